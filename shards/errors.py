@@ -1,0 +1,16 @@
+"""Errors that are for people: what happened, where (key, stage, shard), and what to do.
+
+The command line prints the message alone, without a traceback, and exits with `exit_code`.
+"""
+
+
+class SpatialdataError(Exception):
+    """The run cannot go on. The message is one line (what, where, what to do)."""
+
+    exit_code = 1
+
+
+class BadInput(SpatialdataError):
+    """What the user gave cannot be used: a configuration key, a folder, an archive, a missing package."""
+
+    exit_code = 2

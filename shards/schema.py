@@ -1,0 +1,211 @@
+"""The one schema of a sample: its members and its JSON.
+
+No null, no free-form dict, no list that may be empty (readers such as Hugging Face `datasets` infer a schema from
+the first samples). Facts that a source does not know are zeros with `known: false` beside them, never guesses.
+Scores that were not measured are -1.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+EditKind = Literal["translate", "rotate", "scale", "remove", "insert", "camera"]
+EDIT_KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert", "camera")
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+Vec3 = Annotated[list[float], Field(min_length=3, max_length=3)]
+Mat3 = Annotated[list[float], Field(min_length=9, max_length=9, description="3x3, row-major")]
+Mat4 = Annotated[list[float], Field(min_length=16, max_length=16, description="4x4, row-major")]
+Box = Annotated[
+    list[int],
+    Field(
+        min_length=4,
+        max_length=4,
+        description="x0, y0, x1, y1 in pixels, x1 and y1 exclusive; zeros when absent",
+    ),
+]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Fixed(BaseModel):
+    """Fixed keys, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class Edit(_Fixed):
+    """What changes from source to target. Numbers that do not belong to `kind` are zero (`scale` and `zoom`: one)."""
+
+    kind: EditKind
+    known: bool = Field(description="whether the numbers below are known; boxes always are")
+    object: int = Field(ge=0, description="id of the edited object in `objects`; 0 for camera")
+    translation: Vec3 = Field(description="metres, world frame")
+    rotation_deg: float = Field(description="about world z, counter-clockwise seen from above")
+    view: str = Field(description="canonical view in the SpatialEdit bench wording, or empty")
+    scale: float = Field(gt=0)
+    yaw_deg: float = Field(
+        description="camera edits: the camera orbits by this angle, positive to the viewer's right"
+    )
+    pitch_deg: float = Field(description="camera edits: positive raises the camera")
+    zoom: float = Field(
+        gt=0, description="camera edits: source distance over target distance; above 1 is closer"
+    )
+    box: Box = Field(description="the object in the target image")
+
+
+class Instruction(_Fixed):
+    text: str = Field(min_length=1)
+    variants: Annotated[list[str], Field(min_length=1)]
+    method: Literal["template", "vlm"]
+    model: str
+    verified: bool = Field(description="the geometry check agreed")
+
+
+class View(_Fixed):
+    """OpenCV camera: x right, y down, z forward; pixels; metres."""
+
+    known: bool
+    focal: Literal["exact", "assumed", "unknown"]
+    K: Mat3
+    world_from_camera: Mat4
+
+
+class Camera(_Fixed):
+    source: View
+    target: View
+
+
+class SceneObject(_Fixed):
+    id: int = Field(ge=1, description="the label in the instance maps")
+    name: str = Field(description="what an instruction may call it")
+    category: str
+    asset: str
+    licence: str
+    creator: str
+    known: bool = Field(description="whether size, poses and visible fractions are known")
+    size_m: Vec3 = Field(
+        description="width (x), depth (y), height (z) in the object's own frame, before the edit"
+    )
+    source_pose: Mat4 = Field(
+        description="world_from_object; the object's origin is the centre of its base, z up"
+    )
+    target_pose: Mat4
+    source_box: Box
+    target_box: Box
+    source_visible: Fraction = Field(description="visible share of the object's own pixels, 0 when absent")
+    target_visible: Fraction
+
+
+class MapInfo(_Fixed):
+    """How to read a map member: value = offset + scale * pixel. Empty strings when the recipe lacks the member."""
+
+    estimator: str
+    revision: str
+    kind: Literal["", "metric", "relative_inverse", "normal", "instances", "segments", "lines"]
+    scale: float
+    offset: float
+    min: float
+    max: float
+    unit: str
+
+
+NO_MAP = MapInfo(estimator="", revision="", kind="", scale=0.0, offset=0.0, min=0.0, max=0.0, unit="")
+
+
+class Maps(_Fixed):
+    depth: MapInfo = NO_MAP
+    metric: MapInfo = NO_MAP
+    normal: MapInfo = NO_MAP
+    segment: MapInfo = NO_MAP
+    line: MapInfo = NO_MAP
+    source_depth: MapInfo = NO_MAP
+    source_metric: MapInfo = NO_MAP
+    source_normal: MapInfo = NO_MAP
+    source_segment: MapInfo = NO_MAP
+    source_line: MapInfo = NO_MAP
+
+
+class Scores(_Fixed):
+    """-1 where not measured."""
+
+    visible_source: float = Field(-1.0, description="edited object, share of its own pixels")
+    visible_target: float = -1.0
+    displacement_px: float = Field(-1.0, description="centre of the edited object's mask, source to target")
+    displacement_m: float = -1.0
+    changed_fraction: float = Field(-1.0, description="share of the frame in changed.png")
+    psnr_unchanged: float = Field(
+        -1.0, description="dB outside changed.png, before the source's pixels were copied"
+    )
+    box_iou: float = Field(-1.0, description="edited object's box projected from its pose, against its mask")
+    mask_iou: float = Field(
+        -1.0, description="edited object's silhouette projected from its pose, against its mask"
+    )
+    semantic_consistency: float = -1.0
+    perceptual_quality: float = -1.0
+    overall: float = Field(-1.0, description="sqrt(semantic_consistency * perceptual_quality)")
+    instruction_check: float = -1.0
+
+
+class Provenance(_Fixed):
+    plan: str
+    unit: int
+    seed: int
+    layers: Annotated[list[str], Field(min_length=1, description="layer-fingerprint of each layer, sorted")]
+    versions: Annotated[list[str], Field(min_length=1, description="name=version, sorted")]
+
+
+class SampleRecord(_Fixed):
+    """The `json` member of a sample."""
+
+    key: str = Field(pattern=r"^[a-z0-9-]{1,80}$")
+    schema_version: int = Field(alias="schema", ge=1)
+    dataset: str
+    split: Split
+    caption: str = Field(description="of the target")
+    source_caption: str
+    edit: Edit
+    instruction: Instruction
+    camera: Camera
+    objects: Annotated[list[SceneObject], Field(min_length=1)]
+    maps: Maps
+    scores: Scores
+    provenance: Provenance
+
+
+class Measures(_Fixed):
+    """What only the maker of a pair can measure; `checks` turns it into scores and a verdict."""
+
+    visible_source: float = -1.0
+    visible_target: float = -1.0
+    displacement_px: float = -1.0
+    displacement_m: float = -1.0
+    changed_fraction: float = -1.0
+    psnr_unchanged: float = -1.0
+    box_iou: float = -1.0
+    mask_iou: float = -1.0
+
+
+class PairFacts(_Fixed):
+    """Column `facts` of the `pair` layer (JSON): what the source knows about a pair. Not a member of a shard.
+
+    The other columns of `pair` are encoded members: `source`, `target` (lossless WebP), `source_instances`,
+    `target_instances`, `changed` (PNG), and, where the source knows them, `source_metric`, `metric`,
+    `source_normal`, `normal` (exact maps of the renderer; empty bytes where it does not).
+    """
+
+    dataset: str
+    edit: Edit
+    camera: Camera
+    objects: Annotated[list[SceneObject], Field(min_length=1)]
+    metric: MapInfo = NO_MAP
+    source_metric: MapInfo = NO_MAP
+    normal: MapInfo = NO_MAP
+    source_normal: MapInfo = NO_MAP
+    measures: Measures = Measures()
+    description: str = Field("", description="a caption that came with the source, or empty")
+    colours: list[str] = Field(
+        default_factory=list, description="colour name of each object, in order; may be empty"
+    )

@@ -1,0 +1,210 @@
+"""What a scene is, before it is rendered: plain values, equal on every machine.
+
+Frames. World: metres, z up, the floor is z = 0. Object: metres, z up, origin at the centre of the base (the middle of
+the bounding box in x and y, its lowest point in z). File: a GLB's own units, y up. Camera: OpenCV (x right, y down,
+z forward). All floats of a spec are rounded to six decimals where they are made, so that a specification does not
+depend on the last bit of a machine's arithmetic.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from pydantic import Field
+
+from shards.options import Options
+from shards.schema import EditKind
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One usable 3D model, as the asset survey (or the procedural generator) knows it."""
+
+    uid: str
+    path: str
+    """Relative to the source's root; for procedural assets the generator's own name for it."""
+    category: str
+    """Lower-case noun, `coffee machine`; empty where unknown."""
+    colour: str
+    """A plain colour name that fits the whole of the object, empty where none does."""
+    licence: str
+    creator: str
+    scale: float
+    """Metres per file unit."""
+    offset: tuple[float, float, float]
+    """Object frame = scale * (x, -z, y of the file) + offset, in metres."""
+    size_m: tuple[float, float, float]
+    """Width (x), depth (y) and height (z) of the object frame's bounding box."""
+    footprint: tuple[tuple[float, float], ...]
+    """Convex hull of the object's points seen from above, object frame, metres, counter-clockwise, 3 to 24 points."""
+    triangles: int
+    front_deg: float | None = None
+    """Direction that the front faces, degrees about z from +x, in the object frame; None where unknown."""
+    rotatable: bool = True
+    """False where a turn about z cannot be seen (a ball, a plain vase)."""
+    supports: float = 0.0
+    """Height in metres of the inner floor of a box-like container that can take another object, 0 for none."""
+    opening: tuple[float, float] = (0.0, 0.0)
+    """Inner width and depth in metres of that container."""
+
+
+SurfaceKind = Literal["wood", "tile", "concrete", "carpet", "grass", "plaster", "brick"]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A procedural material, evaluated in world coordinates."""
+
+    kind: SurfaceKind
+    colour: tuple[float, float, float]
+    """Linear RGB, 0 to 1."""
+    accent: tuple[float, float, float]
+    scale_m: float
+    """Size of one board, tile or grain."""
+    rotation_deg: float
+    roughness: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Wall:
+    """A vertical plane through (x, y, 0), facing `normal_deg` (degrees about z from +x)."""
+
+    x: float
+    y: float
+    normal_deg: float
+    height: float
+    surface: Surface
+
+
+@dataclass(frozen=True)
+class Light:
+    """One of Blender's own HDRIs, turned about z and scaled."""
+
+    hdri: Literal["city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset"]
+    rotation_deg: float
+    strength: float
+
+
+@dataclass(frozen=True)
+class CameraPose:
+    """Pinhole camera. `K` 3x3 pixels and `world_from_camera` 4x4, both row-major, OpenCV axes."""
+
+    K: tuple[float, ...]
+    world_from_camera: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where one object stands: a similarity, world_from_object = translate(x, y, z) rotate_z(yaw) scale."""
+
+    x: float
+    y: float
+    z: float
+    yaw_deg: float
+    scale: float = 1.0
+    present: bool = True
+
+
+@dataclass(frozen=True)
+class SceneObjectSpec:
+    id: int
+    asset: Asset
+    layer: Literal["foreground", "midground", "background"]
+
+
+@dataclass(frozen=True)
+class State:
+    """One image of the pair: where everything stands and from where it is seen. Keys of `placements`: object ids."""
+
+    placements: dict[int, Placement]
+    camera: CameraPose
+
+
+@dataclass(frozen=True)
+class EditSpec:
+    """The edit as sampled; fields as in `shards.schema.Edit`. `relation` says what the sampler aimed at."""
+
+    kind: EditKind
+    object: int
+    translation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    rotation_deg: float = 0.0
+    view: str = ""
+    scale: float = 1.0
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
+    zoom: float = 1.0
+    allows_occlusion: bool = False
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """A scene and its edit: all that the renderer needs."""
+
+    width: int
+    height: int
+    objects: tuple[SceneObjectSpec, ...]
+    floor: Surface
+    walls: tuple[Wall, ...]
+    light: Light
+    source: State
+    target: State
+    edit: EditSpec
+    seed: int
+    """Seed of the renderer, the same for both images."""
+    names: dict[int, str] = field(default_factory=dict[int, str])
+
+
+def to_json(spec: SceneSpec) -> dict[str, Any]:
+    """The specification as plain JSON values (object ids become strings)."""
+    return asdict(spec)
+
+
+class CameraOptions(Options):
+    """`scene.camera`."""
+
+    elevation_deg: tuple[float, float] = (12.0, 45.0)
+    focal_mm: tuple[float, float] = Field((28.0, 50.0), description="on a 32 mm wide sensor")
+
+
+class LightOptions(Options):
+    """`scene.light`."""
+
+    hdris: tuple[str, ...] = (
+        "city",
+        "courtyard",
+        "forest",
+        "interior",
+        "night",
+        "studio",
+        "sunrise",
+        "sunset",
+    )
+    strength: tuple[float, float] = (0.7, 1.5)
+
+
+class SceneOptions(Options):
+    """`scene`: how scenes are composed."""
+
+    objects: tuple[int, int] = Field((2, 6), description="fewest and most objects in a scene")
+    layers: int = Field(
+        3, ge=1, le=3, description="layers of depth: 1 midground, 2 + background, 3 + foreground"
+    )
+    walls: float = Field(0.5, ge=0, le=1, description="share of scenes with walls")
+    min_visible: float = Field(0.35, ge=0, le=1, description="of the edited object's own pixels")
+    attempts: int = Field(40, ge=1, description="proposals before a sample is rejected")
+    camera: CameraOptions = CameraOptions()
+    light: LightOptions = LightOptions()
+
+
+class RenderOptions(Options):
+    """`render`."""
+
+    resolution: tuple[int, int] = Field((512, 512), description="width, height")
+    samples: int = Field(32, ge=1)
+    denoise: bool = True
+    device: Literal["auto", "cpu", "cuda", "optix", "hip", "metal", "oneapi"] = "auto"
+    blender: str = Field("", description="a Blender executable; empty: the bpy package through uv")
+    timeout_s: float = Field(
+        300.0, gt=0, description="for one scene, then Blender is killed and the sample rejected"
+    )
+    recycle: int = Field(200, ge=1, description="scenes after which a Blender process is replaced")
