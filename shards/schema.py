@@ -46,13 +46,9 @@ class Edit(_Fixed):
     rotation_deg: float = Field(description="about world z, counter-clockwise seen from above")
     view: str = Field(description="canonical view in the SpatialEdit bench wording, or empty")
     scale: float = Field(gt=0)
-    yaw_deg: float = Field(
-        description="camera edits: the camera orbits by this angle, positive to the viewer's right"
-    )
+    yaw_deg: float = Field(description="camera edits: the camera orbits by this angle, positive to the viewer's right")
     pitch_deg: float = Field(description="camera edits: positive raises the camera")
-    zoom: float = Field(
-        gt=0, description="camera edits: source distance over target distance; above 1 is closer"
-    )
+    zoom: float = Field(gt=0, description="camera edits: source distance over target distance; above 1 is closer")
     box: Box = Field(description="the object in the target image")
 
 
@@ -86,12 +82,8 @@ class SceneObject(_Fixed):
     licence: str
     creator: str
     known: bool = Field(description="whether size, poses and visible fractions are known")
-    size_m: Vec3 = Field(
-        description="width (x), depth (y), height (z) in the object's own frame, before the edit"
-    )
-    source_pose: Mat4 = Field(
-        description="world_from_object; the object's origin is the centre of its base, z up"
-    )
+    size_m: Vec3 = Field(description="width (x), depth (y), height (z) in the object's own frame, before the edit")
+    source_pose: Mat4 = Field(description="world_from_object; the object's origin is the centre of its base, z up")
     target_pose: Mat4
     source_box: Box
     target_box: Box
@@ -131,21 +123,17 @@ class Maps(_Fixed):
 class Scores(_Fixed):
     """-1 where not measured."""
 
-    visible_source: float = Field(-1.0, description="edited object, share of its own pixels")
+    visible_source: float = Field(default=-1.0, description="edited object, share of its own pixels")
     visible_target: float = -1.0
-    displacement_px: float = Field(-1.0, description="centre of the edited object's mask, source to target")
+    displacement_px: float = Field(default=-1.0, description="centre of the edited object's mask, source to target")
     displacement_m: float = -1.0
-    changed_fraction: float = Field(-1.0, description="share of the frame in changed.png")
-    psnr_unchanged: float = Field(
-        -1.0, description="dB outside changed.png, before the source's pixels were copied"
-    )
-    box_iou: float = Field(-1.0, description="edited object's box projected from its pose, against its mask")
-    mask_iou: float = Field(
-        -1.0, description="edited object's silhouette projected from its pose, against its mask"
-    )
+    changed_fraction: float = Field(default=-1.0, description="share of the frame in changed.png")
+    psnr_unchanged: float = Field(-1.0, description="dB outside changed.png, before the source's pixels were copied")
+    box_iou: float = Field(default=-1.0, description="edited object's box projected from its pose, against its mask")
+    mask_iou: float = Field(-1.0, description="edited object's silhouette projected from its pose, against its mask")
     semantic_consistency: float = -1.0
     perceptual_quality: float = -1.0
-    overall: float = Field(-1.0, description="sqrt(semantic_consistency * perceptual_quality)")
+    overall: float = Field(default=-1.0, description="sqrt(semantic_consistency * perceptual_quality)")
     instruction_check: float = -1.0
 
 
@@ -205,7 +193,5 @@ class PairFacts(_Fixed):
     normal: MapInfo = NO_MAP
     source_normal: MapInfo = NO_MAP
     measures: Measures = Measures()
-    description: str = Field("", description="a caption that came with the source, or empty")
-    colours: list[str] = Field(
-        default_factory=list, description="colour name of each object, in order; may be empty"
-    )
+    description: str = Field(default="", description="a caption that came with the source, or empty")
+    colours: list[str] = Field(default_factory=list, description="colour name of each object, in order; may be empty")

@@ -163,7 +163,7 @@ class CameraOptions(Options):
     """`scene.camera`."""
 
     elevation_deg: tuple[float, float] = (12.0, 45.0)
-    focal_mm: tuple[float, float] = Field((28.0, 50.0), description="on a 32 mm wide sensor")
+    focal_mm: tuple[float, float] = Field(default=(28.0, 50.0), description="on a 32 mm wide sensor")
 
 
 class LightOptions(Options):
@@ -185,13 +185,11 @@ class LightOptions(Options):
 class SceneOptions(Options):
     """`scene`: how scenes are composed."""
 
-    objects: tuple[int, int] = Field((2, 6), description="fewest and most objects in a scene")
-    layers: int = Field(
-        3, ge=1, le=3, description="layers of depth: 1 midground, 2 + background, 3 + foreground"
-    )
-    walls: float = Field(0.5, ge=0, le=1, description="share of scenes with walls")
-    min_visible: float = Field(0.35, ge=0, le=1, description="of the edited object's own pixels")
-    attempts: int = Field(40, ge=1, description="proposals before a sample is rejected")
+    objects: tuple[int, int] = Field(default=(2, 6), description="fewest and most objects in a scene")
+    layers: int = Field(3, ge=1, le=3, description="layers of depth: 1 midground, 2 + background, 3 + foreground")
+    walls: float = Field(default=0.5, ge=0, le=1, description="share of scenes with walls")
+    min_visible: float = Field(default=0.35, ge=0, le=1, description="of the edited object's own pixels")
+    attempts: int = Field(default=40, ge=1, description="proposals before a sample is rejected")
     camera: CameraOptions = CameraOptions()
     light: LightOptions = LightOptions()
 
@@ -199,12 +197,10 @@ class SceneOptions(Options):
 class RenderOptions(Options):
     """`render`."""
 
-    resolution: tuple[int, int] = Field((512, 512), description="width, height")
-    samples: int = Field(32, ge=1)
+    resolution: tuple[int, int] = Field(default=(512, 512), description="width, height")
+    samples: int = Field(default=32, ge=1)
     denoise: bool = True
     device: Literal["auto", "cpu", "cuda", "optix", "hip", "metal", "oneapi"] = "auto"
-    blender: str = Field("", description="a Blender executable; empty: the bpy package through uv")
-    timeout_s: float = Field(
-        300.0, gt=0, description="for one scene, then Blender is killed and the sample rejected"
-    )
-    recycle: int = Field(200, ge=1, description="scenes after which a Blender process is replaced")
+    blender: str = Field(default="", description="a Blender executable; empty: the bpy package through uv")
+    timeout_s: float = Field(300.0, gt=0, description="for one scene, then Blender is killed and the sample rejected")
+    recycle: int = Field(default=200, ge=1, description="scenes after which a Blender process is replaced")
