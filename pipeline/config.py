@@ -1,0 +1,216 @@
+"""The configuration of a build: typed, one YAML file plus `--set a.b=c`.
+
+An unknown key or a bad value is one line that names the key, the nearest valid one and the allowed values.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from shards.errors import BadInput
+from shards.options import Options
+from shards.schema import EDIT_KINDS, EditKind, Split
+from sources.objaverse.spec import RenderOptions, SceneOptions
+
+LayerName = Literal["pair", "instruction", "depth", "metric", "normal", "segment", "line", "checks"]
+RecipeName = Literal["full", "spatialdiff", "ildm", "spatialedit"]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class SourceOptions(Options):
+    """`source`: where pairs come from."""
+
+    kind: Literal["procedural", "objaverse", "object3dit"] = "procedural"
+    root: str = Field(default="", description="folder of an Objaverse cache, or of OBJECT-3DIT folders and archives")
+    licenses: tuple[str, ...] = Field(default=("cc0", "by", "by-sa"), description="asset licences to use")
+    variants: int = Field(default=24, ge=1, description="procedural: variants of each kind of object")
+    fetch: tuple[str, ...] = Field(default=(), description="objaverse: uids to fetch if the cache lacks them")
+    survey: str = Field(default="", description="objaverse: folder of the asset survey; empty: OUT/survey")
+
+
+class CodecOptions(Options):
+    """`shard.codecs`."""
+
+    image: Literal["webp", "png", "jpg"] = Field(default="webp", description="webp and png are lossless")
+
+
+class SplitOptions(Options):
+    """`shard.splits`: fractions of the samples; assets are divided likewise."""
+
+    train: Weight = 0.9
+    val: Weight = 0.05
+    test: Weight = 0.05
+
+    @model_validator(mode="after")
+    def _sum(self) -> "SplitOptions":
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError(f"the fractions sum to {self.train + self.val + self.test:g}, not 1")
+        return self
+
+    def fractions(self) -> dict[Split, float]:
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+
+class ShardOptions(Options):
+    """`shard`: how samples are packed."""
+
+    name: str = Field(default="spatialdata", pattern=r"^[a-z0-9-]{1,40}$", description="first part of a tar's name")
+    samples_per_shard: int = Field(default=1000, ge=1)
+    recipes: tuple[RecipeName, ...] = Field(default=("full",), description="packed at the end of a build")
+    codecs: CodecOptions = CodecOptions()
+    splits: SplitOptions = SplitOptions()
+
+
+class Resources(Options):
+    """Resources of one stage; what is not set is the stage's own choice."""
+
+    actors: int | None = Field(default=None, ge=1)
+    cpus: float | None = Field(default=None, ge=0)
+    gpus: float | None = Field(default=None, ge=0)
+
+
+class EngineOptions(Options):
+    """`engine`: what moves the work."""
+
+    kind: Literal["ray", "inline"] = "ray"
+    address: str = Field(default="", description="of a Ray cluster; empty: the one of the job, else a local one")
+    resources: dict[LayerName, Resources] = Field(default_factory=dict[LayerName, Resources])
+    shared_fs: bool = Field(default=False, description="OUT is a folder that all nodes of the cluster share")
+
+
+class LayerOptions(BaseModel):
+    """One entry of `layers`: the name of a stage and that stage's own options."""
+
+    stage: str
+    options: dict[str, Any]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"stage": value, "options": {}}
+        if isinstance(value, Mapping) and "options" not in value:
+            given = dict(value)
+            return {"stage": given.pop("stage", ""), "options": given}
+        return value
+
+
+class Config(Options):
+    """A build. `samples: all` takes every pair of a released source."""
+
+    source: SourceOptions = SourceOptions()
+    samples: Annotated[int, Field(ge=1)] | Literal["all"] = 24
+    seed: int = Field(default=0, ge=0)
+    unit_size: int = Field(default=64, ge=1, description="samples of one unit: of work, of commit, of retry")
+    edits: dict[EditKind, Weight] = Field(
+        default_factory=lambda: dict.fromkeys(EDIT_KINDS, 1.0), description="kind of edit: weight"
+    )
+    scene: SceneOptions = SceneOptions()
+    render: RenderOptions = RenderOptions()
+    layers: dict[LayerName, LayerOptions] = Field(default_factory=dict[LayerName, LayerOptions])
+    shard: ShardOptions = ShardOptions()
+    engine: EngineOptions = EngineOptions()
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Config":
+        if not any(weight > 0 for weight in self.edits.values()):
+            raise ValueError("edits: at least one kind needs a weight above 0")
+        if self.source.kind != "object3dit" and self.samples == "all":
+            raise ValueError(f"samples: 'all' needs source.kind object3dit; {self.source.kind} scenes have no end")
+        return self
+
+
+def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, apply `a.b=c` overrides, and validate.
+
+    Raises:
+        BadInput: no such file, not YAML, an unknown key or a bad value: one line that says what to write instead.
+    """
+    values = _read_yaml(Path(path)) if path is not None else {}
+    for override in overrides:
+        _apply(values, override)
+    return parse_config(values, str(path) if path is not None else "configuration")
+
+
+def parse_config(values: Mapping[str, Any], origin: str = "configuration") -> Config:
+    """Validate plain values; see `load_config`."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise BadInput(f"{origin}: {explain(error, Config)}") from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"no configuration file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read configuration file {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise BadInput(f"{path}: a configuration is a mapping of keys, not a {type(values).__name__}")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    name, separator, text = override.partition("=")
+    if not separator or not name:
+        raise BadInput(f"--set {override}: write --set key=value, such as --set source.root=/data/objaverse")
+    *path, last = name.split(".")
+    for part in path:
+        inner = values.setdefault(part, {})
+        if isinstance(inner, str):  # the shorthand `depth: exact`
+            inner = values[part] = {"stage": inner}
+        if not isinstance(inner, dict):
+            raise BadInput(f"--set {override}: '{part}' is not a section")
+        values = inner
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise BadInput(f"--set {override}: the value is not YAML") from None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """One line for the first problem of `error`: the key, the nearest valid one, the allowed values."""
+    first, *others = error.errors()
+    location = [part for part in first["loc"] if isinstance(part, (str, int)) and part != "[key]"]
+    # A union reports one location per alternative; their names are not part of the key.
+    location = [part for part in location if not (isinstance(part, str) and part.startswith(("constrained-", "literal")))]
+    key = ".".join(str(part) for part in location)
+    last = str(location[-1]) if location else ""
+    more = f" (and {len(others)} more)" if others else ""
+    if first["type"] == "extra_forbidden":
+        allowed = sorted(_section(model, location[:-1]).model_fields)
+        return f"unknown key '{key}'{_nearest(last, allowed)}; allowed: {', '.join(allowed)}{more}"
+    if first["type"] == "literal_error":
+        allowed = [part.strip().strip("'") for part in first["ctx"]["expected"].replace(" or ", ", ").split(",")]
+        given = str(first["input"])
+        what = f"unknown key '{key}'" if "[key]" in first["loc"] else f"{key}: '{given}' is not allowed"
+        return f"{what}{_nearest(given, allowed)}; allowed: {', '.join(allowed)}{more}"
+    if first["type"] == "value_error":
+        message = str(first["ctx"]["error"])
+        return f"{key}: {message}{more}" if key else f"{message}{more}"
+    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r}){more}"
+
+
+def _section(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel]:
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue
+        candidates = [field.annotation, *get_args(field.annotation)]
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
+    return model
+
+
+def _nearest(given: str, allowed: Sequence[str]) -> str:
+    matches = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
+    return f"; did you mean '{matches[0]}'?" if matches else ""
