@@ -103,7 +103,7 @@ class Config(Options):
     """A build. `samples: all` takes every pair of a released source."""
 
     source: SourceOptions = SourceOptions()
-    samples: Annotated[int, Field(ge=1)] | Literal["all"] = 24
+    samples: Annotated[int, Field(ge=1)] | Literal["all"] = Field(default=24, union_mode="left_to_right")
     seed: int = Field(default=0, ge=0)
     unit_size: int = Field(default=64, ge=1, description="samples of one unit: of work, of commit, of retry")
     edits: dict[EditKind, Weight] = Field(
@@ -181,22 +181,25 @@ def _apply(values: dict[str, Any], override: str) -> None:
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """One line for the first problem of `error`: the key, the nearest valid one, the allowed values."""
     first, *others = error.errors()
-    location = [part for part in first["loc"] if isinstance(part, (str, int)) and part != "[key]"]
+    context = first.get("ctx", {})
+    location = [part for part in first["loc"] if part != "[key]"]
     # A union reports one location per alternative; their names are not part of the key.
-    location = [part for part in location if not (isinstance(part, str) and part.startswith(("constrained-", "literal")))]
+    location = [
+        part for part in location if not (isinstance(part, str) and part.startswith(("constrained-", "literal")))
+    ]
     key = ".".join(str(part) for part in location)
     last = str(location[-1]) if location else ""
     more = f" (and {len(others)} more)" if others else ""
     if first["type"] == "extra_forbidden":
         allowed = sorted(_section(model, location[:-1]).model_fields)
-        return f"unknown key '{key}'{_nearest(last, allowed)}; allowed: {', '.join(allowed)}{more}"
+        return f"unknown key '{key}'{nearest(last, allowed)}; allowed: {', '.join(allowed)}{more}"
     if first["type"] == "literal_error":
-        allowed = [part.strip().strip("'") for part in first["ctx"]["expected"].replace(" or ", ", ").split(",")]
+        allowed = [part.strip().strip("'") for part in context["expected"].replace(" or ", ", ").split(",")]
         given = str(first["input"])
         what = f"unknown key '{key}'" if "[key]" in first["loc"] else f"{key}: '{given}' is not allowed"
-        return f"{what}{_nearest(given, allowed)}; allowed: {', '.join(allowed)}{more}"
+        return f"{what}{nearest(given, allowed)}; allowed: {', '.join(allowed)}{more}"
     if first["type"] == "value_error":
-        message = str(first["ctx"]["error"])
+        message = str(context["error"])
         return f"{key}: {message}{more}" if key else f"{message}{more}"
     return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r}){more}"
 
@@ -211,6 +214,7 @@ def _section(model: type[BaseModel], location: Sequence[str | int]) -> type[Base
     return model
 
 
-def _nearest(given: str, allowed: Sequence[str]) -> str:
+def nearest(given: str, allowed: Sequence[str]) -> str:
+    """`; did you mean ...?` when one of `allowed` is close to `given`, else nothing."""
     matches = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
     return f"; did you mean '{matches[0]}'?" if matches else ""

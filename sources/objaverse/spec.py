@@ -186,7 +186,9 @@ class SceneOptions(Options):
     """`scene`: how scenes are composed."""
 
     objects: tuple[int, int] = Field(default=(2, 6), description="fewest and most objects in a scene")
-    layers: int = Field(3, ge=1, le=3, description="layers of depth: 1 midground, 2 + background, 3 + foreground")
+    layers: int = Field(
+        default=3, ge=1, le=3, description="layers of depth: 1 midground, 2 + background, 3 + foreground"
+    )
     walls: float = Field(default=0.5, ge=0, le=1, description="share of scenes with walls")
     min_visible: float = Field(default=0.35, ge=0, le=1, description="of the edited object's own pixels")
     attempts: int = Field(default=40, ge=1, description="proposals before a sample is rejected")
@@ -195,12 +197,16 @@ class SceneOptions(Options):
 
 
 class RenderOptions(Options):
-    """`render`."""
+    """`render`. Excluded fields cannot change a pixel: they are not part of the layer's fingerprint."""
 
     resolution: tuple[int, int] = Field(default=(512, 512), description="width, height")
     samples: int = Field(default=32, ge=1)
     denoise: bool = True
     device: Literal["auto", "cpu", "cuda", "optix", "hip", "metal", "oneapi"] = "auto"
     blender: str = Field(default="", description="a Blender executable; empty: the bpy package through uv")
-    timeout_s: float = Field(300.0, gt=0, description="for one scene, then Blender is killed and the sample rejected")
-    recycle: int = Field(default=200, ge=1, description="scenes after which a Blender process is replaced")
+    timeout_s: float = Field(
+        default=300.0, gt=0, exclude=True, description="for one scene, then Blender is killed and the sample rejected"
+    )
+    recycle: int = Field(
+        default=200, ge=1, exclude=True, description="scenes after which a Blender process is replaced"
+    )

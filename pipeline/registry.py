@@ -1,0 +1,90 @@
+"""Which stages exist: one line each. A stage's module is imported when it is asked for, not before."""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.config import Config, LayerOptions, nearest
+from pipeline.stage import Stage
+from shards.errors import BadInput
+
+STAGES: dict[tuple[str, str], str] = {
+    ("pair", "render"): "sources.objaverse.pairs:RenderPairs",
+    ("pair", "object3dit"): "sources.object3dit:ReadPairs",
+    ("metric", "exact"): "annotators.exact:ExactMetric",
+    ("normal", "exact"): "annotators.exact:ExactNormal",
+    ("depth", "exact"): "annotators.exact:ExactDepth",
+    ("segment", "exact"): "annotators.exact:ExactSegments",
+    ("line", "exact"): "annotators.exact:ExactLines",
+    ("instruction", "template"): "annotators.templates:TemplateInstruction",
+    ("checks", "geometry"): "annotators.checks:GeometryChecks",
+}
+
+# What a released OBJECT-3DIT pair knows exactly is its masks: its depth and normals need a model.
+DEFAULTS: dict[str, dict[str, str]] = {
+    "scene": {
+        "metric": "exact",
+        "normal": "exact",
+        "depth": "exact",
+        "segment": "exact",
+        "line": "exact",
+        "instruction": "template",
+        "checks": "geometry",
+    },
+    "object3dit": {"segment": "exact", "line": "exact", "instruction": "template", "checks": "geometry"},
+}
+LEFT_OUT = "none"
+
+
+def build_stages(config: Config, pair_arguments: Mapping[str, Any]) -> list[Stage]:
+    """The stages of a build, in the order of their needs: the source's defaults, overridden layer by layer.
+
+    Args:
+        pair_arguments: fields of the pair stage that the plan settles (its root, its asset table).
+
+    Raises:
+        BadInput: a stage or an option that does not exist, or a layer that another one needs is missing.
+    """
+    source = "object3dit" if config.source.kind == "object3dit" else "scene"
+    chosen = {name: LayerOptions(stage=stage, options={}) for name, stage in DEFAULTS[source].items()}
+    chosen |= {str(name): layer for name, layer in config.layers.items()}
+    chosen = {name: layer for name, layer in chosen.items() if layer.stage != LEFT_OUT}
+    chosen["pair"] = LayerOptions(stage="object3dit" if source == "object3dit" else "render", options={})
+    stages = {name: _make(name, layer, pair_arguments if name == "pair" else {}) for name, layer in chosen.items()}
+    for name, stage in stages.items():
+        for need in stage.needs:
+            if need not in stages:
+                raise BadInput(f"layers.{name}: stage '{chosen[name].stage}' needs layer '{need}': add it to layers")
+    order = TopologicalSorter({name: stage.needs for name, stage in sorted(stages.items())}).static_order()
+    return [stages[name] for name in order]
+
+
+def _make(layer: str, chosen: LayerOptions, arguments: Mapping[str, Any]) -> Stage:
+    available = sorted(stage for name, stage in STAGES if name == layer)
+    if (layer, chosen.stage) not in STAGES:
+        raise BadInput(
+            f"layers.{layer}: no stage '{chosen.stage}'{nearest(chosen.stage, available)}; "
+            f"allowed: {', '.join([*available, LEFT_OUT])}"
+        )
+    module, _, name = STAGES[layer, chosen.stage].partition(":")
+    kind = getattr(importlib.import_module(module), name)
+    fields = {field.name for field in dataclasses.fields(kind)}
+    for option in chosen.options:
+        if option not in fields:
+            allowed = ", ".join(sorted(fields))
+            raise BadInput(
+                f"unknown key 'layers.{layer}.{option}'{nearest(option, sorted(fields))}; allowed: {allowed}"
+            )
+    try:
+        stage = TypeAdapter(kind).validate_python({**chosen.options, **arguments})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"layers.{layer}.{where}: {first['msg']} (got {first['input']!r})") from None
+    if not isinstance(stage, Stage):
+        raise TypeError(f"{STAGES[layer, chosen.stage]} does not fit pipeline.stage.Stage")
+    return stage
