@@ -1,0 +1,317 @@
+"""Every member's bytes, made and read in one place: what is decoded is what was encoded.
+
+Lossless members return the same pixels; depth maps return the same metres within half a quantisation step; the same
+array gives the same bytes on every machine with the pinned libraries. Encoders use the fastest lossless settings of
+well-kept libraries, since the usual defaults (Pillow's PNG level) cost five to ten times the CPU time.
+
+Decoders look at the header before they touch pixels, so that a small file cannot ask for gigabytes.
+"""
+
+import io
+from typing import Any, Final, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from shards.errors import BadInput
+from shards.schema import MapInfo
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+Labels = NDArray[np.unsignedinteger[Any]]
+Mask = NDArray[np.bool_]
+ImageCodec = Literal["webp", "png", "jpg"]
+IMAGE_CODECS: Final[tuple[ImageCodec, ...]] = ("webp", "png", "jpg")
+LOSSLESS: Final[frozenset[str]] = frozenset({"webp", "png"})
+
+MAX_PIXELS: Final = 64 * 2**20
+"""Largest image that is decoded, in pixels."""
+
+_MAX_LABEL: Final = 65535
+_DEPTH_STEPS: Final = 65534
+_NORMAL_NONE: Final = 128
+_FORMATS: Final = ("PNG", "WEBP", "JPEG")
+
+# OpenCV's own strategies, chosen per kind of picture: photographs do not repeat (Huffman alone), flat maps run
+# (run lengths), 16-bit maps have both.
+_PHOTO: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY)
+_FLAT: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+_DEEP: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT)
+_JPEG: Final = (
+    cv2.IMWRITE_JPEG_QUALITY,
+    95,
+    # 4:4:4, since 4:2:0 changes pixels up to 16 px away from an edit.
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+)
+
+
+class CodecError(ValueError):
+    """Bytes that cannot be decoded, or an array that cannot be encoded. Per sample: no reason to stop a run."""
+
+
+class ImageTooLargeError(CodecError, BadInput):
+    """A header that announces more than `MAX_PIXELS`."""
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Width and height from the header of a PNG, WebP or JPEG, without decoding pixels. Raises CodecError."""
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            return image.size
+    except Image.DecompressionBombError as error:
+        raise ImageTooLargeError(f"image refused: {error}") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise CodecError(f"not a PNG, WebP or JPEG image ({len(data)} bytes)") from error
+
+
+def encode_image(rgb: U8, codec: ImageCodec = "webp") -> bytes:
+    """Encode sRGB uint8 HxWx3; webp and png are lossless, jpg is quality 95 without chroma subsampling."""
+    _expect(rgb, np.uint8, 3)
+    match codec:
+        case "webp":
+            return _encode_webp(rgb)
+        case "png":
+            return _encode_cv(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _PHOTO)
+        case "jpg":
+            return _encode_cv(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _JPEG)
+        case _:
+            raise BadInput(f"unknown image codec '{codec}': use one of {', '.join(IMAGE_CODECS)}")
+
+
+def decode_image(data: bytes) -> U8:
+    """Decode PNG, WebP or JPEG to sRGB uint8 HxWx3; alpha is dropped, EXIF orientation ignored. Raises CodecError."""
+    if data[:4] != b"RIFF":
+        return _decode_cv(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION).astype(np.uint8, copy=False)
+    _check_size(data)
+    try:
+        with Image.open(io.BytesIO(data), formats=("WEBP",)) as image:
+            return np.array(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise CodecError(f"damaged WebP image ({len(data)} bytes)") from error
+
+
+def encode_labels(labels: NDArray[Any]) -> bytes:
+    """Encode an integer label map HxW (0 background) as 8-bit PNG, or 16-bit where a label exceeds 255."""
+    _expect(labels, np.integer, 2)
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high > _MAX_LABEL:
+        raise CodecError(f"labels {low}..{high} do not fit 0..{_MAX_LABEL}")
+    return _encode_cv(".png", labels.astype(np.uint8 if high <= 255 else np.uint16, copy=False), _FLAT)
+
+
+def decode_labels(data: bytes) -> Labels:
+    """Decode a label map to uint8 or uint16 HxW, as stored. Raises CodecError."""
+    return _decode_grey(data)
+
+
+def relabel(labels: NDArray[Any]) -> Labels:
+    """Number the regions of a label map HxW 1, 2, ... with larger areas first (ties: smaller old label); 0 stays 0.
+
+    Returns uint8, or uint16 where there are more than 255 regions. Raises CodecError on negative labels or too many.
+    """
+    _expect(labels, np.integer, 2)
+    if int(labels.min()) < 0:
+        raise CodecError("labels must not be negative")
+    old, inverse, areas = np.unique(labels, return_inverse=True, return_counts=True)
+    regions = np.flatnonzero(old)
+    if len(regions) > _MAX_LABEL:
+        raise CodecError(f"{len(regions)} regions do not fit 16 bits")
+    ranked = regions[np.argsort(-areas[regions], kind="stable")]
+    new = np.zeros(len(old), np.uint8 if len(ranked) <= 255 else np.uint16)
+    new[ranked] = np.arange(1, len(ranked) + 1)
+    return new[inverse].reshape(labels.shape)
+
+
+def encode_mask(mask: Mask) -> bytes:
+    """Encode a boolean mask HxW as 8-bit PNG with 0 and 255."""
+    _expect(mask, np.bool_, 2)
+    return _encode_cv(".png", mask.view(np.uint8) * np.uint8(255), _FLAT)
+
+
+def decode_mask(data: bytes) -> Mask:
+    """Decode a mask to bool HxW. Raises CodecError, also for pixels other than 0 and 255."""
+    pixels = _decode_grey(data)
+    mask = pixels == 255
+    if int(np.count_nonzero(mask)) != int(np.count_nonzero(pixels)):
+        raise CodecError("a mask holds pixels other than 0 and 255")
+    return mask
+
+
+def encode_lines(lines: U8) -> bytes:
+    """Encode a line drawing (uint8 HxW, dark on white) as 8-bit PNG."""
+    _expect(lines, np.uint8, 2)
+    return _encode_cv(".png", lines, _FLAT)
+
+
+def decode_lines(data: bytes) -> U8:
+    """Decode a line drawing to uint8 HxW. Raises CodecError."""
+    return _u8(_decode_grey(data), "line drawing")
+
+
+def encode_metric(z: F32, *, estimator: str, revision: str) -> tuple[bytes, MapInfo]:
+    """Encode planar depth HxW in metres as 16-bit PNG; zero, negative, infinite and NaN mean: no depth (pixel 0).
+
+    Pixels 1..65535 span the smallest to the largest depth, so the error is at most half a step, (max - min) / 131068.
+    """
+    _expect(z, np.floating, 2)
+    valid = np.isfinite(z) & (z > 0)
+    low, high = _span(z, valid)
+    scale = _step(low, high, _DEPTH_STEPS)
+    offset = low - scale if high > 0 else 0.0
+    pixels = np.zeros(z.shape, np.uint16)
+    pixels[valid] = np.clip(np.rint((z[valid].astype(np.float64) - offset) / scale), 1, 65535)
+    return _encode_cv(".png", pixels, _DEEP), _map("metric", estimator, revision, scale, offset, low, high, "m")
+
+
+def encode_relative(inverse: F32, *, estimator: str, revision: str) -> tuple[bytes, MapInfo]:
+    """Encode inverse depth HxW (near = large, any unit) as 16-bit PNG; infinite and NaN become 0, infinitely far.
+
+    Pixels 0..65535 span the smallest to the largest value, which the returned MapInfo repeats as `min` and `max`.
+    """
+    _expect(inverse, np.floating, 2)
+    values = np.where(np.isfinite(inverse), inverse, 0).astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    scale = _step(low, high, 65535)
+    pixels = np.clip(np.rint((values - low) / scale), 0, 65535).astype(np.uint16)
+    return _encode_cv(".png", pixels, _DEEP), _map("relative_inverse", estimator, revision, scale, low, low, high, "")
+
+
+def decode_depth(data: bytes, info: MapInfo) -> F32:
+    """Decode a depth map to float32 HxW: offset + scale * pixel; metric depth is 0.0 where there is none.
+
+    Raises CodecError, also where `info` describes no depth map or the PNG is not 16-bit.
+    """
+    if info.kind not in ("metric", "relative_inverse"):
+        raise CodecError(f"kind '{info.kind}' is no depth map")
+    pixels = _decode_grey(data)
+    if pixels.dtype != np.uint16:
+        raise CodecError("a depth map must be a 16-bit PNG")
+    values = (info.offset + info.scale * pixels.astype(np.float64)).astype(np.float32)
+    if info.kind == "metric":
+        values[pixels == 0] = 0.0
+    return values
+
+
+def encode_normals(normals: F32) -> bytes:
+    """Encode unit normals HxWx3 (camera frame, pointing to the camera) as PNG with rgb = (n + 1) / 2.
+
+    A zero vector (no surface) becomes (128, 128, 128), which no unit vector does. Raises CodecError on other lengths.
+    """
+    _expect(normals, np.floating, 3)
+    length = np.einsum("hwc,hwc->hw", normals, normals)
+    if not bool(np.all((np.abs(length - 1) < 0.02) | (length == 0))):
+        raise CodecError("normals must have length one, or be zero where there is none")
+    rgb = np.rint((normals + 1.0) * 127.5).astype(np.uint8)
+    return _encode_cv(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _DEEP)
+
+
+def decode_normals(data: bytes) -> F32:
+    """Decode normals to float32 HxWx3, unit length, zero where there is none. Raises CodecError."""
+    rgb = _decode_cv(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    vectors = rgb.astype(np.float32) / np.float32(127.5) - np.float32(1)
+    vectors[np.all(rgb == _NORMAL_NONE, axis=2)] = 0
+    length = np.sqrt(np.einsum("hwc,hwc->hw", vectors, vectors))[..., None]
+    # Quantisation moves a unit vector's length by less than 1 %: what is short was never a normal.
+    return np.where(length > 0.5, vectors / np.maximum(length, np.float32(1e-6)), np.float32(0))
+
+
+def map_info(
+    kind: Literal["normal", "instances", "segments", "lines"], *, estimator: str, revision: str, count: int = 0
+) -> MapInfo:
+    """The description of a map that needs no measured scale; `count` is the largest label of a label map."""
+    if kind == "normal":
+        return _map(kind, estimator, revision, 2 / 255, -1.0, -1.0, 1.0, "")
+    return _map(kind, estimator, revision, 1.0, 0.0, 0.0, 255.0 if kind == "lines" else float(count), "")
+
+
+def _map(
+    kind: Literal["metric", "relative_inverse", "normal", "instances", "segments", "lines"],
+    estimator: str,
+    revision: str,
+    scale: float,
+    offset: float,
+    low: float,
+    high: float,
+    unit: str,
+) -> MapInfo:
+    return MapInfo(
+        estimator=estimator,
+        revision=revision,
+        kind=kind,
+        scale=float(scale),
+        offset=float(offset),
+        min=float(low),
+        max=float(high),
+        unit=unit,
+    )
+
+
+def _span(values: F32, valid: Mask) -> tuple[float, float]:
+    """Smallest and largest valid value; zeros where none is valid."""
+    if not valid.any():
+        return 0.0, 0.0
+    return float(np.min(values, where=valid, initial=np.inf)), float(np.max(values, where=valid, initial=0))
+
+
+def _step(low: float, high: float, steps: int) -> float:
+    """Quantisation step over low..high; a constant map takes a float32 epsilon, so that scale is never zero."""
+    step = (high - low) / steps
+    return step if step > 0 else max(abs(high) * 2.0**-24, 2.0**-24)
+
+
+def _encode_webp(rgb: U8) -> bytes:
+    buffer = io.BytesIO()
+    try:
+        # `quality` is effort when lossless; 0 is the fastest and not larger at method 0.
+        Image.fromarray(rgb).save(buffer, "WEBP", lossless=True, method=0, quality=0)
+    except (OSError, ValueError) as error:
+        raise CodecError(f"WebP cannot hold an image of {rgb.shape[1]} x {rgb.shape[0]} pixels") from error
+    return buffer.getvalue()
+
+
+def _encode_cv(extension: str, pixels: NDArray[Any], parameters: tuple[int, ...]) -> bytes:
+    done, data = cv2.imencode(extension, pixels, list(parameters))
+    if not done:
+        raise CodecError(f"OpenCV cannot encode {pixels.shape} {pixels.dtype} as {extension}")
+    return data.tobytes()
+
+
+def _decode_cv(data: bytes, flags: int) -> NDArray[Any]:
+    _check_size(data)
+    try:
+        pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise CodecError(f"damaged image ({len(data)} bytes)") from error
+    if pixels is None:
+        raise CodecError(f"damaged image ({len(data)} bytes)")
+    return pixels
+
+
+def _decode_grey(data: bytes) -> Labels:
+    pixels = _decode_cv(data, cv2.IMREAD_UNCHANGED)
+    if pixels.ndim != 2 or pixels.dtype.name not in ("uint8", "uint16"):
+        raise CodecError(f"expected one grey channel of 8 or 16 bits, found {pixels.shape} {pixels.dtype}")
+    return pixels
+
+
+def _u8(pixels: Labels, what: str) -> U8:
+    if pixels.dtype != np.uint8:
+        raise CodecError(f"a {what} must be an 8-bit PNG")
+    return pixels.astype(np.uint8, copy=False)
+
+
+def _check_size(data: bytes) -> None:
+    width, height = image_size(data)
+    if width * height > MAX_PIXELS:
+        raise ImageTooLargeError(f"image of {width} x {height} pixels refused: the limit is {MAX_PIXELS} pixels")
+
+
+def _expect(array: NDArray[Any], dtype: type[np.generic], ndim: int) -> None:
+    """Refuse what would be encoded as something else than it is."""
+    shape_fits = array.ndim == ndim and array.size > 0 and (ndim == 2 or array.shape[2] == 3)
+    if not shape_fits or not np.issubdtype(array.dtype, dtype):
+        expected = "HxW" if ndim == 2 else "HxWx3"
+        raise CodecError(f"expected {expected} {dtype.__name__}, got {array.shape} {array.dtype}")

@@ -1,0 +1,141 @@
+"""The conventions of cameras, poses and boxes, written once as code.
+
+Camera: OpenCV pinhole, x right, y down, z forward; pixel coordinates put the centre of the pixel in column i and row
+j at (i + 0.5, j + 0.5), so an image spans [0, width] x [0, height] and the principal point of a centred camera is
+(width / 2, height / 2). World: metres, z up. Poses are 4x4 and named `to_from_from`: `world_from_camera` takes camera
+coordinates to world coordinates. Everything is float64; what goes into JSON passes `flat`, which rounds to six
+decimals so that bytes do not depend on a machine's last bit.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+F64 = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+def intrinsics(fx: float, fy: float, cx: float, cy: float) -> F64:
+    """K (3x3) of a pinhole camera, in pixels, without skew."""
+    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+
+def intrinsics_of_lens(focal_mm: float, width: int, height: int, sensor_mm: float = 32.0) -> F64:
+    """K of a lens on a sensor that is `sensor_mm` wide (along the image's width), with square pixels."""
+    focal = focal_mm / sensor_mm * width
+    return intrinsics(focal, focal, width / 2, height / 2)
+
+
+def matrix3(values: ArrayLike) -> F64:
+    """A 3x3 matrix from nine numbers, row-major (`View.K`)."""
+    return np.asarray(values, np.float64).reshape(3, 3)
+
+
+def matrix4(values: ArrayLike) -> F64:
+    """A 4x4 matrix from sixteen numbers, row-major (`View.world_from_camera`, object poses)."""
+    return np.asarray(values, np.float64).reshape(4, 4)
+
+
+def flat(values: ArrayLike, decimals: int = 6) -> list[float]:
+    """Row-major list of floats, rounded, without negative zeros: the form in which matrices and vectors are stored."""
+    rounded: list[float] = np.round(np.asarray(values, np.float64).ravel(), decimals).tolist()
+    return [value + 0.0 for value in rounded]
+
+
+def transform(pose: F64, points: ArrayLike) -> F64:
+    """Apply a 4x4 affine pose to points (..., 3)."""
+    return np.asarray(points, np.float64) @ pose[:3, :3].T + pose[:3, 3]
+
+
+def invert_rigid(pose: F64) -> F64:
+    """Inverse of a rigid 4x4 pose: transposed rotation, rotated back translation. Not for similarities."""
+    inverse = np.eye(4)
+    inverse[:3, :3] = pose[:3, :3].T
+    inverse[:3, 3] = -pose[:3, :3].T @ pose[:3, 3]
+    return inverse
+
+
+def similarity(x: float, y: float, z: float, yaw_deg: float, scale: float = 1.0) -> F64:
+    """world_from_object = translate(x, y, z) rotate_z(yaw, counter-clockwise seen from above) scale; 4x4."""
+    yaw = np.deg2rad(yaw_deg)
+    cos, sin = scale * np.cos(yaw), scale * np.sin(yaw)
+    return np.array([[cos, -sin, 0.0, x], [sin, cos, 0.0, y], [0.0, 0.0, scale, z], [0.0, 0.0, 0.0, 1.0]])
+
+
+def look_at(eye: ArrayLike, target: ArrayLike) -> F64:
+    """world_from_camera of a camera at `eye` that looks at `target` with a level horizon; 4x4.
+
+    Looking straight up or down leaves the roll open: the image's x axis is then the world's x axis.
+    Raises ValueError where eye and target coincide.
+    """
+    position = np.asarray(eye, np.float64)
+    forward = np.asarray(target, np.float64) - position
+    distance = float(np.linalg.norm(forward))
+    if distance == 0:
+        raise ValueError("look_at needs an eye and a target that differ")
+    forward = forward / distance
+    right = np.cross(forward, (0.0, 0.0, 1.0))
+    length = float(np.linalg.norm(right))
+    right = right / length if length > 1e-9 else np.array([1.0, 0.0, 0.0])
+    pose = np.eye(4)
+    pose[:3, 0], pose[:3, 1], pose[:3, 2], pose[:3, 3] = right, np.cross(forward, right), forward, position
+    return pose
+
+
+def project(points: ArrayLike, K: F64, world_from_camera: F64) -> tuple[F64, F64]:
+    """Project world points (N, 3): pixel coordinates (N, 2) and planar z (N,) in metres.
+
+    Points with z <= 0 lie behind the camera; their pixel coordinates mean nothing (NaN at z = 0).
+    """
+    local = transform(invert_rigid(world_from_camera), np.asarray(points, np.float64).reshape(-1, 3))
+    depth = local[:, 2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pixels = (local @ K.T)[:, :2] / depth[:, None]
+    pixels[depth == 0] = np.nan
+    return pixels, depth
+
+
+def unproject(depth: NDArray[Any], K: F64, world_from_camera: F64) -> F64:
+    """World points (H, W, 3) seen through each pixel's centre, from planar z (H, W) in metres."""
+    height, width = depth.shape
+    x = (np.arange(width) + 0.5 - K[0, 2]) / K[0, 0]
+    y = (np.arange(height) + 0.5 - K[1, 2]) / K[1, 1]
+    z = depth.astype(np.float64)
+    local = np.stack([(x[None, :] - (K[0, 1] / K[0, 0]) * y[:, None]) * z, y[:, None] * z, z], axis=-1)
+    return transform(world_from_camera, local)
+
+
+def box_of_mask(mask: Mask) -> list[int]:
+    """[x0, y0, x1, y1] around the true pixels of a mask (H, W), x1 and y1 exclusive; zeros when empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return [0, 0, 0, 0]
+    return [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
+
+
+def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes [x0, y0, x1, y1]; 0 where both are empty."""
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    both = width * height
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both
+    return float(both / union) if union > 0 else 0.0
+
+
+def mask_iou(a: Mask, b: Mask) -> float:
+    """Intersection over union of two masks of one shape; 0 where both are empty."""
+    union = int(np.count_nonzero(a | b))
+    return int(np.count_nonzero(a & b)) / union if union else 0.0
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8], mask: Mask | None = None) -> float:
+    """Peak signal-to-noise ratio of two uint8 images (H, W[, C]) in dB, over the mask's true pixels (H, W).
+
+    Infinite where they are equal, and where the mask selects nothing.
+    """
+    difference = a.astype(np.float64) - b
+    selected = difference if mask is None else difference[mask]
+    error = float(np.mean(selected**2)) if selected.size else 0.0
+    return float(10 * np.log10(255.0**2 / error)) if error > 0 else float("inf")
