@@ -1,0 +1,196 @@
+"""What is known of a rendered pair, and what can be measured on it.
+
+Poses, camera and sizes come from the specification; boxes and displacement from the rendered masks; and the two are
+held against each other: an object's surface points, put through the specified pose and camera, must cover its mask.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shards import codecs
+from shards.geometry import (
+    box_iou,
+    box_of_mask,
+    flat,
+    mask_iou,
+    matrix3,
+    matrix4,
+    project,
+    similarity,
+    transform,
+)
+from shards.sample import Columns
+from shards.schema import Camera, Edit, MapInfo, Measures, PairFacts, SceneObject, View
+from sources.objaverse.changed import all_changed, find_changed
+from sources.objaverse.render import ObjectVisibility, RenderedView, Renderer
+from sources.objaverse.spec import CameraPose, Placement, SceneObjectSpec, SceneSpec, State
+
+Mask = NDArray[np.bool_]
+ESTIMATOR = "renderer"
+_NORMAL = {"kind": "normal", "scale": 2 / 255, "offset": -1.0, "min": -1.0, "max": 1.0, "unit": ""}
+
+
+def pair_columns(
+    spec: SceneSpec,
+    names: dict[int, str],
+    dataset: str,
+    views: tuple[RenderedView, RenderedView],
+    seen: tuple[dict[int, ObjectVisibility], dict[int, ObjectVisibility]],
+    renderer: Renderer,
+) -> Columns:
+    """The row of layer `pair` (see `shards.schema.PairFacts`) of two views of one scene.
+
+    Args:
+        views: source and target as rendered; the target's colours outside the changed region are replaced here.
+        seen: visibility of each object in source and target.
+        renderer: for the objects' surface points and the versions that made the pixels.
+    """
+    source, target = views
+    changed = (
+        all_changed(source, target) if spec.edit.kind == "camera" else find_changed(source, target, spec.edit.object)
+    )
+    revision = renderer.revision
+    source_metric, source_metric_info = codecs.encode_metric(source.depth, estimator=ESTIMATOR, revision=revision)
+    metric, metric_info = codecs.encode_metric(target.depth, estimator=ESTIMATOR, revision=revision)
+    normal_info = MapInfo(estimator=ESTIMATOR, revision=revision, **_NORMAL)
+    edited = spec.edit.object
+    measures = Measures(
+        **_consistency(spec, views, renderer.points),
+        visible_source=seen[0][edited].visible if edited and spec.source.placements[edited].present else -1.0,
+        visible_target=seen[1][edited].visible if edited and spec.target.placements[edited].present else -1.0,
+        displacement_px=_displacement_px(source.instances == edited, target.instances == edited) if edited else -1.0,
+        displacement_m=round(float(np.linalg.norm(spec.edit.translation)), 6) if edited else -1.0,
+        changed_fraction=round(changed.fraction, 6),
+        psnr_unchanged=round(changed.psnr_unchanged, 3),
+    )
+    facts = PairFacts(
+        dataset=dataset,
+        edit=_edit(spec, box_of_mask(target.instances == edited) if edited else [0, 0, 0, 0]),
+        camera=Camera(source=_view(spec.source.camera), target=_view(spec.target.camera)),
+        objects=[_object(placed, spec, names[placed.id], views, seen) for placed in spec.objects],
+        metric=metric_info,
+        source_metric=source_metric_info,
+        normal=normal_info,
+        source_normal=normal_info,
+        measures=measures,
+        colours=[placed.asset.colour for placed in spec.objects],
+    )
+    return {
+        "source": codecs.encode_image(source.rgb),
+        "target": codecs.encode_image(changed.target_rgb),
+        "source_instances": codecs.encode_labels(source.instances),
+        "target_instances": codecs.encode_labels(target.instances),
+        "changed": codecs.encode_mask(changed.mask),
+        "source_metric": source_metric,
+        "metric": metric,
+        "source_normal": codecs.encode_normals(source.normal),
+        "normal": codecs.encode_normals(target.normal),
+        "facts": facts.model_dump_json(),
+    }
+
+
+def pose_of(placement: Placement) -> NDArray[np.float64]:
+    """world_from_object, 4x4."""
+    return similarity(placement.x, placement.y, placement.z, placement.yaw_deg, placement.scale)
+
+
+def _edit(spec: SceneSpec, box: list[int]) -> Edit:
+    edit = spec.edit
+    return Edit(
+        kind=edit.kind,
+        known=True,
+        object=edit.object,
+        translation=list(edit.translation),
+        rotation_deg=edit.rotation_deg,
+        view=edit.view,
+        scale=edit.scale,
+        yaw_deg=edit.yaw_deg,
+        pitch_deg=edit.pitch_deg,
+        zoom=edit.zoom,
+        box=box,
+    )
+
+
+def _view(camera: CameraPose) -> View:
+    return View(known=True, focal="exact", K=list(camera.K), world_from_camera=list(camera.world_from_camera))
+
+
+def _object(
+    placed: SceneObjectSpec,
+    spec: SceneSpec,
+    name: str,
+    views: tuple[RenderedView, RenderedView],
+    seen: tuple[dict[int, ObjectVisibility], dict[int, ObjectVisibility]],
+) -> SceneObject:
+    asset, states = placed.asset, (spec.source, spec.target)
+    visible = [
+        round(seen[i][placed.id].visible, 4) if states[i].placements[placed.id].present else 0.0 for i in range(2)
+    ]
+    boxes = [box_of_mask(view.instances == placed.id) for view in views]
+    return SceneObject(
+        id=placed.id,
+        name=name,
+        category=asset.category,
+        asset=asset.uid,
+        licence=asset.licence,
+        creator=asset.creator,
+        known=True,
+        size_m=flat(asset.size_m),
+        source_pose=flat(pose_of(spec.source.placements[placed.id])),
+        target_pose=flat(pose_of(spec.target.placements[placed.id])),
+        source_box=boxes[0],
+        target_box=boxes[1],
+        source_visible=visible[0],
+        target_visible=visible[1],
+    )
+
+
+def _displacement_px(before: Mask, after: Mask) -> float:
+    """Distance between the centres of two masks, -1 where one is empty."""
+    if not before.any() or not after.any():
+        return -1.0
+    centres = [np.argwhere(mask).mean(axis=0) for mask in (before, after)]
+    return round(float(np.linalg.norm(centres[1] - centres[0])), 3)
+
+
+def _consistency(
+    spec: SceneSpec, views: tuple[RenderedView, RenderedView], points: dict[int, NDArray[np.float32]]
+) -> dict[str, float]:
+    """The worst agreement, over both states, of the projected surface points with the rendered mask.
+
+    For camera edits every object is held against its mask, else the edited one.
+    """
+    edited = [spec.edit.object] if spec.edit.object else [placed.id for placed in spec.objects]
+    scores: list[tuple[float, float]] = []
+    for state, view in zip((spec.source, spec.target), views, strict=True):
+        for identity in edited:
+            mask = view.instances == identity
+            if state.placements[identity].present and mask.any():
+                predicted = silhouette(points[identity], identity, state, view.instances)
+                scores.append((box_iou(box_of_mask(predicted), box_of_mask(mask)), mask_iou(predicted, mask)))
+    if not scores:
+        return {}
+    return {"box_iou": round(min(box for box, _ in scores), 4), "mask_iou": round(min(iou for _, iou in scores), 4)}
+
+
+def silhouette(points: NDArray[np.float32], identity: int, state: State, instances: NDArray[np.integer]) -> Mask:
+    """Where an object should be seen, (H, W): its surface points projected, closed, less what other objects cover.
+
+    Args:
+        points: (N, 3) on the object's surface, object frame, metres.
+        instances: (H, W) rendered object ids: pixels of other objects are not predicted.
+    """
+    height, width = instances.shape
+    world = transform(pose_of(state.placements[identity]), points)
+    pixels, depth = project(world, matrix3(state.camera.K), matrix4(state.camera.world_from_camera))
+    pixels = pixels[depth > 0]
+    inside = (pixels >= 0).all(axis=1) & (pixels < (width, height)).all(axis=1)
+    columns, rows = np.floor(pixels[inside]).astype(int).T
+    splat = np.zeros((height, width), np.uint8)
+    splat[rows, columns] = 1
+    # Close the gaps between points: their mean distance, were they spread evenly over the silhouette.
+    area = int(np.count_nonzero(instances == identity))
+    size = 2 * int(np.ceil(1.5 * np.sqrt(area / max(1, len(rows))))) + 1
+    closed = cv2.morphologyEx(splat, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    return (closed > 0) & ((instances == identity) | (instances == 0))
