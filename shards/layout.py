@@ -1,0 +1,132 @@
+"""Names: of samples, of members, of shards, and of the folders that hold them. Stated here and nowhere else.
+
+`<OUT>/shards/<recipe>/<split>/<name>-<split>-00000-of-00128.tar`, in it `<key>.<member>.<extension>` and `<key>.json`.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any, Final
+
+from shards.errors import BadInput
+from shards.schema import SPLITS
+
+KEY_RULE: Final = "1 to 80 of a-z, 0-9 and -"
+_KEY: Final = re.compile(r"[a-z0-9-]{1,80}")
+_FIELD: Final = re.compile(r"[a-z][a-z0-9_]*(\.(webp|png|jpg))?")
+_SHARD: Final = re.compile(r"(?P<stem>[a-z0-9_-]+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.tar")
+
+
+def is_key(text: str) -> bool:
+    """Whether `text` may name a sample (no dots: readers cut a name at its first)."""
+    return _KEY.fullmatch(text) is not None
+
+
+def is_field(text: str) -> bool:
+    """Whether `text` may follow a key: a member and its extension, or `json`."""
+    return text == "json" or (_FIELD.fullmatch(text) is not None and "." in text)
+
+
+def field_of(name: str, extension: str) -> str:
+    """What follows the key: `source.webp`; for the record just `json`."""
+    return "json" if name == "json" else f"{name}.{extension}"
+
+
+def split_field(field: str) -> tuple[str, str]:
+    """Member name and extension of `source.webp`; `json` is both."""
+    name, dot, extension = field.partition(".")
+    return (name, extension) if dot else (name, name)
+
+
+def shard_name(name: str, split: str, index: int, count: int) -> str:
+    """`<name>-<split>-00000-of-00128.tar`. Raises BadInput where `name` does not fit."""
+    result = f"{name}-{split}-{index:05d}-of-{count:05d}.tar"
+    if not _SHARD.fullmatch(result) or not 0 <= index < count:
+        raise BadInput(f"'{result}' cannot name a shard: the name takes a-z, 0-9, _ and -, the index 0 <= i < count")
+    return result
+
+
+def is_shard(filename: str) -> bool:
+    """Whether a file name is one that `shard_name` gives."""
+    return _SHARD.fullmatch(filename) is not None
+
+
+def join(url: str, *parts: str) -> str:
+    """Append path parts to an fsspec URL or a local path."""
+    return "/".join([url.rstrip("/"), *parts])
+
+
+def base(url: str) -> str:
+    """The last part of a URL."""
+    return url.rstrip("/").rpartition("/")[2]
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """fsspec's file system and path of a URL, with stale listings dropped. Raises BadInput on an unknown protocol."""
+    from fsspec.core import url_to_fs
+
+    try:
+        fs, path = url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise BadInput(f"cannot open {url}: {error}") from error
+    fs.invalidate_cache()
+    return fs, path
+
+
+def open_url(url: str) -> IO[bytes]:
+    """Open any fsspec URL for reading. Raises FileNotFoundError and what the file system raises."""
+    fs, path = filesystem(url)
+    return fs.open(path, "rb")
+
+
+@dataclass(frozen=True, order=True)
+class SplitFolder:
+    """One folder of shards, `<OUT>/shards/<recipe>/<split>`."""
+
+    recipe: str
+    split: str
+    url: str
+
+
+def find_splits(url: str, *, recipe: str | None = None, split: str | None = None) -> list[SplitFolder]:
+    """The split folders under `url`, which may be OUT, OUT/shards, a recipe's folder or a split's; sorted.
+
+    Raises BadInput where there is none.
+    """
+    fs, root = filesystem(url)
+    root = root.rstrip("/")
+    if not fs.isdir(root):
+        raise BadInput(f"{url} is not a folder: give the folder of a build (--out) or of its shards")
+    start = f"{root}/shards" if fs.isdir(f"{root}/shards") else root
+    found = [
+        SplitFolder(PurePosixPath(path).parent.name, base(path), url.rstrip("/") + path[len(root) :])
+        for path in _split_paths(fs, start, 2)
+    ]
+    wanted = sorted(f for f in found if recipe in (None, f.recipe) and split in (None, f.split))
+    if not wanted:
+        raise BadInput(
+            f"no shards of {recipe or 'any recipe'}/{split or 'any split'} under {url}: run `spatialdata shard`"
+        )
+    return wanted
+
+
+def find_shards(url: str, *, recipe: str | None = None, split: str | None = None) -> list[str]:
+    """URLs of the shards under `url` (as for `find_splits`), sorted by recipe, split and name."""
+    return [shard for folder in find_splits(url, recipe=recipe, split=split) for shard in list_shards(folder.url)]
+
+
+def list_shards(folder: str) -> list[str]:
+    """URLs of the tars in one folder, sorted. Other files (indexes, temporary ones) are left out."""
+    fs, path = filesystem(folder)
+    names = sorted(base(entry) for entry in fs.ls(path, detail=False))
+    return [join(folder, name) for name in names if name.endswith(".tar")]
+
+
+def _split_paths(fs: Any, path: str, depth: int) -> Iterator[str]:
+    if base(path) in SPLITS:
+        yield path
+    elif depth:
+        for entry in sorted(fs.ls(path, detail=True), key=lambda entry: str(entry["name"])):
+            if entry["type"] == "directory":
+                yield from _split_paths(fs, str(entry["name"]).rstrip("/"), depth - 1)

@@ -1,0 +1,155 @@
+"""Shards, read strictly and in order: a sample is either whole, or an error that names the shard and the key.
+
+A tar reader that trusts end-of-file returns a last sample without its target when a shard was cut. Here the two
+closing blocks of the archive must be there, every header's checksum must hold, and every sample must have the
+members of the first. Works on any fsspec URL, reading once from front to back.
+"""
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Final
+
+from shards.errors import SpatialdataError
+from shards.layout import field_of, is_field, is_key, open_url, split_field
+from shards.schema import SampleRecord
+
+BLOCK: Final = 512
+MAX_MEMBER: Final = 1 << 30
+"""Largest member that is read: a header may claim eight gigabytes."""
+
+
+class ShardError(SpatialdataError):
+    """A shard that does not hold what a shard must. `key` is the sample at (or behind) which reading stopped."""
+
+    def __init__(self, shard: str, key: str, problem: str) -> None:
+        self.shard = shard
+        self.key = key
+        self.problem = problem
+        where = f"shard {shard}, sample {key}" if key else f"shard {shard}"
+        super().__init__(f"{where}: {problem}; run `spatialdata verify --repair` where it was built, or copy it again")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a tar, `<key>.<name>.<extension>` (or `<key>.json`)."""
+
+    key: str
+    name: str
+    extension: str
+    offset: int
+    """Of the bytes in the tar, behind the header."""
+    data: bytes
+
+    @property
+    def field(self) -> str:
+        """What follows the key, as WebDataset calls it: `source.webp`, `json`."""
+        return field_of(self.name, self.extension)
+
+
+@dataclass(frozen=True)
+class StoredSample:
+    """One sample of a shard, as bytes."""
+
+    key: str
+    members: dict[str, bytes]
+    """By member name without extension: `source`, `depth`, `json`."""
+    extensions: dict[str, str]
+    """By member name: `webp`, `png`, `jpg`, `json`."""
+
+
+def read_samples(url: str) -> Iterator[StoredSample]:
+    """The samples of one shard, in the order of the tar. Raises ShardError, FileNotFoundError."""
+    first: set[str] = set()
+    seen: set[str] = set()
+    for members in group(read_members(url)):
+        key, fields = members[0].key, [member.field for member in members]
+        if key in seen:
+            raise ShardError(url, key, "the key occurs twice")
+        if len(set(fields)) != len(fields):
+            raise ShardError(url, key, "a member occurs twice")
+        first = first or set(fields)
+        if set(fields) != first:
+            odd = ", ".join(sorted(first ^ set(fields)))
+            raise ShardError(url, key, f"not the members of the shard's first sample ({odd})")
+        seen.add(key)
+        yield StoredSample(key, {m.name: m.data for m in members}, {m.name: m.extension for m in members})
+
+
+def read_record(data: bytes) -> SampleRecord:
+    """The `json` member as a typed record. Raises ValueError (pydantic's) where it breaks the schema."""
+    return SampleRecord.model_validate_json(data)
+
+
+def read_members(url: str) -> Iterator[Member]:
+    """The members of one shard with their offsets, in the order of the tar. Raises ShardError, FileNotFoundError."""
+    with open_url(url) as file:
+        yield from walk(file, url)
+
+
+def group(members: Iterator[Member]) -> Iterator[list[Member]]:
+    """Neighbouring members of one key, together."""
+    together: list[Member] = []
+    for member in members:
+        if together and member.key != together[0].key:
+            yield together
+            together = []
+        together.append(member)
+    if together:
+        yield together
+
+
+def walk(file: IO[bytes], shard: str) -> Iterator[Member]:
+    """The members of an open tar, from its start. Raises ShardError; `shard` is its name in messages."""
+    position, key = 0, ""
+    while True:
+        header = _read(file, BLOCK)
+        if len(header) == BLOCK and not any(header):
+            _expect_end(_read(file, BLOCK), shard, key)
+            return
+        info = _header(header, shard, key)
+        key, name, extension = _parts(info.name, shard, key)
+        padded = -(-info.size // BLOCK) * BLOCK
+        data = _read(file, padded)
+        if len(data) != padded:
+            raise ShardError(shard, key, f"the shard is cut off inside {info.name}")
+        if any(data[info.size :]):
+            raise ShardError(shard, key, f"the padding behind {info.name} is damaged")
+        yield Member(key, name, extension, position + BLOCK, data[: info.size])
+        position += BLOCK + padded
+
+
+def _read(file: IO[bytes], size: int) -> bytes:
+    """Exactly `size` bytes, less only at the end: remote files may return what has come so far."""
+    data = file.read(size)
+    while len(data) < size and (more := file.read(size - len(data))):
+        data += more
+    return data
+
+
+def _header(block: bytes, shard: str, key: str) -> tarfile.TarInfo:
+    if len(block) != BLOCK:
+        raise ShardError(shard, key, "the shard is cut off behind this sample" if key else "the shard is empty")
+    try:
+        info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+    except (tarfile.HeaderError, ValueError) as error:
+        raise ShardError(shard, key, f"the tar header behind this sample is damaged ({error})") from error
+    if not info.isreg() or info.size < 0:
+        raise ShardError(shard, key, f"{info.name!r} is no plain file")
+    if info.size > MAX_MEMBER:
+        raise ShardError(shard, key, f"{info.name!r} claims {info.size} bytes, more than a member may have")
+    return info
+
+
+def _parts(filename: str, shard: str, key: str) -> tuple[str, str, str]:
+    found, _, field = filename.partition(".")
+    if not is_key(found) or not is_field(field):
+        raise ShardError(
+            shard, key, f"{filename!r} is no member of a sample (<key>.<member>.<webp|png|jpg> or <key>.json)"
+        )
+    return (found, *split_field(field))
+
+
+def _expect_end(second: bytes, shard: str, key: str) -> None:
+    if len(second) != BLOCK or any(second):
+        raise ShardError(shard, key, "the blocks that close the archive are damaged")
