@@ -1,0 +1,214 @@
+"""The `spatialdata` command. Imports what a command needs when it runs, so that `--help` is instant.
+
+Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C. Errors are one line; `--debug` adds the traceback.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shards.errors import BadInput, SpatialdataError
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+class _Group(click.Group):
+    """Lists commands in the order of a first use, and turns errors into lines."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.version_option(package_name="spatialdata-builder", prog_name="spatialdata")
+def cli(debug: bool) -> None:
+    """Build verified (source, instruction, target) triplets for spatial image editing."""
+
+
+@cli.command()
+@click.option("--config", "-c", type=click.Path(), help="YAML file; without it, the defaults (procedural).")
+@click.option("--out", "-o", required=True, help="Where the dataset goes: a folder or any fsspec URL.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key; may be repeated.")
+@json_option
+def build(config: str | None, out: str, overrides: Sequence[str], as_json: bool) -> None:
+    """Make what the configuration asks for: plan, layers, shards. Run it again to go on after a stop."""
+    from pipeline.builder import run_build
+    from pipeline.config import load_config
+
+    summary = run_build(load_config(config, overrides), out, quiet=as_json)
+    _report(summary, as_json, _print_build)
+
+
+@cli.command()
+@click.argument("out")
+@click.option("--recipe", "-r", required=True, help="full, spatialdiff, ildm or spatialedit.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of `shard` or `engine`.")
+@json_option
+def shard(out: str, recipe: str, overrides: Sequence[str], as_json: bool) -> None:
+    """Pack the accepted samples of OUT into WebDataset shards for one trainer."""
+    from pipeline.builder import run_shard
+
+    _report(run_shard(out, recipe, overrides, quiet=as_json), as_json, _print_shards)
+
+
+@cli.command()
+@click.argument("out")
+@json_option
+def status(out: str, as_json: bool) -> None:
+    """Say how far OUT is: units and samples of each layer, rejects by reason, shards."""
+    from pipeline.report.status import print_status, status_of
+
+    found = status_of(out)
+    _report(found, as_json, print_status)
+
+
+@cli.command()
+@click.argument("path")
+@click.option("--repair", is_flag=True, help="Rebuild damaged shards and layers from what is sound.")
+@json_option
+def verify(path: str, repair: bool, as_json: bool) -> None:
+    """Check shards (OUT or one folder of shards) for damage; says which sample. Exit code 1 if any is found."""
+    from pipeline.builder import run_verify
+
+    found = run_verify(path, repair=repair, quiet=as_json)
+    _report(found, as_json, _print_verify)
+    if not found["ok"]:
+        raise SystemExit(1)
+
+
+@cli.command()
+@click.argument("path")
+@click.option("--out", "-o", default="", help="PNG to write; default: contact.png in PATH.")
+@click.option("--recipe", default="full", show_default=True)
+@click.option("--limit", default=24, show_default=True, help="Samples to show.")
+@click.option("--tile", default=176, show_default=True, help="Width of a picture in pixels.")
+@json_option
+def view(path: str, out: str, recipe: str, limit: int, tile: int, as_json: bool) -> None:
+    """Draw a contact sheet of OUT or of one folder of shards: images, instruction, maps."""
+    from pipeline.builder import run_view
+
+    found = run_view(path, out, recipe=recipe, limit=limit, tile=tile)
+    _report(found, as_json, lambda found: click.echo(f"{found['samples']} samples drawn: {found['picture']}"))
+
+
+@cli.command()
+@click.argument("path")
+@click.option("--layout", required=True, type=click.Choice(["spatialedit", "object3dit"]))
+@click.option("--out", "-o", required=True, help="Folder to write.")
+@json_option
+def export(path: str, layout: str, out: str, as_json: bool) -> None:
+    """Write the shards of PATH (OUT or a folder of shards) in another project's layout."""
+    from pipeline.builder import run_export
+
+    found = run_export(path, layout, out)
+    _report(found, as_json, lambda found: click.echo(f"{found['samples']} samples exported to {found['out']}"))
+
+
+@cli.command()
+@click.option("--out", default="", help="Where a build would go: its disk is looked at.")
+@click.option("--blender", default="", help="A Blender executable to try.")
+@json_option
+def doctor(out: str, blender: str, as_json: bool) -> None:
+    """Say what works on this machine (Blender, GPU, weights, disk) and how to mend the rest."""
+    from dataclasses import asdict
+
+    from pipeline.doctor import examine
+
+    findings = examine(out, blender)
+    good = all(finding.state != "missing" for finding in findings)
+    _report({"ok": good, "findings": [asdict(finding) for finding in findings]}, as_json, _print_doctor)
+    if not good:
+        raise SystemExit(1)
+
+
+@cli.command()
+@click.option("--out", "-o", default="demo", show_default=True, help="Folder for the dataset and the picture.")
+@json_option
+def demo(out: str, as_json: bool) -> None:
+    """Build, verify and show a small dataset from nothing: the first five minutes."""
+    from pipeline.demo import run_demo
+
+    _report(run_demo(out, quiet=as_json), as_json, lambda _: None)
+
+
+def _report(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
+    if as_json:
+        click.echo(json.dumps(found, indent=1, sort_keys=True))
+    else:
+        show(found)
+
+
+def _print_build(summary: dict[str, Any]) -> None:
+    click.echo(
+        f"{summary['accepted']} of {summary['samples']} samples accepted in {summary['seconds']:.0f} s"
+        f" ({summary['rejected']} rejected)"
+    )
+    _print_reasons(summary["rejects"])
+    for found in summary["shards"]:
+        _print_shards(found)
+    click.echo(f"next: spatialdata view {summary['out']}")
+
+
+def _print_reasons(rejects: dict[str, int]) -> None:
+    for reason, count in sorted(rejects.items(), key=lambda item: (-item[1], item[0])):
+        click.echo(f"  {count:>7}  {reason}")
+
+
+def _print_shards(found: dict[str, Any]) -> None:
+    for split, counts in found["splits"].items():
+        click.echo(f"{found['recipe']}/{split}: {counts['samples']} samples in {counts['shards']} shards")
+    click.echo(f"shards: {found['folder']}")
+
+
+def _print_verify(found: dict[str, Any]) -> None:
+    for problem in found["problems"]:
+        where = " ".join(part for part in (problem["shard"], problem["key"], problem["member"]) if part)
+        click.echo(f"{where}: {problem['message']}")
+    for repaired in found["repaired"]:
+        click.echo(f"rebuilt {repaired}")
+    state = "sound" if found["ok"] else f"{len(found['problems'])} problems"
+    click.echo(f"{found['shards']} shards, {found['samples']} samples: {state}")
+    if not found["ok"]:
+        click.echo("mend with: spatialdata verify OUT --repair")
+
+
+def _print_doctor(found: dict[str, Any]) -> None:
+    marks = {"ok": click.style("ok      ", fg="green"), "missing": click.style("missing ", fg="red"), "optional": "absent  "}
+    for finding in found["findings"]:
+        mend = f"  ->  {finding['mend']}" if finding["mend"] else ""
+        click.echo(f"{marks[finding['state']]} {finding['name']}: {finding['detail']}{mend}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; errors become one line on stderr and an exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        cli.main(args=given, prog_name="spatialdata", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("stopped; run the same command to go on", err=True)
+        sys.exit(130)
+    except Exception as error:  # the border of the process: a person reads this
+        if debug:
+            raise
+        if isinstance(error, SpatialdataError):
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        click.echo(f"error: {text[:600]} (this is a fault of spatialdata: `spatialdata --debug ...` shows where)", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
