@@ -1,0 +1,187 @@
+"""Maps that the maker of a pair knows exactly, turned into the members of a sample. No model guesses here.
+
+Invariant: a map is exact or the sample is rejected (`no_exact_map`); a pair without exact maps (released images)
+needs a layer made by a model instead. Columns: each map's member, and `maps`, JSON of {member: MapInfo}.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from annotators.lines import draw_lines
+from shards.codecs import (
+    F32,
+    Labels,
+    decode_depth,
+    decode_labels,
+    decode_normals,
+    encode_labels,
+    encode_lines,
+    encode_relative,
+    map_info,
+    relabel,
+)
+from shards.geometry import matrix3
+from shards.sample import Columns, Reject, Result, Row, Sample
+from shards.schema import MapInfo, PairFacts
+
+ViewName = Literal["source", "target"]
+
+
+@dataclass(frozen=True)
+class _View:
+    """One image of a pair: its exact maps, encoded and (once asked for) decoded."""
+
+    pair: Columns
+    facts: PairFacts
+    name: ViewName
+
+    def bytes(self, member: str) -> bytes:
+        """The encoded member of this view in the pair, empty where the maker does not know it."""
+        data = self.pair.get(self.member(member), b"")
+        return data if isinstance(data, bytes) else b""
+
+    def member(self, member: str) -> str:
+        return member if self.name == "target" else f"source_{member}"
+
+    @property
+    def metric_info(self) -> MapInfo:
+        return self.facts.metric if self.name == "target" else self.facts.source_metric
+
+    @property
+    def normal_info(self) -> MapInfo:
+        return self.facts.normal if self.name == "target" else self.facts.source_normal
+
+    @cached_property
+    def labels(self) -> Labels:
+        data = self.pair[f"{self.name}_instances"]
+        return decode_labels(data if isinstance(data, bytes) else b"")
+
+    @cached_property
+    def depth(self) -> F32:
+        return decode_depth(self.bytes("metric"), self.metric_info)
+
+
+Map = tuple[bytes, MapInfo]
+
+
+@dataclass(frozen=True)
+class _Exact:
+    """What the stages of this module share; `_map` gives one view's map, or the name of the exact map it lacks."""
+
+    layer: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ("pair",)
+    version: ClassVar[int] = 1
+
+    views: tuple[ViewName, ...] = ("target",)
+    """Which images get the map: the target's member is `<layer>`, the source's `source_<layer>`."""
+    batch_size: int = field(default=8, metadata={"fingerprint": False})
+    cpus: float = field(default=1.0, metadata={"fingerprint": False})
+    gpus: float = field(default=0.0, metadata={"fingerprint": False})
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
+        return [self._annotate(sample) for sample in samples]
+
+    def _annotate(self, sample: Sample) -> Result:
+        pair = sample["pair"]
+        facts = PairFacts.model_validate_json(str(pair["facts"]))
+        columns: dict[str, bytes] = {}
+        infos: dict[str, dict[str, object]] = {}
+        for name in self.views:
+            view = _View(pair, facts, name)
+            made = self._map(view)
+            if isinstance(made, str):
+                detail = f"{facts.dataset} has no exact {made} of the {name} image: give layer `{self.layer}` a model"
+                return Reject("no_exact_map", detail=f"{detail} in `layers`, or leave it out")
+            columns[view.member(self.layer)], info = made
+            infos[view.member(self.layer)] = info.model_dump()
+        return Row({**columns, "maps": json.dumps(infos, sort_keys=True)})
+
+    def _map(self, view: _View) -> Map | str:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ExactMetric(_Exact):
+    """Planar depth in metres: the renderer's own bytes, passed through."""
+
+    layer: ClassVar[str] = "metric"
+
+    def _map(self, view: _View) -> Map | str:
+        data = view.bytes("metric")
+        return (data, view.metric_info) if data else "metric depth"
+
+
+@dataclass(frozen=True)
+class ExactNormal(_Exact):
+    """Normals in the camera frame: the renderer's own bytes, passed through."""
+
+    layer: ClassVar[str] = "normal"
+
+    def _map(self, view: _View) -> Map | str:
+        data = view.bytes("normal")
+        return (data, view.normal_info) if data else "normals"
+
+
+@dataclass(frozen=True)
+class ExactDepth(_Exact):
+    """Relative inverse depth, 1/z with z in metres; what has no depth (open background) is infinitely far: 0."""
+
+    layer: ClassVar[str] = "depth"
+
+    def _map(self, view: _View) -> Map | str:
+        if not view.bytes("metric"):
+            return "metric depth"
+        z, info = view.depth, view.metric_info
+        inverse = np.divide(1.0, z, out=np.zeros_like(z), where=z > 0)
+        return encode_relative(inverse, estimator=info.estimator, revision=info.revision)
+
+
+@dataclass(frozen=True)
+class ExactSegments(_Exact):
+    """The instance map renumbered 1, 2, ... by falling area.
+
+    A segment is one object, also where another object cuts it into pieces; 0 is what is no object (floor, walls, sky).
+    """
+
+    layer: ClassVar[str] = "segment"
+
+    def _map(self, view: _View) -> Map | str:
+        segments = relabel(view.labels)
+        estimator, revision = _maker(view)
+        info = map_info("segments", estimator=estimator, revision=revision, count=int(segments.max()))
+        return encode_labels(segments), info
+
+
+@dataclass(frozen=True)
+class ExactLines(_Exact):
+    """Dark lines on white: borders of instances, depth discontinuities, creases (`annotators.lines`).
+
+    A pair that knows masks but no depth and normals gets the borders alone; its MapInfo says `masks`.
+    """
+
+    layer: ClassVar[str] = "line"
+
+    def _map(self, view: _View) -> Map | str:
+        estimator, revision = _maker(view)
+        normal = view.bytes("normal")
+        if view.bytes("metric") and normal:
+            camera = view.facts.camera.target if view.name == "target" else view.facts.camera.source
+            lines = draw_lines(view.labels, view.depth, decode_normals(normal), matrix3(camera.K))
+        else:
+            lines = draw_lines(view.labels)
+            estimator, revision = "masks", ""
+        return encode_lines(lines), map_info("lines", estimator=estimator, revision=revision)
+
+
+def _maker(view: _View) -> tuple[str, str]:
+    """Who drew the masks: the renderer where it made the depth, else the source itself."""
+    info = view.metric_info
+    return (info.estimator, info.revision) if view.bytes("metric") else ("masks", "")
