@@ -108,4 +108,4 @@ def _without_speckle(canvas: U8) -> U8:
     _, parts, statistics, _ = cv2.connectedComponentsWithStats(canvas, connectivity=8)
     long = statistics[:, cv2.CC_STAT_AREA] >= 2 * SPECKLE
     long[0] = False
-    return long[parts].astype(np.uint8)
+    return long[np.asarray(parts, np.intp)].astype(np.uint8)

@@ -8,31 +8,42 @@ no name, and the caller samples another scene.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
 from shards.geometry import F64, matrix3, matrix4, project, similarity, transform
 from sources.objaverse.spec import Asset, CameraPose, Placement, SceneSpec, State
 
-SIZE_RATIO = 1.25
+SIZE_RATIO: Final = 1.25
 """The larger of two objects must be so many times as large before it is called larger."""
-PLACE_MARGIN = 0.06
+PLACE_MARGIN: Final = 0.06
 """Share of the image's width (left, right) or of the distance (front, rear) by which places must differ."""
 
-COLOUR_FAMILIES: tuple[frozenset[str], ...] = (
-    frozenset({"grey", "gray", "silver"}),
-    frozenset({"white", "cream", "ivory", "beige"}),
-    frozenset({"brown", "beige", "tan", "bronze"}),
-    frozenset({"yellow", "gold", "golden"}),
-    frozenset({"blue", "teal", "turquoise", "cyan"}),
-    frozenset({"green", "teal", "turquoise", "olive"}),
-    frozenset({"red", "maroon", "burgundy"}),
-    frozenset({"purple", "violet", "magenta"}),
-    frozenset({"pink", "magenta"}),
-    frozenset({"blue", "navy"}),
+CONFUSABLE: Final[frozenset[frozenset[str]]] = frozenset(
+    frozenset(pair)
+    for pair in (
+        ("black", "dark grey"),
+        ("black", "dark brown"),
+        ("black", "dark blue"),
+        ("white", "light grey"),
+        ("white", "beige"),
+        ("beige", "light brown"),
+        ("beige", "yellow"),
+        ("brown", "dark red"),
+        ("brown", "orange"),
+        ("light brown", "orange"),
+        ("red", "orange"),
+        ("yellow", "orange"),
+        ("green", "turquoise"),
+        ("light green", "turquoise"),
+        ("blue", "turquoise"),
+        ("light blue", "turquoise"),
+        ("pink", "purple"),
+        ("light blue", "light grey"),
+    )
 )
-"""Colours that people may take for one another: they never tell two objects apart."""
+"""Colours of `sources.colours.PALETTE` that people may take for one another: they never tell two objects apart."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +73,7 @@ class _Seen:
 
     @property
     def coloured(self) -> str:
-        repeated = not self.colour or self.colour in self.words
-        return self.noun if repeated else f"{self.colour} {self.noun}"
+        return self.noun if not self.colour or self.colour in self.noun else f"{self.colour} {self.noun}"
 
 
 def name_objects(spec: SceneSpec) -> dict[int, str] | Literal["ambiguous_name"]:
@@ -114,10 +124,10 @@ def _unambiguous(seen: _Seen, rivals: Sequence[_Seen]) -> str | None:
 
 
 def _colours_differ(a: _Seen, b: _Seen) -> bool:
-    """Whether a viewer tells the two colours apart; an unknown colour could be any."""
-    if not a.colour or not b.colour or a.colour == b.colour:
+    """Whether a viewer tells the two colours apart: an unknown colour could be any, and `blue` fits dark blue too."""
+    if not a.colour or not b.colour or a.colour == b.colour or frozenset({a.colour, b.colour}) in CONFUSABLE:
         return False
-    return not any(a.colour in family and b.colour in family for family in COLOUR_FAMILIES)
+    return a.colour.split()[-1] != b.colour.split()[-1] or a.colour.count(" ") == b.colour.count(" ") == 1
 
 
 def _separating_word(seen: _Seen, rivals: Sequence[_Seen]) -> str:
