@@ -1,0 +1,59 @@
+# pyright: basic, reportMissingImports=false
+"""Reads the passes of one render. Channel names differ between versions of Blender; nothing else knows them."""
+
+from pathlib import Path
+
+import numpy as np
+from blender_materials import NORMAL_AOV
+
+BACKGROUND = 1e9
+"""Planar z from here on is background: Cycles writes 1e10."""
+
+
+def read_channels(path: Path) -> dict[str, np.ndarray]:
+    """All channels, (H, W) float32, named without the view layer: `Depth.Z`, `Combined.R`."""
+    try:
+        import OpenEXR
+    except ImportError:  # Blender's own Python brings OpenImageIO instead
+        return _read_openimageio(path)
+    channels: dict[str, np.ndarray] = {}
+    for part in OpenEXR.File(str(path), separate_channels=True).parts:
+        for name, channel in part.channels.items():
+            channels[name.partition(".")[2]] = channel.pixels
+    return channels
+
+
+def _read_openimageio(path: Path) -> dict[str, np.ndarray]:
+    import OpenImageIO
+
+    file = OpenImageIO.ImageInput.open(str(path))
+    if file is None:
+        raise RuntimeError(f"{path}: {OpenImageIO.geterror()}")
+    channels: dict[str, np.ndarray] = {}
+    part = 0
+    while file.seek_subimage(part, 0):
+        names = file.spec().channelnames
+        pixels = file.read_image(OpenImageIO.FLOAT)
+        channels.update({name.partition(".")[2]: pixels[..., i] for i, name in enumerate(names)})
+        part += 1
+    file.close()
+    return channels
+
+
+def read_passes(path: Path) -> dict[str, np.ndarray]:
+    """linear, noisy, normal (world frame, not normalised): H x W x 3; depth (0: none), instances: H x W."""
+    channels = read_channels(path)
+
+    def stack(name: str, axes: str) -> np.ndarray:
+        return np.stack([channels[f"{name}.{axis}"] for axis in axes], axis=-1).astype(np.float32)
+
+    linear = stack("Combined", "RGB")
+    depth = channels["Depth.Z"]
+    index = channels["Object Index.X"] if "Object Index.X" in channels else channels["IndexOB.X"]
+    return {
+        "linear": linear,
+        "noisy": stack("Noisy Image", "RGB") if "Noisy Image.R" in channels else linear,
+        "depth": np.where(depth < BACKGROUND, depth, 0).astype(np.float32),
+        "normal": stack(NORMAL_AOV, "RGB"),
+        "instances": np.rint(index).astype(np.uint16),
+    }

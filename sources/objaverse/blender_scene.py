@@ -1,0 +1,268 @@
+# pyright: basic, reportMissingImports=false
+"""One scene inside Blender: loaded once, then posed and rendered as often as wanted.
+
+Everything comes from a `SceneSpec` as JSON (sources/objaverse/spec.py); its frames are kept: world z up in metres,
+OpenCV camera. Nothing is sampled here.
+"""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from blender_materials import export_normals, surface_material
+from mathutils import Matrix, Vector
+from mathutils.bvhtree import BVHTree
+
+FLOOR_RADIUS = 60.0
+"""Metres. The floor ends in a far edge, before which depth is still useful."""
+SENSOR_MM = 32.0
+POINTS = 1024
+MIDDLE_GREY = 0.18
+"""Scene-linear luminance that a view transform shows as a medium grey: where the log-average of an image goes."""
+
+
+class BrokenAsset(Exception):
+    """A model file that cannot be shown."""
+
+    def __init__(self, object_id: str, message: str) -> None:
+        super().__init__(message)
+        self.object = object_id
+
+
+class LoadedAsset:
+    """One object: the empty that holds all its parts, and its geometry in the object frame, metres."""
+
+    def __init__(self, root: Any, parts: list, vertices: np.ndarray, triangles: np.ndarray, asset: dict) -> None:
+        self.root, self.parts = root, parts
+        self.scale, self.offset = asset["scale"], Vector(asset["offset"])
+        self.vertices = vertices
+        self.low, self.high = vertices.min(axis=0), vertices.max(axis=0)
+        self.points = surface_points(vertices, triangles)
+        self.bvh = BVHTree.FromPolygons(vertices.tolist(), triangles.tolist(), all_triangles=True)
+
+    def place(self, placement: dict) -> None:
+        """world_from_object * object_from_file; the importer has turned y up into z up already."""
+        yaw, scale = math.radians(placement["yaw_deg"]), placement["scale"]
+        origin = Vector((placement["x"], placement["y"], placement["z"]))
+        self.root.rotation_euler = (0.0, 0.0, yaw)
+        self.root.scale = (scale * self.scale,) * 3
+        self.root.location = origin + Matrix.Rotation(yaw, 3, "Z") @ self.offset * scale
+        for part in self.parts:
+            part.hide_render = not placement["present"]
+
+
+class Scene:
+    """A loaded scene. `exposure` (stops) is set by the first render and kept for the others."""
+
+    def __init__(self, spec: dict, files: dict, options: dict, on_gpu: bool, threads: int) -> None:
+        self.spec, self.exposure = spec, None
+        self.width, self.height = spec["width"], spec["height"]
+        self.scene = bpy.context.scene
+        self._settings(options, on_gpu, threads)
+        self._world(spec["light"])
+        self._floor(spec["floor"])
+        for number, wall in enumerate(spec["walls"]):
+            self._wall(number, wall)
+        self.assets = {str(item["id"]): load_asset(item, files[str(item["id"])]) for item in spec["objects"]}
+        self.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+        self.scene.collection.objects.link(self.camera)
+        self.scene.camera = self.camera
+        export_normals(self.scene.view_layers[0])
+
+    def _settings(self, options: dict, on_gpu: bool, threads: int) -> None:
+        scene, render, cycles = self.scene, self.scene.render, self.scene.cycles
+        render.engine = "CYCLES"
+        render.resolution_x, render.resolution_y, render.resolution_percentage = self.width, self.height, 100
+        render.use_persistent_data = True
+        render.use_compositing = render.use_sequencer = False
+        # Colour is a function of the linear pixel alone: what an edit leaves alone stays equal to the bit.
+        render.dither_intensity = 0.0
+        render.threads_mode = "FIXED" if threads else "AUTO"
+        if threads:
+            render.threads = threads
+        cycles.device = "GPU" if on_gpu else "CPU"
+        cycles.samples, cycles.seed = options["samples"], self.spec["seed"] & 0x7FFFFFFF
+        cycles.use_adaptive_sampling = False
+        cycles.use_denoising = options["denoise"]
+        cycles.denoiser, cycles.denoising_use_gpu = "OPENIMAGEDENOISE", on_gpu
+        # Caustics from a HDRI are fireflies at these sample counts, not light.
+        cycles.caustics_reflective = cycles.caustics_refractive = False
+        cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 8, 3, 4
+        cycles.transmission_bounces, cycles.transparent_max_bounces = 8, 16
+        layer = scene.view_layers[0]
+        layer.use_pass_z = layer.use_pass_object_index = True
+        layer.cycles.denoising_store_passes = options["denoise"]
+        scene.display_settings.display_device = "sRGB"
+        scene.view_settings.view_transform = "AgX"
+        scene.view_settings.look = "AgX - Medium High Contrast"
+        scene.view_settings.gamma = 1.0
+
+    def _world(self, light: dict) -> None:
+        world = bpy.data.worlds.new("world")
+        self.scene.world = world
+        world.use_nodes = True
+        tree = world.node_tree
+        tree.nodes.clear()
+        coordinates, mapping, image, background, output = (
+            tree.nodes.new(f"ShaderNode{name}")
+            for name in ("TexCoord", "Mapping", "TexEnvironment", "Background", "OutputWorld")
+        )
+        folder = Path(bpy.utils.system_resource("DATAFILES")) / "studiolights" / "world"
+        image.image = bpy.data.images.load(str(folder / f"{light['hdri']}.exr"))
+        # The mapping turns the direction that is looked up: the picture itself turns the other way.
+        mapping.inputs["Rotation"].default_value = (0.0, 0.0, -math.radians(light["rotation_deg"]))
+        background.inputs["Strength"].default_value = light["strength"]
+        tree.links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
+        tree.links.new(mapping.outputs["Vector"], image.inputs["Vector"])
+        tree.links.new(image.outputs["Color"], background.inputs["Color"])
+        tree.links.new(background.outputs["Background"], output.inputs["Surface"])
+
+    def _floor(self, surface: dict) -> None:
+        r = FLOOR_RADIUS
+        self._sheet("floor", [(-r, -r, 0), (r, -r, 0), (r, r, 0), (-r, r, 0)], surface)
+
+    def _wall(self, number: int, wall: dict) -> None:
+        angle = math.radians(wall["normal_deg"])
+        along = Vector((-math.sin(angle), math.cos(angle), 0.0)) * FLOOR_RADIUS
+        foot, up = Vector((wall["x"], wall["y"], 0.0)), Vector((0.0, 0.0, wall["height"]))
+        corners = [foot - along, foot + along, foot + along + up, foot - along + up]
+        self._sheet(f"wall{number}", corners, wall["surface"])
+
+    def _sheet(self, name: str, corners: list, surface: dict) -> None:
+        mesh = bpy.data.meshes.new(name)
+        mesh.from_pydata(corners, [], [(0, 1, 2, 3)])
+        mesh.materials.append(surface_material(surface))
+        self.scene.collection.objects.link(bpy.data.objects.new(name, mesh))
+
+    def pose(self, state: dict) -> None:
+        """Put every object and the camera where a state says."""
+        for name, asset in self.assets.items():
+            asset.place(state["placements"][name])
+        K, lens = state["camera"]["K"], self.camera.data
+        fx, fy, cx, cy = K[0], K[4], K[2], K[5]
+        lens.sensor_fit, lens.sensor_width = "HORIZONTAL", SENSOR_MM
+        lens.lens = fx * SENSOR_MM / self.width
+        lens.shift_x = (self.width / 2 - cx) / self.width
+        lens.shift_y = (cy - self.height / 2) / self.width * fx / fy
+        lens.clip_start, lens.clip_end = 0.01, 1000.0
+        render = self.scene.render
+        render.pixel_aspect_x, render.pixel_aspect_y = max(1.0, fy / fx), max(1.0, fx / fy)
+        pose = np.reshape(state["camera"]["world_from_camera"], (4, 4))
+        self.camera.matrix_world = Matrix((pose @ np.diag([1, -1, -1, 1])).tolist())
+
+    def render(self, exr: Path) -> None:
+        """All passes of the current pose into one uncompressed multi-layer EXR."""
+        settings = self.scene.render.image_settings
+        if hasattr(settings, "media_type"):  # since 5.0, and before the format
+            settings.media_type = "MULTI_LAYER_IMAGE"
+        settings.file_format, settings.color_depth, settings.exr_codec = "OPEN_EXR_MULTILAYER", "32", "NONE"
+        self.scene.render.filepath = str(exr)
+        bpy.ops.render.render(write_still=True)
+
+    def expose(self, linear: np.ndarray) -> None:
+        """Set the exposure from the first image: log-average luminance to middle grey, highlights kept."""
+        if self.exposure is None:
+            self.exposure = exposure_of(linear)
+        self.scene.view_settings.exposure = self.exposure
+
+    def save_colour(self, png: Path) -> None:
+        """The last render through the view transform, 8-bit sRGB."""
+        settings = self.scene.render.image_settings
+        if hasattr(settings, "media_type"):
+            settings.media_type = "IMAGE"
+        settings.file_format, settings.color_mode, settings.color_depth = "PNG", "RGB", "8"
+        settings.compression = 0
+        bpy.data.images["Render Result"].save_render(str(png), scene=self.scene)
+
+
+def exposure_of(linear: np.ndarray) -> float:
+    """Stops that bring the log-average luminance to middle grey, fewer where 2 % of the pixels would burn out."""
+    luminance = np.maximum(linear @ np.array([0.2126, 0.7152, 0.0722], np.float32), 1e-4)
+    stops = math.log2(MIDDLE_GREY) - float(np.mean(np.log2(luminance)))
+    bright = math.log2(8.0) - math.log2(float(np.percentile(luminance, 98)))
+    return round(max(-8.0, min(8.0, stops, bright)), 3)
+
+
+def load_asset(item: dict, file: str) -> LoadedAsset:
+    """Import one GLB under one empty; raises BrokenAsset where it cannot be read or holds no surface."""
+    name, scene, layer = str(item["id"]), bpy.context.scene, bpy.context.view_layer
+    before = set(bpy.data.objects)
+    try:
+        bpy.ops.import_scene.gltf(filepath=file, import_shading="NORMALS", loglevel=logging.ERROR)
+    except Exception as error:  # the importer's own bugs on odd files included
+        raise BrokenAsset(name, f"{file}: {str(error).strip().splitlines()[-1]}") from None
+    finally:
+        logging.getLogger("glTFImporter").handlers.clear()  # a failed import leaves its own behind
+    added = [item for item in bpy.data.objects if item not in before]
+    # Nodes of other scenes than the default one are imported, too, but are not in the view layer.
+    shown = {item for item in added if item.name in layer.objects}
+    for item_ in added:
+        if item_ not in shown:
+            bpy.data.objects.remove(item_)
+    root = bpy.data.objects.new(f"object{name}", None)
+    scene.collection.objects.link(root)
+    for part in shown:
+        tame(part)
+        part.pass_index = item["id"]
+        if part.parent is None:
+            part.parent = root
+    layer.update()
+    parts = sorted((part for part in shown if part.type == "MESH" and not part.hide_render), key=lambda part: part.name)
+    vertices, triangles = geometry(parts)
+    if not len(triangles):
+        raise BrokenAsset(name, f"{file}: no surface in it")
+    if not np.isfinite(vertices).all():
+        raise BrokenAsset(name, f"{file}: coordinates that are no numbers")
+    asset = item["asset"]
+    return LoadedAsset(root, parts, vertices * asset["scale"] + np.asarray(asset["offset"]), triangles, asset)
+
+
+def tame(part: Any) -> None:
+    """No movement, no light of its own. Lights and cameras stay as hidden nodes: meshes may hang on them."""
+    part.animation_data_clear()
+    if part.type != "MESH":
+        part.hide_render = True
+    elif part.data.shape_keys:
+        part.data.shape_keys.animation_data_clear()
+
+
+def geometry(parts: list) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (N, 3, float64) and triangles (M, 3) of all parts as rendered, in the world of the moment."""
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    vertices: list[np.ndarray] = [np.zeros((0, 3))]
+    triangles: list[np.ndarray] = [np.zeros((0, 3), np.int64)]
+    count = 0
+    for part in parts:
+        evaluated = part.evaluated_get(depsgraph)
+        mesh = evaluated.to_mesh()
+        mesh.calc_loop_triangles()
+        points = np.empty(len(mesh.vertices) * 3, np.float32)
+        mesh.vertices.foreach_get("co", points)
+        corners = np.empty(len(mesh.loop_triangles) * 3, np.int32)
+        mesh.loop_triangles.foreach_get("vertices", corners)
+        pose = np.array(part.matrix_world)
+        vertices.append(points.reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3])
+        triangles.append(corners.reshape(-1, 3) + count)
+        count += len(mesh.vertices)
+        evaluated.to_mesh_clear()
+    corners = np.concatenate(triangles)
+    used, corners = np.unique(corners, return_inverse=True)  # loose points are not seen
+    return np.concatenate(vertices)[used], corners.reshape(-1, 3)
+
+
+def surface_points(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Area-weighted points (POINTS, 3) on the surface, evenly spread: one a stratum, by a low-discrepancy sequence."""
+    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    total = np.cumsum(area)
+    if total[-1] <= 0:
+        return a[np.linspace(0, len(a) - 1, POINTS).astype(int)]
+    steps = np.arange(POINTS) + 0.5
+    face = np.searchsorted(total, steps / POINTS * total[-1]).clip(0, len(triangles) - 1)
+    u, v = (steps * 0.7548776662466927) % 1, (steps * 0.5698402909980532) % 1
+    over = u + v > 1
+    u, v = np.where(over, 1 - u, u)[:, None], np.where(over, 1 - v, v)[:, None]
+    return a[face] + u * (b - a)[face] + v * (c - a)[face]

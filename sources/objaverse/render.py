@@ -1,0 +1,267 @@
+"""Renders scenes with Blender, which lives in a process of its own and may crash or hang without harm to the caller.
+
+What comes back keeps the conventions of `shards.geometry`: OpenCV camera, planar z in metres, camera-frame normals
+that point to the camera, ids that are the spec's. The same specification gives the same bytes on the same machine.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shards.errors import BadInput
+from shards.geometry import F64, matrix3, matrix4
+from sources.objaverse.blender_process import BlenderProcess, ProcessDied, ProcessSilent
+from sources.objaverse.spec import CameraPose, RenderOptions, SceneSpec, State, to_json
+
+START_TIMEOUT_S = 1200.0
+"""For the start of Blender: the first one on a machine downloads its package, about 360 MB."""
+SIZE_TOLERANCE = 0.02
+"""By which a loaded model may differ from the survey's box, of its largest side."""
+
+
+class SceneError(Exception):
+    """One scene could not be rendered; the renderer is ready for the next one."""
+
+
+class RenderCrash(SceneError):
+    """Blender died, or refused the scene."""
+
+
+class RenderTimeout(SceneError):
+    """The scene took longer than `render.timeout_s`; Blender was killed."""
+
+
+class AssetError(SceneError):
+    """A model file cannot be read, or is not the one that was surveyed; the message names it."""
+
+
+@dataclass(frozen=True)
+class ObjectVisibility:
+    """What can be seen of one object in one state; all zero when absent."""
+
+    own_px: float
+    """Pixels that the object alone would cover, inside the frame."""
+    visible: float
+    """Fraction of those that nothing hides."""
+    in_frame: float
+    """Fraction of its surface, seen or not, that falls inside the frame."""
+    box: tuple[int, int, int, int]
+    """x0, y0, x1, y1 of the whole object, clipped to the frame, x1 and y1 exclusive."""
+
+
+@dataclass(frozen=True)
+class RenderedView:
+    """One image of a pair with its exact maps, all H x W."""
+
+    rgb: NDArray[np.uint8]
+    """x 3, sRGB."""
+    linear: NDArray[np.float32]
+    """x 3, scene-linear, denoised, before exposure."""
+    noisy: NDArray[np.float32]
+    """x 3, the same before denoising."""
+    depth: NDArray[np.float32]
+    """Planar z in metres through the pixel's centre, 0 where there is no surface."""
+    normal: NDArray[np.float32]
+    """x 3, camera frame, unit length, pointing to the camera, zero where there is no surface."""
+    instances: NDArray[np.uint8] | NDArray[np.uint16]
+    """Object ids, 0 for background, floor and walls."""
+    exposure: float
+    """Stops between `linear` and what the view transform of `rgb` saw; one for the scene."""
+
+
+class Renderer:
+    """One Blender, started with the first scene and replaced when it dies, hangs or grows old.
+
+    `open` a scene, ask for its `visibility`, render its states. Raises SceneError for what one scene costs and
+    BadInput for what no scene can get around (no Blender, no such device). Not for use by several threads.
+    """
+
+    def __init__(self, options: RenderOptions, threads: int = 0) -> None:
+        self.options, self.threads = options, threads
+        self.points: dict[int, NDArray[np.float32]] = {}
+        """Of the open scene: 1024 points on each object's surface, object frame, metres."""
+        self._process: BlenderProcess | None = None
+        self._versions: dict[str, str] = {}
+        self._spec: SceneSpec | None = None
+        self._scenes = 0
+        self._left_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process; the next scene starts another."""
+        if self._process is not None:
+            self._process.close()
+        self._process, self._spec, self._scenes = None, None, 0
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """`blender` and `device`; starts Blender where it does not run."""
+        self._running()
+        return dict(self._versions)
+
+    def open(self, spec: SceneSpec, files: Mapping[int, Path]) -> None:
+        """Load a scene; `files` holds the GLB of each object id.
+
+        Raises AssetError for a file that cannot be read or does not have the surveyed size.
+        """
+        if self._scenes >= self.options.recycle:
+            self.close()
+        self._running()
+        self._scenes += 1
+        self._spec, self._left_s = spec, self.options.timeout_s
+        paths = {str(item.id): str(Path(files[item.id]).resolve()) for item in spec.objects}
+        options = {"samples": self.options.samples, "denoise": self.options.denoise}
+        reply = self._ask("open", spec=to_json(spec), files=paths, options=options)
+        self.points = {int(name): _take(path) for name, path in reply["points"].items()}
+        for item in spec.objects:
+            low, high = np.reshape(reply["bounds"][str(item.id)], (2, 3))
+            _compare_size(files[item.id], low, high, item.asset.size_m)
+
+    def visibility(self, states: Sequence[State]) -> list[dict[int, ObjectVisibility]]:
+        """For each state and object id of the open scene, by ray casting (no render)."""
+        reply = self._ask("visibility", states=[asdict(state) for state in states])
+        return [
+            {
+                int(name): ObjectVisibility(seen["own_px"], seen["visible"], seen["in_frame"], tuple(seen["box"]))
+                for name, seen in state.items()
+            }
+            for state in reply["states"]
+        ]
+
+    def render_pair(self) -> tuple[RenderedView, RenderedView]:
+        """The open scene's source and target."""
+        assert self._spec is not None
+        return self.render(self._spec.source), self.render(self._spec.target)
+
+    def render(self, state: State) -> RenderedView:
+        """One state of the open scene. The scene's first render sets the exposure of all."""
+        reply = self._ask("render", state=asdict(state))
+        arrays = {name: _take(path) for name, path in reply["arrays"].items()}
+        with Image.open(reply["colour"]) as image:
+            rgb = np.asarray(image.convert("RGB"))
+        Path(reply["colour"]).unlink()
+        instances = arrays["instances"]
+        return RenderedView(
+            rgb=rgb,
+            linear=arrays["linear"],
+            noisy=arrays["noisy"],
+            depth=arrays["depth"],
+            normal=camera_normals(arrays["normal"], state.camera),
+            instances=instances if instances.max() > 255 else instances.astype(np.uint8),
+            exposure=reply["exposure"],
+        )
+
+    def _running(self) -> BlenderProcess:
+        if self._process is not None and self._process.alive:
+            return self._process
+        self.close()
+        process = BlenderProcess(self.options.blender, self.options.device, self.threads)
+        try:
+            reply = process.ask("hello", START_TIMEOUT_S)
+        except ProcessDied as error:
+            process.close()
+            raise BadInput(f"{self._what()} does not start ({error}): {_last(process.log)}") from None
+        except ProcessSilent:
+            process.close()
+            raise BadInput(
+                f"{self._what()} did not start within {START_TIMEOUT_S:.0f} s (its first start downloads about "
+                f"360 MB: is the network slow?): {_last(process.log)}"
+            ) from None
+        except BaseException:
+            process.close()
+            raise
+        if "error" in reply:
+            process.close()
+            raise BadInput(f"render.device: {self.options.device}: {reply['message']}; auto takes what is there")
+        self._process, self._versions = process, reply["versions"]
+        return process
+
+    def _what(self) -> str:
+        return (
+            f"render.blender: {self.options.blender}"
+            if self.options.blender
+            else "Blender (the bpy package, through uv)"
+        )
+
+    def _ask(self, op: str, **arguments: Any) -> dict[str, Any]:
+        """One request of the open scene, within the time that the scene has left."""
+        process = self._process
+        if process is None or self._spec is None:
+            raise RenderCrash(f"{op}: no scene is open")
+        began = time.monotonic()
+        try:
+            reply = process.ask(op, self._left_s, **arguments)
+        except ProcessSilent:
+            self.close()
+            raise RenderTimeout(
+                f"Blender was killed in {op}: the scene took more than {self.options.timeout_s:g} s (render.timeout_s)"
+            ) from None
+        except ProcessDied as error:
+            self.close()
+            raise RenderCrash(f"Blender {error} in {op}; its last words:\n{process.log}") from None
+        except BaseException:  # interrupted between request and reply: its state is unknown
+            self.close()
+            raise
+        self._left_s -= time.monotonic() - began
+        match reply.get("error"):
+            case None:
+                return reply
+            case "asset":
+                raise AssetError(reply["message"])
+            case _:
+                self.close()
+                raise RenderCrash(f"Blender failed in {op}: {reply['message']}\n{process.log}")
+
+
+def camera_normals(world: NDArray[np.float32], camera: CameraPose) -> NDArray[np.float32]:
+    """World normals (H, W, 3), averaged over pixels, as unit normals of the camera frame that point to the camera.
+
+    Smooth shading turns some normals slightly away from the viewer: those are mirrored at the plane across the view.
+    """
+    normal: F64 = world.astype(np.float64) @ matrix4(camera.world_from_camera)[:3, :3]
+    length = np.linalg.norm(normal, axis=-1, keepdims=True)
+    normal /= np.where(length > 1e-6, length, np.inf)
+    K = matrix3(camera.K)
+    height, width = normal.shape[:2]
+    x = np.broadcast_to((np.arange(width) + 0.5 - K[0, 2]) / K[0, 0], (height, width))
+    y = np.broadcast_to(((np.arange(height) + 0.5 - K[1, 2]) / K[1, 1])[:, None], (height, width))
+    ray = np.stack([x, y, np.ones_like(x)], axis=-1)
+    ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
+    away = np.maximum(np.sum(normal * ray, axis=-1, keepdims=True), 0)
+    return (normal - 2 * away * ray).astype(np.float32)
+
+
+def _take(path: str) -> NDArray[Any]:
+    """The array of a file, which is removed: shared memory is scarce."""
+    array = np.load(path)
+    Path(path).unlink()
+    return array
+
+
+def _compare_size(file: Path, low: F64, high: F64, size_m: Sequence[float]) -> None:
+    wrong = np.abs(high - low - size_m).max()
+    middle = np.abs([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]]).max()
+    if max(wrong, middle) > SIZE_TOLERANCE * max(size_m):
+        measured = " x ".join(f"{side:.3f}" for side in high - low)
+        surveyed = " x ".join(f"{side:.3f}" for side in size_m)
+        raise AssetError(
+            f"{file}: {measured} m from {low.round(3).tolist()} in Blender, {surveyed} m in the survey: "
+            "it is skinned, or the file has changed"
+        )
+
+
+def _last(log: str) -> str:
+    lines = [line for line in log.splitlines() if line.strip()]
+    return " | ".join(lines[-3:]) if lines else "it printed nothing"
