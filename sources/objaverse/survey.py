@@ -1,0 +1,169 @@
+"""The asset survey: looks at each model once and says what a scene must know of it, or why it cannot be used.
+
+Invariant: an asset's row depends on its file, its entry in the cache and this stage's thresholds, never on other
+assets, so that the survey is cut, resumed and repeated like any other layer.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from shards.sample import Reject, Result, Row, Sample
+from sources.colours import name_of_surface
+from sources.objaverse.cache import DEFAULT_LICENCES, normalise_licence, resolve_root
+from sources.objaverse.glb import Floats, Glb, GlbError, Primitive, count_triangles, open_glb, read_primitives
+from sources.objaverse.looks import Surface, check_images, sample_surface, z_up
+from sources.objaverse.shape import fit, inner_walls, turns_unseen
+from sources.objaverse.sizes import TYPICAL_EXTENT, metres_per_unit
+from sources.objaverse.spec import Asset
+
+_ASSET: Final = TypeAdapter(Asset)
+_ROOM_WORDS: Final = frozenset(
+    re.findall(
+        "[a-z]+",
+        "room bedroom bathroom kitchen interior apartment house hall hallway corridor office museum gallery scene "
+        "environment level dungeon classroom studio basement attic garage shop store restaurant cafe",
+    )
+)
+_LARGEST_OBJECT: Final = 2.5
+"""Metres. What is known to be smaller is no room, whatever its shape (a crate, a sink)."""
+
+
+@dataclass(frozen=True)
+class SurveyAssets:
+    """Measures one model of an Objaverse cache.
+
+    `Sample.spec` is `cache.CacheEntry.spec()`. Column `asset`: JSON of `spec.Asset`.
+
+    Rejects, with their scores: `licence`; `missing_file`; `unreadable`; `no_geometry`; `too_many_triangles`
+    (triangles); `degenerate` (smallest over largest extent); `extreme_aspect` (largest over smallest extent);
+    `animated` (largest move of a node in its first frame); `missing_textures`; `untextured` (coloured share of the
+    surface); `whole_room` (share of wall surface that faces in).
+    """
+
+    layer: ClassVar[str] = "survey"
+    needs: ClassVar[tuple[str, ...]] = ()
+    version: ClassVar[int] = 1
+
+    root: str = field(default="", metadata={"fingerprint": False})
+    """Of the cache, as `cache.resolve_root` takes it."""
+    licences: tuple[str, ...] = DEFAULT_LICENCES
+    max_triangles: int = 300_000
+    max_aspect: float = 12.0
+    min_coloured: float = 0.02
+    """Share of the surface that must have a texture or a colour of its own."""
+    batch_size: int = field(default=1, metadata={"fingerprint": False})
+    cpus: float = field(default=1.0, metadata={"fingerprint": False})
+    gpus: float = field(default=0.0, metadata={"fingerprint": False})
+
+    def setup(self) -> Path:
+        """Find the cache.
+
+        Raises:
+            BadInput: there is no such folder.
+        """
+        return resolve_root(self.root)
+
+    def __call__(self, model: Path, samples: Sequence[Sample]) -> Sequence[Result]:
+        return [self._survey(model, sample.spec) for sample in samples]
+
+    def _survey(self, root: Path, entry: Mapping[str, Any]) -> Result:
+        if entry["licence"] not in {normalise_licence(licence) for licence in self.licences}:
+            return Reject("licence", detail=f"licence '{entry['licence']}', allowed: {', '.join(self.licences)}")
+        if not entry["path"]:
+            return Reject("missing_file", detail=f"uid {entry['uid']} is not in the cache's index")
+        try:
+            return self._measure(open_glb(root / entry["path"]), entry)
+        except GlbError as error:
+            return Reject(error.reason, detail=error.detail)
+
+    def _measure(self, glb: Glb, entry: Mapping[str, Any]) -> Result:
+        triangles = count_triangles(glb)
+        if triangles == 0:
+            return Reject("no_geometry", 0, "the default scene holds no triangle")
+        if triangles > self.max_triangles:
+            return Reject("too_many_triangles", triangles, f"{triangles} triangles, at most {self.max_triangles}")
+        check_images(glb)
+        primitives = read_primitives(glb)
+        points = _points(primitives)
+        extent = np.ptp(points, axis=0) if np.isfinite(points).all() else np.full(3, np.nan)
+        if refused := self._refuse_extent(extent):
+            return refused
+        surface = sample_surface(glb, primitives)
+        category = str(entry["category"]) or category_from_name(str(entry["name"]))
+        known = entry.get("size_m")
+        scale = metres_per_unit(float(extent.max()), category, tuple(known) if known else None)
+        if refused := self._refuse_looks(surface, str(entry["name"]), category, float(extent.max()) * scale, known):
+            return refused
+        return Row({"asset": _ASSET.dump_json(_asset(entry, category, points, surface, scale, triangles)).decode()})
+
+    def _refuse_extent(self, extent: Floats) -> Reject | None:
+        largest, smallest = float(extent.max()), float(extent.min())
+        shown = " x ".join(f"{value:.4g}" for value in extent)
+        if not np.isfinite(largest) or largest <= 0 or smallest <= 1e-5 * largest:
+            return Reject("degenerate", -1.0 if not largest > 0 else smallest / largest, f"extent {shown} file units")
+        if largest > self.max_aspect * smallest:
+            return Reject("extreme_aspect", round(largest / smallest, 6), f"extent {shown} file units")
+        return None
+
+    def _refuse_looks(self, surface: Surface, name: str, category: str, size: float, known: Any) -> Reject | None:
+        if surface.coloured < self.min_coloured:
+            share = round(surface.coloured, 6)
+            return Reject("untextured", share, "no texture, and no colour but white or a default grey")
+        if known and size < _LARGEST_OBJECT:
+            return None
+        walls, inward = inner_walls(surface)
+        called = bool(_ROOM_WORDS & set(re.findall("[a-z]+", f"{name} {category}".lower())))
+        if (walls >= 3 and inward > 0.75) or (walls >= 2 and called):
+            return Reject("whole_room", round(inward, 6), f"{walls} walls seen from inside and a floor")
+        return None
+
+
+def category_from_name(name: str) -> str:
+    """A category read from a title, where the title is plain words that end in a known noun; else empty."""
+    words = name.lower().split()
+    if 1 <= len(words) <= 3 and all(word.isalpha() and word.isascii() for word in words):
+        plain = " ".join(words)
+        if plain in TYPICAL_EXTENT or words[-1] in TYPICAL_EXTENT:
+            return plain
+    return ""
+
+
+def _points(primitives: Sequence[Primitive]) -> Floats:
+    """(N, 3), z up: the vertices that some triangle uses."""
+    used: list[Floats] = []
+    for primitive in primitives:
+        mask = np.zeros(len(primitive.positions), np.bool_)
+        mask[primitive.triangles] = True
+        used.append(primitive.positions[mask])
+    return z_up(np.concatenate(used))
+
+
+def _asset(
+    entry: Mapping[str, Any], category: str, points: Floats, surface: Surface, scale: float, triangles: int
+) -> Asset:
+    try:
+        stands = fit(points, scale)
+    except ValueError as error:
+        raise GlbError("degenerate", str(error)) from None
+    centre = (points[:, :2].min(axis=0) + points[:, :2].max(axis=0)) / 2
+    return Asset(
+        uid=entry["uid"],
+        path=entry["path"],
+        category=category,
+        colour=name_of_surface(surface.srgb),
+        licence=entry["licence"],
+        creator=entry["creator"],
+        scale=stands.scale,
+        offset=stands.offset,
+        size_m=stands.size_m,
+        footprint=stands.footprint,
+        triangles=triangles,
+        front_deg=entry.get("front_deg"),
+        rotatable=not turns_unseen(stands.footprint, surface, centre),
+    )
