@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from shards.errors import BadInput
+from shards.layout import IMAGE_CODECS, ImageCodec
 from shards.schema import MapInfo
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 Labels = NDArray[np.unsignedinteger[Any]]
 Mask = NDArray[np.bool_]
-ImageCodec = Literal["webp", "png", "jpg"]
-IMAGE_CODECS: Final[tuple[ImageCodec, ...]] = ("webp", "png", "jpg")
 LOSSLESS: Final[frozenset[str]] = frozenset({"webp", "png"})
 
 MAX_PIXELS: Final = 64 * 2**20

@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Literal
 
 from shards.errors import BadInput
 from shards.schema import SPLITS
 
+ImageCodec = Literal["webp", "png", "jpg"]
+IMAGE_CODECS: Final[tuple[ImageCodec, ...]] = ("webp", "png", "jpg")
 KEY_RULE: Final = "1 to 80 of a-z, 0-9 and -"
 _KEY: Final = re.compile(r"[a-z0-9-]{1,80}")
 _FIELD: Final = re.compile(r"[a-z][a-z0-9_]*(\.(webp|png|jpg))?")
@@ -72,6 +74,13 @@ def filesystem(url: str) -> tuple[Any, str]:
         raise BadInput(f"cannot open {url}: {error}") from error
     fs.invalidate_cache()
     return fs, path
+
+
+def is_local(fs: Any) -> bool:
+    """Whether an fsspec file system is this machine's own, where a rename publishes a file."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    return isinstance(fs, LocalFileSystem)
 
 
 def open_url(url: str) -> IO[bytes]:

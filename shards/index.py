@@ -1,0 +1,226 @@
+"""What lies beside the shards: a parquet of each, a manifest, a wids index and the JSON Schema of a sample.
+
+All of it follows from the shards' content, so it is as reproducible as they are, and all of it is published whole.
+The manifest is written last: a folder without one is a folder that was not finished.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shards.errors import SpatialdataError
+from shards.layout import base, filesystem, is_local, join, open_url, split_field
+from shards.reader import read_record
+from shards.schema import SCHEMA_VERSION, SampleRecord, Split
+from shards.writer import SampleEntry, ShardInfo, publish, publish_bytes, write_shard
+
+MANIFEST: Final = "manifest.json"
+WIDS_INDEX: Final = "index.json"
+SAMPLE_SCHEMA: Final = "sample.schema.json"
+LIST_SEPARATOR: Final = ";"
+"""Between the values of a list in one parquet cell (licences, assets)."""
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Fixed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ShardEntry(_Fixed):
+    """One shard in the manifest."""
+
+    name: str = Field(pattern=r"^[a-z0-9_-]+-\d{5}-of-\d{5}\.tar$")
+    samples: int = Field(ge=1)
+    bytes: int = Field(ge=1)
+    sha256: Digest
+    md5: str = Field(pattern=r"^[0-9a-f]{32}$")
+    parquet_sha256: Digest
+
+    @property
+    def parquet(self) -> str:
+        return parquet_name(self.name)
+
+
+class Manifest(_Fixed):
+    """`manifest.json`: what a split folder must hold."""
+
+    format: Literal["spatialdata-shards-1"] = "spatialdata-shards-1"
+    schema_version: int = Field(ge=1)
+    name: str
+    recipe: str
+    split: Split
+    members: Annotated[tuple[str, ...], Field(min_length=1, description="file names behind the key, sorted")]
+    samples: int = Field(ge=1)
+    bytes: int = Field(ge=1)
+    shards: Annotated[tuple[ShardEntry, ...], Field(min_length=1)]
+
+
+def parquet_name(shard: str) -> str:
+    """The name of the metadata beside a shard."""
+    return f"{shard.removesuffix('.tar')}.parquet"
+
+
+def pack_shard(
+    folder: str, name: str, samples: Iterable[tuple[str, Mapping[str, bytes]]], *, scratch: Path | None = None
+) -> ShardEntry:
+    """Write one shard and its parquet into `folder` (any fsspec URL), and return its entry for the manifest.
+
+    Samples are (key, members by field), `json` among them, as for `write_shard`. A local folder is written directly;
+    for others the shard is finished in `scratch` (default: the system's temporary folder) and then put there.
+    Raises SpatialdataError where a record breaks the schema, names another key, or the members do not fit together.
+    """
+    rows: list[dict[str, Any]] = []
+    fs, path = filesystem(folder)
+    if is_local(fs):
+        info = write_shard(Path(path) / name, _noting(name, samples, rows))
+    else:
+        with TemporaryDirectory(dir=scratch, prefix="spatialdata-shard-") as temporary:
+            info = write_shard(Path(temporary) / name, _noting(name, samples, rows))
+            publish(Path(temporary) / name, join(folder, name))
+    table = _parquet(info, rows)
+    publish_bytes(table, join(folder, parquet_name(name)))
+    return ShardEntry(
+        name=name,
+        samples=info.samples,
+        bytes=info.bytes,
+        sha256=info.sha256,
+        md5=info.md5,
+        parquet_sha256=hashlib.sha256(table).hexdigest(),
+    )
+
+
+def write_manifest(
+    folder: str, *, name: str, recipe: str, split: Split, members: Sequence[str], shards: Sequence[ShardEntry]
+) -> Manifest:
+    """Publish `sample.schema.json`, `index.json` (wids) and, last, `manifest.json`; shards are listed by name."""
+    ordered = tuple(sorted(shards, key=lambda shard: shard.name))
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        recipe=recipe,
+        split=split,
+        members=tuple(sorted(members)),
+        samples=sum(shard.samples for shard in ordered),
+        bytes=sum(shard.bytes for shard in ordered),
+        shards=ordered,
+    )
+    publish_bytes(sample_schema(), join(folder, SAMPLE_SCHEMA))
+    publish_bytes(as_json(wids_index(manifest)), join(folder, WIDS_INDEX))
+    publish_bytes(as_json(manifest.model_dump(mode="json")), join(folder, MANIFEST))
+    return manifest
+
+
+def read_manifest(folder: str) -> Manifest:
+    """The manifest of a split folder. Raises FileNotFoundError, and SpatialdataError where it cannot be trusted."""
+    url = join(folder, MANIFEST)
+    with open_url(url) as file:
+        data = file.read()
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise SpatialdataError(
+            f"{url}: {where}: {first['msg']}; pack the recipe again with `spatialdata shard`"
+        ) from None
+
+
+def wids_index(manifest: Manifest) -> dict[str, Any]:
+    """`index.json` as the `wids` package and its kin read it."""
+    shards = [
+        {"url": shard.name, "nsamples": shard.samples, "filesize": shard.bytes, "md5sum": shard.md5}
+        for shard in manifest.shards
+    ]
+    return {
+        "__kind__": "wids-shard-index-v1",
+        "wids_version": 1,
+        "name": f"{manifest.name}-{manifest.split}",
+        "shardlist": shards,
+    }
+
+
+def sample_schema() -> bytes:
+    """The JSON Schema of a sample's `json` member: every key is there in every sample."""
+    schema = SampleRecord.model_json_schema(by_alias=True, mode="serialization")
+    return as_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+
+
+def as_json(value: Mapping[str, Any]) -> bytes:
+    """Readable JSON with sorted keys and a final newline."""
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def read_rows(folder: str, shard: str) -> list[dict[str, Any]]:
+    """The rows of a shard's parquet, in the order of the tar. Raises FileNotFoundError, SpatialdataError."""
+    with open_url(join(folder, parquet_name(shard))) as file:
+        return parse_rows(file.read(), parquet_name(shard))
+
+
+def parse_rows(data: bytes, name: str) -> list[dict[str, Any]]:
+    """The rows of a parquet in memory. Raises SpatialdataError where it is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(pa.BufferReader(data)).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise SpatialdataError(f"{base(name)}: not a parquet file ({str(error).splitlines()[0]})") from error
+
+
+def _noting(
+    shard: str, samples: Iterable[tuple[str, Mapping[str, bytes]]], rows: list[dict[str, Any]]
+) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+    """Pass the samples through and note what the parquet says of them, so that no sample is held."""
+    for key, members in samples:
+        try:
+            record = read_record(members["json"])
+        except (KeyError, ValueError) as error:
+            detail = str(error).splitlines()
+            raise SpatialdataError(
+                f"shard {shard}, sample {key}: no valid json member ({' '.join(detail[:3])})"
+            ) from None
+        if record.key != key:
+            raise SpatialdataError(f"shard {shard}, sample {key}: its json names another key, '{record.key}'")
+        rows.append(_facts(record))
+        yield key, members
+
+
+def _facts(record: SampleRecord) -> dict[str, Any]:
+    edited = [item.category for item in record.objects if item.id == record.edit.object]
+    return {
+        "key": record.key,
+        "split": record.split,
+        "dataset": record.dataset,
+        "edit": record.edit.kind,
+        "category": edited[0] if edited else "",
+        "instruction": record.instruction.text,
+        "caption": record.caption,
+        "licences": LIST_SEPARATOR.join(sorted({item.licence for item in record.objects if item.licence})),
+        "assets": LIST_SEPARATOR.join(sorted({item.asset for item in record.objects if item.asset})),
+        **{f"score_{name}": float(value) for name, value in record.scores.model_dump().items()},
+    }
+
+
+def _parquet(info: ShardInfo, rows: Sequence[dict[str, Any]]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist([row | _places(entry) for row, entry in zip(rows, info.entries, strict=True)])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
+
+
+def _places(entry: SampleEntry) -> dict[str, int]:
+    """`<member>_offset`, `<member>_size` and `<member>_crc32`, in the order of the tar."""
+    places: dict[str, int] = {}
+    for member in entry.members:
+        name = split_field(member.field)[0]
+        places |= {f"{name}_offset": member.offset, f"{name}_size": member.size, f"{name}_crc32": member.crc32}
+    return places

@@ -1,0 +1,119 @@
+"""What each trainer needs, as data: which members, of which views, from which layers, for which edits.
+
+A member's base name is the name of the column that holds it, in exactly one layer: adding a recipe is one entry in
+`RECIPES`, and a run knows from it which layers it must compute.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+from shards.errors import BadInput
+from shards.layout import ImageCodec
+from shards.schema import EDIT_KINDS, EditKind
+
+ViewName = Literal["source", "target"]
+
+PAIR_MEMBERS: Final = ("source", "target", "source_instances", "target_instances", "changed")
+MAP_MEMBERS: Final = ("depth", "metric", "normal", "segment", "line")
+IMAGE_MEMBERS: Final = ("source", "target")
+ALWAYS: Final = ("pair", "instruction", "checks")
+"""Layers that every sample needs: its images and facts, its text, its verdict."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """Where a member comes from."""
+
+    member: str
+    layer: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one trainer needs. `dataclasses.replace` makes a variant, such as one with maps of both views."""
+
+    name: str
+    purpose: str
+    members: tuple[str, ...]
+    """Base names, without view prefix, without extension and without `json`, which is always there."""
+    edits: tuple[EditKind, ...] = EDIT_KINDS
+    views: tuple[ViewName, ...] = ("target",)
+    """Of which images the maps are; the source's carry the prefix `source_`."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.members) - {*PAIR_MEMBERS, *MAP_MEMBERS})
+        if unknown:
+            raise BadInput(
+                f"recipe {self.name}: unknown member '{unknown[0]}'; members are {PAIR_MEMBERS + MAP_MEMBERS}"
+            )
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All members but `json`, sorted, with the layer and the column that hold their bytes."""
+        names = [name for base in self.members for name in self._of_views(base)]
+        return tuple(Column(name, layer_of(name), name) for name in sorted(names))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The layers that a sample must have, sorted."""
+        return tuple(sorted({*ALWAYS, *(column.layer for column in self.columns)}))
+
+    def fields(self, codec: ImageCodec = "webp") -> tuple[str, ...]:
+        """The file names behind a key, sorted, as they lie in a shard: `changed.png`, `json`, `source.webp`."""
+        return tuple(sorted(["json", *(f"{c.member}.{extension_of(c.member, codec)}" for c in self.columns)]))
+
+    def _of_views(self, base: str) -> list[str]:
+        if base in PAIR_MEMBERS:
+            return [base]
+        return [base if view == "target" else f"source_{base}" for view in self.views]
+
+
+def layer_of(member: str) -> str:
+    """The layer whose column of the same name holds a member: `pair` for the images, the map's own for maps."""
+    if member in PAIR_MEMBERS:
+        return "pair"
+    name = member.removeprefix("source_")
+    if name not in MAP_MEMBERS:
+        raise BadInput(f"no layer makes the member '{member}'")
+    return name
+
+
+def extension_of(member: str, codec: ImageCodec = "webp") -> str:
+    """The extension of a member: the codec's for the two images, png for maps and masks, json for the record."""
+    if member == "json":
+        return "json"
+    return codec if member in IMAGE_MEMBERS else "png"
+
+
+_ALL: Final = (
+    Recipe("full", "everything, for study and for trainers to come", (*PAIR_MEMBERS, *MAP_MEMBERS)),
+    Recipe(
+        "spatialdiff",
+        "SpatialDiff: triplets of moved objects with the target's relative depth",
+        ("source", "target", "depth"),
+        edits=("translate", "rotate", "scale"),
+    ),
+    Recipe(
+        "ildm",
+        "I-LDM: both images as captioned pictures with depth, normals, segments and lines",
+        ("source", "target", "depth", "normal", "segment", "line"),
+        views=("source", "target"),
+    ),
+    Recipe(
+        "spatialedit",
+        "SpatialEdit: triplets of moves, turns, scalings and camera changes",
+        ("source", "target", "changed"),
+        edits=("translate", "rotate", "scale", "camera"),
+    ),
+)
+RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType({recipe.name: recipe for recipe in _ALL})
+
+
+def get_recipe(name: str) -> Recipe:
+    """A recipe by name. Raises BadInput naming the recipes that there are."""
+    if name not in RECIPES:
+        raise BadInput(f"unknown recipe '{name}': use one of {', '.join(RECIPES)}")
+    return RECIPES[name]
