@@ -1,0 +1,251 @@
+"""The plan: which samples exist, cut into units, frozen before work starts.
+
+Invariants: `plan.json` is written last, so it exists only beside a whole `plan/units.parquet`; a plan is never
+changed: another configuration needs another OUT. Rows are read by workers, one row group (`GROUP_UNITS` units) at a
+time; the driver never holds them all.
+"""
+
+import hashlib
+import json
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.graph import canonical
+from pipeline.storage import FULL, disk_full
+from pipeline.store import LayerStore, versions
+from shards.errors import BadInput, SpatialdataError
+from shards.schema import SPLITS
+
+PLAN = "plan.json"
+UNITS = "plan/units.parquet"
+GROUP_UNITS = 64
+SCHEMA = pa.schema([("unit", pa.int32()), ("key", pa.string()), ("split", pa.string()), ("spec", pa.string())])
+RecordBatch: TypeAlias = Any
+"""A `pyarrow.RecordBatch` with the string columns key, split, spec (JSON)."""
+_KEY = re.compile(r"[a-z0-9-]{1,80}")
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One sample of the plan: its key, its split and what to make (a scene seed, or a path in a source)."""
+
+    key: str
+    split: str
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan that exists under `store`; small, picklable, its rows stay on disk."""
+
+    store: LayerStore = field(compare=False, repr=False)
+    samples: int
+    unit_size: int
+    seed: int
+    hash: str
+    """sha256 over configuration, versions and rows: equal plans, equal hash, on every machine."""
+    config: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    @property
+    def units(self) -> int:
+        return -(-self.samples // self.unit_size)
+
+    def size(self, unit: int) -> int:
+        """Samples of one unit: `unit_size`, fewer in the last."""
+        return min(self.unit_size, self.samples - unit * self.unit_size)
+
+    def rows(self, unit: int) -> list[PlanRow]:
+        """The samples of one unit, in order. Raises SpatialdataError when the plan on disk is damaged."""
+        if not 0 <= unit < self.units:
+            raise SpatialdataError(f"unit {unit} is not in the plan, which has {self.units}")
+        group, first = unit // GROUP_UNITS, (unit % GROUP_UNITS) * self.unit_size
+        try:
+            rows = _group(self, group).slice(first, self.size(unit)).to_pylist()
+            parsed = [PlanRow(row["key"], row["split"], json.loads(row["spec"])) for row in rows]
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise SpatialdataError(_damaged(self.store, str(error))) from error
+        if len(rows) != self.size(unit) or any(row["unit"] != unit for row in rows):
+            raise SpatialdataError(_damaged(self.store, f"unit {unit} is not where it should be"))
+        return parsed
+
+    def __hash__(self) -> int:
+        return int(self.hash[:15], 16)
+
+
+@lru_cache(maxsize=4)
+def _file(plan: Plan) -> Any:
+    return pq.ParquetFile(plan.store.open_file(UNITS))
+
+
+@lru_cache(maxsize=4)
+def _group(plan: Plan, group: int) -> Any:
+    return _file(plan).read_row_group(group, use_threads=False)
+
+
+def read_plan(store: LayerStore) -> Plan:
+    """The plan under OUT. Raises BadInput when there is none, SpatialdataError when it is damaged."""
+    try:
+        values = json.loads(store.read_file(PLAN))
+        return Plan(
+            store=store,
+            **{name: values[name] for name in ("samples", "unit_size", "seed", "hash", "config", "versions")},
+        )
+    except FileNotFoundError:
+        raise BadInput(f"no plan in {store}: give the folder of a build, or run `spatialdata build` first") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise SpatialdataError(_damaged(store, f"plan.json: {error}")) from error
+
+
+def write_plan(
+    store: LayerStore,
+    config: Mapping[str, Any],
+    rows: Iterable[PlanRow] | Iterable[RecordBatch],
+    unit_size: int,
+    seed: int = 0,
+) -> Plan:
+    """Freeze the samples under OUT, or return the plan that is there when it is of the same configuration.
+
+    Args:
+        config: what decides which samples exist and how they look, as plain JSON values.
+        rows: samples in order, or Arrow batches with the string columns key, split, spec (JSON), of which the keys
+            are trusted to be unique. Not consumed when the plan exists: the frozen list wins.
+
+    Raises:
+        BadInput: OUT holds another plan (the message names the keys that differ), a key that is not
+            `[a-z0-9-]{1,80}` or comes twice, an unknown split, no samples, or OUT is not writable.
+    """
+    config = json.loads(canonical(dict(config)))
+    store.sweep("plan")
+    if store.exists(PLAN):
+        plan = read_plan(store)
+        _refuse_other(plan, config, unit_size, seed)
+        return plan
+    with TemporaryDirectory(dir=store.workplace(), prefix=".planning-", suffix=".tmp") as folder:
+        finished = Path(folder) / "units.parquet"
+        samples = _write_rows(finished, _batches(rows), unit_size)
+        content = {
+            "samples": samples,
+            "unit_size": unit_size,
+            "seed": seed,
+            "config": config,
+            "versions": dict(versions()),
+        }
+        with finished.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        whole = hashlib.sha256(canonical(content | {"rows": digest}).encode()).hexdigest()
+        store.publish_file(UNITS, finished)
+    text = json.dumps(content | {"hash": whole}, indent=1, sort_keys=True)
+    if not store.create_file(PLAN, text.encode()):
+        raise SpatialdataError(f"another run planned {store} at the same moment: run the same command again")
+    return read_plan(store)
+
+
+def _write_rows(finished: Path, batches: Iterable[RecordBatch], unit_size: int) -> int:
+    """Write the rows in groups of GROUP_UNITS units; the number of samples."""
+    group_rows, samples = GROUP_UNITS * unit_size, 0
+    options: dict[str, Any] = {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": False,
+        "write_statistics": False,
+        "store_schema": False,
+    }
+    try:
+        with pq.ParquetWriter(finished, SCHEMA, **options) as writer:
+            for batch in _regrouped(batches, group_rows):
+                units = np.arange(samples, samples + batch.num_rows, dtype=np.int64) // unit_size
+                table = batch.add_column(0, SCHEMA.field("unit"), pa.array(units.astype(np.int32)))
+                writer.write_table(table, row_group_size=group_rows)
+                samples += batch.num_rows
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(str(finished.parent), error) from error
+        raise
+    if not samples:
+        raise BadInput("the plan has no samples: nothing was found in the source, or `samples` is 0")
+    return samples
+
+
+def _regrouped(batches: Iterable[RecordBatch], group_rows: int) -> Iterator[Any]:
+    """The same rows in tables of whole row groups (a multiple of `group_rows`), the last one shorter."""
+    held: list[RecordBatch] = []
+    count = 0
+    for batch in batches:
+        held.append(batch)
+        count += batch.num_rows
+        if count >= group_rows:
+            table = pa.Table.from_batches(held)
+            whole = count // group_rows * group_rows
+            yield table.slice(0, whole)
+            held, count = table.slice(whole).to_batches(), count - whole
+    if count:
+        yield pa.Table.from_batches(held)
+
+
+def _batches(rows: Iterable[PlanRow] | Iterable[RecordBatch]) -> Iterator[RecordBatch]:
+    iterator = iter(rows)
+    first: object = next(iterator, None)
+    if first is None:
+        return
+    if isinstance(first, PlanRow):
+        yield from _listed(cast("Iterator[PlanRow]", chain([first], iterator)))
+    else:
+        yield from cast("Iterator[RecordBatch]", chain([first], iterator))
+
+
+def _listed(rows: Iterator[PlanRow]) -> Iterator[RecordBatch]:
+    """Batches of checked rows. Keys are compared by 64-bit digests (8 bytes a sample, not 100)."""
+    digests = array("Q")
+    while chunk := list(islice(rows, 8192)):
+        for row in chunk:
+            if not _KEY.fullmatch(row.key):
+                raise BadInput(f"'{row.key}' is not a key: use 1 to 80 of a-z, 0-9 and '-'")
+            if row.split not in SPLITS:
+                raise BadInput(f"sample '{row.key}' is of split '{row.split}'; allowed: {', '.join(SPLITS)}")
+            digests.append(int.from_bytes(hashlib.blake2b(row.key.encode(), digest_size=8).digest(), "little"))
+        columns = [[row.key for row in chunk], [row.split for row in chunk], [canonical(dict(r.spec)) for r in chunk]]
+        yield pa.RecordBatch.from_arrays([pa.array(column) for column in columns], names=["key", "split", "spec"])
+    ordered = np.sort(np.frombuffer(digests, dtype=np.uint64))
+    if twice := int(np.count_nonzero(ordered[1:] == ordered[:-1])):
+        raise BadInput(f"{twice} of {len(ordered)} samples have a key that another sample has: keys must be unique")
+
+
+def _refuse_other(plan: Plan, config: Mapping[str, Any], unit_size: int, seed: int) -> None:
+    old = {"unit_size": plan.unit_size, "seed": plan.seed, "versions": plan.versions, **plan.config}
+    new = {"unit_size": unit_size, "seed": seed, "versions": versions(), **config}
+    differences = list(_differences(old, new, ""))
+    if differences:
+        shown = ", ".join(differences[:4]) + (f" and {len(differences) - 4} more" if len(differences) > 4 else "")
+        raise BadInput(
+            f"{plan.store} holds another plan: {shown} (old -> new); give another --out, or the old configuration"
+        )
+
+
+def _differences(old: Any, new: Any, name: str) -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        first, second = cast("Mapping[str, Any]", old), cast("Mapping[str, Any]", new)
+        for key in sorted(first.keys() | second.keys()):
+            yield from _differences(first.get(key), second.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield f"{name} {_brief(old)} -> {_brief(new)}"
+
+
+def _brief(value: Any) -> str:
+    text = "(none)" if value is None else canonical(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _damaged(store: LayerStore, what: str) -> str:
+    return f"the plan in {store} is damaged ({what}): remove plan.json and plan/, then run `spatialdata build` again"

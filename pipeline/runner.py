@@ -1,0 +1,253 @@
+"""What happens to one unit of one stage, in a worker or in the driver's process: the same code.
+
+Invariants: every sample of the unit that all needed layers accepted ends as a row or as a reject in one commit; a
+stage's exception costs one sample, SpatialdataError stops the run. What is returned is small: ids and numbers.
+"""
+
+import os
+import socket
+import time
+import traceback
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from pipeline.graph import layer_dirs
+from pipeline.plan import Plan
+from pipeline.stage import Stage
+from pipeline.storage import FULL, disk_full
+from pipeline.store import LayerCorrupt, LayerStore, Record, Rejected, versions
+from shards.errors import SpatialdataError
+from shards.sample import Columns, Reject, Result, Row, Sample
+
+ERROR, QUARANTINED = "error", "quarantined"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A stage and where its layer and those that it needs lie.
+
+    A stage may declare `columns: ClassVar[Mapping[str, tuple[str, ...]]]`, layer -> columns, to read only those;
+    `own_pool: ClassVar[bool] = True` to have workers of its own (a model stage has them anyway); and
+    `timeout: float`, the seconds after which the worker of one unit is taken to hang and replaced (0: never).
+    """
+
+    stage: Stage
+    layer_dir: str
+    needs: Mapping[str, str]
+    """Layer -> folder of the layers that the stage needs."""
+
+    @property
+    def layer(self) -> str:
+        return self.stage.layer
+
+    @property
+    def own_pool(self) -> bool:
+        return bool(getattr(self.stage, "own_pool", False)) or self.stage.gpus > 0
+
+    @property
+    def timeout(self) -> float:
+        return float(getattr(self.stage, "timeout", 0.0))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One unit of one layer to do. With `keys`, a trial of those samples alone: nothing is committed."""
+
+    layer: str
+    unit: int
+    attempt: int = 1
+    quarantined: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Samples not to touch: key -> why."""
+    keys: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class UnitSummary:
+    """A unit that is committed (or a trial that survived)."""
+
+    layer: str
+    unit: int
+    rows: int = 0
+    bytes: int = 0
+    rejects: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Number by reason."""
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A layer file that the job needs is corrupt: it was moved aside and must be made again first."""
+
+    layer_dir: str
+    unit: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The run cannot go on."""
+
+    message: str
+    exit_code: int = 1
+
+
+Outcome = UnitSummary | Damaged | Failed
+
+
+def tasks_of(stages: Sequence[Stage]) -> list[Task]:
+    """The stages with their folders, each after the layers that it needs. Errors: see `layer_dirs`."""
+    dirs = layer_dirs(stages)
+    by_layer = {stage.layer: stage for stage in stages}
+    return [Task(by_layer[name], dirs[name], {need: dirs[need] for need in by_layer[name].needs}) for name in dirs]
+
+
+class Runner:
+    """Does jobs of several stages in one process; models are loaded when first needed, and kept."""
+
+    def __init__(self, store: LayerStore, plan: Plan, tasks: Sequence[Task]) -> None:
+        self._store = store
+        self._plan = plan
+        self._tasks = {task.layer: task for task in tasks}
+        self._models: dict[str, Any] = {}
+
+    def prepare(self, layers: Sequence[str]) -> Failed | None:
+        """Load what these layers' stages need."""
+        for layer in layers:
+            try:
+                self._model(layer)
+            except SpatialdataError as error:
+                return Failed(str(error), error.exit_code)
+            except Exception as error:  # a stage may raise anything
+                return Failed(f"setup of the stage of layer '{layer}' failed: {_last_lines(error)}")
+        return None
+
+    def do(self, job: Job) -> Outcome:
+        """One job; never raises but for what ends the process."""
+        task = self._tasks[job.layer]
+        try:
+            failed = self.prepare([job.layer])
+            if failed is not None:
+                return failed
+            return run_unit(self._store, self._plan, task, self._model(job.layer), job)
+        except LayerCorrupt as error:
+            self._store.set_aside(error.layer_dir, error.unit)
+            return Damaged(error.layer_dir, error.unit, str(error))
+        except SpatialdataError as error:
+            return Failed(str(error), error.exit_code)
+        except OSError as error:
+            if error.errno in FULL:
+                return Failed(str(disk_full(str(error.filename or self._store), error)))
+            return Failed(f"layer '{job.layer}', unit {job.unit}: {_last_lines(error)}")
+        except Exception as error:  # the border of the process: the driver is told
+            return Failed(f"layer '{job.layer}', unit {job.unit}: {_last_lines(error)}")
+
+    def _model(self, layer: str) -> Any:
+        if layer not in self._models:
+            self._models[layer] = self._tasks[layer].stage.setup()
+        return self._models[layer]
+
+
+def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job) -> UnitSummary:
+    """Read what a unit needs, call the stage, commit (unless the job is a trial, or another was first).
+
+    Raises LayerCorrupt for a needed layer file that is damaged, SpatialdataError when the run cannot go on.
+    """
+    began, cpu = time.monotonic(), time.process_time()
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    if job.keys is None and store.exists(store.record_name(task.layer_dir, job.unit)):
+        return summarize(task.layer, store.record(task.layer_dir, job.unit))
+    samples = load_samples(store, plan, task, job.unit)
+    if job.keys is not None:
+        samples = [sample for sample in samples if sample.key in job.keys]
+    wanted = [sample for sample in samples if sample.key not in job.quarantined]
+    results = dict(zip((sample.key for sample in wanted), _call_all(task.stage, model, wanted), strict=True))
+    if job.keys is not None:
+        return UnitSummary(task.layer, job.unit)
+    rows: dict[str, Columns] = {}
+    rejects: list[Rejected] = []
+    counts: Counter[str] = Counter()
+    for sample in samples:
+        result = results.get(sample.key) or Reject(QUARANTINED, detail=job.quarantined.get(sample.key, ""))
+        counts.update(result.counts)
+        if isinstance(result, Row):
+            rows[sample.key] = result.columns
+        else:
+            rejects.append(Rejected(sample.key, result.reason, result.score, result.detail))
+    record = Record(
+        unit=job.unit,
+        layer=task.layer_dir,
+        rejects=tuple(rejects),
+        counts=dict(sorted(counts.items())),
+        seconds=round(time.monotonic() - began, 3),
+        cpu_seconds=round(time.process_time() - cpu, 3),
+        attempts=job.attempt,
+        versions=versions(),
+        host=socket.gethostname(),
+        started=started,
+    )
+    return summarize(task.layer, store.write(task.layer_dir, job.unit, rows, record))
+
+
+def summarize(layer: str, record: Record) -> UnitSummary:
+    """A record without its keys."""
+    reasons = dict(Counter(reject.reason for reject in record.rejects))
+    return UnitSummary(layer, record.unit, record.rows, record.bytes, reasons, record.seconds, record.cpu_seconds)
+
+
+def load_samples(store: LayerStore, plan: Plan, task: Task, unit: int) -> list[Sample]:
+    """The samples of a unit that every needed layer accepted, in the plan's order, with those layers' columns."""
+    wanted = cast("Mapping[str, Sequence[str]]", getattr(task.stage, "columns", {}))
+    layers = {name: store.read(folder, unit, wanted.get(name)) for name, folder in task.needs.items()}
+    return [
+        Sample(row.key, row.split, row.spec, {name: rows[row.key] for name, rows in layers.items()})
+        for row in plan.rows(unit)
+        if all(row.key in rows for rows in layers.values())
+    ]
+
+
+def _call_all(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Result]:
+    size = max(1, stage.batch_size)
+    results: list[Result] = []
+    for first in range(0, len(samples), size):
+        results += _call(stage, model, samples[first : first + size])
+    return results
+
+
+def _call(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Result]:
+    """One batch; after an exception sample by sample, the failing ones rejected with their traceback."""
+    try:
+        results = list(stage(model, samples))
+    except SpatialdataError:
+        raise
+    except Exception as error:  # a stage may raise anything
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise disk_full(str(error.filename or os.environ.get("TMPDIR", "/tmp")), error) from error
+        if len(samples) > 1:
+            return [result for sample in samples for result in _call(stage, model, [sample])]
+        return [Reject(ERROR, detail=_last_lines(error, lines=12))]
+    _check_results(stage, samples, results)
+    return results
+
+
+def _check_results(stage: Stage, samples: Sequence[Sample], results: Sequence[object]) -> None:
+    name = f"stage {type(stage).__name__} (layer '{stage.layer}')"
+    rule = "a stage gives one Row or Reject for each sample, in order"
+    if len(results) != len(samples):
+        raise SpatialdataError(
+            f"{name} gave {len(results)} results for {len(samples)} samples (from '{samples[0].key}'): {rule}"
+        )
+    for sample, result in zip(samples, results, strict=True):
+        if not isinstance(result, Row | Reject):
+            raise SpatialdataError(f"{name} gave a {type(result).__name__} for sample '{sample.key}': {rule}")
+
+
+def _last_lines(error: BaseException, lines: int = 4) -> str:
+    """The end of a traceback: what was raised, and where."""
+    text = "".join(traceback.format_exception(error)).strip().splitlines()
+    if lines >= len(text):
+        return "\n".join(text)[-2000:]
+    return "\n".join([*text[-lines:]])[-2000:]

@@ -1,0 +1,232 @@
+"""Files under OUT, on any fsspec URL.
+
+Invariants: a name in OUT holds a whole file or nothing (finished elsewhere, synced, then renamed or put);
+`create_file` never replaces a file that is there. On object stores `create_file` is atomic where the store can do it
+(S3, GCS); fsspec falls back to look-then-write elsewhere, and the layer store settles what may come of that.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from shards.errors import BadInput, SpatialdataError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+
+
+class Storage:
+    """A folder named by a path or an fsspec URL; `options` go to the file system (such as `endpoint_url`).
+
+    Picklable: workers open their own connection. Paths given to the methods are relative to the folder, with `/`.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        import fsspec
+
+        self.url = url
+        self.options = options
+        try:
+            self._fs, root = fsspec.url_to_fs(url, **({"use_listings_cache": False} | options))
+        except (ValueError, ImportError) as error:
+            raise BadInput(f"'{url}' cannot be used as a folder for results: {error}") from error
+        self.root = str(root).rstrip("/")
+        protocol = self._fs.protocol
+        names = (protocol,) if isinstance(protocol, str) else tuple(protocol)
+        self.is_local = "file" in names
+        self.is_memory = "memory" in names
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (type(self), self.url, self.options)
+
+    def __str__(self) -> str:
+        return self.root if self.is_local else self.url.rstrip("/")
+
+    def path(self, name: str) -> str:
+        return f"{self.root}/{name}" if name else self.root
+
+    def local(self, name: str) -> Path:
+        """The path of a local folder's file; only where `is_local`."""
+        return Path(self.path(name))
+
+    def exists(self, name: str) -> bool:
+        return bool(self._fs.exists(self.path(name)))
+
+    def size(self, name: str) -> int:
+        """Bytes of a file. Raises FileNotFoundError."""
+        return int(self._fs.info(self.path(name))["size"])
+
+    def read_file(self, name: str) -> bytes:
+        """The whole file. Raises FileNotFoundError."""
+        if self.is_local:
+            return self.local(name).read_bytes()
+        return bytes(self._fs.cat_file(self.path(name)))
+
+    def open_file(self, name: str) -> Any:
+        """A binary file to read and seek in. Raises FileNotFoundError."""
+        return self._fs.open(self.path(name), "rb")
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files in a folder, in no order; empty when there is no such folder."""
+        try:
+            if self.is_local:
+                with os.scandir(self.path(folder)) as entries:
+                    return [entry.name for entry in entries]
+            return [str(name).rsplit("/", 1)[-1] for name in self._fs.ls(self.path(folder), detail=False)]
+        except FileNotFoundError:
+            return []
+
+    def write_file(self, name: str, data: bytes | memoryview) -> None:
+        """Publish a whole file, replacing what is there."""
+        with self._explained(name):
+            if self.is_local:
+                with self._temporary(name, data) as temporary:
+                    temporary.replace(self.local(name))
+                _sync_folder(self.local(name).parent)
+            else:
+                with tempfile.NamedTemporaryFile(prefix="spatialdata-") as temporary:
+                    temporary.write(data)
+                    temporary.flush()
+                    self._fs.put_file(temporary.name, self.path(name))
+
+    def create_file(self, name: str, data: bytes) -> bool:
+        """Publish a small file unless there is one of that name; whether it was ours that stayed."""
+        try:
+            with self._explained(name):
+                if not self.is_local:
+                    self._fs.pipe_file(self.path(name), data, mode="create")
+                    return True
+                with self._temporary(name, data) as temporary:
+                    os.link(temporary, self.path(name))
+                _sync_folder(self.local(name).parent)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if _was_there(error) or (not self.is_local and self.exists(name)):
+                return False
+            raise
+        return True
+
+    def publish_file(self, name: str, finished: Path) -> None:
+        """Publish a finished local file (already synced when it matters), replacing what is there; it is moved away."""
+        with self._explained(name):
+            if self.is_local:
+                self.local(name).parent.mkdir(parents=True, exist_ok=True)
+                finished.replace(self.local(name))
+                _sync_folder(self.local(name).parent)
+            else:
+                self._fs.put_file(str(finished), self.path(name))
+                finished.unlink()
+
+    def workplace(self) -> Path:
+        """Where a file that `publish_file` takes is best made: on the same disk for a local folder."""
+        if not self.is_local:
+            return Path(tempfile.gettempdir())
+        with self._explained("plan"):
+            self.local("plan").mkdir(parents=True, exist_ok=True)
+        return self.local("plan")
+
+    def move(self, name: str, to: str) -> None:
+        """Rename a file that is there; a missing one is no error."""
+        with suppress(FileNotFoundError):
+            if self.is_local:
+                self.local(name).replace(self.path(to))
+            else:
+                self._fs.mv(self.path(name), self.path(to))
+
+    def remove(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self.path(name))
+
+    def check_writable(self) -> None:
+        """Raise BadInput unless files can be made here."""
+        probe = f".probe-{secrets.token_hex(4)}"
+        self.write_file(probe, b"")
+        self.remove(probe)
+
+    def sweep(self, folder: str) -> None:
+        """Remove the temporary files that killed writers left; only while no other run writes here."""
+        if self.is_local:
+            for name in self.names(folder):
+                if name.startswith(".") and name.endswith(".tmp"):
+                    left = self.local(f"{folder}/{name}")
+                    if left.is_dir():
+                        shutil.rmtree(left, ignore_errors=True)
+                    else:
+                        left.unlink(missing_ok=True)
+
+    @contextmanager
+    def _temporary(self, name: str, data: bytes | memoryview) -> Generator[Path]:
+        """A finished, synced file beside `name` that is gone afterwards whatever happens."""
+        final = self.local(name)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = final.with_name(f".{final.name}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explained(self, name: str) -> Generator[None]:
+        """Turn what the disk says into an error for people; FileExistsError of a file is left to `create_file`."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in FULL:
+                raise disk_full(self.path(name), error) from error
+            final_exists = isinstance(error, FileExistsError) and self.is_local and self.local(name).is_file()
+            if final_exists or _was_there(error):
+                raise
+            if isinstance(error, PermissionError | FileNotFoundError) or error.errno in _FORBIDDEN:
+                raise BadInput(
+                    f"{self} is not writable ({_short(error)}): give another folder, or the right to write"
+                ) from error
+            raise
+
+
+def disk_full(path: str, error: OSError) -> SpatialdataError:
+    """What to tell when `path` could not be written because the disk, a quota or a limit is reached."""
+    folder = Path(path).parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e6
+    limit = {errno.EDQUOT: "the quota is used up", errno.EFBIG: "the limit on the size of a file is reached"}
+    what = limit.get(error.errno or 0, "the disk is full")
+    return SpatialdataError(
+        f"{what}: cannot write in {folder} ({free:.0f} MB free); make room and run the same command again, "
+        "finished units are kept"
+    )
+
+
+def _short(error: OSError) -> str:
+    return (error.strerror or str(error) or type(error).__name__).splitlines()[0]
+
+
+def _was_there(error: OSError) -> bool:
+    """Whether a write-once write was refused; S3 says so by 412 or 409, which s3fs passes on as a plain OSError."""
+    text = str(error)
+    return "PreconditionFailed" in text or "pre-conditions" in text or "ConditionalRequestConflict" in text
+
+
+def _reopen(kind: type[Storage], url: str, options: dict[str, Any]) -> Storage:
+    return kind(url, **options)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut; file systems that cannot sync folders are left as they are."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
