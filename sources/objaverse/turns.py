@@ -1,0 +1,54 @@
+"""Turns of an object, and the eight canonical views.
+
+A view is named by the side of the object that faces the viewer, left and right being the object's own: where the
+viewer stands at the object's right hand (its front seen straight ahead by itself), it shows the right side view. The
+viewer's place is where the camera is, seen from the object's origin along the floor, so that a name holds for objects
+away from the middle of the image too.
+"""
+
+import numpy as np
+
+from sources.objaverse.camera import eye
+from sources.objaverse.spec import Asset, CameraPose, Placement
+
+VIEWS: dict[str, float] = {
+    "the front view.": 0.0,
+    "the front left side view.": 45.0,
+    "the left side view.": 90.0,
+    "the rear left side view.": 135.0,
+    "the rear view.": 180.0,
+    "the rear right side view.": -135.0,
+    "the right side view.": -90.0,
+    "the front right side view.": -45.0,
+}
+"""Wording of SpatialEdit's bench: degrees from the object's front to the camera, counter-clockwise from above."""
+ANGLES: tuple[float, ...] = tuple(float(angle) for angle in range(-165, 181, 15) if abs(angle) >= 30)
+"""Free turns, degrees about z, counter-clockwise seen from above."""
+LEAST_TURN = 25.0
+"""A canonical view must be at least so far from what is seen already, degrees."""
+
+
+def wrapped(degrees: float) -> float:
+    """The same angle in (-180, 180]."""
+    return 180.0 - (180.0 - degrees) % 360.0
+
+
+def bearing_of_camera(asset: Asset, placement: Placement, camera: CameraPose) -> float:
+    """Degrees from the object's front to the camera, counter-clockwise from above, in (-180, 180].
+
+    Raises ValueError where the object's front is not known.
+    """
+    if asset.front_deg is None:
+        raise ValueError(f"the front of asset {asset.uid} is not known")
+    return wrapped(_towards_camera(placement, camera) - placement.yaw_deg - asset.front_deg)
+
+
+def turn_to(view: str, asset: Asset, placement: Placement, camera: CameraPose) -> float:
+    """The turn (degrees, in (-180, 180]) after which the camera sees the canonical view named `view`."""
+    return wrapped(bearing_of_camera(asset, placement, camera) - VIEWS[view])
+
+
+def _towards_camera(placement: Placement, camera: CameraPose) -> float:
+    """Direction along the floor from the object's origin to the camera, degrees from +x."""
+    x, y = eye(camera)[:2]
+    return float(np.rad2deg(np.arctan2(y - placement.y, x - placement.x)))
