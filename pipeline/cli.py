@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from shards.errors import BadInput, SpatialdataError
+from shards.errors import SpatialdataError
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
@@ -179,10 +179,10 @@ def _print_verify(found: dict[str, Any]) -> None:
 
 
 def _print_doctor(found: dict[str, Any]) -> None:
-    marks = {"ok": click.style("ok      ", fg="green"), "missing": click.style("missing ", fg="red"), "optional": "absent  "}
+    marks = {"ok": click.style("ok", fg="green"), "missing": click.style("missing", fg="red"), "optional": "absent"}
     for finding in found["findings"]:
         mend = f"  ->  {finding['mend']}" if finding["mend"] else ""
-        click.echo(f"{marks[finding['state']]} {finding['name']}: {finding['detail']}{mend}")
+        click.echo(f"{marks[finding['state']]:<8} {finding['name']}: {finding['detail']}{mend}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -206,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             click.echo(f"error: {error}", err=True)
             sys.exit(error.exit_code)
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        click.echo(f"error: {text[:600]} (this is a fault of spatialdata: `spatialdata --debug ...` shows where)", err=True)
+        click.echo(f"error: {text[:600]} (a fault of spatialdata: `spatialdata --debug ...` shows where)", err=True)
         sys.exit(1)
 
 

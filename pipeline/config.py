@@ -28,7 +28,8 @@ class SourceOptions(Options):
     root: str = Field(default="", description="folder of an Objaverse cache, or of OBJECT-3DIT folders and archives")
     licenses: tuple[str, ...] = Field(default=("cc0", "by", "by-sa"), description="asset licences to use")
     variants: int = Field(default=24, ge=1, description="procedural: variants of each kind of object")
-    fetch: tuple[str, ...] = Field(default=(), description="objaverse: uids to fetch if the cache lacks them")
+    uids: tuple[str, ...] = Field(default=(), description="objaverse: use these models alone; empty: all there are")
+    fetch: bool = Field(default=False, description="objaverse: fetch what the cache lacks (needs uids)")
     survey: str = Field(default="", description="objaverse: folder of the asset survey; empty: OUT/survey")
 
 

@@ -77,7 +77,9 @@ def _blender(executable: str) -> Finding:
 
     try:
         with Renderer(RenderOptions(blender=executable)) as renderer:
-            return Finding("blender", "ok", renderer.revision)
+            return Finding(
+                "blender", "ok", ", ".join(f"{name} {version}" for name, version in renderer.versions.items())
+            )
     except SpatialdataError as error:
         return Finding("blender", "missing", str(error), "connect to a package index once, or set render.blender")
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shards.schema import Split
+
 Value = bytes | str | int | float | bool
 """One cell of a layer: encoded image bytes, text or JSON text, or a number."""
 
@@ -20,7 +22,7 @@ class Sample:
     """One sample on its way through the stages: what the plan says of it, and the layers computed so far."""
 
     key: str
-    split: str
+    split: Split
     spec: Mapping[str, Any]
     """What to make, from the plan: a scene seed and an edit kind, or a path in a source."""
     layers: Mapping[str, Columns] = field(default_factory=dict[str, Columns])

@@ -10,7 +10,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +41,7 @@ def divide(assets: Iterable[Asset], fractions: Mapping[Split, float], seed: int)
     """
     key = seed.to_bytes(8, "little")
     uids = sorted((asset.uid for asset in assets), key=lambda uid: blake2b(uid.encode(), key=key).digest())
-    used = [split for split in SPLITS if fractions[split] > 0]
+    used: list[Split] = [split for split in SPLITS if fractions[split] > 0]
     if len(uids) < FEWEST * len(used):
         raise BadInput(
             f"{len(uids)} usable assets cannot fill the splits {', '.join(used)} ({FEWEST} each at least): "
@@ -59,7 +59,7 @@ def divide(assets: Iterable[Asset], fractions: Mapping[Split, float], seed: int)
     return result | dict.fromkeys(rest, "train" if "train" in used else used[-1])
 
 
-def table_of(assets: Iterable[Asset], splits: Mapping[str, Split]) -> pa.Table:
+def table_of(assets: Iterable[Asset], splits: Mapping[str, Split]) -> Any:
     """The table as it is stored: uid, split, asset (JSON), sorted by uid."""
     ordered = sorted(assets, key=lambda asset: asset.uid)
     return pa.table(

@@ -21,19 +21,17 @@ from shards.geometry import (
     transform,
 )
 from shards.sample import Columns
-from shards.schema import Camera, Edit, MapInfo, Measures, PairFacts, SceneObject, View
+from shards.schema import Camera, Edit, Measures, PairFacts, SceneObject, View
 from sources.objaverse.changed import all_changed, find_changed
 from sources.objaverse.render import ObjectVisibility, RenderedView, Renderer
 from sources.objaverse.spec import CameraPose, Placement, SceneObjectSpec, SceneSpec, State
 
 Mask = NDArray[np.bool_]
 ESTIMATOR = "renderer"
-_NORMAL = {"kind": "normal", "scale": 2 / 255, "offset": -1.0, "min": -1.0, "max": 1.0, "unit": ""}
 
 
 def pair_columns(
     spec: SceneSpec,
-    names: dict[int, str],
     dataset: str,
     views: tuple[RenderedView, RenderedView],
     seen: tuple[dict[int, ObjectVisibility], dict[int, ObjectVisibility]],
@@ -50,10 +48,10 @@ def pair_columns(
     changed = (
         all_changed(source, target) if spec.edit.kind == "camera" else find_changed(source, target, spec.edit.object)
     )
-    revision = renderer.revision
+    revision = _revision(renderer)
     source_metric, source_metric_info = codecs.encode_metric(source.depth, estimator=ESTIMATOR, revision=revision)
     metric, metric_info = codecs.encode_metric(target.depth, estimator=ESTIMATOR, revision=revision)
-    normal_info = MapInfo(estimator=ESTIMATOR, revision=revision, **_NORMAL)
+    normal_info = codecs.map_info("normal", estimator=ESTIMATOR, revision=revision)
     edited = spec.edit.object
     measures = Measures(
         **_consistency(spec, views, renderer.points),
@@ -68,7 +66,7 @@ def pair_columns(
         dataset=dataset,
         edit=_edit(spec, box_of_mask(target.instances == edited) if edited else [0, 0, 0, 0]),
         camera=Camera(source=_view(spec.source.camera), target=_view(spec.target.camera)),
-        objects=[_object(placed, spec, names[placed.id], views, seen) for placed in spec.objects],
+        objects=[_object(placed, spec, spec.names[placed.id], views, seen) for placed in spec.objects],
         metric=metric_info,
         source_metric=source_metric_info,
         normal=normal_info,
@@ -88,6 +86,10 @@ def pair_columns(
         "normal": codecs.encode_normals(target.normal),
         "facts": facts.model_dump_json(),
     }
+
+
+def _revision(renderer: Renderer) -> str:
+    return " ".join(f"{name} {version}" for name, version in sorted(renderer.versions.items()))
 
 
 def pose_of(placement: Placement) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ valid, each refusal is counted by reason, and a broken asset skips the scene tha
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from shards.sample import Columns, Reject, Result, Row, Sample
@@ -17,7 +17,7 @@ from sources.objaverse.facts import pair_columns
 from sources.objaverse.naming import name_objects
 from sources.objaverse.render import AssetError, Renderer, RenderTimeout, SceneError
 from sources.objaverse.scene import Refusal, propose, scene_number
-from sources.objaverse.spec import RenderOptions, SceneOptions
+from sources.objaverse.spec import RenderOptions, SceneOptions, SceneSpec
 
 CRASHES = 2
 """Times that Blender may die on one sample before the sample is rejected."""
@@ -66,43 +66,52 @@ class RenderPairs:
     def _make(self, studio: Studio, sample: Sample) -> Result:
         seed, kind = int(sample.spec["seed"]), sample.spec["edit"]
         refused: Counter[str] = Counter()
+        loaded: int | None = None
         attempt = crashes = 0
         while attempt < self.scene.attempts:
+            scene = scene_number(attempt)
             try:
-                outcome = self._attempt(studio, sample.split, kind, seed, attempt)
+                spec = self._propose(studio, sample.split, kind, seed, attempt)
+                if not isinstance(spec, str):
+                    if scene != loaded:
+                        files = {placed.id: studio.files.path(placed.asset) for placed in spec.objects}
+                        studio.renderer.open(spec, files)
+                        loaded = scene
+                    outcome = self._render(studio.renderer, spec)
+                    if not isinstance(outcome, str):
+                        return Row(outcome, refused)
+                    spec = outcome
+                refused[spec] += 1
+                attempt += 1
             except AssetError:
+                # The file is what it is: none of this scene's edits can be rendered.
                 refused["broken_asset"] += 1
-                scene = scene_number(attempt)
+                loaded = None
                 while scene_number(attempt) == scene:
                     attempt += 1
-                continue
             except SceneError as error:
                 reason = "blender_timeout" if isinstance(error, RenderTimeout) else "blender_crash"
                 refused[reason] += 1
+                loaded = None  # the same proposal again, in a fresh process
                 crashes += 1
                 if crashes >= CRASHES:
                     return Reject(reason, crashes, f"{error} (seed {seed}, attempt {attempt})", refused)
-                continue  # the same proposal in a fresh process
-            if not isinstance(outcome, str):
-                return Row(outcome, refused)
-            refused[outcome] += 1
-            attempt += 1
         tried = ", ".join(f"{reason} {count}" for reason, count in sorted(refused.items()))
         return Reject("no_valid_scene", attempt, f"{attempt} proposals refused: {tried}", refused)
 
-    def _attempt(self, studio: Studio, split: str, kind: EditKind, seed: int, attempt: int) -> Columns | str:
-        """One proposal: the pair's columns, or why it was refused."""
+    def _propose(self, studio: Studio, split: str, kind: EditKind, seed: int, attempt: int) -> SceneSpec | str:
+        """One proposal whose edited object has a name, or why there is none."""
         candidates = studio.table.candidates(split, seed, scene_number(attempt))
         spec = propose(candidates, kind, self.scene, self.render.resolution, seed, attempt)
         if isinstance(spec, Refusal):
             return spec.reason
         names = name_objects(spec)
-        if isinstance(names, str):
-            return names
-        renderer = studio.renderer
-        renderer.open(spec, {placed.id: studio.files.path(placed.asset) for placed in spec.objects})
-        source_seen, target_seen = renderer.visibility([spec.source, spec.target])
-        if reason := judge(spec, source_seen, target_seen):
+        return names if isinstance(names, str) else replace(spec, names=names)
+
+    def _render(self, renderer: Renderer, spec: SceneSpec) -> Columns | str:
+        """The pair's columns, or why what is seen of the proposal will not do."""
+        seen = renderer.visibility([spec.source, spec.target])
+        if reason := judge(spec, seen[0], seen[1]):
             return reason
-        views = renderer.render_pair()
-        return pair_columns(spec, names, self.dataset, views, (source_seen, target_seen), renderer)
+        views = (renderer.render(spec.source), renderer.render(spec.target))
+        return pair_columns(spec, self.dataset, views, (seen[0], seen[1]), renderer)
