@@ -1,0 +1,81 @@
+"""One pair as the templates speak of it: its facts, the size of its images, and what each object may be called.
+
+Invariant: a name in `names` fits one object of the source image alone, and that object can be seen in both images.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from annotators.phrases import bare, definite
+from annotators.relations import Layout, Relation, present
+from shards.schema import PairFacts, SceneObject
+
+
+@dataclass(frozen=True)
+class Case:
+    """`width` and `height` of both images, pixels."""
+
+    facts: PairFacts
+    width: int
+    height: int
+
+    @cached_property
+    def edited(self) -> SceneObject:
+        """The edited object. Raises ValueError where the facts hold none with its id."""
+        for thing in self.facts.objects:
+            if thing.id == self.facts.edit.object:
+                return thing
+        raise ValueError(f"the facts hold no object {self.facts.edit.object}")
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Definite names, by id, of the objects that an instruction may refer to beside the edited one."""
+        named: dict[int, str] = {}
+        for thing in self.facts.objects:
+            seen = present(thing, "source") and present(thing, "target")
+            if thing.id != self.facts.edit.object and seen and (phrase := self._unambiguous(thing)):
+                named[thing.id] = phrase
+        return named
+
+    @cached_property
+    def edited_name(self) -> str:
+        """The edited object's definite name, empty where none fits it alone."""
+        return self._unambiguous(self.edited)
+
+    @cached_property
+    def edited_noun(self) -> str:
+        """The edited object's noun phrase without article, with its colour where known: how it is introduced."""
+        return noun_phrase(self.facts, self.edited, bare(self.edited.name))
+
+    @cached_property
+    def before(self) -> list[Relation]:
+        """Relations of the edited object to the named ones in the source."""
+        return Layout(self.facts, "source").relations(self.edited.id, list(self.names))
+
+    @cached_property
+    def after(self) -> list[Relation]:
+        """The same in the target."""
+        return Layout(self.facts, "target").relations(self.edited.id, list(self.names))
+
+    def _unambiguous(self, thing: SceneObject) -> str:
+        """The object's name where no other object of the source image bears it, else with its side of the image."""
+        noun = bare(thing.name)
+        others = [other for other in self.facts.objects if other.id != thing.id and self._in_source(other)]
+        rivals = [other for other in others if f" {bare(other.name)}".endswith(f" {noun}")]
+        if not noun or not rivals:
+            return definite(noun) if noun else ""
+        x0, _, x1, _ = thing.source_box
+        if x1 > x0 and all(x1 < other.source_box[0] for other in rivals):
+            return f"{definite(noun)} on the left"
+        if x1 > x0 and all(x0 > other.source_box[2] for other in rivals):
+            return f"{definite(noun)} on the right"
+        return ""
+
+    def _in_source(self, thing: SceneObject) -> bool:
+        return thing.source_box[2] > thing.source_box[0]
+
+
+def noun_phrase(facts: PairFacts, thing: SceneObject, noun: str) -> str:
+    """`noun` with the object's colour, where it is known and not said yet."""
+    colour = dict(zip((other.id for other in facts.objects), facts.colours, strict=False)).get(thing.id, "")
+    return f"{colour} {noun}" if colour and colour not in noun else noun

@@ -1,0 +1,153 @@
+"""Which way an object moved and where it ended, in the viewer's frame.
+
+Invariant: a direction is said where the floor plan and the image agree on it; where poses are not known (released
+images), the image alone is spoken of, and no length.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from annotators.case import Case
+from annotators.phrases import length
+from annotators.relations import viewer_axes
+from shards.geometry import F64, matrix4
+from shards.schema import SceneObject
+
+STRAIGHT: Final = 2.5
+"""One direction is said where the move along it is so many times the move across; else both."""
+LEAST_PX: Final = 0.03
+"""Share of the image's width or height by which a box centre must move before the image's direction is said."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What may be said of a move; empty where nothing holds with a margin."""
+
+    directions: list[str] = field(default_factory=list[str])
+    """`to the left`, `towards the camera`, ..."""
+    metres: float = 0.0
+    """Along the floor; 0 where not known."""
+    magnitude: str = ""
+    """The distance in terms of the object itself, or in metres."""
+    slight: bool = False
+    end: list[str] = field(default_factory=list[str])
+    """`to the left side of the image`, ..."""
+    place: list[str] = field(default_factory=list[str])
+    """`on the left side of the image`, ..."""
+
+
+def motion(case: Case) -> Motion:
+    """The edited object's move from source to target; of an inserted object only its place."""
+    thing, facts = case.edited, case.facts
+    end, place = _part_of_image(case)
+    if facts.edit.kind == "insert":
+        return Motion(place=place)
+    step = matrix4(thing.target_pose)[:2, 3] - matrix4(thing.source_pose)[:2, 3]
+    metres = float(np.linalg.norm(step))
+    if not (facts.edit.known and thing.known and facts.camera.source.known and metres > 0):
+        return Motion(directions=_in_image(case), end=end)
+    right, forward = viewer_axes(matrix4(facts.camera.source.world_from_camera))
+    if forward is None:
+        return Motion(_in_image(case), metres, f"about {length(metres)}", end=end)
+    breadth = _breadth_along(thing, step / metres)
+    straight = abs(float(step @ right)) > STRAIGHT * abs(float(step @ forward))
+    magnitude = _own_widths(metres / breadth) if straight else ""
+    directions = _on_floor(case, step, right, forward)
+    return Motion(directions, metres, magnitude or f"about {length(metres)}", metres < 0.75 * breadth, end, place)
+
+
+def _on_floor(case: Case, step: F64, right: F64, forward: F64) -> list[str]:
+    """Directions of a move (2,) in metres, unless the image seems to say something else."""
+    sideways, away = float(step @ right), float(step @ forward)
+    side = "right" if sideways > 0 else "left"
+    if abs(away) * STRAIGHT > abs(sideways) and away * _recession(case) <= 0:
+        return []
+    if abs(sideways) * STRAIGHT > abs(away) and sideways * _shift(case.edited)[0] <= 0:
+        return []
+    if abs(sideways) >= STRAIGHT * abs(away):
+        return [
+            f"to the {side}",
+            f"to the {side}, as seen by the camera",
+            f"to the {side} from the viewer's point of view",
+        ]
+    depth = ["away from the camera", "farther back", "farther away from the viewer"]
+    if away < 0:
+        depth = ["towards the camera", "closer to the camera", "towards the viewer"]
+    if abs(away) >= STRAIGHT * abs(sideways):
+        return depth
+    return [f"to the {side} and {depth[0]}", f"{depth[0]} and to the {side}", f"to the {side} and {depth[2]}"]
+
+
+def _recession(case: Case) -> float:
+    """By how much the object's distance to the camera grows, metres."""
+    eye = matrix4(case.facts.camera.source.world_from_camera)[:3, 3]
+    before, after = matrix4(case.edited.source_pose)[:3, 3], matrix4(case.edited.target_pose)[:3, 3]
+    return float(np.linalg.norm(after - eye) - np.linalg.norm(before - eye))
+
+
+def _own_widths(ratio: float) -> str:
+    """A distance as a simple multiple of the object's width, within 8 %; else empty."""
+    for times, words in ((0.5, "about half its width"), (1.0, "about its own width"), (2.0, "about twice its width")):
+        if abs(ratio - times) <= 0.08 * times:
+            return words
+    return ""
+
+
+def _breadth_along(thing: SceneObject, direction: F64) -> float:
+    """The extent of the source's object along a horizontal unit direction (2,), metres."""
+    w, d, _ = thing.size_m
+    half = np.abs(matrix4(thing.source_pose)[:2, :2].T @ direction) * (w / 2, d / 2)
+    return max(2 * float(half.sum()), 1e-6)
+
+
+def _in_image(case: Case) -> list[str]:
+    """Directions of the box's centre in the image, for pairs without poses."""
+    u, v = (float(share) for share in _shift(case.edited) / (case.width, case.height))
+    across = "" if abs(u) < LEAST_PX else "right" if u > 0 else "left"
+    along = "" if abs(v) < LEAST_PX else "bottom" if v > 0 else "top"
+    if across and (not along or abs(u) > STRAIGHT * abs(v)):
+        return [f"to the {across}", f"towards the {across} of the image", f"to the {across} in the image"]
+    if along and (not across or abs(v) > STRAIGHT * abs(u)):
+        return [f"towards the {along} of the image", f"{'up' if along == 'top' else 'down'} in the image"]
+    if not across:
+        return []
+    vertical = "upper" if along == "top" else "lower"
+    return [f"towards the {vertical} {across} of the image", f"to the {vertical} {across}"]
+
+
+def _part_of_image(case: Case) -> tuple[list[str], list[str]]:
+    """Where the target box's centre lies: as an end (`to the ...`) and as a place (`on the ...`)."""
+    x0, y0, x1, y1 = case.edited.target_box
+    column = _third((x0 + x1) / 2 / case.width)
+    row = _third((y0 + y1) / 2 / case.height)
+    if column is None or x1 <= x0:
+        return [], []
+    if column == 1:
+        if row != 1:
+            return [], []
+        return ["to the centre of the image", "to the middle of the image"], ["in the centre of the image"]
+    side = "left" if column == 0 else "right"
+    end = [f"to the {side} side of the image", f"over to the {side} side of the picture"]
+    place = [f"on the {side} side of the image", f"in the {side} part of the picture"]
+    if row in (0, 2):
+        corner = f"{'upper' if row == 0 else 'lower'} {side}"
+        end.append(f"to the {corner} part of the image")
+        place.append(f"in the {corner} part of the image")
+    return end, place
+
+
+def _third(share: float) -> int | None:
+    """0, 1 or 2 for the first, middle and last part of the image; None near the borders between them."""
+    if share < 0.33:
+        return 0
+    if share > 0.67:
+        return 2
+    return 1 if 0.42 < share < 0.58 else None
+
+
+def _shift(thing: SceneObject) -> F64:
+    """Move of the box's centre (2,), pixels."""
+    before, after = np.array(thing.source_box, np.float64), np.array(thing.target_box, np.float64)
+    return (after[:2] + after[2:] - before[:2] - before[2:]) / 2

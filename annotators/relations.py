@@ -1,0 +1,181 @@
+"""Which spatial relations hold between the objects of a pair, as the camera sees them.
+
+Invariant: a relation is only reported where it holds with a margin, both on the floor plan (from poses and sizes) and
+in the image (from the boxes of the masks), in the viewer's frame: left and right along the image, front nearer to the
+camera. So whoever looks at the image agrees. Nothing is said in an object's own frame: its front is not known here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Final, Literal
+
+import numpy as np
+
+from shards.geometry import F64, matrix4, transform
+from shards.schema import PairFacts, SceneObject
+
+StateName = Literal["source", "target"]
+RelationKind = Literal["left", "right", "front", "behind", "between", "next", "into"]
+
+MIN_VISIBLE: Final = 0.1
+"""Share of its own pixels below which an object is not spoken of."""
+DOMINANT: Final = 1.5
+"""Left and right are said where the sideways offset is so many times the offset in depth, and the other way round."""
+STEEP: Final = 0.35
+"""Horizontal share of the viewing direction below which (steeper than 70 degrees) front and behind are not said."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """`subject` is left of, in front of, ... `others` (one id; two for between), seen by the camera."""
+
+    kind: RelationKind
+    subject: int
+    others: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A visible object in one state. `corners` (8, 3) of its bounding box in the world, metres; `box` in pixels."""
+
+    id: int
+    corners: F64
+    box: tuple[int, int, int, int]
+    pose: F64
+    size: F64
+
+    @property
+    def centre(self) -> F64:
+        """On the floor plan (2,), metres."""
+        return self.corners[:, :2].mean(axis=0)
+
+    @property
+    def middle_px(self) -> float:
+        return (self.box[0] + self.box[2]) / 2
+
+    def half(self, direction: F64) -> float:
+        """Half extent along a horizontal unit direction (2,), metres."""
+        along = self.corners[:, :2] @ direction
+        return float(along.max() - along.min()) / 2
+
+    @property
+    def breadth(self) -> float:
+        """Larger horizontal extent, metres."""
+        extent = self.corners[:, :2].max(axis=0) - self.corners[:, :2].min(axis=0)
+        return float(extent.max())
+
+
+def present(thing: SceneObject, state: StateName) -> bool:
+    """Whether the object is there to be seen in a state."""
+    box = thing.source_box if state == "source" else thing.target_box
+    visible = thing.source_visible if state == "source" else thing.target_visible
+    return box[2] > box[0] and box[3] > box[1] and (visible > MIN_VISIBLE or not thing.known)
+
+
+class Layout:
+    """One state of a pair whose poses and camera are known: who stands where, in the viewer's frame."""
+
+    def __init__(self, facts: PairFacts, state: StateName) -> None:
+        camera = facts.camera.source if state == "source" else facts.camera.target
+        self.right, self.forward = viewer_axes(matrix4(camera.world_from_camera))
+        self.seen: dict[int, Seen] = {}
+        if camera.known:
+            for thing in facts.objects:
+                if thing.known and present(thing, state):
+                    self.seen[thing.id] = _seen(thing, state)
+
+    def relations(self, subject: int, references: Sequence[int]) -> list[Relation]:
+        """All relations that hold of `subject` to `references` (ids; those not seen are ignored)."""
+        if subject not in self.seen:
+            return []
+        a = self.seen[subject]
+        others = [self.seen[id] for id in references if id in self.seen and id != subject]
+        containers = [b for b in others if inside(a, b)]
+        if containers:
+            return [Relation("into", subject, (b.id,)) for b in containers]
+        found = [Relation(kind, subject, (b.id,)) for b in others if (kind := self._side(a, b))]
+        found += [Relation("between", subject, (b.id, c.id)) for b, c in combinations(others, 2) if _between(a, b, c)]
+        return found + [Relation("next", subject, (b.id,)) for b in others if self._next(a, b)]
+
+    def _side(self, a: Seen, b: Seen) -> RelationKind | None:
+        offset = a.centre - b.centre
+        sideways = float(offset @ self.right)
+        apart = abs(sideways) - a.half(self.right) - b.half(self.right)
+        if self.forward is None:
+            return _horizontal(a, b, sideways) if apart > 0 else None
+        away = float(offset @ self.forward)
+        if abs(sideways) > DOMINANT * abs(away):
+            return _horizontal(a, b, sideways) if apart > 0 else None
+        apart = abs(away) - a.half(self.forward) - b.half(self.forward)
+        if abs(away) <= DOMINANT * abs(sideways) or apart <= 0:
+            return None
+        # On one floor, what is nearer to the camera reaches lower in the image.
+        lower = a.box[3] > b.box[3]
+        if away < 0:
+            return "front" if lower else None
+        return "behind" if not lower and a.box[3] < b.box[3] else None
+
+    def _next(self, a: Seen, b: Seen) -> bool:
+        gap = _gap(a, b)
+        nearest = min(_gap(a, c) for c in self.seen.values() if c.id != a.id)
+        return 0 <= gap <= 0.6 * max(a.breadth, b.breadth) and gap <= nearest
+
+
+def viewer_axes(world_from_camera: F64) -> tuple[F64, F64 | None]:
+    """Unit vectors (2,) on the floor: to the image's right, and away from the camera (None where it looks down)."""
+    right, forward = world_from_camera[:2, 0], world_from_camera[:2, 2]
+    level = float(np.linalg.norm(forward))
+    return right / max(float(np.linalg.norm(right)), 1e-9), forward / level if level > STEEP else None
+
+
+def inside(a: Seen, b: Seen) -> bool:
+    """Whether `a` stands in `b`: within its bounding box, lifted off the floor on which `b` stands, below its rim."""
+    inverse = np.linalg.inv(b.pose).astype(np.float64)
+    corners = transform(inverse, a.corners)
+    half = b.size[:2] / 2 + 1e-3
+    within = bool(np.all(np.abs(corners[:, :2]) <= half))
+    base = float(corners[:, 2].min())
+    return within and 1e-3 < base < 0.8 * float(b.size[2])
+
+
+def held_inside(facts: PairFacts, id: int, state: StateName) -> bool:
+    """Whether an object stands inside another one; False where poses are not known."""
+    layout = Layout(facts, state)
+    things = {thing.id: _seen(thing, state) for thing in facts.objects if thing.known}
+    return id in things and any(inside(things[id], b) for b in layout.seen.values() if b.id != id)
+
+
+def _seen(thing: SceneObject, state: StateName) -> Seen:
+    pose = matrix4(thing.source_pose if state == "source" else thing.target_pose)
+    w, d, h = thing.size_m
+    corners = transform(pose, np.array(list(product((-w / 2, w / 2), (-d / 2, d / 2), (0.0, h)))))
+    x0, y0, x1, y1 = thing.source_box if state == "source" else thing.target_box
+    return Seen(thing.id, corners, (x0, y0, x1, y1), pose, np.array(thing.size_m))
+
+
+def _horizontal(a: Seen, b: Seen, sideways: float) -> RelationKind | None:
+    """Left or right in the world, where the image shows it as well: neither centre lies within the other's box."""
+    first, second = (a, b) if sideways < 0 else (b, a)
+    clear = first.middle_px < second.box[0] and second.middle_px > first.box[2]
+    return ("left" if sideways < 0 else "right") if clear else None
+
+
+def _between(a: Seen, b: Seen, c: Seen) -> bool:
+    line = c.centre - b.centre
+    span = float(np.linalg.norm(line))
+    if span < 1e-6:
+        return False
+    along = float((a.centre - b.centre) @ line) / span**2
+    across = abs(float(np.cross(np.append(line, 0.0), np.append(a.centre - b.centre, 0.0))[2])) / span
+    left, right = (b, c) if b.middle_px < c.middle_px else (c, b)
+    in_image = left.box[2] < a.middle_px < right.box[0]
+    return in_image and 0.25 <= along <= 0.75 and across <= 0.15 * span
+
+
+def _gap(a: Seen, b: Seen) -> float:
+    """Free floor between two objects along the line of their centres, metres; negative where they overlap."""
+    offset = b.centre - a.centre
+    distance = float(np.linalg.norm(offset))
+    direction = offset / distance if distance > 1e-9 else np.array([1.0, 0.0])
+    return distance - a.half(direction) - b.half(direction)

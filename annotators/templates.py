@@ -1,0 +1,100 @@
+"""Instructions and captions from the facts of a pair, without a model.
+
+Invariant: every sentence is true by construction, in the frame that it names (`annotators.relations`,
+`annotators.directions`); a pair of which nothing unambiguous can be said is rejected. The choice among true sentences
+depends on the sample's key alone.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from annotators.captions import caption
+from annotators.case import Case
+from annotators.wording import Groups, bench_wording, groups_for
+from shards.codecs import image_size
+from shards.errors import BadInput
+from shards.sample import Reject, Result, Row, Sample
+from shards.schema import Instruction, PairFacts
+
+
+@dataclass(frozen=True)
+class TemplateInstruction:
+    """Columns: `instruction` (JSON of shards.schema.Instruction), `caption` (of the target), `source_caption`.
+
+    The text of camera edits and of turns to a canonical view is the wording of SpatialEdit's bench; the variants are
+    natural English and never repeat the text.
+    """
+
+    layer: ClassVar[str] = "instruction"
+    needs: ClassVar[tuple[str, ...]] = ("pair",)
+    version: ClassVar[int] = 1
+
+    variants: int = 4
+    """Other ways to say it, at least 1; fewer where fewer are true."""
+    batch_size: int = field(default=32, metadata={"fingerprint": False})
+    cpus: float = field(default=1.0, metadata={"fingerprint": False})
+    gpus: float = field(default=0.0, metadata={"fingerprint": False})
+
+    def __post_init__(self) -> None:
+        if self.variants < 1:
+            raise BadInput(f"layers.instruction.variants is {self.variants}: give 1 or more")
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
+        return [self._tell(sample) for sample in samples]
+
+    def _tell(self, sample: Sample) -> Result:
+        pair = sample["pair"]
+        facts = PairFacts.model_validate_json(str(pair["facts"]))
+        source = pair["source"]
+        case = Case(facts, *image_size(source if isinstance(source, bytes) else b""))
+        rng = _generator(sample.key)
+        texts = instructions(case, self.variants, rng)
+        if isinstance(texts, str):
+            return Reject(texts, detail=f"{facts.edit.kind} of object {facts.edit.object} in {facts.dataset}")
+        instruction = Instruction(text=texts[0], variants=texts[1:], method="template", model="", verified=True)
+        return Row(
+            {
+                "instruction": instruction.model_dump_json(),
+                "caption": caption(facts, "target", rng),
+                "source_caption": caption(facts, "source", rng),
+            }
+        )
+
+
+def instructions(case: Case, variants: int, rng: np.random.Generator) -> list[str] | str:
+    """The text and its variants (at least one), all different and true; or the reason why there are none.
+
+    Reasons: `ambiguous_name` (no name fits the edited object alone), `no_true_wording` (the facts bear no sentence).
+    """
+    edit = case.facts.edit
+    if edit.kind not in ("camera", "insert") and not case.edited_name:
+        return "ambiguous_name"
+    if edit.kind == "insert" and not case.edited_noun:
+        return "ambiguous_name"
+    canonical = edit.kind == "camera" or (edit.kind == "rotate" and edit.view != "")
+    noun = case.edited_name.removeprefix("the ") if edit.object else ""
+    bench = [bench_wording(edit, noun)] if canonical and edit.known else []
+    chosen = _choose(groups_for(case), 1 + variants - len(bench), rng)
+    texts = bench + chosen
+    return texts if len(texts) > 1 else "no_true_wording"
+
+
+def _choose(groups: Groups, count: int, rng: np.random.Generator) -> list[str]:
+    """`count` different sentences, in turn from the groups in a random order, so that they differ in what they say."""
+    shuffled = [[group[i] for i in rng.permutation(len(group)).tolist()] for group in groups]
+    order = [shuffled[i] for i in rng.permutation(len(groups)).tolist()]
+    rounds = max((len(group) for group in order), default=0)
+    in_turn = [group[turn] for turn in range(rounds) for group in order if turn < len(group)]
+    return list(dict.fromkeys(in_turn))[:count]
+
+
+def _generator(key: str) -> np.random.Generator:
+    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big")
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
