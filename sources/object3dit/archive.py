@@ -1,0 +1,303 @@
+"""A tar or tar.gz read where it lies: one pass finds every file's place, later reads take byte ranges.
+
+Nothing of an archive is ever written to disk, whatever its members are called. What a sample's archive has no use
+for (links, devices, absolute names, `..`) is refused by name, and neither a header, nor a member, nor the whole may
+swell beyond a bound. An archive that is cut off or damaged is refused where it breaks, before anything is planned.
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import tarfile
+import zlib
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any, Final
+
+from shards.errors import BadInput
+from shards.layout import base, filesystem, join
+
+SUFFIXES: Final = (".tar.gz", ".tgz", ".tar")
+MAX_MEMBER: Final = 64 * 2**20
+"""Largest file in an archive, in bytes: images and their descriptions stay far below."""
+MAX_RATIO: Final = 100
+"""Largest size of the contents over that of the archive: pictures hardly compress, bombs reach 1000."""
+MAX_METADATA: Final = 2**20
+_SPACING: Final = 16 * 2**20
+"""Bytes between two points of the seek index, each 32 KiB: a read inflates half of it on average (30 ms)."""
+_BUFFER: Final = 2**20
+"""Bytes inflated at once; the library's default, four times the spacing, would inflate 64 MiB for one sample."""
+_SAMPLE_BYTES: Final = 64 * 1024
+_PLAIN: Final = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+
+Range = tuple[int, int]
+"""Offset and size in the uncompressed archive."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One plain file of an archive. `data` only where it was asked for."""
+
+    path: PurePosixPath
+    place: Range
+    data: bytes
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file name is one of an archive that is read."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def stem(name: str) -> str:
+    """The name without its archive suffix: `rotate` of `rotate.tar.gz`."""
+    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+
+
+def digest(url: str) -> str:
+    """Names an archive's contents without reading them all: its size, its first and its last 64 KiB (12 hex digits).
+
+    Raises BadInput where there is no such file.
+    """
+    fs, path = filesystem(url)
+    try:
+        with fs.open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            head = file.read(_SAMPLE_BYTES)
+            file.seek(max(0, size - _SAMPLE_BYTES))
+            tail = file.read(_SAMPLE_BYTES)
+    except OSError as error:
+        raise BadInput(f"cannot read archive {url}: {error}") from error
+    return hashlib.sha256(b"%d:" % size + head + tail).hexdigest()[:12]
+
+
+def index_name(url: str, archive_digest: str) -> str:
+    """File name of the seek index of a compressed archive."""
+    return f"{stem(base(url))}-{archive_digest}.gzidx"
+
+
+def walk(url: str, indexes: str, wanted: str) -> Iterator[Entry]:
+    """All plain files of an archive in their order, in one pass; files named `wanted` come with their contents.
+
+    A compressed archive's seek index is put under `indexes` (an fsspec URL) when the pass is complete.
+
+    Raises:
+        BadInput: the archive is damaged, cut off, swells beyond the bounds, or holds a member that no sample needs.
+    """
+    with _inflated(url) as (stream, size):
+        meter = _Meter(stream, url, max(MAX_MEMBER, MAX_RATIO * size))
+        last = ""
+        try:
+            with tarfile.open(fileobj=meter, mode="r|", bufsize=2**20) as tar:
+                while (info := tar.next()) is not None:
+                    # An archive may hold millions of members; tarfile would remember them all.
+                    tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
+                    _refuse(info, url)
+                    last = info.name
+                    meter.expect(info.size)
+                    if info.type in _PLAIN:
+                        yield _entry(tar, info, url, wanted)
+                end = tar.offset
+        except tarfile.TarError as error:
+            raise BadInput(_damaged(url, meter.total, last, str(error))) from error
+        except OSError as error:
+            # Of the library that inflates, whose words (a code, a temporary state) say nothing to a person.
+            raise BadInput(_damaged(url, meter.total, last, "the compressed data is damaged")) from error
+        meter.drain()
+        _expect_end(stream, end, url, last)
+        if _is_compressed(url):
+            _check_sum(url, meter)
+            _publish_index(stream, url, indexes)
+
+
+class Archive:
+    """Random access to the files of one archive."""
+
+    def __init__(self, url: str, archive_digest: str, indexes: str) -> None:
+        """Open `url` with the seek index that `walk` put under `indexes`.
+
+        Raises BadInput where either is missing or damaged, or the archive is not the one that was walked.
+        """
+        self._url = url
+        if digest(url) != archive_digest:
+            raise BadInput(f"archive {url} has changed since the plan was made: plan again into a new folder")
+        fs, path = filesystem(url)
+        self._file: Any = fs.open(path, "rb")
+        if _is_compressed(url):
+            self._file = _with_index(self._file, join(indexes, index_name(url, archive_digest)))
+
+    def read(self, places: Mapping[str, Range]) -> dict[str, bytes]:
+        """Several files by their places. Raises OSError where the archive cannot be read there."""
+        found: dict[str, bytes] = {}
+        for name, (offset, size) in sorted(places.items(), key=lambda item: item[1]):
+            self._file.seek(offset)
+            data = _read_fully(self._file, size)
+            if len(data) != size:
+                raise OSError(f"{self._url} ends inside {name}")
+            found[name] = data
+        return found
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Meter(io.RawIOBase):
+    """A forward-only reader that sums what passes and stops what swells."""
+
+    def __init__(self, stream: IO[bytes], url: str, limit: int) -> None:
+        super().__init__()
+        self._stream = stream
+        self._url = url
+        self._limit = limit
+        self._next = MAX_MEMBER
+        self.total = 0
+        self.crc = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def expect(self, size: int) -> None:
+        """A header was read: the next one must come within its member's size and one member more."""
+        self._next = self.total + size + MAX_MEMBER
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.total += len(data)
+        self.crc = zlib.crc32(data, self.crc)
+        if self.total > self._limit:
+            raise BadInput(f"archive {self._url} holds over {self._limit} bytes, {MAX_RATIO} times its size: refused")
+        if self.total > self._next:
+            raise BadInput(f"archive {self._url}: a header over {MAX_MEMBER} bytes near byte {self.total}: refused")
+        return data
+
+    def drain(self) -> None:
+        """Read to the end, so that the sums cover everything."""
+        self._next = self._limit
+        while self.read(2**20):
+            pass
+
+
+def _refuse(info: tarfile.TarInfo, url: str) -> None:
+    """Raise BadInput for a member that an archive of samples cannot hold."""
+    path = PurePosixPath(info.name)
+    if path.is_absolute() or ".." in path.parts or "\\" in info.name:
+        raise BadInput(f"archive {url}: member {info.name!r} leads out of the archive: refused")
+    if info.issym() or info.islnk():
+        raise BadInput(f"archive {url}: member {info.name!r} is a link to {info.linkname!r}: refused")
+    if info.type not in (*_PLAIN, tarfile.DIRTYPE):
+        raise BadInput(f"archive {url}: member {info.name!r} is neither a plain file nor a folder: refused")
+    if info.size > MAX_MEMBER:
+        raise BadInput(f"archive {url}: member {info.name!r} has {info.size} bytes, over {MAX_MEMBER}: refused")
+
+
+def _entry(tar: tarfile.TarFile, info: tarfile.TarInfo, url: str, wanted: str) -> Entry:
+    path = PurePosixPath(info.name)
+    data = b""
+    if path.name == wanted:
+        if info.size > MAX_METADATA:
+            raise BadInput(f"archive {url}: member {info.name!r} has {info.size} bytes, over {MAX_METADATA}: refused")
+        file = tar.extractfile(info)
+        data = file.read() if file else b""
+    return Entry(path, (info.offset_data, info.size), data)
+
+
+def _expect_end(stream: IO[bytes], end: int, url: str, last: str) -> None:
+    """A tar ends with a block of zeros; tarfile takes any damaged header, and the end of the file, for it."""
+    stream.seek(end)
+    block = _read_fully(stream, tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE:
+        raise BadInput(_damaged(url, end + len(block), last, "the archive is cut off"))
+    if any(block):
+        raise BadInput(_damaged(url, end, last, "a header is damaged"))
+
+
+def _damaged(url: str, offset: int, last: str, problem: str) -> str:
+    behind = f"behind member {last!r}" if last else "at its start"
+    return f"archive {url} cannot be read {behind} (byte {offset} of its contents): {problem}; fetch it again"
+
+
+def _check_sum(url: str, meter: _Meter) -> None:
+    """Compare with the sum and size at the archive's end. Only where they differ, several gzip members may be why."""
+    fs, path = filesystem(url)
+    with fs.open(path, "rb") as file:
+        file.seek(-8, os.SEEK_END)
+        trailer = file.read(8)
+        if trailer == meter.crc.to_bytes(4, "little") + (meter.total % 2**32).to_bytes(4, "little"):
+            return
+        file.seek(0)
+        try:
+            with gzip.open(file) as contents:
+                while contents.read(2**20):
+                    pass
+        except (OSError, EOFError, zlib.error) as error:
+            raise BadInput(f"archive {url} is damaged ({error}): fetch it again") from error
+
+
+def _is_compressed(url: str) -> bool:
+    return not url.lower().endswith(".tar")
+
+
+@contextmanager
+def _inflated(url: str) -> Generator[tuple[Any, int]]:
+    """An archive as a seekable stream of its contents, and the size of the file itself."""
+    fs, path = filesystem(url)
+    try:
+        file = fs.open(path, "rb")
+    except OSError as error:
+        raise BadInput(f"cannot read archive {url}: {error}") from error
+    with file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if not size:
+            raise BadInput(f"archive {url} is empty: fetch it again")
+        if not _is_compressed(url):
+            yield file, size
+            return
+        if file.read(2) != b"\x1f\x8b":
+            raise BadInput(f"archive {url} is not gzip: fetch it again")
+        file.seek(0)
+        from indexed_gzip import IndexedGzipFile
+
+        with IndexedGzipFile(fileobj=file, spacing=_SPACING, buffer_size=_BUFFER) as inflated:
+            yield inflated, size
+
+
+def _publish_index(inflated: Any, url: str, indexes: str) -> None:
+    """Put the seek index, and its own checksum behind it, beside the plan."""
+    stored = io.BytesIO()
+    inflated.export_index(fileobj=stored)
+    data = stored.getvalue()
+    fs, folder = filesystem(indexes)
+    fs.makedirs(folder, exist_ok=True)
+    name = index_name(url, digest(url))
+    # On a local disk a write can be cut: another name first, so that a reader never sees half an index.
+    part = f"{folder.rstrip('/')}/.{name}.part"
+    fs.pipe_file(part, data + hashlib.sha256(data).digest())
+    fs.mv(part, f"{folder.rstrip('/')}/{name}")
+
+
+def _with_index(file: Any, index_url: str) -> Any:
+    from indexed_gzip import IndexedGzipFile
+
+    fs, path = filesystem(index_url)
+    try:
+        stored: bytes = fs.cat_file(path)
+    except OSError as error:
+        raise BadInput(f"cannot read seek index {index_url} ({error}): plan again into a new folder") from error
+    data, checksum = stored[:-32], stored[-32:]
+    if hashlib.sha256(data).digest() != checksum:
+        raise BadInput(f"seek index {index_url} is damaged: plan again into a new folder")
+    inflated = IndexedGzipFile(fileobj=file, spacing=_SPACING, buffer_size=_BUFFER)
+    inflated.import_index(fileobj=io.BytesIO(data))
+    return inflated
+
+
+def _read_fully(file: IO[bytes], size: int) -> bytes:
+    """Exactly `size` bytes, less only at the end."""
+    data = file.read(size)
+    while len(data) < size and (more := file.read(size - len(data))):
+        data += more
+    return data

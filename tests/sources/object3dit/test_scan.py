@@ -1,0 +1,101 @@
+import shutil
+
+import pytest
+
+from shards.errors import BadInput
+from sources.object3dit import scan
+from tests.sources.object3dit.conftest import pack, pair_files
+
+KEYS = [
+    ("translate-train-t1", "train"),
+    ("translate-val-seen-v1", "val"),
+    ("rotate-test-unseen-r1", "test"),
+    ("remove-train-m1", "train"),
+    ("insert-train-m1", "train"),
+    ("remove-test-seen-m2", "test"),
+    ("insert-test-seen-m2", "test"),
+]
+
+
+def listed(result):
+    return [(row.key, row.split) for row in result.rows]
+
+
+def test_all_tasks_and_splits_of_folders(release, tmp_path):
+    result = scan(str(release), str(tmp_path / "idx"))
+    assert listed(result) == KEYS
+    assert result.rows[1].spec["path"] == "translate/val/seen/v1"
+    assert result.rows[4].spec["kind"] == "insert"
+    assert not (tmp_path / "idx").exists()
+
+
+def test_archives_give_the_same_keys(packed, tmp_path):
+    assert listed(scan(str(packed), str(tmp_path / "idx"))) == KEYS
+    assert listed(scan(str(packed / "rotate.tar"), str(tmp_path / "idx"))) == [KEYS[2]]
+    # A plain tar needs no seek index.
+    assert sorted(path.name.split("-")[0] for path in (tmp_path / "idx").iterdir()) == ["remove", "translate"]
+
+
+def test_pairs_that_show_an_object_of_train_are_marked(release, packed, tmp_path):
+    for root in (release, packed):
+        result = scan(str(root), str(tmp_path / "idx"))
+        marked = {row.key: row.spec["seen_in_train"] for row in result.rows if row.spec["seen_in_train"]}
+        # m2's object is of train in another role: all objects of a pair count.
+        assert marked == {
+            "translate-val-seen-v1": "bbb",
+            "remove-test-seen-m2": "fff",
+            "insert-test-seen-m2": "fff",
+        }
+        assert result.notes == (
+            "2 released pairs of val and test show an object of train: they are rejected as seen_in_train",
+        )
+    kept = scan(str(release), str(tmp_path / "idx"), splits="release")
+    assert not any(row.spec["seen_in_train"] for row in kept.rows)
+
+
+def test_kinds_choose_edits(release, tmp_path):
+    rows = scan(str(release), str(tmp_path), kinds=["insert"]).rows
+    assert [row.key for row in rows] == ["insert-train-m1", "insert-test-seen-m2"]
+
+
+def test_a_folder_wins_over_an_archive_of_its_task(release, release_files, tmp_path):
+    pack(release / "rotate.tar.gz", {name: data for name, data in release_files.items() if name.startswith("rotate")})
+    result = scan(str(release), str(tmp_path / "idx"))
+    assert listed(result) == KEYS
+    assert "rotate.tar.gz is not read: another copy of rotate is there" in result.notes
+
+
+def test_uids_that_keys_cannot_hold_are_renamed_without_collision(tmp_path):
+    files = {
+        f"rotate/train/{uid}/{n}": d for uid in ("A b.c", "A_b_c", "ok-1") for n, d in pair_files("rotate").items()
+    }
+    pack(tmp_path / "rotate.tar", files)
+    keys = [row.key for row in scan(str(tmp_path), str(tmp_path)).rows]
+    assert len(set(keys)) == 3
+    assert "rotate-train-ok-1" in keys
+    assert sum(key.startswith("rotate-train-a-b-c-") for key in keys) == 2
+
+
+def test_broken_metadata_is_planned_and_left_to_the_stage(release, tmp_path):
+    (release / "translate/train/t1/metadata.json").write_text("{")
+    shutil.rmtree(release / "rotate/test/unseen/r1")
+    (release / "rotate/test/unseen/empty").mkdir()
+    keys = [row.key for row in scan(str(release), str(tmp_path)).rows]
+    assert "translate-train-t1" in keys
+    assert "rotate-test-unseen-empty" in keys
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: None, "does not exist"),
+        (lambda root: root.mkdir(), "is empty"),
+        (lambda root: root.write_text("x"), "is not a folder"),
+        (lambda root: (root / "chairs").mkdir(parents=True), r"no OBJECT-3DIT pairs .* translate/, rotate/, remove/"),
+    ],
+)
+def test_a_root_without_pairs_is_refused(tmp_path, make, message):
+    root = tmp_path / "root"
+    make(root)
+    with pytest.raises(BadInput, match=message):
+        scan(str(root), str(tmp_path / "idx"))
