@@ -107,9 +107,10 @@ def find_splits(url: str, *, recipe: str | None = None, split: str | None = None
     root = root.rstrip("/")
     if not fs.isdir(root):
         raise BadInput(f"{url} is not a folder: give the folder of a build (--out) or of its shards")
+    prefix = root if is_local(fs) else url.rstrip("/")
     start = f"{root}/shards" if fs.isdir(f"{root}/shards") else root
     found = [
-        SplitFolder(PurePosixPath(path).parent.name, base(path), url.rstrip("/") + path[len(root) :])
+        SplitFolder(PurePosixPath(path).parent.name, base(path), prefix + path[len(root) :])
         for path in _split_paths(fs, start, 2)
     ]
     wanted = sorted(f for f in found if recipe in (None, f.recipe) and split in (None, f.split))

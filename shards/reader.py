@@ -8,7 +8,7 @@ members of the first. Works on any fsspec URL, reading once from front to back.
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import Final, Protocol
 
 from shards.errors import SpatialdataError
 from shards.layout import field_of, is_field, is_key, open_url, split_field
@@ -17,6 +17,12 @@ from shards.schema import SampleRecord
 BLOCK: Final = 512
 MAX_MEMBER: Final = 1 << 30
 """Largest member that is read: a header may claim eight gigabytes."""
+
+
+class Readable(Protocol):
+    """All that reading a shard takes: no seeking."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class ShardError(SpatialdataError):
@@ -99,7 +105,7 @@ def group(members: Iterator[Member]) -> Iterator[list[Member]]:
         yield together
 
 
-def walk(file: IO[bytes], shard: str) -> Iterator[Member]:
+def walk(file: Readable, shard: str) -> Iterator[Member]:
     """The members of an open tar, from its start. Raises ShardError; `shard` is its name in messages."""
     position, key = 0, ""
     while True:
@@ -119,7 +125,7 @@ def walk(file: IO[bytes], shard: str) -> Iterator[Member]:
         position += BLOCK + padded
 
 
-def _read(file: IO[bytes], size: int) -> bytes:
+def _read(file: Readable, size: int) -> bytes:
     """Exactly `size` bytes, less only at the end: remote files may return what has come so far."""
     data = file.read(size)
     while len(data) < size and (more := file.read(size - len(data))):

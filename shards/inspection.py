@@ -1,0 +1,206 @@
+"""One sample, looked at in full: every member decodes, agrees with the record, and keeps the format's promises.
+
+A pure function of the sample's bytes, so that it serves `verify` on shards and anyone who makes samples elsewhere.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from shards import codecs
+from shards.layout import field_of
+from shards.reader import StoredSample, read_record
+from shards.schema import MapInfo, SampleRecord
+
+ProblemKind = Literal[
+    "manifest",
+    "index",
+    "parquet",
+    "missing_shard",
+    "unexpected_shard",
+    "truncated",
+    "damaged",
+    "missing_sample",
+    "missing_member",
+    "unexpected_member",
+    "duplicate_key",
+    "undecodable",
+    "schema",
+    "image_size",
+    "labels",
+    "objects",
+    "changed",
+    "map",
+    "split",
+    "leak",
+]
+
+_KIND_OF_MAP: Final = {
+    "depth": "relative_inverse",
+    "metric": "metric",
+    "normal": "normal",
+    "segment": "segments",
+    "line": "lines",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, and where. Empty strings where it is not about one shard, sample or member."""
+
+    kind: ProblemKind
+    message: str
+    member: str = ""
+    key: str = ""
+    shard: str = ""
+    """File name of the tar."""
+    folder: str = ""
+    """URL of the split folder."""
+
+    def __str__(self) -> str:
+        where = ", ".join(part for part in (self.shard, self.key, self.member) if part)
+        return f"{where or self.folder}: {self.kind}: {self.message}"
+
+
+def inspect_sample(sample: StoredSample, *, split: str = "") -> tuple[list[Problem], SampleRecord | None]:
+    """All that is wrong with a sample, and its record (None where it cannot be read).
+
+    `split`: what the record must say, empty for anything. Which members there must be is the recipe's affair.
+    """
+    pixels: dict[str, NDArray[Any]] = {}
+    problems: list[Problem] = []
+    record = _read_json(sample, split, problems)
+    for name, data in sample.members.items():
+        if name != "json":
+            try:
+                pixels[name] = _decode(name, data)
+            except codecs.CodecError as error:
+                problems.append(_of(sample, "undecodable", str(error), name))
+    problems += _check_sizes(sample, pixels)
+    problems += _check_segments(sample, pixels)
+    if record is not None:
+        problems += _check_objects(sample, record, pixels)
+        problems += _check_changed(sample, record, pixels)
+        problems += _check_maps(sample, record, pixels)
+    return problems, record
+
+
+def _of(sample: StoredSample, kind: ProblemKind, message: str, name: str = "") -> Problem:
+    return Problem(kind, message, field_of(name, sample.extensions[name]) if name else "", sample.key)
+
+
+def _read_json(sample: StoredSample, split: str, problems: list[Problem]) -> SampleRecord | None:
+    data = sample.members.get("json")
+    if data is None:
+        return None
+    try:
+        json.loads(data, parse_constant=_refuse_constant)
+        record = read_record(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        problems.append(_of(sample, "schema", f"{where}: {first['msg']}".removeprefix(": "), "json"))
+        return None
+    except ValueError as error:
+        problems.append(_of(sample, "schema", " ".join(str(error).split()), "json"))
+        return None
+    if record.key != sample.key:
+        problems.append(_of(sample, "schema", f"key: names another sample, '{record.key}'", "json"))
+    if split and record.split != split:
+        problems.append(_of(sample, "split", f"the record says '{record.split}', the folder is '{split}'", "json"))
+    return record
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _decode(name: str, data: bytes) -> NDArray[Any]:
+    """Pixels of a member by its own codec; depth maps and normals stay as stored."""
+    if name in ("source", "target"):
+        return codecs.decode_image(data)
+    base = name.removeprefix("source_")
+    decoders: Mapping[str, Callable[[bytes], NDArray[Any]]] = {
+        "changed": codecs.decode_mask,
+        "normal": codecs.decode_normals,
+        "line": codecs.decode_lines,
+    }
+    return decoders.get(base, codecs.decode_labels)(data)
+
+
+def _check_sizes(sample: StoredSample, pixels: Mapping[str, NDArray[Any]]) -> Iterator[Problem]:
+    shapes = {name: array.shape[:2] for name, array in pixels.items()}
+    if not shapes:
+        return
+    first = "target" if "target" in shapes else min(shapes)
+    for name, shape in sorted(shapes.items()):
+        if shape != shapes[first]:
+            (height, width), (rows, columns) = shape, shapes[first]
+            yield _of(sample, "image_size", f"{width} x {height} pixels, {first} has {columns} x {rows}", name)
+
+
+def _check_segments(sample: StoredSample, pixels: Mapping[str, NDArray[Any]]) -> Iterator[Problem]:
+    for name in ("segment", "source_segment"):
+        if name in pixels:
+            areas = np.bincount(pixels[name].ravel())[1:]
+            if np.any(areas == 0):
+                missing = int(np.flatnonzero(areas == 0)[0]) + 1
+                yield _of(sample, "labels", f"label {missing} of 1..{len(areas)} is missing", name)
+            elif np.any(np.diff(areas) > 0):
+                yield _of(sample, "labels", "larger areas must have smaller labels", name)
+
+
+def _check_objects(sample: StoredSample, record: SampleRecord, pixels: Mapping[str, NDArray[Any]]) -> Iterator[Problem]:
+    ids = [item.id for item in record.objects]
+    if len(set(ids)) != len(ids):
+        yield _of(sample, "objects", f"ids in objects[] are not unique: {ids}", "json")
+    if record.edit.kind != "camera" and record.edit.object not in ids:
+        yield _of(sample, "objects", f"edit.object {record.edit.object} is not in objects[]", "json")
+    for name in ("source_instances", "target_instances"):
+        if name in pixels:
+            found = np.flatnonzero(np.bincount(pixels[name].ravel()))
+            strange = sorted(set(found.tolist()) - {0, *ids})
+            if strange:
+                yield _of(sample, "labels", f"labels {strange} name no object of objects[]", name)
+
+
+def _check_changed(sample: StoredSample, record: SampleRecord, pixels: Mapping[str, NDArray[Any]]) -> Iterator[Problem]:
+    names = ("source", "target", "changed")
+    if any(name not in pixels for name in names) or len({pixels[name].shape[:2] for name in names}) != 1:
+        return
+    if record.edit.kind == "camera" or not {sample.extensions[name] for name in names} <= codecs.LOSSLESS:
+        return
+    differs = np.any(pixels["source"] != pixels["target"], axis=2) & ~pixels["changed"]
+    count = int(np.count_nonzero(differs))
+    if count:
+        row, column = (int(axis[0]) for axis in np.nonzero(differs))
+        yield _of(
+            sample,
+            "changed",
+            f"source and target differ in {count} pixels outside of it, the first at x {column}, y {row}",
+            "changed",
+        )
+
+
+def _check_maps(sample: StoredSample, record: SampleRecord, pixels: Mapping[str, NDArray[Any]]) -> Iterator[Problem]:
+    for name, array in pixels.items():
+        kind = _KIND_OF_MAP.get(name.removeprefix("source_"))
+        if kind is None:
+            continue
+        info: MapInfo = getattr(record.maps, name)
+        if info.kind != kind:
+            yield _of(sample, "map", f"maps.{name}.kind is '{info.kind}', must be '{kind}'", name)
+        elif kind in ("metric", "relative_inverse"):
+            yield from _check_depth(sample, name, info, array)
+
+
+def _check_depth(sample: StoredSample, name: str, info: MapInfo, pixels: NDArray[Any]) -> Iterator[Problem]:
+    if pixels.dtype != np.uint16:
+        yield _of(sample, "map", "must be a 16-bit PNG", name)
+    elif not info.scale > 0:
+        yield _of(sample, "map", f"maps.{name}.scale is {info.scale}, must be positive", name)

@@ -1,0 +1,193 @@
+"""Shards, checked against their manifest and themselves: every damage is found, and named down to the sample.
+
+A shard's SHA-256 tells whether anything is wrong; reading it tells what breaks the format; the CRC-32s and places in
+its parquet tell which member of which sample changed, also where the tar can no longer be walked.
+Memory: one sample, one shard's parquet, and the keys and asset uids of the folder.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import partial
+
+from shards.errors import SpatialdataError
+from shards.index import (
+    LIST_SEPARATOR,
+    MANIFEST,
+    SAMPLE_SCHEMA,
+    WIDS_INDEX,
+    Manifest,
+    as_json,
+    read_manifest,
+    read_rows,
+    sample_schema,
+    wids_index,
+)
+from shards.inspection import Problem
+from shards.layout import SplitFolder, base, find_splits, join, list_shards, open_url
+from shards.schema import SCHEMA_VERSION, SPLITS
+from shards.verify_shard import ShardFindings, verify_shard
+
+Assets = Mapping[str, tuple[str, str]]
+"""Asset uid: the shard and the key of the first sample that holds it."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found. Clean when `problems` is empty."""
+
+    problems: tuple[Problem, ...]
+    shards: int
+    samples: int
+    bytes: int
+
+
+def verify_folder(
+    url: str,
+    *,
+    recipe: str | None = None,
+    split: str | None = None,
+    executor: Executor | None = None,
+    progress: Callable[[str, int], None] | None = None,
+) -> Report:
+    """Check all shards under `url`: OUT, OUT/shards, one recipe's or one split's folder, on any fsspec URL.
+
+    `executor` (threads or processes) checks shards side by side; the report does not depend on it. `progress` is
+    called with each finished shard's URL and number of samples. Splits beside a given one are read for the assets
+    that both hold, without checking their shards. Raises BadInput where there is nothing to check.
+    """
+    problems: list[Problem] = []
+    findings: list[ShardFindings] = []
+    assets: dict[str, Assets] = {}
+    folders = find_splits(url, recipe=recipe, split=split)
+    for folder in folders:
+        found, shards = _verify_split(folder, executor, progress)
+        problems += [replace(problem, folder=folder.url) for problem in found]
+        findings += shards
+        assets[folder.url] = _merge_assets(shards)
+    for parent in dict.fromkeys(_parent(folder.url) for folder in folders):
+        problems += _find_leaks(parent, assets)
+    return Report(tuple(problems), len(findings), sum(f.samples for f in findings), sum(f.bytes for f in findings))
+
+
+def _verify_split(
+    folder: SplitFolder, executor: Executor | None, progress: Callable[[str, int], None] | None
+) -> tuple[list[Problem], list[ShardFindings]]:
+    manifest, problems = _load_manifest(folder)
+    names = [base(shard) for shard in list_shards(folder.url)]
+    entries = {shard.name: shard for shard in manifest.shards} if manifest else {}
+    if manifest:
+        problems += _check_index(folder.url, manifest)
+        problems += [
+            Problem("missing_shard", "in the manifest, not in the folder", shard=name)
+            for name in sorted(entries.keys() - set(names))
+        ]
+        problems += [
+            Problem("unexpected_shard", "in the folder, not in the manifest", shard=name)
+            for name in sorted(set(names) - entries.keys())
+        ]
+        names = [name for name in names if name in entries]
+    check = partial(
+        verify_shard, folder.url, split=folder.split, fields=frozenset(manifest.members) if manifest else None
+    )
+    jobs = [(name, entries.get(name)) for name in names]
+    findings: list[ShardFindings] = []
+    for found in (executor.map if executor else map)(check, jobs):
+        findings.append(found)
+        problems += found.problems
+        if progress:
+            progress(join(folder.url, found.shard), found.samples)
+    return problems + list(_find_duplicates(findings)), findings
+
+
+def _load_manifest(folder: SplitFolder) -> tuple[Manifest | None, list[Problem]]:
+    try:
+        manifest = read_manifest(folder.url)
+    except FileNotFoundError:
+        return None, [Problem("manifest", f"{MANIFEST} is missing: packing was not finished; run `spatialdata shard`")]
+    except SpatialdataError as error:
+        return None, [Problem("manifest", str(error))]
+    problems: list[Problem] = []
+    if manifest.split != folder.split:
+        problems.append(Problem("manifest", f"its split is '{manifest.split}', the folder is '{folder.split}'"))
+    if manifest.schema_version != SCHEMA_VERSION:
+        text = f"the samples have schema version {manifest.schema_version}, this program reads {SCHEMA_VERSION}"
+        problems.append(Problem("manifest", text))
+    if len({shard.name for shard in manifest.shards}) != len(manifest.shards):
+        problems.append(Problem("manifest", "a shard is listed twice"))
+    for what in ("samples", "bytes"):
+        total = sum(getattr(shard, what) for shard in manifest.shards)
+        if total != getattr(manifest, what):
+            problems.append(Problem("manifest", f"{what} is {getattr(manifest, what)}, its shards have {total}"))
+    return manifest, problems
+
+
+def _check_index(folder: str, manifest: Manifest) -> Iterator[Problem]:
+    """The files that follow from the manifest must be as they would be written today."""
+    for name, expected in ((WIDS_INDEX, as_json(wids_index(manifest))), (SAMPLE_SCHEMA, sample_schema())):
+        try:
+            with open_url(join(folder, name)) as file:
+                found = file.read()
+        except FileNotFoundError:
+            yield Problem("index", f"{name} is missing")
+            continue
+        if found != expected:
+            yield Problem("index", f"{name} does not agree with {MANIFEST} and this version of the schema")
+
+
+def _find_duplicates(findings: list[ShardFindings]) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for found in findings:
+        for key in found.keys:
+            if first.setdefault(key, found.shard) != found.shard:
+                yield Problem("duplicate_key", f"the key is also in {first[key]}", key=key, shard=found.shard)
+
+
+def _merge_assets(findings: list[ShardFindings]) -> Assets:
+    merged: dict[str, tuple[str, str]] = {}
+    for found in findings:
+        for asset, key in found.assets.items():
+            merged.setdefault(asset, (found.shard, key))
+    return merged
+
+
+def _find_leaks(recipe_folder: str, verified: Mapping[str, Assets]) -> Iterator[Problem]:
+    """Assets that two splits of one recipe share: one problem for each pair of splits and shard of the later one."""
+    by_split: dict[str, tuple[str, Assets]] = {}
+    for folder in find_splits(recipe_folder):
+        if _parent(folder.url) == recipe_folder:
+            known = verified[folder.url] if folder.url in verified else _assets_of_parquets(folder.url)
+            by_split[folder.split] = (folder.url, known)
+    present = [split for split in SPLITS if split in by_split]
+    for position, later in enumerate(present):
+        url, assets = by_split[later]
+        for earlier in present[:position]:
+            yield from _shared(assets, by_split[earlier][1], earlier, url)
+
+
+def _shared(assets: Assets, others: Assets, other: str, folder: str) -> Iterator[Problem]:
+    by_shard: dict[str, list[str]] = {}
+    for asset in sorted(assets.keys() & others.keys()):
+        by_shard.setdefault(assets[asset][0], []).append(asset)
+    for shard, shared in sorted(by_shard.items()):
+        key, (their_shard, their_key) = assets[shared[0]][1], others[shared[0]]
+        message = f"{len(shared)} assets are also in {other}, such as {shared[0]} in {their_key} of {their_shard}"
+        yield Problem("leak", message, key=key, shard=shard, folder=folder)
+
+
+def _assets_of_parquets(folder: str) -> Assets:
+    """Of a split that is not being checked itself; a damaged parquet there is that split's own finding."""
+    assets: dict[str, tuple[str, str]] = {}
+    for shard in map(base, list_shards(folder)):
+        try:
+            rows = read_rows(folder, shard)
+        except (FileNotFoundError, SpatialdataError):
+            continue
+        for row in rows:
+            for asset in filter(None, str(row["assets"]).split(LIST_SEPARATOR)):
+                assets.setdefault(asset, (shard, str(row["key"])))
+    return assets
+
+
+def _parent(url: str) -> str:
+    return url.rstrip("/").rpartition("/")[0]

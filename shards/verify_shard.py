@@ -1,0 +1,223 @@
+"""One shard, checked: what `shards.verify` runs for each tar, in a thread or a process of its own."""
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import IO, Any, Final
+
+from shards.errors import SpatialdataError
+from shards.index import ShardEntry, parquet_name, parse_rows
+from shards.inspection import Problem, inspect_sample
+from shards.layout import IMAGE_CODECS, field_of, join, open_url
+from shards.reader import BLOCK, Member, ShardError, StoredSample, group, walk
+from shards.writer import member_header
+
+_CHUNK: Final = 1 << 20
+Rows = Mapping[str, Mapping[str, Any]]
+"""The parquet of a shard, by key."""
+
+
+@dataclass
+class ShardFindings:
+    """What one shard was found to hold, and what is wrong with it."""
+
+    shard: str
+    samples: int = 0
+    bytes: int = 0
+    problems: list[Problem] = field(default_factory=list[Problem])
+    keys: dict[str, None] = field(default_factory=dict[str, None])
+    """In the order of the tar."""
+    assets: dict[str, str] = field(default_factory=dict[str, str])
+    """Asset uid: the first sample that holds it."""
+    in_place: bool = True
+    """Whether every member so far lay where the parquet says."""
+
+    def add(self, problem: Problem) -> None:
+        self.problems.append(replace(problem, shard=self.shard))
+
+
+def verify_shard(
+    folder: str, job: tuple[str, ShardEntry | None], *, split: str, fields: frozenset[str] | None
+) -> ShardFindings:
+    """Check one shard of a folder; `job` is its file name and, where there is a manifest, its entry in it.
+
+    `fields`: the members that every sample must have, None for those of the first sample.
+    """
+    name, entry = job
+    found = ShardFindings(name)
+    rows = _load_rows(folder, name, entry, found)
+    try:
+        with open_url(join(folder, name)) as raw:
+            file = _Digesting(raw)
+            broken = _read_samples(file, found, rows, split, fields)
+            digest = file.drain()
+            found.bytes = file.size
+        if broken:
+            _locate(folder, found, rows, broken, entry)
+        else:
+            _compare(folder, found, rows, entry, digest)
+    except OSError as error:
+        found.add(Problem("missing_shard", f"cannot be read: {error}"))
+    return found
+
+
+class _Digesting:
+    """A file read once: what passes is digested."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(size)
+        self._sha256.update(data)
+        self.size += len(data)
+        return data
+
+    def drain(self) -> str:
+        """Read what is left; the SHA-256 of all."""
+        while self.read(_CHUNK):
+            pass
+        return self._sha256.hexdigest()
+
+
+def _load_rows(folder: str, name: str, entry: ShardEntry | None, found: ShardFindings) -> Rows:
+    parquet = parquet_name(name)
+    try:
+        with open_url(join(folder, parquet)) as file:
+            data = file.read()
+    except FileNotFoundError:
+        found.add(Problem("parquet", f"{parquet} is missing"))
+        return {}
+    if entry and hashlib.sha256(data).hexdigest() != entry.parquet_sha256:
+        found.add(Problem("parquet", f"{parquet} is not the one in the manifest (sha256 differs)"))
+        return {}
+    try:
+        return {str(row["key"]): row for row in parse_rows(data, parquet)}
+    except SpatialdataError as error:
+        found.add(Problem("parquet", str(error)))
+        return {}
+
+
+def _read_samples(
+    file: _Digesting, found: ShardFindings, rows: Rows, split: str, fields: frozenset[str] | None
+) -> ShardError | None:
+    """Inspect sample after sample; the error at which the tar could be read no further."""
+    expected = fields
+    try:
+        for members in group(walk(file, found.shard)):
+            names = frozenset(member.field for member in members)
+            expected = expected or names
+            found.samples += 1
+            for problem in _check_sample(members, names, expected, found, rows, split):
+                found.add(problem)
+    except ShardError as error:
+        return error
+    return None
+
+
+def _check_sample(
+    members: Sequence[Member],
+    names: frozenset[str],
+    expected: frozenset[str],
+    found: ShardFindings,
+    rows: Rows,
+    split: str,
+) -> Iterator[Problem]:
+    key = members[0].key
+    if key in found.keys:
+        yield Problem("duplicate_key", "the key occurs twice in this shard", key=key)
+    elif len(names) != len(members):
+        yield Problem("duplicate_key", "a member occurs twice", key=key)
+    found.keys[key] = None
+    for member in sorted(expected - names):
+        yield Problem("missing_member", "the sample lacks it", member, key)
+    for member in sorted(names - expected):
+        yield Problem("unexpected_member", "the recipe does not have it", member, key)
+    if rows and key not in rows:
+        yield Problem("parquet", f"{parquet_name(found.shard)} has no row of this sample", key=key)
+    sample = StoredSample(key, {m.name: m.data for m in members}, {m.name: m.extension for m in members})
+    problems, record = inspect_sample(sample, split=split)
+    damaged = _damaged_members(members, rows.get(key), found)
+    # What a damaged member causes elsewhere (an image that no longer agrees with the mask) is no finding of its own.
+    problems = [problem for problem in problems if not damaged or problem.member in damaged]
+    yield from problems
+    for member in sorted(damaged - {problem.member for problem in problems}):
+        yield Problem("damaged", "its bytes are not those that were written", member, key)
+    for item in record.objects if record else ():
+        if item.asset:
+            found.assets.setdefault(item.asset, key)
+
+
+def _damaged_members(members: Sequence[Member], row: Mapping[str, Any] | None, found: ShardFindings) -> set[str]:
+    """Fields whose bytes are not those of the parquet: bytes that changed and still decode are known by this alone."""
+    if row is None:
+        return set()
+    found.in_place &= all(row.get(f"{member.name}_offset") == member.offset for member in members)
+    return {member.field for member in members if row.get(f"{member.name}_crc32") != zlib.crc32(member.data)}
+
+
+def _compare(folder: str, found: ShardFindings, rows: Rows, entry: ShardEntry | None, digest: str) -> None:
+    """A tar that could be read to its end, against the manifest and the parquet."""
+    for key in sorted(rows.keys() - found.keys.keys()):
+        found.add(Problem("missing_sample", f"{parquet_name(found.shard)} has it, the shard has not", key=key))
+    if found.problems:
+        return
+    if not found.in_place:
+        found.add(Problem("parquet", f"{parquet_name(found.shard)} has other offsets than the tar"))
+    elif entry and digest != entry.sha256:
+        text = f"sha256 is not the manifest's, though every member is sound ({found.bytes} of {entry.bytes} bytes)"
+        for problem in _located(folder, found.shard, rows.values()) or [Problem("damaged", text)]:
+            found.add(problem)
+    elif entry and entry.samples != found.samples:
+        found.add(Problem("manifest", f"it says {entry.samples} samples, the shard has {found.samples}"))
+
+
+def _locate(folder: str, found: ShardFindings, rows: Rows, broken: ShardError, entry: ShardEntry | None) -> None:
+    """A tar that broke off: find each damaged sample by the places in the parquet."""
+    size = entry.bytes if entry else max((_end(row) for row in rows.values()), default=0) + 2 * BLOCK
+    located: list[Problem] = []
+    if found.in_place:
+        left = [row for key, row in rows.items() if key not in found.keys]
+        located = _located(folder, found.shard, (row for row in left if _end(row) <= found.bytes))
+        lost = [str(row["key"]) for row in left if _end(row) > found.bytes]
+        if lost:
+            text = f"{found.bytes} of {size} bytes: {len(lost)} samples are lost, from this one on"
+            located.append(Problem("truncated", text, key=lost[0]))
+    kind = "truncated" if found.bytes < size else "damaged"
+    for problem in located or [Problem(kind, broken.problem, key=broken.key)]:
+        found.add(problem)
+
+
+def _located(folder: str, shard: str, rows: Iterable[Mapping[str, Any]]) -> list[Problem]:
+    """What is wrong at the places of these samples. Reads the shard a second time, so only when it is damaged."""
+    with open_url(join(folder, shard)) as file:
+        return [problem for row in rows for problem in _check_places(file, row)]
+
+
+def _check_places(file: IO[bytes], row: Mapping[str, Any]) -> Iterator[Problem]:
+    """Header, bytes and padding of each member where the parquet says that they are."""
+    key = str(row["key"])
+    for name in _members(row):
+        offset, size = int(row[f"{name}_offset"]), int(row[f"{name}_size"])
+        file.seek(offset - BLOCK)
+        header, data, padding = file.read(BLOCK), file.read(size), file.read(-size % BLOCK)
+        headers = {
+            member_header(f"{key}.{field_of(name, codec)}", size): field_of(name, codec) for codec in IMAGE_CODECS
+        }
+        member = headers.get(header, name)
+        if zlib.crc32(data) != row[f"{name}_crc32"]:
+            yield Problem("damaged", "its bytes are not those that were written", member, key)
+        elif header not in headers or any(padding):
+            yield Problem("damaged", "its tar header or padding is damaged", member, key)
+
+
+def _members(row: Mapping[str, Any]) -> list[str]:
+    return [column.removesuffix("_offset") for column in row if column.endswith("_offset")]
+
+
+def _end(row: Mapping[str, Any]) -> int:
+    """Where the last byte of a sample's last member is behind."""
+    return max(int(row[f"{name}_offset"]) + int(row[f"{name}_size"]) for name in _members(row))
