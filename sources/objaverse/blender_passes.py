@@ -41,7 +41,7 @@ def _read_openimageio(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_passes(path: Path) -> dict[str, np.ndarray]:
-    """linear, noisy, normal (world frame, not normalised): H x W x 3; depth (0: none), instances: H x W."""
+    """linear, noisy, albedo, normal (world frame, not normalised): H x W x 3; depth (0: none), instances: H x W."""
     channels = read_channels(path)
 
     def stack(name: str, axes: str) -> np.ndarray:
@@ -49,10 +49,13 @@ def read_passes(path: Path) -> dict[str, np.ndarray]:
 
     linear = stack("Combined", "RGB")
     depth = channels["Depth.Z"]
+    # The names before Blender 5.0 are the second ones.
     index = channels["Object Index.X"] if "Object Index.X" in channels else channels["IndexOB.X"]
+    albedo = "Diffuse Color" if "Diffuse Color.R" in channels else "DiffCol"
     return {
         "linear": linear,
         "noisy": stack("Noisy Image", "RGB") if "Noisy Image.R" in channels else linear,
+        "albedo": stack(albedo, "RGB"),
         "depth": np.where(depth < BACKGROUND, depth, 0).astype(np.float32),
         "normal": stack(NORMAL_AOV, "RGB"),
         "instances": np.rint(index).astype(np.uint16),

@@ -12,7 +12,7 @@ from typing import Any
 
 import bpy
 import numpy as np
-from blender_materials import export_normals, surface_material
+from blender_materials import Graph, export_normals, surface_material
 from mathutils import Matrix, Vector
 from mathutils.bvhtree import BVHTree
 
@@ -20,8 +20,16 @@ FLOOR_RADIUS = 60.0
 """Metres. The floor ends in a far edge, before which depth is still useful."""
 SENSOR_MM = 32.0
 POINTS = 1024
-MIDDLE_GREY = 0.18
-"""Scene-linear luminance that a view transform shows as a medium grey: where the log-average of an image goes."""
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+MIDDLE_GREY = 0.2
+"""Scene-linear luminance that the view transform shows as a medium grey: where the log-average of an image goes."""
+BRIGHTEST = 3.5
+"""Exposed scene-linear value that the view transform still keeps apart from white (measured: white from 4)."""
+WHITE_BALANCE = 0.6
+"""How far the light's colour is taken out, as a camera does; the rest is the mood of the light."""
+
+GLARE = 4.0
+"""The brightest background that is seen, in mean luminances of the HDRI."""
 
 
 class BrokenAsset(Exception):
@@ -55,7 +63,7 @@ class LoadedAsset:
 
 
 class Scene:
-    """A loaded scene. `exposure` (stops) is set by the first render and kept for the others."""
+    """A loaded scene. `exposure` (stops) and white are set by the first render and kept for the others."""
 
     def __init__(self, spec: dict, files: dict, options: dict, on_gpu: bool, threads: int) -> None:
         self.spec, self.exposure = spec, None
@@ -93,7 +101,7 @@ class Scene:
         cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 8, 3, 4
         cycles.transmission_bounces, cycles.transparent_max_bounces = 8, 16
         layer = scene.view_layers[0]
-        layer.use_pass_z = layer.use_pass_object_index = True
+        layer.use_pass_z = layer.use_pass_object_index = layer.use_pass_diffuse_color = True
         layer.cycles.denoising_store_passes = options["denoise"]
         scene.display_settings.display_device = "sRGB"
         scene.view_settings.view_transform = "AgX"
@@ -104,21 +112,23 @@ class Scene:
         world = bpy.data.worlds.new("world")
         self.scene.world = world
         world.use_nodes = True
+        folder = Path(bpy.utils.system_resource("DATAFILES")) / "studiolights" / "world"
+        image = bpy.data.images.load(str(folder / f"{light['hdri']}.exr"))
         tree = world.node_tree
         tree.nodes.clear()
-        coordinates, mapping, image, background, output = (
-            tree.nodes.new(f"ShaderNode{name}")
-            for name in ("TexCoord", "Mapping", "TexEnvironment", "Background", "OutputWorld")
-        )
-        folder = Path(bpy.utils.system_resource("DATAFILES")) / "studiolights" / "world"
-        image.image = bpy.data.images.load(str(folder / f"{light['hdri']}.exr"))
+        graph = Graph(tree)
         # The mapping turns the direction that is looked up: the picture itself turns the other way.
-        mapping.inputs["Rotation"].default_value = (0.0, 0.0, -math.radians(light["rotation_deg"]))
-        background.inputs["Strength"].default_value = light["strength"]
-        tree.links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
-        tree.links.new(mapping.outputs["Vector"], image.inputs["Vector"])
-        tree.links.new(image.outputs["Color"], background.inputs["Color"])
-        tree.links.new(background.outputs["Background"], output.inputs["Surface"])
+        turn = (0.0, 0.0, -math.radians(light["rotation_deg"]))
+        direction = graph.node("TexCoord").outputs["Generated"]
+        direction = graph.node("Mapping", direction, named={"Rotation": turn}).outputs[0]
+        colour = graph.node("TexEnvironment", direction, image=image).outputs["Color"]
+        # Windows and the sun stay as bright as they are for the scene, but not for the eye, whose picture they
+        # would burn out or darken.
+        brightness = graph.math("DIVIDE", graph.node("RGBToBW", colour).outputs[0], GLARE * mean_luminance(image))
+        seen = graph.scale(colour, graph.math("DIVIDE", 1.0, graph.add(brightness, 1.0)))
+        colour = graph.mix(graph.node("LightPath").outputs["Is Camera Ray"], colour, seen)
+        background = graph.node("Background", colour, light["strength"]).outputs[0]
+        graph.node("OutputWorld", background)
 
     def _floor(self, surface: dict) -> None:
         r = FLOOR_RADIUS
@@ -162,11 +172,16 @@ class Scene:
         self.scene.render.filepath = str(exr)
         bpy.ops.render.render(write_still=True)
 
-    def expose(self, linear: np.ndarray) -> None:
-        """Set the exposure from the first image: log-average luminance to middle grey, highlights kept."""
-        if self.exposure is None:
-            self.exposure = exposure_of(linear)
-        self.scene.view_settings.exposure = self.exposure
+    def expose(self, arrays: dict[str, np.ndarray]) -> None:
+        """Set exposure and white from the scene's first image; later ones keep them."""
+        if self.exposure is not None:
+            return
+        self.exposure = exposure_of(arrays["linear"], arrays["depth"])
+        view = self.scene.view_settings
+        view.exposure = self.exposure
+        if hasattr(view, "use_white_balance"):  # since 4.3
+            view.use_white_balance = True
+            view.white_balance_whitepoint = white_of(arrays)
 
     def save_colour(self, png: Path) -> None:
         """The last render through the view transform, 8-bit sRGB."""
@@ -178,12 +193,34 @@ class Scene:
         bpy.data.images["Render Result"].save_render(str(png), scene=self.scene)
 
 
-def exposure_of(linear: np.ndarray) -> float:
-    """Stops that bring the log-average luminance to middle grey, fewer where 2 % of the pixels would burn out."""
-    luminance = np.maximum(linear @ np.array([0.2126, 0.7152, 0.0722], np.float32), 1e-4)
-    stops = math.log2(MIDDLE_GREY) - float(np.mean(np.log2(luminance)))
-    bright = math.log2(8.0) - math.log2(float(np.percentile(luminance, 98)))
+def mean_luminance(image: Any) -> float:
+    """Of an equirectangular image, over the sphere."""
+    width, height = image.size
+    pixels = np.empty(width * height * 4, np.float32)
+    image.pixels.foreach_get(pixels)
+    rows = pixels.reshape(height, width, 4)[..., :3].mean(axis=1) @ np.array(LUMINANCE, np.float32)
+    weight = np.sin((np.arange(height) + 0.5) / height * np.pi)
+    return float(rows @ weight / weight.sum())
+
+
+def exposure_of(linear: np.ndarray, depth: np.ndarray) -> float:
+    """Stops that bring the surfaces' log-average luminance to middle grey, fewer where 2 % of all would turn white."""
+    luminance = np.maximum(linear @ np.array(LUMINANCE, np.float32), 1e-4)
+    surfaces = depth > 0
+    stops = math.log2(MIDDLE_GREY) - float(np.mean(np.log2(luminance[surfaces] if surfaces.any() else luminance)))
+    bright = math.log2(BRIGHTEST) - math.log2(max(1e-4, float(np.percentile(linear.max(axis=-1), 98))))
     return round(max(-8.0, min(8.0, stops, bright)), 3)
+
+
+def white_of(arrays: dict[str, np.ndarray]) -> tuple[float, float, float]:
+    """What to show as white: the light's colour, which is what surfaces send out over what they reflect."""
+    lit = (arrays["depth"] > 0) & (arrays["albedo"].min(axis=-1) > 0.04)
+    if lit.mean() < 0.01:
+        return 1.0, 1.0, 1.0
+    light = np.maximum(np.median(arrays["linear"][lit] / arrays["albedo"][lit], axis=0), 1e-6)
+    light = np.clip(light / (light @ np.array(LUMINANCE, np.float32)), 0.5, 2.0) ** WHITE_BALANCE
+    r, g, b = (round(float(value), 4) for value in light)
+    return r, g, b
 
 
 def load_asset(item: dict, file: str) -> LoadedAsset:

@@ -101,7 +101,8 @@ class Worker:
         scene.render(exr)
         arrays = read_passes(exr)
         exr.unlink()
-        scene.expose(arrays["linear"])
+        scene.expose(arrays)
+        del arrays["albedo"]
         scene.save_colour(png)
         files = {name: self._save(name, array) for name, array in arrays.items()}
         return {"colour": str(png), "arrays": files, "exposure": scene.exposure}

@@ -158,7 +158,7 @@ class Renderer:
             linear=arrays["linear"],
             noisy=arrays["noisy"],
             depth=arrays["depth"],
-            normal=camera_normals(arrays["normal"], state.camera),
+            normal=camera_normals(arrays["normal"], arrays["depth"], state.camera),
             instances=instances if instances.max() > 255 else instances.astype(np.uint8),
             exposure=reply["exposure"],
         )
@@ -225,13 +225,15 @@ class Renderer:
                 raise RenderCrash(f"Blender failed in {op}: {reply['message']}\n{process.log}")
 
 
-def camera_normals(world: NDArray[np.float32], camera: CameraPose) -> NDArray[np.float32]:
+def camera_normals(world: NDArray[np.float32], depth: NDArray[np.float32], camera: CameraPose) -> NDArray[np.float32]:
     """World normals (H, W, 3), averaged over pixels, as unit normals of the camera frame that point to the camera.
 
-    Smooth shading turns some normals slightly away from the viewer: those are mirrored at the plane across the view.
+    Zero where `depth` (H, W) is: at the centre of such a pixel there is no surface. Smooth shading turns some normals
+    slightly away from the viewer: those are mirrored at the plane across the view.
     """
     normal: F64 = world.astype(np.float64) @ matrix4(camera.world_from_camera)[:3, :3]
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
+    length[depth == 0] = 0
     normal /= np.where(length > 1e-6, length, np.inf)
     K = matrix3(camera.K)
     height, width = normal.shape[:2]
