@@ -6,25 +6,25 @@ started again; however a run ends, the same call goes on from what is committed.
 
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
-import numpy as np
-
+from pipeline.board import Board, raise_failed, settle
 from pipeline.config import EngineOptions
 from pipeline.plan import Plan
 from pipeline.progress import Progress, RunSummary
-from pipeline.runner import Damaged, Failed, Job, Runner, Task, UnitSummary, tasks_of
+from pipeline.runner import Failed, Runner, Task, last_lines, tasks_of
 from pipeline.stage import Stage
 from pipeline.store import LayerStore
-from shards.errors import BadInput, SpatialdataError
+from shards.errors import SpatialdataError
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
-MAX_DAMAGES = 3
-_WAITING, _QUEUED, _DONE = 0, 1, 2
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 
 class Stopped(SpatialdataError):
@@ -34,78 +34,6 @@ class Stopped(SpatialdataError):
 
     def __init__(self) -> None:
         super().__init__("stopped; run the same command to go on")
-
-
-class Board:
-    """Which units are done, and which can be started: one byte a unit and layer, whatever the number of samples."""
-
-    def __init__(self, tasks: Sequence[Task], store: LayerStore, units: int) -> None:
-        self._needs = {task.layer: tuple(task.needs) for task in tasks}
-        self._users = {task.layer: [user.layer for user in tasks if task.layer in user.needs] for task in tasks}
-        self._layer_of = {task.layer_dir: task.layer for task in tasks}
-        self._states: dict[str, np.ndarray[Any, np.dtype[np.uint8]]] = {}
-        for task in tasks:
-            done = np.array([unit for unit in store.done_units(task.layer_dir) if unit < units], dtype=np.int64)
-            self._states[task.layer] = np.zeros(units, np.uint8)
-            self._states[task.layer][done] = _DONE
-        self.found = {layer: int((state == _DONE).sum()) for layer, state in self._states.items()}
-        self.left = {layer: units - done for layer, done in self.found.items()}
-        self._damages: dict[tuple[str, int], int] = {}
-        self._queues = {layer: self._first_queue(layer) for layer in self._states}
-
-    def _first_queue(self, layer: str) -> deque[int]:
-        state = self._states[layer]
-        ready = state == _WAITING
-        for need in self._needs[layer]:
-            ready &= self._states[need] == _DONE
-        state[ready] = _QUEUED
-        return deque(np.flatnonzero(ready).tolist())
-
-    @property
-    def finished(self) -> bool:
-        return not any(self.left.values())
-
-    def take(self, layer: str) -> Job | None:
-        """The next unit of a layer to start, or None when none is ready now."""
-        queue = self._queues[layer]
-        return Job(layer, queue.popleft()) if queue else None
-
-    def ready(self, layer: str) -> int:
-        return len(self._queues[layer])
-
-    def commit(self, layer: str, unit: int) -> None:
-        """A unit is done: what waited for it becomes ready."""
-        self._states[layer][unit] = _DONE
-        self.left[layer] -= 1
-        for user in self._users[layer]:
-            self._offer(user, unit)
-
-    def reopen(self, job: Job, damaged: Damaged) -> str:
-        """A layer file was moved aside: its unit is made again, then the job that needs it.
-
-        Returns the layer that lost a unit, or nothing where another job had found the same damage.
-
-        Raises SpatialdataError when the same unit is damaged again and again.
-        """
-        layer = self._layer_of[damaged.layer_dir]
-        self._states[job.layer][job.unit] = _WAITING
-        lost = self._states[layer][damaged.unit] == _DONE
-        if lost:
-            place = (layer, damaged.unit)
-            self._damages[place] = self._damages.get(place, 0) + 1
-            if self._damages[place] > MAX_DAMAGES:
-                raise SpatialdataError(f"{damaged.message} (damaged {MAX_DAMAGES} times in this run: check the disk)")
-            self._states[layer][damaged.unit] = _WAITING
-            self.left[layer] += 1
-            self._offer(layer, damaged.unit)
-        self._offer(job.layer, job.unit)
-        return layer if lost else ""
-
-    def _offer(self, layer: str, unit: int) -> None:
-        needs = self._needs[layer]
-        if self._states[layer][unit] == _WAITING and all(self._states[need][unit] == _DONE for need in needs):
-            self._states[layer][unit] = _QUEUED
-            self._queues[layer].append(unit)
 
 
 def run(
@@ -172,17 +100,67 @@ def _run_inline(
         progress.tick()
 
 
-def settle(board: Board, job: Job, outcome: UnitSummary | Damaged | Failed, progress: Progress) -> None:
-    """Book what became of a job. Raises SpatialdataError when the run cannot go on."""
-    if isinstance(outcome, Failed):
-        raise (BadInput if outcome.exit_code == BadInput.exit_code else SpatialdataError)(outcome.message)
-    if isinstance(outcome, Damaged):
-        if lost := board.reopen(job, outcome):
-            progress.note(f"{outcome.message.split(': run ')[0]}: moved aside, computing it again")
-            progress.reopened(lost)
+def map_items(
+    function: Callable[[Item], Value],
+    items: Iterable[Item],
+    options: EngineOptions,
+    *,
+    name: Callable[[Item], str] = str,
+    on_result: Callable[[Item, Value], None] | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
+) -> list[Value]:
+    """`[function(item) for item in items]`, one core each, in parallel on Ray or in this process; in order.
+
+    Args:
+        function: pure, at the top level of a module (it may be called again for an item whose worker died).
+        name: what an error calls an item.
+        on_result: called in the driver as results come, in any order (for progress).
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM.
+        SpatialdataError (or BadInput): the function raised it; any other exception is reported with the item's name.
+    """
+    listed = list(items)
+    results: dict[int, Value] = {}
+
+    def keep(numbered: tuple[int, Item], result: Any) -> None:
+        number, item = numbered
+        if isinstance(result, Failed):
+            raise_failed(replace(result, message=f"{name(item)}: {result.message}"))
+        results[number] = result
+        if on_result is not None:
+            on_result(item, result)
+
+    with interruptible(), session(options, runtime_env):
+        if options.kind == "inline":
+            for numbered in enumerate(listed):
+                keep(numbered, _guarded(function, numbered))
+        elif listed:
+            from pipeline.ray_cluster import map_on_ray
+
+            map_on_ray(function, list(enumerate(listed)), _guarded, keep)
+    return [results[number] for number in range(len(listed))]
+
+
+def _guarded(function: Callable[[Item], Value], numbered: tuple[int, Item]) -> Value | Failed:
+    try:
+        return function(numbered[1])
+    except SpatialdataError as error:
+        return Failed(str(error), error.exit_code)
+    except Exception as error:  # the border of the process: the driver is told
+        return Failed(last_lines(error))
+
+
+@contextmanager
+def session(options: EngineOptions, runtime_env: Mapping[str, Any] | None = None) -> Generator[None]:
+    """Connected to Ray inside (nothing for `inline`), so that several calls share one start of Ray (5 to 14 s)."""
+    if options.kind == "inline":
+        yield
         return
-    board.commit(job.layer, job.unit)
-    progress.committed(outcome)
+    from pipeline.ray_engine import connected
+
+    with connected(options, runtime_env):
+        yield
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from pipeline.graph import canonical
 from pipeline.storage import FULL, disk_full
 from pipeline.store import LayerStore, versions
 from shards.errors import BadInput, SpatialdataError
-from shards.schema import SPLITS
+from shards.schema import SPLITS, Split
 
 PLAN = "plan.json"
 UNITS = "plan/units.parquet"
@@ -41,7 +41,7 @@ class PlanRow:
     """One sample of the plan: its key, its split and what to make (a scene seed, or a path in a source)."""
 
     key: str
-    split: str
+    split: Split
     spec: Mapping[str, Any]
 
 
@@ -196,7 +196,7 @@ def _regrouped(batches: Iterable[RecordBatch], group_rows: int) -> Iterator[Any]
 
 def _batches(rows: Iterable[PlanRow] | Iterable[RecordBatch]) -> Iterator[RecordBatch]:
     iterator = iter(rows)
-    first: object = next(iterator, None)
+    first = cast("PlanRow | RecordBatch", next(iterator, None))
     if first is None:
         return
     if isinstance(first, PlanRow):

@@ -122,7 +122,7 @@ class Runner:
             except SpatialdataError as error:
                 return Failed(str(error), error.exit_code)
             except Exception as error:  # a stage may raise anything
-                return Failed(f"setup of the stage of layer '{layer}' failed: {_last_lines(error)}")
+                return Failed(f"setup of the stage of layer '{layer}' failed: {last_lines(error)}")
         return None
 
     def do(self, job: Job) -> Outcome:
@@ -141,9 +141,9 @@ class Runner:
         except OSError as error:
             if error.errno in FULL:
                 return Failed(str(disk_full(str(error.filename or self._store), error)))
-            return Failed(f"layer '{job.layer}', unit {job.unit}: {_last_lines(error)}")
+            return Failed(f"layer '{job.layer}', unit {job.unit}: {last_lines(error)}")
         except Exception as error:  # the border of the process: the driver is told
-            return Failed(f"layer '{job.layer}', unit {job.unit}: {_last_lines(error)}")
+            return Failed(f"layer '{job.layer}', unit {job.unit}: {last_lines(error)}")
 
     def _model(self, layer: str) -> Any:
         if layer not in self._models:
@@ -228,7 +228,7 @@ def _call(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Result]:
             raise disk_full(str(error.filename or os.environ.get("TMPDIR", "/tmp")), error) from error
         if len(samples) > 1:
             return [result for sample in samples for result in _call(stage, model, [sample])]
-        return [Reject(ERROR, detail=_last_lines(error, lines=12))]
+        return [Reject(ERROR, detail=last_lines(error, lines=12))]
     _check_results(stage, samples, results)
     return results
 
@@ -245,7 +245,7 @@ def _check_results(stage: Stage, samples: Sequence[Sample], results: Sequence[ob
             raise SpatialdataError(f"{name} gave a {type(result).__name__} for sample '{sample.key}': {rule}")
 
 
-def _last_lines(error: BaseException, lines: int = 4) -> str:
+def last_lines(error: BaseException, lines: int = 4) -> str:
     """The end of a traceback: what was raised, and where."""
     text = "".join(traceback.format_exception(error)).strip().splitlines()
     if lines >= len(text):

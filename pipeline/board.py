@@ -1,0 +1,109 @@
+"""What is done and what can be started.
+
+Invariants: a unit of a layer is handed out only when the layers that it needs are committed, and once at a time; the
+memory is one byte a unit and layer, and the ids of the units that are ready.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from pipeline.progress import Progress
+from pipeline.runner import Damaged, Failed, Job, Outcome, Task
+from pipeline.store import LayerStore
+from shards.errors import BadInput, SpatialdataError
+
+MAX_DAMAGES = 3
+_WAITING, _QUEUED, _DONE = 0, 1, 2
+
+
+class Board:
+    """Which units are done, and which can be started: one byte a unit and layer, whatever the number of samples."""
+
+    def __init__(self, tasks: Sequence[Task], store: LayerStore, units: int) -> None:
+        self._needs = {task.layer: tuple(task.needs) for task in tasks}
+        self._users = {task.layer: [user.layer for user in tasks if task.layer in user.needs] for task in tasks}
+        self._layer_of = {task.layer_dir: task.layer for task in tasks}
+        self._states: dict[str, np.ndarray[Any, np.dtype[np.uint8]]] = {}
+        for task in tasks:
+            done = np.array([unit for unit in store.done_units(task.layer_dir) if unit < units], dtype=np.int64)
+            self._states[task.layer] = np.zeros(units, np.uint8)
+            self._states[task.layer][done] = _DONE
+        self.found = {layer: int((state == _DONE).sum()) for layer, state in self._states.items()}
+        self.left = {layer: units - done for layer, done in self.found.items()}
+        self._damages: dict[tuple[str, int], int] = {}
+        self._queues = {layer: self._first_queue(layer) for layer in self._states}
+
+    def _first_queue(self, layer: str) -> deque[int]:
+        state = self._states[layer]
+        ready = state == _WAITING
+        for need in self._needs[layer]:
+            ready &= self._states[need] == _DONE
+        state[ready] = _QUEUED
+        return deque(np.flatnonzero(ready).tolist())
+
+    @property
+    def finished(self) -> bool:
+        return not any(self.left.values())
+
+    def take(self, layer: str) -> Job | None:
+        """The next unit of a layer to start, or None when none is ready now."""
+        queue = self._queues[layer]
+        return Job(layer, queue.popleft()) if queue else None
+
+    def ready(self, layer: str) -> int:
+        return len(self._queues[layer])
+
+    def commit(self, layer: str, unit: int) -> None:
+        """A unit is done: what waited for it becomes ready."""
+        self._states[layer][unit] = _DONE
+        self.left[layer] -= 1
+        for user in self._users[layer]:
+            self._offer(user, unit)
+
+    def reopen(self, job: Job, damaged: Damaged) -> str:
+        """A layer file was moved aside: its unit is made again, then the job that needs it.
+
+        Returns the layer that lost a unit, or nothing where another job had found the same damage.
+
+        Raises SpatialdataError when the same unit is damaged again and again.
+        """
+        layer = self._layer_of[damaged.layer_dir]
+        self._states[job.layer][job.unit] = _WAITING
+        lost = self._states[layer][damaged.unit] == _DONE
+        if lost:
+            place = (layer, damaged.unit)
+            self._damages[place] = self._damages.get(place, 0) + 1
+            if self._damages[place] > MAX_DAMAGES:
+                raise SpatialdataError(f"{damaged.message} (damaged {MAX_DAMAGES} times in this run: check the disk)")
+            self._states[layer][damaged.unit] = _WAITING
+            self.left[layer] += 1
+            self._offer(layer, damaged.unit)
+        self._offer(job.layer, job.unit)
+        return layer if lost else ""
+
+    def _offer(self, layer: str, unit: int) -> None:
+        needs = self._needs[layer]
+        if self._states[layer][unit] == _WAITING and all(self._states[need][unit] == _DONE for need in needs):
+            self._states[layer][unit] = _QUEUED
+            self._queues[layer].append(unit)
+
+
+def settle(board: Board, job: Job, outcome: Outcome, progress: Progress) -> None:
+    """Book what became of a job. Raises SpatialdataError when the run cannot go on."""
+    if isinstance(outcome, Failed):
+        raise_failed(outcome)
+    if isinstance(outcome, Damaged):
+        if lost := board.reopen(job, outcome):
+            progress.note(f"{outcome.message.split(': run ')[0]}: moved aside, computing it again")
+            progress.reopened(lost)
+        return
+    board.commit(job.layer, job.unit)
+    progress.committed(outcome)
+
+
+def raise_failed(failed: Failed) -> NoReturn:
+    """Raise what a worker reported."""
+    raise (BadInput if failed.exit_code == BadInput.exit_code else SpatialdataError)(failed.message)

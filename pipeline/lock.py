@@ -1,0 +1,157 @@
+"""One run at a time on one OUT.
+
+Invariant: who holds `run.lock` renews it every BEAT_S seconds; a lock counts as abandoned when its process is gone
+(same machine) or it was not renewed for STALE_S seconds (another machine; clocks are taken to agree within that).
+Should two runs meet all the same, nothing breaks: commits are write-once and deterministic; the one whose lock was
+taken is told by `check`.
+"""
+
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from pipeline.storage import Storage
+from shards.errors import BadInput, SpatialdataError
+
+LOCK = "run.lock"
+BEAT_S = 10.0
+STALE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock. `machine` tells a process table from another (a container's from its host's)."""
+
+    host: str
+    machine: str
+    pid: int
+    process: str
+    """Start time of the process in the machine's ticks: a pid that was given to another process does not count."""
+    since: str
+    token: str
+    beat: float
+    """Seconds since 1970."""
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}"
+
+
+class RunLock:
+    """`with RunLock(store): ...`; raises BadInput when another run holds OUT, or when OUT is not writable."""
+
+    def __init__(self, storage: Storage, beat_s: float = BEAT_S, stale_s: float = STALE_S) -> None:
+        self._storage = storage
+        self._beat_s = beat_s
+        self._stale_s = stale_s
+        pid = os.getpid()
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        self._me = Holder(
+            socket.gethostname(), _machine(), pid, _started(pid), since, secrets.token_hex(8), time.time()
+        )
+        self._cleared = False
+        self._ended = threading.Event()
+        self._lost = ""
+        self._thread = threading.Thread(target=self._renew, name="run-lock", daemon=True)
+
+    def __enter__(self) -> "RunLock":
+        for _ in range(3):
+            if self._create():
+                break
+            self._clear_abandoned()
+        # Who saw the same abandoned lock has removed it by now, or will not: the one whose token stays holds OUT.
+        time.sleep(0.2 if self._cleared else 0)
+        holder = self._read()
+        if holder is None or holder.token != self._me.token:
+            raise BadInput(f"{self._storage} is fought over by other runs ({holder}): wait, or give another --out")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        holder = self._read()
+        if holder is not None and holder.token == self._me.token:
+            self._storage.remove(LOCK)
+
+    def check(self) -> None:
+        """Raise SpatialdataError when the lock was lost: another run took it while this one could not renew it."""
+        if self._lost:
+            raise SpatialdataError(
+                f"{self._storage} was taken over by {self._lost}, as this run did not renew its lock for "
+                f"{self._stale_s:.0f} s: stop one of them; nothing is lost"
+            )
+
+    def _create(self) -> bool:
+        return self._storage.create_file(LOCK, json.dumps(asdict(self._me)).encode())
+
+    def _clear_abandoned(self) -> None:
+        """Remove a lock that nobody renews. Raises BadInput when somebody does."""
+        holder = self._read()
+        if holder is not None and not self._abandoned(holder):
+            raise BadInput(
+                f"{self._storage} is in use by {holder}: wait for it, stop it, or give another --out "
+                f"(if that run is dead, its lock falls after {self._stale_s:.0f} s)"
+            )
+        if holder is not None or self._storage.exists(LOCK):
+            self._storage.remove(LOCK)
+            self._cleared = True
+
+    def _abandoned(self, holder: Holder) -> bool:
+        if holder.machine == self._me.machine:
+            return _started(holder.pid) != holder.process
+        return time.time() - holder.beat > self._stale_s
+
+    def _read(self) -> Holder | None:
+        """None when there is no lock, or one cut off by a crash of its machine."""
+        try:
+            return Holder(**json.loads(self._storage.read_file(LOCK)))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self._beat_s):
+            try:
+                holder = self._read()
+                if holder is not None and holder.token != self._me.token:
+                    self._lost = str(holder)
+                    return
+                text = json.dumps(asdict(replace(self._me, beat=time.time())))
+                self._storage.write_file(LOCK, text.encode())
+            except (OSError, SpatialdataError):
+                continue  # a full disk or a lost connection is met, and told, by the run itself
+
+
+def _machine() -> str:
+    """Equal for two processes that see each other's pids."""
+    parts = [socket.gethostname()]
+    try:
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    except OSError:  # not Linux: the host's name must do
+        pass
+    return " ".join(parts)
+
+
+def _started(pid: int) -> str:
+    """Start time of a process as the kernel counts it; empty when there is no such process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    try:
+        # The name in parentheses may hold spaces; field 22 is the twentieth after it, 'Z' among the first is a zombie.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] == "Z" else fields[19]
+    except OSError:
+        return "unknown"

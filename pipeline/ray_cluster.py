@@ -1,0 +1,101 @@
+"""The connection to Ray, what its nodes have, and a parallel map.
+
+Invariant: who finds a connection leaves it; who makes one ends it.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import ray
+from ray.exceptions import RayError
+
+from pipeline.config import EngineOptions
+from pipeline.pools import Cluster
+from pipeline.runner import Failed
+from pipeline.store import LayerStore
+from shards.errors import BadInput
+
+Item = TypeVar("Item")
+
+
+@contextmanager
+def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = None) -> Generator[None]:
+    """Connected to Ray inside: the connection that is there, else `engine.address`, else the job's, else a local Ray.
+
+    Raises BadInput when there is no cluster at that address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = options.address or os.environ.get("RAY_ADDRESS", "")
+    settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
+    if runtime_env:
+        settings["runtime_env"] = dict(runtime_env)
+    try:
+        if address and address != "local":
+            ray.init(address=address, **settings)
+        else:  # no pixel goes through the object store: the smallest will do
+            ray.init(address="local", include_dashboard=False, object_store_memory=100 << 20, **settings)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadInput(f"cannot reach Ray at '{address or 'local'}' ({reason}): see engine.address") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def read_cluster() -> Cluster:
+    """Resources of the nodes that are alive."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus = [float(node.get("CPU", 0)) for node in nodes]
+    gpus = [float(node.get("GPU", 0)) for node in nodes]
+    return Cluster(len(nodes), sum(cpus), sum(gpus), max(cpus), max(gpus))
+
+
+def check_reachable(store: LayerStore, options: EngineOptions, cluster: Cluster) -> None:
+    """Raise BadInput when workers would not see the driver's OUT."""
+    if store.is_memory:
+        raise BadInput(f"{store} lives in this process: use engine.kind inline, or a folder")
+    if store.is_local and cluster.nodes > 1 and not options.shared_fs:
+        raise BadInput(
+            f"{store} is a path of one node and the cluster has {cluster.nodes}: give a URL that all reach (s3://...), "
+            "or set engine.shared_fs=true if it is a folder that all nodes share"
+        )
+
+
+def map_on_ray(
+    function: Callable[..., Any],
+    items: Sequence[Item],
+    guarded: Callable[..., Any],
+    on_result: Callable[[Item, Any], None],
+) -> None:
+    """Call `guarded(function, item)` in tasks of one core, at most two a core at once; results as they come."""
+    call = cast("Any", ray.remote(guarded)).options(num_cpus=1, max_retries=2, scheduling_strategy="SPREAD")
+    most = max(1, int(2 * read_cluster().cpus))
+    shared = ray.put(function)
+    queue, running = deque(items), dict[Any, Item]()
+    try:
+        while queue or running:
+            while queue and len(running) < most:
+                item = queue.popleft()
+                running[call.remote(shared, item)] = item
+            done, _ = ray.wait(list(running), num_returns=1, timeout=1.0)
+            for ref in done:
+                item = running.pop(ref)
+                try:
+                    result = ray.get(ref)
+                except RayError as error:
+                    result = Failed(f"its worker died again and again ({last_line(error)})")
+                on_result(item, result)
+    finally:
+        for ref in running:
+            ray.cancel(ref, force=True)
+
+
+def last_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
