@@ -74,7 +74,7 @@ def status(out: str, as_json: bool) -> None:
 @json_option
 def verify(path: str, repair: bool, as_json: bool) -> None:
     """Check shards (OUT or one folder of shards) for damage; says which sample. Exit code 1 if any is found."""
-    from pipeline.builder import run_verify
+    from pipeline.tools import run_verify
 
     found = run_verify(path, repair=repair, quiet=as_json)
     _report(found, as_json, _print_verify)
@@ -91,7 +91,7 @@ def verify(path: str, repair: bool, as_json: bool) -> None:
 @json_option
 def view(path: str, out: str, recipe: str, limit: int, tile: int, as_json: bool) -> None:
     """Draw a contact sheet of OUT or of one folder of shards: images, instruction, maps."""
-    from pipeline.builder import run_view
+    from pipeline.tools import run_view
 
     found = run_view(path, out, recipe=recipe, limit=limit, tile=tile)
     _report(found, as_json, lambda found: click.echo(f"{found['samples']} samples drawn: {found['picture']}"))
@@ -104,7 +104,7 @@ def view(path: str, out: str, recipe: str, limit: int, tile: int, as_json: bool)
 @json_option
 def export(path: str, layout: str, out: str, as_json: bool) -> None:
     """Write the shards of PATH (OUT or a folder of shards) in another project's layout."""
-    from pipeline.builder import run_export
+    from pipeline.tools import run_export
 
     found = run_export(path, layout, out)
     _report(found, as_json, lambda found: click.echo(f"{found['samples']} samples exported to {found['out']}"))

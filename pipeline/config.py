@@ -132,9 +132,14 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
         BadInput: no such file, not YAML, an unknown key or a bad value: one line that says what to write instead.
     """
     values = _read_yaml(Path(path)) if path is not None else {}
+    return with_overrides(values, overrides, str(path) if path is not None else "configuration")
+
+
+def with_overrides(values: dict[str, Any], overrides: Sequence[str], origin: str) -> Config:
+    """Plain values with `a.b=c` overrides applied, validated; see `load_config`."""
     for override in overrides:
         _apply(values, override)
-    return parse_config(values, str(path) if path is not None else "configuration")
+    return parse_config(values, origin)
 
 
 def parse_config(values: Mapping[str, Any], origin: str = "configuration") -> Config:

@@ -60,7 +60,7 @@ def pair_columns(
         displacement_px=_displacement_px(source.instances == edited, target.instances == edited) if edited else -1.0,
         displacement_m=round(float(np.linalg.norm(spec.edit.translation)), 6) if edited else -1.0,
         changed_fraction=round(changed.fraction, 6),
-        psnr_unchanged=round(changed.psnr_unchanged, 3),
+        psnr_unchanged=round(changed.psnr_unchanged, 3) if edited else -1.0,
     )
     facts = PairFacts(
         dataset=dataset,

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Entry point of a Ray job: `ray job submit --working-dir . -- pipeline/build.py --config ... --out ...`.
+
+Takes the options of `spatialdata build`. Without any, it builds the defaults under the home folder, so that
+`ray job submit pipeline/build.py` alone, on a cluster started in the checkout, shows that everything works.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_OUT = Path.home() / "spatialdata" / "procedural"
+
+
+def run() -> None:
+    """Make our packages importable (nothing of ours is installed on a cluster), then run the command."""
+    sys.path[:] = [str(ROOT), *(entry for entry in sys.path if Path(entry or ".").resolve() != ROOT / "pipeline")]
+    try:
+        import click  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        import ray  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError:
+        _enter_environment()
+    from pipeline.cli import main
+
+    arguments = sys.argv[1:]
+    if not any(argument in ("--out", "-o") or argument.startswith("--out=") for argument in arguments):
+        arguments = [*arguments, "--out", str(DEFAULT_OUT)]
+    if not any(argument in ("--config", "-c") or argument.startswith("--config=") for argument in arguments):
+        arguments = [*arguments, "--config", str(ROOT / "examples" / "procedural.yaml")]
+    main(["build", *arguments])
+
+
+def _enter_environment() -> None:
+    """A job starts with the PATH of `ray start`, whose python3 may not be the one that has our dependencies."""
+    python = ROOT / ".venv" / "bin" / "python"
+    if python.is_file() and Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
+        os.execv(python, [str(python), *sys.argv])
+    sys.exit("error: click and ray are not installed for this python3: install our dependencies on every node")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,162 @@
+"""A build from configuration to shards, and the packing of a finished one again.
+
+Every function gives a plain dict: what `--json` prints.
+"""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.config import Config, with_overrides
+from pipeline.engine import map_items, run, session
+from pipeline.graph import layer_dirs
+from pipeline.lock import RunLock
+from pipeline.pack import ShardJob, check_recipe, pack
+from pipeline.plan import Plan, read_plan
+from pipeline.planning import pair_arguments, plan_build
+from pipeline.progress import make_progress
+from pipeline.registry import build_stages
+from pipeline.stage import Stage
+from pipeline.store import LayerStore
+from shards.errors import BadInput
+from shards.index import ShardEntry
+from shards.recipes import Recipe, get_recipe
+
+BUILD = "build.json"
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build under OUT: its configuration, plan and stages."""
+
+    store: LayerStore
+    config: Config
+    plan: Plan
+    stages: tuple[Stage, ...]
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """Layer: its folder."""
+        return layer_dirs(self.stages)
+
+
+def open_out(out: str) -> LayerStore:
+    """The store of a build. Raises BadInput for a relative path inside a Ray job, whose folder is a passing copy."""
+    if "://" not in out:
+        path = Path(out).expanduser()
+        if not path.is_absolute() and in_ray_job():
+            raise BadInput(f"--out {out}: a Ray job runs in a copy that is deleted: give an absolute path or a URL")
+        out = str(path.absolute())
+    return LayerStore(out)
+
+
+def in_ray_job() -> bool:
+    """Whether this process is the entry point of `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def open_build(out: str, overrides: Sequence[str] = ()) -> Build:
+    """The latest build under OUT, its `shard` and `engine` keys overridden.
+
+    Raises BadInput where there is no build, or an override names another key.
+    """
+    other = [text for text in overrides if not text.startswith(("shard.", "engine."))]
+    if other:
+        raise BadInput(f"--set {other[0]}: only keys of `shard` and `engine` can change here; build again for others")
+    store = open_out(out)
+    if not store.exists(BUILD):
+        raise BadInput(f"no build in {store}: run `spatialdata build --out {out}` first")
+    try:
+        values = json.loads(store.read_file(BUILD))
+    except ValueError:
+        raise BadInput(f"{store.path(BUILD)} is damaged: run the same `spatialdata build` again") from None
+    config = with_overrides(values, overrides, BUILD)
+    return Build(store, config, read_plan(store), tuple(build_stages(config, pair_arguments(config, store))))
+
+
+def run_build(config: Config, out: str, *, quiet: bool = False) -> dict[str, Any]:
+    """Plan, compute every layer, pack the recipes of `shard.recipes`. Goes on where an earlier run stopped."""
+    began = time.monotonic()
+    store = open_out(out)
+    recipes = [get_recipe(name) for name in config.shard.recipes]
+    with RunLock(store) as lock, session(config.engine, _runtime_env()):
+        plan = plan_build(config, store, _say(quiet), quiet)
+        stages = build_stages(config, pair_arguments(config, store))
+        build = Build(store, config, plan, tuple(stages))
+        for recipe in recipes:
+            check_recipe(recipe, build.layers)
+        store.write_file(BUILD, config.model_dump_json(indent=1).encode())
+        summary = run(stages, store, plan, config.engine, make_progress(quiet), guard=lock.check)
+        shards = [pack_recipe(build, recipe, quiet) for recipe in recipes]
+    rejects = rejects_of(build)
+    return {
+        "out": str(store),
+        "samples": plan.samples,
+        "accepted": plan.samples - rejects.total(),
+        "rejected": rejects.total(),
+        "rejects": dict(sorted(rejects.items())),
+        "seconds": round(time.monotonic() - began, 3),
+        "stages": summary.to_json()["stages"],
+        "quarantined": summary.quarantined,
+        "notes": summary.notes,
+        "shards": shards,
+    }
+
+
+def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
+    """Pack the accepted samples of a finished build for one recipe."""
+    chosen = get_recipe(recipe)
+    build = open_build(out, overrides)
+    check_recipe(chosen, build.layers)
+    done = min(len(build.store.done_units(folder)) for folder in build.layers.values())
+    if done < build.plan.units:
+        raise BadInput(f"{build.store} is not finished ({done} of {build.plan.units} units): run the build again")
+    with RunLock(build.store), session(build.config.engine, _runtime_env()):
+        return pack_recipe(build, chosen, quiet)
+
+
+def pack_recipe(build: Build, recipe: Recipe, quiet: bool) -> dict[str, Any]:
+    """Pack one recipe, its shards in parallel on the build's engine."""
+    say = _say(quiet)
+
+    def packer(function: Callable[[ShardJob], ShardEntry], jobs: Sequence[ShardJob]) -> list[ShardEntry]:
+        done = 0
+
+        def told(job: ShardJob, entry: ShardEntry) -> None:
+            nonlocal done
+            done += 1
+            say(f"packed {job.name} ({done} of {len(jobs)}, {entry.samples} samples)")
+
+        return map_items(function, jobs, build.config.engine, name=lambda job: job.name, on_result=told)
+
+    return pack(build.store, build.plan, build.layers, recipe, build.config.shard, packer)
+
+
+def rejects_of(build: Build) -> Counter[str]:
+    """Rejects by `layer: reason`, from the records. A sample is counted at each layer that refused it."""
+    found: Counter[str] = Counter()
+    for layer, folder in build.layers.items():
+        for record in build.store.records(folder):
+            found.update(f"{layer}: {reject.reason}" for reject in record.rejects)
+    return found
+
+
+def _runtime_env() -> Mapping[str, Any] | None:
+    """Inside a job without `--working-dir`, workers would not find our packages: ship the folder that holds them."""
+    if not in_ray_job():
+        return None
+    job = json.loads(os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"])
+    if (job.get("runtime_env") or {}).get("working_dir"):
+        return None
+    return {"working_dir": str(Path(__file__).resolve().parents[1])}
+
+
+def _say(quiet: bool) -> Callable[[str], None]:
+    return (lambda _: None) if quiet else (lambda text: click.echo(text, err=True))

@@ -1,0 +1,253 @@
+"""From layers to shards: which samples go into which tar, and the packing of one tar.
+
+Invariants: a shard's samples follow from the plan and the records alone, so they are the same on every run; a shard
+that is there, whole, and made from the same samples and layers is not made again; a split folder without a manifest
+is one that was not finished.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pipeline.assemble import members_of, software_versions
+from pipeline.config import ShardOptions
+from pipeline.plan import Plan
+from pipeline.storage import FULL, disk_full
+from pipeline.store import LayerStore
+from shards.codecs import ImageCodec
+from shards.errors import BadInput, SpatialdataError
+from shards.index import MANIFEST, ShardEntry, pack_shard, parquet_name, write_manifest
+from shards.layout import filesystem, join, list_shards, shard_name
+from shards.recipes import Recipe, layer_of
+from shards.sample import Sample
+from shards.schema import SPLITS, Provenance, Split
+
+Packer = Callable[[Callable[["ShardJob"], ShardEntry], Sequence["ShardJob"]], list[ShardEntry]]
+"""Runs the function on every job, somewhere, and gives the results in order."""
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """One tar to make: small, picklable."""
+
+    plan: Plan
+    layers: Mapping[str, str]
+    """Layer: its folder in the store."""
+    recipe: Recipe
+    codec: ImageCodec
+    folder: str
+    name: str
+    units: tuple[tuple[int, tuple[str, ...]], ...]
+    """Unit and the keys of it that go in, in the plan's order."""
+
+    @property
+    def digest(self) -> str:
+        """What the shard is made from: equal digests, equal bytes."""
+        made_from = [
+            self.plan.hash,
+            sorted(self.layers.items()),
+            asdict(self.recipe),
+            self.codec,
+            self.name,
+            self.units,
+        ]
+        return hashlib.sha256(json.dumps([made_from, software_versions()]).encode()).hexdigest()
+
+
+def pack(
+    store: LayerStore,
+    plan: Plan,
+    layers: Mapping[str, str],
+    recipe: Recipe,
+    options: ShardOptions,
+    packer: Packer,
+) -> dict[str, Any]:
+    """Pack the accepted samples into `OUT/shards/<recipe>/<split>/`, a manifest last.
+
+    Args:
+        layers: the folder of each layer of the build.
+
+    Returns:
+        What was made: `recipe`, `folder`, `splits` (split: samples, shards, bytes).
+
+    Raises:
+        BadInput: the recipe needs a layer that the build lacks, or no sample is accepted.
+    """
+    check_recipe(recipe, layers)
+    recipe = present(recipe, layers)
+    used = {layer: layers[layer] for layer in recipe.needs}
+    root = join(store.url, "shards", recipe.name)
+    splits: dict[str, Any] = {}
+    for split, units in choose(store, plan, used, recipe).items():
+        chunks = list(_chunks(units, options.samples_per_shard))
+        folder = join(root, split)
+        names = [shard_name(options.name, split, index, len(chunks)) for index in range(len(chunks))]
+        jobs = [
+            ShardJob(plan, used, recipe, options.codecs.image, folder, name, chunk)
+            for name, chunk in zip(names, chunks, strict=True)
+        ]
+        splits[split] = _pack_split(store, split, jobs, options, packer)
+    if not splits:
+        raise BadInput(f"no sample of {store} is accepted for recipe {recipe.name}: `spatialdata status` says why")
+    _drop_other_splits(root, splits)
+    return {"recipe": recipe.name, "folder": root, "splits": splits}
+
+
+def check_recipe(recipe: Recipe, layers: Mapping[str, str]) -> None:
+    """Raises BadInput where a recipe needs a layer that the build lacks, before work is spent on it."""
+    missing = [layer for layer in present(recipe, layers).needs if layer not in layers]
+    if missing:
+        raise BadInput(
+            f"recipe {recipe.name} needs the layer{'s' * (len(missing) > 1)} {', '.join(missing)}, which this build "
+            "lacks: add to `layers` and build again, or choose another recipe"
+        )
+
+
+def present(recipe: Recipe, layers: Mapping[str, str]) -> Recipe:
+    """The recipe for this build: `full` is everything that there is, so it leaves out what no layer makes."""
+    if recipe.name != "full":
+        return recipe
+    return replace(recipe, members=tuple(name for name in recipe.members if layer_of(name) in layers))
+
+
+def choose(
+    store: LayerStore, plan: Plan, layers: Mapping[str, str], recipe: Recipe
+) -> dict[Split, list[tuple[int, tuple[str, ...]]]]:
+    """The accepted samples of each split, by unit: those that every layer holds and whose edit the recipe takes.
+
+    Reads records and the plan, no layer file: the rows of a layer are the plan's less the rejects.
+    """
+    chosen: dict[Split, list[tuple[int, tuple[str, ...]]]] = {}
+    for unit in range(plan.units):
+        refused = {reject.key for folder in layers.values() for reject in store.record(folder, unit).rejects}
+        for split in SPLITS:
+            keys = tuple(
+                row.key
+                for row in plan.rows(unit)
+                if row.split == split and row.key not in refused and row.spec["edit"] in recipe.edits
+            )
+            if keys:
+                chosen.setdefault(split, []).append((unit, keys))
+    return chosen
+
+
+def _chunks(
+    units: Sequence[tuple[int, tuple[str, ...]]], size: int
+) -> Iterator[tuple[tuple[int, tuple[str, ...]], ...]]:
+    """Cut a split's samples into shards of `size`, which may begin and end within a unit."""
+    chunk: list[tuple[int, tuple[str, ...]]] = []
+    room = size
+    for unit, keys in units:
+        rest = keys
+        while rest:
+            taken, rest = rest[:room], rest[room:]
+            chunk.append((unit, taken))
+            room -= len(taken)
+            if room == 0:
+                yield tuple(chunk)
+                chunk, room = [], size
+    if chunk:
+        yield tuple(chunk)
+
+
+def _pack_split(
+    store: LayerStore, split: Split, jobs: Sequence[ShardJob], options: ShardOptions, packer: Packer
+) -> dict[str, int]:
+    first = jobs[0]
+    done = {job.name: entry for job in jobs if (entry := _already(store, job))}
+    todo = [job for job in jobs if job.name not in done]
+    if todo:
+        _remove(join(first.folder, MANIFEST))
+    for job, entry in zip(todo, packer(pack_one, todo), strict=True):
+        done[job.name] = entry
+    _drop_other_shards(first.folder, set(done))
+    manifest = write_manifest(
+        first.folder,
+        name=options.name,
+        recipe=first.recipe.name,
+        split=split,
+        members=first.recipe.fields(first.codec),
+        shards=list(done.values()),
+    )
+    return {"samples": manifest.samples, "shards": len(manifest.shards), "bytes": manifest.bytes}
+
+
+def pack_one(job: ShardJob) -> ShardEntry:
+    """Make one shard with its parquet, and note what it was made from. Holds one unit of each layer at a time.
+
+    Raises SpatialdataError where the disk is full or a layer file is damaged.
+    """
+    try:
+        entry = pack_shard(job.folder, job.name, _samples(job))
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(job.folder, error) from error
+        raise SpatialdataError(f"shard {job.name} in {job.folder} cannot be written: {error}") from error
+    note = {"digest": job.digest, "entry": entry.model_dump(mode="json")}
+    job.plan.store.write_file(_note_name(job), json.dumps(note, sort_keys=True).encode())
+    return entry
+
+
+def _samples(job: ShardJob) -> Iterator[tuple[str, dict[str, bytes]]]:
+    plan, store = job.plan, job.plan.store
+    layer_names = sorted(job.layers.values())
+    versions = software_versions()
+    for unit, keys in job.units:
+        rows = {row.key: row for row in plan.rows(unit)}
+        columns = {layer: store.read(folder, unit) for layer, folder in job.layers.items()}
+        for key in keys:
+            row = rows[key]
+            sample = Sample(key, row.split, row.spec, {layer: columns[layer][key] for layer in job.layers})
+            provenance = Provenance(
+                plan=plan.hash,
+                unit=unit,
+                seed=int(row.spec.get("seed", plan.seed)),
+                layers=layer_names,
+                versions=versions,
+            )
+            yield key, members_of(sample, job.recipe, job.codec, provenance)
+
+
+def _note_name(job: ShardJob) -> str:
+    return f"shards/{job.recipe.name}/.made/{job.name.removesuffix('.tar')}.json"
+
+
+def _already(store: LayerStore, job: ShardJob) -> ShardEntry | None:
+    """The shard's entry where it is there, as long as it should be, and made from the same."""
+    name = _note_name(job)
+    if not store.exists(name):
+        return None
+    try:
+        note = json.loads(store.read_file(name))
+        entry = ShardEntry.model_validate_json(json.dumps(note["entry"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+    fs, folder = filesystem(job.folder)
+    files = (join(folder, job.name), join(folder, parquet_name(job.name)))
+    if note["digest"] != job.digest or not all(fs.exists(file) for file in files):
+        return None
+    return entry if fs.size(files[0]) == entry.bytes else None
+
+
+def _drop_other_shards(folder: str, names: set[str]) -> None:
+    """Remove tars of an earlier packing, with other names, and what lies beside them."""
+    for url in list_shards(folder):
+        if url.rpartition("/")[2] not in names:
+            _remove(url)
+            _remove(url.removesuffix(".tar") + ".parquet")
+
+
+def _drop_other_splits(root: str, splits: Mapping[str, Any]) -> None:
+    """A split that no longer has samples must not keep an old manifest."""
+    fs, path = filesystem(root)
+    for split in SPLITS:
+        if split not in splits and fs.exists(join(path, split)):
+            fs.rm(join(path, split), recursive=True)
+
+
+def _remove(url: str) -> None:
+    fs, path = filesystem(url)
+    if fs.exists(path):
+        fs.rm_file(path)

@@ -1,0 +1,193 @@
+"""What a build's samples are: asks the source, and freezes the answer.
+
+Invariant: once `plan.json` is there, the asset table and the rows under OUT are the truth; the source is only looked
+at again to read what they name.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+
+from pipeline.config import Config
+from pipeline.engine import run
+from pipeline.graph import canonical, layer_dirs
+from pipeline.plan import PLAN, Plan, PlanRow, write_plan
+from pipeline.progress import Progress, make_progress
+from pipeline.scenes import plan_scenes
+from pipeline.stage import Stage
+from pipeline.store import LayerStore
+from shards.errors import BadInput
+from shards.schema import EditKind
+from sources.objaverse.assets import AssetTable, divide, table_of
+from sources.objaverse.cache import read_cache, resolve_root, select_licences
+from sources.objaverse.spec import Asset
+from sources.objaverse.survey import SurveyAssets
+from sources.object3dit import scan
+from sources.procedural import catalogue
+
+ASSETS = "plan/assets.parquet"
+INDEXES = "plan/archives"
+SURVEY_UNIT = 16
+_ASSET = TypeAdapter(Asset)
+
+
+def plan_build(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool = False) -> Plan:
+    """The plan of a build: the one that is under OUT if it is of this configuration, else a new one.
+
+    Args:
+        say: told what a person should know, a line each.
+
+    Raises:
+        BadInput: OUT holds another plan, or the source cannot give what is asked.
+    """
+    if config.source.kind == "object3dit":
+        return _plan_released(config, store, say)
+    return _plan_scenes(config, store, say, quiet)
+
+
+def plan_config(config: Config) -> dict[str, Any]:
+    """What decides which samples exist. The root is not in it: a source may be mounted elsewhere tomorrow."""
+    source = config.source.model_dump(mode="json", exclude={"root", "survey", "fetch"})
+    if config.source.kind == "object3dit":
+        source = {"kind": "object3dit"}
+    elif config.source.kind == "procedural":
+        source = {"kind": "procedural", "variants": config.source.variants}
+    else:
+        source.pop("variants")
+    return {
+        "source": source,
+        "samples": config.samples,
+        "edits": dict(sorted((kind, weight) for kind, weight in config.edits.items() if weight > 0)),
+        "shard": {"splits": config.shard.splits.model_dump(mode="json")},
+    }
+
+
+def _plan_scenes(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> Plan:
+    if not store.exists(PLAN):
+        _freeze_assets(config, store, say, quiet)
+    samples = config.samples if isinstance(config.samples, int) else 0
+    edits = {str(kind): weight for kind, weight in config.edits.items()}
+    splits = {str(split): fraction for split, fraction in config.shard.splits.fractions().items()}
+    rows = plan_scenes(samples, config.seed, edits, splits)
+    return write_plan(store, plan_config(config), rows, config.unit_size, config.seed)
+
+
+def pair_arguments(config: Config, store: LayerStore) -> dict[str, Any]:
+    """The fields of the pair stage that the plan and the source settle.
+
+    Raises BadInput where the source's root is not one that the plan can be made from.
+    """
+    if config.source.kind == "object3dit":
+        return {"root": _released_root(config), "indexes": _inside(store, INDEXES)}
+    root = ""
+    if config.source.kind == "objaverse":
+        root = str(resolve_root(config.source.root))
+        _check_root(store, root)
+    return {
+        "source": config.source.kind,
+        "dataset": config.source.kind,
+        "assets": _inside(store, ASSETS),
+        "assets_sha256": hashlib.sha256(store.read_file(ASSETS)).hexdigest(),
+        "root": root,
+        "scene": config.scene,
+        "render": config.render,
+    }
+
+
+def _inside(store: LayerStore, name: str) -> str:
+    """The path or URL of a file under OUT, for those who open it themselves."""
+    return store.path(name) if store.is_local else f"{store.url.rstrip('/')}/{name}"
+
+
+def _freeze_assets(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> None:
+    if config.source.kind == "procedural":
+        assets = catalogue(config.source.variants, config.seed)
+    else:
+        assets = survey(config, store, say, make_progress(quiet))
+    table = table_of(assets, divide(assets, config.shard.splits.fractions(), config.seed))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    store.write_file(ASSETS, sink.getvalue().to_pybytes())
+    say(f"{len(assets)} assets to draw from")
+
+
+def survey(config: Config, store: LayerStore, say: Callable[[str], None], progress: Progress) -> list[Asset]:
+    """Look at every model of the cache, once for a cache: a build of one layer, resumable like any other.
+
+    Raises:
+        BadInput: no model can be used; the line counts the reasons.
+    """
+    source = config.source
+    found = read_cache(source.root, source.uids or None, source.fetch)
+    entries = select_licences(found, source.licenses)
+    stage = SurveyAssets(root=source.root, licences=source.licenses)
+    specs = [entry.spec() for entry in entries]
+    digest = hashlib.sha256(canonical(specs).encode()).hexdigest()[:16]
+    base = source.survey or f"{store.url.rstrip('/')}/survey"
+    kept = LayerStore(f"{base.rstrip('/')}/{digest}", **store.options)
+    rows = (PlanRow(_key(spec["uid"]), "train", spec) for spec in specs)
+    plan = write_plan(kept, {"survey": digest}, rows, SURVEY_UNIT)
+    say(f"looking at {len(entries)} assets")
+    run([stage], kept, plan, config.engine, progress)
+    return _usable(kept, plan, stage, say)
+
+
+def _usable(store: LayerStore, plan: Plan, stage: Stage, say: Callable[[str], None]) -> list[Asset]:
+    folder = layer_dirs([stage])[stage.layer]
+    assets = [
+        _ASSET.validate_json(str(row["asset"]))
+        for unit in range(plan.units)
+        for row in store.read(folder, unit).values()
+    ]
+    reasons = Counter(reject.reason for record in store.records(folder) for reject in record.rejects)
+    counted = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+    if not assets:
+        raise BadInput(f"source.root: none of the {plan.samples} assets can be used: {counted}")
+    if reasons:
+        say(f"{reasons.total()} of {plan.samples} assets cannot be used: {counted}")
+    return assets
+
+
+def _key(uid: str) -> str:
+    """A uid as a key of the survey's plan: as it is where it fits, else its hash."""
+    plain = uid.lower()
+    fits = plain == uid and plain.replace("-", "").isalnum() and plain.isascii() and len(plain) <= 80
+    return plain if fits else hashlib.sha256(uid.encode()).hexdigest()[:32]
+
+
+def _check_root(store: LayerStore, root: str) -> None:
+    """Some of the planned models must be under the root: another cache would fail sample by sample."""
+    table = AssetTable.read(_inside(store, ASSETS))
+    looked = [asset for split in sorted(table.pools) for asset in table.candidates(split, 0, 0)[:4]]
+    if not any((Path(root) / asset.path).is_file() for asset in looked):
+        raise BadInput(
+            f"source.root: {root} holds none of the models that {store} was planned with (such as {looked[0].path}): "
+            "give the root of then, or build into another --out"
+        )
+
+
+def _plan_released(config: Config, store: LayerStore, say: Callable[[str], None]) -> Plan:
+    def rows() -> Iterator[PlanRow]:
+        kinds: list[EditKind] = [kind for kind, weight in config.edits.items() if weight > 0]
+        found = scan(_released_root(config), _inside(store, INDEXES), kinds=kinds)
+        for note in found.notes:
+            say(note)
+        for row in found.rows if config.samples == "all" else found.rows[: config.samples]:
+            yield PlanRow(row.key, row.split, row.spec)
+
+    return write_plan(store, plan_config(config), rows(), config.unit_size, config.seed)
+
+
+def _released_root(config: Config) -> str:
+    root = config.source.root
+    if not root:
+        raise BadInput(
+            "source.root: give the folder that holds OBJECT-3DIT's tasks: --set source.root=/data/object3dit"
+        )
+    return root if "://" in root else str(Path(root).expanduser())

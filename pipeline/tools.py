@@ -1,0 +1,117 @@
+"""What is done with a build or its shards once they are there: verify and repair, look, export."""
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import asdict
+from itertools import chain
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from pipeline.builder import BUILD, Build, open_build, pack_recipe
+from pipeline.engine import run, session
+from pipeline.lock import RunLock
+from pipeline.progress import make_progress
+from pipeline.store import LayerCorrupt, LayerStore
+from shards.errors import BadInput
+from shards.interop import object3dit, spatialedit
+from shards.layout import base, find_shards, find_splits
+from shards.reader import StoredSample, read_samples
+from shards.recipes import get_recipe
+from shards.verify import Report, verify_folder
+
+
+def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[str, Any]:
+    """Check the shards under `path`, and the layers where it is OUT; with `repair`, rebuild what is damaged.
+
+    Raises BadInput where there is nothing to check, or `path` holds no build to repair from.
+    """
+    build = open_build(path) if LayerStore(path).exists(BUILD) else None
+    if repair and build is None:
+        raise BadInput(f"{path} is not the folder of a build: only OUT holds the layers that shards are rebuilt from")
+    repaired: list[str] = []
+    if repair and build is not None:
+        repaired = _repair(build, quiet)
+    corrupt = _corrupt_layers(build) if build is not None else []
+    report = _verify_shards(path)
+    problems = [
+        {"shard": base(problem.shard), "key": problem.key, "member": problem.member, "message": problem.message}
+        for problem in report.problems
+    ] + [
+        {"shard": f"{error.layer_dir}/{error.unit}", "key": "", "member": "", "message": str(error)}
+        for error in corrupt
+    ]
+    return {
+        "ok": not problems,
+        "shards": report.shards,
+        "samples": report.samples,
+        "bytes": report.bytes,
+        "problems": problems,
+        "repaired": repaired,
+    }
+
+
+def _verify_shards(path: str) -> Report:
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as executor:
+        return verify_folder(path, executor=executor)
+
+
+def _corrupt_layers(build: Build) -> list[LayerCorrupt]:
+    """Layer files that do not hold what their records say."""
+
+    def check(place: tuple[str, int]) -> LayerCorrupt | None:
+        try:
+            build.store.check(*place)
+        except LayerCorrupt as error:
+            return error
+        return None
+
+    places = [(folder, unit) for folder in build.layers.values() for unit in build.store.done_units(folder)]
+    with ThreadPoolExecutor(4) as threads:
+        return [error for error in threads.map(check, places) if error is not None]
+
+
+def _repair(build: Build, quiet: bool) -> list[str]:
+    """Compute damaged units again, then pack every recipe whose shards are damaged; what was made again."""
+    repaired: list[str] = []
+    with RunLock(build.store) as lock, session(build.config.engine):
+        for error in _corrupt_layers(build):
+            build.store.set_aside(error.layer_dir, error.unit)
+            repaired.append(f"{error.layer_dir}/{error.unit}")
+        run(build.stages, build.store, build.plan, build.config.engine, make_progress(quiet), guard=lock.check)
+        damaged: dict[str, set[str]] = {}
+        for recipe in sorted({split.recipe for split in find_splits(build.store.url)}):
+            report = _verify_shards(f"{build.store.url}/shards/{recipe}")
+            if report.problems:
+                damaged[recipe] = {base(problem.shard) for problem in report.problems if problem.shard}
+        for recipe, shards in damaged.items():
+            for shard in sorted(shards):
+                build.store.remove(f"shards/{recipe}/.made/{shard.removesuffix('.tar')}.json")
+            pack_recipe(build, get_recipe(recipe), quiet)
+            repaired += sorted(shards) or [f"{recipe} (its index)"]
+    return repaired
+
+
+def run_view(path: str, out: str = "", *, recipe: str = "full", limit: int = 24, tile: int = 176) -> dict[str, Any]:
+    """Draw a contact sheet of the shards under `path`."""
+    from pipeline.report.contact import contact_sheet
+
+    picture = Path(out) if out else Path(path) / "contact.png"
+    if not out and "://" in path:
+        raise BadInput(f"{path} is remote: name the picture with --out")
+    drawn = contact_sheet(_stored(path, recipe), picture, limit=limit, tile=tile)
+    if not drawn:
+        raise BadInput(f"no samples under {path}")
+    return {"picture": str(picture), "samples": drawn}
+
+
+def _stored(path: str, recipe: str) -> Iterator[StoredSample]:
+    recipes = {split.recipe for split in find_splits(path)}
+    chosen = recipe if recipe in recipes else sorted(recipes)[0]
+    return chain.from_iterable(read_samples(shard) for shard in find_shards(path, recipe=chosen))
+
+
+def run_export(path: str, layout: str, out: str) -> dict[str, Any]:
+    """Write the shards under `path` in another project's layout."""
+    export = spatialedit.export if layout == "spatialedit" else object3dit.export
+    return {"layout": layout, "out": out, **asdict(export(path, out))}
