@@ -29,15 +29,27 @@ MAX_PIXELS: Final = 64 * 2**20
 """Largest image that is decoded, in pixels."""
 
 _MAX_LABEL: Final = 65535
+_COUNTABLE: Final = 1 << 20
 _DEPTH_STEPS: Final = 65534
 _NORMAL_NONE: Final = 128
 _FORMATS: Final = ("PNG", "WEBP", "JPEG")
 
-# OpenCV's own strategies, chosen per kind of picture: photographs do not repeat (Huffman alone), flat maps run
-# (run lengths), 16-bit maps have both.
-_PHOTO: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY)
-_FLAT: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
-_DEEP: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT)
+
+def _png(strategy: int, row_filter: int) -> tuple[int, ...]:
+    return (
+        *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+        *(cv2.IMWRITE_PNG_STRATEGY, strategy),
+        *(cv2.IMWRITE_PNG_FILTER, row_filter),
+    )
+
+
+# Per kind of picture, by measurement (benchmarks/codecs.py). One fixed row filter instead of libpng's choice by row
+# saves most of the time: photographs do not repeat, so Huffman codes alone; flat maps are long runs; exact depth
+# repeats from row to row.
+_PHOTO: Final = _png(cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY, cv2.IMWRITE_PNG_FILTER_AVG)
+_FLAT: Final = _png(cv2.IMWRITE_PNG_STRATEGY_RLE, cv2.IMWRITE_PNG_FILTER_NONE)
+_DEPTH: Final = _png(cv2.IMWRITE_PNG_STRATEGY_DEFAULT, cv2.IMWRITE_PNG_FILTER_UP)
+_NORMALS: Final = _png(cv2.IMWRITE_PNG_STRATEGY_RLE, cv2.IMWRITE_PNG_FILTER_UP)
 _JPEG: Final = (
     cv2.IMWRITE_JPEG_QUALITY,
     95,
@@ -114,14 +126,17 @@ def relabel(labels: NDArray[Any]) -> Labels:
     _expect(labels, np.integer, 2)
     if int(labels.min()) < 0:
         raise CodecError("labels must not be negative")
-    old, inverse, areas = np.unique(labels, return_inverse=True, return_counts=True)
-    regions = np.flatnonzero(old)
-    if len(regions) > _MAX_LABEL:
-        raise CodecError(f"{len(regions)} regions do not fit 16 bits")
-    ranked = regions[np.argsort(-areas[regions], kind="stable")]
-    new = np.zeros(len(old), np.uint8 if len(ranked) <= 255 else np.uint16)
+    old = labels.astype(np.intp, copy=False)
+    if int(labels.max()) > _COUNTABLE:
+        old = np.unique(labels, return_inverse=True)[1].reshape(labels.shape) + int(labels.min() > 0)
+    areas = np.bincount(old.ravel())
+    areas[0] = 0
+    ranked = np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)]
+    if len(ranked) > _MAX_LABEL:
+        raise CodecError(f"{len(ranked)} regions do not fit 16 bits")
+    new = np.zeros(len(areas), np.uint8 if len(ranked) <= 255 else np.uint16)
     new[ranked] = np.arange(1, len(ranked) + 1)
-    return new[inverse].reshape(labels.shape)
+    return new[old]
 
 
 def encode_mask(mask: Mask) -> bytes:
@@ -162,7 +177,7 @@ def encode_metric(z: F32, *, estimator: str, revision: str) -> tuple[bytes, MapI
     offset = low - scale if high > 0 else 0.0
     pixels = np.zeros(z.shape, np.uint16)
     pixels[valid] = np.clip(np.rint((z[valid].astype(np.float64) - offset) / scale), 1, 65535)
-    return _encode_cv(".png", pixels, _DEEP), _map("metric", estimator, revision, scale, offset, low, high, "m")
+    return _encode_cv(".png", pixels, _DEPTH), _map("metric", estimator, revision, scale, offset, low, high, "m")
 
 
 def encode_relative(inverse: F32, *, estimator: str, revision: str) -> tuple[bytes, MapInfo]:
@@ -175,7 +190,7 @@ def encode_relative(inverse: F32, *, estimator: str, revision: str) -> tuple[byt
     low, high = float(values.min()), float(values.max())
     scale = _step(low, high, 65535)
     pixels = np.clip(np.rint((values - low) / scale), 0, 65535).astype(np.uint16)
-    return _encode_cv(".png", pixels, _DEEP), _map("relative_inverse", estimator, revision, scale, low, low, high, "")
+    return _encode_cv(".png", pixels, _DEPTH), _map("relative_inverse", estimator, revision, scale, low, low, high, "")
 
 
 def decode_depth(data: bytes, info: MapInfo) -> F32:
@@ -204,7 +219,7 @@ def encode_normals(normals: F32) -> bytes:
     if not bool(np.all((np.abs(length - 1) < 0.02) | (length == 0))):
         raise CodecError("normals must have length one, or be zero where there is none")
     rgb = np.rint((normals + 1.0) * 127.5).astype(np.uint8)
-    return _encode_cv(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _DEEP)
+    return _encode_cv(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _NORMALS)
 
 
 def decode_normals(data: bytes) -> F32:
