@@ -68,5 +68,5 @@ def _fits(noun: str, other: str) -> bool:
 
 
 def _independent(a: Relation, b: Relation) -> bool:
-    """Not two statements about the same objects."""
-    return len({a.subject, *a.others} & {b.subject, *b.others}) < 2
+    """Not two statements about the same object or the same pair."""
+    return a.subject != b.subject and len({a.subject, *a.others} & {b.subject, *b.others}) < 2

@@ -78,4 +78,4 @@ class Case:
 def noun_phrase(facts: PairFacts, thing: SceneObject, noun: str) -> str:
     """`noun` with the object's colour, where it is known and not said yet."""
     colour = dict(zip((other.id for other in facts.objects), facts.colours, strict=False)).get(thing.id, "")
-    return f"{colour} {noun}" if colour and colour not in noun else noun
+    return f"{colour} {noun}" if colour and f" {colour} " not in f" {noun} " else noun

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from annotators.case import Case
-from annotators.phrases import length
+from annotators.phrases import is_plural, length
 from annotators.relations import viewer_axes
 from shards.geometry import F64, matrix4
 from shards.schema import SceneObject
@@ -19,6 +19,9 @@ STRAIGHT: Final = 2.5
 """One direction is said where the move along it is so many times the move across; else both."""
 LEAST_PX: Final = 0.03
 """Share of the image's width or height by which a box centre must move before the image's direction is said."""
+OUTER: Final = 0.34
+INNER: Final = 0.08
+"""Shares of the image: its left side ends at the first, its centre reaches to the second on both sides."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def motion(case: Case) -> Motion:
         return Motion(_in_image(case), metres, f"about {length(metres)}", end=end)
     breadth = _breadth_along(thing, step / metres)
     straight = abs(float(step @ right)) > STRAIGHT * abs(float(step @ forward))
-    magnitude = _own_widths(metres / breadth) if straight else ""
+    magnitude = _own_widths(metres / breadth, "their" if is_plural(case.edited_name) else "its") if straight else ""
     directions = _on_floor(case, step, right, forward)
     return Motion(directions, metres, magnitude or f"about {length(metres)}", metres < 0.75 * breadth, end, place)
 
@@ -87,11 +90,11 @@ def _recession(case: Case) -> float:
     return float(np.linalg.norm(after - eye) - np.linalg.norm(before - eye))
 
 
-def _own_widths(ratio: float) -> str:
+def _own_widths(ratio: float, own: str) -> str:
     """A distance as a simple multiple of the object's width, within 8 %; else empty."""
-    for times, words in ((0.5, "about half its width"), (1.0, "about its own width"), (2.0, "about twice its width")):
+    for times, words in ((0.5, f"half {own}"), (1.0, f"{own} own"), (2.0, f"twice {own}")):
         if abs(ratio - times) <= 0.08 * times:
-            return words
+            return f"about {words} width"
     return ""
 
 
@@ -113,38 +116,29 @@ def _in_image(case: Case) -> list[str]:
         return [f"towards the {along} of the image", f"{'up' if along == 'top' else 'down'} in the image"]
     if not across:
         return []
-    vertical = "upper" if along == "top" else "lower"
-    return [f"towards the {vertical} {across} of the image", f"to the {vertical} {across}"]
+    up = "up" if along == "top" else "down"
+    return [f"{up} and to the {across} in the image", f"to the {across} and {up} in the image"]
 
 
 def _part_of_image(case: Case) -> tuple[list[str], list[str]]:
     """Where the target box's centre lies: as an end (`to the ...`) and as a place (`on the ...`)."""
     x0, y0, x1, y1 = case.edited.target_box
-    column = _third((x0 + x1) / 2 / case.width)
-    row = _third((y0 + y1) / 2 / case.height)
-    if column is None or x1 <= x0:
+    if x1 <= x0:
         return [], []
-    if column == 1:
-        if row != 1:
-            return [], []
-        return ["to the centre of the image", "to the middle of the image"], ["in the centre of the image"]
-    side = "left" if column == 0 else "right"
+    across, down = (x0 + x1) / 2 / case.width, (y0 + y1) / 2 / case.height
+    row = "upper" if down < OUTER else "lower" if down > 1 - OUTER else "middle"
+    if abs(across - 0.5) < INNER:
+        part = "centre" if row == "middle" else f"{row} middle"
+        return [f"to the {part} of the image"], [f"in the {part} of the image"]
+    side = "left" if across < 0.5 else "right"
+    if OUTER <= across <= 1 - OUTER:
+        return [f"to a spot {side} of the centre of the image"], [f"a little {side} of the centre of the image"]
     end = [f"to the {side} side of the image", f"over to the {side} side of the picture"]
     place = [f"on the {side} side of the image", f"in the {side} part of the picture"]
-    if row in (0, 2):
-        corner = f"{'upper' if row == 0 else 'lower'} {side}"
-        end.append(f"to the {corner} part of the image")
-        place.append(f"in the {corner} part of the image")
+    if row != "middle":
+        end.append(f"to the {row} {side} part of the image")
+        place.append(f"in the {row} {side} part of the image")
     return end, place
-
-
-def _third(share: float) -> int | None:
-    """0, 1 or 2 for the first, middle and last part of the image; None near the borders between them."""
-    if share < 0.33:
-        return 0
-    if share > 0.67:
-        return 2
-    return 1 if 0.42 < share < 0.58 else None
 
 
 def _shift(thing: SceneObject) -> F64:

@@ -14,7 +14,8 @@ import numpy as np
 
 from annotators.captions import caption
 from annotators.case import Case
-from annotators.wording import Groups, bench_wording, groups_for
+from annotators.phrases import distinct
+from annotators.wording import Group, Wordings, bench_wording, wordings
 from shards.codecs import image_size
 from shards.errors import BadInput
 from shards.sample import Reject, Result, Row, Sample
@@ -81,18 +82,24 @@ def instructions(case: Case, variants: int, rng: np.random.Generator) -> list[st
     canonical = edit.kind == "camera" or (edit.kind == "rotate" and edit.view != "")
     noun = case.edited_name.removeprefix("the ") if edit.object else ""
     bench = [bench_wording(edit, noun)] if canonical and edit.known else []
-    chosen = _choose(groups_for(case), 1 + variants - len(bench), rng)
+    chosen = _choose(wordings(case), 1 + variants - len(bench), rng)
     texts = bench + chosen
     return texts if len(texts) > 1 else "no_true_wording"
 
 
-def _choose(groups: Groups, count: int, rng: np.random.Generator) -> list[str]:
-    """`count` different sentences, in turn from the groups in a random order, so that they differ in what they say."""
+def _choose(found: Wordings, count: int, rng: np.random.Generator) -> list[str]:
+    """`count` different sentences; the first is exact where one is, and at most one is loose where exact ones do."""
+    exact, loose = _in_turn(found.exact, rng), _in_turn(found.loose, rng)
+    kept = loose[: max(count - len(exact), 1 if count > 2 else 0)]
+    return exact[: count - len(kept)] + kept
+
+
+def _in_turn(groups: Sequence[Group], rng: np.random.Generator) -> list[str]:
+    """All sentences, one of each group before the second of any: neighbours differ in what they say."""
     shuffled = [[group[i] for i in rng.permutation(len(group)).tolist()] for group in groups]
     order = [shuffled[i] for i in rng.permutation(len(groups)).tolist()]
     rounds = max((len(group) for group in order), default=0)
-    in_turn = [group[turn] for turn in range(rounds) for group in order if turn < len(group)]
-    return list(dict.fromkeys(in_turn))[:count]
+    return distinct(group[turn] for turn in range(rounds) for group in order if turn < len(group))
 
 
 def _generator(key: str) -> np.random.Generator:

@@ -2,9 +2,11 @@
 
 Invariant: a sentence is only offered where the facts bear it, so any choice among them is a true instruction. A group
 holds sentences that say the same (where to, which way, how far); choosing from different groups gives real variety.
+Groups that leave open where or how much (`Make the mug larger.`) are kept apart.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import product
 
 from annotators.case import Case
@@ -13,7 +15,16 @@ from annotators.phrases import distinct, indefinite, is_plural, length, number, 
 from annotators.relations import Relation, RelationKind
 from shards.schema import Edit
 
-Groups = list[list[str]]
+Group = list[str]
+
+
+@dataclass(frozen=True)
+class Wordings:
+    """True sentences in groups; `loose` ones do not say where, or how much."""
+
+    exact: list[Group]
+    loose: list[Group] = field(default_factory=list[Group])
+
 
 _SIDES: dict[RelationKind, tuple[str, ...]] = {
     "left": (
@@ -75,98 +86,98 @@ def view_name(view: str) -> str:
 
 def where(relation: Relation, names: dict[int, str]) -> list[str]:
     """The ways to say a relation, `names` being definite noun phrases by id."""
-    b, c = names[relation.others[0]], names[relation.others[-1]]
-    return [phrase.format(b=b, c=c) for phrase in _SIDES[relation.kind]]
+    return [_filled(phrase, relation, names) for phrase in _SIDES[relation.kind]]
 
 
-def groups_for(case: Case) -> Groups:
-    """All groups of true sentences for a pair's edit, none empty.
+def _filled(phrase: str, relation: Relation, names: dict[int, str]) -> str:
+    return phrase.format(b=names[relation.others[0]], c=names[relation.others[-1]])
+
+
+def wordings(case: Case) -> Wordings:
+    """All true sentences for a pair's edit, without empty groups.
 
     The edited object's name (or, for insert, its noun) must not be empty.
     """
     kind = case.facts.edit.kind
     makers = {"translate": translate, "rotate": rotate, "scale": scale, "remove": remove, "insert": insert}
-    return [group for group in (camera if kind == "camera" else makers[kind])(case) if group]
+    found = (camera if kind == "camera" else makers[kind])(case)
+    return Wordings([group for group in found.exact if group], [group for group in found.loose if group])
 
 
-def translate(case: Case) -> Groups:
+def translate(case: Case) -> Wordings:
     """Where to (relations that the move brings about), which way and how far, and where in the image it ends."""
     x = case.edited_name
     after = [relation for relation in case.after if relation not in case.before]
     into = any(relation.kind == "into" for relation in after)
-    verbs = ("put", "place", "move", "set") if into else ("move", "place", "put", "reposition", "relocate", "shift")
+    verbs = ("put", "place", "move", "set") if into else ("move", "place", "put", "reposition", "relocate")
     groups = [_sentences(verbs, x, where(relation, case.names)) for relation in after]
     way = motion(case)
-    if not into:
-        groups += [_sentences(("move", "shift", "slide"), x, words) for words in _ways(way)]
-    if way.end:
-        groups.append(_sentences(("move", "shift", "bring"), x, way.end))
-    return groups
+    verbs = ("move", "shift", "slide")
+    groups.append(_sentences(("move", "shift", "bring"), x, way.end))
+    if into:
+        return Wordings(groups)
+    groups.append(_sentences(verbs, x, _far(way)))
+    slight = [f"{little} {words}" for words in way.directions[:1] for little in ("a bit", "slightly") if way.slight]
+    return Wordings(groups, [_sentences(verbs, x, way.directions), _sentences(verbs, x, slight)])
 
 
-def _ways(way: Motion) -> list[list[str]]:
-    """The direction alone, and with the distance."""
-    groups = [way.directions]
-    if way.metres > 0:
-        groups.append([f"about {length(way.metres)} {way.directions[0]}", f"{way.directions[0]} by {way.magnitude}"])
-        groups[-1] += [f"{words} by about {length(way.metres)}" for words in way.directions]
-    if way.slight:
-        groups.append([f"a bit {way.directions[0]}", f"slightly {way.directions[0]}"])
-    return [[words for words in group if words] for group in groups if way.directions]
+def _far(way: Motion) -> list[str]:
+    """The direction with the distance."""
+    if not way.directions or not way.metres:
+        return []
+    first, metres = way.directions[0], f"about {length(way.metres)}"
+    return distinct(
+        [f"{metres} {first}", f"{first} by {way.magnitude}"] + [f"{words} by {metres}" for words in way.directions]
+    )
 
 
-def rotate(case: Case) -> Groups:
+def rotate(case: Case) -> Wordings:
     """By how much, clockwise or counter-clockwise as seen from above; the canonical view where there is one."""
     x, edit = case.edited_name, case.facts.edit
-    groups: Groups = []
+    own = "their" if is_plural(x) else "its"
+    groups: list[Group] = []
     if edit.view:
-        side, own = view_name(edit.view).removesuffix(" view"), "their" if is_plural(x) else "its"
+        side = view_name(edit.view).removesuffix(" view")
         groups.append([f"Turn {x} until {own} {side} faces the camera.", f"Rotate {x} so that we see {own} {side}."])
         groups[-1] += [f"Turn {x} to show {own} own {side}.", f"Spin {x} around to reveal {own} {side}."]
+    loose = [f"Rotate {x} on the spot.", f"Turn {x} in place.", f"Make {x} face another way.", f"Rotate {x}."]
     if not edit.known or not edit.rotation_deg:
-        return [*groups, [f"Rotate {x}.", f"Turn {x}.", f"Rotate {x} on the spot.", f"Turn {x} in place."]]
+        return Wordings(groups, [loose])
     degrees = wrapped(edit.rotation_deg)
     angle = number(abs(degrees), 0)
-    if abs(abs(degrees) - 180) < 0.5:
-        return [
-            *groups,
-            [
-                f"Rotate {x} by 180 degrees.",
-                f"Turn {x} by 180 degrees.",
-                f"Spin {x} 180 degrees about its vertical axis.",
-            ],
-            [f"Turn {x} all the way around, by half a turn.", f"Give {x} half a turn."],
-        ]
+    if angle == "180":
+        groups.append([f"{verb} {x} by 180 degrees." for verb in ("Rotate", "Turn", "Spin")])
+        groups.append([f"Give {x} half a turn.", f"Turn {x} around by half a turn.", f"Turn {x} the other way round."])
+        return Wordings(groups)
     sense = "counter-clockwise" if degrees > 0 else "clockwise"
     groups.append([f"{verb} {x} {angle} degrees {sense}, seen from above." for verb in ("Rotate", "Turn", "Spin")])
     groups.append([f"{verb} {x} {sense} by {angle} degrees as seen from above." for verb in ("Rotate", "Turn")])
     groups.append([f"Looking down from above, {verb} {x} {sense} by {angle} degrees." for verb in ("rotate", "turn")])
-    quarter = {45: "an eighth of a turn", 90: "a quarter turn", 135: "three eighths of a turn"}.get(round(abs(degrees)))
-    if quarter and abs(abs(degrees) - round(abs(degrees))) < 0.5:
-        groups.append([f"Give {x} {quarter} {sense}, seen from above."])
-    return groups
+    part = {"45": "an eighth of a turn", "90": "a quarter turn", "135": "three eighths of a turn"}.get(angle)
+    if part:
+        groups.append([f"Give {x} {part} {sense}, seen from above."])
+    return Wordings(groups)
 
 
-def scale(case: Case) -> Groups:
+def scale(case: Case) -> Wordings:
     """By which factor, as a factor, a share or a word."""
     x, factor = case.edited_name, case.facts.edit.scale
     if not case.facts.edit.known or factor == 1:
-        return []
-    larger = factor > 1
-    plain = ["larger", "bigger"] if larger else ["smaller"]
-    groups = [[f"Make {x} {word}." for word in plain] + [f"{'Enlarge' if larger else 'Shrink'} {x}."]]
+        return Wordings([])
     times, share = number(factor), number(100 * factor, 0)
-    verbs = ("Enlarge", "Scale up") if larger else ("Shrink", "Scale down")
-    groups.append([f"{verb} {x} to {share} % of the original size." for verb in (*verbs, "Resize", "Scale")])
-    if larger:
-        groups.append([f"Make {x} {times} times as large.", f"Make {x} {times} times as big."])
-        groups[-1].append(f"Scale {x} up by a factor of {times}.")
+    if factor > 1:
+        loose = [f"Make {x} larger.", f"Make {x} bigger.", f"Enlarge {x}."]
+        verbs = ("Enlarge", "Scale up", "Resize", "Scale")
+        words = [f"Make {x} {times} times as large.", f"Make {x} {times} times as big."]
+        words.append(f"Scale {x} up by a factor of {times}.")
     else:
-        groups.append([f"Make {x} smaller, {share} % as large as before.", f"Scale {x} down by a factor of {times}."])
-    for value, words in _FRACTIONS:
-        if abs(factor - value) <= 0.02 * value:
-            groups.append(_fraction(x, words, larger))
-    return groups
+        loose = [f"Make {x} smaller.", f"Shrink {x}.", f"Reduce the size of {x}."]
+        verbs = ("Shrink", "Scale down", "Resize", "Reduce")
+        words = [f"Make {x} smaller, {share} % as large as before.", f"Scale {x} by a factor of {times}."]
+    groups = [words, [f"{verb} {x} to {share} % of the original size." for verb in verbs]]
+    groups.append([f"Change the size of {x} to {share} %.", f"Set the size of {x} to {share} % of what it is now."])
+    groups += [_fraction(x, words, factor > 1) for value, words in _FRACTIONS if abs(factor - value) <= 0.02 * value]
+    return Wordings(groups, [loose])
 
 
 _FRACTIONS: tuple[tuple[float, str], ...] = (
@@ -178,14 +189,14 @@ _FRACTIONS: tuple[tuple[float, str], ...] = (
 )
 
 
-def _fraction(x: str, words: str, larger: bool) -> list[str]:
+def _fraction(x: str, words: str, larger: bool) -> Group:
     if larger:
         return [f"Make {x} {words} as large.", f"Enlarge {x} to {words} the original size."]
     of = "" if words == "half" else "of "
     return [f"Shrink {x} to {words} {of}the original size.", f"Make {x} {words} as large."]
 
 
-def remove(case: Case) -> Groups:
+def remove(case: Case) -> Wordings:
     """That it goes; and where it stands in the source, which the name need not say."""
     x = case.edited_name
     ends = ("", " from the scene", " from the image", " from the picture")
@@ -196,47 +207,39 @@ def remove(case: Case) -> Groups:
     ]
     verb = "are" if is_plural(x) else "is"
     for relation in case.before:
-        if relation.kind != "into":
-            words = where(relation, case.names)[0]
-            groups.append([f"{start} {x} that {verb} {words}." for start in ("Remove", "Delete", "Take away")])
-    return groups
+        words = _SIDES[relation.kind][-1 if relation.kind == "into" else 0]
+        told = _filled(words, relation, case.names)
+        groups.append([f"{start} {x} that {verb} {told}." for start in ("Remove", "Delete", "Take away")])
+    return Wordings(groups)
 
 
-def insert(case: Case) -> Groups:
+def insert(case: Case) -> Wordings:
     """What comes, by its indefinite name, and where: by relations, else by the part of the image."""
     a = indefinite(case.edited_noun)
-    groups: Groups = []
+    groups: list[Group] = []
     for relation in case.after:
-        verbs = ("put", "place", "add") if relation.kind == "into" else ("add", "place", "put", "insert")
-        phrases = where(relation, case.names)
-        groups.append(_sentences(verbs, a, phrases[1:] if relation.kind == "into" else phrases))
-    end = motion(case).place
-    if end:
-        groups.append([f"{verb} {a} {words}." for verb, words in product(("Add", "Place", "Insert"), end)])
+        verbs = ("put", "place") if relation.kind == "into" else ("add", "place", "put", "insert")
+        groups.append(_sentences(verbs, a, where(relation, case.names)))
+    groups.append([f"{verb} {a} {words}." for verb, words in product(("Add", "Place", "Insert"), motion(case).place)])
     ends = ("to the scene", "to the picture", "to the image")
-    groups.append(
-        [f"Add {a} {words}." for words in ends] + [f"Insert {a} into the scene.", f"There should be {a} in the scene."]
-    )
-    return groups
+    loose = [f"Add {a} {words}." for words in ends] + [f"Insert {a} into the scene."]
+    return Wordings(groups, [[*loose, f"There should be {a} in the scene."]])
 
 
-def camera(case: Case) -> Groups:
+def camera(case: Case) -> Wordings:
     """Around, up or down, closer or away."""
     edit = case.facts.edit
-    if not edit.known:
-        return []
-    parts = [_yaw(edit.yaw_deg), _pitch(edit.pitch_deg), _zoom(edit.zoom)]
-    said = [part for part in parts if part]
-    groups = [[_joined(choice) for choice in zip(*said, strict=True)]] if said else []
-    keep = ("Keep the scene as it is", "Without changing the scene", "Leave every object where it is")
-    if said:
-        first = groups[0]
-        groups.append([f"{keep[0]}: {_lower(text)}" for text in first[:3]] + [f"{keep[1]}, {_lower(first[0])}"])
-        groups.append([f"{keep[2]} and {_lower(text)}" for text in first[1:3]])
-    if edit.yaw_deg and not edit.pitch_deg and edit.zoom == 1:
+    said = [part for part in (_yaw(edit.yaw_deg), _pitch(edit.pitch_deg), _zoom(edit.zoom)) if part]
+    if not edit.known or not said:
+        return Wordings([])
+    plain = [", then ".join(choice) for choice in zip(*said, strict=True)]
+    groups = [[sentence(text) for text in plain]]
+    groups.append([f"Keep the scene as it is: {text}." for text in plain])
+    groups.append([f"Without changing the scene, {plain[0]}.", f"Leave every object where it is: {plain[-1]}."])
+    if edit.yaw_deg and len(said) == 1:
         side, angle = "right" if edit.yaw_deg > 0 else "left", number(abs(edit.yaw_deg), 1)
         groups.append([f"Show the same scene from a viewpoint {angle} degrees further to the {side}."])
-    return groups
+    return Wordings(groups)
 
 
 def _yaw(degrees: float) -> list[str]:
@@ -275,14 +278,6 @@ def _zoom(factor: float) -> list[str]:
         f"zoom {word}",
         f"bring the camera {way}, to {share} % of its distance" if factor > 1 else f"pull the camera back, {way}",
     ]
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return sentence(" and ".join(parts) if len(parts) < 3 else f"{parts[0]}, {parts[1]} and {parts[2]}")
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
 
 
 def wrapped(degrees: float) -> float:

@@ -73,7 +73,7 @@ class _Seen:
 
     @property
     def coloured(self) -> str:
-        return self.noun if not self.colour or self.colour in self.noun else f"{self.colour} {self.noun}"
+        return self.noun if not self.colour or f" {self.colour} " in f" {self.noun} " else f"{self.colour} {self.noun}"
 
 
 def name_objects(spec: SceneSpec) -> dict[int, str] | Literal["ambiguous_name"]:

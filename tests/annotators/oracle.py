@@ -1,0 +1,117 @@
+"""Reads English sentences about a pair and says which of their claims are false, from poses and cameras alone.
+
+Written apart from `annotators`: it projects points and intersects footprints, and knows no margins.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from shapely.geometry import Polygon
+
+from shards.geometry import F64, matrix3, matrix4, project, transform
+from shards.schema import PairFacts, SceneObject, View
+
+LENGTH = r"about (?P<value>[\d.]+) (?P<unit>cm|m)\b"
+
+
+def false_claims(facts: PairFacts, text: str, subject: int, state: str, names: Mapping[str, int]) -> Iterator[str]:
+    """Claims of relations of `subject` (0: named in the text) that do not hold in a state. `names`: noun to id."""
+    noun = "the (" + "|".join(sorted(map(re.escape, names), key=len, reverse=True)) + r")\b"
+    who = rf"{noun} " if not subject else r"()"
+    patterns = {
+        "left": rf"{who}(?:to the )?left of {noun}",
+        "right": rf"{who}(?:to the )?right of {noun}",
+        "front": rf"{who}in front of {noun}",
+        "behind": rf"{who}behind {noun}",
+        "next": rf"{who}(?:next to|beside|close to) {noun}",
+        "into": rf"{who}(?:into|inside) {noun}",
+        "between": rf"{who}between {noun} and {noun}",
+    }
+    claims = 0
+    for kind, pattern in patterns.items():
+        for found in re.finditer(pattern, text):
+            claims += 1
+            ids = [names[group] for group in found.groups() if group]
+            a, *others = ids if not subject else [subject, *ids]
+            if not holds(facts, kind, a, others, state):
+                yield f"{kind} {a} {others} in {state}"
+    words = r"\b(?:(?:left|right) of the (?!image|centre)|in front of|behind|next to|beside|close to|inside|between)\b"
+    if claims != len(re.findall(words, text)) + len(re.findall(rf"\binto {noun}", text)):
+        yield "a claim that was not understood"
+
+
+def holds(facts: PairFacts, kind: str, a: int, others: list[int], state: str) -> bool:
+    things = {thing.id: thing for thing in facts.objects}
+    view = facts.camera.source if state == "source" else facts.camera.target
+    subject, first, last = things[a], things[others[0]], things[others[-1]]
+    pixels, depth = zip(*(centre(thing, view, state) for thing in (subject, first, last)), strict=True)
+    if not all(thing.source_visible if state == "source" else thing.target_visible for thing in (subject, first, last)):
+        return False
+    match kind:
+        case "left":
+            return bool(pixels[0] < pixels[1])
+        case "right":
+            return bool(pixels[0] > pixels[1])
+        case "front":
+            return bool(depth[0] < depth[1])
+        case "behind":
+            return bool(depth[0] > depth[1])
+        case "between":
+            b, m, c = (pose(thing, state)[:2, 3] for thing in (first, subject, last))
+            detour = np.linalg.norm(m - b) + np.linalg.norm(c - m) - np.linalg.norm(c - b)
+            return min(pixels[1:]) < pixels[0] < max(pixels[1:]) and detour < 0.1 * np.linalg.norm(c - b)
+        case "next":
+            ground = footprint(subject, state), footprint(first, state)
+            return ground[0].distance(ground[1]) < max(
+                np.ptp(np.array(g.exterior.coords), axis=0).max() for g in ground
+            )
+        case _:
+            inside = footprint(first, state).buffer(0.01).contains(footprint(subject, state))
+            return inside and pose(subject, state)[2, 3] > pose(first, state)[2, 3]
+
+
+def false_motion(facts: PairFacts, text: str) -> Iterator[str]:
+    """False claims about which way and how far the edited object moves. Relations are removed from `text` before."""
+    thing = next(thing for thing in facts.objects if thing.id == facts.edit.object)
+    view = facts.camera.source
+    eye = matrix4(view.world_from_camera)[:3, 3]
+    before, after = matrix4(thing.source_pose)[:3, 3], matrix4(thing.target_pose)[:3, 3]
+    (u0, _), (u1, _) = (centre(thing, view, state) for state in ("source", "target"))
+    box = thing.target_box
+    across, down = (box[0] + box[2]) / 2 / (2 * view.K[2]), (box[1] + box[3]) / 2 / (2 * view.K[5])
+    for side, sign in (("left", -1), ("right", 1)):
+        if re.search(rf"to the {side}(?! side| part|\w)(?! of)", text) and sign * (u1 - u0) <= 0:
+            yield f"moves {side}"
+        if re.search(rf"{side} (?:side|part) of the|{side} of the centre", text) and sign * (across - 0.5) < 0.05:
+            yield f"ends {side}"
+    farther = float(np.linalg.norm(after - eye) - np.linalg.norm(before - eye))
+    if re.search(r"farther back|away from the camera|away from the viewer", text) and farther <= 0:
+        yield "moves away"
+    if re.search(r"towards the (?:camera|viewer)|closer to the camera", text) and farther >= 0:
+        yield "moves closer"
+    if "centre of the image" in text and " of the centre" not in text and max(abs(across - 0.5), abs(down - 0.5)) > 0.2:
+        yield "ends in the centre"
+    for word, sign in (("upper", -1), ("lower", 1)):
+        if word in text and sign * (down - 0.5) < 0.1:
+            yield f"ends in the {word} part"
+    moved = float(np.linalg.norm((after - before)[:2]))
+    for found in re.finditer(LENGTH, text):
+        if abs(float(found["value"]) * (0.01 if found["unit"] == "cm" else 1) - moved) > 0.1 * moved:
+            yield f"moves {found[0]} instead of {moved}"
+
+
+def centre(thing: SceneObject, view: View, state: str) -> tuple[float, float]:
+    """Column in pixels and planar z in metres of the middle of the object's bounding box."""
+    middle = transform(pose(thing, state), [[0.0, 0.0, thing.size_m[2] / 2]])
+    pixels, depth = project(middle, matrix3(view.K), matrix4(view.world_from_camera))
+    return float(pixels[0, 0]), float(depth[0])
+
+
+def footprint(thing: SceneObject, state: str) -> Polygon:
+    w, d, _ = np.array(thing.size_m) / 2
+    return Polygon(transform(pose(thing, state), [[-w, -d, 0], [w, -d, 0], [w, d, 0], [-w, d, 0]])[:, :2])
+
+
+def pose(thing: SceneObject, state: str) -> F64:
+    return matrix4(thing.source_pose if state == "source" else thing.target_pose)
