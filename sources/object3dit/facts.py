@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards.geometry import box_of_mask, flat, intrinsics_of_lens
+from shards.interop.set1 import MAX_OBJECTS
 from shards.schema import Camera, Edit, EditKind, Measures, PairFacts, SceneObject, View
-from sources.object3dit.masks import MAX_OBJECTS
 
 U8 = NDArray[np.uint8]
 

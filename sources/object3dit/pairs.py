@@ -21,16 +21,15 @@ from numpy.typing import NDArray
 from shards import codecs
 from shards.errors import BadInput
 from shards.geometry import psnr
+from shards.interop.object3dit import CAPTIONS, FILES, METADATA
+from shards.interop.set1 import MaskError, read_mask
 from shards.layout import filesystem, join
 from shards.sample import Reject, Result, Row, Sample
 from shards.schema import EditKind
 from sources.object3dit.archive import MAX_MEMBER, Archive, Range, is_archive
 from sources.object3dit.changed import find_changed
 from sources.object3dit.facts import Images, Metadata, NoName, make_facts, read_metadata
-from sources.object3dit.masks import MaskError, read_mask
-from sources.object3dit.scan import FILES, METADATA
 
-CAPTIONS: Final = "objaverse_cat_descriptions_64k.json"
 MAX_SIDE: Final = 4096
 """Pixels a side: released images have 256; what is larger is no image of the release."""
 EDITED: Final = 1

@@ -14,19 +14,11 @@ from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
 from shards.errors import BadInput
+from shards.interop.object3dit import FILES, GROUPS, METADATA, TASKS
 from shards.layout import base, filesystem, join
 from shards.schema import EDIT_KINDS, SPLITS, EditKind, Split
 from sources.object3dit.archive import SUFFIXES, Range, digest, is_archive, stem, walk
 
-TASKS: Final[dict[str, tuple[EditKind, ...]]] = {
-    "translate": ("translate",),
-    "rotate": ("rotate",),
-    "remove": ("remove", "insert"),
-}
-"""Folder of the release: edits that its pairs show. A removal read backwards is an insertion."""
-METADATA: Final = "metadata.json"
-FILES: Final = ("1.png", "2.png", "1_mask.png", "2_mask.png", METADATA)
-_GROUPS: Final = ("seen", "unseen")
 _READ_TOGETHER: Final = 512
 
 SplitRule = Literal["by_asset", "release"]
@@ -156,7 +148,7 @@ def _of_folder(root: str, task: str) -> Iterator[_Pair]:
     found: list[_Pair] = []
     for split in SPLITS:
         for uid in _folders(fs, f"{path.rstrip('/')}/{task}/{split}"):
-            if split != "train" and uid in _GROUPS:
+            if split != "train" and uid in GROUPS:
                 inner = _folders(fs, f"{path.rstrip('/')}/{task}/{split}/{uid}")
                 found += [_in_folder(task, f"{split}/{uid}", name) for name in inner]
             else:
@@ -202,7 +194,7 @@ def _identify(path: PurePosixPath, archive: str) -> tuple[str, str, str] | None:
     if name not in FILES or len(parents) < 2:
         return None
     *above, uid = parents
-    if above[-1] in _GROUPS and len(above) > 1 and above[-2] in ("val", "test"):
+    if above[-1] in GROUPS and len(above) > 1 and above[-2] in ("val", "test"):
         *before, split, group = above
         released = f"{split}/{group}"
     elif above[-1] in SPLITS:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sources.object3dit.masks import draw_mask
+from shards.interop.set1 import draw_mask
 
 SIZE = 64
 

@@ -199,3 +199,18 @@ def test_the_real_pairs_are_read(shared_assets, tmp_path):
         measures = facts_of(row).measures
         assert measures.psnr_unchanged > 54
         assert measures.changed_fraction < 0.5
+
+
+def test_any_url_can_be_the_root(packed, tmp_path):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.put(str(packed), "/o3-release", recursive=True)
+    try:
+        rows = scan("memory://o3-release", "memory://o3-idx").rows
+        stage = ReadPairs(root="memory://o3-release", indexes="memory://o3-idx")
+        results = stage(stage.setup(), [Sample(row.key, row.split, row.spec) for row in rows])
+        local = read(packed, tmp_path, splits="by_asset")
+        assert dict(zip([row.key for row in rows], results, strict=True)) == local
+    finally:
+        memory.store.clear()

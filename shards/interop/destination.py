@@ -1,0 +1,106 @@
+"""What every export shares: which shards it reads, and a folder that holds one export and nothing else.
+
+`export.json` in the destination says what was exported, and last, that all of it was. An export into a folder that
+holds something else is refused; the same export goes on where it was cut, and gives the same bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from shards.errors import BadInput
+from shards.index import as_json, read_manifest
+from shards.layout import base, filesystem, find_splits, join, list_shards
+from shards.reader import StoredSample, read_record, read_samples
+from shards.schema import SampleRecord
+from shards.writer import publish_bytes
+
+MARKER: Final = "export.json"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote."""
+
+    samples: int
+    written: dict[str, int]
+    """Samples by folder."""
+    skipped: dict[str, int]
+    """Samples that the layout cannot hold, by reason."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """The shards of one recipe, in order."""
+
+    recipe: str
+    shards: tuple[str, ...]
+    digest: str
+    """Of their contents, by the manifests' checksums."""
+
+
+def find_input(url: str, recipes: Sequence[str]) -> Input:
+    """The shards under `url` (OUT, its shards, one recipe or one split), of the first of `recipes` that is there.
+
+    Raises BadInput where there are none, or of other recipes only.
+    """
+    folders = find_splits(url)
+    names = sorted({folder.recipe for folder in folders})
+    chosen = next((name for name in recipes if name in names), names[0])
+    # A single folder under another name may be a copy: what its samples lack is noticed when they are read.
+    if chosen not in recipes and len(names) > 1:
+        raise BadInput(f"{url} holds shards of {', '.join(names)}; this export reads recipe {' or '.join(recipes)}")
+    digest = hashlib.sha256()
+    shards: list[str] = []
+    for folder in folders:
+        if folder.recipe == chosen:
+            try:
+                digest.update(read_manifest(folder.url).model_dump_json().encode())
+            except FileNotFoundError:
+                raise BadInput(
+                    f"{folder.url} has no manifest, so its shards are not finished: run `spatialdata shard`"
+                ) from None
+            shards += list_shards(folder.url)
+    return Input(chosen, tuple(shards), digest.hexdigest())
+
+
+def read_input(found: Input, members: Sequence[str]) -> Iterator[tuple[SampleRecord, StoredSample]]:
+    """All samples with their records. Raises BadInput where one of `members` is missing, ShardError on damage."""
+    for shard in found.shards:
+        for sample in read_samples(shard):
+            missing = [name for name in (*members, "json") if name not in sample.members]
+            if missing:
+                raise BadInput(f"shard {shard} lacks {', '.join(missing)}: export from shards of recipe full")
+            try:
+                record = read_record(sample.members["json"])
+            except ValueError as error:
+                raise BadInput(
+                    f"shard {shard}, sample {sample.key}: its json breaks the schema "
+                    f"({' '.join(str(error).split())[:200]}); run `spatialdata verify`"
+                ) from None
+            yield record, sample
+
+
+def claim(out: str, layout: str, found: Input) -> None:
+    """Take the folder `out` for this export. Raises BadInput where it holds something else."""
+    fs, path = filesystem(out)
+    content = {"layout": layout, "input": found.digest, "complete": False}
+    if fs.exists(path):
+        if not fs.isdir(path):
+            raise BadInput(f"{out} is not a folder: give another --out")
+        if any(base(str(name)) != MARKER for name in fs.ls(path, detail=False)):
+            try:
+                held = json.loads(fs.cat_file(f"{path.rstrip('/')}/{MARKER}"))
+            except (OSError, ValueError):
+                held = None
+            if not isinstance(held, dict) or any(held.get(key) != content[key] for key in ("layout", "input")):
+                raise BadInput(f"{out} holds something else than this export: give an empty folder as --out")
+    publish_bytes(as_json(content), join(out, MARKER))
+
+
+def finish(out: str, layout: str, found: Input, result: Exported) -> None:
+    """Say in `out` that the export is whole."""
+    content = {"layout": layout, "input": found.digest, "complete": True, "samples": result.samples}
+    publish_bytes(as_json({**content, "written": result.written, "skipped": result.skipped}), join(out, MARKER))

@@ -1,0 +1,151 @@
+"""OBJECT-3DIT's layout: its folders and files by name, and the export of shards into it.
+
+`<task>/train/<key>/{1.png, 2.png, 1_mask.png, 2_mask.png, metadata.json}`; val and test put `unseen/` before the key,
+since no object of ours is in two splits. Invariant: a folder's metadata.json is written last, so a folder that has one
+is whole. Pixels are those of the shard, the edited object is the first of `object_data` and colour 1 of the masks, and
+an insertion is written as a removal read backwards.
+"""
+
+import json
+from collections import Counter
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.codecs import decode_image, decode_labels
+from shards.geometry import matrix3, matrix4, project, transform
+from shards.interop.destination import Exported, claim, find_input, finish, read_input
+from shards.interop.set1 import MAX_OBJECTS, draw_mask
+from shards.layout import filesystem, join
+from shards.reader import StoredSample
+from shards.schema import EditKind, SampleRecord, SceneObject, View
+from shards.writer import publish_bytes
+
+TASKS: Final[dict[str, tuple[EditKind, ...]]] = {
+    "translate": ("translate",),
+    "rotate": ("rotate",),
+    "remove": ("remove", "insert"),
+}
+"""Folder of the release: edits that its pairs show. A removal read backwards is an insertion."""
+GROUPS: Final = ("seen", "unseen")
+METADATA: Final = "metadata.json"
+FILES: Final = ("1.png", "2.png", "1_mask.png", "2_mask.png", METADATA)
+CAPTIONS: Final = "objaverse_cat_descriptions_64k.json"
+"""{asset: {"description": text}}, beside the tasks."""
+
+LAYOUT: Final = "object3dit"
+_MEMBERS: Final = ("source", "target", "source_instances", "target_instances")
+_PNG: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY)
+_FLAT_PNG: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+
+
+def export(shards_url: str, out: str) -> Exported:
+    """Write shards of recipe `full` as OBJECT-3DIT folders; `out` is any fsspec URL.
+
+    Scale and camera edits, and scenes of more objects than the masks have colours, are counted as skipped.
+
+    Raises:
+        BadInput: no such shards, or `out` holds something else than this export.
+        ShardError: a shard is damaged.
+    """
+    found = find_input(shards_url, ("full",))
+    claim(out, LAYOUT, found)
+    fs, _ = filesystem(out)
+    written: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
+    captions: dict[str, dict[str, str]] = {}
+    for record, sample in read_input(found, _MEMBERS):
+        task = next((name for name, kinds in TASKS.items() if record.edit.kind in kinds), "")
+        if not task or len(record.objects) > MAX_OBJECTS:
+            skipped["too_many_objects" if task else f"no_task_for_{record.edit.kind}"] += 1
+            continue
+        captions |= {entry.asset: {"description": f"the {entry.category or entry.name}"} for entry in record.objects}
+        folder = f"{task}/{record.split}" if record.split == "train" else f"{task}/{record.split}/unseen"
+        written[folder] += 1
+        place = join(out, folder, record.key)
+        if not fs.exists(filesystem(join(place, METADATA))[1]):
+            for name, data in _files(task, record, sample).items():
+                publish_bytes(data, join(place, name))
+    publish_bytes(_json(dict(sorted(captions.items()))), join(out, CAPTIONS))
+    result = Exported(written.total(), dict(sorted(written.items())), dict(sorted(skipped.items())))
+    finish(out, LAYOUT, found, result)
+    return result
+
+
+def _files(task: str, record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:
+    """The five files of a sample by name, in the order in which they are written."""
+    objects = sorted(record.objects, key=lambda entry: (entry.id != record.edit.object, entry.id))
+    source, target = (decode_image(sample.members[name]) for name in ("source", "target"))
+    masks = [_coloured(sample.members[f"{name}_instances"], objects) for name in ("source", "target")]
+    metadata = _metadata(task, record, objects, source.shape[1], source.shape[0])
+    pictures = [source, target]
+    if record.edit.kind == "insert":
+        pictures.reverse()
+        masks.reverse()
+    # As released: masks without alpha for removals, everything else with.
+    opaque_masks = task == "remove"
+    return {
+        "1.png": _png(pictures[0], _PNG),
+        "2.png": _png(pictures[1], _PNG),
+        "1_mask.png": _png(masks[0], _FLAT_PNG, alpha=not opaque_masks),
+        "2_mask.png": _png(masks[1], _FLAT_PNG, alpha=not opaque_masks),
+        METADATA: _json(metadata),
+    }
+
+
+def _coloured(instances: bytes, objects: list[SceneObject]) -> NDArray[np.uint8]:
+    """Colour-coded mask (H, W, 3) of an instance map, colours in the order of `objects`."""
+    labels = decode_labels(instances)
+    colours = np.zeros(int(labels.max()) + 1, np.uint8)
+    for number, entry in enumerate(objects, start=1):
+        if entry.id < len(colours):
+            colours[entry.id] = number
+    return draw_mask(colours[labels])
+
+
+def _metadata(task: str, record: SampleRecord, objects: list[SceneObject], width: int, height: int) -> dict[str, Any]:
+    edited = objects[0]
+    category = edited.category or edited.name
+    content: dict[str, Any] = {
+        "object_data": [{"uid": entry.asset, "category": entry.category or entry.name} for entry in objects]
+    }
+    before = _location(edited, record.camera.source, edited.source_pose, edited.source_box, width, height)
+    after = _location(edited, record.camera.target, edited.target_pose, edited.target_box, width, height)
+    match task:
+        case "translate":
+            content |= {"translation_category": category, "start_location_2d": before, "end_location_2d": after}
+        case "rotate":
+            content |= {"rotation_category": category, "rotation_angle": _angle(record.edit.rotation_deg)}
+        case _:
+            there = after if record.edit.kind == "insert" else before
+            content |= {"removed_object_uid": edited.asset, "removed_object_camera_coords": there}
+    return content
+
+
+def _location(
+    edited: SceneObject, view: View, pose: list[float], box: list[int], width: int, height: int
+) -> list[float]:
+    """Centre of the object, x and y in 0..1 of the image: projected; where poses are not known, its box's."""
+    if edited.known and view.known and any(pose):
+        centre = transform(matrix4(pose), [[0.0, 0.0, edited.size_m[2] / 2]])
+        pixels, depth = project(centre, matrix3(view.K), matrix4(view.world_from_camera))
+        if depth[0] > 0:
+            return [round(float(pixels[0, 0]) / width, 4), round(float(pixels[0, 1]) / height, 4)]
+    return [round((box[0] + box[2]) / 2 / width, 4), round((box[1] + box[3]) / 2 / height, 4)]
+
+
+def _angle(degrees: float) -> float | int:
+    """0 <= angle < 360, whole where it is whole."""
+    angle = round(degrees % 360.0, 4) % 360.0
+    return int(angle) if angle.is_integer() else angle
+
+
+def _png(rgb: NDArray[np.uint8], parameters: tuple[int, ...], *, alpha: bool = True) -> bytes:
+    pixels = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA if alpha else cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".png", pixels, list(parameters))[1].tobytes()
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False).encode()

@@ -1,0 +1,188 @@
+"""SpatialEdit's training layout: `<split>/<family>/worker0-000000.tar` of `<key>.0.jpg`, `<key>.1.jpg`, `<key>.json`.
+
+The source comes first, the target last; moves and scalings bear the target's box in red on the source, and their
+instruction asks for it. Families are those of its bench (`move`, `rotate`, `camera`), and `remove` and `insert` for
+edits that it does not have. Every split is a folder of the published layout, so a trainer is given `<out>/train`.
+Invariant: same shards, same bytes; a tar has its name only when it is whole.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.codecs import decode_image, encode_image
+from shards.interop.destination import Exported, claim, find_input, finish, read_input
+from shards.layout import join
+from shards.reader import StoredSample
+from shards.schema import Edit, EditKind, SampleRecord
+from shards.writer import BLOCK, member_header, publish
+
+LAYOUT: Final = "spatialedit"
+FAMILIES: Final[dict[EditKind, str]] = {
+    "translate": "move",
+    "scale": "move",
+    "rotate": "rotate",
+    "camera": "camera",
+    "remove": "remove",
+    "insert": "insert",
+}
+SAMPLES_PER_TAR: Final = 1000
+RED: Final = (255, 0, 0)
+_BOX_SHARE: Final = 0.006
+"""Width of the red line, as a share of the image's longer side; at least 2 pixels."""
+
+
+def export(shards_url: str, out: str, *, samples_per_tar: int = SAMPLES_PER_TAR) -> Exported:
+    """Write shards of recipe `full` (else `spatialedit`) in SpatialEdit's layout; `out` is any fsspec URL.
+
+    A move or scaling whose object is out of the target's frame has no box to draw: counted as skipped.
+
+    Raises:
+        BadInput: no such shards, or `out` holds something else than this export.
+        ShardError: a shard is damaged.
+    """
+    found = find_input(shards_url, ("full", "spatialedit"))
+    claim(out, LAYOUT, found)
+    written: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
+    with TemporaryDirectory(prefix="spatialdata-export-") as scratch, ExitStack() as stack:
+        families: dict[str, _Family] = {}
+        for record, sample in read_input(found, ("source", "target")):
+            if _needs_box(record.edit) and not any(record.edit.box):
+                skipped["no_box"] += 1
+                continue
+            folder = f"{record.split}/{FAMILIES[record.edit.kind]}"
+            if folder not in families:
+                local = Path(scratch) / folder.replace("/", "-")
+                families[folder] = stack.enter_context(_family(join(out, folder), local, samples_per_tar))
+            families[folder].add(_files(record, sample))
+            written[folder] += 1
+    result = Exported(written.total(), dict(sorted(written.items())), dict(sorted(skipped.items())))
+    finish(out, LAYOUT, found, result)
+    return result
+
+
+def bench_instruction(record: SampleRecord) -> str:
+    """The instruction in the wording of SpatialEdit's bench, else the sample's own."""
+    edit, name = record.edit, _name(record)
+    if _needs_box(edit):
+        return f"Move the {name} into the red box and finally remove the red box."
+    if edit.kind == "rotate" and edit.view:
+        return f"Rotate the {name} to show the {edit.view.strip().rstrip('.').removeprefix('the ')}."
+    if edit.kind == "camera" and edit.known:
+        zoom = "in" if edit.zoom > 1 else "out" if edit.zoom < 1 else "unchanged"
+        return (
+            "Move the camera.\n"
+            f"- Camera rotation: Yaw {edit.yaw_deg + 0.0:.1f}°, Pitch {edit.pitch_deg + 0.0:.1f}°.\n"
+            f"- Camera zoom: {zoom}.\n"
+            "- Keep the 3D scene static; only change the viewpoint."
+        )
+    return record.instruction.text
+
+
+def draw_box(image: NDArray[np.uint8], box: list[int]) -> NDArray[np.uint8]:
+    """A copy of an sRGB image (H, W, 3) with a red line along the inside of a box (`shards.schema.Box`)."""
+    width = max(2, round(_BOX_SHARE * max(image.shape[:2])))
+    x0, y0, x1, y1 = box
+    drawn = image.copy()
+    drawn[y0:y1, x0:x1] = RED
+    inner = np.s_[y0 + width : max(y0 + width, y1 - width), x0 + width : max(x0 + width, x1 - width)]
+    drawn[inner] = image[inner]
+    return drawn
+
+
+def _needs_box(edit: Edit) -> bool:
+    return edit.kind in ("translate", "scale")
+
+
+def _name(record: SampleRecord) -> str:
+    named = next((entry for entry in record.objects if entry.id == record.edit.object), None)
+    return (named.name or named.category or "object") if named else "scene"
+
+
+def _human_instruction(record: SampleRecord) -> str:
+    """As a person would say it, and true of the image that the export shows."""
+    if _needs_box(record.edit):
+        return f"Put the {_name(record)} where the red box is, and take the red box away."
+    texts = [record.instruction.text, *record.instruction.variants]
+    return next((text for text in texts if text != bench_instruction(record)), texts[0])
+
+
+def _files(record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:
+    """The three members of a sample by file name."""
+    source, target = decode_image(sample.members["source"]), decode_image(sample.members["target"])
+    if _needs_box(record.edit):
+        source = draw_box(source, record.edit.box)
+    instruction, human = bench_instruction(record), _human_instruction(record)
+    content = {
+        "conversations": _conversation(instruction),
+        "conversations_human": _conversation(human),
+        "metadata": {"instruction": instruction, "instruction_human": human},
+        "meta": {"sample_id": record.key},
+    }
+    return {
+        f"{record.key}.0.jpg": encode_image(source, "jpg"),
+        f"{record.key}.1.jpg": encode_image(target, "jpg"),
+        f"{record.key}.json": json.dumps(content, ensure_ascii=False).encode(),
+    }
+
+
+def _conversation(instruction: str) -> list[dict[str, Any]]:
+    return [{"from": "human", "value": f"<image>\n{instruction}"}, {"from": "gpt", "value": "<image>"}]
+
+
+class _Family:
+    """The tars of one folder: filled one after the other in a local file, published when full."""
+
+    def __init__(self, folder: str, local: Path, samples_per_tar: int) -> None:
+        self._folder = folder
+        self._local = local
+        self._limit = samples_per_tar
+        self._file: IO[bytes] | None = None
+        self._samples = 0
+        self._tars = 0
+
+    def add(self, files: dict[str, bytes]) -> None:
+        if self._file is None:
+            self._file = self._local.open("wb")
+        for name, data in sorted(files.items()):
+            self._file.write(member_header(name, len(data)))
+            self._file.write(data)
+            self._file.write(bytes(-len(data) % BLOCK))
+        self._samples += 1
+        if self._samples == self._limit:
+            self.publish()
+
+    def publish(self) -> None:
+        """Close the open tar, if any, and put it under its final name."""
+        if self._file is None:
+            return
+        self._file.write(bytes(2 * BLOCK))
+        self.close()
+        publish(self._local, join(self._folder, f"worker0-{self._tars:06d}.tar"))
+        self._local.unlink()
+        self._tars += 1
+        self._samples = 0
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+@contextmanager
+def _family(folder: str, local: Path, samples_per_tar: int) -> Generator[_Family]:
+    """Publishes the last tar when the block ends well; an exception leaves it unpublished."""
+    family = _Family(folder, local, samples_per_tar)
+    try:
+        yield family
+        family.publish()
+    finally:
+        family.close()

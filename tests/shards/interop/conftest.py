@@ -1,0 +1,83 @@
+"""Shards of every edit kind, two splits, small."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from shards import codecs
+from shards.geometry import box_of_mask
+from shards.index import Manifest, pack_shard, write_manifest
+from shards.layout import shard_name
+from shards.reader import read_record
+from shards.recipes import get_recipe
+from shards.schema import EDIT_KINDS, EditKind, SampleRecord, Split
+from shards.writer import encode_record
+from tests.shards.factory import make_sample, out_of
+
+SIDE = 64
+
+
+def edited(key: str, kind: EditKind, split: Split = "train", **edit: object) -> dict[str, bytes]:
+    """A sample whose edited object is number 2 (but for camera edits), with masks that fit the kind of edit."""
+    members = make_sample(key, split=split, kind=kind, side=SIDE)
+    before, after = np.zeros((SIDE, SIDE), np.uint8), np.zeros((SIDE, SIDE), np.uint8)
+    before[30:50, 4:24] = after[30:50, 4:24] = 1
+    if kind != "insert":
+        before[8:20, 30:40] = 2
+    if kind != "remove":
+        after[12:26, 40:52] = 2
+    record = read_record(members["json"])
+    number = 0 if kind == "camera" else 2
+    objects = [
+        entry.model_copy(
+            update={"source_box": box_of_mask(before == entry.id), "target_box": box_of_mask(after == entry.id)}
+        )
+        for entry in record.objects
+    ]
+    changes = {"object": number, "box": box_of_mask(after == 2) if number else [0, 0, 0, 0], **edit}
+    record = record.model_copy(update={"edit": record.edit.model_copy(update=changes), "objects": objects})
+    return members | {
+        "source_instances.png": codecs.encode_labels(before),
+        "target_instances.png": codecs.encode_labels(after),
+        "json": encode_record(record),
+    }
+
+
+def pack(out, samples: dict[str, dict[str, bytes]], split: Split = "train", recipe: str = "full") -> Manifest:
+    """Samples by key as shards of two samples each, in OUT's layout."""
+    fields = get_recipe(recipe).fields()
+    folder, keys = out_of(out, split, recipe), sorted(samples)
+    groups = [keys[first : first + 2] for first in range(0, len(keys), 2)]
+    entries = [
+        pack_shard(
+            folder,
+            shard_name("trial", split, number, len(groups)),
+            ((key, {name: samples[key][name] for name in fields if name in samples[key]}) for key in group),
+        )
+        for number, group in enumerate(groups)
+    ]
+    return write_manifest(folder, name="trial", recipe=recipe, split=split, members=fields, shards=entries)
+
+
+def record_of(members: dict[str, bytes]) -> SampleRecord:
+    return read_record(members["json"])
+
+
+@pytest.fixture
+def built(tmp_path) -> tuple[str, dict[str, dict[str, bytes]]]:
+    """OUT of a build with one sample of each kind in train and a move in test; the members by key."""
+    train = {f"s-{kind}": edited(f"s-{kind}", kind, rotation_deg=-45.0) for kind in EDIT_KINDS}
+    test = {"s-held": edited("s-held", "translate", "test")}
+    out = tmp_path / "out"
+    pack(out, train)
+    pack(out, test, "test")
+    return str(out), train | test
+
+
+@pytest.fixture
+def tree() -> Callable[..., dict[str, bytes]]:
+    """All files below a folder."""
+    return lambda root: {
+        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
+    }

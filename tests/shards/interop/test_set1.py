@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from shards.interop.set1 import MAX_OBJECTS, SET1, MaskError, draw_mask, read_mask
+
+
+@given(hnp.arrays(np.uint8, (7, 9), elements=st.integers(0, MAX_OBJECTS)), st.integers(-8, 8))
+def test_drawn_masks_read_back_even_when_colours_are_off(labels, shift):
+    drawn = draw_mask(labels)
+    off = np.clip(drawn.astype(int) + shift, 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(read_mask(off, MAX_OBJECTS), labels)
+
+
+def test_a_colour_beyond_the_objects_is_no_mask():
+    labels = np.zeros((10, 10), np.uint8)
+    labels[:2] = 3
+    with pytest.raises(MaskError, match="20 of 100 pixels"):
+        read_mask(draw_mask(labels), 2)
+
+
+def test_a_few_stray_pixels_take_the_nearest_colour():
+    drawn = draw_mask(np.zeros((20, 20), np.uint8))
+    drawn[3, 3] = (120, 90, 100)
+    assert read_mask(drawn, 2).max() <= 2
+
+
+def test_the_edited_object_is_blue():
+    assert tuple(SET1[1]) == (55, 126, 184)

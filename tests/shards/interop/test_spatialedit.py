@@ -1,0 +1,132 @@
+import json
+import tarfile
+
+import numpy as np
+import pytest
+
+from shards.codecs import decode_image
+from shards.errors import BadInput
+from shards.geometry import psnr
+from shards.interop import spatialedit
+from shards.interop.spatialedit import bench_instruction, draw_box
+from tests.shards.interop.conftest import edited, pack, record_of
+
+
+def members_of(path):
+    with tarfile.open(path) as tar:
+        return {info.name: tar.extractfile(info).read() for info in tar}
+
+
+def test_layout_and_counts(built, tmp_path):
+    result = spatialedit.export(built[0], str(tmp_path / "se"))
+    assert result.written == {
+        "test/move": 1,
+        "train/camera": 1,
+        "train/insert": 1,
+        "train/move": 2,
+        "train/remove": 1,
+        "train/rotate": 1,
+    }
+    tars = sorted(str(path.relative_to(tmp_path / "se")) for path in tmp_path.glob("se/**/*.tar"))
+    assert tars == [f"{folder}/worker0-000000.tar" for folder in result.written]
+    names = list(members_of(tmp_path / "se/train/move/worker0-000000.tar"))
+    assert names == [f"s-{kind}.{end}" for kind in ("scale", "translate") for end in ("0.jpg", "1.jpg", "json")]
+
+
+def test_a_sample_reads_as_the_published_ones(built, tmp_path):
+    spatialedit.export(built[0], str(tmp_path / "se"))
+    files = members_of(tmp_path / "se/train/move/worker0-000000.tar")
+    content = json.loads(files["s-translate.json"])
+    text = "Move the box 2 into the red box and finally remove the red box."
+    assert content["conversations"] == [
+        {"from": "human", "value": f"<image>\n{text}"},
+        {"from": "gpt", "value": "<image>"},
+    ]
+    assert content["metadata"]["instruction"] == text
+    assert content["meta"] == {"sample_id": "s-translate"}
+    assert content["conversations_human"][0]["value"].endswith(content["metadata"]["instruction_human"])
+
+
+def test_the_target_box_is_drawn_on_the_source_of_moves_alone(built, tmp_path):
+    url, samples = built
+    spatialedit.export(url, str(tmp_path / "se"))
+    moved = members_of(tmp_path / "se/train/move/worker0-000000.tar")
+    source = decode_image(samples["s-translate"]["source.webp"])
+    boxed = draw_box(source, [40, 12, 52, 26])
+    # Noise is the worst of pictures for JPEG; what matters is that the box is there and in no other image.
+    assert psnr(decode_image(moved["s-translate.0.jpg"]), boxed) > 26
+    red = decode_image(moved["s-translate.0.jpg"])[12, 41:51].mean(axis=0)
+    assert red[0] > 200
+    assert max(red[1:]) < 60
+    turned = members_of(tmp_path / "se/train/rotate/worker0-000000.tar")
+    assert psnr(decode_image(turned["s-rotate.0.jpg"]), decode_image(samples["s-rotate"]["source.webp"])) > 26
+    assert psnr(decode_image(moved["s-translate.1.jpg"]), decode_image(samples["s-translate"]["target.webp"])) > 26
+
+
+@pytest.mark.parametrize(("side", "width"), [(64, 2), (512, 3), (1024, 6)])
+def test_box_lines(side, width):
+    image = np.zeros((side, side, 3), np.uint8)
+    drawn = draw_box(image, [10, 20, 40, 60])
+    red = (drawn == (255, 0, 0)).all(axis=2)
+    assert red[20:60, 10:40].sum() == red.sum() == 30 * 40 - (30 - 2 * width) * (40 - 2 * width)
+    assert red[20, 10]
+    assert red[59, 39]
+    assert not image.any()
+    assert draw_box(image, [0, 0, 3, 3])[:3, :3].all(axis=(0, 1))[0]
+
+
+def test_wordings(tmp_path):
+    def text(kind, **edit):
+        return bench_instruction(record_of(edited("s-1", kind, **edit)))
+
+    assert text("scale") == "Move the box 2 into the red box and finally remove the red box."
+    assert text("rotate", view="the front left side view.") == "Rotate the box 2 to show the front left side view."
+    assert text("rotate") == "Move it."
+    assert text("remove") == "Move it."
+    assert text("camera", yaw_deg=45.0, pitch_deg=-15.0, zoom=1.5) == (
+        "Move the camera.\n- Camera rotation: Yaw 45.0°, Pitch -15.0°.\n- Camera zoom: in.\n"
+        "- Keep the 3D scene static; only change the viewpoint."
+    )
+    assert "Camera zoom: unchanged." in text("camera")
+    assert "Camera zoom: out." in text("camera", zoom=0.7)
+
+
+def test_same_shards_same_bytes_and_tars_of_a_size(tmp_path, tree):
+    pack(tmp_path / "out", {f"s-{n}": edited(f"s-{n}", "rotate") for n in range(5)})
+    for name in ("a", "b"):
+        spatialedit.export(str(tmp_path / "out"), str(tmp_path / name), samples_per_tar=2)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    tars = sorted((tmp_path / "a/train/rotate").iterdir())
+    assert [path.name for path in tars] == [f"worker0-{n:06d}.tar" for n in range(3)]
+    assert [len(members_of(path)) for path in tars] == [6, 6, 3]
+    with tarfile.open(tars[0]) as tar:
+        assert all((info.mtime, info.uid, info.uname) == (0, 0, "") for info in tar)
+    spatialedit.export(str(tmp_path / "out"), str(tmp_path / "a"), samples_per_tar=2)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_the_recipe_spatialedit_serves_and_full_is_preferred(built, tmp_path):
+    pack(tmp_path / "lean", {"s-1": edited("s-1", "rotate")}, recipe="spatialedit")
+    assert spatialedit.export(str(tmp_path / "lean"), str(tmp_path / "se")).samples == 1
+    pack(tmp_path / "out", {"s-1": edited("s-1", "rotate")}, recipe="spatialedit")
+    assert spatialedit.export(built[0], str(tmp_path / "se2")).samples == 7
+    pack(tmp_path / "two", {"s-1": edited("s-1", "rotate")}, recipe="spatialdiff")
+    pack(tmp_path / "two", {"s-1": edited("s-1", "rotate")}, recipe="ildm")
+    with pytest.raises(BadInput, match="holds shards of ildm, spatialdiff"):
+        spatialedit.export(str(tmp_path / "two"), str(tmp_path / "se3"))
+
+
+def test_moves_out_of_frame_have_no_box(tmp_path):
+    pack(tmp_path / "out", {"s-1": edited("s-1", "translate", box=[0, 0, 0, 0]), "s-2": edited("s-2", "translate")})
+    result = spatialedit.export(str(tmp_path / "out"), str(tmp_path / "se"))
+    assert (result.samples, result.skipped) == (1, {"no_box": 1})
+
+
+def test_webdataset_reads_it(built, tmp_path):
+    import webdataset as wds
+
+    spatialedit.export(built[0], str(tmp_path / "se"))
+    url = str(tmp_path / "se/train/move/worker0-000000.tar")
+    samples = list(wds.WebDataset(url, shardshuffle=False))
+    assert [sample["__key__"] for sample in samples] == ["s-scale", "s-translate"]
+    assert {"0.jpg", "1.jpg", "json"} <= samples[0].keys()
