@@ -9,14 +9,14 @@ of the edit; differences there are the denoiser's alone. Renders with seeds of t
 them the threshold rises with the noise that the images show.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from shards.geometry import psnr
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -28,10 +28,10 @@ VISIBLE = 1.25
 """Levels by which a patch's mean differs where a change begins to be seen."""
 FAINT = 0.7
 """Levels down to which the mask follows a change that it holds already: what fades out has no edge."""
-SHARP = 5.0
-"""Levels for patches of three pixels: glints and thin shadows, which wider patches average away."""
 _PATCHES = (9, 25)
-"""Sides of the patches, pixels: box filters about as wide as the denoiser's own, and for faint, wide shadows."""
+"""Their sides, pixels: about as wide as what a denoiser leaves, and wider for faint, large shadows."""
+_DETAILS = ((3, 5.0), (5, 2.0))
+"""Smaller patches, and levels for them: glints and thin shadows, which wider ones average away."""
 
 
 class View(Protocol):
@@ -81,12 +81,14 @@ def find_changed(source: View, target: View, edited: int) -> Changed:
     """
     _check(source, target)
     own = (source.instances == edited) | (target.instances == edited)
-    difference = cv2.subtract(target.rgb, source.rgb, dtype=cv2.CV_32F)
-    sharp = _largest(cv2.blur(difference, (3, 3)))
-    mask = _region(difference, sharp, own, _touched(source.noisy, target.noisy))
+    difference = _f32(cv2.subtract(target.rgb, source.rgb, dtype=cv2.CV_32F))
+    channels = [_f32(channel) for channel in cv2.split(difference)]
+    mask = _region(channels, own, _touched(source.noisy, target.noisy))
+    strength = _largest([_mean(channel, 3) for channel in channels])
+    strength[own] = 255.0
     return Changed(
         mask=mask,
-        target_rgb=_blend(source.rgb, difference, mask, np.maximum(own * np.float32(255), sharp)),
+        target_rgb=_blend(source.rgb, difference, mask, strength),
         psnr_unchanged=_psnr_outside(source.rgb, target.rgb, mask),
         fraction=float(mask.mean()),
     )
@@ -102,49 +104,56 @@ def _touched(source: F32 | None, target: F32 | None) -> Mask | None:
     """Where a path met the edit, widened by what a denoiser spreads; None where the renders share no paths."""
     if source is None or target is None:
         return None
-    return _grow((source != target).any(axis=2), 4)
+    differ = source != target
+    return _grow(differ[..., 0] | differ[..., 1] | differ[..., 2], 4)
 
 
-def _region(difference: F32, sharp: F32, own: Mask, touched: Mask | None) -> Mask:
+def _region(difference: Sequence[F32], own: Mask, touched: Mask | None) -> Mask:
     """What differs visibly and is no noise, cleaned, with the object, and grown until the change has faded."""
-    detail = cv2.blur(_largest(difference - cv2.blur(difference, (3, 3))) ** 2, (15, 15))
-    noise = np.sqrt(detail)
-    strong = sharp > np.maximum(SHARP, 2.0 * noise)
-    visible = np.zeros_like(own)
-    faint = np.zeros_like(own)
+    noise = np.sqrt(_mean(_largest([channel - _mean(channel, 3) for channel in difference]) ** 2, 15))
+
+    def patches(side: int) -> tuple[F32, F32]:
+        """Their mean difference, and what noise explains of it."""
+        mean = _largest([_mean(channel, side) for channel in difference])
+        # Single paths that hit something bright make the tails long: four standard errors and more.
+        floor = (4.0 if side > 5 else 6.0) / side * noise
+        return mean, _f32(floor if touched is not None else np.maximum(floor, _noise_floor(mean, own)))
+
+    strong, visible, faint = (np.zeros_like(own) for _ in range(3))
+    for side, levels in _DETAILS:
+        mean, floor = patches(side)
+        strong |= mean > np.maximum(levels, floor)
     for side in _PATCHES:
-        mean = _largest(cv2.blur(difference, (side, side)))
-        # Single paths that hit something bright make the tails long: four standard errors.
-        floor = 4.0 / side * noise
-        if touched is None:
-            floor = np.maximum(floor, _noise_floor(mean, own))
+        mean, floor = patches(side)
         visible |= mean > np.maximum(VISIBLE, floor)
         faint |= mean > np.maximum(FAINT, floor)
     if touched is not None:
         visible, strong, faint = visible & touched, strong & touched, faint & touched
-    size = float(np.sqrt(own.size))
-    visible = _opened(visible, 2)
-    region = visible | strong | _grow(own, 2)
-    region |= _grow(region, round(max(4.0, size / 64))) & faint
-    region = _closed(region, 3)
+    region = _morph(visible, cv2.MORPH_OPEN, 2) | strong | _grow(own, 2)
+    region |= _grow(region, round(max(4.0, own.size**0.5 / 64))) & faint
+    region = _morph(region, cv2.MORPH_CLOSE, 3)
     _fill_holes(region, own.size // 2000)
-    return _grow(region, _ramp(own.shape))
+    return _grow(region, _ramp(own.size))
 
 
 def _noise_floor(mean: F32, own: Mask) -> float:
-    """Four standard deviations of patches' means, from their median: most of the image is unchanged."""
+    """Four standard deviations of what patches of noise alone differ by, from the quietest quarter of the image.
+
+    A quarter of a half-normal distribution lies below 0.319 standard deviations. The median would serve where most of
+    the image is unchanged, which a shadow on a wall is enough to spoil.
+    """
     rest = mean[~own]
-    return 4.0 * float(np.median(rest)) if rest.size else 0.0
+    return 4.0 / 0.319 * float(np.quantile(rest, 0.25)) if rest.size else 0.0
 
 
-def _ramp(shape: tuple[int, ...]) -> int:
-    """Pixels over which source and target run into each other."""
-    return round(min(8.0, max(3.0, float(np.sqrt(shape[0] * shape[1])) / 96)))
+def _ramp(pixels: int) -> int:
+    """Pixels over which source and target run into each other in an image of so many pixels."""
+    return round(min(8.0, max(3.0, pixels**0.5 / 96)))
 
 
 def _blend(source: U8, difference: F32, mask: Mask, strength: F32) -> U8:
     """The source outside; inside the target, faded in from the border where the change is small enough to hide."""
-    inward = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3) / (_ramp(mask.shape) + 1)
+    inward = _f32(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)) / (_ramp(mask.size) + 1)
     # Up to two levels a fade cannot be seen; an edge of six must stay what it is.
     share = np.maximum(inward, (strength - 2.0) / 4.0).clip(0.0, 1.0)
     share[~mask] = 0.0
@@ -153,33 +162,39 @@ def _blend(source: U8, difference: F32, mask: Mask, strength: F32) -> U8:
 
 def _psnr_outside(source: U8, target: U8, mask: Mask) -> float:
     outside = ~mask
-    return min(psnr(source, target, outside), EQUAL_DB) if outside.any() else EQUAL_DB
+    count = 3 * int(np.count_nonzero(outside))
+    error = cv2.norm(source, target, cv2.NORM_L2, outside.astype(np.uint8)) ** 2
+    return min(10 * math.log10(255.0**2 * count / error), EQUAL_DB) if error > 0 else EQUAL_DB
 
 
-def _largest(values: F32) -> F32:
-    """Largest absolute value of the channels: (H, W, 3) to (H, W)."""
-    return np.abs(values).max(axis=2)
+def _f32(values: object) -> F32:
+    """OpenCV's results, whose type its stubs leave open."""
+    return np.asarray(values, np.float32)
 
 
-def _disc(radius: int) -> U8:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)).astype(np.uint8)
+def _mean(values: F32, side: int) -> F32:
+    """Mean of the square patch around each pixel."""
+    return _f32(cv2.blur(values, (side, side)))
+
+
+def _largest(channels: Sequence[F32]) -> F32:
+    """Largest absolute value of three channels, H x W each."""
+    red, green, blue = (np.abs(channel) for channel in channels)
+    return np.maximum(np.maximum(red, green), blue)
+
+
+def _morph(mask: Mask, operation: int, radius: int) -> Mask:
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), operation, disc), np.bool_)
 
 
 def _grow(mask: Mask, radius: int) -> Mask:
-    return cv2.dilate(mask.astype(np.uint8), _disc(radius)) > 0
-
-
-def _opened(mask: Mask, radius: int) -> Mask:
-    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(radius)) > 0
-
-
-def _closed(mask: Mask, radius: int) -> Mask:
-    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(radius)) > 0
+    return _morph(mask, cv2.MORPH_DILATE, radius)
 
 
 def _fill_holes(mask: Mask, area: int) -> None:
     """Fill what is enclosed and has at most `area` pixels, in place."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] <= area
+    small = np.asarray(stats)[:, cv2.CC_STAT_AREA] <= area
     small[0] = False
-    mask |= small[labels]
+    mask |= small[np.asarray(labels, np.intp)]
