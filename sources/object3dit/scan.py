@@ -17,7 +17,7 @@ from shards.errors import BadInput
 from shards.interop.object3dit import FILES, GROUPS, METADATA, TASKS
 from shards.layout import base, filesystem, join
 from shards.schema import EDIT_KINDS, SPLITS, EditKind, Split
-from sources.object3dit.archive import SUFFIXES, Range, digest, is_archive, stem, walk
+from sources.object3dit.archive import MAX_METADATA, SUFFIXES, Range, digest, is_archive, stem, walk
 
 _READ_TOGETHER: Final = 512
 
@@ -156,9 +156,10 @@ def _of_folder(root: str, task: str) -> Iterator[_Pair]:
     for first in range(0, len(found), _READ_TOGETHER):
         pairs = found[first : first + _READ_TOGETHER]
         names = [f"{path.rstrip('/')}/{pair.place['path']}/{METADATA}" for pair in pairs]
-        contents = fs.cat(names, on_error="omit")
-        for pair, name in zip(pairs, names, strict=True):
-            pair.assets = _assets(contents.get(name, b""))
+        # Not `cat`, which would take brackets in a folder's name for a pattern.
+        contents = fs.cat_ranges(names, 0, MAX_METADATA, on_error="return")
+        for pair, content in zip(pairs, contents, strict=True):
+            pair.assets = _assets(content) if isinstance(content, bytes) else ()
             yield pair
 
 

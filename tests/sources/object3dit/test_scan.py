@@ -53,6 +53,12 @@ def test_pairs_that_show_an_object_of_train_are_marked(release, packed, tmp_path
     assert not any(row.spec["seen_in_train"] for row in kept.rows)
 
 
+def test_names_are_no_patterns(release, tmp_path):
+    odd = tmp_path / "a [b] *?"
+    release.rename(odd)
+    assert len([row for row in scan(str(odd), str(tmp_path)).rows if row.spec["seen_in_train"]]) == 3
+
+
 def test_kinds_choose_edits(release, tmp_path):
     rows = scan(str(release), str(tmp_path), kinds=["insert"]).rows
     assert [row.key for row in rows] == ["insert-train-m1", "insert-test-seen-m2"]
