@@ -1,0 +1,88 @@
+"""Assets made on the spot: the embedded default, with no download.
+
+A uid, `procedural-<kind>-<number>`, holds all that makes an asset: the same uid gives the same bytes, for ever and
+everywhere. So kinds are never renamed; a kind that must change gets a new name.
+"""
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from shards.errors import BadInput
+from sources.objaverse.shape import fit
+from sources.objaverse.spec import Asset
+from sources.procedural.glb import encode_glb, file_points, write_once
+from sources.procedural.kinds import KINDS
+from sources.procedural.model import Dice, Model
+
+__all__ = ["KINDS", "catalogue", "make"]
+
+MOST_VARIANTS: Final = 1000
+_UID: Final = re.compile(r"procedural-([a-z-]+)-(\d{4,})")
+
+
+def catalogue(variants: int = 24, seed: int = 0) -> list[Asset]:
+    """The assets that a seed gives, `variants` of each kind, sorted by uid, measured from their meshes.
+
+    Catalogues of different seeds have no asset in common.
+
+    Raises:
+        BadInput: `variants` is not 1 to 1000, or `seed` is negative.
+    """
+    if not 1 <= variants <= MOST_VARIANTS or seed < 0:
+        raise BadInput(f"source.variants: {variants} (seed {seed}); allowed: 1 to {MOST_VARIANTS}, a seed from 0")
+    return list(_catalogue(variants, seed))
+
+
+def make(uid: str, folder: Path) -> Path:
+    """Write an asset's GLB to `folder/<uid>.glb`, unless it is there, and return its path. Safe to race.
+
+    Raises:
+        BadInput: no such uid.
+    """
+    path = folder / f"{uid}.glb"
+    model = _build(uid)
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_once(encode_glb(model), path)
+    return path
+
+
+@lru_cache(maxsize=4)
+def _catalogue(variants: int, seed: int) -> tuple[Asset, ...]:
+    first = seed * MOST_VARIANTS
+    uids = sorted(f"procedural-{kind}-{number:04d}" for kind in KINDS for number in range(first, first + variants))
+    return tuple(_measure(uid, _build(uid)) for uid in uids)
+
+
+def _build(uid: str) -> Model:
+    match = _UID.fullmatch(uid)
+    if match is None or match[1] not in KINDS:
+        raise BadInput(f"no procedural asset '{uid}': a uid is procedural-<kind>-<number>, kinds {', '.join(KINDS)}")
+    kind = match[1]
+    return KINDS[kind](Dice(int.from_bytes(kind.encode(), "big"), int(match[2])))
+
+
+def _measure(uid: str, model: Model) -> Asset:
+    points = np.concatenate([file_points(part.mesh.vertices) for part in model.parts])
+    stands = fit(np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1), 1.0)
+    return Asset(
+        uid=uid,
+        path=uid,
+        category=uid.split("-", 1)[1].rsplit("-", 1)[0].replace("-", " "),
+        colour=model.colour,
+        licence="cc0",
+        creator="spatialdata",
+        scale=stands.scale,
+        offset=stands.offset,
+        size_m=stands.size_m,
+        footprint=stands.footprint,
+        triangles=sum(len(part.mesh.faces) for part in model.parts),
+        front_deg=model.front_deg,
+        rotatable=model.rotatable,
+        supports=model.supports,
+        opening=model.opening,
+    )

@@ -1,0 +1,392 @@
+"""Kinds of object that are found on a floor, in a garden, in a child's room."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from sources.procedural.materials import Material, named
+from sources.procedural.model import BLACK, BRASS, BRIGHT, FRONT, STEEL, Dice, Model, Part
+from sources.procedural.shapes import Floats, Mesh, box, curve, join, lathe, softened, sphere, sweep, torus
+from sources.procedural.tableware import hollow
+
+_RUBBER = Material((0.035, 0.035, 0.04), 0.8)
+_CHROME = Material((0.8, 0.8, 0.82), 0.18, 1.0)
+
+
+def crate(dice: Dice) -> Model:
+    """A wooden crate, open at the top, that can take another object."""
+    width, depth, height = dice.between(0.42, 0.6), dice.between(0.32, 0.46), dice.between(0.2, 0.3)
+    board, rows = 0.016, dice.pick((2, 3))
+    material, colour = dice.wood_or(("red", "blue", "green", "white", "grey"), 0.75)
+    gap = 0.012
+    tall = (height - (rows - 1) * gap) / rows
+    shapes: list[Mesh] = []
+    for row in range(rows):
+        z = row * (tall + gap)
+        shapes += [box(width, board, tall, 0.002).moved(y=sy * (depth - board) / 2, z=z) for sy in (-1, 1)]
+        shapes += [box(board, depth - 2 * board, tall, 0.002).moved(x=sx * (width - board) / 2, z=z) for sx in (-1, 1)]
+    post = 0.03
+    inner_x, inner_y = width / 2 - board - post / 2, depth / 2 - board - post / 2
+    shapes += [
+        box(post, post, height - 0.004, 0.002).moved(sx * inner_x, sy * inner_y) for sx in (-1, 1) for sy in (-1, 1)
+    ]
+    shapes.append(box(width - 2 * board, depth - 2 * board, board, 0.002).moved(z=0.004))
+    opening = (round(width - 2 * board - 2 * post, 6), round(depth - 2 * board - 2 * post, 6))
+    return Model(
+        [Part(join(shapes).textured(0.5), material)], colour, supports=round(board + 0.004, 6), opening=opening
+    )
+
+
+def ball(dice: Dice) -> Model:
+    style = dice.pick(("plain", "beach", "beach", "basketball"))
+    if style == "basketball":
+        material = dice.pattern("basketball", (0.8, 0.38, 0.12), (0.05, 0.04, 0.04), roughness=0.6)
+        return Model([Part(sphere(0.121, 32), material)], "orange")
+    radius = dice.between(0.09, 0.17)
+    if style == "plain":
+        colour = dice.pick(BRIGHT)
+        return Model([Part(sphere(radius, 32), dice.coat(colour, 0.35))], colour, rotatable=False)
+    colour = dice.pick(("red", "blue", "green", "yellow", "orange"))
+    other = named("white") if dice.chance(0.6) else named("yellow" if colour != "yellow" else "blue")
+    return Model([Part(sphere(radius, 32), dice.pattern("gores", dice.shade(colour), other, roughness=0.3))], "")
+
+
+def bucket(dice: Dice) -> Model:
+    height, radius = dice.between(0.22, 0.3), dice.between(0.13, 0.16)
+    outer = np.array([(0.72, 0.0), (0.75, 0.02), (1.0, 1.0)]) * (radius, height)
+    metal = dice.chance(0.3)
+    colour = "grey" if metal else dice.pick(("red", "blue", "green", "yellow", "white", "black", "orange"))
+    coat = Material((0.62, 0.63, 0.65), 0.35, 1.0) if metal else dice.coat(colour, 0.4)
+    rim = torus(radius, 0.005, height)
+    angle = np.linspace(0, np.pi, 26)
+    drop = np.deg2rad(dice.between(8, 40))
+    reach = radius * 1.03
+    lift = reach * np.sin(angle)
+    top = height - 0.025
+    path = np.stack([reach * np.cos(angle), -lift * np.cos(drop), top + lift * np.sin(drop)], axis=1)
+    ears = [sphere(0.011, 8).moved(sx * radius * 1.0, 0, top - 0.011) for sx in (-1, 1)]
+    grip = sweep(path[9:17], 0.008, 10)
+    return Model(
+        [
+            Part(join([lathe(hollow(outer, 0.003, 0.006)), rim, *ears]), coat),
+            Part(sweep(path, 0.0025, 8), STEEL),
+            Part(grip, BLACK if colour != "black" else dice.wood()),
+        ],
+        colour,
+    )
+
+
+def barrel(dice: Dice) -> Model:
+    height = dice.between(0.7, 0.95)
+    radius = height * dice.between(0.3, 0.36)
+    outer = curve(np.array([(0.8, 0.0), (0.94, 0.25), (1.0, 0.5), (0.94, 0.75), (0.8, 1.0)]) * (radius, height), 24)
+    lid = height - 0.025
+    inside = [(outer[-1, 0] - 0.022, height), (outer[-1, 0] - 0.022, lid), (0.0, lid)]
+    body = lathe(np.concatenate([[(0.0, 0.0)], outer, inside]))
+    hoops: list[Mesh] = []
+    for share in (0.06, 0.27, 0.73, 0.94):
+        edges = [(share - 0.022) * height, (share + 0.022) * height]
+        rows = [(float(np.interp(z, outer[:, 1], outer[:, 0])) + 0.003, z) for z in edges]
+        hoops.append(lathe([(rows[0][0] - 0.006, edges[0]), *rows, (rows[1][0] - 0.006, edges[1])]))
+    tone = dice.pick(((0.62, 0.42, 0.25), (0.5, 0.32, 0.18), (0.42, 0.26, 0.15)))
+    iron = Material((0.22, 0.22, 0.24), 0.5, 0.9) if dice.chance(0.7) else BRASS
+    return Model([Part(body, dice.pattern("staves", tone)), Part(join(hoops), iron)], "wooden", rotatable=False)
+
+
+def traffic_cone(dice: Dice) -> Model:
+    height = dice.between(0.45, 0.72)
+    foot = height * 0.55
+    colour = dice.pick(("orange", "orange", "orange", "red", "yellow", "green"))
+    slab = box(foot, foot, 0.025, 0.01)
+    low, high = foot * 0.36, height * 0.045
+
+    def radius(share: float) -> float:
+        return low + (high - low) * share
+
+    bands = [(0.3, 0.5), (0.62, 0.76)] if dice.chance(0.7) else [(0.42, 0.7)]
+    cuts = [0.0, *(edge for band in bands for edge in band), 1.0]
+    tall = height - 0.025
+    shapes: tuple[list[Mesh], list[Mesh]] = ([], [])
+    for number, (start, end) in enumerate(pairwise(cuts)):
+        profile = [(radius(start), 0.025 + start * tall), (radius(end), 0.025 + end * tall)]
+        if end == 1.0:
+            profile += [(high - 0.006, height), (high - 0.006, height - 0.05), (0.0, height - 0.05)]
+        shapes[number % 2].append(lathe(profile))
+    plastic = dice.coat(colour, 0.5)
+    base = plastic if dice.chance(0.5) else _RUBBER
+    white = Material((0.93, 0.93, 0.92), 0.4)
+    return Model([Part(slab, base), Part(join(shapes[0]), plastic), Part(join(shapes[1]), white)], colour)
+
+
+def suitcase(dice: Dice) -> Model:
+    width, depth, height = dice.between(0.36, 0.46), dice.between(0.22, 0.28), dice.between(0.5, 0.66)
+    colour = dice.pick(("red", "blue", "black", "turquoise", "pink", "yellow", "dark green", "orange", "dark blue"))
+    coat = dice.coat(colour, 0.32)
+    lift = 0.045
+    shapes = [box(width, depth / 2 - 0.004, height, 0.04).moved(y=sy * (depth / 4 + 0.002), z=lift) for sy in (-1, 1)]
+    for x in np.linspace(-0.36, 0.36, 6):
+        shapes += [
+            box(0.022, 0.012, height - 0.12, 0.0055).moved(x * width, sy * (depth / 2 + 0.001), lift + 0.06)
+            for sy in (-1, 1)
+        ]
+    seam = box(width - 0.01, 0.03, height - 0.01, 0.03).moved(z=lift + 0.005)
+    wheels: list[Mesh] = []
+    for sx in (-1, 1):
+        for sy in (-1, 1):
+            disc = lathe(softened([(0, -0.011), (0.022, -0.011), (0.022, 0.011), (0, 0.011)], 0.005), 20).turned(
+                "y", 90
+            )
+            fork = box(0.034, 0.03, 0.03, 0.005).moved(z=0.026)
+            wheels += [
+                mesh.moved(sx * (width / 2 - 0.05), sy * (depth / 2 - 0.05)) for mesh in (disc.moved(z=0.022), fork)
+            ]
+    out = dice.pick((0.0, 0.0, 0.22, 0.3))
+    top = lift + height
+    rods = [box(0.014, 0.012, out + 0.06, 0.003).moved(sx * 0.08, depth / 4, top - 0.04) for sx in (-1, 1)]
+    handle = box(0.2, 0.024, 0.026, 0.01).moved(y=depth / 4, z=top + out + 0.012)
+    strap = curve([(-0.06, 0, 0), (-0.05, 0, 0.028), (0.05, 0, 0.028), (0.06, 0, 0)], 16)
+    strap = strap + np.array([0.0, -depth / 8, top - 0.006])
+    return Model(
+        [
+            Part(join(shapes), coat),
+            Part(join([seam, *wheels, handle, sweep(strap, 0.007, 10)]), BLACK),
+            Part(join(rods), _CHROME),
+        ],
+        colour,
+        FRONT,
+    )
+
+
+def toy_car(dice: Dice) -> Model:
+    length, width = dice.between(0.22, 0.34), dice.between(0.1, 0.14)
+    wheel = length * dice.between(0.1, 0.12)
+    colour = dice.pick(("red", "blue", "yellow", "green", "orange", "white", "black", "light blue", "pink"))
+    coat = dice.coat(colour, 0.18)
+    truck = dice.chance(0.3)
+    low, tall = wheel * 0.7, length * 0.16
+    body = box(width, length, tall, 0.014).moved(z=low)
+    cabin_long, cabin_tall = length * (0.36 if truck else 0.52), length * 0.17
+    cabin_at = -length * 0.12 if truck else length * 0.06
+
+    def pinch(points: Floats) -> Floats:
+        share = np.clip(points[:, 2] / cabin_tall, 0, 1)
+        return np.stack([points[:, 0] * (1 - 0.2 * share), points[:, 1] * (1 - 0.3 * share), points[:, 2]], axis=1)
+
+    base = low + tall - 0.004
+    glass = box(width * 0.9, cabin_long, cabin_tall, 0.01).warped(pinch).moved(y=cabin_at, z=base)
+    roof = box(width * 0.75, cabin_long * 0.73, 0.009, 0.004).moved(y=cabin_at, z=base + cabin_tall - 0.004)
+    pillars = [
+        box(width * 0.93, 0.012, cabin_tall, 0.004).warped(pinch).moved(y=cabin_at + offset * cabin_long, z=base)
+        for offset in (0.06,)
+    ]
+    shapes = [body, roof, *pillars]
+    if truck:
+        wall, back = 0.008, length * 0.42
+        at, up = length / 2 - back / 2 - 0.006, length * 0.09
+        shapes += [box(wall, back, up, 0.002).moved(sx * (width / 2 - wall), at, base) for sx in (-1, 1)]
+        shapes += [
+            box(width - 2 * wall, wall, up, 0.002).moved(y=at + sy * (back - wall) / 2, z=base) for sy in (-1, 1)
+        ]
+    tyres: list[Mesh] = []
+    caps: list[Mesh] = []
+    for sx in (-1, 1):
+        for sy in (-0.3, 0.3):
+            turn = 90.0 * sx
+            tyre = lathe(softened([(0, 0), (wheel, 0), (wheel, 0.028), (0, 0.028)], 0.006), 28).turned("y", turn)
+            cap = lathe(softened([(0, 0), (wheel * 0.55, 0), (wheel * 0.45, 0.005), (0, 0.006)], 0.002), 20).turned(
+                "y", turn
+            )
+            place = (sx * (width / 2 - 0.018), sy * length, wheel)
+            tyres.append(tyre.moved(*place))
+            caps.append(cap.moved(place[0] + sx * 0.0278, place[1], place[2]))
+    bumpers = [
+        box(width * 0.92, 0.014, tall * 0.28, 0.005).moved(y=sy * (length / 2 + 0.001), z=low + 0.004) for sy in (-1, 1)
+    ]
+    lamp = lathe(softened([(0, 0), (0.011, 0), (0.009, 0.005), (0, 0.006)], 0.002), 16)
+    fronts = [lamp.turned("x", 90).moved(sx * width * 0.33, -length / 2 + 0.001, low + tall * 0.62) for sx in (-1, 1)]
+    rears = [lamp.turned("x", -90).moved(sx * width * 0.33, length / 2 - 0.001, low + tall * 0.62) for sx in (-1, 1)]
+    return Model(
+        [
+            Part(join(shapes), coat),
+            Part(glass, Material((0.05, 0.08, 0.11), 0.08)),
+            Part(join(tyres), _RUBBER),
+            Part(join([*caps, *bumpers]), _CHROME),
+            Part(join(fronts), Material((1.0, 0.96, 0.75), 0.15)),
+            Part(join(rears), Material((0.75, 0.03, 0.03), 0.2)),
+        ],
+        colour,
+        FRONT,
+    )
+
+
+def alarm_clock(dice: Dice) -> Model:
+    radius = dice.between(0.05, 0.075)
+    thick, colour = radius * 0.75, dice.pick(("red", "blue", "green", "black", "white", "yellow", "turquoise"))
+    coat = dice.coat(colour, 0.25)
+    centre = radius * 1.22
+    rim = radius * 0.9
+    profile = [
+        (0, -thick / 2),
+        (radius * 0.9, -thick / 2),
+        (radius, -thick * 0.3),
+        (radius, thick / 2),
+        (rim, thick / 2),
+    ]
+    case = lathe(softened([*profile, (rim, thick * 0.4), (0, thick * 0.4)], 0.004), 48).turned("x", 90).moved(z=centre)
+    face = _disc(rim).moved(y=-thick * 0.4 - 0.0005, z=centre)
+    legs: list[Mesh] = []
+    bells: list[Mesh] = []
+    for sx in (-1, 1):
+        a, b = (sx * radius * 0.5, 0.0, centre - radius * 0.8), (sx * radius * 0.78, 0.0, 0.003)
+        legs.append(sweep([a, b], radius * 0.07, 10))
+        legs.append(sphere(radius * 0.09, 10).moved(b[0], 0, 0))
+        angle = np.arange(0, 91, 10) * np.pi / 180
+        dome = np.stack([np.cos(angle), np.sin(angle) * 0.75], axis=1) * radius * 0.42
+        bell = lathe(np.concatenate([[(0.0, 0.0)], dome])).moved(z=radius * 1.1).turned("y", sx * 35).moved(z=centre)
+        bells.append(bell)
+        pin = [(sx * radius * 0.5, 0, centre + radius * 0.75), (sx * radius * 0.64, 0, centre + radius * 0.93)]
+        legs.append(sweep(pin, radius * 0.05, 8))
+    top = centre + radius * 1.6
+    loop = curve(
+        [
+            (-radius * 0.55, 0, top - radius * 0.22),
+            (0, 0, top + radius * 0.15),
+            (radius * 0.55, 0, top - radius * 0.22),
+        ],
+        18,
+    )
+    metal = dice.pick((_CHROME, BRASS))
+    ink = named("black")
+    return Model(
+        [
+            Part(case, coat),
+            Part(face, dice.pattern("dial", (0.95, 0.94, 0.9), ink, roughness=0.3)),
+            Part(join([*legs, *bells, sweep(loop, radius * 0.045, 8)]), metal),
+        ],
+        colour,
+        FRONT,
+    )
+
+
+def _disc(radius: float) -> Mesh:
+    """A round plate facing -y, its texture mapped flat."""
+    plate = lathe([(radius, 0.0), (0.0, 0.0)], 48)
+    uv = plate.vertices[:, :2] / (2 * radius) + 0.5
+    return Mesh(plate.vertices, plate.normals, uv, plate.faces).turned("x", 90)
+
+
+def _pot(dice: Dice, radius: float, height: float) -> tuple[list[Part], str]:
+    """A flower pot with soil, and its colour."""
+    colour = dice.pick(("orange", "white", "blue", "grey", "black", "turquoise", "yellow"))
+    clay = Material((0.72, 0.38, 0.24), 0.85) if colour == "orange" else dice.coat(colour, 0.35)
+    straight = [(0.72, 0.0), (0.95, 0.8), (1.06, 0.8), (1.08, 1.0)]
+    soft = [(0.6, 0.0), (0.85, 0.2), (1.0, 0.6), (0.98, 1.0)]
+    outer = softened(np.array(dice.pick((straight, soft))) * (radius, height), 0.005)
+    level = 0.9 * height
+    soil_radius = float(np.interp(level, outer[:, 1], outer[:, 0])) - 0.005
+    soil = lathe([(soil_radius, level), (soil_radius * 0.5, level + 0.006), (0.0, level + 0.008)])
+    earth = dice.pattern("speckle", (0.16, 0.1, 0.07), (0.3, 0.22, 0.16), roughness=0.95)
+    return [Part(lathe(hollow(outer, 0.006, 0.02)), clay), Part(soil, earth)], colour
+
+
+def potted_plant(dice: Dice) -> Model:
+    radius = dice.between(0.08, 0.14)
+    height = radius * dice.between(1.4, 1.8)
+    parts, _ = _pot(dice, radius, height)
+    green = dice.coat(dice.pick(("green", "dark green", "dark green")), 0.45)
+    style = dice.pick(("arching", "blades", "tree"))
+    base = 0.88 * height
+    if style == "tree":
+        return Model([*parts, *_tree(dice, radius, base)], "green")
+    count = dice.pick((14, 18, 22)) if style == "arching" else dice.pick((9, 12))
+    leaves: list[Mesh] = []
+    for k in range(count):
+        turn = 137.508 * k
+        if style == "arching":
+            long = radius * dice.between(1.6, 2.6) * (1.1 - 0.3 * k / count)
+            rise = dice.between(0.5, 1.2)
+            spine = [(0.1, 0.0), (0.3, 0.55 * rise), (0.72, 0.8 * rise), (1.0, 0.62 * rise)]
+            wide, flat = 0.013, 6.0
+        else:
+            long = radius * dice.between(2.2, 3.8)
+            lean = dice.between(0.06, 0.28)
+            spine = [(0.12, 0.0), (0.12 + 0.4 * lean, 0.45), (0.12 + lean, 1.0)]
+            wide, flat = 0.009, 5.5
+        path = curve([(x * long, 0.0, z * long) for x, z in spine], 14)
+        width = wide * long / 0.25 * np.sin(np.linspace(0.25, np.pi - 0.02, 14)) ** 0.8 + 1e-5
+        # A path in the xz plane bends about y: `flat` widens the leaf across that plane.
+        leaves.append(sweep(path, np.maximum(width, 2e-4) * 0.35, 8, flat=flat).turned("z", turn).moved(z=base))
+    return Model([*parts, Part(join(leaves), green)], "green")
+
+
+def _tree(dice: Dice, radius: float, base: float) -> list[Part]:
+    """A trunk and a crown of leaves."""
+    tall = radius * dice.between(2.4, 3.4)
+    bow = radius * 0.15
+    trunk = sweep(
+        curve([(0, 0, base), (bow, 0, base + 0.4 * tall), (-bow * 0.5, 0, base + tall)], 14),
+        np.linspace(0.016, 0.009, 14),
+        9,
+    )
+    crown = radius * dice.between(0.95, 1.3)
+    centre = np.array([-bow * 0.5, 0.0, base + tall + crown * 0.45])
+    leaves: list[Mesh] = []
+    count = 150
+    for k in range(count):
+        # Fibonacci lattice on the sphere
+        z = 1 - 2 * (k + 0.5) / count
+        angle = np.deg2rad(137.508 * k)
+        way = np.array([np.sqrt(1 - z * z) * np.cos(angle), np.sqrt(1 - z * z) * np.sin(angle), z])
+        start = centre + way * crown * dice.between(0.45, 0.75) * (1, 1, 0.85)
+        droop = np.array([0, 0, -0.25 * crown * dice.between(0.2, 1.0)])
+        end = start + way * crown * 0.38 + droop
+        middle = (start + end) / 2 + np.array([0, 0, 0.08 * crown])
+        width = crown * 0.028 * np.sin(np.linspace(0.3, np.pi - 0.05, 6))
+        leaves.append(sweep(curve([start, middle, end], 6), width, 6, flat=4.5))
+    bark = Material((0.33, 0.22, 0.14), 0.9)
+    return [Part(trunk, bark), Part(join(leaves), dice.coat(dice.pick(("green", "dark green")), 0.5))]
+
+
+def cactus(dice: Dice) -> Model:
+    radius = dice.between(0.06, 0.09)
+    height = radius * 1.4
+    parts, _ = _pot(dice, radius, height)
+    base, thick = 0.86 * height, radius * dice.between(0.42, 0.55)
+    tall = radius * dice.between(2.2, 3.4)
+    body = _ribbed(thick, tall, 10).moved(z=base)
+    arms: list[Mesh] = []
+    for side in dice.pick(((1,), (-1, 1), (-1, 1))):
+        at = base + tall * dice.between(0.35, 0.6)
+        out, up = thick * dice.between(1.9, 2.3), tall * dice.between(0.25, 0.4)
+        path = curve(
+            [
+                (side * thick * 0.6, 0, at),
+                (side * out * 0.85, 0, at + 0.02 * tall),
+                (side * out, 0, at + 0.12 * tall),
+                (side * out, 0, at + up),
+            ],
+            20,
+        )
+        ends = thick * 0.42 * np.minimum(1, np.sqrt(np.linspace(2.2, 0.02, 20)))
+        arms.append(sweep(path, ends, 14))
+    flower = [sphere(thick * 0.28, 10).scaled(z=0.7).moved(z=base + tall - thick * 0.12)] if dice.chance(0.5) else []
+    green = dice.coat(dice.pick(("green", "dark green")), 0.6)
+    parts.append(Part(join([body, *arms]), green))
+    if flower:
+        parts.append(Part(join(flower), dice.coat(dice.pick(("pink", "red", "yellow")), 0.5)))
+    return Model(parts, "green")
+
+
+def _ribbed(radius: float, height: float, ribs: int) -> Mesh:
+    """A round-headed column with ribs."""
+    angle = np.linspace(0, np.pi / 2, 9)
+    dome = np.stack([radius * np.cos(angle), height - radius + radius * np.sin(angle)], axis=1)
+    dome[-1, 0] = 1e-4
+    stem = np.stack([np.full(8, radius), np.linspace(0.0, height - radius, 8)], axis=1)
+
+    def groove(points: Floats) -> Floats:
+        turn = np.arctan2(points[:, 1], points[:, 0])
+        deep = 1 - 0.14 * (1 - np.abs(np.cos(ribs * turn / 2)))
+        return np.stack([points[:, 0] * deep, points[:, 1] * deep, points[:, 2]], axis=1)
+
+    return lathe(np.concatenate([stem, dome[1:]]), ribs * 8).warped(groove)
