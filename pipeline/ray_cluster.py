@@ -4,10 +4,12 @@ Invariant: who finds a connection leaves it; who makes one ends it.
 """
 
 import os
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO, TypeVar, cast
 
 import ray
 from ray.exceptions import RayError
@@ -32,6 +34,7 @@ def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = No
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = options.address or os.environ.get("RAY_ADDRESS", "")
+    # Ray's threads print on stdout whatever they are told, where `--json` speaks; deaths of workers are our notes.
     settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     if runtime_env:
         settings["runtime_env"] = dict(runtime_env)
@@ -44,9 +47,23 @@ def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = No
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInput(f"cannot reach Ray at '{address or 'local'}' ({reason}): see engine.address") from error
     try:
-        yield
+        with redirect_stdout(cast("Any", _WithoutRay(sys.stdout))):
+            yield
     finally:
         ray.shutdown()
+
+
+class _WithoutRay:
+    """A text stream that drops what Ray's own threads write."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.current_thread().name.startswith("ray_") else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def read_cluster() -> Cluster:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from pipeline.board import Board, raise_failed, settle
 from pipeline.config import EngineOptions
@@ -185,7 +185,9 @@ class RayRun:
             except RayTaskError as error:
                 raise SpatialdataError(f"a worker of {pool.plan.name} failed: {last_line(error)}") from error
             except RayError as error:
-                self._died(pool, hand, f"its worker died ({type(error).__name__})", str(error))
+                memory = isinstance(error, OutOfMemoryError)
+                why = "its worker was killed as the node ran out of memory" if memory else "its worker died"
+                self._died(pool, hand, why, str(error))
             else:
                 self._book(pool, hand, result)
 
