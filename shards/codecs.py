@@ -8,6 +8,7 @@ Decoders look at the header before they touch pixels, so that a small file canno
 """
 
 import io
+import zlib
 from typing import Any, Final, Literal
 
 import cv2
@@ -32,6 +33,7 @@ _MAX_LABEL: Final = 65535
 _COUNTABLE: Final = 1 << 20
 _DEPTH_STEPS: Final = 65534
 _NORMAL_NONE: Final = 128
+_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _FORMATS: Final = ("PNG", "WEBP", "JPEG")
 
 
@@ -293,8 +295,24 @@ def _encode_cv(extension: str, pixels: NDArray[Any], parameters: tuple[int, ...]
     return data.tobytes()
 
 
+def _check_png(data: bytes) -> None:
+    """Every chunk's CRC: libpng reports damage on stderr and may return the pixels before it."""
+    position = len(_PNG_SIGNATURE)
+    kind = b""
+    while kind != b"IEND":
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind, end = data[position + 4 : position + 8], position + 8 + length
+        if len(data) < end + 4:
+            raise CodecError(f"PNG cut off ({len(data)} bytes)")
+        if zlib.crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise CodecError(f"PNG damaged in chunk {kind!r} at byte {position}")
+        position = end + 4
+
+
 def _decode_cv(data: bytes, flags: int) -> NDArray[Any]:
     _check_size(data)
+    if data.startswith(_PNG_SIGNATURE):
+        _check_png(data)
     try:
         pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:

@@ -1,0 +1,113 @@
+import hashlib
+import json
+
+import jsonschema
+import pytest
+
+from shards.errors import SpatialdataError
+from shards.index import (
+    MANIFEST,
+    SAMPLE_SCHEMA,
+    WIDS_INDEX,
+    pack_shard,
+    read_manifest,
+    read_rows,
+    sample_schema,
+    write_manifest,
+)
+from shards.recipes import get_recipe
+from shards.schema import Scores
+from tests.shards.factory import make_sample, make_split, out_of
+
+
+def test_the_manifest_says_what_lies_there(tmp_path):
+    folder = out_of(tmp_path)
+    manifest = make_split(folder, [["a", "b"], ["c"]])
+    assert read_manifest(folder) == manifest
+    assert (manifest.recipe, manifest.split, manifest.samples) == ("full", "train", 3)
+    assert manifest.members == get_recipe("full").fields()
+    for entry in manifest.shards:
+        data = (tmp_path / "shards/full/train" / entry.name).read_bytes()
+        assert (entry.bytes, entry.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        parquet = (tmp_path / "shards/full/train" / entry.parquet).read_bytes()
+        assert entry.parquet_sha256 == hashlib.sha256(parquet).hexdigest()
+
+
+def test_the_wids_index_has_the_form_that_readers_expect(tmp_path):
+    manifest = make_split(out_of(tmp_path), [["a", "b"], ["c"]])
+    index = json.loads((tmp_path / "shards/full/train" / WIDS_INDEX).read_bytes())
+    assert index["__kind__"] == "wids-shard-index-v1" and index["wids_version"] == 1
+    assert index["shardlist"] == [
+        {"url": entry.name, "nsamples": entry.samples, "filesize": entry.bytes, "md5sum": entry.md5}
+        for entry in manifest.shards
+    ]
+    data = (tmp_path / "shards/full/train" / index["shardlist"][0]["url"]).read_bytes()
+    assert index["shardlist"][0]["md5sum"] == hashlib.md5(data).hexdigest()
+
+
+def test_rows_find_the_members_and_tell_the_sample(tmp_path):
+    folder = out_of(tmp_path)
+    name = make_split(folder, [["a", "b"]]).shards[0].name
+    tar = (tmp_path / "shards/full/train" / name).read_bytes()
+    rows = read_rows(folder, name)
+    assert [row["key"] for row in rows] == ["a", "b"]
+    for row in rows:
+        for field, data in make_sample(row["key"]).items():
+            member = field.partition(".")[0]
+            assert tar[row[f"{member}_offset"] :][: row[f"{member}_size"]] == data
+    assert rows[1]["assets"] == "asset-b-1;asset-b-2" and rows[1]["licences"] == "cc0"
+    assert (rows[1]["edit"], rows[1]["category"], rows[1]["instruction"]) == ("translate", "box", "Move it.")
+    assert {f"score_{name}" for name in Scores.model_fields} <= set(rows[1])
+
+
+def test_the_same_samples_give_the_same_files_anywhere(tmp_path):
+    urls = [f"{tmp_path}/a", f"{tmp_path}/b", "memory://same/bytes"]
+    manifests = [make_split(url, [["a", "b"], ["c"]]) for url in urls]
+    assert manifests[0] == manifests[1] == manifests[2] == read_manifest(urls[2])
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert len(names) == 7
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_published_schema_holds_for_samples_and_is_strict(tmp_path):
+    make_split(out_of(tmp_path), [["a"]])
+    schema = json.loads((tmp_path / "shards/full/train" / SAMPLE_SCHEMA).read_bytes())
+    assert schema == json.loads(sample_schema())
+    validator = jsonschema.Draft202012Validator(schema)
+    record = json.loads(make_sample("a")["json"])
+    validator.validate(record)
+    assert set(schema["required"]) == set(record), "every key is there in every sample"
+    for broken in (record | {"extra": 1}, {k: v for k, v in record.items() if k != "maps"}, record | {"key": "A.b"}):
+        assert not validator.is_valid(broken)
+
+
+def test_a_record_that_does_not_fit_is_named_and_no_shard_is_left(tmp_path):
+    for members, words in (
+        (make_sample("a") | {"json": b"{}"}, "sample a: no valid json member"),
+        ({"source.webp": b""}, "sample a: no valid json member"),
+        (make_sample("b"), "sample a: its json names another key, 'b'"),
+    ):
+        with pytest.raises(SpatialdataError, match=words):
+            pack_shard(str(tmp_path), "x-train-00000-of-00001.tar", [("a", members)])
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_manifest_that_cannot_be_trusted_is_refused(tmp_path):
+    folder = out_of(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_manifest(folder)
+    manifest = make_split(folder, [["a"]])
+    path = tmp_path / "shards/full/train" / MANIFEST
+    good = json.loads(path.read_bytes())
+    for broken, words in (
+        (b"{", "manifest.json"),
+        (json.dumps(good | {"samples": "1"}).encode(), "samples"),
+        (json.dumps(good | {"extra": 1}).encode(), "extra"),
+        (json.dumps(good | {"shards": [good["shards"][0] | {"name": "../x.tar"}]}).encode(), "shards.0.name"),
+    ):
+        path.write_bytes(broken)
+        with pytest.raises(SpatialdataError, match=words):
+            read_manifest(folder)
+    write_manifest(folder, name="trial", recipe="full", split="train", members=manifest.members, shards=manifest.shards)
+    assert json.loads(path.read_bytes()) == good

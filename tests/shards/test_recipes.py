@@ -1,0 +1,58 @@
+from dataclasses import replace
+
+import pytest
+
+from shards.errors import BadInput
+from shards.recipes import RECIPES, Recipe, extension_of, get_recipe, layer_of
+from shards.schema import Maps
+
+
+def test_full_has_every_member_of_the_target():
+    assert get_recipe("full").fields() == (
+        "changed.png",
+        "depth.png",
+        "json",
+        "line.png",
+        "metric.png",
+        "normal.png",
+        "segment.png",
+        "source.webp",
+        "source_instances.png",
+        "target.webp",
+        "target_instances.png",
+    )
+
+
+def test_ildm_has_the_maps_of_both_views():
+    recipe = get_recipe("ildm")
+    assert {c.member for c in recipe.columns} == {"source", "target"} | {
+        view + name for view in ("", "source_") for name in ("depth", "normal", "segment", "line")
+    }
+    assert recipe.needs == ("checks", "depth", "instruction", "line", "normal", "pair", "segment")
+
+
+def test_spatialdiff_needs_no_more_than_it_packs():
+    recipe = get_recipe("spatialdiff")
+    assert recipe.needs == ("checks", "depth", "instruction", "pair")
+    assert recipe.fields("jpg") == ("depth.png", "json", "source.jpg", "target.jpg")
+    assert "camera" not in recipe.edits
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_each_column_is_found_in_one_layer_and_each_map_is_described(recipe):
+    both = replace(recipe, views=("source", "target"))
+    for column in both.columns:
+        assert column.layer == layer_of(column.member)
+        if column.layer != "pair":
+            assert column.member in Maps.model_fields
+    assert list(both.columns) == sorted(both.columns, key=lambda c: c.member)
+
+
+def test_a_wrong_name_is_told_what_there_is():
+    with pytest.raises(BadInput, match="full, spatialdiff, ildm, spatialedit"):
+        get_recipe("fulll")
+    with pytest.raises(BadInput, match="unknown member 'albedo'"):
+        Recipe("mine", "", ("source", "albedo"))
+    with pytest.raises(BadInput, match="no layer"):
+        layer_of("source_albedo")
+    assert extension_of("source_depth", "jpg") == "png"
