@@ -28,8 +28,8 @@ VISIBLE = 1.25
 """Levels by which a patch's mean differs where a change begins to be seen."""
 FAINT = 0.7
 """Levels down to which the mask follows a change that it holds already: what fades out has no edge."""
-_PATCHES = (9, 25)
-"""Their sides, pixels: about as wide as what a denoiser leaves, and wider for faint, large shadows."""
+_PATCH = 9
+"""The patch's side, pixels: about as wide as what a denoiser leaves. Wide, faint shadows: a twentieth of the frame."""
 _DETAILS = ((3, 5.0), (5, 2.0))
 """Smaller patches, and levels for them: glints and thin shadows, which wider ones average away."""
 
@@ -110,6 +110,8 @@ def _touched(source: F32 | None, target: F32 | None) -> Mask | None:
 
 def _region(difference: Sequence[F32], own: Mask, touched: Mask | None) -> Mask:
     """What differs visibly and is no noise, cleaned, with the object, and grown until the change has faded."""
+    size = own.size**0.5
+    # How single pixels scatter around their neighbours, near each pixel.
     noise = np.sqrt(_mean(_largest([channel - _mean(channel, 3) for channel in difference]) ** 2, 15))
 
     def patches(side: int) -> tuple[F32, F32]:
@@ -123,14 +125,14 @@ def _region(difference: Sequence[F32], own: Mask, touched: Mask | None) -> Mask:
     for side, levels in _DETAILS:
         mean, floor = patches(side)
         strong |= mean > np.maximum(levels, floor)
-    for side in _PATCHES:
+    for side in (_PATCH, max(_PATCH, int(size / 40) * 2 + 1)):
         mean, floor = patches(side)
         visible |= mean > np.maximum(VISIBLE, floor)
         faint |= mean > np.maximum(FAINT, floor)
     if touched is not None:
         visible, strong, faint = visible & touched, strong & touched, faint & touched
     region = _morph(visible, cv2.MORPH_OPEN, 2) | strong | _grow(own, 2)
-    region |= _grow(region, round(max(4.0, own.size**0.5 / 64))) & faint
+    region |= _grow(region, round(max(4.0, size / 64))) & faint
     region = _morph(region, cv2.MORPH_CLOSE, 3)
     _fill_holes(region, own.size // 2000)
     return _grow(region, _ramp(own.size))

@@ -59,10 +59,11 @@ def make_pair(
     colours = np.random.default_rng(seed).integers(1 << 30)
     a, ball_a = draw(size, (0.35, 0.4), np.random.default_rng(colours))
     b, ball_b = draw(size, (0.55, 0.5) if moved else (0.35, 0.4), np.random.default_rng(colours))
+    b = np.where(np.abs(b - a) > 0.05, b, a)
     influence = np.abs(b - a).max(axis=2).astype(np.float32)
     rng = np.random.default_rng([seed, 1])
     noise_a, fresh = rng.normal(0, grain, (2, size, size, 3))
-    noise_b = np.where((influence > 0.05)[..., None], fresh, noise_a) if shared else fresh
+    noise_b = np.where((influence > 0)[..., None], fresh, noise_a) if shared else fresh
     noisy = [((image + noise) / 255).astype(np.float32) for image, noise in ((a, noise_a), (b, noise_b))]
     if denoised:
         noise_a, noise_b = (cv2.GaussianBlur(noise, (0, 0), 3) for noise in (noise_a, noise_b))
