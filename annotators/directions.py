@@ -4,6 +4,7 @@ Invariant: a direction is said where the floor plan and the image agree on it; w
 images), the image alone is spoken of, and no length.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,7 +45,9 @@ class Motion:
 def motion(case: Case) -> Motion:
     """The edited object's move from source to target; of an inserted object only its place."""
     thing, facts = case.edited, case.facts
-    end, place = _part_of_image(case)
+    end, place = _part_of_image(case, thing.target_box)
+    started = _part_of_image(case, thing.source_box)[0]
+    end = [words for words in end if words not in started]
     if facts.edit.kind == "insert":
         return Motion(place=place)
     step = matrix4(thing.target_pose)[:2, 3] - matrix4(thing.source_pose)[:2, 3]
@@ -120,9 +123,9 @@ def _in_image(case: Case) -> list[str]:
     return [f"{up} and to the {across} in the image", f"to the {across} and {up} in the image"]
 
 
-def _part_of_image(case: Case) -> tuple[list[str], list[str]]:
-    """Where the target box's centre lies: as an end (`to the ...`) and as a place (`on the ...`)."""
-    x0, y0, x1, y1 = case.edited.target_box
+def _part_of_image(case: Case, box: Sequence[int]) -> tuple[list[str], list[str]]:
+    """Where a box's centre lies: as an end (`to the ...`) and as a place (`on the ...`); nothing where it is empty."""
+    x0, y0, x1, y1 = box
     if x1 <= x0:
         return [], []
     across, down = (x0 + x1) / 2 / case.width, (y0 + y1) / 2 / case.height

@@ -53,6 +53,32 @@ _PAIRED: Final = frozenset(
         "tweezers",
     )
 )
+# LVIS and Objaverse categories that have no plural and take no article.
+_MASS: Final = frozenset(
+    (
+        "bread",
+        "broccoli",
+        "butter",
+        "cheese",
+        "chocolate",
+        "corn",
+        "equipment",
+        "flour",
+        "foliage",
+        "furniture",
+        "garlic",
+        "grass",
+        "jewelry",
+        "luggage",
+        "meat",
+        "milk",
+        "rice",
+        "salt",
+        "sugar",
+        "tennis",
+        "water",
+    )
+)
 _SINGULAR_S: Final = re.compile(r"(ss|us|is|as|os|lens|chess|news|gas)$")
 _HEAD: Final = re.compile(r"^(.*?)(\s(?:of|with|in|on|for|and)\s.*)?$")
 _COUNTS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -64,9 +90,10 @@ def bare(name: str) -> str:
 
 
 def is_plural(noun: str) -> bool:
-    """Whether a bare noun phrase names several things or a pair (`scissors`)."""
-    head = _head(noun)[0].split()[-1:]
-    word = head[0].lower() if head else ""
+    """Whether a bare noun phrase names several things or a pair (`scissors`); not where a number qualifies it."""
+    word = _last_word(noun)
+    if any(part.isdigit() for part in noun.split()):
+        return False  # `sofa 2 seats`
     if word in _PAIRED or word in _IRREGULAR.values():
         return True
     return word.endswith("s") and not _SINGULAR_S.search(word)
@@ -75,7 +102,9 @@ def is_plural(noun: str) -> bool:
 def indefinite(noun: str) -> str:
     """`a mug`, `an orange mug`, `a pair of scissors`, `some flowers`."""
     if is_plural(noun):
-        return f"a pair of {noun}" if _head(noun)[0].split()[-1].lower() in _PAIRED else f"some {noun}"
+        return f"a pair of {noun}" if _last_word(noun) in _PAIRED else f"some {noun}"
+    if _last_word(noun) in _MASS:
+        return f"some {noun}"
     word = noun.lower()
     vowel = word[:1] in "aeiou" and not _CONSONANT_SOUND.match(word)
     return f"{'an' if vowel or _VOWEL_SOUND.match(word) else 'a'} {noun}"
@@ -88,13 +117,12 @@ def definite(noun: str) -> str:
 
 def counted(count: int, noun: str) -> str:
     """`a mug`, `two mugs`."""
-    if count == 1:
+    if count == 1 or _last_word(noun) in _MASS:
         return indefinite(noun)
     number = _COUNTS[count] if count < len(_COUNTS) else str(count)
     if not is_plural(noun):
         return f"{number} {plural(noun)}"
-    paired = _head(noun)[0].split()[-1].lower() in _PAIRED
-    return f"{number} {'pairs' if paired else 'groups'} of {noun}"
+    return f"{number} {'pairs' if _last_word(noun) in _PAIRED else 'groups'} of {noun}"
 
 
 def plural(noun: str) -> str:
@@ -114,6 +142,12 @@ def _plural_word(word: str) -> str:
     if re.search(r"[^aeiou]y$", word):
         return f"{word[:-1]}ies"
     return f"{word}s"
+
+
+def _last_word(noun: str) -> str:
+    """Of the part before `of`, `with`, ...: what carries the number."""
+    words = _head(noun)[0].lower().split()
+    return words[-1] if words else ""
 
 
 def _head(noun: str) -> tuple[str, str]:

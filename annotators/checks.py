@@ -1,0 +1,205 @@
+"""Whether a pair shows what its facts say, measured again on the stored pixels.
+
+Invariant: an accepted pair is coherent (boxes are those of the masks, masks lie where poses and camera put them, the
+images are bit-equal outside `changed`) and its edit can be seen. What only the maker could measure comes from its
+measures; what nobody measured stays -1 and is not judged.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from annotators.measure import Images, Misfit, edit_error, exposure, outside_projection
+from annotators.relations import Layout
+from shards.geometry import box_iou, box_of_mask, mask_iou
+from shards.sample import Reject, Result, Row, Sample
+from shards.schema import PairFacts, Scores
+
+Verdict = tuple[str, float]
+"""Reason and the number that decided."""
+
+
+@dataclass(frozen=True)
+class GeometryChecks:
+    """Columns: `scores` (JSON of shards.schema.Scores), `accepted` (true: others are rejects), `reason` (empty)."""
+
+    layer: ClassVar[str] = "checks"
+    needs: ClassVar[tuple[str, ...]] = ("pair",)
+    version: ClassVar[int] = 1
+
+    min_visible: float = 0.35
+    """Of the edited object's own pixels."""
+    min_visible_behind: float = 0.15
+    """The same where the edit puts it behind or into something."""
+    min_displacement: float = 0.02
+    """Of a moved object's mask centre, over the image's smaller side; less counts where its outline changes."""
+    min_object_change: float = 0.1
+    """Of an edited object's pixels (before and after) that look different, where it is turned."""
+    min_scale_change: float = 1.1
+    """Ratio of the mask areas where it is scaled."""
+    max_still: float = 0.9
+    """Camera edits: an object whose box has more than this in common with itself stands still; not all may."""
+    min_area: float = 0.002
+    max_area: float = 0.6
+    """Of the frame, for the edited object wherever it is seen."""
+    max_changed: float = 0.9
+    """Of the frame, for all but camera edits."""
+    min_box_iou: float = 0.7
+    min_mask_iou: float = 0.6
+    min_psnr: float = 38.0
+    """dB outside `changed`, before the source's pixels were copied there."""
+    min_luminance: float = 0.06
+    max_luminance: float = 0.92
+    """Mean of sRGB luma, 0..1, of both images."""
+    max_clipped: float = 0.35
+    """Share of an image's pixels that are black, or white."""
+    batch_size: int = field(default=8, metadata={"fingerprint": False})
+    cpus: float = field(default=1.0, metadata={"fingerprint": False})
+    gpus: float = field(default=0.0, metadata={"fingerprint": False})
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
+        return [self._check(sample) for sample in samples]
+
+    def _check(self, sample: Sample) -> Result:
+        pair = sample["pair"]
+        facts = PairFacts.model_validate_json(str(pair["facts"]))
+        try:
+            images = Images.decode(pair)
+        except Misfit as misfit:
+            return Reject("size_mismatch", detail=str(misfit))
+        scores = _scores(facts, images)
+        for reason, score in self._faults(facts, images, scores):
+            return Reject(reason, round(float(score), 6), scores.model_dump_json())
+        return Row({"scores": scores.model_dump_json(), "accepted": True, "reason": ""})
+
+    def _faults(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Verdict]:
+        """What is wrong with a pair, the gravest first."""
+        yield from _incoherent(facts, images)
+        yield from self._badly_exposed(images)
+        if facts.edit.kind == "camera":
+            yield from self._still(facts)
+        else:
+            yield from self._badly_seen(facts, images, scores)
+            yield from self._unchanged(facts, images, scores)
+        for reason, score, least in (
+            ("box_disagrees", scores.box_iou, self.min_box_iou),
+            ("mask_disagrees", scores.mask_iou, self.min_mask_iou),
+            ("background_moved", scores.psnr_unchanged, self.min_psnr),
+        ):
+            if 0 <= score < least:
+                yield reason, score
+
+    def _badly_exposed(self, images: Images) -> Iterator[Verdict]:
+        for rgb in (images.source, images.target):
+            mean, black, white = exposure(rgb)
+            if mean < self.min_luminance or black > self.max_clipped:
+                yield "too_dark", mean if mean < self.min_luminance else black
+            if mean > self.max_luminance or white > self.max_clipped:
+                yield "too_bright", mean if mean > self.max_luminance else white
+
+    def _badly_seen(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Verdict]:
+        """The edited object, in each image that should show it."""
+        kind = facts.edit.kind
+        hidden = {relation.kind for relation in Layout(facts, "target").relations(facts.edit.object, images.ids)}
+        asked = bool(hidden & {"behind", "into"}) and kind in ("translate", "insert")
+        for present, labels, visible, least in (
+            (kind != "insert", images.source_labels, scores.visible_source, self.min_visible),
+            (
+                kind != "remove",
+                images.target_labels,
+                scores.visible_target,
+                self.min_visible_behind if asked else self.min_visible,
+            ),
+        ):
+            area = float(np.mean(labels == facts.edit.object))
+            if not present:
+                if area > 0:
+                    yield "object_not_absent", area
+                continue
+            if 0 <= visible < least:
+                yield "hidden", visible
+            if not self.min_area <= area:
+                yield "too_small", area
+            if area > self.max_area:
+                yield "too_large", area
+
+    def _unchanged(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Verdict]:
+        """An edit that cannot be seen, or that changes everything."""
+        before, after = images.masks(facts.edit.object)
+        if scores.changed_fraction > self.max_changed:
+            yield "changes_everything", scores.changed_fraction
+        if facts.edit.kind == "translate":
+            share = scores.displacement_px / min(before.shape)
+            if share < self.min_displacement and mask_iou(before, after) > 0.7:
+                yield "moved_too_little", share
+        if facts.edit.kind == "rotate":
+            change = float(images.different[before | after].sum() / max((before | after).sum(), 1))
+            if change < self.min_object_change:
+                yield "turned_too_little", change
+        if facts.edit.kind == "scale":
+            ratio = float(max(after.sum(), 1) / max(before.sum(), 1))
+            ratio = ratio if facts.edit.scale > 1 else 1 / ratio
+            if ratio < self.min_scale_change:
+                yield "scaled_too_little", ratio
+
+    def _still(self, facts: PairFacts) -> Iterator[Verdict]:
+        """A camera edit after which every object is where it was."""
+        least = min(box_iou(thing.source_box, thing.target_box) for thing in facts.objects)
+        if least > self.max_still:
+            yield "camera_too_still", least
+
+
+def _scores(facts: PairFacts, images: Images) -> Scores:
+    """Measured again where pixels tell, taken from the maker where they do not."""
+    measures = facts.measures
+    displacement = -1.0
+    if facts.edit.object:
+        before, after = images.masks(facts.edit.object)
+        if before.any() and after.any():
+            centres = [np.argwhere(mask).mean(axis=0) for mask in (before, after)]
+            displacement = round(float(np.linalg.norm(centres[1] - centres[0])), 3)
+    return Scores(
+        visible_source=measures.visible_source,
+        visible_target=measures.visible_target,
+        displacement_px=displacement,
+        displacement_m=measures.displacement_m,
+        changed_fraction=round(float(images.changed.mean()), 6),
+        psnr_unchanged=measures.psnr_unchanged,
+        box_iou=measures.box_iou,
+        mask_iou=measures.mask_iou,
+    )
+
+
+def _incoherent(facts: PairFacts, images: Images) -> Iterator[Verdict]:
+    """Facts and pixels that contradict one another: a fault of the maker, whatever the thresholds."""
+    known = {thing.id for thing in facts.objects}
+    strangers = set(images.ids) - known
+    if strangers:
+        yield "unknown_label", float(min(strangers))
+    for thing in facts.objects:
+        masks = images.masks(thing.id)
+        for mask, box in zip(masks, (thing.source_box, thing.target_box), strict=True):
+            if box_of_mask(mask) != list(box):
+                yield "box_is_not_the_masks", float(thing.id)
+        if thing.known and facts.camera.source.known:
+            for outside in outside_projection(facts, thing):
+                if outside > 0:
+                    yield "pose_disagrees", outside
+    if facts.edit.object and facts.edit.known:
+        error = edit_error(facts)
+        if error > 1:
+            yield "edit_disagrees", error
+    if facts.edit.kind == "camera":
+        return
+    leaked = float(images.unequal[~images.changed].sum())
+    if leaked:
+        yield "differs_outside_changed", leaked
+    before, after = images.masks(facts.edit.object)
+    missed = float((before | after)[~images.changed].sum())
+    if missed:
+        yield "changed_misses_object", missed

@@ -1,0 +1,137 @@
+"""Measurements on a pair's stored pixels and facts, for `annotators.checks`.
+
+Invariant: nothing here trusts the maker's own measurements; poses are held against masks by projection.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Final
+
+import numpy as np
+
+from shards.codecs import U8, Labels, Mask, decode_image, decode_labels, decode_mask
+from shards.geometry import F64, matrix3, matrix4, project, transform
+from shards.sample import Columns
+from shards.schema import PairFacts, SceneObject, View
+
+NOTICEABLE: Final = 8
+"""Levels of 255 by which a channel must differ for a pixel to look different."""
+SLACK_PX: Final = 2.0
+SLACK: Final = 0.03
+"""How far (and what share of the box's size) a mask may stick out of its object's projected bounding box."""
+_LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+class Misfit(ValueError):
+    """Members of a pair whose sizes differ."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """A pair's members: images uint8 (H, W, 3), instance labels (H, W), `changed` bool (H, W)."""
+
+    source: U8
+    target: U8
+    source_labels: Labels
+    target_labels: Labels
+    changed: Mask
+
+    @classmethod
+    def decode(cls, pair: Columns) -> "Images":
+        """Raises CodecError on damaged members, Misfit where their sizes differ."""
+        source, target = decode_image(_bytes(pair, "source")), decode_image(_bytes(pair, "target"))
+        labels = [decode_labels(_bytes(pair, f"{state}_instances")) for state in ("source", "target")]
+        changed = decode_mask(_bytes(pair, "changed"))
+        for name, member in (
+            ("target", target),
+            ("instances", labels[0]),
+            ("instances", labels[1]),
+            ("changed", changed),
+        ):
+            if member.shape[:2] != source.shape[:2]:
+                raise Misfit(f"{name} is {member.shape[:2]}, the source is {source.shape[:2]} (height, width)")
+        return cls(source, target, labels[0], labels[1], changed)
+
+    @cached_property
+    def ids(self) -> list[int]:
+        """Object ids in either instance map, rising."""
+        found: list[int] = np.union1d(self.source_labels, self.target_labels).tolist()
+        return [id for id in found if id]
+
+    def masks(self, id: int) -> tuple[Mask, Mask]:
+        """The object's mask in source and target."""
+        return self.source_labels == id, self.target_labels == id
+
+    @cached_property
+    def unequal(self) -> Mask:
+        """Pixels that are not equal to the bit."""
+        return np.any(self.source != self.target, axis=2)
+
+    @cached_property
+    def different(self) -> Mask:
+        """Pixels that look different."""
+        return np.abs(self.source.astype(np.int16) - self.target).max(axis=2) > NOTICEABLE
+
+
+def _bytes(pair: Columns, name: str) -> bytes:
+    value = pair[name]
+    return value if isinstance(value, bytes) else b""
+
+
+def exposure(rgb: U8) -> tuple[float, float, float]:
+    """Mean sRGB luma (0..1), and the shares of pixels that are black and white in all channels, within 2 levels."""
+    luma = float((rgb.reshape(-1, 3).mean(axis=0) @ _LUMA) / 255)
+    return luma, float(np.mean(rgb.max(axis=2) <= 2)), float(np.mean(rgb.min(axis=2) >= 253))
+
+
+def outside_projection(facts: PairFacts, thing: SceneObject) -> list[float]:
+    """By how many pixels an object's mask sticks out of its projected bounding box, beyond the slack, where seen."""
+    camera = facts.camera
+    return [
+        _sticks_out(np.array(thing.size_m), pose, view, box)
+        for pose, view, box in (
+            (thing.source_pose, camera.source, thing.source_box),
+            (thing.target_pose, camera.target, thing.target_box),
+        )
+        if box[2] > box[0]
+    ]
+
+
+def _sticks_out(size: F64, pose: list[float], view: View, box: list[int]) -> float:
+    w, d, h = size
+    corners = np.array(list(product((-w / 2, w / 2), (-d / 2, d / 2), (0.0, h))))
+    pixels, z = project(transform(matrix4(pose), corners), matrix3(view.K), matrix4(view.world_from_camera))
+    if (z <= 0).any():
+        return 0.0  # partly behind the camera: its projection has no bounds
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    slack = SLACK_PX + SLACK * float((high - low).max())
+    over = np.concatenate([low - np.array(box[:2]), np.array(box[2:]) - high]) - slack
+    return max(float(over.max()), 0.0)
+
+
+def edit_error(facts: PairFacts) -> float:
+    """How far the edit's numbers are from what the edited object's two poses say, in tolerances: above 1 they disagree.
+
+    Tolerances, above what rounding does: 0.1 mm, 0.05 degrees, one thousandth of the scale.
+    """
+    edit = facts.edit
+    thing = next((thing for thing in facts.objects if thing.id == edit.object), None)
+    if thing is None or not thing.known or edit.kind in ("remove", "insert"):
+        return 0.0 if thing else float("inf")
+    before, after = matrix4(thing.source_pose), matrix4(thing.target_pose)
+    turn = _yaw(after) - _yaw(before) - edit.rotation_deg
+    errors = (
+        float(np.abs(after[:3, 3] - before[:3, 3] - edit.translation).max()) / 1e-4,
+        abs((turn + 180) % 360 - 180) / 0.05,
+        abs(_size(after) / _size(before) / edit.scale - 1) / 1e-3,
+    )
+    return max(errors)
+
+
+def _yaw(pose: F64) -> float:
+    return float(np.rad2deg(np.arctan2(pose[1, 0], pose[0, 0])))
+
+
+def _size(pose: F64) -> float:
+    return float(np.linalg.norm(pose[:3, 0]))
