@@ -190,4 +190,4 @@ def _released_root(config: Config) -> str:
         raise BadInput(
             "source.root: give the folder that holds OBJECT-3DIT's tasks: --set source.root=/data/object3dit"
         )
-    return root if "://" in root else str(Path(root).expanduser())
+    return root if "://" in root else str(Path(root).expanduser().absolute())

@@ -126,15 +126,13 @@ class ReadPairs:
 
     def _make(self, release: Release, sample: Sample) -> Result:
         spec = sample.spec
-        if spec["seen_in_train"]:
-            return Reject("seen_in_train", detail=f"asset {spec['seen_in_train']} occurs in a training pair")
         where = spec.get("path") or f"{spec['archive']} ({spec['released']})"
         try:
             try:
                 files = release.files(spec)
             except OSError as error:
                 raise _Broken("unreadable", str(error)) from error
-            return self._row(release, files, spec["kind"])
+            return self._row(release, files, spec["edit"])
         except _Broken as broken:
             return Reject(broken.reason, detail=f"{where}: {broken.detail}")
 

@@ -1,8 +1,8 @@
 """Which pairs a copy of OBJECT-3DIT holds: folders and archives, every task and split, nothing unpacked.
 
 Invariant: a pair's key depends on its task, split and uid alone, so that folders and archives of one release give the
-same keys. Splits are the release's own. A pair of val or test that shows an object of any training pair (of any task)
-is marked, because no object of test may be seen in train; the release's `seen` pairs do so by design.
+same keys. Splits are the release's own, but for one rule: no object of test is ever seen in train. The release's `seen`
+pairs break it by design; a pair of test that shows an object of any training pair (of any task) is planned for val.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from shards.errors import BadInput
 from shards.interop.object3dit import FILES, GROUPS, METADATA, TASKS
@@ -20,8 +20,6 @@ from shards.schema import EDIT_KINDS, SPLITS, EditKind, Split
 from sources.object3dit.archive import MAX_METADATA, SUFFIXES, Range, digest, is_archive, stem, walk
 
 _READ_TOGETHER: Final = 512
-
-SplitRule = Literal["by_asset", "release"]
 
 
 @dataclass(frozen=True)
@@ -54,15 +52,13 @@ class _Pair:
     members: dict[str, Range] = field(default_factory=dict[str, Range])
 
 
-def scan(root: str, indexes: str, *, splits: SplitRule = "by_asset", kinds: Collection[EditKind] = EDIT_KINDS) -> Scan:
+def scan(root: str, indexes: str, *, kinds: Collection[EditKind] = EDIT_KINDS) -> Scan:
     """Find all pairs under a folder of tasks (any fsspec URL) with folders or archives, or in one archive.
 
     Args:
         root: holds `<task>/` folders or `<task>.tar.gz` (`.tgz`, `.tar`), or is such an archive. Where a task is
             there as both, its folder is read.
         indexes: folder for the seek indexes of compressed archives, which `ReadPairs` needs again.
-        splits: `by_asset` marks the pairs of val and test that show an object of train, so that `ReadPairs` rejects
-            them as `seen_in_train`; `release` leaves the release as it is.
         kinds: edits to plan.
 
     Returns:
@@ -80,31 +76,31 @@ def scan(root: str, indexes: str, *, splits: SplitRule = "by_asset", kinds: Coll
         )
     trained = {asset for pair in pairs if pair.released == "train" for asset in pair.assets}
     rows: list[PlanRow] = []
-    clashes = 0
+    moved = 0
     for pair in sorted(pairs, key=lambda pair: (list(TASKS).index(pair.task), _split_rank(pair.released))):
-        clash = "" if pair.released == "train" else min(trained.intersection(pair.assets), default="")
-        clashes += bool(clash)
-        rows += _rows(pair, clash if splits == "by_asset" else "", kinds)
-    if clashes:
-        kept = "are rejected as seen_in_train" if splits == "by_asset" else "are kept, since splits: release"
-        notes.append(f"{clashes} released pairs of val and test show an object of train: they {kept}")
+        split = next(known for known in SPLITS if known == pair.released.partition("/")[0])
+        if split == "test" and not trained.isdisjoint(pair.assets):
+            split = "val"
+            moved += 1
+        rows += _rows(pair, split, kinds)
+    if moved:
+        notes.append(f"{moved} released pairs of test show an object of train: they go to val")
     return Scan(tuple(rows), tuple(notes))
 
 
-def _rows(pair: _Pair, clash: str, kinds: Collection[EditKind]) -> Iterator[PlanRow]:
-    split, _, group = pair.released.partition("/")
+def _rows(pair: _Pair, split: Split, kinds: Collection[EditKind]) -> Iterator[PlanRow]:
+    released, _, group = pair.released.partition("/")
     for kind in TASKS[pair.task]:
         if kind in kinds:
             spec = {
-                "kind": kind,
+                "edit": kind,
                 "task": pair.task,
                 "released": pair.released,
-                "seen_in_train": clash,
                 **pair.place,
                 **({"members": {name: list(place) for name, place in pair.members.items()}} if pair.members else {}),
             }
-            name = "-".join([kind, split, *([group] if group else []), _slug(pair.uid)])
-            yield PlanRow(name, next(known for known in SPLITS if known == split), spec)
+            name = "-".join([kind, released, *([group] if group else []), _slug(pair.uid)])
+            yield PlanRow(name, split, spec)
 
 
 def _slug(uid: str) -> str:

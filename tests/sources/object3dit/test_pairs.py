@@ -16,7 +16,7 @@ from tests.sources.object3dit.conftest import labels_of, pair_files, png
 
 def read(root, tmp_path, **options):
     """Results by key."""
-    rows = scan(str(root), str(tmp_path / "idx"), splits=options.pop("splits", "release")).rows
+    rows = scan(str(root), str(tmp_path / "idx")).rows
     stage = ReadPairs(root=str(root), indexes=str(tmp_path / "idx"), **options)
     results = stage(stage.setup(), [Sample(row.key, row.split, row.spec) for row in rows])
     return {row.key: result for row, result in zip(rows, results, strict=True)}
@@ -104,14 +104,6 @@ def test_rotation_angle(tmp_path, released, angle):
     rows = read(write(tmp_path, pair_files("rotate", angle=released), "rotate"), tmp_path)
     edit = facts_of(rows["rotate-train-a"]).edit
     assert (edit.known, edit.rotation_deg) == (True, angle)
-
-
-def test_samples_with_an_object_of_train_are_rejected(release, tmp_path):
-    rows = read(release, tmp_path, splits="by_asset")
-    rejected = {key: result.reason for key, result in rows.items() if isinstance(result, Reject)}
-    assert rejected == dict.fromkeys(
-        ["translate-val-seen-v1", "remove-test-seen-m2", "insert-test-seen-m2"], "seen_in_train"
-    )
 
 
 def grey(value):
@@ -210,7 +202,7 @@ def test_any_url_can_be_the_root(packed, tmp_path):
         rows = scan("memory://o3-release", "memory://o3-idx").rows
         stage = ReadPairs(root="memory://o3-release", indexes="memory://o3-idx")
         results = stage(stage.setup(), [Sample(row.key, row.split, row.spec) for row in rows])
-        local = read(packed, tmp_path, splits="by_asset")
+        local = read(packed, tmp_path)
         assert dict(zip([row.key for row in rows], results, strict=True)) == local
     finally:
         memory.store.clear()

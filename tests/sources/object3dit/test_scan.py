@@ -12,8 +12,8 @@ KEYS = [
     ("rotate-test-unseen-r1", "test"),
     ("remove-train-m1", "train"),
     ("insert-train-m1", "train"),
-    ("remove-test-seen-m2", "test"),
-    ("insert-test-seen-m2", "test"),
+    ("remove-test-seen-m2", "val"),
+    ("insert-test-seen-m2", "val"),
 ]
 
 
@@ -25,7 +25,7 @@ def test_all_tasks_and_splits_of_folders(release, tmp_path):
     result = scan(str(release), str(tmp_path / "idx"))
     assert listed(result) == KEYS
     assert result.rows[1].spec["path"] == "translate/val/seen/v1"
-    assert result.rows[4].spec["kind"] == "insert"
+    assert result.rows[4].spec["edit"] == "insert"
     assert not (tmp_path / "idx").exists()
 
 
@@ -36,27 +36,21 @@ def test_archives_give_the_same_keys(packed, tmp_path):
     assert sorted(path.name.split("-")[0] for path in (tmp_path / "idx").iterdir()) == ["remove", "translate"]
 
 
-def test_pairs_that_show_an_object_of_train_are_marked(release, packed, tmp_path):
+def test_no_object_of_test_is_seen_in_train(release, packed, tmp_path):
     for root in (release, packed):
         result = scan(str(root), str(tmp_path / "idx"))
-        marked = {row.key: row.spec["seen_in_train"] for row in result.rows if row.spec["seen_in_train"]}
-        # m2's object is of train in another role: all objects of a pair count.
-        assert marked == {
-            "translate-val-seen-v1": "bbb",
-            "remove-test-seen-m2": "fff",
-            "insert-test-seen-m2": "fff",
+        # m2 was released as test, but its object is of train, in another role: all objects of a pair count.
+        assert {row.key for row in result.rows if row.split != row.spec["released"].partition("/")[0]} == {
+            "remove-test-seen-m2",
+            "insert-test-seen-m2",
         }
-        assert result.notes == (
-            "2 released pairs of val and test show an object of train: they are rejected as seen_in_train",
-        )
-    kept = scan(str(release), str(tmp_path / "idx"), splits="release")
-    assert not any(row.spec["seen_in_train"] for row in kept.rows)
+        assert result.notes == ("1 released pairs of test show an object of train: they go to val",)
 
 
 def test_names_are_no_patterns(release, tmp_path):
     odd = tmp_path / "a [b] *?"
     release.rename(odd)
-    assert len([row for row in scan(str(odd), str(tmp_path)).rows if row.spec["seen_in_train"]]) == 3
+    assert listed(scan(str(odd), str(tmp_path))) == KEYS
 
 
 def test_kinds_choose_edits(release, tmp_path):
