@@ -162,6 +162,8 @@ def _find_leaks(recipe_folder: str, verified: Mapping[str, Assets]) -> Iterator[
     for position, later in enumerate(present):
         url, assets = by_split[later]
         for earlier in present[:position]:
+            if not verified.keys() & {url, by_split[earlier][0]}:
+                continue
             yield from _shared(assets, by_split[earlier][1], earlier, url)
 
 
