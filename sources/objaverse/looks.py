@@ -126,7 +126,7 @@ def _has_colour(glb: Glb, primitive: Primitive) -> bool:
         return True
     if primitive.colours is not None and len(primitive.colours) and float(np.ptp(primitive.colours)) > 0.01:
         return True
-    return bool(np.ptp(factor) > 0.02 or factor.max() < 0.45)
+    return bool(np.ptp(factor) > 0.004 or factor.max() < 0.45)
 
 
 def _lookup(image: NDArray[np.uint8], uv: Floats) -> Floats:

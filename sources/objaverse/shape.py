@@ -80,8 +80,8 @@ def _tangents(corners: Floats) -> Floats:
 def turns_unseen(outline: tuple[tuple[float, float], ...], surface: Surface, centre: Floats) -> bool:
     """Whether a turn about the vertical through `centre` (2,), in the surface's units, cannot be seen.
 
-    True where the outline is round within 4 % and, in six sectors at three heights, the surface lies equally far
-    out, in equal amounts, and has the same colour (CIELAB within 8).
+    True where the outline is round within 4 %; where, in six sectors at three heights, the surface lies equally far
+    out and in equal amounts; and where samples of one height and radius have one colour (CIELAB within 4 on average).
     """
     corners = np.array(outline)
     angles = np.arange(72) * (np.pi / 36)
@@ -90,21 +90,21 @@ def turns_unseen(outline: tuple[tuple[float, float], ...], surface: Surface, cen
         return False
     flat = surface.points[:, :2] - centre
     height = surface.points[:, 2] - surface.points[:, 2].min()
-    level = np.minimum((height / max(float(height.max()), 1e-12) * 3).astype(np.intp), 2)
-    sector = ((np.arctan2(flat[:, 1], flat[:, 0]) + np.pi) / (2 * np.pi) * 6).astype(np.intp) % 6
-    cell = level * 6 + sector
-    counts = np.bincount(cell, minlength=18).reshape(3, 6).astype(np.float64)
-    filled = np.maximum(counts, 1)
+    share = height / max(float(height.max()), 1e-12)
     radius = np.hypot(flat[:, 0], flat[:, 1])
-    mean_radius = np.bincount(cell, radius, minlength=18).reshape(3, 6) / filled
-    lab = to_lab(surface.srgb)
-    colour = np.stack([np.bincount(cell, lab[:, axis], minlength=18).reshape(3, 6) / filled for axis in range(3)])
+    sector = ((np.arctan2(flat[:, 1], flat[:, 0]) + np.pi) / (2 * np.pi) * 6).astype(np.intp) % 6
+    cell = np.minimum((share * 3).astype(np.intp), 2) * 6 + sector
+    counts = np.bincount(cell, minlength=18).reshape(3, 6).astype(np.float64)
+    mean_radius = np.bincount(cell, radius, minlength=18).reshape(3, 6) / np.maximum(counts, 1)
     busy = counts.sum(axis=1) >= 120
     if np.any(np.ptp(counts, axis=1)[busy] > 0.5 * counts.mean(axis=1)[busy]):
         return False
     if np.any(np.ptp(mean_radius, axis=1)[busy] > 0.08 * float(radius.max())):
         return False
-    return bool(np.all(np.ptp(colour, axis=2)[:, busy] <= 8.0))
+    # Neighbours in this order lie at one height and radius, and at any angle.
+    order = np.lexsort((radius, (share * 200).astype(np.intp)))
+    steps = np.linalg.norm(np.diff(to_lab(surface.srgb[order]), axis=0), axis=1)
+    return bool(steps.mean() <= 4.0)
 
 
 def inner_walls(surface: Surface) -> tuple[int, float]:

@@ -39,8 +39,13 @@ TYPICAL_EXTENT: Final[Mapping[str, float]] = MappingProxyType(
 
 
 def typical_extent(category: str) -> float | None:
-    """The typical largest extent of a category: of its whole name, else of its last word; None where unknown."""
+    """The typical largest extent of a category: of its whole name, else of its last word; None where unknown.
+
+    What calls itself a toy or a miniature is as large as a toy, whatever it imitates.
+    """
     words = category.split()
+    if words and words[0] in ("toy", "miniature"):
+        return TYPICAL_EXTENT["toy"]
     return TYPICAL_EXTENT.get(category) or (TYPICAL_EXTENT.get(words[-1]) if words else None)
 
 

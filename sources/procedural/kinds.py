@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from sources.procedural import furniture, tableware, things
+from sources.procedural import furniture, plants, tableware, things
 from sources.procedural.model import Dice, Model
 
 KINDS: Final[Mapping[str, Callable[[Dice], Model]]] = MappingProxyType(
@@ -17,7 +17,7 @@ KINDS: Final[Mapping[str, Callable[[Dice], Model]]] = MappingProxyType(
         "bottle": tableware.bottle,
         "bowl": tableware.bowl,
         "bucket": things.bucket,
-        "cactus": things.cactus,
+        "cactus": plants.cactus,
         "candle": tableware.candle,
         "cardboard-box": tableware.box_of_card,
         "chair": furniture.chair,
@@ -26,7 +26,7 @@ KINDS: Final[Mapping[str, Callable[[Dice], Model]]] = MappingProxyType(
         "lamp": furniture.lamp,
         "laptop": furniture.laptop,
         "mug": tableware.mug,
-        "potted-plant": things.potted_plant,
+        "potted-plant": plants.potted_plant,
         "pumpkin": tableware.pumpkin,
         "shelf": furniture.shelf,
         "sofa": furniture.sofa,

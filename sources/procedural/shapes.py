@@ -48,16 +48,17 @@ class Mesh:
 
     def scaled(self, x: float = 1.0, y: float = 1.0, z: float = 1.0) -> "Mesh":
         """Stretched by positive factors about the origin."""
-        factor = np.array([x, y, z], np.float64)
-        inverse: Floats = np.array([1 / x, 1 / y, 1 / z], np.float64)
-        return Mesh(self.vertices * factor, _unit(self.normals * inverse), self.uv, self.faces)
+        factor = np.array([x, y, z])
+        return Mesh(self.vertices * factor, _unit(self.normals / factor), self.uv, self.faces)
 
     def warped(self, bend: Callable[[Floats], Floats]) -> "Mesh":
         """Every point (N, 3) moved by a smooth map; normals follow by the inverse transposed Jacobian."""
         step = 1e-5
         columns = [(bend(self.vertices + step * axis) - bend(self.vertices - step * axis)) for axis in np.eye(3)]
         jacobian = np.stack(columns, axis=2) / (2 * step)
-        normals = np.linalg.solve(jacobian.transpose(0, 2, 1), self.normals[:, :, None])[:, :, 0]
+        normals: Floats = np.linalg.solve(jacobian.transpose(0, 2, 1), self.normals[:, :, None]).astype(np.float64)[
+            :, :, 0
+        ]
         return Mesh(bend(self.vertices), _unit(normals), self.uv, self.faces)
 
     def textured(self, metres: float) -> "Mesh":
@@ -177,9 +178,10 @@ def sweep(path: Points, radius: float | Sequence[float] | Floats, sides: int = 1
     other = np.cross(tangents, side)
     turn = np.linspace(0, 2 * np.pi, sides + 1)
     offsets = side[:, None] * np.cos(turn)[None, :, None] * flat + other[:, None] * np.sin(turn)[None, :, None]
-    directions = side[:, None] * np.cos(turn)[None, :, None] / flat + other[:, None] * np.sin(turn)[None, :, None]
     vertices = points[:, None] + radii[:, None, None] * offsets
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    directions = side[:, None] * np.cos(turn)[None, :, None] / flat + other[:, None] * np.sin(turn)[None, :, None]
+    directions = _unit(directions) - np.gradient(radii, along)[:, None, None] * tangents[:, None]
     around = turn * float(radii.max())
     v, u = np.meshgrid(around, along)
     faces = _grid_faces(len(points), sides + 1)[:, ::-1]

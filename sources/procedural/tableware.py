@@ -91,7 +91,7 @@ def bowl(dice: Dice) -> Model:
         return Model([Part(lathe(profile), dice.wood())], "wooden")
     colour = dice.pick(GLAZES)
     outside = dice.coat(colour, 0.25)
-    inside = outside if dice.chance(0.5) else Material(named("white"), 0.25)
+    inside = outside
     if dice.chance(0.4):
         outside = dice.pattern("bands", outside.rgb, named("white" if colour != "white" else "blue"), roughness=0.25)
     return Model(
@@ -250,7 +250,9 @@ def pumpkin(dice: Dice) -> Model:
         7,
     )
     colour = dice.pick(("orange", "orange", "white", "green"))
-    return Model([Part(body, dice.coat(colour, 0.5)), Part(stem, Material((0.35, 0.4, 0.2), 0.8))], colour)
+    return Model(
+        [Part(body, dice.coat(colour, 0.5)), Part(stem, Material((0.35, 0.4, 0.2), 0.8))], colour, rotatable=False
+    )
 
 
 def box_of_card(dice: Dice) -> Model:
