@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import BadInput
+from sources.objaverse.blender_environment import clean_environment, python_of
 
 SCRIPT = Path(__file__).with_name("blender_worker.py")
 LOG_LINES = 40
@@ -35,7 +36,7 @@ class ProcessSilent(Exception):
 
 
 def command(blender: str) -> list[str]:
-    """The command line that runs the worker: a named Blender, or the bpy package through uv.
+    """The command line that runs the worker: a named Blender, or the bpy package in an environment made by uv.
 
     Raises BadInput, saying which of the two is missing and how to mend it.
     """
@@ -47,25 +48,7 @@ def command(blender: str) -> list[str]:
                 "or leave it empty to use the bpy package"
             )
         return [executable, "--background", "--factory-startup", "-noaudio", "--python", str(SCRIPT), "--"]
-    try:
-        from uv import find_uv_bin
-
-        uv = find_uv_bin()
-    except (ImportError, FileNotFoundError):
-        found = shutil.which("uv")
-        if found is None:
-            raise BadInput(
-                "Blender needs uv, which is not installed: `pip install uv`, or name an executable "
-                "(render.blender: /path)"
-            ) from None
-        uv = found
-    return [uv, "run", "--script", str(SCRIPT), "--"]
-
-
-def _environment() -> dict[str, str]:
-    """Ours without what would lead another Python to our packages."""
-    hidden = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
-    return {key: value for key, value in os.environ.items() if key not in hidden} | {"PYTHONUNBUFFERED": "1"}
+    return [str(python_of(SCRIPT)), "-I", str(SCRIPT), "--"]
 
 
 def _shared_folder() -> Path:
@@ -89,14 +72,15 @@ class BlenderProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=_environment(),
+                env=clean_environment(),
                 start_new_session=True,  # a group of its own, which can be killed whole
             )
         except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise BadInput(f"Blender cannot be started: {arguments[0]}: {error.strerror}") from error
-        for target in (self._read_replies, self._read_log):
-            threading.Thread(target=target, daemon=True).start()
+        self._readers = [threading.Thread(target=f, daemon=True) for f in (self._read_replies, self._read_log)]
+        for reader in self._readers:
+            reader.start()
 
     @property
     def pid(self) -> int:
@@ -152,6 +136,8 @@ class BlenderProcess:
     def _ending(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
+        for reader in self._readers:  # its last words may still be on their way
+            reader.join(1)
         code = self._process.poll()
         return f"ended by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
 

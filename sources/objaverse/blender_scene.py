@@ -169,6 +169,8 @@ class Scene:
         if hasattr(settings, "media_type"):  # since 5.0, and before the format
             settings.media_type = "MULTI_LAYER_IMAGE"
         settings.file_format, settings.color_depth, settings.exr_codec = "OPEN_EXR_MULTILAYER", "32", "NONE"
+        if hasattr(settings, "use_exr_interleave"):  # since 5.0, whose parts cannot hold pixels that are not square
+            settings.use_exr_interleave = True
         self.scene.render.filepath = str(exr)
         bpy.ops.render.render(write_still=True)
 

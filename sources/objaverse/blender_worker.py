@@ -1,12 +1,13 @@
 # /// script
 # requires-python = "==3.11.*"
-# dependencies = ["bpy==5.0.1", "OpenEXR==3.5.3", "numpy<2"]
+# dependencies = ["bpy==5.0.1", "OpenEXR==3.5.3", "numpy==1.26.4"]
 # ///
 # pyright: basic, reportMissingImports=false
 """Blender in a process of its own: JSON lines in, JSON lines out, arrays as files in a folder that the client names.
 
-Run by `uv run --script blender_worker.py -- OPTIONS` or `blender -b -P blender_worker.py -- OPTIONS`, where OPTIONS is
-one JSON object: folder, device, threads. One scene is loaded at a time; its source and target are rendered in it, each
+Run as `python blender_worker.py -- OPTIONS` in the environment of the metadata above (sources/objaverse/
+blender_environment.py), or as `blender -b -P blender_worker.py -- OPTIONS`; OPTIONS is one JSON object: folder, device,
+threads. One scene is loaded at a time; its source and target are rendered in it, each
 with all passes from one render. The same scene gives the same bytes in a fresh process, in a used one, and with any
 number of threads. When the client goes, in whatever way, its end of stdin closes and the worker ends at once.
 """

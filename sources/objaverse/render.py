@@ -20,8 +20,8 @@ from shards.geometry import F64, matrix3, matrix4
 from sources.objaverse.blender_process import BlenderProcess, ProcessDied, ProcessSilent
 from sources.objaverse.spec import CameraPose, RenderOptions, SceneSpec, State, to_json
 
-START_TIMEOUT_S = 1200.0
-"""For the start of Blender: the first one on a machine downloads its package, about 360 MB."""
+START_TIMEOUT_S = 300.0
+"""For the start of Blender, which takes seconds, and minutes on a machine that does much else."""
 SIZE_TOLERANCE = 0.02
 """By which a loaded model may differ from the survey's box, of its largest side."""
 
@@ -107,8 +107,9 @@ class Renderer:
 
     @property
     def versions(self) -> dict[str, str]:
-        """`blender` and `device`; starts Blender where it does not run."""
-        self._running()
+        """`blender` and `device`; starts Blender where it has not run yet."""
+        if not self._versions:
+            self._running()
         return dict(self._versions)
 
     def open(self, spec: SceneSpec, files: Mapping[int, Path]) -> None:
@@ -123,11 +124,15 @@ class Renderer:
         self._spec, self._left_s = spec, self.options.timeout_s
         paths = {str(item.id): str(Path(files[item.id]).resolve()) for item in spec.objects}
         options = {"samples": self.options.samples, "denoise": self.options.denoise}
-        reply = self._ask("open", spec=to_json(spec), files=paths, options=options)
-        self.points = {int(name): _take(path) for name, path in reply["points"].items()}
-        for item in spec.objects:
-            low, high = np.reshape(reply["bounds"][str(item.id)], (2, 3))
-            _compare_size(files[item.id], low, high, item.asset.size_m)
+        try:
+            reply = self._ask("open", spec=to_json(spec), files=paths, options=options)
+            self.points = {int(name): _take(path) for name, path in reply["points"].items()}
+            for item in spec.objects:
+                low, high = np.reshape(reply["bounds"][str(item.id)], (2, 3))
+                _compare_size(files[item.id], low, high, item.asset.size_m)
+        except AssetError:
+            self._spec = None
+            raise
 
     def visibility(self, states: Sequence[State]) -> list[dict[int, ObjectVisibility]]:
         """For each state and object id of the open scene, by ray casting (no render)."""
@@ -176,8 +181,7 @@ class Renderer:
         except ProcessSilent:
             process.close()
             raise BadInput(
-                f"{self._what()} did not start within {START_TIMEOUT_S:.0f} s (its first start downloads about "
-                f"360 MB: is the network slow?): {_last(process.log)}"
+                f"{self._what()} did not start within {START_TIMEOUT_S:.0f} s: {_last(process.log)}"
             ) from None
         except BaseException:
             process.close()
@@ -189,11 +193,7 @@ class Renderer:
         return process
 
     def _what(self) -> str:
-        return (
-            f"render.blender: {self.options.blender}"
-            if self.options.blender
-            else "Blender (the bpy package, through uv)"
-        )
+        return f"render.blender: {self.options.blender}" if self.options.blender else "Blender (the bpy package)"
 
     def _ask(self, op: str, **arguments: Any) -> dict[str, Any]:
         """One request of the open scene, within the time that the scene has left."""
