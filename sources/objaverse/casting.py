@@ -24,8 +24,12 @@ _INTO_SHARE = 0.3
 """Share of translate scenes in which an object could go into a container, where the assets allow it."""
 _ROOM = 0.9
 """Share of a container's opening that an object may fill."""
-_GUEST = 0.3
+_GUEST = 0.4
 """A guest looks at least so long, as a share of its container: else it is lost in it."""
+_RIM = 0.85
+"""A guest reaches at least this share of its container's height: else the rim hides it."""
+_INTO_COUNT = 4
+"""Most objects of a scene with a guest, so that it is seen from near enough."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def cast_scene(rng: np.random.Generator, assets: Sequence[Asset], kind: EditKind
     pairs = _fitting(assets) if kind == "translate" and count >= 2 else []
     if pairs and rng.random() < _INTO_SHARE:
         container, guest = pairs[int(rng.integers(len(pairs)))]
-        first = [container, guest]
+        first, count = [container, guest], min(count, max(_INTO_COUNT, options.objects[0]))
     else:
         weights = _anchor_weights(assets, kind)
         if not weights.any():
@@ -115,8 +119,7 @@ def _fitting(assets: Sequence[Asset]) -> list[tuple[int, int]]:
         width, depth = (_ROOM * side for side in assets[box].opening)
         along = (sizes[:, 0] <= width) & (sizes[:, 1] <= depth)
         across = (sizes[:, 1] <= width) & (sizes[:, 0] <= depth)
-        # Tall enough to be seen over the rim from some height.
-        seen = (looks >= _GUEST * looks[box]) & (assets[box].supports + sizes[:, 2] >= 0.6 * sizes[box, 2])
+        seen = (looks >= _GUEST * looks[box]) & (assets[box].supports + sizes[:, 2] >= _RIM * sizes[box, 2])
         pairs += [(box, int(index)) for index in np.flatnonzero((along | across) & seen) if index != box]
     return pairs
 

@@ -15,7 +15,7 @@ from shards.geometry import F64, flat, matrix3, matrix4, project
 from shards.schema import EditKind
 from sources.objaverse.camera import eye, pixel_of
 from sources.objaverse.footprints import Placements, clearance, footprint, middle, prism, wall_clearance
-from sources.objaverse.layout import Scene, too_near
+from sources.objaverse.layout import FIT_SHARE, Scene, too_near
 from sources.objaverse.moves import moves, places
 from sources.objaverse.silhouettes import forecast
 from sources.objaverse.spec import EditSpec, Placement, SceneSpec, State
@@ -71,6 +71,8 @@ class Limits:
     turn_shift: float = 0.03
     size_ratio: float = 1.25
     """Of the areas, for a change of scale."""
+    framed: float = 0.5
+    """Of the objects, after a camera edit."""
 
 
 @dataclass(frozen=True)
@@ -82,18 +84,19 @@ class Draft:
     target: State
 
 
-def propose_edit(
-    rng: np.random.Generator, scene: Scene, kind: EditKind, min_visible: float, first: bool
-) -> Draft | str:
+def propose_edit(rng: np.random.Generator, scene: Scene, kind: EditKind, min_visible: float, turn: int) -> Draft | str:
     """An edit of a composed scene that is valid as far as prisms tell, or the commonest reason why none was found.
 
     Args:
-        first: for `insert`, whether to try the place that the object had in the layout before others.
+        turn: 0, 1, ... for the edits of one scene: each `remove` takes another object, until there is none left; the
+            first `insert` tries the place that its object had in the layout.
     """
     # A prism covers more than its object: ask for more of the frame, and for a little more of everything else.
-    limits = Limits(min_visible=min_visible, in_frame=0.9, least_share=0.018, other_visible=0.2, shift=0.07)
+    limits = Limits(
+        min_visible=min_visible, in_frame=0.9, least_share=FIT_SHARE[0], other_visible=0.2, shift=0.07, framed=0.6
+    )
     faults: Counter[str] = Counter()
-    drafts = _drafts(rng, scene, kind, limits, first)
+    drafts = _drafts(rng, scene, kind, turn)
     looks = 0
     for _ in range(_TRIES):
         draft = next(drafts, None)
@@ -108,7 +111,7 @@ def propose_edit(
         faults[fault] += 1
         if looks == _LOOKS:
             break
-    return faults.most_common(1)[0][0] if faults else "nothing_to_edit"
+    return faults.most_common(1)[0][0] if faults else "nothing_left_to_edit"
 
 
 def judge(
@@ -165,13 +168,13 @@ def _others_fault(spec: SceneSpec, target: Mapping[int, Visibility], limits: Lim
 def _camera_fault(
     spec: SceneSpec, source: Mapping[int, Visibility], target: Mapping[int, Visibility], limits: Limits
 ) -> str | None:
-    """At least half of the objects stay in the frame and in sight, and fill enough of it, in both views."""
+    """Enough objects stay in the frame and in sight, and fill enough of it, in both views."""
     area = spec.width * spec.height
     for seen in (source, target):
         framed = [item for item in seen.values() if item.in_frame >= limits.in_frame]
-        if 2 * len(framed) < len(seen):
+        if len(framed) < limits.framed * len(seen):
             return "out_of_frame"
-        if 2 * sum(item.visible >= limits.min_visible for item in framed) < len(seen):
+        if sum(item.visible >= limits.min_visible for item in framed) < limits.framed * len(seen):
             return "hidden"
         if max(item.own_px for item in framed) < limits.least_share * area:
             return "too_small"
@@ -202,41 +205,38 @@ def _change_fault(
     return None
 
 
-def _drafts(rng: np.random.Generator, scene: Scene, kind: EditKind, limits: Limits, first: bool) -> Iterator[Draft]:
-    area = scene.resolution[0] * scene.resolution[1]
-    least = limits.min_visible
-    fit = [i for i, seen in scene.outlook.items() if _edited_fault(seen, area, least, limits) is None]
+def _drafts(rng: np.random.Generator, scene: Scene, kind: EditKind, turn: int) -> Iterator[Draft]:
     if kind == "camera":
         yield from _camera_drafts(rng, scene)
     elif kind == "insert":
-        yield from _insert_drafts(rng, scene, first)
-    elif fit and kind == "translate":
-        yield from (_translated(scene, identity, *spot) for identity, spot in _spots(rng, scene, fit))
-    elif fit and kind == "rotate":
-        yield from _rotate_drafts(rng, scene, fit)
-    elif fit and kind == "scale":
-        yield from _scale_drafts(rng, scene, fit)
-    elif fit and kind == "remove":
-        for identity in rng.permutation(fit).tolist():
-            target = replace(scene.placements[identity], present=False)
-            yield _object_draft(scene, EditSpec("remove", identity), target)
+        yield from _insert_drafts(rng, scene, turn == 0)
+    elif kind == "translate":
+        yield from _translate_drafts(rng, scene)
+    elif kind == "rotate":
+        yield from _rotate_drafts(rng, scene)
+    elif kind == "scale":
+        yield from _scale_drafts(rng, scene)
+    else:
+        yield from _remove_drafts(scene, turn)
 
 
-def _spots(rng: np.random.Generator, scene: Scene, fit: list[int]) -> Iterator[tuple[int, tuple[Placement, bool]]]:
-    for identity, spot in moves(rng, scene, fit):
-        yield identity, (spot.placement, spot.allows_occlusion)
+def _translate_drafts(rng: np.random.Generator, scene: Scene) -> Iterator[Draft]:
+    for identity, spot in moves(rng, scene):
+        source, target = scene.placements[identity], spot.placement
+        x, y, z = flat((target.x - source.x, target.y - source.y, target.z - source.z))
+        edit = EditSpec("translate", identity, translation=(x, y, z), allows_occlusion=spot.allows_occlusion)
+        yield _object_draft(scene, edit, target)
 
 
-def _translated(scene: Scene, identity: int, target: Placement, allows_occlusion: bool) -> Draft:
-    source = scene.placements[identity]
-    x, y, z = flat((target.x - source.x, target.y - source.y, target.z - source.z))
-    edit = EditSpec("translate", identity, translation=(x, y, z), allows_occlusion=allows_occlusion)
-    return _object_draft(scene, edit, target)
+def _remove_drafts(scene: Scene, turn: int) -> Iterator[Draft]:
+    if turn < len(scene.fit):
+        identity = scene.fit[(scene.seed + turn) % len(scene.fit)]
+        yield _object_draft(scene, EditSpec("remove", identity), replace(scene.placements[identity], present=False))
 
 
 def _insert_drafts(rng: np.random.Generator, scene: Scene, first: bool) -> Iterator[Draft]:
-    """The newcomer is the same in all edits of a scene, so that its source image is too: the largest seen well."""
-    identity = newcomer(scene)
+    """The newcomer depends on the scene alone, so that all edits of a scene have the same source image."""
+    identity = scene.fit[scene.seed % len(scene.fit)]
     for spot in places(rng, scene, identity, first):
         source = scene.placements | {identity: replace(spot.placement, present=False)}
         target = scene.placements | {identity: spot.placement}
@@ -244,17 +244,9 @@ def _insert_drafts(rng: np.random.Generator, scene: Scene, first: bool) -> Itera
         yield Draft(edit, State(source, scene.camera), State(target, scene.camera))
 
 
-def newcomer(scene: Scene) -> int:
-    """Id of the object that an `insert` adds: drawn by the scene's seed among those whose forecast is good enough."""
-    area = scene.resolution[0] * scene.resolution[1]
-    large = [i for i, seen in scene.outlook.items() if seen.own_px >= 0.02 * area] or list(scene.outlook)
-    return large[scene.seed % len(large)]
-
-
-def _rotate_drafts(rng: np.random.Generator, scene: Scene, fit: list[int]) -> Iterator[Draft]:
-    turnable = [i for i in fit if scene.asset(i).rotatable]
-    fronts = [i for i in turnable if scene.asset(i).front_deg is not None]
-    while turnable:
+def _rotate_drafts(rng: np.random.Generator, scene: Scene) -> Iterator[Draft]:
+    fronts = [i for i in scene.fit if scene.asset(i).front_deg is not None]
+    while True:
         if fronts and rng.random() < _VIEW_SHARE:
             identity = fronts[int(rng.integers(len(fronts)))]
             view = tuple(VIEWS)[int(rng.integers(len(VIEWS)))]
@@ -262,16 +254,16 @@ def _rotate_drafts(rng: np.random.Generator, scene: Scene, fit: list[int]) -> It
             if abs(turn) < LEAST_TURN:
                 continue
         else:
-            identity = turnable[int(rng.integers(len(turnable)))]
+            identity = scene.fit[int(rng.integers(len(scene.fit)))]
             view, turn = "", ANGLES[int(rng.integers(len(ANGLES)))]
         source = scene.placements[identity]
         target = replace(source, yaw_deg=round((source.yaw_deg + turn) % 360.0, 6))
         yield _object_draft(scene, EditSpec("rotate", identity, rotation_deg=turn, view=view), target)
 
 
-def _scale_drafts(rng: np.random.Generator, scene: Scene, fit: list[int]) -> Iterator[Draft]:
+def _scale_drafts(rng: np.random.Generator, scene: Scene) -> Iterator[Draft]:
     while True:
-        identity = fit[int(rng.integers(len(fit)))]
+        identity = scene.fit[int(rng.integers(len(scene.fit)))]
         factor = round(float(rng.uniform(1.3, 1.8) if rng.random() < 0.5 else rng.uniform(0.5, 0.75)), 2)
         source = scene.placements[identity]
         target = replace(source, scale=round(source.scale * factor, 6))
@@ -286,8 +278,6 @@ def _camera_drafts(rng: np.random.Generator, scene: Scene) -> Iterator[Draft]:
         zoom = round(float(rng.uniform(1.25, 1.6) if rng.random() < 0.5 else rng.uniform(0.6, 0.8)), 2)
         zoom = zoom if 2 in parts else 1.0
         orbit = scene.orbit.turned(yaw, pitch, zoom)
-        if not _ELEVATION[0] <= orbit.elevation_deg <= _ELEVATION[1]:
-            continue
         edit = EditSpec("camera", 0, yaw_deg=yaw, pitch_deg=pitch, zoom=zoom)
         source = State(dict(scene.placements), scene.camera)
         yield Draft(edit, source, State(dict(scene.placements), orbit.pose()))
@@ -303,6 +293,10 @@ def _floor_fault(scene: Scene, draft: Draft) -> str | None:
     edit = draft.edit
     if edit.kind == "camera":
         orbit = scene.orbit.turned(edit.yaw_deg, edit.pitch_deg, edit.zoom)
+        if edit.pitch_deg and not _ELEVATION[0] <= orbit.elevation_deg <= _ELEVATION[1]:
+            return "too_steep"
+        if eye(draft.target.camera)[2] < 0.02 * orbit.distance:
+            return "below_floor"
         if wall_clearance(eye(draft.target.camera)[None], scene.walls) < 0.1 * orbit.distance:
             return "behind_wall"
         return "camera_too_near" if too_near(scene.objects, draft.target.placements, orbit) else None

@@ -61,10 +61,23 @@ def container_of(identity: int, objects: Objects, placements: Placements) -> int
     return 0
 
 
+def opening(asset: Asset, placement: Placement) -> F64:
+    """What may stand on the inner floor of a container, (N, 2) world metres: its outline, narrowed to its opening."""
+    pose = pose_of(placement)
+    inner = np.asarray(asset.footprint, np.float64) * (np.asarray(asset.opening) / asset.size_m[:2])
+    return inner @ pose[:2, :2].T + pose[:2, 3]
+
+
 def clearance(identity: int, objects: Objects, placements: Placements) -> float:
-    """Metres of floor between an object and its nearest neighbour; 0 where they touch, inf where it is alone."""
+    """Metres of floor between an object and its nearest neighbour; inf where it is alone.
+
+    0 where they touch, or where the object stands in a container and does not fit its opening.
+    """
     container = container_of(identity, objects, placements)
     asset = {placed.id: placed.asset for placed in objects}
+    own = shapely.Polygon(footprint(asset[identity], placements[identity]))
+    if container and not shapely.Polygon(opening(asset[container], placements[container])).contains(own):
+        return 0.0
     others = [
         shapely.Polygon(footprint(asset[other], place))
         for other, place in placements.items()
@@ -72,7 +85,6 @@ def clearance(identity: int, objects: Objects, placements: Placements) -> float:
     ]
     if not others:
         return float("inf")
-    own = shapely.Polygon(footprint(asset[identity], placements[identity]))
     return float(shapely.distance(own, others).min())
 
 

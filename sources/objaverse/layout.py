@@ -42,6 +42,7 @@ _LAYOUTS = 6
 _GAP: dict[EditKind, Range] = {"translate": (0.35, 1.3), "rotate": (0.4, 1.0), "scale": (0.4, 1.2)}
 _ANY_GAP: Range = (0.3, 0.9)
 """Space between neighbours in a row, in sizes of the two: edits that need room get more."""
+_ROW_LENGTH = 3
 _ROW_GAP: Range = (0.15, 0.6)
 _FILL: dict[EditKind, Range] = {"translate": (0.55, 0.72), "scale": (0.55, 0.75), "camera": (0.55, 0.7)}
 _ANY_FILL: Range = (0.6, 0.85)
@@ -49,9 +50,15 @@ _ANY_FILL: Range = (0.6, 0.85)
 _LEAST_VISIBLE = 0.3
 _LEAST_SHARE = 0.004
 """Of the frame, for any object of a scene."""
+FIT_SHARE: Range = (0.018, 0.45)
+"""Of the frame, for an object that may be edited."""
+_GUEST_SHARE = 0.024
+"""Of the frame, for an object that may go into a container, which may be farther away."""
 _NEAREST = 0.25
 """No object comes nearer to the camera than this share of the distance of the pivot."""
 _WALL_HEIGHT = 2.6
+_LONG = 1.7
+"""Things longer than this, seen from above, are laid across the view."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,8 @@ class Scene:
     camera: CameraPose
     resolution: tuple[int, int]
     outlook: dict[int, Forecast]
+    fit: tuple[int, ...]
+    """Ids of the objects that are seen well enough to be edited; never empty."""
     seed: int
     container: int = 0
     """Id of a container in which object `guest` can stand, 0 for none."""
@@ -97,10 +106,15 @@ def compose(
     for _ in range(_LAYOUTS):
         azimuth = float(rng.uniform(0.0, 360.0))
         objects, placements = _arrange(rng, chosen, kind, options.layers, azimuth)
-        orbit = _camera(rng, objects, placements, kind, options, azimuth, resolution)
+        low, high = options.camera.elevation_deg
+        # One looks into a container from above.
+        elevations = ((low + high) / 2, high) if chosen.guest >= 0 else (low, high)
+        orbit = _camera(rng, objects, placements, kind, options, azimuth, elevations, resolution)
         camera = orbit.pose()
         outlook = forecast(objects, placements, camera, resolution)
-        fault = _fault(outlook, resolution) or ("camera_too_near" if too_near(objects, placements, orbit) else "")
+        fit = _editable(objects, outlook, kind, resolution, options.min_visible)
+        fault = _fault(outlook, fit, chosen.guest + 1, resolution)
+        fault = fault or ("camera_too_near" if too_near(objects, placements, orbit) else "")
         if not fault:
             return Scene(
                 objects=objects,
@@ -112,6 +126,7 @@ def compose(
                 camera=camera,
                 resolution=resolution,
                 outlook=outlook,
+                fit=fit,
                 seed=int(rng.integers(2**31)),
                 container=chosen.container + 1,
                 guest=chosen.guest + 1,
@@ -126,13 +141,29 @@ def too_near(objects: Objects, placements: Placements, orbit: Orbit) -> bool:
     return bool(depth.min() < _NEAREST * orbit.distance)
 
 
-def _fault(outlook: dict[int, Forecast], resolution: tuple[int, int]) -> str:
+def _editable(
+    objects: Objects, outlook: dict[int, Forecast], kind: EditKind, resolution: tuple[int, int], min_visible: float
+) -> tuple[int, ...]:
+    """Ids of the objects that an edit of this kind may take, as far as the forecast tells."""
+    area = resolution[0] * resolution[1]
+    return tuple(
+        placed.id
+        for placed in objects
+        if FIT_SHARE[0] * area <= outlook[placed.id].own_px <= FIT_SHARE[1] * area
+        and outlook[placed.id].visible >= min_visible
+        and (placed.asset.rotatable or kind != "rotate")
+    )
+
+
+def _fault(outlook: dict[int, Forecast], fit: tuple[int, ...], guest: int, resolution: tuple[int, int]) -> str:
     area = resolution[0] * resolution[1]
     if any(seen.own_px < _LEAST_SHARE * area for seen in outlook.values()):
         return "object_too_small"
     if any(seen.visible < _LEAST_VISIBLE for seen in outlook.values()):
         return "object_hidden"
-    return ""
+    if guest and (guest not in fit or outlook[guest].own_px < _GUEST_SHARE * area):
+        return "guest_too_small"
+    return "" if fit else "nothing_to_edit"
 
 
 def _arrange(
@@ -151,10 +182,12 @@ def _arrange(
     size = float(np.median([apparent_size(asset) for asset in assets]))
     spots: dict[int, F64] = {}
     names: dict[int, Layer] = {}
-    front = 0.0
+    front, side = 0.0, 1.0 if rng.random() < 0.5 else -1.0
     for name, members in _rows(rng, assets, layers):
         u, back = _row(rng, [assets[i] for i in members], [yaws[i] for i in members], _GAP.get(kind, _ANY_GAP), right)
-        shift = float(rng.uniform(-0.6, 0.6)) * size
+        # One thing alone steps aside, each time to the other side, or few things would stand in one line of sight.
+        aside = side * float(rng.uniform(0.5, 1.3)) if len(members) == 1 else float(rng.uniform(-0.5, 0.5))
+        shift, side = aside * size, -side
         ends: list[float] = []
         for index, across in zip(members, u, strict=True):
             near, far = extent(assets[index], Placement(0.0, 0.0, 0.0, yaws[index]), away)
@@ -174,7 +207,7 @@ def _placed(spot: F64, yaw_deg: float) -> Placement:
 
 
 def _rows(rng: np.random.Generator, assets: Sequence[Asset], layers: int) -> list[tuple[Layer, list[int]]]:
-    """Members of each row, front to back; no row is empty."""
+    """Members of each row, front to back, with the layer that the row belongs to; no layer is empty."""
     names = _ROWS_OF[layers]
     if len(assets) < len(names):
         start = int(rng.integers(len(names) - len(assets) + 1))
@@ -182,8 +215,12 @@ def _rows(rng: np.random.Generator, assets: Sequence[Asset], layers: int) -> lis
     counts = 1 + rng.multinomial(len(assets) - len(names), np.full(len(names), 1 / len(names)))
     heights = np.array([asset.size_m[2] for asset in assets]) * np.exp(rng.uniform(-0.5, 0.5, len(assets)))
     order = np.argsort(heights, kind="stable")
-    parts = np.split(order, np.cumsum(counts)[:-1])
-    return [(name, rng.permutation(part).tolist()) for name, part in zip(names, parts, strict=True)]
+    rows: list[tuple[Layer, list[int]]] = []
+    for name, part in zip(names, np.split(order, np.cumsum(counts)[:-1]), strict=True):
+        # A long row would make everything small: a crowded layer takes two.
+        for row in np.array_split(part, -(-len(part) // _ROW_LENGTH)):
+            rows.append((name, rng.permutation(row).tolist()))
+    return rows
 
 
 def _row(
@@ -203,15 +240,20 @@ def _row(
 
 
 def _yaws(rng: np.random.Generator, chosen: Cast, azimuth: float) -> list[float]:
-    """Where a front is known it looks at most 60 degrees past the camera; else most things stand square to the view."""
+    """Where a front is known it looks at most 60 degrees past the camera; long things lie more across the view than
+    along it; of the rest most stand square to each other."""
     square = azimuth + float(rng.uniform(-25.0, 25.0))
     yaws: list[float] = []
     for asset in chosen.assets:
-        quarter, wobble, anyhow, free = rng.integers(4), rng.uniform(-8.0, 8.0), rng.uniform(0.0, 360.0), rng.random()
+        width, depth, _ = asset.size_m
+        half_turn, lean, quarter, alone = rng.integers(2), rng.uniform(-1.0, 1.0), rng.integers(4), rng.random()
         if asset.front_deg is not None:
-            yaws.append(azimuth + float(rng.uniform(-60.0, 60.0)) - asset.front_deg)
+            yaw = azimuth + 60.0 * lean - asset.front_deg
+        elif max(width, depth) > _LONG * min(width, depth):
+            yaw = azimuth + (90.0 if width > depth else 0.0) + 180.0 * half_turn + 45.0 * lean
         else:
-            yaws.append(float(anyhow if free < 0.4 else square + 90.0 * quarter + wobble))
+            yaw = azimuth + 180.0 * lean if alone < 0.4 else square + 90.0 * quarter + 8.0 * lean
+        yaws.append(float(yaw))
     if chosen.guest >= 0:
         box, guest = chosen.assets[chosen.container], chosen.assets[chosen.guest]
         along = guest.size_m[0] <= box.opening[0] and guest.size_m[1] <= box.opening[1]
@@ -226,13 +268,14 @@ def _camera(
     kind: EditKind,
     options: SceneOptions,
     azimuth: float,
+    elevations: Range,
     resolution: tuple[int, int],
 ) -> Orbit:
     points = np.concatenate([prism(placed.asset, placements[placed.id]).reshape(-1, 3) for placed in objects])
     return frame(
         points,
         azimuth_deg=azimuth,
-        elevation_deg=float(rng.uniform(*options.camera.elevation_deg)),
+        elevation_deg=float(rng.uniform(*elevations)),
         focal_mm=float(rng.uniform(*options.camera.focal_mm)),
         resolution=resolution,
         fill=float(rng.uniform(*_FILL.get(kind, _ANY_FILL))),

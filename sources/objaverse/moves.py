@@ -30,13 +30,13 @@ class Spot:
     """The place is behind or inside something: being partly hidden is what is asked for."""
 
 
-def moves(rng: np.random.Generator, scene: Scene, movable: list[int]) -> Iterator[tuple[int, Spot]]:
-    """Without end: an object out of `movable` and a place to move it to, not checked yet."""
+def moves(rng: np.random.Generator, scene: Scene) -> Iterator[tuple[int, Spot]]:
+    """Without end: an object and a place to move it to, not checked yet."""
     while True:
-        if scene.guest in movable and rng.random() < _INTO_SHARE:
+        if scene.guest in scene.fit and rng.random() < _INTO_SHARE:
             yield scene.guest, _into(rng, scene)
             continue
-        identity = movable[int(rng.integers(len(movable)))]
+        identity = scene.fit[int(rng.integers(len(scene.fit)))]
         spot = _aim(rng, scene, identity, _MOVE_SHARES)
         if spot is not None:
             yield identity, spot

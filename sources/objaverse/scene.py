@@ -50,7 +50,7 @@ def propose(
     scene = compose(_generator(seed, number, _SCENE), assets, kind, options, resolution)
     if isinstance(scene, str):
         return Refusal(scene)
-    draft = propose_edit(_generator(seed, number, _EDIT, edit), scene, kind, options.min_visible, first=edit == 0)
+    draft = propose_edit(_generator(seed, number, _EDIT, edit), scene, kind, options.min_visible, edit)
     return Refusal(draft) if isinstance(draft, str) else specify(scene, draft)
 
 

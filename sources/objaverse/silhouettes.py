@@ -10,9 +10,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from shards.geometry import F64, matrix3, matrix4, project, transform
+from shards.geometry import F64, matrix3, matrix4, project
 from sources.objaverse.camera import eye
-from sources.objaverse.footprints import Objects, Placements, container_of, footprint, pose_of, prism
+from sources.objaverse.footprints import Objects, Placements, container_of, footprint, opening, prism
 from sources.objaverse.spec import Asset, CameraPose, Placement
 
 _ROWS = 48
@@ -114,10 +114,10 @@ def _hidden(
         if container:
             j = index[container]
             edges = _opening_edges(present[j].asset, placements[container], camera)
-            opening = _masks(*_spans(edges, rows), resolution)[0]
+            within = _masks(*_spans(edges, rows), resolution)[0]
             # Through the opening one sees what stands in the container; elsewhere the container is before it.
-            hidden[i] |= masks[j] & ~opening
-            hidden[j] |= masks[i] & opening
+            hidden[i] |= masks[j] & ~within
+            hidden[j] |= masks[i] & within
             front[[i, j], [j, i]] = False
     for i in range(len(present)):
         hidden[i] |= masks[front[:, i]].any(axis=0)
@@ -141,15 +141,9 @@ def _in_front(present: Objects, placements: Placements, camera: CameraPose) -> M
 
 
 def _opening_edges(asset: Asset, placement: Placement, camera: CameraPose) -> F64:
-    """Projected outline (1, 4, 2, 2) of a container's opening at the height of its rim."""
-    half_width, half_depth = asset.opening[0] / 2, asset.opening[1] / 2
-    corners = [
-        (-half_width, -half_depth),
-        (half_width, -half_depth),
-        (half_width, half_depth),
-        (-half_width, half_depth),
-    ]
-    rim = transform(pose_of(placement), [(x, y, asset.size_m[2]) for x, y in corners])
+    """Projected outline (1, N, 2, 2) of a container's opening at the height of its rim."""
+    outline = opening(asset, placement)
+    rim = np.column_stack([outline, np.full(len(outline), placement.z + asset.size_m[2] * placement.scale)])
     pixels, _ = project(rim, matrix3(camera.K), matrix4(camera.world_from_camera))
     return np.stack([pixels, np.roll(pixels, -1, axis=0)], axis=1)[None]
 
