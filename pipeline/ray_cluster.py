@@ -4,6 +4,7 @@ Invariant: who finds a connection leaves it; who makes one ends it.
 """
 
 import os
+import socket
 import sys
 import threading
 from collections import deque
@@ -35,6 +36,7 @@ def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = No
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = options.address or os.environ.get("RAY_ADDRESS", "")
     # Ray's threads print on stdout whatever they are told, where `--json` speaks; deaths of workers are our notes.
+    _check_listening(address)
     settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     if runtime_env:
         settings["runtime_env"] = dict(runtime_env)
@@ -51,6 +53,17 @@ def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = No
             yield
     finally:
         ray.shutdown()
+
+
+def _check_listening(address: str) -> None:
+    """Raise BadInput at once when nobody listens: Ray itself would try for minutes."""
+    host, separator, port = address.rpartition("://")[2].rpartition(":")
+    if not separator or not port.isdigit():  # "auto", "local", or empty
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise BadInput(f"cannot reach Ray at '{address}' ({error}): see engine.address") from error
 
 
 class _WithoutRay:

@@ -6,7 +6,6 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,22 +26,6 @@ REJECTS = (Rejected("c-3", "too_dark", 0.25, "mean 0.25"),)
 
 def record(**values: object) -> Record:
     return Record(unit=0, layer=LAYER, **values)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[dict[str, object]]:
-    """Options for a bucket `bucket` on moto's server."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    client = boto3.client("s3", "us-east-1", endpoint_url=url, aws_access_key_id="k", aws_secret_access_key="s")
-    client.create_bucket(Bucket="bucket")
-    yield {"key": "k", "secret": "s", "endpoint_url": url}
-    server.stop()
 
 
 @pytest.fixture(params=["local", "memory", "s3"])

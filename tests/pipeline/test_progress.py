@@ -1,0 +1,73 @@
+"""What is shown counts committed units; logs stay short."""
+
+import io
+import json
+
+import pytest
+
+from pipeline.progress import BarProgress, PlainProgress, Progress, make_progress
+from pipeline.runner import UnitSummary
+
+
+def feed(progress: Progress) -> None:
+    progress.start(10, {"pair": 2, "depth": 0})
+    for unit in range(3):
+        progress.committed(UnitSummary("pair", unit, 60, 1000, {"too_dark": 3, "error": 1}, 2.0, 1.5))
+        progress.tick()
+    progress.quarantined("pair", "scene-7", "it kills its worker")
+    progress.reopened("pair")
+
+
+def test_plain_lines_are_few_and_say_it_all():
+    stream = io.StringIO()
+    progress = PlainProgress(stream)
+    feed(progress)
+    progress.stop()
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "10 units; done before: pair 2, depth 0"
+    assert lines[1] == "sample scene-7 is quarantined from layer pair: it kills its worker"
+    assert lines[2].startswith("pair 4/10 units, ")
+    assert "samples/s" in lines[2]
+    assert "left, 12 rejected (9 too_dark, 3 error); depth 0/10 units" in lines[2]
+    assert len(lines) == 3
+
+
+def test_every_tick_is_a_line_when_asked():
+    stream = io.StringIO()
+    progress = PlainProgress(stream, every_s=0)
+    feed(progress)
+    assert len(stream.getvalue().splitlines()) == 5
+
+
+def test_the_summary_is_json():
+    progress = Progress()
+    feed(progress)
+    found = json.loads(json.dumps(progress.stop().to_json()))
+    assert found["stages"]["pair"] == {
+        "units": 10,
+        "done": 4,
+        "found": 1,
+        "samples": 180,
+        "bytes": 3000,
+        "seconds": 6.0,
+        "cpu_seconds": 4.5,
+        "rejects": {"error": 3, "too_dark": 9},
+    }
+    assert found["quarantined"] == ["pair/scene-7"]
+    assert len(found["notes"]) == 1
+
+
+def test_bars_draw_and_end(capsys: pytest.CaptureFixture[str]):
+    progress = BarProgress()
+    feed(progress)
+    progress.stop()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "pair" in captured.err
+    assert "4/10" in captured.err
+    assert "12 rejected" in captured.err
+
+
+def test_quiet_and_not_a_terminal():
+    assert type(make_progress(quiet=True)) is Progress
+    assert isinstance(make_progress(), PlainProgress)
