@@ -8,7 +8,7 @@ import numpy as np
 from shards.geometry import F64, flat, intrinsics_of_lens, look_at, matrix3, matrix4, project, similarity, transform
 from shards.schema import EDIT_KINDS, Camera, Edit, EditKind, PairFacts, SceneObject, View
 
-SIDE = 256
+SIDE = 128
 NOUNS = ("mug", "apple", "armchair", "wooden crate", "shelf", "coffee table", "hourglass", "scissors", "umbrella")
 COLOURS = ("red", "", "blue", "orange", "dark green")
 VIEWS = ("", "the front view.", "the rear left side view.")

@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+
+from annotators.exact import ExactDepth, ExactLines, ExactMetric, ExactNormal, ExactSegments
+from pipeline.stage import Stage
+from shards import codecs
+from shards.sample import Reject, Row, Sample
+from shards.schema import MapInfo, PairFacts
+from tests.annotators.factory import SIDE, random_facts
+from tests.annotators.pictures import draw, sample
+
+STAGES = (ExactMetric, ExactNormal, ExactDepth, ExactSegments, ExactLines)
+
+
+@pytest.fixture(scope="module")
+def rendered() -> Sample:
+    """A pair with exact maps: a slanted plane, open background above it."""
+    facts, members = draw(random_facts(3, "translate"))
+    rows = np.mgrid[:SIDE, :SIDE][0]
+    z = np.where(rows > 20, 40 / (rows + 1e-3), 0).astype(np.float32)
+    normals = np.zeros((SIDE, SIDE, 3), np.float32)
+    normals[21:] = (0, -0.6, -0.8)
+    metric, info = codecs.encode_metric(z, estimator="renderer", revision="blender-5.0.1")
+    _, other = codecs.encode_metric(z + 1, estimator="renderer", revision="blender-5.0.1")
+    normal = codecs.map_info("normal", estimator="renderer", revision="blender-5.0.1")
+    facts = facts.model_copy(update={"metric": info, "source_metric": other, "normal": normal, "source_normal": normal})
+    members |= {"metric": metric, "normal": codecs.encode_normals(normals)}
+    members |= {"source_metric": codecs.encode_metric(z + 1, estimator="", revision="")[0]}
+    members |= {"source_normal": codecs.encode_normals(-normals * (1, 1, -1))}
+    return sample(facts, members)
+
+
+def run(stage, given: Sample) -> tuple[dict, dict[str, MapInfo]]:
+    result = stage(stage.setup(), [given])[0]
+    assert isinstance(result, Row), result
+    maps = {name: MapInfo.model_validate(info) for name, info in json.loads(str(result.columns["maps"])).items()}
+    assert set(result.columns) == {*maps, "maps"}
+    return dict(result.columns), maps
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_are_stages_that_map_the_target_or_both(kind, rendered):
+    assert isinstance(kind(), Stage) and kind.needs == ("pair",)
+    columns, maps = run(kind(), rendered)
+    assert set(maps) == {kind.layer}
+    both, _ = run(kind(views=("source", "target")), rendered)
+    assert set(both) == {kind.layer, f"source_{kind.layer}", "maps"} and both[kind.layer] == columns[kind.layer]
+    assert maps[kind.layer].estimator == "renderer" and maps[kind.layer].revision == "blender-5.0.1"
+
+
+def test_metric_and_normals_pass_through(rendered):
+    for kind in (ExactMetric, ExactNormal):
+        columns, maps = run(kind(views=("target", "source")), rendered)
+        facts = PairFacts.model_validate_json(rendered["pair"]["facts"])
+        for member in (kind.layer, f"source_{kind.layer}"):
+            assert columns[member] == rendered["pair"][member] and maps[member] == getattr(facts, member)
+
+
+def test_relative_depth_is_the_inverse_of_the_metric(rendered):
+    columns, maps = run(ExactDepth(), rendered)
+    facts = PairFacts.model_validate_json(rendered["pair"]["facts"])
+    z = codecs.decode_depth(rendered["pair"]["metric"], facts.metric)
+    inverse = codecs.decode_depth(columns["depth"], maps["depth"])
+    assert maps["depth"].kind == "relative_inverse" and maps["depth"].min == 0
+    assert (inverse[z == 0] == 0).all()
+    assert np.allclose(inverse[z > 0], 1 / z[z > 0], atol=1e-4 * inverse.max())
+
+
+def test_segments_are_the_instances_by_area(rendered):
+    columns, maps = run(ExactSegments(), rendered)
+    segments = codecs.decode_labels(columns["segment"])
+    instances = codecs.decode_labels(rendered["pair"]["target_instances"])
+    assert ((segments > 0) == (instances > 0)).all()
+    areas = np.bincount(segments.ravel())[1:]
+    assert (areas > 0).all() and (np.diff(areas.astype(int)) <= 0).all()
+    assert maps["segment"].max == len(areas) == len(np.unique(instances)) - 1
+    for label in range(1, len(areas) + 1):
+        assert len(np.unique(instances[segments == label])) == 1
+
+
+def test_lines_are_dark_on_white(rendered):
+    columns, maps = run(ExactLines(), rendered)
+    lines = codecs.decode_lines(columns["line"])
+    assert maps["line"].kind == "lines" and np.median(lines) == 255 and lines.min() < 60
+
+
+def test_released_pairs_have_segments_and_outlines_only(rendered):
+    released = Sample("b-1", "train", {}, {"pair": {**rendered["pair"], **dict.fromkeys(("metric", "normal"), b"")}})
+    for kind in (ExactMetric, ExactNormal, ExactDepth):
+        result = kind()(None, [released])[0]
+        assert isinstance(result, Reject) and result.reason == "no_exact_map"
+        assert f"layer `{kind.layer}`" in result.detail and "leave it out" in result.detail
+    for kind in (ExactSegments, ExactLines):
+        _, maps = run(kind(), released)
+        assert maps[kind.layer].estimator == "masks"
+
+
+def test_the_view_that_lacks_a_map_is_named(rendered):
+    half = Sample("b-2", "train", {}, {"pair": {**rendered["pair"], "source_metric": b""}})
+    assert isinstance(ExactDepth()(None, [half])[0], Row)
+    result = ExactDepth(views=("source", "target"))(None, [half])[0]
+    assert isinstance(result, Reject) and "source image" in result.detail
+
+
+def test_same_bytes(rendered):
+    for kind in STAGES:
+        assert kind()(None, [rendered])[0] == kind()(None, [rendered])[0]
