@@ -91,7 +91,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False) -> dict[str, Any
         stages = build_stages(config, pair_arguments(config, store))
         build = Build(store, config, plan, tuple(stages))
         for recipe in recipes:
-            check_recipe(recipe, build.layers)
+            check_recipe(recipe, build.stages)
         store.write_file(BUILD, config.model_dump_json(indent=1).encode())
         summary = run(stages, store, plan, config.engine, make_progress(quiet), guard=lock.check)
         shards = [pack_recipe(build, recipe, quiet) for recipe in recipes]
@@ -114,7 +114,7 @@ def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bo
     """Pack the accepted samples of a finished build for one recipe."""
     chosen = get_recipe(recipe)
     build = open_build(out, overrides)
-    check_recipe(chosen, build.layers)
+    check_recipe(chosen, build.stages)
     done = min(len(build.store.done_units(folder)) for folder in build.layers.values())
     if done < build.plan.units:
         raise BadInput(f"{build.store} is not finished ({done} of {build.plan.units} units): run the build again")

@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.assemble import members_of, software_versions
 from pipeline.config import ShardOptions
 from pipeline.plan import Plan
+from pipeline.stage import Stage
 from pipeline.storage import FULL, disk_full
 from pipeline.store import LayerStore
 from shards.codecs import ImageCodec
@@ -73,9 +74,8 @@ def pack(
         What was made: `recipe`, `folder`, `splits` (split: samples, shards, bytes).
 
     Raises:
-        BadInput: the recipe needs a layer that the build lacks, or no sample is accepted.
+        BadInput: no sample is accepted.
     """
-    check_recipe(recipe, layers)
     recipe = present(recipe, layers)
     used = {layer: layers[layer] for layer in recipe.needs}
     root = join(store.url, "shards", recipe.name)
@@ -95,17 +95,26 @@ def pack(
     return {"recipe": recipe.name, "folder": root, "splits": splits}
 
 
-def check_recipe(recipe: Recipe, layers: Mapping[str, str]) -> None:
-    """Raises BadInput where a recipe needs a layer that the build lacks, before work is spent on it."""
-    missing = [layer for layer in present(recipe, layers).needs if layer not in layers]
+def check_recipe(recipe: Recipe, stages: Sequence[Stage]) -> None:
+    """Raises BadInput where a recipe needs a layer or a view that the build lacks, before work is spent on it."""
+    by_layer = {stage.layer: stage for stage in stages}
+    recipe = present(recipe, by_layer)
+    missing = [layer for layer in recipe.needs if layer not in by_layer]
     if missing:
         raise BadInput(
             f"recipe {recipe.name} needs the layer{'s' * (len(missing) > 1)} {', '.join(missing)}, which this build "
             "lacks: add to `layers` and build again, or choose another recipe"
         )
+    for layer in recipe.needs:
+        unseen = set(recipe.views) - set(getattr(by_layer[layer], "views", recipe.views))
+        if unseen:
+            raise BadInput(
+                f"recipe {recipe.name} needs maps of both images: set layers.{layer}.views to [source, target] and "
+                "build again (only that layer is made again)"
+            )
 
 
-def present(recipe: Recipe, layers: Mapping[str, str]) -> Recipe:
+def present(recipe: Recipe, layers: Mapping[str, Any]) -> Recipe:
     """The recipe for this build: `full` is everything that there is, so it leaves out what no layer makes."""
     if recipe.name != "full":
         return recipe

@@ -25,7 +25,7 @@ from shards.index import (
 )
 from shards.inspection import Problem
 from shards.layout import SplitFolder, base, find_splits, join, list_shards, open_url
-from shards.schema import SCHEMA_VERSION, SPLITS
+from shards.schema import SCHEMA_VERSION
 from shards.verify_shard import ShardFindings, verify_shard
 
 Assets = Mapping[str, tuple[str, str]]
@@ -152,19 +152,15 @@ def _merge_assets(findings: list[ShardFindings]) -> Assets:
 
 
 def _find_leaks(recipe_folder: str, verified: Mapping[str, Assets]) -> Iterator[Problem]:
-    """Assets that two splits of one recipe share: one problem for each pair of splits and shard of the later one."""
+    """Objects of test that are also in train: one problem for each shard of test."""
     by_split: dict[str, tuple[str, Assets]] = {}
     for folder in find_splits(recipe_folder):
         if _parent(folder.url) == recipe_folder:
             known = verified[folder.url] if folder.url in verified else _assets_of_parquets(folder.url)
             by_split[folder.split] = (folder.url, known)
-    present = [split for split in SPLITS if split in by_split]
-    for position, later in enumerate(present):
-        url, assets = by_split[later]
-        for earlier in present[:position]:
-            if not verified.keys() & {url, by_split[earlier][0]}:
-                continue
-            yield from _shared(assets, by_split[earlier][1], earlier, url)
+    if "train" in by_split and "test" in by_split:
+        url, assets = by_split["test"]
+        yield from _shared(assets, by_split["train"][1], "train", url)
 
 
 def _shared(assets: Assets, others: Assets, other: str, folder: str) -> Iterator[Problem]:

@@ -70,7 +70,7 @@ def _row(sample: StoredSample, columns: list[str], tile: int) -> Image.Image:
 
 def _write_text(draw: ImageDraw.ImageDraw, x: int, height: int, record: SampleRecord) -> None:
     y = 0
-    draw.text((x, y), f"{record.edit.kind}  ·  {record.split}  ·  {record.key}", FAINT, _font(11))
+    draw.text((x, y), f"{record.edit.kind}  ·  {record.split}  ·  {record.key}"[:56], FAINT, _font(11))
     y += 18
     for line in textwrap.wrap(record.instruction.text, 44)[:4]:
         draw.text((x, y), line, INK, _font(14))

@@ -329,9 +329,9 @@ def test_a_manifest_that_was_changed_is_noticed(out):
     assert found(out) == [("manifest", "", "", "")]
 
 
-def test_an_asset_in_two_splits_is_a_leak_named_in_the_later_one(tmp_path):
+def test_an_asset_of_train_in_test_is_a_leak(tmp_path):
     make_split(out_of(tmp_path), [["a"]], asset="mug")
-    make_split(out_of(tmp_path, "val"), [["b"]], split="val")
+    make_split(out_of(tmp_path, "val"), [["b"]], split="val", asset="mug")
     make_split(out_of(tmp_path, "test"), [["c"], ["d"]], split="test", asset="mug")
     expected = [("leak", "trial-test-00000-of-00002.tar", "c", "")]
     assert found(tmp_path) == expected
