@@ -61,7 +61,7 @@ class Case:
         """The object's name where no other object of the source image bears it, else with its side of the image."""
         noun = bare(thing.name)
         others = [other for other in self.facts.objects if other.id != thing.id and self._in_source(other)]
-        rivals = [other for other in others if f" {bare(other.name)}".endswith(f" {noun}")]
+        rivals = [other for other in others if noun == "object" or f" {bare(other.name)}".endswith(f" {noun}")]
         if not noun or not rivals:
             return definite(noun) if noun else ""
         x0, _, x1, _ = thing.source_box
