@@ -164,6 +164,10 @@ def start(units: int, unit_size: int) -> dict[str, float]:
     return {"units": plan.units, "seconds": seconds, "cpu_seconds": time.process_time(), "megabytes": peak}
 
 
+def describe(found: dict[str, float]) -> str:
+    return f"{found['seconds']:.2f} s ({found['cpu_seconds']:.2f} s of CPU), {found['megabytes']:.0f} MB"
+
+
 def in_fresh_process(units: int, unit_size: int) -> dict[str, float]:
     command = [sys.executable, __file__, "--start-only", str(units), "--unit-size", str(unit_size)]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

@@ -11,11 +11,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 from pipeline.progress import Progress
-from pipeline.runner import Damaged, Failed, Job, Outcome, Task
+from pipeline.runner import ERROR, Damaged, Failed, Job, Outcome, Task, UnitSummary
 from pipeline.store import LayerStore
 from shards.errors import BadInput, SpatialdataError
 
 MAX_DAMAGES = 3
+HOPELESS = 16
+"""Samples of one layer that raise before any succeeds: then the stage is broken, not the samples."""
 _WAITING, _QUEUED, _DONE = 0, 1, 2
 
 
@@ -34,6 +36,10 @@ class Board:
         self.found = {layer: int((state == _DONE).sum()) for layer, state in self._states.items()}
         self.left = {layer: units - done for layer, done in self.found.items()}
         self._damages: dict[tuple[str, int], int] = {}
+        self._broken: tuple[str, list[int]] = ("", [])
+        self._store = store
+        self._dirs = {task.layer: task.layer_dir for task in tasks}
+        self._hopeless: dict[str, list[UnitSummary]] = {task.layer: [] for task in tasks}
         self._queues = {layer: self._first_queue(layer) for layer in self._states}
 
     def _first_queue(self, layer: str) -> deque[int]:
@@ -84,6 +90,37 @@ class Board:
         self._offer(job.layer, job.unit)
         return layer if lost else ""
 
+    def check_hope(self, done: UnitSummary) -> None:
+        """Raise SpatialdataError when the first HOPELESS samples of a layer all raised; then `give_back` their units.
+
+        A missing library or a wrong model would else turn a whole dataset into rejects that are never tried again.
+        """
+        if done.layer not in self._hopeless:
+            return
+        units = self._hopeless[done.layer]
+        units.append(done)
+        if done.rows or set(done.rejects) - {ERROR}:
+            del self._hopeless[done.layer]
+        elif sum(unit.rejects.get(ERROR, 0) for unit in units) >= HOPELESS:
+            layer_dir = self._dirs[done.layer]
+            last = self._store.record(layer_dir, done.unit).rejects[-1]
+            self._broken = (done.layer, [unit.unit for unit in units])
+            raise SpatialdataError(
+                f"layer '{done.layer}': each of the first samples raised, such as {last.key} with "
+                f"'{last.detail.splitlines()[-1]}': mend this, then run the same command again"
+            )
+
+    def give_back(self) -> None:
+        """Make not done what a broken stage made of its units, and what others made of that; once no worker is left."""
+        layer, units = self._broken
+        layers = {layer}
+        for user, needs in self._needs.items():  # each layer comes after those that it needs
+            if layers.intersection(needs):
+                layers.add(user)
+        for name in reversed([name for name in self._needs if name in layers]):
+            for unit in units:
+                self._store.discard(self._dirs[name], unit)
+
     def _offer(self, layer: str, unit: int) -> None:
         needs = self._needs[layer]
         if self._states[layer][unit] == _WAITING and all(self._states[need][unit] == _DONE for need in needs):
@@ -102,6 +139,7 @@ def settle(board: Board, job: Job, outcome: Outcome, progress: Progress) -> None
         return
     board.commit(job.layer, job.unit)
     progress.committed(outcome)
+    board.check_hope(outcome)
 
 
 def raise_failed(failed: Failed) -> NoReturn:

@@ -15,7 +15,7 @@ from pipeline.board import Board, raise_failed, settle
 from pipeline.config import EngineOptions
 from pipeline.plan import Plan
 from pipeline.progress import Progress, RunSummary
-from pipeline.runner import Failed, Runner, Task, last_lines, tasks_of
+from pipeline.runner import ERROR, QUARANTINED, Failed, Runner, Task, last_lines, tasks_of
 from pipeline.stage import Stage
 from pipeline.store import LayerStore
 from shards.errors import SpatialdataError
@@ -75,6 +75,7 @@ def run(
                 run_on_ray(tasks, store, plan, options, board, progress, runtime_env, guard or _no_guard)
     finally:
         summary = progress.stop()
+        board.give_back()
     return summary
 
 
@@ -98,6 +99,25 @@ def _run_inline(
         job = next(filter(None, map(board.take, deepest_first)))
         settle(board, job, runner.do(job), progress)
         progress.tick()
+
+
+def reopen_rejects(
+    stages: Sequence[Stage], store: LayerStore, reasons: Sequence[str] = (ERROR, QUARANTINED)
+) -> dict[str, int]:
+    """Make units with rejects of these reasons not done, and those of the layers built on them; number by layer.
+
+    For samples that failed for a cause that is mended now: the next run computes them again. Only under a `RunLock`.
+    """
+    tasks = tasks_of(stages)
+    opened: dict[str, set[int]] = {}
+    for task in tasks:
+        done = store.records(task.layer_dir)
+        own = {record.unit for record in done if any(reject.reason in reasons for reject in record.rejects)}
+        opened[task.layer] = own.union(*(opened[need] for need in task.needs))
+    for task in reversed(tasks):
+        for unit in sorted(opened[task.layer]):
+            store.discard(task.layer_dir, unit)
+    return {layer: len(units) for layer, units in opened.items()}
 
 
 def map_items(

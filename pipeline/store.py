@@ -183,6 +183,11 @@ class LayerStore(Storage):
             self.move(name, f"{name}.corrupt")
         self._verified.pop(self.data_name(layer_dir, unit), None)
 
+    def discard(self, layer_dir: str, unit: int) -> None:
+        """Make a unit not done and remove its files, the record first."""
+        self.remove(self.record_name(layer_dir, unit))
+        self.remove(self.data_name(layer_dir, unit))
+
     def _checked(self, layer_dir: str, unit: int, record: Record) -> Any:
         """The layer file as a pyarrow buffer, compared with its record."""
         import pyarrow as pa

@@ -16,7 +16,7 @@ import pytest
 
 from pipeline import ray_engine
 from pipeline.config import EngineOptions
-from pipeline.engine import Stopped, map_items, run, session
+from pipeline.engine import Stopped, map_items, reopen_rejects, run, session
 from pipeline.pools import Cluster
 from pipeline.progress import Progress, RunSummary
 from pipeline.ray_cluster import check_reachable
@@ -98,6 +98,24 @@ def test_an_object_store_holds_the_same_bytes(tmp_path: Path, s3: dict[str, Any]
     again = run([Make(), Measure(factor=2)], store, toy_plan(store), INLINE)
     assert again.stages["pair"].committed == 1
     assert hashlib.sha256(store.read_file(bad)).hexdigest() == undisturbed[bad]
+
+
+def test_a_stage_that_only_raises_stops_the_run_and_keeps_nothing(tmp_path: Path, undisturbed: dict[str, str]):
+    broken = Make(faults={key(number): "raise" for number in range(40)})
+    with pytest.raises(SpatialdataError, match=r"'pair': each of the first .* 'ValueError: cannot make scene-"):
+        toy_run(tmp_path, [broken, Measure(), Judge()])
+    toy_run(tmp_path, [Make(), Measure(), Judge()])
+    assert hashes(tmp_path) == undisturbed
+
+
+def test_rejects_are_tried_again_when_asked(tmp_path: Path, undisturbed: dict[str, str]):
+    stages = [Make(), Measure(), Judge()]
+    toy_run(tmp_path, [Make(faults={key(3): "raise", key(20): "reject"}), *stages[1:]])
+    assert reopen_rejects(stages, LayerStore(str(tmp_path))) == {"pair": 1, "metric": 1, "checks": 1}
+    assert toy_run(tmp_path, stages).stages["metric"].committed == 1
+    assert reopen_rejects(stages, LayerStore(str(tmp_path)), ["too_dark"]) == {"pair": 1, "metric": 1, "checks": 1}
+    toy_run(tmp_path, stages)
+    assert hashes(tmp_path) == undisturbed
 
 
 def test_a_stage_that_says_stop_stops(tmp_path: Path):
