@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sources.colours import to_linear, to_srgb
-from sources.objaverse.glb import Floats, Glb, GlbError, Node, Primitive, base_colour
+from sources.objaverse.glb import MALFORMED, Floats, Glb, GlbError, Node
+from sources.objaverse.primitives import Primitive, base_colour
 
 SAMPLES: Final = 4096
 _TEXELS: Final = 512
 """Longest side that a JPEG is decoded to, where its format allows."""
-_DECODING: Final = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, SyntaxError)
+_DECODING: Final = (*MALFORMED, OSError, SyntaxError)
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,15 @@ def sample_surface(glb: Glb, primitives: list[Primitive]) -> Surface:
     """Spread `SAMPLES` samples evenly over the area of all triangles.
 
     Raises:
-        GlbError: `missing_textures`: an image of a base colour cannot be decoded; `degenerate`: no area.
+        GlbError: `missing_textures`: an image of a base colour cannot be decoded; `degenerate`: no area; `unreadable`.
     """
+    try:
+        return _sample(glb, primitives)
+    except MALFORMED as error:
+        raise GlbError("unreadable", f"broken material: {error or type(error).__name__}") from None
+
+
+def _sample(glb: Glb, primitives: list[Primitive]) -> Surface:
     areas = [_areas(primitive) for primitive in primitives]
     total = float(sum(area.sum() for area in areas))
     if not np.isfinite(total) or total <= 0:

@@ -16,8 +16,9 @@ from pydantic import TypeAdapter
 from shards.sample import Reject, Result, Row, Sample
 from sources.colours import name_of_surface
 from sources.objaverse.cache import DEFAULT_LICENCES, normalise_licence, resolve_root
-from sources.objaverse.glb import Floats, Glb, GlbError, Primitive, count_triangles, open_glb, read_primitives
+from sources.objaverse.glb import Floats, Glb, GlbError, open_glb
 from sources.objaverse.looks import Surface, check_images, sample_surface, z_up
+from sources.objaverse.primitives import Primitive, count_triangles, first_frame_move, read_primitives
 from sources.objaverse.shape import fit, inner_walls, turns_unseen
 from sources.objaverse.sizes import TYPICAL_EXTENT, metres_per_unit
 from sources.objaverse.spec import Asset
@@ -32,6 +33,8 @@ _ROOM_WORDS: Final = frozenset(
 )
 _LARGEST_OBJECT: Final = 2.5
 """Metres. What is known to be smaller is no room, whatever its shape (a crate, a sink)."""
+_STILL: Final = 0.02
+"""An animation that starts within this of the resting pose (metres, quaternion parts, factors) does no harm."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,9 @@ class SurveyAssets:
         if triangles > self.max_triangles:
             return Reject("too_many_triangles", triangles, f"{triangles} triangles, at most {self.max_triangles}")
         check_images(glb)
+        moves = first_frame_move(glb)
+        if moves > _STILL:
+            return Reject("animated", round(moves, 6), "its first animation starts elsewhere than the model rests")
         primitives = read_primitives(glb)
         points = _points(primitives)
         extent = np.ptp(points, axis=0) if np.isfinite(points).all() else np.full(3, np.nan)
@@ -137,10 +143,12 @@ def category_from_name(name: str) -> str:
 def _points(primitives: Sequence[Primitive]) -> Floats:
     """(N, 3), z up: the vertices that some triangle uses."""
     used: list[Floats] = []
-    for primitive in primitives:
+    for primitive in (primitive for primitive in primitives if len(primitive.triangles)):
         mask = np.zeros(len(primitive.positions), np.bool_)
         mask[primitive.triangles] = True
         used.append(primitive.positions[mask])
+    if not used:
+        raise GlbError("no_geometry", "the default scene holds no triangle")
     return z_up(np.concatenate(used))
 
 

@@ -71,7 +71,7 @@ def _tree(dice: Dice, radius: float, base: float) -> list[Part]:
         angle = np.deg2rad(137.508 * k)
         way = np.array([np.sqrt(1 - z * z) * np.cos(angle), np.sqrt(1 - z * z) * np.sin(angle), z])
         start = centre + way * crown * dice.between(0.45, 0.75) * (1, 1, 0.85)
-        droop = np.array([0, 0, -0.25 * crown * dice.between(0.2, 1.0)])
+        droop = np.array([0, 0, -0.25 * crown * dice.between(0.2, 1.0) * np.sqrt(1 - z * z)])
         end = start + way * crown * 0.38 + droop
         middle = (start + end) / 2 + np.array([0, 0, 0.08 * crown])
         width = crown * 0.028 * np.sin(np.linspace(0.3, np.pi - 0.05, 6))
@@ -90,17 +90,13 @@ def cactus(dice: Dice) -> Model:
     arms: list[Mesh] = []
     for side in dice.pick(((1,), (-1, 1), (-1, 1))):
         at = base + tall * dice.between(0.35, 0.6)
-        out, up = thick * dice.between(1.9, 2.3), tall * dice.between(0.25, 0.4)
-        path = curve(
-            [
-                (side * thick * 0.6, 0, at),
-                (side * out * 0.85, 0, at + 0.02 * tall),
-                (side * out, 0, at + 0.12 * tall),
-                (side * out, 0, at + up),
-            ],
-            20,
-        )
-        ends = thick * 0.42 * np.minimum(1, np.sqrt(np.linspace(2.2, 0.02, 20)))
+        out, up, bend = thick * dice.between(1.9, 2.3), tall * dice.between(0.25, 0.4), 0.8 * thick
+        angle = np.linspace(0, np.pi / 2, 12)
+        turn = np.stack([out - bend + bend * np.sin(angle), bend * (1 - np.cos(angle))], axis=1)
+        rise = np.linspace(bend, max(up, bend + thick * 0.5), 10)[1:]
+        bow = np.concatenate([[(thick * 0.6, 0.0)], turn, np.stack([np.full(9, out), rise], axis=1)])
+        path = [(side * x, 0.0, at + z) for x, z in bow]
+        ends = thick * 0.42 * np.minimum(1, np.sqrt(np.linspace(3.2, 0.05, len(path))))
         arms.append(sweep(path, ends, 14))
     flower = [sphere(thick * 0.28, 10).scaled(z=0.7).moved(z=base + tall - thick * 0.12)] if dice.chance(0.5) else []
     green = dice.coat(dice.pick(("green", "dark green")), 0.6)

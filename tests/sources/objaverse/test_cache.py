@@ -1,0 +1,208 @@
+"""The cache reader: what it lists, and one clear line for each thing that can be wrong with a cache."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shards.errors import BadInput, SpatialdataError
+from sources.objaverse.cache import (
+    normalise_licence,
+    plain_category,
+    read_cache,
+    read_orientations,
+    resolve_root,
+    select_licences,
+)
+from tests.sources.objaverse.models import box, glb, make_cache, write_gz
+
+MODEL = glb(box(1, 1, 1))
+
+
+def test_reads_entries_in_order(tmp_path: Path):
+    root = make_cache(
+        tmp_path,
+        {"b": MODEL, "a": MODEL},
+        a={"license": "CC BY-SA 4.0", "size_m": [0.1, 0.2, 0.3], "tags": [{"name": "x y"}], "faceCount": 12},
+    )
+    write_gz(root / "hf-objaverse-v1" / "lvis-annotations.json.gz", {"bow_(weapon)": ["a"], "coffee_maker": ["b"]})
+    first, second = read_cache(root)
+    assert (first.uid, first.path) == ("a", "hf-objaverse-v1/glbs/000-000/a.glb")
+    assert (first.licence, first.creator, first.category) == ("by-sa", "maker of a", "bow")
+    assert (first.size_m, first.tags, first.faces) == ((0.1, 0.2, 0.3), ("x y",), 12)
+    assert (second.uid, second.category, second.size_m) == ("b", "coffee maker", None)
+    assert json.loads(json.dumps(first.spec())) == first.spec()
+
+
+def test_root_may_be_the_versioned_folder(tmp_path: Path):
+    make_cache(tmp_path, {"a": MODEL})
+    base = tmp_path / "hf-objaverse-v1"
+    (entry,) = read_cache(base)
+    assert (resolve_root(base) / entry.path).is_file()
+
+
+def test_empty_root_is_the_package_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make_cache(tmp_path / ".objaverse", {"a": MODEL})
+    assert [entry.uid for entry in read_cache("")] == ["a"]
+
+
+def test_missing_root(tmp_path: Path):
+    with pytest.raises(BadInput, match=r"no folder .*nowhere"):
+        list(read_cache(tmp_path / "nowhere"))
+
+
+def test_root_as_url():
+    with pytest.raises(BadInput, match="local folder"):
+        list(read_cache("s3://bucket/cache"))
+
+
+def test_empty_root(tmp_path: Path):
+    with pytest.raises(BadInput, match="no Objaverse cache"):
+        list(read_cache(tmp_path))
+
+
+def test_index_without_models(tmp_path: Path):
+    make_cache(tmp_path, {"a": None})
+    with pytest.raises(BadInput, match="holds no models"):
+        list(read_cache(tmp_path))
+
+
+def test_models_without_index(tmp_path: Path):
+    make_cache(tmp_path, {"a": MODEL})
+    (tmp_path / "hf-objaverse-v1" / "object-paths.json.gz").unlink()
+    assert [entry.uid for entry in read_cache(tmp_path)] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["object-paths.json.gz", "lvis-annotations.json.gz", "metadata/000-000.json.gz"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "not gzip", "not json", "not an object", "empty"])
+def test_corrupt_gz_names_the_file(tmp_path: Path, name: str, damage: str):
+    root = make_cache(tmp_path, {"a": MODEL})
+    base = root / "hf-objaverse-v1"
+    write_gz(base / "lvis-annotations.json.gz", {"mug": ["a"]})
+    path = base / name
+    data = bytearray(path.read_bytes())
+    if damage == "flipped":
+        data[-6] ^= 255
+    path.write_bytes(
+        {
+            "cut": bytes(data[: len(data) // 2]),
+            "flipped": bytes(data),
+            "not gzip": b"<html>no</html>",
+            "not json": gzip.compress(b"{"),
+            "not an object": gzip.compress(b"[1]"),
+            "empty": b"",
+        }[damage]
+    )
+    with pytest.raises(BadInput, match="delete it and fetch it again") as caught:
+        list(read_cache(root))
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_index_cannot_lead_out_of_the_cache(tmp_path: Path):
+    make_cache(tmp_path, {"a": MODEL})
+    write_gz(tmp_path / "hf-objaverse-v1" / "object-paths.json.gz", {"a": "../../etc/passwd"})
+    with pytest.raises(BadInput, match="bad entry 'a'"):
+        list(read_cache(tmp_path))
+
+
+def test_uid_without_file_is_listed_for_the_survey_to_reject(tmp_path: Path):
+    make_cache(tmp_path, {"a": MODEL, "b": None, "c": MODEL})
+    assert [entry.uid for entry in read_cache(tmp_path)] == ["a", "b", "c"]
+    assert [(entry.uid, bool(entry.path)) for entry in read_cache(tmp_path, ["b", "zzz"])] == [
+        ("zzz", False),
+        ("b", True),
+    ]
+
+
+def test_a_partial_download_lists_what_is_there(tmp_path: Path):
+    make_cache(tmp_path, {"a": MODEL, **{f"absent{n}": None for n in range(5)}})
+    assert [entry.uid for entry in read_cache(tmp_path)] == ["a"]
+
+
+def test_strange_metadata_counts_as_silent(tmp_path: Path):
+    strange = {"license": None, "user": "me", "tags": 3, "size_m": [1, "x", 2], "faceCount": "many", "name": ["n"]}
+    make_cache(tmp_path, {"a": MODEL}, a=strange)
+    (entry,) = read_cache(tmp_path)
+    assert (entry.licence, entry.creator, entry.tags, entry.size_m, entry.faces) == ("unknown", "", (), None, 0)
+
+
+def test_licence_filter(tmp_path: Path):
+    make_cache(tmp_path, {"a": MODEL, "b": MODEL, "c": MODEL}, a={"license": "by-nc"}, b={"license": "CC0 1.0"})
+    entries = list(read_cache(tmp_path))
+    assert [entry.uid for entry in select_licences(entries)] == ["b", "c"]
+    assert [entry.uid for entry in select_licences(entries, ["CC BY-NC 4.0"])] == ["a"]
+    with pytest.raises(BadInput, match=r"no asset is left.*\(by-nd\).*by 1, by-nc 1, cc0 1"):
+        select_licences(entries, ["by-nd"])
+
+
+@pytest.mark.parametrize(
+    ("text", "licence"),
+    [
+        ("by", "by"),
+        ("CC BY 4.0", "by"),
+        ("CC-BY-SA 3.0 US", "by-sa"),
+        ("cc0", "cc0"),
+        ("CC0 1.0", "cc0"),
+        ("by-nc-sa", "by-nc-sa"),
+        ("CC BY-NC-ND 4.0", "by-nc-nd"),
+        ("Creative Commons - Attribution - ShareAlike", "by-sa"),
+        ("https://creativecommons.org/licenses/by/4.0/", "by"),
+        ("https://creativecommons.org/publicdomain/zero/1.0/", "cc0"),
+        ("Standard", "standard"),
+        ("", "unknown"),
+    ],
+)
+def test_licences(text: str, licence: str):
+    assert normalise_licence(text) == licence
+
+
+@given(st.text(max_size=40))
+def test_normalising_twice_changes_nothing(text: str):
+    assert normalise_licence(normalise_licence(text)) == normalise_licence(text)
+
+
+def test_categories():
+    assert plain_category("bow_(decorative_ribbons)") == "bow"
+    assert plain_category("Christmas_tree") == "christmas tree"
+
+
+def test_orientations(tmp_path: Path):
+    assert read_orientations(tmp_path) == {}
+    (tmp_path / "orientations.csv").write_text("uid,degrees\na,-90\n")
+    assert read_orientations(tmp_path) == {"a": 270.0}
+    (tmp_path / "orientations.json").write_text('{"b": 45}')
+    assert read_orientations(tmp_path) == {"b": 45.0}
+    make_cache(tmp_path, {"b": MODEL})
+    assert next(read_cache(tmp_path)).front_deg == 45.0
+    (tmp_path / "orientations.json").write_text('{"b": "left"}')
+    with pytest.raises(BadInput, match=r"orientations\.json"):
+        list(read_cache(tmp_path))
+
+
+def test_fetch_of_a_full_cache_needs_no_network(tmp_path: Path):
+    make_cache(tmp_path, {"a": MODEL})
+    write_gz(tmp_path / "hf-objaverse-v1" / "lvis-annotations.json.gz", {})
+    assert [entry.uid for entry in read_cache(tmp_path, ["a"], fetch=True)] == ["a"]
+
+
+def test_fetch_drops_a_corrupt_file_and_says_why_it_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens: what a machine without a network sees
+    make_cache(tmp_path, {"a": MODEL})
+    write_gz(tmp_path / "hf-objaverse-v1" / "lvis-annotations.json.gz", {})
+    metadata = tmp_path / "hf-objaverse-v1" / "metadata" / "000-000.json.gz"
+    metadata.write_bytes(b"cut")
+    with pytest.raises(SpatialdataError, match="check the network") as caught:
+        list(read_cache(tmp_path, ["a"], fetch=True))
+    assert not isinstance(caught.value, BadInput) and not metadata.exists()
+
+
+def test_real_cache(shared_assets: Path):
+    entries = list(read_cache(shared_assets / "objaverse"))
+    assert len(entries) == 60
+    assert all(entry.licence in ("by", "cc0") and entry.creator and entry.category for entry in entries)
+    assert len(select_licences(entries, ["cc0"])) == 13

@@ -1,0 +1,183 @@
+"""Procedural assets: sound surfaces, honest measures, equal bytes."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+from shards.errors import BadInput
+from shards.sample import Row, Sample
+from sources.colours import PALETTE
+from sources.objaverse.survey import SurveyAssets
+from sources.procedural import KINDS, catalogue, make
+from sources.procedural.materials import Texture, named, paint
+from sources.procedural.model import Dice, Model
+from sources.procedural.shapes import Mesh, box, curve, extrude, lathe, sphere, sweep, torus
+
+UIDS = [f"procedural-{kind}-{number:04d}" for kind in KINDS for number in (0, 5)]
+
+
+def build(kind: str, number: int) -> Model:
+    return KINDS[kind](Dice(int.from_bytes(kind.encode(), "big"), number))
+
+
+def volume(mesh: Mesh) -> float:
+    """Enclosed volume, negative where the surface is inside out."""
+    a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
+    return float(np.einsum("ni,ni->n", a, np.cross(b, c)).sum() / 6)
+
+
+def check_surface(mesh: Mesh) -> None:
+    a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
+    across = np.cross(b - a, c - a)
+    assert np.isfinite(mesh.vertices).all() and np.isfinite(mesh.uv).all()
+    assert (np.linalg.norm(across, axis=1) > 0).all(), "a face without area"
+    assert np.linalg.norm(mesh.normals, axis=1) == pytest.approx(1, abs=1e-6)
+    assert (np.einsum("ni,ni->n", across, mesh.normals[mesh.faces].sum(axis=1)) > 0).all(), "a normal against its face"
+
+
+@pytest.mark.parametrize(
+    ("mesh", "expected"),
+    [
+        (box(1, 2, 3, 0.001), 6.0),
+        (box(1, 2, 3, 0.001).turned("x", 40).moved(5, 6, 7), 6.0),
+        (box(1, 1, 1, 0.001).scaled(2, 3, 4), 24.0),
+        (sphere(1.0, 60), 4 / 3 * np.pi),
+        (lathe([(0, 0), (1, 0), (1, 2), (0, 2)]), 2 * np.pi),
+        (torus(1.0, 0.2), 2 * np.pi * 5 * 0.04 * np.sin(np.pi / 5)),
+        (sweep([(0, 0, 0), (0, 0, 1), (0, 0, 2)], 0.5, 40), np.pi / 2),
+        (sweep(curve([(0, 0, 0), (1, 0, 0.5), (2, 0, 0)]), 0.1, 40), np.pi * 0.01 * 2.3),
+        (extrude([(0, 0), (2, 0), (2, 1), (1, 0.5), (0, 1)], 3.0), 4.5),
+    ],
+)
+def test_shapes_enclose_what_they_should(mesh: Mesh, expected: float):
+    check_surface(mesh)
+    assert volume(mesh) == pytest.approx(expected, rel=0.03)
+
+
+def test_box_lies_where_it_says():
+    mesh = box(1, 2, 3, 0.05)
+    assert np.round(mesh.vertices.min(axis=0), 9).tolist() == [-0.5, -1, 0]
+    assert np.round(mesh.vertices.max(axis=0), 9).tolist() == [0.5, 1, 3]
+
+
+def test_warped_normals_follow():
+    mesh = sphere(1.0).warped(lambda points: points * (1.0, 1.0, 0.3))
+    want = sphere(1.0).scaled(z=0.3)
+    assert mesh.normals == pytest.approx(want.normals, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_every_kind_is_sound(kind: str):
+    for number in range(8):
+        model = build(kind, number)
+        for part in model.parts:
+            check_surface(part.mesh)
+        points = np.concatenate([part.mesh.vertices for part in model.parts])
+        assert points[:, 2].min() == pytest.approx(0, abs=2e-4), "does not stand on the floor"
+        assert 0.05 < np.ptp(points, axis=0).max() < 2.4
+        assert model.colour in (*PALETTE, "wooden", "")
+
+
+def test_catalogue_is_quick_complete_and_the_same_again():
+    start = time.process_time()
+    assets = catalogue(24)
+    assert time.process_time() - start < 10
+    assert len(assets) == 24 * len(KINDS) and len(KINDS) >= 16
+    assert [asset.uid for asset in assets] == sorted({asset.uid for asset in assets})
+    assert assets == catalogue(24)
+    assert {asset.category for asset in assets} == {kind.replace("-", " ") for kind in KINDS}
+    assert {asset.licence for asset in assets} == {"cc0"}
+    for kind in KINDS:
+        looks = {(asset.colour, asset.size_m) for asset in assets if asset.uid.startswith(f"procedural-{kind}-")}
+        assert len(looks) >= 12, f"{kind}: too few variants differ"
+    crates = [asset for asset in assets if asset.category == "crate"]
+    assert all(asset.supports > 0 and min(asset.opening) > 0.15 for asset in crates)
+    assert all(asset.front_deg == 270 for asset in assets if asset.category in ("chair", "shelf", "television"))
+
+
+def test_other_seed_other_assets():
+    first, second = catalogue(3), catalogue(3, seed=1)
+    assert not {asset.uid for asset in first} & {asset.uid for asset in second}
+    assert second[0].uid == "procedural-alarm-clock-1000"
+
+
+@pytest.mark.parametrize(("variants", "seed"), [(0, 0), (1001, 0), (3, -1)])
+def test_bad_catalogue(variants: int, seed: int):
+    with pytest.raises(BadInput):
+        catalogue(variants, seed)
+
+
+@pytest.mark.parametrize("uid", ["procedural-dragon-0001", "procedural-mug-1", "../x", "procedural-mug-0001/../../x"])
+def test_unknown_uid(tmp_path: Path, uid: str):
+    with pytest.raises(BadInput):
+        make(uid, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_bytes_do_not_depend_on_the_process(tmp_path: Path):
+    """Other hash seed, other order, other process: equal files."""
+    uids = [f"procedural-{kind}-0003" for kind in ("mug", "shelf", "book", "television", "potted-plant")]
+    code = (
+        "import sys, pathlib, sources.procedural as p\nfor uid in sys.argv[2:]: p.make(uid, pathlib.Path(sys.argv[1]))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "b"), *uids], check=True, env=environment)
+    for uid in reversed(uids):
+        ours = make(uid, tmp_path / "a").read_bytes()
+        theirs = (tmp_path / "b" / f"{uid}.glb").read_bytes()
+        assert hashlib.sha256(ours).digest() == hashlib.sha256(theirs).digest(), uid
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(f"{uid}.glb" for uid in uids)
+
+
+def test_a_made_file_is_kept(tmp_path: Path):
+    path = make("procedural-ball-0001", tmp_path)
+    path.write_bytes(b"mine")
+    assert make("procedural-ball-0001", tmp_path).read_bytes() == b"mine"
+
+
+def test_measures_agree_with_the_survey_of_the_files(tmp_path: Path):
+    """The survey reads the GLB and knows nothing of the generator."""
+    stage = SurveyAssets(root=str(tmp_path))
+    disagree = 0
+    for asset in catalogue(2):
+        make(asset.uid, tmp_path)
+        spec = {"uid": asset.uid, "path": f"{asset.uid}.glb", "licence": "cc0", "creator": "", "name": ""}
+        (result,) = stage(tmp_path, [Sample("k", "train", {**spec, "category": asset.category})])
+        assert isinstance(result, Row), (asset.uid, result)
+        seen = json.loads(str(result.columns["asset"]))
+        assert seen["size_m"] == list(asset.size_m) and seen["offset"] == list(asset.offset), asset.uid
+        assert [tuple(point) for point in seen["footprint"]] == list(asset.footprint), asset.uid
+        assert (seen["triangles"], seen["scale"]) == (asset.triangles, asset.scale) == (asset.triangles, 1.0)
+        if seen["colour"] and asset.colour in PALETTE:
+            disagree += seen["colour"].split()[-1] != asset.colour.split()[-1]
+    assert disagree <= 4, "colours by name and by eye"
+
+
+def test_file_is_what_a_loader_expects(tmp_path: Path):
+    scene = trimesh.load(make("procedural-mug-0001", tmp_path), force="scene")
+    (asset,) = [asset for asset in catalogue(2) if asset.uid == "procedural-mug-0001"]
+    width, depth, height = asset.size_m
+    assert scene.extents == pytest.approx((width, height, depth), abs=1e-5)  # y up
+    assert all(mesh.visual.uv is not None for mesh in scene.geometry.values())
+
+
+@pytest.mark.parametrize("pattern", ["wood", "cloth", "speckle", "wicker", "staves", "bands", "cover", "dial", "keys"])
+def test_textures(pattern: str):
+    colours = (named("brown"), named("white"))
+    image = paint(Texture(pattern, colours, 5))  # type: ignore[arg-type]
+    assert image.dtype == np.uint8 and image.ndim == 3 and image.std() > 1
+    assert (image == paint(Texture(pattern, colours, 5))).all()  # type: ignore[arg-type]
+
+
+def test_wood_has_no_seam():
+    image = paint(Texture("wood", (named("brown"),), 3)).astype(float)
+    inside = np.abs(np.diff(image, axis=1)).mean()
+    assert np.abs(image[:, 0] - image[:, -1]).mean() < 3 * inside + 2
