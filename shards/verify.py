@@ -158,7 +158,8 @@ def _find_leaks(recipe_folder: str, verified: Mapping[str, Assets]) -> Iterator[
         if _parent(folder.url) == recipe_folder:
             known = verified[folder.url] if folder.url in verified else _assets_of_parquets(folder.url)
             by_split[folder.split] = (folder.url, known)
-    if "train" in by_split and "test" in by_split:
+    looked_at = {split for split, (url, _) in by_split.items() if url in verified}
+    if {"train", "test"} <= by_split.keys() and looked_at & {"train", "test"}:
         url, assets = by_split["test"]
         yield from _shared(assets, by_split["train"][1], "train", url)
 

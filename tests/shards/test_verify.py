@@ -338,7 +338,8 @@ def test_an_asset_of_train_in_test_is_a_leak(tmp_path):
     (problem,) = verify_folder(out_of(tmp_path, "test")).problems
     assert "2 assets are also in train, such as mug-1 in a of trial-train" in problem.message
     assert problem.folder == out_of(tmp_path, "test")
-    assert found(tmp_path / "shards" / "full" / "val") == []
+    # Verifying one split looks at the parquets of the others; val may share objects with train.
+    assert not any(kind == "leak" for kind, *_ in found(tmp_path / "shards" / "full" / "val"))
 
 
 def test_nothing_to_check_is_bad_input(tmp_path):
