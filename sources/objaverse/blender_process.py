@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,8 @@ from sources.objaverse.blender_environment import clean_environment, python_of
 
 SCRIPT = Path(__file__).with_name("blender_worker.py")
 LOG_LINES = 40
+CHATTER = re.compile(rb"^Fra:|\| INFO: |\| Saved: ")
+"""What Blender prints at every step of every scene."""
 SHARED = Path("/dev/shm")
 SHARED_BYTES = 256 * 2**20
 """Free shared memory that makes it worth using: a pair of 1024 x 1024 views takes about half."""
@@ -108,7 +111,8 @@ class BlenderProcess:
     def _read_log(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
-            self._log.append(line.decode(errors="replace").rstrip())
+            if not CHATTER.search(line):
+                self._log.append(line.decode(errors="replace").rstrip())
 
     def ask(self, op: str, timeout_s: float, **arguments: Any) -> dict[str, Any]:
         """Send a request and wait for its reply.

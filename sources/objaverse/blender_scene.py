@@ -7,6 +7,7 @@ OpenCV camera. Nothing is sampled here.
 
 import logging
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -229,8 +230,9 @@ def load_asset(item: dict, file: str) -> LoadedAsset:
     """Import one GLB under one empty; raises BrokenAsset where it cannot be read or holds no surface."""
     name, scene, layer = str(item["id"]), bpy.context.scene, bpy.context.view_layer
     before = set(bpy.data.objects)
+    sys.modules["io_scene_gltf2"].__dict__["glTF2ImportUserExtension"] = AtRest
     try:
-        bpy.ops.import_scene.gltf(filepath=file, import_shading="NORMALS", loglevel=logging.ERROR)
+        bpy.ops.import_scene.gltf(filepath=file, import_webp_texture=True, disable_bone_shape=True)
     except Exception as error:  # the importer's own bugs on odd files included
         raise BrokenAsset(name, f"{file}: {str(error).strip().splitlines()[-1]}") from None
     finally:
@@ -244,7 +246,8 @@ def load_asset(item: dict, file: str) -> LoadedAsset:
     root = bpy.data.objects.new(f"object{name}", None)
     scene.collection.objects.link(root)
     for part in shown:
-        tame(part)
+        if part.type != "MESH":  # lights shine no more, but stay: meshes may hang on them
+            part.hide_render = True
         part.pass_index = item["id"]
         if part.parent is None:
             part.parent = root
@@ -259,13 +262,11 @@ def load_asset(item: dict, file: str) -> LoadedAsset:
     return LoadedAsset(root, parts, vertices * asset["scale"] + np.asarray(asset["offset"]), triangles, asset)
 
 
-def tame(part: Any) -> None:
-    """No movement, no light of its own. Lights and cameras stay as hidden nodes: meshes may hang on them."""
-    part.animation_data_clear()
-    if part.type != "MESH":
-        part.hide_render = True
-    elif part.data.shape_keys:
-        part.data.shape_keys.animation_data_clear()
+class AtRest:
+    """An extension of the glTF importer, by its own interface: animations are left out, for they move the rest pose."""
+
+    def gather_import_gltf_before_hook(self, gltf: Any) -> None:
+        gltf.data.animations = []
 
 
 def geometry(parts: list) -> tuple[np.ndarray, np.ndarray]:

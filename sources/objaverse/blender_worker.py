@@ -18,10 +18,11 @@ import queue
 import shutil
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 
-PROTOCOL = os.dup(1)
+PROTOCOL = os.fdopen(os.dup(1), "w")
 """The real standard output, for replies alone: Blender and its importers print to descriptor 1."""
 os.dup2(2, 1)
 HERE = str(Path(__file__).resolve().parent)
@@ -146,8 +147,8 @@ def main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     while True:
-        reply = answer(worker, requests.get())
-        os.write(PROTOCOL, (json.dumps(reply) + "\n").encode())
+        reply = answer(worker, requests.get()) | {"cpu_s": time.process_time()}
+        print(json.dumps(reply), file=PROTOCOL, flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ that point to the camera, ids that are the spec's. The same specification gives 
 """
 
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,7 +88,11 @@ class Renderer:
         self.options, self.threads = options, threads
         self.points: dict[int, NDArray[np.float32]] = {}
         """Of the open scene: 1024 points on each object's surface, object frame, metres."""
+        self.cpu_s = 0.0
+        """CPU seconds of the running process so far, all threads."""
         self._process: BlenderProcess | None = None
+        self._end: weakref.finalize[[], Renderer] | None = None
+        """Ends the process: called by `close`, or when the renderer is dropped, or at exit."""
         self._versions: dict[str, str] = {}
         self._spec: SceneSpec | None = None
         self._scenes = 0
@@ -101,9 +106,9 @@ class Renderer:
 
     def close(self) -> None:
         """End the process; the next scene starts another."""
-        if self._process is not None:
-            self._process.close()
-        self._process, self._spec, self._scenes = None, None, 0
+        if self._end is not None:
+            self._end()
+        self._end, self._process, self._spec, self._scenes = None, None, None, 0
 
     @property
     def versions(self) -> dict[str, str]:
@@ -190,6 +195,7 @@ class Renderer:
             process.close()
             raise BadInput(f"render.device: {self.options.device}: {reply['message']}; auto takes what is there")
         self._process, self._versions = process, reply["versions"]
+        self._end = weakref.finalize(self, process.close)
         return process
 
     def _what(self) -> str:
@@ -215,6 +221,7 @@ class Renderer:
             self.close()
             raise
         self._left_s -= time.monotonic() - began
+        self.cpu_s = reply["cpu_s"]
         match reply.get("error"):
             case None:
                 return reply

@@ -1,5 +1,6 @@
 """Scenes of simple solids whose geometry the tests know, written as GLB by trimesh."""
 
+import base64
 import json
 import struct
 from pathlib import Path
@@ -60,18 +61,60 @@ def write_glb(path: Path, nodes: list[tuple[trimesh.Trimesh, np.ndarray]]) -> No
             )
         )
         scene.add_geometry(flat_mesh, transform=matrix, node_name=f"node{number}")
-    data = scene.export(file_type="glb")
-    length = struct.unpack("<I", data[12:16])[0]
-    content = json.loads(data[20 : 20 + length])
+    content, rest = split_glb(scene.export(file_type="glb"))
     roots = content["scenes"][0]["nodes"]
     content["scenes"][0]["nodes"] = [
         child for root in roots for child in content["nodes"][root].get("children", [root])
     ]
+    path.write_bytes(join_glb(content, rest))
+
+
+def split_glb(data: bytes) -> tuple[dict, bytes]:
+    """A GLB's JSON, and the chunks that follow it."""
+    length = struct.unpack("<I", data[12:16])[0]
+    return json.loads(data[20 : 20 + length]), data[20 + length :]
+
+
+def join_glb(content: dict, rest: bytes) -> bytes:
     text = json.dumps(content).encode()
     text += b" " * (-len(text) % 4)
-    rest = data[20 + length :]
     header = struct.pack("<4sII", b"glTF", 2, 20 + len(text) + len(rest))
-    path.write_bytes(header + struct.pack("<I4s", len(text), b"JSON") + text + rest)
+    return header + struct.pack("<I4s", len(text), b"JSON") + text + rest
+
+
+def with_distractions(data: bytes) -> bytes:
+    """The same solid with what a renderer must overlook.
+
+    Its nodes hang on a lamp and a camera, one of them is animated, and a second scene holds a copy far away.
+    """
+    content, rest = split_glb(data)
+    nodes, first = content["nodes"], content["scenes"][0]["nodes"]
+    content["extensionsUsed"] = ["KHR_lights_punctual"]
+    lamp = {"type": "point", "intensity": 5000.0, "color": [1.0, 0.0, 0.0]}
+    content["extensions"] = {"KHR_lights_punctual": {"lights": [lamp]}}
+    content["cameras"] = [{"type": "perspective", "perspective": {"yfov": 1.0, "znear": 0.1}}]
+    nodes.append({"name": "lamp", "children": first[:1], "extensions": {"KHR_lights_punctual": {"light": 0}}})
+    nodes.append({"name": "camera", "children": [*first[1:], len(nodes) - 1], "camera": 0})
+    nodes.append({"name": "far", "mesh": 0, "translation": [50.0, 0.0, 0.0]})
+    content["scene"] = 0
+    content["scenes"] = [{"nodes": [len(nodes) - 2]}, {"nodes": [len(nodes) - 1]}]
+    animated = struct.pack("<2f", 0.0, 10.0) + struct.pack("<6f", 9.0, 9.0, 9.0, 20.0, 20.0, 20.0)
+    uri = "data:application/octet-stream;base64," + base64.b64encode(animated).decode()
+    content["buffers"].append({"byteLength": len(animated), "uri": uri})
+    views, accessors = content["bufferViews"], content["accessors"]
+    views.append({"buffer": len(content["buffers"]) - 1, "byteOffset": 0, "byteLength": 8})
+    views.append({"buffer": len(content["buffers"]) - 1, "byteOffset": 8, "byteLength": 24})
+    accessors.append(
+        {"bufferView": len(views) - 2, "componentType": 5126, "count": 2, "type": "SCALAR", "min": [0.0], "max": [10.0]}
+    )
+    accessors.append({"bufferView": len(views) - 1, "componentType": 5126, "count": 2, "type": "VEC3"})
+    content["animations"] = [
+        {
+            "samplers": [{"input": len(accessors) - 2, "output": len(accessors) - 1}],
+            "channels": [{"sampler": 0, "target": {"node": len(nodes) - 3, "path": "translation"}}],
+        }
+    ]
+    return join_glb(content, rest)
 
 
 def object_mesh(name: str, asset: Asset) -> trimesh.Trimesh:

@@ -21,7 +21,15 @@ from sources.objaverse.blender_environment import python_of
 from sources.objaverse.blender_process import SCRIPT
 from sources.objaverse.render import AssetError, RenderCrash, Renderer, RenderTimeout
 from sources.objaverse.spec import Light, RenderOptions, SceneSpec, State
-from tests.sources.objaverse.small_scenes import NAMES, object_mesh, scene, sheets, world_mesh, write_assets
+from tests.sources.objaverse.small_scenes import (
+    NAMES,
+    object_mesh,
+    scene,
+    sheets,
+    with_distractions,
+    world_mesh,
+    write_assets,
+)
 
 OPTIONS = RenderOptions(resolution=(128, 96), samples=2, device="cpu")
 
@@ -260,6 +268,16 @@ def test_a_broken_file_costs_its_scene_only(renderer, files, tmp_path, pair):
     assert same(renderer.render(spec.source), pair[0])
 
 
+def test_lamps_cameras_motion_and_other_scenes_of_a_file_are_overlooked(renderer, files, tmp_path, pair):
+    distracting = tmp_path / "two.glb"
+    distracting.write_bytes(with_distractions(files[2].read_bytes()))
+    renderer.open(scene(), {**files, 2: distracting})
+    view = renderer.render(scene().source)
+    assert np.array_equal(view.instances, pair[0].instances)
+    assert np.allclose(view.depth, pair[0].depth, atol=1e-4)
+    assert np.abs(view.rgb.astype(int) - pair[0].rgb).mean() < 0.5
+
+
 def worker_pid(renderer: Renderer) -> int:
     assert renderer._process is not None
     return renderer._process.pid
@@ -333,6 +351,16 @@ def test_no_orphan_is_left_by_a_killed_client(files):
     client.stdout.close()
     assert gone(int(pid))
     assert not Path(folder).exists()
+
+
+@linux
+def test_a_dropped_renderer_ends_its_process():
+    renderer = Renderer(OPTIONS)
+    assert renderer.versions["blender"].startswith("5.")
+    pid, folder = worker_pid(renderer), renderer._process.folder
+    del renderer
+    assert gone(pid)
+    assert not folder.exists()
 
 
 def test_a_named_blender_that_cannot_serve_is_told(tmp_path):

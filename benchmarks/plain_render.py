@@ -1,0 +1,41 @@
+# pyright: basic, reportMissingImports=false
+"""What a pair is measured against: one scene loaded and rendered once by Cycles, colour alone. Runs inside Blender.
+
+Reads a job (spec, files, samples, denoise, threads) as JSON from a file; prints CPU seconds, of loading and in all.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import bpy
+
+FOLDER = Path(__file__).resolve().parents[1] / "sources" / "objaverse"
+
+
+def main() -> None:
+    sys.path.insert(0, str(FOLDER))
+    from blender_scene import Scene
+
+    job = json.loads(Path(sys.argv[1]).read_text())
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    began = time.process_time()
+    scene = Scene(job["spec"], job["files"], job, False, job["threads"])
+    scene.pose(job["spec"]["source"])
+    loaded = time.process_time()
+    bpy.context.scene.render.use_persistent_data = False
+    layer = bpy.context.scene.view_layers[0]
+    layer.use_pass_z = layer.use_pass_object_index = layer.use_pass_diffuse_color = False
+    layer.cycles.denoising_store_passes = False
+    layer.aovs.remove(layer.aovs[0])
+    settings = bpy.context.scene.render.image_settings
+    settings.file_format = "PNG"
+    bpy.context.scene.render.filepath = sys.argv[1] + ".png"
+    bpy.ops.render.render(write_still=True)
+    done = time.process_time()
+    print(json.dumps({"load": loaded - began, "all": done - began}))
+
+
+if __name__ == "__main__":
+    main()
