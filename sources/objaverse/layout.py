@@ -103,7 +103,7 @@ def compose(
     if isinstance(chosen, str):
         return chosen
     fault = ""
-    for _ in range(_LAYOUTS):
+    for remaining in reversed(range(_LAYOUTS)):
         azimuth = float(rng.uniform(0.0, 360.0))
         objects, placements = _arrange(rng, chosen, kind, options.layers, azimuth)
         low, high = options.camera.elevation_deg
@@ -113,9 +113,11 @@ def compose(
         camera = orbit.pose()
         outlook = forecast(objects, placements, camera, resolution)
         fit = _editable(objects, outlook, kind, resolution, options.min_visible)
-        fault = _fault(outlook, fit, chosen.guest + 1, resolution)
+        # Where no layout shows the guest well, the last one serves for other moves.
+        guest = chosen.guest + 1 if _guest_seen(outlook, fit, chosen.guest + 1, resolution) else 0
+        fault = _fault(outlook, fit, resolution)
         fault = fault or ("camera_too_near" if too_near(objects, placements, orbit) else "")
-        if not fault:
+        if not fault and (guest or chosen.guest < 0 or not remaining):
             return Scene(
                 objects=objects,
                 placements=placements,
@@ -128,8 +130,8 @@ def compose(
                 outlook=outlook,
                 fit=fit,
                 seed=int(rng.integers(2**31)),
-                container=chosen.container + 1,
-                guest=chosen.guest + 1,
+                container=chosen.container + 1 if guest else 0,
+                guest=guest,
             )
     return fault
 
@@ -155,14 +157,16 @@ def _editable(
     )
 
 
-def _fault(outlook: dict[int, Forecast], fit: tuple[int, ...], guest: int, resolution: tuple[int, int]) -> str:
+def _guest_seen(outlook: dict[int, Forecast], fit: tuple[int, ...], guest: int, resolution: tuple[int, int]) -> bool:
+    return guest in fit and outlook[guest].own_px >= _GUEST_SHARE * resolution[0] * resolution[1]
+
+
+def _fault(outlook: dict[int, Forecast], fit: tuple[int, ...], resolution: tuple[int, int]) -> str:
     area = resolution[0] * resolution[1]
     if any(seen.own_px < _LEAST_SHARE * area for seen in outlook.values()):
         return "object_too_small"
     if any(seen.visible < _LEAST_VISIBLE for seen in outlook.values()):
         return "object_hidden"
-    if guest and (guest not in fit or outlook[guest].own_px < _GUEST_SHARE * area):
-        return "guest_too_small"
     return "" if fit else "nothing_to_edit"
 
 

@@ -15,7 +15,7 @@ from sources.objaverse.camera import eye
 from sources.objaverse.footprints import Objects, Placements, container_of, footprint, opening, prism
 from sources.objaverse.spec import Asset, CameraPose, Placement
 
-_ROWS = 48
+_ROWS = 64
 """Rows of the grid on which occlusion is counted."""
 _CORNERS = 24
 Mask = NDArray[np.bool_]

@@ -37,7 +37,7 @@ def present(spec: SceneSpec, state: State):
 
 @pytest.mark.parametrize("kind", EDIT_KINDS)
 def test_objects_stand_apart_on_the_floor_or_in_a_container(kind):
-    for spec in proposals(kind, range(20)):
+    for spec in proposals(kind, range(10)):
         for state in (spec.source, spec.target):
             inside = set()
             for placed in present(spec, state):
@@ -58,7 +58,7 @@ def test_objects_stand_apart_on_the_floor_or_in_a_container(kind):
 @pytest.mark.parametrize("kind", EDIT_KINDS)
 def test_the_camera_sees_the_group_before_the_walls(kind):
     walls = 0
-    for spec in proposals(kind, range(20)):
+    for spec in proposals(kind, range(10)):
         for state in (spec.source, spec.target):
             eye = np.array(state.camera.world_from_camera).reshape(4, 4)[:3, 3]
             assert eye[2] > 0
@@ -74,7 +74,7 @@ def test_the_camera_sees_the_group_before_the_walls(kind):
                 normal = np.array([cos(radians(wall.normal_deg)), sin(radians(wall.normal_deg))])
                 assert min((np.array(points) - (wall.x, wall.y)) @ normal) > 0
                 assert (eye[:2] - (wall.x, wall.y)) @ normal > 0
-    assert walls > 20
+    assert walls > 10
 
 
 def test_the_group_fills_the_frame():
@@ -124,8 +124,8 @@ def test_a_scene_holds_each_asset_once_and_comparable_sizes():
 @pytest.mark.parametrize("kind", EDIT_KINDS)
 @pytest.mark.parametrize("pool", [POOL, synthetic_pool(4)], ids=["many", "four"])
 def test_most_proposals_are_valid(kind, pool):
-    found = [propose(pool, kind, OPTIONS, (512, 512), seed, seed % 2) for seed in range(30)]
-    assert sum(isinstance(spec, SceneSpec) for spec in found) >= 15
+    found = [propose(pool, kind, OPTIONS, (512, 512), seed, seed % 2) for seed in range(24)]
+    assert sum(isinstance(spec, SceneSpec) for spec in found) >= 12
 
 
 @pytest.mark.parametrize("kind", EDIT_KINDS)
@@ -157,7 +157,7 @@ def numbers(value):
     return [value] if isinstance(value, float) else []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(kind=st.sampled_from(EDIT_KINDS), seed=st.integers(0, 2**63 - 1), attempt=st.integers(0, 39))
 def test_a_proposal_is_a_pure_function_with_short_numbers(kind, seed, attempt):
     first, second = (propose(POOL, kind, OPTIONS, (512, 512), seed, attempt) for _ in range(2))
