@@ -12,6 +12,7 @@ _ARTICLE: Final = re.compile(r"^(the|an|a)\s+", re.IGNORECASE)
 _CONSONANT_SOUND: Final = re.compile(r"^(uni(?!n|m)|use|usu|usb|uten|ukule|euro|eucal|ewe|one\b|once\b|one-|ufo)")
 _VOWEL_SOUND: Final = re.compile(r"^(hour|honest|heir|honou?r|x-|x |xbox|lcd|led\b|mri|mp3)")
 _IRREGULAR: Final[dict[str, str]] = {
+    "cactus": "cacti",
     "child": "children",
     "foot": "feet",
     "goose": "geese",

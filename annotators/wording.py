@@ -113,9 +113,9 @@ def translate(case: Case) -> Wordings:
     groups = [_sentences(verbs, x, where(relation, case.names)) for relation in after]
     way = motion(case)
     verbs = ("move", "shift", "slide")
-    groups.append(_sentences(("move", "shift", "bring"), x, way.end))
     if into:
         return Wordings(groups)
+    groups.append(_sentences(("move", "shift", "bring"), x, way.end))
     groups.append(_sentences(verbs, x, _far(way)))
     slight = [f"{little} {words}" for words in way.directions[:1] for little in ("a bit", "slightly") if way.slight]
     return Wordings(groups, [_sentences(verbs, x, way.directions), _sentences(verbs, x, slight)])
@@ -206,7 +206,11 @@ def remove(case: Case) -> Wordings:
         [f"Make {x} disappear.", f"Edit {x} out of the image.", f"Leave everything as it is, but without {x}."],
     ]
     verb = "are" if is_plural(x) else "is"
+    # `the left mug that is next to the right mug` helps nobody.
+    kin = {id for id, name in case.names.items() if name.split()[-1] == x.split()[-1]}
     for relation in case.before:
+        if kin & set(relation.others):
+            continue
         words = _SIDES[relation.kind][-1 if relation.kind == "into" else 0]
         told = _filled(words, relation, case.names)
         groups.append([f"{start} {x} that {verb} {told}." for start in ("Remove", "Delete", "Take away")])
@@ -220,7 +224,8 @@ def insert(case: Case) -> Wordings:
     for relation in case.after:
         verbs = ("put", "place") if relation.kind == "into" else ("add", "place", "put", "insert")
         groups.append(_sentences(verbs, a, where(relation, case.names)))
-    groups.append([f"{verb} {a} {words}." for verb, words in product(("Add", "Place", "Insert"), motion(case).place)])
+    place = motion(case).place if all(relation.kind != "into" for relation in case.after) else []
+    groups.append([f"{verb} {a} {words}." for verb, words in product(("Add", "Place", "Insert"), place)])
     ends = ("to the scene", "to the picture", "to the image")
     loose = [f"Add {a} {words}." for words in ends] + [f"Insert {a} into the scene."]
     return Wordings(groups, [[*loose, f"There should be {a} in the scene."]])

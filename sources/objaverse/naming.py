@@ -41,9 +41,15 @@ CONFUSABLE: Final[frozenset[frozenset[str]]] = frozenset(
         ("light blue", "turquoise"),
         ("pink", "purple"),
         ("light blue", "light grey"),
+        ("wooden", "brown"),
+        ("wooden", "dark brown"),
+        ("wooden", "light brown"),
+        ("wooden", "beige"),
+        ("wooden", "orange"),
     )
 )
-"""Colours of `sources.colours.PALETTE` that people may take for one another: they never tell two objects apart."""
+"""Colours (`sources.colours.PALETTE`, and what procedural assets are made of) that people may take for one another:
+they never tell two objects apart."""
 
 
 @dataclass(frozen=True)

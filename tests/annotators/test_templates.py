@@ -151,6 +151,8 @@ def test_no_sentence_has_a_slip(seed, released):
         return
     facts = without_poses(facts) if released else facts
     rng = np.random.default_rng(seed)
+    if released and instructions(Case(facts, SIDE, SIDE), 8, rng) == "no_true_wording":
+        return  # moved by less than the image can tell
     natural = [text for text in texts_of(facts, seed, 8) if not text.startswith("Move the camera.\n")]
     for text in [*natural, *(caption(facts, state, rng) for state in ("source", "target"))]:
         assert text == text.strip() and text[0].isupper() and text.endswith(".") and not text.endswith("..")
