@@ -6,6 +6,7 @@ agree, and no face is without area.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 import numpy as np
@@ -268,6 +269,7 @@ def _unit(vectors: Floats) -> Floats:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
+@lru_cache(maxsize=256)
 def _grid_faces(rows: int, columns: int) -> NDArray[np.int64]:
     """Two triangles a cell of a row-major grid, counter-clockwise where rows x columns is right-handed."""
     i, j = np.meshgrid(np.arange(rows - 1), np.arange(columns - 1), indexing="ij")
