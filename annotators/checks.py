@@ -167,7 +167,7 @@ def _scores(facts: PairFacts, images: Images) -> Scores:
         visible_source=measures.visible_source,
         visible_target=measures.visible_target,
         displacement_px=displacement,
-        displacement_m=measures.displacement_m,
+        displacement_m=measures.displacement_m if displacement >= 0 else -1.0,
         changed_fraction=round(float(images.changed.mean()), 6),
         psnr_unchanged=measures.psnr_unchanged,
         box_iou=measures.box_iou,

@@ -90,10 +90,11 @@ def _creases(normals: F32, surface: Mask, axis: int) -> U8:
     # Squared length of the chord between the two unit vectors: as good as their angle, and cheaper.
     chord = np.where(on_a & on_b, 2.0 - 2.0 * np.einsum("hwc,hwc->hw", a, b), np.float32(0))
     widths = ((0, 0), (1, 1)) if axis == 1 else ((1, 1), (0, 0))
-    beside = np.pad(chord, widths, mode="edge")
+    beside = np.pad(chord, widths)
     before, after = (beside[:, :-2], beside[:, 2:]) if axis == 1 else (beside[:-2], beside[2:])
     found = (chord > 2.0 - 2.0 * np.cos(np.deg2rad(CREASE_DEG))) & (chord > 4.0 * np.minimum(before, after))
-    return CREASE * found.astype(np.uint8)
+    # A pixel that blends both sides makes two steps of one crease: the larger one is drawn.
+    return CREASE * (found & (chord > before) & (chord >= after)).astype(np.uint8)
 
 
 def _canvas(borders: Sequence[U8]) -> U8:
