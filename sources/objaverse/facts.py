@@ -17,14 +17,14 @@ from shards.geometry import (
     matrix3,
     matrix4,
     project,
-    similarity,
     transform,
 )
 from shards.sample import Columns
 from shards.schema import Camera, Edit, Measures, PairFacts, SceneObject, View
 from sources.objaverse.changed import all_changed, find_changed
+from sources.objaverse.footprints import pose_of
 from sources.objaverse.render import ObjectVisibility, RenderedView, Renderer
-from sources.objaverse.spec import CameraPose, Placement, SceneObjectSpec, SceneSpec, State
+from sources.objaverse.spec import CameraPose, SceneObjectSpec, SceneSpec, State
 
 Mask = NDArray[np.bool_]
 ESTIMATOR = "renderer"
@@ -90,11 +90,6 @@ def pair_columns(
 
 def _revision(renderer: Renderer) -> str:
     return " ".join(f"{name} {version}" for name, version in sorted(renderer.versions.items()))
-
-
-def pose_of(placement: Placement) -> NDArray[np.float64]:
-    """world_from_object, 4x4."""
-    return similarity(placement.x, placement.y, placement.z, placement.yaw_deg, placement.scale)
 
 
 def _edit(spec: SceneSpec, box: list[int]) -> Edit:

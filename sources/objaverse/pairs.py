@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from shards.sample import Columns, Reject, Result, Row, Sample
 from shards.schema import EditKind
 from sources.objaverse.assets import AssetFiles, AssetTable
-from sources.objaverse.edits import judge
+from sources.objaverse.edits import Limits, judge
 from sources.objaverse.facts import pair_columns
 from sources.objaverse.naming import name_objects
 from sources.objaverse.render import AssetError, Renderer, RenderTimeout, SceneError
@@ -111,7 +111,7 @@ class RenderPairs:
     def _render(self, renderer: Renderer, spec: SceneSpec) -> Columns | str:
         """The pair's columns, or why what is seen of the proposal will not do."""
         seen = renderer.visibility([spec.source, spec.target])
-        if reason := judge(spec, seen[0], seen[1]):
+        if reason := judge(spec, seen[0], seen[1], Limits(min_visible=self.scene.min_visible)):
             return reason
         views = (renderer.render(spec.source), renderer.render(spec.target))
         return pair_columns(spec, self.dataset, views, (seen[0], seen[1]), renderer)

@@ -122,7 +122,7 @@ class State:
 
 @dataclass(frozen=True)
 class EditSpec:
-    """The edit as sampled; fields as in `shards.schema.Edit`. `relation` says what the sampler aimed at."""
+    """The edit as sampled; fields as in `shards.schema.Edit`."""
 
     kind: EditKind
     object: int
