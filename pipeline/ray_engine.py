@@ -27,7 +27,7 @@ from shards.errors import SpatialdataError
 
 IN_FLIGHT = 2
 PLACE_S = 300.0
-STARVED_S = 10.0
+STARVED_S = 30.0
 START_DEATHS = 3
 
 
@@ -277,11 +277,15 @@ class RayRun:
                     self._died(pool, hand, f"it took more than {limit:g} s")
             self._watch_placing(pool, now)
 
+    def _lacks(self, pool: _Pool) -> bool:
+        free = ray.available_resources()
+        return free.get("CPU", 0) < pool.plan.cpus or free.get("GPU", 0) < pool.plan.gpus
+
     def _watch_placing(self, pool: _Pool, now: float) -> None:
         late = [now - hand.since for hand in pool.hands if not hand.placed]
         if not late or any(hand.placed for hand in pool.hands):
             return
-        if max(late) > STARVED_S:
+        if max(late) > STARVED_S and self._lacks(pool):
             for other in self._pools:
                 if other is not pool and not self._ready(other) and not any(hand.jobs for hand in other.hands):
                     self._dismiss(other)
