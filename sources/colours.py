@@ -35,10 +35,27 @@ PALETTE: Final[Mapping[str, tuple[int, int, int]]] = MappingProxyType(
         "pink": (234, 138, 176),
     }
 )
-"""Name and a typical colour, sRGB 0..255. The nearest in CIELAB names a colour."""
+"""Name and a typical colour, sRGB 0..255."""
 
+_MUTED: Final = (
+    ("blue", (62, 104, 142)),
+    ("dark blue", (44, 58, 92)),
+    ("light blue", (150, 176, 200)),
+    ("green", (86, 122, 84)),
+    ("green", (112, 116, 56)),
+    ("red", (156, 66, 62)),
+    ("dark red", (88, 36, 38)),
+    ("purple", (98, 76, 118)),
+    ("turquoise", (80, 136, 136)),
+    ("dark brown", (66, 26, 6)),
+    ("light brown", (200, 160, 118)),
+)
+"""Other colours that bear the same name; without them a faded blue would be nearest to grey."""
+
+_TYPICAL: Final = (*PALETTE.items(), *_MUTED)
 _NAMES: Final = tuple(PALETTE)
-_SHARE: Final = 0.6
+_NAME_OF: Final = np.array([_NAMES.index(name) for name, _ in _TYPICAL])
+_SHARE: Final = 0.65
 """Share of the surface that must bear a name for it to name the object."""
 
 
@@ -69,7 +86,7 @@ def colour_names(srgb: Floats) -> list[str]:
 def name_of_surface(srgb: Floats) -> str:
     """One name for a surface, from equal-area samples of it, `srgb` (N, 3) in 0..1.
 
-    The commonest name where it holds 60 % of the surface; else the plain name (`blue`) where it does together with
+    The commonest name where it holds 65 % of the surface; else the plain name (`blue`) where it does together with
     its dark and light shades; else empty.
     """
     if len(srgb) == 0:
@@ -87,5 +104,6 @@ def name_of_surface(srgb: Floats) -> str:
 
 
 def _nearest(srgb: Floats) -> NDArray[np.intp]:
-    typical = to_lab(np.array(list(PALETTE.values())) / 255)
-    return np.argmin(np.linalg.norm(to_lab(srgb)[:, None] - typical[None], axis=2), axis=1)
+    """Index into the names of the typical colour that is nearest in CIELAB."""
+    typical = to_lab(np.array([colour for _, colour in _TYPICAL]) / 255)
+    return _NAME_OF[np.argmin(np.linalg.norm(to_lab(srgb)[:, None] - typical[None], axis=2), axis=1)]

@@ -33,6 +33,8 @@ _ROOM_WORDS: Final = frozenset(
 )
 _LARGEST_OBJECT: Final = 2.5
 """Metres. What is known to be smaller is no room, whatever its shape (a crate, a sink)."""
+_HIDDEN: Final = -0.5
+"""Upward part of a normal below which no camera above the floor sees a surface: its colour does not count."""
 _STILL: Final = 0.02
 """An animation that starts within this of the resting pose (metres, quaternion parts, factors) does no harm."""
 
@@ -164,7 +166,7 @@ def _asset(
         uid=entry["uid"],
         path=entry["path"],
         category=category,
-        colour=name_of_surface(surface.srgb),
+        colour=name_of_surface(surface.srgb[surface.normals[:, 2] > _HIDDEN]),
         licence=entry["licence"],
         creator=entry["creator"],
         scale=stands.scale,

@@ -375,7 +375,7 @@ def test_colours():
     names = list(PALETTE)
     assert colour_names(np.array(list(PALETTE.values())) / 255) == names
     blue, dark, red = (np.array(PALETTE[name]) / 255 for name in ("blue", "dark blue", "red"))
-    assert name_of_surface(np.array([blue, blue, dark, dark, dark])) == "dark blue"
+    assert name_of_surface(np.array([blue, blue, dark, dark, dark, dark])) == "dark blue"
     assert name_of_surface(np.array([blue, blue, dark, red])) == "blue"
     assert name_of_surface(np.array([blue, red])) == ""
 
