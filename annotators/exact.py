@@ -77,7 +77,7 @@ class _Exact:
     needs: ClassVar[tuple[str, ...]] = ("pair",)
     version: ClassVar[int] = 1
 
-    views: tuple[ViewName, ...] = ("target",)
+    views: tuple[ViewName, ...] = ("source", "target")
     """Which images get the map: the target's member is `<layer>`, the source's `source_<layer>`."""
     batch_size: int = field(default=8, metadata={"fingerprint": False})
     cpus: float = field(default=1.0, metadata={"fingerprint": False})

@@ -18,7 +18,7 @@ from pipeline.config import Config, with_overrides
 from pipeline.engine import map_items, run, session
 from pipeline.graph import layer_dirs
 from pipeline.lock import RunLock
-from pipeline.pack import ShardJob, check_recipe, pack
+from pipeline.pack import ShardJob, fit_recipe, pack
 from pipeline.plan import Plan, read_plan
 from pipeline.planning import pair_arguments, plan_build
 from pipeline.progress import make_progress
@@ -85,13 +85,11 @@ def run_build(config: Config, out: str, *, quiet: bool = False) -> dict[str, Any
     """Plan, compute every layer, pack the recipes of `shard.recipes`. Goes on where an earlier run stopped."""
     began = time.monotonic()
     store = open_out(out)
-    recipes = [get_recipe(name) for name in config.shard.recipes]
     with RunLock(store) as lock, session(config.engine, _runtime_env()):
         plan = plan_build(config, store, _say(quiet), quiet)
         stages = build_stages(config, pair_arguments(config, store))
         build = Build(store, config, plan, tuple(stages))
-        for recipe in recipes:
-            check_recipe(recipe, build.stages)
+        recipes = [fit_recipe(get_recipe(name), stages) for name in config.shard.recipes]
         store.write_file(BUILD, config.model_dump_json(indent=1).encode())
         summary = run(stages, store, plan, config.engine, make_progress(quiet), guard=lock.check)
         shards = [pack_recipe(build, recipe, quiet) for recipe in recipes]
@@ -112,9 +110,8 @@ def run_build(config: Config, out: str, *, quiet: bool = False) -> dict[str, Any
 
 def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
     """Pack the accepted samples of a finished build for one recipe."""
-    chosen = get_recipe(recipe)
     build = open_build(out, overrides)
-    check_recipe(chosen, build.stages)
+    chosen = fit_recipe(get_recipe(recipe), build.stages)
     done = min(len(build.store.done_units(folder)) for folder in build.layers.values())
     if done < build.plan.units:
         raise BadInput(f"{build.store} is not finished ({done} of {build.plan.units} units): run the build again")

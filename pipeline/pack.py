@@ -68,6 +68,7 @@ def pack(
     """Pack the accepted samples into `OUT/shards/<recipe>/<split>/`, a manifest last.
 
     Args:
+        recipe: one that the build can fill (`fit_recipe`).
         layers: the folder of each layer of the build.
 
     Returns:
@@ -76,7 +77,6 @@ def pack(
     Raises:
         BadInput: no sample is accepted.
     """
-    recipe = present(recipe, layers)
     used = {layer: layers[layer] for layer in recipe.needs}
     root = join(store.url, "shards", recipe.name)
     splits: dict[str, Any] = {}
@@ -95,10 +95,17 @@ def pack(
     return {"recipe": recipe.name, "folder": root, "splits": splits}
 
 
-def check_recipe(recipe: Recipe, stages: Sequence[Stage]) -> None:
-    """Raises BadInput where a recipe needs a layer or a view that the build lacks, before work is spent on it."""
+def fit_recipe(recipe: Recipe, stages: Sequence[Stage]) -> Recipe:
+    """The recipe as this build can fill it: `full` is everything that there is; the others need all that they name.
+
+    Raises BadInput where a recipe needs a layer or a view that the build lacks, before work is spent on it.
+    """
     by_layer = {stage.layer: stage for stage in stages}
-    recipe = present(recipe, by_layer)
+    views = {layer: getattr(stage, "views", recipe.views) for layer, stage in by_layer.items()}
+    if recipe.name == "full":
+        members = tuple(name for name in recipe.members if layer_of(name) in by_layer)
+        common = tuple(view for view in recipe.views if all(view in seen for seen in views.values()))
+        return replace(recipe, members=members, views=common)
     missing = [layer for layer in recipe.needs if layer not in by_layer]
     if missing:
         raise BadInput(
@@ -106,19 +113,12 @@ def check_recipe(recipe: Recipe, stages: Sequence[Stage]) -> None:
             "lacks: add to `layers` and build again, or choose another recipe"
         )
     for layer in recipe.needs:
-        unseen = set(recipe.views) - set(getattr(by_layer[layer], "views", recipe.views))
-        if unseen:
+        if not set(recipe.views) <= set(views[layer]):
             raise BadInput(
-                f"recipe {recipe.name} needs maps of both images: set layers.{layer}.views to [source, target] and "
-                "build again (only that layer is made again)"
+                f"recipe {recipe.name} needs maps of {' and '.join(recipe.views)}: set layers.{layer}.views and build "
+                "again (only that layer is made again)"
             )
-
-
-def present(recipe: Recipe, layers: Mapping[str, Any]) -> Recipe:
-    """The recipe for this build: `full` is everything that there is, so it leaves out what no layer makes."""
-    if recipe.name != "full":
-        return recipe
-    return replace(recipe, members=tuple(name for name in recipe.members if layer_of(name) in layers))
+    return recipe
 
 
 def choose(

@@ -51,7 +51,10 @@ def build_stages(config: Config, pair_arguments: Mapping[str, Any]) -> list[Stag
     """
     source = "object3dit" if config.source.kind == "object3dit" else "scene"
     chosen = {name: LayerOptions(stage=stage, options={}) for name, stage in DEFAULTS[source].items()}
-    chosen |= {str(name): layer for name, layer in config.layers.items()}
+    for name, layer in config.layers.items():
+        # Options alone (`line: {views: [target]}`) are options of the default stage.
+        default = chosen[name].stage if name in chosen else ""
+        chosen[name] = layer if layer.stage else LayerOptions(stage=default, options=layer.options)
     chosen = {name: layer for name, layer in chosen.items() if layer.stage != LEFT_OUT}
     chosen["pair"] = LayerOptions(stage="object3dit" if source == "object3dit" else "render", options={})
     stages = {name: _make(name, layer, pair_arguments if name == "pair" else {}) for name, layer in chosen.items()}

@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.builder import BUILD, Build, open_build, pack_recipe
 from pipeline.engine import run, session
 from pipeline.lock import RunLock
+from pipeline.pack import fit_recipe
 from pipeline.progress import make_progress
 from pipeline.store import LayerCorrupt, LayerStore
 from shards.errors import BadInput
@@ -87,7 +88,7 @@ def _repair(build: Build, quiet: bool) -> list[str]:
         for recipe, shards in damaged.items():
             for shard in sorted(shards):
                 build.store.remove(f"shards/{recipe}/.made/{shard.removesuffix('.tar')}.json")
-            pack_recipe(build, get_recipe(recipe), quiet)
+            pack_recipe(build, fit_recipe(get_recipe(recipe), build.stages), quiet)
             repaired += sorted(shards) or [f"{recipe} (its index)"]
     return repaired
 

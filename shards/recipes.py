@@ -89,7 +89,12 @@ def extension_of(member: str, codec: ImageCodec = "webp") -> str:
 
 
 _ALL: Final = (
-    Recipe("full", "everything, for study and for trainers to come", (*PAIR_MEMBERS, *MAP_MEMBERS)),
+    Recipe(
+        "full",
+        "everything, for study and for trainers to come",
+        (*PAIR_MEMBERS, *MAP_MEMBERS),
+        views=("source", "target"),
+    ),
     Recipe(
         "spatialdiff",
         "SpatialDiff: triplets of moved objects with the target's relative depth",

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from pydantic import TypeAdapter
@@ -49,14 +48,18 @@ def divide(assets: Iterable[Asset], fractions: Mapping[Split, float], seed: int)
         )
     result: dict[str, Split] = {}
     start = 0
-    for split in (split for split in used if split != "train"):
+    for split in used:
+        if split == "train":
+            continue
         count = max(FEWEST, round(fractions[split] * len(uids)))
         result |= dict.fromkeys(uids[start : start + count], split)
         start += count
     rest = uids[start:]
     if "train" in used and len(rest) < FEWEST:
         raise BadInput(f"only {len(rest)} of {len(uids)} assets are left for train: lower shard.splits.val and test")
-    return result | dict.fromkeys(rest, "train" if "train" in used else used[-1])
+    last: Split = "train" if "train" in used else used[-1]
+    result |= {uid: last for uid in rest}
+    return result
 
 
 def table_of(assets: Iterable[Asset], splits: Mapping[str, Split]) -> Any:
@@ -83,11 +86,8 @@ class AssetTable:
         fs, path = url_to_fs(url)
         with fs.open(path, "rb") as file:
             table = pq.read_table(file)
-        pools = {
-            str(split): table.filter(pc.equal(table["split"], split))["asset"]
-            for split in sorted(set(table["split"].to_pylist()))
-        }
-        return cls(pools)
+        splits = table["split"].to_numpy()
+        return cls({split: table.filter(pa.array(splits == split))["asset"] for split in sorted(set(splits))})
 
     def candidates(self, split: str, seed: int, scene: int) -> list[Asset]:
         """The assets that one scene may draw from, decoded: all of a small split, else a seeded choice."""

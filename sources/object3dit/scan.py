@@ -78,10 +78,9 @@ def scan(root: str, indexes: str, *, kinds: Collection[EditKind] = EDIT_KINDS) -
     rows: list[PlanRow] = []
     moved = 0
     for pair in sorted(pairs, key=lambda pair: (list(TASKS).index(pair.task), _split_rank(pair.released))):
-        split = next(known for known in SPLITS if known == pair.released.partition("/")[0])
-        if split == "test" and not trained.isdisjoint(pair.assets):
-            split = "val"
-            moved += 1
+        clash = pair.released.startswith("test") and not trained.isdisjoint(pair.assets)
+        split = "val" if clash else SPLITS[_split_rank(pair.released)[0]]
+        moved += clash
         rows += _rows(pair, split, kinds)
     if moved:
         notes.append(f"{moved} released pairs of test show an object of train: they go to val")

@@ -7,7 +7,7 @@ from shards.recipes import RECIPES, Recipe, extension_of, get_recipe, layer_of
 from shards.schema import Maps
 
 
-def test_full_has_every_member_of_the_target():
+def test_full_has_every_member():
     assert get_recipe("full").fields() == (
         "changed.png",
         "depth.png",
@@ -17,7 +17,12 @@ def test_full_has_every_member_of_the_target():
         "normal.png",
         "segment.png",
         "source.webp",
+        "source_depth.png",
         "source_instances.png",
+        "source_line.png",
+        "source_metric.png",
+        "source_normal.png",
+        "source_segment.png",
         "target.webp",
         "target_instances.png",
     )

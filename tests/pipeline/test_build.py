@@ -1,0 +1,180 @@
+"""A build as a user runs it: from a released folder to verified shards, killed, changed, damaged and repaired."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shards.interop.object3dit import FILES
+from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_release(tmp_path_factory.mktemp("release"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    done = spatialdata(*build_arguments(release, out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def shards_of(out: Path) -> dict[str, bytes]:
+    return files_of(out / "shards")
+
+
+def test_a_build_ends_in_sound_shards(undisturbed: Path):
+    done = spatialdata("verify", str(undisturbed), "--json")
+    found = json.loads(done.stdout)
+    # A third of 24 pairs are removals, which are insertions too.
+    assert (done.returncode, found["ok"], found["samples"]) == (0, True, 32)
+    status = json.loads(spatialdata("status", str(undisturbed), "--json").stdout)
+    assert status["finished"]
+    assert {split["split"]: split["samples"] for split in status["shards"]} == {"train": 24, "test": 8}
+    assert all(layer["samples"] == 32 for layer in status["layers"].values())
+
+
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(release: Path, undisturbed: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "pipeline.cli", *build_arguments(release, out)]
+    for wanted in (1, 9, 20):  # records at which the run is killed: in the first layers, midway, near the end
+        driver = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while len(list(out.glob("layers/*/*.json"))) < wanted and driver.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        driver.send_signal(signal.SIGKILL)
+        assert driver.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    assert not (out / "shards").exists()
+    done = spatialdata(*build_arguments(release, out))
+    assert done.returncode == 0, done.stderr
+    assert shards_of(out) == shards_of(undisturbed)
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_engines_agree(release: Path, undisturbed: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    done = spatialdata(*build_arguments(release, out, "engine.kind=ray"))
+    assert done.returncode == 0, done.stderr
+    assert shards_of(out) == shards_of(undisturbed)
+
+
+def test_a_changed_layer_is_all_that_is_made_again(release: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    assert spatialdata(*build_arguments(release, out)).returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in out.glob("layers/*/*")}
+    done = spatialdata(*build_arguments(release, out, "layers.instruction.variants=2"), "--json")
+    assert done.returncode == 0, done.stderr
+    stages = json.loads(done.stdout)["stages"]
+    made = {name: stage["samples"] for name, stage in stages.items() if stage["samples"]}
+    dependants = {name for name in made if name != "instruction"}
+    assert made["instruction"] == 32
+    assert dependants <= {"checks"}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_plan_is_not_overwritten(release: Path, undisturbed: Path):
+    before = files_of(undisturbed)
+    done = spatialdata(*build_arguments(release, undisturbed, "seed=5", "edits={rotate: 1}"))
+    assert done.returncode == 2
+    assert "seed" in done.stderr or "edits" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert files_of(undisturbed) == before
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_damaged_shards_are_found_and_rebuilt(release: Path, undisturbed: Path, tmp_path: Path, damage: str):
+    out = tmp_path / "out"
+    assert spatialdata(*build_arguments(release, out)).returncode == 0
+    shard = next(out.glob("shards/full/train/*.tar"))
+    data = bytearray(shard.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 255
+    shard.write_bytes(data[:-4000] if damage == "cut" else data)
+    if damage == "gone":
+        shard.unlink()
+    done = spatialdata("verify", str(out))
+    assert done.returncode == 1
+    assert shard.name in done.stdout
+    done = spatialdata("verify", str(out), "--repair")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert shards_of(out) == shards_of(undisturbed)
+
+
+def test_a_damaged_layer_file_is_made_again(release: Path, undisturbed: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    assert spatialdata(*build_arguments(release, out)).returncode == 0
+    layer = sorted(out.glob("layers/pair-*/*.parquet"))[2]
+    content = bytearray(layer.read_bytes())
+    content[1000] ^= 255
+    layer.write_bytes(content)
+    found = spatialdata("verify", str(out))
+    assert found.returncode == 1
+    assert "pair" in found.stdout
+    assert spatialdata("verify", str(out), "--repair").returncode == 0
+    assert shards_of(out) == shards_of(undisturbed)
+
+
+def test_one_broken_pair_costs_one_pair(release: Path, tmp_path: Path):
+    broken = tmp_path / "release"
+    write_release(broken, 9)
+    cut = broken / "translate/train/uid000/2.png"
+    cut.write_bytes(cut.read_bytes()[:300])
+    (broken / "rotate/train/uid001" / FILES[-1]).unlink()
+    done = spatialdata(*build_arguments(broken, tmp_path / "out"), "--json")
+    summary = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert summary["rejected"] == 2
+    assert summary["accepted"] == 10
+    assert any("unreadable_image" in reason for reason in summary["rejects"])
+
+
+def test_two_runs_at_once(release: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    first = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *build_arguments(release, out, "unit_size=1")],
+        cwd=CHECKOUT,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while not (out / "run.lock").exists():
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(first.pid, signal.SIGSTOP)  # hold the first where it is, so that the second meets it for sure
+    try:
+        second = spatialdata(*build_arguments(release, out, "unit_size=1"))
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    assert second.returncode == 2
+    assert str(first.pid) in second.stderr
+    assert len(second.stderr.strip().splitlines()) == 1
+    assert first.wait() == 0
+
+
+def test_interrupted_it_says_how_to_go_on(release: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *build_arguments(release, out, "unit_size=1")],
+        cwd=CHECKOUT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(list(out.glob("layers/*/*.json"))) < 3:
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    run.send_signal(signal.SIGINT)
+    _, told = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "run the same command to go on" in told
+    assert "Traceback" not in told
