@@ -69,7 +69,7 @@ def make_plan(store: LayerStore, samples: int, unit_size: int) -> Plan:
 
 
 class TreeCpu:
-    """CPU seconds of this process and all its descendants, also those that end meanwhile."""
+    """CPU seconds of this process and all its descendants, also those that end meanwhile, less those of looking."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[int, str], float] = {}
@@ -84,11 +84,12 @@ class TreeCpu:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        self.seconds = self._look() - self._before
+        self.seconds = self._look() - self._before - self._looking
 
     def _watch(self) -> None:
-        while not self._ended.wait(0.2):
+        while not self._ended.wait(0.5):
             self._look()
+        self._looking = time.thread_time()
 
     def _look(self) -> float:
         processes: dict[int, tuple[int, str, float]] = {}
