@@ -179,10 +179,14 @@ def _print_verify(found: dict[str, Any]) -> None:
 
 
 def _print_doctor(found: dict[str, Any]) -> None:
-    marks = {"ok": click.style("ok", fg="green"), "missing": click.style("missing", fg="red"), "optional": "absent"}
+    marks = {
+        "ok": click.style("ok     ", fg="green"),
+        "missing": click.style("missing", fg="red"),
+        "optional": "absent ",
+    }
     for finding in found["findings"]:
         mend = f"  ->  {finding['mend']}" if finding["mend"] else ""
-        click.echo(f"{marks[finding['state']]:<8} {finding['name']}: {finding['detail']}{mend}")
+        click.echo(f"{marks[finding['state']]} {finding['name']}: {finding['detail']}{mend}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
