@@ -65,6 +65,7 @@ def plan_pools(
     busy = {name: group for name, group in groups.items() if any(left[task.layer] for task in group)}
     pools = [_pool(name, group, left, configured, cluster, len(busy)) for name, group in busy.items()]
     pools = _shrink_gpus(pools, cluster)
+    pools = _fewer_workers(pools, configured, cluster)
     pools = _shrink_cpus(pools, cluster)
     _refuse_too_much(pools, cluster)
     return pools + [_idle(name, group) for name, group in groups.items() if name not in busy]
@@ -116,11 +117,24 @@ def _shrink_gpus(pools: Sequence[PoolPlan], cluster: Cluster) -> list[PoolPlan]:
     return [changed.get(pool.name, pool) for pool in pools]
 
 
+def _fewer_workers(pools: Sequence[PoolPlan], named: Mapping[str, Resources], cluster: Cluster) -> list[PoolPlan]:
+    """Where only `cpus` of a pool is configured, how many workers there are is ours to choose: as many as fit."""
+    chosen = {pool.name: pool for pool in pools if pool.fixed}
+    while sum(pool.cpus * pool.actors for pool in chosen.values()) > cluster.cpus + 1e-9:
+        free = [pool for pool in chosen.values() if named[pool.name].actors is None and pool.actors > 1]
+        if not free:
+            break
+        largest = max(free, key=lambda pool: (pool.cpus * pool.actors, pool.name))
+        chosen[largest.name] = replace(largest, actors=largest.actors - 1)
+    return [chosen.get(pool.name, pool) for pool in pools]
+
+
 def _shrink_cpus(pools: Sequence[PoolPlan], cluster: Cluster) -> list[PoolPlan]:
+    """What is not configured takes what the rest leaves, be it nothing: the processes take turns all the same."""
     taken = sum(pool.cpus * pool.actors for pool in pools if pool.fixed)
     wanted = sum(pool.cpus * pool.actors for pool in pools if not pool.fixed)
-    free = cluster.cpus - taken
-    if wanted <= free + 1e-9 or free <= 0:
+    free = max(0.0, cluster.cpus - taken)
+    if wanted <= free + 1e-9:
         return list(pools)
     share = free / wanted
     return [pool if pool.fixed else replace(pool, cpus=math.floor(1e3 * pool.cpus * share) / 1e3) for pool in pools]

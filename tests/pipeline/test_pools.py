@@ -74,3 +74,11 @@ def test_too_much_is_refused_with_numbers(resources: dict[str, dict[str, float]]
         pools([Make()], Cluster(2, 2, 0, 1, 0), **resources)
     assert "the cluster has 2 CPUs" in str(caught.value)
     assert "engine.resources.<layer>" in str(caught.value)
+
+
+def test_configured_cpus_leave_the_number_of_workers_open():
+    found = pools([Make(), Measure(), Judge()], pair={"cpus": 1})
+    assert (found["pair"].actors, found["pair"].cpus, found[SHARED].cpus) == (2, 1, 0)
+    both = pools([Make(), Measure(), Judge()], Cluster(1, 4, 0, 4, 0), pair={"cpus": 1}, metric={"cpus": 2})
+    assert sum(pool.actors * pool.cpus for pool in both.values()) <= 4
+    assert min(pool.actors for pool in both.values()) >= 1
