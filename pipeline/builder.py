@@ -14,19 +14,21 @@ from typing import Any
 
 import click
 
-from pipeline.config import Config, with_overrides
+from pipeline.config import Config, parse_config, with_overrides
 from pipeline.engine import map_items, run, session
 from pipeline.graph import layer_dirs
 from pipeline.lock import RunLock
 from pipeline.pack import ShardJob, fit_recipe, pack
 from pipeline.plan import Plan, read_plan
-from pipeline.planning import pair_arguments, plan_build
-from pipeline.progress import make_progress
+from pipeline.planning import check_source, pair_arguments, plan_build
+from pipeline.progress import RunSummary, make_progress
 from pipeline.registry import build_stages
+from pipeline.runner import Damaged
 from pipeline.stage import Stage
-from pipeline.store import LayerStore
+from pipeline.store import LayerCorrupt, LayerStore
 from shards.errors import BadInput
 from shards.index import ShardEntry
+from shards.layout import base, filesystem, join
 from shards.recipes import Recipe, get_recipe
 
 BUILD = "build.json"
@@ -72,28 +74,31 @@ def open_build(out: str, overrides: Sequence[str] = ()) -> Build:
         raise BadInput(f"--set {other[0]}: only keys of `shard` and `engine` can change here; build again for others")
     store = open_out(out)
     if not store.exists(BUILD):
-        raise BadInput(f"no build in {store}: run `spatialdata build --out {out}` first")
+        raise BadInput(f"no build in {store}: give the --out of a build, or run `spatialdata build --out {out}` first")
     try:
         values = json.loads(store.read_file(BUILD))
-    except ValueError:
-        raise BadInput(f"{store.path(BUILD)} is damaged: run the same `spatialdata build` again") from None
-    config = with_overrides(values, overrides, BUILD)
-    return Build(store, config, read_plan(store), tuple(build_stages(config, pair_arguments(config, store))))
+        parse_config(values, BUILD)
+    except (ValueError, BadInput) as error:
+        what = f"{store.path(BUILD)} is damaged ({error})"
+        raise BadInput(f"{what}: run the same `spatialdata build` again") from None
+    config = with_overrides(values, overrides, "--set")
+    plan = read_plan(store)
+    return Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan))))
 
 
 def run_build(config: Config, out: str, *, quiet: bool = False) -> dict[str, Any]:
     """Plan, compute every layer, pack the recipes of `shard.recipes`. Goes on where an earlier run stopped."""
     began = time.monotonic()
     store = open_out(out)
+    # What is wrong with layers and recipes is told before a survey or a render is paid for.
+    planned = build_stages(config, pair_arguments(config, store))
+    recipes = [fit_recipe(get_recipe(name), planned) for name in config.shard.recipes]
     with RunLock(store) as lock, session(config.engine, _runtime_env()):
         plan = plan_build(config, store, _say(quiet), quiet)
-        stages = build_stages(config, pair_arguments(config, store))
-        build = Build(store, config, plan, tuple(stages))
-        recipes = [fit_recipe(get_recipe(name), stages) for name in config.shard.recipes]
+        build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan))))
         store.write_file(BUILD, config.model_dump_json(indent=1).encode())
-        summary = run(stages, store, plan, config.engine, make_progress(quiet), guard=lock.check)
-        shards = [pack_recipe(build, recipe, quiet) for recipe in recipes]
-    rejects = rejects_of(build)
+        summary = compute(build, lock, quiet)
+        shards, rejects = _pack_all(build, recipes, lock, quiet)
     return {
         "out": str(store),
         "samples": plan.samples,
@@ -112,22 +117,57 @@ def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bo
     """Pack the accepted samples of a finished build for one recipe."""
     build = open_build(out, overrides)
     chosen = fit_recipe(get_recipe(recipe), build.stages)
-    done = min(len(build.store.done_units(folder)) for folder in build.layers.values())
-    if done < build.plan.units:
+    if (done := done_units(build)) < build.plan.units:
         raise BadInput(f"{build.store} is not finished ({done} of {build.plan.units} units): run the build again")
-    with RunLock(build.store), session(build.config.engine, _runtime_env()):
-        return pack_recipe(build, chosen, quiet)
+    with RunLock(build.store) as lock, session(build.config.engine, _runtime_env()):
+        shards, _ = _pack_all(build, [chosen], lock, quiet)
+    return shards[0]
+
+
+def done_units(build: Build) -> int:
+    """Units that every layer holds."""
+    return min(len(build.store.done_units(folder)) for folder in build.layers.values())
+
+
+def compute(build: Build, lock: RunLock, quiet: bool) -> RunSummary:
+    """Compute what is not committed yet; the source is looked at only where something is."""
+    if done_units(build) < build.plan.units:
+        check_source(build.config, build.store, build.plan)
+    engine = build.config.engine
+    return run(build.stages, build.store, build.plan, engine, make_progress(quiet), guard=lock.check)
+
+
+def _pack_all(
+    build: Build, recipes: Sequence[Recipe], lock: RunLock, quiet: bool
+) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Pack the recipes and count the rejects; a unit that turns out to be damaged is computed again, once."""
+    mended: set[tuple[str, int]] = set()
+    while True:
+        try:
+            return [pack_recipe(build, recipe, quiet) for recipe in recipes], rejects_of(build)
+        except LayerCorrupt as error:
+            place = (error.layer_dir, error.unit)
+            if place in mended:
+                raise
+            mended.add(place)
+            _say(quiet)(f"{str(error).split(': run ')[0]}: moved aside, computing it again")
+            build.store.set_aside(*place)
+            compute(build, lock, quiet)
 
 
 def pack_recipe(build: Build, recipe: Recipe, quiet: bool) -> dict[str, Any]:
     """Pack one recipe, its shards in parallel on the build's engine."""
     say = _say(quiet)
 
-    def packer(function: Callable[[ShardJob], ShardEntry], jobs: Sequence[ShardJob]) -> list[ShardEntry]:
+    def packer(
+        function: Callable[[ShardJob], ShardEntry | Damaged], jobs: Sequence[ShardJob]
+    ) -> list[ShardEntry | Damaged]:
         done = 0
 
-        def told(job: ShardJob, entry: ShardEntry) -> None:
+        def told(job: ShardJob, entry: ShardEntry | Damaged) -> None:
             nonlocal done
+            if isinstance(entry, Damaged):
+                return
             done += 1
             say(f"packed {job.name} ({done} of {len(jobs)}, {entry.samples} samples)")
 
@@ -137,12 +177,27 @@ def pack_recipe(build: Build, recipe: Recipe, quiet: bool) -> dict[str, Any]:
 
 
 def rejects_of(build: Build) -> Counter[str]:
-    """Rejects by `layer: reason`, from the records. A sample is counted at each layer that refused it."""
+    """Rejects by `layer: reason`, from the records. A sample is counted at each layer that refused it.
+
+    Raises LayerCorrupt for a record that is unreadable, or whose layer file is missing or of another size.
+    """
     found: Counter[str] = Counter()
     for layer, folder in build.layers.items():
+        sizes = _sizes(build.store, folder)
         for record in build.store.records(folder):
+            size = sizes.get(base(build.store.data_name(folder, record.unit)), 0)
+            if size != record.bytes:
+                name = build.store.path(build.store.data_name(folder, record.unit))
+                what = f"layer file {name} has {size} bytes, its record says {record.bytes}"
+                raise LayerCorrupt(f"{what}: run `spatialdata build` again", folder, record.unit)
             found.update(f"{layer}: {reject.reason}" for reject in record.rejects)
     return found
+
+
+def _sizes(store: LayerStore, layer_dir: str) -> dict[str, int]:
+    """Bytes of each file of a layer, by name: one listing."""
+    fs, path = filesystem(join(store.url, "layers", layer_dir))
+    return {base(str(entry["name"])): int(entry["size"] or 0) for entry in fs.ls(path, detail=True)}
 
 
 def _runtime_env() -> Mapping[str, Any] | None:

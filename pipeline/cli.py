@@ -85,9 +85,9 @@ def verify(path: str, repair: bool, as_json: bool) -> None:
 @cli.command()
 @click.argument("path")
 @click.option("--out", "-o", default="", help="PNG to write; default: contact.png in PATH.")
-@click.option("--recipe", default="full", show_default=True)
-@click.option("--limit", default=24, show_default=True, help="Samples to show.")
-@click.option("--tile", default=176, show_default=True, help="Width of a picture in pixels.")
+@click.option("--recipe", "-r", default="", help="Whose shards to draw; default: full where it is packed.")
+@click.option("--limit", type=click.IntRange(1), default=24, show_default=True, help="Samples to show.")
+@click.option("--tile", type=click.IntRange(16, 1024), default=176, show_default=True, help="Pixels a picture.")
 @json_option
 def view(path: str, out: str, recipe: str, limit: int, tile: int, as_json: bool) -> None:
     """Draw a contact sheet of OUT or of one folder of shards: images, instruction, maps."""
@@ -172,10 +172,11 @@ def _print_verify(found: dict[str, Any]) -> None:
         click.echo(f"{where}: {problem['message']}")
     for repaired in found["repaired"]:
         click.echo(f"rebuilt {repaired}")
-    state = "sound" if found["ok"] else f"{len(found['problems'])} problems"
+    count = len(found["problems"])
+    state = "sound" if found["ok"] else f"{count} problem{'s' * (count > 1)}"
     click.echo(f"{found['shards']} shards, {found['samples']} samples: {state}")
-    if not found["ok"]:
-        click.echo("mend with: spatialdata verify OUT --repair")
+    if not found["ok"] and found["repairable"]:
+        click.echo(f"mend with: spatialdata verify {found['path']} --repair")
 
 
 def _print_doctor(found: dict[str, Any]) -> None:
@@ -207,11 +208,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         if isinstance(error, SpatialdataError):
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {' '.join(str(error).split())}", err=True)
             sys.exit(error.exit_code)
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        click.echo(f"error: {text[:600]} (a fault of spatialdata: `spatialdata --debug ...` shows where)", err=True)
-        sys.exit(1)
+        text, code = _explain(error)
+        click.echo(f"error: {' '.join(text.split())[:600]} (`spatialdata --debug ...` shows where)", err=True)
+        sys.exit(code)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """A line and an exit code for what nobody further in has put into words."""
+    from pipeline.storage import FULL, disk_full
+
+    if not isinstance(error, OSError):
+        return f"a fault of spatialdata: {type(error).__name__}: {error}", 1
+    if error.errno in FULL:
+        return str(disk_full(str(error.filename or Path.cwd() / "file"), error)), 1
+    wrong_path = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+    if isinstance(error, wrong_path) and error.filename:
+        return f"cannot use {error.filename} ({error.strerror}): give another path, or the right to use it", 2
+    return f"{type(error).__name__}: {error}", 1
 
 
 if __name__ == "__main__":

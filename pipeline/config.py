@@ -179,9 +179,20 @@ def _apply(values: dict[str, Any], override: str) -> None:
             raise BadInput(f"--set {override}: '{part}' is not a section")
         values = inner
     try:
-        values[last] = yaml.safe_load(text)
+        values[last] = _value(text.strip())
     except yaml.YAMLError:
         raise BadInput(f"--set {override}: the value is not YAML") from None
+
+
+def _value(text: str) -> Any:
+    """YAML where it is a number, a list and so on; what would be text is taken as it stands: `/data/set #2: a`."""
+    if not text or text[0] in "[{'\"":
+        return yaml.safe_load(text) if text else ""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return text if isinstance(value, str | dict) else value
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

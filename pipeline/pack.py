@@ -14,9 +14,10 @@ from typing import Any
 from pipeline.assemble import members_of, software_versions
 from pipeline.config import ShardOptions
 from pipeline.plan import Plan
+from pipeline.runner import Damaged
 from pipeline.stage import Stage
 from pipeline.storage import FULL, disk_full
-from pipeline.store import LayerStore
+from pipeline.store import LayerCorrupt, LayerStore
 from shards.codecs import ImageCodec
 from shards.errors import BadInput, SpatialdataError
 from shards.index import MANIFEST, ShardEntry, pack_shard, parquet_name, write_manifest
@@ -25,7 +26,7 @@ from shards.recipes import Recipe, layer_of
 from shards.sample import Sample
 from shards.schema import SPLITS, Provenance, Split
 
-Packer = Callable[[Callable[["ShardJob"], ShardEntry], Sequence["ShardJob"]], list[ShardEntry]]
+Packer = Callable[[Callable[["ShardJob"], ShardEntry | Damaged], Sequence["ShardJob"]], list[ShardEntry | Damaged]]
 """Runs the function on every job, somewhere, and gives the results in order."""
 
 
@@ -76,6 +77,7 @@ def pack(
 
     Raises:
         BadInput: no sample is accepted.
+        LayerCorrupt: a layer file that a shard needs is damaged, or a record: compute that unit again, then pack again.
     """
     used = {layer: layers[layer] for layer in recipe.needs}
     root = join(store.url, "shards", recipe.name)
@@ -169,8 +171,10 @@ def _pack_split(
     todo = [job for job in jobs if job.name not in done]
     if todo:
         _remove(join(first.folder, MANIFEST))
-    for job, entry in zip(todo, packer(pack_one, todo), strict=True):
-        done[job.name] = entry
+    for job, packed in zip(todo, packer(pack_one, todo), strict=True):
+        if isinstance(packed, Damaged):
+            raise LayerCorrupt(packed.message, packed.layer_dir, packed.unit)
+        done[job.name] = packed
     _drop_other_shards(first.folder, set(done))
     manifest = write_manifest(
         first.folder,
@@ -183,13 +187,16 @@ def _pack_split(
     return {"samples": manifest.samples, "shards": len(manifest.shards), "bytes": manifest.bytes}
 
 
-def pack_one(job: ShardJob) -> ShardEntry:
+def pack_one(job: ShardJob) -> ShardEntry | Damaged:
     """Make one shard with its parquet, and note what it was made from. Holds one unit of each layer at a time.
 
-    Raises SpatialdataError where the disk is full or a layer file is damaged.
+    A damaged layer file is returned, not raised: an error loses its type on the way to the driver. Raises
+    SpatialdataError where the disk is full.
     """
     try:
         entry = pack_shard(job.folder, job.name, _samples(job))
+    except LayerCorrupt as error:
+        return Damaged(error.layer_dir, error.unit, str(error))
     except OSError as error:
         if error.errno in FULL:
             raise disk_full(job.folder, error) from error

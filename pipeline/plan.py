@@ -33,6 +33,7 @@ GROUP_UNITS = 64
 SCHEMA = pa.schema([("unit", pa.int32()), ("key", pa.string()), ("split", pa.string()), ("spec", pa.string())])
 RecordBatch: TypeAlias = Any
 """A `pyarrow.RecordBatch` with the string columns key, split, spec (JSON)."""
+_HASHED = ("samples", "unit_size", "seed", "config", "versions")
 _KEY = re.compile(r"[a-z0-9-]{1,80}")
 
 
@@ -75,9 +76,9 @@ class Plan:
             rows = _group(self, group).slice(first, self.size(unit)).to_pylist()
             parsed = [PlanRow(row["key"], row["split"], json.loads(row["spec"])) for row in rows]
         except (OSError, pa.ArrowException, ValueError) as error:
-            raise SpatialdataError(_damaged(self.store, str(error))) from error
+            raise SpatialdataError(damaged_plan(self.store, str(error))) from error
         if len(rows) != self.size(unit) or any(row["unit"] != unit for row in rows):
-            raise SpatialdataError(_damaged(self.store, f"unit {unit} is not where it should be"))
+            raise SpatialdataError(damaged_plan(self.store, f"unit {unit} is not where it should be"))
         return parsed
 
     def __hash__(self) -> int:
@@ -98,14 +99,15 @@ def read_plan(store: LayerStore) -> Plan:
     """The plan under OUT. Raises BadInput when there is none, SpatialdataError when it is damaged."""
     try:
         values = json.loads(store.read_file(PLAN))
-        return Plan(
-            store=store,
-            **{name: values[name] for name in ("samples", "unit_size", "seed", "hash", "config", "versions")},
-        )
+        plan = Plan(store=store, **{name: values[name] for name in (*_HASHED, "hash")})
+        whole = _digest({name: values[name] for name in _HASHED}, values["rows"])
     except FileNotFoundError:
         raise BadInput(f"no plan in {store}: give the folder of a build, or run `spatialdata build` first") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise SpatialdataError(_damaged(store, f"plan.json: {error}")) from error
+        raise SpatialdataError(damaged_plan(store, f"plan.json: {error}")) from error
+    if whole != plan.hash:
+        raise SpatialdataError(damaged_plan(store, "plan.json was changed: its hash is another"))
+    return plan
 
 
 def write_plan(
@@ -144,12 +146,16 @@ def write_plan(
         }
         with finished.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        whole = hashlib.sha256(canonical(content | {"rows": digest}).encode()).hexdigest()
         store.publish_file(UNITS, finished)
-    text = json.dumps(content | {"hash": whole}, indent=1, sort_keys=True)
+    text = json.dumps(content | {"rows": digest, "hash": _digest(content, digest)}, indent=1, sort_keys=True)
     if not store.create_file(PLAN, text.encode()):
         raise SpatialdataError(f"another run planned {store} at the same moment: run the same command again")
     return read_plan(store)
+
+
+def _digest(content: Mapping[str, Any], rows: str) -> str:
+    """The plan's hash; `rows`: sha256 of `plan/units.parquet`."""
+    return hashlib.sha256(canonical({**content, "rows": rows}).encode()).hexdigest()
 
 
 def _write_rows(finished: Path, batches: Iterable[RecordBatch], unit_size: int) -> int:
@@ -247,5 +253,6 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _damaged(store: LayerStore, what: str) -> str:
+def damaged_plan(store: LayerStore, what: str) -> str:
+    """What to tell of a plan that cannot be used."""
     return f"the plan in {store} is damaged ({what}): remove plan.json and plan/, then run `spatialdata build` again"

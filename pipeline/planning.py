@@ -17,12 +17,13 @@ from pydantic import TypeAdapter
 from pipeline.config import Config
 from pipeline.engine import run
 from pipeline.graph import canonical, layer_dirs
-from pipeline.plan import PLAN, Plan, PlanRow, write_plan
+from pipeline.plan import PLAN, Plan, PlanRow, damaged_plan, read_plan, write_plan
 from pipeline.progress import Progress, make_progress
 from pipeline.scenes import plan_scenes
 from pipeline.stage import Stage
 from pipeline.store import LayerStore
-from shards.errors import BadInput
+from shards.errors import BadInput, SpatialdataError
+from shards.layout import base, filesystem, join
 from shards.schema import EditKind
 from sources.objaverse.assets import AssetTable, divide, table_of
 from sources.objaverse.cache import read_cache, resolve_root, select_licences
@@ -69,35 +70,51 @@ def plan_config(config: Config) -> dict[str, Any]:
 
 
 def _plan_scenes(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> Plan:
-    if not store.exists(PLAN):
-        _freeze_assets(config, store, say, quiet)
+    if store.exists(PLAN):
+        digest = str(read_plan(store).config.get("assets", ""))
+    else:
+        digest = _freeze_assets(config, store, say, quiet)
     samples = config.samples if isinstance(config.samples, int) else 0
     edits = {str(kind): weight for kind, weight in config.edits.items()}
     splits = {str(split): fraction for split, fraction in config.shard.splits.fractions().items()}
     rows = plan_scenes(samples, config.seed, edits, splits)
-    return write_plan(store, plan_config(config), rows, config.unit_size, config.seed)
+    return write_plan(store, plan_config(config) | {"assets": digest}, rows, config.unit_size, config.seed)
 
 
-def pair_arguments(config: Config, store: LayerStore) -> dict[str, Any]:
-    """The fields of the pair stage that the plan and the source settle.
+def pair_arguments(config: Config, store: LayerStore, plan: Plan | None = None) -> dict[str, Any]:
+    """The fields of the pair stage that the plan and the source settle; without a plan, those known so far.
 
-    Raises BadInput where the source's root is not one that the plan can be made from.
+    Looks at nothing: a finished build can be packed where its source is not. `check_source` does.
     """
     if config.source.kind == "object3dit":
         return {"root": _released_root(config), "indexes": _inside(store, INDEXES)}
     root = ""
     if config.source.kind == "objaverse":
-        root = str(resolve_root(config.source.root))
-        _check_root(store, root)
+        root = str(Path(config.source.root or "~/.objaverse").expanduser().absolute())
     return {
         "source": config.source.kind,
         "dataset": config.source.kind,
         "assets": _inside(store, ASSETS),
-        "assets_sha256": hashlib.sha256(store.read_file(ASSETS)).hexdigest(),
+        "assets_sha256": plan.config["assets"] if plan is not None else "",
         "root": root,
         "scene": config.scene,
         "render": config.render,
     }
+
+
+def check_source(config: Config, store: LayerStore, plan: Plan) -> None:
+    """Look whether samples of the plan can be made: another source would reject them one by one, for good.
+
+    Raises BadInput where the source lacks what was planned, SpatialdataError where the asset table is damaged.
+    """
+    if config.source.kind == "object3dit":
+        _check_release(store, plan, _released_root(config))
+        return
+    held = hashlib.sha256(store.read_file(ASSETS)).hexdigest() if store.exists(ASSETS) else "nothing"
+    if held != plan.config["assets"]:
+        raise SpatialdataError(damaged_plan(store, f"{ASSETS} is not the table that was planned with"))
+    if config.source.kind == "objaverse":
+        _check_root(store, str(resolve_root(config.source.root)))
 
 
 def _inside(store: LayerStore, name: str) -> str:
@@ -105,7 +122,8 @@ def _inside(store: LayerStore, name: str) -> str:
     return store.path(name) if store.is_local else f"{store.url.rstrip('/')}/{name}"
 
 
-def _freeze_assets(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> None:
+def _freeze_assets(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> str:
+    """Write the table of the assets that scenes may draw; its sha256, which the plan keeps."""
     if config.source.kind == "procedural":
         assets = catalogue(config.source.variants, config.seed)
     else:
@@ -113,8 +131,10 @@ def _freeze_assets(config: Config, store: LayerStore, say: Callable[[str], None]
     table = table_of(assets, divide(assets, config.shard.splits.fractions(), config.seed))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    store.write_file(ASSETS, sink.getvalue().to_pybytes())
+    data = sink.getvalue().to_pybytes()
+    store.write_file(ASSETS, data)
     say(f"{len(assets)} assets to draw from")
+    return hashlib.sha256(data).hexdigest()
 
 
 def survey(config: Config, store: LayerStore, say: Callable[[str], None], progress: Progress) -> list[Asset]:
@@ -126,11 +146,11 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
     source = config.source
     found = read_cache(source.root, source.uids or None, source.fetch)
     entries = select_licences(found, source.licenses)
-    stage = SurveyAssets(root=source.root, licences=source.licenses)
+    stage = SurveyAssets(root=str(resolve_root(source.root).absolute()), licences=source.licenses)
     specs = [entry.spec() for entry in entries]
     digest = hashlib.sha256(canonical(specs).encode()).hexdigest()[:16]
-    base = source.survey or f"{store.url.rstrip('/')}/survey"
-    kept = LayerStore(f"{base.rstrip('/')}/{digest}", **store.options)
+    folder = _absolute(source.survey) or f"{store.url.rstrip('/')}/survey"
+    kept = LayerStore(f"{folder.rstrip('/')}/{digest}", **store.options)
     rows = (PlanRow(_key(spec["uid"]), "train", spec) for spec in specs)
     plan = write_plan(kept, {"survey": digest}, rows, SURVEY_UNIT)
     say(f"looking at {len(entries)} assets")
@@ -148,7 +168,10 @@ def _usable(store: LayerStore, plan: Plan, stage: Stage, say: Callable[[str], No
     reasons = Counter(reject.reason for record in store.records(folder) for reject in record.rejects)
     counted = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
     if not assets:
-        raise BadInput(f"source.root: none of the {plan.samples} assets can be used: {counted}")
+        raise BadInput(
+            f"source.root: none of the {plan.samples} assets can be used: {counted}; give a cache with sound models "
+            f"(the record of each is under {store})"
+        )
     if reasons:
         say(f"{reasons.total()} of {plan.samples} assets cannot be used: {counted}")
     return assets
@@ -172,6 +195,18 @@ def _check_root(store: LayerStore, root: str) -> None:
         )
 
 
+def _check_release(store: LayerStore, plan: Plan, root: str) -> None:
+    """Some of the planned pairs must be under the root."""
+    fs, path = filesystem(root)
+    specs = [row.spec for row in plan.rows(0)[:4]]
+    names = [str(spec.get("path") or spec["archive"]) for spec in specs]
+    if not any(fs.exists(join(path, name)) or (fs.isfile(path) and base(path) == name) for name in names):
+        raise BadInput(
+            f"source.root: {root} holds none of the pairs that {store} was planned with (such as {names[0]}): "
+            "give the root of then, or build into another --out"
+        )
+
+
 def _plan_released(config: Config, store: LayerStore, say: Callable[[str], None]) -> Plan:
     def rows() -> Iterator[PlanRow]:
         kinds: list[EditKind] = [kind for kind, weight in config.edits.items() if weight > 0]
@@ -190,4 +225,9 @@ def _released_root(config: Config) -> str:
         raise BadInput(
             "source.root: give the folder that holds OBJECT-3DIT's tasks: --set source.root=/data/object3dit"
         )
-    return root if "://" in root else str(Path(root).expanduser().absolute())
+    return _absolute(root)
+
+
+def _absolute(path: str) -> str:
+    """The same on every node, whatever folder its workers run in; URLs and nothing stay as they are."""
+    return path if not path or "://" in path else str(Path(path).expanduser().absolute())

@@ -38,6 +38,7 @@ DEFAULTS: dict[str, dict[str, str]] = {
     "object3dit": {"segment": "exact", "line": "exact", "instruction": "template", "checks": "geometry"},
 }
 LEFT_OUT = "none"
+NOT_RELEASED = ("metric", "normal", "depth")
 
 
 def build_stages(config: Config, pair_arguments: Mapping[str, Any]) -> list[Stage]:
@@ -58,6 +59,12 @@ def build_stages(config: Config, pair_arguments: Mapping[str, Any]) -> list[Stag
     chosen = {name: layer for name, layer in chosen.items() if layer.stage != LEFT_OUT}
     chosen["pair"] = LayerOptions(stage="object3dit" if source == "object3dit" else "render", options={})
     stages = {name: _make(name, layer, pair_arguments if name == "pair" else {}) for name, layer in chosen.items()}
+    if source == "object3dit":
+        for name in NOT_RELEASED:
+            if name in chosen and chosen[name].stage == "exact":
+                raise BadInput(
+                    f"layers.{name}: OBJECT-3DIT's release holds no exact {name}: leave the layer out, or give a model"
+                )
     for name, stage in stages.items():
         for need in stage.needs:
             if need not in stages:

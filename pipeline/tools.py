@@ -8,13 +8,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from pipeline.builder import BUILD, Build, open_build, pack_recipe
-from pipeline.engine import run, session
+from pipeline.builder import BUILD, Build, compute, open_build, pack_recipe
+from pipeline.engine import session
 from pipeline.lock import RunLock
 from pipeline.pack import fit_recipe
-from pipeline.progress import make_progress
+from pipeline.plan import GROUP_UNITS
 from pipeline.store import LayerCorrupt, LayerStore
-from shards.errors import BadInput
+from shards.errors import BadInput, SpatialdataError
 from shards.interop import object3dit, spatialedit
 from shards.layout import base, find_shards, find_splits
 from shards.reader import StoredSample, read_samples
@@ -33,16 +33,17 @@ def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[
     repaired: list[str] = []
     if repair and build is not None:
         repaired = _repair(build, quiet)
-    corrupt = _corrupt_layers(build) if build is not None else []
     report = _verify_shards(path)
     problems = [
-        {"shard": base(problem.shard), "key": problem.key, "member": problem.member, "message": problem.message}
+        _problem(base(problem.shard or problem.folder), problem.message, problem.key, problem.member)
         for problem in report.problems
-    ] + [
-        {"shard": f"{error.layer_dir}/{error.unit}", "key": "", "member": "", "message": str(error)}
-        for error in corrupt
     ]
+    if build is not None:
+        problems += [_problem(f"{error.layer_dir}/{error.unit}", str(error)) for error in _corrupt_layers(build)]
+        problems += _corrupt_plan(build)
     return {
+        "path": path,
+        "repairable": build is not None,
         "ok": not problems,
         "shards": report.shards,
         "samples": report.samples,
@@ -50,6 +51,20 @@ def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[
         "problems": problems,
         "repaired": repaired,
     }
+
+
+def _problem(where: str, message: str, key: str = "", member: str = "") -> dict[str, str]:
+    return {"shard": where, "key": key, "member": member, "message": message}
+
+
+def _corrupt_plan(build: Build) -> list[dict[str, str]]:
+    """Whether every row group of the plan can be read."""
+    try:
+        for unit in range(0, build.plan.units, GROUP_UNITS):
+            build.plan.rows(unit)
+    except SpatialdataError as error:
+        return [_problem("plan", str(error))]
+    return []
 
 
 def _verify_shards(path: str) -> Report:
@@ -79,7 +94,7 @@ def _repair(build: Build, quiet: bool) -> list[str]:
         for error in _corrupt_layers(build):
             build.store.set_aside(error.layer_dir, error.unit)
             repaired.append(f"{error.layer_dir}/{error.unit}")
-        run(build.stages, build.store, build.plan, build.config.engine, make_progress(quiet), guard=lock.check)
+        compute(build, lock, quiet)
         damaged: dict[str, set[str]] = {}
         for recipe in sorted({split.recipe for split in find_splits(build.store.url)}):
             report = _verify_shards(f"{build.store.url}/shards/{recipe}")
@@ -93,13 +108,18 @@ def _repair(build: Build, quiet: bool) -> list[str]:
     return repaired
 
 
-def run_view(path: str, out: str = "", *, recipe: str = "full", limit: int = 24, tile: int = 176) -> dict[str, Any]:
-    """Draw a contact sheet of the shards under `path`."""
+def run_view(path: str, out: str = "", *, recipe: str = "", limit: int = 24, tile: int = 176) -> dict[str, Any]:
+    """Draw a contact sheet of the shards under `path`: of `recipe`, else of `full` where it is there.
+
+    Raises BadInput where there are no samples of that recipe, or the picture cannot be named so.
+    """
     from pipeline.report.contact import contact_sheet
 
-    picture = Path(out) if out else Path(path) / "contact.png"
     if not out and "://" in path:
         raise BadInput(f"{path} is remote: name the picture with --out")
+    picture = (Path(out) if out else Path(path) / "contact.png").expanduser()
+    if picture.suffix.lower() != ".png" or picture.is_dir():
+        raise BadInput(f"--out {out}: give the name of a picture to write, such as contact.png")
     drawn = contact_sheet(_stored(path, recipe), picture, limit=limit, tile=tile)
     if not drawn:
         raise BadInput(f"no samples under {path}")
@@ -107,8 +127,10 @@ def run_view(path: str, out: str = "", *, recipe: str = "full", limit: int = 24,
 
 
 def _stored(path: str, recipe: str) -> Iterator[StoredSample]:
-    recipes = {split.recipe for split in find_splits(path)}
-    chosen = recipe if recipe in recipes else sorted(recipes)[0]
+    recipes = sorted({split.recipe for split in find_splits(path)})
+    if recipe and recipe not in recipes:
+        raise BadInput(f"{path} holds shards of {', '.join(recipes)}, none of {recipe}: run `spatialdata shard` first")
+    chosen = recipe or ("full" if "full" in recipes else recipes[0])
     return chain.from_iterable(read_samples(shard) for shard in find_shards(path, recipe=chosen))
 
 

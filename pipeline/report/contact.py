@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from shards import codecs
 from shards.reader import StoredSample, read_record
 from shards.schema import Maps, SampleRecord
+from shards.writer import replace_file
 
 U8 = NDArray[np.uint8]
 COLUMNS = ("source", "target", "changed", "depth", "metric", "normal", "target_instances", "segment", "line")
@@ -41,10 +42,8 @@ def contact_sheet(samples: Iterable[StoredSample], path: Path, *, limit: int = 2
     for part in (header, *rows):
         sheet.paste(part, (0, y))
         y += part.height
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp.png")
-    sheet.save(temporary, compress_level=3)
-    temporary.replace(path)
+    with replace_file(path) as file:
+        sheet.save(file, "PNG", compress_level=3)
     return len(chosen)
 
 

@@ -57,12 +57,16 @@ def find_input(url: str, recipes: Sequence[str]) -> Input:
     for folder in folders:
         if folder.recipe == chosen:
             try:
-                digest.update(read_manifest(folder.url).model_dump_json().encode())
+                manifest = read_manifest(folder.url)
             except FileNotFoundError:
                 raise BadInput(
                     f"{folder.url} has no manifest, so its shards are not finished: run `spatialdata shard`"
                 ) from None
-            shards += list_shards(folder.url)
+            digest.update(manifest.model_dump_json().encode())
+            found = list_shards(folder.url)
+            if {base(shard) for shard in found} != {shard.name for shard in manifest.shards}:
+                raise BadInput(f"{folder.url} does not hold the shards of its manifest: run `spatialdata verify`")
+            shards += found
     return Input(chosen, tuple(shards), digest.hexdigest())
 
 

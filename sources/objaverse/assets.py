@@ -58,7 +58,7 @@ def divide(assets: Iterable[Asset], fractions: Mapping[Split, float], seed: int)
     if "train" in used and len(rest) < FEWEST:
         raise BadInput(f"only {len(rest)} of {len(uids)} assets are left for train: lower shard.splits.val and test")
     last: Split = "train" if "train" in used else used[-1]
-    result |= {uid: last for uid in rest}
+    result |= dict.fromkeys(rest, last)
     return result
 
 

@@ -128,7 +128,8 @@ def select_licences(entries: Iterable[CacheEntry], licences: Collection[str] = D
     if not kept:
         held = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         raise BadInput(
-            f"source.licenses: no asset is left after the filter ({', '.join(sorted(allowed))}); the cache holds {held}"
+            f"source.licenses: no asset is left after the filter ({', '.join(sorted(allowed))}); the cache holds {held}:"
+            " allow one of these, or give another source.root"
         )
     return kept
 
@@ -192,7 +193,10 @@ def _read_index(base: Path, folder: Path) -> dict[str, str]:
     if not path.is_file():
         found = {file.stem: file.relative_to(base).as_posix() for file in sorted(base.glob("glbs/*/*.glb"))}
         if not found:
-            raise BadInput(f"source.root: {folder} is no Objaverse cache (no {path.name}, no models)")
+            raise BadInput(
+                f"source.root: {folder} is no Objaverse cache (no {path.name}, no models); "
+                f"give the folder that holds {VERSIONED}/"
+            )
         return found
     index = _read_gz(path)
     for uid, place in index.items():

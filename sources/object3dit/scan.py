@@ -20,6 +20,7 @@ from shards.schema import EDIT_KINDS, SPLITS, EditKind, Split
 from sources.object3dit.archive import MAX_METADATA, SUFFIXES, Range, digest, is_archive, stem, walk
 
 _READ_TOGETHER: Final = 512
+_ADVICE: Final = "; give the folder of OBJECT-3DIT's tasks, or the archive of one task"
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,13 @@ def _find(root: str, indexes: str) -> tuple[list[_Pair], list[str]]:
     fs, path = filesystem(root)
     if is_archive(root):
         if not fs.isfile(path):
-            raise BadInput(f"source.root {root} does not exist")
+            raise BadInput(f"source.root: {root} does not exist{_ADVICE}")
         return list(_of_archive(root, indexes)), []
     if not fs.isdir(path):
-        raise BadInput(f"source.root {root} {'is not a folder' if fs.exists(path) else 'does not exist'}")
+        raise BadInput(f"source.root: {root} {'is not a folder' if fs.exists(path) else 'does not exist'}{_ADVICE}")
     entries = {base(str(entry["name"])): str(entry["type"]) for entry in fs.ls(path, detail=True)}
     if not entries:
-        raise BadInput(f"source.root {root} is empty")
+        raise BadInput(f"source.root: {root} is empty{_ADVICE}")
     pairs: list[_Pair] = []
     notes: list[str] = []
     for task in TASKS:
