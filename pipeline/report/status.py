@@ -81,7 +81,12 @@ def print_status(found: dict[str, Any]) -> None:
     """The same as tables."""
     console = Console()
     state = "finished" if found["finished"] else "not finished: run the same build again to go on"
-    console.print(f"{found['out']}: {found['samples']} samples in {found['units']} units, {state}", highlight=False)
+    console.print(
+        f"{found['out']}: {found['samples']} samples in {found['units']} units, {state}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
     table = Table("layer", "units", "samples", "rejected", "s a sample", "MiB", "rejects by reason")
     for layer, values in found["layers"].items():
         rejected = sum(values["rejects"].values())
@@ -99,8 +104,13 @@ def print_status(found: dict[str, Any]) -> None:
     refused = found["layers"].get("pair", {}).get("counts", {})
     if refused:
         listed = ", ".join(f"{reason} {count}" for reason, count in refused.items())
-        console.print(f"proposals refused and sampled again: {listed}", highlight=False)
+        console.print(f"proposals refused and sampled again: {listed}", highlight=False, markup=False, soft_wrap=True)
     for shard in found["shards"]:
         size = f"{shard['bytes'] / 2**20:.1f} MiB" if shard["shards"] else "not finished"
         where = f"{shard['recipe']}/{shard['split']}"
-        console.print(f"{where}: {shard['samples']} samples in {shard['shards']} shards, {size}", highlight=False)
+        console.print(
+            f"{where}: {shard['samples']} samples in {shard['shards']} shards, {size}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )

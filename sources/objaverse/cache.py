@@ -128,8 +128,8 @@ def select_licences(entries: Iterable[CacheEntry], licences: Collection[str] = D
     if not kept:
         held = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         raise BadInput(
-            f"source.licenses: no asset is left after the filter ({', '.join(sorted(allowed))}); the cache holds {held}:"
-            " allow one of these, or give another source.root"
+            f"source.licenses: no asset is left after the filter ({', '.join(sorted(allowed))}); the cache holds "
+            f"{held}: allow one of these, or give another source.root"
         )
     return kept
 
