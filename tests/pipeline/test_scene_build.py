@@ -1,0 +1,164 @@
+"""Scenes from nothing to shards: what a shard says is held against rays cast through the models that it names."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+from shards import codecs
+from shards.layout import find_shards
+from shards.reader import StoredSample, read_record, read_samples
+from shards.schema import EDIT_KINDS, SampleRecord
+from sources.procedural import catalogue, make
+from tests.pipeline.releases import CHECKOUT, files_of, spatialdata
+
+SETTINGS = (
+    "samples=6",
+    "unit_size=1",
+    "source.variants=4",
+    "render.resolution=[128, 96]",
+    "render.samples=4",
+    "shard.splits={train: 0.5, val: 0, test: 0.5}",
+)
+
+
+def arguments(out: Path, *settings: str) -> list[str]:
+    return ["build", "--out", str(out), *(part for text in (*SETTINGS, *settings) for part in ("--set", text))]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("scenes") / "out"
+    done = spatialdata(*arguments(out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def samples(built: Path) -> list[tuple[StoredSample, SampleRecord]]:
+    stored = [sample for shard in find_shards(str(built), recipe="full") for sample in read_samples(shard)]
+    return [(sample, read_record(sample.members["json"])) for sample in stored]
+
+
+def test_every_kind_of_edit_is_there_and_sound(built: Path, samples: list[tuple[StoredSample, SampleRecord]]):
+    assert sorted(record.edit.kind for _, record in samples) == sorted(EDIT_KINDS)
+    done = spatialdata("verify", str(built), "--json")
+    assert json.loads(done.stdout)["problems"] == []
+
+
+def test_nothing_else_moves(samples: list[tuple[StoredSample, SampleRecord]]):
+    for sample, record in samples:
+        source, target = (codecs.decode_image(sample.members[name]) for name in ("source", "target"))
+        changed = codecs.decode_mask(sample.members["changed"])
+        if record.edit.kind == "camera":
+            assert changed.all()
+            continue
+        np.testing.assert_array_equal(source[~changed], target[~changed])
+        for view in ("source", "target"):
+            labels = codecs.decode_labels(sample.members[f"{view}_instances"])
+            assert changed[labels == record.edit.object].all()
+        assert (source != target).any()
+
+
+def cast(record: SampleRecord, view: str, folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Planar depth (0: none), object id and camera-frame normal of the objects and the floor, by ray casting alone."""
+    camera = getattr(record.camera, view)
+    K, pose = np.reshape(camera.K, (3, 3)), np.reshape(camera.world_from_camera, (4, 4))
+    width, height = 128, 96
+    u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    local = np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones_like(u)], axis=-1).reshape(-1, 3)
+    directions = local @ pose[:3, :3].T
+    origins = np.broadcast_to(pose[:3, 3], directions.shape)
+    assets = {asset.uid: asset for asset in catalogue(4, 0)}
+    with np.errstate(divide="ignore"):
+        floor = np.where(directions[:, 2] < 0, -origins[:, 2] / directions[:, 2], np.inf)
+    depth, ids = floor, np.zeros(len(floor), int)
+    normals = np.tile(pose[:3, :3].T @ [0, 0, 1.0], (len(floor), 1))
+    for item in record.objects:
+        visible = item.source_visible if view == "source" else item.target_visible
+        if visible == 0:
+            continue
+        asset = assets[item.asset]
+        mesh = trimesh.load(make(item.asset, folder), force="mesh")
+        x, y, z = mesh.vertices.T
+        placed = np.reshape(item.source_pose if view == "source" else item.target_pose, (4, 4))
+        vertices = np.stack([x, -z, y], axis=1) * asset.scale + asset.offset
+        mesh = trimesh.Trimesh(vertices @ placed[:3, :3].T + placed[:3, 3], mesh.faces, process=False)
+        hits, rays, faces = mesh.ray.intersects_location(origins, directions, multiple_hits=False)
+        # Directions have planar z = 1, so the distance along them is planar depth.
+        along = np.linalg.norm(hits - origins[rays], axis=1) / np.linalg.norm(directions[rays], axis=1)
+        near = along < depth[rays]
+        depth[rays[near]], ids[rays[near]] = along[near], item.id
+        normals[rays[near]] = mesh.face_normals[faces[near]] @ pose[:3, :3]
+    return (grid.reshape(height, width, -1).squeeze() for grid in (depth, ids, normals))
+
+
+@pytest.mark.parametrize("view", ["source", "target"])
+def test_maps_agree_with_rays_through_the_named_models(
+    samples: list[tuple[StoredSample, SampleRecord]], view: str, tmp_path: Path
+):
+    prefix = "source_" if view == "source" else ""
+    for sample, record in samples:
+        depth, ids, normals = cast(record, view, tmp_path)
+        labels = codecs.decode_labels(sample.members[f"{view}_instances"])
+        metric = codecs.decode_depth(sample.members[f"{prefix}metric"], getattr(record.maps, f"{prefix}metric"))
+        inverse = codecs.decode_depth(sample.members[f"{prefix}depth"], getattr(record.maps, f"{prefix}depth"))
+        measured = codecs.decode_normals(sample.members[f"{prefix}normal"])
+        assert (labels == ids).mean() > 0.985, record.key
+        inside = (labels == ids) & (labels > 0)
+        error = np.abs(metric[inside] - depth[inside]) / depth[inside]
+        assert np.median(error) < 1e-3, record.key
+        assert np.percentile(error, 95) < 0.02, record.key
+        np.testing.assert_allclose(inverse[inside], 1 / metric[inside], rtol=0.02, atol=1e-3)
+        # Of the sides of a surface, the one that is seen counts: thin leaves have but one face.
+        cosine = np.abs(np.sum(measured[inside] * normals[inside], axis=-1))
+        assert np.median(cosine) > np.cos(np.radians(6)), record.key
+
+
+def test_a_killed_build_gives_the_same_shards(built: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *arguments(out, "engine.kind=inline")],
+        cwd=CHECKOUT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 240
+    while len(list(out.glob("layers/pair-*/*.json"))) < 2:
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    done = spatialdata(*arguments(out))
+    assert done.returncode == 0, done.stderr
+    assert files_of(out / "shards") == files_of(built / "shards")
+
+
+@pytest.mark.parametrize("recipe", ["spatialdiff", "ildm", "spatialedit"])
+def test_every_recipe_can_be_packed_from_it(built: Path, recipe: str):
+    done = spatialdata("shard", str(built), "--recipe", recipe, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    kinds = {"spatialdiff": 3, "ildm": 6, "spatialedit": 4}
+    assert sum(split["samples"] for split in found["splits"].values()) == kinds[recipe]
+    assert spatialdata("verify", str(built / "shards" / recipe)).returncode == 0
+
+
+@pytest.mark.parametrize("layout", ["spatialedit", "object3dit"])
+def test_exports(built: Path, tmp_path: Path, layout: str):
+    done = spatialdata("export", str(built), "--layout", layout, "--out", str(tmp_path / "out"), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["samples"] > 0
+
+
+def test_a_contact_sheet(built: Path, tmp_path: Path):
+    picture = tmp_path / "sheet.png"
+    assert spatialdata("view", str(built), "--out", str(picture)).returncode == 0
+    assert picture.stat().st_size > 10_000
