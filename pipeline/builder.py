@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ from shards.layout import base, filesystem, join
 from shards.recipes import Recipe, get_recipe
 
 BUILD = "build.json"
+FEW_SHARDS = 8
+"""Shards that are packed sooner in this process than Ray starts."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,9 @@ def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bo
     chosen = fit_recipe(get_recipe(recipe), build.stages)
     if (done := done_units(build)) < build.plan.units:
         raise BadInput(f"{build.store} is not finished ({done} of {build.plan.units} units): run the build again")
+    if build.plan.samples <= FEW_SHARDS * build.config.shard.samples_per_shard:
+        engine = build.config.engine.model_copy(update={"kind": "inline"})
+        build = replace(build, config=build.config.model_copy(update={"engine": engine}))
     with RunLock(build.store) as lock, session(build.config.engine, _runtime_env()):
         shards, _ = _pack_all(build, [chosen], lock, quiet)
     return shards[0]
