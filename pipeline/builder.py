@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from pipeline.config import Config, parse_config, with_overrides
-from pipeline.engine import map_items, run, session
+from pipeline.engine import map_items, reopen_rejects, run, session
 from pipeline.graph import layer_dirs
 from pipeline.lock import RunLock
 from pipeline.pack import ShardJob, fit_recipe, pack
@@ -88,8 +88,12 @@ def open_build(out: str, overrides: Sequence[str] = ()) -> Build:
     return Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan))))
 
 
-def run_build(config: Config, out: str, *, quiet: bool = False) -> dict[str, Any]:
-    """Plan, compute every layer, pack the recipes of `shard.recipes`. Goes on where an earlier run stopped."""
+def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[str] = ()) -> dict[str, Any]:
+    """Plan, compute every layer, pack the recipes of `shard.recipes`. Goes on where an earlier run stopped.
+
+    Args:
+        retry: reasons; units with samples that were rejected for them are computed again.
+    """
     began = time.monotonic()
     store = open_out(out)
     # What is wrong with layers and recipes is told before a survey or a render is paid for.
@@ -99,6 +103,8 @@ def run_build(config: Config, out: str, *, quiet: bool = False) -> dict[str, Any
         plan = plan_build(config, store, _say(quiet), quiet)
         build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan))))
         store.write_file(BUILD, config.model_dump_json(indent=1).encode())
+        if retry:
+            reopen_rejects(build.stages, store, retry)
         summary = compute(build, lock, quiet)
         shards, rejects = _pack_all(build, recipes, lock, quiet)
     return {

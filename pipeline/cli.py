@@ -35,13 +35,14 @@ def cli(debug: bool) -> None:
 @click.option("--config", "-c", type=click.Path(), help="YAML file; without it, the defaults (procedural).")
 @click.option("--out", "-o", required=True, help="Where the dataset goes: a folder or any fsspec URL.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key; may be repeated.")
+@click.option("--retry", default="", metavar="REASON,...", help="Compute again what was rejected for these reasons.")
 @json_option
-def build(config: str | None, out: str, overrides: Sequence[str], as_json: bool) -> None:
+def build(config: str | None, out: str, overrides: Sequence[str], retry: str, as_json: bool) -> None:
     """Make what the configuration asks for: plan, layers, shards. Run it again to go on after a stop."""
     from pipeline.builder import run_build
     from pipeline.config import load_config
 
-    summary = run_build(load_config(config, overrides), out, quiet=as_json)
+    summary = run_build(load_config(config, overrides), out, quiet=as_json, retry=_words(retry))
     _report(summary, as_json, _print_build)
 
 
@@ -135,6 +136,10 @@ def demo(out: str, as_json: bool) -> None:
     from pipeline.demo import run_demo
 
     _report(run_demo(out, quiet=as_json), as_json, lambda _: None)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _report(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:

@@ -15,7 +15,7 @@ from pipeline.board import Board, raise_failed, settle
 from pipeline.config import EngineOptions
 from pipeline.plan import Plan
 from pipeline.progress import Progress, RunSummary
-from pipeline.runner import ERROR, QUARANTINED, Failed, Runner, Task, last_lines, tasks_of
+from pipeline.runner import Failed, Runner, Task, last_lines, tasks_of
 from pipeline.stage import Stage
 from pipeline.store import LayerStore
 from shards.errors import SpatialdataError
@@ -101,9 +101,7 @@ def _run_inline(
         progress.tick()
 
 
-def reopen_rejects(
-    stages: Sequence[Stage], store: LayerStore, reasons: Sequence[str] = (ERROR, QUARANTINED)
-) -> dict[str, int]:
+def reopen_rejects(stages: Sequence[Stage], store: LayerStore, reasons: Sequence[str]) -> dict[str, int]:
     """Make units with rejects of these reasons not done, and those of the layers built on them; number by layer.
 
     For samples that failed for a cause that is mended now: the next run computes them again. Only under a `RunLock`.

@@ -178,3 +178,16 @@ def test_interrupted_it_says_how_to_go_on(release: Path, tmp_path: Path):
     assert run.returncode == 130
     assert "run the same command to go on" in told
     assert "Traceback" not in told
+
+
+def test_rejects_whose_cause_is_mended_are_tried_again(release: Path, tmp_path: Path):
+    root, out = tmp_path / "release", tmp_path / "out"
+    write_release(root, 9)
+    image = root / "translate/train/uid000/2.png"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:300])
+    assert json.loads(spatialdata(*build_arguments(root, out), "--json").stdout)["rejected"] == 1
+    image.write_bytes(whole)
+    assert json.loads(spatialdata(*build_arguments(root, out), "--json").stdout)["rejected"] == 1
+    done = spatialdata(*build_arguments(root, out), "--retry", "unreadable_image", "--json")
+    assert json.loads(done.stdout)["rejected"] == 0

@@ -111,7 +111,7 @@ def test_a_stage_that_only_raises_stops_the_run_and_keeps_nothing(tmp_path: Path
 def test_rejects_are_tried_again_when_asked(tmp_path: Path, undisturbed: dict[str, str]):
     stages = [Make(), Measure(), Judge()]
     toy_run(tmp_path, [Make(faults={key(3): "raise", key(20): "reject"}), *stages[1:]])
-    assert reopen_rejects(stages, LayerStore(str(tmp_path))) == {"pair": 1, "metric": 1, "checks": 1}
+    assert reopen_rejects(stages, LayerStore(str(tmp_path)), ["error"]) == {"pair": 1, "metric": 1, "checks": 1}
     assert toy_run(tmp_path, stages).stages["metric"].committed == 1
     assert reopen_rejects(stages, LayerStore(str(tmp_path)), ["too_dark"]) == {"pair": 1, "metric": 1, "checks": 1}
     toy_run(tmp_path, stages)
