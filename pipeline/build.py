@@ -6,6 +6,7 @@ Takes the options of `spatialdata build`. Without any, it builds the defaults un
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -33,10 +34,24 @@ def run() -> None:
 
 def _enter_environment() -> None:
     """A job starts with the PATH of `ray start`, whose python3 may not be the one that has our dependencies."""
-    python = ROOT / ".venv" / "bin" / "python"
-    if python.is_file() and Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
-        os.execv(python, [str(python), *sys.argv])
+    for python in (_ray_python(), ROOT / ".venv" / "bin" / "python"):
+        if python and python.is_file() and Path(sys.prefix).resolve() != python.parents[1].resolve():
+            os.execv(python, [str(python), *sys.argv])
     sys.exit("error: click and ray are not installed for this python3: install our dependencies on every node")
+
+
+def _ray_python() -> "Path | None":
+    """The interpreter that this node's Ray runs its workers with: the raylet, an ancestor of ours, was told it."""
+    pid = os.getppid()
+    try:
+        while pid > 1:
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+            if match := re.search(r"--python_worker_command=(\S+)", arguments):
+                return Path(match.group(1))
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:  # not Linux
+        pass
+    return None
 
 
 if __name__ == "__main__":

@@ -1,0 +1,222 @@
+"""The Ray job entry, on a real head: nothing of ours is installed for a job but what it ships."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
+
+RAY = Path(sys.executable).with_name("ray")
+MARK = "SPATIALDATA_TEST_HEAD"
+PACKAGES = ("annotators", "examples", "pipeline", "shards", "sources", "training")
+MARKER = """
+import os, sys
+from pathlib import Path
+Path({marks!r}, str(os.getpid())).write_text(sys.argv[0] + "\\n" + __file__)
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come in time"
+        time.sleep(0.02)
+
+
+def processes() -> Iterator[tuple[int, bytes, bytes]]:
+    """Pid, command line and environment of every process that we may look at."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                yield int(folder.name), (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+            except OSError:
+                continue
+
+
+class Head:
+    """A Ray cluster of one node, with ports of its own; its interpreter is not the python3 on its PATH."""
+
+    def __init__(self, home: Path) -> None:
+        self.temp = Path(tempfile.mkdtemp(prefix="rj", dir="/tmp"))  # a socket's path has 107 characters
+        self.home = home
+        self.mark = secrets.token_hex(8)
+        self.dashboard = free_port()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "PYTHONPATH"))}
+        self.env = kept | {
+            MARK: self.mark,
+            "HOME": str(home),
+            "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"),
+            "UV_OFFLINE": "1",  # never a download for a job that is stopped at once
+            "PATH": os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if Path(p) != RAY.parent),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        }
+
+    def start(self) -> None:
+        ports = ("port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port", "metrics-export-port")
+        arguments = [f"--{name}={free_port()}" for name in (*ports, "ray-client-server-port", "runtime-env-agent-port")]
+        arguments += [f"--dashboard-port={self.dashboard}", "--dashboard-host=127.0.0.1", f"--temp-dir={self.temp}"]
+        arguments += ["--num-cpus=2", f"--object-store-memory={80 << 20}", "--disable-usage-stats"]
+        command = [str(RAY), "start", "--head", *arguments]
+        done = subprocess.run(command, cwd=CHECKOUT, env=self.env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def submit(self, *arguments: str, cwd: Path = CHECKOUT) -> subprocess.Popen[str]:
+        env = self.env | {"RAY_ADDRESS": f"http://127.0.0.1:{self.dashboard}"}
+        return subprocess.Popen(
+            [str(RAY), "job", "submit", *arguments],
+            cwd=cwd,
+            env=env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def stop_job(self, name: str) -> None:
+        env = self.env | {"RAY_ADDRESS": f"http://127.0.0.1:{self.dashboard}"}
+        subprocess.run([str(RAY), "job", "stop", name], env=env, capture_output=True, timeout=60, check=True)
+
+    def find(self, *parts: str) -> list[int]:
+        """Processes of this head whose command line holds all `parts`."""
+        mark = f"{MARK}={self.mark}".encode()
+        found = [(pid, line) for pid, line, env in processes() if mark in env and pid != os.getpid()]
+        return [pid for pid, line in found if all(part.encode() in line for part in parts)]
+
+    def stop(self) -> None:
+        deadline = time.monotonic() + 20
+        while (left := self.find()) and time.monotonic() < deadline:
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            time.sleep(0.1)
+        shutil.rmtree(self.temp, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    if not Path("/proc/self/environ").exists():
+        pytest.skip("the head's processes are found through /proc: Linux only")
+    head = Head(tmp_path_factory.mktemp("home"))
+    try:
+        head.start()
+        yield head
+    finally:
+        head.stop()
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_release(tmp_path_factory.mktemp("release"))
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout that notes which process imports it, and from where."""
+    folder = tmp_path_factory.mktemp("copy")
+    for name in PACKAGES:
+        shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    marks = folder.parent / f"{folder.name}-marks"
+    marks.mkdir()
+    with (folder / "pipeline" / "__init__.py").open("a") as file:
+        file.write(MARKER.format(marks=str(marks)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def refused(head: Head, copy: Path, release: Path) -> subprocess.Popen[str]:
+    """A job with a relative --out, which runs beside the other tests."""
+    return head.submit(*job(copy, Path("out/relative"), release))
+
+
+def job(copy: Path, out: Path, release: Path) -> list[str]:
+    settings = (f"source.root={release}", "unit_size=1", "shard.recipes=[full]")
+    chosen = [part for text in settings for part in ("--set", text)]
+    entry = ["pipeline/build.py", "--config", "examples/object3dit.yaml", "--out", str(out), *chosen]
+    return ["--working-dir", str(copy), "--", *entry]
+
+
+def records(out: Path) -> int:
+    return len(list(out.glob("layers/*/*.json")))
+
+
+@pytest.mark.usefixtures("refused")
+def test_literally_ray_job_submit_pipeline_build(head: Head):
+    run = head.submit("pipeline/build.py")
+    out = head.home / "spatialdata" / "procedural"
+    try:
+        wait_for(lambda: (out / "build.json").is_file() or run.poll() is not None)
+        assert run.poll() is None, run.communicate()[0]
+        (driver,) = head.find("pipeline/build.py", "python")[-1:]
+        os.kill(driver, signal.SIGTERM)
+        told, _ = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    plan = json.loads((out / "plan.json").read_text())
+    assert (plan["samples"], plan["config"]["source"]["kind"]) == (120, "procedural")
+    assert "assets to draw from" in told
+    assert "run the same command to go on" in told
+    assert "Traceback" not in told
+
+
+def test_killed_driver_and_killed_worker_leave_the_same_bytes(head: Head, copy: Path, release: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    first = head.submit(*job(copy, out, release))
+    wait_for(lambda: records(out) >= 15 or first.poll() is not None)
+    for pid in head.find("pipeline/build.py", str(out)):
+        os.kill(pid, signal.SIGKILL)
+    told, _ = first.communicate(timeout=60)
+    assert first.returncode != 0, told
+    before = records(out)
+    assert not (out / "shards").exists()
+
+    second = head.submit(*job(copy, out, release))
+    wait_for(lambda: records(out) >= before + 10 or second.poll() is not None)
+    victim = head.find("ray::Worker.do")[:1]
+    for pid in victim:
+        os.kill(pid, signal.SIGKILL)
+    told, _ = second.communicate(timeout=120)
+    assert victim, told
+    assert second.returncode == 0, told
+    assert "32 of 32 samples accepted" in told
+    assert "its worker died" in told
+    assert "32 units; done before: pair" in told
+
+    inline = tmp_path / "inline"
+    assert spatialdata(*build_arguments(release, inline, "unit_size=1")).returncode == 0
+    assert files_of(out / "shards" / "full") == files_of(inline / "shards" / "full")
+    assert json.loads(spatialdata("verify", str(out), "--json").stdout)["ok"]
+
+    # The code of the working dir ran on driver and workers, not what this environment has installed.
+    ran = [mark.read_text().splitlines() for mark in (copy.parent / f"{copy.name}-marks").iterdir()]
+    assert all(file.startswith(f"{head.temp}/") and "_ray_pkg_" in file for _, file in ran)
+    programs = {Path(program).name for program, _ in ran}
+    assert {"build.py", "default_worker.py"} <= programs
+
+
+def test_a_relative_out_is_refused(refused: subprocess.Popen[str]):
+    told, _ = refused.communicate(timeout=60)
+    assert refused.returncode != 0
+    (line,) = {line for line in told.splitlines() if line.startswith("error: ")}
+    assert "--out out/relative" in line
+    assert "absolute path or a URL" in line
+    assert "Traceback" not in told
