@@ -27,7 +27,7 @@ class GeometryChecks:
 
     layer: ClassVar[str] = "checks"
     needs: ClassVar[tuple[str, ...]] = ("pair",)
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     min_visible: float = 0.35
     """Of the edited object's own pixels."""
@@ -35,8 +35,9 @@ class GeometryChecks:
     """The same where the edit puts it behind or into something."""
     min_displacement: float = 0.02
     """Of a moved object's mask centre, over the image's smaller side; less counts where its outline changes."""
-    min_object_change: float = 0.1
-    """Of an edited object's pixels (before and after) that look different, where it is turned."""
+    min_object_change: float = 0.12
+    """Of an edited object's pixels (before and after) that look different, where it is turned. Measured: a stool of
+    four legs turned by 90 degrees 0.06, a bottle's label going out of sight 0.29, 17 other turns 0.55 to 0.98."""
     min_scale_change: float = 1.1
     """Ratio of the mask areas where it is scaled."""
     max_still: float = 0.9

@@ -168,6 +168,7 @@ class ExactLines(_Exact):
     """
 
     layer: ClassVar[str] = "line"
+    version: ClassVar[int] = 2
 
     def _map(self, view: _View) -> Map | str:
         estimator, revision = _maker(view)

@@ -28,6 +28,9 @@ CREASE: Final = np.uint8(180)
 """Ink: creases are fainter than outlines."""
 GAIN: Final = 1.8
 """A straight line covers half of two pixels; so much makes it dark."""
+SLIVER: Final = 1 / 80
+"""Open background along the frame that is thinner than this share of its side is no place for a line: where the floor
+ends just below the upper border, only dashes of its far edge would show."""
 SPECKLE: Final = 8
 """Depth and normal edges that form a connected line shorter than so many half pixels are left out."""
 
@@ -43,6 +46,7 @@ def draw_lines(labels: NDArray[Any], depth: F32 | None = None, normals: F32 | No
     ink = _canvas(outlines)
     if depth is not None and normals is not None and K is not None:
         inverse = np.divide(1.0, depth, out=np.zeros_like(depth), where=depth > 0)
+        inverse[_slivers(depth == 0)] = np.nan  # compares false: no jump
         slope = _slope(normals, K)
         jumps = [_jumps(inverse, slope, axis) for axis in (1, 0)]
         surface = np.any(normals != 0, axis=2)
@@ -57,6 +61,18 @@ def draw_lines(labels: NDArray[Any], depth: F32 | None = None, normals: F32 | No
 def _pairs(values: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Each pixel and its next neighbour along an axis (0 down, 1 right)."""
     return (values[:, :-1], values[:, 1:]) if axis == 1 else (values[:-1], values[1:])
+
+
+def _slivers(background: Mask) -> Mask:
+    """The connected parts of the background that touch the frame and are thin across it."""
+    height, width = background.shape
+    _, parts, statistics, _ = cv2.connectedComponentsWithStats(background.astype(np.uint8), connectivity=8)
+    left, top, across, down = statistics[:, :4].T
+    on_row = (down <= np.ceil(SLIVER * height)) & ((top == 0) | (top + down == height))
+    on_column = (across <= np.ceil(SLIVER * width)) & ((left == 0) | (left + across == width))
+    thin = on_row | on_column
+    thin[0] = False
+    return thin[np.asarray(parts, np.intp)]
 
 
 def _slope(normals: F32, K: F64) -> F32:

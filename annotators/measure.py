@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import product
 from typing import Final
 
+import cv2
 import numpy as np
 
 from shards.codecs import U8, Labels, Mask, decode_image, decode_labels, decode_mask
@@ -16,7 +17,7 @@ from shards.sample import Columns
 from shards.schema import PairFacts, SceneObject, View
 
 NOTICEABLE: Final = 8
-"""Levels of 255 by which a channel must differ for a pixel to look different."""
+"""Levels of 255 by which a channel's mean over 3 x 3 pixels must differ for a pixel to look different."""
 SLACK_PX: Final = 2.0
 SLACK: Final = 0.03
 """How far (and what share of the box's size) a mask may stick out of its object's projected bounding box."""
@@ -70,8 +71,9 @@ class Images:
 
     @cached_property
     def different(self) -> Mask:
-        """Pixels that look different."""
-        return np.abs(self.source.astype(np.int16) - self.target).max(axis=2) > NOTICEABLE
+        """Pixels that look different. A shift of fine grain, or of an edge by less than a pixel, does not count."""
+        means = [cv2.blur(rgb.astype(np.float32), (3, 3)) for rgb in (self.source, self.target)]
+        return np.abs(means[0] - means[1]).max(axis=2) > NOTICEABLE
 
 
 def _bytes(pair: Columns, name: str) -> bytes:

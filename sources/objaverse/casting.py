@@ -13,6 +13,7 @@ from shards.geometry import F64
 from shards.schema import EditKind
 from sources.objaverse.footprints import apparent_size
 from sources.objaverse.spec import Asset, SceneOptions
+from sources.objaverse.turns import free_turns
 
 _REACH = 2.2
 """An object looks at most so many times longer or shorter than the anchor."""
@@ -80,7 +81,7 @@ def _anchor_weights(assets: Sequence[Asset], kind: EditKind) -> F64:
     if kind == "rotate":
         # Canonical views need a known front: let half of the scenes have one where few assets do.
         fronts = np.array([asset.front_deg is not None for asset in assets])
-        weights = weights * np.array([asset.rotatable for asset in assets])
+        weights = weights * np.array([bool(free_turns(asset)) for asset in assets])
         known, unknown = weights[fronts].sum(), weights[~fronts].sum()
         if 0 < known < unknown:
             weights[fronts] *= unknown / known

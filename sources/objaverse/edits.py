@@ -19,7 +19,7 @@ from sources.objaverse.layout import FIT_SHARE, Scene, too_near
 from sources.objaverse.moves import moves, places
 from sources.objaverse.silhouettes import forecast
 from sources.objaverse.spec import EditSpec, Placement, SceneSpec, State
-from sources.objaverse.turns import ANGLES, LEAST_TURN, VIEWS, turn_to
+from sources.objaverse.turns import VIEWS, free_turns, shows, turn_to
 
 _TRIES = 24
 """Drafts of an edit that are checked against the floor plan before the proposal is refused."""
@@ -251,11 +251,12 @@ def _rotate_drafts(rng: np.random.Generator, scene: Scene) -> Iterator[Draft]:
             identity = fronts[int(rng.integers(len(fronts)))]
             view = tuple(VIEWS)[int(rng.integers(len(VIEWS)))]
             turn = round(turn_to(view, scene.asset(identity), scene.placements[identity], scene.camera), 6)
-            if abs(turn) < LEAST_TURN:
+            if not shows(scene.asset(identity), turn):
                 continue
         else:
             identity = scene.fit[int(rng.integers(len(scene.fit)))]
-            view, turn = "", ANGLES[int(rng.integers(len(ANGLES)))]
+            angles = free_turns(scene.asset(identity))
+            view, turn = "", angles[int(rng.integers(len(angles)))]
         source = scene.placements[identity]
         target = replace(source, yaw_deg=round((source.yaw_deg + turn) % 360.0, 6))
         yield _object_draft(scene, EditSpec("rotate", identity, rotation_deg=turn, view=view), target)

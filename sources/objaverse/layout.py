@@ -28,6 +28,7 @@ from sources.objaverse.spec import (
     Wall,
 )
 from sources.objaverse.surfaces import sample_surface
+from sources.objaverse.turns import free_turns
 
 Layer = Literal["foreground", "midground", "background"]
 Range = tuple[float, float]
@@ -153,7 +154,7 @@ def _editable(
         for placed in objects
         if FIT_SHARE[0] * area <= outlook[placed.id].own_px <= FIT_SHARE[1] * area
         and outlook[placed.id].visible >= min_visible
-        and (placed.asset.rotatable or kind != "rotate")
+        and (kind != "rotate" or bool(free_turns(placed.asset)))
     )
 
 

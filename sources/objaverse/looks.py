@@ -66,6 +66,17 @@ def sample_surface(glb: Glb, primitives: list[Primitive]) -> Surface:
         raise GlbError("unreadable", f"broken material: {error or type(error).__name__}") from None
 
 
+def spread(numbers: NDArray[np.intp]) -> Floats:
+    """Barycentric places (N, 3) of the samples of these numbers in their triangles.
+
+    Roberts' R2 sequence, folded: http://extremelearning.com.au/evenly-distributing-points-in-a-triangle
+    """
+    u, v = (numbers * 0.7548776662466927) % 1, (numbers * 0.5698402909980532) % 1
+    fold = u + v > 1
+    u, v = np.where(fold, 1 - u, u), np.where(fold, 1 - v, v)
+    return np.stack([1 - u - v, u, v], axis=1)
+
+
 def _sample(glb: Glb, primitives: list[Primitive]) -> Surface:
     areas = [_areas(primitive) for primitive in primitives]
     total = float(sum(area.sum() for area in areas))
@@ -100,11 +111,7 @@ def _sample_primitive(
 ) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
     """Points, normals, colours (sRGB) and opacity of samples on the given triangles."""
     corners = primitive.triangles[triangle]
-    # Roberts' R2 sequence, folded into the triangle: http://extremelearning.com.au/evenly-distributing-points-in-a-triangle
-    u, v = (numbers * 0.7548776662466927) % 1, (numbers * 0.5698402909980532) % 1
-    fold = u + v > 1
-    u, v = np.where(fold, 1 - u, u), np.where(fold, 1 - v, v)
-    weights = np.stack([1 - u - v, u, v], axis=1)
+    weights = spread(numbers)
 
     def mix(values: Floats) -> Floats:
         return np.einsum("nk,nki->ni", weights, values[corners])

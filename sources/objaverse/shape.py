@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sources.colours import to_lab
 from sources.objaverse.glb import Floats
@@ -14,6 +15,21 @@ from sources.objaverse.looks import Surface
 
 DIRECTIONS: Final = 24
 """Most points of a footprint (`Asset.footprint`)."""
+HIDDEN: Final = -0.5
+"""Upward part of a normal below which no camera above the floor sees a surface: its looks do not count."""
+FOLDS: Final = (8, 6, 5, 4, 3, 2)
+"""Rotational symmetries that are looked for."""
+_SIDE: Final = 48
+"""Cells across an object, seen from above."""
+_SLICES: Final = 8
+_APART: Final = 0.02
+"""Of the object's width: how far a surface may lie from where a turn would put it, beside the samples' spacing."""
+_OTHER_COLOUR: Final = 12.0
+"""CIELAB distance between means of 5 x 5 cells (a texture's grain does not count), within two cells' slack."""
+_SLACK: Final = ((0, 0), (2, 0), (-2, 0), (0, 2), (0, -2))
+_ODD: Final = (0.01, 0.03)
+"""Shares of the surface that may be out of place, and of another colour, after a turn that is called unseen. Three
+times as much of one third of the height."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +121,98 @@ def turns_unseen(outline: tuple[tuple[float, float], ...], surface: Surface, cen
     order = np.lexsort((radius, (share * 200).astype(np.intp)))
     steps = np.linalg.norm(np.diff(to_lab(surface.srgb[order]), axis=0), axis=1)
     return bool(steps.mean() <= 4.0)
+
+
+def rotational_symmetry(surface: Surface, centre: Floats) -> int:
+    """Largest n of 1, 2, 3, 4, 5, 6, 8 for which a turn by 360/n degrees about the vertical cannot be seen.
+
+    It cannot where surface of the same height and colour lies wherever the turn puts a sample. `centre` (2,) is the
+    middle of the bounding box, in the surface's units, and the axis for even n. Threefold and fivefold objects have
+    their axis elsewhere, through the centroid; that a turn about `centre` also shifts them a little does not make it a
+    turn that can be seen. Round surfaces give 8.
+    """
+    slices = _Slices.of(surface, centre)
+    centroid = surface.points[:, :2].mean(axis=0) - centre
+    axes = (np.zeros(2), centroid)
+    return next((folds for folds in FOLDS if slices.unseen(360.0 / folds, axes[folds % 2])), 1)
+
+
+@dataclass(frozen=True)
+class _Slices:
+    """A surface cut by height, each slice a picture from above. Only what a camera above the floor sees of it."""
+
+    flat: Floats
+    """(N, 2) from the centre"""
+    number: NDArray[np.intp]
+    """(N,) of the slice"""
+    third: NDArray[np.intp]
+    """(N,) of the height"""
+    cell: float
+    tolerance: float
+    distance: NDArray[np.float32]
+    """(slices, side, side) to the slice's nearest sample"""
+    lab: NDArray[np.float32]
+    """(slices, side, side, 3) mean colour around that sample"""
+
+    @classmethod
+    def of(cls, surface: Surface, centre: Floats) -> "_Slices":
+        seen = surface.normals[:, 2] > HIDDEN
+        seen |= not seen.any()
+        flat, height = surface.points[seen, :2] - centre, surface.points[seen, 2] - surface.points[:, 2].min()
+        spacing = float(np.sqrt(surface.area / len(surface.points)))
+        tall, wide = max(float(height.max()), 1e-12), max(2 * float(np.hypot(*flat.T).max()), 1e-12)
+        count = int(np.clip(tall / (2.5 * spacing), 1, _SLICES))
+        number = np.minimum((height / tall * count).astype(np.intp), count - 1)
+        third = np.minimum((height / tall * 3).astype(np.intp), 2)
+        cell = wide / (_SIDE - 6)
+        distance, lab = _pictures(number, _cells(flat, cell), to_lab(surface.srgb[seen]), count)
+        return cls(flat, number, third, cell, _APART * wide + 1.2 * spacing, distance * np.float32(cell), lab)
+
+    def unseen(self, degrees: float, axis: Floats) -> bool:
+        c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+        turned = (self.flat - axis) @ np.array([[c, s], [-s, c]]) + axis
+        here, there = _cells(self.flat, self.cell), _cells(turned, self.cell)
+        apart = self.distance[self.number, there[:, 1], there[:, 0]] > self.tolerance
+        if self._many(apart, _ODD[0]):
+            return False
+        own = self.lab[self.number, here[:, 1], here[:, 0]]
+        near = [np.clip(there + step, 0, _SIDE - 1) for step in _SLACK]
+        steps = [((own - self.lab[self.number, at[:, 1], at[:, 0]]) ** 2).sum(axis=1) for at in near]
+        return not self._many(np.min(steps, axis=0) > _OTHER_COLOUR**2, _ODD[1])
+
+    def _many(self, odd: NDArray[np.bool_], share: float) -> bool:
+        third = np.bincount(self.third, odd, minlength=3) / np.maximum(np.bincount(self.third, minlength=3), 100)
+        return bool(odd.mean() > share or third.max() > 3 * share)
+
+
+def _cells(flat: Floats, cell: float) -> NDArray[np.intp]:
+    """Column and row (N, 2)."""
+    return np.clip(flat / cell + _SIDE / 2, 0, _SIDE - 1).astype(np.intp)
+
+
+def _pictures(
+    number: NDArray[np.intp], cells: NDArray[np.intp], lab: Floats, count: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """For each cell of `count` slices: cells to the slice's nearest sample, and the mean colour around that one."""
+    import cv2
+
+    index = (number * _SIDE + cells[:, 1]) * _SIDE + cells[:, 0]
+    size = (count, _SIDE, _SIDE)
+    sums = np.empty((*size, 4), np.float32)
+    for part, weights in enumerate((*lab.T, None)):
+        sums[..., part] = np.bincount(index, weights, count * _SIDE * _SIDE).reshape(size)
+    distance, colour = np.full(size, _SIDE, np.float32), np.zeros((*size, 3), np.float32)
+    for slice_, picture in enumerate(sums):
+        filled = picture[..., 3] > 0
+        if filled.any():
+            empty = (~filled).astype(np.uint8)
+            near, labels = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+            distance[slice_], nearest = near, np.asarray(labels, np.intp)
+            around = cv2.blur(picture, (5, 5), borderType=cv2.BORDER_CONSTANT)[filled]
+            table = np.zeros((int(nearest.max()) + 1, 3), np.float32)
+            table[nearest[filled]] = around[:, :3] / around[:, 3:]
+            colour[slice_] = table[nearest]
+    return distance, colour
 
 
 def inner_walls(surface: Surface) -> tuple[int, float]:

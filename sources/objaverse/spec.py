@@ -41,6 +41,8 @@ class Asset:
     """Direction that the front faces, degrees about z from +x, in the object frame; None where unknown."""
     rotatable: bool = True
     """False where a turn about z cannot be seen (a ball, a plain vase)."""
+    symmetry: int = 1
+    """n: turns by multiples of 360/n degrees about z cannot be seen, as far as shape and large parts' colours tell."""
     supports: float = 0.0
     """Height in metres of the inner floor of a box-like container that can take another object, 0 for none."""
     opening: tuple[float, float] = (0.0, 0.0)

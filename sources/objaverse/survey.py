@@ -19,7 +19,7 @@ from sources.objaverse.cache import DEFAULT_LICENCES, normalise_licence, resolve
 from sources.objaverse.glb import Floats, Glb, GlbError, open_glb
 from sources.objaverse.looks import Surface, check_images, sample_surface, z_up
 from sources.objaverse.primitives import Primitive, count_triangles, first_frame_move, read_primitives
-from sources.objaverse.shape import fit, inner_walls, turns_unseen
+from sources.objaverse.shape import HIDDEN, fit, inner_walls, rotational_symmetry, turns_unseen
 from sources.objaverse.sizes import TYPICAL_EXTENT, metres_per_unit
 from sources.objaverse.spec import Asset
 
@@ -33,8 +33,6 @@ _ROOM_WORDS: Final = frozenset(
 )
 _LARGEST_OBJECT: Final = 2.5
 """Metres. What is known to be smaller is no room, whatever its shape (a crate, a sink)."""
-_HIDDEN: Final = -0.5
-"""Upward part of a normal below which no camera above the floor sees a surface: its colour does not count."""
 _STILL: Final = 0.02
 """An animation that starts within this of the resting pose (metres, quaternion parts, factors) does no harm."""
 
@@ -53,7 +51,7 @@ class SurveyAssets:
 
     layer: ClassVar[str] = "survey"
     needs: ClassVar[tuple[str, ...]] = ()
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     root: str = field(default="", metadata={"fingerprint": False})
     """Of the cache, as `cache.resolve_root` takes it."""
@@ -166,7 +164,7 @@ def _asset(
         uid=entry["uid"],
         path=entry["path"],
         category=category,
-        colour=name_of_surface(surface.srgb[surface.normals[:, 2] > _HIDDEN]),
+        colour=name_of_surface(surface.srgb[surface.normals[:, 2] > HIDDEN]),
         licence=entry["licence"],
         creator=entry["creator"],
         scale=stands.scale,
@@ -176,4 +174,5 @@ def _asset(
         triangles=triangles,
         front_deg=entry.get("front_deg"),
         rotatable=not turns_unseen(stands.footprint, surface, centre),
+        symmetry=rotational_symmetry(surface, centre),
     )

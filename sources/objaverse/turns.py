@@ -6,6 +6,8 @@ viewer's place is where the camera is, seen from the object's origin along the f
 away from the middle of the image too.
 """
 
+from functools import cache
+
 import numpy as np
 
 from sources.objaverse.camera import eye
@@ -25,12 +27,33 @@ VIEWS: dict[str, float] = {
 ANGLES: tuple[float, ...] = tuple(float(angle) for angle in range(-165, 181, 15) if abs(angle) >= 30)
 """Free turns, degrees about z, counter-clockwise seen from above."""
 LEAST_TURN = 25.0
-"""A canonical view must be at least so far from what is seen already, degrees."""
+"""Degrees: what an object shows after a turn must be at least so far from what it shows already."""
 
 
 def wrapped(degrees: float) -> float:
     """The same angle in (-180, 180]."""
     return 180.0 - (180.0 - degrees) % 360.0
+
+
+def shows(asset: Asset, degrees: float) -> bool:
+    """Whether a turn differs enough from every turn that cannot be seen: the multiples of 360 over the symmetry."""
+    return asset.rotatable and _differs(asset.symmetry, degrees)
+
+
+def free_turns(asset: Asset) -> tuple[float, ...]:
+    """Those of `ANGLES` that show; none for an object that cannot be turned."""
+    return _angles(asset.symmetry) if asset.rotatable else ()
+
+
+@cache
+def _angles(symmetry: int) -> tuple[float, ...]:
+    return tuple(angle for angle in ANGLES if _differs(symmetry, angle))
+
+
+def _differs(symmetry: int, degrees: float) -> bool:
+    period = 360.0 / symmetry
+    rest = degrees % period
+    return min(rest, period - rest) >= LEAST_TURN
 
 
 def bearing_of_camera(asset: Asset, placement: Placement, camera: CameraPose) -> float:

@@ -12,11 +12,13 @@ from typing import Final
 import numpy as np
 
 from shards.errors import BadInput
-from sources.objaverse.shape import fit
+from sources.objaverse.looks import SAMPLES, Surface, spread
+from sources.objaverse.shape import fit, rotational_symmetry
 from sources.objaverse.spec import Asset
 from sources.procedural.glb import encode_glb, file_points, write_once
 from sources.procedural.kinds import KINDS
 from sources.procedural.model import Dice, Model
+from sources.procedural.shapes import Floats, join
 
 __all__ = ["KINDS", "catalogue", "make"]
 
@@ -66,6 +68,33 @@ def _build(uid: str) -> Model:
     return KINDS[kind](Dice(int.from_bytes(kind.encode(), "big"), int(match[2])))
 
 
+def _symmetry(model: Model, centre: Floats) -> int:
+    if model.symmetry is not None:
+        return model.symmetry
+    if model.front_deg is not None or not model.rotatable:
+        return 1
+    return rotational_symmetry(_surface(model), centre)
+
+
+def _surface(model: Model) -> Surface:
+    """The model as the survey samples a file, each part in its one colour."""
+    mesh = join([part.mesh for part in model.parts])
+    colours = np.array([part.material.rgb for part in model.parts], np.float64)
+    a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
+    across = np.cross(b - a, c - a)
+    length = np.linalg.norm(across, axis=1)
+    ends = np.cumsum(length / 2)
+    numbers = np.arange(SAMPLES)
+    triangle = np.searchsorted(ends, (numbers + 0.5) / SAMPLES * ends[-1], side="right")
+    return Surface(
+        points=np.einsum("nk,nki->ni", spread(numbers), mesh.vertices[mesh.faces[triangle]]),
+        normals=across[triangle] / length[triangle, None],
+        srgb=np.repeat(colours, [len(part.mesh.faces) for part in model.parts], axis=0)[triangle],
+        area=float(ends[-1]),
+        coloured=1.0,
+    )
+
+
 def _measure(uid: str, model: Model) -> Asset:
     points = np.concatenate([file_points(part.mesh.vertices) for part in model.parts])
     stands = fit(np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1), 1.0)
@@ -83,6 +112,7 @@ def _measure(uid: str, model: Model) -> Asset:
         triangles=sum(len(part.mesh.faces) for part in model.parts),
         front_deg=model.front_deg,
         rotatable=model.rotatable,
+        symmetry=_symmetry(model, -np.array(stands.offset[:2])),
         supports=model.supports,
         opening=model.opening,
     )

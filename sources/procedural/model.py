@@ -39,6 +39,8 @@ class Model:
     colour: str
     front_deg: float | None = None
     rotatable: bool = True
+    symmetry: int | None = None
+    """None: 1 where there is a front, else what the shape and the parts' own colours say, without their textures."""
     supports: float = 0.0
     opening: tuple[float, float] = (0.0, 0.0)
 

@@ -165,7 +165,7 @@ def book(dice: Dice) -> Model:
     art = panel(width * 0.96, height * 0.96).turned("x", -90).moved(y=-0.48 * height, z=thick + 0.0003)
     paper = Material((0.93, 0.9, 0.82), 0.9)
     cover = dice.pattern("cover", cloth.rgb, ink, roughness=0.55)
-    return Model([Part(join([*boards, back]), cloth), Part(pages, paper), Part(art, cover)], colour)
+    return Model([Part(join([*boards, back]), cloth), Part(pages, paper), Part(art, cover)], colour, symmetry=1)
 
 
 def _spine(ridge: Floats, height: float) -> Mesh:

@@ -41,14 +41,15 @@ def ball(dice: Dice) -> Model:
     style = dice.pick(("plain", "beach", "beach", "basketball"))
     if style == "basketball":
         material = dice.pattern("basketball", (0.8, 0.38, 0.12), (0.05, 0.04, 0.04), roughness=0.6)
-        return Model([Part(sphere(0.121, 32), material)], "orange")
+        return Model([Part(sphere(0.121, 32), material)], "orange", symmetry=2)
     radius = dice.between(0.09, 0.17)
     if style == "plain":
         colour = dice.pick(BRIGHT)
         return Model([Part(sphere(radius, 32), dice.coat(colour, 0.35))], colour, rotatable=False)
     colour = dice.pick(("red", "blue", "green", "yellow", "orange"))
     other = named("white") if dice.chance(0.6) else named("yellow" if colour != "yellow" else "blue")
-    return Model([Part(sphere(radius, 32), dice.pattern("gores", dice.shade(colour), other, roughness=0.3))], "")
+    gores = dice.pattern("gores", dice.shade(colour), other, roughness=0.3)
+    return Model([Part(sphere(radius, 32), gores)], "", symmetry=3)
 
 
 def bucket(dice: Dice) -> Model:
@@ -73,6 +74,7 @@ def bucket(dice: Dice) -> Model:
             Part(grip, BLACK if colour != "black" else dice.wood()),
         ],
         colour,
+        symmetry=1,
     )
 
 

@@ -144,6 +144,30 @@ def test_edits_that_cannot_be_seen():
         assert reason(check(still, members | same)) == expected
 
 
+@pytest.mark.parametrize(("share", "passes"), [(0.0, False), (0.07, False), (0.25, True)])
+def test_a_turn_must_change_more_than_grain(share, passes):
+    """Every pixel of the object differs, but only a part of it looks different: a stool's legs that change places."""
+    facts, members = accepted("rotate")
+    mask = codecs.decode_labels(members["source_instances"]) == facts.edit.object
+    chequered = np.indices(mask.shape).sum(axis=0) % 2 * 40
+    images = []
+    for grain in (chequered, 40 - chequered):
+        image = codecs.decode_image(members["source"])
+        image[mask] = 100 + grain[mask][:, None]
+        images.append(image)
+    inner = np.flatnonzero(mask)[: int(share * mask.sum())]
+    images[1].reshape(-1, 3)[inner] = 30
+    objects = [
+        thing.model_copy(update={"target_pose": thing.source_pose, "target_box": thing.source_box})
+        for thing in facts.objects
+    ]
+    edit = facts.edit.model_copy(update={"rotation_deg": 0.0})
+    seen = dict(zip(("source", "target"), map(codecs.encode_image, images), strict=True))
+    same = {"target_instances": members["source_instances"]}
+    result = check(facts.model_copy(update={"objects": objects, "edit": edit}), members | seen | same)
+    assert isinstance(result, Row) if passes else reason(result) == "turned_too_little"
+
+
 def test_a_removed_object_must_be_gone():
     facts, members = accepted("remove")
     ghost = {name.replace("source", "target"): members[name] for name in ("source", "source_instances")}

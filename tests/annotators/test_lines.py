@@ -49,6 +49,17 @@ def test_a_floor_to_the_horizon_has_only_the_horizon():
     assert (lines[: SIDE // 2 - 2] == 255).all() and (lines[SIDE // 2 + 2 :] == 255).all()
 
 
+@pytest.mark.parametrize(("row", "drawn"), [(1, False), (12, True)])
+def test_a_floor_that_ends_just_below_the_border_leaves_no_dashes(row: int, drawn: bool):
+    """Its far edge slants: background is left in one corner only."""
+    depth, normals = plane([0.0, -1.0, -1.0], 1.0)
+    beyond = np.add.outer(np.arange(SIDE), np.arange(SIDE) // 40) < row
+    assert (depth > 0).all()
+    depth[beyond], normals[beyond] = 0, 0
+    lines = draw_lines(EMPTY, depth, normals, K)
+    assert (lines < 128).any() == drawn
+
+
 def test_a_wall_meets_the_floor_in_one_faint_thin_line():
     depth, normals = nearest(plane([0.0, -1.0, 0.0], 0.5), plane([0.0, 0.0, -1.0], 3.0))
     lines = draw_lines(EMPTY, depth, normals, K)

@@ -181,3 +181,15 @@ def test_wood_has_no_seam():
     image = paint(Texture("wood", (named("brown"),), 3)).astype(float)
     inside = np.abs(np.diff(image, axis=1)).mean()
     assert np.abs(image[:, 0] - image[:, -1]).mean() < 3 * inside + 2
+
+
+def test_symmetry():
+    folds = {asset.uid: asset.symmetry for asset in catalogue(6)}
+    for kind, number, expected in (
+        *(("traffic-cone", number, {4}) for number in range(6)),
+        *(("stool", number, {3, 4}) for number in range(6)),
+        *(("crate", number, {2, 4}) for number in range(6)),
+        *(("cardboard-box", number, {2}) for number in range(6)),
+        *((kind, number, {1}) for kind in ("mug", "teapot", "chair", "bottle", "book") for number in range(6)),
+    ):
+        assert folds[f"procedural-{kind}-{number:04d}"] in expected, kind

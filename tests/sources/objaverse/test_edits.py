@@ -8,9 +8,9 @@ import pytest
 
 from shards.schema import EDIT_KINDS
 from sources.objaverse.edits import Limits, judge
-from sources.objaverse.scene import propose
+from sources.objaverse.scene import Refusal, propose
 from sources.objaverse.spec import Placement, SceneOptions, SceneSpec
-from sources.objaverse.turns import VIEWS
+from sources.objaverse.turns import ANGLES, VIEWS, free_turns
 from tests.sources.objaverse.pool import ground, seen_at, synthetic_pool
 
 POOL = synthetic_pool(32)
@@ -82,6 +82,24 @@ def test_turns_are_the_difference_of_the_yaws():
         else:
             assert spec.edit.rotation_deg % 15 == 0 and abs(spec.edit.rotation_deg) >= 30
     assert seen == set(VIEWS)
+
+
+@pytest.mark.parametrize("folds", [2, 3, 4, 5, 6])
+def test_symmetric_objects_turn_by_angles_that_show(folds):
+    pool = [replace(asset, symmetry=folds) for asset in POOL]
+    specs = [propose(pool, "rotate", SceneOptions(), (512, 512), seed, 0) for seed in range(16)]
+    turns = {(bool(spec.edit.view), spec.edit.rotation_deg) for spec in specs if isinstance(spec, SceneSpec)}
+    rest = np.array([turn for _, turn in turns]) % (360 / folds)
+    assert np.minimum(rest, 360 / folds - rest).min() > 20
+    assert {named for named, _ in turns} == {False, True}
+
+
+def test_what_looks_the_same_after_every_turn_is_not_turned():
+    pool = [replace(asset, symmetry=8) for asset in POOL]
+    assert propose(pool, "rotate", SceneOptions(), (512, 512), 0, 0) == Refusal("nothing_rotatable")
+    one = replace(POOL[0], symmetry=4, rotatable=True)
+    assert 45.0 in free_turns(one) and not {90.0, -90.0, 180.0, 75.0} & {*free_turns(one)}
+    assert free_turns(replace(one, symmetry=1)) == ANGLES
 
 
 def test_a_canonical_view_shows_the_side_that_it_names():

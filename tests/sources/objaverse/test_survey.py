@@ -141,6 +141,42 @@ def test_rotational_symmetry(tmp_path: Path):
     assert asset(survey(tmp_path, glb(box(0.3, 0.3, 0.3)))).rotatable
 
 
+def legs(count: int, reach: float) -> list[trimesh.Trimesh]:
+    """Thin legs on a circle, y up."""
+    made = [box(0.03, 0.5, 0.03) for _ in range(count)]
+    for leg, angle in zip(made, np.arange(count) * 2 * np.pi / count + 0.3, strict=True):
+        leg.apply_translation((reach * np.cos(angle), -0.25, reach * np.sin(angle)))
+    return made
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 8])
+def test_as_many_folds_as_legs(tmp_path: Path, count: int):
+    up = trimesh.transformations.rotation_matrix(-np.pi / 2, (1, 0, 0))
+    seat = trimesh.creation.cylinder(0.2, 0.04, sections=48, transform=up)
+    stool = asset(survey(tmp_path, glb(trimesh.util.concatenate([seat, *legs(count, 0.19)]))))
+    assert (stool.symmetry, stool.rotatable) == (count, True)
+    lame = asset(survey(tmp_path, glb(trimesh.util.concatenate([seat, *legs(count, 0.19)[1:]]))))
+    assert lame.symmetry == 1
+    handle = box(0.1, 0.03, 0.08)
+    handle.apply_translation((0.24, 0.1, 0))
+    assert asset(survey(tmp_path, glb(trimesh.util.concatenate([seat, *legs(count, 0.19), handle])))).symmetry == 1
+
+
+def test_folds_of_boxes_and_of_colours(tmp_path: Path):
+    assert asset(survey(tmp_path, glb(box(0.3, 0.3, 0.3)))).symmetry == 4
+    assert asset(survey(tmp_path, glb(box(0.3, 0.4, 0.2)))).symmetry == 2
+    wedge = box(0.3, 0.4, 0.3)
+    wedge.vertices[wedge.vertices[:, 0] > 0, 1] *= 0.3
+    assert asset(survey(tmp_path, glb(wedge))).symmetry == 1
+    painted = box(0.3, 0.3, 0.3).subdivide().subdivide().subdivide()
+    colours = np.tile([40, 90, 160, 255], (len(painted.vertices), 1))
+    for sides, folds in ((1, 1), (-1, 2)):
+        marked = (painted.vertices[:, 0] * np.array([1, sides])[:, None] > 0.14).any(axis=0)
+        marked &= np.abs(painted.vertices[:, 1:]).max(axis=1) < 0.1
+        painted.visual.vertex_colors = np.where(marked[:, None], [240, 240, 240, 255], colours)
+        assert asset(survey(tmp_path, glb(painted, material=None))).symmetry == folds
+
+
 @pytest.mark.parametrize("length", [0, 3, 11, 40, 200, -1, -4])
 def test_truncated(tmp_path: Path, length: int):
     assert reason(survey(tmp_path, glb(box(1, 1, 1))[:length])) == "unreadable"
