@@ -7,13 +7,16 @@ is one that was not finished.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from pipeline.assemble import members_of, software_versions
 from pipeline.config import ShardOptions
-from pipeline.plan import Plan
+from pipeline.plan import Plan, PlanRow
 from pipeline.runner import Damaged
 from pipeline.stage import Stage
 from pipeline.storage import FULL, disk_full
@@ -31,6 +34,17 @@ Packer = Callable[[Callable[["ShardJob"], ShardEntry | Damaged], Sequence["Shard
 
 
 @dataclass(frozen=True)
+class Slice:
+    """Accepted samples of one unit and one split, by position: what a driver can hold for any number of samples."""
+
+    unit: int
+    first: int
+    count: int
+    state: str
+    """Digest of the unit's records: another when a layer file of it was made again."""
+
+
+@dataclass(frozen=True)
 class ShardJob:
     """One tar to make: small, picklable."""
 
@@ -41,8 +55,9 @@ class ShardJob:
     codec: ImageCodec
     folder: str
     name: str
-    units: tuple[tuple[int, tuple[str, ...]], ...]
-    """Unit and the keys of it that go in, in the plan's order."""
+    split: Split
+    slices: tuple[Slice, ...]
+    """In the plan's order."""
 
     @property
     def digest(self) -> str:
@@ -53,7 +68,7 @@ class ShardJob:
             asdict(self.recipe),
             self.codec,
             self.name,
-            self.units,
+            [asdict(part) for part in self.slices],
         ]
         return hashlib.sha256(json.dumps([made_from, software_versions()]).encode()).hexdigest()
 
@@ -82,12 +97,12 @@ def pack(
     used = {layer: layers[layer] for layer in recipe.needs}
     root = join(store.url, "shards", recipe.name)
     splits: dict[str, Any] = {}
-    for split, units in choose(store, plan, used, recipe).items():
-        chunks = list(_chunks(units, options.samples_per_shard))
+    for split, slices in choose(store, plan, used, recipe).items():
+        chunks = list(_chunks(slices, options.samples_per_shard))
         folder = join(root, split)
         names = [shard_name(options.name, split, index, len(chunks)) for index in range(len(chunks))]
         jobs = [
-            ShardJob(plan, used, recipe, options.codecs.image, folder, name, chunk)
+            ShardJob(plan, used, recipe, options.codecs.image, folder, name, split, chunk)
             for name, chunk in zip(names, chunks, strict=True)
         ]
         splits[split] = _pack_split(store, split, jobs, options, packer)
@@ -123,39 +138,45 @@ def fit_recipe(recipe: Recipe, stages: Sequence[Stage]) -> Recipe:
     return recipe
 
 
-def choose(
-    store: LayerStore, plan: Plan, layers: Mapping[str, str], recipe: Recipe
-) -> dict[Split, list[tuple[int, tuple[str, ...]]]]:
-    """The accepted samples of each split, by unit: those that every layer holds and whose edit the recipe takes.
+def choose(store: LayerStore, plan: Plan, layers: Mapping[str, str], recipe: Recipe) -> dict[Split, list[Slice]]:
+    """How many samples of each unit and split are accepted: those that every layer holds, of the recipe's edits.
 
     Reads records and the plan, no layer file: the rows of a layer are the plan's less the rejects.
     """
-    chosen: dict[Split, list[tuple[int, tuple[str, ...]]]] = {}
-    for unit in range(plan.units):
-        refused = {reject.key for folder in layers.values() for reject in store.record(folder, unit).rejects}
-        for split in SPLITS:
-            keys = tuple(
-                row.key
-                for row in plan.rows(unit)
-                if row.split == split and row.key not in refused and row.spec["edit"] in recipe.edits
-            )
-            if keys:
-                chosen.setdefault(split, []).append((unit, keys))
+    chosen: dict[Split, list[Slice]] = {}
+    with ThreadPoolExecutor(1 if store.is_local else 16) as threads:
+        for start in range(0, plan.units, 1024):
+            units = range(start, min(start + 1024, plan.units))
+            for unit, (refused, state) in zip(units, threads.map(partial(_refused, store, layers), units), strict=True):
+                counts = Counter(row.split for row in plan.rows(unit) if _taken(row, refused, recipe))
+                for split in SPLITS:
+                    if counts[split]:
+                        chosen.setdefault(split, []).append(Slice(unit, 0, counts[split], state))
     return chosen
 
 
-def _chunks(
-    units: Sequence[tuple[int, tuple[str, ...]]], size: int
-) -> Iterator[tuple[tuple[int, tuple[str, ...]], ...]]:
+def _refused(store: LayerStore, layers: Mapping[str, str], unit: int) -> tuple[set[str], str]:
+    """Keys of a unit that some layer refused, and the digest of what its records say."""
+    records = [store.record(folder, unit) for _, folder in sorted(layers.items())]
+    refused = {reject.key for record in records for reject in record.rejects}
+    state = json.dumps([[record.sha256 for record in records], sorted(refused)])
+    return refused, hashlib.sha256(state.encode()).hexdigest()[:16]
+
+
+def _taken(row: PlanRow, refused: set[str], recipe: Recipe) -> bool:
+    return row.key not in refused and row.spec["edit"] in recipe.edits
+
+
+def _chunks(slices: Sequence[Slice], size: int) -> Iterator[tuple[Slice, ...]]:
     """Cut a split's samples into shards of `size`, which may begin and end within a unit."""
-    chunk: list[tuple[int, tuple[str, ...]]] = []
+    chunk: list[Slice] = []
     room = size
-    for unit, keys in units:
-        rest = keys
-        while rest:
-            taken, rest = rest[:room], rest[room:]
-            chunk.append((unit, taken))
-            room -= len(taken)
+    for part in slices:
+        first = part.first
+        while first < part.count:
+            count = min(room, part.count - first)
+            chunk.append(replace(part, first=first, count=count))
+            first, room = first + count, room - count
             if room == 0:
                 yield tuple(chunk)
                 chunk, room = [], size
@@ -210,20 +231,20 @@ def _samples(job: ShardJob) -> Iterator[tuple[str, dict[str, bytes]]]:
     plan, store = job.plan, job.plan.store
     layer_names = sorted(job.layers.values())
     versions = software_versions()
-    for unit, keys in job.units:
-        rows = {row.key: row for row in plan.rows(unit)}
-        columns = {layer: store.read(folder, unit) for layer, folder in job.layers.items()}
-        for key in keys:
-            row = rows[key]
-            sample = Sample(key, row.split, row.spec, {layer: columns[layer][key] for layer in job.layers})
+    for part in job.slices:
+        refused, _ = _refused(store, job.layers, part.unit)
+        rows = [row for row in plan.rows(part.unit) if row.split == job.split and _taken(row, refused, job.recipe)]
+        columns = {layer: store.read(folder, part.unit) for layer, folder in job.layers.items()}
+        for row in rows[part.first : part.first + part.count]:
+            sample = Sample(row.key, row.split, row.spec, {layer: columns[layer][row.key] for layer in job.layers})
             provenance = Provenance(
                 plan=plan.hash,
-                unit=unit,
+                unit=part.unit,
                 seed=int(row.spec.get("seed", plan.seed)),
                 layers=layer_names,
                 versions=versions,
             )
-            yield key, members_of(sample, job.recipe, job.codec, provenance)
+            yield row.key, members_of(sample, job.recipe, job.codec, provenance)
 
 
 def _note_name(job: ShardJob) -> str:
