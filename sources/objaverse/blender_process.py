@@ -4,6 +4,7 @@ Requests and replies are JSON lines; what Blender prints is kept as the tail of 
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import queue
@@ -25,6 +26,7 @@ SCRIPT = Path(__file__).with_name("blender_worker.py")
 LOG_LINES = 40
 CHATTER = re.compile(rb"^Fra:|\| INFO: |\| Saved: ")
 """What Blender prints at every step of every scene."""
+PREFIX = "spatialdata-blender-"
 SHARED = Path("/dev/shm")
 SHARED_BYTES = 256 * 2**20
 """Free shared memory that makes it worth using: a pair of 1024 x 1024 views takes about half."""
@@ -54,9 +56,30 @@ def command(blender: str) -> list[str]:
     return [str(python_of(SCRIPT)), "-I", str(SCRIPT), "--"]
 
 
-def _shared_folder() -> Path:
-    enough = SHARED.is_dir() and os.access(SHARED, os.W_OK) and shutil.disk_usage(SHARED).free >= SHARED_BYTES
-    return Path(tempfile.mkdtemp(prefix="spatialdata-blender-", dir=SHARED if enough else None))
+class _Folder:
+    """A folder for arrays, in shared memory where there is enough; held by a lock that dies with us."""
+
+    def __init__(self) -> None:
+        enough = SHARED.is_dir() and os.access(SHARED, os.W_OK) and shutil.disk_usage(SHARED).free >= SHARED_BYTES
+        parent = SHARED if enough else Path(tempfile.gettempdir())
+        _sweep(parent)
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        unheld = self.path / "unheld"
+        self._lock = unheld.open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        unheld.rename(self.path / "held")
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.close()
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what clients have left that were killed together with their Blender."""
+    for held in parent.glob(f"{PREFIX}*/held"):
+        with contextlib.suppress(OSError), held.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(held.parent, ignore_errors=True)
 
 
 class BlenderProcess:
@@ -64,8 +87,8 @@ class BlenderProcess:
 
     def __init__(self, blender: str, device: str, threads: int) -> None:
         arguments = command(blender)
-        self.folder = _shared_folder()
-        options = {"folder": str(self.folder), "device": device, "threads": threads}
+        self._folder = _Folder()
+        options = {"folder": str(self._folder.path), "device": device, "threads": threads}
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._replies: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._sent = 0
@@ -79,11 +102,16 @@ class BlenderProcess:
                 start_new_session=True,  # a group of its own, which can be killed whole
             )
         except OSError as error:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._folder.remove()
             raise BadInput(f"Blender cannot be started: {arguments[0]}: {error.strerror}") from error
         self._readers = [threading.Thread(target=f, daemon=True) for f in (self._read_replies, self._read_log)]
         for reader in self._readers:
             reader.start()
+
+    @property
+    def folder(self) -> Path:
+        """Where arrays are exchanged."""
+        return self._folder.path
 
     @property
     def pid(self) -> int:
@@ -153,4 +181,4 @@ class BlenderProcess:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._folder.remove()
