@@ -1,0 +1,68 @@
+"""What Blender and broken files do to a sample: bounded, counted, never the end of a run."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from shards.sample import Reject, Row, Sample
+from sources.objaverse.assets import divide, table_of
+from sources.objaverse.pairs import RenderPairs
+from sources.objaverse.spec import RenderOptions, SceneOptions
+from sources.procedural import catalogue, make
+
+SPLITS = {"train": 1.0, "val": 0.0, "test": 0.0}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models in files, as an Objaverse cache holds them."""
+    folder = tmp_path_factory.mktemp("models")
+    chosen = [asset for asset in catalogue(2) if asset.category in ("mug", "bottle", "vase", "bowl", "teapot")]
+    for asset in chosen:
+        make(asset.uid, folder).rename(folder / asset.path)
+    pq.write_table(table_of(chosen, divide(chosen, SPLITS, 0)), folder / "assets.parquet")
+    return folder
+
+
+def stage(root: Path, **render: float) -> RenderPairs:
+    return RenderPairs(
+        source="objaverse",
+        dataset="test",
+        assets=str(root / "assets.parquet"),
+        assets_sha256="",
+        scene=SceneOptions(objects=(2, 3)),
+        render=RenderOptions(resolution=(64, 64), samples=2, **render),
+        root=str(root),
+    )
+
+
+def sample(seed: int, kind: str) -> Sample:
+    return Sample(f"scene-{seed}", "train", {"seed": seed, "edit": kind})
+
+
+def test_a_scene_that_takes_too_long_is_a_reject(root: Path):
+    pairs = stage(root, timeout_s=0.05)
+    model = pairs.setup()
+    (result,) = pairs(model, [sample(1, "translate")])
+    model.renderer.close()
+    assert isinstance(result, Reject)
+    assert result.reason == "blender_timeout"
+    assert "render.timeout_s" in result.detail
+    assert result.counts["blender_timeout"] == 2
+
+
+def test_a_model_that_broke_after_the_survey_costs_scenes_not_samples(root: Path):
+    pairs = stage(root)
+    model = pairs.setup()
+    whole = pairs(model, [sample(seed, "scale") for seed in range(2)])
+    assert all(isinstance(result, Row) for result in whole)
+    for asset in sorted(root.glob("procedural-*"))[::2]:
+        content = asset.read_bytes()
+        asset.write_bytes(content[: len(content) // 2])
+    results = pairs(model, [sample(seed, "scale") for seed in range(2, 6)])
+    model.renderer.close()
+    assert sum(result.counts["broken_asset"] for result in results) > 0
+    assert any(isinstance(result, Row) for result in results)
+    for result in results:
+        assert isinstance(result, Row) or result.reason == "no_valid_scene"
