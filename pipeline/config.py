@@ -173,7 +173,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     *path, last = name.split(".")
     for part in path:
         inner = values.setdefault(part, {})
-        if isinstance(inner, str):  # the shorthand `depth: exact`
+        if isinstance(inner, str) and path[0] == "layers":  # the shorthand `depth: exact`
             inner = values[part] = {"stage": inner}
         if not isinstance(inner, dict):
             raise BadInput(f"--set {override}: '{part}' is not a section")

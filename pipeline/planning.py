@@ -144,8 +144,11 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
         BadInput: no model can be used; the line counts the reasons.
     """
     source = config.source
-    found = read_cache(source.root, source.uids or None, source.fetch)
+    found = list(read_cache(source.root, source.uids or None, source.fetch))
     entries = select_licences(found, source.licenses)
+    if others := Counter(entry.licence for entry in found) - Counter(entry.licence for entry in entries):
+        held = ", ".join(f"{licence} {count}" for licence, count in sorted(others.items()))
+        say(f"{others.total()} of {len(found)} assets are left out by source.licenses: {held}")
     stage = SurveyAssets(root=str(resolve_root(source.root).absolute()), licences=source.licenses)
     specs = [entry.spec() for entry in entries]
     digest = hashlib.sha256(canonical(specs).encode()).hexdigest()[:16]

@@ -16,10 +16,12 @@ from pipeline.plan import GROUP_UNITS
 from pipeline.store import LayerCorrupt, LayerStore
 from shards.errors import BadInput, SpatialdataError
 from shards.interop import object3dit, spatialedit
-from shards.layout import base, find_shards, find_splits
+from shards.layout import base, filesystem, find_shards, find_splits
 from shards.reader import StoredSample, read_samples
 from shards.recipes import get_recipe
 from shards.verify import Report, verify_folder
+
+FEW_SHARDS, FEW_BYTES = 8, 64 << 20
 
 
 def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[str, Any]:
@@ -68,8 +70,16 @@ def _corrupt_plan(build: Build) -> list[dict[str, str]]:
 
 
 def _verify_shards(path: str) -> Report:
+    if _are_few(path):
+        return verify_folder(path)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as executor:
         return verify_folder(path, executor=executor)
+
+
+def _are_few(path: str) -> bool:
+    """Whether starting processes takes longer than checking the shards."""
+    shards = find_shards(path)
+    return len(shards) <= FEW_SHARDS and sum(fs.size(name) for fs, name in map(filesystem, shards)) < FEW_BYTES
 
 
 def _corrupt_layers(build: Build) -> list[LayerCorrupt]:

@@ -1,0 +1,92 @@
+"""A whole build on an object store: the same commands, the same bytes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.releases import build_arguments, files_of, spatialdata, write_release
+
+OUT = "s3://bucket/a whole/set"
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_release(tmp_path_factory.mktemp("release"), 9)
+
+
+@pytest.fixture(scope="module")
+def account(s3: dict[str, object]) -> dict[str, str]:
+    """The environment that a user of an object store has."""
+    return {
+        "AWS_ENDPOINT_URL": str(s3["endpoint_url"]),
+        "AWS_ACCESS_KEY_ID": str(s3["key"]),
+        "AWS_SECRET_ACCESS_KEY": str(s3["secret"]),
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def objects(s3: dict[str, object], folder: str) -> dict[str, bytes]:
+    """All objects under a folder of the bucket, by relative name."""
+    import boto3
+
+    client = boto3.client(
+        "s3",
+        "us-east-1",
+        endpoint_url=s3["endpoint_url"],
+        aws_access_key_id=s3["key"],
+        aws_secret_access_key=s3["secret"],
+    )
+    prefix = f"{OUT.removeprefix('s3://bucket/')}/{folder}/"
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=prefix)
+    names = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+    found = {name: client.get_object(Bucket="bucket", Key=name)["Body"].read() for name in names}
+    return {name.removeprefix(prefix): data for name, data in found.items()}
+
+
+def test_a_whole_build(release: Path, account: dict[str, str], s3: dict[str, object], tmp_path: Path):
+    local = tmp_path / "out"
+    assert spatialdata(*build_arguments(release, local)).returncode == 0
+    arguments = [OUT if part == str(local) else part for part in build_arguments(release, local)]
+
+    done = spatialdata(*arguments, **account)
+    assert done.returncode == 0, done.stderr
+    assert "12 of 12 samples accepted" in done.stdout
+    assert objects(s3, "shards") == files_of(local / "shards")
+
+    # Again, and nothing is done twice.
+    before = {name: data for name, data in objects(s3, "layers").items() if name.endswith(".json")}
+    done = spatialdata(*arguments, "--json", **account)
+    assert done.returncode == 0, done.stderr
+    assert all(stage["samples"] == 0 and stage["found"] == 3 for stage in json.loads(done.stdout)["stages"].values())
+    after = objects(s3, "layers")
+    assert {name: data for name, data in after.items() if name.endswith(".json")} == before
+
+    # The tools read what is there.
+    found = json.loads(spatialdata("verify", OUT, "--json", **account).stdout)
+    assert (found["ok"], found["samples"]) == (True, 12)
+    found = json.loads(spatialdata("status", OUT, "--json", **account).stdout)
+    assert (found["finished"], found["samples"]) == (True, 12)
+    for out in (OUT, str(local)):
+        done = spatialdata("shard", out, "--recipe", "spatialedit", **account)
+        assert done.returncode == 0, done.stderr
+    assert objects(s3, "shards") == files_of(local / "shards")
+
+
+def test_no_such_bucket(release: Path, account: dict[str, str], tmp_path: Path):
+    arguments = ["s3://nobody/set" if part == str(tmp_path) else part for part in build_arguments(release, tmp_path)]
+    done = spatialdata(*arguments, **account)
+    assert done.returncode in (1, 2)
+    (line,) = done.stderr.splitlines()
+    assert "nobody" in line
+    assert "Traceback" not in line
+
+
+def test_no_account(release: Path, account: dict[str, str], tmp_path: Path):
+    without = account | {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
+    without |= {"AWS_CONFIG_FILE": str(tmp_path / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
+    arguments = [OUT if part == str(tmp_path) else part for part in build_arguments(release, tmp_path)]
+    done = spatialdata(*arguments, **without)
+    assert done.returncode in (1, 2)
+    (line,) = done.stderr.splitlines()
+    assert "redentials" in line
