@@ -5,6 +5,7 @@ at again to read what they name.
 """
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,6 +100,8 @@ def pair_arguments(config: Config, store: LayerStore, plan: Plan | None = None) 
         "root": root,
         "scene": config.scene,
         "render": config.render,
+        # Inline, one Blender has the machine to itself.
+        "threads": os.cpu_count() or 1 if config.engine.kind == "inline" else 0,
     }
 
 

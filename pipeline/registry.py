@@ -58,7 +58,10 @@ def build_stages(config: Config, pair_arguments: Mapping[str, Any]) -> list[Stag
         chosen[name] = layer if layer.stage else LayerOptions(stage=default, options=layer.options)
     chosen = {name: layer for name, layer in chosen.items() if layer.stage != LEFT_OUT}
     chosen["pair"] = LayerOptions(stage="object3dit" if source == "object3dit" else "render", options={})
-    stages = {name: _make(name, layer, pair_arguments if name == "pair" else {}) for name, layer in chosen.items()}
+    stages = {
+        name: _make(name, layer, {**(pair_arguments if name == "pair" else {}), **_resources(config, name)})
+        for name, layer in chosen.items()
+    }
     if source == "object3dit":
         for name in NOT_RELEASED:
             if name in chosen and chosen[name].stage == "exact":
@@ -71,6 +74,13 @@ def build_stages(config: Config, pair_arguments: Mapping[str, Any]) -> list[Stag
                 raise BadInput(f"layers.{name}: stage '{chosen[name].stage}' needs layer '{need}': add it to layers")
     order = TopologicalSorter({name: stage.needs for name, stage in sorted(stages.items())}).static_order()
     return [stages[name] for name in order]
+
+
+def _resources(config: Config, layer: str) -> dict[str, float]:
+    """What `engine.resources` says of a layer, for a stage that shapes itself by it (threads, batches)."""
+    asked = {str(name): resources for name, resources in config.engine.resources.items()}.get(layer)
+    values = {"cpus": asked.cpus, "gpus": asked.gpus} if asked else {}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _make(layer: str, chosen: LayerOptions, arguments: Mapping[str, Any]) -> Stage:

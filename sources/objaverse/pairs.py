@@ -4,6 +4,7 @@ A sample is a pure function of its seed, the asset table and the options: propos
 valid, each refusal is counted by reason, and a broken asset skips the scene that holds it.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -50,14 +51,14 @@ class RenderPairs:
     render: RenderOptions
     root: str = field(default="", metadata={"fingerprint": False})
     threads: int = field(default=0, metadata={"fingerprint": False})
-    """Threads of Blender; 0: as many as `cpus`, rounded up."""
+    """Threads of Blender; 0: as many as `cpus`, rounded up, so that workers side by side do not fight for cores."""
     batch_size: int = field(default=1, metadata={"fingerprint": False})
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
 
     def setup(self) -> Studio:
         """Read the asset table and prepare Blender, which starts with the first scene."""
-        renderer = Renderer(self.render, threads=self.threads)
+        renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
         return Studio(renderer, AssetTable.read(self.assets), AssetFiles(self.source, self.root))
 
     def __call__(self, model: Studio, samples: Sequence[Sample]) -> Sequence[Result]:
