@@ -1,8 +1,13 @@
-"""An object store on this machine."""
+"""What several modules share: an object store on this machine, a small release and a finished build of it."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.pipeline.commands import build
+from tests.pipeline.releases import write_release
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +24,22 @@ def s3() -> Iterator[dict[str, object]]:
     client.create_bucket(Bucket="bucket")
     yield {"key": "k", "secret": "s", "endpoint_url": url}
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_release(tmp_path_factory.mktemp("release"), 12)
+
+
+@pytest.fixture(scope="session")
+def finished(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished build. Tests that change it take a copy."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    assert build(release, out).code == 0
+    return out
+
+
+@pytest.fixture
+def out(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished build, to be damaged."""
+    return shutil.copytree(finished, tmp_path / "out")

@@ -1,0 +1,68 @@
+"""Runs commands and asserts how they end."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.cli import main
+from tests.pipeline.releases import CHECKOUT, build_arguments
+
+PROGRESS = ("packed ", "looking at ")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a command said; `errors` is stderr without the lines of progress."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        lines = [line for line in self.err.splitlines() if not line.startswith(PROGRESS)]
+        return [line for line in lines if line.startswith("error") or not (" units" in line or " assets " in line)]
+
+
+def run(*arguments: object) -> Told:
+    """The command in this process: all but the interpreter's start is the same."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return Told(code, out.getvalue(), err.getvalue())
+
+
+def refused(told: Told, *words: str, code: int = 2) -> str:
+    """Asserts that a command ended with one line that holds `words`; the line."""
+    assert told.code == code, told
+    assert len(told.errors) == 1, told
+    (line,) = told.errors
+    assert line.startswith("error: ")
+    assert "Traceback" not in told.err
+    assert "fault of spatialdata" not in line
+    for word in words:
+        assert word in line
+    return line
+
+
+def build(root: object, out: object, *settings: str) -> Told:
+    return run(*build_arguments(Path(str(root)), Path(str(out)), *settings))
+
+
+def build_assets(root: Path, out: Path, *settings: str) -> Told:
+    chosen = ["source.kind=objaverse", f"source.root={root}", "samples=3", "unit_size=2", "engine.kind=inline"]
+    return run("build", "--out", out, *(part for text in (*chosen, *settings) for part in ("--set", text)))
+
+
+def python(*arguments: str) -> Told:
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run([sys.executable, *arguments], env=env, capture_output=True, text=True, check=False)
+    return Told(done.returncode, done.stdout, done.stderr)

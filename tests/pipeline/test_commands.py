@@ -1,0 +1,123 @@
+"""Every command says in one line why it cannot, touches nothing then, and speaks JSON alone where it is asked to."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.commands import build, refused, run
+from tests.pipeline.releases import build_arguments, files_of, spatialdata
+
+COMMANDS = {
+    "status": (),
+    "verify": (),
+    "verify repair": ("--repair",),
+    "view": (),
+    "shard": ("--recipe", "full"),
+    "export": ("--layout", "spatialedit", "--out", "EXPORT"),
+}
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+@pytest.mark.parametrize("what", ["missing", "empty", "file"])
+def test_commands_on_what_is_no_build(tmp_path: Path, command: str, what: str):
+    place, export = tmp_path / "place", tmp_path / "export"
+    if what == "empty":
+        place.mkdir()
+    elif what == "file":
+        place.write_text("mine")
+    options = [str(export) if option == "EXPORT" else option for option in COMMANDS[command]]
+    refused(run(command.split()[0], place, *options), str(place))
+    assert not export.exists()
+    assert place.exists() == (what != "missing")
+    assert what != "empty" or not list(place.iterdir())
+
+
+def test_shard_before_the_build_is_finished(release: Path, out: Path):
+    for file in out.glob("layers/checks-*/00000003.*"):
+        file.unlink()
+    before = files_of(out)
+    refused(run("shard", out, "--recipe", "full"), "3 of 4 units", "run the build again")
+    assert files_of(out) == before
+    assert build(release, out).code == 0
+
+
+def test_recipes_that_cannot_be_packed(finished: Path):
+    before = files_of(finished)
+    refused(run("shard", finished, "--recipe", "ful"), "'ful'", "spatialdiff")
+    refused(run("shard", finished, "--recipe", "ildm"), "ildm", "depth, normal", "add to `layers`")
+    refused(run("shard", finished, "--recipe", "full", "--set", "seed=4"), "seed=4", "build again")
+    refused(
+        run("shard", finished, "--recipe", "full", "--set", "shard.sampels=4"), "shard.sampels", "samples_per_shard"
+    )
+    refused(run("view", finished, "--recipe", "ildm"), "ildm", "full")
+    assert files_of(finished) == before
+
+
+def test_exports_that_have_no_place(finished: Path, tmp_path: Path):
+    full, file = tmp_path / "full", tmp_path / "file"
+    full.mkdir()
+    (full / "thesis.tex").write_text("mine")
+    file.write_text("mine")
+    for place in (full, file, file / "below"):
+        refused(run("export", finished, "--layout", "spatialedit", "--out", place), str(place))
+    assert [path.name for path in full.iterdir()] == ["thesis.tex"]
+    assert file.read_text() == "mine"
+
+
+def test_pictures_that_have_no_place(finished: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    refused(run("view", finished, "--out", tmp_path / "file" / "x.png"), str(tmp_path / "file"))
+    refused(run("view", finished, "--out", tmp_path), str(tmp_path), "contact.png")
+    refused(run("view", finished, "--out", tmp_path / "x.jpg"), "x.jpg", "contact.png")
+    refused(run("view", "s3://bucket/set"), "s3://bucket/set", "--out")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["biuld"], ["build"], ["view", "x", "--tile", "0"], ["view", "x", "--limit", "0"]]
+)
+def test_wrong_usage(arguments: list[str]):
+    told = run(*arguments)
+    assert told.code == 2
+    assert told.err.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in told.err
+
+
+def test_json_is_all_that_stands_on_stdout(release: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    told = spatialdata(*build_arguments(release, out), "--json")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert json.loads(told.stdout)["accepted"] == 16
+    commands = [
+        ["shard", out, "--recipe", "spatialedit"],
+        ["status", out],
+        ["verify", out],
+        ["verify", out, "--repair"],
+        ["view", out],
+        ["export", out, "--layout", "spatialedit", "--out", tmp_path / "export"],
+    ]
+    for command in commands:
+        told = run(*command, "--json")
+        assert (told.code, told.err) == (0, ""), command
+        assert isinstance(json.loads(told.out), dict)
+    told = run("doctor", "--blender", "/bin/true", "--out", tmp_path, "--json")
+    assert told.code == 1
+    assert isinstance(json.loads(told.out), dict)
+    told = spatialdata("status", str(tmp_path / "nowhere"), "--json")
+    assert (told.returncode, told.stdout) == (2, "")
+
+
+def test_paths_in_other_scripts(tmp_path: Path, finished: Path, release: Path):
+    place = tmp_path / "größe 数据 [x] #1: *"
+    place.mkdir()
+    root = shutil.copytree(release, place / "réf #2")
+    out = place / "aus gäbe"
+    told = build(root, out)
+    assert told.code == 0, told
+    assert files_of(out / "shards") == files_of(finished / "shards")
+    for command in (["status"], ["verify"], ["view"], ["shard", "--recipe", "spatialedit"]):
+        told = run(command[0], out, *command[1:])
+        assert told.code == 0, told
+    assert str(out) in run("status", out).out
+    assert run("export", out, "--layout", "spatialedit", "--out", place / "export").code == 0

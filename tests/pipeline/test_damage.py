@@ -1,0 +1,138 @@
+"""What a hand or a disk has damaged is named, and made again from what is sound; the rest stays as it is."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.commands import build, build_assets, python, refused, run
+from tests.pipeline.releases import build_arguments, files_of
+from tests.sources.objaverse.models import box, glb, make_cache
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def flip(data: bytes) -> bytes:
+    return data[: len(data) // 3] + bytes([data[len(data) // 3] ^ 255]) + data[len(data) // 3 + 1 :]
+
+
+def junk(_: bytes) -> bytes:
+    return b"junk"
+
+
+@pytest.mark.parametrize(
+    ("layer", "file", "change"),
+    [
+        ("pair", "parquet", cut),
+        ("segment", "parquet", None),
+        ("pair", "json", junk),
+        ("line", "json", cut),
+        ("checks", "json", lambda _: b"[]"),
+    ],
+)
+def test_a_damaged_layer_is_made_again_by_the_next_build(
+    release: Path, finished: Path, out: Path, layer: str, file: str, change: Callable[[bytes], bytes] | None
+):
+    harmed = next(out.glob(f"layers/{layer}-*/00000001.{file}"))
+    whole = harmed.read_bytes()
+    if change is None:
+        harmed.unlink()
+    else:
+        harmed.write_bytes(change(whole))
+    told = run("verify", out)
+    assert told.code == 1
+    assert f"{harmed.parent.name}/1" in told.out
+    assert f"spatialdata verify {out} --repair" in told.out
+    told = build(release, out)
+    assert told.code == 0, told
+    assert "moved aside, computing it again" in told.err
+    if file == "parquet":
+        assert harmed.read_bytes() == whole
+    assert run("verify", out).code == 0
+    assert files_of(out / "shards") == files_of(finished / "shards")
+
+
+def test_a_layer_that_rotted_is_found_when_it_is_read(release: Path, finished: Path, out: Path):
+    harmed = next(out.glob("layers/pair-*/00000000.parquet"))
+    harmed.write_bytes(flip(harmed.read_bytes()))
+    told = run("shard", out, "--recipe", "spatialedit")
+    assert told.code == 0, told
+    assert "another sha256" in told.err
+    assert run("verify", out).code == 0
+    sound = shutil.copytree(finished, out.parent / "sound")
+    assert run("shard", sound, "--recipe", "spatialedit").code == 0
+    assert files_of(out / "shards") == files_of(sound / "shards")
+
+
+@pytest.mark.parametrize(
+    "change", [cut, junk, lambda _: b"[]", lambda data: data.replace(b'"samples": 16', b'"samples": 17')]
+)
+def test_a_damaged_plan(release: Path, finished: Path, out: Path, change: Callable[[bytes], bytes]):
+    (out / "plan.json").write_bytes(change((out / "plan.json").read_bytes()))
+    before = files_of(out)
+    for told in (build(release, out), run("status", out), run("verify", out), run("shard", out, "--recipe", "full")):
+        refused(told, str(out), "plan.json", "remove plan.json and plan/", code=1)
+    assert files_of(out) == before
+    (out / "plan.json").unlink()
+    shutil.rmtree(out / "plan")
+    told = build(release, out)
+    assert told.code == 0
+    assert "done before: pair 4" in told.err
+    assert files_of(out) == files_of(finished)
+
+
+def test_a_damaged_list_of_units(release: Path, out: Path):
+    units = out / "plan" / "units.parquet"
+    units.write_bytes(cut(units.read_bytes()))
+    # In processes of their own: one process reads the list once.
+    told = python("-m", "pipeline.cli", "verify", str(out))
+    assert told.code == 1
+    assert "plan:" in told.out
+    refused(python("-m", "pipeline.cli", *build_arguments(release, out)), "remove plan.json and plan/", code=1)
+
+
+@pytest.mark.parametrize("change", [junk, lambda _: b"[]", lambda data: data.replace(b'"seed"', b'"sed"')])
+def test_a_damaged_build_file(release: Path, finished: Path, out: Path, change: Callable[[bytes], bytes]):
+    (out / "build.json").write_bytes(change((out / "build.json").read_bytes()))
+    for command in (["status"], ["verify"], ["verify", "--repair"], ["shard", "--recipe", "full"]):
+        refused(run(command[0], out, *command[1:]), str(out / "build.json"), "damaged", "spatialdata build")
+    assert build(release, out).code == 0
+    assert files_of(out) == files_of(finished)
+
+
+@pytest.mark.parametrize("change", [junk, flip, None])
+def test_a_damaged_table_of_assets(tmp_path: Path, change: Callable[[bytes], bytes] | None):
+    root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(12)})
+    out = tmp_path / "out"
+    refused(build_assets(root, out, "render.blender=/nonexistent"), "render.blender")
+    table = out / "plan" / "assets.parquet"
+    whole = table.read_bytes()
+    if change is None:
+        table.unlink()
+    else:
+        table.write_bytes(change(whole))
+    told = build_assets(root, out, "render.blender=/nonexistent")
+    refused(told, "plan/assets.parquet", "remove plan.json and plan/", code=1)
+    (out / "plan.json").unlink()
+    shutil.rmtree(out / "plan")
+    refused(build_assets(root, out, "render.blender=/nonexistent"), "render.blender")
+    assert table.read_bytes() == whole
+
+
+@pytest.mark.parametrize("change", [cut, flip, junk, None])
+def test_a_damaged_shard_is_named(out: Path, change: Callable[[bytes], bytes] | None):
+    shard = next(out.glob("shards/full/train/*.tar"))
+    if change is None:
+        shard.unlink()
+    else:
+        shard.write_bytes(change(shard.read_bytes()))
+    told = run("verify", out)
+    assert told.code == 1
+    assert shard.name in told.out
+    told = run("export", out, "--layout", "object3dit", "--out", out.parent / "export")
+    if change is not flip:  # a flipped pixel is for verify to find
+        assert "spatialdata verify" in refused(told, str(shard.parent), code=told.code)
+        assert told.code in (1, 2)
