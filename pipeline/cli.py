@@ -14,6 +14,8 @@ import click
 from shards.errors import SpatialdataError
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+OBJECT_STORES = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google")
+"""Packages whose errors speak of an account or a network, not of a fault of ours."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
@@ -224,6 +226,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     """A line and an exit code for what nobody further in has put into words."""
     from pipeline.storage import FULL, disk_full
 
+    if type(error).__module__.partition(".")[0] in OBJECT_STORES:
+        return f"the object store cannot be used ({error}): check the credentials, the endpoint and the bucket", 2
     if not isinstance(error, OSError):
         return f"a fault of spatialdata: {type(error).__name__}: {error}", 1
     if error.errno in FULL:
