@@ -199,7 +199,7 @@ class SceneOptions(Options):
 
 
 class RenderOptions(Options):
-    """`render`. Excluded fields cannot change a pixel: they are not part of the layer's fingerprint."""
+    """`render`. What is marked `fingerprint: False` cannot change a pixel and is no part of the layer's fingerprint."""
 
     resolution: tuple[int, int] = Field(default=(512, 512), description="width, height")
     samples: int = Field(default=32, ge=1)
@@ -207,8 +207,14 @@ class RenderOptions(Options):
     device: Literal["auto", "cpu", "cuda", "optix", "hip", "metal", "oneapi"] = "auto"
     blender: str = Field(default="", description="a Blender executable; empty: the bpy package through uv")
     timeout_s: float = Field(
-        default=300.0, gt=0, exclude=True, description="for one scene, then Blender is killed and the sample rejected"
+        default=300.0,
+        gt=0,
+        description="for one scene, then Blender is killed and the sample rejected",
+        json_schema_extra={"fingerprint": False},
     )
     recycle: int = Field(
-        default=200, ge=1, exclude=True, description="scenes after which a Blender process is replaced"
+        default=200,
+        ge=1,
+        description="scenes after which a Blender process is replaced",
+        json_schema_extra={"fingerprint": False},
     )
