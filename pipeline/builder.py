@@ -48,7 +48,7 @@ class Build:
     @property
     def layers(self) -> dict[str, str]:
         """Layer: its folder."""
-        return layer_dirs(self.stages)
+        return layer_dirs(self.stages, self.plan.hash)
 
 
 def open_out(out: str) -> LayerStore:
@@ -104,7 +104,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
         build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan))))
         store.write_file(BUILD, config.model_dump_json(indent=1).encode())
         if retry:
-            reopen_rejects(build.stages, store, retry)
+            reopen_rejects(build.stages, store, retry, plan.hash)
         summary = compute(build, lock, quiet)
         shards, rejects = _pack_all(build, recipes, lock, quiet)
     return {
@@ -145,7 +145,8 @@ def compute(build: Build, lock: RunLock, quiet: bool) -> RunSummary:
     if done_units(build) < build.plan.units:
         check_source(build.config, build.store, build.plan)
     engine = build.config.engine
-    return run(build.stages, build.store, build.plan, engine, make_progress(quiet), guard=lock.check)
+    progress = make_progress(quiet)
+    return run(build.stages, build.store, build.plan, engine, progress, plan_hash=build.plan.hash, guard=lock.check)
 
 
 def _pack_all(

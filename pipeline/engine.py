@@ -43,12 +43,14 @@ def run(
     options: EngineOptions,
     progress: Progress | None = None,
     *,
+    plan_hash: str = "",
     runtime_env: Mapping[str, Any] | None = None,
     guard: Callable[[], None] | None = None,
 ) -> RunSummary:
     """Compute every unit of every stage that is not committed yet.
 
     Args:
+        plan_hash: part of the layers' fingerprints (`layer_dirs`).
         runtime_env: passed to `ray.init` when this call connects to Ray (such as `{"working_dir": "."}`).
         guard: called about once a second; raises to end the run (such as `RunLock.check`).
 
@@ -57,7 +59,7 @@ def run(
         BadInput: resources that the cluster lacks, or OUT on one node of several.
         SpatialdataError: a stage said that the run cannot go on, the disk is full, or workers cannot start.
     """
-    tasks = tasks_of(stages)
+    tasks = tasks_of(stages, plan_hash)
     progress = progress or Progress()
     for task in tasks:
         store.sweep(f"layers/{task.layer_dir}")
@@ -101,12 +103,14 @@ def _run_inline(
         progress.tick()
 
 
-def reopen_rejects(stages: Sequence[Stage], store: LayerStore, reasons: Sequence[str]) -> dict[str, int]:
+def reopen_rejects(
+    stages: Sequence[Stage], store: LayerStore, reasons: Sequence[str], plan_hash: str = ""
+) -> dict[str, int]:
     """Make units with rejects of these reasons not done, and those of the layers built on them; number by layer.
 
     For samples that failed for a cause that is mended now: the next run computes them again. Only under a `RunLock`.
     """
-    tasks = tasks_of(stages)
+    tasks = tasks_of(stages, plan_hash)
     opened: dict[str, set[int]] = {}
     for task in tasks:
         done = store.records(task.layer_dir)

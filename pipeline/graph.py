@@ -1,7 +1,8 @@
 """Which layer depends on which, and what each is called on disk.
 
 Invariant: a fingerprint changes exactly when the output of its layer may change: it covers the layer's name, the
-stage's version, the configuration that matters and the fingerprints of the layers that it needs.
+stage's version, the configuration that matters, the fingerprints of the layers that it needs and, where it needs none,
+the plan that it answers. So a layer of another plan, or of another configuration, is never looked at.
 """
 
 import dataclasses
@@ -18,23 +19,29 @@ from pipeline.stage import Stage
 from shards.errors import SpatialdataError
 
 
-def fingerprint(stage: Stage, needs: Mapping[str, str]) -> str:
-    """16 hex digits that name the output of `stage` given the fingerprints of the layers that it needs.
+def fingerprint(stage: Stage, needs: Mapping[str, str], plan: str = "") -> str:
+    """16 hex digits that name the output of `stage` given the fingerprints of the layers that it needs, or its plan.
 
     Covered: dataclass fields, except those with `metadata={"fingerprint": False}`, and inside pydantic sections all
     fields but those with `json_schema_extra={"fingerprint": False}`; the class's qualified name without its module.
+
+    Args:
+        plan: hash of the plan; it counts where the stage needs no layer, and through those for all others.
     """
     content = {
         "layer": stage.layer,
         "version": stage.version,
         "stage": plain(stage),
-        "needs": {name: needs[name] for name in stage.needs},
+        "needs": {name: needs[name] for name in stage.needs} if stage.needs else {"plan": plan},
     }
     return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
 
 
-def layer_dirs(stages: Sequence[Stage]) -> dict[str, str]:
+def layer_dirs(stages: Sequence[Stage], plan: str = "") -> dict[str, str]:
     """`<layer>-<fingerprint>` of every layer, in an order in which each follows the layers that it needs.
+
+    Args:
+        plan: hash of the plan whose samples the layers hold; empty where the folder can hold but one plan.
 
     Raises SpatialdataError for two stages of one layer, a need that nobody makes, and a circle.
     """
@@ -45,11 +52,11 @@ def layer_dirs(stages: Sequence[Stage]) -> dict[str, str]:
         by_layer[stage.layer] = stage
     prints: dict[str, str] = {}
     for layer in by_layer:
-        _visit(layer, by_layer, prints, ())
+        _visit(layer, by_layer, prints, (), plan)
     return {layer: f"{layer}-{digest}" for layer, digest in prints.items()}
 
 
-def _visit(layer: str, by_layer: Mapping[str, Stage], prints: dict[str, str], path: tuple[str, ...]) -> None:
+def _visit(layer: str, by_layer: Mapping[str, Stage], prints: dict[str, str], path: tuple[str, ...], plan: str) -> None:
     if layer in prints:
         return
     if layer in path:
@@ -60,8 +67,8 @@ def _visit(layer: str, by_layer: Mapping[str, Stage], prints: dict[str, str], pa
             f"layer '{path[-1]}' needs the layer '{layer}', which no stage makes (made: {made}): add it to `layers`"
         )
     for need in by_layer[layer].needs:
-        _visit(need, by_layer, prints, (*path, layer))
-    prints[layer] = fingerprint(by_layer[layer], prints)
+        _visit(need, by_layer, prints, (*path, layer), plan)
+    prints[layer] = fingerprint(by_layer[layer], prints, plan)
 
 
 def canonical(value: Any) -> str:

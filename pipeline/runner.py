@@ -98,9 +98,9 @@ class Failed:
 Outcome = UnitSummary | Damaged | Failed
 
 
-def tasks_of(stages: Sequence[Stage]) -> list[Task]:
-    """The stages with their folders, each after the layers that it needs. Errors: see `layer_dirs`."""
-    dirs = layer_dirs(stages)
+def tasks_of(stages: Sequence[Stage], plan: str = "") -> list[Task]:
+    """The stages with their folders, each after the layers that it needs. Arguments and errors: see `layer_dirs`."""
+    dirs = layer_dirs(stages, plan)
     by_layer = {stage.layer: stage for stage in stages}
     return [Task(by_layer[name], dirs[name], {need: dirs[need] for need in by_layer[name].needs}) for name in dirs]
 

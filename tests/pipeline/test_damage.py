@@ -84,6 +84,18 @@ def test_a_damaged_plan(release: Path, finished: Path, out: Path, change: Callab
     assert files_of(out) == files_of(finished)
 
 
+def test_layers_of_another_plan_are_not_taken(release: Path, finished: Path, out: Path, tmp_path: Path):
+    (out / "plan.json").unlink()
+    shutil.rmtree(out / "plan")
+    settings = ("edits={rotate: 1, translate: 1}",)
+    told = build(release, out, *settings)
+    assert told.code == 0, told
+    assert "done before: pair 0" in told.err
+    assert build(release, tmp_path / "new", *settings).code == 0
+    assert files_of(out / "shards") == files_of(tmp_path / "new" / "shards")
+    assert run("verify", out).code == 0
+
+
 def test_a_damaged_list_of_units(release: Path, out: Path):
     units = out / "plan" / "units.parquet"
     units.write_bytes(cut(units.read_bytes()))

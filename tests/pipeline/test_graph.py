@@ -83,6 +83,12 @@ def test_only_dependents_are_redone():
     assert list(layer_dirs([Judge(), Measure(), Make()])) == ["pair", "metric", "checks"]
 
 
+def test_another_plan_is_another_layer():
+    old, new = (layer_dirs([Make(), Measure(), Judge()], plan) for plan in ("a" * 64, "b" * 64))
+    assert all(old[layer] != new[layer] for layer in old)
+    assert layer_dirs([Make()], "a" * 64)["pair"] == old["pair"]
+
+
 def test_a_value_without_stable_text_is_refused():
     with pytest.raises(SpatialdataError, match="object"):
         of(Configured(extra=object()))
