@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from shards.errors import BadInput
 from shards.options import Options
@@ -18,7 +18,8 @@ from sources.objaverse.spec import RenderOptions, SceneOptions
 
 LayerName = Literal["pair", "instruction", "depth", "metric", "normal", "segment", "line", "checks"]
 RecipeName = Literal["full", "spatialdiff", "ildm", "spatialedit"]
-Weight = Annotated[float, Field(ge=0)]
+LicenceName = Literal["cc0", "by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd", "unknown"]
+Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
 class SourceOptions(Options):
@@ -26,8 +27,10 @@ class SourceOptions(Options):
 
     kind: Literal["procedural", "objaverse", "object3dit"] = "procedural"
     root: str = Field(default="", description="folder of an Objaverse cache, or of OBJECT-3DIT folders and archives")
-    licenses: tuple[str, ...] = Field(default=("cc0", "by", "by-sa"), description="asset licences to use")
-    variants: int = Field(default=24, ge=1, description="procedural: variants of each kind of object")
+    licenses: tuple[LicenceName, ...] = Field(
+        default=("cc0", "by", "by-sa"), min_length=1, description="asset licences to use; unknown: the cache tells none"
+    )
+    variants: int = Field(default=24, ge=1, le=1000, description="procedural: variants of each kind of object")
     uids: tuple[str, ...] = Field(default=(), description="objaverse: use these models alone; empty: all there are")
     fetch: bool = Field(default=False, description="objaverse: fetch what the cache lacks (needs uids)")
     survey: str = Field(default="", description="objaverse: folder of the asset survey; empty: OUT/survey")
@@ -60,7 +63,7 @@ class ShardOptions(Options):
     """`shard`: how samples are packed."""
 
     name: str = Field(default="spatialdata", pattern=r"^[a-z0-9-]{1,40}$", description="first part of a tar's name")
-    samples_per_shard: int = Field(default=1000, ge=1)
+    samples_per_shard: int = Field(default=1000, ge=1, le=1_000_000)
     recipes: tuple[RecipeName, ...] = Field(default=("full",), description="packed at the end of a build")
     codecs: CodecOptions = CodecOptions()
     splits: SplitOptions = SplitOptions()
@@ -70,8 +73,15 @@ class Resources(Options):
     """Resources of one stage; what is not set is the stage's own choice."""
 
     actors: int | None = Field(default=None, ge=1)
-    cpus: float | None = Field(default=None, ge=0)
-    gpus: float | None = Field(default=None, ge=0)
+    cpus: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    gpus: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"{gpus:g} is not allowed; allowed: a share of one GPU (0 to 1), or a whole number")
+        return gpus
 
 
 class EngineOptions(Options):
@@ -104,9 +114,11 @@ class Config(Options):
     """A build. `samples: all` takes every pair of a released source."""
 
     source: SourceOptions = SourceOptions()
-    samples: Annotated[int, Field(ge=1)] | Literal["all"] = Field(default=24, union_mode="left_to_right")
-    seed: int = Field(default=0, ge=0)
-    unit_size: int = Field(default=64, ge=1, description="samples of one unit: of work, of commit, of retry")
+    samples: Annotated[int, Field(ge=1, le=1_000_000_000)] | Literal["all"] = Field(
+        default=24, union_mode="left_to_right"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    unit_size: int = Field(default=64, ge=1, le=65_536, description="samples of one unit: of work, of commit, of retry")
     edits: dict[EditKind, Weight] = Field(
         default_factory=lambda: dict.fromkeys(EDIT_KINDS, 1.0), description="kind of edit: weight"
     )
@@ -199,11 +211,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """One line for the first problem of `error`: the key, the nearest valid one, the allowed values."""
     first, *others = error.errors()
     context = first.get("ctx", {})
-    location = [part for part in first["loc"] if part != "[key]"]
-    # A union reports one location per alternative; their names are not part of the key.
-    location = [
-        part for part in location if not (isinstance(part, str) and part.startswith(("constrained-", "literal")))
-    ]
+    location = _location(first["loc"])
+    # Another alternative of a union, or a list too short without its bad entry, is no second mistake.
+    others = [other for other in others if (place := _location(other["loc"])) != location[: len(place)]]
     key = ".".join(str(part) for part in location)
     last = str(location[-1]) if location else ""
     more = f" (and {len(others)} more)" if others else ""
@@ -219,6 +229,12 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         message = str(context["error"])
         return f"{key}: {message}{more}" if key else f"{message}{more}"
     return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r}){more}"
+
+
+def _location(loc: Sequence[str | int]) -> list[str | int]:
+    """A key's parts. A union reports one location per alternative; their names are not part of the key."""
+    named = ("[key]", "constrained-", "literal")
+    return [part for part in loc if not (isinstance(part, str) and part.startswith(named))]
 
 
 def _section(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel]:

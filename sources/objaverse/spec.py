@@ -6,10 +6,11 @@ z forward). All floats of a spec are rounded to six decimals where they are made
 depend on the last bit of a machine's arithmetic.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from shards.options import Options
 from shards.schema import EditKind
@@ -78,11 +79,14 @@ class Wall:
     surface: Surface
 
 
+Hdri = Literal["city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset"]
+
+
 @dataclass(frozen=True)
 class Light:
     """One of Blender's own HDRIs, turned about z and scaled."""
 
-    hdri: Literal["city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset"]
+    hdri: Hdri
     rotation_deg: float
     strength: float
 
@@ -161,39 +165,55 @@ def to_json(spec: SceneSpec) -> dict[str, Any]:
     return asdict(spec)
 
 
+def _from_to(low: float, high: float) -> Callable[[tuple[float, float]], tuple[float, float]]:
+    """A check of a range; a bound that is not a number is in no range."""
+
+    def check(given: tuple[float, float]) -> tuple[float, float]:
+        if not low <= given[0] <= given[1] <= high:
+            allowed = f"[a, b] with {low:g} <= a <= b <= {high:g}"
+            raise ValueError(f"[{given[0]:g}, {given[1]:g}] is not allowed; allowed: {allowed}")
+        return given
+
+    return check
+
+
+def _each_within(low: int, high: int) -> Callable[[tuple[int, int]], tuple[int, int]]:
+    def check(given: tuple[int, int]) -> tuple[int, int]:
+        if not all(low <= value <= high for value in given):
+            raise ValueError(f"{list(given)} is not allowed; allowed: each {low} to {high}")
+        return given
+
+    return check
+
+
 class CameraOptions(Options):
     """`scene.camera`."""
 
-    elevation_deg: tuple[float, float] = (12.0, 45.0)
-    focal_mm: tuple[float, float] = Field(default=(28.0, 50.0), description="on a 32 mm wide sensor")
+    elevation_deg: Annotated[tuple[float, float], AfterValidator(_from_to(5, 75))] = (12.0, 45.0)
+    focal_mm: Annotated[tuple[float, float], AfterValidator(_from_to(6, 300))] = Field(
+        default=(28.0, 50.0), description="on a 32 mm wide sensor"
+    )
 
 
 class LightOptions(Options):
     """`scene.light`."""
 
-    hdris: tuple[str, ...] = (
-        "city",
-        "courtyard",
-        "forest",
-        "interior",
-        "night",
-        "studio",
-        "sunrise",
-        "sunset",
-    )
-    strength: tuple[float, float] = (0.7, 1.5)
+    hdris: tuple[Hdri, ...] = Field(default=get_args(Hdri), min_length=1)
+    strength: Annotated[tuple[float, float], AfterValidator(_from_to(0.01, 100))] = (0.7, 1.5)
 
 
 class SceneOptions(Options):
     """`scene`: how scenes are composed."""
 
-    objects: tuple[int, int] = Field(default=(2, 6), description="fewest and most objects in a scene")
+    objects: Annotated[tuple[int, int], AfterValidator(_from_to(2, 8))] = Field(
+        default=(2, 6), description="fewest and most objects in a scene; of one alone, `remove` would leave nothing"
+    )
     layers: int = Field(
         default=3, ge=1, le=3, description="layers of depth: 1 midground, 2 + background, 3 + foreground"
     )
     walls: float = Field(default=0.5, ge=0, le=1, description="share of scenes with walls")
     min_visible: float = Field(default=0.35, ge=0, le=1, description="of the edited object's own pixels")
-    attempts: int = Field(default=40, ge=1, description="proposals before a sample is rejected")
+    attempts: int = Field(default=40, ge=1, le=10_000, description="proposals before a sample is rejected")
     camera: CameraOptions = CameraOptions()
     light: LightOptions = LightOptions()
 
@@ -201,14 +221,17 @@ class SceneOptions(Options):
 class RenderOptions(Options):
     """`render`. What is marked `fingerprint: False` cannot change a pixel and is no part of the layer's fingerprint."""
 
-    resolution: tuple[int, int] = Field(default=(512, 512), description="width, height")
-    samples: int = Field(default=32, ge=1)
+    resolution: Annotated[tuple[int, int], AfterValidator(_each_within(32, 8192))] = Field(
+        default=(512, 512), description="width, height"
+    )
+    samples: int = Field(default=32, ge=1, le=65_536)
     denoise: bool = True
     device: Literal["auto", "cpu", "cuda", "optix", "hip", "metal", "oneapi"] = "auto"
     blender: str = Field(default="", description="a Blender executable; empty: the bpy package through uv")
     timeout_s: float = Field(
         default=300.0,
         gt=0,
+        allow_inf_nan=False,
         description="for one scene, then Blender is killed and the sample rejected",
         json_schema_extra={"fingerprint": False},
     )

@@ -29,6 +29,33 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yam
         ("shard.name=Bad Name", ["shard.name"]),
         ("unit_size=0", ["unit_size", "greater than or equal to 1"]),
         ("nothing", ["--set nothing", "key=value"]),
+        ("scene.light.hdris=[forrest]", ["scene.light.hdris", "'forrest'", "did you mean 'forest'?", "allowed: city"]),
+        ("scene.light.hdris=[]", ["scene.light.hdris", "at least 1"]),
+        ("scene.light.strength=[0, 1]", ["scene.light.strength", "[0, 1]", "0.01 <= a <= b"]),
+        ("scene.light.strength=[.nan, 1]", ["scene.light.strength", "[nan, 1]", "allowed"]),
+        ("scene.objects=[6, 2]", ["scene.objects", "[6, 2]", "2 <= a <= b <= 8"]),
+        ("scene.objects=[0, 0]", ["scene.objects", "[0, 0]", "2 <= a <= b <= 8"]),
+        ("scene.objects=[2, 9]", ["scene.objects", "[2, 9]"]),
+        ("scene.objects=[2]", ["scene.objects"]),
+        ("scene.camera.elevation_deg=[1, 45]", ["scene.camera.elevation_deg", "5 <= a <= b <= 75"]),
+        ("scene.camera.elevation_deg=[45, 12]", ["scene.camera.elevation_deg", "[45, 12]"]),
+        ("scene.camera.focal_mm=[0, 50]", ["scene.camera.focal_mm", "6 <= a <= b"]),
+        ("scene.camera.focal_mm=[30, .inf]", ["scene.camera.focal_mm", "[30, inf]"]),
+        ("scene.min_visible=.nan", ["scene.min_visible", "nan"]),
+        ("render.resolution=[0, 0]", ["render.resolution", "[0, 0]", "each 32 to 8192"]),
+        ("render.resolution=[100000, 512]", ["render.resolution", "each 32 to 8192"]),
+        ("render.samples=1000000", ["render.samples", "less than or equal to 65536"]),
+        ("render.timeout_s=.inf", ["render.timeout_s", "finite"]),
+        ("edits={translate: .inf}", ["edits.translate", "inf"]),
+        ("edits={translate: .nan}", ["edits.translate", "nan"]),
+        ("shard.splits={train: .nan, val: 0, test: 0}", ["shard.splits.train", "nan"]),
+        ("seed=9223372036854775808", ["seed", "less than 9223372036854775808"]),
+        ("source.licenses=[cc-by]", ["source.licenses", "'cc-by'", "did you mean", "cc0", "by-nc-nd"]),
+        ("source.licenses=[]", ["source.licenses", "at least 1"]),
+        ("source.variants=100000", ["source.variants", "less than or equal to 1000"]),
+        ("unit_size=1000000000", ["unit_size", "less than or equal to 65536"]),
+        ("samples=1000000000000", ["samples", "less than or equal to 1000000000"]),
+        ("engine.resources.pair.gpus=1.5", ["engine.resources.pair.gpus", "1.5", "whole number"]),
     ],
 )
 def test_a_mistake_is_named_in_one_line(override: str, words: list[str]):
@@ -36,6 +63,7 @@ def test_a_mistake_is_named_in_one_line(override: str, words: list[str]):
         load_config(None, [override])
     message = str(caught.value)
     assert "\n" not in message
+    assert "more)" not in message
     for word in words:
         assert word in message
     assert caught.value.exit_code == 2
