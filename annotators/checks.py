@@ -5,7 +5,7 @@ images are bit-equal outside `changed`) and its edit can be seen. What only the 
 measures; what nobody measured stays -1 and is not judged.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -28,6 +28,9 @@ class GeometryChecks:
     layer: ClassVar[str] = "checks"
     needs: ClassVar[tuple[str, ...]] = ("pair",)
     version: ClassVar[int] = 2
+    columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "pair": ("facts", "source", "target", "source_instances", "target_instances", "changed")
+    }
 
     min_visible: float = 0.35
     """Of the edited object's own pixels."""

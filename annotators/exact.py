@@ -76,12 +76,22 @@ class _Exact:
     layer: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ("pair",)
     version: ClassVar[int] = 1
+    maps: ClassVar[tuple[str, ...]]
+    """The exact maps of each view that are looked at: `metric`, `normal`, `instances`."""
 
     views: tuple[ViewName, ...] = ("source", "target")
     """Which images get the map: the target's member is `<layer>`, the source's `source_<layer>`."""
     batch_size: int = field(default=8, metadata={"fingerprint": False})
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
+
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """What is read of the layers that are needed; see `pipeline.runner.Task`."""
+        bare = [name for name in self.maps if name != "instances"]
+        wanted = {"target": bare, "source": [f"source_{name}" for name in bare]}
+        masks = [f"{view}_instances" for view in self.views if "instances" in self.maps]
+        return {"pair": ("facts", *masks, *(name for view in self.views for name in wanted[view]))}
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -113,6 +123,7 @@ class ExactMetric(_Exact):
     """Planar depth in metres: the renderer's own bytes, passed through."""
 
     layer: ClassVar[str] = "metric"
+    maps: ClassVar[tuple[str, ...]] = ("metric",)
 
     def _map(self, view: _View) -> Map | str:
         data = view.bytes("metric")
@@ -124,6 +135,7 @@ class ExactNormal(_Exact):
     """Normals in the camera frame: the renderer's own bytes, passed through."""
 
     layer: ClassVar[str] = "normal"
+    maps: ClassVar[tuple[str, ...]] = ("normal",)
 
     def _map(self, view: _View) -> Map | str:
         data = view.bytes("normal")
@@ -135,6 +147,7 @@ class ExactDepth(_Exact):
     """Relative inverse depth, 1/z with z in metres; what has no depth (open background) is infinitely far: 0."""
 
     layer: ClassVar[str] = "depth"
+    maps: ClassVar[tuple[str, ...]] = ("metric",)
 
     def _map(self, view: _View) -> Map | str:
         if not view.bytes("metric"):
@@ -152,6 +165,7 @@ class ExactSegments(_Exact):
     """
 
     layer: ClassVar[str] = "segment"
+    maps: ClassVar[tuple[str, ...]] = ("instances", "metric")
 
     def _map(self, view: _View) -> Map | str:
         segments = relabel(view.labels)
@@ -168,6 +182,7 @@ class ExactLines(_Exact):
     """
 
     layer: ClassVar[str] = "line"
+    maps: ClassVar[tuple[str, ...]] = ("instances", "metric", "normal")
     version: ClassVar[int] = 2
 
     def _map(self, view: _View) -> Map | str:

@@ -6,7 +6,7 @@ depends on the sample's key alone.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -33,6 +33,8 @@ class TemplateInstruction:
     layer: ClassVar[str] = "instruction"
     needs: ClassVar[tuple[str, ...]] = ("pair",)
     version: ClassVar[int] = 1
+    columns: ClassVar[Mapping[str, tuple[str, ...]]] = {"pair": ("facts", "source")}
+    """Of the image, its size alone."""
 
     variants: int = 4
     """Other ways to say it, at least 1; fewer where fewer are true."""

@@ -29,7 +29,8 @@ ERROR, QUARANTINED = "error", "quarantined"
 class Task:
     """A stage and where its layer and those that it needs lie.
 
-    A stage may declare `columns: ClassVar[Mapping[str, tuple[str, ...]]]`, layer -> columns, to read only those;
+    A stage may declare `columns: Mapping[str, tuple[str, ...]]`, layer -> columns (a class attribute, or a property
+    where they follow from its configuration), to read only those;
     `own_pool: ClassVar[bool] = True` to have workers of its own (a model stage has them anyway); and
     `timeout: float`, the seconds after which the worker of one unit is taken to hang and replaced (0: never).
     """

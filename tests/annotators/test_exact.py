@@ -1,9 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from annotators.checks import GeometryChecks
 from annotators.exact import ExactDepth, ExactLines, ExactMetric, ExactNormal, ExactSegments
+from annotators.templates import TemplateInstruction
 from pipeline.stage import Stage
 from shards import codecs
 from shards.sample import Reject, Row, Sample
@@ -48,6 +51,16 @@ def test_are_stages_that_map_the_target_or_both(kind, rendered):
     both, _ = run(kind(), rendered)
     assert set(both) == {kind.layer, f"source_{kind.layer}", "maps"} and both[kind.layer] == columns[kind.layer]
     assert maps[kind.layer].estimator == "renderer" and maps[kind.layer].revision == "blender-5.0.1"
+
+
+@pytest.mark.parametrize("views", [("target",), ("source",), ("source", "target")])
+@pytest.mark.parametrize("kind", [*STAGES, TemplateInstruction, GeometryChecks])
+def test_declared_columns_are_all_that_is_looked_at(kind, views, rendered):
+    stage = kind(views=views) if kind in STAGES else kind()
+    declared = {name: rendered["pair"][name] for name in stage.columns["pair"]}
+    assert set(declared) < set(rendered["pair"])
+    given = replace(rendered, layers={"pair": declared})
+    assert stage(None, [given]) == stage(None, [rendered])
 
 
 def test_metric_and_normals_pass_through(rendered):
