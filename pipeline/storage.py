@@ -144,12 +144,6 @@ class Storage:
         with suppress(FileNotFoundError):
             self._fs.rm_file(self.path(name))
 
-    def check_writable(self) -> None:
-        """Raise BadInput unless files can be made here."""
-        probe = f".probe-{secrets.token_hex(4)}"
-        self.write_file(probe, b"")
-        self.remove(probe)
-
     def sweep(self, folder: str) -> None:
         """Remove the temporary files that killed writers left; only while no other run writes here."""
         if self.is_local:

@@ -157,18 +157,16 @@ def test_not_writable(tmp_path: Path):
     (tmp_path / "file").write_text("")
     store = LayerStore(str(tmp_path / "file" / "out"))
     with pytest.raises(BadInput, match="not writable"):
-        store.check_writable()
-    with pytest.raises(BadInput, match="not writable"):
         store.write(LAYER, 0, ROWS, record())
     if os.geteuid():
         (tmp_path / "closed").mkdir(mode=0o500)
         with pytest.raises(BadInput, match="not writable"):
-            LayerStore(str(tmp_path / "closed")).check_writable()
+            LayerStore(str(tmp_path / "closed")).write_file("probe", b"")
 
 
 def test_a_missing_bucket_and_an_unknown_protocol_are_bad_input(s3: dict[str, object]):
     with pytest.raises(BadInput, match="not writable"):
-        LayerStore("s3://nobody/out", **s3).check_writable()
+        LayerStore("s3://nobody/out", **s3).write_file("probe", b"")
     with pytest.raises(BadInput, match="nope"):
         LayerStore("nope://x")
 
