@@ -30,6 +30,7 @@ from shards.errors import BadInput
 from shards.index import ShardEntry
 from shards.layout import base, filesystem, join
 from shards.recipes import Recipe, get_recipe
+from shards.schema import EditKind
 
 BUILD = "build.json"
 FEW_SHARDS = 8
@@ -98,7 +99,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
     store = open_out(out)
     # What is wrong with layers and recipes is told before a survey or a render is paid for.
     planned = build_stages(config, pair_arguments(config, store))
-    recipes = [fit_recipe(get_recipe(name), planned) for name in config.shard.recipes]
+    recipes = [fit_recipe(get_recipe(name), planned, planned_edits(config)) for name in config.shard.recipes]
     with RunLock(store) as lock, session(config.engine, _runtime_env()):
         plan = plan_build(config, store, _say(quiet), quiet)
         build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan))))
@@ -124,7 +125,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
 def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
     """Pack the accepted samples of a finished build for one recipe."""
     build = open_build(out, overrides)
-    chosen = fit_recipe(get_recipe(recipe), build.stages)
+    chosen = fit_recipe(get_recipe(recipe), build.stages, planned_edits(build.config))
     if (done := done_units(build)) < build.plan.units:
         raise BadInput(f"{build.store} is not finished ({done} of {build.plan.units} units): run the build again")
     if build.plan.samples <= FEW_SHARDS * build.config.shard.samples_per_shard:
@@ -133,6 +134,11 @@ def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bo
     with RunLock(build.store) as lock, session(build.config.engine, _runtime_env()):
         shards, _ = _pack_all(build, [chosen], lock, quiet)
     return shards[0]
+
+
+def planned_edits(config: Config) -> list[EditKind]:
+    """The kinds of edit that a build plans."""
+    return [kind for kind, weight in config.edits.items() if weight > 0]
 
 
 def done_units(build: Build) -> int:

@@ -8,7 +8,7 @@ is one that was not finished.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -27,7 +27,7 @@ from shards.index import MANIFEST, ShardEntry, pack_shard, parquet_name, write_m
 from shards.layout import filesystem, join, list_shards, shard_name
 from shards.recipes import Recipe, layer_of
 from shards.sample import Sample
-from shards.schema import SPLITS, Provenance, Split
+from shards.schema import SPLITS, EditKind, Provenance, Split
 
 Packer = Callable[[Callable[["ShardJob"], ShardEntry | Damaged], Sequence["ShardJob"]], list[ShardEntry | Damaged]]
 """Runs the function on every job, somewhere, and gives the results in order."""
@@ -112,11 +112,19 @@ def pack(
     return {"recipe": recipe.name, "folder": root, "splits": splits}
 
 
-def fit_recipe(recipe: Recipe, stages: Sequence[Stage]) -> Recipe:
+def fit_recipe(recipe: Recipe, stages: Sequence[Stage], edits: Collection[EditKind]) -> Recipe:
     """The recipe as this build can fill it: `full` is everything that there is; the others need all that they name.
 
-    Raises BadInput where a recipe needs a layer or a view that the build lacks, before work is spent on it.
+    Args:
+        edits: the kinds that are planned.
+
+    Raises BadInput where a recipe needs a layer, a view or an edit that the build lacks, before work is spent on it.
     """
+    if not set(recipe.edits) & set(edits):
+        raise BadInput(
+            f"recipe {recipe.name} takes edits of {', '.join(recipe.edits)}; this build plans none of them "
+            f"({', '.join(sorted(edits))}): add one to `edits` of another build, or choose another recipe"
+        )
     by_layer = {stage.layer: stage for stage in stages}
     views = {layer: getattr(stage, "views", recipe.views) for layer, stage in by_layer.items()}
     if recipe.name == "full":

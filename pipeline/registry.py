@@ -37,6 +37,7 @@ DEFAULTS: dict[str, dict[str, str]] = {
     },
     "object3dit": {"segment": "exact", "line": "exact", "instruction": "template", "checks": "geometry"},
 }
+PAIR_STAGES = {"scene": "render", "object3dit": "object3dit"}
 LEFT_OUT = "none"
 NOT_RELEASED = ("metric", "normal", "depth")
 
@@ -48,16 +49,19 @@ def build_stages(config: Config, pair_arguments: Mapping[str, Any]) -> list[Stag
         pair_arguments: fields of the pair stage that the plan settles (its root, its asset table).
 
     Raises:
-        BadInput: a stage or an option that does not exist, or a layer that another one needs is missing.
+        BadInput: a stage or an option that does not exist, a pair stage that is not the source's, an option of it
+            that the source or the plan settles, or a layer that another one needs is missing.
     """
     source = "object3dit" if config.source.kind == "object3dit" else "scene"
-    chosen = {name: LayerOptions(stage=stage, options={}) for name, stage in DEFAULTS[source].items()}
+    pair = PAIR_STAGES[source]
+    defaults = {**DEFAULTS[source], "pair": pair}
+    chosen = {name: LayerOptions(stage=stage, options={}) for name, stage in defaults.items()}
     for name, layer in config.layers.items():
         # Options alone (`line: {views: [target]}`) are options of the default stage.
         default = chosen[name].stage if name in chosen else ""
         chosen[name] = layer if layer.stage else LayerOptions(stage=default, options=layer.options)
+    _check_pair(config, chosen["pair"], pair, pair_arguments)
     chosen = {name: layer for name, layer in chosen.items() if layer.stage != LEFT_OUT}
-    chosen["pair"] = LayerOptions(stage="object3dit" if source == "object3dit" else "render", options={})
     stages = {
         name: _make(name, layer, {**(pair_arguments if name == "pair" else {}), **_resources(config, name)})
         for name, layer in chosen.items()
@@ -74,6 +78,17 @@ def build_stages(config: Config, pair_arguments: Mapping[str, Any]) -> list[Stag
                 raise BadInput(f"layers.{name}: stage '{chosen[name].stage}' needs layer '{need}': add it to layers")
     order = TopologicalSorter({name: stage.needs for name, stage in sorted(stages.items())}).static_order()
     return [stages[name] for name in order]
+
+
+def _check_pair(config: Config, chosen: LayerOptions, stage: str, settled: Mapping[str, Any]) -> None:
+    if chosen.stage != stage:
+        raise BadInput(
+            f"layers.pair: source.kind {config.source.kind} makes its pairs with stage '{stage}', not "
+            f"'{chosen.stage}': leave the stage out, or set source.kind"
+        )
+    for option in chosen.options:
+        if option in settled:
+            raise BadInput(f"layers.pair.{option}: follows from `source`, `scene`, `render` and the plan: set it there")
 
 
 def _resources(config: Config, layer: str) -> dict[str, float]:

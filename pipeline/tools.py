@@ -8,7 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from pipeline.builder import BUILD, Build, compute, open_build, pack_recipe
+from pipeline.builder import BUILD, Build, compute, open_build, pack_recipe, planned_edits
 from pipeline.engine import session
 from pipeline.lock import RunLock
 from pipeline.pack import fit_recipe
@@ -113,7 +113,7 @@ def _repair(build: Build, quiet: bool) -> list[str]:
         for recipe, shards in damaged.items():
             for shard in sorted(shards):
                 build.store.remove(f"shards/{recipe}/.made/{shard.removesuffix('.tar')}.json")
-            pack_recipe(build, fit_recipe(get_recipe(recipe), build.stages), quiet)
+            pack_recipe(build, fit_recipe(get_recipe(recipe), build.stages, planned_edits(build.config)), quiet)
             repaired += sorted(shards) or [f"{recipe} (its index)"]
     return repaired
 

@@ -1,0 +1,59 @@
+"""A configuration's layers become stages, each with the options that were given to it, or one line says why not."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_config
+from pipeline.planning import pair_arguments
+from pipeline.registry import build_stages
+from pipeline.stage import Stage
+from pipeline.store import LayerStore
+from shards.errors import BadInput
+from tests.pipeline.commands import build, refused
+
+RELEASED = ("source.kind=object3dit", "source.root=/data", "samples=all")
+
+
+def stages_of(out: Path, *settings: str) -> dict[str, Stage]:
+    config = load_config(None, settings)
+    return {stage.layer: stage for stage in build_stages(config, pair_arguments(config, LayerStore(str(out))))}
+
+
+def test_options_of_the_pair_reach_its_stage(tmp_path: Path):
+    assert getattr(stages_of(tmp_path, *RELEASED)["pair"], "unchanged") == "copy"  # noqa: B009
+    settings = (*RELEASED, "layers.pair.unchanged=keep")
+    assert getattr(stages_of(tmp_path, *settings)["pair"], "unchanged") == "keep"  # noqa: B009
+
+
+def test_options_of_the_pair_reach_its_pixels(release: Path, tmp_path: Path):
+    for name, setting in (("copied", "copy"), ("kept", "keep")):
+        told = build(release, tmp_path / name, f"layers.pair.unchanged={setting}", "shard.recipes=[]")
+        assert told.code == 0, told
+    copied, kept = (next((tmp_path / name).glob("layers/pair-*/00000000.parquet")) for name in ("copied", "kept"))
+    assert copied.parent.name != kept.parent.name
+    assert copied.read_bytes() != kept.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ((*RELEASED, "layers.pair=render"), ("layers.pair", "'object3dit'", "'render'")),
+        (("layers.pair=none",), ("layers.pair", "'render'", "'none'")),
+        ((*RELEASED, "layers.pair.unchanged=drop"), ("layers.pair.unchanged", "'drop'")),
+        ((*RELEASED, "layers.pair.unchange=keep"), ("layers.pair.unchange", "did you mean 'unchanged'")),
+        ((*RELEASED, "layers.pair.root=/other"), ("layers.pair.root", "`source`")),
+        (("layers.pair.scene={}",), ("layers.pair.scene", "`scene`")),
+    ],
+)
+def test_what_the_pair_cannot_be(tmp_path: Path, settings: tuple[str, ...], words: tuple[str, ...]):
+    with pytest.raises(BadInput) as caught:
+        stages_of(tmp_path, *settings)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_recipe_without_planned_edits_is_refused_before_work(release: Path, tmp_path: Path):
+    told = build(release, tmp_path / "out", "edits={remove: 1}", "shard.recipes=[spatialedit]")
+    refused(told, "spatialedit", "translate, rotate, scale, camera", "remove")
+    assert not (tmp_path / "out").exists()
