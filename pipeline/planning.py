@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +218,10 @@ def _plan_released(config: Config, store: LayerStore, say: Callable[[str], None]
     def rows() -> Iterator[PlanRow]:
         kinds: list[EditKind] = [kind for kind, weight in config.edits.items() if weight > 0]
         found = scan(_released_root(config), _inside(store, INDEXES), kinds=kinds)
+        for row in islice(found.rows, None if config.samples == "all" else config.samples):
+            yield PlanRow(row.key, row.split, row.spec)
         for note in found.notes:
             say(note)
-        for row in found.rows if config.samples == "all" else found.rows[: config.samples]:
-            yield PlanRow(row.key, row.split, row.spec)
 
     return write_plan(store, plan_config(config), rows(), config.unit_size, config.seed)
 

@@ -183,6 +183,8 @@ class _Meter(io.RawIOBase):
 def _refuse(info: tarfile.TarInfo, url: str) -> None:
     """Raise BadInput for a member that an archive of samples cannot hold."""
     path = PurePosixPath(info.name)
+    if any("\ud800" <= letter <= "\udfff" for letter in info.name):
+        raise BadInput(f"archive {url}: member {info.name!r} has a name that is not UTF-8: refused")
     if path.is_absolute() or ".." in path.parts or "\\" in info.name:
         raise BadInput(f"archive {url}: member {info.name!r} leads out of the archive: refused")
     if info.issym() or info.islnk():

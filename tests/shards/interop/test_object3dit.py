@@ -15,7 +15,7 @@ from tests.shards.interop.conftest import edited, pack, record_of
 
 
 def read_back(root, tmp_path):
-    rows = scan(str(root), str(tmp_path / "idx")).rows
+    rows = list(scan(str(root), str(tmp_path / "idx")).rows)
     stage = ReadPairs(root=str(root), indexes=str(tmp_path / "idx"), unchanged="keep")
     results = stage(stage.setup(), [Sample(row.key, row.split, row.spec) for row in rows])
     assert all(isinstance(result, Row) for result in results), results

@@ -16,7 +16,7 @@ from tests.sources.object3dit.conftest import labels_of, pair_files, png
 
 def read(root, tmp_path, **options):
     """Results by key."""
-    rows = scan(str(root), str(tmp_path / "idx")).rows
+    rows = list(scan(str(root), str(tmp_path / "idx")).rows)
     stage = ReadPairs(root=str(root), indexes=str(tmp_path / "idx"), **options)
     results = stage(stage.setup(), [Sample(row.key, row.split, row.spec) for row in rows])
     return {row.key: result for row, result in zip(rows, results, strict=True)}
@@ -199,7 +199,7 @@ def test_any_url_can_be_the_root(packed, tmp_path):
     memory = fsspec.filesystem("memory")
     memory.put(str(packed), "/o3-release", recursive=True)
     try:
-        rows = scan("memory://o3-release", "memory://o3-idx").rows
+        rows = list(scan("memory://o3-release", "memory://o3-idx").rows)
         stage = ReadPairs(root="memory://o3-release", indexes="memory://o3-idx")
         results = stage(stage.setup(), [Sample(row.key, row.split, row.spec) for row in rows])
         local = read(packed, tmp_path)

@@ -1,11 +1,16 @@
 import shutil
+import tarfile
+import tracemalloc
+from itertools import islice
 
 import pytest
 
 from shards.errors import BadInput
+from shards.interop.object3dit import FILES
 from sources.object3dit import scan
 from tests.sources.object3dit.conftest import pack, pair_files
 
+SHORT = b'{"object_data": [{"uid": "aaa"}]}'
 KEYS = [
     ("translate-train-t1", "train"),
     ("translate-val-seen-v1", "val"),
@@ -22,10 +27,10 @@ def listed(result):
 
 
 def test_all_tasks_and_splits_of_folders(release, tmp_path):
-    result = scan(str(release), str(tmp_path / "idx"))
-    assert listed(result) == KEYS
-    assert result.rows[1].spec["path"] == "translate/val/seen/v1"
-    assert result.rows[4].spec["edit"] == "insert"
+    rows = list(scan(str(release), str(tmp_path / "idx")).rows)
+    assert [(row.key, row.split) for row in rows] == KEYS
+    assert rows[1].spec["path"] == "translate/val/seen/v1"
+    assert rows[4].spec["edit"] == "insert"
     assert not (tmp_path / "idx").exists()
 
 
@@ -54,8 +59,8 @@ def test_names_are_no_patterns(release, tmp_path):
 
 
 def test_kinds_choose_edits(release, tmp_path):
-    rows = scan(str(release), str(tmp_path), kinds=["insert"]).rows
-    assert [row.key for row in rows] == ["insert-train-m1", "insert-test-seen-m2"]
+    result = scan(str(release), str(tmp_path), kinds=["insert"])
+    assert [row.key for row in result.rows] == ["insert-train-m1", "insert-test-seen-m2"]
 
 
 def test_a_folder_wins_over_an_archive_of_its_task(release, release_files, tmp_path):
@@ -99,3 +104,47 @@ def test_a_root_without_pairs_is_refused(tmp_path, make, message):
     make(root)
     with pytest.raises(BadInput, match=message):
         scan(str(root), str(tmp_path / "idx"))
+
+
+def test_files_of_a_pair_need_not_be_neighbours(release_files, tmp_path):
+    """A tar may be sorted by file name, the descriptions in front of what they describe."""
+    names = sorted(release_files, key=lambda name: (name.rpartition("/")[2], name), reverse=True)
+    (tmp_path / "root").mkdir()
+    for task in ("translate", "rotate", "remove"):
+        pack(tmp_path / f"root/{task}.tar", {name: release_files[name] for name in names if name.startswith(task)})
+    result = scan(str(tmp_path / "root"), str(tmp_path / "idx"))
+    rows = list(result.rows)
+    assert sorted((row.key, row.split) for row in rows) == sorted(KEYS)
+    assert all(len(row.spec["members"]) == 5 for row in rows)
+    assert result.notes
+
+
+@pytest.mark.parametrize("archived", [True, False])
+def test_pairs_are_not_held(tmp_path, archived):
+    """When the last rows are made, what the scan holds is less than a name each, where a description takes 1 kB."""
+    pairs = 1000
+    names = FILES if archived else ("metadata.json",)
+    folders = (f"rotate/{'train' if number % 10 else 'test/unseen'}/{number:032x}" for number in range(pairs))
+    files = {f"{folder}/{name}": SHORT for folder in folders for name in names}
+    if archived:
+        pack(tmp_path / "rotate.tar", files)
+    else:
+        for name, data in files.items():
+            (tmp_path / name).parent.mkdir(parents=True)
+            (tmp_path / name).write_bytes(data)
+    tracemalloc.start()
+    try:
+        result = scan(str(tmp_path), str(tmp_path / "idx"))
+        assert sum(1 for _ in islice(result.rows, pairs - 1)) == pairs - 1
+        ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/sources/object3dit/*")])
+        assert sum(statistic.size for statistic in ours.statistics("filename")) < 150 * pairs
+    finally:
+        tracemalloc.stop()
+    assert len(list(result.rows)) == 1
+
+
+def test_names_that_are_not_utf_8_are_refused(release_files, tmp_path):
+    info = tarfile.TarInfo("rotate/train/a\udcff/1.png")
+    pack(tmp_path / "rotate.tar", {}, members=[info])
+    with pytest.raises(BadInput, match="is not UTF-8"):
+        scan(str(tmp_path / "rotate.tar"), str(tmp_path))
