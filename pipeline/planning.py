@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from pipeline.config import Config
+from pipeline.device import check_device, gpus_of, settle, settled
 from pipeline.engine import run
 from pipeline.graph import canonical, layer_dirs
 from pipeline.plan import PLAN, Plan, PlanRow, damaged_plan, read_plan, write_plan
@@ -79,20 +80,23 @@ def _plan_scenes(config: Config, store: LayerStore, say: Callable[[str], None], 
     samples = config.samples if isinstance(config.samples, int) else 0
     edits = {str(kind): weight for kind, weight in config.edits.items()}
     splits = {str(split): fraction for split, fraction in config.shard.splits.fractions().items()}
-    rows = plan_scenes(samples, config.seed, edits, splits)
-    return write_plan(store, plan_config(config) | {"assets": digest}, rows, config.unit_size, config.seed)
+    rows = plan_scenes(samples, config.seed, edits, splits, f"{config.source.kind}-{config.seed}")
+    plan = write_plan(store, plan_config(config) | {"assets": digest}, rows, config.unit_size, config.seed)
+    settle(config, store)
+    return plan
 
 
 def pair_arguments(config: Config, store: LayerStore, plan: Plan | None = None) -> dict[str, Any]:
     """The fields of the pair stage that the plan and the source settle; without a plan, those known so far.
 
-    Looks at nothing: a finished build can be packed where its source is not. `check_source` does.
+    Looks at nothing but OUT: a finished build can be packed where its source, or its GPU, is not. `check_source` does.
     """
     if config.source.kind == "object3dit":
         return {"root": _released_root(config), "indexes": _inside(store, INDEXES)}
     root = ""
     if config.source.kind == "objaverse":
         root = str(Path(config.source.root or "~/.objaverse").expanduser().absolute())
+    render = settled(config, store)
     return {
         "source": config.source.kind,
         "dataset": config.source.kind,
@@ -100,7 +104,8 @@ def pair_arguments(config: Config, store: LayerStore, plan: Plan | None = None) 
         "assets_sha256": plan.config["assets"] if plan is not None else "",
         "root": root,
         "scene": config.scene,
-        "render": config.render,
+        "render": render,
+        "gpus": gpus_of(render),
         # Inline, one Blender has the machine to itself.
         "threads": os.cpu_count() or 1 if config.engine.kind == "inline" else 0,
     }
@@ -109,11 +114,13 @@ def pair_arguments(config: Config, store: LayerStore, plan: Plan | None = None) 
 def check_source(config: Config, store: LayerStore, plan: Plan) -> None:
     """Look whether samples of the plan can be made: another source would reject them one by one, for good.
 
-    Raises BadInput where the source lacks what was planned, SpatialdataError where the asset table is damaged.
+    Raises BadInput where the source lacks what was planned or the device that it was begun on is not here,
+    SpatialdataError where the asset table is damaged.
     """
     if config.source.kind == "object3dit":
         _check_release(store, plan, _released_root(config))
         return
+    check_device(config, store)
     held = hashlib.sha256(store.read_file(ASSETS)).hexdigest() if store.exists(ASSETS) else "nothing"
     if held != plan.config["assets"]:
         raise SpatialdataError(damaged_plan(store, f"{ASSETS} is not the table that was planned with"))

@@ -47,9 +47,12 @@ class NoDevice(Exception):
 
 
 def use_device(wanted: str) -> str:
-    """Switch Cycles to a device ("auto": the best that is here); its name for people. Preferences are per session."""
+    """Switch Cycles to a device ("gpu": the best that is here, "auto": that or the CPU); its name for people.
+
+    Preferences are per session.
+    """
     preferences = bpy.context.preferences.addons["cycles"].preferences
-    for kind in GPU_KINDS if wanted == "auto" else () if wanted == "cpu" else (wanted.upper(),):
+    for kind in GPU_KINDS if wanted in ("auto", "gpu") else () if wanted == "cpu" else (wanted.upper(),):
         try:
             found = [device for device in preferences.get_devices_for_type(kind) if device.type == kind]
             if found:

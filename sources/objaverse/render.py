@@ -193,7 +193,7 @@ class Renderer:
             raise
         if "error" in reply:
             process.close()
-            raise BadInput(f"render.device: {self.options.device}: {reply['message']}; auto takes what is there")
+            raise BadInput(f"render.device: {self.options.device}: {reply['message']}; cpu is always there")
         self._process, self._versions = process, reply["versions"]
         self._end = weakref.finalize(self, process.close)
         return process

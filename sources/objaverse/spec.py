@@ -226,7 +226,9 @@ class RenderOptions(Options):
     )
     samples: int = Field(default=32, ge=1, le=65_536)
     denoise: bool = True
-    device: Literal["auto", "cpu", "cuda", "optix", "hip", "metal", "oneapi"] = "auto"
+    device: Literal["auto", "cpu", "gpu", "cuda", "optix", "hip", "metal", "oneapi"] = Field(
+        default="auto", description="gpu: the best that Blender finds; a build settles auto to gpu or cpu, once"
+    )
     blender: str = Field(default="", description="a Blender executable; empty: the bpy package through uv")
     timeout_s: float = Field(
         default=300.0,
