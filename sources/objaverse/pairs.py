@@ -5,11 +5,14 @@ valid, each refusal is counted by reason, and a broken asset skips the scene tha
 """
 
 import math
+import socket
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import ClassVar, Literal
 
+from shards.errors import BadInput
 from shards.sample import Columns, Reject, Result, Row, Sample
 from shards.schema import EditKind
 from sources.objaverse.assets import AssetFiles, AssetTable
@@ -57,7 +60,15 @@ class RenderPairs:
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
 
     def setup(self) -> Studio:
-        """Read the asset table and prepare Blender, which starts with the first scene."""
+        """Read the asset table and prepare Blender, which starts with the first scene.
+
+        Raises BadInput on a node that does not have the models: it would reject each sample that it is given.
+        """
+        if self.source == "objaverse" and not Path(self.root).is_dir():
+            raise BadInput(
+                f"source.root: {self.root} is no folder on node {socket.gethostname()}: mount it there, at the same "
+                "place on all nodes, or leave that node out of the cluster"
+            )
         renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
         return Studio(renderer, AssetTable.read(self.assets), AssetFiles(self.source, self.root))
 

@@ -1,10 +1,13 @@
 """What Blender and broken files do to a sample: bounded, counted, never the end of a run."""
 
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from shards.errors import BadInput
 from shards.sample import Reject, Row, Sample
 from sources.objaverse.assets import divide, table_of
 from sources.objaverse.pairs import RenderPairs
@@ -35,6 +38,12 @@ def stage(root: Path, **render: float) -> RenderPairs:
         render=RenderOptions(resolution=(64, 64), samples=2, **render),
         root=str(root),
     )
+
+
+def test_a_node_without_the_models_ends_the_run(root: Path, tmp_path: Path):
+    pairs = replace(stage(root), root=str(tmp_path / "not-mounted"))
+    with pytest.raises(BadInput, match=rf"source\.root: {tmp_path}/not-mounted .* on node {socket.gethostname()}"):
+        pairs.setup()
 
 
 def sample(seed: int, kind: str) -> Sample:
