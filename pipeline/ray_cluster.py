@@ -3,6 +3,7 @@
 Invariant: who finds a connection leaves it; who makes one ends it.
 """
 
+import json
 import os
 import socket
 import sys
@@ -10,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
 import ray
@@ -22,11 +24,16 @@ from pipeline.store import LayerStore
 from shards.errors import BadInput
 
 Item = TypeVar("Item")
+HOME = Path(__file__).resolve().parents[1]
+"""The folder that holds our packages: a checkout, or site-packages."""
+PACKAGES = ("annotators", "pipeline", "shards", "sources")
 
 
 @contextmanager
 def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = None) -> Generator[None]:
     """Connected to Ray inside: the connection that is there, else `engine.address`, else the job's, else a local Ray.
+
+    Nodes of a cluster that is not ours are sent our packages (`shipped`).
 
     Raises BadInput when there is no cluster at that address.
     """
@@ -38,8 +45,8 @@ def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = No
     # Ray's threads print on stdout whatever they are told, where `--json` speaks; deaths of workers are our notes.
     _check_listening(address)
     settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
-    if runtime_env:
-        settings["runtime_env"] = dict(runtime_env)
+    if environment := shipped(address, runtime_env, os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "")):
+        settings["runtime_env"] = environment
     try:
         if address and address != "local":
             ray.init(address=address, **settings)
@@ -53,6 +60,25 @@ def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = No
             yield
     finally:
         ray.shutdown()
+
+
+def shipped(address: str, given: Mapping[str, Any] | None, job: str, home: Path = HOME) -> dict[str, Any]:
+    """The runtime environment with our packages in it where workers would not find them.
+
+    A checkout goes as `working_dir`, less what its .rayignore and .gitignore name; installed packages go one by one,
+    not all of site-packages. Nothing is added for a local Ray, nor where a working directory is set already.
+
+    Args:
+        given: what the caller asks for; wins.
+        job: JSON of the Ray job that we are the driver of, empty outside of one.
+    """
+    environment = dict(given or {})
+    of_job = (json.loads(job).get("runtime_env") or {}) if job else {}
+    if address in ("", "local") or "working_dir" in environment or "working_dir" in of_job:
+        return environment
+    if (home / ".rayignore").is_file():
+        return environment | {"working_dir": str(home)}
+    return {"py_modules": [str(home / name) for name in PACKAGES]} | environment
 
 
 def _check_listening(address: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.ray_cluster import shipped
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
 RAY = Path(sys.executable).with_name("ray")
@@ -57,7 +58,7 @@ class Head:
         self.temp = Path(tempfile.mkdtemp(prefix="rj", dir="/tmp"))  # a socket's path has 107 characters
         self.home = home
         self.mark = secrets.token_hex(8)
-        self.dashboard = free_port()
+        self.dashboard, self.port = free_port(), free_port()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "PYTHONPATH"))}
         self.env = kept | {
             MARK: self.mark,
@@ -71,9 +72,14 @@ class Head:
         }
 
     def start(self) -> None:
-        ports = ("port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port", "metrics-export-port")
+        ports = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "metrics-export-port")
         arguments = [f"--{name}={free_port()}" for name in (*ports, "ray-client-server-port", "runtime-env-agent-port")]
-        arguments += [f"--dashboard-port={self.dashboard}", "--dashboard-host=127.0.0.1", f"--temp-dir={self.temp}"]
+        arguments += [
+            f"--port={self.port}",
+            f"--dashboard-port={self.dashboard}",
+            "--dashboard-host=127.0.0.1",
+            f"--temp-dir={self.temp}",
+        ]
         arguments += ["--num-cpus=2", f"--object-store-memory={80 << 20}", "--disable-usage-stats"]
         command = [str(RAY), "start", "--head", *arguments]
         done = subprocess.run(command, cwd=CHECKOUT, env=self.env, capture_output=True, text=True, timeout=120)
@@ -131,8 +137,11 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return marked_copy(tmp_path_factory.mktemp("copy"))
+
+
+def marked_copy(folder: Path) -> Path:
     """A copy of the checkout that notes which process imports it, and from where."""
-    folder = tmp_path_factory.mktemp("copy")
     for name in PACKAGES:
         shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     marks = folder.parent / f"{folder.name}-marks"
@@ -140,6 +149,12 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "pipeline" / "__init__.py").open("a") as file:
         file.write(MARKER.format(marks=str(marks)))
     return folder
+
+
+def marks_of(copy: Path) -> list[tuple[str, str]]:
+    """Program and imported file of each process that used the copy."""
+    marks = (copy.parent / f"{copy.name}-marks").iterdir()
+    return [(program, file) for program, file in (mark.read_text().splitlines() for mark in marks)]
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +222,7 @@ def test_killed_driver_and_killed_worker_leave_the_same_bytes(head: Head, copy: 
     assert json.loads(spatialdata("verify", str(out), "--json").stdout)["ok"]
 
     # The code of the working dir ran on driver and workers, not what this environment has installed.
-    ran = [mark.read_text().splitlines() for mark in (copy.parent / f"{copy.name}-marks").iterdir()]
+    ran = marks_of(copy)
     assert all(file.startswith(f"{head.temp}/") and "_ray_pkg_" in file for _, file in ran)
     programs = {Path(program).name for program, _ in ran}
     assert {"build.py", "default_worker.py"} <= programs
@@ -220,3 +235,39 @@ def test_a_relative_out_is_refused(refused: subprocess.Popen[str]):
     assert "--out out/relative" in line
     assert "absolute path or a URL" in line
     assert "Traceback" not in told
+
+
+def test_a_driver_outside_of_a_job_sends_its_packages(head: Head, release: Path, tmp_path: Path):
+    checkout = marked_copy(tmp_path / "checkout")
+    shutil.copy(CHECKOUT / ".rayignore", checkout)
+    settings = ("engine.kind=ray", f"engine.address=127.0.0.1:{head.port}", "shard.recipes=[]", "samples=4")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *build_arguments(release, tmp_path / "out", *settings)],
+        cwd=checkout,
+        env=head.env | {"PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    workers = [file for program, file in marks_of(checkout) if Path(program).name == "default_worker.py"]
+    assert workers
+    assert all(file.startswith(f"{head.temp}/") and "_ray_pkg_" in file for file in workers)
+
+
+@pytest.mark.parametrize("address", ["", "local"])
+def test_nothing_is_sent_to_a_local_ray(address: str):
+    assert shipped(address, None, "") == {}
+    assert shipped(address, {"env_vars": {"A": "1"}}, "") == {"env_vars": {"A": "1"}}
+
+
+def test_what_is_sent_to_a_cluster(tmp_path: Path):
+    given = {"env_vars": {"A": "1"}}
+    (tmp_path / ".rayignore").touch()
+    assert shipped("10.0.0.1:6379", given, "", tmp_path) == given | {"working_dir": str(tmp_path)}
+    assert shipped("auto", None, '{"runtime_env": {}}', tmp_path) == {"working_dir": str(tmp_path)}
+    assert shipped("auto", None, '{"runtime_env": {"working_dir": "gcs://x.zip"}}', tmp_path) == {}
+    assert shipped("auto", {"working_dir": "/mine"}, "", tmp_path) == {"working_dir": "/mine"}
+    installed = shipped("auto", given, "", tmp_path / "site-packages")
+    assert [Path(path).name for path in installed["py_modules"]] == ["annotators", "pipeline", "shards", "sources"]
