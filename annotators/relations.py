@@ -139,13 +139,6 @@ def inside(a: Seen, b: Seen) -> bool:
     return within and 1e-3 < base < 0.8 * float(b.size[2])
 
 
-def held_inside(facts: PairFacts, id: int, state: StateName) -> bool:
-    """Whether an object stands inside another one; False where poses are not known."""
-    layout = Layout(facts, state)
-    things = {thing.id: _seen(thing, state) for thing in facts.objects if thing.known}
-    return id in things and any(inside(things[id], b) for b in layout.seen.values() if b.id != id)
-
-
 def _seen(thing: SceneObject, state: StateName) -> Seen:
     pose = matrix4(thing.source_pose if state == "source" else thing.target_pose)
     w, d, h = thing.size_m

@@ -15,9 +15,10 @@ import numpy as np
 from annotators.captions import caption
 from annotators.case import Case
 from annotators.phrases import distinct
-from annotators.wording import Group, Wordings, bench_wording, wordings
+from annotators.wording import Group, Wordings, wordings
 from shards.codecs import image_size
 from shards.errors import BadInput
+from shards.interop.wording import bench_wording
 from shards.sample import Reject, Result, Row, Sample
 from shards.schema import Instruction, PairFacts
 

@@ -13,7 +13,8 @@ from annotators.case import Case
 from annotators.directions import Motion, motion
 from annotators.phrases import distinct, indefinite, is_plural, length, number, sentence
 from annotators.relations import Relation, RelationKind
-from shards.schema import Edit
+from shards.geometry import wrapped
+from shards.interop.wording import view_name
 
 Group = list[str]
 
@@ -55,33 +56,6 @@ _SIDES: dict[RelationKind, tuple[str, ...]] = {
     "next": ("next to {b}", "beside {b}", "close to {b}"),
     "into": ("into {b}", "inside {b}"),
 }
-BENCH_CAMERA = (
-    "Move the camera.\n- Camera rotation: Yaw {yaw:.1f}°, Pitch {pitch:.1f}°.\n- Camera zoom: {zoom}.\n"
-    "- Keep the 3D scene static; only change the viewpoint."
-)
-
-
-def bench_wording(edit: Edit, noun: str) -> str:
-    """The instruction in the words of SpatialEdit's bench; empty for kinds that the bench does not have.
-
-    `noun` is the edited object's name without article. The wording of moves and scales asks for the red box that is
-    drawn on the source image, so it only fits images that bear one (the export for that trainer draws it).
-    """
-    match edit.kind:
-        case "translate" | "scale":
-            return f"Move the {noun} into the red box and finally remove the red box."
-        case "rotate" if edit.view:
-            return f"Rotate the {noun} to show the {view_name(edit.view)}."
-        case "camera":
-            zoom = "in" if edit.zoom > 1 else "out" if edit.zoom < 1 else "unchanged"
-            return BENCH_CAMERA.format(yaw=edit.yaw_deg + 0.0, pitch=edit.pitch_deg + 0.0, zoom=zoom)
-        case _:
-            return ""
-
-
-def view_name(view: str) -> str:
-    """`front view` of `the front view.`"""
-    return view.strip().rstrip(".").removeprefix("the ")
 
 
 def where(relation: Relation, names: dict[int, str]) -> list[str]:
@@ -283,11 +257,6 @@ def _zoom(factor: float) -> list[str]:
         f"zoom {word}",
         f"bring the camera {way}, to {share} % of its distance" if factor > 1 else f"pull the camera back, {way}",
     ]
-
-
-def wrapped(degrees: float) -> float:
-    """The same angle in (-180, 180]."""
-    return 180.0 - (180.0 - degrees) % 360.0
 
 
 def _sentences(verbs: Sequence[str], x: str, ends: Sequence[str]) -> list[str]:

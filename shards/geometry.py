@@ -8,13 +8,16 @@ decimals so that bytes do not depend on a machine's last bit.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+EQUAL_DB: Final = 99.0
+"""The largest PSNR that is told, and that of images that are equal: a number, for JSON has no infinity."""
 
 
 def intrinsics(fx: float, fy: float, cx: float, cy: float) -> F64:
@@ -55,6 +58,11 @@ def invert_rigid(pose: F64) -> F64:
     inverse[:3, :3] = pose[:3, :3].T
     inverse[:3, 3] = -pose[:3, :3].T @ pose[:3, 3]
     return inverse
+
+
+def wrapped(degrees: float) -> float:
+    """The same angle in (-180, 180]."""
+    return 180.0 - (180.0 - degrees) % 360.0
 
 
 def similarity(x: float, y: float, z: float, yaw_deg: float, scale: float = 1.0) -> F64:
@@ -130,12 +138,20 @@ def mask_iou(a: Mask, b: Mask) -> float:
     return int(np.count_nonzero(a & b)) / union if union else 0.0
 
 
+def displacement(before: Mask, after: Mask) -> float:
+    """Pixels between the centres of two masks (H, W), to three decimals; -1 where one is empty."""
+    if not before.any() or not after.any():
+        return -1.0
+    centres = [np.argwhere(mask).mean(axis=0) for mask in (before, after)]
+    return round(float(np.linalg.norm(centres[1] - centres[0])), 3)
+
+
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8], mask: Mask | None = None) -> float:
     """Peak signal-to-noise ratio of two uint8 images (H, W[, C]) in dB, over the mask's true pixels (H, W).
 
-    Infinite where they are equal, and where the mask selects nothing.
+    At most `EQUAL_DB`, which it is too where they are equal or the mask selects nothing.
     """
     difference = a.astype(np.float64) - b
     selected = difference if mask is None else difference[mask]
     error = float(np.mean(selected**2)) if selected.size else 0.0
-    return float(10 * np.log10(255.0**2 / error)) if error > 0 else float("inf")
+    return min(float(10 * np.log10(255.0**2 / error)), EQUAL_DB) if error > 0 else EQUAL_DB

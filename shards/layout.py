@@ -49,11 +49,6 @@ def shard_name(name: str, split: str, index: int, count: int) -> str:
     return result
 
 
-def is_shard(filename: str) -> bool:
-    """Whether a file name is one that `shard_name` gives."""
-    return _SHARD.fullmatch(filename) is not None
-
-
 def join(url: str, *parts: str) -> str:
     """Append path parts to an fsspec URL or a local path."""
     return "/".join([url.rstrip("/"), *parts])

@@ -78,11 +78,6 @@ def to_lab(srgb: Floats) -> Floats:
     return cv2.cvtColor(image, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float64)
 
 
-def colour_names(srgb: Floats) -> list[str]:
-    """The plain name of each colour of `srgb` (N, 3) in 0..1."""
-    return [_NAMES[index] for index in _nearest(srgb)]
-
-
 def name_of_surface(srgb: Floats) -> str:
     """One name for a surface, from equal-area samples of it, `srgb` (N, 3) in 0..1.
 

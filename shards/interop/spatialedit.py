@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from shards.codecs import decode_image, encode_image
 from shards.interop.destination import Exported, claim, find_input, finish, read_input
+from shards.interop.wording import bench_wording
 from shards.layout import join
 from shards.reader import StoredSample
 from shards.schema import Edit, EditKind, SampleRecord
@@ -71,20 +72,7 @@ def export(shards_url: str, out: str, *, samples_per_tar: int = SAMPLES_PER_TAR)
 
 def bench_instruction(record: SampleRecord) -> str:
     """The instruction in the wording of SpatialEdit's bench, else the sample's own."""
-    edit, name = record.edit, _name(record)
-    if _needs_box(edit):
-        return f"Move the {name} into the red box and finally remove the red box."
-    if edit.kind == "rotate" and edit.view:
-        return f"Rotate the {name} to show the {edit.view.strip().rstrip('.').removeprefix('the ')}."
-    if edit.kind == "camera" and edit.known:
-        zoom = "in" if edit.zoom > 1 else "out" if edit.zoom < 1 else "unchanged"
-        return (
-            "Move the camera.\n"
-            f"- Camera rotation: Yaw {edit.yaw_deg + 0.0:.1f}°, Pitch {edit.pitch_deg + 0.0:.1f}°.\n"
-            f"- Camera zoom: {zoom}.\n"
-            "- Keep the 3D scene static; only change the viewpoint."
-        )
-    return record.instruction.text
+    return bench_wording(record.edit, _name(record)) or record.instruction.text
 
 
 def draw_box(image: NDArray[np.uint8], box: list[int]) -> NDArray[np.uint8]:

@@ -9,7 +9,6 @@ of the edit; differences there are the denoiser's alone. Renders with seeds of t
 them the threshold rises with the noise that the images show.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,12 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.geometry import EQUAL_DB, psnr
+
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-EQUAL_DB = 99.0
-"""The PSNR of images that are equal: a number, for JSON has no infinity."""
 VISIBLE = 1.25
 """Levels by which a patch's mean differs where a change begins to be seen."""
 FAINT = 0.7
@@ -62,7 +61,7 @@ class Changed:
     target_rgb: U8
     """H x W x 3."""
     psnr_unchanged: float
-    """dB between source and target as rendered, outside the mask; `EQUAL_DB` where equal or where nothing is left."""
+    """dB between source and target as rendered, outside the mask; at most `shards.geometry.EQUAL_DB`."""
     fraction: float
     """Share of the frame in the mask."""
 
@@ -89,7 +88,7 @@ def find_changed(source: View, target: View, edited: int) -> Changed:
     return Changed(
         mask=mask,
         target_rgb=_blend(source.rgb, difference, mask, strength),
-        psnr_unchanged=_psnr_outside(source.rgb, target.rgb, mask),
+        psnr_unchanged=psnr(source.rgb, target.rgb, ~mask),
         fraction=float(mask.mean()),
     )
 
@@ -160,13 +159,6 @@ def _blend(source: U8, difference: F32, mask: Mask, strength: F32) -> U8:
     share = np.maximum(inward, (strength - 2.0) / 4.0).clip(0.0, 1.0)
     share[~mask] = 0.0
     return np.rint(source + difference * share[..., None]).astype(np.uint8)
-
-
-def _psnr_outside(source: U8, target: U8, mask: Mask) -> float:
-    outside = ~mask
-    count = 3 * int(np.count_nonzero(outside))
-    error = cv2.norm(source, target, cv2.NORM_L2, outside.astype(np.uint8)) ** 2
-    return min(10 * math.log10(255.0**2 * count / error), EQUAL_DB) if error > 0 else EQUAL_DB
 
 
 def _f32(values: object) -> F32:

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.geometry import box_of_mask, flat, intrinsics_of_lens
+from shards.geometry import box_of_mask, displacement, flat, intrinsics_of_lens, wrapped
 from shards.interop.set1 import MAX_OBJECTS
 from shards.schema import Camera, Edit, EditKind, Measures, PairFacts, SceneObject, View
 
@@ -124,21 +124,20 @@ def make_facts(kind: EditKind, metadata: Metadata, images: Images, caption: Call
         edit=_edit(kind, metadata, boxes[1][0]),
         camera=Camera(source=view, target=view),
         objects=objects,
-        measures=Measures(displacement_px=_displacement(images)),
+        measures=Measures(displacement_px=displacement(images.source_labels == 1, images.target_labels == 1)),
         description=captions[0],
     )
 
 
 def _edit(kind: EditKind, metadata: Metadata, box: list[int]) -> Edit:
-    # -180 < angle <= 180: 315 degrees counter-clockwise are said as 45 clockwise.
-    angle = -((180.0 - metadata.rotation_deg) % 360.0 - 180.0)
     return Edit(
         kind=kind,
         # The release says where a moved object ends in the image, not in metres; the box says that.
         known=kind != "translate",
         object=1,
         translation=[0.0, 0.0, 0.0],
-        rotation_deg=angle + 0.0 if kind == "rotate" else 0.0,
+        # 315 degrees counter-clockwise are said as 45 clockwise.
+        rotation_deg=wrapped(metadata.rotation_deg) if kind == "rotate" else 0.0,
         view="",
         scale=1.0,
         yaw_deg=0.0,
@@ -170,15 +169,6 @@ def _object(number: int, entry: Described, name: str, source_box: list[int], tar
         source_visible=0.0,
         target_visible=0.0,
     )
-
-
-def _displacement(images: Images) -> float:
-    """Pixels between the centres of the edited object's masks, -1 where it is in one image only."""
-    masks = [labels == 1 for labels in (images.source_labels, images.target_labels)]
-    if not all(mask.any() for mask in masks):
-        return -1.0
-    before, after = (np.argwhere(mask).mean(axis=0) for mask in masks)
-    return round(float(np.linalg.norm(after - before)), 3)
 
 
 def _names(objects: Sequence[Described], captions: Sequence[str], boxes: list[list[int]], width: int) -> list[str]:

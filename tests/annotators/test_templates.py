@@ -10,11 +10,11 @@ from annotators.captions import caption
 from annotators.case import Case, noun_phrase
 from annotators.phrases import bare
 from annotators.templates import TemplateInstruction, instructions
-from annotators.wording import bench_wording
 from pipeline.stage import Stage
 from shards.codecs import encode_image
 from shards.errors import BadInput
 from shards.geometry import matrix4
+from shards.interop.wording import bench_wording
 from shards.sample import Reject, Row, Sample
 from shards.schema import EDIT_KINDS, Instruction, PairFacts
 from tests.annotators.factory import SIDE, random_facts, without_poses

@@ -90,11 +90,23 @@ def test_overlaps():
     assert g.mask_iou(a, np.array([[False, True, True]])) == pytest.approx(1 / 3)
 
 
+def test_displacement_is_between_the_masks_centres():
+    before, after = np.zeros((2, 6, 8), bool)
+    before[1:3, 1:3] = after[1:5, 4:8] = True
+    assert g.displacement(before, after) == round(float(np.hypot(4, 1)), 3)
+    assert g.displacement(before, after & False) == g.displacement(before & False, after) == -1.0
+
+
+@pytest.mark.parametrize(("degrees", "same"), [(0, 0), (180, 180), (-180, 180), (315, -45), (725, 5), (-90.5, -90.5)])
+def test_wrapped(degrees, same):
+    assert g.wrapped(degrees) == same
+
+
 def test_psnr():
     a = np.zeros((2, 2, 3), np.uint8)
     b = a.copy()
     b[0] = 255
     assert g.psnr(a, b) == pytest.approx(10 * np.log10(2))
     mask = np.array([[False, False], [True, True]])
-    assert g.psnr(a, b, mask) == g.psnr(a, b, mask & False) == float("inf")
+    assert g.psnr(a, b, mask) == g.psnr(a, b, mask & False) == g.EQUAL_DB
     assert g.psnr(a, b, ~mask) == pytest.approx(0)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sources.objaverse.changed import EQUAL_DB, Changed, all_changed, find_changed
+from shards.geometry import EQUAL_DB
+from sources.objaverse.changed import Changed, all_changed, find_changed
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from trimesh.visual.material import PBRMaterial
 from pipeline.stage import Stage
 from shards.errors import BadInput
 from shards.sample import Reject, Row, Sample
-from sources.colours import PALETTE, colour_names, name_of_surface
+from sources.colours import PALETTE, name_of_surface
 from sources.objaverse.cache import read_cache
 from sources.objaverse.glb import open_glb
 from sources.objaverse.looks import z_up
@@ -408,8 +408,7 @@ def test_footprint_of_a_circle_is_tight():
 
 
 def test_colours():
-    names = list(PALETTE)
-    assert colour_names(np.array(list(PALETTE.values())) / 255) == names
+    assert [name_of_surface(np.array([rgb]) / 255) for rgb in PALETTE.values()] == list(PALETTE)
     blue, dark, red = (np.array(PALETTE[name]) / 255 for name in ("blue", "dark blue", "red"))
     assert name_of_surface(np.array([blue, blue, dark, dark, dark, dark])) == "dark blue"
     assert name_of_surface(np.array([blue, blue, dark, red])) == "blue"

@@ -72,7 +72,11 @@ def test_noise_is_replaced_outside_the_changed_region(release, release_files, tm
     np.testing.assert_array_equal(source, decode_image(release_files["translate/train/t1/1.png"]))
     released = decode_image(release_files["translate/train/t1/2.png"])
     np.testing.assert_array_equal(target[~region], source[~region])
-    np.testing.assert_array_equal(target[region], released[region])
+    edited = (labels_of((8, 10, 20, 24)) == 1) | (labels_of((24, 12, 38, 28)) == 1)
+    np.testing.assert_array_equal(target[edited], released[edited])
+    # From there the target fades into the source, never further from the released picture than that is.
+    away = np.abs(target.astype(int) - released)
+    assert (away <= np.abs(source.astype(int) - released)).all()
     assert region[10:24, 8:20].all()
     assert region[12:28, 24:38].all()
     assert 0.05 < region.mean() < 0.5
@@ -189,8 +193,8 @@ def test_the_real_pairs_are_read(shared_assets, tmp_path):
     for key, row in rows.items():
         assert isinstance(row, Row), (key, row)
         measures = facts_of(row).measures
-        assert measures.psnr_unchanged > 54
-        assert measures.changed_fraction < 0.5
+        assert measures.psnr_unchanged > 56
+        assert measures.changed_fraction < 0.55
 
 
 def test_any_url_can_be_the_root(packed, tmp_path):

@@ -1,0 +1,31 @@
+"""Instructions in the words of SpatialEdit's bench, which its trainer and its scores expect."""
+
+from shards.schema import Edit
+
+
+def bench_wording(edit: Edit, noun: str) -> str:
+    """The instruction for an edit; empty where the bench has none for it (removals, insertions, free turns).
+
+    `noun` is the edited object's name without article. The wording of moves and scales asks for the red box that is
+    drawn on the source image, so it only fits images that bear one (the export for that trainer draws it).
+    """
+    match edit.kind:
+        case "translate" | "scale":
+            return f"Move the {noun} into the red box and finally remove the red box."
+        case "rotate" if edit.view:
+            return f"Rotate the {noun} to show the {view_name(edit.view)}."
+        case "camera" if edit.known:
+            zoom = "in" if edit.zoom > 1 else "out" if edit.zoom < 1 else "unchanged"
+            return (
+                "Move the camera.\n"
+                f"- Camera rotation: Yaw {edit.yaw_deg + 0.0:.1f}°, Pitch {edit.pitch_deg + 0.0:.1f}°.\n"
+                f"- Camera zoom: {zoom}.\n"
+                "- Keep the 3D scene static; only change the viewpoint."
+            )
+        case _:
+            return ""
+
+
+def view_name(view: str) -> str:
+    """`front view` of `the front view.`"""
+    return view.strip().rstrip(".").removeprefix("the ")
