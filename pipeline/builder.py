@@ -8,6 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,17 @@ from typing import Any
 import click
 
 from pipeline.config import Config, parse_config, with_overrides
-from pipeline.engine import map_items, reopen_rejects, run, session
+from pipeline.engine import interruptible, map_items, reopen_rejects, run, session
 from pipeline.graph import layer_dirs
 from pipeline.lock import RunLock
 from pipeline.pack import ShardJob, fit_recipe, pack
-from pipeline.plan import Plan, read_plan
+from pipeline.plan import Plan, check_rows, read_plan
 from pipeline.planning import check_source, pair_arguments, plan_build
 from pipeline.progress import RunSummary, make_progress
 from pipeline.registry import build_stages
 from pipeline.runner import Damaged
 from pipeline.stage import Stage
-from pipeline.store import LayerCorrupt, LayerStore
+from pipeline.store import LayerCorrupt, LayerStore, Record
 from shards.errors import BadInput
 from shards.index import ShardEntry
 from shards.layout import base, filesystem, join
@@ -50,6 +51,16 @@ class Build:
     def layers(self) -> dict[str, str]:
         """Layer: its folder."""
         return layer_dirs(self.stages, self.plan.hash)
+
+
+@dataclass(frozen=True)
+class Rejects:
+    """What the layers of a finished build refused."""
+
+    samples: int
+    """Different ones: a sample that two layers refused counts once."""
+    reasons: Mapping[str, int]
+    """By `layer: reason`; a sample is counted at each layer that refused it."""
 
 
 def open_out(out: str) -> LayerStore:
@@ -89,11 +100,14 @@ def open_build(out: str, overrides: Sequence[str] = ()) -> Build:
     return Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan))))
 
 
+@interruptible()
 def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[str] = ()) -> dict[str, Any]:
     """Plan, compute every layer, pack the recipes of `shard.recipes`. Goes on where an earlier run stopped.
 
     Args:
         retry: reasons; units with samples that were rejected for them are computed again.
+
+    Raises Stopped on Ctrl-C and SIGTERM, wherever they come; OUT is unlocked then.
     """
     began = time.monotonic()
     store = open_out(out)
@@ -111,9 +125,9 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
     return {
         "out": str(store),
         "samples": plan.samples,
-        "accepted": plan.samples - rejects.total(),
-        "rejected": rejects.total(),
-        "rejects": dict(sorted(rejects.items())),
+        "accepted": plan.samples - rejects.samples,
+        "rejected": rejects.samples,
+        "rejects": rejects.reasons,
         "seconds": round(time.monotonic() - began, 3),
         "stages": summary.to_json()["stages"],
         "quarantined": summary.quarantined,
@@ -122,8 +136,9 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
     }
 
 
+@interruptible()
 def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
-    """Pack the accepted samples of a finished build for one recipe."""
+    """Pack the accepted samples of a finished build for one recipe. Raises Stopped as `run_build` does."""
     build = open_build(out, overrides)
     chosen = fit_recipe(get_recipe(recipe), build.stages, planned_edits(build.config))
     if (done := done_units(build)) < build.plan.units:
@@ -132,6 +147,7 @@ def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bo
         engine = build.config.engine.model_copy(update={"kind": "inline"})
         build = replace(build, config=build.config.model_copy(update={"engine": engine}))
     with RunLock(build.store) as lock, session(build.config.engine, _runtime_env()):
+        check_rows(build.plan)
         shards, _ = _pack_all(build, [chosen], lock, quiet)
     return shards[0]
 
@@ -157,7 +173,7 @@ def compute(build: Build, lock: RunLock, quiet: bool) -> RunSummary:
 
 def _pack_all(
     build: Build, recipes: Sequence[Recipe], lock: RunLock, quiet: bool
-) -> tuple[list[dict[str, Any]], Counter[str]]:
+) -> tuple[list[dict[str, Any]], Rejects]:
     """Pack the recipes and count the rejects; a unit that turns out to be damaged is computed again, once."""
     mended: set[tuple[str, int]] = set()
     while True:
@@ -194,22 +210,34 @@ def pack_recipe(build: Build, recipe: Recipe, quiet: bool) -> dict[str, Any]:
     return pack(build.store, build.plan, build.layers, recipe, build.config.shard, packer)
 
 
-def rejects_of(build: Build) -> Counter[str]:
-    """Rejects by `layer: reason`, from the records. A sample is counted at each layer that refused it.
+def rejects_of(build: Build) -> Rejects:
+    """Counted from the records of a finished build, one unit at a time.
 
-    Raises LayerCorrupt for a record that is unreadable, or whose layer file is missing or of another size.
+    Raises LayerCorrupt for a record that is missing or unreadable, or whose layer file is missing or of another size.
     """
-    found: Counter[str] = Counter()
-    for layer, folder in build.layers.items():
-        sizes = _sizes(build.store, folder)
-        for record in build.store.records(folder):
-            size = sizes.get(base(build.store.data_name(folder, record.unit)), 0)
-            if size != record.bytes:
-                name = build.store.path(build.store.data_name(folder, record.unit))
-                what = f"layer file {name} has {size} bytes, its record says {record.bytes}"
-                raise LayerCorrupt(f"{what}: run `spatialdata build` again", folder, record.unit)
-            found.update(f"{layer}: {reject.reason}" for reject in record.rejects)
-    return found
+    store, folders, reasons, samples = build.store, build.layers, Counter[str](), 0
+    sizes = {folder: _sizes(store, folder) for folder in folders.values()}
+
+    def read(unit: int) -> list[Record]:
+        return [store.record(folder, unit) for folder in folders.values()]
+
+    with ThreadPoolExecutor(1 if store.is_local else 16) as threads:
+        for start in range(0, build.plan.units, 1024):
+            units = range(start, min(start + 1024, build.plan.units))
+            for records in threads.map(read, units):
+                for layer, record in zip(folders, records, strict=True):
+                    _check_size(store, record, sizes[record.layer])
+                    reasons.update(f"{layer}: {reject.reason}" for reject in record.rejects)
+                samples += len({reject.key for record in records for reject in record.rejects})
+    return Rejects(samples, dict(sorted(reasons.items())))
+
+
+def _check_size(store: LayerStore, record: Record, sizes: Mapping[str, int]) -> None:
+    name = store.data_name(record.layer, record.unit)
+    size = sizes.get(base(name), 0)
+    if size != record.bytes:
+        what = f"layer file {store.path(name)} has {size} bytes, its record says {record.bytes}"
+        raise LayerCorrupt(f"{what}: run `spatialdata build` again", record.layer, record.unit)
 
 
 def _sizes(store: LayerStore, layer_dir: str) -> dict[str, int]:

@@ -16,6 +16,8 @@ from shards.errors import SpatialdataError
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 OBJECT_STORES = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google")
 """Packages whose errors speak of an account or a network, not of a fault of ours."""
+STOPPED = 130
+"""Exit code of what Ctrl-C or SIGTERM has ended: no error."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
@@ -204,18 +206,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         cli.main(args=given, prog_name="spatialdata", standalone_mode=False)
     except click.exceptions.Abort:
-        sys.exit(130)
+        sys.exit(STOPPED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         click.echo("stopped; run the same command to go on", err=True)
-        sys.exit(130)
+        sys.exit(STOPPED)
     except Exception as error:  # the border of the process: a person reads this
         if debug:
             raise
         if isinstance(error, SpatialdataError):
-            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            kind = "" if error.exit_code == STOPPED else "error: "
+            click.echo(f"{kind}{' '.join(str(error).split())}", err=True)
             sys.exit(error.exit_code)
         text, code = _explain(error)
         click.echo(f"error: {' '.join(text.split())[:600]} (`spatialdata --debug ...` shows where)", err=True)

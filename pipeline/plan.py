@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias, cast
+from typing import IO, Any, TypeAlias, cast
 
 import numpy as np
 import pyarrow as pa
@@ -58,6 +58,8 @@ class Plan:
     """sha256 over configuration, versions and rows: equal plans, equal hash, on every machine."""
     config: Mapping[str, Any]
     versions: Mapping[str, str]
+    rows_sha256: str
+    """Of `plan/units.parquet`; see `check_rows`."""
 
     @property
     def units(self) -> int:
@@ -99,7 +101,8 @@ def read_plan(store: LayerStore) -> Plan:
     """The plan under OUT. Raises BadInput when there is none, SpatialdataError when it is damaged."""
     try:
         values = json.loads(store.read_file(PLAN))
-        plan = Plan(store=store, **{name: values[name] for name in (*_HASHED, "hash")})
+        fields = {name: values[name] for name in (*_HASHED, "hash")}
+        plan = Plan(store=store, rows_sha256=values["rows"], **fields)
         whole = _digest({name: values[name] for name in _HASHED}, values["rows"])
     except FileNotFoundError:
         raise BadInput(f"no plan in {store}: give the folder of a build, or run `spatialdata build` first") from None
@@ -108,6 +111,20 @@ def read_plan(store: LayerStore) -> Plan:
     if whole != plan.hash:
         raise SpatialdataError(damaged_plan(store, "plan.json was changed: its hash is another"))
     return plan
+
+
+def check_rows(plan: Plan) -> None:
+    """Compare the list of units with what was planned: once a run, at the speed of reading it.
+
+    Raises SpatialdataError where it is missing or holds anything else.
+    """
+    try:
+        with plan.store.open_file(UNITS) as file:
+            digest = _sha256(file)
+    except FileNotFoundError:
+        raise SpatialdataError(damaged_plan(plan.store, f"{UNITS} is missing")) from None
+    if digest != plan.rows_sha256:
+        raise SpatialdataError(damaged_plan(plan.store, f"{UNITS} is not the list that was planned"))
 
 
 def write_plan(
@@ -127,12 +144,14 @@ def write_plan(
     Raises:
         BadInput: OUT holds another plan (the message names the keys that differ), a key that is not
             `[a-z0-9-]{1,80}` or comes twice, an unknown split, no samples, or OUT is not writable.
+        SpatialdataError: the plan that is there is damaged.
     """
     config = json.loads(canonical(dict(config)))
     store.sweep("plan")
     if store.exists(PLAN):
         plan = read_plan(store)
         _refuse_other(plan, config, unit_size, seed)
+        check_rows(plan)
         return plan
     with TemporaryDirectory(dir=store.workplace(), prefix=".planning-", suffix=".tmp") as folder:
         finished = Path(folder) / "units.parquet"
@@ -145,12 +164,19 @@ def write_plan(
             "versions": dict(versions()),
         }
         with finished.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = _sha256(file)
         store.publish_file(UNITS, finished)
     text = json.dumps(content | {"rows": digest, "hash": _digest(content, digest)}, indent=1, sort_keys=True)
     if not store.create_file(PLAN, text.encode()):
         raise SpatialdataError(f"another run planned {store} at the same moment: run the same command again")
     return read_plan(store)
+
+
+def _sha256(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _digest(content: Mapping[str, Any], rows: str) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.builder import BUILD, Build, compute, open_build, pack_recipe, planned_edits
-from pipeline.engine import session
+from pipeline.engine import interruptible, session
 from pipeline.lock import RunLock
 from pipeline.pack import fit_recipe
-from pipeline.plan import GROUP_UNITS
+from pipeline.plan import check_rows
 from pipeline.store import LayerCorrupt, LayerStore
 from shards.errors import BadInput, SpatialdataError
 from shards.interop import object3dit, spatialedit
@@ -60,10 +60,9 @@ def _problem(where: str, message: str, key: str = "", member: str = "") -> dict[
 
 
 def _corrupt_plan(build: Build) -> list[dict[str, str]]:
-    """Whether every row group of the plan can be read."""
+    """Whether the list of units is the one that was planned."""
     try:
-        for unit in range(0, build.plan.units, GROUP_UNITS):
-            build.plan.rows(unit)
+        check_rows(build.plan)
     except SpatialdataError as error:
         return [_problem("plan", str(error))]
     return []
@@ -97,10 +96,12 @@ def _corrupt_layers(build: Build) -> list[LayerCorrupt]:
         return [error for error in threads.map(check, places) if error is not None]
 
 
+@interruptible()
 def _repair(build: Build, quiet: bool) -> list[str]:
     """Compute damaged units again, then pack every recipe whose shards are damaged; what was made again."""
     repaired: list[str] = []
     with RunLock(build.store) as lock, session(build.config.engine):
+        check_rows(build.plan)
         for error in _corrupt_layers(build):
             build.store.set_aside(error.layer_dir, error.unit)
             repaired.append(f"{error.layer_dir}/{error.unit}")

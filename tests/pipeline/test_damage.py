@@ -4,6 +4,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.pipeline.commands import build, build_assets, python, refused, run
@@ -104,6 +106,20 @@ def test_a_damaged_list_of_units(release: Path, out: Path):
     assert told.code == 1
     assert "plan:" in told.out
     refused(python("-m", "pipeline.cli", *build_arguments(release, out)), "remove plan.json and plan/", code=1)
+
+
+def test_another_list_of_units_is_not_followed(release: Path, out: Path):
+    units = out / "plan" / "units.parquet"
+    table = pq.read_table(units)
+    splits = ["train"] * table.num_rows
+    pq.write_table(table.set_column(table.schema.get_field_index("split"), "split", pa.array(splits)), units)
+    before = files_of(out)
+    told = run("verify", out)
+    assert told.code == 1
+    assert "plan: " in told.out
+    for told in (build(release, out), run("shard", out, "--recipe", "full"), run("verify", out, "--repair")):
+        refused(told, "plan/units.parquet", "remove plan.json and plan/", code=1)
+    assert files_of(out) == before
 
 
 @pytest.mark.parametrize("change", [junk, lambda _: b"[]", lambda data: data.replace(b'"seed"', b'"sed"')])

@@ -1,0 +1,107 @@
+"""What a build counts, how it is stopped, and what finds it again."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from pipeline.builder import BUILD, Build, open_build, rejects_of
+from pipeline.config import Config, EngineOptions, load_config
+from pipeline.engine import run
+from pipeline.plan import write_plan
+from pipeline.planning import pair_arguments
+from pipeline.registry import build_stages
+from pipeline.scenes import plan_scenes
+from pipeline.store import LayerStore
+from shards.sample import Reject, Result, Sample
+from tests.pipeline.releases import CHECKOUT
+from tests.pipeline.toys import EDITS, SPLITS, Judge, Make, Measure, key, toy_plan
+
+
+@dataclass(frozen=True)
+class Refuse(Judge):
+    """Refuses all that `Judge` sees."""
+
+    layer: ClassVar[str] = "line"
+
+    def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
+        return [Reject("no_line") for _ in samples]
+
+
+def test_a_sample_that_two_layers_refused_is_counted_once(tmp_path: Path):
+    store = LayerStore(str(tmp_path))
+    plan = toy_plan(store)
+    stages = (Make(faults={key(5): "reject"}), Measure(), Judge(), Refuse())
+    run(stages, store, plan, EngineOptions(kind="inline"), plan_hash=plan.hash)
+    found = rejects_of(Build(store, Config(), plan, stages))
+    divisible = found.reasons["checks: divisible"]
+    assert divisible > 0
+    assert found.reasons == {"checks: divisible": divisible, "line: no_line": 39, "pair: too_dark": 1}
+    assert found.samples == plan.samples == 40
+
+
+def test_a_time_out_changes_no_layer_and_is_kept(tmp_path: Path):
+    def folders(*settings: str) -> dict[str, str]:
+        config = load_config(None, settings)
+        store.write_file(BUILD, config.model_dump_json().encode())
+        found = open_build(str(tmp_path))
+        assert found.config == config, "build.json does not say what was asked for"
+        stages = build_stages(config, pair_arguments(config, store, plan))
+        assert found.layers == Build(store, config, plan, tuple(stages)).layers
+        return found.layers
+
+    store = LayerStore(str(tmp_path))
+    plan = write_plan(store, {"assets": ""}, plan_scenes(40, 1, EDITS, SPLITS), 8)
+    usual = folders()
+    assert folders("render.timeout_s=900", "render.recycle=3") == usual
+    assert folders("render.samples=33") != usual
+
+
+def blocked(arguments: Sequence[str], begun: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """A command whose stderr takes nothing more, once `begun` is there: it stands at the first line that it says."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETFL, fcntl.fcntl(writing, fcntl.F_GETFL) | os.O_NONBLOCK)
+    for size in (4096, 1):
+        try:
+            while True:
+                os.write(writing, b"." * size)
+        except BlockingIOError:
+            pass
+    fcntl.fcntl(writing, fcntl.F_SETFL, fcntl.fcntl(writing, fcntl.F_GETFL) & ~os.O_NONBLOCK)
+    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    process = subprocess.Popen(command, cwd=CHECKOUT, stderr=writing, stdout=subprocess.DEVNULL)
+    os.close(writing)
+    deadline = time.monotonic() + 60
+    while not begun.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return process, reading
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("doing", ["planning", "packing"])
+def test_stopped_anywhere_it_lets_go_of_the_lock(out: Path, tmp_path: Path, doing: str, number: signal.Signals):
+    if doing == "planning":
+        out = tmp_path / "new"
+        settings = ["--set", "engine.kind=inline", "--set", "source.variants=1"]
+        process, said = blocked(["build", "--out", str(out), *settings], out / "plan" / "assets.parquet")
+        assert not (out / "plan.json").exists()
+    else:
+        settings = ["--set", "shard.samples_per_shard=1"]
+        process, said = blocked(["shard", str(out), "--recipe", "spatialedit", *settings], out / "shards/spatialedit")
+    assert (out / "run.lock").exists()
+    process.send_signal(number)
+    with os.fdopen(said, "rb") as stream:
+        told = stream.read().decode().lstrip(".").splitlines()
+    assert process.wait(60) == 130
+    assert told[-1] == "stopped; run the same command to go on"
+    assert not (out / "run.lock").exists()
