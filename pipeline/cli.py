@@ -134,12 +134,13 @@ def doctor(out: str, blender: str, as_json: bool) -> None:
 
 @cli.command()
 @click.option("--out", "-o", default="demo", show_default=True, help="Folder for the dataset and the picture.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key; may be repeated.")
 @json_option
-def demo(out: str, as_json: bool) -> None:
+def demo(out: str, overrides: Sequence[str], as_json: bool) -> None:
     """Build, verify and show a small dataset from nothing: the first five minutes."""
     from pipeline.demo import run_demo
 
-    _report(run_demo(out, quiet=as_json), as_json, lambda _: None)
+    _report(run_demo(out, overrides, quiet=as_json), as_json, lambda _: None)
 
 
 def _words(text: str) -> tuple[str, ...]:

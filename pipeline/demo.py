@@ -1,13 +1,15 @@
 """The first five minutes: a small dataset from nothing, built, packed, verified and drawn."""
 
 import time
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pipeline.builder import open_out, run_build
-from pipeline.config import parse_config
+from pipeline.config import with_overrides
 from pipeline.tools import run_verify, run_view
 from shards.errors import SpatialdataError
 
@@ -21,16 +23,20 @@ DEMO: dict[str, Any] = {
 }
 
 
-def run_demo(out: str, *, quiet: bool = False) -> dict[str, Any]:
+def run_demo(out: str, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
     """Build the demo under `out`, check it, draw it, and say what to try next. Goes on where it was stopped.
 
     Raises SpatialdataError where what was built is not sound.
     """
     began = time.monotonic()
+    config = with_overrides(deepcopy(DEMO), overrides, "demo")
     if not quiet:
-        click.echo("Building 30 triplets at 256 x 256. The first time, Blender is fetched (360 MB).", err=True)
+        size = " x ".join(str(side) for side in config.render.resolution)
+        click.echo(
+            f"Building {config.samples} triplets at {size}. The first time, Blender is fetched (360 MB).", err=True
+        )
     folder = str(open_out(out))
-    built = run_build(parse_config(DEMO, "demo"), folder, quiet=quiet)
+    built = run_build(config, folder, quiet=quiet)
     verified = run_verify(folder)
     if not verified["ok"]:
         raise SpatialdataError(f"the demo's shards are not sound: {verified['problems'][0]['message']}")
