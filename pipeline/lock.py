@@ -12,10 +12,13 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from pipeline.storage import Storage
 from shards.errors import BadInput, SpatialdataError
@@ -43,8 +46,41 @@ class Holder:
         return f"process {self.pid} on {self.host} since {self.since}"
 
 
+class InUse(BadInput):
+    """Another run holds the lock."""
+
+    def __init__(self, message: str, holder: Holder | None) -> None:
+        super().__init__(message)
+        self.holder = holder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.holder)
+
+
+@contextmanager
+def wait_for_lock(storage: Storage, say: Callable[[str], None], poll_s: float = 2.0) -> Generator["RunLock"]:
+    """A `RunLock` on a folder that builds share: waits until who holds it is done, or does not renew it any more.
+
+    Args:
+        say: told once for whom we wait.
+    """
+    told = ""
+    with ExitStack() as stack:
+        while True:
+            try:
+                # A new one each time: its first beat is of now.
+                lock = stack.enter_context(RunLock(storage))
+                break
+            except InUse as error:
+                if str(error.holder) != told:
+                    told = str(error.holder)
+                    say(f"waiting for {told}, which works in {storage}")
+                time.sleep(poll_s)
+        yield lock
+
+
 class RunLock:
-    """`with RunLock(store): ...`; raises BadInput when another run holds OUT, or when OUT is not writable."""
+    """`with RunLock(store): ...`; raises InUse when another run holds OUT, BadInput when OUT is not writable."""
 
     def __init__(self, storage: Storage, beat_s: float = BEAT_S, stale_s: float = STALE_S) -> None:
         self._storage = storage
@@ -69,7 +105,8 @@ class RunLock:
         time.sleep(0.2 if self._cleared else 0)
         holder = self._read()
         if holder is None or holder.token != self._me.token:
-            raise BadInput(f"{self._storage} is fought over by other runs ({holder}): wait, or give another --out")
+            what = f"{self._storage} is fought over by other runs ({holder}): wait, or give another --out"
+            raise InUse(what, holder)
         self._thread.start()
         return self
 
@@ -94,12 +131,13 @@ class RunLock:
         return self._storage.create_file(LOCK, json.dumps(asdict(self._me)).encode())
 
     def _clear_abandoned(self) -> None:
-        """Remove a lock that nobody renews. Raises BadInput when somebody does."""
+        """Remove a lock that nobody renews. Raises InUse when somebody does."""
         holder = self._read()
         if holder is not None and not self._abandoned(holder):
-            raise BadInput(
+            raise InUse(
                 f"{self._storage} is in use by {holder}: wait for it, stop it, or give another --out "
-                f"(if that run is dead, its lock falls after {self._stale_s:.0f} s)"
+                f"(if that run is dead, its lock falls after {self._stale_s:.0f} s)",
+                holder,
             )
         if holder is not None or self._storage.exists(LOCK):
             self._storage.remove(LOCK)

@@ -20,11 +20,12 @@ from pipeline.config import Config
 from pipeline.device import check_device, gpus_of, settle, settled
 from pipeline.engine import run
 from pipeline.graph import canonical, layer_dirs
+from pipeline.lock import wait_for_lock
 from pipeline.plan import PLAN, Plan, PlanRow, damaged_plan, read_plan, write_plan
 from pipeline.progress import Progress, make_progress
 from pipeline.scenes import plan_scenes
 from pipeline.stage import Stage
-from pipeline.store import LayerStore
+from pipeline.store import LayerStore, versions
 from shards.errors import BadInput, SpatialdataError
 from shards.layout import base, filesystem, join
 from shards.schema import EditKind
@@ -151,8 +152,10 @@ def _freeze_assets(config: Config, store: LayerStore, say: Callable[[str], None]
 def survey(config: Config, store: LayerStore, say: Callable[[str], None], progress: Progress) -> list[Asset]:
     """Look at every model of the cache, once for a cache: a build of one layer, resumable like any other.
 
+    Builds may share its folder (`source.survey`): one looks, the others wait for it.
+
     Raises:
-        BadInput: no model can be used; the line counts the reasons.
+        BadInput: no model can be used (the line counts the reasons), or the survey was made with other packages.
     """
     source = config.source
     found = list(read_cache(source.root, source.uids or None, source.fetch))
@@ -166,10 +169,26 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
     folder = _absolute(source.survey) or f"{store.url.rstrip('/')}/survey"
     kept = LayerStore(f"{folder.rstrip('/')}/{digest}", **store.options)
     rows = (PlanRow(_key(spec["uid"]), "train", spec) for spec in specs)
-    plan = write_plan(kept, {"survey": digest}, rows, SURVEY_UNIT)
-    say(f"looking at {len(entries)} assets")
-    run([stage], kept, plan, config.engine, progress)
-    return _usable(kept, plan, stage, say)
+    with wait_for_lock(kept, say) as lock:
+        if kept.exists(PLAN):
+            _check_survey(kept)
+        plan = write_plan(kept, {"survey": digest}, rows, SURVEY_UNIT)
+        say(f"looking at {len(entries)} assets")
+        run([stage], kept, plan, config.engine, progress, guard=lock.check)
+        return _usable(kept, plan, stage, say)
+
+
+def _check_survey(kept: LayerStore) -> None:
+    """Raise BadInput where other packages looked at the models: they may have seen other shapes and colours."""
+    old, new = dict(read_plan(kept).versions), versions()
+    changed = [
+        f"{name} {old.get(name)} -> {new.get(name)}" for name in sorted(old | new) if old.get(name) != new.get(name)
+    ]
+    if changed:
+        raise BadInput(
+            f"source.survey: the asset survey in {kept} was made with other packages ({', '.join(changed)}): remove "
+            "that folder, or set source.survey to another one, and the models are looked at again"
+        )
 
 
 def _usable(store: LayerStore, plan: Plan, stage: Stage, say: Callable[[str], None]) -> list[Asset]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import lock as lock_module
-from pipeline.lock import LOCK, RunLock
+from pipeline.lock import LOCK, RunLock, wait_for_lock
 from pipeline.store import LayerStore
 from shards.errors import BadInput, SpatialdataError
 
@@ -53,6 +53,26 @@ def test_the_second_run_is_told_and_a_killed_one_gives_way(tmp_path: Path):
         first.wait()
     with RunLock(LayerStore(str(tmp_path))) as lock:
         lock.check()
+
+
+def test_a_shared_folder_is_waited_for(tmp_path: Path):
+    first = hold(tmp_path)
+    told: list[str] = []
+
+    def end(line: str) -> None:
+        told.append(line)
+        first.kill()
+        first.wait()
+
+    try:
+        with wait_for_lock(LayerStore(str(tmp_path)), end, poll_s=0.01) as lock:
+            lock.check()
+    finally:
+        end("")
+    assert f"waiting for process {first.pid} on" in told[0]
+    assert told[0].endswith(f"which works in {tmp_path}")
+    assert len(told) == 2
+    assert not (tmp_path / LOCK).exists()
 
 
 def _elsewhere(store: LayerStore, beat: float) -> None:

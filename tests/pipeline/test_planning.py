@@ -1,12 +1,17 @@
 """What a plan settles beyond its rows: keys that tell builds apart, and the device."""
 
+import json
 from pathlib import Path
+
+import pytest
 
 from pipeline.config import load_config
 from pipeline.device import DEVICE
-from pipeline.plan import Plan
+from pipeline.plan import PLAN, Plan
 from pipeline.planning import plan_build
 from pipeline.store import LayerStore
+from shards.errors import BadInput
+from tests.sources.objaverse.models import box, glb, make_cache
 
 
 def planned(out: Path, *settings: str) -> Plan:
@@ -27,3 +32,24 @@ def test_planning_settles_the_device(tmp_path: Path):
     assert not named.store.exists(DEVICE)
     auto = planned(tmp_path / "auto", "render.device=auto", "engine.resources.pair.gpus=1")
     assert auto.store.read_file(DEVICE) == b'{"device": "gpu"}'
+
+
+def test_a_shared_survey_of_other_packages_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(4)})
+    shared = tmp_path / "shared"
+    settings = (
+        "source.kind=objaverse",
+        f"source.root={root}",
+        f"source.survey={shared}",
+        "shard.splits={train: 1, val: 0, test: 0}",
+    )
+    assert planned(tmp_path / "one", *settings).samples == 5
+    (held,) = shared.iterdir()
+    assert not (held / "run.lock").exists()
+    monkeypatch.setattr(
+        "pipeline.planning.versions", lambda: json.loads((held / PLAN).read_text())["versions"] | {"numpy": "9"}
+    )
+    with pytest.raises(BadInput, match=r"source\.survey: .*\(numpy .* -> 9\): remove that folder") as caught:
+        planned(tmp_path / "two", *settings)
+    assert str(held) in str(caught.value)
+    assert "--out" not in str(caught.value)
