@@ -1,22 +1,23 @@
 """What is done with a build or its shards once they are there: verify and repair, look, export."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from pipeline.builder import BUILD, Build, compute, open_build, pack_recipe, planned_edits
+from pipeline.builder import BUILD, Build, compute, done_units, open_build, pack_recipe, planned_edits
 from pipeline.engine import interruptible, session
 from pipeline.lock import RunLock
 from pipeline.pack import fit_recipe
+from pipeline.packings import packed_recipes, read_packing
 from pipeline.plan import check_rows
 from pipeline.store import LayerCorrupt, LayerStore
 from shards.errors import BadInput, SpatialdataError
 from shards.interop import object3dit, spatialedit
-from shards.layout import base, filesystem, find_shards, find_splits
+from shards.layout import SplitFolder, base, filesystem, find_shards, find_splits, join
 from shards.reader import StoredSample, read_samples
 from shards.recipes import get_recipe
 from shards.verify import Report, verify_folder
@@ -25,7 +26,9 @@ FEW_SHARDS, FEW_BYTES = 8, 64 << 20
 
 
 def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[str, Any]:
-    """Check the shards under `path`, and the layers where it is OUT; with `repair`, rebuild what is damaged.
+    """Check the shards under `path`, and where it is OUT its layers, and whether all that was packed is there.
+
+    With `repair`, what is damaged or lost is made again.
 
     Raises BadInput where there is nothing to check, or `path` holds no build to repair from.
     """
@@ -35,7 +38,7 @@ def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[
     repaired: list[str] = []
     if repair and build is not None:
         repaired = _repair(build, quiet)
-    report = _verify_shards(path)
+    report = _verify_shards(path) if build is None or _folders(build) else Report((), 0, 0, 0)
     problems = [
         _problem(base(problem.shard or problem.folder), problem.message, problem.key, problem.member)
         for problem in report.problems
@@ -43,6 +46,7 @@ def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[
     if build is not None:
         problems += [_problem(f"{error.layer_dir}/{error.unit}", str(error)) for error in _corrupt_layers(build)]
         problems += _corrupt_plan(build)
+        problems += _lost(build)
     return {
         "path": path,
         "repairable": build is not None,
@@ -66,6 +70,34 @@ def _corrupt_plan(build: Build) -> list[dict[str, str]]:
     except SpatialdataError as error:
         return [_problem("plan", str(error))]
     return []
+
+
+def _lost(build: Build) -> list[dict[str, str]]:
+    """Splits and recipes that were packed, or should have been, and are not there."""
+    there = {(folder.recipe, folder.split) for folder in _folders(build)}
+    problems: list[dict[str, str]] = []
+    for recipe in packed_recipes(build.store):
+        try:
+            packing = read_packing(build.store, recipe)
+        except BadInput as error:
+            problems.append(_problem(recipe, str(error)))
+            continue
+        splits = packing.splits if packing else ()
+        gone = [split for split in splits if (recipe, split) not in there]
+        problems += [_problem(f"{recipe}/{split}", "was packed and is not there") for split in gone]
+    held = {recipe for recipe, _ in there}.union(packed_recipes(build.store))
+    if done_units(build) == build.plan.units:
+        wanted = [recipe for recipe in build.config.shard.recipes if recipe not in held]
+        problems += [_problem(recipe, "is not packed, though `shard.recipes` names it") for recipe in wanted]
+    return problems
+
+
+def _folders(build: Build) -> list[SplitFolder]:
+    """The split folders of a build, which may have none."""
+    try:
+        return find_splits(join(build.store.url, "shards"))
+    except BadInput:
+        return []
 
 
 def _verify_shards(path: str) -> Report:
@@ -98,7 +130,10 @@ def _corrupt_layers(build: Build) -> list[LayerCorrupt]:
 
 @interruptible()
 def _repair(build: Build, quiet: bool) -> list[str]:
-    """Compute damaged units again, then pack every recipe whose shards are damaged; what was made again."""
+    """Compute damaged units again, then pack every recipe whose shards are damaged or lost, as it was packed before.
+
+    Gives what was made again. Raises BadInput where it is not known how a recipe was packed.
+    """
     repaired: list[str] = []
     with RunLock(build.store) as lock, session(build.config.engine):
         check_rows(build.plan)
@@ -106,17 +141,30 @@ def _repair(build: Build, quiet: bool) -> list[str]:
             build.store.set_aside(error.layer_dir, error.unit)
             repaired.append(f"{error.layer_dir}/{error.unit}")
         compute(build, lock, quiet)
-        damaged: dict[str, set[str]] = {}
-        for recipe in sorted({split.recipe for split in find_splits(build.store.url)}):
-            report = _verify_shards(f"{build.store.url}/shards/{recipe}")
-            if report.problems:
-                damaged[recipe] = {base(problem.shard) for problem in report.problems if problem.shard}
-        for recipe, shards in damaged.items():
-            for shard in sorted(shards):
-                build.store.remove(f"shards/{recipe}/.made/{shard.removesuffix('.tar')}.json")
-            pack_recipe(build, fit_recipe(get_recipe(recipe), build.stages, planned_edits(build.config)), quiet)
-            repaired += sorted(shards) or [f"{recipe} (its index)"]
+        lost = [problem["shard"] for problem in _lost(build)]
+        for recipe in sorted({name.partition("/")[0] for name in lost} | {f.recipe for f in _folders(build)}):
+            damaged, broken = _damaged_shards(build, recipe)
+            gone = [name for name in lost if name.partition("/")[0] == recipe]
+            if broken or gone:
+                _pack_again(build, recipe, damaged, quiet)
+                repaired += [*gone, *damaged] or [f"{recipe} (its index)"]
     return repaired
+
+
+def _damaged_shards(build: Build, recipe: str) -> tuple[list[str], bool]:
+    """Names of a recipe's damaged shards, and whether anything at all is wrong with what is there."""
+    there = any(folder.recipe == recipe for folder in _folders(build))
+    problems = _verify_shards(join(build.store.url, "shards", recipe)).problems if there else ()
+    return sorted({base(problem.shard) for problem in problems if problem.shard}), bool(problems)
+
+
+def _pack_again(build: Build, recipe: str, damaged: Sequence[str], quiet: bool) -> None:
+    """Pack a recipe as it was packed last, or as the build says where it never was."""
+    if packing := read_packing(build.store, recipe):
+        build = replace(build, config=build.config.model_copy(update={"shard": packing.options}))
+    for shard in damaged:
+        build.store.remove(f"shards/{recipe}/.made/{shard.removesuffix('.tar')}.json")
+    pack_recipe(build, fit_recipe(get_recipe(recipe), build.stages, planned_edits(build.config)), quiet)
 
 
 def run_view(path: str, out: str = "", *, recipe: str = "", limit: int = 24, tile: int = 176) -> dict[str, Any]:

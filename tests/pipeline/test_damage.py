@@ -150,6 +150,64 @@ def test_a_damaged_table_of_assets(tmp_path: Path, change: Callable[[bytes], byt
     assert table.read_bytes() == whole
 
 
+def test_shards_are_repaired_as_they_were_packed(out: Path):
+    settings = ("--set", "shard.name=mine", "--set", "shard.samples_per_shard=3", "--set", "shard.codecs.image=png")
+    assert run("shard", out, "--recipe", "full", *settings).code == 0
+    before = files_of(out / "shards")
+    harmed = sorted(out.glob("shards/full/train/mine-*.tar"))[1]
+    harmed.write_bytes(flip(harmed.read_bytes()))
+    told = run("verify", out, "--repair")
+    assert told.code == 0, told
+    assert f"rebuilt {harmed.name}" in told.out
+    assert files_of(out / "shards") == before
+
+
+@pytest.mark.parametrize("lost", ["full/test", "full", "spatialedit", "spatialedit/train", ""])
+def test_lost_shards_are_noticed_and_made_again(out: Path, lost: str):
+    assert run("shard", out, "--recipe", "spatialedit", "--set", "shard.samples_per_shard=3").code == 0
+    before = files_of(out / "shards")
+    shutil.rmtree(out / "shards" / lost)
+    told = run("verify", out)
+    assert told.code == 1, told
+    assert f"{lost or 'full'}" in told.out
+    assert "--repair" in told.out
+    told = run("verify", out, "--repair")
+    assert told.code == 0, told
+    if lost:
+        assert files_of(out / "shards") == before
+    else:  # what was packed beside the build's own recipes is known nowhere else
+        kept = {name: data for name, data in before.items() if "spatialedit" not in name}
+        assert files_of(out / "shards") == kept
+
+
+def test_layers_are_verified_where_nothing_is_packed(release: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    assert build(release, out, "shard.recipes=[]").code == 0
+    told = run("verify", out)
+    assert told.code == 0, told
+    harmed = next(out.glob("layers/pair-*/00000000.parquet"))
+    whole = harmed.read_bytes()
+    harmed.write_bytes(flip(whole))
+    assert f"{harmed.parent.name}/0" in run("verify", out).out
+    told = run("verify", out, "--repair")
+    assert told.code == 0, told
+    assert harmed.read_bytes() == whole
+    assert not (out / "shards").exists()
+
+
+@pytest.mark.parametrize("change", [cut, junk, lambda _: b"[]"])
+def test_a_damaged_note_of_a_packing(out: Path, change: Callable[[bytes], bytes]):
+    before = files_of(out / "shards")
+    note = out / "shards" / ".made" / "full.json"
+    note.write_bytes(change(note.read_bytes()))
+    told = run("verify", out)
+    assert told.code == 1
+    assert str(note) in told.out
+    refused(run("verify", out, "--repair"), str(note), f"spatialdata shard {out} --recipe full")
+    assert run("shard", out, "--recipe", "full").code == 0
+    assert files_of(out / "shards") == before
+
+
 @pytest.mark.parametrize("change", [cut, flip, junk, None])
 def test_a_damaged_shard_is_named(out: Path, change: Callable[[bytes], bytes] | None):
     shard = next(out.glob("shards/full/train/*.tar"))
