@@ -207,6 +207,11 @@ def _facts(record: SampleRecord) -> dict[str, Any]:
     }
 
 
+def assets_of(row: Mapping[str, Any]) -> list[str]:
+    """Asset uids in a parquet row."""
+    return [asset for asset in str(row["assets"]).split(LIST_SEPARATOR) if asset]
+
+
 def _parquet(info: ShardInfo, rows: Sequence[dict[str, Any]]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq

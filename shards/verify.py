@@ -7,17 +7,18 @@ Memory: one sample, one shard's parquet, and the keys and asset uids of the fold
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Final
 
 from shards.errors import SpatialdataError
 from shards.index import (
-    LIST_SEPARATOR,
     MANIFEST,
     SAMPLE_SCHEMA,
     WIDS_INDEX,
     Manifest,
     as_json,
+    assets_of,
     read_manifest,
     read_rows,
     sample_schema,
@@ -25,11 +26,21 @@ from shards.index import (
 )
 from shards.inspection import Problem
 from shards.layout import SplitFolder, base, find_splits, join, list_shards, open_url
-from shards.schema import SCHEMA_VERSION
+from shards.schema import SCHEMA_VERSION, Split
 from shards.verify_shard import ShardFindings, verify_shard
 
-Assets = Mapping[str, tuple[str, str]]
-"""Asset uid: the shard and the key of the first sample that holds it."""
+KEEPS_ITS_SPLITS: Final = "object3dit"
+"""The dataset whose val is the release's own, which shares objects with train and test by design."""
+_APART: Final[tuple[tuple[Split, Split], ...]] = (("test", "train"), ("test", "val"), ("val", "train"))
+"""Splits that may not share an asset; the first is told."""
+
+
+@dataclass
+class _Held:
+    """What a split holds. `assets`: uid, and the shard and the key of the first sample that holds it."""
+
+    datasets: set[str] = field(default_factory=set[str])
+    assets: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
 
 
 @dataclass(frozen=True)
@@ -58,15 +69,15 @@ def verify_folder(
     """
     problems: list[Problem] = []
     findings: list[ShardFindings] = []
-    assets: dict[str, Assets] = {}
+    held: dict[str, _Held] = {}
     folders = find_splits(url, recipe=recipe, split=split)
     for folder in folders:
         found, shards = _verify_split(folder, executor, progress)
         problems += [replace(problem, folder=folder.url) for problem in found]
         findings += shards
-        assets[folder.url] = _merge_assets(shards)
+        held[folder.url] = _merge(shards)
     for parent in dict.fromkeys(_parent(folder.url) for folder in folders):
-        problems += _find_leaks(parent, assets)
+        problems += _find_leaks(parent, held)
     return Report(tuple(problems), len(findings), sum(f.samples for f in findings), sum(f.bytes for f in findings))
 
 
@@ -143,49 +154,53 @@ def _find_duplicates(findings: list[ShardFindings]) -> Iterator[Problem]:
                 yield Problem("duplicate_key", f"the key is also in {first[key]}", key=key, shard=found.shard)
 
 
-def _merge_assets(findings: list[ShardFindings]) -> Assets:
-    merged: dict[str, tuple[str, str]] = {}
+def _merge(findings: list[ShardFindings]) -> _Held:
+    merged = _Held()
     for found in findings:
+        merged.datasets |= found.datasets
         for asset, key in found.assets.items():
-            merged.setdefault(asset, (found.shard, key))
+            merged.assets.setdefault(asset, (found.shard, key))
     return merged
 
 
-def _find_leaks(recipe_folder: str, verified: Mapping[str, Assets]) -> Iterator[Problem]:
-    """Objects of test that are also in train: one problem for each shard of test."""
-    by_split: dict[str, tuple[str, Assets]] = {}
+def _find_leaks(recipe_folder: str, verified: Mapping[str, _Held]) -> Iterator[Problem]:
+    """Objects that two splits share: one problem for each shard of the split that is told."""
+    held: dict[str, tuple[str, _Held]] = {}
     for folder in find_splits(recipe_folder):
         if _parent(folder.url) == recipe_folder:
-            known = verified[folder.url] if folder.url in verified else _assets_of_parquets(folder.url)
-            by_split[folder.split] = (folder.url, known)
-    looked_at = {split for split, (url, _) in by_split.items() if url in verified}
-    if {"train", "test"} <= by_split.keys() and looked_at & {"train", "test"}:
-        url, assets = by_split["test"]
-        yield from _shared(assets, by_split["train"][1], "train", url)
+            known = verified[folder.url] if folder.url in verified else _held_by_parquets(folder.url)
+            held[folder.split] = (folder.url, known)
+    looked_at = {split for split, (url, _) in held.items() if url in verified}
+    for split, other in _APART:
+        if {split, other} <= held.keys() and looked_at & {split, other}:
+            (url, ours), (_, theirs) = held[split], held[other]
+            if "val" not in (split, other) or KEEPS_ITS_SPLITS not in ours.datasets | theirs.datasets:
+                yield from _shared(ours, theirs, other, url)
 
 
-def _shared(assets: Assets, others: Assets, other: str, folder: str) -> Iterator[Problem]:
+def _shared(ours: _Held, theirs: _Held, other: str, folder: str) -> Iterator[Problem]:
     by_shard: dict[str, list[str]] = {}
-    for asset in sorted(assets.keys() & others.keys()):
-        by_shard.setdefault(assets[asset][0], []).append(asset)
+    for asset in sorted(ours.assets.keys() & theirs.assets.keys()):
+        by_shard.setdefault(ours.assets[asset][0], []).append(asset)
     for shard, shared in sorted(by_shard.items()):
-        key, (their_shard, their_key) = assets[shared[0]][1], others[shared[0]]
+        key, (their_shard, their_key) = ours.assets[shared[0]][1], theirs.assets[shared[0]]
         message = f"{len(shared)} assets are also in {other}, such as {shared[0]} in {their_key} of {their_shard}"
         yield Problem("leak", message, key=key, shard=shard, folder=folder)
 
 
-def _assets_of_parquets(folder: str) -> Assets:
+def _held_by_parquets(folder: str) -> _Held:
     """Of a split that is not being checked itself; a damaged parquet there is that split's own finding."""
-    assets: dict[str, tuple[str, str]] = {}
+    held = _Held()
     for shard in map(base, list_shards(folder)):
         try:
             rows = read_rows(folder, shard)
         except (FileNotFoundError, SpatialdataError):
             continue
         for row in rows:
-            for asset in filter(None, str(row["assets"]).split(LIST_SEPARATOR)):
-                assets.setdefault(asset, (shard, str(row["key"])))
-    return assets
+            held.datasets.add(str(row["dataset"]))
+            for asset in assets_of(row):
+                held.assets.setdefault(asset, (shard, str(row["key"])))
+    return held
 
 
 def _parent(url: str) -> str:

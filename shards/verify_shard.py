@@ -32,6 +32,7 @@ class ShardFindings:
     """In the order of the tar."""
     assets: dict[str, str] = field(default_factory=dict[str, str])
     """Asset uid: the first sample that holds it."""
+    datasets: set[str] = field(default_factory=set[str])
     altered: bool = False
     """Whether a member's bytes are not those of the parquet."""
     in_place: bool = True
@@ -151,9 +152,11 @@ def _check_sample(
     yield from problems
     for member in sorted(damaged - {problem.member for problem in problems}):
         yield Problem("damaged", "its bytes are not those that were written", member, key)
-    for item in record.objects if record else ():
-        if item.asset:
-            found.assets.setdefault(item.asset, key)
+    if record:
+        found.datasets.add(record.dataset)
+        for item in record.objects:
+            if item.asset:
+                found.assets.setdefault(item.asset, key)
 
 
 def _damaged_members(members: Sequence[Member], row: Mapping[str, Any] | None, found: ShardFindings) -> set[str]:

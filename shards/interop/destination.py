@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shards.errors import BadInput
-from shards.index import as_json, read_manifest
+from shards.errors import BadInput, SpatialdataError
+from shards.index import as_json, assets_of, read_manifest, read_rows
 from shards.layout import base, filesystem, find_splits, join, list_shards
 from shards.reader import StoredSample, read_record, read_samples
 from shards.schema import SampleRecord
@@ -85,6 +85,22 @@ def read_input(found: Input, members: Sequence[str]) -> Iterator[tuple[SampleRec
                     f"({' '.join(str(error).split())[:200]}); run `spatialdata verify`"
                 ) from None
             yield record, sample
+
+
+def assets_of_train(found: Input) -> frozenset[str]:
+    """Uids of the assets in the training samples, from the parquets.
+
+    Raises BadInput where a shard has no sound parquet.
+    """
+    assets: set[str] = set()
+    for shard in found.shards:
+        folder, _, name = shard.rpartition("/")
+        try:
+            rows = read_rows(folder, name)
+        except (FileNotFoundError, SpatialdataError) as error:
+            raise BadInput(f"the parquet of {shard} cannot be read ({error}): run `spatialdata verify`") from error
+        assets.update(asset for row in rows if row["split"] == "train" for asset in assets_of(row))
+    return frozenset(assets)
 
 
 def claim(out: str, layout: str, found: Input) -> None:

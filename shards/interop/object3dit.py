@@ -1,9 +1,9 @@
 """OBJECT-3DIT's layout: its folders and files by name, and the export of shards into it.
 
-`<task>/train/<key>/{1.png, 2.png, 1_mask.png, 2_mask.png, metadata.json}`; val and test put `unseen/` before the key,
-since no object of ours is in two splits. Invariant: a folder's metadata.json is written last, so a folder that has one
-is whole. Pixels are those of the shard, the edited object is the first of `object_data` and colour 1 of the masks, and
-an insertion is written as a removal read backwards.
+`<task>/train/<key>/{1.png, 2.png, 1_mask.png, 2_mask.png, metadata.json}`; val and test put `seen/` before the key
+where train shows one of the sample's assets too, else `unseen/`. Invariant: a folder's metadata.json is written last,
+so a folder that has one is whole. Pixels are those of the shard, the edited object is the first of `object_data` and
+colour 1 of the masks, and an insertion is written as a removal read backwards.
 """
 
 import json
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from shards.codecs import decode_image, decode_labels
 from shards.geometry import matrix3, matrix4, project, transform
-from shards.interop.destination import Exported, claim, find_input, finish, read_input
+from shards.interop.destination import Exported, assets_of_train, claim, find_input, finish, read_input
 from shards.interop.set1 import MAX_OBJECTS, draw_mask
 from shards.layout import filesystem, join
 from shards.reader import StoredSample
@@ -53,6 +53,7 @@ def export(shards_url: str, out: str) -> Exported:
     found = find_input(shards_url, ("full",))
     claim(out, LAYOUT, found)
     fs, _ = filesystem(out)
+    trained = assets_of_train(found)
     written: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
     captions: dict[str, dict[str, str]] = {}
@@ -62,7 +63,7 @@ def export(shards_url: str, out: str) -> Exported:
             skipped["too_many_objects" if task else f"no_task_for_{record.edit.kind}"] += 1
             continue
         captions |= {entry.asset: {"description": f"the {entry.category or entry.name}"} for entry in record.objects}
-        folder = f"{task}/{record.split}" if record.split == "train" else f"{task}/{record.split}/unseen"
+        folder = f"{task}/{_folder(record, trained)}"
         written[folder] += 1
         place = join(out, folder, record.key)
         if not fs.exists(filesystem(join(place, METADATA))[1]):
@@ -72,6 +73,14 @@ def export(shards_url: str, out: str) -> Exported:
     result = Exported(written.total(), dict(sorted(written.items())), dict(sorted(skipped.items())))
     finish(out, LAYOUT, found, result)
     return result
+
+
+def _folder(record: SampleRecord, trained: frozenset[str]) -> str:
+    """`train`, `val/seen`, ...: seen are samples with an asset of train."""
+    if record.split == "train":
+        return "train"
+    seen = any(entry.asset in trained for entry in record.objects)
+    return f"{record.split}/{GROUPS[0] if seen else GROUPS[1]}"
 
 
 def _files(task: str, record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:

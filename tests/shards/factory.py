@@ -29,7 +29,13 @@ SIDE = 24
 
 
 def make_sample(
-    key: str, *, split: Split = "train", asset: str = "", kind: EditKind = "translate", side: int = SIDE
+    key: str,
+    *,
+    split: Split = "train",
+    asset: str = "",
+    kind: EditKind = "translate",
+    side: int = SIDE,
+    dataset: str = "test",
 ) -> dict[str, bytes]:
     """The members of a sample of the recipe `full`, by field: two boxes, the first of which moves right."""
     random = np.random.default_rng([len(key), *key.encode()])
@@ -48,12 +54,20 @@ def make_sample(
     depth, depth_info = codecs.encode_relative(
         np.divide(1, z, out=np.zeros_like(z), where=z > 0), estimator="test", revision="1"
     )
+    normal_info = codecs.map_info("normal", estimator="test", revision="1")
+    segment_info = codecs.map_info("segments", estimator="test", revision="1", count=2)
+    line_info = codecs.map_info("lines", estimator="test", revision="1")
     maps = Maps(
         depth=depth_info,
+        source_depth=depth_info,
         metric=metric_info,
-        normal=codecs.map_info("normal", estimator="test", revision="1"),
-        segment=codecs.map_info("segments", estimator="test", revision="1", count=2),
-        line=codecs.map_info("lines", estimator="test", revision="1"),
+        source_metric=metric_info,
+        normal=normal_info,
+        source_normal=normal_info,
+        segment=segment_info,
+        source_segment=segment_info,
+        line=line_info,
+        source_line=line_info,
     )
     view = View(
         known=True,
@@ -64,7 +78,7 @@ def make_sample(
     record = SampleRecord(
         key=key,
         schema=1,
-        dataset="test",
+        dataset=dataset,
         split=split,
         caption="two boxes",
         source_caption="two boxes",
@@ -94,11 +108,17 @@ def make_sample(
         "source_instances.png": codecs.encode_labels(before),
         "target_instances.png": codecs.encode_labels(after),
         "changed.png": codecs.encode_mask(changed),
-        "depth.png": depth,
-        "metric.png": metric,
-        "normal.png": codecs.encode_normals(normals),
-        "segment.png": codecs.encode_labels(codecs.relabel(after)),
-        "line.png": codecs.encode_lines(np.where(after == 1, 0, 255).astype(np.uint8)),
+        **{
+            f"{view}{name}.png": data
+            for view, labels in (("", after), ("source_", before))
+            for name, data in (
+                ("depth", depth),
+                ("metric", metric),
+                ("normal", codecs.encode_normals(normals)),
+                ("segment", codecs.encode_labels(codecs.relabel(labels))),
+                ("line", codecs.encode_lines(np.where(labels == 1, 0, 255).astype(np.uint8))),
+            )
+        },
         "json": encode_record(record),
     }
 
@@ -130,6 +150,7 @@ def make_split(
     recipe: Recipe | None = None,
     changes: dict[str, dict[str, bytes]] | None = None,
     asset: str = "",
+    dataset: str = "test",
 ) -> Manifest:
     """Pack one shard for each sequence of keys; `changes` replaces members (by key, then field)."""
     recipe = recipe or get_recipe("full")
@@ -138,7 +159,7 @@ def make_split(
 
         def samples(some: Sequence[str] = some) -> Iterator[tuple[str, dict[str, bytes]]]:
             for key in some:
-                members = make_sample(key, split=split, asset=asset) | (changes or {}).get(key, {})
+                members = make_sample(key, split=split, asset=asset, dataset=dataset) | (changes or {}).get(key, {})
                 yield key, {field: members[field] for field in recipe.fields() if field in members}
 
         entries.append(pack_shard(folder, shard_name("trial", split, index, len(keys)), samples()))

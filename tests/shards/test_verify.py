@@ -329,17 +329,30 @@ def test_a_manifest_that_was_changed_is_noticed(out):
     assert found(out) == [("manifest", "", "", "")]
 
 
-def test_an_asset_of_train_in_test_is_a_leak(tmp_path):
-    make_split(out_of(tmp_path), [["a"]], asset="mug")
-    make_split(out_of(tmp_path, "val"), [["b"]], split="val", asset="mug")
-    make_split(out_of(tmp_path, "test"), [["c"], ["d"]], split="test", asset="mug")
+def share_an_asset(out, dataset):
+    make_split(out_of(out), [["a"]], asset="mug", dataset=dataset)
+    make_split(out_of(out, "val"), [["b"]], split="val", asset="mug", dataset=dataset)
+    make_split(out_of(out, "test"), [["c"], ["d"]], split="test", asset="mug", dataset=dataset)
+
+
+def test_an_asset_of_two_splits_is_a_leak(tmp_path):
+    share_an_asset(tmp_path, "procedural")
+    test, val = ("leak", "trial-test-00000-of-00002.tar", "c", ""), ("leak", "trial-val-00000-of-00001.tar", "b", "")
+    assert found(tmp_path) == [test, test, val]
+    # Verifying one split looks at the parquets of the others.
+    problems = verify_folder(out_of(tmp_path, "test")).problems
+    assert "2 assets are also in train, such as mug-1 in a of trial-train" in problems[0].message
+    assert "2 assets are also in val, such as mug-1 in b of trial-val" in problems[1].message
+    assert {problem.folder for problem in problems} == {out_of(tmp_path, "test")}
+    assert found(out_of(tmp_path, "val")) == [test, val]
+    assert found(out_of(tmp_path)) == [test, val]
+
+
+def test_released_pairs_of_val_share_assets_by_design(tmp_path):
+    share_an_asset(tmp_path, "object3dit")
     expected = [("leak", "trial-test-00000-of-00002.tar", "c", "")]
-    assert found(tmp_path) == expected
-    (problem,) = verify_folder(out_of(tmp_path, "test")).problems
-    assert "2 assets are also in train, such as mug-1 in a of trial-train" in problem.message
-    assert problem.folder == out_of(tmp_path, "test")
-    # Verifying one split looks at the parquets of the others; val may share objects with train.
-    assert not any(kind == "leak" for kind, *_ in found(tmp_path / "shards" / "full" / "val"))
+    assert found(tmp_path) == found(out_of(tmp_path)) == found(out_of(tmp_path, "test")) == expected
+    assert found(out_of(tmp_path, "val")) == []
 
 
 def test_nothing_to_check_is_bad_input(tmp_path):

@@ -10,6 +10,7 @@ from shards.errors import BadInput, SpatialdataError
 from shards.interop import object3dit
 from shards.sample import Row, Sample
 from shards.schema import PairFacts
+from shards.writer import encode_record
 from sources.object3dit import ReadPairs, scan
 from tests.shards.interop.conftest import edited, pack, record_of
 
@@ -47,6 +48,26 @@ def test_layout_and_counts(built, tmp_path):
     assert (marker["complete"], marker["samples"]) == (True, 5)
 
 
+def test_samples_with_an_asset_of_train_are_seen(tmp_path):
+    """As in shards of released pairs, whose val shares objects with train."""
+    pack(tmp_path / "out", {"s-1": edited("s-1", "translate")})
+    shared = edited("s-2", "translate", "val")
+    record = record_of(shared)
+    asset = record_of(edited("s-1", "translate")).objects[0].asset
+    objects = [record.objects[0].model_copy(update={"asset": asset}), *record.objects[1:]]
+    shared["json"] = encode_record(record.model_copy(update={"objects": objects}))
+    pack(tmp_path / "out", {"s-2": shared, "s-3": edited("s-3", "translate", "val")}, "val")
+    result = object3dit.export(str(tmp_path / "out"), str(tmp_path / "o3"))
+    assert result.written == {"translate/train": 1, "translate/val/seen": 1, "translate/val/unseen": 1}
+    assert (tmp_path / "o3/translate/val/seen/s-2/metadata.json").is_file()
+    # What an export does not read cannot be seen.
+    alone = object3dit.export(str(tmp_path / "out/shards/full/val"), str(tmp_path / "alone"))
+    assert alone.written == {"translate/val/unseen": 2}
+    next((tmp_path / "out/shards/full/train").glob("*.parquet")).unlink()
+    with pytest.raises(BadInput, match=r"parquet of .*trial-train-00000-of-00001\.tar .*`spatialdata verify`"):
+        object3dit.export(str(tmp_path / "out"), str(tmp_path / "again"))
+
+
 def test_metadata_and_masks_are_the_releases(built, tmp_path):
     object3dit.export(built[0], str(tmp_path / "o3"))
     rotate = json.loads((tmp_path / "o3/rotate/train/s-rotate/metadata.json").read_text())
@@ -75,8 +96,6 @@ def test_locations_come_from_boxes_where_poses_are_unknown(tmp_path):
     members = edited("s-1", "translate")
     record = record_of(members)
     objects = [entry.model_copy(update={"known": False}) for entry in record.objects]
-    from shards.writer import encode_record
-
     members["json"] = encode_record(record.model_copy(update={"objects": objects}))
     pack(tmp_path / "out", {"s-1": members})
     object3dit.export(str(tmp_path / "out"), str(tmp_path / "o3"))
