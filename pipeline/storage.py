@@ -10,15 +10,40 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from shards.errors import BadInput, SpatialdataError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google")
+"""Packages whose errors speak of an account, an endpoint or a network. Known by name: they may not be installed."""
+Given = ParamSpec("Given")
+Value = TypeVar("Value")
+
+
+def _told(method: "Callable[Concatenate[Storage, Given], Value]") -> "Callable[Concatenate[Storage, Given], Value]":
+    """Raise BadInput for what an object store's client says of its account or endpoint."""
+
+    @wraps(method)
+    def call(storage: "Storage", *args: Given.args, **kwargs: Given.kwargs) -> Value:
+        try:
+            return method(storage, *args, **kwargs)
+        except Exception as error:
+            refused = isinstance(error, PermissionError) and not storage.is_local
+            if not refused and type(error).__module__.partition(".")[0] not in _CLIENTS:
+                raise
+            raise BadInput(
+                f"{storage} cannot be used ({' '.join(str(error).split()) or type(error).__name__}): check the "
+                "credentials (for S3: AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), the endpoint "
+                "(AWS_ENDPOINT_URL) and the bucket's name"
+            ) from error
+
+    return call
 
 
 class Storage:
@@ -55,23 +80,28 @@ class Storage:
         """The path of a local folder's file; only where `is_local`."""
         return Path(self.path(name))
 
+    @_told
     def exists(self, name: str) -> bool:
         return bool(self._fs.exists(self.path(name)))
 
+    @_told
     def size(self, name: str) -> int:
         """Bytes of a file. Raises FileNotFoundError."""
         return int(self._fs.info(self.path(name))["size"])
 
+    @_told
     def read_file(self, name: str) -> bytes:
         """The whole file. Raises FileNotFoundError."""
         if self.is_local:
             return self.local(name).read_bytes()
         return bytes(self._fs.cat_file(self.path(name)))
 
+    @_told
     def open_file(self, name: str) -> Any:
         """A binary file to read and seek in. Raises FileNotFoundError."""
         return self._fs.open(self.path(name), "rb")
 
+    @_told
     def names(self, folder: str) -> list[str]:
         """Names of the files in a folder, in no order; empty when there is no such folder."""
         try:
@@ -82,6 +112,7 @@ class Storage:
         except FileNotFoundError:
             return []
 
+    @_told
     def write_file(self, name: str, data: bytes | memoryview) -> None:
         """Publish a whole file, replacing what is there."""
         with self._explained(name):
@@ -95,6 +126,7 @@ class Storage:
                     temporary.flush()
                     self._fs.put_file(temporary.name, self.path(name))
 
+    @_told
     def create_file(self, name: str, data: bytes) -> bool:
         """Publish a small file unless there is one of that name; whether it was ours that stayed."""
         try:
@@ -113,6 +145,7 @@ class Storage:
             raise
         return True
 
+    @_told
     def publish_file(self, name: str, finished: Path) -> None:
         """Publish a finished local file (already synced when it matters), replacing what is there; it is moved away."""
         with self._explained(name):
@@ -132,6 +165,7 @@ class Storage:
             self.local("plan").mkdir(parents=True, exist_ok=True)
         return self.local("plan")
 
+    @_told
     def move(self, name: str, to: str) -> None:
         """Rename a file that is there; a missing one is no error."""
         with suppress(FileNotFoundError):
@@ -140,6 +174,7 @@ class Storage:
             else:
                 self._fs.mv(self.path(name), self.path(to))
 
+    @_told
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
             self._fs.rm_file(self.path(name))

@@ -1,11 +1,14 @@
 """A whole build on an object store: the same commands, the same bytes."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.storage import Storage
+from shards.errors import BadInput
 from tests.pipeline.releases import build_arguments, files_of, spatialdata, write_release
 
 PREFIX = "a whole/set"
@@ -102,4 +105,33 @@ def test_no_account(release: Path, account: dict[str, str], tmp_path: Path):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "Unable to locate credentials" in line
+    assert line.startswith(f"error: {OUT} cannot be used")
     assert "check the credentials" in line
+    assert "AWS_PROFILE" in line
+
+
+CALLS: dict[str, Callable[[Storage], object]] = {
+    "exists": lambda storage: storage.exists("a"),
+    "size": lambda storage: storage.size("a"),
+    "read": lambda storage: storage.read_file("a"),
+    "open": lambda storage: storage.open_file("a"),
+    "list": lambda storage: storage.names(""),
+    "write": lambda storage: storage.write_file("a", b""),
+    "create": lambda storage: storage.create_file("a", b""),
+    "move": lambda storage: storage.move("a", "b"),
+    "remove": lambda storage: storage.remove("a"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_every_call_names_the_account_that_is_missing(
+    call: Callable[[Storage], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    nobody = Storage("s3://bucket/set", endpoint_url="http://127.0.0.1:1", skip_instance_cache=True)
+    with pytest.raises(BadInput, match=r"s3://bucket/set cannot be used \(Unable to locate credentials\): check"):
+        call(nobody)
