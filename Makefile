@@ -1,8 +1,12 @@
 # `make demo` builds a small real dataset; `make test` runs the tests. Both set up .venv on first use.
-PYTHON ?= python3.11
+# Python 3.11 exactly, as Blender's package needs it too; the first of these that is one.
+PYTHON ?= $(shell for python in python3.11 python3 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+BASE := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
 DEMO ?= demo
 
 .PHONY: help setup demo test lint format clean
@@ -14,26 +18,31 @@ help:
 	@echo "make format  ruff format"
 	@echo "make clean   remove $(VENV) and $(DEMO)"
 
-$(STAMP): pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: '$(PYTHON)' is not on PATH (make PYTHON=/path/to/python3.11)"; exit 2; }
+$(BASE): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed, and none of python3.11, python3 and python on PATH is one:" \
+		"install it, or name it: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(PIP) -e .
 	@touch $@
 
-setup: $(STAMP)
+$(DEV): $(BASE)
+	$(PIP) -e ".[dev]"
+	@touch $@
 
-demo: $(STAMP)
+setup: $(DEV)
+
+demo: $(BASE)
 	$(BIN)/spatialdata demo --out $(DEMO)
 
-test: $(STAMP)
+test: $(DEV)
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-format: $(STAMP)
+format: $(DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

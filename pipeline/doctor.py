@@ -15,7 +15,7 @@ from fsspec.core import url_to_fs
 from shards.errors import SpatialdataError
 
 State = Literal["ok", "missing", "optional"]
-BASE = ("ray", "pyarrow", "numpy", "pillow", "opencv-python-headless", "trimesh", "webdataset", "uv")
+BASE = ("ray", "pyarrow", "numpy", "pillow", "opencv-python-headless", "trimesh", "uv")
 EXTRAS = {"torch": "annotators", "transformers": "annotators", "vllm": "vllm", "diffusers": "train", "s3fs": "s3"}
 WEIGHTS = ("Qwen/Qwen3-VL-32B-Instruct", "depth-anything/Depth-Anything-V2-Large-hf", "facebook/sam2.1-hiera-large")
 
@@ -52,8 +52,8 @@ def examine(out: str = "", blender: str = "") -> list[Finding]:
 
 def _python() -> list[Finding]:
     version = ".".join(str(part) for part in sys.version_info[:3])
-    good = sys.version_info[:2] in ((3, 11), (3, 12))
-    return [Finding("python", "ok" if good else "missing", version, "" if good else "use Python 3.11 or 3.12")]
+    good = sys.version_info[:2] == (3, 11)
+    return [Finding("python", "ok" if good else "missing", version, "" if good else "use Python 3.11")]
 
 
 def _packages() -> list[Finding]:
