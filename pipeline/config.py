@@ -137,6 +137,15 @@ class Config(Options):
         return self
 
 
+def checks_arguments(config: Config) -> dict[str, float]:
+    """What `layers.checks` of rendered scenes asks for unless it says otherwise: no more than `scene` does.
+
+    Where the edit puts an object behind or into something, sampler and checks ask for the lesser of the two.
+    """
+    least = config.scene.min_visible
+    return {"min_visible": least, "min_visible_behind": min(0.15, least)}
+
+
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `a.b=c` overrides, and validate.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.config import Config, LayerOptions, nearest
+from pipeline.config import Config, LayerOptions, checks_arguments, nearest
 from pipeline.stage import Stage
 from shards.errors import BadInput
 
@@ -60,6 +60,8 @@ def build_stages(config: Config, pair_arguments: Mapping[str, Any]) -> list[Stag
         # Options alone (`line: {views: [target]}`) are options of the default stage.
         default = chosen[name].stage if name in chosen else ""
         chosen[name] = layer if layer.stage else LayerOptions(stage=default, options=layer.options)
+    if source == "scene" and (checks := chosen["checks"]).stage == DEFAULTS[source]["checks"]:
+        chosen["checks"] = LayerOptions(stage=checks.stage, options={**checks_arguments(config), **checks.options})
     _check_pair(config, chosen["pair"], pair, pair_arguments)
     chosen = {name: layer for name, layer in chosen.items() if layer.stage != LEFT_OUT}
     stages = {

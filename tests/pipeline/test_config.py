@@ -4,9 +4,20 @@ from pathlib import Path
 
 import pytest
 
+from annotators.checks import GeometryChecks
 from pipeline.config import Config, load_config
+from pipeline.registry import build_stages
 from shards.errors import BadInput
+from sources.objaverse.spec import RenderOptions, SceneOptions
 
+PAIR = {
+    "source": "procedural",
+    "dataset": "procedural",
+    "assets": "/out/plan/assets.parquet",
+    "assets_sha256": "",
+    "scene": SceneOptions(),
+    "render": RenderOptions(),
+}
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
 
 
@@ -95,3 +106,25 @@ def test_a_missing_file_is_named():
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_are_valid(example: Path):
     assert isinstance(load_config(example), Config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "least", "behind"),
+    [
+        ([], 0.35, 0.15),
+        (["scene.min_visible=0.6"], 0.6, 0.15),
+        (["scene.min_visible=0.1"], 0.1, 0.1),
+        (["scene.min_visible=0.1", "layers.checks.min_visible=0.5"], 0.5, 0.1),
+    ],
+)
+def test_checks_ask_for_what_the_scene_was_sampled_for(settings: list[str], least: float, behind: float):
+    (checks,) = (
+        stage for stage in build_stages(load_config(None, settings), PAIR) if isinstance(stage, GeometryChecks)
+    )
+    assert (checks.min_visible, checks.min_visible_behind) == (least, behind)
+
+
+def test_checks_of_released_pairs_keep_their_own_threshold():
+    config = load_config(None, ["source.kind=object3dit", "samples=all", "scene.min_visible=0.1"])
+    stages = build_stages(config, {"root": "/data", "indexes": "/out"})
+    assert GeometryChecks() in stages
