@@ -35,7 +35,7 @@ class _Fixed(BaseModel):
 class ShardEntry(_Fixed):
     """One shard in the manifest."""
 
-    name: str = Field(pattern=r"^[a-z0-9_-]+-\d{5}-of-\d{5}\.tar$")
+    name: str = Field(pattern=r"^[a-z0-9-]+-\d{5}-of-\d{5}\.tar$")
     samples: int = Field(ge=1)
     bytes: int = Field(ge=1)
     sha256: Digest

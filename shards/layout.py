@@ -17,7 +17,7 @@ IMAGE_CODECS: Final[tuple[ImageCodec, ...]] = ("webp", "png", "jpg")
 KEY_RULE: Final = "1 to 80 of a-z, 0-9 and -"
 _KEY: Final = re.compile(r"[a-z0-9-]{1,80}")
 _FIELD: Final = re.compile(r"[a-z][a-z0-9_]*(\.(webp|png|jpg))?")
-_SHARD: Final = re.compile(r"(?P<stem>[a-z0-9_-]+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.tar")
+_SHARD: Final = re.compile(r"[a-z0-9-]+-\d{5}-of-\d{5}\.tar")
 
 
 def is_key(text: str) -> bool:
@@ -45,7 +45,7 @@ def shard_name(name: str, split: str, index: int, count: int) -> str:
     """`<name>-<split>-00000-of-00128.tar`. Raises BadInput where `name` does not fit."""
     result = f"{name}-{split}-{index:05d}-of-{count:05d}.tar"
     if not _SHARD.fullmatch(result) or not 0 <= index < count:
-        raise BadInput(f"'{result}' cannot name a shard: the name takes a-z, 0-9, _ and -, the index 0 <= i < count")
+        raise BadInput(f"'{result}' cannot name a shard: the name takes a-z, 0-9 and -, the index 0 <= i < count")
     return result
 
 

@@ -129,7 +129,7 @@ def test_records_are_plain_json(tmp_path):
 
 def test_names():
     assert shard_name("spatial", "train", 3, 128) == "spatial-train-00003-of-00128.tar"
-    for wrong in (("Spatial", "train", 0, 1), ("a.b", "train", 0, 1), ("a", "train", 1, 1)):
+    for wrong in (("Spatial", "train", 0, 1), ("a.b", "train", 0, 1), ("a_b", "train", 0, 1), ("a", "train", 1, 1)):
         with pytest.raises(BadInput, match="cannot name a shard"):
             shard_name(*wrong)
     assert is_key("a-1") and not is_key("a_1") and not is_key("a" * 81) and not is_key("a\n")
