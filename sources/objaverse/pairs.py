@@ -79,6 +79,7 @@ class RenderPairs:
         seed, kind = int(sample.spec["seed"]), sample.spec["edit"]
         refused: Counter[str] = Counter()
         loaded: int | None = None
+        ever_loaded = False
         attempt = crashes = 0
         while attempt < self.scene.attempts:
             scene = scene_number(attempt)
@@ -88,7 +89,7 @@ class RenderPairs:
                     if scene != loaded:
                         files = {placed.id: studio.files.path(placed.asset) for placed in spec.objects}
                         studio.renderer.open(spec, files)
-                        loaded = scene
+                        loaded, ever_loaded = scene, True
                     outcome = self._render(studio.renderer, spec)
                     if not isinstance(outcome, str):
                         return Row(outcome, refused)
@@ -109,7 +110,8 @@ class RenderPairs:
                 if crashes >= CRASHES:
                     return Reject(reason, crashes, f"{error} (seed {seed}, attempt {attempt})", refused)
         tried = ", ".join(f"{reason} {count}" for reason, count in sorted(refused.items()))
-        return Reject("no_valid_scene", attempt, f"{attempt} proposals refused: {tried}", refused)
+        reason = "no_valid_scene" if ever_loaded or not refused["broken_asset"] else "broken_asset"
+        return Reject(reason, attempt, f"{attempt} proposals refused: {tried}", refused)
 
     def _propose(self, studio: Studio, split: str, kind: EditKind, seed: int, attempt: int) -> SceneSpec | str:
         """One proposal whose edited object has a name, or why there is none."""

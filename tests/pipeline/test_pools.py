@@ -54,6 +54,11 @@ def test_model_stages_share_too_few_gpus():
     assert many["metric"].gpus == 1
 
 
+def test_one_blender_a_gpu():
+    found = pools([Make(gpus=1), Measure(), Judge()], Cluster(2, 64, 4, 32, 2))
+    assert (found["pair"].actors, found["pair"].gpus) == (4, 1)
+
+
 def test_what_is_configured_is_kept():
     found = pools([Make(), Measure(), Judge()], Cluster(1, 8, 0, 8, 0), pair={"actors": 3, "cpus": 2})
     assert (found["pair"].actors, found["pair"].cpus) == (3, 2)

@@ -46,6 +46,16 @@ def test_a_node_without_the_models_ends_the_run(root: Path, tmp_path: Path):
         pairs.setup()
 
 
+def test_models_that_are_all_gone_are_told_from_scenes_that_do_not_fit(root: Path, tmp_path: Path):
+    pairs = replace(stage(root), root=str(tmp_path))
+    model = pairs.setup()
+    (result,) = pairs(model, [sample(1, "scale")])
+    model.renderer.close()
+    assert isinstance(result, Reject)
+    assert result.reason == "broken_asset"
+    assert "broken_asset" in result.detail
+
+
 def sample(seed: int, kind: str) -> Sample:
     return Sample(f"scene-{seed}", "train", {"seed": seed, "edit": kind})
 
@@ -74,4 +84,4 @@ def test_a_model_that_broke_after_the_survey_costs_scenes_not_samples(root: Path
     assert sum(result.counts["broken_asset"] for result in results) > 0
     assert any(isinstance(result, Row) for result in results)
     for result in results:
-        assert isinstance(result, Row) or result.reason == "no_valid_scene"
+        assert isinstance(result, Row) or result.reason in ("no_valid_scene", "broken_asset")
