@@ -206,12 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     try:
         cli.main(args=given, prog_name="spatialdata", standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(STOPPED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("stopped; run the same command to go on", err=True)
         sys.exit(STOPPED)
     except Exception as error:  # the border of the process: a person reads this

@@ -175,13 +175,17 @@ def _guarded(function: Callable[[Item], Value], numbered: tuple[int, Item]) -> V
 
 @contextmanager
 def session(options: EngineOptions, runtime_env: Mapping[str, Any] | None = None) -> Generator[None]:
-    """Connected to Ray inside (nothing for `inline`), so that several calls share one start of Ray (5 to 14 s)."""
+    """Connected to Ray inside (nothing for `inline`), so that several calls share one start of Ray (5 to 14 s).
+
+    Raises Stopped on Ctrl-C and SIGTERM inside.
+    """
     if options.kind == "inline":
         yield
         return
     from pipeline.ray_engine import connected
 
-    with connected(options, runtime_env):
+    # Ray has put a handler of its own in place, which ends the process.
+    with connected(options, runtime_env), interruptible():
         yield
 
 

@@ -1,5 +1,6 @@
 """What a build counts, how it is stopped, and what finds it again."""
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -87,12 +88,22 @@ def blocked(arguments: Sequence[str], begun: Path) -> tuple[subprocess.Popen[byt
     return process, reading
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("doing", ["planning", "packing"])
-def test_stopped_anywhere_it_lets_go_of_the_lock(out: Path, tmp_path: Path, doing: str, number: signal.Signals):
+@pytest.mark.parametrize(
+    ("doing", "engine", "number"),
+    [
+        ("planning", "inline", signal.SIGTERM),
+        ("planning", "inline", signal.SIGINT),
+        ("planning", "ray", signal.SIGTERM),  # of which Ray would make an exit of its own
+        ("packing", "inline", signal.SIGTERM),
+        ("packing", "inline", signal.SIGINT),
+    ],
+)
+def test_stopped_anywhere_it_lets_go_of_the_lock(
+    out: Path, tmp_path: Path, doing: str, engine: str, number: signal.Signals
+):
     if doing == "planning":
         out = tmp_path / "new"
-        settings = ["--set", "engine.kind=inline", "--set", "source.variants=1"]
+        settings = ["--set", f"engine.kind={engine}", "--set", "source.variants=1"]
         process, said = blocked(["build", "--out", str(out), *settings], out / "plan" / "assets.parquet")
         assert not (out / "plan.json").exists()
     else:
@@ -105,3 +116,24 @@ def test_stopped_anywhere_it_lets_go_of_the_lock(out: Path, tmp_path: Path, doin
     assert process.wait(60) == 130
     assert told[-1] == "stopped; run the same command to go on"
     assert not (out / "run.lock").exists()
+
+
+def test_stopped_before_there_is_a_lock(tmp_path: Path):
+    fifo = tmp_path / "config.yaml"
+    os.mkfifo(fifo)
+    command = [sys.executable, "-m", "pipeline.cli", "build", "--config", str(fifo), "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    writing = None
+    while writing is None:  # there is a reader once the command stands in its configuration
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        with contextlib.suppress(OSError):
+            writing = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    os.close(writing)
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "stopped; run the same command to go on"
+    assert "Traceback" not in told
