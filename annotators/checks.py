@@ -13,7 +13,7 @@ import numpy as np
 
 from annotators.measure import Images, Misfit, edit_error, exposure, outside_projection
 from annotators.relations import Layout
-from shards.geometry import box_iou, box_of_mask, mask_iou
+from shards.geometry import box_iou, box_of_mask, displacement, mask_iou
 from shards.sample import Reject, Result, Row, Sample
 from shards.schema import PairFacts, Scores
 
@@ -161,17 +161,15 @@ class GeometryChecks:
 def _scores(facts: PairFacts, images: Images) -> Scores:
     """Measured again where pixels tell, taken from the maker where they do not."""
     measures = facts.measures
-    displacement = -1.0
+    moved = -1.0
     if facts.edit.object:
         before, after = images.masks(facts.edit.object)
-        if before.any() and after.any():
-            centres = [np.argwhere(mask).mean(axis=0) for mask in (before, after)]
-            displacement = round(float(np.linalg.norm(centres[1] - centres[0])), 3)
+        moved = displacement(before, after)
     return Scores(
         visible_source=measures.visible_source,
         visible_target=measures.visible_target,
-        displacement_px=displacement,
-        displacement_m=measures.displacement_m if displacement >= 0 else -1.0,
+        displacement_px=moved,
+        displacement_m=measures.displacement_m if moved >= 0 else -1.0,
         changed_fraction=round(float(images.changed.mean()), 6),
         psnr_unchanged=measures.psnr_unchanged,
         box_iou=measures.box_iou,

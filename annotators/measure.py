@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from shards.codecs import U8, Labels, Mask, decode_image, decode_labels, decode_mask
-from shards.geometry import F64, matrix3, matrix4, project, transform
+from shards.geometry import F64, matrix3, matrix4, project, transform, wrapped
 from shards.sample import Columns
 from shards.schema import PairFacts, SceneObject, View
 
@@ -125,7 +125,7 @@ def edit_error(facts: PairFacts) -> float:
     turn = _yaw(after) - _yaw(before) - edit.rotation_deg
     errors = (
         float(np.abs(after[:3, 3] - before[:3, 3] - edit.translation).max()) / 1e-4,
-        abs((turn + 180) % 360 - 180) / 0.05,
+        abs(wrapped(turn)) / 0.05,
         abs(_size(after) / _size(before) / edit.scale - 1) / 1e-3,
     )
     return max(errors)

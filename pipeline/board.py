@@ -12,12 +12,12 @@ import numpy as np
 
 from pipeline.progress import Progress
 from pipeline.runner import ERROR, Damaged, Failed, Job, Outcome, Task, UnitSummary
-from pipeline.store import LayerStore
+from pipeline.store import LayerStore, Rejected
 from shards.errors import BadInput, SpatialdataError
 
 MAX_DAMAGES = 3
 HOPELESS = 16
-"""Samples of one layer that raise before any succeeds: then the stage is broken, not the samples."""
+"""Samples of one layer that fail before any succeeds: then the stage is broken, not the samples."""
 _WAITING, _QUEUED, _DONE = 0, 1, 2
 
 
@@ -39,6 +39,7 @@ class Board:
         self._broken: tuple[str, list[int]] = ("", [])
         self._store = store
         self._dirs = {task.layer: task.layer_dir for task in tasks}
+        self._faults = {task.layer: task.faults for task in tasks}
         self._hopeless: dict[str, list[UnitSummary]] = {task.layer: [] for task in tasks}
         self._queues = {layer: self._first_queue(layer) for layer in self._states}
 
@@ -91,7 +92,7 @@ class Board:
         return layer if lost else ""
 
     def check_hope(self, done: UnitSummary) -> None:
-        """Raise SpatialdataError when the first HOPELESS samples of a layer all raised; then `give_back` their units.
+        """Raise SpatialdataError when the first HOPELESS samples of a layer all failed; then `give_back` their units.
 
         A missing library or a wrong model would else turn a whole dataset into rejects that are never tried again.
         """
@@ -99,15 +100,15 @@ class Board:
             return
         units = self._hopeless[done.layer]
         units.append(done)
-        if done.rows or set(done.rejects) - {ERROR}:
+        if done.rows or set(done.rejects) - self._faults[done.layer]:
             del self._hopeless[done.layer]
-        elif sum(unit.rejects.get(ERROR, 0) for unit in units) >= HOPELESS:
+        elif sum(sum(unit.rejects.values()) for unit in units) >= HOPELESS:
             layer_dir = self._dirs[done.layer]
             last = self._store.record(layer_dir, done.unit).rejects[-1]
             self._broken = (done.layer, [unit.unit for unit in units])
             raise SpatialdataError(
-                f"layer '{done.layer}': each of the first samples raised, such as {last.key} with "
-                f"'{last.detail.splitlines()[-1]}': mend this, then run the same command again"
+                f"layer '{done.layer}': each of the first samples failed, such as {last.key} with "
+                f"'{_words(last)}': mend this, then run the same command again"
             )
 
     def give_back(self) -> None:
@@ -126,6 +127,12 @@ class Board:
         if self._states[layer][unit] == _WAITING and all(self._states[need][unit] == _DONE for need in needs):
             self._states[layer][unit] = _QUEUED
             self._queues[layer].append(unit)
+
+
+def _words(reject: Rejected) -> str:
+    """The line of a reject's detail that says it: a traceback's last, else the first."""
+    lines = reject.detail.splitlines() or [reject.reason]
+    return lines[-1] if reject.reason == ERROR else lines[0]
 
 
 def settle(board: Board, job: Job, outcome: Outcome, progress: Progress) -> None:

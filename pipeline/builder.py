@@ -114,7 +114,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
     # What is wrong with layers and recipes is told before a survey or a render is paid for.
     planned = build_stages(config, pair_arguments(config, store))
     recipes = [fit_recipe(get_recipe(name), planned, planned_edits(config)) for name in config.shard.recipes]
-    with RunLock(store) as lock, session(config.engine, _runtime_env()):
+    with RunLock(store) as lock, session(config.engine):
         plan = plan_build(config, store, _say(quiet), quiet)
         build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan))))
         store.write_file(BUILD, config.model_dump_json(indent=1).encode())
@@ -146,7 +146,7 @@ def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bo
     if build.plan.samples <= FEW_SHARDS * build.config.shard.samples_per_shard:
         engine = build.config.engine.model_copy(update={"kind": "inline"})
         build = replace(build, config=build.config.model_copy(update={"engine": engine}))
-    with RunLock(build.store) as lock, session(build.config.engine, _runtime_env()):
+    with RunLock(build.store) as lock, session(build.config.engine):
         check_rows(build.plan)
         shards, _ = _pack_all(build, [chosen], lock, quiet)
     return shards[0]
@@ -244,16 +244,6 @@ def _sizes(store: LayerStore, layer_dir: str) -> dict[str, int]:
     """Bytes of each file of a layer, by name: one listing."""
     fs, path = filesystem(join(store.url, "layers", layer_dir))
     return {base(str(entry["name"])): int(entry["size"] or 0) for entry in fs.ls(path, detail=True)}
-
-
-def _runtime_env() -> Mapping[str, Any] | None:
-    """Inside a job without `--working-dir`, workers would not find our packages: ship the folder that holds them."""
-    if not in_ray_job():
-        return None
-    job = json.loads(os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"])
-    if (job.get("runtime_env") or {}).get("working_dir"):
-        return None
-    return {"working_dir": str(Path(__file__).resolve().parents[1])}
 
 
 def _say(quiet: bool) -> Callable[[str], None]:

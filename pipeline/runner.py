@@ -31,7 +31,8 @@ class Task:
 
     A stage may declare `columns: Mapping[str, tuple[str, ...]]`, layer -> columns (a class attribute, or a property
     where they follow from its configuration), to read only those;
-    `own_pool: ClassVar[bool] = True` to have workers of its own (a model stage has them anyway); and
+    `own_pool: ClassVar[bool] = True` to have workers of its own (a model stage has them anyway);
+    `faults: ClassVar[frozenset[str]]`, reasons of rejects that speak of the machine rather than of the sample; and
     `timeout: float`, the seconds after which the worker of one unit is taken to hang and replaced (0: never).
     """
 
@@ -47,6 +48,11 @@ class Task:
     @property
     def own_pool(self) -> bool:
         return bool(getattr(self.stage, "own_pool", False)) or self.stage.gpus > 0
+
+    @property
+    def faults(self) -> frozenset[str]:
+        """Reasons that speak of the machine rather than of the sample."""
+        return frozenset({ERROR, *getattr(self.stage, "faults", ())})
 
     @property
     def timeout(self) -> float:

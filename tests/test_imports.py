@@ -83,9 +83,7 @@ print(json.dumps([cost, [name for name in {HEAVY!r} if name in sys.modules]]))
 
 def test_help_is_instant():
     code = "import resource, sys\nfrom pipeline.cli import main\ntry:\n    main(['--help'])\nfinally:\n"
-    code += (
-        "    spent = resource.getrusage(resource.RUSAGE_SELF); print(sum(spent[:2]), file=sys.stderr)"
-    )
+    code += "    spent = resource.getrusage(resource.RUSAGE_SELF); print(sum(spent[:2]), file=sys.stderr)"
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert "build" in done.stdout

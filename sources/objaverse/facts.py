@@ -12,6 +12,7 @@ from shards import codecs
 from shards.geometry import (
     box_iou,
     box_of_mask,
+    displacement,
     flat,
     mask_iou,
     matrix3,
@@ -57,7 +58,7 @@ def pair_columns(
         **_consistency(spec, views, renderer.points),
         visible_source=seen[0][edited].visible if edited and spec.source.placements[edited].present else -1.0,
         visible_target=seen[1][edited].visible if edited and spec.target.placements[edited].present else -1.0,
-        displacement_px=_displacement_px(source.instances == edited, target.instances == edited) if edited else -1.0,
+        displacement_px=displacement(source.instances == edited, target.instances == edited) if edited else -1.0,
         displacement_m=round(float(np.linalg.norm(spec.edit.translation)), 6) if edited else -1.0,
         changed_fraction=round(changed.fraction, 6),
         psnr_unchanged=round(changed.psnr_unchanged, 3) if edited else -1.0,
@@ -141,14 +142,6 @@ def _object(
         source_visible=visible[0],
         target_visible=visible[1],
     )
-
-
-def _displacement_px(before: Mask, after: Mask) -> float:
-    """Distance between the centres of two masks, -1 where one is empty."""
-    if not before.any() or not after.any():
-        return -1.0
-    centres = [np.argwhere(mask).mean(axis=0) for mask in (before, after)]
-    return round(float(np.linalg.norm(centres[1] - centres[0])), 3)
 
 
 def _consistency(

@@ -44,6 +44,8 @@ class RenderPairs:
     needs: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
     own_pool: ClassVar[bool] = True
+    faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout", "broken_asset"})
+    """Of the machine: where nothing else comes, the run ends instead of rejecting every sample."""
 
     source: Literal["procedural", "objaverse"]
     dataset: str

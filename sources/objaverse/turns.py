@@ -10,6 +10,7 @@ from functools import cache
 
 import numpy as np
 
+from shards.geometry import wrapped
 from sources.objaverse.camera import eye
 from sources.objaverse.spec import Asset, CameraPose, Placement
 
@@ -28,11 +29,6 @@ ANGLES: tuple[float, ...] = tuple(float(angle) for angle in range(-165, 181, 15)
 """Free turns, degrees about z, counter-clockwise seen from above."""
 LEAST_TURN = 25.0
 """Degrees: what an object shows after a turn must be at least so far from what it shows already."""
-
-
-def wrapped(degrees: float) -> float:
-    """The same angle in (-180, 180]."""
-    return 180.0 - (180.0 - degrees) % 360.0
 
 
 def shows(asset: Asset, degrees: float) -> bool:
