@@ -30,8 +30,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         }.items():
             monkeypatch.setenv(name, value)
         s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir("bucket")
-        yield "s3://bucket/out"
+        s3fs.S3FileSystem().mkdir("of-shards")  # moto keeps one account a process: a name of our own
+        yield "s3://of-shards/out"
     finally:
         s3fs.S3FileSystem.clear_instance_cache()
         server.stop()
