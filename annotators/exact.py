@@ -5,6 +5,7 @@ needs a layer made by a model instead. Columns: each map's member, and `maps`, J
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -70,7 +71,7 @@ Map = tuple[bytes, MapInfo]
 
 
 @dataclass(frozen=True)
-class _Exact:
+class _Exact(ABC):
     """What the stages of this module share; `_map` gives one view's map, or the name of the exact map it lacks."""
 
     layer: ClassVar[str]
@@ -95,6 +96,7 @@ class _Exact:
 
     def setup(self) -> None:
         """Nothing to load."""
+        return
 
     def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self._annotate(sample) for sample in samples]
@@ -114,8 +116,8 @@ class _Exact:
             infos[view.member(self.layer)] = info.model_dump()
         return Row({**columns, "maps": json.dumps(infos, sort_keys=True)})
 
-    def _map(self, view: _View) -> Map | str:
-        raise NotImplementedError
+    @abstractmethod
+    def _map(self, view: _View) -> Map | str: ...
 
 
 @dataclass(frozen=True)
