@@ -97,7 +97,7 @@ def open_build(out: str, overrides: Sequence[str] = ()) -> Build:
         raise BadInput(f"{what}: run the same `spatialdata build` again") from None
     config = with_overrides(values, overrides, "--set")
     plan = read_plan(store)
-    return Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan))))
+    return Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan), store.url)))
 
 
 @interruptible()
@@ -112,11 +112,11 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
     began = time.monotonic()
     store = open_out(out)
     # What is wrong with layers and recipes is told before a survey or a render is paid for.
-    planned = build_stages(config, pair_arguments(config, store))
+    planned = build_stages(config, pair_arguments(config, store), store.url)
     recipes = [fit_recipe(get_recipe(name), planned, planned_edits(config)) for name in config.shard.recipes]
     with RunLock(store) as lock, session(config.engine):
         plan = plan_build(config, store, _say(quiet), quiet)
-        build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan))))
+        build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan), store.url)))
         store.write_file(BUILD, config.model_dump_json(indent=1).encode())
         if retry:
             reopen_rejects(build.stages, store, retry, plan.hash)

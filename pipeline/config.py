@@ -16,7 +16,7 @@ from shards.options import Options
 from shards.schema import EDIT_KINDS, EditKind, Split
 from sources.objaverse.spec import RenderOptions, SceneOptions
 
-LayerName = Literal["pair", "instruction", "depth", "metric", "normal", "segment", "line", "checks"]
+LayerName = Literal["pair", "screen", "instruction", "depth", "metric", "normal", "segment", "line", "checks", "judge"]
 RecipeName = Literal["full", "spatialdiff", "ildm", "spatialedit"]
 LicenceName = Literal["cc0", "by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd", "unknown"]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]

@@ -26,7 +26,7 @@ from shards.codecs import ImageCodec
 from shards.errors import BadInput, SpatialdataError
 from shards.index import MANIFEST, ShardEntry, pack_shard, parquet_name, write_manifest
 from shards.layout import filesystem, join, list_shards, shard_name
-from shards.recipes import Recipe, layer_of
+from shards.recipes import FILTERS, Recipe, layer_of
 from shards.sample import Sample
 from shards.schema import SPLITS, EditKind, Provenance, Split
 
@@ -95,7 +95,7 @@ def pack(
         BadInput: no sample is accepted.
         LayerCorrupt: a layer file that a shard needs is damaged, or a record: compute that unit again, then pack again.
     """
-    used = {layer: layers[layer] for layer in recipe.needs}
+    used = {layer: layers[layer] for layer in (*recipe.needs, *FILTERS) if layer in recipe.needs or layer in layers}
     root = join(store.url, "shards", recipe.name)
     splits: dict[str, Any] = {}
     chosen = choose(store, plan, used, recipe)

@@ -11,17 +11,30 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.config import Config, LayerOptions, checks_arguments, nearest
 from pipeline.stage import Stage
 from shards.errors import BadInput
+from shards.layout import join
 
 STAGES: dict[tuple[str, str], str] = {
     ("pair", "render"): "sources.objaverse.pairs:RenderPairs",
     ("pair", "object3dit"): "sources.object3dit:ReadPairs",
+    ("screen", "junk"): "annotators.screen:JunkScreen",
     ("metric", "exact"): "annotators.exact:ExactMetric",
+    ("metric", "metric3d"): "annotators.metric3d:Metric3D",
+    ("metric", "depth_anything_v2"): "annotators.depth_anything:DepthAnythingMetric",
+    ("metric", "vggt"): "annotators.vggt:VggtMetric",
     ("normal", "exact"): "annotators.exact:ExactNormal",
+    ("normal", "metric3d"): "annotators.metric3d:Metric3DNormal",
+    ("normal", "from_metric"): "annotators.metric3d:NormalFromMetric",
     ("depth", "exact"): "annotators.exact:ExactDepth",
+    ("depth", "depth_anything_v2"): "annotators.depth_anything:DepthAnything",
     ("segment", "exact"): "annotators.exact:ExactSegments",
+    ("segment", "sam2"): "annotators.sam2:Sam2Segments",
     ("line", "exact"): "annotators.exact:ExactLines",
+    ("line", "informative_drawings"): "annotators.drawings:InformativeDrawings",
+    ("line", "xdog"): "annotators.xdog:XDoG",
     ("instruction", "template"): "annotators.templates:TemplateInstruction",
+    ("instruction", "qwen3_vl"): "annotators.qwen3_vl:Qwen3VLInstruction",
     ("checks", "geometry"): "annotators.checks:GeometryChecks",
+    ("judge", "viescore"): "annotators.judge:VieScoreJudge",
 }
 
 # What a released OBJECT-3DIT pair knows exactly is its masks: its depth and normals need a model.
@@ -39,14 +52,16 @@ DEFAULTS: dict[str, dict[str, str]] = {
 }
 PAIR_STAGES = {"scene": "render", "object3dit": "object3dit"}
 LEFT_OUT = "none"
+ANSWERS = "answers"
 NOT_RELEASED = ("metric", "normal", "depth")
 
 
-def build_stages(config: Config, pair_arguments: Mapping[str, Any]) -> list[Stage]:
+def build_stages(config: Config, pair_arguments: Mapping[str, Any], out: str = "") -> list[Stage]:
     """The stages of a build, in the order of their needs: the source's defaults, overridden layer by layer.
 
     Args:
         pair_arguments: fields of the pair stage that the plan settles (its root, its asset table).
+        out: URL of OUT; stages with a field `answers` keep what a model answered under `OUT/answers`.
 
     Raises:
         BadInput: a stage or an option that does not exist, a pair stage that is not the source's, an option of it
@@ -65,7 +80,7 @@ def build_stages(config: Config, pair_arguments: Mapping[str, Any]) -> list[Stag
     _check_pair(config, chosen["pair"], pair, pair_arguments)
     chosen = {name: layer for name, layer in chosen.items() if layer.stage != LEFT_OUT}
     stages = {
-        name: _make(name, layer, {**(pair_arguments if name == "pair" else {}), **_resources(config, name)})
+        name: _make(name, layer, {**(pair_arguments if name == "pair" else {}), **_resources(config, name)}, out)
         for name, layer in chosen.items()
     }
     if source == "object3dit":
@@ -100,7 +115,7 @@ def _resources(config: Config, layer: str) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _make(layer: str, chosen: LayerOptions, arguments: Mapping[str, Any]) -> Stage:
+def _make(layer: str, chosen: LayerOptions, arguments: Mapping[str, Any], out: str) -> Stage:
     available = sorted(stage for name, stage in STAGES if name == layer)
     if (layer, chosen.stage) not in STAGES:
         raise BadInput(
@@ -110,6 +125,7 @@ def _make(layer: str, chosen: LayerOptions, arguments: Mapping[str, Any]) -> Sta
     module, _, name = STAGES[layer, chosen.stage].partition(":")
     kind = getattr(importlib.import_module(module), name)
     fields = {field.name for field in dataclasses.fields(kind)}
+    defaults = {ANSWERS: join(out, ANSWERS)} if ANSWERS in fields and out else {}
     for option in chosen.options:
         if option not in fields:
             allowed = ", ".join(sorted(fields))
@@ -117,7 +133,7 @@ def _make(layer: str, chosen: LayerOptions, arguments: Mapping[str, Any]) -> Sta
                 f"unknown key 'layers.{layer}.{option}'{nearest(option, sorted(fields))}; allowed: {allowed}"
             )
     try:
-        stage = TypeAdapter(kind).validate_python({**chosen.options, **arguments})
+        stage = TypeAdapter(kind).validate_python({**defaults, **chosen.options, **arguments})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -32,6 +32,7 @@ class Task:
     A stage may declare `columns: Mapping[str, tuple[str, ...]]`, layer -> columns (a class attribute, or a property
     where they follow from its configuration), to read only those;
     `own_pool: ClassVar[bool] = True` to have workers of its own (a model stage has them anyway);
+    `call_size: int`, the samples of one call where that is not `batch_size` (a model's batch of images);
     `faults: ClassVar[frozenset[str]]`, reasons of rejects that speak of the machine rather than of the sample; and
     `timeout: float`, the seconds after which the worker of one unit is taken to hang and replaced (0: never).
     """
@@ -183,7 +184,7 @@ def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job) ->
         if isinstance(result, Row):
             rows[sample.key] = result.columns
         else:
-            rejects.append(Rejected(sample.key, result.reason, result.score, result.detail))
+            rejects.append(Rejected(sample.key, result.reason, result.score, result.detail, dict(result.scores)))
     record = Record(
         unit=job.unit,
         layer=task.layer_dir,
@@ -217,7 +218,7 @@ def load_samples(store: LayerStore, plan: Plan, task: Task, unit: int) -> list[S
 
 
 def _call_all(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Result]:
-    size = max(1, stage.batch_size)
+    size = max(1, int(getattr(stage, "call_size", stage.batch_size)))
     results: list[Result] = []
     for first in range(0, len(samples), size):
         results += _call(stage, model, samples[first : first + size])

@@ -45,6 +45,7 @@ class Rejected:
     reason: str
     score: float = -1.0
     detail: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ MAP_MEMBERS: Final = ("depth", "metric", "normal", "segment", "line")
 IMAGE_MEMBERS: Final = ("source", "target")
 ALWAYS: Final = ("pair", "instruction", "checks")
 """Layers that every sample needs: its images and facts, its text, its verdict."""
+FILTERS: Final = ("screen", "judge")
+"""Layers that no member comes from, but whose rejects count where a build has them."""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ class Reject:
     detail: str = ""
     """For a person: the numbers, or a traceback."""
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    """All that was measured, by the names of shards.schema.Scores: kept for what is refused, too."""
 
 
 Result = Row | Reject

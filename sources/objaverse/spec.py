@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from shards.options import Options
 from shards.schema import EditKind
@@ -177,6 +177,11 @@ def _from_to(low: float, high: float) -> Callable[[tuple[float, float]], tuple[f
     return check
 
 
+def _square(given: Any) -> Any:
+    """One number is the side of a square."""
+    return (given, given) if isinstance(given, int) and not isinstance(given, bool) else given
+
+
 def _each_within(low: int, high: int) -> Callable[[tuple[int, int]], tuple[int, int]]:
     def check(given: tuple[int, int]) -> tuple[int, int]:
         if not all(low <= value <= high for value in given):
@@ -221,8 +226,8 @@ class SceneOptions(Options):
 class RenderOptions(Options):
     """`render`. What is marked `fingerprint: False` cannot change a pixel and is no part of the layer's fingerprint."""
 
-    resolution: Annotated[tuple[int, int], AfterValidator(_each_within(32, 8192))] = Field(
-        default=(512, 512), description="width, height"
+    resolution: Annotated[tuple[int, int], BeforeValidator(_square), AfterValidator(_each_within(32, 8192))] = Field(
+        default=(512, 512), description="width, height; one number for a square"
     )
     samples: int = Field(default=32, ge=1, le=65_536)
     denoise: bool = True

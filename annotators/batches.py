@@ -1,0 +1,111 @@
+"""Batches through a model: what the CPU does before and after overlaps with what the model does.
+
+Invariant: one result for each item, in order, whatever the batch size; running out of memory halves the batch and goes
+on, for good. Needs no torch at import.
+"""
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, TypeVar
+
+from shards.errors import SpatialdataError
+
+Item = TypeVar("Item")
+Ready = TypeVar("Ready")
+Raw = TypeVar("Raw")
+Done = TypeVar("Done")
+
+_AHEAD = 2
+"""Batches that are prepared before the model asks for them."""
+
+
+class Batches(Generic[Item, Ready, Raw, Done]):
+    """Three steps: `prepare` an item (threads), run the model on a batch (this thread), `finish` an item (threads).
+
+    Args:
+        size: items of one batch at most.
+        threads: how many prepare and finish; OpenCV, Pillow and numpy release the interpreter's lock.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[Item], Ready],
+        forward: Callable[[list[Ready]], Sequence[Raw]],
+        finish: Callable[[Item, Ready, Raw], Done],
+        *,
+        size: int,
+        threads: int = 2,
+    ) -> None:
+        self._prepare, self._forward, self._finish = prepare, forward, finish
+        self.size = max(1, size)
+        self._threads = max(1, threads)
+
+    def __call__(self, items: Sequence[Item], bucket: Callable[[Item], object] | None = None) -> list[Done]:
+        """Results in the order of `items`.
+
+        Args:
+            bucket: items with equal values may share a batch (images of one size); all by default.
+
+        Raises what `prepare`, `forward` or `finish` raise; SpatialdataError where one item alone exceeds the memory.
+        """
+        groups: dict[object, list[int]] = {}
+        for index, item in enumerate(items):
+            groups.setdefault(bucket(item) if bucket else None, []).append(index)
+        results: dict[int, Future[Done]] = {}
+        with ThreadPoolExecutor(self._threads) as threads:
+            for batch, ready in self._prepared(items, groups, threads):
+                for index, value, raw in zip(batch, ready, self._run(ready), strict=True):
+                    results[index] = threads.submit(self._finish, items[index], value, raw)
+            return [results[index].result() for index in range(len(items))]
+
+    def _prepared(
+        self, items: Sequence[Item], groups: dict[object, list[int]], threads: ThreadPoolExecutor
+    ) -> Iterator[tuple[list[int], list[Ready]]]:
+        todo = deque(
+            group[first : first + self.size] for group in groups.values() for first in range(0, len(group), self.size)
+        )
+        waiting: deque[tuple[list[int], list[Future[Ready]]]] = deque()
+        while todo or waiting:
+            while todo and len(waiting) <= _AHEAD:
+                batch = todo.popleft()
+                waiting.append((batch, [threads.submit(self._prepare, items[index]) for index in batch]))
+            batch, futures = waiting.popleft()
+            yield batch, [future.result() for future in futures]
+
+    def _run(self, ready: list[Ready]) -> list[Raw]:
+        done: list[Raw] = []
+        while len(done) < len(ready):
+            part = ready[len(done) : len(done) + self.size]
+            try:
+                done += self._forward(part)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                if len(part) == 1:
+                    raise SpatialdataError(
+                        f"one image alone exceeds the memory of the device ({str(error).splitlines()[0][:160]}): give "
+                        "the stage a larger share of the GPU, a smaller model or dtype bfloat16"
+                    ) from error
+                self.size = max(1, len(part) // 2)
+                _free()
+        return done
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether torch, on a GPU or on the CPU, or ONNX Runtime says that memory ran out."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(sign in text for sign in ("can't allocate memory", "out of memory", "Failed to allocate memory"))
+    )
+
+
+def _free() -> None:
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,54 @@
+"""What an instruction says, in fields that arithmetic can check: one form for a VLM's answer and for parsed text."""
+
+from typing import Annotated, Final, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shards.schema import EditKind
+
+Relation = Literal["none", "left", "right", "front", "behind", "between", "next", "into"]
+Direction = Literal["none", "left", "right", "towards", "away"]
+Frame = Literal["viewer", "object"]
+CanonicalView = Literal[
+    "none",
+    "front",
+    "front left side",
+    "left side",
+    "rear left side",
+    "rear",
+    "rear right side",
+    "right side",
+    "front right side",
+]
+CANONICAL_VIEWS: Final[tuple[CanonicalView, ...]] = get_args(CanonicalView)[1:]
+
+
+class Claims(BaseModel):
+    """One instruction, clause by clause. `none`, empty and 0 where it says nothing: what is not said is not checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    edit: EditKind = Field(description="what the instruction asks for")
+    object: str = Field(default="", description="noun phrase of the edited object, as said; empty for the camera")
+    relation: Relation = Field(
+        default="none", description="where the object shall end (remove: where it stands) relative to the references"
+    )
+    references: Annotated[list[str], Field(max_length=2)] = Field(
+        default_factory=list, description="noun phrases of the reference objects; two for between"
+    )
+    frame: Frame = Field(
+        default="viewer",
+        description="whose left, right, front and behind is meant: the viewer's, or the (reference) object's own",
+    )
+    direction: Direction = Field(default="none", description="of a move: in `frame`; towards or away from the camera")
+    turn: Literal["none", "clockwise", "counterclockwise"] = Field(default="none", description="seen from above")
+    view: CanonicalView = Field(default="none", description="which side of the object faces the camera afterwards")
+    size: Literal["none", "larger", "smaller"] = "none"
+    metres: float = Field(default=0.0, ge=0, description="of a move")
+    degrees: float = Field(default=0.0, ge=0, le=360, description="of a rotation")
+    factor: float = Field(default=0.0, ge=0, description="of a change of size: new size over old size")
+    yaw: Literal["none", "left", "right"] = Field(default="none", description="the camera orbits to this side")
+    yaw_deg: float = Field(default=0.0, ge=0, le=360)
+    pitch: Literal["none", "up", "down"] = Field(default="none", description="the camera rises or sinks")
+    pitch_deg: float = Field(default=0.0, ge=0, le=180)
+    zoom: Literal["none", "in", "out", "unchanged"] = "none"

@@ -1,0 +1,140 @@
+"""What every stage that estimates maps with a model shares: pictures in, one member a view out.
+
+Invariant: estimated maps have the names, conventions and sizes of the exact ones (`annotators.exact`), so that a layer
+can be replaced and nothing else changes; each map's MapInfo names the estimator and the revision that made it.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol
+
+from annotators.device import Dtype
+from shards.codecs import U8, CodecError, decode_image, image_size
+from shards.errors import BadInput
+from shards.sample import Reject, Result, Row, Sample
+from shards.schema import MapInfo, PairFacts, SceneObject, View
+
+ViewName = Literal["source", "target"]
+Map = tuple[bytes, MapInfo]
+"""An encoded member and how to read it."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of a pair, as an estimator gets it."""
+
+    key: str
+    view: ViewName
+    data: bytes
+    """Encoded as the layer holds it."""
+    facts: PairFacts
+
+    @property
+    def rgb(self) -> U8:
+        """H x W x 3, decoded anew at each call: do it in a thread."""
+        return decode_image(self.data)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, from the header."""
+        return image_size(self.data)
+
+    @property
+    def camera(self) -> View:
+        return self.facts.camera.source if self.view == "source" else self.facts.camera.target
+
+    @property
+    def objects(self) -> list[SceneObject]:
+        return self.facts.objects
+
+
+class Estimator(Protocol):
+    """A loaded model: for each picture its maps by layer name (the stage's own layer, and others it makes along)."""
+
+    def __call__(self, pictures: Sequence[Picture]) -> Sequence[Mapping[str, Map] | Reject]: ...
+
+
+@dataclass(frozen=True)
+class EstimatedMap(ABC):
+    """Base of the stages. Columns as in `annotators.exact`: `<layer>`, `source_<layer>`, `maps`.
+
+    Maps of other layers that a model makes along lie in columns of their names; how to read them in `other_maps`.
+    """
+
+    layer: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ("pair",)
+    version: ClassVar[int] = 1
+    own_pool: ClassVar[bool] = True
+
+    model: str = ""
+    """Hub id, or a folder (for models of one file: the file) that every node sees."""
+    revision: str = ""
+    """Branch, tag or commit on the hub; empty: the default branch."""
+    dtype: Dtype = "auto"
+    compile: bool = False
+    """`torch.compile`: minutes at the start, faster from then on."""
+    views: tuple[ViewName, ...] = ("source", "target")
+    batch_size: int = field(default=16, metadata={"fingerprint": False})
+    """Images that go through the model at once; halved, and kept so, where memory runs out."""
+    call_size: int = field(default=64, metadata={"fingerprint": False})
+    """Samples handed over at once: within them preparing, the model and encoding overlap."""
+    cpus: float = field(default=1.0, metadata={"fingerprint": False})
+    gpus: float = field(default=1.0, metadata={"fingerprint": False})
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise BadInput(f"layers.{self.layer}.model is empty: give a hub id or a folder")
+        if self.batch_size < 1 or self.call_size < 1:
+            raise BadInput(f"layers.{self.layer}: batch_size and call_size must be 1 or more")
+        if not self.views or len(set(self.views)) < len(self.views):
+            raise BadInput(f"layers.{self.layer}.views: give source, target or both, each once")
+
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """What is read of the layers that are needed; see `pipeline.runner.Task`."""
+        return {"pair": ("facts", *self.views)}
+
+    @property
+    def threads(self) -> int:
+        """Threads that decode, resize and encode beside the model."""
+        return max(2, int(self.cpus))
+
+    @abstractmethod
+    def setup(self) -> Estimator:
+        """Load the model; raises BadInput for a package or checkpoint that is missing."""
+
+    def __call__(self, model: Estimator, samples: Sequence[Sample]) -> Sequence[Result]:
+        pictures = [_picture(sample, view) for sample in samples for view in self.views]
+        whole = [picture for picture in pictures if isinstance(picture, Picture)]
+        estimates = iter(model(whole))
+        found = [next(estimates) if isinstance(picture, Picture) else picture for picture in pictures]
+        count = len(self.views)
+        return [self._row(found[first : first + count]) for first in range(0, len(found), count)]
+
+    def _row(self, found: Sequence[Mapping[str, Map] | Reject]) -> Result:
+        columns: dict[str, bytes] = {}
+        infos: dict[str, object] = {}
+        others: dict[str, object] = {}
+        for view, maps in zip(self.views, found, strict=True):
+            if isinstance(maps, Reject):
+                return maps
+            for layer, (data, info) in maps.items():
+                name = layer if view == "target" else f"source_{layer}"
+                columns[name] = data
+                (infos if layer == self.layer else others)[name] = info.model_dump()
+        extra = {"other_maps": json.dumps(others, sort_keys=True)} if others else {}
+        return Row({**columns, "maps": json.dumps(infos, sort_keys=True), **extra})
+
+
+def _picture(sample: Sample, view: ViewName) -> Picture | Reject:
+    """Raises nothing: a header that is no image's is a reject."""
+    pair = sample["pair"]
+    data = pair[view]
+    try:
+        image_size(data if isinstance(data, bytes) else b"")
+    except CodecError as error:
+        return Reject("unreadable_image", detail=f"the {view} image: {error}")
+    facts = PairFacts.model_validate_json(str(pair["facts"]))
+    return Picture(sample.key, view, data if isinstance(data, bytes) else b"", facts)
