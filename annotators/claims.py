@@ -1,4 +1,8 @@
-"""What an instruction says, in fields that arithmetic can check: one form for a VLM's answer and for parsed text."""
+"""What an instruction says, in fields that arithmetic can check: one form for a VLM's answer and for parsed text.
+
+Invariant: `none`, an empty value and 0 mean that the instruction says nothing of the kind; every other value is a claim
+that is true or false of a pair (`annotators.verdict` says which, and by which formula).
+"""
 
 from typing import Annotated, Final, Literal, get_args
 
@@ -7,8 +11,23 @@ from pydantic import BaseModel, ConfigDict, Field
 from shards.schema import EditKind
 
 Relation = Literal["none", "left", "right", "front", "behind", "between", "next", "into"]
-Direction = Literal["none", "left", "right", "towards", "away"]
+Direction = Literal["left", "right", "towards", "away", "up", "down"]
 Frame = Literal["viewer", "object"]
+Turn = Literal["none", "clockwise", "counterclockwise"]
+Part = Literal[
+    "none",
+    "left",
+    "right",
+    "upper",
+    "lower",
+    "centre",
+    "upper left",
+    "upper centre",
+    "upper right",
+    "lower left",
+    "lower centre",
+    "lower right",
+]
 CanonicalView = Literal[
     "none",
     "front",
@@ -40,15 +59,27 @@ class Claims(BaseModel):
         default="viewer",
         description="whose left, right, front and behind is meant: the viewer's, or the (reference) object's own",
     )
-    direction: Direction = Field(default="none", description="of a move: in `frame`; towards or away from the camera")
-    turn: Literal["none", "clockwise", "counterclockwise"] = Field(default="none", description="seen from above")
+    directions: Annotated[list[Direction], Field(max_length=2)] = Field(
+        default_factory=list[Direction],
+        description="of a move, in `frame`: left, right; towards or away from the camera; up or down in the image",
+    )
+    part: Part = Field(
+        default="none", description="which part of the image the object shall end in (remove: where it is)"
+    )
+    turn: Turn = Field(default="none", description="seen from above")
     view: CanonicalView = Field(default="none", description="which side of the object faces the camera afterwards")
     size: Literal["none", "larger", "smaller"] = "none"
     metres: float = Field(default=0.0, ge=0, description="of a move")
+    widths: float = Field(default=0.0, ge=0, description="of a move, in multiples of the object's own width")
     degrees: float = Field(default=0.0, ge=0, le=360, description="of a rotation")
     factor: float = Field(default=0.0, ge=0, description="of a change of size: new size over old size")
-    yaw: Literal["none", "left", "right"] = Field(default="none", description="the camera orbits to this side")
+    yaw: Literal["none", "left", "right", "unchanged"] = Field(
+        default="none", description="the camera orbits to this side"
+    )
     yaw_deg: float = Field(default=0.0, ge=0, le=360)
-    pitch: Literal["none", "up", "down"] = Field(default="none", description="the camera rises or sinks")
+    pitch: Literal["none", "up", "down", "unchanged"] = Field(default="none", description="the camera rises or sinks")
     pitch_deg: float = Field(default=0.0, ge=0, le=180)
     zoom: Literal["none", "in", "out", "unchanged"] = "none"
+    zoom_factor: float = Field(
+        default=0.0, ge=0, description="distance of the camera before over after: above 1 is closer"
+    )
