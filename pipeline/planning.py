@@ -31,6 +31,7 @@ from shards.layout import base, filesystem, join
 from shards.schema import EditKind
 from sources.objaverse.assets import AssetTable, divide, table_of
 from sources.objaverse.cache import read_cache, resolve_root, select_licences
+from sources.objaverse.orientations import orientation_file, oriented, read_orientations
 from sources.objaverse.spec import Asset
 from sources.objaverse.survey import SurveyAssets
 from sources.object3dit import scan
@@ -139,7 +140,8 @@ def _freeze_assets(config: Config, store: LayerStore, say: Callable[[str], None]
     if config.source.kind == "procedural":
         assets = catalogue(config.source.variants, config.seed)
     else:
-        assets = survey(config, store, say, make_progress(quiet))
+        surveyed = survey(config, store, say, make_progress(quiet))
+        assets = oriented(surveyed, read_orientations(orientation_file(resolve_root(config.source.root))))
     table = table_of(assets, divide(assets, config.shard.splits.fractions(), config.seed))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")

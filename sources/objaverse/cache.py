@@ -4,17 +4,14 @@
     ROOT/hf-objaverse-v1/glbs/000-023/<uid>.glb
     ROOT/hf-objaverse-v1/metadata/000-023.json.gz      {uid: {name, license, user, faceCount, ...}}
     ROOT/hf-objaverse-v1/lvis-annotations.json.gz      {category: [uid, ...]}, optional
-    ROOT/orientations.json                             {uid: degrees}, optional, or orientations.csv with `uid,degrees`
 
-ROOT may also be the folder `hf-objaverse-v1` itself; empty means `~/.objaverse`. The orientation file says which way
-the front of a model faces: degrees about z from +x in the object frame, so that 270 is a model that faces the
-viewer of glTF (its file's +z).
+ROOT may also be the folder `hf-objaverse-v1` itself; empty means `~/.objaverse`. What people and `spatialdata orient`
+add, ROOT/orientations.json, is read by `sources.objaverse.orientations`.
 
 Invariant: no file is trusted before it was read whole (gzip checks its own sum) and has the right shape; entries
 come in the order of their uids within each metadata file, whatever the file system says.
 """
 
-import csv
 import gzip
 import json
 import re
@@ -54,8 +51,6 @@ class CacheEntry:
     """Metres along the file's axes, where the metadata holds it."""
     faces: int
     """Faces that the metadata claims, 0 where it is silent."""
-    front_deg: float | None
-    """From the orientation file."""
 
     def spec(self) -> dict[str, Any]:
         """Plain JSON values: `Sample.spec` of the asset survey."""
@@ -103,13 +98,12 @@ def read_cache(root: str | Path, uids: Collection[str] | None = None, fetch: boo
     if fetch and uids is not None:
         _fetch_models(base, {uid: index[uid] for uid in chosen if uid in index})
     categories = _read_categories(base)
-    fronts = read_orientations(folder)
     prefix = base.relative_to(folder)
     for part, members in groupby(chosen, key=lambda uid: _part(index.get(uid, ""))):
         metadata = _read_metadata(base, part)
         for uid in members:
             path = (prefix / index[uid]).as_posix() if uid in index else ""
-            yield _entry(uid, path, metadata.get(uid, {}), categories.get(uid, ""), fronts.get(uid))
+            yield _entry(uid, path, metadata.get(uid, {}), categories.get(uid, ""))
 
 
 def select_licences(entries: Iterable[CacheEntry], licences: Collection[str] = DEFAULT_LICENCES) -> list[CacheEntry]:
@@ -148,25 +142,6 @@ def normalise_licence(text: str) -> str:
 def plain_category(lvis: str) -> str:
     """`bow_(weapon)`: `bow`; `coffee_maker`: `coffee maker`."""
     return " ".join(re.sub(r"\([^)]*\)", " ", lvis.replace("_", " ")).lower().split())
-
-
-def read_orientations(folder: Path) -> dict[str, float]:
-    """Which way fronts face, degrees in 0..360 by uid; empty without an orientation file.
-
-    Raises:
-        BadInput: the file is not {uid: degrees}.
-    """
-    as_json, as_csv = folder / "orientations.json", folder / "orientations.csv"
-    try:
-        if as_json.is_file():
-            return {str(uid): float(deg) % 360 for uid, deg in json.loads(as_json.read_text("utf-8")).items()}
-        if as_csv.is_file():
-            rows = csv.reader(as_csv.read_text("utf-8").splitlines())
-            return {row[0].strip(): float(row[1]) % 360 for row in rows if row and row[0].strip() != "uid"}
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
-        name = as_json.name if as_json.is_file() else as_csv.name
-        raise BadInput(f"{folder / name}: not a table of uid and degrees ({error})") from None
-    return {}
 
 
 def _make_root(root: str | Path) -> Path:
@@ -241,7 +216,7 @@ def _read_categories(base: Path) -> dict[str, str]:
     return result
 
 
-def _entry(uid: str, path: str, metadata: Any, category: str, front: float | None) -> CacheEntry:
+def _entry(uid: str, path: str, metadata: Any, category: str) -> CacheEntry:
     """One entry; metadata of the wrong type counts as silent, for it is written by thousands of hands."""
     data: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
     user = data.get("user")
@@ -262,7 +237,6 @@ def _entry(uid: str, path: str, metadata: Any, category: str, front: float | Non
         description=_one_line(data.get("description")),
         size_m=_size(data.get("size_m")),
         faces=faces if isinstance(faces, int) else 0,
-        front_deg=front,
     )
 
 

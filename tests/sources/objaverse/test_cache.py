@@ -13,7 +13,6 @@ from sources.objaverse.cache import (
     normalise_licence,
     plain_category,
     read_cache,
-    read_orientations,
     resolve_root,
     select_licences,
 )
@@ -168,19 +167,6 @@ def test_normalising_twice_changes_nothing(text: str):
 def test_categories():
     assert plain_category("bow_(decorative_ribbons)") == "bow"
     assert plain_category("Christmas_tree") == "christmas tree"
-
-
-def test_orientations(tmp_path: Path):
-    assert read_orientations(tmp_path) == {}
-    (tmp_path / "orientations.csv").write_text("uid,degrees\na,-90\n")
-    assert read_orientations(tmp_path) == {"a": 270.0}
-    (tmp_path / "orientations.json").write_text('{"b": 45}')
-    assert read_orientations(tmp_path) == {"b": 45.0}
-    make_cache(tmp_path, {"b": MODEL})
-    assert next(read_cache(tmp_path)).front_deg == 45.0
-    (tmp_path / "orientations.json").write_text('{"b": "left"}')
-    with pytest.raises(BadInput, match=r"orientations\.json"):
-        list(read_cache(tmp_path))
 
 
 def test_fetch_of_a_full_cache_needs_no_network(tmp_path: Path):
