@@ -27,6 +27,12 @@ class Checkpoint:
     folder: Path
     revision: str
 
+    @property
+    def name(self) -> str:
+        """For `MapInfo.estimator`: the hub id, or the own name of a folder or file, without where it lies."""
+        path = Path(self.model).expanduser()
+        return path.resolve().name if path.exists() else self.model
+
 
 def require(package: str, extra: str) -> Any:
     """Import an optional package. Raises BadInput with the command that installs it."""

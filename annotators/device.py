@@ -1,7 +1,8 @@
 """Where a torch model runs and in which precision. Torch is imported by the functions that need it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -51,11 +52,32 @@ def ready_model(model: Any, device: "torch.device", *, compiled: bool) -> Any:
     return torch.compile(model, dynamic=False) if compiled else model
 
 
-def to_device(arrays: Sequence[NDArray[np.float32]], device: "torch.device") -> "torch.Tensor":
-    """Stack equal arrays and move them; through pinned memory, without waiting, to a GPU."""
+def to_device(arrays: Sequence[NDArray[Any]], device: "torch.device") -> "torch.Tensor":
+    """Stack arrays of one shape and dtype and move them; through pinned memory, without waiting, to a GPU."""
     import torch
 
     batch = torch.from_numpy(np.stack(arrays))
     if device.type == "cuda":
         return batch.pin_memory().to(device, non_blocking=True)
     return batch
+
+
+def to_host(batch: "torch.Tensor") -> list[Callable[[], NDArray[np.float32]]]:
+    """Move a float32 batch (N, ...) off the device: one function for each item, which gives its array.
+
+    Nothing waits here: from a GPU the functions wait for the copy, so that, called in another thread
+    (`Batches.finish`), the next batch is on its way meanwhile.
+    """
+    import torch
+
+    if batch.device.type != "cuda":
+        return [partial(row.numpy) for row in batch]
+    rows = batch.to("cpu", non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+    return [partial(_when, copied, row) for row in rows]
+
+
+def _when(copied: "torch.cuda.Event", row: "torch.Tensor") -> NDArray[np.float32]:
+    copied.synchronize()
+    return row.numpy()

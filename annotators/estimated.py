@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from annotators.device import Dtype
-from shards.codecs import U8, CodecError, decode_image, image_size
+from shards.codecs import F32, U8, CodecError, decode_depth, decode_image, image_size
 from shards.errors import BadInput
-from shards.sample import Reject, Result, Row, Sample
+from shards.sample import Reject, Result, Row, Sample, Value
 from shards.schema import MapInfo, PairFacts, SceneObject, View
 
 ViewName = Literal["source", "target"]
@@ -30,6 +30,8 @@ class Picture:
     data: bytes
     """Encoded as the layer holds it."""
     facts: PairFacts
+    metric: bytes = b""
+    """The maker's exact metric depth, encoded; empty where it is unknown, or where the stage does not ask for it."""
 
     @property
     def rgb(self) -> U8:
@@ -44,6 +46,12 @@ class Picture:
     @property
     def camera(self) -> View:
         return self.facts.camera.source if self.view == "source" else self.facts.camera.target
+
+    @property
+    def exact_metric(self) -> F32 | None:
+        """Planar depth H x W in metres, 0 where there is none, as the pair's maker knows it. Raises CodecError."""
+        info = self.facts.source_metric if self.view == "source" else self.facts.metric
+        return decode_depth(self.metric, info) if self.metric else None
 
     @property
     def objects(self) -> list[SceneObject]:
@@ -131,10 +139,14 @@ class EstimatedMap(ABC):
 def _picture(sample: Sample, view: ViewName) -> Picture | Reject:
     """Raises nothing: a header that is no image's is a reject."""
     pair = sample["pair"]
-    data = pair[view]
+    data = _bytes(pair[view])
     try:
-        image_size(data if isinstance(data, bytes) else b"")
+        image_size(data)
     except CodecError as error:
         return Reject("unreadable_image", detail=f"the {view} image: {error}")
     facts = PairFacts.model_validate_json(str(pair["facts"]))
-    return Picture(sample.key, view, data if isinstance(data, bytes) else b"", facts)
+    return Picture(sample.key, view, data, facts, _bytes(pair.get("metric" if view == "target" else "source_metric")))
+
+
+def _bytes(value: Value | None) -> bytes:
+    return value if isinstance(value, bytes) else b""
