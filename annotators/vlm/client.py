@@ -4,9 +4,9 @@ A stage builds `Request`s, a `Backend` answers them with text, and `annotators.v
 values: cached by content, retried with another seed, rejected after that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,13 @@ class Request:
     """JSON Schema that the answer must fit."""
 
 
+@dataclass(frozen=True)
+class Refused:
+    """What came instead of an answer: this one request cannot be served (too long, an unreadable image)."""
+
+    detail: str
+
+
 class Backend(Protocol):
     """A served model."""
 
@@ -36,6 +43,15 @@ class Backend(Protocol):
         """The checkpoint's revision, empty where the server does not tell."""
         ...
 
-    def complete(self, requests: Sequence[Request], seed: int) -> list[str]:
+    def complete(self, requests: Sequence[Request], seed: int) -> Sequence[str | Refused]:
         """One answer's text for each request, in order. Raises SpatialdataError where the model cannot be reached."""
+        ...
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A backend whose answers do not come all at once: each can be kept as soon as it is there."""
+
+    def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | Refused]]:
+        """Index of the request and its answer, in the order of arrival. Raises as `complete`, after what arrived."""
         ...

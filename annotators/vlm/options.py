@@ -1,0 +1,127 @@
+"""What stages that ask a vision-language model have in common: which model, how it is served, how it is sampled.
+
+Invariant: fields that shape answers enter a stage's fingerprint, and `settings` puts them into the name of a cached
+answer; where and how fast the model runs does neither.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal, TypeVar
+
+from annotators.vlm.answers import REFUSED, AnswerCache, Answered, ask
+from annotators.vlm.backends import open_backend
+from annotators.vlm.client import Backend, Request
+from shards.errors import BadInput
+from shards.sample import Reject
+
+T = TypeVar("T")
+
+RETRY_TEMPERATURE: Final = 0.7
+"""At least this from the second attempt on: greedy decoding gives the same answer whatever the seed."""
+
+
+def _aside(default: Any) -> Any:
+    return field(default=default, metadata={"fingerprint": False})
+
+
+@dataclass(frozen=True)
+class VlmOptions:
+    """Base of the stages that ask a VLM; also usable alone, as the options of a model.
+
+    A stage inherits it, sets `images`, and calls `self.ask(backend, requests, parse)`; `setup` opens the backend.
+    """
+
+    images: ClassVar[int] = 2
+    """Images of one request at most."""
+    own_pool: ClassVar[bool] = True
+    faults: ClassVar[frozenset[str]] = frozenset({REFUSED})
+
+    backend: Literal["vllm", "openai"] = _aside("vllm")
+    """`vllm`: loaded in the worker; `openai`: any server that speaks OpenAI's chat completions, at `base_url`."""
+    model: str = "Qwen/Qwen3-VL-32B-Instruct"
+    """vllm: hub id, or a folder that every node sees; openai: the name under which the server has it."""
+    revision: str = ""
+    """vllm: branch, tag or commit on the hub; openai: a label for provenance, since servers do not tell."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """vllm: `auto` is the checkpoint's own."""
+    engine: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """vllm: further arguments of `vllm.LLM`, such as quantization or max_num_seqs."""
+    temperature: float = RETRY_TEMPERATURE
+    max_tokens: int = 1024
+    """Of an answer."""
+    attempts: int = 3
+    """How often a request is asked before a malformed answer is a reject; each attempt has a seed of its own."""
+    image_side: int = 1024
+    """Pixels: larger images are shrunk to this longer side before they are sent."""
+    tensor_parallel: int = _aside(1)
+    """vllm: GPUs that share the model; the stage's `gpus` must be as many."""
+    max_model_len: int = _aside(16_384)
+    """vllm: tokens of a request, its images and its answer together."""
+    gpu_memory_utilization: float = _aside(0.9)
+    enforce_eager: bool = _aside(False)
+    """vllm: no CUDA graphs; starts sooner, answers slower."""
+    base_url: str = _aside("")
+    """openai: such as http://host:8000/v1"""
+    api_key_env: str = _aside("")
+    """openai: name of the environment variable, on the workers, that holds the key; empty: no key is sent."""
+    in_flight: int = _aside(32)
+    """openai: requests of one worker at once."""
+    timeout_s: float = _aside(600.0)
+    """openai: seconds to wait for one answer."""
+    tries: int = _aside(6)
+    """openai: how often one request is sent while the server is busy, failing or away; waits double, from 1 s."""
+    answers: str = _aside("")
+    """Folder (any fsspec URL) of the request cache; a build puts it under OUT. Empty: nothing is kept."""
+    batch_size: int = _aside(256)
+    """Samples handed over at once."""
+    cpus: float = _aside(1.0)
+    gpus: float = _aside(1.0)
+
+    def __post_init__(self) -> None:
+        limits = {"max_tokens": 1, "attempts": 1, "image_side": 32, "tensor_parallel": 1, "max_model_len": 1}
+        limits |= {"in_flight": 1, "tries": 1, "batch_size": 1, "temperature": 0}
+        for name, least in limits.items():
+            if getattr(self, name) < least:
+                raise BadInput(f"{self.where}.{name} is {getattr(self, name)}: give {least} or more")
+        if not self.model:
+            raise BadInput(f"{self.where}.model is empty: give a hub id, a folder, or the server's name of the model")
+        if self.backend == "openai":
+            if not self.base_url.startswith(("http://", "https://")):
+                raise BadInput(
+                    f"{self.where}.base_url is '{self.base_url}': backend openai needs the address of a server, such "
+                    "as http://host:8000/v1"
+                )
+            object.__setattr__(self, "gpus", 0.0)  # the server has them
+        elif 0 < self.gpus < self.tensor_parallel:
+            layer = self.where.removeprefix("layers.")
+            raise BadInput(
+                f"{self.where}.tensor_parallel is {self.tensor_parallel} and a worker has {self.gpus:g} GPU: set "
+                f"engine.resources.{layer}.gpus to {self.tensor_parallel}"
+            )
+
+    @property
+    def where(self) -> str:
+        """What the options are called in the configuration."""
+        layer = getattr(self, "layer", "")
+        return f"layers.{layer}" if layer else "vlm"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What shapes an answer beside the model, its revision and the request."""
+        names = ("dtype", "engine", "temperature", "max_tokens", "image_side")
+        return {name: getattr(self, name) for name in names}
+
+    def heat(self, seed: int) -> float:
+        """The temperature of an attempt."""
+        return self.temperature if seed == 0 else max(self.temperature, RETRY_TEMPERATURE)
+
+    def setup(self) -> Backend:
+        """Load the model, or make sure that the server has it. Raises BadInput where it is not to be had."""
+        return open_backend(self, images=self.images)
+
+    def ask(
+        self, backend: Backend, requests: Sequence[Request], parse: Callable[[str], T]
+    ) -> list[Answered[T] | Reject]:
+        """`annotators.vlm.answers.ask` with these options' attempts and cache."""
+        cache = AnswerCache(self.answers, self.settings) if self.answers else None
+        return ask(backend, requests, parse, attempts=self.attempts, cache=cache)

@@ -1,0 +1,197 @@
+"""A model behind any server that speaks OpenAI's chat completions (vLLM, SGLang, llama.cpp, a hosted service).
+
+Invariant: an answer that arrived is handed on whatever happens to the others. A busy, failing or absent server is
+waited for a bounded time and then stops the run; a request that the server refuses costs that request alone.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from typing import TYPE_CHECKING, Any, Final
+
+from annotators.vlm.client import Refused, Request
+from annotators.vlm.images import messages
+from shards.codecs import U8, CodecError, encode_image
+from shards.errors import BadInput, SpatialdataError
+
+if TYPE_CHECKING:
+    import requests as http
+
+    from annotators.vlm.options import VlmOptions
+
+_BUSY: Final = (408, 425, 429, 500, 502, 503, 504)
+_CONNECT_S: Final = 10.0
+_BACKOFF_S: Final = 0.5
+"""The first retry comes at once or after this, the next after twice as much, and so on to `_LONGEST_S`."""
+_LONGEST_S: Final = 60.0
+
+
+class ServerBackend:
+    """Chat completions with base64 PNG images and `response_format: json_schema`."""
+
+    def __init__(self, options: "VlmOptions") -> None:
+        """Raises BadInput where the server cannot be reached, wants another key, or does not have the model."""
+        self._options = options
+        self._url = options.base_url.rstrip("/")
+        self._session = _session(options)
+        self.model, self.revision = options.model, options.revision
+        self._check_model()
+
+    def complete(self, requests: Sequence[Request], seed: int) -> list[str | Refused]:
+        """Answers in order; see `annotators.vlm.client.Backend`."""
+        told = dict(self.stream(requests, seed))
+        return [told[index] for index in range(len(requests))]
+
+    def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | Refused]]:
+        """Answers as they come; see `annotators.vlm.client.Streaming`."""
+        failure: BaseException | None = None
+        threads = ThreadPoolExecutor(self._options.in_flight)
+        try:
+            waiting: dict[Future[str | Refused], int] = {
+                threads.submit(self._answer, request, seed): index for index, request in enumerate(requests)
+            }
+            for done in as_completed(waiting):
+                if done.cancelled():
+                    continue
+                error = done.exception()
+                if error is None:
+                    yield waiting[done], done.result()
+                elif failure is None:
+                    failure = error
+                    for other in waiting:
+                        other.cancel()
+        finally:
+            threads.shutdown(cancel_futures=True)
+        if failure is not None:
+            raise failure
+
+    def _answer(self, request: Request, seed: int) -> str | Refused:
+        try:
+            chat = messages(request, self._options.image_side, _part)
+        except CodecError as error:
+            return Refused(f"an image cannot be read: {error}")
+        body = {
+            "model": self.model,
+            "messages": chat,
+            "temperature": self._options.heat(seed),
+            "max_tokens": self._options.max_tokens,
+            "seed": seed,
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "strict": True, "schema": dict(request.schema)},
+            },
+        }
+        reply = self._send("POST", "chat/completions", body)
+        if reply.status_code in (400, 413, 422):
+            return Refused(f"the server at {self._url} refused the request: {_reason(reply)}")
+        self._check_status(reply)
+        return self._text(reply)
+
+    def _text(self, reply: "http.Response") -> str:
+        try:
+            # A model that declines leaves `content` null: an answer that does not parse, like any other.
+            return str(reply.json()["choices"][0]["message"].get("content") or "")
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            raise SpatialdataError(
+                f"{self._url} does not speak OpenAI's chat completions (it answered {reply.text[:120]!r}): check "
+                f"{self._options.where}.base_url"
+            ) from None
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> "http.Response":
+        """Send, again while the server is busy or away. Raises SpatialdataError after `tries`."""
+        import requests as http
+
+        timeout = (_CONNECT_S, self._options.timeout_s)
+        try:
+            return self._session.request(method, f"{self._url}/{path}", json=body, timeout=timeout)
+        except http.RequestException as error:
+            cause = " ".join(str(error).split())[-160:]
+            raise SpatialdataError(
+                f"the server at {self._url} cannot be reached, {self._options.tries} times ({cause}): start it, or "
+                f"set {self._options.where}.base_url; answers so far are kept"
+            ) from None
+
+    def _check_status(self, reply: "http.Response") -> None:
+        if reply.ok:
+            return
+        where, reason = self._options.where, _reason(reply)
+        if reply.status_code in (401, 403):
+            raise BadInput(
+                f"the server at {self._url} wants a key ({reply.status_code}: {reason}): put it into an environment "
+                f"variable of the workers and its name into {where}.api_key_env"
+            )
+        if reply.status_code == 404:
+            raise BadInput(
+                f"the server at {self._url} has no model '{self.model}', or the address is wrong ({reason}): check "
+                f"{where}.model and {where}.base_url"
+            )
+        raise SpatialdataError(
+            f"the server at {self._url} still answers {reply.status_code} after {self._options.tries} tries "
+            f"({reason}): run the same command again when it is well, answers so far are kept"
+        )
+
+    def _check_model(self) -> None:
+        try:
+            reply = self._send("GET", "models")
+        except SpatialdataError as error:
+            raise BadInput(str(error)) from None
+        if reply.status_code in (404, 405, 501):
+            return  # a server without the list; the first request tells
+        self._check_status(reply)
+        try:
+            served = [str(entry["id"]) for entry in reply.json()["data"]]
+        except (ValueError, KeyError, TypeError):
+            return
+        if self.model not in served:
+            shown = ", ".join(served[:8]) or "none"
+            raise BadInput(
+                f"the server at {self._url} does not have model '{self.model}' (it has: {shown}): set "
+                f"{self._options.where}.model"
+            )
+
+
+def _session(options: "VlmOptions") -> "http.Session":
+    import requests as http
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
+    retry = Retry(
+        total=options.tries - 1,
+        status_forcelist=_BUSY,
+        allowed_methods=None,
+        backoff_factor=_BACKOFF_S,
+        backoff_max=_LONGEST_S,
+        raise_on_status=False,
+    )
+    session = http.Session()
+    adapter = HTTPAdapter(pool_maxsize=options.in_flight, max_retries=retry)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    if options.api_key_env:
+        key = os.environ.get(options.api_key_env, "")
+        if not key:
+            raise BadInput(
+                f"{options.where}.api_key_env names {options.api_key_env}, which is not set here: set it in the "
+                "environment of the workers"
+            )
+        session.headers["Authorization"] = f"Bearer {key}"
+    return session
+
+
+def _reason(reply: "http.Response") -> str:
+    """What the server says of an error, in the forms that servers have."""
+    try:
+        told = reply.json()
+    except ValueError:
+        told = reply.text
+    for name in ("error", "message", "detail"):
+        told = told.get(name, told) if isinstance(told, dict) else told
+    text = told if isinstance(told, str) else json.dumps(told)
+    return " ".join(text.split())[:300]
+
+
+def _part(rgb: U8) -> dict[str, Any]:
+    data = base64.b64encode(encode_image(rgb, "png")).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
