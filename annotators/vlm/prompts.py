@@ -1,29 +1,36 @@
-"""The prompts: text files in `annotators/prompts`, so that a change of wording is seen as one.
+"""Prompts are files: `annotators/prompts/<name>.txt`, with `$name` where a value goes.
 
-Invariant: a stage that asks with a prompt holds its `digest`, so that another wording is another layer.
+Invariant: what a stage sends is the text that it read when it was made, so that text, not a file's name, is what its
+fingerprint holds.
 """
 
-import hashlib
-from functools import cache
 from pathlib import Path
 from string import Template
 from typing import Final
 
-_FOLDER: Final = Path(__file__).parents[1] / "prompts"
+from shards.errors import BadInput
+
+FOLDER: Final = Path(__file__).resolve().parent.parent / "prompts"
 
 
-@cache
 def read_prompt(name: str) -> str:
-    """The text of `annotators/prompts/<name>.txt`."""
-    return (_FOLDER / f"{name}.txt").read_text("utf-8").strip()
+    """A prompt of the package by name, or any text file by a path that ends in `.txt`. Raises BadInput."""
+    path = Path(name).expanduser() if name.endswith(".txt") else FOLDER / f"{name}.txt"
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        there = ", ".join(sorted(file.stem for file in FOLDER.glob("*.txt")))
+        raise BadInput(
+            f"no prompt '{name}' ({type(error).__name__}): give the path of a .txt file, or one of {there}"
+        ) from None
 
 
-def fill_prompt(name: str, **values: str) -> str:
-    """The text with each `$value` in its place; KeyError where one is missing."""
-    return Template(read_prompt(name)).substitute(values)
-
-
-def digest_of_prompts(*names: str) -> str:
-    """16 hex digits over the texts: for a field of a stage, which so enters its fingerprint."""
-    texts = "\0".join(f"{name}\0{read_prompt(name)}" for name in names)
-    return hashlib.sha256(texts.encode()).hexdigest()[:16]
+def fill(text: str, **values: object) -> str:
+    """Put values in place of `$names`. Raises BadInput for a `$name` that has no value; `$$` is a dollar sign."""
+    try:
+        return Template(text).substitute(values)
+    except (KeyError, ValueError) as error:
+        raise BadInput(
+            f"a prompt has a placeholder that cannot be filled ({error}): allowed are "
+            + ", ".join(f"${name}" for name in values)
+        ) from None

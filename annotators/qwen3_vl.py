@@ -1,0 +1,154 @@
+"""Instructions and captions by a vision-language model, from the two images alone or with what is known of the edit.
+
+Invariant: what is kept fits `Answer`, whichever backend served it; `verified` stays False until arithmetic agreed with
+the claims. The same configuration, prompts and answers give the same row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from annotators.case import Case
+from annotators.claims import Claims
+from annotators.grounding import edit_facts
+from annotators.phrases import distinct
+from annotators.vlm.client import Backend, Request
+from annotators.vlm.options import VlmOptions
+from annotators.vlm.prompts import fill, read_prompt
+from shards.codecs import CodecError, image_size
+from shards.errors import BadInput
+from shards.sample import Reject, Result, Row, Sample
+from shards.schema import Instruction, PairFacts
+
+# Patterns rather than lengths: they bound what a model can write, keep it to printable ASCII, and servers know them.
+Sentence = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9 ,.;:'()%/-]{4,238}[.]$")]
+Phrase = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ,'/-]{0,60}$")]
+_MOST_VARIANTS: Final = 12
+DEFAULT_PROMPT: Final = "v1"
+
+
+class Answer(Claims):
+    """What the model is asked for: the claims of its instruction, the instruction, and a caption of each image."""
+
+    object: Phrase = ""
+    references: Annotated[list[Phrase], Field(max_length=2)] = Field(default_factory=list)
+    metres: float = Field(default=0.0, ge=0, le=100)
+    factor: float = Field(default=0.0, ge=0, le=100)
+    source_caption: Sentence
+    target_caption: Sentence
+    instruction: Sentence
+    paraphrases: Annotated[list[Sentence], Field(min_length=1, max_length=_MOST_VARIANTS)]
+
+
+_LOOK_FIRST: Final = ("source_caption", "target_caption")
+_SAY_LAST: Final = ("instruction", "paraphrases")
+
+
+def answer_schema(variants: int) -> dict[str, Any]:
+    """JSON Schema of `Answer` with so many paraphrases: all fields required, in the order in which to think.
+
+    A model describes the images before it names the edit, and names it before it words it. Only keywords that
+    grammar-guided decoding knows, and every string, list and number bounded: an answer ends.
+    """
+    found: dict[str, dict[str, Any]] = Answer.model_json_schema()["properties"]
+    order = [*_LOOK_FIRST, *(name for name in found if name not in (*_LOOK_FIRST, *_SAY_LAST)), *_SAY_LAST]
+    properties = {
+        name: {key: value for key, value in found[name].items() if key not in ("title", "default")} for name in order
+    }
+    properties["paraphrases"] |= {"minItems": variants, "maxItems": variants}
+    return {"type": "object", "properties": properties, "required": order, "additionalProperties": False}
+
+
+def parse_answer(text: str) -> Answer:
+    """Raises ValueError where the text holds no such answer; a fence or words around the JSON are tolerated."""
+    answer = Answer.model_validate_json(text[text.find("{") : text.rfind("}") + 1])
+    said = " ".join(answer.instruction.split())
+    others = [other for other in distinct(" ".join(text.split()) for text in answer.paraphrases) if other != said]
+    if not others:
+        raise ValueError("no paraphrase differs from the instruction")
+    captions = {name: " ".join(getattr(answer, name).split()) for name in _LOOK_FIRST}
+    return answer.model_copy(update={"instruction": said, "paraphrases": others, **captions})
+
+
+@dataclass(frozen=True)
+class Qwen3VLInstruction(VlmOptions):
+    """Columns: those of `annotators.templates.TemplateInstruction`, and `claims` (JSON of annotators.claims.Claims).
+
+    Rejects: `unreadable_image`, `malformed_answer`, `request_refused`.
+    """
+
+    layer: ClassVar[str] = "instruction"
+    needs: ClassVar[tuple[str, ...]] = ("pair", "screen")
+    version: ClassVar[int] = 1
+    images: ClassVar[int] = 2
+
+    mode: Literal["images", "grounded"] = "grounded"
+    """`images`: the two images alone, as SpatialDiff does; `grounded`: with the facts of the edit."""
+    variants: int = 4
+    """Paraphrases, 1 to 12; repeated ones are left out."""
+    prompt: str = field(default=DEFAULT_PROMPT, metadata={"fingerprint": False})
+    """A version of the package's prompts, or the path of a .txt file of your own question: in it $facts, $fields and
+    $paraphrases are filled."""
+    texts: tuple[str, str, str] = field(init=False, repr=False, default=("", "", ""))
+    """System, question and fields as `prompt` names them, read once: they go to the workers with the stage and enter
+    its fingerprint."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.variants <= _MOST_VARIANTS:
+            raise BadInput(f"layers.instruction.variants is {self.variants}: give 1 to {_MOST_VARIANTS}")
+        own = self.prompt.endswith(".txt")
+        version = DEFAULT_PROMPT if own else self.prompt
+        question = self.prompt if own else f"instruction_{self.mode}_{version}"
+        names = (f"instruction_system_{version}", question, f"instruction_fields_{version}")
+        object.__setattr__(self, "texts", tuple(read_prompt(name) for name in names))
+        self._question("")  # a placeholder that nobody fills is told now, not by the first sample
+
+    @property
+    def columns(self) -> Mapping[str, tuple[str, ...]]:
+        """What is read of the layers that are needed; see `pipeline.runner.Task`."""
+        return {"pair": ("facts", "source", "target"), "screen": ()}
+
+    def __call__(self, model: Backend, samples: Sequence[Sample]) -> Sequence[Result]:
+        schema = answer_schema(self.variants)
+        asked = [self._request(sample, schema) for sample in samples]
+        answers = iter(self.ask(model, [one for one in asked if isinstance(one, Request)], parse_answer))
+        found = [one if isinstance(one, Reject) else next(answers) for one in asked]
+        name = f"{model.model}@{model.revision}" if model.revision else model.model
+        row = partial(_row, name)
+        return [one if isinstance(one, Reject) else row(one.value, one.counts) for one in found]
+
+    def _request(self, sample: Sample, schema: Mapping[str, Any]) -> Request | Reject:
+        pair = sample["pair"]
+        source, target = (data if isinstance(data := pair[view], bytes) else b"" for view in ("source", "target"))
+        try:
+            width, height = image_size(source)
+            image_size(target)
+        except CodecError as error:
+            return Reject("unreadable_image", detail=str(error))
+        facts = ""
+        if self.mode == "grounded":
+            facts = edit_facts(Case(PairFacts.model_validate_json(str(pair["facts"])), width, height))
+        return Request(sample.key, self.texts[0], self._question(facts), (source, target), schema)
+
+    def _question(self, facts: str) -> str:
+        _, question, fields = self.texts
+        told = fill(fields, paraphrases=self.variants)
+        return fill(question, facts=facts, fields=told, paraphrases=self.variants)
+
+
+def _row(model: str, answer: Answer, counts: Mapping[str, int]) -> Row:
+    instruction = Instruction(
+        text=answer.instruction, variants=answer.paraphrases, method="vlm", model=model, verified=False
+    )
+    claims = Claims.model_validate(answer.model_dump(include=set(Claims.model_fields)))
+    columns = {
+        "instruction": instruction.model_dump_json(),
+        "caption": answer.target_caption,
+        "source_caption": answer.source_caption,
+        "claims": claims.model_dump_json(),
+    }
+    return Row(columns, counts)
