@@ -128,8 +128,9 @@ def _camera(case: Case) -> Iterator[str]:
 
 def _related(case: Case, start: str, relations: list[Relation]) -> Iterator[str]:
     if relations:
-        told = listed([where(relation, case.names)[0] for relation in relations])
-        yield f"{start}, as the camera sees it, {told}"
+        # `into` is where a move leads; what stands there is `inside`.
+        told = [where(relation, case.names)[-1 if relation.kind == "into" else 0] for relation in relations]
+        yield f"{start}, as the camera sees it, {listed(told)}"
 
 
 def _side(view: str) -> str:

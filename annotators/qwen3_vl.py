@@ -27,6 +27,8 @@ from shards.schema import Instruction, PairFacts
 Sentence = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9 ,.;:'()%/-]{4,238}[.]$")]
 Phrase = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ,'/-]{0,60}$")]
 _MOST_VARIANTS: Final = 12
+_LARGEST: Final = 100
+"""Where a claim has no bound of its own, in metres, widths or times: a number without bounds has no last digit."""
 DEFAULT_PROMPT: Final = "v1"
 
 
@@ -35,8 +37,6 @@ class Answer(Claims):
 
     object: Phrase = ""
     references: Annotated[list[Phrase], Field(max_length=2)] = Field(default_factory=list)
-    metres: float = Field(default=0.0, ge=0, le=100)
-    factor: float = Field(default=0.0, ge=0, le=100)
     source_caption: Sentence
     target_caption: Sentence
     instruction: Sentence
@@ -58,6 +58,9 @@ def answer_schema(variants: int) -> dict[str, Any]:
     properties = {
         name: {key: value for key, value in found[name].items() if key not in ("title", "default")} for name in order
     }
+    for rule in properties.values():
+        if rule["type"] == "number":
+            rule.setdefault("maximum", _LARGEST)
     properties["paraphrases"] |= {"minItems": variants, "maxItems": variants}
     return {"type": "object", "properties": properties, "required": order, "additionalProperties": False}
 
