@@ -99,9 +99,10 @@ def out_of_memory(error: BaseException) -> bool:
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
     text = str(error)
+    # ONNX Runtime's own exceptions derive from Exception alone.
+    told = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and any(sign in text for sign in ("can't allocate memory", "out of memory", "Failed to allocate memory"))
+        told and any(sign in text for sign in ("can't allocate memory", "out of memory", "Failed to allocate memory"))
     )
 
 
