@@ -46,8 +46,8 @@ class Metric:
 METRICS: Final[Mapping[str, Metric]] = {
     "abs_rel": Metric("lower"),
     "delta1": Metric("higher"),
-    "mean_deg": Metric("lower", "deg"),
-    "median_deg": Metric("lower", "deg"),
+    "mean_deg": Metric("lower", "°"),
+    "median_deg": Metric("lower", "°"),
     "within_11_25": Metric("higher", "%"),
     "within_22_5": Metric("higher", "%"),
     "within_30": Metric("higher", "%"),
@@ -103,8 +103,8 @@ def aligned_depth(exact: F32, inverse: F32) -> F64:
         raise NotComparable("no exact depth")
     d, w = inverse[known].astype(np.float64), 1.0 / exact[known].astype(np.float64)
     spread = d - d.mean()
-    variance = float(spread @ spread)
-    scale = max(0.0, float(spread @ (w - w.mean())) / variance) if variance > 0 else 0.0
+    variance = float(np.mean(spread * spread))
+    scale = max(0.0, float(np.mean(spread * (w - w.mean()))) / variance) if variance > 0 else 0.0
     shift = float(w.mean()) - scale * float(d.mean())
     return 1.0 / np.maximum(scale * inverse.astype(np.float64) + shift, w.min())
 
@@ -121,8 +121,7 @@ def normal_figures(exact: F32, estimated: F32) -> dict[str, float]:
     of the pixels with an exact normal. Raises NotComparable where no pixel has both.
     """
     angles = angles_deg(exact, estimated)
-    known = np.any(exact != 0, axis=2)
-    both = np.isfinite(angles)
+    known, both = _squared(exact) > 0, np.isfinite(angles)
     if not both.any():
         raise NotComparable("no normal in common")
     found = angles[both]
@@ -135,10 +134,15 @@ def angles_deg(exact: F32, estimated: F32) -> F64:
     """Angle between two fields of unit vectors (H, W, 3) in degrees (H, W); NaN where either is zero."""
     _same_size(exact, estimated)
     a, b = exact.astype(np.float64), estimated.astype(np.float64)
-    both = np.any(a != 0, axis=2) & np.any(b != 0, axis=2)
+    both = (_squared(a) > 0) & (_squared(b) > 0)
     # Half the angle by its tangent: exact where vectors are equal, which the arc cosine of a rounded product is not.
-    half = np.arctan2(np.linalg.norm(a - b, axis=2), np.linalg.norm(a + b, axis=2))
+    half = np.arctan2(np.sqrt(_squared(a - b)), np.sqrt(_squared(a + b)))
     return np.where(both, np.degrees(2.0 * half), np.nan)
+
+
+def _squared(vectors: NDArray[Any]) -> NDArray[Any]:
+    """Squared lengths (H, W) of vectors (H, W, 3)."""
+    return np.einsum("hwc,hwc->hw", vectors, vectors)
 
 
 def segment_figures(instances: NDArray[Any], segments: NDArray[Any], min_area: float = MIN_AREA) -> dict[str, float]:
@@ -159,15 +163,13 @@ def segment_figures(instances: NDArray[Any], segments: NDArray[Any], min_area: f
 def best_ious(instances: NDArray[Any], segments: NDArray[Any], min_area: float = MIN_AREA) -> dict[int, float]:
     """Of each instance that is large enough: its label, and the IoU of the segment that fits it best."""
     _same_size(instances, segments)
-    labels, instance = np.unique(instances, return_inverse=True)
-    others, segment = np.unique(segments, return_inverse=True)
-    shared = np.bincount(instance.ravel() * len(others) + segment.ravel(), minlength=len(labels) * len(others))
-    shared = shared.reshape(len(labels), len(others))
-    areas, sizes = shared.sum(axis=1), shared.sum(axis=0)
-    iou = shared / (areas[:, None] + sizes[None, :] - shared)
-    best = np.max(iou, axis=1, where=(others > 0)[None, :], initial=0.0)
-    large = (labels > 0) & (areas >= min_area * instances.size)
-    return {int(label): float(value) for label, value in zip(labels[large], best[large], strict=True)}
+    sizes = np.bincount(segments.ravel())
+    found: dict[int, float] = {}
+    for label, area in enumerate(np.bincount(instances.ravel())):
+        if label and area and area >= min_area * instances.size:
+            shared = np.bincount(segments[instances == label], minlength=len(sizes))
+            found[label] = float(np.max((shared / (area + sizes - shared))[1:], initial=0.0))
+    return found
 
 
 def line_figures(exact: U8, estimated: U8, tolerance: int = TOLERANCE_PX) -> dict[str, float]:
