@@ -1,0 +1,195 @@
+"""SAM 2's mask decoder for many point prompts on one image: the same numbers for a fraction of the work.
+
+Invariant: logits and predicted IoUs are those of `Sam2Model` with `multimask_output=True`, up to rounding, whatever the
+number of prompts decoded at once. What is saved, on the modules and weights as transformers loads them:
+
+- until the first layer's end the image's tokens are the same for all prompts: projected once an image;
+- of both cross attentions one side has a few tokens: with their heads folded into the other side's projection,
+  (X W_q) K^T = X (W_q K^T) and (A X) W_v = A (X W_v), the products over the image's tokens halve;
+- the last attention is asked only for the tokens that are read, and masks are upscaled only for prompts of which a
+  predicted IoU passes the threshold;
+- a 2 x 2 convolution transposed with stride 2 is one product over channels, whose pixels stay in blocks to the end.
+
+Shapes: P prompts, T tokens of a prompt, N = h w image tokens, C channels, H heads of E channels inside an attention.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SharedTokens:
+    """What all prompts on one image share."""
+
+    keys: "Tensor"
+    """(N, C): the image's embedding, the dense prompt added."""
+    positions: "Tensor"
+    """(N, C)"""
+    first_keys: "Tensor"
+    """(1, H, N, E), of the first layer's attention from tokens to the image."""
+    first_values: "Tensor"
+    middle: "Tensor"
+    """(N, 4, C / 4): features of twice the resolution, in blocks of 2 x 2."""
+    fine: "Tensor"
+    """(N, 4, 4, C / 8): features of four times the resolution, in blocks of blocks."""
+    side: tuple[int, int]
+    """h and w."""
+
+
+class PointDecoder:
+    """Decodes points with the weights of a `transformers.Sam2Model`."""
+
+    def __init__(self, model: Any) -> None:
+        import torch
+
+        decoder = model.mask_decoder
+        self._decoder = decoder
+        # Of a prompt's tokens (object score, IoU, masks, point, padding) those that are read.
+        self._read = [1, *range(3, 2 + decoder.num_mask_tokens)]
+        self._own = torch.cat([decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight])
+        # (in, out, 2, 2) -> (in, 4 out)
+        self._up1, self._up2 = (
+            layer.weight.permute(0, 2, 3, 1).flatten(1).contiguous()
+            for layer in (decoder.upscale_conv1, decoder.upscale_conv2)
+        )
+
+    def share(self, features: "list[Tensor]", positions: "Tensor", dense: "Tensor") -> SharedTokens:
+        """What is computed once an image.
+
+        Args:
+            features: of one image, as `Sam2Model.get_image_embeddings` gives them: (1, C / 8, 4 h, 4 w),
+                (1, C / 4, 2 h, 2 w), (1, C, h, w).
+            positions: (1, C, h, w), of `get_image_wide_positional_embeddings`.
+            dense: (1, C, h, w), the prompt encoder's "no mask".
+        """
+        fine, middle, image = features
+        h, w = image.shape[-2:]
+        keys = (image + dense).to(image.dtype)[0].flatten(1).T.contiguous()
+        places = positions.to(image.dtype)[0].flatten(1).T.contiguous()
+        attention = self._decoder.transformer.layers[0].cross_attn_token_to_image
+        middle = middle.view(-1, h, 2, w, 2).permute(1, 3, 2, 4, 0).reshape(h * w, 4, -1)
+        fine = fine.view(-1, h, 2, 2, w, 2, 2).permute(1, 4, 2, 5, 3, 6, 0).reshape(h * w, 4, 4, -1)
+        return SharedTokens(
+            keys=keys,
+            positions=places,
+            first_keys=_heads(attention, attention.k_proj(keys + places)[None]).transpose(1, 2),
+            first_values=_heads(attention, attention.v_proj(keys)[None]).transpose(1, 2),
+            middle=(middle + self._decoder.upscale_conv1.bias).to(image.dtype),
+            fine=(fine + self._decoder.upscale_conv2.bias).to(image.dtype),
+            side=(h, w),
+        )
+
+    def __call__(self, image: SharedTokens, prompts: "Tensor", threshold: float) -> "tuple[Tensor, Tensor]":
+        """The masks of which the predicted IoU exceeds `threshold`, by prompt, then as the model orders them.
+
+        Args:
+            prompts: (P, 2, C) float32, the prompt encoder's tokens of P points.
+
+        Returns:
+            Logits (K, 4 h, 4 w) in the precision of the features, predicted IoUs (K,) float32.
+        """
+        import torch
+
+        tokens, keys = self._transform(image, torch.cat([self._own.expand(len(prompts), -1, -1), prompts], dim=1))
+        ious = self._decoder.iou_prediction_head(tokens[:, 0]).float()[:, 1:]
+        wanted = ious > threshold
+        prompts_kept = wanted.any(dim=1)
+        logits = self._masks(image, tokens[prompts_kept, 1:], keys[prompts_kept])
+        return logits[wanted[prompts_kept]], ious[wanted]
+
+    def _transform(self, image: SharedTokens, start: "Tensor") -> "tuple[Tensor, Tensor]":
+        """The two-way transformer on tokens (P, T, C): the tokens that are read (P, M + 1, C), image tokens (P, N, C)."""
+        transformer = self._decoder.transformer
+        tokens, keys, placed = start, image.keys, image.keys + image.positions
+        for index, layer in enumerate(transformer.layers):
+            tokens = layer.layer_norm1(_among_tokens(layer, tokens, start))
+            attention = layer.cross_attn_token_to_image
+            if index == 0:
+                seen = _to_one_image(attention, tokens + start, image)
+            else:
+                seen = _to_image(attention, tokens + start, placed, keys)
+            tokens = layer.layer_norm2(tokens + seen)
+            tokens = layer.layer_norm3(tokens + layer.mlp(tokens))
+            seen = _to_tokens(layer.cross_attn_image_to_token, placed, tokens + start, tokens)
+            keys = layer.layer_norm4(seen.add_(keys)).to(image.keys.dtype)
+            placed = keys + image.positions
+        tokens, start = tokens[:, self._read], start[:, self._read]
+        seen = _to_image(transformer.final_attn_token_to_image, tokens + start, placed, keys)
+        return transformer.layer_norm_final_attn(tokens + seen), keys
+
+    def _masks(self, image: SharedTokens, tokens: "Tensor", keys: "Tensor") -> "Tensor":
+        """Logits (P, M, 4 h, 4 w) of mask tokens (P, M, C) on image tokens (P, N, C)."""
+        import torch
+        from torch.nn import functional
+
+        norm, heads = self._decoder.upscale_layer_norm, self._decoder.output_hypernetworks_mlps[1:]
+        weights = torch.stack([head(tokens[:, index]) for index, head in enumerate(heads)], dim=-1)
+        pixels = torch.matmul(keys, self._up1).unflatten(-1, image.middle.shape[1:]).add_(image.middle)
+        # Not by the module's call, which expects channels first. Autocast gives float32 here: twice the memory.
+        pixels = functional.layer_norm(pixels, norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(keys.dtype)
+        pixels = torch.matmul(functional.gelu(pixels), self._up2).unflatten(-1, image.fine.shape[2:]).add_(image.fine)
+        logits = torch.matmul(functional.gelu(pixels).flatten(1, -2), weights)
+        # Two levels of blocks: (P, y, x, y, x, y, x, M) -> (P, M, y y y, x x x)
+        (h, w), count = image.side, weights.shape[-1]
+        blocks = logits.view(-1, h, w, 2, 2, 2, 2, count).permute(0, 7, 1, 3, 5, 2, 4, 6)
+        return blocks.reshape(-1, count, 4 * h, 4 * w)
+
+
+def _heads(attention: Any, values: "Tensor") -> "Tensor":
+    """(.., H E) -> (.., H, E)"""
+    return values.unflatten(-1, (attention.num_attention_heads, attention.head_dim))
+
+
+def _among_tokens(layer: Any, tokens: "Tensor", start: "Tensor") -> "Tensor":
+    """Self-attention of (P, T, C); the first layer's has neither positions nor a residual."""
+    if layer.skip_first_layer_pe:
+        return layer.self_attn(query=tokens[None], key=tokens[None], value=tokens[None])[0][0]
+    query = (tokens + start)[None]
+    return tokens + layer.self_attn(query=query, key=query, value=tokens[None])[0][0]
+
+
+def _to_one_image(attention: Any, query: "Tensor", image: SharedTokens) -> "Tensor":
+    """Attention of (P, T, C) to one image's tokens: all prompts' tokens are one long query."""
+    from torch.nn.functional import scaled_dot_product_attention
+
+    queries = _heads(attention, attention.q_proj(query).flatten(0, 1))[None].transpose(1, 2)
+    seen = scaled_dot_product_attention(queries, image.first_keys, image.first_values, scale=attention.scaling)
+    return attention.o_proj(seen.transpose(1, 2).flatten(2)).view(query.shape)
+
+
+def _to_image(attention: Any, query: "Tensor", placed: "Tensor", keys: "Tensor") -> "Tensor":
+    """Attention of (P, T, C) to (P, N, C), each prompt's own.
+
+    The keys' bias adds the same to all of a query's scores, which softmax ignores; weights sum to one, so the values'
+    bias is added last.
+    """
+    import torch
+
+    queries = _heads(attention, attention.q_proj(query)) * attention.scaling
+    key_weight = attention.k_proj.weight.unflatten(0, (-1, attention.head_dim))
+    value_weight = attention.v_proj.weight.unflatten(0, (-1, attention.head_dim))
+    folded = torch.einsum("pthe,hec->phtc", queries, key_weight).flatten(1, 2)
+    weights = torch.matmul(folded, placed.transpose(1, 2)).softmax(dim=-1)
+    means = torch.matmul(weights.to(keys.dtype), keys).unflatten(1, (len(key_weight), -1))
+    values = torch.einsum("phtc,hec->pthe", means, value_weight).flatten(2)
+    return attention.o_proj(values + attention.v_proj.bias)
+
+
+def _to_tokens(attention: Any, placed: "Tensor", key: "Tensor", value: "Tensor") -> "Tensor":
+    """Attention of image tokens, (P, N, C) or shared (N, C), to tokens (P, T, C)."""
+    import torch
+
+    keys = _heads(attention, attention.k_proj(key)) * attention.scaling
+    values = _heads(attention, attention.v_proj(value))
+    query_weight = attention.q_proj.weight.unflatten(0, (-1, attention.head_dim))
+    query_bias = attention.q_proj.bias.unflatten(0, (-1, attention.head_dim))
+    out_weight = attention.o_proj.weight.unflatten(1, (-1, attention.head_dim))
+    folded = torch.einsum("pthe,hec->pcht", keys, query_weight).flatten(2)
+    bias = torch.einsum("pthe,he->pht", keys, query_bias).flatten(1)[:, None]
+    scores = torch.baddbmm(bias.to(folded.dtype), placed.expand(len(key), -1, -1), folded)
+    weights = scores.unflatten(-1, (-1, key.shape[1])).softmax(dim=-1).flatten(-2)
+    outputs = torch.einsum("pthe,che->phtc", values, out_weight).flatten(1, 2)
+    return torch.baddbmm(attention.o_proj.bias.to(outputs.dtype), weights.to(outputs.dtype), outputs)

@@ -1,0 +1,138 @@
+"""From SAM 2's low-resolution logits to one label map: scores, boxes, duplicates, specks, painting. No model here.
+
+Invariant: everything up to the choice of masks happens at the decoder's resolution; only masks that are kept are
+brought to the image's. A pixel of the label map belongs to the smallest kept mask that covers it.
+
+After the automatic mask generation of "Segment Anything" (Kirillov et al. 2023, section 5 and appendix B).
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.codecs import F32, U8, Labels, Mask, relabel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def grid_points(per_side: int) -> F32:
+    """(per_side², 2): x, y of the centres of a square grid's cells, row by row, as fractions of width and height."""
+    centres = (np.arange(per_side, dtype=np.float64) + 0.5) / per_side
+    x, y = np.meshgrid(centres, centres)
+    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
+
+
+def stability_scores(logits: "Tensor", threshold: float, offset: float) -> "Tensor":
+    """IoU (N,) of each mask cut at threshold + offset and at threshold - offset; 0 where both are empty.
+
+    Args:
+        logits: (N, h, w).
+    """
+    # One cut contains the other, so their areas are intersection and union.
+    inner = (logits > threshold + offset).flatten(1).sum(dim=1)
+    outer = (logits > threshold - offset).flatten(1).sum(dim=1)
+    return inner / outer.clamp(min=1)
+
+
+def mask_boxes(masks: "Tensor") -> "Tensor":
+    """[x0, y0, x1, y1] (N, 4) around the true pixels of masks (N, h, w), x1 and y1 exclusive; zeros when empty."""
+    import torch
+
+    edges: list[Tensor] = []
+    for axis in (1, 2):  # over rows: which columns are hit, then the other way round
+        hit = masks.any(dim=axis).to(torch.uint8)
+        length = hit.shape[1]
+        # argmax finds the first of equal values
+        edges += [hit.argmax(dim=1), (length - hit.flip(1).argmax(dim=1)) * hit.amax(dim=1)]
+    x0, x1, y0, y1 = edges
+    return torch.stack([x0, y0, x1, y1], dim=1)
+
+
+def suppress(boxes: NDArray[np.integer], scores: F32, threshold: float) -> NDArray[np.intp]:
+    """Greedy non-maximum suppression: indices that stay, ascending.
+
+    Of two boxes with an IoU above `threshold` the one with the lower score goes (of equal scores, the later one).
+
+    Args:
+        boxes: (N, 4) x0, y0, x1, y1, exclusive ends.
+        scores: (N,), above 0.
+    """
+    if len(boxes) == 0:
+        return np.zeros(0, np.intp)
+    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
+    kept = cv2.dnn.NMSBoxes(sides.tolist(), scores.astype(np.float32).tolist(), 0.0, threshold)
+    return np.sort(np.asarray(kept, np.intp).ravel())
+
+
+def upsample(logits: F32, size: tuple[int, int]) -> F32:
+    """Bilinear, pixel centres aligned, from h x w to `size` (width, height); not smoothed where that is smaller."""
+    return np.asarray(cv2.resize(logits, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def without_specks(mask: Mask, area: int) -> Mask:
+    """Holes of fewer than `area` pixels filled, then islands of fewer removed, all but the largest one.
+
+    Pixels that touch at a corner are connected, in holes as in islands.
+    """
+    filled = mask | _small(~mask, area, keep_largest=False)
+    return filled & ~_small(filled, area, keep_largest=True)
+
+
+def _small(mask: Mask, area: int, *, keep_largest: bool) -> Mask:
+    """The pixels (H, W) of connected regions of fewer than `area` pixels."""
+    _, regions, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    small = areas < area
+    small[0] = False  # what is not in the mask
+    if keep_largest and len(areas) > 1:
+        small[1 + int(np.argmax(areas[1:]))] = False
+    return small[regions]
+
+
+def paint(masks: Sequence[Mask], size: tuple[int, int], min_area: int = 0) -> Labels:
+    """One label map (H, W) of masks (H, W) that may overlap, as if painted from the largest to the smallest.
+
+    A mask of which fewer than `min_area` pixels stay visible is left out, and what lies beneath shows.
+
+    Args:
+        size: width and height.
+
+    Returns: 0 background, labels contiguous, larger visible areas first.
+    """
+    width, height = size
+    labels = np.zeros((height, width), np.int32)
+    areas = [int(np.count_nonzero(mask)) for mask in masks]
+    # From the front: the smallest first; of equal ones the earlier lies in front.
+    for label, index in enumerate(np.argsort(areas, kind="stable"), start=1):
+        visible = masks[int(index)] & (labels == 0)
+        if int(np.count_nonzero(visible)) >= max(min_area, 1):
+            labels[visible] = label
+    return relabel(labels)
+
+
+def label_map(
+    logits: F32, size: tuple[int, int], *, threshold: float = 0.0, min_region: int = 0, min_area: int = 0
+) -> Labels:
+    """The kept masks' logits (K, h, w) as a label map of `size` (width, height); zeros where K is 0.
+
+    Args:
+        threshold: logit above which a pixel belongs to a mask.
+        min_region: holes and islands smaller than this go (`without_specks`); 0: they stay.
+        min_area: as in `paint`, and masks smaller than this are left out.
+    """
+    masks = [upsample(mask, size) > threshold for mask in logits]
+    if min_region > 0:
+        masks = [without_specks(mask, min_region) for mask in masks]
+    return paint(masks, size, min_area)
+
+
+def model_pixels(rgb: U8, side: int, scale: F32, offset: F32, resample: int) -> F32:
+    """(3, side, side): the image (H, W, 3) stretched to a square by Pillow, times `scale` plus `offset` by channel."""
+    from PIL import Image
+
+    square = np.asarray(Image.fromarray(rgb).resize((side, side), Image.Resampling(resample)))
+    return np.ascontiguousarray(square.transpose(2, 0, 1), np.float32) * scale[:, None, None] + offset[:, None, None]
