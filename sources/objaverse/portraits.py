@@ -37,7 +37,8 @@ AZIMUTHS: Final[tuple[int, ...]] = tuple(range(0, 360, 45))
 ELEVATION_DEG: Final = 20.0
 SIDE: Final = 224
 """Pixels of a view's side: eight views make a sheet of 896 x 448, about 400 tokens of a vision-language model."""
-SAMPLES: Final = 16
+SAMPLES: Final = 4
+"""With the denoiser enough to tell a front from a rear: 1.4 CPU seconds a view, a third of what 16 take."""
 _FOCAL_MM: Final = 50.0
 _FILL: Final = 0.86
 _FLOOR: Final = Surface("plaster", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, 0.0, 0.9, 0)

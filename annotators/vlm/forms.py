@@ -1,0 +1,27 @@
+"""Answers as forms: a pydantic model is the schema that holds the model's answer, and the check of what came.
+
+Invariant: a schema has only keywords that grammar-guided decoding knows (no titles, defaults or references), all fields
+required in the order in which they are declared: what is reasoned comes before what is concluded.
+"""
+
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import BaseModel, Field
+
+Form = TypeVar("Form", bound=BaseModel)
+
+Sentences = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ,.;:'()%/-]{1,400}$")]
+"""Free text. A pattern bounds it and keeps it to printable ASCII: an answer ends."""
+_KNOWN: Final = ("type", "enum", "const", "pattern", "minimum", "maximum", "description")
+
+
+def schema_of(form: type[BaseModel]) -> dict[str, Any]:
+    """JSON Schema of a flat form, to be changed by the caller as needed."""
+    fields: dict[str, dict[str, Any]] = form.model_json_schema()["properties"]
+    properties = {name: {key: rule[key] for key in _KNOWN if key in rule} for name, rule in fields.items()}
+    return {"type": "object", "properties": properties, "required": list(fields), "additionalProperties": False}
+
+
+def read_form(form: type[Form], text: str) -> Form:
+    """The form that a text holds; a fence or words around the JSON are tolerated. Raises ValueError."""
+    return form.model_validate_json(text[text.find("{") : text.rfind("}") + 1])
