@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from pipeline.config import Config, parse_config, with_overrides
+from pipeline.duplicates import find_duplicates
 from pipeline.engine import interruptible, map_items, reopen_rejects, run, session
 from pipeline.graph import layer_dirs
 from pipeline.lock import RunLock
@@ -55,12 +56,12 @@ class Build:
 
 @dataclass(frozen=True)
 class Rejects:
-    """What the layers of a finished build refused."""
+    """What the layers of a finished build refused, and what packing leaves out."""
 
     samples: int
     """Different ones: a sample that two layers refused counts once."""
     reasons: Mapping[str, int]
-    """By `layer: reason`; a sample is counted at each layer that refused it."""
+    """By `layer: reason`; a sample is counted at each layer that refused it. Duplicates are refused by `pack`."""
 
 
 def open_out(out: str) -> LayerStore:
@@ -211,11 +212,14 @@ def pack_recipe(build: Build, recipe: Recipe, quiet: bool) -> dict[str, Any]:
 
 
 def rejects_of(build: Build) -> Rejects:
-    """Counted from the records of a finished build, one unit at a time.
+    """Counted from the records of a finished build, one unit at a time, and from its duplicates.
 
     Raises LayerCorrupt for a record that is missing or unreadable, or whose layer file is missing or of another size.
     """
     store, folders, reasons, samples = build.store, build.layers, Counter[str](), 0
+    found = find_duplicates(store, build.plan, folders, build.config.shard.duplicates)
+    duplicates = found.by_unit
+    reasons.update({f"pack: {reason}": number for reason, number in found.reasons.items()})
     sizes = {folder: _sizes(store, folder) for folder in folders.values()}
 
     def read(unit: int) -> list[Record]:
@@ -224,11 +228,12 @@ def rejects_of(build: Build) -> Rejects:
     with ThreadPoolExecutor(1 if store.is_local else 16) as threads:
         for start in range(0, build.plan.units, 1024):
             units = range(start, min(start + 1024, build.plan.units))
-            for records in threads.map(read, units):
+            for unit, records in zip(units, threads.map(read, units), strict=True):
                 for layer, record in zip(folders, records, strict=True):
                     _check_size(store, record, sizes[record.layer])
                     reasons.update(f"{layer}: {reject.reason}" for reject in record.rejects)
-                samples += len({reject.key for record in records for reject in record.rejects})
+                refused = {reject.key for record in records for reject in record.rejects}
+                samples += len(refused.union(duplicates.get(unit, ())))
     return Rejects(samples, dict(sorted(reasons.items())))
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from pipeline.duplicates import DuplicateOptions
 from shards.errors import BadInput
 from shards.options import Options
 from shards.schema import EDIT_KINDS, EditKind, Split
@@ -67,6 +68,7 @@ class ShardOptions(Options):
     recipes: tuple[RecipeName, ...] = Field(default=("full",), description="packed at the end of a build")
     codecs: CodecOptions = CodecOptions()
     splits: SplitOptions = SplitOptions()
+    duplicates: DuplicateOptions = DuplicateOptions()
 
 
 class Resources(Options):

@@ -9,13 +9,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from pipeline.assemble import members_of, software_versions
 from pipeline.config import ShardOptions
+from pipeline.duplicates import find_duplicates, per_unit, refused_keys
 from pipeline.packings import Packing, write_packing
 from pipeline.plan import Plan, PlanRow
 from pipeline.runner import Damaged
@@ -42,7 +42,7 @@ class Slice:
     first: int
     count: int
     state: str
-    """Digest of the unit's records: another when a layer file of it was made again."""
+    """Digest of the unit's records and duplicates: another when a layer file of it was made again."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class ShardJob:
     split: Split
     slices: tuple[Slice, ...]
     """In the plan's order."""
+    duplicates: Mapping[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
+    """Keys that are left out, by unit, of the slices' units; a slice's state covers them."""
 
     @property
     def digest(self) -> str:
@@ -98,7 +100,8 @@ def pack(
     used = {layer: layers[layer] for layer in (*recipe.needs, *FILTERS) if layer in recipe.needs or layer in layers}
     root = join(store.url, "shards", recipe.name)
     splits: dict[str, Any] = {}
-    chosen = choose(store, plan, used, recipe)
+    duplicates = find_duplicates(store, plan, layers, options.duplicates).by_unit
+    chosen = choose(store, plan, used, recipe, duplicates)
     if not chosen:
         raise BadInput(f"no sample of {store} is accepted for recipe {recipe.name}: `spatialdata status` says why")
     write_packing(store, recipe.name, Packing(options, tuple(chosen)))
@@ -107,7 +110,17 @@ def pack(
         folder = join(root, split)
         names = [shard_name(options.name, split, index, len(chunks)) for index in range(len(chunks))]
         jobs = [
-            ShardJob(plan, used, recipe, options.codecs.image, folder, name, split, chunk)
+            ShardJob(
+                plan,
+                used,
+                recipe,
+                options.codecs.image,
+                folder,
+                name,
+                split,
+                chunk,
+                {part.unit: duplicates[part.unit] for part in chunk if part.unit in duplicates},
+            )
             for name, chunk in zip(names, chunks, strict=True)
         ]
         splits[split] = _pack_split(store, split, jobs, options, packer)
@@ -149,33 +162,41 @@ def fit_recipe(recipe: Recipe, stages: Sequence[Stage], edits: Collection[EditKi
     return recipe
 
 
-def choose(store: LayerStore, plan: Plan, layers: Mapping[str, str], recipe: Recipe) -> dict[Split, list[Slice]]:
+def choose(
+    store: LayerStore,
+    plan: Plan,
+    layers: Mapping[str, str],
+    recipe: Recipe,
+    duplicates: Mapping[int, Sequence[str]],
+) -> dict[Split, list[Slice]]:
     """How many samples of each unit and split are accepted: those that every layer holds, of the recipe's edits.
 
     Reads records and the plan, no layer file: the rows of a layer are the plan's less the rejects.
+
+    Args:
+        duplicates: keys to leave out, by unit.
     """
     chosen: dict[Split, list[Slice]] = {}
-    with ThreadPoolExecutor(1 if store.is_local else 16) as threads:
-        for start in range(0, plan.units, 1024):
-            units = range(start, min(start + 1024, plan.units))
-            for unit, (refused, state) in zip(units, threads.map(partial(_refused, store, layers), units), strict=True):
-                counts = Counter(row.split for row in plan.rows(unit) if _taken(row, refused, recipe))
-                for split in SPLITS:
-                    if counts[split]:
-                        chosen.setdefault(split, []).append(Slice(unit, 0, counts[split], state))
+    left_out = partial(_left_out, store, layers, duplicates)
+    for unit, (keys, state) in per_unit(store, plan, left_out):
+        counts = Counter(row.split for row in plan.rows(unit) if _taken(row, keys, recipe))
+        for split in SPLITS:
+            if counts[split]:
+                chosen.setdefault(split, []).append(Slice(unit, 0, counts[split], state))
     return chosen
 
 
-def _refused(store: LayerStore, layers: Mapping[str, str], unit: int) -> tuple[set[str], str]:
-    """Keys of a unit that some layer refused, and the digest of what its records say."""
-    records = [store.record(folder, unit) for _, folder in sorted(layers.items())]
-    refused = {reject.key for record in records for reject in record.rejects}
-    state = json.dumps([[record.sha256 for record in records], sorted(refused)])
-    return refused, hashlib.sha256(state.encode()).hexdigest()[:16]
+def _left_out(
+    store: LayerStore, layers: Mapping[str, str], duplicates: Mapping[int, Sequence[str]], unit: int
+) -> tuple[set[str], str]:
+    """Keys of a unit that some layer refused or that are duplicates, and the digest of what its records say."""
+    refused, sha256 = refused_keys(store, layers, unit)
+    keys = refused.union(duplicates.get(unit, ()))
+    return keys, hashlib.sha256(json.dumps([sha256, sorted(keys)]).encode()).hexdigest()[:16]
 
 
-def _taken(row: PlanRow, refused: set[str], recipe: Recipe) -> bool:
-    return row.key not in refused and row.spec["edit"] in recipe.edits
+def _taken(row: PlanRow, left_out: set[str], recipe: Recipe) -> bool:
+    return row.key not in left_out and row.spec["edit"] in recipe.edits
 
 
 def _chunks(slices: Sequence[Slice], size: int) -> Iterator[tuple[Slice, ...]]:
@@ -243,8 +264,8 @@ def _samples(job: ShardJob) -> Iterator[tuple[str, dict[str, bytes]]]:
     layer_names = sorted(job.layers.values())
     versions = software_versions()
     for part in job.slices:
-        refused, _ = _refused(store, job.layers, part.unit)
-        rows = [row for row in plan.rows(part.unit) if row.split == job.split and _taken(row, refused, job.recipe)]
+        left_out, _ = _left_out(store, job.layers, job.duplicates, part.unit)
+        rows = [row for row in plan.rows(part.unit) if row.split == job.split and _taken(row, left_out, job.recipe)]
         columns = {layer: store.read(folder, part.unit) for layer, folder in job.layers.items()}
         for row in rows[part.first : part.first + part.count]:
             sample = Sample(row.key, row.split, row.spec, {layer: columns[layer][row.key] for layer in job.layers})

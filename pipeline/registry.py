@@ -40,6 +40,7 @@ STAGES: dict[tuple[str, str], str] = {
 # What a released OBJECT-3DIT pair knows exactly is its masks: its depth and normals need a model.
 DEFAULTS: dict[str, dict[str, str]] = {
     "scene": {
+        "screen": "junk",
         "metric": "exact",
         "normal": "exact",
         "depth": "exact",
@@ -48,7 +49,13 @@ DEFAULTS: dict[str, dict[str, str]] = {
         "instruction": "template",
         "checks": "geometry",
     },
-    "object3dit": {"segment": "exact", "line": "exact", "instruction": "template", "checks": "geometry"},
+    "object3dit": {
+        "screen": "junk",
+        "segment": "exact",
+        "line": "exact",
+        "instruction": "template",
+        "checks": "geometry",
+    },
 }
 PAIR_STAGES = {"scene": "render", "object3dit": "object3dit"}
 LEFT_OUT = "none"

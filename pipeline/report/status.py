@@ -7,13 +7,17 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.builder import Build, open_build
+from pipeline.duplicates import Duplicates, noted_duplicates
 from shards.errors import BadInput, SpatialdataError
 from shards.index import read_manifest
 from shards.layout import find_splits
 
 
 def status_of(out: str) -> dict[str, Any]:
-    """Units and samples of each layer, rejects by reason, proposals refused, shards. Raises BadInput: no build."""
+    """Units and samples of each layer, rejects by reason, proposals refused, duplicates, shards.
+
+    Raises BadInput where there is no build.
+    """
     build = open_build(out)
     layers = {layer: _layer(build, folder) for layer, folder in build.layers.items()}
     finished = all(layer["done"] == build.plan.units for layer in layers.values())
@@ -24,6 +28,7 @@ def status_of(out: str) -> dict[str, Any]:
         "units": build.plan.units,
         "finished": finished,
         "layers": layers,
+        "duplicates": _duplicates(build) if finished else {},
         "shards": _shards(build),
     }
 
@@ -51,6 +56,12 @@ def _layer(build: Build, folder: str) -> dict[str, Any]:
         "rejects": dict(sorted(rejects.items())),
         "counts": dict(sorted(counts.items())),
     }
+
+
+def _duplicates(build: Build) -> dict[str, int]:
+    """Samples that packing leaves out, by reason; nothing before the first packing."""
+    found = noted_duplicates(build.store, build.plan, build.layers, build.config.shard.duplicates)
+    return found.reasons if isinstance(found, Duplicates) else {}
 
 
 def _shards(build: Build) -> list[dict[str, Any]]:
@@ -105,6 +116,9 @@ def print_status(found: dict[str, Any]) -> None:
     if refused:
         listed = ", ".join(f"{reason} {count}" for reason, count in refused.items())
         console.print(f"proposals refused and sampled again: {listed}", highlight=False, markup=False, soft_wrap=True)
+    if found["duplicates"]:
+        listed = ", ".join(f"{reason} {count}" for reason, count in found["duplicates"].items())
+        console.print(f"left out of the shards: {listed}", highlight=False, markup=False, soft_wrap=True)
     for shard in found["shards"]:
         size = f"{shard['bytes'] / 2**20:.1f} MiB" if shard["shards"] else "not finished"
         where = f"{shard['recipe']}/{shard['split']}"

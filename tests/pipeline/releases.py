@@ -12,14 +12,15 @@ TASKS = ("translate", "rotate", "remove")
 
 
 def write_release(root: Path, pairs: int = 24) -> Path:
-    """`pairs` pairs, two thirds of them training pairs, every pair with objects of its own."""
+    """`pairs` pairs, two thirds of them training pairs, every pair with objects and a floor of its own."""
     for number in range(pairs):
         task = TASKS[number % 3]
         split = "train" if number % 9 < 6 else "test/unseen"
         folder = root / task / split / f"uid{number:03d}"
         folder.mkdir(parents=True)
         assets = (f"asset{number:03d}a", f"asset{number:03d}b")
-        for name, data in pair_files(task, assets, angle=15 * (number % 7 + 1)).items():
+        files = pair_files(task, assets, angle=15 * (number % 7 + 1), tiles=number + 1)
+        for name, data in files.items():
             (folder / name).write_bytes(data)
     return root
 

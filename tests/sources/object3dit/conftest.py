@@ -26,14 +26,18 @@ def labels_of(edited_box, other_box=(40, 40, 52, 56)):
     return labels
 
 
-def picture(labels, seed):
+def picture(labels, seed, tiles=0):
+    """`tiles`: seed of a pattern of the floor, which makes another place of it; 0: a plain floor."""
     floor = np.random.default_rng(seed).integers(98, 101, (SIZE, SIZE, 3)).astype(np.uint8)
+    if tiles:
+        levels = np.random.default_rng(tiles).integers(0, 60, (8, 8, 1)).astype(np.uint8)
+        floor += np.kron(levels, np.ones((SIZE // 8, SIZE // 8, 1), np.uint8))
     floor[labels == 1] = (200, 30, 40)
     floor[labels == 2] = (20, 160, 60)
     return floor
 
 
-def pair_files(task="translate", assets=("aaa", "bbb"), categories=("mug", "book"), angle=90):
+def pair_files(task="translate", assets=("aaa", "bbb"), categories=("mug", "book"), angle=90, tiles=0):
     """The five files of a pair by name."""
     before = labels_of((8, 10, 20, 24))
     after = {
@@ -48,8 +52,8 @@ def pair_files(task="translate", assets=("aaa", "bbb"), categories=("mug", "book
         "remove": {"removed_object_uid": assets[0], "removed_object_camera_coords": [0.2, 0.3]},
     }
     return {
-        "1.png": png(picture(before, 1)),
-        "2.png": png(picture(after[task], 2)),
+        "1.png": png(picture(before, 1, tiles)),
+        "2.png": png(picture(after[task], 2, tiles)),
         "1_mask.png": png(draw_mask(before)),
         "2_mask.png": png(draw_mask(after[task])),
         "metadata.json": json.dumps({"object_data": metadata["object_data"], **metadata[task]}).encode(),
