@@ -63,9 +63,15 @@ def record_of(sample: Sample, recipe: Recipe, provenance: Provenance) -> SampleR
         camera=facts.camera,
         objects=facts.objects,
         maps=_maps(sample, [column.member for column in recipe.columns]),
-        scores=Scores.model_validate_json(_text(sample["checks"], "scores")),
+        scores=_scores(sample),
         provenance=provenance,
     )
+
+
+def _scores(sample: Sample) -> Scores:
+    """What the checks measured, and the judge where the build has one."""
+    found = [json.loads(_text(sample[layer], "scores")) for layer in ("checks", "judge") if layer in sample.layers]
+    return Scores.model_validate({name: value for scores in found for name, value in scores.items()})
 
 
 def _maps(sample: Sample, members: Sequence[str]) -> Maps:

@@ -1,0 +1,151 @@
+"""A vision-language model scores triplets as VIEScore does.
+
+Ku et al., VIEScore: Towards Explainable Metrics for Conditional Image Synthesis Evaluation, ACL 2024, section 3: two
+questions with sub-scores of 0 to 10 each; semantic consistency SC and perceptual quality PQ are the least of their
+sub-scores; overall = sqrt(SC * PQ). Semantic consistency is asked with both images and the instruction, perceptual
+quality with the target alone. Here all are divided by 10.
+
+Invariant: a verdict follows from the scores and the thresholds alone, and the scores are kept for accepted and rejected
+samples alike.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Annotated, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from annotators.vlm.answers import Answered
+from annotators.vlm.client import Backend, Request
+from annotators.vlm.forms import Sentences, read_form, schema_of
+from annotators.vlm.options import VlmOptions
+from annotators.vlm.prompts import fill, read_prompt
+from shards.codecs import CodecError, image_size
+from shards.errors import BadInput
+from shards.sample import Reject, Result, Row, Sample
+from shards.schema import Instruction
+
+HIGHEST: Final = 10
+SubScore = Annotated[int, Field(ge=0, le=HIGHEST)]
+
+
+class Consistency(BaseModel):
+    """What the model says of source, instruction and target; the prompt `judge_consistency_v1` explains the fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: Sentences
+    following: SubScore
+    preserving: SubScore
+
+
+class Quality(BaseModel):
+    """What the model says of the target alone; the prompt `judge_quality_v1` explains the fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: Sentences
+    naturalness: SubScore
+    artifacts: SubScore
+
+
+def viescore(consistency: Consistency, quality: Quality) -> dict[str, float]:
+    """`semantic_consistency`, `perceptual_quality` and `overall`, each 0 to 1."""
+    meant = min(consistency.following, consistency.preserving) / HIGHEST
+    looks = min(quality.naturalness, quality.artifacts) / HIGHEST
+    overall = round(math.sqrt(meant * looks), 6)
+    return {"semantic_consistency": meant, "perceptual_quality": looks, "overall": overall}
+
+
+@dataclass(frozen=True)
+class VieScoreJudge(VlmOptions):
+    """Columns: `scores` (JSON of what `viescore` returns), `judgement` (JSON: the sub-scores and their reasons).
+
+    The instruction is the one that goes into the shard: the rewritten one where `checks` holds one.
+
+    Rejects: `low_semantic_consistency`, `low_perceptual_quality`, `low_overall` (all with the three scores, the reasons
+    as detail); `unreadable_image`, `malformed_answer`, `request_refused`.
+    """
+
+    layer: ClassVar[str] = "judge"
+    needs: ClassVar[tuple[str, ...]] = ("pair", "instruction", "checks")
+    version: ClassVar[int] = 1
+    images: ClassVar[int] = 2
+
+    temperature: float = 0.0
+    min_semantic_consistency: float = 0.0
+    """0 to 1; below it a sample is rejected. 0: scores only."""
+    min_perceptual_quality: float = 0.0
+    min_overall: float = 0.0
+    prompt: str = field(default="v1", metadata={"fingerprint": False})
+    """A version of the package's prompts."""
+    texts: tuple[str, str, str] = field(init=False, repr=False, default=("", "", ""))
+    """System, consistency and quality as `prompt` names them: they enter the fingerprint."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in self._thresholds.items():
+            if not 0 <= least <= 1:
+                raise BadInput(f"{self.where}.min_{name} is {least:g}: give 0 to 1")
+        names = ("system", "consistency", "quality")
+        object.__setattr__(self, "texts", tuple(read_prompt(f"judge_{name}_{self.prompt}") for name in names))
+
+    @property
+    def _thresholds(self) -> dict[str, float]:
+        return {
+            "semantic_consistency": self.min_semantic_consistency,
+            "perceptual_quality": self.min_perceptual_quality,
+            "overall": self.min_overall,
+        }
+
+    @property
+    def columns(self) -> Mapping[str, tuple[str, ...]]:
+        """What is read of the layers that are needed; see `pipeline.runner.Task`."""
+        return {"pair": ("source", "target"), "instruction": ("instruction",)}
+
+    def __call__(self, model: Backend, samples: Sequence[Sample]) -> Sequence[Result]:
+        asked = [self._requests(sample) for sample in samples]
+        sound = [pair for pair in asked if not isinstance(pair, Reject)]
+        meant = self.ask(model, [pair[0] for pair in sound], partial(read_form, Consistency))
+        looks = self.ask(model, [pair[1] for pair in sound], partial(read_form, Quality))
+        judged = (self._result(*answers) for answers in zip(meant, looks, strict=True))
+        return [pair if isinstance(pair, Reject) else next(judged) for pair in asked]
+
+    def _requests(self, sample: Sample) -> tuple[Request, Request] | Reject:
+        pair = sample["pair"]
+        source, target = (data if isinstance(data := pair[view], bytes) else b"" for view in ("source", "target"))
+        try:
+            image_size(source)
+            image_size(target)
+        except CodecError as error:
+            return Reject("unreadable_image", detail=str(error))
+        system, consistency, quality = self.texts
+        question = fill(consistency, instruction=instruction_of(sample).text)
+        return (
+            Request(sample.key, system, question, (source, target), schema_of(Consistency)),
+            Request(sample.key, system, quality, (target,), schema_of(Quality)),
+        )
+
+    def _result(self, meant: Answered[Consistency] | Reject, looks: Answered[Quality] | Reject) -> Result:
+        counts = Counter(meant.counts) + Counter(looks.counts)
+        if isinstance(meant, Reject):
+            return replace(meant, counts=counts)
+        if isinstance(looks, Reject):
+            return replace(looks, counts=counts)
+        scores = viescore(meant.value, looks.value)
+        judgement = {"semantic_consistency": meant.value.model_dump(), "perceptual_quality": looks.value.model_dump()}
+        for name, least in self._thresholds.items():
+            if scores[name] < least:
+                detail = f"{meant.value.reason} {looks.value.reason}"
+                return Reject(f"low_{name}", scores[name], detail, counts, scores)
+        return Row({"scores": json.dumps(scores), "judgement": json.dumps(judgement)}, counts)
+
+
+def instruction_of(sample: Sample) -> Instruction:
+    """The instruction that goes into the shard: the one that `checks` wrote anew, where it did."""
+    rewritten = sample["checks"].get("instruction", "")
+    return Instruction.model_validate_json(str(rewritten or sample["instruction"]["instruction"]))
