@@ -1,5 +1,21 @@
 """Ground floor: what a sample is, and how it lies on disk. Imports nothing of ours.
 
-Import from the modules: `schema` and `sample` (the contracts), `codecs` and `geometry` (bytes and frames), `recipes`,
-`layout` (names), `writer`, `index`, `reader` and `verify`. This package itself loads nothing, so that it costs nothing.
+`from shards import stream` opens shards for training. The rest is imported from the modules: `schema` and `sample`
+(the contracts), `codecs` and `geometry` (bytes and frames), `recipes`, `layout` (names), `writer`, `index`, `reader`,
+`verify` and `streaming`. This package itself loads nothing, so that it costs nothing.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shards.streaming.dataset import Stream, stream
+
+__all__ = ["Stream", "stream"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from shards.streaming import dataset
+
+        return getattr(dataset, name)
+    raise AttributeError(f"module 'shards' has no attribute '{name}'")

@@ -113,8 +113,9 @@ def walk(file: Readable, shard: str) -> Iterator[Member]:
         if len(header) == BLOCK and not any(header):
             _expect_end(_read(file, BLOCK), shard, key)
             return
-        info = _header(header, shard, key)
-        key, name, extension = _parts(info.name, shard, key)
+        info = parse_header(header, shard, key)
+        key, field = parse_name(info.name, shard, key)
+        name, extension = split_field(field)
         padded = -(-info.size // BLOCK) * BLOCK
         data = _read(file, padded)
         if len(data) != padded:
@@ -133,7 +134,8 @@ def _read(file: Readable, size: int) -> bytes:
     return data
 
 
-def _header(block: bytes, shard: str, key: str) -> tarfile.TarInfo:
+def parse_header(block: bytes, shard: str, key: str) -> tarfile.TarInfo:
+    """A member's header. Raises ShardError; `key` is the sample before it."""
     if len(block) != BLOCK:
         raise ShardError(shard, key, "the shard is cut off behind this sample" if key else "the shard is empty")
     try:
@@ -147,13 +149,14 @@ def _header(block: bytes, shard: str, key: str) -> tarfile.TarInfo:
     return info
 
 
-def _parts(filename: str, shard: str, key: str) -> tuple[str, str, str]:
+def parse_name(filename: str, shard: str, key: str) -> tuple[str, str]:
+    """Key and field of a member's name. Raises ShardError; `key` is the sample before it."""
     found, _, field = filename.partition(".")
     if not is_key(found) or not is_field(field):
         raise ShardError(
             shard, key, f"{filename!r} is no member of a sample (<key>.<member>.<webp|png|jpg> or <key>.json)"
         )
-    return (found, *split_field(field))
+    return found, field
 
 
 def _expect_end(second: bytes, shard: str, key: str) -> None:

@@ -1,0 +1,170 @@
+"""Which sample comes when: computed from (seed, epoch, position), never stored.
+
+Invariant: the order depends on seed, epoch and the sets alone, not on ranks, threads or machines; within an epoch every
+sample of an unweighted stream comes exactly once. So a state is two numbers, and any world size can go on from it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+OrderName = Literal["global", "shard", "stored"]
+
+_ROUNDS: Final = 6
+_BLOCK: Final = 1000
+"""Draws after which a weighted stream has its exact proportions again: weights count in thousandths."""
+
+
+def mix(values: U64) -> U64:
+    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection that scatters 64-bit integers."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _hash(*numbers: int) -> np.uint64:
+    state = np.zeros(1, np.uint64)
+    for number in numbers:
+        state = mix(state + np.uint64(number % (1 << 64)) + np.uint64(0x9E3779B97F4A7C15))
+    return state[0]
+
+
+class Permutation:
+    """A pseudo-random permutation of 0..n-1 in constant memory: a Feistel network with cycle walking.
+
+    (Luby and Rackoff 1988; Black and Rogaway 2002, section 3.) Equal keys, equal permutations, on every machine.
+    """
+
+    def __init__(self, n: int, *key: int) -> None:
+        self.n = n
+        self._half = np.uint64(max(1, ((n - 1).bit_length() + 1) // 2))
+        self._mask = (np.uint64(1) << self._half) - np.uint64(1)
+        self._keys = [_hash(*key, n, turn) for turn in range(_ROUNDS)]
+
+    def __call__(self, positions: I64) -> I64:
+        """The elements at these positions (any shape, each in 0..n-1)."""
+        values = self._once(positions.astype(np.uint64))
+        outside = values >= self.n
+        while outside.any():  # fewer than four times on average: the network's domain is at most 4 n
+            values[outside] = self._once(values[outside])
+            outside = values >= self.n
+        return values.astype(np.int64)
+
+    def _once(self, values: U64) -> U64:
+        left, right = values >> self._half, values & self._mask
+        for key in self._keys:
+            left, right = right, left ^ (mix(right + key) & self._mask)
+        return (left << self._half) | right
+
+
+class Order(Protocol):
+    """A stream of sample numbers 0..samples-1 of all sets together, epoch after epoch."""
+
+    @property
+    def length(self) -> int:
+        """Draws of one epoch."""
+        ...
+
+    def draw(self, epoch: int, positions: I64) -> I64: ...
+
+
+@dataclass(frozen=True)
+class Straight:
+    """One pass over all samples an epoch: shuffled over everything, shard by shard in shuffled order, or as stored."""
+
+    counts: tuple[int, ...]
+    """Samples of each shard."""
+    kind: OrderName
+    seed: int
+
+    @property
+    def length(self) -> int:
+        return sum(self.counts)
+
+    def draw(self, epoch: int, positions: I64) -> I64:
+        if self.kind == "stored":
+            return positions
+        if self.kind == "global":
+            return Permutation(self.length, self.seed, epoch)(positions)
+        shards, ends, firsts = _shard_order(self.counts, self.seed, epoch)
+        turn = np.searchsorted(ends, positions, side="right")
+        return positions - (ends[turn] - np.asarray(self.counts)[shards[turn]]) + firsts[shards[turn]]
+
+
+@lru_cache(maxsize=4)
+def _shard_order(counts: tuple[int, ...], seed: int, epoch: int) -> tuple[I64, I64, I64]:
+    """Shards in the epoch's order, where each ends in it, and each shard's first sample."""
+    sizes = np.asarray(counts, np.int64)
+    shards = Permutation(len(counts), seed, epoch)(np.arange(len(counts)))
+    return shards, np.cumsum(sizes[shards]), np.cumsum(sizes) - sizes
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Several streams in given proportions, exact over every `_BLOCK` draws; each goes through its own epochs.
+
+    An epoch is as long as it takes until every set was seen whole once.
+    """
+
+    parts: tuple[Straight, ...]
+    weights: tuple[float, ...]
+    seed: int
+
+    @property
+    def length(self) -> int:
+        quotas = _quotas(self.weights)
+        return max(-(-part.length * _BLOCK // quota) for part, quota in zip(self.parts, quotas, strict=True) if quota)
+
+    def draw(self, epoch: int, positions: I64) -> I64:
+        times = positions + epoch * self.length
+        found = np.empty(len(times), np.int64)
+        for i, time in enumerate(times.tolist()):
+            block, slot = divmod(time, _BLOCK)
+            owners, before = _slots(self.weights, self.seed, block)
+            owner = int(owners[slot])
+            found[i] = self._draw_of(owner, block * _quotas(self.weights)[owner] + int(before[slot]))
+        return found
+
+    def _draw_of(self, owner: int, count: int) -> int:
+        part = self.parts[owner]
+        epoch, position = divmod(count, part.length)
+        first = sum(other.length for other in self.parts[:owner])
+        return first + int(part.draw(epoch, np.asarray([position]))[0])
+
+
+@lru_cache(maxsize=64)
+def _quotas(weights: tuple[float, ...]) -> tuple[int, ...]:
+    """Draws of each set in a block, by largest remainder; a weight above 0 gets one at least."""
+    shares = np.asarray(weights) / sum(weights) * _BLOCK
+    quotas = np.maximum(np.floor(shares).astype(int), (shares > 0).astype(int))
+    while quotas.sum() < _BLOCK:
+        quotas[np.argmax(shares - quotas)] += 1
+    while quotas.sum() > _BLOCK:
+        quotas[np.argmin(np.where(quotas > 1, shares - quotas, np.inf))] -= 1
+    return tuple(quotas.tolist())
+
+
+@lru_cache(maxsize=16)
+def _slots(weights: tuple[float, ...], seed: int, block: int) -> tuple[I64, I64]:
+    """Of each slot of a block: the set that it draws from, and how often that set was drawn in the block before."""
+    quotas = _quotas(weights)
+    owners = np.repeat(np.arange(len(quotas)), quotas)[Permutation(_BLOCK, seed, block, 1)(np.arange(_BLOCK))]
+    before = np.empty(_BLOCK, np.int64)
+    for owner in range(len(quotas)):
+        mine = owners == owner
+        before[mine] = np.arange(int(mine.sum()))
+    return owners, before
+
+
+def make_order(counts: Sequence[Sequence[int]], weights: Sequence[float] | None, kind: OrderName, seed: int) -> Order:
+    """The order over sets of shards with these sample counts."""
+    if weights is None:
+        return Straight(tuple(count for shards in counts for count in shards), kind, seed)
+    parts = tuple(Straight(tuple(shards), kind, seed + 7919 * i) for i, shards in enumerate(counts))
+    return Mixed(parts, tuple(float(weight) for weight in weights), seed)

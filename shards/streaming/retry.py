@@ -1,0 +1,29 @@
+"""Retries with exponential backoff for remote reads."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from shards.errors import SpatialdataError
+
+Result = TypeVar("Result")
+_ATTEMPTS: Final = 6
+_FIRST_S: Final = 0.2
+
+
+def retried(call: Callable[[], Result], what: str, attempts: int = _ATTEMPTS, first_s: float = _FIRST_S) -> Result:
+    """`call()`, again after 0.2, 0.4, 0.8, ... seconds (each with up to a quarter more) where it raises OSError.
+
+    A missing file is no passing fault and is raised at once. Raises SpatialdataError naming `what` after the last.
+    """
+    for attempt in range(attempts):
+        try:
+            return call()
+        except FileNotFoundError:
+            raise
+        except (OSError, TimeoutError) as error:
+            if attempt == attempts - 1:
+                raise SpatialdataError(f"{what} cannot be read after {attempts} attempts: {error}") from error
+            time.sleep(first_s * 2**attempt * random.uniform(1, 1.25))
+    raise AssertionError("unreachable")
