@@ -141,7 +141,7 @@ class _Estimator:
         if isinstance(found, Reject):
             return found
         ready, prediction = found
-        name, revision = self.backend.name, self.backend.revision
+        name, revision = f"metric3d:{self.backend.name}", self.backend.revision
         maps: dict[str, Map] = {}
         if "metric" in self._layers:
             depth = metres(prediction.depth, ready.frame, ready.focal)

@@ -115,11 +115,14 @@ def test_unknown_cameras_get_an_assumed_field_of_view_and_say_so(tmp_path):
     released = pair(plain(100, (128, 96)), without_poses(FACTS))
     known = pair(plain(100, (128, 96)))
     depth, info = depth_of(run(metric(model, canvas=CANVAS, assumed_fov_deg=90), released)[0])
-    assert np.allclose(depth, 100 * 64 * (56 / 96) / 1000, rtol=1e-6) and info.estimator == "m.onnx (focal: assumed)"
+    assert (
+        np.allclose(depth, 100 * 64 * (56 / 96) / 1000, rtol=1e-6)
+        and info.estimator == "metric3d:m.onnx (focal: assumed)"
+    )
     assumed, info = depth_of(run(metric(model, canvas=CANVAS, focal="assumed", assumed_fov_deg=90), known)[0])
     assert np.array_equal(assumed, depth) and info.estimator.endswith("(focal: assumed)")
     exact, info = depth_of(run(metric(model, canvas=CANVAS, focal="exact"), known)[0])
-    assert np.allclose(exact, depth * FX / 64, rtol=1e-6) and info.estimator == "m.onnx"
+    assert np.allclose(exact, depth * FX / 64, rtol=1e-6) and info.estimator == "metric3d:m.onnx"
     refused, kept = run(metric(model, canvas=CANVAS, focal="exact"), released, known)
     assert isinstance(refused, Reject) and refused.reason == "no_exact_focal" and isinstance(kept, Row)
 
@@ -131,8 +134,10 @@ def test_the_focal_length_is_the_mean_of_both_axes_and_an_assumed_one_of_the_pai
         camera = Camera(source=FACTS.camera.source, target=view.model_copy(update={"focal": focal}))
         result = run(metric(model, canvas=CANVAS), pair(plain(50), FACTS.model_copy(update={"camera": camera})))[0]
         depth, info = depth_of(result)
-        assert np.allclose(depth, 50 * 120 * (56 / 128) / 1000, rtol=1e-6) and info.estimator == f"m.onnx{suffix}"
-        assert depth_of(result, "source_metric")[1].estimator == "m.onnx"
+        assert (
+            np.allclose(depth, 50 * 120 * (56 / 128) / 1000, rtol=1e-6) and info.estimator == f"metric3d:m.onnx{suffix}"
+        )
+        assert depth_of(result, "source_metric")[1].estimator == "metric3d:m.onnx"
 
 
 def test_depth_is_clamped_and_what_is_no_depth_is_zero(tmp_path):
@@ -163,7 +168,7 @@ def test_normals_come_back_at_length_one_in_our_convention(half, channels, tmp_p
     angle = np.degrees(np.arccos(np.clip((normals * wanted).sum(axis=2), -1, 1)))
     assert angle[:, :96].max() < 1.5 and angle[:, :96].mean() < 0.6
     assert (normals[:, 104:] == 0).all()
-    assert (info.kind, info.estimator) == ("normal", "m.onnx") and set(result.columns) == {
+    assert (info.kind, info.estimator) == ("normal", "metric3d:m.onnx") and set(result.columns) == {
         "normal",
         "source_normal",
         "maps",
@@ -322,7 +327,7 @@ def test_the_hub_backend_gives_what_the_graph_gives(tmp_path):
     expected = run(Metric3D(**graph, normals=True, views=("target",)), *pairs)
     for ours, theirs in zip(found, expected, strict=True):
         (depth, info), (reference, _) = depth_of(ours), depth_of(theirs)
-        assert np.abs(depth - reference).max() <= info.scale + 1e-4 and info.estimator == "metric3d_vit_small"
+        assert np.abs(depth - reference).max() <= info.scale + 1e-4 and info.estimator == "metric3d:metric3d_vit_small"
         angles = [codecs.decode_normals(each.columns["normal"]) for each in (ours, theirs)]
         assert np.abs(angles[0] - angles[1]).max() < 0.03
     other = Metric3D(**hub, entry="metric3d_vit_large").setup().backend.revision
