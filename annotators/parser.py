@@ -1,0 +1,401 @@
+"""English instructions as claims, by rules: no model, and no guess.
+
+Invariant: a field is set only where a phrase of `annotators.parser_lexicon` says so, in a clause that asks for something
+(not in what is ruled out). What was not understood is handed back, so that nobody takes silence for agreement.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from annotators import parser_camera
+from annotators.claims import Claims
+from annotators.parser_lexicon import (
+    AFTER_LIGHT,
+    ARTICLE,
+    FILLERS,
+    LIGHT,
+    MARKERS,
+    NEW,
+    OPENING,
+    PARTICIPLES,
+    PLACING,
+    SIZES,
+    VERBS,
+)
+from annotators.parser_text import normalised, split
+
+_ALL_VERBS: Final = "|".join((PLACING, LIGHT, parser_camera.VERBS, *(base for base, _ in VERBS.values())))
+_POSSESSED_SIZE: Final = re.compile(r"\b((?:the|a) (?:[\w-]+ )*?[\w-]+)'s (?:own )?size\b")
+_RED_BOX: Final = re.compile(r" (?:in)?to the red box and (?:finally |then )?remove the red box")
+_PRONOUNS: Final = frozenset({"it", "them", "that", "this"})
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """`claims` is None where no edit was understood; `rest` holds the words that no rule takes."""
+
+    claims: Claims | None
+    rest: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A phrase of the lexicon, a verb (`verb`, its kind, its word), or the words between phrases (`words`)."""
+
+    kind: str
+    value: str
+    word: str = ""
+
+
+@dataclass
+class _Place:
+    """One relation with what it refers to. `described`: it tells which object is meant, not where it shall end."""
+
+    relation: str
+    references: list[str]
+    own: bool = False
+    described: bool = False
+    dropped: bool = False
+
+
+@dataclass
+class _Reading:
+    """What the clauses read so far say."""
+
+    kind: str = ""
+    light: str = ""
+    object: str = ""
+    new: bool = False
+    places: list[_Place] = field(default_factory=list[_Place])
+    own: bool = False
+    directions: list[str] = field(default_factory=list[str])
+    onside: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    below: bool = False
+    larger: str = ""
+    sizes: list[Chunk] = field(default_factory=list[Chunk])
+    values: dict[str, Any] = field(default_factory=dict[str, Any])
+    signs: set[str] = field(default_factory=set[str])
+    mentioned: str = ""
+    rest: list[str] = field(default_factory=list[str])
+
+
+def parse(text: str) -> Parsed:
+    """Read one instruction, of any number of sentences. Never raises."""
+    if (fields := parser_camera.bench(text)) is not None:
+        return Parsed(Claims(**fields))
+    plain = _POSSESSED_SIZE.sub(r"the size of \1", _RED_BOX.sub("", normalised(text)))
+    parts = split(plain, _ALL_VERBS)
+    if parts.asked and any(parser_camera.of_camera(clause) for clause in parts.asked):
+        fields, rest = parser_camera.read(parts.asked)
+        return _claims(fields, rest)
+    reading = _Reading()
+    for clause in parts.refused:
+        reading.mentioned = reading.mentioned or _first_thing(clause)
+    for clause in parts.asked:
+        _read(reading, list(_chunks(clause)))
+    return _conclude(reading)
+
+
+def _claims(fields: dict[str, Any], rest: Sequence[str]) -> Parsed:
+    try:
+        return Parsed(Claims(**fields), tuple(rest))
+    except ValidationError:  # 720 degrees: said, but nothing that can be checked
+        return Parsed(None, tuple(rest) or ("values out of range",))
+
+
+def _chunks(clause: str) -> Iterator[Chunk]:
+    """Cut a clause into phrases of the lexicon and the words between them."""
+    at, words = 0, list[str]()
+    opened, light = False, False
+    while at < len(clause):
+        verb = _verb(clause, at, first=not opened and all(word in FILLERS for word in words), light=light)
+        found = verb or _phrase(clause, at)
+        if found is None:
+            end = clause.find(" ", at)
+            end = len(clause) if end < 0 else end
+            words.append(clause[at:end])
+        else:
+            chunk, end = found
+            opened = opened or chunk.kind == "verb"
+            light = light or chunk.value == "light"
+            if words:
+                yield Chunk("words", " ".join(words))
+            words = []
+            yield chunk
+        at = end + 1 if clause[end : end + 1] == " " else end
+    if words:
+        yield Chunk("words", " ".join(words))
+
+
+def _verb(clause: str, at: int, first: bool, light: bool) -> tuple[Chunk, int] | None:
+    named = re.search(r"\b(?:the|a|an|its|their) $", clause[:at]) is not None
+    tables = (*(OPENING if first else ()), *(() if named else PARTICIPLES), *(AFTER_LIGHT if light else ()))
+    best: tuple[Chunk, int] | None = None
+    for kind, pattern in tables:
+        match = pattern.match(clause, at)
+        if match and (best is None or match.end() > best[1]):
+            best = Chunk("verb", kind, match.group()), match.end()
+    return best
+
+
+def _phrase(clause: str, at: int) -> tuple[Chunk, int] | None:
+    """The longest phrase of the lexicon at a place."""
+    best: tuple[Chunk, int] | None = None
+    for marker in MARKERS:
+        match = marker.pattern.match(clause, at)
+        if match and match.end() > (best[1] if best else at):
+            value = marker.value.format(*[match.group(), *(group or "" for group in match.groups())])
+            best = Chunk(marker.kind, " ".join(value.split()), match.group()), match.end()
+    return best
+
+
+def _first_thing(clause: str) -> str:
+    """The first noun phrase of a clause."""
+    for chunk in _chunks(clause):
+        named = re.search(r"\b(?:the|an?|no more) (.+)", chunk.value) if chunk.kind == "words" else None
+        if named:
+            return re.sub(r" (?:in place|where|as|fixed|still|unchanged|alone)\b.*$", "", _bare(named[1]))
+    return ""
+
+
+def _bare(words: str) -> str:
+    """A noun phrase without article and without the fillers around it."""
+    tokens = words.split()
+    while tokens and tokens[-1] in FILLERS - _PRONOUNS:
+        tokens.pop()
+    while len(tokens) > 1 and tokens[0] in FILLERS - _PRONOUNS - {"the", "a", "both"}:
+        tokens.pop(0)
+    return ARTICLE.sub("", " ".join(tokens))
+
+
+def _read(reading: _Reading, chunks: list[Chunk]) -> None:
+    """Take in one clause."""
+    pending: _Place | None = None
+    described = dropped = False
+    for number, chunk in enumerate(chunks):
+        match chunk.kind:
+            case "verb":
+                _take_verb(reading, chunk)
+            case "words":
+                thing = _bare(chunk.value)
+                meaningless = all(word in FILLERS for word in thing.split()) and thing not in _PRONOUNS
+                if pending is not None and not meaningless:
+                    pending.references += _references(reading, pending, thing)
+                    pending = None
+                elif dropped and not meaningless:
+                    dropped = False
+                elif not meaningless:
+                    _take_words(reading, chunk.value, thing)
+            case "relation" | "into" | "own":
+                pending = _take_place(reading, chunk, described, dropped)
+                described = dropped = False
+            case "that":
+                described = (
+                    number > 0 and chunks[number - 1].kind == "words" and not chunk.word.startswith(("so ", "to "))
+                )
+            case "origin":
+                dropped = True
+            case "onside":
+                if not described:
+                    reading.onside.append((chunk.value, len(reading.places)))
+                described = False
+            case _:
+                _take(reading, chunk)
+
+
+def _take_verb(reading: _Reading, chunk: Chunk) -> None:
+    if chunk.value == "light":
+        reading.light = reading.light or chunk.word
+        return
+    if not reading.kind:
+        reading.kind = chunk.value
+    sense, factor = SIZES.get(chunk.word, SIZES.get(chunk.word.removesuffix("d"), ("", 0.0)))
+    if not sense and chunk.word.endswith("ed"):
+        sense, factor = SIZES.get(chunk.word.removesuffix("ed"), ("", 0.0))
+    reading.larger = reading.larger or sense
+    if factor:
+        reading.sizes.append(Chunk("factor", f"{max(factor, 1 / factor)}"))
+
+
+def _take_words(reading: _Reading, words: str, thing: str) -> None:
+    if thing in _PRONOUNS:
+        reading.object = reading.object or reading.mentioned or ("it" if thing == "it" else "")
+    elif not reading.object:
+        reading.object = thing
+        reading.new = bool(NEW.match(re.sub(r"^(?:please|now|over|just|only) ", "", words)))
+    else:
+        reading.rest.append(thing)
+
+
+def _references(reading: _Reading, place: _Place, thing: str) -> list[str]:
+    if thing in _PRONOUNS:
+        return [reading.mentioned or thing]
+    if place.relation == "between":
+        return [_bare(part) for part in re.split(r",? and |, ", thing)][:2]
+    return [thing.split(" , ")[0]]
+
+
+def _take_place(reading: _Reading, chunk: Chunk, described: bool, dropped: bool) -> _Place | None:
+    """Open a place; None where it brings its own reference along (`on the chair's left`)."""
+    if chunk.kind == "own":
+        side, _, owner = chunk.value.partition(" ")
+        reading.places.append(_Place(side, [_bare(owner)], True, described, dropped))
+        return None
+    place = _Place(chunk.value, [], False, described, dropped)
+    reading.places.append(place)
+    return place
+
+
+def _take(reading: _Reading, chunk: Chunk) -> None:
+    """Take in a phrase that needs no words after it."""
+    match chunk.kind:
+        case "direction":
+            ways = {"top": "up", "bottom": "down"}
+            reading.directions.append(ways.get(chunk.value, chunk.value))
+        case "itself":
+            if reading.places and reading.places[-1].references:
+                reading.places[-1].relation, reading.places[-1].own = chunk.value, True
+            else:
+                reading.directions.append(chunk.value)
+            reading.own = True
+        case "own frame":
+            reading.own = True
+        case "part":
+            names = {"top": "upper", "bottom": "lower", "middle": "centre", "center": "centre"}
+            reading.values["part"] = " ".join(names.get(word, word) for word in chunk.value.split())
+        case "below":
+            reading.below = True
+        case "turn":
+            reading.values["turn"] = chunk.value
+        case "view":
+            reading.values["view"] = _view(chunk.value)
+        case "degrees" | "metres":
+            reading.values[chunk.kind] = float(chunk.value)
+        case "width":
+            reading.values["widths"] = float(chunk.value)
+        case "larger" | "smaller":
+            reading.larger = reading.larger or chunk.kind
+        case "grown":
+            reading.signs.add("up" if chunk.value == "up" else "down")
+        case "times" | "factor" | "share" | "more":
+            reading.sizes.append(chunk)
+        case _:
+            reading.signs.add(chunk.kind)
+
+
+def _view(words: str) -> str:
+    """`rear left side` of `back left`; `front` and `rear` alone have no `side`."""
+    parts = ["rear" if word == "back" else word for word in words.split() if word != "side"]
+    return f"{' '.join(parts)} side" if parts[-1] in ("left", "right") else parts[-1]
+
+
+def _conclude(reading: _Reading) -> Parsed:
+    """The claims, from what all clauses said."""
+    kind = _kind(reading)
+    if not kind or (not reading.object and kind != "camera"):
+        return Parsed(None, tuple(reading.rest))
+    fields: dict[str, Any] = {"edit": kind, "object": reading.object}
+    rest = list(reading.rest)
+    moves = kind in ("translate", "insert")
+    places = [place for place in reading.places if not place.dropped and place.references]
+    rest += [
+        f"{place.relation} {' and '.join(place.references)}"
+        for place in places
+        if place.described and kind == "translate"
+    ]
+    if kind == "translate":
+        places = [place for place in places if not place.described]
+    if places:
+        place = places[-1]
+        fields |= {"relation": place.relation, "references": place.references}
+        if place.own or reading.own:
+            fields["frame"] = "object"
+    elif reading.own:
+        fields["frame"] = "object"
+    directions = list(dict.fromkeys(reading.directions))[:2]
+    if places and places[-1].relation in ("front", "behind"):
+        # `in front of the sofa , closer to the camera` says where, not which way.
+        directions = [way for way in directions if way not in ("towards", "away")]
+    if kind == "translate":
+        fields["directions"] = directions
+    elif kind == "rotate" and directions in (["towards"], ["away"]):
+        fields["view"] = "front" if directions == ["towards"] else "rear"
+    _place_on_side(reading, fields, moves and not places and not directions and "part" not in reading.values)
+    fields |= {name: value for name, value in reading.values.items() if _belongs(name, kind)}
+    if reading.below and "turn" in fields:
+        fields["turn"] = "clockwise" if fields["turn"] == "counterclockwise" else "counterclockwise"
+    if kind == "scale":
+        fields |= _size(reading)
+    return _claims(fields, rest)
+
+
+def _kind(reading: _Reading) -> str:
+    """The kind of edit that the verb, or where it says nothing the phrases, ask for."""
+    signs, values = reading.signs, reading.values
+    if "gone" in signs and reading.kind in ("", "scale", "translate"):
+        return "remove"
+    if reading.kind == "place":
+        return "insert" if reading.new else "translate"
+    if reading.kind:
+        return reading.kind
+    if reading.light in ("take", "get") and reading.directions == ["away"]:
+        return "remove"
+    if "appears" in signs:
+        return "insert"
+    if reading.larger or reading.sizes:
+        return "scale"
+    if values.keys() & {"turn", "view", "degrees"} or "whirl" in signs:
+        return "rotate"
+    if reading.places or reading.directions or "part" in values:
+        return "insert" if reading.new and not reading.light else "translate"
+    return ""
+
+
+_FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    "part": ("translate", "insert", "remove"),
+    "turn": ("rotate",),
+    "view": ("rotate",),
+    "degrees": ("rotate",),
+    "metres": ("translate",),
+    "widths": ("translate",),
+}
+
+
+def _belongs(name: str, kind: str) -> bool:
+    return kind in _FIELDS[name]
+
+
+def _place_on_side(reading: _Reading, fields: dict[str, Any], is_end: bool) -> None:
+    """`on the left`: where it ends if nothing else says so, else it tells which object is meant."""
+    for side, places in reading.onside:
+        if is_end:
+            fields["part"] = side
+        elif places and fields.get("references"):
+            fields["references"] = [*fields["references"][:-1], f"{fields['references'][-1]} on the {side}"]
+        else:
+            fields["object"] = f"{fields['object']} on the {side}"
+
+
+def _size(reading: _Reading) -> dict[str, Any]:
+    """Sense and factor of a change of size. Shares (`to 80 percent`) count from now, `20 percent smaller` is 0.8."""
+    sense = reading.larger or ("larger" if "up" in reading.signs else "smaller" if "down" in reading.signs else "")
+    factor = 0.0
+    for chunk in reading.sizes[:1]:
+        value = float(chunk.value.split()[-1])
+        by = chunk.value.startswith("by ")
+        match chunk.kind:
+            case "share":
+                factor = value / 100
+            case "more":
+                factor = {"larger": 1 + value / 100, "smaller": 1 - value / 100}.get(sense, 0.0)
+            case "times" if by and value < 1 and sense:
+                factor = 1 + value if sense == "larger" else 1 - value
+            case _:
+                factor = 1 / value if sense == "smaller" and value > 1 else value
+    if factor and not sense and factor != 1:
+        sense = "larger" if factor > 1 else "smaller"
+    return {"size": sense or "none", "factor": round(max(factor, 0.0), 6)}

@@ -1,0 +1,122 @@
+"""What an instruction says of the camera: how far around, up or down, closer or away.
+
+Invariant: only orbits, rises and distances are read. A camera that pans or tilts where it stands does something else, and
+is left open. Seen from above, a camera that orbits clockwise goes to the viewer's left.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from annotators.parser_text import NUMBER
+
+_CAMERA: Final = r"(?:camera(?: angle| position)?|viewpoint|view ?point|vantage point|viewing angle|point of view|view)"
+VERBS: Final = "orbit|zoom|raise|lower|swing|walk|circle|dolly|tilt|pan|look|view|show|rise|fly|step|elevate|sink|go|yaw|pitch|get closer"
+_OPENS: Final = re.compile(
+    rf"(?:please |now |just |only |could you |can you )*(?:"
+    rf"(?:orbit|zoom|dolly|circle|walk around|step (?:closer|back))\b"
+    rf"|[\w]+ (?:only |back )?(?:the|your) {_CAMERA}\b(?! {_CAMERA})"
+    rf"|(?:show|view|look at|see) (?:the )?(?:same |whole )?scene from\b"
+    rf"|(?:the|your) {_CAMERA} (?:should|must|shall|is|orbits|moves|rises|sinks|goes)\b"
+    rf"|get (?:closer|farther away|further away) with the camera\b)"
+)
+_BENCH: Final = re.compile(
+    r"camera rotation:\s*yaw\s*([-+−]?[\d.]+)\s*°?\s*,\s*pitch\s*([-+−]?[\d.]+)\s*°?.*?camera zoom:\s*(in|out|unchanged)",
+    re.IGNORECASE | re.DOTALL,
+)
+_PARTS: Final = re.compile(r" ?,(?: and| then)* | and then | and | then ")
+_DEGREES: Final = re.compile(rf"({NUMBER}) degrees")
+_YAW: Final = re.compile(r"\b(left|right|clockwise|counterclockwise)\b")
+_UP: Final = re.compile(r"\b(?:raise|rise|rises|higher|up|elevate|upwards?)\b")
+_DOWN: Final = re.compile(r"\b(?:lower|lowers|sink|down|downwards?|descend)\b")
+_IN: Final = re.compile(r"\b(?:in|closer|nearer|forwards?)\b")
+_OUT: Final = re.compile(r"\b(?:out|back|backwards?|farther|further|away|as far)\b")
+_IN_PLACE: Final = re.compile(r"\b(?:pan|tilt)\b")
+_ASIDES: Final = re.compile(
+    r"so that it looks down \w+(?: steeply)?|(?:as )?(?:seen|viewed) from above|from above|(?:in|of) the (?:image|scene)"
+    rf"|(?:farther|further)(?= (?:to the )?(?:left|right))|(?:in|with) degrees|around the \w+(?: \w+)?(?=$| ,| to | by )|in the middle"
+)
+_DISTANCE: Final = re.compile(
+    rf"to ({NUMBER}) percent|(?:by )?(?:a )?factor of ({NUMBER})|({NUMBER}) times(?: as (close|near|far))?"
+)
+
+
+def bench(text: str) -> dict[str, Any] | None:
+    """Fields of Claims from the four lines of SpatialEdit's bench; None where the text is none of its."""
+    found = _BENCH.search(text)
+    if not found:
+        return None
+    yaw, pitch = (float(found[group].replace("−", "-")) for group in (1, 2))
+    return {
+        "edit": "camera",
+        "yaw": "right" if yaw > 0 else "left" if yaw < 0 else "unchanged",
+        "yaw_deg": abs(yaw),
+        "pitch": "up" if pitch > 0 else "down" if pitch < 0 else "unchanged",
+        "pitch_deg": abs(pitch),
+        "zoom": found[3].lower(),
+    }
+
+
+def of_camera(clause: str) -> bool:
+    """Whether a normalised clause asks for a move of the camera."""
+    return bool(_OPENS.match(clause))
+
+
+def read(clauses: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Fields of Claims, and the parts of the clauses that were not understood."""
+    fields: dict[str, Any] = {"edit": "camera"}
+    rest: list[str] = []
+    for clause in clauses:
+        for part in _PARTS.split(_ASIDES.sub("", clause)):
+            found = _read(part) if part.strip() else {}
+            if found is None:
+                rest.append(part)
+            else:
+                fields |= {name: value for name, value in found.items() if name not in fields}
+    # `zoom in , to 68 percent of its distance`: the share stands in a part of its own.
+    share = fields.pop("share", 0.0)
+    if share and "zoom" in fields and "zoom_factor" not in fields:
+        fields["zoom_factor"] = share
+    return fields, rest
+
+
+def _read(part: str) -> Mapping[str, Any] | None:
+    if _IN_PLACE.search(part):
+        return None
+    degrees = _DEGREES.search(part)
+    angle = float(degrees[1]) if degrees else 0.0
+    if side := _YAW.search(part):
+        left = side[1] in ("left", "clockwise")
+        return {"yaw": "left" if left else "right", "yaw_deg": angle} if angle else {"yaw": "left" if left else "right"}
+    zoom = "in" if re.search(r"\bzoom in|\bdolly in", part) else "out" if re.search(r"\bzoom out", part) else ""
+    if not zoom:
+        for pattern, way in ((_UP, "up"), (_DOWN, "down")):
+            if pattern.search(part):
+                return {"pitch": way, "pitch_deg": angle} if angle else {"pitch": way}
+    zoom = zoom or ("in" if _IN.search(part) else "out" if _OUT.search(part) else "")
+    closeness = _closeness(part, zoom)
+    if zoom:
+        return {"zoom": zoom, "zoom_factor": closeness} if closeness else {"zoom": zoom}
+    return {"share": closeness} if closeness else (None if _means_something(part) else {})
+
+
+def _closeness(part: str, zoom: str) -> float:
+    """Distance before over after; 0 where nothing is said."""
+    found = _DISTANCE.search(part)
+    if not found:
+        return 0.0
+    if found[1]:
+        return 100 / float(found[1]) if float(found[1]) else 0.0
+    value = float(found[2] or found[3])
+    if value == 0:
+        return 0.0
+    if "distance" in part or found[4] == "far":
+        return 1 / value
+    return 1 / value if zoom == "out" and value > 1 else value
+
+
+def _means_something(part: str) -> bool:
+    """Whether a part without any known phrase might ask for something."""
+    return not re.fullmatch(
+        rf"(?:(?:move|change|turn|rotate|show|the|this|scene|please|same|{_CAMERA})\b ?)*", part.strip()
+    )

@@ -1,0 +1,309 @@
+"""The words that the parser knows, as tables: verbs, and the phrases that say where, which way, how far and how much.
+
+Invariant: a phrase stands for one thing only. Words that name objects as well (`left`, `front`, `larger`, `scale`, `stand`)
+count as phrases only where no noun can follow; what fits several meanings (`turn it to the left`) is in no table.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from annotators.parser_text import NUMBER
+from shards.schema import EditKind
+
+VERBS: Final[Mapping[EditKind, tuple[str, ...]]] = {
+    "translate": (
+        "move|shift|slide|push|pull|drag|bring|reposition|relocate|nudge|displace|transfer|carry|send|shove|transport"
+        "|park|slot|switch",
+        "moved|shifted|slid|pushed|pulled|dragged|brought|repositioned|relocated|nudged|displaced|transferred|carried"
+        "|shoved|transported|parked",
+    ),
+    "rotate": (
+        "rotate|turn|spin|pivot|swivel|twist|revolve|reorient",
+        "rotated|turned|spun|pivoted|swivelled|swiveled|twisted|reoriented",
+    ),
+    "scale": (
+        "scale(?: up| down)?|blow(?: up)?|resize|rescale|enlarge|shrink|grow|magnify|expand|double|triple|halve|reduce|increase|decrease"
+        "",
+        "scaled|resized|enlarged|shrunk|magnified|expanded|doubled|halved|reduced|increased|decreased",
+    ),
+    "remove": (
+        "remove|delete|erase|eliminate|discard|omit|get rid of|clear|cut|wipe|take out|take away|strip the picture of"
+        "|strip the image of",
+        "removed|deleted|erased|eliminated|discarded|omitted",
+    ),
+    "insert": (
+        "add|insert|introduce|include|create|bring in|there should be|there must be|let there be"
+        "|(?:i want|we need)(?= an? )",
+        "added|inserted|introduced|created",
+    ),
+}
+"""Kind of edit: the verbs that ask for it, and their participles."""
+PLACING: Final = "put|place|set|position|drop|stand"
+"""Of a thing that is there (`the mug`) a move, of a new one (`a mug`) an insertion."""
+PLACED: Final = "put|placed|positioned|dropped|standing"
+LIGHT: Final = "make|let|have|give|apply|take|get|grab|edit|leave|change|set the size of|i want|i would like|i need"
+"""They say nothing alone: what follows does (`make it larger`, `have it moved`, `take it away`)."""
+
+CLOSED: Final = (
+    r"(?=$| (?:,|and|by|in|on|as|from|so|until|to|slightly|a bit|a little|at|further|then|\d|along|about|around|roughly|"
+    r"approximately|without|when|closer|nearer|towards?|away|farther|up|down|seen|viewed|if|while|of where|before)(?: |$))"
+)
+"""What may follow a word that is no adjective: the end, or a word that opens no noun."""
+_NOT_NAMED: Final = r"(?<!\bthe )(?<!\ba )(?<!\ban )(?<!\bits )(?<!\btheir )(?<!\bthis )"
+_IMAGE: Final = r"(?:image|picture|frame|photo(?:graph)?|view|shot|scene|screen)"
+_VIEWER: Final = r"(?:viewer|camera|observer|photographer|onlooker|spectator|beholder|image|picture|lens)"
+_NOUN: Final = r"(?:the|a|an|that|this) (?:[\w-]+ )*?[\w-]+"
+_EYE: Final = r"(?:point of view|viewpoint|perspective|view|vantage point|side)"
+_SEEN: Final = r"(?:as )?(?:seen|viewed|looked at) (?:from|by)|from|in"
+_SIDE: Final = r"(?:[- ]hand)?(?: side)?"
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A phrase and what it stands for. `value` may refer to groups of the match: `{1}`."""
+
+    kind: str
+    pattern: re.Pattern[str]
+    value: str = ""
+
+
+def _marker(kind: str, pattern: str, value: str = "") -> Marker:
+    return Marker(kind, re.compile(rf"(?:{pattern})(?![\w'-])"), value)
+
+
+def _relations() -> list[Marker]:
+    return [
+        _marker(
+            "relation",
+            rf"(?:(?:to|on|at|onto) )?the (left|right){_SIDE} of(?! (?:the )?(?:{_IMAGE}|centre|center)\b)",
+            "{1}",
+        ),
+        _marker("relation", rf"(?<!\bthe )(left|right) of(?! (?:the )?(?:{_IMAGE}|centre|center)\b)", "{1}"),
+        _marker("relation", r"(?:to |at )?(?:the )?(?<!\bcloser )(?<!\bnearer )(?:in )?front of", "front"),
+        _marker("relation", r"behind|in back of|to the rear of|at the back of", "behind"),
+        _marker(
+            "relation",
+            r"(?:mid|half)?way between|in the (?:gap|space|middle) between|(?:in )?between(?: the two ,)?",
+            "between",
+        ),
+        _marker(
+            "relation",
+            r"next to|beside|close to|near(?: to)?|alongside|adjacent to|by the side of|right next to",
+            "next",
+        ),
+        _marker("relation", r"into|inside(?: of)?|within", "into"),
+        _marker("into", rf"in(?= (?:the|a|an) (?!{_IMAGE}\b))", "into"),
+        _marker(
+            "own", rf"(?:to|on|at|onto) (?!the {_VIEWER}'s)({_NOUN})'s (?:own )?(left|right){_SIDE}(?! of)", "{2} {1}"
+        ),
+        _marker("itself", rf"(?:to|on|at) (?:its|their) (?:own )?(left|right){_SIDE}(?! (?:side|faces|face))", "{1}"),
+    ]
+
+
+def _directions() -> list[Marker]:
+    eye = rf"the {_VIEWER}|us|you|me|the foreground|the front"
+    return [
+        _marker(
+            "direction",
+            rf"(?:over )?to the (left|right){_SIDE}(?! of(?! where)){CLOSED}(?: of where (?:it|they) (?:is|are)(?: now)?)?",
+            "{1}",
+        ),
+        _marker("direction", rf"{_NOT_NAMED}(left|right)(?:wards?)?{CLOSED}", "{1}"),
+        _marker("direction", rf"towards? the (left|right|top|bottom)(?: side| edge)? of the {_IMAGE}", "{1}"),
+        _marker("direction", rf"to (?:your|our|my|the {_VIEWER}'s) (left|right){_SIDE}(?! of)", "{1}"),
+        _marker("relation", rf"(?:to|on) (?:your|our|my|the {_VIEWER}'s) (left|right){_SIDE} of", "{1}"),
+        _marker(
+            "direction",
+            rf"(?:forwards? , )?(?:towards?|closer to|nearer to|nearer|closer towards) (?:{eye})(?!')",
+            "towards",
+        ),
+        _marker("direction", r"closer|nearer", "towards"),
+        _marker("direction", rf"(?:to the back , )?(?:farther |further )?away(?: from (?:{eye}))?(?!')", "away"),
+        _marker("direction", rf"(?:farther|further)(?: back)?(?: from (?:{eye}))?|backwards?|back{CLOSED}", "away"),
+        _marker("direction", rf"(up|down)(?:wards?)?(?=(?: and to the (?:left|right))? in the {_IMAGE})", "{1}"),
+        _marker("direction", rf"(?<=left and )(up|down)(?= in the {_IMAGE})", "{1}"),
+        _marker("direction", rf"(?<=right and )(up|down)(?= in the {_IMAGE})", "{1}"),
+    ]
+
+
+def _parts() -> list[Marker]:
+    to = r"(?:over )?(?:to|on|in|at|into|onto) (?:the|a)"
+    bit = r"(?:side|part|corner|edge|half|third|area|region|hand side|portion)"
+    row, side = r"(upper|lower|top|bottom)", r"(left|right|middle|centre|center)"
+    return [
+        _marker("part", rf"{to} {row}[- ]{side}(?:-hand)?(?: {bit})? of the {_IMAGE}", "{1} {2}"),
+        _marker("part", rf"{to} {row}[- ]{side}(?: corner| part)?", "{1} {2}"),
+        _marker("part", rf"{to} (left|right|upper|lower|top|bottom)(?:-hand)?(?: {bit})? of the {_IMAGE}", "{1}"),
+        _marker("part", rf"{to} (?:very )?(?:centre|center|middle) of the {_IMAGE}", "centre"),
+        _marker(
+            "part",
+            rf"(?:to a spot |a little |slightly |a bit |somewhat )?(left|right) of (?:the )?(?:centre|center) of the {_IMAGE}",
+            "{1}",
+        ),
+        _marker("part", rf"(?:on|in|to) the {_IMAGE}'s (left|right){_SIDE}", "{1}"),
+        _marker("onside", rf"on the (left|right){_SIDE}(?! of){CLOSED}", "{1}"),
+    ]
+
+
+def _frames() -> list[Marker]:
+    return [
+        _marker("viewer", rf"(?:{_SEEN}) (?:the )?{_VIEWER}'s (?:own )?{_EYE}|(?:{_SEEN}) (?:our|your|my) {_EYE}"),
+        _marker(
+            "viewer",
+            rf"(?:as )?(?:seen|viewed) (?:from|by|in) the {_VIEWER}|from (?:the camera|where we stand)|in the {_IMAGE}",
+        ),
+        _marker("viewer", rf"(?:as|where) (?:the {_VIEWER}|we|you) sees? (?:it|them)|from the viewing direction"),
+        _marker("own frame", rf"(?:{_SEEN}) (?:{_NOUN}'s|its|their) (?:own )?{_EYE}"),
+        _marker(
+            "own frame",
+            rf"(?:as )?(?:seen|viewed) (?:from|by) {_NOUN} (?:itself|themselves)|in (?:its|their) own frame",
+        ),
+    ]
+
+
+def _turns() -> list[Marker]:
+    above = r"above|the top|overhead|a bird's[- ]eye view"
+    side = r"(front|rear|back)(?: (left|right))?(?: side)?|(left|right)(?:-hand)? side"
+    seen = r"(?:(?:as|when|if) )?(?:seen|viewed|looking down|looked at)"
+    shown = r"show|reveal|expose|display|see|look at|view|present"
+    faces = rf"(?:faces?|facing|points? (?:to|towards)|turned to|visible to|looks? at|is towards) (?:the )?(?:{_VIEWER}|us|you|me)"
+    return [
+        _marker("above", rf"{seen} from (?:{above})|from (?:{above})|looking down"),
+        _marker("below", rf"{seen} from (?:below|underneath|beneath)|from (?:below|underneath)"),
+        _marker(
+            "turn", r"(?:in (?:a|the) )?(counterclockwise|clockwise)(?: (?:direction|sense|rotation(?: of)?))?", "{1}"
+        ),
+        _marker(
+            "view",
+            rf"(?:to |so that (?:we|you) (?:can )?)?(?:{shown}) (?:us )?(?:its|their|the|his|her) (?:own )?(?:{side})(?: view)?",
+            "{1} {2} {3}",
+        ),
+        _marker(
+            "view",
+            rf"(?:until|so that|so|with)? ?(?:its|their|the) (?:own )?(?:{side}) (?:{faces}|is visible|is in view)",
+            "{1} {2} {3}",
+        ),
+        _marker("view", rf"(?:so (?:that )?(?:it|they) )?(?:to )?(?:{faces})", "front"),
+        _marker(
+            "view",
+            rf"(?:so (?:that )?(?:it|they) )?(?:to )?(?:faces?|facing|looks?) away(?: from (?:the )?(?:{_VIEWER}|us|you|me))?",
+            "rear",
+        ),
+        _marker(
+            "view",
+            rf"(?:so (?:that )?(?:it|they) )?(?:faces?|facing|looks?) (?:to )?(?:the )?(left|right){CLOSED}",
+            "{1} side",
+        ),
+        _marker(
+            "whirl",
+            r"(?:so that its [\w-]+ )?(?:points?|faces?|facing)(?: to| in)?(?= 180 degrees)",
+        ),
+        _marker("whirl", r"face another way|facing another way|on the spot|in place|around"),
+        _marker("degrees", rf"(?:(?:by|through|of|with) )?(?:an angle of )?(?:a )?(?:full )?({NUMBER}) degrees", "{1}"),
+        _marker("axis", r"(?:about|around|on) (?:its|their|the) (?:own )?(?:vertical )?axis"),
+    ]
+
+
+def _sizes() -> list[Marker]:
+    larger, smaller = "larger|bigger|greater|up in size", "smaller|tinier|less (?:big|large)"
+    whole = r"(?: (?:of|its|their|the|what|it|is|now|original|current|present|initial|size|width|height)\b)*"
+    large = r"(?: (?:as )?(?:large|big|tall|wide|high|small|size))?(?: as (?:before|now|it (?:is|was)(?: now)?))?"
+    return [
+        _marker("width", rf"(?:by )?(?:about )?({NUMBER}) times (?:its|their) (?:own )?width", "{1}"),
+        _marker(
+            "width", r"(?:by )?(?:about )?(?:its|their) (?:own )?width|(?:by )?(?:about )?(?:one|its own|a) width", "1"
+        ),
+        _marker("larger", rf"{_NOT_NAMED}(?:much |a lot |slightly |a bit |a little )?(?:{larger}){CLOSED}"),
+        _marker("smaller", rf"{_NOT_NAMED}(?:much |a lot |slightly |a bit |a little )?(?:{smaller}){CLOSED}"),
+        _marker("times", rf"(?:(to|by) )?({NUMBER}) times(?: as)?{large}{whole}", "{1} {2}"),
+        _marker("factor", rf"by (?:a )?factor (?:of )?({NUMBER})|by ({NUMBER})(?= times|$)", "{1}{2}"),
+        _marker(
+            "share",
+            rf"to ({NUMBER}) percent{whole}|({NUMBER}) percent as (?:large|big|tall) as (?:before|it was|now){whole}",
+            "{1}{2}",
+        ),
+        _marker("share", rf"to (0\.\d+) of (?:its|the|their){whole}", "{1}00"),
+        _marker("more", rf"(?:by )?({NUMBER}) percent", "{1}"),
+        _marker("size of", r"(?:the )?size of(?= )|in size"),
+        _marker("grown", rf"(up|down){CLOSED}", "{1}"),
+    ]
+
+
+MARKERS: Final[tuple[Marker, ...]] = (
+    *_relations(),
+    *_directions(),
+    *_parts(),
+    *_frames(),
+    *_turns(),
+    *_sizes(),
+    _marker("metres", rf"(?:by )?(?:about |around |roughly |approximately |some )?({NUMBER}) metres", "{1}"),
+    _marker(
+        "gone",
+        rf"disappear|vanish|go away|must go|should go|(?:should )?be gone|out of the {_IMAGE}|no longer be (?:there|seen)",
+    ),
+    _marker("away", rf"away{CLOSED}"),
+    _marker(
+        "that",
+        r"(?:that|which|who) (?:is|are|stands?|sits?|lies?)(?: located)?|standing|sitting|located|to where (?:it|they) (?:is|are|stands?)|so (?:that )?(?:it|they) (?:is|are|stands?|ends? up)",
+    ),
+    _marker("origin", r"from(?= (?:the (?:left|right)|behind|in front|between|next to|beside|inside)\b)"),
+    _marker("origin", r"out of(?= )|off(?= the)"),
+    _marker("appears", r"appears?|shows? up"),
+    _marker(
+        "aux",
+        r"(?:should|must|shall|needs? to|has to|have to|has|is|are|gets?|to|now)?(?: ?(?:be|been|being|become|becomes|is|are|now"
+        r"|gets?|goes|ends? up|stands?|sits?|has been|have been))",
+    ),
+)
+"""At each place the longest match counts; of two that are as long, the first."""
+
+FILLERS: Final = frozenset(
+    "please kindly now just only simply about around roughly approximately slightly somewhat a bit little few over so that "
+    "it they and then also by of to in at on down further centimetres where is are could can you would like i we want both "
+    "together with the for me scene image picture more much gently carefully entire whole , - ' same from".split()
+)
+"""Words that change nothing where they stand alone between phrases."""
+ARTICLE: Final = re.compile(r"^(?:the|an?|some|another|one more|this|that) ")
+NEW: Final = re.compile(r"^(?:an?|some|another|one more) ")
+
+SIZES: Final[Mapping[str, tuple[str, float]]] = {
+    "enlarge": ("larger", 0.0),
+    "grow": ("larger", 0.0),
+    "magnify": ("larger", 0.0),
+    "expand": ("larger", 0.0),
+    "increase": ("larger", 0.0),
+    "blow up": ("larger", 0.0),
+    "scale up": ("larger", 0.0),
+    "double": ("larger", 2.0),
+    "triple": ("larger", 3.0),
+    "shrink": ("smaller", 0.0),
+    "shrunk": ("smaller", 0.0),
+    "reduce": ("smaller", 0.0),
+    "decrease": ("smaller", 0.0),
+    "scale down": ("smaller", 0.0),
+    "halve": ("smaller", 0.5),
+}
+"""What verbs (participles too, less their `d`) say of size: the sense, and the factor where they name one."""
+
+
+def verb_pattern(words: str) -> re.Pattern[str]:
+    """Of alternatives, the longest first where one begins another."""
+    return re.compile(rf"(?:{words})(?![\w'-])")
+
+
+OPENING: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+    *((kind, verb_pattern(base)) for kind, (base, _) in VERBS.items()),
+    ("place", verb_pattern(PLACING)),
+    ("light", verb_pattern(LIGHT)),
+)
+PARTICIPLES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+    *((kind, verb_pattern(past)) for kind, (_, past) in VERBS.items()),
+    ("place", verb_pattern(PLACED)),
+)
+AFTER_LIGHT: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+    ("scale", verb_pattern("shrink|grow")),
+    ("place", verb_pattern("stand|sit")),
+)
+"""Verbs without an object, as in `let the cone stand between them`."""

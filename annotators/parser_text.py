@@ -1,0 +1,125 @@
+"""English text in the plain form that the parser reads: lower case, tokens apart, every quantity in one unit.
+
+Invariant: what comes out says the same as what went in. Lengths are `N metres`, angles `N degrees`, shares `N percent`,
+multiples `N times`; what is no quantity keeps its words (`the smaller one` stays so). What an instruction rules out
+(`do not rotate it`, `without moving the vase`, `not the red one`) stands apart from what it asks for.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+NUMBER: Final = r"\d+(?:\.\d+)?"
+_ONES: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_TENS: Final = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_NAMED: Final[dict[str, int]] = {
+    **{word: value for value, word in enumerate(_ONES, start=1)},
+    "fifteen": 15,
+    **{word: 10 * value for value, word in enumerate(_TENS, start=2)},
+    **{f"{ten} {one}": 10 * t + o for t, ten in enumerate(_TENS, 2) for o, one in enumerate(_ONES[:9], 1)},
+    "hundred": 100,
+    "one hundred": 100,
+}
+_WORDS: Final = "|".join(sorted((word.replace(" ", "[ -]") for word in _NAMED), key=len, reverse=True))
+_UNIT: Final = r"(?:(?:centi|milli)?met(?:re|er)s?|cm|degrees?|per ?cent|%|times|feet|inches)"
+
+_Replacement = str | Callable[[re.Match[str]], str]
+
+
+def _metres(share: float) -> Callable[[re.Match[str]], str]:
+    return lambda found: f"{float(found[1]) * share:.6g} metres"
+
+
+_REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
+    (r"[’‘]", "'"),
+    (r"[–—]", " - "),
+    (r"\bdon't\b", "do not"),
+    (r"\bi'd\b", "i would"),
+    (r"\b(?:anti|counter)[- ]?clockwise\b", "counterclockwise"),
+    (r"°", " degrees "),
+    (r"(\d)\s*%", r"\1 percent "),
+    (r"per cent", "percent"),
+    (r"(?<![\w.])[-+−](?=\d)", ""),
+    (rf"\b({_WORDS})(?= {_UNIT}\b)", lambda found: str(_NAMED[found[1].replace("-", " ")])),
+    (rf"\bfactor of ({_WORDS})\b", lambda found: f"factor of {_NAMED[found[1].replace('-', ' ')]}"),
+    # Turns, the longer phrases first.
+    (r"\b(?:three|3) eighths? of a turn\b|\b3/8 (?:of a )?turn\b", "135 degrees"),
+    (r"\b(?:an|one) eighth (?:of a )?turn\b|\b1/8 (?:of a )?turn\b", "45 degrees"),
+    (r"\bthree[- ]quarters? (?:of a )?turn\b|\b3/4 (?:of a )?turn\b", "270 degrees"),
+    (r"\b(?:a |one )?(?:full )?quarter[- ](?:of a )?turn\b|\b1/4 (?:of a )?turn\b", "90 degrees"),
+    (r"\b(?:a )?half[- ](?:of )?(?:a )?turn\b|\b1/2 (?:a )?turn\b", "180 degrees"),
+    (r"\b(?:the )?(?:other way (?:a)?round|(?:in )?(?:to )?the opposite (?:way|direction))", "180 degrees"),
+    # Lengths.
+    (r"\bhalf a met(?:re|er)\b", "0.5 metres"),
+    (r"\b(?:one|a) met(?:re|er)\b", "1 metres"),
+    (rf"({NUMBER}) ?(?:cm|centimet(?:re|er)s?)\b", _metres(0.01)),
+    (rf"({NUMBER}) ?(?:mm|millimet(?:re|er)s?)\b", _metres(0.001)),
+    (rf"({NUMBER}) ?(?:m|met(?:re|er)s?)\b", _metres(1.0)),
+    (rf"({NUMBER}) ?(?:feet|foot|ft)\b", _metres(0.3048)),
+    (rf"({NUMBER}) ?(?:inch(?:es)?)\b", _metres(0.0254)),
+    # Multiples and shares.
+    (rf"({NUMBER}) ?x\b", r"\1 times"),
+    (r"\b(?:one|1) and a half\b", "1.5"),
+    (r"\btwice\b", "2 times"),
+    (r"\bthrice\b", "3 times"),
+    (r"\b(?:two|2) thirds\b", "0.6667 times"),
+    (r"\bthree[- ]quarters\b", "0.75 times"),
+    (r"\b(?:a|one) third\b", "0.3333 times"),
+    (r"\b(?:a|one) quarter\b", "0.25 times"),
+    (r"\b(?:a|one) fifth\b", "0.2 times"),
+    (r"\bhalf (?=(?:of )?(?:its|their|the (?:original|current|size|present)|as )\b)", "0.5 times "),
+    (r"\b(?<=by )half\b", "0.5 times"),
+    (r"\b(degree)\b", "degrees"),
+    (r"([,;:!?()\n]|\.(?!\d))", r" \1 "),
+)
+_PATTERNS: Final = tuple((re.compile(pattern), replacement) for pattern, replacement in _REWRITES)
+
+
+def normalised(text: str) -> str:
+    """Lower case, one space between tokens, punctuation apart, quantities in one unit each."""
+    text = text.lower()
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return " ".join(text.split())
+
+
+@dataclass(frozen=True)
+class Split:
+    """The clauses of a normalised text, in order."""
+
+    asked: list[str]
+    refused: list[str]
+    """What shall not be done or not change."""
+
+
+_HARD: Final = re.compile(r" ?(?:[;:!?()]|\.(?!\d))+ ?| - ")
+_REFUSAL: Final = (
+    r"(?:do not|never|without (?:\w+ing|any)|keep|keeping|leave|leaving|instead of|rather than|nothing else|not"
+    r"|no (?:more|other)|only change)"
+)
+_REFUSED: Final = re.compile(rf"(?:but |and |while |please )*{_REFUSAL}\b")
+# `, not the vase ,`, `instead of the right`, `without changing its position`: up to the next comma.
+_ASIDE: Final = re.compile(
+    r"(?:(?<!\bdo)(?: ,)?(?: but| and| while)? (?!do not|never|keep |leave |only)| , (?=do not\b[^,]*,))"
+    rf"{_REFUSAL}\b[^,]*"
+)
+_WITHOUT: Final = re.compile(
+    r"(?:^|(?:(?: ,)? but|^show the scene|^show the image) )without (?=(?:the|a|an|any|that) )"
+)
+
+
+def split(text: str, verbs: str) -> Split:
+    """Clauses of a normalised text. `verbs`: a regular expression of what may open a clause after a comma or `and`.
+
+    `Leave everything as it is , but without the lamp` asks to remove the lamp: that clause reads `remove the lamp`.
+    """
+    boundary = re.compile(rf"(?: ,| and| then| but| just| please)+ (?=(?:{verbs}|{_REFUSAL})\b)")
+    asked: list[str] = []
+    refused: list[str] = []
+    for sentence in _HARD.split(_WITHOUT.sub(" ; remove ", text)):
+        asides = [found.group().strip(" ,") for found in _ASIDE.finditer(sentence)]
+        for clause in boundary.split(re.sub(" ?,", " ,", _ASIDE.sub("", sentence))):
+            (refused if _REFUSED.match(clause) else asked).append(clause.strip(" ,"))
+        refused += asides
+    return Split([clause for clause in asked if clause], [clause for clause in refused if clause])
