@@ -155,7 +155,7 @@ class VlmOrientation(VlmOptions):
     `unreadable_portrait`.
     """
 
-    layer: ClassVar[str] = "orientation"
+    layer: ClassVar[str] = "orient"
     needs: ClassVar[tuple[str, ...]] = ("portraits",)
     version: ClassVar[int] = 1
     images: ClassVar[int] = 1
@@ -181,6 +181,11 @@ class VlmOrientation(VlmOptions):
             )
         system, sheet = (read_prompt(f"orientation_{part}_{self.prompt}") for part in ("system", "sheet"))
         object.__setattr__(self, "texts", (system, fill(sheet, colours=", ".join(self.colours))))
+
+    @property
+    def where(self) -> str:
+        """What the options are called in the configuration: this is no layer of a build."""
+        return self.layer
 
     def __call__(self, model: Backend, samples: Sequence[Sample]) -> Sequence[Result]:
         views = [_views(sample["portraits"]) for sample in samples]

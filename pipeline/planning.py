@@ -170,7 +170,7 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
     digest = hashlib.sha256(canonical(specs).encode()).hexdigest()[:16]
     folder = _absolute(source.survey) or f"{store.url.rstrip('/')}/survey"
     kept = LayerStore(f"{folder.rstrip('/')}/{digest}", **store.options)
-    rows = (PlanRow(_key(spec["uid"]), "train", spec) for spec in specs)
+    rows = (PlanRow(asset_key(spec["uid"]), "train", spec) for spec in specs)
     with wait_for_lock(kept, say) as lock:
         if kept.exists(PLAN):
             _check_survey(kept)
@@ -212,7 +212,7 @@ def _usable(store: LayerStore, plan: Plan, stage: Stage, say: Callable[[str], No
     return assets
 
 
-def _key(uid: str) -> str:
+def asset_key(uid: str) -> str:
     """A uid as a key of the survey's plan: as it is where it fits, else its hash."""
     plain = uid.lower()
     fits = plain == uid and plain.replace("-", "").isalnum() and plain.isascii() and len(plain) <= 80
