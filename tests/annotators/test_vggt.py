@@ -1,0 +1,239 @@
+"""VGGT through an interface fixture: a small network with the released package's module path, class, loading mixin,
+call and output shapes. It is made of real layers, so that pre- and post-processing are compared with numbers."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from annotators.checkpoint import digest_of
+from annotators.vggt import INSTALL, VggtMetric, metres_per_unit, network_size
+from shards.codecs import decode_depth, decode_image, encode_image, encode_metric
+from shards.errors import BadInput
+from shards.sample import Reject, Row, Sample
+from shards.schema import MapInfo
+from tests.annotators.factory import random_facts
+
+SIDE = 56
+PACKAGE = """
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import nn
+
+
+class PointHead(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.out = nn.Linear(width, 4)
+
+    def forward(self, tokens):
+        raise AssertionError("a head that nobody asked for was run")
+
+
+class VGGT(nn.Module, PyTorchModelHubMixin):
+    def __init__(self, img_size=518, patch_size=14, embed_dim=1024):
+        super().__init__()
+        self.aggregator = nn.Conv2d(3, embed_dim, patch_size, stride=patch_size)
+        self.depth_head = nn.Conv2d(embed_dim, 2, 3, padding=1)
+        self.camera_head, self.point_head, self.track_head = (PointHead(embed_dim) for _ in range(3))
+
+    def forward(self, images, query_points=None):
+        if images.ndim == 4:
+            images = images[None]
+        B, S, C, H, W = images.shape
+        assert C == 3 and H % 14 == 0 and W % 14 == 0 and 0 <= images.min() and images.max() <= 1
+        tokens = self.aggregator(images.flatten(0, 1)).float()
+        predictions = {}
+        if self.camera_head is not None:
+            predictions["pose_enc"] = self.camera_head(tokens)
+        if self.depth_head is not None:
+            seen = nn.functional.interpolate(self.depth_head(tokens), (H, W), mode="bilinear").float()
+            predictions["depth"] = seen[:, 0].exp().reshape(B, S, H, W, 1)
+            predictions["depth_conf"] = (1 + seen[:, 1].exp()).reshape(B, S, H, W)
+        if self.point_head is not None:
+            predictions["world_points"] = self.point_head(tokens)
+        return predictions
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[torch.nn.Module]]:
+    """Package `vggt` on the path, for one test."""
+    folder = tmp_path / "site" / "vggt" / "models"
+    folder.mkdir(parents=True)
+    for path in (folder.parent, folder):
+        (path / "__init__.py").touch()
+    (folder / "vggt.py").write_text(PACKAGE)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "vggt"}
+    yield importlib.import_module("vggt.models.vggt").VGGT
+    for name in [name for name in sys.modules if name.partition(".")[0] == "vggt"]:
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+@pytest.fixture
+def folder(package: type[torch.nn.Module], tmp_path: Path) -> Path:
+    torch.manual_seed(4)
+    network = package(embed_dim=8)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    network.save_pretrained(tmp_path / "tiny-vggt")  # pyright: ignore[reportCallIssue]
+    return tmp_path / "tiny-vggt"
+
+
+def samples(exact: bool = True) -> list[Sample]:
+    """Three sizes; exact depth is a tilted plane with a hole."""
+    facts = random_facts(1, "translate")
+    made: list[Sample] = []
+    for i, shape in enumerate(((40, 40), (30, 64), (64, 30), (40, 40))):
+        rng = np.random.default_rng(i)
+        members: dict[str, bytes] = {}
+        infos: dict[str, MapInfo] = {}
+        for view, member in (("source", "source_metric"), ("target", "metric")):
+            members[view] = encode_image(rng.integers(0, 256, (*shape, 3), dtype=np.uint8))
+            z = np.add.outer(np.linspace(2, 5, shape[0]), rng.uniform(0, 0.1, shape[1])).astype(np.float32)
+            z[:5, :5] = 0
+            members[member], infos[member] = encode_metric(z, estimator="renderer", revision="1")
+            if not exact:
+                members[member] = b""
+        told = facts.model_copy(update=infos).model_dump_json()
+        made.append(Sample(f"a-{i}", "train", {}, {"pair": {**members, "facts": told}}))
+    return made
+
+
+def expected_maps(network: torch.nn.Module, image: bytes) -> tuple[np.ndarray, np.ndarray]:
+    rgb = decode_image(image)
+    height, width = rgb.shape[:2]
+    size = network_size(width, height, SIDE)
+    small = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC)).astype(np.float32) / 255
+    with torch.inference_mode():
+        seen = network(torch.from_numpy(small.transpose(2, 0, 1))[None])
+    maps = seen["depth"][0, 0, :, :, 0].numpy(), seen["depth_conf"][0, 0].numpy()
+    depth, confidence = (cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR) for values in maps)
+    return depth, confidence
+
+
+def read(row: Row | Reject, member: str) -> tuple[np.ndarray, MapInfo]:
+    assert isinstance(row, Row), row
+    column = "other_maps" if "confidence" in member else "maps"
+    info = MapInfo.model_validate(json.loads(str(row.columns[column]))[member])
+    data = row.columns[member]
+    assert isinstance(data, bytes)
+    if "confidence" in member:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert pixels is not None and pixels.dtype == np.uint16
+        return info.offset + info.scale * pixels.astype(np.float64), info
+    return decode_depth(data, info), info
+
+
+def test_depth_and_confidence_equal_the_networks_at_the_images_size(folder: Path, package: type[torch.nn.Module]):
+    stage = VggtMetric(model=str(folder), side=SIDE, gpus=0, batch_size=3)
+    network = package.from_pretrained(folder).eval()  # pyright: ignore
+    network.camera_head = network.point_head = None
+    given = samples()
+    for sample, row in zip(given, stage(stage.setup(), given), strict=True):
+        for view, prefix in (("source", "source_"), ("target", "")):
+            image = sample["pair"][view]
+            assert isinstance(image, bytes)
+            depth, confidence = expected_maps(network, image)
+            found, info = read(row, f"{prefix}metric")
+            np.testing.assert_allclose(found, depth, atol=info.scale / 2 + 1e-4, rtol=1e-4)
+            assert (info.kind, info.unit) == ("metric", ""), "VGGT's depth is up to scale: no metres are claimed"
+            assert (info.estimator, info.revision) == ("tiny-vggt", digest_of(folder))
+            found, info = read(row, f"{prefix}confidence")
+            np.testing.assert_allclose(found, confidence, atol=info.scale / 2 + 1e-4, rtol=1e-4)
+            assert found.min() > 1 and info.kind == ""
+
+
+def test_exact_alignment_gives_metres_by_one_factor_an_image(folder: Path):
+    plain, aligned = (VggtMetric(model=str(folder), side=SIDE, gpus=0, align=align) for align in ("none", "exact"))
+    given = samples()
+    for sample, free, metres in zip(given, plain(plain.setup(), given), aligned(aligned.setup(), given), strict=True):
+        facts = json.loads(str(sample["pair"]["facts"]))
+        for member in ("source_metric", "metric"):
+            data = sample["pair"][member]
+            assert isinstance(data, bytes)
+            exact = decode_depth(data, MapInfo.model_validate(facts[member]))
+            relative, info = read(free, member)
+            found, info = read(metres, member)
+            known = exact > 0
+            assert not known.all()
+            factor = np.median(exact[known] / relative[known])
+            np.testing.assert_allclose(found, relative * factor, rtol=1e-3)
+            assert np.median(exact[known] / found[known]) == pytest.approx(1, abs=1e-3)
+            assert (info.unit, info.estimator) == ("m", "tiny-vggt+exact_scale")
+
+
+def test_without_exact_depth_alignment_is_a_reject_and_no_guess(folder: Path):
+    stage = VggtMetric(model=str(folder), side=SIDE, gpus=0, align="exact")
+    rows = stage(stage.setup(), samples(exact=False))
+    assert {row.reason for row in rows if isinstance(row, Reject)} == {"no_exact_map"} and len(rows) == 4
+
+
+def test_only_the_columns_in_use_are_read():
+    assert VggtMetric().columns == {"pair": ("facts", "source", "target")}
+    assert VggtMetric(align="exact", views=("target",)).columns == {"pair": ("facts", "target", "metric")}
+
+
+def test_factor_of_scale():
+    depth = np.array([[1.0, 2.0, 4.0, 1.0]], np.float32)
+    exact = np.array([[3.0, 6.0, 20.0, 0.0]], np.float32)
+    assert metres_per_unit(depth, exact) == pytest.approx(3)
+    assert metres_per_unit(depth, np.zeros_like(exact)) == 0 and metres_per_unit(depth, None) == 0
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [
+        (512, 512, (518, 518)),
+        (640, 480, (518, 392)),
+        (480, 640, (392, 518)),
+        (4000, 10, (518, 14)),
+        (14, 14, (518, 518)),
+    ],
+)
+def test_the_longer_side_is_filled_and_nothing_is_cropped(width: int, height: int, expected: tuple[int, int]):
+    assert network_size(width, height, 518) == expected
+
+
+def test_what_is_missing_is_one_line_that_says_how_to_get_it(tmp_path: Path):
+    if importlib.util.find_spec("vggt") is not None:
+        pytest.skip("package vggt is installed here")
+    with pytest.raises(BadInput) as caught:
+        VggtMetric(model=str(tmp_path), gpus=0).setup()
+    assert INSTALL in str(caught.value) and "git+https://github.com/facebookresearch/vggt" in INSTALL
+    assert "\n" not in str(caught.value)
+
+
+def test_a_broken_package_or_checkpoint_is_one_line(folder: Path, tmp_path: Path):
+    stage = VggtMetric(model=str(folder), side=SIDE, gpus=0)
+    weights = load_file(folder / "model.safetensors")
+    without_depth = {name: value for name, value in weights.items() if not name.startswith("depth_head")}
+    save_file(without_depth, folder / "model.safetensors")
+    with pytest.raises(BadInput, match=r"lacks 2 weights, such as depth_head\.bias"):
+        stage.setup()
+    save_file(
+        {name: value for name, value in weights.items() if "track_head" not in name}, folder / "model.safetensors"
+    )
+    stage.setup()
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(BadInput, match="cannot be loaded by package 'vggt'"):
+        stage.setup()
+    (tmp_path / "site" / "vggt" / "models" / "vggt.py").write_text("import no_such_module_at_all")
+    sys.modules.pop("vggt.models.vggt")
+    with pytest.raises(BadInput, match="no_such_module_at_all"):
+        stage.setup()
+
+
+def test_sides_that_are_no_whole_patches_are_refused():
+    with pytest.raises(BadInput, match=r"layers\.metric\.side: 500"):
+        VggtMetric(side=500)
