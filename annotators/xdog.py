@@ -26,8 +26,12 @@ from shards.sample import Reject, Result, Row, Sample
 
 RATIO: Final = 1.6
 """k: outer over inner standard deviation, with which the difference is nearly a Laplacian (Marr and Hildreth 1980)."""
-TEXTURE: Final = 30.0
-"""Steps of colour (of 255) below which fine texture is smoothed away before (bilateral filter, 2 px)."""
+TEXTURE: Final = 0.06
+"""Steps (1: from black to white) below which fine texture is smoothed away before, by a bilateral filter of 5 x 5."""
+WHITE: Final = 0.995
+"""Quantile of lightness that counts as white: a dark picture is drawn as if it had been exposed for longer."""
+DIMMEST: Final = 0.3
+"""Least lightness that does: what is darker throughout is noise."""
 SOFTNESS: Final = 0.5
 """The soft threshold's 1 / phi, in units of epsilon: from white to nearly black over this much more response."""
 SPECK: Final = 12
@@ -102,8 +106,9 @@ def _response(rgb: U8, sigma: float, colour: float) -> F32:
 
     Colour has no dark side: its line goes to the side on which lightness has it, so that no line is drawn twice.
     """
-    smooth = cv2.bilateralFilter(rgb, 0, TEXTURE, 2)
-    lab = cv2.cvtColor(smooth.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / 100
+    lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / 100
+    lab = (lab / max(float(np.quantile(lab[..., 0], WHITE)), DIMMEST)).astype(np.float32)
+    lab = cv2.bilateralFilter(lab, 5, TEXTURE, 2.0)
     difference = _blurred(lab, sigma * RATIO) - _blurred(lab, sigma)
     ink = difference[..., 0]
     if colour == 0:
