@@ -1,0 +1,76 @@
+"""Pictures that stand for renders of an asset, and a model that answers from what it sees in a contact sheet.
+
+The side that faces the viewer is drawn by plain geometry: red as far as the front is turned to the viewer, blue as far
+as the rear is.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from annotators.vlm.client import Request
+from shards.codecs import decode_image, encode_image
+from shards.sample import Sample
+
+SIDE = 64
+COLOURS = ("red", "blue", "grey")
+
+
+def portraits(key: str, front_deg: float | None) -> Sample:
+    """A sample of layer `portraits`; without a front all sides look alike."""
+    views = {f"view_{a:03d}": encode_image(view_of(a, front_deg)) for a in range(0, 360, 45)}
+    return Sample(key, "train", {}, {"portraits": views})
+
+
+def view_of(azimuth: float, front_deg: float | None) -> np.ndarray:
+    view = np.full((SIDE, SIDE, 3), 100 + azimuth / 9, np.uint8)  # no two assets give the same pictures
+    if front_deg is None:
+        return view
+    facing = float(np.cos(np.deg2rad(azimuth - front_deg)))
+    rows = round(abs(facing) * SIDE / 2)
+    view[SIDE - rows :, 16:] = (220, 30, 30) if facing > 0 else (30, 30, 220)
+    return view
+
+
+def panels_of(sheet: bytes) -> list[np.ndarray]:
+    """The eight panels of a sheet, A first."""
+    image = decode_image(sheet)
+    height, width = image.shape[0] // 2, image.shape[1] // 4
+    return [image[r * height : (r + 1) * height, c * width : (c + 1) * width] for r in range(2) for c in range(4)]
+
+
+def look(request: Request) -> dict[str, object]:
+    """What an observer says: the panel with most red is the front, the one with most blue the rear."""
+    panels = panels_of(request.images[0])
+    red = [int((p[..., 0].astype(int) - p[..., 2] > 90).sum()) for p in panels]
+    blue = [int((p[..., 2].astype(int) - p[..., 0] > 90).sum()) for p in panels]
+    seen = max(red) > 0
+    return {
+        "name": "an office chair",
+        "colour": "red" if seen else "none",
+        "material": "plastic",
+        "evidence": "A red seat.",
+        "distinguishable": seen,
+        "front": "ABCDEFGH"[int(np.argmax(red))] if seen else "none",
+        "rear": "ABCDEFGH"[int(np.argmax(blue))] if seen else "none",
+    }
+
+
+class Observer:
+    """A backend that looks at the pixels; `change` may spoil its answer, given the request, its number and the seed."""
+
+    model, revision = "observer", "r1"
+
+    def __init__(self, change: Callable[[dict[str, object], Request, int], dict[str, object] | str] | None = None):
+        self._change = change
+        self.asked: list[Request] = []
+
+    def complete(self, requests: Sequence[Request], seed: int) -> list[str]:
+        self.asked += requests
+        return [self._answer(request, seed) for request in requests]
+
+    def _answer(self, request: Request, seed: int) -> str:
+        answer = look(request)
+        changed = self._change(answer, request, seed) if self._change else answer
+        return changed if isinstance(changed, str) else json.dumps(changed)
