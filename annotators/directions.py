@@ -57,7 +57,7 @@ def motion(case: Case) -> Motion:
     right, forward = viewer_axes(matrix4(facts.camera.source.world_from_camera))
     if forward is None:
         return Motion(_in_image(case), metres, f"about {length(metres)}", end=end)
-    breadth = _breadth_along(thing, step / metres)
+    breadth = breadth_along(thing, step / metres)
     straight = abs(float(step @ right)) > STRAIGHT * abs(float(step @ forward))
     magnitude = _own_widths(metres / breadth, "their" if is_plural(case.edited_name) else "its") if straight else ""
     directions = _on_floor(case, step, right, forward)
@@ -101,7 +101,7 @@ def _own_widths(ratio: float, own: str) -> str:
     return ""
 
 
-def _breadth_along(thing: SceneObject, direction: F64) -> float:
+def breadth_along(thing: SceneObject, direction: F64) -> float:
     """The extent of the source's object along a horizontal unit direction (2,), metres."""
     w, d, _ = thing.size_m
     half = np.abs(matrix4(thing.source_pose)[:2, :2].T @ direction) * (w / 2, d / 2)

@@ -117,9 +117,9 @@ class Layout:
         return "behind" if not lower and a.box[3] < b.box[3] else None
 
     def _next(self, a: Seen, b: Seen) -> bool:
-        gap = _gap(a, b)
-        nearest = min(_gap(a, c) for c in self.seen.values() if c.id != a.id)
-        return 0 <= gap <= 0.6 * max(a.breadth, b.breadth) and gap <= nearest
+        free = gap(a, b)
+        nearest = min(gap(a, c) for c in self.seen.values() if c.id != a.id)
+        return 0 <= free <= 0.6 * max(a.breadth, b.breadth) and free <= nearest
 
 
 def viewer_axes(world_from_camera: F64) -> tuple[F64, F64 | None]:
@@ -166,7 +166,7 @@ def _between(a: Seen, b: Seen, c: Seen) -> bool:
     return in_image and 0.25 <= along <= 0.75 and across <= 0.15 * span
 
 
-def _gap(a: Seen, b: Seen) -> float:
+def gap(a: Seen, b: Seen) -> float:
     """Free floor between two objects along the line of their centres, metres; negative where they overlap."""
     offset = b.centre - a.centre
     distance = float(np.linalg.norm(offset))

@@ -1,0 +1,211 @@
+"""Whether an object stands where an instruction says: relations to other objects, and parts of the image.
+
+Invariant: a relation is judged on the floor plan and in the image together; it agrees, or is contradicted, only where
+the two do not disagree. Where poses are not known, only what the boxes show is judged: left, right, and not into.
+
+Formulas, with `o` the offset of the object's centre from the reference's centre along the claimed direction (of the
+viewer, or of the reference's own frame), `r` the sum of their half extents along it, `p` and `q` the same across:
+- left, right, front, behind agree where o > 0.6 r and |p| <= max(q, 1.2 o); they are contradicted where o < -0.25 r,
+  or where o < 0.25 r and |p| > q (it stands beside, not there).
+- between, with `a` the position along the line of the two references (0 to 1) and `d` the distance from it over its
+  length: agrees where 0.15 <= a <= 0.85 and d <= 0.35; contradicted where a < -0.05, a > 1.05 or d > 0.6.
+- next, with `g` the free floor between the two and `b` the larger breadth: agrees where g <= 0.8 b, contradicted where
+  g > 2 b.
+- into agrees where the object stands within the reference's bounding box, lifted off the floor; is contradicted where
+  there is free floor between them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+import numpy as np
+
+from annotators.case import Case
+from annotators.claims import Claims, Part
+from annotators.clause import Clause, Outcome, decided
+from annotators.relations import Layout, Seen, StateName, gap, inside, viewer_axes
+from annotators.verdict_names import references
+from shards.geometry import F64, matrix4
+
+_SAID: Final = {
+    "left": "left of {b}",
+    "right": "right of {b}",
+    "front": "in front of {b}",
+    "behind": "behind {b}",
+    "between": "between {b} and {c}",
+    "next": "next to {b}",
+    "into": "inside {b}",
+}
+_EDGE: Final = 0.06
+"""Share of the image around a part's border within which nothing is said."""
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Unit vectors (2,) on the floor: to the right, and to the front (None where a camera looks down)."""
+
+    right: F64
+    front: F64 | None
+
+    def along(self, side: str) -> F64 | None:
+        """The direction that a word names."""
+        if side in ("left", "right"):
+            return self.right if side == "right" else -self.right
+        if self.front is None:
+            return None
+        return self.front if side in ("front", "towards") else -self.front
+
+
+def viewer(case: Case, state: StateName) -> Axes:
+    """The viewer's axes: `front` is towards the camera."""
+    view = case.facts.camera.source if state == "source" else case.facts.camera.target
+    right, away = viewer_axes(matrix4(view.world_from_camera))
+    return Axes(right, None if away is None else -away)
+
+
+def own(pose: F64, front_deg: float) -> Axes:
+    """An object's own axes, from its pose and its front's direction in its own frame: facing front, its right hand."""
+    angle = np.arctan2(pose[1, 0], pose[0, 0]) + np.deg2rad(front_deg)
+    front = np.array([np.cos(angle), np.sin(angle)])
+    return Axes(np.array([front[1], -front[0]]), front)
+
+
+def state_of(case: Case) -> StateName:
+    """The image of which an instruction's relations speak: what is moved or comes ends there, what goes stood there."""
+    return "target" if case.facts.edit.kind in ("translate", "insert") else "source"
+
+
+def relation_clause(claims: Claims, case: Case, fronts: Mapping[int, float]) -> Clause:
+    """Judge the claimed relation for every object that the references may mean; open where those differ."""
+    kind, state = claims.relation, state_of(case)
+    said = _SAID[kind].format(b=_the(claims.references[:1]), c=_the(claims.references[1:]))
+    candidates = [[id for id in references(case, text) if id != case.facts.edit.object] for text in claims.references]
+    if not candidates or not all(candidates) or (kind == "between" and len(candidates) < 2):
+        return Clause("relation", "unchecked", f"says {said}, which is no known name")
+    layout = Layout(case.facts, state)
+    found: list[tuple[Outcome, str]] = []
+    for ids in product(*candidates):
+        if case.facts.edit.object in layout.seen and all(id in layout.seen for id in ids):
+            found.append(_judge(claims, case, layout, [layout.seen[id] for id in ids], fronts, state))
+        else:
+            found.append(_in_boxes(claims, case, ids, state))
+    outcomes = {outcome for outcome, _ in found}
+    outcome: Outcome = found[0][0] if len(outcomes) == 1 else "unchecked"
+    frame = ", in its own frame," if claims.frame == "object" else ""
+    return Clause("relation", outcome, f"says {said}{frame} {found[0][1]}".strip())
+
+
+def _the(texts: Sequence[str]) -> str:
+    return f"the {texts[0]}" if texts else "nothing"
+
+
+def _judge(
+    claims: Claims, case: Case, layout: Layout, others: list[Seen], fronts: Mapping[int, float], state: StateName
+) -> tuple[Outcome, str]:
+    a, b = layout.seen[case.facts.edit.object], others[0]
+    match claims.relation:
+        case "between":
+            return _between(a, b, others[-1])
+        case "next":
+            free, breadth = gap(a, b), max(a.breadth, b.breadth)
+            return _outcome(free <= 0.8 * breadth, free > 2 * breadth), f"is {max(free, 0):.2f} m from it"
+        case "into":
+            return _outcome(inside(a, b), gap(a, b) > 0), f"is {max(gap(a, b), 0):.2f} m beside it"
+        case side:
+            if claims.frame == "viewer":
+                return _on_side(a, b, side, viewer(case, state), in_image=True)
+            if b.id not in fronts:
+                return "unchecked", "whose front is not known"
+            return _on_side(a, b, side, own(b.pose, fronts[b.id]), in_image=False)
+
+
+def _outcome(true: bool, false: bool) -> Outcome:
+    return decided("", true, false, "").outcome
+
+
+def _on_side(a: Seen, b: Seen, side: str, axes: Axes, in_image: bool) -> tuple[Outcome, str]:
+    direction = axes.along(side)
+    if direction is None:
+        return "unchecked", "seen from above"
+    offset = a.centre - b.centre
+    across = axes.front if side in ("left", "right") else axes.right
+    o, r = float(offset @ direction), a.half(direction) + b.half(direction)
+    p = abs(float(offset @ across)) if across is not None else 0.0
+    q = a.half(across) + b.half(across) if across is not None else np.inf
+    true = o > 0.6 * r and p <= max(q, 1.2 * o)
+    false = o < -0.25 * r or (o < 0.25 * r and p > q)
+    if in_image:
+        shown = _shown(a, b, side)
+        true, false = true and shown > 0, false and (shown < 0 or o >= -0.25 * r)
+    return _outcome(true, false), f"is {_actual(offset, axes)} it"
+
+
+def _shown(a: Seen, b: Seen, side: str) -> float:
+    """Pixels by which the image shows the relation: middles for left and right, lower edges for front and behind."""
+    if side in ("left", "right"):
+        return (a.middle_px - b.middle_px) * (1 if side == "right" else -1)
+    return (a.box[3] - b.box[3]) * (1 if side == "front" else -1)
+
+
+def _actual(offset: F64, axes: Axes) -> str:
+    sideways, ahead = float(offset @ axes.right), float(offset @ axes.front) if axes.front is not None else 0.0
+    if abs(sideways) >= abs(ahead):
+        return "right of" if sideways > 0 else "left of"
+    return "in front of" if ahead > 0 else "behind"
+
+
+def _between(a: Seen, b: Seen, c: Seen) -> tuple[Outcome, str]:
+    line = c.centre - b.centre
+    span = max(float(np.linalg.norm(line)), 1e-6)
+    start = a.centre - b.centre
+    along = float(start @ line) / span**2
+    aside = abs(float(line[0] * start[1] - line[1] * start[0])) / span**2
+    true = 0.15 <= along <= 0.85 and aside <= 0.35
+    false = not -0.05 <= along <= 1.05 or aside > 0.6
+    return _outcome(true, false), f"is at {along:.2f} of the way, {aside:.2f} of it aside"
+
+
+def _in_boxes(claims: Claims, case: Case, ids: Sequence[int], state: StateName) -> tuple[Outcome, str]:
+    """What the boxes of the masks tell where poses are not known."""
+    things = {thing.id: thing for thing in case.facts.objects}
+    a, b = (getattr(things[id], f"{state}_box") for id in (case.facts.edit.object, ids[0]))
+    if a[2] <= a[0] or b[2] <= b[0] or claims.frame == "object" or things[ids[0]].known:
+        return "unchecked", "which cannot be told"
+    first, second = (a[0] + a[2]) / 2, (b[0] + b[2]) / 2
+    match claims.relation:
+        case "left" | "right":
+            is_left, is_right = first < b[0] and second > a[2], first > b[2] and second < a[0]
+            true, false = (is_left, is_right) if claims.relation == "left" else (is_right, is_left)
+            return _outcome(true, false), f"is {'left of' if first < second else 'right of'} it"
+        case "into":
+            apart = a[2] <= b[0] or a[0] >= b[2] or a[3] <= b[1] or a[1] >= b[3]
+            return _outcome(False, apart), "is beside it" if apart else "which cannot be told"
+        case _:
+            return "unchecked", "which cannot be told"
+
+
+def part_clause(claims: Claims, case: Case) -> Clause:
+    """Where the middle of the object's box lies, as shares `u`, `v` of the image.
+
+    left: u < 0.5, upper: v < 0.5, each clear by 0.06; centre: within 0.15 of the middle, contradicted beyond 0.25.
+    `upper centre`, `lower left`, ...: both.
+    """
+    x0, y0, x1, y1 = case.edited.target_box if state_of(case) == "target" else case.edited.source_box
+    if x1 <= x0:
+        return Clause("part", "unchecked", f"says {claims.part}, is not to be seen")
+    u, v = (x0 + x1) / 2 / case.width, (y0 + y1) / 2 / case.height
+    outcomes = [_in_part(word, u, v, claims.part) for word in claims.part.split()]
+    true, false = all(o == "agrees" for o in outcomes), "contradicted" in outcomes
+    return decided("part", true, false, f"says {claims.part}, is at {100 * u:.0f} % across and {100 * v:.0f} % down")
+
+
+def _in_part(word: str, u: float, v: float, part: Part) -> Outcome:
+    if word == "centre":
+        # The middle of the whole image, or of its upper or lower row.
+        away = max(abs(u - 0.5), abs(v - 0.5) - 0.05) if part == "centre" else abs(u - 0.5)
+        return _outcome(away <= 0.15, away > 0.25)
+    at = u if word in ("left", "right") else v
+    inwards = 0.5 - at if word in ("left", "upper") else at - 0.5
+    return _outcome(inwards >= _EDGE, inwards < -_EDGE)

@@ -1,0 +1,96 @@
+"""Facts of scenes that the sampler proposes from procedural assets, without a render: boxes are projected."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import numpy as np
+
+from shards.geometry import F64, flat, matrix3, matrix4, project, transform
+from shards.schema import EDIT_KINDS, Camera, Edit, EditKind, PairFacts, SceneObject, View
+from sources.objaverse.footprints import pose_of
+from sources.objaverse.naming import name_objects
+from sources.objaverse.scene import propose
+from sources.objaverse.spec import Asset, CameraPose, SceneOptions, SceneSpec, State
+from sources.procedural import catalogue
+
+SIDE = 512
+
+
+@functools.cache
+def assets() -> tuple[Asset, ...]:
+    return tuple(catalogue(4, 0))
+
+
+def scenes(count: int, kinds: Sequence[EditKind] = EDIT_KINDS) -> Iterator[tuple[PairFacts, dict[int, float]]]:
+    """`count` pairs, kind after kind, with the fronts (degrees, by id) that the assets have."""
+    seed = 0
+    while count:
+        spec = propose(assets(), kinds[seed % len(kinds)], SceneOptions(), (SIDE, SIDE), seed, 0)
+        seed += 1
+        if not isinstance(spec, SceneSpec) or isinstance(names := name_objects(spec), str):
+            continue
+        count -= 1
+        fronts = {o.id: o.asset.front_deg for o in spec.objects if o.asset.front_deg is not None}
+        yield _facts(spec, names), fronts
+
+
+def _facts(spec: SceneSpec, names: dict[int, str]) -> PairFacts:
+    objects = [
+        SceneObject(
+            id=placed.id,
+            name=names[placed.id],
+            category=placed.asset.category,
+            asset=placed.asset.uid,
+            licence="",
+            creator="",
+            known=True,
+            size_m=flat(placed.asset.size_m),
+            source_pose=flat(pose_of(spec.source.placements[placed.id])),
+            target_pose=flat(pose_of(spec.target.placements[placed.id])),
+            source_box=(before := _box(placed.id, placed.asset, spec.source)),
+            target_box=(after := _box(placed.id, placed.asset, spec.target)),
+            source_visible=float(any(before)),
+            target_visible=float(any(after)),
+        )
+        for placed in spec.objects
+    ]
+    edit = spec.edit
+    box = next((thing.target_box for thing in objects if thing.id == edit.object), [0, 0, 0, 0])
+    return PairFacts(
+        dataset="procedural",
+        edit=Edit(
+            kind=edit.kind,
+            known=True,
+            object=edit.object,
+            translation=list(edit.translation),
+            rotation_deg=edit.rotation_deg,
+            view=edit.view,
+            scale=edit.scale,
+            yaw_deg=edit.yaw_deg,
+            pitch_deg=edit.pitch_deg,
+            zoom=edit.zoom,
+            box=box,
+        ),
+        camera=Camera(source=_view(spec.source.camera), target=_view(spec.target.camera)),
+        objects=objects,
+        colours=[placed.asset.colour for placed in spec.objects],
+    )
+
+
+def _view(camera: CameraPose) -> View:
+    return View(known=True, focal="exact", K=list(camera.K), world_from_camera=list(camera.world_from_camera))
+
+
+def _box(identity: int, asset: Asset, state: State) -> list[int]:
+    """Around the projected hull of the footprint at its base and at its top, cut by the frame; zeros when absent."""
+    place = state.placements[identity]
+    corners: F64 = np.array([(x, y, z) for (x, y), z in product(asset.footprint, (0.0, asset.size_m[2]))])
+    pixels, depth = project(
+        transform(pose_of(place), corners), matrix3(state.camera.K), matrix4(state.camera.world_from_camera)
+    )
+    low = np.clip(np.floor(pixels[depth > 0].min(axis=0, initial=SIDE)), 0, SIDE)
+    high = np.clip(np.ceil(pixels[depth > 0].max(axis=0, initial=0)), 0, SIDE)
+    if not place.present or (high <= low).any():
+        return [0, 0, 0, 0]
+    return [int(low[0]), int(low[1]), int(high[0]), int(high[1])]
