@@ -24,7 +24,10 @@ from shards.sample import Reject, Result, Row, Sample
 from shards.schema import Instruction, PairFacts
 
 # Patterns rather than lengths: they bound what a model can write, keep it to printable ASCII, and servers know them.
-Sentence = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9 ,.;:'()%/-]{4,238}[.]$")]
+# Grammar-guided decoders take at most 128 repetitions at once, so a sentence's length is in two parts.
+_CHARACTER: Final = "[A-Za-z0-9 ,.;:'()%/-]"
+_SENTENCE: Final = f"^[A-Z]{_CHARACTER}{{4,120}}{_CHARACTER}{{0,120}}[.]$"
+Sentence = Annotated[str, Field(pattern=_SENTENCE)]
 Phrase = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ,'/-]{0,60}$")]
 _MOST_VARIANTS: Final = 12
 _LARGEST: Final = 100

@@ -11,7 +11,7 @@ from PIL import Image
 
 from annotators.checkpoint import find_checkpoint, require
 from annotators.device import pick_device
-from annotators.vlm.client import Backend, Refused, Request
+from annotators.vlm.client import Backend, Refused, Request, seed_of
 from annotators.vlm.images import messages
 from annotators.vlm.server import ServerBackend
 from shards.codecs import U8, CodecError
@@ -84,7 +84,7 @@ class VllmBackend:
             presence_penalty=own.presence_penalty,
             frequency_penalty=own.frequency_penalty,
             max_tokens=self._options.max_tokens,
-            seed=seed,
+            seed=seed_of(request, seed),
             structured_outputs=self._structured(json=dict(request.schema)),
         )
 
@@ -99,7 +99,13 @@ class VllmBackend:
                 return [Refused(" ".join(str(error).split())[:400])]
             half = len(chats) // 2
             return self._run(chats[:half], sampling[:half]) + self._run(chats[half:], sampling[half:])
-        return [output.outputs[0].text for output in outputs]
+        return [_text(output.outputs[0]) for output in outputs]
+
+
+def _text(completion: Any) -> str | Refused:
+    if completion.finish_reason in ("stop", "length"):
+        return str(completion.text)
+    return Refused(f"vLLM gave the request up ({completion.finish_reason}): its log says why")
 
 
 def _part(rgb: U8) -> dict[str, Any]:

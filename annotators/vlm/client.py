@@ -4,6 +4,7 @@ A stage builds `Request`s, a `Backend` answers them with text, and `annotators.v
 values: cached by content, retried with another seed, rejected after that.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -21,6 +22,16 @@ class Request:
     """Encoded (webp, png, jpg), in the order in which the text speaks of them."""
     schema: Mapping[str, Any]
     """JSON Schema that the answer must fit."""
+
+
+def seed_of(request: Request, seed: int) -> int:
+    """The sampler's seed for an attempt, below 2**31: another one for each request.
+
+    With one seed for all, a model would make the same choices everywhere, and a dataset the same turns of phrase.
+    """
+    parts = (str(seed).encode(), request.system.encode(), request.text.encode(), *request.images)
+    digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,11 @@ class Backend(Protocol):
         ...
 
     def complete(self, requests: Sequence[Request], seed: int) -> Sequence[str | Refused]:
-        """One answer's text for each request, in order. Raises SpatialdataError where the model cannot be reached."""
+        """One answer's text for each request, in order.
+
+        `seed` counts the attempts from 0; requests are sampled with `seed_of`. Raises SpatialdataError where the model
+        cannot be reached.
+        """
         ...
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any, Final
 
-from annotators.vlm.client import Refused, Request
+from annotators.vlm.client import Refused, Request, seed_of
 from annotators.vlm.images import messages
 from shards.codecs import U8, CodecError, encode_image
 from shards.errors import BadInput, SpatialdataError
@@ -77,7 +77,7 @@ class ServerBackend:
             "messages": chat,
             "temperature": self._options.heat(seed),
             "max_tokens": self._options.max_tokens,
-            "seed": seed,
+            "seed": seed_of(request, seed),
             "response_format": {
                 "type": "json_schema",
                 "json_schema": {"name": "answer", "strict": True, "schema": dict(request.schema)},
