@@ -77,17 +77,25 @@ def _load_network(torch: Any, wish: Wish, entry: str, *, local: bool) -> Any:
     source = "local" if local else "github"
     try:
         return torch.hub.load(repository, entry, source=source, pretrain=True, trust_repo=True, verbose=False)
-    except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
-        raise BadInput(f"{entry} of {wish.model} needs package '{package}': pip install {package}") from None
     except Exception as error:  # downloads and the authors' code raise many kinds
-        reason = first_line(error)
-        missing = reason.removeprefix("Missing dependencies: ")
-        if missing != reason:
-            mend = f"pip install {missing.replace(',', '')}"
-        else:
-            mend = "see `entry`, set `model` to a local clone of yvanyin/metric3d, or use backend: onnx"
-        raise BadInput(f"torch.hub cannot load {entry} of {wish.model} ({reason}): {mend}") from None
+        raise BadInput(f"torch.hub cannot load {entry} of {wish.model} {_reason(error)}") from None
+
+
+def _reason(error: BaseException) -> str:
+    """Why a repository could not be loaded, in brackets, and what to do."""
+    told, packages = first_line(error), ""
+    first = error
+    # The authors' code catches import errors and raises others that do not name the package.
+    while first.__context__ is not None:
+        first = first.__context__
+    if isinstance(first, ModuleNotFoundError):
+        told, packages = first_line(first), str(first.name).partition(".")[0]
+    elif told.startswith("Missing dependencies: "):
+        packages = told.partition(": ")[2].replace(",", "")
+    if packages in ("mmcv", "mmengine"):
+        packages = "mmcv-lite mmengine"
+    mend = "see `entry`, set `model` to a local clone of yvanyin/metric3d, or use backend: onnx"
+    return f"({told}): {f'pip install {packages}' if packages else mend}"
 
 
 def _with_normalisation(torch: Any, network: Any) -> Any:

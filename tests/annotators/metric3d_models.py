@@ -144,7 +144,14 @@ def metric3d_vit_giant2(pretrain=False):
 
 
 def metric3d_convnext_large(pretrain=False):
-    import package_that_is_not_there.config
+    try:
+        import package_that_is_not_there.config
+    except:
+        raise RuntimeError("Failed to find function")
+
+
+def metric3d_of_old(pretrain=False):
+    from mmcv.utils import collect_env
 '''
 
 

@@ -339,6 +339,7 @@ def test_the_hub_backend_gives_what_the_graph_gives(tmp_path):
     [
         ("metric3d_convnext_large", ("torch",), "pip install package_that_is_not_there"),
         ("metric3d_vit_small", ("torch", "mmengine_x"), "pip install mmengine_x"),
+        ("metric3d_of_old", ("torch",), "pip install mmcv-lite mmengine"),
         ("metric3d_vit_huge", ("torch",), "metric3d_vit_huge"),
         ("metric3d_convnext_tiny", ("torch",), "no normals"),
         ("metric3d_vit_giant2", ("torch",), "runs on a GPU alone"),
