@@ -83,11 +83,16 @@ class _Reading:
     rest: list[str] = field(default_factory=list[str])
 
 
-def parse(text: str) -> Parsed:
-    """Read one instruction, of any number of sentences. Never raises."""
+def parse(text: str, names: Sequence[str] = ()) -> Parsed:
+    """Read one instruction, of any number of sentences. Never raises.
+
+    Args:
+        names: noun phrases that may occur in it, whose words are then nothing else (`knife stand`, `left mug`).
+    """
     if (fields := parser_camera.bench(text)) is not None:
         return Parsed(Claims(**fields))
-    plain = _POSSESSED_SIZE.sub(r"the size of \1", _RED_BOX.sub("", normalised(text)))
+    plain = _joined(_RED_BOX.sub("", normalised(text)), names)
+    plain = _POSSESSED_SIZE.sub(r"the size of \1", plain)
     parts = split(plain, _ALL_VERBS)
     if parts.asked and any(parser_camera.of_camera(clause) for clause in parts.asked):
         fields, rest = parser_camera.read(parts.asked)
@@ -100,7 +105,20 @@ def parse(text: str) -> Parsed:
     return _conclude(reading)
 
 
+def _joined(text: str, names: Sequence[str]) -> str:
+    """The text with every name of several words as one word, joined by underscores."""
+    for name in sorted({normalised(name) for name in names}, key=lambda name: (-len(name), name)):
+        if " " in name:
+            text = re.sub(rf"(?<![\w'-]){re.escape(name)}(?![\w-])", name.replace(" ", "_"), text)
+    return text
+
+
 def _claims(fields: dict[str, Any], rest: Sequence[str]) -> Parsed:
+    for name in ("object", "references"):
+        if name in fields:
+            value = fields[name]
+            plain = [text.replace("_", " ") for text in ([value] if isinstance(value, str) else value)]
+            fields[name] = plain[0] if isinstance(value, str) else plain
     try:
         return Parsed(Claims(**fields), tuple(rest))
     except ValidationError:  # 720 degrees: said, but nothing that can be checked

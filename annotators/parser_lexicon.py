@@ -254,7 +254,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker(
         "aux",
         r"(?:should|must|shall|needs? to|has to|have to|has|is|are|gets?|to|now)?(?: ?(?:be|been|being|become|becomes|is|are|now"
-        r"|gets?|goes|ends? up|stands?|sits?|has been|have been))",
+        r"|gets?|goes|ends? up|stands|sits|has been|have been))",
     ),
 )
 """At each place the longest match counts; of two that are as long, the first."""

@@ -64,7 +64,8 @@ def check_text(
     text: str, case: Case, fronts: Mapping[int, float] | None = None, tolerances: Tolerances = DEFAULT
 ) -> Verdict:
     """Judge free text as far as the parser understands it; what it does not is one clause more, `text`, unchecked."""
-    return check_parsed(parse(text), case, fronts, tolerances)
+    names = {name for thing in case.facts.objects for name in (thing.name, thing.category)}
+    return check_parsed(parse(text, sorted(names)), case, fronts, tolerances)
 
 
 def check_parsed(
