@@ -16,6 +16,7 @@ from annotators.claims import Claims
 from annotators.grounding import edit_facts
 from annotators.phrases import distinct
 from annotators.vlm.client import Backend, Request
+from annotators.vlm.forms import plain_text, read_form, schema_of
 from annotators.vlm.options import VlmOptions
 from annotators.vlm.prompts import fill, read_prompt
 from shards.codecs import CodecError, image_size
@@ -23,11 +24,7 @@ from shards.errors import BadInput
 from shards.sample import Reject, Result, Row, Sample
 from shards.schema import Instruction, PairFacts
 
-# Patterns rather than lengths: they bound what a model can write, keep it to printable ASCII, and servers know them.
-# Grammar-guided decoders take at most 128 repetitions at once, so a sentence's length is in two parts.
-_CHARACTER: Final = "[A-Za-z0-9 ,.;:'()%/-]"
-_SENTENCE: Final = f"^[A-Z]{_CHARACTER}{{4,120}}{_CHARACTER}{{0,120}}[.]$"
-Sentence = Annotated[str, Field(pattern=_SENTENCE)]
+Sentence = Annotated[str, Field(pattern=f"^[A-Z]{plain_text(4, 240)}[.]$")]
 Phrase = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ,'/-]{0,60}$")]
 _MOST_VARIANTS: Final = 12
 _LARGEST: Final = 100
@@ -56,21 +53,19 @@ def answer_schema(variants: int) -> dict[str, Any]:
     A model describes the images before it names the edit, and names it before it words it. Only keywords that
     grammar-guided decoding knows, and every string, list and number bounded: an answer ends.
     """
-    found: dict[str, dict[str, Any]] = Answer.model_json_schema()["properties"]
-    order = [*_LOOK_FIRST, *(name for name in found if name not in (*_LOOK_FIRST, *_SAY_LAST)), *_SAY_LAST]
-    properties = {
-        name: {key: value for key, value in found[name].items() if key not in ("title", "default")} for name in order
-    }
-    for rule in properties.values():
+    schema = schema_of(Answer)
+    rules = schema["properties"]
+    order = [*_LOOK_FIRST, *(name for name in rules if name not in (*_LOOK_FIRST, *_SAY_LAST)), *_SAY_LAST]
+    for rule in rules.values():
         if rule["type"] == "number":
             rule.setdefault("maximum", _LARGEST)
-    properties["paraphrases"] |= {"minItems": variants, "maxItems": variants}
-    return {"type": "object", "properties": properties, "required": order, "additionalProperties": False}
+    rules["paraphrases"] |= {"minItems": variants, "maxItems": variants}
+    return {**schema, "properties": {name: rules[name] for name in order}, "required": order}
 
 
 def parse_answer(text: str) -> Answer:
-    """Raises ValueError where the text holds no such answer; a fence or words around the JSON are tolerated."""
-    answer = Answer.model_validate_json(text[text.find("{") : text.rfind("}") + 1])
+    """Raises ValueError where the text holds no such answer."""
+    answer = read_form(Answer, text)
     said = " ".join(answer.instruction.split())
     others = [other for other in distinct(" ".join(text.split()) for text in answer.paraphrases) if other != said]
     if not others:

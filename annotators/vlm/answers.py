@@ -62,7 +62,7 @@ class AnswerCache:
             "system": request.system,
             "text": request.text,
             "images": [hashlib.sha256(image).hexdigest() for image in request.images],
-            "schema": request.schema,
+            "schema": json.dumps(request.schema),  # with its order, in which the answer is written
             "seed": seed,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -10,9 +10,35 @@ from pydantic import BaseModel, Field
 
 Form = TypeVar("Form", bound=BaseModel)
 
-Sentences = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ,.;:'()%/-]{1,400}$")]
-"""Free text. A pattern bounds it and keeps it to printable ASCII: an answer ends."""
-_KNOWN: Final = ("type", "enum", "const", "pattern", "minimum", "maximum", "description")
+_CHARACTER: Final = "[A-Za-z0-9 ,.;:'()%/-]"
+_AT_ONCE: Final = 120
+"""xgrammar fails on a pattern that repeats a character more than 128 times: longer texts are made of parts."""
+
+
+def plain_text(least: int, most: int) -> str:
+    """Part of a pattern: `least` (at most 120) to `most` characters of plain ASCII text.
+
+    Patterns rather than lengths: they bound what a model can write, so that an answer ends, and keep it printable.
+    """
+    first = min(most, _AT_ONCE)
+    rest = [min(_AT_ONCE, most - done) for done in range(first, most, _AT_ONCE)]
+    return f"{_CHARACTER}{{{least},{first}}}" + "".join(f"{_CHARACTER}{{0,{count}}}" for count in rest)
+
+
+Sentences = Annotated[str, Field(pattern=f"^{plain_text(1, 400)}$")]
+"""Free text."""
+_KNOWN: Final = (
+    "type",
+    "enum",
+    "const",
+    "pattern",
+    "minimum",
+    "maximum",
+    "items",
+    "minItems",
+    "maxItems",
+    "description",
+)
 
 
 def schema_of(form: type[BaseModel]) -> dict[str, Any]:
