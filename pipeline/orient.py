@@ -42,7 +42,7 @@ from sources.objaverse.orientations import (
     orientation_file,
     read_orientations,
 )
-from sources.objaverse.portraits import RenderPortraits, portrait_options, portrait_spec
+from sources.objaverse.portraits import SIDE, RenderPortraits, portrait_options, portrait_spec
 from sources.objaverse.spec import Asset
 from sources.procedural import catalogue
 
@@ -55,7 +55,13 @@ ANSWERS: Final = "answers"
 
 @interruptible()
 def run_orient(
-    config: Config, out: str, *, to: str = "", options: Mapping[str, Any] | None = None, quiet: bool = False
+    config: Config,
+    out: str,
+    *,
+    to: str = "",
+    options: Mapping[str, Any] | None = None,
+    side: int = SIDE,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Ask about every usable asset of the source that the file does not answer for yet. Goes on where it was stopped.
 
@@ -64,6 +70,7 @@ def run_orient(
         to: path or URL of the file; empty: `orientations.json` in an Objaverse root where that can be written, else in
             OUT.
         options: of `annotators.orientation.VlmOrientation`.
+        side: pixels of a view; the model is shown eight of them in two rows.
 
     Returns:
         `to`; counts `assets`, `asked`, `known`, `unknown`, `undistinguishable`, `failed`; `reasons` of what failed; and
@@ -80,24 +87,24 @@ def run_orient(
     say = _say(quiet)
     with RunLock(store) as lock, session(config.engine):
         file = _target(config, store, to)
+        table = _answered(config, file)
         if config.source.kind == "procedural":
             assets = catalogue(config.source.variants, config.seed)
         else:
             assets = survey(config, store, say, make_progress(quiet))
-        table = _answered(config, file)
         todo = [asset for asset in assets if asset.uid not in table]
         reasons: Mapping[str, int] = {}
         if todo:
             say(f"asking {vote.model} about {len(todo)} of {len(assets)} assets")
             settle(config, store)
-            job = _plan(config, store, vote, todo)
+            job = _plan(config, store, vote, side, todo)
             try:
                 run(job.stages, job.store, job.plan, config.engine, make_progress(quiet), guard=lock.check)
             finally:
                 found, reasons = job.collect()
                 table |= found
                 file.write(encode_orientations(table))
-    return {"to": str(file), **_counts(assets, table), "asked": len(todo), "reasons": dict(reasons)}
+    return {"to": str(file), **count_fronts(assets, table), "asked": len(todo), "reasons": dict(reasons)}
 
 
 def make_vote(config: Config, options: Mapping[str, Any], out: str) -> VlmOrientation:
@@ -178,8 +185,8 @@ class _Job:
         return found, dict(sorted(Counter(reject.reason for reject in rejects).items()))
 
 
-def _plan(config: Config, store: LayerStore, vote: VlmOrientation, assets: Sequence[Asset]) -> _Job:
-    render = portrait_options(settled(config, store))
+def _plan(config: Config, store: LayerStore, vote: VlmOrientation, side: int, assets: Sequence[Asset]) -> _Job:
+    render = portrait_options(settled(config, store), side)
     resources = {"cpus": 1.0, "gpus": gpus_of(render)} | _resources(config, RenderPortraits.layer)
     root = str(resolve_root(config.source.root).absolute()) if config.source.kind == "objaverse" else ""
     portraits = RenderPortraits(
@@ -208,7 +215,8 @@ def _entry(asset: Asset, answer: str) -> Orientation:
     return entry.model_copy(update={"front_deg": None, "distinguishable": False})
 
 
-def _counts(assets: Sequence[Asset], table: Mapping[str, Orientation]) -> dict[str, int]:
+def count_fronts(assets: Sequence[Asset], table: Mapping[str, Orientation]) -> dict[str, int]:
+    """What the table says of the assets, and how often it is `right` where the source knows a front itself."""
     entries = {asset.uid: table[asset.uid] for asset in assets if asset.uid in table}
     kinds = Counter(kind_of(entry) for entry in entries.values())
     told = [

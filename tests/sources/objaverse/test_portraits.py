@@ -5,9 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import trimesh
-from trimesh.visual import TextureVisuals
-from trimesh.visual.material import PBRMaterial
 
 from shards.codecs import decode_image
 from shards.geometry import similarity, transform, wrapped
@@ -23,11 +20,10 @@ from sources.objaverse.portraits import (
 from sources.objaverse.spec import Asset, RenderOptions
 from sources.objaverse.turns import bearing_of_camera
 from sources.procedural import catalogue
-from tests.sources.objaverse.models import pack, unpack
+from tests.sources.objaverse.painted import painted_asset, painted_box, tinted
 from tests.sources.objaverse.pool import seen_at, synthetic_pool
 
 SIDE = 48
-RED, BLUE, GREEN, WHITE = (0.8, 0.02, 0.02), (0.02, 0.02, 0.8), (0.02, 0.6, 0.02), (0.8, 0.8, 0.8)
 
 
 @pytest.mark.parametrize("asset", synthetic_pool(8), ids=lambda asset: asset.uid[-2:])
@@ -61,28 +57,6 @@ def test_a_view_counter_clockwise_shows_the_objects_own_left():
     assert wrapped(bearing_of_camera(asset, states[90].placements[1], states[90].camera)) == pytest.approx(180)
 
 
-def painted_box() -> bytes:
-    """A cube whose sides differ: red towards the file's +z (270 degrees), blue behind, green right (+x), else white."""
-    scene = trimesh.Scene()
-    for colour, normal in ((RED, (0, 0, 1)), (BLUE, (0, 0, -1)), (GREEN, (1, 0, 0)), (WHITE, None)):
-        cube = trimesh.creation.box(extents=(0.4, 0.4, 0.4))
-        rest = np.all(
-            [~np.isclose(cube.face_normals, n).all(axis=1) for n in ((0, 0, 1), (0, 0, -1), (1, 0, 0))], axis=0
-        )
-        cube.update_faces(rest if normal is None else np.isclose(cube.face_normals, normal).all(axis=1))
-        material = PBRMaterial(baseColorFactor=[*colour, 1.0], roughnessFactor=1.0, metallicFactor=0.0)
-        cube.visual = TextureVisuals(uv=np.zeros((len(cube.vertices), 2)), material=material)
-        scene.add_geometry(cube)
-    content, binary = unpack(bytes(scene.export(file_type="glb")))
-    return pack(content, binary)
-
-
-def cube(path: str) -> Asset:
-    """`painted_box` as the survey sees it."""
-    corners = ((-0.2, -0.2), (0.2, -0.2), (0.2, 0.2), (-0.2, 0.2))
-    return Asset("cube", path, "box", "", "cc0", "x", 1.0, (0.0, 0.0, 0.2), (0.4, 0.4, 0.4), corners, 12, 270.0)
-
-
 def sample(asset: Asset) -> Sample:
     return Sample(asset.uid, "train", portrait_spec(asset))
 
@@ -98,7 +72,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> RenderPortraits:
 
 def test_renders_show_the_painted_sides_where_they_are(stage: RenderPortraits):
     booth = stage.setup()
-    row, broken = stage(booth, [sample(cube("cube.glb")), sample(cube("broken.glb"))])
+    row, broken = stage(booth, [sample(painted_asset("cube.glb")), sample(painted_asset("broken.glb"))])
     booth.renderer.close()
     assert isinstance(broken, Reject) and broken.reason == "broken_asset" and "broken.glb" in broken.detail
     assert isinstance(row, Row) and sorted(row.columns) == [column_of(azimuth) for azimuth in AZIMUTHS]
@@ -112,15 +86,9 @@ def test_renders_show_the_painted_sides_where_they_are(stage: RenderPortraits):
         assert all(amount[azimuth] == 0 for azimuth in AZIMUTHS if abs(wrapped(azimuth - facing)) > 90)
 
 
-def tinted(view: np.ndarray, channel: int) -> float:
-    """Share of pixels in which one channel clearly leads."""
-    others = np.delete(view.astype(int), channel, axis=2).max(axis=2)
-    return float((view[..., channel] > others + 60).mean())
-
-
 def test_procedural_assets_are_portrayed_too(tmp_path: Path):
     asset = next(asset for asset in catalogue(1) if asset.category == "chair")
-    stage = RenderPortraits("procedural", "", portrait_options(RenderOptions(device="cpu"), SIDE), threads=2)
+    stage = RenderPortraits("procedural", "", portrait_options(RenderOptions(device="cpu"), 24), threads=2)
     booth = stage.setup()
     (row,) = stage(booth, [sample(asset)])
     (again,) = stage(booth, [sample(asset)])
