@@ -57,7 +57,7 @@ def load_hub(wish: Wish, entry: str, dtype: Dtype, *, compiled: bool) -> HubBack
     module = ready_model(_with_normalisation(torch, network), device, compiled=False)
     # The first batch must hold one image: the authors' decoders keep a table with one row for each image of their
     # first batch, and a larger batch would not fit it; one row fits all. It also shows what the model gives.
-    channels = _try_out(torch, HubBackend(module, device, dtype, entry, "", canvas), wish)
+    channels = _try_out(HubBackend(module, device, dtype, entry, "", canvas), wish)
     if wish.normals and channels != 4:
         raise BadInput(f"{entry} of {wish.model} gives no normals (`prediction_normal`): use an entry metric3d_vit_*")
     return HubBackend(
@@ -114,7 +114,7 @@ def _with_normalisation(torch: Any, network: Any) -> Any:
     return Normalised()
 
 
-def _try_out(torch: Any, backend: HubBackend, wish: Wish) -> int:
+def _try_out(backend: HubBackend, wish: Wish) -> int:
     """How many channels a canvas gives: 1 (depth), or 4 (depth and normals)."""
     try:
         made = backend([np.zeros((3, *backend.canvas), np.float32)])[0]
