@@ -178,7 +178,7 @@ class _Metric3DStage(EstimatedMap):
     """What the stages that run the model share."""
 
     backend: Literal["onnx", "hub"] = "onnx"
-    """`onnx`: ONNX Runtime; `hub`: the authors' torch code, which needs a GPU and mmcv-lite, mmengine, timm, torchvision."""
+    """`onnx`: ONNX Runtime; `hub`: the authors' torch code (wants a GPU, mmcv-lite, mmengine, timm, torchvision)."""
     file: str = ""
     """onnx: the graph in a folder or hub repository; empty: the only one, on the hub `onnx/model.onnx`. The graph
     settles the precision: `onnx/model_fp16.onnx` is half precision."""
