@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -136,6 +137,7 @@ class Stream:
         allocate: Allocate = np.empty,
     ) -> None:
         self.options = options
+        self._made_of = (tuple(sets), weights, recipe, options, allocate)
         self.members = _members(sets, recipe, options.members)
         self._sets, self._weights = list(sets), list(weights) if weights else None
         fields = [name for name in sets[0].members if split_field(name)[0] in (*self.members, "json")]
@@ -151,6 +153,10 @@ class Stream:
         self.skipped: list[str] = []
         """Of each damaged sample that was left out: what was wrong, at most the first thousand."""
         self.skips = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process goes what the stream was made of, and where it stands."""
+        return _restored, (self._made_of, self._epoch, self._position)
 
     @property
     def samples(self) -> int:
@@ -188,8 +194,11 @@ class Stream:
                 )
         self._epoch, self._position = int(state["epoch"]), int(state["position"])
 
-    def batches(self, size: int, *, epochs: int | None = 1) -> Generator[Batch]:
+    def batches(self, size: int, *, epochs: int | None = 1, part: tuple[int, int] = (0, 1)) -> Generator[Batch]:
         """Batches of `size` samples: the rest of this epoch, `epochs` of them, or without end (None).
+
+        Args:
+            part: (first, of): only the batches first, first + of, ... from here, for processes that take turns.
 
         A batch is a dict: stacked arrays by member (size, H, W[, 3]), lists of text (`instruction`, `caption`,
         `source_caption`, `key`), `valid` (size,) bool. Whoever keeps a batch keeps its arrays.
@@ -203,7 +212,7 @@ class Stream:
         pool = ThreadPoolExecutor(threads, thread_name_prefix="stream")
         waiting: deque[_Work] = deque()
         try:
-            for step in self._steps(size, epochs):
+            for step in islice(self._steps(size, epochs), part[0], None, part[1]):
                 waiting.append(self._start(pool, step))
                 if len(waiting) > self.options.prefetch:
                     yield self._finish(waiting.popleft())
@@ -322,6 +331,12 @@ class Stream:
             for array in work.arrays.values():
                 array[slot] = array[sound[0]]
             texts[slot] = texts[sound[0]]
+
+
+def _restored(made_of: tuple[Any, ...], epoch: int, position: int) -> Stream:
+    stream = Stream(*made_of)
+    stream._epoch, stream._position = epoch, position  # pyright: ignore[reportPrivateUsage]
+    return stream
 
 
 def _members(sets: Sequence[ShardSet], recipe: str, chosen: Sequence[str]) -> tuple[str, ...]:

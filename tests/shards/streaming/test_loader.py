@@ -1,0 +1,82 @@
+"""The stream behind torch's loaders: the same order with any number of workers, and exact resume."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shards import codecs, stream
+from shards.streaming.loader import tensors, torch_dataset
+from tests.shards.factory import make_sample, make_split, out_of
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+from torch.utils.data import DataLoader  # noqa: E402
+
+KEYS = [[f"s-{shard}-{i}" for i in range(5)] for shard in range(4)]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = out_of(tmp_path_factory.mktemp("set"))
+    make_split(folder, KEYS)
+    return folder
+
+
+def dataset(url: str) -> Any:
+    return torch_dataset(stream(url, members=("segment", "changed"), seed=2, threads=1), 3)
+
+
+def expected(url: str) -> list[list[str]]:
+    return [batch["key"] for batch in stream(url, members=("changed",), seed=2).batches(3)]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_the_loader_keeps_the_order(shards: str, workers: int):
+    loader = DataLoader(dataset(shards), batch_size=None, num_workers=workers)
+    batches = list(loader)
+    assert [batch["key"] for batch in batches] == expected(shards)
+    assert batches[0]["segment"].dtype == torch.int32
+    assert batches[0]["changed"].dtype == torch.bool
+
+
+def test_workers_may_be_spawned(shards: str):
+    loader = DataLoader(dataset(shards), batch_size=None, num_workers=2, multiprocessing_context="spawn")
+    assert [batch["key"] for batch in loader] == expected(shards)
+
+
+def test_tensors_share_memory(shards: str):
+    batch = next(stream(shards, recipe="spatialdiff").batches(2))
+    made = tensors(batch)
+    made["source"][0, 0, 0, 0] = 7
+    assert batch["source"][0, 0, 0, 0] == 7
+    source = codecs.decode_image(make_sample(batch["key"][1])["source.webp"])
+    np.testing.assert_array_equal(made["source"][1].numpy(), source)
+
+
+def test_a_loader_goes_on_where_it_stopped(shards: str):
+    first = dataset(shards)
+    run = iter(first)
+    begun = [next(run)["key"] for _ in range(2)]
+    second = dataset(shards)
+    second.load_state_dict(first.state_dict())
+    assert begun + [batch["key"] for batch in second] == expected(shards)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stateful_loader_goes_on_where_it_stopped(shards: str, workers: int):
+    stateful = pytest.importorskip("torchdata.stateful_dataloader", reason="torchdata is not installed")
+    first = stateful.StatefulDataLoader(dataset(shards), batch_size=None, num_workers=workers)
+    run = iter(first)
+    begun = [next(run)["key"] for _ in range(3)]
+    state = first.state_dict()
+    second = stateful.StatefulDataLoader(dataset(shards), batch_size=None, num_workers=workers)
+    second.load_state_dict(state)
+    assert begun + [batch["key"] for batch in second] == expected(shards)
+
+
+def test_epochs_follow_one_another(shards: Path):
+    first = dataset(str(shards))
+    keys = [[batch["key"] for batch in first] for _ in range(3)]
+    assert keys[0] != keys[1] != keys[2]
+    assert len(keys[0]) == len(keys[1]) == len(expected(str(shards)))
