@@ -8,7 +8,8 @@ import base64
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 from annotators.vlm.client import Refused, Request, seed_of
@@ -46,24 +47,29 @@ class ServerBackend:
 
     def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | Refused]]:
         """Answers as they come; see `annotators.vlm.client.Streaming`."""
+        ended = Event()
+
+        def answer(request: Request) -> str | Refused:
+            if ended.is_set():
+                raise CancelledError
+            try:
+                return self._answer(request, seed)
+            except BaseException:
+                ended.set()  # before this thread takes the next request to a server that fails
+                raise
+
         failure: BaseException | None = None
-        threads = ThreadPoolExecutor(self._options.in_flight)
-        try:
-            waiting: dict[Future[str | Refused], int] = {
-                threads.submit(self._answer, request, seed): index for index, request in enumerate(requests)
-            }
-            for done in as_completed(waiting):
-                if done.cancelled():
-                    continue
-                error = done.exception()
-                if error is None:
-                    yield waiting[done], done.result()
-                elif failure is None:
-                    failure = error
-                    for other in waiting:
-                        other.cancel()
-        finally:
-            threads.shutdown(cancel_futures=True)
+        with ThreadPoolExecutor(self._options.in_flight) as threads:
+            try:
+                waiting = {threads.submit(answer, request): index for index, request in enumerate(requests)}
+                for done in as_completed(waiting):
+                    error = done.exception()
+                    if error is None:
+                        yield waiting[done], done.result()
+                    elif failure is None and not isinstance(error, CancelledError):
+                        failure = error
+            finally:
+                ended.set()
         if failure is not None:
             raise failure
 

@@ -1,0 +1,210 @@
+"""Answers are paid for once, asked again when malformed, and never lost to what happens afterwards."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annotators.vlm.answers import AnswerCache, Answered, ask
+from annotators.vlm.backends import open_backend
+from annotators.vlm.client import Backend, Request
+from annotators.vlm.options import VlmOptions
+from shards.errors import SpatialdataError
+from shards.sample import Reject
+from tests.annotators.vlm.server import Reply, Service, serving, text_of
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+QUESTIONS = [Request(f"s-{i}", "You count.", f"question {i}", (), SCHEMA) for i in range(8)]
+
+
+def parse(text: str) -> int:
+    return int(json.loads(text)["n"])
+
+
+def echo(body: dict[str, Any]) -> Reply:
+    """The question's own number."""
+    return json.dumps({"n": int(text_of(body).split()[-1])})
+
+
+def opened(service: Service, **options: Any) -> Backend:
+    return open_backend(options_of(service, **options), images=0)
+
+
+def options_of(service: Service, **options: Any) -> VlmOptions:
+    return VlmOptions(**{"backend": "openai", "base_url": service.url, "model": "tiny", "tries": 1, **options})
+
+
+def values(answers: list[Answered[int] | Reject]) -> list[int | str]:
+    return [answer.value if isinstance(answer, Answered) else answer.reason for answer in answers]
+
+
+def test_answers_come_back_in_the_order_of_the_questions(tmp_path: Path):
+    with serving(echo) as service:
+        cache = AnswerCache(str(tmp_path), {})
+        assert values(ask(opened(service), QUESTIONS, parse, attempts=1, cache=cache)) == list(range(8))
+        assert values(ask(opened(service), QUESTIONS, parse, attempts=1)) == list(range(8))
+        assert len(service.bodies) == 16
+
+
+def test_what_was_answered_before_a_crash_is_not_asked_again(tmp_path: Path):
+    answered = 0
+
+    def fails_in_the_middle(body: dict[str, Any]) -> Reply:
+        nonlocal answered
+        answered += 1
+        return echo(body) if answered <= 5 else (503, {"error": {"message": "overloaded"}})
+
+    cache = AnswerCache(f"file://{tmp_path}/answers", {})
+    with serving(fails_in_the_middle) as service:
+        with pytest.raises(SpatialdataError, match=r"503 .*overloaded.* are kept"):
+            ask(opened(service, in_flight=1), QUESTIONS, parse, attempts=3, cache=cache)
+        assert len(service.bodies) == 6  # nothing more was sent to a server that fails
+    with serving(echo) as service:
+        found = ask(opened(service), QUESTIONS, parse, attempts=3, cache=cache)
+        assert values(found) == list(range(8))
+        assert sorted(text_of(body) for body in service.bodies) == [f"question {i}" for i in (5, 6, 7)]
+        counts = [dict(answer.counts) for answer in found]
+        assert counts == [{"answers_cached": 1}] * 5 + [{"answers_asked": 1}] * 3
+        assert values(ask(opened(service), QUESTIONS, parse, attempts=3, cache=cache)) == list(range(8))
+        assert len(service.bodies) == 3
+
+
+def test_answers_in_flight_are_kept_when_one_fails(tmp_path: Path):
+    def one_fails(body: dict[str, Any]) -> Reply:
+        return (500, {"message": "broken"}) if text_of(body) == "question 0" else echo(body)
+
+    cache = AnswerCache(str(tmp_path), {})
+    with serving(one_fails) as service:
+        with pytest.raises(SpatialdataError, match="500"):
+            ask(opened(service, in_flight=8), QUESTIONS, parse, attempts=1, cache=cache)
+        sent = {text_of(body) for body in service.bodies}
+    kept = {json.loads(file.read_text())["key"] for file in tmp_path.glob("*/*/*.json")}
+    assert kept == {f"s-{text.split()[-1]}" for text in sent - {"question 0"}}
+
+
+def test_the_folder_has_two_levels_and_names_that_say_everything(tmp_path: Path):
+    with serving(echo) as service:
+        backend = opened(service, revision="r1")
+        ask(backend, QUESTIONS[:1], parse, attempts=1, cache=AnswerCache(str(tmp_path), {"temperature": 0.7}))
+        (file,) = tmp_path.glob("*/*/*.json")
+        assert file.relative_to(tmp_path).as_posix() == f"{file.stem[:2]}/{file.stem[2:4]}/{file.stem}.json"
+        entry = json.loads(file.read_text())
+        assert entry["text"] == '{"n": 0}' and entry["model"] == "tiny" and entry["revision"] == "r1"
+        assert not list(tmp_path.glob("**/.*"))  # no temporary file is left
+
+
+@pytest.mark.parametrize(
+    "damage", ["", '{"name": "', '{"text": "{}"}', "[1]", '{"name": "other", "text": "{}"}', b"\xff"]
+)
+def test_an_entry_that_is_not_whole_is_asked_again(tmp_path: Path, damage: str | bytes):
+    cache = AnswerCache(str(tmp_path), {})
+    with serving(echo) as service:
+        ask(opened(service), QUESTIONS[:2], parse, attempts=1, cache=cache)
+        file = tmp_path / Path(*_parts(cache.name(opened(service), QUESTIONS[1], 0)))
+        file.write_bytes(damage.encode() if isinstance(damage, str) else damage)
+        assert values(ask(opened(service), QUESTIONS[:2], parse, attempts=1, cache=cache)) == [0, 1]
+        assert [text_of(body) for body in service.bodies[2:]] == ["question 1"]
+        assert json.loads(file.read_text())["text"] == '{"n": 1}'
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return name[:2], name[2:4], f"{name}.json"
+
+
+def test_a_malformed_answer_is_asked_again_with_another_seed_and_warmer(tmp_path: Path):
+    seeds: dict[str, list[tuple[int, float]]] = {}
+
+    def second_time_lucky(body: dict[str, Any]) -> Reply:
+        tried = seeds.setdefault(text_of(body), [])
+        tried.append((body["seed"], body["temperature"]))
+        return "I would rather not." if text_of(body) == "question 3" and len(tried) < 2 else echo(body)
+
+    cache = AnswerCache(str(tmp_path), {})
+    with serving(second_time_lucky) as service:
+        found = ask(opened(service, temperature=0.0), QUESTIONS[:4], parse, attempts=3, cache=cache)
+        assert values(found) == [0, 1, 2, 3]
+        assert found[3].counts == {"answers_asked": 2, "answers_retried": 1}
+        assert [len(tried) for tried in seeds.values()].count(1) == 3
+        (first, cold), (second, warm) = seeds["question 3"]
+        assert first != second and cold == 0 and warm > 0
+        assert len({tried[0][0] for tried in seeds.values()}) == 4  # no two questions share a seed
+        again = ask(opened(service, temperature=0.0), QUESTIONS[:4], parse, attempts=3, cache=cache)
+        assert values(again) == [0, 1, 2, 3] and len(service.bodies) == 5
+        assert again[3].counts == {"answers_cached": 2, "answers_retried": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ("No idea.", "Expecting value"),
+        ('{"n": 1', "delimiter"),
+        ('{"n": "many"}', "invalid literal"),
+        ("", "Expecting"),
+    ],
+)
+def test_after_the_last_attempt_it_is_a_reject(answer: str, problem: str):
+    with serving(lambda body: answer) as service:
+        (found,) = ask(opened(service), QUESTIONS[:1], parse, attempts=3)
+        assert isinstance(found, Reject) and found.reason == "malformed_answer"
+        assert problem in found.detail and repr(answer) in found.detail
+        assert found.counts == {"answers_asked": 3, "answers_retried": 2}
+        assert len(service.bodies) == 3 and len({body["seed"] for body in service.bodies}) == 3
+
+
+def test_a_refused_request_costs_itself_alone_and_is_not_kept(tmp_path: Path):
+    def too_long(body: dict[str, Any]) -> Reply:
+        told = {"error": {"message": "This model's maximum context length is 8 tokens."}}
+        return (400, told) if text_of(body) == "question 2" else echo(body)
+
+    cache = AnswerCache(str(tmp_path), {})
+    with serving(too_long) as service:
+        found = ask(opened(service), QUESTIONS[:4], parse, attempts=3, cache=cache)
+        assert values(found) == [0, 1, "request_refused", 3]
+        assert isinstance(found[2], Reject) and "maximum context length" in found[2].detail
+        assert len(service.bodies) == 4  # asked once: another seed does not make it shorter
+    with serving(echo) as service:
+        assert values(ask(opened(service), QUESTIONS[:4], parse, attempts=3, cache=cache)) == [0, 1, 2, 3]
+        assert len(service.bodies) == 1
+
+
+CHANGES: dict[str, Callable[[Request], Request]] = {
+    "system": lambda r: Request(r.key, "You sing.", r.text, r.images, r.schema),
+    "text": lambda r: Request(r.key, r.system, "question 7", r.images, r.schema),
+    "images": lambda r: Request(r.key, r.system, r.text, (b"b", b"a"), r.schema),
+    "schema": lambda r: Request(r.key, r.system, r.text, r.images, {"type": "object"}),
+}
+
+
+def test_a_name_covers_what_shapes_an_answer():
+    request = Request("s-0", "You count.", "question 0", (b"a", b"b"), SCHEMA)
+    with serving(echo) as service:
+        one, two = opened(service), opened(service, revision="r2")
+        cache = AnswerCache("memory://answers", options_of(service).settings)
+        name = cache.name(one, request, 0)
+        assert name == cache.name(one, Request("s-1", *_rest(request)), 0)
+        names = [cache.name(one, change(request), 0) for change in CHANGES.values()]
+        names += [cache.name(two, request, 0), cache.name(one, request, 1)]
+        for option in (
+            {"temperature": 0.1},
+            {"max_tokens": 99},
+            {"image_side": 64},
+            {"engine": {"quantization": "fp8"}},
+        ):
+            names.append(AnswerCache("memory://answers", options_of(service, **option).settings).name(one, request, 0))
+        assert len({name, *names}) == 1 + len(names)
+        elsewhere = options_of(service, in_flight=2, timeout_s=5, answers="memory://a")
+        assert AnswerCache("memory://answers", elsewhere.settings).name(one, request, 0) == name
+
+
+def _rest(request: Request) -> tuple[Any, ...]:
+    return request.system, request.text, request.images, request.schema
+
+
+def test_any_store_holds_the_cache():
+    with serving(echo) as service:
+        cache = AnswerCache("memory://store/answers", {})
+        assert values(ask(opened(service), QUESTIONS, parse, attempts=1, cache=cache)) == list(range(8))
+        assert values(ask(opened(service), QUESTIONS, parse, attempts=1, cache=cache)) == list(range(8))
+        assert len(service.bodies) == 8

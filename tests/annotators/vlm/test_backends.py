@@ -1,0 +1,167 @@
+"""What a server gets, and what a user is told where there is no server, no model, no key or no package."""
+
+import importlib.util
+import socket
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from annotators.vlm.backends import open_backend
+from annotators.vlm.client import Refused, Request
+from annotators.vlm.images import pixels
+from annotators.vlm.options import VlmOptions
+from shards.codecs import encode_image
+from shards.errors import BadInput, SpatialdataError
+from tests.annotators.vlm.server import Reply, images_of, serving, text_of
+
+RNG = np.random.default_rng(0)
+SOURCE = RNG.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+TARGET = RNG.integers(0, 256, (90, 30, 3), dtype=np.uint8)
+SCHEMA = {"type": "object", "properties": {"b": {"type": "integer"}, "a": {"type": "integer"}}}
+
+
+def question(*images: bytes) -> Request:
+    return Request("s-1", "You compare.", "The first image is the source.", images, SCHEMA)
+
+
+def options(url: str, **others: Any) -> VlmOptions:
+    return VlmOptions(**{"backend": "openai", "base_url": url, "model": "tiny", "tries": 1, **others})
+
+
+def well(body: dict[str, Any]) -> Reply:
+    return "{}"
+
+
+@pytest.mark.parametrize("codec", ["webp", "png"])
+def test_images_arrive_in_order_with_the_same_pixels(codec: Any):
+    with serving(well) as service:
+        backend = open_backend(options(service.url), images=2)
+        assert backend.complete([question(encode_image(SOURCE, codec), encode_image(TARGET, codec))], 0) == ["{}"]
+        (body,) = service.bodies
+    first, second = images_of(body)
+    np.testing.assert_array_equal(first, SOURCE)
+    np.testing.assert_array_equal(second, TARGET)
+    assert [part["type"] for part in body["messages"][-1]["content"]] == ["image_url", "image_url", "text"]
+    assert text_of(body) == "The first image is the source."
+    assert body["messages"][0] == {"role": "system", "content": "You compare."}
+
+
+def test_large_images_are_shrunk_to_the_longer_side():
+    for rgb, size in ((SOURCE, (24, 32)), (TARGET, (32, 11))):
+        small = pixels(encode_image(rgb, "png"), 32)
+        assert small.shape == (*size, 3)
+        exact = cv2.resize(rgb.astype(np.float64), size[::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(small - exact).max() <= 1
+    np.testing.assert_array_equal(pixels(encode_image(SOURCE, "png"), 80), SOURCE)
+
+
+def test_the_request_says_how_to_sample_and_which_form_to_fill():
+    with serving(well) as service:
+        backend = open_backend(options(service.url, temperature=0.25, max_tokens=77), images=2)
+        backend.complete([question()], 0)
+        (body,) = service.bodies
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("tiny", 0.25, 77)
+    form = body["response_format"]
+    assert form["type"] == "json_schema" and form["json_schema"]["schema"] == SCHEMA
+    assert list(form["json_schema"]["schema"]["properties"]) == ["b", "a"]  # the order in which to answer
+
+
+def test_a_busy_server_is_asked_again():
+    replies: list[Reply] = [(429, {"error": {"message": "slow down"}}), '{"n": 1}']
+    with serving(lambda body: replies.pop(0)) as service:
+        backend = open_backend(options(service.url, tries=2), images=0)
+        assert backend.complete([question()], 0) == ['{"n": 1}']
+        assert len(service.bodies) == 2
+
+
+def test_a_server_that_stays_busy_stops_the_run():
+    with serving(lambda body: (503, {"error": {"message": "overloaded"}})) as service:
+        backend = open_backend(options(service.url, tries=2), images=0)
+        with pytest.raises(SpatialdataError, match=r"answers 503 after 2 tries \(overloaded\).*kept") as caught:
+            backend.complete([question()], 0)
+        assert not isinstance(caught.value, BadInput)
+        assert len(service.bodies) == 2
+
+
+def test_a_damaged_image_is_refused_before_anything_is_sent():
+    with serving(well) as service:
+        backend = open_backend(options(service.url), images=2)
+        broken, whole = backend.complete([question(b"RIFF no image"), question(encode_image(SOURCE))], 0)
+        assert isinstance(broken, Refused) and "cannot be read" in broken.detail and whole == "{}"
+        assert len(service.bodies) == 1
+
+
+def test_a_server_that_is_not_there():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(BadInput, match=rf"http://127\.0\.0\.1:{port}/v1 cannot be reached.*base_url"):
+        open_backend(options(f"http://127.0.0.1:{port}/v1"), images=0)
+
+
+def test_a_model_that_the_server_does_not_have():
+    with serving(well) as service, pytest.raises(BadInput, match=r"does not have model 'huge' \(it has: tiny\)"):
+        open_backend(options(service.url, model="huge"), images=0)
+    missing = (404, {"error": {"message": "The model `tiny` does not exist."}})
+    with serving(lambda body: missing, models=(404, {})) as service:  # servers need not list their models
+        backend = open_backend(options(service.url), images=0)
+        with pytest.raises(BadInput, match=r"no model 'tiny'.*does not exist"):
+            backend.complete([question()], 0)
+
+
+def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SEER_KEY", "k-123")
+    with serving(well) as service:
+        open_backend(options(service.url, api_key_env="SEER_KEY"), images=0).complete([question()], 0)
+        open_backend(options(service.url), images=0).complete([question()], 0)
+        assert service.headers[0]["Authorization"] == "Bearer k-123"
+        assert "Authorization" not in service.headers[1]
+        monkeypatch.delenv("SEER_KEY")
+        with pytest.raises(BadInput, match="SEER_KEY, which is not set"):
+            open_backend(options(service.url, api_key_env="SEER_KEY"), images=0)
+    with (
+        serving(well, models=(401, {"error": {"message": "Invalid key"}})) as service,
+        pytest.raises(BadInput, match=r"401: Invalid key.*vlm\.api_key_env"),
+    ):
+        open_backend(options(service.url), images=0)
+
+
+@pytest.mark.parametrize("body", ["<html>Welcome</html>", {"choices": []}, {"answer": "{}"}, [1]])
+def test_a_server_of_another_kind(body: Any):
+    with serving(lambda _: (200, body)) as service:
+        backend = open_backend(options(service.url), images=0)
+        with pytest.raises(SpatialdataError, match="does not speak OpenAI's chat completions"):
+            backend.complete([question()], 0)
+
+
+def test_a_model_that_declines_gives_an_empty_answer():
+    with serving(lambda _: (200, {"choices": [{"message": {"content": None, "refusal": "no"}}]})) as service:
+        assert open_backend(options(service.url), images=0).complete([question()], 0) == [""]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"backend": "openai"}, r"vlm\.base_url is ''.*http://host:8000/v1"),
+        ({"backend": "openai", "base_url": "host:8000"}, r"vlm\.base_url is 'host:8000'"),
+        ({"model": ""}, r"vlm\.model is empty"),
+        ({"attempts": 0}, r"vlm\.attempts is 0: give 1 or more"),
+        ({"temperature": -0.1}, r"vlm\.temperature is -0\.1"),
+        ({"tensor_parallel": 2}, r"tensor_parallel is 2 and a worker has 1 GPU: set engine\.resources\.vlm\.gpus to 2"),
+    ],
+)
+def test_options_that_cannot_be(given: dict[str, Any], words: str):
+    with pytest.raises(BadInput, match=words):
+        VlmOptions(**given)
+
+
+def test_a_stage_that_asks_a_server_takes_no_gpu():
+    assert options("http://host/v1").gpus == 0
+    assert VlmOptions(tensor_parallel=2, gpus=2).gpus == 2
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed here")
+def test_vllm_that_is_not_installed():
+    with pytest.raises(BadInput, match=r"pip install 'spatialdata-builder\[vllm\]'"):
+        open_backend(VlmOptions(gpus=0), images=2)
