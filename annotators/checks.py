@@ -1,8 +1,9 @@
-"""Whether a pair shows what its facts say, measured again on the stored pixels.
+"""Whether a pair shows what its facts say, measured again on the stored pixels, and whether its instruction is true.
 
 Invariant: an accepted pair is coherent (boxes are those of the masks, masks lie where poses and camera put them, the
-images are bit-equal outside `changed`) and its edit can be seen. What only the maker could measure comes from its
-measures; what nobody measured stays -1 and is not judged.
+images are bit-equal outside `changed`), its edit can be seen, and its text is not what geometry contradicts, unless the
+configuration keeps that. What only the maker could measure comes from its measures; what nobody measured stays -1 and
+is not judged.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,26 +12,34 @@ from typing import ClassVar
 
 import numpy as np
 
+from annotators.case import Case
+from annotators.claims import Claims
+from annotators.clause import Tolerances
+from annotators.instruction_check import Checked, OnContradiction, check_instruction
 from annotators.measure import Images, Misfit, edit_error, exposure, outside_projection
 from annotators.relations import Layout
+from shards.errors import BadInput
 from shards.geometry import box_iou, box_of_mask, displacement, mask_iou
 from shards.sample import Reject, Result, Row, Sample
-from shards.schema import PairFacts, Scores
+from shards.schema import Instruction, PairFacts, Scores
 
-Verdict = tuple[str, float]
+Fault = tuple[str, float]
 """Reason and the number that decided."""
 
 
 @dataclass(frozen=True)
 class GeometryChecks:
-    """Columns: `scores` (JSON of shards.schema.Scores), `accepted` (true: others are rejects), `reason` (empty)."""
+    """Columns: `scores` (JSON of shards.schema.Scores), `accepted` (true: others are rejects), `reason` (empty),
+    `instruction_verdict` (JSON of annotators.instruction_check.Checked), `instruction` (JSON of
+    shards.schema.Instruction where it shall take the place of the one that was checked, else empty)."""
 
     layer: ClassVar[str] = "checks"
-    needs: ClassVar[tuple[str, ...]] = ("pair",)
-    version: ClassVar[int] = 2
+    needs: ClassVar[tuple[str, ...]] = ("pair", "instruction")
+    version: ClassVar[int] = 3
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pair": ("facts", "source", "target", "source_instances", "target_instances", "changed")
     }
+    """Of `instruction` all: `claims` is there where a model wrote it."""
 
     min_visible: float = 0.35
     """Of the edited object's own pixels."""
@@ -59,9 +68,23 @@ class GeometryChecks:
     """Mean of sRGB luma, 0..1, of both images."""
     max_clipped: float = 0.35
     """Share of an image's pixels that are black, or white."""
+    on_contradiction: OnContradiction = "reject"
+    """What becomes of an instruction that geometry contradicts: the sample is rejected, the instruction is rewritten
+    from the templates (rejected where those have none), or all is kept as it is, not verified."""
+    length_tolerance: float = 0.15
+    """Share of a move's length by which an instruction may be off; beyond twice that it is contradicted."""
+    angle_tolerance: float = 7.5
+    """The same of a turn or an orbit, degrees; half of it for the camera's rise."""
+    factor_tolerance: float = 0.1
+    """The same of a change of size or of the camera's distance, as a share."""
     batch_size: int = field(default=8, metadata={"fingerprint": False})
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
+
+    def __post_init__(self) -> None:
+        for name in ("length_tolerance", "angle_tolerance", "factor_tolerance"):
+            if not getattr(self, name) > 0:
+                raise BadInput(f"layers.checks.{name} is {getattr(self, name)}: give a number above 0")
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -79,9 +102,30 @@ class GeometryChecks:
         scores = _scores(facts, images)
         for reason, score in self._faults(facts, images, scores):
             return Reject(reason, round(float(score), 6), scores.model_dump_json())
-        return Row({"scores": scores.model_dump_json(), "accepted": True, "reason": ""})
+        height, width = images.source.shape[:2]
+        told = self._check_instruction(sample, Case(facts, width, height))
+        scores = scores.model_copy(update={"instruction_check": told.verdict.score})
+        if told.verdict.outcome == "contradicted" and self.on_contradiction != "keep":
+            measured = scores.model_dump()
+            return Reject("instruction_contradicted", told.verdict.score, told.verdict.failing, scores=measured)
+        return Row(
+            {
+                "scores": scores.model_dump_json(),
+                "accepted": True,
+                "reason": "",
+                "instruction_verdict": told.as_json(),
+                "instruction": told.instruction.model_dump_json() if told.changed else "",
+            }
+        )
 
-    def _faults(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Verdict]:
+    def _check_instruction(self, sample: Sample, case: Case) -> Checked:
+        told = sample["instruction"]
+        instruction = Instruction.model_validate_json(str(told["instruction"]))
+        claims = Claims.model_validate_json(str(told["claims"])) if told.get("claims") else None
+        tolerances = Tolerances(self.length_tolerance, self.angle_tolerance, self.factor_tolerance)
+        return check_instruction(instruction, claims, case, sample.key, self.on_contradiction, tolerances)
+
+    def _faults(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Fault]:
         """What is wrong with a pair, the gravest first."""
         yield from _incoherent(facts, images)
         yield from self._badly_exposed(images)
@@ -98,7 +142,7 @@ class GeometryChecks:
             if 0 <= score < least:
                 yield reason, score
 
-    def _badly_exposed(self, images: Images) -> Iterator[Verdict]:
+    def _badly_exposed(self, images: Images) -> Iterator[Fault]:
         for rgb in (images.source, images.target):
             mean, black, white = exposure(rgb)
             if mean < self.min_luminance or black > self.max_clipped:
@@ -106,7 +150,7 @@ class GeometryChecks:
             if mean > self.max_luminance or white > self.max_clipped:
                 yield "too_bright", mean if mean > self.max_luminance else white
 
-    def _badly_seen(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Verdict]:
+    def _badly_seen(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Fault]:
         """The edited object, in each image that should show it."""
         kind = facts.edit.kind
         hidden = {relation.kind for relation in Layout(facts, "target").relations(facts.edit.object, images.ids)}
@@ -132,7 +176,7 @@ class GeometryChecks:
             if area > self.max_area:
                 yield "too_large", area
 
-    def _unchanged(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Verdict]:
+    def _unchanged(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Fault]:
         """An edit that cannot be seen, or that changes everything."""
         before, after = images.masks(facts.edit.object)
         if scores.changed_fraction > self.max_changed:
@@ -151,7 +195,7 @@ class GeometryChecks:
             if ratio < self.min_scale_change:
                 yield "scaled_too_little", ratio
 
-    def _still(self, facts: PairFacts) -> Iterator[Verdict]:
+    def _still(self, facts: PairFacts) -> Iterator[Fault]:
         """A camera edit after which every object is where it was."""
         least = min(box_iou(thing.source_box, thing.target_box) for thing in facts.objects)
         if least > self.max_still:
@@ -177,7 +221,7 @@ def _scores(facts: PairFacts, images: Images) -> Scores:
     )
 
 
-def _incoherent(facts: PairFacts, images: Images) -> Iterator[Verdict]:
+def _incoherent(facts: PairFacts, images: Images) -> Iterator[Fault]:
     """Facts and pixels that contradict one another: a fault of the maker, whatever the thresholds."""
     known = {thing.id for thing in facts.objects}
     strangers = set(images.ids) - known

@@ -58,7 +58,7 @@ class TemplateInstruction:
         facts = PairFacts.model_validate_json(str(pair["facts"]))
         source = pair["source"]
         case = Case(facts, *image_size(source if isinstance(source, bytes) else b""))
-        rng = _generator(sample.key)
+        rng = generator(sample.key)
         texts = instructions(case, self.variants, rng)
         if isinstance(texts, str):
             return Reject(texts, detail=f"{facts.edit.kind} of object {facts.edit.object} in {facts.dataset}")
@@ -105,6 +105,7 @@ def _in_turn(groups: Sequence[Group], rng: np.random.Generator) -> list[str]:
     return distinct(group[turn] for turn in range(rounds) for group in order if turn < len(group))
 
 
-def _generator(key: str) -> np.random.Generator:
+def generator(key: str) -> np.random.Generator:
+    """Of the choices for one sample: the same on every machine."""
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big")
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))

@@ -59,13 +59,24 @@ def record_of(sample: Sample, recipe: Recipe, provenance: Provenance) -> SampleR
         caption=_text(instruction, "caption"),
         source_caption=_text(instruction, "source_caption"),
         edit=facts.edit,
-        instruction=Instruction.model_validate_json(_text(instruction, "instruction")),
+        instruction=_instruction(sample),
         camera=facts.camera,
         objects=facts.objects,
         maps=_maps(sample, [column.member for column in recipe.columns]),
         scores=_scores(sample),
         provenance=provenance,
     )
+
+
+def _instruction(sample: Sample) -> Instruction:
+    """What the checks made of it, where they rewrote it; verified where they agree with it."""
+    checks = sample["checks"]
+    text = str(checks.get("instruction", "")) or _text(sample["instruction"], "instruction")
+    instruction = Instruction.model_validate_json(text)
+    if "instruction_verdict" not in checks:
+        return instruction
+    verdict = json.loads(_text(checks, "instruction_verdict"))["verdict"]
+    return instruction.model_copy(update={"verified": verdict == "agrees"})
 
 
 def _scores(sample: Sample) -> Scores:

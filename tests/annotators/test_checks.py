@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 
@@ -5,18 +6,34 @@ import cv2
 import numpy as np
 import pytest
 
+from annotators.case import Case
 from annotators.checks import GeometryChecks
+from annotators.claims import Claims
+from annotators.templates import instructions
 from pipeline.stage import Stage
 from shards import codecs
+from shards.errors import BadInput
 from shards.sample import Reject, Result, Row
-from shards.schema import EDIT_KINDS, EditKind, Measures, PairFacts, Scores
-from tests.annotators.factory import random_facts
+from shards.schema import EDIT_KINDS, EditKind, Instruction, Measures, PairFacts, Scores
+from tests.annotators.factory import SIDE, random_facts
 from tests.annotators.pictures import draw, sample
 
 
-def check(facts: PairFacts, members: dict[str, bytes], **thresholds: float) -> Result:
-    stage = GeometryChecks(**thresholds)
-    return stage(stage.setup(), [sample(facts, members)])[0]
+def check(
+    facts: PairFacts, members: dict[str, bytes], told: dict[str, str] | None = None, **options: float | str
+) -> Result:
+    stage = GeometryChecks(**options)
+    drawn = sample(facts, members)
+    told = told or {"instruction": instruction_of(facts).model_dump_json()}
+    drawn = dataclasses.replace(drawn, layers={**drawn.layers, "instruction": told})
+    return stage(stage.setup(), [drawn])[0]
+
+
+def instruction_of(facts: PairFacts) -> Instruction:
+    """The templates'; a text that says nothing where they have none."""
+    found = instructions(Case(facts, SIDE, SIDE), 4, np.random.default_rng(0))
+    texts = ["Do it.", "Do it now."] if isinstance(found, str) else found
+    return Instruction(text=texts[0], variants=texts[1:], method="template", model="", verified=True)
 
 
 @functools.cache
@@ -54,6 +71,8 @@ def test_good_pairs_pass_with_what_was_measured(kind):
         centres = [np.array([m["m10"], m["m01"]]) / m["m00"] for m in middle]
         assert scores.displacement_px == pytest.approx(np.linalg.norm(centres[1] - centres[0]), abs=1e-2)
     assert scores.visible_source == scores.box_iou == -1
+    assert scores.instruction_check == 1 and result.columns["instruction"] == ""
+    assert json.loads(str(result.columns["instruction_verdict"]))["verdict"] == "agrees"
 
 
 def test_most_random_pairs_are_coherent():
@@ -78,8 +97,8 @@ def test_most_random_pairs_are_coherent():
 )
 def test_what_the_maker_measured_is_judged(measures, expected):
     facts, members = accepted("scale")
-    told = facts.model_copy(update={"measures": Measures(**measures)})
-    result = check(told, members)
+    judged = facts.model_copy(update={"measures": Measures(**measures)})
+    result = check(judged, members)
     assert reason(result) == expected and result.score == next(iter(measures.values()))
 
 
@@ -193,15 +212,110 @@ def test_being_hidden_is_allowed_where_the_edit_asks_for_it():
     inside = 0
     for seed in range(50):
         facts, members = draw(random_facts(seed, "translate"))
-        told = facts.model_copy(update={"measures": Measures(visible_source=1.0, visible_target=0.2)})
+        hidden = facts.model_copy(update={"measures": Measures(visible_source=1.0, visible_target=0.2)})
         if facts.objects[0].target_pose[11] > 0 and isinstance(check(facts, members), Row):
             # Boxes have no hole: what stands in one is drawn over it or hidden; facts alone say that it is inside.
-            assert isinstance(check(told, members), Row)
+            assert isinstance(check(hidden, members), Row)
             inside += 1
         if facts.edit.translation[2] == 0 and isinstance(check(facts, members), Row):
-            beside = isinstance(check(told, members, min_visible_behind=0.35), Row)
+            beside = isinstance(check(hidden, members, min_visible_behind=0.35), Row)
             assert not beside
     assert inside >= 1
+
+
+def told(text: str, *variants: str, **claims: object) -> dict[str, str]:
+    """The row of layer `instruction`, with claims where there are some."""
+    said = Instruction(text=text, variants=list(variants) or ["Do it."], method="vlm", model="m", verified=False)
+    form = {"claims": Claims.model_validate(claims).model_dump_json()} if claims else {}
+    return {"instruction": said.model_dump_json(), **form}
+
+
+def flipped(facts: PairFacts) -> str:
+    """A turn the wrong way round, of the right object."""
+    sense = "clockwise" if facts.edit.rotation_deg > 0 else "counter-clockwise"
+    return f"Rotate the {facts.objects[0].name} {sense} by {abs(facts.edit.rotation_deg):g} degrees, seen from above."
+
+
+@functools.cache
+def turned() -> tuple[PairFacts, dict[str, bytes]]:
+    """A pair with a turn whose sense can be told."""
+    for seed in range(200):
+        facts, members = draw(random_facts(seed, "rotate"))
+        if abs(facts.edit.rotation_deg) < 170 and isinstance(check(facts, members), Row):
+            return facts, members
+    raise AssertionError("no good turn")
+
+
+def test_a_contradicted_instruction_is_a_reject_with_the_failing_clause():
+    facts, members = turned()
+    result = check(facts, members, told(flipped(facts)))
+    assert isinstance(result, Reject) and result.reason == "instruction_contradicted"
+    assert result.detail.startswith("turn: says ") and "is " in result.detail
+    assert 0 < result.score < 1 and result.scores["instruction_check"] == result.score
+    assert Scores.model_validate(dict(result.scores)).changed_fraction > 0
+
+
+def test_contradicted_claims_count_as_much_as_the_text():
+    facts, members = turned()
+    true = instruction_of(facts).text
+    wrong = "clockwise" if facts.edit.rotation_deg > 0 else "counterclockwise"
+    result = check(facts, members, told(true, edit="rotate", object=facts.objects[0].name, turn=wrong))
+    assert isinstance(result, Reject) and result.reason == "instruction_contradicted"
+    right = "counterclockwise" if facts.edit.rotation_deg > 0 else "clockwise"
+    # What the parser cannot read, the claims account for.
+    claims = {"edit": "rotate", "object": facts.objects[0].name, "turn": right}
+    result = check(facts, members, told("Whirl it about, as it were.", **claims))
+    assert isinstance(result, Row)
+    assert json.loads(str(result.columns["instruction_verdict"]))["verdict"] == "agrees"
+
+
+def test_a_contradicted_instruction_is_rewritten_where_that_is_asked_for():
+    facts, members = turned()
+    result = check(facts, members, told(flipped(facts)), on_contradiction="rewrite")
+    assert isinstance(result, Row)
+    rewritten = Instruction.model_validate_json(str(result.columns["instruction"]))
+    possible = instructions(Case(facts, SIDE, SIDE), 50, np.random.default_rng(0))
+    assert rewritten.method == "template" and rewritten.text in possible and rewritten.variants
+    verdict = json.loads(str(result.columns["instruction_verdict"]))
+    assert verdict["verdict"] == "agrees" and verdict["replaced"].startswith("turn: says ")
+
+
+def test_a_contradicted_instruction_is_kept_unverified_where_that_is_asked_for():
+    facts, members = turned()
+    result = check(facts, members, told(flipped(facts), flipped(facts)), on_contradiction="keep")
+    assert isinstance(result, Row) and result.columns["instruction"] == ""
+    assert json.loads(str(result.columns["instruction_verdict"]))["verdict"] == "contradicted"
+
+
+def test_contradicted_variants_are_dropped():
+    facts, members = turned()
+    good = instruction_of(facts)
+    result = check(facts, members, told(good.text, flipped(facts), good.variants[0], "Something else."))
+    assert isinstance(result, Row)
+    kept = Instruction.model_validate_json(str(result.columns["instruction"]))
+    assert kept.text == good.text and kept.variants == [good.variants[0], "Something else."] and kept.method == "vlm"
+    assert len(json.loads(str(result.columns["instruction_verdict"]))["dropped"]) == 1
+    result = check(facts, members, told(good.text, flipped(facts)))
+    assert isinstance(result, Row)
+    assert Instruction.model_validate_json(str(result.columns["instruction"])).variants == [good.text]
+
+
+def test_what_cannot_be_told_is_neither_rejected_nor_verified():
+    facts, members = turned()
+    result = check(facts, members, told("Do something nice."))
+    assert isinstance(result, Row)
+    verdict = json.loads(str(result.columns["instruction_verdict"]))
+    assert verdict["verdict"] == "unchecked" and verdict["score"] == -1
+
+
+def test_tolerances():
+    facts, members = turned()
+    near = abs(facts.edit.rotation_deg) + 20
+    text = told(f"Rotate the {facts.objects[0].name} by {near:g} degrees.")
+    assert isinstance(check(facts, members, text), Reject)
+    assert isinstance(check(facts, members, text, angle_tolerance=20.0), Row)
+    with pytest.raises(BadInput, match=r"layers\.checks\.angle_tolerance is 0"):
+        GeometryChecks(angle_tolerance=0.0)
 
 
 def _with(facts: PairFacts, first) -> PairFacts:
