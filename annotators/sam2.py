@@ -13,20 +13,22 @@ Load the hub's `facebook/sam2.1-hiera-{tiny,small,base-plus,large}`, or a folder
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from PIL import Image
 
 from annotators.batches import Batches, out_of_memory
 from annotators.checkpoint import Checkpoint, find_checkpoint, require
-from annotators.device import autocast, pick_device, ready_model, to_device
+from annotators.device import autocast, pick_device, ready_model, to_device, to_host
 from annotators.estimated import EstimatedMap, Map, Picture
+from annotators.onednn import speed_up_linears
 from annotators.sam2_decoder import PointDecoder, SharedTokens
-from annotators.sam2_masks import grid_points, label_map, mask_boxes, model_pixels, stability_scores, suppress
-from shards.codecs import F32, encode_labels, map_info
+from annotators.sam2_masks import distinct_masks, grid_points, label_map, stable_masks
+from shards.codecs import F32, U8, encode_labels, map_info
 from shards.errors import BadInput
 
 if TYPE_CHECKING:
@@ -78,11 +80,38 @@ class Sam2Segments(EstimatedMap):
 
 
 @dataclass(frozen=True)
+class Processor:
+    """How images become the encoder's input: resized to its square, then scale * byte + shift."""
+
+    scale: tuple[float, ...]
+    """Of red, green, blue."""
+    shift: tuple[float, ...]
+    resample: Image.Resampling
+
+    @classmethod
+    def load(cls, folder: Path) -> "Processor":
+        """As the checkpoint's image-processor configuration says; what it leaves open as SAM 2 was released."""
+        values: dict[str, Any] = {}
+        for name in ("preprocessor_config.json", "processor_config.json"):
+            if (folder / name).is_file():
+                content = json.loads((folder / name).read_text())
+                values |= content.get("image_processor", content)
+        mean = values.get("image_mean", (0.485, 0.456, 0.406))
+        std = values.get("image_std", (0.229, 0.224, 0.225))
+        factor = values.get("rescale_factor", 1 / 255)
+        return cls(
+            scale=tuple(factor / one for one in std),
+            shift=tuple(-one / by for one, by in zip(mean, std, strict=True)),
+            resample=Image.Resampling(values.get("resample", Image.Resampling.BILINEAR)),
+        )
+
+
+@dataclass(frozen=True)
 class _Ready:
     """An image for the encoder, and its box prompts."""
 
-    pixels: F32
-    """(3, S, S)"""
+    pixels: U8
+    """(S, S, 3): bytes, a quarter of what floats weigh on a bus."""
     boxes: F32
     """(K, 4) in the encoder's pixels; empty for the grid."""
 
@@ -92,16 +121,20 @@ class Sam2Segmenter:
 
     def __init__(self, stage: Sam2Segments, checkpoint: Checkpoint, device: "torch.device") -> None:
         self._stage, self._checkpoint, self._device = stage, checkpoint, device
-        self._model = ready_model(load_sam2(checkpoint), device, compiled=False)
+        self.network = ready_model(load_sam2(checkpoint), device, compiled=False)
+        self._decoder = PointDecoder(self.network)
         if stage.compile:  # by part: the whole model's forward is never called
-            self._model.vision_encoder.compile(dynamic=False)
-        self._side = int(self._model.prompt_encoder.input_image_size)
-        self._pixels = _normalisation(checkpoint.folder)
+            self.network.vision_encoder.compile(dynamic=False)
+        elif device.type == "cpu" and stage.dtype in ("auto", "float32"):
+            speed_up_linears(self.network)
+            speed_up_linears(self._decoder.upscaling)
+        self._side = int(self.network.prompt_encoder.input_image_size)
+        self._processor = Processor.load(checkpoint.folder)
         self._points_at_once = stage.points_per_batch or (_ON_GPU if device.type == "cuda" else _ON_CPU)
         self._prepare_prompts()
-        self._batches = Batches(
-            self._prepare, self._forward, self._finish, size=stage.batch_size, threads=stage.threads
-        )
+        # A CPU gains nothing from batches: what one image leaves in its cache is gone after the next.
+        size = stage.batch_size if device.type == "cuda" else 1
+        self._batches = Batches(self._prepare, self._forward, self._finish, size=size, threads=stage.threads)
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Mapping[str, Map]]:
         return self._batches(pictures)
@@ -113,58 +146,53 @@ class Sam2Segmenter:
         with torch.inference_mode():
             points = torch.from_numpy(grid_points(self._stage.points_per_side) * self._side).to(self._device)
             labels = torch.ones((1, len(points), 1), dtype=torch.int32, device=self._device)
-            grid, self._dense = self._model.prompt_encoder(points[None, :, None], labels, None, None)
+            grid, self._dense = self.network.prompt_encoder(points[None, :, None], labels, None, None)
             self._grid = grid[0]
-            self._positions = self._model.get_image_wide_positional_embeddings()
-            self._decoder = PointDecoder(self._model)
+            self._positions = self.network.get_image_wide_positional_embeddings()
 
     def _prepare(self, picture: Picture) -> _Ready:
-        pixels = model_pixels(picture.rgb, self._side, *self._pixels)
+        square = Image.fromarray(picture.rgb).resize((self._side, self._side), self._processor.resample)
         boxes = box_prompts(picture, self._side) if self._stage.prompts == "boxes" else np.zeros((0, 4), np.float32)
-        return _Ready(pixels, boxes)
+        return _Ready(np.asarray(square), boxes)
 
-    def _forward(self, ready: list[_Ready]) -> list[F32]:
+    def _forward(self, ready: list[_Ready]) -> list[Callable[[], F32]]:
         """Logits (K, S / 4, S / 4) of each image's kept masks."""
         import torch
 
-        pixels = to_device([image.pixels for image in ready], self._device)
-        if self._device.type == "cuda":
-            pixels = pixels.to(memory_format=torch.channels_last)
-        found: list[F32] = []
-        with torch.inference_mode(), autocast(self._device, self._stage.dtype):
-            features = self._model.get_image_embeddings(pixels)
-            for index, image in enumerate(ready):
-                own = [feature[index : index + 1] for feature in features]
-                logits = self._everything(own) if self._stage.prompts == "grid" else self._boxed(own, image.boxes)
-                found.append(logits.float().cpu().numpy())
+        scale, shift = (
+            torch.tensor(values, device=self._device).view(3, 1, 1)
+            for values in (self._processor.scale, self._processor.shift)
+        )
+        found: list[Callable[[], F32]] = []
+        with torch.inference_mode():
+            pixels = to_device([image.pixels for image in ready], self._device).permute(0, 3, 1, 2) * scale + shift
+            with autocast(self._device, self._stage.dtype):
+                features = self.network.get_image_embeddings(pixels)
+                for index, image in enumerate(ready):
+                    own = [feature[index : index + 1] for feature in features]
+                    logits = self._everything(own) if self._stage.prompts == "grid" else self._boxed(own, image.boxes)
+                    found += to_host(logits.float()[None])
         return found
 
     def _everything(self, features: "list[Tensor]") -> "Tensor":
         """The grid's masks that are good, stable and not twice there, in the order of the grid."""
-        import torch
-
         stage = self._stage
         image = self._decoder.share(features, self._positions, self._dense)
         parts: list[tuple[Tensor, Tensor]] = []
         first = 0
         while first < len(self._grid):
             points = self._grid[first : first + self._points_at_once]
-            parts_of = self._decode(image, points)
-            if parts_of is None:
-                continue
-            logits, ious = parts_of
-            scores = stability_scores(logits, stage.mask_threshold, stage.stability_score_offset)
-            stable = scores >= stage.stability_score_thresh
-            parts.append((logits[stable], ious[stable]))
-            first += len(points)
-        boxes = torch.cat([mask_boxes(logits > stage.mask_threshold) for logits, _ in parts]).cpu().numpy()
-        kept = suppress(boxes, torch.cat([ious for _, ious in parts]).cpu().numpy(), stage.box_nms_thresh)
-        starts = np.cumsum([0, *(len(logits) for logits, _ in parts)])
-        chosen = [
-            logits[torch.from_numpy(kept[(kept >= start) & (kept < start + len(logits))] - start).to(logits.device)]
-            for (logits, _), start in zip(parts, starts[:-1], strict=True)
-        ]
-        return torch.cat(chosen)
+            found = self._decode(image, points)
+            if found is not None:
+                stable = stable_masks(
+                    *found,
+                    threshold=stage.mask_threshold,
+                    offset=stage.stability_score_offset,
+                    least=stage.stability_score_thresh,
+                )
+                parts.append(stable)
+                first += len(points)
+        return distinct_masks(parts, threshold=stage.mask_threshold, nms_threshold=stage.box_nms_thresh)
 
     def _decode(self, image: SharedTokens, points: "Tensor") -> "tuple[Tensor, Tensor] | None":
         """As `PointDecoder`; None where memory ran out: from now on, fewer points at once."""
@@ -184,8 +212,8 @@ class Sam2Segmenter:
             return features[0].new_zeros((0, self._side // 4, self._side // 4))
         given = torch.from_numpy(boxes)[None].to(self._device)
         with torch.autocast(self._device.type, enabled=False):
-            sparse, dense = self._model.prompt_encoder(None, None, given, None)
-        logits, *_ = self._model.mask_decoder(
+            sparse, dense = self.network.prompt_encoder(None, None, given, None)
+        logits, *_ = self.network.mask_decoder(
             image_embeddings=features[-1],
             image_positional_embeddings=self._positions,
             sparse_prompt_embeddings=sparse,
@@ -195,16 +223,18 @@ class Sam2Segmenter:
         )
         return logits[0, :, 0]
 
-    def _finish(self, picture: Picture, ready: _Ready, logits: F32) -> Mapping[str, Map]:
+    def _finish(self, picture: Picture, ready: _Ready, logits: Callable[[], F32]) -> Mapping[str, Map]:
         stage = self._stage
         labels = label_map(
-            logits,
+            logits(),
             picture.size,
             threshold=stage.mask_threshold,
             min_region=stage.min_mask_region_area,
             min_area=stage.min_mask_area,
         )
-        info = map_info("segments", estimator=stage.model, revision=self._checkpoint.revision, count=int(labels.max()))
+        info = map_info(
+            "segments", estimator=self._checkpoint.name, revision=self._checkpoint.revision, count=int(labels.max())
+        )
         return {stage.layer: (encode_labels(labels), info)}
 
 
@@ -242,17 +272,3 @@ def load_sam2(checkpoint: Checkpoint) -> Any:
             "that transformers' Sam2Model or Sam2VideoModel wrote"
         )
     return model
-
-
-def _normalisation(folder: Path) -> tuple[F32, F32, int]:
-    """Factor and offset by channel, and Pillow's filter, as the checkpoint's processor says; else ImageNet's values."""
-    values: dict[str, Any] = {}
-    for name in ("preprocessor_config.json", "processor_config.json"):
-        if (folder / name).is_file():
-            content = json.loads((folder / name).read_text())
-            values |= content.get("image_processor", content)
-    mean = np.array(values.get("image_mean") or (0.485, 0.456, 0.406), np.float64)
-    std = np.array(values.get("image_std") or (0.229, 0.224, 0.225), np.float64)
-    factor = float(values.get("rescale_factor") or 1 / 255)
-    scale, offset = (factor / std).astype(np.float32), (-mean / std).astype(np.float32)
-    return scale, offset, int(values.get("resample") or 2)

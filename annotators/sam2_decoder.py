@@ -50,11 +50,7 @@ class PointDecoder:
         # Of a prompt's tokens (object score, IoU, masks, point, padding) those that are read.
         self._read = [1, *range(3, 2 + decoder.num_mask_tokens)]
         self._own = torch.cat([decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight])
-        # (in, out, 2, 2) -> (in, 4 out)
-        self._up1, self._up2 = (
-            layer.weight.permute(0, 2, 3, 1).flatten(1).contiguous()
-            for layer in (decoder.upscale_conv1, decoder.upscale_conv2)
-        )
+        self.upscaling = torch.nn.ModuleList(map(_blocks_of, (decoder.upscale_conv1, decoder.upscale_conv2)))
 
     def share(self, features: "list[Tensor]", positions: "Tensor", dense: "Tensor") -> SharedTokens:
         """What is computed once an image.
@@ -101,7 +97,10 @@ class PointDecoder:
         return logits[wanted[prompts_kept]], ious[wanted]
 
     def _transform(self, image: SharedTokens, start: "Tensor") -> "tuple[Tensor, Tensor]":
-        """The two-way transformer on tokens (P, T, C): the tokens that are read (P, M + 1, C), image tokens (P, N, C)."""
+        """The two-way transformer on tokens (P, T, C).
+
+        Returns: the tokens that are read (P, M + 1, C), image tokens (P, N, C).
+        """
         transformer = self._decoder.transformer
         tokens, keys, placed = start, image.keys, image.keys + image.positions
         for index, layer in enumerate(transformer.layers):
@@ -125,17 +124,28 @@ class PointDecoder:
         import torch
         from torch.nn import functional
 
-        norm, heads = self._decoder.upscale_layer_norm, self._decoder.output_hypernetworks_mlps[1:]
+        (up, up_again), norm = self.upscaling, self._decoder.upscale_layer_norm
+        heads = self._decoder.output_hypernetworks_mlps[1:]
         weights = torch.stack([head(tokens[:, index]) for index, head in enumerate(heads)], dim=-1)
-        pixels = torch.matmul(keys, self._up1).unflatten(-1, image.middle.shape[1:]).add_(image.middle)
+        pixels = up(keys).unflatten(-1, image.middle.shape[1:]).add_(image.middle)
         # Not by the module's call, which expects channels first. Autocast gives float32 here: twice the memory.
         pixels = functional.layer_norm(pixels, norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(keys.dtype)
-        pixels = torch.matmul(functional.gelu(pixels), self._up2).unflatten(-1, image.fine.shape[2:]).add_(image.fine)
+        pixels = up_again(functional.gelu(pixels)).unflatten(-1, image.fine.shape[2:]).add_(image.fine)
         logits = torch.matmul(functional.gelu(pixels).flatten(1, -2), weights)
         # Two levels of blocks: (P, y, x, y, x, y, x, M) -> (P, M, y y y, x x x)
         (h, w), count = image.side, weights.shape[-1]
         blocks = logits.view(-1, h, w, 2, 2, 2, 2, count).permute(0, 7, 1, 3, 5, 2, 4, 6)
         return blocks.reshape(-1, count, 4 * h, 4 * w)
+
+
+def _blocks_of(convolution: Any) -> Any:
+    """A 2 x 2 transposed convolution of stride 2, (.., in) -> (.., 4 out), without its bias."""
+    import torch
+
+    weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    linear = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False, device=weight.device)
+    linear.weight = torch.nn.Parameter(weight.contiguous(), requires_grad=False)
+    return linear
 
 
 def _heads(attention: Any, values: "Tensor") -> "Tensor":

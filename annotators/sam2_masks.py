@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.codecs import F32, U8, Labels, Mask, relabel
+from shards.codecs import F32, Labels, Mask, relabel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,8 +52,8 @@ def mask_boxes(masks: "Tensor") -> "Tensor":
     return torch.stack([x0, y0, x1, y1], dim=1)
 
 
-def suppress(boxes: NDArray[np.integer], scores: F32, threshold: float) -> NDArray[np.intp]:
-    """Greedy non-maximum suppression: indices that stay, ascending.
+def suppress(boxes: NDArray[np.integer], scores: F32, threshold: float) -> Mask:
+    """Greedy non-maximum suppression: which boxes stay (N,).
 
     Of two boxes with an IoU above `threshold` the one with the lower score goes (of equal scores, the later one).
 
@@ -61,11 +61,35 @@ def suppress(boxes: NDArray[np.integer], scores: F32, threshold: float) -> NDArr
         boxes: (N, 4) x0, y0, x1, y1, exclusive ends.
         scores: (N,), above 0.
     """
-    if len(boxes) == 0:
-        return np.zeros(0, np.intp)
-    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
-    kept = cv2.dnn.NMSBoxes(sides.tolist(), scores.astype(np.float32).tolist(), 0.0, threshold)
-    return np.sort(np.asarray(kept, np.intp).ravel())
+    stay = np.zeros(len(boxes), np.bool_)
+    if len(boxes) > 0:
+        sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
+        stay[cv2.dnn.NMSBoxes(sides.tolist(), scores.tolist(), 0.0, threshold)] = True
+    return stay
+
+
+def stable_masks(
+    logits: "Tensor", ious: "Tensor", *, threshold: float, offset: float, least: float
+) -> "tuple[Tensor, Tensor]":
+    """The masks (N, h, w) and their predicted IoUs (N,) with a stability score of `least` or more."""
+    stable = stability_scores(logits, threshold, offset) >= least
+    return logits[stable], ious[stable]
+
+
+def distinct_masks(parts: "Sequence[tuple[Tensor, Tensor]]", *, threshold: float, nms_threshold: float) -> "Tensor":
+    """The masks (K, h, w) that stay of all parts' masks (N, h, w), with predicted IoUs (N,), in their order."""
+    import torch
+
+    boxes = torch.cat([mask_boxes(logits > threshold) for logits, _ in parts]).cpu().numpy()
+    stay = suppress(boxes, torch.cat([ious for _, ious in parts]).cpu().numpy(), nms_threshold)
+    ends = np.cumsum([len(logits) for logits, _ in parts])[:-1]
+    # Part by part: one tensor of all masks would be gigabytes twice.
+    return torch.cat(
+        [
+            logits[torch.from_numpy(own).to(logits.device)]
+            for (logits, _), own in zip(parts, np.split(stay, ends), strict=True)
+        ]
+    )
 
 
 def upsample(logits: F32, size: tuple[int, int]) -> F32:
@@ -84,8 +108,8 @@ def without_specks(mask: Mask, area: int) -> Mask:
 
 def _small(mask: Mask, area: int, *, keep_largest: bool) -> Mask:
     """The pixels (H, W) of connected regions of fewer than `area` pixels."""
-    _, regions, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    areas = stats[:, cv2.CC_STAT_AREA]
+    _, found, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    regions, areas = found.astype(np.intp, copy=False), stats[:, cv2.CC_STAT_AREA]
     small = areas < area
     small[0] = False  # what is not in the mask
     if keep_largest and len(areas) > 1:
@@ -128,11 +152,3 @@ def label_map(
     if min_region > 0:
         masks = [without_specks(mask, min_region) for mask in masks]
     return paint(masks, size, min_area)
-
-
-def model_pixels(rgb: U8, side: int, scale: F32, offset: F32, resample: int) -> F32:
-    """(3, side, side): the image (H, W, 3) stretched to a square by Pillow, times `scale` plus `offset` by channel."""
-    from PIL import Image
-
-    square = np.asarray(Image.fromarray(rgb).resize((side, side), Image.Resampling(resample)))
-    return np.ascontiguousarray(square.transpose(2, 0, 1), np.float32) * scale[:, None, None] + offset[:, None, None]
