@@ -119,6 +119,15 @@ def test_a_folder_holds_the_fine_and_the_coarse_weights(checkpoint: Path, tmp_pa
     assert (fine != coarse).mean() > 0.5
 
 
+def test_half_precision_draws_the_same(weights: dict[str, torch.Tensor], checkpoint: Path):
+    rgb = image(32, 32)
+    stage = InformativeDrawings(model=str(checkpoint), gpus=0, views=("target",), dtype="bfloat16")
+    difference = lines_of(drawn(stage, [sample(rgb, rgb)])[0]) - reference(weights, rgb) * 255
+    # Eight bits of mantissa in each of 13 convolutions.
+    assert 0.5 < np.abs(difference).max() < 40
+    assert np.abs(difference).mean() < 5
+
+
 @pytest.mark.parametrize("size", [(33, 21), (30, 48), (5, 9), (64, 3)])
 def test_sides_that_are_no_multiples_of_four(weights: dict[str, torch.Tensor], checkpoint: Path, size: tuple[int, int]):
     width, height = size

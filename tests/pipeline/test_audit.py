@@ -257,6 +257,16 @@ class TestWhatCannotBeCompared:
         assert layers["metric"]["maps"] == layers["segment"]["maps"] == 6
         assert layers["line"]["maps"] == 8
 
+    def test_a_damaged_map(self, tmp_path: Path):
+        build = make_build(tmp_path)
+        folder = build.layers["normal"]
+        rows = build.store.read(folder, 0)
+        next(iter(rows.values()))["source_normal"] = b"no picture"
+        build.store.discard(folder, 0)
+        build.store.write(folder, 0, rows, Record(0, folder))
+        normals = run_audit(str(tmp_path), quiet=True)["layers"]["normal"]
+        assert (normals["maps"], normals["not_compared"]) == (7, {"damaged map": 1})
+
     def test_released_pairs_have_masks_alone(self, out: Path, capsys: pytest.CaptureFixture[str]):
         found = run_audit(str(out), quiet=True)
         assert list(found["layers"]) == ["segment", "line"]
