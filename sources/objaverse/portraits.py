@@ -109,7 +109,8 @@ class RenderPortraits:
     needs: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
     own_pool: ClassVar[bool] = True
-    faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout", "broken_asset"})
+    faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout"})
+    """Broken models are not among them: a run over what an earlier one left may have nothing else."""
 
     source: Literal["procedural", "objaverse"]
     root: str = field(default="", metadata={"fingerprint": False})
