@@ -14,10 +14,11 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.codecs import LOSSLESS
 from shards.errors import BadInput, SpatialdataError
 from shards.layout import split_field
 from shards.reader import ShardError
-from shards.recipes import get_recipe
+from shards.recipes import IMAGE_MEMBERS, get_recipe
 from shards.streaming.buffers import Allocate, BufferPool
 from shards.streaming.cache import ShardCache
 from shards.streaming.decode import NEEDS_INFO, Array, Decoder, ImageKind, decoder_of
@@ -146,7 +147,7 @@ class Stream:
         self._order = make_order(counts, self._weights, options.order, options.seed)
         cache = ShardCache(options.cache, options.cache_bytes) if options.cache else None
         table = PlaceTable(sets, [split_field(name)[0] for name in fields])
-        self._fetch = Fetcher(table, fields, cache, options.check)
+        self.fetch = Fetcher(table, fields, cache, options.check)
         self._pool = BufferPool(allocate)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._epoch, self._position = 0, 0
@@ -171,6 +172,17 @@ class Stream:
     @property
     def epoch(self) -> int:
         return self._epoch
+
+    @property
+    def lossless_images(self) -> bool:
+        return all(
+            split_field(name)[1] in LOSSLESS for name in self._sets[0].members if split_field(name)[0] in IMAGE_MEMBERS
+        )
+
+    def order(self, count: int) -> list[int]:
+        """The numbers of the next `count` samples of this epoch, all ranks together."""
+        positions = np.arange(self._position, min(self._position + count, self.length))
+        return self._order.draw(self._epoch, positions).tolist()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands, equal on all ranks: load it on any rank of any world size."""
@@ -260,10 +272,10 @@ class Stream:
         """The shapes of the members, from the first sample that can be read."""
         for number in numbers:
             try:
-                sample = self._fetch(number)
+                sample = self.fetch(number)
                 record = json.loads(sample.members["json"])
                 for name in self.members:
-                    self._shapes[name] = self._decode(name, sample, record).shape
+                    self._shapes[name] = self.decode(name, sample, record).shape
                 return self._shapes
             except (SpatialdataError, OSError, ValueError):
                 if self.options.on_error == "raise" or number == numbers[-1]:
@@ -271,10 +283,10 @@ class Stream:
         raise AssertionError("unreachable")
 
     def _load(self, step: _Step, slot: int, number: int, arrays: Mapping[str, Array]) -> Mapping[str, Any]:
-        sample = self._fetch(number)
+        sample = self.fetch(number)
         record = json.loads(sample.members["json"])
         for name, array in arrays.items():
-            pixels = self._decode(name, sample, record)
+            pixels = self.decode(name, sample, record)
             if pixels.shape != array.shape[1:]:
                 sizes = f"{_size(pixels)}, the first sample's was {_size(array[0])}"
                 raise ShardError(sample.shard, sample.key, f"member {name} is {sizes}: a batch needs one size")
@@ -283,7 +295,8 @@ class Stream:
         texts |= {"key": sample.key, "instruction": self._instruction(record, step.epoch, sample.key)}
         return texts | ({"record": record} if self.options.records else {})
 
-    def _decode(self, name: str, sample: Fetched, record: Mapping[str, Any]) -> Array:
+    def decode(self, name: str, sample: Fetched, record: Mapping[str, Any]) -> Array:
+        """One member as the batch holds it. Raises ShardError."""
         info = record["maps"][name] if name.removeprefix("source_") in NEEDS_INFO else {}
         try:
             return self._decoders[name].decode(sample.members[name], info)

@@ -1,0 +1,111 @@
+"""How fast a set streams on this machine, where the time goes, and what to change: `spatialdata stream --benchmark`."""
+
+import json
+import os
+import time
+from typing import Any, Final
+
+import numpy as np
+
+from shards.streaming.dataset import Stream, stream
+from shards.streaming.fetch import Fetched
+
+_PROBED: Final = 64
+"""Samples of which each step is timed alone."""
+_DOMINANT: Final = 0.5
+"""Share of the time above which a step is what to change."""
+
+
+def measure(
+    url: str, recipe: str = "full", *, split: str = "train", size: int = 8, seconds: float = 10.0, **options: Any
+) -> dict[str, Any]:
+    """Stream for `seconds`, after timing the steps of single samples.
+
+    Returns:
+        samples_per_second; `milliseconds` a sample of one thread: read, decode (also by member), collate; `threads`;
+        `megabytes` read a sample; `advice`, sentences.
+
+    Raises what `shards.stream` raises.
+    """
+    opened = stream(url, recipe, split=split, **options)
+    size = min(size, opened.length)
+    steps = _probe(opened)
+    began, count = time.perf_counter(), 0
+    run = opened.batches(size, epochs=None)
+    next(run)  # the pool is filled
+    began = time.perf_counter()
+    for batch in run:
+        count += len(batch["key"])
+        if time.perf_counter() - began > seconds:
+            break
+    rate = count / (time.perf_counter() - began)
+    run.close()
+    threads = opened.options.threads or len(os.sched_getaffinity(0))
+    found = {
+        "samples_per_second": round(rate, 2),
+        "batch": size,
+        "threads": threads,
+        "members": opened.members,
+        **steps,
+    }
+    return {**found, "advice": _advice(found, opened)}
+
+
+def _probe(opened: Stream) -> dict[str, Any]:
+    numbers = opened.order(min(_PROBED, opened.length))
+    opened.fetch(numbers[0])  # the first touch of a shard opens it
+    read = decode = collate = 0.0
+    by_member = dict.fromkeys(opened.members, 0.0)
+    bytes_read = 0
+    for number in numbers:
+        began = time.perf_counter()
+        sample = opened.fetch(number)
+        read += time.perf_counter() - began
+        bytes_read += sum(len(data) for data in sample.members.values())
+        record = json.loads(sample.members["json"])
+        for name in opened.members:
+            spent, collated = _decode(opened, name, sample, record)
+            by_member[name] += spent
+            decode += spent
+            collate += collated
+    each = 1e3 / len(numbers)
+    return {
+        "milliseconds": {
+            "read": round(read * each, 3),
+            "decode": round(decode * each, 3),
+            "collate": round(collate * each, 3),
+        },
+        "decode_milliseconds": {name: round(spent * each, 3) for name, spent in by_member.items()},
+        "megabytes": round(bytes_read / len(numbers) / 1e6, 3),
+    }
+
+
+def _decode(opened: Stream, name: str, sample: Fetched, record: dict[str, Any]) -> tuple[float, float]:
+    began = time.perf_counter()
+    pixels = opened.decode(name, sample, record)
+    decoded = time.perf_counter()
+    slot = np.empty_like(pixels)
+    middle = time.perf_counter()
+    slot[...] = pixels
+    return decoded - began, time.perf_counter() - middle
+
+
+def _advice(found: dict[str, Any], opened: Stream) -> list[str]:
+    steps: dict[str, float] = found["milliseconds"]
+    total = sum(steps.values())
+    dearest = max(found["decode_milliseconds"], key=lambda name: found["decode_milliseconds"][name])
+    cores = len(os.sched_getaffinity(0))
+    advice: list[str] = []
+    if steps["read"] > _DOMINANT * total:
+        advice.append("reading takes the most: for a remote set give cache=FOLDER, for spinning disks order='shard'")
+        advice.append(f"more threads hide latency: threads={4 * found['threads']}")
+    elif steps["decode"] > _DOMINANT * total:
+        share = found["decode_milliseconds"][dearest] / max(steps["decode"], 1e-9)
+        advice.append(f"decoding takes the most, {dearest} alone {100 * share:.0f} % of it: leave out what is not used")
+        if dearest in ("source", "target") and opened.lossless_images:
+            advice.append(
+                "jpg images decode about four times faster: `shard --set shard.codecs.image=jpg`, not lossless"
+            )
+    if found["threads"] < cores:
+        advice.append(f"there are {cores} cores and {found['threads']} threads: threads=0 uses all")
+    return advice
