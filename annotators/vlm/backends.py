@@ -46,7 +46,7 @@ class VllmBackend:
             "distributed_executor_backend": "mp" if options.tensor_parallel > 1 else None,
             "max_model_len": options.max_model_len,
             "limit_mm_per_prompt": {"image": images, "video": 0},
-            "gpu_memory_utilization": options.gpu_memory_utilization,
+            "gpu_memory_utilization": options.memory,
             "enforce_eager": options.enforce_eager,
             # Free white space between tokens would let a model fill its answer with it.
             "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},

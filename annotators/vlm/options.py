@@ -47,7 +47,7 @@ class VlmOptions:
     engine: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """vllm: further arguments of `vllm.LLM`, such as quantization or max_num_seqs."""
     temperature: float = RETRY_TEMPERATURE
-    max_tokens: int = 1024
+    max_tokens: int = 1536
     """Of an answer."""
     attempts: int = 3
     """How often a request is asked before a malformed answer is a reject; each attempt has a seed of its own."""
@@ -57,7 +57,8 @@ class VlmOptions:
     """vllm: GPUs that share the model; the stage's `gpus` must be as many."""
     max_model_len: int = _aside(16_384)
     """vllm: tokens of a request, its images and its answer together."""
-    gpu_memory_utilization: float = _aside(0.9)
+    gpu_memory_utilization: float = _aside(0.0)
+    """vllm: share of each GPU's memory; 0: nine tenths of the share that the stage's `gpus` is of a GPU."""
     enforce_eager: bool = _aside(False)
     """vllm: no CUDA graphs; starts sooner, answers slower."""
     base_url: str = _aside("")
@@ -83,6 +84,8 @@ class VlmOptions:
         for name, least in limits.items():
             if getattr(self, name) < least:
                 raise BadInput(f"{self.where}.{name} is {getattr(self, name)}: give {least} or more")
+        if not 0 <= self.gpu_memory_utilization <= 1:
+            raise BadInput(f"{self.where}.gpu_memory_utilization is {self.gpu_memory_utilization}: give 0 to 1")
         if not self.model:
             raise BadInput(f"{self.where}.model is empty: give a hub id, a folder, or the server's name of the model")
         if self.backend == "openai":
@@ -92,7 +95,7 @@ class VlmOptions:
                     "as http://host:8000/v1"
                 )
             object.__setattr__(self, "gpus", 0.0)  # the server has them
-        elif 0 < self.gpus < self.tensor_parallel:
+        elif self.tensor_parallel > 1 and 0 < self.gpus < self.tensor_parallel:
             layer = self.where.removeprefix("layers.")
             raise BadInput(
                 f"{self.where}.tensor_parallel is {self.tensor_parallel} and a worker has {self.gpus:g} GPU: set "
@@ -104,6 +107,11 @@ class VlmOptions:
         """What the options are called in the configuration."""
         layer = getattr(self, "layer", "")
         return f"layers.{layer}" if layer else "vlm"
+
+    @property
+    def memory(self) -> float:
+        """What vLLM may take of a GPU's memory, 0 to 1."""
+        return self.gpu_memory_utilization or 0.9 * (min(self.gpus, 1.0) or 1.0)
 
     @property
     def settings(self) -> dict[str, Any]:

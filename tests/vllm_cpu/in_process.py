@@ -1,20 +1,25 @@
 """Run by the environment that holds vLLM: python -m tests.vllm_cpu.in_process FOLDER.
 
-Makes the tiny checkpoint FOLDER/model, runs the instruction stage on it with the engine in this process, twice, and
-writes what came of it to FOLDER/rows.json.
+Makes the tiny checkpoint FOLDER/model, runs the instruction stage on it with the engine in this process, twice, asks
+once for each other form, and writes what came of it to FOLDER/rows.json.
 """
 
 import json
 import sys
 from pathlib import Path
 
+from annotators.judge import Consistency, Quality
+from annotators.orientation import SheetAnswer
 from annotators.qwen3_vl import Qwen3VLInstruction
+from annotators.vlm.client import Request
+from annotators.vlm.forms import schema_of
 from shards.sample import Row, Sample
 from tests.annotators.factory import random_facts
 from tests.annotators.pictures import draw, sample
 from tests.vllm_cpu import tiny_qwen3_vl
 
 KINDS = ("translate", "rotate", "camera")
+FORMS = (Consistency, Quality, SheetAnswer)
 TOO_LONG = "too-long"
 # On a CPU vLLM cannot cut the prompt of a request that has a seed into pieces: the largest batch holds them all.
 ENGINE = {"max_num_seqs": 4, "max_num_batched_tokens": 4 * tiny_qwen3_vl.LENGTH}
@@ -43,7 +48,9 @@ def main(folder: Path) -> None:
     )
     model = stage.setup()
     first, again = ([_plain(result) for result in stage(model, samples())] for _ in range(2))
-    (folder / "rows.json").write_text(json.dumps({"revision": model.revision, "first": first, "again": again}))
+    asked = [Request(form.__name__, "", "Fill the form.", (), schema_of(form)) for form in FORMS]
+    told = {"revision": model.revision, "first": first, "again": again, "forms": model.complete(asked, 0)}
+    (folder / "rows.json").write_text(json.dumps(told))
 
 
 def _plain(result: object) -> dict[str, object]:

@@ -16,9 +16,10 @@ import pytest
 
 from annotators.claims import Claims
 from annotators.qwen3_vl import Qwen3VLInstruction
+from annotators.vlm.forms import read_form
 from shards.sample import Reject, Row
 from shards.schema import Instruction
-from tests.vllm_cpu.in_process import ENGINE, KINDS, OPTIONS, TOO_LONG, samples
+from tests.vllm_cpu.in_process import ENGINE, FORMS, KINDS, OPTIONS, TOO_LONG, samples
 from tests.vllm_cpu.set_up import FOLDER, ROOT
 
 PYTHON = FOLDER / "bin" / "python"
@@ -101,6 +102,13 @@ def test_no_answer_is_paid_for_twice(trial: Path):
         if first["row"]:
             assert again["counts"]["answers_cached"] == first["counts"]["answers_asked"]
             assert "answers_asked" not in again["counts"]
+
+
+def test_the_engine_holds_the_model_to_every_form(trial: Path):
+    told = json.loads((trial / "rows.json").read_text())["forms"]
+    for form, text in zip(FORMS, told, strict=True):
+        assert isinstance(read_form(form, text), form)
+        assert list(json.loads(text)) == list(form.model_fields)
 
 
 def test_a_server_that_speaks_openai_s_protocol(server: str, trial: Path):

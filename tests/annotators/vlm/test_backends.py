@@ -146,6 +146,7 @@ def test_a_model_that_declines_gives_an_empty_answer():
         ({"backend": "openai"}, r"vlm\.base_url is ''.*http://host:8000/v1"),
         ({"backend": "openai", "base_url": "host:8000"}, r"vlm\.base_url is 'host:8000'"),
         ({"model": ""}, r"vlm\.model is empty"),
+        ({"gpu_memory_utilization": 2}, "give 0 to 1"),
         ({"attempts": 0}, r"vlm\.attempts is 0: give 1 or more"),
         ({"temperature": -0.1}, r"vlm\.temperature is -0\.1"),
         ({"tensor_parallel": 2}, r"tensor_parallel is 2 and a worker has 1 GPU: set engine\.resources\.vlm\.gpus to 2"),
@@ -154,6 +155,12 @@ def test_a_model_that_declines_gives_an_empty_answer():
 def test_options_that_cannot_be(given: dict[str, Any], words: str):
     with pytest.raises(BadInput, match=words):
         VlmOptions(**given)
+
+
+def test_a_share_of_a_gpu_is_a_share_of_its_memory():
+    assert VlmOptions(gpus=0.5).memory == pytest.approx(0.45)
+    assert VlmOptions(gpus=2, tensor_parallel=2).memory == VlmOptions().memory == pytest.approx(0.9)
+    assert VlmOptions(gpus=0.5, gpu_memory_utilization=0.3).memory == 0.3
 
 
 def test_a_stage_that_asks_a_server_takes_no_gpu():
