@@ -32,7 +32,7 @@ MAX_PIXELS: Final = 64 * 2**20
 _MAX_LABEL: Final = 65535
 _COUNTABLE: Final = 1 << 20
 _DEPTH_STEPS: Final = 65534
-_NORMAL_NONE: Final = 128
+_NORMAL_OF_BYTE: Final = (np.arange(256) / 127.5 - 1).astype(np.float32)
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _FORMATS: Final = ("PNG", "WEBP", "JPEG")
 
@@ -202,13 +202,20 @@ def decode_depth(data: bytes, info: MapInfo) -> F32:
     """
     if info.kind not in ("metric", "relative_inverse"):
         raise CodecError(f"kind '{info.kind}' is no depth map")
-    pixels = _decode_grey(data)
-    if pixels.dtype != np.uint16:
-        raise CodecError("a depth map must be a 16-bit PNG")
-    values = (info.offset + info.scale * pixels.astype(np.float64)).astype(np.float32)
+    pixels = decode_depth_pixels(data)
+    values = np.multiply(pixels, np.float32(info.scale), dtype=np.float32)
+    values += np.float32(info.offset)
     if info.kind == "metric":
         values[pixels == 0] = 0.0
     return values
+
+
+def decode_depth_pixels(data: bytes) -> NDArray[np.uint16]:
+    """The 16-bit pixels of a depth map, HxW. Raises CodecError, also where the PNG is not 16-bit."""
+    pixels = _decode_grey(data)
+    if pixels.dtype != np.uint16:
+        raise CodecError("a depth map must be a 16-bit PNG")
+    return pixels.view(np.uint16)
 
 
 def encode_normals(normals: F32) -> bytes:
@@ -227,11 +234,17 @@ def encode_normals(normals: F32) -> bytes:
 def decode_normals(data: bytes) -> F32:
     """Decode normals to float32 HxWx3, unit length, zero where there is none. Raises CodecError."""
     rgb = _decode_cv(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    vectors = rgb.astype(np.float32) / np.float32(127.5) - np.float32(1)
-    vectors[np.all(rgb == _NORMAL_NONE, axis=2)] = 0
-    length = np.sqrt(np.einsum("hwc,hwc->hw", vectors, vectors))[..., None]
-    # Quantisation moves a unit vector's length by less than 1 %: what is short was never a normal.
-    return np.where(length > 0.5, vectors / np.maximum(length, np.float32(1e-6)), np.float32(0))
+    # Plane by plane, which is several times faster than on vectors of three.
+    x, y, z = (np.take(_NORMAL_OF_BYTE, rgb[..., axis]) for axis in range(3))
+    square = x * x
+    square += y * y
+    square += z * z
+    # Quantisation moves a unit vector's length by less than 1 %: what is short, as (128, 128, 128), is no normal.
+    factor = np.divide(1, np.sqrt(square), out=np.zeros_like(square), where=square > 0.25)
+    vectors = np.empty(rgb.shape, np.float32)
+    for axis, plane in enumerate((x, y, z)):
+        np.multiply(plane, factor, out=vectors[..., axis])
+    return vectors
 
 
 def map_info(

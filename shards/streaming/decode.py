@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from shards.codecs import (
     decode_depth,
+    decode_depth_pixels,
     decode_image,
     decode_labels,
     decode_lines,
@@ -58,9 +59,9 @@ def _signed_image(data: bytes, info: Mapping[str, Any]) -> Array:
 
 def _relative(data: bytes, info: Mapping[str, Any]) -> Array:
     """(value - min) / (max - min) of the map."""
-    depth = decode_depth(data, MapInfo.model_validate(info))
     span = max(float(info["max"]) - float(info["min"]), 1e-12)
-    return np.clip((depth - np.float32(info["min"])) / np.float32(span), 0, 1)
+    depth = np.multiply(decode_depth_pixels(data), np.float32(info["scale"] / span), dtype=np.float32)
+    return np.minimum(depth, 1, out=depth)
 
 
 def _metric(data: bytes, info: Mapping[str, Any]) -> Array:
