@@ -103,6 +103,64 @@ def view(path: str, out: str, recipe: str, limit: int, tile: int, as_json: bool)
 
 
 @cli.command()
+@click.argument("out")
+@click.option("--pictures", default="", help="Folder for sheets of the worst maps, one a layer.")
+@click.option("--worst", type=click.IntRange(1, 200), default=12, show_default=True, help="Maps on a sheet.")
+@click.option("--limit", type=click.IntRange(0), default=0, help="Samples to look at, spread over the plan; 0: all.")
+@json_option
+def audit(out: str, pictures: str, worst: int, limit: int, as_json: bool) -> None:
+    """Compare estimated maps with the renderer's exact ones: a table, OUT/audit/audit.csv, and pictures."""
+    from pipeline.report.audit import print_audit, run_audit
+
+    found = run_audit(out, pictures=pictures, worst=worst, limit=limit, quiet=as_json)
+    _report(found, as_json, print_audit)
+
+
+@cli.command()
+@click.argument("url")
+@click.option("--recipe", "-r", default="full", show_default=True, help="Whose members to read.")
+@click.option("--split", default="train", show_default=True, help="Where URL is a folder above the splits.")
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--benchmark", is_flag=True, help="Say how fast it is, where the time goes, and what to change.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Of the benchmark.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Of `shards.stream`, such as threads=8.")
+@json_option
+def stream(
+    url: str,
+    recipe: str,
+    split: str,
+    batch: int,
+    benchmark: bool,
+    seconds: float,
+    options: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Read shards as a training job does: says what a batch holds or, with --benchmark, how fast batches come."""
+    from pipeline.report.streaming import print_stream, run_stream
+
+    found = run_stream(url, recipe, split=split, size=batch, seconds=seconds if benchmark else 0.0, options=options)
+    _report(found, as_json, print_stream)
+
+
+@cli.command()
+@click.option("--config", "-c", type=click.Path(), help="YAML file: its source, engine and render are used.")
+@click.option("--out", "-o", required=True, help="Where portraits and answers are kept; the OUT of a build may serve.")
+@click.option("--to", default="", help="The orientation file; default: orientations.json of the source, else of OUT.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the configuration.")
+@click.option("--vlm", "options", multiple=True, metavar="KEY=VALUE", help="Of the model that is asked: model=...")
+@json_option
+def orient(
+    config: str | None, out: str, to: str, overrides: Sequence[str], options: Sequence[str], as_json: bool
+) -> None:
+    """Ask a vision-language model which way each asset faces and what it is called, from eight rendered views."""
+    from pipeline.config import load_config, read_options
+    from pipeline.orient import run_orient
+
+    found = run_orient(load_config(config, overrides), out, to=to, options=read_options(options), quiet=as_json)
+    _report(found, as_json, _print_counts)
+
+
+@cli.command()
 @click.argument("path")
 @click.option("--layout", required=True, type=click.Choice(["spatialedit", "object3dit"]))
 @click.option("--out", "-o", required=True, help="Folder to write.")
@@ -174,6 +232,11 @@ def _print_shards(found: dict[str, Any]) -> None:
     for split, counts in found["splits"].items():
         click.echo(f"{found['recipe']}/{split}: {counts['samples']} samples in {counts['shards']} shards")
     click.echo(f"shards: {found['folder']}")
+
+
+def _print_counts(found: dict[str, Any]) -> None:
+    for name, value in found.items():
+        click.echo(f"{name.replace('_', ' ')}: {value}")
 
 
 def _print_verify(found: dict[str, Any]) -> None:

@@ -207,6 +207,14 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise BadInput(f"--set {override}: the value is not YAML") from None
 
 
+def read_options(texts: Sequence[str]) -> dict[str, Any]:
+    """`key=value` texts as a mapping; values and errors as for `--set`."""
+    values: dict[str, Any] = {}
+    for text in texts:
+        _apply(values, text)
+    return values
+
+
 def _value(text: str) -> Any:
     """YAML where it is a number, a list and so on; what would be text is taken as it stands: `/data/set #2: a`."""
     if not text or text[0] in "[{'\"":

@@ -1,0 +1,55 @@
+"""`spatialdata stream`: what a batch of some shards holds, or how fast batches come."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import numpy as np
+
+from pipeline.config import read_options
+from shards.streaming.dataset import stream
+from shards.streaming.measure import measure
+
+
+def run_stream(
+    url: str, recipe: str, *, split: str, size: int, seconds: float, options: Sequence[str]
+) -> dict[str, Any]:
+    """Describe the first batch, or measure for `seconds` where they are above 0.
+
+    Raises BadInput for an option that does not exist, and what `shards.stream` raises.
+    """
+    chosen = read_options(options)
+    if seconds:
+        return measure(url, recipe, split=split, size=size, seconds=seconds, **chosen)
+    opened = stream(url, recipe, split=split, **chosen)
+    batch = next(opened.batches(min(size, opened.length)))
+    return {
+        "samples": opened.samples,
+        "keys": batch["key"],
+        "instruction": batch["instruction"],
+        "batch": {name: _shape(value) for name, value in batch.items() if isinstance(value, np.ndarray)},
+    }
+
+
+def _shape(array: Any) -> dict[str, Any]:
+    return {"shape": list(array.shape), "dtype": str(array.dtype)}
+
+
+def print_stream(found: dict[str, Any]) -> None:
+    """On stdout, for people."""
+    if "batch" in found and isinstance(found["batch"], dict):
+        click.echo(f"{found['samples']} samples; the first batch:")
+        for name, array in found["batch"].items():
+            click.echo(f"  {name:<20}{' x '.join(map(str, array['shape'])):<22}{array['dtype']}")
+        for key, text in zip(found["keys"], found["instruction"], strict=True):
+            click.echo(f"  {key}: {text}")
+        return
+    click.echo(
+        f"{found['samples_per_second']:.1f} samples/s in batches of {found['batch']}, {found['threads']} threads"
+    )
+    times = ", ".join(f"{name} {spent:.2f}" for name, spent in found["milliseconds"].items())
+    click.echo(f"milliseconds a sample and thread: {times} ({found['megabytes']:.2f} MB)")
+    slowest = sorted(found["decode_milliseconds"].items(), key=lambda item: -item[1])
+    click.echo("decoding by member: " + ", ".join(f"{name} {spent:.2f}" for name, spent in slowest))
+    for sentence in found["advice"]:
+        click.echo(f"- {sentence}")
