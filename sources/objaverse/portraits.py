@@ -42,7 +42,8 @@ SAMPLES: Final = 4
 _FOCAL_MM: Final = 50.0
 _FILL: Final = 0.86
 _FLOOR: Final = Surface("plaster", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, 0.0, 0.9, 0)
-_LIGHT: Final = Light("studio", 0.0, 1.0)
+_LIGHT: Final = Light("studio", 60.0, 1.0)
+"""Turned so that a lamp stands behind the viewer: the side that is asked about is not in the shade."""
 _ASSET: Final = TypeAdapter(Asset)
 
 
