@@ -42,6 +42,8 @@ class _DepthStage(EstimatedMap):
         network = _load_network(transformers, checkpoint, torch.float32)
         _fold_layer_scale(network)
         _last_layer_in_float32(network, device)
+        # Pixels come interleaved, and oneDNN's convolutions need no reordering then.
+        network = network.to(memory_format=torch.channels_last)
         network = ready_model(network, device, compiled=self.compile)
         if device.type == "cpu" and self.dtype in ("auto", "float32") and not self.compile:
             speed_up_linears(network)
@@ -134,7 +136,7 @@ class DepthEstimator:
         import torch
 
         self._stage = stage
-        self._checkpoint, self._network, self._resizing, self._device = checkpoint, network, resizing, device
+        self.checkpoint, self._network, self._resizing, self._device = checkpoint, network, resizing, device
         self._scale, self._shift = (
             torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)
             for values in (resizing.scale, resizing.shift)
@@ -169,7 +171,7 @@ class DepthEstimator:
 
     def _finish(self, picture: Picture, ready: "_Ready", raw: Callable[[], F32]) -> Mapping[str, Map]:
         encode = _ENCODE[self._stage.kind]
-        return {self._stage.layer: encode(raw(), estimator=self._checkpoint.name, revision=self._checkpoint.revision)}
+        return {self._stage.layer: encode(raw(), estimator=self.checkpoint.name, revision=self.checkpoint.revision)}
 
 
 class _Ready(NamedTuple):
