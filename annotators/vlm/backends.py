@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from annotators.checkpoint import find_checkpoint, require
-from annotators.device import pick_device
 from annotators.vlm.client import Backend, Refused, Request, seed_of
 from annotators.vlm.images import messages
 from annotators.vlm.server import ServerBackend
 from shards.codecs import U8, CodecError
+from shards.errors import BadInput
 
 if TYPE_CHECKING:
     from annotators.vlm.options import VlmOptions
@@ -36,7 +36,7 @@ class VllmBackend:
 
     def __init__(self, options: "VlmOptions", *, images: int) -> None:
         vllm = require("vllm", "vllm")
-        pick_device(options.where.removeprefix("layers."), options.gpus)
+        _check_gpus(options)
         found = find_checkpoint(options.model, options.revision)
         arguments: dict[str, Any] = {
             "model": str(found.folder),
@@ -100,6 +100,16 @@ class VllmBackend:
             half = len(chats) // 2
             return self._run(chats[:half], sampling[:half]) + self._run(chats[half:], sampling[half:])
         return [_text(output.outputs[0]) for output in outputs]
+
+
+def _check_gpus(options: "VlmOptions") -> None:
+    # Counted, not tried: once CUDA runs in this process, vLLM's own processes could not be forked from it.
+    there, wanted = require("torch", "annotators").cuda.device_count(), options.tensor_parallel
+    if options.gpus > 0 and there < wanted:
+        raise BadInput(
+            f"{options.where} asks for {wanted} GPU{'s' if wanted > 1 else ''} and torch sees {there} here: install a "
+            "CUDA build of torch, run on a machine that has them, or ask a server (backend: openai)"
+        )
 
 
 def _text(completion: Any) -> str | Refused:

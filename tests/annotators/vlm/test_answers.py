@@ -1,8 +1,12 @@
 """Answers are paid for once, asked again when malformed, and never lost to what happens afterwards."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,6 +19,7 @@ from shards.errors import SpatialdataError
 from shards.sample import Reject
 from tests.annotators.vlm.server import Reply, Service, serving, text_of
 
+ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
 QUESTIONS = [Request(f"s-{i}", "You count.", f"question {i}", (), SCHEMA) for i in range(8)]
 
@@ -69,6 +74,40 @@ def test_what_was_answered_before_a_crash_is_not_asked_again(tmp_path: Path):
         assert counts == [{"answers_cached": 1}] * 5 + [{"answers_asked": 1}] * 3
         assert values(ask(opened(service), QUESTIONS, parse, attempts=3, cache=cache)) == list(range(8))
         assert len(service.bodies) == 3
+
+
+ASKER = """
+import sys
+from tests.annotators.vlm.test_answers import QUESTIONS, parse
+from annotators.vlm.options import VlmOptions
+options = VlmOptions(backend="openai", base_url=sys.argv[1], model="tiny", answers=sys.argv[2], in_flight=2)
+options.ask(options.setup(), QUESTIONS, parse)
+"""
+
+
+def test_a_process_that_is_killed_loses_no_answer_that_it_had(tmp_path: Path):
+    enough, dead = 3, Event()
+
+    def kill_when_enough_is_kept(body: dict[str, Any]) -> Reply:
+        # The last questions are only answered once the first answers lie in the cache, or the asker is dead.
+        if int(text_of(body).split()[-1]) >= enough + 1:
+            while len(list(tmp_path.glob("*/*/*.json"))) < enough:
+                assert not dead.wait(0.01)
+            asker.send_signal(signal.SIGKILL)
+            dead.wait(30)
+        return echo(body)
+
+    with serving(kill_when_enough_is_kept) as service:
+        asker = subprocess.Popen([sys.executable, "-c", ASKER, service.url, str(tmp_path)], cwd=ROOT)
+        assert asker.wait(60) == -signal.SIGKILL
+        dead.set()
+    kept = {json.loads(file.read_text())["key"] for file in tmp_path.glob("*/*/*.json")}
+    assert len(kept) >= enough
+    with serving(echo) as service:
+        options = options_of(service, answers=str(tmp_path))
+        assert values(options.ask(options.setup(), QUESTIONS, parse)) == list(range(8))
+        asked = {f"s-{text_of(body).split()[-1]}" for body in service.bodies}
+    assert asked == {request.key for request in QUESTIONS} - kept
 
 
 def test_answers_in_flight_are_kept_when_one_fails(tmp_path: Path):
