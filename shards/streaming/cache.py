@@ -38,17 +38,20 @@ class ShardCache:
         except OSError as error:
             raise BadInput(f"cache folder {folder} cannot be made: {error}") from error
 
-    def path(self, shard: Shard) -> Path:
-        """The shard's local file, fetched where it is not there. Raises ShardError where its digest is another."""
+    def open(self, shard: Shard) -> int:
+        """A descriptor of the shard's local file, fetched where it is not there; it stays good if the file is dropped.
+
+        Raises ShardError where the digest is another than the manifest's.
+        """
         name = hashlib.sha256(f"{shard.url}\0{shard.sha256}\0{shard.bytes}".encode()).hexdigest()[:16]
         file = self._folder / f"{name}-{base(shard.url)}"
-        with _locked(self._folder / f"{file.name}.lock"):
-            if not file.exists():
-                self._make_room(shard.bytes)
-                self._fetch(shard, file)
-            with suppress(OSError):
-                os.utime(file)
-        return file
+        while True:
+            with _locked(self._folder / f"{file.name}.lock"):
+                if not file.exists():
+                    self._fetch(shard, file)
+                with suppress(FileNotFoundError):  # dropped by another process in between
+                    os.utime(file)
+                    return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
 
     def _fetch(self, shard: Shard, file: Path) -> None:
         temporary = file.with_suffix(f".{os.getpid()}.tmp")
@@ -57,21 +60,23 @@ class ShardCache:
             if shard.sha256 and digest != shard.sha256:
                 raise ShardError(shard.url, "", "its sha256 is not the manifest's: it is damaged, or newer")
             temporary.replace(file)
+            self._make_room(file)
         except OSError as error:
             raise SpatialdataError(f"cache folder {self._folder}: {error}: free space, or choose another") from error
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, newest: Path) -> None:
         """Drop what was used longest ago; a process that still reads it keeps its open file."""
         with _locked(self._folder / "room.lock"):
-            kept = sorted(self._folder.glob("*.tar"), key=lambda path: path.stat().st_mtime)
-            total = sum(path.stat().st_size for path in kept)
-            for path in kept:
-                if total + size <= self._limit:
+            found = [(path, path.stat()) for path in self._folder.glob("*.tar")]
+            total = sum(stat.st_size for _, stat in found)
+            for path, stat in sorted(found, key=lambda each: each[1].st_mtime):
+                if total <= self._limit:
                     return
-                total -= path.stat().st_size
-                path.unlink(missing_ok=True)
+                if path != newest:
+                    total -= stat.st_size
+                    path.unlink(missing_ok=True)
 
 
 def _copy(url: str, to: Path) -> str:

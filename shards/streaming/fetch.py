@@ -95,25 +95,24 @@ class Fetcher:
     def _open(self, shard: Shard) -> Reader:
         fs, path = url_to_fs(shard.url)
         if is_local(fs):
-            return _LocalFile(path, shard)
+            return _LocalFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), shard)
         if self._cache is not None:
-            return _LocalFile(str(self._cache.path(shard)), shard)
+            return _LocalFile(self._cache.open(shard), shard)
         return _remote(fs, path, shard)
 
 
 class _LocalFile:
     """An open file, read by position from any thread."""
 
-    def __init__(self, path: str, shard: Shard) -> None:
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        _check_size(os.fstat(self._file).st_size, shard)
+    def __init__(self, file: int, shard: Shard) -> None:
+        self._file = file
+        _check_size(os.fstat(file).st_size, shard)
 
     def __call__(self, start: int, end: int) -> bytes:
         return os.pread(self._file, end - start, start)
 
     def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            os.close(self._file)
+        os.close(self._file)
 
 
 def _remote(fs: Any, path: str, shard: Shard) -> Reader:
