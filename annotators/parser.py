@@ -1,11 +1,12 @@
 """English instructions as claims, by rules: no model, and no guess.
 
-Invariant: a field is set only where a phrase of `annotators.parser_lexicon` says so, in a clause that asks for something
-(not in what is ruled out). What was not understood is handed back, so that nobody takes silence for agreement.
+Invariant: a field is set only where a phrase of `annotators.parser_lexicon` says so, in a clause that asks for
+something (not in what is ruled out). What was not understood is handed back, so that nobody takes silence for
+agreement.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,25 +14,13 @@ from pydantic import ValidationError
 
 from annotators import parser_camera
 from annotators.claims import Claims
-from annotators.parser_lexicon import (
-    AFTER_LIGHT,
-    ARTICLE,
-    FILLERS,
-    LIGHT,
-    MARKERS,
-    NEW,
-    OPENING,
-    PARTICIPLES,
-    PLACING,
-    SIZES,
-    VERBS,
-)
+from annotators.parser_chunks import PRONOUNS, Chunk, chunks, trimmed
+from annotators.parser_lexicon import FILLERS, HARMLESS, LIGHT, NEW, PLACING, SIZES, TAIL, VERBS
 from annotators.parser_text import normalised, split
 
 _ALL_VERBS: Final = "|".join((PLACING, LIGHT, parser_camera.VERBS, *(base for base, _ in VERBS.values())))
 _POSSESSED_SIZE: Final = re.compile(r"\b((?:the|a) (?:[\w-]+ )*?[\w-]+)'s (?:own )?size\b")
 _RED_BOX: Final = re.compile(r" (?:in)?to the red box and (?:finally |then )?remove the red box")
-_PRONOUNS: Final = frozenset({"it", "them", "that", "this"})
 
 
 @dataclass(frozen=True)
@@ -40,15 +29,6 @@ class Parsed:
 
     claims: Claims | None
     rest: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A phrase of the lexicon, a verb (`verb`, its kind, its word), or the words between phrases (`words`)."""
-
-    kind: str
-    value: str
-    word: str = ""
 
 
 @dataclass
@@ -101,7 +81,7 @@ def parse(text: str, names: Sequence[str] = ()) -> Parsed:
     for clause in parts.refused:
         reading.mentioned = reading.mentioned or _first_thing(clause)
     for clause in parts.asked:
-        _read(reading, list(_chunks(clause)))
+        _read(reading, list(chunks(clause)))
     return _conclude(reading)
 
 
@@ -125,95 +105,43 @@ def _claims(fields: dict[str, Any], rest: Sequence[str]) -> Parsed:
         return Parsed(None, tuple(rest) or ("values out of range",))
 
 
-def _chunks(clause: str) -> Iterator[Chunk]:
-    """Cut a clause into phrases of the lexicon and the words between them."""
-    at, words = 0, list[str]()
-    opened, light = False, False
-    while at < len(clause):
-        verb = _verb(clause, at, first=not opened and all(word in FILLERS for word in words), light=light)
-        found = verb or _phrase(clause, at)
-        if found is None:
-            end = clause.find(" ", at)
-            end = len(clause) if end < 0 else end
-            words.append(clause[at:end])
-        else:
-            chunk, end = found
-            opened = opened or chunk.kind == "verb"
-            light = light or chunk.value == "light"
-            if words:
-                yield Chunk("words", " ".join(words))
-            words = []
-            yield chunk
-        at = end + 1 if clause[end : end + 1] == " " else end
-    if words:
-        yield Chunk("words", " ".join(words))
-
-
-def _verb(clause: str, at: int, first: bool, light: bool) -> tuple[Chunk, int] | None:
-    named = re.search(r"\b(?:the|a|an|its|their) $", clause[:at]) is not None
-    tables = (*(OPENING if first else ()), *(() if named else PARTICIPLES), *(AFTER_LIGHT if light else ()))
-    best: tuple[Chunk, int] | None = None
-    for kind, pattern in tables:
-        match = pattern.match(clause, at)
-        if match and (best is None or match.end() > best[1]):
-            best = Chunk("verb", kind, match.group()), match.end()
-    return best
-
-
-def _phrase(clause: str, at: int) -> tuple[Chunk, int] | None:
-    """The longest phrase of the lexicon at a place."""
-    best: tuple[Chunk, int] | None = None
-    for marker in MARKERS:
-        match = marker.pattern.match(clause, at)
-        if match and match.end() > (best[1] if best else at):
-            value = marker.value.format(*[match.group(), *(group or "" for group in match.groups())])
-            best = Chunk(marker.kind, " ".join(value.split()), match.group()), match.end()
-    return best
-
-
 def _first_thing(clause: str) -> str:
     """The first noun phrase of a clause."""
-    for chunk in _chunks(clause):
+    for chunk in chunks(clause):
         named = re.search(r"\b(?:the|an?|no more) (.+)", chunk.value) if chunk.kind == "words" else None
         if named:
-            return re.sub(r" (?:in place|where|as|fixed|still|unchanged|alone)\b.*$", "", _bare(named[1]))
+            return re.sub(r" (?:in place|where|as|fixed|still|unchanged|alone)\b.*$", "", trimmed(named[1]))
     return ""
 
 
-def _bare(words: str) -> str:
-    """A noun phrase without article and without the fillers around it."""
-    tokens = words.split()
-    while tokens and tokens[-1] in FILLERS - _PRONOUNS:
-        tokens.pop()
-    while len(tokens) > 1 and tokens[0] in FILLERS - _PRONOUNS - {"the", "a", "both"}:
-        tokens.pop(0)
-    return ARTICLE.sub("", " ".join(tokens))
-
-
-def _read(reading: _Reading, chunks: list[Chunk]) -> None:
+def _read(reading: _Reading, found: list[Chunk]) -> None:
     """Take in one clause."""
+    if not (reading.kind or reading.places or reading.sizes or reading.larger or reading.values or reading.signs):
+        # What was named before anything was asked for (`take the mug and ...`) is meant by a pronoun at most.
+        reading.mentioned, reading.object = reading.object or reading.mentioned, ""
     pending: _Place | None = None
     described = dropped = False
-    for number, chunk in enumerate(chunks):
+    for number, chunk in enumerate(found):
         match chunk.kind:
             case "verb":
                 _take_verb(reading, chunk)
             case "words":
-                thing = _bare(chunk.value)
-                meaningless = all(word in FILLERS for word in thing.split()) and thing not in _PRONOUNS
+                thing, tail = _without_tail(chunk.value)
+                reading.rest += [tail] if tail else []
+                meaningless = all(word in FILLERS for word in thing.split()) and thing not in PRONOUNS
                 if pending is not None and not meaningless:
                     pending.references += _references(reading, pending, thing)
                     pending = None
                 elif dropped and not meaningless:
                     dropped = False
-                elif not meaningless:
+                elif not meaningless and not _continued(reading, chunk.value, thing):
                     _take_words(reading, chunk.value, thing)
             case "relation" | "into" | "own":
                 pending = _take_place(reading, chunk, described, dropped)
                 described = dropped = False
             case "that":
                 described = (
-                    number > 0 and chunks[number - 1].kind == "words" and not chunk.word.startswith(("so ", "to "))
+                    number > 0 and found[number - 1].kind == "words" and not chunk.word.startswith(("so ", "to "))
                 )
             case "origin":
                 dropped = True
@@ -223,6 +151,25 @@ def _read(reading: _Reading, chunks: list[Chunk]) -> None:
                 described = False
             case _:
                 _take(reading, chunk)
+
+
+def _without_tail(words: str) -> tuple[str, str]:
+    """A noun phrase, and what stands behind it and is not understood."""
+    found = TAIL.search(words)
+    thing = trimmed(words[: found.start()] if found else words)
+    tail = trimmed(found.group()) if found else ""
+    return thing, "" if not tail or HARMLESS.fullmatch(found.group().strip() if found else "") else tail
+
+
+def _continued(reading: _Reading, words: str, thing: str) -> bool:
+    """Take `and the vase` as the second reference of `between the clock on the left and the vase`."""
+    place = reading.places[-1] if reading.places else None
+    if place is None or place.relation != "between" or len(place.references) != 1 or not words.startswith("and "):
+        return False
+    if reading.onside and reading.onside[-1][1] == len(reading.places):
+        place.references = [f"{place.references[0]} on the {reading.onside.pop()[0]}"]
+    place.references.append(thing)
+    return True
 
 
 def _take_verb(reading: _Reading, chunk: Chunk) -> None:
@@ -240,7 +187,7 @@ def _take_verb(reading: _Reading, chunk: Chunk) -> None:
 
 
 def _take_words(reading: _Reading, words: str, thing: str) -> None:
-    if thing in _PRONOUNS:
+    if thing in PRONOUNS:
         reading.object = reading.object or reading.mentioned or ("it" if thing == "it" else "")
     elif not reading.object:
         reading.object = thing
@@ -250,10 +197,10 @@ def _take_words(reading: _Reading, words: str, thing: str) -> None:
 
 
 def _references(reading: _Reading, place: _Place, thing: str) -> list[str]:
-    if thing in _PRONOUNS:
+    if thing in PRONOUNS:
         return [reading.mentioned or thing]
     if place.relation == "between":
-        return [_bare(part) for part in re.split(r",? and |, ", thing)][:2]
+        return [trimmed(part) for part in re.split(r",? and |, ", thing)][:2]
     return [thing.split(" , ")[0]]
 
 
@@ -261,7 +208,7 @@ def _take_place(reading: _Reading, chunk: Chunk, described: bool, dropped: bool)
     """Open a place; None where it brings its own reference along (`on the chair's left`)."""
     if chunk.kind == "own":
         side, _, owner = chunk.value.partition(" ")
-        reading.places.append(_Place(side, [_bare(owner)], True, described, dropped))
+        reading.places.append(_Place(side, [trimmed(owner)], True, described, dropped))
         return None
     place = _Place(chunk.value, [], False, described, dropped)
     reading.places.append(place)
@@ -358,6 +305,8 @@ def _kind(reading: _Reading) -> str:
         return "remove"
     if reading.kind == "place":
         return "insert" if reading.new else "translate"
+    if reading.kind == "translate" and (reading.sizes or reading.larger) and not (reading.places or reading.directions):
+        return "scale"  # `bring it down to half its size`
     if reading.kind:
         return reading.kind
     if reading.light in ("take", "get") and reading.directions == ["away"]:

@@ -1,7 +1,7 @@
 """What an instruction says of the camera: how far around, up or down, closer or away.
 
-Invariant: only orbits, rises and distances are read. A camera that pans or tilts where it stands does something else, and
-is left open. Seen from above, a camera that orbits clockwise goes to the viewer's left.
+Invariant: only orbits, rises and distances are read. A camera that pans or tilts where it stands does something else,
+and is left open. Seen from above, a camera that orbits clockwise goes to the viewer's left.
 """
 
 import re
@@ -11,17 +11,22 @@ from typing import Any, Final
 from annotators.parser_text import NUMBER
 
 _CAMERA: Final = r"(?:camera(?: angle| position)?|viewpoint|view ?point|vantage point|viewing angle|point of view|view)"
-VERBS: Final = "orbit|zoom|raise|lower|swing|walk|circle|dolly|tilt|pan|look|view|show|rise|fly|step|elevate|sink|go|yaw|pitch|get closer"
+VERBS: Final = (
+    "orbit|zoom|raise|lower|swing|walk|circle|dolly|tilt|pan|look|view|show|rise|fly|step|elevate|sink|go|yaw|pitch"
+    "|get closer"
+)
 _OPENS: Final = re.compile(
-    rf"(?:please |now |just |only |could you |can you )*(?:"
+    r"(?:please |now |just |only |could you |can you )*(?:"
     rf"(?:orbit|zoom|dolly|circle|walk around|step (?:closer|back))\b"
     rf"|[\w]+ (?:only |back )?(?:the|your) {_CAMERA}\b(?! {_CAMERA})"
     rf"|(?:show|view|look at|see) (?:the )?(?:same |whole )?scene from\b"
     rf"|(?:the|your) {_CAMERA} (?:should|must|shall|is|orbits|moves|rises|sinks|goes)\b"
+    r"|(?:take|shoot) (?:the|a) (?:same )?(?:picture|photo|photograph|shot|image) from\b"
     rf"|get (?:closer|farther away|further away) with the camera\b)"
 )
 _BENCH: Final = re.compile(
-    r"camera rotation:\s*yaw\s*([-+−]?[\d.]+)\s*°?\s*,\s*pitch\s*([-+−]?[\d.]+)\s*°?.*?camera zoom:\s*(in|out|unchanged)",
+    r"camera rotation:\s*yaw\s*([-+−]?[\d.]+)\s*°?\s*,\s*pitch\s*([-+−]?[\d.]+)\s*°?"
+    r".*?camera zoom:\s*(in|out|unchanged)",
     re.IGNORECASE | re.DOTALL,
 )
 _PARTS: Final = re.compile(r" ?,(?: and| then)* | and then | and | then ")
@@ -31,10 +36,12 @@ _UP: Final = re.compile(r"\b(?:raise|rise|rises|higher|up|elevate|upwards?)\b")
 _DOWN: Final = re.compile(r"\b(?:lower|lowers|sink|down|downwards?|descend)\b")
 _IN: Final = re.compile(r"\b(?:in|closer|nearer|forwards?)\b")
 _OUT: Final = re.compile(r"\b(?:out|back|backwards?|farther|further|away|as far)\b")
+_AROUND: Final = re.compile(r"\b(?:orbit|circle|around|rotate|walk|swing)\b")
 _IN_PLACE: Final = re.compile(r"\b(?:pan|tilt)\b")
 _ASIDES: Final = re.compile(
-    r"so that it looks down \w+(?: steeply)?|(?:as )?(?:seen|viewed) from above|from above|(?:in|of) the (?:image|scene)"
-    rf"|(?:farther|further)(?= (?:to the )?(?:left|right))|(?:in|with) degrees|around the \w+(?: \w+)?(?=$| ,| to | by )|in the middle"
+    r"so that it looks (?:up|down) \w+(?: steeply)?|(?:as )?(?:seen|viewed) from above|from above"
+    r"|(?:in|of) the (?:image|scene)|(?:farther|further)(?= (?:to the )?(?:left|right))|(?:in|with) degrees"
+    r"|around the \w+(?: \w+)?(?=$| ,| to | by )|in the middle"
 )
 _DISTANCE: Final = re.compile(
     rf"to ({NUMBER}) percent|(?:by )?(?:a )?factor of ({NUMBER})|({NUMBER}) times(?: as (close|near|far))?"
@@ -93,6 +100,8 @@ def _read(part: str) -> Mapping[str, Any] | None:
         for pattern, way in ((_UP, "up"), (_DOWN, "down")):
             if pattern.search(part):
                 return {"pitch": way, "pitch_deg": angle} if angle else {"pitch": way}
+    if angle and _AROUND.search(part):
+        return {"yaw_deg": angle}
     zoom = zoom or ("in" if _IN.search(part) else "out" if _OUT.search(part) else "")
     closeness = _closeness(part, zoom)
     if zoom:

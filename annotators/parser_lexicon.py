@@ -1,7 +1,8 @@
 """The words that the parser knows, as tables: verbs, and the phrases that say where, which way, how far and how much.
 
-Invariant: a phrase stands for one thing only. Words that name objects as well (`left`, `front`, `larger`, `scale`, `stand`)
-count as phrases only where no noun can follow; what fits several meanings (`turn it to the left`) is in no table.
+Invariant: a phrase stands for one thing only. Words that name objects as well (`left`, `front`, `larger`, `scale`,
+`stand`) count as phrases only where no noun can follow; what fits several meanings (`turn it to the left`) is in no
+table.
 """
 
 import re
@@ -15,7 +16,7 @@ from shards.schema import EditKind
 VERBS: Final[Mapping[EditKind, tuple[str, ...]]] = {
     "translate": (
         "move|shift|slide|push|pull|drag|bring|reposition|relocate|nudge|displace|transfer|carry|send|shove|transport"
-        "|park|slot|switch",
+        "|park|slot|scoot|roll|haul",
         "moved|shifted|slid|pushed|pulled|dragged|brought|repositioned|relocated|nudged|displaced|transferred|carried"
         "|shoved|transported|parked",
     ),
@@ -24,7 +25,8 @@ VERBS: Final[Mapping[EditKind, tuple[str, ...]]] = {
         "rotated|turned|spun|pivoted|swivelled|swiveled|twisted|reoriented",
     ),
     "scale": (
-        "scale(?: up| down)?|blow(?: up)?|resize|rescale|enlarge|shrink|grow|magnify|expand|double|triple|halve|reduce|increase|decrease"
+        "scale(?: up| down)?|blow(?: up)?|resize|rescale|enlarge|shrink|grow|magnify|expand|double|triple|halve|reduce"
+        "|increase|decrease"
         "",
         "scaled|resized|enlarged|shrunk|magnified|expanded|doubled|halved|reduced|increased|decreased",
     ),
@@ -47,8 +49,9 @@ LIGHT: Final = "make|let|have|give|apply|take|get|grab|edit|leave|change|set the
 """They say nothing alone: what follows does (`make it larger`, `have it moved`, `take it away`)."""
 
 CLOSED: Final = (
-    r"(?=$| (?:,|and|by|in|on|as|from|so|until|to|slightly|a bit|a little|at|further|then|\d|along|about|around|roughly|"
-    r"approximately|without|when|closer|nearer|towards?|away|farther|up|down|seen|viewed|if|while|of where|before)(?: |$))"
+    r"(?=$| (?:,|and|by|in|on|as|from|so|until|to|slightly|a bit|a little|at|further|then|\d[\d.]*|along|about|around"
+    r"|roughly|approximately|without|when|closer|nearer|towards?|away|farther|up|down|seen|viewed|if|while|of where"
+    r"|before|than)(?: |$))"
 )
 """What may follow a word that is no adjective: the end, or a word that opens no noun."""
 _NOT_NAMED: Final = r"(?<!\bthe )(?<!\ba )(?<!\ban )(?<!\bits )(?<!\btheir )(?<!\bthis )"
@@ -58,6 +61,10 @@ _NOUN: Final = r"(?:the|a|an|that|this) (?:[\w-]+ )*?[\w-]+"
 _EYE: Final = r"(?:point of view|viewpoint|perspective|view|vantage point|side)"
 _SEEN: Final = r"(?:as )?(?:seen|viewed|looked at) (?:from|by)|from|in"
 _SIDE: Final = r"(?:[- ]hand)?(?: side)?"
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def _relations() -> list[Marker]:
         ),
         _marker("relation", rf"(?<!\bthe )(left|right) of(?! (?:the )?(?:{_IMAGE}|centre|center)\b)", "{1}"),
         _marker("relation", r"(?:to |at )?(?:the )?(?<!\bcloser )(?<!\bnearer )(?:in )?front of", "front"),
-        _marker("relation", r"behind|in back of|to the rear of|at the back of", "behind"),
+        _marker("relation", r"(?:right |just |directly )?behind|in back of|to the rear of|at the back of", "behind"),
         _marker(
             "relation",
             r"(?:mid|half)?way between|in the (?:gap|space|middle) between|(?:in )?between(?: the two ,)?",
@@ -104,10 +111,12 @@ def _relations() -> list[Marker]:
 
 def _directions() -> list[Marker]:
     eye = rf"the {_VIEWER}|us|you|me|the foreground|the front"
+    ground = r"(?:in)?to|towards?|in"
     return [
         _marker(
             "direction",
-            rf"(?:over )?to the (left|right){_SIDE}(?! of(?! where)){CLOSED}(?: of where (?:it|they) (?:is|are)(?: now)?)?",
+            rf"(?:over )?to the (left|right){_SIDE}(?! of(?! where)){CLOSED}"
+            r"(?: of where (?:it|they) (?:is|are)(?: now)?)?",
             "{1}",
         ),
         _marker("direction", rf"{_NOT_NAMED}(left|right)(?:wards?)?{CLOSED}", "{1}"),
@@ -120,6 +129,8 @@ def _directions() -> list[Marker]:
             "towards",
         ),
         _marker("direction", r"closer|nearer", "towards"),
+        _marker("direction", rf"(?:{ground}) the foreground", "towards"),
+        _marker("direction", rf"(?:{ground}) the background", "away"),
         _marker("direction", rf"(?:to the back , )?(?:farther |further )?away(?: from (?:{eye}))?(?!')", "away"),
         _marker("direction", rf"(?:farther|further)(?: back)?(?: from (?:{eye}))?|backwards?|back{CLOSED}", "away"),
         _marker("direction", rf"(up|down)(?:wards?)?(?=(?: and to the (?:left|right))? in the {_IMAGE})", "{1}"),
@@ -135,11 +146,16 @@ def _parts() -> list[Marker]:
     return [
         _marker("part", rf"{to} {row}[- ]{side}(?:-hand)?(?: {bit})? of the {_IMAGE}", "{1} {2}"),
         _marker("part", rf"{to} {row}[- ]{side}(?: corner| part)?", "{1} {2}"),
-        _marker("part", rf"{to} (left|right|upper|lower|top|bottom)(?:-hand)?(?: {bit})? of the {_IMAGE}", "{1}"),
+        _marker(
+            "part",
+            rf"{to} (?:far |extreme |very )?(left|right|upper|lower|top|bottom)(?:-hand)?(?: {bit})? of the {_IMAGE}",
+            "{1}",
+        ),
         _marker("part", rf"{to} (?:very )?(?:centre|center|middle) of the {_IMAGE}", "centre"),
         _marker(
             "part",
-            rf"(?:to a spot |a little |slightly |a bit |somewhat )?(left|right) of (?:the )?(?:centre|center) of the {_IMAGE}",
+            r"(?:to a spot |a little |slightly |a bit |somewhat )?(left|right) of (?:the )?(?:centre|center) of the "
+            rf"{_IMAGE}",
             "{1}",
         ),
         _marker("part", rf"(?:on|in|to) the {_IMAGE}'s (left|right){_SIDE}", "{1}"),
@@ -168,7 +184,10 @@ def _turns() -> list[Marker]:
     side = r"(front|rear|back)(?: (left|right))?(?: side)?|(left|right)(?:-hand)? side"
     seen = r"(?:(?:as|when|if) )?(?:seen|viewed|looking down|looked at)"
     shown = r"show|reveal|expose|display|see|look at|view|present"
-    faces = rf"(?:faces?|facing|points? (?:to|towards)|turned to|visible to|looks? at|is towards) (?:the )?(?:{_VIEWER}|us|you|me)"
+    us = rf"(?:the )?(?:{_VIEWER}|us|you|me)"
+    faces = (
+        rf"(?:faces?|facing|points? (?:to|towards)|turned to|visible to|looks? at|is towards|(?:is|are) facing) {us}"
+    )
     return [
         _marker("above", rf"{seen} from (?:{above})|from (?:{above})|looking down"),
         _marker("below", rf"{seen} from (?:below|underneath|beneath)|from (?:below|underneath)"),
@@ -177,7 +196,8 @@ def _turns() -> list[Marker]:
         ),
         _marker(
             "view",
-            rf"(?:to |so that (?:we|you) (?:can )?)?(?:{shown}) (?:us )?(?:its|their|the|his|her) (?:own )?(?:{side})(?: view)?",
+            rf"(?:to |so that (?:we|you) (?:can )?)?(?:{shown}) (?:us )?(?:its|their|the|his|her) (?:own )?(?:{side})"
+            r"(?: view)?",
             "{1} {2} {3}",
         ),
         _marker(
@@ -188,7 +208,7 @@ def _turns() -> list[Marker]:
         _marker("view", rf"(?:so (?:that )?(?:it|they) )?(?:to )?(?:{faces})", "front"),
         _marker(
             "view",
-            rf"(?:so (?:that )?(?:it|they) )?(?:to )?(?:faces?|facing|looks?) away(?: from (?:the )?(?:{_VIEWER}|us|you|me))?",
+            rf"(?:so (?:that )?(?:it|they) )?(?:to )?(?:faces?|facing|looks?) away(?: from {us})?",
             "rear",
         ),
         _marker(
@@ -200,7 +220,11 @@ def _turns() -> list[Marker]:
             "whirl",
             r"(?:so that its [\w-]+ )?(?:points?|faces?|facing)(?: to| in)?(?= 180 degrees)",
         ),
-        _marker("whirl", r"face another way|facing another way|on the spot|in place|around"),
+        _marker("whirl", r"in (?:its|their) (?:own )?place|to the side(?= so| until)|on the spot|in place|around"),
+        _marker(
+            "whirl",
+            r"face another way|facing another way",
+        ),
         _marker("degrees", rf"(?:(?:by|through|of|with) )?(?:an angle of )?(?:a )?(?:full )?({NUMBER}) degrees", "{1}"),
         _marker("axis", r"(?:about|around|on) (?:its|their|the) (?:own )?(?:vertical )?axis"),
     ]
@@ -241,28 +265,32 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker("metres", rf"(?:by )?(?:about |around |roughly |approximately |some )?({NUMBER}) metres", "{1}"),
     _marker(
         "gone",
-        rf"disappear|vanish|go away|must go|should go|(?:should )?be gone|out of the {_IMAGE}|no longer be (?:there|seen)",
+        rf"disappear|vanish|go away|must go|should go|(?:should )?be gone|out of the {_IMAGE}"
+        r"|no longer be (?:there|seen)",
     ),
     _marker("away", rf"away{CLOSED}"),
     _marker(
         "that",
-        r"(?:that|which|who) (?:is|are|stands?|sits?|lies?)(?: located)?|standing|sitting|located|to where (?:it|they) (?:is|are|stands?)|so (?:that )?(?:it|they) (?:is|are|stands?|ends? up)",
+        r"(?:that|which|who) (?:is|are|stands?|sits?|lies?)(?: located)?|standing|sitting|located"
+        r"|to where (?:it|they) (?:is|are|stands?)|so (?:that )?(?:it|they) (?:is|are|stands?|ends? up)",
     ),
     _marker("origin", r"from(?= (?:the (?:left|right)|behind|in front|between|next to|beside|inside)\b)"),
     _marker("origin", r"out of(?= )|off(?= the)"),
-    _marker("appears", r"appears?|shows? up"),
+    _marker("appears", r"(?:should |must |shall )?(?:appear|show up)s?"),
     _marker(
         "aux",
-        r"(?:should|must|shall|needs? to|has to|have to|has|is|are|gets?|to|now)?(?: ?(?:be|been|being|become|becomes|is|are|now"
-        r"|gets?|goes|ends? up|stands|sits|has been|have been))",
+        r"(?:should|must|shall|needs? to|has to|have to|has|is|are|gets?|to|now)?"
+        r"(?: ?(?:be|been|being|become|becomes|is|are|now|gets?|goes|ends? up|stands|sits|has been|have been))",
     ),
 )
 """At each place the longest match counts; of two that are as long, the first."""
 
-FILLERS: Final = frozenset(
-    "please kindly now just only simply about around roughly approximately slightly somewhat a bit little few over so that "
-    "it they and then also by of to in at on down further centimetres where is are could can you would like i we want both "
-    "together with the for me scene image picture more much gently carefully entire whole , - ' same from".split()
+FILLERS: Final = _words(
+    """please kindly now just only simply about around roughly approximately slightly somewhat a bit little few over so
+    that it they and then also by of to in at on down further centimetres where is are could can you would like i we
+    want need us both together with the for me scene image picture more much gently carefully entire whole , - ' same
+    from straight directly exactly completely entirely fully noticeably considerably significantly diagonally
+    horizontally sideways quickly again should must until any whole new"""
 )
 """Words that change nothing where they stand alone between phrases."""
 ARTICLE: Final = re.compile(r"^(?:the|an?|some|another|one more|this|that) ")
@@ -307,3 +335,14 @@ AFTER_LIGHT: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("place", verb_pattern("stand|sit")),
 )
 """Verbs without an object, as in `let the cone stand between them`."""
+
+TAIL: Final = re.compile(
+    r"(?<!nearest)(?<!closest)(?<!farthest) (?:so|until|to|across|from|into|onto|by|via|than|in (?:its|their)"
+    r"|on the (?:other|opposite))\b.*$"
+)
+"""Where a noun phrase ends although no phrase of the lexicon follows."""
+HARMLESS: Final = re.compile(
+    r"(?:so(?: that)?|until) (?:it|they)|across the (?:floor|room|scene|ground)|than (?:it|they|before|now)"
+    r"|from (?:its|their|the) (?:\w+ )?(?:place|position|spot|location)|to the (?:space|spot|place|area)(?: right)?"
+)
+"""Tails that say nothing that the phrases do not."""

@@ -36,6 +36,12 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"[–—]", " - "),
     (r"\bdon't\b", "do not"),
     (r"\bi'd\b", "i would"),
+    (r"\blet's\b|\b(?:i|we) (?:need|want|would like) you to\b|\byou should\b", ""),
+    # What belongs to a thing stands for it: its size is read from the verb.
+    (r"\b(?:the )?(?:position|location|orientation) of (?=the |an? )", ""),
+    (r"(?<=\w)'s (?:position|location|orientation|size and position)\b", ""),
+    (r"\b(?:the )?(?:height|width|dimensions?|scale)(?: and (?:the )?(?:height|width))? of (?=the )", "the size of "),
+    (r"(?<=\d)-(?=degree)", " "),
     (r"\b(?:anti|counter)[- ]?clockwise\b", "counterclockwise"),
     (r"°", " degrees "),
     (r"(\d)\s*%", r"\1 percent "),
@@ -95,10 +101,10 @@ class Split:
 
 _HARD: Final = re.compile(r" ?(?:[;:!?()]|\.(?!\d))+ ?| - ")
 _REFUSAL: Final = (
-    r"(?:do not|never|without (?:\w+ing|any)|keep|keeping|leave|leaving|instead of|rather than|nothing else|not"
+    r"(?:do not|never|without (?:\w+ing|any)|keep|keeping|leave|leaving|instead of|rather than|nothing else|not|(?:change|alter|touch) nothing"
     r"|no (?:more|other)|only change)"
 )
-_REFUSED: Final = re.compile(rf"(?:but |and |while |please )*{_REFUSAL}\b")
+_REFUSED: Final = re.compile(rf"(?:but |and |while |please |i |we )*{_REFUSAL}\b")
 # `, not the vase ,`, `instead of the right`, `without changing its position`: up to the next comma.
 _ASIDE: Final = re.compile(
     r"(?:(?<!\bdo)(?: ,)?(?: but| and| while)? (?!do not|never|keep |leave |only)| , (?=do not\b[^,]*,))"
@@ -109,11 +115,18 @@ _WITHOUT: Final = re.compile(
 )
 
 
+def _base_forms(text: str, verbs: str) -> str:
+    """`by removing` as a clause of its own: `; remove`."""
+    gerunds = {f"{verb.removesuffix('e')}ing": verb for verb in verbs.split("|") if verb.isalpha()}
+    return re.sub(r" by (\w+ing)\b", lambda found: f" ; {gerunds[found[1]]}" if found[1] in gerunds else found[0], text)
+
+
 def split(text: str, verbs: str) -> Split:
     """Clauses of a normalised text. `verbs`: a regular expression of what may open a clause after a comma or `and`.
 
     `Leave everything as it is , but without the lamp` asks to remove the lamp: that clause reads `remove the lamp`.
     """
+    text = _base_forms(text, verbs)
     boundary = re.compile(rf"(?: ,| and| then| but| just| please)+ (?=(?:{verbs}|{_REFUSAL})\b)")
     asked: list[str] = []
     refused: list[str] = []

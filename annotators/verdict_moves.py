@@ -2,14 +2,15 @@
 
 Formulas, with the move `m` (2,) on the floor, in metres:
 - A direction (two together: their bisector) agrees where the angle between it and `m` is at most 50 degrees, and is
-  contradicted from 80 degrees on. Left, right, towards and away are the viewer's, or those of the object's own frame.
+  contradicted from 80 degrees on, or where one of two is off by 105 degrees or more. Left, right, towards and away are
+  the viewer's, or those of the object's own frame.
 - Where poses are not known, or the camera looks down: the same of the box's centre in the image, in shares of its width
   and height, where it moved by 0.03 at least. `up` and `down` always speak of the image.
 - Metres: the error of the length of `m`, or of its part along the claimed direction, whichever is less, over `m`.
 - Widths: metres over the object's extent along `m`; its tolerance is twice that of a length.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from shards.geometry import F64, matrix4
 
 AGREES_DEG: Final = 50.0
 CONTRADICTED_DEG: Final = 80.0
+AGAINST_DEG: Final = 105.0
 _IN_IMAGE: Final[dict[str, tuple[float, float]]] = {
     "left": (-1.0, 0.0),
     "right": (1.0, 0.0),
@@ -56,10 +58,7 @@ def _judge(claims: Claims, case: Case, axes: Axes) -> Clause:
         return Clause("direction", "unchecked", f"says {said}, which cannot be told")
     if moved < 1e-3:
         return Clause("direction", "contradicted", f"says {said}, stays where it is")
-    angle = _angle(step, np.sum(known, axis=0))
-    return decided(
-        "direction", angle <= AGREES_DEG, angle >= CONTRADICTED_DEG, f"says {said}, is off by {angle:.0f} deg"
-    )
+    return _compare(step, known, f"says {said}")
 
 
 def _in_image(claims: Claims, case: Case) -> Clause:
@@ -70,9 +69,15 @@ def _in_image(claims: Claims, case: Case) -> Clause:
     step = (after[:2] + after[2:] - before[:2] - before[2:]) / 2 / (case.width, case.height)
     if np.abs(step).max() < LEAST_PX:
         return Clause("direction", "unchecked", f"says {said}, hardly moves in the image")
-    angle = _angle(step, np.sum([_IN_IMAGE[way] for way in claims.directions], axis=0))
-    detail = f"says {said} in the image, is off by {angle:.0f} deg"
-    return decided("direction", angle <= AGREES_DEG, angle >= CONTRADICTED_DEG, detail)
+    return _compare(step, [np.array(_IN_IMAGE[way]) for way in claims.directions], f"says {said} in the image")
+
+
+def _compare(step: F64, claimed: Sequence[F64], said: str) -> Clause:
+    """The clause on a move (2,) against one or two claimed directions (unit vectors)."""
+    angle = _angle(step, np.sum(claimed, axis=0))
+    against = max(_angle(step, way) for way in claimed) >= AGAINST_DEG
+    detail = f"{said}, is off by {angle:.0f} deg"
+    return decided("direction", angle <= AGREES_DEG and not against, angle >= CONTRADICTED_DEG or against, detail)
 
 
 def _angle(a: F64, b: F64) -> float:

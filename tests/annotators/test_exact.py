@@ -57,9 +57,11 @@ def test_are_stages_that_map_the_target_or_both(kind, rendered):
 @pytest.mark.parametrize("kind", [*STAGES, TemplateInstruction, GeometryChecks])
 def test_declared_columns_are_all_that_is_looked_at(kind, views, rendered):
     stage = kind(views=views) if kind in STAGES else kind()
+    told = TemplateInstruction()(None, [rendered])[0]
+    rendered = replace(rendered, layers={**rendered.layers, "instruction": told.columns})
     declared = {name: rendered["pair"][name] for name in stage.columns["pair"]}
     assert set(declared) < set(rendered["pair"])
-    given = replace(rendered, layers={"pair": declared})
+    given = replace(rendered, layers={**rendered.layers, "pair": declared})
     assert stage(None, [given]) == stage(None, [rendered])
 
 

@@ -1,0 +1,98 @@
+"""How well the geometry check of instructions reads, and how many false instructions it finds.
+
+    python benchmarks/instruction_check.py [--scenes 300] [--show 0]
+
+Three tables. The parser: share of the labelled sentences (tests/annotators/labelled_instructions.jsonl) in which a
+field is right, of those where it is said or was read, for the sentences that the rules were made on and for those held
+out. The templates: verdicts on true instructions of sampled procedural scenes (no render: boxes are projected).
+Planted errors: share that is contradicted (recall) by kind of error, and how many of the contradicted are false
+(precision), the true ones being the templates' sentences and rewordings of them.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from annotators.case import Case
+from annotators.templates import instructions
+from annotators.verdict import Verdict, check_text
+from tests.annotators.labelled import accuracy, labelled
+from tests.annotators.planted import planted, reworded
+from tests.annotators.scenes import SIDE, scenes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", type=int, default=300)
+    parser.add_argument("--show", type=int, default=0, help="print so many errors of each kind")
+    arguments = parser.parse_args()
+    print_parser()
+    print_verdicts(arguments.scenes, arguments.show)
+
+
+def print_parser() -> None:
+    groups = ("tuned", "held out", "fresh")
+    found = {group: accuracy([row for row in labelled() if row.group == group]) for group in groups}
+    counts = {group: sum(row.group == group for row in labelled()) for group in groups}
+    print("parser, right / said   " + "  ".join(f"{group} ({counts[group]})".rjust(16) for group in groups))
+    for field in sorted({field for table in found.values() for field in table}):
+        cells = (found[group].get(field, (0, 0)) for group in groups)
+        print(f"{field:22} " + "  ".join(f"{right}/{said} {_share(right, said)}".rjust(16) for right, said in cells))
+
+
+def print_verdicts(count: int, show: int) -> None:
+    true, other = Counter[str](), Counter[str]()
+    errors: dict[str, Counter[str]] = {}
+    clauses = Counter[str]()
+    for case, text in _true(count):
+        verdict = check_text(text, case)
+        true[verdict.outcome] += 1
+        clauses.update(clause.outcome for clause in verdict.clauses)
+        _show("templates", verdict, text, "agrees", true, show)
+        for again in reworded(text):
+            found = check_text(again, case)
+            other[found.outcome] += 1
+            if found.outcome == "contradicted":
+                _show("reworded", found, again, "agrees", other, show)
+        for kind, false in planted(case.facts, text):
+            found = check_text(false, case)
+            errors.setdefault(kind, Counter())[found.outcome] += 1
+            _show(kind, found, false, "contradicted", errors[kind], show)
+    print(f"\ntrue instructions: templates {_told(true)}; clauses {_told(clauses)}")
+    print(f"reworded: {_told(other)}")
+    total = sum(errors.values(), Counter[str]())
+    for kind, table in [*sorted(errors.items()), ("all", total)]:
+        print(f"planted {kind:10} recall {_share(table['contradicted'], table.total())}  {_told(table)}")
+    false, wrong = total["contradicted"], true["contradicted"] + other["contradicted"]
+    print(f"precision {_share(false, false + wrong)} ({false} of {false + wrong} contradicted are false)")
+
+
+def _true(count: int) -> Iterator[tuple[Case, str]]:
+    for facts, _ in scenes(count):
+        case = Case(facts, SIDE, SIDE)
+        texts = instructions(case, 7, np.random.default_rng(0))
+        if not isinstance(texts, str):
+            yield from ((case, text) for text in texts)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:5.1f} %" if whole else "      -"
+
+
+def _told(table: Counter[str]) -> str:
+    return json.dumps(dict(sorted(table.items())))
+
+
+def _show(kind: str, verdict: Verdict, text: str, expected: str, table: Counter[str], most: int) -> None:
+    if verdict.outcome != expected and table.total() - table[expected] <= most:
+        print(f"{kind}: {text!r} {verdict.outcome}: {'; '.join(map(str, verdict.clauses))}")
+
+
+if __name__ == "__main__":
+    main()

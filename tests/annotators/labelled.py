@@ -1,0 +1,65 @@
+"""Instructions labelled by hand with what they claim, and how often the parser reads a field as labelled."""
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from annotators.claims import Claims
+from annotators.parser import parse
+
+FILE = Path(__file__).with_name("labelled_instructions.jsonl")
+Group = Literal["tuned", "held out", "fresh"]
+"""`tuned`: the rules were made on them. `held out`: labelled with those, before there were rules, and never looked at
+since. `fresh`: written when the rules were done, and read once."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    text: str
+    claims: Claims | None
+    """None: asks for no edit that there is."""
+    group: Group
+
+
+@functools.cache
+def labelled() -> tuple[Labelled, ...]:
+    rows = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
+    return tuple(
+        Labelled(row["text"], Claims(**row["claims"]) if row["claims"] else None, row["group"]) for row in rows
+    )
+
+
+def accuracy(rows: Sequence[Labelled]) -> dict[str, tuple[int, int]]:
+    """By field: in how many sentences it is right, of those that say it or where it was read; `whole`: all fields."""
+    right, said = Counter[str](), Counter[str]()
+    for row in rows:
+        wrong = mistakes(row)
+        fields = _said(row.claims) | _said(parse(row.text).claims) | {"edit"}
+        said.update([*fields, "whole"])
+        right.update(field for field in (*fields, "whole") if field not in wrong and (field != "whole" or not wrong))
+    return {field: (right[field], said[field]) for field in said}
+
+
+def mistakes(row: Labelled) -> dict[str, tuple[Any, Any]]:
+    """Fields that are not read as labelled: what is meant, and what was read."""
+    read = parse(row.text).claims
+    if read is None or row.claims is None:
+        kinds = tuple(claims.edit if claims else "none" for claims in (row.claims, read))
+        return {} if kinds[0] == kinds[1] else dict.fromkeys(_said(row.claims) | _said(read) | {"edit"}, kinds)
+    pairs = {name: (getattr(row.claims, name), getattr(read, name)) for name in Claims.model_fields}
+    return {name: pair for name, pair in pairs.items() if not _same(*pair)}
+
+
+def _said(claims: Claims | None) -> set[str]:
+    silent = Claims(edit="camera")
+    return {name for name in Claims.model_fields if claims and getattr(claims, name) != getattr(silent, name)}
+
+
+def _same(meant: Any, read: Any) -> bool:
+    if isinstance(meant, float):
+        return abs(meant - read) <= 0.01 * max(meant, read)
+    return bool(meant == read)
