@@ -31,6 +31,8 @@ class SharedTokens:
     first_keys: "Tensor"
     """(1, H, N, E), of the first layer's attention from tokens to the image."""
     first_values: "Tensor"
+    first_queries: "Tensor"
+    """(1, H, E, N), of the first layer's attention from the image to tokens."""
     middle: "Tensor"
     """(N, 4, C / 4): features of twice the resolution, in blocks of 2 x 2."""
     fine: "Tensor"
@@ -65,7 +67,8 @@ class PointDecoder:
         h, w = image.shape[-2:]
         keys = (image + dense).to(image.dtype)[0].flatten(1).T.contiguous()
         places = positions.to(image.dtype)[0].flatten(1).T.contiguous()
-        attention = self._decoder.transformer.layers[0].cross_attn_token_to_image
+        first = self._decoder.transformer.layers[0]
+        attention, back = first.cross_attn_token_to_image, first.cross_attn_image_to_token
         middle = middle.view(-1, h, 2, w, 2).permute(1, 3, 2, 4, 0).reshape(h * w, 4, -1)
         fine = fine.view(-1, h, 2, 2, w, 2, 2).permute(1, 4, 2, 5, 3, 6, 0).reshape(h * w, 4, 4, -1)
         return SharedTokens(
@@ -73,6 +76,7 @@ class PointDecoder:
             positions=places,
             first_keys=_heads(attention, attention.k_proj(keys + places)[None]).transpose(1, 2),
             first_values=_heads(attention, attention.v_proj(keys)[None]).transpose(1, 2),
+            first_queries=_heads(back, back.q_proj(keys + places)).permute(1, 2, 0)[None].contiguous(),
             middle=(middle + self._decoder.upscale_conv1.bias).to(image.dtype),
             fine=(fine + self._decoder.upscale_conv2.bias).to(image.dtype),
             side=(h, w),
@@ -102,7 +106,7 @@ class PointDecoder:
         Returns: the tokens that are read (P, M + 1, C), image tokens (P, N, C).
         """
         transformer = self._decoder.transformer
-        tokens, keys, placed = start, image.keys, image.keys + image.positions
+        tokens, keys, placed = start, image.keys, image.positions
         for index, layer in enumerate(transformer.layers):
             tokens = layer.layer_norm1(_among_tokens(layer, tokens, start))
             attention = layer.cross_attn_token_to_image
@@ -112,7 +116,12 @@ class PointDecoder:
                 seen = _to_image(attention, tokens + start, placed, keys)
             tokens = layer.layer_norm2(tokens + seen)
             tokens = layer.layer_norm3(tokens + layer.mlp(tokens))
-            seen = _to_tokens(layer.cross_attn_image_to_token, placed, tokens + start, tokens)
+            attention = layer.cross_attn_image_to_token
+            if index == 0:
+                scores = _shared_scores(attention, image.first_queries, tokens + start)
+            else:
+                scores = _scores(attention, placed, tokens + start)
+            seen = _from_tokens(attention, scores, tokens)
             keys = layer.layer_norm4(seen.add_(keys)).to(image.keys.dtype)
             placed = keys + image.positions
         tokens, start = tokens[:, self._read], start[:, self._read]
@@ -188,18 +197,35 @@ def _to_image(attention: Any, query: "Tensor", placed: "Tensor", keys: "Tensor")
     return attention.o_proj(values + attention.v_proj.bias)
 
 
-def _to_tokens(attention: Any, placed: "Tensor", key: "Tensor", value: "Tensor") -> "Tensor":
-    """Attention of image tokens, (P, N, C) or shared (N, C), to tokens (P, T, C)."""
+def _scores(attention: Any, placed: "Tensor", key: "Tensor") -> "Tensor":
+    """(P, H, T, N): what image tokens (P, N, C), each prompt's own, ask of tokens (P, T, C), before softmax."""
     import torch
 
     keys = _heads(attention, attention.k_proj(key)) * attention.scaling
+    weight = attention.q_proj.weight.unflatten(0, (-1, attention.head_dim))
+    bias = torch.einsum("pthe,he->pht", keys, attention.q_proj.bias.view(-1, attention.head_dim)).flatten(1)
+    folded = torch.einsum("pthe,hec->phtc", keys, weight).flatten(1, 2)
+    scores = torch.baddbmm(bias[..., None].to(folded.dtype), folded, placed.transpose(1, 2))
+    return scores.unflatten(1, (len(weight), -1))
+
+
+def _shared_scores(attention: Any, queries: "Tensor", key: "Tensor") -> "Tensor":
+    """The same of one image's tokens, whose queries (1, H, E, N) are known."""
+    import torch
+
+    keys = _heads(attention, attention.k_proj(key)) * attention.scaling
+    return torch.matmul(keys.transpose(1, 2), queries)
+
+
+def _from_tokens(attention: Any, scores: "Tensor", value: "Tensor") -> "Tensor":
+    """What image tokens (P, N, C) get from tokens (P, T, C).
+
+    Softmax runs over T, with N innermost: over eight numbers in a row it is several times slower.
+    """
+    import torch
+
     values = _heads(attention, attention.v_proj(value))
-    query_weight = attention.q_proj.weight.unflatten(0, (-1, attention.head_dim))
-    query_bias = attention.q_proj.bias.unflatten(0, (-1, attention.head_dim))
-    out_weight = attention.o_proj.weight.unflatten(1, (-1, attention.head_dim))
-    folded = torch.einsum("pthe,hec->pcht", keys, query_weight).flatten(2)
-    bias = torch.einsum("pthe,he->pht", keys, query_bias).flatten(1)[:, None]
-    scores = torch.baddbmm(bias.to(folded.dtype), placed.expand(len(key), -1, -1), folded)
-    weights = scores.unflatten(-1, (-1, key.shape[1])).softmax(dim=-1).flatten(-2)
-    outputs = torch.einsum("pthe,che->phtc", values, out_weight).flatten(1, 2)
-    return torch.baddbmm(attention.o_proj.bias.to(outputs.dtype), weights.to(outputs.dtype), outputs)
+    weight = attention.o_proj.weight.unflatten(1, (-1, attention.head_dim))
+    folded = torch.einsum("pthe,che->phtc", values, weight).flatten(1, 2)
+    weights = scores.softmax(dim=2).flatten(1, 2).transpose(1, 2).to(folded.dtype)
+    return torch.baddbmm(attention.o_proj.bias.to(folded.dtype), weights, folded)
