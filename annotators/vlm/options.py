@@ -70,7 +70,7 @@ class VlmOptions:
     timeout_s: float = _aside(600.0)
     """openai: seconds to wait for one answer."""
     tries: int = _aside(6)
-    """openai: how often one request is sent while the server is busy, failing or away; waits double, from 1 s."""
+    """openai: how often one request is sent while the server is busy, failing or away; pauses double, from 1 s."""
     answers: str = _aside("")
     """Folder (any fsspec URL) of the request cache; a build puts it under OUT. Empty: nothing is kept."""
     batch_size: int = _aside(256)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _BUSY: Final = (408, 425, 429, 500, 502, 503, 504)
 _CONNECT_S: Final = 10.0
 _BACKOFF_S: Final = 0.5
-"""The first retry comes at once or after this, the next after twice as much, and so on to `_LONGEST_S`."""
+"""The first retry comes at once, the next after twice this, then four times, and so on; or when the server says."""
 _LONGEST_S: Final = 60.0
 
 

@@ -68,7 +68,10 @@ def server(trial: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def check_columns(columns: dict[str, Any], model: str) -> None:
