@@ -143,20 +143,17 @@ def stream(
 
 
 @cli.command()
-@click.option("--config", "-c", type=click.Path(), help="YAML file: its source, engine and render are used.")
+@click.option("--config", "-c", type=click.Path(), help="YAML file: source, orient, render and engine count.")
 @click.option("--out", "-o", required=True, help="Where portraits and answers are kept; the OUT of a build may serve.")
 @click.option("--to", default="", help="The orientation file; default: orientations.json of the source, else of OUT.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the configuration.")
-@click.option("--vlm", "options", multiple=True, metavar="KEY=VALUE", help="Of the model that is asked: model=...")
 @json_option
-def orient(
-    config: str | None, out: str, to: str, overrides: Sequence[str], options: Sequence[str], as_json: bool
-) -> None:
+def orient(config: str | None, out: str, to: str, overrides: Sequence[str], as_json: bool) -> None:
     """Ask a vision-language model which way each asset faces and what it is called, from eight rendered views."""
-    from pipeline.config import load_config, read_options
+    from pipeline.config import load_config
     from pipeline.orient import run_orient
 
-    found = run_orient(load_config(config, overrides), out, to=to, options=read_options(options), quiet=as_json)
+    found = run_orient(load_config(config, overrides), out, to=to, quiet=as_json)
     _report(found, as_json, _print_counts)
 
 

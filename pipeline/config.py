@@ -18,6 +18,8 @@ from shards.schema import EDIT_KINDS, EditKind, Split
 from sources.objaverse.spec import RenderOptions, SceneOptions
 
 LayerName = Literal["pair", "screen", "instruction", "depth", "metric", "normal", "segment", "line", "checks", "judge"]
+PoolName = Literal[LayerName, "portraits", "orient"]
+"""Layers of a build, and those of `spatialdata orient`."""
 RecipeName = Literal["full", "spatialdiff", "ildm", "spatialedit"]
 LicenceName = Literal["cc0", "by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd", "unknown"]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
@@ -35,6 +37,9 @@ class SourceOptions(Options):
     uids: tuple[str, ...] = Field(default=(), description="objaverse: use these models alone; empty: all there are")
     fetch: bool = Field(default=False, description="objaverse: fetch what the cache lacks (needs uids)")
     survey: str = Field(default="", description="objaverse: folder of the asset survey; empty: OUT/survey")
+    orientations: str = Field(
+        default="", description="objaverse: file of `spatialdata orient`; empty: orientations.json or .csv in root"
+    )
 
 
 class CodecOptions(Options):
@@ -91,7 +96,7 @@ class EngineOptions(Options):
 
     kind: Literal["ray", "inline"] = "ray"
     address: str = Field(default="", description="of a Ray cluster; empty: the one of the job, else a local one")
-    resources: dict[LayerName, Resources] = Field(default_factory=dict[LayerName, Resources])
+    resources: dict[PoolName, Resources] = Field(default_factory=dict[PoolName, Resources])
     shared_fs: bool = Field(default=False, description="OUT is a folder that all nodes of the cluster share")
 
 
@@ -129,6 +134,9 @@ class Config(Options):
     layers: dict[LayerName, LayerOptions] = Field(default_factory=dict[LayerName, LayerOptions])
     shard: ShardOptions = ShardOptions()
     engine: EngineOptions = EngineOptions()
+    orient: dict[str, Any] = Field(
+        default_factory=dict[str, Any], description="`spatialdata orient`: options of the model that is asked"
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> "Config":

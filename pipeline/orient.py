@@ -59,7 +59,6 @@ def run_orient(
     out: str,
     *,
     to: str = "",
-    options: Mapping[str, Any] | None = None,
     side: int = SIDE,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -69,7 +68,6 @@ def run_orient(
         out: where portraits and answers are kept; the OUT of a build may serve.
         to: path or URL of the file; empty: `orientations.json` in an Objaverse root where that can be written, else in
             OUT.
-        options: of `annotators.orientation.VlmOrientation`.
         side: pixels of a view; the model is shown eight of them in two rows.
 
     Returns:
@@ -83,7 +81,7 @@ def run_orient(
     if config.source.kind == "object3dit":
         raise BadInput("source.kind: object3dit has images, no 3D models to orient: set it to objaverse or procedural")
     store = open_out(out)
-    vote = make_vote(config, options or {}, store.url)
+    vote = make_vote(config, config.orient, store.url)
     say = _say(quiet)
     with RunLock(store) as lock, session(config.engine):
         file = _target(config, store, to)
@@ -156,7 +154,7 @@ def _answered(config: Config, file: _File) -> dict[str, Orientation]:
         return table
     if config.source.kind != "objaverse":
         return {}
-    given = read_orientations(orientation_file(resolve_root(config.source.root)))
+    given = read_orientations(orientation_file(resolve_root(config.source.root), config.source.orientations))
     return {uid: entry for uid, entry in given.items() if not entry.model}
 
 

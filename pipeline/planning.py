@@ -59,7 +59,7 @@ def plan_build(config: Config, store: LayerStore, say: Callable[[str], None], qu
 
 def plan_config(config: Config) -> dict[str, Any]:
     """What decides which samples exist. The root is not in it: a source may be mounted elsewhere tomorrow."""
-    source = config.source.model_dump(mode="json", exclude={"root", "survey", "fetch"})
+    source = config.source.model_dump(mode="json", exclude={"root", "survey", "fetch", "orientations"})
     if config.source.kind == "object3dit":
         source = {"kind": "object3dit"}
     elif config.source.kind == "procedural":
@@ -141,7 +141,9 @@ def _freeze_assets(config: Config, store: LayerStore, say: Callable[[str], None]
         assets = catalogue(config.source.variants, config.seed)
     else:
         surveyed = survey(config, store, say, make_progress(quiet))
-        assets = oriented(surveyed, read_orientations(orientation_file(resolve_root(config.source.root))))
+        assets = oriented(
+            surveyed, read_orientations(orientation_file(resolve_root(config.source.root), config.source.orientations))
+        )
     table = table_of(assets, divide(assets, config.shard.splits.fractions(), config.seed))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")

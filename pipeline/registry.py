@@ -131,7 +131,7 @@ def _make(layer: str, chosen: LayerOptions, arguments: Mapping[str, Any], out: s
         )
     module, _, name = STAGES[layer, chosen.stage].partition(":")
     kind = getattr(importlib.import_module(module), name)
-    fields = {field.name for field in dataclasses.fields(kind)}
+    fields = {field.name for field in dataclasses.fields(kind) if field.init}
     defaults = {ANSWERS: join(out, ANSWERS)} if ANSWERS in fields and out else {}
     for option in chosen.options:
         if option not in fields:

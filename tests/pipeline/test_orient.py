@@ -59,7 +59,7 @@ def config(root: Path, uids: tuple[str, ...] = (), **more: object) -> Config:
 
 def orient(root: Path, out: Path, server: Served, to: Path, *uids: str) -> dict[str, object]:
     chosen = {"backend": "openai", "base_url": server.url, "model": "seer", "tries": 1}
-    return run_orient(config(root, uids), str(out), to=str(to), options=chosen, side=SIDE, quiet=True)
+    return run_orient(config(root, uids, orient=chosen), str(out), to=str(to), side=SIDE, quiet=True)
 
 
 def test_fronts_of_model_files_are_found_and_reach_the_plan(root: Path, tmp_path: Path, server: Served):
