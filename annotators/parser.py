@@ -20,6 +20,7 @@ from annotators.parser_text import normalised, split
 
 _ALL_VERBS: Final = "|".join((PLACING, LIGHT, parser_camera.VERBS, *(base for base, _ in VERBS.values())))
 _POSSESSED_SIZE: Final = re.compile(r"\b((?:the|a) (?:[\w-]+ )*?[\w-]+)'s (?:own )?size\b")
+_UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|their) ")
 _RED_BOX: Final = re.compile(r" (?:in)?to the red box and (?:finally |then )?remove the red box")
 
 
@@ -227,6 +228,10 @@ def _take(reading: _Reading, chunk: Chunk) -> None:
             else:
                 reading.directions.append(chunk.value)
             reading.own = True
+        case "viewer" if reading.places:
+            reading.places[-1].own = False
+        case "open":
+            reading.rest.append(chunk.word)
         case "own frame":
             reading.own = True
         case "part":
@@ -261,6 +266,8 @@ def _view(words: str) -> str:
 def _conclude(reading: _Reading) -> Parsed:
     """The claims, from what all clauses said."""
     kind = _kind(reading)
+    if not (reading.kind or reading.light) and _UNKNOWN_VERB.match(reading.object):
+        return Parsed(None, (reading.object, *reading.rest))
     if not kind or (not reading.object and kind != "camera"):
         return Parsed(None, tuple(reading.rest))
     fields: dict[str, Any] = {"edit": kind, "object": reading.object}
@@ -309,7 +316,7 @@ def _kind(reading: _Reading) -> str:
         return "scale"  # `bring it down to half its size`
     if reading.kind:
         return reading.kind
-    if reading.light in ("take", "get") and reading.directions == ["away"]:
+    if reading.light in ("take", "get") and (reading.directions == ["away"] or "out" in signs):
         return "remove"
     if "appears" in signs:
         return "insert"

@@ -17,9 +17,9 @@ VERBS: Final = (
 )
 _OPENS: Final = re.compile(
     r"(?:please |now |just |only |could you |can you )*(?:"
-    rf"(?:orbit|zoom|dolly|circle|walk around|step (?:closer|back))\b"
+    rf"(?:orbit|zoom|dolly|circle|walk around|pan around|step (?:closer|back))\b"
     rf"|[\w]+ (?:only |back )?(?:the|your) {_CAMERA}\b(?! {_CAMERA})"
-    rf"|(?:show|view|look at|see) (?:the )?(?:same |whole )?scene from\b"
+    rf"|(?:show|view|look at|see) (?:the )?(?:same |whole )?(?:scene|objects|room) from\b"
     rf"|(?:the|your) {_CAMERA} (?:should|must|shall|is|orbits|moves|rises|sinks|goes)\b"
     r"|(?:take|shoot) (?:the|a) (?:same )?(?:picture|photo|photograph|shot|image) from\b"
     rf"|get (?:closer|farther away|further away) with the camera\b)"
@@ -37,7 +37,7 @@ _DOWN: Final = re.compile(r"\b(?:lower|lowers|sink|down|downwards?|descend)\b")
 _IN: Final = re.compile(r"\b(?:in|closer|nearer|forwards?)\b")
 _OUT: Final = re.compile(r"\b(?:out|back|backwards?|farther|further|away|as far)\b")
 _AROUND: Final = re.compile(r"\b(?:orbit|circle|around|rotate|walk|swing)\b")
-_IN_PLACE: Final = re.compile(r"\b(?:pan|tilt)\b")
+_IN_PLACE: Final = re.compile(r"\b(?:pan(?! around)|tilt)\b")
 _ASIDES: Final = re.compile(
     r"so that it looks (?:up|down) \w+(?: steeply)?|(?:as )?(?:seen|viewed) from above|from above"
     r"|(?:in|of) the (?:image|scene)|(?:farther|further)(?= (?:to the )?(?:left|right))|(?:in|with) degrees"

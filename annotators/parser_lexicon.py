@@ -16,28 +16,30 @@ from shards.schema import EditKind
 VERBS: Final[Mapping[EditKind, tuple[str, ...]]] = {
     "translate": (
         "move|shift|slide|push|pull|drag|bring|reposition|relocate|nudge|displace|transfer|carry|send|shove|transport"
-        "|park|slot|scoot|roll|haul",
+        "|park|slot|scoot|roll|haul|swing",
         "moved|shifted|slid|pushed|pulled|dragged|brought|repositioned|relocated|nudged|displaced|transferred|carried"
         "|shoved|transported|parked",
     ),
     "rotate": (
-        "rotate|turn|spin|pivot|swivel|twist|revolve|reorient",
+        "rotate|turn|spin|pivot|swivel|twist|revolve|reorient|orient",
         "rotated|turned|spun|pivoted|swivelled|swiveled|twisted|reoriented",
     ),
     "scale": (
-        "scale(?: up| down)?|blow(?: up)?|resize|rescale|enlarge|shrink|grow|magnify|expand|double|triple|halve|reduce"
+        "scale(?: up| down)?|upscale|downscale|blow(?: up)?|resize|rescale|enlarge|shrink|grow|magnify|expand|double"
+        "|triple|halve|reduce"
         "|increase|decrease"
         "",
         "scaled|resized|enlarged|shrunk|magnified|expanded|doubled|halved|reduced|increased|decreased",
     ),
     "remove": (
-        "remove|delete|erase|eliminate|discard|omit|get rid of|clear|cut|wipe|take out|take away|strip the picture of"
+        "remove|delete|erase|eliminate|discard|dispose of|do away with|hide|omit|get rid of|clear|cut"
+        "|wipe|take out|take away|strip the picture of"
         "|strip the image of",
         "removed|deleted|erased|eliminated|discarded|omitted",
     ),
     "insert": (
         "add|insert|introduce|include|create|bring in|there should be|there must be|let there be"
-        "|(?:i want|we need)(?= an? )",
+        "|(?:i want|we need|show)(?= an? )",
         "added|inserted|introduced|created",
     ),
 }
@@ -45,7 +47,9 @@ VERBS: Final[Mapping[EditKind, tuple[str, ...]]] = {
 PLACING: Final = "put|place|set|position|drop|stand"
 """Of a thing that is there (`the mug`) a move, of a new one (`a mug`) an insertion."""
 PLACED: Final = "put|placed|positioned|dropped|standing"
-LIGHT: Final = "make|let|have|give|apply|take|get|grab|edit|leave|change|set the size of|i want|i would like|i need"
+LIGHT: Final = (
+    "make|let|have|give|apply|take|get|grab|lift|pick up|edit|leave|change|set the size of|i want|i would like|i need"
+)
 """They say nothing alone: what follows does (`make it larger`, `have it moved`, `take it away`)."""
 
 CLOSED: Final = (
@@ -121,6 +125,8 @@ def _directions() -> list[Marker]:
         ),
         _marker("direction", rf"{_NOT_NAMED}(left|right)(?:wards?)?{CLOSED}", "{1}"),
         _marker("direction", rf"towards? the (left|right|top|bottom)(?: side| edge)? of the {_IMAGE}", "{1}"),
+        _marker("direction", rf"towards? the (left|right){_SIDE}(?! of){CLOSED}", "{1}"),
+        _marker("open", rf"forwards?{CLOSED}"),
         _marker("direction", rf"to (?:your|our|my|the {_VIEWER}'s) (left|right){_SIDE}(?! of)", "{1}"),
         _marker("relation", rf"(?:to|on) (?:your|our|my|the {_VIEWER}'s) (left|right){_SIDE} of", "{1}"),
         _marker(
@@ -128,7 +134,7 @@ def _directions() -> list[Marker]:
             rf"(?:forwards? , )?(?:towards?|closer to|nearer to|nearer|closer towards) (?:{eye})(?!')",
             "towards",
         ),
-        _marker("direction", r"closer|nearer", "towards"),
+        _marker("direction", r"(?:closer|nearer)(?! to)", "towards"),
         _marker("direction", rf"(?:{ground}) the foreground", "towards"),
         _marker("direction", rf"(?:{ground}) the background", "away"),
         _marker("direction", rf"(?:to the back , )?(?:farther |further )?away(?: from (?:{eye}))?(?!')", "away"),
@@ -226,6 +232,7 @@ def _turns() -> list[Marker]:
             r"face another way|facing another way",
         ),
         _marker("degrees", rf"(?:(?:by|through|of|with) )?(?:an angle of )?(?:a )?(?:full )?({NUMBER}) degrees", "{1}"),
+        _marker("view", rf"from (?:its|their) (?:own )?(?:{side})", "{1} {2} {3}"),
         _marker("axis", r"(?:about|around|on) (?:its|their|the) (?:own )?(?:vertical )?axis"),
     ]
 
@@ -266,7 +273,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker(
         "gone",
         rf"disappear|vanish|go away|must go|should go|(?:should )?be gone|out of the {_IMAGE}"
-        r"|no longer be (?:there|seen)",
+        rf"|(?:should )?no longer be (?:there|seen|visible|in the {_IMAGE})",
     ),
     _marker("away", rf"away{CLOSED}"),
     _marker(
@@ -276,10 +283,11 @@ MARKERS: Final[tuple[Marker, ...]] = (
     ),
     _marker("origin", r"from(?= (?:the (?:left|right)|behind|in front|between|next to|beside|inside)\b)"),
     _marker("origin", r"out of(?= )|off(?= the)"),
+    _marker("out", r"out$"),
     _marker("appears", r"(?:should |must |shall )?(?:appear|show up)s?"),
     _marker(
         "aux",
-        r"(?:should|must|shall|needs? to|has to|have to|has|is|are|gets?|to|now)?"
+        r"(?:should|must|shall|ought to|needs? to|has to|have to|has|is|are|gets?|to|now)?"
         r"(?: ?(?:be|been|being|become|becomes|is|are|now|gets?|goes|ends? up|stands|sits|has been|have been))",
     ),
 )
@@ -298,6 +306,8 @@ NEW: Final = re.compile(r"^(?:an?|some|another|one more) ")
 
 SIZES: Final[Mapping[str, tuple[str, float]]] = {
     "enlarge": ("larger", 0.0),
+    "upscale": ("larger", 0.0),
+    "downscale": ("smaller", 0.0),
     "grow": ("larger", 0.0),
     "magnify": ("larger", 0.0),
     "expand": ("larger", 0.0),
@@ -338,11 +348,11 @@ AFTER_LIGHT: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
 
 TAIL: Final = re.compile(
     r"(?<!nearest)(?<!closest)(?<!farthest) (?:so|until|to|across|from|into|onto|by|via|than|in (?:its|their)"
-    r"|on the (?:other|opposite))\b.*$"
+    r"|on the (?:other|opposite)|where)\b.*$"
 )
 """Where a noun phrase ends although no phrase of the lexicon follows."""
 HARMLESS: Final = re.compile(
-    r"(?:so(?: that)?|until) (?:it|they)|across the (?:floor|room|scene|ground)|than (?:it|they|before|now)"
+    r"(?:so(?: that)?|until|where) (?:it|they)|across the (?:floor|room|scene|ground)|than (?:it|they|before|now)"
     r"|from (?:its|their|the) (?:\w+ )?(?:place|position|spot|location)|to the (?:space|spot|place|area)(?: right)?"
 )
 """Tails that say nothing that the phrases do not."""

@@ -42,6 +42,8 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"(?<=\w)'s (?:position|location|orientation|size and position)\b", ""),
     (r"\b(?:the )?(?:height|width|dimensions?|scale)(?: and (?:the )?(?:height|width))? of (?=the )", "the size of "),
     (r"(?<=\d)-(?=degree)", " "),
+    (r"\bsuch that\b", "so that"),
+    (r"\btoward\b", "towards"),
     (r"\b(?:anti|counter)[- ]?clockwise\b", "counterclockwise"),
     (r"°", " degrees "),
     (r"(\d)\s*%", r"\1 percent "),
@@ -101,8 +103,8 @@ class Split:
 
 _HARD: Final = re.compile(r" ?(?:[;:!?()]|\.(?!\d))+ ?| - ")
 _REFUSAL: Final = (
-    r"(?:do not|never|without (?:\w+ing|any)|keep|keeping|leave|leaving|instead of|rather than|nothing else|not|(?:change|alter|touch) nothing"
-    r"|no (?:more|other)|only change)"
+    r"(?:do not|never|without (?:\w+ing|any)|keep|keeping|leave|leaving|instead of|rather than|nothing else|not"
+    r"|(?:change|alter|touch) nothing|no (?:more|other)|only change)"
 )
 _REFUSED: Final = re.compile(rf"(?:but |and |while |please |i |we )*{_REFUSAL}\b")
 # `, not the vase ,`, `instead of the right`, `without changing its position`: up to the next comma.

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from annotators.case import Case
 from annotators.templates import instructions
 from annotators.verdict import Verdict, check_text
-from tests.annotators.labelled import accuracy, labelled
+from tests.annotators.labelled import accuracy, deceived, labelled
 from tests.annotators.planted import planted, reworded
 from tests.annotators.scenes import SIDE, scenes
 
@@ -44,6 +44,9 @@ def print_parser() -> None:
     for field in sorted({field for table in found.values() for field in table}):
         cells = (found[group].get(field, (0, 0)) for group in groups)
         print(f"{field:22} " + "  ".join(f"{right}/{said} {_share(right, said)}".rjust(16) for right, said in cells))
+    wrong = (deceived([row for row in labelled() if row.group == group]) for group in groups)
+    cells = (f"{count}/{counts[group]}".rjust(16) for group, count in zip(groups, wrong, strict=True))
+    print(f"{'wrong, nothing open':22} " + "  ".join(cells))
 
 
 def print_verdicts(count: int, show: int) -> None:

@@ -13,8 +13,8 @@ from annotators.parser import parse
 
 FILE = Path(__file__).with_name("labelled_instructions.jsonl")
 Group = Literal["tuned", "held out", "fresh"]
-"""`tuned`: the rules were made on them. `held out`: labelled with those, before there were rules, and never looked at
-since. `fresh`: written when the rules were done, and read once."""
+"""`tuned`: the rules were made on them. `held out`: labelled with the first of those, before there were rules, and
+never looked at since. `fresh`: written when the rules were done, in other words."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ def accuracy(rows: Sequence[Labelled]) -> dict[str, tuple[int, int]]:
         said.update([*fields, "whole"])
         right.update(field for field in (*fields, "whole") if field not in wrong and (field != "whole" or not wrong))
     return {field: (right[field], said[field]) for field in said}
+
+
+def deceived(rows: Sequence[Labelled]) -> int:
+    """In how many sentences something is wrong although every word was understood, as the parser has it."""
+    return sum(bool(mistakes(row)) and not parse(row.text).rest and parse(row.text).claims is not None for row in rows)
 
 
 def mistakes(row: Labelled) -> dict[str, tuple[Any, Any]]:

@@ -1,0 +1,306 @@
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from annotators.case import Case
+from annotators.claims import CANONICAL_VIEWS, Claims
+from annotators.clause import Tolerances
+from annotators.templates import instructions
+from annotators.verdict import Verdict, check, check_text
+from annotators.verdict_amounts import known_fronts
+from shards.geometry import flat, look_at, matrix4, similarity, wrapped
+from shards.schema import PairFacts
+from tests.annotators.factory import SIDE, random_facts, without_poses
+from tests.annotators.planted import planted, reworded
+from tests.annotators.scenes import SIDE as SCENE_SIDE
+from tests.annotators.scenes import scenes
+
+
+def case_of(facts: PairFacts) -> Case:
+    return Case(facts, SIDE, SIDE)
+
+
+def true_of(case: Case, variants: int = 9) -> list[str]:
+    found = instructions(case, variants, np.random.default_rng(1))
+    return [] if isinstance(found, str) else found
+
+
+def outcome(verdict: Verdict, name: str) -> str:
+    return next(clause.outcome for clause in verdict.clauses if clause.name == name)
+
+
+def test_templates_agree_clause_by_clause():
+    """Made by the relations' own margins, so that every clause can be checked and holds; other words change nothing."""
+    seen = 0
+    cases = [Case(facts, SCENE_SIDE, SCENE_SIDE) for facts, _ in scenes(120)]
+    cases += [case_of(random_facts(seed)) for seed in range(120)]
+    cases += [
+        case_of(without_poses(random_facts(seed, kind))) for seed in range(40) for kind in ("translate", "rotate")
+    ]
+    for case in cases:
+        for text in true_of(case):
+            verdict = check_text(text, case)
+            assert verdict.outcome == "agrees" and verdict.score == 1 and verdict.failing == "", (text, verdict)
+            seen += 1
+            for other in reworded(text):
+                assert check_text(other, case).outcome != "contradicted", other
+    assert seen > 1500
+
+
+def test_planted_errors_are_found():
+    found: dict[str, Counter[str]] = {}
+    for facts, _ in scenes(90):
+        case = Case(facts, SCENE_SIDE, SCENE_SIDE)
+        for text in true_of(case, 6):
+            for kind, false in planted(facts, text):
+                verdict = check_text(false, case)
+                found.setdefault(kind, Counter())[verdict.outcome] += 1
+                assert (verdict.failing != "") == (verdict.outcome == "contradicted")
+    assert len(found) >= 12
+    for kind, outcomes in found.items():
+        assert outcomes["contradicted"] >= 0.9 * outcomes.total(), (kind, outcomes)
+        assert outcomes["agrees"] == 0, (kind, outcomes)
+
+
+def stage(front: float = 0.0) -> PairFacts:
+    """A chair at the origin, turned by 90 degrees, and a mug that goes from the viewer's left of it to its right.
+
+    The camera stands at -y and looks along +y: the image's right is +x, away is +y.
+    """
+    facts = random_facts(0, "translate")
+    chair, mug = (facts.objects[1], facts.objects[0])
+    size = {"size_m": [0.2, 0.2, 0.2]}
+    still = flat(similarity(0, 0, 0, 90))
+    chair = chair.model_copy(
+        update=size
+        | {"name": "chair", "category": "chair", "source_pose": still, "target_pose": still}
+        | {"source_box": [56, 50, 72, 70], "target_box": [56, 50, 72, 70], "source_visible": 1.0, "target_visible": 1.0}
+    )
+    mug = mug.model_copy(
+        update=size
+        | {"name": "red mug", "category": "mug", "source_visible": 1.0, "target_visible": 1.0}
+        | {"source_pose": flat(similarity(-0.8, 0, 0, 0)), "target_pose": flat(similarity(0.8, 0, 0, 0))}
+        | {"source_box": [10, 50, 26, 70], "target_box": [102, 50, 118, 70]}
+    )
+    view = facts.camera.source.model_copy(update={"world_from_camera": flat(look_at([0, -4, 1.5], [0, 0, 0.1]))})
+    return facts.model_copy(
+        update={
+            "objects": [mug, chair],
+            "colours": ["red", "blue"],
+            "camera": facts.camera.model_copy(update={"source": view, "target": view}),
+            "edit": facts.edit.model_copy(update={"translation": [1.6, 0.0, 0.0], "box": mug.target_box}),
+        }
+    )
+
+
+def says(**claims: object) -> Claims:
+    return Claims.model_validate({"edit": "translate", "object": "the mug", **claims})
+
+
+@pytest.mark.parametrize(
+    ("relation", "expected"),
+    [("right", "agrees"), ("left", "contradicted"), ("front", "contradicted"), ("behind", "contradicted")],
+)
+def test_relations_in_the_viewers_frame(relation, expected):
+    verdict = check(says(relation=relation, references=["the chair"]), case_of(stage()))
+    assert verdict.outcome == expected
+    if expected == "contradicted":
+        assert verdict.failing.startswith("relation: says ") and "is right of it" in verdict.failing
+
+
+# The chair's own +x faces away (yaw 90): with its front there, the mug at +x of the world stands at its right hand.
+@pytest.mark.parametrize(("front", "side"), [(0.0, "right"), (180.0, "left"), (270.0, "front"), (90.0, "behind")])
+def test_relations_in_the_reference_objects_own_frame(front, side):
+    case = case_of(stage())
+    for relation in ("left", "right", "front", "behind"):
+        claims = says(relation=relation, references=["the chair"], frame="object")
+        assert check(claims, case).outcome == "unchecked"  # its front is not known
+        expected = "agrees" if relation == side else "contradicted"
+        assert check(claims, case, fronts={2: front}).outcome == expected, relation
+
+
+@pytest.mark.parametrize(
+    ("ways", "expected"),
+    [
+        (["right"], "agrees"),
+        (["left"], "contradicted"),
+        (["away"], "contradicted"),
+        (["towards"], "contradicted"),
+        (["right", "away"], "agrees"),
+        (["left", "towards"], "contradicted"),
+    ],
+)
+def test_directions(ways, expected):
+    assert check(says(directions=ways), case_of(stage())).outcome == expected
+
+
+def test_directions_in_the_objects_own_frame():
+    case = case_of(stage())  # the mug goes along its own +x
+    for front, way in ((90.0, "right"), (270.0, "left")):
+        other = "left" if way == "right" else "right"
+        assert check(says(directions=[way], frame="object"), case, {1: front}).outcome == "agrees"
+        assert check(says(directions=[other], frame="object"), case, {1: front}).outcome == "contradicted"
+    assert check(says(directions=["left"], frame="object"), case).outcome == "unchecked"
+
+
+@pytest.mark.parametrize(
+    ("metres", "expected"), [(1.6, "agrees"), (1.4, "agrees"), (1.25, "unchecked"), (0.8, "contradicted")]
+)
+def test_lengths(metres, expected):
+    assert check(says(metres=metres), case_of(stage())).outcome == expected
+    loose = Tolerances(length=0.6)
+    assert check(says(metres=metres), case_of(stage()), tolerances=loose).outcome == "agrees"
+
+
+def test_lengths_in_own_widths():
+    for widths, expected in ((8, "agrees"), (6, "agrees"), (4, "unchecked"), (2, "contradicted"), (20, "contradicted")):
+        assert check(says(widths=widths), case_of(stage())).outcome == expected, widths
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [("right", "agrees"), ("left", "contradicted"), ("centre", "contradicted"), ("upper right", "unchecked")],
+)
+def test_parts_of_the_image(part, expected):
+    assert check(says(part=part), case_of(stage())).outcome == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("the mug", "agrees"),
+        ("red mug", "agrees"),
+        ("the crimson cup", "agrees"),
+        ("the blue mug", "contradicted"),
+        ("the chair", "contradicted"),
+        ("the zeppelin", "unchecked"),
+        ("the object", "unchecked"),
+    ],
+)
+def test_which_object_is_meant(name, expected):
+    assert outcome(check(says(object=name), case_of(stage())), "object") == expected
+
+
+def test_a_name_that_fits_two_objects():
+    facts = stage()
+    twin = facts.objects[1].model_copy(update={"name": "blue mug", "category": "mug"})
+    two = case_of(facts.model_copy(update={"objects": [facts.objects[0], twin]}))
+    assert outcome(check(says(object="the mug"), two), "object") == "contradicted"
+    assert outcome(check(says(object="the mug that is chipped"), two), "object") == "unchecked"
+    assert outcome(check(says(object="the red mug"), two), "object") == "agrees"
+    assert outcome(check(says(object="the left mug"), two), "object") == "agrees"
+    assert outcome(check(says(object="the mug on the right"), two), "object") == "contradicted"
+
+
+@pytest.mark.parametrize("actual", [-90.0, 90.0, 180.0, 45.0])
+def test_turns(actual):
+    facts = random_facts(1, "rotate")
+    edit = facts.edit.model_copy(update={"rotation_deg": actual, "view": ""})
+    case = case_of(facts.model_copy(update={"edit": edit}))
+    for sense, sign in (("counterclockwise", 1), ("clockwise", -1)):
+        for degrees in (45.0, 90.0, 180.0, 270.0):
+            verdict = check(Claims(edit="rotate", turn=sense, degrees=degrees), case)
+            off = abs(wrapped(sign * degrees - actual))
+            assert (verdict.outcome == "agrees") == (off < 1), (sense, degrees)
+            assert verdict.outcome in ("agrees", "contradicted")
+    verdict = check(Claims(edit="rotate", turn="clockwise"), case)
+    assert verdict.outcome == ("agrees" if actual in (-90, 180) else "contradicted")
+
+
+def test_views_from_the_facts_and_from_a_known_front():
+    facts = next(f for seed in range(99) if (f := random_facts(seed, "rotate")).edit.view == "the rear left side view.")
+    fronts = known_fronts(facts)
+    blind = case_of(facts.model_copy(update={"edit": facts.edit.model_copy(update={"view": ""})}))
+    for view in CANONICAL_VIEWS:
+        claims = Claims(edit="rotate", view=view)
+        expected = "agrees" if view == "rear left side" else "contradicted"
+        assert outcome(check(claims, case_of(facts)), "view") == expected
+        assert outcome(check(claims, blind), "view") == "unchecked"
+        told = outcome(check(claims, blind, fronts), "view")
+        near = view in ("rear", "left side")
+        assert told == ("unchecked" if near else expected)
+
+
+def test_fronts_that_the_facts_imply_are_those_of_the_assets():
+    seen = 0
+    for facts, fronts in scenes(150, kinds=("rotate",)):
+        for id, front in known_fronts(facts).items():
+            assert abs(wrapped(front - fronts[id])) < 0.1
+            seen += 1
+    assert seen > 5
+
+
+def test_camera():
+    facts = random_facts(2, "camera")
+    edit = facts.edit.model_copy(update={"yaw_deg": 45.0, "pitch_deg": 0.0, "zoom": 1.4})
+    case = case_of(facts.model_copy(update={"edit": edit}))
+    for claims, expected in (
+        ({"yaw": "right", "yaw_deg": 45}, "agrees"),
+        ({"yaw": "left"}, "contradicted"),
+        ({"yaw_deg": 90}, "contradicted"),
+        ({"yaw": "unchanged"}, "contradicted"),
+        ({"pitch": "unchanged", "zoom": "in"}, "agrees"),
+        ({"pitch": "up"}, "contradicted"),
+        ({"zoom": "out"}, "contradicted"),
+        ({"zoom_factor": 1.4}, "agrees"),
+        ({"zoom_factor": 0.7}, "contradicted"),
+    ):
+        assert check(Claims.model_validate({"edit": "camera", **claims}), case).outcome == expected, claims
+
+
+def test_sizes():
+    facts = random_facts(2, "scale")
+    case = case_of(facts.model_copy(update={"edit": facts.edit.model_copy(update={"scale": 1.5})}))
+    for claims, expected in (
+        ({"size": "larger"}, "agrees"),
+        ({"size": "smaller"}, "contradicted"),
+        ({"factor": 1.45}, "agrees"),
+        ({"factor": 1.3}, "unchecked"),
+        ({"factor": 2.5}, "contradicted"),
+    ):
+        assert check(Claims.model_validate({"edit": "scale", **claims}), case).outcome == expected, claims
+
+
+def test_another_kind_of_edit_is_contradicted():
+    verdict = check(Claims(edit="remove", object="the red mug"), case_of(stage()))
+    assert verdict.outcome == "contradicted" and verdict.failing == "kind: says remove, is translate"
+    assert verdict.score == 0.5 and json.loads(json.dumps(verdict.as_json()))["verdict"] == "contradicted"
+
+
+def test_released_pairs_are_checked_by_what_they_know():
+    case = case_of(without_poses(stage()))
+    for text, expected in (
+        ("Move the red mug to the right of the chair.", "agrees"),
+        ("Move the red mug to the left of the chair.", "contradicted"),
+        ("Move the red mug to the right.", "agrees"),
+        ("Move the red mug to the left.", "contradicted"),
+        ("Move the red mug to the right side of the image.", "agrees"),
+        ("Move the red mug behind the chair.", "unchecked"),
+        ("Move the red mug towards the camera.", "unchecked"),
+        ("Move the red mug 1.6 m to the right.", "unchecked"),
+        ("Move the red mug into the chair.", "contradicted"),
+    ):
+        assert check_text(text, case).outcome == expected, text
+
+
+def test_words_that_are_not_understood_leave_it_open():
+    case = case_of(stage())
+    assert check_text("Move the red mug to the right of the chair.", case).outcome == "agrees"
+    assert check_text("Move the red mug to the right of the chair, across the abyss.", case).outcome == "unchecked"
+    verdict = check_text("Sing me a song.", case)
+    assert verdict.outcome == "unchecked" and verdict.score == -1
+
+
+def test_poses_are_what_is_looked_at():
+    """The same words of the same scene seen from the other side are false."""
+    facts = stage()
+    view = facts.camera.source.model_copy(update={"world_from_camera": flat(look_at([0, 4, 1.5], [0, 0, 0.1]))})
+    mug = facts.objects[0].model_copy(update={"source_box": [102, 50, 118, 70], "target_box": [10, 50, 26, 70]})
+    camera = facts.camera.model_copy(update={"source": view, "target": view})
+    other = facts.model_copy(update={"camera": camera, "objects": [mug, facts.objects[1]]})
+    text = "Move the red mug to the right of the chair."
+    assert matrix4(view.world_from_camera)[0, 0] < 0
+    assert check_text(text, case_of(facts)).outcome == "agrees"
+    assert check_text(text, case_of(other)).outcome == "contradicted"
