@@ -13,7 +13,8 @@ sixth of the image, half of the masks pass the predicted IoU and two thirds of t
 The pipeline's image processor for SAM 2 needs torchvision, which a CPU build of torch may lack. Here its parent for
 Pillow is given SAM 2's sizes; run lengths, filters, boxes and loops are the library's own, and the suppression of
 boxes, which it takes from torchvision, is OpenCV's. The pipeline decodes 64 points at once, as is its default; on a
-CPU fewer suit it better (`--points-per-batch 4`). Target: 5 times the pipeline.
+CPU fewer suit it better (`--points-per-batch 4`). Target: 5 times the pipeline. On a machine that does other things,
+compare the CPU time of one thread (`--threads 1`): threads that wait for each other burn it.
 """
 
 import argparse
@@ -102,7 +103,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--points-per-batch", type=int, default=64, help="of the pipeline; the stage has its default")
+    parser.add_argument("--threads", type=int, default=0, help="of torch on the CPU; 0: all cores")
     arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     print(
