@@ -147,7 +147,7 @@ def fitting(case: Case, text: str, pool: Sequence[SceneObject]) -> list[int]:
         exact = [thing for thing in pool if phrase.words == _words(thing.name)]
         return [thing.id for thing in exact]
     named = _first(
-        lambda thing: any(_ends(name, phrase.nouns) for name in _names(thing)),
+        lambda thing: _named(thing, phrase),
         lambda thing: any(_ends(phrase.nouns, name) for name in _names(thing)),
         lambda thing: _alike(thing, phrase),
         pool=pool,
@@ -170,6 +170,17 @@ def _first(*tests: Callable[[SceneObject], bool], pool: Sequence[SceneObject]) -
         if found := [thing for thing in pool if test(thing)]:
             return found
     return []
+
+
+def _named(thing: SceneObject, phrase: Phrase) -> bool:
+    """Whether the phrase's nouns are a name of the thing, or the end of one."""
+    return any(_ends(name, phrase.nouns) for name in _names(thing))
+
+
+def is_name(case: Case, text: str, id: int) -> bool:
+    """Whether a phrase names the object in its own words, rather than in others for the same (`couch`, `tall lamp`)."""
+    thing = next(thing for thing in case.facts.objects if thing.id == id)
+    return _named(thing, phrase_of(text))
 
 
 def _names(thing: SceneObject) -> list[tuple[str, ...]]:
@@ -264,8 +275,8 @@ def references(case: Case, text: str) -> list[int]:
 def object_clause(case: Case, text: str) -> Clause:
     """Whether the phrase fits the edited object, and it alone.
 
-    Contradicted: it fits other objects but not this one, it fits several alike, or its colour is another. Unchecked: no
-    object bears such a name, or what tells them apart was not understood.
+    Contradicted: it fits other objects but not this one, it names several alike, or its colour is another. Unchecked:
+    no object bears such a name, or what tells them apart was not understood.
     """
     edited, phrase = case.edited, phrase_of(text)
     new = case.facts.edit.kind == "insert"
@@ -279,13 +290,14 @@ def object_clause(case: Case, text: str) -> Clause:
         if len(found) == 1 or new:
             return Clause("object", "agrees", f"{text} is object {edited.id}")
         names = ", ".join(called[id] for id in found)
-        outcome = "unchecked" if phrase.vague else "contradicted"
-        return Clause("object", outcome, f"{text} fits {len(found)} objects ({names})")
+        clear = not phrase.vague and all(_named(thing, phrase) for thing in pool if thing.id in found)
+        detail = f"{text} fits {len(found)} objects ({names})"
+        return Clause("object", "contradicted" if clear else "unchecked", detail)
     unknown = not edited.category or _words(edited.category)[-1] in _UNSPECIFIC
-    if not found or unknown or (_may_be(edited, phrase) and not phrase.modified):
+    if not found or unknown or _may_be(edited, phrase):
         return Clause("object", "unchecked", f"{text} is no known name")
     return Clause("object", "contradicted", f"says {text}, which is the {called[found[0]]}, is the {edited.name}")
 
 
 def _may_be(thing: SceneObject, phrase: Phrase) -> bool:
-    return _alike(thing, phrase) and not any(_ends(name, phrase.nouns) for name in _names(thing))
+    return _alike(thing, phrase) and not _named(thing, phrase)

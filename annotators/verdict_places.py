@@ -26,7 +26,7 @@ from annotators.case import Case
 from annotators.claims import Claims, Part
 from annotators.clause import Clause, Outcome, decided
 from annotators.relations import Layout, Seen, StateName, gap, inside, viewer_axes
-from annotators.verdict_names import references
+from annotators.verdict_names import is_name, references
 from shards.geometry import F64, matrix4
 
 _SAID: Final = {
@@ -78,7 +78,10 @@ def state_of(case: Case) -> StateName:
 
 
 def relation_clause(claims: Claims, case: Case, fronts: Mapping[int, float]) -> Clause:
-    """Judge the claimed relation for every object that the references may mean; open where those differ."""
+    """Judge the claimed relation for every object that the references may mean; open where those differ.
+
+    A reference that is only like an object's name (`couch` for a sofa) may agree, but contradicts nothing.
+    """
     kind, state = claims.relation, state_of(case)
     said = _SAID[kind].format(b=_the(claims.references[:1]), c=_the(claims.references[1:]))
     candidates = [[id for id in references(case, text) if id != case.facts.edit.object] for text in claims.references]
@@ -93,6 +96,9 @@ def relation_clause(claims: Claims, case: Case, fronts: Mapping[int, float]) -> 
             found.append(_in_boxes(claims, case, ids, state))
     outcomes = {outcome for outcome, _ in found}
     outcome: Outcome = found[0][0] if len(outcomes) == 1 else "unchecked"
+    named = all(is_name(case, text, id) for text, ids in zip(claims.references, candidates, strict=False) for id in ids)
+    if outcome == "contradicted" and not named:
+        outcome = "unchecked"  # the reference may be another than the one that was taken for it
     frame = ", in its own frame," if claims.frame == "object" else ""
     return Clause("relation", outcome, f"says {said}{frame} {found[0][1]}".strip())
 

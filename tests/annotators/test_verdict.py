@@ -136,6 +136,13 @@ def test_directions(ways, expected):
     assert check(says(directions=ways), case_of(stage())).outcome == expected
 
 
+def test_other_words_for_a_reference_contradict_nothing():
+    case = case_of(stage())
+    assert check(says(relation="right", references=["the armchair"]), case).outcome == "agrees"
+    assert check(says(relation="left", references=["the armchair"]), case).outcome == "unchecked"
+    assert check(says(relation="left", references=["the zeppelin"]), case).outcome == "unchecked"
+
+
 def test_directions_in_the_objects_own_frame():
     case = case_of(stage())  # the mug goes along its own +x
     for front, way in ((90.0, "right"), (270.0, "left")):
@@ -190,6 +197,7 @@ def test_a_name_that_fits_two_objects():
     assert outcome(check(says(object="the mug"), two), "object") == "contradicted"
     assert outcome(check(says(object="the mug that is chipped"), two), "object") == "unchecked"
     assert outcome(check(says(object="the red mug"), two), "object") == "agrees"
+    assert outcome(check(says(object="the chipped mug"), two), "object") == "unchecked"
     assert outcome(check(says(object="the left mug"), two), "object") == "agrees"
     assert outcome(check(says(object="the mug on the right"), two), "object") == "contradicted"
 
