@@ -7,7 +7,7 @@ agreement.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -30,6 +30,8 @@ class Parsed:
 
     claims: Claims | None
     rest: tuple[str, ...] = ()
+    boxed: bool = False
+    """Asks for a move into the red box that is drawn on the source: the wording of moves and of changes of size."""
 
 
 @dataclass
@@ -71,8 +73,9 @@ def parse(text: str, names: Sequence[str] = ()) -> Parsed:
         names: noun phrases that may occur in it, whose words are then nothing else (`knife stand`, `left mug`).
     """
     if (fields := parser_camera.bench(text)) is not None:
-        return Parsed(Claims(**fields))
-    plain = _joined(_RED_BOX.sub("", normalised(text)), names)
+        return _claims(fields, ())
+    plain, boxes = _RED_BOX.subn("", normalised(text))
+    plain = _joined(plain, names)
     plain = _POSSESSED_SIZE.sub(r"the size of \1", plain)
     parts = split(plain, _ALL_VERBS)
     if parts.asked and any(parser_camera.of_camera(clause) for clause in parts.asked):
@@ -83,7 +86,7 @@ def parse(text: str, names: Sequence[str] = ()) -> Parsed:
         reading.mentioned = reading.mentioned or _first_thing(clause)
     for clause in parts.asked:
         _read(reading, list(chunks(clause)))
-    return _conclude(reading)
+    return replace(_conclude(reading), boxed=bool(boxes))
 
 
 def _joined(text: str, names: Sequence[str]) -> str:

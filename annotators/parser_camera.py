@@ -24,9 +24,9 @@ _OPENS: Final = re.compile(
     r"|(?:take|shoot) (?:the|a) (?:same )?(?:picture|photo|photograph|shot|image) from\b"
     rf"|get (?:closer|farther away|further away) with the camera\b)"
 )
+_SIGNED: Final = rf"([-+−]?{NUMBER})\s*°?"
 _BENCH: Final = re.compile(
-    r"camera rotation:\s*yaw\s*([-+−]?[\d.]+)\s*°?\s*,\s*pitch\s*([-+−]?[\d.]+)\s*°?"
-    r".*?camera zoom:\s*(in|out|unchanged)",
+    rf"camera rotation:\s*yaw\s*{_SIGNED}\s*,\s*pitch\s*{_SIGNED}.*?camera zoom:\s*(in|out|unchanged)",
     re.IGNORECASE | re.DOTALL,
 )
 _PARTS: Final = re.compile(r" ?,(?: and| then)* | and then | and | then ")

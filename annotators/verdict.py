@@ -72,8 +72,11 @@ def check_parsed(
     parsed: Parsed, case: Case, fronts: Mapping[int, float] | None = None, tolerances: Tolerances = DEFAULT
 ) -> Verdict:
     """Judge what the parser made of a text."""
-    clauses = check(parsed.claims, case, fronts, tolerances).clauses if parsed.claims else ()
-    if parsed.rest or not parsed.claims:
+    claims, kind = parsed.claims, case.facts.edit.kind
+    if claims and parsed.boxed and kind in ("translate", "scale"):
+        claims = claims.model_copy(update={"edit": kind})
+    clauses = check(claims, case, fronts, tolerances).clauses if claims else ()
+    if parsed.rest or not claims:
         rest = ", ".join(parsed.rest) or "no known edit"
         clauses = (*clauses, Clause("text", "unchecked", f"not understood: {rest}"))
     return Verdict(clauses)

@@ -99,6 +99,12 @@ def test_quantities_and_units(said, field, value):
     assert claims is not None and getattr(claims, field) == pytest.approx(value, rel=1e-3)
 
 
+@pytest.mark.parametrize("yaw", ["720.0", "4.5.6", "-", "9" * 400])
+def test_a_bench_wording_with_impossible_numbers(yaw):
+    said = parse(f"Move the camera.\n- Camera rotation: Yaw {yaw}°, Pitch 0.0°.\n- Camera zoom: in.")
+    assert said.claims is None or said.claims.yaw_deg <= 360
+
+
 @given(
     st.text(
         alphabet=st.sampled_from("abc the left right of to mug lamp rotate move 90 degrees cm % , . ; ' -"), max_size=80

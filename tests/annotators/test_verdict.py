@@ -11,6 +11,7 @@ from annotators.templates import instructions
 from annotators.verdict import Verdict, check, check_text
 from annotators.verdict_amounts import known_fronts
 from shards.geometry import flat, look_at, matrix4, similarity, wrapped
+from shards.interop.wording import bench_wording
 from shards.schema import PairFacts
 from tests.annotators.factory import SIDE, random_facts, without_poses
 from tests.annotators.planted import planted, reworded
@@ -269,6 +270,13 @@ def test_sizes():
         ({"factor": 2.5}, "contradicted"),
     ):
         assert check(Claims.model_validate({"edit": "scale", **claims}), case).outcome == expected, claims
+
+
+def test_the_red_box_asks_for_moves_and_sizes_alike():
+    for kind, expected in (("translate", "agrees"), ("scale", "agrees"), ("rotate", "contradicted")):
+        facts = random_facts(4, kind)
+        text = bench_wording(facts.edit.model_copy(update={"kind": "translate"}), facts.objects[0].name)
+        assert check_text(text, case_of(facts)).outcome == expected, kind
 
 
 def test_another_kind_of_edit_is_contradicted():
