@@ -129,6 +129,8 @@ class Estimate:
             case "depth" | "metric":
                 if self.info.kind != _KINDS[self.layer]:
                     raise NotComparable(f"its kind is {self.info.kind}")
+                if self.layer == "metric" and not self.info.unit:
+                    raise NotComparable("it is up to scale")
                 return decode_depth(self.data, self.info)
             case "normal":
                 return decode_normals(self.data)

@@ -1,0 +1,100 @@
+"""Every map by a model, through Ray, on rendered scenes; then one annotator is replaced, and nothing else is redone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the extra annotators")
+pytest.importorskip("onnx", reason="needs the extra dev")
+
+from shards.layout import find_shards
+from shards.reader import StoredSample, read_record, read_samples
+from tests.pipeline.releases import spatialdata
+from tests.pipeline.tiny_models import make_models, settings
+
+ESTIMATORS = {
+    "depth": "depth",
+    "metric": "metric3d:metric3d",
+    "normal": "metric3d:metric3d",
+    "segment": "sam2",
+    "line": "informative-drawings",
+}
+SCENES = (
+    "samples=4",
+    "unit_size=2",
+    "source.variants=4",
+    "render.resolution=96",
+    "render.samples=4",
+    "shard.splits={train: 1, val: 0, test: 0}",
+)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return make_models(tmp_path_factory.mktemp("models"))
+
+
+def build(out: Path, models: dict[str, str]) -> dict[str, object]:
+    chosen = [part for text in SCENES for part in ("--set", text)]
+    done = spatialdata("build", "--json", "--out", str(out), *chosen, *settings(models))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def built(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("models-build") / "out"
+    build(out, models)
+    return out
+
+
+def samples(out: Path) -> list[StoredSample]:
+    return [sample for shard in find_shards(str(out), recipe="full") for sample in read_samples(shard)]
+
+
+def files(out: Path, layer: str) -> dict[str, tuple[float, bytes]]:
+    return {
+        str(path.relative_to(out)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(out.glob(f"layers/{layer}-*/*"))
+    }
+
+
+def test_every_map_says_which_model_made_it(built: Path):
+    found = samples(built)
+    assert len(found) >= 3
+    for sample in found:
+        maps = read_record(sample.members["json"]).maps
+        for layer, estimator in ESTIMATORS.items():
+            for name in (layer, f"source_{layer}"):
+                info = getattr(maps, name)
+                assert info.estimator.startswith(estimator), (name, info)
+                assert info.revision
+    done = spatialdata("verify", str(built), "--json")
+    assert json.loads(done.stdout)["problems"] == []
+
+
+def test_the_audit_holds_them_against_the_exact_maps(built: Path):
+    done = spatialdata("audit", str(built), "--json", "--pictures", str(built / "audit"))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    figures = {name: layer["metrics"] for name, layer in found["layers"].items()}
+    assert figures["metric"]["abs_rel"]["mean"] > 0.05, "random weights are no good"
+    assert figures["normal"]["mean_deg"]["mean"] > 5
+    assert {path.stem for path in (built / "audit").glob("*.png")} == set(ESTIMATORS)
+
+
+def test_one_annotator_is_replaced_and_nothing_else_is_redone(built: Path, models: dict[str, str]):
+    layers = ("pair", "screen", "instruction", "checks", "metric", "normal", "segment", "line", "depth")
+    before = {layer: files(built, layer) for layer in layers}
+    lines = {sample.key: sample.members["line"] for sample in samples(built)}
+    build(built, models | {"depth": "exact"})
+    after = {layer: files(built, layer) for layer in layers}
+    for layer in layers[:-1]:
+        assert after[layer] == before[layer], layer
+    assert len(after["depth"]) == 2 * len(before["depth"]), "the old layer stays beside the new one"
+    for sample in samples(built):
+        assert read_record(sample.members["json"]).maps.depth.estimator.startswith("renderer")
+        assert sample.members["line"] == lines[sample.key]
+    assert np.all([path.stat().st_size for path in built.glob("layers/depth-*/*")])
