@@ -52,7 +52,7 @@ def check_instruction(
     contradicted text is replaced where `on_contradiction` is `rewrite` and the facts bear a template's sentence; else
     it is handed back with its verdict, for the caller to reject or to keep (with `keep`, with all its variants).
     """
-    verdict = merged(check_text(instruction.text, case, tolerances=tolerances), claims, case, tolerances)
+    verdict = merged(check_text(instruction.text, case, tolerances), claims, case, tolerances)
     if verdict.outcome == "contradicted":
         rewritten = _rewritten(instruction, case, key) if on_contradiction == "rewrite" else None
         if rewritten is None:
@@ -61,7 +61,7 @@ def check_instruction(
         return replace(again, changed=True, replaced=verdict.failing)
     if on_contradiction == "keep":
         return Checked(verdict, instruction)
-    judged = [(text, check_text(text, case, tolerances=tolerances)) for text in instruction.variants]
+    judged = [(text, check_text(text, case, tolerances)) for text in instruction.variants]
     kept = [text for text, found in judged if found.outcome != "contradicted"]
     dropped = tuple(found.failing for _, found in judged if found.outcome == "contradicted")
     pruned = instruction.model_copy(update={"variants": kept or [instruction.text]})
@@ -78,7 +78,7 @@ def merged(text: Verdict, claims: Claims | None, case: Case, tolerances: Toleran
         return text
     both: dict[str, Clause] = {}
     rank = {"contradicted": 2, "agrees": 1, "unchecked": 0}
-    for clause in (*text.clauses, *check(claims, case, tolerances=tolerances).clauses):
+    for clause in (*text.clauses, *check(claims, case, tolerances).clauses):
         known = both.get(clause.name)
         if clause.name != "text" and (known is None or rank[clause.outcome] > rank[known.outcome]):
             both[clause.name] = clause

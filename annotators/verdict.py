@@ -48,34 +48,23 @@ class Verdict:
         return {"verdict": self.outcome, "score": self.score, "clauses": clauses}
 
 
-def check(
-    claims: Claims, case: Case, fronts: Mapping[int, float] | None = None, tolerances: Tolerances = DEFAULT
-) -> Verdict:
-    """Judge structured claims.
-
-    Args:
-        fronts: direction that the front of an object faces, by id, in degrees counter-clockwise from +x of the object's
-            own frame, where it is known (procedural assets: 270). What the facts imply is added.
-    """
-    return Verdict(tuple(_clauses(claims, case, known_fronts(case.facts) | dict(fronts or {}), tolerances)))
+def check(claims: Claims, case: Case, tolerances: Tolerances = DEFAULT) -> Verdict:
+    """Judge structured claims."""
+    return Verdict(tuple(_clauses(claims, case, known_fronts(case.facts), tolerances)))
 
 
-def check_text(
-    text: str, case: Case, fronts: Mapping[int, float] | None = None, tolerances: Tolerances = DEFAULT
-) -> Verdict:
+def check_text(text: str, case: Case, tolerances: Tolerances = DEFAULT) -> Verdict:
     """Judge free text as far as the parser understands it; what it does not is one clause more, `text`, unchecked."""
     names = {name for thing in case.facts.objects for name in (thing.name, thing.category)}
-    return check_parsed(parse(text, sorted(names)), case, fronts, tolerances)
+    return check_parsed(parse(text, sorted(names)), case, tolerances)
 
 
-def check_parsed(
-    parsed: Parsed, case: Case, fronts: Mapping[int, float] | None = None, tolerances: Tolerances = DEFAULT
-) -> Verdict:
+def check_parsed(parsed: Parsed, case: Case, tolerances: Tolerances = DEFAULT) -> Verdict:
     """Judge what the parser made of a text."""
     claims, kind = parsed.claims, case.facts.edit.kind
     if claims and parsed.boxed and kind in ("translate", "scale"):
         claims = claims.model_copy(update={"edit": kind})
-    clauses = check(claims, case, fronts, tolerances).clauses if claims else ()
+    clauses = check(claims, case, tolerances).clauses if claims else ()
     if parsed.rest or not claims:
         rest = ", ".join(parsed.rest) or "no known edit"
         clauses = (*clauses, Clause("text", "unchecked", f"not understood: {rest}"))

@@ -22,7 +22,7 @@ from annotators.claims import CANONICAL_VIEWS, Claims
 from annotators.clause import Clause, Tolerances, decided, within
 from shards.geometry import matrix4, wrapped
 from shards.interop.wording import view_name
-from shards.schema import PairFacts, SceneObject
+from shards.schema import UNKNOWN_FRONT, PairFacts, SceneObject
 
 STILL_DEG: Final = 1.0
 """A turn of less is none."""
@@ -91,7 +91,12 @@ def bearing(facts: PairFacts, thing: SceneObject, front_deg: float) -> float:
 
 
 def known_fronts(facts: PairFacts) -> dict[int, float]:
-    """Fronts (degrees from +x in the object's own frame) that the facts imply: that of an object turned to a view."""
+    """Fronts (degrees from +x in the object's own frame) that the facts tell, or imply by a turn to a view."""
+    told = zip(facts.objects, facts.fronts, strict=False)
+    return _implied_front(facts) | {thing.id: deg for thing, deg in told if deg < UNKNOWN_FRONT}
+
+
+def _implied_front(facts: PairFacts) -> dict[int, float]:
     edit = facts.edit
     name = view_name(edit.view).removesuffix(" view")
     thing = next((thing for thing in facts.objects if thing.id == edit.object), None)

@@ -14,6 +14,8 @@ SCHEMA_VERSION = 1
 EditKind = Literal["translate", "rotate", "scale", "remove", "insert", "camera"]
 EDIT_KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert", "camera")
 Split = Literal["train", "val", "test"]
+UNKNOWN_FRONT = 360.0
+"""In `PairFacts.fronts`: nobody knows which way the object faces."""
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 Vec3 = Annotated[list[float], Field(min_length=3, max_length=3)]
@@ -195,3 +197,8 @@ class PairFacts(_Fixed):
     measures: Measures = Measures()
     description: str = Field(default="", description="a caption that came with the source, or empty")
     colours: list[str] = Field(default_factory=list, description="colour name of each object, in order; may be empty")
+    fronts: list[float] = Field(
+        default_factory=list,
+        description="where the front of each object faces, in order: degrees about z from +x of its own frame, 360 "
+        "where nobody knows; may be empty",
+    )

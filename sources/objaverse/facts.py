@@ -21,7 +21,7 @@ from shards.geometry import (
     transform,
 )
 from shards.sample import Columns
-from shards.schema import Camera, Edit, Measures, PairFacts, SceneObject, View
+from shards.schema import UNKNOWN_FRONT, Camera, Edit, Measures, PairFacts, SceneObject, View
 from sources.objaverse.changed import all_changed, find_changed
 from sources.objaverse.footprints import pose_of
 from sources.objaverse.render import ObjectVisibility, RenderedView, Renderer
@@ -74,6 +74,7 @@ def pair_columns(
         source_normal=normal_info,
         measures=measures,
         colours=[placed.asset.colour for placed in spec.objects],
+        fronts=[UNKNOWN_FRONT if (deg := placed.asset.front_deg) is None else deg % 360 for placed in spec.objects],
     )
     return {
         "source": codecs.encode_image(source.rgb),
