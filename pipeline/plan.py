@@ -7,7 +7,6 @@ time; the driver never holds them all.
 
 import hashlib
 import json
-import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import IO, Any, TypeAlias, cast
 
 import numpy as np
@@ -25,6 +25,7 @@ from pipeline.graph import canonical
 from pipeline.storage import FULL, disk_full
 from pipeline.store import LayerStore, versions
 from shards.errors import BadInput, SpatialdataError
+from shards.layout import KEY_RULE, is_key
 from shards.schema import SPLITS, Split
 
 PLAN = "plan.json"
@@ -34,7 +35,8 @@ SCHEMA = pa.schema([("unit", pa.int32()), ("key", pa.string()), ("split", pa.str
 RecordBatch: TypeAlias = Any
 """A `pyarrow.RecordBatch` with the string columns key, split, spec (JSON)."""
 _HASHED = ("samples", "unit_size", "seed", "config", "versions")
-_KEY = re.compile(r"[a-z0-9-]{1,80}")
+_ONE_READER = Lock()
+"""Arrow waits for ever where two threads read one Python file (pyarrow 26)."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def _file(plan: Plan) -> Any:
 
 @lru_cache(maxsize=4)
 def _group(plan: Plan, group: int) -> Any:
-    return _file(plan).read_row_group(group, use_threads=False)
+    with _ONE_READER:
+        return _file(plan).read_row_group(group, use_threads=False)
 
 
 def read_plan(store: LayerStore) -> Plan:
@@ -242,8 +245,8 @@ def _listed(rows: Iterator[PlanRow]) -> Iterator[RecordBatch]:
     digests = array("Q")
     while chunk := list(islice(rows, 8192)):
         for row in chunk:
-            if not _KEY.fullmatch(row.key):
-                raise BadInput(f"'{row.key}' is not a key: use 1 to 80 of a-z, 0-9 and '-'")
+            if not is_key(row.key):
+                raise BadInput(f"'{row.key}' is not a key: use {KEY_RULE}")
             if row.split not in SPLITS:
                 raise BadInput(f"sample '{row.key}' is of split '{row.split}'; allowed: {', '.join(SPLITS)}")
             digests.append(int.from_bytes(hashlib.blake2b(row.key.encode(), digest_size=8).digest(), "little"))

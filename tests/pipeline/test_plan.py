@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,24 @@ def listed(count: int) -> Iterator[PlanRow]:
 
 def scenes(count: int, seed: int = 0, weights: dict[str, float] = EQUAL) -> list[dict[str, str]]:
     return pa.Table.from_batches(list(plan_scenes(count, seed, weights, SPLITS))).to_pylist()
+
+
+def test_threads_share_a_plan(tmp_path: Path):
+    plan = write_plan(LayerStore(f"memory://shared-{tmp_path.name}"), {}, listed(64 * 200), unit_size=1)
+    units = [unit * 89 % plan.units for unit in range(800)]
+    wrong: list[int] = []
+
+    def read(own: list[int]) -> None:
+        wrong.extend(unit for unit in own if plan.rows(unit)[0].key != f"k-{unit}")
+
+    # Daemons: where they wait for each other for ever, the test fails instead of waiting, too.
+    threads = [threading.Thread(target=read, args=(units[first::16],), daemon=True) for first in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert not wrong
 
 
 @pytest.mark.parametrize("url", ["local", "memory://planned"])
