@@ -25,7 +25,7 @@ from pipeline.plan import PLAN, Plan, PlanRow, damaged_plan, read_plan, write_pl
 from pipeline.progress import Progress, make_progress
 from pipeline.scenes import plan_scenes
 from pipeline.stage import Stage
-from pipeline.store import LayerStore, versions
+from pipeline.store import LayerCorrupt, LayerStore, versions
 from shards.errors import BadInput, SpatialdataError
 from shards.layout import base, filesystem, join
 from shards.schema import EditKind
@@ -156,7 +156,8 @@ def _freeze_assets(config: Config, store: LayerStore, say: Callable[[str], None]
 def survey(config: Config, store: LayerStore, say: Callable[[str], None], progress: Progress) -> list[Asset]:
     """Look at every model of the cache, once for a cache: a build of one layer, resumable like any other.
 
-    Builds may share its folder (`source.survey`): one looks, the others wait for it.
+    Builds may share its folder (`source.survey`): one looks, the others wait for it. A unit that turns out to be
+    damaged is looked at again, once.
 
     Raises:
         BadInput: no model can be used (the line counts the reasons), or the survey was made with other packages.
@@ -178,8 +179,17 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
             _check_survey(kept)
         plan = write_plan(kept, {"survey": digest}, rows, SURVEY_UNIT)
         say(f"looking at {len(entries)} assets")
-        run([stage], kept, plan, config.engine, progress, guard=lock.check)
-        return _usable(kept, plan, stage, say)
+        mended: set[int] = set()
+        while True:
+            run([stage], kept, plan, config.engine, progress, guard=lock.check)
+            try:
+                return _usable(kept, plan, stage, say)
+            except LayerCorrupt as error:
+                if error.unit in mended:
+                    raise
+                mended.add(error.unit)
+                say(f"{str(error).split(': run ')[0]}: moved aside, looking at its models again")
+                kept.set_aside(error.layer_dir, error.unit)
 
 
 def _check_survey(kept: LayerStore) -> None:
