@@ -23,9 +23,6 @@ from shards.errors import SpatialdataError
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-Item = TypeVar("Item")
-Value = TypeVar("Value")
-
 
 class Stopped(SpatialdataError):
     """A person or the system asked the run to stop; everything committed is kept."""

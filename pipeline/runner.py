@@ -256,6 +256,4 @@ def _check_results(stage: Stage, samples: Sequence[Sample], results: Sequence[ob
 def last_lines(error: BaseException, lines: int = 4) -> str:
     """The end of a traceback: what was raised, and where."""
     text = "".join(traceback.format_exception(error)).strip().splitlines()
-    if lines >= len(text):
-        return "\n".join(text)[-2000:]
-    return "\n".join([*text[-lines:]])[-2000:]
+    return "\n".join(text[-lines:])[-2000:]
