@@ -24,11 +24,12 @@ from pipeline.storage import FULL, disk_full
 from pipeline.store import LayerCorrupt, LayerStore
 from shards.codecs import ImageCodec
 from shards.errors import BadInput, SpatialdataError
-from shards.index import MANIFEST, ShardEntry, pack_shard, parquet_name, write_manifest
+from shards.index import MANIFEST, ShardEntry, offsets_name, pack_shard, parquet_name, write_manifest
 from shards.layout import filesystem, join, list_shards, shard_name
 from shards.recipes import FILTERS, Recipe, layer_of
 from shards.sample import Sample
 from shards.schema import SPLITS, EditKind, Provenance, Split
+from shards.sidecars import write_sidecars
 
 Packer = Callable[[Callable[["ShardJob"], ShardEntry | Damaged], Sequence["ShardJob"]], list[ShardEntry | Damaged]]
 """Runs the function on every job, somewhere, and gives the results in order."""
@@ -84,7 +85,7 @@ def pack(
     options: ShardOptions,
     packer: Packer,
 ) -> dict[str, Any]:
-    """Pack the accepted samples into `OUT/shards/<recipe>/<split>/`, a manifest last.
+    """Pack the accepted samples into `OUT/shards/<recipe>/<split>/`, a manifest last; then what describes all splits.
 
     Args:
         recipe: one that the build can fill (`fit_recipe`).
@@ -125,6 +126,7 @@ def pack(
         ]
         splits[split] = _pack_split(store, split, jobs, options, packer)
     _drop_other_splits(root, splits)
+    write_sidecars(root)
     return {"recipe": recipe.name, "folder": root, "splits": splits}
 
 
@@ -294,7 +296,7 @@ def _already(store: LayerStore, job: ShardJob) -> ShardEntry | None:
     except (ValueError, KeyError, TypeError):
         return None
     fs, folder = filesystem(job.folder)
-    files = (join(folder, job.name), join(folder, parquet_name(job.name)))
+    files = [join(folder, name) for name in (job.name, parquet_name(job.name), offsets_name(job.name))]
     if note["digest"] != job.digest or not all(fs.exists(file) for file in files):
         return None
     return entry if fs.size(files[0]) == entry.bytes else None
@@ -304,8 +306,8 @@ def _drop_other_shards(folder: str, names: set[str]) -> None:
     """Remove tars of an earlier packing, with other names, and what lies beside them."""
     for url in list_shards(folder):
         if url.rpartition("/")[2] not in names:
-            _remove(url)
-            _remove(url.removesuffix(".tar") + ".parquet")
+            for name in (url, parquet_name(url), offsets_name(url)):
+                _remove(name)
 
 
 def _drop_other_splits(root: str, splits: Mapping[str, Any]) -> None:

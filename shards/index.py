@@ -1,4 +1,4 @@
-"""What lies beside the shards: a parquet of each, a manifest, a wids index and the JSON Schema of a sample.
+"""What lies beside the shards: a parquet and an offset index of each, a manifest, a wids index, a sample's JSON Schema.
 
 All of it follows from the shards' content, so it is as reproducible as they are, and all of it is published whole.
 The manifest is written last: a folder without one is a folder that was not finished.
@@ -6,6 +6,7 @@ The manifest is written last: a folder without one is a folder that was not fini
 
 import hashlib
 import json
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from shards.errors import SpatialdataError
 from shards.layout import base, filesystem, is_local, join, open_url, split_field
 from shards.reader import read_record
 from shards.schema import SCHEMA_VERSION, SampleRecord, Split
-from shards.writer import SampleEntry, ShardInfo, publish, publish_bytes, write_shard
+from shards.writer import BLOCK, SampleEntry, ShardInfo, publish, publish_bytes, write_shard
 
 MANIFEST: Final = "manifest.json"
 WIDS_INDEX: Final = "index.json"
@@ -66,10 +67,23 @@ def parquet_name(shard: str) -> str:
     return f"{shard.removesuffix('.tar')}.parquet"
 
 
+def offsets_name(shard: str) -> str:
+    """The name of the offset index beside a shard, as megatron-energon looks for it."""
+    return f"{shard}.idx"
+
+
+def offset_index(starts: Sequence[int], end: int) -> bytes:
+    """Where each sample begins in the tar (the header of its first member), then where the last one ends.
+
+    64-bit little-endian numbers of bytes: the `.tar.idx` of megatron-energon.
+    """
+    return struct.pack(f"<{len(starts) + 1}Q", *starts, end)
+
+
 def pack_shard(
     folder: str, name: str, samples: Iterable[tuple[str, Mapping[str, bytes]]], *, scratch: Path | None = None
 ) -> ShardEntry:
-    """Write one shard and its parquet into `folder` (any fsspec URL), and return its entry for the manifest.
+    """Write one shard, its parquet and its offsets into `folder` (any fsspec URL); return its entry for the manifest.
 
     Samples are (key, members by field), `json` among them, as for `write_shard`. A local folder is written directly;
     for others the shard is finished in `scratch` (default: the system's temporary folder) and then put there.
@@ -85,6 +99,8 @@ def pack_shard(
             publish(Path(temporary) / name, join(folder, name))
     table = _parquet(info, rows)
     publish_bytes(table, join(folder, parquet_name(name)))
+    starts = [entry.members[0].offset - BLOCK for entry in info.entries]
+    publish_bytes(offset_index(starts, info.bytes - 2 * BLOCK), join(folder, offsets_name(name)))
     return ShardEntry(
         name=name,
         samples=info.samples,

@@ -7,6 +7,7 @@ Memory: one sample, one shard's parquet, and the keys and asset uids of the fold
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -27,6 +28,7 @@ from shards.index import (
 from shards.inspection import Problem
 from shards.layout import SplitFolder, base, find_splits, join, list_shards, open_url
 from shards.schema import SCHEMA_VERSION, Split
+from shards.sidecars import index_files, read_splits
 from shards.verify_shard import ShardFindings, verify_shard
 
 KEEPS_ITS_SPLITS: Final = "object3dit"
@@ -77,6 +79,7 @@ def verify_folder(
         findings += shards
         held[folder.url] = _merge(shards)
     for parent in dict.fromkeys(_parent(folder.url) for folder in folders):
+        problems += _check_sidecars(parent)
         problems += _find_leaks(parent, held)
     return Report(tuple(problems), len(findings), sum(f.samples for f in findings), sum(f.bytes for f in findings))
 
@@ -144,6 +147,26 @@ def _check_index(folder: str, manifest: Manifest) -> Iterator[Problem]:
             continue
         if found != expected:
             yield Problem("index", f"{name} does not agree with {MANIFEST} and this version of the schema")
+
+
+def _check_sidecars(recipe_folder: str) -> Iterator[Problem]:
+    """Lists of all shards that other readers go by: where one is, all must be, and agree with the manifests.
+
+    A split that was copied alone has none; of splits whose manifests cannot be read, they are not asked.
+    """
+    try:
+        expected = index_files(read_splits(recipe_folder))
+    except (FileNotFoundError, SpatialdataError):
+        return
+    found: dict[str, bytes] = {}
+    for name in expected:
+        with suppress(FileNotFoundError), open_url(join(recipe_folder, name)) as file:
+            found[name] = file.read()
+    for name in expected if found else ():
+        if name not in found:
+            yield Problem("index", f"{name} is missing", folder=recipe_folder)
+        elif found[name] != expected[name]:
+            yield Problem("index", f"{name} does not agree with the manifests of the splits", folder=recipe_folder)
 
 
 def _find_duplicates(findings: list[ShardFindings]) -> Iterator[Problem]:

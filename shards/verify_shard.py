@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import IO, Any, Final
 
 from shards.errors import SpatialdataError
-from shards.index import ShardEntry, parquet_name, parse_rows
+from shards.index import ShardEntry, offset_index, offsets_name, parquet_name, parse_rows
 from shards.inspection import Problem, inspect_sample
 from shards.layout import IMAGE_CODECS, field_of, join, open_url
 from shards.reader import BLOCK, Member, ShardError, StoredSample, group, walk
@@ -62,6 +62,8 @@ def verify_shard(
             _locate(folder, found, rows, broken, entry)
         else:
             _compare(folder, found, rows, entry, digest)
+        if entry and rows and found.in_place:
+            _check_offsets(folder, found, rows, entry)
     except OSError as error:
         found.add(Problem("missing_shard", f"cannot be read: {error}"))
     return found
@@ -104,6 +106,18 @@ def _load_rows(folder: str, name: str, entry: ShardEntry | None, found: ShardFin
     except SpatialdataError as error:
         found.add(Problem("parquet", str(error)))
         return {}
+
+
+def _check_offsets(folder: str, found: ShardFindings, rows: Rows, entry: ShardEntry) -> None:
+    """The offset index must be the one that follows from the parquet, whose places the tar has."""
+    name = offsets_name(found.shard)
+    starts = [min(int(row[f"{member}_offset"]) for member in _members(row)) - BLOCK for row in rows.values()]
+    try:
+        with open_url(join(folder, name)) as file:
+            if file.read() != offset_index(starts, entry.bytes - 2 * BLOCK):
+                found.add(Problem("index", f"{name} has other offsets than the shard"))
+    except FileNotFoundError:
+        found.add(Problem("index", f"{name} is missing"))
 
 
 def _read_samples(

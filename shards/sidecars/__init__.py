@@ -1,0 +1,34 @@
+"""Files beside the shards by which other readers know them, without conversion: see docs/formats.md.
+
+Invariant: they follow from the manifests and the parquets alone, so the same shards give the same bytes; each is
+published whole, and none of our own readers needs them.
+"""
+
+from collections.abc import Sequence
+
+from shards.index import Manifest
+from shards.layout import join
+from shards.sidecars.card import card_files
+from shards.sidecars.croissant import croissant_files
+from shards.sidecars.energon import energon_files
+from shards.sidecars.facts import read_facts, read_splits
+from shards.sidecars.timm import timm_files
+from shards.writer import publish_bytes
+
+__all__ = ["index_files", "read_splits", "write_sidecars"]
+
+
+def write_sidecars(folder: str) -> None:
+    """Write what lies beside the finished splits of a recipe into its folder, any fsspec URL.
+
+    Raises FileNotFoundError where a split has no manifest, and SpatialdataError where a parquet is damaged or the
+    splits do not fit together.
+    """
+    facts = read_facts(folder)
+    for name, data in (card_files(facts) | croissant_files(facts) | index_files(facts.splits)).items():
+        publish_bytes(data, join(folder, name))
+
+
+def index_files(splits: Sequence[Manifest]) -> dict[str, bytes]:
+    """Those that list the shards and follow from the manifests alone, by path in the recipe's folder."""
+    return energon_files(splits) | timm_files(splits)

@@ -1,0 +1,118 @@
+"""`README.md` of a recipe's folder: its head tells Hugging Face `datasets` the splits and every column's type.
+
+Without types, `datasets` would guess them from the first five samples of the first shard. The text below the head
+says what was counted, and nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import yaml
+
+from shards.layout import split_field
+from shards.schema import SampleRecord
+from shards.sidecars.facts import PUBLIC_SPLIT, RecipeFacts
+
+CARD: Final = "README.md"
+_SCALARS: Final = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
+_SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_MEMBERS: Final = {
+    "source": "the image before the edit, sRGB",
+    "target": "the image after the edit, sRGB",
+    "source_instances": "instance labels of the source: 0 background, else `objects[].id`",
+    "target_instances": "instance labels of the target: 0 background, else `objects[].id`",
+    "changed": "255 where the edit changed the image, else 0",
+    "depth": "relative inverse depth, 16-bit: near is large; scale and offset in `maps`",
+    "metric": "depth in metres, 16-bit: 0 is no depth; scale and offset in `maps`",
+    "normal": "normals in the camera frame, rgb = (n + 1) / 2",
+    "segment": "segments: 0 background, larger areas first",
+    "line": "line drawing, dark on white",
+    "json": "the record: edit, instruction, cameras, objects, scores, provenance",
+}
+
+
+def card_files(facts: RecipeFacts) -> dict[str, bytes]:
+    """`README.md` by its path in the recipe's folder."""
+    head = yaml.safe_dump(_head(facts), sort_keys=False, allow_unicode=True)
+    return {CARD: f"---\n{head}---\n\n{_text(facts)}".encode()}
+
+
+def features(members: Sequence[str]) -> list[dict[str, Any]]:
+    """The columns as `datasets` writes them in a card: members in the order of the tar, then its own two."""
+    record = SampleRecord.model_json_schema(by_alias=True, mode="serialization")
+    columns = [
+        {"name": member, **(_typed(record, record["$defs"]) if member == "json" else {"dtype": "image"})}
+        for member in members
+    ]
+    return [*columns, *({"name": name, "dtype": "string"} for name in ("__key__", "__url__"))]
+
+
+def _typed(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON Schema as a `datasets` type: `dtype`, `struct` or `list`."""
+    if "$ref" in schema:
+        return _typed(definitions[str(schema["$ref"]).rpartition("/")[2]], definitions)
+    match schema["type"]:
+        case "object":
+            items = schema["properties"].items()
+            return {"struct": [{"name": name, **_typed(value, definitions)} for name, value in items]}
+        case "array":
+            item = _typed(schema["items"], definitions)
+            return {"list": item["struct"] if "struct" in item else item["dtype"]}
+        case scalar:
+            return {"dtype": _SCALARS[scalar]}
+
+
+def _head(facts: RecipeFacts) -> dict[str, Any]:
+    files = [{"split": PUBLIC_SPLIT[split.split], "path": f"{split.split}/*.tar"} for split in facts.splits]
+    return {
+        "pretty_name": f"{facts.name} ({facts.recipe})",
+        "task_categories": ["image-to-image"],
+        "tags": ["image-editing", "webdataset"],
+        "size_categories": [next((size for limit, size in _SIZES if facts.samples < limit), "n>1M")],
+        "configs": [{"config_name": "default", "default": True, "data_files": files}],
+        "dataset_info": {"config_name": "default", "features": features(facts.members)},
+    }
+
+
+def _text(facts: RecipeFacts) -> str:
+    splits = [
+        [PUBLIC_SPLIT[split.split], split.samples, len(split.shards), f"{split.bytes / 2**20:.1f}"]
+        for split in facts.splits
+    ]
+    kinds = sorted({kind for counts in facts.edits.values() for kind in counts})
+    edits = [[kind, *(facts.edits[split.split].get(kind, 0) for split in facts.splits)] for kind in kinds]
+    licences = [
+        [licence or "(none named)", count, f"{count / facts.samples:.1%}"] for licence, count in facts.licences.items()
+    ]
+    members = [[f"`{member}`", _meaning(member)] for member in facts.members]
+    return "\n".join(
+        [
+            f"# {facts.name}: {facts.recipe}\n",
+            f"{facts.samples} triplets of source image, instruction and target image, in plain WebDataset tars.\n",
+            _table(["split", "samples", "shards", "MiB"], splits),
+            _table(["edit", *(PUBLIC_SPLIT[split.split] for split in facts.splits)], edits),
+            "Samples that show an object under a licence; one may show objects under several:\n",
+            _table(["licence", "samples", "share"], licences),
+            "Each sample has these members:\n",
+            _table(["member", "holds"], members),
+            "```python\nfrom datasets import load_dataset\n\n"
+            'samples = load_dataset("path/of/this/folder", split="train", streaming=True)\n```\n',
+            "Beside the tars: a parquet of each (one row a sample, with byte offsets), `index.json` for wids,",
+            "`.nv-meta/` and `.tar.idx` for megatron-energon, `_info.json` for timm, `croissant.json`.",
+            "`sample.schema.json` in a split's folder is the JSON Schema of `json`.\n",
+        ]
+    )
+
+
+def _meaning(member: str) -> str:
+    name = split_field(member)[0]
+    return _MEMBERS[name] if name in _MEMBERS else f"{_MEMBERS[name.removeprefix('source_')]} (of the source)"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [list(head), ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(_cell(value) for value in row) + " |\n" for row in lines)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,33 @@
+"""Reads a recipe's folder by timm's own WebDataset reader and saves the pixels: <folder> <out.npz>."""
+
+import sys
+
+import numpy as np
+import torch
+
+# torchvision's wheel has no compiled part for torch without CUDA; nothing here needs it, but its import declares none.
+LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
+for schema in (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+):
+    LIBRARY.define(schema)
+
+from timm.data import create_dataset  # noqa: E402
+
+
+def main(folder: str, pixels: str) -> None:
+    found = {}
+    for split in ("train", "validation", "test"):
+        dataset = create_dataset(
+            "wds/spatialdata", root=folder, split=split, input_key="target.webp;jpg", target_key="schema"
+        )
+        assert len(dataset) == sum(1 for _ in dataset)
+        for index, (image, target) in enumerate(dataset):
+            assert target == 1
+            found[f"{split}/{index}/target"] = np.asarray(image)
+    np.savez(pixels, **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
