@@ -16,7 +16,7 @@ from annotators.case import Case
 from annotators.claims import Claims
 from annotators.clause import Tolerances
 from annotators.instruction_check import Checked, OnContradiction, check_instruction
-from annotators.measure import Images, Misfit, edit_error, exposure, outside_projection
+from annotators.measure import Images, Misfit, edit_error, outside_projection
 from annotators.relations import Layout
 from shards.errors import BadInput
 from shards.geometry import box_iou, box_of_mask, displacement, mask_iou
@@ -35,7 +35,7 @@ class GeometryChecks:
 
     layer: ClassVar[str] = "checks"
     needs: ClassVar[tuple[str, ...]] = ("pair", "instruction")
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pair": ("facts", "source", "target", "source_instances", "target_instances", "changed")
     }
@@ -63,11 +63,6 @@ class GeometryChecks:
     min_mask_iou: float = 0.6
     min_psnr: float = 38.0
     """dB outside `changed`, before the source's pixels were copied there."""
-    min_luminance: float = 0.06
-    max_luminance: float = 0.92
-    """Mean of sRGB luma, 0..1, of both images."""
-    max_clipped: float = 0.35
-    """Share of an image's pixels that are black, or white."""
     on_contradiction: OnContradiction = "reject"
     """What becomes of an instruction that geometry contradicts: the sample is rejected, the instruction is rewritten
     from the templates (rejected where those have none), or all is kept as it is, not verified."""
@@ -128,7 +123,6 @@ class GeometryChecks:
     def _faults(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Fault]:
         """What is wrong with a pair, the gravest first."""
         yield from _incoherent(facts, images)
-        yield from self._badly_exposed(images)
         if facts.edit.kind == "camera":
             yield from self._still(facts)
         else:
@@ -141,14 +135,6 @@ class GeometryChecks:
         ):
             if 0 <= score < least:
                 yield reason, score
-
-    def _badly_exposed(self, images: Images) -> Iterator[Fault]:
-        for rgb in (images.source, images.target):
-            mean, black, white = exposure(rgb)
-            if mean < self.min_luminance or black > self.max_clipped:
-                yield "too_dark", mean if mean < self.min_luminance else black
-            if mean > self.max_luminance or white > self.max_clipped:
-                yield "too_bright", mean if mean > self.max_luminance else white
 
     def _badly_seen(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Fault]:
         """The edited object, in each image that should show it."""

@@ -137,14 +137,6 @@ def test_boxes_poses_and_edits_that_are_not_those_of_the_pixels():
     assert reason(check(only, members)) == "unknown_label"
 
 
-def test_exposure():
-    facts, members = accepted("camera")
-    dark = {name: _scaled(members[name], 0.02) for name in ("source", "target")}
-    assert reason(check(facts, members | dark)) == "too_dark"
-    white = {name: _scaled(members[name], 9.0) for name in ("source", "target")}
-    assert reason(check(facts, members | white)) == "too_bright"
-
-
 def test_edits_that_cannot_be_seen():
     for kind, expected in (
         ("translate", "moved_too_little"),
