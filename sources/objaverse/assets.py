@@ -4,12 +4,13 @@ The table stays encoded: an asset is decoded when a scene draws it, so that a ta
 bytes and no more.
 """
 
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any, Literal
 
 import numpy as np
@@ -20,9 +21,11 @@ from pydantic import TypeAdapter
 
 from shards.errors import BadInput
 from shards.schema import SPLITS, Split
+from sources.objaverse.scratch import HeldFolder
 from sources.objaverse.spec import Asset
 
 _ASSET = TypeAdapter(Asset)
+MADE_PREFIX = "spatialdata-assets-"
 CANDIDATES = 192
 """Assets that one scene chooses from, so that its cost does not grow with the table."""
 FEWEST = 4
@@ -110,7 +113,10 @@ class AssetFiles:
     def __init__(self, source: Literal["procedural", "objaverse"], root: str) -> None:
         self._source = source
         self._root = root
-        self._made = TemporaryDirectory(prefix="spatialdata-assets-") if source == "procedural" else None
+        self._made: HeldFolder | None = None
+        if source == "procedural":
+            self._made = HeldFolder(MADE_PREFIX, Path(gettempdir()))
+            weakref.finalize(self, self._made.remove)
 
     def path(self, asset: Asset) -> Path:
         """A GLB file. Existence of a cached file is the renderer's to check: it may vanish at any time."""
@@ -118,4 +124,4 @@ class AssetFiles:
             return Path(self._root) / asset.path
         from sources.procedural import make
 
-        return make(asset.uid, Path(self._made.name))
+        return make(asset.uid, self._made.path)

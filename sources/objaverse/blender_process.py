@@ -4,7 +4,6 @@ Requests and replies are JSON lines; what Blender prints is kept as the tail of 
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import queue
@@ -21,6 +20,7 @@ from typing import Any
 
 from shards.errors import BadInput
 from sources.objaverse.blender_environment import clean_environment, python_of
+from sources.objaverse.scratch import HeldFolder
 
 SCRIPT = Path(__file__).with_name("blender_worker.py")
 LOG_LINES = 40
@@ -56,30 +56,10 @@ def command(blender: str) -> list[str]:
     return [str(python_of(SCRIPT)), "-I", str(SCRIPT), "--"]
 
 
-class _Folder:
-    """A folder for arrays, in shared memory where there is enough; held by a lock that dies with us."""
-
-    def __init__(self) -> None:
-        enough = SHARED.is_dir() and os.access(SHARED, os.W_OK) and shutil.disk_usage(SHARED).free >= SHARED_BYTES
-        parent = SHARED if enough else Path(tempfile.gettempdir())
-        _sweep(parent)
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        unheld = self.path / "unheld"
-        self._lock = unheld.open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        unheld.rename(self.path / "held")
-
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        self._lock.close()
-
-
-def _sweep(parent: Path) -> None:
-    """Remove what clients have left that were killed together with their Blender."""
-    for held in parent.glob(f"{PREFIX}*/held"):
-        with contextlib.suppress(OSError), held.open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(held.parent, ignore_errors=True)
+def _exchange() -> HeldFolder:
+    """A folder for arrays, in shared memory where there is enough."""
+    enough = SHARED.is_dir() and os.access(SHARED, os.W_OK) and shutil.disk_usage(SHARED).free >= SHARED_BYTES
+    return HeldFolder(PREFIX, SHARED if enough else Path(tempfile.gettempdir()))
 
 
 class BlenderProcess:
@@ -87,7 +67,7 @@ class BlenderProcess:
 
     def __init__(self, blender: str, device: str, threads: int) -> None:
         arguments = command(blender)
-        self._folder = _Folder()
+        self._folder = _exchange()
         options = {"folder": str(self._folder.path), "device": device, "threads": threads}
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._replies: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()

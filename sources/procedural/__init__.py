@@ -45,11 +45,11 @@ def make(uid: str, folder: Path) -> Path:
     Raises:
         BadInput: no such uid.
     """
+    kind, number = _parse(uid)
     path = folder / f"{uid}.glb"
-    model = _build(uid)
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        write_once(encode_glb(model), path)
+        write_once(encode_glb(_build(kind, number)), path)
     return path
 
 
@@ -57,15 +57,19 @@ def make(uid: str, folder: Path) -> Path:
 def _catalogue(variants: int, seed: int) -> tuple[Asset, ...]:
     first = seed * MOST_VARIANTS
     uids = sorted(f"procedural-{kind}-{number:04d}" for kind in KINDS for number in range(first, first + variants))
-    return tuple(_measure(uid, _build(uid)) for uid in uids)
+    return tuple(_measure(uid, _build(*_parse(uid))) for uid in uids)
 
 
-def _build(uid: str) -> Model:
+def _parse(uid: str) -> tuple[str, int]:
+    """Kind and number."""
     match = _UID.fullmatch(uid)
     if match is None or match[1] not in KINDS:
         raise BadInput(f"no procedural asset '{uid}': a uid is procedural-<kind>-<number>, kinds {', '.join(KINDS)}")
-    kind = match[1]
-    return KINDS[kind](Dice(int.from_bytes(kind.encode(), "big"), int(match[2])))
+    return match[1], int(match[2])
+
+
+def _build(kind: str, number: int) -> Model:
+    return KINDS[kind](Dice(int.from_bytes(kind.encode(), "big"), number))
 
 
 def _symmetry(model: Model, centre: Floats) -> int:

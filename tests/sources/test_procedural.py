@@ -137,9 +137,10 @@ def test_bytes_do_not_depend_on_the_process(tmp_path: Path):
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(f"{uid}.glb" for uid in uids)
 
 
-def test_a_made_file_is_kept(tmp_path: Path):
+def test_a_made_file_is_kept_and_not_modelled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = make("procedural-ball-0001", tmp_path)
     path.write_bytes(b"mine")
+    monkeypatch.setattr("sources.procedural.KINDS", {"ball": None})
     assert make("procedural-ball-0001", tmp_path).read_bytes() == b"mine"
 
 

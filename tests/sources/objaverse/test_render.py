@@ -18,7 +18,7 @@ from trimesh.ray.ray_pyembree import RayMeshIntersector
 from shards.errors import BadInput
 from shards.geometry import matrix3, matrix4, project, similarity, transform
 from sources.objaverse.blender_environment import python_of
-from sources.objaverse.blender_process import SCRIPT, _Folder
+from sources.objaverse.blender_process import SCRIPT
 from sources.objaverse.render import AssetError, RenderCrash, Renderer, RenderTimeout
 from sources.objaverse.spec import Light, RenderOptions, SceneSpec, State
 from tests.sources.objaverse.small_scenes import (
@@ -351,32 +351,6 @@ def test_no_orphan_is_left_by_a_killed_client(files):
     client.stdout.close()
     assert gone(int(pid))
     assert not Path(folder).exists()
-
-
-LEFT = """
-from sources.objaverse.blender_process import _Folder
-folder = _Folder()
-print(folder.path, flush=True)
-input()
-"""
-
-
-def test_what_killed_clients_have_left_is_swept_and_no_more():
-    clients = [
-        subprocess.Popen([sys.executable, "-c", LEFT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    dead, alive = (Path(client.stdout.readline().strip()) for client in clients)
-    clients[0].kill()
-    clients[0].wait()
-    folder = _Folder()
-    assert not dead.exists() and alive.exists() and folder.path.exists()
-    folder.remove()
-    for client in clients:
-        client.kill()
-        client.communicate()
-    _Folder().remove()
-    assert not alive.exists()
 
 
 @linux
