@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from sources.colours import to_linear
 from sources.objaverse.spec import Surface, SurfaceKind
 
 Role = Literal["floor", "wall"]
@@ -148,6 +149,5 @@ def sample_surface(rng: np.random.Generator, role: Role) -> Surface:
 def _colour(srgb: str, gain: np.ndarray) -> tuple[float, float, float]:
     """Linear RGB of an sRGB hex colour times `gain`, within what real paint reflects (2 to 85 %)."""
     value = np.array([int(srgb[i : i + 2], 16) for i in (0, 2, 4)]) / 255.0
-    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)  # IEC 61966-2-1
-    r, g, b = (round(float(x), 6) for x in np.clip(linear * gain, 0.02, 0.85))
+    r, g, b = (round(float(x), 6) for x in np.clip(to_linear(value) * gain, 0.02, 0.85))
     return r, g, b
