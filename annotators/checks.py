@@ -14,10 +14,10 @@ import numpy as np
 
 from annotators.case import Case
 from annotators.claims import Claims
-from annotators.clause import Tolerances
-from annotators.instruction_check import Checked, OnContradiction, check_instruction
 from annotators.measure import Images, Misfit, edit_error, outside_projection
 from annotators.relations import Layout
+from annotators.verdict.clause import Tolerances
+from annotators.verdict.instruction import Checked, OnContradiction, check_instruction
 from shards.errors import BadInput
 from shards.geometry import box_iou, box_of_mask, displacement, mask_iou
 from shards.sample import Reject, Result, Row, Sample
@@ -30,7 +30,7 @@ Fault = tuple[str, float]
 @dataclass(frozen=True)
 class GeometryChecks:
     """Columns: `scores` (JSON of shards.schema.Scores), `accepted` (true: others are rejects), `reason` (empty),
-    `instruction_verdict` (JSON of annotators.instruction_check.Checked), `instruction` (JSON of
+    `instruction_verdict` (JSON of annotators.verdict.instruction.Checked), `instruction` (JSON of
     shards.schema.Instruction where it shall take the place of the one that was checked, else empty)."""
 
     layer: ClassVar[str] = "checks"

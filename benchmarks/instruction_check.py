@@ -21,8 +21,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from annotators.case import Case
 from annotators.templates import instructions
-from annotators.verdict import Verdict, check_text
-from tests.annotators.labelled import accuracy, deceived, labelled
+from annotators.verdict.check import Verdict, check_text
+from tests.annotators.parser.labelled import accuracy, deceived, labelled
 from tests.annotators.planted import planted, reworded
 from tests.annotators.scenes import SIDE, scenes
 

@@ -1,6 +1,6 @@
 """English instructions as claims, by rules: no model, and no guess.
 
-Invariant: a field is set only where a phrase of `annotators.parser_lexicon` says so, in a clause that asks for
+Invariant: a field is set only where a phrase of `annotators.parser.lexicon` says so, in a clause that asks for
 something (not in what is ruled out). What was not understood is handed back, so that nobody takes silence for
 agreement.
 """
@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from annotators import parser_camera
 from annotators.claims import Claims
-from annotators.parser_chunks import PRONOUNS, Chunk, chunks, trimmed
-from annotators.parser_lexicon import FILLERS, HARMLESS, LIGHT, NEW, PLACING, SIZES, TAIL, VERBS
-from annotators.parser_text import normalised, split
+from annotators.parser import camera
+from annotators.parser.chunks import PRONOUNS, Chunk, chunks, trimmed
+from annotators.parser.lexicon import FILLERS, HARMLESS, LIGHT, NEW, PLACING, SIZES, TAIL, VERBS
+from annotators.parser.text import normalised, split
 
-_ALL_VERBS: Final = "|".join((PLACING, LIGHT, parser_camera.VERBS, *(base for base, _ in VERBS.values())))
+_ALL_VERBS: Final = "|".join((PLACING, LIGHT, camera.VERBS, *(base for base, _ in VERBS.values())))
 _POSSESSED_SIZE: Final = re.compile(r"\b((?:the|a) (?:[\w-]+ )*?[\w-]+)'s (?:own )?size\b")
 _UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|their) ")
 _RED_BOX: Final = re.compile(r" (?:in)?to the red box and (?:finally |then )?remove the red box")
@@ -72,14 +72,14 @@ def parse(text: str, names: Sequence[str] = ()) -> Parsed:
     Args:
         names: noun phrases that may occur in it, whose words are then nothing else (`knife stand`, `left mug`).
     """
-    if (fields := parser_camera.bench(text)) is not None:
+    if (fields := camera.bench(text)) is not None:
         return _claims(fields, ())
     plain, boxes = _RED_BOX.subn("", normalised(text))
     plain = _joined(plain, names)
     plain = _POSSESSED_SIZE.sub(r"the size of \1", plain)
     parts = split(plain, _ALL_VERBS)
-    if parts.asked and any(parser_camera.of_camera(clause) for clause in parts.asked):
-        fields, rest = parser_camera.read(parts.asked)
+    if parts.asked and any(camera.of_camera(clause) for clause in parts.asked):
+        fields, rest = camera.read(parts.asked)
         return _claims(fields, rest)
     reading = _Reading()
     for clause in parts.refused:

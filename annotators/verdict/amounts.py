@@ -19,7 +19,7 @@ import numpy as np
 
 from annotators.case import Case
 from annotators.claims import CANONICAL_VIEWS, Claims
-from annotators.clause import Clause, Tolerances, decided, within
+from annotators.verdict.clause import Clause, Tolerances, decided, within
 from shards.geometry import matrix4, wrapped
 from shards.interop.wording import view_name
 from shards.schema import UNKNOWN_FRONT, PairFacts, SceneObject

@@ -24,9 +24,9 @@ import numpy as np
 
 from annotators.case import Case
 from annotators.claims import Claims, Part
-from annotators.clause import Clause, Outcome, decided
 from annotators.relations import Layout, Seen, StateName, gap, inside, viewer_axes
-from annotators.verdict_names import is_name, references
+from annotators.verdict.clause import Clause, Outcome, decided
+from annotators.verdict.names import is_name, references
 from shards.geometry import F64, matrix4
 
 _SAID: Final = {

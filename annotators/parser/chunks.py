@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from annotators.parser_lexicon import AFTER_LIGHT, ARTICLE, FILLERS, MARKERS, OPENING, PARTICIPLES
+from annotators.parser.lexicon import AFTER_LIGHT, ARTICLE, FILLERS, MARKERS, OPENING, PARTICIPLES
 
 PRONOUNS: Final = frozenset({"it", "them", "that", "this"})
 

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 
 from annotators.case import Case
-from annotators.clause import Clause
 from annotators.phrases import bare
+from annotators.verdict.clause import Clause
 from shards.geometry import matrix4
 from shards.schema import SceneObject
 

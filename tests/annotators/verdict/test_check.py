@@ -7,10 +7,10 @@ import pytest
 
 from annotators.case import Case
 from annotators.claims import CANONICAL_VIEWS, Claims
-from annotators.clause import Tolerances
 from annotators.templates import instructions
-from annotators.verdict import Verdict, check, check_text
-from annotators.verdict_amounts import known_fronts
+from annotators.verdict.amounts import known_fronts
+from annotators.verdict.check import Verdict, check, check_text
+from annotators.verdict.clause import Tolerances
 from shards.geometry import flat, look_at, matrix4, similarity, wrapped
 from shards.interop.wording import bench_wording
 from shards.schema import UNKNOWN_FRONT, PairFacts

@@ -1,7 +1,7 @@
 """Whether an instruction is true of a pair, clause by clause, by arithmetic on poses, boxes and camera.
 
 Invariant: nothing is judged that the facts do not tell, and nothing that the instruction does not say. The formulas
-stand in the modules of the clauses: `verdict_names`, `verdict_places`, `verdict_moves`, `verdict_amounts`.
+stand in the modules of the clauses: `names`, `places`, `moves`, `amounts`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,12 @@ from typing import Any
 
 from annotators.case import Case
 from annotators.claims import Claims
-from annotators.clause import DEFAULT, Clause, Outcome, Tolerances
-from annotators.parser import Parsed, parse
-from annotators.verdict_amounts import camera_clauses, known_fronts, size_clauses, turn_clauses, view_clause
-from annotators.verdict_moves import direction_clause, length_clauses
-from annotators.verdict_names import object_clause
-from annotators.verdict_places import part_clause, relation_clause
+from annotators.parser.parse import Parsed, parse
+from annotators.verdict.amounts import camera_clauses, known_fronts, size_clauses, turn_clauses, view_clause
+from annotators.verdict.clause import DEFAULT, Clause, Outcome, Tolerances
+from annotators.verdict.moves import direction_clause, length_clauses
+from annotators.verdict.names import object_clause
+from annotators.verdict.places import part_clause, relation_clause
 
 
 @dataclass(frozen=True)

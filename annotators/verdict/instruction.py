@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from annotators.case import Case
 from annotators.claims import Claims
-from annotators.clause import Clause, Tolerances
 from annotators.templates import generator, instructions
-from annotators.verdict import Verdict, check, check_text
+from annotators.verdict.check import Verdict, check, check_text
+from annotators.verdict.clause import Clause, Tolerances
 from shards.schema import Instruction
 
 OnContradiction = Literal["reject", "rewrite", "keep"]

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annotators.claims import Claims
-from annotators.parser import parse
-from tests.annotators.labelled import accuracy, labelled, mistakes
+from annotators.parser.parse import parse
+from tests.annotators.parser.labelled import accuracy, labelled, mistakes
 
 
 def rows(group):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from annotators.claims import Claims
-from annotators.parser import parse
+from annotators.parser.parse import parse
 
 FILE = Path(__file__).with_name("labelled_instructions.jsonl")
 Group = Literal["tuned", "held out", "fresh"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from annotators.parser_text import NUMBER
+from annotators.parser.text import NUMBER
 from shards.schema import EditKind
 
 VERBS: Final[Mapping[EditKind, tuple[str, ...]]] = {

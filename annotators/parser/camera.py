@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from annotators.parser_text import NUMBER
+from annotators.parser.text import NUMBER
 
 _CAMERA: Final = r"(?:camera(?: angle| position)?|viewpoint|view ?point|vantage point|viewing angle|point of view|view)"
 VERBS: Final = (

@@ -17,9 +17,9 @@ import numpy as np
 
 from annotators.case import Case
 from annotators.claims import Claims
-from annotators.clause import Clause, Tolerances, decided, within
 from annotators.directions import LEAST_PX, breadth_along
-from annotators.verdict_places import Axes, own, viewer
+from annotators.verdict.clause import Clause, Tolerances, decided, within
+from annotators.verdict.places import Axes, own, viewer
 from shards.geometry import F64, matrix4
 
 AGREES_DEG: Final = 50.0
