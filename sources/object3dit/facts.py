@@ -181,7 +181,9 @@ def _names(objects: Sequence[Described], captions: Sequence[str], boxes: list[li
     if not rivals:
         return nouns
     phrases = [_without_article(text) for text in captions]
-    if phrases[0] and phrases[0] != nouns[0] and all(phrases[k] and phrases[k] != phrases[0] for k in rivals):
+    told = phrases[0] and phrases[0] != nouns[0]
+    # `red mug` fits what its own caption calls a shiny red mug, too.
+    if told and all(phrases[k] and not f" {phrases[k]}".endswith(f" {phrases[0]}") for k in rivals):
         return [phrases[0], *nouns[1:]]
     place = _place(boxes[0], [boxes[k] for k in rivals], width)
     if not place:

@@ -117,7 +117,7 @@ class ReadPairs:
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     root: str = field(metadata={"fingerprint": False})
     indexes: str = field(default="", metadata={"fingerprint": False})

@@ -168,6 +168,8 @@ def test_a_removal_that_removes_nothing_is_rejected(tmp_path):
         ({}, "left mug"),
         ({"aaa": {"description": "A red mug."}, "bbb": {"description": "a green mug"}}, "red mug"),
         ({"aaa": {"description": "a mug"}, "bbb": {"description": "a mug"}}, "left mug"),
+        ({"aaa": {"description": "a red mug"}, "bbb": {"description": "a shiny red mug"}}, "left mug"),
+        ({"aaa": {"description": "a cup"}, "bbb": {"description": "a coffee cup"}}, "left mug"),
     ],
 )
 def test_an_object_is_named_apart_from_its_like(tmp_path, captions, name):
