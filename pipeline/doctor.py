@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fsspec.core import url_to_fs
-
-from shards.errors import SpatialdataError
+from shards.errors import BadInput, SpatialdataError
+from shards.layout import filesystem, is_local
 
 State = Literal["ok", "missing", "optional"]
 BASE = ("ray", "pyarrow", "numpy", "pillow", "opencv-python-headless", "trimesh", "uv")
@@ -89,9 +88,11 @@ def _gpu() -> Finding:
     if program is None:
         return Finding("gpu", "optional", "none found: rendering and models run on the CPU")
     query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
-    if done.returncode:
-        return Finding("gpu", "optional", f"nvidia-smi failed: {done.stderr.strip()[:120]}", "check the driver")
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        words = getattr(error, "stderr", None) or getattr(error, "stdout", None) or str(error)
+        return Finding("gpu", "optional", f"nvidia-smi failed: {str(words).strip()[:120]}", "check the driver")
     return Finding("gpu", "ok", "; ".join(done.stdout.strip().splitlines()))
 
 
@@ -107,8 +108,11 @@ def _weights() -> list[Finding]:
 
 
 def _disk(out: str) -> Finding:
-    fs, path = url_to_fs(out or ".")
-    if "file" not in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
+    try:
+        fs, path = filesystem(out or ".")
+    except BadInput as error:
+        return Finding("disk", "missing", str(error), "pip install -e '.[s3]' or '.[gcs]', or choose another --out")
+    if not is_local(fs):
         return Finding("disk", "ok", f"{out} is remote: its space is not known here")
     folder = Path(path)
     while not folder.exists():
