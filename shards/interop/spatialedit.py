@@ -105,9 +105,7 @@ def _human_instruction(record: SampleRecord) -> str:
 
 def _files(record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:
     """The three members of a sample by file name."""
-    source, target = decode_image(sample.members["source"]), decode_image(sample.members["target"])
-    if _needs_box(record.edit):
-        source = draw_box(source, record.edit.box)
+    source = _jpeg(sample, "source", record.edit.box if _needs_box(record.edit) else None)
     instruction, human = bench_instruction(record), _human_instruction(record)
     content = {
         "conversations": _conversation(instruction),
@@ -116,10 +114,18 @@ def _files(record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:
         "meta": {"sample_id": record.key},
     }
     return {
-        f"{record.key}.0.jpg": encode_image(source, "jpg"),
-        f"{record.key}.1.jpg": encode_image(target, "jpg"),
+        f"{record.key}.0.jpg": source,
+        f"{record.key}.1.jpg": _jpeg(sample, "target"),
         f"{record.key}.json": json.dumps(content, ensure_ascii=False).encode(),
     }
+
+
+def _jpeg(sample: StoredSample, name: str, box: list[int] | None = None) -> bytes:
+    """An image of the sample, with a box drawn; one that is a JPEG and stays as it is loses nothing a second time."""
+    if box is None and sample.extensions[name] == "jpg":
+        return sample.members[name]
+    image = decode_image(sample.members[name])
+    return encode_image(image if box is None else draw_box(image, box), "jpg")
 
 
 def _conversation(instruction: str) -> list[dict[str, Any]]:

@@ -1,0 +1,46 @@
+"""Packing leaves the files of other readers beside the shards, keeps them true, and mends them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.commands import run
+from tests.pipeline.releases import files_of
+
+
+def public(folder: Path) -> dict[str, bytes]:
+    """Without the builder's own notes."""
+    return {name: data for name, data in files_of(folder).items() if not name.startswith(".made/")}
+
+
+def test_packing_again_keeps_them_true(out: Path):
+    folder = out / "shards" / "full"
+    before = public(folder)
+    assert {"README.md", "croissant.json", "_info.json", ".nv-meta/.info.json"} <= before.keys()
+    indexes = {name for name in before if name.endswith(".tar.idx")}
+    assert {name.removesuffix(".idx") for name in indexes} == {name for name in before if name.endswith(".tar")}
+    told = run("shard", out, "--recipe", "full", "--set", "shard.samples_per_shard=2")
+    assert told.code == 0, told
+    after = public(folder)
+    assert not indexes & after.keys()
+    listed = json.loads(after[".nv-meta/.info.json"])["shard_counts"]
+    assert set(listed) == {name for name in after if name.endswith(".tar")}
+    assert run("verify", out).code == 0
+    assert run("shard", out, "--recipe", "full").code == 0
+    assert public(folder) == before
+
+
+@pytest.mark.parametrize("name", ["_info.json", ".nv-meta", "*/*.tar.idx"])
+def test_what_was_lost_is_mended(out: Path, finished: Path, name: str):
+    lost = sorted((out / "shards" / "full").glob(name))[0]
+    if lost.is_dir():
+        shutil.rmtree(lost)
+    else:
+        lost.unlink()
+    told = run("verify", out)
+    assert told.code == 1
+    assert " is missing" in told.out
+    assert run("verify", out, "--repair").code == 0
+    assert files_of(out / "shards") == files_of(finished / "shards")
