@@ -1,0 +1,87 @@
+"""What a system brings to the one training loop (`training.loop`): data, models, loss, and what it saves.
+
+Invariant: what is random in a step (noise, time steps, dropped texts) is drawn for each sample from a generator of its
+own, seeded by run, step and key. So a loss curve depends neither on the number of processes nor on a stop and resume.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Batch = Mapping[str, Any]
+"""As `shards.stream` hands it out: stacked arrays by member, lists of text, `key`, `valid`."""
+Inputs = dict[str, "torch.Tensor"]
+"""What the trained module's `forward` gets: tensors on the device, nothing to look up."""
+
+
+@dataclass(frozen=True)
+class Chance:
+    """The randomness of one step, sample by sample."""
+
+    seed: int
+    step: int
+    keys: tuple[str, ...]
+
+    def generators(self, purpose: str) -> "list[torch.Generator]":
+        """One CPU generator a sample; another purpose (`noise`, `time`, `drop`), other numbers."""
+        import torch
+
+        texts = [f"{self.seed} {self.step} {purpose} {key}" for key in self.keys]
+        seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1 for text in texts]
+        return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def normal(self, shape: Sequence[int], purpose: str = "noise") -> "torch.Tensor":
+        """Standard normal float32 (samples, *shape), on the CPU."""
+        import torch
+
+        return torch.stack([torch.randn(tuple(shape), generator=one) for one in self.generators(purpose)])
+
+    def uniform(self, purpose: str) -> "torch.Tensor":
+        """Uniform float32 in [0, 1), (samples,), on the CPU."""
+        import torch
+
+        return torch.cat([torch.rand(1, generator=one) for one in self.generators(purpose)])
+
+
+class TrainingRecipe(Protocol):
+    """One system. Frozen helpers (VAE, text encoders, geometry encoder) are its own; what trains is one module."""
+
+    name: ClassVar[str]
+    """`spatialdiff`, `ildm`, `spatialedit`."""
+    shards: ClassVar[str]
+    """The recipe of shards that its batches come from, see `shards.recipes`."""
+
+    @property
+    def stream_options(self) -> Mapping[str, Any]:
+        """Options of `shards.stream`: images, members, instruction, ..."""
+        ...
+
+    def build(self, device: "torch.device", dtype: "torch.dtype") -> "nn.Module":
+        """Load or make everything; frozen helpers in `dtype` on `device`. Gives the module that trains.
+
+        Its parameters that train have requires_grad; `forward(inputs)` gives a dict of scalars: `loss`, and its parts.
+        Raises BadInput for missing weights, naming the id and how to get it.
+        """
+        ...
+
+    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+        """From a batch of the stream to the module's inputs, without gradients: encoding, caches, noise, time steps."""
+        ...
+
+    def save(self, module: "nn.Module", folder: Path) -> None:
+        """Write what trained (LoRA in the libraries' own formats, further parts as safetensors with their config)."""
+        ...
+
+    def load(self, module: "nn.Module", folder: Path) -> None:
+        """Read it back. Raises BadInput where the folder is another recipe's or configuration's."""
+        ...
+
+    def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
+        """Predictions for a batch: images uint8 (B, H, W, 3) by name (`prediction`, `depth`, ...)."""
+        ...
