@@ -58,10 +58,10 @@ class Case:
         return Layout(self.facts, "target").relations(self.edited.id, list(self.names))
 
     def _unambiguous(self, thing: SceneObject) -> str:
-        """The object's name where no other object of the source image bears it, else with its side of the image."""
+        """The object's name where it fits no other object of the source image, else with its side of the image."""
         noun = bare(thing.name)
         others = [other for other in self.facts.objects if other.id != thing.id and self._in_source(other)]
-        rivals = [other for other in others if noun == "object" or f" {bare(other.name)}".endswith(f" {noun}")]
+        rivals = [other for other in others if noun == "object" or self._fits(noun, other)]
         if not noun or not rivals:
             return definite(noun) if noun else ""
         x0, _, x1, _ = thing.source_box
@@ -70,6 +70,14 @@ class Case:
         if x1 > x0 and all(x0 > other.source_box[2] for other in rivals):
             return f"{definite(noun)} on the right"
         return ""
+
+    def _fits(self, noun: str, other: SceneObject) -> bool:
+        """Whether an object may be called so: by its name, or by its category with its colour.
+
+        What is called `rightmost red mug` is a red mug all the same.
+        """
+        called = (bare(other.name), noun_phrase(self.facts, other, bare(other.category)))
+        return any(f" {phrase}".endswith(f" {noun}") for phrase in called)
 
     def _in_source(self, thing: SceneObject) -> bool:
         return thing.source_box[2] > thing.source_box[0]

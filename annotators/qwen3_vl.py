@@ -83,7 +83,7 @@ class Qwen3VLInstruction(VlmOptions):
 
     layer: ClassVar[str] = "instruction"
     needs: ClassVar[tuple[str, ...]] = ("pair", "screen")
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     images: ClassVar[int] = 2
 
     mode: Literal["images", "grounded"] = "grounded"

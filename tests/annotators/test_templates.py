@@ -215,6 +215,23 @@ def test_shared_names_are_told_apart_by_side_or_refused():
     assert instructions(Case(over, SIDE, SIDE), 4, np.random.default_rng(0)) == "ambiguous_name"
 
 
+def test_a_colour_that_all_share_names_none():
+    """`light grey machine`, where the others are called by their places: they are light grey machines, too."""
+    facts = random_facts(3, "translate")
+    category = facts.objects[0].category
+    boxes = ([10, 10, 60, 60], [40, 10, 90, 60], [80, 10, 130, 60])
+    alike = [
+        facts.objects[0].model_copy(update={"id": id, "name": name, "source_box": box, "target_box": box})
+        for (id, name), box in zip(
+            enumerate((f"nearest {category}", f"grey {category}", f"farthest {category}"), 1), boxes, strict=True
+        )
+    ]
+    colours = facts.model_copy(update={"objects": alike, "colours": ["grey"] * 3})
+    assert Case(colours, SIDE, SIDE).names == {3: f"the farthest {category}"}
+    other = colours.model_copy(update={"colours": ["red", "grey", "red"]})
+    assert Case(other, SIDE, SIDE).names == {2: f"the grey {category}", 3: f"the farthest {category}"}
+
+
 def test_stage():
     stage = TemplateInstruction()
     assert isinstance(stage, Stage)
