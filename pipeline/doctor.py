@@ -1,6 +1,7 @@
 """What works on this machine, and what to do about the rest. Looks only; changes nothing but uv's own cache."""
 
 import importlib.metadata
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -16,7 +17,14 @@ from shards.layout import filesystem, is_local
 State = Literal["ok", "missing", "optional"]
 BASE = ("ray", "pyarrow", "numpy", "pillow", "opencv-python-headless", "trimesh", "uv")
 EXTRAS = {"torch": "annotators", "transformers": "annotators", "vllm": "vllm", "diffusers": "train", "s3fs": "s3"}
-WEIGHTS = ("Qwen/Qwen3-VL-32B-Instruct", "depth-anything/Depth-Anything-V2-Large-hf", "facebook/sam2.1-hiera-large")
+WEIGHTS = (
+    "Qwen/Qwen3-VL-32B-Instruct",
+    "depth-anything/Depth-Anything-V2-Large-hf",
+    "onnx-community/metric3d-vit-large",
+    "facebook/sam2.1-hiera-large",
+    "lllyasviel/Annotators",
+)
+"""The default checkpoints of the model stages."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ def examine(out: str = "", blender: str = "") -> list[Finding]:
         _python,
         _packages,
         _extras,
+        _onnxruntime,
         lambda: [_blender(blender)],
         lambda: [_gpu()],
         _weights,
@@ -61,6 +70,17 @@ def _packages() -> list[Finding]:
 
 def _extras() -> list[Finding]:
     return [_package(name, "optional", f"pip install -e '.[{extra}]'") for name, extra in EXTRAS.items()]
+
+
+def _onnxruntime() -> list[Finding]:
+    """Two packages bring the same module, one for CPUs and one for GPUs."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return [Finding("onnxruntime", "optional", "not installed", "pip install -e '.[annotators]'")]
+    code = "import onnxruntime; print(onnxruntime.__version__, *onnxruntime.get_available_providers())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        return [Finding("onnxruntime", "optional", done.stderr.strip()[-120:], "install it again")]
+    return [Finding("onnxruntime", "ok", done.stdout.strip())]
 
 
 def _package(name: str, absent: State, mend: str) -> Finding:
