@@ -9,22 +9,30 @@ from typing import Final
 
 _ARTICLE: Final = re.compile(r"^(the|an|a)\s+", re.IGNORECASE)
 # Spelling and sound disagree: `a unicycle`, `a one-armed bandit`, `an hourglass`, `an x-ray machine`.
-_CONSONANT_SOUND: Final = re.compile(r"^(uni(?!n|m)|use|usu|usb|uten|ukule|euro|eucal|ewe|one\b|once\b|one-|ufo)")
+_CONSONANT_SOUND: Final = re.compile(r"^(uni(?!n|m)|use|usu|usb|uten|ukule|urin|eu|ewe|one\b|once\b|one-|ufo)")
 _VOWEL_SOUND: Final = re.compile(r"^(hour|honest|heir|honou?r|x-|x |xbox|lcd|led\b|mri|mp3)")
 _IRREGULAR: Final[dict[str, str]] = {
     "cactus": "cacti",
+    "calf": "calves",
     "child": "children",
+    "fireman": "firemen",
     "foot": "feet",
     "goose": "geese",
+    "hero": "heroes",
     "knife": "knives",
     "leaf": "leaves",
     "loaf": "loaves",
     "man": "men",
     "mouse": "mice",
+    "ox": "oxen",
     "person": "people",
+    "policeman": "policemen",
+    "potato": "potatoes",
     "scarf": "scarves",
     "shelf": "shelves",
     "bookshelf": "bookshelves",
+    "snowman": "snowmen",
+    "tomato": "tomatoes",
     "tooth": "teeth",
     "wolf": "wolves",
     "woman": "women",

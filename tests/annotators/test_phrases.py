@@ -14,6 +14,8 @@ from annotators.phrases import bare, counted, indefinite, is_plural, length, lis
         ("hourglass", "an hourglass"),
         ("house", "a house"),
         ("European car", "a European car"),
+        ("urinal", "a urinal"),
+        ("urn", "an urn"),
         ("x-ray machine", "an x-ray machine"),
         ("one-eyed doll", "a one-eyed doll"),
         ("scissors", "a pair of scissors"),
@@ -44,6 +46,8 @@ def test_indefinite(noun, expected):
         (2, "toy", "two toys"),
         (2, "scissors", "two pairs of scissors"),
         (2, "computer mouse", "two computer mice"),
+        (2, "sweet potato", "two sweet potatoes"),
+        (3, "snowman", "three snowmen"),
         (12, "ball", "12 balls"),
     ],
 )
