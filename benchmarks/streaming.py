@@ -78,7 +78,7 @@ def make_set(folder: Path, samples: int, side: int, codec: str, per_shard: int) 
 def decode(members: dict[str, bytes]) -> dict[str, Any]:
     """What every reader does with the bytes of a sample, by member name without extension."""
     maps = json.loads(members["json"])["maps"]
-    return {name: decoder_of(name, "uint8").decode(members[name], maps.get(name, {})) for name in MEMBERS}
+    return {name: decoder_of(name, "uint8").decode(members[name], maps.get(name, {}), None) for name in MEMBERS}
 
 
 def named(sample: dict[str, Any]) -> dict[str, bytes]:
@@ -173,7 +173,7 @@ def datasets(folder: Path, workers: int, limit_s: float) -> float:
             if isinstance(value, dict) and "bytes" in value
         }
         maps = row["json"]["maps"]
-        return {name: decoder_of(name, "uint8").decode(members[name], maps.get(name) or {}) for name in MEMBERS}
+        return {name: decoder_of(name, "uint8").decode(members[name], maps.get(name) or {}, None) for name in MEMBERS}
 
     loader = DataLoader(
         data, batch_size=BATCH, num_workers=workers, collate_fn=lambda rows: collate([of_row(row) for row in rows])

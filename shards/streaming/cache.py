@@ -1,7 +1,8 @@
 """Whole shards of a remote set on a local disk, shared by the processes of a machine, bounded in size.
 
 Invariant: a file in the cache is a whole shard whose sha256 was that of the manifest when it was put there; it appears
-by a rename. Each shard is fetched by one process while the others wait. What was used longest ago goes first.
+by a rename, and is fetched again where its size is no longer right. Each shard is fetched by one process while the
+others wait. What was used longest ago goes first; what a killed process left half-way goes with the next fetch.
 """
 
 import fcntl
@@ -10,14 +11,13 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
-
-from fsspec.core import url_to_fs
+from typing import Final
 
 from shards.errors import BadInput, SpatialdataError
 from shards.layout import base
 from shards.reader import ShardError
 from shards.streaming.places import Shard
+from shards.streaming.remote import file_at
 from shards.streaming.retry import retried
 
 _CHUNK: Final = 16 << 20
@@ -46,49 +46,82 @@ class ShardCache:
         name = hashlib.sha256(f"{shard.url}\0{shard.sha256}\0{shard.bytes}".encode()).hexdigest()[:16]
         file = self._folder / f"{name}-{base(shard.url)}"
         while True:
-            with _locked(self._folder / f"{file.name}.lock"):
-                if not file.exists():
+            with _locked(_lock_of(file)):
+                if not _is_whole(file, shard):
                     self._fetch(shard, file)
                 with suppress(FileNotFoundError):  # dropped by another process in between
                     os.utime(file)
                     return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
 
     def _fetch(self, shard: Shard, file: Path) -> None:
-        temporary = file.with_suffix(f".{os.getpid()}.tmp")
+        temporary = _half(file)
         try:
-            digest = retried(lambda: _copy(shard.url, temporary), shard.url)
+            digest = retried(lambda: self._copy(shard.url, temporary), shard.url)
             if shard.sha256 and digest != shard.sha256:
                 raise ShardError(shard.url, "", "its sha256 is not the manifest's: it is damaged, or newer")
             temporary.replace(file)
-            self._make_room(file)
-        except OSError as error:
-            raise SpatialdataError(f"cache folder {self._folder}: {error}: free space, or choose another") from error
         finally:
             temporary.unlink(missing_ok=True)
+        self._make_room(file)
+
+    def _copy(self, url: str, to: Path) -> str:
+        """Copy a remote file and give its sha256. What fails here at home is not tried again."""
+        fs, path = file_at(url)
+        digest = hashlib.sha256()
+        with fs.open(path, "rb", block_size=_CHUNK) as source:
+            try:
+                sink = to.open("wb")
+            except OSError as error:
+                raise self._unwritable(error) from error
+            with sink:
+                while chunk := source.read(_CHUNK):
+                    digest.update(chunk)
+                    try:
+                        sink.write(chunk)
+                    except OSError as error:
+                        raise self._unwritable(error) from error
+                sink.flush()
+                os.fsync(sink.fileno())
+        return digest.hexdigest()
+
+    def _unwritable(self, error: OSError) -> SpatialdataError:
+        return SpatialdataError(f"cache folder {self._folder}: {error}: free space, or choose another")
 
     def _make_room(self, newest: Path) -> None:
         """Drop what was used longest ago; a process that still reads it keeps its open file."""
         with _locked(self._folder / "room.lock"):
-            found = [(path, path.stat()) for path in self._folder.glob("*.tar")]
-            total = sum(stat.st_size for _, stat in found)
-            for path, stat in sorted(found, key=lambda each: each[1].st_mtime):
+            for half in self._folder.glob("*.tar.tmp"):
+                with _unless_locked(_lock_of(half.with_suffix(""))) as abandoned:
+                    if abandoned:
+                        half.unlink(missing_ok=True)
+            found: list[tuple[float, int, Path]] = []
+            for path in self._folder.glob("*.tar"):
+                with suppress(FileNotFoundError):
+                    stat = path.stat()
+                    found.append((stat.st_mtime, stat.st_size, path))
+            total = sum(size for _, size, _ in found)
+            for _, size, path in sorted(found):
                 if total <= self._limit:
                     return
                 if path != newest:
-                    total -= stat.st_size
+                    total -= size
                     path.unlink(missing_ok=True)
 
 
-def _copy(url: str, to: Path) -> str:
-    """Copy a remote file and give its sha256."""
-    fs: Any
-    fs, path = url_to_fs(url)
-    digest = hashlib.sha256()
-    with fs.open(path, "rb") as source, to.open("wb") as sink:
-        while chunk := source.read(_CHUNK):
-            digest.update(chunk)
-            sink.write(chunk)
-    return digest.hexdigest()
+def _lock_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.lock")
+
+
+def _half(file: Path) -> Path:
+    """Where a shard is while it is fetched: by one process at a time, which holds its lock."""
+    return file.with_name(f"{file.name}.tmp")
+
+
+def _is_whole(file: Path, shard: Shard) -> bool:
+    try:
+        return file.stat().st_size == shard.bytes
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -96,3 +129,15 @@ def _locked(path: Path) -> Generator[None]:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _unless_locked(path: Path) -> Generator[bool]:
+    """Whether nobody else held the lock; then it is held inside."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

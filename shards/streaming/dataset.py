@@ -2,17 +2,17 @@
 
 import hashlib
 import json
+import math
 import os
 import warnings
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, Final, Literal
+from itertools import chain, islice
+from typing import Any, Final, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shards.codecs import LOSSLESS
 from shards.errors import BadInput, SpatialdataError
@@ -21,51 +21,29 @@ from shards.reader import ShardError
 from shards.recipes import IMAGE_MEMBERS, get_recipe
 from shards.streaming.buffers import Allocate, BufferPool
 from shards.streaming.cache import ShardCache
-from shards.streaming.decode import NEEDS_INFO, Array, Decoder, ImageKind, decoder_of
+from shards.streaming.decode import NEEDS_INFO, Array, Decoder, decoder_of
 from shards.streaming.fetch import Fetched, Fetcher
-from shards.streaming.order import OrderName, make_order
+from shards.streaming.options import StreamOptions
+from shards.streaming.order import make_order
 from shards.streaming.places import PlaceTable, ShardSet, open_set
+from shards.streaming.steps import Share, Step, start, steps
 
 Batch = dict[str, Any]
-TEXTS: Final = ("instruction", "caption", "source_caption")
+Found = TypeVar("Found")
+Url = str | os.PathLike[str]
 _STATE: Final = 1
 _SHOWN: Final = 1000
 """Skipped samples that are kept by name."""
-
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """How samples come; see `stream` for the meaning of each."""
-
-    seed: int = 0
-    rank: int = 0
-    world: int = 1
-    order: OrderName = "global"
-    images: ImageKind = "uint8"
-    members: tuple[str, ...] = ()
-    instruction: Literal["text", "any"] = "text"
-    last: Literal["drop", "pad"] = "drop"
-    on_error: Literal["raise", "skip"] = "raise"
-    threads: int = 0
-    prefetch: int = 4
-    check: bool = True
-    records: bool = False
-    cache: str = ""
-    cache_bytes: int = 100 << 30
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.rank < self.world:
-            raise BadInput(f"rank {self.rank} of world {self.world}: a rank is 0 or more and below the world's size")
-        if self.threads < 0 or self.prefetch < 0:
-            raise BadInput("threads and prefetch must be 0 or more")
+_SPARES: Final = 64
+"""Samples, spread over the epoch, of which one takes the place of those in a batch that is damaged as a whole."""
 
 
 def stream(
-    url: str | Sequence[str] | Mapping[str, float],
+    url: Url | Sequence[Url] | Mapping[Url, float],
     recipe: str = "full",
     *,
     split: str = "train",
-    allocate: Allocate = np.empty,
+    allocate: Allocate | None = None,
     **options: Any,
 ) -> "Stream":
     """Open shards for training.
@@ -75,7 +53,8 @@ def stream(
             choose), several of them (together one set), or a mapping folder -> weight (drawn in these proportions).
         recipe: which members a batch has; the shards may hold more, which is neither read nor decoded.
         split: where `url` is a folder above the splits.
-        allocate: (shape, dtype) -> array for batch buffers (`shards.streaming.torch.pinned` on GPU machines).
+        allocate: (shape, dtype) -> array for each batch, on GPU machines `shards.streaming.loader.pinned`; default:
+            ordinary memory, used again when a batch is dropped.
         options: fields of `StreamOptions`:
             seed: of the order. rank, world: this process, and how many there are.
             order: `global` shuffles over all samples, `shard` shuffles shards and reads each from front to back
@@ -84,44 +63,32 @@ def stream(
             members: names instead of the recipe's. instruction: the sample's text, or any of text and variants.
             last: what of an epoch does not fill a batch on all ranks is dropped, or the last one is padded with samples
                 from the epoch's start, which `batch["valid"]` marks.
-            on_error: `raise`, or `skip` a damaged sample: its place is filled with another of the batch, marked in
-                `batch["valid"]`, and it is counted and named in `Stream.skipped`.
+            on_error: `raise`, or `skip` a damaged sample: its place is filled with another one, marked in
+                `batch["valid"]`, and it is counted and named in `Stream.skipped`. A store that cannot be reached is no
+                damage, and always raised.
             threads: that read and decode (0: as many as there are cores). prefetch: batches made ahead.
             check: CRC-32 of every member read. records: also the parsed json of each sample, as `batch["record"]`.
             cache, cache_bytes: a local folder for whole shards of remote sets, and its bound.
 
     Raises:
-        BadInput: no shards there, members that the shards do not have, sets that differ, a weight that is none.
+        BadInput: no shards there, members that the shards do not have, sets that differ, an option that is none.
     """
-    weights = dict(url) if isinstance(url, Mapping) else None
-    urls = list(weights) if weights is not None else [url] if isinstance(url, str) else list(url)
+    weights = {os.fspath(each): weight for each, weight in url.items()} if isinstance(url, Mapping) else None
+    urls = list(weights or ([url] if isinstance(url, str | os.PathLike) else url))
     if not urls:
         raise BadInput("no folder of shards given")
-    if weights is not None and not all(weight > 0 for weight in weights.values()):
+    if weights is not None and not all(math.isfinite(weight) and weight > 0 for weight in weights.values()):
         raise BadInput(f"weights {weights}: each must be above 0")
-    unknown = sorted(set(options) - set(StreamOptions.__dataclass_fields__))
-    if unknown:
-        raise BadInput(f"stream has no option '{unknown[0]}'; options: {', '.join(StreamOptions.__dataclass_fields__)}")
-    chosen = StreamOptions(**options)
-    sets = [open_set(each, recipe, split) for each in urls]
+    chosen = StreamOptions.of(options)
+    sets = [open_set(os.fspath(each), recipe, split) for each in urls]
     return Stream(sets, list(weights.values()) if weights else None, recipe, chosen, allocate)
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One batch of this rank, and where the stream stands behind it."""
-
-    epoch: int
-    positions: NDArray[np.int64]
-    valid: NDArray[np.bool_]
-    after: tuple[int, int]
 
 
 @dataclass
 class _Work:
     """A batch under way."""
 
-    step: _Step
+    step: Step
     arrays: dict[str, Array]
     slots: list[Future[Mapping[str, Any]]] = field(default_factory=list[Future[Mapping[str, Any]]])
 
@@ -135,25 +102,31 @@ class Stream:
         weights: Sequence[float] | None,
         recipe: str,
         options: StreamOptions,
-        allocate: Allocate = np.empty,
+        allocate: Allocate | None = None,
     ) -> None:
         self.options = options
         self._made_of = (tuple(sets), weights, recipe, options, allocate)
         self.members = _members(sets, recipe, options.members)
         self._sets, self._weights = list(sets), list(weights) if weights else None
-        fields = [name for name in sets[0].members if split_field(name)[0] in (*self.members, "json")]
         self._decoders: dict[str, Decoder] = {name: decoder_of(name, options.images) for name in self.members}
         counts = [[shard.samples for shard in each.shards] for each in sets]
         self._order = make_order(counts, self._weights, options.order, options.seed)
-        cache = ShardCache(options.cache, options.cache_bytes) if options.cache else None
-        table = PlaceTable(sets, [split_field(name)[0] for name in fields])
-        self.fetch = Fetcher(table, fields, cache, options.check)
-        self._pool = BufferPool(allocate)
+        self._allocate = allocate or BufferPool()
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._epoch, self._position = 0, 0
+        self._turn = 0
+        """Raised by each new iteration and each loaded state, so that an older iteration cannot go on."""
+        self._open()
         self.skipped: list[str] = []
         """Of each damaged sample that was left out: what was wrong, at most the first thousand."""
         self.skips = 0
+
+    def _open(self) -> None:
+        """What holds files, connections and locks: made anew in a forked process."""
+        self._process = os.getpid()
+        names = sorted([*self.members, "json"])
+        cache = ShardCache(self.options.cache, self.options.cache_bytes) if self.options.cache else None
+        self._fetcher = Fetcher(PlaceTable(self._sets, names), names, cache, self.options.check)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process goes what the stream was made of, and where it stands."""
@@ -179,10 +152,20 @@ class Stream:
             split_field(name)[1] in LOSSLESS for name in self._sets[0].members if split_field(name)[0] in IMAGE_MEMBERS
         )
 
+    def steps(self, size: int) -> int:
+        """Batches of `size` that every rank has of a whole epoch."""
+        return self._share(size).count(self.length)
+
     def order(self, count: int) -> list[int]:
         """The numbers of the next `count` samples of this epoch, all ranks together."""
         positions = np.arange(self._position, min(self._position + count, self.length))
         return self._order.draw(self._epoch, positions).tolist()
+
+    def fetch(self, number: int) -> Fetched:
+        """The bytes of one sample. Raises ShardError, SpatialdataError."""
+        if self._process != os.getpid():
+            self._open()
+        return self._fetcher(number)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands, equal on all ranks: load it on any rank of any world size."""
@@ -197,14 +180,18 @@ class Stream:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken. Raises BadInput where it is of other sets, order or seed."""
+        """Go on where `state_dict` was taken. Raises BadInput where it is of other sets, order or seed, or none."""
         mine = self.state_dict()
         for name in ("format", "sets", "weights", "seed", "order"):
             if state.get(name) != mine[name]:
                 raise BadInput(
                     f"this state is of another stream: its {name} is {state.get(name)!r}, here it is {mine[name]!r}"
                 )
-        self._epoch, self._position = int(state["epoch"]), int(state["position"])
+        epoch, position = state.get("epoch"), state.get("position")
+        if not isinstance(epoch, int) or not isinstance(position, int) or epoch < 0 or not 0 <= position <= self.length:
+            raise BadInput(f"this state is damaged: epoch {epoch!r}, position {position!r} of {self.length}")
+        self._turn += 1
+        self._epoch, self._position = epoch, position
 
     def batches(self, size: int, *, epochs: int | None = 1, part: tuple[int, int] = (0, 1)) -> Generator[Batch]:
         """Batches of `size` samples: the rest of this epoch, `epochs` of them, or without end (None).
@@ -217,108 +204,117 @@ class Stream:
 
         Raises:
             BadInput: more ranks than the samples can serve.
-            SpatialdataError: a damaged sample where `on_error` is `raise`; images that differ in size.
+            SpatialdataError: a damaged sample where `on_error` is `raise`; images that differ in size; an iteration
+                that is asked for more when another one was begun, or a state loaded.
         """
-        self._check_world(size)
+        share = self._share(size)
+        if epochs is not None and epochs < 1:
+            raise BadInput(f"{epochs} epochs: give 1 or more, or None")
+        self._turn += 1
+        turn = self._turn
+        epoch, position = start(self._order, share, self._epoch, self._position)
+        ahead: deque[_Work] = deque()
         threads = self.options.threads or len(os.sched_getaffinity(0))
         pool = ThreadPoolExecutor(threads, thread_name_prefix="stream")
-        waiting: deque[_Work] = deque()
         try:
-            for step in islice(self._steps(size, epochs), part[0], None, part[1]):
-                waiting.append(self._start(pool, step))
-                if len(waiting) > self.options.prefetch:
-                    yield self._finish(waiting.popleft())
-            while waiting:
-                yield self._finish(waiting.popleft())
-            self._epoch, self._position = self._ended
+            for step in islice(steps(self._order, share, epoch, position, epochs), part[0], None, part[1]):
+                ahead.append(self._start(pool, step))
+                if len(ahead) > self.options.prefetch:
+                    yield self._finish(ahead.popleft(), turn)
+            while ahead:
+                yield self._finish(ahead.popleft(), turn)
+            if epochs is not None and turn == self._turn:
+                self._epoch, self._position = epoch + epochs, 0
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _check_world(self, size: int) -> None:
+    def _share(self, size: int) -> Share:
         if size < 1:
             raise BadInput(f"a batch of {size} samples: give 1 or more")
-        needed = size * self.options.world
-        if self.options.last == "drop" and needed > self.length:
+        share = Share(size, self.options.rank, self.options.world, self.options.last == "pad")
+        if share.least > self.length:
             raise BadInput(
                 f"{self.options.world} ranks x {size} samples are more than the {self.length} of an epoch: lower the "
                 "batch or the world, or set last='pad'"
             )
+        return share
 
-    def _steps(self, size: int, epochs: int | None) -> Generator[_Step]:
-        length, together = self.length, size * self.options.world
-        least = together if self.options.last == "drop" else 1
-        epoch, position = self._epoch, self._position
-        if length - position < least:
-            epoch, position = epoch + 1, 0
-        done = 0
-        while epochs is None or done < epochs:
-            while length - position >= least:
-                wanted = position + self.options.rank * size + np.arange(size)
-                position = min(position + together, length)
-                yield _Step(epoch, wanted % length, wanted < length, (epoch, position))
-            epoch, position, done = epoch + 1, 0, done + 1
-        self._ended = (epoch, position)
-
-    def _start(self, pool: ThreadPoolExecutor, step: _Step) -> _Work:
-        numbers = self._order.draw(step.epoch, step.positions).tolist()
-        shapes = self._shapes or self._learn(numbers)
-        size = len(numbers)
-        arrays = {name: self._pool.take((size, *shapes[name]), self._decoders[name].dtype) for name in self.members}
+    def _start(self, pool: ThreadPoolExecutor, step: Step) -> _Work:
+        shapes, size = self._shapes or self._learn(step), len(step.numbers)
+        arrays = {name: self._allocate((size, *shapes[name]), self._decoders[name].dtype) for name in self.members}
         work = _Work(step, arrays)
-        work.slots = [pool.submit(self._load, step, slot, number, arrays) for slot, number in enumerate(numbers)]
+        work.slots = [pool.submit(self._load, step.epoch, slot, n, arrays) for slot, n in enumerate(step.numbers)]
         return work
 
-    def _learn(self, numbers: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    def _learn(self, step: Step) -> dict[str, tuple[int, ...]]:
         """The shapes of the members, from the first sample that can be read."""
+
+        def shapes_of(number: int) -> dict[str, tuple[int, ...]]:
+            sample = self.fetch(number)
+            record = read_json(sample)
+            return {name: self.decode(name, sample, record).shape for name in self.members}
+
+        found = self._first_sound(shapes_of, chain(step.numbers, self._spares(step)))
+        self._shapes = found
+        return found
+
+    def _spares(self, step: Step) -> Iterator[int]:
+        """Samples all over the epoch, the same on every machine: damage comes in whole shards."""
+        places = step.position + np.arange(_SPARES) * max(1, self.length // _SPARES)
+        yield from self._order.draw(step.epoch, places % self.length).tolist()
+
+    def _first_sound(self, make: Callable[[int], Found], numbers: Iterable[int]) -> Found:
+        last: ShardError | None = None
         for number in numbers:
             try:
-                sample = self.fetch(number)
-                record = json.loads(sample.members["json"])
-                for name in self.members:
-                    self._shapes[name] = self.decode(name, sample, record).shape
-                return self._shapes
-            except (SpatialdataError, OSError, ValueError):
-                if self.options.on_error == "raise" or number == numbers[-1]:
+                return make(number)
+            except ShardError as error:
+                if self.options.on_error == "raise":
                     raise
-        raise AssertionError("unreachable")
+                last = error
+        raise SpatialdataError(f"a batch, and {_SPARES} samples that could take its place, are damaged: {last}")
 
-    def _load(self, step: _Step, slot: int, number: int, arrays: Mapping[str, Array]) -> Mapping[str, Any]:
+    def _load(self, epoch: int, slot: int, number: int, arrays: Mapping[str, Array]) -> Mapping[str, Any]:
         sample = self.fetch(number)
-        record = json.loads(sample.members["json"])
+        record = read_json(sample)
         for name, array in arrays.items():
-            pixels = self.decode(name, sample, record)
-            if pixels.shape != array.shape[1:]:
-                sizes = f"{_size(pixels)}, the first sample's was {_size(array[0])}"
+            place = array[slot]
+            pixels = self.decode(name, sample, record, place)
+            if pixels.shape != place.shape:
+                sizes = f"{_size(pixels)}, the first sample's was {_size(place)}"
                 raise ShardError(sample.shard, sample.key, f"member {name} is {sizes}: a batch needs one size")
-            array[slot] = pixels
-        texts = {name: record[name] for name in ("caption", "source_caption")}
-        texts |= {"key": sample.key, "instruction": self._instruction(record, step.epoch, sample.key)}
+            if pixels is not place:
+                place[...] = pixels
+        try:
+            texts = {name: record[name] for name in ("caption", "source_caption")}
+            texts |= {"key": sample.key, "instruction": self._instruction(record["instruction"], epoch, sample.key)}
+        except (KeyError, TypeError) as error:
+            raise ShardError(sample.shard, sample.key, f"its json has no text ({error!r})") from error
         return texts | ({"record": record} if self.options.records else {})
 
-    def decode(self, name: str, sample: Fetched, record: Mapping[str, Any]) -> Array:
-        """One member as the batch holds it. Raises ShardError."""
-        info = record["maps"][name] if name.removeprefix("source_") in NEEDS_INFO else {}
+    def decode(self, name: str, sample: Fetched, record: Mapping[str, Any], out: Array | None = None) -> Array:
+        """One member as the batch holds it, in `out` where the decoder can write there. Raises ShardError."""
         try:
-            return self._decoders[name].decode(sample.members[name], info)
-        except ValueError as error:
+            info = record["maps"][name] if name.removeprefix("source_") in NEEDS_INFO else {}
+            return self._decoders[name].decode(sample.members[name], info, out)
+        except (ValueError, KeyError, TypeError) as error:
             raise ShardError(sample.shard, sample.key, f"member {name} cannot be decoded ({error})") from error
 
-    def _instruction(self, record: Mapping[str, Any], epoch: int, key: str) -> str:
-        texts = [record["instruction"]["text"], *record["instruction"]["variants"]]
+    def _instruction(self, told: Mapping[str, Any], epoch: int, key: str) -> str:
         if self.options.instruction == "text":
-            return texts[0]
+            return told["text"]
+        texts = [told["text"], *told["variants"]]
         digest = hashlib.sha256(f"{self.options.seed} {epoch} {key}".encode()).digest()
         return texts[int.from_bytes(digest[:8], "big") % len(texts)]
 
-    def _finish(self, work: _Work) -> Batch:
-        size = len(work.slots)
+    def _finish(self, work: _Work, turn: int) -> Batch:
         valid = work.step.valid.copy()
-        texts: list[Mapping[str, Any]] = [{}] * size
+        texts: list[Mapping[str, Any]] = [{}] * len(work.slots)
         damaged: list[int] = []
         for slot, future in enumerate(work.slots):
             try:
                 texts[slot] = future.result()
-            except (SpatialdataError, OSError, ValueError, KeyError) as error:
+            except ShardError as error:
                 if self.options.on_error == "raise":
                     raise
                 self._note(error)
@@ -326,24 +322,39 @@ class Stream:
         if damaged:
             self._fill(work, texts, damaged)
             valid[damaged] = False
-        self._epoch, self._position = work.step.after
+        if turn != self._turn:
+            raise SpatialdataError("this iteration ended when another one was begun or a state loaded: one at a time")
+        self._epoch, self._position = work.step.epoch, work.step.position
         lists = {name: [text[name] for text in texts] for name in texts[0]}
         return {**work.arrays, **lists, "valid": valid}
 
-    def _note(self, error: Exception) -> None:
+    def _note(self, error: ShardError) -> None:
         self.skips += 1
         if len(self.skipped) < _SHOWN:
             self.skipped.append(str(error))
-            warnings.warn(f"skipped: {error}", stacklevel=3)
+            warnings.warn(f"skipped: {error}", stacklevel=4)
 
     def _fill(self, work: _Work, texts: list[Mapping[str, Any]], damaged: Sequence[int]) -> None:
-        sound = [slot for slot in range(len(texts)) if slot not in damaged]
-        if not sound:
-            raise SpatialdataError(f"every sample of a batch is damaged; the last: {self.skipped[-1]}")
+        """Put a sound sample in each place of a damaged one: of the batch, or from elsewhere in the epoch."""
+        sound = next((slot for slot in range(len(texts)) if slot not in damaged), 0)
+        if sound in damaged:
+            step = work.step
+            texts[0] = self._first_sound(lambda n: self._load(step.epoch, 0, n, work.arrays), self._spares(step))
         for slot in damaged:
             for array in work.arrays.values():
-                array[slot] = array[sound[0]]
-            texts[slot] = texts[sound[0]]
+                array[slot] = array[sound]
+            texts[slot] = texts[sound]
+
+
+def read_json(sample: Fetched) -> dict[str, Any]:
+    """The record of a sample as it stands. Raises ShardError."""
+    try:
+        record = json.loads(sample.members["json"])
+    except ValueError as error:
+        raise ShardError(sample.shard, sample.key, f"member json is damaged ({error})") from error
+    if not isinstance(record, dict):
+        raise ShardError(sample.shard, sample.key, "member json is no object")
+    return record  # pyright: ignore[reportUnknownVariableType]
 
 
 def _restored(made_of: tuple[Any, ...], epoch: int, position: int) -> Stream:
@@ -359,16 +370,16 @@ def _members(sets: Sequence[ShardSet], recipe: str, chosen: Sequence[str]) -> tu
         if names != held[0]:
             odd = ", ".join(sorted(names ^ held[0]))
             raise BadInput(f"{each.url} and {sets[0].url} differ in their members ({odd}): stream sets of one recipe")
-    wanted = chosen or tuple(column.member for column in get_recipe(recipe).columns)
+    wanted = tuple(chosen) or tuple(column.member for column in get_recipe(recipe).columns)
     if recipe == "full" and not chosen:
         wanted = tuple(name for name in wanted if name in held[0])
-    missing = sorted(set(wanted) - held[0])
+    missing = sorted({*wanted, "json"} - held[0])
     if missing:
         raise BadInput(
             f"{sets[0].url} lacks {', '.join(missing)}, which recipe {recipe} needs (it has "
             f"{', '.join(sorted(held[0]))}): pack that recipe with `spatialdata shard`, or name other members"
         )
-    return tuple(sorted(wanted))
+    return tuple(sorted(set(wanted)))
 
 
 def _size(pixels: Array) -> str:

@@ -20,6 +20,7 @@ from shards.codecs import (
     decode_mask,
     decode_normals,
 )
+from shards.errors import BadInput
 from shards.schema import MapInfo
 
 ImageKind = Literal["uint8", "float"]
@@ -28,15 +29,18 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Decoder:
-    """What a member becomes: `dtype`, trailing `channels` (0: none), and how."""
+    """What a member becomes.
+
+    `decode` takes the bytes, the member's entry in the json's `maps`, and an array to write into where it has the right
+    shape; it returns that array or another one. Raises ValueError for bytes that cannot be decoded.
+    """
 
     dtype: Any
-    channels: int
-    decode: Callable[[bytes, Mapping[str, Any]], Array]
+    decode: Callable[[bytes, Mapping[str, Any], Array | None], Array]
 
 
 def decoder_of(member: str, images: ImageKind) -> Decoder:
-    """The decoder of a member by its name without extension.
+    """The decoder of a member by its name without extension. Raises BadInput where there is none.
 
     Args:
         images: `uint8` as stored, or `float`: float32 in [-1, 1].
@@ -44,58 +48,51 @@ def decoder_of(member: str, images: ImageKind) -> Decoder:
     kind = member.removeprefix("source_") if member != "source_instances" else "target_instances"
     if kind in ("source", "target"):
         return _IMAGES[images]
+    if kind not in _MAPS:
+        raise BadInput(f"member {member} cannot be decoded: members are source, target, {', '.join(_MAPS)}")
     return _MAPS[kind]
 
 
-def _image(data: bytes, info: Mapping[str, Any]) -> Array:
-    return decode_image(data)
+def _signed_image(data: bytes, info: Mapping[str, Any], out: Array | None) -> Array:
+    pixels = decode_image(data)
+    signed = np.multiply(pixels, np.float32(2 / 255), out=_fitting(out, pixels), dtype=np.float32)
+    signed -= 1
+    return signed
 
 
-def _signed_image(data: bytes, info: Mapping[str, Any]) -> Array:
-    pixels = np.multiply(decode_image(data), np.float32(2 / 255), dtype=np.float32)
-    pixels -= 1
-    return pixels
-
-
-def _relative(data: bytes, info: Mapping[str, Any]) -> Array:
+def _relative(data: bytes, info: Mapping[str, Any], out: Array | None) -> Array:
     """(value - min) / (max - min) of the map."""
+    pixels = decode_depth_pixels(data)
     span = max(float(info["max"]) - float(info["min"]), 1e-12)
-    depth = np.multiply(decode_depth_pixels(data), np.float32(info["scale"] / span), dtype=np.float32)
+    depth = np.multiply(pixels, np.float32(info["scale"] / span), out=_fitting(out, pixels), dtype=np.float32)
     return np.minimum(depth, 1, out=depth)
 
 
-def _metric(data: bytes, info: Mapping[str, Any]) -> Array:
+def _metric(data: bytes, info: Mapping[str, Any], out: Array | None) -> Array:
     return decode_depth(data, MapInfo.model_validate(info))
 
 
-def _normal(data: bytes, info: Mapping[str, Any]) -> Array:
-    return decode_normals(data)
+def _fitting(out: Array | None, pixels: Array) -> Array | None:
+    return out if out is not None and out.shape == pixels.shape else None
 
 
-def _labels(data: bytes, info: Mapping[str, Any]) -> Array:
-    return decode_labels(data)
-
-
-def _lines(data: bytes, info: Mapping[str, Any]) -> Array:
-    return decode_lines(data)
-
-
-def _mask(data: bytes, info: Mapping[str, Any]) -> Array:
-    return decode_mask(data)
+def _plain(decode: Callable[[bytes], Array]) -> Callable[[bytes, Mapping[str, Any], Array | None], Array]:
+    """What needs no more than the bytes, and makes an array of its own."""
+    return lambda data, info, out: decode(data)
 
 
 _IMAGES: Final[dict[str, Decoder]] = {
-    "uint8": Decoder(np.uint8, 3, _image),
-    "float": Decoder(np.float32, 3, _signed_image),
+    "uint8": Decoder(np.uint8, _plain(decode_image)),
+    "float": Decoder(np.float32, _signed_image),
 }
 _MAPS: Final[dict[str, Decoder]] = {
-    "depth": Decoder(np.float32, 0, _relative),
-    "metric": Decoder(np.float32, 0, _metric),
-    "normal": Decoder(np.float32, 3, _normal),
-    "segment": Decoder(np.uint16, 0, _labels),
-    "target_instances": Decoder(np.uint16, 0, _labels),
-    "line": Decoder(np.uint8, 0, _lines),
-    "changed": Decoder(np.bool_, 0, _mask),
+    "depth": Decoder(np.float32, _relative),
+    "metric": Decoder(np.float32, _metric),
+    "normal": Decoder(np.float32, _plain(decode_normals)),
+    "segment": Decoder(np.uint16, _plain(decode_labels)),
+    "target_instances": Decoder(np.uint16, _plain(decode_labels)),
+    "line": Decoder(np.uint8, _plain(decode_lines)),
+    "changed": Decoder(np.bool_, _plain(decode_mask)),
 }
 NEEDS_INFO: Final = ("depth", "metric")
 """Maps that cannot be read without their entry in the json's `maps`."""

@@ -1,13 +1,12 @@
 """How fast a set streams on this machine, where the time goes, and what to change: `spatialdata stream --benchmark`."""
 
-import json
 import os
 import time
 from typing import Any, Final
 
 import numpy as np
 
-from shards.streaming.dataset import Stream, stream
+from shards.streaming.dataset import Stream, read_json, stream
 from shards.streaming.fetch import Fetched
 
 _PROBED: Final = 64
@@ -62,7 +61,7 @@ def _probe(opened: Stream) -> dict[str, Any]:
         sample = opened.fetch(number)
         read += time.perf_counter() - began
         bytes_read += sum(len(data) for data in sample.members.values())
-        record = json.loads(sample.members["json"])
+        record = read_json(sample)
         for name in opened.members:
             spent, collated = _decode(opened, name, sample, record)
             by_member[name] += spent

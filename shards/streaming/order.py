@@ -6,11 +6,13 @@ sample of an unweighted stream comes exactly once. So a state is two numbers, an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final, Literal, Protocol
+from functools import cached_property, lru_cache
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shards.errors import BadInput
 
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
@@ -63,17 +65,6 @@ class Permutation:
         return (left << self._half) | right
 
 
-class Order(Protocol):
-    """A stream of sample numbers 0..samples-1 of all sets together, epoch after epoch."""
-
-    @property
-    def length(self) -> int:
-        """Draws of one epoch."""
-        ...
-
-    def draw(self, epoch: int, positions: I64) -> I64: ...
-
-
 @dataclass(frozen=True)
 class Straight:
     """One pass over all samples an epoch: shuffled over everything, shard by shard in shuffled order, or as stored."""
@@ -83,11 +74,13 @@ class Straight:
     kind: OrderName
     seed: int
 
-    @property
+    @cached_property
     def length(self) -> int:
+        """Draws of one epoch."""
         return sum(self.counts)
 
     def draw(self, epoch: int, positions: I64) -> I64:
+        """The samples at these positions of an epoch, by their numbers 0..samples-1 over all shards."""
         if self.kind == "stored":
             return positions
         if self.kind == "global":
@@ -109,33 +102,40 @@ def _shard_order(counts: tuple[int, ...], seed: int, epoch: int) -> tuple[I64, I
 class Mixed:
     """Several streams in given proportions, exact over every `_BLOCK` draws; each goes through its own epochs.
 
-    An epoch is as long as it takes until every set was seen whole once.
+    An epoch is as long as it takes on average until every set was seen whole once.
     """
 
     parts: tuple[Straight, ...]
     weights: tuple[float, ...]
     seed: int
 
-    @property
+    @cached_property
     def length(self) -> int:
         quotas = _quotas(self.weights)
-        return max(-(-part.length * _BLOCK // quota) for part, quota in zip(self.parts, quotas, strict=True) if quota)
+        return max(-(-part.length * _BLOCK // quota) for part, quota in zip(self.parts, quotas, strict=True))
 
     def draw(self, epoch: int, positions: I64) -> I64:
-        times = positions + epoch * self.length
-        found = np.empty(len(times), np.int64)
-        for i, time in enumerate(times.tolist()):
-            block, slot = divmod(time, _BLOCK)
-            owners, before = _slots(self.weights, self.seed, block)
-            owner = int(owners[slot])
-            found[i] = self._draw_of(owner, block * _quotas(self.weights)[owner] + int(before[slot]))
+        """As `Straight.draw`, by their numbers over the shards of all sets."""
+        blocks, slots = np.divmod(positions + epoch * self.length, _BLOCK)
+        owners, counts = np.empty_like(blocks), np.empty_like(blocks)
+        for block in np.unique(blocks).tolist():
+            here = blocks == block
+            owner_of, before = _slots(self.weights, self.seed, block)
+            owners[here], counts[here] = owner_of[slots[here]], before[slots[here]]
+        counts += blocks * np.asarray(_quotas(self.weights))[owners]
+        found, first = np.empty_like(blocks), 0
+        for i, part in enumerate(self.parts):
+            mine = np.flatnonzero(owners == i)
+            epochs, places = np.divmod(counts[mine], part.length)
+            for each in np.unique(epochs).tolist():
+                now = epochs == each
+                found[mine[now]] = first + part.draw(each, places[now])
+            first += part.length
         return found
 
-    def _draw_of(self, owner: int, count: int) -> int:
-        part = self.parts[owner]
-        epoch, position = divmod(count, part.length)
-        first = sum(other.length for other in self.parts[:owner])
-        return first + int(part.draw(epoch, np.asarray([position]))[0])
+
+Order = Straight | Mixed
+"""A stream of sample numbers, epoch after epoch."""
 
 
 @lru_cache(maxsize=64)
@@ -163,7 +163,9 @@ def _slots(weights: tuple[float, ...], seed: int, block: int) -> tuple[I64, I64]
 
 
 def make_order(counts: Sequence[Sequence[int]], weights: Sequence[float] | None, kind: OrderName, seed: int) -> Order:
-    """The order over sets of shards with these sample counts."""
+    """The order over sets of shards with these sample counts. Raises BadInput for more sets than have their share."""
+    if weights is not None and len(weights) > _BLOCK:
+        raise BadInput(f"{len(weights)} weighted sets: at most {_BLOCK}, since weights count in thousandths")
     if weights is None:
         return Straight(tuple(count for shards in counts for count in shards), kind, seed)
     parts = tuple(Straight(tuple(shards), kind, seed + 7919 * i) for i, shards in enumerate(counts))

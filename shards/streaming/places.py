@@ -5,38 +5,33 @@ Invariant: opening costs the manifests alone, whatever the number of samples; wh
 
 import hashlib
 import warnings
-from collections import OrderedDict
+from bisect import bisect_right
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.errors import BadInput, SpatialdataError
+from shards.errors import BadInput
 from shards.index import MANIFEST, Manifest, ShardEntry, parquet_name, read_manifest
-from shards.layout import base, filesystem, find_splits, is_local, join, list_shards, open_url, split_field
-from shards.reader import ShardError
+from shards.layout import base, filesystem, find_splits, is_local, join, list_shards, split_field
+from shards.reader import BLOCK, ShardError
 from shards.schema import SCHEMA_VERSION
+from shards.streaming.held import Held
+from shards.streaming.remote import read_whole
 from shards.streaming.scan import Scanned, scan
 
 HELD_BYTES: Final = 512 << 20
-"""Offsets that are kept in memory; the shards used longest ago are dropped first."""
+"""Places that are kept in memory; the shards used longest ago are dropped first."""
+_SCANS: Final = 16
+"""Shards without a manifest that are scanned at once."""
 
-
-@dataclass(frozen=True)
-class Places:
-    """Of each sample of one shard: (samples, members) arrays in the order of the members asked for."""
-
-    offsets: NDArray[np.int64]
-    sizes: NDArray[np.int32]
-    crcs: NDArray[np.uint32]
-    """CRC-32; empty where the shard was scanned."""
-
-    @property
-    def nbytes(self) -> int:
-        return self.offsets.nbytes + self.sizes.nbytes + self.crcs.nbytes
+Places = NDArray[np.uint32]
+"""Of one shard: (samples, members, 3): where the bytes begin, in blocks of 512, how many they are, and their CRC-32;
+(samples, members, 2), without the CRC-32, where the shard was scanned."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +41,11 @@ class Shard:
     url: str
     samples: int
     bytes: int
-    sha256: str
-    """Empty where there is no manifest."""
+    members: tuple[str, ...]
+    """Fields behind the key: `source.webp`, `json`; two sets may hold the same members in other formats."""
+    sha256: str = ""
+    parquet_sha256: str = ""
+    """Both empty where there is no manifest."""
 
 
 @dataclass(frozen=True)
@@ -73,23 +71,28 @@ def open_set(url: str, recipe: str, split: str) -> ShardSet:
 
     Raises BadInput where there are no shards, or several folders fit; SpatialdataError for a damaged manifest.
     """
-    folder = _folder(url, recipe, split)
+    url = _absolute(url)
+    try:  # First, since to ask an object store for a folder lists all of it.
+        return _listed(url, read_manifest(url))
+    except (FileNotFoundError, NotADirectoryError):
+        folder = _folder(url, recipe, split)
     try:
-        manifest = read_manifest(folder)
+        return _listed(folder, read_manifest(folder))
     except FileNotFoundError:
         return _scanned(folder)
-    if manifest.schema_version != SCHEMA_VERSION:
-        raise BadInput(
-            f"{folder} holds schema {manifest.schema_version}, this version reads {SCHEMA_VERSION}: pack it again"
-        )
-    return _listed(folder, manifest)
+
+
+def _absolute(url: str) -> str:
+    """A local path that stays right where the process changes its folder."""
+    fs, path = filesystem(url)
+    return str(path) if is_local(fs) else url
 
 
 def _folder(url: str, recipe: str, split: str) -> str:
     fs, path = filesystem(url)
     if not fs.isdir(path):
         raise BadInput(f"{url} is not a folder: give a folder of shards, such as OUT/shards/{recipe}/train")
-    if fs.exists(join(path, MANIFEST)) or any(str(name).endswith(".tar") for name in fs.ls(path, detail=False)):
+    if any(str(name).endswith(".tar") for name in fs.ls(path, detail=False)):
         return url
     found = find_splits(url, split=split)
     named = [folder for folder in found if folder.recipe == recipe] or found
@@ -99,13 +102,17 @@ def _folder(url: str, recipe: str, split: str) -> str:
 
 
 def _listed(folder: str, manifest: Manifest) -> ShardSet:
-    shards = tuple(_shard(folder, entry) for entry in manifest.shards)
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise BadInput(
+            f"{folder} holds schema {manifest.schema_version}, this version reads {SCHEMA_VERSION}: pack it again"
+        )
+    shards = tuple(_shard(folder, entry, manifest.members) for entry in manifest.shards)
     digest = hashlib.sha256("".join(shard.sha256 for shard in shards).encode()).hexdigest()[:16]
     return ShardSet(folder, shards, manifest.members, digest, {})
 
 
-def _shard(folder: str, entry: ShardEntry) -> Shard:
-    return Shard(join(folder, entry.name), entry.samples, entry.bytes, entry.sha256)
+def _shard(folder: str, entry: ShardEntry, members: tuple[str, ...]) -> Shard:
+    return Shard(join(folder, entry.name), entry.samples, entry.bytes, members, entry.sha256, entry.parquet_sha256)
 
 
 def _scanned(folder: str) -> ShardSet:
@@ -116,91 +123,92 @@ def _scanned(folder: str) -> ShardSet:
     warnings.warn(
         f"{folder} has no {MANIFEST}: scanning the headers of {len(urls)} shards; digests are not checked", stacklevel=2
     )
-    found = {url: scan(url) for url in urls}
+    with ThreadPoolExecutor(_SCANS) as pool:
+        found = {url: scanned for url, scanned in zip(urls, pool.map(scan, urls), strict=True) if len(scanned.offsets)}
     fields = {scanned.fields for scanned in found.values()}
+    if not fields:
+        raise BadInput(f"the shards of {folder} hold no samples: run `spatialdata shard`, or give another folder")
     if len(fields) > 1:
         odd = ", ".join(sorted(set.symmetric_difference(*(set(each) for each in sorted(fields)[:2]))))
         raise BadInput(f"the shards of {folder} differ in their members ({odd}): they are not one set")
-    shards = tuple(Shard(url, len(scanned.offsets), scanned.bytes, "") for url, scanned in found.items())
+    members = fields.pop()
+    shards = tuple(Shard(url, len(scanned.offsets), scanned.bytes, members) for url, scanned in found.items())
     text = "".join(f"{base(shard.url)} {shard.samples} {shard.bytes}" for shard in shards)
-    return ShardSet(folder, shards, fields.pop(), hashlib.sha256(text.encode()).hexdigest()[:16], found)
+    return ShardSet(folder, shards, members, hashlib.sha256(text.encode()).hexdigest()[:16], found)
 
 
 class PlaceTable:
-    """The places of chosen members of some sets; loads a shard's when first asked, keeps `HELD_BYTES` of them."""
+    """The places of chosen members of some sets; loads a shard's when first asked, keeps `held_bytes` of them.
+
+    Args:
+        members: names without extension, in the order that the places have.
+    """
 
     def __init__(self, sets: Sequence[ShardSet], members: Sequence[str], held_bytes: int = HELD_BYTES) -> None:
-        self._sets = sets
         self._members = list(members)
-        self._held_bytes = held_bytes
-        self._held: OrderedDict[int, Places] = OrderedDict()
-        self._bytes = 0
-        self._lock = Lock()
         self.shards = [shard for each in sets for shard in each.shards]
         self._scanned = {url: scanned for each in sets for url, scanned in each.scanned.items()}
-        self._ends = np.cumsum([shard.samples for shard in self.shards])
+        self._ends = list(accumulate(shard.samples for shard in self.shards))
+        self._held = Held(self._load, lambda places: places.nbytes, held_bytes)
 
     def locate(self, sample: int) -> tuple[int, int]:
         """The shard of a sample (counted over all sets) and its place in it."""
-        shard = int(np.searchsorted(self._ends, sample, side="right"))
-        return shard, sample - (int(self._ends[shard - 1]) if shard else 0)
+        shard = bisect_right(self._ends, sample)
+        return shard, sample - (self._ends[shard - 1] if shard else 0)
 
     def places(self, shard: int) -> Places:
-        """Raises ShardError where the parquet is missing, damaged, or does not fit the manifest."""
-        with self._lock:
-            if shard in self._held:
-                self._held.move_to_end(shard)
-                return self._held[shard]
-        found = self._load(self.shards[shard])
-        with self._lock:
-            if shard not in self._held:
-                self._held[shard] = found
-                self._bytes += found.nbytes
-            while self._bytes > self._held_bytes and len(self._held) > 1:
-                self._bytes -= self._held.popitem(last=False)[1].nbytes
-        return found
+        """Raises ShardError where the parquet is damaged, or does not fit the manifest."""
+        return self._held(shard)
 
-    def _load(self, shard: Shard) -> Places:
+    def _load(self, number: int) -> Places:
+        shard = self.shards[number]
         if shard.url in self._scanned:
             return self._of_scan(self._scanned[shard.url])
+        url = f"{shard.url.removesuffix(base(shard.url))}{parquet_name(base(shard.url))}"
         try:
-            table = _read_columns(
-                shard.url, [f"{name}_{what}" for name in self._members for what in ("offset", "size", "crc32")]
-            )
+            data = read_whole(url)
         except FileNotFoundError:
-            return self._of_scan(scan(shard.url))
-        if len(table[f"{self._members[0]}_offset"]) != shard.samples:
+            return self._rescan(shard)
+        if shard.parquet_sha256 and hashlib.sha256(data).hexdigest() != shard.parquet_sha256:
+            raise ShardError(shard.url, "", f"{base(url)} is damaged, or not of this manifest (its sha256 differs)")
+        columns = _columns(data, shard.url, [f"{name}_{what}" for name in self._members for what in _COLUMNS])
+        if len(columns[0]) != shard.samples:
             raise ShardError(shard.url, "", "its parquet lists another number of samples than the manifest")
-        return Places(
-            np.stack([table[f"{name}_offset"] for name in self._members], axis=1).astype(np.int64),
-            np.stack([table[f"{name}_size"] for name in self._members], axis=1).astype(np.int32),
-            np.stack([table[f"{name}_crc32"] for name in self._members], axis=1).astype(np.uint32),
-        )
+        places = np.stack(columns, axis=1).reshape(shard.samples, len(self._members), len(_COLUMNS))
+        if (places[..., 0] % BLOCK).any():
+            raise ShardError(shard.url, "", "its parquet has offsets at which no member of a tar can begin")
+        places[..., 0] //= BLOCK
+        return places.astype(np.uint32)
+
+    def _rescan(self, shard: Shard) -> Places:
+        warnings.warn(f"{shard.url} has no parquet: scanning its headers; CRC-32s are not checked", stacklevel=2)
+        try:
+            scanned = scan(shard.url)
+        except FileNotFoundError:
+            raise ShardError(shard.url, "", "the shard is missing") from None
+        if (len(scanned.offsets), scanned.bytes) != (shard.samples, shard.bytes):
+            raise ShardError(shard.url, "", "it has not the samples and bytes of the manifest: it is cut off, or newer")
+        return self._of_scan(scanned)
 
     def _of_scan(self, scanned: Scanned) -> Places:
         names = [split_field(field)[0] for field in scanned.fields]
         columns = [names.index(name) for name in self._members]
-        empty = np.empty((0, 0), np.uint32)
-        return Places(scanned.offsets[:, columns], scanned.sizes[:, columns], empty)
+        return np.stack([scanned.offsets[:, columns] // BLOCK, scanned.sizes[:, columns]], axis=2).astype(np.uint32)
 
 
-def _read_columns(shard: str, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
+_COLUMNS: Final = ("offset", "size", "crc32")
+
+
+def _columns(data: bytes, shard: str, names: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Columns of numbers of a parquet in memory. Raises ShardError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    url = f"{shard.removesuffix(base(shard))}{parquet_name(base(shard))}"
-    fs, path = filesystem(url)
     try:
-        if is_local(fs):
-            table = pq.read_table(path, columns=list(columns), use_threads=False, memory_map=True)
-        else:
-            with open_url(url) as file:
-                table = pq.read_table(pa.BufferReader(file.read()), columns=list(columns), use_threads=False)
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise SpatialdataError(f"{url} is not a whole parquet file ({str(error).splitlines()[0]})") from error
-    missing = sorted(set(columns) - set(table.column_names))
-    if missing:
-        raise SpatialdataError(f"{url} has no column {missing[0]}: pack the recipe again with `spatialdata shard`")
-    return {name: table.column(name).to_numpy() for name in columns}
+        table: Any = pq.read_table(pa.BufferReader(data), columns=list(names), use_threads=False)
+        missing = sorted(set(names) - set(table.column_names))
+        if not missing:
+            return [table.column(name).to_numpy().astype(np.int64) for name in names]
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ShardError(shard, "", f"its parquet cannot be read ({str(error).splitlines()[0]})") from error
+    raise ShardError(shard, "", f"its parquet has no column {missing[0]}")

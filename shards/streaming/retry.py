@@ -10,19 +10,22 @@ from shards.errors import SpatialdataError
 Result = TypeVar("Result")
 _ATTEMPTS: Final = 6
 _FIRST_S: Final = 0.2
+_FINAL: Final = (FileNotFoundError, PermissionError, IsADirectoryError, SpatialdataError)
+"""No passing faults: raised at once."""
 
 
 def retried(call: Callable[[], Result], what: str, attempts: int = _ATTEMPTS, first_s: float = _FIRST_S) -> Result:
-    """`call()`, again after 0.2, 0.4, 0.8, ... seconds (each with up to a quarter more) where it raises OSError.
+    """`call()`, again after 0.2, 0.4, 0.8, ... seconds (each with up to a quarter more) where it fails.
 
-    A missing file is no passing fault and is raised at once. Raises SpatialdataError naming `what` after the last.
+    A missing or forbidden file is raised at once. Raises SpatialdataError naming `what` after the last attempt.
     """
     for attempt in range(attempts):
         try:
             return call()
-        except FileNotFoundError:
+        except _FINAL:
             raise
-        except (OSError, TimeoutError) as error:
+        # Every file system raises the errors of its own libraries (botocore's, aiohttp's): no common base but this.
+        except Exception as error:
             if attempt == attempts - 1:
                 raise SpatialdataError(f"{what} cannot be read after {attempts} attempts: {error}") from error
             time.sleep(first_s * 2**attempt * random.uniform(1, 1.25))

@@ -16,7 +16,7 @@ class Scanned:
 
     fields: tuple[str, ...]
     offsets: NDArray[np.int64]
-    sizes: NDArray[np.int32]
+    sizes: NDArray[np.int64]
     bytes: int
 
 
@@ -36,7 +36,7 @@ def scan(url: str) -> Scanned:
             raise ShardError(url, key, f"not the members of the shard's first sample ({odd})")
     fields = tuple(sorted(first))
     offsets = np.asarray([[members[field][0] for field in fields] for _, members in rows], np.int64)
-    sizes = np.asarray([[members[field][1] for field in fields] for _, members in rows], np.int32)
+    sizes = np.asarray([[members[field][1] for field in fields] for _, members in rows], np.int64)
     return Scanned(fields, offsets, sizes, size)
 
 

@@ -1,0 +1,58 @@
+"""How samples come; see `shards.stream` for the meaning of each option."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from shards.errors import BadInput
+from shards.streaming.decode import ImageKind
+from shards.streaming.order import OrderName
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """How samples come. Raises BadInput for a value that an option does not take."""
+
+    seed: int = 0
+    rank: int = 0
+    world: int = 1
+    order: OrderName = "global"
+    images: ImageKind = "uint8"
+    members: tuple[str, ...] = ()
+    instruction: Literal["text", "any"] = "text"
+    last: Literal["drop", "pad"] = "drop"
+    on_error: Literal["raise", "skip"] = "raise"
+    threads: int = 0
+    prefetch: int = 4
+    check: bool = True
+    records: bool = False
+    cache: str = ""
+    cache_bytes: int = 100 << 30
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(StreamOptions).items():
+            _expect(name, getattr(self, name), kind)
+        if not 0 <= self.rank < self.world:
+            raise BadInput(f"rank {self.rank} of world {self.world}: a rank is 0 or more and below the world's size")
+        if self.threads < 0 or self.prefetch < 0 or self.cache_bytes < 1:
+            raise BadInput("threads and prefetch must be 0 or more, cache_bytes 1 or more")
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> "StreamOptions":
+        """Options by name, members as any sequence. Raises BadInput for a name that is none."""
+        names = [option.name for option in fields(cls)]
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            raise BadInput(f"stream has no option '{unknown[0]}'; options: {', '.join(names)}")
+        if isinstance(given.get("members", ()), list):
+            given = {**given, "members": tuple(given["members"])}
+        return cls(**given)
+
+
+def _expect(name: str, value: object, kind: Any) -> None:
+    """A typing mistake in an option must not become another option's behaviour."""
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise BadInput(f"{name} is {value!r}: give one of {', '.join(get_args(kind))}")
+    elif not isinstance(value, get_origin(kind) or kind) or (kind is int and isinstance(value, bool)):
+        expected = "a list of names" if name == "members" else f"of type {kind.__name__}"
+        raise BadInput(f"{name} is {value!r}: it must be {expected}")

@@ -1,0 +1,43 @@
+"""fsspec's file systems for many threads.
+
+fsspec keeps an instance (with its own connections, whose making costs 0.1 s of CPU) for each thread. The asynchronous
+ones (s3, gcs, http, ...) may be shared, the others not. A forked process makes its own.
+"""
+
+import os
+from functools import lru_cache
+from threading import get_ident
+from typing import Any, Final
+
+from fsspec.config import conf
+from fsspec.core import url_to_fs
+
+from shards.layout import base
+from shards.streaming.retry import retried
+
+_CONNECTIONS: Final = 64
+"""To S3 at a time, where the user's fsspec configuration says nothing; botocore's default is 10."""
+
+
+def file_at(url: str) -> tuple[Any, str]:
+    """File system and path of a file, for use in this thread and process."""
+    name = base(url)
+    folder = url.removesuffix(name)
+    fs, path = _folder_at(folder, os.getpid(), 0)
+    if not getattr(fs, "async_impl", False):
+        fs, path = _folder_at(folder, os.getpid(), get_ident())
+    return fs, f"{path.rstrip('/')}/{name}"
+
+
+def read_whole(url: str) -> bytes:
+    """A small file. Raises FileNotFoundError, PermissionError, and SpatialdataError after the last attempt."""
+    fs, path = file_at(url)
+    return retried(lambda: fs.cat_file(path), url)
+
+
+@lru_cache(maxsize=1024)
+def _folder_at(folder: str, process: int, thread: int) -> tuple[Any, str]:
+    options: dict[str, Any] = {}
+    if folder.startswith(("s3://", "s3a://")) and "config_kwargs" not in conf.get("s3", {}):
+        options["config_kwargs"] = {"max_pool_connections": _CONNECTIONS}
+    return url_to_fs(folder, **options)
