@@ -17,7 +17,7 @@ from pipeline.plan import Plan
 from pipeline.progress import Progress, RunSummary
 from pipeline.runner import Failed, Runner, Task, last_lines, tasks_of
 from pipeline.stage import Stage
-from pipeline.store import LayerStore
+from pipeline.store import LayerCorrupt, LayerStore
 from shards.errors import SpatialdataError
 
 Item = TypeVar("Item")
@@ -110,13 +110,22 @@ def reopen_rejects(
     tasks = tasks_of(stages, plan_hash)
     opened: dict[str, set[int]] = {}
     for task in tasks:
-        done = store.records(task.layer_dir)
-        own = {record.unit for record in done if any(reject.reason in reasons for reject in record.rejects)}
+        own = _rejecting(store, task.layer_dir, reasons)
         opened[task.layer] = own.union(*(opened[need] for need in task.needs))
     for task in reversed(tasks):
         for unit in sorted(opened[task.layer]):
             store.discard(task.layer_dir, unit)
     return {layer: len(units) for layer, units in opened.items()}
+
+
+def _rejecting(store: LayerStore, layer_dir: str, reasons: Sequence[str]) -> set[int]:
+    """Units with rejects of these reasons; where a record is damaged, its unit is set aside for the next run."""
+    while True:
+        try:
+            done = store.records(layer_dir)
+            return {record.unit for record in done if any(reject.reason in reasons for reject in record.rejects)}
+        except LayerCorrupt as error:
+            store.set_aside(error.layer_dir, error.unit)
 
 
 def map_items(

@@ -116,6 +116,10 @@ def test_rejects_are_tried_again_when_asked(tmp_path: Path, undisturbed: dict[st
     assert reopen_rejects(stages, LayerStore(str(tmp_path)), ["too_dark"]) == {"pair": 1, "metric": 1, "checks": 1}
     toy_run(tmp_path, stages)
     assert hashes(tmp_path) == undisturbed
+    for record in (min(tmp_path.glob("layers/metric-*/*.json")), max(tmp_path.glob("layers/metric-*/*.json"))):
+        record.write_text("{")
+    assert reopen_rejects(stages, LayerStore(str(tmp_path)), ["too_dark"]) == {"pair": 0, "metric": 0, "checks": 0}
+    assert toy_run(tmp_path, stages).stages["metric"].committed == 2
 
 
 def test_a_stage_that_says_stop_stops(tmp_path: Path):
