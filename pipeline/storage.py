@@ -212,7 +212,9 @@ class Storage:
             yield
         except OSError as error:
             if error.errno in FULL:
-                raise disk_full(self.path(name), error) from error
+                # A bucket has no end: what is full is where the file was prepared.
+                place = self.path(name) if self.is_local else f"{tempfile.gettempdir()}/file"
+                raise disk_full(place, error) from error
             final_exists = isinstance(error, FileExistsError) and self.is_local and self.local(name).is_file()
             if final_exists or _was_there(error):
                 raise

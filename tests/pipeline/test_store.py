@@ -193,6 +193,14 @@ def test_no_room_is_told_and_leaves_nothing(tmp_path: Path):
     assert list((tmp_path / "layers" / "pair-0").iterdir()) == []
 
 
+def test_no_room_to_prepare_what_goes_to_an_object_store(tmp_path: Path):
+    """The folder to make room in is this machine's."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", FULL, "memory://store"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert f"cannot write in {tmp_path} (" in found.stdout, found
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_full_disk_by_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store = LayerStore(str(tmp_path))
