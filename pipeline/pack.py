@@ -29,7 +29,7 @@ from shards.layout import filesystem, join, list_shards, shard_name
 from shards.recipes import FILTERS, Recipe, layer_of
 from shards.sample import Sample
 from shards.schema import SPLITS, EditKind, Provenance, Split
-from shards.sidecars import write_sidecars
+from shards.sidecars import SIDECARS, write_sidecars
 
 Packer = Callable[[Callable[["ShardJob"], ShardEntry | Damaged], Sequence["ShardJob"]], list[ShardEntry | Damaged]]
 """Runs the function on every job, somewhere, and gives the results in order."""
@@ -225,7 +225,9 @@ def _pack_split(
     done = {job.name: entry for job in jobs if (entry := _already(store, job))}
     todo = [job for job in jobs if job.name not in done]
     if todo:
-        _remove(join(first.folder, MANIFEST))
+        # What lists shards goes first and comes last: an interrupted packing leaves no list of other shards.
+        for name in (*SIDECARS, f"{split}/{MANIFEST}"):
+            _remove(join(first.folder.rpartition("/")[0], name))
     for job, packed in zip(todo, packer(pack_one, todo), strict=True):
         if isinstance(packed, Damaged):
             raise LayerCorrupt(packed.message, packed.layer_dir, packed.unit)

@@ -5,17 +5,20 @@ published whole, and none of our own readers needs them.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from shards.index import Manifest
 from shards.layout import join
-from shards.sidecars.card import card_files
-from shards.sidecars.croissant import croissant_files
-from shards.sidecars.energon import energon_files
+from shards.sidecars import energon, timm
+from shards.sidecars.card import CARD, card_files
+from shards.sidecars.croissant import CROISSANT, croissant_files
 from shards.sidecars.facts import read_facts, read_splits
-from shards.sidecars.timm import timm_files
 from shards.writer import publish_bytes
 
-__all__ = ["index_files", "read_splits", "write_sidecars"]
+__all__ = ["SIDECARS", "index_files", "read_splits", "write_sidecars"]
+
+SIDECARS: Final = (CARD, CROISSANT, timm.INFO, energon.SPLIT, energon.DATASET, energon.INFO)
+"""Paths in the recipe's folder."""
 
 
 def write_sidecars(folder: str) -> None:
@@ -31,4 +34,4 @@ def write_sidecars(folder: str) -> None:
 
 def index_files(splits: Sequence[Manifest]) -> dict[str, bytes]:
     """Those that list the shards and follow from the manifests alone, by path in the recipe's folder."""
-    return energon_files(splits) | timm_files(splits)
+    return energon.energon_files(splits) | timm.timm_files(splits)

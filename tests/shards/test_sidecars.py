@@ -11,19 +11,10 @@ from shards.index import read_manifest
 from shards.layout import open_url
 from shards.reader import read_record
 from shards.recipes import get_recipe
-from shards.sidecars import write_sidecars
+from shards.sidecars import SIDECARS, write_sidecars
 from shards.verify import verify_folder
 from shards.writer import encode_record
 from tests.shards.factory import make_sample, make_split
-
-SIDECARS = (
-    ".nv-meta/.info.json",
-    ".nv-meta/dataset.yaml",
-    ".nv-meta/split.yaml",
-    "README.md",
-    "_info.json",
-    "croissant.json",
-)
 
 
 def write(folder: str) -> None:
@@ -50,6 +41,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def test_the_same_shards_give_the_same_files_anywhere(folder, tmp_path):
     write(str(tmp_path / "other"))
     assert files_of(tmp_path / "other") == files_of(folder)
+    assert {name for name in files_of(folder) if not name.startswith(("train/", "test/"))} == set(SIDECARS)
     write("memory://sidecars/full")
     for name in SIDECARS:
         with open_url(f"memory://sidecars/full/{name}") as file:
