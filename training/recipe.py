@@ -5,7 +5,7 @@ own, seeded by run, step and key. So a loss curve depends neither on the number 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -20,6 +20,16 @@ Batch = Mapping[str, Any]
 """As `shards.stream` hands it out: stacked arrays by member, lists of text, `key`, `valid`."""
 Inputs = dict[str, "torch.Tensor"]
 """What the trained module's `forward` gets: tensors on the device, nothing to look up."""
+
+
+class Batches(Protocol):
+    """What the loop needs of `shards.stream`."""
+
+    def batches(self, size: int, *, epochs: int | None = 1) -> Iterator[Batch]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -52,12 +62,27 @@ class Chance:
 
 
 class TrainingRecipe(Protocol):
-    """One system. Frozen helpers (VAE, text encoders, geometry encoder) are its own; what trains is one module."""
+    """One system, made as `Recipe(options)` from the section `recipe` of a configuration. Frozen helpers (VAE, text
+    encoders, geometry encoder) are its own; what trains is one module.
+
+    Optional, looked up by name:
+        find_unused_parameters: bool; True where a step leaves parameters that train without a gradient.
+        open_stream(shards, split, options): for shards of another layout than ours; gives a `Batches`.
+        memory_knobs: Sequence[str]; what of its own options saves memory, for the message of a run that is out of it.
+    Parts of the module with a method `enable_gradient_checkpointing` have it called where the configuration says so.
+    """
 
     name: ClassVar[str]
     """`spatialdiff`, `ildm`, `spatialedit`."""
     shards: ClassVar[str]
     """The recipe of shards that its batches come from, see `shards.recipes`."""
+    options_type: ClassVar[type[Options]]
+    """Of the section `recipe`."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+    """Configurations by name, each with the keys in which it differs from the defaults (`training.config`): `paper` for
+    the published numbers, `tiny` for a random model that trains on a CPU in a minute."""
+
+    def __init__(self, options: Any) -> None: ...
 
     @property
     def stream_options(self) -> Mapping[str, Any]:
@@ -77,7 +102,8 @@ class TrainingRecipe(Protocol):
         ...
 
     def save(self, module: "nn.Module", folder: Path) -> None:
-        """Write what trained (LoRA in the libraries' own formats, further parts as safetensors with their config)."""
+        """Write what trained, to the last bit (LoRA in the libraries' own formats, further parts as safetensors with
+        their config)."""
         ...
 
     def load(self, module: "nn.Module", folder: Path) -> None:

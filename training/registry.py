@@ -1,0 +1,24 @@
+"""The recipes by name. A recipe's module is imported when it is asked for."""
+
+from importlib import import_module
+from types import MappingProxyType
+from typing import Final
+
+from shards.errors import BadInput
+from training.recipe import TrainingRecipe
+
+RECIPES: Final = MappingProxyType(
+    {
+        "spatialdiff": "training.spatialdiff.recipe:SpatialDiff",
+        "ildm": "training.ildm.recipe:Ildm",
+        "spatialedit": "training.spatialedit.recipe:SpatialEdit",
+    }
+)
+
+
+def get_recipe(name: str) -> type[TrainingRecipe]:
+    """The class of a recipe. Raises BadInput naming the recipes that there are."""
+    if name not in RECIPES:
+        raise BadInput(f"no recipe '{name}' to train: use one of {', '.join(RECIPES)}")
+    module, _, attribute = RECIPES[name].partition(":")
+    return getattr(import_module(module), attribute)
