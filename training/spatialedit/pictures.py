@@ -1,0 +1,44 @@
+"""What the model sees of a sample: sizes, and the red box on the source that a move asks for."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.interop.spatialedit import bench_instruction, draw_box
+from shards.schema import SampleRecord
+
+BOXED: Final = ("translate", "scale")
+"""Edits whose bench wording asks for a red box."""
+
+
+def fit(image: NDArray[Any], side: int) -> NDArray[Any]:
+    """An image (H, W, 3) scaled to cover a square of this side, and cut to it around the centre; 0: as it is."""
+    height, width = image.shape[:2]
+    if not side or (height, width) == (side, side):
+        return image
+    scale = side / min(height, width)
+    new_height, new_width = max(side, math.ceil(height * scale - 1e-6)), max(side, math.ceil(width * scale - 1e-6))
+    # Neither filter leaves the range of the pixels.
+    resized = cv2.resize(
+        image, (new_width, new_height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    )
+    top, left = (new_height - side) // 2, (new_width - side) // 2
+    return np.ascontiguousarray(resized[top : top + side, left : left + side])
+
+
+def as_in_bench(source: NDArray[np.uint8], record: Mapping[str, Any]) -> tuple[NDArray[np.uint8], str]:
+    """The source (H, W, 3) and the instruction of one of our samples as SpatialEdit's bench shows and words them.
+
+    Moves and scalings bear the target's box in red. One whose object is out of the target's frame has no box: it keeps
+    its own source and instruction.
+    """
+    parsed = SampleRecord.model_validate(record)
+    if parsed.edit.kind not in BOXED:
+        return source, bench_instruction(parsed)
+    if not any(parsed.edit.box):
+        return source, parsed.instruction.text
+    return draw_box(source, parsed.edit.box), bench_instruction(parsed)

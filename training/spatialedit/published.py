@@ -1,0 +1,239 @@
+"""Shards in SpatialEdit's published layout, `<family>/worker0-000000.tar`, as a stream of the same batches as ours.
+
+A sample is `<key>.0.jpg` (source), `<key>.1.jpg` (target) and `<key>.json`; its text is `metadata.instruction`, or what
+the human of `conversations` says, and the human wording is its variant. The tars come without an index: their headers
+are read once when the set is opened.
+
+Invariant: order, state and resume are those of `shards.stream`: they follow from seed, epoch and the tars alone (their
+paths below the folder, bytes and samples), whatever the ranks and threads.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tarfile
+import warnings
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.errors import BadInput
+from shards.layout import filesystem, is_local, open_url
+from shards.reader import ShardError
+from shards.streaming.buffers import Allocate
+from shards.streaming.dataset import Stream
+from shards.streaming.decode import Array
+from shards.streaming.fetch import Fetched
+from shards.streaming.options import StreamOptions
+from shards.streaming.places import Shard, ShardSet
+from shards.streaming.remote import file_at
+from shards.streaming.retry import retried
+from training.spatialedit.pictures import fit
+
+Url = str | os.PathLike[str]
+_NAME: Final = re.compile(r"(?P<key>(?:.*/)?[^./]+)\.(?:(?P<index>\d+)\.(?:jpe?g|png|webp)|(?P<json>json))")
+_MEMBERS: Final = ("json", "source.jpg", "target.jpg")
+_SCANS: Final = 16
+"""Tars whose headers are read at once."""
+_SHOWN: Final = 3
+Span = tuple[int, int]
+"""Where the bytes of a member begin in its tar, and how many they are."""
+
+
+@dataclass(frozen=True)
+class Tar:
+    """One tar with the places of its whole samples."""
+
+    url: str
+    path: str
+    """Below the folder that was given, such as `move/worker0-000000.tar`."""
+    bytes: int
+    keys: tuple[str, ...]
+    places: NDArray[np.int64]
+    """(samples, 3, 2): offset and size of json, source, target."""
+    odd: tuple[str, ...]
+    """What is wrong with samples that are left out."""
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """The tars of one folder, sorted by path."""
+
+    url: str
+    tars: tuple[Tar, ...]
+
+    @property
+    def as_set(self) -> ShardSet:
+        """What the stream's order and state need to know of it."""
+        shards = tuple(Shard(tar.url, len(tar.keys), tar.bytes, _MEMBERS) for tar in self.tars)
+        text = "".join(f"{tar.path} {len(tar.keys)} {tar.bytes}\n" for tar in self.tars)
+        return ShardSet(self.url, shards, _MEMBERS, hashlib.sha256(text.encode()).hexdigest()[:16], {})
+
+
+def stream_published(
+    url: Url | Sequence[Url] | Mapping[Url, float], *, side: int = 0, allocate: Allocate | None = None, **options: Any
+) -> "PublishedStream":
+    """Open tars in SpatialEdit's layout for training.
+
+    Batches hold `source`, `target`, `instruction`, `key`, `valid`, and empty captions; with `records=True` each
+    record's `published` is the sample's own json. `instruction="any"` takes the human wording in some epochs.
+
+    Args:
+        url: a folder (all tars below it), several, or a mapping folder -> weight; any fsspec URL.
+        side: images are scaled to cover a square of this side and cut to it around the centre; 0: as stored.
+        options: as `shards.stream` takes them, but no members and no cache.
+
+    Raises:
+        BadInput: no tars, or samples that are not whole (with `on_error="skip"` these are left out).
+    """
+    chosen = StreamOptions.of({**options, "members": ("source", "target")})
+    weights = {os.fspath(each): weight for each, weight in url.items()} if isinstance(url, Mapping) else None
+    urls = list(weights or ([url] if isinstance(url, str | os.PathLike) else url))
+    sets = [open_published(os.fspath(each), skip=chosen.on_error == "skip") for each in urls]
+    return PublishedStream(sets, list(weights.values()) if weights else None, chosen, side, allocate)
+
+
+def open_published(url: str, *, skip: bool = False) -> PublishedSet:
+    """Read the headers of all tars below a folder.
+
+    Args:
+        skip: leave out samples that are not whole, with a warning.
+
+    Raises:
+        BadInput: there are none, a tar cannot be read, or a sample is not whole and `skip` is False.
+    """
+    fs, root = filesystem(url)
+    paths = sorted(path for path in fs.find(root) if str(path).endswith(".tar"))
+    if not paths:
+        raise BadInput(f"{url} holds no tars: give the folder above move/, rotate/ and camera/")
+    start = url.rstrip("/") if not is_local(fs) else root.rstrip("/")
+    names = [str(path)[len(root.rstrip("/")) :].strip("/") for path in paths]
+    with ThreadPoolExecutor(_SCANS) as pool:
+        tars = tuple(pool.map(_scan, [f"{start}/{name}".rstrip("/") for name in names], names))
+    odd = [problem for tar in tars for problem in tar.odd]
+    if odd:
+        told = f"{url}: {len(odd)} samples are not whole ({'; '.join(odd[:_SHOWN])})"
+        if not skip:
+            raise BadInput(f"{told}: get these tars again, or leave such samples out with on_error skip")
+        warnings.warn(f"{told}: left out", stacklevel=3)
+    if not any(tar.keys for tar in tars):
+        raise BadInput(f"{url} holds no samples of SpatialEdit's layout (<key>.0.jpg, <key>.1.jpg, <key>.json)")
+    return PublishedSet(url, tars)
+
+
+class PublishedStream(Stream):
+    """`shards.stream` over tars of another layout."""
+
+    def __init__(
+        self,
+        sets: Sequence[PublishedSet],
+        weights: Sequence[float] | None,
+        options: StreamOptions,
+        side: int = 0,
+        allocate: Allocate | None = None,
+    ) -> None:
+        self._given = (tuple(sets), weights, options, side, allocate)
+        self._side = side
+        self._tars = [tar for each in sets for tar in each.tars]
+        self._ends = list(accumulate(len(tar.keys) for tar in self._tars))
+        super().__init__([each.as_set for each in sets], weights, "spatialedit", options, allocate)
+
+    def _open(self) -> None:
+        """Nothing stays open: a sample is one ranged read."""
+        self._process = os.getpid()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self._given, self.state_dict())
+
+    def fetch(self, number: int) -> Fetched:
+        """The bytes of one sample. Raises ShardError, SpatialdataError."""
+        at = bisect_right(self._ends, number)
+        tar, row = self._tars[at], number - (self._ends[at - 1] if at else 0)
+        key, places = tar.keys[row], tar.places[row]
+        start, end = int(places[:, 0].min()), int(places.sum(axis=1).max())
+        fs, path = file_at(tar.url)
+        try:
+            data = retried(lambda: fs.cat_file(path, start=start, end=end), tar.url)
+        except FileNotFoundError:
+            raise ShardError(tar.url, key, "the shard is missing") from None
+        if len(data) != end - start:
+            raise ShardError(tar.url, key, f"the shard is cut off before byte {end}")
+        told, source, target = (bytes(data[first - start : first - start + size]) for first, size in places.tolist())
+        return Fetched(key, tar.url, {"source": source, "target": target, "json": _as_record(told, tar.url, key)})
+
+    def decode(self, name: str, sample: Fetched, record: Mapping[str, Any], out: Array | None = None) -> Array:
+        """One image as the batch holds it. Raises ShardError."""
+        return fit(super().decode(name, sample, record, None if self._side else out), self._side)
+
+
+def _restored(given: tuple[Any, ...], state: Mapping[str, Any]) -> PublishedStream:
+    stream = PublishedStream(*given)
+    stream.load_state_dict(state)
+    return stream
+
+
+def _scan(url: str, path: str) -> Tar:
+    """The places of a tar from its headers, in the order of the tar."""
+    found: dict[str, dict[str, Span]] = {}
+    try:
+        with open_url(url) as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                for info in tar:
+                    if info.isreg() and (named := _NAME.fullmatch(info.name)):
+                        members = found.setdefault(named["key"], {})
+                        members[named["json"] or named["index"]] = (info.offset_data, info.size)
+    except (tarfile.TarError, OSError) as error:
+        raise BadInput(f"{url} cannot be read ({error}): get it again") from error
+    whole: dict[str, list[Span]] = {}
+    odd: list[str] = []
+    for key, members in found.items():
+        if problem := _problem(members, size):
+            odd.append(f"{path} {key}: {problem}")
+        else:
+            whole[key] = [members["json"], *(members[index] for index in _indices(members))]
+    places = np.asarray(list(whole.values()), np.int64).reshape(-1, 3, 2)
+    return Tar(url, path, size, tuple(whole), places, tuple(odd))
+
+
+def _indices(members: Iterable[str]) -> list[str]:
+    """Of its images, by number: the last is the target."""
+    return sorted((name for name in members if name != "json"), key=int)
+
+
+def _problem(members: Mapping[str, Span], size: int) -> str:
+    if "json" not in members:
+        return "no json"
+    if (count := len(members) - 1) != 2:
+        return f"{count} images where an edit has 2"
+    return "cut off" if any(start + length > size for start, length in members.values()) else ""
+
+
+def _as_record(data: bytes, tar: str, key: str) -> bytes:
+    """The json in the terms of our records."""
+    try:
+        content = json.loads(data)
+        told = content.get("metadata", {})
+        text = told.get("instruction") or _said(content, "conversations")
+        human = told.get("instruction_human") or _said(content, "conversations_human")
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ShardError(tar, key, f"its json is not of SpatialEdit's layout ({error!r})") from error
+    if not text:
+        raise ShardError(tar, key, "its json has no instruction")
+    instruction = {"text": text, "variants": [human or text]}
+    record = {"caption": "", "source_caption": "", "instruction": instruction, "published": content}
+    return json.dumps(record, ensure_ascii=False).encode()
+
+
+def _said(content: Mapping[str, Any], name: Literal["conversations", "conversations_human"]) -> str:
+    """What the human says in a conversation, without the places of images; empty where there is none."""
+    turns = [turn["value"] for turn in content.get(name, []) if turn["from"] == "human"]
+    return turns[0].replace("<image>", "").strip() if turns else ""
