@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from shards.options import Options
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
