@@ -5,14 +5,13 @@ Invariant: nothing here trusts the maker's own measurements; poses are held agai
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Final
 
 import cv2
 import numpy as np
 
 from shards.codecs import U8, Labels, Mask, decode_image, decode_labels, decode_mask
-from shards.geometry import F64, matrix3, matrix4, project, transform, wrapped
+from shards.geometry import F64, box_corners, matrix3, matrix4, project, transform, wrapped
 from shards.sample import Columns
 from shards.schema import PairFacts, SceneObject, View
 
@@ -91,7 +90,7 @@ def outside_projection(facts: PairFacts, thing: SceneObject) -> list[float]:
     """By how many pixels an object's mask sticks out of its projected bounding box, beyond the slack, where seen."""
     camera = facts.camera
     return [
-        _sticks_out(np.array(thing.size_m), pose, view, box)
+        _sticks_out(thing.size_m, pose, view, box)
         for pose, view, box in (
             (thing.source_pose, camera.source, thing.source_box),
             (thing.target_pose, camera.target, thing.target_box),
@@ -100,10 +99,8 @@ def outside_projection(facts: PairFacts, thing: SceneObject) -> list[float]:
     ]
 
 
-def _sticks_out(size: F64, pose: list[float], view: View, box: list[int]) -> float:
-    w, d, h = size
-    corners = np.array(list(product((-w / 2, w / 2), (-d / 2, d / 2), (0.0, h))))
-    pixels, z = project(transform(matrix4(pose), corners), matrix3(view.K), matrix4(view.world_from_camera))
+def _sticks_out(size: list[float], pose: list[float], view: View, box: list[int]) -> float:
+    pixels, z = project(transform(matrix4(pose), box_corners(size)), matrix3(view.K), matrix4(view.world_from_camera))
     if (z <= 0).any():
         return 0.0  # partly behind the camera: its projection has no bounds
     low, high = pixels.min(axis=0), pixels.max(axis=0)

@@ -7,12 +7,12 @@ camera. So whoever looks at the image agrees. Nothing is said in an object's own
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations
 from typing import Final, Literal
 
 import numpy as np
 
-from shards.geometry import F64, matrix4, transform
+from shards.geometry import F64, box_corners, matrix4, transform
 from shards.schema import PairFacts, SceneObject
 
 StateName = Literal["source", "target"]
@@ -141,8 +141,7 @@ def inside(a: Seen, b: Seen) -> bool:
 
 def _seen(thing: SceneObject, state: StateName) -> Seen:
     pose = matrix4(thing.source_pose if state == "source" else thing.target_pose)
-    w, d, h = thing.size_m
-    corners = transform(pose, np.array(list(product((-w / 2, w / 2), (-d / 2, d / 2), (0.0, h)))))
+    corners = transform(pose, box_corners(thing.size_m))
     x0, y0, x1, y1 = thing.source_box if state == "source" else thing.target_box
     return Seen(thing.id, corners, (x0, y0, x1, y1), pose, np.array(thing.size_m))
 

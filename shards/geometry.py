@@ -8,6 +8,7 @@ decimals so that bytes do not depend on a machine's last bit.
 """
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, Final
 
 import numpy as np
@@ -70,6 +71,12 @@ def similarity(x: float, y: float, z: float, yaw_deg: float, scale: float = 1.0)
     yaw = np.deg2rad(yaw_deg)
     cos, sin = scale * np.cos(yaw), scale * np.sin(yaw)
     return np.array([[cos, -sin, 0.0, x], [sin, cos, 0.0, y], [0.0, 0.0, scale, z], [0.0, 0.0, 0.0, 1.0]])
+
+
+def box_corners(size_m: Sequence[float]) -> F64:
+    """Corners (8, 3) of an object's bounding box in the object's own frame, metres: centred, its base at z = 0."""
+    w, d, h = size_m
+    return np.array(list(product((-w / 2, w / 2), (-d / 2, d / 2), (0.0, h))))
 
 
 def look_at(eye: ArrayLike, target: ArrayLike) -> F64:

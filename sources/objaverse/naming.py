@@ -7,12 +7,12 @@ no name, and the caller samples another scene.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Final, Literal
 
 import numpy as np
 
-from shards.geometry import F64, matrix3, matrix4, project, similarity, transform
+from shards.geometry import F64, box_corners, matrix3, matrix4, project, transform
+from sources.objaverse.footprints import pose_of
 from sources.objaverse.spec import Asset, CameraPose, Placement, SceneSpec, State
 
 SIZE_RATIO: Final = 1.25
@@ -203,6 +203,4 @@ def _forward(world_from_camera: F64) -> F64:
 
 def _corners(asset: Asset, placement: Placement) -> F64:
     """Corners (8, 3) of the bounding box in the world, metres."""
-    w, d, h = asset.size_m
-    local = np.array(list(product((-w / 2, w / 2), (-d / 2, d / 2), (0.0, h))))
-    return transform(similarity(placement.x, placement.y, placement.z, placement.yaw_deg, placement.scale), local)
+    return transform(pose_of(placement), box_corners(asset.size_m))
