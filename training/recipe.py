@@ -5,7 +5,7 @@ own, seeded by run, step and key. So a loss curve depends neither on the number 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -20,16 +20,6 @@ Batch = Mapping[str, Any]
 """As `shards.stream` hands it out: stacked arrays by member, lists of text, `key`, `valid`."""
 Inputs = dict[str, "torch.Tensor"]
 """What the trained module's `forward` gets: tensors on the device, nothing to look up."""
-
-
-class Batches(Protocol):
-    """What the loop needs of `shards.stream`."""
-
-    def batches(self, size: int, *, epochs: int | None = 1) -> Iterator[Batch]: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,7 @@ class TrainingRecipe(Protocol):
 
     Optional, looked up by name:
         find_unused_parameters: bool; True where a step leaves parameters that train without a gradient.
-        open_stream(shards, split, options): for shards of another layout than ours; gives a `Batches`.
+        open: see `OpensShards`.
         memory_knobs: Sequence[str]; what of its own options saves memory, for the message of a run that is out of it.
     Parts of the module with a method `enable_gradient_checkpointing` have it called where the configuration says so.
     """
