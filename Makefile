@@ -8,6 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BASE := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 VLLM := .venv-vllm/.made
+READERS := .venv-readers/.made
 DEMO ?= demo
 
 .PHONY: help setup demo test lint format clean
@@ -17,7 +18,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make lint    ruff and pyright (strict)"
 	@echo "make format  ruff format"
-	@echo "make clean   remove $(VENV), $(dir $(VLLM)) and $(DEMO)"
+	@echo "make clean   remove $(VENV), $(dir $(VLLM)), $(dir $(READERS)) and $(DEMO)"
 
 $(BASE): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed, and none of python3.11, python3 and python on PATH is one:" \
@@ -40,7 +41,12 @@ $(VLLM): tests/vllm_cpu/set_up.py pyproject.toml
 	@test -n "$(PYTHON)" && $(PYTHON) tests/vllm_cpu/set_up.py && touch $@ \
 		|| echo "vLLM for CPUs could not be set up here: its tests will be skipped"
 
-test: $(DEV) $(VLLM)
+# Foreign readers of our shards that pin packages of their own, over the packages of .venv.
+$(READERS): tests/readers/set_up.py $(DEV)
+	@$(BIN)/python tests/readers/set_up.py && touch $@ \
+		|| echo "some readers of shards could not be set up here: their tests will be skipped"
+
+test: $(DEV) $(VLLM) $(READERS)
 	$(BIN)/python -m pytest
 
 lint: $(DEV)
@@ -53,4 +59,4 @@ format: $(DEV)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(dir $(VLLM)) $(DEMO)
+	rm -rf $(VENV) $(dir $(VLLM)) $(dir $(READERS)) $(DEMO)
