@@ -1,7 +1,10 @@
 """How samples come; see `shards.stream` for the meaning of each option."""
 
+import os
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from shards.errors import BadInput
 from shards.streaming.decode import ImageKind
@@ -38,14 +41,24 @@ class StreamOptions:
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> "StreamOptions":
-        """Options by name, members as any sequence. Raises BadInput for a name that is none."""
+        """Options by name, in the types that programs have at hand. Raises BadInput for a name that is none."""
         names = [option.name for option in fields(cls)]
         unknown = sorted(set(given) - set(names))
         if unknown:
             raise BadInput(f"stream has no option '{unknown[0]}'; options: {', '.join(names)}")
-        if isinstance(given.get("members", ()), list):
-            given = {**given, "members": tuple(given["members"])}
-        return cls(**given)
+        return cls(**{name: _plain(value) for name, value in given.items()})
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case list():
+            return tuple(value)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        case os.PathLike():
+            return os.fspath(value)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        case np.integer():
+            return int(value)
+        case _:
+            return value
 
 
 def _expect(name: str, value: object, kind: Any) -> None:
