@@ -1,0 +1,221 @@
+"""What the networks of a run are shown, made by models that never train: latents, texts, geometry, positions.
+
+Invariant: an image, a map and a text are each encoded alone, from their content; what a cache keeps is what would be
+made.
+
+Shapes: B samples, N = H/16 * W/16 tokens, C channels of a packed latent (64 for FLUX).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shards.errors import BadInput
+from training.caches import MadeBy, TensorCache, folder_revision, module_revision
+from training.spatialdiff.geometry import GeometryEncoder, load_geometry
+from training.spatialdiff.options import TINY, SpatialDiffOptions
+from training.spatialdiff.weights import find_folder
+
+if TYPE_CHECKING:
+    import torch
+
+_VAE, _TEXT = ("vae",), ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
+PATCH = 16
+"""Pixels a side that one token stands for: the VAE's factor 8, and the packing of 2 x 2 latents."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The frozen helpers of a run, on their device.
+
+    Args:
+        base: a `FluxKontextPipeline` without its transformer: VAE, text encoders with tokenizers, scheduler.
+        geometry: None where no spatial tokens are used.
+        revisions: of the VAE, and of the text encoders, for the cache.
+    """
+
+    options: SpatialDiffOptions
+    base: Any
+    geometry: GeometryEncoder | None
+    device: "torch.device"
+    dtype: "torch.dtype"
+    cache: TensorCache
+    revisions: tuple[str, str]
+
+    def latents(self, images: Any) -> "torch.Tensor":
+        """uint8 images (B, H, W, 3) to packed latents (B, N, C), float32."""
+        return self._encoded(np.asarray(images), "rgb")
+
+    def depth_latents(self, depth: Any) -> "torch.Tensor":
+        """E(d) of eq. 8: inverse depth (B, H, W) to packed latents (B, N, C), float32."""
+        return self._encoded(np.asarray(depth, np.float32), "depth")
+
+    def depth_patches(self, depth: Any) -> "torch.Tensor":
+        """Depth in pixels, for its explicit loss: inverse depth (B, H, W) to (B, N, 256) in [-1, 1]."""
+        return patches(normalised(np.asarray(depth, np.float32))[:, None], PATCH).to(self.device)
+
+    def _encoded(self, arrays: Any, kind: str) -> "torch.Tensor":
+        import torch
+
+        transform = "x / 127.5 - 1, mode" if kind == "rgb" else "inverse depth, per image to [-1, 1], thrice, mode"
+        made_by = MadeBy(self.options.base, self.revisions[0], str(self.dtype), transform)
+        found = self.cache.each(list(arrays), made_by, lambda array: {"latent": self._encode(array, kind)})
+        return patches(torch.stack([each["latent"] for each in found]), 2).to(self.device)
+
+    def _encode(self, array: Any, kind: str) -> "torch.Tensor":
+        """One image or map to its latent (C/4, H/8, W/8): (z - shift) * scale of the distribution's mode."""
+        import torch
+
+        if kind == "rgb":
+            pixels = torch.tensor(array).movedim(-1, 0) / 127.5 - 1
+        else:
+            pixels = normalised(array[None]).expand(3, -1, -1)
+        vae = self.base.vae
+        with torch.no_grad():
+            z = vae.encode(pixels[None].to(self.device, self.dtype)).latent_dist.mode()[0].float()
+        return (z - vae.config.shift_factor) * vae.config.scaling_factor
+
+    def images(self, latents: "torch.Tensor") -> "torch.Tensor":
+        """Packed latents (B, N, C) to uint8 images (B, H, W, 3), on the CPU."""
+        import torch
+
+        vae = self.base.vae
+        z = unpatched(latents.float(), 2, self.options.height // 8) / vae.config.scaling_factor
+        with torch.no_grad():
+            pixels = vae.decode((z + vae.config.shift_factor).to(self.dtype)).sample.float()
+        return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).cpu()
+
+    def texts(self, texts: Sequence[str]) -> tuple["torch.Tensor", "torch.Tensor"]:
+        """T5's tokens (B, T, .) and CLIP's pooled embedding (B, .) of each text."""
+        import torch
+
+        transform = f"T5 {self.options.text_tokens} tokens, CLIP pooled"
+        made_by = MadeBy(self.options.base, self.revisions[1], str(self.dtype), transform)
+        found = self.cache.each(list(texts), made_by, self._text)
+        tokens, pooled = (torch.stack([each[name] for each in found]).to(self.device) for name in ("text", "pooled"))
+        return tokens, pooled
+
+    def _text(self, text: str) -> dict[str, "torch.Tensor"]:
+        import torch
+
+        with torch.no_grad():
+            tokens, pooled, _ = self.base.encode_prompt(
+                text, device=self.device, max_sequence_length=self.options.text_tokens
+            )
+        return {"text": tokens[0], "pooled": pooled[0]}
+
+    def condition(self, images: Any, texts: Sequence[str], guidance: float) -> dict[str, "torch.Tensor"]:
+        """All inputs of the network that follow from source images uint8 (B, H, W, 3) and instructions.
+
+        Raises BadInput for images of another size than the configuration's.
+        """
+        import torch
+
+        height, width = np.shape(images)[1:3]
+        told = self.options
+        if (height, width) != (told.height, told.width):
+            raise BadInput(
+                f"images are {width} x {height}, recipe.width and recipe.height say {told.width} x {told.height}: set "
+                "them to the shards' size (multiples of 16), or build shards of that size"
+            )
+        text, pooled = self.texts(texts)
+        kinds = 2 if self.geometry is None else 3
+        inputs = {
+            "source": self.latents(images),
+            "text": text,
+            "pooled": pooled,
+            "guidance": torch.full((len(texts),), guidance),
+            "image_ids": positions(kinds, height // PATCH, width // PATCH),
+            "text_ids": torch.zeros(text.shape[1], 3),
+        }
+        if self.geometry is not None:
+            inputs["geometry"] = self.geometry(torch.tensor(np.asarray(images)))
+        return {name: value.to(self.device) for name, value in inputs.items()}
+
+
+def positions(kinds: int, rows: int, columns: int) -> "torch.Tensor":
+    """Ids of the image tokens, float32 (kinds * N, 3): 0 target, 1 source, 2 spatial; row; column."""
+    import torch
+
+    return torch.cartesian_prod(*(torch.arange(count) for count in (kinds, rows, columns))).float()
+
+
+def patches(maps: "torch.Tensor", side: int) -> "torch.Tensor":
+    """(B, C, H, W) to (B, H/side * W/side, C * side * side), in the order in which FLUX packs its latents."""
+    import torch.nn.functional as F
+
+    return F.pixel_unshuffle(maps, side).flatten(2).transpose(1, 2)
+
+
+def unpatched(tokens: "torch.Tensor", side: int, height: int) -> "torch.Tensor":
+    """The inverse of `patches`, for maps of `height` pixels."""
+    import torch.nn.functional as F
+
+    return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, (height // side, -1)), side)
+
+
+def normalised(depth: Any) -> "torch.Tensor":
+    """Inverse depth (B, H, W) to [-1, 1], each image over its own range: its nearest 1, its farthest -1; a constant one
+    -1. Relative depth has neither scale nor offset that images share."""
+    import torch
+
+    d = torch.tensor(depth, dtype=torch.float32)
+    low, high = d.amin((1, 2), keepdim=True), d.amax((1, 2), keepdim=True)
+    return 2 * (d - low) / (high - low).clamp(min=1e-6) - 1
+
+
+def load_base(options: SpatialDiffOptions, device: "torch.device", dtype: "torch.dtype") -> tuple[Any, Frozen]:
+    """The transformer, frozen, and all else that is.
+
+    Raises BadInput for missing weights or packages, or another model than FLUX.1-Kontext.
+    """
+    folder = None if options.base == TINY else find_folder(options.base, options.revision, files=_FILES)
+    base = _pipeline(options.base, folder, dtype)
+    transformer = base.transformer.requires_grad_(False).to(device)
+    base.register_modules(transformer=None)
+    if base.vae_scale_factor * 2 != PATCH:
+        raise BadInput(
+            f"base '{options.base}': its VAE shrinks {base.vae_scale_factor} times, FLUX.1-Kontext's 8 times"
+        )
+    for name in ("vae", "text_encoder", "text_encoder_2"):
+        getattr(base, name).requires_grad_(False).eval().to(device)
+    geometry = load_geometry(options.geometry, device, dtype) if options.spatial else None
+    cache = TensorCache(options.cache, int(options.cache_gb * (1 << 30)))
+    revisions = (_revision(base, folder, _VAE), _revision(base, folder, _TEXT)) if options.cache else ("", "")
+    return transformer, Frozen(options, base, geometry, device, dtype, cache, revisions)
+
+
+_FILES = ("model_index.json", "*/*")
+"""Not what lies beside them: the same weights once more, in one file."""
+
+
+def _pipeline(name: str, folder: Path | None, dtype: "torch.dtype") -> Any:
+    if folder is None:
+        from training.spatialdiff.tiny import tiny_base
+
+        base = tiny_base()
+        return base if dtype == base.dtype else base.to(dtype=dtype)
+    from diffusers import FluxKontextPipeline
+
+    try:
+        return FluxKontextPipeline.from_pretrained(folder, torch_dtype=dtype)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise BadInput(f"base '{name}' at {folder} is no FLUX.1-Kontext in diffusers' layout ({reason})") from error
+
+
+def _revision(base: Any, folder: Path | None, parts: Sequence[str]) -> str:
+    if folder is not None:
+        return " ".join(folder_revision(folder / part) for part in parts)
+    return " ".join(module_revision(getattr(base, part)) for part in parts if "tokenizer" not in part)
+
+
+def depth_picture(depth: "torch.Tensor") -> "torch.Tensor":
+    """A predicted depth map (B, H, W) in about [-1, 1] as uint8 (B, H, W, 3), near bright."""
+    import torch
+
+    grey = ((depth.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return grey[..., None].expand(-1, -1, -1, 3).cpu()

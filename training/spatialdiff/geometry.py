@@ -1,0 +1,131 @@
+"""The frozen encoder of the source's geometry: VGGT's aggregator, without its heads.
+
+Invariant: only the source is read, in training and in editing. The tokens are computed where they are used, and never
+stored: 5.6 MB a sample in bfloat16 at 518 x 518.
+"""
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from shards.errors import BadInput
+from training.spatialdiff.options import TINY, GeometrySection
+from training.spatialdiff.weights import find_folder
+
+if TYPE_CHECKING:
+    import torch
+
+PATCH = 14
+_PACKAGE = "pip install --no-deps git+https://github.com/facebookresearch/vggt"
+_FILES = ("model.safetensors", "model.pt", "vggt_1B_commercial.pt")
+_PREFIX = "aggregator."
+
+
+class GeometryEncoder(Protocol):
+    """Images to tokens that tell of the scene's geometry."""
+
+    @property
+    def width(self) -> int:
+        """d', of a token."""
+        ...
+
+    def __call__(self, images: "torch.Tensor") -> "torch.Tensor":
+        """uint8 (B, H, W, 3) to (B, l', d'), where the encoder's weights are, without gradients."""
+        ...
+
+
+@dataclass(frozen=True)
+class AggregatorEncoder:
+    """What VGGT's aggregator says in its last layer: camera token, four registers, patches.
+
+    Args:
+        aggregator: (B, S, 3, H, W) in [0, 1] to (list of (B, S, 5 + P, d'), 5).
+        width: d'.
+        side: the longer side that it sees, pixels.
+        dtype: of its multiplications; weights and norms are float32.
+    """
+
+    aggregator: Any
+    width: int
+    side: int
+    dtype: "torch.dtype"
+
+    def __call__(self, images: "torch.Tensor") -> "torch.Tensor":
+        import torch
+
+        device = next(self.aggregator.parameters()).device
+        low = self.dtype != torch.float32
+        with torch.no_grad(), torch.autocast(device.type, self.dtype, enabled=low):
+            layers, _ = self.aggregator(fit(images.to(device), self.side)[:, None])
+        return layers[-1][:, 0].to(self.dtype)
+
+
+def fit(images: "torch.Tensor", side: int) -> "torch.Tensor":
+    """What VGGT reads: uint8 (B, H, W, 3) to float32 (B, 3, h, w) in [0, 1], bicubic, antialiased. Sides are multiples
+    of 14: the longer one `side`, the other the nearest that keeps the proportions."""
+    import torch.nn.functional as F
+
+    height, width = images.shape[1:3]
+    scale = side / max(height, width)
+    h, w = (max(PATCH, round(length * scale / PATCH) * PATCH) for length in (height, width))
+    pixels = images.movedim(-1, 1).float() / 255
+    return F.interpolate(pixels, (h, w), mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def load_geometry(options: GeometrySection, device: "torch.device", dtype: "torch.dtype") -> AggregatorEncoder:
+    """VGGT, or the tiny random one. Raises BadInput for a missing package or missing weights."""
+    if options.model == TINY:
+        from training.spatialdiff.nets import TinyAggregator
+        from training.spatialdiff.weights import seeded
+
+        with seeded(1):
+            aggregator: Any = TinyAggregator()
+        width = 64
+    else:
+        aggregator = _vggt(options)
+        width = 2 * aggregator.camera_token.shape[-1]
+    aggregator = aggregator.eval().requires_grad_(False).to(device)
+    return AggregatorEncoder(aggregator, width, options.side, dtype)
+
+
+def _vggt(options: GeometrySection) -> Any:
+    if importlib.util.find_spec("vggt") is None:
+        raise BadInput(f"package 'vggt', which reads the source's geometry, is not installed: {_PACKAGE}")
+    from vggt.models.aggregator import Aggregator  # pyright: ignore[reportMissingImports]
+
+    aggregator = Aggregator()
+    problems = aggregator.load_state_dict(aggregator_weights(_weights_file(options)), strict=False)
+    if problems.missing_keys:
+        raise BadInput(f"weights of '{options.model}' lack {problems.missing_keys[0]}: these are not VGGT-1B's")
+    return aggregator
+
+
+def _weights_file(options: GeometrySection) -> Path:
+    path = Path(options.model).expanduser()
+    if path.is_file():
+        return path
+    folder = find_folder(options.model, options.revision, files=_FILES)
+    for name in _FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise BadInput(f"{options.model} holds none of {', '.join(_FILES)}: set geometry.model to VGGT's weights")
+
+
+def aggregator_weights(file: Path) -> Mapping[str, "torch.Tensor"]:
+    """The aggregator's part of VGGT's weights, by its own names. Raises BadInput if there is none."""
+    if file.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(file, framework="pt") as opened:
+            names = [name for name in opened.keys() if name.startswith(_PREFIX)]  # noqa: SIM118
+            found = {name.removeprefix(_PREFIX): opened.get_tensor(name) for name in names}
+    else:
+        import torch
+
+        whole = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        found = {name.removeprefix(_PREFIX): value for name, value in whole.items() if name.startswith(_PREFIX)}
+    if not found:
+        raise BadInput(f"{file} holds no weights of an aggregator ({_PREFIX}*): it is not VGGT's")
+    return found

@@ -1,0 +1,166 @@
+"""The networks of SpatialDiff that are its own, and its two losses.
+
+Invariant: the transformer stays an unchanged `FluxTransformer2DModel`, so whatever reads its LoRA elsewhere finds what
+it knows; spatial tokens enter between its embedding and its blocks, and are read after them. Nothing is looked up in
+`forward`: random numbers, encodings and positions come with the inputs.
+
+Shapes: B samples, N = H/16 * W/16 tokens of an image, C channels of a packed latent, d the transformer's width, l' and
+d' number and width of the geometry encoder's tokens.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.flow import flow_loss
+
+
+class CrossAttention(nn.Module):
+    """One layer of the connector, eq. 4: softmax(Q K^T / sqrt(d)) V with Q = q W_Q, K = S W_K, V = S W_V.
+
+    Around it, as in any transformer: norms before, W_O and the residual after, and an MLP if asked for. With several
+    heads each has its share of the columns, and its own width for d.
+    """
+
+    def __init__(self, width: int, geometry_width: int, heads: int, feed_forward: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_q = nn.LayerNorm(width)
+        self.norm_s = nn.LayerNorm(geometry_width)
+        self.to_q = nn.Linear(width, width, bias=False)
+        self.to_k = nn.Linear(geometry_width, width, bias=False)
+        self.to_v = nn.Linear(geometry_width, width, bias=False)
+        self.to_out = nn.Linear(width, width, bias=False)
+        inner = feed_forward * width
+        mlp = [nn.LayerNorm(width), nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width)] if inner else []
+        self.mlp = nn.Sequential(*mlp)
+
+    def forward(self, queries: Tensor, geometry: Tensor) -> Tensor:
+        """queries (B, l, d) and geometry (B, l', d') to (B, l, d)."""
+        seen = self.norm_s(geometry)
+        q, k, v = (
+            each.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for each in (self.to_q(self.norm_q(queries)), self.to_k(seen), self.to_v(seen))
+        )
+        queries = queries + self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return queries + self.mlp(queries) if len(self.mlp) else queries
+
+
+class Connector(nn.Module):
+    """Eq. 4-5: learnable queries (l, d) gather from the geometry encoder's tokens what the transformer can read."""
+
+    def __init__(
+        self, *, queries: int, width: int, geometry_width: int, layers: int = 8, heads: int = 1, feed_forward: int = 0
+    ) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(queries, width) * 0.02)
+        self.layers = nn.ModuleList(CrossAttention(width, geometry_width, heads, feed_forward) for _ in range(layers))
+
+    def forward(self, geometry: Tensor) -> Tensor:
+        """(B, l', d') to (B, l, d)."""
+        queries = self.queries.expand(len(geometry), -1, -1)
+        for layer in self.layers:
+            queries = layer(queries, geometry)
+        return queries
+
+
+class SpatialDecodeHead(nn.Module):
+    """D of eq. 8: each spatial token (B, N, d), as the transformer leaves it, to the depth of its patch (B, N, C)."""
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, channels)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.out(self.norm(tokens))
+
+
+class SpatialDiffNet(nn.Module):
+    """Transformer, connector and head, with the losses of eq. 9 and 10.
+
+    Args:
+        connector: None for LoRA alone.
+        head: None where no depth is asked for.
+        depth_weight: lambda of eq. 10.
+    """
+
+    def __init__(
+        self, transformer: Any, connector: Connector | None, head: SpatialDecodeHead | None, depth_weight: float
+    ) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.connector = connector
+        self.head = head
+        self.depth_weight = depth_weight
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Losses, or, where the inputs hold no `velocity` to learn, predictions.
+
+        Args:
+            inputs: `noisy` and `source` (B, N, C): packed latents of the target on its way, and of the source. `sigma`,
+                `guidance` (B,). `text` (B, T, .), `pooled` (B, .). `image_ids` (2N or 3N, 3), `text_ids` (T, 3).
+                `geometry` (B, l', d') with a connector. To learn from: `velocity` (B, N, C), `valid` (B,), and `depth`
+                (B, N, .) with a head.
+
+        Returns:
+            `loss`, its part `flow` and, with a head, `depth` (L_GSS, before its weight); else `velocity` and `depth`.
+        """
+        tokens = inputs["noisy"].shape[1]
+        spatial = self.connector(inputs["geometry"]) if self.connector is not None else None
+        hidden, time = run_blocks(self.transformer, inputs, spatial)
+        velocity = self.transformer.proj_out(self.transformer.norm_out(hidden[:, :tokens], time))
+        depth = self.head(hidden[:, 2 * tokens :]) if self.head is not None else None
+        if "velocity" not in inputs:
+            return {"velocity": velocity} | ({} if depth is None else {"depth": depth})
+        flow = flow_loss(velocity, inputs["velocity"], inputs["valid"])
+        if depth is None:
+            return {"loss": flow, "flow": flow}
+        gss = flow_loss(depth, inputs["depth"], inputs["valid"])
+        return {"loss": flow + self.depth_weight * gss, "flow": flow, "depth": gss}
+
+
+def run_blocks(transformer: Any, inputs: Mapping[str, Tensor], spatial: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Eq. 6: all blocks over [target, source, spatial tokens] and the instruction.
+
+    What `FluxTransformer2DModel.forward` does up to its last norm, but that tokens of the transformer's own width
+    (B, l, d) join those of the images behind its embedding.
+
+    Returns:
+        The image and spatial tokens after the blocks (B, 2N + l, d), and the embedding of the time (B, d).
+    """
+    hidden = transformer.x_embedder(torch.cat([inputs["noisy"], inputs["source"]], 1))
+    if spatial is not None:
+        hidden = torch.cat([hidden, spatial.to(hidden.dtype)], 1)
+    text = transformer.context_embedder(inputs["text"])
+    scales = [inputs["sigma"].to(hidden.dtype) * 1000]
+    if transformer.config.guidance_embeds:
+        scales.append(inputs["guidance"].to(hidden.dtype) * 1000)
+    time = transformer.time_text_embed(*scales, inputs["pooled"])
+    rotary = transformer.pos_embed(torch.cat([inputs["text_ids"], inputs["image_ids"]]))
+    checkpointing = transformer.gradient_checkpointing and torch.is_grad_enabled()
+    for block in [*transformer.transformer_blocks, *transformer.single_transformer_blocks]:
+        if checkpointing:
+            text, hidden = transformer._gradient_checkpointing_func(block, hidden, text, time, rotary, None)
+        else:
+            text, hidden = block(hidden, text, time, rotary)
+    return hidden, time
+
+
+class TinyAggregator(nn.Module):
+    """Stands where VGGT's aggregator does: images (B, 1, 3, H, W) in [0, 1] to a list of tokens (B, 1, 5 + P, 2d)."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, width, 14, 14)
+        self.special = nn.Parameter(torch.randn(5, width))
+        self.mix = nn.TransformerEncoderLayer(width, 2, 2 * width, dropout=0.0, batch_first=True)
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], int]:
+        patches = self.patch(images.flatten(0, 1)).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.special.expand(len(patches), -1, -1), patches], 1)
+        mixed = self.mix(tokens)
+        return [torch.cat([tokens, mixed], -1).unflatten(0, images.shape[:2])], 5

@@ -1,0 +1,134 @@
+"""Editing an image with what was trained: Kontext's sampling, with the source's geometry beside it.
+
+Invariant: it needs the source image and an instruction, and of further models only the geometry encoder; no depth.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from PIL import Image
+
+from training.recipe import Chance
+from training.spatialdiff.files import read_options
+from training.spatialdiff.frozen import PATCH, Frozen, depth_picture, unpatched
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Edited:
+    """uint8 (B, H, W, 3) each; `depth` is what the head saw in the last step, None without one."""
+
+    images: np.ndarray[Any, Any]
+    depth: np.ndarray[Any, Any] | None
+
+
+class SpatialDiffPipeline:
+    """Source images and instructions to target images.
+
+    Args:
+        net: a `nets.SpatialDiffNet`, or what a launcher wrapped around it.
+        frozen: the helpers beside it.
+    """
+
+    def __init__(self, net: Any, frozen: Frozen) -> None:
+        self.net = net
+        self.frozen = frozen
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, device: str = "cuda", dtype: str = "bfloat16", **changes: Any) -> Self:
+        """What a run saved, with the base and the encoder that it names.
+
+        Args:
+            changes: options that differ here, such as `base` for a local folder of the same weights.
+
+        Raises BadInput for a folder of something else, missing weights or packages.
+        """
+        import torch
+
+        from training.spatialdiff.recipe import SpatialDiff
+
+        saved = read_options(Path(folder)).model_dump() | {"init": "", "cache": ""}
+        recipe = SpatialDiff(SpatialDiff.options_type.model_validate(saved | changes))
+        net = recipe.build(torch.device(device), getattr(torch, dtype))
+        recipe.load(net, Path(folder))
+        return cls(net.eval(), recipe.frozen)
+
+    def __call__(self, image: Image.Image, instruction: str, *, seed: int = 0, **options: Any) -> Image.Image:
+        """One picture. It is worked on at the size of the training, stretched to it and back if it has another.
+
+        Args:
+            options: `steps`, `guidance` of `edit`.
+        """
+        size = (self.frozen.options.width, self.frozen.options.height)
+        fitted = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        edited = self.edit(np.asarray(fitted)[None], [instruction], seed=seed, **options)
+        return Image.fromarray(edited.images[0]).resize(image.size, Image.Resampling.LANCZOS)
+
+    def edit(
+        self,
+        images: Any,
+        instructions: Sequence[str],
+        *,
+        seed: int = 0,
+        keys: Sequence[str] = (),
+        steps: int | None = None,
+        guidance: float | None = None,
+    ) -> Edited:
+        """A batch: source images uint8 (B, H, W, 3) of the training's size.
+
+        Args:
+            seed, keys: each image starts from noise of its own, which follows from both (keys: by default its number).
+            steps, guidance: by default the configuration's.
+        """
+        import torch
+
+        told = self.frozen.options
+        chance = Chance(seed, 0, tuple(keys) or tuple(map(str, range(len(instructions)))))
+        training = self.net.training
+        self.net.eval()
+        try:
+            with torch.no_grad(), self._precision():
+                inputs = self.frozen.condition(
+                    images, instructions, told.sample_guidance if guidance is None else guidance
+                )
+                latents, depth = self._denoise(inputs, chance, steps or told.sample_steps)
+        finally:
+            self.net.train(training)
+        return Edited(self.frozen.images(latents).numpy(), None if depth is None else self._depth_images(depth))
+
+    def _denoise(
+        self, inputs: dict[str, "torch.Tensor"], chance: Chance, steps: int
+    ) -> tuple["torch.Tensor", "torch.Tensor | None"]:
+        """From noise to packed latents (B, N, C), as `FluxKontextPipeline` does it, float32."""
+        from diffusers.pipelines.flux.pipeline_flux_kontext import calculate_shift
+
+        latents = chance.normal(inputs["source"].shape[1:]).to(self.frozen.device)
+        scheduler = deepcopy(self.frozen.base.scheduler)
+        names = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
+        mu = calculate_shift(latents.shape[1], *(scheduler.config[name] for name in names))
+        scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps), device=self.frozen.device, mu=mu)
+        depth = None
+        for time in scheduler.timesteps:
+            sigma = (time / 1000).expand(len(latents))
+            predicted = self.net({**inputs, "noisy": latents, "sigma": sigma})
+            latents = scheduler.step(predicted["velocity"].float(), time, latents, return_dict=False)[0]
+            depth = predicted.get("depth")
+        return latents, depth
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        import torch
+
+        dtype = self.frozen.dtype
+        return torch.autocast(self.frozen.device.type, dtype, enabled=dtype != torch.float32)
+
+    def _depth_images(self, depth: "torch.Tensor") -> np.ndarray[Any, Any]:
+        if self.frozen.options.depth_loss == "latent":
+            return self.frozen.images(depth).numpy()
+        return depth_picture(unpatched(depth, PATCH, self.frozen.options.height)[:, 0]).numpy()

@@ -1,0 +1,149 @@
+"""SpatialDiff for the training loop: which parts there are, which of them train, and what a step shows them.
+
+Invariant: stage and ablation decide which parts exist; a part that exists beside the frozen base trains. So what a run
+saves is all that it changed.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+
+from shards.errors import BadInput
+from training.flow import draw_times, interpolate, velocity
+from training.recipe import Batch, Chance, Inputs
+from training.spatialdiff.files import load_folder, load_part, read_options, save_folder
+from training.spatialdiff.frozen import PATCH, Frozen, load_base
+from training.spatialdiff.options import TINY_RECIPE, SpatialDiffOptions
+from training.spatialdiff.weights import seeded
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_PROJECTIONS: Final = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+
+
+class SpatialDiff:
+    """The recipe, see `training.recipe.TrainingRecipe`."""
+
+    name: ClassVar = "spatialdiff"
+    shards: ClassVar = "spatialdiff"
+    options_type: ClassVar = SpatialDiffOptions
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+        {"paper": {}, "tiny": {"recipe": TINY_RECIPE}}
+    )
+    memory_knobs: ClassVar = ("text_tokens", "lora.rank", "width and height")
+
+    def __init__(self, options: SpatialDiffOptions) -> None:
+        self.options = options
+        self._made: Frozen | None = None
+
+    @property
+    def frozen(self) -> Frozen:
+        """The helpers that never train, once `build` has made them."""
+        assert self._made, "build comes first"
+        return self._made
+
+    @property
+    def stream_options(self) -> Mapping[str, Any]:
+        depth = ("depth",) if self.options.depth_loss else ()
+        return {"images": "uint8", "members": ("source", "target", *depth), "instruction": self.options.instruction}
+
+    def build(self, device: "torch.device", dtype: "torch.dtype") -> "nn.Module":
+        """A `nets.SpatialDiffNet`: the base in `dtype`, what trains in float32."""
+        transformer, self._made = load_base(self.options, device, dtype)
+        width = self._made.geometry.width if self._made.geometry else 0
+        net = make_net(transformer, self.options, width).to(device)
+        if self.options.init:
+            self._begin_with(net)
+        elif self.options.stage == 2 and self.options.spatial:
+            logging.getLogger(__name__).warning("stage 2 without recipe.init: the connector starts from random numbers")
+        return net
+
+    def _begin_with(self, net: Any) -> None:
+        folder = Path(self.options.init).expanduser()
+        if net.connector is None:
+            raise BadInput("recipe.init brings a connector, and ablation lora_only has none: leave init out")
+        if (stage := read_options(folder).stage) != 1:
+            raise BadInput(f"recipe.init {folder} is of stage {stage}: give what stage 1 saved")
+        load_part(net.connector, folder, "connector")
+
+    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+        """Encode, and draw noise and time for each sample. Raises BadInput for another size, or no instruction."""
+        import torch
+
+        texts = list(batch["instruction"])
+        empty = [key for key, text in zip(batch["key"], texts, strict=True) if not text.strip()]
+        if empty:
+            raise BadInput(f"sample {empty[0]} has no instruction: build the layer `instruction`, and pack again")
+        frozen, told = self.frozen, self.options
+        inputs = frozen.condition(batch["source"], texts, told.guidance)
+        x = frozen.latents(batch["target"])
+        noise = chance.normal(x.shape[1:]).to(x.device)
+        sigma = draw_times(chance, told.times, shift=told.time_shift).to(x.device)
+        inputs |= {"noisy": interpolate(x, noise, sigma), "velocity": velocity(x, noise), "sigma": sigma}
+        inputs["valid"] = torch.tensor(np.asarray(batch["valid"]), dtype=torch.float32, device=x.device)
+        if told.depth_loss:
+            encode = frozen.depth_latents if told.depth_loss == "latent" else frozen.depth_patches
+            inputs["depth"] = encode(batch["depth"])
+        return inputs
+
+    def save(self, module: "nn.Module", folder: Path) -> None:
+        save_folder(module, self.options, folder)
+
+    def load(self, module: "nn.Module", folder: Path) -> None:
+        load_folder(module, self.options, folder)
+
+    def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
+        """`prediction`, and with a head `depth`, uint8 (B, H, W, 3)."""
+        from training.spatialdiff.pipeline import SpatialDiffPipeline
+
+        edited = SpatialDiffPipeline(module, self.frozen).edit(
+            batch["source"], batch["instruction"], seed=seed, keys=batch["key"]
+        )
+        return {"prediction": edited.images} | ({} if edited.depth is None else {"depth": edited.depth})
+
+
+def make_net(transformer: Any, options: SpatialDiffOptions, geometry_width: int) -> "nn.Module":
+    """A `SpatialDiffNet` around a frozen transformer: new parts from fixed random numbers, in float32.
+
+    Stage 1: connector. Stage 2: LoRA, and by the ablation connector and head.
+    """
+    import torch
+
+    from training.spatialdiff.nets import Connector, SpatialDecodeHead, SpatialDiffNet
+
+    width, connector, head = transformer.inner_dim, None, None
+    if width % options.connector.heads:
+        raise BadInput(f"connector.heads {options.connector.heads} does not divide the transformer's width {width}")
+    with seeded(2):
+        if options.spatial:
+            queries = options.height // PATCH * (options.width // PATCH)
+            shape = options.connector.model_dump()
+            connector = Connector(queries=queries, width=width, geometry_width=geometry_width, **shape)
+        if options.depth_loss:
+            channels = transformer.config.in_channels if options.depth_loss == "latent" else PATCH * PATCH
+            head = SpatialDecodeHead(width, channels)
+        if options.stage == 2:
+            _add_lora(transformer, options)
+    for value in transformer.parameters():
+        if value.requires_grad:
+            value.data = value.data.to(torch.float32)
+    return SpatialDiffNet(transformer, connector, head, options.depth_weight)
+
+
+def _add_lora(transformer: Any, options: SpatialDiffOptions) -> None:
+    from peft import LoraConfig
+
+    transformer.add_adapter(
+        LoraConfig(
+            r=options.lora.rank,
+            lora_alpha=options.lora.alpha,  # pyright: ignore[reportArgumentType]
+            init_lora_weights="gaussian",
+            target_modules=[f"attn.{name}" for name in _PROJECTIONS],
+        )
+    )

@@ -1,0 +1,43 @@
+"""Where the frozen models' weights are. What is missing is one line that names it and the command that mends it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from shards.errors import BadInput
+
+
+def find_folder(model: str, revision: str = "", *, files: Sequence[str] = ()) -> Path:
+    """A local folder, or a hub repository's snapshot, fetched where the cache lacks it.
+
+    Args:
+        files: glob patterns of what is needed; all by default.
+
+    Raises BadInput where there is neither, naming the command that fetches it.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute() or model.startswith((".", "~")):
+        raise BadInput(f"folder of weights {model} does not exist: give one on every machine, or a hub id")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, revision=revision or None, allow_patterns=list(files) or None))
+    except Exception as error:  # the hub's client raises many kinds, all of which mean: not here
+        command = f"hf download {model}" + (f" --revision {revision}" if revision else "")
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise BadInput(
+            f"weights '{model}' are not in the hub's cache and cannot be fetched ({reason}): run `{command}` (gated ones: "
+            f"accept the licence at https://huggingface.co/{model}, then `hf auth login`), or give a folder"
+        ) from None
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """New parameters inside are equal in every process, and torch's own generator is left as it was."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
