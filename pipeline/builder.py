@@ -85,6 +85,8 @@ def open_build(out: str, overrides: Sequence[str] = ()) -> Build:
     Raises BadInput where there is no build, or an override names another key.
     """
     other = [text for text in overrides if not text.startswith(("shard.", "engine."))]
+    if of_plan := [text for text in overrides if text.startswith("shard.splits")]:
+        raise BadInput(f"--set {of_plan[0]}: the plan divides the samples: build into another OUT to divide them anew")
     if other:
         raise BadInput(f"--set {other[0]}: only keys of `shard` and `engine` can change here; build again for others")
     store = open_out(out)
@@ -119,8 +121,8 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
         plan = plan_build(config, store, _say(quiet), quiet)
         build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan), store.url)))
         store.write_file(BUILD, config.model_dump_json(indent=1).encode())
-        if retry:
-            reopen_rejects(build.stages, store, retry, plan.hash)
+        if retry and not any(reopen_rejects(build.stages, store, retry, plan.hash).values()):
+            _say(quiet)(f"--retry: no sample was rejected for {' or '.join(retry)}")
         summary = compute(build, lock, quiet)
         shards, rejects = _pack_all(build, recipes, lock, quiet)
     return {

@@ -13,9 +13,6 @@ import click
 
 from shards.errors import SpatialdataError
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-OBJECT_STORES = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google")
-"""Packages whose errors speak of an account or a network, not of a fault of ours."""
 STOPPED = 130
 """Exit code of what Ctrl-C or SIGTERM has ended: no error."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
@@ -286,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _explain(error: Exception) -> tuple[str, int]:
     """A line and an exit code for what nobody further in has put into words."""
-    from pipeline.storage import FULL, disk_full
+    from pipeline.storage import FULL, OBJECT_STORES, disk_full
 
     if type(error).__module__.partition(".")[0] in OBJECT_STORES:
         return f"the object store cannot be used ({error}): check the credentials, the endpoint and the bucket", 2

@@ -106,6 +106,8 @@ def pack(
     if not chosen:
         raise BadInput(f"no sample of {store} is accepted for recipe {recipe.name}: `spatialdata status` says why")
     write_packing(store, recipe.name, Packing(options, tuple(chosen)))
+    for folder in (".made", *SPLITS):  # what killed packings left may be a gigabyte a worker
+        store.sweep(f"shards/{recipe.name}/{folder}")
     for split, slices in chosen.items():
         chunks = list(_chunks(slices, options.samples_per_shard))
         folder = join(root, split)

@@ -20,7 +20,7 @@ from shards.errors import BadInput, SpatialdataError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
-_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google")
+OBJECT_STORES = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google")
 """Packages whose errors speak of an account, an endpoint or a network. Known by name: they may not be installed."""
 Given = ParamSpec("Given")
 Value = TypeVar("Value")
@@ -35,7 +35,7 @@ def _told(method: "Callable[Concatenate[Storage, Given], Value]") -> "Callable[C
             return method(storage, *args, **kwargs)
         except Exception as error:
             refused = isinstance(error, PermissionError) and not storage.is_local
-            if not refused and type(error).__module__.partition(".")[0] not in _CLIENTS:
+            if not refused and type(error).__module__.partition(".")[0] not in OBJECT_STORES:
                 raise
             raise BadInput(
                 f"{storage} cannot be used ({' '.join(str(error).split()) or type(error).__name__}): check the "

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -161,15 +161,29 @@ class LayerStore(Storage):
         matches = (_RECORD.fullmatch(name) for name in self.names(f"layers/{layer_dir}"))
         return sorted(int(match.group(1)) for match in matches if match)
 
-    def records(self, layer_dir: str) -> Iterator[Record]:
-        """The records of a layer in the order of their units. Raises LayerCorrupt for one that is unreadable."""
+    def records(self, layer_dir: str, damaged: list[LayerCorrupt] | None = None) -> Iterator[Record]:
+        """The records of a layer in the order of their units. Raises LayerCorrupt for one that is unreadable.
+
+        Args:
+            damaged: takes those that are unreadable, instead; for who only looks.
+        """
+
+        def read(unit: int) -> Record | None:
+            try:
+                return self.record(layer_dir, unit)
+            except LayerCorrupt as error:
+                if damaged is None:
+                    raise
+                damaged.append(error)
+                return None
+
         units = self.done_units(layer_dir)
         if self.is_local:
-            yield from (self.record(layer_dir, unit) for unit in units)
+            yield from filter(None, map(read, units))
             return
         with ThreadPoolExecutor(16) as threads:
             for start in range(0, len(units), 1024):
-                yield from threads.map(partial(self.record, layer_dir), units[start : start + 1024])
+                yield from filter(None, threads.map(read, units[start : start + 1024]))
 
     def check(self, layer_dir: str, unit: int) -> Record:
         """Read a unit again and compare it with its record. Raises LayerCorrupt."""

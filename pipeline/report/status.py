@@ -8,6 +8,7 @@ from rich.table import Table
 
 from pipeline.builder import Build, open_build
 from pipeline.duplicates import Duplicates, noted_duplicates
+from pipeline.store import LayerCorrupt
 from shards.errors import BadInput, SpatialdataError
 from shards.index import read_manifest
 from shards.layout import find_splits
@@ -38,7 +39,8 @@ def _layer(build: Build, folder: str) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     done = samples = size = 0
     seconds = cpu = 0.0
-    for record in build.store.records(folder):
+    damaged: list[LayerCorrupt] = []
+    for record in build.store.records(folder, damaged):
         done += 1
         samples += record.rows
         size += record.bytes
@@ -55,6 +57,7 @@ def _layer(build: Build, folder: str) -> dict[str, Any]:
         "cpu_seconds": round(cpu, 3),
         "rejects": dict(sorted(rejects.items())),
         "counts": dict(sorted(counts.items())),
+        "damaged": sorted(error.unit for error in damaged),
     }
 
 
@@ -112,6 +115,11 @@ def print_status(found: dict[str, Any]) -> None:
             ", ".join(f"{reason} {count}" for reason, count in values["rejects"].items()),
         )
     console.print(table)
+    for layer, values in found["layers"].items():
+        if values["damaged"]:
+            units = ", ".join(str(unit) for unit in values["damaged"][:10])
+            text = f"{layer}: the records of units {units} cannot be read: run the same build again"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
     refused = found["layers"].get("pair", {}).get("counts", {})
     if refused:
         listed = ", ".join(f"{reason} {count}" for reason, count in refused.items())

@@ -1,5 +1,6 @@
 """What a hand or a disk has damaged is named, and made again from what is sound; the rest stays as it is."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -222,3 +223,31 @@ def test_a_damaged_shard_is_named(out: Path, change: Callable[[bytes], bytes] | 
     if change is not flip:  # a flipped pixel is for verify to find
         assert "spatialdata verify" in refused(told, str(shard.parent), code=told.code)
         assert told.code in (1, 2)
+
+
+def test_status_names_a_damaged_record_and_tells_the_rest(release: Path, out: Path):
+    record = sorted(out.glob("layers/line-*/*.json"))[0]
+    record.write_bytes(b"{")
+    told = run("status", out)
+    assert told.code == 0, told
+    assert "line: the records of units 0 cannot be read" in told.out
+    found = json.loads(run("status", out, "--json").out)
+    assert found["layers"]["line"]["damaged"] == [0]
+    assert found["layers"]["pair"]["damaged"] == []
+
+
+def test_what_a_killed_packing_left_is_removed(out: Path):
+    left = out / "shards" / "full" / "train" / ".trial.tar.0123456789abcdef.tmp"
+    left.write_bytes(b"half a shard")
+    assert run("shard", out, "--recipe", "full").code == 0
+    assert not left.exists()
+
+
+def test_splits_cannot_be_changed_by_packing(out: Path):
+    refused(run("shard", out, "--recipe", "full", "--set", "shard.splits={train: 1, val: 0, test: 0}"), "shard.splits")
+
+
+def test_a_retry_of_nothing_says_so(release: Path, out: Path):
+    told = run(*build_arguments(release, out), "--retry", "nonsense")
+    assert told.code == 0, told
+    assert "no sample was rejected for nonsense" in told.err
