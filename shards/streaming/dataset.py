@@ -317,7 +317,8 @@ class Stream:
             except ShardError as error:
                 if self.options.on_error == "raise":
                     raise
-                self._note(error)
+                if valid[slot]:  # else it only fills the batch, and was or will be counted in its own
+                    self._note(error)
                 damaged.append(slot)
         if damaged:
             self._fill(work, texts, damaged)

@@ -80,3 +80,42 @@ def test_epochs_follow_one_another(shards: Path):
     keys = [[batch["key"] for batch in first] for _ in range(3)]
     assert keys[0] != keys[1] != keys[2]
     assert len(keys[0]) == len(keys[1]) == len(expected(str(shards)))
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_epochs_follow_one_another_in_workers(shards: str, persistent: bool):
+    """New workers begin with the main process's stream, which never moved: they must not repeat its epoch."""
+    plain = dataset(shards)
+    epochs = [[batch["key"] for batch in plain] for _ in range(3)]
+    loader = DataLoader(dataset(shards), batch_size=None, num_workers=2, persistent_workers=persistent)
+    assert [[batch["key"] for batch in loader] for _ in range(3)] == epochs
+    assert len(loader) == len(epochs[0])
+
+
+def test_a_loaded_state_counts_more_than_what_workers_did(shards: str):
+    made = dataset(shards)
+    state = made.state_dict()
+    loader = DataLoader(made, batch_size=None, num_workers=2)
+    first = [[batch["key"] for batch in loader] for _ in range(2)]
+    made.load_state_dict(state)
+    assert [[batch["key"] for batch in loader] for _ in range(2)] == first
+
+
+def test_tensors_of_an_allocator_are_its_own(shards: str):
+    """As `pinned`, which needs a GPU: torch's allocator must see copies from the very storage that it gave out."""
+    given: list[Any] = []
+
+    def allocate(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        count = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        given.append(torch.empty(count, dtype=torch.uint8))
+        return given[-1].numpy().view(dtype).reshape(shape)
+
+    ds = stream(shards, members=("source", "depth", "changed"), images="float", allocate=allocate, prefetch=0)
+    batches = [tensors(batch) for batch in ds.batches(2)]
+    assert len(given) == 3 * len(batches), "every batch has buffers of its own"
+    storages = {each.untyped_storage().data_ptr(): each.untyped_storage()._cdata for each in given}
+    plain = list(stream(shards, members=("source", "depth", "changed"), images="float").batches(2))
+    for batch, expected in zip(batches, plain, strict=True):
+        for name in ("source", "depth", "changed"):
+            assert batch[name].untyped_storage()._cdata == storages[batch[name].untyped_storage().data_ptr()]
+            np.testing.assert_array_equal(batch[name].numpy(), expected[name])

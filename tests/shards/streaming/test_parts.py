@@ -1,0 +1,162 @@
+"""The parts of the stream alone: steps, values made once, leased buffers, options."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shards.errors import BadInput
+from shards.streaming.buffers import BufferPool
+from shards.streaming.held import Held
+from shards.streaming.options import StreamOptions
+from shards.streaming.order import Straight, make_order
+from shards.streaming.steps import Share, Step, start, steps
+
+
+@given(
+    length=st.integers(1, 60),
+    position=st.integers(0, 59),
+    size=st.integers(1, 7),
+    world=st.integers(1, 4),
+    pad=st.booleans(),
+)
+def test_ranks_take_the_same_steps_and_share_each(length: int, position: int, size: int, world: int, pad: bool):
+    """Against slices of the whole order, with no block-wise drawing."""
+    order = Straight((length,), "global", 3)
+    shares = [Share(size, rank, world, pad) for rank in range(world)]
+    if shares[0].least > length or position > length:
+        return
+    begun = start(order, shares[0], 2, position)
+    assert begun == ((2, position) if length - position >= shares[0].least else (3, 0))
+    ranks = [list(steps(order, share, *begun, 2)) for share in shares]
+    expected: list[tuple[int, int]] = []
+    for epoch, first in (begun, (begun[0] + 1, 0)):
+        ends = range(first + size * world, length + (size * world if pad else 1), size * world)
+        expected += [(epoch, min(end, length)) for end in ends]
+    for rank in ranks:
+        assert [(step.epoch, step.position) for step in rank] == expected
+    for together in zip(*ranks, strict=True):
+        _is_a_slice(order, together, size * world)
+
+
+def _is_a_slice(order: Straight, together: tuple[Step, ...], count: int) -> None:
+    whole = order.draw(together[0].epoch, np.arange(order.length)).tolist()
+    valid = [bool(each) for step in together for each in step.valid]
+    numbers = [number for step in together for number in step.numbers]
+    had = sum(valid)
+    end = together[0].position
+    assert valid == [True] * had + [False] * (count - had)
+    assert numbers[:had] == whole[end - had : end]
+    assert numbers[had:] == [whole[i % order.length] for i in range(end, end + count - had)]
+
+
+@pytest.mark.parametrize("kind", ["global", "shard"])
+@pytest.mark.parametrize("weights", [None, [0.3, 0.7]])
+def test_drawing_ahead_changes_nothing(kind: Any, weights: list[float] | None):
+    order = make_order([[300, 41], [1500]], weights, kind, 1)
+    positions = np.arange(min(order.length, 2000))
+    one_by_one = [int(order.draw(1, positions[i : i + 1])[0]) for i in range(0, len(positions), 37)]
+    assert order.draw(1, positions)[::37].tolist() == one_by_one
+    drawn = [number for step in steps(order, Share(10, 0, 1, True), 1, 0, 1) for number in step.numbers]
+    assert drawn[: len(positions)] == order.draw(1, positions).tolist()
+
+
+def test_a_value_is_made_once_for_many_threads():
+    made: list[int] = []
+    asked: list[int] = []
+    all_asked = threading.Event()
+
+    def make(number: int) -> list[int]:
+        made.append(number)
+        assert all_asked.wait(30)
+        return [number]
+
+    held = Held(make, len, 3)
+
+    def ask(thread: int) -> list[int]:
+        asked.append(thread)
+        if len(asked) == 8:
+            all_asked.set()
+        return held(7)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, range(8)))
+    assert made == [7]
+    assert all(value is found[0] for value in found)
+
+
+def test_what_was_used_longest_ago_goes_and_failures_are_not_kept():
+    made: list[int] = []
+
+    def make(number: int) -> int:
+        made.append(number)
+        if number < 0:
+            raise KeyError(number)
+        return number
+
+    held = Held(make, lambda value: 1, 2)
+    for number in (1, 2, 1, 3, 1, 2):
+        assert held(number) == number
+    assert made == [1, 2, 3, 2]
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            held(-1)
+    assert made[4:] == [-1, -1]
+    held.drop(lambda value: value == 2)
+    held(1), held(2)
+    assert made[6:] == [2]
+
+
+def test_a_buffer_is_free_when_its_last_view_is_gone():
+    pool = BufferPool()
+    array = pool((4, 3), np.float32)
+    address = array.ctypes.data
+    row, flat = array[1:], array[2:].reshape(-1)
+    row[:] = 1
+    del array
+    others = [pool((4, 3), np.float32) for _ in range(3)]
+    for other in others:
+        other[:] = 2
+    assert (row == 1).all()
+    del row
+    assert pool((4, 3), np.float32).ctypes.data != address
+    assert (flat == 1).all()
+    del flat
+    assert pool((4, 3), np.float32).ctypes.data == address
+    assert pool((4, 3), np.bool_).dtype == np.bool_
+
+
+def test_options_in_the_types_that_programs_have():
+    options = StreamOptions.of({"seed": np.int64(3), "members": ["depth"], "cache": Path("/tmp/x")})
+    assert (options.seed, options.members, options.cache) == (3, ("depth",), "/tmp/x")
+    assert type(options.seed) is int
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"order": "random"}, "one of global, shard, stored"),
+        ({"last": "padd"}, "one of drop, pad"),
+        ({"on_error": "ignore"}, "one of raise, skip"),
+        ({"images": "float32"}, "one of uint8, float"),
+        ({"members": "depth"}, "a list of names"),
+        ({"seed": "1"}, "seed is '1'"),
+        ({"check": 1}, "check is 1"),
+        ({"threads": -1}, "0 or more"),
+        ({"rank": 2, "world": 2}, "rank 2 of world 2"),
+        ({"sead": 3}, "no option 'sead'"),
+    ],
+)
+def test_an_option_never_means_another(given: dict[str, Any], words: str):
+    with pytest.raises(BadInput, match=words):
+        StreamOptions.of(given)
+
+
+def test_more_weighted_sets_than_have_their_share_are_refused():
+    with pytest.raises(BadInput, match="at most 1000"):
+        make_order([[1]] * 1001, [1.0] * 1001, "global", 0)
