@@ -41,14 +41,14 @@ def save_folder(module: Any, options: SpatialDiffOptions, folder: Path) -> None:
 def _save_lora(transformer: Any, folder: Path) -> None:
     """In diffusers' format, with its metadata, of which peft keeps a set: sorted here, so that equal runs make equal
     files."""
-    from diffusers import FluxKontextPipeline
+    from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
     from peft.utils import get_peft_model_state_dict
 
     config = transformer.peft_config["default"].to_dict()
     config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     FluxKontextPipeline.save_lora_weights(
         folder,
-        transformer_lora_layers=get_peft_model_state_dict(transformer),
+        transformer_lora_layers=dict(get_peft_model_state_dict(transformer)),
         transformer_lora_adapter_metadata=config,
     )
 
@@ -97,12 +97,12 @@ def load_part(part: "nn.Module", folder: Path, name: str) -> None:
 
 
 def _load_lora(transformer: Any, folder: Path) -> None:
-    from diffusers import FluxKontextPipeline
+    from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
     from peft.utils import set_peft_model_state_dict
 
     if not (folder / LORA).is_file():
         raise BadInput(f"{folder / LORA} is missing: give a folder that stage 2 of spatialdiff saved")
-    state = FluxKontextPipeline.lora_state_dict(folder, weight_name=LORA)
+    state: Any = FluxKontextPipeline.lora_state_dict(str(folder), weight_name=LORA)
     state = {key.removeprefix("transformer."): value for key, value in state.items()}
     result = set_peft_model_state_dict(transformer, state, adapter_name="default")
     lacking = [key for key in result.missing_keys if "lora" in key]

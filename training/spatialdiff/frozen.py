@@ -198,7 +198,7 @@ def _pipeline(name: str, folder: Path | None, dtype: "torch.dtype") -> Any:
 
         base = tiny_base()
         return base if dtype == base.dtype else base.to(dtype=dtype)
-    from diffusers import FluxKontextPipeline
+    from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
 
     try:
         return FluxKontextPipeline.from_pretrained(folder, torch_dtype=dtype)

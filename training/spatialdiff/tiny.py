@@ -10,7 +10,12 @@ _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:;-'\"°%()"
 
 def tiny_base() -> Any:
     """A `FluxKontextPipeline` with a VAE of factor 8, 4 latent channels, and a transformer of width 64."""
-    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxKontextPipeline, FluxTransformer2DModel
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+    from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
+    from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+
+    build_vae: Any = AutoencoderKL  # whose annotations say tuples of one
 
     with seeded(0):
         transformer = FluxTransformer2DModel(
@@ -24,7 +29,7 @@ def tiny_base() -> Any:
             guidance_embeds=True,
             axes_dims_rope=(8, 12, 12),
         )
-        vae = AutoencoderKL(
+        vae = build_vae(
             down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4,
             block_out_channels=(4, 8, 8, 8),

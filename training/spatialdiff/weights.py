@@ -1,6 +1,6 @@
 """Where the frozen models' weights are. What is missing is one line that names it and the command that mends it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,13 +28,13 @@ def find_folder(model: str, revision: str = "", *, files: Sequence[str] = ()) ->
         command = f"hf download {model}" + (f" --revision {revision}" if revision else "")
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise BadInput(
-            f"weights '{model}' are not in the hub's cache and cannot be fetched ({reason}): run `{command}` (gated ones: "
-            f"accept the licence at https://huggingface.co/{model}, then `hf auth login`), or give a folder"
+            f"weights '{model}' are not in the hub's cache and cannot be fetched ({reason}): run `{command}` (gated "
+            f"ones: accept their licence at https://huggingface.co/{model}, then `hf auth login`), or give a folder"
         ) from None
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Generator[None]:
     """New parameters inside are equal in every process, and torch's own generator is left as it was."""
     import torch
 
