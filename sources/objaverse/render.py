@@ -150,11 +150,6 @@ class Renderer:
             for state in reply["states"]
         ]
 
-    def render_pair(self) -> tuple[RenderedView, RenderedView]:
-        """The open scene's source and target."""
-        assert self._spec is not None
-        return self.render(self._spec.source), self.render(self._spec.target)
-
     def render(self, state: State) -> RenderedView:
         """One state of the open scene. The scene's first render sets the exposure of all."""
         reply = self._ask("render", state=asdict(state))

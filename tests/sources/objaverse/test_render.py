@@ -40,6 +40,11 @@ def files(tmp_path_factory) -> dict[int, Path]:
     return {id: made[name] for id, name in NAMES.items()}
 
 
+def rendered(renderer, spec, files):
+    renderer.open(spec, files)
+    return renderer.render(spec.source), renderer.render(spec.target)
+
+
 @pytest.fixture(scope="module")
 def renderer():
     with Renderer(OPTIONS, threads=2) as shared:
@@ -48,8 +53,7 @@ def renderer():
 
 @pytest.fixture(scope="module")
 def pair(renderer, files):
-    renderer.open(scene(), files)
-    return renderer.render_pair()
+    return rendered(renderer, scene(), files)
 
 
 @dataclasses.dataclass
@@ -219,8 +223,7 @@ def same(a, b) -> bool:
 
 def test_same_bytes_again_in_the_same_process(renderer, files, pair):
     spec = scene()
-    renderer.open(spec, files)
-    source, target = renderer.render_pair()
+    source, target = rendered(renderer, spec, files)
     assert same(source, pair[0]) and same(target, pair[1])
     assert same(renderer.render(spec.source), source)
 
@@ -234,8 +237,7 @@ def test_same_bytes_in_a_named_blender_with_another_number_of_threads(tmp_path, 
     )
     blender.chmod(0o755)
     with Renderer(OPTIONS.model_copy(update={"blender": str(blender)}), threads=1) as other:
-        other.open(scene(), files)
-        assert all(same(*views) for views in zip(other.render_pair(), pair, strict=True))
+        assert all(same(*views) for views in zip(rendered(other, scene(), files), pair, strict=True))
 
 
 def test_without_denoising_there_is_one_linear_image(files):
@@ -306,7 +308,7 @@ def test_a_killed_blender_costs_its_scene_only(files, pair):
         victim = worker_pid(renderer)
         threading.Timer(1.0, os.kill, (victim, signal.SIGKILL)).start()
         with pytest.raises(RenderCrash, match="in render"):
-            renderer.render_pair()
+            renderer.render(scene().source)
         renderer.open(scene(), files)
         assert renderer.visibility([scene().source])[0][1].own_px > 0
         assert worker_pid(renderer) != victim
@@ -320,7 +322,7 @@ def test_a_scene_that_takes_too_long_is_stopped(files):
         victim = worker_pid(renderer)
         began = time.monotonic()
         with pytest.raises(RenderTimeout, match=r"render\.timeout_s"):
-            renderer.render_pair()
+            renderer.render(scene().source)
         assert time.monotonic() - began < 6
         assert gone(victim)
         renderer.open(scene(), files)
@@ -336,7 +338,7 @@ files = {int(k): Path(v) for k, v in (item.split("=") for item in sys.argv[1:])}
 renderer = Renderer(SLOW)
 renderer.open(scene(), files)
 print(worker_pid(renderer), renderer._process.folder, flush=True)
-renderer.render_pair()
+renderer.render(scene().source)
 """
 
 
