@@ -5,10 +5,10 @@ own, seeded by run, step and key. So a loss curve depends neither on the number 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from shards.options import Options
 
@@ -16,10 +16,25 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from shards.streaming.dataset import Stream
+
 Batch = Mapping[str, Any]
 """As `shards.stream` hands it out: stacked arrays by member, lists of text, `key`, `valid`."""
 Inputs = dict[str, "torch.Tensor"]
 """What the trained module's `forward` gets: tensors on the device, nothing to look up."""
+
+
+class Batches(Protocol):
+    """What the loop needs of `shards.stream`."""
+
+    @property
+    def samples(self) -> int: ...
+
+    def batches(self, size: int, *, epochs: int | None = 1) -> Generator[Mapping[str, Any]]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +72,8 @@ class TrainingRecipe(Protocol):
 
     Optional, looked up by name:
         find_unused_parameters: bool; True where a step leaves parameters that train without a gradient.
-        open: see `OpensShards`.
+        open_stream(shards, split, options): for shards of another layout than ours, too; gives a `Batches`. Options are
+            those of `shards.stream`, with `stream_options` among them.
         memory_knobs: Sequence[str]; what of its own options saves memory, for the message of a run that is out of it.
     Parts of the module with a method `enable_gradient_checkpointing` have it called where the configuration says so.
     """
@@ -102,4 +118,17 @@ class TrainingRecipe(Protocol):
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
         """Predictions for a batch: images uint8 (B, H, W, 3) by name (`prediction`, `depth`, ...)."""
+        ...
+
+
+@runtime_checkable
+class OpensShards(Protocol):
+    """A recipe that reads other layouts, too: the loop opens its data through it instead of `shards.stream`."""
+
+    def open(self, url: Any, **options: Any) -> "Stream":
+        """The stream of a URL as `shards.stream` takes it; `options` are those of `shards.stream`, too: split, seed,
+        rank, world, ..., and what the recipe's `stream_options` say.
+
+        Raises BadInput as `shards.stream` does.
+        """
         ...

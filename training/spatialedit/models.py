@@ -1,0 +1,120 @@
+"""The models of a run: loaded from a diffusers pipeline's folder, or tiny and random; the adapter on the transformer.
+
+Invariant: what a model is comes from its checkpoint's own configuration (rope theta: 256 in some, 10000 in others),
+never from a class's defaults.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from shards.errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
+    from peft import LoraConfig, PeftModel
+
+PARTS: Final = ("processor", "scheduler", "text_encoder", "tokenizer", "transformer", "vae")
+TARGETS: Final = ("img_attn_proj", "img_attn_qkv", "txt_attn_proj", "txt_attn_qkv")
+
+
+def folder_of(model: str, revision: str) -> Path:
+    """Where a pipeline's weights lie: the folder itself, or the hub's copy on this machine, fetched if need be.
+
+    Raises BadInput naming the id and how to get it.
+    """
+    path = Path(model).expanduser()
+    if not path.is_dir():
+        from huggingface_hub import snapshot_download
+
+        try:
+            path = Path(snapshot_download(model, revision=revision or None))
+        # The hub raises its own errors, requests', httpx's and OSErrors: no common base but this.
+        except Exception as error:
+            raise BadInput(
+                f"no weights of {model}: {str(error).splitlines()[0]}; get them with `hf download {model}`, or give "
+                "a folder as recipe.model"
+            ) from error
+    missing = [part for part in PARTS if not (path / part).is_dir()]
+    if missing:
+        raise BadInput(
+            f"{path} lacks {', '.join(missing)}: give a folder in diffusers' layout, as `hf download "
+            "jdopensource/JoyAI-Image-Edit-Diffusers` makes it"
+        )
+    return path
+
+
+def load_models(folder: Path, device: "torch.device", dtype: "torch.dtype") -> "JoyImageEditPipeline":
+    """All models of a pipeline, frozen, on a device. Raises BadInput where a part cannot be loaded."""
+    from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+    from diffusers.models.transformers.transformer_joyimage import JoyImageEditTransformer3DModel
+    from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+    from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLForConditionalGeneration
+
+    part = ""
+    try:
+        part = "vae"
+        vae = AutoencoderKLWan.from_pretrained(folder / part, torch_dtype=dtype)
+        part = "text_encoder"
+        text_encoder = Qwen3VLForConditionalGeneration.from_pretrained(folder / part, dtype=dtype)
+        part = "tokenizer"
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder / part)
+        part = "processor"
+        images = AutoImageProcessor.from_pretrained(folder / part, backend="pil")
+        part = "transformer"
+        transformer: Any = JoyImageEditTransformer3DModel.from_pretrained(folder / part, torch_dtype=dtype)
+        part = "scheduler"
+        scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / part)
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput(f"{folder / part} cannot be loaded: {str(error).splitlines()[0]}") from error
+    return assemble(scheduler, vae, text_encoder, tokenizer, transformer, images, device)
+
+
+def assemble(
+    scheduler: Any,
+    vae: Any,
+    text_encoder: Any,
+    tokenizer: Any,
+    transformer: Any,
+    images: Any,
+    device: "torch.device",
+) -> "JoyImageEditPipeline":
+    """A pipeline that edits at an image's own size; its models frozen, on a device, without dropout.
+
+    Args:
+        images: Qwen3-VL's image processor.
+    """
+    from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
+
+    from training.spatialedit.nets import ImageProcessorOfText, NativeSize
+
+    processor = ImageProcessorOfText(image_processor=images, tokenizer=tokenizer, video_processor=None)
+    pipeline = JoyImageEditPipeline(scheduler, vae, text_encoder, tokenizer, transformer, processor)
+    pipeline.vae_image_processor = NativeSize(vae_scale_factor=pipeline.vae_scale_factor_spatial)
+    pipeline.set_progress_bar_config(disable=True)
+    for model in (vae, text_encoder, transformer):
+        model.requires_grad_(False).eval().to(device)
+    return pipeline
+
+
+def lora_config(layers: int, rank: int, alpha: int, model: str = "") -> "LoraConfig":
+    """LoRA on the attention projections of image and text.
+
+    The last block's `txt_attn_proj` is left out: nothing reads its output, so it has no gradient, and DDP would stop.
+    """
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        target_modules=list(TARGETS),
+        exclude_modules=[f"double_blocks.{layers - 1}.attn.txt_attn_proj"],
+        base_model_name_or_path=model or None,
+    )
+
+
+def add_lora(transformer: Any, rank: int, alpha: int, model: str = "") -> "PeftModel":
+    """The transformer with an adapter that trains, in float32 whatever the frozen weights are."""
+    from peft import get_peft_model
+
+    return get_peft_model(transformer, lora_config(len(transformer.double_blocks), rank, alpha, model))  # pyright: ignore[reportReturnType]

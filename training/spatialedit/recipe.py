@@ -1,0 +1,205 @@
+"""SpatialEdit-16B LoRA: JoyAI-Image-Edit's transformer learns edits by flow matching, all else stays frozen.
+
+Invariant: each sample's latents and text embedding come from its own pixels and words, one sample at a time, never from
+a batch: so they do not depend on the batch's size, and what is kept of them on disk is what would be computed.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards import stream
+from shards.errors import BadInput
+from shards.layout import filesystem, join
+from training.caches import MadeBy, TensorCache, folder_revision, module_revision
+from training.flow import draw_times
+from training.recipe import Batch, Chance, Inputs
+from training.spatialedit.adapter import load_adapter, save_adapter
+from training.spatialedit.models import add_lora, folder_of, load_models
+from training.spatialedit.options import PRESETS, TINY, SpatialEditOptions
+from training.spatialedit.pictures import as_in_bench, fit
+from training.spatialedit.published import stream_published
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
+    from torch import nn
+
+    from shards.streaming.dataset import Stream
+
+U8 = NDArray[np.uint8]
+_GRID: Final = 16
+
+
+class SpatialEdit:
+    """See `training.recipe.TrainingRecipe`."""
+
+    name: ClassVar[str] = "spatialedit"
+    shards: ClassVar[str] = "spatialedit"
+    options_type: ClassVar[type[SpatialEditOptions]] = SpatialEditOptions
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+    memory_knobs: ClassVar[Sequence[str]] = ("recipe.side", "recipe.rank")
+
+    def __init__(self, options: SpatialEditOptions) -> None:
+        self.options = options
+        self._pipeline: JoyImageEditPipeline | None = None
+        self._cache = TensorCache(options.cache, options.cache_bytes)
+
+    @property
+    def stream_options(self) -> Mapping[str, Any]:
+        bench = self.options.layout == "shards" and self.options.wording == "bench"
+        return {"members": ("source", "target"), "instruction": self.options.instruction, "records": bench}
+
+    def open(self, url: Any, *, split: str = "train", **options: Any) -> "Stream":
+        """This project's shards, or, with `layout: published`, SpatialEdit's (of the folder `split`, if there is one).
+
+        Raises BadInput where there are none.
+        """
+        if self.options.layout == "shards":
+            return stream(url, self.shards, split=split, **options)
+        kept = {name: value for name, value in options.items() if name not in ("members", "cache", "cache_bytes")}
+        if isinstance(url, str | os.PathLike) and _is_folder(join(os.fspath(url), split)):
+            url = join(os.fspath(url), split)
+        return stream_published(url, side=self.options.side, **kept)
+
+    @property
+    def pipeline(self) -> "JoyImageEditPipeline":
+        """All models, as one; there after `build`."""
+        assert self._pipeline, "build comes first"
+        return self._pipeline
+
+    def build(self, device: "torch.device", dtype: "torch.dtype") -> "nn.Module":
+        """The transformer with its adapter. Raises BadInput for missing weights."""
+        from training.spatialedit.nets import EditNet
+
+        options = self.options
+        if options.model == TINY:
+            from training.spatialedit.tiny import tiny_models
+
+            self._pipeline = tiny_models(device, dtype)
+            revisions = [module_revision(each) if options.cache else "" for each in (self._pipeline.vae, self._text)]
+        else:
+            folder = folder_of(options.model, options.revision)
+            self._pipeline = load_models(folder, device, dtype)
+            parts = ("vae", "text_encoder")
+            revisions = [folder_revision(folder / part) if options.cache else "" for part in parts]
+        kind = str(dtype).removeprefix("torch.")
+        self._latent_maker = MadeBy(options.model, revisions[0], kind, "Wan VAE mode, (z - mean) / std")
+        self._text_maker = MadeBy(options.model, revisions[1], kind, "JoyImage prompt of one image, pre-norm, from 34")
+        return EditNet(add_lora(self._pipeline.transformer, options.rank, options.alpha, options.model))
+
+    @property
+    def _text(self) -> "nn.Module":
+        return self.pipeline.text_encoder
+
+    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+        """Inputs of `nets.EditNet`. Raises BadInput for images of a size that has no latents."""
+        import torch
+
+        seen = [self.seen(batch, index) for index in range(len(batch["key"]))]
+        dropped = (chance.uniform("drop") < self.options.text_drop).tolist()
+        texts = ["" if drop else words for drop, (_, _, words) in zip(dropped, seen, strict=True)]
+        source = torch.stack([self.latent(picture) for picture, _, _ in seen])
+        target = torch.stack([self.latent(picture) for _, picture, _ in seen])
+        encoded = [self.text(picture, words) for words, (picture, _, _) in zip(texts, seen, strict=True)]
+        options = self.options
+        inputs = {
+            "source": source,
+            "target": target,
+            "noise": chance.normal(target.shape[1:]),
+            "t": draw_times(chance, options.times, mean=options.times_mean, std=options.times_std, shift=options.shift),
+            "text": torch.nn.utils.rnn.pad_sequence(encoded, batch_first=True),
+            "length": torch.tensor([len(each) for each in encoded]),
+            "valid": torch.as_tensor(np.array(batch["valid"])),
+        }
+        return {name: value.to(self.pipeline.vae.device) for name, value in inputs.items()}
+
+    def seen(self, batch: Batch, index: int) -> tuple[U8, U8, str]:
+        """Source and target (H, W, 3) and instruction of one sample, as the model sees them: with the red box."""
+        source, words = batch["source"][index], batch["instruction"][index]
+        if "record" in batch:
+            source, words = as_in_bench(source, batch["record"][index])
+        pictures = fit(source, self.options.side), fit(batch["target"][index], self.options.side)
+        for picture in pictures:
+            height, width = picture.shape[:2]
+            if height % _GRID or width % _GRID:
+                raise BadInput(
+                    f"sample {batch['key'][index]}: {width} x {height} pixels, the model takes multiples of {_GRID}: "
+                    f"set recipe.side, such as {max(_GRID, min(height, width) // _GRID * _GRID)}"
+                )
+        return *pictures, words
+
+    def latent(self, picture: U8) -> "torch.Tensor":
+        """(C, 1, H / 8, W / 8) float32 on the CPU: the VAE's most likely latent, (z - mean) / std per channel."""
+
+        def encode(pixels: U8) -> "dict[str, torch.Tensor]":
+            import torch
+
+            vae = self.pipeline.vae
+            with torch.no_grad():
+                signed = torch.from_numpy(np.array(pixels)).to(vae.device, vae.dtype) / 127.5 - 1
+                latent = vae.encode(signed.movedim(-1, 0)[None, :, None]).latent_dist.mode()
+                return {"latent": self.pipeline.normalize_latents(latent.float())[0]}
+
+        return self._cache.one(picture, self._latent_maker, encode)["latent"]
+
+    def text(self, picture: U8, words: str) -> "torch.Tensor":
+        """(L, D) on the CPU: what Qwen3-VL makes of source and instruction, behind the prompt's head of 34 tokens."""
+
+        def encode(given: tuple[U8, str]) -> "dict[str, torch.Tensor]":
+            import torch
+            from PIL import Image
+
+            with torch.no_grad():
+                embeds, _ = self.pipeline.encode_prompt_multiple_images(
+                    given[1],
+                    images=Image.fromarray(given[0]),  # pyright: ignore[reportArgumentType]
+                    device=self._text.device,  # pyright: ignore[reportArgumentType]
+                )
+            return {"text": embeds[0]}
+
+        return self._cache.one((picture, words), self._text_maker, encode)["text"]
+
+    def save(self, module: "nn.Module", folder: Path) -> None:
+        """The adapter as PEFT writes it, and what it belongs to."""
+        save_adapter(module.transformer, folder, self._belongs())  # pyright: ignore[reportArgumentType]
+
+    def load(self, module: "nn.Module", folder: Path) -> None:
+        """Raises BadInput where the folder holds another model's adapter, or another configuration's."""
+        load_adapter(module.transformer, folder, self._belongs())  # pyright: ignore[reportArgumentType]
+
+    def _belongs(self) -> dict[str, Any]:
+        theta = self.pipeline.transformer.config.theta
+        options = self.options
+        return {
+            "recipe": self.name,
+            "model": options.model,
+            "revision": options.revision,
+            "rank": options.rank,
+            "alpha": options.alpha,
+            "theta": theta,
+        }
+
+    def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
+        """Edits of a batch's sources: `source` as the model saw it, `prediction`; one by one, since texts differ in
+        length."""
+        from training.spatialedit.pipeline import edit
+
+        keys = tuple(batch["key"])
+        generators = Chance(seed, 0, keys).generators("sample")
+        seen = [self.seen(batch, index) for index in range(len(keys))]
+        options = self.options
+        made = [
+            edit(self.pipeline, source, words, steps=options.sample_steps, guidance=options.guidance, generator=one)
+            for one, (source, _, words) in zip(generators, seen, strict=True)
+        ]
+        return {"source": np.stack([source for source, _, _ in seen]), "prediction": np.stack(made)}
+
+
+def _is_folder(url: str) -> bool:
+    fs, path = filesystem(url)
+    return bool(fs.isdir(path))

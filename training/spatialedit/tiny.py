@@ -1,0 +1,122 @@
+"""Models of the real architectures, small and random, made without any download: for tests and the tutorial.
+
+Invariant: always the same weights, whatever the state of torch's random numbers, so that an adapter that was trained
+on them can be loaded again.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from training.spatialedit.models import assemble
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
+
+_TEXT_WIDTH: Final = 32
+_SPECIAL: Final = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+
+
+def tiny_models(device: "torch.device", dtype: "torch.dtype", layers: int = 2) -> "JoyImageEditPipeline":
+    """A pipeline of about 0.2 M parameters; images from 32 pixels on."""
+    import torch
+    from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+    from diffusers.models.transformers.transformer_joyimage import JoyImageEditTransformer3DModel
+    from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+    from transformers import Qwen2VLImageProcessorPil
+
+    tokenizer = _tokenizer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        vae = AutoencoderKLWan(
+            base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
+        )
+        transformer: Any = JoyImageEditTransformer3DModel(
+            patch_size=[1, 2, 2],
+            in_channels=16,
+            hidden_size=64,
+            num_attention_heads=2,
+            text_dim=_TEXT_WIDTH,
+            num_layers=layers,
+            rope_dim_list=[8, 12, 12],
+            theta=10000,
+        )
+        _open_gates(transformer)
+        text_encoder = _text_encoder(tokenizer)
+    size = {"shortest_edge": 32 * 32, "longest_edge": 64 * 64}
+    images = Qwen2VLImageProcessorPil(patch_size=16, temporal_patch_size=2, merge_size=2, size=size)
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=1.5)
+    models: list[torch.nn.Module] = [vae, text_encoder, transformer] if dtype != torch.float32 else []
+    for model in models:
+        model.to(dtype)
+    return assemble(scheduler, vae, text_encoder, tokenizer, transformer, images, device)
+
+
+def _open_gates(transformer: Any) -> None:
+    """A new network's blocks are shut (their modulation is zero), and adapters in them would hardly train."""
+    import torch
+
+    for block in transformer.double_blocks:
+        for table in (block.img_mod.modulate_table, block.txt_mod.modulate_table):
+            torch.nn.init.normal_(table, std=0.5)
+
+
+def _tokenizer() -> Any:
+    """One token a byte."""
+    from tokenizers import pre_tokenizers
+    from transformers import Qwen2Tokenizer
+
+    vocabulary = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    options: dict[str, Any] = {"unk_token": None, "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=[], **options)
+    tokenizer.add_special_tokens({"additional_special_tokens": list(_SPECIAL)})
+    return tokenizer
+
+
+def _text_encoder(tokenizer: Any) -> Any:
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in _SPECIAL}
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": _TEXT_WIDTH,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "max_position_embeddings": 4096,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 500000.0,
+                "mrope_section": [4, 2, 2],
+                "mrope_interleaved": True,
+            },
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "patch_size": 16,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "out_hidden_size": _TEXT_WIDTH,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0],
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+    )
+    return Qwen3VLForConditionalGeneration(config)
