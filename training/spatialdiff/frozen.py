@@ -183,7 +183,7 @@ def load_base(options: SpatialDiffOptions, device: "torch.device", dtype: "torch
     for name in ("vae", "text_encoder", "text_encoder_2"):
         getattr(base, name).requires_grad_(False).eval().to(device)
     geometry = load_geometry(options.geometry, device, dtype) if options.spatial else None
-    cache = TensorCache(options.cache, int(options.cache_gb * (1 << 30)))
+    cache = TensorCache(options.cache, options.cache_bytes)
     revisions = (_revision(base, folder, _VAE), _revision(base, folder, _TEXT)) if options.cache else ("", "")
     return transformer, Frozen(options, base, geometry, device, dtype, cache, revisions)
 

@@ -75,7 +75,7 @@ class SpatialDiffOptions(Options):
     """T5's length; longer instructions are cut."""
     cache: str = ""
     """Folder for latents and text embeddings; empty: none."""
-    cache_gb: float = Field(default=100, gt=0)
+    cache_bytes: int = Field(default=100 << 30, ge=1)
     sample_steps: int = Field(default=28, ge=1)
     sample_guidance: float = Field(default=2.5, ge=0)
 

@@ -26,6 +26,20 @@ if TYPE_CHECKING:
 
 _PROJECTIONS: Final = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 
+_PAPER: Final = {"steps": 3000, "batch_size": 4, "lr": 1e-4}
+"""On 8 GPUs."""
+_TINY: Final = {
+    "steps": 200,
+    "batch_size": 4,
+    "precision": "no",
+    "gradient_checkpointing": False,
+    "lr": 5e-3,
+    "save_every": 100,
+    "validate_every": 100,
+    "log": "none",
+    "recipe": TINY_RECIPE,
+}
+
 
 class SpatialDiff:
     """The recipe, see `training.recipe.TrainingRecipe`."""
@@ -33,9 +47,7 @@ class SpatialDiff:
     name: ClassVar = "spatialdiff"
     shards: ClassVar = "spatialdiff"
     options_type: ClassVar = SpatialDiffOptions
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {"paper": {}, "tiny": {"recipe": TINY_RECIPE}}
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"paper": _PAPER, "tiny": _TINY})
     memory_knobs: ClassVar = ("text_tokens", "lora.rank", "width and height")
 
     def __init__(self, options: SpatialDiffOptions) -> None:
