@@ -33,7 +33,7 @@ class TemplateInstruction:
 
     layer: ClassVar[str] = "instruction"
     needs: ClassVar[tuple[str, ...]] = ("pair",)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = {"pair": ("facts", "source")}
     """Of the image, its size alone."""
 

@@ -101,7 +101,8 @@ def _far(way: Motion) -> list[str]:
         return []
     first, metres = way.directions[0], f"about {length(way.metres)}"
     return distinct(
-        [f"{metres} {first}", f"{first} by {way.magnitude}"] + [f"{words} by {metres}" for words in way.directions]
+        [f"{metres} {first}", f"{first} by {way.magnitude}"]
+        + [f"{words}{',' if ',' in words else ''} by {metres}" for words in way.directions]
     )
 
 
