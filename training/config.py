@@ -1,0 +1,180 @@
+"""The configuration of a training run: typed; the recipe's preset `paper`, then one YAML file, then the preset that is
+asked for, then `--set a.b=c`.
+
+Invariant: a configuration says all that the numbers of a run follow from, besides the shards. `differences` tells which
+keys of two configurations would make two different runs; the other keys (where to log, how often to save) may change
+from one start of a run to the next.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from shards.errors import BadInput
+from shards.options import Options
+from training.recipe import TrainingRecipe
+
+ScheduleName = Literal["constant", "linear", "cosine"]
+PAPER: Final = "paper"
+"""The preset that holds where none is asked for, if a recipe has it."""
+FREE: Final = ("save_every", "keep", "validate_every", "validate_samples", "log", "gradient_checkpointing", "data")
+"""Keys that do not change what is learned."""
+_TOGETHER: Final = ("batch_size", "accumulate")
+"""These may change if their product with the number of processes does not: a step has the same samples then."""
+
+
+class DataOptions(Options):
+    """`data`: how the shards are read; see `shards.stream`."""
+
+    threads: int = Field(default=0, ge=0, description="that read and decode in each process; 0: as many as cores")
+    prefetch: int = Field(default=4, ge=0, description="batches made ahead")
+    on_error: Literal["raise", "skip"] = Field(default="raise", description="what becomes of a damaged sample")
+    cache: str = Field(default="", description="local folder for whole shards of remote sets")
+    cache_bytes: int = Field(default=100 << 30, ge=1)
+    validate_split: str = Field(default="val", description="validation images are of this split; train if it is absent")
+
+
+class TrainConfig(Options):
+    """A run. `recipe` holds the recipe's own options."""
+
+    steps: int = Field(default=3000, ge=1, description="optimizer steps")
+    batch_size: int = Field(default=4, ge=1, description="samples of one forward pass of one process")
+    accumulate: int = Field(default=1, ge=1, description="forward passes of one step")
+    precision: Literal["no", "bf16"] = "bf16"
+    gradient_checkpointing: bool = Field(default=True, description="compute activations again instead of keeping them")
+    lr: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of AdamW")
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
+    schedule: ScheduleName = Field(default="constant", description="of the learning rate, behind the warm-up")
+    warmup: int = Field(default=0, ge=0, description="steps in which the learning rate rises")
+    clip: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="norm of the gradient; 0: not clipped")
+    ema: float = Field(default=0.0, ge=0, lt=1, description="decay of averaged weights, such as 0.999; 0: none")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    save_every: int = Field(default=500, ge=1, description="steps between checkpoints")
+    keep: int = Field(default=3, ge=1, description="newest checkpoints that are kept")
+    validate_every: int = Field(default=500, ge=0, description="steps between validation images; 0: none")
+    validate_samples: int = Field(default=4, ge=1)
+    log: Literal["none", "tensorboard", "wandb"] = "tensorboard"
+    data: DataOptions = DataOptions()
+    recipe: dict[str, Any] = Field(default_factory=dict[str, Any], description="the recipe's own options")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "TrainConfig":
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas {self.betas}: each must be at least 0 and below 1")
+        return self
+
+
+def load_config(
+    recipe: type[TrainingRecipe], path: str | Path | None = None, preset: str = "", overrides: Sequence[str] = ()
+) -> TrainConfig:
+    """The configuration of a run; its section `recipe` is checked and filled by the recipe's own options.
+
+    Raises:
+        BadInput: no such file or preset, not YAML, an unknown key or a bad value: one line that says what to write.
+    """
+    if preset and preset not in recipe.presets:
+        raise BadInput(f"{recipe.name} has no preset '{preset}': use one of {', '.join(recipe.presets)}")
+    values = merged(recipe.presets.get(PAPER, {}), _read_yaml(Path(path)) if path is not None else {})
+    if preset:
+        values = merged(values, recipe.presets[preset])
+    for override in overrides:
+        values = merged(values, _nested(override))
+    return parse_config(recipe, values, str(path) if path is not None else "configuration")
+
+
+def parse_config(recipe: type[TrainingRecipe], values: Mapping[str, Any], origin: str = "configuration") -> TrainConfig:
+    """Validate plain values; see `load_config`."""
+    config = _validated(TrainConfig, values, origin, "")
+    options = _validated(recipe.options_type, config.recipe, origin, "recipe.")
+    return config.model_copy(update={"recipe": options.model_dump(mode="json")})
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections key by key; everything else is taken from `above` where it has it."""
+    both = {
+        name: merged(below[name], value) if isinstance(value, Mapping) and isinstance(below[name], Mapping) else value
+        for name, value in above.items()
+        if name in below
+    }
+    return {**below, **above, **both}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The keys, `a.b (old value, here new value)`, in which two configurations make two different runs.
+
+    More steps go on with the same run, unless the learning rate follows from how many there are.
+    """
+    free = {*FREE, *_TOGETHER}
+    if new.get("schedule") == "constant":
+        free.add("steps")
+    before, after = _flat(_without(old, free)), _flat(_without(new, free))
+    names = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    return [f"{name} ({before.get(name, 'absent')!r}, here {after.get(name, 'absent')!r})" for name in names]
+
+
+def _without(values: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
+def _validated(model: type[Options], values: Mapping[str, Any], origin: str, prefix: str) -> Any:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise BadInput(f"{origin}: {_explain(error, model, prefix)}") from None
+
+
+def _explain(error: ValidationError, model: type[BaseModel], prefix: str) -> str:
+    """One line for the first problem: the key, the nearest valid one, the allowed values."""
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    key = prefix + ".".join(location)
+    if first["type"] == "extra_forbidden":
+        for part in location[:-1]:
+            inner = model.model_fields[part].annotation
+            model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else model
+        near = difflib.get_close_matches(location[-1], model.model_fields, n=1, cutoff=0.5)
+        meant = f"; did you mean '{near[0]}'?" if near else ""
+        return f"unknown key '{key}'{meant}; allowed: {', '.join(sorted(model.model_fields))}"
+    if first["type"] == "value_error":
+        message = str(first["ctx"]["error"]) if "ctx" in first else first["msg"]
+        return f"{key}: {message}" if location else message
+    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r})"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"no configuration file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read configuration file {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if values is not None and not isinstance(values, dict):
+        raise BadInput(f"{path}: a configuration is a mapping of keys, not a {type(values).__name__}")
+    return values or {}
+
+
+def _nested(override: str) -> dict[str, Any]:
+    name, separator, text = override.partition("=")
+    if not separator or not all(name.split(".")):
+        raise BadInput(f"--set {override}: write --set key=value, such as --set lr=1e-4 or --set recipe.rank=16")
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise BadInput(f"--set {override}: the value is not YAML") from None
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    return value

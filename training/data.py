@@ -1,0 +1,50 @@
+"""The batches of a run: the stream that trains, and the fixed samples that validation images are made of."""
+
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any, Final
+
+from shards import stream
+from shards.errors import BadInput
+from training.config import TrainConfig
+from training.recipe import Batch, Batches, TrainingRecipe
+
+Shards = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+_PASSED_ON: Final = ("threads", "prefetch", "on_error", "cache", "cache_bytes")
+
+
+def open_batches(
+    recipe: TrainingRecipe, config: TrainConfig, shards: Shards, split: str = "train", **options: Any
+) -> Batches:
+    """The stream of a recipe; `options` are more of `shards.stream`.
+
+    Raises BadInput where the shards lack members of the recipe, naming them and what to build.
+    """
+    import torch
+
+    chosen: dict[str, Any] = {
+        "seed": config.seed,
+        **config.data.model_dump(include={*_PASSED_ON}),
+        **recipe.stream_options,
+        **options,
+    }
+    if torch.cuda.is_available():
+        from shards.streaming.loader import pinned
+
+        chosen["allocate"] = pinned
+    if opens := getattr(recipe, "open_stream", None):
+        return opens(shards, split, chosen)
+    return stream(shards, recipe.shards, split=split, **chosen)
+
+
+def fixed_batch(recipe: TrainingRecipe, config: TrainConfig, shards: Shards, count: int, split: str = "") -> Batch:
+    """The first samples of a split, by default of `data.validate_split` (of `train` where the shards have no such)."""
+    try:
+        found = open_batches(recipe, config, shards, split or config.data.validate_split, order="stored")
+    except BadInput:
+        if split:
+            raise
+        found = open_batches(recipe, config, shards, order="stored")
+    with closing(found.batches(min(count, found.samples))) as batches:
+        return next(batches)
