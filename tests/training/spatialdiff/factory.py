@@ -1,0 +1,49 @@
+"""Shards and tiny recipes that the tests of SpatialDiff share."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shards import stream
+from shards.recipes import get_recipe
+from tests.shards.factory import make_sample, make_split
+from training.recipe import Batch, Chance, Inputs
+from training.spatialdiff.options import TINY_RECIPE, SpatialDiffOptions
+from training.spatialdiff.recipe import SpatialDiff
+
+SIDE = 32
+CPU = torch.device("cpu")
+torch.set_num_threads(1)
+
+
+def tiny(**changes: Any) -> SpatialDiffOptions:
+    return SpatialDiffOptions.model_validate({**TINY_RECIPE, "width": SIDE, "height": SIDE, **changes})
+
+
+def built(**changes: Any) -> tuple[SpatialDiff, Any]:
+    """A recipe, and the module that it trains."""
+    recipe = SpatialDiff(tiny(**changes))
+    return recipe, recipe.build(CPU, torch.float32)
+
+
+def batch_of(recipe: SpatialDiff, folder: Path, size: int = 2, side: int = SIDE) -> Batch:
+    """Real samples, packed and streamed as the recipe asks for."""
+    keys = [f"sample-{number}" for number in range(8)]
+    if not folder.exists():
+        changes = {key: make_sample(key, side=side) for key in keys}
+        make_split(str(folder), [keys], recipe=get_recipe("spatialdiff"), changes=changes)
+    return next(stream(str(folder), recipe.shards, **recipe.stream_options).batches(size))
+
+
+def inputs_of(recipe: SpatialDiff, batch: Batch, step: int = 0) -> Inputs:
+    return recipe.prepare(batch, Chance(0, step, tuple(batch["key"])))
+
+
+def stirred(module: torch.nn.Module) -> None:
+    """Move what trains off its first values (LoRA begins at zero, which would hide what it does)."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for value in module.parameters():
+            if value.requires_grad:
+                value.add_(0.1 * torch.randn(value.shape, generator=generator))
