@@ -152,10 +152,10 @@ def _train(
                 on_step(values)
             last = run.step == config.steps
             if last or run.step % config.save_every == 0:
-                found = _save(run, checkpoints)
+                _save(run, checkpoints)
             if fixed and (last or run.step % config.validate_every == 0):
                 _validate(run, fixed, folder)
-    return Summary(run.step, resumed, found or checkpoints.of(run.step))
+    return Summary(run.step, resumed, checkpoints.of(run.step))
 
 
 def _build(
@@ -277,8 +277,8 @@ def _peak_memory(accelerator: "Accelerator") -> dict[str, float]:
     return {"memory_gb": torch.cuda.max_memory_allocated() / 1e9}
 
 
-def _save(run: _Run, checkpoints: Checkpoints) -> Path | None:
-    """The folder of the checkpoint, in the main process."""
+def _save(run: _Run, checkpoints: Checkpoints) -> None:
+    """Write a checkpoint of this step, by the main process; the others wait for it."""
     import torch
 
     def fill(folder: Path) -> None:
@@ -299,9 +299,9 @@ def _save(run: _Run, checkpoints: Checkpoints) -> Path | None:
         run.step,
         run.stream.state_dict(),
     )
-    written = checkpoints.write(facts, fill) if run.accelerator.is_main_process else None
+    if run.accelerator.is_main_process:
+        checkpoints.write(facts, fill)
     run.accelerator.wait_for_everyone()
-    return written
 
 
 @contextmanager
@@ -323,7 +323,7 @@ def _validate(run: _Run, batch: Batch, folder: Path) -> None:
     import torch
 
     run.module.eval()
-    with torch.no_grad(), _averaged(run):
+    with torch.no_grad(), run.accelerator.autocast(), _averaged(run):
         made = run.recipe.sample(run.plain, batch, run.config.seed)
     run.module.train()
     if run.accelerator.is_main_process:

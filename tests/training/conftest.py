@@ -1,0 +1,17 @@
+"""Shards that the tests of the loop train on."""
+
+from pathlib import Path
+
+import pytest
+
+from shards.recipes import get_recipe
+from tests.shards.factory import make_split
+
+
+@pytest.fixture(scope="session")
+def triplets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A split of 12 samples of the recipe spatialdiff, in two shards."""
+    folder = tmp_path_factory.mktemp("triplets")
+    keys = [[f"a{i}" for i in range(6)], [f"b{i}" for i in range(6)]]
+    make_split(str(folder), keys, recipe=get_recipe("spatialdiff"))
+    return folder

@@ -1,0 +1,117 @@
+"""What stands behind `spatialdata train`: a run from a configuration file, and pictures of what it has learned."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from shards.errors import BadInput
+from training.checkpoint import EMA, MODEL, Checkpoints, read_facts
+from training.config import TrainConfig, load_config, parse_config
+from training.data import Shards, fixed_batch
+from training.loop import OnStep, Summary, train
+from training.pictures import write_sheet
+from training.recipe import TrainingRecipe
+from training.registry import get_recipe
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_PACKAGES: Final = ("torch", "diffusers", "peft", "accelerate", "safetensors")
+
+
+def run_train(
+    name: str,
+    shards: Sequence[str],
+    out: str | Path,
+    *,
+    config: str | Path | None = None,
+    preset: str = "",
+    overrides: Sequence[str] = (),
+    on_step: OnStep | None = None,
+) -> Summary:
+    """Train a recipe until its last step, or go on where an earlier run in `out` ended; see `training.loop.train`.
+
+    Raises BadInput for a configuration, shards or a checkpoint that cannot be used.
+    """
+    recipe, settings = read_run(name, config, preset, overrides)
+    return train(recipe, settings, _one_or_more(shards), out, on_step)
+
+
+def read_run(
+    name: str, config: str | Path | None = None, preset: str = "", overrides: Sequence[str] = ()
+) -> tuple[TrainingRecipe, TrainConfig]:
+    """A recipe by name and its configuration. Raises BadInput."""
+    _check_packages()
+    kind = get_recipe(name)
+    settings = load_config(kind, config, preset, overrides)
+    return _made(kind, settings), settings
+
+
+def run_sample(
+    out: str | Path,
+    shards: Sequence[str],
+    *,
+    to: str | Path = "",
+    step: int | None = None,
+    count: int = 8,
+    split: str = "",
+    seed: int = 0,
+) -> Path:
+    """Write a picture with a row for each sample: source, target, depth, and what the model of a checkpoint makes.
+
+    The averaged weights are used where the checkpoint has them.
+
+    Args:
+        out: of the run.
+        to: a PNG; default: samples/ in `out`.
+        step: of the checkpoint; default: the newest.
+        split: of the shards; default: the one of the run's validation images.
+
+    Raises BadInput where there is no such checkpoint.
+    """
+    import torch
+
+    _check_packages()
+    checkpoints = Checkpoints(Path(out), keep=1)
+    folder = checkpoints.newest() if step is None else checkpoints.of(step)
+    if folder is None:
+        raise BadInput(f"{out} holds no checkpoint: give the --out of a run")
+    facts = read_facts(folder)
+    kind = get_recipe(facts.recipe)
+    settings = parse_config(kind, facts.config, str(folder))
+    recipe = _made(kind, settings)
+    batch = fixed_batch(recipe, settings, _one_or_more(shards), count, split)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module = _trained(recipe, settings, folder, device)
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+        made = recipe.sample(module, batch, seed)
+    path = Path(to) if to else Path(out) / "samples" / f"{facts.step:08d}-seed{seed}.png"
+    write_sheet(path, batch, made)
+    return path
+
+
+def _trained(recipe: TrainingRecipe, settings: TrainConfig, folder: Path, device: "torch.device") -> "nn.Module":
+    import torch
+
+    module = recipe.build(device, torch.bfloat16 if settings.precision == "bf16" else torch.float32)
+    recipe.load(module, folder / EMA if (folder / EMA).is_dir() else folder / MODEL)
+    return module.to(device).eval()
+
+
+def _made(kind: type[TrainingRecipe], settings: TrainConfig) -> TrainingRecipe:
+    options: Any = kind.options_type.model_validate(settings.recipe)
+    return kind(options)
+
+
+def _one_or_more(shards: Sequence[str]) -> Shards:
+    if not shards:
+        raise BadInput("no shards given: --shards URL")
+    return shards[0] if len(shards) == 1 else list(shards)
+
+
+def _check_packages() -> None:
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise BadInput(f"training needs {', '.join(missing)}: `pip install 'spatialdata-builder[train]'`")
