@@ -1,0 +1,171 @@
+"""Tensors on disk: what names an entry, damage, bounds, processes."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shards.errors import BadInput
+from training.caches import MadeBy, TensorCache, folder_revision, module_revision
+
+ROOT = Path(__file__).resolve().parents[2]
+VAE = MadeBy("some/vae", "1" * 40, "bfloat16", "512x512, mode")
+
+
+def entries(folder: Path) -> list[Path]:
+    return sorted(folder.glob("??/??/*.safetensors"))
+
+
+def encode(pixels: np.ndarray) -> dict[str, torch.Tensor]:
+    return {"latent": torch.from_numpy(pixels.astype(np.float32)).mean(-1).bfloat16(), "scale": torch.tensor(2.0)}
+
+
+def picture(seed: int, side: int = 8) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+def test_an_entry_is_made_once_and_comes_back_as_it_was(tmp_path: Path):
+    made: list[int] = []
+
+    def make(pixels: np.ndarray) -> dict[str, torch.Tensor]:
+        made.append(1)
+        return encode(pixels)
+
+    first = TensorCache(tmp_path).each([picture(0), picture(1)], VAE, make)
+    again = TensorCache(tmp_path).each([picture(1), picture(0)], VAE, make)
+    assert len(made) == 2
+    for one, other in zip(first, reversed(again), strict=True):
+        assert one.keys() == other.keys() == {"latent", "scale"}
+        for name in one:
+            assert one[name].dtype == other[name].dtype
+            assert torch.equal(one[name], other[name])
+    assert all(
+        path.parent.name == path.name[2:4] and path.parent.parent.name == path.name[:2] for path in entries(tmp_path)
+    )
+
+
+def test_whatever_an_entry_follows_from_changes_its_name():
+    pixels = picture(0)
+    other = pixels.copy()
+    other[3, 3, 0] ^= 1
+    keys = [
+        VAE.key(pixels),
+        VAE.key(other),
+        VAE.key(pixels.astype(np.int16)),
+        VAE.key(pixels.reshape(4, 16, 3)),
+        VAE.key(pixels.tobytes()),
+        VAE.key((pixels,)),
+        VAE.key((pixels, "a")),
+        *(
+            VAE.key(each)
+            for each in ("a", b"a", "", ("a",), ("a", ""), ("", "a"), ("ab", "c"), ("a", "bc"), (("a", "b"), "c"))
+        ),
+        *(replace(VAE, **{name: "x"}).key(pixels) for name in ("model", "revision", "dtype", "transform")),
+        MadeBy("a", "bc", "", "").key("x"),
+        MadeBy("ab", "c", "", "").key("x"),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert VAE.key(pixels) == VAE.key(np.asfortranarray(pixels))
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "no checksum"])
+def test_a_damaged_entry_is_no_entry(damage: str, tmp_path: Path):
+    from safetensors.torch import save_file
+
+    cache = TensorCache(tmp_path)
+    cache.one(picture(0), VAE, encode)
+    (path,) = entries(tmp_path)
+    data = bytearray(path.read_bytes())
+    if damage == "no checksum":
+        save_file(encode(picture(3)), path)
+    else:
+        data[-1] ^= 1
+        path.write_bytes({"cut": data[:-3], "empty": b"", "flipped": data}[damage])
+    assert cache.get(VAE.key(picture(0))) is None
+    assert torch.equal(cache.one(picture(0), VAE, encode)["latent"], encode(picture(0))["latent"])
+    assert cache.get(VAE.key(picture(0))) is not None
+
+
+def test_the_bound_holds_and_what_was_used_longest_ago_goes(tmp_path: Path):
+    TensorCache(tmp_path).one(picture(0), VAE, encode)
+    size = entries(tmp_path)[0].stat().st_size
+    cache = TensorCache(tmp_path, limit_bytes=size * 8)
+    for seed in range(1, 30):
+        cache.one(picture(seed), VAE, encode)
+        for age, path in enumerate(sorted(entries(tmp_path), key=lambda path: path.stat().st_mtime_ns)):
+            os.utime(path, (1000 + age, 1000 + age))
+        assert cache.get(VAE.key(picture(0))) is not None  # which makes it the newest
+        assert sum(path.stat().st_size for path in entries(tmp_path)) <= size * 8
+    assert cache.get(VAE.key(picture(29))) is not None
+    assert cache.get(VAE.key(picture(2))) is None
+
+
+def test_halves_that_a_killed_process_left_are_removed(tmp_path: Path):
+    cache = TensorCache(tmp_path)
+    cache.one(picture(0), VAE, encode)
+    old, new = (entries(tmp_path)[0].with_name(f"{name}.tmp") for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    TensorCache(tmp_path).one(picture(1), VAE, encode)
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_processes_share_a_folder(tmp_path: Path):
+    code = f"""
+import numpy as np, torch
+from training.caches import MadeBy, TensorCache
+cache = TensorCache({str(tmp_path)!r}, limit_bytes=20_000)
+made = MadeBy("m", "r", "d", "t")
+for turn in range(3):
+    for seed in range(60):
+        found = cache.one(np.full(64, seed), made, lambda x: {{"x": torch.from_numpy(x).float()}})
+        assert found["x"].tolist() == [seed] * 64, seed
+"""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    running = [subprocess.Popen([sys.executable, "-c", code], env=env) for _ in range(3)]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    assert 0 < sum(path.stat().st_size for path in entries(tmp_path)) <= 20_000
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert torch.equal(TensorCache("").one(picture(0), VAE, encode)["latent"], encode(picture(0))["latent"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bound_of_nothing_is_refused(tmp_path: Path):
+    with pytest.raises(BadInput, match="0 bytes"):
+        TensorCache(tmp_path, limit_bytes=0)
+
+
+def test_revisions_follow_the_weights(tmp_path: Path):
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)).bfloat16()
+    before = module_revision(module)
+    assert before == module_revision(module)
+    with torch.no_grad():
+        module[0].weight[0, 0] += 1
+    assert module_revision(module) != before
+    assert module_revision(module.float()) != module_revision(module.bfloat16())
+
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "model.safetensors").write_bytes(b"one")
+    plain = folder_revision(tmp_path)
+    os.utime(tmp_path / "vae" / "model.safetensors", (0, 0))
+    assert folder_revision(tmp_path) == plain
+    stat = (tmp_path / "vae" / "model.safetensors").stat()
+    (tmp_path / "vae" / "model.safetensors").write_bytes(b"two")
+    os.utime(tmp_path / "vae" / "model.safetensors", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert folder_revision(tmp_path) != plain
+    commit = "0123456789" * 4
+    (tmp_path / "snapshots" / commit).mkdir(parents=True)
+    assert folder_revision(tmp_path / "snapshots" / commit) == commit
+    with pytest.raises(BadInput, match="no folder of weights"):
+        folder_revision(tmp_path / "nowhere")

@@ -1,0 +1,72 @@
+"""Folders that are whole or not there, and what is said of those that a run cannot use."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shards.errors import BadInput, SpatialdataError
+from training.checkpoint import FACTS, Checkpoints, Facts, only_run, read_facts
+
+HERE = Facts("linear", {"lr": 0.1, "schedule": "constant", "recipe": {"width": 8}}, 4, 3, {"epoch": 1, "position": 8})
+
+
+def fill(folder: Path) -> None:
+    (folder / "model").mkdir()
+    (folder / "model" / "net").write_bytes(b"weights")
+
+
+def test_the_newest_are_kept_in_the_order_of_their_numbers(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert checkpoints.newest() is None
+    for step in (8, 9, 10, 11):
+        checkpoints.write(replace(HERE, step=step), fill)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["10", "11"]
+    assert checkpoints.newest() == tmp_path / "checkpoints" / "11"
+    assert read_facts(checkpoints.of(10)) == replace(HERE, step=10)
+    with pytest.raises(BadInput, match=r"no checkpoint of step 9 .* there are: 10, 11"):
+        checkpoints.of(9)
+
+
+def test_what_is_not_filled_to_the_end_is_no_checkpoint(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    first = checkpoints.write(HERE, fill)
+
+    def broken(folder: Path) -> None:
+        fill(folder)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(SpatialdataError, match=r"cannot be written .*No space left.*run the same command again"):
+        checkpoints.write(replace(HERE, step=6), broken)
+    assert checkpoints.newest() == first
+    assert (checkpoints.write(replace(HERE, step=6), fill) / "model" / "net").read_bytes() == b"weights"
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[]", '{"format": 2}', "changed"])
+def test_damaged_facts_are_named(damage: str, tmp_path: Path):
+    folder = Checkpoints(tmp_path, keep=2).write(HERE, fill)
+    told = json.loads((folder / FACTS).read_text())
+    told["config"]["lr"] = 0.2
+    (folder / FACTS).write_text(json.dumps(told) if damage == "changed" else damage)
+    with pytest.raises(SpatialdataError, match=str(folder)):
+        read_facts(folder)
+
+
+def test_another_recipe_or_configuration_is_refused(tmp_path: Path):
+    HERE.check("linear", {**HERE.config, "keep": 3}, 4, tmp_path)
+    with pytest.raises(BadInput, match="is a checkpoint of linear, not of ildm"):
+        HERE.check("ildm", HERE.config, 4, tmp_path)
+    other = {**HERE.config, "recipe": {"width": 9, "depth": 2}}
+    with pytest.raises(
+        BadInput, match=r"recipe\.depth \('absent', here 2\), recipe\.width \(8, here 9\), batch_size x"
+    ):
+        HERE.check("linear", other, 8, tmp_path)
+
+
+def test_one_run_at_a_time(tmp_path: Path):
+    with only_run(tmp_path), pytest.raises(BadInput, match="another run is training into"), only_run(tmp_path):
+        pass
+    with only_run(tmp_path):
+        pass
