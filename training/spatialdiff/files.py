@@ -51,6 +51,19 @@ def _save_lora(transformer: Any, folder: Path) -> None:
         transformer_lora_layers=dict(get_peft_model_state_dict(transformer)),
         transformer_lora_adapter_metadata=config,
     )
+    _order_metadata(folder / LORA)
+
+
+def _order_metadata(path: Path) -> None:
+    """safetensors writes its metadata in an order of chance: sort it, in the same bytes."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        if len(ordered) == length:
+            file.seek(8)
+            file.write(ordered)
 
 
 def read_options(folder: Path) -> SpatialDiffOptions:

@@ -1,0 +1,116 @@
+"""What a run saves: read by the library's own loader, read back to the last bit, refused where it does not fit."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from shards.errors import BadInput
+from tests.training.spatialdiff.factory import CPU, batch_of, built, inputs_of, stirred, tiny
+from training.spatialdiff.files import read_options
+from training.spatialdiff.recipe import SpatialDiff
+from training.spatialdiff.tiny import tiny_base
+
+
+def test_lora_loads_elsewhere_with_equal_output(tmp_path: Path):
+    recipe, net = built(ablation="lora_only", lora={"rank": 4, "alpha": 8})
+    inputs = inputs_of(recipe, batch_of(recipe, tmp_path / "set"))
+    del inputs["velocity"]
+    with torch.no_grad():
+        untrained = net(inputs)["velocity"]
+        stirred(net)
+        trained = net(inputs)["velocity"]
+    recipe.save(net, tmp_path / "out")
+    pipeline = tiny_base()
+    pipeline.load_lora_weights(tmp_path / "out")
+    with torch.no_grad():
+        loaded = pipeline.transformer(
+            hidden_states=torch.cat([inputs["noisy"], inputs["source"]], 1),
+            timestep=inputs["sigma"],
+            guidance=inputs["guidance"],
+            pooled_projections=inputs["pooled"],
+            encoder_hidden_states=inputs["text"],
+            txt_ids=inputs["text_ids"],
+            img_ids=inputs["image_ids"],
+        ).sample[:, :4]
+    torch.testing.assert_close(loaded, trained, atol=1e-6, rtol=0)
+    assert (trained - untrained).abs().max() > 1e-2
+    (adapter,) = pipeline.transformer.peft_config.values()
+    assert (adapter.r, adapter.lora_alpha) == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "files"),
+    [
+        ({"stage": 1}, {"connector.safetensors"}),
+        ({"ablation": "lora_only"}, {"pytorch_lora_weights.safetensors"}),
+        ({"ablation": "ism"}, {"pytorch_lora_weights.safetensors", "connector.safetensors"}),
+        ({}, {"pytorch_lora_weights.safetensors", "connector.safetensors", "head.safetensors"}),
+    ],
+)
+def test_what_is_saved_is_read_back_to_the_last_bit(tmp_path: Path, changes: dict, files: set):
+    recipe, net = built(**changes)
+    stirred(net)
+    recipe.save(net, tmp_path / "out")
+    recipe.save(net, tmp_path / "again")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files | {"spatialdiff.json"}
+    for path in (tmp_path / "out").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+    other, fresh = built(**changes)
+    other.load(fresh, tmp_path / "out")
+    expected = net.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in fresh.state_dict().items())
+    assert read_options(tmp_path / "out") == recipe.options
+
+
+def test_stage_2_begins_with_the_connector_of_stage_1(tmp_path: Path):
+    first, net = built(stage=1)
+    stirred(net)
+    first.save(net, tmp_path / "one")
+    _, second = built(init=str(tmp_path / "one"))
+    for name, value in second.connector.state_dict().items():
+        assert torch.equal(value, net.connector.state_dict()[name])
+    assert not torch.equal(built()[1].connector.queries, second.connector.queries)
+
+
+def test_what_does_not_fit_is_refused_with_what_differs(tmp_path: Path):
+    recipe, net = built()
+    recipe.save(net, tmp_path / "out")
+    other, fresh = built(ablation="ism", lora={"rank": 8})
+    with pytest.raises(BadInput, match=r"ablation is latent_depth, here ism; lora is .*16.*, here .*8"):
+        other.load(fresh, tmp_path / "out")
+    with pytest.raises(BadInput, match="is of stage 2: give what stage 1 saved"):
+        built(init=str(tmp_path / "out"))
+    with pytest.raises(BadInput, match="lora_only has none"):
+        built(init=str(tmp_path / "out"), ablation="lora_only")
+    with pytest.raises(BadInput, match=r"spatialdiff\.json cannot be read"):
+        recipe.load(net, tmp_path / "nothing")
+    (tmp_path / "out/head.safetensors").unlink()
+    with pytest.raises(BadInput, match=r"head\.safetensors cannot be read"):
+        recipe.load(net, tmp_path / "out")
+    (tmp_path / "out/spatialdiff.json").write_text(json.dumps({"recipe": "ildm", "format": 1}))
+    with pytest.raises(BadInput, match="made by recipe 'ildm'"):
+        recipe.load(net, tmp_path / "out")
+
+
+def test_a_connector_of_another_shape_is_refused(tmp_path: Path):
+    recipe, net = built(stage=1)
+    recipe.save(net, tmp_path / "one")
+    wider = SpatialDiff(tiny(init=str(tmp_path / "one"), width=64))
+    with pytest.raises(BadInput, match="another connector than this configuration's") as caught:
+        wider.build(CPU, torch.float32)
+    assert "\n" not in str(caught.value)
+
+
+def test_target_modules_are_sorted_in_the_file(tmp_path: Path):
+    recipe, net = built(ablation="lora_only")
+    recipe.save(net, tmp_path)
+    with safe_open(tmp_path / "pytorch_lora_weights.safetensors", "pt") as opened:
+        told = json.loads(opened.metadata()["lora_adapter_metadata"])
+        names = list(opened.keys())
+    targets = told["transformer.target_modules"]
+    assert targets == sorted(targets)
+    assert len(targets) == 8
+    assert all(name.startswith("transformer.") for name in names)

@@ -1,0 +1,111 @@
+"""Editing: Kontext's own sampling where nothing was added, and no other inputs than image and instruction."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from shards.errors import BadInput
+from tests.training.spatialdiff.factory import CPU, SIDE, batch_of, built, stirred
+from training.recipe import Chance
+from training.spatialdiff.pipeline import SpatialDiffPipeline
+from training.spatialdiff.tiny import tiny_base
+
+
+def pictures(count: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def test_without_additions_it_samples_as_the_library_does():
+    recipe, net = built(ablation="lora_only")
+    images, texts = pictures(2), ["Move the box.", "Turn it."]
+    mine = SpatialDiffPipeline(net, recipe.frozen).edit(images, texts, seed=3, steps=5, guidance=3.0)
+    theirs = tiny_base()(
+        image=torch.tensor(images).movedim(-1, 1) / 255,
+        prompt=texts,
+        height=SIDE,
+        width=SIDE,
+        max_area=SIDE * SIDE,
+        _auto_resize=False,
+        num_inference_steps=5,
+        guidance_scale=3.0,
+        latents=Chance(3, 0, ("0", "1")).normal((4, 16)),
+        max_sequence_length=32,
+        output_type="np",
+    ).images
+    assert mine.depth is None
+    assert np.abs(mine.images - theirs * 255).max() < 1
+
+
+@pytest.mark.parametrize("ablation", ["ism", "explicit_depth", "latent_depth"])
+def test_an_edit_needs_image_and_instruction_alone(ablation: str):
+    recipe, net = built(ablation=ablation)
+    stirred(net)
+    net.train()
+    pipeline = SpatialDiffPipeline(net, recipe.frozen)
+    edited = pipeline.edit(pictures(1), ["Move it."], steps=2)
+    assert edited.images.shape == (1, SIDE, SIDE, 3)
+    assert edited.images.dtype == np.uint8
+    assert (edited.depth is None) == (ablation == "ism")
+    if edited.depth is not None:
+        assert edited.depth.shape == (1, SIDE, SIDE, 3)
+    assert net.training
+
+
+def test_an_image_s_edit_follows_from_seed_and_key_not_from_its_batch():
+    recipe, net = built()
+    stirred(net)
+    pipeline = SpatialDiffPipeline(net, recipe.frozen)
+    images, texts = pictures(2), ["one", "two"]
+    both = pipeline.edit(images, texts, seed=1, keys=("a", "b"), steps=2).images
+    alone = pipeline.edit(images[1:], texts[1:], seed=1, keys=("b",), steps=2).images
+    assert np.abs(both[1].astype(int) - alone[0]).max() <= 1
+    assert not np.array_equal(pipeline.edit(images, texts, seed=2, keys=("a", "b"), steps=2).images, both)
+
+
+def test_spatial_tokens_change_the_edit():
+    recipe, net = built()
+    stirred(net)
+    pipeline = SpatialDiffPipeline(net, recipe.frozen)
+    before = pipeline.edit(pictures(1), ["Move it."], steps=2).images
+    with torch.no_grad():
+        net.connector.queries.mul_(-50)
+    assert not np.array_equal(pipeline.edit(pictures(1), ["Move it."], steps=2).images, before)
+
+
+def test_from_a_folder_it_edits_a_picture_of_any_size(tmp_path: Path):
+    recipe, net = built()
+    stirred(net)
+    recipe.save(net, tmp_path / "out")
+    pipeline = SpatialDiffPipeline.from_folder(tmp_path / "out", "cpu", "float32")
+    images = pictures(1)
+    expected = SpatialDiffPipeline(net, recipe.frozen).edit(images, ["Move it."], seed=4).images
+    assert np.array_equal(pipeline.edit(images, ["Move it."], seed=4).images, expected)
+    assert np.array_equal(np.asarray(pipeline(Image.fromarray(images[0]), "Move it.", seed=4)), expected[0])
+    assert pipeline(Image.new("RGB", (50, 40)), "Move it.", steps=1).size == (50, 40)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path):
+    with pytest.raises(BadInput, match="holds no result of spatialdiff"):
+        SpatialDiffPipeline.from_folder(tmp_path, "cpu", "float32")
+
+
+def test_in_bfloat16_it_edits_too():
+    from tests.training.spatialdiff.factory import tiny
+    from training.spatialdiff.recipe import SpatialDiff
+
+    recipe = SpatialDiff(tiny())
+    net = recipe.build(CPU, torch.bfloat16)
+    assert SpatialDiffPipeline(net, recipe.frozen).edit(pictures(1), ["Move it."], steps=2).images.any()
+
+
+def test_samples_of_the_recipe_are_images_by_name(tmp_path: Path):
+    recipe, net = built()
+    batch = batch_of(recipe, tmp_path / "set")
+    made = recipe.sample(net, batch, 7)
+    assert set(made) == {"prediction", "depth"}
+    assert {value.shape for value in made.values()} == {(2, SIDE, SIDE, 3)}
+    again = recipe.sample(net, batch, 7)
+    assert all(np.array_equal(made[name], again[name]) for name in made)

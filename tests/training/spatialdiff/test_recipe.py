@@ -1,0 +1,193 @@
+"""Stages, ablations, what a step is made of, and that eight samples can be learned by heart."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from shards.errors import BadInput
+from tests.training.spatialdiff.factory import batch_of, built, inputs_of, tiny
+from training.config import load_config
+from training.recipe import Chance
+from training.spatialdiff.options import SpatialDiffOptions
+from training.spatialdiff.recipe import SpatialDiff
+
+EIGHT = {"to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"}
+
+
+def training(net) -> set[str]:
+    return {name for name, value in net.named_parameters() if value.requires_grad}
+
+
+def parts(names: set[str]) -> set[str]:
+    return {"lora" if "lora_" in name else name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize(
+    ("stage", "ablation", "expected", "members"),
+    [
+        (1, "latent_depth", {"connector"}, {"source", "target"}),
+        (1, "ism", {"connector"}, {"source", "target"}),
+        (2, "lora_only", {"lora"}, {"source", "target"}),
+        (2, "ism", {"lora", "connector"}, {"source", "target"}),
+        (2, "explicit_depth", {"lora", "connector", "head"}, {"source", "target", "depth"}),
+        (2, "latent_depth", {"lora", "connector", "head"}, {"source", "target", "depth"}),
+    ],
+)
+def test_stage_and_ablation_say_what_trains(tmp_path: Path, stage: int, ablation: str, expected: set, members: set):
+    recipe, net = built(stage=stage, ablation=ablation)
+    assert parts(training(net)) == expected
+    assert set(recipe.stream_options["members"]) == members
+    inputs = inputs_of(recipe, batch_of(recipe, tmp_path / "set"))
+    losses = net(inputs)
+    assert set(losses) == {"loss", "flow"} | ({"depth"} if "head" in expected else set())
+    assert ("geometry" in inputs) == ("connector" in expected)
+    assert len(inputs["image_ids"]) == 4 * (3 if "connector" in expected else 2)
+    losses["loss"].backward()
+    without = {name for name, value in net.named_parameters() if value.requires_grad and value.grad is None}
+    assert not without, "a parameter without a gradient stops distributed training"
+    assert all(value.grad is None for value in net.parameters() if not value.requires_grad)
+
+
+def test_lora_is_on_the_eight_projections_of_all_attentions():
+    _, net = built(ablation="lora_only")
+    found = {name.partition(".attn.")[2].split(".lora_A")[0] for name in training(net) if "lora_A" in name}
+    assert found == EIGHT
+    # Per block of both streams: 8; of the single stream: q, k, v.
+    assert sum("lora_A" in name for name in training(net)) == 8 + 3
+
+
+def test_ablations_change_what_they_say_and_nothing_else(tmp_path: Path):
+    made = {}
+    for ablation in ("lora_only", "ism", "explicit_depth", "latent_depth"):
+        recipe, net = built(ablation=ablation)
+        made[ablation] = (net, inputs_of(recipe, batch_of(recipe, tmp_path / "set")))
+    (_, first), (full, last) = made["lora_only"], made["latent_depth"]
+    for name in ("noisy", "velocity", "sigma", "source", "text", "pooled", "guidance", "valid"):
+        assert torch.equal(first[name], last[name]), name
+    assert torch.equal(first["image_ids"], last["image_ids"][:8])
+    with torch.no_grad():
+        flows = {name: net(inputs)["flow"] for name, (net, inputs) in made.items()}
+    assert flows["ism"] == flows["explicit_depth"] == flows["latent_depth"]
+    assert flows["ism"] != flows["lora_only"]
+    assert (made["explicit_depth"][0].head.out.out_features, full.head.out.out_features) == (256, 16)
+
+
+def test_a_step_is_made_of_what_the_formulas_say(tmp_path: Path):
+    recipe, _ = built(time_shift=2.0)
+    batch = batch_of(recipe, tmp_path / "set")
+    inputs = inputs_of(recipe, batch, step=3)
+    chance = Chance(0, 3, tuple(batch["key"]))
+    noise = chance.normal((4, 16))
+    t = torch.sigmoid(chance.normal((), "time"))
+    t = 2 * t / (1 + t)
+    x = recipe.frozen.latents(batch["target"])
+    torch.testing.assert_close(inputs["sigma"], t)
+    torch.testing.assert_close(inputs["noisy"], (1 - t)[:, None, None] * x + t[:, None, None] * noise)
+    torch.testing.assert_close(inputs["velocity"], noise - x)
+    assert torch.equal(inputs["source"], recipe.frozen.latents(batch["source"]))
+    assert torch.equal(inputs["depth"], recipe.frozen.depth_latents(batch["depth"]))
+    assert torch.equal(inputs["valid"], torch.ones(2))
+    assert torch.equal(inputs["guidance"], torch.ones(2))
+    assert inputs["geometry"].shape == (2, 5 + 16, 64)
+    assert not any(value.requires_grad for value in inputs.values())
+
+
+def test_a_sample_s_inputs_do_not_depend_on_its_batch(tmp_path: Path):
+    recipe, _ = built()
+    batch = batch_of(recipe, tmp_path / "set", 3)
+    alone = {name: value[1:2] for name, value in batch.items()}
+    together, single = inputs_of(recipe, batch), inputs_of(recipe, alone)
+    for name in set(together) - {"image_ids", "text_ids", "geometry"}:
+        assert torch.equal(together[name][1:2], single[name]), name
+    torch.testing.assert_close(together["geometry"][1:2], single["geometry"])
+
+
+def test_geometry_is_the_source_s_alone(tmp_path: Path):
+    recipe, _ = built()
+    batch = dict(batch_of(recipe, tmp_path / "set"))
+    before = inputs_of(recipe, batch)["geometry"]
+    assert torch.equal(inputs_of(recipe, batch | {"target": 255 - batch["target"]})["geometry"], before)
+    assert not torch.equal(inputs_of(recipe, batch | {"source": 255 - batch["source"]})["geometry"], before)
+
+
+def test_a_build_is_equal_in_every_process_and_leaves_the_generator_alone():
+    torch.manual_seed(1)
+    first = built()[1].state_dict()
+    drawn = torch.rand(1)
+    torch.manual_seed(1)
+    assert drawn == torch.rand(1)
+    second = built()[1].state_dict()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_in_bfloat16_what_trains_stays_float32(tmp_path: Path):
+    recipe = SpatialDiff(tiny())
+    net = recipe.build(torch.device("cpu"), torch.bfloat16)
+    assert {value.dtype for value in net.parameters() if value.requires_grad} == {torch.float32}
+    assert {value.dtype for value in net.transformer.parameters() if not value.requires_grad} == {torch.bfloat16}
+    inputs = inputs_of(recipe, batch_of(recipe, tmp_path / "set"))
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = net(inputs)
+    losses["loss"].backward()
+    assert losses["loss"].dtype == torch.float32
+    assert torch.isfinite(losses["loss"])
+
+
+def test_eight_samples_are_learned_by_heart(tmp_path: Path):
+    recipe, net = built()
+    inputs = inputs_of(recipe, batch_of(recipe, tmp_path / "set", 8))
+    training = [value for value in net.parameters() if value.requires_grad]
+    optimizer = torch.optim.AdamW(training, 1e-2)
+    losses = []
+    for _ in range(240):
+        loss = net(inputs)
+        loss["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(training, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append({name: value.item() for name, value in loss.items()})
+    assert losses[-1]["loss"] < 0.2 * losses[0]["loss"]
+    assert losses[-1]["depth"] < 0.2 * losses[0]["depth"]
+
+
+def test_what_cannot_be_trained_on_is_named(tmp_path: Path):
+    recipe, _ = built()
+    batch = dict(batch_of(recipe, tmp_path / "set"))
+    key = batch["key"][1]
+    with pytest.raises(BadInput, match=f"sample {key} has no instruction"):
+        inputs_of(recipe, batch | {"instruction": ["Move it.", " "]})
+    small = {name: batch[name][:, :16, :16] for name in ("source", "target", "depth")}
+    with pytest.raises(BadInput, match="images are 16 x 16"):
+        inputs_of(recipe, batch | small)
+    with pytest.raises(BadInput, match="heads 3 does not divide the transformer's width 64"):
+        built(connector={"heads": 3})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"stage": 1, "ablation": "lora_only"}, "nothing to train"),
+        ({"stage": 1, "init": "out"}, "set stage to 2"),
+        ({"width": 500}, "multiple of 16"),
+        ({"geometry": {"side": 512}}, "multiple of 14"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(wrong: dict, says: str):
+    with pytest.raises(ValidationError, match=says):
+        SpatialDiffOptions.model_validate(wrong)
+
+
+def test_defaults_and_example_are_the_paper_s():
+    example = Path(__file__).parents[3] / "examples/train/spatialdiff.yaml"
+    config = load_config(SpatialDiff, example)
+    assert (config.steps, config.batch_size, config.lr, config.precision) == (3000, 4, 1e-4, "bf16")
+    assert config == load_config(SpatialDiff)
+    told = SpatialDiffOptions.model_validate(config.recipe)
+    assert (told.stage, told.ablation, told.depth_weight, told.lora.rank) == (2, "latent_depth", 0.01, 64)
+    assert (told.width, told.height, told.connector.layers, told.connector.heads) == (512, 512, 8, 1)
+    tiny = SpatialDiffOptions.model_validate(load_config(SpatialDiff, preset="tiny").recipe)
+    assert (tiny.base, tiny.geometry.model) == ("tiny", "tiny")
+    assert np.isclose(told.geometry.side / 14, 37)
