@@ -1,0 +1,196 @@
+"""Where the models of I-LDM come from: a folder or repository in diffusers' layout, or small random ones (`tiny`).
+
+Invariant: `tiny` is the same network each time and in every process; a repository is resolved to a folder once, so that
+all its parts, and the revision in cache keys, are of one snapshot.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from shards.errors import BadInput
+from training.caches import folder_revision, module_revision
+from training.ildm.options import TINY
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from torch import nn
+
+Model = TypeVar("Model")
+_FILES = [
+    "*/config.json",
+    "*/diffusion_pytorch_model.safetensors",
+    "text_encoder/model.safetensors",
+    "tokenizer/*",
+    "scheduler/*",
+]
+
+
+@dataclass(frozen=True)
+class Base:
+    """The parts of a latent diffusion model, each loaded when asked for.
+
+    Raises BadInput, naming the id and how to get it, where weights are missing.
+    """
+
+    name: str
+    revision: str = "main"
+
+    @cached_property
+    def folder(self) -> Path:
+        if Path(self.name).is_dir():
+            return Path(self.name)
+        from huggingface_hub import snapshot_download
+
+        try:
+            return Path(snapshot_download(self.name, revision=self.revision, allow_patterns=_FILES))
+        except (OSError, ValueError) as error:
+            raise BadInput(
+                f"base {self.name}, revision {self.revision}, cannot be had ({_line(error)}): run `hf download "
+                f"{self.name}` where there is a network, or give a folder in diffusers' layout; Stability's own SD2.1 "
+                "repositories are gone, copies are at sd2-community"
+            ) from error
+
+    def unet(self, dtype: "torch.dtype") -> "UNet2DConditionModel":
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+        return _cast(_tiny_unet(), dtype) if self.name == TINY else self._part(UNet2DConditionModel, "unet", dtype)
+
+    def vae(self, dtype: "torch.dtype") -> "AutoencoderKL":
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+        return _cast(_tiny_vae(), dtype) if self.name == TINY else self._part(AutoencoderKL, "vae", dtype)
+
+    def text_encoder(self, dtype: "torch.dtype") -> "nn.Module":
+        from transformers import CLIPTextModel
+
+        return _cast(_tiny_text(), dtype) if self.name == TINY else self._part(CLIPTextModel, "text_encoder", dtype)
+
+    def tokenizer(self) -> Any:
+        from transformers import CLIPTokenizer
+
+        return _tiny_tokenizer() if self.name == TINY else self._part(CLIPTokenizer, "tokenizer")
+
+    def scheduler(self, kind: type[Any]) -> Any:
+        """The noise schedule of the base in a scheduler class of diffusers."""
+        from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
+        if self.name == TINY:
+            return kind.from_config(_tiny_schedule(DDPMScheduler).config)
+        return self._part(kind, "scheduler")
+
+    def revision_of(self, part: str, module: "nn.Module") -> str:
+        """For cache keys: the snapshot's commit, or a digest of the weights."""
+        return module_revision(module) if self.name == TINY else folder_revision(self.folder / part)
+
+    def _part(self, kind: type[Any], part: str, dtype: "torch.dtype | None" = None) -> Any:
+        given = {} if dtype is None else {"torch_dtype" if "diffusers" in kind.__module__ else "dtype": dtype}
+        try:
+            return kind.from_pretrained(self.folder, subfolder=part, **given)
+        except (OSError, ValueError) as error:
+            raise BadInput(f"base {self.name} has no usable {part}/ in {self.folder} ({_line(error)})") from error
+
+
+def frozen(model: Model, device: "torch.device") -> Model:
+    """A model that only serves, on a device."""
+    cast("nn.Module", model).to(device).requires_grad_(False).eval()
+    return model
+
+
+def load_intrinsic_vae(folder: str | Path, dtype: "torch.dtype") -> "AutoencoderKL":
+    """What phase `vae` saved. Raises BadInput where there is none."""
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    try:
+        return AutoencoderKL.from_pretrained(folder, torch_dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"no intrinsic VAE in {folder} ({_line(error)}): train one with phase: vae, and name the folder it saved"
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    """The first line of a library's message; the rest is about its own arguments."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _cast(model: Any, dtype: "torch.dtype") -> Any:
+    """As `model.to` does, without diffusers' advice about models that need parts in float32: these need none."""
+    from torch import nn
+
+    return nn.Module.to(model, dtype)
+
+
+def _tiny_unet() -> Any:
+    import torch
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return UNet2DConditionModel(
+            sample_size=16,
+            layers_per_block=1,
+            block_out_channels=(32, 64),
+            norm_num_groups=4,
+            cross_attention_dim=16,
+            attention_head_dim=cast(Any, (2, 4)),
+            use_linear_projection=True,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        )
+
+
+def _tiny_vae() -> Any:
+    import torch
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return AutoencoderKL(
+            down_block_types=cast(Any, ("DownEncoderBlock2D",) * 2),
+            up_block_types=cast(Any, ("UpDecoderBlock2D",) * 2),
+            block_out_channels=cast(Any, (16, 32)),
+            layers_per_block=1,
+            latent_channels=4,
+            norm_num_groups=4,
+            sample_size=32,
+        )
+
+
+def _tiny_text() -> "nn.Module":
+    import torch
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    tokenizer = _tiny_tokenizer()
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        hidden_act="gelu",
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        return CLIPTextModel(config)
+
+
+def _tiny_tokenizer() -> Any:
+    """CLIP's tokenizer that knows printable ASCII alone, letter by letter."""
+    from transformers import CLIPTokenizer
+
+    letters = [chr(code) for code in range(33, 127)]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={word: number for number, word in enumerate(words)}, merges=[], model_max_length=77)
+
+
+def _tiny_schedule(kind: type[Any]) -> Any:
+    """SD2.1's."""
+    return kind(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction")

@@ -1,0 +1,223 @@
+"""The networks of I-LDM: cross-domain attention in the base UNet, and the intrinsic VAE made from the base VAE.
+
+Invariant: the rows of a batch are [pictures; their intrinsics] in the same order. Rows of pictures pass through the
+base weights alone, rows of intrinsics through base and LoRA; what one half knows of the other comes through the keys
+and values of self-attention, and from nowhere else.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from peft import LoraConfig
+from torch import Tensor, nn
+
+from training.ildm.maps import MapLayout
+from training.ildm.schedules import Constant, Drop, Gaussian
+
+ADAPTER = "default"
+TARGETS = ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0")
+
+
+class CrossDomainAttention:
+    """Self-attention over both domains (eq. 1, 4, 5), as an attention processor of diffusers.
+
+    With keys K = [K_x; K_i] and values V = [V_x; V_i] of a picture and its intrinsics, both of the same stage:
+    picture rows are softmax(Q_x Kᵀ/√d + [0; log w]) V, intrinsic rows softmax(Q_i Kᵀ/√d) V.
+
+    Args:
+        block: number of the UNet's block, see `training.ildm.schedules`.
+    """
+
+    def __init__(self, block: int) -> None:
+        self.block = block
+        self.weight = 1.0
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        """(2n, tokens, width) to the same."""
+        half = len(hidden_states) // 2
+        names = ["__base__"] * half + [ADAPTER] * half
+        query, key, value = (
+            _heads(layer(hidden_states, adapter_names=names), attn.heads) for layer in (attn.to_q, attn.to_k, attn.to_v)
+        )
+        mixed = _rows(self._attend(query, key, value))
+        return attn.to_out[1](attn.to_out[0](mixed, adapter_names=names))
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """(n, heads, 2 tokens, d) each, picture first, to the same."""
+        if self.weight == 1:
+            return F.scaled_dot_product_attention(query, key, value)
+        tokens = query.shape[2] // 2
+        if self.weight == 0:  # log 0: the intrinsic columns count nothing, so they are left out
+            own_query, own_key, own_value = (part[:, :, :tokens] for part in (query, key, value))
+            picture = F.scaled_dot_product_attention(own_query, own_key, own_value)
+        else:
+            bias = query.new_zeros(1, 1, 1, 2 * tokens)
+            bias[..., tokens:] = math.log(self.weight)
+            picture = F.scaled_dot_product_attention(
+                query[:, :, :tokens], key, value, attn_mask=bias.expand(len(query), 1, tokens, -1)
+            )
+        intrinsic = F.scaled_dot_product_attention(query[:, :, tokens:], key, value)
+        return torch.cat([picture, intrinsic], dim=2)
+
+
+class TwoDomainUNet(nn.Module):
+    """The base UNet with both domains in one pass.
+
+    Args:
+        unet: of SD2.1's architecture; changed in place.
+        train_base: its own weights train too.
+        intrinsic_weight: λ.
+    """
+
+    def __init__(
+        self, unet: UNet2DConditionModel, rank: int, alpha: float, intrinsic_weight: float, train_base: bool = False
+    ) -> None:
+        super().__init__()
+        unet.requires_grad_(False)
+        unet.add_adapter(
+            LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=list(TARGETS))  # pyright: ignore[reportArgumentType]
+        )
+        processors = dict(unet.attn_processors)
+        for name in processors:
+            if ".attn1." in name:
+                processors[name] = CrossDomainAttention(_block(name, len(unet.down_blocks)))  # pyright: ignore[reportArgumentType]
+        unet.set_attn_processor(processors)
+        for parameter in unet.parameters():  # what trains is float32: steps of 1e-4 vanish in bfloat16
+            parameter.requires_grad_(parameter.requires_grad or train_base)
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+        self.unet = unet
+        self.intrinsic_weight = intrinsic_weight
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the base weights."""
+        return self.unet.conv_in.weight.dtype
+
+    def attentions(self) -> Iterator[CrossDomainAttention]:
+        return (each for each in self.unet.attn_processors.values() if isinstance(each, CrossDomainAttention))
+
+    def look(self, schedule: Drop | Gaussian | Constant, time: float) -> None:
+        """Set the weight of the intrinsic columns in every block for this time; training has `Constant()`."""
+        for attention in self.attentions():
+            attention.weight = schedule.weight(attention.block, time)
+
+    def predict(self, image: Tensor, intrinsic: Tensor, timesteps: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise or v of both domains.
+
+        Args:
+            image, intrinsic: noisy latents (n, 4, h, w). timesteps: (n,). context: (n, tokens, width).
+        """
+        rows = torch.cat([image, intrinsic]).to(self.dtype)
+        twice = torch.cat([context, context]).to(self.dtype)
+        found = self.unet(rows, torch.cat([timesteps, timesteps]), twice, return_dict=False)[0].float()
+        return found[: len(image)], found[len(image) :]
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """L = ‖image error‖² + λ‖intrinsic error‖², means over the latent's numbers and the valid pictures.
+
+        Args:
+            inputs: `image`, `intrinsic`, `image_target`, `intrinsic_target` (n, 4, h, w), `timesteps` (n,), `context`
+                (n, tokens, width), `valid` (n,) in {0, 1}.
+        """
+        image, intrinsic = self.predict(inputs["image"], inputs["intrinsic"], inputs["timesteps"], inputs["context"])
+        of_image = valid_mean((image - inputs["image_target"]).square(), inputs["valid"])
+        of_intrinsic = valid_mean((intrinsic - inputs["intrinsic_target"]).square(), inputs["valid"])
+        return {
+            "loss": of_image + self.intrinsic_weight * of_intrinsic,
+            "image": of_image,
+            "intrinsic": of_intrinsic,
+        }
+
+
+class IntrinsicVae(nn.Module):
+    """A VAE of maps in training: all of it trains, in float32."""
+
+    def __init__(self, vae: AutoencoderKL, reconstruction: str, kl_weight: float) -> None:
+        super().__init__()
+        self.vae = vae.float().requires_grad_(True)
+        self.reconstruction = reconstruction
+        self.kl_weight = kl_weight
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Error of the reconstruction and KL to the unit Gaussian, means over all numbers of the valid pictures.
+
+        Args:
+            inputs: `maps` (n, channels, H, W), with what is masked 0 already: a missing map is to come back as missing.
+                `noise` (n, 4, h, w), of the posterior. `valid` (n,).
+        """
+        posterior = self.vae.encode(inputs["maps"]).latent_dist  # pyright: ignore[reportAttributeAccessIssue]
+        latent = posterior.mean + posterior.std * inputs["noise"]
+        error = self.vae.decode(latent).sample.float() - inputs["maps"]  # pyright: ignore[reportAttributeAccessIssue]
+        error = valid_mean(error.abs() if self.reconstruction == "l1" else error.square(), inputs["valid"])
+        mean, log_variance = posterior.mean.float(), posterior.logvar.float()
+        kl = valid_mean((mean.square() + log_variance.exp() - 1 - log_variance) / 2, inputs["valid"])
+        return {"loss": error + self.kl_weight * kl, "reconstruction": error, "kl": kl}
+
+
+def widen(vae: AutoencoderKL, layout: MapLayout) -> AutoencoderKL:
+    """Give a VAE of pictures the channels of a layout, in place; gives the same VAE.
+
+    It starts as the base does on pictures: `conv_in` is the mean over maps of what the base's makes of each map as a
+    picture (one channel as grey), `conv_out` gives each map the base's picture (one channel: its mean over red, green
+    and blue).
+    """
+    old_in, old_out = vae.encoder.conv_in, vae.decoder.conv_out
+    first = _like(old_in, layout.channels, old_in.out_channels)
+    last = _like(old_out, old_out.in_channels, layout.channels)
+    with torch.no_grad():
+        first.bias.copy_(old_in.bias)  # pyright: ignore[reportArgumentType, reportOptionalMemberAccess]
+        for where in layout.slices.values():
+            one = where.stop - where.start == 1
+            kernel, weight, bias = old_in.weight, old_out.weight, old_out.bias
+            assert bias is not None and last.bias is not None
+            first.weight[:, where] = (kernel.sum(1, keepdim=True) if one else kernel) / len(layout.names)
+            last.weight[where] = weight.mean(0, keepdim=True) if one else weight
+            last.bias[where] = bias.mean() if one else bias
+    vae.encoder.conv_in, vae.decoder.conv_out = first, last
+    vae.register_to_config(in_channels=layout.channels, out_channels=layout.channels)
+    return vae
+
+
+def valid_mean(errors: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid rows; 0 where there are none."""
+    rows = errors.float().flatten(1).mean(1)
+    return (rows * valid).sum() / valid.sum().clamp(min=1)
+
+
+def _like(conv: nn.Conv2d, channels_in: int, channels_out: int) -> nn.Conv2d:
+    size, padding = conv.kernel_size, conv.padding
+    made = nn.Conv2d(channels_in, channels_out, size, padding=padding)  # pyright: ignore[reportArgumentType]
+    return made.to(conv.weight.device, conv.weight.dtype)
+
+
+def _block(name: str, downs: int) -> int:
+    """Number of a processor's block, from 1: down, middle, up."""
+    place, number = name.split(".")[:2]
+    if place == "mid_block":
+        return downs + 1
+    return int(number) + (1 if place == "down_blocks" else downs + 2)
+
+
+def _heads(rows: Tensor, heads: int) -> Tensor:
+    """(2n, tokens, heads * d) to (n, heads, 2 tokens, d): a picture and its intrinsics become one sequence."""
+    picture, intrinsic = rows.chunk(2)
+    both = torch.cat([picture, intrinsic], dim=1)
+    return both.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def _rows(heads: Tensor) -> Tensor:
+    """The inverse of `_heads`."""
+    return torch.cat(heads.transpose(1, 2).flatten(2).chunk(2, dim=1))

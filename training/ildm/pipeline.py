@@ -1,0 +1,206 @@
+"""Pictures from text, with their depth, normals, segments and lines: both domains denoised together.
+
+Invariant: both domains start from the same noise and take the same steps; the weight of the intrinsics in the picture's
+attention follows the schedule at each step, and is training's again afterwards.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.errors import BadInput
+from training.ildm.encoders import TextEncoder, latent_factor, scaling, text_encoder
+from training.ildm.maps import MapLayout
+from training.ildm.models import Base, frozen, load_intrinsic_vae
+from training.ildm.options import IldmOptions, SamplingOptions
+from training.ildm.schedules import Constant
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    from training.ildm.nets import TwoDomainUNet
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Pictures and their maps."""
+
+    image: NDArray[np.uint8]
+    """(n, H, W, 3)."""
+    stack: NDArray[np.float32]
+    """All maps as the intrinsic VAE gives them, (n, channels, H, W)."""
+    layout: MapLayout
+
+    def maps(self) -> dict[str, NDArray[Any]]:
+        """By name, as `MapLayout.unpack` describes them."""
+        return self.layout.unpack(self.stack)
+
+    def pictures(self) -> Mapping[str, NDArray[np.uint8]]:
+        """`prediction` and each map as uint8 (n, H, W, 3)."""
+        return {"prediction": self.image, **self.layout.pictures(self.stack)}
+
+
+@dataclass(frozen=True)
+class IldmPipeline:
+    """What generates. `IldmPipeline.load(folder)` for a trained one."""
+
+    module: "TwoDomainUNet"
+    vae: "AutoencoderKL"
+    intrinsic_vae: "AutoencoderKL"
+    text: TextEncoder
+    scheduler: Any
+    """A DDIM scheduler with the base's noise schedule and prediction type."""
+    layout: MapLayout
+    sampling: SamplingOptions
+    side: int
+    """Of pictures, where the sampling options leave it open."""
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        device: "str | torch.device" = "cpu",
+        dtype: "torch.dtype | None" = None,
+        *,
+        base: str = "",
+        intrinsic_vae: str = "",
+    ) -> "IldmPipeline":
+        """From what phase `unet` saved; `base` and `intrinsic_vae` where those have moved since.
+
+        Raises BadInput for a folder of something else, or missing weights.
+        """
+        import torch
+
+        from training.ildm.checkpoint import load_unet, read_options
+        from training.ildm.unet_phase import make_module
+
+        options = read_options(Path(folder))
+        if options.phase != "unet":
+            raise BadInput(f"{folder} holds an intrinsic VAE: generate with a folder of phase unet")
+        moved = {name: given for name, given in (("base", base), ("intrinsic_vae", intrinsic_vae)) if given}
+        options = options.model_copy(update=moved)
+        device, dtype = torch.device(device), dtype or torch.float32
+        module = make_module(options, device, dtype)
+        load_unet(module, Path(folder), options.train_base)
+        return cls.of(options, module.eval(), device, dtype)
+
+    @classmethod
+    def of(
+        cls, options: IldmOptions, module: "TwoDomainUNet", device: "torch.device", dtype: "torch.dtype"
+    ) -> "IldmPipeline":
+        """Around a module, with the frozen models of the options."""
+        from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+        base = Base(options.base, options.revision)
+        return cls(
+            module=module,
+            vae=frozen(base.vae(dtype), device),
+            intrinsic_vae=frozen(intrinsic_vae_of(options, base, dtype), device),
+            text=text_encoder(base, options, device, dtype),
+            scheduler=base.scheduler(DDIMScheduler),
+            layout=options.layout,
+            sampling=options.sampling,
+            side=options.sampling.side or options.resolution,
+        )
+
+    def __call__(self, prompts: Sequence[str], *, seed: int = 0, noise: "torch.Tensor | None" = None) -> Generated:
+        """Generate one picture for each prompt.
+
+        Args:
+            seed: picture k starts from the noise of seed + k. noise: float32 (n, 4, h, w), in its place.
+
+        Raises BadInput for a size that the model does not take.
+        """
+        import torch
+
+        noise = self._noise(len(prompts), seed) if noise is None else noise
+        guided = self.sampling.guidance > 1
+        device = self.vae.device
+        with torch.no_grad():
+            context = self.text([*([""] * len(prompts) if guided else []), *prompts])
+            image, intrinsic = self._denoise(noise.to(device), context, guided)
+            pictures = _decode(self.vae, image).clamp(-1, 1).permute(0, 2, 3, 1)
+            stack = _decode(self.intrinsic_vae, intrinsic)
+        return Generated(
+            image=((pictures + 1) * 127.5).round().to(torch.uint8).cpu().numpy(),
+            stack=stack.cpu().numpy(),
+            layout=self.layout,
+        )
+
+    def _denoise(
+        self, noise: "torch.Tensor", context: "torch.Tensor", guided: bool
+    ) -> "tuple[torch.Tensor, torch.Tensor]":
+        import torch
+
+        self.scheduler.set_timesteps(self.sampling.steps, device=noise.device)
+        latents = torch.cat([noise, noise]) * self.scheduler.init_noise_sigma
+        try:
+            for time in self.scheduler.timesteps.tolist():
+                self.module.look(self.sampling.schedule, time)
+                found = self._predict(latents, time, context, guided)
+                latents = self.scheduler.step(found, time, latents, return_dict=False)[0]
+        finally:
+            self.module.look(Constant(), 0)
+        image, intrinsic = latents.chunk(2)
+        return image, intrinsic
+
+    def _predict(self, latents: "torch.Tensor", time: int, context: "torch.Tensor", guided: bool) -> "torch.Tensor":
+        """Of [pictures; intrinsics], with classifier-free guidance in both domains."""
+        import torch
+
+        image, intrinsic = latents.chunk(2)
+        if guided:
+            image, intrinsic = torch.cat([image, image]), torch.cat([intrinsic, intrinsic])
+        times = torch.full((len(image),), time, device=image.device)
+        domains = self.module.predict(image, intrinsic, times, context)
+        if not guided:
+            return torch.cat(domains)
+        return torch.cat([_guide(each, self.sampling.guidance) for each in domains])
+
+    def _noise(self, count: int, seed: int) -> "torch.Tensor":
+        import torch
+
+        factor, channels = latent_factor(self.vae), self.vae.config.latent_channels  # pyright: ignore[reportAttributeAccessIssue]
+        multiple = factor * 2 ** (len(self.module.unet.down_blocks) - 1)
+        if not self.side or self.side % multiple:
+            raise BadInput(f"sampling.side {self.side}: give a multiple of {multiple}")
+        shape = (channels, self.side // factor, self.side // factor)
+        each = [torch.randn(shape, generator=torch.Generator().manual_seed(seed + k)) for k in range(count)]
+        return torch.stack(each)
+
+
+def intrinsic_vae_of(options: IldmOptions, base: Base, dtype: "torch.dtype") -> "AutoencoderKL":
+    """The trained VAE of the options. Raises BadInput where none is named, or one of other maps."""
+    from training.ildm.checkpoint import read_options
+    from training.ildm.nets import widen
+    from training.ildm.options import TINY
+
+    if not options.intrinsic_vae:
+        if options.base != TINY:
+            raise BadInput("intrinsic_vae is empty: train one with phase: vae, and name the folder that it saved")
+        return widen(base.vae(dtype), options.layout)
+    folder = Path(options.intrinsic_vae)
+    trained = read_options(folder)
+    if trained.phase != "vae" or trained.layout != options.layout:
+        raise BadInput(
+            f"{folder} is of phase {trained.phase} with maps {', '.join(trained.maps)} (segments in "
+            f"{trained.segment_channels} channels); here it is to be a VAE of {', '.join(options.maps)} (segments in "
+            f"{options.segment_channels})"
+        )
+    return load_intrinsic_vae(folder, dtype)
+
+
+def _guide(rows: "torch.Tensor", scale: float) -> "torch.Tensor":
+    """Without text + scale · (with text - without)."""
+    without, with_text = rows.chunk(2)
+    return without + scale * (with_text - without)
+
+
+def _decode(vae: "AutoencoderKL", latents: "torch.Tensor") -> "torch.Tensor":
+    given: Any = (latents / scaling(vae)).to(vae.dtype)
+    return vae.decode(given, return_dict=False)[0].float()

@@ -1,0 +1,68 @@
+"""The recipe `ildm`: I-LDM (arXiv 2508.10382) in two runs: intrinsic VAE (phase `vae`), then LoRA (phase `unet`).
+
+Invariant: a pair is two captioned pictures here, source and target, each with its own maps; the edit between them plays
+no part.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from shards.errors import SpatialdataError
+from shards.options import Options
+from training.ildm.checkpoint import check_fits, write_options
+from training.ildm.options import PRESETS, IldmOptions
+from training.ildm.unet_phase import UnetPhase
+from training.ildm.vae_phase import VaePhase
+from training.recipe import Batch, Chance, Inputs
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Ildm:
+    """See `training.recipe.TrainingRecipe`; what the phases differ in is in `vae_phase` and `unet_phase`."""
+
+    name: ClassVar[str] = "ildm"
+    shards: ClassVar[str] = "ildm"
+    options_type: ClassVar[type[Options]] = IldmOptions
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+    memory_knobs: ClassVar[tuple[str, ...]] = ("views: [target]", "resolution")
+
+    def __init__(self, options: IldmOptions) -> None:
+        self.options = options
+        self._built: VaePhase | UnetPhase | None = None
+
+    @property
+    def stream_options(self) -> Mapping[str, Any]:
+        return {"images": "uint8", "members": self.options.members}
+
+    def build(self, device: "torch.device", dtype: "torch.dtype") -> "nn.Module":
+        phase = VaePhase if self.options.phase == "vae" else UnetPhase
+        self._built = phase.build(self.options, device, dtype)
+        return self._built.module
+
+    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+        """Phase vae: `maps`, `noise`, `valid`; phase unet: see `nets.TwoDomainUNet.forward`. views x pairs rows."""
+        return self._phase.prepare(batch, chance)
+
+    def save(self, module: "nn.Module", folder: Path) -> None:
+        """Phase vae: an `AutoencoderKL` folder; phase unet: LoRA in diffusers' format; both with `ildm.json`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._phase.save(module, folder)
+        write_options(folder, self.options)
+
+    def load(self, module: "nn.Module", folder: Path) -> None:
+        check_fits(folder, self.options)
+        self._phase.load(module, folder)
+
+    def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
+        """Phase vae: maps of the batch, and as they come back; phase unet: a new picture for each caption, and maps."""
+        return self._phase.sample(module, batch, seed)
+
+    @property
+    def _phase(self) -> VaePhase | UnetPhase:
+        if self._built is None:
+            raise SpatialdataError("recipe ildm has no models yet: call build first")
+        return self._built

@@ -1,0 +1,141 @@
+"""Phase `unet`: LoRA for the intrinsic domain of the base UNet, with cross-domain self-attention.
+
+Invariant: a picture and its intrinsics are noised to the same time step with independent noise, and both domains read
+the same caption. The target is what the base's scheduler configuration says that it predicts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from shards.errors import BadInput
+from training.ildm.checkpoint import load_unet, save_unet
+from training.ildm.encoders import TextEncoder, VaeEncoder, latent_factor, text_encoder, vae_encoder
+from training.ildm.models import Base, frozen
+from training.ildm.options import IldmOptions
+from training.ildm.pipeline import IldmPipeline, intrinsic_vae_of
+from training.ildm.views import Views
+from training.recipe import Batch, Chance, Inputs
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from training.ildm.nets import TwoDomainUNet
+
+
+@dataclass(frozen=True)
+class UnetPhase:
+    """See `training.recipe.TrainingRecipe` for what the methods promise."""
+
+    options: IldmOptions
+    module: "TwoDomainUNet"
+    device: "torch.device"
+    image_vae: VaeEncoder
+    map_vae: VaeEncoder
+    text: TextEncoder
+    scheduler: Any
+    """DDPM, with the base's noise schedule."""
+    sampler: Any
+    """DDIM, with the same."""
+
+    @classmethod
+    def build(cls, options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "UnetPhase":
+        from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+        from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
+        base = Base(options.base, options.revision)
+        maps = frozen(intrinsic_vae_of(options, base, dtype), device)
+        image = frozen(base.vae(dtype), device)
+        return cls(
+            options=options,
+            module=make_module(options, device, dtype),
+            device=device,
+            image_vae=vae_encoder(image, options, options.base),
+            map_vae=vae_encoder(maps, options, options.intrinsic_vae or options.base),
+            text=text_encoder(base, options, device, dtype),
+            scheduler=base.scheduler(DDPMScheduler),
+            sampler=base.scheduler(DDIMScheduler),
+        )
+
+    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+        views = Views(batch, self.options)
+        factor = latent_factor(self.image_vae.vae)
+        height, width = views.check_size(factor * 2 ** (len(self.module.unet.down_blocks) - 1))
+        shape = (self._channels, height // factor, width // factor)
+
+        def normal(purpose: str) -> "torch.Tensor":
+            return views.normal(chance, shape, purpose).to(self.device)
+
+        image = self.image_vae.latents(views.pictures(), normal("image posterior"))
+        intrinsic = self.map_vae.latents(views.maps(), normal("intrinsic posterior"))
+        steps = int(self.scheduler.config.num_train_timesteps)
+        times = (views.draw(chance.uniform, "time") * steps).long().to(self.device)
+        noises = normal("image noise"), normal("intrinsic noise")
+        return {
+            "image": self.scheduler.add_noise(image, noises[0], times),
+            "intrinsic": self.scheduler.add_noise(intrinsic, noises[1], times),
+            "image_target": target(self.scheduler, image, noises[0], times),
+            "intrinsic_target": target(self.scheduler, intrinsic, noises[1], times),
+            "timesteps": times,
+            "context": self.text(self._texts(views, chance)),
+            "valid": views.valid().to(self.device),
+        }
+
+    def save(self, module: "nn.Module", folder: Path) -> None:
+        save_unet(cast("TwoDomainUNet", module), folder, self.options.train_base)
+
+    def load(self, module: "nn.Module", folder: Path) -> None:
+        load_unet(cast("TwoDomainUNet", module), folder, self.options.train_base)
+
+    def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
+        """New pictures from the captions of the last view, at the side of the training: `prediction`, and the maps."""
+        last = replace(
+            Views(batch, self.options), options=self.options.model_copy(update={"views": self.options.views[-1:]})
+        )
+        height, width = last.check_size(1)
+        factor = latent_factor(self.image_vae.vae)
+        noise = Chance(seed, 0, tuple(batch["key"])).normal((self._channels, height // factor, width // factor))
+        pipeline = IldmPipeline(
+            module=cast("TwoDomainUNet", module),
+            vae=self.image_vae.vae,
+            intrinsic_vae=self.map_vae.vae,
+            text=self.text,
+            scheduler=self.sampler,
+            layout=self.options.layout,
+            sampling=self.options.sampling,
+            side=height,
+        )
+        return pipeline(last.captions(), noise=noise).pictures()
+
+    @property
+    def _channels(self) -> int:
+        return int(self.image_vae.vae.config.latent_channels)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _texts(self, views: Views, chance: Chance) -> list[str]:
+        dropped = views.draw(chance.uniform, "text") < self.options.text_drop
+        return ["" if drop else text for text, drop in zip(views.captions(), dropped.tolist(), strict=True)]
+
+
+def make_module(options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "TwoDomainUNet":
+    """The base UNet with new LoRA, the same in every process."""
+    import torch
+
+    from training.ildm.nets import TwoDomainUNet
+
+    unet = Base(options.base, options.revision).unet(dtype)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        module = TwoDomainUNet(unet, options.rank, options.alpha, options.intrinsic_weight, options.train_base)
+    return module.to(device)
+
+
+def target(scheduler: Any, latents: "torch.Tensor", noise: "torch.Tensor", times: "torch.Tensor") -> "torch.Tensor":
+    """ε, or v = √ᾱ ε − √(1 − ᾱ) x. Raises BadInput for a base that predicts something else."""
+    kind = scheduler.config.prediction_type
+    if kind == "epsilon":
+        return noise
+    if kind == "v_prediction":
+        return scheduler.get_velocity(latents, noise, times)
+    raise BadInput(f"the base predicts {kind}: take one whose scheduler predicts epsilon or v_prediction")

@@ -1,0 +1,85 @@
+"""Phase `vae`: the base VAE learns to hold all maps of a picture in one latent of the base's size.
+
+Invariant: each map of each picture is 0 throughout with probability `zero_mask`, independently, so that the VAE also
+serves where a map is missing; what is to come back is the masked stack.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from training.ildm.checkpoint import load_vae, save_vae
+from training.ildm.encoders import latent_factor
+from training.ildm.maps import MapLayout
+from training.ildm.models import Base
+from training.ildm.options import IldmOptions
+from training.ildm.views import Views
+from training.recipe import Batch, Chance, Inputs
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from training.ildm.nets import IntrinsicVae
+
+
+@dataclass(frozen=True)
+class VaePhase:
+    """See `training.recipe.TrainingRecipe` for what the methods promise."""
+
+    options: IldmOptions
+    module: "IntrinsicVae"
+    device: "torch.device"
+
+    @classmethod
+    def build(cls, options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "VaePhase":
+        import torch
+
+        from training.ildm.nets import IntrinsicVae, widen
+
+        vae = widen(Base(options.base, options.revision).vae(torch.float32), options.layout)
+        module = IntrinsicVae(vae, options.reconstruction, options.kl_weight).to(device)
+        return cls(options, module, device)
+
+    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+        import torch
+
+        views = Views(batch, self.options)
+        factor = latent_factor(self.module.vae)
+        height, width = views.check_size(factor)
+        maps = torch.from_numpy(views.maps())
+        maps *= zero_mask(views, chance, self.options.layout, self.options.zero_mask)
+        channels = cast(int, self.module.vae.config.latent_channels)  # pyright: ignore[reportAttributeAccessIssue]
+        noise = views.normal(chance, (channels, height // factor, width // factor), "posterior")
+        found = {"maps": maps, "noise": noise, "valid": views.valid()}
+        return {name: value.to(self.device) for name, value in found.items()}
+
+    def save(self, module: "nn.Module", folder: Path) -> None:
+        save_vae(cast("IntrinsicVae", module), folder)
+
+    def load(self, module: "nn.Module", folder: Path) -> None:
+        load_vae(cast("IntrinsicVae", module), folder)
+
+    def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
+        """The maps of the last view: `depth`, ... as they came back, `given_depth`, ... as they were."""
+        import torch
+
+        vae = cast("IntrinsicVae", module).vae
+        given = self.options.layout.pack(batch, self.options.views[-1])
+        with torch.no_grad():
+            latent = vae.encode(torch.from_numpy(given).to(self.device)).latent_dist.mode()  # pyright: ignore[reportAttributeAccessIssue]
+            back = vae.decode(latent).sample.float().cpu().numpy()  # pyright: ignore[reportAttributeAccessIssue]
+        shown = self.options.layout.pictures
+        return {**{f"given_{name}": image for name, image in shown(given).items()}, **shown(back)}
+
+
+def zero_mask(views: Views, chance: Chance, layout: MapLayout, probability: float) -> "torch.Tensor":
+    """float32 (n, channels, 1, 1): 0 in all channels of a map that is left out, else 1."""
+    import torch
+
+    columns: list[torch.Tensor] = []
+    for name, where in layout.slices.items():
+        keeps = views.draw(chance.uniform, f"mask {name}") >= probability
+        columns += [keeps.float()] * (where.stop - where.start)
+    return torch.stack(columns, dim=1)[..., None, None]
