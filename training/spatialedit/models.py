@@ -97,7 +97,7 @@ def assemble(
     return pipeline
 
 
-def lora_config(layers: int, rank: int, alpha: int, model: str = "") -> "LoraConfig":
+def lora_config(layers: int, rank: int, alpha: int) -> "LoraConfig":
     """LoRA on the attention projections of image and text.
 
     The last block's `txt_attn_proj` is left out: nothing reads its output, so it has no gradient, and DDP would stop.
@@ -109,7 +109,6 @@ def lora_config(layers: int, rank: int, alpha: int, model: str = "") -> "LoraCon
         lora_alpha=alpha,
         target_modules=list(TARGETS),
         exclude_modules=[f"double_blocks.{layers - 1}.attn.txt_attn_proj"],
-        base_model_name_or_path=model or None,
     )
 
 
@@ -117,4 +116,6 @@ def add_lora(transformer: Any, rank: int, alpha: int, model: str = "") -> "PeftM
     """The transformer with an adapter that trains, in float32 whatever the frozen weights are."""
     from peft import get_peft_model
 
-    return get_peft_model(transformer, lora_config(len(transformer.double_blocks), rank, alpha, model))  # pyright: ignore[reportReturnType]
+    adapted: Any = get_peft_model(transformer, lora_config(len(transformer.double_blocks), rank, alpha))
+    adapted.peft_config["default"].base_model_name_or_path = model or None
+    return adapted

@@ -60,11 +60,11 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "paper": {"lr": 1e-4, "betas": [0.9, 0.95], "warmup": 100, "clip": 1.0},
         TINY: {
-            "steps": 40,
-            "batch_size": 2,
+            "steps": 60,
+            "batch_size": 4,
             "precision": "no",
             "gradient_checkpointing": False,
-            "lr": 1e-2,
+            "lr": 5e-3,
             "warmup": 0,
             "validate_every": 0,
             "recipe": {"model": TINY, "side": 64, "sample_steps": 4},

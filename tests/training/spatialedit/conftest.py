@@ -1,0 +1,73 @@
+"""Eight small moves as shards, and the recipe built on tiny random models of the real architectures."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from shards.index import Manifest, pack_shard, write_manifest
+from shards.layout import shard_name
+from shards.recipes import get_recipe
+from tests.shards.factory import make_sample
+from training.recipe import Chance
+from training.spatialedit.options import SpatialEditOptions
+from training.spatialedit.recipe import SpatialEdit
+
+SIDE = 32
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def pack_moves(folder, side=SIDE, kinds=("translate", "rotate"), count=8) -> Manifest:
+    """Shards of recipe `spatialedit`; kinds take turns."""
+    recipe = get_recipe("spatialedit")
+    samples = [
+        (key, {field: data for field, data in members.items() if field in recipe.fields()})
+        for key, members in (
+            (f"s-{n}", make_sample(f"s-{n}", kind=kinds[n % len(kinds)], side=side)) for n in range(count)
+        )
+    ]
+    entry = pack_shard(str(folder), shard_name("trial", "train", 0, 1), iter(samples))
+    return write_manifest(
+        str(folder), name="trial", recipe="spatialedit", split="train", members=recipe.fields(), shards=[entry]
+    )
+
+
+@pytest.fixture(scope="session")
+def moves(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("moves") / "shards" / "spatialedit" / "train"
+    pack_moves(folder)
+    return str(folder)
+
+
+def build(seed=0, **options):
+    """A recipe and its module, whose adapter is no longer zero."""
+    recipe = SpatialEdit(SpatialEditOptions(model="tiny", **options))
+    torch.manual_seed(seed)
+    module = recipe.build(torch.device("cpu"), torch.float32)
+    return recipe, module
+
+
+def shake(module):
+    """Adapters begin as nothing: make this one do something."""
+    torch.manual_seed(7)
+    for name, parameter in module.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+
+
+@pytest.fixture(scope="module")
+def made(moves):
+    """recipe, module with an adapter that does something, a batch of 4, its inputs."""
+    recipe, module = build(text_drop=0.0)
+    shake(module)
+    batch = next(recipe.open(moves, **recipe.stream_options, order="stored").batches(4))
+    inputs = recipe.prepare(batch, chance_of(batch))
+    return SimpleNamespace(recipe=recipe, module=module, batch=batch, inputs=inputs)
+
+
+def chance_of(batch, step=0) -> Chance:
+    return Chance(0, step, tuple(batch["key"]))
