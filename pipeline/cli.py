@@ -19,10 +19,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 class _Group(click.Group):
-    """Lists commands in the order of a first use, and turns errors into lines."""
+    """Lists commands in the order of a first use; `train` is the training room's own, looked up when asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return [*self.commands, "train"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "train":
+            from training.cli import train
+
+            return train
+        return super().get_command(ctx, cmd_name)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

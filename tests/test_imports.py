@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "sources": {"sources", "shards"},
     "annotators": {"annotators", "shards"},
     "training": {"training", "shards"},
-    "pipeline": {"pipeline", "shards", "sources", "annotators"},
+    "pipeline": {"pipeline", "shards", "sources", "annotators", "training"},  # training: its command alone
 }
 HEAVY = ("torch", "ray", "bpy", "vllm", "transformers", "diffusers", "objaverse", "webdataset")
 SLOWEST_CPU_S = {"annotators": 0.7, "pipeline": 0.7, "shards": 0.7, "sources": 0.7, "training": 0.7}
