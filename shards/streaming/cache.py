@@ -8,7 +8,7 @@ others wait. What was used longest ago goes first; what a killed process left ha
 import fcntl
 import hashlib
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -56,33 +56,46 @@ class ShardCache:
     def _fetch(self, shard: Shard, file: Path) -> None:
         temporary = _half(file)
         try:
-            digest = retried(lambda: self._copy(shard.url, temporary), shard.url)
+            digest = self._copied(shard.url, temporary)
             if shard.sha256 and digest != shard.sha256:
                 raise ShardError(shard.url, "", "its sha256 is not the manifest's: it is damaged, or newer")
             temporary.replace(file)
+        except OSError as error:
+            raise self._unwritable(error) from error
         finally:
             temporary.unlink(missing_ok=True)
         self._make_room(file)
+
+    def _copied(self, url: str, to: Path) -> str:
+        try:
+            return retried(lambda: self._copy(url, to), url)
+        except FileNotFoundError:
+            raise ShardError(url, "", "the shard is missing") from None
 
     def _copy(self, url: str, to: Path) -> str:
         """Copy a remote file and give its sha256. What fails here at home is not tried again."""
         fs, path = file_at(url)
         digest = hashlib.sha256()
-        with fs.open(path, "rb", block_size=_CHUNK) as source:
-            try:
-                sink = to.open("wb")
-            except OSError as error:
-                raise self._unwritable(error) from error
-            with sink:
-                while chunk := source.read(_CHUNK):
-                    digest.update(chunk)
-                    try:
-                        sink.write(chunk)
-                    except OSError as error:
-                        raise self._unwritable(error) from error
-                sink.flush()
-                os.fsync(sink.fileno())
+        with fs.open(path, "rb", block_size=_CHUNK) as source, self._written(to) as sink:
+            while chunk := source.read(_CHUNK):
+                digest.update(chunk)
+                sink(chunk)
         return digest.hexdigest()
+
+    @contextmanager
+    def _written(self, to: Path) -> Generator[Callable[[bytes], None]]:
+        """A file of the cache, on the disk when the block ends."""
+        with to.open("wb") as file:
+
+            def write(data: bytes) -> None:
+                try:
+                    file.write(data)
+                except OSError as error:
+                    raise self._unwritable(error) from error
+
+            yield write
+            file.flush()
+            os.fsync(file.fileno())
 
     def _unwritable(self, error: OSError) -> SpatialdataError:
         return SpatialdataError(f"cache folder {self._folder}: {error}: free space, or choose another")

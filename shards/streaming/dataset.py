@@ -123,10 +123,10 @@ class Stream:
 
     def _open(self) -> None:
         """What holds files, connections and locks: made anew in a forked process."""
-        self._process = os.getpid()
         names = sorted([*self.members, "json"])
         cache = ShardCache(self.options.cache, self.options.cache_bytes) if self.options.cache else None
         self._fetcher = Fetcher(PlaceTable(self._sets, names), names, cache, self.options.check)
+        self._process = os.getpid()  # last: from here on other threads use it
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process goes what the stream was made of, and where it stands."""

@@ -1,7 +1,8 @@
 """fsspec's file systems for many threads.
 
 fsspec keeps an instance (with its own connections, whose making costs 0.1 s of CPU) for each thread. The asynchronous
-ones (s3, gcs, http, ...) may be shared, the others not. A forked process makes its own.
+ones (s3, gcs, http, ...) and the local one may be shared, the others not. A forked process makes its own. To ask fsspec
+takes a lock, which no thread should hold when a process forks: so it is asked once.
 """
 
 import os
@@ -12,7 +13,7 @@ from typing import Any, Final
 from fsspec.config import conf
 from fsspec.core import url_to_fs
 
-from shards.layout import base
+from shards.layout import base, is_local
 from shards.streaming.retry import retried
 
 _CONNECTIONS: Final = 64
@@ -24,7 +25,7 @@ def file_at(url: str) -> tuple[Any, str]:
     name = base(url)
     folder = url.removesuffix(name)
     fs, path = _folder_at(folder, os.getpid(), 0)
-    if not getattr(fs, "async_impl", False):
+    if not getattr(fs, "async_impl", False) and not is_local(fs):
         fs, path = _folder_at(folder, os.getpid(), get_ident())
     return fs, f"{path.rstrip('/')}/{name}"
 

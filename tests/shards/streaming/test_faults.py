@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -157,9 +158,12 @@ def test_a_forked_process_reads_for_itself(shards: str):
         finally:
             os._exit(0)
     os.close(writer)
+    told = select.select([reader], [], [], 60)[0]
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert told, "the child hangs"
     with os.fdopen(reader) as file:
         assert json.load(file) == expected
-    os.waitpid(child, 0)
     assert [batch["key"] for batch in run] == expected
 
 

@@ -1,18 +1,23 @@
 """Shards on an object store: ranged reads, a cache that processes share, faults that pass and faults that stay."""
 
+import fcntl
 import multiprocessing
 import os
+import threading
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from shards import stream
-from shards.errors import SpatialdataError
+from shards.errors import BadInput, SpatialdataError
 from shards.layout import join
 from shards.reader import ShardError
 from shards.streaming.cache import ShardCache
 from shards.streaming.places import open_set
+from shards.streaming.remote import file_at
 from shards.streaming.retry import retried
 from shards.writer import publish_bytes
 from tests.shards.factory import make_split
@@ -113,4 +118,122 @@ def test_passing_faults_are_tried_again():
     calls.clear()
     with pytest.raises(FileNotFoundError):
         retried(missing, "s3://x")
+    assert len(calls) == 1
+
+
+def test_a_sample_costs_one_request(bucket: str, monkeypatch: pytest.MonkeyPatch):
+    """However many threads ask: size and index of a shard once, the neighbouring members of a sample together."""
+    import s3fs
+
+    folder = join(bucket, "counted", "full", "train")
+    make_split(folder, KEYS)
+    asked: Counter[str] = Counter()
+    call = s3fs.S3FileSystem._call_s3
+
+    async def counted(self: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        asked[f"{method} {kwargs.get('Key', '').rpartition('.')[2]}"] += 1
+        return await call(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
+    ds = stream(folder, recipe="spatialdiff", threads=8)
+    assert sum(asked.values()) <= 2, "opening reads the manifest, and lists nothing"
+    asked.clear()
+    list(ds.batches(5))
+    assert asked["head_object tar"] == 3
+    assert asked["get_object parquet"] == 3
+    assert asked["get_object tar"] == 5 + 1  # the first sample is also read to know the sizes
+    asked.clear()
+    list(ds.batches(5))
+    assert asked == {"get_object tar": 5}
+
+
+def test_threads_share_one_connection_pool(bucket: str):
+    folder = join(bucket, "shards", "full", "train")
+    found: list[Any] = []
+    threads = [threading.Thread(target=lambda: found.append(file_at(join(folder, "a.tar")))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(fs) for fs, _ in found}) == 1
+    assert {path for _, path in found} == {folder.removeprefix("s3://") + "/a.tar"}
+
+
+def test_an_outage_is_no_damage(bucket: str, monkeypatch: pytest.MonkeyPatch):
+    """`skip` must not go on without a store that is down: the epoch would be empty and nobody would know."""
+    folder = join(bucket, "outage", "full", "train")
+    make_split(folder, KEYS)
+    ds = stream(folder, recipe="spatialdiff", on_error="skip", prefetch=0)
+    run = ds.batches(1)
+    next(run)
+    monkeypatch.setattr("shards.streaming.retry.time.sleep", lambda seconds: None)
+
+    def down(*args: Any, **kwargs: Any) -> bytes:
+        raise ConnectionResetError("connection reset by peer")
+
+    monkeypatch.setattr(file_at(join(folder, "any.tar"))[0], "cat_file", down)
+    with pytest.raises(SpatialdataError, match=r"cannot be read after 6 attempts: connection reset"):
+        list(run)
+    assert ds.skips == 0
+
+
+def test_what_a_killed_process_left_is_made_good(tmp_path: Path):
+    """A half-fetched shard does not stay, a cached one that lost its end is fetched again."""
+    make_split(str(tmp_path / "set"), KEYS)
+    shards = open_set(str(tmp_path / "set"), "full", "train").shards
+    cache = ShardCache(str(tmp_path / "cache"), 1 << 30)
+    os.close(cache.open(shards[0]))
+    kept = next((tmp_path / "cache").glob("*.tar"))
+    abandoned = kept.with_name(f"{kept.name}.tmp")
+    abandoned.write_bytes(bytes(1000))
+    busy = kept.with_name("0-other.tar.tmp")
+    busy.write_bytes(bytes(1000))
+    kept.write_bytes(kept.read_bytes()[:-512])
+    with kept.with_name("0-other.tar.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.close(cache.open(shards[0]))
+        assert busy.exists(), "another process fetches it"
+    assert kept.stat().st_size == shards[0].bytes
+    os.close(cache.open(shards[1]))
+    assert not abandoned.exists()
+    assert not busy.exists()
+
+
+def test_a_full_or_forbidden_cache_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    make_split(str(tmp_path / "set"), KEYS)
+    shard = open_set(str(tmp_path / "set"), "full", "train").shards[0]
+    cache = ShardCache(str(tmp_path / "cache"), 1 << 30)
+
+    def full(self: Path, *args: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        patch.setattr("shards.streaming.retry.time.sleep", lambda seconds: pytest.fail("nothing to wait for"))
+        with pytest.raises(SpatialdataError, match=r"cache folder .*No space left.*choose another"):
+            cache.open(shard)
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="cannot be made"):
+        ShardCache(str(tmp_path / "file" / "cache"), 1)
+
+
+def test_deleted_cache_files_do_not_stay_open(bucket: str, tmp_path: Path):
+    """The bound holds for the disk, not only for the folder."""
+    folder = join(bucket, "deleted", "full", "train")
+    make_split(folder, [[f"k-{i}"] for i in range(8)])
+    ds = stream(folder, members=("changed",), order="shard", cache=tmp_path / "cache", cache_bytes=1, threads=1)
+    for _ in ds.batches(1):
+        links = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        assert sum(".tar (deleted)" in link for link in links) <= 2
+
+
+def test_forbidden_is_not_tried_again():
+    calls: list[int] = []
+
+    def forbidden() -> str:
+        calls.append(1)
+        raise PermissionError("Access Denied")
+
+    with pytest.raises(PermissionError):
+        retried(forbidden, "s3://x")
     assert len(calls) == 1
