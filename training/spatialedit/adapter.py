@@ -21,7 +21,7 @@ BELONGS: Final = "spatialedit.json"
 
 def save_adapter(transformer: "PeftModel", folder: Path, belongs: Mapping[str, Any]) -> None:
     """Write weights, PEFT's configuration, and what they belong to."""
-    transformer.save_pretrained(str(folder))
+    transformer.save_pretrained(str(folder), save_embedding_layers=False)  # else it asks the hub, at each save
     config = folder / CONFIG
     written = json.loads(config.read_text())
     for name in ("target_modules", "exclude_modules"):  # PEFT holds sets, whose order changes from run to run
@@ -47,7 +47,7 @@ def load_adapter(transformer: "PeftModel", folder: Path, belongs: Mapping[str, A
         told = ", ".join(f"{name} {found.get(name)!r}, here {belongs.get(name)!r}" for name in odd)
         raise BadInput(f"{folder} belongs to another configuration: {told}")
     if {name: each.shape for name, each in weights.items()} != {
-        name: each.shape for name, each in get_peft_model_state_dict(transformer).items()
+        name: each.shape for name, each in get_peft_model_state_dict(transformer, save_embedding_layers=False).items()
     }:
         raise BadInput(f"{folder / WEIGHTS} does not fit the model: it is of another size, or damaged")
     set_peft_model_state_dict(transformer, weights)

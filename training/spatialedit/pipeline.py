@@ -75,12 +75,15 @@ def edit(
 
     source = draw_box(image, box) if box else image
     one = torch.Generator().manual_seed(generator) if isinstance(generator, int) else generator
-    made: Any = pipeline(
-        image=Image.fromarray(source),
-        prompt=instruction,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        generator=one,
-        output_type="np",
-    )
+    device = pipeline.vae.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(one.initial_seed())  # the pipeline draws the source's latent from torch's global numbers
+        made: Any = pipeline(
+            image=Image.fromarray(source),
+            prompt=instruction,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            generator=one,
+            output_type="np",
+        )
     return (np.clip(made.images[0], 0, 1) * 255).round().astype(np.uint8)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from shards.errors import BadInput
 from shards.layout import filesystem, is_local, open_url
-from shards.reader import ShardError
+from shards.reader import BLOCK, ShardError
 from shards.streaming.buffers import Allocate
 from shards.streaming.dataset import Stream
 from shards.streaming.decode import Array
@@ -185,6 +185,9 @@ def _scan(url: str, path: str) -> Tar:
     try:
         with open_url(url) as file:
             size = file.seek(0, 2)
+            file.seek(max(0, size - BLOCK))
+            if any(file.read(BLOCK)):  # tarfile takes an archive without its closing blocks for a whole one
+                raise BadInput(f"{url} is cut off: get it again")
             file.seek(0)
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 for info in tar:

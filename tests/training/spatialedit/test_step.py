@@ -10,6 +10,7 @@ from shards.errors import BadInput
 from shards.interop.spatialedit import draw_box
 from tests.shards.factory import make_sample
 from tests.training.spatialedit.conftest import build, chance_of, pack_moves
+from training.recipe import Chance
 
 
 def predicted_by_hand(made, index):
@@ -160,8 +161,6 @@ def test_dropped_texts_are_empty_and_keep_the_image(moves):
 
 
 def test_the_share_of_dropped_texts():
-    from training.recipe import Chance
-
     chance = Chance(0, 3, tuple(f"s-{n}" for n in range(4000)))
     assert (chance.uniform("drop") < 0.1).float().mean().item() == pytest.approx(0.1, abs=0.02)
 

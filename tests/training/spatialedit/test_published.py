@@ -1,0 +1,245 @@
+"""SpatialEdit's published layout, as our export writes it and as others may."""
+
+import io
+import json
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+
+from shards.codecs import decode_image, encode_image
+from shards.errors import BadInput
+from shards.index import pack_shard, write_manifest
+from shards.interop import spatialedit
+from shards.interop.spatialedit import draw_box
+from shards.layout import shard_name
+from shards.reader import ShardError
+from shards.recipes import get_recipe
+from tests.shards.factory import out_of
+from tests.shards.interop.conftest import edited, pack
+from tests.training.spatialedit.conftest import build, chance_of
+from training.spatialedit.published import stream_published
+
+KINDS = ("translate", "rotate", "camera", "scale")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """20 samples of four kinds in three families, two or more tars each."""
+    root = tmp_path_factory.mktemp("published")
+    pack(root / "out", {f"s-{n:02d}": edited(f"s-{n:02d}", KINDS[n % 4]) for n in range(20)})
+    spatialedit.export(str(root / "out"), str(root / "se"), samples_per_tar=3)
+    return root / "se" / "train"
+
+
+def files_of(folder):
+    """Every member of every tar, by key, read by tarfile alone."""
+    found = {}
+    for path in sorted(folder.rglob("*.tar")):
+        with tarfile.open(path) as tar:
+            for info in tar:
+                key, _, field = info.name.partition(".")
+                found.setdefault(key, {})[field] = tar.extractfile(info).read()
+    return found
+
+
+def keys_of(batches):
+    return [key for batch in batches for key in batch["key"]]
+
+
+def test_every_sample_is_read_back_pixel_for_pixel(published):
+    files = files_of(published)
+    assert len(files) == 20
+    seen = set()
+    for batch in stream_published(str(published), seed=3).batches(5):
+        for key, source, target, words in zip(
+            batch["key"], batch["source"], batch["target"], batch["instruction"], strict=True
+        ):
+            np.testing.assert_array_equal(source, decode_image(files[key]["0.jpg"]))
+            np.testing.assert_array_equal(target, decode_image(files[key]["1.jpg"]))
+            assert words == json.loads(files[key]["json"])["metadata"]["instruction"]
+            seen.add(key)
+        assert batch["valid"].all()
+    assert seen == set(files)
+
+
+def test_the_same_inputs_as_from_our_own_shards(tmp_path):
+    """Lossless where the export is: JPEGs that bear no box go through unchanged."""
+    members = edited("s-1", "rotate", view="the front view.")
+    for name in ("source", "target"):
+        image = decode_image(members.pop(f"{name}.webp"))
+        members[f"{name}.jpg"] = encode_image(image, "jpg")
+    folder = tmp_path / "out"
+    recipe = get_recipe("spatialedit")
+    fields = recipe.fields("jpg")
+    kept = {name: members[name] for name in fields}
+    entry = pack_shard(out_of(folder, recipe="spatialedit"), shard_name("t", "train", 0, 1), iter([("s-1", kept)]))
+    write_manifest(
+        out_of(folder, recipe="spatialedit"),
+        name="t",
+        recipe="spatialedit",
+        split="train",
+        members=fields,
+        shards=[entry],
+    )
+    spatialedit.export(str(folder), str(tmp_path / "se"))
+    ours, _ = build()
+    theirs, _ = build(layout="published")
+    inputs = []
+    for trained, url in ((ours, folder), (theirs, tmp_path / "se")):
+        batch = next(trained.open(str(url), **trained.stream_options, split="train", cache="").batches(1))
+        inputs.append(trained.prepare(batch, chance_of(batch)))
+    assert inputs[0].keys() == inputs[1].keys()
+    assert all(torch.equal(inputs[0][name], inputs[1][name]) for name in inputs[0])
+
+
+def test_boxes_are_drawn_once(published):
+    recipe, _ = build(layout="published")
+    batch = next(recipe.open(str(published), **recipe.stream_options, order="stored").batches(20))
+    for index, key in enumerate(batch["key"]):
+        shown, _, words = recipe.seen(batch, index)
+        np.testing.assert_array_equal(shown, batch["source"][index])
+        box = draw_box(np.zeros_like(shown), [40, 12, 52, 26])[..., 0] == 255
+        red = shown[box].astype(int)
+        boxed = (red[:, 0] - red[:, 1:].max(axis=1)).mean() > 100
+        assert boxed == ("red box" in words) == (int(key[2:]) % 4 in (0, 3))
+
+
+def test_order_follows_from_the_seed_and_ranks_share_it(published):
+    one = keys_of(stream_published(str(published), seed=1).batches(4))
+    assert keys_of(stream_published(str(published), seed=1, threads=1, prefetch=0).batches(4)) == one
+    assert keys_of(stream_published(str(published), seed=2).batches(4)) != one
+    halves = [keys_of(stream_published(str(published), seed=1, rank=rank, world=2).batches(2)) for rank in (0, 1)]
+    assert sorted(halves[0] + halves[1]) == sorted(one)
+    assert halves[0][:2] + halves[1][:2] == one[:4]
+
+
+def test_a_run_that_stopped_goes_on_exactly(published):
+    whole = stream_published(str(published), seed=5)
+    batches = whole.batches(4, epochs=2)
+    first = [next(batches)["key"] for _ in range(3)]
+    state = json.loads(json.dumps(whole.state_dict()))
+    rest = keys_of(batches)
+    other = stream_published(str(published), seed=5)
+    other.load_state_dict(state)
+    assert keys_of(other.batches(4, epochs=2)) == rest
+    assert len(first) * 4 + len(rest) == 40
+    with pytest.raises(BadInput, match="its seed is 5, here it is 6"):
+        stream_published(str(published), seed=6).load_state_dict(state)
+
+
+def test_a_state_of_other_tars_is_refused(published, tmp_path):
+    state = stream_published(str(published)).state_dict()
+    with pytest.raises(BadInput, match="its sets is"):
+        stream_published(str(published / "move")).load_state_dict(state)
+    again = tmp_path / "copy"
+    for path in published.rglob("*.tar"):
+        (again / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (again / path.parent.name / path.name).write_bytes(path.read_bytes())
+    stream_published(str(again)).load_state_dict(state)
+
+
+def test_it_goes_to_another_process_and_knows_where_it_stands(published):
+    stream = stream_published(str(published), seed=5, side=48)
+    batches = stream.batches(4)
+    next(batches)
+    copy = pickle.loads(pickle.dumps(stream))
+    assert keys_of(copy.batches(4)) == keys_of(batches)
+
+
+def test_sides_and_float_images(published):
+    batch = next(stream_published(str(published), side=32, images="float").batches(4))
+    assert batch["source"].shape == (4, 32, 32, 3)
+    assert batch["source"].dtype == np.float32
+    assert -1 <= batch["source"].min() < batch["source"].max() <= 1
+
+
+def tar_of(path, files):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def picture(height=32, width=32, value=90):
+    return encode_image(np.full((height, width, 3), value, np.uint8), "jpg")
+
+
+def told(text, **more):
+    said = [{"from": "human", "value": f"<image>\n{text}"}, {"from": "gpt", "value": "<image>"}]
+    return json.dumps({"conversations": said, **more}).encode()
+
+
+def test_tars_as_others_write_them(tmp_path):
+    """Long and odd keys, any order, words in conversations alone, images of several sizes."""
+    key = "Scene_" + "x" * 120
+    files = {
+        f"{key}.1.jpg": picture(40, 60, 20),
+        f"{key}.0.jpg": picture(40, 60, 200),
+        f"{key}.json": told("Move it."),
+        "dir/B.json": told("", metadata={"instruction": "Turn it.", "instruction_human": "Please turn it."}),
+        "dir/B.0.jpg": picture(),
+        "dir/B.1.jpg": picture(),
+        "dir/B.txt": b"ignored",
+    }
+    tar_of(tmp_path / "move" / "worker3-000001.tar", files)
+    batch = next(stream_published(str(tmp_path), order="stored", side=32).batches(2))
+    assert batch["key"] == [key, "dir/B"]
+    assert batch["instruction"] == ["Move it.", "Turn it."]
+    assert abs(batch["source"][0].mean() - 200) < 2
+    assert abs(batch["target"][0].mean() - 20) < 2
+    spoken = stream_published(str(tmp_path), order="stored", side=32, instruction="any")
+    assert {words for batch in spoken.batches(2, epochs=12) for words in batch["instruction"]} == {
+        "Move it.",
+        "Turn it.",
+        "Please turn it.",
+    }
+    with pytest.raises(ShardError, match="a batch needs one size"):
+        next(stream_published(str(tmp_path), order="stored").batches(2))
+
+
+def test_samples_that_are_not_whole(tmp_path):
+    whole = {"a.0.jpg": picture(), "a.1.jpg": picture(), "a.json": told("Move it.")}
+    tar_of(tmp_path / "0.tar", {**whole, "b.0.jpg": picture(), "b.json": told("Move it.")})
+    with pytest.raises(BadInput, match=r"1 samples are not whole \(0.tar b: 1 images where an edit has 2\)"):
+        stream_published(str(tmp_path))
+    with pytest.warns(UserWarning, match="left out"):
+        assert stream_published(str(tmp_path), on_error="skip").samples == 1
+    tar_of(tmp_path / "0.tar", {**whole, "c.0.jpg": picture(), "c.1.jpg": b"no jpeg", "c.json": told("x")})
+    with pytest.raises(ShardError, match="sample c: member target cannot be decoded"):
+        list(stream_published(str(tmp_path), order="stored").batches(1))
+    with pytest.warns(UserWarning, match="skipped"):
+        batch = next(stream_published(str(tmp_path), order="stored", on_error="skip").batches(2))
+    assert batch["key"] == ["a", "a"]
+    assert batch["valid"].tolist() == [True, False]
+    tar_of(tmp_path / "0.tar", {**whole, "a.json": told("")})
+    with pytest.raises(ShardError, match="its json has no instruction"):
+        next(stream_published(str(tmp_path)).batches(1))
+
+
+def test_folders_without_samples_and_tars_that_end_early(tmp_path):
+    with pytest.raises(BadInput, match="holds no tars"):
+        stream_published(str(tmp_path))
+    tar_of(tmp_path / "0.tar", {"a.txt": b"words"})
+    with pytest.raises(BadInput, match="no samples of SpatialEdit's layout"):
+        stream_published(str(tmp_path))
+    tar_of(tmp_path / "0.tar", {"a.0.jpg": picture(), "a.1.jpg": picture(), "a.json": told("Move it.")})
+    with tarfile.open(tmp_path / "0.tar") as tar:
+        end = tar.getmembers()[-1].offset
+    data = (tmp_path / "0.tar").read_bytes()
+    for length in (1600, end, end + 512):
+        (tmp_path / "0.tar").write_bytes(data[:length])
+        with pytest.raises(BadInput, match=r"0\.tar is cut off"):
+            stream_published(str(tmp_path))
+
+
+def test_weighted_sets_come_in_their_proportion(published):
+    urls = {str(published / "move"): 3.0, str(published / "camera"): 1.0}
+    stream = stream_published(urls, seed=1)
+    keys = keys_of(stream.batches(4, epochs=100))
+    moves = sum(int(key[2:]) % 4 in (0, 3) for key in keys)
+    assert moves / len(keys) == pytest.approx(0.75, abs=0.02)

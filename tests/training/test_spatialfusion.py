@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from shards.codecs import decode_depth
+from shards.errors import BadInput
+from shards.reader import read_record
+from shards.recipes import get_recipe
+from shards.writer import encode_record
+from tests.shards.factory import make_sample, make_split
+from training.spatialfusion import stream_fusion
+
+
+def test_text_target_and_metric_depth_with_what_is_known_of_it(tmp_path):
+    make_split(str(tmp_path), [["s-0", "s-1"], ["s-2", "s-3"]])
+    for text, words in (("instruction", "Move it."), ("caption", "two boxes")):
+        seen = []
+        for batch in stream_fusion(str(tmp_path), text=text, unit="m").batches(2):
+            assert batch["text"] == [words, words]
+            for row, key in enumerate(batch["key"]):
+                members = make_sample(key)
+                info = read_record(members["json"]).maps.metric
+                metres = decode_depth(members["metric.png"], info)
+                np.testing.assert_array_equal(batch["depth"][row], metres)
+                np.testing.assert_array_equal(batch["confidence"][row], metres > 0)
+                assert batch["info"][row] == info
+                assert (info.kind, info.unit) == ("metric", "m")
+            assert batch["confidence"].dtype == np.float32
+            assert not batch["confidence"][:, :2].any()
+            seen += batch["key"]
+        assert sorted(seen) == ["s-0", "s-1", "s-2", "s-3"]
+
+
+def test_it_goes_on_where_it_stopped(tmp_path):
+    make_split(str(tmp_path), [[f"s-{n}" for n in range(6)]])
+    data = stream_fusion(str(tmp_path), seed=4)
+    batches = data.batches(2)
+    next(batches)
+    state = data.state_dict()
+    rest = [batch["key"] for batch in batches]
+    other = stream_fusion(str(tmp_path), seed=4)
+    other.load_state_dict(state)
+    assert [batch["key"] for batch in other.batches(2)] == rest
+
+
+def changed(key, **update):
+    record = read_record(make_sample(key)["json"])
+    maps = record.maps.model_copy(update={"metric": record.maps.metric.model_copy(update=update.pop("metric", {}))})
+    return {key: {"json": encode_record(record.model_copy(update={"maps": maps, **update}))}}
+
+
+def test_missing_words_and_other_units_are_named(tmp_path):
+    make_split(str(tmp_path / "a"), [["s-0"]], changes=changed("s-0", caption=""))
+    with pytest.raises(BadInput, match="sample s-0 has no caption"):
+        next(stream_fusion(str(tmp_path / "a"), text="caption").batches(1))
+    assert next(stream_fusion(str(tmp_path / "a")).batches(1))["text"] == ["Move it."]
+    make_split(str(tmp_path / "b"), [["s-0"]], changes=changed("s-0", metric={"unit": ""}))
+    with pytest.raises(BadInput, match=r"its depth has no unit \(test\), not m"):
+        next(stream_fusion(str(tmp_path / "b"), unit="m").batches(1))
+    assert next(stream_fusion(str(tmp_path / "b")).batches(1))["info"][0].unit == ""
+    make_split(str(tmp_path / "c"), [["s-0"]], recipe=get_recipe("spatialedit"))
+    with pytest.raises(BadInput, match="lacks metric"):
+        stream_fusion(str(tmp_path / "c"))
