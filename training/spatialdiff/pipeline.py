@@ -54,9 +54,9 @@ class SpatialDiffPipeline:
 
         from training.spatialdiff.recipe import SpatialDiff
 
-        saved = read_options(Path(folder)).model_dump() | {"init": "", "cache": ""}
+        saved = read_options(Path(folder)).model_dump() | {"cache": ""}
         recipe = SpatialDiff(SpatialDiff.options_type.model_validate(saved | changes))
-        net = recipe.build(torch.device(device), getattr(torch, dtype))
+        net = recipe.assemble(torch.device(device), getattr(torch, dtype))
         recipe.load(net, Path(folder))
         return cls(net.eval(), recipe.frozen)
 

@@ -17,7 +17,7 @@ from training.flow import draw_times, interpolate, velocity
 from training.recipe import Batch, Chance, Inputs
 from training.spatialdiff.files import load_folder, load_part, read_options, save_folder
 from training.spatialdiff.frozen import PATCH, Frozen, load_base
-from training.spatialdiff.options import TINY_RECIPE, SpatialDiffOptions
+from training.spatialdiff.options import TINY, TINY_RECIPE, SpatialDiffOptions
 from training.spatialdiff.weights import seeded
 
 if TYPE_CHECKING:
@@ -67,14 +67,19 @@ class SpatialDiff:
 
     def build(self, device: "torch.device", dtype: "torch.dtype") -> "nn.Module":
         """A `nets.SpatialDiffNet`: the base in `dtype`, what trains in float32."""
-        transformer, self._made = load_base(self.options, device, dtype)
-        width = self._made.geometry.width if self._made.geometry else 0
-        net = make_net(transformer, self.options, width).to(device)
-        if self.options.init:
+        net = self.assemble(device, dtype)
+        told = self.options
+        if told.init:
             self._begin_with(net)
-        elif self.options.stage == 2 and self.options.spatial:
+        elif told.stage == 2 and told.spatial and told.base != TINY:
             logging.getLogger(__name__).warning("stage 2 without recipe.init: the connector starts from random numbers")
         return net
+
+    def assemble(self, device: "torch.device", dtype: "torch.dtype") -> Any:
+        """The same before any training, for weights that are about to be read."""
+        transformer, self._made = load_base(self.options, device, dtype)
+        width = self._made.geometry.width if self._made.geometry else 0
+        return make_net(transformer, self.options, width).to(device)
 
     def _begin_with(self, net: Any) -> None:
         folder = Path(self.options.init).expanduser()

@@ -142,6 +142,16 @@ def test_a_base_that_is_not_there_is_named(tmp_path: Path, make, says: str):
     assert "\n" not in str(caught.value)
 
 
+def test_weights_that_the_hub_s_cache_lacks_are_named_with_what_to_run(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        BadInput, match=r"run `hf download somebody/kontext --revision v1`.*accept their licence"
+    ) as caught:
+        load_base(tiny(base="somebody/kontext", revision="v1"), CPU, torch.float32)
+    assert "\n" not in str(caught.value)
+
+
 def test_another_size_is_refused_with_what_to_set(frozen):
     with pytest.raises(BadInput, match=r"48 x 48, recipe.width and recipe.height say 32 x 32"):
         frozen.condition(picture(side=48)[None], ["one"], 1.0)

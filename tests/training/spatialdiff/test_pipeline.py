@@ -1,5 +1,6 @@
 """Editing: Kontext's own sampling where nothing was added, and no other inputs than image and instruction."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import torch
 from PIL import Image
 
 from shards.errors import BadInput
-from tests.training.spatialdiff.factory import CPU, SIDE, batch_of, built, stirred
+from tests.training.spatialdiff.factory import CPU, SIDE, batch_of, built, stirred, tiny
 from training.recipe import Chance
 from training.spatialdiff.pipeline import SpatialDiffPipeline
+from training.spatialdiff.recipe import SpatialDiff
 from training.spatialdiff.tiny import tiny_base
 
 
@@ -87,15 +89,22 @@ def test_from_a_folder_it_edits_a_picture_of_any_size(tmp_path: Path):
     assert pipeline(Image.new("RGB", (50, 40)), "Move it.", steps=1).size == (50, 40)
 
 
+def test_what_stage_2_began_with_is_not_needed_to_edit(tmp_path: Path):
+    first, net = built(stage=1)
+    first.save(net, tmp_path / "one")
+    second, net = built(init=str(tmp_path / "one"))
+    second.save(net, tmp_path / "two")
+    shutil.rmtree(tmp_path / "one")
+    pipeline = SpatialDiffPipeline.from_folder(tmp_path / "two", "cpu", "float32")
+    assert torch.equal(pipeline.net.connector.queries, net.connector.queries)
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path: Path):
     with pytest.raises(BadInput, match="holds no result of spatialdiff"):
         SpatialDiffPipeline.from_folder(tmp_path, "cpu", "float32")
 
 
 def test_in_bfloat16_it_edits_too():
-    from tests.training.spatialdiff.factory import tiny
-    from training.spatialdiff.recipe import SpatialDiff
-
     recipe = SpatialDiff(tiny())
     net = recipe.build(CPU, torch.bfloat16)
     assert SpatialDiffPipeline(net, recipe.frozen).edit(pictures(1), ["Move it."], steps=2).images.any()

@@ -1,0 +1,58 @@
+"""The recipe in the training loop: a run of the preset, stopped and resumed, and stage 2 after stage 1."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.spatialdiff.factory import SIDE, batch_of, built
+from training.config import load_config
+from training.loop import Summary, train
+from training.spatialdiff.recipe import SpatialDiff
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    batch_of(built(ablation="lora_only")[0], tmp_path / "set")
+    return tmp_path / "set"
+
+
+def run(shards: Path, out: Path, *changes: str, preset: str = "tiny") -> tuple[Summary, list[dict[str, float]]]:
+    size = (
+        f"recipe.width={SIDE}",
+        f"recipe.height={SIDE}",
+        "recipe.sample_steps=1",
+        "save_every=2",
+        "validate_every=2",
+    )
+    config = load_config(SpatialDiff, None, preset, [*size, "batch_size=2", *changes])
+    seen: list[dict[str, float]] = []
+    recipe = SpatialDiff(SpatialDiff.options_type.model_validate(config.recipe))
+    return train(recipe, config, str(shards), out, lambda values: seen.append(dict(values))), seen
+
+
+def test_a_run_that_was_stopped_ends_as_the_undisturbed_one(shards: Path, tmp_path: Path):
+    whole, _ = run(shards, tmp_path / "a", "steps=4", "ema=0.9")
+    run(shards, tmp_path / "b", "steps=2", "ema=0.9")
+    rest, _ = run(shards, tmp_path / "b", "steps=4", "ema=0.9")
+    assert (whole.resumed, rest.resumed, rest.step) == (0, 2, 4)
+    for part in ("model", "ema"):
+        files = sorted((whole.checkpoint / part).iterdir())
+        assert len(files) == 4
+        for path in files:
+            assert path.read_bytes() == (rest.checkpoint / part / path.name).read_bytes(), path.name
+    assert (tmp_path / "a/samples/00000004.png").is_file()
+
+
+def test_stage_2_follows_stage_1(shards: Path, tmp_path: Path):
+    first, seen = run(shards, tmp_path / "one", "steps=2", "recipe.stage=1")
+    assert set(seen[0]) >= {"loss", "flow"}
+    assert "depth" not in seen[0]
+    assert {path.name for path in (first.checkpoint / "model").iterdir()} == {
+        "connector.safetensors",
+        "spatialdiff.json",
+    }
+    init = f"recipe.init={first.checkpoint / 'model'}"
+    _, seen = run(shards, tmp_path / "two", "steps=1", init, "precision=bf16", "gradient_checkpointing=true")
+    assert seen[0]["loss"] == pytest.approx(seen[0]["flow"] + 0.01 * seen[0]["depth"], rel=1e-5)
+    assert torch.isfinite(torch.tensor(seen[0]["grad_norm"]))
