@@ -8,15 +8,13 @@ import hashlib
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from shards.options import Options
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-    from shards.streaming.dataset import Stream
 
 Batch = Mapping[str, Any]
 """As `shards.stream` hands it out: stacked arrays by member, lists of text, `key`, `valid`."""
@@ -118,17 +116,4 @@ class TrainingRecipe(Protocol):
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
         """Predictions for a batch: images uint8 (B, H, W, 3) by name (`prediction`, `depth`, ...)."""
-        ...
-
-
-@runtime_checkable
-class OpensShards(Protocol):
-    """A recipe that reads other layouts, too: the loop opens its data through it instead of `shards.stream`."""
-
-    def open(self, url: Any, **options: Any) -> "Stream":
-        """The stream of a URL as `shards.stream` takes it; `options` are those of `shards.stream`, too: split, seed,
-        rank, world, ..., and what the recipe's `stream_options` say.
-
-        Raises BadInput as `shards.stream` does.
-        """
         ...

@@ -17,7 +17,7 @@ from shards.errors import BadInput
 from shards.layout import filesystem, join
 from training.caches import MadeBy, TensorCache, folder_revision, module_revision
 from training.flow import draw_times
-from training.recipe import Batch, Chance, Inputs
+from training.recipe import Batch, Batches, Chance, Inputs
 from training.spatialedit.adapter import load_adapter, save_adapter
 from training.spatialedit.models import add_lora, folder_of, load_models
 from training.spatialedit.options import PRESETS, TINY, SpatialEditOptions
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import torch
     from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
     from torch import nn
-
-    from shards.streaming.dataset import Stream
 
 U8 = NDArray[np.uint8]
 _GRID: Final = 16
@@ -54,17 +52,17 @@ class SpatialEdit:
         bench = self.options.layout == "shards" and self.options.wording == "bench"
         return {"members": ("source", "target"), "instruction": self.options.instruction, "records": bench}
 
-    def open(self, url: Any, *, split: str = "train", **options: Any) -> "Stream":
+    def open_stream(self, shards: Any, split: str, options: Mapping[str, Any]) -> Batches:
         """This project's shards, or, with `layout: published`, SpatialEdit's (of the folder `split`, if there is one).
 
         Raises BadInput where there are none.
         """
         if self.options.layout == "shards":
-            return stream(url, self.shards, split=split, **options)
+            return stream(shards, self.shards, split=split, **options)
         kept = {name: value for name, value in options.items() if name not in ("members", "cache", "cache_bytes")}
-        if isinstance(url, str | os.PathLike) and _is_folder(join(os.fspath(url), split)):
-            url = join(os.fspath(url), split)
-        return stream_published(url, side=self.options.side, **kept)
+        if isinstance(shards, str | os.PathLike) and _is_folder(join(os.fspath(shards), split)):
+            shards = join(os.fspath(shards), split)
+        return stream_published(shards, side=self.options.side, **kept)
 
     @property
     def pipeline(self) -> "JoyImageEditPipeline":

@@ -64,10 +64,15 @@ def made(moves):
     """recipe, module with an adapter that does something, a batch of 4, its inputs."""
     recipe, module = build(text_drop=0.0)
     shake(module)
-    batch = next(recipe.open(moves, **recipe.stream_options, order="stored").batches(4))
+    batch = next(opened(recipe, moves, order="stored").batches(4))
     inputs = recipe.prepare(batch, chance_of(batch))
     return SimpleNamespace(recipe=recipe, module=module, batch=batch, inputs=inputs)
 
 
 def chance_of(batch, step=0) -> Chance:
     return Chance(0, step, tuple(batch["key"]))
+
+
+def opened(recipe, url, split="train", **options):
+    """The stream as the loop opens it."""
+    return recipe.open_stream(str(url), split, {**recipe.stream_options, **options})

@@ -13,7 +13,7 @@ from torch import distributed
 from torch.distributed.fsdp import fully_shard
 
 from shards.errors import BadInput
-from tests.training.spatialedit.conftest import build, chance_of, shake
+from tests.training.spatialedit.conftest import build, chance_of, opened, shake
 from training.recipe import Chance
 from training.spatialedit.models import folder_of, load_models, lora_config
 from training.spatialedit.nets import EditNet
@@ -94,7 +94,7 @@ def test_gradient_checkpointing_changes_no_gradient(made):
 def test_frozen_bf16_trains_a_float32_adapter(moves):
     recipe, _ = build()
     module = recipe.build(CPU, torch.bfloat16)
-    batch = next(recipe.open(moves, **recipe.stream_options).batches(2))
+    batch = next(opened(recipe, moves).batches(2))
     inputs = recipe.prepare(batch, chance_of(batch))
     module(inputs)["loss"].backward()
     assert {each.dtype for each in module.parameters() if each.requires_grad} == {torch.float32}
@@ -219,7 +219,7 @@ def test_images_are_edited_at_their_own_size(made):
 
 def test_eight_samples_are_learned_by_heart(moves):
     recipe, module = build(text_drop=0.0)
-    batch = next(recipe.open(moves, **recipe.stream_options, order="stored").batches(8))
+    batch = next(opened(recipe, moves, order="stored").batches(8))
     inputs = recipe.prepare(batch, chance_of(batch))
     training = [each for each in module.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(training, 5e-3, betas=(0.9, 0.95), weight_decay=0)

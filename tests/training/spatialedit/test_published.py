@@ -19,7 +19,7 @@ from shards.reader import ShardError
 from shards.recipes import get_recipe
 from tests.shards.factory import out_of
 from tests.shards.interop.conftest import edited, pack
-from tests.training.spatialedit.conftest import build, chance_of
+from tests.training.spatialedit.conftest import build, chance_of, opened
 from training.spatialedit.published import stream_published
 
 KINDS = ("translate", "rotate", "camera", "scale")
@@ -89,7 +89,7 @@ def test_the_same_inputs_as_from_our_own_shards(tmp_path):
     theirs, _ = build(layout="published")
     inputs = []
     for trained, url in ((ours, folder), (theirs, tmp_path / "se")):
-        batch = next(trained.open(str(url), **trained.stream_options, split="train", cache="").batches(1))
+        batch = next(opened(trained, str(url), cache="").batches(1))
         inputs.append(trained.prepare(batch, chance_of(batch)))
     assert inputs[0].keys() == inputs[1].keys()
     assert all(torch.equal(inputs[0][name], inputs[1][name]) for name in inputs[0])
@@ -97,7 +97,7 @@ def test_the_same_inputs_as_from_our_own_shards(tmp_path):
 
 def test_boxes_are_drawn_once(published):
     recipe, _ = build(layout="published")
-    batch = next(recipe.open(str(published), **recipe.stream_options, order="stored").batches(20))
+    batch = next(opened(recipe, str(published), order="stored").batches(20))
     for index, key in enumerate(batch["key"]):
         shown, _, words = recipe.seen(batch, index)
         np.testing.assert_array_equal(shown, batch["source"][index])

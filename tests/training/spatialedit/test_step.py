@@ -9,7 +9,7 @@ from shards.codecs import decode_image
 from shards.errors import BadInput
 from shards.interop.spatialedit import draw_box
 from tests.shards.factory import make_sample
-from tests.training.spatialedit.conftest import build, chance_of, pack_moves
+from tests.training.spatialedit.conftest import build, chance_of, opened, pack_moves
 from training.recipe import Chance
 
 
@@ -141,7 +141,7 @@ def test_moves_bear_the_box_that_their_words_ask_for(made):
 
 def test_stored_wording_draws_no_box(moves):
     recipe, _ = build(wording="stored")
-    batch = next(recipe.open(moves, **recipe.stream_options, order="stored").batches(1))
+    batch = next(opened(recipe, moves, order="stored").batches(1))
     assert "record" not in batch
     shown, _, words = recipe.seen(batch, 0)
     np.testing.assert_array_equal(shown, batch["source"][0])
@@ -150,7 +150,7 @@ def test_stored_wording_draws_no_box(moves):
 
 def test_dropped_texts_are_empty_and_keep_the_image(moves):
     recipe, _ = build(text_drop=0.5)
-    batch = next(recipe.open(moves, **recipe.stream_options, order="stored").batches(8))
+    batch = next(opened(recipe, moves, order="stored").batches(8))
     inputs = recipe.prepare(batch, chance_of(batch))
     drops = [torch.rand(1, generator=one).item() < 0.5 for one in chance_of(batch).generators("drop")]
     assert 0 < sum(drops) < 8
@@ -168,7 +168,7 @@ def test_the_share_of_dropped_texts():
 def test_a_size_that_has_no_latents_is_refused_with_one_that_has(tmp_path):
     pack_moves(tmp_path, side=40, count=1)
     recipe, _ = build()
-    batch = next(recipe.open(str(tmp_path), **recipe.stream_options).batches(1))
+    batch = next(opened(recipe, str(tmp_path)).batches(1))
     with pytest.raises(BadInput, match=r"sample s-0: 40 x 40 pixels.*set recipe.side, such as 32"):
         recipe.prepare(batch, chance_of(batch))
     recipe.options = recipe.options.model_copy(update={"side": 32})
@@ -177,7 +177,7 @@ def test_a_size_that_has_no_latents_is_refused_with_one_that_has(tmp_path):
 
 def test_a_cache_gives_the_same_inputs(moves, tmp_path, made):
     recipe, _ = build(text_drop=0.0, cache=str(tmp_path))
-    batch = next(recipe.open(moves, **recipe.stream_options, order="stored").batches(4))
+    batch = next(opened(recipe, moves, order="stored").batches(4))
     first = recipe.prepare(batch, chance_of(batch))
     entries = sorted(tmp_path.rglob("*.safetensors"))
     assert len(entries) == 12, "source, target and text of each sample"
