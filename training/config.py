@@ -21,7 +21,16 @@ from training.recipe import TrainingRecipe
 ScheduleName = Literal["constant", "linear", "cosine"]
 PAPER: Final = "paper"
 """The preset that holds where none is asked for, if a recipe has it."""
-FREE: Final = ("save_every", "keep", "validate_every", "validate_samples", "log", "gradient_checkpointing", "data")
+FREE: Final = (
+    "save_every",
+    "keep",
+    "validate_every",
+    "validate_samples",
+    "log",
+    "gradient_checkpointing",
+    "sharded",
+    "data",
+)
 """Keys that do not change what is learned."""
 _TOGETHER: Final = ("batch_size", "accumulate")
 """These may change if their product with the number of processes does not: a step has the same samples then."""
@@ -46,6 +55,7 @@ class TrainConfig(Options):
     accumulate: int = Field(default=1, ge=1, description="forward passes of one step")
     precision: Literal["no", "bf16"] = "bf16"
     gradient_checkpointing: bool = Field(default=True, description="compute activations again instead of keeping them")
+    sharded: bool = Field(default=False, description="FSDP2: weights and optimizer lie in parts on the processes")
     lr: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of AdamW")
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
@@ -66,6 +76,8 @@ class TrainConfig(Options):
     def _whole(self) -> "TrainConfig":
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas {self.betas}: each must be at least 0 and below 1")
+        if self.sharded and self.ema:
+            raise ValueError("sharded: true keeps no averaged weights: set ema: 0, or sharded: false")
         return self
 
 

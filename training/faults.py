@@ -66,4 +66,5 @@ def _memory_knobs(recipe: TrainingRecipe, config: TrainConfig) -> list[str]:
         knobs.append("precision: bf16 (with another --out)")
     if config.ema:
         knobs.append("ema: 0 (with another --out)")
-    return [*knobs, *getattr(recipe, "memory_knobs", ()), "more GPUs, with FSDP (`accelerate launch --use_fsdp`)"]
+    knobs += getattr(recipe, "memory_knobs", ())
+    return knobs if config.sharded else [*knobs, "sharded: true, with more GPUs"]

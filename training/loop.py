@@ -8,7 +8,7 @@ kernels do), and processes x batch_size x accumulate may be divided in any way w
 import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from training.faults import memory_watched, no_number
 from training.metrics import Metrics, check_logger, start_trackers
 from training.pictures import write_sheet
 from training.recipe import Batch, Batches, Chance, TrainingRecipe
+from training.sharding import gathered, load_optimizer_state, optimizer_state, shard_module, sync_gradients, usable
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +58,10 @@ class _Run:
     ema: "EMAModel | None"
     stream: Batches
     step: int = 0
+
+    @property
+    def sharded(self) -> bool:
+        return _is_sharded(self.config, self.accelerator)
 
     @property
     def plain(self) -> "nn.Module":
@@ -107,15 +112,21 @@ def train(
 
 def _accelerator(recipe: TrainingRecipe, config: TrainConfig, folder: Path) -> "Accelerator":
     from accelerate import Accelerator
-    from accelerate.utils import DistributedDataParallelKwargs
+    from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 
     unused = bool(getattr(recipe, "find_unused_parameters", False))
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision=config.precision,
         log_with=None if config.log == "none" else config.log,
         project_dir=folder,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused)],
     )
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        raise BadInput(
+            f"accelerate is set up for {accelerator.distributed_type.value}: launch with --multi_gpu alone, and set "
+            "sharded: true in the configuration"
+        )
+    return accelerator
 
 
 def _train(
@@ -175,17 +186,21 @@ def _build(
     if checkpoint:
         recipe.load(module, checkpoint / MODEL)
     module.to(accelerator.device)
+    name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
+    if _is_sharded(config, accelerator):
+        shard_module(module, accelerator.device, accelerator.num_processes)
+    else:
+        module = accelerator.prepare(module)
     training = [parameter for parameter in module.parameters() if parameter.requires_grad]
     made = torch.optim.AdamW(training, config.lr, config.betas, weight_decay=config.weight_decay)
-    name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
-    module, optimizer = accelerator.prepare(module, made)
+    optimizer = accelerator.prepare(made)
     schedule = get_scheduler(name, optimizer.optimizer, num_warmup_steps=config.warmup, num_training_steps=config.steps)
     run = _Run(accelerator, recipe, config, module, optimizer, schedule, None, data)
     if config.ema:
         run.ema = EMAModel(run.parameters, decay=config.ema)
     if checkpoint:
         state = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
-        optimizer.load_state_dict(state["optimizer"])
+        load_optimizer_state(module, optimizer.optimizer, state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         if run.ema:
             run.ema.load_state_dict(state["ema"])
@@ -240,6 +255,10 @@ def _one_step(run: _Run, batches: Iterator[Batch]) -> dict[str, float]:
 @contextmanager
 def _gathering(run: _Run, *, last: bool) -> Generator[None]:
     """Gradients are averaged over the processes once a step, with its last forward pass."""
+    if run.sharded:
+        sync_gradients(run.module, last)
+        yield
+        return
     with nullcontext() if last else run.accelerator.no_sync(run.module):
         yield
 
@@ -250,7 +269,8 @@ def _backward(run: _Run, batch: Batch, step: int) -> "dict[str, torch.Tensor]":
 
     with torch.no_grad():
         inputs = run.recipe.prepare(batch, Chance(run.config.seed, step, tuple(batch["key"])))
-    losses = run.module(inputs)
+    with run.accelerator.autocast():
+        losses = run.module(inputs)
     run.accelerator.backward(losses["loss"] / run.config.accumulate)
     return {name: value.detach().float() for name, value in losses.items()}
 
@@ -263,6 +283,10 @@ def _means(accelerator: "Accelerator", losses: "Sequence[Mapping[str, torch.Tens
     table = torch.stack([torch.stack([each[name] for name in names]) for each in losses]).mean(0)
     together: Any = accelerator.reduce(table, "mean")
     return dict(zip(names, together.tolist(), strict=True))
+
+
+def _is_sharded(config: TrainConfig, accelerator: "Accelerator") -> bool:
+    return config.sharded and accelerator.num_processes > 1
 
 
 def _samples_per_step(config: TrainConfig, accelerator: "Accelerator") -> int:
@@ -289,7 +313,7 @@ def _save(run: _Run, checkpoints: Checkpoints) -> None:
             with _averaged(run):
                 run.recipe.save(run.plain, folder / EMA)
         ema = {"ema": run.ema.state_dict()} if run.ema else {}
-        states = {"optimizer": run.optimizer.state_dict(), "schedule": run.schedule.state_dict()}
+        states = {"optimizer": optimizer, "schedule": run.schedule.state_dict()}
         torch.save({**states, **ema}, folder / STATE)
 
     facts = Facts(
@@ -299,8 +323,10 @@ def _save(run: _Run, checkpoints: Checkpoints) -> None:
         run.step,
         run.stream.state_dict(),
     )
-    if run.accelerator.is_main_process:
-        checkpoints.write(facts, fill)
+    optimizer = optimizer_state(run.module, run.optimizer.optimizer)
+    with gathered(run.module) if run.sharded else nullcontext():
+        if run.accelerator.is_main_process:
+            checkpoints.write(facts, fill)
     run.accelerator.wait_for_everyone()
 
 
@@ -323,11 +349,15 @@ def _validate(run: _Run, batch: Batch, folder: Path) -> None:
     import torch
 
     run.module.eval()
-    with torch.no_grad(), run.accelerator.autocast(), _averaged(run):
+    with torch.no_grad(), run.accelerator.autocast(), _averaged(run), _usable(run):
         made = run.recipe.sample(run.plain, batch, run.config.seed)
     run.module.train()
     if run.accelerator.is_main_process:
         write_sheet(folder / "samples" / f"{run.step:08d}.png", batch, made)
+
+
+def _usable(run: _Run) -> AbstractContextManager[None]:
+    return usable(run.module) if run.sharded else nullcontext()
 
 
 def _seed_of(seed: int, step: int, process: int = 0) -> int:

@@ -15,3 +15,15 @@ def triplets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     keys = [[f"a{i}" for i in range(6)], [f"b{i}" for i in range(6)]]
     make_split(str(folder), keys, recipe=get_recipe("spatialdiff"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(triplets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with `SETTINGS` that nothing has stopped."""
+    # Here, since other recipes' tests need none of it.
+    from tests.training.linear import run
+    from tests.training.runs import SETTINGS
+
+    out = tmp_path_factory.mktemp("undisturbed")
+    assert run(triplets, out, *SETTINGS).resumed == 0
+    return out

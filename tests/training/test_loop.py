@@ -1,9 +1,5 @@
-"""The loop with a small real recipe: exact resume, processes, accumulation, faults."""
+"""The loop with a small real recipe: exact resume, precision, averages, faults."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,61 +12,8 @@ from shards.errors import BadInput, SpatialdataError
 from shards.recipes import get_recipe
 from tests.shards.factory import make_split
 from tests.training.linear import Stopped, run
-from training.checkpoint import read_facts
+from tests.training.runs import SETTINGS, assert_same_run, newest
 from training.metrics import read_metrics
-
-ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = ("steps=9", "save_every=3", "ema=0.9", "accumulate=2", "recipe.dropout=0.2", "schedule=cosine")
-
-
-def newest(out: Path) -> Path:
-    return max((out / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
-
-
-def same(one: object, other: object) -> bool:
-    """Equal to the last bit, through dicts and lists."""
-    if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    first, second = newest(one), newest(other)
-    assert first.name == second.name
-    for name in ("model/net.safetensors", "ema/net.safetensors"):
-        if (first / name).exists() or (second / name).exists():
-            assert (first / name).read_bytes() == (second / name).read_bytes()
-    states = [torch.load(folder / "state.pt", weights_only=True) for folder in (first, second)]
-    assert same(*states)
-    assert read_facts(first) == read_facts(second)
-    lines = [
-        [(each["step"], each["loss"], each["lr"], each["grad_norm"]) for each in read_metrics(out)]
-        for out in (one, other)
-    ]
-    assert lines[0] == lines[1]
-
-
-def start(arguments: list[str], processes: int = 1, **env: str) -> subprocess.CompletedProcess[str]:
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
-    return subprocess.run(
-        [sys.executable, *launch, "-m", "tests.training.linear", *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | env,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def undisturbed(triplets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("undisturbed")
-    assert run(triplets, out, *SETTINGS).resumed == 0
-    return out
 
 
 def test_a_run_learns_and_says_so(triplets: Path, tmp_path: Path):
@@ -93,36 +36,6 @@ def test_stopped_at_any_step_and_started_again_it_is_the_same_run(
     # Behind step 3 it is stopped before that step's checkpoint.
     assert run(triplets, tmp_path, *SETTINGS).resumed == (step - 1) // 3 * 3
     assert_same_run(undisturbed, tmp_path)
-
-
-def test_killed_behind_a_step_and_killed_in_a_save_it_is_the_same_run(
-    triplets: Path, tmp_path: Path, undisturbed: Path
-):
-    arguments = [str(triplets), str(tmp_path), *SETTINGS]
-    assert start(arguments, KILL_AFTER="5").returncode == -signal.SIGKILL
-    assert start(arguments, KILL_IN=".half-6").returncode == -signal.SIGKILL
-    assert (tmp_path / "checkpoints" / ".half-6" / "model" / "begun").exists()
-    assert newest(tmp_path).name == "3"
-    assert run(triplets, tmp_path, *SETTINGS).resumed == 3
-    assert_same_run(undisturbed, tmp_path)
-    assert not list((tmp_path / "checkpoints").glob(".*"))
-
-
-def test_two_processes_learn_as_one_with_twice_the_batch(triplets: Path, tmp_path: Path):
-    alone, both, turns = tmp_path / "alone", tmp_path / "both", tmp_path / "turns"
-    run(triplets, alone, "steps=6", "batch_size=4")
-    run(triplets, turns, "steps=6", "batch_size=2", "accumulate=2")
-    done = start([str(triplets), str(both), "steps=6", "batch_size=2"], processes=2, ACCELERATE_USE_CPU="true")
-    assert done.returncode == 0, done.stderr
-    expected = load_file(newest(alone) / "model" / "net.safetensors")
-    for out in (both, turns):
-        for name in ("loss", "grad_norm"):
-            found = [line[name] for line in read_metrics(out)]
-            assert found == pytest.approx([line[name] for line in read_metrics(alone)], rel=1e-5)
-        for name, value in load_file(newest(out) / "model" / "net.safetensors").items():
-            torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
-    # One process goes on with what two began, since a step has the same samples.
-    assert run(triplets, both, "steps=8", "batch_size=4").resumed == 6
 
 
 def test_a_run_that_is_done_stays_as_it_is(triplets: Path, tmp_path: Path):

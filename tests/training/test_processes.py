@@ -1,0 +1,83 @@
+"""Runs in processes of their own: killed, two together, with their weights in parts."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.linear import run
+from tests.training.runs import SETTINGS, assert_same_run, newest
+from training.metrics import read_metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(arguments: list[str], processes: int = 1, **env: str) -> subprocess.CompletedProcess[str]:
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
+    return subprocess.run(
+        [sys.executable, *launch, "-m", "tests.training.linear", *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def assert_close(expected: Path, found: Path) -> None:
+    for name in ("loss", "grad_norm"):
+        curve = [line[name] for line in read_metrics(found)]
+        assert curve == pytest.approx([line[name] for line in read_metrics(expected)], rel=1e-5)
+    weights = load_file(newest(expected) / "model" / "net.safetensors")
+    for name, value in load_file(newest(found) / "model" / "net.safetensors").items():
+        torch.testing.assert_close(value, weights[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def alone(triplets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One process, four samples a step."""
+    out = tmp_path_factory.mktemp("alone")
+    run(triplets, out, "steps=6", "batch_size=4")
+    return out
+
+
+def test_killed_behind_a_step_and_killed_in_a_save_it_is_the_same_run(
+    triplets: Path, tmp_path: Path, undisturbed: Path
+):
+    arguments = [str(triplets), str(tmp_path), *SETTINGS]
+    assert start(arguments, KILL_AFTER="5").returncode == -signal.SIGKILL
+    assert start(arguments, KILL_IN=".half-6").returncode == -signal.SIGKILL
+    assert (tmp_path / "checkpoints" / ".half-6" / "model" / "begun").exists()
+    assert newest(tmp_path).name == "3"
+    assert run(triplets, tmp_path, *SETTINGS).resumed == 3
+    assert_same_run(undisturbed, tmp_path)
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+def test_two_processes_learn_as_one_with_twice_the_batch(triplets: Path, tmp_path: Path, alone: Path):
+    both = [str(triplets), str(tmp_path), "steps=5", "batch_size=2"]
+    done = start(both, processes=2, ACCELERATE_USE_CPU="true")
+    assert done.returncode == 0, done.stderr
+    # One process goes on with what two began, since a step has the same samples.
+    assert run(triplets, tmp_path, "steps=6", "batch_size=4").resumed == 5
+    assert_close(alone, tmp_path)
+
+
+def test_two_passes_learn_as_one_with_twice_the_batch(triplets: Path, tmp_path: Path, alone: Path):
+    run(triplets, tmp_path, "steps=6", "batch_size=2", "accumulate=2")
+    assert_close(alone, tmp_path)
+
+
+def test_weights_in_parts_learn_the_same_and_are_saved_whole(triplets: Path, tmp_path: Path, alone: Path):
+    run(triplets, tmp_path, "steps=2", "batch_size=4")
+    parts = ["steps=5", "batch_size=1", "accumulate=2", "sharded=true", "validate_every=5"]
+    done = start([str(triplets), str(tmp_path), *parts], processes=2, ACCELERATE_USE_CPU="true")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["00000005.png"]
+    assert run(triplets, tmp_path, "steps=6", "batch_size=4").resumed == 5
+    assert_close(alone, tmp_path)

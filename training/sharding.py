@@ -1,0 +1,89 @@
+"""A module whose weights lie in parts on the processes (FSDP2), and the full weights and states for checkpoints.
+
+Invariant: a checkpoint is the same whether the module lay in parts or not; so a run may go on the other way.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def shard_module(module: "nn.Module", device: "torch.device", world: int) -> None:
+    """Divide a module in place: each layer of its stacks (`ModuleList`) by itself, then what is left."""
+    from torch import nn
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.type, (world,))
+    stacks = [part for part in module.modules() if isinstance(part, nn.ModuleList)]
+    layers = [layer for stack in stacks for layer in stack if any(True for _ in layer.parameters())]
+    # From the inside out, as a stack may lie in a layer of another.
+    for layer in reversed(layers):
+        fully_shard(layer, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+
+
+def sync_gradients(module: "nn.Module", wanted: bool) -> None:
+    """Whether backward passes sum gradients over the processes."""
+    from torch.distributed.fsdp import FSDPModule
+
+    assert isinstance(module, FSDPModule)
+    module.set_requires_gradient_sync(wanted)
+
+
+@contextmanager
+def gathered(module: "nn.Module") -> Generator[None]:
+    """Inside, all weights that train are whole, on every process. All processes enter it together; what is changed
+    inside is forgotten."""
+    from torch import nn
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
+
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+    kept: list[tuple[dict[str, Any], str, Any]] = []
+    for part in module.modules():
+        places: dict[str, Any] = part._parameters  # pyright: ignore[reportPrivateUsage]
+        for name, parameter in places.items():
+            if isinstance(parameter, DTensor) and parameter.requires_grad:
+                kept.append((places, name, parameter))
+    for place, name, parameter in kept:
+        place[name] = nn.Parameter(parameter.full_tensor().detach())
+    try:
+        yield
+    finally:
+        for place, name, parameter in kept:
+            place[name] = parameter
+
+
+@contextmanager
+def usable(module: "nn.Module") -> Generator[None]:
+    """Inside, parts of the module can be called apart from its `forward`; all processes call the same ones."""
+    from torch.distributed.fsdp import FSDPModule
+
+    assert isinstance(module, FSDPModule)
+    module.unshard()
+    try:
+        yield
+    finally:
+        module.reshard()
+
+
+def optimizer_state(module: "nn.Module", optimizer: "torch.optim.Optimizer") -> dict[str, Any]:
+    """The optimizer's state by the names of the parameters, whole, on the CPU (of the main process). All processes
+    call it together."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
+
+    return get_optimizer_state_dict(module, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+
+
+def load_optimizer_state(module: "nn.Module", optimizer: "torch.optim.Optimizer", state: dict[str, Any]) -> None:
+    """Take up what `optimizer_state` gave; every process gives the whole."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
+
+    set_optimizer_state_dict(module, optimizer, state, options=StateDictOptions(full_state_dict=True))
