@@ -1,0 +1,62 @@
+"""The recipe in the loop: the tiny preset, stopped and resumed, on our shards and on published tars."""
+
+from pathlib import Path
+
+import pytest
+
+from shards.interop import spatialedit
+from tests.shards.interop.conftest import edited, pack
+from tests.training.runs import newest
+from training.config import load_config
+from training.loop import train
+from training.metrics import read_metrics
+from training.spatialedit.recipe import SpatialEdit
+
+ROOT = Path(__file__).resolve().parents[3]
+SHORT = ("batch_size=2", "log=none", "recipe.side=32", "recipe.text_drop=0.5", "validate_every=0")
+
+
+def run(shards, out, *settings):
+    config = load_config(SpatialEdit, preset="tiny", overrides=[*SHORT, *settings])
+    return train(SpatialEdit(SpatialEdit.options_type.model_validate(config.recipe)), config, str(shards), out)
+
+
+def test_defaults_are_the_published_numbers():
+    config = load_config(SpatialEdit)
+    assert (config.lr, config.betas, config.warmup, config.clip) == (1e-4, (0.9, 0.95), 100, 1.0)
+    recipe = config.recipe
+    assert (recipe["rank"], recipe["alpha"], recipe["shift"], recipe["text_drop"]) == (16, 16, 1.5, 0.1)
+    assert recipe["times"] == "logit_normal"
+    example = load_config(SpatialEdit, ROOT / "examples/train/spatialedit.yaml")
+    assert (example.lr, example.betas) == (config.lr, config.betas)
+    assert example.recipe == recipe
+
+
+@pytest.mark.parametrize("layout", ["shards", "published"])
+def test_a_run_stopped_and_resumed_is_the_undisturbed_one(layout, tmp_path):
+    pack(tmp_path / "out", {f"s-{n}": edited(f"s-{n}", ("translate", "rotate")[n % 2]) for n in range(6)})
+    shards = tmp_path / "out"
+    if layout == "published":
+        shards = tmp_path / "se"
+        spatialedit.export(str(tmp_path / "out"), str(shards))
+    else:
+        pack(tmp_path / "out", {f"s-{n}": edited(f"s-{n}", "translate") for n in range(6)}, recipe="spatialedit")
+    settings = (f"recipe.layout={layout}",)
+    run(shards, tmp_path / "whole", "steps=4", *settings)
+    run(shards, tmp_path / "halves", "steps=2", *settings)
+    run(shards, tmp_path / "halves", "steps=4", *settings)
+    weights = [
+        (newest(tmp_path / name) / "model" / "adapter_model.safetensors").read_bytes() for name in ("whole", "halves")
+    ]
+    assert weights[0] == weights[1]
+    losses = [[line["loss"] for line in read_metrics(tmp_path / name)] for name in ("whole", "halves")]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 4
+
+
+def test_validation_shows_source_target_and_prediction(tmp_path):
+    pack(tmp_path / "out", {f"s-{n}": edited(f"s-{n}", "translate") for n in range(4)}, recipe="spatialedit")
+    run(
+        tmp_path / "out", tmp_path / "run", "steps=1", "validate_every=1", "validate_samples=2", "recipe.sample_steps=1"
+    )
+    assert list((tmp_path / "run" / "samples").glob("*.png"))
