@@ -68,7 +68,7 @@ def save_unet(module: "TwoDomainUNet", folder: Path, train_base: bool) -> None:
     from safetensors.torch import save_file
 
     config = next(iter(module.unet.peft_config.values())).to_dict()
-    # A set has another order in each process: sorted, the same weights are the same bytes.
+    # A set has another order in each process: sorted, the same LoRA is told of in the same words.
     told = {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}
     lora: dict[str, Any] = get_peft_model_state_dict(module.unet)
     StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=lora, unet_lora_adapter_metadata=told)

@@ -151,9 +151,9 @@ def _tiny_vae() -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         return AutoencoderKL(
-            down_block_types=cast(Any, ("DownEncoderBlock2D",) * 2),
-            up_block_types=cast(Any, ("UpDecoderBlock2D",) * 2),
-            block_out_channels=cast(Any, (16, 32)),
+            down_block_types=cast(Any, ("DownEncoderBlock2D",) * 4),
+            up_block_types=cast(Any, ("UpDecoderBlock2D",) * 4),
+            block_out_channels=cast(Any, (8, 16, 32, 32)),
             layers_per_block=1,
             latent_channels=4,
             norm_num_groups=4,

@@ -1,0 +1,51 @@
+"""What the tests of I-LDM share: real batches, tiny recipes, the minimal loop."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shards import stream
+from shards.recipes import get_recipe
+from tests.shards.factory import make_sample, make_split
+from training.ildm.options import PRESETS, IldmOptions
+from training.ildm.recipe import Ildm
+from training.recipe import Chance
+
+torch.set_num_threads(1)
+SIDE = 32
+CPU = torch.device("cpu")
+
+
+def tiny(**changes: Any) -> IldmOptions:
+    return IldmOptions.model_validate({**PRESETS["tiny"]["recipe"], **changes})
+
+
+def make_shards(folder: Path, count: int = 8) -> str:
+    keys = [f"pair-{number}" for number in range(count)]
+    samples = {key: make_sample(key, side=SIDE) for key in keys}
+    make_split(str(folder), [keys], recipe=get_recipe("ildm"), changes=samples)
+    return str(folder)
+
+
+def first_batch(url: str, recipe: Ildm, size: int) -> dict[str, Any]:
+    return next(stream(url, recipe.shards, **recipe.stream_options).batches(size))
+
+
+def chance_of(batch: dict[str, Any], step: int = 0) -> Chance:
+    return Chance(0, step, tuple(batch["key"]))
+
+
+def train(recipe: Ildm, batch: dict[str, Any], steps: int, lr: float) -> list[float]:
+    """One batch with one noise, again and again: the loss of each step."""
+    module = recipe.build(CPU, torch.float32)
+    inputs = recipe.prepare(batch, chance_of(batch))
+    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr)
+    losses: list[float] = []
+    for _ in range(steps):
+        loss = module(inputs)["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses

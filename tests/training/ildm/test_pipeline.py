@@ -1,0 +1,98 @@
+"""Sampling: the loop against a plain one, determinism, from a folder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from shards.errors import BadInput
+from tests.training.ildm.parts import CPU, SIDE, first_batch, make_shards, tiny
+from training.ildm.models import Base
+from training.ildm.pipeline import IldmPipeline
+from training.ildm.recipe import Ildm
+
+DROP = {"kind": "drop", "tau": 500, "blocks": [1, 3]}
+SAMPLING = {"side": SIDE, "steps": 4, "guidance": 3.0, "schedule": DROP}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of phase unet, with its VAE of phase vae."""
+    root = tmp_path_factory.mktemp("models")
+    vae = Ildm(tiny(phase="vae"))
+    vae.save(vae.build(CPU, torch.float32), root / "vae")
+    recipe = Ildm(tiny(intrinsic_vae=str(root / "vae"), sampling=SAMPLING))
+    module = recipe.build(CPU, torch.float32)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if "lora_B" in name:
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    recipe.save(module, root / "unet")
+    return root / "unet"
+
+
+def test_sampling_is_guided_ddim_of_both_domains_from_one_noise_with_the_schedule(folder: Path):
+    pipeline = IldmPipeline.load(folder)
+    noise = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(2))
+    found = pipeline(["a red box", "two boxes"], noise=noise)
+
+    scheduler = Base("tiny").scheduler(DDIMScheduler)
+    scheduler.set_timesteps(4)
+    image, intrinsic = noise, noise
+    module = pipeline.module
+    with torch.no_grad():
+        told, untold = pipeline.text(["a red box", "two boxes"]), pipeline.text(["", ""])
+        for time in scheduler.timesteps:
+            for attention in module.attentions():
+                attention.weight = float(attention.block in (1, 3) and time <= 500)
+            times = torch.full((2,), int(time))
+            with_text, without = (module.predict(image, intrinsic, times, each) for each in (told, untold))
+            guided = [no + 3 * (yes - no) for yes, no in zip(with_text, without, strict=True)]
+            image = scheduler.step(guided[0], time, image).prev_sample
+            intrinsic = scheduler.step(guided[1], time, intrinsic).prev_sample
+        picture = pipeline.vae.decode(image / 0.18215).sample.clamp(-1, 1).permute(0, 2, 3, 1)
+        maps = pipeline.intrinsic_vae.decode(intrinsic / 0.18215).sample
+    np.testing.assert_allclose(found.image, (picture.numpy() + 1) * 127.5, atol=1)
+    np.testing.assert_allclose(found.stack, maps.numpy(), atol=1e-4)
+    shapes = {name: (each.shape, each.dtype) for name, each in found.maps().items()}
+    assert shapes == {
+        "depth": ((2, SIDE, SIDE), np.float32),
+        "normal": ((2, SIDE, SIDE, 3), np.float32),
+        "segment": ((2, SIDE, SIDE, 3), np.uint8),
+        "line": ((2, SIDE, SIDE), np.uint8),
+    }
+
+
+def test_a_picture_follows_from_its_seed_and_attention_is_training_s_afterwards(folder: Path):
+    pipeline = IldmPipeline.load(folder)
+    one, two = pipeline(["box", "box"], seed=5), pipeline(["box"], seed=6)
+    np.testing.assert_allclose(one.stack[1], two.stack[0], atol=1e-4)
+    assert np.abs(one.stack[0] - one.stack[1]).max() > 1e-3
+    assert {attention.weight for attention in pipeline.module.attentions()} == {1}
+
+
+def test_the_recipe_shows_pictures_while_training(folder: Path, tmp_path: Path):
+    for phase, names in (
+        ("unet", {"prediction", "depth", "normal", "segment", "line"}),
+        ("vae", {name + each for name in ("", "given_") for each in ("depth", "normal", "segment", "line")}),
+    ):
+        recipe = Ildm(tiny(phase=phase, sampling=SAMPLING))
+        module = recipe.build(CPU, torch.float32)
+        batch = first_batch(make_shards(tmp_path / phase, 2), recipe, 2)
+        shown = recipe.sample(module, batch, 0)
+        assert set(shown) == names
+        assert {(each.shape, each.dtype.name) for each in shown.values()} == {((2, SIDE, SIDE, 3), "uint8")}
+        again = recipe.sample(module, batch, 0)
+        assert all(np.array_equal(again[name], each) for name, each in shown.items())
+
+
+def test_folders_of_something_else_are_refused(folder: Path, tmp_path: Path):
+    with pytest.raises(BadInput, match="holds an intrinsic VAE"):
+        IldmPipeline.load(folder.parent / "vae")
+    with pytest.raises(BadInput, match=r"is of phase unet"):
+        IldmPipeline.load(folder, intrinsic_vae=str(folder))
+    with pytest.raises(BadInput, match=r"holds no ildm.json"):
+        IldmPipeline.load(folder, intrinsic_vae=str(tmp_path))

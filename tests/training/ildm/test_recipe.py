@@ -1,0 +1,241 @@
+"""From shards to the inputs of a step, and checkpoints."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors import safe_open
+
+from shards.errors import BadInput
+from tests.training.ildm.parts import CPU, SIDE, chance_of, first_batch, make_shards, tiny
+from training.ildm.models import Base
+from training.ildm.options import IldmOptions
+from training.ildm.recipe import Ildm
+from training.ildm.unet_phase import target
+from training.ildm.vae_phase import zero_mask
+from training.ildm.views import Views
+from training.recipe import Chance
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_shards(tmp_path_factory.mktemp("shards"), 4)
+
+
+def built(**changes: Any) -> tuple[Ildm, torch.nn.Module]:
+    recipe = Ildm(tiny(**changes))
+    return recipe, recipe.build(CPU, torch.float32)
+
+
+def test_both_pictures_of_a_pair_serve_with_their_own_maps_and_captions(shards: str):
+    recipe = Ildm(tiny(segment_channels=1))
+    batch = first_batch(shards, recipe, 2) | {"caption": ["a", "b"], "source_caption": ["c", "d"]}
+    views = Views(batch, recipe.options)
+    assert views.captions() == ["c", "d", "a", "b"]
+    np.testing.assert_allclose(views.pictures()[1, :, 3, 5], batch["source"][1, 3, 5] / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(views.pictures()[2, :, 3, 5], batch["target"][0, 3, 5] / 127.5 - 1, atol=1e-6)
+    maps = views.maps()
+    np.testing.assert_allclose(maps[0, 5], batch["source_line"][0] / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(maps[3, 5], batch["line"][1] / 127.5 - 1, atol=1e-6)
+    assert not np.array_equal(maps[1, 5], maps[3, 5])
+
+
+def test_phase_vae_reads_no_pictures_and_a_single_view_only_its_own():
+    assert set(tiny(phase="vae", views=("target",)).members) == {"depth", "normal", "segment", "line"}
+    assert set(tiny(views=("source",), maps=("line",)).members) == {"source", "source_line"}
+
+
+def test_inputs_are_noised_latents_with_independent_noise_at_one_time(shards: str):
+    recipe, _ = built()
+    batch = first_batch(shards, recipe, 2)
+    inputs = recipe.prepare(batch, chance_of(batch))
+    assert inputs["image"].shape == inputs["intrinsic"].shape == (4, 4, SIDE // 8, SIDE // 8)
+    vae = Base("tiny").vae(torch.float32)
+    pictures = torch.from_numpy(np.concatenate([batch["source"], batch["target"]])).permute(0, 3, 1, 2) / 127.5 - 1
+    bars = DDPMScheduler.from_config(Base("tiny").scheduler(DDPMScheduler).config).alphas_cumprod
+    a, s = (each.sqrt()[inputs["timesteps"]].view(-1, 1, 1, 1) for each in (bars, 1 - bars))
+    # x_t = a x + s eps and v = a eps - s x give both back:
+    latent, noise = a * inputs["image"] - s * inputs["image_target"], s * inputs["image"] + a * inputs["image_target"]
+    with torch.no_grad():
+        posterior = vae.encode(pictures).latent_dist
+    drawn = (latent / 0.18215 - posterior.mean) / posterior.std
+    assert abs(drawn.mean()) < 0.3 and 0.7 < drawn.std() < 1.3
+    other = s * inputs["intrinsic"] + a * inputs["intrinsic_target"]
+    for each in (noise, other):
+        assert abs(each.mean()) < 0.25 and 0.8 < each.std() < 1.2
+    assert abs((noise * other).mean()) < 0.25
+    assert not torch.equal(noise[:2], noise[2:])
+
+
+def test_what_a_sample_gets_depends_on_neither_neighbours_nor_place(shards: str):
+    recipe, _ = built(text_drop=0.5)
+    batch = first_batch(shards, recipe, 4)
+    turned = {
+        name: value[::-1].copy() if isinstance(value, np.ndarray) else value[::-1] for name, value in batch.items()
+    }
+    one, two = recipe.prepare(batch, chance_of(batch)), recipe.prepare(turned, chance_of(turned))
+    order = [3, 2, 1, 0, 7, 6, 5, 4]
+    for name, value in one.items():
+        torch.testing.assert_close(value, two[name][order], atol=1e-5, rtol=1e-5)
+    later = recipe.prepare(batch, chance_of(batch, step=1))
+    assert not torch.equal(later["timesteps"], one["timesteps"])
+
+
+def test_targets_are_noise_or_v_as_the_scheduler_says():
+    x, noise = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0)), torch.ones(2, 4, 3, 3)
+    times = torch.tensor([0, 700])
+    options = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    assert torch.equal(target(DDPMScheduler(**options), x, noise, times), noise)
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    bar = (1 - betas).cumprod(0)[times].view(2, 1, 1, 1)
+    found = target(DDPMScheduler(**options, prediction_type="v_prediction"), x, noise, times)
+    torch.testing.assert_close(found, bar.sqrt() * noise - (1 - bar).sqrt() * x)
+    with pytest.raises(BadInput, match="predicts sample"):
+        target(DDPMScheduler(**options, prediction_type="sample"), x, noise, times)
+
+
+def test_whole_maps_are_masked_one_by_one_with_the_probability():
+    options = tiny(phase="vae")
+    keys = tuple(f"key-{number}" for number in range(1000))
+    mask = zero_mask(Views({"key": keys}, options), Chance(0, 0, keys), options.layout, 0.1)[..., 0, 0]
+    assert mask.shape == (2000, 8) and set(mask.unique().tolist()) == {0, 1}
+    by_map = {name: mask[:, where] for name, where in options.layout.slices.items()}
+    assert all(torch.equal(each, each[:, :1].expand_as(each)) for each in by_map.values())
+    firsts = torch.stack([each[:, 0] for each in by_map.values()])
+    assert ((1 - firsts).mean(1) - 0.1).abs().max() < 0.025
+    assert torch.corrcoef(firsts).fill_diagonal_(0).abs().max() < 0.1
+
+
+def test_a_masked_map_is_0_in_what_the_vae_gets(shards: str):
+    recipe, _ = built(phase="vae", zero_mask=0.5)
+    batch = first_batch(shards, recipe, 4)
+    maps = recipe.prepare(batch, chance_of(batch))["maps"]
+    given = torch.from_numpy(Views(batch, recipe.options).maps())
+    lines = maps[:, 7].abs().amax((1, 2)) > 0
+    assert 0 < lines.sum() < 8
+    assert torch.equal(maps[lines, 7], given[lines, 7])
+
+
+def test_captions_are_dropped_for_guidance(shards: str):
+    recipe, _ = built(text_drop=0.5)
+    batch = first_batch(shards, recipe, 4)
+    dropping = [recipe.prepare(batch, chance_of(batch, step))["context"] for step in range(4)]
+    told = built(text_drop=0.0)[0].prepare(batch, chance_of(batch))["context"][0]
+    untold = built(empty_captions="unconditional")[0]
+    empty = untold.prepare(batch | {"caption": [""] * 4, "source_caption": [""] * 4}, chance_of(batch))["context"][0]
+    rows = torch.cat(dropping)
+    is_told, is_empty = ((rows - each).abs().amax((1, 2)) < 1e-5 for each in (told, empty))
+    assert torch.equal(is_told, ~is_empty)
+    assert 6 < is_empty.sum() < 26
+
+
+def test_the_cache_gives_the_same_inputs(shards: str, tmp_path: Path):
+    plain, _ = built()
+    batch = first_batch(shards, plain, 2)
+    expected = plain.prepare(batch, chance_of(batch))
+    cached, _ = built(cache=str(tmp_path))
+    for _ in range(2):
+        found = cached.prepare(batch, chance_of(batch))
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 4 + 4 + 1  # pictures, stacks of maps, the one caption
+
+
+def filled(module: torch.nn.Module) -> torch.nn.Module:
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return module
+
+
+@pytest.mark.parametrize("changes", [{"phase": "vae"}, {"train_base": False}, {"train_base": True}], ids=str)
+def test_what_trained_comes_back_to_the_last_bit(shards: str, tmp_path: Path, changes: dict[str, Any]):
+    recipe, module = built(**changes)
+    recipe.save(filled(module), tmp_path)
+    again, fresh = built(**changes)
+    again.load(fresh, tmp_path)
+    batch = first_batch(shards, recipe, 2)
+    inputs = recipe.prepare(batch, chance_of(batch))
+    for (name, one), (_, two) in zip(module.named_parameters(), fresh.named_parameters(), strict=True):
+        assert torch.equal(one, two), name
+    with torch.no_grad():
+        assert module(inputs)["loss"] == fresh(inputs)["loss"]
+
+
+def test_lora_loads_in_the_stable_diffusion_pipeline_of_diffusers(tmp_path: Path):
+    recipe, module = built(train_base=False, alpha=2)
+    recipe.save(filled(module), tmp_path)
+    base = Base("tiny")
+    pipeline = StableDiffusionPipeline(
+        vae=base.vae(torch.float32),
+        text_encoder=base.text_encoder(torch.float32),
+        tokenizer=base.tokenizer(),
+        unet=base.unet(torch.float32),
+        scheduler=base.scheduler(DDPMScheduler),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.load_lora_weights(tmp_path)
+    merged = base.unet(torch.float32)
+    with torch.no_grad():
+        for name, layer in module.unet.named_modules():
+            if name.endswith((".attn1.to_q", ".attn1.to_k", ".attn1.to_v", ".attn1.to_out.0")):
+                update = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+                merged.get_submodule(name).weight.add_(2 / 4 * update)
+        given = torch.randn(1, 4, 4, 4), torch.tensor([5]), torch.randn(1, 77, 16)
+        expected = merged(*given).sample
+        torch.testing.assert_close(pipeline.unet(*given).sample, expected, atol=1e-5, rtol=1e-4)
+        assert (base.unet(torch.float32)(*given).sample - expected).abs().max() > 1e-3
+
+
+def test_saved_folders_are_those_of_the_libraries(tmp_path: Path):
+    recipe, module = built(phase="vae")
+    recipe.save(module, tmp_path / "vae")
+    assert AutoencoderKL.from_pretrained(tmp_path / "vae").config.in_channels == 8
+    recipe, module = built(train_base=True)
+    recipe.save(filled(module), tmp_path / "unet")
+    base = UNet2DConditionModel.from_pretrained(tmp_path / "unet" / "unet")
+    assert torch.equal(base.conv_in.weight, module.unet.conv_in.weight)
+    with safe_open(tmp_path / "unet" / "pytorch_lora_weights.safetensors", framework="pt") as opened:
+        told = json.loads(opened.metadata()["lora_adapter_metadata"])
+    assert told["unet.target_modules"] == ["attn1.to_k", "attn1.to_out.0", "attn1.to_q", "attn1.to_v"]
+
+
+def test_a_checkpoint_of_another_configuration_says_what_differs(tmp_path: Path):
+    recipe, module = built(rank=4)
+    recipe.save(module, tmp_path)
+    other, fresh = built(rank=8)
+    with pytest.raises(BadInput, match=r"rank 4 there, 8 here"):
+        other.load(fresh, tmp_path)
+    with pytest.raises(BadInput, match=r"phase unet there, vae here"):
+        Ildm(tiny(phase="vae")).load(fresh, tmp_path)
+    with pytest.raises(BadInput, match=r"holds no ildm.json"):
+        other.load(fresh, tmp_path / "elsewhere")
+
+
+def test_bad_input_is_one_line(shards: str, tmp_path: Path):
+    recipe, _ = built()
+    batch = first_batch(shards, recipe, 2)
+    empty = batch | {"source_caption": ["two boxes", " "]}
+    with pytest.raises(BadInput, match=f"sample {batch['key'][1]} has no source_caption"):
+        recipe.prepare(empty, chance_of(batch))
+    untold, _ = built(empty_captions="unconditional")
+    assert untold.prepare(empty, chance_of(batch))["context"].shape == (4, 77, 16)
+    with pytest.raises(BadInput, match=r"pictures of the shards are 32 x 32, resolution is 512"):
+        sized, _ = built(resolution=512)
+        sized.prepare(batch, chance_of(batch))
+    with pytest.raises(BadInput, match="multiples of 16"):
+        recipe.prepare({**batch, "source_depth": np.zeros((2, 40, 40))}, chance_of(batch))
+    with pytest.raises(BadInput, match="intrinsic_vae is empty"):
+        Ildm(IldmOptions(base=str(tmp_path))).build(CPU, torch.float32)
+    with pytest.raises(BadInput, match=r"holds no ildm.json"):
+        built(intrinsic_vae=str(tmp_path))
+    with pytest.raises(BadInput, match="no usable vae/"):
+        Ildm(IldmOptions(base=str(tmp_path), phase="vae")).build(CPU, torch.float32)
