@@ -1,0 +1,115 @@
+"""`spatialdata train` and `train sample`, with the small recipe registered beside the others."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from shards.errors import BadInput
+from training import registry
+from training.cli import train
+from training.command import run_sample, run_train
+from training.loop import _checkpoint_gradients  # pyright: ignore[reportPrivateUsage]
+from training.metrics import read_metrics
+from training.pictures import as_picture, sheet
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "RECIPES", {**registry.RECIPES, "linear": "tests.training.linear:Linear"})
+
+
+def test_a_run_from_a_file_and_pictures_of_it(triplets: Path, tmp_path: Path):
+    config = tmp_path / "run.yaml"
+    config.write_text("steps: 5\nsave_every: 2\nema: 0.5\nrecipe: {width: 4}\n")
+    done = run_train("linear", [str(triplets)], tmp_path / "out", config=config, overrides=["keep=2"])
+    assert (done.step, done.resumed) == (5, 0)
+    assert done.checkpoint == tmp_path / "out" / "checkpoints" / "5"
+    made = {
+        step: Image.open(run_sample(tmp_path / "out", [str(triplets)], step=step, count=3, to=tmp_path / f"{step}.png"))
+        for step in (None, 4)
+    }
+    assert made[None].size == made[4].size == (4 * 24 + 3 * 4, 16 + 3 * 24 + 2 * 4)
+    # Only the prediction differs between two checkpoints, and it follows from the seed.
+    left = 3 * (24 + 4)
+    one, other = (np.asarray(picture) for picture in made.values())
+    assert (one[:, :left] == other[:, :left]).all()
+    assert (one[:, left:] != other[:, left:]).any()
+    again = run_sample(tmp_path / "out", [str(triplets)], count=3)
+    assert again == tmp_path / "out" / "samples" / "00000005-seed0.png"
+    assert (np.asarray(Image.open(again)) == one).all()
+
+
+def test_what_a_run_cannot_be_made_of(triplets: Path, tmp_path: Path):
+    with pytest.raises(BadInput, match="no recipe 'linea' to train: use one of spatialdiff, ildm, spatialedit, linear"):
+        run_train("linea", [str(triplets)], tmp_path)
+    with pytest.raises(BadInput, match="no shards given"):
+        run_train("linear", [], tmp_path)
+    with pytest.raises(BadInput, match="holds no checkpoint"):
+        run_sample(tmp_path, [str(triplets)])
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="cannot be made"):
+        run_train("linear", [str(triplets)], tmp_path / "file")
+    if find_spec("wandb") is None:
+        with pytest.raises(BadInput, match="wandb, which is not installed"):
+            run_train("linear", [str(triplets)], tmp_path, overrides=["log=wandb"])
+
+
+def test_the_commands():
+    found = CliRunner().invoke(train, ["--help"]).output
+    assert all(name in found for name in ("spatialdiff", "ildm", "spatialedit", "sample"))
+    assert "--preset" in CliRunner().invoke(train, ["spatialdiff", "--help"]).output
+
+
+def test_a_wrong_recipe_option_comes_through_the_command(triplets: Path, tmp_path: Path):
+    arguments = ["spatialdiff", "-s", str(triplets), "-o", str(tmp_path), "--set", "recipe.nonsense=1"]
+    failed = CliRunner().invoke(train, arguments)
+    assert isinstance(failed.exception, BadInput)
+    assert "unknown key 'recipe.nonsense'" in str(failed.exception)
+
+
+def test_a_half_written_line_is_no_step(triplets: Path, tmp_path: Path):
+    run_train("linear", [str(triplets)], tmp_path, overrides=["steps=3"])
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 4, "loss": 1.0}) + '\n{"step": 5, "lo')
+    assert len(read_metrics(tmp_path)) == 4
+    run_train("linear", [str(triplets)], tmp_path, overrides=["steps=5"])
+    assert [line["step"] for line in read_metrics(tmp_path)] == [1, 2, 3, 4, 5]
+    assert "size" in read_metrics(tmp_path)[3]
+
+
+def test_a_sheet_shows_every_array_whole():
+    grey = np.linspace(2, 6, 2 * 4 * 4, dtype=np.float32).reshape(2, 4, 4)
+    columns = {"a": np.full((2, 4, 6, 3), 7, np.uint8), "b": grey, "c": np.full((2, 8, 8, 3), -1, np.float32)}
+    made = sheet(columns)
+    assert made.shape == (16 + 4 + 4 + 4, 6 + 4 + 4 + 4 + 4, 3)
+    assert (made[16:20, :6] == 7).all()
+    assert (made[24:28, 10:14] == as_picture(grey[1])).all()
+    assert (made[16:20, 18:] == 0).all()
+    assert as_picture(np.array([[[-1.0, 0.0, 1.0]]], np.float32)).tolist() == [[[0, 128, 255]]]
+    assert as_picture(np.array([[False, True]])).tolist() == [[[0] * 3, [255] * 3]]
+
+
+def test_gradient_checkpointing_reaches_the_models_of_the_libraries():
+    import torch
+    from diffusers import FluxTransformer2DModel
+    from peft import LoraConfig, get_peft_model
+
+    flux = FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        pooled_projection_dim=32,
+        axes_dims_rope=(4, 4, 8),
+    )
+    adapted = get_peft_model(flux, LoraConfig(r=2, target_modules=["to_q"]))
+    _checkpoint_gradients(torch.nn.ModuleDict({"net": adapted, "head": torch.nn.Linear(2, 2)}))
+    assert flux.gradient_checkpointing
