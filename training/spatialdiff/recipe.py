@@ -29,12 +29,12 @@ _PROJECTIONS: Final = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_
 _PAPER: Final = {"steps": 3000, "batch_size": 4, "lr": 1e-4}
 """On 8 GPUs."""
 _TINY: Final = {
-    "steps": 200,
+    "steps": 100,
     "batch_size": 4,
     "precision": "no",
     "gradient_checkpointing": False,
     "lr": 5e-3,
-    "save_every": 100,
+    "save_every": 50,
     "validate_every": 100,
     "log": "none",
     "recipe": TINY_RECIPE,
@@ -48,7 +48,11 @@ class SpatialDiff:
     shards: ClassVar = "spatialdiff"
     options_type: ClassVar = SpatialDiffOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"paper": _PAPER, "tiny": _TINY})
-    memory_knobs: ClassVar = ("text_tokens", "lora.rank", "width and height")
+    memory_knobs: ClassVar = (
+        "recipe.text_tokens: 256",
+        "recipe.lora.rank: 32",
+        "smaller images, with recipe.width and height",
+    )
 
     def __init__(self, options: SpatialDiffOptions) -> None:
         self.options = options
