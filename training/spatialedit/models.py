@@ -86,9 +86,9 @@ def assemble(
     """
     from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
 
-    from training.spatialedit.nets import ImageProcessorOfText, NativeSize
+    from training.spatialedit.nets import ImageTextProcessor, NativeSize
 
-    processor = ImageProcessorOfText(image_processor=images, tokenizer=tokenizer, video_processor=None)
+    processor = ImageTextProcessor(image_processor=images, tokenizer=tokenizer, video_processor=None)
     pipeline = JoyImageEditPipeline(scheduler, vae, text_encoder, tokenizer, transformer, processor)
     pipeline.vae_image_processor = NativeSize(vae_scale_factor=pipeline.vae_scale_factor_spatial)
     pipeline.set_progress_bar_config(disable=True)

@@ -73,7 +73,7 @@ class EditNet(nn.Module):
         return base.img_in.weight.dtype
 
 
-class ImageProcessorOfText(Qwen3VLProcessor):
+class ImageTextProcessor(Qwen3VLProcessor):
     """Qwen3-VL's processor for images and text: the stock class insists on one for videos, which needs torchvision."""
 
     def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:

@@ -60,7 +60,7 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "paper": {"lr": 1e-4, "betas": [0.9, 0.95], "warmup": 100, "clip": 1.0},
         TINY: {
-            "steps": 60,
+            "steps": 40,
             "batch_size": 4,
             "precision": "no",
             "gradient_checkpointing": False,

@@ -187,6 +187,8 @@ class SpatialEdit:
         length."""
         from training.spatialedit.pipeline import edit
 
+        trained: Any = module.transformer
+        self.pipeline.transformer = trained.get_base_model()
         keys = tuple(batch["key"])
         generators = Chance(seed, 0, keys).generators("sample")
         seen = [self.seen(batch, index) for index in range(len(keys))]
