@@ -63,7 +63,7 @@ def load_vae(module: "IntrinsicVae", folder: Path) -> None:
 
 def save_unet(module: "TwoDomainUNet", folder: Path, train_base: bool) -> None:
     """LoRA alone, or with the base's weights where they trained too."""
-    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+    from diffusers.loaders.lora_pipeline import StableDiffusionLoraLoaderMixin
     from peft.utils import get_peft_model_state_dict
     from safetensors.torch import save_file
 
@@ -71,7 +71,7 @@ def save_unet(module: "TwoDomainUNet", folder: Path, train_base: bool) -> None:
     # A set has another order in each process: sorted, the same LoRA is told of in the same words.
     told = {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}
     lora: dict[str, Any] = get_peft_model_state_dict(module.unet)
-    StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=lora, unet_lora_adapter_metadata=told)
+    StableDiffusionLoraLoaderMixin.save_lora_weights(folder, unet_lora_layers=lora, unet_lora_adapter_metadata=told)
     if train_base:
         module.unet.save_config(folder / "unet")
         base = {plain: value.contiguous() for plain, value in _base(module.unet).items()}

@@ -89,13 +89,14 @@ class IldmOptions(Options):
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},  # the defaults above are the paper's
     TINY: {
-        "steps": 200,
-        "batch_size": 4,
+        "steps": 60,
+        "batch_size": 2,
         "precision": "no",
         "gradient_checkpointing": False,
         "lr": 2e-3,
         "recipe": {
             "base": TINY,
+            "intrinsic_vae": "",
             "resolution": 0,
             "rank": 4,
             "alpha": 4,
