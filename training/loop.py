@@ -200,7 +200,7 @@ def _build(
         run.ema = EMAModel(run.parameters, decay=config.ema)
     if checkpoint:
         state = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
-        load_optimizer_state(module, optimizer.optimizer, state["optimizer"])
+        load_optimizer_state(run.plain, optimizer.optimizer, state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         if run.ema:
             run.ema.load_state_dict(state["ema"])
@@ -323,7 +323,7 @@ def _save(run: _Run, checkpoints: Checkpoints) -> None:
         run.step,
         run.stream.state_dict(),
     )
-    optimizer = optimizer_state(run.module, run.optimizer.optimizer)
+    optimizer = optimizer_state(run.plain, run.optimizer.optimizer)
     with gathered(run.module) if run.sharded else nullcontext():
         if run.accelerator.is_main_process:
             checkpoints.write(facts, fill)

@@ -76,7 +76,11 @@ def usable(module: "nn.Module") -> Generator[None]:
 
 def optimizer_state(module: "nn.Module", optimizer: "torch.optim.Optimizer") -> dict[str, Any]:
     """The optimizer's state by the names of the parameters, whole, on the CPU (of the main process). All processes
-    call it together."""
+    call it together.
+
+    Args:
+        module: not wrapped in another for several processes.
+    """
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
 
     return get_optimizer_state_dict(module, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
@@ -86,4 +90,9 @@ def load_optimizer_state(module: "nn.Module", optimizer: "torch.optim.Optimizer"
     """Take up what `optimizer_state` gave; every process gives the whole."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
 
-    set_optimizer_state_dict(module, optimizer, state, options=StateDictOptions(full_state_dict=True))
+    # Parameters that never had a gradient have no state; torch makes one up for them, which is taken away again.
+    options = StateDictOptions(full_state_dict=True, strict=False)
+    set_optimizer_state_dict(module, optimizer, state, options=options)
+    for name, parameter in module.named_parameters():
+        if name not in state["state"]:
+            optimizer.state.pop(parameter, None)

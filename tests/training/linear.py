@@ -37,6 +37,8 @@ class Net(nn.Module):
         self.first = nn.Conv2d(7, options.width, 3, padding=1)
         self.dropout = nn.Dropout(options.dropout)
         self.second = nn.Conv2d(options.width, 3, 1)
+        self.idle = nn.Linear(2, 2)
+        """Would train, but no step has a gradient for it."""
         self.frozen = nn.Parameter(torch.ones(3), requires_grad=False)
         self.options = options
 
@@ -67,6 +69,7 @@ class Linear:
         "paper": {"lr": 1e-2, "batch_size": 2, "precision": "no", "log": "none", "validate_every": 0, "warmup": 2},
         "tiny": {"steps": 3, "recipe": {"width": 4}},
     }
+    find_unused_parameters: ClassVar[bool] = True
     memory_knobs: ClassVar[tuple[str, ...]] = ("recipe.width",)
 
     def __init__(self, options: LinearOptions) -> None:
