@@ -94,6 +94,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "precision": "no",
         "gradient_checkpointing": False,
         "lr": 2e-3,
+        "warmup": 0,
+        "ema": 0.0,
         "recipe": {
             "base": TINY,
             "intrinsic_vae": "",
