@@ -102,10 +102,13 @@ def false_motion(facts: PairFacts, text: str) -> Iterator[str]:
 
 
 def centre(thing: SceneObject, view: View, state: str) -> tuple[float, float]:
-    """Column in pixels and planar z in metres of the middle of the object's bounding box."""
-    middle = transform(pose(thing, state), [[0.0, 0.0, thing.size_m[2] / 2]])
-    pixels, depth = project(middle, matrix3(view.K), matrix4(view.world_from_camera))
-    return float(pixels[0, 0]), float(depth[0])
+    """Column in pixels of the middle of the object's bounding box, and planar z in metres of the place where it stands.
+
+    Seen from high above, the middle of something tall is nearer than its foot: in front is said of places on the floor.
+    """
+    points = transform(pose(thing, state), [[0.0, 0.0, thing.size_m[2] / 2], [0.0, 0.0, 0.0]])
+    pixels, depth = project(points, matrix3(view.K), matrix4(view.world_from_camera))
+    return float(pixels[0, 0]), float(depth[1])
 
 
 def footprint(thing: SceneObject, state: str) -> Polygon:

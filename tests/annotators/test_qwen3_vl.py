@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from annotators.case import Case
@@ -238,6 +238,7 @@ def test_it_is_a_stage_of_a_build(tmp_path: Path):
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**31))
+@example(1890)
 def test_every_fact_that_the_model_is_told_is_true(seed: int):
     for kind in ("translate", "remove", "insert"):
         facts = random_facts(seed, kind)

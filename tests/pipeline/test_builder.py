@@ -122,7 +122,14 @@ def test_stopped_before_there_is_a_lock(tmp_path: Path):
     fifo = tmp_path / "config.yaml"
     os.mkfifo(fifo)
     command = [sys.executable, "-m", "pipeline.cli", "build", "--config", str(fifo), "--out", str(tmp_path / "out")]
-    process = subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
+    # Started by a shell's background job, the tests and all that they start would ignore SIGINT.
+    process = subprocess.Popen(
+        command,
+        cwd=CHECKOUT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     writing = None
     while writing is None:  # there is a reader once the command stands in its configuration
