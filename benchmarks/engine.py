@@ -115,12 +115,22 @@ def calibrate(milliseconds: float) -> int:
     return max(1, round(2000 * milliseconds / 1e3 / (time.process_time() - began)))
 
 
+def side_by_side(rounds: int, samples: int, loops: int = 2) -> float:
+    """CPU seconds of the same work in several bare loops at once: processes share caches and memory."""
+    code = f"import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r}); from engine import burn\n"
+    code += f"began = time.process_time()\nfor _ in range({samples // loops}):\n    burn({rounds})\n"
+    code += "print(time.process_time() - began)"
+    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(loops)]
+    return sum(float(process.communicate()[0]) for process in running)
+
+
 def speed(samples: int, milliseconds: float, unit_size: int) -> dict[str, float]:
     rounds = calibrate(milliseconds)
     began, cpu = time.monotonic(), time.process_time()
     for _ in range(samples):
         burn(rounds)
     bare, bare_cpu = time.monotonic() - began, time.process_time() - cpu
+    beside_cpu = side_by_side(rounds, samples)
     options = EngineOptions(kind="ray")
     with tempfile.TemporaryDirectory() as folder:
         store = LayerStore(folder)
@@ -144,6 +154,8 @@ def speed(samples: int, milliseconds: float, unit_size: int) -> dict[str, float]
         "run_cpu_seconds": tree.seconds,
         "stage_cpu_seconds": in_stages,
         "overhead_all_processes": tree.seconds / bare_cpu - 1,
+        "side_by_side_cpu_seconds": beside_cpu,
+        "overhead_over_side_by_side": tree.seconds / beside_cpu - 1,
         "overhead_against_same_work": (tree.seconds - in_stages) / in_stages,
         "ray_start_seconds": started,
     }
@@ -196,6 +208,7 @@ def main(samples: int, milliseconds: float, unit_size: int, as_json: bool, start
         ("run on Ray", f"{fast['run_seconds']:.1f} s (Ray itself started in {fast['ray_start_seconds']:.1f} s)"),
         ("speed-up", f"{fast['speed_up']:.2f} x"),
         ("CPU over the bare loop", f"{100 * fast['overhead_all_processes']:.1f} % (all processes)"),
+        ("CPU over two bare loops", f"{100 * fast['overhead_over_side_by_side']:.1f} % (side by side, all processes)"),
         ("CPU over the stage's own", f"{100 * fast['overhead_against_same_work']:.1f} % (all processes)"),
         (
             "start of 1,000 units",

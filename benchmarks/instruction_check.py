@@ -3,8 +3,8 @@
     python benchmarks/instruction_check.py [--scenes 300] [--show 0]
 
 Three tables. The parser: share of the labelled sentences (tests/annotators/parser/labelled_instructions.jsonl) in which
-a field is right, of those where it is said or was read, for the sentences that the rules were made on and for those held
-out. The templates: verdicts on true instructions of sampled procedural scenes (no render: boxes are projected).
+a field is right, of those where it is said or was read, for the sentences that the rules were made on and for those
+held out. The templates: verdicts on true instructions of sampled procedural scenes (no render: boxes are projected).
 Planted errors: share that is contradicted (recall) by kind of error, and how many of the contradicted are false
 (precision), the true ones being the templates' sentences and rewordings of them.
 """
