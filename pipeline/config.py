@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from pipeline.duplicates import DuplicateOptions
 from shards.errors import BadInput
-from shards.options import Options
+from shards.options import Options, read_yaml
 from shards.schema import EDIT_KINDS, EditKind, Split
 from sources.objaverse.spec import RenderOptions, SceneOptions
 
@@ -162,7 +162,7 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
     Raises:
         BadInput: no such file, not YAML, an unknown key or a bad value: one line that says what to write instead.
     """
-    values = _read_yaml(Path(path)) if path is not None else {}
+    values = read_yaml(Path(path)) if path is not None else {}
     return with_overrides(values, overrides, str(path) if path is not None else "configuration")
 
 
@@ -179,22 +179,6 @@ def parse_config(values: Mapping[str, Any], origin: str = "configuration") -> Co
         return Config.model_validate(values)
     except ValidationError as error:
         raise BadInput(f"{origin}: {explain(error, Config)}") from None
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"no configuration file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read configuration file {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise BadInput(f"{path}: a configuration is a mapping of keys, not a {type(values).__name__}")
-    return values
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from shards.errors import BadInput
-from shards.options import Options
+from shards.options import Options, read_yaml
 from training.recipe import TrainingRecipe
 
 ScheduleName = Literal["constant", "linear", "cosine"]
@@ -91,7 +91,7 @@ def load_config(
     """
     if preset and preset not in recipe.presets:
         raise BadInput(f"{recipe.name} has no preset '{preset}': use one of {', '.join(recipe.presets)}")
-    values = merged(recipe.presets.get(PAPER, {}), _read_yaml(Path(path)) if path is not None else {})
+    values = merged(recipe.presets.get(PAPER, {}), read_yaml(Path(path)) if path is not None else {})
     if preset:
         values = merged(values, recipe.presets[preset])
     for override in overrides:
@@ -163,20 +163,6 @@ def _explain(error: ValidationError, model: type[BaseModel], prefix: str) -> str
         message = str(first["ctx"]["error"]) if "ctx" in first else first["msg"]
         return f"{key}: {message}" if location else message
     return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r})"
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"no configuration file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read configuration file {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if values is not None and not isinstance(values, dict):
-        raise BadInput(f"{path}: a configuration is a mapping of keys, not a {type(values).__name__}")
-    return values or {}
 
 
 def _nested(override: str) -> dict[str, Any]:
