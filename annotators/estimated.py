@@ -6,7 +6,7 @@ can be replaced and nothing else changes; each map's MapInfo names the estimator
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
@@ -114,7 +114,7 @@ class EstimatedMap(ABC):
         """Load the model; raises BadInput for a package or checkpoint that is missing."""
 
     def __call__(self, model: Estimator, samples: Sequence[Sample]) -> Sequence[Result]:
-        pictures = [_picture(sample, view) for sample in samples for view in self.views]
+        pictures = [picture for sample in samples for picture in _pictures(sample, self.views)]
         whole = [picture for picture in pictures if isinstance(picture, Picture)]
         estimates = iter(model(whole))
         found = [next(estimates) if isinstance(picture, Picture) else picture for picture in pictures]
@@ -136,16 +136,19 @@ class EstimatedMap(ABC):
         return Row({**columns, "maps": json.dumps(infos, sort_keys=True), **extra})
 
 
-def _picture(sample: Sample, view: ViewName) -> Picture | Reject:
-    """Raises nothing: a header that is no image's is a reject."""
+def _pictures(sample: Sample, views: Sequence[ViewName]) -> Iterator[Picture | Reject]:
+    """One a view; a header that is no image's is a reject."""
     pair = sample["pair"]
-    data = _bytes(pair[view])
-    try:
-        image_size(data)
-    except CodecError as error:
-        return Reject("unreadable_image", detail=f"the {view} image: {error}")
     facts = PairFacts.model_validate_json(str(pair["facts"]))
-    return Picture(sample.key, view, data, facts, _bytes(pair.get("metric" if view == "target" else "source_metric")))
+    for view in views:
+        data = _bytes(pair[view])
+        try:
+            image_size(data)
+        except CodecError as error:
+            yield Reject("unreadable_image", detail=f"the {view} image: {error}")
+            continue
+        metric = _bytes(pair.get("metric" if view == "target" else "source_metric"))
+        yield Picture(sample.key, view, data, facts, metric)
 
 
 def _bytes(value: Value | None) -> bytes:
