@@ -137,13 +137,11 @@ class TensorCache:
         return self._folder / key[:2] / key[2:4] / f"{key}.safetensors"
 
     def _sweep(self) -> None:
-        """Drop the longest unused down to 7/8 of the limit: with 1/128 in between, 16 processes stay below it."""
+        """Drop the longest unused down to 7/8 of the limit: with 1/128 in between, 16 processes stay below it. One
+        that comes while another sweeps waits, and writes no more until the folder is small again."""
         assert self._folder
         with (self._folder / "sweep.lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return  # another process sweeps; this one tries again with its next entry
+            fcntl.flock(lock, fcntl.LOCK_EX)
             self._written = 0
             found = sorted(_entries(self._folder))
             total = sum(size for _, size, _ in found)
