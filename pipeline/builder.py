@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from shards.recipes import Recipe, get_recipe
 from shards.schema import EditKind
 
 BUILD = "build.json"
+RUNS = "runs"
+"""Folder of what each run that came to its end did: counts, times."""
 FEW_SHARDS = 8
 """Shards that are packed sooner in this process than Ray starts."""
 
@@ -112,7 +115,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
 
     Raises Stopped on Ctrl-C and SIGTERM, wherever they come; OUT is unlocked then.
     """
-    began = time.monotonic()
+    began, started = time.monotonic(), datetime.now(UTC)
     store = open_out(out)
     # What is wrong with layers and recipes is told before a survey or a render is paid for.
     planned = build_stages(config, pair_arguments(config, store), store.url)
@@ -124,19 +127,25 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
         if retry and not any(reopen_rejects(build.stages, store, retry, plan.hash).values()):
             _say(quiet)(f"--retry: no sample was rejected for {' or '.join(retry)}")
         summary = compute(build, lock, quiet)
+        packing = time.monotonic()
         shards, rejects = _pack_all(build, recipes, lock, quiet)
-    return {
+    ended = time.monotonic()
+    found = {
         "out": str(store),
         "samples": plan.samples,
         "accepted": plan.samples - rejects.samples,
         "rejected": rejects.samples,
         "rejects": rejects.reasons,
-        "seconds": round(time.monotonic() - began, 3),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(ended - began, 3),
+        "pack_seconds": round(ended - packing, 3),
         "stages": summary.to_json()["stages"],
         "quarantined": summary.quarantined,
         "notes": summary.notes,
         "shards": shards,
     }
+    store.write_file(f"{RUNS}/{started:%Y%m%dT%H%M%S}.json", json.dumps(found, indent=1, sort_keys=True).encode())
+    return found
 
 
 @interruptible()

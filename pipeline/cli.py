@@ -162,6 +162,36 @@ def orient(config: str | None, out: str, to: str, overrides: Sequence[str], as_j
 
 
 @cli.command()
+@click.option("--config", "-c", type=click.Path(), help="YAML file of the run to come; without it, the defaults.")
+@click.option("--measured", "-m", required=True, help="OUT of a small run, or a file that --save wrote.")
+@click.option("--samples", "-n", type=click.IntRange(1), help="Samples to plan for; default: the configuration's.")
+@click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="Machines of the cluster.")
+@click.option("--cpus", type=click.FloatRange(1), help="Cores of one machine; default: this one's.")
+@click.option("--gpus", type=click.FloatRange(0), help="GPUs of one machine; default: this one's.")
+@click.option("--save", default="", help="File to keep the measured rates in, for plans without that OUT.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key; may be repeated.")
+@json_option
+def plan(
+    config: str | None,
+    measured: str,
+    samples: int | None,
+    nodes: int,
+    cpus: float | None,
+    gpus: float | None,
+    save: str,
+    overrides: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Say what a run will cost (time, GPU-hours, storage) and how to cut the cluster, from a small run's rates."""
+    from pipeline.config import load_config
+    from pipeline.report.forecast import run_forecast
+    from pipeline.report.forecast_table import print_forecast
+
+    found = run_forecast(load_config(config, overrides), measured, samples, nodes, cpus, gpus, save)
+    _report(found, as_json, print_forecast)
+
+
+@cli.command()
 @click.argument("path")
 @click.option("--layout", required=True, type=click.Choice(["spatialedit", "object3dit"]))
 @click.option("--out", "-o", required=True, help="Folder to write.")

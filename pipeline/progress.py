@@ -209,14 +209,14 @@ def _describe(stage: StageProgress, elapsed: float) -> str:
         text += f", {stage.samples / max(elapsed, 1e-3):.2f} samples/s"
     if stage.committed and stage.done < stage.units:
         left = (stage.units - stage.done) * elapsed / stage.committed
-        text += f", {_duration(left)} left"
+        text += f", {duration(left)} left"
     if stage.rejects:
         reasons = ", ".join(f"{count} {reason}" for reason, count in stage.rejects.most_common(3))
         text += f", {stage.rejects.total()} rejected ({reasons})"
     return text
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,192 @@
+"""What a sample costs, stage by stage: read from the records of a run, or from a file that an earlier reading wrote.
+
+Invariant: every figure was measured; what a run did not measure is -1 (times) or absent (recipes), never a guess.
+"""
+
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import Field, ValidationError
+
+from pipeline.builder import RUNS, Build, open_build
+from pipeline.device import gpus_found
+from pipeline.graph import plain
+from pipeline.stage import Stage
+from pipeline.store import LayerStore, Record
+from shards.errors import BadInput, SpatialdataError
+from shards.index import Manifest, read_manifest
+from shards.layout import find_splits
+from shards.options import Options
+
+UNMEASURED: Final = -1.0
+
+
+class LayerRate(Options):
+    """One stage, for each sample that reaches it."""
+
+    seconds: float = Field(ge=0, description="of one worker")
+    cpus: float = Field(ge=0, description="that one worker asks for")
+    gpus: float = Field(ge=0)
+    bytes: float = Field(ge=0, description="of the layer file")
+    reached: float = Field(ge=0, description="samples that reach the stage, for each that is planned")
+    settings: dict[str, Any] = Field(description="the stage's configuration, flat")
+
+
+class RecipeRate(Options):
+    """One recipe's shards."""
+
+    samples: float = Field(ge=0, description="for each that is planned")
+    bytes: float = Field(ge=0, description="for each that is packed")
+
+
+class Rates(Options):
+    """What a run of `samples` samples has cost."""
+
+    machine: str
+    cpus: float
+    gpus: float
+    samples: int
+    unit_size: int
+    accepted: float = Field(description="samples that no layer refused, for each that is planned")
+    startup_s: float = Field(description="until workers are warm; -1: not known")
+    pack_s: float = Field(description="wall time of packing, for each sample that is planned; -1: not known")
+    layers: dict[str, LayerRate]
+    recipes: dict[str, RecipeRate]
+
+
+def read_rates(measured: str) -> Rates:
+    """The rates of a build (its OUT), or of a file that `spatialdata plan --save` wrote.
+
+    Raises BadInput where it is neither, or no unit of the build is whole.
+    """
+    if not measured.endswith(".json"):
+        return measure(open_build(measured))
+    try:
+        return Rates.model_validate_json(Path(measured).expanduser().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"--measured {measured}: no such file") from None
+    except (OSError, ValidationError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(
+            f"--measured {measured} holds no rates ({reason}): make them with `spatialdata plan --measured OUT --save`"
+        ) from None
+
+
+def measure(build: Build) -> Rates:
+    """The rates of a build, from the units that all layers hold. Raises BadInput where there is none."""
+    folders, store = build.layers, build.store
+    units = sorted(set[int].intersection(*(set(store.done_units(folder)) for folder in folders.values())))
+    if not units:
+        raise BadInput(f"no unit of {store} is whole yet: let the build finish one, and better several, first")
+    planned = sum(build.plan.size(unit) for unit in units)
+    records = {layer: [store.record(folder, unit) for unit in units] for layer, folder in folders.items()}
+    refused = {(record.unit, reject.key) for each in records.values() for record in each for reject in record.rejects}
+    stages = {stage.layer: stage for stage in build.stages}
+    startup, pack = _run_times(store, records)
+    layers = {layer: _layer(stages[layer], each, planned) for layer, each in records.items()}
+    return Rates(
+        machine=platform.node(),
+        cpus=os.cpu_count() or 1,
+        gpus=gpus_found(build.config.engine.model_copy(update={"kind": "inline"})),
+        samples=planned,
+        unit_size=build.plan.unit_size,
+        accepted=1 - len(refused) / planned,
+        startup_s=startup if startup < 0 else startup + max(map(_warm_up, records.values())),
+        pack_s=pack / build.plan.samples if pack >= 0 else UNMEASURED,
+        layers=layers,
+        recipes=_recipes(build),
+    )
+
+
+def flat(values: Any, name: str = "") -> dict[str, Any]:
+    """Nested mappings as `a.b`: value, without class names and the digest of the assets, which is the plan's."""
+    if not isinstance(values, dict):
+        return {name: values}
+    found: dict[str, Any] = {}
+    for key, value in values.items():  # pyright: ignore[reportUnknownVariableType]
+        if key not in ("class", "assets_sha256"):
+            found |= flat(value, f"{name}.{key}" if name else str(key))
+    return found
+
+
+def _layer(stage: Stage, records: list[Record], planned: int) -> LayerRate:
+    reached = sum(map(_samples, records))
+    each = max(1, reached)
+    return LayerRate(
+        seconds=_seconds(_split(records)[1]),
+        cpus=stage.cpus,
+        gpus=stage.gpus,
+        bytes=sum(record.bytes for record in records) / each,
+        reached=reached / planned,
+        settings=flat(plain(stage)),
+    )
+
+
+def _samples(record: Record) -> int:
+    """That reached the stage."""
+    return record.rows + len(record.rejects)
+
+
+def _seconds(records: Sequence[Record]) -> float:
+    """Of a worker, for each sample."""
+    return sum(record.seconds for record in records) / max(1, sum(map(_samples, records)))
+
+
+def _split(records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Record]]:
+    """The first unit of each worker (those begun before any was done), in which it warms up, and the rest.
+
+    Where there is no rest, all count as it.
+    """
+    ended = min(_started(record) + timedelta(seconds=record.seconds) for record in records)
+    first = [record for record in records if _started(record) < ended]
+    rest = [record for record in records if _started(record) >= ended]
+    return (first, rest) if any(map(_samples, rest)) else ((), records)
+
+
+def _warm_up(records: Sequence[Record]) -> float:
+    """Seconds that a worker's first unit takes longer than its others."""
+    first, rest = _split(records)
+    if not first:
+        return 0.0
+    return max(0.0, _seconds(first) - _seconds(rest)) * sum(map(_samples, first)) / len(first)
+
+
+def _started(record: Record) -> datetime:
+    return datetime.fromisoformat(record.started)
+
+
+def _recipes(build: Build) -> dict[str, RecipeRate]:
+    samples, size = Counter[str](), Counter[str]()
+    for manifest in _manifests(build):
+        samples[manifest.recipe] += manifest.samples
+        size[manifest.recipe] += manifest.bytes
+    planned = build.plan.samples
+    return {name: RecipeRate(samples=n / planned, bytes=size[name] / n) for name, n in samples.items()}
+
+
+def _manifests(build: Build) -> list[Manifest]:
+    try:
+        return [read_manifest(folder.url) for folder in find_splits(f"{build.store.url.rstrip('/')}/shards")]
+    except (BadInput, FileNotFoundError, SpatialdataError):
+        return []
+
+
+def _run_times(store: LayerStore, records: dict[str, list[Record]]) -> tuple[float, float]:
+    """Seconds until the first unit was at work, and of packing, of the run that made all units; else -1, -1."""
+    first = min(_started(record) for each in records.values() for record in each)
+    for name in sorted(store.names(RUNS)):
+        if not name.endswith(".json"):
+            continue
+        run = json.loads(store.read_file(f"{RUNS}/{name}"))
+        if any(stage["found"] for stage in run["stages"].values()):
+            continue
+        began = datetime.fromisoformat(run["started"])
+        if began - timedelta(seconds=1) <= first:
+            return max(0.0, (first - began).total_seconds()), float(run["pack_seconds"])
+    return UNMEASURED, UNMEASURED

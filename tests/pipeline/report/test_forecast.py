@@ -1,0 +1,177 @@
+"""What a run will cost: rates as the records say them, the arithmetic by hand, what it refuses."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.builder import RUNS, Build
+from pipeline.config import Config, load_config
+from pipeline.pools import Cluster
+from pipeline.report.forecast import forecast
+from pipeline.report.rates import LayerRate, Rates, RecipeRate, measure, read_rates
+from pipeline.runner import tasks_of
+from pipeline.store import LayerStore, Record, Rejected
+from shards.errors import BadInput
+from tests.pipeline.commands import refused, run
+from tests.pipeline.toys import Judge, Make, Measure, toy_plan
+
+LAYERS = ("pair", "screen", "metric", "normal", "depth", "segment", "line", "instruction", "checks")
+SECONDS = {"pair": 10.0, "checks": 1.0}
+
+
+def rates(**changes: object) -> Rates:
+    layers = {
+        name: LayerRate(seconds=SECONDS.get(name, 0.0), cpus=1, gpus=0, bytes=1000, reached=1.0, settings={})
+        for name in LAYERS
+    }
+    return Rates(
+        machine="m",
+        cpus=2,
+        gpus=0,
+        samples=10,
+        unit_size=4,
+        accepted=0.75,
+        startup_s=20,
+        pack_s=0.5,
+        layers=layers,
+        recipes={"full": RecipeRate(samples=0.75, bytes=4000)},
+    ).model_copy(update=changes)
+
+
+def config(*settings: str) -> Config:
+    return load_config(None, ("unit_size=4", *settings))
+
+
+def machine(cpus: float, gpus: float = 0, nodes: int = 1) -> Cluster:
+    return Cluster(nodes, cpus * nodes, gpus * nodes, cpus, gpus)
+
+
+def test_wall_time_by_hand():
+    found = forecast(config("engine.resources.pair.actors=2"), 400, rates(), machine(4))
+    # 100 units of 4 samples; two workers render 50 each, 40 s a unit; the other pool adds its 4 s of the last unit.
+    assert found["wall_s"] == 50 * 40 + 4 + 20 + 0.5 * 400 * (2 / 4)
+    assert found["bottleneck"] == "pair"
+    assert found["bound_by"] == "CPUs"
+    assert found["accepted"] == 300
+    assert next(stage for stage in found["stages"] if stage["layer"] == "pair")["cpu_hours"] == round(4000 / 3600, 3)
+
+
+def test_inline_is_one_worker():
+    found = forecast(config("engine.kind=inline"), 40, rates(pack_s=0.0), machine(4))
+    assert found["wall_s"] == 10 * (40 + 4) + 20
+
+
+def test_the_best_cut_gives_workers_where_the_run_waits():
+    slow = rates(startup_s=0.0, pack_s=0.0)
+    found = forecast(config(), 4000, slow, machine(22))
+    # 10 s against 1 s a sample: of 22 cores, 20 for the one and 2 for the other end together.
+    assert found["cut"]["actors"] == {"pair": 20, "shared": 2}
+    assert found["cut"]["wall_s"] <= 1.05 * found["wall_s"]
+    assert found["doubled"]["wall_s"] == pytest.approx(found["cut"]["wall_s"] / 2, rel=0.03)
+
+
+def test_gpus_bind_where_they_are_scarce():
+    asked = config("render.device=gpu")
+    found = forecast(asked, 4000, rates(), machine(64, gpus=2))
+    assert found["bound_by"] == "GPUs"
+    pair = next(stage for stage in found["stages"] if stage["layer"] == "pair")
+    assert (pair["actors"], pair["gpu_hours"]) == (2, round(40000 / 3600, 3))
+    with pytest.raises(BadInput, match="0 GPUs"):
+        forecast(asked, 4000, rates(), machine(64))
+
+
+def test_storage_and_shards():
+    settings = ("shard.samples_per_shard=100", "shard.recipes=[full, ildm]")
+    found = forecast(config(*settings), 1000, rates(), machine(4))
+    assert found["storage"]["layers_bytes"] == len(LAYERS) * 1000 * 1000
+    # 750 packed: 675, 37.5 and 37.5 in the splits.
+    assert found["storage"]["shards"] == {"full": {"bytes": 3_000_000, "shards": 9}}
+    assert "recipe ildm was not packed: its size is not known" in found["notes"]
+
+
+def test_what_was_measured_otherwise_is_said():
+    measured = rates()
+    pair = measured.layers["pair"].model_copy(update={"settings": {"render.samples": 2}})
+    measured = measured.model_copy(update={"layers": measured.layers | {"pair": pair}})
+    notes = forecast(config("render.samples=64", "unit_size=8"), 80, measured, machine(2))["notes"]
+    assert "layer pair was measured with render.samples 2, this configuration says 64" in notes
+    assert "measured with unit_size 4, this configuration says 8" in notes
+
+
+def test_a_layer_that_was_not_measured_is_refused():
+    with pytest.raises(BadInput, match="layer judge was not measured"):
+        forecast(config("layers.judge={stage: viescore, base_url: 'http://localhost:1'}"), 40, rates(), machine(2))
+
+
+def toy_build(out: Path) -> Build:
+    """40 samples in 5 units of three stages, with records as of a run on two workers."""
+    store = LayerStore(str(out))
+    plan = toy_plan(store)
+    stages = (Make(), Measure(), Judge())
+    for task in tasks_of(stages, plan.hash):
+        for unit in range(plan.units):
+            keys = [row.key for row in plan.rows(unit)]
+            refused = (Rejected(keys[0], "no"),) if task.layer == "checks" and unit == 2 else ()
+            warm = unit >= 2
+            record = Record(
+                unit=unit,
+                layer=task.layer_dir,
+                rejects=refused,
+                seconds=(8.0 if warm else 24.0) if task.layer == "pair" else 0.8,
+                started=f"2026-01-01T00:00:{40 if warm else 10:02d}+00:00" if unit < 4 else "2026-01-01T00:00:59+00:00",
+            )
+            rows = {key: {"x": 1} for key in keys if not refused or key != keys[0]}
+            store.write(task.layer_dir, unit, rows, record)
+    return Build(store, Config(), plan, stages)
+
+
+def test_rates_are_those_of_warm_workers(tmp_path: Path):
+    build = toy_build(tmp_path)
+    found = measure(build)
+    # Units 0 and 1 began before any was done: 8 samples each in 24 s, later ones in 8 s.
+    assert found.layers["pair"].seconds == pytest.approx(1.0)
+    assert found.layers["metric"].seconds == pytest.approx(0.1)
+    assert found.layers["pair"].reached == 1.0
+    assert found.accepted == 1 - 1 / 40
+    assert found.startup_s == found.pack_s == -1
+    run_note = {"started": "2026-01-01T00:00:00+00:00", "pack_seconds": 4.0, "stages": {"pair": {"found": 0}}}
+    build.store.write_file(f"{RUNS}/one.json", json.dumps(run_note).encode())
+    found = measure(build)
+    assert found.startup_s == 10 + 16
+    assert found.pack_s == 0.1
+    resumed = replace(build)
+    run_note["stages"] = {"pair": {"found": 3}}
+    build.store.write_file(f"{RUNS}/one.json", json.dumps(run_note).encode())
+    assert measure(resumed).startup_s == -1
+
+
+def test_rates_in_a_file(tmp_path: Path):
+    path = tmp_path / "rates.json"
+    path.write_text(rates().model_dump_json())
+    assert read_rates(str(path)) == rates()
+    path.write_text("{}")
+    with pytest.raises(BadInput, match="holds no rates"):
+        read_rates(str(path))
+    with pytest.raises(BadInput, match="no such file"):
+        read_rates(str(tmp_path / "nothing.json"))
+
+
+def test_a_build_without_a_whole_unit(tmp_path: Path):
+    store = LayerStore(str(tmp_path))
+    plan = toy_plan(store)
+    with pytest.raises(BadInput, match=r"no unit of .* is whole"):
+        measure(Build(store, Config(), plan, (Make(), Measure())))
+
+
+def test_the_command(out: Path, tmp_path: Path):
+    kept = tmp_path / "rates.json"
+    settings = ("--set", "source.kind=object3dit", "--set", "source.root=nowhere")
+    from_build = run("plan", "--measured", str(out), "--samples", "1000", "--cpus", "8", "--save", str(kept), *settings)
+    assert from_build.code == 0, from_build
+    assert "wall time" in from_build.out
+    again = run("plan", "--measured", str(kept), "--samples", "1000", "--cpus", "8", "--json", *settings)
+    assert json.loads(again.out)["cluster"]["cpus"] == 8
+    unsized = run("plan", "--measured", str(kept), "--set", "samples=all", *settings)
+    refused(unsized, "give --samples")
