@@ -52,6 +52,18 @@ def picture(side: int, seed: int) -> Any:
     return np.clip(128 + total + random.normal(0, 1.5, total.shape), 0, 255).astype(np.uint8)
 
 
+def inverse_depth(side: int, seed: int) -> Any:
+    """As a renderer's: a floor and round things on it."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] / side
+    depth = 2 + 6 * (1 - y)
+    for near in random.uniform(1.5, 6, 5):
+        across, down, radius = random.uniform((0.1, 0.4, 0.06), (0.9, 0.9, 0.18))
+        inside = radius**2 - (x - across) ** 2 - (y - down) ** 2
+        depth = np.where(inside > 0, np.minimum(depth, near - np.sqrt(np.maximum(inside, 0))), depth)
+    return (1 / depth).astype(np.float32)
+
+
 def make_set(folder: Path, samples: int, side: int, codec: str, per_shard: int) -> None:
     recipe = get_recipe("spatialdiff")
     fields = recipe.fields(codec)  # type: ignore[arg-type]
@@ -60,6 +72,11 @@ def make_set(folder: Path, samples: int, side: int, codec: str, per_shard: int) 
         members = make_sample("template", side=side)
         for name in ("source", "target"):
             members[f"{name}.{codec}"] = codecs.encode_image(picture(side, 2 * i + (name == "target")), codec)  # type: ignore[arg-type]
+        depth, info = codecs.encode_relative(inverse_depth(side, i), estimator="renderer", revision="1")
+        members["depth.png"] = depth
+        record = json.loads(members["json"])
+        record["maps"]["depth"] = info.model_dump()
+        members["json"] = json.dumps(record, separators=(",", ":")).encode()
         unique.append({field: members[field] for field in fields})
 
     def of_shard(first: int) -> Iterator[tuple[str, dict[str, bytes]]]:
