@@ -12,9 +12,10 @@ from annotators.claims import Claims
 from annotators.parser.parse import parse
 
 FILE = Path(__file__).with_name("labelled_instructions.jsonl")
-Group = Literal["tuned", "held out", "fresh"]
+Group = Literal["tuned", "held out", "tuned later", "fresh"]
 """`tuned`: the rules were made on them. `held out`: labelled with the first of those, before there were rules, and
-never looked at since. `fresh`: written when the rules were done, in other words."""
+never looked at since. `tuned later`: written when the first rules were done, then tuned on too. `fresh`: written by
+someone who had not read the rules, before those were tuned on the former."""
 
 
 @dataclass(frozen=True)
