@@ -15,12 +15,22 @@ from pydantic import ValidationError
 from annotators.claims import Claims
 from annotators.parser import camera
 from annotators.parser.chunks import PRONOUNS, Chunk, chunks, trimmed
-from annotators.parser.lexicon import FILLERS, HARMLESS, LIGHT, NEW, PLACING, SIZES, TAIL, VERBS
+from annotators.parser.lexicon import ARTICLE, EVERYTHING, FILLERS, HARMLESS, NEAREST, NEW, NO_NOUN, NOT_THINGS, SILENT, TAIL
 from annotators.parser.text import normalised, split
+from annotators.parser.verbs import LIGHT, PLACING, SIZES, VERBS
 
 _ALL_VERBS: Final = "|".join((PLACING, LIGHT, camera.VERBS, *(base for base, _ in VERBS.values())))
 _POSSESSED_SIZE: Final = re.compile(r"\b((?:the|a) (?:[\w-]+ )*?[\w-]+)'s (?:own )?size\b")
 _UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|their) ")
+_ANOTHER: Final = re.compile(r" (?:so that|so|until|where)\b")
+"""What opens a clause with a subject of its own."""
+_PARTICLE: Final = re.compile(r"(back|forth|up|down|off|out|over|away|forward|forwards) (?:the|an?|its|one) ")
+"""Of a verb that stands apart from it (`pull back the chair`)."""
+_PRONOUN_LAST: Final = re.compile(r" (?:it|they)$")
+_OWN: Final = re.compile(r"\b(?:its|their|it|they)\b")
+_OF_ITS_SUBJECT: Final = frozenset({"relation", "into", "own", "itself", "onside", "direction", "part", "view"})
+_SWITCHED: Final = re.compile(r"(?:please )?(?:turn|switch) (?:(?:on|off) .*|(?:the|an?) [\w -]* (?:on|off))$")
+"""A lamp that is switched turns nowhere."""
 _RED_BOX: Final = re.compile(r" (?:in)?to the red box and (?:finally |then )?remove the red box")
 
 
@@ -53,6 +63,8 @@ class _Reading:
     light: str = ""
     object: str = ""
     new: bool = False
+    bare: bool = False
+    """Whether the object was named without article: then it may be a verb that nobody knows here."""
     places: list[_Place] = field(default_factory=list[_Place])
     own: bool = False
     directions: list[str] = field(default_factory=list[str])
@@ -85,7 +97,10 @@ def parse(text: str, names: Sequence[str] = ()) -> Parsed:
     for clause in parts.refused:
         reading.mentioned = reading.mentioned or _first_thing(clause)
     for clause in parts.asked:
-        _read(reading, list(chunks(clause)))
+        if _SWITCHED.match(clause):
+            reading.rest.append(clause)
+        else:
+            _read(reading, list(chunks(clause)))
     return replace(_conclude(reading), boxed=bool(boxes))
 
 
@@ -120,17 +135,24 @@ def _first_thing(clause: str) -> str:
 
 def _read(reading: _Reading, found: list[Chunk]) -> None:
     """Take in one clause."""
-    if not (reading.kind or reading.places or reading.sizes or reading.larger or reading.values or reading.signs):
+    told = reading.places or reading.sizes or reading.larger or reading.values or reading.signs or reading.directions
+    # `turn the mug's handle : rotate the mug`: the second says what the first means.
+    again = found[0].value == reading.kind and [chunk.kind for chunk in found[:2]] == ["verb", "words"]
+    if not told and (not reading.kind or (again and trimmed(found[1].value) not in PRONOUNS)):
         # What was named before anything was asked for (`take the mug and ...`) is meant by a pronoun at most.
         reading.mentioned, reading.object = reading.object or reading.mentioned, ""
     pending: _Place | None = None
-    described = dropped = False
+    described = dropped = stranger = False
     for number, chunk in enumerate(found):
         match chunk.kind:
             case "verb":
                 _take_verb(reading, chunk)
             case "words":
                 thing, tail = _without_tail(chunk.value)
+                opened = _ANOTHER.search(chunk.value)
+                if opened and thing in EVERYTHING and not reading.object:
+                    thing, tail = trimmed(chunk.value[opened.end() :]), ""
+                stranger = bool(opened and tail) and not _PRONOUN_LAST.search(chunk.value)
                 reading.rest += [tail] if tail else []
                 meaningless = all(word in FILLERS for word in thing.split()) and thing not in PRONOUNS
                 if pending is not None and not meaningless:
@@ -139,7 +161,13 @@ def _read(reading: _Reading, found: list[Chunk]) -> None:
                 elif dropped and not meaningless:
                     dropped = False
                 elif not meaningless and not _continued(reading, chunk.value, thing):
-                    _take_words(reading, chunk.value, thing)
+                    stranger = _take_words(reading, chunk.value, thing) or stranger
+            case _ if stranger and chunk.kind in _OF_ITS_SUBJECT and not _OWN.search(chunk.word):
+                # `so that the table is behind it`: of the table, not of what is edited.
+                reading.rest.append(chunk.word)
+            case "relation" | "into" if pending is not None and pending.relation != "between":
+                # `behind and slightly to the left of the lamp`: one of them can be held; the other stays open.
+                reading.rest.append(chunk.word)
             case "relation" | "into" | "own":
                 pending = _take_place(reading, chunk, described, dropped)
                 described = dropped = False
@@ -190,22 +218,46 @@ def _take_verb(reading: _Reading, chunk: Chunk) -> None:
         reading.sizes.append(Chunk("factor", f"{max(factor, 1 / factor)}"))
 
 
-def _take_words(reading: _Reading, words: str, thing: str) -> None:
+def _take_words(reading: _Reading, words: str, thing: str) -> bool:
+    """Take words as what is edited; whether they name something else."""
+    thing, more = _noun(thing)
+    reading.rest += [more] if more else []
     if thing in PRONOUNS:
         reading.object = reading.object or reading.mentioned or ("it" if thing == "it" else "")
+    elif not thing or thing == reading.object:
+        return False
     elif not reading.object:
         reading.object = thing
-        reading.new = bool(NEW.match(re.sub(r"^(?:please|now|over|just|only) ", "", words)))
+        said = re.sub(r"^(?:please|now|over|just|only) ", "", words)
+        reading.new = bool(NEW.match(said))
+        reading.bare = not ARTICLE.match(said) and not said.startswith(("both ", "all "))
+        reading.signs |= {"more"} if said.startswith("more ") else set()
     else:
         reading.rest.append(thing)
+        return True
+    return False
+
+
+def _noun(thing: str) -> tuple[str, str]:
+    """A noun phrase up to the first word that none holds, and the words from there that say something."""
+    if particle := _PARTICLE.match(thing):
+        return _noun(thing[particle.end() :])[0], particle[1]
+    words = thing.split()
+    ends = (at for at, word in enumerate(words) if at and word in NO_NOUN)
+    end = len(words) if NEAREST.intersection(words) else next(ends, len(words))
+    more = words[end:] if any(word not in SILENT for word in words[end:]) else []
+    return " ".join(words[:end]), " ".join(more)
 
 
 def _references(reading: _Reading, place: _Place, thing: str) -> list[str]:
     if thing in PRONOUNS:
-        return [reading.mentioned or thing]
+        earlier = [other.references for other in reading.places if other is not place and len(other.references) == 1]
+        return earlier[-1] if earlier else [reading.mentioned or thing]
     if place.relation == "between":
         return [trimmed(part) for part in re.split(r",? and |, ", thing)][:2]
-    return [thing.split(" , ")[0]]
+    thing, more = _noun(thing.split(" , ")[0])
+    reading.rest += [more] if more else []
+    return [thing]
 
 
 def _take_place(reading: _Reading, chunk: Chunk, described: bool, dropped: bool) -> _Place | None:
@@ -226,7 +278,10 @@ def _take(reading: _Reading, chunk: Chunk) -> None:
             ways = {"top": "up", "bottom": "down"}
             reading.directions.append(ways.get(chunk.value, chunk.value))
         case "itself":
-            if reading.places and reading.places[-1].references:
+            if reading.places and reading.places[-1].dropped:
+                # `from the right of the laptop to its left`
+                reading.places.append(_Place(chunk.value, reading.places[-1].references, True))
+            elif reading.places and reading.places[-1].references:
                 reading.places[-1].relation, reading.places[-1].own = chunk.value, True
             else:
                 reading.directions.append(chunk.value)
@@ -250,6 +305,11 @@ def _take(reading: _Reading, chunk: Chunk) -> None:
             reading.values[chunk.kind] = float(chunk.value)
         case "width":
             reading.values["widths"] = float(chunk.value)
+        case "aux":
+            pass
+        case "becomes larger" | "becomes smaller":
+            reading.larger = chunk.kind.removeprefix("becomes ")
+            reading.signs.add("becomes")
         case "larger" | "smaller":
             reading.larger = reading.larger or chunk.kind
         case "grown":
@@ -269,10 +329,12 @@ def _view(words: str) -> str:
 def _conclude(reading: _Reading) -> Parsed:
     """The claims, from what all clauses said."""
     kind = _kind(reading)
-    if not (reading.kind or reading.light) and _UNKNOWN_VERB.match(reading.object):
+    if not (reading.kind or reading.light) and (reading.bare or _UNKNOWN_VERB.match(reading.object)):
         return Parsed(None, (reading.object, *reading.rest))
-    if not kind or (not reading.object and kind != "camera"):
+    if not kind or (not reading.object and kind != "camera") or (kind == "insert" and "more" in reading.signs):
         return Parsed(None, tuple(reading.rest))
+    if reading.object in NOT_THINGS:
+        return Parsed(None, (reading.object, *reading.rest))
     fields: dict[str, Any] = {"edit": kind, "object": reading.object}
     rest = list(reading.rest)
     moves = kind in ("translate", "insert")
@@ -313,6 +375,8 @@ def _kind(reading: _Reading) -> str:
     signs, values = reading.signs, reading.values
     if "gone" in signs and reading.kind in ("", "scale", "translate"):
         return "remove"
+    if (reading.kind == "remove" and "size of" in signs) or "becomes" in signs:
+        return "scale"  # `cut the size of the tower in half`, `turn it into a smaller one`
     if reading.kind == "place":
         return "insert" if reading.new else "translate"
     if reading.kind == "translate" and (reading.sizes or reading.larger) and not (reading.places or reading.directions):

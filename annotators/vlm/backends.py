@@ -13,6 +13,7 @@ from PIL import Image
 from annotators.checkpoint import find_checkpoint, require
 from annotators.vlm.client import Backend, Refused, Request, seed_of
 from annotators.vlm.images import messages
+from annotators.vlm.orphans import end_with_me
 from annotators.vlm.server import ServerBackend
 from shards.codecs import U8, CodecError
 from shards.errors import BadInput, WorkerLost
@@ -62,6 +63,7 @@ class VllmBackend:
         exceptions = require("vllm.exceptions", "vllm")
         self._invalid, self._dead = (ValueError, exceptions.VLLMClientError), exceptions.VLLMServerError
         self._llm = vllm.LLM(**{**arguments, **options.engine})
+        end_with_me()
         self.model, self.revision = found.model, found.revision
 
     def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | Refused]]:
