@@ -2,7 +2,8 @@
 
 Makes the tiny checkpoint FOLDER/model, runs the instruction stage on it with the engine in this process, twice, asks
 once for each other form, and writes what came of it to FOLDER/rows.json. With `questions`: asks QUESTIONS in one call,
-with the cache FOLDER/asked, and prints how they were answered; KILL_AFTER: kills itself when so many answers are kept.
+with the cache FOLDER/asked, and writes how they were answered to FOLDER/counts.json; KILL_AFTER: kills itself when so
+many answers are kept.
 """
 
 import json
@@ -62,7 +63,7 @@ def question(folder: Path, kill_after: int) -> None:
     if kill_after:
         threading.Thread(target=_kill, args=(folder / "asked", kill_after), daemon=True).start()
     answers = options.ask(model, QUESTIONS, partial(read_form, Quality))
-    print(json.dumps([dict(answer.counts) for answer in answers]))
+    (folder / "counts.json").write_text(json.dumps([dict(answer.counts) for answer in answers]))
 
 
 def _kill(answers: Path, after: int) -> None:
