@@ -123,9 +123,7 @@ def out_of_memory(error: BaseException) -> bool:
     text = str(error)
     # ONNX Runtime's own exceptions derive from Exception alone.
     told = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
-    return isinstance(error, MemoryError) or (
-        told and any(sign in text for sign in _NO_MEMORY)
-    )
+    return isinstance(error, MemoryError) or (told and any(sign in text for sign in _NO_MEMORY))
 
 
 def _first_line(error: BaseException) -> str:

@@ -35,6 +35,9 @@ _BENCH: Final = re.compile(
 _PARTS: Final = re.compile(r" ?,(?: and| then)* | and then | and | then ")
 _DEGREES: Final = re.compile(rf"({NUMBER}) degrees")
 _YAW: Final = re.compile(r"\b(left|right|clockwise|counterclockwise)\b")
+_ANGLE_OF_YAW: Final = re.compile(
+    rf"{NUMBER} degrees (?:around )?(?:(?:to|towards) the )?(?:left|right)|(?:left|right) by {NUMBER} degrees"
+)
 _UP: Final = re.compile(r"\b(?:raise|rise|rises|lift|higher|up|elevate|upwards?|increase .*(?:height|elevation))\b")
 _DOWN: Final = re.compile(r"\b(?:lower|lowers|sink|drop|dip|down|downwards?|descend|decrease .*(?:height|elevation))\b")
 _IN: Final = re.compile(r"\b(?:in|closer|nearer|forwards?)\b")
@@ -42,7 +45,7 @@ _OUT: Final = re.compile(r"\b(?:out|back|backwards?|farther|further|away|as far)
 _AROUND: Final = re.compile(r"\b(?:orbit|circle|around|rotate|walk|swing)\b")
 _IN_PLACE: Final = re.compile(r"\b(?:pan(?! around)|tilt)\b")
 _ASIDES: Final = re.compile(
-    r"so that it looks (?:up|down) \w+(?: steeply)?|(?:as )?(?:seen|viewed) from above|from above"
+    r"(?<=closer )up\b|so that it looks (?:up|down) \w+(?: steeply)?|(?:as )?(?:seen|viewed) from above|from above"
     r"|(?:in|of) the (?:image|scene)|(?:farther|further)(?= (?:to the )?(?:left|right))|(?:in|with) degrees"
     r"|around the \w+(?: \w+)?(?=$| ,| to | by )|in the middle"
 )
@@ -96,8 +99,11 @@ def _read(part: str) -> Mapping[str, Any] | None:
     degrees = _DEGREES.search(part)
     angle = float(degrees[1]) if degrees else 0.0
     if side := _YAW.search(part):
-        left = side[1] in ("left", "clockwise")
-        return {"yaw": "left" if left else "right", "yaw_deg": angle} if angle else {"yaw": "left" if left else "right"}
+        rises = "up" if _UP.search(part) else "down" if _DOWN.search(part) else ""
+        if rises and angle and not _ANGLE_OF_YAW.search(part):
+            return None  # of which of the two is not said
+        fields: dict[str, Any] = {"yaw": "left" if side[1] in ("left", "clockwise") else "right"}
+        return fields | ({"yaw_deg": angle} if angle else {}) | ({"pitch": rises} if rises else {})
     zoom = "in" if re.search(r"\bzoom in|\bdolly in", part) else "out" if re.search(r"\bzoom out", part) else ""
     if not zoom:
         for pattern, way in ((_UP, "up"), (_DOWN, "down")):

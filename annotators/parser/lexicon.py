@@ -57,7 +57,11 @@ def _relations() -> list[Marker]:
             "{1}",
         ),
         _marker("relation", rf"(?<!\bthe )(left|right) of(?! (?:the )?(?:{_IMAGE}|centre|center)\b)", "{1}"),
-        _marker("relation", rf"(?:to |at )?(?:the )?(?<!\bcloser )(?<!\bnearer )(?:in )?front of(?! the {_SPACE}\b)", "front"),
+        _marker(
+            "relation",
+            rf"(?:to |at )?(?:the )?(?<!\bcloser )(?<!\bnearer )(?:in )?front of(?! the {_SPACE}\b)",
+            "front",
+        ),
         _marker(
             "relation",
             rf"(?:right |just |directly )?behind|in back of|(?:to|at|on|in) the (?:rear|back) of(?! the {_SPACE}\b)",
@@ -75,7 +79,7 @@ def _relations() -> list[Marker]:
             "next",
         ),
         _marker("relation", r"into|inside(?: of)?|within", "into"),
-        _marker("into", rf"in(?= (?:the|a|an) (?!{_IMAGE}\b|middle\b))", "into"),
+        _marker("into", rf"in(?= the (?!{_IMAGE}\b|middle\b))", "into"),
         _marker(
             "own", rf"(?:to|on|at|onto) (?!the {_VIEWER}'s)({_NOUN})'s (?:own )?(left|right){_SIDE}(?! of)", "{2} {1}"
         ),
@@ -99,6 +103,7 @@ def _directions() -> list[Marker]:
         _marker("direction", rf"towards? the (left|right){_SIDE}(?! of){CLOSED}", "{1}"),
         _marker("open", rf"forwards?{CLOSED}"),
         _marker("direction", rf"to (?:your|our|my|the {_VIEWER}'s) (left|right){_SIDE}(?! of)", "{1}"),
+        _marker("direction", rf"towards? (?:your|our|my|the {_VIEWER}'s) (left|right){_SIDE}(?! of)", "{1}"),
         _marker("relation", rf"(?:to|on) (?:your|our|my|the {_VIEWER}'s) (left|right){_SIDE} of", "{1}"),
         _marker(
             "direction",
@@ -113,7 +118,9 @@ def _directions() -> list[Marker]:
         _marker("direction", rf"(?:farther |further |deeper |back )*(?:{ground}) the (?:background|distance)", "away"),
         _marker("direction", rf"(?:to|towards?) the (?:back|rear) of the {_SPACE}", "away"),
         _marker("direction", rf"(?:(?:farther|further|deeper|back) )+in(?:to|side)? the {_SPACE}", "away"),
-        _marker("direction", rf"(?:to the back , )?(?:farther |further )?away(?: from (?:{eye}))?(?!')(?! from)", "away"),
+        _marker(
+            "direction", rf"(?:to the back , )?(?:farther |further )?away(?: from (?:{eye}))?(?!')(?! from)", "away"
+        ),
         _marker(
             "direction",
             rf"(?:farther|further)(?: back)?(?: from (?:{eye}))?(?! (?:to the )?(?:left|right|up|down|forward))"
@@ -293,7 +300,7 @@ FILLERS: Final = _words(
     that it they and then also by of to in at on down further centimetres where is are could can you would like i we
     want need us both together with the for me scene image picture more much gently carefully entire whole , - ' same
     from straight directly exactly completely entirely fully noticeably considerably significantly diagonally
-    horizontally sideways quickly again should must until any whole new"""
+    horizontally sideways quickly again should must until any whole new instead afterwards too"""
 )
 """Words that change nothing where they stand alone between phrases."""
 ARTICLE: Final = re.compile(r"^(?:the|an?|some|another|one more|one|this|that) ")
@@ -308,9 +315,11 @@ SILENT: Final = _words("off forth has have had needs now currently still also to
 """Those that say nothing where nothing follows them."""
 NEAREST: Final = _words("nearest closest farthest furthest next")
 """After these a noun phrase goes on (`the bottle nearest to the camera`)."""
-EVERYTHING: Final = _words("objects things items layout arrangement composition scene")
+EVERYTHING: Final = _words("objects things items layout arrangement composition scene image picture photo")
 """What stands for no object of its own (`rearrange the objects so that the ball is on the left`)."""
-NOT_THINGS: Final = _words("what everything anything something nothing there one image photo scene frame all camera viewpoint view")
+NOT_THINGS: Final = _words(
+    "what everything anything something nothing there one image photo scene frame all camera viewpoint view"
+)
 """What no instruction can ask to edit as an object."""
 
 TAIL: Final = re.compile(

@@ -15,7 +15,18 @@ from pydantic import ValidationError
 from annotators.claims import Claims
 from annotators.parser import camera
 from annotators.parser.chunks import PRONOUNS, Chunk, chunks, trimmed
-from annotators.parser.lexicon import ARTICLE, EVERYTHING, FILLERS, HARMLESS, NEAREST, NEW, NO_NOUN, NOT_THINGS, SILENT, TAIL
+from annotators.parser.lexicon import (
+    ARTICLE,
+    EVERYTHING,
+    FILLERS,
+    HARMLESS,
+    NEAREST,
+    NEW,
+    NO_NOUN,
+    NOT_THINGS,
+    SILENT,
+    TAIL,
+)
 from annotators.parser.text import normalised, split
 from annotators.parser.verbs import LIGHT, PLACING, SIZES, VERBS
 
@@ -26,6 +37,8 @@ _ANOTHER: Final = re.compile(r" (?:so that|so|until|where)\b")
 """What opens a clause with a subject of its own."""
 _PARTICLE: Final = re.compile(r"(back|forth|up|down|off|out|over|away|forward|forwards) (?:the|an?|its|one) ")
 """Of a verb that stands apart from it (`pull back the chair`)."""
+_CLAUSE: Final = re.compile(r" and (?=(?!the |an? |its |their |another |some )\w+ (?:the|an?|its|their) )")
+"""Behind it stands a verb that is not known here (`and fill the hole`), no second object."""
 _PRONOUN_LAST: Final = re.compile(r" (?:it|they)$")
 _OWN: Final = re.compile(r"\b(?:its|their|it|they)\b")
 _OF_ITS_SUBJECT: Final = frozenset({"relation", "into", "own", "itself", "onside", "direction", "part", "view"})
@@ -90,6 +103,9 @@ def parse(text: str, names: Sequence[str] = ()) -> Parsed:
     plain = _joined(plain, names)
     plain = _POSSESSED_SIZE.sub(r"the size of \1", plain)
     parts = split(plain, _ALL_VERBS)
+    if any("camera" in clause for clause in parts.refused):
+        # `keep the camera level but swing it to the left`
+        parts.asked[:] = [re.sub(r"^(\w+) it\b", r"\1 the camera", clause) for clause in parts.asked]
     if parts.asked and any(camera.of_camera(clause) for clause in parts.asked):
         fields, rest = camera.read(parts.asked)
         return _claims(fields, rest)
@@ -150,7 +166,7 @@ def _read(reading: _Reading, found: list[Chunk]) -> None:
             case "words":
                 thing, tail = _without_tail(chunk.value)
                 opened = _ANOTHER.search(chunk.value)
-                if opened and thing in EVERYTHING and not reading.object:
+                if opened and not reading.object and all(word in EVERYTHING | FILLERS for word in thing.split()):
                     thing, tail = trimmed(chunk.value[opened.end() :]), ""
                 stranger = bool(opened and tail) and not _PRONOUN_LAST.search(chunk.value)
                 reading.rest += [tail] if tail else []
@@ -161,8 +177,11 @@ def _read(reading: _Reading, found: list[Chunk]) -> None:
                 elif dropped and not meaningless:
                     dropped = False
                 elif not meaningless and not _continued(reading, chunk.value, thing):
-                    stranger = _take_words(reading, chunk.value, thing) or stranger
-            case _ if stranger and chunk.kind in _OF_ITS_SUBJECT and not _OWN.search(chunk.word):
+                    another = _take_words(reading, chunk.value, thing)
+                    stranger = stranger or (another and found[number - 1].kind != "open")
+            case _ if (
+                stranger and chunk.kind in _OF_ITS_SUBJECT and not (chunk.kind == "view" and _OWN.search(chunk.word))
+            ):
                 # `so that the table is behind it`: of the table, not of what is edited.
                 reading.rest.append(chunk.word)
             case "relation" | "into" if pending is not None and pending.relation != "between":
@@ -228,7 +247,7 @@ def _take_words(reading: _Reading, words: str, thing: str) -> bool:
         return False
     elif not reading.object:
         reading.object = thing
-        said = re.sub(r"^(?:please|now|over|just|only) ", "", words)
+        said = re.sub(r"^(?:, )*(?:(?:please|now|over|just|only|,) )*", "", words)
         reading.new = bool(NEW.match(said))
         reading.bare = not ARTICLE.match(said) and not said.startswith(("both ", "all "))
         reading.signs |= {"more"} if said.startswith("more ") else set()
@@ -242,10 +261,11 @@ def _noun(thing: str) -> tuple[str, str]:
     """A noun phrase up to the first word that none holds, and the words from there that say something."""
     if particle := _PARTICLE.match(thing):
         return _noun(thing[particle.end() :])[0], particle[1]
-    words = thing.split()
-    ends = (at for at, word in enumerate(words) if at and word in NO_NOUN)
+    words = _CLAUSE.sub(r" | ", thing).split()
+    ends = (at for at, word in enumerate(words) if at and (word in NO_NOUN or word in ",|"))
     end = len(words) if NEAREST.intersection(words) else next(ends, len(words))
-    more = words[end:] if any(word not in SILENT for word in words[end:]) else []
+    more = [word for word in words[end:] if word not in ",|"]
+    more = more if any(word not in SILENT for word in more) else []
     return " ".join(words[:end]), " ".join(more)
 
 
@@ -333,7 +353,7 @@ def _conclude(reading: _Reading) -> Parsed:
         return Parsed(None, (reading.object, *reading.rest))
     if not kind or (not reading.object and kind != "camera") or (kind == "insert" and "more" in reading.signs):
         return Parsed(None, tuple(reading.rest))
-    if reading.object in NOT_THINGS:
+    if reading.object in NOT_THINGS or reading.object.partition(" ")[0] in ("camera", "viewpoint"):
         return Parsed(None, (reading.object, *reading.rest))
     fields: dict[str, Any] = {"edit": kind, "object": reading.object}
     rest = list(reading.rest)

@@ -71,7 +71,10 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (rf"({NUMBER}) ?(?:feet|foot|ft)\b", _metres(0.3048)),
     (rf"({NUMBER}) ?(?:inch(?:es)?)\b", _metres(0.0254)),
     # Multiples and shares; `a third smaller` is smaller by a third.
-    (r"(?<!\bby )\b((?:an? |one |two )?(?:half|thirds?|quarter|fifth)) (?=(?:larger|bigger|greater|smaller)\b)", r"by \1 "),
+    (
+        r"(?<!\bby )\b((?:an? |one |two )?(?:half|thirds?|quarter|fifth)) (?=(?:larger|bigger|greater|smaller)\b)",
+        r"by \1 ",
+    ),
     (rf"({NUMBER}) ?x\b", r"\1 times"),
     (r"\b(?:one|1) and a half\b", "1.5"),
     (r"\btwice\b|(?<=\bto )double\b(?= (?:its|their|the) )", "2 times"),
@@ -115,7 +118,9 @@ _REFUSAL: Final = (
 _REFUSED: Final = re.compile(rf"(?:but |and |while |please |i |we )*{_REFUSAL}\b")
 _PLACE: Final = r"(?:in front of|behind|beside|next to|near|between|into|inside|(?:to|on|at) the|left of|right of)\b"
 # `do not put it behind the lamp but in front of it`: put it from there to here.
-_CONTRAST: Final = re.compile(rf"^(?:please )?do not (?=\w+ )([^,]*?) ({_PLACE}[^,]*?)(?: ,)? but(?: rather)? (?={_PLACE})")
+_CONTRAST: Final = re.compile(
+    rf"^(?:please )?do not (?=\w+ )([^,]*?) ({_PLACE}[^,]*?)(?: ,)? but(?: rather)? (?={_PLACE})"
+)
 # `, not the vase ,`, `instead of the right`, `without changing its position`: up to the next comma.
 _ASIDE: Final = re.compile(
     r"(?:(?<!\bdo)(?: ,)?(?: but| and| while)? (?!do not|never|keep |leave |only)| , (?=do not\b[^,]*,))"

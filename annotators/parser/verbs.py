@@ -48,7 +48,7 @@ PLACING: Final = "put|place|set|position|drop|stand|situate|settle|lay|plant|res
 PLACED: Final = "put|placed|positioned|dropped|standing|situated"
 LIGHT: Final = (
     "make|let|have|give|apply|take|get|grab|lift|pick up|edit|leave|change|adjust|alter|modify|perform|carry out"
-    "|execute|do|swing|(?:show|present|display)(?! (?:us )?(?:its|their) )|set the size of|i want|i would like|i need|i wish"
+    "|execute|do|swing|(?:show|present|display)(?! (?:us )?(?:its|their) )|set the size of|i want|i would like|i need"
 )
 """They say nothing alone: what follows does (`make it larger`, `have it moved`, `take it away`)."""
 NOUNS: Final[Mapping[str, str]] = {
@@ -94,6 +94,9 @@ def verb_pattern(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?:{words})(?![\w'-])")
 
 
+_GOES_ON: Final = (
+    r"(?= (?:its|their|to|by|so|until|around|away|towards|clockwise|counterclockwise|the|\d|left|right)\b)"
+)
 OPENING: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     *((kind, verb_pattern(base)) for kind, (base, _) in VERBS.items()),
     ("place", verb_pattern(PLACING)),
@@ -106,6 +109,8 @@ PARTICIPLES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
 )
 AFTER_LIGHT: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("scale", verb_pattern("shrink|grow")),
-    ("place", verb_pattern("stand|sit")),
+    ("place", verb_pattern("stand|sit|rest|lie")),
+    ("rotate", re.compile(rf"(?:turn|rotate|spin|pivot|swivel){_GOES_ON}")),
+    ("translate", re.compile(rf"(?:move|slide|shift){_GOES_ON}")),
 )
-"""Verbs without an object, as in `let the cone stand between them`."""
+"""Verbs behind what they are said of, as in `let the cone stand between them`."""
