@@ -10,7 +10,10 @@ from typing import Any, Final
 
 from annotators.parser.text import NUMBER
 
-_CAMERA: Final = r"(?:camera(?: (?:angle|position|view(?:point)?|height|pose))?|viewpoint|view ?point|vantage point|viewing angle|point of view|view)"
+_CAMERA: Final = (
+    r"(?:camera(?: (?:angle|position|view(?:point)?|height|pose))?|viewpoint|view ?point|vantage point|viewing angle"
+    r"|point of view|view)"
+)
 VERBS: Final = (
     "orbit|zoom|raise|lower|swing|walk|circle|dolly|tilt|pan|look|view|show|rise|fly|step|elevate|sink|go|yaw|pitch"
     "|get closer"
@@ -19,7 +22,8 @@ _OPENS: Final = re.compile(
     r"(?:please |now |just |only |could you |can you )*(?:"
     rf"(?:orbit|zoom|dolly|circle|walk around|pan around|step (?:closer|back))\b"
     rf"|[\w]+ (?:only |back )?(?:the|your) {_CAMERA}\b(?! {_CAMERA})"
-    rf"|(?:show|view|look at|see|capture|photograph|observe|present|render) (?:the )?(?:same |whole )?(?:scene|objects|room) (?:as )?(?:seen |viewed )?from\b"
+    r"|(?:show|view|look at|see|capture|photograph|observe|present|render) (?:the )?(?:same |whole )?"
+    r"(?:scene|objects|room) (?:as )?(?:seen |viewed )?from\b"
     rf"|(?:the|your) {_CAMERA} (?:should|must|shall|is|orbits|moves|rises|sinks|goes)\b"
     r"|(?:take|shoot) (?:the|a) (?:same )?(?:picture|photo|photograph|shot|image) from\b"
     r"|(?:pan|tilt|truck|pedestal) (?:left|right|up|down|in|out)\b"

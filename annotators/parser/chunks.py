@@ -72,7 +72,7 @@ def _phrase(clause: str, at: int) -> tuple[Chunk, int] | None:
 def trimmed(words: str) -> str:
     """A noun phrase without article and without the fillers around it."""
     tokens = words.split()
-    while tokens and tokens[-1] in FILLERS - PRONOUNS - {"can"}:  # `trash can`
+    while tokens and tokens[-1] in FILLERS - PRONOUNS:
         tokens.pop()
     while len(tokens) > 1 and tokens[0] in FILLERS - PRONOUNS - {"the", "a", "both"}:
         tokens.pop(0)

@@ -196,8 +196,8 @@ def _turns() -> list[Marker]:
         ),
         _marker(
             "view",
-            rf"(?:to |(?:so|until) (?:that )?(?:we|you)(?: are|'re)? (?:can )?)?(?:{shown}) (?:us )?(?:its|their|the|his|her) (?:own )?(?:{side})"
-            r"(?: view)?",
+            rf"(?:to |(?:so|until) (?:that )?(?:we|you)(?: are|'re)? (?:can )?)?(?:{shown}) (?:us )?"
+            rf"(?:its|their|the|his|her) (?:own )?(?:{side})(?: view)?",
             "{1} {2} {3}",
         ),
         _marker(
@@ -250,7 +250,8 @@ def _sizes() -> list[Marker]:
         _marker("factor", rf"by (?:a )?factor (?:of )?({NUMBER})|by ({NUMBER})(?= times|$)", "{1}{2}"),
         _marker(
             "share",
-            rf"(?:down |up )?(?:to|of) (?:about )?({NUMBER}) percent{whole}|({NUMBER}) percent as (?:large|big|tall) as (?:before|it was|now){whole}",
+            rf"(?:down |up )?(?:to|of) (?:about )?({NUMBER}) percent{whole}"
+            rf"|({NUMBER}) percent as (?:large|big|tall) as (?:before|it was|now){whole}",
             "{1}{2}",
         ),
         _marker("times", rf"to (0\.\d+) of (?:its|the|their){whole}", "to {1}"),
@@ -272,8 +273,8 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker("metres", rf"(?:by )?(?:about |around |roughly |approximately |some )?({NUMBER}) metres", "{1}"),
     _marker(
         "gone",
-        rf"disappears?|vanish(?:es)?|go away|must go{CLOSED}|should go{CLOSED}|(?:should |is |are )?(?:be )?gone|out of the {_IMAGE}"
-        rf"|(?:should )?no longer be (?:there|seen|visible|in the {_IMAGE})",
+        rf"disappears?|vanish(?:es)?|go away|must go{CLOSED}|should go{CLOSED}|(?:should |is |are )?(?:be )?gone"
+        rf"|out of the {_IMAGE}|(?:should )?no longer be (?:there|seen|visible|in the {_IMAGE})",
     ),
     _marker("away", rf"away{CLOSED}"),
     _marker(
@@ -289,15 +290,16 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker("aux", rf"(?:in)?to the {_SPACE}"),
     _marker(
         "aux",
-        rf"(?:{_MODAL})?(?: ?(?:be|been|being|become|becomes|is|are|now|gets?|goes|ends? up|stands|sits|lies|rests|has been|have been"
-        rf"|belongs))|(?:{_MODAL}) (?:now )?(?:go|sit|stand|lie|rest|end up|come|appear|get|turn out)",
+        rf"(?:{_MODAL})?(?: ?(?:be|been|being|become|becomes|is|are|now|gets?|goes|ends? up|stands|sits"
+        rf"|lies|rests|has been|have been|belongs))"
+        rf"|(?:{_MODAL}) (?:now )?(?:go|sit|stand|lie|rest|end up|come|appear|get|turn out)",
     ),
 )
 """At each place the longest match counts; of two that are as long, the first."""
 
 FILLERS: Final = _words(
     """please kindly now just only simply about around roughly approximately slightly somewhat a bit little few over so
-    that it they and then also by of to in at on down further centimetres where is are could can you would like i we
+    that it they and then also by of to in at on down further centimetres where is are could you would like i we
     want need us both together with the for me scene image picture more much gently carefully entire whole , - ' same
     from straight directly exactly completely entirely fully noticeably considerably significantly diagonally
     horizontally sideways quickly again should must until any whole new instead afterwards too"""
@@ -328,7 +330,8 @@ TAIL: Final = re.compile(
 )
 """Where a noun phrase ends although no phrase of the lexicon follows."""
 HARMLESS: Final = re.compile(
-    r"(?:so(?: that)?|until|where) (?:it|they)|(?:across|along) the (?:floor|room|scene|ground|table)|than (?:it|they|before|now)"
+    r"(?:so(?: that)?|until|where) (?:it|they)|(?:across|along) the (?:floor|room|scene|ground|table)"
+    r"|than (?:it|they|before|now)"
     r"|from (?:its|their|the) (?:\w+ )?(?:place|position|spot|location)|to the (?:space|spot|place|area)(?: right)?"
 )
 """Tails that say nothing that the phrases do not."""

@@ -38,6 +38,7 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\bi'd\b", "i would"),
     (r"\b(there|it|that|which|who)'s\b", r"\1 is"),
     (r"\b(we|you|they)'re\b", r"\1 are"),
+    (r"\b(?:can|could|would|will) you\b", "please"),
     (r"\blet's\b|\b(?:i|we) (?:need|want|would like) you to\b|\byou should\b", ""),
     # What belongs to a thing stands for it: its size is read from the verb.
     (r"\b(?:the )?(?:position|location|orientation) of (?=the |an? )", ""),

@@ -13,9 +13,9 @@ from annotators.parser.parse import parse
 
 FILE = Path(__file__).with_name("labelled_instructions.jsonl")
 Group = Literal["tuned", "held out", "tuned later", "fresh"]
-"""`tuned`: the rules were made on them. `held out`: labelled with the first of those, before there were rules, and
-never looked at since. `tuned later`: written when the first rules were done, then tuned on too. `fresh`: written by
-someone who had not read the rules, before those were tuned on the former."""
+"""`tuned`: the first rules were made on them. `held out`: labelled with the first of those, before there were rules.
+`tuned later`: written after the first rules, to measure them, and tuned on since. `fresh`: written and labelled before
+the rules were tuned on those, and not looked at since."""
 
 
 @dataclass(frozen=True)
