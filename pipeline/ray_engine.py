@@ -48,7 +48,8 @@ class Worker:
     def do(self, job: Job) -> Outcome:
         outcome = self._runner.do(job)
         if isinstance(outcome, Failed) and outcome.worker_lost:
-            print(outcome.message, file=sys.stderr, flush=True)  # Ray shows it where the run was started
+            sys.stderr.write(f"{outcome.message}\n")  # Ray shows it where the run was started
+            sys.stderr.flush()
             os._exit(1)  # not sys.exit: what is broken might not let go
         return outcome
 
