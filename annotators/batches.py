@@ -29,6 +29,8 @@ class Batches(Generic[Item, Ready, Raw, Done]):
     Args:
         size: items of one batch at most.
         threads: how many prepare and finish; OpenCV, Pillow and numpy release the interpreter's lock.
+        whole: fill what is left over up to a whole batch, with its last item again: a compiled model is compiled anew
+            for each number of items, and not at all after a few.
     """
 
     def __init__(
@@ -39,10 +41,12 @@ class Batches(Generic[Item, Ready, Raw, Done]):
         *,
         size: int,
         threads: int = 2,
+        whole: bool = False,
     ) -> None:
         self._prepare, self._forward, self._finish = prepare, forward, finish
         self.size = max(1, size)
         self._threads = max(1, threads)
+        self._whole = whole
 
     def __call__(self, items: Sequence[Item], bucket: Callable[[Item], object] | None = None) -> list[Done]:
         """Results in the order of `items`.
@@ -92,18 +96,19 @@ class Batches(Generic[Item, Ready, Raw, Done]):
         done: list[Raw] = []
         while len(done) < len(ready):
             part = ready[len(done) : len(done) + self.size]
+            filled = part + part[-1:] * (self.size - len(part)) if self._whole else part
             try:
-                done += self._forward(part)
+                done += self._forward(filled)[: len(part)]
                 continue
             except Exception as error:
                 if not out_of_memory(error):
                     raise
-                if len(part) == 1:
+                if len(filled) == 1:
                     raise SpatialdataError(
                         f"one image alone exceeds the memory of the device ({_first_line(error)}): give the stage a "
                         "larger share of the GPU, a smaller model or dtype bfloat16"
                     ) from error
-                self.size = max(1, len(part) // 2)
+                self.size = max(1, len(filled) // 2)
             # Only here: while the exception lives, so do the frames that hold what the failed batch allocated.
             _free()
         return done

@@ -53,6 +53,21 @@ def test_buckets_never_share_a_batch_and_keep_the_order():
     assert sorted(map(len, seen)) == [2, 3, 3, 3]
 
 
+def test_a_compiled_model_sees_whole_batches_alone():
+    seen: list[list[int]] = []
+
+    def forward(ready: list[int]) -> list[int]:
+        seen.append(ready)
+        if len(ready) > 4:
+            raise torch.OutOfMemoryError
+        return [-value for value in ready]
+
+    found = Batches(int, forward, lambda item, ready, raw: raw, size=8, whole=True)(ITEMS, bucket=len)
+    assert found == [-int(item) for item in ITEMS]
+    assert [len(ready) for ready in seen] == [8, 4, 4, 4]
+    assert seen[-1] == [3, 6, 0, 0]
+
+
 def test_nothing_in_nothing_out():
     assert batches(Model())([]) == []
 
