@@ -28,7 +28,7 @@ def claims_of(fields: dict[str, Any], rest: Sequence[str]) -> Parsed:
     for name in ("object", "references"):
         if name in fields:
             value = fields[name]
-            plain = [text.replace("_", " ") for text in ([value] if isinstance(value, str) else value)]
+            plain = [text.replace("_", " ").strip() for text in ([value] if isinstance(value, str) else value)]
             fields[name] = plain[0] if isinstance(value, str) else plain
     try:
         return Parsed(Claims(**fields), tuple(rest))

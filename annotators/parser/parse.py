@@ -21,6 +21,11 @@ _ALL_VERBS: Final = "|".join((PLACING, LIGHT, camera.VERBS, *(base for base, _ i
 _POSSESSED_SIZE: Final = re.compile(r"\b((?:the|a) (?:[\w-]+ )*?[\w-]+)'s (?:own )?size\b")
 _SWITCHED: Final = re.compile(r"(?:please )?(?:turn|switch) (?:(?:on|off) .*|(?:the|an?) [\w -]* (?:on|off))$")
 """A lamp that is switched turns nowhere."""
+_MEANT: Final = re.compile(
+    rf"\b((?:{_ALL_VERBS}) the) camera(?!'|-|\w| (?:angle|position|view|height|pose))", re.IGNORECASE
+)
+_VIEWERS: Final = re.compile(r"\b(?:orbit|zoom|dolly|circle|viewpoint|around the scene)", re.IGNORECASE)
+"""What is said of the camera that takes the picture alone."""
 _RED_BOX: Final = re.compile(r" (?:in)?to the red box and (?:finally |then )?remove the red box")
 
 
@@ -32,13 +37,27 @@ def parse(text: str, names: Sequence[str] = ()) -> Parsed:
     """
     if (fields := camera.bench(text)) is not None:
         return claims_of(fields, ())
+    if "camera" in {normalised(name) for name in names} and _MEANT.search(text):
+        return _of_two_cameras(text, names)
+    return _parse(text, names)
+
+
+def _of_two_cameras(text: str, names: Sequence[str]) -> Parsed:
+    """Where an object of the scene is a camera: open, unless only one of the two can be meant."""
+    thing, viewer = _parse(_MEANT.sub(r"\1 camera_", text), names), _parse(text, names)
+    if thing.claims and thing.claims.edit in ("scale", "remove", "insert"):
+        return thing
+    return viewer if _VIEWERS.search(text) else Parsed(None, (text,))
+
+
+def _parse(text: str, names: Sequence[str]) -> Parsed:
     plain, boxes = _RED_BOX.subn("", normalised(text))
     plain = _joined(plain, names)
     plain = _POSSESSED_SIZE.sub(r"the size of \1", plain)
     parts = split(plain, _ALL_VERBS)
-    if any("camera" in clause for clause in parts.refused):
+    if parts.asked and parts.refused and _first_thing(parts.refused[0]).startswith("camera"):
         # `keep the camera level but swing it to the left`
-        parts.asked[:] = [re.sub(r"^(\w+) it\b", r"\1 the camera", clause) for clause in parts.asked]
+        parts.asked[0] = re.sub(r"^(\w+) it\b", r"\1 the camera", parts.asked[0])
     if parts.asked and any(camera.of_camera(clause) for clause in parts.asked):
         fields, rest = camera.read(parts.asked)
         return claims_of(fields, rest)

@@ -99,6 +99,27 @@ def test_what_is_no_edit_of_an_object_is_none(text: str):
     assert parse(text).claims is None
 
 
+def test_a_camera_among_the_objects_is_not_the_one_that_takes_the_picture():
+    names = ["camera", "vase"]
+    for text, kind in (("Remove the camera.", "remove"), ("Make the camera twice as large.", "scale")):
+        said = parse(text, names)
+        assert said.claims is not None and (said.claims.edit, said.claims.object) == (kind, "camera")
+    for text in ("Move the camera to the left of the vase.", "Rotate the camera 90 degrees clockwise."):
+        assert parse(text, names).claims is None and parse(text, names).rest
+        said = parse(text)
+        assert said.claims is not None and said.claims.edit == "camera"
+    for text in ("Orbit the camera 45 degrees to the right.", "Zoom in."):
+        assert parse(text, names) == parse(text)
+    said = parse("Move the vase towards the camera.", names)
+    assert said.claims is not None and said.claims.directions == ["towards"]
+
+
+def test_what_a_camera_that_stays_has_to_do_with_the_edit():
+    for text in ("Keep the camera fixed, take the mug and turn it by 90 degrees.", "Turn the mug; leave the camera."):
+        said = parse(text)
+        assert said.claims is not None and (said.claims.edit, said.claims.object) == ("rotate", "mug"), text
+
+
 def test_of_two_relations_to_one_thing_the_second_stays_open():
     said = parse("Put the can behind and to the left of the barrel.")
     assert said.claims is not None and (said.claims.relation, said.claims.references) == ("behind", ["barrel"])
