@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from annotators.claims import Claims
 from annotators.parser import camera
 from annotators.parser.chunks import chunks, trimmed
 from annotators.parser.conclude import Parsed, claims_of, conclude
@@ -22,8 +23,11 @@ _POSSESSED_SIZE: Final = re.compile(r"\b((?:the|a) (?:[\w-]+ )*?[\w-]+)'s (?:own
 _SWITCHED: Final = re.compile(r"(?:please )?(?:turn|switch) (?:(?:on|off) .*|(?:the|an?) [\w -]* (?:on|off))$")
 """A lamp that is switched turns nowhere."""
 _MEANT: Final = re.compile(
-    rf"\b((?:{_ALL_VERBS}) the) camera(?!'|-|\w| (?:angle|position|view|height|pose))", re.IGNORECASE
+    rf"\b(?:{_ALL_VERBS}) the (camera|picture|image|photo|photograph|frame|screen|scene|view)"
+    r"(?!'|-|\w| (?:angle|position|view|height|pose))",
+    re.IGNORECASE,
 )
+"""What is edited, by a name that an object may bear and that else means what takes the picture, or the picture."""
 _VIEWERS: Final = re.compile(r"\b(?:orbit|zoom|dolly|circle|viewpoint|around the scene)", re.IGNORECASE)
 """What is said of the camera that takes the picture alone."""
 _RED_BOX: Final = re.compile(r" (?:in)?to the red box and (?:finally |then )?remove the red box")
@@ -37,15 +41,17 @@ def parse(text: str, names: Sequence[str] = ()) -> Parsed:
     """
     if (fields := camera.bench(text)) is not None:
         return claims_of(fields, ())
-    if "camera" in {normalised(name) for name in names} and _MEANT.search(text):
-        return _of_two_cameras(text, names)
-    return _parse(text, names)
+    known = {normalised(name) for name in names}
+    named = _MEANT.sub(lambda found: f"{found[0]}_" if found[1].lower() in known else found[0], text)
+    if named == text or "camera_" not in named.lower():
+        return _parse(named, names)
+    return _of_two_cameras(_parse(named, names), _parse(text, names), text)
 
 
-def _of_two_cameras(text: str, names: Sequence[str]) -> Parsed:
+def _of_two_cameras(thing: Parsed, viewer: Parsed, text: str) -> Parsed:
     """Where an object of the scene is a camera: open, unless only one of the two can be meant."""
-    thing, viewer = _parse(_MEANT.sub(r"\1 camera_", text), names), _parse(text, names)
-    if thing.claims and thing.claims.edit in ("scale", "remove", "insert"):
+    unsaid = viewer.rest or viewer.claims == Claims(edit="camera")
+    if thing.claims and thing.claims.edit in ("scale", "remove", "insert") and unsaid:
         return thing
     return viewer if _VIEWERS.search(text) else Parsed(None, (text,))
 

@@ -114,6 +114,13 @@ def test_a_camera_among_the_objects_is_not_the_one_that_takes_the_picture():
     assert said.claims is not None and said.claims.directions == ["towards"]
 
 
+def test_a_picture_among_the_objects_is_not_the_one_that_is_edited():
+    text = "Shift the picture over to the right side of the picture."
+    said = parse(text, ["picture"])
+    assert said.claims == Claims(edit="translate", object="picture", part="right") and said.rest == ()
+    assert parse(text).claims is None
+
+
 def test_what_a_camera_that_stays_has_to_do_with_the_edit():
     for text in ("Keep the camera fixed, take the mug and turn it by 90 degrees.", "Turn the mug; leave the camera."):
         said = parse(text)
