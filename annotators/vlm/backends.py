@@ -4,8 +4,12 @@ Invariant: both backends show a model the same pixels in the same order, hold it
 the checkpoint's generation configuration says but for temperature, length and seed.
 """
 
+import multiprocessing
+import threading
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image
@@ -64,7 +68,14 @@ class VllmBackend:
         self._invalid, self._dead = (ValueError, exceptions.VLLMClientError), exceptions.VLLMServerError
         self._llm = vllm.LLM(**{**arguments, **options.engine})
         end_with_me()
+        threading.Thread(target=self._watch, args=(multiprocessing.active_children(),), daemon=True).start()
         self.model, self.revision = found.model, found.revision
+
+    def _watch(self, children: Sequence[BaseProcess]) -> None:
+        """Wake who waits for vLLM where its engine's process was killed: vLLM notices, and goes on waiting."""
+        if children:
+            wait([child.sentinel for child in children])
+            self._llm.llm_engine.engine_core.outputs_queue.put(RuntimeError("its engine's process ended"))
 
     def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | Refused]]:
         """Answers as they are finished, all requests in flight at once; see `annotators.vlm.client.Backend`.

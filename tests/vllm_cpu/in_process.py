@@ -1,12 +1,13 @@
-"""Run by the environment that holds vLLM: python -m tests.vllm_cpu.in_process FOLDER [questions [KILL_AFTER]].
+"""Run by the environment that holds vLLM: python -m tests.vllm_cpu.in_process FOLDER [questions [AFTER [engine]]].
 
 Makes the tiny checkpoint FOLDER/model, runs the instruction stage on it with the engine in this process, twice, asks
 once for each other form, and writes what came of it to FOLDER/rows.json. With `questions`: asks QUESTIONS in one call,
-with the cache FOLDER/asked, and writes how they were answered to FOLDER/counts.json; KILL_AFTER: kills itself when so
-many answers are kept.
+with the cache FOLDER/asked, and writes how they were answered to FOLDER/counts.json; AFTER: kills itself (or vLLM's
+engine, and prints what is raised) when so many answers are kept.
 """
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from annotators.qwen3_vl import Qwen3VLInstruction
 from annotators.vlm.client import Request
 from annotators.vlm.forms import read_form, schema_of
 from annotators.vlm.options import VlmOptions
+from shards.errors import WorkerLost
 from shards.sample import Row, Sample
 from tests.annotators.factory import random_facts
 from tests.annotators.pictures import draw, sample
@@ -57,19 +59,23 @@ def main(folder: Path) -> None:
     (folder / "rows.json").write_text(json.dumps(told))
 
 
-def question(folder: Path, kill_after: int) -> None:
+def question(folder: Path, after: int, *, engine: bool) -> None:
     options = VlmOptions(answers=str(folder / "asked"), max_tokens=1000, **_engine(folder))
     model = options.setup()
-    if kill_after:
-        threading.Thread(target=_kill, args=(folder / "asked", kill_after), daemon=True).start()
-    answers = options.ask(model, QUESTIONS, partial(read_form, Quality))
+    if after:
+        victim = multiprocessing.active_children()[0].pid if engine else os.getpid()
+        threading.Thread(target=_kill, args=(folder / "asked", after, victim), daemon=True).start()
+    try:
+        answers = options.ask(model, QUESTIONS, partial(read_form, Quality))
+    except WorkerLost as error:
+        sys.exit(f"lost: {error}")
     (folder / "counts.json").write_text(json.dumps([dict(answer.counts) for answer in answers]))
 
 
-def _kill(answers: Path, after: int) -> None:
+def _kill(answers: Path, after: int, victim: int) -> None:
     while len(list(answers.glob("*/*/*.json"))) < after:
         time.sleep(0.005)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(victim, signal.SIGKILL)
 
 
 def _engine(folder: Path) -> dict[str, Any]:
@@ -83,6 +89,6 @@ def _plain(result: object) -> dict[str, object]:
 
 if __name__ == "__main__":
     if "questions" in sys.argv[2:]:
-        question(Path(sys.argv[1]), int((sys.argv[3:] or ["0"])[0]))
+        question(Path(sys.argv[1]), int((sys.argv[3:] or ["0"])[0]), engine="engine" in sys.argv[4:])
     else:
         main(Path(sys.argv[1]))
