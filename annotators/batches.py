@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
-from shards.errors import SpatialdataError
+from shards.errors import SpatialdataError, WorkerLost
 
 Item = TypeVar("Item")
 Ready = TypeVar("Ready")
@@ -19,6 +19,8 @@ Done = TypeVar("Done")
 
 _AHEAD = 2
 """Batches that are prepared before the model asks for them."""
+_NO_MEMORY = ("can't allocate memory", "out of memory", "Failed to allocate memory", "_STATUS_ALLOC_FAILED")
+"""What torch, ONNX Runtime, cuBLAS and cuDNN say."""
 
 
 class Batches(Generic[Item, Ready, Raw, Done]):
@@ -27,6 +29,8 @@ class Batches(Generic[Item, Ready, Raw, Done]):
     Args:
         size: items of one batch at most.
         threads: how many prepare and finish; OpenCV, Pillow and numpy release the interpreter's lock.
+        whole: fill what is left over up to a whole batch, with its last item again: a compiled model is compiled anew
+            for each number of items, and not at all after a few.
     """
 
     def __init__(
@@ -37,10 +41,12 @@ class Batches(Generic[Item, Ready, Raw, Done]):
         *,
         size: int,
         threads: int = 2,
+        whole: bool = False,
     ) -> None:
         self._prepare, self._forward, self._finish = prepare, forward, finish
         self.size = max(1, size)
         self._threads = max(1, threads)
+        self._whole = whole
 
     def __call__(self, items: Sequence[Item], bucket: Callable[[Item], object] | None = None) -> list[Done]:
         """Results in the order of `items`.
@@ -48,8 +54,20 @@ class Batches(Generic[Item, Ready, Raw, Done]):
         Args:
             bucket: items with equal values may share a batch (images of one size); all by default.
 
-        Raises what `prepare`, `forward` or `finish` raise; SpatialdataError where one item alone exceeds the memory.
+        Raises what `prepare`, `forward` or `finish` raise; SpatialdataError where one item alone exceeds the memory,
+        WorkerLost where CUDA failed for good.
         """
+        try:
+            return self._all(items, bucket)
+        except Exception as error:  # CUDA tells in any of the three steps what went wrong in one before
+            if device_lost(error):
+                raise WorkerLost(
+                    f"the GPU no longer answers this worker ({_first_line(error)}): run the same command again; where "
+                    "it comes back, look at `nvidia-smi` and `dmesg`"
+                ) from error
+            raise
+
+    def _all(self, items: Sequence[Item], bucket: Callable[[Item], object] | None) -> list[Done]:
         groups: dict[object, list[int]] = {}
         for index, item in enumerate(items):
             groups.setdefault(bucket(item) if bucket else None, []).append(index)
@@ -78,19 +96,28 @@ class Batches(Generic[Item, Ready, Raw, Done]):
         done: list[Raw] = []
         while len(done) < len(ready):
             part = ready[len(done) : len(done) + self.size]
+            filled = part + part[-1:] * (self.size - len(part)) if self._whole else part
             try:
-                done += self._forward(part)
+                done += self._forward(filled)[: len(part)]
+                continue
             except Exception as error:
                 if not out_of_memory(error):
                     raise
-                if len(part) == 1:
+                if len(filled) == 1:
                     raise SpatialdataError(
-                        f"one image alone exceeds the memory of the device ({str(error).splitlines()[0][:160]}): give "
-                        "the stage a larger share of the GPU, a smaller model or dtype bfloat16"
+                        f"one image alone exceeds the memory of the device ({_first_line(error)}): give the stage a "
+                        "larger share of the GPU, a smaller model or dtype bfloat16"
                     ) from error
-                self.size = max(1, len(part) // 2)
-                _free()
+                self.size = max(1, len(filled) // 2)
+            # Only here: while the exception lives, so do the frames that hold what the failed batch allocated.
+            _free()
         return done
+
+
+def device_lost(error: BaseException) -> bool:
+    """Whether CUDA is in an error that stays for as long as the process lives: every later call fails, too."""
+    text = str(error)
+    return not out_of_memory(error) and any(sign in text for sign in ("CUDA error: ", "CUDA failure "))
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -101,9 +128,11 @@ def out_of_memory(error: BaseException) -> bool:
     text = str(error)
     # ONNX Runtime's own exceptions derive from Exception alone.
     told = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
-    return isinstance(error, MemoryError) or (
-        told and any(sign in text for sign in ("can't allocate memory", "out of memory", "Failed to allocate memory"))
-    )
+    return isinstance(error, MemoryError) or (told and any(sign in text for sign in _NO_MEMORY))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
 def _free() -> None:

@@ -57,7 +57,12 @@ class Drawer:
         self._stage, self._network, self._device = stage, network, device
         self._info = map_info("lines", estimator=estimator, revision=revision)
         self._batches = Batches(
-            self._prepare, self._forward, self._finish, size=stage.batch_size, threads=stage.threads
+            self._prepare,
+            self._forward,
+            self._finish,
+            size=stage.batch_size,
+            threads=stage.threads,
+            whole=stage.compile,
         )
 
     def __call__(self, pictures: Sequence[Picture]) -> Sequence[Mapping[str, Map]]:

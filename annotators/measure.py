@@ -82,8 +82,11 @@ def _bytes(pair: Columns, name: str) -> bytes:
 
 def exposure(rgb: U8) -> tuple[float, float, float]:
     """Mean sRGB luma (0..1), and the shares of pixels that are black and white in all channels, within 2 levels."""
-    luma = float((rgb.reshape(-1, 3).mean(axis=0) @ _LUMA) / 255)
-    return luma, float(np.mean(rgb.max(axis=2) <= 2)), float(np.mean(rgb.min(axis=2) >= 253))
+    # By OpenCV, plane by plane: numpy reduces an axis of three a pixel at a time, 20 times slower.
+    red, green, blue = cv2.split(rgb)
+    brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    luma = float((np.array(cv2.mean(rgb)[:3]) @ _LUMA) / 255)
+    return luma, float(np.mean(brightest <= 2)), float(np.mean(darkest >= 253))
 
 
 def outside_projection(facts: PairFacts, thing: SceneObject) -> list[float]:

@@ -111,9 +111,16 @@ class _FocalRule:
 class _Estimator:
     """A loaded backend with what is done around it; `layers` says which maps are made of each picture."""
 
-    def __init__(self, backend: Backend, rule: _FocalRule, layers: Sequence[str], *, size: int, threads: int) -> None:
+    def __init__(self, stage: "_Metric3DStage", backend: Backend, rule: _FocalRule, layers: Sequence[str]) -> None:
         self.backend, self._rule, self._layers = backend, rule, layers
-        self._batches = Batches(self._prepare, self._predict, self._finish, size=size, threads=threads)
+        self._batches = Batches(
+            self._prepare,
+            self._predict,
+            self._finish,
+            size=stage.batch_size,
+            threads=stage.threads,
+            whole=stage.compile,
+        )
 
     def __call__(self, pictures: Sequence[Picture]) -> Sequence[Mapping[str, Map] | Reject]:
         return self._batches(pictures)
@@ -207,7 +214,7 @@ class _Metric3DStage(EstimatedMap):
             backend: Backend = load_onnx(wish, self.file)
         else:
             backend = load_hub(wish, self.entry, self.dtype, compiled=self.compile)
-        return _Estimator(backend, rule, layers, size=self.batch_size, threads=self.threads)
+        return _Estimator(self, backend, rule, layers)
 
 
 @dataclass(frozen=True)

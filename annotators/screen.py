@@ -14,7 +14,7 @@ import numpy as np
 
 from annotators.measure import exposure
 from annotators.perceptual import change_hash, image_hash, thumbnail
-from shards.codecs import F32, U8, decode_image, decode_labels
+from shards.codecs import F32, U8, CodecError, decode_image, decode_labels
 from shards.sample import Columns, Reject, Result, Row, Sample
 
 VIEWS: Final = ("source", "target")
@@ -31,6 +31,7 @@ _COARSE: Final = 128
 @dataclass(frozen=True)
 class JunkScreen:
     """Refuses junk as `too_dark`, `blown_out`, `nothing_visible` or `blurred`; the score is the number that decided.
+    What is no image at all is `unreadable_image`.
 
     Columns: `source_hash`, `target_hash`, `change_hash` (64 hex digits, `annotators.perceptual`), and `screen` (JSON:
     of each image `luma`, `black`, `white`, `structure`, `blur`).
@@ -68,7 +69,10 @@ class JunkScreen:
         return [self._screen(sample["pair"]) for sample in samples]
 
     def _screen(self, pair: Columns) -> Result:
-        images = {view: decode_image(_bytes(pair, view)) for view in VIEWS}
+        try:
+            images = {view: decode_image(_bytes(pair, view)) for view in VIEWS}
+        except CodecError as error:
+            return Reject("unreadable_image", detail=str(error))
         measured = {view: measure(rgb) for view, rgb in images.items()}
         for numbers in measured.values():
             for reason, score in self._faults(numbers):
@@ -139,7 +143,10 @@ def _smoothed(pixels: F32, sigma: float) -> F32:
 def _energy(pixels: F32) -> F32:
     """Squared gradient (H, W) in squared levels a pixel."""
     across, down = (cv2.Sobel(pixels, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (1, 0))
-    return (across * across + down * down).astype(np.float32, copy=False)
+    # In place: new arrays of a megabyte cost more than the sums.
+    np.square(across, out=across)
+    np.square(down, out=down)
+    return np.add(across, down, out=across).astype(np.float32, copy=False)
 
 
 def _no_object(pair: Columns) -> bool:

@@ -77,7 +77,12 @@ class VggtEstimator:
     def __init__(self, stage: VggtMetric, checkpoint: Checkpoint, network: Any, device: "torch.device") -> None:
         self._stage, self._checkpoint, self._network, self._device = stage, checkpoint, network, device
         self._batches = Batches(
-            self._prepare, self._forward, self._finish, size=stage.batch_size, threads=stage.threads
+            self._prepare,
+            self._forward,
+            self._finish,
+            size=stage.batch_size,
+            threads=stage.threads,
+            whole=stage.compile,
         )
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Mapping[str, Map] | Reject]:

@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from annotators.case import Case
 from annotators.templates import instructions
 from annotators.verdict.check import Verdict, check_text
-from tests.annotators.parser.labelled import accuracy, deceived, labelled
+from tests.annotators.parser.labelled import Group, accuracy, deceived, labelled
 from tests.annotators.planted import planted, reworded
 from tests.annotators.scenes import SIDE, scenes
 
@@ -37,7 +38,7 @@ def main() -> None:
 
 
 def print_parser() -> None:
-    groups = ("tuned", "held out", "fresh")
+    groups = get_args(Group)
     found = {group: accuracy([row for row in labelled() if row.group == group]) for group in groups}
     counts = {group: sum(row.group == group for row in labelled()) for group in groups}
     print("parser, right / said   " + "  ".join(f"{group} ({counts[group]})".rjust(16) for group in groups))

@@ -76,7 +76,7 @@ def run_orient(
 
     Raises:
         BadInput: a source without 3D models, an option that does not exist, a file that cannot be read.
-        Stopped: on Ctrl-C and SIGTERM; what was answered is in the file.
+        Stopped: on Ctrl-C and SIGTERM; the file is as it was, and what was rendered and answered is found again.
     """
     if config.source.kind == "object3dit":
         raise BadInput("source.kind: object3dit has images, no 3D models to orient: set it to objaverse or procedural")
@@ -96,12 +96,12 @@ def run_orient(
             say(f"asking {vote.model} about {len(todo)} of {len(assets)} assets")
             settle(config, store)
             job = _plan(config, store, vote, side, todo)
-            try:
-                run(job.stages, job.store, job.plan, config.engine, make_progress(quiet), guard=lock.check)
-            finally:
-                found, reasons = job.collect()
-                table |= found
-                file.write(encode_orientations(table))
+            run(job.stages, job.store, job.plan, config.engine, make_progress(quiet), guard=lock.check)
+            # Only now: with a part of the answers in the file the next run would have another plan, and render anew
+            # what this one had rendered and not asked about.
+            found, reasons = job.collect()
+            table |= found
+            file.write(encode_orientations(table))
     return {"to": str(file), **count_fronts(assets, table), "asked": len(todo), "reasons": dict(reasons)}
 
 

@@ -5,6 +5,7 @@ samples that kill it are found and left out; nothing waits for resources that do
 """
 
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +46,12 @@ class Worker:
         return self._runner.prepare(layers)
 
     def do(self, job: Job) -> Outcome:
-        return self._runner.do(job)
+        outcome = self._runner.do(job)
+        if isinstance(outcome, Failed) and outcome.worker_lost:
+            sys.stderr.write(f"{outcome.message}\n")  # Ray shows it where the run was started
+            sys.stderr.flush()
+            os._exit(1)  # not sys.exit: what is broken might not let go
+        return outcome
 
 
 @dataclass(eq=False)

@@ -19,7 +19,7 @@ from pipeline.plan import Plan
 from pipeline.stage import Stage
 from pipeline.storage import FULL, disk_full
 from pipeline.store import LayerCorrupt, LayerStore, Record, Rejected, versions
-from shards.errors import SpatialdataError
+from shards.errors import SpatialdataError, WorkerLost
 from shards.sample import Columns, Reject, Result, Row, Sample
 
 ERROR, QUARANTINED = "error", "quarantined"
@@ -97,10 +97,12 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Failed:
-    """The run cannot go on."""
+    """The run cannot go on, or at least this worker cannot."""
 
     message: str
     exit_code: int = 1
+    worker_lost: bool = False
+    """Another worker may do the job."""
 
 
 Outcome = UnitSummary | Damaged | Failed
@@ -144,6 +146,8 @@ class Runner:
         except LayerCorrupt as error:
             self._store.set_aside(error.layer_dir, error.unit)
             return Damaged(error.layer_dir, error.unit, str(error))
+        except WorkerLost as error:
+            return Failed(str(error), error.exit_code, worker_lost=True)
         except SpatialdataError as error:
             return Failed(str(error), error.exit_code)
         except OSError as error:

@@ -14,3 +14,10 @@ class BadInput(SpatialdataError):
     """What the user gave cannot be used: a configuration key, a folder, an archive, a missing package."""
 
     exit_code = 2
+
+
+class WorkerLost(SpatialdataError):
+    """What a worker needs is gone for good: its GPU, or a model in a process of its own. Another worker may go on.
+
+    Nothing is wrong with the samples, so none is rejected: on Ray the worker ends and its unit is tried by a new one.
+    """

@@ -10,7 +10,10 @@ from typing import Any, Final
 
 from annotators.parser.text import NUMBER
 
-_CAMERA: Final = r"(?:camera(?: angle| position)?|viewpoint|view ?point|vantage point|viewing angle|point of view|view)"
+_CAMERA: Final = (
+    r"(?:camera(?: (?:angle|position|view(?:point)?|height|pose))?|viewpoint|view ?point|vantage point|viewing angle"
+    r"|point of view|view)"
+)
 VERBS: Final = (
     "orbit|zoom|raise|lower|swing|walk|circle|dolly|tilt|pan|look|view|show|rise|fly|step|elevate|sink|go|yaw|pitch"
     "|get closer"
@@ -19,9 +22,13 @@ _OPENS: Final = re.compile(
     r"(?:please |now |just |only |could you |can you )*(?:"
     rf"(?:orbit|zoom|dolly|circle|walk around|pan around|step (?:closer|back))\b"
     rf"|[\w]+ (?:only |back )?(?:the|your) {_CAMERA}\b(?! {_CAMERA})"
-    rf"|(?:show|view|look at|see) (?:the )?(?:same |whole )?(?:scene|objects|room) from\b"
+    r"|(?:show|view|look at|see|capture|photograph|observe|present|render) (?:the )?(?:same |whole )?"
+    r"(?:scene|objects|room) (?:as )?(?:seen |viewed )?from\b"
     rf"|(?:the|your) {_CAMERA} (?:should|must|shall|is|orbits|moves|rises|sinks|goes)\b"
     r"|(?:take|shoot) (?:the|a) (?:same )?(?:picture|photo|photograph|shot|image) from\b"
+    r"|(?:pan|tilt|truck|pedestal) (?:left|right|up|down|in|out)\b"
+    r"|(?:move|come|get|go|pull) (?:back|(?:in )?(?:closer|nearer)|(?:farther|further) (?:away|back|out))"
+    r"(?=$| (?:and|a bit|a little|slightly|,)(?: |$))"
     rf"|get (?:closer|farther away|further away) with the camera\b)"
 )
 _SIGNED: Final = rf"([-+−]?{NUMBER})\s*°?"
@@ -32,14 +39,17 @@ _BENCH: Final = re.compile(
 _PARTS: Final = re.compile(r" ?,(?: and| then)* | and then | and | then ")
 _DEGREES: Final = re.compile(rf"({NUMBER}) degrees")
 _YAW: Final = re.compile(r"\b(left|right|clockwise|counterclockwise)\b")
-_UP: Final = re.compile(r"\b(?:raise|rise|rises|higher|up|elevate|upwards?)\b")
-_DOWN: Final = re.compile(r"\b(?:lower|lowers|sink|down|downwards?|descend)\b")
+_ANGLE_OF_YAW: Final = re.compile(
+    rf"{NUMBER} degrees (?:around )?(?:(?:to|towards) the )?(?:left|right)|(?:left|right) by {NUMBER} degrees"
+)
+_UP: Final = re.compile(r"\b(?:raise|rise|rises|lift|higher|up|elevate|upwards?|increase .*(?:height|elevation))\b")
+_DOWN: Final = re.compile(r"\b(?:lower|lowers|sink|drop|dip|down|downwards?|descend|decrease .*(?:height|elevation))\b")
 _IN: Final = re.compile(r"\b(?:in|closer|nearer|forwards?)\b")
 _OUT: Final = re.compile(r"\b(?:out|back|backwards?|farther|further|away|as far)\b")
 _AROUND: Final = re.compile(r"\b(?:orbit|circle|around|rotate|walk|swing)\b")
 _IN_PLACE: Final = re.compile(r"\b(?:pan(?! around)|tilt)\b")
 _ASIDES: Final = re.compile(
-    r"so that it looks (?:up|down) \w+(?: steeply)?|(?:as )?(?:seen|viewed) from above|from above"
+    r"(?<=closer )up\b|so that it looks (?:up|down) \w+(?: steeply)?|(?:as )?(?:seen|viewed) from above|from above"
     r"|(?:in|of) the (?:image|scene)|(?:farther|further)(?= (?:to the )?(?:left|right))|(?:in|with) degrees"
     r"|around the \w+(?: \w+)?(?=$| ,| to | by )|in the middle"
 )
@@ -74,7 +84,7 @@ def read(clauses: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     fields: dict[str, Any] = {"edit": "camera"}
     rest: list[str] = []
     for clause in clauses:
-        for part in _PARTS.split(_ASIDES.sub("", clause)):
+        for part in _PARTS.split(_ASIDES.sub("", clause.replace("pan around", "orbit"))):
             found = _read(part) if part.strip() else {}
             if found is None:
                 rest.append(part)
@@ -93,8 +103,11 @@ def _read(part: str) -> Mapping[str, Any] | None:
     degrees = _DEGREES.search(part)
     angle = float(degrees[1]) if degrees else 0.0
     if side := _YAW.search(part):
-        left = side[1] in ("left", "clockwise")
-        return {"yaw": "left" if left else "right", "yaw_deg": angle} if angle else {"yaw": "left" if left else "right"}
+        rises = "up" if _UP.search(part) else "down" if _DOWN.search(part) else ""
+        if rises and angle and not _ANGLE_OF_YAW.search(part):
+            return None  # of which of the two is not said
+        fields: dict[str, Any] = {"yaw": "left" if side[1] in ("left", "clockwise") else "right"}
+        return fields | ({"yaw_deg": angle} if angle else {}) | ({"pitch": rises} if rises else {})
     zoom = "in" if re.search(r"\bzoom in|\bdolly in", part) else "out" if re.search(r"\bzoom out", part) else ""
     if not zoom:
         for pattern, way in ((_UP, "up"), (_DOWN, "down")):

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from annotators.parser.lexicon import AFTER_LIGHT, ARTICLE, FILLERS, MARKERS, OPENING, PARTICIPLES
+from annotators.parser.lexicon import ARTICLE, FILLERS, MARKERS
+from annotators.parser.verbs import AFTER_LIGHT, OPENING, PARTICIPLES
 
 PRONOUNS: Final = frozenset({"it", "them", "that", "this"})
 
@@ -48,7 +49,7 @@ def chunks(clause: str) -> Iterator[Chunk]:
 
 def _verb(clause: str, at: int, first: bool, light: bool) -> tuple[Chunk, int] | None:
     named = re.search(r"\b(?:the|a|an|its|their) $", clause[:at]) is not None
-    tables = (*(OPENING if first else ()), *(() if named else PARTICIPLES), *(AFTER_LIGHT if light else ()))
+    tables = () if named else (*(OPENING if first else ()), *PARTICIPLES, *(AFTER_LIGHT if light else ()))
     best: tuple[Chunk, int] | None = None
     for kind, pattern in tables:
         match = pattern.match(clause, at)

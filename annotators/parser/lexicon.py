@@ -6,56 +6,15 @@ table.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from annotators.parser.text import NUMBER
-from shards.schema import EditKind
-
-VERBS: Final[Mapping[EditKind, tuple[str, ...]]] = {
-    "translate": (
-        "move|shift|slide|push|pull|drag|bring|reposition|relocate|nudge|displace|transfer|carry|send|shove|transport"
-        "|park|slot|scoot|roll|haul|swing",
-        "moved|shifted|slid|pushed|pulled|dragged|brought|repositioned|relocated|nudged|displaced|transferred|carried"
-        "|shoved|transported|parked",
-    ),
-    "rotate": (
-        "rotate|turn|spin|pivot|swivel|twist|revolve|reorient|orient",
-        "rotated|turned|spun|pivoted|swivelled|swiveled|twisted|reoriented",
-    ),
-    "scale": (
-        "scale(?: up| down)?|upscale|downscale|blow(?: up)?|resize|rescale|enlarge|shrink|grow|magnify|expand|double"
-        "|triple|halve|reduce"
-        "|increase|decrease"
-        "",
-        "scaled|resized|enlarged|shrunk|magnified|expanded|doubled|halved|reduced|increased|decreased",
-    ),
-    "remove": (
-        "remove|delete|erase|eliminate|discard|dispose of|do away with|hide|omit|get rid of|clear|cut"
-        "|wipe|take out|take away|strip the picture of"
-        "|strip the image of",
-        "removed|deleted|erased|eliminated|discarded|omitted",
-    ),
-    "insert": (
-        "add|insert|introduce|include|create|bring in|there should be|there must be|let there be"
-        "|(?:i want|we need|show)(?= an? )",
-        "added|inserted|introduced|created",
-    ),
-}
-"""Kind of edit: the verbs that ask for it, and their participles."""
-PLACING: Final = "put|place|set|position|drop|stand"
-"""Of a thing that is there (`the mug`) a move, of a new one (`a mug`) an insertion."""
-PLACED: Final = "put|placed|positioned|dropped|standing"
-LIGHT: Final = (
-    "make|let|have|give|apply|take|get|grab|lift|pick up|edit|leave|change|set the size of|i want|i would like|i need"
-)
-"""They say nothing alone: what follows does (`make it larger`, `have it moved`, `take it away`)."""
 
 CLOSED: Final = (
     r"(?=$| (?:,|and|by|in|on|as|from|so|until|to|slightly|a bit|a little|at|further|then|\d[\d.]*|along|about|around"
     r"|roughly|approximately|without|when|closer|nearer|towards?|away|farther|up|down|seen|viewed|if|while|of where"
-    r"|before|than)(?: |$))"
+    r"|before|than|should|must|shall|ought|needs?|has|have|is|are|was|will|would|could|gets?|becomes?)(?: |$))"
 )
 """What may follow a word that is no adjective: the end, or a word that opens no noun."""
 _NOT_NAMED: Final = r"(?<!\bthe )(?<!\ba )(?<!\ban )(?<!\bits )(?<!\btheir )(?<!\bthis )"
@@ -65,6 +24,12 @@ _NOUN: Final = r"(?:the|a|an|that|this) (?:[\w-]+ )*?[\w-]+"
 _EYE: Final = r"(?:point of view|viewpoint|perspective|view|vantage point|side)"
 _SEEN: Final = r"(?:as )?(?:seen|viewed|looked at) (?:from|by)|from|in"
 _SIDE: Final = r"(?:[- ]hand)?(?: side)?"
+_SPACE: Final = r"(?:scene|image|picture|photo|frame|room|view|shot)"
+
+
+_RESTS: Final = r"(?:stands?|sits?|lies?|rests?|leans?|hangs?)"
+_RESTING: Final = r"(?:standing|sitting|lying|resting|leaning|hanging|located|found|situated)"
+_MODAL: Final = "should|must|shall|ought to|needs? to|has to|have to|has|is|are|gets?|to|now|will|would|could"
 
 
 def _words(text: str) -> frozenset[str]:
@@ -92,8 +57,16 @@ def _relations() -> list[Marker]:
             "{1}",
         ),
         _marker("relation", rf"(?<!\bthe )(left|right) of(?! (?:the )?(?:{_IMAGE}|centre|center)\b)", "{1}"),
-        _marker("relation", r"(?:to |at )?(?:the )?(?<!\bcloser )(?<!\bnearer )(?:in )?front of", "front"),
-        _marker("relation", r"(?:right |just |directly )?behind|in back of|to the rear of|at the back of", "behind"),
+        _marker(
+            "relation",
+            rf"(?:to |at )?(?:the )?(?<!\bcloser )(?<!\bnearer )(?:in )?front of(?! the {_SPACE}\b)",
+            "front",
+        ),
+        _marker(
+            "relation",
+            rf"(?:right |just |directly )?behind|in back of|(?:to|at|on|in) the (?:rear|back) of(?! the {_SPACE}\b)",
+            "behind",
+        ),
         _marker(
             "relation",
             r"(?:mid|half)?way between|in the (?:gap|space|middle) between|(?:in )?between(?: the two ,)?",
@@ -101,11 +74,12 @@ def _relations() -> list[Marker]:
         ),
         _marker(
             "relation",
-            r"next to|beside|close to|near(?: to)?|alongside|adjacent to|by the side of|right next to",
+            r"(?:right |immediately )?(?:next to|beside)|close to|near(?: to)?|alongside(?: of)?|adjacent to"
+            r"|by the side of|in the vicinity of|side by side with",
             "next",
         ),
         _marker("relation", r"into|inside(?: of)?|within", "into"),
-        _marker("into", rf"in(?= (?:the|a|an) (?!{_IMAGE}\b))", "into"),
+        _marker("into", rf"in(?= the (?!{_IMAGE}\b|middle\b))", "into"),
         _marker(
             "own", rf"(?:to|on|at|onto) (?!the {_VIEWER}'s)({_NOUN})'s (?:own )?(left|right){_SIDE}(?! of)", "{2} {1}"
         ),
@@ -123,11 +97,13 @@ def _directions() -> list[Marker]:
             r"(?: of where (?:it|they) (?:is|are)(?: now)?)?",
             "{1}",
         ),
-        _marker("direction", rf"{_NOT_NAMED}(left|right)(?:wards?)?{CLOSED}", "{1}"),
+        _marker("direction", rf"{_NOT_NAMED}(left|right){CLOSED}", "{1}"),
+        _marker("direction", r"(left|right)wards?", "{1}"),
         _marker("direction", rf"towards? the (left|right|top|bottom)(?: side| edge)? of the {_IMAGE}", "{1}"),
         _marker("direction", rf"towards? the (left|right){_SIDE}(?! of){CLOSED}", "{1}"),
         _marker("open", rf"forwards?{CLOSED}"),
         _marker("direction", rf"to (?:your|our|my|the {_VIEWER}'s) (left|right){_SIDE}(?! of)", "{1}"),
+        _marker("direction", rf"towards? (?:your|our|my|the {_VIEWER}'s) (left|right){_SIDE}(?! of)", "{1}"),
         _marker("relation", rf"(?:to|on) (?:your|our|my|the {_VIEWER}'s) (left|right){_SIDE} of", "{1}"),
         _marker(
             "direction",
@@ -135,10 +111,22 @@ def _directions() -> list[Marker]:
             "towards",
         ),
         _marker("direction", r"(?:closer|nearer)(?! to)", "towards"),
-        _marker("direction", rf"(?:{ground}) the foreground", "towards"),
-        _marker("direction", rf"(?:{ground}) the background", "away"),
-        _marker("direction", rf"(?:to the back , )?(?:farther |further )?away(?: from (?:{eye}))?(?!')", "away"),
-        _marker("direction", rf"(?:farther|further)(?: back)?(?: from (?:{eye}))?|backwards?|back{CLOSED}", "away"),
+        _marker("open", r"(?:closer|nearer) to|away from|towards?(?= the)"),
+        _marker("direction", rf"(?:forwards? )?(?:{ground}) the foreground", "towards"),
+        _marker("direction", rf"(?:forwards? )?(?:to|towards?) the front of the {_SPACE}", "towards"),
+        _marker("direction", rf"in the direction of (?:{eye})(?!')", "towards"),
+        _marker("direction", rf"(?:farther |further |deeper |back )*(?:{ground}) the (?:background|distance)", "away"),
+        _marker("direction", rf"(?:to|towards?) the (?:back|rear) of the {_SPACE}", "away"),
+        _marker("direction", rf"(?:(?:farther|further|deeper|back) )+in(?:to|side)? the {_SPACE}", "away"),
+        _marker(
+            "direction", rf"(?:to the back , )?(?:farther |further )?away(?: from (?:{eye}))?(?!')(?! from)", "away"
+        ),
+        _marker(
+            "direction",
+            rf"(?:farther|further)(?: back)?(?: from (?:{eye}))?(?! (?:to the )?(?:left|right|up|down|forward))"
+            rf"|backwards?|back{CLOSED}",
+            "away",
+        ),
         _marker("direction", rf"(up|down)(?:wards?)?(?=(?: and to the (?:left|right))? in the {_IMAGE})", "{1}"),
         _marker("direction", rf"(?<=left and )(up|down)(?= in the {_IMAGE})", "{1}"),
         _marker("direction", rf"(?<=right and )(up|down)(?= in the {_IMAGE})", "{1}"),
@@ -189,39 +177,49 @@ def _turns() -> list[Marker]:
     above = r"above|the top|overhead|a bird's[- ]eye view"
     side = r"(front|rear|back)(?: (left|right))?(?: side)?|(left|right)(?:-hand)? side"
     seen = r"(?:(?:as|when|if) )?(?:seen|viewed|looking down|looked at)"
-    shown = r"show|reveal|expose|display|see|look at|view|present"
+    shown = r"show|reveal|expose|display|see|look(?:ing)? at|view|present"
     us = rf"(?:the )?(?:{_VIEWER}|us|you|me)"
     faces = (
-        rf"(?:faces?|facing|points? (?:to|towards)|turned to|visible to|looks? at|is towards|(?:is|are) facing) {us}"
+        rf"(?:faces?|facing|(?:points?|pointing|turned|oriented|directed|aimed) (?:to|towards|at)|visible to|is towards"
+        rf"|(?:looks?|looking|stares?|staring)(?: straight| directly)? (?:at|into)|(?:is|are) facing)"
+        rf"(?: straight| directly)? {us}(?! side)"
     )
+    away = rf"(?:faces?|facing|points?|pointing|looks?|looking|turned)(?: directly)? away(?: from {us})?"
     return [
         _marker("above", rf"{seen} from (?:{above})|from (?:{above})|looking down"),
         _marker("below", rf"{seen} from (?:below|underneath|beneath)|from (?:below|underneath)"),
         _marker(
-            "turn", r"(?:in (?:a|the) )?(counterclockwise|clockwise)(?: (?:direction|sense|rotation(?: of)?))?", "{1}"
+            "turn",
+            r"(?:in (?:a|the) )?(counterclockwise|clockwise)"
+            r"(?: (?:direction|sense|manner|fashion|motion|turn|rotation(?: of(?= \d))?))?",
+            "{1}",
         ),
         _marker(
             "view",
-            rf"(?:to |so that (?:we|you) (?:can )?)?(?:{shown}) (?:us )?(?:its|their|the|his|her) (?:own )?(?:{side})"
-            r"(?: view)?",
+            rf"(?:to |(?:so|until) (?:that )?(?:we|you)(?: are|'re)? (?:can )?)?(?:{shown}) (?:us )?"
+            rf"(?:its|their|the|his|her) (?:own )?(?:{side})(?: view)?",
             "{1} {2} {3}",
         ),
         _marker(
             "view",
-            rf"(?:until|so that|so|with)? ?(?:its|their|the) (?:own )?(?:{side}) (?:{faces}|is visible|is in view)",
+            rf"(?:until|so that|so|with)? ?(?:its|their|the) (?:own )?(?:{side}) "
+            rf"(?:(?:is |are )?{faces}|is (?:visible|in view|seen|shown)|(?:can|may) be seen|comes into view)",
             "{1} {2} {3}",
         ),
         _marker("view", rf"(?:so (?:that )?(?:it|they) )?(?:to )?(?:{faces})", "front"),
         _marker(
             "view",
-            rf"(?:so (?:that )?(?:it|they) )?(?:to )?(?:faces?|facing|looks?) away(?: from {us})?",
+            rf"(?:so (?:that )?(?:it|they) )?(?:to )?(?:is |are )?{away}",
             "rear",
         ),
         _marker(
             "view",
-            rf"(?:so (?:that )?(?:it|they) )?(?:faces?|facing|looks?) (?:to )?(?:the )?(left|right){CLOSED}",
+            rf"(?:so (?:that )?(?:it|they) )?(?:faces?|facing|looks?|points?|pointing)"
+            rf" (?:to(?:wards)? )?(?:the )?(left|right)(?:{CLOSED}|(?: side| edge)? of the {_IMAGE})",
             "{1} side",
         ),
+        _marker("view", rf"(?:with )?(?:its|their|his|her) back (?:turned )?(?:to|towards|on) {us}", "rear"),
+        _marker("view", r"(?:so (?:that )?)?(?:we|you) (?:can )?(?:see|view|look at) (?:it|them) from behind", "rear"),
         _marker(
             "whirl",
             r"(?:so that its [\w-]+ )?(?:points?|faces?|facing)(?: to| in)?(?= 180 degrees)",
@@ -252,11 +250,14 @@ def _sizes() -> list[Marker]:
         _marker("factor", rf"by (?:a )?factor (?:of )?({NUMBER})|by ({NUMBER})(?= times|$)", "{1}{2}"),
         _marker(
             "share",
-            rf"to ({NUMBER}) percent{whole}|({NUMBER}) percent as (?:large|big|tall) as (?:before|it was|now){whole}",
+            rf"(?:down |up )?(?:to|of) (?:about )?({NUMBER}) percent{whole}"
+            rf"|({NUMBER}) percent as (?:large|big|tall) as (?:before|it was|now){whole}",
             "{1}{2}",
         ),
-        _marker("share", rf"to (0\.\d+) of (?:its|the|their){whole}", "{1}00"),
+        _marker("times", rf"to (0\.\d+) of (?:its|the|their){whole}", "to {1}"),
         _marker("more", rf"(?:by )?({NUMBER}) percent", "{1}"),
+        _marker("becomes larger", rf"into an? (?:\w+ )?(?:{larger}) (?:one|version(?: of (?:itself|it))?)"),
+        _marker("becomes smaller", rf"into an? (?:\w+ )?(?:{smaller}) (?:one|version(?: of (?:itself|it))?)"),
         _marker("size of", r"(?:the )?size of(?= )|in size"),
         _marker("grown", rf"(up|down){CLOSED}", "{1}"),
     ]
@@ -272,87 +273,65 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker("metres", rf"(?:by )?(?:about |around |roughly |approximately |some )?({NUMBER}) metres", "{1}"),
     _marker(
         "gone",
-        rf"disappear|vanish|go away|must go|should go|(?:should )?be gone|out of the {_IMAGE}"
-        rf"|(?:should )?no longer be (?:there|seen|visible|in the {_IMAGE})",
+        rf"disappears?|vanish(?:es)?|go away|must go{CLOSED}|should go{CLOSED}|(?:should |is |are )?(?:be )?gone"
+        rf"|out of the {_IMAGE}|(?:should )?no longer be (?:there|seen|visible|in the {_IMAGE})",
     ),
     _marker("away", rf"away{CLOSED}"),
     _marker(
         "that",
-        r"(?:that|which|who) (?:is|are|stands?|sits?|lies?)(?: located)?|standing|sitting|located"
-        r"|to where (?:it|they) (?:is|are|stands?)|so (?:that )?(?:it|they) (?:is|are|stands?|ends? up)",
+        rf"(?:that|which|who) (?:(?:is|are)(?: now| currently)?(?: {_RESTING})?|(?:currently )?{_RESTS})"
+        rf"|(?:currently )?{_RESTING}|to where (?:it|they) (?:is|are|stands?)"
+        rf"|so (?:that )?(?:it|they) (?:is|are|{_RESTS}|ends? up|appears?|comes? to (?:stand|rest))(?: {_RESTING})?",
     ),
     _marker("origin", r"from(?= (?:the (?:left|right)|behind|in front|between|next to|beside|inside)\b)"),
     _marker("origin", r"out of(?= )|off(?= the)"),
     _marker("out", r"out$"),
     _marker("appears", r"(?:should |must |shall )?(?:appear|show up)s?"),
+    _marker("aux", rf"(?:in)?to the {_SPACE}"),
     _marker(
         "aux",
-        r"(?:should|must|shall|ought to|needs? to|has to|have to|has|is|are|gets?|to|now)?"
-        r"(?: ?(?:be|been|being|become|becomes|is|are|now|gets?|goes|ends? up|stands|sits|has been|have been))",
+        rf"(?:{_MODAL})?(?: ?(?:be|been|being|become|becomes|is|are|now|gets?|goes|ends? up|stands|sits"
+        rf"|lies|rests|has been|have been|belongs))"
+        rf"|(?:{_MODAL}) (?:now )?(?:go|sit|stand|lie|rest|end up|come|appear|get|turn out)",
     ),
 )
 """At each place the longest match counts; of two that are as long, the first."""
 
 FILLERS: Final = _words(
     """please kindly now just only simply about around roughly approximately slightly somewhat a bit little few over so
-    that it they and then also by of to in at on down further centimetres where is are could can you would like i we
+    that it they and then also by of to in at on down further centimetres where is are could you would like i we
     want need us both together with the for me scene image picture more much gently carefully entire whole , - ' same
     from straight directly exactly completely entirely fully noticeably considerably significantly diagonally
-    horizontally sideways quickly again should must until any whole new"""
+    horizontally sideways quickly again should must until any whole new instead afterwards too"""
 )
 """Words that change nothing where they stand alone between phrases."""
-ARTICLE: Final = re.compile(r"^(?:the|an?|some|another|one more|this|that) ")
-NEW: Final = re.compile(r"^(?:an?|some|another|one more) ")
-
-SIZES: Final[Mapping[str, tuple[str, float]]] = {
-    "enlarge": ("larger", 0.0),
-    "upscale": ("larger", 0.0),
-    "downscale": ("smaller", 0.0),
-    "grow": ("larger", 0.0),
-    "magnify": ("larger", 0.0),
-    "expand": ("larger", 0.0),
-    "increase": ("larger", 0.0),
-    "blow up": ("larger", 0.0),
-    "scale up": ("larger", 0.0),
-    "double": ("larger", 2.0),
-    "triple": ("larger", 3.0),
-    "shrink": ("smaller", 0.0),
-    "shrunk": ("smaller", 0.0),
-    "reduce": ("smaller", 0.0),
-    "decrease": ("smaller", 0.0),
-    "scale down": ("smaller", 0.0),
-    "halve": ("smaller", 0.5),
-}
-"""What verbs (participles too, less their `d`) say of size: the sense, and the factor where they name one."""
-
-
-def verb_pattern(words: str) -> re.Pattern[str]:
-    """Of alternatives, the longest first where one begins another."""
-    return re.compile(rf"(?:{words})(?![\w'-])")
-
-
-OPENING: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
-    *((kind, verb_pattern(base)) for kind, (base, _) in VERBS.items()),
-    ("place", verb_pattern(PLACING)),
-    ("light", verb_pattern(LIGHT)),
+ARTICLE: Final = re.compile(r"^(?:the|an?|some|another|one more|one|this|that) ")
+NEW: Final = re.compile(r"^(?:an?|some|another|one more|one) ")
+NO_NOUN: Final = _words(
+    """to off back forth should must shall would could might be been is are was were has have had does it its they
+    their them we you us there here now currently still also that which who what when if because as than closer nearer
+    farther further away up not or so until while forward backward towards"""
 )
-PARTICIPLES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
-    *((kind, verb_pattern(past)) for kind, (_, past) in VERBS.items()),
-    ("place", verb_pattern(PLACED)),
+"""Words that no noun phrase holds behind its first: what they begin is not understood."""
+SILENT: Final = _words("off forth has have had needs now currently still also to be")
+"""Those that say nothing where nothing follows them."""
+NEAREST: Final = _words("nearest closest farthest furthest next")
+"""After these a noun phrase goes on (`the bottle nearest to the camera`)."""
+EVERYTHING: Final = _words("objects things items layout arrangement composition scene image picture photo")
+"""What stands for no object of its own (`rearrange the objects so that the ball is on the left`)."""
+NOT_THINGS: Final = _words(
+    "what everything anything something nothing there one image photo scene frame all camera viewpoint view"
 )
-AFTER_LIGHT: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
-    ("scale", verb_pattern("shrink|grow")),
-    ("place", verb_pattern("stand|sit")),
-)
-"""Verbs without an object, as in `let the cone stand between them`."""
+"""What no instruction can ask to edit as an object."""
 
 TAIL: Final = re.compile(
-    r"(?<!nearest)(?<!closest)(?<!farthest) (?:so|until|to|across|from|into|onto|by|via|than|in (?:its|their)"
+    r"(?<!nearest)(?<!closest)(?<!farthest) (?:so|until|to|across|along|from|into|onto|by|via|than|in (?:its|their)"
     r"|on the (?:other|opposite)|where)\b.*$"
 )
 """Where a noun phrase ends although no phrase of the lexicon follows."""
 HARMLESS: Final = re.compile(
-    r"(?:so(?: that)?|until|where) (?:it|they)|across the (?:floor|room|scene|ground)|than (?:it|they|before|now)"
+    r"(?:so(?: that)?|until|where) (?:it|they)|(?:across|along) the (?:floor|room|scene|ground|table)"
+    r"|than (?:it|they|before|now)"
     r"|from (?:its|their|the) (?:\w+ )?(?:place|position|spot|location)|to the (?:space|spot|place|area)(?: right)?"
 )
 """Tails that say nothing that the phrases do not."""

@@ -36,9 +36,13 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"[–—]", " - "),
     (r"\bdon't\b", "do not"),
     (r"\bi'd\b", "i would"),
+    (r"\b(there|it|that|which|who)'s\b", r"\1 is"),
+    (r"\b(we|you|they)'re\b", r"\1 are"),
+    (r"\b(?:can|could|would|will) you\b", "please"),
     (r"\blet's\b|\b(?:i|we) (?:need|want|would like) you to\b|\byou should\b", ""),
     # What belongs to a thing stands for it: its size is read from the verb.
     (r"\b(?:the )?(?:position|location|orientation) of (?=the |an? )", ""),
+    (r"\b(?:every|any|all) traces? of ", ""),
     (r"(?<=\w)'s (?:position|location|orientation|size and position)\b", ""),
     (r"\b(?:the )?(?:height|width|dimensions?|scale)(?: and (?:the )?(?:height|width))? of (?=the )", "the size of "),
     (r"(?<=\d)-(?=degree)", " "),
@@ -52,6 +56,7 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (rf"\b({_WORDS})(?= {_UNIT}\b)", lambda found: str(_NAMED[found[1].replace("-", " ")])),
     (rf"\bfactor of ({_WORDS})\b", lambda found: f"factor of {_NAMED[found[1].replace('-', ' ')]}"),
     # Turns, the longer phrases first.
+    (r"(?<=a )(?:revolution|rotation)\b(?! (?:of|to))", "turn"),
     (r"\b(?:three|3) eighths? of a turn\b|\b3/8 (?:of a )?turn\b", "135 degrees"),
     (r"\b(?:an|one) eighth (?:of a )?turn\b|\b1/8 (?:of a )?turn\b", "45 degrees"),
     (r"\bthree[- ]quarters? (?:of a )?turn\b|\b3/4 (?:of a )?turn\b", "270 degrees"),
@@ -66,10 +71,14 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (rf"({NUMBER}) ?(?:m|met(?:re|er)s?)\b", _metres(1.0)),
     (rf"({NUMBER}) ?(?:feet|foot|ft)\b", _metres(0.3048)),
     (rf"({NUMBER}) ?(?:inch(?:es)?)\b", _metres(0.0254)),
-    # Multiples and shares.
+    # Multiples and shares; `a third smaller` is smaller by a third.
+    (
+        r"(?<!\bby )\b((?:an? |one |two )?(?:half|thirds?|quarter|fifth)) (?=(?:larger|bigger|greater|smaller)\b)",
+        r"by \1 ",
+    ),
     (rf"({NUMBER}) ?x\b", r"\1 times"),
     (r"\b(?:one|1) and a half\b", "1.5"),
-    (r"\btwice\b", "2 times"),
+    (r"\btwice\b|(?<=\bto )double\b(?= (?:its|their|the) )", "2 times"),
     (r"\bthrice\b", "3 times"),
     (r"\b(?:two|2) thirds\b", "0.6667 times"),
     (r"\bthree[- ]quarters\b", "0.75 times"),
@@ -78,6 +87,7 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\b(?:a|one) fifth\b", "0.2 times"),
     (r"\bhalf (?=(?:of )?(?:its|their|the (?:original|current|size|present)|as )\b)", "0.5 times "),
     (r"\b(?<=by )half\b", "0.5 times"),
+    (r"\bin half\b", "by 0.5 times"),
     (r"\b(degree)\b", "degrees"),
     (r"([,;:!?()\n]|\.(?!\d))", r" \1 "),
 )
@@ -107,6 +117,11 @@ _REFUSAL: Final = (
     r"|(?:change|alter|touch) nothing|no (?:more|other)|only change)"
 )
 _REFUSED: Final = re.compile(rf"(?:but |and |while |please |i |we )*{_REFUSAL}\b")
+_PLACE: Final = r"(?:in front of|behind|beside|next to|near|between|into|inside|(?:to|on|at) the|left of|right of)\b"
+# `do not put it behind the lamp but in front of it`: put it from there to here.
+_CONTRAST: Final = re.compile(
+    rf"^(?:please )?do not (?=\w+ )([^,]*?) ({_PLACE}[^,]*?)(?: ,)? but(?: rather)? (?={_PLACE})"
+)
 # `, not the vase ,`, `instead of the right`, `without changing its position`: up to the next comma.
 _ASIDE: Final = re.compile(
     r"(?:(?<!\bdo)(?: ,)?(?: but| and| while)? (?!do not|never|keep |leave |only)| , (?=do not\b[^,]*,))"
@@ -128,7 +143,7 @@ def split(text: str, verbs: str) -> Split:
 
     `Leave everything as it is , but without the lamp` asks to remove the lamp: that clause reads `remove the lamp`.
     """
-    text = _base_forms(text, verbs)
+    text = _CONTRAST.sub(r"\1 from \2 , ", _base_forms(text, verbs))
     boundary = re.compile(rf"(?: ,| and| then| but| just| please)+ (?=(?:{verbs}|{_REFUSAL})\b)")
     asked: list[str] = []
     refused: list[str] = []

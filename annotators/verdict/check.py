@@ -10,7 +10,8 @@ from typing import Any
 
 from annotators.case import Case
 from annotators.claims import Claims
-from annotators.parser.parse import Parsed, parse
+from annotators.parser.conclude import Parsed
+from annotators.parser.parse import parse
 from annotators.verdict.amounts import camera_clauses, known_fronts, size_clauses, turn_clauses, view_clause
 from annotators.verdict.clause import DEFAULT, Clause, Outcome, Tolerances
 from annotators.verdict.moves import direction_clause, length_clauses

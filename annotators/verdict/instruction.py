@@ -72,15 +72,21 @@ def merged(text: Verdict, claims: Claims | None, case: Case, tolerances: Toleran
     """The verdict on a text together with that on the claims of whoever wrote it.
 
     Clause by clause: contradicted where either is, else in agreement where either is. Words that the parser did not
-    take leave nothing open where claims came with the text, for those are the writer's own account of it.
+    take leave nothing open where it read by itself of all that is claimed; else nobody but the writer says that the
+    text means what is claimed.
     """
     if claims is None:
         return text
     both: dict[str, Clause] = {}
     rank = {"contradicted": 2, "agrees": 1, "unchecked": 0}
-    for clause in (*text.clauses, *check(claims, case, tolerances).clauses):
+    claimed = check(claims, case, tolerances).clauses
+    read = {clause.name for clause in text.clauses}
+    heard = all(clause.name in read for clause in claimed)
+    for clause in (*text.clauses, *claimed):
         known = both.get(clause.name)
-        if clause.name != "text" and (known is None or rank[clause.outcome] > rank[known.outcome]):
+        if clause.name == "text" and heard:
+            continue
+        if known is None or rank[clause.outcome] > rank[known.outcome]:
             both[clause.name] = clause
     return Verdict(tuple(both.values()))
 

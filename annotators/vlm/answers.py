@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from annotators.vlm.client import Backend, Refused, Request, Streaming
+from annotators.vlm.client import Backend, Refused, Request
 from shards.layout import filesystem, join
 from shards.sample import Reject
 from shards.writer import publish_bytes
@@ -128,7 +128,7 @@ def _answers(
     """From the cache where it has them, else asked and put there as they come."""
     if cache is None:
         places = list(requests)
-        asked = {places[place]: text for place, text in _arriving(backend, list(requests.values()), seed)}
+        asked = {places[place]: text for place, text in backend.stream(list(requests.values()), seed)}
         _count(counts, asked, "answers_asked", seed)
         return asked
     names = {index: cache.name(backend, request, seed) for index, request in requests.items()}
@@ -157,18 +157,10 @@ def _asked(
     found: dict[int, str | Refused],
 ) -> Iterator[tuple[int, str]]:
     """Fill `found` with what is missing, and tell of each text that can be kept."""
-    for place, answer in _arriving(backend, [requests[index] for index in missing], seed):
+    for place, answer in backend.stream([requests[index] for index in missing], seed):
         found[missing[place]] = answer
         if isinstance(answer, str):
             yield missing[place], answer
-
-
-def _arriving(backend: Backend, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | Refused]]:
-    if not requests:
-        return iter(())
-    if isinstance(backend, Streaming):
-        return backend.stream(requests, seed)
-    return iter(enumerate(backend.complete(requests, seed)))
 
 
 def _value(answer: str | Refused, parse: Callable[[str], T], counts: Mapping[str, int]) -> Answered[T] | Reject:

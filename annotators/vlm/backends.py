@@ -4,20 +4,29 @@ Invariant: both backends show a model the same pixels in the same order, hold it
 the checkpoint's generation configuration says but for temperature, length and seed.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import multiprocessing
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
 from annotators.checkpoint import find_checkpoint, require
 from annotators.vlm.client import Backend, Refused, Request, seed_of
 from annotators.vlm.images import messages
+from annotators.vlm.orphans import end_with_me
 from annotators.vlm.server import ServerBackend
 from shards.codecs import U8, CodecError
-from shards.errors import BadInput
+from shards.errors import BadInput, WorkerLost
 
 if TYPE_CHECKING:
     from annotators.vlm.options import VlmOptions
+
+_ADDED: Final = 8
+"""Requests that are handed to vLLM between two looks at what it has finished."""
 
 
 def open_backend(options: "VlmOptions", *, images: int) -> Backend:
@@ -55,26 +64,77 @@ class VllmBackend:
         self._options = options
         self._sampling_params = vllm.SamplingParams
         self._structured = require("vllm.sampling_params", "vllm").StructuredOutputsParams
-        self._invalid = (ValueError, require("vllm.exceptions", "vllm").VLLMClientError)
-        self._engine = vllm.LLM(**{**arguments, **options.engine})
+        exceptions = require("vllm.exceptions", "vllm")
+        self._invalid, self._dead = (ValueError, exceptions.VLLMClientError), exceptions.VLLMServerError
+        self._llm = vllm.LLM(**{**arguments, **options.engine})
+        end_with_me()
+        threading.Thread(target=self._watch, args=(multiprocessing.active_children(),), daemon=True).start()
         self.model, self.revision = found.model, found.revision
 
-    def complete(self, requests: Sequence[Request], seed: int) -> list[str | Refused]:
-        """Answers in order, all requests in flight at once; see `annotators.vlm.client.Backend`."""
-        chats = [self._chat(request) for request in requests]
-        sound = [index for index, chat in enumerate(chats) if not isinstance(chat, Refused)]
-        answers = self._run([chats[index] for index in sound], [self._sampling(requests[i], seed) for i in sound])
-        told = dict(zip(sound, answers, strict=True))
-        return [chat if isinstance(chat, Refused) else told[index] for index, chat in enumerate(chats)]
+    def _watch(self, children: Sequence[BaseProcess]) -> None:
+        """Wake who waits for vLLM where its engine's process was killed: vLLM notices, and goes on waiting."""
+        if children:
+            wait([child.sentinel for child in children])
+            self._llm.llm_engine.engine_core.outputs_queue.put(RuntimeError("its engine's process ended"))
 
-    def _chat(self, request: Request) -> list[dict[str, Any]] | Refused:
+    def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | Refused]]:
+        """Answers as they are finished, all requests in flight at once; see `annotators.vlm.client.Backend`.
+
+        vLLM batches what it holds from step to step, so nothing is gained by waiting for a call's last answer.
+        """
+        todo, waiting = enumerate(requests), dict[str, int]()
         try:
-            return messages(request, self._options.image_side, _part)
+            while added := list(islice(todo, _ADDED)):
+                for index, request in added:
+                    name = self._add(request, seed)
+                    if isinstance(name, Refused):
+                        yield index, name
+                    else:
+                        waiting[name] = index
+                yield from self._step(waiting)
+            while waiting:
+                yield from self._step(waiting)
+        except WorkerLost:
+            waiting.clear()
+            raise
+        finally:
+            if waiting:  # whoever asked has given up: else the next call would get these answers
+                self._llm.llm_engine.abort_request(list(waiting))
+
+    def _add(self, request: Request, seed: int) -> str | Refused:
+        """The request's name within vLLM."""
+        try:
+            chat = messages(request, self._options.image_side, _part)
+            (name,) = self._llm.enqueue_chat([chat], [self._sampling(request, seed)], use_tqdm=False)
         except CodecError as error:
             return Refused(f"an image cannot be read: {error}")
+        except self._invalid as error:
+            return Refused(_line(error))
+        except self._dead as error:
+            raise self._lost(error) from error
+        # Answers bear the number that the request was given, without the random part that follows it.
+        return name.partition("-")[0]
+
+    def _step(self, waiting: dict[str, int]) -> Iterator[tuple[int, str | Refused]]:
+        """Let vLLM go on, and take what is finished out of `waiting`."""
+        if not waiting:
+            return
+        try:
+            outputs = self._llm.llm_engine.step()
+        except Exception as error:  # whatever it was: what the engine holds is undefined from here on
+            raise self._lost(error) from error
+        for output in outputs:
+            if output.finished:
+                yield waiting.pop(output.request_id), _text(output.outputs[0])
+
+    def _lost(self, error: Exception) -> WorkerLost:
+        return WorkerLost(
+            f"vLLM failed in {self._options.where} ({_line(error) or type(error).__name__}): its log above says why; "
+            "run the same command again, answers so far are kept"
+        )
 
     def _sampling(self, request: Request, seed: int) -> Any:
-        own = self._engine.get_default_sampling_params()
+        own = self._llm.get_default_sampling_params()
         return self._sampling_params(
             temperature=self._options.heat(seed),
             top_p=own.top_p,
@@ -88,19 +148,6 @@ class VllmBackend:
             structured_outputs=self._structured(json=dict(request.schema)),
         )
 
-    def _run(self, chats: Sequence[Any], sampling: Sequence[Any]) -> list[str | Refused]:
-        """A request that vLLM does not take (too long) fails its whole call: it is found by halving."""
-        if not chats:
-            return []
-        try:
-            outputs = self._engine.chat(list(chats), list(sampling), use_tqdm=False)
-        except self._invalid as error:
-            if len(chats) == 1:
-                return [Refused(" ".join(str(error).split())[:400])]
-            half = len(chats) // 2
-            return self._run(chats[:half], sampling[:half]) + self._run(chats[half:], sampling[half:])
-        return [_text(output.outputs[0]) for output in outputs]
-
 
 def _check_gpus(options: "VlmOptions") -> None:
     # Counted, not tried: once CUDA runs in this process, vLLM's own processes could not be forked from it.
@@ -110,6 +157,10 @@ def _check_gpus(options: "VlmOptions") -> None:
             f"{options.where} asks for {wanted} GPU{'s' if wanted > 1 else ''} and torch sees {there} here: install a "
             "CUDA build of torch, run on a machine that has them, or ask a server (backend: openai)"
         )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]
 
 
 def _text(completion: Any) -> str | Refused:

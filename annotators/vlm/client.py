@@ -7,7 +7,7 @@ values: cached by content, retried with another seed, rejected after that.
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Refused:
 
 
 class Backend(Protocol):
-    """A served model."""
+    """A served model, whose answers do not come all at once: each can be kept as soon as it is there."""
 
     @property
     def model(self) -> str:
@@ -54,19 +54,10 @@ class Backend(Protocol):
         """The checkpoint's revision, empty where the server does not tell."""
         ...
 
-    def complete(self, requests: Sequence[Request], seed: int) -> Sequence[str | Refused]:
-        """One answer's text for each request, in order.
+    def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | Refused]]:
+        """Index of each request and its answer's text, in the order of arrival.
 
         `seed` counts the attempts from 0; requests are sampled with `seed_of`. Raises SpatialdataError where the model
-        cannot be reached.
+        cannot be reached, after what arrived; WorkerLost where it is gone for good.
         """
-        ...
-
-
-@runtime_checkable
-class Streaming(Protocol):
-    """A backend whose answers do not come all at once: each can be kept as soon as it is there."""
-
-    def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | Refused]]:
-        """Index of the request and its answer, in the order of arrival. Raises as `complete`, after what arrived."""
         ...

@@ -40,13 +40,8 @@ class ServerBackend:
         self.model, self.revision = options.model, options.revision
         self._check_model()
 
-    def complete(self, requests: Sequence[Request], seed: int) -> list[str | Refused]:
-        """Answers in order; see `annotators.vlm.client.Backend`."""
-        told = dict(self.stream(requests, seed))
-        return [told[index] for index in range(len(requests))]
-
     def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | Refused]]:
-        """Answers as they come; see `annotators.vlm.client.Streaming`."""
+        """Answers as they come; see `annotators.vlm.client.Backend`."""
         ended = Event()
 
         def answer(request: Request) -> str | Refused:

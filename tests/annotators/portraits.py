@@ -5,7 +5,7 @@ as the rear is.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -66,9 +66,9 @@ class Observer:
         self._change = change
         self.asked: list[Request] = []
 
-    def complete(self, requests: Sequence[Request], seed: int) -> list[str]:
+    def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str]]:
         self.asked += requests
-        return [self._answer(request, seed) for request in requests]
+        return ((index, self._answer(request, seed)) for index, request in enumerate(requests))
 
     def _answer(self, request: Request, seed: int) -> str:
         answer = look(request)

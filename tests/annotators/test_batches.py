@@ -1,5 +1,6 @@
 """Batches: order, halving on out of memory, overlap and errors, with torch's own out-of-memory error."""
 
+import weakref
 from collections.abc import Callable
 from threading import Event
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from annotators.batches import Batches, out_of_memory
-from shards.errors import SpatialdataError
+from shards.errors import SpatialdataError, WorkerLost
 
 
 class Model:
@@ -52,6 +53,21 @@ def test_buckets_never_share_a_batch_and_keep_the_order():
     assert sorted(map(len, seen)) == [2, 3, 3, 3]
 
 
+def test_a_compiled_model_sees_whole_batches_alone():
+    seen: list[list[int]] = []
+
+    def forward(ready: list[int]) -> list[int]:
+        seen.append(ready)
+        if len(ready) > 4:
+            raise torch.OutOfMemoryError
+        return [-value for value in ready]
+
+    found = Batches(int, forward, lambda item, ready, raw: raw, size=8, whole=True)(ITEMS, bucket=len)
+    assert found == [-int(item) for item in ITEMS]
+    assert [len(ready) for ready in seen] == [8, 4, 4, 4]
+    assert seen[-1] == [3, 6, 0, 0]
+
+
 def test_nothing_in_nothing_out():
     assert batches(Model())([]) == []
 
@@ -61,6 +77,7 @@ def test_nothing_in_nothing_out():
     [
         lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         lambda: RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: ..."),
+        lambda: RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         lambda: RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 512"),
         MemoryError,
     ],
@@ -75,6 +92,40 @@ def test_out_of_memory_halves_the_batch_for_good(error: Callable[[], Exception])
     model.sizes.clear()
     run(ITEMS[:4])
     assert model.sizes == [2, 2]
+
+
+def test_what_a_failed_batch_held_is_free_before_memory_is_given_back(monkeypatch: pytest.MonkeyPatch):
+    held: list[weakref.ref[torch.Tensor]] = []
+    left: list[bool] = []
+
+    def forward(ready: list[int]) -> list[int]:
+        batch = torch.zeros(len(ready))
+        held.append(weakref.ref(batch))
+        if len(ready) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return ready
+
+    monkeypatch.setattr("annotators.batches._free", lambda: left.append(held[-1]() is not None))
+    batches(forward, 8)(ITEMS)
+    assert left == [False, False]
+
+
+@pytest.mark.parametrize("step", ["forward", "finish"])
+def test_a_gpu_that_is_lost_is_no_fault_of_the_items(step: str):
+    def fails(name: str) -> None:
+        if name == step:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore lines")
+
+    def forward(ready: list[int]) -> list[int]:
+        fails("forward")
+        return ready
+
+    def finish(item: str, ready: int, raw: int) -> int:
+        fails("finish")
+        return raw
+
+    with pytest.raises(WorkerLost, match=r"illegal memory access was encountered\): run the same command again"):
+        Batches(int, forward, finish, size=4)(ITEMS)
 
 
 def test_real_failure_to_allocate_on_the_cpu_is_out_of_memory():

@@ -254,11 +254,17 @@ def test_contradicted_claims_count_as_much_as_the_text():
     result = check(facts, members, told(true, edit="rotate", object=facts.objects[0].name, turn=wrong))
     assert isinstance(result, Reject) and result.reason == "instruction_contradicted"
     right = "counterclockwise" if facts.edit.rotation_deg > 0 else "clockwise"
-    # What the parser cannot read, the claims account for.
+    # Of what the parser cannot read nobody but the writer says that it means what is claimed.
     claims = {"edit": "rotate", "object": facts.objects[0].name, "turn": right}
-    result = check(facts, members, told("Whirl it about, as it were.", **claims))
-    assert isinstance(result, Row)
-    assert json.loads(str(result.columns["instruction_verdict"]))["verdict"] == "agrees"
+    aside = f"Rotate the {facts.objects[0].name} {right}, as if by magic."
+    for text, form, verdict in (
+        ("Whirl it about, as it were.", claims, "unchecked"),
+        (aside, {}, "unchecked"),
+        (aside, claims, "agrees"),
+    ):
+        result = check(facts, members, told(text, **form))
+        assert isinstance(result, Row)
+        assert json.loads(str(result.columns["instruction_verdict"]))["verdict"] == verdict, text
 
 
 def test_a_contradicted_instruction_is_rewritten_where_that_is_asked_for():

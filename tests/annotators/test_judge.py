@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,9 +37,9 @@ class Examiner:
         self.asked: list[Request] = []
         self._fail_quality = fail_quality
 
-    def complete(self, requests: list[Request], seed: int) -> list[str]:
+    def stream(self, requests: list[Request], seed: int) -> Iterator[tuple[int, str]]:
         self.asked += requests
-        return [self._answer(request) for request in requests]
+        return ((index, self._answer(request)) for index, request in enumerate(requests))
 
     def _answer(self, request: Request) -> str:
         target = decode_image(request.images[-1])

@@ -66,6 +66,14 @@ def test_junk_is_refused_in_either_view(view: str, bad: U8, reason: str, number:
     assert len(result.scores) == 10
 
 
+@pytest.mark.parametrize("view", ["source", "target"])
+def test_an_image_that_breaks_off_is_a_reject_with_its_reason(view: str):
+    sample = pair(scene(3), scene(3))
+    broken = dict(sample["pair"]) | {view: bytes(sample["pair"][view])[:200]}
+    result = screened(Sample("a-1", "train", {}, {"pair": broken}))
+    assert isinstance(result, Reject) and result.reason == "unreadable_image" and result.detail
+
+
 def test_a_patterned_floor_alone_is_nothing_where_the_masks_are_known():
     for objects, passes in ((True, True), (None, True), (False, False)):
         result = screened(pair(scene(1), scene(1), objects=objects))

@@ -128,6 +128,19 @@ def test_a_stage_that_says_stop_stops(tmp_path: Path):
     assert toy_run(tmp_path, [Make()]).stages["pair"].found == 1
 
 
+def test_a_worker_that_lost_its_device_rejects_nothing(tmp_path: Path, ray_cluster: None, undisturbed: Any):
+    stages = [Make(faults={key(9): f"lost-once:{tmp_path / 'mark'}"}), Measure(), Judge()]
+    with pytest.raises(SpatialdataError, match="no GPU for scene-00000009"):
+        toy_run(tmp_path / "inline", stages)  # there is no other worker
+    (tmp_path / "mark").unlink()
+    summary = ray_run(tmp_path / "ray", stages)
+    assert len(summary.notes) == 1 and "its worker died" in summary.notes[0]
+    assert hashes(tmp_path / "ray") == undisturbed
+    assert hashes(tmp_path / "inline").items() < undisturbed.items()
+    toy_run(tmp_path / "inline", stages)
+    assert hashes(tmp_path / "inline") == undisturbed
+
+
 def test_a_setup_that_fails_is_told(tmp_path: Path):
     with pytest.raises(SpatialdataError, match=r"(?s)setup of the stage of layer 'pair'.*cannot make setup"):
         toy_run(tmp_path, [Make(faults={"setup": "raise"})])

@@ -94,15 +94,21 @@ def test_fronts_of_model_files_are_found_and_reach_the_plan(root: Path, tmp_path
     assert {asset.category for asset in assets.values()} == {"toy block"} and assets["slab"].front_deg is None
 
 
-def test_a_run_whose_server_falls_ill_goes_on_where_it_was(root: Path, tmp_path: Path, server: Served):
-    server.healthy = 2
-    to = tmp_path / "found.json"
+def test_a_run_whose_server_falls_ill_goes_on_where_it_was(
+    root: Path, tmp_path: Path, server: Served, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pipeline.orient.UNIT", 1)
+    server.healthy = 5
+    out, to = tmp_path / "out", tmp_path / "found.json"
     with pytest.raises(SpatialdataError, match="503"):
-        orient(root, tmp_path / "out", server, to, "east")
-    assert server.answered == 2 and read_orientations(str(to)) == {}
+        orient(root, out, server, to, "east", "west")
+    assert server.answered == 5 and not to.exists()
+    rendered = {path: path.stat().st_mtime_ns for path in out.glob("orient/*/layers/portraits-*/*.parquet")}
     server.healthy = 10**9
-    assert orient(root, tmp_path / "out", server, to, "east")["known"] == 1
-    assert server.answered == 3
+    assert orient(root, out, server, to, "east", "west")["known"] == 2
+    assert server.answered == 6
+    assert len(rendered) == 2 and all(path.stat().st_mtime_ns == at for path, at in rendered.items())
+    assert len(list((out / "orient").iterdir())) == 1
 
 
 def test_what_people_wrote_stays(root: Path, tmp_path: Path, server: Served):

@@ -16,7 +16,7 @@ from pipeline.progress import RunSummary
 from pipeline.scenes import plan_scenes
 from pipeline.stage import Stage
 from pipeline.store import LayerStore
-from shards.errors import SpatialdataError
+from shards.errors import SpatialdataError, WorkerLost
 from shards.sample import Reject, Result, Row, Sample
 
 EDITS = {"translate": 1.0, "remove": 1.0}
@@ -72,6 +72,9 @@ class Make:
             raise ValueError(f"cannot make {name}")
         if fault == "fatal":
             raise SpatialdataError(f"no model for {name}")
+        if fault.startswith("lost-once:") and not (mark := Path(fault.partition(":")[2])).exists():
+            mark.touch()
+            raise WorkerLost(f"no GPU for {name}")
         if fault == "exit":
             os._exit(7)
         if fault == "hang":

@@ -1,21 +1,33 @@
-"""Run by the environment that holds vLLM: python -m tests.vllm_cpu.in_process FOLDER.
+"""Run by the environment that holds vLLM: python -m tests.vllm_cpu.in_process FOLDER [questions [AFTER [engine]]].
 
 Makes the tiny checkpoint FOLDER/model, runs the instruction stage on it with the engine in this process, twice, asks
-once for each other form, and writes what came of it to FOLDER/rows.json.
+once for each other form, and writes what came of it to FOLDER/rows.json. With `questions`: asks QUESTIONS in one call,
+with the cache FOLDER/asked, and writes how they were answered to FOLDER/counts.json; AFTER: kills itself (or vLLM's
+engine, and prints what is raised) when so many answers are kept.
 """
 
 import json
+import multiprocessing
+import os
+import signal
 import sys
+import threading
+import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from annotators.judge import Consistency, Quality
 from annotators.orientation import SheetAnswer
 from annotators.qwen3_vl import Qwen3VLInstruction
 from annotators.vlm.client import Request
-from annotators.vlm.forms import schema_of
+from annotators.vlm.forms import read_form, schema_of
+from annotators.vlm.options import VlmOptions
+from shards.errors import WorkerLost
 from shards.sample import Row, Sample
 from tests.annotators.factory import random_facts
 from tests.annotators.pictures import draw, sample
+from tests.annotators.vlm.server import complete
 from tests.vllm_cpu import tiny_qwen3_vl
 
 KINDS = ("translate", "rotate", "camera")
@@ -34,23 +46,41 @@ def samples() -> list[Sample]:
     return [found[0], sample(endless, members, TOO_LONG), *found[1:]]
 
 
+QUESTIONS = [Request(f"q-{number}", "", f"Question {number}.", (), schema_of(Quality)) for number in range(16)]
+
+
 def main(folder: Path) -> None:
     tiny_qwen3_vl.make(folder / "model")
-    stage = Qwen3VLInstruction(
-        model=str(folder / "model"),
-        answers=str(folder / "answers"),
-        gpus=0,
-        dtype="bfloat16",
-        enforce_eager=True,
-        max_model_len=tiny_qwen3_vl.LENGTH,
-        engine=ENGINE,
-        **OPTIONS,
-    )
+    stage = Qwen3VLInstruction(answers=str(folder / "answers"), **OPTIONS, **_engine(folder))
     model = stage.setup()
     first, again = ([_plain(result) for result in stage(model, samples())] for _ in range(2))
     asked = [Request(form.__name__, "", "Fill the form.", (), schema_of(form)) for form in FORMS]
-    told = {"revision": model.revision, "first": first, "again": again, "forms": model.complete(asked, 0)}
+    told = {"revision": model.revision, "first": first, "again": again, "forms": complete(model, asked)}
     (folder / "rows.json").write_text(json.dumps(told))
+
+
+def question(folder: Path, after: int, *, engine: bool) -> None:
+    options = VlmOptions(answers=str(folder / "asked"), max_tokens=1000, **_engine(folder))
+    model = options.setup()
+    if after:
+        victim = multiprocessing.active_children()[0].pid if engine else os.getpid()
+        threading.Thread(target=_kill, args=(folder / "asked", after, victim), daemon=True).start()
+    try:
+        answers = options.ask(model, QUESTIONS, partial(read_form, Quality))
+    except WorkerLost as error:
+        sys.exit(f"lost: {error}")
+    (folder / "counts.json").write_text(json.dumps([dict(answer.counts) for answer in answers]))
+
+
+def _kill(answers: Path, after: int, victim: int) -> None:
+    while len(list(answers.glob("*/*/*.json"))) < after:
+        time.sleep(0.005)
+    os.kill(victim, signal.SIGKILL)
+
+
+def _engine(folder: Path) -> dict[str, Any]:
+    options = {"gpus": 0, "dtype": "bfloat16", "enforce_eager": True, "max_model_len": tiny_qwen3_vl.LENGTH}
+    return {"model": str(folder / "model"), "engine": ENGINE, **options}
 
 
 def _plain(result: object) -> dict[str, object]:
@@ -58,4 +88,7 @@ def _plain(result: object) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if "questions" in sys.argv[2:]:
+        question(Path(sys.argv[1]), int((sys.argv[3:] or ["0"])[0]), engine="engine" in sys.argv[4:])
+    else:
+        main(Path(sys.argv[1]))

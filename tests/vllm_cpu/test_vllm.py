@@ -5,10 +5,12 @@ tests/vllm_cpu/set_up.py makes the environment; without it these tests skip.
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from annotators.qwen3_vl import Qwen3VLInstruction
 from annotators.vlm.forms import read_form
 from shards.sample import Reject, Row
 from shards.schema import Instruction
-from tests.vllm_cpu.in_process import ENGINE, FORMS, KINDS, OPTIONS, TOO_LONG, samples
+from tests.vllm_cpu.in_process import ENGINE, FORMS, KINDS, OPTIONS, QUESTIONS, TOO_LONG, samples
 from tests.vllm_cpu.set_up import FOLDER, ROOT
 
 PYTHON = FOLDER / "bin" / "python"
@@ -105,6 +107,24 @@ def test_no_answer_is_paid_for_twice(trial: Path):
         if first["row"]:
             assert again["counts"]["answers_cached"] == first["counts"]["answers_asked"]
             assert "answers_asked" not in again["counts"]
+
+
+def test_a_process_that_is_killed_in_a_call_loses_no_answer_that_was_finished(trial: Path):
+    asker = [str(PYTHON), "-m", "tests.vllm_cpu.in_process", str(trial), "questions"]
+    ask = partial(subprocess.run, cwd=ROOT, env=os.environ | QUIET, capture_output=True, text=True, check=False)
+    killed = ask([*asker, "3"])
+    assert killed.returncode == -signal.SIGKILL, (killed.stdout + killed.stderr)[-4000:]
+    kept = {json.loads(file.read_text())["key"] for file in trial.glob("asked/*/*/*.json")}
+    assert 3 <= len(kept) < len(QUESTIONS)
+    # An engine that ends is the worker's end, not a fault of what was asked.
+    lost = ask([*asker, "6", "engine"])
+    assert lost.returncode == 1 and "lost: vLLM failed in vlm" in lost.stderr, (lost.stdout + lost.stderr)[-4000:]
+    kept = {json.loads(file.read_text())["key"] for file in trial.glob("asked/*/*/*.json")}
+    assert 6 <= len(kept) < len(QUESTIONS)
+    done = ask(asker)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    counts = json.loads((trial / "counts.json").read_text())
+    assert counts == [{f"answers_{'cached' if one.key in kept else 'asked'}": 1} for one in QUESTIONS]
 
 
 def test_the_engine_holds_the_model_to_every_form(trial: Path):

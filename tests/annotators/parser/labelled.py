@@ -12,9 +12,10 @@ from annotators.claims import Claims
 from annotators.parser.parse import parse
 
 FILE = Path(__file__).with_name("labelled_instructions.jsonl")
-Group = Literal["tuned", "held out", "fresh"]
-"""`tuned`: the rules were made on them. `held out`: labelled with the first of those, before there were rules, and
-never looked at since. `fresh`: written when the rules were done, in other words."""
+Group = Literal["tuned", "held out", "tuned later", "fresh"]
+"""`tuned`: the first rules were made on them. `held out`: labelled with the first of those, before there were rules,
+and looked at once since. `tuned later`: written after the first rules, to measure them, and tuned on since. `fresh`:
+written and labelled before the rules were tuned on those, and not looked at since."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from annotators.claims import Claims
 from annotators.parser.parse import parse
-from tests.annotators.parser.labelled import accuracy, labelled, mistakes
+from tests.annotators.parser.labelled import accuracy, deceived, labelled, mistakes
 
 
 def rows(group):
@@ -12,11 +12,12 @@ def rows(group):
 
 
 def test_there_are_enough_labelled_sentences():
-    assert len(labelled()) >= 300 and len(rows("held out")) >= 0.15 * len(labelled())
+    apart = len(rows("held out")) + len(rows("fresh"))
+    assert len(labelled()) >= 300 and apart >= 0.2 * len(labelled())
     assert len({row.text for row in labelled()}) == len(labelled())
 
 
-@pytest.mark.parametrize(("group", "least"), [("tuned", 0.96), ("held out", 0.9)])
+@pytest.mark.parametrize(("group", "least"), [("tuned", 0.96), ("tuned later", 0.9), ("held out", 0.9)])
 def test_every_field_is_read_as_labelled(group, least):
     for field, (right, said) in accuracy(rows(group)).items():
         assert right >= least * said - 0.5, (field, right, said)
@@ -25,10 +26,11 @@ def test_every_field_is_read_as_labelled(group, least):
 def test_sentences_that_the_rules_were_not_made_for():
     found = accuracy(rows("fresh"))
     right, said = found["whole"]
-    assert right >= 0.7 * said
+    assert right >= 0.75 * said
+    assert deceived(rows("fresh")) <= 0.1 * said
     for field in ("degrees", "factor", "metres", "part", "size", "turn"):
         right, said = found[field]
-        assert right >= 0.85 * said, (field, right, said)
+        assert right >= 0.85 * said - 0.5, (field, right, said)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,76 @@ def test_a_claim_is_not_guessed():
     assert said.claims is not None and said.claims.directions == [] and said.rest == ("forward",)
     for text in ("Paint the chair red.", "Hug the mug to the left of the lamp.", "", "42", "The lamp is beautiful."):
         assert parse(text).claims is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Move the stool so that the table is behind it.",
+        "Move the stool so that the table is on its left.",
+        "Turn the elephant so that its left flank faces the camera.",
+        "Shift the stool until the lamp is to the left of the vase.",
+    ],
+)
+def test_what_is_said_of_another_thing_is_not_said_of_the_edited_one(text: str):
+    said = parse(text)
+    assert said.claims is not None and said.rest
+    assert said.claims == Claims(edit=said.claims.edit, object=text.split()[2])
+
+
+@pytest.mark.parametrize(
+    ("text", "thing"),
+    [
+        ("Remove the trash can.", "trash can"),
+        ("Put the kettle back behind the stove.", "kettle"),
+        ("Pull back the chair.", "chair"),
+        ("The pumpkin has to go behind the chair.", "pumpkin"),
+        ("Remove the piano and fill the hole.", "piano"),
+        ("Remove the bottle nearest to the camera.", "bottle nearest to the camera"),
+    ],
+)
+def test_a_noun_phrase_holds_no_verb_and_no_particle(text: str, thing: str):
+    said = parse(text)
+    assert said.claims is not None and said.claims.object == thing
+
+
+@pytest.mark.parametrize("text", ["Turn the lamp on.", "Turn on the lamp.", "Add more light.", "Spin the whole image."])
+def test_what_is_no_edit_of_an_object_is_none(text: str):
+    assert parse(text).claims is None
+
+
+def test_a_camera_among_the_objects_is_not_the_one_that_takes_the_picture():
+    names = ["camera", "vase"]
+    for text, kind in (("Remove the camera.", "remove"), ("Make the camera twice as large.", "scale")):
+        said = parse(text, names)
+        assert said.claims is not None and (said.claims.edit, said.claims.object) == (kind, "camera")
+    for text in ("Move the camera to the left of the vase.", "Rotate the camera 90 degrees clockwise."):
+        assert parse(text, names).claims is None and parse(text, names).rest
+        said = parse(text)
+        assert said.claims is not None and said.claims.edit == "camera"
+    for text in ("Orbit the camera 45 degrees to the right.", "Zoom in."):
+        assert parse(text, names) == parse(text)
+    said = parse("Move the vase towards the camera.", names)
+    assert said.claims is not None and said.claims.directions == ["towards"]
+
+
+def test_a_picture_among_the_objects_is_not_the_one_that_is_edited():
+    text = "Shift the picture over to the right side of the picture."
+    said = parse(text, ["picture"])
+    assert said.claims == Claims(edit="translate", object="picture", part="right") and said.rest == ()
+    assert parse(text).claims is None
+
+
+def test_what_a_camera_that_stays_has_to_do_with_the_edit():
+    for text in ("Keep the camera fixed, take the mug and turn it by 90 degrees.", "Turn the mug; leave the camera."):
+        said = parse(text)
+        assert said.claims is not None and (said.claims.edit, said.claims.object) == ("rotate", "mug"), text
+
+
+def test_of_two_relations_to_one_thing_the_second_stays_open():
+    said = parse("Put the can behind and to the left of the barrel.")
+    assert said.claims is not None and (said.claims.relation, said.claims.references) == ("behind", ["barrel"])
+    assert said.rest == ("to the left of",)
 
 
 def test_what_is_not_understood_is_handed_back():

@@ -51,6 +51,21 @@ def test_templates_agree_clause_by_clause():
     assert seen > 1500
 
 
+@pytest.mark.parametrize("name", ["camera", "picture", "scale", "stand", "trash can", "left shoe", "plant"])
+def test_objects_whose_name_means_something_else_too_cost_no_true_sentence(name: str):
+    seen: Counter[str] = Counter()
+    for facts, _ in scenes(30):
+        edited = facts.edit.object or facts.objects[0].id
+        things = [
+            thing.model_copy(update={"name": name, "category": name}) if thing.id == edited else thing
+            for thing in facts.objects
+        ]
+        case = Case(facts.model_copy(update={"objects": things}), SCENE_SIDE, SCENE_SIDE)
+        texts = instructions(case, 3, np.random.default_rng(0))
+        seen.update(check_text(text, case).outcome for text in texts if not isinstance(texts, str))
+    assert seen["agrees"] > 40 and not seen["contradicted"], seen
+
+
 def test_planted_errors_are_found():
     found: dict[str, Counter[str]] = {}
     for facts, _ in scenes(90):

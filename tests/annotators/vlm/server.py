@@ -3,13 +3,14 @@
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 
+from annotators.vlm.client import Backend, Refused, Request
 from shards.codecs import decode_image
 
 Reply = str | tuple[int, Any]
@@ -80,3 +81,9 @@ def images_of(body: dict[str, Any]) -> list[np.ndarray]:
 
 def text_of(body: dict[str, Any]) -> str:
     return "".join(part["text"] for part in body["messages"][-1]["content"] if part["type"] == "text")
+
+
+def complete(backend: Backend, requests: Sequence[Request]) -> list[str | Refused]:
+    """First answers, in the order of the requests."""
+    told = dict(backend.stream(requests, 0))
+    return [told[index] for index in range(len(requests))]

@@ -14,7 +14,7 @@ from annotators.vlm.images import pixels
 from annotators.vlm.options import VlmOptions
 from shards.codecs import encode_image
 from shards.errors import BadInput, SpatialdataError
-from tests.annotators.vlm.server import Reply, images_of, serving, text_of
+from tests.annotators.vlm.server import Reply, complete, images_of, serving, text_of
 
 RNG = np.random.default_rng(0)
 SOURCE = RNG.integers(0, 256, (60, 80, 3), dtype=np.uint8)
@@ -38,7 +38,7 @@ def well(body: dict[str, Any]) -> Reply:
 def test_images_arrive_in_order_with_the_same_pixels(codec: Any):
     with serving(well) as service:
         backend = open_backend(options(service.url), images=2)
-        assert backend.complete([question(encode_image(SOURCE, codec), encode_image(TARGET, codec))], 0) == ["{}"]
+        assert complete(backend, [question(encode_image(SOURCE, codec), encode_image(TARGET, codec))]) == ["{}"]
         (body,) = service.bodies
     first, second = images_of(body)
     np.testing.assert_array_equal(first, SOURCE)
@@ -60,7 +60,7 @@ def test_large_images_are_shrunk_to_the_longer_side():
 def test_the_request_says_how_to_sample_and_which_form_to_fill():
     with serving(well) as service:
         backend = open_backend(options(service.url, temperature=0.25, max_tokens=77), images=2)
-        backend.complete([question()], 0)
+        complete(backend, [question()])
         (body,) = service.bodies
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("tiny", 0.25, 77)
     form = body["response_format"]
@@ -72,7 +72,7 @@ def test_a_busy_server_is_asked_again():
     replies: list[Reply] = [(429, {"error": {"message": "slow down"}}), '{"n": 1}']
     with serving(lambda body: replies.pop(0)) as service:
         backend = open_backend(options(service.url, tries=2), images=0)
-        assert backend.complete([question()], 0) == ['{"n": 1}']
+        assert complete(backend, [question()]) == ['{"n": 1}']
         assert len(service.bodies) == 2
 
 
@@ -80,7 +80,7 @@ def test_a_server_that_stays_busy_stops_the_run():
     with serving(lambda body: (503, {"error": {"message": "overloaded"}})) as service:
         backend = open_backend(options(service.url, tries=2), images=0)
         with pytest.raises(SpatialdataError, match=r"answers 503 after 2 tries \(overloaded\).*kept") as caught:
-            backend.complete([question()], 0)
+            complete(backend, [question()])
         assert not isinstance(caught.value, BadInput)
         assert len(service.bodies) == 2
 
@@ -88,7 +88,7 @@ def test_a_server_that_stays_busy_stops_the_run():
 def test_a_damaged_image_is_refused_before_anything_is_sent():
     with serving(well) as service:
         backend = open_backend(options(service.url), images=2)
-        broken, whole = backend.complete([question(b"RIFF no image"), question(encode_image(SOURCE))], 0)
+        broken, whole = complete(backend, [question(b"RIFF no image"), question(encode_image(SOURCE))])
         assert isinstance(broken, Refused) and "cannot be read" in broken.detail and whole == "{}"
         assert len(service.bodies) == 1
 
@@ -107,14 +107,14 @@ def test_a_model_that_the_server_does_not_have():
     with serving(lambda body: missing, models=(404, {})) as service:  # servers need not list their models
         backend = open_backend(options(service.url), images=0)
         with pytest.raises(BadInput, match=r"no model 'tiny'.*does not exist"):
-            backend.complete([question()], 0)
+            complete(backend, [question()])
 
 
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SEER_KEY", "k-123")
     with serving(well) as service:
-        open_backend(options(service.url, api_key_env="SEER_KEY"), images=0).complete([question()], 0)
-        open_backend(options(service.url), images=0).complete([question()], 0)
+        complete(open_backend(options(service.url, api_key_env="SEER_KEY"), images=0), [question()])
+        complete(open_backend(options(service.url), images=0), [question()])
         assert service.headers[0]["Authorization"] == "Bearer k-123"
         assert "Authorization" not in service.headers[1]
         monkeypatch.delenv("SEER_KEY")
@@ -132,12 +132,12 @@ def test_a_server_of_another_kind(body: Any):
     with serving(lambda _: (200, body)) as service:
         backend = open_backend(options(service.url), images=0)
         with pytest.raises(SpatialdataError, match="does not speak OpenAI's chat completions"):
-            backend.complete([question()], 0)
+            complete(backend, [question()])
 
 
 def test_a_model_that_declines_gives_an_empty_answer():
     with serving(lambda _: (200, {"choices": [{"message": {"content": None, "refusal": "no"}}]})) as service:
-        assert open_backend(options(service.url), images=0).complete([question()], 0) == [""]
+        assert complete(open_backend(options(service.url), images=0), [question()]) == [""]
 
 
 @pytest.mark.parametrize(

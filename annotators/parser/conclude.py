@@ -1,0 +1,152 @@
+"""The claims that follow from what was read."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from annotators.claims import Claims
+from annotators.parser.lexicon import NOT_THINGS
+from annotators.parser.reading import Reading
+
+_UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|their) ")
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """`claims` is None where no edit was understood; `rest` holds the words that no rule takes."""
+
+    claims: Claims | None
+    rest: tuple[str, ...] = ()
+    boxed: bool = False
+    """Asks for a move into the red box that is drawn on the source: the wording of moves and of changes of size."""
+
+
+def claims_of(fields: dict[str, Any], rest: Sequence[str]) -> Parsed:
+    for name in ("object", "references"):
+        if name in fields:
+            value = fields[name]
+            plain = [text.replace("_", " ").strip() for text in ([value] if isinstance(value, str) else value)]
+            fields[name] = plain[0] if isinstance(value, str) else plain
+    try:
+        return Parsed(Claims(**fields), tuple(rest))
+    except ValidationError:  # 720 degrees: said, but nothing that can be checked
+        return Parsed(None, tuple(rest) or ("values out of range",))
+
+
+def conclude(reading: Reading) -> Parsed:
+    """The claims, from what all clauses said."""
+    kind = _kind(reading)
+    if not (reading.kind or reading.light) and (reading.bare or _UNKNOWN_VERB.match(reading.object)):
+        return Parsed(None, (reading.object, *reading.rest))
+    if not kind or (not reading.object and kind != "camera") or (kind == "insert" and "more" in reading.signs):
+        return Parsed(None, tuple(reading.rest))
+    if reading.object in NOT_THINGS or reading.object.partition(" ")[0] in ("camera", "viewpoint"):
+        return Parsed(None, (reading.object, *reading.rest))
+    fields: dict[str, Any] = {"edit": kind, "object": reading.object}
+    rest = list(reading.rest)
+    moves = kind in ("translate", "insert")
+    places = [place for place in reading.places if not place.dropped and place.references]
+    rest += [
+        f"{place.relation} {' and '.join(place.references)}"
+        for place in places
+        if place.described and kind == "translate"
+    ]
+    if kind == "translate":
+        places = [place for place in places if not place.described]
+    if places:
+        place = places[-1]
+        fields |= {"relation": place.relation, "references": place.references}
+        if place.own or reading.own:
+            fields["frame"] = "object"
+    elif reading.own:
+        fields["frame"] = "object"
+    directions = list(dict.fromkeys(reading.directions))[:2]
+    if places and places[-1].relation in ("front", "behind"):
+        # `in front of the sofa , closer to the camera` says where, not which way.
+        directions = [way for way in directions if way not in ("towards", "away")]
+    if kind == "translate":
+        fields["directions"] = directions
+    elif kind == "rotate" and directions in (["towards"], ["away"]):
+        fields["view"] = "front" if directions == ["towards"] else "rear"
+    _place_on_side(reading, fields, moves and not places and not directions and "part" not in reading.values)
+    fields |= {name: value for name, value in reading.values.items() if _belongs(name, kind)}
+    if reading.below and "turn" in fields:
+        fields["turn"] = "clockwise" if fields["turn"] == "counterclockwise" else "counterclockwise"
+    if kind == "scale":
+        fields |= _size(reading)
+    return claims_of(fields, rest)
+
+
+def _kind(reading: Reading) -> str:
+    """The kind of edit that the verb, or where it says nothing the phrases, ask for."""
+    signs, values = reading.signs, reading.values
+    if "gone" in signs and reading.kind in ("", "scale", "translate"):
+        return "remove"
+    if (reading.kind == "remove" and "size of" in signs) or "becomes" in signs:
+        return "scale"  # `cut the size of the tower in half`, `turn it into a smaller one`
+    if reading.kind == "place":
+        return "insert" if reading.new else "translate"
+    if reading.kind == "translate" and (reading.sizes or reading.larger) and not (reading.places or reading.directions):
+        return "scale"  # `bring it down to half its size`
+    if reading.kind:
+        return reading.kind
+    if reading.light in ("take", "get") and (reading.directions == ["away"] or "out" in signs):
+        return "remove"
+    if "appears" in signs:
+        return "insert"
+    if reading.larger or reading.sizes:
+        return "scale"
+    if values.keys() & {"turn", "view", "degrees"} or "whirl" in signs:
+        return "rotate"
+    if reading.places or reading.directions or "part" in values:
+        return "insert" if reading.new and not reading.light else "translate"
+    return ""
+
+
+_FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    "part": ("translate", "insert", "remove"),
+    "turn": ("rotate",),
+    "view": ("rotate",),
+    "degrees": ("rotate",),
+    "metres": ("translate",),
+    "widths": ("translate",),
+}
+
+
+def _belongs(name: str, kind: str) -> bool:
+    return kind in _FIELDS[name]
+
+
+def _place_on_side(reading: Reading, fields: dict[str, Any], is_end: bool) -> None:
+    """`on the left`: where it ends if nothing else says so, else it tells which object is meant."""
+    for side, places in reading.onside:
+        if is_end:
+            fields["part"] = side
+        elif places and fields.get("references"):
+            fields["references"] = [*fields["references"][:-1], f"{fields['references'][-1]} on the {side}"]
+        else:
+            fields["object"] = f"{fields['object']} on the {side}"
+
+
+def _size(reading: Reading) -> dict[str, Any]:
+    """Sense and factor of a change of size. Shares (`to 80 percent`) count from now, `20 percent smaller` is 0.8."""
+    sense = reading.larger or ("larger" if "up" in reading.signs else "smaller" if "down" in reading.signs else "")
+    factor = 0.0
+    for chunk in reading.sizes[:1]:
+        value = float(chunk.value.split()[-1])
+        by = chunk.value.startswith("by ")
+        match chunk.kind:
+            case "share":
+                factor = value / 100
+            case "more":
+                factor = {"larger": 1 + value / 100, "smaller": 1 - value / 100}.get(sense, 0.0)
+            case "times" if by and value < 1 and sense:
+                factor = 1 + value if sense == "larger" else 1 - value
+            case _:
+                factor = 1 / value if sense == "smaller" and value > 1 else value
+    if factor and not sense and factor != 1:
+        sense = "larger" if factor > 1 else "smaller"
+    return {"size": sense or "none", "factor": round(max(factor, 0.0), 6)}
