@@ -17,7 +17,7 @@ from shards.errors import BadInput
 from training.caches import MadeBy, TensorCache, folder_revision, module_revision
 from training.spatialdiff.geometry import GeometryEncoder, load_geometry
 from training.spatialdiff.options import TINY, SpatialDiffOptions
-from training.spatialdiff.weights import find_folder
+from training.weights import find_folder, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -203,8 +203,9 @@ def _pipeline(name: str, folder: Path | None, dtype: "torch.dtype") -> Any:
     try:
         return FluxKontextPipeline.from_pretrained(folder, torch_dtype=dtype)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BadInput(f"base '{name}' at {folder} is no FLUX.1-Kontext in diffusers' layout ({reason})") from error
+        raise BadInput(
+            f"base '{name}' at {folder} is no FLUX.1-Kontext in diffusers' layout ({first_line(error)})"
+        ) from error
 
 
 def _revision(base: Any, folder: Path | None, parts: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from training.recipe import Batch, Chance, Inputs
 from training.spatialdiff.files import load_folder, load_part, read_options, save_folder
 from training.spatialdiff.frozen import PATCH, Frozen, load_base
 from training.spatialdiff.options import TINY, TINY_RECIPE, SpatialDiffOptions
-from training.spatialdiff.weights import seeded
+from training.weights import seeded
 
 if TYPE_CHECKING:
     import torch
