@@ -85,6 +85,8 @@ class SpatialDiffOptions(Options):
             raise ValueError("ablation lora_only has no connector, so stage 1 has nothing to train: set stage to 2")
         if self.stage == 1 and self.init:
             raise ValueError("init is the result of stage 1, for stage 2: set stage to 2, or leave init out")
+        if self.init and not self.spatial:
+            raise ValueError("init brings a connector, and ablation lora_only has none: leave init out")
         return self
 
     @property
