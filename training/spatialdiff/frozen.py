@@ -6,7 +6,9 @@ made.
 Shapes: B samples, N = H/16 * W/16 tokens, C channels of a packed latent (64 for FLUX).
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,7 +103,7 @@ class Frozen:
     def _text(self, text: str) -> dict[str, "torch.Tensor"]:
         import torch
 
-        with torch.no_grad():
+        with torch.no_grad(), _no_advice():
             tokens, pooled, _ = self.base.encode_prompt(
                 text, device=self.device, max_sequence_length=self.options.text_tokens
             )
@@ -212,6 +214,23 @@ def _revision(base: Any, folder: Path | None, parts: Sequence[str]) -> str:
     if folder is not None:
         return " ".join(folder_revision(folder / part) for part in parts)
     return " ".join(module_revision(getattr(base, part)) for part in parts if "tokenizer" not in part)
+
+
+_WARN_OF_CUTS = ("diffusers.pipelines.flux.pipeline_flux_kontext", "transformers.tokenization_utils_base")
+
+
+@contextmanager
+def _no_advice() -> Generator[None]:
+    """Inside, the libraries do not warn of each text that CLIP cuts at 77 tokens: T5 reads it whole."""
+    loggers = [logging.getLogger(name) for name in _WARN_OF_CUTS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def depth_picture(depth: "torch.Tensor") -> "torch.Tensor":

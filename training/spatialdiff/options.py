@@ -108,7 +108,7 @@ TINY_RECIPE: Final[Mapping[str, Any]] = {
     "height": 256,
     "geometry": {"model": TINY, "side": 56},
     "lora": {"rank": 16, "alpha": 16},
-    "text_tokens": 32,
+    "text_tokens": 128,
     "sample_steps": 4,
 }
 """The section `recipe` of the preset `tiny`: random models of the real classes that train on a CPU."""
