@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,24 +83,29 @@ class Checkpoints:
             raise BadInput(f"no checkpoint of step {step} in {self._folder}; there are: {steps}")
         return path
 
-    def write(self, facts: Facts, fill: Callable[[Path], None]) -> Path:
-        """Make one, and drop the oldest beyond `keep`. Raises SpatialdataError where the disk does not take it."""
+    @contextmanager
+    def writing(self, facts: Facts) -> Generator[Path]:
+        """A folder to fill with a checkpoint, which is one when it is left; the oldest beyond `keep` are dropped then.
+
+        Raises SpatialdataError where the disk does not take it.
+        """
         half, whole = self._folder / f"{_HALF}{facts.step}", self._folder / str(facts.step)
         try:
             shutil.rmtree(half, ignore_errors=True)
             half.mkdir(parents=True)
-            fill(half)
+            yield half
             told = {"format": _FORMAT, "digest": facts.digest, **asdict(facts)}
             (half / FACTS).write_text(json.dumps(told, indent=1), encoding="utf-8")
             _to_disk(half)
             half.rename(whole)
             _sync(self._folder)
-        except OSError as error:
+        except Exception as error:
+            if not _of_the_disk(error):
+                raise
             raise SpatialdataError(
                 f"checkpoint {whole} cannot be written ({error}): free space and run the same command again"
             ) from error
         self._clean()
-        return whole
 
     def _all(self) -> list[Path]:
         if not self._folder.is_dir():
@@ -125,12 +130,27 @@ def read_facts(folder: Path) -> Facts:
             raise SpatialdataError(f"checkpoint {folder} is of another version of spatialdata: use that one")
         digest, facts = told.pop("digest"), Facts(**told)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SpatialdataError(
-            f"checkpoint {folder} is damaged ({error}): remove it, and the run goes on from the one before"
-        ) from error
+        raise _damaged(folder, error) from error
     if digest != facts.digest:
-        raise SpatialdataError(f"checkpoint {folder} is damaged (its digest is wrong): remove it")
+        raise _damaged(folder, "its digest is wrong")
     return facts
+
+
+def write_state(state: Mapping[str, Any], folder: Path) -> None:
+    """Keep what training goes on with, besides the weights: tensors and numbers by name."""
+    import torch
+
+    torch.save(dict(state), folder / STATE)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Of a checkpoint, on the CPU. Raises SpatialdataError where it is damaged."""
+    import torch
+
+    try:
+        return torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    except Exception as error:  # of unpickling, of zip files, of the disk
+        raise _damaged(folder, error) from error
 
 
 @contextmanager
@@ -142,6 +162,18 @@ def only_run(out: Path) -> Generator[None]:
         except BlockingIOError:
             raise BadInput(f"another run is training into {out}: wait for it, or give another --out") from None
         yield
+
+
+def _damaged(folder: Path, why: object) -> SpatialdataError:
+    reason = (str(why).splitlines() or [type(why).__name__])[0]
+    return SpatialdataError(
+        f"checkpoint {folder} is damaged ({reason}): remove it, and the run goes on from the one before"
+    )
+
+
+def _of_the_disk(error: Exception) -> bool:
+    """Also in the words of safetensors and torch, which have errors of their own for a disk that is full."""
+    return isinstance(error, OSError) or any(words in str(error) for words in ("I/O error", "inline_container"))
 
 
 def _to_disk(folder: Path) -> None:

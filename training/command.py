@@ -9,6 +9,7 @@ from shards.errors import BadInput
 from training.checkpoint import EMA, MODEL, Checkpoints, read_facts
 from training.config import TrainConfig, load_config, parse_config
 from training.data import Shards, fixed_batch
+from training.faults import memory_watched
 from training.loop import OnStep, Summary, train
 from training.pictures import write_sheet
 from training.recipe import TrainingRecipe
@@ -84,9 +85,10 @@ def run_sample(
     recipe = _made(kind, settings)
     batch = fixed_batch(recipe, settings, _one_or_more(shards), count, split)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = _trained(recipe, settings, folder, device)
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-        made = recipe.sample(module, batch, seed)
+    with memory_watched(recipe, settings, "in sampling", "--count 1"):
+        module = _trained(recipe, settings, folder, device)
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+            made = recipe.sample(module, batch, seed)
     path = Path(to) if to else Path(out) / "samples" / f"{facts.step:08d}-seed{seed}.png"
     write_sheet(path, batch, made)
     return path

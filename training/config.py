@@ -30,6 +30,8 @@ FREE: Final = (
     "gradient_checkpointing",
     "sharded",
     "data",
+    "recipe.cache",
+    "recipe.cache_bytes",
 )
 """Keys that do not change what is learned."""
 _TOGETHER: Final = ("batch_size", "accumulate")
@@ -76,8 +78,6 @@ class TrainConfig(Options):
     def _whole(self) -> "TrainConfig":
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas {self.betas}: each must be at least 0 and below 1")
-        if self.sharded and self.ema:
-            raise ValueError("sharded: true keeps no averaged weights: set ema: 0, or sharded: false")
         return self
 
 
@@ -124,13 +124,10 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     free = {*FREE, *_TOGETHER}
     if new.get("schedule") == "constant":
         free.add("steps")
-    before, after = _flat(_without(old, free)), _flat(_without(new, free))
-    names = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    before, after = _flat(old), _flat(new)
+    changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    names = sorted(name for name in changed if not {name, name.partition(".")[0]} & free)
     return [f"{name} ({before.get(name, 'absent')!r}, here {after.get(name, 'absent')!r})" for name in names]
-
-
-def _without(values: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in names}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

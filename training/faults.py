@@ -42,8 +42,13 @@ def no_number(
 
 
 @contextmanager
-def memory_watched(recipe: TrainingRecipe, config: TrainConfig, step: int) -> Generator[None]:
-    """Raises SpatialdataError where memory runs out: what to change, in the order to try."""
+def memory_watched(recipe: TrainingRecipe, config: TrainConfig, where: str, first: str = "") -> Generator[None]:
+    """Raises SpatialdataError where memory runs out: what to change, in the order to try.
+
+    Args:
+        where: behind "out of memory".
+        first: what to try before all else.
+    """
     import torch
 
     try:
@@ -51,20 +56,26 @@ def memory_watched(recipe: TrainingRecipe, config: TrainConfig, step: int) -> Ge
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
-        knobs = "; ".join(_memory_knobs(recipe, config))
-        raise SpatialdataError(f"out of memory in step {step}. Try, in this order: {knobs}") from error
+        knobs = [*([first] if first else []), *_knobs_of_this_run(config)]
+        knobs += [f"{knob} (with another --out)" for knob in _knobs_of_another(recipe, config)]
+        raise SpatialdataError(f"out of memory {where}. Try, in this order: {'; '.join(knobs)}") from error
 
 
-def _memory_knobs(recipe: TrainingRecipe, config: TrainConfig) -> list[str]:
+def _knobs_of_this_run(config: TrainConfig) -> list[str]:
+    """The run goes on with these from its last checkpoint."""
     knobs: list[str] = []
     if not config.gradient_checkpointing:
         knobs.append("gradient_checkpointing: true")
     if config.batch_size > 1:
-        half, twice = config.batch_size // 2, config.accumulate * 2
-        knobs.append(f"batch_size: {half} with accumulate: {twice} (as many samples a step)")
-    if config.precision == "no":
-        knobs.append("precision: bf16 (with another --out)")
-    if config.ema:
-        knobs.append("ema: 0 (with another --out)")
-    knobs += getattr(recipe, "memory_knobs", ())
-    return knobs if config.sharded else [*knobs, "sharded: true, with more GPUs"]
+        part = next(part for part in range(2, config.batch_size + 1) if config.batch_size % part == 0)
+        smaller, more = config.batch_size // part, config.accumulate * part
+        knobs.append(f"batch_size: {smaller} with accumulate: {more} (as many samples a step)")
+    if not config.sharded:
+        knobs.append("sharded: true, on more GPUs")
+    return knobs
+
+
+def _knobs_of_another(recipe: TrainingRecipe, config: TrainConfig) -> list[str]:
+    knobs = ["precision: bf16"] if config.precision == "no" else []
+    knobs += ["ema: 0"] if config.ema else []
+    return [*knobs, *getattr(recipe, "memory_knobs", ())]

@@ -12,7 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shards.errors import BadInput
+from training.config import TrainConfig
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -56,10 +60,22 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in _whole_lines(folder / FILE)]
 
 
-def start_trackers(accelerator: "Accelerator", name: str, kind: str, step: int) -> None:
-    """Begin to log to tensorboard (its later steps are taken back) or wandb. Nothing for `none`."""
-    if kind != "none":
-        accelerator.init_trackers(name, init_kwargs={"tensorboard": {"purge_step": step + 1}} if step else {})
+def start_trackers(accelerator: "Accelerator", name: str, config: TrainConfig, folder: Path, step: int) -> None:
+    """Begin to log to tensorboard (its later steps are taken back) or wandb, in `folder`. Nothing for `none`."""
+    if config.log == "none":
+        return
+    told = {
+        "tensorboard": {"purge_step": step + 1} if step else {},
+        "wandb": {"dir": str(folder), "name": folder.resolve().name, "config": config.model_dump(mode="json")},
+    }
+    accelerator.init_trackers(name, init_kwargs=told)
+
+
+def show_picture(accelerator: "Accelerator", picture: NDArray[np.uint8], step: int) -> None:
+    """Log a picture (H, W, 3) to what the metrics go to."""
+    for tracker in accelerator.trackers:
+        given: dict[str, Any] = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+        tracker.log_images({"samples": picture[None]}, step=step, **given)
 
 
 def check_logger(kind: str) -> None:

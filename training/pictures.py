@@ -20,16 +20,18 @@ _TITLE: Final = 16
 _GAP: Final = 4
 
 
-def write_sheet(path: Path, batch: Batch, made: Mapping[str, Any]) -> None:
-    """Write a PNG: source, target, depth, then each of what the model made (B, H, W[, 3])."""
+def write_sheet(path: Path, batch: Batch, made: Mapping[str, Any]) -> Picture:
+    """Write a PNG: source, target, depth, then each of what the model made (B, H, W[, 3]). Gives its pixels."""
     from PIL import Image
 
     columns = {name: np.asarray(batch[name]) for name in SHOWN if name in batch}
     columns |= {name if name not in columns else f"{name} made": np.asarray(value) for name, value in made.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.tmp")
-    Image.fromarray(sheet(columns)).save(half, format="png")
+    picture = sheet(columns)
+    Image.fromarray(picture).save(half, format="png")
     half.replace(path)
+    return picture
 
 
 def sheet(columns: Mapping[str, NDArray[Any]]) -> Picture:

@@ -72,6 +72,7 @@ class TrainingRecipe(Protocol):
         find_unused_parameters: bool; True where a step leaves parameters that train without a gradient.
         open_stream(shards, split, options): for shards of another layout than ours, too; gives a `Batches`. Options are
             those of `shards.stream`, with `stream_options` among them.
+        begin(module): called behind `build` in a new run alone: what it starts from that a checkpoint holds, too.
         memory_knobs: Sequence[str]; what of its own options saves memory, for the message of a run that is out of it.
     Parts of the module with a method `enable_gradient_checkpointing` have it called where the configuration says so.
     """

@@ -3,7 +3,7 @@
 Invariant: a checkpoint is the same whether the module lay in parts or not; so a run may go on the other way.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,26 +13,55 @@ if TYPE_CHECKING:
 
 
 def shard_module(module: "nn.Module", device: "torch.device", world: int) -> None:
-    """Divide a module in place: each layer of its stacks (`ModuleList`) by itself, then what is left."""
-    from torch import nn
+    """Divide a module in place: each layer of its outermost stacks (`ModuleList`) by itself, then what is left."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device.type, (world,))
-    stacks = [part for part in module.modules() if isinstance(part, nn.ModuleList)]
-    layers = [layer for stack in stacks for layer in stack if any(True for _ in layer.parameters())]
-    # From the inside out, as a stack may lie in a layer of another.
-    for layer in reversed(layers):
-        fully_shard(layer, mesh=mesh)
+    for layer in _layers(module):
+        if any(True for _ in layer.parameters()):
+            fully_shard(layer, mesh=mesh)
     fully_shard(module, mesh=mesh)
 
 
-def sync_gradients(module: "nn.Module", wanted: bool) -> None:
-    """Whether backward passes sum gradients over the processes."""
+def _layers(module: "nn.Module") -> "Iterator[nn.Module]":
+    from torch import nn
+
+    for child in module.children():
+        if isinstance(module, nn.ModuleList) and not isinstance(child, nn.ModuleList):
+            yield child
+        else:
+            yield from _layers(child)
+
+
+@contextmanager
+def delayed_sums(module: "nn.Module") -> Generator[None]:
+    """Inside, backward passes leave the gradients of each process to itself."""
     from torch.distributed.fsdp import FSDPModule
 
     assert isinstance(module, FSDPModule)
-    module.set_requires_gradient_sync(wanted)
+    module.set_requires_gradient_sync(False)
+    try:
+        yield
+    finally:
+        module.set_requires_gradient_sync(True)
+
+
+def whole(values: "Iterable[torch.Tensor]") -> "list[torch.Tensor]":
+    """Tensors that may lie in parts, each whole. All processes call it together."""
+    from torch.distributed.tensor import DTensor
+
+    return [value.full_tensor() if isinstance(value, DTensor) else value for value in values]
+
+
+def in_parts(values: "Iterable[torch.Tensor]", parameters: "Iterable[nn.Parameter]") -> "list[torch.Tensor]":
+    """Whole tensors, each divided as its parameter is. All processes call it together."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    return [
+        distribute_tensor(value, like.device_mesh, like.placements) if isinstance(like, DTensor) else value
+        for value, like in zip(values, parameters, strict=True)
+    ]
 
 
 @contextmanager

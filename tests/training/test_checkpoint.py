@@ -5,23 +5,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from shards.errors import BadInput, SpatialdataError
-from training.checkpoint import FACTS, Checkpoints, Facts, only_run, read_facts
+from training.checkpoint import FACTS, STATE, Checkpoints, Facts, only_run, read_facts, read_state, write_state
 
 HERE = Facts("linear", {"lr": 0.1, "schedule": "constant", "recipe": {"width": 8}}, 4, 3, {"epoch": 1, "position": 8})
 
 
-def fill(folder: Path) -> None:
-    (folder / "model").mkdir()
-    (folder / "model" / "net").write_bytes(b"weights")
+def written(checkpoints: Checkpoints, facts: Facts = HERE) -> Path:
+    with checkpoints.writing(facts) as folder:
+        (folder / "model").mkdir()
+        (folder / "model" / "net").write_bytes(b"weights")
+    return checkpoints.of(facts.step)
 
 
 def test_the_newest_are_kept_in_the_order_of_their_numbers(tmp_path: Path):
     checkpoints = Checkpoints(tmp_path, keep=2)
     assert checkpoints.newest() is None
     for step in (8, 9, 10, 11):
-        checkpoints.write(replace(HERE, step=step), fill)
+        written(checkpoints, replace(HERE, step=step))
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["10", "11"]
     assert checkpoints.newest() == tmp_path / "checkpoints" / "11"
     assert read_facts(checkpoints.of(10)) == replace(HERE, step=10)
@@ -31,27 +34,37 @@ def test_the_newest_are_kept_in_the_order_of_their_numbers(tmp_path: Path):
 
 def test_what_is_not_filled_to_the_end_is_no_checkpoint(tmp_path: Path):
     checkpoints = Checkpoints(tmp_path, keep=2)
-    first = checkpoints.write(HERE, fill)
-
-    def broken(folder: Path) -> None:
-        fill(folder)
+    first = written(checkpoints)
+    with (
+        pytest.raises(SpatialdataError, match=r"cannot be written .*No space left.*run the same command again"),
+        checkpoints.writing(replace(HERE, step=6)) as folder,
+    ):
+        (folder / "model").mkdir()
         raise OSError(28, "No space left on device")
-
-    with pytest.raises(SpatialdataError, match=r"cannot be written .*No space left.*run the same command again"):
-        checkpoints.write(replace(HERE, step=6), broken)
     assert checkpoints.newest() == first
-    assert (checkpoints.write(replace(HERE, step=6), fill) / "model" / "net").read_bytes() == b"weights"
+    assert (written(checkpoints, replace(HERE, step=6)) / "model" / "net").read_bytes() == b"weights"
     assert not list((tmp_path / "checkpoints").glob(".*"))
 
 
 @pytest.mark.parametrize("damage", ["", "{}", "[]", '{"format": 2}', "changed"])
 def test_damaged_facts_are_named(damage: str, tmp_path: Path):
-    folder = Checkpoints(tmp_path, keep=2).write(HERE, fill)
+    folder = written(Checkpoints(tmp_path, keep=2))
     told = json.loads((folder / FACTS).read_text())
     told["config"]["lr"] = 0.2
     (folder / FACTS).write_text(json.dumps(told) if damage == "changed" else damage)
     with pytest.raises(SpatialdataError, match=str(folder)):
         read_facts(folder)
+
+
+def test_a_damaged_state_is_named(tmp_path: Path):
+    state = {"optimizer": {"step": torch.tensor(3)}, "schedule": {"last_epoch": 3}}
+    write_state(state, tmp_path)
+    assert read_state(tmp_path) == state
+    data = (tmp_path / STATE).read_bytes()
+    (tmp_path / STATE).write_bytes(data[: len(data) // 2])
+    with pytest.raises(SpatialdataError, match=r"is damaged .*goes on from the one before") as error:
+        read_state(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_another_recipe_or_configuration_is_refused(tmp_path: Path):

@@ -13,9 +13,9 @@ from shards.errors import BadInput
 from training import registry
 from training.cli import train
 from training.command import run_sample, run_train
-from training.loop import _checkpoint_gradients  # pyright: ignore[reportPrivateUsage]
 from training.metrics import read_metrics
 from training.pictures import as_picture, sheet
+from training.run import checkpoint_gradients
 
 
 @pytest.fixture(autouse=True)
@@ -111,5 +111,5 @@ def test_gradient_checkpointing_reaches_the_models_of_the_libraries():
         axes_dims_rope=(4, 4, 8),
     )
     adapted = get_peft_model(flux, LoraConfig(r=2, target_modules=["to_q"]))
-    _checkpoint_gradients(torch.nn.ModuleDict({"net": adapted, "head": torch.nn.Linear(2, 2)}))
+    checkpoint_gradients(torch.nn.ModuleDict({"net": adapted, "head": torch.nn.Linear(2, 2)}))
     assert flux.gradient_checkpointing

@@ -63,5 +63,7 @@ def test_only_what_changes_a_run_counts_as_a_difference():
 
     free = ["keep=9", "save_every=7", "log=tensorboard", "data.threads=3", "batch_size=1", "accumulate=2", "steps=9"]
     assert differences(told(), told(*free)) == []
+    moved = [{"recipe": {"width": 8, "cache": folder, "cache_bytes": 1}} for folder in ("a", "b")]
+    assert differences(*moved) == []
     assert differences(told("schedule=cosine"), told("schedule=cosine", "steps=9")) == ["steps (3000, here 9)"]
     assert differences(told(), told("recipe.width=3", "seed=1")) == ["recipe.width (8, here 3)", "seed (0, here 1)"]

@@ -1,5 +1,6 @@
 """The loop with a small real recipe: exact resume, precision, averages, faults."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -79,14 +80,42 @@ def test_a_gradient_that_is_no_number_stops_it(triplets: Path, tmp_path: Path):
         run(triplets, tmp_path, "steps=7", "batch_size=2", *fault)
 
 
-def test_out_of_memory_names_the_knobs_in_the_order_to_try(triplets: Path, tmp_path: Path):
-    settings = ("batch_size=4", "gradient_checkpointing=false", "recipe.fault=memory", "recipe.fault_key=a3")
-    with pytest.raises(SpatialdataError, match="out of memory in step") as error:
-        run(triplets, tmp_path, "steps=4", *settings)
+@pytest.mark.parametrize(("size", "smaller"), [(4, "2 with accumulate: 2"), (3, "1 with accumulate: 3")])
+def test_out_of_memory_names_the_knobs_in_the_order_to_try(triplets: Path, tmp_path: Path, size: int, smaller: str):
+    settings = ("gradient_checkpointing=false", "ema=0.5", "recipe.fault=memory", "recipe.fault_key=a3")
+    with pytest.raises(SpatialdataError, match=r"out of memory in step \d\. Try, in this order: ") as error:
+        run(triplets, tmp_path, "steps=4", f"batch_size={size}", *settings)
+    knobs = (
+        "gradient_checkpointing: true",
+        f"batch_size: {smaller}",
+        "sharded: true",
+        "bf16",
+        "ema: 0",
+        "recipe.width",
+    )
     text = str(error.value)
-    knobs = ("gradient_checkpointing: true", "batch_size: 2 with accumulate: 2", "precision: bf16", "recipe.width")
     places = [text.index(knob) for knob in knobs]
     assert places == sorted(places)
+    # What makes another run of it says so.
+    assert text.count("(with another --out)") == 3
+    assert text.index("(with another --out)") > text.index("bf16")
+
+
+@pytest.mark.parametrize(("limit", "what"), [(300, "too large"), (5000, "written"), (30_000, "written")])
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(triplets: Path, tmp_path: Path, limit: int, what: str):
+    """Too small for the metrics, for the weights, for what the optimizer goes on with."""
+    settings = ("recipe.width=64", "keep=1")
+    run(triplets, tmp_path, "steps=2", *settings)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        with pytest.raises(SpatialdataError, match=rf"{what}.* free space and run the same command again") as error:
+            run(triplets, tmp_path, "steps=3", *settings)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(error.value)
+    assert newest(tmp_path).name == "2"
+    assert run(triplets, tmp_path, "steps=3", *settings).resumed == 2
 
 
 def test_shards_without_the_members_are_named_with_what_to_build(tmp_path: Path):
@@ -115,12 +144,22 @@ def test_averaged_weights_follow_the_trained_ones(triplets: Path, tmp_path: Path
     torch.testing.assert_close(load_file(names[-1] / "ema" / "net.safetensors")["second.weight"], average)
 
 
+def logged(folder: Path) -> dict[str, list[int]]:
+    """The steps that tensorboard shows of the loss, and of the pictures."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(folder))
+    found.Reload()
+    told = {"loss": found.Scalars("loss"), "samples": found.Images("samples")}
+    return {name: [each.step for each in events] for name, events in told.items()}
+
+
 def test_validation_pictures_and_logs(triplets: Path, tmp_path: Path):
     run(triplets, tmp_path, "steps=4", "validate_every=2", "validate_samples=3", "log=tensorboard")
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["00000002.png", "00000004.png"]
     with Image.open(tmp_path / "samples" / "00000004.png") as picture:
         assert picture.size == (4 * 24 + 3 * 4, 16 + 3 * 24 + 2 * 4)
-    assert list(tmp_path.glob("linear/events.out.tfevents.*"))
+    assert logged(tmp_path / "linear") == {"loss": [1, 2, 3, 4], "samples": [2, 4]}
     # Pictures change nothing of what is learned.
     run(triplets, tmp_path / "without", "steps=4")
     one, other = (newest(out) / "model" / "net.safetensors" for out in (tmp_path, tmp_path / "without"))

@@ -14,14 +14,17 @@ from tests.training.linear import run
 from tests.training.runs import SETTINGS, assert_same_run, newest
 from training.metrics import read_metrics
 
+AVERAGED = "ema=0.9"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(arguments: list[str], processes: int = 1, **env: str) -> subprocess.CompletedProcess[str]:
+def start(
+    arguments: list[str], processes: int = 1, module: str = "tests.training.linear", **env: str
+) -> subprocess.CompletedProcess[str]:
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
     return subprocess.run(
-        [sys.executable, *launch, "-m", "tests.training.linear", *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | env,
+        [sys.executable, *launch, "-m", module, *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"} | env,
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -33,16 +36,17 @@ def assert_close(expected: Path, found: Path) -> None:
     for name in ("loss", "grad_norm"):
         curve = [line[name] for line in read_metrics(found)]
         assert curve == pytest.approx([line[name] for line in read_metrics(expected)], rel=1e-5)
-    weights = load_file(newest(expected) / "model" / "net.safetensors")
-    for name, value in load_file(newest(found) / "model" / "net.safetensors").items():
-        torch.testing.assert_close(value, weights[name], rtol=1e-4, atol=1e-6)
+    for part in ("model", "ema"):
+        weights = load_file(newest(expected) / part / "net.safetensors")
+        for name, value in load_file(newest(found) / part / "net.safetensors").items():
+            torch.testing.assert_close(value, weights[name], rtol=1e-4, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
 def alone(triplets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One process, four samples a step."""
     out = tmp_path_factory.mktemp("alone")
-    run(triplets, out, "steps=6", "batch_size=4")
+    run(triplets, out, "steps=6", "batch_size=4", AVERAGED)
     return out
 
 
@@ -60,24 +64,24 @@ def test_killed_behind_a_step_and_killed_in_a_save_it_is_the_same_run(
 
 
 def test_two_processes_learn_as_one_with_twice_the_batch(triplets: Path, tmp_path: Path, alone: Path):
-    both = [str(triplets), str(tmp_path), "steps=5", "batch_size=2"]
-    done = start(both, processes=2, ACCELERATE_USE_CPU="true")
+    both = [str(triplets), str(tmp_path), "steps=5", "batch_size=2", AVERAGED]
+    done = start(both, processes=2)
     assert done.returncode == 0, done.stderr
     # One process goes on with what two began, since a step has the same samples.
-    assert run(triplets, tmp_path, "steps=6", "batch_size=4").resumed == 5
+    assert run(triplets, tmp_path, "steps=6", "batch_size=4", AVERAGED).resumed == 5
     assert_close(alone, tmp_path)
 
 
 def test_two_passes_learn_as_one_with_twice_the_batch(triplets: Path, tmp_path: Path, alone: Path):
-    run(triplets, tmp_path, "steps=6", "batch_size=2", "accumulate=2")
+    run(triplets, tmp_path, "steps=6", "batch_size=2", "accumulate=2", AVERAGED)
     assert_close(alone, tmp_path)
 
 
 def test_weights_in_parts_learn_the_same_and_are_saved_whole(triplets: Path, tmp_path: Path, alone: Path):
-    run(triplets, tmp_path, "steps=2", "batch_size=4")
-    parts = ["steps=5", "batch_size=1", "accumulate=2", "sharded=true", "validate_every=5"]
-    done = start([str(triplets), str(tmp_path), *parts], processes=2, ACCELERATE_USE_CPU="true")
+    run(triplets, tmp_path, "steps=2", "batch_size=4", AVERAGED)
+    parts = ["steps=5", "batch_size=1", "accumulate=2", AVERAGED, "sharded=true", "validate_every=5"]
+    done = start([str(triplets), str(tmp_path), *parts], processes=2)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["00000005.png"]
-    assert run(triplets, tmp_path, "steps=6", "batch_size=4").resumed == 5
+    assert run(triplets, tmp_path, "steps=6", "batch_size=4", AVERAGED).resumed == 5
     assert_close(alone, tmp_path)

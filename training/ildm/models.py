@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from shards.errors import BadInput
 from training.caches import folder_revision, module_revision
 from training.ildm.options import TINY
+from training.weights import find_folder, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -41,18 +42,7 @@ class Base:
 
     @cached_property
     def folder(self) -> Path:
-        if Path(self.name).is_dir():
-            return Path(self.name)
-        from huggingface_hub import snapshot_download
-
-        try:
-            return Path(snapshot_download(self.name, revision=self.revision, allow_patterns=_FILES))
-        except (OSError, ValueError) as error:
-            raise BadInput(
-                f"base {self.name}, revision {self.revision}, cannot be had ({_line(error)}): run `hf download "
-                f"{self.name}` where there is a network, or give a folder in diffusers' layout; Stability's own SD2.1 "
-                "repositories are gone, copies are at sd2-community"
-            ) from error
+        return find_folder(self.name, self.revision, files=_FILES)
 
     def unet(self, dtype: "torch.dtype") -> "UNet2DConditionModel":
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -91,7 +81,7 @@ class Base:
         try:
             return kind.from_pretrained(self.folder, subfolder=part, **given)
         except (OSError, ValueError) as error:
-            raise BadInput(f"base {self.name} has no usable {part}/ in {self.folder} ({_line(error)})") from error
+            raise BadInput(f"base {self.name} has no usable {part}/ in {self.folder} ({first_line(error)})") from error
 
 
 def frozen(model: Model, device: "torch.device") -> Model:
@@ -108,14 +98,9 @@ def load_intrinsic_vae(folder: str | Path, dtype: "torch.dtype") -> "Autoencoder
         return AutoencoderKL.from_pretrained(folder, torch_dtype=dtype)
     except (OSError, ValueError) as error:
         raise BadInput(
-            f"no intrinsic VAE in {folder} ({_line(error)}): train one with phase: vae, and name the folder it saved"
+            f"no intrinsic VAE in {folder} ({first_line(error)}): train one with phase: vae, and name the folder that "
+            "it saved"
         ) from error
-
-
-def _line(error: Exception) -> str:
-    """The first line of a library's message; the rest is about its own arguments."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _cast(model: Any, dtype: "torch.dtype") -> Any:

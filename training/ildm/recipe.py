@@ -28,7 +28,7 @@ class Ildm:
     shards: ClassVar[str] = "ildm"
     options_type: ClassVar[type[Options]] = IldmOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
-    memory_knobs: ClassVar[tuple[str, ...]] = ("views: [target]", "resolution")
+    memory_knobs: ClassVar[tuple[str, ...]] = ("recipe.views: [target]", "smaller images")
 
     def __init__(self, options: IldmOptions) -> None:
         self.options = options

@@ -6,7 +6,9 @@ made.
 Shapes: B samples, N = H/16 * W/16 tokens, C channels of a packed latent (64 for FLUX).
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from shards.errors import BadInput
 from training.caches import MadeBy, TensorCache, folder_revision, module_revision
 from training.spatialdiff.geometry import GeometryEncoder, load_geometry
 from training.spatialdiff.options import TINY, SpatialDiffOptions
-from training.spatialdiff.weights import find_folder
+from training.weights import find_folder, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -101,7 +103,7 @@ class Frozen:
     def _text(self, text: str) -> dict[str, "torch.Tensor"]:
         import torch
 
-        with torch.no_grad():
+        with torch.no_grad(), _no_advice():
             tokens, pooled, _ = self.base.encode_prompt(
                 text, device=self.device, max_sequence_length=self.options.text_tokens
             )
@@ -203,14 +205,32 @@ def _pipeline(name: str, folder: Path | None, dtype: "torch.dtype") -> Any:
     try:
         return FluxKontextPipeline.from_pretrained(folder, torch_dtype=dtype)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BadInput(f"base '{name}' at {folder} is no FLUX.1-Kontext in diffusers' layout ({reason})") from error
+        raise BadInput(
+            f"base '{name}' at {folder} is no FLUX.1-Kontext in diffusers' layout ({first_line(error)})"
+        ) from error
 
 
 def _revision(base: Any, folder: Path | None, parts: Sequence[str]) -> str:
     if folder is not None:
         return " ".join(folder_revision(folder / part) for part in parts)
     return " ".join(module_revision(getattr(base, part)) for part in parts if "tokenizer" not in part)
+
+
+_WARN_OF_CUTS = ("diffusers.pipelines.flux.pipeline_flux_kontext", "transformers.tokenization_utils_base")
+
+
+@contextmanager
+def _no_advice() -> Generator[None]:
+    """Inside, the libraries do not warn of each text that CLIP cuts at 77 tokens: T5 reads it whole."""
+    loggers = [logging.getLogger(name) for name in _WARN_OF_CUTS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def depth_picture(depth: "torch.Tensor") -> "torch.Tensor":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from shards.errors import BadInput
 from training.spatialdiff.options import TINY, GeometrySection
-from training.spatialdiff.weights import find_folder
+from training.weights import find_folder
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +78,7 @@ def load_geometry(options: GeometrySection, device: "torch.device", dtype: "torc
     """VGGT, or the tiny random one. Raises BadInput for a missing package or missing weights."""
     if options.model == TINY:
         from training.spatialdiff.nets import TinyAggregator
-        from training.spatialdiff.weights import seeded
+        from training.weights import seeded
 
         with seeded(1):
             aggregator: Any = TinyAggregator()

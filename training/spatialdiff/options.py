@@ -85,6 +85,8 @@ class SpatialDiffOptions(Options):
             raise ValueError("ablation lora_only has no connector, so stage 1 has nothing to train: set stage to 2")
         if self.stage == 1 and self.init:
             raise ValueError("init is the result of stage 1, for stage 2: set stage to 2, or leave init out")
+        if self.init and not self.spatial:
+            raise ValueError("init brings a connector, and ablation lora_only has none: leave init out")
         return self
 
     @property
@@ -106,7 +108,7 @@ TINY_RECIPE: Final[Mapping[str, Any]] = {
     "height": 256,
     "geometry": {"model": TINY, "side": 56},
     "lora": {"rank": 16, "alpha": 16},
-    "text_tokens": 32,
+    "text_tokens": 128,
     "sample_steps": 4,
 }
 """The section `recipe` of the preset `tiny`: random models of the real classes that train on a CPU."""

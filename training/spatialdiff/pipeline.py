@@ -56,7 +56,7 @@ class SpatialDiffPipeline:
 
         saved = read_options(Path(folder)).model_dump() | {"cache": ""}
         recipe = SpatialDiff(SpatialDiff.options_type.model_validate(saved | changes))
-        net = recipe.assemble(torch.device(device), getattr(torch, dtype))
+        net = recipe.build(torch.device(device), getattr(torch, dtype))
         recipe.load(net, Path(folder))
         return cls(net.eval(), recipe.frozen)
 

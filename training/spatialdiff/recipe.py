@@ -18,7 +18,7 @@ from training.recipe import Batch, Chance, Inputs
 from training.spatialdiff.files import load_folder, load_part, read_options, save_folder
 from training.spatialdiff.frozen import PATCH, Frozen, load_base
 from training.spatialdiff.options import TINY, TINY_RECIPE, SpatialDiffOptions
-from training.spatialdiff.weights import seeded
+from training.weights import seeded
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ class SpatialDiff:
     memory_knobs: ClassVar = (
         "recipe.text_tokens: 256",
         "recipe.lora.rank: 32",
-        "smaller images, with recipe.width and height",
+        "smaller images, with recipe.width and recipe.height",
     )
 
     def __init__(self, options: SpatialDiffOptions) -> None:
@@ -69,29 +69,24 @@ class SpatialDiff:
         depth = ("depth",) if self.options.depth_loss else ()
         return {"images": "uint8", "members": ("source", "target", *depth), "instruction": self.options.instruction}
 
-    def build(self, device: "torch.device", dtype: "torch.dtype") -> "nn.Module":
+    def build(self, device: "torch.device", dtype: "torch.dtype") -> Any:
         """A `nets.SpatialDiffNet`: the base in `dtype`, what trains in float32."""
-        net = self.assemble(device, dtype)
-        told = self.options
-        if told.init:
-            self._begin_with(net)
-        elif told.stage == 2 and told.spatial and told.base != TINY:
-            logging.getLogger(__name__).warning("stage 2 without recipe.init: the connector starts from random numbers")
-        return net
-
-    def assemble(self, device: "torch.device", dtype: "torch.dtype") -> Any:
-        """The same before any training, for weights that are about to be read."""
         transformer, self._made = load_base(self.options, device, dtype)
         width = self._made.geometry.width if self._made.geometry else 0
         return make_net(transformer, self.options, width).to(device)
 
-    def _begin_with(self, net: Any) -> None:
-        folder = Path(self.options.init).expanduser()
-        if net.connector is None:
-            raise BadInput("recipe.init brings a connector, and ablation lora_only has none: leave init out")
+    def begin(self, module: Any) -> None:
+        """Take the connector of stage 1. Raises BadInput where `init` holds none that fits."""
+        told = self.options
+        if not told.init:
+            if told.stage == 2 and told.spatial and told.base != TINY:
+                message = "stage 2 without recipe.init: the connector starts from random numbers"
+                logging.getLogger(__name__).warning(message)
+            return
+        folder = Path(told.init).expanduser()
         if (stage := read_options(folder).stage) != 1:
             raise BadInput(f"recipe.init {folder} is of stage {stage}: give what stage 1 saved")
-        load_part(net.connector, folder, "connector")
+        load_part(module.connector, folder, "connector")
 
     def prepare(self, batch: Batch, chance: Chance) -> Inputs:
         """Encode, and draw noise and time for each sample. Raises BadInput for another size, or no instruction."""

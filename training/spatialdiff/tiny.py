@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from training.spatialdiff.weights import seeded
+from training.weights import seeded
 
 WIDTH = 32
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:;-'\"°%()"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shards.errors import BadInput
+from training.weights import find_folder, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -23,18 +24,7 @@ def folder_of(model: str, revision: str) -> Path:
 
     Raises BadInput naming the id and how to get it.
     """
-    path = Path(model).expanduser()
-    if not path.is_dir():
-        from huggingface_hub import snapshot_download
-
-        try:
-            path = Path(snapshot_download(model, revision=revision or None))
-        # The hub raises its own errors, requests', httpx's and OSErrors: no common base but this.
-        except Exception as error:
-            raise BadInput(
-                f"no weights of {model}: {str(error).splitlines()[0]}; get them with `hf download {model}`, or give "
-                "a folder as recipe.model"
-            ) from error
+    path = find_folder(model, revision)
     missing = [part for part in PARTS if not (path / part).is_dir()]
     if missing:
         raise BadInput(
@@ -66,7 +56,7 @@ def load_models(folder: Path, device: "torch.device", dtype: "torch.dtype") -> "
         part = "scheduler"
         scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / part)
     except (OSError, ValueError, KeyError) as error:
-        raise BadInput(f"{folder / part} cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise BadInput(f"{folder / part} cannot be loaded: {first_line(error)}") from error
     return assemble(scheduler, vae, text_encoder, tokenizer, transformer, images, device)
 
 

@@ -40,7 +40,7 @@ class SpatialEdit:
     shards: ClassVar[str] = "spatialedit"
     options_type: ClassVar[type[SpatialEditOptions]] = SpatialEditOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
-    memory_knobs: ClassVar[Sequence[str]] = ("recipe.side: 512", "recipe.rank: 8 (with another --out)")
+    memory_knobs: ClassVar[Sequence[str]] = ("recipe.side: 512", "recipe.rank: 8")
 
     def __init__(self, options: SpatialEditOptions) -> None:
         self.options = options

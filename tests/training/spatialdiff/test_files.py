@@ -8,9 +8,8 @@ import torch
 from safetensors import safe_open
 
 from shards.errors import BadInput
-from tests.training.spatialdiff.factory import CPU, batch_of, built, inputs_of, stirred, tiny
+from tests.training.spatialdiff.factory import batch_of, built, inputs_of, stirred
 from training.spatialdiff.files import read_options
-from training.spatialdiff.recipe import SpatialDiff
 from training.spatialdiff.tiny import tiny_base
 
 
@@ -69,7 +68,8 @@ def test_stage_2_begins_with_the_connector_of_stage_1(tmp_path: Path):
     first, net = built(stage=1)
     stirred(net)
     first.save(net, tmp_path / "one")
-    _, second = built(init=str(tmp_path / "one"))
+    recipe, second = built(init=str(tmp_path / "one"))
+    recipe.begin(second)
     for name, value in second.connector.state_dict().items():
         assert torch.equal(value, net.connector.state_dict()[name])
     assert not torch.equal(built()[1].connector.queries, second.connector.queries)
@@ -81,10 +81,9 @@ def test_what_does_not_fit_is_refused_with_what_differs(tmp_path: Path):
     other, fresh = built(ablation="ism", lora={"rank": 8})
     with pytest.raises(BadInput, match=r"ablation is latent_depth, here ism; lora is .*16.*, here .*8"):
         other.load(fresh, tmp_path / "out")
+    another, begun = built(init=str(tmp_path / "out"))
     with pytest.raises(BadInput, match="is of stage 2: give what stage 1 saved"):
-        built(init=str(tmp_path / "out"))
-    with pytest.raises(BadInput, match="lora_only has none"):
-        built(init=str(tmp_path / "out"), ablation="lora_only")
+        another.begin(begun)
     with pytest.raises(BadInput, match=r"spatialdiff\.json cannot be read"):
         recipe.load(net, tmp_path / "nothing")
     (tmp_path / "out/head.safetensors").unlink()
@@ -98,9 +97,9 @@ def test_what_does_not_fit_is_refused_with_what_differs(tmp_path: Path):
 def test_a_connector_of_another_shape_is_refused(tmp_path: Path):
     recipe, net = built(stage=1)
     recipe.save(net, tmp_path / "one")
-    wider = SpatialDiff(tiny(init=str(tmp_path / "one"), width=64))
+    wider, other = built(init=str(tmp_path / "one"), width=64)
     with pytest.raises(BadInput, match="another connector than this configuration's") as caught:
-        wider.build(CPU, torch.float32)
+        wider.begin(other)
     assert "\n" not in str(caught.value)
 
 

@@ -34,7 +34,7 @@ def test_without_additions_it_samples_as_the_library_does():
         num_inference_steps=5,
         guidance_scale=3.0,
         latents=Chance(3, 0, ("0", "1")).normal((4, 16)),
-        max_sequence_length=32,
+        max_sequence_length=128,
         output_type="np",
     ).images
     assert mine.depth is None

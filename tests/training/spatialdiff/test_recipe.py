@@ -171,6 +171,7 @@ def test_what_cannot_be_trained_on_is_named(tmp_path: Path):
     [
         ({"stage": 1, "ablation": "lora_only"}, "nothing to train"),
         ({"stage": 1, "init": "out"}, "set stage to 2"),
+        ({"ablation": "lora_only", "init": "out"}, "lora_only has none"),
         ({"width": 500}, "multiple of 16"),
         ({"geometry": {"side": 512}}, "multiple of 14"),
     ],

@@ -1,11 +1,13 @@
 """The recipe in the training loop: a run of the preset, stopped and resumed, and stage 2 after stage 1."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.training.spatialdiff.factory import SIDE, batch_of, built
+from training.command import run_sample
 from training.config import load_config
 from training.loop import Summary, train
 from training.spatialdiff.recipe import SpatialDiff
@@ -56,3 +58,8 @@ def test_stage_2_follows_stage_1(shards: Path, tmp_path: Path):
     _, seen = run(shards, tmp_path / "two", "steps=1", init, "precision=bf16", "gradient_checkpointing=true")
     assert seen[0]["loss"] == pytest.approx(seen[0]["flow"] + 0.01 * seen[0]["depth"], rel=1e-5)
     assert torch.isfinite(torch.tensor(seen[0]["grad_norm"]))
+    # From here on it holds the connector itself.
+    shutil.rmtree(tmp_path / "one")
+    resumed, _ = run(shards, tmp_path / "two", "steps=2", init, "precision=bf16", "gradient_checkpointing=true")
+    assert resumed.resumed == 1
+    assert run_sample(tmp_path / "two", [str(shards)], count=2).is_file()

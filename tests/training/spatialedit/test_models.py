@@ -182,7 +182,7 @@ def test_a_folder_in_diffusers_layout_is_read_with_its_own_theta(checkpoint, mad
 
 def test_weights_that_are_not_there_are_named(tmp_path, checkpoint, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(BadInput, match=r"no weights of nobody/nothing: .*hf download nobody/nothing"):
+    with pytest.raises(BadInput, match=r"weights 'nobody/nothing' are not .*hf download nobody/nothing"):
         folder_of("nobody/nothing", "")
     (tmp_path / "vae").mkdir()
     with pytest.raises(BadInput, match=r"lacks processor, scheduler, text_encoder, tokenizer, transformer: give"):

@@ -11,6 +11,7 @@ def find_folder(model: str, revision: str = "", *, files: Sequence[str] = ()) ->
     """A local folder, or a hub repository's snapshot, fetched where the cache lacks it.
 
     Args:
+        revision: branch, tag or commit on the hub; empty: the default branch.
         files: glob patterns of what is needed; all by default.
 
     Raises BadInput where there is neither, naming the command that fetches it.
@@ -26,11 +27,17 @@ def find_folder(model: str, revision: str = "", *, files: Sequence[str] = ()) ->
         return Path(snapshot_download(model, revision=revision or None, allow_patterns=list(files) or None))
     except Exception as error:  # the hub's client raises many kinds, all of which mean: not here
         command = f"hf download {model}" + (f" --revision {revision}" if revision else "")
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise BadInput(
-            f"weights '{model}' are not in the hub's cache and cannot be fetched ({reason}): run `{command}` (gated "
-            f"ones: accept their licence at https://huggingface.co/{model}, then `hf auth login`), or give a folder"
+            f"weights '{model}' are not in the hub's cache and cannot be fetched ({first_line(error)}): run "
+            f"`{command}` (gated ones: accept their licence at https://huggingface.co/{model}, then `hf auth login`), "
+            "or give a folder"
         ) from None
+
+
+def first_line(error: Exception) -> str:
+    """Of a library's message, whose other lines are about its own arguments."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 @contextmanager

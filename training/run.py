@@ -1,0 +1,162 @@
+"""A run under way: what it trains with, as it is made or taken up from a checkpoint, and as it is saved.
+
+Invariant: what `start_run` takes up is what `save_run` wrote, to the last bit, on any number of processes and whether
+the weights lie in parts on them or not.
+"""
+
+import hashlib
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.checkpoint import EMA, MODEL, Checkpoints, Facts, read_state, write_state
+from training.config import TrainConfig
+from training.recipe import Batches, TrainingRecipe
+from training.sharding import gathered, in_parts, load_optimizer_state, optimizer_state, shard_module, whole
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from diffusers.training_utils import EMAModel
+    from torch import nn
+
+
+@dataclass
+class Run:
+    accelerator: "Accelerator"
+    recipe: TrainingRecipe
+    config: TrainConfig
+    module: "nn.Module"
+    """Wrapped for several processes, where there are several."""
+    optimizer: Any
+    schedule: Any
+    ema: "EMAModel | None"
+    stream: Batches
+    step: int = 0
+
+    @property
+    def sharded(self) -> bool:
+        return self.config.sharded and self.accelerator.num_processes > 1
+
+    @property
+    def plain(self) -> "nn.Module":
+        return self.accelerator.unwrap_model(self.module)
+
+    @property
+    def parameters(self) -> "list[nn.Parameter]":
+        """Those that train."""
+        return [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+
+
+def start_run(
+    accelerator: "Accelerator",
+    recipe: TrainingRecipe,
+    config: TrainConfig,
+    stream: Batches,
+    checkpoint: Path | None,
+    step: int = 0,
+) -> Run:
+    """Make everything that a step needs, as it was at the checkpoint of that step, or new."""
+    import torch
+    from accelerate.utils import set_seed
+    from diffusers.optimization import get_scheduler
+    from diffusers.training_utils import EMAModel
+
+    set_seed(seed_of(config.seed, 0))
+    module = recipe.build(accelerator.device, torch.bfloat16 if config.precision == "bf16" else torch.float32)
+    if checkpoint:
+        recipe.load(module, checkpoint / MODEL)
+    elif begin := getattr(recipe, "begin", None):
+        begin(module)
+    module.train().to(accelerator.device)
+    if config.gradient_checkpointing:
+        checkpoint_gradients(module)
+    run = Run(accelerator, recipe, config, module, None, None, None, stream, step)
+    if run.sharded:
+        shard_module(module, accelerator.device, accelerator.num_processes)
+    else:
+        run.module = accelerator.prepare(module)
+    made = torch.optim.AdamW(run.parameters, config.lr, config.betas, weight_decay=config.weight_decay)
+    run.optimizer = accelerator.prepare(made)
+    name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
+    run.schedule = get_scheduler(name, made, num_warmup_steps=config.warmup, num_training_steps=config.steps)
+    run.ema = EMAModel(run.parameters, decay=config.ema) if config.ema else None
+    if checkpoint:
+        _take_up(run, checkpoint)
+    return run
+
+
+def _take_up(run: Run, checkpoint: Path) -> None:
+    state = read_state(checkpoint)
+    load_optimizer_state(run.plain, run.optimizer.optimizer, state["optimizer"])
+    run.schedule.load_state_dict(state["schedule"])
+    if run.ema:
+        run.ema.load_state_dict(state["ema"])
+        run.ema.to(run.accelerator.device)
+        if run.sharded:
+            run.ema.shadow_params = in_parts(run.ema.shadow_params, run.parameters)
+
+
+def save_run(run: Run, checkpoints: Checkpoints) -> None:
+    """Write a checkpoint of this step, by the main process; the others wait for it."""
+    facts = Facts(
+        run.recipe.name,
+        run.config.model_dump(mode="json"),
+        samples_per_step(run.config, run.accelerator),
+        run.step,
+        run.stream.state_dict(),
+    )
+    state = {"schedule": run.schedule.state_dict()}
+    state["optimizer"] = optimizer_state(run.plain, run.optimizer.optimizer)
+    if run.ema:
+        state["ema"] = {**run.ema.state_dict(), "shadow_params": whole(run.ema.shadow_params)}
+    main = run.accelerator.is_main_process
+    with checkpoints.writing(facts) if main else nullcontext() as folder:
+        _save_weights(run, folder / MODEL if folder else None)
+        if run.ema:
+            with averaged(run):
+                _save_weights(run, folder / EMA if folder else None)
+        if folder:
+            write_state(state, folder)
+    run.accelerator.wait_for_everyone()
+
+
+def _save_weights(run: Run, folder: Path | None) -> None:
+    """What the recipe saves, into a folder; None: of another process, which helps to gather."""
+    with gathered(run.module) if run.sharded else nullcontext():
+        if folder:
+            folder.mkdir()
+            run.recipe.save(run.plain, folder)
+
+
+@contextmanager
+def averaged(run: Run) -> Generator[None]:
+    """The module with its averaged weights, where the run has them."""
+    if run.ema is None:
+        yield
+        return
+    run.ema.store(run.parameters)
+    run.ema.copy_to(run.parameters)
+    try:
+        yield
+    finally:
+        run.ema.restore(run.parameters)
+
+
+def checkpoint_gradients(module: "nn.Module") -> None:
+    """Compute activations again in the backward pass, in all parts of a module that can."""
+    for part in module.modules():
+        # Libraries have the method in every model's base class, also where the model cannot.
+        able = getattr(part, "_supports_gradient_checkpointing", getattr(part, "supports_gradient_checkpointing", True))
+        if able and callable(enable := getattr(part, "enable_gradient_checkpointing", None)):
+            enable()
+
+
+def samples_per_step(config: TrainConfig, accelerator: "Accelerator") -> int:
+    return config.batch_size * config.accumulate * accelerator.num_processes
+
+
+def seed_of(seed: int, step: int, process: int = 0) -> int:
+    """Of the global generators in one step (dropout, a recipe's new weights): 32 bits, as numpy takes them."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {step} {process}".encode()).digest()[:4], "big")
