@@ -4,8 +4,6 @@ A base that has learned nothing cannot serve here: LoRA leaves the pictures' hal
 was, half of the loss. So the small base learns these pictures first, as SD2.1 has learned pictures before I-LDM begins.
 """
 
-from pathlib import Path
-
 import pytest
 import torch
 from diffusers import DDPMScheduler
