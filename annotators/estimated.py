@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, Protocol
 from annotators.device import Dtype
 from shards.codecs import F32, U8, CodecError, decode_depth, decode_image, image_size
 from shards.errors import BadInput
+from shards.recipes import layer_of
 from shards.sample import Reject, Result, Row, Sample, Value
 from shards.schema import MapInfo, PairFacts, SceneObject, View
 
@@ -59,7 +60,7 @@ class Picture:
 
 
 class Estimator(Protocol):
-    """A loaded model: for each picture its maps by layer name (the stage's own layer, and others it makes along)."""
+    """A loaded model: for each picture its maps by name (of the stage's own layer, and others it makes along)."""
 
     def __call__(self, pictures: Sequence[Picture]) -> Sequence[Mapping[str, Map] | Reject]: ...
 
@@ -128,10 +129,10 @@ class EstimatedMap(ABC):
         for view, maps in zip(self.views, found, strict=True):
             if isinstance(maps, Reject):
                 return maps
-            for layer, (data, info) in maps.items():
-                name = layer if view == "target" else f"source_{layer}"
+            for base, (data, info) in maps.items():
+                name = base if view == "target" else f"source_{base}"
                 columns[name] = data
-                (infos if layer == self.layer else others)[name] = info.model_dump()
+                (infos if layer_of(base) == self.layer else others)[name] = info.model_dump()
         extra = {"other_maps": json.dumps(others, sort_keys=True)} if others else {}
         return Row({**columns, "maps": json.dumps(infos, sort_keys=True), **extra})
 
