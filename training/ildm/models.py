@@ -193,4 +193,11 @@ def _tiny_tokenizer() -> Any:
 
 def _tiny_schedule(kind: type[Any]) -> Any:
     """SD2.1's."""
-    return kind(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction")
+    return kind(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        steps_offset=1,
+    )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shards.errors import BadInput
-from training.spatialedit.weights import load_transformer
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +58,8 @@ def load_models(
     from diffusers.models.transformers.transformer_joyimage import JoyImageEditTransformer3DModel
     from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
     from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLForConditionalGeneration
+
+    from training.spatialedit.weights import load_transformer
 
     part = ""
     try:

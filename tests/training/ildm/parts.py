@@ -18,7 +18,8 @@ CPU = torch.device("cpu")
 
 
 def tiny(**changes: Any) -> IldmOptions:
-    return IldmOptions.model_validate({**PRESETS["tiny"]["recipe"], **changes})
+    both = {"views": ("source", "target")}
+    return IldmOptions.model_validate({**PRESETS["tiny"]["recipe"], **both, **changes})
 
 
 def make_shards(folder: Path, count: int = 8) -> str:
