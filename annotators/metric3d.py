@@ -33,7 +33,6 @@ from shards.codecs import (
     U8,
     CodecError,
     encode_confidence,
-    encode_known,
     encode_metric,
     encode_normals,
     map_info,
@@ -158,18 +157,13 @@ class _Estimator:
                 return Reject("no_depth", detail=f"{name} gives no depth above 0 m for the {picture.view} image")
             estimator = name if ready.exact else f"{name} (focal: assumed)"
             maps["metric"] = encode_metric(depth, estimator=estimator, revision=revision)
-            maps["confidence"] = _confidence(prediction, ready.frame, maps["metric"], name, revision)
+            if prediction.confidence is not None:
+                certain = ready.frame.lift(prediction.confidence)
+                maps["confidence"] = encode_confidence(certain, estimator=name, revision=revision)
         if "normal" in self._layers and prediction.normals is not None:
             normals = unit_normals(prediction.normals, ready.frame)
             maps["normal"] = encode_normals(normals), map_info("normal", estimator=name, revision=revision)
         return maps
-
-
-def _confidence(prediction: Prediction, frame: Frame, metric: Map, name: str, revision: str) -> Map:
-    """The model's own; where it gives none (graphs), what is known: where there is depth."""
-    if prediction.confidence is None:
-        return encode_known(metric[0], estimator="known", revision="")
-    return encode_confidence(frame.lift(prediction.confidence), estimator=name, revision=revision)
 
 
 def metres(canonical: F32, frame: Frame, focal: float) -> F32:
@@ -229,7 +223,7 @@ class _Metric3DStage(EstimatedMap):
 
 @dataclass(frozen=True)
 class Metric3D(_Metric3DStage):
-    """Planar depth in metres, 0..300, with the model's confidence (`hub`), or 1 where there is depth (`onnx`)."""
+    """Planar depth in metres, 0..300, with the model's confidence where it tells of one (`hub`)."""
 
     layer: ClassVar[str] = "metric"
     version: ClassVar[int] = 2

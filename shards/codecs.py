@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from shards.errors import BadInput
 from shards.layout import IMAGE_CODECS, ImageCodec
-from shards.schema import MapInfo
+from shards.schema import MapInfo, MapKind
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -277,25 +277,10 @@ def map_info(
 
 
 def _map(
-    kind: Literal["metric", "confidence", "relative_inverse", "normal", "instances", "segments", "lines"],
-    estimator: str,
-    revision: str,
-    scale: float,
-    offset: float,
-    low: float,
-    high: float,
-    unit: str,
+    kind: MapKind, estimator: str, revision: str, scale: float, offset: float, low: float, high: float, unit: str
 ) -> MapInfo:
-    return MapInfo(
-        estimator=estimator,
-        revision=revision,
-        kind=kind,
-        scale=float(scale),
-        offset=float(offset),
-        min=float(low),
-        max=float(high),
-        unit=unit,
-    )
+    numbers = {"scale": float(scale), "offset": float(offset), "min": float(low), "max": float(high)}
+    return MapInfo(estimator=estimator, revision=revision, kind=kind, unit=unit, **numbers)
 
 
 def _span(values: F32, valid: Mask) -> tuple[float, float]:

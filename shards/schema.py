@@ -13,6 +13,7 @@ SCHEMA_VERSION = 1
 
 EditKind = Literal["translate", "rotate", "scale", "remove", "insert", "camera"]
 EDIT_KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert", "camera")
+MapKind = Literal["", "metric", "confidence", "relative_inverse", "normal", "instances", "segments", "lines"]
 Split = Literal["train", "val", "test"]
 UNKNOWN_FRONT = 360.0
 """In `PairFacts.fronts`: nobody knows which way the object faces."""
@@ -98,7 +99,7 @@ class MapInfo(_Fixed):
 
     estimator: str
     revision: str
-    kind: Literal["", "metric", "confidence", "relative_inverse", "normal", "instances", "segments", "lines"]
+    kind: MapKind
     scale: float
     offset: float
     min: float
