@@ -6,6 +6,7 @@ Invariant: every weight of the network comes from the file, or the file is refus
 
 import pickle
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,7 +66,9 @@ def merge_adapter(transformer: Any, folder: Path) -> Any:
     from safetensors import SafetensorError
 
     try:
-        adapted: Any = PeftModel.from_pretrained(transformer, str(folder), key_mapping=PUBLISHED)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found missing adapter keys")  # told below, as an error
+            adapted: Any = PeftModel.from_pretrained(transformer, str(folder), key_mapping=PUBLISHED)
         found = load_peft_weights(str(folder), device="cpu", key_mapping=PUBLISHED)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BadInput(f"{folder} holds no adapter of this model: {str(error).splitlines()[0]}") from error
