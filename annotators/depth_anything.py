@@ -65,6 +65,7 @@ class DepthAnythingMetric(_DepthStage):
     """Planar depth in metres, up to the checkpoint's `max_depth` (20 m indoors, 80 m outdoors)."""
 
     layer: ClassVar[str] = "metric"
+    version: ClassVar[int] = 2
     kind: ClassVar[Kind] = "metric"
 
     model: str = "depth-anything/Depth-Anything-V2-Metric-Indoor-Large-hf"

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from annotators.device import Dtype
-from shards.codecs import F32, U8, CodecError, decode_depth, decode_image, image_size
+from shards.codecs import F32, U8, CodecError, decode_depth, decode_image, encode_known, image_size
 from shards.errors import BadInput
+from shards.recipes import layer_of
 from shards.sample import Reject, Result, Row, Sample, Value
 from shards.schema import MapInfo, PairFacts, SceneObject, View
 
@@ -59,7 +60,7 @@ class Picture:
 
 
 class Estimator(Protocol):
-    """A loaded model: for each picture its maps by layer name (the stage's own layer, and others it makes along)."""
+    """A loaded model: for each picture its maps by name (of the stage's own layer, and others it makes along)."""
 
     def __call__(self, pictures: Sequence[Picture]) -> Sequence[Mapping[str, Map] | Reject]: ...
 
@@ -68,6 +69,7 @@ class Estimator(Protocol):
 class EstimatedMap(ABC):
     """Base of the stages. Columns as in `annotators.exact`: `<layer>`, `source_<layer>`, `maps`.
 
+    Layer `metric` has `confidence` and `source_confidence` beside its depth.
     Maps of other layers that a model makes along lie in columns of their names; how to read them in `other_maps`.
     """
 
@@ -128,12 +130,20 @@ class EstimatedMap(ABC):
         for view, maps in zip(self.views, found, strict=True):
             if isinstance(maps, Reject):
                 return maps
-            for layer, (data, info) in maps.items():
-                name = layer if view == "target" else f"source_{layer}"
+            whole = _with_confidence(maps) if self.layer == "metric" else maps
+            for base, (data, info) in whole.items():
+                name = base if view == "target" else f"source_{base}"
                 columns[name] = data
-                (infos if layer == self.layer else others)[name] = info.model_dump()
+                (infos if layer_of(base) == self.layer else others)[name] = info.model_dump()
         extra = {"other_maps": json.dumps(others, sort_keys=True)} if others else {}
         return Row({**columns, "maps": json.dumps(infos, sort_keys=True), **extra})
+
+
+def _with_confidence(maps: Mapping[str, Map]) -> Mapping[str, Map]:
+    """Metric depth never comes without: where the model tells of none, what is known, where there is depth at all."""
+    if "confidence" in maps:
+        return maps
+    return {**maps, "confidence": encode_known(maps["metric"][0], estimator="known", revision="")}
 
 
 def _pictures(sample: Sample, views: Sequence[ViewName]) -> Iterator[Picture | Reject]:

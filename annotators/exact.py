@@ -20,6 +20,7 @@ from shards.codecs import (
     decode_depth,
     decode_labels,
     decode_normals,
+    encode_known,
     encode_labels,
     encode_lines,
     encode_relative,
@@ -72,7 +73,7 @@ Map = tuple[bytes, MapInfo]
 
 @dataclass(frozen=True)
 class _Exact(ABC):
-    """What the stages of this module share; `_map` gives one view's map, or the name of the exact map it lacks."""
+    """What the stages of this module share; `_made` gives one view's maps, or the name of the exact map it lacks."""
 
     layer: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ("pair",)
@@ -106,30 +107,35 @@ class _Exact(ABC):
         facts = PairFacts.model_validate_json(str(pair["facts"]))
         columns: dict[str, bytes] = {}
         infos: dict[str, dict[str, object]] = {}
-        for name in self.views:
-            view = _View(pair, facts, name)
-            made = self._map(view)
+        for side in self.views:
+            view = _View(pair, facts, side)
+            made = self._made(view)
             if isinstance(made, str):
-                detail = f"{facts.dataset} has no exact {made} of the {name} image: give layer `{self.layer}` a model"
+                detail = f"{facts.dataset} has no exact {made} of the {side} image: give layer `{self.layer}` a model"
                 return Reject("no_exact_map", detail=f"{detail} in `layers`, or leave it out")
-            columns[view.member(self.layer)], info = made
-            infos[view.member(self.layer)] = info.model_dump()
+            for name, (data, info) in made.items():
+                columns[view.member(name)] = data
+                infos[view.member(name)] = info.model_dump()
         return Row({**columns, "maps": json.dumps(infos, sort_keys=True)})
 
     @abstractmethod
-    def _map(self, view: _View) -> Map | str: ...
+    def _made(self, view: _View) -> dict[str, Map] | str: ...
 
 
 @dataclass(frozen=True)
 class ExactMetric(_Exact):
-    """Planar depth in metres: the renderer's own bytes, passed through."""
+    """Planar depth in metres: the renderer's own bytes, passed through; `confidence` is 1 where there is depth."""
 
     layer: ClassVar[str] = "metric"
     maps: ClassVar[tuple[str, ...]] = ("metric",)
+    version: ClassVar[int] = 2
 
-    def _map(self, view: _View) -> Map | str:
-        data = view.bytes("metric")
-        return (data, view.metric_info) if data else "metric depth"
+    def _made(self, view: _View) -> dict[str, Map] | str:
+        data, info = view.bytes("metric"), view.metric_info
+        if not data:
+            return "metric depth"
+        known = encode_known(data, estimator=info.estimator, revision=info.revision)
+        return {"metric": (data, info), "confidence": known}
 
 
 @dataclass(frozen=True)
@@ -139,9 +145,9 @@ class ExactNormal(_Exact):
     layer: ClassVar[str] = "normal"
     maps: ClassVar[tuple[str, ...]] = ("normal",)
 
-    def _map(self, view: _View) -> Map | str:
+    def _made(self, view: _View) -> dict[str, Map] | str:
         data = view.bytes("normal")
-        return (data, view.normal_info) if data else "normals"
+        return {"normal": (data, view.normal_info)} if data else "normals"
 
 
 @dataclass(frozen=True)
@@ -151,12 +157,12 @@ class ExactDepth(_Exact):
     layer: ClassVar[str] = "depth"
     maps: ClassVar[tuple[str, ...]] = ("metric",)
 
-    def _map(self, view: _View) -> Map | str:
+    def _made(self, view: _View) -> dict[str, Map] | str:
         if not view.bytes("metric"):
             return "metric depth"
         z, info = view.depth, view.metric_info
         inverse = np.divide(1.0, z, out=np.zeros_like(z), where=z > 0)
-        return encode_relative(inverse, estimator=info.estimator, revision=info.revision)
+        return {"depth": encode_relative(inverse, estimator=info.estimator, revision=info.revision)}
 
 
 @dataclass(frozen=True)
@@ -169,11 +175,11 @@ class ExactSegments(_Exact):
     layer: ClassVar[str] = "segment"
     maps: ClassVar[tuple[str, ...]] = ("instances", "metric")
 
-    def _map(self, view: _View) -> Map | str:
+    def _made(self, view: _View) -> dict[str, Map] | str:
         segments = relabel(view.labels)
         estimator, revision = _maker(view)
         info = map_info("segments", estimator=estimator, revision=revision, count=int(segments.max()))
-        return encode_labels(segments), info
+        return {"segment": (encode_labels(segments), info)}
 
 
 @dataclass(frozen=True)
@@ -187,7 +193,7 @@ class ExactLines(_Exact):
     maps: ClassVar[tuple[str, ...]] = ("instances", "metric", "normal")
     version: ClassVar[int] = 2
 
-    def _map(self, view: _View) -> Map | str:
+    def _made(self, view: _View) -> dict[str, Map] | str:
         estimator, revision = _maker(view)
         normal = view.bytes("normal")
         if view.bytes("metric") and normal:
@@ -196,7 +202,7 @@ class ExactLines(_Exact):
         else:
             lines = draw_lines(view.labels)
             estimator, revision = "masks", ""
-        return encode_lines(lines), map_info("lines", estimator=estimator, revision=revision)
+        return {"line": (encode_lines(lines), map_info("lines", estimator=estimator, revision=revision))}
 
 
 def _maker(view: _View) -> tuple[str, str]:

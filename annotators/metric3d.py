@@ -28,7 +28,15 @@ from annotators.estimated import EstimatedMap, Map, Picture, ViewName
 from annotators.metric3d_backends import MEAN, Backend, Prediction, Wish
 from annotators.metric3d_hub import load_hub
 from annotators.metric3d_onnx import load_onnx
-from shards.codecs import F32, U8, CodecError, encode_metric, encode_normals, map_info
+from shards.codecs import (
+    F32,
+    U8,
+    CodecError,
+    encode_confidence,
+    encode_metric,
+    encode_normals,
+    map_info,
+)
 from shards.errors import BadInput
 from shards.sample import Columns, Reject, Result, Row, Sample
 
@@ -156,6 +164,9 @@ class _Estimator:
                 return Reject("no_depth", detail=f"{name} gives no depth above 0 m for the {picture.view} image")
             estimator = name if ready.exact else f"{name} (focal: assumed)"
             maps["metric"] = encode_metric(depth, estimator=estimator, revision=revision)
+            if prediction.confidence is not None:
+                certain = ready.frame.lift(prediction.confidence)
+                maps["confidence"] = encode_confidence(certain, estimator=name, revision=revision)
         if "normal" in self._layers and prediction.normals is not None:
             normals = unit_normals(prediction.normals, ready.frame)
             maps["normal"] = encode_normals(normals), map_info("normal", estimator=name, revision=revision)
@@ -219,9 +230,10 @@ class _Metric3DStage(EstimatedMap):
 
 @dataclass(frozen=True)
 class Metric3D(_Metric3DStage):
-    """Planar depth in metres, 0..300."""
+    """Planar depth in metres, 0..300, with the model's confidence where it tells of one (`hub`)."""
 
     layer: ClassVar[str] = "metric"
+    version: ClassVar[int] = 2
 
     focal: Focal = "auto"
     """`auto`: the exact focal length where the pair knows it, else an assumed one; `exact`: pairs without are rejected

@@ -26,6 +26,8 @@ class Prediction:
     """H x W, planar z for a focal length of 1000 px."""
     normals: F32 | None
     """3 x H x W in the camera frame, not yet of unit length; None where the model gives none."""
+    confidence: F32 | None = None
+    """H x W, of the depth, larger where it is more certain; None where the model gives none."""
 
 
 class Backend(Protocol):

@@ -28,7 +28,7 @@ class HubBackend:
     """The authors' torch model."""
 
     module: Any
-    """Canvases (B, 3, H, W) -> (B, 1 or 4, H, W): depth, then normals."""
+    """Canvases (B, 3, H, W) -> (B, 2 or 5, H, W): depth, confidence, then normals."""
     device: "torch.device"
     dtype: Dtype
     name: str
@@ -41,7 +41,7 @@ class HubBackend:
         with torch.inference_mode(), autocast(self.device, self.dtype):
             maps: F32 = self.module(to_device(canvases, self.device)).float().cpu().numpy()
         expect_canvas(self.name, maps.shape[-2:], self.canvas)
-        return [Prediction(each[0], each[1:] if len(each) > 1 else None) for each in maps]
+        return [Prediction(each[0], each[2:] if len(each) > 2 else None, each[1]) for each in maps]
 
 
 def load_hub(wish: Wish, entry: str, dtype: Dtype, *, compiled: bool) -> HubBackend:
@@ -57,8 +57,8 @@ def load_hub(wish: Wish, entry: str, dtype: Dtype, *, compiled: bool) -> HubBack
     module = ready_model(_with_normalisation(torch, network), device, compiled=False)
     # The first batch must hold one image: the authors' decoders keep a table with one row for each image of their
     # first batch, and a larger batch would not fit it; one row fits all. It also shows what the model gives.
-    channels = _try_out(HubBackend(module, device, dtype, entry, "", canvas), wish)
-    if wish.normals and channels != 4:
+    made = _try_out(HubBackend(module, device, dtype, entry, "", canvas), wish)
+    if wish.normals and made.normals is None:
         raise BadInput(f"{entry} of {wish.model} gives no normals (`prediction_normal`): use an entry metric3d_vit_*")
     return HubBackend(
         module=torch.compile(module, dynamic=False) if compiled else module,
@@ -107,17 +107,19 @@ def _with_normalisation(torch: Any, network: Any) -> Any:
             self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1), persistent=False)
 
         def forward(self, rgb: Any) -> Any:
-            depth, _, more = self.network.inference({"input": (rgb - self.mean) / self.deviation})
+            depth, confidence, more = self.network.inference({"input": (rgb - self.mean) / self.deviation})
             normals = more.get("prediction_normal")
-            return depth if normals is None else torch.cat([depth, normals[:, :3]], dim=1)
+            # Some of the decoders tell it more coarsely.
+            confidence = torch.nn.functional.interpolate(confidence, depth.shape[-2:], mode="bilinear")
+            return torch.cat([depth, confidence, *([] if normals is None else [normals[:, :3]])], dim=1)
 
     return Normalised()
 
 
-def _try_out(backend: HubBackend, wish: Wish) -> int:
-    """How many channels a canvas gives: 1 (depth), or 4 (depth and normals)."""
+def _try_out(backend: HubBackend, wish: Wish) -> Prediction:
+    """What a canvas gives."""
     try:
-        made = backend([np.zeros((3, *backend.canvas), np.float32)])[0]
+        return backend([np.zeros((3, *backend.canvas), np.float32)])[0]
     except (AssertionError, RuntimeError) as error:
         if backend.device.type == "cpu" and any(sign in str(error) for sign in ("CUDA", "NVIDIA")):
             raise BadInput(
@@ -125,7 +127,6 @@ def _try_out(backend: HubBackend, wish: Wish) -> int:
                 f"{wish.layer}.gpus, or use backend: onnx"
             ) from None
         raise
-    return 1 if made.normals is None else 1 + len(made.normals)
 
 
 def _digest_of_weights(network: Any) -> str:

@@ -22,10 +22,9 @@ from annotators.batches import Batches
 from annotators.checkpoint import Checkpoint, find_checkpoint, require
 from annotators.device import autocast, pick_device, ready_model, to_device, to_host
 from annotators.estimated import EstimatedMap, Map, Picture
-from shards.codecs import F32, U8, encode_metric, encode_relative
+from shards.codecs import F32, U8, encode_confidence, encode_metric
 from shards.errors import BadInput
 from shards.sample import Reject
-from shards.schema import MapInfo
 
 if TYPE_CHECKING:
     import torch
@@ -36,12 +35,10 @@ _PATCH: Final = 14
 
 @dataclass(frozen=True)
 class VggtMetric(EstimatedMap):
-    """Columns beside the metric map: `confidence`, `source_confidence` (16-bit PNG, linear; `other_maps` says how).
-
-    Confidence is VGGT's own, 1 and more, in no unit: larger where the depth is more certain.
-    """
+    """Its confidence is VGGT's own, 1 and more, in no unit: larger where the depth is more certain."""
 
     layer: ClassVar[str] = "metric"
+    version: ClassVar[int] = 2
 
     model: str = "facebook/VGGT-1B"
     side: int = 518
@@ -110,7 +107,7 @@ class VggtEstimator:
     def _finish(self, picture: Picture, ready: "_Ready", raw: Callable[[], F32]) -> Mapping[str, Map] | Reject:
         depth, confidence = raw()
         maker = {"estimator": self._checkpoint.name, "revision": self._checkpoint.revision}
-        certain = _unnamed(encode_relative(confidence, **maker))
+        certain = encode_confidence(confidence, **maker)
         if self._stage.align == "none":
             data, info = encode_metric(depth, **maker)
             return {"metric": (data, info.model_copy(update={"unit": ""})), "confidence": certain}
@@ -141,12 +138,6 @@ def metres_per_unit(depth: F32, exact: F32 | None) -> float:
     if exact is None or not (known := (exact > 0) & (depth > 0)).any():
         return 0.0
     return float(np.median(exact[known] / depth[known]))
-
-
-def _unnamed(made: Map) -> Map:
-    """Confidence is no depth: same linear 16 bits, but a kind that no reader takes for one."""
-    info: MapInfo = made[1].model_copy(update={"kind": ""})
-    return made[0], info
 
 
 def _package() -> Any:

@@ -20,7 +20,7 @@ from sources.objaverse.spec import RenderOptions, SceneOptions
 LayerName = Literal["pair", "screen", "instruction", "depth", "metric", "normal", "segment", "line", "checks", "judge"]
 PoolName = Literal[LayerName, "portraits", "orient"]
 """Layers of a build, and those of `spatialdata orient`."""
-RecipeName = Literal["full", "spatialdiff", "ildm", "spatialedit"]
+RecipeName = Literal["full", "spatialdiff", "ildm", "spatialedit", "spatialfusion"]
 LicenceName = Literal["cc0", "by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd", "unknown"]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 

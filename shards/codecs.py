@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from shards.errors import BadInput
 from shards.layout import IMAGE_CODECS, ImageCodec
-from shards.schema import MapInfo
+from shards.schema import MapInfo, MapKind
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -190,6 +190,26 @@ def encode_relative(inverse: F32, *, estimator: str, revision: str) -> tuple[byt
     return _encode_cv(".png", pixels, _DEPTH), _map("relative_inverse", estimator, revision, scale, low, low, high, "")
 
 
+def encode_confidence(confidence: F32, *, estimator: str, revision: str) -> tuple[bytes, MapInfo]:
+    """Encode how certain metric depth is, HxW, larger = more certain, as `encode_relative` does."""
+    data, info = encode_relative(confidence, estimator=estimator, revision=revision)
+    return data, info.model_copy(update={"kind": "confidence"})
+
+
+def encode_known(metric: bytes, *, estimator: str, revision: str) -> tuple[bytes, MapInfo]:
+    """The confidence of an encoded metric map of which no more is told: 1 where it has depth, else 0."""
+    known = decode_depth_pixels(metric) > 0
+    pixels = known.astype(np.uint16) * np.uint16(65535)
+    return _encode_cv(".png", pixels, _FLAT), _map("confidence", estimator, revision, 1 / 65535, 0.0, 0.0, 1.0, "")
+
+
+def decode_confidence(data: bytes, info: MapInfo) -> F32:
+    """Decode the confidence of a metric map to float32 HxW. Raises CodecError as `decode_depth`."""
+    if info.kind != "confidence":
+        raise CodecError(f"kind '{info.kind}' is no confidence")
+    return _linear(decode_depth_pixels(data), info)
+
+
 def decode_depth(data: bytes, info: MapInfo) -> F32:
     """Decode a depth map to float32 HxW: offset + scale * pixel; metric depth is 0.0 where there is none.
 
@@ -198,15 +218,20 @@ def decode_depth(data: bytes, info: MapInfo) -> F32:
     if info.kind not in ("metric", "relative_inverse"):
         raise CodecError(f"kind '{info.kind}' is no depth map")
     pixels = decode_depth_pixels(data)
-    values = np.multiply(pixels, np.float32(info.scale), dtype=np.float32)
-    values += np.float32(info.offset)
+    values = _linear(pixels, info)
     if info.kind == "metric":
         values[pixels == 0] = 0.0
     return values
 
 
+def _linear(pixels: NDArray[np.uint16], info: MapInfo) -> F32:
+    values = np.multiply(pixels, np.float32(info.scale), dtype=np.float32)
+    values += np.float32(info.offset)
+    return values
+
+
 def decode_depth_pixels(data: bytes) -> NDArray[np.uint16]:
-    """The 16-bit pixels of a depth map, HxW. Raises CodecError, also where the PNG is not 16-bit."""
+    """The 16-bit pixels of a depth map or of its confidence, HxW. Raises CodecError, also where it is not 16-bit."""
     pixels = _decode_grey(data)
     if pixels.dtype != np.uint16:
         raise CodecError("a depth map must be a 16-bit PNG")
@@ -252,25 +277,10 @@ def map_info(
 
 
 def _map(
-    kind: Literal["metric", "relative_inverse", "normal", "instances", "segments", "lines"],
-    estimator: str,
-    revision: str,
-    scale: float,
-    offset: float,
-    low: float,
-    high: float,
-    unit: str,
+    kind: MapKind, estimator: str, revision: str, scale: float, offset: float, low: float, high: float, unit: str
 ) -> MapInfo:
-    return MapInfo(
-        estimator=estimator,
-        revision=revision,
-        kind=kind,
-        scale=float(scale),
-        offset=float(offset),
-        min=float(low),
-        max=float(high),
-        unit=unit,
-    )
+    numbers = {"scale": float(scale), "offset": float(offset), "min": float(low), "max": float(high)}
+    return MapInfo(estimator=estimator, revision=revision, kind=kind, unit=unit, **numbers)
 
 
 def _span(values: F32, valid: Mask) -> tuple[float, float]:

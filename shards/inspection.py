@@ -43,6 +43,7 @@ ProblemKind = Literal[
 _KIND_OF_MAP: Final = {
     "depth": "relative_inverse",
     "metric": "metric",
+    "confidence": "confidence",
     "normal": "normal",
     "segment": "segments",
     "line": "lines",
@@ -195,7 +196,7 @@ def _check_maps(sample: StoredSample, record: SampleRecord, pixels: Mapping[str,
         info: MapInfo = getattr(record.maps, name)
         if info.kind != kind:
             yield _of(sample, "map", f"maps.{name}.kind is '{info.kind}', must be '{kind}'", name)
-        elif kind in ("metric", "relative_inverse"):
+        elif kind in ("metric", "confidence", "relative_inverse"):
             yield from _check_depth(sample, name, info, array)
 
 

@@ -16,7 +16,7 @@ from shards.schema import EDIT_KINDS, EditKind
 ViewName = Literal["source", "target"]
 
 PAIR_MEMBERS: Final = ("source", "target", "source_instances", "target_instances", "changed")
-MAP_MEMBERS: Final = ("depth", "metric", "normal", "segment", "line")
+MAP_MEMBERS: Final = ("depth", "metric", "confidence", "normal", "segment", "line")
 IMAGE_MEMBERS: Final = ("source", "target")
 ALWAYS: Final = ("pair", "instruction", "checks")
 """Layers that every sample needs: its images and facts, its text, its verdict."""
@@ -74,13 +74,14 @@ class Recipe:
 
 
 def layer_of(member: str) -> str:
-    """The layer whose column of the same name holds a member: `pair` for the images, the map's own for maps."""
+    """The layer whose column of the same name holds a member: `pair` for the images, the map's own for maps, but
+    that confidence is of the metric depth that it is about."""
     if member in PAIR_MEMBERS:
         return "pair"
     name = member.removeprefix("source_")
     if name not in MAP_MEMBERS:
         raise BadInput(f"no layer makes the member '{member}'")
-    return name
+    return "metric" if name == "confidence" else name
 
 
 def extension_of(member: str, codec: ImageCodec = "webp") -> str:
@@ -93,8 +94,8 @@ def extension_of(member: str, codec: ImageCodec = "webp") -> str:
 _ALL: Final = (
     Recipe(
         "full",
-        "everything, for study and for trainers to come",
-        (*PAIR_MEMBERS, *MAP_MEMBERS),
+        "images, masks and maps of both views, for study and for trainers to come",
+        (*PAIR_MEMBERS, *(name for name in MAP_MEMBERS if name != "confidence")),
         views=("source", "target"),
     ),
     Recipe(
@@ -114,6 +115,11 @@ _ALL: Final = (
         "SpatialEdit: triplets of moves, turns, scalings and camera changes",
         ("source", "target", "changed"),
         edits=("translate", "rotate", "scale", "camera"),
+    ),
+    Recipe(
+        "spatialfusion",
+        "SpatialFusion: triplets with the target's metric depth and its confidence",
+        ("source", "target", "metric", "confidence"),
     ),
 )
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType({recipe.name: recipe for recipe in _ALL})

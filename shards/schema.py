@@ -13,6 +13,7 @@ SCHEMA_VERSION = 1
 
 EditKind = Literal["translate", "rotate", "scale", "remove", "insert", "camera"]
 EDIT_KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert", "camera")
+MapKind = Literal["", "metric", "confidence", "relative_inverse", "normal", "instances", "segments", "lines"]
 Split = Literal["train", "val", "test"]
 UNKNOWN_FRONT = 360.0
 """In `PairFacts.fronts`: nobody knows which way the object faces."""
@@ -98,7 +99,7 @@ class MapInfo(_Fixed):
 
     estimator: str
     revision: str
-    kind: Literal["", "metric", "relative_inverse", "normal", "instances", "segments", "lines"]
+    kind: MapKind
     scale: float
     offset: float
     min: float
@@ -112,11 +113,13 @@ NO_MAP = MapInfo(estimator="", revision="", kind="", scale=0.0, offset=0.0, min=
 class Maps(_Fixed):
     depth: MapInfo = NO_MAP
     metric: MapInfo = NO_MAP
+    confidence: MapInfo = NO_MAP
     normal: MapInfo = NO_MAP
     segment: MapInfo = NO_MAP
     line: MapInfo = NO_MAP
     source_depth: MapInfo = NO_MAP
     source_metric: MapInfo = NO_MAP
+    source_confidence: MapInfo = NO_MAP
     source_normal: MapInfo = NO_MAP
     source_segment: MapInfo = NO_MAP
     source_line: MapInfo = NO_MAP

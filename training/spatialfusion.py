@@ -4,7 +4,7 @@ of it. The model is not part of this project.
 ```python
 from training.spatialfusion import stream_fusion
 
-data = stream_fusion("OUT/shards/full/train", text="caption", rank=rank, world=world)
+data = stream_fusion("OUT/shards/spatialfusion/train", text="caption", rank=rank, world=world)
 for batch in data.batches(4):
     batch["text"], batch["target"], batch["depth"], batch["confidence"], batch["info"]
 ```
@@ -16,21 +16,19 @@ scale) and shards in metres are told apart by `info`, and `unit="m"` refuses the
 from collections.abc import Generator, Mapping
 from typing import Any, Final, Literal
 
-import numpy as np
-
 from shards import stream
 from shards.errors import BadInput
 from shards.schema import MapInfo
 from shards.streaming.dataset import Batch, Stream
 
 TextName = Literal["caption", "instruction"]
-_MEMBERS: Final = ("metric", "source", "target")
+RECIPE: Final = "spatialfusion"
 
 
 def stream_fusion(
     url: Any, *, text: TextName = "instruction", unit: Literal["", "m"] = "", split: str = "train", **options: Any
 ) -> "FusionStream":
-    """Open shards of a recipe that has `metric`, such as `full`.
+    """Open shards of the recipe `spatialfusion`.
 
     Args:
         url, split, options: as for `shards.stream`; `instruction="any"` draws among the variants.
@@ -38,9 +36,9 @@ def stream_fusion(
         unit: `m`: only metres will do; empty: any, see `info`.
 
     Raises:
-        BadInput: no shards there, or they lack the target's metric depth.
+        BadInput: no shards there, or they lack the target's metric depth or its confidence.
     """
-    return FusionStream(stream(url, "full", split=split, **options, members=_MEMBERS, records=True), text, unit)
+    return FusionStream(stream(url, RECIPE, split=split, **options, records=True), text, unit)
 
 
 class FusionStream:
@@ -53,23 +51,26 @@ class FusionStream:
 
     def batches(self, size: int, *, epochs: int | None = 1) -> Generator[Batch]:
         """Dicts of: text (list), source and target (B, H, W, 3) as `images` says, depth (B, H, W) float32 in `unit`, 0
-        where there is none, confidence (B, H, W) float32, info (list of MapInfo: kind, unit, estimator, revision), key,
-        valid.
+        where there is none, confidence (B, H, W) float32, info and certain (lists of MapInfo: kind, unit, estimator,
+        revision, min, max; of the depth and of its confidence), key, valid.
 
-        Confidence is 1 where depth is known and 0 elsewhere: weights of a loss. Shards hold no estimator's own.
+        Confidence is 0 where there is no depth. Elsewhere it is the estimator's own, larger where the depth is more
+        certain (VGGT's is 1 and more, without a unit): 1 for exact depth, and where nobody estimated it.
 
         Raises:
             BadInput: a sample without the text or the unit that was asked for, by name.
             SpatialdataError: as `Stream.batches`.
         """
         for batch in self._data.batches(size, epochs=epochs):
-            infos = [MapInfo.model_validate(record["maps"]["metric"]) for record in batch["record"]]
+            infos, certain = (
+                [MapInfo.model_validate(record["maps"][name]) for record in batch["record"]]
+                for name in ("metric", "confidence")
+            )
             for key, words, info in zip(batch["key"], batch[self._text], infos, strict=True):
                 self._check(key, words, info)
-            depth = batch["metric"]
             kept = {name: batch[name] for name in ("source", "target", "key", "valid")}
-            confidence = (depth > 0).astype(np.float32)
-            yield {**kept, "text": batch[self._text], "depth": depth, "confidence": confidence, "info": infos}
+            told = {"text": batch[self._text], "info": infos, "certain": certain}
+            yield {**kept, **told, "depth": batch["metric"], "confidence": batch["confidence"] * (batch["metric"] > 0)}
 
     def _check(self, key: str, words: str, info: MapInfo) -> None:
         if not words:

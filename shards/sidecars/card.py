@@ -24,6 +24,7 @@ _MEMBERS: Final = {
     "changed": "255 where the edit changed the image, else 0",
     "depth": "relative inverse depth, 16-bit: near is large; scale and offset in `maps`",
     "metric": "depth in metres, 16-bit: 0 is no depth; scale and offset in `maps`",
+    "confidence": "how certain `metric` is, 16-bit, larger is more: 1 where exact, 0 where there is no depth",
     "normal": "normals in the camera frame, rgb = (n + 1) / 2",
     "segment": "segments: 0 background, larger areas first",
     "line": "line drawing, dark on white",

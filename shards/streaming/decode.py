@@ -1,7 +1,8 @@
 """A member's bytes become an array in a batch's buffer, each by its own codec.
 
-Invariant: 16-bit depth stays 16-bit, labels stay labels: metric depth comes in metres (0 where there is none), relative
-inverse depth in 0..1, normals as unit vectors (zero where there is none), masks as booleans, images as asked.
+Invariant: 16-bit depth stays 16-bit, labels stay labels: metric depth comes in metres (0 where there is none), its
+confidence in the estimator's own numbers, relative inverse depth in 0..1, normals as unit vectors (zero where there is
+none), masks as booleans, images as asked.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards.codecs import (
+    decode_confidence,
     decode_depth,
     decode_depth_pixels,
     decode_image,
@@ -72,6 +74,10 @@ def _metric(data: bytes, info: Mapping[str, Any], out: Array | None) -> Array:
     return decode_depth(data, MapInfo.model_validate(info))
 
 
+def _confidence(data: bytes, info: Mapping[str, Any], out: Array | None) -> Array:
+    return decode_confidence(data, MapInfo.model_validate(info))
+
+
 def _fitting(out: Array | None, pixels: Array) -> Array | None:
     return out if out is not None and out.shape == pixels.shape else None
 
@@ -88,11 +94,12 @@ _IMAGES: Final[dict[str, Decoder]] = {
 _MAPS: Final[dict[str, Decoder]] = {
     "depth": Decoder(np.float32, _relative),
     "metric": Decoder(np.float32, _metric),
+    "confidence": Decoder(np.float32, _confidence),
     "normal": Decoder(np.float32, _plain(decode_normals)),
     "segment": Decoder(np.uint16, _plain(decode_labels)),
     "target_instances": Decoder(np.uint16, _plain(decode_labels)),
     "line": Decoder(np.uint8, _plain(decode_lines)),
     "changed": Decoder(np.bool_, _plain(decode_mask)),
 }
-NEEDS_INFO: Final = ("depth", "metric")
+NEEDS_INFO: Final = ("depth", "metric", "confidence")
 """Maps that cannot be read without their entry in the json's `maps`."""

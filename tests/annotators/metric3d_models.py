@@ -121,7 +121,7 @@ class Network(torch.nn.Module):
         more = {"prediction": depth}
         if self.normals:
             more["prediction_normal"] = torch.cat([(seen - 128) / 127, torch.ones_like(depth)], dim=1)
-        return depth, torch.ones_like(depth), more
+        return depth, seen[:, 1:2, ::2, ::2], more
 
 
 def metric3d_vit_small(pretrain=False):

@@ -20,7 +20,7 @@ from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPi
 from annotators.checkpoint import Checkpoint, digest_of
 from annotators.depth_anything import DepthAnything, DepthAnythingMetric, DepthEstimator, Resizing
 from annotators.device import to_device
-from shards.codecs import U8, decode_depth, decode_image, encode_image
+from shards.codecs import U8, decode_confidence, decode_depth, decode_image, encode_image
 from shards.errors import BadInput
 from shards.sample import Reject, Row, Sample
 from shards.schema import MapInfo
@@ -122,6 +122,13 @@ def read(row: Row | Reject, member: str) -> tuple[np.ndarray, MapInfo]:
     return decode_depth(data, info), info
 
 
+def confidence(row: Row | Reject, member: str) -> tuple[np.ndarray, MapInfo]:
+    assert isinstance(row, Row)
+    info, data = MapInfo.model_validate(json.loads(str(row.columns["maps"]))[member]), row.columns[member]
+    assert isinstance(data, bytes)
+    return decode_confidence(data, info), info
+
+
 @pytest.mark.parametrize("stage", [DepthAnything, DepthAnythingMetric])
 def test_the_stage_equals_the_librarys_processor_model_and_post_processing(
     stage: type[DepthAnything | DepthAnythingMetric], relative: Path, metric: Path
@@ -144,6 +151,9 @@ def test_the_stage_equals_the_librarys_processor_model_and_post_processing(
             assert (info.kind, info.unit) == (
                 ("metric", "m") if stage is DepthAnythingMetric else ("relative_inverse", "")
             )
+            if stage is DepthAnythingMetric:
+                certain, told = confidence(row, member.replace("metric", "confidence"))
+                assert told.estimator == "known" and (certain == (found > 0)).all()
 
 
 def test_bytes_do_not_depend_on_what_else_is_in_the_call(relative: Path):

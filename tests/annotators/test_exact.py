@@ -17,6 +17,10 @@ from tests.annotators.pictures import draw, sample
 STAGES = (ExactMetric, ExactNormal, ExactDepth, ExactSegments, ExactLines)
 
 
+def members_of(kind) -> set[str]:
+    return {"metric", "confidence"} if kind is ExactMetric else {kind.layer}
+
+
 @pytest.fixture(scope="module")
 def rendered() -> Sample:
     """A pair with exact maps: a slanted plane, open background above it."""
@@ -47,9 +51,10 @@ def run(stage, given: Sample) -> tuple[dict, dict[str, MapInfo]]:
 def test_are_stages_that_map_the_target_or_both(kind, rendered):
     assert isinstance(kind(), Stage) and kind.needs == ("pair",)
     columns, maps = run(kind(views=("target",)), rendered)
-    assert set(maps) == {kind.layer}
+    assert set(maps) == members_of(kind)
     both, _ = run(kind(), rendered)
-    assert set(both) == {kind.layer, f"source_{kind.layer}", "maps"} and both[kind.layer] == columns[kind.layer]
+    assert set(both) == {view + name for view in ("", "source_") for name in members_of(kind)} | {"maps"}
+    assert both[kind.layer] == columns[kind.layer]
     assert maps[kind.layer].estimator == "renderer" and maps[kind.layer].revision == "blender-5.0.1"
 
 
@@ -71,6 +76,16 @@ def test_metric_and_normals_pass_through(rendered):
         facts = PairFacts.model_validate_json(rendered["pair"]["facts"])
         for member in (kind.layer, f"source_{kind.layer}"):
             assert columns[member] == rendered["pair"][member] and maps[member] == getattr(facts, member)
+
+
+def test_exact_depth_is_certain_where_there_is_any(rendered):
+    columns, maps = run(ExactMetric(), rendered)
+    for view in ("source_", ""):
+        z = codecs.decode_depth(columns[f"{view}metric"], maps[f"{view}metric"])
+        confidence = codecs.decode_confidence(columns[f"{view}confidence"], maps[f"{view}confidence"])
+        np.testing.assert_array_equal(confidence, z > 0)
+    assert not (z > 0).all()
+    assert (maps["confidence"].kind, maps["confidence"].estimator) == ("confidence", "renderer")
 
 
 def test_relative_depth_is_the_inverse_of_the_metric(rendered):

@@ -56,6 +56,11 @@ def depth_of(result, member: str = "metric") -> tuple[np.ndarray, MapInfo]:
     return codecs.decode_depth(result.columns[member], info), info
 
 
+def confidence_of(result) -> tuple[np.ndarray, MapInfo]:
+    info = MapInfo.model_validate(json.loads(str(result.columns["maps"]))["confidence"])
+    return codecs.decode_confidence(result.columns["confidence"], info), info
+
+
 def metric(model: str, **options) -> Metric3D:
     return Metric3D(model=model, gpus=0, **options)
 
@@ -179,8 +184,9 @@ def test_the_metric_stage_keeps_normals_for_the_normal_stage(tmp_path):
     model = models.community(tmp_path / "m.onnx")
     image = pair(plain((200, 90, 20)))
     kept = run(metric(model, canvas=CANVAS, normals=True), image)[0]
-    assert set(kept.columns) == {"metric", "source_metric", "maps", "normal", "source_normal", "other_maps"}
-    assert set(json.loads(kept.columns["maps"])) == {"metric", "source_metric"}
+    depth = {"metric", "source_metric", "confidence", "source_confidence"}
+    assert set(kept.columns) == {*depth, "maps", "normal", "source_normal", "other_maps"}
+    assert set(json.loads(kept.columns["maps"])) == depth
     own = run(Metric3DNormal(model=model, gpus=0, canvas=CANVAS), image)[0]
     given = Sample("a-1", "train", {}, {"metric": kept.columns})
     assert run(NormalFromMetric(), given)[0] == own
@@ -330,6 +336,12 @@ def test_the_hub_backend_gives_what_the_graph_gives(tmp_path):
         assert np.abs(depth - reference).max() <= info.scale + 1e-4 and info.estimator == "metric3d:metric3d_vit_small"
         angles = [codecs.decode_normals(each.columns["normal"]) for each in (ours, theirs)]
         assert np.abs(angles[0] - angles[1]).max() < 0.03
+        # The graph tells of no confidence, the model does, here more coarsely than of depth.
+        assert (confidence_of(theirs)[0] == (reference > 0)).all() and confidence_of(theirs)[1].estimator == "known"
+        assert confidence_of(ours)[1].estimator == info.estimator
+    for value in (30, 200):
+        certain = confidence_of(run(stage, pair(plain((90, value, 20))))[0])[0]
+        assert np.allclose(certain[32:-32, 32:-32], value, atol=0.01)
     other = Metric3D(**hub, entry="metric3d_vit_large").setup().backend.revision
     assert other != info.revision and info.revision.startswith("sha256:")
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from annotators.checkpoint import digest_of
 from annotators.vggt import INSTALL, VggtMetric, metres_per_unit, network_size
-from shards.codecs import decode_depth, decode_image, encode_image, encode_metric
+from shards.codecs import decode_confidence, decode_depth, decode_image, encode_image, encode_metric
 from shards.errors import BadInput
 from shards.sample import Reject, Row, Sample
 from shards.schema import MapInfo
@@ -124,15 +124,10 @@ def expected_maps(network: torch.nn.Module, image: bytes) -> tuple[np.ndarray, n
 
 def read(row: Row | Reject, member: str) -> tuple[np.ndarray, MapInfo]:
     assert isinstance(row, Row), row
-    column = "other_maps" if "confidence" in member else "maps"
-    info = MapInfo.model_validate(json.loads(str(row.columns[column]))[member])
+    info = MapInfo.model_validate(json.loads(str(row.columns["maps"]))[member])
     data = row.columns[member]
     assert isinstance(data, bytes)
-    if "confidence" in member:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        assert pixels is not None and pixels.dtype == np.uint16
-        return info.offset + info.scale * pixels.astype(np.float64), info
-    return decode_depth(data, info), info
+    return (decode_confidence if "confidence" in member else decode_depth)(data, info), info
 
 
 def test_depth_and_confidence_equal_the_networks_at_the_images_size(folder: Path, package: type[torch.nn.Module]):
@@ -151,7 +146,7 @@ def test_depth_and_confidence_equal_the_networks_at_the_images_size(folder: Path
             assert (info.estimator, info.revision) == ("tiny-vggt", digest_of(folder))
             found, info = read(row, f"{prefix}confidence")
             np.testing.assert_allclose(found, confidence, atol=info.scale / 2 + 1e-4, rtol=1e-4)
-            assert found.min() > 1 and info.kind == ""
+            assert found.min() > 1 and (info.kind, info.unit) == ("confidence", "")
 
 
 def test_exact_alignment_gives_metres_by_one_factor_an_image(folder: Path):

@@ -1,13 +1,15 @@
 """A wrong configuration is one line that names the key, the nearest right one and what is allowed."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from annotators.checks import GeometryChecks
-from pipeline.config import Config, load_config
+from pipeline.config import Config, RecipeName, load_config
 from pipeline.registry import build_stages
 from shards.errors import BadInput
+from shards.recipes import RECIPES
 from sources.objaverse.spec import RenderOptions, SceneOptions
 
 PAIR = {
@@ -128,3 +130,7 @@ def test_checks_of_released_pairs_keep_their_own_threshold():
     config = load_config(None, ["source.kind=object3dit", "samples=all", "scene.min_visible=0.1"])
     stages = build_stages(config, {"root": "/data", "indexes": "/out"})
     assert GeometryChecks() in stages
+
+
+def test_every_recipe_of_shards_can_be_asked_for():
+    assert get_args(RecipeName) == tuple(RECIPES)

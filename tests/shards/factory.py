@@ -36,8 +36,9 @@ def make_sample(
     kind: EditKind = "translate",
     side: int = SIDE,
     dataset: str = "test",
+    recipe: Recipe | None = None,
 ) -> dict[str, bytes]:
-    """The members of a sample of the recipe `full`, by field: two boxes, the first of which moves right."""
+    """The members of a sample of a recipe (`full`), by field: two boxes, the first of which moves right."""
     random = np.random.default_rng([len(key), *key.encode()])
     source = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
     before, after = np.zeros((side, side), np.uint8), np.zeros((side, side), np.uint8)
@@ -54,6 +55,9 @@ def make_sample(
     depth, depth_info = codecs.encode_relative(
         np.divide(1, z, out=np.zeros_like(z), where=z > 0), estimator="test", revision="1"
     )
+    confidence, confidence_info = codecs.encode_confidence(
+        np.where(z > 0, 1 + 3 * random.random(z.shape), 0).astype(np.float32), estimator="test", revision="1"
+    )
     normal_info = codecs.map_info("normal", estimator="test", revision="1")
     segment_info = codecs.map_info("segments", estimator="test", revision="1", count=2)
     line_info = codecs.map_info("lines", estimator="test", revision="1")
@@ -62,6 +66,8 @@ def make_sample(
         source_depth=depth_info,
         metric=metric_info,
         source_metric=metric_info,
+        confidence=confidence_info,
+        source_confidence=confidence_info,
         normal=normal_info,
         source_normal=normal_info,
         segment=segment_info,
@@ -102,7 +108,7 @@ def make_sample(
         scores=Scores(visible_source=1.0, visible_target=1.0),
         provenance=Provenance(plan="0" * 8, unit=0, seed=7, layers=["pair-0"], versions=["numpy=2"]),
     )
-    return {
+    members = {
         "source.webp": codecs.encode_image(source),
         "target.webp": codecs.encode_image(target),
         "source_instances.png": codecs.encode_labels(before),
@@ -114,6 +120,7 @@ def make_sample(
             for name, data in (
                 ("depth", depth),
                 ("metric", metric),
+                ("confidence", confidence),
                 ("normal", codecs.encode_normals(normals)),
                 ("segment", codecs.encode_labels(codecs.relabel(labels))),
                 ("line", codecs.encode_lines(np.where(labels == 1, 0, 255).astype(np.uint8))),
@@ -121,6 +128,7 @@ def make_sample(
         },
         "json": encode_record(record),
     }
+    return {field: members[field] for field in (recipe or get_recipe("full")).fields()}
 
 
 def _object(number: int, asset: str, before: np.ndarray, after: np.ndarray) -> SceneObject:
@@ -159,7 +167,8 @@ def make_split(
 
         def samples(some: Sequence[str] = some) -> Iterator[tuple[str, dict[str, bytes]]]:
             for key in some:
-                members = make_sample(key, split=split, asset=asset, dataset=dataset) | (changes or {}).get(key, {})
+                members = make_sample(key, split=split, asset=asset, dataset=dataset, recipe=recipe)
+                members |= (changes or {}).get(key, {})
                 yield key, {field: members[field] for field in recipe.fields() if field in members}
 
         entries.append(pack_shard(folder, shard_name("trial", split, index, len(keys)), samples()))

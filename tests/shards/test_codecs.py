@@ -123,6 +123,21 @@ def test_an_empty_depth_map_stays_empty():
     assert (info.min, info.max) == (0, 0)
 
 
+def test_confidence_keeps_its_values_and_is_no_depth():
+    certain = np.array([[1.0, 3.5], [40.25, np.nan]], np.float32)
+    data, info = codecs.encode_confidence(certain, **NAMED)
+    assert (info.kind, info.unit, info.min, info.max) == ("confidence", "", 0, 40.25)
+    found = codecs.decode_confidence(data, info)
+    np.testing.assert_allclose(found, np.nan_to_num(certain), atol=info.scale / 2 + 1e-5)
+    with pytest.raises(codecs.CodecError, match="kind 'confidence' is no depth map"):
+        codecs.decode_depth(data, info)
+    with pytest.raises(codecs.CodecError, match="kind 'metric' is no confidence"):
+        codecs.decode_confidence(data, info.model_copy(update={"kind": "metric"}))
+    metric, _ = codecs.encode_metric(np.array([[0, 2.0], [np.inf, 5]], np.float32), **NAMED)
+    known = codecs.decode_confidence(*codecs.encode_known(metric, **NAMED))
+    np.testing.assert_array_equal(known, [[0, 1], [0, 1]])
+
+
 @given(SHAPES.flatmap(lambda shape: arrays(np.float32, shape, elements=st.floats(-100, 100, width=32))))
 def test_relative_depth_keeps_its_values_and_range(inverse):
     data, info = codecs.encode_relative(inverse, **NAMED)

@@ -7,7 +7,7 @@ from shards.recipes import RECIPES, Recipe, extension_of, get_recipe, layer_of
 from shards.schema import Maps
 
 
-def test_full_has_every_member():
+def test_full_has_images_masks_and_all_maps():
     assert get_recipe("full").fields() == (
         "changed.png",
         "depth.png",
@@ -43,6 +43,13 @@ def test_spatialdiff_needs_no_more_than_it_packs():
     assert "camera" not in recipe.edits
 
 
+def test_spatialfusion_takes_confidence_from_the_layer_that_makes_the_depth():
+    recipe = get_recipe("spatialfusion")
+    assert recipe.needs == ("checks", "instruction", "metric", "pair")
+    assert recipe.fields() == ("confidence.png", "json", "metric.png", "source.webp", "target.webp")
+    assert layer_of("source_confidence") == "metric"
+
+
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_each_column_is_found_in_one_layer_and_each_map_is_described(recipe):
     both = replace(recipe, views=("source", "target"))
@@ -54,7 +61,7 @@ def test_each_column_is_found_in_one_layer_and_each_map_is_described(recipe):
 
 
 def test_a_wrong_name_is_told_what_there_is():
-    with pytest.raises(BadInput, match="full, spatialdiff, ildm, spatialedit"):
+    with pytest.raises(BadInput, match="full, spatialdiff, ildm, spatialedit, spatialfusion"):
         get_recipe("fulll")
     with pytest.raises(BadInput, match="unknown member 'albedo'"):
         Recipe("mine", "", ("source", "albedo"))

@@ -260,6 +260,18 @@ def test_a_record_that_contradicts_its_sample_is_named(out, change, kind, member
     assert (kind, SHARDS[1], "d", member) in found(out)
 
 
+def test_confidence_is_held_to_its_kind_and_width(tmp_path):
+    recipe = get_recipe("spatialfusion")
+    folder = out_of(tmp_path, recipe="spatialfusion")
+    make_split(folder, [["d"]], recipe=recipe)
+    assert problems(tmp_path) == []
+    narrow = {"d": {"confidence.png": make_sample("d")["line.png"]}}
+    for change in (edit_json("d", lambda r: r["maps"]["confidence"].update(kind="metric")), narrow):
+        shutil.rmtree(folder)
+        make_split(folder, [["d"]], recipe=recipe, changes=change)
+        assert [(p.kind, p.key, p.member) for p in problems(tmp_path)] == [("map", "d", "confidence.png")]
+
+
 def test_a_camera_edit_may_change_every_pixel(tmp_path):
     members = make_sample("a", kind="camera")
     folder = out_of(tmp_path)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from shards.codecs import decode_depth
+from shards.codecs import decode_confidence, decode_depth, encode_known
 from shards.errors import BadInput
 from shards.reader import read_record
 from shards.recipes import get_recipe
@@ -9,20 +9,26 @@ from shards.writer import encode_record
 from tests.shards.factory import make_sample, make_split
 from training.spatialfusion import stream_fusion
 
+FUSION = get_recipe("spatialfusion")
+
 
 def test_text_target_and_metric_depth_with_what_is_known_of_it(tmp_path):
-    make_split(str(tmp_path), [["s-0", "s-1"], ["s-2", "s-3"]])
+    make_split(str(tmp_path), [["s-0", "s-1"], ["s-2", "s-3"]], recipe=FUSION)
     for text, words in (("instruction", "Move it."), ("caption", "two boxes")):
         seen = []
         for batch in stream_fusion(str(tmp_path), text=text, unit="m").batches(2):
             assert batch["text"] == [words, words]
             for row, key in enumerate(batch["key"]):
-                members = make_sample(key)
+                members = make_sample(key, recipe=FUSION)
                 info = read_record(members["json"]).maps.metric
                 metres = decode_depth(members["metric.png"], info)
                 np.testing.assert_array_equal(batch["depth"][row], metres)
-                np.testing.assert_array_equal(batch["confidence"][row], metres > 0)
                 assert batch["info"][row] == info
+                certain = read_record(members["json"]).maps.confidence
+                expected = decode_confidence(members["confidence.png"], certain)
+                np.testing.assert_array_equal(batch["confidence"][row], np.where(metres > 0, expected, 0))
+                assert batch["certain"][row] == certain
+                assert batch["confidence"][row].max() > 2
                 assert (info.kind, info.unit) == ("metric", "m")
             assert batch["confidence"].dtype == np.float32
             assert not batch["confidence"][:, :2].any()
@@ -31,7 +37,7 @@ def test_text_target_and_metric_depth_with_what_is_known_of_it(tmp_path):
 
 
 def test_it_goes_on_where_it_stopped(tmp_path):
-    make_split(str(tmp_path), [[f"s-{n}" for n in range(6)]])
+    make_split(str(tmp_path), [[f"s-{n}" for n in range(6)]], recipe=FUSION)
     data = stream_fusion(str(tmp_path), seed=4)
     batches = data.batches(2)
     next(batches)
@@ -43,20 +49,32 @@ def test_it_goes_on_where_it_stopped(tmp_path):
 
 
 def changed(key, **update):
-    record = read_record(make_sample(key)["json"])
+    record = read_record(make_sample(key, recipe=FUSION)["json"])
     maps = record.maps.model_copy(update={"metric": record.maps.metric.model_copy(update=update.pop("metric", {}))})
     return {key: {"json": encode_record(record.model_copy(update={"maps": maps, **update}))}}
 
 
 def test_missing_words_and_other_units_are_named(tmp_path):
-    make_split(str(tmp_path / "a"), [["s-0"]], changes=changed("s-0", caption=""))
+    make_split(str(tmp_path / "a"), [["s-0"]], recipe=FUSION, changes=changed("s-0", caption=""))
     with pytest.raises(BadInput, match="sample s-0 has no caption"):
         next(stream_fusion(str(tmp_path / "a"), text="caption").batches(1))
     assert next(stream_fusion(str(tmp_path / "a")).batches(1))["text"] == ["Move it."]
-    make_split(str(tmp_path / "b"), [["s-0"]], changes=changed("s-0", metric={"unit": ""}))
+    make_split(str(tmp_path / "b"), [["s-0"]], recipe=FUSION, changes=changed("s-0", metric={"unit": ""}))
     with pytest.raises(BadInput, match=r"its depth has no unit \(test\), not m"):
         next(stream_fusion(str(tmp_path / "b"), unit="m").batches(1))
     assert next(stream_fusion(str(tmp_path / "b")).batches(1))["info"][0].unit == ""
     make_split(str(tmp_path / "c"), [["s-0"]], recipe=get_recipe("spatialedit"))
-    with pytest.raises(BadInput, match="lacks metric"):
+    with pytest.raises(BadInput, match="lacks confidence, metric"):
         stream_fusion(str(tmp_path / "c"))
+
+
+def test_exact_depth_is_certain_where_there_is_any(tmp_path):
+    metric = make_sample("s-0")["metric.png"]
+    record = read_record(make_sample("s-0")["json"])
+    data, info = encode_known(metric, estimator="renderer", revision="1")
+    told = record.model_copy(update={"maps": record.maps.model_copy(update={"confidence": info})})
+    changes = {"s-0": {"confidence.png": data, "json": encode_record(told)}}
+    make_split(str(tmp_path), [["s-0"]], recipe=FUSION, changes=changes)
+    batch = next(stream_fusion(str(tmp_path)).batches(1))
+    np.testing.assert_array_equal(batch["confidence"], batch["depth"] > 0)
+    assert 0 < batch["confidence"].mean() < 1

@@ -1,7 +1,7 @@
 """Where the models of I-LDM come from: a folder or repository in diffusers' layout, or small random ones (`tiny`).
 
 Invariant: `tiny` is the same network each time and in every process; a repository is resolved to a folder once, so that
-all its parts, and the revision in cache keys, are of one snapshot.
+all its parts are of one snapshot.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from shards.errors import BadInput
-from training.caches import folder_revision, module_revision
 from training.ildm.options import TINY
 from training.weights import find_folder, first_line
 
@@ -71,10 +70,6 @@ class Base:
         if self.name == TINY:
             return kind.from_config(_tiny_schedule(DDPMScheduler).config)
         return self._part(kind, "scheduler")
-
-    def revision_of(self, part: str, module: "nn.Module") -> str:
-        """For cache keys: the snapshot's commit, or a digest of the weights."""
-        return module_revision(module) if self.name == TINY else folder_revision(self.folder / part)
 
     def _part(self, kind: type[Any], part: str, dtype: "torch.dtype | None" = None) -> Any:
         given = {} if dtype is None else {"torch_dtype" if "diffusers" in kind.__module__ else "dtype": dtype}
@@ -178,4 +173,11 @@ def _tiny_tokenizer() -> Any:
 
 def _tiny_schedule(kind: type[Any]) -> Any:
     """SD2.1's."""
-    return kind(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction")
+    return kind(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        steps_offset=1,
+    )

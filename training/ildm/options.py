@@ -101,6 +101,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "base": TINY,
             "intrinsic_vae": "",
             "resolution": 0,
+            "views": ["target"],
             "rank": 4,
             "alpha": 4,
             "train_base": True,

@@ -34,12 +34,22 @@ def folder_of(model: str, revision: str) -> Path:
     return path
 
 
-def load_models(folder: Path, device: "torch.device", dtype: "torch.dtype") -> "JoyImageEditPipeline":
-    """All models of a pipeline, frozen, on a device. Raises BadInput where a part cannot be loaded."""
+def load_models(
+    folder: Path, device: "torch.device", dtype: "torch.dtype", weights: str = "", theta: int = 0
+) -> "JoyImageEditPipeline":
+    """All models of a pipeline, frozen, on a device.
+
+    Args:
+        weights, theta: of the transformer, see `weights.load_transformer`; empty: the folder's own.
+
+    Raises BadInput where a part cannot be loaded.
+    """
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
     from diffusers.models.transformers.transformer_joyimage import JoyImageEditTransformer3DModel
     from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
     from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLForConditionalGeneration
+
+    from training.spatialedit.weights import load_transformer
 
     part = ""
     try:
@@ -52,7 +62,10 @@ def load_models(folder: Path, device: "torch.device", dtype: "torch.dtype") -> "
         part = "processor"
         images = AutoImageProcessor.from_pretrained(folder / part, backend="pil")
         part = "transformer"
-        transformer: Any = JoyImageEditTransformer3DModel.from_pretrained(folder / part, torch_dtype=dtype)
+        if weights:
+            transformer = load_transformer(folder / part, Path(weights).expanduser(), theta, dtype)
+        else:
+            transformer: Any = JoyImageEditTransformer3DModel.from_pretrained(folder / part, torch_dtype=dtype)
         part = "scheduler"
         scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / part)
     except (OSError, ValueError, KeyError) as error:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shards.options import Options
 from training.flow import TimeLaw
@@ -22,6 +22,20 @@ class SpatialEditOptions(Options):
         description="a diffusers pipeline: its id on the hub or its folder; or `tiny`, which is random",
     )
     revision: str = Field(default="", description="of the hub's repository; empty: its main branch")
+    weights: str = Field(
+        default="",
+        description="a file with the transformer's weights in place of the model's, such as SpatialEdit's own; under "
+        "diffusers' names or the published ones",
+    )
+    theta: int = Field(
+        default=0,
+        ge=0,
+        description="of `weights`, which do not tell the base of their rotary embedding: 256 for SpatialEdit's, 10000 "
+        "for JoyAI's",
+    )
+    merge: str = Field(
+        default="", description="a PEFT folder that is merged into the transformer first, such as SpatialEdit's LoRA"
+    )
     layout: Literal["shards", "published"] = Field(
         default="shards", description="of the data: this project's, or tars as SpatialEdit published them"
     )
@@ -54,6 +68,12 @@ class SpatialEditOptions(Options):
     cache_bytes: int = Field(default=100 << 30, ge=1)
     sample_steps: int = Field(default=40, ge=1)
     guidance: float = Field(default=4.0, ge=1)
+
+    @model_validator(mode="after")
+    def _theta_of_weights(self) -> "SpatialEditOptions":
+        if bool(self.weights) != bool(self.theta):
+            raise ValueError("weights and theta go together: theta is 256 for SpatialEdit's file, 10000 for JoyAI's")
+        return self
 
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(

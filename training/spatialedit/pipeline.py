@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.errors import BadInput
 from shards.interop.spatialedit import draw_box
-from training.spatialedit.adapter import CONFIG, WEIGHTS
 from training.spatialedit.models import folder_of, load_models
 from training.spatialedit.options import TINY
+from training.spatialedit.weights import merge_adapter
 
 if TYPE_CHECKING:
     import torch
@@ -20,20 +19,26 @@ U8 = NDArray[np.uint8]
 
 
 def load_pipeline(
-    model: str, adapter: str | Path = "", *, revision: str = "", device: str = "cpu", dtype: "torch.dtype | None" = None
+    model: str,
+    *adapters: str | Path,
+    revision: str = "",
+    weights: str = "",
+    theta: int = 0,
+    device: "str | torch.device" = "cpu",
+    dtype: "torch.dtype | None" = None,
 ) -> "JoyImageEditPipeline":
-    """A diffusers pipeline of the base model with the adapter merged into it.
+    """A diffusers pipeline of the base model with adapters merged into it.
 
     Args:
         model: id on the hub or folder, as the adapter was trained on (its `adapter_config.json` says it), or `tiny`.
-        adapter: a folder that training wrote; empty: the base model.
+        adapters: folders that training wrote, or SpatialEdit's own LoRA; merged in this order.
+        weights, theta: of the transformer, in place of the model's own; see `SpatialEditOptions`.
         dtype: default: bfloat16 on GPUs, float32 on CPUs.
 
     Raises:
-        BadInput: no such weights.
+        BadInput: no such weights, or of another network.
     """
     import torch
-    from peft import PeftModel
 
     where = torch.device(device)
     kind = dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16)
@@ -42,13 +47,9 @@ def load_pipeline(
 
         pipeline = tiny_models(where, kind)
     else:
-        pipeline = load_models(folder_of(model, revision), where, kind)
-    if str(adapter):
-        missing = [name for name in (CONFIG, WEIGHTS) if not (Path(adapter) / name).is_file()]
-        if missing:
-            raise BadInput(f"{adapter} holds no {missing[0]}: give a folder that training wrote")
-        merged: Any = PeftModel.from_pretrained(pipeline.transformer, str(adapter)).merge_and_unload()
-        pipeline.transformer = merged
+        pipeline = load_models(folder_of(model, revision), where, kind, weights, theta)
+    for adapter in adapters:
+        pipeline.transformer = merge_adapter(pipeline.transformer, Path(adapter))
     return pipeline
 
 

@@ -19,9 +19,10 @@ from training.caches import MadeBy, TensorCache, folder_revision, module_revisio
 from training.flow import draw_times
 from training.recipe import Batch, Batches, Chance, Inputs
 from training.spatialedit.adapter import load_adapter, save_adapter
-from training.spatialedit.models import add_lora, folder_of, load_models
+from training.spatialedit.models import add_lora, folder_of
 from training.spatialedit.options import PRESETS, TINY, SpatialEditOptions
 from training.spatialedit.pictures import as_in_bench, fit
+from training.spatialedit.pipeline import edit, load_pipeline
 from training.spatialedit.published import stream_published
 
 if TYPE_CHECKING:
@@ -75,20 +76,29 @@ class SpatialEdit:
         from training.spatialedit.nets import EditNet
 
         options = self.options
-        if options.model == TINY:
-            from training.spatialedit.tiny import tiny_models
-
-            self._pipeline = tiny_models(device, dtype)
-            revisions = [module_revision(each) if options.cache else "" for each in (self._pipeline.vae, self._text)]
-        else:
-            folder = folder_of(options.model, options.revision)
-            self._pipeline = load_models(folder, device, dtype)
-            parts = ("vae", "text_encoder")
-            revisions = [folder_revision(folder / part) if options.cache else "" for part in parts]
+        merged = [options.merge] if options.merge else []
+        self._pipeline = load_pipeline(
+            options.model,
+            *merged,
+            revision=options.revision,
+            weights=options.weights,
+            theta=options.theta,
+            device=device,
+            dtype=dtype,
+        )
+        revisions = [self._revision(part) for part in ("vae", "text_encoder")]
         kind = str(dtype).removeprefix("torch.")
         self._latent_maker = MadeBy(options.model, revisions[0], kind, "Wan VAE mode, (z - mean) / std")
         self._text_maker = MadeBy(options.model, revisions[1], kind, "JoyImage prompt of one image, pre-norm, from 34")
         return EditNet(add_lora(self._pipeline.transformer, options.rank, options.alpha, options.model))
+
+    def _revision(self, part: str) -> str:
+        """Of a frozen model, for the cache."""
+        if not self.options.cache:
+            return ""
+        if self.options.model == TINY:
+            return module_revision(getattr(self.pipeline, part))
+        return folder_revision(folder_of(self.options.model, self.options.revision) / part)
 
     @property
     def _text(self) -> "nn.Module":
@@ -177,6 +187,8 @@ class SpatialEdit:
             "recipe": self.name,
             "model": options.model,
             "revision": options.revision,
+            "weights": options.weights,
+            "merge": options.merge,
             "rank": options.rank,
             "alpha": options.alpha,
             "theta": theta,
@@ -185,8 +197,6 @@ class SpatialEdit:
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
         """Edits of a batch's sources: `source` as the model saw it, `prediction`; one by one, since texts differ in
         length."""
-        from training.spatialedit.pipeline import edit
-
         trained: Any = module.transformer
         self.pipeline.transformer = trained.get_base_model()
         keys = tuple(batch["key"])

@@ -18,7 +18,8 @@ CPU = torch.device("cpu")
 
 
 def tiny(**changes: Any) -> IldmOptions:
-    return IldmOptions.model_validate({**PRESETS["tiny"]["recipe"], **changes})
+    both = {"views": ("source", "target")}
+    return IldmOptions.model_validate({**PRESETS["tiny"]["recipe"], **both, **changes})
 
 
 def make_shards(folder: Path, count: int = 8) -> str:
@@ -36,8 +37,8 @@ def chance_of(batch: dict[str, Any], step: int = 0) -> Chance:
     return Chance(0, step, tuple(batch["key"]))
 
 
-def train(recipe: Ildm, batch: dict[str, Any], steps: int, lr: float) -> list[float]:
-    """One batch with one noise, again and again: the loss of each step."""
+def train(recipe: Ildm, batch: dict[str, Any], steps: int, lr: float) -> tuple[Any, list[float]]:
+    """One batch with one noise, again and again: the module, and the loss of each step."""
     module = recipe.build(CPU, torch.float32)
     inputs = recipe.prepare(batch, chance_of(batch))
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr)
@@ -48,4 +49,4 @@ def train(recipe: Ildm, batch: dict[str, Any], steps: int, lr: float) -> list[fl
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
-    return losses
+    return module, losses

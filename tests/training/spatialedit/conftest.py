@@ -12,6 +12,7 @@ from tests.shards.factory import make_sample
 from training.recipe import Chance
 from training.spatialedit.options import SpatialEditOptions
 from training.spatialedit.recipe import SpatialEdit
+from training.spatialedit.tiny import tiny_models
 
 SIDE = 32
 
@@ -43,9 +44,23 @@ def moves(tmp_path_factory) -> str:
     return str(folder)
 
 
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """The tiny pipeline as a folder of diffusers' layout, with rope theta 256 and a shift of its own."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    pipeline = tiny_models(torch.device("cpu"), torch.float32)
+    pipeline.transformer.register_to_config(theta=256)
+    pipeline.text_encoder.save_pretrained(folder / "text_encoder")
+    pipeline.tokenizer.save_pretrained(folder / "tokenizer")
+    pipeline.processor.image_processor.save_pretrained(folder / "processor")
+    for part in ("vae", "transformer", "scheduler"):
+        getattr(pipeline, part).save_pretrained(folder / part)
+    return folder
+
+
 def build(seed=0, **options):
     """A recipe and its module, whose adapter is no longer zero."""
-    recipe = SpatialEdit(SpatialEditOptions(model="tiny", **options))
+    recipe = SpatialEdit(SpatialEditOptions(**{"model": "tiny", **options}))
     torch.manual_seed(seed)
     module = recipe.build(torch.device("cpu"), torch.float32)
     return recipe, module

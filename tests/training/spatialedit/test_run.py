@@ -6,6 +6,7 @@ import pytest
 
 from shards.interop import spatialedit
 from tests.shards.interop.conftest import edited, pack
+from tests.training.launched import assert_same_after_a_kill, assert_same_on_two_processes
 from tests.training.runs import newest
 from training.config import load_config
 from training.loop import train
@@ -52,6 +53,19 @@ def test_a_run_stopped_and_resumed_is_the_undisturbed_one(layout, tmp_path):
     losses = [[line["loss"] for line in read_metrics(tmp_path / name)] for name in ("whole", "halves")]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 4
+
+
+SMALL = ("recipe.side=32", "recipe.text_drop=0.3")
+
+
+def test_killed_and_started_again_it_is_the_same_run(moves, tmp_path):
+    settings = (*SMALL, "batch_size=2")
+    assert_same_after_a_kill("spatialedit", moves, tmp_path, settings, "adapter_model.safetensors")
+
+
+def test_two_processes_learn_as_one_with_twice_the_batch(moves, tmp_path):
+    """Moves, turns and dropped texts differ in length, so that the processes make unlike numbers of passes."""
+    assert_same_on_two_processes("spatialedit", moves, tmp_path, SMALL)
 
 
 def test_validation_shows_source_target_and_prediction(tmp_path):
