@@ -209,6 +209,7 @@ def _noting(
 
 def _facts(record: SampleRecord) -> dict[str, Any]:
     edited = [item.category for item in record.objects if item.id == record.edit.object]
+    shown = [item for item in record.objects if item.shown]
     return {
         "key": record.key,
         "split": record.split,
@@ -217,8 +218,8 @@ def _facts(record: SampleRecord) -> dict[str, Any]:
         "category": edited[0] if edited else "",
         "instruction": record.instruction.text,
         "caption": record.caption,
-        "licences": LIST_SEPARATOR.join(sorted({item.licence for item in record.objects if item.licence})),
-        "assets": LIST_SEPARATOR.join(sorted({item.asset for item in record.objects if item.asset})),
+        "licences": LIST_SEPARATOR.join(sorted({item.licence for item in shown if item.licence})),
+        "assets": LIST_SEPARATOR.join(sorted({item.asset for item in shown if item.asset})),
         **{f"score_{name}": float(value) for name, value in record.scores.model_dump().items()},
     }
 
