@@ -30,7 +30,7 @@ from shards.layout import filesystem, join, list_shards, shard_name
 from shards.recipes import FILTERS, Recipe, layer_of
 from shards.sample import Sample
 from shards.schema import SPLITS, EditKind, Provenance, Split
-from shards.sidecars import SIDECARS, write_sidecars
+from shards.sidecars import ATTRIBUTION, SIDECARS, write_sidecars
 
 Packer = Callable[[Callable[["ShardJob"], ShardEntry | Damaged], Sequence["ShardJob"]], list[ShardEntry | Damaged]]
 """Runs the function on every job, somewhere, and gives the results in order."""
@@ -231,7 +231,7 @@ def _pack_split(
     todo = [job for job in jobs if job.name not in done]
     if todo:
         # What lists shards goes first and comes last: an interrupted packing leaves no list of other shards.
-        for name in (*SIDECARS, f"{split}/{MANIFEST}"):
+        for name in (*SIDECARS, ATTRIBUTION, f"{split}/{MANIFEST}"):
             _remove(join(first.folder.rpartition("/")[0], name))
     for job, packed in zip(todo, packer(pack_one, todo), strict=True):
         if isinstance(packed, Damaged):

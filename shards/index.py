@@ -184,7 +184,8 @@ def parse_rows(data: bytes, name: str) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(pa.BufferReader(data)).to_pylist()
+        # Threads that Arrow starts for a small file may still be starting when the process ends, which aborts it.
+        return pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise SpatialdataError(f"{base(name)}: not a parquet file ({str(error).splitlines()[0]})") from error
 

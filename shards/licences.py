@@ -19,14 +19,14 @@ advice.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, get_args
 
 from shards.schema import SceneObject
 
 LicenceName = Literal["cc0", "by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd", "unknown"]
 LICENCES: Final[tuple[LicenceName, ...]] = get_args(LicenceName)
 """From the freest to the strictest."""
-_FAMILIES: Final = (("cc0", "by", "by-sa"), ("cc0", "by", "by-nc", "by-nc-sa"))
+_FAMILIES: Final[tuple[tuple[LicenceName, ...], ...]] = (("cc0", "by", "by-sa"), ("cc0", "by", "by-nc", "by-nc-sa"))
 """The largest choices that can be combined."""
 _SHARED_ALIKE: Final = (("by-sa", "by-nc"), ("by-sa", "by-nc-sa"))
 
@@ -69,7 +69,7 @@ def combine(parts: Iterable[str]) -> Whole:
 
 def known(licence: str) -> LicenceName:
     """A licence of the chart, `unknown` for any other text."""
-    return cast("LicenceName", licence) if licence in LICENCES else "unknown"
+    return licence if licence in LICENCES else "unknown"
 
 
 def label(licence: str) -> str:
@@ -99,10 +99,12 @@ def licences_shown(objects: Iterable[SceneObject]) -> tuple[LicenceName, ...]:
 
 def _strictest(names: Collection[LicenceName]) -> LicenceName:
     """Of names that can be combined, the one that has every element: the order of `LICENCES` says which."""
-    return next((name for name in reversed(LICENCES) if name in names), "cc0")
+    return max(names, key=LICENCES.index) if names else "cc0"
 
 
 def _remedies(names: Collection[LicenceName]) -> tuple[tuple[LicenceName, ...], ...]:
-    found = [tuple(name for name in LICENCES if name in family and name in names) for family in _FAMILIES]
+    found: list[tuple[LicenceName, ...]] = [
+        tuple(name for name in LICENCES if name in family and name in names) for family in _FAMILIES
+    ]
     largest = [one for one in found if one and not any(set(one) < set(other) for other in found)]
     return tuple(dict.fromkeys(largest))

@@ -33,6 +33,12 @@ def code(text: str) -> str:
     return f"{fence}{padding}{line}{padding}{fence}".replace("|", "\\|")
 
 
+def fenced(text: str, language: str = "") -> str:
+    """Lines of code as a block, whatever they hold."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
+
+
 def link(text: str, url: str) -> str:
     """A link with this text, which is escaped, to an address of ours, which is not; the text alone without one."""
     return f"[{escape(text)}]({url})" if url else escape(text)
