@@ -5,7 +5,6 @@ Works while either is being built: what is not computed yet is told as such, and
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from io import BytesIO
 from typing import Any, Final, cast
 
@@ -39,8 +38,8 @@ def run_diff(first: str, second: str) -> dict[str, Any]:
 
 def configuration(first: Build, second: Build) -> list[dict[str, Any]]:
     """The keys whose values differ, with both; None where one build does not have the key."""
-    pairs = (build.config.model_dump(mode="json") for build in (first, second))
-    return [{"key": key, "first": old, "second": new} for key, old, new in differences(*pairs)]
+    one, other = first.config.model_dump(mode="json"), second.config.model_dump(mode="json")
+    return [{"key": key, "first": old, "second": new} for key, old, new in differences(one, other)]
 
 
 def differences(first: Any, second: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -59,9 +58,6 @@ def layers(builds: tuple[Build, Build], verdicts: tuple[Verdicts, Verdicts]) -> 
     found: list[dict[str, Any]] = []
     for layer in dict.fromkeys((*ours, *theirs)):
         makers = (ours.get(layer), theirs.get(layer))
-        units = [
-            [verdict.done.get(layer, 0), build.plan.units] for build, verdict in zip(builds, verdicts, strict=True)
-        ]
         found.append(
             {
                 "layer": layer,
@@ -69,7 +65,10 @@ def layers(builds: tuple[Build, Build], verdicts: tuple[Verdicts, Verdicts]) -> 
                 "first": makers[0].folder if makers[0] else "",
                 "second": makers[1].folder if makers[1] else "",
                 "changes": _changes(*makers),
-                "units": units,
+                "units": [
+                    [verdict.done.get(layer, 0), build.plan.units]
+                    for build, verdict in zip(builds, verdicts, strict=True)
+                ],
             }
         )
     return found
@@ -148,12 +147,12 @@ def _changes(first: Maker | None, second: Maker | None) -> list[str]:
         return [f"only in the {'second' if first is None else 'first'}"]
     if first.folder == second.folder:
         return []
-    one, other = (asdict(maker) for maker in (first, second))
-    told = {"stage", "version", "model", "revision", "options", "prompts"}
+    told = ["stage", "version", "model", "revision"]
+    if first.stage == second.stage:
+        told.append("options")  # of another stage they are others, all of them
+    one, other = ({name: getattr(maker, name) for name in told} for maker in (first, second))
     found = [
-        f"{name.removeprefix('options.')} {_brief(old)} -> {_brief(new)}"
-        for name, old, new in differences(*({name: side[name] for name in told} for side in (one, other)))
-        if name != "prompts"
+        f"{name.removeprefix('options.')} {_brief(old)} -> {_brief(new)}" for name, old, new in differences(one, other)
     ]
     if first.prompts != second.prompts:
         found.append("prompts")

@@ -10,7 +10,8 @@ from rich.table import Table
 
 _BRIEF = 60
 _NAMED = 5
-_SPREAD = ("samples", "mean", "p5", "p25", "p50", "p75", "p95")
+_SPREAD = ("samples", "mean", "p5", "p50", "p95")
+"""All that fits a terminal of 80 columns."""
 
 
 def print_diff(found: dict[str, Any]) -> None:
@@ -73,8 +74,8 @@ def _layers(console: Console, found: Mapping[str, Any]) -> None:
 def _samples(console: Console, found: Mapping[str, Any]) -> None:
     both = found["samples"]
     console.print(
-        f"samples of both plans: {both['accepted_in_both']} accepted in both, {both['accepted_in_neither']} in neither, "
-        f"{both['undecided']} not decided yet"
+        f"samples of both plans: {both['accepted_in_both']} accepted in both, {both['accepted_in_neither']} in "
+        f"neither, {both['undecided']} not decided yet"
     )
     for name, where, other in (("only_in_first", "first", "second"), ("only_in_second", "second", "first")):
         if both[name]["count"]:
@@ -90,7 +91,9 @@ def _samples(console: Console, found: Mapping[str, Any]) -> None:
 def _scores(console: Console, found: Mapping[str, Any]) -> None:
     if not found["scores"]:
         return
-    table = Table("score", "", *_SPREAD, box=SIMPLE)
+    table = Table(box=SIMPLE, pad_edge=False)
+    for column in ("score", "", *_SPREAD):
+        table.add_column(column, no_wrap=True, justify="right" if column in _SPREAD else "left")
     for name, sides in found["scores"].items():
         same = sides["first"] == sides["second"]
         for where in ("both",) if same else ("first", "second"):
