@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from pydantic import ValidationError
+
 from pipeline.duplicates import per_unit
 from pipeline.plan import Plan
 from pipeline.store import LayerStore
@@ -49,7 +51,11 @@ def find_unlicensed(store: LayerStore, plan: Plan, pair: str, licences: Collecti
 
     def others(unit: int) -> dict[str, set[LicenceName]]:
         rows = store.peek(pair, unit, ("facts",))
-        shown = {key: PairFacts.model_validate_json(str(row["facts"])).objects for key, row in rows.items()}
+        try:
+            shown = {key: PairFacts.model_validate_json(str(row["facts"])).objects for key, row in rows.items()}
+        except ValidationError:
+            store.check(pair, unit)  # says so where the file is damaged
+            raise
         return {
             key: rest for key, objects in shown.items() if (rest := set(licences_shown(objects)).difference(licences))
         }

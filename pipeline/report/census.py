@@ -18,7 +18,7 @@ from shards.index import read_rows
 from shards.layout import filesystem, join
 from shards.licences import LicenceName, licences_shown
 from shards.reader import read_record
-from shards.schema import NO_MAP, EditKind, Maps, SampleRecord, SceneObject, Scores, Split
+from shards.schema import EditKind, Maps, SampleRecord, SceneObject, Scores, Split
 from shards.sidecars import read_splits
 
 _AT_ONCE: Final = 256
@@ -89,7 +89,7 @@ class Census:
         self.unverified += not record.instruction.verified
         for name in Maps.model_fields:
             info = getattr(record.maps, name)
-            if info != NO_MAP:
+            if info.kind:
                 self.maps.setdefault(name, Counter())[info.estimator, info.revision] += 1
         for name in Scores.model_fields:
             values = self.scores.setdefault(name, array("f"))

@@ -64,7 +64,7 @@ def layers(builds: tuple[Build, Build], verdicts: tuple[Verdicts, Verdicts]) -> 
                 "same": makers[0] is not None and makers[1] is not None and makers[0].folder == makers[1].folder,
                 "first": makers[0].folder if makers[0] else "",
                 "second": makers[1].folder if makers[1] else "",
-                "changes": _changes(*makers),
+                "changes": _changes(*makers) or _inherited(layer, ours, theirs),
                 "units": [
                     [verdict.done.get(layer, 0), build.plan.units]
                     for build, verdict in zip(builds, verdicts, strict=True)
@@ -156,7 +156,15 @@ def _changes(first: Maker | None, second: Maker | None) -> list[str]:
     ]
     if first.prompts != second.prompts:
         found.append("prompts")
-    return found or ["the plan, or a layer that it needs"]
+    return found
+
+
+def _inherited(layer: str, ours: Mapping[str, Maker], theirs: Mapping[str, Maker]) -> list[str]:
+    """Why a layer is another one where its maker is the same; nothing where it is no other."""
+    if ours[layer].folder == theirs[layer].folder:
+        return []
+    needs = [need for need in ours[layer].needs if ours[need].folder != theirs[need].folder]
+    return [f"made from another {' and '.join(needs)}" if needs else "of another plan"]
 
 
 def _brief(value: Any) -> str:

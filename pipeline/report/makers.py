@@ -38,6 +38,8 @@ class Maker:
     layer: str
     folder: str
     """`<layer>-<fingerprint>`"""
+    needs: tuple[str, ...]
+    """Layers that it is made from; of none, it answers the plan."""
     stage: str
     """As the configuration calls it: `depth_anything_v2`."""
     version: int
@@ -79,6 +81,7 @@ def _maker(stage: Stage, folder: str) -> Maker:
     return Maker(
         layer=stage.layer,
         folder=folder,
+        needs=stage.needs,
         stage=_name(stage),
         version=stage.version,
         model=without_place(str(options.get("model", ""))),

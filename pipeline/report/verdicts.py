@@ -42,7 +42,8 @@ def verdicts_of(build: Build) -> Verdicts:
     refused: dict[str, str] = {}
     finished: Counter[int] = Counter()
     damaged: list[LayerCorrupt] = []
-    for layer, folder in build.layers.items():
+    layers = build.layers
+    for layer, folder in layers.items():
         for record in build.store.records(folder, damaged):
             found.done[layer] = found.done.get(layer, 0) + 1
             finished[record.unit] += 1
@@ -51,7 +52,7 @@ def verdicts_of(build: Build) -> Verdicts:
     refused = _duplicates(build) | refused
     for unit in range(build.plan.units):
         for row in build.plan.rows(unit):
-            other = ACCEPTED if finished[unit] == len(build.layers) else PENDING
+            other = ACCEPTED if finished[unit] == len(layers) else PENDING
             verdict = found.samples[row.key] = refused.get(row.key, other)
             found.edits[str(row.spec["edit"])] += verdict == ACCEPTED
     found.damaged = len(damaged)
