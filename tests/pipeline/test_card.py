@@ -167,6 +167,25 @@ def test_near_duplicates_are_told(release, tmp_path):
     assert "Near-duplicates were not looked for." in card_of(out)
 
 
+def test_the_configuration_is_the_one_that_was_planned_and_packed_with(release, tmp_path):
+    out = tmp_path / "out"
+    splits = "shard.splits={train: 0.8, val: 0.1, test: 0.1}"
+    assert build(release, out, splits, "shard.samples_per_shard=5", "layers.screen.max_blur=0.8").code == 0
+    told = re.search(r"```yaml\n(.*?)```", card_of(out), re.S)
+    assert told and yaml.safe_load(told.group(1)) == {
+        "source": {"kind": "object3dit"},
+        "samples": "all",
+        "unit_size": 4,
+        "layers": {"screen": {"stage": "junk", "max_blur": 0.8}},
+        "shard": {"samples_per_shard": 5, "splits": {"train": 0.8, "val": 0.1, "test": 0.1}},
+    }
+    assert str(release) not in card_of(out)
+    before = files_of(out / "shards")
+    next((out / "shards/full/train").glob("*.tar")).unlink()
+    assert run("verify", out, "--repair").code == 0
+    assert files_of(out / "shards") == before
+
+
 def test_a_card_without_layers_says_what_it_cannot(out):
     shutil.rmtree(out / "layers")
     told = run("card", out)
