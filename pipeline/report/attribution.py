@@ -6,7 +6,7 @@ metadata that anyone could write: all of them are escaped.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -80,8 +80,8 @@ def _remedy(choice: Sequence[LicenceName]) -> str:
     return f"{ask} packs what may be shared under {label(combine(choice).licence or '')}"
 
 
-def titles_of(build: Build) -> dict[str, str]:
-    """What the survey's plan calls each asset, by uid; empty where there is no survey, or it is gone."""
+def titles_of(build: Build, uids: Container[str]) -> dict[str, str]:
+    """What the survey's plan calls these assets, by uid; empty where there is no survey, or it is gone."""
     survey = build.config.source.survey
     folder = str(Path(survey).expanduser().absolute()) if survey and "://" not in survey else survey
     kept = LayerStore(folder or f"{build.store.url.rstrip('/')}/survey", **build.store.options)
@@ -89,7 +89,8 @@ def titles_of(build: Build) -> dict[str, str]:
     for digest in sorted(kept.names("")):
         try:
             plan = read_plan(LayerStore(f"{kept.url.rstrip('/')}/{digest}", **kept.options))
-            titles |= {row.spec["uid"]: row.spec["name"] for unit in range(plan.units) for row in plan.rows(unit)}
+            rows = (row.spec for unit in range(plan.units) for row in plan.rows(unit))
+            titles |= {spec["uid"]: spec["name"] for spec in rows if spec["uid"] in uids}
         except SpatialdataError:
             continue
     return titles
@@ -112,16 +113,18 @@ def _listed(assets: Sequence[Shown], titles: Mapping[str, str]) -> str:
     def order(asset: Shown) -> tuple[int, str, str, str]:
         return -number[asset.creator], asset.creator.casefold(), _title(asset, titles).casefold(), asset.uid
 
+    terms = ["terms as named"] if any(asset.licence not in (*LICENCES, "") for asset in assets) else []
     rows = [
         [
             escape(asset.creator) if asset.creator not in _NAMELESS else "(not named)",
             escape(_title(asset, titles)) or "(no title)",
             link(asset.uid, source_page(asset)),
+            *(escape(asset.licence) for _ in terms),
             asset.samples,
         ]
         for asset in sorted(assets, key=order)
     ]
-    return table(["creator", "model", "asset", "samples"], rows)
+    return table(["creator", "model", "asset", *terms, "samples"], rows)
 
 
 def _title(asset: Shown, titles: Mapping[str, str]) -> str:

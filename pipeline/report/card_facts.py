@@ -76,7 +76,7 @@ def gather(build: Build, recipe: str) -> CardFacts:
         splits=check_splits(build, census, options.duplicates),
         limits=tuple(known_limits(census)),
         whole=combine(asset.licence for asset in census.assets.values()),
-        titles=titles_of(build),
+        titles=titles_of(build, census.assets),
     )
 
 

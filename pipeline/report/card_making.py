@@ -36,8 +36,9 @@ def making(facts: CardFacts) -> Iterator[str]:
     pair = next(maker for maker in facts.makers if maker.layer == "pair")
     if pair.options.get("unchanged", "copy") == "copy":
         yield (
-            "Outside `changed.png`, the target has the source's own pixels: there the two are equal. Camera edits may "
-            "change every pixel.\n"
+            "Outside `changed`, the target has the source's own pixels: there the two are equal"
+            f"{' but for what JPEG loses' if facts.options.codecs.image == 'jpg' else ''}. Camera edits may change "
+            "every pixel.\n"
         )
     yield (
         f"Made with spatialdata {code(facts.version)}; plan {code(plan.hash[:16])}, {plan.samples} samples, "
