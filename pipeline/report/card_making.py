@@ -45,8 +45,8 @@ def making(facts: CardFacts) -> Iterator[str]:
         f"seed {plan.seed}. {_funnel(facts)}\n"
     )
     yield (
-        "With this configuration, the same source and the versions below, `spatialdata build` gives the same samples "
-        "again:\n"
+        "With this configuration (all else by default), the same source, the versions below and the same kind of "
+        "processor, `spatialdata build` gives the same samples again:\n"
     )
     yield fenced(yaml.safe_dump(_configuration(facts), sort_keys=False, allow_unicode=True), "yaml")
     versions = sorted(facts.census.versions | {f"{name}={number}" for name, number in plan.versions.items()})
