@@ -1,7 +1,7 @@
 """What a card is written from: gathered from the shards, the plan and the records, once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from pipeline.builder import Build, Rejects, rejects_of
@@ -25,8 +25,7 @@ class CardFacts:
 
     folder: str
     build: Build
-    options: ShardOptions
-    """With which the recipe was packed; its splits are the plan's."""
+    """With the `shard` options with which the recipe was packed; but the splits are the plan's."""
     recipe: RecipeFacts
     census: Census
     makers: tuple[Maker, ...]
@@ -37,6 +36,10 @@ class CardFacts:
     whole: Whole
     titles: Mapping[str, str]
     """What assets are called where they come from, by uid."""
+
+    @property
+    def options(self) -> ShardOptions:
+        return self.build.config.shard
 
     @property
     def title(self) -> str:
@@ -65,10 +68,10 @@ def gather(build: Build, recipe: str) -> CardFacts:
             f"{folder} is not finished ({error}): run `spatialdata shard {build.store} --recipe {recipe}`"
         ) from None
     _check_same(build, recipe, census)
+    build = replace(build, config=build.config.model_copy(update={"shard": options}))
     return CardFacts(
         folder=folder,
         build=build,
-        options=options,
         recipe=facts,
         census=census,
         makers=tuple(makers_of(build)),

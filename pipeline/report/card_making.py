@@ -108,8 +108,7 @@ def _funnel(facts: CardFacts) -> str:
 
 def _configuration(facts: CardFacts) -> dict[str, Any]:
     """What the samples follow from: no default, no place on a machine, nothing of the engine."""
-    config = facts.build.config.model_copy(update={"shard": facts.options})
-    values = config.model_dump(mode="json", exclude=cast("Any", _OF_ONE_MACHINE))
+    values = facts.build.config.model_dump(mode="json", exclude=cast("Any", _OF_ONE_MACHINE))
     values["shard"]["splits"] = dict(facts.build.plan.config["shard"]["splits"])
     values["layers"] = {name: _layer(facts, name, layer) for name, layer in values["layers"].items()}
     return without_place(_changed(values, Config().model_dump(mode="json")))

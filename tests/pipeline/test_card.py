@@ -165,6 +165,9 @@ def test_near_duplicates_are_told(release, tmp_path):
     assert "left out: duplicate 1." in card_of(out)
     assert run("shard", out, "--recipe", "full", "--set", "shard.duplicates.enabled=false").code == 0
     assert "Near-duplicates were not looked for." in card_of(out)
+    before = files_of(out)
+    assert run("card", out).code == 0
+    assert files_of(out) == before, "told as it was packed, not as the build says"
 
 
 def test_the_configuration_is_the_one_that_was_planned_and_packed_with(release, tmp_path):
