@@ -202,7 +202,9 @@ def _pack_all(
 
 
 def pack_recipe(build: Build, recipe: Recipe, quiet: bool) -> dict[str, Any]:
-    """Pack one recipe, its shards in parallel on the build's engine."""
+    """Pack one recipe, its shards in parallel on the build's engine, and write the card beside them."""
+    from pipeline.report.card import write_card  # it tells of builds, so it knows this module
+
     say = _say(quiet)
 
     def packer(
@@ -219,7 +221,9 @@ def pack_recipe(build: Build, recipe: Recipe, quiet: bool) -> dict[str, Any]:
 
         return map_items(function, jobs, build.config.engine, name=lambda job: job.name, on_result=told)
 
-    return pack(build.store, build.plan, build.layers, recipe, build.config.shard, packer)
+    packed = pack(build.store, build.plan, build.layers, recipe, build.config.shard, packer)
+    told = write_card(build, recipe.name)
+    return packed | {name: told[name] for name in ("licence", "licence_problems")}
 
 
 def rejects_of(build: Build) -> Rejects:

@@ -57,12 +57,15 @@ def build(config: str | None, out: str, overrides: Sequence[str], retry: str, as
 @cli.command()
 @click.argument("out")
 @click.option("--recipe", "-r", required=True, help="full, spatialdiff, ildm or spatialedit.")
+@click.option("--licenses", default="", metavar="NAME,...", help="Pack only samples whose visible assets have these.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of `shard` or `engine`.")
 @json_option
-def shard(out: str, recipe: str, overrides: Sequence[str], as_json: bool) -> None:
+def shard(out: str, recipe: str, licenses: str, overrides: Sequence[str], as_json: bool) -> None:
     """Pack the accepted samples of OUT into WebDataset shards for one trainer."""
     from pipeline.builder import run_shard
 
+    if names := _words(licenses):
+        overrides = [*overrides, f"shard.licenses={json.dumps(names)}"]
     _report(run_shard(out, recipe, overrides, quiet=as_json), as_json, _print_shards)
 
 
@@ -104,6 +107,29 @@ def view(path: str, out: str, recipe: str, limit: int, tile: int, as_json: bool)
 
     found = run_view(path, out, recipe=recipe, limit=limit, tile=tile)
     _report(found, as_json, lambda found: click.echo(f"{found['samples']} samples drawn: {found['picture']}"))
+
+
+@cli.command()
+@click.argument("out")
+@click.option("--recipe", "-r", default="", help="Whose shards to tell of; default: all that are packed.")
+@json_option
+def card(out: str, recipe: str, as_json: bool) -> None:
+    """Write README.md and ATTRIBUTION.md beside the shards of OUT: what is in them, and who must be named."""
+    from pipeline.report.card import print_card, run_card
+
+    _report(run_card(out, recipe), as_json, print_card)
+
+
+@cli.command()
+@click.argument("first")
+@click.argument("second")
+@json_option
+def diff(first: str, second: str, as_json: bool) -> None:
+    """Say what changed between two builds: configuration, plan, layers, verdicts and why, scores side by side."""
+    from pipeline.report.diff import run_diff
+    from pipeline.report.diff_print import print_diff
+
+    _report(run_diff(first, second), as_json, print_diff)
 
 
 @cli.command()
@@ -260,9 +286,12 @@ def _print_reasons(rejects: dict[str, int]) -> None:
 
 
 def _print_shards(found: dict[str, Any]) -> None:
+    from pipeline.report.card import licence_told
+
     for split, counts in found["splits"].items():
         click.echo(f"{found['recipe']}/{split}: {counts['samples']} samples in {counts['shards']} shards")
     click.echo(f"shards: {found['folder']}")
+    click.echo(f"licence of the whole: {licence_told(found)}")
 
 
 def _print_counts(found: dict[str, Any]) -> None:

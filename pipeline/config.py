@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from pipeline.duplicates import DuplicateOptions
 from shards.errors import BadInput
+from shards.licences import LicenceName
 from shards.options import Options, read_yaml
 from shards.schema import EDIT_KINDS, EditKind, Split
 from sources.objaverse.spec import RenderOptions, SceneOptions
@@ -21,7 +22,6 @@ LayerName = Literal["pair", "screen", "instruction", "depth", "metric", "normal"
 PoolName = Literal[LayerName, "portraits", "orient"]
 """Layers of a build, and those of `spatialdata orient`."""
 RecipeName = Literal["full", "spatialdiff", "ildm", "spatialedit", "spatialfusion"]
-LicenceName = Literal["cc0", "by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd", "unknown"]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
@@ -74,6 +74,9 @@ class ShardOptions(Options):
     codecs: CodecOptions = CodecOptions()
     splits: SplitOptions = SplitOptions()
     duplicates: DuplicateOptions = DuplicateOptions()
+    licenses: tuple[LicenceName, ...] = Field(
+        default=(), description="pack only samples all of whose visible assets have one of these; empty: all samples"
+    )
 
 
 class Resources(Options):

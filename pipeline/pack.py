@@ -19,6 +19,7 @@ from pipeline.duplicates import find_duplicates, per_unit, refused_keys
 from pipeline.packings import Packing, write_packing
 from pipeline.plan import Plan, PlanRow
 from pipeline.runner import Damaged
+from pipeline.shown import find_unlicensed
 from pipeline.stage import Stage
 from pipeline.storage import FULL, disk_full
 from pipeline.store import LayerCorrupt, LayerStore
@@ -29,7 +30,7 @@ from shards.layout import filesystem, join, list_shards, shard_name
 from shards.recipes import FILTERS, Recipe, layer_of
 from shards.sample import Sample
 from shards.schema import SPLITS, EditKind, Provenance, Split
-from shards.sidecars import SIDECARS, write_sidecars
+from shards.sidecars import ATTRIBUTION, SIDECARS, write_sidecars
 
 Packer = Callable[[Callable[["ShardJob"], ShardEntry | Damaged], Sequence["ShardJob"]], list[ShardEntry | Damaged]]
 """Runs the function on every job, somewhere, and gives the results in order."""
@@ -60,8 +61,8 @@ class ShardJob:
     split: Split
     slices: tuple[Slice, ...]
     """In the plan's order."""
-    duplicates: Mapping[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
-    """Keys that are left out, by unit, of the slices' units; a slice's state covers them."""
+    left_out: Mapping[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
+    """Keys of accepted samples that are left out, by unit, of the slices' units; a slice's state covers them."""
 
     @property
     def digest(self) -> str:
@@ -102,9 +103,12 @@ def pack(
     root = join(store.url, "shards", recipe.name)
     splits: dict[str, Any] = {}
     duplicates = find_duplicates(store, plan, layers, options.duplicates).by_unit
-    chosen = choose(store, plan, used, recipe, duplicates)
+    others = find_unlicensed(store, plan, layers["pair"], options.licenses)
+    left_out = others.added_to(duplicates)
+    chosen = choose(store, plan, used, recipe, left_out)
     if not chosen:
-        raise BadInput(f"no sample of {store} is accepted for recipe {recipe.name}: `spatialdata status` says why")
+        told = others.told or "`spatialdata status` says why"
+        raise BadInput(f"no sample of {store} is accepted for recipe {recipe.name}: {told}")
     write_packing(store, recipe.name, Packing(options, tuple(chosen)))
     for folder in (".made", *SPLITS):  # what killed packings left may be a gigabyte a worker
         store.sweep(f"shards/{recipe.name}/{folder}")
@@ -122,7 +126,7 @@ def pack(
                 name,
                 split,
                 chunk,
-                {part.unit: duplicates[part.unit] for part in chunk if part.unit in duplicates},
+                {part.unit: left_out[part.unit] for part in chunk if part.unit in left_out},
             )
             for name, chunk in zip(names, chunks, strict=True)
         ]
@@ -171,18 +175,17 @@ def choose(
     plan: Plan,
     layers: Mapping[str, str],
     recipe: Recipe,
-    duplicates: Mapping[int, Sequence[str]],
+    left_out: Mapping[int, Sequence[str]],
 ) -> dict[Split, list[Slice]]:
     """How many samples of each unit and split are accepted: those that every layer holds, of the recipe's edits.
 
     Reads records and the plan, no layer file: the rows of a layer are the plan's less the rejects.
 
     Args:
-        duplicates: keys to leave out, by unit.
+        left_out: keys to leave out, by unit.
     """
     chosen: dict[Split, list[Slice]] = {}
-    left_out = partial(_left_out, store, layers, duplicates)
-    for unit, (keys, state) in per_unit(store, plan, left_out):
+    for unit, (keys, state) in per_unit(store, plan, partial(_left_out, store, layers, left_out)):
         counts = Counter(row.split for row in plan.rows(unit) if _taken(row, keys, recipe))
         for split in SPLITS:
             if counts[split]:
@@ -191,11 +194,11 @@ def choose(
 
 
 def _left_out(
-    store: LayerStore, layers: Mapping[str, str], duplicates: Mapping[int, Sequence[str]], unit: int
+    store: LayerStore, layers: Mapping[str, str], left_out: Mapping[int, Sequence[str]], unit: int
 ) -> tuple[set[str], str]:
-    """Keys of a unit that some layer refused or that are duplicates, and the digest of what its records say."""
+    """Keys of a unit that some layer refused or that are left out, and the digest of what its records say."""
     refused, sha256 = refused_keys(store, layers, unit)
-    keys = refused.union(duplicates.get(unit, ()))
+    keys = refused.union(left_out.get(unit, ()))
     return keys, hashlib.sha256(json.dumps([sha256, sorted(keys)]).encode()).hexdigest()[:16]
 
 
@@ -228,7 +231,7 @@ def _pack_split(
     todo = [job for job in jobs if job.name not in done]
     if todo:
         # What lists shards goes first and comes last: an interrupted packing leaves no list of other shards.
-        for name in (*SIDECARS, f"{split}/{MANIFEST}"):
+        for name in (*SIDECARS, ATTRIBUTION, f"{split}/{MANIFEST}"):
             _remove(join(first.folder.rpartition("/")[0], name))
     for job, packed in zip(todo, packer(pack_one, todo), strict=True):
         if isinstance(packed, Damaged):
@@ -270,7 +273,7 @@ def _samples(job: ShardJob) -> Iterator[tuple[str, dict[str, bytes]]]:
     layer_names = sorted(job.layers.values())
     versions = software_versions()
     for part in job.slices:
-        left_out, _ = _left_out(store, job.layers, job.duplicates, part.unit)
+        left_out, _ = _left_out(store, job.layers, job.left_out, part.unit)
         rows = [row for row in plan.rows(part.unit) if row.split == job.split and _taken(row, left_out, job.recipe)]
         columns = {layer: store.read(folder, part.unit) for layer, folder in job.layers.items()}
         for row in rows[part.first : part.first + part.count]:

@@ -16,7 +16,7 @@ from shards.recipes import RECIPES
 from shards.schema import SPLITS
 
 FOLDER = "shards/.made"
-_KEPT = {"name", "samples_per_shard", "codecs", "duplicates"}
+_KEPT = {"name", "samples_per_shard", "codecs", "duplicates", "licenses"}
 """Options that decide the bytes of the shards; the splits are the plan's."""
 
 

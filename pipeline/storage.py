@@ -102,6 +102,11 @@ class Storage:
         return self._fs.open(self.path(name), "rb")
 
     @_told
+    def open_ranges(self, name: str) -> Any:
+        """The same of a remote folder, for who reads a few parts of a large file: nothing is read ahead."""
+        return self._fs.open(self.path(name), "rb", cache_type="none")
+
+    @_told
     def names(self, folder: str) -> list[str]:
         """Names of the files in a folder, in no order; empty when there is no such folder."""
         try:

@@ -143,18 +143,28 @@ class LayerStore(Storage):
         record = self.record(layer_dir, unit)
         source = self._checked(layer_dir, unit, record)
         file = pq.ParquetFile(pa.BufferReader(source))
-        if record.rows == 0:
-            return {}
-        names = set(file.schema_arrow.names)
-        missing = [name for name in columns or () if name not in names]
-        if missing:
-            raise SpatialdataError(
-                f"layer {layer_dir} has no column '{missing[0]}' (it has {', '.join(sorted(names - {'key'}))})"
-            )
-        table = file.read(None if columns is None else ["key", *columns], use_threads=False)
-        keys = table.column("key").to_pylist()
-        parts = {name: table.column(name).to_pylist() for name in sorted(table.column_names) if name != "key"}
-        return {key: {name: values[i] for name, values in parts.items()} for i, key in enumerate(keys)}
+        return _rows(file, layer_dir, columns) if record.rows else {}
+
+    def peek(self, layer_dir: str, unit: int, columns: Sequence[str]) -> dict[str, dict[str, Value]]:
+        """As `read`, but of these columns alone: the rest of the file is neither read nor hashed.
+
+        For who looks at the texts of layers that hold images. What is packed or computed from is `read`.
+        Raises LayerCorrupt when the file is missing, or no layer file of the record's size.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        record, name = self.record(layer_dir, unit), self.data_name(layer_dir, unit)
+        try:
+            if (size := self.size(name)) != record.bytes:
+                raise self._corrupt(layer_dir, unit, name, f"has {size} bytes, its record says {record.bytes}")
+            source = self.path(name) if self.is_local else self.open_ranges(name)
+            with pq.ParquetFile(source) as file:
+                return _rows(file, layer_dir, columns) if record.rows else {}
+        except FileNotFoundError:
+            raise self._corrupt(layer_dir, unit, name, "is missing") from None
+        except (pa.ArrowException, OSError) as error:
+            raise self._corrupt(layer_dir, unit, name, f"cannot be read ({error})") from error
 
     def done_units(self, layer_dir: str) -> list[int]:
         """Units with a record, ascending: one listing, nothing is opened."""
@@ -235,6 +245,20 @@ class LayerStore(Storage):
     def _corrupt(self, layer_dir: str, unit: int, name: str, what: str) -> LayerCorrupt:
         advice = "run `spatialdata build` again to recompute this unit"
         return LayerCorrupt(f"layer file {self.path(name)} {what}: {advice}", layer_dir, unit)
+
+
+def _rows(file: Any, layer_dir: str, columns: Sequence[str] | None) -> dict[str, dict[str, Value]]:
+    """The rows of an open `pyarrow.parquet.ParquetFile` of a layer, by key."""
+    names = set(file.schema_arrow.names)
+    missing = [name for name in columns or () if name not in names]
+    if missing:
+        raise SpatialdataError(
+            f"layer {layer_dir} has no column '{missing[0]}' (it has {', '.join(sorted(names - {'key'}))})"
+        )
+    table = file.read(None if columns is None else ["key", *columns], use_threads=False)
+    keys = table.column("key").to_pylist()
+    parts = {name: table.column(name).to_pylist() for name in sorted(table.column_names) if name != "key"}
+    return {key: {name: values[i] for name, values in parts.items()} for i, key in enumerate(keys)}
 
 
 def encode_rows(rows: Mapping[str, Columns], layer_dir: str) -> memoryview:

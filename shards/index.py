@@ -184,7 +184,8 @@ def parse_rows(data: bytes, name: str) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(pa.BufferReader(data)).to_pylist()
+        # Threads that Arrow starts for a small file may still be starting when the process ends, which aborts it.
+        return pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise SpatialdataError(f"{base(name)}: not a parquet file ({str(error).splitlines()[0]})") from error
 
@@ -209,6 +210,7 @@ def _noting(
 
 def _facts(record: SampleRecord) -> dict[str, Any]:
     edited = [item.category for item in record.objects if item.id == record.edit.object]
+    shown = [item for item in record.objects if item.shown]
     return {
         "key": record.key,
         "split": record.split,
@@ -217,8 +219,8 @@ def _facts(record: SampleRecord) -> dict[str, Any]:
         "category": edited[0] if edited else "",
         "instruction": record.instruction.text,
         "caption": record.caption,
-        "licences": LIST_SEPARATOR.join(sorted({item.licence for item in record.objects if item.licence})),
-        "assets": LIST_SEPARATOR.join(sorted({item.asset for item in record.objects if item.asset})),
+        "licences": LIST_SEPARATOR.join(sorted({item.licence for item in shown if item.licence})),
+        "assets": LIST_SEPARATOR.join(sorted({item.asset for item in shown if item.asset})),
         **{f"score_{name}": float(value) for name, value in record.scores.model_dump().items()},
     }
 

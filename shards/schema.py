@@ -93,6 +93,11 @@ class SceneObject(_Fixed):
     source_visible: Fraction = Field(description="visible share of the object's own pixels, 0 when absent")
     target_visible: Fraction
 
+    @property
+    def shown(self) -> bool:
+        """Whether anything of it is seen in source or target. Boxes are always known, visible shares are not."""
+        return self.source_visible > 0 or self.target_visible > 0 or any(self.source_box) or any(self.target_box)
+
 
 class MapInfo(_Fixed):
     """How to read a map member: value = offset + scale * pixel. Empty strings when the recipe lacks the member."""

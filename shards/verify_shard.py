@@ -169,7 +169,7 @@ def _check_sample(
     if record:
         found.datasets.add(record.dataset)
         for item in record.objects:
-            if item.asset:
+            if item.asset and item.shown:
                 found.assets.setdefault(item.asset, key)
 
 

@@ -10,12 +10,12 @@ from typing import Final
 from shards.index import Manifest
 from shards.layout import join
 from shards.sidecars import energon, timm
-from shards.sidecars.card import CARD, card_files
+from shards.sidecars.card import ATTRIBUTION, CARD, card_files
 from shards.sidecars.croissant import CROISSANT, croissant_files
 from shards.sidecars.facts import read_facts, read_splits
 from shards.writer import publish_bytes
 
-__all__ = ["SIDECARS", "index_files", "read_splits", "write_sidecars"]
+__all__ = ["ATTRIBUTION", "SIDECARS", "index_files", "read_splits", "write_sidecars"]
 
 SIDECARS: Final = (CARD, CROISSANT, timm.INFO, energon.SPLIT, energon.DATASET, energon.INFO)
 """Paths in the recipe's folder."""

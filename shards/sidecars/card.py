@@ -1,7 +1,8 @@
 """`README.md` of a recipe's folder: its head tells Hugging Face `datasets` the splits and every column's type.
 
 Without types, `datasets` would guess them from the first five samples of the first shard. The text below the head
-says what was counted, and nothing else.
+says what was counted, and nothing else. A build writes a longer card in its place, under the same head, with
+`ATTRIBUTION.md` beside it (`pipeline.report.card`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,22 @@ from typing import Any, Final
 import yaml
 
 from shards.layout import split_field
+from shards.markdown import escape, table
 from shards.schema import SampleRecord
 from shards.sidecars.facts import PUBLIC_SPLIT, RecipeFacts
 
 CARD: Final = "README.md"
+ATTRIBUTION: Final = "ATTRIBUTION.md"
+USAGE: Final = """```python
+from datasets import load_dataset
+
+samples = load_dataset("path/of/this/folder", split="train", streaming=True)
+```
+
+Beside the tars: a parquet of each (one row a sample, with byte offsets), `index.json` for wids, `.nv-meta/` and
+`.tar.idx` for megatron-energon, `_info.json` for timm, `croissant.json`. `sample.schema.json` in a split's folder is
+the JSON Schema of `json`.
+"""
 _SCALARS: Final = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
 _SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _MEMBERS: Final = {
@@ -34,8 +47,12 @@ _MEMBERS: Final = {
 
 def card_files(facts: RecipeFacts) -> dict[str, bytes]:
     """`README.md` by its path in the recipe's folder."""
-    head = yaml.safe_dump(_head(facts), sort_keys=False, allow_unicode=True)
-    return {CARD: f"---\n{head}---\n\n{_text(facts)}".encode()}
+    return {CARD: card(head_of(facts), _text(facts))}
+
+
+def card(head: Mapping[str, Any], text: str) -> bytes:
+    """The file: what machines read, as YAML between two rules, then the text."""
+    return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n\n{text}".encode()
 
 
 def features(members: Sequence[str]) -> list[dict[str, Any]]:
@@ -63,44 +80,57 @@ def _typed(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[st
             return {"dtype": _SCALARS[scalar]}
 
 
-def _head(facts: RecipeFacts) -> dict[str, Any]:
+def head_of(facts: RecipeFacts) -> dict[str, Any]:
+    """What the hub and `datasets` read: names, size, splits, columns."""
     files = [{"split": PUBLIC_SPLIT[split.split], "path": f"{split.split}/*.tar"} for split in facts.splits]
     return {
         "pretty_name": f"{facts.name} ({facts.recipe})",
+        "language": ["en"],
         "task_categories": ["image-to-image"],
-        "tags": ["image-editing", "webdataset"],
+        "tags": ["image-editing", "spatial-editing", "synthetic", "webdataset"],
         "size_categories": [next((size for limit, size in _SIZES if facts.samples < limit), "n>1M")],
         "configs": [{"config_name": "default", "default": True, "data_files": files}],
         "dataset_info": {"config_name": "default", "features": features(facts.members)},
     }
 
 
-def _text(facts: RecipeFacts) -> str:
-    splits = [
-        [PUBLIC_SPLIT[split.split], split.samples, len(split.shards), f"{split.bytes / 2**20:.1f}"]
+def splits_table(facts: RecipeFacts) -> str:
+    """Samples, shards and size of each split."""
+    rows = [
+        [PUBLIC_SPLIT[split.split], split.samples, len(split.shards), round(split.bytes / 2**20, 1)]
         for split in facts.splits
     ]
+    return table(["split", "samples", "shards", "MiB"], rows)
+
+
+def edits_table(facts: RecipeFacts) -> str:
+    """Samples of each kind of edit by split."""
     kinds = sorted({kind for counts in facts.edits.values() for kind in counts})
-    edits = [[kind, *(facts.edits[split.split].get(kind, 0) for split in facts.splits)] for kind in kinds]
+    rows = [[kind, *(facts.edits[split.split].get(kind, 0) for split in facts.splits)] for kind in kinds]
+    return table(["edit", *(PUBLIC_SPLIT[split.split] for split in facts.splits)], rows)
+
+
+def members_table(facts: RecipeFacts) -> str:
+    """What each file of a sample is."""
+    return table(["member", "holds"], [[f"`{member}`", _meaning(member)] for member in facts.members])
+
+
+def _text(facts: RecipeFacts) -> str:
     licences = [
-        [licence or "(none named)", count, f"{count / facts.samples:.1%}"] for licence, count in facts.licences.items()
+        [escape(licence) or "(none named)", count, f"{count / facts.samples:.1%}"]
+        for licence, count in facts.licences.items()
     ]
-    members = [[f"`{member}`", _meaning(member)] for member in facts.members]
     return "\n".join(
         [
             f"# {facts.name}: {facts.recipe}\n",
             f"{facts.samples} triplets of source image, instruction and target image, in plain WebDataset tars.\n",
-            _table(["split", "samples", "shards", "MiB"], splits),
-            _table(["edit", *(PUBLIC_SPLIT[split.split] for split in facts.splits)], edits),
+            splits_table(facts),
+            edits_table(facts),
             "Samples that show an object under a licence; one may show objects under several:\n",
-            _table(["licence", "samples", "share"], licences),
+            table(["licence", "samples", "share"], licences),
             "Each sample has these members:\n",
-            _table(["member", "holds"], members),
-            "```python\nfrom datasets import load_dataset\n\n"
-            'samples = load_dataset("path/of/this/folder", split="train", streaming=True)\n```\n',
-            "Beside the tars: a parquet of each (one row a sample, with byte offsets), `index.json` for wids,",
-            "`.nv-meta/` and `.tar.idx` for megatron-energon, `_info.json` for timm, `croissant.json`.",
-            "`sample.schema.json` in a split's folder is the JSON Schema of `json`.\n",
+            members_table(facts),
+            USAGE,
         ]
     )
 
@@ -108,12 +138,3 @@ def _text(facts: RecipeFacts) -> str:
 def _meaning(member: str) -> str:
     name = split_field(member)[0]
     return _MEMBERS[name] if name in _MEMBERS else f"{_MEMBERS[name.removeprefix('source_')]} (of the source)"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [list(head), ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(_cell(value) for value in row) + " |\n" for row in lines)
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -48,6 +48,27 @@ def test_write_and_read(store: LayerStore):
     assert (committed.bytes, committed.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 
 
+def test_a_look_at_some_columns_reads_them_alone(store: LayerStore):
+    store.write(LAYER, 7, ROWS, record())
+    assert store.peek(LAYER, 7, ["n", "text"]) == {
+        key: {"n": row["n"], "text": row["text"]} for key, row in ROWS.items()
+    }
+    with pytest.raises(SpatialdataError, match="no column 'm'"):
+        store.peek(LAYER, 7, ["m"])
+    store.write(LAYER, 8, {}, record())
+    assert store.peek(LAYER, 8, ["n"]) == {}
+    with pytest.raises(LayerCorrupt, match="is missing"):
+        store.peek(LAYER, 9, ["n"])
+    whole = store.read_file(store.data_name(LAYER, 7))
+    for damaged, words in ((whole[:-1], "its record says"), (bytes(len(whole)), "cannot be read")):
+        store.write_file(store.data_name(LAYER, 7), damaged)
+        with pytest.raises(LayerCorrupt, match=words):
+            store.peek(LAYER, 7, ["n"])
+    store.remove(store.data_name(LAYER, 7))
+    with pytest.raises(LayerCorrupt, match="is missing"):
+        store.peek(LAYER, 7, ["n"])
+
+
 def test_a_record_is_written_once(store: LayerStore):
     first = store.write(LAYER, 0, ROWS, record(host="one"))
     assert store.write(LAYER, 0, ROWS, record(host="two")) == first

@@ -15,8 +15,10 @@ from shards.index import (
     sample_schema,
     write_manifest,
 )
+from shards.reader import read_record
 from shards.recipes import get_recipe
 from shards.schema import Scores
+from shards.writer import encode_record
 from tests.shards.factory import make_sample, make_split, out_of
 
 
@@ -58,6 +60,17 @@ def test_rows_find_the_members_and_tell_the_sample(tmp_path):
     assert rows[1]["assets"] == "asset-b-1;asset-b-2" and rows[1]["licences"] == "cc0"
     assert (rows[1]["edit"], rows[1]["category"], rows[1]["instruction"]) == ("translate", "box", "Move it.")
     assert {f"score_{name}" for name in Scores.model_fields} <= set(rows[1])
+
+
+def test_rows_name_what_is_seen_alone(tmp_path):
+    record = read_record(make_sample("a")["json"])
+    hidden = {"source_visible": 0.0, "target_visible": 0.0, "source_box": [0] * 4, "target_box": [0] * 4}
+    first, second = record.objects
+    seen = [first, second.model_copy(update={"licence": "by-nc", **hidden})]
+    changes = {"a": {"json": encode_record(record.model_copy(update={"objects": seen}))}}
+    name = make_split(out_of(tmp_path), [["a"]], changes=changes).shards[0].name
+    (row,) = read_rows(out_of(tmp_path), name)
+    assert (row["licences"], row["assets"]) == (first.licence, first.asset)
 
 
 def test_the_same_samples_give_the_same_files_anywhere(tmp_path):

@@ -1,0 +1,55 @@
+"""Cost of what reads every sample without its pixels: `shard --licenses`, `card` and `diff`, on a build that is there.
+
+    python benchmarks/cards.py OUT [--recipe full] [--repeat 5]
+
+CPU time a sample, and what 500,000 samples come to on one core. Small units cost more: the file of each is opened.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from pipeline.builder import Build, open_build
+from pipeline.report.card_facts import gather
+from pipeline.report.census import take_census
+from pipeline.report.verdicts import scores_of, verdicts_of
+from pipeline.shown import find_unlicensed
+from shards.layout import join
+
+LARGE = 500_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out")
+    parser.add_argument("--recipe", default="full")
+    parser.add_argument("--repeat", type=int, default=5)
+    arguments = parser.parse_args()
+    build = open_build(arguments.out)
+    folder = join(build.store.url, "shards", arguments.recipe)
+    planned, packed = build.plan.samples, take_census(folder).samples
+    print(f"{planned} samples in units of {build.plan.unit_size}, {packed} in shards: CPU")
+
+    def tell(name: str, work: Callable[[], object], samples: int) -> None:
+        work()
+        start = time.process_time()
+        for _ in range(arguments.repeat):
+            work()
+        each = (time.process_time() - start) / arguments.repeat / samples
+        print(f"  {name:<34} {each * 1e6:7.0f} us a sample   {each * LARGE:6.0f} s for {LARGE:,}")
+
+    tell("licences of what each pair shows", lambda: _licences(build), planned)
+    tell("census of the shards' records", lambda: take_census(folder), packed)
+    tell("all that a card says", lambda: gather(build, arguments.recipe), packed)
+    tell("verdicts and scores (one of two)", lambda: (verdicts_of(build), scores_of(build)), planned)
+
+
+def _licences(build: Build) -> object:
+    return find_unlicensed(build.store, build.plan, build.layers["pair"], ("cc0",))
+
+
+if __name__ == "__main__":
+    main()

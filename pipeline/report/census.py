@@ -1,0 +1,167 @@
+"""What the shards of one recipe hold, counted from the record of every sample: what a card says follows from here.
+
+Invariant: each sample's `json` is read, where its parquet says that it lies; no image is, but for the size of one a
+shard. What is kept of a sample is a few numbers and its key.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from shards.codecs import CodecError, image_size
+from shards.errors import SpatialdataError
+from shards.index import read_rows
+from shards.layout import filesystem, join
+from shards.licences import LicenceName, licences_shown
+from shards.reader import read_record
+from shards.schema import EditKind, Maps, SampleRecord, SceneObject, Scores, Split
+from shards.sidecars import read_splits
+
+_AT_ONCE: Final = 256
+"""Records that are asked for together."""
+
+
+@dataclass
+class Shown:
+    """An asset of which something is seen."""
+
+    uid: str
+    creator: str
+    licence: str
+    """As the source names it."""
+    category: str
+    dataset: str
+    samples: int = 0
+    splits: set[Split] = field(default_factory=set[Split])
+
+
+@dataclass
+class Census:
+    """Counts over the samples of a recipe's splits."""
+
+    keys: dict[Split, set[str]] = field(default_factory=dict[Split, set[str]])
+    edits: Counter[tuple[Split, EditKind]] = field(default_factory=Counter[tuple[Split, EditKind]])
+    categories: Counter[str] = field(default_factory=Counter[str])
+    """Of the edited object; camera edits have none."""
+    datasets: Counter[str] = field(default_factory=Counter[str])
+    objects: Counter[int] = field(default_factory=Counter[int])
+    """Samples by the number of objects that are seen."""
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter[tuple[int, int]])
+    """Width and height of the first image of each shard."""
+    assets: dict[str, Shown] = field(default_factory=dict[str, Shown])
+    licences: Counter[tuple[LicenceName, ...]] = field(default_factory=Counter[tuple[LicenceName, ...]])
+    """Samples by the licences of what they show."""
+    authors: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """Samples by method and model of the instruction."""
+    texts: set[int] = field(default_factory=set[int])
+    """Hashes of the instructions."""
+    unverified: int = 0
+    unknown: Counter[str] = field(default_factory=Counter[str])
+    """Samples by what is not known of them: `camera`, `objects`."""
+    unknown_edits: Counter[EditKind] = field(default_factory=Counter[EditKind])
+    """Samples by kind, where the numbers of the edit are not known."""
+    focal: Counter[str] = field(default_factory=Counter[str])
+    maps: dict[str, Counter[tuple[str, str]]] = field(default_factory=dict[str, Counter[tuple[str, str]]])
+    """Of each map member, samples by estimator and revision."""
+    scores: "dict[str, array[float]]" = field(default_factory=dict[str, Any])
+    """What was measured, by score."""
+    plans: set[str] = field(default_factory=set[str])
+    layers: set[str] = field(default_factory=set[str])
+    versions: set[str] = field(default_factory=set[str])
+
+    @property
+    def samples(self) -> int:
+        return sum(map(len, self.keys.values()))
+
+    def add(self, record: SampleRecord) -> None:
+        self.keys.setdefault(record.split, set()).add(record.key)
+        self.edits[record.split, record.edit.kind] += 1
+        self.datasets[record.dataset] += 1
+        self.categories.update(item.category for item in record.objects if item.id == record.edit.object)
+        self._add_objects(record)
+        self._add_knowledge(record)
+        self.authors[record.instruction.method, record.instruction.model] += 1
+        self.texts.add(hash(record.instruction.text))
+        self.unverified += not record.instruction.verified
+        for name in Maps.model_fields:
+            info = getattr(record.maps, name)
+            if info.kind:
+                self.maps.setdefault(name, Counter())[info.estimator, info.revision] += 1
+        for name in Scores.model_fields:
+            values = self.scores.setdefault(name, array("f"))
+            if (value := getattr(record.scores, name)) != -1:
+                values.append(value)
+        self.plans.add(record.provenance.plan)
+        self.layers.update(record.provenance.layers)
+        self.versions.update(record.provenance.versions)
+
+    def _add_objects(self, record: SampleRecord) -> None:
+        shown = {item.asset: item for item in record.objects if item.shown}
+        self.objects[sum(item.shown for item in record.objects)] += 1
+        self.licences[licences_shown(record.objects)] += 1
+        for uid, item in shown.items():
+            asset = self.assets.setdefault(uid, _shown(item, record.dataset))
+            asset.samples += 1
+            asset.splits.add(record.split)
+
+    def _add_knowledge(self, record: SampleRecord) -> None:
+        self.unknown["camera"] += not (record.camera.source.known and record.camera.target.known)
+        self.unknown["objects"] += not all(item.known for item in record.objects)
+        self.unknown_edits[record.edit.kind] += not record.edit.known
+        self.focal[record.camera.target.focal] += 1
+
+
+def take_census(folder: str) -> Census:
+    """Count what a recipe's folder (any fsspec URL) holds.
+
+    Raises FileNotFoundError where a split was not finished, and SpatialdataError where shards are damaged.
+    """
+    census = Census()
+    for split in read_splits(folder):
+        place = join(folder, split.split)
+        source = next(name for name in split.members if name.startswith("source."))
+        for shard in split.shards:
+            rows = read_rows(place, shard.name)
+            url = join(place, shard.name)
+            census.sizes[_size(url, rows[0], source.partition(".")[0])] += 1
+            for record in _records(url, rows):
+                census.add(record)
+    return census
+
+
+def _shown(item: SceneObject, dataset: str) -> Shown:
+    return Shown(item.asset, item.creator, item.licence, item.category, dataset)
+
+
+def _records(url: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[SampleRecord]:
+    for row, data in _members(url, list(rows), "json"):
+        try:
+            yield read_record(data)
+        except ValidationError:
+            raise SpatialdataError(_damaged(url, row)) from None
+
+
+def _members(url: str, rows: list[Mapping[str, Any]], member: str) -> Iterator[tuple[Mapping[str, Any], bytes]]:
+    """A member of each sample, read where the parquet says that it lies."""
+    fs, path = filesystem(url)
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        first = [int(row[f"{member}_offset"]) for row in some]
+        ends = [offset + int(row[f"{member}_size"]) for offset, row in zip(first, some, strict=True)]
+        yield from zip(some, fs.cat_ranges([path] * len(some), first, ends, on_error="raise"), strict=True)
+
+
+def _size(url: str, row: Mapping[str, Any], member: str) -> tuple[int, int]:
+    ((_, data),) = _members(url, [row], member)
+    try:
+        return image_size(data)
+    except CodecError:
+        raise SpatialdataError(_damaged(url, row)) from None
+
+
+def _damaged(url: str, row: Mapping[str, Any]) -> str:
+    return f"{url}: sample {row['key']} is damaged: run `spatialdata verify --repair`, then make the card again"
