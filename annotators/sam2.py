@@ -134,7 +134,9 @@ class Sam2Segmenter:
         self._prepare_prompts()
         # A CPU gains nothing from batches: what one image leaves in its cache is gone after the next.
         size = stage.batch_size if device.type == "cuda" else 1
-        self._batches = Batches(self._prepare, self._forward, self._finish, size=size, threads=stage.threads)
+        self._batches = Batches(
+            self._prepare, self._forward, self._finish, size=size, threads=stage.threads, whole=stage.compile
+        )
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Mapping[str, Map]]:
         return self._batches(pictures)
