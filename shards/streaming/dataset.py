@@ -376,9 +376,12 @@ def _members(sets: Sequence[ShardSet], recipe: str, chosen: Sequence[str]) -> tu
         wanted = tuple(name for name in wanted if name in held[0])
     missing = sorted({*wanted, "json"} - held[0])
     if missing:
+        made = {column.member: column.layer for column in get_recipe("full").columns}
+        layers = ", ".join(sorted({made[name] for name in missing if name in made}))
         raise BadInput(
             f"{sets[0].url} lacks {', '.join(missing)}, which recipe {recipe} needs (it has "
-            f"{', '.join(sorted(held[0]))}): pack that recipe with `spatialdata shard`, or name other members"
+            f"{', '.join(sorted(held[0]))}): {f'build {layers}, then ' if layers else ''}pack that recipe with "
+            "`spatialdata shard`, or name other members"
         )
     return tuple(sorted(set(wanted)))
 

@@ -45,9 +45,9 @@ def build_arguments(root: Path, out: Path, *settings: str) -> list[str]:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Everything under a folder but records (times, hosts), by relative path."""
+    """Everything under a folder but records and notes of runs (times, hosts), by relative path."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not (path.suffix == ".json" and "layers" in path.parts)
+        if path.is_file() and not (path.suffix == ".json" and {"layers", "runs"} & set(path.relative_to(folder).parts))
     }

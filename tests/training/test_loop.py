@@ -120,7 +120,9 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(triplets: Path, t
 
 def test_shards_without_the_members_are_named_with_what_to_build(tmp_path: Path):
     make_split(str(tmp_path / "shards"), [["a", "b"]], recipe=get_recipe("spatialedit"))
-    with pytest.raises(BadInput, match=r"lacks depth, which recipe spatialdiff needs.*spatialdata shard"):
+    with pytest.raises(
+        BadInput, match=r"lacks depth, which recipe .* needs.*: build depth, then pack.*spatialdata shard"
+    ):
         run(tmp_path / "shards", tmp_path / "out", "steps=1")
 
 
