@@ -92,6 +92,8 @@ def estimated(layer: str, row: Mapping[str, Any], disturb: Disturb, number: int)
     changed, infos = dict(row), json.loads(row["maps"])
     for member, given in infos.items():
         info = MapInfo.model_validate(given)
+        if info.kind == "confidence":  # layer metric holds it beside its map; nothing is compared with it
+            continue
         match layer:
             case "metric":
                 changed[member], made = codecs.encode_metric(change(codecs.decode_depth(row[member], info)), **MODEL)
