@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 import yaml
 
 from pipeline.config import Config
+from pipeline.registry import DEFAULTS
 from pipeline.report.card_facts import CardFacts
 from pipeline.report.makers import Maker, without_place
 from shards.licences import label
@@ -110,7 +111,9 @@ def _configuration(facts: CardFacts) -> dict[str, Any]:
     """What the samples follow from: no default, no place on a machine, nothing of the engine."""
     values = facts.build.config.model_dump(mode="json", exclude=cast("Any", _OF_ONE_MACHINE))
     values["shard"]["splits"] = dict(facts.build.plan.config["shard"]["splits"])
-    values["layers"] = {name: _layer(facts, name, layer) for name, layer in values["layers"].items()}
+    usual = DEFAULTS["object3dit" if facts.build.config.source.kind == "object3dit" else "scene"]
+    chosen = {name: _layer(facts, name, layer) for name, layer in values["layers"].items()}
+    values["layers"] = {name: layer for name, layer in chosen.items() if layer != {"stage": usual.get(name)}}
     return without_place(_changed(values, Config().model_dump(mode="json")))
 
 

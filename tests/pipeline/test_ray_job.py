@@ -201,6 +201,7 @@ def test_killed_driver_and_killed_worker_leave_the_same_bytes(head: Head, copy: 
         os.kill(pid, signal.SIGKILL)
     told, _ = first.communicate(timeout=60)
     assert first.returncode != 0, told
+    wait_for(lambda: not head.find("ray::Worker"))  # of the driver that is dead
     before = records(out)
     assert not (out / "shards").exists()
 
