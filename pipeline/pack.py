@@ -101,11 +101,12 @@ def pack(
     used = {layer: layers[layer] for layer in (*recipe.needs, *FILTERS) if layer in recipe.needs or layer in layers}
     root = join(store.url, "shards", recipe.name)
     splits: dict[str, Any] = {}
-    duplicates = find_duplicates(store, plan, layers, options.duplicates).by_unit
+    found = find_duplicates(store, plan, layers, options.duplicates)
+    duplicates = found.by_unit
     chosen = choose(store, plan, used, recipe, duplicates)
     if not chosen:
         raise BadInput(f"no sample of {store} is accepted for recipe {recipe.name}: `spatialdata status` says why")
-    write_packing(store, recipe.name, Packing(options, tuple(chosen)))
+    write_packing(store, recipe.name, Packing(options, tuple(chosen), found.digest))
     for folder in (".made", *SPLITS):  # what killed packings left may be a gigabyte a worker
         store.sweep(f"shards/{recipe.name}/{folder}")
     for split, slices in chosen.items():

@@ -73,17 +73,27 @@ class Plan:
 
     def rows(self, unit: int) -> list[PlanRow]:
         """The samples of one unit, in order. Raises SpatialdataError when the plan on disk is damaged."""
+        rows = self._rows(unit, ["unit", "key", "split", "spec"])
+        try:
+            return [PlanRow(row["key"], row["split"], json.loads(row["spec"])) for row in rows]
+        except ValueError as error:
+            raise SpatialdataError(damaged_plan(self.store, str(error))) from error
+
+    def keys(self, unit: int) -> list[str]:
+        """The keys of one unit, in order: sooner than `rows`, which reads what to make, too."""
+        return [row["key"] for row in self._rows(unit, ["unit", "key"])]
+
+    def _rows(self, unit: int, columns: list[str]) -> list[dict[str, Any]]:
         if not 0 <= unit < self.units:
             raise SpatialdataError(f"unit {unit} is not in the plan, which has {self.units}")
         group, first = unit // GROUP_UNITS, (unit % GROUP_UNITS) * self.unit_size
         try:
-            rows = _group(self, group).slice(first, self.size(unit)).to_pylist()
-            parsed = [PlanRow(row["key"], row["split"], json.loads(row["spec"])) for row in rows]
+            rows = _group(self, group).select(columns).slice(first, self.size(unit)).to_pylist()
         except (OSError, pa.ArrowException, ValueError) as error:
             raise SpatialdataError(damaged_plan(self.store, str(error))) from error
         if len(rows) != self.size(unit) or any(row["unit"] != unit for row in rows):
             raise SpatialdataError(damaged_plan(self.store, f"unit {unit} is not where it should be"))
-        return parsed
+        return rows
 
     def __hash__(self) -> int:
         return int(self.hash[:15], 16)

@@ -8,11 +8,18 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from pipeline.runner import UnitSummary
 
 PLAIN_EVERY_S = 30.0
+
+
+class Queue(NamedTuple):
+    """Units of a stage that wait for a worker, and that a worker has."""
+
+    ready: int
+    in_flight: int
 
 
 @dataclass
@@ -98,8 +105,8 @@ class Progress:
         """Something that a person should know; the run goes on."""
         self.summary.notes.append(text)
 
-    def tick(self) -> None:
-        """Called about once a second."""
+    def tick(self, queues: Mapping[str, Queue]) -> None:
+        """Called about once a second, with the queue of each stage."""
 
     def stop(self) -> RunSummary:
         self.summary.seconds = time.monotonic() - self._began
@@ -122,7 +129,7 @@ class PlainProgress(Progress):
         super().start(units, found)
         self._say(f"{units} units; done before: " + ", ".join(f"{name} {done}" for name, done in found.items()))
 
-    def tick(self) -> None:
+    def tick(self, queues: Mapping[str, Queue]) -> None:
         if time.monotonic() - self._last >= self._every:
             self._say(self._line())
 

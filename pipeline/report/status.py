@@ -1,14 +1,13 @@
 """How far a build is, read from its records; works while the build runs."""
 
-from collections import Counter
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.builder import Build, open_build
-from pipeline.duplicates import Duplicates, noted_duplicates
-from pipeline.store import LayerCorrupt
+from pipeline.report.funnel import funnel_rows, left_out
+from pipeline.summaries import LayerSummary, summarise
 from shards.errors import BadInput, SpatialdataError
 from shards.index import read_manifest
 from shards.layout import find_splits
@@ -20,51 +19,28 @@ def status_of(out: str) -> dict[str, Any]:
     Raises BadInput where there is no build.
     """
     build = open_build(out)
-    layers = {layer: _layer(build, folder) for layer, folder in build.layers.items()}
-    finished = all(layer["done"] == build.plan.units for layer in layers.values())
+    summary = summarise(build.store, build.plan, build.layers)
+    layers = {layer: _layer(folder, summary.layers[layer]) for layer, folder in build.layers.items()}
+    duplicates = left_out(build, summary)
+    funnel, accepted = funnel_rows(build, summary, duplicates)
     return {
         "out": str(build.store),
         "plan": build.plan.hash,
         "samples": build.plan.samples,
         "units": build.plan.units,
-        "finished": finished,
+        "finished": all(layer["done"] == build.plan.units for layer in layers.values()),
+        "accepted": accepted,
         "layers": layers,
-        "duplicates": _duplicates(build) if finished else {},
+        "funnel": funnel,
+        "duplicates": duplicates.reasons,
         "shards": _shards(build),
     }
 
 
-def _layer(build: Build, folder: str) -> dict[str, Any]:
-    rejects: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    done = samples = size = 0
-    seconds = cpu = 0.0
-    damaged: list[LayerCorrupt] = []
-    for record in build.store.records(folder, damaged):
-        done += 1
-        samples += record.rows
-        size += record.bytes
-        seconds += record.seconds
-        cpu += record.cpu_seconds
-        rejects.update(reject.reason for reject in record.rejects)
-        counts.update(record.counts)
-    return {
-        "folder": folder,
-        "done": done,
-        "samples": samples,
-        "bytes": size,
-        "seconds": round(seconds, 3),
-        "cpu_seconds": round(cpu, 3),
-        "rejects": dict(sorted(rejects.items())),
-        "counts": dict(sorted(counts.items())),
-        "damaged": sorted(error.unit for error in damaged),
-    }
-
-
-def _duplicates(build: Build) -> dict[str, int]:
-    """Samples that packing leaves out, by reason; nothing before the first packing."""
-    found = noted_duplicates(build.store, build.plan, build.layers, build.config.shard.duplicates)
-    return found.reasons if isinstance(found, Duplicates) else {}
+def _layer(folder: str, found: LayerSummary) -> dict[str, Any]:
+    values = found.totals.to_json()
+    done = values.pop("units")
+    return {"folder": folder, "done": done, **values, "damaged": sorted(error.unit for error in found.damaged)}
 
 
 def _shards(build: Build) -> list[dict[str, Any]]:
