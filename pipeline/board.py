@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from pipeline.live import Queue
 from pipeline.plan import Plan
-from pipeline.progress import Progress, Queue
+from pipeline.progress import Progress
 from pipeline.runner import ERROR, Damaged, Failed, Job, Outcome, Task, UnitSummary
 from pipeline.store import LayerStore, Rejected
 from pipeline.summary_keeper import SummaryKeeper

@@ -68,11 +68,20 @@ def shard(out: str, recipe: str, overrides: Sequence[str], as_json: bool) -> Non
 
 @cli.command()
 @click.argument("out")
+@click.option("--watch", "-w", is_flag=True, help="Show it again every few seconds until the build is finished.")
 @json_option
-def status(out: str, as_json: bool) -> None:
-    """Say how far OUT is: units and samples of each layer, rejects by reason, shards."""
+def status(out: str, watch: bool, as_json: bool) -> None:
+    """Say how far OUT is: the funnel of its stages, rejects by reason, shards."""
     from pipeline.report.status import print_status, status_of
 
+    if watch:
+        from pipeline.report.watch import watch as watch_build
+
+        try:
+            watch_build(out, as_json=as_json)
+        except KeyboardInterrupt:
+            raise SystemExit(STOPPED) from None
+        return
     found = status_of(out)
     _report(found, as_json, print_status)
 

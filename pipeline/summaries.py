@@ -30,7 +30,7 @@ from pipeline.store import LayerCorrupt, LayerStore
 
 BLOCK = 1000
 """Units of a block: a power of ten, so that an object store lists one by its prefix, and a multiple of eight."""
-RECENT = 32
+RECENT = 128
 _MARK = re.compile(r"(\d+)\.reopened")
 Bits = NDArray[np.uint8]
 """One bit a sample, in the plan's order, eight in a byte."""
