@@ -87,6 +87,29 @@ def status(out: str, watch: bool, as_json: bool) -> None:
 
 
 @cli.command()
+@click.argument("out")
+@click.argument("key")
+@json_option
+def why(out: str, key: str, as_json: bool) -> None:
+    """Tell the whole story of one sample: plan, assets, each layer, checks, shards, and how to make it again."""
+    from pipeline.report.why import why_of
+    from pipeline.report.why_text import print_why
+
+    _report(why_of(out, key), as_json, print_why)
+
+
+@cli.command()
+@click.argument("out")
+@click.argument("key")
+@json_option
+def rebuild(out: str, key: str, as_json: bool) -> None:
+    """Make one sample again, with the others of its unit: all layers, in this process."""
+    from pipeline.rebuild import run_rebuild
+
+    _report(run_rebuild(out, key), as_json, _print_rebuild)
+
+
+@cli.command()
 @click.argument("path")
 @click.option("--repair", is_flag=True, help="Rebuild damaged shards and layers from what is sound.")
 @json_option
@@ -242,6 +265,14 @@ def _print_shards(found: dict[str, Any]) -> None:
     for split, counts in found["splits"].items():
         click.echo(f"{found['recipe']}/{split}: {counts['samples']} samples in {counts['shards']} shards")
     click.echo(f"shards: {found['folder']}")
+
+
+def _print_rebuild(found: dict[str, Any]) -> None:
+    changed = ", ".join(found["changed"])
+    state = f"other than before in {changed}" if changed else "the same bytes as before"
+    click.echo(f"unit {found['unit']}, {found['samples']} samples made again: {state}")
+    for recipe in found["recipes"] if changed else ():
+        click.echo(f"next: spatialdata shard {found['out']} --recipe {recipe}")
 
 
 def _print_counts(found: dict[str, Any]) -> None:

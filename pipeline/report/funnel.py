@@ -12,6 +12,7 @@ from pipeline.builder import Build
 from pipeline.duplicates import NONE, Duplicates, noted_duplicates, read_duplicates
 from pipeline.packings import packed_recipes, read_packing
 from pipeline.plan import Plan
+from pipeline.store import LayerCorrupt
 from pipeline.summaries import Summary, Totals, summarise
 from shards.errors import BadInput
 
@@ -56,18 +57,22 @@ def _row(layer: str, totals: Totals, accepted: int) -> dict[str, Any]:
 
 def left_out(build: Build, summary: Summary) -> Duplicates:
     """What the latest packing left out, where all units are done; nothing before the first packing."""
-    if any(found.totals.units < build.plan.units for found in summary.layers.values()):
-        return NONE
+    unfinished = any(found.totals.units < build.plan.units for found in summary.layers.values())
+    return NONE if unfinished else packed_duplicates(build)
+
+
+def packed_duplicates(build: Build) -> Duplicates:
+    """What the latest packing left out; nothing before the first."""
     for recipe in packed_recipes(build.store):
         try:
             packing = read_packing(build.store, recipe)
-        except BadInput:  # a damaged note, which `verify` tells
+            if packing and packing.duplicates:
+                return read_duplicates(build.store, packing.duplicates) or NONE
+            if packing:  # packed before packings told: all records are read
+                found = noted_duplicates(build.store, build.plan, build.layers, build.config.shard.duplicates)
+                return found if isinstance(found, Duplicates) else NONE
+        except (BadInput, LayerCorrupt):  # what is damaged is for `verify` to tell
             continue
-        if packing and packing.duplicates:
-            return read_duplicates(build.store, packing.duplicates) or NONE
-        if packing:  # packed before packings told: all records are read
-            found = noted_duplicates(build.store, build.plan, build.layers, build.config.shard.duplicates)
-            return found if isinstance(found, Duplicates) else NONE
     return NONE
 
 
