@@ -86,10 +86,10 @@ def stages_table(stages: Sequence[StageView], width: int) -> "Table":
     for stage in stages:
         done = stage.done >= stage.units
         queue = stage.queue or Queue(0, 0)
-        cells = [f"{stage.done:,}/{stage.units:,}", "" if done else rate(stage.pace.samples), _left(stage)]
+        cells = [f"{count(stage.done)}/{count(stage.units)}", "" if done else rate(stage.pace.samples), _left(stage)]
         if queued:
-            cells.append("" if done else f"{queue.ready:,}+{queue.in_flight}")
-        cells.append(f"{sum(stage.rejects.values()):,}" if stage.rejects else "")
+            cells.append("" if done else f"{count(queue.ready)}+{queue.in_flight}")
+        cells.append(count(sum(stage.rejects.values())) if stage.rejects else "")
         bar = ProgressBar(total=max(1, stage.units), completed=stage.done, width=None)
         table.add_row(stage.layer, bar, *cells)
     return table
@@ -119,6 +119,14 @@ def line_of(stage: StageView) -> str:
     return text
 
 
+def count(number: int) -> str:
+    """In full up to 99,999; then in four figures: 123.4k, 63.97M."""
+    if number < 100_000:
+        return f"{number:,}"
+    value, unit = (number / 1e6, "M") if number >= 1_000_000 else (number / 1e3, "k")
+    return f"{value:,.4g}{unit}" if value < 1e4 else f"{value:,.0f}{unit}"
+
+
 def rate(value: float) -> str:
     """Three figures: 0.0123, 1.23, 123."""
     if value >= 100:
@@ -136,7 +144,7 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours >= 48:
-        return f"{hours // 24} d {hours % 24:02d} h"
+        return f"{hours // 24:,} d {hours % 24:02d} h" if hours < 2400 else f"{hours // 24:,} d"
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 

@@ -33,8 +33,8 @@ class Packing:
 
 def write_packing(storage: Storage, recipe: str, packing: Packing) -> None:
     """Note how a recipe is packed from now on."""
-    content = {"options": packing.options.model_dump(mode="json", include=_KEPT), "splits": packing.splits}
-    content["duplicates"] = packing.duplicates
+    options = packing.options.model_dump(mode="json", include=_KEPT)
+    content = {"options": options, "splits": packing.splits, "duplicates": packing.duplicates}
     storage.write_file(_name(recipe), json.dumps(content, indent=1, sort_keys=True).encode())
 
 

@@ -22,8 +22,8 @@ from shards.errors import SpatialdataError
 def run_rebuild(out: str, key: str) -> dict[str, Any]:
     """Make the unit of a sample again. A unit is what is committed, so its other samples are made again, too.
 
-    Gives the unit, its samples, `changed`: the layers whose files have other bytes than before, and `recipes`: those that
-    are packed, and want to be packed again where something changed.
+    Gives the unit, its samples, `changed`: the layers whose files have other bytes than before, and `recipes`: those
+    that are packed, and want to be packed again where something changed.
 
     Raises:
         BadInput: no build, no such key, another run holds OUT, or the source is not there.

@@ -7,6 +7,7 @@ host or order (those live in the record).
 
 import hashlib
 import json
+import os
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -175,7 +176,7 @@ class LayerStore(Storage):
         One listing of the folder; of `among` alone, which must not be empty, where the store can list a part.
         """
         if among is not None and self.is_local:
-            return [unit for unit in among if self.local(self.record_name(layer_dir, unit)).exists()]
+            return [unit for unit in among if os.access(self.path(self.record_name(layer_dir, unit)), os.F_OK)]
         ends = zip(f"{among[0]:08d}", f"{among[-1]:08d}", strict=False) if among else ()
         prefix = "".join(digit for digit, _ in takewhile(lambda pair: pair[0] == pair[1], ends))
         matches = (_RECORD.fullmatch(name) for name in self.names(f"layers/{layer_dir}", prefix))

@@ -31,6 +31,8 @@ from pipeline.store import LayerCorrupt, LayerStore
 BLOCK = 1000
 """Units of a block: a power of ten, so that an object store lists one by its prefix, and a multiple of eight."""
 RECENT = 128
+_DIGEST = 77
+"""Bytes of `_digest`."""
 _MARK = re.compile(r"(\d+)\.reopened")
 Bits = NDArray[np.uint8]
 """One bit a sample, in the plan's order, eight in a byte."""
@@ -223,8 +225,11 @@ def reopened_units(store: LayerStore, folder: str) -> list[int]:
 def read_summary(store: LayerStore, folder: str, plan: Plan) -> SummaryFile | None:
     """What is kept of a layer; None where there is nothing, or nothing that can be believed."""
     try:
-        values = json.loads(store.read_file(store.summary_name(folder)))
-        if values.pop("digest") != _digest(values) or values["units"] != plan.units:
+        data = store.read_file(store.summary_name(folder))
+        if not data.startswith(_digest(data[_DIGEST:])):
+            return None
+        values = json.loads(data)
+        if values["units"] != plan.units:
             return None
         blocks = {int(number): block for number, block in values["blocks"].items()}
         recent = tuple(Commit(*commit) for commit in values["recent"])
@@ -243,9 +248,10 @@ def write_summary(store: LayerStore, folder: str, plan: Plan, kept: SummaryFile)
         "recent": kept.recent,
         "writer": kept.writer,
     }
-    text = canonical(values | {"digest": _digest(values)})
-    store.write_file(store.summary_name(folder), text.encode())
+    rest = canonical(values)[1:].encode()
+    store.write_file(store.summary_name(folder), _digest(rest) + rest)
 
 
-def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical(values).encode()).hexdigest()
+def _digest(rest: bytes) -> bytes:
+    """What a summary file begins with: the sha256 of all that follows."""
+    return b'{"digest":"' + hashlib.sha256(rest).hexdigest().encode() + b'",'

@@ -5,17 +5,20 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from pipeline.builder import Build, open_build
-from pipeline.live import cost, duration
+from pipeline.live import cost, count, duration
 from pipeline.report.funnel import funnel_rows, left_out
 from pipeline.summaries import LayerSummary, summarise
 from shards.errors import BadInput, SpatialdataError
 from shards.index import read_manifest
 from shards.layout import find_splits
 
-_COLUMNS = ("units", "in", "out", "refused", "time", "GPU time", "each", "MiB")
+WIDE = 90
+"""Columns of a terminal that hold all of the table."""
+_COLUMNS = ("stage", "units", "in", "out", "refused", "time", "GPU", "each", "size")
 
 
 def status_of(out: str) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def print_status(found: dict[str, Any]) -> None:
     state = "finished" if found["finished"] else "not finished: run the same build again to go on"
     units = f"{found['units']:,} unit{'s' * (found['units'] != 1)}"
     _say(console, f"{found['out']}: {found['samples']:,} samples in {units}, {state}")
-    console.print(_funnel_table(found))
+    console.print(_funnel_table(found, console.width))
     for row in found["funnel"]:
         if row["rejects"]:
             _say(console, f"{row['layer']} refused: {_listed(row['rejects'])}")
@@ -92,40 +95,46 @@ def print_status(found: dict[str, Any]) -> None:
     if found["duplicates"]:
         _say(console, f"left out of the shards: {_listed(found['duplicates'])}")
     for shard in found["shards"]:
-        size = f"{shard['bytes'] / 2**20:,.1f} MiB" if shard["shards"] else "not finished"
+        size = decimal(shard["bytes"]) if shard["shards"] else "not finished"
         shards = f"{shard['shards']:,} shard{'s' * (shard['shards'] != 1)}"
         _say(console, f"{shard['recipe']}/{shard['split']}: {shard['samples']:,} samples in {shards}, {size}")
 
 
-def _funnel_table(found: dict[str, Any]) -> Table:
+def _funnel_table(found: dict[str, Any], width: int) -> Table:
     """The funnel, a row a stage; in the last one what is accepted, and what it cost in all."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, show_footer=True)
     funnel: list[dict[str, Any]] = found["funnel"]
     seconds, gpus = sum(row["seconds"] for row in funnel), sum(row["gpu_seconds"] for row in funnel)
     accepted: int = found["accepted"]
+    each = seconds / accepted if accepted else None
     size = sum(layer["bytes"] for layer in found["layers"].values())
-    table.add_column("stage", "accepted", no_wrap=True)
-    feet = ("", f"{found['samples']:,}", f"{accepted:,}", "", duration(seconds), duration(gpus) if gpus else "")
-    feet = (*feet, cost(seconds / accepted) if accepted else "", f"{size / 2**20:,.1f}")
-    for name, foot in zip(_COLUMNS, feet, strict=True):
-        if name != "GPU time" or gpus:
-            table.add_column(name, foot, justify="right", no_wrap=True)
+    feet = ("accepted", "", count(found["samples"]), count(accepted), "", *_costs(seconds, gpus, each, size))
+    hidden = {"GPU"} if not gpus else {"size"} if width < WIDE else set[str]()
+    shown = [index for index, name in enumerate(_COLUMNS) if name not in hidden]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, show_footer=True)
+    for index in shown:
+        table.add_column(_COLUMNS[index], feet[index], justify="right" if index else "left", no_wrap=True)
     for row in funnel:
-        layer = found["layers"].get(row["layer"], {"done": "", "bytes": 0})
-        each = row["seconds_per_accepted"]
-        cells = [
+        layer = found["layers"].get(row["layer"])
+        cells = (
             row["layer"],
-            f"{layer['done']:,}/{found['units']:,}" if row["layer"] in found["layers"] else "",
-            f"{row['samples_in']:,}",
-            f"{row['samples_out']:,}",
-            f"{sum(row['rejects'].values()):,}" if row["rejects"] else "",
-            duration(row["seconds"]) if row["seconds"] else "",
-            *([duration(row["gpu_seconds"]) if row["gpu_seconds"] else ""] if gpus else []),
-            cost(each) if each else "",
-            f"{layer['bytes'] / 2**20:,.1f}" if layer["bytes"] else "",
-        ]
-        table.add_row(*cells)
+            f"{count(layer['done'])}/{count(found['units'])}" if layer else "",
+            count(row["samples_in"]),
+            count(row["samples_out"]),
+            count(sum(row["rejects"].values())) if row["rejects"] else "",
+            *_costs(row["seconds"], row["gpu_seconds"], row["seconds_per_accepted"], layer["bytes"] if layer else 0),
+        )
+        table.add_row(*(cells[index] for index in shown))
     return table
+
+
+def _costs(seconds: float, gpu_seconds: float, each: float | None, size: int) -> tuple[str, str, str, str]:
+    """Empty where there is nothing to tell."""
+    return (
+        duration(seconds) if seconds else "",
+        duration(gpu_seconds) if gpu_seconds else "",
+        cost(each) if each else "",
+        decimal(size) if size else "",
+    )
 
 
 def _listed(counts: Mapping[str, int]) -> str:
