@@ -203,7 +203,7 @@ def sum_block(units: Iterable[UnitSummary], plan: Plan) -> dict[str, Any]:
     ordered = sorted(units, key=lambda unit: unit.unit)
     totals = Totals()
     refused = np.zeros(len(ordered) * plan.unit_size, np.bool_)
-    for index, unit in enumerate(ordered):
+    for index, unit in enumerate(ordered):  # in order: sums of floating-point numbers depend on it
         totals.add(unit)
         refused[[index * plan.unit_size + place for place in unit.refused]] = True
     packed = base64.b64encode(zlib.compress(np.packbits(refused).tobytes())).decode() if refused.any() else ""
@@ -236,6 +236,21 @@ def read_summary(store: LayerStore, folder: str, plan: Plan) -> SummaryFile | No
         return SummaryFile(blocks, values["block"], values["touched"], recent, values["writer"])
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def summary_is_true(store: LayerStore, plan: Plan, layer: str, folder: str) -> bool:
+    """Whether what is kept is what the records say, all of them read again. True where nothing is kept."""
+    marked = reopened_units(store, folder)
+    kept = read_summary(store, folder, plan)
+    if kept is None:
+        return not store.exists(store.summary_name(folder))
+    for number in sorted(kept.blocks.keys() - {unit // kept.block for unit in marked}):
+        among = range(number * kept.block, (number + 1) * kept.block)
+        units = [summarize(layer, record, plan) for record in store.records(folder, [], among)]
+        if sum_block(units, plan) != kept.blocks[number]:
+            return False
+    beyond = range(kept.touched * kept.block, plan.units // kept.block * kept.block)
+    return not beyond or not store.done_units(folder, beyond)
 
 
 def write_summary(store: LayerStore, folder: str, plan: Plan, kept: SummaryFile) -> None:
