@@ -22,6 +22,8 @@ from pipeline.runner import summarize, tasks_of
 from pipeline.store import LayerStore, Record, Rejected
 from pipeline.summaries import read_summary, summarise, summarise_layer, summary_is_true
 from pipeline.summary_keeper import SummaryKeeper
+from tests.pipeline.commands import build
+from tests.pipeline.commands import run as command
 from tests.pipeline.toys import Judge, Make, Measure, key, toy_plan
 
 BLOCK = 8
@@ -218,6 +220,20 @@ def test_a_run_that_lost_the_build_leaves_the_file_to_the_other(tmp_path: Path):
     kept = read_summary(store, "pair-0", plan)
     assert kept is not None
     assert kept.touched == 4
+
+
+def test_verify_tells_a_wrong_summary_and_mends_it(release: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    assert build(release, out, "unit_size=1").code == 0
+    assert command("verify", out).code == 0
+    (file,) = out.glob("summaries/line-*.json")
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'"units":8', b'"units":7', 1))
+    told = command("verify", out)
+    assert (told.code, f"summaries/{file.stem}: is damaged" in told.out) == (1, True)
+    mended = command("verify", out, "--repair")
+    assert (mended.code, f"rebuilt summaries/{file.stem}" in mended.out) == (0, True)
+    assert json.loads(file.read_bytes())["blocks"] == json.loads(whole)["blocks"]
 
 
 @pytest.mark.parametrize("kind", ["memory", "s3"])
