@@ -168,7 +168,7 @@ def start(units: int, unit_size: int) -> dict[str, float]:
         store = LayerStore(folder)
         plan = make_plan(store, units * unit_size, unit_size)
         tasks = tasks_of([Burn(1)])
-        board = Board(tasks, store, plan.units)
+        board = Board(tasks, store, plan)
         job = board.take("pair")
         assert job is not None
         plan.rows(job.unit)

@@ -1,7 +1,7 @@
 """What is done and what can be started.
 
 Invariants: a unit of a layer is handed out only when the layers that it needs are committed, and once at a time; the
-memory is one byte a unit and layer, and the ids of the units that are ready.
+memory is one byte a unit and layer, the ids of the units that are ready, and the numbers of a few blocks of units.
 """
 
 from collections import deque
@@ -10,9 +10,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from pipeline.live import Queue
+from pipeline.plan import Plan
 from pipeline.progress import Progress
 from pipeline.runner import ERROR, Damaged, Failed, Job, Outcome, Task, UnitSummary
 from pipeline.store import LayerStore, Rejected
+from pipeline.summary_keeper import SummaryKeeper
 from shards.errors import BadInput, SpatialdataError
 
 MAX_DAMAGES = 3
@@ -24,17 +27,19 @@ _WAITING, _QUEUED, _DONE = 0, 1, 2
 class Board:
     """Which units are done, and which can be started: one byte a unit and layer, whatever the number of samples."""
 
-    def __init__(self, tasks: Sequence[Task], store: LayerStore, units: int) -> None:
+    def __init__(self, tasks: Sequence[Task], store: LayerStore, plan: Plan) -> None:
+        units = plan.units
         self._needs = {task.layer: tuple(task.needs) for task in tasks}
         self._users = {task.layer: [user.layer for user in tasks if task.layer in user.needs] for task in tasks}
         self._layer_of = {task.layer_dir: task.layer for task in tasks}
         self._states: dict[str, np.ndarray[Any, np.dtype[np.uint8]]] = {}
-        for task in tasks:
-            done = np.array([unit for unit in store.done_units(task.layer_dir) if unit < units], dtype=np.int64)
-            self._states[task.layer] = np.zeros(units, np.uint8)
-            self._states[task.layer][done] = _DONE
+        self._keepers = {task.layer: SummaryKeeper(store, plan, task.layer, task.layer_dir) for task in tasks}
+        for layer, keeper in self._keepers.items():
+            self._states[layer] = np.zeros(units, np.uint8)
+            self._states[layer][np.array(keeper.done, np.int64)] = _DONE
         self.found = {layer: int((state == _DONE).sum()) for layer, state in self._states.items()}
         self.left = {layer: units - done for layer, done in self.found.items()}
+        self._handed_out = dict.fromkeys(self._states, 0)
         self._damages: dict[tuple[str, int], int] = {}
         self._broken: tuple[str, list[int]] = ("", [])
         self._store = store
@@ -58,17 +63,28 @@ class Board:
     def take(self, layer: str) -> Job | None:
         """The next unit of a layer to start, or None when none is ready now."""
         queue = self._queues[layer]
-        return Job(layer, queue.popleft()) if queue else None
+        if not queue:
+            return None
+        self._keepers[layer].touch(queue[0])
+        self._handed_out[layer] += 1
+        return Job(layer, queue.popleft())
 
     def ready(self, layer: str) -> int:
         return len(self._queues[layer])
 
-    def commit(self, layer: str, unit: int) -> None:
+    @property
+    def queues(self) -> dict[str, Queue]:
+        """What of each layer waits for a worker, and what is with one."""
+        return {layer: Queue(len(queue), self._handed_out[layer]) for layer, queue in self._queues.items()}
+
+    def commit(self, done: UnitSummary) -> None:
         """A unit is done: what waited for it becomes ready."""
-        self._states[layer][unit] = _DONE
-        self.left[layer] -= 1
-        for user in self._users[layer]:
-            self._offer(user, unit)
+        self._keepers[done.layer].commit(done)
+        self._states[done.layer][done.unit] = _DONE
+        self.left[done.layer] -= 1
+        self._handed_out[done.layer] -= 1
+        for user in self._users[done.layer]:
+            self._offer(user, done.unit)
 
     def reopen(self, job: Job, damaged: Damaged) -> str:
         """A layer file was moved aside: its unit is made again, then the job that needs it.
@@ -79,6 +95,7 @@ class Board:
         """
         layer = self._layer_of[damaged.layer_dir]
         self._states[job.layer][job.unit] = _WAITING
+        self._handed_out[job.layer] -= 1
         lost = self._states[layer][damaged.unit] == _DONE
         if lost:
             place = (layer, damaged.unit)
@@ -86,6 +103,7 @@ class Board:
             if self._damages[place] > MAX_DAMAGES:
                 raise SpatialdataError(f"{damaged.message} (damaged {MAX_DAMAGES} times in this run: check the disk)")
             self._states[layer][damaged.unit] = _WAITING
+            self._keepers[layer].reopen(damaged.unit)
             self.left[layer] += 1
             self._offer(layer, damaged.unit)
         self._offer(job.layer, job.unit)
@@ -144,7 +162,7 @@ def settle(board: Board, job: Job, outcome: Outcome, progress: Progress) -> None
             progress.note(f"{outcome.message.split(': run ')[0]}: moved aside, computing it again")
             progress.reopened(lost)
         return
-    board.commit(job.layer, job.unit)
+    board.commit(outcome)
     progress.committed(outcome)
     board.check_hope(outcome)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli_text import print_build, print_counts, print_doctor, print_rebuild, print_shards, print_verify
 from shards.errors import SpatialdataError
 
 STOPPED = 130
@@ -51,7 +52,7 @@ def build(config: str | None, out: str, overrides: Sequence[str], retry: str, as
     from pipeline.config import load_config
 
     summary = run_build(load_config(config, overrides), out, quiet=as_json, retry=_words(retry))
-    _report(summary, as_json, _print_build)
+    _report(summary, as_json, print_build)
 
 
 @cli.command()
@@ -66,18 +67,50 @@ def shard(out: str, recipe: str, licenses: str, overrides: Sequence[str], as_jso
 
     if names := _words(licenses):
         overrides = [*overrides, f"shard.licenses={json.dumps(names)}"]
-    _report(run_shard(out, recipe, overrides, quiet=as_json), as_json, _print_shards)
+    _report(run_shard(out, recipe, overrides, quiet=as_json), as_json, print_shards)
 
 
 @cli.command()
 @click.argument("out")
+@click.option("--watch", "-w", is_flag=True, help="Show it again every few seconds until the build is finished.")
 @json_option
-def status(out: str, as_json: bool) -> None:
-    """Say how far OUT is: units and samples of each layer, rejects by reason, shards."""
+def status(out: str, watch: bool, as_json: bool) -> None:
+    """Say how far OUT is: the funnel of its stages, rejects by reason, shards."""
     from pipeline.report.status import print_status, status_of
 
+    if watch:
+        from pipeline.report.watch import watch as watch_build
+
+        try:
+            watch_build(out, as_json=as_json)
+        except KeyboardInterrupt:
+            raise SystemExit(STOPPED) from None
+        return
     found = status_of(out)
     _report(found, as_json, print_status)
+
+
+@cli.command()
+@click.argument("out")
+@click.argument("key")
+@json_option
+def why(out: str, key: str, as_json: bool) -> None:
+    """Tell the whole story of one sample: plan, assets, each layer, checks, shards, and how to make it again."""
+    from pipeline.report.why import why_of
+    from pipeline.report.why_text import print_why
+
+    _report(why_of(out, key), as_json, print_why)
+
+
+@cli.command()
+@click.argument("out")
+@click.argument("key")
+@json_option
+def rebuild(out: str, key: str, as_json: bool) -> None:
+    """Make one sample again, with the others of its unit: all layers, in this process."""
+    from pipeline.rebuild import run_rebuild
+
+    _report(run_rebuild(out, key), as_json, print_rebuild)
 
 
 @cli.command()
@@ -89,7 +122,7 @@ def verify(path: str, repair: bool, as_json: bool) -> None:
     from pipeline.tools import run_verify
 
     found = run_verify(path, repair=repair, quiet=as_json)
-    _report(found, as_json, _print_verify)
+    _report(found, as_json, print_verify)
     if not found["ok"]:
         raise SystemExit(1)
 
@@ -184,7 +217,7 @@ def orient(config: str | None, out: str, to: str, overrides: Sequence[str], as_j
     from pipeline.orient import run_orient
 
     found = run_orient(load_config(config, overrides), out, to=to, quiet=as_json)
-    _report(found, as_json, _print_counts)
+    _report(found, as_json, print_counts)
 
 
 @cli.command()
@@ -242,7 +275,7 @@ def doctor(out: str, blender: str, as_json: bool) -> None:
 
     findings = examine(out, blender)
     good = all(finding.state != "missing" for finding in findings)
-    _report({"ok": good, "findings": [asdict(finding) for finding in findings]}, as_json, _print_doctor)
+    _report({"ok": good, "findings": [asdict(finding) for finding in findings]}, as_json, print_doctor)
     if not good:
         raise SystemExit(1)
 
@@ -267,60 +300,6 @@ def _report(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]
         click.echo(json.dumps(found, indent=1, sort_keys=True))
     else:
         show(found)
-
-
-def _print_build(summary: dict[str, Any]) -> None:
-    click.echo(
-        f"{summary['accepted']} of {summary['samples']} samples accepted in {summary['seconds']:.0f} s"
-        f" ({summary['rejected']} rejected)"
-    )
-    _print_reasons(summary["rejects"])
-    for found in summary["shards"]:
-        _print_shards(found)
-    click.echo(f"next: spatialdata view {summary['out']}")
-
-
-def _print_reasons(rejects: dict[str, int]) -> None:
-    for reason, count in sorted(rejects.items(), key=lambda item: (-item[1], item[0])):
-        click.echo(f"  {count:>7}  {reason}")
-
-
-def _print_shards(found: dict[str, Any]) -> None:
-    from pipeline.report.card import licence_told
-
-    for split, counts in found["splits"].items():
-        click.echo(f"{found['recipe']}/{split}: {counts['samples']} samples in {counts['shards']} shards")
-    click.echo(f"shards: {found['folder']}")
-    click.echo(f"licence of the whole: {licence_told(found)}")
-
-
-def _print_counts(found: dict[str, Any]) -> None:
-    for name, value in found.items():
-        click.echo(f"{name.replace('_', ' ')}: {value}")
-
-
-def _print_verify(found: dict[str, Any]) -> None:
-    for problem in found["problems"]:
-        where = " ".join(part for part in (problem["shard"], problem["key"], problem["member"]) if part)
-        click.echo(f"{where}: {problem['message']}")
-    for repaired in found["repaired"]:
-        click.echo(f"rebuilt {repaired}")
-    count = len(found["problems"])
-    state = "sound" if found["ok"] else f"{count} problem{'s' * (count > 1)}"
-    click.echo(f"{found['shards']} shards, {found['samples']} samples: {state}")
-    if not found["ok"] and found["repairable"]:
-        click.echo(f"mend with: spatialdata verify {found['path']} --repair")
-
-
-def _print_doctor(found: dict[str, Any]) -> None:
-    marks = {
-        "ok": click.style("ok     ", fg="green"),
-        "missing": click.style("missing", fg="red"),
-        "optional": "absent ",
-    }
-    for finding in found["findings"]:
-        mend = f"  ->  {finding['mend']}" if finding["mend"] else ""
-        click.echo(f"{marks[finding['state']]} {finding['name']}: {finding['detail']}{mend}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

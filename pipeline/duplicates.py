@@ -120,11 +120,16 @@ def noted_duplicates(
     if not options.enabled or SCREEN not in layers:
         return NONE
     digest = _digest(store, plan, _compared(layers), options)
+    return read_duplicates(store, digest) or digest
+
+
+def read_duplicates(store: LayerStore, digest: str) -> Duplicates | None:
+    """What is noted under a digest; None where nothing is, or nothing that can be read."""
     try:
         content = json.loads(store.read_file(_name(digest)))
         return Duplicates(digest, tuple(Dropped(**one) for one in content["dropped"]))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return digest
+        return None
 
 
 def per_unit(store: LayerStore, plan: Plan, function: Callable[[int], T]) -> Iterator[tuple[int, T]]:

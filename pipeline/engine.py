@@ -60,7 +60,7 @@ def run(
     progress = progress or Progress()
     for task in tasks:
         store.sweep(f"layers/{task.layer_dir}")
-    board = Board(tasks, store, plan.units)
+    board = Board(tasks, store, plan)
     progress.start(plan.units, board.found)
     try:
         with interruptible():
@@ -97,7 +97,7 @@ def _run_inline(
         guard()
         job = next(filter(None, map(board.take, deepest_first)))
         settle(board, job, runner.do(job), progress)
-        progress.tick()
+        progress.tick(board.queues)
 
 
 def reopen_rejects(

@@ -144,16 +144,10 @@ class RunLock:
             self._cleared = True
 
     def _abandoned(self, holder: Holder) -> bool:
-        if holder.machine == self._me.machine:
-            return _started(holder.pid) != holder.process
-        return time.time() - holder.beat > self._stale_s
+        return _is_abandoned(holder, self._stale_s)
 
     def _read(self) -> Holder | None:
-        """None when there is no lock, or one cut off by a crash of its machine."""
-        try:
-            return Holder(**json.loads(self._storage.read_file(LOCK)))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
+        return _read_holder(self._storage)
 
     def _renew(self) -> None:
         while not self._ended.wait(self._beat_s):
@@ -166,6 +160,26 @@ class RunLock:
                 self._storage.write_file(LOCK, text.encode())
             except (OSError, SpatialdataError):
                 continue  # a full disk or a lost connection is met, and told, by the run itself
+
+
+def holder_of(storage: Storage) -> Holder | None:
+    """The run that holds a folder now; None where there is none, or one that is dead. Writes nothing."""
+    holder = _read_holder(storage)
+    return None if holder is None or _is_abandoned(holder, STALE_S) else holder
+
+
+def _read_holder(storage: Storage) -> Holder | None:
+    """None when there is no lock, or one cut off by a crash of its machine."""
+    try:
+        return Holder(**json.loads(storage.read_file(LOCK)))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _is_abandoned(holder: Holder, stale_s: float) -> bool:
+    if holder.machine == _machine():
+        return _started(holder.pid) != holder.process
+    return time.time() - holder.beat > stale_s
 
 
 def _machine() -> str:

@@ -102,14 +102,14 @@ def pack(
     used = {layer: layers[layer] for layer in (*recipe.needs, *FILTERS) if layer in recipe.needs or layer in layers}
     root = join(store.url, "shards", recipe.name)
     splits: dict[str, Any] = {}
-    duplicates = find_duplicates(store, plan, layers, options.duplicates).by_unit
+    duplicates = find_duplicates(store, plan, layers, options.duplicates)
     others = find_unlicensed(store, plan, layers["pair"], options.licenses)
-    left_out = others.added_to(duplicates)
+    left_out = others.added_to(duplicates.by_unit)
     chosen = choose(store, plan, used, recipe, left_out)
     if not chosen:
         told = others.told or "`spatialdata status` says why"
         raise BadInput(f"no sample of {store} is accepted for recipe {recipe.name}: {told}")
-    write_packing(store, recipe.name, Packing(options, tuple(chosen)))
+    write_packing(store, recipe.name, Packing(options, tuple(chosen), duplicates.digest))
     for folder in (".made", *SPLITS):  # what killed packings left may be a gigabyte a worker
         store.sweep(f"shards/{recipe.name}/{folder}")
     for split, slices in chosen.items():

@@ -27,11 +27,14 @@ class Packing:
     options: ShardOptions
     splits: tuple[str, ...]
     """Those that have samples."""
+    duplicates: str = ""
+    """Digest under which it is noted what was left out (`pipeline.duplicates`); empty where nothing is compared."""
 
 
 def write_packing(storage: Storage, recipe: str, packing: Packing) -> None:
     """Note how a recipe is packed from now on."""
-    content = {"options": packing.options.model_dump(mode="json", include=_KEPT), "splits": packing.splits}
+    options = packing.options.model_dump(mode="json", include=_KEPT)
+    content = {"options": options, "splits": packing.splits, "duplicates": packing.duplicates}
     storage.write_file(_name(recipe), json.dumps(content, indent=1, sort_keys=True).encode())
 
 
@@ -41,7 +44,8 @@ def read_packing(storage: Storage, recipe: str) -> Packing | None:
     try:
         content = json.loads(storage.read_file(name))
         splits = tuple(split for split in SPLITS if split in content["splits"])
-        return Packing(ShardOptions.model_validate(content["options"]), splits)
+        options = ShardOptions.model_validate(content["options"])
+        return Packing(options, splits, str(content.get("duplicates", "")))
     except FileNotFoundError:
         return None
     except (ValidationError, ValueError, KeyError, TypeError):

@@ -73,17 +73,28 @@ class Plan:
 
     def rows(self, unit: int) -> list[PlanRow]:
         """The samples of one unit, in order. Raises SpatialdataError when the plan on disk is damaged."""
+        try:
+            rows = self._table(unit).to_pylist()
+            return [PlanRow(row["key"], row["split"], json.loads(row["spec"])) for row in rows]
+        except ValueError as error:
+            raise SpatialdataError(damaged_plan(self.store, str(error))) from error
+
+    def keys(self, unit: int) -> list[str]:
+        """The keys of one unit, in order: sooner than `rows`, which reads what to make, too."""
+        return self._table(unit).column("key").to_pylist()
+
+    def _table(self, unit: int) -> Any:
         if not 0 <= unit < self.units:
             raise SpatialdataError(f"unit {unit} is not in the plan, which has {self.units}")
         group, first = unit // GROUP_UNITS, (unit % GROUP_UNITS) * self.unit_size
         try:
-            rows = _group(self, group).slice(first, self.size(unit)).to_pylist()
-            parsed = [PlanRow(row["key"], row["split"], json.loads(row["spec"])) for row in rows]
-        except (OSError, pa.ArrowException, ValueError) as error:
+            table = _group(self, group).slice(first, self.size(unit))
+            units = table.column("unit").to_numpy()
+        except (OSError, pa.ArrowException, KeyError) as error:
             raise SpatialdataError(damaged_plan(self.store, str(error))) from error
-        if len(rows) != self.size(unit) or any(row["unit"] != unit for row in rows):
+        if len(units) != self.size(unit) or np.any(units != unit):
             raise SpatialdataError(damaged_plan(self.store, f"unit {unit} is not where it should be"))
-        return parsed
+        return table
 
     def __hash__(self) -> int:
         return int(self.hash[:15], 16)

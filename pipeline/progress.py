@@ -5,14 +5,17 @@ Invariant: numbers count committed units and samples only.
 
 import sys
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from pipeline.live import Queue, StageView, duration, left_of, line_of, pace_of, refusals, stages_table
 from pipeline.runner import UnitSummary
 
-PLAIN_EVERY_S = 30.0
+PLAIN_EVERY_S = 60.0
+COMMITS = 512
+"""Of each stage, that its pace may be told from."""
 
 
 @dataclass
@@ -71,11 +74,14 @@ class Progress:
     def __init__(self) -> None:
         self.summary = RunSummary()
         self._began = time.monotonic()
+        self._commits: dict[str, deque[tuple[float, int]]] = {}
+        self._queues: Mapping[str, Queue] = {}
 
     def start(self, units: int, found: Mapping[str, int]) -> None:
         """A run begins: `units` in the plan, `found` of each layer done before, in the order of the stages."""
         self._began = time.monotonic()
         self.summary = RunSummary({name: StageProgress(name, units, done) for name, done in found.items()})
+        self._commits = {name: deque([(self._began, 0)], maxlen=COMMITS) for name in found}
 
     def committed(self, unit: UnitSummary) -> None:
         stage = self.summary.stages[unit.layer]
@@ -85,6 +91,7 @@ class Progress:
         stage.seconds += unit.seconds
         stage.cpu_seconds += unit.cpu_seconds
         stage.rejects.update(unit.rejects)
+        self._commits[unit.layer].append((time.monotonic(), unit.rows + sum(unit.rejects.values())))
 
     def reopened(self, layer: str) -> None:
         """A unit that was done must be made again."""
@@ -98,8 +105,24 @@ class Progress:
         """Something that a person should know; the run goes on."""
         self.summary.notes.append(text)
 
-    def tick(self) -> None:
-        """Called about once a second."""
+    def tick(self, queues: Mapping[str, Queue]) -> None:
+        """Called about once a second, with the queue of each stage."""
+        self._queues = queues
+
+    def views(self) -> tuple[StageView, ...]:
+        """The stages as they are now."""
+        now = time.monotonic()
+        return tuple(
+            StageView(
+                stage.layer,
+                stage.units,
+                stage.done,
+                pace_of(list(self._commits[stage.layer]), now),
+                self._queues.get(stage.layer),
+                dict(stage.rejects),
+            )
+            for stage in self.summary.stages.values()
+        )
 
     def stop(self) -> RunSummary:
         self.summary.seconds = time.monotonic() - self._began
@@ -122,9 +145,10 @@ class PlainProgress(Progress):
         super().start(units, found)
         self._say(f"{units} units; done before: " + ", ".join(f"{name} {done}" for name, done in found.items()))
 
-    def tick(self) -> None:
+    def tick(self, queues: Mapping[str, Queue]) -> None:
+        super().tick(queues)
         if time.monotonic() - self._last >= self._every:
-            self._say(self._line())
+            self._say(f"{duration(self.elapsed())}: {self._line()}")
 
     def note(self, text: str) -> None:
         super().note(text)
@@ -136,7 +160,7 @@ class PlainProgress(Progress):
         return summary
 
     def _line(self) -> str:
-        return "; ".join(_describe(stage, self.elapsed()) for stage in self.summary.stages.values())
+        return "; ".join(line_of(stage) for stage in self.views())
 
     def _say(self, text: str) -> None:
         self._last = time.monotonic()
@@ -144,79 +168,50 @@ class PlainProgress(Progress):
         self._stream.flush()
 
 
-class BarProgress(Progress):
-    """One bar a stage, for a terminal."""
+class TerminalProgress(Progress):
+    """One line a stage, redrawn in place, for a terminal."""
 
     def __init__(self) -> None:
         super().__init__()
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
+        from rich.live import Live
 
-        self._bars = Bars(
-            TextColumn("{task.description:>12}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("units"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}"),
-            console=Console(stderr=True),
-            refresh_per_second=4,
-        )
-        self._ids: dict[str, Any] = {}
+        self._drawn: Sequence[StageView] = ()
+        # Drawn in a thread of its own, from a tuple that is replaced and never changed.
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, get_renderable=self._draw, refresh_per_second=2)
 
     def start(self, units: int, found: Mapping[str, int]) -> None:
         super().start(units, found)
-        for name, done in found.items():
-            self._ids[name] = self._bars.add_task(name, total=units, completed=done, detail="")
-        self._bars.start()
+        self._drawn = self.views()
+        self._live.start()
 
-    def committed(self, unit: UnitSummary) -> None:
-        super().committed(unit)
-        self._show(unit.layer)
-
-    def reopened(self, layer: str) -> None:
-        super().reopened(layer)
-        self._show(layer)
+    def tick(self, queues: Mapping[str, Queue]) -> None:
+        super().tick(queues)
+        self._drawn = self.views()
 
     def note(self, text: str) -> None:
         super().note(text)
-        self._bars.console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False)
 
     def stop(self) -> RunSummary:
-        self._bars.stop()
+        self._drawn = self.views()
+        self._live.stop()
         return super().stop()
 
-    def _show(self, layer: str) -> None:
-        stage = self.summary.stages[layer]
-        rejects = f", {stage.rejects.total()} rejected" if stage.rejects else ""
-        rate = stage.samples / max(self.elapsed(), 1e-3)
-        self._bars.update(self._ids[layer], completed=stage.done, detail=f"{rate:.1f} samples/s{rejects}")
+    def _draw(self) -> Any:
+        from rich.console import Group
+        from rich.text import Text
+
+        left = left_of(self._drawn)
+        rest = f", about {duration(left)} left" if left else ""
+        lines = [f"{duration(self.elapsed())} so far{rest}", refusals(self._drawn)]
+        texts = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines if line]
+        return Group(stages_table(self._drawn, self._console.width), *texts)
 
 
 def make_progress(quiet: bool = False) -> Progress:
-    """Bars on a terminal, lines elsewhere, nothing when quiet; all of it on stderr."""
+    """A table on a terminal, lines elsewhere, nothing when quiet; all of it on stderr."""
     if quiet:
         return Progress()
-    return BarProgress() if sys.stderr.isatty() else PlainProgress()
-
-
-def _describe(stage: StageProgress, elapsed: float) -> str:
-    text = f"{stage.layer} {stage.done}/{stage.units} units"
-    if stage.committed:
-        text += f", {stage.samples / max(elapsed, 1e-3):.2f} samples/s"
-    if stage.committed and stage.done < stage.units:
-        left = (stage.units - stage.done) * elapsed / stage.committed
-        text += f", {duration(left)} left"
-    if stage.rejects:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in stage.rejects.most_common(3))
-        text += f", {stage.rejects.total()} rejected ({reasons})"
-    return text
-
-
-def duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    return TerminalProgress() if sys.stderr.isatty() else PlainProgress()

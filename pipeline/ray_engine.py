@@ -35,8 +35,8 @@ START_DEATHS = 3
 class Worker:
     """The actor: a `Runner` in a process of its own."""
 
-    def __init__(self, store: LayerStore, plan: Plan, tasks: Sequence[Task]) -> None:
-        self._runner = Runner(store, plan, tasks)
+    def __init__(self, store: LayerStore, plan: Plan, tasks: Sequence[Task], gpus: float) -> None:
+        self._runner = Runner(store, plan, tasks, gpus)
 
     def place(self) -> int:
         """Answers once the actor runs somewhere."""
@@ -122,7 +122,7 @@ class RayRun:
                     self._hand_out(pool)
                 self._collect()
                 self._watch()
-                self._progress.tick()
+                self._progress.tick(self._board.queues)
         finally:
             for pool in self._pools:
                 self._dismiss(pool)
@@ -145,7 +145,7 @@ class RayRun:
         for _ in range(len(pool.hands), pool.plan.most if alone else pool.plan.actors):
             options: dict[str, Any] = {"num_cpus": pool.plan.cpus, "num_gpus": pool.plan.gpus, "max_restarts": 0}
             actor = cast("Any", ray.remote(Worker)).options(scheduling_strategy="SPREAD", **options)
-            handle = actor.remote(*self._arguments)
+            handle = actor.remote(*self._arguments, pool.plan.gpus)
             pool.hands.append(_Hand(handle, handle.place.remote()))
 
     def _dismiss(self, pool: _Pool) -> None:

@@ -84,6 +84,13 @@ class UnitSummary:
     """Number by reason."""
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    """Seconds times the GPUs that the worker held."""
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    refused: tuple[int, ...] = ()
+    """Positions in the unit of the samples that were rejected."""
+    ended: float = 0.0
+    """Seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +123,15 @@ def tasks_of(stages: Sequence[Stage], plan: str = "") -> list[Task]:
 
 
 class Runner:
-    """Does jobs of several stages in one process; models are loaded when first needed, and kept."""
+    """Does jobs of several stages in one process; models are loaded when first needed, and kept.
 
-    def __init__(self, store: LayerStore, plan: Plan, tasks: Sequence[Task]) -> None:
+    `gpus`: what the process holds of them; without it, what each stage asks for.
+    """
+
+    def __init__(self, store: LayerStore, plan: Plan, tasks: Sequence[Task], gpus: float | None = None) -> None:
         self._store = store
         self._plan = plan
+        self._gpus = gpus
         self._tasks = {task.layer: task for task in tasks}
         self._models: dict[str, Any] = {}
 
@@ -142,7 +153,8 @@ class Runner:
             failed = self.prepare([job.layer])
             if failed is not None:
                 return failed
-            return run_unit(self._store, self._plan, task, self._model(job.layer), job)
+            gpus = task.stage.gpus if self._gpus is None else self._gpus
+            return run_unit(self._store, self._plan, task, self._model(job.layer), job, gpus)
         except LayerCorrupt as error:
             self._store.set_aside(error.layer_dir, error.unit)
             return Damaged(error.layer_dir, error.unit, str(error))
@@ -163,7 +175,7 @@ class Runner:
         return self._models[layer]
 
 
-def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job) -> UnitSummary:
+def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job, gpus: float = 0.0) -> UnitSummary:
     """Read what a unit needs, call the stage, commit (unless the job is a trial, or another was first).
 
     Raises LayerCorrupt for a needed layer file that is damaged, SpatialdataError when the run cannot go on.
@@ -171,7 +183,7 @@ def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job) ->
     began, cpu = time.monotonic(), time.process_time()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     if job.keys is None and store.exists(store.record_name(task.layer_dir, job.unit)):
-        return summarize(task.layer, store.record(task.layer_dir, job.unit))
+        return summarize(task.layer, store.record(task.layer_dir, job.unit), plan)
     samples = load_samples(store, plan, task, job.unit)
     if job.keys is not None:
         samples = [sample for sample in samples if sample.key in job.keys]
@@ -196,18 +208,32 @@ def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job) ->
         counts=dict(sorted(counts.items())),
         seconds=round(time.monotonic() - began, 3),
         cpu_seconds=round(time.process_time() - cpu, 3),
+        gpus=gpus,
         attempts=job.attempt,
         versions=versions(),
         host=socket.gethostname(),
         started=started,
     )
-    return summarize(task.layer, store.write(task.layer_dir, job.unit, rows, record))
+    return summarize(task.layer, store.write(task.layer_dir, job.unit, rows, record), plan)
 
 
-def summarize(layer: str, record: Record) -> UnitSummary:
-    """A record without its keys."""
-    reasons = dict(Counter(reject.reason for reject in record.rejects))
-    return UnitSummary(layer, record.unit, record.rows, record.bytes, reasons, record.seconds, record.cpu_seconds)
+def summarize(layer: str, record: Record, plan: Plan) -> UnitSummary:
+    """A record in numbers: positions in place of keys."""
+    keys = {reject.key for reject in record.rejects}
+    started = datetime.fromisoformat(record.started).timestamp() if record.started else 0.0
+    return UnitSummary(
+        layer,
+        record.unit,
+        record.rows,
+        record.bytes,
+        rejects=dict(Counter(reject.reason for reject in record.rejects)),
+        seconds=record.seconds,
+        cpu_seconds=record.cpu_seconds,
+        gpu_seconds=record.seconds * record.gpus,
+        counts=record.counts,
+        refused=tuple(place for place, key in enumerate(plan.keys(record.unit)) if key in keys) if keys else (),
+        ended=started + record.seconds,
+    )
 
 
 def load_samples(store: LayerStore, plan: Plan, task: Task, unit: int) -> list[Sample]:

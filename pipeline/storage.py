@@ -107,13 +107,19 @@ class Storage:
         return self._fs.open(self.path(name), "rb", cache_type="none")
 
     @_told
-    def names(self, folder: str) -> list[str]:
-        """Names of the files in a folder, in no order; empty when there is no such folder."""
+    def names(self, folder: str, prefix: str = "") -> list[str]:
+        """Names of the files in a folder, in no order; empty when there is no such folder.
+
+        Args:
+            prefix: object stores list only names that begin with it; other stores may give others, too.
+        """
         try:
             if self.is_local:
                 with os.scandir(self.path(folder)) as entries:
                     return [entry.name for entry in entries]
-            return [str(name).rsplit("/", 1)[-1] for name in self._fs.ls(self.path(folder), detail=False)]
+            place = self.path(folder)
+            found = self._fs.find(place, prefix=prefix) if prefix else self._fs.ls(place, detail=False)
+            return [str(name).rsplit("/", 1)[-1] for name in found]
         except FileNotFoundError:
             return []
 

@@ -7,6 +7,7 @@ host or order (those live in the record).
 
 import hashlib
 import json
+import os
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from importlib.metadata import version
+from itertools import takewhile
 from typing import Any, cast
 
 from pipeline.storage import Storage
@@ -59,6 +61,8 @@ class Record:
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    gpus: float = 0.0
+    """What the worker held meanwhile, in GPUs or shares of one."""
     attempts: int = 1
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
     host: str = ""
@@ -94,6 +98,16 @@ class LayerStore(Storage):
     @staticmethod
     def record_name(layer_dir: str, unit: int) -> str:
         return f"layers/{layer_dir}/{unit:08d}.json"
+
+    @staticmethod
+    def summary_name(layer_dir: str) -> str:
+        """See `pipeline.summaries`."""
+        return f"summaries/{layer_dir}.json"
+
+    @staticmethod
+    def reopened_name(layer_dir: str, unit: int) -> str:
+        """The mark of a unit that was made not done and that the layer's summary may still count."""
+        return f"summaries/{layer_dir}/{unit:08d}.reopened"
 
     def write(self, layer_dir: str, unit: int, rows: Mapping[str, Columns], record: Record) -> Record:
         """Commit one unit: the layer file, then its record; the record that counts, which is another's if he was first.
@@ -166,16 +180,27 @@ class LayerStore(Storage):
         except (pa.ArrowException, OSError) as error:
             raise self._corrupt(layer_dir, unit, name, f"cannot be read ({error})") from error
 
-    def done_units(self, layer_dir: str) -> list[int]:
-        """Units with a record, ascending: one listing, nothing is opened."""
-        matches = (_RECORD.fullmatch(name) for name in self.names(f"layers/{layer_dir}"))
-        return sorted(int(match.group(1)) for match in matches if match)
+    def done_units(self, layer_dir: str, among: range | None = None) -> list[int]:
+        """Units with a record, ascending, of all or of some that follow each other: nothing is opened.
 
-    def records(self, layer_dir: str, damaged: list[LayerCorrupt] | None = None) -> Iterator[Record]:
+        One listing of the folder; of `among` alone, which must not be empty, where the store can list a part.
+        """
+        if among is not None and self.is_local:
+            return [unit for unit in among if os.access(self.path(self.record_name(layer_dir, unit)), os.F_OK)]
+        ends = zip(f"{among[0]:08d}", f"{among[-1]:08d}", strict=False) if among else ()
+        prefix = "".join(digit for digit, _ in takewhile(lambda pair: pair[0] == pair[1], ends))
+        matches = (_RECORD.fullmatch(name) for name in self.names(f"layers/{layer_dir}", prefix))
+        units = sorted(int(match.group(1)) for match in matches if match)
+        return units if among is None else [unit for unit in units if unit in among]
+
+    def records(
+        self, layer_dir: str, damaged: list[LayerCorrupt] | None = None, among: range | None = None
+    ) -> Iterator[Record]:
         """The records of a layer in the order of their units. Raises LayerCorrupt for one that is unreadable.
 
         Args:
             damaged: takes those that are unreadable, instead; for who only looks.
+            among: the units to look for, where not all.
         """
 
         def read(unit: int) -> Record | None:
@@ -187,7 +212,7 @@ class LayerStore(Storage):
                 damaged.append(error)
                 return None
 
-        units = self.done_units(layer_dir)
+        units = self.done_units(layer_dir, among)
         if self.is_local:
             yield from filter(None, map(read, units))
             return
@@ -204,14 +229,21 @@ class LayerStore(Storage):
 
     def set_aside(self, layer_dir: str, unit: int) -> None:
         """Make a unit not done; its files stay as `*.corrupt`. The record goes first, so no state in between counts."""
+        self._reopen(layer_dir, unit)
         for name in (self.record_name(layer_dir, unit), self.data_name(layer_dir, unit)):
             self.move(name, f"{name}.corrupt")
         self._verified.pop(self.data_name(layer_dir, unit), None)
 
     def discard(self, layer_dir: str, unit: int) -> None:
         """Make a unit not done and remove its files, the record first."""
+        self._reopen(layer_dir, unit)
         self.remove(self.record_name(layer_dir, unit))
         self.remove(self.data_name(layer_dir, unit))
+
+    def _reopen(self, layer_dir: str, unit: int) -> None:
+        """Tell who reads the summary of a layer that it does not speak of this unit any more, before that is so."""
+        if self.exists(self.summary_name(layer_dir)):
+            self.create_file(self.reopened_name(layer_dir, unit), b"")
 
     def _checked(self, layer_dir: str, unit: int, record: Record) -> Any:
         """The layer file as a pyarrow buffer, compared with its record."""

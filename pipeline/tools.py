@@ -15,6 +15,7 @@ from pipeline.pack import fit_recipe
 from pipeline.packings import packed_recipes, read_packing
 from pipeline.plan import check_rows
 from pipeline.store import LayerCorrupt, LayerStore
+from pipeline.summaries import summary_is_true
 from shards.errors import BadInput, SpatialdataError
 from shards.interop import object3dit, spatialedit
 from shards.layout import SplitFolder, base, filesystem, find_shards, find_splits, join
@@ -22,6 +23,7 @@ from shards.reader import StoredSample, read_samples
 from shards.recipes import get_recipe
 from shards.verify import Report, verify_folder
 
+_WRONG_SUMMARY = "is damaged, or says other than the records: `status` may be wrong until the build is run again"
 FEW_SHARDS, FEW_BYTES = 8, 64 << 20
 
 
@@ -45,6 +47,7 @@ def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[
     ]
     if build is not None:
         problems += [_problem(f"{error.layer_dir}/{error.unit}", str(error)) for error in _corrupt_layers(build)]
+        problems += [_problem(f"summaries/{folder}", _WRONG_SUMMARY) for folder in _wrong_summaries(build)]
         problems += _corrupt_plan(build)
         problems += _lost(build)
     return {
@@ -128,6 +131,12 @@ def _corrupt_layers(build: Build) -> list[LayerCorrupt]:
         return [error for error in threads.map(check, places) if error is not None]
 
 
+def _wrong_summaries(build: Build) -> list[str]:
+    """Layers whose summary does not say what their records say."""
+    found = build.layers.items()
+    return [folder for layer, folder in found if not summary_is_true(build.store, build.plan, layer, folder)]
+
+
 @interruptible()
 def _repair(build: Build, quiet: bool) -> list[str]:
     """Compute damaged units again, then pack every recipe whose shards are damaged or lost, as it was packed before.
@@ -140,6 +149,9 @@ def _repair(build: Build, quiet: bool) -> list[str]:
         for error in _corrupt_layers(build):
             build.store.set_aside(error.layer_dir, error.unit)
             repaired.append(f"{error.layer_dir}/{error.unit}")
+        for folder in _wrong_summaries(build):  # the run makes it anew
+            build.store.remove(build.store.summary_name(folder))
+            repaired.append(f"summaries/{folder}")
         compute(build, lock, quiet)
         lost = [problem["shard"] for problem in _lost(build)]
         for recipe in sorted({name.partition("/")[0] for name in lost} | {f.recipe for f in _folders(build)}):

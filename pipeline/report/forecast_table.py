@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.progress import duration
+from pipeline.live import duration
 
 
 def print_forecast(found: dict[str, Any]) -> None:

@@ -1,17 +1,24 @@
 """How far a build is, read from its records; works while the build runs."""
 
-from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from pipeline.builder import Build, open_build
-from pipeline.duplicates import Duplicates, noted_duplicates
-from pipeline.store import LayerCorrupt
+from pipeline.live import cost, count, duration
+from pipeline.report.funnel import funnel_rows, left_out
+from pipeline.summaries import LayerSummary, summarise
 from shards.errors import BadInput, SpatialdataError
 from shards.index import read_manifest
 from shards.layout import find_splits
+
+WIDE = 90
+"""Columns of a terminal that hold all of the table."""
+_COLUMNS = ("stage", "units", "in", "out", "refused", "time", "GPU", "each", "size")
 
 
 def status_of(out: str) -> dict[str, Any]:
@@ -20,51 +27,28 @@ def status_of(out: str) -> dict[str, Any]:
     Raises BadInput where there is no build.
     """
     build = open_build(out)
-    layers = {layer: _layer(build, folder) for layer, folder in build.layers.items()}
-    finished = all(layer["done"] == build.plan.units for layer in layers.values())
+    summary = summarise(build.store, build.plan, build.layers)
+    layers = {layer: _layer(folder, summary.layers[layer]) for layer, folder in build.layers.items()}
+    duplicates = left_out(build, summary)
+    funnel, accepted = funnel_rows(build, summary, duplicates)
     return {
         "out": str(build.store),
         "plan": build.plan.hash,
         "samples": build.plan.samples,
         "units": build.plan.units,
-        "finished": finished,
+        "finished": all(layer["done"] == build.plan.units for layer in layers.values()),
+        "accepted": accepted,
         "layers": layers,
-        "duplicates": _duplicates(build) if finished else {},
+        "funnel": funnel,
+        "duplicates": duplicates.reasons,
         "shards": _shards(build),
     }
 
 
-def _layer(build: Build, folder: str) -> dict[str, Any]:
-    rejects: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    done = samples = size = 0
-    seconds = cpu = 0.0
-    damaged: list[LayerCorrupt] = []
-    for record in build.store.records(folder, damaged):
-        done += 1
-        samples += record.rows
-        size += record.bytes
-        seconds += record.seconds
-        cpu += record.cpu_seconds
-        rejects.update(reject.reason for reject in record.rejects)
-        counts.update(record.counts)
-    return {
-        "folder": folder,
-        "done": done,
-        "samples": samples,
-        "bytes": size,
-        "seconds": round(seconds, 3),
-        "cpu_seconds": round(cpu, 3),
-        "rejects": dict(sorted(rejects.items())),
-        "counts": dict(sorted(counts.items())),
-        "damaged": sorted(error.unit for error in damaged),
-    }
-
-
-def _duplicates(build: Build) -> dict[str, int]:
-    """Samples that packing leaves out, by reason; nothing before the first packing."""
-    found = noted_duplicates(build.store, build.plan, build.layers, build.config.shard.duplicates)
-    return found.reasons if isinstance(found, Duplicates) else {}
+def _layer(folder: str, found: LayerSummary) -> dict[str, Any]:
+    values = found.totals.to_json()
+    done = values.pop("units")
+    return {"folder": folder, "done": done, **values, "damaged": sorted(error.unit for error in found.damaged)}
 
 
 def _shards(build: Build) -> list[dict[str, Any]]:
@@ -95,44 +79,67 @@ def print_status(found: dict[str, Any]) -> None:
     """The same as tables."""
     console = Console()
     state = "finished" if found["finished"] else "not finished: run the same build again to go on"
-    console.print(
-        f"{found['out']}: {found['samples']} samples in {found['units']} units, {state}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
-    table = Table("layer", "units", "samples", "rejected", "s a sample", "MiB", "rejects by reason")
-    for layer, values in found["layers"].items():
-        rejected = sum(values["rejects"].values())
-        each = values["seconds"] / max(1, values["samples"] + rejected)
-        table.add_row(
-            layer,
-            f"{values['done']}/{found['units']}",
-            str(values["samples"]),
-            str(rejected),
-            f"{each:.3f}",
-            f"{values['bytes'] / 2**20:.1f}",
-            ", ".join(f"{reason} {count}" for reason, count in values["rejects"].items()),
-        )
-    console.print(table)
+    units = f"{found['units']:,} unit{'s' * (found['units'] != 1)}"
+    _say(console, f"{found['out']}: {found['samples']:,} samples in {units}, {state}")
+    console.print(_funnel_table(found, console.width))
+    for row in found["funnel"]:
+        if row["rejects"]:
+            _say(console, f"{row['layer']} refused: {_listed(row['rejects'])}")
     for layer, values in found["layers"].items():
         if values["damaged"]:
             units = ", ".join(str(unit) for unit in values["damaged"][:10])
-            text = f"{layer}: the records of units {units} cannot be read: run the same build again"
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+            _say(console, f"{layer}: the records of units {units} cannot be read: run the same build again")
     refused = found["layers"].get("pair", {}).get("counts", {})
     if refused:
-        listed = ", ".join(f"{reason} {count}" for reason, count in refused.items())
-        console.print(f"proposals refused and sampled again: {listed}", highlight=False, markup=False, soft_wrap=True)
+        _say(console, f"proposals refused and sampled again: {_listed(refused)}")
     if found["duplicates"]:
-        listed = ", ".join(f"{reason} {count}" for reason, count in found["duplicates"].items())
-        console.print(f"left out of the shards: {listed}", highlight=False, markup=False, soft_wrap=True)
+        _say(console, f"left out of the shards: {_listed(found['duplicates'])}")
     for shard in found["shards"]:
-        size = f"{shard['bytes'] / 2**20:.1f} MiB" if shard["shards"] else "not finished"
-        where = f"{shard['recipe']}/{shard['split']}"
-        console.print(
-            f"{where}: {shard['samples']} samples in {shard['shards']} shards, {size}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+        size = decimal(shard["bytes"]) if shard["shards"] else "not finished"
+        shards = f"{shard['shards']:,} shard{'s' * (shard['shards'] != 1)}"
+        _say(console, f"{shard['recipe']}/{shard['split']}: {shard['samples']:,} samples in {shards}, {size}")
+
+
+def _funnel_table(found: dict[str, Any], width: int) -> Table:
+    """The funnel, a row a stage; in the last one what is accepted, and what it cost in all."""
+    funnel: list[dict[str, Any]] = found["funnel"]
+    seconds, gpus = sum(row["seconds"] for row in funnel), sum(row["gpu_seconds"] for row in funnel)
+    accepted: int = found["accepted"]
+    each = seconds / accepted if accepted else None
+    size = sum(layer["bytes"] for layer in found["layers"].values())
+    feet = ("accepted", "", count(found["samples"]), count(accepted), "", *_costs(seconds, gpus, each, size))
+    hidden = {"GPU"} if not gpus else {"size"} if width < WIDE else set[str]()
+    shown = [index for index, name in enumerate(_COLUMNS) if name not in hidden]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, show_footer=True)
+    for index in shown:
+        table.add_column(_COLUMNS[index], feet[index], justify="right" if index else "left", no_wrap=True)
+    for row in funnel:
+        layer = found["layers"].get(row["layer"])
+        cells = (
+            row["layer"],
+            f"{count(layer['done'])}/{count(found['units'])}" if layer else "",
+            count(row["samples_in"]),
+            count(row["samples_out"]),
+            count(sum(row["rejects"].values())) if row["rejects"] else "",
+            *_costs(row["seconds"], row["gpu_seconds"], row["seconds_per_accepted"], layer["bytes"] if layer else 0),
         )
+        table.add_row(*(cells[index] for index in shown))
+    return table
+
+
+def _costs(seconds: float, gpu_seconds: float, each: float | None, size: int) -> tuple[str, str, str, str]:
+    """Empty where there is nothing to tell."""
+    return (
+        duration(seconds) if seconds else "",
+        duration(gpu_seconds) if gpu_seconds else "",
+        cost(each) if each else "",
+        decimal(size) if size else "",
+    )
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

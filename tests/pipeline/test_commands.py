@@ -11,6 +11,9 @@ from tests.pipeline.releases import build_arguments, files_of, spatialdata
 
 COMMANDS = {
     "status": (),
+    "status watch": ("--watch",),
+    "why": ("some-key",),
+    "rebuild": ("some-key",),
     "verify": (),
     "verify repair": ("--repair",),
     "view": (),

@@ -17,6 +17,7 @@ from pipeline.builder import run_shard
 from pipeline.duplicates import HASHES, DuplicateOptions, Duplicates, find_duplicates, noted_duplicates
 from pipeline.plan import Plan, PlanRow, write_plan
 from pipeline.report.status import status_of
+from pipeline.report.why import why_of
 from pipeline.store import LayerStore, Record, Rejected
 from pipeline.tools import run_verify
 from shards.layout import find_shards
@@ -195,7 +196,15 @@ def test_a_build_leaves_out_twins_and_leaks(built: tuple[Path, dict]):
     assert len(keys) == summary["accepted"]
     verified = run_verify(str(out))
     assert (verified["ok"], verified["samples"]) == (True, summary["accepted"])
-    assert status_of(str(out))["duplicates"] == {"duplicate": 2, "leaks_into_test": 1}
+    status = status_of(str(out))
+    assert status["duplicates"] == {"duplicate": 2, "leaks_into_test": 1}
+    assert status["accepted"] == summary["accepted"]
+    last = status["funnel"][-1]
+    assert (last["layer"], last["rejects"]) == ("pack", {"duplicate": 2, "leaks_into_test": 1})
+    assert (last["samples_in"], last["samples_out"]) == (summary["samples"], summary["accepted"])
+    story = why_of(str(out), "rotate-train-zz-jpeg")
+    assert (story["state"], story["shards"]) == ("left out", [])
+    assert story["because"].startswith("duplicate, as rotate-train-uid001 ")
     assert "left out of the shards: duplicate 2, leaks_into_test 1" in spatialdata("status", str(out)).stdout
 
 

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from pipeline.progress import BarProgress, PlainProgress, Progress, make_progress
+from pipeline.live import Queue
+from pipeline.progress import PlainProgress, Progress, TerminalProgress, make_progress
 from pipeline.runner import UnitSummary
 
 
@@ -13,7 +14,7 @@ def feed(progress: Progress) -> None:
     progress.start(10, {"pair": 2, "depth": 0})
     for unit in range(3):
         progress.committed(UnitSummary("pair", unit, 60, 1000, {"too_dark": 3, "error": 1}, 2.0, 1.5))
-        progress.tick()
+        progress.tick({"pair": Queue(5, 2), "depth": Queue(0, 1)})
     progress.quarantined("pair", "scene-7", "it kills its worker")
     progress.reopened("pair")
 
@@ -28,7 +29,7 @@ def test_plain_lines_are_few_and_say_it_all():
     assert lines[1] == "sample scene-7 is quarantined from layer pair: it kills its worker"
     assert lines[2].startswith("pair 4/10 units, ")
     assert "samples/s" in lines[2]
-    assert "left, 12 rejected (9 too_dark, 3 error); depth 0/10 units" in lines[2]
+    assert "left, 5 ready, 2 in work, 12 rejected (9 too_dark, 3 error); depth 0/10 units, 0 ready" in lines[2]
     assert len(lines) == 3
 
 
@@ -57,15 +58,16 @@ def test_the_summary_is_json():
     assert len(found["notes"]) == 1
 
 
-def test_bars_draw_and_end(capsys: pytest.CaptureFixture[str]):
-    progress = BarProgress()
+def test_a_table_is_drawn_and_ends(capsys: pytest.CaptureFixture[str]):
+    progress = TerminalProgress()
     feed(progress)
     progress.stop()
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "pair" in captured.err
-    assert "4/10" in captured.err
-    assert "12 rejected" in captured.err
+    (row,) = [line for line in captured.err.splitlines() if line.startswith("pair ")]
+    assert row.split()[1] == "4/10" or row.split()[2] == "4/10"
+    assert row.split()[-2:] == ["5+2", "12"]
+    assert "refused: pair too_dark 9, pair error 3" in captured.err
 
 
 def test_quiet_and_not_a_terminal():

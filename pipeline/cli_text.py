@@ -1,0 +1,67 @@
+"""What the command prints of a build, of shards, of what was verified and examined, for a person."""
+
+from typing import Any
+
+import click
+
+
+def print_build(summary: dict[str, Any]) -> None:
+    click.echo(
+        f"{summary['accepted']} of {summary['samples']} samples accepted in {summary['seconds']:.0f} s"
+        f" ({summary['rejected']} rejected)"
+    )
+    print_reasons(summary["rejects"])
+    for found in summary["shards"]:
+        print_shards(found)
+    click.echo(f"next: spatialdata view {summary['out']}")
+
+
+def print_reasons(rejects: dict[str, int]) -> None:
+    for reason, count in sorted(rejects.items(), key=lambda item: (-item[1], item[0])):
+        click.echo(f"  {count:>7}  {reason}")
+
+
+def print_shards(found: dict[str, Any]) -> None:
+    from pipeline.report.card import licence_told
+
+    for split, counts in found["splits"].items():
+        click.echo(f"{found['recipe']}/{split}: {counts['samples']} samples in {counts['shards']} shards")
+    click.echo(f"shards: {found['folder']}")
+    click.echo(f"licence of the whole: {licence_told(found)}")
+
+
+def print_rebuild(found: dict[str, Any]) -> None:
+    changed = ", ".join(found["changed"])
+    state = f"other than before in {changed}" if changed else "the same bytes as before"
+    click.echo(f"unit {found['unit']}, {found['samples']} samples made again: {state}")
+    for recipe in found["recipes"] if changed else ():
+        click.echo(f"next: spatialdata shard {found['out']} --recipe {recipe}")
+
+
+def print_counts(found: dict[str, Any]) -> None:
+    for name, value in found.items():
+        click.echo(f"{name.replace('_', ' ')}: {value}")
+
+
+def print_verify(found: dict[str, Any]) -> None:
+    for problem in found["problems"]:
+        where = " ".join(part for part in (problem["shard"], problem["key"], problem["member"]) if part)
+        click.echo(f"{where}: {problem['message']}")
+    for repaired in found["repaired"]:
+        click.echo(f"rebuilt {repaired}")
+    count = len(found["problems"])
+    state = "sound" if found["ok"] else f"{count} problem{'s' * (count > 1)}"
+    click.echo(f"{found['shards']} shards, {found['samples']} samples: {state}")
+    if not found["ok"] and found["repairable"]:
+        click.echo(f"mend with: spatialdata verify {found['path']} --repair")
+
+
+def print_doctor(found: dict[str, Any]) -> None:
+    marks = {
+        "ok": click.style("ok     ", fg="green"),
+        "missing": click.style("missing", fg="red"),
+        "optional": "absent ",
+    }
+    for finding in found["findings"]:
+        mend = f"  ->  {finding['mend']}" if finding["mend"] else ""
+        click.echo(f"{marks[finding['state']]} {finding['name']}: {finding['detail']}{mend}")

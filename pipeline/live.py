@@ -1,0 +1,154 @@
+"""How a build that runs is drawn: a line a stage, in the build's own terminal and in `status --watch`."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WINDOW_S = 120.0
+LEAST = 8
+"""Commits that are looked at, be they older than WINDOW_S."""
+WIDEST = 100
+
+
+class Queue(NamedTuple):
+    """Units of a stage that wait for a worker, and that a worker has."""
+
+    ready: int
+    in_flight: int
+
+
+class Pace(NamedTuple):
+    """How fast a stage goes now: a second, 0 where it is not known."""
+
+    units: float = 0.0
+    samples: float = 0.0
+
+
+def pace_of(commits: Sequence[tuple[float, int]], now: float) -> Pace:
+    """The pace of the latest commits (time in seconds and samples, in the order of time).
+
+    From the first commit of the last WINDOW_S seconds (or the last LEAST commits, where these reach further) until now;
+    so a stage that stands still slows down on the screen, too.
+    """
+    late = next((index for index, (when, _) in enumerate(commits) if now - when <= WINDOW_S), len(commits))
+    seen = commits[max(0, min(late, len(commits) - LEAST)) :]
+    if len(seen) < 2:
+        return Pace()
+    span = max(now - seen[0][0], 1e-3)
+    return Pace((len(seen) - 1) / span, sum(samples for _, samples in seen[1:]) / span)
+
+
+@dataclass(frozen=True)
+class StageView:
+    """What is shown of one stage."""
+
+    layer: str
+    units: int
+    done: int
+    pace: Pace = field(default_factory=Pace)
+    queue: Queue | None = None
+    rejects: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until it is done at this pace; None where that is not known."""
+        if self.done >= self.units:
+            return 0.0
+        return (self.units - self.done) / self.pace.units if self.pace.units else None
+
+
+def left_of(stages: Sequence[StageView]) -> float | None:
+    """Seconds until the last stage is done; None where one of them has no pace."""
+    left = [stage.left_s for stage in stages]
+    known = [seconds for seconds in left if seconds is not None]
+    return max(known, default=0.0) if len(known) == len(left) else None
+
+
+def stages_table(stages: Sequence[StageView], width: int) -> "Table":
+    """A row a stage, for a terminal of `width` columns."""
+    from rich import box
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, width=min(width, WIDEST), padding=(0, 1), pad_edge=False, show_edge=False)
+    table.add_column("stage", no_wrap=True)
+    table.add_column("", ratio=1, min_width=4)
+    for name in ("units", "samples/s", "left"):
+        table.add_column(name, justify="right", no_wrap=True)
+    queued = any(stage.queue is not None for stage in stages)
+    if queued:
+        table.add_column("ready+working", justify="right", no_wrap=True)
+    table.add_column("refused", justify="right", no_wrap=True)
+    for stage in stages:
+        done = stage.done >= stage.units
+        queue = stage.queue or Queue(0, 0)
+        cells = [f"{count(stage.done)}/{count(stage.units)}", "" if done else rate(stage.pace.samples), _left(stage)]
+        if queued:
+            cells.append("" if done else f"{count(queue.ready)}+{queue.in_flight}")
+        cells.append(count(sum(stage.rejects.values())) if stage.rejects else "")
+        bar = ProgressBar(total=max(1, stage.units), completed=stage.done, width=None)
+        table.add_row(stage.layer, bar, *cells)
+    return table
+
+
+def refusals(stages: Sequence[StageView], most: int = 3) -> str:
+    """The most frequent reasons of all stages in one line; empty where nothing was refused."""
+    reasons = Counter({f"{stage.layer} {name}": count for stage in stages for name, count in stage.rejects.items()})
+    listed = ", ".join(f"{name} {count:,}" for name, count in reasons.most_common(most))
+    more = len(reasons) - most
+    return f"refused: {listed}{f' and {more} other reasons' if more > 0 else ''}" if listed else ""
+
+
+def line_of(stage: StageView) -> str:
+    """One stage in words, for a log."""
+    text = f"{stage.layer} {stage.done}/{stage.units} units"
+    if stage.done < stage.units:
+        if stage.pace.samples:
+            text += f", {rate(stage.pace.samples)} samples/s"
+        if stage.left_s is not None:
+            text += f", {duration(stage.left_s)} left"
+        if stage.queue is not None:
+            text += f", {stage.queue.ready} ready, {stage.queue.in_flight} in work"
+    if stage.rejects:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(stage.rejects).most_common(3))
+        text += f", {sum(stage.rejects.values())} rejected ({reasons})"
+    return text
+
+
+def count(number: int) -> str:
+    """In full up to 99,999; then in four figures: 123.4k, 63.97M."""
+    if number < 100_000:
+        return f"{number:,}"
+    value, unit = (number / 1e6, "M") if number >= 1_000_000 else (number / 1e3, "k")
+    return f"{value:,.4g}{unit}" if value < 1e4 else f"{value:,.0f}{unit}"
+
+
+def rate(value: float) -> str:
+    """Three figures: 0.0123, 1.23, 123."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.{1 if value >= 10 else 2}f}" if value >= 1 else f"{value:.3g}" if value else "-"
+
+
+def cost(seconds: float) -> str:
+    """What one sample takes: 1.2 ms, 0.45 s, 12.3 s."""
+    return f"{1e3 * seconds:.2g} ms" if seconds < 0.1 else f"{rate(seconds)} s"
+
+
+def duration(seconds: float) -> str:
+    """In two figures: 4 s, 3 min 05 s, 2 h 09 min, 3 d 04 h."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24:,} d {hours % 24:02d} h" if hours < 2400 else f"{hours // 24:,} d"
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _left(stage: StageView) -> str:
+    if stage.done >= stage.units:
+        return "done"
+    return "-" if stage.left_s is None else duration(stage.left_s)

@@ -1,0 +1,86 @@
+"""The funnel: what goes into each stage and comes out of it, why the rest is refused, what an accepted sample costs.
+
+Read from the records; works while the build runs.
+"""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from pipeline.builder import Build
+from pipeline.duplicates import NONE, Duplicates, noted_duplicates, read_duplicates
+from pipeline.packings import packed_recipes, read_packing
+from pipeline.plan import Plan
+from pipeline.store import LayerCorrupt
+from pipeline.summaries import Summary, Totals, summarise
+from shards.errors import BadInput
+
+PACK = "pack"
+"""Stands for the layer where packing leaves out duplicates."""
+
+
+def funnel_of(build: Build) -> list[dict[str, Any]]:
+    """One row for each stage, in the order of their needs; a last one, `pack`, where something was left out of shards.
+
+    Keys: `layer`; `samples_in`, `samples_out`; `rejects`, number by reason; `seconds` of all workers, their
+    `cpu_seconds`, and `gpu_seconds` (seconds times the GPUs that the worker held); `seconds_per_accepted`, the stage's
+    seconds over the samples that are accepted in the end, None while there are none.
+    """
+    summary = summarise(build.store, build.plan, build.layers)
+    return funnel_rows(build, summary, left_out(build, summary))[0]
+
+
+def funnel_rows(build: Build, summary: Summary, duplicates: Duplicates) -> tuple[list[dict[str, Any]], int]:
+    """The funnel of what was read already (see `funnel_of`), and how many samples are accepted in the end."""
+    dropped = dropped_reasons(build.plan, summary, duplicates)
+    accepted = summary.accepted - dropped.total()
+    rows = [_row(layer, found.totals, accepted) for layer, found in summary.layers.items()]
+    if dropped:
+        totals = Totals(samples=accepted, rejects=dropped)
+        rows.append(_row(PACK, totals, accepted))
+    return rows, accepted
+
+
+def _row(layer: str, totals: Totals, accepted: int) -> dict[str, Any]:
+    return {
+        "layer": layer,
+        "samples_in": totals.samples + totals.rejects.total(),
+        "samples_out": totals.samples,
+        "rejects": dict(sorted(totals.rejects.items())),
+        "seconds": round(totals.seconds, 3),
+        "cpu_seconds": round(totals.cpu_seconds, 3),
+        "gpu_seconds": round(totals.gpu_seconds, 3),
+        "seconds_per_accepted": round(totals.seconds / accepted, 6) if accepted else None,
+    }
+
+
+def left_out(build: Build, summary: Summary) -> Duplicates:
+    """What the latest packing left out, where all units are done; nothing before the first packing."""
+    unfinished = any(found.totals.units < build.plan.units for found in summary.layers.values())
+    return NONE if unfinished else packed_duplicates(build)
+
+
+def packed_duplicates(build: Build) -> Duplicates:
+    """What the latest packing left out; nothing before the first."""
+    for recipe in packed_recipes(build.store):
+        try:
+            packing = read_packing(build.store, recipe)
+            if packing and packing.duplicates:
+                return read_duplicates(build.store, packing.duplicates) or NONE
+            if packing:  # packed before packings told: all records are read
+                found = noted_duplicates(build.store, build.plan, build.layers, build.config.shard.duplicates)
+                return found if isinstance(found, Duplicates) else NONE
+        except (BadInput, LayerCorrupt):  # what is damaged is for `verify` to tell
+            continue
+    return NONE
+
+
+def dropped_reasons(plan: Plan, summary: Summary, duplicates: Duplicates) -> Counter[str]:
+    """Duplicates by reason, but for those that a layer refused as well."""
+    reasons: Counter[str] = Counter()
+    for sample in duplicates.dropped:
+        place = sample.unit * plan.unit_size + plan.keys(sample.unit).index(sample.key)
+        if np.unpackbits(summary.held[place // 8 : place // 8 + 1])[place % 8]:
+            reasons[sample.reason] += 1
+    return reasons
