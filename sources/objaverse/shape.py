@@ -67,7 +67,7 @@ def footprint(flat: Floats) -> tuple[tuple[float, float], ...]:
     """
     import shapely
 
-    hull = shapely.convex_hull(shapely.multipoints(flat))
+    hull = shapely.convex_hull(shapely.linestrings(flat))  # several times faster than of a point each
     if not isinstance(hull, shapely.Polygon):
         raise ValueError("the footprint has no area")
     corners = np.round(shapely.get_coordinates(hull)[:-1], 6)
