@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -206,24 +207,36 @@ def pack_recipe(build: Build, recipe: Recipe, quiet: bool) -> dict[str, Any]:
     from pipeline.report.card import write_card  # it tells of builds, so it knows this module
 
     say = _say(quiet)
+    seconds = 0.0
 
     def packer(
         function: Callable[[ShardJob], ShardEntry | Damaged], jobs: Sequence[ShardJob]
     ) -> list[ShardEntry | Damaged]:
         done = 0
 
-        def told(job: ShardJob, entry: ShardEntry | Damaged) -> None:
-            nonlocal done
+        def told(job: ShardJob, result: tuple[ShardEntry | Damaged, float]) -> None:
+            nonlocal done, seconds
+            entry, spent = result
+            seconds += spent
             if isinstance(entry, Damaged):
                 return
             done += 1
             say(f"packed {job.name} ({done} of {len(jobs)}, {entry.samples} samples)")
 
-        return map_items(function, jobs, build.config.engine, name=lambda job: job.name, on_result=told)
+        timed = partial(_timed, function)
+        results = map_items(timed, jobs, build.config.engine, name=lambda job: job.name, on_result=told)
+        return [entry for entry, _ in results]
 
     packed = pack(build.store, build.plan, build.layers, recipe, build.config.shard, packer)
     told = write_card(build, recipe.name)
-    return packed | {name: told[name] for name in ("licence", "licence_problems")}
+    shown = {name: told[name] for name in ("licence", "licence_problems")}
+    return packed | shown | {"worker_seconds": round(seconds, 3)}
+
+
+def _timed(function: Callable[[ShardJob], ShardEntry | Damaged], job: ShardJob) -> tuple[ShardEntry | Damaged, float]:
+    """With the seconds that it took a worker."""
+    began = time.monotonic()
+    return function(job), time.monotonic() - began
 
 
 def rejects_of(build: Build) -> Rejects:

@@ -2,8 +2,9 @@
 
 The model: a pool of a workers takes ceil(units / a) rounds of its layers' measured seconds; pools work side by side, so
 the slowest decides, and the others add what one unit takes in them, before its first and after its last. More workers
-than there are cores or GPUs for take turns. Workers are as fast as those that were measured. Checked against a real
-run by `benchmarks/forecast.py`.
+than there are cores or GPUs for take turns. Workers are as fast as those that were measured, and what a run spends
+before its first unit and before and after packing is the measured run's. Checked against a real run by
+`benchmarks/forecast.py`.
 """
 
 import math
@@ -95,7 +96,7 @@ def forecast(config: Config, samples: int, rates: Rates, cluster: Cluster) -> di
         units,
         {stage.layer: _unit_seconds(rates.layers[stage.layer], samples / units) for stage in stages},
         {stage.layer: (stage.cpus, stage.gpus) for stage in stages},
-        max(0.0, rates.startup_s) + max(0.0, rates.pack_s) * samples * min(1.0, rates.cpus / cluster.cpus),
+        max(0.0, rates.startup_s) + _pack_seconds(config, samples, rates, cluster),
     )
     tasks = tasks_of(stages)
     pools = _default_pools(tasks, units, config.engine, cluster)
@@ -164,6 +165,12 @@ def _stages(config: Config, cluster: Cluster) -> list[Stage]:
 
 def _unit_seconds(rate: LayerRate, samples: float) -> float:
     return rate.seconds * rate.reached * samples
+
+
+def _pack_seconds(config: Config, samples: int, rates: Rates, cluster: Cluster) -> float:
+    """Wall time of packing: what it takes at any size, and the workers' share, a core for each shard at most."""
+    shards = max(1.0, samples * rates.accepted / config.shard.samples_per_shard)
+    return max(0.0, rates.pack_start_s) + max(0.0, rates.pack_s) * samples / min(cluster.cpus, shards)
 
 
 def _stage(stage: Stage, rate: LayerRate, samples: int, pools: Sequence[PoolPlan]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pipeline.builder import RUNS, Build, open_build
 from pipeline.device import gpus_found
 from pipeline.graph import plain
 from pipeline.stage import Stage
-from pipeline.store import LayerStore, Record
+from pipeline.store import Record
 from shards.errors import BadInput, SpatialdataError
 from shards.index import Manifest, read_manifest
 from shards.layout import find_splits
@@ -55,7 +55,8 @@ class Rates(Options):
     unit_size: int
     accepted: float = Field(description="samples that no layer refused, for each that is planned")
     startup_s: float = Field(description="until workers are warm; -1: not known")
-    pack_s: float = Field(description="wall time of packing, for each sample that is planned; -1: not known")
+    pack_start_s: float = Field(description="wall time of packing that no worker packs in; -1: not known")
+    pack_s: float = Field(description="of a worker that packs, for each sample that is planned; -1: not known")
     layers: dict[str, LayerRate]
     recipes: dict[str, RecipeRate]
 
@@ -88,7 +89,7 @@ def measure(build: Build) -> Rates:
     records = {layer: [store.record(folder, unit) for unit in units] for layer, folder in folders.items()}
     refused = {(record.unit, reject.key) for each in records.values() for record in each for reject in record.rejects}
     stages = {stage.layer: stage for stage in build.stages}
-    startup, pack = _run_times(store, records)
+    startup, pack_start, pack = _run_times(build, records)
     layers = {layer: _layer(stages[layer], each, planned) for layer, each in records.items()}
     return Rates(
         machine=platform.node(),
@@ -98,7 +99,8 @@ def measure(build: Build) -> Rates:
         unit_size=build.plan.unit_size,
         accepted=1 - len(refused) / planned,
         startup_s=startup if startup < 0 else startup + max(map(_warm_up, records.values())),
-        pack_s=pack / build.plan.samples if pack >= 0 else UNMEASURED,
+        pack_start_s=pack_start,
+        pack_s=pack,
         layers=layers,
         recipes=_recipes(build),
     )
@@ -177,16 +179,26 @@ def _manifests(build: Build) -> list[Manifest]:
         return []
 
 
-def _run_times(store: LayerStore, records: dict[str, list[Record]]) -> tuple[float, float]:
-    """Seconds until the first unit was at work, and of packing, of the run that made all units; else -1, -1."""
+def _run_times(build: Build, records: dict[str, list[Record]]) -> tuple[float, float, float]:
+    """Of the run that made all units, seconds: until the first unit was at work; of packing, less what workers packed
+    in; of a packing worker for each planned sample. Where no one run did, UNMEASURED.
+    """
     first = min(_started(record) for each in records.values() for record in each)
-    for name in sorted(store.names(RUNS)):
+    for name in sorted(build.store.names(RUNS)):
         if not name.endswith(".json"):
             continue
-        run = json.loads(store.read_file(f"{RUNS}/{name}"))
+        run = json.loads(build.store.read_file(f"{RUNS}/{name}"))
         if any(stage["found"] for stage in run["stages"].values()):
             continue
         began = datetime.fromisoformat(run["started"])
         if began - timedelta(seconds=1) <= first:
-            return max(0.0, (first - began).total_seconds()), float(run["pack_seconds"])
-    return UNMEASURED, UNMEASURED
+            work = sum(packed["worker_seconds"] for packed in run["shards"])
+            shared = sum(packed["worker_seconds"] / _packers(packed) for packed in run["shards"])
+            start = max(0.0, run["pack_seconds"] - shared)
+            return max(0.0, (first - began).total_seconds()), start, work / build.plan.samples
+    return UNMEASURED, UNMEASURED, UNMEASURED
+
+
+def _packers(packed: dict[str, Any]) -> int:
+    """Workers that could pack at once: splits are packed one after the other, a split's shards side by side."""
+    return min(os.cpu_count() or 1, max(split["shards"] for split in packed["splits"].values()))

@@ -34,6 +34,7 @@ def rates(**changes: object) -> Rates:
         unit_size=4,
         accepted=0.75,
         startup_s=20,
+        pack_start_s=3,
         pack_s=0.5,
         layers=layers,
         recipes={"full": RecipeRate(samples=0.75, bytes=4000)},
@@ -51,7 +52,10 @@ def machine(cpus: float, gpus: float = 0, nodes: int = 1) -> Cluster:
 def test_wall_time_by_hand():
     found = forecast(config("engine.resources.pair.actors=2"), 400, rates(), machine(4))
     # 100 units of 4 samples; two workers render 50 each, 40 s a unit; the other pool adds its 4 s of the last unit.
-    assert found["wall_s"] == 50 * 40 + 4 + 20 + 0.5 * 400 * (2 / 4)
+    # 300 samples are less than one shard of 1,000, which one worker packs.
+    assert found["wall_s"] == 50 * 40 + 4 + 20 + 3 + 0.5 * 400
+    four = forecast(config("engine.resources.pair.actors=2", "shard.samples_per_shard=50"), 400, rates(), machine(4))
+    assert four["wall_s"] == 50 * 40 + 4 + 20 + 3 + 0.5 * 400 / 4
     assert found["bottleneck"] == "pair"
     assert found["bound_by"] == "CPUs"
     assert found["accepted"] == 300
@@ -59,12 +63,12 @@ def test_wall_time_by_hand():
 
 
 def test_inline_is_one_worker():
-    found = forecast(config("engine.kind=inline"), 40, rates(pack_s=0.0), machine(4))
+    found = forecast(config("engine.kind=inline"), 40, rates(pack_start_s=0.0, pack_s=0.0), machine(4))
     assert found["wall_s"] == 10 * (40 + 4) + 20
 
 
 def test_the_best_cut_gives_workers_where_the_run_waits():
-    slow = rates(startup_s=0.0, pack_s=0.0)
+    slow = rates(startup_s=0.0, pack_start_s=0.0, pack_s=0.0)
     found = forecast(config(), 4000, slow, machine(22))
     # 10 s against 1 s a sample: of 22 cores, 20 for the one and 2 for the other end together.
     assert found["cut"]["actors"] == {"pair": 20, "shared": 2}
@@ -135,12 +139,18 @@ def test_rates_are_those_of_warm_workers(tmp_path: Path):
     assert found.layers["metric"].seconds == pytest.approx(0.1)
     assert found.layers["pair"].reached == 1.0
     assert found.accepted == 1 - 1 / 40
-    assert found.startup_s == found.pack_s == -1
-    run_note = {"started": "2026-01-01T00:00:00+00:00", "pack_seconds": 4.0, "stages": {"pair": {"found": 0}}}
+    assert found.startup_s == found.pack_start_s == found.pack_s == -1
+    run_note = {
+        "started": "2026-01-01T00:00:00+00:00",
+        "pack_seconds": 4.0,
+        "stages": {"pair": {"found": 0}},
+        "shards": [{"worker_seconds": 1.0, "splits": {"train": {"shards": 1}}}],
+    }
     build.store.write_file(f"{RUNS}/one.json", json.dumps(run_note).encode())
     found = measure(build)
     assert found.startup_s == 10 + 16
-    assert found.pack_s == 0.1
+    assert found.pack_start_s == 3.0
+    assert found.pack_s == 1 / 40
     resumed = replace(build)
     run_note["stages"] = {"pair": {"found": 3}}
     build.store.write_file(f"{RUNS}/one.json", json.dumps(run_note).encode())
