@@ -5,7 +5,7 @@ Names and instructions may come from anybody's metadata: they are printed as pla
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from rich import box
 from rich.console import Console
@@ -16,6 +16,15 @@ from rich.text import Text
 from pipeline.live import cost
 
 _STYLES = {"accepted": "green", "made": "", "refused": "red", "damaged": "red", "left out": "yellow"}
+_NUMBERS_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "translate": ("translation",),
+    "rotate": ("rotation_deg", "view"),
+    "scale": ("scale",),
+    "remove": (),
+    "insert": (),
+    "camera": ("view", "yaw_deg", "pitch_deg", "zoom"),
+}
+"""Fields of an edit that say something, by kind: the others are at rest."""
 
 
 def print_why(found: Mapping[str, Any]) -> None:
@@ -58,8 +67,8 @@ def _print_pair(console: Console, found: Mapping[str, Any]) -> None:
         _line(console, f"{how}, {'verified' if instruction['verified'] else 'not verified'}", style="dim")
     if edit:
         _head(console, "edit")
-        known = edit.keys() - {"kind", "known"} if edit["known"] else {"object", "box"}
-        _line(console, f"{edit['kind']}: {_numbers({name: edit[name] for name in edit if name in known})}")
+        named = ("object", *(_NUMBERS_OF[edit["kind"]] if edit["known"] else ()), "box")
+        _line(console, f"{edit['kind']}: {_numbers({name: edit[name] for name in named})}")
     _head(console, "assets")
     for thing in found["assets"]:
         _line(console, f"{thing['id']} {thing['name']} ({thing['category']}): {thing['asset']}")
