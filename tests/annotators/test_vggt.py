@@ -16,11 +16,12 @@ from safetensors.torch import load_file, save_file
 
 from annotators.checkpoint import digest_of
 from annotators.vggt import INSTALL, VggtMetric, metres_per_unit, network_size
-from shards.codecs import decode_confidence, decode_depth, decode_image, encode_image, encode_metric
+from shards.codecs import CodecError, decode_confidence, decode_depth, decode_image, encode_image, encode_metric
 from shards.errors import BadInput
 from shards.sample import Reject, Row, Sample
 from shards.schema import MapInfo
 from tests.annotators.factory import random_facts
+from tests.annotators.pictures import cut_off
 
 SIDE = 56
 PACKAGE = """
@@ -166,6 +167,21 @@ def test_exact_alignment_gives_metres_by_one_factor_an_image(folder: Path):
             np.testing.assert_allclose(found, relative * factor, rtol=1e-3)
             assert np.median(exact[known] / found[known]) == pytest.approx(1, abs=1e-3)
             assert (info.unit, info.estimator) == ("m", "tiny-vggt+exact_scale")
+
+
+def test_a_damaged_image_is_one_reject_and_damaged_depth_is_not_the_images_fault(folder: Path):
+    stage = VggtMetric(model=str(folder), side=SIDE, gpus=0, align="exact")
+    good, other = samples()[:2]
+    for member in ("target", "metric"):
+        layers = {"pair": {**other["pair"], member: cut_off(other["pair"][member])}}
+        bad = Sample("b-1", "train", {}, layers)
+        if member == "metric":
+            with pytest.raises(CodecError):
+                stage(stage.setup(), [good, bad])
+            continue
+        row, reject = stage(stage.setup(), [good, bad])
+        assert isinstance(row, Row)
+        assert isinstance(reject, Reject) and reject.reason == "unreadable_image" and "the target" in reject.detail
 
 
 def test_without_exact_depth_alignment_is_a_reject_and_no_guess(folder: Path):
