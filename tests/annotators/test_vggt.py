@@ -1,10 +1,12 @@
 """VGGT through an interface fixture: a small network with the released package's module path, class, loading mixin,
-call and output shapes. It is made of real layers, so that pre- and post-processing are compared with numbers."""
+call and output shapes. It is made of real layers, so that pre- and post-processing are compared with numbers. Where
+the package itself is installed, one test uses it."""
 
 import importlib.util
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -148,6 +150,26 @@ def test_depth_and_confidence_equal_the_networks_at_the_images_size(folder: Path
             found, info = read(row, f"{prefix}confidence")
             np.testing.assert_allclose(found, confidence, atol=info.scale / 2 + 1e-4, rtol=1e-4)
             assert found.min() > 1 and (info.kind, info.unit) == ("confidence", "")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vggt") is None, reason="package vggt is not installed")
+def test_the_released_package_on_a_small_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its own classes, heads and loader; the patches are embedded by a convolution, since its DINOv2 is large."""
+    module = importlib.import_module("vggt.models.vggt")
+    small = partial(module.Aggregator, num_heads=4, patch_embed="conv", init_values=1.0)
+    monkeypatch.setattr(module, "Aggregator", small)
+    torch.manual_seed(0)
+    network = module.VGGT(img_size=SIDE, embed_dim=64, enable_track=False).eval()
+    network.save_pretrained(tmp_path / "tiny-vggt")
+    stage = VggtMetric(model=str(tmp_path / "tiny-vggt"), side=SIDE, gpus=0, batch_size=3)
+    given = samples()[1:3]
+    for sample, row in zip(given, stage(stage.setup(), given), strict=True):
+        image = sample["pair"]["target"]
+        assert isinstance(image, bytes)
+        for member, expected in zip(("metric", "confidence"), expected_maps(network, image), strict=True):
+            found, info = read(row, member)
+            np.testing.assert_allclose(found, expected, atol=2 * info.scale)
+            assert expected.min() > (1 if member == "confidence" else 0)
 
 
 def test_exact_alignment_gives_metres_by_one_factor_an_image(folder: Path):
