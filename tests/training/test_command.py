@@ -59,6 +59,16 @@ def test_what_a_run_cannot_be_made_of(triplets: Path, tmp_path: Path):
             run_train("linear", [str(triplets)], tmp_path, overrides=["log=wandb"])
 
 
+def test_a_launch_of_several_processes_that_started_one_is_refused(
+    triplets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What `accelerate launch --cpu --num_processes 2` leaves in the environment."""
+    for name, value in (("ACCELERATE_MIXED_PRECISION", "no"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", "29500")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BadInput, match=r"several processes and started one.*give --multi_gpu in place of --cpu"):
+        run_train("linear", [str(triplets)], tmp_path)
+
+
 def test_the_commands():
     found = CliRunner().invoke(train, ["--help"]).output
     assert all(name in found for name in ("spatialdiff", "ildm", "spatialedit", "sample"))
