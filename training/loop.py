@@ -100,9 +100,9 @@ def _train(
         data.load_state_dict(facts.data)
     fixed = fixed_batch(recipe, config, shards, config.validate_samples) if config.validate_every else {}
     resumed = facts.step if facts else 0
+    start_trackers(accelerator, recipe.name, config, folder, resumed)  # before minutes of loading: it may be refused
     with memory_watched(recipe, config, "while models were loaded"):
         run = start_run(accelerator, recipe, config, data, found, resumed)
-    start_trackers(accelerator, recipe.name, config, folder, resumed)
     with (
         Metrics(folder, resumed, write=accelerator.is_main_process) as metrics,
         closing(data.batches(config.batch_size, epochs=None)) as batches,

@@ -1,7 +1,6 @@
 """`spatialdata train` and `train sample`, with the small recipe registered beside the others."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +53,6 @@ def test_what_a_run_cannot_be_made_of(triplets: Path, tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="cannot be made"):
         run_train("linear", [str(triplets)], tmp_path / "file")
-    if find_spec("wandb") is None:
-        with pytest.raises(BadInput, match="wandb, which is not installed"):
-            run_train("linear", [str(triplets)], tmp_path, overrides=["log=wandb"])
 
 
 def test_a_launch_of_several_processes_that_started_one_is_refused(
