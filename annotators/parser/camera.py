@@ -24,7 +24,8 @@ _OPENS: Final = re.compile(
     rf"|[\w]+ (?:only |back )?(?:the|your) {_CAMERA}\b(?! {_CAMERA})"
     r"|(?:show|view|look at|see|capture|photograph|observe|present|render) (?:the )?(?:same |whole )?"
     r"(?:scene|objects|room) (?:as )?(?:seen |viewed )?from\b"
-    rf"|(?:the|your) {_CAMERA} (?:should|must|shall|is|orbits|moves|rises|sinks|goes)\b"
+    rf"|(?:the|your) {_CAMERA} (?:should|must|shall|is|has to|needs to|orbits|circles|swings|moves|rises|climbs|ascends"
+    r"|sinks|drops|descends|lowers|zooms|goes|comes)\b"
     r"|(?:take|shoot) (?:the|a) (?:same )?(?:picture|photo|photograph|shot|image) from\b"
     r"|(?:pan|tilt|truck|pedestal) (?:left|right|up|down|in|out)\b"
     r"|(?:move|come|get|go|pull) (?:back|(?:in )?(?:closer|nearer)|(?:farther|further) (?:away|back|out))"
@@ -38,12 +39,16 @@ _BENCH: Final = re.compile(
 )
 _PARTS: Final = re.compile(r" ?,(?: and| then)* | and then | and | then ")
 _DEGREES: Final = re.compile(rf"({NUMBER}) degrees")
-_YAW: Final = re.compile(r"\b(left|right|clockwise|counterclockwise)\b")
+_YAW: Final = re.compile(r"\b(left|right|clockwise|counterclockwise)(?:wards?)?\b")
 _ANGLE_OF_YAW: Final = re.compile(
     rf"{NUMBER} degrees (?:around )?(?:(?:to|towards) the )?(?:left|right)|(?:left|right) by {NUMBER} degrees"
 )
-_UP: Final = re.compile(r"\b(?:raise|rise|rises|lift|higher|up|elevate|upwards?|increase .*(?:height|elevation))\b")
-_DOWN: Final = re.compile(r"\b(?:lower|lowers|sink|drop|dip|down|downwards?|descend|decrease .*(?:height|elevation))\b")
+_UP: Final = re.compile(
+    r"\b(?:raises?|rises?|lifts?|climbs?|ascends?|higher|up|elevates?|upwards?|increase .*(?:height|elevation))\b"
+)
+_DOWN: Final = re.compile(
+    r"\b(?:lowers?|sinks?|drops?|dips?|down|downwards?|descends?|decrease .*(?:height|elevation))\b"
+)
 _IN: Final = re.compile(r"\b(?:in|closer|nearer|forwards?)\b")
 _OUT: Final = re.compile(r"\b(?:out|back|backwards?|farther|further|away|as far)\b")
 _AROUND: Final = re.compile(r"\b(?:orbit|circle|around|rotate|walk|swing)\b")

@@ -24,6 +24,8 @@ _NAMED: Final[dict[str, int]] = {
 _WORDS: Final = "|".join(sorted((word.replace(" ", "[ -]") for word in _NAMED), key=len, reverse=True))
 _UNIT: Final = r"(?:(?:centi|milli)?met(?:re|er)s?|cm|degrees?|per ?cent|%|times|feet|inches)"
 
+_ORDINAL: Final = r"(?:first|second|third|fourth|fifth|last)"
+
 _Replacement = str | Callable[[re.Match[str]], str]
 
 
@@ -34,12 +36,18 @@ def _metres(share: float) -> Callable[[re.Match[str]], str]:
 _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"[’‘]", "'"),
     (r"[–—]", " - "),
+    (r"\bi\.e\.|, that is,", " , namely ,"),
+    (r"\be\.g\.", "for example"),
     (r"\bdon't\b", "do not"),
     (r"\bi'd\b", "i would"),
     (r"\b(there|it|that|which|who)'s\b", r"\1 is"),
     (r"\b(we|you|they)'re\b", r"\1 are"),
     (r"\b(?:can|could|would|will) you\b", "please"),
     (r"\blet's\b|\b(?:i|we) (?:need|want|would like) you to\b|\byou should\b", ""),
+    (
+        r"\bthere (?:(?:should|must|shall|will) (?:now )?be|is|are) no(?: more| longer any)? (?!\w+ than\b)",
+        "remove the ",
+    ),
     # What belongs to a thing stands for it: its size is read from the verb.
     (r"\b(?:the )?(?:position|location|orientation) of (?=the |an? )", ""),
     (r"\b(?:every|any|all) traces? of ", ""),
@@ -89,6 +97,8 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\b(?<=by )half\b", "0.5 times"),
     (r"\bin half\b", "by 0.5 times"),
     (r"\b(degree)\b", "degrees"),
+    # Counted from a side: one name.
+    (rf"\b({_ORDINAL} [\w-]+(?: [\w-]+)?) from the (left|right|front|back)\b", r"\1 from_the_\2"),
     (r"([,;:!?()\n]|\.(?!\d))", r" \1 "),
 )
 _PATTERNS: Final = tuple((re.compile(pattern), replacement) for pattern, replacement in _REWRITES)
@@ -114,13 +124,17 @@ class Split:
 _HARD: Final = re.compile(r" ?(?:[;:!?()]|\.(?!\d))+ ?| - ")
 _REFUSAL: Final = (
     r"(?:do not|never|without (?:\w+ing|any)|keep|keeping|leave|leaving|instead of|rather than|nothing else|not"
-    r"|(?:change|alter|touch) nothing|no (?:more|other)|only change)"
+    r"|(?:change|alter|touch) nothing|no (?:more|other)|only change"
+    r"|(?:everything|all) else (?:remains?|stays?|is|are|should|must|as|unchanged|untouched))"
 )
 _REFUSED: Final = re.compile(rf"(?:but |and |while |please |i |we )*{_REFUSAL}\b")
 _PLACE: Final = r"(?:in front of|behind|beside|next to|near|between|into|inside|(?:to|on|at) the|left of|right of)\b"
 # `do not put it behind the lamp but in front of it`: put it from there to here.
 _CONTRAST: Final = re.compile(
     rf"^(?:please )?do not (?=\w+ )([^,]*?) ({_PLACE}[^,]*?)(?: ,)? but(?: rather)? (?={_PLACE})"
+)
+_NO_LONGER: Final = re.compile(
+    rf" (?:no longer|not) ({_PLACE}[^,]*?)(?: ,)? but(?: rather| instead)? (?={_PLACE}|(?:to|on|at) (?:its|their)\b)"
 )
 # `, not the vase ,`, `instead of the right`, `without changing its position`: up to the next comma.
 _ASIDE: Final = re.compile(
@@ -143,7 +157,7 @@ def split(text: str, verbs: str) -> Split:
 
     `Leave everything as it is , but without the lamp` asks to remove the lamp: that clause reads `remove the lamp`.
     """
-    text = _CONTRAST.sub(r"\1 from \2 , ", _base_forms(text, verbs))
+    text = _CONTRAST.sub(r"\1 from \2 , ", _NO_LONGER.sub(r" from \1 , ", _base_forms(text, verbs)))
     boundary = re.compile(rf"(?: ,| and| then| but| just| please)+ (?=(?:{verbs}|{_REFUSAL})\b)")
     asked: list[str] = []
     refused: list[str] = []
