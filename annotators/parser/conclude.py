@@ -43,7 +43,10 @@ def conclude(reading: Reading) -> Parsed:
         return Parsed(None, (reading.object, *reading.rest))
     if not kind or (not reading.object and kind != "camera") or (kind == "insert" and "more" in reading.signs):
         return Parsed(None, tuple(reading.rest))
-    if reading.object in NOT_THINGS or reading.object.partition(" ")[0] in ("camera", "viewpoint"):
+    if re.sub(r"^(?:entire|whole|full) ", "", reading.object) in NOT_THINGS or reading.object.partition(" ")[0] in (
+        "camera",
+        "viewpoint",
+    ):
         return Parsed(None, (reading.object, *reading.rest))
     if kind == "rotate" and any(place.relation == "into" for place in reading.places):
         return Parsed(None, ("into", *reading.rest))  # `turn the table into a bench`

@@ -128,6 +128,8 @@ def _directions() -> list[Marker]:
             "away",
         ),
         _marker("direction", rf"(up|down)(?:wards?)?(?=(?: and to the (?:left|right))? in the {_IMAGE})", "{1}"),
+        _marker("direction", rf"(?:higher|further up|farther up)(?: up)? in the {_IMAGE}", "up"),
+        _marker("direction", rf"(?:lower|further down|farther down)(?: down)? in the {_IMAGE}", "down"),
         _marker("direction", rf"(?<=left and )(up|down)(?= in the {_IMAGE})", "{1}"),
         _marker("direction", rf"(?<=right and )(up|down)(?= in the {_IMAGE})", "{1}"),
     ]
@@ -175,7 +177,7 @@ def _frames() -> list[Marker]:
 
 def _turns() -> list[Marker]:
     above = r"above|the top|overhead|a bird's[- ]eye view"
-    side = r"(front|rear|back)(?: (left|right))?(?: side)?|(left|right)(?:-hand)? side"
+    side = r"(front|rear|back)(?: (left|right))?(?: side)?|(left|right)(?:-hand)? (?:side|profile)"
     seen = r"(?:(?:as|when|if) )?(?:seen|viewed|looking down|looked at)"
     shown = r"show|reveal|expose|display|see|look(?:ing)? at|view|present"
     us = rf"(?:the )?(?:{_VIEWER}|us|you|me)"
@@ -243,7 +245,7 @@ def _sizes() -> list[Marker]:
     whole = rf"(?: (?:{words})\b)*"
     large = r"(?: (?:as )?(?:large|big|tall|wide|high|small|size))?(?: as (?:before|now|it (?:is|was)(?: now)?))?"
     return [
-        _marker("width", rf"(?:by )?(?:about )?({NUMBER}) times (?:its|their) (?:own )?width", "{1}"),
+        _marker("width", rf"(?:by )?(?:about )?({NUMBER}) times (?:its|their) (?:own )?widths?", "{1}"),
         _marker(
             "width", r"(?:by )?(?:about )?(?:its|their) (?:own )?width|(?:by )?(?:about )?(?:one|its own|a) width", "1"
         ),

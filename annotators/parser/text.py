@@ -45,9 +45,15 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\b(?:can|could|would|will) you\b", "please"),
     (r"\blet's\b|\b(?:i|we) (?:need|want|would like) you to\b|\byou should\b", ""),
     (
-        r"\bthere (?:(?:should|must|shall|will) (?:now )?be|is|are) no(?: more| longer any)? (?!\w+ than\b)",
+        r"\bthere (?:(?:should|must|shall|will) (?:now )?be|is|are) no(?: more| longer (?:an?|any))? (?!\w+ than\b)"
+        r"|\bthere (?:should|must|shall|will) (?:no longer be (?:an?|any)|not be (?:an?|any)) ",
         "remove the ",
     ),
+    (
+        r"\ba (?:touch|tad|hair|smidgen)(?= (?:to|in|on|up|down|further|farther|closer|more|\w+er)\b)",
+        "slightly",
+    ),
+    (r"\b(front|rear|back)-(?=(?:left|right)\b)", r"\1 "),
     # What belongs to a thing stands for it: its size is read from the verb.
     (r"\b(?:the )?(?:position|location|orientation) of (?=the |an? )", ""),
     (r"\b(?:every|any|all) traces? of ", ""),
@@ -71,6 +77,7 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\b(?:a |one )?(?:full )?quarter[- ](?:of a )?turn\b|\b1/4 (?:of a )?turn\b", "90 degrees"),
     (r"\b(?:a )?half[- ](?:of )?(?:a )?turn\b|\b1/2 (?:a )?turn\b", "180 degrees"),
     (r"\b(?:the )?(?:other way (?:a)?round|(?:in )?(?:to )?the opposite (?:way|direction))", "180 degrees"),
+    (r"\b(?:by |through |at )?a right angle\b", "by 90 degrees"),
     # Lengths.
     (r"\bhalf a met(?:re|er)\b", "0.5 metres"),
     (r"\b(?:one|a) met(?:re|er)\b", "1 metres"),
@@ -79,6 +86,7 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (rf"({NUMBER}) ?(?:m|met(?:re|er)s?)\b", _metres(1.0)),
     (rf"({NUMBER}) ?(?:feet|foot|ft)\b", _metres(0.3048)),
     (rf"({NUMBER}) ?(?:inch(?:es)?)\b", _metres(0.0254)),
+    (rf"\b({_WORDS}) (?:of |times )?(?=(?:its|their) (?:own )?widths\b)", lambda found: f"{_NAMED[found[1]]} times "),
     # Multiples and shares; `a third smaller` is smaller by a third.
     (
         r"(?<!\bby )\b((?:an? |one |two )?(?:half|thirds?|quarter|fifth)) (?=(?:larger|bigger|greater|smaller)\b)",
@@ -141,6 +149,8 @@ _ASIDE: Final = re.compile(
     r"(?:(?<!\bdo)(?: ,)?(?: but| and| while)? (?!do not|never|keep |leave |only)| , (?=do not\b[^,]*,))"
     rf"{_REFUSAL}\b[^,]*"
 )
+_FIRST: Final = re.compile(r"((?:instead of|rather than|without \w+ing)\b[^,]*) , (?=(?:the|it|they|its)\b)")
+"""An aside before what is asked for with a subject of its own."""
 _WITHOUT: Final = re.compile(
     r"(?:^|(?:(?: ,)? but|^show the scene|^show the image) )without (?=(?:the|a|an|any|that) )"
 )
@@ -162,6 +172,9 @@ def split(text: str, verbs: str) -> Split:
     asked: list[str] = []
     refused: list[str] = []
     for sentence in _HARD.split(_WITHOUT.sub(" ; remove ", text)):
+        if found := _FIRST.match(sentence):
+            refused.append(found[1])
+            sentence = sentence[found.end() :]
         asides = [found.group().strip(" ,") for found in _ASIDE.finditer(sentence)]
         for clause in boundary.split(re.sub(" ?,", " ,", _ASIDE.sub("", sentence))):
             (refused if _REFUSED.match(clause) else asked).append(clause.strip(" ,"))
