@@ -117,9 +117,7 @@ class EstimatedMap(ABC):
 
     def __call__(self, model: Estimator, samples: Sequence[Sample]) -> Sequence[Result]:
         pictures = [picture for sample in samples for picture in _pictures(sample, self.views)]
-        whole = [picture for picture in pictures if isinstance(picture, Picture)]
-        estimates = iter(model(whole))
-        found = [next(estimates) if isinstance(picture, Picture) else picture for picture in pictures]
+        found = _estimates(model, pictures)
         count = len(self.views)
         return [self._row(found[first : first + count]) for first in range(0, len(found), count)]
 
@@ -139,6 +137,35 @@ class EstimatedMap(ABC):
         return Row({**columns, "maps": json.dumps(infos, sort_keys=True), **extra})
 
 
+def _estimates(model: Estimator, pictures: Sequence[Picture | Reject]) -> list[Mapping[str, Map] | Reject]:
+    """What the model makes of each picture; of one whose pixels cannot be decoded, a reject.
+
+    Models decode in threads of their own, so damage behind a sound header shows there, and stops the whole call. Only
+    then is every picture decoded here, and the model asked again without the damaged ones.
+    """
+    whole = [picture for picture in pictures if isinstance(picture, Picture)]
+    try:
+        estimates = iter(model(whole))
+    except CodecError:
+        checked = [_decodable(picture) if isinstance(picture, Picture) else picture for picture in pictures]
+        if checked == pictures:
+            raise  # something else cannot be decoded, or encoded
+        return _estimates(model, checked)
+    return [next(estimates) if isinstance(picture, Picture) else picture for picture in pictures]
+
+
+def _decodable(picture: Picture) -> Picture | Reject:
+    try:
+        _ = picture.rgb
+    except CodecError as error:
+        return _unreadable(picture.view, error)
+    return picture
+
+
+def _unreadable(view: str, error: CodecError) -> Reject:
+    return Reject("unreadable_image", detail=f"the {view} image: {error}")
+
+
 def _with_confidence(maps: Mapping[str, Map]) -> Mapping[str, Map]:
     """Metric depth never comes without: where the model tells of none, what is known, where there is depth at all."""
     if "confidence" in maps:
@@ -147,7 +174,7 @@ def _with_confidence(maps: Mapping[str, Map]) -> Mapping[str, Map]:
 
 
 def _pictures(sample: Sample, views: Sequence[ViewName]) -> Iterator[Picture | Reject]:
-    """One a view; a header that is no image's is a reject."""
+    """One a view; a header that is no image's is a reject, and never reaches a model."""
     pair = sample["pair"]
     facts = PairFacts.model_validate_json(str(pair["facts"]))
     for view in views:
@@ -155,7 +182,7 @@ def _pictures(sample: Sample, views: Sequence[ViewName]) -> Iterator[Picture | R
         try:
             image_size(data)
         except CodecError as error:
-            yield Reject("unreadable_image", detail=f"the {view} image: {error}")
+            yield _unreadable(view, error)
             continue
         metric = _bytes(pair.get("metric" if view == "target" else "source_metric"))
         yield Picture(sample.key, view, data, facts, metric)

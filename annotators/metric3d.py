@@ -31,7 +31,6 @@ from annotators.metric3d_onnx import load_onnx
 from shards.codecs import (
     F32,
     U8,
-    CodecError,
     encode_confidence,
     encode_metric,
     encode_normals,
@@ -138,10 +137,7 @@ class _Estimator:
         if focal is None:
             detail = f"the camera of the {picture.view} image is not known: set layers.metric.focal to auto"
             return Reject("no_exact_focal", detail=f"{detail}, which assumes a field of view and says so")
-        try:
-            rgb = picture.rgb
-        except CodecError as error:
-            return Reject("unreadable_image", detail=f"the {picture.view} image: {error}")
+        rgb = picture.rgb
         frame = Frame(self.backend.canvas, (rgb.shape[1], rgb.shape[0]))
         return _Ready(frame, frame.place(rgb), *focal)
 

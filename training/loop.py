@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shards.errors import BadInput, SpatialdataError
+from training.accelerator import open_accelerator
 from training.checkpoint import Checkpoints, only_run, read_facts
 from training.config import TrainConfig
 from training.data import Shards, fixed_batch, open_batches
@@ -64,7 +65,7 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"--out {out} cannot be made: {error}") from error
-    accelerator = _accelerator(recipe, config, folder)
+    accelerator = open_accelerator(recipe, config, folder)
     try:
         with only_run(folder) if accelerator.is_main_process else nullcontext():
             summary = _train(accelerator, recipe, config, shards, folder, on_step)
@@ -79,25 +80,6 @@ def train(
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)  # pyright: ignore[reportPrivateUsage]
     return summary
-
-
-def _accelerator(recipe: TrainingRecipe, config: TrainConfig, folder: Path) -> "Accelerator":
-    from accelerate import Accelerator
-    from accelerate.utils import DistributedDataParallelKwargs, DistributedType
-
-    unused = bool(getattr(recipe, "find_unused_parameters", False))
-    accelerator = Accelerator(
-        mixed_precision=config.precision,
-        log_with=None if config.log == "none" else config.log,
-        project_dir=folder,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused)],
-    )
-    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        raise BadInput(
-            f"accelerate is set up for {accelerator.distributed_type.value}: launch with --multi_gpu alone, and set "
-            "sharded: true in the configuration"
-        )
-    return accelerator
 
 
 def _train(
@@ -118,9 +100,9 @@ def _train(
         data.load_state_dict(facts.data)
     fixed = fixed_batch(recipe, config, shards, config.validate_samples) if config.validate_every else {}
     resumed = facts.step if facts else 0
+    start_trackers(accelerator, recipe.name, config, folder, resumed)  # before minutes of loading: it may be refused
     with memory_watched(recipe, config, "while models were loaded"):
         run = start_run(accelerator, recipe, config, data, found, resumed)
-    start_trackers(accelerator, recipe.name, config, folder, resumed)
     with (
         Metrics(folder, resumed, write=accelerator.is_main_process) as metrics,
         closing(data.batches(config.batch_size, epochs=None)) as batches,

@@ -6,6 +6,7 @@ steps that a resumed run takes again are removed first. Only the main process wr
 
 import json
 import math
+import uuid
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,14 +62,38 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def start_trackers(accelerator: "Accelerator", name: str, config: TrainConfig, folder: Path, step: int) -> None:
-    """Begin to log to tensorboard (its later steps are taken back) or wandb, in `folder`. Nothing for `none`."""
+    """Begin to log to tensorboard (its later steps are taken back) or wandb (the same run goes on), in `folder`.
+
+    Nothing for `none`. Raises BadInput where wandb does not let it.
+    """
     if config.log == "none":
         return
-    told = {
+    told: dict[str, Any] = {
         "tensorboard": {"purge_step": step + 1} if step else {},
         "wandb": {"dir": str(folder), "name": folder.resolve().name, "config": config.model_dump(mode="json")},
     }
-    accelerator.init_trackers(name, init_kwargs=told)
+    if config.log == "wandb" and accelerator.is_main_process:
+        told["wandb"] |= {"id": _wandb_run(folder, step), "resume": "allow"}
+    try:
+        accelerator.init_trackers(name, init_kwargs=told)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "wandb":
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadInput(
+            f"wandb does not start ({reason}): `wandb login`, or set WANDB_MODE=offline in the environment, or set "
+            "log: none"
+        ) from None
+
+
+def _wandb_run(folder: Path, step: int) -> str:
+    """The id of the run: that of the start before where it goes on behind `step`, else a new one."""
+    kept = folder / "wandb" / "id"
+    if step and kept.is_file():
+        return kept.read_text(encoding="utf-8")
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(uuid.uuid4().hex, encoding="utf-8")
+    return kept.read_text(encoding="utf-8")
 
 
 def show_picture(accelerator: "Accelerator", picture: NDArray[np.uint8], step: int) -> None:
@@ -80,8 +105,14 @@ def show_picture(accelerator: "Accelerator", picture: NDArray[np.uint8], step: i
 
 def check_logger(kind: str) -> None:
     """Raises BadInput where the package that a configuration logs with is not installed."""
-    if kind != "none" and find_spec(kind) is None:
-        raise BadInput(f"log is {kind}, which is not installed: `pip install {kind}`, or set log: none")
+    if kind == "none":
+        return
+    found = find_spec(kind)
+    if found is None or found.origin is None:  # without one it is a mere folder: wandb leaves such where it ran
+        extra = "train" if kind == "tensorboard" else kind
+        raise BadInput(
+            f"log is {kind}, which is not installed: `pip install 'spatialdata-builder[{extra}]'`, or set log: none"
+        )
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -24,7 +24,8 @@ _OPENS: Final = re.compile(
     rf"|[\w]+ (?:only |back )?(?:the|your) {_CAMERA}\b(?! {_CAMERA})"
     r"|(?:show|view|look at|see|capture|photograph|observe|present|render) (?:the )?(?:same |whole )?"
     r"(?:scene|objects|room) (?:as )?(?:seen |viewed )?from\b"
-    rf"|(?:the|your) {_CAMERA} (?:should|must|shall|is|orbits|moves|rises|sinks|goes)\b"
+    rf"|(?:the|your) {_CAMERA} (?:should|must|shall|is|has to|needs to|orbits|circles|swings|moves|rises|climbs|ascends"
+    r"|sinks|drops|descends|lowers|zooms|goes|comes)\b"
     r"|(?:take|shoot) (?:the|a) (?:same )?(?:picture|photo|photograph|shot|image) from\b"
     r"|(?:pan|tilt|truck|pedestal) (?:left|right|up|down|in|out)\b"
     r"|(?:move|come|get|go|pull) (?:back|(?:in )?(?:closer|nearer)|(?:farther|further) (?:away|back|out))"
@@ -36,16 +37,25 @@ _BENCH: Final = re.compile(
     rf"camera rotation:\s*yaw\s*{_SIGNED}\s*,\s*pitch\s*{_SIGNED}.*?camera zoom:\s*(in|out|unchanged)",
     re.IGNORECASE | re.DOTALL,
 )
-_PARTS: Final = re.compile(r" ?,(?: and| then)* | and then | and | then ")
+_PARTS: Final = re.compile(r" ?,(?: and| then| while)* | and then | and | then | while (?=\w+ing\b)")
 _DEGREES: Final = re.compile(rf"({NUMBER}) degrees")
-_YAW: Final = re.compile(r"\b(left|right|clockwise|counterclockwise)\b")
+_YAW: Final = re.compile(r"\b(left|right|clockwise|counterclockwise)(?:wards?)?\b")
 _ANGLE_OF_YAW: Final = re.compile(
     rf"{NUMBER} degrees (?:around )?(?:(?:to|towards) the )?(?:left|right)|(?:left|right) by {NUMBER} degrees"
 )
-_UP: Final = re.compile(r"\b(?:raise|rise|rises|lift|higher|up|elevate|upwards?|increase .*(?:height|elevation))\b")
-_DOWN: Final = re.compile(r"\b(?:lower|lowers|sink|drop|dip|down|downwards?|descend|decrease .*(?:height|elevation))\b")
+_UP: Final = re.compile(
+    r"\b(?:rais(?:e|es|ing)|ris(?:e|es|ing)|lift(?:s|ing)?|climb(?:s|ing)?|ascend(?:s|ing)?|higher|up|elevates?|upwards?"
+    r"|increase .*(?:height|elevation))\b"
+)
+_DOWN: Final = re.compile(
+    r"\b(?:lower(?:s|ing)?|sink(?:s|ing)?|drop(?:s|ping)?|dips?|down|downwards?|descend(?:s|ing)?"
+    r"|decrease .*(?:height|elevation))\b"
+)
 _IN: Final = re.compile(r"\b(?:in|closer|nearer|forwards?)\b")
 _OUT: Final = re.compile(r"\b(?:out|back|backwards?|farther|further|away|as far)\b")
+_ZOOM_IN: Final = re.compile(r"\b(?:zoom|dolly)(?:s|ing)? in\b")
+_ZOOM_OUT: Final = re.compile(r"\bzoom(?:s|ing)? out\b")
+_SAME: Final = (("zoom", re.compile(r"\b(?:distance|zoom)\b")), ("pitch", re.compile(r"\b(?:height|elevation)\b")))
 _AROUND: Final = re.compile(r"\b(?:orbit|circle|around|rotate|walk|swing)\b")
 _IN_PLACE: Final = re.compile(r"\b(?:pan(?! around)|tilt)\b")
 _ASIDES: Final = re.compile(
@@ -97,6 +107,11 @@ def read(clauses: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     return fields, rest
 
 
+def unchanged(refused: Sequence[str]) -> dict[str, str]:
+    """Fields of Claims that clauses name which say what shall not change (`without changing the distance`)."""
+    return {name: "unchanged" for name, pattern in _SAME if any(map(pattern.search, refused))}
+
+
 def _read(part: str) -> Mapping[str, Any] | None:
     if _IN_PLACE.search(part):
         return None
@@ -108,7 +123,7 @@ def _read(part: str) -> Mapping[str, Any] | None:
             return None  # of which of the two is not said
         fields: dict[str, Any] = {"yaw": "left" if side[1] in ("left", "clockwise") else "right"}
         return fields | ({"yaw_deg": angle} if angle else {}) | ({"pitch": rises} if rises else {})
-    zoom = "in" if re.search(r"\bzoom in|\bdolly in", part) else "out" if re.search(r"\bzoom out", part) else ""
+    zoom = "in" if _ZOOM_IN.search(part) else "out" if _ZOOM_OUT.search(part) else ""
     if not zoom:
         for pattern, way in ((_UP, "up"), (_DOWN, "down")):
             if pattern.search(part):

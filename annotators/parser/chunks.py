@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from annotators.parser.lexicon import ARTICLE, FILLERS, MARKERS
+from annotators.parser.lexicon import ARTICLE, FILLERS, MARKERS, PICTURES
 from annotators.parser.verbs import AFTER_LIGHT, OPENING, PARTICIPLES
 
 PRONOUNS: Final = frozenset({"it", "them", "that", "this"})
@@ -72,7 +72,12 @@ def _phrase(clause: str, at: int) -> tuple[Chunk, int] | None:
 def trimmed(words: str) -> str:
     """A noun phrase without article and without the fillers around it."""
     tokens = words.split()
-    while tokens and tokens[-1] in FILLERS - PRONOUNS:
+    # `the lamp in the picture` ends in a filler, `the framed picture` in its noun.
+    while (
+        tokens
+        and tokens[-1] in FILLERS - PRONOUNS
+        and not (tokens[-1] in PICTURES and len(tokens) > 1 and tokens[-2] not in FILLERS)
+    ):
         tokens.pop()
     while len(tokens) > 1 and tokens[0] in FILLERS - PRONOUNS - {"the", "a", "both"}:
         tokens.pop(0)

@@ -43,8 +43,13 @@ def conclude(reading: Reading) -> Parsed:
         return Parsed(None, (reading.object, *reading.rest))
     if not kind or (not reading.object and kind != "camera") or (kind == "insert" and "more" in reading.signs):
         return Parsed(None, tuple(reading.rest))
-    if reading.object in NOT_THINGS or reading.object.partition(" ")[0] in ("camera", "viewpoint"):
+    if re.sub(r"^(?:entire|whole|full) ", "", reading.object) in NOT_THINGS or reading.object.partition(" ")[0] in (
+        "camera",
+        "viewpoint",
+    ):
         return Parsed(None, (reading.object, *reading.rest))
+    if kind == "rotate" and any(place.relation == "into" for place in reading.places):
+        return Parsed(None, ("into", *reading.rest))  # `turn the table into a bench`
     fields: dict[str, Any] = {"edit": kind, "object": reading.object}
     rest = list(reading.rest)
     moves = kind in ("translate", "insert")
@@ -56,6 +61,7 @@ def conclude(reading: Reading) -> Parsed:
     ]
     if kind == "translate":
         places = [place for place in places if not place.described]
+    rest += [] if places else [f"beyond {place.references}" for place in reading.places if place.relation == "beyond"]
     if places:
         place = places[-1]
         fields |= {"relation": place.relation, "references": place.references}

@@ -128,6 +128,8 @@ def _directions() -> list[Marker]:
             "away",
         ),
         _marker("direction", rf"(up|down)(?:wards?)?(?=(?: and to the (?:left|right))? in the {_IMAGE})", "{1}"),
+        _marker("direction", rf"(?:higher|further up|farther up)(?: up)? in the {_IMAGE}", "up"),
+        _marker("direction", rf"(?:lower|further down|farther down)(?: down)? in the {_IMAGE}", "down"),
         _marker("direction", rf"(?<=left and )(up|down)(?= in the {_IMAGE})", "{1}"),
         _marker("direction", rf"(?<=right and )(up|down)(?= in the {_IMAGE})", "{1}"),
     ]
@@ -175,7 +177,7 @@ def _frames() -> list[Marker]:
 
 def _turns() -> list[Marker]:
     above = r"above|the top|overhead|a bird's[- ]eye view"
-    side = r"(front|rear|back)(?: (left|right))?(?: side)?|(left|right)(?:-hand)? side"
+    side = r"(front|rear|back)(?: (left|right))?(?: side)?|(left|right)(?:-hand)? (?:side|profile)"
     seen = r"(?:(?:as|when|if) )?(?:seen|viewed|looking down|looked at)"
     shown = r"show|reveal|expose|display|see|look(?:ing)? at|view|present"
     us = rf"(?:the )?(?:{_VIEWER}|us|you|me)"
@@ -184,6 +186,7 @@ def _turns() -> list[Marker]:
         rf"|(?:looks?|looking|stares?|staring)(?: straight| directly)? (?:at|into)|(?:is|are) facing)"
         rf"(?: straight| directly)? {us}(?! side)"
     )
+    beheld = r"(?:so (?:that )?)?(?:we|you) (?:can |may |could )?(?:see|view|look at) (?:it|them)"
     away = rf"(?:faces?|facing|points?|pointing|looks?|looking|turned)(?: directly)? away(?: from {us})?"
     return [
         _marker("above", rf"{seen} from (?:{above})|from (?:{above})|looking down"),
@@ -219,7 +222,8 @@ def _turns() -> list[Marker]:
             "{1} side",
         ),
         _marker("view", rf"(?:with )?(?:its|their|his|her) back (?:turned )?(?:to|towards|on) {us}", "rear"),
-        _marker("view", r"(?:so (?:that )?)?(?:we|you) (?:can )?(?:see|view|look at) (?:it|them) from behind", "rear"),
+        _marker("view", rf"{beheld} from behind", "rear"),
+        _marker("view", rf"{beheld} from (?:its|their|the) (?:own )?(?:{side})", "{1} {2} {3}"),
         _marker(
             "whirl",
             r"(?:so that its [\w-]+ )?(?:points?|faces?|facing)(?: to| in)?(?= 180 degrees)",
@@ -237,10 +241,11 @@ def _turns() -> list[Marker]:
 
 def _sizes() -> list[Marker]:
     larger, smaller = "larger|bigger|greater|up in size", "smaller|tinier|less (?:big|large)"
-    whole = r"(?: (?:of|its|their|the|what|it|is|now|original|current|present|initial|size|width|height)\b)*"
+    words = "of|its|their|the|what|it|is|was|now|original|current|present|initial|former|previous|old|size|width|height"
+    whole = rf"(?: (?:{words})\b)*"
     large = r"(?: (?:as )?(?:large|big|tall|wide|high|small|size))?(?: as (?:before|now|it (?:is|was)(?: now)?))?"
     return [
-        _marker("width", rf"(?:by )?(?:about )?({NUMBER}) times (?:its|their) (?:own )?width", "{1}"),
+        _marker("width", rf"(?:by )?(?:about )?({NUMBER}) times (?:its|their) (?:own )?widths?", "{1}"),
         _marker(
             "width", r"(?:by )?(?:about )?(?:its|their) (?:own )?width|(?:by )?(?:about )?(?:one|its own|a) width", "1"
         ),
@@ -251,8 +256,9 @@ def _sizes() -> list[Marker]:
         _marker(
             "share",
             rf"(?:down |up )?(?:to|of) (?:about )?({NUMBER}) percent{whole}"
-            rf"|({NUMBER}) percent as (?:large|big|tall) as (?:before|it was|now){whole}",
-            "{1}{2}",
+            rf"|({NUMBER}) percent as (?:large|big|tall) as (?:before|it was|now){whole}"
+            rf"|(?:(?:is|be|becomes?) )?(?:only |just )?({NUMBER}) percent of(?= (?:its|their|what)\b){whole}",
+            "{1}{2}{3}",
         ),
         _marker("times", rf"to (0\.\d+) of (?:its|the|their){whole}", "to {1}"),
         _marker("more", rf"(?:by )?({NUMBER}) percent", "{1}"),
@@ -274,7 +280,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker(
         "gone",
         rf"disappears?|vanish(?:es)?|go away|must go{CLOSED}|should go{CLOSED}|(?:should |is |are )?(?:be )?gone"
-        rf"|out of the {_IMAGE}|(?:should )?no longer be (?:there|seen|visible|in the {_IMAGE})",
+        rf"|out of the {_SPACE}|(?:should )?no longer be (?:there|seen|visible|in the {_IMAGE})",
     ),
     _marker("away", rf"away{CLOSED}"),
     _marker(
@@ -285,6 +291,13 @@ MARKERS: Final[tuple[Marker, ...]] = (
     ),
     _marker("origin", r"from(?= (?:the (?:left|right)|behind|in front|between|next to|beside|inside)\b)"),
     _marker("origin", r"out of(?= )|off(?= the)"),
+    _marker("beyond", r"(?:to|on|at) the (?:other|opposite|far) side of(?! the (?:room|scene|image|picture|frame)\b)"),
+    # What has no meaning here still ends a noun phrase.
+    _marker(
+        "open",
+        r"(?:underneath|beneath|under|below|above|atop|on top of|against|opposite(?: to)?|across from|beyond|past"
+        r"|outside(?: of)?|among(?:st)?)(?= (?:the|an?|its|their)\b)",
+    ),
     _marker("out", r"out$"),
     _marker("appears", r"(?:should |must |shall )?(?:appear|show up)s?"),
     _marker("aux", rf"(?:in)?to the {_SPACE}"),
@@ -302,9 +315,11 @@ FILLERS: Final = _words(
     that it they and then also by of to in at on down further centimetres where is are could you would like i we
     want need us both together with the for me scene image picture more much gently carefully entire whole , - ' same
     from straight directly exactly completely entirely fully noticeably considerably significantly diagonally
-    horizontally sideways quickly again should must until any whole new instead afterwards too"""
+    horizontally sideways quickly again should must until any whole new instead afterwards too anymore namely"""
 )
 """Words that change nothing where they stand alone between phrases."""
+PICTURES: Final = _words("scene image picture")
+"""Those that name things as well."""
 ARTICLE: Final = re.compile(r"^(?:the|an?|some|another|one more|one|this|that) ")
 NEW: Final = re.compile(r"^(?:an?|some|another|one more|one) ")
 NO_NOUN: Final = _words(

@@ -19,7 +19,8 @@ from annotators.parser.text import normalised, split
 from annotators.parser.verbs import LIGHT, PLACING, VERBS
 
 _ALL_VERBS: Final = "|".join((PLACING, LIGHT, camera.VERBS, *(base for base, _ in VERBS.values())))
-_POSSESSED_SIZE: Final = re.compile(r"\b((?:the|a) (?:[\w-]+ )*?[\w-]+)'s (?:own )?size\b")
+_SIZE: Final = r"(?:size|dimensions?|scale|proportions|height and width|width and height)"
+_POSSESSED_SIZE: Final = re.compile(rf"\b((?:the|a) (?:[\w-]+ )*?[\w-]+)'s (?:own |overall )?{_SIZE}\b")
 _SWITCHED: Final = re.compile(r"(?:please )?(?:turn|switch) (?:(?:on|off) .*|(?:the|an?) [\w -]* (?:on|off))$")
 """A lamp that is switched turns nowhere."""
 _MEANT: Final = re.compile(
@@ -66,6 +67,7 @@ def _parse(text: str, names: Sequence[str]) -> Parsed:
         parts.asked[0] = re.sub(r"^(\w+) it\b", r"\1 the camera", parts.asked[0])
     if parts.asked and any(camera.of_camera(clause) for clause in parts.asked):
         fields, rest = camera.read(parts.asked)
+        fields = {**camera.unchanged(parts.refused), **fields}
         return claims_of(fields, rest)
     reading = Reading()
     for clause in parts.refused:

@@ -28,6 +28,8 @@ _PARTICLE: Final = re.compile(r"(back|forth|up|down|off|out|over|away|forward|fo
 """Of a verb that stands apart from it (`pull back the chair`)."""
 _CLAUSE: Final = re.compile(r" and (?=(?!the |an? |its |their |another |some )\w+ (?:the|an?|its|their) )")
 """Behind it stands a verb that is not known here (`and fill the hole`), no second object."""
+_LYING: Final = re.compile(r"(?:on|in|by|over) (?:the|an?) [\w -]+")
+"""Where a thing is, in no relation of ours: part of its name (`the clock hanging on the wall`)."""
 _PRONOUN_LAST: Final = re.compile(r" (?:it|they)$")
 _OWN: Final = re.compile(r"\b(?:its|their|it|they)\b")
 _OF_ITS_SUBJECT: Final = frozenset({"relation", "into", "own", "itself", "onside", "direction", "part", "view"})
@@ -88,9 +90,20 @@ def take_clause(reading: Reading, found: list[Chunk]) -> None:
                     thing, tail = trimmed(chunk.value[opened.end() :]), ""
                 stranger = bool(opened and tail) and not _PRONOUN_LAST.search(chunk.value)
                 reading.rest += [tail] if tail else []
+                before = found[number - 1] if number else None
+                named = before is not None and before.kind == "open" and reading.object.endswith(f" {before.word}")
                 meaningless = all(word in FILLERS for word in thing.split()) and thing not in PRONOUNS
-                if pending is not None and not meaningless:
+                if described and reading.object and (said := _LYING.match(chunk.value)):
+                    reading.object += f" {found[number - 1].word} {said[0].strip()}"
+                    described = False
+                elif named:
+                    reading.object += f" {chunk.value.partition(' , ')[0]}"
+                elif pending is not None and not meaningless:
                     pending.references += _references(reading, pending, thing)
+                    if not reading.object and pending.relation != "between" and " , " in thing:
+                        # `insert , to the right of the stove , a copper kettle`
+                        late = thing.partition(" , ")[2]
+                        _take_words(reading, late, trimmed(late))
                     pending = None
                 elif dropped and not meaningless:
                     dropped = False
@@ -112,8 +125,13 @@ def take_clause(reading: Reading, found: list[Chunk]) -> None:
                 described = (
                     number > 0 and found[number - 1].kind == "words" and not chunk.word.startswith(("so ", "to "))
                 )
+            case "open" if described and reading.object:
+                reading.object += f" {found[number - 1].word} {chunk.word}"
             case "origin":
                 dropped = True
+            case "beyond":
+                # Of which side that is, nothing is said; what follows may (`, that is , to its right`).
+                pending = _take_place(reading, chunk, False, True)
             case "onside":
                 if not described:
                     reading.onside.append((chunk.value, len(reading.places)))
@@ -224,8 +242,10 @@ def _take(reading: Reading, chunk: Chunk) -> None:
             else:
                 reading.directions.append(chunk.value)
             reading.own = True
-        case "viewer" if reading.places:
-            reading.places[-1].own = False
+        case "viewer":
+            reading.own = False
+            if reading.places:
+                reading.places[-1].own = False
         case "open":
             reading.rest.append(chunk.word)
         case "own frame":

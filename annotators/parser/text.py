@@ -24,6 +24,8 @@ _NAMED: Final[dict[str, int]] = {
 _WORDS: Final = "|".join(sorted((word.replace(" ", "[ -]") for word in _NAMED), key=len, reverse=True))
 _UNIT: Final = r"(?:(?:centi|milli)?met(?:re|er)s?|cm|degrees?|per ?cent|%|times|feet|inches)"
 
+_ORDINAL: Final = r"(?:first|second|third|fourth|fifth|last)"
+
 _Replacement = str | Callable[[re.Match[str]], str]
 
 
@@ -34,12 +36,24 @@ def _metres(share: float) -> Callable[[re.Match[str]], str]:
 _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"[’‘]", "'"),
     (r"[–—]", " - "),
+    (r"\bi\.e\.|, that is,", " , namely ,"),
+    (r"\be\.g\.", "for example"),
     (r"\bdon't\b", "do not"),
     (r"\bi'd\b", "i would"),
     (r"\b(there|it|that|which|who)'s\b", r"\1 is"),
     (r"\b(we|you|they)'re\b", r"\1 are"),
     (r"\b(?:can|could|would|will) you\b", "please"),
     (r"\blet's\b|\b(?:i|we) (?:need|want|would like) you to\b|\byou should\b", ""),
+    (
+        r"\bthere (?:(?:should|must|shall|will) (?:now )?be|is|are) no(?: more| longer (?:an?|any))? (?!\w+ than\b)"
+        r"|\bthere (?:should|must|shall|will) (?:no longer be (?:an?|any)|not be (?:an?|any)) ",
+        "remove the ",
+    ),
+    (
+        r"\ba (?:touch|tad|hair|smidgen)(?= (?:to|in|on|up|down|further|farther|closer|more|\w+er)\b)",
+        "slightly",
+    ),
+    (r"\b(front|rear|back)-(?=(?:left|right)\b)", r"\1 "),
     # What belongs to a thing stands for it: its size is read from the verb.
     (r"\b(?:the )?(?:position|location|orientation) of (?=the |an? )", ""),
     (r"\b(?:every|any|all) traces? of ", ""),
@@ -63,6 +77,7 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\b(?:a |one )?(?:full )?quarter[- ](?:of a )?turn\b|\b1/4 (?:of a )?turn\b", "90 degrees"),
     (r"\b(?:a )?half[- ](?:of )?(?:a )?turn\b|\b1/2 (?:a )?turn\b", "180 degrees"),
     (r"\b(?:the )?(?:other way (?:a)?round|(?:in )?(?:to )?the opposite (?:way|direction))", "180 degrees"),
+    (r"\b(?:by |through |at )?a right angle\b", "by 90 degrees"),
     # Lengths.
     (r"\bhalf a met(?:re|er)\b", "0.5 metres"),
     (r"\b(?:one|a) met(?:re|er)\b", "1 metres"),
@@ -71,6 +86,7 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (rf"({NUMBER}) ?(?:m|met(?:re|er)s?)\b", _metres(1.0)),
     (rf"({NUMBER}) ?(?:feet|foot|ft)\b", _metres(0.3048)),
     (rf"({NUMBER}) ?(?:inch(?:es)?)\b", _metres(0.0254)),
+    (rf"\b({_WORDS}) (?:of |times )?(?=(?:its|their) (?:own )?widths\b)", lambda found: f"{_NAMED[found[1]]} times "),
     # Multiples and shares; `a third smaller` is smaller by a third.
     (
         r"(?<!\bby )\b((?:an? |one |two )?(?:half|thirds?|quarter|fifth)) (?=(?:larger|bigger|greater|smaller)\b)",
@@ -89,6 +105,8 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\b(?<=by )half\b", "0.5 times"),
     (r"\bin half\b", "by 0.5 times"),
     (r"\b(degree)\b", "degrees"),
+    # Counted from a side: one name.
+    (rf"\b({_ORDINAL} [\w-]+(?: [\w-]+)?) from the (left|right|front|back)\b", r"\1 from_the_\2"),
     (r"([,;:!?()\n]|\.(?!\d))", r" \1 "),
 )
 _PATTERNS: Final = tuple((re.compile(pattern), replacement) for pattern, replacement in _REWRITES)
@@ -114,7 +132,8 @@ class Split:
 _HARD: Final = re.compile(r" ?(?:[;:!?()]|\.(?!\d))+ ?| - ")
 _REFUSAL: Final = (
     r"(?:do not|never|without (?:\w+ing|any)|keep|keeping|leave|leaving|instead of|rather than|nothing else|not"
-    r"|(?:change|alter|touch) nothing|no (?:more|other)|only change)"
+    r"|(?:change|alter|touch) nothing|no (?:more|other)|only change"
+    r"|(?:everything|all) else (?:remains?|stays?|is|are|should|must|as|unchanged|untouched))"
 )
 _REFUSED: Final = re.compile(rf"(?:but |and |while |please |i |we )*{_REFUSAL}\b")
 _PLACE: Final = r"(?:in front of|behind|beside|next to|near|between|into|inside|(?:to|on|at) the|left of|right of)\b"
@@ -122,11 +141,16 @@ _PLACE: Final = r"(?:in front of|behind|beside|next to|near|between|into|inside|
 _CONTRAST: Final = re.compile(
     rf"^(?:please )?do not (?=\w+ )([^,]*?) ({_PLACE}[^,]*?)(?: ,)? but(?: rather)? (?={_PLACE})"
 )
+_NO_LONGER: Final = re.compile(
+    rf" (?:no longer|not) ({_PLACE}[^,]*?)(?: ,)? but(?: rather| instead)? (?={_PLACE}|(?:to|on|at) (?:its|their)\b)"
+)
 # `, not the vase ,`, `instead of the right`, `without changing its position`: up to the next comma.
 _ASIDE: Final = re.compile(
     r"(?:(?<!\bdo)(?: ,)?(?: but| and| while)? (?!do not|never|keep |leave |only)| , (?=do not\b[^,]*,))"
     rf"{_REFUSAL}\b[^,]*"
 )
+_FIRST: Final = re.compile(r"((?:instead of|rather than|without \w+ing)\b[^,]*) , (?=(?:the|it|they|its)\b)")
+"""An aside before what is asked for with a subject of its own."""
 _WITHOUT: Final = re.compile(
     r"(?:^|(?:(?: ,)? but|^show the scene|^show the image) )without (?=(?:the|a|an|any|that) )"
 )
@@ -143,11 +167,14 @@ def split(text: str, verbs: str) -> Split:
 
     `Leave everything as it is , but without the lamp` asks to remove the lamp: that clause reads `remove the lamp`.
     """
-    text = _CONTRAST.sub(r"\1 from \2 , ", _base_forms(text, verbs))
+    text = _CONTRAST.sub(r"\1 from \2 , ", _NO_LONGER.sub(r" from \1 , ", _base_forms(text, verbs)))
     boundary = re.compile(rf"(?: ,| and| then| but| just| please)+ (?=(?:{verbs}|{_REFUSAL})\b)")
     asked: list[str] = []
     refused: list[str] = []
     for sentence in _HARD.split(_WITHOUT.sub(" ; remove ", text)):
+        if found := _FIRST.match(sentence):
+            refused.append(found[1])
+            sentence = sentence[found.end() :]
         asides = [found.group().strip(" ,") for found in _ASIDE.finditer(sentence)]
         for clause in boundary.split(re.sub(" ?,", " ,", _ASIDE.sub("", sentence))):
             (refused if _REFUSED.match(clause) else asked).append(clause.strip(" ,"))

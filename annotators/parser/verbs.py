@@ -97,6 +97,11 @@ def verb_pattern(words: str) -> re.Pattern[str]:
 _GOES_ON: Final = (
     r"(?= (?:its|their|to|by|so|until|around|away|towards|clockwise|counterclockwise|the|\d|left|right)\b)"
 )
+_SOMEWHERE: Final = (
+    r"(?=$| (?:,|in|inside|on|to|at|by|behind|between|beside|next|near|right|left|close|closer|alongside|adjacent"
+    r"|directly|just|immediately|exactly|half|halfway|midway|away|farther|further|where|there|somewhere|upright"
+    r"|against|under|beneath|above|below|opposite|with)\b)"
+)
 OPENING: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     *((kind, verb_pattern(base)) for kind, (base, _) in VERBS.items()),
     ("place", verb_pattern(PLACING)),
@@ -109,7 +114,7 @@ PARTICIPLES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
 )
 AFTER_LIGHT: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("scale", verb_pattern("shrink|grow")),
-    ("place", verb_pattern("stand|sit|rest|lie")),
+    ("place", re.compile(rf"(?:stand|sit|rest|lie){_SOMEWHERE}")),  # not `take the hat stand out`
     ("rotate", re.compile(rf"(?:turn|rotate|spin|pivot|swivel){_GOES_ON}")),
     ("translate", re.compile(rf"(?:move|slide|shift){_GOES_ON}")),
 )

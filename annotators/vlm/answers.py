@@ -21,9 +21,6 @@ from shards.writer import publish_bytes
 T = TypeVar("T")
 
 MALFORMED: Final = "malformed_answer"
-REFUSED: Final = "request_refused"
-"""Reason of a request that the model's server or engine would not take. Stages list it among their `faults`: where
-every sample is refused so, the configuration is wrong rather than the samples."""
 _TRANSFERS: Final = 16
 """Reads and writes of the cache at once: on an object store each takes tens of milliseconds."""
 _TOLD: Final = 160
@@ -103,7 +100,8 @@ def ask(
         attempts: how often a request is asked; attempt i has seed i, from 0.
         cache: where answers are kept, well-formed or not; None: nowhere.
 
-    Rejects: `malformed_answer` with the last problem, `request_refused` with the server's reason; both with counts.
+    Rejects: `malformed_answer` with the last problem, `request_refused` with the server's reason, `unreadable_image`;
+    all with counts.
     Raises SpatialdataError where the model cannot be reached; what was answered before is kept.
     """
     counts = [Counter[str]() for _ in requests]
@@ -165,7 +163,7 @@ def _asked(
 
 def _value(answer: str | Refused, parse: Callable[[str], T], counts: Mapping[str, int]) -> Answered[T] | Reject:
     if isinstance(answer, Refused):
-        return Reject(REFUSED, detail=answer.detail, counts=dict(counts))
+        return Reject(answer.reason, detail=answer.detail, counts=dict(counts))
     try:
         return Answered(parse(answer), dict(counts))
     except ValueError as error:

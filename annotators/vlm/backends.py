@@ -6,6 +6,7 @@ the checkpoint's generation configuration says but for temperature, length and s
 
 import multiprocessing
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from multiprocessing.connection import wait
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import Image
 
 from annotators.checkpoint import find_checkpoint, require
-from annotators.vlm.client import Backend, Refused, Request, seed_of
+from annotators.vlm.client import UNREADABLE, Backend, Refused, Request, seed_of
 from annotators.vlm.images import messages
 from annotators.vlm.orphans import end_with_me
 from annotators.vlm.server import ServerBackend
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _ADDED: Final = 8
 """Requests that are handed to vLLM between two looks at what it has finished."""
+_LOOK_S: Final = 5.0
+"""Seconds between two looks at whether it still goes on; a quarter of the time-out where that is less."""
 
 
 def open_backend(options: "VlmOptions", *, images: int) -> Backend:
@@ -66,16 +69,24 @@ class VllmBackend:
         self._structured = require("vllm.sampling_params", "vllm").StructuredOutputsParams
         exceptions = require("vllm.exceptions", "vllm")
         self._invalid, self._dead = (ValueError, exceptions.VLLMClientError), exceptions.VLLMServerError
+        self._stepping = 0.0  # since when a step is waited for; 0: none is
         self._llm = vllm.LLM(**{**arguments, **options.engine})
         end_with_me()
         threading.Thread(target=self._watch, args=(multiprocessing.active_children(),), daemon=True).start()
         self.model, self.revision = found.model, found.revision
 
     def _watch(self, children: Sequence[BaseProcess]) -> None:
-        """Wake who waits for vLLM where its engine's process was killed: vLLM notices, and goes on waiting."""
-        if children:
-            wait([child.sentinel for child in children])
-            self._llm.llm_engine.engine_core.outputs_queue.put(RuntimeError("its engine's process ended"))
+        """Wake who waits for vLLM where its engine's process was killed, or does nothing: vLLM goes on waiting."""
+        limit = self._options.timeout_s
+        sentinels = [child.sentinel for child in children]
+        problem = "its engine's process ended"
+        while sentinels and not wait(sentinels, min(_LOOK_S, limit / 4)):
+            since = self._stepping
+            if since and time.monotonic() - since > limit:
+                problem = f"its engine hangs: no step in timeout_s, {limit:g} s"
+                break
+        if sentinels:
+            self._llm.llm_engine.engine_core.outputs_queue.put(RuntimeError(problem))
 
     def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | Refused]]:
         """Answers as they are finished, all requests in flight at once; see `annotators.vlm.client.Backend`.
@@ -107,7 +118,7 @@ class VllmBackend:
             chat = messages(request, self._options.image_side, _part)
             (name,) = self._llm.enqueue_chat([chat], [self._sampling(request, seed)], use_tqdm=False)
         except CodecError as error:
-            return Refused(f"an image cannot be read: {error}")
+            return Refused(f"an image cannot be read: {error}", UNREADABLE)
         except self._invalid as error:
             return Refused(_line(error))
         except self._dead as error:
@@ -119,10 +130,13 @@ class VllmBackend:
         """Let vLLM go on, and take what is finished out of `waiting`."""
         if not waiting:
             return
+        self._stepping = time.monotonic()
         try:
             outputs = self._llm.llm_engine.step()
         except Exception as error:  # whatever it was: what the engine holds is undefined from here on
             raise self._lost(error) from error
+        finally:
+            self._stepping = 0.0
         for output in outputs:
             if output.finished:
                 yield waiting.pop(output.request_id), _text(output.outputs[0])

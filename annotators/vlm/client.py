@@ -7,7 +7,12 @@ values: cached by content, retried with another seed, rejected after that.
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+REFUSED: Final = "request_refused"
+"""Reason of a request that the model's server or engine would not take. Stages list it among their `faults`: where
+every sample is refused so, the configuration is wrong rather than the samples."""
+UNREADABLE: Final = "unreadable_image"
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Refused:
     """What came instead of an answer: this one request cannot be served (too long, an unreadable image)."""
 
     detail: str
+    reason: str = REFUSED
+    """Of the reject that comes of it."""
 
 
 class Backend(Protocol):

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
-from annotators.vlm.answers import REFUSED, AnswerCache, Answered, ask
+from annotators.vlm.answers import AnswerCache, Answered, ask
 from annotators.vlm.backends import open_backend
-from annotators.vlm.client import Backend, Request
+from annotators.vlm.client import REFUSED, Backend, Request
 from shards.errors import BadInput
 from shards.sample import Reject
 
@@ -68,7 +68,8 @@ class VlmOptions:
     in_flight: int = _aside(32)
     """openai: requests of one worker at once."""
     timeout_s: float = _aside(600.0)
-    """openai: seconds to wait for one answer."""
+    """Seconds to wait. vllm: for one step of the engine, behind which it hangs and the worker is lost; openai: for one
+    answer, each of `tries` times, behind which the run stops. No sample is refused for either."""
     tries: int = _aside(6)
     """openai: how often one request is sent while the server is busy, failing or away; pauses double, from 1 s."""
     answers: str = _aside("")
@@ -80,7 +81,7 @@ class VlmOptions:
 
     def __post_init__(self) -> None:
         limits = {"max_tokens": 1, "attempts": 1, "image_side": 32, "tensor_parallel": 1, "max_model_len": 1}
-        limits |= {"in_flight": 1, "tries": 1, "batch_size": 1, "temperature": 0}
+        limits |= {"in_flight": 1, "tries": 1, "batch_size": 1, "temperature": 0, "timeout_s": 0.1}
         for name, least in limits.items():
             if getattr(self, name) < least:
                 raise BadInput(f"{self.where}.{name} is {getattr(self, name)}: give {least} or more")

@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
-from annotators.vlm.client import Refused, Request, seed_of
+from annotators.vlm.client import UNREADABLE, Refused, Request, seed_of
 from annotators.vlm.images import messages
 from shards.codecs import U8, CodecError, encode_image
 from shards.errors import BadInput, SpatialdataError
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _BUSY: Final = (408, 425, 429, 500, 502, 503, 504)
 _CONNECT_S: Final = 10.0
+_LIST_S: Final = 60.0
+"""For the list of its models, at most: no model has to run for it."""
 _BACKOFF_S: Final = 0.5
 """The first retry comes at once, the next after twice this, then four times, and so on; or when the server says."""
 _LONGEST_S: Final = 60.0
@@ -72,7 +74,7 @@ class ServerBackend:
         try:
             chat = messages(request, self._options.image_side, _part)
         except CodecError as error:
-            return Refused(f"an image cannot be read: {error}")
+            return Refused(f"an image cannot be read: {error}", UNREADABLE)
         body = {
             "model": self.model,
             "messages": chat,
@@ -101,17 +103,23 @@ class ServerBackend:
             ) from None
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> "http.Response":
-        """Send, again while the server is busy or away. Raises SpatialdataError after `tries`."""
+        """Send, again while the server is busy, away or silent. Raises SpatialdataError after `tries`."""
         import requests as http
 
-        timeout = (_CONNECT_S, self._options.timeout_s)
+        options = self._options
+        patience = options.timeout_s if body else min(options.timeout_s, _LIST_S)
         try:
-            return self._session.request(method, f"{self._url}/{path}", json=body, timeout=timeout)
+            return self._session.request(method, f"{self._url}/{path}", json=body, timeout=(_CONNECT_S, patience))
         except http.RequestException as error:
             cause = " ".join(str(error).split())[-160:]
+            if "read timed out" in cause.lower():
+                raise SpatialdataError(
+                    f"the server at {self._url} hangs: no answer in {patience:g} s, {options.tries} times; restart it, "
+                    f"or raise {options.where}.timeout_s where its model is that slow; answers so far are kept"
+                ) from None
             raise SpatialdataError(
-                f"the server at {self._url} cannot be reached, {self._options.tries} times ({cause}): start it, or "
-                f"set {self._options.where}.base_url; answers so far are kept"
+                f"the server at {self._url} cannot be reached, {options.tries} times ({cause}): start it, or set "
+                f"{options.where}.base_url; answers so far are kept"
             ) from None
 
     def _check_status(self, reply: "http.Response") -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from shards import codecs
 from shards.geometry import box_of_mask, matrix3, matrix4, project, transform
-from shards.sample import Columns, Sample
+from shards.sample import Columns, Sample, Value
 from shards.schema import PairFacts, SceneObject, View
 from tests.annotators.factory import SIDE
 
@@ -44,6 +44,15 @@ def draw(facts: PairFacts) -> tuple[PairFacts, dict[str, bytes]]:
 
 def sample(facts: PairFacts, members: Columns, key: str = "a-1") -> Sample:
     return Sample(key, "train", {}, {"pair": {**members, "facts": facts.model_dump_json()}})
+
+
+def cut_off(image: Value | None) -> bytes:
+    """A PNG with the header of an image, whose pixels end too soon."""
+    assert isinstance(image, bytes)
+    png = image if image.startswith(b"\x89PNG") else codecs.encode_image(codecs.decode_image(image), "png")
+    cut = png[: 2 * len(png) // 3]
+    assert codecs.image_size(cut) == codecs.image_size(image)
+    return cut
 
 
 def _draw(facts: PairFacts, state: str, view: View, grain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,6 +25,7 @@ from shards.errors import BadInput
 from shards.sample import Reject, Row, Sample
 from shards.schema import MapInfo
 from tests.annotators.factory import random_facts
+from tests.annotators.pictures import cut_off
 
 SIDE = 70
 SHAPES = ((64, 64), (48, 80), (80, 48), (64, 64), (33, 90), (70, 70))
@@ -169,10 +170,11 @@ def test_bytes_do_not_depend_on_what_else_is_in_the_call(relative: Path):
 def test_what_is_no_image_is_a_reject_and_costs_no_other_sample(relative: Path):
     asked = DepthAnything(model=str(relative), gpus=0)
     given = samples()[:2]
-    broken = Sample("b-1", "train", {}, {"pair": {**given[0]["pair"], "target": b"no image"}})
-    rows = asked(asked.setup(), [given[0], broken, given[1]])
-    assert isinstance(rows[1], Reject) and rows[1].reason == "unreadable_image"
-    assert isinstance(rows[0], Row) and isinstance(rows[2], Row)
+    for damaged in (b"no image", cut_off(given[0]["pair"]["target"])):
+        broken = Sample("b-1", "train", {}, {"pair": {**given[0]["pair"], "target": damaged}})
+        rows = asked(asked.setup(), [given[0], broken, given[1]])
+        assert isinstance(rows[1], Reject) and rows[1].reason == "unreadable_image" and "the target" in rows[1].detail
+        assert [rows[0], rows[2]] == asked(asked.setup(), given)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (512, 512), (37, 201), (600, 100)])

@@ -14,6 +14,7 @@ from shards import codecs
 from shards.errors import BadInput
 from shards.sample import Reject, Row, Sample
 from tests.annotators.factory import random_facts
+from tests.annotators.pictures import cut_off
 
 # As listed by torch.load of the released files: nothing here comes from the package.
 SHAPES = {
@@ -165,10 +166,11 @@ def test_resolution_is_the_shorter_side_that_the_network_sees(weights: dict[str,
 def test_a_damaged_image_is_one_reject(checkpoint: Path):
     stage = InformativeDrawings(model=str(checkpoint), gpus=0)
     good = sample(image(16, 16), image(16, 16))
-    bad = Sample("a-2", "train", {}, {"pair": {**good["pair"], "target": b"no image"}})
-    row, reject = stage(stage.setup(), [good, bad])
-    assert isinstance(row, Row)
-    assert isinstance(reject, Reject) and reject.reason == "unreadable_image"
+    for damaged in (b"no image", cut_off(good["pair"]["target"])):
+        bad = Sample("a-2", "train", {}, {"pair": {**good["pair"], "target": damaged}})
+        row, reject = stage(stage.setup(), [good, bad])
+        assert isinstance(row, Row)
+        assert isinstance(reject, Reject) and reject.reason == "unreadable_image"
 
 
 class TestWeightsThatDoNotFit:

@@ -31,7 +31,7 @@ from shards.sample import Reject, Result, Row
 from shards.schema import EDIT_KINDS, Instruction
 from tests.annotators.factory import SIDE, random_facts, without_poses
 from tests.annotators.oracle import false_claims, false_motion
-from tests.annotators.pictures import draw, sample
+from tests.annotators.pictures import cut_off, draw, sample
 from tests.annotators.vlm.server import Reply, images_of, serving, text_of
 
 ANSWER: dict[str, Any] = {
@@ -168,15 +168,17 @@ def test_samples_keep_their_order_around_those_that_cannot_be_asked():
     pairs = [sample(*draw(random_facts(seed, "remove")), f"k-{seed}") for seed in range(5)]
     pair = dict(pairs[2]["pair"])
     pairs[2] = replace(pairs[2], layers={"pair": {**pair, "target": b"no image"}})
+    pairs[3] = replace(pairs[3], layers={"pair": {**pair, "target": cut_off(pair["target"])}})
     with serving(named) as service:
         asking = stage(service.url, answers="memory://order")
         results = asking(asking.setup(), pairs)
     assert isinstance(results[2], Reject) and results[2].reason == "unreadable_image"
+    assert isinstance(results[3], Reject) and results[3].reason == "unreadable_image"
     for one, result in zip(pairs, results, strict=True):
         if isinstance(result, Row):
             value = int(decode_image(one["pair"]["source"])[0, 0, 0])  # type: ignore[arg-type]
             assert result.columns["source_caption"] == f"The first value is {value}."
-    assert sum(isinstance(result, Row) for result in results) == 4
+    assert sum(isinstance(result, Row) for result in results) == 3
 
 
 def of(**options: Any) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,10 +15,10 @@ from annotators.sam2_decoder import PointDecoder
 from annotators.sam2_masks import grid_points
 from shards import codecs
 from shards.errors import BadInput
-from shards.sample import Row
+from shards.sample import Reject, Row
 from shards.schema import MapInfo
 from tests.annotators.factory import random_facts
-from tests.annotators.pictures import draw, sample
+from tests.annotators.pictures import cut_off, draw, sample
 from tests.annotators.sam2_models import SIDE, save_tiny, tiny_config
 
 torch = pytest.importorskip("torch")
@@ -186,6 +187,15 @@ def test_maps_do_not_depend_on_batches(checkpoint):
     model = alone.setup()
     assert [alone(model, [one])[0].columns for one in given] == [row.columns for row in rows]
     assert together(together.setup(), given[::-1])[::-1] == rows
+
+
+def test_a_damaged_image_is_one_reject(checkpoint):
+    stage = stage_of(checkpoint[0], **GRID)
+    good = sample_of(20, 128, 128)
+    bad = replace(good, key="b-1", layers={"pair": {**good["pair"], "source": cut_off(good["pair"]["source"])}})
+    row, reject = stage(stage.setup(), [good, bad])
+    assert isinstance(row, Row)
+    assert isinstance(reject, Reject) and reject.reason == "unreadable_image" and "the source" in reject.detail
 
 
 def test_known_objects_by_their_boxes(checkpoint):

@@ -1,10 +1,12 @@
 """VGGT through an interface fixture: a small network with the released package's module path, class, loading mixin,
-call and output shapes. It is made of real layers, so that pre- and post-processing are compared with numbers."""
+call and output shapes. It is made of real layers, so that pre- and post-processing are compared with numbers. Where
+the package itself is installed, one test uses it."""
 
 import importlib.util
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,11 +18,12 @@ from safetensors.torch import load_file, save_file
 
 from annotators.checkpoint import digest_of
 from annotators.vggt import INSTALL, VggtMetric, metres_per_unit, network_size
-from shards.codecs import decode_confidence, decode_depth, decode_image, encode_image, encode_metric
+from shards.codecs import CodecError, decode_confidence, decode_depth, decode_image, encode_image, encode_metric
 from shards.errors import BadInput
 from shards.sample import Reject, Row, Sample
 from shards.schema import MapInfo
 from tests.annotators.factory import random_facts
+from tests.annotators.pictures import cut_off
 
 SIDE = 56
 PACKAGE = """
@@ -149,6 +152,26 @@ def test_depth_and_confidence_equal_the_networks_at_the_images_size(folder: Path
             assert found.min() > 1 and (info.kind, info.unit) == ("confidence", "")
 
 
+@pytest.mark.skipif(importlib.util.find_spec("vggt") is None, reason="package vggt is not installed")
+def test_the_released_package_on_a_small_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its own classes, heads and loader; the patches are embedded by a convolution, since its DINOv2 is large."""
+    module = importlib.import_module("vggt.models.vggt")
+    small = partial(module.Aggregator, num_heads=4, patch_embed="conv", init_values=1.0)
+    monkeypatch.setattr(module, "Aggregator", small)
+    torch.manual_seed(0)
+    network = module.VGGT(img_size=SIDE, embed_dim=64, enable_track=False).eval()
+    network.save_pretrained(tmp_path / "tiny-vggt")
+    stage = VggtMetric(model=str(tmp_path / "tiny-vggt"), side=SIDE, gpus=0, batch_size=3)
+    given = samples()[1:3]
+    for sample, row in zip(given, stage(stage.setup(), given), strict=True):
+        image = sample["pair"]["target"]
+        assert isinstance(image, bytes)
+        for member, expected in zip(("metric", "confidence"), expected_maps(network, image), strict=True):
+            found, info = read(row, member)
+            np.testing.assert_allclose(found, expected, atol=2 * info.scale)
+            assert expected.min() > (1 if member == "confidence" else 0)
+
+
 def test_exact_alignment_gives_metres_by_one_factor_an_image(folder: Path):
     plain, aligned = (VggtMetric(model=str(folder), side=SIDE, gpus=0, align=align) for align in ("none", "exact"))
     given = samples()
@@ -166,6 +189,21 @@ def test_exact_alignment_gives_metres_by_one_factor_an_image(folder: Path):
             np.testing.assert_allclose(found, relative * factor, rtol=1e-3)
             assert np.median(exact[known] / found[known]) == pytest.approx(1, abs=1e-3)
             assert (info.unit, info.estimator) == ("m", "tiny-vggt+exact_scale")
+
+
+def test_a_damaged_image_is_one_reject_and_damaged_depth_is_not_the_images_fault(folder: Path):
+    stage = VggtMetric(model=str(folder), side=SIDE, gpus=0, align="exact")
+    good, other = samples()[:2]
+    for member in ("target", "metric"):
+        layers = {"pair": {**other["pair"], member: cut_off(other["pair"][member])}}
+        bad = Sample("b-1", "train", {}, layers)
+        if member == "metric":
+            with pytest.raises(CodecError):
+                stage(stage.setup(), [good, bad])
+            continue
+        row, reject = stage(stage.setup(), [good, bad])
+        assert isinstance(row, Row)
+        assert isinstance(reject, Reject) and reject.reason == "unreadable_image" and "the target" in reject.detail
 
 
 def test_without_exact_depth_alignment_is_a_reject_and_no_guess(folder: Path):

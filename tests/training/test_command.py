@@ -1,7 +1,6 @@
 """`spatialdata train` and `train sample`, with the small recipe registered beside the others."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +53,16 @@ def test_what_a_run_cannot_be_made_of(triplets: Path, tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="cannot be made"):
         run_train("linear", [str(triplets)], tmp_path / "file")
-    if find_spec("wandb") is None:
-        with pytest.raises(BadInput, match="wandb, which is not installed"):
-            run_train("linear", [str(triplets)], tmp_path, overrides=["log=wandb"])
+
+
+def test_a_launch_of_several_processes_that_started_one_is_refused(
+    triplets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What `accelerate launch --cpu --num_processes 2` leaves in the environment."""
+    for name, value in (("ACCELERATE_MIXED_PRECISION", "no"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", "29500")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BadInput, match=r"several processes and started one.*give --multi_gpu in place of --cpu"):
+        run_train("linear", [str(triplets)], tmp_path)
 
 
 def test_the_commands():

@@ -1,12 +1,18 @@
 """Each recipe through its command on two processes: the losses of one process with twice the batch."""
 
+import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from shards.recipes import get_recipe
 from tests.shards.factory import make_sample, make_split
-from tests.training.test_processes import start
+from tests.training.test_processes import ROOT, start
+from training.checkpoint import read_facts
 from training.command import run_train
 from training.metrics import read_metrics
 
@@ -29,6 +35,30 @@ def shards_for(recipe: str, folder: Path) -> str:
 
 def curve(out: Path, name: str = "loss") -> list[float]:
     return [line[name] for line in read_metrics(out)]
+
+
+def test_accelerate_launch_as_the_docs_have_it_trains_and_goes_on(tmp_path: Path):
+    """The command of docs/training.md for two processes on a CPU, twice."""
+    shards = shards_for("spatialdiff", tmp_path / "shards")
+    launch = [str(Path(sys.executable).with_name("accelerate")), "launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--main_process_port", str(free_port())]
+    arguments = ["--preset", "tiny", "--shards", shards, "--out", str(tmp_path / "run"), "--json"]
+    for setting in ("batch_size=2", "save_every=2", *SMALL["spatialdiff"]):
+        arguments += ["--set", setting]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    for steps, resumed in ((2, 0), (3, 2)):
+        command = [*launch, "-m", "training.cli", "spatialdiff", *arguments, "--set", f"steps={steps}"]
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        (told,) = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+        assert (told["step"], told["resumed"]) == (steps, resumed)
+        assert [line["step"] for line in read_metrics(tmp_path / "run")] == list(range(1, steps + 1))
+        assert read_facts(tmp_path / "run" / "checkpoints" / str(steps)).samples_per_step == 4
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 @pytest.mark.parametrize("recipe", sorted(SMALL))

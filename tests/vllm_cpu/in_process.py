@@ -1,9 +1,9 @@
-"""Run by the environment that holds vLLM: python -m tests.vllm_cpu.in_process FOLDER [questions [AFTER [engine]]].
+"""Run by the environment that holds vLLM: python -m tests.vllm_cpu.in_process FOLDER [questions [AFTER [end|hang]]].
 
 Makes the tiny checkpoint FOLDER/model, runs the instruction stage on it with the engine in this process, twice, asks
 once for each other form, and writes what came of it to FOLDER/rows.json. With `questions`: asks QUESTIONS in one call,
-with the cache FOLDER/asked, and writes how they were answered to FOLDER/counts.json; AFTER: kills itself (or vLLM's
-engine, and prints what is raised) when so many answers are kept.
+with the cache FOLDER/asked, and writes how they were answered to FOLDER/counts.json; AFTER: kills itself when so many
+answers are kept, or makes vLLM's engine end or hang, and prints what is raised. FOLDER/engine has the engine's number.
 """
 
 import json
@@ -35,6 +35,7 @@ FORMS = (Consistency, Quality, SheetAnswer)
 TOO_LONG = "too-long"
 # On a CPU vLLM cannot cut the prompt of a request that has a seed into pieces: the largest batch holds them all.
 ENGINE = {"max_num_seqs": 4, "max_num_batched_tokens": 4 * tiny_qwen3_vl.LENGTH}
+TIMEOUT_S = 20.0
 OPTIONS = {"variants": 1, "max_tokens": 2500, "batch_size": 8}
 
 
@@ -59,12 +60,15 @@ def main(folder: Path) -> None:
     (folder / "rows.json").write_text(json.dumps(told))
 
 
-def question(folder: Path, after: int, *, engine: bool) -> None:
-    options = VlmOptions(answers=str(folder / "asked"), max_tokens=1000, **_engine(folder))
+def question(folder: Path, after: int, fault: str) -> None:
+    options = VlmOptions(answers=str(folder / "asked"), max_tokens=1000, timeout_s=TIMEOUT_S, **_engine(folder))
     model = options.setup()
+    engine = multiprocessing.active_children()[0].pid
+    (folder / "engine").write_text(str(engine))
     if after:
-        victim = multiprocessing.active_children()[0].pid if engine else os.getpid()
-        threading.Thread(target=_kill, args=(folder / "asked", after, victim), daemon=True).start()
+        victim = engine if fault else os.getpid()
+        what = signal.SIGSTOP if fault == "hang" else signal.SIGKILL
+        threading.Thread(target=_send, args=(folder / "asked", after, victim, what), daemon=True).start()
     try:
         answers = options.ask(model, QUESTIONS, partial(read_form, Quality))
     except WorkerLost as error:
@@ -72,10 +76,10 @@ def question(folder: Path, after: int, *, engine: bool) -> None:
     (folder / "counts.json").write_text(json.dumps([dict(answer.counts) for answer in answers]))
 
 
-def _kill(answers: Path, after: int, victim: int) -> None:
+def _send(answers: Path, after: int, victim: int, what: signal.Signals) -> None:
     while len(list(answers.glob("*/*/*.json"))) < after:
         time.sleep(0.005)
-    os.kill(victim, signal.SIGKILL)
+    os.kill(victim, what)
 
 
 def _engine(folder: Path) -> dict[str, Any]:
@@ -89,6 +93,6 @@ def _plain(result: object) -> dict[str, object]:
 
 if __name__ == "__main__":
     if "questions" in sys.argv[2:]:
-        question(Path(sys.argv[1]), int((sys.argv[3:] or ["0"])[0]), engine="engine" in sys.argv[4:])
+        question(Path(sys.argv[1]), int((sys.argv[3:] or ["0"])[0]), (sys.argv[4:] or [""])[0])
     else:
         main(Path(sys.argv[1]))

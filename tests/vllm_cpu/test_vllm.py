@@ -116,11 +116,14 @@ def test_a_process_that_is_killed_in_a_call_loses_no_answer_that_was_finished(tr
     assert killed.returncode == -signal.SIGKILL, (killed.stdout + killed.stderr)[-4000:]
     kept = {json.loads(file.read_text())["key"] for file in trial.glob("asked/*/*/*.json")}
     assert 3 <= len(kept) < len(QUESTIONS)
-    # An engine that ends is the worker's end, not a fault of what was asked.
-    lost = ask([*asker, "6", "engine"])
-    assert lost.returncode == 1 and "lost: vLLM failed in vlm" in lost.stderr, (lost.stdout + lost.stderr)[-4000:]
-    kept = {json.loads(file.read_text())["key"] for file in trial.glob("asked/*/*/*.json")}
-    assert 6 <= len(kept) < len(QUESTIONS)
+    # An engine that ends, or hangs, is the worker's end, not a fault of what was asked.
+    for after, fault, told in ((6, "end", ""), (9, "hang", "its engine hangs: no step in timeout_s, 20 s")):
+        lost = ask([*asker, str(after), fault])
+        assert lost.returncode == 1, (lost.stdout + lost.stderr)[-4000:]
+        assert f"lost: vLLM failed in vlm ({told}" in lost.stderr, lost.stderr[-4000:]
+        kept = {json.loads(file.read_text())["key"] for file in trial.glob("asked/*/*/*.json")}
+        assert after <= len(kept) < len(QUESTIONS)
+        assert not Path("/proc", (trial / "engine").read_text()).exists()
     done = ask(asker)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     counts = json.loads((trial / "counts.json").read_text())

@@ -14,8 +14,8 @@ from annotators.parser.parse import parse
 FILE = Path(__file__).with_name("labelled_instructions.jsonl")
 Group = Literal["tuned", "held out", "tuned later", "fresh"]
 """`tuned`: the first rules were made on them. `held out`: labelled with the first of those, before there were rules,
-and looked at once since. `tuned later`: written after the first rules, to measure them, and tuned on since. `fresh`:
-written and labelled before the rules were tuned on those, and not looked at since."""
+and looked at once since. `tuned later`: written after the first rules, to measure them, and tuned on since, in three
+rounds. `fresh`: written and labelled before the rules were tuned on the last of those, and not looked at since."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ def rows(group):
 
 
 def test_there_are_enough_labelled_sentences():
-    apart = len(rows("held out")) + len(rows("fresh"))
-    assert len(labelled()) >= 300 and apart >= 0.2 * len(labelled())
+    assert len(labelled()) >= 300 and len(rows("fresh")) >= 60
     assert len({row.text for row in labelled()}) == len(labelled())
 
 
@@ -26,11 +25,11 @@ def test_every_field_is_read_as_labelled(group, least):
 def test_sentences_that_the_rules_were_not_made_for():
     found = accuracy(rows("fresh"))
     right, said = found["whole"]
-    assert right >= 0.75 * said
-    assert deceived(rows("fresh")) <= 0.1 * said
+    assert right >= 0.8 * said
+    assert deceived(rows("fresh")) <= 0.08 * said
     for field in ("degrees", "factor", "metres", "part", "size", "turn"):
         right, said = found[field]
-        assert right >= 0.85 * said - 0.5, (field, right, said)
+        assert right >= said - 2, (field, right, said)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import importlib.util
 import socket
+import threading
+import time
 from typing import Any
 
 import cv2
@@ -85,11 +87,39 @@ def test_a_server_that_stays_busy_stops_the_run():
         assert len(service.bodies) == 2
 
 
+def test_a_server_that_never_answers_stops_the_run_and_refuses_nothing():
+    quick, asked = threading.Event(), threading.Event()
+
+    def answer(body: dict[str, Any]) -> Reply:
+        if not quick.is_set():
+            quick.set()
+            return "{}"
+        asked.set()
+        closing.wait(30)
+        return "{}"
+
+    closing = threading.Event()
+    with serving(answer) as service:
+        backend = open_backend(options(service.url, tries=2, timeout_s=0.3, in_flight=1), images=0)
+        answers = backend.stream([question(), question()], 0)
+        assert next(answers) == (0, "{}")  # what came before is not lost
+        began = time.monotonic()
+        with pytest.raises(SpatialdataError, match=r"hangs: no answer in 0\.3 s, 2 times; .*vlm\.timeout_s.*kept"):
+            next(answers)
+        assert asked.is_set() and time.monotonic() - began < 10
+        closing.set()
+    # It need not even say which models it has.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        with pytest.raises(BadInput, match=rf"{url} hangs: no answer in 0\.2 s, 1 times"):
+            open_backend(options(url, timeout_s=0.2), images=0)
+
+
 def test_a_damaged_image_is_refused_before_anything_is_sent():
     with serving(well) as service:
         backend = open_backend(options(service.url), images=2)
         broken, whole = complete(backend, [question(b"RIFF no image"), question(encode_image(SOURCE))])
-        assert isinstance(broken, Refused) and "cannot be read" in broken.detail and whole == "{}"
+        assert isinstance(broken, Refused) and broken.reason == "unreadable_image" and whole == "{}"
         assert len(service.bodies) == 1
 
 
@@ -147,6 +177,7 @@ def test_a_model_that_declines_gives_an_empty_answer():
         ({"backend": "openai", "base_url": "host:8000"}, r"vlm\.base_url is 'host:8000'"),
         ({"model": ""}, r"vlm\.model is empty"),
         ({"gpu_memory_utilization": 2}, "give 0 to 1"),
+        ({"timeout_s": 0}, r"vlm\.timeout_s is 0: give 0\.1 or more"),
         ({"attempts": 0}, r"vlm\.attempts is 0: give 1 or more"),
         ({"temperature": -0.1}, r"vlm\.temperature is -0\.1"),
         ({"tensor_parallel": 2}, r"tensor_parallel is 2 and a worker has 1 GPU: set engine\.resources\.vlm\.gpus to 2"),
