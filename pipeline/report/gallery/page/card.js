@@ -316,15 +316,19 @@ const card = (() => {
       shown = position;
       boxed = new Set();
       masked = new Set();
+      let loaded = null;
       try {
-        const loaded = await spatialdata.card(position);
-        if (shown !== position) return; // another was asked for meanwhile
-        facts = loaded;
-        fill();
+        loaded = await spatialdata.card(position);
       } catch (error) {
         dialog.replaceChildren(element("p", { class: "empty" }, error.message));
       }
+      if (shown !== position) return; // another was asked for meanwhile
+      if (loaded) {
+        facts = loaded;
+        fill();
+      }
       if (!dialog.open) dialog.showModal();
+      dialog.focus({ preventScroll: true });
     },
 
     close() {

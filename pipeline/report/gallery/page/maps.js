@@ -20,7 +20,7 @@ const maps = (() => {
     return `url(#${id})`;
   };
 
-  const fixed = (id, ...primitives) => (made.has(id) ? `url(#${id})` : define(id, ...primitives()));
+  const fixed = (id, primitives) => (made.has(id) ? `url(#${id})` : define(id, ...primitives()));
 
   // Each channel through a table of 256: [r, g, b] of each value, 0 to 255.
   const lookUp = (colours) => node("feComponentTransfer", {}, ...["R", "G", "B"].map((name, channel) =>
