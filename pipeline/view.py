@@ -37,6 +37,8 @@ def run_gallery(
     the disk has too little room.
     """
     began = time.monotonic()
+    if "://" in path and not out:
+        raise BadInput(f"{path} is remote: name the gallery's folder with --out")
     is_build = not recipe and LayerStore(path).exists(BUILD)
     place = _place(path, out, recipe, is_build)
     check_place(place)
@@ -71,7 +73,8 @@ def _show_shards(path: str, place: Path, recipe: str, limit: int, quiet: bool) -
 
 def _follow(done: Iterator[int], total: int, quiet: bool) -> None:
     """Run to the end, showing how far it is."""
-    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("making the gallery", total=total)
         for count in done:
             progress.advance(task, count)
@@ -83,8 +86,6 @@ def _place(path: str, out: str, recipe: str, is_build: bool) -> Path:
         raise BadInput(f"--out {out}: a gallery is a folder of this machine, for a browser to open")
     if out:
         return Path(out).expanduser().absolute()
-    if "://" in path:
-        raise BadInput(f"{path} is remote: name the gallery's folder with --out")
     here = Path(path).expanduser().absolute()
     if is_build:
         return here / "gallery"

@@ -18,5 +18,5 @@ def label_palette(count: int, nothing: int = 30) -> U8:
 
 def turbo() -> U8:
     """RGB of the 256 steps of depth, (256, 3): far is blue, near is red."""
-    steps = cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_TURBO)
-    return cv2.cvtColor(steps, cv2.COLOR_BGR2RGB)[:, 0].astype(np.uint8)
+    steps = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)
+    return cv2.cvtColor(steps, cv2.COLOR_BGR2RGB).reshape(256, 3).astype(np.uint8)

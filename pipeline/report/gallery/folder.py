@@ -66,7 +66,7 @@ def check_room(place: Path, needed: int, samples: int) -> None:
     if needed > free - _SPARE:
         fit = max(1, int(samples * max(0, free - _SPARE) / needed * 0.95))
         raise SpatialdataError(
-            f"a gallery of {samples} samples takes about {_size(needed)} and {folder} has {_size(free)} free: show "
+            f"{samples} samples take about {_size(needed)} and {folder} has {_size(free)} free: show "
             f"fewer (--limit {fit}), give an --out on another disk, or make room"
         )
 

@@ -52,6 +52,9 @@ const maps = (() => {
 
   const NOTHING = [0, 0, 0];
 
+  // Inverse depth as it is: near is red. Its 0 is infinitely far where what it spans begins at 0.
+  const relative = (info) => (value) => (value || info?.min > 0 ? colours().turbo[value] : NOTHING);
+
   // Metres: near is red, as in relative depth; colours run over the inverse of what the map spans.
   const metric = (info) => {
     const near = 1 / Math.max(info.min, 1e-6);
@@ -81,7 +84,7 @@ const maps = (() => {
       if (name === "instances" || name === "segment") {
         return fixed("as-labels", () => [lookUp((value) => colours().palette[value])]);
       }
-      if (name === "depth") return fixed("as-depth", () => [lookUp((value) => (value ? colours().turbo[value] : NOTHING))]);
+      if (name === "depth") return define(`as-${member}`, lookUp(relative(info)));
       if (name === "metric" && info) return define(`as-${member}`, lookUp(metric(info)));
       return "none";
     },
