@@ -17,8 +17,7 @@ from pipeline.report.gallery.spread import spread
 from pipeline.report.gallery.writer import GalleryWriter
 from pipeline.store import LayerStore
 from shards.errors import BadInput
-from shards.layout import find_shards, find_splits
-from shards.reader import StoredSample, read_samples
+from shards.reader import read_samples
 
 LIMIT: Final = 10_000
 SHEET_LIMIT: Final = 24
@@ -110,15 +109,8 @@ def run_sheet(
     file = Path(picture).expanduser()
     if file.suffix.lower() != ".png" or file.is_dir():
         raise BadInput(f"--sheet {picture}: give the name of a picture to write, such as contact.png")
-    drawn = contact_sheet(_stored(path, recipe), file, limit=limit, tile=tile)
+    stored = chain.from_iterable(read_samples(shard.url) for shard in find_samples(path, recipe).shards)
+    drawn = contact_sheet(stored, file, limit=limit, tile=tile)
     if not drawn:
         raise BadInput(f"no samples under {path}")
     return {"picture": str(file), "samples": drawn}
-
-
-def _stored(path: str, recipe: str) -> Iterator[StoredSample]:
-    recipes = sorted({split.recipe for split in find_splits(path)})
-    if recipe and recipe not in recipes:
-        raise BadInput(f"{path} holds shards of {', '.join(recipes)}, none of {recipe}: run `spatialdata shard` first")
-    chosen = recipe or ("full" if "full" in recipes else recipes[0])
-    return chain.from_iterable(read_samples(shard) for shard in find_shards(path, recipe=chosen))

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.report.gallery.entry import Entry, told_maps
 from pipeline.report.gallery.spread import PLACES
 from pipeline.report.gallery.writer import GalleryWriter
-from shards.errors import SpatialdataError
+from shards.errors import BadInput, SpatialdataError
 from shards.index import read_manifest
 from shards.layout import base, filesystem, find_splits, list_shards
 from shards.reader import ShardError, StoredSample, read_record, read_samples
@@ -81,8 +81,10 @@ def find_samples(path: str, recipe: str = "") -> ShardSamples:
 
     Raises BadInput where there are none, or none of the recipe.
     """
-    folders = find_splits(path, recipe=recipe or None)
+    folders = find_splits(path)
     recipes = sorted({folder.recipe for folder in folders})
+    if recipe and recipe not in recipes:
+        raise BadInput(f"{path} holds shards of {', '.join(recipes)}, none of {recipe}: run `spatialdata shard` first")
     chosen = recipe or ("full" if "full" in recipes else recipes[0])
     mine = [folder for folder in folders if folder.recipe == chosen]
     shards: list[Shard] = []
