@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from pipeline.builder import BUILD, open_build
 from pipeline.report.gallery.folder import check_place, check_room, new_folder
-from pipeline.report.gallery.from_build import BuildSamples, about_build
+from pipeline.report.gallery.from_build import BuildSamples
 from pipeline.report.gallery.from_shards import find_samples
 from pipeline.report.gallery.spread import spread
 from pipeline.report.gallery.writer import GalleryWriter
@@ -53,7 +53,7 @@ def _show_build(path: str, place: Path, limit: int, quiet: bool) -> dict[str, An
     with new_folder(place) as folder:
         writer = GalleryWriter(folder)
         _follow(samples.write(spread(total, limit), writer), min(limit, total), quiet)
-        about = about_build(build, samples.damaged)
+        about = samples.about()
         writer.finish(about)
     return {"samples": writer.samples, "of": total, "bytes": writer.bytes, "notes": about["notes"]}
 

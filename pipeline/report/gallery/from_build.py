@@ -4,8 +4,10 @@ A unit's layers are read one after the other, a few rows at a time, of their ima
 nothing is decoded. What is damaged is told and treated as not there.
 """
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ from pipeline.report.makers import makers_of
 from pipeline.store import LayerCorrupt, Record, Rejected
 from shards.layout import field_of
 from shards.recipes import MAP_MEMBERS, PAIR_MEMBERS, extension_of, layer_of
+from shards.schema import Scores
 
 TEXTS: Final = (
     "facts",
@@ -34,6 +37,8 @@ TEXTS: Final = (
     "screen",
 )
 """Columns that are told, of whichever layer has them."""
+LOOKED: Final = 64
+"""Units whose sizes tell what all of them take."""
 MEMBERS: Final = (*PAIR_MEMBERS, *MAP_MEMBERS, *(f"source_{name}" for name in MAP_MEMBERS))
 
 
@@ -56,7 +61,6 @@ class BuildSamples:
 
     def __init__(self, build: Build) -> None:
         self._build = build
-        self._needs = {maker.layer: maker.needs for maker in makers_of(build)}
         self._layers = build.layers
         self._fields = {
             layer: {
@@ -65,6 +69,8 @@ class BuildSamples:
             for layer in self._layers
         }
         self._dropped: dict[str, Dropped] = {one.key: one for one in packed_duplicates(build).dropped}
+        self.done = {layer: frozenset(build.store.done_units(folder)) for layer, folder in self._layers.items()}
+        """Units of each layer."""
         self.damaged: list[LayerCorrupt] = []
         """What could not be read."""
 
@@ -81,20 +87,21 @@ class BuildSamples:
             yield len(places)
 
     def bytes_of(self, runs: Iterator[range]) -> int:
-        """What the layer files of these samples take, by the share of their units: no file is opened."""
-        store, total = self._build.store, 0.0
-        for unit, places in by_unit(runs, self._build.plan.unit_size):
-            for folder in self._layers.values():
-                name = store.data_name(folder, unit)
-                try:
-                    total += store.size(name) * len(places) / self._build.plan.size(unit)
-                except FileNotFoundError:
-                    continue
-        return int(total)
+        """What the layer files of these samples take, by the sizes of a few of their units: no file is opened."""
+        store, plan = self._build.store, self._build.plan
+        shown = list(by_unit(runs, plan.unit_size))
+        looked = shown[:: -(-len(shown) // LOOKED)]
+        total = 0.0
+        for unit, places in looked:
+            for layer, folder in self._layers.items():
+                if unit in self.done[layer]:
+                    with suppress(FileNotFoundError):
+                        total += store.size(store.data_name(folder, unit)) * len(places) / plan.size(unit)
+        return int(total * len(shown) / len(looked))
 
     def _read(self, layer: str, unit: int, found: Mapping[str, _Made], writer: GalleryWriter) -> None:
         store, folder = self._build.store, self._layers[layer]
-        if not store.exists(store.record_name(folder, unit)):
+        if unit not in self.done[layer]:
             for made in found.values():
                 made.states[layer] = "waiting"
             return
@@ -135,11 +142,11 @@ class BuildSamples:
         entry = Entry(row.key, row.split, str(row.spec.get("edit", "")), media=sorted(made.media))
         _tell(entry, made.texts)
         entry.facts["layers"] = made.states
-        entry.facts["plan"] = {
+        entry.facts["plan"] = {  # numbers of 63 bits as text: JavaScript has 53
             "unit": unit,
             "row": made.place,
-            "seed": row.spec.get("seed", self._build.plan.seed),
-            "spec": dict(row.spec),
+            "seed": str(row.spec.get("seed", self._build.plan.seed)),
+            "spec": json.dumps(dict(row.spec), ensure_ascii=False),
         }
         if made.reject:
             layer, reject = made.reject
@@ -153,6 +160,41 @@ class BuildSamples:
         else:
             entry.state = "accepted"
         return entry
+
+    def about(self) -> dict[str, Any]:
+        """What the page tells of the build as a whole."""
+        build = self._build
+        layers = [
+            {
+                "layer": maker.layer,
+                "folder": maker.folder,
+                "stage": maker.stage,
+                "version": maker.version,
+                "model": maker.model,
+                "revision": maker.revision,
+                "address": maker.address,
+            }
+            for maker in makers_of(build)
+        ]
+        notes: list[str] = []
+        if self.damaged:
+            files = f"{len(self.damaged)} layer file{'s' * (len(self.damaged) > 1)}"
+            notes.append(f"{files} could not be read and count as not there: run `spatialdata build` again")
+        left = {layer: build.plan.units - len(units) for layer, units in self.done.items()}
+        if waiting := [f"{layer} {units}" for layer, units in left.items() if units]:
+            notes.append(f"the build is not finished: units to do: {', '.join(waiting)}")
+        return {
+            "kind": "build",
+            "name": build.config.shard.name,
+            "place": str(build.store),
+            "why": shlex.quote(str(build.store)),
+            "planned": build.plan.samples,
+            "plan": build.plan.hash,
+            "seed": build.plan.seed,
+            "versions": dict(build.plan.versions),
+            "layers": layers,
+            "notes": notes,
+        }
 
 
 def _tell(entry: Entry, texts: Mapping[str, Mapping[str, str]]) -> None:
@@ -179,45 +221,11 @@ def _refuse(entry: Entry, layer: str, reject: Rejected) -> None:
     """Why a layer refused it; the numbers that it had measured, which stand in the detail where a check failed."""
     entry.state, entry.because = "rejected", f"{layer}: {reject.reason}"
     numbers = parsed(reject.detail)
+    numbers = numbers if numbers.keys() <= Scores.model_fields.keys() else {}
     entry.measure({**numbers, **reject.scores})
     entry.facts["reject"] = {
         "stage": layer,
         "reason": reject.reason,
         "score": reject.score,
         "detail": "" if numbers else reject.detail,
-    }
-
-
-def about_build(build: Build, damaged: list[LayerCorrupt]) -> dict[str, Any]:
-    """What the page tells of a build as a whole."""
-    layers = [
-        {
-            "layer": maker.layer,
-            "folder": maker.folder,
-            "stage": maker.stage,
-            "version": maker.version,
-            "model": maker.model,
-            "revision": maker.revision,
-            "address": maker.address,
-        }
-        for maker in makers_of(build)
-    ]
-    notes: list[str] = []
-    if damaged:
-        files = f"{len(damaged)} layer file{'s' * (len(damaged) > 1)}"
-        notes.append(f"{files} could not be read and count as not there: run `spatialdata build` again")
-    done = {layer: len(build.store.done_units(folder)) for layer, folder in build.layers.items()}
-    if waiting := [f"{layer} {build.plan.units - units}" for layer, units in done.items() if units < build.plan.units]:
-        notes.append(f"the build is not finished: units to do: {', '.join(waiting)}")
-    return {
-        "kind": "build",
-        "name": build.config.shard.name,
-        "place": str(build.store),
-        "why": shlex.quote(str(build.store)),
-        "planned": build.plan.samples,
-        "plan": build.plan.hash,
-        "seed": build.plan.seed,
-        "versions": dict(build.plan.versions),
-        "layers": layers,
-        "notes": notes,
     }

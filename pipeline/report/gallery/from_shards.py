@@ -119,6 +119,6 @@ def _tell(entry: Entry, record: SampleRecord, values: dict[str, Any]) -> None:
     entry.facts |= {name: values[name] for name in ("caption", "source_caption", "instruction") if values[name]}
     entry.facts["maps"] = told_maps(values["maps"], [name.partition(".")[0] for name in entry.media])
     origin = record.provenance
-    entry.facts["plan"] = {"hash": origin.plan, "unit": origin.unit, "seed": origin.seed}
+    entry.facts["plan"] = {"hash": origin.plan, "unit": origin.unit, "seed": str(origin.seed)}
     entry.facts["made_from"] = origin.layers
     entry.facts["versions"] = origin.versions

@@ -99,7 +99,7 @@ const card = (() => {
     const root = dialog.querySelector(".stage");
     dialog.querySelector(".flicker-button")?.setAttribute("aria-pressed", String(stage.flickers));
     const next = dialog.querySelector(".mode-button");
-    if (next) next.textContent = stage.flickers ? "slider" : root.dataset.mode;
+    if (next) next.textContent = `view: ${stage.flickers ? "both" : root.dataset.mode}`;
   };
 
   // ---- what is known
@@ -222,9 +222,9 @@ const card = (() => {
         pair("layers", element("span", { class: "mono" }, facts.made_from.join(" ")))) : null,
       list(pair("plan", element("span", { class: "mono" }, (plan.hash ?? about.plan ?? "").slice(0, 16))),
         pair("unit", plan.row === undefined ? String(plan.unit) : `${plan.unit}, row ${plan.row}`),
-        pair("seed", element("span", { class: "mono" }, String(plan.seed))),
+        pair("seed", element("span", { class: "mono" }, plan.seed ?? "")),
         ...(facts.shard ? [pair("shard", element("span", { class: "mono" }, facts.shard))] : []),
-        ...(plan.spec ? [pair("to make", element("span", { class: "mono" }, JSON.stringify(plan.spec)))] : [])),
+        ...(plan.spec ? [pair("to make", element("span", { class: "mono" }, plan.spec))] : [])),
       element("p", { class: "command" }, element("code", {}, why), copy));
   };
 
@@ -272,7 +272,7 @@ const card = (() => {
       element("div", { class: "stage" }),
       element("div", { class: "tools" },
         button("flicker-button", "flicker", "Source and target in turn (f)", () => stage.flicker()),
-        button("mode-button", "slider", "Slider, source alone, target alone (x)", () => stage.next()),
+        button("mode-button", "view: slider", "Slider, source alone, target alone (x)", () => stage.next()),
         facts.objects?.length ? button("boxes-button", "boxes", "Boxes of all objects (b)", allBoxes) : null,
         facts.edit?.object && (media("source_instances") || media("target_instances")) ? button("mask-button", "mask", "Mask of the edited object (m)", mask) : null,
         element("p", { class: "legend" })),
