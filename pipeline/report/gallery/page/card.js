@@ -5,15 +5,12 @@ const card = (() => {
   const MAPS = ["changed", "instances", "depth", "metric", "confidence", "normal", "segment", "line"];
   const TITLES = { depth: "relative depth", metric: "metric depth" };
   let shown = -1; // position
-  let facts = null;
+  let known = null; // what is known of it
   let held = ""; // the map that stays
   let boxed = new Set();
   let masked = new Set();
 
   const media = (member) => spatialdata.media(shown, member);
-  const section = (title, ...content) => element("section", {}, title ? element("h2", {}, title) : null, ...content);
-  const pair = (name, ...value) => [element("dt", {}, name), element("dd", {}, ...value)];
-  const list = (...pairs) => element("dl", {}, ...pairs.flat());
 
   // ---- pictures
 
@@ -21,7 +18,7 @@ const card = (() => {
 
   const explained = (name) => {
     const { source, target } = stage.members(name, media);
-    const info = facts.maps?.[target] ?? facts.maps?.[source];
+    const info = known.maps?.[target] ?? known.maps?.[source];
     const legend = dialog.querySelector(".legend");
     legend.replaceChildren();
     if (!name) return;
@@ -33,6 +30,7 @@ const card = (() => {
       const ends = name === "metric" && info ? [`${number(info.max)} ${info.unit}`, `${number(info.min)} ${info.unit}`] : ["far", "near"];
       legend.append(element("span", { class: "scale" }, ends[0], bar, ends[1]));
     }
+    if (name === "segment" && info?.max > 255) legend.append(` ${info.max} segments, of which 8 bits are seen`);
     if (name === "changed") legend.append(" white: where source and target differ");
   };
 
@@ -51,7 +49,7 @@ const card = (() => {
     const source = member && media(member);
     if (!source) return element("span", { class: "empty" });
     const made = element("img", { src: source, alt: words(member), decoding: "async", class: maps.isLabels(member) ? "hard" : "" });
-    made.style.filter = maps.filter(member, facts.maps?.[member]);
+    made.style.filter = maps.filter(member, known.maps?.[member]);
     return made;
   };
 
@@ -71,25 +69,25 @@ const card = (() => {
   }));
 
   const outline = (hovered = 0) => {
-    const objects = facts.objects ?? [];
+    const objects = known.objects ?? [];
     const with_ = (ids) => (hovered ? new Set([...ids, hovered]) : ids);
     stage.outline(objects, with_(boxed), with_(masked));
     const press = (name, on) => dialog.querySelector(name)?.setAttribute("aria-pressed", String(on));
     press(".boxes-button", objects.length > 0 && objects.every((thing) => boxed.has(thing.id)));
-    press(".mask-button", facts.edit?.object && masked.has(facts.edit.object));
+    press(".mask-button", known.edit?.object && masked.has(known.edit.object));
     for (const row of dialog.querySelectorAll(".object")) {
       row.setAttribute("aria-pressed", String(boxed.has(+row.dataset.id) && masked.has(+row.dataset.id)));
     }
   };
 
   const allBoxes = () => {
-    const ids = (facts.objects ?? []).map((thing) => thing.id);
+    const ids = (known.objects ?? []).map((thing) => thing.id);
     boxed = ids.every((id) => boxed.has(id)) ? new Set() : new Set(ids);
     outline();
   };
 
   const mask = () => {
-    const id = facts.edit?.object;
+    const id = known.edit?.object;
     if (!id) return;
     if (!masked.delete(id)) masked.add(id);
     outline();
@@ -102,87 +100,15 @@ const card = (() => {
     if (next) next.textContent = `view: ${stage.flickers ? "both" : root.dataset.mode}`;
   };
 
-  // ---- what is known
-
-  const verdict = () => {
-    const set = spatialdata.set;
-    const state = set.states[set.state[shown]];
-    const { reject, check, judgement, screen, twin } = facts;
-    const told = [element("p", {}, element("span", { class: `chip ${state}` }, LABELS[state]), " ",
-      element("strong", {}, set.reasons[set.because[shown]] || "every layer holds it"))];
-    if (reject) {
-      const measuredIt = reject.score !== -1;
-      told.push(list(pair("stage", reject.stage), pair("reason", reject.reason), ...(measuredIt ? [pair("score", number(reject.score))] : [])));
-      if (reject.detail) told.push(element("pre", {}, reject.detail));
-    }
-    if (twin) told.push(element("p", {}, "same pair as ", element("a", { href: gallery.link(twin.key), class: "mono" }, twin.key), `, ${twin.distance} bits differ`));
-    if (check?.clauses?.length) {
-      const marks = { agrees: "✓", contradicted: "✗", unchecked: "–" };
-      told.push(element("ul", { class: "clauses" }, check.clauses.map((clause) => element("li", { class: clause.outcome },
-        element("span", { class: "mark", title: clause.outcome }, marks[clause.outcome] ?? "–"), element("b", {}, words(clause.name)), " ", clause.detail))));
-    }
-    for (const [name, part] of Object.entries(judgement ?? {})) {
-      told.push(element("p", { class: "soft" }, element("b", {}, words(name)), " ",
-        Object.values(part ?? {}).map((value) => (typeof value === "string" ? value : JSON.stringify(value))).join(" ")));
-    }
-    return section("Verdict", ...told, screen ? measured(screen) : null);
-  };
-
-  const measured = (screen) => element("p", { class: "faint small" }, Object.entries(screen).map(([image, numbers]) =>
-    `${image}: ${Object.entries(numbers ?? {}).map(([name, value]) => `${words(name)} ${number(value)}`).join(", ")}`).join(" — "));
-
-  const instruction = () => {
-    const told = facts.instruction ?? {};
-    if (!told.text) return null;
-    const made = [told.method, told.model, told.verified ? "verified by geometry" : "not verified"].filter(Boolean).join(" · ");
-    return element("section", {},
-      element("p", { class: "instruction" }, told.text),
-      element("p", { class: "faint small" }, made),
-      element("ul", { class: "variants" }, (told.variants ?? []).map((text) => element("li", {}, text))),
-      facts.source_caption || facts.caption ? list(
-        ...(facts.source_caption ? [pair("source", facts.source_caption)] : []),
-        ...(facts.caption ? [pair("target", facts.caption)] : [])) : null);
-  };
-
-  const edit = () => {
-    const told = facts.edit;
-    if (!told) return null;
-    const camera = told.kind === "camera";
-    const rest = { scale: 1, zoom: 1, rotation_deg: 0, yaw_deg: 0, pitch_deg: 0, view: "" };
-    const units = { rotation_deg: "°", yaw_deg: "°", pitch_deg: "°" };
-    const rows = [pair("kind", told.kind)];
-    if (told.known && told.translation.some((value) => value)) rows.push(pair("moved by", `${told.translation.map(number).join(", ")} m`));
-    for (const [name, value] of Object.entries(rest)) {
-      if (told[name] !== value && (told.known || name === "view")) rows.push(pair(words(name.replace("_deg", "")), `${typeof told[name] === "number" ? number(told[name]) : told[name]}${units[name] ?? ""}`));
-    }
-    if (!told.known) rows.push(pair("amounts", element("span", { class: "faint" }, "not known to the source")));
-    const view = facts.camera;
-    rows.push(pair("camera", view?.known ? `known, focal length ${view.focal}` : `not known, focal length ${view?.focal ?? "unknown"}`));
-    return section(camera ? "Camera edit" : "Edit", list(...rows));
-  };
-
-  const scores = () => {
-    const names = Object.keys(spatialdata.set.scores).filter((name) => facts.scores?.[name] !== undefined);
-    if (!names.length) return null;
-    return section("Scores", element("table", { class: "scores" }, names.map((name) => {
-      const value = facts.scores[name];
-      const { low, high } = gallery.span(name);
-      const dot = element("i");
-      dot.style.left = `${(100 * (value - low)) / Math.max(high - low, 1e-9)}%`;
-      return element("tr", {}, element("th", {}, words(name)), element("td", {}, number(value)),
-        element("td", { class: "where", title: `in this set: ${number(low)} to ${number(high)}` }, element("span", {}, dot)));
-    })));
-  };
-
   const objects = () => {
-    const rows = (facts.objects ?? []).map((thing) => {
+    const rows = (known.objects ?? []).map((thing) => {
       const swatch = element("span", { class: "swatch" });
       swatch.style.background = maps.colour(thing.id);
       const share = (value) => (thing.known ? `${Math.round(100 * value)} %` : "");
       const row = element("button", { class: "object", ariaPressed: "false" }, swatch,
         element("span", { class: "what" },
           element("b", {}, thing.name), thing.category === thing.name ? null : element("span", { class: "soft" }, ` ${thing.category}`),
-          thing.id === facts.edit?.object ? element("span", { class: "chip edited" }, "edited") : null),
+          thing.id === known.edit?.object ? element("span", { class: "chip edited" }, "edited") : null),
         element("span", { class: "seen", title: "visible in source, in target" }, thing.known ? `${share(thing.source_visible)} → ${share(thing.target_visible)}` : ""),
         element("span", { class: "rights" }, element("span", {}, `${thing.licence} · ${thing.creator}`), element("span", { class: "mono" }, thing.asset)));
       row.dataset.id = thing.id;
@@ -197,46 +123,7 @@ const card = (() => {
       });
       return row;
     });
-    return rows.length ? section("Objects", element("div", { class: "objects" }, rows)) : null;
-  };
-
-  const provenance = () => {
-    const { about } = spatialdata.set;
-    const plan = facts.plan ?? {};
-    const key = spatialdata.set.key[shown];
-    const estimators = Object.values(facts.maps ?? {});
-    const rows = about.layers.map(({ layer, stage: made, model, revision, address, folder }) => {
-      const info = estimators.find((_, index) => Object.keys(facts.maps)[index].replace(/^source_/, "") === layer);
-      const name = info?.estimator || model;
-      const state = facts.layers?.[layer] ?? "";
-      return element("tr", { title: folder }, element("th", {}, layer), element("td", { class: `state ${state}` }, state),
-        element("td", {}, made, name ? ", " : "", address && name === model ? element("a", { href: address, rel: "noreferrer" }, name) : name,
-          element("span", { class: "faint mono" }, ` ${(info?.revision || revision).slice(0, 12)}`)));
-    });
-    const why = `spatialdata why ${about.why} ${key}`;
-    const copy = element("button", { class: "button" }, "copy");
-    copy.addEventListener("click", () => copied(why, copy));
-    return section("Provenance",
-      rows.length ? element("table", { class: "layers" }, rows) : null,
-      facts.made_from ? list(...Object.entries(facts.maps ?? {}).map(([name, info]) => pair(words(name), `${info.estimator} ${info.revision}`)),
-        pair("layers", element("span", { class: "mono" }, facts.made_from.join(" ")))) : null,
-      list(pair("plan", element("span", { class: "mono" }, (plan.hash ?? about.plan ?? "").slice(0, 16))),
-        pair("unit", plan.row === undefined ? String(plan.unit) : `${plan.unit}, row ${plan.row}`),
-        pair("seed", element("span", { class: "mono" }, plan.seed ?? "")),
-        ...(facts.shard ? [pair("shard", element("span", { class: "mono" }, facts.shard))] : []),
-        ...(plan.spec ? [pair("to make", element("span", { class: "mono" }, plan.spec))] : [])),
-      element("p", { class: "command" }, element("code", {}, why), copy));
-  };
-
-  const copied = async (text, button) => {
-    try {
-      await navigator.clipboard.writeText(text);
-      button.textContent = "copied";
-    } catch { // where a file may not write there: it is selected, to be copied by hand
-      getSelection().selectAllChildren(button.parentElement.querySelector("code"));
-      button.textContent = "press Ctrl-C";
-    }
-    setTimeout(() => { button.textContent = "copy"; }, 1500);
+    return rows.length ? facts.section("Objects", element("div", { class: "objects" }, rows)) : null;
   };
 
   // ---- the whole
@@ -273,8 +160,8 @@ const card = (() => {
       element("div", { class: "tools" },
         button("flicker-button", "flicker", "Source and target in turn (f)", () => stage.flicker()),
         button("mode-button", "view: slider", "Slider, source alone, target alone (x)", () => stage.next()),
-        facts.objects?.length ? button("boxes-button", "boxes", "Boxes of all objects (b)", allBoxes) : null,
-        facts.edit?.object && (media("source_instances") || media("target_instances")) ? button("mask-button", "mask", "Mask of the edited object (m)", mask) : null,
+        known.objects?.length ? button("boxes-button", "boxes", "Boxes of all objects (b)", allBoxes) : null,
+        known.edit?.object && (media("source_instances") || media("target_instances")) ? button("mask-button", "mask", "Mask of the edited object (m)", mask) : null,
         element("p", { class: "legend" })),
       strip()) : element("div", { class: "left" }, element("p", { class: "empty" }, set.reasons[set.because[shown]] || "no pictures"));
     dialog.replaceChildren(
@@ -282,15 +169,22 @@ const card = (() => {
         element("span", { class: "key mono" }, key),
         element("span", { class: "chip" }, set.kinds[set.kind[shown]]),
         element("span", { class: "chip" }, set.splits[set.split[shown]]),
-        element("span", { class: "chip" }, facts.dataset ?? ""),
+        element("span", { class: "chip" }, known.dataset ?? ""),
         element("span", { class: "grow" }),
         element("span", { class: "faint small" }, rank < 0 ? "" : `${rank + 1} of ${grid.order.length}`),
         previous, next,
         button("close", "✕", "Close (Esc)", () => dialog.close())),
       element("div", { class: "body" }, left,
-        element("div", { class: "right" }, ...[instruction(), verdict(), edit(), scores(), objects(), provenance()].filter(Boolean))));
+        element("div", { class: "right" }, ...[
+          facts.instruction(known),
+          facts.verdict(known, shown),
+          facts.edit(known),
+          facts.scores(known),
+          objects(),
+          facts.provenance(known, shown),
+        ].filter(Boolean))));
     if (pictured) {
-      stage.show(dialog.querySelector(".stage"), media, facts.maps ?? {}, modes);
+      stage.show(dialog.querySelector(".stage"), media, known.maps ?? {}, modes);
       outline();
       if (held && available().includes(held)) {
         const name = held;
@@ -324,7 +218,7 @@ const card = (() => {
       }
       if (shown !== position) return; // another was asked for meanwhile
       if (loaded) {
-        facts = loaded;
+        known = loaded;
         fill();
       }
       if (!dialog.open) dialog.showModal();
