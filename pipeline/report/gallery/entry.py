@@ -35,7 +35,7 @@ class Entry:
     kind: str
     state: State = "waiting"
     because: str = ""
-    """`layer: reason` of what was refused; what is missing of what is not there yet; empty where it is accepted."""
+    """`layer: reason` of what was refused; the first `layer` that is not made; empty where it is accepted."""
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
     """What its card tells; see `tell`."""
     scores: dict[str, float] = field(default_factory=dict[str, float])

@@ -37,6 +37,7 @@ TEXTS: Final = (
     "screen",
 )
 """Columns that are told, of whichever layer has them."""
+_NOT_MADE: Final = {"waiting": "not made yet", "damaged": "damaged", "skipped": "not made"}
 LOOKED: Final = 64
 """Units whose sizes tell what all of them take."""
 MEMBERS: Final = (*PAIR_MEMBERS, *MAP_MEMBERS, *(f"source_{name}" for name in MAP_MEMBERS))
@@ -151,8 +152,8 @@ class BuildSamples:
         if made.reject:
             layer, reject = made.reject
             _refuse(entry, layer, reject)
-        elif missing := [layer for layer, state in made.states.items() if state != "made"]:
-            entry.because = f"not there yet: {', '.join(missing)}"
+        elif missing := [f"{layer}: {_NOT_MADE[state]}" for layer, state in made.states.items() if state in _NOT_MADE]:
+            entry.because = missing[0]
         elif dropped:
             entry.state, entry.because = "rejected", f"pack: {dropped.reason}"
             entry.facts["reject"] = {"stage": "pack", "reason": dropped.reason, "score": dropped.distance, "detail": ""}

@@ -40,12 +40,19 @@ class ShardSamples:
         return sum(shard.samples for shard in self.shards) if all(shard.samples for shard in self.shards) else 0
 
     def chosen(self, limit: int) -> list[tuple[Shard, int]]:
-        """The shards to read and how many samples of each, from its start: evenly over all of them."""
-        if 0 < self.samples <= limit:
-            return [(shard, shard.samples) for shard in self.shards]
-        count = min(len(self.shards), max(PLACES, -(-limit // 1000)), limit)
-        picked = [self.shards[index * len(self.shards) // count] for index in range(count)]
-        return [(shard, (index + 1) * limit // count - index * limit // count) for index, shard in enumerate(picked)]
+        """The shards to read and how many samples of each, from its start: evenly over all, `limit` at most."""
+        mine = self.shards
+        if self.samples:  # enough shards for the limit, and enough places
+            needed = -(-limit * len(mine) // self.samples)
+            count = min(len(mine), max(PLACES, needed), limit)
+            mine = [mine[index * len(mine) // count] for index in range(count)]
+        found: list[tuple[Shard, int]] = []
+        left = limit
+        for index, shard in enumerate(mine):
+            share = -(-left // (len(mine) - index))
+            found.append((shard, min(share, shard.samples or share)))
+            left -= found[-1][1]
+        return [(shard, count) for shard, count in found if count]
 
     def bytes_of(self, limit: int) -> int:
         """About what the samples to show take."""

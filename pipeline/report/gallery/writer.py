@@ -16,6 +16,8 @@ from shards.schema import SPLITS, Scores
 
 BLOCK: Final = 64
 """Samples whose cards lie in one script, and whose pictures lie in one folder."""
+PAGES: Final = {"funnel.html": "Funnel"}
+"""Pages that may lie beside the samples' own; the bar on top links to them."""
 _MISSING: Final = float("nan")
 
 
@@ -96,7 +98,14 @@ class GalleryWriter:
             self._flush()
         scores = {name: [_rounded(value) for value in values] for name, values in self._scores.items()}
         index = {
-            "about": {**about, **_colours(), "size": self.size, "block": BLOCK, "samples": self.samples},
+            "about": {
+                **about,
+                **_colours(),
+                "pages": self._pages(),
+                "size": self.size,
+                "block": BLOCK,
+                "samples": self.samples,
+            },
             "fields": list(self._fields.numbers),
             "kinds": list(self._kinds.numbers),
             "splits": list(self._splits.numbers),
@@ -111,6 +120,10 @@ class GalleryWriter:
             **{name: list(values) for name, values in self._columns.items()},
         }
         (self._data / "index.js").write_bytes(script("spatialdata.index", index))
+
+    def _pages(self) -> list[dict[str, str]]:
+        """The other pages of the gallery that were written."""
+        return [{"href": name, "title": title} for name, title in PAGES.items() if (self._folder / name).is_file()]
 
     def _flush(self) -> None:
         block = (self.samples - 1) // BLOCK

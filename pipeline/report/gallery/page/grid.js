@@ -13,7 +13,7 @@ const grid = (() => {
   let cursor = 0; // rank of the tile that the arrows move
 
   const measure = () => {
-    const least = host.clientWidth < 520 ? 260 : 292;
+    const least = host.clientWidth < 520 ? 250 : 264;
     columns = Math.max(1, Math.floor((host.clientWidth + GAP) / (least + GAP)));
     width = (host.clientWidth - GAP * (columns - 1)) / columns;
     const [w, h] = spatialdata.set.about.size;
@@ -36,7 +36,7 @@ const grid = (() => {
     const score = set.scores[filters.wanted.sort]?.[position];
     const made = element("a", { class: `tile ${state}`, href: gallery.link(set.key[position]), tabIndex: rank === cursor ? 0 : -1 },
       element("div", { class: "pictures" }, pictures.length ? pictures : element("span", { class: "empty" }, because || "no pictures yet")),
-      element("p", { class: "text" }, set.text[position] || because || "not there yet"),
+      element("p", { class: "text" }, set.text[position] || (pictures.length ? because : "")),
       element("p", { class: "meta" },
         element("span", { class: "chip" }, set.kinds[set.kind[position]]),
         state === "accepted" ? null : element("span", { class: `chip ${state}`, title: because }, state === "waiting" ? "not yet" : because),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.report.gallery.from_shards import Shard, ShardSamples
 from shards.layout import join
 from shards.recipes import get_recipe
 from tests.pipeline.commands import refused, run
@@ -67,7 +68,19 @@ def test_a_few_of_many_come_from_all_shards(tmp_path: Path, index_of: Index):
     make_split(folder, [[f"s{shard}-{number}" for number in range(5)] for shard in range(4)])
     told = run("view", folder, "--out", tmp_path / "g", "--limit", "6")
     assert "6 of 20 samples" in told.out
-    assert index_of(tmp_path / "g")["key"] == ["s0-0", "s1-0", "s1-1", "s2-0", "s3-0", "s3-1"]
+    assert index_of(tmp_path / "g")["key"] == ["s0-0", "s0-1", "s1-0", "s1-1", "s2-0", "s3-0"]
+
+
+@pytest.mark.parametrize(
+    ("shards", "each", "limit"), [(1000, 16, 10_000), (3, 1000, 10_000), (5000, 1000, 100), (1, 9, 3)]
+)
+def test_as_many_as_asked_for_of_however_many_shards(shards: int, each: int, limit: int):
+    found = ShardSamples("x", "full", ("train",), tuple(Shard(str(number), each) for number in range(shards)))
+    chosen = found.chosen(limit)
+    assert sum(count for _, count in chosen) == min(limit, shards * each)
+    assert all(0 < count <= each for _, count in chosen)
+    assert len({shard.url for shard, _ in chosen}) == len(chosen) >= min(shards, limit, 64)
+    assert int(chosen[-1][0].url) >= shards * 0.95 - 1
 
 
 def test_shards_whose_manifest_is_not_there_yet(tmp_path: Path, index_of: Index):
