@@ -2,7 +2,7 @@
 // One sample: its pictures and maps, and all that is known of it.
 const card = (() => {
   const dialog = document.getElementById("card");
-  const MAPS = ["changed", "instances", "depth", "metric", "confidence", "normal", "segment", "line"];
+  const MAPS = ["changed", "instances", "depth", "metric", "normal", "segment", "line", "confidence"];
   const TITLES = { depth: "relative depth", metric: "metric depth" };
   let shown = -1; // position
   let known = null; // what is known of it

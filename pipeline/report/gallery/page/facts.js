@@ -70,7 +70,7 @@ const facts = (() => {
       const value = known.scores[name];
       const { low, high } = gallery.span(name);
       const dot = element("i");
-      dot.style.left = `${(100 * (value - low)) / Math.max(high - low, 1e-9)}%`;
+      dot.style.left = high > low ? `${(100 * (value - low)) / (high - low)}%` : "50%";
       return element("tr", {}, element("th", {}, words(name)), element("td", {}, number(value)),
         element("td", { class: "where", title: `in this set: ${number(low)} to ${number(high)}` }, element("span", {}, dot)));
     })));

@@ -56,11 +56,12 @@ const maps = (() => {
   const relative = (info) => (value) => (value || info?.min > 0 ? colours().turbo[value] : NOTHING);
 
   // Metres: near is red, as in relative depth; colours run over the inverse of what the map spans.
-  const metric = (info) => {
+  // The high byte is 0 for the nearest depths and where there is none: `known` says that the latter are covered.
+  const metric = (info, known) => {
     const near = 1 / Math.max(info.min, 1e-6);
     const far = 1 / Math.max(info.max, 1e-6);
     return (value) => {
-      if (value === 0) return NOTHING;
+      if (value === 0 && !known) return NOTHING;
       const metres = info.offset + info.scale * (value * 256 + 128);
       const share = (1 / Math.max(metres, 1e-6) - far) / Math.max(near - far, 1e-9);
       return colours().turbo[Math.round(255 * Math.min(1, Math.max(0, share)))];
@@ -78,14 +79,14 @@ const maps = (() => {
         `rgb(${colours().turbo[at].join(" ")})`).join(", ")})`;
     },
 
-    // The CSS filter that shows a member; `info` says how its pixels are read.
-    filter(member, info) {
+    // The CSS filter that shows a member; `info` says how its pixels are read, `known` that a cover lies over it.
+    filter(member, info, known = false) {
       const name = member.replace(/^(source|target)_/, "");
       if (name === "instances" || name === "segment") {
         return fixed("as-labels", () => [lookUp((value) => colours().palette[value])]);
       }
       if (name === "depth") return define(`as-${member}`, lookUp(relative(info)));
-      if (name === "metric" && info) return define(`as-${member}`, lookUp(metric(info)));
+      if (name === "metric" && info) return define(`as-${member}${known ? "-known" : ""}`, lookUp(metric(info, known)));
       return "none";
     },
 
@@ -93,8 +94,9 @@ const maps = (() => {
       return fixed(`only-${id}`, () => only((value) => value === id, colours().palette[id % 256], opacity));
     },
 
-    changed() {
-      return fixed("only-changed", () => only((value) => value > 127, [255, 45, 120], 0.5));
+    // Black where a map is 0, else nothing.
+    cover() {
+      return fixed("only-zero", () => only((value) => value === 0, NOTHING, 1));
     },
 
     isLabels: (member) => /(instances|segment|changed)$/.test(member),

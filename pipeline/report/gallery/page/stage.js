@@ -22,12 +22,25 @@ const stage = (() => {
     const made = element("div", { class: `side ${name}` },
       pictured ? image("picture", pictured, name) : element("span", { class: "empty" }, `no ${name} image`),
       element("img", { class: "map", hidden: true, alt: "", draggable: false }),
+      element("img", { class: "cover", hidden: true, alt: "", draggable: false }),
       element("div", { class: "masks" }));
     const boxes = document.createElementNS(SVG, "svg");
     boxes.setAttribute("class", "boxes");
     boxes.setAttribute("preserveAspectRatio", "none");
     made.append(boxes, element("span", { class: "label" }, name));
     return made;
+  };
+
+  // Black over what has no metric depth, where a map of certainty tells; whether one does.
+  const cover = (one, member) => {
+    const certain = member.replace("metric", "confidence");
+    const source = certain !== member && now.media(certain);
+    if (!source || !now.infos[certain]) return false;
+    const host = now.root.querySelector(`.side.${one} .cover`);
+    host.hidden = now.infos[certain].min > 0; // there is depth everywhere
+    host.src = source;
+    host.style.filter = maps.cover();
+    return true;
   };
 
   const sized = (width, height) => {
@@ -93,12 +106,14 @@ const stage = (() => {
     map(name) {
       for (const one of SIDES) {
         const host = now.root.querySelector(`.side.${one} .map`);
+        host.nextSibling.hidden = true;
         const member = name ? members(name, (wanted) => Boolean(now.media(wanted)))[one] : "";
         const source = member && now.media(member);
         host.hidden = !source;
         if (!source) continue;
         host.classList.toggle("hard", maps.isLabels(member));
-        host.style.filter = maps.filter(member, now.infos[member]);
+        const known = cover(one, member);
+        host.style.filter = maps.filter(member, now.infos[member], known);
         host.src = source;
         host.alt = words(member);
       }
