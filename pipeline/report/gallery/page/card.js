@@ -48,7 +48,7 @@ const card = (() => {
   const thumb = (member) => {
     const source = member && media(member);
     if (!source) return element("span", { class: "empty" });
-    const made = element("img", { src: source, alt: words(member), decoding: "async", class: maps.isLabels(member) ? "hard" : "" });
+    const made = element("img", { src: source, alt: words(member), decoding: "async", class: maps.isHard(member) ? "hard" : "" });
     made.style.filter = maps.filter(member, known.maps?.[member]);
     return made;
   };

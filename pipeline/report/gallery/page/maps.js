@@ -99,6 +99,7 @@ const maps = (() => {
       return fixed("only-zero", () => only((value) => value === 0, NOTHING, 1));
     },
 
-    isLabels: (member) => /(instances|segment|changed)$/.test(member),
+    // What must not be blended where it is scaled: a value between two labels, or between none and far, is a third one.
+    isHard: (member) => /(instances|segment|changed|depth|metric)$/.test(member),
   };
 })();

@@ -111,7 +111,7 @@ const stage = (() => {
         const source = member && now.media(member);
         host.hidden = !source;
         if (!source) continue;
-        host.classList.toggle("hard", maps.isLabels(member));
+        host.classList.toggle("hard", maps.isHard(member));
         const known = cover(one, member);
         host.style.filter = maps.filter(member, now.infos[member], known);
         host.src = source;

@@ -154,3 +154,20 @@ def test_what_packing_left_out(release: Path, tmp_path: Path, index_of: Callable
     left = [key for key, (_, because, *_) in told.items() if because.startswith("pack: ")]
     assert left == ["translate-train-uid900"]
     assert cards_of(out / "gallery")[left[0]]["twin"]["key"] == "translate-train-uid000"
+
+
+def test_what_a_check_refused_is_shown_with_its_pictures_and_numbers(
+    release: Path, tmp_path: Path, index_of: Callable[[Path], dict[str, Any]]
+):
+    out = tmp_path / "out"
+    assert build(release, out, "layers.checks.min_area=0.5").code == 2  # none is accepted
+    assert run("view", out).code == 0
+    index = index_of(out / "gallery")
+    key = "translate-train-uid000"
+    assert columns_of(index)[key][:2] == ("rejected", "checks: too_small")
+    card = cards_of(out / "gallery")[key]
+    assert {"source.webp", "target.webp", "changed.png"} <= set(card["media"])
+    assert 0 < card["reject"]["score"] < 0.5
+    assert card["reject"]["detail"] == ""
+    assert card["scores"]["displacement_px"] == index["scores"]["displacement_px"][index["key"].index(key)] > 0
+    assert card["layers"]["checks"] == "refused"
