@@ -31,7 +31,7 @@ const card = (() => {
       legend.append(element("span", { class: "scale" }, ends[0], bar, ends[1]));
     }
     if (name === "segment" && info?.max > 255) legend.append(` ${info.max} segments, of which 8 bits are seen`);
-    if (name === "changed") legend.append(" white: where source and target differ");
+    if (name === "changed") legend.append(" tinted: where source and target differ");
   };
 
   const preview = (name) => {

@@ -7,6 +7,7 @@ const gallery = (() => {
   const spans = new Map(); // score: least, greatest, histogram
   const rows = new Map(); // facet: its rows
   let opened = ""; // key of the sample whose card is open
+  let remembering = 0;
   let applied = null; // the filters that the grid shows, as a permalink says them
 
   const span = (name) => {
@@ -35,7 +36,16 @@ const gallery = (() => {
     return `#${written}`;
   };
 
-  const remember = () => history.replaceState(null, "", hash(opened));
+  const remember = () => {
+    clearTimeout(remembering);
+    history.replaceState(null, "", hash(opened));
+  };
+
+  // The same for what comes many times a second: browsers allow only so many changes of the address.
+  const rememberSoon = () => {
+    clearTimeout(remembering);
+    remembering = setTimeout(remember, 250);
+  };
 
   const follow = () => {
     const wanted = new URLSearchParams(location.hash.slice(1));
@@ -77,9 +87,9 @@ const gallery = (() => {
     performance.measure("filter", { start: began, end: performance.now() });
   };
 
-  const changed = () => {
+  const changed = (keep = remember) => {
     apply();
-    remember();
+    keep();
     scrollTo(0, 0);
   };
 
@@ -139,7 +149,7 @@ const gallery = (() => {
         else filters.wanted.ranges[name] = [from === 0 ? low : +at(from).toPrecision(5), to === 1000 ? high : +at(to).toPrecision(5)];
         show();
         cancelAnimationFrame(pending);
-        pending = requestAnimationFrame(changed);
+        pending = requestAnimationFrame(() => changed(rememberSoon));
       });
     }
     const made = element("div", { class: "score-range" }, element("div", { class: "title" }, element("span", {}, words(name)), told), bars, ...ends);
@@ -178,7 +188,7 @@ const gallery = (() => {
     panel();
     by("search").addEventListener("input", () => {
       filters.wanted.q = by("search").value;
-      changed();
+      changed(rememberSoon);
     });
     by("sort").addEventListener("change", () => {
       filters.wanted.sort = by("sort").value;
@@ -241,7 +251,7 @@ const gallery = (() => {
 
     open(position) {
       opened = spatialdata.set.key[position];
-      remember();
+      rememberSoon();
       card.open(position);
     },
 

@@ -94,6 +94,11 @@ const maps = (() => {
       return fixed(`only-${id}`, () => only((value) => value === id, colours().palette[id % 256], opacity));
     },
 
+    // Where the edit changed the image, over the picture.
+    changed() {
+      return fixed("only-changed", () => only((value) => value > 127, [255, 45, 120], 0.5));
+    },
+
     // Black where a map is 0, else nothing.
     cover() {
       return fixed("only-zero", () => only((value) => value === 0, NOTHING, 1));

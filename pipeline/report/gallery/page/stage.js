@@ -113,7 +113,7 @@ const stage = (() => {
         if (!source) continue;
         host.classList.toggle("hard", maps.isHard(member));
         const known = cover(one, member);
-        host.style.filter = maps.filter(member, now.infos[member], known);
+        host.style.filter = member === "changed" ? maps.changed() : maps.filter(member, now.infos[member], known);
         host.src = source;
         host.alt = words(member);
       }
