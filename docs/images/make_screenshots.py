@@ -21,7 +21,7 @@ from tests.chromium import open_browser
 HERE = Path(__file__).resolve().parent
 MOST = 400_000
 """Bytes of a picture."""
-LOADED = "[...document.images].filter((image) => image.src).every((image) => image.complete)"
+LOADED = "() => [...document.images].filter((image) => image.src).every((image) => image.complete)"
 CHOSEN = """() => {  // the accepted move of a set whose object goes farthest
   const { set } = spatialdata;
   const moves = set.key.map((_, index) => index).filter((index) =>

@@ -26,7 +26,9 @@ def test_all_samples_with_their_pictures(look_in: Opens, index_of: Callable[[Pat
     found = look_in()
     assert found.tiles == index_of(gallery)["key"]
     assert found.page.inner_text("#count") == "16 samples"
-    found.page.wait_for_function("[...document.querySelectorAll('.tile img')].every((one) => one.naturalWidth === 64)")
+    found.page.wait_for_function(
+        "() => [...document.querySelectorAll('.tile img')].every((one) => one.naturalWidth === 64)"
+    )
     assert found.count(".tile img") == 30
     refused = found.page.locator(".tile", has_text=REJECTED)
     assert "unreadable_image" in refused.inner_text()
@@ -58,7 +60,7 @@ def test_filters_by_facet_text_and_score(look_in: Opens):
     found.page.fill("#search", "")
     low = found.page.locator(".score-range", has_text="displacement px").locator("input.low")
     low.evaluate("(one) => { one.value = 900; one.dispatchEvent(new Event('input')); }")
-    found.page.wait_for_function("location.hash.includes('score.displacement_px')")
+    found.page.wait_for_function("() => location.hash.includes('score.displacement_px')")
     assert found.tiles
     assert all(key.startswith("translate") for key in found.tiles)
 
@@ -142,7 +144,7 @@ def test_keys_in_grid_and_card(look_in: Opens):
     found.page.wait_for_selector("#card[open]")
     assert found.page.inner_text("#card .key") == "rotate-train-uid004"
     found.page.keyboard.press("ArrowLeft")
-    found.page.wait_for_function("document.querySelector('#card .key').textContent === 'rotate-train-uid001'")
+    found.page.wait_for_function("() => document.querySelector('#card .key').textContent === 'rotate-train-uid001'")
     found.page.keyboard.press("ArrowLeft")
     assert found.page.inner_text("#card .key") == "rotate-train-uid001"
     found.page.keyboard.press("Escape")
