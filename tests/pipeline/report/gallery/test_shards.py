@@ -105,3 +105,20 @@ def test_an_object_store(tmp_path: Path, bucket: str, index_of: Index):
     told = run("view", bucket, "--out", tmp_path / "g")
     assert told.code == 0, told
     assert index_of(tmp_path / "g")["key"] == ["a-1", "a-2"]
+
+
+def test_a_build_in_an_object_store(finished: Path, tmp_path: Path, bucket: str, index_of: Index):
+    import s3fs
+
+    s3fs.S3FileSystem().put(f"{finished}/", f"{bucket}/out/", recursive=True)
+    assert run("view", f"{bucket}/out", "--out", tmp_path / "remote").code == 0
+    assert run("view", finished, "--out", tmp_path / "local").code == 0
+    remote, local = index_of(tmp_path / "remote"), index_of(tmp_path / "local")
+    assert remote["about"].pop("place") == f"{bucket}/out"
+    assert remote["about"].pop("why") == f"{bucket}/out"
+    assert remote["about"] == {name: told for name, told in local["about"].items() if name not in ("place", "why")}
+    assert {**remote, "about": 0} == {**local, "about": 0}
+    media = {
+        path.relative_to(tmp_path / "local"): path.read_bytes() for path in (tmp_path / "local").rglob("media/*/*")
+    }
+    assert media == {name: (tmp_path / "remote" / name).read_bytes() for name in media}
