@@ -121,4 +121,5 @@ def test_a_build_in_an_object_store(finished: Path, tmp_path: Path, bucket: str,
     media = {
         path.relative_to(tmp_path / "local"): path.read_bytes() for path in (tmp_path / "local").rglob("media/*/*")
     }
+    assert len(media) > 100
     assert media == {name: (tmp_path / "remote" / name).read_bytes() for name in media}
