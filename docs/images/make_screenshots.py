@@ -22,12 +22,16 @@ HERE = Path(__file__).resolve().parent
 MOST = 400_000
 """Bytes of a picture."""
 LOADED = "() => [...document.images].filter((image) => image.src).every((image) => image.complete)"
-CHOSEN = """() => {  // the accepted move of a set whose object goes farthest
+CHOSEN = """async () => {  // of the accepted moves, the one whose object goes farthest to the right
   const { set } = spatialdata;
-  const moves = set.key.map((_, index) => index).filter((index) =>
-    set.kinds[set.kind[index]] === "translate" && set.states[set.state[index]] === "accepted");
-  const far = (index) => set.scores.displacement_px[index];
-  return set.key[moves.sort((a, b) => far(b) - far(a))[0] ?? 0];
+  let [best, far] = [0, -Infinity];
+  for (let index = 0; index < set.length; index++) {
+    if (set.kinds[set.kind[index]] !== "translate" || set.states[set.state[index]] !== "accepted") continue;
+    const { edit, objects } = await spatialdata.card(index);
+    const { source_box: from, target_box: to } = objects.find(({ id }) => id === edit.object);
+    if (to[0] - from[0] > far) [best, far] = [index, to[0] - from[0]];
+  }
+  return set.key[best];
 }"""
 
 
@@ -40,10 +44,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="screenshots-") as folder, open_browser() as browser:
         index = Path(run_gallery(arguments.out, f"{folder}/gallery", quiet=True)["gallery"]).as_uri()
         page = browser.new_page(viewport={"width": 1400, "height": 860}, device_scale_factor=1.5)
-        page.goto(f"{index}#state=accepted")
+        page.goto(index)
         page.wait_for_function(LOADED)
         save(page, arguments.to / "gallery.jpg")
-        page.goto(f"{index}#state=accepted&open={arguments.key or page.evaluate(CHOSEN)}")
+        page.goto(f"{index}#open={arguments.key or page.evaluate(CHOSEN)}")
         page.wait_for_selector(".stage .picture")
         page.keyboard.press("m")
         page.keyboard.press("b")

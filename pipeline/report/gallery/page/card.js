@@ -80,6 +80,14 @@ const card = (() => {
     }
   };
 
+  // Where the slider begins: between the edited object's two places, where it moves right and can be seen in both.
+  const border = () => {
+    const thing = (known.objects ?? []).find(({ id }) => id === known.edit?.object);
+    if (!thing) return 50;
+    const [from, to] = [thing.source_box, thing.target_box].map((box) => (box[0] + box[2]) / 2);
+    return to > from && from > 0 ? Math.round((50 * (from + to)) / spatialdata.set.about.size[0]) : 50;
+  };
+
   const allBoxes = () => {
     const ids = (known.objects ?? []).map((thing) => thing.id);
     boxed = ids.every((id) => boxed.has(id)) ? new Set() : new Set(ids);
@@ -184,7 +192,7 @@ const card = (() => {
           facts.provenance(known, shown),
         ].filter(Boolean))));
     if (pictured) {
-      stage.show(dialog.querySelector(".stage"), media, known.maps ?? {}, modes);
+      stage.show(dialog.querySelector(".stage"), media, known.maps ?? {}, border(), modes);
       outline();
       if (held && available().includes(held)) {
         const name = held;

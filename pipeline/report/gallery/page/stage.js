@@ -86,16 +86,17 @@ const stage = (() => {
   };
 
   return {
-    // Fill `root`: `media(member)` says where a member lies, `infos` how its pixels are read.
-    show(root, media, infos, onmode) {
+    // Fill `root`: `media(member)` says where a member lies, `infos` how its pixels are read, `start` (percent) where
+    // the border is at first; `onmode` is called where another view is chosen.
+    show(root, media, infos, start, onmode) {
       halt();
       now = { root, media, infos, onmode };
       root.replaceChildren(...SIDES.map(side));
-      const slider = element("input", { type: "range", class: "slider", min: 0, max: 100, step: 0.1, value: 50, ariaLabel: "Border between source and target" });
+      const slider = element("input", { type: "range", class: "slider", min: 0, max: 100, step: 0.1, value: start, ariaLabel: "Border between source and target" });
       slider.addEventListener("input", () => slide(slider.value));
       slider.addEventListener("pointerup", () => slider.blur()); // the arrows stay with the samples
       root.append(element("div", { class: "border" }), slider);
-      slide(50);
+      slide(start);
       const [width, height] = spatialdata.set.about.size;
       sized(width, height);
       const first = root.querySelector(".picture");
