@@ -11,7 +11,7 @@ VLLM := .venv-vllm/.made
 READERS := .venv-readers/.made
 DEMO ?= demo
 
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo chromium test lint format clean
 
 help:
 	@echo "make demo    build, verify and show a small dataset in $(DEMO)/ (procedural assets, no download but packages)"
@@ -46,7 +46,11 @@ $(READERS): tests/readers/set_up.py $(DEV)
 	@$(BIN)/python tests/readers/set_up.py && touch $@ \
 		|| echo "some readers of shards could not be set up here: their tests will be skipped"
 
-test: $(DEV) $(VLLM) $(READERS)
+# The gallery's pages are tested in a Chromium; without one these tests are skipped.
+chromium: $(DEV)
+	@$(BIN)/python tests/chromium/set_up.py || true
+
+test: $(DEV) $(VLLM) $(READERS) chromium
 	$(BIN)/python -m pytest
 
 lint: $(DEV)

@@ -11,7 +11,15 @@ from typing import Any
 
 import click
 
-from pipeline.cli_text import print_build, print_counts, print_doctor, print_rebuild, print_shards, print_verify
+from pipeline.cli_text import (
+    print_build,
+    print_counts,
+    print_doctor,
+    print_gallery,
+    print_rebuild,
+    print_shards,
+    print_verify,
+)
 from shards.errors import SpatialdataError
 
 STOPPED = 130
@@ -129,17 +137,21 @@ def verify(path: str, repair: bool, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("path")
-@click.option("--out", "-o", default="", help="PNG to write; default: contact.png in PATH.")
-@click.option("--recipe", "-r", default="", help="Whose shards to draw; default: full where it is packed.")
-@click.option("--limit", type=click.IntRange(1), default=24, show_default=True, help="Samples to show.")
-@click.option("--tile", type=click.IntRange(16, 1024), default=176, show_default=True, help="Pixels a picture.")
+@click.option("--out", "-o", default="", help="Folder of the gallery; default: gallery in OUT, beside other shards.")
+@click.option("--recipe", "-r", default="", help="Show the shards of this recipe, not the layers of OUT.")
+@click.option("--limit", type=click.IntRange(1), help="Samples to show, spread evenly; default: 10000, in a sheet 24.")
+@click.option("--sheet", default="", metavar="FILE.png", help="Draw the shards as one picture instead.")
+@click.option("--tile", type=click.IntRange(16, 1024), default=176, show_default=True, help="Pixels of its pictures.")
 @json_option
-def view(path: str, out: str, recipe: str, limit: int, tile: int, as_json: bool) -> None:
-    """Draw a contact sheet of OUT or of one folder of shards: images, instruction, maps."""
-    from pipeline.tools import run_view
+def view(path: str, out: str, recipe: str, limit: int | None, sheet: str, tile: int, as_json: bool) -> None:
+    """Make a gallery of OUT or of shards: a folder of plain files to open in a browser. Works while OUT is built."""
+    from pipeline.view import LIMIT, SHEET_LIMIT, run_gallery, run_sheet
 
-    found = run_view(path, out, recipe=recipe, limit=limit, tile=tile)
-    _report(found, as_json, lambda found: click.echo(f"{found['samples']} samples drawn: {found['picture']}"))
+    if sheet:
+        found = run_sheet(path, sheet, recipe=recipe, limit=limit or SHEET_LIMIT, tile=tile)
+        _report(found, as_json, lambda found: click.echo(f"{found['samples']} samples drawn: {found['picture']}"))
+        return
+    _report(run_gallery(path, out, recipe=recipe, limit=limit or LIMIT, quiet=as_json), as_json, print_gallery)
 
 
 @cli.command()

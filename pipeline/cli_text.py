@@ -56,6 +56,15 @@ def print_verify(found: dict[str, Any]) -> None:
         click.echo(f"mend with: spatialdata verify {found['path']} --repair")
 
 
+def print_gallery(found: dict[str, Any]) -> None:
+    shown, of = found["samples"], found["of"]
+    what = f"{shown} samples" if shown == of else f"{shown} of {of} samples, spread evenly (--limit shows more)"
+    click.echo(f"{what}, {found['bytes'] / 1e6:.0f} MB of pictures, in {found['seconds']:.1f} s")
+    for note in found["notes"]:
+        click.echo(note)
+    click.echo(f"open in a browser: {found['gallery']}")
+
+
 def print_doctor(found: dict[str, Any]) -> None:
     marks = {
         "ok": click.style("ok     ", fg="green"),

@@ -1,4 +1,4 @@
-"""The first five minutes: a small dataset from nothing, built, packed, verified and drawn."""
+"""The first five minutes: a small dataset from nothing, built, packed, verified, drawn and shown."""
 
 import time
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ import click
 
 from pipeline.builder import open_out, run_build
 from pipeline.config import with_overrides
-from pipeline.tools import run_verify, run_view
+from pipeline.tools import run_verify
+from pipeline.view import run_gallery, run_sheet
 from shards.errors import SpatialdataError
 
 DEMO: dict[str, Any] = {
@@ -24,7 +25,9 @@ DEMO: dict[str, Any] = {
 
 
 def run_demo(out: str, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
-    """Build the demo under `out`, check it, draw it, and say what to try next. Goes on where it was stopped.
+    """Build the demo under `out`, check it, draw it, make its gallery, and say what to try next.
+
+    Goes on where it was stopped.
 
     Raises SpatialdataError where what was built is not sound.
     """
@@ -40,10 +43,12 @@ def run_demo(out: str, overrides: Sequence[str] = (), *, quiet: bool = False) ->
     verified = run_verify(folder)
     if not verified["ok"]:
         raise SpatialdataError(f"the demo's shards are not sound: {verified['problems'][0]['message']}")
-    drawn = run_view(folder, limit=built["accepted"])
+    picture = run_sheet(folder, f"{folder}/contact.png", limit=built["accepted"])["picture"]
+    gallery = run_gallery(folder, quiet=quiet)["gallery"]
     if not quiet:
-        _say(folder, built, verified, drawn["picture"], time.monotonic() - began)
-    return {"built": built, "verified": verified, "picture": drawn["picture"]}
+        _say(folder, built, verified, picture, time.monotonic() - began)
+        click.echo(f"\nLook at it in a browser:\n  {gallery}")
+    return {"built": built, "verified": verified, "picture": picture, "gallery": gallery}
 
 
 def _say(folder: str, built: dict[str, Any], verified: dict[str, Any], picture: str, seconds: float) -> None:

@@ -10,8 +10,9 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from importlib.metadata import version
@@ -165,16 +166,49 @@ class LayerStore(Storage):
         For who looks at the texts of layers that hold images. What is packed or computed from is `read`.
         Raises LayerCorrupt when the file is missing, or no layer file of the record's size.
         """
-        import pyarrow as pa
+        record = self.record(layer_dir, unit)
+        with self._peeking(layer_dir, unit), self._peeked(layer_dir, record) as file:
+            return _rows(file, layer_dir, columns) if record.rows else {}
+
+    def groups(self, layer_dir: str, record: Record, columns: Collection[str], keys: Set[str]) -> Iterator[Any]:
+        """Tables of a few rows that hold some of these keys: column `key` and those of `columns` that the layer has.
+
+        For who shows images: as much is held as one table has, and nothing is hashed. Raises LayerCorrupt as `peek`.
+        """
+        if not record.rows:
+            return
+        with self._peeking(layer_dir, record.unit):
+            file = self._peeked(layer_dir, record)
+        with file:
+            with self._peeking(layer_dir, record.unit):
+                held = [name for name in file.schema_arrow.names if name in columns]
+                found = file.read(["key"], use_threads=False).column("key").to_pylist()
+                sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
+            for index, size in enumerate(sizes):
+                mine, found = found[:size], found[size:]
+                if not keys.isdisjoint(mine):
+                    with self._peeking(layer_dir, record.unit):
+                        table = file.read_row_group(index, ["key", *held], use_threads=False)
+                    yield table
+
+    def _peeked(self, layer_dir: str, record: Record) -> Any:
+        """A layer file of the record's size as an open `pyarrow.parquet.ParquetFile`."""
         import pyarrow.parquet as pq
 
-        record, name = self.record(layer_dir, unit), self.data_name(layer_dir, unit)
+        name = self.data_name(layer_dir, record.unit)
+        if (size := self.size(name)) != record.bytes:
+            what = f"has {size} bytes, its record says {record.bytes}"
+            raise self._corrupt(layer_dir, record.unit, name, what)
+        return pq.ParquetFile(self.path(name) if self.is_local else self.open_ranges(name))
+
+    @contextmanager
+    def _peeking(self, layer_dir: str, unit: int) -> Generator[None]:
+        """Raise LayerCorrupt for what goes wrong within."""
+        import pyarrow as pa
+
+        name = self.data_name(layer_dir, unit)
         try:
-            if (size := self.size(name)) != record.bytes:
-                raise self._corrupt(layer_dir, unit, name, f"has {size} bytes, its record says {record.bytes}")
-            source = self.path(name) if self.is_local else self.open_ranges(name)
-            with pq.ParquetFile(source) as file:
-                return _rows(file, layer_dir, columns) if record.rows else {}
+            yield
         except FileNotFoundError:
             raise self._corrupt(layer_dir, unit, name, "is missing") from None
         except (pa.ArrowException, OSError) as error:

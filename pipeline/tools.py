@@ -1,11 +1,9 @@
-"""What is done with a build or its shards once they are there: verify and repair, look, export."""
+"""What is done with a build or its shards once they are there: verify and repair, export."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, replace
-from itertools import chain
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 from pipeline.builder import BUILD, Build, compute, done_units, open_build, pack_recipe, planned_edits
@@ -19,7 +17,6 @@ from pipeline.summaries import summary_is_true
 from shards.errors import BadInput, SpatialdataError
 from shards.interop import object3dit, spatialedit
 from shards.layout import SplitFolder, base, filesystem, find_shards, find_splits, join
-from shards.reader import StoredSample, read_samples
 from shards.recipes import get_recipe
 from shards.verify import Report, verify_folder
 
@@ -177,32 +174,6 @@ def _pack_again(build: Build, recipe: str, damaged: Sequence[str], quiet: bool) 
     for shard in damaged:
         build.store.remove(f"shards/{recipe}/.made/{shard.removesuffix('.tar')}.json")
     pack_recipe(build, fit_recipe(get_recipe(recipe), build.stages, planned_edits(build.config)), quiet)
-
-
-def run_view(path: str, out: str = "", *, recipe: str = "", limit: int = 24, tile: int = 176) -> dict[str, Any]:
-    """Draw a contact sheet of the shards under `path`: of `recipe`, else of `full` where it is there.
-
-    Raises BadInput where there are no samples of that recipe, or the picture cannot be named so.
-    """
-    from pipeline.report.contact import contact_sheet
-
-    if not out and "://" in path:
-        raise BadInput(f"{path} is remote: name the picture with --out")
-    picture = (Path(out) if out else Path(path) / "contact.png").expanduser()
-    if picture.suffix.lower() != ".png" or picture.is_dir():
-        raise BadInput(f"--out {out}: give the name of a picture to write, such as contact.png")
-    drawn = contact_sheet(_stored(path, recipe), picture, limit=limit, tile=tile)
-    if not drawn:
-        raise BadInput(f"no samples under {path}")
-    return {"picture": str(picture), "samples": drawn}
-
-
-def _stored(path: str, recipe: str) -> Iterator[StoredSample]:
-    recipes = sorted({split.recipe for split in find_splits(path)})
-    if recipe and recipe not in recipes:
-        raise BadInput(f"{path} holds shards of {', '.join(recipes)}, none of {recipe}: run `spatialdata shard` first")
-    chosen = recipe or ("full" if "full" in recipes else recipes[0])
-    return chain.from_iterable(read_samples(shard) for shard in find_shards(path, recipe=chosen))
 
 
 def run_export(path: str, layout: str, out: str) -> dict[str, Any]:

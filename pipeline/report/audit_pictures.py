@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from annotators.agreement import aligned_depth, line_matches
+from pipeline.report.colours import label_palette
 from pipeline.report.compared import Estimate, Pixels, Scene, error_map
 from shards.codecs import U8
 from shards.writer import replace_file
@@ -97,13 +98,7 @@ def _normals(normals: Pixels) -> U8:
 
 
 def _labels(labels: Pixels) -> U8:
-    # Golden-angle hues: neighbours in number are far apart in colour.
-    hues = (np.arange(int(labels.max()) + 1) * 0.381966 * 180 % 180).astype(np.uint8)
-    palette = cv2.cvtColor(
-        np.stack([hues, np.full_like(hues, 170), np.full_like(hues, 235)], -1)[None], cv2.COLOR_HSV2RGB
-    )
-    palette[0, 0] = NOTHING
-    return palette[0][labels].astype(np.uint8)
+    return label_palette(int(labels.max()) + 1, NOTHING)[labels]
 
 
 def _grey(lines: Pixels) -> U8:

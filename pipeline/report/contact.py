@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.report.colours import label_palette
 from shards import codecs
 from shards.reader import StoredSample, read_record
 from shards.schema import Maps, SampleRecord
@@ -114,12 +115,7 @@ def _depth_picture(name: str, data: bytes, maps: Maps) -> U8:
 
 
 def _label_picture(labels: NDArray[np.integer]) -> U8:
-    # Golden-angle hues: neighbours in number are far apart in colour.
-    hues = (np.arange(int(labels.max()) + 1) * 0.381966 * 180 % 180).astype(np.uint8)
-    hsv = np.stack([hues, np.full_like(hues, 170), np.full_like(hues, 235)], axis=-1)
-    palette = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
-    palette[0] = 30
-    return palette[labels].astype(np.uint8)
+    return label_palette(int(labels.max()) + 1)[labels]
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

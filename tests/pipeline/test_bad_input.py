@@ -253,12 +253,14 @@ def test_disk_full(release: Path, finished: Path, tmp_path: Path, room: int):
         assert files_of(out / "shards") == files_of(finished / "shards")
         leave("4096")
         for told in (
-            run("view", out, "--out", tmp_path / "disk" / "sheet.png"),
+            run("view", out, "--sheet", tmp_path / "disk" / "sheet.png"),
             run("export", out, "--layout", "object3dit", "--out", tmp_path / "disk" / "export"),
             run("shard", out, "--recipe", "spatialedit"),
         ):
             refused(told, "the disk is full", str(tmp_path / "disk"), code=1)
         assert not (tmp_path / "disk" / "sheet.png").exists()
+        refused(run("view", out), "16 samples take about", "--limit", str(tmp_path / "disk"), code=1)
+        assert not (out / "gallery").exists()
 
 
 def test_a_limit_on_the_size_of_files(release: Path, finished: Path, tmp_path: Path):

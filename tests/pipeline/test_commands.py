@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.pipeline.commands import build, refused, run
 from tests.pipeline.releases import build_arguments, files_of, spatialdata
@@ -71,10 +72,18 @@ def test_exports_that_have_no_place(finished: Path, tmp_path: Path):
 
 def test_pictures_that_have_no_place(finished: Path, tmp_path: Path):
     (tmp_path / "file").write_text("mine")
-    refused(run("view", finished, "--out", tmp_path / "file" / "x.png"), str(tmp_path / "file"))
-    refused(run("view", finished, "--out", tmp_path), str(tmp_path), "contact.png")
-    refused(run("view", finished, "--out", tmp_path / "x.jpg"), "x.jpg", "contact.png")
-    refused(run("view", "s3://bucket/set"), "s3://bucket/set", "--out")
+    refused(run("view", finished, "--sheet", tmp_path / "file" / "x.png"), str(tmp_path / "file"))
+    refused(run("view", finished, "--sheet", tmp_path), str(tmp_path), "contact.png")
+    refused(run("view", finished, "--sheet", tmp_path / "x.jpg"), "x.jpg", "contact.png")
+    refused(run("view", finished, "--sheet", tmp_path / "x.png", "--recipe", "ildm"), "ildm", "full")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_sheet(finished: Path, tmp_path: Path):
+    told = run("view", finished, "--sheet", tmp_path / "x.png", "--limit", "3")
+    assert told.out == f"3 samples drawn: {tmp_path / 'x.png'}\n"
+    with Image.open(tmp_path / "x.png") as sheet:
+        assert sheet.width > sheet.height > 3 * 176
 
 
 @pytest.mark.parametrize(
@@ -98,6 +107,7 @@ def test_json_is_all_that_stands_on_stdout(release: Path, tmp_path: Path):
         ["verify", out],
         ["verify", out, "--repair"],
         ["view", out],
+        ["view", out, "--sheet", tmp_path / "sheet.png"],
         ["export", out, "--layout", "spatialedit", "--out", tmp_path / "export"],
     ]
     for command in commands:

@@ -37,4 +37,6 @@ def test_it_says_what_it_made_and_what_to_try_next(tmp_path: Path):
     with Image.open(picture) as image:
         assert image.width > 1000
     assert "verified" in done.stdout
+    assert done.stdout.endswith(f"{out / 'gallery' / 'index.html'}\n")
+    assert (out / "gallery" / "index.html").is_file()
     assert f"spatialdata shard {out} --recipe spatialdiff" in done.stdout

@@ -1,0 +1,165 @@
+"""A gallery of many samples: made from a build's layers and from shards, opened, scrolled and filtered in Chromium.
+
+    python benchmarks/gallery.py OUT [--samples 10000] [--scratch DIR] [--no-browser]
+
+OUT is a finished build of a few samples; their rows are repeated under new keys until there are enough, in units of 64,
+so every sample costs what a real one does. The set and its gallery are deleted afterwards: about 5 GB at 256 x 256.
+Times of the page: from navigation to the first tiles with their pictures decoded; from an input event to the page
+that shows its result painted. The files are in the page cache.
+"""
+
+import argparse
+import itertools
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from pipeline.builder import BUILD, Build, open_build
+from pipeline.plan import PlanRow, write_plan
+from pipeline.store import LayerStore, Record
+from pipeline.view import run_gallery
+from shards.index import pack_shard, write_manifest
+from shards.layout import shard_name
+from shards.reader import read_record, read_samples
+from shards.writer import encode_record
+from tests.chromium import find_chromium, open_browser
+
+FIRST = """() => [...document.querySelectorAll('.tile img')].filter((image) => {
+  const box = image.getBoundingClientRect();
+  return box.top < innerHeight && box.bottom > 0 && !(image.complete && image.naturalWidth);
+}).length === 0 && document.querySelectorAll('.tile').length > 0 ? performance.now() : 0"""
+PAINTED = """() => new Promise((resolve) => {
+  const began = performance.now();
+  %s;
+  requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - began)));
+})"""
+FILTERS = {
+    "one edit": "document.querySelector('.value[data-value=' + spatialdata.set.kinds[0] + ']').click()",
+    "text": "const box = document.getElementById('search'); box.value = 'the'; box.dispatchEvent(new Event('input'))",
+    "all again": "document.getElementById('clear').click()",
+    "sort by a score": "const sort = document.getElementById('sort'); sort.value = sort.options[3].value; "
+    "sort.dispatchEvent(new Event('change'))",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out")
+    parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--scratch", default=None)
+    parser.add_argument("--no-browser", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.scratch, prefix="gallery-") as scratch:
+        made = Path(scratch) / "out"
+        repeat_build(open_build(arguments.out), LayerStore(str(made)), arguments.samples)
+        page = measure("layers", str(made), Path(scratch) / "gallery")
+        shutil.rmtree(made / "layers")
+        if not arguments.no_browser:
+            browse(page)
+        shutil.rmtree(page.parent)
+        shards = Path(scratch) / "shards"
+        repeat_shards(Path(arguments.out), shards, arguments.samples)
+        measure("shards", str(shards), Path(scratch) / "gallery")
+
+
+def measure(what: str, path: str, folder: Path) -> Path:
+    """Make the gallery; its page."""
+    began, cpu = time.monotonic(), time.process_time()
+    found = run_gallery(path, str(folder), quiet=True)
+    seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+    size = found["bytes"] / found["samples"]
+    index = (folder / "data" / "index.js").stat().st_size
+    print(
+        f"from {what}: {found['samples']} samples, {size / 1e3:.0f} kB of pictures each: {seconds:.1f} s, "
+        f"{found['samples'] / cpu:.0f} samples a CPU second; index {index / 1e6:.1f} MB"
+    )
+    return folder / "index.html"
+
+
+def repeat_build(build: Build, store: LayerStore, samples: int) -> None:
+    """A build of many samples whose rows are those of a small one."""
+    rows = [row for unit in range(build.plan.units) for row in build.plan.rows(unit)]
+    columns = {layer: _rows(build, folder) for layer, folder in build.layers.items()}
+    held = [row for row in rows if all(row.key in found for found in columns.values())]
+    chosen = list(itertools.islice(itertools.cycle(held), samples))
+    planned = [PlanRow(f"sample-{index:08d}", row.split, row.spec) for index, row in enumerate(chosen)]
+    config = dict(build.plan.config)
+    write_plan(store, config, planned, 64, build.plan.seed)
+    store.write_file(BUILD, build.config.model_copy(update={"unit_size": 64}).model_dump_json().encode())
+    made = open_build(store.url)
+    for unit in range(made.plan.units):
+        part = range(unit * 64, min(samples, unit * 64 + 64))
+        for layer, folder in made.layers.items():
+            data = {planned[index].key: columns[layer][chosen[index].key] for index in part}
+            store.write(folder, unit, data, Record(unit, folder))
+
+
+def _rows(build: Build, folder: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for unit in build.store.done_units(folder):
+        found |= build.store.read(folder, unit)
+    return found
+
+
+def repeat_shards(out: Path, folder: Path, samples: int) -> None:
+    """Shards of 1,000 samples whose members are those of a few."""
+    held = [sample for tar in sorted(out.glob("shards/full/train/*.tar")) for sample in read_samples(str(tar))]
+    count, target = -(-samples // 1000), folder / "full" / "train"
+    target.mkdir(parents=True)
+
+    def renamed(part: range) -> Iterator[tuple[str, dict[str, bytes]]]:
+        for index in part:
+            sample = held[index % len(held)]
+            record = read_record(sample.members["json"]).model_copy(update={"key": f"sample-{index:08d}"})
+            fields = {
+                f"{name}.{sample.extensions[name]}": data for name, data in sample.members.items() if name != "json"
+            }
+            yield record.key, fields | {"json": encode_record(record)}
+
+    entries = [
+        pack_shard(
+            str(target),
+            shard_name("many", "train", index, count),
+            renamed(range(index * 1000, min(samples, index * 1000 + 1000))),
+        )
+        for index in range(count)
+    ]
+    members = sorted({*(f"{name}.{end}" for name, end in held[0].extensions.items() if name != "json"), "json"})
+    write_manifest(str(target), name="many", recipe="full", split="train", members=members, shards=entries)
+
+
+def browse(page: Path) -> None:
+    if find_chromium() is None:
+        print("no Chromium on PATH: the page is not measured")
+        return
+    with open_browser() as browser:
+        first: list[float] = []
+        for _ in range(5):
+            tab = browser.new_page(viewport={"width": 1400, "height": 900})
+            tab.goto(page.as_uri(), wait_until="commit")
+            first.append(tab.wait_for_function(FIRST, polling=10).json_value())
+            tab.close()
+        print(f"first page, pictures and all: {_told(first)}")
+        tab = browser.new_page(viewport={"width": 1400, "height": 900})
+        tab.goto(page.as_uri())
+        for name, act in FILTERS.items():
+            tab.evaluate(PAINTED % act)  # once, for the compiler
+            times: list[float] = []
+            for _ in range(6):
+                tab.evaluate(PAINTED % FILTERS["all again"])
+                times.append(tab.evaluate(PAINTED % act))
+            print(f"{name}: {_told(times)}")
+
+
+def _told(times: list[float]) -> str:
+    return f"{statistics.median(times):.0f} ms (at most {max(times):.0f})"
+
+
+if __name__ == "__main__":
+    main()

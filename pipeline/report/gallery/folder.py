@@ -1,0 +1,115 @@
+"""The folder of a gallery: made beside its place and swapped in when it is whole, so that none is ever seen half made.
+
+A folder that is no gallery is never replaced.
+"""
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from pipeline.storage import FULL, disk_full
+from shards.errors import BadInput, SpatialdataError
+
+MARKER: Final = "gallery.json"
+FORMAT: Final = "spatialdata-gallery-1"
+PAGE: Final = Path(__file__).parent / "page"
+_SPARE: Final = 64 << 20
+"""Bytes that a gallery leaves free."""
+
+
+@contextmanager
+def new_folder(place: Path) -> Generator[Path]:
+    """A folder to fill, with the page in it, that takes the name `place` when the block ends without an error.
+
+    Raises BadInput where `place` holds something else than a gallery or cannot be written, SpatialdataError where the
+    disk is full.
+    """
+    check_place(place)
+    made = place.with_name(f".{place.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(place)
+        shutil.copytree(PAGE, made, copy_function=shutil.copyfile)
+        yield made
+        (made / MARKER).write_text(json.dumps({"format": FORMAT}) + "\n")
+        _swap(made, place)
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(str(made), error) from error
+        if error.filename is not None and Path(str(error.filename)).is_relative_to(place.parent):
+            raise BadInput(f"{place} cannot be written ({error.strerror}): give another --out") from error
+        raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def check_place(place: Path) -> None:
+    """Raises BadInput where a gallery may not take this place."""
+    if place.is_dir():
+        if any(place.iterdir()) and not _is_gallery(place):
+            raise BadInput(f"{place} holds something else than a gallery: give another --out")
+    elif place.exists() or place.is_symlink():
+        raise BadInput(f"{place} is not a folder: give another --out")
+
+
+def check_room(place: Path, needed: int, samples: int) -> None:
+    """Raises SpatialdataError where `needed` bytes, an estimate for `samples`, are more than the disk has."""
+    folder = place
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free - _SPARE:
+        fit = max(1, int(samples * max(0, free - _SPARE) / needed * 0.95))
+        raise SpatialdataError(
+            f"{samples} samples take about {_size(needed)} and {folder} has {_size(free)} free: show "
+            f"fewer (--limit {fit}), give an --out on another disk, or make room"
+        )
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
+
+
+def _is_gallery(place: Path) -> bool:
+    try:
+        held = json.loads((place / MARKER).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(held, dict) and held.get("format") == FORMAT
+
+
+def _swap(made: Path, place: Path) -> None:
+    old = made.with_suffix(".old.tmp")
+    if place.exists():
+        place.rename(old)
+    try:
+        made.rename(place)
+    except OSError:
+        if old.exists():
+            old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sweep(place: Path) -> None:
+    """Remove what killed runs on this machine left."""
+    prefix = f".{place.name}.{socket.gethostname()}-"
+    for left in place.parent.iterdir():
+        number = left.name.removeprefix(prefix).partition(".")[0]
+        if left.name.startswith(prefix) and left.name.endswith(".tmp") and number.isdigit() and not _runs(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()

@@ -1,0 +1,232 @@
+"""The samples of a build, finished or not, from its plan, records and layers.
+
+A unit's layers are read one after the other, a few rows at a time, of their images those that a shard would hold;
+nothing is decoded. What is damaged is told and treated as not there.
+"""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pipeline.assemble import STORED_CODEC
+from pipeline.builder import Build
+from pipeline.duplicates import Dropped
+from pipeline.plan import PlanRow
+from pipeline.report.funnel import packed_duplicates
+from pipeline.report.gallery.entry import Entry, parsed, told_maps
+from pipeline.report.gallery.spread import by_unit
+from pipeline.report.gallery.writer import GalleryWriter
+from pipeline.report.makers import makers_of
+from pipeline.store import LayerCorrupt, Record, Rejected
+from shards.layout import field_of
+from shards.recipes import MAP_MEMBERS, PAIR_MEMBERS, extension_of, layer_of
+from shards.schema import Scores
+
+TEXTS: Final = (
+    "facts",
+    "maps",
+    "instruction",
+    "caption",
+    "source_caption",
+    "scores",
+    "instruction_verdict",
+    "judgement",
+    "screen",
+)
+"""Columns that are told, of whichever layer has them."""
+_NOT_MADE: Final = {"waiting": "not made yet", "damaged": "damaged", "skipped": "not made"}
+LOOKED: Final = 64
+"""Units whose sizes tell what all of them take."""
+MEMBERS: Final = (*PAIR_MEMBERS, *MAP_MEMBERS, *(f"source_{name}" for name in MAP_MEMBERS))
+
+
+@dataclass
+class _Made:
+    """What the layers of a unit hold of one sample."""
+
+    position: int
+    row: PlanRow
+    place: int
+    """In the unit."""
+    states: dict[str, str] = field(default_factory=dict[str, str])
+    reject: tuple[str, Rejected] | None = None
+    texts: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    media: list[str] = field(default_factory=list[str])
+
+
+class BuildSamples:
+    """Writes the samples of a build into a gallery."""
+
+    def __init__(self, build: Build) -> None:
+        self._build = build
+        self._layers = build.layers
+        self._fields = {
+            layer: {
+                name: field_of(name, extension_of(name, STORED_CODEC)) for name in MEMBERS if layer_of(name) == layer
+            }
+            for layer in self._layers
+        }
+        self._dropped: dict[str, Dropped] = {one.key: one for one in packed_duplicates(build).dropped}
+        self.done = {layer: frozenset(build.store.done_units(folder)) for layer, folder in self._layers.items()}
+        """Units of each layer."""
+        self.damaged: list[LayerCorrupt] = []
+        """What could not be read."""
+
+    def write(self, runs: Iterator[range], writer: GalleryWriter) -> Iterator[int]:
+        """Write the samples at these positions of the plan; gives how many, after each unit."""
+        for unit, places in by_unit(runs, self._build.plan.unit_size):
+            rows = self._build.plan.rows(unit)
+            first = writer.samples
+            found = {rows[place].key: _Made(first + index, rows[place], place) for index, place in enumerate(places)}
+            for layer in self._layers:
+                self._read(layer, unit, found, writer)
+            for made in found.values():
+                writer.add(self._entry(unit, made))
+            yield len(places)
+
+    def bytes_of(self, runs: Iterator[range]) -> int:
+        """What the layer files of these samples take, by the sizes of a few of their units: no file is opened."""
+        store, plan = self._build.store, self._build.plan
+        shown = list(by_unit(runs, plan.unit_size))
+        looked = shown[:: -(-len(shown) // LOOKED)]
+        total = 0.0
+        for unit, places in looked:
+            for layer, folder in self._layers.items():
+                if unit in self.done[layer]:
+                    with suppress(FileNotFoundError):
+                        total += store.size(store.data_name(folder, unit)) * len(places) / plan.size(unit)
+        return int(total * len(shown) / len(looked))
+
+    def _read(self, layer: str, unit: int, found: Mapping[str, _Made], writer: GalleryWriter) -> None:
+        store, folder = self._build.store, self._layers[layer]
+        if unit not in self.done[layer]:
+            for made in found.values():
+                made.states[layer] = "waiting"
+            return
+        try:
+            record = store.record(folder, unit)
+            self._take(layer, folder, record, found, writer)
+        except LayerCorrupt as error:
+            self.damaged.append(error)
+            for made in found.values():
+                made.states.setdefault(layer, "damaged")
+            return
+        for made in found.values():
+            made.states.setdefault(layer, "skipped")
+
+    def _take(self, layer: str, folder: str, record: Record, found: Mapping[str, _Made], writer: GalleryWriter) -> None:
+        for reject in record.rejects:
+            if reject.key in found:
+                made = found[reject.key]
+                made.states[layer] = "refused"
+                made.reject = made.reject or (layer, reject)
+        fields = self._fields[layer]
+        for table in self._build.store.groups(folder, record, {*TEXTS, *fields}, found.keys()):
+            keys = table.column("key").to_pylist()
+            columns = {name: table.column(name).combine_chunks() for name in table.column_names if name != "key"}
+            texts = {name: values.to_pylist() for name, values in columns.items() if name not in fields}
+            for index, key in enumerate(keys):
+                if (made := found.get(key)) is None:
+                    continue
+                made.states[layer] = "made"
+                made.texts[layer] = {name: str(values[index]) for name, values in texts.items()}
+                for name in fields.keys() & columns.keys():
+                    if data := columns[name][index].as_buffer():
+                        writer.put(made.position, key, fields[name], data)
+                        made.media.append(fields[name])
+
+    def _entry(self, unit: int, made: _Made) -> Entry:
+        row, dropped = made.row, self._dropped.get(made.row.key)
+        entry = Entry(row.key, row.split, str(row.spec.get("edit", "")), media=sorted(made.media))
+        _tell(entry, made.texts)
+        entry.facts["layers"] = made.states
+        entry.facts["plan"] = {  # numbers of 63 bits as text: JavaScript has 53
+            "unit": unit,
+            "row": made.place,
+            "seed": str(row.spec.get("seed", self._build.plan.seed)),
+            "spec": json.dumps(dict(row.spec), ensure_ascii=False),
+        }
+        if made.reject:
+            layer, reject = made.reject
+            _refuse(entry, layer, reject)
+        elif missing := [f"{layer}: {_NOT_MADE[state]}" for layer, state in made.states.items() if state in _NOT_MADE]:
+            entry.because = missing[0]
+        elif dropped:
+            entry.state, entry.because = "rejected", f"pack: {dropped.reason}"
+            entry.facts["reject"] = {"stage": "pack", "reason": dropped.reason, "score": dropped.distance, "detail": ""}
+            entry.facts["twin"] = {"key": dropped.twin, "distance": dropped.distance}
+        else:
+            entry.state = "accepted"
+        return entry
+
+    def about(self) -> dict[str, Any]:
+        """What the page tells of the build as a whole."""
+        build = self._build
+        layers = [
+            {
+                "layer": maker.layer,
+                "folder": maker.folder,
+                "stage": maker.stage,
+                "version": maker.version,
+                "model": maker.model,
+                "revision": maker.revision,
+                "address": maker.address,
+            }
+            for maker in makers_of(build)
+        ]
+        notes: list[str] = []
+        if self.damaged:
+            files = f"{len(self.damaged)} layer file{'s' * (len(self.damaged) > 1)}"
+            notes.append(f"{files} could not be read and count as not there: run `spatialdata build` again")
+        left = {layer: build.plan.units - len(units) for layer, units in self.done.items()}
+        if waiting := [f"{layer} {units}" for layer, units in left.items() if units]:
+            notes.append(f"the build is not finished: units to do: {', '.join(waiting)}")
+        return {
+            "kind": "build",
+            "name": build.config.shard.name,
+            "place": str(build.store),
+            "why": shlex.quote(str(build.store)),
+            "planned": build.plan.samples,
+            "plan": build.plan.hash,
+            "seed": build.plan.seed,
+            "versions": dict(build.plan.versions),
+            "layers": layers,
+            "notes": notes,
+        }
+
+
+def _tell(entry: Entry, texts: Mapping[str, Mapping[str, str]]) -> None:
+    """Take what the layers say in words and numbers."""
+    if facts := parsed(texts.get("pair", {}).get("facts")):
+        entry.tell(facts)
+    told, checks = texts.get("instruction", {}), texts.get("checks", {})
+    entry.facts["instruction"] = parsed(checks.get("instruction")) or parsed(told.get("instruction"))
+    entry.facts |= {name: told[name] for name in ("caption", "source_caption") if told.get(name)}
+    if verdict := parsed(checks.get("instruction_verdict")):
+        entry.facts["check"] = verdict
+        entry.facts["instruction"]["verified"] = verdict.get("verdict") == "agrees"
+    for layer in ("checks", "judge"):
+        entry.measure(parsed(texts.get(layer, {}).get("scores")))
+    if judgement := parsed(texts.get("judge", {}).get("judgement")):
+        entry.facts["judgement"] = judgement
+    if screen := parsed(texts.get("screen", {}).get("screen")):
+        entry.facts["screen"] = screen
+    maps = {name: info for columns in texts.values() for name, info in parsed(columns.get("maps")).items()}
+    entry.facts["maps"] = told_maps(maps, [name.partition(".")[0] for name in entry.media])
+
+
+def _refuse(entry: Entry, layer: str, reject: Rejected) -> None:
+    """Why a layer refused it; the numbers that it had measured, which stand in the detail where a check failed."""
+    entry.state, entry.because = "rejected", f"{layer}: {reject.reason}"
+    numbers = parsed(reject.detail)
+    numbers = numbers if numbers.keys() <= Scores.model_fields.keys() else {}
+    entry.measure({**numbers, **reject.scores})
+    entry.facts["reject"] = {
+        "stage": layer,
+        "reason": reject.reason,
+        "score": reject.score,
+        "detail": "" if numbers else reject.detail,
+    }

@@ -1,0 +1,131 @@
+"""The samples of a folder of shards, wherever they were made: of one recipe, or of one split of it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from pipeline.report.gallery.entry import Entry, told_maps
+from pipeline.report.gallery.spread import PLACES
+from pipeline.report.gallery.writer import GalleryWriter
+from shards.errors import BadInput, SpatialdataError
+from shards.index import read_manifest
+from shards.layout import base, filesystem, find_splits, list_shards
+from shards.reader import ShardError, StoredSample, read_record, read_samples
+from shards.schema import SampleRecord
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar to show."""
+
+    url: str
+    samples: int
+    """0 where no manifest tells."""
+
+
+@dataclass(frozen=True)
+class ShardSamples:
+    """The shards of one recipe that are shown, in order."""
+
+    place: str
+    recipe: str
+    splits: tuple[str, ...]
+    shards: tuple[Shard, ...]
+
+    @property
+    def samples(self) -> int:
+        """0 where some shard's number is not known."""
+        return sum(shard.samples for shard in self.shards) if all(shard.samples for shard in self.shards) else 0
+
+    def chosen(self, limit: int) -> list[tuple[Shard, int]]:
+        """The shards to read and how many samples of each, from its start: evenly over all, `limit` at most."""
+        mine = self.shards
+        if self.samples:  # enough shards for the limit, and enough places
+            needed = -(-limit * len(mine) // self.samples)
+            count = min(len(mine), max(PLACES, needed), limit)
+            mine = [mine[index * len(mine) // count] for index in range(count)]
+        found: list[tuple[Shard, int]] = []
+        left = limit
+        for index, shard in enumerate(mine):
+            share = -(-left // (len(mine) - index))
+            found.append((shard, min(share, shard.samples or share)))
+            left -= found[-1][1]
+        return [(shard, count) for shard, count in found if count]
+
+    def bytes_of(self, limit: int) -> int:
+        """About what the samples to show take."""
+        total = 0.0
+        for shard, count in self.chosen(limit):
+            fs, path = filesystem(shard.url)
+            total += fs.size(path) * min(1.0, count / shard.samples if shard.samples else 1.0)
+        return int(total)
+
+    def write(self, limit: int, writer: GalleryWriter) -> Iterator[int]:
+        """Write the samples; gives one after each. Raises ShardError for damage, naming shard and sample."""
+        for shard, count in self.chosen(limit):
+            for sample in islice(read_samples(shard.url), count):
+                writer.add(_entry(shard.url, sample, writer))
+                yield 1
+
+    def about(self) -> dict[str, Any]:
+        """What the page tells of the shards as a whole."""
+        return {
+            "kind": "shards",
+            "name": f"{self.recipe} ({', '.join(self.splits)})",
+            "place": self.place,
+            "why": "OUT",
+            "planned": self.samples,
+            "recipe": self.recipe,
+            "layers": [],
+            "notes": [],
+        }
+
+
+def find_samples(path: str, recipe: str = "") -> ShardSamples:
+    """The shards under `path`: of `recipe`, else of `full` where it is there, else of the first.
+
+    Raises BadInput where there are none, or none of the recipe.
+    """
+    folders = find_splits(path)
+    recipes = sorted({folder.recipe for folder in folders})
+    if recipe and recipe not in recipes:
+        raise BadInput(f"{path} holds shards of {', '.join(recipes)}, none of {recipe}: run `spatialdata shard` first")
+    chosen = recipe or ("full" if "full" in recipes else recipes[0])
+    mine = [folder for folder in folders if folder.recipe == chosen]
+    shards: list[Shard] = []
+    for folder in mine:
+        try:
+            counts = {shard.name: shard.samples for shard in read_manifest(folder.url).shards}
+        except (FileNotFoundError, SpatialdataError):  # not finished, or damaged: what is there is shown
+            counts = {}
+        shards += [Shard(url, counts.get(base(url), 0)) for url in list_shards(folder.url)]
+    return ShardSamples(path, chosen, tuple(folder.split for folder in mine), tuple(shards))
+
+
+def _entry(shard: str, sample: StoredSample, writer: GalleryWriter) -> Entry:
+    try:
+        record = read_record(sample.members["json"])
+    except (KeyError, ValueError) as error:
+        raise ShardError(shard, sample.key, f"no valid json member ({' '.join(str(error).split())[:200]})") from None
+    position, media = writer.samples, list[str]()
+    for name, extension in sample.extensions.items():
+        if name != "json" and sample.members[name]:
+            media.append(f"{name}.{extension}")
+            writer.put(position, sample.key, media[-1], sample.members[name])
+    entry = Entry(sample.key, record.split, record.edit.kind, "accepted", media=sorted(media))
+    _tell(entry, record, json.loads(sample.members["json"]))
+    entry.facts["shard"] = base(shard)
+    return entry
+
+
+def _tell(entry: Entry, record: SampleRecord, values: dict[str, Any]) -> None:
+    entry.tell(values)
+    entry.measure(values["scores"])
+    entry.facts |= {name: values[name] for name in ("caption", "source_caption", "instruction") if values[name]}
+    entry.facts["maps"] = told_maps(values["maps"], [name.partition(".")[0] for name in entry.media])
+    origin = record.provenance
+    entry.facts["plan"] = {"hash": origin.plan, "unit": origin.unit, "seed": str(origin.seed)}
+    entry.facts["made_from"] = origin.layers
+    entry.facts["versions"] = origin.versions

@@ -1,0 +1,110 @@
+"use strict";
+// Colours for maps without reading a pixel, which a page from `file://` may not: SVG filters look every value up in a
+// table. Values reach them as 8 bits, so of a 16-bit map the high byte.
+const maps = (() => {
+  const SVG = "http://www.w3.org/2000/svg";
+  const made = new Set();
+
+  const node = (tag, attributes, ...children) => {
+    const created = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) created.setAttribute(name, value);
+    created.append(...children);
+    return created;
+  };
+
+  const define = (id, ...primitives) => {
+    document.getElementById(id)?.remove();
+    const place = { x: 0, y: 0, width: 1, height: 1, "color-interpolation-filters": "sRGB" };
+    document.getElementById("filters").append(node("filter", { id, ...place }, ...primitives));
+    made.add(id);
+    return `url(#${id})`;
+  };
+
+  const fixed = (id, primitives) => (made.has(id) ? `url(#${id})` : define(id, ...primitives()));
+
+  // Each channel through a table of 256: [r, g, b] of each value, 0 to 255.
+  const lookUp = (colours) => node("feComponentTransfer", {}, ...["R", "G", "B"].map((name, channel) =>
+    node(`feFunc${name}`, {
+      type: "discrete",
+      tableValues: Array.from({ length: 256 }, (_, value) => +(colours(value)[channel] / 255).toFixed(3)).join(" "),
+    })));
+
+  // The values that are wanted as a flat colour, all else transparent.
+  const only = (wanted, [r, g, b], opacity) => [
+    node("feComponentTransfer", {}, node("feFuncR", {
+      type: "discrete",
+      tableValues: Array.from({ length: 256 }, (_, value) => (wanted(value) ? 1 : 0)).join(" "),
+    })),
+    node("feColorMatrix", {
+      type: "matrix",
+      values: `0 0 0 0 ${r / 255} 0 0 0 0 ${g / 255} 0 0 0 0 ${b / 255} ${opacity} 0 0 0 0`,
+    }),
+  ];
+
+  const table = (text) => text.match(/.{6}/g).map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+  let turbo = null;
+  let palette = null;
+  const colours = () => {
+    turbo ??= table(spatialdata.set.about.turbo);
+    palette ??= table(spatialdata.set.about.palette);
+    return { turbo, palette };
+  };
+
+  const NOTHING = [0, 0, 0];
+
+  // Inverse depth as it is: near is red. Its 0 is infinitely far where what it spans begins at 0.
+  const relative = (info) => (value) => (value || info?.min > 0 ? colours().turbo[value] : NOTHING);
+
+  // Metres: near is red, as in relative depth; colours run over the inverse of what the map spans.
+  // The high byte is 0 for the nearest depths and where there is none: `known` says that the latter are covered.
+  const metric = (info, known) => {
+    const near = 1 / Math.max(info.min, 1e-6);
+    const far = 1 / Math.max(info.max, 1e-6);
+    return (value) => {
+      if (value === 0 && !known) return NOTHING;
+      const metres = info.offset + info.scale * (value * 256 + 128);
+      const share = (1 / Math.max(metres, 1e-6) - far) / Math.max(near - far, 1e-9);
+      return colours().turbo[Math.round(255 * Math.min(1, Math.max(0, share)))];
+    };
+  };
+
+  return {
+    // Of a label.
+    colour(id) {
+      return `rgb(${colours().palette[id % 256].join(" ")})`;
+    },
+
+    gradient() {
+      return `linear-gradient(90deg, ${[0, 36, 73, 109, 146, 182, 219, 255].map((at) =>
+        `rgb(${colours().turbo[at].join(" ")})`).join(", ")})`;
+    },
+
+    // The CSS filter that shows a member; `info` says how its pixels are read, `known` that a cover lies over it.
+    filter(member, info, known = false) {
+      const name = member.replace(/^(source|target)_/, "");
+      if (name === "instances" || name === "segment") {
+        return fixed("as-labels", () => [lookUp((value) => colours().palette[value])]);
+      }
+      if (name === "depth") return define(`as-${member}`, lookUp(relative(info)));
+      if (name === "metric" && info) return define(`as-${member}${known ? "-known" : ""}`, lookUp(metric(info, known)));
+      return "none";
+    },
+
+    mask(id, opacity = 0.55) {
+      return fixed(`only-${id}`, () => only((value) => value === id, colours().palette[id % 256], opacity));
+    },
+
+    // Where the edit changed the image, over the picture.
+    changed() {
+      return fixed("only-changed", () => only((value) => value > 127, [255, 45, 120], 0.5));
+    },
+
+    // Black where a map is 0, else nothing.
+    cover() {
+      return fixed("only-zero", () => only((value) => value === 0, NOTHING, 1));
+    },
+
+    // What must not be blended where it is scaled: a value between two labels, or between none and far, is a third one.
+    isHard: (member) => /(instances|segment|changed|depth|metric)$/.test(member),
+  };
+})();

@@ -1,0 +1,141 @@
+"""The files of a gallery: pictures, cards in blocks, and the index that the page filters and sorts.
+
+Memory: the index is held (about 300 bytes a sample), the cards of one block, and no picture.
+"""
+
+import os
+from array import array
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.report.colours import label_palette, turbo
+from pipeline.report.gallery.entry import STATES, Entry
+from pipeline.report.gallery.scripts import script
+from shards import codecs
+from shards.schema import SPLITS, Scores
+
+BLOCK: Final = 64
+"""Samples whose cards lie in one script, and whose pictures lie in one folder."""
+PAGES: Final = {"funnel.html": "Funnel"}
+"""Pages that may lie beside the samples' own; the bar on top links to them."""
+_MISSING: Final = float("nan")
+
+
+class _Dictionary:
+    """Texts by number, in the order in which they come."""
+
+    def __init__(self, *texts: str) -> None:
+        self.numbers: dict[str, int] = {text: number for number, text in enumerate(texts)}
+
+    def __call__(self, text: str) -> int:
+        return self.numbers.setdefault(text, len(self.numbers))
+
+
+class GalleryWriter:
+    """Takes pictures and entries, both in the order of the gallery; `finish` writes the index."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._media, self._data = f"{folder}/media", folder / "data"
+        self._data.mkdir()
+        self._folders: set[int] = set()
+        self._cards: list[dict[str, Any]] = []
+        self._keys: list[str] = []
+        self._texts: list[str] = []
+        self._named: list[list[int]] = []
+        self._columns = {name: array("l") for name in ("kind", "split", "state", "because", "category", "media")}
+        self._scores = {name: array("d") for name in Scores.model_fields}
+        self._kinds, self._splits, self._reasons = _Dictionary(), _Dictionary(*SPLITS), _Dictionary("")
+        self._categories, self._names, self._fields = _Dictionary(""), _Dictionary(), _Dictionary()
+        self.bytes = 0
+        """Of the pictures."""
+        self.size = (1, 1)
+        """Width and height of the first picture: tiles have its shape."""
+
+    @property
+    def samples(self) -> int:
+        return len(self._keys)
+
+    def put(self, position: int, key: str, field: str, data: Any) -> None:
+        """Write one member of the sample at a position of the gallery: `field` as `source.webp`, data as bytes."""
+        if self.size == (1, 1) and field.startswith("source."):
+            self.size = codecs.image_size(bytes(data))
+        block = position // BLOCK
+        if block not in self._folders:
+            Path(f"{self._media}/{block:05d}").mkdir(parents=True)
+            self._folders.add(block)
+        # Plain calls: a file object costs more than the file.
+        file = os.open(f"{self._media}/{block:05d}/{key}.{field}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(file, left) :]
+        finally:
+            os.close(file)
+        self.bytes += len(data)
+
+    def add(self, entry: Entry) -> None:
+        """The next sample; its pictures are written already."""
+        columns = self._columns
+        self._keys.append(entry.key)
+        self._texts.append(entry.text)
+        self._named.append([self._names(name) for name in entry.names])
+        columns["kind"].append(self._kinds(entry.kind))
+        columns["split"].append(self._splits(entry.split))
+        columns["state"].append(STATES.index(entry.state))
+        columns["because"].append(self._reasons(entry.because))
+        columns["category"].append(self._categories(entry.category))
+        columns["media"].append(sum(1 << self._fields(name) for name in entry.media))
+        for name, values in self._scores.items():
+            values.append(entry.scores.get(name, _MISSING))
+        self._cards.append(entry.card())
+        if len(self._cards) == BLOCK:
+            self._flush()
+
+    def finish(self, about: dict[str, Any]) -> None:
+        """Write the index. `about`: what the page tells of the whole set."""
+        if self._cards:
+            self._flush()
+        scores = {name: [_rounded(value) for value in values] for name, values in self._scores.items()}
+        index = {
+            "about": {
+                **about,
+                **_colours(),
+                "pages": self._pages(),
+                "size": self.size,
+                "block": BLOCK,
+                "samples": self.samples,
+            },
+            "fields": list(self._fields.numbers),
+            "kinds": list(self._kinds.numbers),
+            "splits": list(self._splits.numbers),
+            "states": STATES,
+            "reasons": list(self._reasons.numbers),
+            "categories": list(self._categories.numbers),
+            "names": list(self._names.numbers),
+            "key": self._keys,
+            "text": self._texts,
+            "named": self._named,
+            "scores": {name: values for name, values in scores.items() if any(value is not None for value in values)},
+            **{name: list(values) for name, values in self._columns.items()},
+        }
+        (self._data / "index.js").write_bytes(script("spatialdata.index", index))
+
+    def _pages(self) -> list[dict[str, str]]:
+        """The other pages of the gallery that were written."""
+        return [{"href": name, "title": title} for name, title in PAGES.items() if (self._folder / name).is_file()]
+
+    def _flush(self) -> None:
+        block = (self.samples - 1) // BLOCK
+        (self._data / f"{block:05d}.js").write_bytes(script("spatialdata.cards", block, self._cards))
+        self._cards = []
+
+
+def _colours() -> dict[str, str]:
+    """For the page's own tables: six hexadecimal digits a colour."""
+    return {"palette": label_palette(256).tobytes().hex(), "turbo": turbo().tobytes().hex()}
+
+
+def _rounded(value: float) -> float | None:
+    """Five significant digits; None where it was not measured."""
+    return None if value != value else float(f"{value:.5g}")
