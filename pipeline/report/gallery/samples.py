@@ -52,7 +52,7 @@ class BuildReader:
         for unit, (rows, found) in per_unit(self.build.store, self.build.plan, self._read):
             decided = states[unit * size : unit * size + len(rows)].tolist()
             yield [
-                Told(str(row.spec["edit"]), row.split, state, found.get(row.key))
+                Told(str(row.spec.get("edit", "")), row.split, state, found.get(row.key))
                 for row, state in zip(rows, decided, strict=True)
             ]
 
