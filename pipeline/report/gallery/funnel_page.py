@@ -1,4 +1,4 @@
-"""`DIR/funnel.html`: the funnel of a build, what its samples are like, and what they do not cover; see docs/operations.md.
+"""`DIR/funnel.html`: the funnel of a build, what its samples are like and do not cover; see docs/operations.md.
 
 Invariant: all samples of the set are counted, whichever the gallery shows, from plan, records and texts of layers (of
 shards: from the records in them). The page needs no script and no server; `funnel.json` beside it holds its numbers.
