@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pipeline.live import cost, duration
+from pipeline.live import cost, spent
 from pipeline.report.gallery.markup import bar, esc, link, plain, table
 
 _HEAD: Final = ("stage", "", "in", "out", "rejected", "time", "GPU time", "per accepted")
@@ -21,8 +21,8 @@ def stages(funnel: Sequence[Mapping[str, Any]], planned: int, accepted: int) -> 
 
     def costs(seconds: float, gpu_seconds: float, each: float | None) -> str:
         """The last cells, empty where there is nothing to tell."""
-        told = [duration(seconds) if seconds else "", cost(each) if each else ""]
-        told[1:1] = [duration(gpu_seconds) if gpu_seconds else ""] if gpus else []
+        told = [spent(seconds) if seconds else "", cost(each) if each else ""]
+        told[1:1] = [spent(gpu_seconds) if gpu_seconds else ""] if gpus else []
         return "".join(f"<td>{text}</td>" for text in told)
 
     rows: list[str] = []
