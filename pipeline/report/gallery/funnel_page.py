@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.builder import BUILD, open_build, planned_edits
+from pipeline.live import plural
 from pipeline.report.funnel import funnel_rows, left_out
 from pipeline.report.gallery.coverage import coverage
 from pipeline.report.gallery.histograms import histograms, shares
@@ -20,7 +21,7 @@ from pipeline.report.gallery.stages import proposals, stages
 from pipeline.report.gallery.tally import Tally
 from pipeline.store import LayerStore
 from pipeline.summaries import summarise
-from shards.layout import SplitFolder, find_splits, join
+from shards.layout import SplitFolder, base, find_splits, join
 from shards.writer import publish_bytes
 
 FUNNEL_PAGE: Final = "funnel.html"
@@ -51,7 +52,7 @@ def write_funnel_page(source: str, folder: Path, recipe: str = "") -> None:
         source: OUT of a build, finished or not, or a folder of shards.
         recipe: count the shards of this recipe, not the layers of OUT.
 
-    Raises BadInput where there is no build and no shard, SpatialdataError where a plan or a shard is damaged.
+    Raises BadInput where there is no build and no shard, SpatialdataError where a plan or a manifest is damaged.
     """
     is_build = not recipe and LayerStore(source).exists(BUILD)
     facts = facts_of_build(source) if is_build else facts_of_shards(source, recipe)
@@ -77,8 +78,8 @@ def facts_of_build(out: str) -> FunnelFacts:
         notes.append(f"The build is not finished. Units to do, of {build.plan.units:,}: {', '.join(left)}.")
     damaged = len(reader.damaged) + sum(len(found.damaged) for found in summary.layers.values())
     if damaged:
-        files = f"{damaged} layer file{'s' * (damaged > 1)}"
-        notes.append(f"{files} could not be read, and what they hold is not counted: run `spatialdata build` again.")
+        what = f"{plural(damaged, 'layer file')} could not be read, and what they hold is not counted"
+        notes.append(f"{what}: run `spatialdata build` again.")
     released = build.config.source.kind == "object3dit"
     return FunnelFacts(
         title=build.config.shard.name,
@@ -97,17 +98,20 @@ def facts_of_shards(url: str, recipe: str = "") -> FunnelFacts:
     recipes = sorted({split.recipe for split in found})
     chosen = recipe or ("full" if "full" in recipes else recipes[0])
     splits = [split for split in found if split.recipe == chosen]
-    tally, notes = Tally(), list[str]()
+    tally, notes, damaged = Tally(), list[str](), list[str]()
     for split in splits:
-        if not _count(split, tally):
+        if not _count(split, tally, damaged):
             notes.append(f"Split {split.split} is not finished, and not counted: run `spatialdata shard` again.")
+    if damaged:
+        what = f"{plural(len(damaged), 'shard')} could not be read, such as {base(damaged[0])}"
+        notes.append(f"{what}, and what they hold is not counted: run `spatialdata verify`.")
     return FunnelFacts(title=f"recipe {chosen}", place=url, tally=tally, kinds=(), notes=tuple(notes))
 
 
-def _count(split: SplitFolder, tally: Tally) -> bool:
+def _count(split: SplitFolder, tally: Tally, damaged: list[str]) -> bool:
     """Count a split; False where it was not finished."""
     try:
-        for samples in read_shards(split.url):
+        for samples in read_shards(split.url, damaged):
             tally.add(samples)
     except FileNotFoundError:
         return False
@@ -136,7 +140,8 @@ def page(facts: FunnelFacts) -> str:
         _section("objects", "Edited objects", _objects(tally)),
     ]
     if not any(tally.pairs):
-        sections[1:] = ['<p class="faint">No pair is made yet.</p>']
+        told = "No pair is made yet." if facts.funnel else "There is no sample to count."
+        sections[1:] = [f'<p class="faint">{told}</p>']
     return _PAGE.format(title=esc(facts.title), index=PAGE, notes=notes, head=_head(facts), sections="".join(sections))
 
 

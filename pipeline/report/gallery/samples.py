@@ -101,18 +101,20 @@ class BuildReader:
             return {}
 
 
-def read_shards(folder: str) -> Iterator[list[Told]]:
+def read_shards(folder: str, damaged: list[str]) -> Iterator[list[Told]]:
     """The samples of a split's folder (any fsspec URL), all of which are accepted; of the tars the records are read.
 
-    Raises FileNotFoundError where it was not finished, and SpatialdataError where shards are damaged.
+    Args:
+        damaged: takes the URLs of shards that cannot be read.
+
+    Raises FileNotFoundError where the split was not finished, and SpatialdataError where its manifest is damaged.
     """
     for shard in read_manifest(folder).shards:
         url = join(folder, shard.name)
         try:
             yield [_told(from_json(data)) for _, data in read_members(url, read_rows(folder, shard.name), "json")]
-        except (ValueError, KeyError, TypeError) as error:
-            what = f"{url} is damaged ({error!r})"
-            raise SpatialdataError(f"{what}: run `spatialdata verify --repair`, or copy it again") from None
+        except (SpatialdataError, OSError, ValueError, KeyError, TypeError):  # `verify` says what is wrong with it
+            damaged.append(url)
 
 
 def _told(record: Mapping[str, Any]) -> Told:
