@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from pipeline.report.gallery.facts import NO_DEPTH
 from pipeline.report.gallery.markup import esc, link, plain, table
 from pipeline.report.gallery.tally import Tally
 from shards.schema import EDIT_KINDS, SPLITS
@@ -53,6 +54,7 @@ def _depths(tally: Tally, kinds: Sequence[str]) -> str:
     makers = _makers(tally)
     if len(makers) < 2:
         told = f"All accepted samples have the same makers of depth: {plain(makers[0])}." if makers else ""
+        told = "No accepted sample has depth maps." if makers == [NO_DEPTH] else told
         return f'<p class="faint">{told}</p>' if told else ""
     most = max(tally.depths.values())
 

@@ -154,7 +154,7 @@ def _funnel(facts: FunnelFacts) -> str:
 
 def _objects(tally: Tally) -> str:
     categories = shares("Categories", tally.categories, filters="category", none="unknown")
-    colours = shares("Colours", tally.colours, none="no one colour", swatches=True)
+    colours = shares("Colours", tally.colours, none="no one colour, or unknown", swatches=True)
     return f'<div class="things">{categories}{colours}</div>'
 
 

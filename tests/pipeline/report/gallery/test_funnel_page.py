@@ -178,7 +178,7 @@ def test_released_pairs_leave_much_unknown(finished, tmp_path):
     drawn = {figure["id"] for figure in page.all("figure") if "id" in figure}
     assert "words" in drawn and not drawn & {"displacement", "near", "far", "visible_source", "scale"}
     assert "Known of no sample" in page.text and "Scale factor" in page.text
-    assert "no depth" in page.text
+    assert "No accepted sample has depth maps" in page.text
     assert {button["name"] for button in page.all("input")} == set()
 
 
