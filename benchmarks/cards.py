@@ -1,4 +1,5 @@
-"""Cost of what reads every sample without its pixels: `shard --licenses`, `card` and `diff`, on a build that is there.
+"""Cost of what reads every sample without its pixels, on a build that is there: `shard --licenses`, `card`, `diff`, and
+the page of the funnel.
 
     python benchmarks/cards.py OUT [--recipe full] [--repeat 5]
 
@@ -15,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from pipeline.builder import Build, open_build
 from pipeline.report.card_facts import gather
 from pipeline.report.census import take_census
+from pipeline.report.gallery.funnel_page import facts_of_build, facts_of_shards, page
 from pipeline.report.verdicts import scores_of, verdicts_of
 from pipeline.shown import find_unlicensed
 from shards.layout import join
@@ -44,6 +46,8 @@ def main() -> None:
     tell("licences of what each pair shows", lambda: _licences(build), planned)
     tell("census of the shards' records", lambda: take_census(folder), packed)
     tell("all that a card says", lambda: gather(build, arguments.recipe), packed)
+    tell("the funnel's page of a build", lambda: page(facts_of_build(arguments.out)), planned)
+    tell("the same of its shards", lambda: page(facts_of_shards(folder)), packed)
     tell("verdicts and scores (one of two)", lambda: (verdicts_of(build), scores_of(build)), planned)
 
 

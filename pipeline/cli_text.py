@@ -4,11 +4,13 @@ from typing import Any
 
 import click
 
+from pipeline.live import duration, plural
+
 
 def print_build(summary: dict[str, Any]) -> None:
     click.echo(
-        f"{summary['accepted']} of {summary['samples']} samples accepted in {summary['seconds']:.0f} s"
-        f" ({summary['rejected']} rejected)"
+        f"{summary['accepted']:,} of {plural(summary['samples'], 'sample')} accepted in {duration(summary['seconds'])}"
+        f" ({summary['rejected']:,} rejected)"
     )
     print_reasons(summary["rejects"])
     for found in summary["shards"]:
@@ -18,14 +20,15 @@ def print_build(summary: dict[str, Any]) -> None:
 
 def print_reasons(rejects: dict[str, int]) -> None:
     for reason, count in sorted(rejects.items(), key=lambda item: (-item[1], item[0])):
-        click.echo(f"  {count:>7}  {reason}")
+        click.echo(f"  {count:>9,}  {reason}")
 
 
 def print_shards(found: dict[str, Any]) -> None:
     from pipeline.report.card import licence_told
 
     for split, counts in found["splits"].items():
-        click.echo(f"{found['recipe']}/{split}: {counts['samples']} samples in {counts['shards']} shards")
+        samples, shards = plural(counts["samples"], "sample"), plural(counts["shards"], "shard")
+        click.echo(f"{found['recipe']}/{split}: {samples} in {shards}")
     click.echo(f"shards: {found['folder']}")
     click.echo(f"licence of the whole: {licence_told(found)}")
 
@@ -33,7 +36,7 @@ def print_shards(found: dict[str, Any]) -> None:
 def print_rebuild(found: dict[str, Any]) -> None:
     changed = ", ".join(found["changed"])
     state = f"other than before in {changed}" if changed else "the same bytes as before"
-    click.echo(f"unit {found['unit']}, {found['samples']} samples made again: {state}")
+    click.echo(f"unit {found['unit']}, {plural(found['samples'], 'sample')} made again: {state}")
     for recipe in found["recipes"] if changed else ():
         click.echo(f"next: spatialdata shard {found['out']} --recipe {recipe}")
 
@@ -50,8 +53,8 @@ def print_verify(found: dict[str, Any]) -> None:
     for repaired in found["repaired"]:
         click.echo(f"rebuilt {repaired}")
     count = len(found["problems"])
-    state = "sound" if found["ok"] else f"{count} problem{'s' * (count > 1)}"
-    click.echo(f"{found['shards']} shards, {found['samples']} samples: {state}")
+    state = "sound" if found["ok"] else plural(count, "problem")
+    click.echo(f"{plural(found['shards'], 'shard')}, {plural(found['samples'], 'sample')}: {state}")
     if not found["ok"] and found["repairable"]:
         click.echo(f"mend with: spatialdata verify {found['path']} --repair")
 

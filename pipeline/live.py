@@ -77,8 +77,10 @@ def stages_table(stages: Sequence[StageView], width: int) -> "Table":
     table = Table(box=box.SIMPLE_HEAD, width=min(width, WIDEST), padding=(0, 1), pad_edge=False, show_edge=False)
     table.add_column("stage", no_wrap=True)
     table.add_column("", ratio=1, min_width=4)
-    for name in ("units", "samples/s", "left"):
+    for name in ("units", "samples/s"):
         table.add_column(name, justify="right", no_wrap=True)
+    # As wide as most times are: else the bars jump.
+    table.add_column("left", justify="right", no_wrap=True, min_width=11 if width >= WIDEST else None)
     queued = any(stage.queue is not None for stage in stages)
     if queued:
         table.add_column("ready+working", justify="right", no_wrap=True)
@@ -88,7 +90,7 @@ def stages_table(stages: Sequence[StageView], width: int) -> "Table":
         queue = stage.queue or Queue(0, 0)
         cells = [f"{count(stage.done)}/{count(stage.units)}", "" if done else rate(stage.pace.samples), _left(stage)]
         if queued:
-            cells.append("" if done else f"{count(queue.ready)}+{queue.in_flight}")
+            cells.append(f"{count(queue.ready)}+{queue.in_flight}" if any(queue) and not done else "")
         cells.append(count(sum(stage.rejects.values())) if stage.rejects else "")
         bar = ProgressBar(total=max(1, stage.units), completed=stage.done, width=None)
         table.add_row(stage.layer, bar, *cells)
@@ -100,22 +102,23 @@ def refusals(stages: Sequence[StageView], most: int = 3) -> str:
     reasons = Counter({f"{stage.layer} {name}": count for stage in stages for name, count in stage.rejects.items()})
     listed = ", ".join(f"{name} {count:,}" for name, count in reasons.most_common(most))
     more = len(reasons) - most
-    return f"refused: {listed}{f' and {more} other reasons' if more > 0 else ''}" if listed else ""
+    rest = f" and {plural(more, 'other reason')}" if more > 0 else ""
+    return f"refused: {listed}{rest}" if listed else ""
 
 
 def line_of(stage: StageView) -> str:
     """One stage in words, for a log."""
-    text = f"{stage.layer} {stage.done}/{stage.units} units"
+    text = f"{stage.layer} {stage.done:,}/{stage.units:,} units"
     if stage.done < stage.units:
         if stage.pace.samples:
             text += f", {rate(stage.pace.samples)} samples/s"
         if stage.left_s is not None:
             text += f", {duration(stage.left_s)} left"
         if stage.queue is not None:
-            text += f", {stage.queue.ready} ready, {stage.queue.in_flight} in work"
+            text += f", {stage.queue.ready:,} ready, {stage.queue.in_flight} in work"
     if stage.rejects:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(stage.rejects).most_common(3))
-        text += f", {sum(stage.rejects.values())} rejected ({reasons})"
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in Counter(stage.rejects).most_common(3))
+        text += f", {sum(stage.rejects.values()):,} rejected ({reasons})"
     return text
 
 
@@ -146,6 +149,16 @@ def duration(seconds: float) -> str:
     if hours >= 48:
         return f"{hours // 24:,} d {hours % 24:02d} h" if hours < 2400 else f"{hours // 24:,} d"
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def spent(seconds: float) -> str:
+    """As `duration`; as `cost` below a second."""
+    return duration(seconds) if seconds >= 1 else cost(seconds)
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 shard`, `2,000 shards`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _left(stage: StageView) -> str:

@@ -43,7 +43,7 @@ class Holder:
     """Seconds since 1970."""
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host} since {self.since}"
+        return f"process {self.pid} on {self.host} since {self.since[:19].replace('T', ' ')} UTC"
 
 
 class InUse(BadInput):

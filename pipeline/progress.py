@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from pipeline.live import Queue, StageView, duration, left_of, line_of, pace_of, refusals, stages_table
+from pipeline.live import Queue, StageView, duration, left_of, line_of, pace_of, plural, refusals, stages_table
 from pipeline.runner import UnitSummary
 
 PLAIN_EVERY_S = 60.0
@@ -143,12 +143,14 @@ class PlainProgress(Progress):
 
     def start(self, units: int, found: Mapping[str, int]) -> None:
         super().start(units, found)
-        self._say(f"{units} units; done before: " + ", ".join(f"{name} {done}" for name, done in found.items()))
+        self._say(
+            f"{plural(units, 'unit')}; done before: " + ", ".join(f"{name} {done:,}" for name, done in found.items())
+        )
 
     def tick(self, queues: Mapping[str, Queue]) -> None:
         super().tick(queues)
         if time.monotonic() - self._last >= self._every:
-            self._say(f"{duration(self.elapsed())}: {self._line()}")
+            self._say(self._line())
 
     def note(self, text: str) -> None:
         super().note(text)
@@ -156,11 +158,11 @@ class PlainProgress(Progress):
 
     def stop(self) -> RunSummary:
         summary = super().stop()
-        self._say(f"{self._line()} in {summary.seconds:.0f} s")
+        self._say(self._line())
         return summary
 
     def _line(self) -> str:
-        return "; ".join(line_of(stage) for stage in self.views())
+        return f"after {duration(self.elapsed())}: {'; '.join(line_of(stage) for stage in self.views())}"
 
     def _say(self, text: str) -> None:
         self._last = time.monotonic()
@@ -204,8 +206,8 @@ class TerminalProgress(Progress):
         from rich.text import Text
 
         left = left_of(self._drawn)
-        rest = f", about {duration(left)} left" if left else ""
-        lines = [f"{duration(self.elapsed())} so far{rest}", refusals(self._drawn)]
+        rest = "" if left == 0 else f" so far, about {duration(left)} left" if left else " so far"
+        lines = [f"{duration(self.elapsed())}{rest}", refusals(self._drawn)]
         texts = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines if line]
         return Group(stages_table(self._drawn, self._console.width), *texts)
 

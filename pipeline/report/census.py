@@ -6,7 +6,7 @@ shard. What is kept of a sample is a few numbers and its key.
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -138,14 +138,14 @@ def _shown(item: SceneObject, dataset: str) -> Shown:
 
 
 def _records(url: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[SampleRecord]:
-    for row, data in _members(url, list(rows), "json"):
+    for row, data in read_members(url, list(rows), "json"):
         try:
             yield read_record(data)
         except ValidationError:
             raise SpatialdataError(_damaged(url, row)) from None
 
 
-def _members(url: str, rows: list[Mapping[str, Any]], member: str) -> Iterator[tuple[Mapping[str, Any], bytes]]:
+def read_members(url: str, rows: Sequence[Mapping[str, Any]], member: str) -> Iterator[tuple[Mapping[str, Any], bytes]]:
     """A member of each sample, read where the parquet says that it lies."""
     fs, path = filesystem(url)
     for start in range(0, len(rows), _AT_ONCE):
@@ -156,7 +156,7 @@ def _members(url: str, rows: list[Mapping[str, Any]], member: str) -> Iterator[t
 
 
 def _size(url: str, row: Mapping[str, Any], member: str) -> tuple[int, int]:
-    ((_, data),) = _members(url, [row], member)
+    ((_, data),) = read_members(url, [row], member)
     try:
         return image_size(data)
     except CodecError:

@@ -1,6 +1,6 @@
 """How far a build is, read from its records; works while the build runs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rich import box
@@ -9,15 +9,16 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from pipeline.builder import Build, open_build
-from pipeline.live import cost, count, duration
+from pipeline.live import cost, count, plural, spent
 from pipeline.report.funnel import funnel_rows, left_out
 from pipeline.summaries import LayerSummary, summarise
 from shards.errors import BadInput, SpatialdataError
 from shards.index import read_manifest
 from shards.layout import find_splits
+from shards.schema import SPLITS
 
-WIDE = 90
-"""Columns of a terminal that hold all of the table."""
+NARROWER = ("size", "GPU", "time", "units")
+"""Columns that a narrow terminal goes without, one after the other."""
 _COLUMNS = ("stage", "units", "in", "out", "refused", "time", "GPU", "each", "size")
 
 
@@ -79,9 +80,9 @@ def print_status(found: dict[str, Any]) -> None:
     """The same as tables."""
     console = Console()
     state = "finished" if found["finished"] else "not finished: run the same build again to go on"
-    units = f"{found['units']:,} unit{'s' * (found['units'] != 1)}"
-    _say(console, f"{found['out']}: {found['samples']:,} samples in {units}, {state}")
-    console.print(_funnel_table(found, console.width))
+    samples, units = plural(found["samples"], "sample"), plural(found["units"], "unit")
+    _say(console, f"{found['out']}: {samples} in {units}, {state}")
+    console.print(_fitting_table(found, console))
     for row in found["funnel"]:
         if row["rejects"]:
             _say(console, f"{row['layer']} refused: {_listed(row['rejects'])}")
@@ -94,13 +95,25 @@ def print_status(found: dict[str, Any]) -> None:
         _say(console, f"proposals refused and sampled again: {_listed(refused)}")
     if found["duplicates"]:
         _say(console, f"left out of the shards: {_listed(found['duplicates'])}")
-    for shard in found["shards"]:
-        size = decimal(shard["bytes"]) if shard["shards"] else "not finished"
-        shards = f"{shard['shards']:,} shard{'s' * (shard['shards'] != 1)}"
-        _say(console, f"{shard['recipe']}/{shard['split']}: {shard['samples']:,} samples in {shards}, {size}")
+    for shard in sorted(found["shards"], key=lambda shard: (shard["recipe"], SPLITS.index(shard["split"]))):
+        samples, shards = plural(shard["samples"], "sample"), plural(shard["shards"], "shard")
+        told = f"{samples} in {shards}, {decimal(shard['bytes'])}" if shard["shards"] else "not finished"
+        _say(console, f"{shard['recipe']}/{shard['split']}: {told}")
 
 
-def _funnel_table(found: dict[str, Any], width: int) -> Table:
+def _fitting_table(found: dict[str, Any], console: Console) -> Table:
+    """The funnel with as many columns as the terminal holds."""
+    endless = console.options.update(width=1000)
+    idle = set[str]() if any(row["gpu_seconds"] for row in found["funnel"]) else {"GPU"}
+    table = _funnel_table(found, idle)
+    for dropped in range(1, len(NARROWER) + 1):
+        if console.measure(table, options=endless).maximum <= console.width:
+            break
+        table = _funnel_table(found, idle.union(NARROWER[:dropped]))
+    return table
+
+
+def _funnel_table(found: dict[str, Any], hidden: Collection[str]) -> Table:
     """The funnel, a row a stage; in the last one what is accepted, and what it cost in all."""
     funnel: list[dict[str, Any]] = found["funnel"]
     seconds, gpus = sum(row["seconds"] for row in funnel), sum(row["gpu_seconds"] for row in funnel)
@@ -108,7 +121,6 @@ def _funnel_table(found: dict[str, Any], width: int) -> Table:
     each = seconds / accepted if accepted else None
     size = sum(layer["bytes"] for layer in found["layers"].values())
     feet = ("accepted", "", count(found["samples"]), count(accepted), "", *_costs(seconds, gpus, each, size))
-    hidden = {"GPU"} if not gpus else {"size"} if width < WIDE else set[str]()
     shown = [index for index, name in enumerate(_COLUMNS) if name not in hidden]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, show_footer=True)
     for index in shown:
@@ -130,8 +142,8 @@ def _funnel_table(found: dict[str, Any], width: int) -> Table:
 def _costs(seconds: float, gpu_seconds: float, each: float | None, size: int) -> tuple[str, str, str, str]:
     """Empty where there is nothing to tell."""
     return (
-        duration(seconds) if seconds else "",
-        duration(gpu_seconds) if gpu_seconds else "",
+        spent(seconds) if seconds else "",
+        spent(gpu_seconds) if gpu_seconds else "",
         cost(each) if each else "",
         decimal(size) if size else "",
     )

@@ -58,6 +58,18 @@ def test_it_is_told_as_a_table(refusing: Path):
     assert "pair refused: unreadable_image 2" in told.out
 
 
+@pytest.mark.parametrize("width", [40, 56, 100])
+def test_the_table_goes_without_columns_on_a_narrow_terminal(
+    refusing: Path, width: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = run("status", refusing).out.splitlines()
+    (pair,) = [line for line in lines if line.split()[:1] == ["pair"] and "refused" not in line]
+    assert len(pair) <= width and "…" not in pair
+    assert {"16", "14", "2"} <= set(pair.split())
+    assert ("4/4" in pair, "kB" in pair) == (width >= 56, width == 100)
+
+
 def test_nothing_is_accepted_before_the_last_layer_is_made(refusing: Path, out: Path):
     for file in out.glob("layers/checks-*/*"):
         file.unlink()

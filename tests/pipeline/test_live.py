@@ -16,8 +16,10 @@ from pipeline.live import (
     duration,
     left_of,
     pace_of,
+    plural,
     rate,
     refusals,
+    spent,
     stages_table,
 )
 
@@ -74,7 +76,7 @@ def test_the_table_fits(width: int):
 
 def test_refusals_of_all_stages():
     stages = [StageView("pair", 1, 1, rejects={"a": 3, "b": 1}), StageView("checks", 1, 1, rejects={"a": 2, "c": 9})]
-    assert refusals(stages) == "refused: checks c 9, pair a 3, checks a 2 and 1 other reasons"
+    assert refusals(stages) == "refused: checks c 9, pair a 3, checks a 2 and 1 other reason"
     assert refusals(stages[:1], most=2) == "refused: pair a 3, pair b 1"
     assert refusals([]) == ""
 
@@ -94,5 +96,7 @@ def test_numbers():
         "866 d",
         "3 d 00 h",
     ]
+    assert [spent(value) for value in (0.0301, 0.45, 1.2, 185)] == ["30 ms", "0.45 s", "1 s", "3 min 05 s"]
+    assert [plural(number, "shard") for number in (0, 1, 2000)] == ["0 shards", "1 shard", "2,000 shards"]
     assert [rate(value) for value in (0, 0.01234, 1.234, 12.34, 123.4)] == ["-", "0.0123", "1.23", "12.3", "123"]
     assert [cost(value) for value in (0.0012, 0.45, 12.34)] == ["1.2 ms", "0.45 s", "12.3 s"]

@@ -27,7 +27,7 @@ def test_plain_lines_are_few_and_say_it_all():
     lines = stream.getvalue().splitlines()
     assert lines[0] == "10 units; done before: pair 2, depth 0"
     assert lines[1] == "sample scene-7 is quarantined from layer pair: it kills its worker"
-    assert lines[2].startswith("pair 4/10 units, ")
+    assert lines[2].startswith("after 0 s: pair 4/10 units, ")
     assert "samples/s" in lines[2]
     assert "left, 5 ready, 2 in work, 12 rejected (9 too_dark, 3 error); depth 0/10 units, 0 ready" in lines[2]
     assert len(lines) == 3

@@ -1,0 +1,211 @@
+"""`DIR/funnel.html`: the funnel of a build, what its samples are like and do not cover; see docs/operations.md.
+
+Invariant: all samples of the set are counted, whichever the gallery shows, from plan, records and texts of layers (of
+shards: from the records in them). The page needs no script and no server; `funnel.json` beside it holds its numbers.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.builder import BUILD, open_build, planned_edits
+from pipeline.live import plural
+from pipeline.report.funnel import funnel_rows, left_out
+from pipeline.report.gallery.coverage import coverage
+from pipeline.report.gallery.histograms import histograms, shares
+from pipeline.report.gallery.markup import PAGE, esc
+from pipeline.report.gallery.samples import STATES, BuildReader, read_shards
+from pipeline.report.gallery.stages import proposals, stages
+from pipeline.report.gallery.tally import Tally
+from pipeline.store import LayerStore
+from pipeline.summaries import summarise
+from shards.layout import SplitFolder, base, find_splits, join
+from shards.writer import publish_bytes
+
+FUNNEL_PAGE: Final = "funnel.html"
+FUNNEL_JSON: Final = "funnel.json"
+_STYLES: Final = ("theme.css", "theme.js", "funnel.css")
+
+
+@dataclass(frozen=True)
+class FunnelFacts:
+    """What the page tells."""
+
+    title: str
+    place: str
+    tally: Tally
+    kinds: tuple[str, ...]
+    """Of edits, as planned."""
+    funnel: tuple[dict[str, Any], ...] = ()
+    """As `pipeline.report.funnel` gives it; empty for shards."""
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+    """Proposals that layer `pair` refused, by reason."""
+    notes: tuple[str, ...] = ()
+
+
+def write_funnel_page(source: str, folder: Path, recipe: str = "") -> None:
+    """Write the page, its numbers and its style sheets into the folder of a gallery.
+
+    Args:
+        source: OUT of a build, finished or not, or a folder of shards.
+        recipe: count the shards of this recipe, not the layers of OUT.
+
+    Raises BadInput where there is no build and no shard, SpatialdataError where a plan or a manifest is damaged.
+    """
+    is_build = not recipe and LayerStore(source).exists(BUILD)
+    facts = facts_of_build(source) if is_build else facts_of_shards(source, recipe)
+    place = str(folder)
+    for style in _STYLES:
+        publish_bytes((Path(__file__).parent / "page" / style).read_bytes(), join(place, style))
+    publish_bytes(f"{json.dumps(numbers(facts), ensure_ascii=True)}\n".encode(), join(place, FUNNEL_JSON))
+    publish_bytes(page(facts).encode(), join(place, FUNNEL_PAGE))
+
+
+def facts_of_build(out: str) -> FunnelFacts:
+    """Count the samples of a build."""
+    build = open_build(out)
+    summary = summarise(build.store, build.plan, build.layers)
+    duplicates = left_out(build, summary)
+    rows, _ = funnel_rows(build, summary, duplicates)
+    reader, tally = BuildReader(build, summary, duplicates), Tally()
+    for samples in reader:
+        tally.add(samples)
+    notes: list[str] = []
+    units = {layer: found.totals.units for layer, found in summary.layers.items()}
+    if left := [f"{layer} {build.plan.units - done:,}" for layer, done in units.items() if done < build.plan.units]:
+        notes.append(f"The build is not finished. Units to do, of {build.plan.units:,}: {', '.join(left)}.")
+    damaged = len(reader.damaged) + sum(len(found.damaged) for found in summary.layers.values())
+    if damaged:
+        what = f"{plural(damaged, 'layer file')} could not be read, and what they hold is not counted"
+        notes.append(f"{what}: run `spatialdata build` again.")
+    released = build.config.source.kind == "object3dit"
+    return FunnelFacts(
+        title=build.config.shard.name,
+        place=str(build.store),
+        tally=tally,
+        kinds=() if released else tuple(planned_edits(build.config)),
+        funnel=tuple(rows),
+        counts=dict(summary.layers["pair"].totals.counts),
+        notes=tuple(notes),
+    )
+
+
+def facts_of_shards(url: str, recipe: str = "") -> FunnelFacts:
+    """Count the samples of one recipe's shards: of `recipe`, else of `full` where it is there."""
+    found = find_splits(url, recipe=recipe or None)
+    recipes = sorted({split.recipe for split in found})
+    chosen = recipe or ("full" if "full" in recipes else recipes[0])
+    splits = [split for split in found if split.recipe == chosen]
+    tally, notes, damaged = Tally(), list[str](), list[str]()
+    for split in splits:
+        if not _count(split, tally, damaged):
+            notes.append(f"Split {split.split} is not finished, and not counted: run `spatialdata shard` again.")
+    if damaged:
+        what = f"{plural(len(damaged), 'shard')} could not be read, such as {base(damaged[0])}"
+        notes.append(f"{what}, and what they hold is not counted: run `spatialdata verify`.")
+    return FunnelFacts(title=f"recipe {chosen}", place=url, tally=tally, kinds=(), notes=tuple(notes))
+
+
+def _count(split: SplitFolder, tally: Tally, damaged: list[str]) -> bool:
+    """Count a split; False where it was not finished."""
+    try:
+        for samples in read_shards(split.url, damaged):
+            tally.add(samples)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def numbers(facts: FunnelFacts) -> dict[str, Any]:
+    """What `funnel.json` holds."""
+    return {
+        "source": facts.place,
+        "funnel": list(facts.funnel),
+        "proposals_refused": dict(sorted(facts.counts.items())),
+        "notes": list(facts.notes),
+        **facts.tally.to_json(),
+    }
+
+
+def page(facts: FunnelFacts) -> str:
+    """The whole page as HTML."""
+    tally = facts.tally
+    notes = "".join(f'<p class="note">{esc(note)}</p>' for note in facts.notes)
+    sections = [
+        _section("funnel", "Funnel", _funnel(facts)),
+        _section("coverage", "Coverage", f'<div class="tables">{coverage(tally, facts.kinds)}</div>'),
+        _section("measures", "Distributions", f"{_legend(tally)}{histograms(tally.spreads)}"),
+        _section("objects", "Edited objects", _objects(tally)),
+    ]
+    if not any(tally.pairs):
+        told = "No pair is made yet." if facts.funnel else "There is no sample to count."
+        sections[1:] = [f'<p class="faint">{told}</p>']
+    return _PAGE.format(title=esc(facts.title), index=PAGE, notes=notes, head=_head(facts), sections="".join(sections))
+
+
+def _funnel(facts: FunnelFacts) -> str:
+    tally = facts.tally
+    if not facts.funnel:
+        return '<p class="faint">Shards hold what was accepted; the funnel is told of OUT, where they were built.</p>'
+    return stages(facts.funnel, sum(tally.states), tally.states[0]) + proposals(facts.counts)
+
+
+def _objects(tally: Tally) -> str:
+    categories = shares("Categories", tally.categories, filters="category", none="unknown")
+    colours = shares("Colours", tally.colours, none="no one colour, or unknown", swatches=True)
+    return f'<div class="things">{categories}{colours}</div>'
+
+
+def _head(facts: FunnelFacts) -> str:
+    """What the set comes to, in one line of numbers."""
+    tally = facts.tally
+    told = [("planned", sum(tally.states)), ("pairs made", sum(tally.pairs))] if facts.funnel else []
+    told += [
+        (state, number) for state, number in zip(STATES, tally.states, strict=True) if number or state == "accepted"
+    ]
+    items = "".join(f"<div><dt>{label}</dt><dd>{number:,}</dd></div>" for label, number in told)
+    return f'<p class="place"><bdi>{esc(facts.place)}</bdi></p><dl class="sums">{items}</dl>'
+
+
+def _legend(tally: Tally) -> str:
+    """The colours of the bars, of the states that there are."""
+    there: Iterable[str] = (state for state, number in zip(STATES, tally.pairs, strict=True) if number)
+    marks = "".join(f'<span><i class="swatch {state}" aria-hidden="true"></i>{state}</span>' for state in there)
+    return f'<p class="legend">{marks}<span class="faint">over {sum(tally.pairs):,} pairs made</span></p>'
+
+
+def _section(name: str, title: str, content: str) -> str:
+    return f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title">{title}</h2>{content}</section>'
+
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; script-src 'self' file:; \
+style-src 'self' file: 'unsafe-inline'">
+<title>Funnel: {title}</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="theme.css">
+<link rel="stylesheet" href="funnel.css">
+<script src="theme.js"></script>
+</head>
+<body>
+<header class="topbar">
+<h1>{title}</h1>
+<nav aria-label="Pages"><a href="{index}">Samples</a><a href="funnel.html" aria-current="page">Funnel</a>\
+<a href="funnel.json">JSON</a></nav>
+<span class="grow"></span>
+<button class="button" id="theme" type="button">◐</button>
+</header>
+{notes}
+<main>
+{head}
+{sections}
+</main>
+</body>
+</html>
+"""

@@ -1,0 +1,80 @@
+"""The measures of which histograms are made. Their bins are fixed, so that two sets can be held side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number that samples have, and how it is binned: `edges` are ascending; below and above them is a bin each."""
+
+    name: str
+    title: str
+    unit: str
+    of: str
+    """Which samples have it."""
+    edges: tuple[float, ...]
+    ticks: tuple[float, ...]
+    """Values that the axis names; multiples of one another where `log`."""
+    log: bool = False
+    whole: bool = False
+    """Values are whole numbers, in bins of one each."""
+
+    def bins_of(self, values: Sequence[float]) -> "NDArray[np.int64]":
+        """The bin of each value, 0 (below all edges) to len(edges) (above); the last edge belongs to the last bin."""
+        array = np.asarray(values, np.float64)
+        found = np.searchsorted(self.edges, array, side="right")
+        return np.where(array == self.edges[-1], len(self.edges) - 1, found).astype(np.int64)
+
+
+def _linear(first: float, last: float, step: float) -> tuple[float, ...]:
+    count = round((last - first) / step)
+    return tuple(round(first + step * number, 6) for number in range(count + 1))
+
+
+def _powers(first: float, last: float, step: float) -> tuple[float, ...]:
+    """Of two, from and to these exponents."""
+    return tuple(round(2.0**exponent, 9) for exponent in _linear(first, last, step))
+
+
+_AROUND_ONE: Final = _powers(-2.125, 2.125, 0.25)
+"""The middle one of these bins is around 1."""
+_TURNS: Final = _linear(-187.5, 187.5, 15)
+"""Around the multiples of 15 degrees."""
+_METRES: Final = _powers(-3, 7, 0.5)
+
+MEASURES: Final = (
+    Measure("displacement", "Displacement", "m", "moved objects", _linear(0, 3, 0.1), (0, 1, 2, 3)),
+    Measure(
+        "rotation", "Rotation, counter-clockwise from above", "°", "turned objects", _TURNS, (-180, -90, 0, 90, 180)
+    ),
+    Measure("scale", "Scale factor", "×", "scaled objects", _AROUND_ONE, (0.25, 0.5, 1, 2, 4), log=True),
+    Measure(
+        "visible_source",
+        "Visible share in the source",
+        "",
+        "edited objects",
+        _linear(0, 1, 0.05),
+        (0, 0.25, 0.5, 0.75, 1),
+    ),
+    Measure(
+        "visible_target",
+        "Visible share in the target",
+        "",
+        "edited objects",
+        _linear(0, 1, 0.05),
+        (0, 0.25, 0.5, 0.75, 1),
+    ),
+    Measure("near", "Nearest metric depth", "m", "targets", _METRES, (0.125, 0.5, 2, 8, 32, 128), log=True),
+    Measure("far", "Farthest metric depth", "m", "targets", _METRES, (0.125, 0.5, 2, 8, 32, 128), log=True),
+    Measure("yaw", "Camera orbit, to the viewer's right", "°", "camera edits", _TURNS, (-180, -90, 0, 90, 180)),
+    Measure("pitch", "Camera rise", "°", "camera edits", _linear(-52.5, 52.5, 5), (-45, -30, -15, 0, 15, 30, 45)),
+    Measure("zoom", "Camera zoom, above 1 is closer", "×", "camera edits", _AROUND_ONE, (0.25, 0.5, 1, 2, 4), log=True),
+    Measure(
+        "words", "Instruction length", "words", "instructions", _linear(0.5, 40.5, 1), (1, 10, 20, 30, 40), whole=True
+    ),
+)

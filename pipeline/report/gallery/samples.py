@@ -1,0 +1,122 @@
+"""Every sample of a set with its facts and what became of it, streamed: a unit or a shard at a time, in order."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic_core import from_json
+
+from pipeline.builder import Build
+from pipeline.duplicates import Duplicates, per_unit
+from pipeline.report.census import read_members
+from pipeline.report.gallery.facts import Facts, facts_of
+from pipeline.summaries import Summary
+from shards.errors import SpatialdataError
+from shards.index import read_manifest, read_rows
+from shards.layout import join
+
+STATES: Final = ("accepted", "rejected", "waiting")
+ACCEPTED, REJECTED, WAITING = range(3)
+"""Positions in STATES; waiting is what some layer has not looked at yet, and none has rejected."""
+
+
+class Told(NamedTuple):
+    """A sample of the set."""
+
+    kind: str
+    """As it was planned."""
+    split: str
+    state: int
+    facts: Facts | None
+    """None where no pair is made of it, or none that can be read."""
+
+
+@dataclass
+class BuildReader:
+    """The samples of a build, finished or not."""
+
+    build: Build
+    summary: Summary
+    duplicates: Duplicates
+    damaged: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
+    """Layer and unit of files that could not be read; their facts are unknown. Filled while reading."""
+
+    def __post_init__(self) -> None:
+        self._done = {layer: self._done_units(layer) for layer in self.build.layers}
+
+    def __iter__(self) -> Iterator[list[Told]]:
+        states = self.states()
+        size = self.build.plan.unit_size
+        for unit, (rows, found) in per_unit(self.build.store, self.build.plan, self._read):
+            decided = states[unit * size : unit * size + len(rows)].tolist()
+            yield [
+                Told(str(row.spec.get("edit", "")), row.split, state, found.get(row.key))
+                for row, state in zip(rows, decided, strict=True)
+            ]
+
+    def states(self) -> NDArray[np.uint8]:
+        """What became of each planned sample, in the plan's order: a position in STATES."""
+        plan = self.build.plan
+        states = np.full(plan.samples, WAITING, np.uint8)
+        for layer, done in self._done.items():
+            held = np.unpackbits(self.summary.layers[layer].held, count=plan.samples)
+            states[np.repeat(done, plan.unit_size)[: plan.samples] & (held == 0)] = REJECTED
+        states[np.unpackbits(self.summary.held, count=plan.samples) == 1] = ACCEPTED
+        for unit, keys in self.duplicates.by_unit.items():
+            places = {key: place for place, key in enumerate(plan.keys(unit))}
+            states[[unit * plan.unit_size + places[key] for key in keys]] = REJECTED
+        return states
+
+    def _done_units(self, layer: str) -> NDArray[np.bool_]:
+        done = np.zeros(self.build.plan.units, np.bool_)
+        done[self.build.store.done_units(self.build.layers[layer])] = True
+        done[[error.unit for error in self.summary.layers[layer].damaged]] = False
+        return done
+
+    def _read(self, unit: int) -> tuple[list[Any], dict[str, Facts]]:
+        pairs = self._column("pair", unit, "facts")
+        texts = self._column("instruction", unit, "instruction") if pairs else {}
+        rewritten = self._column("checks", unit, "instruction") if pairs else {}
+        maps = [self._column(layer, unit, "maps") for layer in ("depth", "metric")] if pairs else []
+        found: dict[str, Facts] = {}
+        for key, pair in pairs.items():
+            text = rewritten.get(key) or texts.get(key)
+            infos = {"metric": pair["metric"]}  # as rendered, where the build has no such layer
+            for layer in maps:
+                infos |= layer.get(key, {})
+            found[key] = facts_of(pair["edit"], pair["objects"], infos, text["text"] if text else "", pair["colours"])
+        return self.build.plan.rows(unit), found
+
+    def _column(self, layer: str, unit: int, name: str) -> dict[str, dict[str, Any]]:
+        """A column of JSON by key, parsed, without empty cells; nothing of a unit that is not done or damaged."""
+        if layer not in self._done or not self._done[layer][unit]:
+            return {}
+        try:
+            rows = self.build.store.peek(self.build.layers[layer], unit, (name,))
+            return {key: from_json(str(row[name])) for key, row in rows.items() if row[name]}
+        except (SpatialdataError, ValueError):  # `status` and `verify` say what is wrong with it
+            self.damaged.add((layer, unit))
+            return {}
+
+
+def read_shards(folder: str, damaged: list[str]) -> Iterator[list[Told]]:
+    """The samples of a split's folder (any fsspec URL), all of which are accepted; of the tars the records are read.
+
+    Args:
+        damaged: takes the URLs of shards that cannot be read.
+
+    Raises FileNotFoundError where the split was not finished, and SpatialdataError where its manifest is damaged.
+    """
+    for shard in read_manifest(folder).shards:
+        url = join(folder, shard.name)
+        try:
+            yield [_told(from_json(data)) for _, data in read_members(url, read_rows(folder, shard.name), "json")]
+        except (SpatialdataError, OSError, ValueError, KeyError, TypeError):  # `verify` says what is wrong with it
+            damaged.append(url)
+
+
+def _told(record: Mapping[str, Any]) -> Told:
+    facts = facts_of(record["edit"], record["objects"], record["maps"], record["instruction"]["text"])
+    return Told(facts.kind, record["split"], ACCEPTED, facts)

@@ -1,0 +1,109 @@
+"""Builds whose facts are made up, so that what a page counts can be counted again: layers on disk, without pixels."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.builder import BUILD, open_build
+from pipeline.config import load_config
+from pipeline.plan import PlanRow
+from pipeline.planning import plan_build
+from pipeline.store import LayerStore, Record, Rejected
+from shards.schema import Instruction, MapInfo, Maps, PairFacts
+from tests.annotators.factory import random_facts
+
+UNIT = 8
+COLOURS = ("red", "", "dark green", "wooden", "no such colour")
+MADE_BY = ("renderer", "onnx-community/metric3d-vit-small", "renderer")
+
+
+@dataclass(frozen=True)
+class Written:
+    """One sample as it was written."""
+
+    key: str
+    split: str
+    kind: str
+    state: str
+    facts: PairFacts | None
+    text: str
+    maps: Maps
+
+
+def write_scenes(
+    out: Path,
+    samples: int = 48,
+    change: Callable[[int, PairFacts], PairFacts] = lambda _, facts: facts,
+    missing: Collection[tuple[str, int]] = (),
+) -> list[Written]:
+    """A build of scenes under `out`.
+
+    Args:
+        change: what becomes of the facts of sample i.
+        missing: layers and units that are not done; without its pairs, no layer of a unit is.
+    """
+    config = load_config(None, [f"samples={samples}", f"unit_size={UNIT}", "engine.kind=inline"])
+    store = LayerStore(str(out))
+    plan = plan_build(config, store, lambda _: None, True)
+    store.write_file(BUILD, config.model_dump_json().encode())
+    layers = open_build(str(out)).layers
+    written: list[Written] = []
+    for unit in range(plan.units):
+        undone = {layer for layer in layers if not {(layer, unit), ("pair", unit)}.isdisjoint(missing)}
+        rows: dict[str, dict[str, dict[str, str]]] = {layer: {} for layer in layers}
+        rejects: dict[str, list[Rejected]] = {layer: [] for layer in layers}
+        for row in plan.rows(unit):
+            number = len(written)
+            lost = "" if _lost(number) in undone else _lost(number)
+            state = "rejected" if lost else "waiting" if undone else "accepted"
+            facts = None if "pair" in (lost, *undone) else _facts(number, str(row.spec["edit"]), change)
+            written.append(_written(number, row, state, facts))
+            if lost:
+                rejects[lost].append(Rejected(row.key, f"{lost}_is_bad"))
+            for layer, columns in _columns(written[-1]).items() if facts else ():
+                if layer in layers and layer != lost:
+                    rows[layer][row.key] = columns
+        for layer in layers.keys() - undone:
+            record = Record(unit, layers[layer], tuple(rejects[layer]), seconds=2.0)
+            store.write(layers[layer], unit, rows[layer], record)
+    return written
+
+
+def _lost(number: int) -> str:
+    """The layer that refuses a sample; empty where none does."""
+    return {3: "pair", 5: "screen", 6: "checks"}.get(number % 11, "")
+
+
+def _facts(number: int, kind: str, change: Callable[[int, PairFacts], PairFacts]) -> PairFacts:
+    facts = random_facts(number, kind)
+    colours = [COLOURS[(number + place) % len(COLOURS)] for place in range(len(facts.objects))]
+    return change(number, facts.model_copy(update={"colours": colours}))
+
+
+def _written(number: int, row: PlanRow, state: str, facts: PairFacts | None) -> Written:
+    near, far = 0.4 + number % 7, 5.0 + number % 40
+    metric = _depth("metric", "m", MADE_BY[number % 3], near, far)
+    relative = _depth("relative_inverse", "", "renderer", 1 / far, 1 / near)
+    text = " ".join(["word"] * (3 + number % 50))
+    kind = str(row.spec["edit"])
+    return Written(row.key, row.split, kind, state, facts, text, Maps(depth=relative, metric=metric))
+
+
+def _columns(one: Written) -> dict[str, dict[str, str]]:
+    facts = one.facts.model_dump_json() if one.facts else ""
+    told = Instruction(text=one.text, variants=["Do it."], method="template", model="", verified=True)
+    maps = {name: f'{{"{name}": {getattr(one.maps, name).model_dump_json()}}}' for name in ("depth", "metric")}
+    rest = {layer: {"nothing": ""} for layer in ("screen", "normal", "segment", "line")}
+    return {
+        "pair": {"facts": facts},
+        "instruction": {"instruction": told.model_dump_json()},
+        "checks": {"instruction": "", "scores": "{}"},
+        "depth": {"maps": maps["depth"]},
+        "metric": {"maps": maps["metric"]},
+        **rest,
+    }
+
+
+def _depth(kind: str, unit: str, estimator: str, low: float, high: float) -> MapInfo:
+    numbers = {"scale": (high - low) / 65534, "offset": low, "min": low, "max": high}
+    return MapInfo.model_validate({"estimator": estimator, "revision": "1", "kind": kind, "unit": unit, **numbers})
