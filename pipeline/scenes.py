@@ -12,9 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
+from pipeline.families import inverse_key
 from pipeline.plan import RecordBatch
 from shards.errors import BadInput
-from shards.schema import SPLITS
+from shards.schema import SPLITS, EditKind
+from sources.derived import INVERSE
 
 pc = cast("Any", pyarrow.compute)
 _BATCH = 1 << 18
@@ -28,8 +30,12 @@ def plan_scenes(
     edits: Mapping[str, float],
     splits: Mapping[str, float],
     prefix: str = "scene",
+    *,
+    invert: bool = False,
 ) -> Iterator[RecordBatch]:
     """Batches for `write_plan`: key `<prefix>-00000123`, split, spec `{"edit": kind, "seed": 63-bit integer}`.
+
+    With `invert`, each sample is followed by its inverse (see `pipeline.families`): twice as many rows.
 
     Seeds: output i of numpy's counter-based Philox, whose stream is fixed, shifted to 63 bits.
     Edits: Sainte-Lague apportionment, so that every prefix has each kind as often as its weight asks, to within one.
@@ -48,11 +54,20 @@ def plan_scenes(
         seeds = pa.array(bits.random_raw(len(index)) >> np.uint64(1)).cast(pa.string())
         digits = pc.utf8_lpad(pa.array(index).cast(pa.string()), width=width, padding="0")
         key = pc.binary_join_element_wise(prefix, digits, "-")
-        kind = names.take(pa.array(next(kinds)[: len(index)]))
+        index_of = next(kinds)[: len(index)]
+        kind = names.take(pa.array(index_of))
         spec = pc.binary_join_element_wise('{"edit":"', kind, '","seed":', seeds, "}", "")
         side = np.searchsorted(cuts, (index * _GOLDEN) >> np.uint64(11), side="right")
         split = names_of_splits.take(pa.array(side))
-        yield pa.RecordBatch.from_arrays([key, split, spec], names=["key", "split", "spec"])
+        columns = [key, split, spec]
+        if invert:
+            inverse = pa.array([INVERSE[cast("EditKind", kind)] for kind in sorted(edits)]).take(pa.array(index_of))
+            told = ['{"derived":"invert","edit":"', inverse, '","family":"', key, '","origin":["', key, '"],"seed":']
+            inverted = [pc.binary_join_element_wise(key, inverse_key(""), ""), split]
+            inverted.append(pc.binary_join_element_wise(*told, seeds, "}", ""))
+            turns = pa.array(np.arange(2 * len(index)).reshape(2, -1).T.ravel())
+            columns = [pa.concat_arrays(both).take(turns) for both in zip(columns, inverted, strict=True)]
+        yield pa.RecordBatch.from_arrays(columns, names=["key", "split", "spec"])
 
 
 def _kinds(weights: Mapping[str, float]) -> Iterator[npt.NDArray[np.int64]]:

@@ -65,7 +65,7 @@ def pair_columns(
     )
     facts = PairFacts(
         dataset=dataset,
-        edit=_edit(spec, box_of_mask(target.instances == edited) if edited else [0, 0, 0, 0]),
+        edit=edit_of(spec, box_of_mask(target.instances == edited) if edited else [0, 0, 0, 0]),
         camera=Camera(source=_view(spec.source.camera), target=_view(spec.target.camera)),
         objects=[_object(placed, spec, spec.names[placed.id], views, seen) for placed in spec.objects],
         metric=metric_info,
@@ -94,7 +94,8 @@ def _revision(renderer: Renderer) -> str:
     return " ".join(f"{name} {version}" for name, version in sorted(renderer.versions.items()))
 
 
-def _edit(spec: SceneSpec, box: list[int]) -> Edit:
+def edit_of(spec: SceneSpec, box: list[int]) -> Edit:
+    """The edit as facts state it; `box` is the object's in the target image, zeros where there is none."""
     edit = spec.edit
     return Edit(
         kind=edit.kind,

@@ -7,22 +7,26 @@ valid, each refusal is counted by reason, and a broken asset skips the scene tha
 import math
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from shards.errors import BadInput
 from shards.sample import Columns, Reject, Result, Row, Sample
-from shards.schema import EditKind
+from shards.schema import EditKind, PairFacts
+from sources.derived import inverted_columns, is_derived, origin_rejected, origins_of
 from sources.objaverse.assets import AssetFiles, AssetTable
 from sources.objaverse.edits import Limits, judge
 from sources.objaverse.facts import pair_columns
+from sources.objaverse.inverse import inverted, inverted_facts
 from sources.objaverse.naming import name_objects
-from sources.objaverse.render import AssetError, Renderer, RenderTimeout, SceneError
+from sources.objaverse.render import AssetError, ObjectVisibility, Renderer, RenderTimeout, SceneError
 from sources.objaverse.scene import Refusal, propose, scene_number
 from sources.objaverse.spec import RenderOptions, SceneOptions, SceneSpec
 
+Seen = tuple[dict[int, ObjectVisibility], dict[int, ObjectVisibility]]
+"""Visibility of each object in source and target."""
 CRASHES = 2
 """Times that Blender may die on one sample before the sample is rejected."""
 
@@ -37,13 +41,23 @@ class Studio:
 
 
 @dataclass(frozen=True)
+class Made:
+    """A pair that was rendered, and what others are derived from."""
+
+    spec: SceneSpec
+    seen: Seen
+    row: Row
+
+
+@dataclass(frozen=True)
 class RenderPairs:
-    """Renders pairs of scenes that are sampled from a seed."""
+    """Renders pairs of scenes that are sampled from a seed; planned inverses are those pairs read backwards."""
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 2
     own_pool: ClassVar[bool] = True
+    families: ClassVar[bool] = True
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout", "broken_asset"})
     """Of the machine: where nothing else comes, the run ends instead of rejecting every sample."""
 
@@ -75,9 +89,32 @@ class RenderPairs:
         return Studio(renderer, AssetTable.read(self.assets), AssetFiles(self.source, self.root))
 
     def __call__(self, model: Studio, samples: Sequence[Sample]) -> Sequence[Result]:
-        return [self._make(model, sample) for sample in samples]
+        results: list[Result] = []
+        made: dict[str, Made | Reject] = {}
+        for sample in samples:
+            if is_derived(sample):
+                results.append(self._invert(sample, made))
+                continue
+            made = {sample.key: self._make(model, sample)}
+            found = made[sample.key]
+            results.append(found if isinstance(found, Reject) else found.row)
+        return results
 
-    def _make(self, studio: Studio, sample: Sample) -> Result:
+    def _invert(self, sample: Sample, made: Mapping[str, "Made | Reject"]) -> Result:
+        """The pair of its origin, read backwards."""
+        (key,) = origins_of(sample.spec)
+        origin = made.get(key)
+        if not isinstance(origin, Made):
+            return origin_rejected(key, origin)
+        back = inverted(origin.spec)
+        if isinstance(back, str):
+            return Reject(back, detail=f"{back} of the inverse of {key}")
+        if reason := judge(back, origin.seen[1], origin.seen[0], Limits(min_visible=self.scene.min_visible)):
+            return Reject(reason, detail=f"in the image that is the source of the inverse of {key}")
+        facts = PairFacts.model_validate_json(str(origin.row.columns["facts"]))
+        return Row(inverted_columns(origin.row.columns, inverted_facts(back, facts)))
+
+    def _make(self, studio: Studio, sample: Sample) -> "Made | Reject":
         seed, kind = int(sample.spec["seed"]), sample.spec["edit"]
         refused: Counter[str] = Counter()
         loaded: int | None = None
@@ -94,7 +131,8 @@ class RenderPairs:
                         loaded, ever_loaded = scene, True
                     outcome = self._render(studio.renderer, spec)
                     if not isinstance(outcome, str):
-                        return Row(outcome, refused)
+                        columns, seen = outcome
+                        return Made(spec, seen, Row(columns, refused))
                     spec = outcome
                 refused[spec] += 1
                 attempt += 1
@@ -124,10 +162,10 @@ class RenderPairs:
         names = name_objects(spec)
         return names if isinstance(names, str) else replace(spec, names=names)
 
-    def _render(self, renderer: Renderer, spec: SceneSpec) -> Columns | str:
-        """The pair's columns, or why what is seen of the proposal will not do."""
+    def _render(self, renderer: Renderer, spec: SceneSpec) -> "tuple[Columns, Seen] | str":
+        """The pair's columns and what is seen of it, or why that will not do."""
         seen = renderer.visibility([spec.source, spec.target])
         if reason := judge(spec, seen[0], seen[1], Limits(min_visible=self.scene.min_visible)):
             return reason
         views = (renderer.render(spec.source), renderer.render(spec.target))
-        return pair_columns(spec, self.dataset, views, (seen[0], seen[1]), renderer)
+        return pair_columns(spec, self.dataset, views, (seen[0], seen[1]), renderer), (seen[0], seen[1])
