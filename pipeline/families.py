@@ -43,6 +43,16 @@ def unit_rows(config: Config) -> int:
     return planned_rows(config.unit_size, config.edits)
 
 
+def rendered_of(rows: int, config: Config) -> int:
+    """Of whole units with so many samples, those that are rendered (or read)."""
+    return rows * config.unit_size // unit_rows(config)
+
+
+def derived_share(config: Config) -> float:
+    """Of a unit's samples, those that are derived from others."""
+    return 1.0 - config.unit_size / unit_rows(config)
+
+
 def planned_kinds(edits: EditOptions) -> list[EditKind]:
     """The kinds of edit of a plan's samples, derived ones among them."""
     kinds = set(edits.weights)
