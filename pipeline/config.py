@@ -16,6 +16,7 @@ from shards.errors import BadInput
 from shards.licences import LicenceName
 from shards.options import Options, read_yaml
 from shards.schema import EDIT_KINDS, EditKind, Split
+from sources.derived import REMOVED_OR
 from sources.objaverse.spec import RenderOptions, SceneOptions
 
 LayerName = Literal["pair", "screen", "instruction", "depth", "metric", "normal", "segment", "line", "checks", "judge"]
@@ -56,6 +57,9 @@ class EditOptions(Options):
     insert: Weight = 0.0
     camera: Weight = 0.0
     invert: bool = Field(default=False, description="of each sample its inverse, too: target to source")
+    compose: bool = Field(
+        default=False, description="samples in twos of one scene, and of each two the edit between their targets, too"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -67,7 +71,7 @@ class EditOptions(Options):
     @model_serializer
     def _given(self) -> dict[str, float | bool]:
         kinds = {kind: getattr(self, kind) for kind in EDIT_KINDS if kind in self.model_fields_set}
-        return kinds | ({"invert": True} if self.invert else {})
+        return kinds | {name: True for name in ("invert", "compose") if getattr(self, name)}
 
     @property
     def weights(self) -> dict[EditKind, float]:
@@ -178,9 +182,24 @@ class Config(Options):
     def _whole(self) -> "Config":
         if not self.edits.weights:
             raise ValueError("edits: at least one kind needs a weight above 0")
+        if self.edits.compose:
+            self._check_compose()
         if self.source.kind != "object3dit" and self.samples == "all":
             raise ValueError(f"samples: 'all' needs source.kind object3dit; {self.source.kind} scenes have no end")
         return self
+
+    def _check_compose(self) -> None:
+        if self.source.kind == "object3dit":
+            raise ValueError("edits.compose: object3dit has one edit of each scene; leave it out, or use edits.invert")
+        if self.unit_size % 2:
+            raise ValueError(f"unit_size: {self.unit_size} cuts samples in two that edits.compose makes together: even")
+        weights = self.edits.weights
+        others = sum(weights.get(kind, 0.0) for kind in REMOVED_OR)
+        if weights.get("remove", 0.0) > others:
+            raise ValueError(
+                f"edits.compose: each removal goes with another edit of that object: give {', '.join(REMOVED_OR)} "
+                f"together the weight of remove at least ({weights['remove']:g}; they have {others:g})"
+            )
 
 
 def checks_arguments(config: Config) -> dict[str, float]:

@@ -69,9 +69,14 @@ def plan_config(config: Config) -> dict[str, Any]:
     return {
         "source": source,
         "samples": config.samples,
-        "edits": dict(sorted(config.edits.weights.items())) | ({"invert": True} if config.edits.invert else {}),
+        "edits": dict(sorted(config.edits.weights.items())) | _derived(config),
         "shard": {"splits": config.shard.splits.model_dump(mode="json")},
     }
+
+
+def _derived(config: Config) -> dict[str, bool]:
+    """What is derived, if anything: plans of earlier versions say nothing of it."""
+    return {name: True for name in ("invert", "compose") if getattr(config.edits, name)}
 
 
 def _plan_scenes(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> Plan:
@@ -83,7 +88,8 @@ def _plan_scenes(config: Config, store: LayerStore, say: Callable[[str], None], 
     edits = {str(kind): weight for kind, weight in config.edits.weights.items()}
     splits = {str(split): fraction for split, fraction in config.shard.splits.fractions().items()}
     prefix = f"{config.source.kind}-{config.seed}"
-    rows = plan_scenes(samples, config.seed, edits, splits, prefix, invert=config.edits.invert)
+    invert, compose = config.edits.invert, config.edits.compose
+    rows = plan_scenes(samples, config.seed, edits, splits, prefix, invert=invert, compose=compose)
     plan = write_plan(store, plan_config(config) | {"assets": digest}, rows, unit_rows(config), config.seed)
     settle(config, store)
     return plan

@@ -18,6 +18,22 @@ INVERSE: Final[Mapping[EditKind, EditKind]] = {
     "camera": "camera",
 }
 """The kind of edit that leads back."""
+REMOVED_OR: Final[tuple[EditKind, ...]] = ("translate", "rotate", "scale")
+"""What else may become of an object that is removed, so that the two make one edit (an insertion, or a removal)."""
+
+
+def composed_kind(first: EditKind, second: EditKind) -> EditKind | None:
+    """The kind of the one edit that leads from the target of `first` to that of `second`, both of one object (or of
+    the camera) in one scene; None where no one edit does."""
+    if first == "remove":
+        return "insert" if second in REMOVED_OR else None
+    if second == "remove":
+        return "remove" if first in REMOVED_OR else None
+    if first != second:
+        return None
+    return "translate" if first == "insert" else first
+
+
 _VIEWS: Final = (
     ("source", "target"),
     ("source_instances", "target_instances"),
