@@ -34,7 +34,7 @@ def composed_kind(first: EditKind, second: EditKind) -> EditKind | None:
     return "translate" if first == "insert" else first
 
 
-_VIEWS: Final = (
+VIEWS: Final = (
     ("source", "target"),
     ("source_instances", "target_instances"),
     ("source_metric", "metric"),
@@ -65,7 +65,7 @@ def origin_rejected(key: str, origin: object) -> Reject:
 def inverted_columns(columns: Columns, facts: PairFacts) -> Columns:
     """The row of layer `pair` read backwards, with its own facts."""
     swapped = dict(columns)
-    for one, other in _VIEWS:
+    for one, other in VIEWS:
         swapped[one], swapped[other] = columns[other], columns[one]
     return {**swapped, "facts": facts.model_dump_json()}
 

@@ -9,24 +9,24 @@ import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from shards.errors import BadInput
-from shards.sample import Columns, Reject, Result, Row, Sample
-from shards.schema import EditKind, PairFacts
-from sources.derived import inverted_columns, is_derived, origin_rejected, origins_of
+from shards.sample import Reject, Result, Row, Sample
+from sources.derived import is_derived, origin_rejected, origins_of
 from sources.objaverse.assets import AssetFiles, AssetTable
+from sources.objaverse.composed import composed
 from sources.objaverse.edits import Limits, judge
 from sources.objaverse.facts import pair_columns
-from sources.objaverse.inverse import inverted, inverted_facts
+from sources.objaverse.made import Made, between, invert
 from sources.objaverse.naming import name_objects
-from sources.objaverse.render import AssetError, ObjectVisibility, Renderer, RenderTimeout, SceneError
+from sources.objaverse.render import AssetError, Renderer, RenderTimeout, SceneError
 from sources.objaverse.scene import Refusal, propose, scene_number
 from sources.objaverse.spec import RenderOptions, SceneOptions, SceneSpec
+from sources.objaverse.twos import propose_two
 
-Seen = tuple[dict[int, ObjectVisibility], dict[int, ObjectVisibility]]
-"""Visibility of each object in source and target."""
 CRASHES = 2
 """Times that Blender may die on one sample before the sample is rejected."""
 
@@ -41,17 +41,8 @@ class Studio:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A pair that was rendered, and what others are derived from."""
-
-    spec: SceneSpec
-    seen: Seen
-    row: Row
-
-
-@dataclass(frozen=True)
 class RenderPairs:
-    """Renders pairs of scenes that are sampled from a seed; planned inverses are those pairs read backwards."""
+    """Renders pairs of scenes that are sampled from a seed; planned ones that are derived follow from those."""
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
@@ -90,32 +81,39 @@ class RenderPairs:
 
     def __call__(self, model: Studio, samples: Sequence[Sample]) -> Sequence[Result]:
         results: list[Result] = []
-        made: dict[str, Made | Reject] = {}
-        for sample in samples:
-            if is_derived(sample):
-                results.append(self._invert(sample, made))
-                continue
-            made = {sample.key: self._make(model, sample)}
-            found = made[sample.key]
-            results.append(found if isinstance(found, Reject) else found.row)
+        for _, members in groupby(samples, lambda sample: sample.spec.get("family", sample.key)):
+            results += self._family(model, list(members))
         return results
 
-    def _invert(self, sample: Sample, made: Mapping[str, "Made | Reject"]) -> Result:
-        """The pair of its origin, read backwards."""
-        (key,) = origins_of(sample.spec)
-        origin = made.get(key)
-        if not isinstance(origin, Made):
-            return origin_rejected(key, origin)
-        back = inverted(origin.spec)
-        if isinstance(back, str):
-            return Reject(back, detail=f"{back} of the inverse of {key}")
-        if reason := judge(back, origin.seen[1], origin.seen[0], Limits(min_visible=self.scene.min_visible)):
-            return Reject(reason, detail=f"in the image that is the source of the inverse of {key}")
-        facts = PairFacts.model_validate_json(str(origin.row.columns["facts"]))
-        return Row(inverted_columns(origin.row.columns, inverted_facts(back, facts)))
+    def _family(self, studio: Studio, samples: Sequence[Sample]) -> list[Result]:
+        """Samples of one scene, rendered ones before those that are derived from them."""
+        rendered: list[Made] | Reject | None = None
+        made: dict[str, Made | Result] = {}
+        for sample in samples:
+            if is_derived(sample):
+                made[sample.key] = self._derive(studio, sample, made)
+                continue
+            rendered = self._make(studio, sample) if rendered is None else rendered
+            made[sample.key] = rendered if isinstance(rendered, Reject) else rendered[sample.spec.get("turn", 0)]
+            # What was refused on the way is counted once.
+            rendered = replace(rendered, counts={}) if isinstance(rendered, Reject) else rendered
+        return [found.row if isinstance(found, Made) else found for found in made.values()]
 
-    def _make(self, studio: Studio, sample: Sample) -> "Made | Reject":
-        seed, kind = int(sample.spec["seed"]), sample.spec["edit"]
+    def _derive(self, studio: Studio, sample: Sample, made: Mapping[str, Made | Result]) -> Made | Result:
+        origins: list[Made] = []
+        for key in origins_of(sample.spec):
+            origin = made.get(key)
+            if not isinstance(origin, Made):
+                return origin_rejected(key, origin)
+            origins.append(origin)
+        limits = Limits(min_visible=self.scene.min_visible)
+        if len(origins) == 1:
+            return invert(origins[0], limits)
+        return between(origins[0], origins[1], self.dataset, studio.renderer.points, limits)
+
+    def _make(self, studio: Studio, sample: Sample) -> list[Made] | Reject:
+        """The pair of a sample's scene or, where it shares the scene with another sample, the pairs of both."""
+        seed = int(sample.spec["seed"])
         refused: Counter[str] = Counter()
         loaded: int | None = None
         ever_loaded = False
@@ -123,18 +121,17 @@ class RenderPairs:
         while attempt < self.scene.attempts:
             scene = scene_number(attempt)
             try:
-                spec = self._propose(studio, sample.split, kind, seed, attempt)
-                if not isinstance(spec, str):
+                specs = self._propose(studio, sample, seed, attempt)
+                if not isinstance(specs, str):
                     if scene != loaded:
-                        files = {placed.id: studio.files.path(placed.asset) for placed in spec.objects}
-                        studio.renderer.open(spec, files)
+                        files = {placed.id: studio.files.path(placed.asset) for placed in specs[0].objects}
+                        studio.renderer.open(specs[0], files)
                         loaded, ever_loaded = scene, True
-                    outcome = self._render(studio.renderer, spec)
+                    outcome = self._render(studio.renderer, specs)
                     if not isinstance(outcome, str):
-                        columns, seen = outcome
-                        return Made(spec, seen, Row(columns, refused))
-                    spec = outcome
-                refused[spec] += 1
+                        return [replace(outcome[0], row=replace(outcome[0].row, counts=refused)), *outcome[1:]]
+                    specs = outcome
+                refused[specs] += 1
                 attempt += 1
             except AssetError:
                 # The file is what it is: none of this scene's edits can be rendered.
@@ -153,19 +150,39 @@ class RenderPairs:
         reason = "no_valid_scene" if ever_loaded or not refused["broken_asset"] else "broken_asset"
         return Reject(reason, attempt, f"{attempt} proposals refused: {tried}", refused)
 
-    def _propose(self, studio: Studio, split: str, kind: EditKind, seed: int, attempt: int) -> SceneSpec | str:
-        """One proposal whose edited object has a name, or why there is none."""
-        candidates = studio.table.candidates(split, seed, scene_number(attempt))
-        spec = propose(candidates, kind, self.scene, self.render.resolution, seed, attempt)
-        if isinstance(spec, Refusal):
-            return spec.reason
-        names = name_objects(spec)
-        return names if isinstance(names, str) else replace(spec, names=names)
+    def _propose(self, studio: Studio, sample: Sample, seed: int, attempt: int) -> tuple[SceneSpec, ...] | str:
+        """One proposal (of two edits, where two samples share the scene) whose edited object has a name, or why there
+        is none."""
+        candidates = studio.table.candidates(sample.split, seed, scene_number(attempt))
+        settings = (self.scene, self.render.resolution, seed, attempt)
+        if two := sample.spec.get("edits"):
+            specs = propose_two(candidates, (two[0], two[1]), *settings)
+        else:
+            spec = propose(candidates, sample.spec["edit"], *settings)
+            specs = spec if isinstance(spec, Refusal) else (spec,)
+        if isinstance(specs, Refusal):
+            return specs.reason
+        found: list[SceneSpec] = []
+        for spec in specs:
+            names = name_objects(spec)
+            if isinstance(names, str):
+                return names
+            found.append(replace(spec, names=names))
+        return tuple(found)
 
-    def _render(self, renderer: Renderer, spec: SceneSpec) -> "tuple[Columns, Seen] | str":
-        """The pair's columns and what is seen of it, or why that will not do."""
-        seen = renderer.visibility([spec.source, spec.target])
-        if reason := judge(spec, seen[0], seen[1], Limits(min_visible=self.scene.min_visible)):
+    def _render(self, renderer: Renderer, specs: tuple[SceneSpec, ...]) -> list[Made] | str:
+        """The pairs, whose source is rendered once, or why what is seen of the proposal will not do."""
+        states = [specs[0].source, *(spec.target for spec in specs)]
+        seen = renderer.visibility(states)
+        limits = Limits(min_visible=self.scene.min_visible)
+        for spec, target in zip(specs, seen[1:], strict=True):
+            if reason := judge(spec, seen[0], target, limits):
+                return reason
+        if len(specs) == 2 and (reason := judge(composed(*specs), seen[1], seen[2], limits)):
             return reason
-        views = (renderer.render(spec.source), renderer.render(spec.target))
-        return pair_columns(spec, self.dataset, views, (seen[0], seen[1]), renderer), (seen[0], seen[1])
+        source, *targets = [renderer.render(state) for state in states]
+        made: list[Made] = []
+        for spec, target, looks in zip(specs, targets, seen[1:], strict=True):
+            columns, changed = pair_columns(spec, self.dataset, (source, target), (seen[0], looks), renderer)
+            made.append(Made(spec, (seen[0], looks), Row(columns), target, changed))
+        return made
