@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from pipeline.registry import build_stages
 from pipeline.runner import _call_all  # pyright: ignore[reportPrivateUsage]
 from pipeline.scenes import plan_scenes
 from pipeline.store import LayerStore
+from shards.errors import BadInput
 from shards.sample import Reject, Result, Row, Sample
-from sources.derived import INVERSE
+from shards.schema import EDIT_KINDS
+from sources.derived import INVERSE, composed_kind
 
 WEIGHTS = {"translate": 2.0, "rotate": 1.0, "camera": 1.0, "insert": 1.0}
 SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -87,12 +90,62 @@ def test_a_unit_holds_its_families_whole(tmp_path: Path):
         ("edits={remove: 1, invert: true}", ["remove", "insert"]),
         ("edits={remove: 1}", ["remove"]),
         ("edits={rotate: 1, insert: 0, invert: true}", ["rotate"]),
+        ("edits={insert: 1, compose: true}", ["translate", "insert"]),
+        ("edits={scale: 1, remove: 1, compose: true}", ["scale", "remove", "insert"]),
+        ("edits={insert: 1, compose: true, invert: true}", ["translate", "remove", "insert"]),
     ],
 )
 def test_kinds_of_a_plan(setting: str, kinds: Sequence[str]):
     config = load_config(None, [setting])
     assert planned_kinds(config.edits) == kinds
-    assert unit_rows(config) == (128 if config.edits.invert else 64)
+    assert unit_rows(config) == 64 * (2 if config.edits.invert else 1) * (3 if config.edits.compose else 2) // 2
+
+
+@pytest.mark.parametrize("invert", [False, True])
+def test_two_samples_of_one_scene_and_what_follows_from_them(tmp_path: Path, invert: bool):
+    flag = f"edits.invert={str(invert).lower()}"
+    plan = planned(tmp_path / "out", "samples=61", "unit_size=6", "edits.compose=true", flag)
+    each = 2 if invert else 1
+    assert plan.unit_size == 9 * each and plan.samples == 91 * each
+    for unit in range(plan.units):
+        found = {row.key: row for row in plan.rows(unit)}
+        for row in found.values():
+            first = found[family_of(row.key, row.spec)]
+            assert (row.split, row.spec["seed"]) == (first.split, first.spec["seed"])
+            if row.spec.get("derived") == "compose":
+                one, two = (found[key] for key in row.spec["origin"])
+                assert (one.spec["turn"], two.spec["turn"]) == (0, 1)
+                assert one.spec["edits"] == two.spec["edits"] == [one.spec["edit"], two.spec["edit"]]
+                assert row.spec["edit"] == composed_kind(one.spec["edit"], two.spec["edit"])
+                assert row.key == f"{one.key}-comp"
+    assert "edits" not in plan.rows(plan.units - 1)[-each].spec
+
+
+@pytest.mark.parametrize("weights", [dict.fromkeys(EDIT_KINDS, 1.0), {"remove": 1.0, "scale": 3.0, "camera": 2.5}])
+def test_composing_leaves_the_weights_as_they_are(weights: dict[str, float]):
+    made = pa.Table.from_batches(list(plan_scenes(4000, 5, weights, SPLITS, compose=True))).to_pylist()
+    specs = [json.loads(row["spec"]) for row in made]
+    kinds = Counter(spec["edit"] for spec in specs if "derived" not in spec)
+    for kind, weight in weights.items():
+        assert abs(kinds[kind] - 4000 * weight / sum(weights.values())) <= 4
+    assert Counter(row["split"] for row in made)["train"] == pytest.approx(0.8 * len(made), abs=6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["edits={compose: true}", "unit_size=3"], ["unit_size", "3", "even"]),
+        (["edits={compose: true, remove: 2, scale: 1}"], ["edits.compose", "remove", "translate, rotate, scale"]),
+        (["edits={compose: true}", "source.kind=object3dit"], ["edits.compose", "object3dit"]),
+        (["edits={compose: 3}"], ["edits.compose", "boolean"]),
+        (["edits={remove: 0, compose: true, invrt: true}"], ["edits.invrt", "did you mean 'invert'"]),
+    ],
+)
+def test_what_cannot_be_composed_is_refused_in_one_line(settings: list[str], words: list[str]):
+    with pytest.raises(BadInput) as caught:
+        load_config(None, settings)
+    for word in words:
+        assert word in str(caught.value)
 
 
 class Families:
