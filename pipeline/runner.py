@@ -24,6 +24,7 @@ from pipeline.storage import FULL, disk_full
 from pipeline.store import LayerCorrupt, LayerStore, Record, Rejected, versions
 from shards.errors import SpatialdataError, WorkerLost
 from shards.sample import Columns, Reject, Result, Row, Sample
+from sources.derived import ORIGIN_REJECTED
 
 ERROR, QUARANTINED = "error", "quarantined"
 
@@ -56,8 +57,8 @@ class Task:
 
     @property
     def faults(self) -> frozenset[str]:
-        """Reasons that speak of the machine rather than of the sample."""
-        return frozenset({ERROR, *getattr(self.stage, "faults", ())})
+        """Reasons that speak of the machine, or of another sample, rather than of the sample."""
+        return frozenset({ERROR, ORIGIN_REJECTED, *getattr(self.stage, "faults", ())})
 
     @property
     def timeout(self) -> float:

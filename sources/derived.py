@@ -9,6 +9,8 @@ from typing import Any, Final
 from shards.sample import Columns, Reject, Sample
 from shards.schema import EditKind, PairFacts, SceneObject
 
+ORIGIN_REJECTED: Final = "origin_rejected"
+"""Reason of the reject of a sample whose origin was not made."""
 INVERSE: Final[Mapping[EditKind, EditKind]] = {
     "translate": "translate",
     "rotate": "rotate",
@@ -59,7 +61,7 @@ def origin_rejected(key: str, origin: object) -> Reject:
         origin: the origin's reject; anything else where the stage was not given it, since it had killed a worker.
     """
     why = origin.reason if isinstance(origin, Reject) else "it is quarantined"
-    return Reject("origin_rejected", detail=f"its origin {key}: {why}")
+    return Reject(ORIGIN_REJECTED, detail=f"its origin {key}: {why}")
 
 
 def inverted_columns(columns: Columns, facts: PairFacts) -> Columns:
