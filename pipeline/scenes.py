@@ -69,17 +69,20 @@ def plan_scenes(
         side = np.searchsorted(cuts, (index * _GOLDEN) >> np.uint64(11), side="right")
         split = pa.array(SPLITS).take(pa.array(side))
         keys = [_keys(prefix, index * np.uint64(size) + np.uint64(turn), width) for turn in range(size)]
-        if not compose:
-            yield _batch(split, _alone(keys[0], kinds, kind, seeds, invert))
-            continue
-        lone = int(samples % 2 and first + len(index) == scenes)
-        whole = slice(0, len(index) - lone)
-        both = [column[whole] for column in keys]
-        yield _batch(split[whole], _in_twos(both, kinds, kind[whole], seeds[whole], invert))
+        lone = int(compose and samples % 2 and first + len(index) == scenes)
+        for part in _parts(len(index) - lone, _BATCH if not (invert or compose) else _BATCH // 8):
+            given = (kinds, kind[part], seeds[part], invert)
+            rows = _in_twos([key[part] for key in keys], *given) if compose else _alone(keys[0][part], *given)
+            yield _batch(split[part], rows)
         if lone:
             rest = slice(len(index) - 1, None)
             alone = [("", one) for one, _ in kinds]
             yield _batch(split[rest], _alone(keys[0][rest], alone, kind[rest], seeds[rest], invert))
+
+
+def _parts(count: int, size: int) -> Iterator[slice]:
+    """Specs of derived samples are long: fewer scenes at once keep a batch as small as one without them."""
+    return (slice(first, min(first + size, count)) for first in range(0, count, size))
 
 
 _Rows = list[tuple[Any, Any]]

@@ -121,6 +121,15 @@ def test_two_samples_of_one_scene_and_what_follows_from_them(tmp_path: Path, inv
     assert "edits" not in plan.rows(plan.units - 1)[-each].spec
 
 
+def test_families_do_not_depend_on_how_many_are_asked_for():
+    options = {"invert": True, "compose": True}
+    many = rows(40, **options)
+    for samples in (2, 4, 10):
+        assert rows(samples, **options) == many[: 3 * samples]
+    assert [row["key"] for row in rows(1, compose=True)] == ["p-5-00000000"]
+    assert [row["key"][-4:] for row in rows(3, compose=True)] == ["0000", "0001", "comp", "0002"]
+
+
 @pytest.mark.parametrize("weights", [dict.fromkeys(EDIT_KINDS, 1.0), {"remove": 1.0, "scale": 3.0, "camera": 2.5}])
 def test_composing_leaves_the_weights_as_they_are(weights: dict[str, float]):
     made = pa.Table.from_batches(list(plan_scenes(4000, 5, weights, SPLITS, compose=True))).to_pylist()
