@@ -17,6 +17,7 @@ from pipeline.runner import ERROR, Damaged, Failed, Job, Outcome, Task, UnitSumm
 from pipeline.store import LayerStore, Rejected
 from pipeline.summary_keeper import SummaryKeeper
 from shards.errors import BadInput, SpatialdataError
+from sources.derived import ORIGIN_REJECTED
 
 MAX_DAMAGES = 3
 HOPELESS = 16
@@ -122,7 +123,8 @@ class Board:
             del self._hopeless[done.layer]
         elif sum(sum(unit.rejects.values()) for unit in units) >= HOPELESS:
             layer_dir = self._dirs[done.layer]
-            last = self._store.record(layer_dir, done.unit).rejects[-1]
+            rejects = self._store.record(layer_dir, done.unit).rejects
+            last = next((found for found in reversed(rejects) if found.reason != ORIGIN_REJECTED), rejects[-1])
             self._broken = (done.layer, [unit.unit for unit in units])
             raise SpatialdataError(
                 f"layer '{done.layer}': each of the first samples failed, such as {last.key} with "

@@ -20,6 +20,7 @@ import click
 from pipeline.config import Config, parse_config, with_overrides
 from pipeline.duplicates import find_duplicates
 from pipeline.engine import interruptible, map_items, reopen_rejects, run, session
+from pipeline.families import planned_kinds
 from pipeline.graph import layer_dirs
 from pipeline.lock import RunLock
 from pipeline.pack import ShardJob, fit_recipe, pack
@@ -166,8 +167,8 @@ def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bo
 
 
 def planned_edits(config: Config) -> list[EditKind]:
-    """The kinds of edit that a build plans."""
-    return [kind for kind, weight in config.edits.items() if weight > 0]
+    """The kinds of edit that a build plans, rendered or derived."""
+    return planned_kinds(config.edits)
 
 
 def done_units(build: Build) -> int:

@@ -6,16 +6,17 @@ An unknown key or a bad value is one line that names the key, the nearest valid 
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_serializer, model_validator
 
 from pipeline.duplicates import DuplicateOptions
 from shards.errors import BadInput
 from shards.licences import LicenceName
 from shards.options import Options, read_yaml
 from shards.schema import EDIT_KINDS, EditKind, Split
+from sources.derived import REMOVED_OR
 from sources.objaverse.spec import RenderOptions, SceneOptions
 
 LayerName = Literal["pair", "screen", "instruction", "depth", "metric", "normal", "segment", "line", "checks", "judge"]
@@ -40,6 +41,42 @@ class SourceOptions(Options):
     orientations: str = Field(
         default="", description="objaverse: file of `spatialdata orient`; empty: orientations.json or .csv in root"
     )
+
+
+class EditOptions(Options):
+    """`edits`: kind of edit: weight; and what is derived from the samples that are rendered.
+
+    A kind that is not named has no weight, but where none is named all have the same. What is not set is not written
+    either, so that a configuration of an earlier version stays what it was.
+    """
+
+    translate: Weight = 0.0
+    rotate: Weight = 0.0
+    scale: Weight = 0.0
+    remove: Weight = 0.0
+    insert: Weight = 0.0
+    camera: Weight = 0.0
+    invert: bool = Field(default=False, description="of each sample its inverse, too: target to source")
+    compose: bool = Field(
+        default=False, description="samples in twos of one scene, and of each two the edit between their targets, too"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_alike(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and not set(EDIT_KINDS) & set(cast("Mapping[str, Any]", given)):
+            return {**dict.fromkeys(EDIT_KINDS, 1.0), **given}
+        return given
+
+    @model_serializer
+    def _given(self) -> dict[str, float | bool]:
+        kinds = {kind: getattr(self, kind) for kind in EDIT_KINDS if kind in self.model_fields_set}
+        return kinds | {name: True for name in ("invert", "compose") if getattr(self, name)}
+
+    @property
+    def weights(self) -> dict[EditKind, float]:
+        """Of the kinds that have one."""
+        return {kind: weight for kind in EDIT_KINDS if (weight := float(getattr(self, kind))) > 0}
 
 
 class CodecOptions(Options):
@@ -128,10 +165,10 @@ class Config(Options):
         default=24, union_mode="left_to_right"
     )
     seed: int = Field(default=0, ge=0, lt=2**63)
-    unit_size: int = Field(default=64, ge=1, le=65_536, description="samples of one unit: of work, of commit, of retry")
-    edits: dict[EditKind, Weight] = Field(
-        default_factory=lambda: dict.fromkeys(EDIT_KINDS, 1.0), description="kind of edit: weight"
+    unit_size: int = Field(
+        default=64, ge=1, le=65_536, description="rendered samples of a unit: of work, commit, retry"
     )
+    edits: EditOptions = EditOptions()
     scene: SceneOptions = SceneOptions()
     render: RenderOptions = RenderOptions()
     layers: dict[LayerName, LayerOptions] = Field(default_factory=dict[LayerName, LayerOptions])
@@ -143,11 +180,26 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _whole(self) -> "Config":
-        if not any(weight > 0 for weight in self.edits.values()):
+        if not self.edits.weights:
             raise ValueError("edits: at least one kind needs a weight above 0")
+        if self.edits.compose:
+            self._check_compose()
         if self.source.kind != "object3dit" and self.samples == "all":
             raise ValueError(f"samples: 'all' needs source.kind object3dit; {self.source.kind} scenes have no end")
         return self
+
+    def _check_compose(self) -> None:
+        if self.source.kind == "object3dit":
+            raise ValueError("edits.compose: object3dit has one edit of each scene; leave it out, or use edits.invert")
+        if self.unit_size % 2:
+            raise ValueError(f"unit_size: {self.unit_size} cuts samples in two that edits.compose makes together: even")
+        weights = self.edits.weights
+        others = sum(weights.get(kind, 0.0) for kind in REMOVED_OR)
+        if weights.get("remove", 0.0) > others:
+            raise ValueError(
+                f"edits.compose: each removal goes with another edit of that object: give {', '.join(REMOVED_OR)} "
+                f"together the weight of remove at least ({weights['remove']:g}; they have {others:g})"
+            )
 
 
 def checks_arguments(config: Config) -> dict[str, float]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.near import I64, U64, WORDS, distances, first_near, first_twins, parse_hashes
-from pipeline.plan import Plan
+from pipeline.plan import Plan, PlanRow
 from pipeline.store import LayerStore
 from shards.options import Options
 from shards.recipes import ALWAYS, FILTERS
@@ -153,6 +153,8 @@ class _Candidates:
     keys: list[str]
     units: I64
     splits: NDArray[np.str_]
+    derived: NDArray[np.str_]
+    """How each was derived; empty where it was not."""
     source: U64
     target: U64
     change: U64
@@ -162,37 +164,46 @@ class _Candidates:
         """Positions of the samples of these splits that are `free`."""
         return np.flatnonzero(np.isin(self.splits, list(splits)) & free)
 
+    def alike(self, split: Split, derived: str, free: NDArray[np.bool_]) -> I64:
+        """Positions of the `free` samples of a split that were made in one way."""
+        return np.flatnonzero((self.splits == split) & (self.derived == derived) & free)
+
     def dropped(self, index: int, twin: int, distance: int, reason: Reason) -> Dropped:
         split: Split = self.splits[index].item()
         return Dropped(self.keys[index], int(self.units[index]), split, self.keys[twin], distance, reason)
 
 
 def _load(store: LayerStore, plan: Plan, layers: Mapping[str, str]) -> _Candidates:
-    def read(unit: int) -> list[tuple[str, str, list[str]]]:
+    def read(unit: int) -> list[tuple[PlanRow, list[str]]]:
         refused, _ = refused_keys(store, layers, unit)
         rows = store.read(layers[SCREEN], unit, HASHES)
         taken = [row for row in plan.rows(unit) if row.key not in refused]
-        return [(row.key, row.split, [str(rows[row.key][name]) for name in HASHES]) for row in taken]
+        return [(row, [str(rows[row.key][name]) for name in HASHES]) for row in taken]
 
     keys: list[str] = []
     units: list[int] = []
     splits: list[str] = []
+    derived: list[str] = []
     hashes: list[U64] = []
     for unit, found in per_unit(store, plan, read):
-        keys += [key for key, _, _ in found]
+        keys += [row.key for row, _ in found]
         units += [unit] * len(found)
-        splits += [split for _, split, _ in found]
-        hashes.append(parse_hashes([text for _, _, texts in found for text in texts]))
+        splits += [row.split for row, _ in found]
+        derived += [row.spec.get("derived", "") for row, _ in found]
+        hashes.append(parse_hashes([text for _, texts in found for text in texts]))
     words = np.concatenate(hashes).reshape(-1, len(HASHES), WORDS)
     source, target, change = (np.ascontiguousarray(words[:, index]) for index in range(len(HASHES)))
-    return _Candidates(keys, np.array(units, np.int64), np.array(splits, "U5"), source, target, change)
+    made = np.array(derived, "U7")
+    return _Candidates(keys, np.array(units, np.int64), np.array(splits, "U5"), made, source, target, change)
 
 
 def _decide(samples: _Candidates, options: DuplicateOptions) -> list[Dropped]:
     found: dict[int, Dropped] = {}
     free = np.ones(len(samples.keys), np.bool_)
     stages = [partial(_leaks, split=split) for split in LEAKS] if options.across_splits else []
-    for stage in (*stages, *(partial(_twins, split=split) for split in SPLITS)):
+    # A derived sample has the images of its origin: it is compared with those that were derived as it was.
+    made: list[str] = np.unique(samples.derived).tolist()
+    for stage in (*stages, *(partial(_twins, split=split, derived=way) for split in SPLITS for way in made)):
         found |= stage(samples, free, options.distance)
         free[list(found)] = False
     return [found[index] for index in sorted(found)]
@@ -214,9 +225,11 @@ def _leaks(samples: _Candidates, free: NDArray[np.bool_], limit: int, *, split: 
     return found
 
 
-def _twins(samples: _Candidates, free: NDArray[np.bool_], limit: int, *, split: Split) -> dict[int, Dropped]:
-    """Samples of a split, by position, that are the same pair as one before them."""
-    mine = samples.of((split,), free)
+def _twins(
+    samples: _Candidates, free: NDArray[np.bool_], limit: int, *, split: Split, derived: str
+) -> dict[int, Dropped]:
+    """Samples of a split, by position, that are the same pair as one before them that was made as they were."""
+    mine = samples.alike(split, derived, free)
     # Targets first: edits of one scene share their source, not their target.
     hashes = [part[mine] for part in (samples.target, samples.source, samples.change)]
     twins = first_twins(hashes, (limit, limit, 2 * limit))

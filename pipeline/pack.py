@@ -29,8 +29,9 @@ from shards.index import MANIFEST, ShardEntry, offsets_name, pack_shard, parquet
 from shards.layout import filesystem, join, list_shards, shard_name
 from shards.recipes import FILTERS, Recipe, layer_of
 from shards.sample import Sample
-from shards.schema import SPLITS, EditKind, Provenance, Split
+from shards.schema import SCHEMA_VERSION, SPLITS, EditKind, Provenance, Split
 from shards.sidecars import ATTRIBUTION, SIDECARS, write_sidecars
+from sources.derived import origins_of
 
 Packer = Callable[[Callable[["ShardJob"], ShardEntry | Damaged], Sequence["ShardJob"]], list[ShardEntry | Damaged]]
 """Runs the function on every job, somewhere, and gives the results in order."""
@@ -75,7 +76,7 @@ class ShardJob:
             self.name,
             [asdict(part) for part in self.slices],
         ]
-        return hashlib.sha256(json.dumps([made_from, software_versions()]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([made_from, SCHEMA_VERSION, software_versions()]).encode()).hexdigest()
 
 
 def pack(
@@ -284,6 +285,8 @@ def _samples(job: ShardJob) -> Iterator[tuple[str, dict[str, bytes]]]:
                 seed=int(row.spec.get("seed", plan.seed)),
                 layers=layer_names,
                 versions=versions,
+                derived=row.spec.get("derived", ""),
+                origin=" ".join(origins_of(row.spec)),
             )
             yield row.key, members_of(sample, job.recipe, job.codec, provenance)
 

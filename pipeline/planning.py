@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from pipeline.config import Config
 from pipeline.device import check_device, gpus_of, settle, settled
 from pipeline.engine import run
+from pipeline.families import unit_rows, with_inverse
 from pipeline.graph import canonical, layer_dirs
 from pipeline.lock import wait_for_lock
 from pipeline.plan import PLAN, Plan, PlanRow, damaged_plan, read_plan, write_plan
@@ -28,7 +29,6 @@ from pipeline.stage import Stage
 from pipeline.store import LayerCorrupt, LayerStore, versions
 from shards.errors import BadInput, SpatialdataError
 from shards.layout import base, filesystem, join
-from shards.schema import EditKind
 from sources.objaverse.assets import AssetTable, divide, table_of
 from sources.objaverse.cache import read_cache, resolve_root, select_licences
 from sources.objaverse.orientations import orientation_file, oriented, read_orientations
@@ -69,9 +69,14 @@ def plan_config(config: Config) -> dict[str, Any]:
     return {
         "source": source,
         "samples": config.samples,
-        "edits": dict(sorted((kind, weight) for kind, weight in config.edits.items() if weight > 0)),
+        "edits": dict(sorted(config.edits.weights.items())) | _derived(config),
         "shard": {"splits": config.shard.splits.model_dump(mode="json")},
     }
+
+
+def _derived(config: Config) -> dict[str, bool]:
+    """What is derived, if anything: plans of earlier versions say nothing of it."""
+    return {name: True for name in ("invert", "compose") if getattr(config.edits, name)}
 
 
 def _plan_scenes(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> Plan:
@@ -80,10 +85,12 @@ def _plan_scenes(config: Config, store: LayerStore, say: Callable[[str], None], 
     else:
         digest = _freeze_assets(config, store, say, quiet)
     samples = config.samples if isinstance(config.samples, int) else 0
-    edits = {str(kind): weight for kind, weight in config.edits.items()}
+    edits = {str(kind): weight for kind, weight in config.edits.weights.items()}
     splits = {str(split): fraction for split, fraction in config.shard.splits.fractions().items()}
-    rows = plan_scenes(samples, config.seed, edits, splits, f"{config.source.kind}-{config.seed}")
-    plan = write_plan(store, plan_config(config) | {"assets": digest}, rows, config.unit_size, config.seed)
+    prefix = f"{config.source.kind}-{config.seed}"
+    invert, compose = config.edits.invert, config.edits.compose
+    rows = plan_scenes(samples, config.seed, edits, splits, prefix, invert=invert, compose=compose)
+    plan = write_plan(store, plan_config(config) | {"assets": digest}, rows, unit_rows(config), config.seed)
     settle(config, store)
     return plan
 
@@ -256,14 +263,17 @@ def _check_release(store: LayerStore, plan: Plan, root: str) -> None:
 
 def _plan_released(config: Config, store: LayerStore, say: Callable[[str], None]) -> Plan:
     def rows() -> Iterator[PlanRow]:
-        kinds: list[EditKind] = [kind for kind, weight in config.edits.items() if weight > 0]
+        invert, kinds = config.edits.invert, set(config.edits.weights)
+        if invert and "remove" in kinds:
+            kinds -= {"insert"}  # the inverse of a released removal is that insertion
         found = scan(_released_root(config), _inside(store, INDEXES), kinds=kinds)
         for row in islice(found.rows, None if config.samples == "all" else config.samples):
-            yield PlanRow(row.key, row.split, row.spec)
+            planned = PlanRow(row.key, row.split, row.spec)
+            yield from with_inverse(planned) if invert else (planned,)
         for note in found.notes:
             say(note)
 
-    return write_plan(store, plan_config(config), rows(), config.unit_size, config.seed)
+    return write_plan(store, plan_config(config), rows(), unit_rows(config), config.seed)
 
 
 def _released_root(config: Config) -> str:

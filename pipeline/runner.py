@@ -1,7 +1,8 @@
 """What happens to one unit of one stage, in a worker or in the driver's process: the same code.
 
 Invariants: every sample of the unit that all needed layers accepted ends as a row or as a reject in one commit; a
-stage's exception costs one sample, SpatialdataError stops the run. What is returned is small: ids and numbers.
+stage's exception costs one sample (and what is made of it), SpatialdataError stops the run. What is returned is small:
+ids and numbers.
 """
 
 import os
@@ -12,8 +13,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any, cast
 
+from pipeline.families import family_of
 from pipeline.graph import layer_dirs
 from pipeline.plan import Plan
 from pipeline.stage import Stage
@@ -21,6 +24,7 @@ from pipeline.storage import FULL, disk_full
 from pipeline.store import LayerCorrupt, LayerStore, Record, Rejected, versions
 from shards.errors import SpatialdataError, WorkerLost
 from shards.sample import Columns, Reject, Result, Row, Sample
+from sources.derived import ORIGIN_REJECTED
 
 ERROR, QUARANTINED = "error", "quarantined"
 
@@ -33,6 +37,7 @@ class Task:
     where they follow from its configuration), to read only those;
     `own_pool: ClassVar[bool] = True` to have workers of its own (a model stage has them anyway);
     `call_size: int`, the samples of one call where that is not `batch_size` (a model's batch of images);
+    `families: ClassVar[bool] = True` to be given a sample in one call with what is derived from it;
     `faults: ClassVar[frozenset[str]]`, reasons of rejects that speak of the machine rather than of the sample; and
     `timeout: float`, the seconds after which the worker of one unit is taken to hang and replaced (0: never).
     """
@@ -52,8 +57,8 @@ class Task:
 
     @property
     def faults(self) -> frozenset[str]:
-        """Reasons that speak of the machine rather than of the sample."""
-        return frozenset({ERROR, *getattr(self.stage, "faults", ())})
+        """Reasons that speak of the machine, or of another sample, rather than of the sample."""
+        return frozenset({ERROR, ORIGIN_REJECTED, *getattr(self.stage, "faults", ())})
 
     @property
     def timeout(self) -> float:
@@ -250,9 +255,17 @@ def load_samples(store: LayerStore, plan: Plan, task: Task, unit: int) -> list[S
 def _call_all(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Result]:
     size = max(1, int(getattr(stage, "call_size", stage.batch_size)))
     results: list[Result] = []
-    for first in range(0, len(samples), size):
-        results += _call(stage, model, samples[first : first + size])
+    parts = _inseparable(stage, samples)
+    for first in range(0, len(parts), size):
+        results += _call(stage, model, [sample for part in parts[first : first + size] for sample in part])
     return results
+
+
+def _inseparable(stage: Stage, samples: Sequence[Sample]) -> list[list[Sample]]:
+    """What must be in one call: families where the stage asks for them, else each sample is for itself."""
+    if not getattr(stage, "families", False):
+        return [[sample] for sample in samples]
+    return [list(family) for _, family in groupby(samples, lambda sample: family_of(sample.key, sample.spec))]
 
 
 def _call(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Result]:
@@ -264,9 +277,9 @@ def _call(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Result]:
     except Exception as error:  # a stage may raise anything
         if isinstance(error, OSError) and error.errno in FULL:
             raise disk_full(str(error.filename or os.environ.get("TMPDIR", "/tmp")), error) from error
-        if len(samples) > 1:
-            return [result for sample in samples for result in _call(stage, model, [sample])]
-        return [Reject(ERROR, detail=last_lines(error, lines=12))]
+        if len(parts := _inseparable(stage, samples)) > 1:
+            return [result for part in parts for result in _call(stage, model, part)]
+        return [Reject(ERROR, detail=last_lines(error, lines=12)) for _ in samples]
     _check_results(stage, samples, results)
     return results
 

@@ -4,7 +4,7 @@ Invariant: sample i (key, split, seed, edit) depends on the seed, the weights an
 are asked for, nor on the machine.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,14 +12,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
+from pipeline.families import COMPOSED, INVERTED, twos_of
 from pipeline.plan import RecordBatch
 from shards.errors import BadInput
-from shards.schema import SPLITS
+from shards.schema import SPLITS, EditKind
+from sources.derived import INVERSE, composed_kind
 
 pc = cast("Any", pyarrow.compute)
 _BATCH = 1 << 18
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _SEEDS = 0x5CE2E
+_Twos = Sequence[tuple[str, str]]
 
 
 def plan_scenes(
@@ -28,6 +31,9 @@ def plan_scenes(
     edits: Mapping[str, float],
     splits: Mapping[str, float],
     prefix: str = "scene",
+    *,
+    invert: bool = False,
+    compose: bool = False,
 ) -> Iterator[RecordBatch]:
     """Batches for `write_plan`: key `<prefix>-00000123`, split, spec `{"edit": kind, "seed": 63-bit integer}`.
 
@@ -36,23 +42,101 @@ def plan_scenes(
     Splits: i times the golden ratio modulo 1, cut at the fractions: even in every arithmetic progression of i, so no
     kind of edit falls into one split; the first sample is of the first split with a share.
 
+    Args:
+        invert: each sample is followed by its inverse.
+        compose: samples 2j and 2j + 1 are of one scene, whose seed, kinds and split are drawn as those of sample j
+            would be, and are followed by the sample between their targets; a last one without a partner is itself
+            alone. See `pipeline.families` for what their specs hold.
+
     Raises BadInput for weights or fractions that are negative or all zero.
     """
     width = max(8, len(str(samples - 1)))
     bits = np.random.Philox(np.random.SeedSequence([seed, _SEEDS]))
-    kinds = _kinds(edits)
-    names, names_of_splits = pa.array(sorted(edits)), pa.array(SPLITS)
+    kinds = [("", kind) for kind in sorted(edits)]
+    weights = dict(edits)
+    if compose:
+        twos = twos_of({cast("EditKind", kind): weight for kind, weight in edits.items() if weight > 0})
+        kinds = sorted(twos)
+        weights = {"+".join(two): weight for two, weight in twos.items()}
+    drawn = _kinds(weights)
     cuts = _cuts(splits)
-    for first in range(0, samples, _BATCH):
-        index = np.arange(first, min(first + _BATCH, samples), dtype=np.uint64)
+    size = 2 if compose else 1
+    scenes = -(-samples // size)
+    for first in range(0, scenes, _BATCH):
+        index = np.arange(first, min(first + _BATCH, scenes), dtype=np.uint64)
         seeds = pa.array(bits.random_raw(len(index)) >> np.uint64(1)).cast(pa.string())
-        digits = pc.utf8_lpad(pa.array(index).cast(pa.string()), width=width, padding="0")
-        key = pc.binary_join_element_wise(prefix, digits, "-")
-        kind = names.take(pa.array(next(kinds)[: len(index)]))
-        spec = pc.binary_join_element_wise('{"edit":"', kind, '","seed":', seeds, "}", "")
+        kind = next(drawn)[: len(index)]
         side = np.searchsorted(cuts, (index * _GOLDEN) >> np.uint64(11), side="right")
-        split = names_of_splits.take(pa.array(side))
-        yield pa.RecordBatch.from_arrays([key, split, spec], names=["key", "split", "spec"])
+        split = pa.array(SPLITS).take(pa.array(side))
+        keys = [_keys(prefix, index * np.uint64(size) + np.uint64(turn), width) for turn in range(size)]
+        lone = int(compose and samples % 2 and first + len(index) == scenes)
+        for part in _parts(len(index) - lone, _BATCH if not (invert or compose) else _BATCH // 8):
+            given = (kinds, kind[part], seeds[part], invert)
+            rows = _in_twos([key[part] for key in keys], *given) if compose else _alone(keys[0][part], *given)
+            yield _batch(split[part], rows)
+        if lone:
+            rest = slice(len(index) - 1, None)
+            alone = [("", one) for one, _ in kinds]
+            yield _batch(split[rest], _alone(keys[0][rest], alone, kind[rest], seeds[rest], invert))
+
+
+def _parts(count: int, size: int) -> Iterator[slice]:
+    """Specs of derived samples are long: fewer scenes at once keep a batch as small as one without them."""
+    return (slice(first, min(first + size, count)) for first in range(0, count, size))
+
+
+_Rows = list[tuple[Any, Any]]
+"""Keys and specs, Arrow arrays: what stands one after the other for each scene."""
+
+
+def _keys(prefix: str, index: npt.NDArray[np.uint64], width: int) -> Any:
+    digits = pc.utf8_lpad(pa.array(index).cast(pa.string()), width=width, padding="0")
+    return pc.binary_join_element_wise(prefix, digits, "-")
+
+
+def _batch(split: Any, rows: _Rows) -> RecordBatch:
+    turns = pa.array(np.arange(len(rows) * len(split)).reshape(len(rows), -1).T.ravel())
+    columns = [[key for key, _ in rows], [split] * len(rows), [spec for _, spec in rows]]
+    taken = [pa.concat_arrays(parts).take(turns) if len(parts) > 1 else parts[0] for parts in columns]
+    return pa.RecordBatch.from_arrays(taken, names=["key", "split", "spec"])
+
+
+def _alone(key: Any, kinds: _Twos, drawn: npt.NDArray[np.int64], seeds: Any, invert: bool) -> _Rows:
+    """A sample of a scene of its own; kinds are the second of each two."""
+    names = [kind for _, kind in kinds]
+    rows = [(key, _joined('{"edit":"', _of(names, drawn), '","seed":', seeds, "}"))]
+    return [*rows, _inverse(key, key, names, drawn, seeds)] if invert else rows
+
+
+def _in_twos(keys: list[Any], kinds: _Twos, drawn: npt.NDArray[np.int64], seeds: Any, invert: bool) -> _Rows:
+    """Two samples of one scene, and the one between their targets."""
+    family = keys[0]
+    first, second = (_of([two[turn] for two in kinds], drawn) for turn in range(2))
+    composed = [str(composed_kind(*cast("tuple[EditKind, EditKind]", two))) for two in kinds]
+    rows: _Rows = []
+    for turn in range(2):
+        told = ('{"edit":"', (first, second)[turn], '","edits":["', first, '","', second, '"],"family":"', family)
+        rows.append((keys[turn], _joined(*told, '","seed":', seeds, f',"turn":{turn}}}')))
+        if invert:
+            rows.append(_inverse(keys[turn], family, [two[turn] for two in kinds], drawn, seeds))
+    key = _joined(family, COMPOSED)
+    told = ('{"derived":"compose","edit":"', _of(composed, drawn), '","family":"', family, '","origin":["')
+    rows.append((key, _joined(*told, keys[0], '","', keys[1], '"],"seed":', seeds, "}")))
+    return [*rows, _inverse(key, family, composed, drawn, seeds)] if invert else rows
+
+
+def _inverse(key: Any, family: Any, kinds: list[str], drawn: npt.NDArray[np.int64], seeds: Any) -> tuple[Any, Any]:
+    back = _of([str(INVERSE[cast("EditKind", kind)]) for kind in kinds], drawn)
+    told = ('{"derived":"invert","edit":"', back, '","family":"', family, '","origin":["', key, '"],"seed":', seeds)
+    return _joined(key, INVERTED), _joined(*told, "}")
+
+
+def _joined(*parts: Any) -> Any:
+    return pc.binary_join_element_wise(*parts, "")
+
+
+def _of(names: list[str], drawn: npt.NDArray[np.int64]) -> Any:
+    return pa.array(names).take(pa.array(drawn))
 
 
 def _kinds(weights: Mapping[str, float]) -> Iterator[npt.NDArray[np.int64]]:

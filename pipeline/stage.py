@@ -16,8 +16,9 @@ class Stage(Protocol):
     """A pure function of its samples and its configuration.
 
     `setup` loads what is expensive, once a worker; `__call__` gives one result for each sample, in order.
-    An exception from `__call__` makes the runner try the samples one by one and reject the failing one with its
-    traceback; `shards.errors.SpatialdataError` from either stops the run with its message.
+    An exception from `__call__` makes the runner try the samples one by one (the families, where the stage asks for
+    whole ones) and reject the failing one with its traceback; `shards.errors.SpatialdataError` from either stops the
+    run with its message.
     """
 
     layer: ClassVar[str]

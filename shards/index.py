@@ -216,6 +216,7 @@ def _facts(record: SampleRecord) -> dict[str, Any]:
         "split": record.split,
         "dataset": record.dataset,
         "edit": record.edit.kind,
+        "derived": record.provenance.derived,
         "category": edited[0] if edited else "",
         "instruction": record.instruction.text,
         "caption": record.caption,

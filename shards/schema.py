@@ -9,12 +9,16 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""Of the record. In version 1, `provenance` says nothing of derived samples: there were none."""
 
 EditKind = Literal["translate", "rotate", "scale", "remove", "insert", "camera"]
 EDIT_KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert", "camera")
 MapKind = Literal["", "metric", "confidence", "relative_inverse", "normal", "instances", "segments", "lines"]
 Split = Literal["train", "val", "test"]
+Derivation = Literal["", "invert", "compose"]
+"""How a sample was made from others without rendering; empty: it was not."""
 UNKNOWN_FRONT = 360.0
 """In `PairFacts.fronts`: nobody knows which way the object faces."""
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -85,7 +89,9 @@ class SceneObject(_Fixed):
     licence: str
     creator: str
     known: bool = Field(description="whether size, poses and visible fractions are known")
-    size_m: Vec3 = Field(description="width (x), depth (y), height (z) in the object's own frame, before the edit")
+    size_m: Vec3 = Field(
+        description="width (x), depth (y), height (z) in the object's own frame, before the pose scales it"
+    )
     source_pose: Mat4 = Field(description="world_from_object; the object's origin is the centre of its base, z up")
     target_pose: Mat4
     source_box: Box
@@ -153,6 +159,8 @@ class Provenance(_Fixed):
     seed: int
     layers: Annotated[list[str], Field(min_length=1, description="layer-fingerprint of each layer, sorted")]
     versions: Annotated[list[str], Field(min_length=1, description="name=version, sorted")]
+    derived: Derivation = Field(default="", description="how it was made from other samples; empty: it was rendered")
+    origin: str = Field(default="", description="keys of those samples, joined by a space; empty where it was rendered")
 
 
 class SampleRecord(_Fixed):

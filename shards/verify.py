@@ -27,7 +27,7 @@ from shards.index import (
 )
 from shards.inspection import Problem
 from shards.layout import SplitFolder, base, find_splits, join, list_shards, open_url
-from shards.schema import SCHEMA_VERSION, Split
+from shards.schema import READABLE_VERSIONS, SCHEMA_VERSION, Split
 from shards.sidecars import index_files, read_splits
 from shards.verify_shard import ShardFindings, verify_shard
 
@@ -124,8 +124,9 @@ def _load_manifest(folder: SplitFolder) -> tuple[Manifest | None, list[Problem]]
     problems: list[Problem] = []
     if manifest.split != folder.split:
         problems.append(Problem("manifest", f"its split is '{manifest.split}', the folder is '{folder.split}'"))
-    if manifest.schema_version != SCHEMA_VERSION:
-        text = f"the samples have schema version {manifest.schema_version}, this program reads {SCHEMA_VERSION}"
+    if manifest.schema_version not in READABLE_VERSIONS:
+        known = " and ".join(map(str, READABLE_VERSIONS))
+        text = f"the samples have schema version {manifest.schema_version}, this program reads {known}"
         problems.append(Problem("manifest", text))
     if len({shard.name for shard in manifest.shards}) != len(manifest.shards):
         problems.append(Problem("manifest", "a shard is listed twice"))
@@ -137,15 +138,19 @@ def _load_manifest(folder: SplitFolder) -> tuple[Manifest | None, list[Problem]]
 
 
 def _check_index(folder: str, manifest: Manifest) -> Iterator[Problem]:
-    """The files that follow from the manifest must be as they would be written today."""
-    for name, expected in ((WIDS_INDEX, as_json(wids_index(manifest))), (SAMPLE_SCHEMA, sample_schema())):
+    """The files that follow from the manifest must be as they would be written today.
+
+    The JSON Schema of an older version is not written any more: it must be there.
+    """
+    schema = sample_schema() if manifest.schema_version == SCHEMA_VERSION else None
+    for name, expected in ((WIDS_INDEX, as_json(wids_index(manifest))), (SAMPLE_SCHEMA, schema)):
         try:
             with open_url(join(folder, name)) as file:
                 found = file.read()
         except FileNotFoundError:
             yield Problem("index", f"{name} is missing")
             continue
-        if found != expected:
+        if expected is not None and found != expected:
             yield Problem("index", f"{name} does not agree with {MANIFEST} and this version of the schema")
 
 

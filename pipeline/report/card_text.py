@@ -15,7 +15,7 @@ from pipeline.report.splits import SplitCheck
 from shards.licences import LICENCES, combine, known, label
 from shards.markdown import code, escape, fenced, table
 from shards.recipes import RECIPES
-from shards.schema import Scores
+from shards.schema import Derivation, Scores
 from shards.sidecars.card import ATTRIBUTION, USAGE, edits_table, members_table, splits_table
 from shards.sidecars.facts import PUBLIC_SPLIT
 
@@ -29,6 +29,12 @@ _MEANINGS: Final = {
     "instruction_check": "agreement of the instruction with geometry",
 }
 """Of scores whose names the schema does not explain."""
+
+
+_DERIVED: Final[dict[Derivation, str]] = {
+    "invert": "inverses (from target to source)",
+    "compose": "from the target of one edit to that of another of the same scene",
+}
 
 
 def card_text(facts: CardFacts) -> str:
@@ -60,6 +66,7 @@ def _composition(facts: CardFacts) -> Iterator[str]:
     yield "## Composition\n"
     yield splits_table(facts.recipe)
     yield edits_table(facts.recipe)
+    yield from _derived(census)
     seen = np.repeat(list(census.objects), list(census.objects.values()))
     yield f"Objects that are seen in a sample: {seen.min()} to {seen.max()}, {seen.mean():.1f} on average.\n"
     named = sorted((-count, name) for name, count in census.categories.items() if name)
@@ -68,6 +75,17 @@ def _composition(facts: CardFacts) -> Iterator[str]:
         more = f", and {len(named) - _CATEGORIES} more" if len(named) > _CATEGORIES else ""
         yield f"Edited objects, {len(named)} categories: {listed}{more}.\n"
     yield from _scores(census)
+
+
+def _derived(census: Census) -> Iterator[str]:
+    found = {how: count for how, count in census.derived.items() if how}
+    if found:
+        told = " and ".join(f"{found[how]} {words}" for how, words in _DERIVED.items() if how in found)
+        yield (
+            f"{sum(found.values())} of the {census.samples} samples were derived from others, without rendering: "
+            f"{told}. They have the very images of those (`provenance.origin` names them), exact facts and "
+            "instructions of their own; `provenance.derived` tells them apart.\n"
+        )
 
 
 def _scores(census: Census) -> Iterator[str]:

@@ -18,7 +18,7 @@ from shards.index import read_rows
 from shards.layout import filesystem, join
 from shards.licences import LicenceName, licences_shown
 from shards.reader import read_record
-from shards.schema import EditKind, Maps, SampleRecord, SceneObject, Scores, Split
+from shards.schema import Derivation, EditKind, Maps, SampleRecord, SceneObject, Scores, Split
 from shards.sidecars import read_splits
 
 _AT_ONCE: Final = 256
@@ -69,6 +69,8 @@ class Census:
     """Of each map member, samples by estimator and revision."""
     scores: "dict[str, array[float]]" = field(default_factory=dict[str, Any])
     """What was measured, by score."""
+    derived: Counter[Derivation] = field(default_factory=Counter[Derivation])
+    """Samples by how they were made from others; empty text: by no such way."""
     plans: set[str] = field(default_factory=set[str])
     layers: set[str] = field(default_factory=set[str])
     versions: set[str] = field(default_factory=set[str])
@@ -95,6 +97,7 @@ class Census:
             values = self.scores.setdefault(name, array("f"))
             if (value := getattr(record.scores, name)) != -1:
                 values.append(value)
+        self.derived[record.provenance.derived] += 1
         self.plans.add(record.provenance.plan)
         self.layers.update(record.provenance.layers)
         self.versions.update(record.provenance.versions)

@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline.config import Config, EngineOptions
 from pipeline.device import choose, gpus_found
+from pipeline.families import derived_share, planned_rows
 from pipeline.graph import plain
 from pipeline.planning import pair_arguments
 from pipeline.pools import Cluster, PoolPlan, plan_pools
@@ -81,7 +82,7 @@ def run_forecast(
 
 
 def forecast(config: Config, samples: int, rates: Rates, cluster: Cluster) -> dict[str, Any]:
-    """The cost of a build of `samples` planned samples on `cluster`, from measured rates.
+    """The cost of a build of `samples` samples, and of what is derived from them, on `cluster`, from measured rates.
 
     Raises BadInput where the configuration has a layer that was not measured, or asks for more than the cluster has.
     """
@@ -92,6 +93,7 @@ def forecast(config: Config, samples: int, rates: Rates, cluster: Cluster) -> di
             "let a small run of this configuration finish, and give its OUT"
         )
     units = math.ceil(samples / config.unit_size)
+    rendered, samples = samples, planned_rows(samples, config.edits)
     work = _Work(
         units,
         {stage.layer: _unit_seconds(rates.layers[stage.layer], samples / units) for stage in stages},
@@ -106,6 +108,7 @@ def forecast(config: Config, samples: int, rates: Rates, cluster: Cluster) -> di
     slowest = work.slowest(pools)
     return {
         "samples": samples,
+        "derived": samples - rendered,
         "accepted": round(samples * rates.accepted),
         "units": units,
         "measured": {"machine": rates.machine, "cpus": rates.cpus, "gpus": rates.gpus, "samples": rates.samples},
@@ -211,6 +214,11 @@ def _notes(stages: Sequence[Stage], rates: Rates, config: Config) -> list[str]:
             if measured.get(name) != wanted.get(name):
                 was, now = measured.get(name, "(none)"), wanted.get(name, "(none)")
                 notes.append(f"layer {stage.layer} was measured with {name} {was}, this configuration says {now}")
+    if abs(rates.derived - derived_share(config)) > 1e-6:
+        notes.append(
+            f"measured where {rates.derived:.0%} of the samples were derived from others; this configuration derives "
+            f"{derived_share(config):.0%} of them"
+        )
     if rates.unit_size != config.unit_size:
         notes.append(f"measured with unit_size {rates.unit_size}, this configuration says {config.unit_size}")
     if rates.startup_s == UNMEASURED:

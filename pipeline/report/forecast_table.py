@@ -16,8 +16,9 @@ def print_forecast(found: dict[str, Any]) -> None:
         console.print(text, markup=False, soft_wrap=True)
 
     measured, cluster = found["measured"], found["cluster"]
+    derived = f" ({found['derived']} derived from others)" if found["derived"] else ""
     say(
-        f"{found['samples']} samples, about {found['accepted']} accepted, on {cluster['nodes']} node(s) with "
+        f"{found['samples']} samples{derived}, about {found['accepted']} accepted, on {cluster['nodes']} node(s) with "
         f"{cluster['cpus']:g} CPUs and {cluster['gpus']:g} GPUs in all"
     )
     say(f"from {measured['samples']} samples on {measured['machine']} ({measured['cpus']:g} CPUs)")

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from pipeline.builder import RUNS, Build, open_build
 from pipeline.device import gpus_found
+from pipeline.families import derived_share, rendered_of
 from pipeline.graph import plain
 from pipeline.stage import Stage
 from pipeline.store import Record
@@ -52,7 +53,8 @@ class Rates(Options):
     cpus: float
     gpus: float
     samples: int
-    unit_size: int
+    unit_size: int = Field(description="rendered (or read) samples of a unit")
+    derived: float = Field(default=0.0, description="samples that are derived from others, for each that is planned")
     accepted: float = Field(description="samples that no layer refused, for each that is planned")
     startup_s: float = Field(description="until workers are warm; -1: not known")
     pack_start_s: float = Field(description="wall time of packing that no worker packs in; -1: not known")
@@ -96,7 +98,8 @@ def measure(build: Build) -> Rates:
         cpus=os.cpu_count() or 1,
         gpus=gpus_found(build.config.engine.model_copy(update={"kind": "inline"})),
         samples=planned,
-        unit_size=build.plan.unit_size,
+        unit_size=rendered_of(build.plan.unit_size, build.config),
+        derived=derived_share(build.config),
         accepted=1 - len(refused) / planned,
         startup_s=startup if startup < 0 else startup + max(map(_warm_up, records.values())),
         pack_start_s=pack_start,

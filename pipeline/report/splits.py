@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.builder import Build
 from pipeline.duplicates import DuplicateOptions, Duplicates, noted_duplicates
+from pipeline.families import OF_DERIVED
 from pipeline.graph import canonical
 from pipeline.report.census import Census
 from pipeline.store import LayerCorrupt
@@ -72,7 +73,7 @@ def scene_of(spec: Mapping[str, Any]) -> str:
     """What names a sample's scene: its seed, or the place of a released pair, whichever way round it is shown."""
     if "seed" in spec:
         return str(spec["seed"])
-    return canonical({name: value for name, value in spec.items() if name != "edit"})
+    return canonical({name: value for name, value in spec.items() if name not in ("edit", *OF_DERIVED)})
 
 
 def _scenes(build: Build, census: Census) -> dict[Split, set[int]]:

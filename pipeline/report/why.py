@@ -17,14 +17,16 @@ from pipeline.report.places import shards_of
 from pipeline.stage import Stage
 from pipeline.store import LayerCorrupt, Record
 from shards.sample import Value
+from sources.derived import origins_of
 
 
 def why_of(out: str, key: str) -> dict[str, Any]:
     """All that is known of one sample, as plain values.
 
     Keys: `key`, `state` (`accepted`, `refused`, `left out` of the shards, `unfinished`), `because` (empty for what is
-    accepted), `plan` (hash, seed, unit, row, split and the `spec`: what to make), `edit`, `instruction`, `assets`
-    (name, uid, licence, creator), `layers` (see `_layer`), `duplicate`, `shards` and `rebuild`, a command.
+    accepted), `plan` (hash, seed, unit, row, split, how it is `derived` from which `origin`, and the `spec`: what to
+    make), `edit`, `instruction`, `assets` (name, uid, licence, creator), `layers` (see `_layer`), `duplicate`,
+    `shards` and `rebuild`, a command.
 
     Raises BadInput where there is no build, or no such key (the nearest are named).
     """
@@ -67,6 +69,8 @@ def _planned(build: Build, place: Place, row: PlanRow) -> dict[str, Any]:
         "unit_samples": build.plan.size(place.unit),
         "row": place.row,
         "split": row.split,
+        "derived": str(row.spec.get("derived", "")),
+        "origin": list(origins_of(row.spec)),
         "spec": dict(row.spec),
     }
 

@@ -36,6 +36,8 @@ def print_why(found: Mapping[str, Any]) -> None:
     _head(console, "plan")
     _line(console, f"{plan['split']}, row {plan['row']} of unit {plan['unit']} (of {plan['unit_samples']} samples)")
     _line(console, f"seed {plan['spec'].get('seed', plan['seed'])}, plan {plan['hash'][:16]}")
+    if plan["derived"]:
+        _line(console, f"derived by {plan['derived']} from {' and '.join(plan['origin'])}, without rendering")
     _wide(console, f"to make: {json.dumps(plan['spec'], ensure_ascii=False, sort_keys=True)}")
     _print_pair(console, found)
     _head(console, "layers")

@@ -21,6 +21,7 @@ _TEXTS: Final = {
     "key": "Names the sample in all splits.",
     "dataset": "Where the pair comes from.",
     "edit": "What changes from source to target.",
+    "derived": "How it was made from other samples (invert, compose); empty where it was rendered or released.",
     "category": "Of the edited object; empty for camera edits.",
     "instruction": "The edit in words.",
     "caption": "One sentence on the target image.",

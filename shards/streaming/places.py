@@ -19,7 +19,7 @@ from shards.errors import BadInput
 from shards.index import MANIFEST, Manifest, ShardEntry, parquet_name, read_manifest
 from shards.layout import base, filesystem, find_splits, is_local, join, list_shards, split_field
 from shards.reader import BLOCK, ShardError
-from shards.schema import SCHEMA_VERSION
+from shards.schema import READABLE_VERSIONS
 from shards.streaming.held import Held
 from shards.streaming.remote import read_whole
 from shards.streaming.scan import Scanned, scan
@@ -102,10 +102,9 @@ def _folder(url: str, recipe: str, split: str) -> str:
 
 
 def _listed(folder: str, manifest: Manifest) -> ShardSet:
-    if manifest.schema_version != SCHEMA_VERSION:
-        raise BadInput(
-            f"{folder} holds schema {manifest.schema_version}, this version reads {SCHEMA_VERSION}: pack it again"
-        )
+    if manifest.schema_version not in READABLE_VERSIONS:
+        known = " and ".join(map(str, READABLE_VERSIONS))
+        raise BadInput(f"{folder} holds schema {manifest.schema_version}, this version reads {known}: pack it again")
     shards = tuple(_shard(folder, entry, manifest.members) for entry in manifest.shards)
     digest = hashlib.sha256("".join(shard.sha256 for shard in shards).encode()).hexdigest()[:16]
     return ShardSet(folder, shards, manifest.members, digest, {})

@@ -93,6 +93,30 @@ def find_changed(source: View, target: View, edited: int) -> Changed:
     )
 
 
+def changed_between(first: View, second: View, edited: int, changed: Mask) -> Mask:
+    """What differs between the targets of two edits of one source, as `find_changed` finds it; and no pixel else does.
+
+    Args:
+        first, second: as they are kept: outside what their own edit changed they are the source.
+        changed: H x W, what at least one of the two edits changed.
+
+    Raises ValueError where the images' shapes differ, or pixels differ where neither edit changed any.
+    """
+    _check(first, second)
+    differ = first.rgb != second.rgb
+    unequal = differ[..., 0] | differ[..., 1] | differ[..., 2]
+    if (unequal & ~changed).any():
+        raise ValueError("two targets of one source differ where neither edit changed it")
+    own = (first.instances == edited) | (second.instances == edited)
+    difference = _f32(cv2.subtract(second.rgb, first.rgb, dtype=cv2.CV_32F))
+    channels = [_f32(channel) for channel in cv2.split(difference)]
+    # Both images are fixed, so what only noise tells apart cannot be made equal: it belongs to the region.
+    region = _region(channels, own, _touched(first.noisy, second.noisy)) | _grow(unequal, 2)
+    region = _morph(region, cv2.MORPH_CLOSE, 3)
+    _fill_holes(region, own.size // 2000)
+    return region & changed
+
+
 def _check(source: View, target: View) -> None:
     shapes = {view.rgb.shape for view in (source, target)} | {(*v.instances.shape, 3) for v in (source, target)}
     if len(shapes) != 1:

@@ -91,10 +91,7 @@ def propose_edit(rng: np.random.Generator, scene: Scene, kind: EditKind, min_vis
         turn: 0, 1, ... for the edits of one scene: each `remove` takes another object, until there is none left; the
             first `insert` tries the place that its object had in the layout.
     """
-    # A prism covers more than its object: ask for more of the frame, and for a little more of everything else.
-    limits = Limits(
-        min_visible=min_visible, in_frame=0.9, least_share=FIT_SHARE[0], other_visible=0.2, shift=0.07, framed=0.6
-    )
+    limits = forecast_limits(min_visible)
     faults: Counter[str] = Counter()
     drafts = _drafts(rng, scene, kind, turn)
     looks = 0
@@ -105,13 +102,21 @@ def propose_edit(rng: np.random.Generator, scene: Scene, kind: EditKind, min_vis
         fault = _floor_fault(scene, draft)
         if fault is None:
             looks += 1
-            fault = _forecast_fault(scene, draft, limits)
+            fault = forecast_fault(scene, draft, limits)
             if fault is None:
                 return draft
         faults[fault] += 1
         if looks == _LOOKS:
             break
     return faults.most_common(1)[0][0] if faults else "nothing_left_to_edit"
+
+
+def forecast_limits(min_visible: float) -> Limits:
+    """What a forecast must show: a prism covers more than its object, so more of the frame than a render, and a little
+    more of everything else."""
+    return Limits(
+        min_visible=min_visible, in_frame=0.9, least_share=FIT_SHARE[0], other_visible=0.2, shift=0.07, framed=0.6
+    )
 
 
 def judge(
@@ -315,7 +320,8 @@ def _outline(scene: Scene, identity: int, placements: Placements) -> F64:
     return footprint(scene.asset(identity), placements[identity])
 
 
-def _forecast_fault(scene: Scene, draft: Draft, limits: Limits) -> str | None:
+def forecast_fault(scene: Scene, draft: Draft, limits: Limits) -> str | None:
+    """As `judge`, of what is forecast to be seen."""
     seen = [
         scene.outlook
         if state.camera == scene.camera and state.placements == scene.placements

@@ -4,6 +4,8 @@ Poses, camera and sizes come from the specification; boxes and displacement from
 held against each other: an object's surface points, put through the specified pose and camera, must cover its mask.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +23,15 @@ from shards.geometry import (
     transform,
 )
 from shards.sample import Columns
-from shards.schema import UNKNOWN_FRONT, Camera, Edit, Measures, PairFacts, SceneObject, View
-from sources.objaverse.changed import all_changed, find_changed
+from shards.schema import UNKNOWN_FRONT, Camera, Edit, MapInfo, Measures, PairFacts, SceneObject, View
+from sources.objaverse.changed import Changed, all_changed, find_changed
 from sources.objaverse.footprints import pose_of
 from sources.objaverse.render import ObjectVisibility, RenderedView, Renderer
 from sources.objaverse.spec import CameraPose, SceneObjectSpec, SceneSpec, State
 
 Mask = NDArray[np.bool_]
+Seen = tuple[dict[int, ObjectVisibility], dict[int, ObjectVisibility]]
+"""Visibility of each object in source and target."""
 ESTIMATOR = "renderer"
 
 
@@ -35,10 +39,10 @@ def pair_columns(
     spec: SceneSpec,
     dataset: str,
     views: tuple[RenderedView, RenderedView],
-    seen: tuple[dict[int, ObjectVisibility], dict[int, ObjectVisibility]],
+    seen: Seen,
     renderer: Renderer,
-) -> Columns:
-    """The row of layer `pair` (see `shards.schema.PairFacts`) of two views of one scene.
+) -> tuple[Columns, Changed]:
+    """The row of layer `pair` (see `shards.schema.PairFacts`) of two views of one scene, and what the edit changed.
 
     Args:
         views: source and target as rendered; the target's colours outside the changed region are replaced here.
@@ -53,30 +57,9 @@ def pair_columns(
     source_metric, source_metric_info = codecs.encode_metric(source.depth, estimator=ESTIMATOR, revision=revision)
     metric, metric_info = codecs.encode_metric(target.depth, estimator=ESTIMATOR, revision=revision)
     normal_info = codecs.map_info("normal", estimator=ESTIMATOR, revision=revision)
-    edited = spec.edit.object
-    measures = Measures(
-        **_consistency(spec, views, renderer.points),
-        visible_source=seen[0][edited].visible if edited and spec.source.placements[edited].present else -1.0,
-        visible_target=seen[1][edited].visible if edited and spec.target.placements[edited].present else -1.0,
-        displacement_px=displacement(source.instances == edited, target.instances == edited) if edited else -1.0,
-        displacement_m=round(float(np.linalg.norm(spec.edit.translation)), 6) if edited else -1.0,
-        changed_fraction=round(changed.fraction, 6),
-        psnr_unchanged=round(changed.psnr_unchanged, 3) if edited else -1.0,
-    )
-    facts = PairFacts(
-        dataset=dataset,
-        edit=_edit(spec, box_of_mask(target.instances == edited) if edited else [0, 0, 0, 0]),
-        camera=Camera(source=_view(spec.source.camera), target=_view(spec.target.camera)),
-        objects=[_object(placed, spec, spec.names[placed.id], views, seen) for placed in spec.objects],
-        metric=metric_info,
-        source_metric=source_metric_info,
-        normal=normal_info,
-        source_normal=normal_info,
-        measures=measures,
-        colours=[placed.asset.colour for placed in spec.objects],
-        fronts=[UNKNOWN_FRONT if (deg := placed.asset.front_deg) is None else deg % 360 for placed in spec.objects],
-    )
-    return {
+    maps = MapInfos(metric_info, source_metric_info, normal_info, normal_info)
+    facts = pair_facts(spec, dataset, views, seen, changed, maps, renderer.points)
+    columns: Columns = {
         "source": codecs.encode_image(source.rgb),
         "target": codecs.encode_image(changed.target_rgb),
         "source_instances": codecs.encode_labels(source.instances),
@@ -88,13 +71,65 @@ def pair_columns(
         "normal": codecs.encode_normals(target.normal),
         "facts": facts.model_dump_json(),
     }
+    return columns, changed
+
+
+@dataclass(frozen=True)
+class MapInfos:
+    """How to read the maps of a pair; fields as of `shards.schema.PairFacts`."""
+
+    metric: MapInfo
+    source_metric: MapInfo
+    normal: MapInfo
+    source_normal: MapInfo
+
+
+def pair_facts(
+    spec: SceneSpec,
+    dataset: str,
+    views: tuple[RenderedView, RenderedView],
+    seen: Seen,
+    changed: Changed,
+    maps: MapInfos,
+    points: dict[int, NDArray[np.float32]],
+) -> PairFacts:
+    """What is known of a pair.
+
+    Args:
+        points: on the objects' surfaces, object frame, metres.
+    """
+    source, target = views
+    edited = spec.edit.object
+    measures = Measures(
+        **_consistency(spec, views, points),
+        visible_source=seen[0][edited].visible if edited and spec.source.placements[edited].present else -1.0,
+        visible_target=seen[1][edited].visible if edited and spec.target.placements[edited].present else -1.0,
+        displacement_px=displacement(source.instances == edited, target.instances == edited) if edited else -1.0,
+        displacement_m=round(float(np.linalg.norm(spec.edit.translation)), 6) if edited else -1.0,
+        changed_fraction=round(changed.fraction, 6),
+        psnr_unchanged=round(changed.psnr_unchanged, 3) if edited else -1.0,
+    )
+    return PairFacts(
+        dataset=dataset,
+        edit=edit_of(spec, box_of_mask(target.instances == edited) if edited else [0, 0, 0, 0]),
+        camera=Camera(source=_view(spec.source.camera), target=_view(spec.target.camera)),
+        objects=[_object(placed, spec, spec.names[placed.id], views, seen) for placed in spec.objects],
+        metric=maps.metric,
+        source_metric=maps.source_metric,
+        normal=maps.normal,
+        source_normal=maps.source_normal,
+        measures=measures,
+        colours=[placed.asset.colour for placed in spec.objects],
+        fronts=[UNKNOWN_FRONT if (deg := placed.asset.front_deg) is None else deg % 360 for placed in spec.objects],
+    )
 
 
 def _revision(renderer: Renderer) -> str:
     return " ".join(f"{name} {version}" for name, version in sorted(renderer.versions.items()))
 
 
-def _edit(spec: SceneSpec, box: list[int]) -> Edit:
+def edit_of(spec: SceneSpec, box: list[int]) -> Edit:
+    """The edit as facts state it; `box` is the object's in the target image, zeros where there is none."""
     edit = spec.edit
     return Edit(
         kind=edit.kind,
@@ -120,7 +155,7 @@ def _object(
     spec: SceneSpec,
     name: str,
     views: tuple[RenderedView, RenderedView],
-    seen: tuple[dict[int, ObjectVisibility], dict[int, ObjectVisibility]],
+    seen: Seen,
 ) -> SceneObject:
     asset, states = placed.asset, (spec.source, spec.target)
     visible = [

@@ -7,21 +7,25 @@ valid, each refusal is counted by reason, and a broken asset skips the scene tha
 import math
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from shards.errors import BadInput
-from shards.sample import Columns, Reject, Result, Row, Sample
-from shards.schema import EditKind
+from shards.sample import Reject, Result, Row, Sample
+from sources.derived import is_derived, origin_rejected, origins_of
 from sources.objaverse.assets import AssetFiles, AssetTable
+from sources.objaverse.composed import composed
 from sources.objaverse.edits import Limits, judge
 from sources.objaverse.facts import pair_columns
+from sources.objaverse.made import Made, between, invert
 from sources.objaverse.naming import name_objects
 from sources.objaverse.render import AssetError, Renderer, RenderTimeout, SceneError
 from sources.objaverse.scene import Refusal, propose, scene_number
 from sources.objaverse.spec import RenderOptions, SceneOptions, SceneSpec
+from sources.objaverse.twos import propose_two
 
 CRASHES = 2
 """Times that Blender may die on one sample before the sample is rejected."""
@@ -38,12 +42,13 @@ class Studio:
 
 @dataclass(frozen=True)
 class RenderPairs:
-    """Renders pairs of scenes that are sampled from a seed."""
+    """Renders pairs of scenes that are sampled from a seed; planned ones that are derived follow from those."""
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 2
     own_pool: ClassVar[bool] = True
+    families: ClassVar[bool] = True
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout", "broken_asset"})
     """Of the machine: where nothing else comes, the run ends instead of rejecting every sample."""
 
@@ -75,10 +80,40 @@ class RenderPairs:
         return Studio(renderer, AssetTable.read(self.assets), AssetFiles(self.source, self.root))
 
     def __call__(self, model: Studio, samples: Sequence[Sample]) -> Sequence[Result]:
-        return [self._make(model, sample) for sample in samples]
+        results: list[Result] = []
+        for _, members in groupby(samples, lambda sample: sample.spec.get("family", sample.key)):
+            results += self._family(model, list(members))
+        return results
 
-    def _make(self, studio: Studio, sample: Sample) -> Result:
-        seed, kind = int(sample.spec["seed"]), sample.spec["edit"]
+    def _family(self, studio: Studio, samples: Sequence[Sample]) -> list[Result]:
+        """Samples of one scene, rendered ones before those that are derived from them."""
+        rendered: list[Made] | Reject | None = None
+        made: dict[str, Made | Result] = {}
+        for sample in samples:
+            if is_derived(sample):
+                made[sample.key] = self._derive(studio, sample, made)
+                continue
+            rendered = self._make(studio, sample) if rendered is None else rendered
+            made[sample.key] = rendered if isinstance(rendered, Reject) else rendered[sample.spec.get("turn", 0)]
+            # What was refused on the way is counted once.
+            rendered = replace(rendered, counts={}) if isinstance(rendered, Reject) else rendered
+        return [found.row if isinstance(found, Made) else found for found in made.values()]
+
+    def _derive(self, studio: Studio, sample: Sample, made: Mapping[str, Made | Result]) -> Made | Result:
+        origins: list[Made] = []
+        for key in origins_of(sample.spec):
+            origin = made.get(key)
+            if not isinstance(origin, Made):
+                return origin_rejected(key, origin)
+            origins.append(origin)
+        limits = Limits(min_visible=self.scene.min_visible)
+        if len(origins) == 1:
+            return invert(origins[0], limits)
+        return between(origins[0], origins[1], self.dataset, studio.renderer.points, limits)
+
+    def _make(self, studio: Studio, sample: Sample) -> list[Made] | Reject:
+        """The pair of a sample's scene or, where it shares the scene with another sample, the pairs of both."""
+        seed = int(sample.spec["seed"])
         refused: Counter[str] = Counter()
         loaded: int | None = None
         ever_loaded = False
@@ -86,17 +121,17 @@ class RenderPairs:
         while attempt < self.scene.attempts:
             scene = scene_number(attempt)
             try:
-                spec = self._propose(studio, sample.split, kind, seed, attempt)
-                if not isinstance(spec, str):
+                specs = self._propose(studio, sample, seed, attempt)
+                if not isinstance(specs, str):
                     if scene != loaded:
-                        files = {placed.id: studio.files.path(placed.asset) for placed in spec.objects}
-                        studio.renderer.open(spec, files)
+                        files = {placed.id: studio.files.path(placed.asset) for placed in specs[0].objects}
+                        studio.renderer.open(specs[0], files)
                         loaded, ever_loaded = scene, True
-                    outcome = self._render(studio.renderer, spec)
+                    outcome = self._render(studio.renderer, specs)
                     if not isinstance(outcome, str):
-                        return Row(outcome, refused)
-                    spec = outcome
-                refused[spec] += 1
+                        return [replace(outcome[0], row=replace(outcome[0].row, counts=refused)), *outcome[1:]]
+                    specs = outcome
+                refused[specs] += 1
                 attempt += 1
             except AssetError:
                 # The file is what it is: none of this scene's edits can be rendered.
@@ -115,19 +150,39 @@ class RenderPairs:
         reason = "no_valid_scene" if ever_loaded or not refused["broken_asset"] else "broken_asset"
         return Reject(reason, attempt, f"{attempt} proposals refused: {tried}", refused)
 
-    def _propose(self, studio: Studio, split: str, kind: EditKind, seed: int, attempt: int) -> SceneSpec | str:
-        """One proposal whose edited object has a name, or why there is none."""
-        candidates = studio.table.candidates(split, seed, scene_number(attempt))
-        spec = propose(candidates, kind, self.scene, self.render.resolution, seed, attempt)
-        if isinstance(spec, Refusal):
-            return spec.reason
-        names = name_objects(spec)
-        return names if isinstance(names, str) else replace(spec, names=names)
+    def _propose(self, studio: Studio, sample: Sample, seed: int, attempt: int) -> tuple[SceneSpec, ...] | str:
+        """One proposal (of two edits, where two samples share the scene) whose edited object has a name, or why there
+        is none."""
+        candidates = studio.table.candidates(sample.split, seed, scene_number(attempt))
+        settings = (self.scene, self.render.resolution, seed, attempt)
+        if two := sample.spec.get("edits"):
+            specs = propose_two(candidates, (two[0], two[1]), *settings)
+        else:
+            spec = propose(candidates, sample.spec["edit"], *settings)
+            specs = spec if isinstance(spec, Refusal) else (spec,)
+        if isinstance(specs, Refusal):
+            return specs.reason
+        found: list[SceneSpec] = []
+        for spec in specs:
+            names = name_objects(spec)
+            if isinstance(names, str):
+                return names
+            found.append(replace(spec, names=names))
+        return tuple(found)
 
-    def _render(self, renderer: Renderer, spec: SceneSpec) -> Columns | str:
-        """The pair's columns, or why what is seen of the proposal will not do."""
-        seen = renderer.visibility([spec.source, spec.target])
-        if reason := judge(spec, seen[0], seen[1], Limits(min_visible=self.scene.min_visible)):
+    def _render(self, renderer: Renderer, specs: tuple[SceneSpec, ...]) -> list[Made] | str:
+        """The pairs, whose source is rendered once, or why what is seen of the proposal will not do."""
+        states = [specs[0].source, *(spec.target for spec in specs)]
+        seen = renderer.visibility(states)
+        limits = Limits(min_visible=self.scene.min_visible)
+        for spec, target in zip(specs, seen[1:], strict=True):
+            if reason := judge(spec, seen[0], target, limits):
+                return reason
+        if len(specs) == 2 and (reason := judge(composed(*specs), seen[1], seen[2], limits)):
             return reason
-        views = (renderer.render(spec.source), renderer.render(spec.target))
-        return pair_columns(spec, self.dataset, views, (seen[0], seen[1]), renderer)
+        source, *targets = [renderer.render(state) for state in states]
+        made: list[Made] = []
+        for spec, target, looks in zip(specs, targets, seen[1:], strict=True):
+            columns, changed = pair_columns(spec, self.dataset, (source, target), (seen[0], looks), renderer)
+            made.append(Made(spec, (seen[0], looks), Row(columns), target, changed))
+        return made

@@ -15,7 +15,8 @@ from sources.objaverse.layout import compose
 from sources.objaverse.spec import Asset, SceneOptions, SceneSpec
 
 EDITS_PER_SCENE = 5
-_SCENE, _EDIT = 0, 1
+SCENE, EDIT = 0, 1
+"""What a generator is for, which tells its stream from others of one seed."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ def propose(
         attempt: 0, 1, ...: each gives another proposal.
     """
     number, edit = scene_number(attempt), attempt % EDITS_PER_SCENE
-    scene = compose(_generator(seed, number, _SCENE), assets, kind, options, resolution)
+    scene = compose(generator(seed, number, SCENE), assets, kind, options, resolution)
     if isinstance(scene, str):
         return Refusal(scene)
-    draft = propose_edit(_generator(seed, number, _EDIT, edit), scene, kind, options.min_visible, edit)
+    draft = propose_edit(generator(seed, number, EDIT, edit), scene, kind, options.min_visible, edit)
     return Refusal(draft) if isinstance(draft, str) else specify(scene, draft)
 
 
-def _generator(*entropy: int) -> np.random.Generator:
+def generator(*entropy: int) -> np.random.Generator:
+    """Of a scene or an edit: its stream depends on these numbers alone."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))

@@ -12,7 +12,7 @@ A broken sample is a reject that says what is missing, never another sample in i
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Final, Literal, cast
 
@@ -25,8 +25,9 @@ from shards.geometry import EQUAL_DB
 from shards.interop.object3dit import CAPTIONS, FILES, METADATA
 from shards.interop.set1 import MaskError, read_mask
 from shards.layout import filesystem, join
-from shards.sample import Reject, Result, Row, Sample
-from shards.schema import EditKind
+from shards.sample import Columns, Reject, Result, Row, Sample
+from shards.schema import EditKind, PairFacts
+from sources.derived import inverted_columns, is_derived, origin_rejected, origins_of
 from sources.objaverse.changed import Changed, find_changed
 from sources.object3dit.archive import MAX_MEMBER, Archive, Range, is_archive
 from sources.object3dit.facts import Images, Metadata, NoName, make_facts, read_metadata
@@ -45,6 +46,15 @@ class _View:
     rgb: NDArray[np.uint8]
     instances: NDArray[np.uint8]
     noisy: None = None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A pair that was read, and what its inverse is made from."""
+
+    metadata: Metadata
+    images: Images
+    row: Row
 
 
 class _Broken(Exception):
@@ -118,6 +128,7 @@ class ReadPairs:
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 3
+    families: ClassVar[bool] = True
 
     root: str = field(metadata={"fingerprint": False})
     indexes: str = field(default="", metadata={"fingerprint": False})
@@ -132,9 +143,32 @@ class ReadPairs:
         return Release(self.root, self.indexes)
 
     def __call__(self, model: Release, samples: Sequence[Sample]) -> Sequence[Result]:
-        return [self._make(model, sample) for sample in samples]
+        results: list[Result] = []
+        made: dict[str, _Made | Reject] = {}
+        for sample in samples:
+            if is_derived(sample):
+                results.append(self._invert(model, sample, made))
+                continue
+            made = {sample.key: self._make(model, sample)}
+            found = made[sample.key]
+            results.append(found if isinstance(found, Reject) else found.row)
+        return results
 
-    def _make(self, release: Release, sample: Sample) -> Result:
+    def _invert(self, release: Release, sample: Sample, made: "Mapping[str, _Made | Reject]") -> Result:
+        """The pair of its origin, read backwards; its objects are named in the image that is now the source."""
+        (key,) = origins_of(sample.spec)
+        origin = made.get(key)
+        if not isinstance(origin, _Made):
+            return origin_rejected(key, origin)
+        metadata = replace(origin.metadata, rotation_deg=0.0 - origin.metadata.rotation_deg)
+        try:
+            facts = make_facts(sample.spec["edit"], metadata, origin.images.reversed(), release.caption)
+        except NoName as error:
+            return Reject("ambiguous_name", detail=f"the inverse of {key}: {error}")
+        measures = PairFacts.model_validate_json(str(origin.row.columns["facts"])).measures
+        return Row(inverted_columns(origin.row.columns, facts.model_copy(update={"measures": measures})))
+
+    def _make(self, release: Release, sample: Sample) -> "_Made | Reject":
         spec = sample.spec
         where = spec.get("path") or f"{spec['archive']} ({spec['released']})"
         try:
@@ -146,7 +180,7 @@ class ReadPairs:
         except _Broken as broken:
             return Reject(broken.reason, detail=f"{where}: {broken.detail}")
 
-    def _row(self, release: Release, files: Mapping[str, bytes], kind: EditKind) -> Row:
+    def _row(self, release: Release, files: Mapping[str, bytes], kind: EditKind) -> "_Made":
         missing = [name for name in FILES if name not in files]
         if missing:
             raise _Broken("missing_file", f"no {', '.join(missing)}")
@@ -167,17 +201,16 @@ class ReadPairs:
                 "psnr_unchanged": round(changed.psnr_unchanged, 3),
             }
         )
-        return Row(
-            {
-                "source": codecs.encode_image(images.source),
-                "target": codecs.encode_image(changed.target_rgb),
-                "source_instances": codecs.encode_labels(images.source_labels),
-                "target_instances": codecs.encode_labels(images.target_labels),
-                "changed": codecs.encode_mask(changed.mask),
-                **dict.fromkeys(_MAPS, b""),
-                "facts": facts.model_copy(update={"measures": measures}).model_dump_json(),
-            }
-        )
+        columns: Columns = {
+            "source": codecs.encode_image(images.source),
+            "target": codecs.encode_image(changed.target_rgb),
+            "source_instances": codecs.encode_labels(images.source_labels),
+            "target_instances": codecs.encode_labels(images.target_labels),
+            "changed": codecs.encode_mask(changed.mask),
+            **dict.fromkeys(_MAPS, b""),
+            "facts": facts.model_copy(update={"measures": measures}).model_dump_json(),
+        }
+        return _Made(metadata, images, Row(columns))
 
     def _changed(self, images: Images) -> Changed:
         if self.unchanged == "keep":

@@ -18,7 +18,7 @@ def test_the_demo_holds_every_kind_of_edit():
     assert isinstance(config.samples, int)
     assert config.samples >= 24
     assert config.render.resolution == (256, 256)
-    edits = {str(kind): weight for kind, weight in config.edits.items()}
+    edits = {str(kind): weight for kind, weight in config.edits.weights.items()}
     kinds: Counter[str] = Counter()
     for batch in plan_scenes(config.samples, config.seed, edits, {"train": 1.0}):
         kinds.update(json.loads(spec)["edit"] for spec in batch["spec"].to_pylist())

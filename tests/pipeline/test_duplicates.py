@@ -84,6 +84,18 @@ def test_what_differs_in_one_thing_is_no_twin(tmp_path: Path, other: Hashes):
     assert told(decided(*write_layers(tmp_path, [("a", "train", A), ("b", "train", other)]))) == []
 
 
+def test_what_is_derived_is_no_twin_of_its_origin(tmp_path: Path):
+    """Here even the images of one pair are near each other: read backwards it is the same as far as hashes tell."""
+    store, names = LayerStore(str(tmp_path)), ("a", "a-inv", "b", "b-inv")
+    specs = [{"edit": "translate", **({"derived": "invert", "origin": [n[0]]} if "inv" in n else {})} for n in names]
+    rows = [PlanRow(name, "train", spec) for name, spec in zip(names, specs, strict=True)]
+    plan = write_plan(store, {}, rows, 4)
+    for folder in LAYERS.values():
+        columns = {name: dict.fromkeys(HASHES, f"{A[0]:064x}") for name in names}
+        store.write(folder, 0, columns, Record(0, folder, ()))
+    assert told(decided(store, plan)) == [("b", "a", 0, "duplicate"), ("b-inv", "a-inv", 0, "duplicate")]
+
+
 def test_held_out_splits_keep_theirs(tmp_path: Path):
     samples: list[tuple[str, Split, Hashes]] = [
         ("a", "train", A),

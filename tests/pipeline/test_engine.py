@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ import pytest
 from pipeline import ray_engine
 from pipeline.config import EngineOptions
 from pipeline.engine import Stopped, map_items, reopen_rejects, run, session
+from pipeline.plan import write_plan
 from pipeline.pools import Cluster
 from pipeline.progress import Progress, RunSummary
 from pipeline.ray_cluster import check_reachable
+from pipeline.scenes import plan_scenes
 from pipeline.store import LayerStore
 from shards.errors import BadInput, SpatialdataError
-from tests.pipeline.toys import Judge, Make, Measure, hashes, key, toy_plan, toy_run
+from shards.sample import Reject, Result, Sample
+from sources.derived import is_derived, origin_rejected
+from tests.pipeline.toys import EDITS, SPLITS, Judge, Make, Measure, hashes, key, toy_plan, toy_run
 
 INLINE, RAY = EngineOptions(kind="inline"), EngineOptions(kind="ray")
 
@@ -106,6 +111,23 @@ def test_a_stage_that_only_raises_stops_the_run_and_keeps_nothing(tmp_path: Path
         toy_run(tmp_path, [broken, Measure(), Judge()])
     toy_run(tmp_path, [Make(), Measure(), Judge()])
     assert hashes(tmp_path) == undisturbed
+
+
+@dataclass(frozen=True)
+class Unlucky(Make):
+    """Fails as a broken machine does, so that nothing can be derived either."""
+
+    def _one(self, sample: Sample) -> Result:
+        if is_derived(sample):
+            return origin_rejected(sample.key.removesuffix("-inv"), Reject("lost"))
+        return Reject("lost", detail="no display")
+
+
+def test_what_is_derived_hides_no_broken_machine(tmp_path: Path):
+    store = LayerStore(str(tmp_path))
+    plan = write_plan(store, {}, plan_scenes(40, 0, EDITS, SPLITS, invert=True), 8)
+    with pytest.raises(SpatialdataError, match=r"each of the first .* such as scene-\d+ with 'no display'"):
+        run([Unlucky(faults={"lost": ""})], store, plan, INLINE)
 
 
 def test_rejects_are_tried_again_when_asked(tmp_path: Path, undisturbed: dict[str, str]):

@@ -11,6 +11,7 @@ from shards.index import Manifest, ShardEntry, pack_shard, write_manifest
 from shards.layout import join, shard_name
 from shards.recipes import Recipe, get_recipe
 from shards.schema import (
+    SCHEMA_VERSION,
     Camera,
     Edit,
     EditKind,
@@ -83,7 +84,7 @@ def make_sample(
     )
     record = SampleRecord(
         key=key,
-        schema=1,
+        schema=SCHEMA_VERSION,
         dataset=dataset,
         split=split,
         caption="two boxes",

@@ -1,6 +1,6 @@
 """Nothing else moves: the mask holds all that an edit changed, and outside it the target is the source."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shards.geometry import EQUAL_DB
-from sources.objaverse.changed import Changed, all_changed, find_changed
+from sources.objaverse.changed import Changed, all_changed, changed_between, find_changed
 
 
 @dataclass(frozen=True)
@@ -199,3 +199,26 @@ def test_a_camera_edit_changes_everything():
 def test_images_of_two_sizes_are_refused():
     with pytest.raises(ValueError, match="differ in size"):
         find_changed(make_pair(64, 1, 1.0).source, make_pair(32, 1, 1.0).target, 1)
+
+
+def test_between_two_targets_of_one_source_nothing_else_differs():
+    for seed in range(3):
+        first = make_pair(192, seed, grain=4.0)
+        second = make_pair(192, seed, grain=4.0, moved=True)
+        # The same source; the second ball ends one eighth of the image farther on.
+        shifted = replace(
+            second.target,
+            **{name: np.roll(getattr(second.target, name), 24, axis=1) for name in ("rgb", "noisy", "instances")},
+        )
+        here, there = first.find(), find_changed(first.source, shifted, 1)
+        kept = [replace(view, rgb=found.target_rgb) for view, found in ((first.target, here), (shifted, there))]
+        either = here.mask | there.mask
+        mask = changed_between(kept[0], kept[1], 1, either)
+        unequal = (kept[0].rgb != kept[1].rgb).any(axis=2)
+        assert not (unequal & ~mask).any()
+        assert not (mask & ~either).any()
+        assert mask[(kept[0].instances == 1) | (kept[1].instances == 1)].all()
+        elsewhere = replace(kept[1], rgb=kept[1].rgb ^ np.uint8(255))
+        if not either.all():
+            with pytest.raises(ValueError, match="neither edit changed"):
+                changed_between(kept[0], elsewhere, 1, either)

@@ -71,6 +71,30 @@ def test_a_scene_that_takes_too_long_is_a_reject(root: Path):
     assert result.counts["blender_timeout"] == 2
 
 
+def test_a_sample_does_not_depend_on_the_rest_of_its_family(root: Path):
+    """Whichever of two samples of one scene is quarantined, the other is what it would have been."""
+    pairs, told = stage(root), {"seed": 5, "edits": ["scale", "remove"], "family": "a"}
+    specs = {
+        "a": {**told, "edit": "scale", "turn": 0},
+        "b": {**told, "edit": "remove", "turn": 1},
+        "a-comp": {"seed": 5, "edit": "remove", "family": "a", "derived": "compose", "origin": ["a", "b"]},
+        "a-comp-inv": {"seed": 5, "edit": "insert", "family": "a", "derived": "invert", "origin": ["a-comp"]},
+    }
+    family = [Sample(key, "train", spec) for key, spec in specs.items()]
+    model = pairs.setup()
+    whole = pairs(model, family)
+    without_first, without_second = pairs(model, family[1:]), pairs(model, [family[0], *family[2:]])
+    model.renderer.close()
+    assert all(isinstance(result, Row) for result in whole)
+    assert isinstance(without_first[0], Row) and without_first[0].columns == whole[1].columns
+    assert without_second[0] == whole[0]
+    assert whole[0].columns["source"] == whole[1].columns["source"]
+    for results, lost in ((without_first[1:], "a"), (without_second[1:], "b")):
+        assert [result.reason for result in results] == ["origin_rejected"] * 2
+        assert results[0].detail == f"its origin {lost}: it is quarantined"
+        assert results[1].detail == "its origin a-comp: origin_rejected"
+
+
 def test_a_model_that_broke_after_the_survey_costs_scenes_not_samples(root: Path):
     pairs = stage(root)
     model = pairs.setup()

@@ -1,0 +1,103 @@
+"""Samples that follow from others: their images and maps are those of their origins, their edit is arithmetic.
+
+Invariant: nothing is rendered, decoded or encoded again, so a derived image has the very bytes of its origin's.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from shards.sample import Columns, Reject, Sample
+from shards.schema import EditKind, PairFacts, SceneObject
+
+ORIGIN_REJECTED: Final = "origin_rejected"
+"""Reason of the reject of a sample whose origin was not made."""
+INVERSE: Final[Mapping[EditKind, EditKind]] = {
+    "translate": "translate",
+    "rotate": "rotate",
+    "scale": "scale",
+    "remove": "insert",
+    "insert": "remove",
+    "camera": "camera",
+}
+"""The kind of edit that leads back."""
+REMOVED_OR: Final[tuple[EditKind, ...]] = ("translate", "rotate", "scale")
+"""What else may become of an object that is removed, so that the two make one edit (an insertion, or a removal)."""
+
+
+def composed_kind(first: EditKind, second: EditKind) -> EditKind | None:
+    """The kind of the one edit that leads from the target of `first` to that of `second`, both of one object (or of
+    the camera) in one scene; None where no one edit does."""
+    if first == "remove":
+        return "insert" if second in REMOVED_OR else None
+    if second == "remove":
+        return "remove" if first in REMOVED_OR else None
+    if first != second:
+        return None
+    return "translate" if first == "insert" else first
+
+
+VIEWS: Final = (
+    ("source", "target"),
+    ("source_instances", "target_instances"),
+    ("source_metric", "metric"),
+    ("source_normal", "normal"),
+)
+"""Columns of layer `pair` that belong to the two images; `changed` and `facts` belong to both."""
+
+
+def is_derived(sample: Sample) -> bool:
+    return bool(sample.spec.get("derived"))
+
+
+def origins_of(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys of the samples that a planned sample is derived from; none where it is not derived."""
+    return tuple(spec.get("origin", ()))
+
+
+def origin_rejected(key: str, origin: object) -> Reject:
+    """What becomes of a sample whose origin was not made.
+
+    Args:
+        origin: the origin's reject; anything else where the stage was not given it, since it had killed a worker.
+    """
+    why = origin.reason if isinstance(origin, Reject) else "it is quarantined"
+    return Reject(ORIGIN_REJECTED, detail=f"its origin {key}: {why}")
+
+
+def inverted_columns(columns: Columns, facts: PairFacts) -> Columns:
+    """The row of layer `pair` read backwards, with its own facts."""
+    swapped = dict(columns)
+    for one, other in VIEWS:
+        swapped[one], swapped[other] = columns[other], columns[one]
+    return {**swapped, "facts": facts.model_dump_json()}
+
+
+def swapped_facts(facts: PairFacts) -> PairFacts:
+    """The facts with source and target exchanged, but for the edit and the names, which are not symmetric."""
+    measures = facts.measures
+    return facts.model_copy(
+        update={
+            "camera": facts.camera.model_copy(update={"source": facts.camera.target, "target": facts.camera.source}),
+            "objects": [_swapped(thing) for thing in facts.objects],
+            "metric": facts.source_metric,
+            "source_metric": facts.metric,
+            "normal": facts.source_normal,
+            "source_normal": facts.normal,
+            "measures": measures.model_copy(
+                update={"visible_source": measures.visible_target, "visible_target": measures.visible_source}
+            ),
+        }
+    )
+
+
+def _swapped(thing: SceneObject) -> SceneObject:
+    return thing.model_copy(
+        update={
+            "source_pose": thing.target_pose,
+            "target_pose": thing.source_pose,
+            "source_box": thing.target_box,
+            "target_box": thing.source_box,
+            "source_visible": thing.target_visible,
+            "target_visible": thing.source_visible,
+        }
+    )

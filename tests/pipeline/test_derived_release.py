@@ -1,0 +1,91 @@
+"""Released pairs and their inverses: read, killed, resumed and moved between engines, always the same bytes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pipeline.report.why import why_of
+from sources.derived import INVERSE
+from tests.pipeline.commands import run
+from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
+from tests.pipeline.test_derived_build import inverses, samples_of
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_release(tmp_path_factory.mktemp("release"), 24)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    done = spatialdata(*build_arguments(release, out, "edits.invert=true"))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_rebuilding_an_inverse_changes_nothing(undisturbed: Path, tmp_path: Path):
+    key = next(key for key in samples_of(undisturbed) if key.endswith("-inv"))
+    told = run("rebuild", undisturbed, key, "--json")
+    assert told.code == 0, told
+    assert json.loads(told.out)["changed"] == []
+
+
+def test_released_pairs_are_read_backwards(undisturbed: Path):
+    built = samples_of(undisturbed)
+    for (here, one), (there, other) in inverses(built):
+        assert here.members["source"] == there.members["target"]
+        assert here.members["target"] == there.members["source"]
+        assert here.members["changed"] == there.members["changed"]
+        assert other.edit.kind == INVERSE[one.edit.kind]
+        assert other.edit.known == one.edit.known
+        assert (other.edit.rotation_deg + one.edit.rotation_deg) % 360 == 0
+    # A removal read backwards is an insertion: it is not planned a second time.
+    assert not any(key.startswith("insert-") for key in built)
+    assert Counter(record.edit.kind for _, record in built.values())["insert"] > 0
+
+
+def test_a_killed_build_goes_on_to_the_same_bytes(release: Path, undisturbed: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    arguments = build_arguments(release, out, "edits.invert=true", "unit_size=4")
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *arguments],
+        cwd=CHECKOUT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("layers/pair-*/*.json"))) < 2:
+        assert driver.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    done = spatialdata(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert files_of(out / "shards") == files_of(undisturbed / "shards")
+
+
+def test_engines_agree(release: Path, undisturbed: Path, tmp_path: Path):
+    done = spatialdata(*build_arguments(release, tmp_path / "out", "edits.invert=true", "engine.kind=ray"))
+    assert done.returncode == 0, done.stderr
+    assert files_of(tmp_path / "out" / "shards") == files_of(undisturbed / "shards")
+
+
+def test_what_its_origin_lost_is_refused_and_named(release: Path, tmp_path: Path):
+    root = write_release(tmp_path / "release", 3)
+    image = root / "translate/train/uid000/2.png"
+    image.write_bytes(image.read_bytes()[:300])
+    done = spatialdata(*build_arguments(root, tmp_path / "out", "edits.invert=true"), "--json")
+    found = json.loads(done.stdout)
+    assert found["samples"] == 6
+    assert found["rejects"]["pair: unreadable_image"] == found["rejects"]["pair: origin_rejected"] == 1
+    story = why_of(str(tmp_path / "out"), "translate-train-uid000-inv")
+    assert story["because"] == "layer pair: origin_rejected"
+    refused = next(layer["reject"] for layer in story["layers"] if layer["state"] == "refused")
+    assert "translate-train-uid000: unreadable_image" in refused["detail"]

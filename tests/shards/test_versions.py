@@ -1,0 +1,70 @@
+"""Shards of earlier versions of the schema are read as they are, and those of later ones are not."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shards import stream
+from shards.errors import BadInput
+from shards.index import MANIFEST, SAMPLE_SCHEMA, parquet_name
+from shards.reader import read_record
+from shards.verify import verify_folder
+from tests.shards.factory import make_sample, make_split, out_of
+
+
+def first_version(key: str) -> dict[str, bytes]:
+    record = json.loads(make_sample(key)["json"])
+    del record["provenance"]["derived"], record["provenance"]["origin"]
+    return {"json": json.dumps(record | {"schema": 1}, separators=(",", ":")).encode()}
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    """A split as it was packed before samples could be derived from others."""
+    folder = Path(out_of(tmp_path))
+    manifest = make_split(str(folder), [["a", "b"]], changes={key: first_version(key) for key in "ab"})
+    (shard,) = manifest.shards
+    table = pq.read_table(folder / parquet_name(shard.name)).drop_columns(["derived"])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    (folder / parquet_name(shard.name)).write_bytes(sink.getvalue().to_pybytes())
+    (folder / SAMPLE_SCHEMA).write_text("{}")
+    note(folder, 1, hashlib.sha256(sink.getvalue().to_pybytes()).hexdigest())
+    return folder
+
+
+def note(folder: Path, version: int, parquet_sha256: str = "") -> None:
+    values = json.loads((folder / MANIFEST).read_text())
+    values["schema_version"] = version
+    if parquet_sha256:
+        values["shards"][0]["parquet_sha256"] = parquet_sha256
+    (folder / MANIFEST).write_text(json.dumps(values))
+
+
+def test_the_first_version_is_sound_and_read(earlier: Path):
+    assert verify_folder(str(earlier)).problems == ()
+    (batch,) = stream(str(earlier), members=("changed",)).batches(2)
+    assert sorted(batch["key"]) == ["a", "b"]
+    provenance = read_record(first_version("a")["json"]).provenance
+    assert (provenance.derived, provenance.origin) == ("", "")
+
+
+def test_a_later_version_is_refused(earlier: Path):
+    note(earlier, 3)
+    assert any("schema version 3" in problem.message for problem in verify_folder(str(earlier)).problems)
+    with pytest.raises(BadInput, match="holds schema 3, this version reads 1 and 2"):
+        stream(str(earlier), members=("changed",))
+
+
+def test_the_kind_of_derivation_is_in_the_parquet(tmp_path: Path):
+    folder = Path(out_of(tmp_path))
+    record = json.loads(make_sample("a-inv")["json"])
+    record["provenance"] |= {"derived": "invert", "origin": "a"}
+    manifest = make_split(str(folder), [["a", "a-inv"]], changes={"a-inv": {"json": json.dumps(record).encode()}})
+    data = (folder / manifest.shards[0].parquet).read_bytes()
+    assert pq.read_table(io.BytesIO(data))["derived"].to_pylist() == ["", "invert"]
