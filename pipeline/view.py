@@ -13,6 +13,7 @@ from pipeline.builder import BUILD, open_build
 from pipeline.report.gallery.folder import check_place, check_room, new_folder
 from pipeline.report.gallery.from_build import BuildSamples
 from pipeline.report.gallery.from_shards import find_samples
+from pipeline.report.gallery.funnel_page import write_funnel_page
 from pipeline.report.gallery.spread import spread
 from pipeline.report.gallery.writer import GalleryWriter
 from pipeline.store import LayerStore
@@ -53,6 +54,7 @@ def _show_build(path: str, place: Path, limit: int, quiet: bool) -> dict[str, An
     with new_folder(place) as folder:
         writer = GalleryWriter(folder)
         _follow(samples.write(spread(total, limit), writer), min(limit, total), quiet)
+        write_funnel_page(path, folder)
         about = samples.about()
         writer.finish(about)
     return {"samples": writer.samples, "of": total, "bytes": writer.bytes, "notes": about["notes"]}
@@ -65,6 +67,7 @@ def _show_shards(path: str, place: Path, recipe: str, limit: int, quiet: bool) -
     with new_folder(place) as folder:
         writer = GalleryWriter(folder)
         _follow(samples.write(limit, writer), min(limit, total or limit), quiet)
+        write_funnel_page(path, folder, samples.recipe)
         about = samples.about()
         writer.finish(about)
     return {"samples": writer.samples, "of": total or writer.samples, "bytes": writer.bytes, "notes": about["notes"]}

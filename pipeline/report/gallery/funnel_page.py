@@ -26,7 +26,6 @@ from shards.writer import publish_bytes
 
 FUNNEL_PAGE: Final = "funnel.html"
 FUNNEL_JSON: Final = "funnel.json"
-_STYLES: Final = ("theme.css", "theme.js", "funnel.css")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class FunnelFacts:
 
 
 def write_funnel_page(source: str, folder: Path, recipe: str = "") -> None:
-    """Write the page, its numbers and its style sheets into the folder of a gallery.
+    """Write the page and its numbers into the folder of a gallery.
 
     Args:
         source: OUT of a build, finished or not, or a folder of shards.
@@ -57,8 +56,6 @@ def write_funnel_page(source: str, folder: Path, recipe: str = "") -> None:
     is_build = not recipe and LayerStore(source).exists(BUILD)
     facts = facts_of_build(source) if is_build else facts_of_shards(source, recipe)
     place = str(folder)
-    for style in _STYLES:
-        publish_bytes((Path(__file__).parent / "page" / style).read_bytes(), join(place, style))
     publish_bytes(f"{json.dumps(numbers(facts), ensure_ascii=True)}\n".encode(), join(place, FUNNEL_JSON))
     publish_bytes(page(facts).encode(), join(place, FUNNEL_PAGE))
 

@@ -48,7 +48,9 @@ def look(browser: Any) -> Iterator[Callable[..., Look]]:
     contexts: list[Any] = []
     looks: list[Look] = []
 
-    def open_page(index: Path, fragment: str = "", width: int = 1300, scheme: str = "light") -> Look:
+    def open_page(
+        index: Path, fragment: str = "", width: int = 1300, scheme: str = "light", ready: str = "html[data-ready]"
+    ) -> Look:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         page = context.new_page()
         found = Look(page)
@@ -64,7 +66,7 @@ def look(browser: Any) -> Iterator[Callable[..., Look]]:
             ),
         )
         page.goto(index.as_uri() + fragment)
-        page.wait_for_selector("html[data-ready]")
+        page.wait_for_selector(ready)
         contexts.append(context)
         looks.append(found)
         return found

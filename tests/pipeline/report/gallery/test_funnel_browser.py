@@ -1,38 +1,46 @@
-"""The page of the funnel in Chromium: it fits a phone, a choice works without a script, nothing is complained of."""
+"""The funnel's page in Chromium: it fits a phone, a choice works without a script, its links filter the gallery."""
 
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pipeline.report.gallery.funnel_page import write_funnel_page
+from pipeline.view import run_gallery
+from tests.pipeline.report.gallery.conftest import Look
 from tests.pipeline.report.gallery.scenes import write_scenes
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRAWN = "rect.accepted"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
-def test_in_a_browser(tmp_path: Path):
-    write_scenes(tmp_path / "out", 96)
-    write_funnel_page(str(tmp_path / "out"), tmp_path / "page")
-    complaints: list[str] = []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        colours = set()
-        for scheme in ("light", "dark"):
-            page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)
-            page.on("console", lambda message: complaints.append(message.text))
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.goto((tmp_path / "page" / "funnel.html").as_uri())
-            colours.add(page.evaluate("getComputedStyle(document.querySelector('rect.accepted')).fill"))
-            assert page.evaluate("document.documentElement.scrollWidth") == 390
-            assert page.locator(".part:visible").count() == 1
-            before = page.locator(".part:visible").inner_text()
-            page.locator(".choice label").nth(1).click()
-            assert page.locator(".part:visible").count() == 1
-            assert page.locator(".part:visible").inner_text() != before
-            assert page.locator("rect.accepted").first.bounding_box()["height"] > 1
-        browser.close()
-    assert complaints == []
+@pytest.fixture(scope="module")
+def funnel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("funnel") / "out"
+    write_scenes(out, 96)
+    return Path(run_gallery(str(out), quiet=True)["gallery"]).with_name("funnel.html")
+
+
+def test_on_a_phone(funnel: Path, look: Callable[..., Look]):
+    colours = set()
+    for scheme in ("light", "dark"):
+        page = look(funnel, width=390, scheme=scheme, ready=DRAWN).page
+        colours.add(page.evaluate("getComputedStyle(document.querySelector('rect.accepted')).fill"))
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.locator(".part:visible").count() == 1
+        before = page.locator(".part:visible").inner_text()
+        page.locator(".choice label").nth(1).click()
+        assert page.locator(".part:visible").count() == 1
+        assert page.locator(".part:visible").inner_text() != before
+        assert page.locator("rect.accepted").first.bounding_box()["height"] > 1
     assert len(colours) == 2
+
+
+def test_its_links_filter_the_gallery(funnel: Path, look: Callable[..., Look]):
+    found = look(funnel, ready=DRAWN)
+    cell = found.page.locator(".part:visible td a").first
+    number = int(cell.inner_text().split()[0])
+    cell.click()
+    found.page.wait_for_selector(".tile")
+    assert found.page.url.startswith(funnel.with_name("index.html").as_uri())
+    assert found.page.locator("#count").inner_text().split()[0] == str(number)
+    found.page.locator("#pages a", has_text="Funnel").click()
+    found.page.wait_for_selector(DRAWN)

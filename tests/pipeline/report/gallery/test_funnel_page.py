@@ -43,13 +43,7 @@ class Page(HTMLParser):
 
 def show(source: object, folder: Path, recipe: str = "") -> tuple[dict, Page]:
     write_funnel_page(str(source), folder, recipe)
-    assert {file.name for file in folder.iterdir()} == {
-        "funnel.html",
-        "funnel.json",
-        "funnel.css",
-        "theme.css",
-        "theme.js",
-    }
+    assert {file.name for file in folder.iterdir()} == {"funnel.html", "funnel.json"}
     return json.loads((folder / "funnel.json").read_text()), Page((folder / "funnel.html").read_text())
 
 
