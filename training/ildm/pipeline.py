@@ -108,17 +108,21 @@ class IldmPipeline:
             side=options.sampling.side or options.resolution,
         )
 
-    def __call__(self, prompts: Sequence[str], *, seed: int = 0, noise: "torch.Tensor | None" = None) -> Generated:
+    def __call__(
+        self, prompts: Sequence[str], *, seed: int = 0, side: int = 0, noise: "torch.Tensor | None" = None
+    ) -> Generated:
         """Generate one picture for each prompt.
 
         Args:
-            seed: picture k starts from the noise of seed + k. noise: float32 (n, 4, h, w), in its place.
+            seed: picture k starts from the noise of seed + k.
+            side: pixels; 0: `sampling.side`, or where that is 0 the resolution of the training.
+            noise: float32 (n, 4, h, w), in place of seed and side.
 
         Raises BadInput for a size that the model does not take.
         """
         import torch
 
-        noise = self._noise(len(prompts), seed) if noise is None else noise
+        noise = self._noise(len(prompts), seed, side or self.side) if noise is None else noise
         guided = self.sampling.guidance > 1
         device = self.vae.device
         with torch.no_grad():
@@ -162,14 +166,16 @@ class IldmPipeline:
             return torch.cat(domains)
         return torch.cat([_guide(each, self.sampling.guidance) for each in domains])
 
-    def _noise(self, count: int, seed: int) -> "torch.Tensor":
+    def _noise(self, count: int, seed: int, side: int) -> "torch.Tensor":
         import torch
 
         factor, channels = latent_factor(self.vae), self.vae.config.latent_channels  # pyright: ignore[reportAttributeAccessIssue]
         multiple = factor * 2 ** (len(self.module.unet.down_blocks) - 1)
-        if not self.side or self.side % multiple:
-            raise BadInput(f"sampling.side {self.side}: give a multiple of {multiple}")
-        shape = (channels, self.side // factor, self.side // factor)
+        if not side or side % multiple:
+            raise BadInput(
+                f"pictures of side {side}: give `side`, or sampling.side in training, a multiple of {multiple}"
+            )
+        shape = (channels, side // factor, side // factor)
         each = [torch.randn(shape, generator=torch.Generator().manual_seed(seed + k)) for k in range(count)]
         return torch.stack(each)
 

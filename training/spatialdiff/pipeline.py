@@ -42,10 +42,18 @@ class SpatialDiffPipeline:
         self.frozen = frozen
 
     @classmethod
-    def from_folder(cls, folder: str | Path, device: str = "cuda", dtype: str = "bfloat16", **changes: Any) -> Self:
+    def from_folder(
+        cls,
+        folder: str | Path,
+        device: "str | torch.device" = "",
+        dtype: "torch.dtype | None" = None,
+        **changes: Any,
+    ) -> Self:
         """What a run saved, with the base and the encoder that it names.
 
         Args:
+            device: default: a GPU where there is one.
+            dtype: default: bfloat16 on GPUs, float32 on CPUs.
             changes: options that differ here, such as `base` for a local folder of the same weights.
 
         Raises BadInput for a folder of something else, missing weights or packages.
@@ -56,7 +64,8 @@ class SpatialDiffPipeline:
 
         saved = read_options(Path(folder)).model_dump() | {"cache": ""}
         recipe = SpatialDiff(SpatialDiff.options_type.model_validate(saved | changes))
-        net = recipe.build(torch.device(device), getattr(torch, dtype))
+        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        net = recipe.build(where, dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16))
         recipe.load(net, Path(folder))
         return cls(net.eval(), recipe.frozen)
 

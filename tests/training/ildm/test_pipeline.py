@@ -74,6 +74,13 @@ def test_a_picture_follows_from_its_seed_and_attention_is_training_s_afterwards(
     assert {attention.weight for attention in pipeline.module.attentions()} == {1}
 
 
+def test_a_side_is_chosen_and_one_that_the_model_does_not_take_is_refused(folder: Path):
+    pipeline = IldmPipeline.load(folder)
+    assert pipeline(["box"], side=2 * SIDE).image.shape == (1, 2 * SIDE, 2 * SIDE, 3)
+    with pytest.raises(BadInput, match=rf"pictures of side {SIDE + 1}: give `side`, or sampling\.side in training"):
+        pipeline(["box"], side=SIDE + 1)
+
+
 def test_the_recipe_shows_pictures_while_training(folder: Path, tmp_path: Path):
     for phase, names in (
         ("unet", {"prediction", "depth", "normal", "segment", "line"}),

@@ -81,7 +81,7 @@ def test_from_a_folder_it_edits_a_picture_of_any_size(tmp_path: Path):
     recipe, net = built()
     stirred(net)
     recipe.save(net, tmp_path / "out")
-    pipeline = SpatialDiffPipeline.from_folder(tmp_path / "out", "cpu", "float32")
+    pipeline = SpatialDiffPipeline.from_folder(tmp_path / "out", "cpu")
     images = pictures(1)
     expected = SpatialDiffPipeline(net, recipe.frozen).edit(images, ["Move it."], seed=4).images
     assert np.array_equal(pipeline.edit(images, ["Move it."], seed=4).images, expected)
@@ -95,13 +95,13 @@ def test_what_stage_2_began_with_is_not_needed_to_edit(tmp_path: Path):
     second, net = built(init=str(tmp_path / "one"))
     second.save(net, tmp_path / "two")
     shutil.rmtree(tmp_path / "one")
-    pipeline = SpatialDiffPipeline.from_folder(tmp_path / "two", "cpu", "float32")
+    pipeline = SpatialDiffPipeline.from_folder(tmp_path / "two", "cpu", torch.float32)
     assert torch.equal(pipeline.net.connector.queries, net.connector.queries)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path):
     with pytest.raises(BadInput, match="holds no result of spatialdiff"):
-        SpatialDiffPipeline.from_folder(tmp_path, "cpu", "float32")
+        SpatialDiffPipeline.from_folder(tmp_path, "cpu", torch.float32)
 
 
 def test_in_bfloat16_it_edits_too():
