@@ -60,6 +60,7 @@ def test_links_lead_somewhere(page: Path):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_named_files_exist(page: Path):
     for name in re.findall(
-        r"\b((?:pipeline|sources|annotators|shards|training|benchmarks|examples)/[\w/]+\.(?:py|yaml))", page.read_text()
+        r"(?<![\w/])((?:pipeline|sources|annotators|shards|training|benchmarks|examples|tests)/[\w/]+\.(?:py|yaml))",
+        page.read_text(),
     ):
         assert (ROOT / name).exists(), name
