@@ -51,6 +51,8 @@ def random_facts(seed: int, kind: EditKind | None = None) -> PairFacts:
     if kind == "translate":
         into = bool(rng.random() < 0.2)
         spot = (before[1].x, before[1].y) if into else rng.uniform(-1.2, 1.2, 2)
+        while np.hypot(spot[0] - before[0].x, spot[1] - before[0].y) < 0.1:  # of which nothing true could be said
+            into, spot = False, rng.uniform(-1.2, 1.2, 2)
         after[0] = replace(before[0], x=float(spot[0]), y=float(spot[1]), z=0.02 if into else 0.0)
         if into:
             sizes[0] *= 0.3

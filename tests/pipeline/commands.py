@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Told:
     @property
     def errors(self) -> list[str]:
         lines = [line for line in self.err.splitlines() if not line.startswith(PROGRESS)]
-        return [line for line in lines if line.startswith("error") or not (" units" in line or " assets " in line)]
+        return [line for line in lines if line.startswith("error") or not re.search(r" units?\b| assets ", line)]
 
 
 def run(*arguments: object) -> Told:

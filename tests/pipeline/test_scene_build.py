@@ -160,5 +160,5 @@ def test_exports(built: Path, tmp_path: Path, layout: str):
 
 def test_a_contact_sheet(built: Path, tmp_path: Path):
     picture = tmp_path / "sheet.png"
-    assert spatialdata("view", str(built), "--out", str(picture)).returncode == 0
+    assert spatialdata("view", str(built), "--sheet", str(picture)).returncode == 0
     assert picture.stat().st_size > 10_000

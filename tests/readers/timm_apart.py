@@ -15,6 +15,8 @@ for schema in (
 
 from timm.data import create_dataset  # noqa: E402
 
+from shards.schema import SCHEMA_VERSION  # noqa: E402
+
 
 def main(folder: str, pixels: str) -> None:
     found = {}
@@ -24,7 +26,7 @@ def main(folder: str, pixels: str) -> None:
         )
         assert len(dataset) == sum(1 for _ in dataset)
         for index, (image, target) in enumerate(dataset):
-            assert target == 1
+            assert target == SCHEMA_VERSION
             found[f"{split}/{index}/target"] = np.asarray(image)
     np.savez(pixels, **found)
 
