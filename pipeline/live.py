@@ -106,9 +106,17 @@ def refusals(stages: Sequence[StageView], most: int = 3) -> str:
     return f"refused: {listed}{rest}" if listed else ""
 
 
-def line_of(stage: StageView) -> str:
-    """One stage in words, for a log."""
-    text = f"{stage.layer} {stage.done:,}/{stage.units:,} units"
+def line_of(stages: Sequence[StageView]) -> str:
+    """The stages in words, for a log; those that are as far, refuse nothing and have nothing to do are told as one."""
+    told: dict[object, list[StageView]] = {}
+    for stage in stages:
+        rests = not stage.rejects and (stage.done == stage.units or stage.queue in (None, Queue(0, 0)))
+        told.setdefault((stage.done, stage.units) if rests else stage.layer, []).append(stage)
+    return "; ".join(_words(group[0], [stage.layer for stage in group]) for group in told.values())
+
+
+def _words(stage: StageView, layers: Sequence[str]) -> str:
+    text = f"{', '.join(layers)} {stage.done:,}/{stage.units:,} units"
     if stage.done < stage.units:
         if stage.pace.samples:
             text += f", {rate(stage.pace.samples)} samples/s"

@@ -162,7 +162,7 @@ class PlainProgress(Progress):
         return summary
 
     def _line(self) -> str:
-        return f"after {duration(self.elapsed())}: {'; '.join(line_of(stage) for stage in self.views())}"
+        return f"after {duration(self.elapsed())}: {line_of(self.views())}"
 
     def _say(self, text: str) -> None:
         self._last = time.monotonic()

@@ -121,7 +121,7 @@ def watch(out: str, *, as_json: bool = False, pause: Callable[[float], None] = t
 
 
 def _line(seen: Seen) -> str:
-    return f"{seen.state}; {'; '.join(line_of(stage) for stage in seen.stages)}"
+    return f"{seen.state}; {line_of(seen.stages)}"
 
 
 def _drawn(seen: Seen, console: Console) -> Group:

@@ -33,6 +33,20 @@ def test_plain_lines_are_few_and_say_it_all():
     assert len(lines) == 3
 
 
+def test_stages_that_are_as_far_are_told_as_one():
+    stream = io.StringIO()
+    progress = PlainProgress(stream)
+    progress.start(2, {"pair": 0, "depth": 0, "line": 0, "screen": 0})
+    for layer in ("pair", "depth", "line"):
+        progress.committed(UnitSummary(layer, 0, 64, 1000, {}, 2.0, 1.5))
+    progress.committed(UnitSummary("screen", 0, 63, 1000, {"too_dark": 1}, 2.0, 1.5))
+    at_rest = Queue(0, 0)
+    progress.tick({"pair": Queue(0, 1), "depth": at_rest, "line": at_rest, "screen": at_rest})
+    progress.stop()
+    parts = stream.getvalue().splitlines()[-1].split("; ")
+    assert [part.partition(" units")[0] for part in parts] == ["after 0 s: pair 1/2", "depth, line 1/2", "screen 1/2"]
+
+
 def test_every_tick_is_a_line_when_asked():
     stream = io.StringIO()
     progress = PlainProgress(stream, every_s=0)
