@@ -14,9 +14,10 @@ from pipeline.builder import BUILD, open_build, planned_edits
 from pipeline.live import plural
 from pipeline.report.funnel import funnel_rows, left_out
 from pipeline.report.gallery.coverage import coverage
+from pipeline.report.gallery.entry import STATES
 from pipeline.report.gallery.histograms import histograms, shares
 from pipeline.report.gallery.markup import PAGE, esc
-from pipeline.report.gallery.samples import STATES, BuildReader, read_shards
+from pipeline.report.gallery.samples import BuildReader, read_shards
 from pipeline.report.gallery.stages import proposals, stages
 from pipeline.report.gallery.tally import Tally
 from pipeline.store import LayerStore

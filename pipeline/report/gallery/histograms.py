@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from pipeline.report.gallery.entry import STATES
 from pipeline.report.gallery.markup import bar, esc, link, plain
 from pipeline.report.gallery.measures import Measure
-from pipeline.report.gallery.samples import ACCEPTED, STATES
+from pipeline.report.gallery.samples import ACCEPTED
 from pipeline.report.gallery.tally import Shares, Spread
 from sources.colours import PALETTE
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,14 @@ from pydantic_core import from_json
 from pipeline.builder import Build
 from pipeline.duplicates import Duplicates, per_unit
 from pipeline.report.census import read_members
+from pipeline.report.gallery.entry import STATES
 from pipeline.report.gallery.facts import Facts, facts_of
 from pipeline.summaries import Summary
 from shards.errors import SpatialdataError
 from shards.index import read_manifest, read_rows
 from shards.layout import join
 
-STATES: Final = ("accepted", "rejected", "waiting")
-ACCEPTED, REJECTED, WAITING = range(3)
+ACCEPTED, REJECTED, WAITING = range(len(STATES))
 """Positions in STATES; waiting is what some layer has not looked at yet, and none has rejected."""
 
 

@@ -1,0 +1,82 @@
+"""What derived samples cost the pair stage, against the renders that they follow from: one core, no GPU.
+
+    python benchmarks/derived.py [--resolution 512] [--render-samples 32]
+
+Two edits of one scene are rendered (the source once), then the same two in scenes of their own, as without
+`edits.compose`. The inverse and the edit between the two targets are made REPEATS times from what was rendered.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pipeline.config import load_config
+from pipeline.planning import pair_arguments, plan_build
+from pipeline.registry import build_stages
+from pipeline.store import LayerStore
+from shards.sample import Reject, Sample
+from sources.objaverse.edits import Limits
+from sources.objaverse.made import between, invert
+from sources.objaverse.pairs import RenderPairs
+
+REPEATS = 20
+
+
+def seconds(function: Callable[[], Any]) -> tuple[float, Any]:
+    began = time.perf_counter()
+    found = function()
+    return time.perf_counter() - began, found
+
+
+@click.command()
+@click.option("--resolution", default=512, show_default=True)
+@click.option("--render-samples", default=32, show_default=True)
+@click.option("--kinds", default="translate,translate", show_default=True, help="Of the two edits.")
+def main(resolution: int, render_samples: int, kinds: str) -> None:
+    """Time them."""
+    settings = ["samples=8", "unit_size=8", "source.variants=4", "render.device=cpu"]
+    size = [f"render.resolution=[{resolution},{resolution}]", f"render.samples={render_samples}"]
+    with tempfile.TemporaryDirectory() as folder:
+        config, store = load_config(None, [*settings, *size]), LayerStore(folder)
+        plan = plan_build(config, store, lambda _: None, True)
+        stages = build_stages(config, pair_arguments(config, store, plan), store.url)
+        stage = next(stage for stage in stages if isinstance(stage, RenderPairs))
+        studio = stage.setup()
+        edits = kinds.split(",")
+
+        def make(seed: int, spec: dict[str, Any]) -> Any:
+            found = stage._make(studio, Sample("a", "train", {"seed": seed, **spec}))
+            if isinstance(found, Reject):
+                raise SystemExit(f"{spec}: {found.reason}; choose other --kinds")
+            return found
+
+        make(4, {"edit": edits[0]})  # Blender starts with the first scene
+        together, made = seconds(lambda: make(5, {"edits": edits, "edit": edits[0]}))
+        alone = sum(
+            seconds(lambda seed=seed, kind=kind: make(seed, {"edit": kind}))[0] for seed, kind in enumerate(edits, 5)
+        )
+        limits, points = Limits(min_visible=config.scene.min_visible), studio.renderer.points
+        backwards = statistics.median(seconds(lambda: invert(made[0], limits))[0] for _ in range(REPEATS))
+        made = make(5, {"edits": edits, "edit": edits[0]})  # the scene that the renderer holds is the last one again
+        composed = statistics.median(
+            seconds(lambda: between(made[0], made[1], stage.dataset, points, limits))[0] for _ in range(REPEATS)
+        )
+        studio.renderer.close()
+    click.echo(f"{resolution} x {resolution}, {render_samples} samples, {kinds}")
+    click.echo(
+        f"two edits of one scene {together:.2f} s, in scenes of their own {alone:.2f} s: {together / alone:.2f} x"
+    )
+    for name, cost in (("inverse", backwards), ("composed", composed)):
+        click.echo(f"{name:9} {1e3 * cost:6.1f} ms, {2 * cost / alone:.2%} of a rendered pair")
+
+
+if __name__ == "__main__":
+    main()
