@@ -32,12 +32,15 @@ def test_a_run_from_a_file_and_pictures_of_it(triplets: Path, tmp_path: Path):
         step: Image.open(run_sample(tmp_path / "out", [str(triplets)], step=step, count=3, to=tmp_path / f"{step}.png"))
         for step in (None, 4)
     }
-    assert made[None].size == made[4].size == (4 * 24 + 3 * 4, 16 + 3 * 24 + 2 * 4)
+    assert made[None].size == made[4].size == (4 * (24 + 4) + 220, 16 + 3 * 24 + 2 * 4)
     # Only the prediction differs between two checkpoints, and it follows from the seed.
-    left = 3 * (24 + 4)
+    left, right = 3 * (24 + 4), 4 * (24 + 4)
     one, other = (np.asarray(picture) for picture in made.values())
     assert (one[:, :left] == other[:, :left]).all()
-    assert (one[:, left:] != other[:, left:]).any()
+    assert (one[:, left:right] != other[:, left:right]).any()
+    # Each row ends with its key and instruction, which no checkpoint changes.
+    assert (one[:, right:] == other[:, right:]).all()
+    assert all((one[16 + row * 28 :][:24, right:] < 100).any() for row in range(3))
     again = run_sample(tmp_path / "out", [str(triplets)], count=3)
     assert again == tmp_path / "out" / "samples" / "00000005-seed0.png"
     assert (np.asarray(Image.open(again)) == one).all()
@@ -91,11 +94,13 @@ def test_a_half_written_line_is_no_step(triplets: Path, tmp_path: Path):
 def test_a_sheet_shows_every_array_whole():
     grey = np.linspace(2, 6, 2 * 4 * 4, dtype=np.float32).reshape(2, 4, 4)
     columns = {"a": np.full((2, 4, 6, 3), 7, np.uint8), "b": grey, "c": np.full((2, 8, 8, 3), -1, np.float32)}
-    made = sheet(columns)
-    assert made.shape == (16 + 4 + 4 + 4, 6 + 4 + 4 + 4 + 4, 3)
+    made = sheet(columns, ["", "two"])
+    assert made.shape == (16 + 4 + 4 + 4, 6 + 4 + 4 + 4 + 4 + 4 + 220, 3)
     assert (made[16:20, :6] == 7).all()
     assert (made[24:28, 10:14] == as_picture(grey[1])).all()
-    assert (made[16:20, 18:] == 0).all()
+    assert (made[16:20, 18:22] == 0).all()
+    assert (made[16:24, 22:] == 255).all()
+    assert (made[24:, 22:] < 255).any()
     assert as_picture(np.array([[[-1.0, 0.0, 1.0]]], np.float32)).tolist() == [[[0, 128, 255]]]
     assert as_picture(np.array([[False, True]])).tolist() == [[[0] * 3, [255] * 3]]
 
