@@ -65,7 +65,7 @@ def build(config: str | None, out: str, overrides: Sequence[str], retry: str, as
 
 @cli.command()
 @click.argument("out")
-@click.option("--recipe", "-r", required=True, help="full, spatialdiff, ildm or spatialedit.")
+@click.option("--recipe", "-r", required=True, help="full, spatialdiff, ildm, spatialedit or spatialfusion.")
 @click.option("--licenses", default="", metavar="NAME,...", help="Pack only samples whose visible assets have these.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of `shard` or `engine`.")
 @json_option

@@ -40,6 +40,7 @@ class Task:
     `families: ClassVar[bool] = True` to be given a sample in one call with what is derived from it;
     `faults: ClassVar[frozenset[str]]`, reasons of rejects that speak of the machine rather than of the sample; and
     `timeout: float`, the seconds after which the worker of one unit is taken to hang and replaced (0: never).
+    What its `setup` returns may have `cpu_s: float`, the CPU seconds so far of processes that it has started.
     """
 
     stage: Stage
@@ -185,7 +186,7 @@ def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job, gp
 
     Raises LayerCorrupt for a needed layer file that is damaged, SpatialdataError when the run cannot go on.
     """
-    began, cpu = time.monotonic(), time.process_time()
+    began, cpu = time.monotonic(), _cpu_seconds(model)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     if job.keys is None and store.exists(store.record_name(task.layer_dir, job.unit)):
         return summarize(task.layer, store.record(task.layer_dir, job.unit), plan)
@@ -212,7 +213,7 @@ def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job, gp
         rejects=tuple(rejects),
         counts=dict(sorted(counts.items())),
         seconds=round(time.monotonic() - began, 3),
-        cpu_seconds=round(time.process_time() - cpu, 3),
+        cpu_seconds=round(_cpu_seconds(model) - cpu, 3),
         gpus=gpus,
         attempts=job.attempt,
         versions=versions(),
@@ -220,6 +221,11 @@ def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job, gp
         started=started,
     )
     return summarize(task.layer, store.write(task.layer_dir, job.unit, rows, record), plan)
+
+
+def _cpu_seconds(model: Any) -> float:
+    """Of this process and those that the stage has started, so far."""
+    return time.process_time() + float(getattr(model, "cpu_s", 0.0))
 
 
 def summarize(layer: str, record: Record, plan: Plan) -> UnitSummary:

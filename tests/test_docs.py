@@ -9,6 +9,7 @@ import click
 import pytest
 
 from pipeline.cli import cli
+from shards.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -38,6 +39,14 @@ def parsed(group: click.Command, words: list[str]) -> None:
 def test_commands_are_known(page: Path, line: str):
     # Brackets stand around what may be left out.
     parsed(cli, shlex.split(line.replace("[", "").replace("]", ""))[1:])
+
+
+def test_every_recipe_is_named_where_one_is_chosen():
+    shard = cli.get_command(click.Context(cli), "shard")
+    assert shard is not None
+    texts = {"--help": shard.get_help(click.Context(shard)), "README.md": (ROOT / "README.md").read_text()}
+    for place, text in texts.items():
+        assert not [name for name in RECIPES if name not in text], place
 
 
 def anchors(page: Path) -> set[str]:

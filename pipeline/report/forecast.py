@@ -3,8 +3,8 @@
 The model: a pool of a workers takes ceil(units / a) rounds of its layers' measured seconds; pools work side by side, so
 the slowest decides, and the others add what one unit takes in them, before its first and after its last. More workers
 than there are cores or GPUs for take turns. Workers are as fast as those that were measured, and what a run spends
-before its first unit and before and after packing is the measured run's. Checked against a real run by
-`benchmarks/forecast.py`.
+before its first unit and before and after packing is the measured run's. Another size of image or number of render
+samples is scaled by the rule of `rates.scaled`. Checked against real runs by `benchmarks/forecast.py`.
 """
 
 import math
@@ -21,7 +21,7 @@ from pipeline.graph import plain
 from pipeline.planning import pair_arguments
 from pipeline.pools import Cluster, PoolPlan, plan_pools
 from pipeline.registry import build_stages
-from pipeline.report.rates import UNMEASURED, LayerRate, Rates, flat, read_rates
+from pipeline.report.rates import SCALED, UNMEASURED, LayerRate, Rates, flat, read_rates, scaled
 from pipeline.runner import Task, tasks_of
 from pipeline.stage import Stage
 from pipeline.store import LayerStore
@@ -87,11 +87,13 @@ def forecast(config: Config, samples: int, rates: Rates, cluster: Cluster) -> di
     Raises BadInput where the configuration has a layer that was not measured, or asks for more than the cluster has.
     """
     stages = _stages(config, cluster)
+    pair = next(stage for stage in stages if stage.layer == "pair")
     if missing := [stage.layer for stage in stages if stage.layer not in rates.layers]:
         raise BadInput(
             f"layer {missing[0]} was not measured (measured: {', '.join(rates.layers)}): "
             "let a small run of this configuration finish, and give its OUT"
         )
+    rates, assumed = scaled(rates, flat(plain(pair)))
     units = math.ceil(samples / config.unit_size)
     rendered, samples = samples, planned_rows(samples, config.edits)
     work = _Work(
@@ -124,7 +126,7 @@ def forecast(config: Config, samples: int, rates: Rates, cluster: Cluster) -> di
             "actors": {pool.name: pool.actors for pool in best},
         },
         "doubled": {"wall_s": round(work.wall(twice, double), 1), "bottleneck": work.slowest(twice).name},
-        "notes": _notes(stages, rates, config),
+        "notes": [*([assumed] if assumed else []), *_notes(stages, rates, config, SCALED if assumed else ())],
     }
 
 
@@ -177,15 +179,15 @@ def _pack_seconds(config: Config, samples: int, rates: Rates, cluster: Cluster) 
 
 
 def _stage(stage: Stage, rate: LayerRate, samples: int, pools: Sequence[PoolPlan]) -> dict[str, Any]:
-    hours = rate.seconds * rate.reached * samples / 3600
+    hours = rate.reached * samples / 3600
     pool = next(pool for pool in pools if stage.layer in pool.layers)
     return {
         "layer": stage.layer,
         "pool": pool.name,
         "actors": pool.actors,
         "seconds": round(rate.seconds, 4),
-        "cpu_hours": round(hours * stage.cpus, 3),
-        "gpu_hours": round(hours * stage.gpus, 3),
+        "cpu_hours": round(hours * rate.cpu_seconds, 3) if rate.cpu_seconds >= 0 else UNMEASURED,
+        "gpu_hours": round(hours * rate.seconds * stage.gpus, 3),
         "bytes": round(rate.bytes * rate.reached * samples),
     }
 
@@ -205,13 +207,13 @@ def _storage(config: Config, samples: int, rates: Rates, layers: Sequence[str]) 
     return found
 
 
-def _notes(stages: Sequence[Stage], rates: Rates, config: Config) -> list[str]:
-    """What the figures do not hold for."""
+def _notes(stages: Sequence[Stage], rates: Rates, config: Config, scaled: Sequence[str]) -> list[str]:
+    """What the figures do not hold for; `scaled` are settings that they were scaled by."""
     notes: list[str] = []
     for stage in stages:
         measured, wanted = rates.layers[stage.layer].settings, flat(plain(stage))
         for name in sorted(measured.keys() | wanted.keys()):
-            if measured.get(name) != wanted.get(name):
+            if measured.get(name) != wanted.get(name) and name not in scaled:
                 was, now = measured.get(name, "(none)"), wanted.get(name, "(none)")
                 notes.append(f"layer {stage.layer} was measured with {name} {was}, this configuration says {now}")
     if abs(rates.derived - derived_share(config)) > 1e-6:
@@ -221,6 +223,8 @@ def _notes(stages: Sequence[Stage], rates: Rates, config: Config) -> list[str]:
         )
     if rates.unit_size != config.unit_size:
         notes.append(f"measured with unit_size {rates.unit_size}, this configuration says {config.unit_size}")
+    if unknown := [stage.layer for stage in stages if rates.layers[stage.layer].cpu_seconds < 0]:
+        notes.append(f"CPU time was not measured of {', '.join(unknown)}: measure again with this version")
     if rates.startup_s == UNMEASURED:
         notes.append("the run was interrupted, or is not finished: its start and its packing are not in the wall time")
     notes += [

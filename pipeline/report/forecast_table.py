@@ -28,7 +28,7 @@ def print_forecast(found: dict[str, Any]) -> None:
             stage["layer"],
             f"{stage['actors']}" + (f" ({stage['pool']})" if stage["pool"] != stage["layer"] else ""),
             f"{stage['seconds']:.3f}",
-            f"{stage['cpu_hours']:.1f}",
+            f"{stage['cpu_hours']:.1f}" if stage["cpu_hours"] >= 0 else "",
             f"{stage['gpu_hours']:.1f}" if stage["gpu_hours"] else "",
             f"{stage['bytes'] / 2**30:.1f}",
         )

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -26,12 +26,17 @@ from shards.layout import find_splits
 from shards.options import Options
 
 UNMEASURED: Final = -1.0
+SCALED: Final = ("render.resolution", "render.samples")
+"""Settings of layer `pair` from whose measured values `scaled` gets to others."""
 
 
 class LayerRate(Options):
     """One stage, for each sample that reaches it."""
 
     seconds: float = Field(ge=0, description="of one worker")
+    cpu_seconds: float = Field(
+        default=UNMEASURED, description="of the worker and the processes that it started; -1: not known"
+    )
     cpus: float = Field(ge=0, description="that one worker asks for")
     gpus: float = Field(ge=0)
     bytes: float = Field(ge=0, description="of the layer file")
@@ -109,6 +114,53 @@ def measure(build: Build) -> Rates:
     )
 
 
+def scaled(rates: Rates, wanted: Mapping[str, Any]) -> tuple[Rates, str]:
+    """The rates of the same run at another size of image and another number of render samples, and what was assumed.
+
+    The rule: rendering takes time in proportion to pixels times render samples, any other stage and all files in
+    proportion to pixels. A stage with a model keeps its time: models resize images to their own size. Where the rates
+    or `wanted` know no size (released pairs), or nothing differs, the rates are returned as they are and no text.
+
+    Args:
+        wanted: the settings of layer `pair` to plan for, as in `LayerRate.settings`.
+    """
+    before, after = _frame(rates.layers["pair"].settings), _frame(wanted)
+    if before is None or after is None or before == after:
+        return rates, ""
+    pixels = after[0] * after[1] / (before[0] * before[1])
+    rendering = pixels * after[2] / before[2]
+    layers = {
+        name: _scale(rate, 1.0 if "model" in rate.settings else rendering if name == "pair" else pixels, pixels)
+        for name, rate in rates.layers.items()
+    }
+    recipes = {
+        name: RecipeRate(samples=rate.samples, bytes=rate.bytes * pixels) for name, rate in rates.recipes.items()
+    }
+    pack_s = rates.pack_s if rates.pack_s == UNMEASURED else rates.pack_s * pixels
+    text = (
+        f"measured at {_named(before)}, scaled to {_named(after)}: rendering by {rendering:.3g} (pixels x render "
+        f"samples), other stages and files by {pixels:.3g} (pixels), models by 1"
+    )
+    return rates.model_copy(update={"layers": layers, "recipes": recipes, "pack_s": pack_s}), text
+
+
+def _frame(settings: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """Width, height and render samples."""
+    if not {*SCALED} <= settings.keys():
+        return None
+    (width, height), samples = (settings[name] for name in SCALED)
+    return int(width), int(height), int(samples)
+
+
+def _named(frame: tuple[int, int, int]) -> str:
+    return f"{frame[0]} x {frame[1]} with {frame[2]} render samples"
+
+
+def _scale(rate: LayerRate, time: float, size: float) -> LayerRate:
+    cpu = rate.cpu_seconds if rate.cpu_seconds == UNMEASURED else rate.cpu_seconds * time
+    return rate.model_copy(update={"seconds": rate.seconds * time, "cpu_seconds": cpu, "bytes": rate.bytes * size})
+
+
 def flat(values: Any, name: str = "") -> dict[str, Any]:
     """Nested mappings as `a.b`: value, without class names and the digest of the assets, which is the plan's."""
     if not isinstance(values, dict):
@@ -123,8 +175,10 @@ def flat(values: Any, name: str = "") -> dict[str, Any]:
 def _layer(stage: Stage, records: list[Record], planned: int) -> LayerRate:
     reached = sum(map(_samples, records))
     each = max(1, reached)
+    warm = _split(records)[1]
     return LayerRate(
-        seconds=_seconds(_split(records)[1]),
+        seconds=_seconds(warm),
+        cpu_seconds=sum(record.cpu_seconds for record in warm) / max(1, sum(map(_samples, warm))),
         cpus=stage.cpus,
         gpus=stage.gpus,
         bytes=sum(record.bytes for record in records) / each,

@@ -39,6 +39,11 @@ class Studio:
     table: AssetTable
     files: AssetFiles
 
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds that Blender has used so far."""
+        return self.renderer.cpu_s
+
 
 @dataclass(frozen=True)
 class RenderPairs:

@@ -88,8 +88,8 @@ class Renderer:
         self.options, self.threads = options, threads
         self.points: dict[int, NDArray[np.float32]] = {}
         """Of the open scene: 1024 points on each object's surface, object frame, metres."""
-        self.cpu_s = 0.0
-        """CPU seconds of the running process so far, all threads."""
+        self._ended_cpu_s = self._cpu_s = 0.0
+        """CPU seconds, all threads: of the processes that have ended, as of their last reply; of the running one."""
         self._process: BlenderProcess | None = None
         self._end: weakref.finalize[[], Renderer] | None = None
         """Ends the process: called by `close`, or when the renderer is dropped, or at exit."""
@@ -109,6 +109,12 @@ class Renderer:
         if self._end is not None:
             self._end()
         self._end, self._process, self._spec, self._scenes = None, None, None, 0
+        self._ended_cpu_s, self._cpu_s = self.cpu_s, 0.0
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of all Blender processes of this renderer so far, all threads."""
+        return self._ended_cpu_s + self._cpu_s
 
     @property
     def versions(self) -> dict[str, str]:
@@ -216,7 +222,7 @@ class Renderer:
             self.close()
             raise
         self._left_s -= time.monotonic() - began
-        self.cpu_s = reply["cpu_s"]
+        self._cpu_s = reply["cpu_s"]
         match reply.get("error"):
             case None:
                 return reply

@@ -23,7 +23,15 @@ SECONDS = {"pair": 10.0, "checks": 1.0}
 
 def rates(**changes: object) -> Rates:
     layers = {
-        name: LayerRate(seconds=SECONDS.get(name, 0.0), cpus=1, gpus=0, bytes=1000, reached=1.0, settings={})
+        name: LayerRate(
+            seconds=SECONDS.get(name, 0.0),
+            cpu_seconds=2 * SECONDS.get(name, 0.0),
+            cpus=1,
+            gpus=0,
+            bytes=1000,
+            reached=1.0,
+            settings={},
+        )
         for name in LAYERS
     }
     return Rates(
@@ -59,7 +67,7 @@ def test_wall_time_by_hand():
     assert found["bottleneck"] == "pair"
     assert found["bound_by"] == "CPUs"
     assert found["accepted"] == 300
-    assert next(stage for stage in found["stages"] if stage["layer"] == "pair")["cpu_hours"] == round(4000 / 3600, 3)
+    assert next(stage for stage in found["stages"] if stage["layer"] == "pair")["cpu_hours"] == round(8000 / 3600, 3)
 
 
 def test_inline_is_one_worker():
@@ -104,6 +112,52 @@ def test_what_was_measured_otherwise_is_said():
     assert "measured with unit_size 4, this configuration says 8" in notes
 
 
+def measured_at(resolution: list[int], samples: int, **settings: object) -> Rates:
+    measured = rates()
+    pair = measured.layers["pair"].model_copy(
+        update={"settings": {"render.resolution": resolution, "render.samples": samples, **settings}}
+    )
+    return measured.model_copy(update={"layers": measured.layers | {"pair": pair}})
+
+
+def test_another_size_is_scaled_by_the_rule_that_is_said():
+    size = ("render.resolution=[512, 256]", "render.samples=32")
+    found = forecast(config(*size), 400, measured_at([256, 256], 16), machine(4))
+    same = forecast(
+        config("render.resolution=[256, 256]", "render.samples=16"), 400, measured_at([256, 256], 16), machine(4)
+    )
+    before, after = ({stage["layer"]: stage for stage in each["stages"]} for each in (same, found))
+    # Twice the pixels, twice the render samples.
+    assert after["pair"]["seconds"] == 4 * before["pair"]["seconds"] == 40
+    assert after["pair"]["cpu_hours"] == pytest.approx(4 * before["pair"]["cpu_hours"], abs=2e-3)
+    assert after["checks"]["seconds"] == 2 * before["checks"]["seconds"] == 2
+    assert found["storage"]["layers_bytes"] == 2 * same["storage"]["layers_bytes"]
+    assert found["storage"]["shards"]["full"]["bytes"] == 2 * same["storage"]["shards"]["full"]["bytes"]
+    (note,) = [note for note in found["notes"] if "scaled" in note]
+    assert "256 x 256 with 16 render samples, scaled to 512 x 256 with 32 render samples" in note
+    assert "rendering by 4" in note
+    assert not [note for note in same["notes"] if "scaled" in note]
+    assert not [note for note in found["notes"] if "measured with render.resolution" in note]
+
+
+def test_a_model_keeps_its_time_at_another_size():
+    measured = measured_at([256, 256], 32)
+    depth = measured.layers["depth"].model_copy(update={"settings": {"model": "some/depth"}, "seconds": 3.0})
+    measured = measured.model_copy(update={"layers": measured.layers | {"depth": depth}})
+    stages = forecast(config("render.resolution=[512, 512]"), 40, measured, machine(4))["stages"]
+    seconds = {stage["layer"]: stage["seconds"] for stage in stages}
+    assert (seconds["depth"], seconds["pair"]) == (3.0, 40.0)
+
+
+def test_cpu_time_that_an_older_file_lacks_is_not_guessed():
+    old = rates().model_dump()
+    for layer in old["layers"].values():
+        del layer["cpu_seconds"]
+    found = forecast(config(), 40, Rates.model_validate(old), machine(4))
+    assert {stage["cpu_hours"] for stage in found["stages"]} == {-1.0}
+    assert any(note.startswith("CPU time was not measured of pair") for note in found["notes"])
+
+
 def test_a_layer_that_was_not_measured_is_refused():
     with pytest.raises(BadInput, match="layer judge was not measured"):
         forecast(config("layers.judge={stage: viescore, base_url: 'http://localhost:1'}"), 40, rates(), machine(2))
@@ -124,6 +178,7 @@ def toy_build(out: Path) -> Build:
                 layer=task.layer_dir,
                 rejects=refused,
                 seconds=(8.0 if warm else 24.0) if task.layer == "pair" else 0.8,
+                cpu_seconds=12.0 if warm else 30.0,
                 started=f"2026-01-01T00:00:{40 if warm else 10:02d}+00:00" if unit < 4 else "2026-01-01T00:00:59+00:00",
             )
             rows = {key: {"x": 1} for key in keys if not refused or key != keys[0]}
@@ -136,6 +191,7 @@ def test_rates_are_those_of_warm_workers(tmp_path: Path):
     found = measure(build)
     # Units 0 and 1 began before any was done: 8 samples each in 24 s, later ones in 8 s.
     assert found.layers["pair"].seconds == pytest.approx(1.0)
+    assert found.layers["pair"].cpu_seconds == pytest.approx(1.5)
     assert found.layers["metric"].seconds == pytest.approx(0.1)
     assert found.layers["pair"].reached == 1.0
     assert found.accepted == 1 - 1 / 40

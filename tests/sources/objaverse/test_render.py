@@ -305,11 +305,14 @@ SLOW = OPTIONS.model_copy(update={"samples": 4096})
 def test_a_killed_blender_costs_its_scene_only(files, pair):
     with Renderer(SLOW) as renderer:
         renderer.open(scene(), files)
-        victim = worker_pid(renderer)
+        victim, spent = worker_pid(renderer), renderer.cpu_s
+        assert spent > 0
         threading.Timer(1.0, os.kill, (victim, signal.SIGKILL)).start()
         with pytest.raises(RenderCrash, match="in render"):
             renderer.render(scene().source)
+        assert renderer.cpu_s == spent
         renderer.open(scene(), files)
+        assert renderer.cpu_s > spent
         assert renderer.visibility([scene().source])[0][1].own_px > 0
         assert worker_pid(renderer) != victim
 
