@@ -9,16 +9,19 @@ import logging
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import bpy
 import numpy as np
-from blender_materials import Graph, export_normals, surface_material
+from blender_hits import SOLID, export_hits, solid_everywhere
+from blender_materials import Graph, surface_material
+from blender_visibility import Shell
 from mathutils import Matrix, Vector
-from mathutils.bvhtree import BVHTree
 
 FLOOR_RADIUS = 60.0
 """Metres. The floor ends in a far edge, before which depth is still useful."""
+BELOW_M = 5e-5
+"""By which the floor lies lower than what stands on it: one can see the bottom of an open box, and only that."""
 SENSOR_MM = 32.0
 POINTS = 1024
 LUMINANCE = (0.2126, 0.7152, 0.0722)
@@ -29,28 +32,48 @@ BRIGHTEST = 3.5
 WHITE_BALANCE = 0.6
 """How far the light's colour is taken out, as a camera does; the rest is the mood of the light."""
 
+DOUBLE_SIDED = "spatialdata_double_sided"
+"""A property of materials that are described in a file; single-sided is what glTF has for the others, too."""
 GLARE = 4.0
 """The brightest background that is seen, in mean luminances of the HDRI."""
 
 
 class BrokenAsset(Exception):
-    """A model file that cannot be shown."""
+    """A model file that cannot be shown, or of which nothing can be told exactly."""
 
-    def __init__(self, object_id: str, message: str) -> None:
+    def __init__(self, object_id: str, message: str, reason: str = "broken_asset") -> None:
         super().__init__(message)
-        self.object = object_id
+        self.object, self.reason = object_id, reason
 
 
 class LoadedAsset:
-    """One object: the empty that holds all its parts, and its geometry in the object frame, metres."""
+    """One object: the empty that holds all its parts, and its geometry in the object frame, meters.
 
-    def __init__(self, root: Any, parts: list, vertices: np.ndarray, triangles: np.ndarray, asset: dict) -> None:
+    `vertices` is all of it; `shell` and `points` are of what may be surface.
+    """
+
+    def __init__(self, root: Any, parts: list, geometry: "Geometry", asset: dict) -> None:
         self.root, self.parts = root, parts
         self.scale, self.offset = asset["scale"], Vector(asset["offset"])
-        self.vertices = vertices
-        self.low, self.high = vertices.min(axis=0), vertices.max(axis=0)
-        self.points = surface_points(vertices, triangles)
-        self.bvh = BVHTree.FromPolygons(vertices.tolist(), triangles.tolist(), all_triangles=True)
+        self.vertices = geometry.vertices * asset["scale"] + np.asarray(asset["offset"])
+        self.low, self.high = self.vertices.min(axis=0), self.vertices.max(axis=0)
+        self.materials = [material for material in geometry.materials if material is not None]
+        faint = np.array([m is not None and solid_everywhere(m) is False for m in geometry.materials], bool)
+        single = np.array([m is not None and m.use_backface_culling for m in geometry.materials], bool)
+        kept = ~faint[geometry.material]
+        triangles = geometry.triangles[kept]
+        self.solid = bool(len(triangles))
+        if self.solid:
+            self.points = surface_points(self.vertices, triangles)
+            self.shell = Shell(self.vertices, triangles, single[geometry.material[kept]])
+            self._show_all_sides(geometry.material[kept], geometry.materials)
+
+    def _show_all_sides(self, used: np.ndarray, materials: list) -> None:
+        """Leave materials alone of which no back face is seen from anywhere outside: most are closed solids."""
+        seen = set(used[self.shell.backs()])
+        for number, material in enumerate(materials):
+            if material is not None and number not in seen:
+                material.use_backface_culling = False
 
     def place(self, placement: dict) -> None:
         """world_from_object * object_from_file; the importer has turned y up into z up already."""
@@ -79,7 +102,9 @@ class Scene:
         self.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
         self.scene.collection.objects.link(self.camera)
         self.scene.camera = self.camera
-        export_normals(self.scene.view_layers[0])
+        self.owners = self._number_parts()
+        faint = {item["id"]: self.assets[str(item["id"])].materials for item in spec["objects"]}
+        export_hits(self.scene.view_layers[0], self.width, self.height, faint)
 
     def _settings(self, options: dict, on_gpu: bool, threads: int) -> None:
         scene, render, cycles = self.scene, self.scene.render, self.scene.cycles
@@ -101,9 +126,11 @@ class Scene:
         # Caustics from a HDRI are fireflies at these sample counts, not light.
         cycles.caustics_reflective = cycles.caustics_refractive = False
         cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 8, 3, 4
-        cycles.transmission_bounces, cycles.transparent_max_bounces = 8, 16
+        # A path that ends in the middle of a plant's leaves has no surface at all: as many as there may be.
+        cycles.transmission_bounces, cycles.transparent_max_bounces = 8, 256
         layer = scene.view_layers[0]
         layer.use_pass_z = layer.use_pass_object_index = layer.use_pass_diffuse_color = True
+        layer.use_pass_material_index = True
         layer.cycles.denoising_store_passes = options["denoise"]
         scene.display_settings.display_device = "sRGB"
         scene.view_settings.view_transform = "AgX"
@@ -136,7 +163,8 @@ class Scene:
 
     def _floor(self, surface: dict) -> None:
         r = FLOOR_RADIUS
-        self._sheet("floor", [(-r, -r, 0), (r, -r, 0), (r, r, 0), (-r, r, 0)], surface)
+        z = -BELOW_M
+        self._sheet("floor", [(-r, -r, z), (r, -r, z), (r, r, z), (-r, r, z)], surface)
 
     def _wall(self, number: int, wall: dict) -> None:
         angle = math.radians(wall["normal_deg"])
@@ -150,6 +178,16 @@ class Scene:
         mesh.from_pydata(corners, [], [(0, 1, 2, 3)])
         mesh.materials.append(surface_material(surface))
         self.scene.collection.objects.link(bpy.data.objects.new(name, mesh))
+
+    def _number_parts(self) -> np.ndarray:
+        """Give every mesh a number of its own, from 1; the object id (0: floor or wall) of each number."""
+        ids = {part: int(name) for name, asset in self.assets.items() for part in asset.parts}
+        owners = [0]
+        for item in self.scene.objects:
+            if item.type == "MESH":
+                item.pass_index = len(owners)
+                owners.append(ids.get(item, 0))
+        return np.array(owners, np.uint16)
 
     def pose(self, state: dict) -> None:
         """Put every object and the camera where a state says."""
@@ -241,6 +279,8 @@ def load_asset(item: dict, file: str) -> LoadedAsset:
     finally:
         logging.getLogger("glTFImporter").handlers.clear()  # a failed import leaves its own behind
     added = [item for item in bpy.data.objects if item not in before]
+    for material in {slot.material for item_ in added for slot in item_.material_slots if slot.material}:
+        material.use_backface_culling = not material.get(DOUBLE_SIDED, False)
     # Nodes of other scenes than the default one are imported, too, but are not in the view layer.
     shown = {item for item in added if item.name in layer.objects}
     for item_ in added:
@@ -251,32 +291,54 @@ def load_asset(item: dict, file: str) -> LoadedAsset:
     for part in shown:
         if part.type != "MESH":  # lights shine no more, but stay: meshes may hang on them
             part.hide_render = True
-        part.pass_index = item["id"]
         if part.parent is None:
             part.parent = root
     layer.update()
     parts = sorted((part for part in shown if part.type == "MESH" and not part.hide_render), key=lambda part: part.name)
-    vertices, triangles = geometry(parts)
-    if not len(triangles):
+    shape = geometry(parts)
+    if not len(shape.triangles):
         raise BrokenAsset(name, f"{file}: no surface in it")
-    if not np.isfinite(vertices).all():
+    if not np.isfinite(shape.vertices).all():
         raise BrokenAsset(name, f"{file}: coordinates that are no numbers")
-    asset = item["asset"]
-    return LoadedAsset(root, parts, vertices * asset["scale"] + np.asarray(asset["offset"]), triangles, asset)
+    asset = LoadedAsset(root, parts, shape, item["asset"])
+    if not asset.solid:
+        raise BrokenAsset(name, f"{file}: nothing of it is as opaque as {SOLID:g}", "mostly_transparent")
+    return asset
 
 
 class AtRest:
-    """An extension of the glTF importer, by its own interface: animations are left out, for they move the rest pose."""
+    """An extension of the glTF importer, by its own interface: animations are left out, for they move the rest pose.
+
+    It also tells which materials are double-sided; the importer takes a mesh without a material for one that is.
+    """
 
     def gather_import_gltf_before_hook(self, gltf: Any) -> None:
         gltf.data.animations = []
 
+    def gather_import_material_after_hook(self, description: Any, color: str, material: Any, gltf: Any) -> None:
+        material[DOUBLE_SIDED] = bool(description.double_sided)
 
-def geometry(parts: list) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (N, 3, float64) and triangles (M, 3) of all parts as rendered, in the world of the moment."""
+
+class Geometry(NamedTuple):
+    """What is rendered, in the world of the moment. Triangles run counter-clockwise as seen from their front."""
+
+    vertices: np.ndarray
+    """(N, 3), float64."""
+    triangles: np.ndarray
+    """(M, 3)."""
+    material: np.ndarray
+    """(M,), into `materials`."""
+    materials: list
+    """Each once; None where a mesh has none."""
+
+
+def geometry(parts: list) -> Geometry:
+    """All parts as rendered."""
     depsgraph = bpy.context.evaluated_depsgraph_get()
     vertices: list[np.ndarray] = [np.zeros((0, 3))]
     triangles: list[np.ndarray] = [np.zeros((0, 3), np.int64)]
+    of_triangles: list[np.ndarray] = [np.zeros(0, np.int64)]
+    materials: list = [None]
     count = 0
     for part in parts:
         evaluated = part.evaluated_get(depsgraph)
@@ -286,14 +348,24 @@ def geometry(parts: list) -> tuple[np.ndarray, np.ndarray]:
         mesh.vertices.foreach_get("co", points)
         corners = np.empty(len(mesh.loop_triangles) * 3, np.int32)
         mesh.loop_triangles.foreach_get("vertices", corners)
+        slots = np.empty(len(mesh.loop_triangles), np.int32)
+        mesh.loop_triangles.foreach_get("material_index", slots)
         pose = np.array(part.matrix_world)
+        corners = corners.reshape(-1, 3)
+        # A mirrored node turns the winding, and glTF says that fronts stay fronts.
+        triangles.append((corners if part.matrix_world.determinant() > 0 else corners[:, ::-1]) + count)
         vertices.append(points.reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3])
-        triangles.append(corners.reshape(-1, 3) + count)
+        numbers = [0]
+        for material in (slot.material for slot in part.material_slots):
+            if material not in materials:
+                materials.append(material)
+            numbers.append(materials.index(material))
+        of_triangles.append(np.array(numbers)[np.minimum(slots + 1, len(numbers) - 1)])
         count += len(mesh.vertices)
         evaluated.to_mesh_clear()
     corners = np.concatenate(triangles)
     used, corners = np.unique(corners, return_inverse=True)  # loose points are not seen
-    return np.concatenate(vertices)[used], corners.reshape(-1, 3)
+    return Geometry(np.concatenate(vertices)[used], corners.reshape(-1, 3), np.concatenate(of_triangles), materials)
 
 
 def surface_points(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:

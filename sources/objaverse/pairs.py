@@ -51,7 +51,7 @@ class RenderPairs:
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     own_pool: ClassVar[bool] = True
     families: ClassVar[bool] = True
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout", "broken_asset"})
@@ -138,9 +138,9 @@ class RenderPairs:
                     specs = outcome
                 refused[specs] += 1
                 attempt += 1
-            except AssetError:
+            except AssetError as error:
                 # The file is what it is: none of this scene's edits can be rendered.
-                refused["broken_asset"] += 1
+                refused[error.reason] += 1
                 loaded = None
                 while scene_number(attempt) == scene:
                     attempt += 1

@@ -36,7 +36,7 @@ MAX_SIDE: Final = 4096
 """Pixels a side: released images have 256; what is larger is no image of the release."""
 EDITED: Final = 1
 """Label of the edited object in every mask of the release."""
-_MAPS: Final = ("source_metric", "metric", "source_normal", "normal")
+_MAPS: Final = ("source_parts", "parts", "source_metric", "metric", "source_normal", "normal")
 
 
 @dataclass(frozen=True)
