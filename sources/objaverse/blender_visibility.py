@@ -31,7 +31,7 @@ class Shell:
         self._middle = (vertices[triangles].min(axis=(0, 1)) + vertices[triangles].max(axis=(0, 1))) / 2
         self._radius = float(np.linalg.norm(np.ptp(vertices[triangles].reshape(-1, 3), axis=0))) / 2
 
-    def distance(self, origin: Vector, direction: list, limit: float = math.inf) -> float | None:
+    def distance(self, origin: Vector, direction: list, limit: float = 1e9) -> float | None:
         """To the first surface along a unit direction; None where there is none nearer than `limit`."""
         cast, gone = self._bvh.ray_cast, 0.0
         ray = Vector(direction)
