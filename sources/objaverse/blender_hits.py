@@ -9,8 +9,8 @@ Cycles sends the first sample of each pixel through its center, and writes depth
 material that knows itself to be on a center's ray takes away what is too faint to be surface: of many samples one, in
 which it is not seen. Materials that are opaque everywhere stay as they are.
 
-Single-sided materials follow what every viewer of glTF draws. Eye and mirrors do not see back faces. Light, which Cycles
-follows backwards (shadow and diffuse rays), is stopped where it arrives at a front: the ray meets the back of it.
+Single-sided materials follow what every viewer of glTF draws. Eye and mirrors do not see back faces. Light, which
+Cycles follows backwards (shadow and diffuse rays), is stopped where it arrives at a front: the ray meets its back.
 """
 
 from typing import Any
@@ -23,11 +23,11 @@ SOLID = 0.5
 CENTER = 0.02
 """Pixels from the center within which a ray is the center's: one other ray of 600 is, too."""
 NORMAL_AOV = "GeometricNormal"
-"""Name of the pass: world space, geometric (smooth-shaded, never bumped), facing the camera, of any length (renormalize),
-zero where there is no surface."""
+"""Name of the pass: world space, geometric (smooth-shaded, never bumped), facing the camera, of any length, zero where
+there is no surface."""
 FAINT_AOV = "Faint"
-"""Begins the name of a pass of each object that may be faint, followed by its id: the opacities, summed, of its surfaces
-that the center's ray passes through, over the number of samples."""
+"""Begins the name of a pass of each object that may be faint, followed by its id: the sum of the opacities that the
+center's ray passes through, over the number of samples."""
 
 
 def export_hits(view_layer: Any, width: int, height: int, faint: dict[int, list]) -> None:

@@ -18,8 +18,8 @@ from blender_materials import Graph, surface_material
 from blender_visibility import Shell
 from mathutils import Matrix, Vector
 
-FLOOR_RADIUS = 60.0
-"""Metres. The floor ends in a far edge, before which depth is still useful."""
+RADII = (1.0, 4.0, 16.0, 60.0)
+"""Meters. The floor ends in a far edge, before which depth is still useful."""
 BELOW_M = 5e-5
 """By which the floor lies lower than what stands on it: one can see the bottom of an open box, and only that."""
 SENSOR_MM = 32.0
@@ -162,20 +162,27 @@ class Scene:
         world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", image.size[0]
 
     def _floor(self, surface: dict) -> None:
-        r = FLOOR_RADIUS
-        z = -BELOW_M
-        self._sheet("floor", [(-r, -r, z), (r, -r, z), (r, r, z), (-r, r, z)], surface)
+        """Squares in one another: in a triangle of 60 m a hit's place is off by as much as a pixel of a near view."""
+        corners = [(x * r, y * r, -BELOW_M) for r in RADII for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+        rings = [
+            (4 * ring + side, 4 * ring + (side + 1) % 4, 4 * ring + (side + 1) % 4 - 4, 4 * ring + side - 4)
+            for ring in range(1, len(RADII))
+            for side in range(4)
+        ]
+        self._sheet("floor", corners, [(0, 1, 2, 3), *rings], surface)
 
     def _wall(self, number: int, wall: dict) -> None:
         angle = math.radians(wall["normal_deg"])
-        along = Vector((-math.sin(angle), math.cos(angle), 0.0)) * FLOOR_RADIUS
+        along = Vector((-math.sin(angle), math.cos(angle), 0.0))
         foot, up = Vector((wall["x"], wall["y"], 0.0)), Vector((0.0, 0.0, wall["height"]))
-        corners = [foot - along, foot + along, foot + along + up, foot - along + up]
-        self._sheet(f"wall{number}", corners, wall["surface"])
+        steps = [*(-r for r in reversed(RADII)), *RADII]
+        corners = [foot + along * step + rise for step in steps for rise in (Vector(), up)]
+        faces = [(2 * i, 2 * i + 2, 2 * i + 3, 2 * i + 1) for i in range(len(steps) - 1)]
+        self._sheet(f"wall{number}", corners, faces, wall["surface"])
 
-    def _sheet(self, name: str, corners: list, surface: dict) -> None:
+    def _sheet(self, name: str, corners: list, faces: list, surface: dict) -> None:
         mesh = bpy.data.meshes.new(name)
-        mesh.from_pydata(corners, [], [(0, 1, 2, 3)])
+        mesh.from_pydata(corners, [], faces)
         mesh.materials.append(surface_material(surface))
         self.scene.collection.objects.link(bpy.data.objects.new(name, mesh))
 

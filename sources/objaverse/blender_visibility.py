@@ -58,10 +58,11 @@ class Shell:
         for towards in np.stack([flat * np.cos(turn), flat * np.sin(turn), height], axis=1):
             right = np.cross(towards, (0.0, 0.0, 1.0))
             right /= np.linalg.norm(right)
-            starts = self._middle - 2 * self._radius * towards + np.outer(x, right) + np.outer(y, np.cross(right, towards))
+            start = self._middle - 2 * self._radius * towards
+            starts = start + np.outer(x, right) + np.outer(y, np.cross(right, towards))
             ray = Vector(towards.tolist())
-            for start in starts.tolist():
-                _, normal, index, _ = self._bvh.ray_cast(Vector(start), ray)
+            for origin in starts.tolist():
+                _, normal, index, _ = self._bvh.ray_cast(Vector(origin), ray)
                 if index is not None and self._single[index] and normal.dot(ray) > 0:
                     found.add(index)
         return np.array(sorted(found), np.int64)

@@ -26,7 +26,7 @@ START_TIMEOUT_S = 300.0
 SIZE_TOLERANCE = 0.02
 """By which a loaded model may differ from the survey's box, of its largest side."""
 MOST_FAINT = 0.35
-"""Share of what is seen of an object that may be too faint to be surface. Measured in `MOST_FAINT`'s test."""
+"""Share of what is seen of an object that may be too faint to be surface: a car's windows, not a bottle."""
 SEEN_FAINT = 0.1
 """Opacity from which what is no surface is seen."""
 
@@ -178,7 +178,7 @@ class Renderer:
             rgb = np.asarray(image.convert("RGB"))
         Path(reply["colour"]).unlink()
         instances = arrays["instances"]
-        self._reject_faint(self._spec, instances, arrays)
+        self._reject_faint(instances, arrays)
         return RenderedView(
             rgb=rgb,
             linear=arrays["linear"],
@@ -190,9 +190,9 @@ class Renderer:
             exposure=reply["exposure"],
         )
 
-    def _reject_faint(self, spec: SceneSpec | None, instances: NDArray[Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Opacity that was passed before any surface is in `faint<id>`, one sample's of all."""
-        for item in spec.objects if spec else ():
+    def _reject_faint(self, instances: NDArray[Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Opacity that was passed before any surface is in `faint<id>`: the mean of all samples, of which one has it."""
+        for item in self._spec.objects if self._spec else ():
             if (passed := arrays.get(f"faint{item.id}")) is None:
                 continue
             own = instances == item.id

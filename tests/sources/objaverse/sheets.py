@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,12 @@ class Sheet:
     corners: tuple[tuple[float, float, float], ...]
     material: dict[str, Any]
     opacity: tuple[float, float] = (1.0, 1.0)
-    """Of the half at the first and fourth corner, and of the other half."""
+    """Of the half at the first and fourth corner, and of the other half, before a cut-off and times no factor."""
     texture: bool = False
     """Opacity is in a texture of two halves; else the material says it."""
     vertex_alpha: float | None = None
     mirrored: bool = False
     """It is stored as its mirror image in x, in a node that mirrors it back: the front stays the front."""
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def single_sided(self) -> bool:
@@ -36,7 +35,7 @@ class Sheet:
 
 
 def upright(x: float, y: float, side: float, turned: bool = False, z: float = 0.0) -> tuple:
-    """A square across the y axis, centered at x, whose front faces +x of the world's -y... or away, where turned."""
+    """A square across the y axis, centered at x, from z up; its front faces -y, or +y where it is turned."""
     low, high = x - side / 2, x + side / 2
     corners = ((low, y, z), (high, y, z), (high, y, z + side), (low, y, z + side))
     return corners[::-1] if turned else corners
