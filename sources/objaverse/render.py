@@ -191,7 +191,7 @@ class Renderer:
         )
 
     def _reject_faint(self, instances: NDArray[Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Opacity that was passed before any surface is in `faint<id>`: the mean of all samples, of which one has it."""
+        """Opacity that was passed before any surface is in `faint<id>`: the mean of samples, of which one has it."""
         for item in self._spec.objects if self._spec else ():
             if (passed := arrays.get(f"faint{item.id}")) is None:
                 continue
