@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
@@ -19,6 +19,7 @@ from ray.exceptions import RayError
 
 from pipeline.config import EngineOptions
 from pipeline.pools import Cluster
+from pipeline.ray_local import first_line, own_signals, session_folder, start_local
 from pipeline.runner import Failed
 from pipeline.store import LayerStore
 from shards.errors import BadInput
@@ -35,7 +36,8 @@ def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = No
 
     Nodes of a cluster that is not ours are sent our packages (`shipped`).
 
-    Raises BadInput when there is no cluster at that address.
+    Raises BadInput when there is no cluster at that address, or no place for a local one, SpatialdataError when a local
+    one does not start in time, or the cluster is gone.
     """
     if ray.is_initialized():
         yield
@@ -43,23 +45,29 @@ def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = No
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = options.address or os.environ.get("RAY_ADDRESS", "")
     # Ray's threads print on stdout whatever they are told, where `--json` speaks; deaths of workers are our notes.
-    _check_listening(address)
     settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     if environment := shipped(address, runtime_env, os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "")):
         settings["runtime_env"] = environment
+    with ExitStack() as stack:
+        local = address in ("", "local")
+        folder = stack.enter_context(session_folder()) if local else None
+        stack.callback(ray.shutdown)
+        if folder is None:
+            _join(address, settings)
+        else:
+            start_local(folder, settings)
+        stack.enter_context(redirect_stdout(cast("Any", _WithoutRay(sys.stdout))))
+        yield
+
+
+def _join(address: str, settings: Mapping[str, Any]) -> None:
+    """Connect to a cluster. Raises BadInput when there is none at that address."""
+    _check_listening(address)
     try:
-        if address and address != "local":
+        with own_signals():
             ray.init(address=address, **settings)
-        else:  # no pixel goes through the object store: the smallest will do
-            ray.init(address="local", include_dashboard=False, object_store_memory=100 << 20, **settings)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInput(f"cannot reach Ray at '{address or 'local'}' ({reason}): see engine.address") from error
-    try:
-        with redirect_stdout(cast("Any", _WithoutRay(sys.stdout))):
-            yield
-    finally:
-        ray.shutdown()
+        raise BadInput(f"cannot reach Ray at '{address}' ({first_line(error)}): see engine.address") from error
 
 
 def shipped(address: str, given: Mapping[str, Any] | None, job: str, home: Path = HOME) -> dict[str, Any]:
