@@ -23,7 +23,7 @@ from pipeline.cli_text import (
     print_shards,
     print_verify,
 )
-from pipeline.interrupts import Stopped, interruptible
+from pipeline.interrupts import Stopped, error_line, interruptible
 from pipeline.terminal import prepare, say, stdout_is_lost
 from shards.errors import SpatialdataError
 
@@ -326,14 +326,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with interruptible():
             cli.main(args=given, prog_name="spatialdata", standalone_mode=False)
             sys.stdout.flush()
-    except (Stopped, KeyboardInterrupt):
+    except KeyboardInterrupt:
         told, code = STOPPED_TEXT, STOPPED
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
         told, code = shown.getvalue(), error.exit_code
     except Exception as error:  # the border of the process: a person reads this
-        if "--debug" in given and not isinstance(error, BrokenPipeError):
+        if "--debug" in given and not isinstance(error, Stopped | BrokenPipeError):
             raise
         told, code = _explain(error)
     work_is_done()
@@ -346,7 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _explain(error: Exception) -> tuple[str, int]:
     """A line and an exit code."""
     if isinstance(error, SpatialdataError):
-        return f"error: {' '.join(str(error).split())}", error.exit_code
+        return error_line(error), error.exit_code
     if isinstance(error, click.Abort) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # an EOFError, which click takes for the end of what a person types
     text, code = _put_into_words(error)

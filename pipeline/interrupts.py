@@ -1,8 +1,9 @@
 """Ctrl-C and SIGTERM while there is work: one signal is enough, whenever it comes.
 
-Invariant: once a signal has come, the outermost `interruptible` ends with Stopped. The KeyboardInterrupt that a signal
-raises may be swallowed (by an import, a callback, a finalizer) or turned into another error, so it is raised again
-until the stack unwinds; while it does, further signals leave the cleaning up alone.
+Invariant: once a signal has come, the outermost `interruptible` ends with Stopped; once a thread has said by `give_up`
+that the work has no sense any more, with that error. The KeyboardInterrupt that this raises may be swallowed (by an
+import, a callback, a finalizer) or turned into another error, so it is raised again until the stack unwinds; while it
+does, further signals leave the cleaning up alone.
 """
 
 import signal
@@ -13,8 +14,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.start import SIGNALS, STOPPED, STOPPED_TEXT, exit_at_once
+from pipeline.start import SIGNALS, STOPPED, STOPPED_TEXT, end_with, exit_at_once
 from shards.errors import SpatialdataError
+from shards.plain import plain
 
 AGAIN_S = 0.5
 """After which a KeyboardInterrupt that did not end the work is raised again."""
@@ -35,8 +37,8 @@ class _Watch:
     """What an outermost `interruptible` knows of signals. No lock is taken: the handler runs anywhere."""
 
     def __init__(self) -> None:
-        self.asked = 0
-        """The signal that came."""
+        self.error: SpatialdataError | None = None
+        """Why the work is to end."""
         self.closing = False
         self._ended = threading.Event()
         self._is_command = signal.getsignal(signal.SIGINT) is exit_at_once
@@ -44,20 +46,28 @@ class _Watch:
         self._thread = threading.Thread(target=self._insist, name="interrupts", daemon=True)
         self._thread.start()
 
-    def on_signal(self, number: int, _: object) -> None:
-        self.asked = number
-        if not self.closing and not _unwinds(sys.exc_info()[1]):
+    def on_signal(self, *_: object) -> None:
+        self.error = self.error or Stopped()
+        if not self.closing and not self._unwinds(sys.exc_info()[1]):
             raise KeyboardInterrupt
 
     def _insist(self) -> None:
         since = 0.0
         while not self._ended.wait(AGAIN_S):
-            if not self.asked:
+            if self.error is None:
                 continue
             since = since or time.monotonic()
             if self._is_command and time.monotonic() - since > GRACE_S:
-                exit_at_once()
-            signal.pthread_kill(self._main, self.asked)
+                end_with(error_line(self.error), self.error.exit_code)
+            signal.pthread_kill(self._main, signal.SIGINT)
+
+    def _unwinds(self, error: BaseException | None) -> bool:
+        """Whether the code that was interrupted is cleaning up after an interrupt."""
+        while error is not None:
+            if isinstance(error, KeyboardInterrupt) or error is self.error:
+                return True
+            error = error.__context__
+        return False
 
     def end(self) -> None:
         self._ended.set()
@@ -83,11 +93,13 @@ def interruptible() -> Generator[None]:
             signal.signal(number, watch.on_signal)
         yield
     except BaseException as error:
-        if isinstance(error, Stopped) or not (watch.asked or isinstance(error, KeyboardInterrupt)):
-            raise
         if isinstance(error, SystemExit) and error.code == STOPPED:
             raise
-        raise Stopped from None
+        if watch.error is not None and error is not watch.error:
+            raise watch.error from None
+        if isinstance(error, KeyboardInterrupt):
+            raise Stopped from None
+        raise
     finally:
         if outermost:
             watch.closing = True
@@ -97,17 +109,20 @@ def interruptible() -> Generator[None]:
             _watch = None
             sys.unraisablehook = hook
             watch.end()
-    if watch.asked:
-        raise Stopped
+    if watch.error is not None:
+        raise watch.error
 
 
-def _unwinds(error: BaseException | None) -> bool:
-    """Whether the code that was interrupted is cleaning up after an interrupt."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt | Stopped):
-            return True
-        error = error.__context__
-    return False
+def error_line(error: SpatialdataError) -> str:
+    """What a person is told of it."""
+    kind = "" if isinstance(error, Stopped) else "error: "
+    return plain(f"{kind}{' '.join(str(error).split())}")
+
+
+def give_up(error: SpatialdataError) -> None:
+    """Called in any thread: end what is at work in the main thread with this error."""
+    if _watch is not None and _watch.error is None:
+        _watch.error = error
 
 
 def _quiet_hook(hook: Any) -> Any:

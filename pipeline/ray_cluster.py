@@ -19,6 +19,7 @@ from ray.exceptions import RayError
 
 from pipeline.config import EngineOptions
 from pipeline.pools import Cluster
+from pipeline.ray_health import CLUSTER_S, LOCAL_S, watched
 from pipeline.ray_local import first_line, own_signals, session_folder, start_local
 from pipeline.runner import Failed
 from pipeline.store import LayerStore
@@ -44,19 +45,20 @@ def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = No
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = options.address or os.environ.get("RAY_ADDRESS", "")
-    # Ray's threads print on stdout whatever they are told, where `--json` speaks; deaths of workers are our notes.
     settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     if environment := shipped(address, runtime_env, os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "")):
         settings["runtime_env"] = environment
     with ExitStack() as stack:
         local = address in ("", "local")
         folder = stack.enter_context(session_folder()) if local else None
+        # Ray's threads print on stdout whatever they are told, where `--json` speaks; deaths of workers are our notes.
+        stack.enter_context(redirect_stdout(cast("Any", _WithoutRay(sys.stdout))))
         stack.callback(ray.shutdown)
         if folder is None:
             _join(address, settings)
         else:
             start_local(folder, settings)
-        stack.enter_context(redirect_stdout(cast("Any", _WithoutRay(sys.stdout))))
+        stack.enter_context(watched(patience_s=LOCAL_S if local else CLUSTER_S))
         yield
 
 

@@ -18,10 +18,15 @@ _PROGRAMS = ("spatialdata", "cli.py", "build.py")
 
 def exit_at_once(*_: object) -> NoReturn:
     """Say so and end: no exception, which the interrupted code might swallow."""
+    end_with(STOPPED_TEXT, STOPPED)
+
+
+def end_with(text: str, code: int) -> NoReturn:
+    """End this process now, whatever it does."""
     try:
-        os.write(2, f"{STOPPED_TEXT}\n".encode())
+        os.write(2, f"{text}\n".encode())
     finally:
-        os._exit(STOPPED)
+        os._exit(code)
 
 
 def work_is_done() -> None:
