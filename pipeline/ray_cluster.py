@@ -3,6 +3,7 @@
 Invariant: who finds a connection leaves it; who makes one ends it.
 """
 
+import io
 import json
 import os
 import socket
@@ -10,7 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
@@ -53,13 +54,19 @@ def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = No
         folder = stack.enter_context(session_folder()) if local else None
         # Ray's threads print on stdout whatever they are told, where `--json` speaks; deaths of workers are our notes.
         stack.enter_context(redirect_stdout(cast("Any", _WithoutRay(sys.stdout))))
-        stack.callback(ray.shutdown)
+        stack.callback(_leave)
         if folder is None:
             _join(address, settings)
         else:
             start_local(folder, settings)
         stack.enter_context(watched(patience_s=LOCAL_S if local else CLUSTER_S))
         yield
+
+
+def _leave() -> None:
+    """End the connection, and a Ray of our own; it repeats the last words of processes that died, which we told."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        ray.shutdown()
 
 
 def _join(address: str, settings: Mapping[str, Any]) -> None:
