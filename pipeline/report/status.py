@@ -12,6 +12,7 @@ from pipeline.builder import Build, open_build
 from pipeline.live import cost, count, plural, spent
 from pipeline.report.funnel import funnel_rows, left_out
 from pipeline.summaries import LayerSummary, summarise
+from pipeline.terminal import terminal
 from shards.errors import BadInput, SpatialdataError
 from shards.index import read_manifest
 from shards.layout import find_splits
@@ -78,7 +79,7 @@ def _shards(build: Build) -> list[dict[str, Any]]:
 
 def print_status(found: dict[str, Any]) -> None:
     """The same as tables."""
-    console = Console()
+    console = terminal()
     state = "finished" if found["finished"] else "not finished: run the same build again to go on"
     samples, units = plural(found["samples"], "sample"), plural(found["units"], "unit")
     _say(console, f"{found['out']}: {samples} in {units}, {state}")
