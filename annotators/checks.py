@@ -63,9 +63,9 @@ class GeometryChecks:
     """Of the frame, for the edited object wherever it is seen."""
     max_speckle: float = 0.45
     """Share of a mask that is single pixels and single holes, for each object of 32 pixels or more; half of it where
-    the mask fills 0.7 of its hull and more. Measured (benchmarks/broken_masks.py): a plant of single leaves 0.17 to
-    0.38, all else up to 0.31 in the smallest views and mostly 0.1, compact things up to 0.14; pixels drawn by lot 0.35
-    (70 % of a box) to 0.98 (10 %)."""
+    the mask fills 0.7 of its hull and more. Measured (benchmarks/broken_masks.py): a plant of single leaves 0.18 to
+    0.40, other open shapes up to 0.25, compact ones up to 0.13; pixels drawn by lot 0.34 (70 % of a box)
+    to 1.01 (10 %)."""
     max_changed: float = 0.9
     """Of the frame, for all but camera edits."""
     min_box_iou: float = 0.7
