@@ -4,6 +4,7 @@ Invariant: what is handed out are the bytes that the index speaks of: the header
 their CRC-32 must hold. A shard that is shorter or newer than its index is an error, never other bytes.
 """
 
+import json
 import os
 import zlib
 from collections.abc import Sequence
@@ -155,6 +156,17 @@ class _RemoteFile:
 
 
 _Reader = _LocalFile | _RemoteFile
+
+
+def read_json(sample: Fetched) -> dict[str, Any]:
+    """The record of a sample as it stands. Raises ShardError."""
+    try:
+        record = json.loads(sample.members["json"])
+    except ValueError as error:
+        raise ShardError(sample.shard, sample.key, f"member json is damaged ({error})") from error
+    if not isinstance(record, dict):
+        raise ShardError(sample.shard, sample.key, "member json is no object")
+    return record  # pyright: ignore[reportUnknownVariableType]
 
 
 def _key_in(header: bytes, field: str, size: int) -> str:
