@@ -29,7 +29,7 @@ from shards.streaming.remote import file_at
 from shards.streaming.retry import retried
 
 _READERS: Final = 16
-_HEADER: Final = 4096
+HEADER: Final = 4096
 """Bytes that tell an image's size, but for a JPEG with much before it."""
 _SHOWN: Final = 5
 
@@ -124,11 +124,12 @@ def choose(sets: Sequence[ShardSet], recipe: str, *, buckets: bool, skip: bool) 
             f"{_named(sets)} holds no edit that recipe {recipe} takes ({', '.join(sorted(wanted))}): its samples are "
             f"{_counted(left_out)}; choose another recipe, or build with such edits"
         )
-    found = _sizes_of(shards, known, kept)
-    if not buckets and len(found) > 1:
-        raise mixed_sizes(_named(sets), found)
-    made = _in_buckets(sets, known, kept, found)
-    return Choice(tuple(made), dict(sorted(left_out.items())))
+    return Choice(_by_size(sets, known, kept, buckets), dict(sorted(left_out.items())))
+
+
+def choose_all(sets: Sequence[ShardSet], sizes: Mapping[int, Sequence[Size]], *, buckets: bool) -> Choice:
+    """All samples of sets whose sizes are known, by the number of their shard. Raises BadInput as `choose`."""
+    return Choice(_by_size(sets, {number: _Rows(sizes=each) for number, each in sizes.items()}, {}, buckets))
 
 
 def tell(sets: Sequence[ShardSet], recipe: str, choice: Choice) -> None:
@@ -184,11 +185,12 @@ def _edit_in(record: bytes) -> str:
 
 
 def _sizes_in(table: PlaceTable, number: int) -> list[Size]:
-    sizes = [_size_in(data) for data in _ranges(table, number, 1, _HEADER)]
-    return sizes if UNKNOWN_SIZE not in sizes else [_size_in(data) for data in _ranges(table, number, 1, 0)]
+    sizes = [size_in(data) for data in _ranges(table, number, 1, HEADER)]
+    return sizes if UNKNOWN_SIZE not in sizes else [size_in(data) for data in _ranges(table, number, 1, 0)]
 
 
-def _size_in(image: bytes) -> Size:
+def size_in(image: bytes) -> Size:
+    """Of an image, or of its first bytes; `UNKNOWN_SIZE` where they do not tell."""
     try:
         return image_size(image)
     except CodecError:
@@ -214,13 +216,23 @@ def _kept(shard: Shard, rows: _Rows, wanted: set[str]) -> NDArray[np.bool_]:
     return np.array([edit in wanted or not edit for edit in rows.edits], bool)
 
 
+def _by_size(
+    sets: Sequence[ShardSet], known: Mapping[int, _Rows], kept: Mapping[int, NDArray[np.bool_]], buckets: bool
+) -> tuple[Bucket, ...]:
+    found = _sizes_of([shard for each in sets for shard in each.shards], known, kept)
+    if not buckets and len(found) > 1:
+        raise mixed_sizes(_named(sets), found)
+    return tuple(_in_buckets(sets, known, kept, found))
+
+
 def _sizes_of(shards: Sequence[Shard], known: Mapping[int, _Rows], kept: Mapping[int, NDArray[np.bool_]]) -> list[Size]:
     """Of all samples that are kept, those that most have first."""
     counts: Counter[Size] = Counter()
     for number, shard in enumerate(shards):
         rows = known.get(number, _Rows())
         if rows.sizes is not None:
-            counts.update(size for size, keep in zip(rows.sizes, kept[number], strict=True) if keep)
+            mine = kept.get(number, np.ones(shard.samples, bool))
+            counts.update(size for size, keep in zip(rows.sizes, mine, strict=True) if keep)
         elif len(shard.sizes) == 1:
             counts[shard.sizes[0]] += int(kept[number].sum()) if number in kept else shard.samples
     del counts[UNKNOWN_SIZE]

@@ -22,7 +22,7 @@ from shards.streaming.retry import retried
 _OPEN_FILES: Final = 256
 _GAP: Final = 4 * BLOCK
 """Bytes between two members that are read along rather than skipped: the next header and padding."""
-_REMOTE_GAP: Final = 64 << 10
+REMOTE_GAP: Final = 64 << 10
 """The same of a remote file, where one more request costs more than these bytes."""
 
 Span = tuple[int, int]
@@ -64,7 +64,7 @@ class Fetcher:
         columns = self._table.places(number)[row].T.tolist()
         starts, sizes = [BLOCK * block for block in columns[0]], columns[1]
         crcs = columns[2] if self._check and len(columns) > 2 else []
-        runs = _runs(starts, sizes, reader.gap)
+        runs = runs_of(starts, sizes, reader.gap)
         spans = [(starts[run[0]] - BLOCK, starts[run[-1]] + sizes[run[-1]]) for run in runs]
         key, members = "", dict[str, bytes]()
         for run, (first, end), data in zip(runs, spans, reader.read(spans), strict=True):
@@ -135,7 +135,7 @@ class _LocalFile:
 class _RemoteFile:
     """Ranges of a remote file, several at once."""
 
-    gap = _REMOTE_GAP
+    gap = REMOTE_GAP
     files = 0
     deleted = False
 
@@ -199,7 +199,7 @@ def _check_size(size: int, shard: Shard) -> None:
         raise ShardError(shard.url, "", f"it has {size} bytes, the index says {shard.bytes}: it is {what}")
 
 
-def _runs(starts: Sequence[int], sizes: Sequence[int], gap: int) -> list[list[int]]:
+def runs_of(starts: Sequence[int], sizes: Sequence[int], gap: int) -> list[list[int]]:
     """Members (by index, ascending) that are read together."""
     runs: list[list[int]] = []
     end = -1
