@@ -24,6 +24,8 @@ from shards.writer import BLOCK, SampleEntry, ShardInfo, publish, publish_bytes,
 MANIFEST: Final = "manifest.json"
 WIDS_INDEX: Final = "index.json"
 SAMPLE_SCHEMA: Final = "sample.schema.json"
+INDEX_VERSION: Final = 2
+"""Of what is written beside a tar: another one makes a shard's files anew. 2: sizes of images, kinds of edits."""
 LIST_SEPARATOR: Final = ";"
 """Between the values of a list in one parquet cell (licences, assets)."""
 
@@ -214,7 +216,7 @@ def _noting(
             ) from None
         if record.key != key:
             raise SpatialdataError(f"shard {shard}, sample {key}: its json names another key, '{record.key}'")
-        width, height = _size_of(members)
+        width, height = size_of(members)
         rows.append(_facts(record) | {"width": width, "height": height})
         yield key, members
 
@@ -237,8 +239,8 @@ def _facts(record: SampleRecord) -> dict[str, Any]:
     }
 
 
-def _size_of(members: Mapping[str, bytes]) -> tuple[int, int]:
-    """Width and height of a sample's images, which have one size."""
+def size_of(members: Mapping[str, bytes]) -> tuple[int, int]:
+    """Width and height of a sample's images, which have one size, by field; `UNKNOWN_SIZE` where no header tells."""
     name = next((field for field in members if split_field(field)[0] == "source"), "")
     try:
         return image_size(members[name]) if name else UNKNOWN_SIZE
