@@ -65,9 +65,8 @@ def stream(
             members: names instead of the recipe's. instruction: the sample's text, or any of text and variants.
             last: what of an epoch does not fill a batch on all ranks is dropped, or the last one is padded with samples
                 from the epoch's start, which `batch["valid"]` marks.
-            on_error: `raise`, or `skip` a damaged sample: its place is filled with another one, marked in
-                `batch["valid"]`, and it is counted and named in `Stream.skipped`. A store that cannot be reached is no
-                damage, and always raised.
+            on_error: `raise`, or `skip` a damaged sample: its place is filled with another one, marked in `valid`, and
+                it is counted and named in `Stream.skipped`. A store that cannot be reached always raises.
             threads: that read and decode (0: as many as there are cores). prefetch: batches made ahead.
             check: CRC-32 of every member read. records: also the parsed json of each sample, as `batch["record"]`.
             cache, cache_bytes: a local folder for whole shards of remote sets, and its bound.
@@ -119,7 +118,6 @@ class Stream:
         self._sets, self._weights = list(sets), list(weights) if weights else None
         self._decoders: dict[str, Decoder] = {name: decoder_of(name, options.images) for name in self.members}
         self.choice = choice
-        """Which samples are drawn."""
         self._walk = make_walk(choice, self._weights, options)
         self._allocate = allocate or BufferPool()
         self._shapes: dict[int, dict[str, tuple[int, ...]]] = {}
@@ -180,10 +178,8 @@ class Stream:
 
     def order(self, count: int) -> list[int]:
         """The numbers of the first `count` samples of this epoch, all ranks together; bucket by bucket."""
-        numbers: list[int] = []
-        for order in self._walk.orders:
-            numbers += order.draw(self._epoch, np.arange(min(count - len(numbers), order.length))).tolist()
-        return numbers
+        drawn = (order.draw(self._epoch, np.arange(min(count, order.length))) for order in self._walk.orders)
+        return np.concatenate(list(drawn))[:count].tolist()
 
     def fetch(self, number: int) -> Fetched:
         """The bytes of one sample. Raises ShardError, SpatialdataError."""
@@ -346,9 +342,8 @@ class Stream:
             told = ", ".join(f"{name} {width} x {height}" for name, (width, height) in sizes.items())
             return ShardError(sample.shard, sample.key, f"its images differ in size ({told})")
         here, there = next(iter(sizes.values())), (place.shape[1], place.shape[0])
-        if any(bucket.size == there for bucket in self.choice.buckets):
-            told = f"its images are {here[0]} x {here[1]}, its shard's index says {there[0]} x {there[1]}"
-            return ShardError(sample.shard, sample.key, told)
+        if self.options.buckets:  # then every sample was asked for its size
+            return ShardError(sample.shard, sample.key, f"its images are {here}, its bucket's {there}")
         return mixed_sizes(f"the set of shard {sample.shard}", [here, there])
 
     def _instruction(self, told: Mapping[str, Any], epoch: int, key: str) -> str:

@@ -198,6 +198,18 @@ def test_sets_that_do_not_tell_their_sizes(aged: str, mixed: str, tmp_path: Path
         assert ds.skips == 0
 
 
+def test_a_set_that_tells_its_size_beside_one_that_does_not(tmp_path: Path):
+    for name, side in (("new", 24), ("old", 48)):
+        make_split(str(tmp_path / name), [["a", "b"]], changes={key: make_sample(key, side=side) for key in "ab"})
+    forget_sizes(tmp_path / "old")
+    both = [str(tmp_path / "new"), str(tmp_path / "old")]
+    ds = stream(both, on_error="skip", members=CHEAP)
+    with pytest.raises(BadInput, match="images of 48 x 48 and 24 x 24"):
+        list(ds.batches(4))
+    assert ds.skips == 0
+    assert len(list(stream(both, buckets=True, members=CHEAP).batches(2))) == 2
+
+
 def test_an_odd_map_is_damage_and_no_set_of_two_sizes(tmp_path: Path):
     odd = {"a": {"depth.png": make_sample("a", side=32)["depth.png"]}}
     make_split(str(tmp_path), [["b", "a", "c"]], changes=odd)
