@@ -18,6 +18,7 @@ from pipeline.cli_text import (
     print_build,
     print_counts,
     print_doctor,
+    print_export,
     print_gallery,
     print_rebuild,
     print_shards,
@@ -275,7 +276,7 @@ def export(path: str, layout: str, out: str, as_json: bool) -> None:
     from pipeline.tools import run_export
 
     found = run_export(path, layout, out)
-    _report(found, as_json, lambda found: say(f"{found['samples']} samples exported to {found['out']}"))
+    _report(found, as_json, print_export)
 
 
 @cli.command()

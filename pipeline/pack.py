@@ -25,7 +25,7 @@ from pipeline.storage import FULL, disk_full
 from pipeline.store import LayerCorrupt, LayerStore
 from shards.codecs import ImageCodec
 from shards.errors import BadInput, SpatialdataError
-from shards.index import MANIFEST, ShardEntry, offsets_name, pack_shard, parquet_name, write_manifest
+from shards.index import INDEX_VERSION, MANIFEST, ShardEntry, offsets_name, pack_shard, parquet_name, write_manifest
 from shards.layout import filesystem, join, list_shards, shard_name
 from shards.recipes import FILTERS, Recipe, layer_of
 from shards.sample import Sample
@@ -76,7 +76,9 @@ class ShardJob:
             self.name,
             [asdict(part) for part in self.slices],
         ]
-        return hashlib.sha256(json.dumps([made_from, SCHEMA_VERSION, software_versions()]).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps([made_from, SCHEMA_VERSION, INDEX_VERSION, software_versions()]).encode()
+        ).hexdigest()
 
 
 def pack(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from shards.errors import BadInput, SpatialdataError
+from shards.stores import open_store
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -53,12 +54,10 @@ class Storage:
     """
 
     def __init__(self, url: str, **options: Any) -> None:
-        import fsspec
-
         self.url = url
         self.options = options
         try:
-            self._fs, root = fsspec.url_to_fs(url, **({"use_listings_cache": False} | options))
+            self._fs, root = open_store(url, **({"use_listings_cache": False} | options))
         except (ValueError, ImportError) as error:
             raise BadInput(f"'{url}' cannot be used as a folder for results: {error}") from error
         self.root = str(root).rstrip("/")

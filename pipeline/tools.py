@@ -55,6 +55,7 @@ def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[
         "shards": report.shards,
         "samples": report.samples,
         "bytes": report.bytes,
+        "image_sizes": [[*size, count] for size, count in report.sizes.items()],
         "problems": problems,
         "repaired": repaired,
     }

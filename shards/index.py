@@ -14,17 +14,23 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shards.codecs import CodecError, image_size
 from shards.errors import SpatialdataError
 from shards.layout import base, filesystem, is_local, join, open_url, split_field
 from shards.reader import read_record
-from shards.schema import SCHEMA_VERSION, SampleRecord, Split
+from shards.schema import SCHEMA_VERSION, EditKind, SampleRecord, Split
 from shards.writer import BLOCK, SampleEntry, ShardInfo, publish, publish_bytes, write_shard
 
 MANIFEST: Final = "manifest.json"
 WIDS_INDEX: Final = "index.json"
 SAMPLE_SCHEMA: Final = "sample.schema.json"
+INDEX_VERSION: Final = 2
+"""Of what is written beside a tar: another one makes a shard's files anew. 2: sizes of images, kinds of edits."""
 LIST_SEPARATOR: Final = ";"
 """Between the values of a list in one parquet cell (licences, assets)."""
+
+UNKNOWN_SIZE: Final = (0, 0)
+"""Width and height in a parquet row whose images have no readable header."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -42,6 +48,10 @@ class ShardEntry(_Fixed):
     sha256: Digest
     md5: str = Field(pattern=r"^[0-9a-f]{32}$")
     parquet_sha256: Digest
+    sizes: tuple[tuple[int, int], ...] = ()
+    """(width, height) of its images, each once, sorted; empty in shards that were packed before this was noted."""
+    edits: tuple[EditKind, ...] = ()
+    """Kinds of its edits, sorted; empty as `sizes` are."""
 
     @property
     def parquet(self) -> str:
@@ -108,6 +118,8 @@ def pack_shard(
         sha256=info.sha256,
         md5=info.md5,
         parquet_sha256=hashlib.sha256(table).hexdigest(),
+        sizes=tuple(sorted({(row["width"], row["height"]) for row in rows} - {UNKNOWN_SIZE})),
+        edits=tuple(sorted({row["edit"] for row in rows})),
     )
 
 
@@ -204,7 +216,8 @@ def _noting(
             ) from None
         if record.key != key:
             raise SpatialdataError(f"shard {shard}, sample {key}: its json names another key, '{record.key}'")
-        rows.append(_facts(record))
+        width, height = size_of(members)
+        rows.append(_facts(record) | {"width": width, "height": height})
         yield key, members
 
 
@@ -224,6 +237,15 @@ def _facts(record: SampleRecord) -> dict[str, Any]:
         "assets": LIST_SEPARATOR.join(sorted({item.asset for item in shown if item.asset})),
         **{f"score_{name}": float(value) for name, value in record.scores.model_dump().items()},
     }
+
+
+def size_of(members: Mapping[str, bytes]) -> tuple[int, int]:
+    """Width and height of a sample's images, which have one size, by field; `UNKNOWN_SIZE` where no header tells."""
+    name = next((field for field in members if split_field(field)[0] == "source"), "")
+    try:
+        return image_size(members[name]) if name else UNKNOWN_SIZE
+    except CodecError:
+        return UNKNOWN_SIZE
 
 
 def assets_of(row: Mapping[str, Any]) -> list[str]:

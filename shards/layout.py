@@ -61,10 +61,10 @@ def base(url: str) -> str:
 
 def filesystem(url: str) -> tuple[Any, str]:
     """fsspec's file system and path of a URL, with stale listings dropped. Raises BadInput on an unknown protocol."""
-    from fsspec.core import url_to_fs
+    from shards.stores import open_store
 
     try:
-        fs, path = url_to_fs(url)
+        fs, path = open_store(url)
     except (ImportError, ValueError) as error:
         raise BadInput(f"cannot open {url}: {error}") from error
     fs.invalidate_cache()

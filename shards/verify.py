@@ -5,6 +5,7 @@ its parquet tell which member of which sample changed, also where the tar can no
 Memory: one sample, one shard's parquet, and the keys and asset uids of the folder.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -53,6 +54,8 @@ class Report:
     shards: int
     samples: int
     bytes: int
+    sizes: Mapping[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+    """Samples by width and height of their images."""
 
 
 def verify_folder(
@@ -81,7 +84,11 @@ def verify_folder(
     for parent in dict.fromkeys(_parent(folder.url) for folder in folders):
         problems += _check_sidecars(parent)
         problems += _find_leaks(parent, held)
-    return Report(tuple(problems), len(findings), sum(f.samples for f in findings), sum(f.bytes for f in findings))
+    sizes: Counter[tuple[int, int]] = Counter()
+    for found in findings:
+        sizes.update(found.sizes)
+    counts = (len(findings), sum(f.samples for f in findings), sum(f.bytes for f in findings))
+    return Report(tuple(problems), *counts, dict(sorted(sizes.items(), reverse=True)))
 
 
 def _verify_split(
