@@ -35,6 +35,7 @@ from shards.errors import BadInput
 from shards.index import ShardEntry
 from shards.layout import base, filesystem, join
 from shards.recipes import Recipe, get_recipe
+from shards.redact import shown
 from shards.schema import EditKind
 
 BUILD = "build.json"
@@ -146,7 +147,9 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
         "notes": summary.notes,
         "shards": shards,
     }
-    store.write_file(f"{RUNS}/{started:%Y%m%dT%H%M%S}.json", json.dumps(found, indent=1, sort_keys=True).encode())
+    store.write_file(
+        f"{RUNS}/{started:%Y%m%dT%H%M%S}.json", json.dumps(shown(found), indent=1, sort_keys=True).encode()
+    )
     return found
 
 

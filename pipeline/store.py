@@ -21,6 +21,7 @@ from typing import Any, cast
 
 from pipeline.storage import Storage
 from shards.errors import SpatialdataError
+from shards.redact import redact
 from shards.sample import Columns, Value
 
 _RECORD = re.compile(r"(\d+)\.json")
@@ -74,7 +75,8 @@ class Record:
     sha256: str = ""
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1, sort_keys=True)
+        told = [replace(reject, detail=redact(reject.detail)) for reject in self.rejects]
+        return json.dumps(asdict(replace(self, rejects=tuple(told))), indent=1, sort_keys=True)
 
 
 def parse_record(text: bytes) -> Record:

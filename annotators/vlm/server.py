@@ -17,6 +17,7 @@ from annotators.vlm.client import UNREADABLE, Refused, Request, seed_of
 from annotators.vlm.images import messages
 from shards.codecs import U8, CodecError, encode_image
 from shards.errors import BadInput, SpatialdataError
+from shards.redact import hide, hide_url, redact, without_known
 
 if TYPE_CHECKING:
     from requests import Session
@@ -30,6 +31,8 @@ _LIST_S: Final = 60.0
 _BACKOFF_S: Final = 0.5
 """The first retry comes at once, the next after twice this, then four times, and so on; or when the server says."""
 _LONGEST_S: Final = 60.0
+_MOST_TOLD: Final = 20_000
+"""Characters of an answer that are looked at for what to tell of it."""
 
 
 class ServerBackend:
@@ -39,7 +42,7 @@ class ServerBackend:
         """Raises BadInput where the server cannot be reached, wants another key, or does not have the model."""
         self._options = options
         self._url = options.base_url.rstrip("/")
-        self._shown = self._url
+        hide_url(self._url)
         self._session = _session(options)
         self.model, self.revision = options.model, options.revision
         self._check_model()
@@ -97,10 +100,12 @@ class ServerBackend:
     def _text(self, reply: "Reply") -> str:
         try:
             # A model that declines leaves `content` null: an answer that does not parse, like any other.
-            return str(reply.json()["choices"][0]["message"].get("content") or "")
+            # It may say again what it was sent, its key among that.
+            return without_known(str(reply.json()["choices"][0]["message"].get("content") or ""))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            told = redact(reply.text[:_MOST_TOLD])[:120]
             raise SpatialdataError(
-                f"{self._url} does not speak OpenAI's chat completions (it answered {reply.text[:120]!r}): check "
+                f"{self._url} does not speak OpenAI's chat completions (it answered {told!r}): check "
                 f"{self._options.where}.base_url"
             ) from None
 
@@ -118,13 +123,13 @@ class ServerBackend:
                 reply = send(self._session, method, f"{self._url}/{path}", body, patience)
             except TooLong:
                 raise SpatialdataError(
-                    f"the server at {self._shown} answers with more than {MOST_BYTES >> 20} MiB: check "
+                    f"the server at {self._url} answers with more than {MOST_BYTES >> 20} MiB: check "
                     f"{options.where}.base_url and what runs there; answers so far are kept"
                 ) from None
             except TooSlow:
                 reply, problem = None, ""
             except RequestException as error:
-                reply, problem = None, " ".join(str(error).split())[-160:]
+                reply, problem = None, redact(" ".join(str(error).split()))[-160:]
             if reply is not None and reply.status not in _BUSY:
                 return reply
             if attempt + 1 < options.tries:
@@ -133,11 +138,11 @@ class ServerBackend:
                 return reply
         if not problem:
             raise SpatialdataError(
-                f"the server at {self._shown} hangs: no answer in {patience:g} s, {options.tries} times; restart it, "
+                f"the server at {self._url} hangs: no answer in {patience:g} s, {options.tries} times; restart it, "
                 f"or raise {options.where}.timeout_s where its model is that slow; answers so far are kept"
             )
         raise SpatialdataError(
-            f"the server at {self._shown} cannot be reached, {options.tries} times ({problem}): start it, or set "
+            f"the server at {self._url} cannot be reached, {options.tries} times ({problem}): start it, or set "
             f"{options.where}.base_url; answers so far are kept"
         )
 
@@ -147,7 +152,7 @@ class ServerBackend:
         where, reason = self._options.where, _reason(reply)
         if 300 <= reply.status < 400:
             raise BadInput(
-                f"the server at {self._shown} sends elsewhere ({reply.status}, to "
+                f"the server at {self._url} sends elsewhere ({reply.status}, to "
                 f"{reply.headers.get('Location', 'no address')}): set {where}.base_url to where the model is"
             )
         if reply.status in (401, 403):
@@ -209,6 +214,7 @@ def _session(options: "VlmOptions") -> "Session":
                 f"{options.where}.api_key_env names {options.api_key_env}, which is not set here: set it in the "
                 "environment of the workers"
             )
+        hide(key)
         session.headers["Authorization"] = f"Bearer {key}"
     return session
 
@@ -218,11 +224,11 @@ def _reason(reply: "Reply") -> str:
     try:
         told = reply.json()
     except ValueError:
-        told = reply.text
+        told = reply.text[:_MOST_TOLD]
     for name in ("error", "message", "detail"):
         told = told.get(name, told) if isinstance(told, dict) else told
     text = told if isinstance(told, str) else json.dumps(told)
-    return " ".join(text.split())[:300]
+    return redact(" ".join(text[:_MOST_TOLD].split()))[:300]
 
 
 def _part(rgb: U8) -> dict[str, Any]:
