@@ -271,12 +271,16 @@ def _listed(rows: Iterator[PlanRow]) -> Iterator[RecordBatch]:
 def _refuse_other(plan: Plan, config: Mapping[str, Any], unit_size: int, seed: int) -> None:
     old = {"unit_size": plan.unit_size, "seed": plan.seed, "versions": plan.versions, **plan.config}
     new = {"unit_size": unit_size, "seed": seed, "versions": versions(), **config}
-    differences = list(_differences(old, new, ""))
-    if differences:
-        shown = ", ".join(differences[:4]) + (f" and {len(differences) - 4} more" if len(differences) > 4 else "")
+    if shown := differing(old, new):
         raise BadInput(
             f"{plan.store} holds another plan: {shown} (old -> new); give another --out, or the old configuration"
         )
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The keys whose values differ, `a.b 1 -> 2`, the first four of them; empty where all are the same."""
+    differences = list(_differences(old, new, ""))
+    return ", ".join(differences[:4]) + (f" and {len(differences) - 4} more" if len(differences) > 4 else "")
 
 
 def _differences(old: Any, new: Any, name: str) -> Iterator[str]:
