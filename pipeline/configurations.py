@@ -20,6 +20,7 @@ from pipeline.config import Config, parse_config, with_overrides
 from pipeline.lock import holder_of
 from pipeline.plan import Plan, differing
 from pipeline.planning import plan_config
+from pipeline.registry import DEFAULTS
 from pipeline.storage import Storage
 from shards.errors import BadInput
 from shards.layout import join
@@ -91,7 +92,7 @@ def read_shown(storage: Storage, overrides: Sequence[str] = (), *, running: bool
         return Shown(_read(storage, BUILD, overrides), BUILD)
     except BadInput as error:
         return Shown(finished, BUILD, note=f"{error}, or {_again(storage, BUILD)} to stay with the finished one")
-    what = differing(_told(finished), _told(begun))
+    what = differing(_told(finished), _told(begun), most=12)
     if running and (holder := holder_of(storage)) is not None and holder.doing == BUILDING:
         note = f"shown is the configuration that is being built ({what}); once it stops, the last finished one is again"
         return Shown(_read(storage, UNFINISHED, overrides), UNFINISHED, note=note)
@@ -145,13 +146,13 @@ def _text(config: Config) -> bytes:
 
 
 def _told(config: Config) -> dict[str, Any]:
-    """As a person writes it."""
+    """As a person writes it, a layer's stage by the layer's name alone."""
     values = without_secrets(config)
-    values["layers"] = {
-        name: {"stage": layer["stage"], **layer["options"]} if layer["options"] else layer["stage"]
-        for name, layer in values["layers"].items()
-    }
-    return values
+    layers: dict[str, Any] = dict(DEFAULTS["object3dit" if config.source.kind == "object3dit" else "scene"])
+    for name, layer in values["layers"].items():
+        layers[name] = layer["stage"] or layers.get(name)
+        layers |= {f"{name}.{option}": value for option, value in layer["options"].items()}
+    return values | {"layers": layers}
 
 
 def _again(storage: Storage, name: str) -> str:

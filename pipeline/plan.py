@@ -277,10 +277,11 @@ def _refuse_other(plan: Plan, config: Mapping[str, Any], unit_size: int, seed: i
         )
 
 
-def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The keys whose values differ, `a.b 1 -> 2`, the first four of them; empty where all are the same."""
+def differing(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 4) -> str:
+    """The keys whose values differ, `a.b 1 -> 2`, so many of them at most; empty where all are the same."""
     differences = list(_differences(old, new, ""))
-    return ", ".join(differences[:4]) + (f" and {len(differences) - 4} more" if len(differences) > 4 else "")
+    more = len(differences) - most
+    return ", ".join(differences[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _differences(old: Any, new: Any, name: str) -> Iterator[str]:
