@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.configurations import BUILDING, Shown, begin, check_plan, finish, read_shown
+from pipeline.configurations import BUILDING, Shown, begin, check_plan, check_replanned, finish, read_shown
 from pipeline.duplicates import find_duplicates
 from pipeline.engine import map_items, reopen_rejects, run, session
 from pipeline.families import planned_kinds
@@ -129,6 +129,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
     planned = build_stages(config, pair_arguments(config, store), store.url)
     recipes = [fit_recipe(get_recipe(name), planned, planned_edits(config)) for name in config.shard.recipes]
     with RunLock(store, doing=BUILDING) as lock, session(config.engine):
+        check_replanned(store, config)
         plan = plan_build(config, store, _say(quiet), quiet)
         build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan), store.url)))
         begin(store, config)
@@ -185,7 +186,8 @@ def planned_edits(config: Config) -> list[EditKind]:
 
 def done_units(build: Build) -> int:
     """Units that every layer holds."""
-    return min(len(build.store.done_units(folder)) for folder in build.layers.values())
+    planned = build.plan.units
+    return min(sum(unit < planned for unit in build.store.done_units(folder)) for folder in build.layers.values())
 
 
 def compute(build: Build, lock: RunLock, quiet: bool) -> RunSummary:

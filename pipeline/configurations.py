@@ -18,10 +18,11 @@ from typing import Any
 
 from pipeline.config import Config, parse_config, with_overrides
 from pipeline.lock import holder_of
-from pipeline.plan import Plan, differing
+from pipeline.plan import Plan, PlanDamaged, differing, find_plan
 from pipeline.planning import plan_config
 from pipeline.registry import DEFAULTS
 from pipeline.storage import Storage
+from pipeline.store import LayerStore
 from shards.errors import BadInput
 from shards.layout import join
 from shards.redact import redacted
@@ -52,10 +53,24 @@ def holds_build(storage: Storage) -> bool:
 
 def begin(storage: Storage, config: Config) -> None:
     """A build of this configuration begins: under the run lock, once its plan is there."""
-    if _kept(storage, BUILD) == without_secrets(config):
+    kept = _kept(storage, BUILD)
+    if kept is not None and without_secrets(kept) == without_secrets(config):
         storage.remove(UNFINISHED)
     else:
         storage.write_file(UNFINISHED, _text(config))
+
+
+def check_replanned(storage: LayerStore, config: Config) -> None:
+    """Raise BadInput where the plan is damaged and would be made again from another configuration than it was."""
+    try:
+        find_plan(storage)
+        return
+    except PlanDamaged as error:
+        problem = str(error)
+    for kept in filter(None, (_kept(storage, BUILD), _kept(storage, UNFINISHED))):
+        old, new = ({**plan_config(one), "seed": one.seed, "unit_size": one.unit_size} for one in (kept, config))
+        if what := differing(old, new):
+            raise BadInput(f"{problem}; the configuration that is given is another one: {what} (old -> new)")
 
 
 def finish(storage: Storage, config: Config) -> None:
@@ -112,7 +127,7 @@ def check_plan(storage: Storage, shown: Shown, plan: Plan) -> None:
     if what:
         raise BadInput(
             f"{join(str(storage), shown.file)} is of another build than the plan.json beside it: {what} (plan -> "
-            "configuration): run the `spatialdata build` that made this folder again"
+            "configuration): run the same `spatialdata build` again"
         )
 
 
@@ -125,19 +140,17 @@ def _read(storage: Storage, name: str, overrides: Sequence[str] = ()) -> Config:
     try:
         values = json.loads(storage.read_file(name))
         parse_config(values, name)
-    except FileNotFoundError:
-        raise
-    except (ValueError, BadInput, OSError) as error:
+    except (ValueError, BadInput) as error:
         what = f"{join(str(storage), name)} is damaged ({error})"
         raise BadInput(f"{what}: run the same `spatialdata build` again") from None
     return with_overrides(values, overrides, "--set")
 
 
-def _kept(storage: Storage, name: str) -> Any:
+def _kept(storage: Storage, name: str) -> Config | None:
     """What a file holds; None where it is missing or damaged."""
     try:
-        return without_secrets(parse_config(json.loads(storage.read_file(name)), name))
-    except (ValueError, BadInput, OSError):
+        return parse_config(json.loads(storage.read_file(name)), name)
+    except (FileNotFoundError, ValueError, BadInput):
         return None
 
 
