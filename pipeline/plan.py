@@ -328,8 +328,17 @@ def _listed(rows: Iterator[PlanRow]) -> Iterator[RecordBatch]:
 
 def _differing(plan: Plan, config: Mapping[str, Any], unit_size: int, seed: int) -> str:
     """What a plan has other than it is asked for."""
-    old = {"unit_size": plan.unit_size, "seed": plan.seed, "versions": plan.versions, **plan.config}
-    return differing(old, {"unit_size": unit_size, "seed": seed, "versions": versions(), **config})
+    old = {"seed": plan.seed, "versions": plan.versions, **plan.config}
+    new = {"seed": seed, "versions": versions(), **config}
+    old["unit_size"], new["unit_size"] = _rendered(plan.unit_size, old), _rendered(unit_size, new)
+    return differing(old, new)
+
+
+def _rendered(unit_size: int, config: Mapping[str, Any]) -> int:
+    """Of the samples of a unit those that are not derived: what a person sets as `unit_size`."""
+    edits = cast("Mapping[str, Any]", config.get("edits", {}))
+    rows = 3 if edits.get("compose") else 2
+    return unit_size * 2 // (rows * 2 if edits.get("invert") else rows)
 
 
 def _holds_other(store: LayerStore, what: str) -> BadInput:

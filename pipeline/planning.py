@@ -54,6 +54,10 @@ def plan_build(config: Config, store: LayerStore, say: Callable[[str], None], qu
     Raises:
         BadInput: OUT holds another plan, or the source cannot give what is asked.
     """
+    if (rows := unit_rows(config)) != config.unit_size:
+        say(
+            f"unit_size: a unit has {config.unit_size} samples of the source and those derived from them, {rows} in all"
+        )
     if config.source.kind == "object3dit":
         return _plan_released(config, store, say)
     return _plan_scenes(config, store, say, quiet)

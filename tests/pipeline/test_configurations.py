@@ -146,3 +146,13 @@ def test_a_configuration_of_another_folder(release: Path, out: Path, tmp_path: P
         refused(run(*words), str(out / BUILD), "of another build", "samples", "spatialdata build")
     assert build(release, out).code == 0
     assert run("verify", out).code == 0
+
+
+def test_derived_samples_are_no_other_unit_size(release: Path, out: Path, tmp_path: Path):
+    told = refused(build(release, out, "edits.invert=true"), "holds another plan", "edits.invert (none) -> true")
+    assert "unit_size" not in told
+    assert "unit_size 4 -> 8" in refused(build(release, out, "edits.invert=true", "unit_size=8"), "edits.invert")
+    made = build(release, tmp_path / "new", "edits.invert=true")
+    assert made.code == 0
+    assert "unit_size: a unit has 4 samples of the source and those derived from them, 8 in all" in made.err
+    assert "unit_size" not in build(release, tmp_path / "plain").err
