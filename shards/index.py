@@ -28,9 +28,9 @@ INDEX_VERSION: Final = 2
 """Of what is written beside a tar: another one makes a shard's files anew. 2: sizes of images, kinds of edits."""
 LIST_SEPARATOR: Final = ";"
 """Between the values of a list in one parquet cell (licences, assets)."""
-
 UNKNOWN_SIZE: Final = (0, 0)
 """Width and height in a parquet row whose images have no readable header."""
+MADE_AGAIN: Final = "`spatialdata verify OUT --repair` makes it again where its layers are; else copy it again"
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -123,6 +123,20 @@ def pack_shard(
     )
 
 
+def is_whole(folder: str, entry: ShardEntry) -> bool:
+    """Whether a shard and what is beside it are there: the parquet as it was, the others as long as they were."""
+    fs, path = filesystem(folder)
+    tar, offsets = (join(path, name) for name in (entry.name, offsets_name(entry.name)))
+    sizes = {tar: entry.bytes, offsets: 8 * (entry.samples + 1)}
+    if not all(fs.isfile(file) and fs.size(file) == size for file, size in sizes.items()):
+        return False
+    try:
+        with open_url(join(folder, entry.parquet)) as file:
+            return hashlib.sha256(file.read()).hexdigest() == entry.parquet_sha256
+    except FileNotFoundError:
+        return False
+
+
 def write_manifest(
     folder: str, *, name: str, recipe: str, split: Split, members: Sequence[str], shards: Sequence[ShardEntry]
 ) -> Manifest:
@@ -187,7 +201,11 @@ def as_json(value: Mapping[str, Any]) -> bytes:
 def read_rows(folder: str, shard: str) -> list[dict[str, Any]]:
     """The rows of a shard's parquet, in the order of the tar. Raises FileNotFoundError, SpatialdataError."""
     with open_url(join(folder, parquet_name(shard))) as file:
-        return parse_rows(file.read(), parquet_name(shard))
+        data = file.read()
+    try:
+        return parse_rows(data, parquet_name(shard))
+    except SpatialdataError as error:
+        raise SpatialdataError(f"{folder}: {error}: {MADE_AGAIN}") from None
 
 
 def parse_rows(data: bytes, name: str) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 from shards.errors import SpatialdataError
 from shards.index import UNKNOWN_SIZE, ShardEntry, offset_index, offsets_name, parquet_name, parse_rows, size_of
 from shards.inspection import Problem, inspect_sample
-from shards.layout import IMAGE_CODECS, field_of, join, open_url
+from shards.layout import IMAGE_CODECS, absent, field_of, join, open_url
 from shards.reader import BLOCK, Member, ShardError, StoredSample, group, walk
 from shards.writer import member_header
 
@@ -98,8 +98,8 @@ def _load_rows(folder: str, name: str, entry: ShardEntry | None, found: ShardFin
     try:
         with open_url(join(folder, parquet)) as file:
             data = file.read()
-    except FileNotFoundError:
-        found.add(Problem("parquet", f"{parquet} is missing"))
+    except FileNotFoundError as error:
+        found.add(Problem("parquet", f"{parquet} {absent(error)}"))
         return {}
     if entry and hashlib.sha256(data).hexdigest() != entry.parquet_sha256:
         found.add(Problem("parquet", f"{parquet} is not the one in the manifest (sha256 differs)"))
@@ -119,8 +119,8 @@ def _check_offsets(folder: str, found: ShardFindings, rows: Rows, entry: ShardEn
         with open_url(join(folder, name)) as file:
             if file.read() != offset_index(starts, entry.bytes - 2 * BLOCK):
                 found.add(Problem("index", f"{name} has other offsets than the shard"))
-    except FileNotFoundError:
-        found.add(Problem("index", f"{name} is missing"))
+    except FileNotFoundError as error:
+        found.add(Problem("index", f"{name} {absent(error)}"))
 
 
 def _read_samples(

@@ -1,6 +1,6 @@
 """How far a build is, read from its records; works while the build runs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from rich import box
@@ -9,7 +9,10 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from pipeline.builder import Build, open_build
+from pipeline.graph import layer_dirs
 from pipeline.live import cost, count, plural, spent
+from pipeline.planning import pair_arguments
+from pipeline.registry import build_stages
 from pipeline.report.funnel import funnel_rows, left_out
 from pipeline.summaries import LayerSummary, summarise
 from pipeline.terminal import terminal
@@ -28,7 +31,7 @@ def status_of(out: str) -> dict[str, Any]:
 
     Raises BadInput where there is no build.
     """
-    build = open_build(out)
+    build = open_build(out, running=True)
     summary = summarise(build.store, build.plan, build.layers)
     layers = {layer: _layer(folder, summary.layers[layer]) for layer, folder in build.layers.items()}
     duplicates = left_out(build, summary)
@@ -40,10 +43,27 @@ def status_of(out: str) -> dict[str, Any]:
         "units": build.plan.units,
         "finished": all(layer["done"] == build.plan.units for layer in layers.values()),
         "accepted": accepted,
+        "note": build.note,
+        "unfinished": _unfinished(build),
         "layers": layers,
         "funnel": funnel,
         "duplicates": duplicates.reasons,
         "shards": _shards(build),
+    }
+
+
+def _unfinished(build: Build) -> dict[str, Any]:
+    """What became of the configuration that was begun and is not shown: units done of each layer, rejects by reason."""
+    if build.shown is None or (other := build.shown.other) is None:
+        return {}
+    try:
+        stages = build_stages(other, pair_arguments(other, build.store, build.plan), build.store.url)
+    except SpatialdataError as error:
+        return {"problem": str(error)}
+    summary = summarise(build.store, build.plan, layer_dirs(stages, build.plan.hash))
+    return {
+        layer: {"done": found.totals.units, "rejects": dict(sorted(found.totals.rejects.items()))}
+        for layer, found in summary.layers.items()
     }
 
 
@@ -96,10 +116,26 @@ def print_status(found: dict[str, Any]) -> None:
         _say(console, f"proposals refused and sampled again: {_listed(refused)}")
     if found["duplicates"]:
         _say(console, f"left out of the shards: {_listed(found['duplicates'])}")
+    if found["note"]:
+        _say(console, found["note"])
+        for line in _told_unfinished(found):
+            _say(console, line)
     for shard in sorted(found["shards"], key=lambda shard: (shard["recipe"], SPLITS.index(shard["split"]))):
         samples, shards = plural(shard["samples"], "sample"), plural(shard["shards"], "shard")
         told = f"{samples} in {shards}, {decimal(shard['bytes'])}" if shard["shards"] else "not finished"
         _say(console, f"{shard['recipe']}/{shard['split']}: {told}")
+
+
+def _told_unfinished(found: dict[str, Any]) -> Iterator[str]:
+    """Of the unfinished configuration, what is not as in the one that is shown."""
+    if problem := found["unfinished"].get("problem"):
+        yield f"unfinished: it cannot be built now: {problem}"
+        return
+    for layer, values in found["unfinished"].items():
+        shown = found["layers"].get(layer, {})
+        if values["done"] < found["units"] or values["rejects"] != shown.get("rejects"):
+            refused = f", refused: {_listed(values['rejects'])}" if values["rejects"] else ""
+            yield f"unfinished: {layer} {values['done']} of {plural(found['units'], 'unit')}{refused}"
 
 
 def _fitting_table(found: dict[str, Any], console: Console) -> Table:
