@@ -135,7 +135,8 @@ def _sticks_out(size: list[float], pose: list[float], view: View, box: list[int]
 def edit_error(facts: PairFacts) -> float:
     """How far the edit's numbers are from what the edited object's two poses say, in tolerances: above 1 they disagree.
 
-    Tolerances, above what rounding does: 0.1 mm, 0.05 degrees, one thousandth of the scale.
+    Tolerances, above what rounding does: 0.1 mm, 0.05 degrees, one thousandth of the scale. A turn or a change of size
+    leaves a point of the object's base where it is, which need not be its origin.
     """
     edit = facts.edit
     thing = next((thing for thing in facts.objects if thing.id == edit.object), None)
@@ -143,12 +144,25 @@ def edit_error(facts: PairFacts) -> float:
         return 0.0 if thing else float("inf")
     before, after = matrix4(thing.source_pose), matrix4(thing.target_pose)
     turn = _yaw(after) - _yaw(before) - edit.rotation_deg
+    moved = float(np.abs(after[:3, 3] - before[:3, 3] - edit.translation).max())
     errors = (
-        float(np.abs(after[:3, 3] - before[:3, 3] - edit.translation).max()) / 1e-4,
+        (moved if edit.kind == "translate" else min(moved, _off_base(thing, before, after))) / 1e-4,
         abs(wrapped(turn)) / 0.05,
         abs(_size(after) / _size(before) / edit.scale - 1) / 1e-3,
     )
     return max(errors)
+
+
+def _off_base(thing: SceneObject, before: F64, after: F64) -> float:
+    """Metres by which the point of the floor plan that stays where it is, or the change of height, misses the base of
+    the object's box; infinite where all points move alike."""
+    change = after[:2, :2] @ np.linalg.inv(before[:2, :2])
+    if abs(np.linalg.det(np.eye(2) - change)) < 1e-9:
+        return float("inf")
+    fixed = np.linalg.solve(np.eye(2) - change, after[:2, 3] - change @ before[:2, 3])
+    inside = np.linalg.solve(before[:2, :2], fixed - before[:2, 3])
+    outside = float((np.abs(inside) - np.array(thing.size_m[:2]) / 2).max()) * _size(before)
+    return max(outside, abs(float(after[2, 3] - before[2, 3])), 0.0)
 
 
 def _yaw(pose: F64) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from shards.geometry import F64, flat, matrix3, matrix4, project
 from shards.schema import EditKind
 from sources.objaverse.camera import eye, pixel_of
-from sources.objaverse.footprints import Placements, clearance, footprint, middle, prism, wall_clearance
+from sources.objaverse.footprints import Placements, clearance, footprint, middle, prism, remade, wall_clearance
 from sources.objaverse.layout import FIT_SHARE, Scene, too_near
 from sources.objaverse.moves import moves, places
 from sources.objaverse.silhouettes import forecast
@@ -262,8 +262,7 @@ def _rotate_drafts(rng: np.random.Generator, scene: Scene) -> Iterator[Draft]:
             identity = scene.fit[int(rng.integers(len(scene.fit)))]
             angles = free_turns(scene.asset(identity))
             view, turn = "", angles[int(rng.integers(len(angles)))]
-        source = scene.placements[identity]
-        target = replace(source, yaw_deg=round((source.yaw_deg + turn) % 360.0, 6))
+        target = remade(scene.asset(identity), scene.placements[identity], turn_deg=turn)
         yield _object_draft(scene, EditSpec("rotate", identity, rotation_deg=turn, view=view), target)
 
 
@@ -271,8 +270,7 @@ def _scale_drafts(rng: np.random.Generator, scene: Scene) -> Iterator[Draft]:
     while True:
         identity = scene.fit[int(rng.integers(len(scene.fit)))]
         factor = round(float(rng.uniform(1.3, 1.8) if rng.random() < 0.5 else rng.uniform(0.5, 0.75)), 2)
-        source = scene.placements[identity]
-        target = replace(source, scale=round(source.scale * factor, 6))
+        target = remade(scene.asset(identity), scene.placements[identity], factor=factor)
         yield _object_draft(scene, EditSpec("scale", identity, scale=factor), target)
 
 

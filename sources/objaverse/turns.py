@@ -12,6 +12,7 @@ import numpy as np
 
 from shards.geometry import wrapped
 from sources.objaverse.camera import eye
+from sources.objaverse.footprints import remade
 from sources.objaverse.spec import Asset, CameraPose, Placement
 
 VIEWS: dict[str, float] = {
@@ -27,6 +28,8 @@ VIEWS: dict[str, float] = {
 """Wording of SpatialEdit's bench: degrees from the object's front to the camera, counter-clockwise from above."""
 ANGLES: tuple[float, ...] = tuple(float(angle) for angle in range(-165, 181, 15) if abs(angle) >= 30)
 """Free turns, degrees about z, counter-clockwise seen from above."""
+_STEPS = 12
+"""Each leaves of the error the share that the shift has of the distance to the camera."""
 LEAST_TURN = 25.0
 """Degrees: what an object shows after a turn must be at least so far from what it shows already."""
 
@@ -63,8 +66,15 @@ def bearing_of_camera(asset: Asset, placement: Placement, camera: CameraPose) ->
 
 
 def turn_to(view: str, asset: Asset, placement: Placement, camera: CameraPose) -> float:
-    """The turn (degrees, in (-180, 180]) after which the camera sees the canonical view named `view`."""
-    return wrapped(bearing_of_camera(asset, placement, camera) - VIEWS[view])
+    """The turn (degrees, in (-180, 180]) after which the camera sees the canonical view named `view`.
+
+    What is turned may shift its origin, from which the camera is seen a little elsewhere then: each step closes in.
+    """
+    turn = 0.0
+    for _ in range(_STEPS):
+        left = bearing_of_camera(asset, remade(asset, placement, turn), camera) - VIEWS[view]
+        turn = wrapped(turn + left)
+    return turn
 
 
 def _towards_camera(placement: Placement, camera: CameraPose) -> float:

@@ -9,11 +9,12 @@ import pytest
 from annotators.case import Case
 from annotators.checks import GeometryChecks
 from annotators.claims import Claims
-from annotators.measure import hull_fill, speckle
+from annotators.measure import edit_error, hull_fill, speckle
 from annotators.templates import instructions
 from pipeline.stage import Stage
 from shards import codecs
 from shards.errors import BadInput
+from shards.geometry import flat, matrix4
 from shards.sample import Reject, Result, Row
 from shards.schema import EDIT_KINDS, EditKind, Instruction, Measures, PairFacts, Scores
 from tests.annotators.factory import SIDE, random_facts
@@ -136,6 +137,20 @@ def test_boxes_poses_and_edits_that_are_not_those_of_the_pixels():
     assert reason(check(facts.model_copy(update={"edit": turned}), members)) == "edit_disagrees"
     only = facts.model_copy(update={"objects": facts.objects[:1]})
     assert reason(check(only, members)) == "unknown_label"
+
+
+@pytest.mark.parametrize(("share", "agrees"), [(0.0, True), (0.45, True), (0.8, False), (-3.0, False)])
+def test_a_turn_leaves_a_point_of_the_base_in_place(share: float, agrees: bool):
+    """Turned about a point `share` of the box's width from its middle: the two poses need not share their origin."""
+    facts, members = turned()
+    thing = facts.objects[0]
+    before, after = matrix4(thing.source_pose), matrix4(thing.target_pose)
+    pivot = np.array([share * thing.size_m[0], 0.0, 0.0])
+    after[:3, 3] = before[:3, 3] + before[:3, :3] @ pivot - after[:3, :3] @ pivot
+    error = edit_error(_with(facts, thing.model_copy(update={"target_pose": flat(after)})))
+    assert (error <= 1) == agrees, error
+    after[2, 3] += 0.01
+    assert edit_error(_with(facts, thing.model_copy(update={"target_pose": flat(after)}))) > 1
 
 
 def test_edits_that_cannot_be_seen():
