@@ -142,7 +142,7 @@ def test_boxes_poses_and_edits_that_are_not_those_of_the_pixels():
 @pytest.mark.parametrize(("share", "agrees"), [(0.0, True), (0.45, True), (0.8, False), (-3.0, False)])
 def test_a_turn_leaves_a_point_of_the_base_in_place(share: float, agrees: bool):
     """Turned about a point `share` of the box's width from its middle: the two poses need not share their origin."""
-    facts, members = turned()
+    facts, _ = turned()
     thing = facts.objects[0]
     before, after = matrix4(thing.source_pose), matrix4(thing.target_pose)
     pivot = np.array([share * thing.size_m[0], 0.0, 0.0])
