@@ -1,6 +1,7 @@
 """One sentence on what an image shows: the objects that can be seen, and how they stand to one another.
 
-Invariant: every object named is well seen in that image, of slivers nothing is said, and every relation holds in it (`annotators.relations`).
+Invariant: every object named is well seen in that image, of slivers nothing is said, and every relation holds in it
+(`annotators.relations`).
 Nothing is said of floor, walls or light, which the facts do not tell.
 """
 

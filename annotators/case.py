@@ -50,25 +50,25 @@ class Case:
     @cached_property
     def before(self) -> list[Relation]:
         """Relations of the edited object to the named ones in the source."""
-        return self._source.relations(self.edited.id, list(self.names))
+        return self.source_layout.relations(self.edited.id, list(self.names))
 
     @cached_property
     def after(self) -> list[Relation]:
         """The same in the target."""
-        return self._target.relations(self.edited.id, list(self.names))
+        return self.target_layout.relations(self.edited.id, list(self.names))
 
     @cached_property
     def reached(self) -> list[Relation]:
         """Of those in the target what tells where the object comes to be: near, and not so in the source by any
         margin."""
-        return [one for one in self.after if self._target.near(one) and not self._source.suggests(one)]
+        return [one for one in self.after if self.target_layout.near(one) and not self.source_layout.suggests(one)]
 
     @cached_property
-    def _source(self) -> Layout:
+    def source_layout(self) -> Layout:
         return Layout(self.facts, "source")
 
     @cached_property
-    def _target(self) -> Layout:
+    def target_layout(self) -> Layout:
         return Layout(self.facts, "target")
 
     def _unambiguous(self, thing: SceneObject) -> str:

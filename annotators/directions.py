@@ -170,7 +170,8 @@ def _is_new(words: Sequence[str], across: tuple[float, float], down: tuple[float
             return True
     if {"left", "right"} & set(words):
         return False
-    return abs(across[1]) >= LEAST_WAY or ("centre" in words and abs(down[1]) >= LEAST_WAY)
+    axes = (across, down) if "centre" in words else (across,)
+    return any(abs(start - 0.5) - abs(start + way - 0.5) >= LEAST_WAY / 2 for start, way in axes)
 
 
 def _shift(thing: SceneObject) -> F64:
