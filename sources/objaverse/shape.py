@@ -67,8 +67,8 @@ def contact(flat: Floats) -> tuple[float, float]:
     corners are the feet; of a line or a point its middle. Rounded to micrometres."""
     import shapely
 
-    center = shapely.centroid(shapely.convex_hull(shapely.multipoints(flat)))
-    return round(float(center.x), 6) + 0.0, round(float(center.y), 6) + 0.0
+    ((x, y),) = shapely.get_coordinates(shapely.centroid(shapely.convex_hull(shapely.multipoints(flat))))
+    return round(float(x), 6) + 0.0, round(float(y), 6) + 0.0
 
 
 def footprint(flat: Floats) -> tuple[tuple[float, float], ...]:

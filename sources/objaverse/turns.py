@@ -6,7 +6,7 @@ viewer's place is where the camera is, seen from the object's origin along the f
 away from the middle of the image too.
 """
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -28,6 +28,10 @@ VIEWS: dict[str, float] = {
 """Wording of SpatialEdit's bench: degrees from the object's front to the camera, counter-clockwise from above."""
 ANGLES: tuple[float, ...] = tuple(float(angle) for angle in range(-165, 181, 15) if abs(angle) >= 30)
 """Free turns, degrees about z, counter-clockwise seen from above."""
+REGULAR = 3
+MOST_COMMON = 0.9
+"""Of an object whose symmetry is `REGULAR` or more: the part of its outline that a turn may leave where it is."""
+Outline = tuple[tuple[float, float], ...]
 _STEPS = 12
 """Each leaves of the error the share that the shift has of the distance to the camera."""
 LEAST_TURN = 25.0
@@ -35,24 +39,41 @@ LEAST_TURN = 25.0
 
 
 def shows(asset: Asset, degrees: float) -> bool:
-    """Whether a turn differs enough from every turn that cannot be seen: the multiples of 360 over the symmetry."""
-    return asset.rotatable and _differs(asset.symmetry, degrees)
+    """Whether a turn differs enough from every turn that cannot be seen: the multiples of 360 over the symmetry.
+
+    Of what has three equal sides or more, a viewer sees no turn but that of its outline: not of a stool's legs.
+    """
+    return asset.rotatable and _differs(asset.symmetry, _outline(asset), degrees)
 
 
 def free_turns(asset: Asset) -> tuple[float, ...]:
     """Those of `ANGLES` that show; none for an object that cannot be turned."""
-    return _angles(asset.symmetry) if asset.rotatable else ()
+    return _angles(asset.symmetry, _outline(asset)) if asset.rotatable else ()
 
 
-@cache
-def _angles(symmetry: int) -> tuple[float, ...]:
-    return tuple(angle for angle in ANGLES if _differs(symmetry, angle))
+def _outline(asset: Asset) -> Outline:
+    return asset.footprint if asset.symmetry >= REGULAR else ()
 
 
-def _differs(symmetry: int, degrees: float) -> bool:
+@lru_cache(maxsize=4096)
+def _angles(symmetry: int, outline: Outline) -> tuple[float, ...]:
+    return tuple(angle for angle in ANGLES if _differs(symmetry, outline, angle))
+
+
+def _differs(symmetry: int, outline: Outline, degrees: float) -> bool:
     period = 360.0 / symmetry
     rest = degrees % period
-    return min(rest, period - rest) >= LEAST_TURN
+    return min(rest, period - rest) >= LEAST_TURN and (not outline or _common(outline, degrees) <= MOST_COMMON)
+
+
+def _common(outline: Outline, degrees: float) -> float:
+    """Area that an outline, seen from above, has in common with itself turned about its middle, over that of both."""
+    import shapely
+    from shapely.affinity import rotate
+
+    before = shapely.Polygon(outline)
+    after = rotate(before, degrees, origin="centroid")
+    return before.intersection(after).area / before.union(after).area
 
 
 def bearing_of_camera(asset: Asset, placement: Placement, camera: CameraPose) -> float:

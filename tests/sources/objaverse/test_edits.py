@@ -275,10 +275,24 @@ def test_what_is_well_seen_is_accepted():
         ("camera", {}, {"other": {"own_px": 0.005 * 512 * 512}}, "too_small"),
         ("camera", {}, {"other": {"own_px": 0.6 * 512 * 512}}, "too_large"),
         ("camera", {"other": {"visible": 0.0}}, {}, "other_hidden"),
+        # Neither frame nor others: a fifth of any object is shown.
+        ("remove", {"other": {"visible": 0.4, "in_frame": 0.4}}, {}, "other_hidden"),
+        ("translate", {}, {"other": {"visible": 0.15}}, "occludes"),
     ],
 )
 def test_what_is_badly_seen_is_refused_with_a_reason(kind, source, target, reason):
     assert verdict(kind, source, target) == reason
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [({"in_frame": 0.1}, "sliver"), ({"visible": 0.1}, "sliver"), ({"in_frame": 0.0}, None), ({"in_frame": 0.3}, None)],
+)
+def test_a_camera_cuts_no_object_to_a_sliver(seen, reason):
+    """One of several objects: it may leave the frame, but altogether."""
+    spec = next(s for s in proposals("camera", range(24)) if len(s.objects) >= 4)
+    whole = {placed.id: Seen() for placed in spec.objects}
+    assert judge(spec, whole, whole | {spec.objects[0].id: Seen(**seen)}) == reason
 
 
 def nudged(kind: str, **change: float) -> SceneSpec:
