@@ -49,7 +49,7 @@ class GeometryChecks:
 
     layer: ClassVar[str] = "checks"
     needs: ClassVar[tuple[str, ...]] = ("pair", "instruction")
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pair": ("facts", "source", "target", "source_instances", "target_instances", "changed")
     }
