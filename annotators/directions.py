@@ -33,6 +33,8 @@ class Motion:
 
     directions: list[str] = field(default_factory=list[str])
     """`to the left`, `towards the camera`, ..."""
+    parts: list[str] = field(default_factory=list[str])
+    """Of a slanting move, how far along either direction: `about 30 cm to the left and about 20 cm towards ...`."""
     metres: float = 0.0
     """Along the floor; 0 where not known."""
     magnitude: str = ""
@@ -57,13 +59,16 @@ def motion(case: Case) -> Motion:
         return Motion(directions=_in_image(case), end=end)
     right, forward = viewer_axes(matrix4(facts.camera.source.world_from_camera))
     if forward is None:
-        return Motion(_in_image(case), metres, f"about {length(metres)}", end=end)
+        return Motion(_in_image(case), [], metres, f"about {length(metres)}", end=end)
     breadth = breadth_along(thing, step / metres)
     slight = metres < 0.75 * breadth and float(np.abs(_shift(thing)).max()) < 0.75 * _width_px(thing)
     straight = abs(float(step @ right)) > STRAIGHT * abs(float(step @ forward))
     magnitude = _own_widths(metres / breadth, "their" if is_plural(case.edited_name) else "its") if straight else ""
     directions = _on_floor(case, step, right, forward)
-    return Motion(directions, metres, magnitude or f"about {length(metres)}", slight, end, place)
+    parts = (
+        _parts(float(step @ right), float(step @ forward)) if len(directions) > 1 and " and " in directions[0] else []
+    )
+    return Motion(directions, parts, metres, magnitude or f"about {length(metres)}", slight, end, place)
 
 
 def _on_floor(case: Case, step: F64, right: F64, forward: F64) -> list[str]:
@@ -86,6 +91,17 @@ def _on_floor(case: Case, step: F64, right: F64, forward: F64) -> list[str]:
     if abs(away) >= STRAIGHT * abs(sideways):
         return depth
     return [f"to the {side} and {depth[0]}", f"{depth[0]} and to the {side}", f"to the {side} and {depth[2]}"]
+
+
+def _parts(sideways: float, away: float) -> list[str]:
+    side = f"to the {'right' if sideways > 0 else 'left'}"
+    across, along = f"about {length(abs(sideways))}", f"about {length(abs(away))}"
+    depths = ("away from the camera", "farther back") if away > 0 else ("towards the camera", "closer to the camera")
+    return [
+        f"{across} {side} and {along} {depths[0]}",
+        f"{along} {depths[0]} and {across} {side}",
+        f"{across} {side} and {along} {depths[1]}",
+    ]
 
 
 def _recession(case: Case) -> float:

@@ -100,6 +100,8 @@ def _far(way: Motion) -> list[str]:
     """The direction with the distance."""
     if not way.directions or not way.metres:
         return []
+    if way.parts:
+        return way.parts
     first, metres = way.directions[0], f"about {length(way.metres)}"
     return distinct(
         [f"{metres} {first}", f"{first} by {way.magnitude}"]
