@@ -51,7 +51,7 @@ class SurveyAssets:
 
     layer: ClassVar[str] = "survey"
     needs: ClassVar[tuple[str, ...]] = ()
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     root: str = field(default="", metadata={"fingerprint": False})
     """Of the cache, as `cache.resolve_root` takes it."""
@@ -172,6 +172,7 @@ def _asset(
         size_m=stands.size_m,
         footprint=stands.footprint,
         triangles=triangles,
+        contact=stands.contact,
         rotatable=not turns_unseen(stands.footprint, surface, centre),
         symmetry=rotational_symmetry(surface, centre),
     )
