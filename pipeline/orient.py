@@ -24,7 +24,7 @@ from pipeline.graph import canonical, layer_dirs
 from pipeline.interrupts import interruptible
 from pipeline.lock import RunLock
 from pipeline.plan import Plan, PlanRow, write_plan
-from pipeline.planning import asset_key, mended, survey
+from pipeline.planning import asset_key, mended, read_planned, survey
 from pipeline.progress import make_progress
 from pipeline.stage import Stage
 from pipeline.storage import Storage
@@ -180,7 +180,7 @@ class _Job:
         found = {
             self.assets[key].uid: _entry(self.assets[key], str(row["orientation"]))
             for unit in range(self.plan.units)
-            for key, row in self.store.read_planned(answered, unit, self.plan.keys(unit)).items()
+            for key, row in read_planned(self.store, self.plan, answered, unit).items()
         }
         rejects = (
             reject for folder in folders.values() for record in self.store.records(folder) for reject in record.rejects

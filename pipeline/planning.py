@@ -30,6 +30,7 @@ from pipeline.stage import Stage
 from pipeline.store import LayerCorrupt, LayerStore, versions
 from shards.errors import BadInput
 from shards.layout import base, filesystem, join
+from shards.sample import Value
 from sources.objaverse.assets import AssetTable, divide, table_of
 from sources.objaverse.cache import read_cache, resolve_root, select_licences
 from sources.objaverse.orientations import orientation_file, oriented, read_orientations
@@ -239,6 +240,18 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
         )
 
 
+def read_planned(store: LayerStore, plan: Plan, folder: str, unit: int) -> dict[str, dict[str, Value]]:
+    """As `LayerStore.read`, of a layer whose fingerprint does not cover the plan.
+
+    Raises LayerCorrupt where its samples are not those planned, too: the files may be of another folder.
+    """
+    rows = store.read(folder, unit)
+    if {*rows, *(reject.key for reject in store.record(folder, unit).rejects)} != set(plan.keys(unit)):
+        what = f"layer file {store.path(store.data_name(folder, unit))} holds other samples than planned"
+        raise LayerCorrupt(f"{what}: run the same command again", folder, unit)
+    return rows
+
+
 def mended(store: LayerStore, make: Callable[[], object], read: Callable[[], T], say: Callable[[str], None]) -> T:
     """What `read` gives once all is made; a unit that turns out to be damaged is made again, once."""
     places: set[tuple[str, int]] = set()
@@ -276,7 +289,7 @@ def _usable(store: LayerStore, plan: Plan, stage: Stage, say: Callable[[str], No
     assets: list[Asset] = []
     reasons: Counter[str] = Counter()
     for unit in range(plan.units):
-        rows = store.read_planned(folder, unit, plan.keys(unit))
+        rows = read_planned(store, plan, folder, unit)
         assets += [_ASSET.validate_json(str(row["asset"])) for row in rows.values()]
         reasons.update(reject.reason for reject in store.record(folder, unit).rejects)
     counted = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))

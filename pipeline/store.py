@@ -167,16 +167,6 @@ class LayerStore(Storage):
         file = pq.ParquetFile(pa.BufferReader(source))
         return _rows(file, layer_dir, columns) if record.rows else {}
 
-    def read_planned(self, layer_dir: str, unit: int, keys: Sequence[str]) -> dict[str, dict[str, Value]]:
-        """As `read`, for a layer whose fingerprint does not cover the plan: the samples must be those planned.
-
-        Raises LayerCorrupt where they are others: the files may be of another folder.
-        """
-        rows = self.read(layer_dir, unit)
-        if {*rows, *(reject.key for reject in self.record(layer_dir, unit).rejects)} != set(keys):
-            raise self._corrupt(layer_dir, unit, self.data_name(layer_dir, unit), "holds other samples than planned")
-        return rows
-
     def peek(self, layer_dir: str, unit: int, columns: Sequence[str]) -> dict[str, dict[str, Value]]:
         """As `read`, but of these columns alone: the rest of the file is neither read nor hashed.
 

@@ -7,6 +7,7 @@ synced and renamed only when the last sample is in it. An exception leaves nothi
 import hashlib
 import json
 import os
+import stat
 import tarfile
 import uuid
 import zlib
@@ -126,7 +127,11 @@ def replace_file(path: Path) -> Generator[IO[bytes]]:
 
 def make_way(path: Path) -> None:
     """Move aside what stands where a file is to be and is none, so that nothing of it is lost: `<name>.corrupt`."""
-    if path.is_file() or not os.path.lexists(path):
+    try:
+        mode = path.lstat().st_mode  # one look: a file that another writer puts there meanwhile is never moved
+    except OSError:
+        return
+    if stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and path.is_file()):
         return
     aside = path.with_name(f"{path.name}.corrupt")
     if os.path.lexists(aside):
