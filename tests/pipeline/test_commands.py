@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.pipeline.commands import build, refused, run
 from tests.pipeline.releases import build_arguments, files_of, spatialdata
+from tests.shards.interop.conftest import edited, pack
 
 COMMANDS = {
     "status": (),
@@ -134,3 +135,28 @@ def test_paths_in_other_scripts(tmp_path: Path, finished: Path, release: Path):
         assert told.code == 0, told
     assert str(out) in run("status", out).out
     assert run("export", out, "--layout", "spatialedit", "--out", place / "export").code == 0
+
+
+def test_an_export_says_how_many_it_leaves_out_and_why(tmp_path: Path):
+    kinds = ("camera", "camera", "scale", "rotate")
+    pack(tmp_path / "out", {f"s-{n}": edited(f"s-{n}", kind) for n, kind in enumerate(kinds)})
+    told = run("export", tmp_path / "out", "--layout", "object3dit", "--out", tmp_path / "export")
+    assert told.code == 0
+    assert told.out.splitlines() == [
+        f"1 sample exported to {tmp_path / 'export'}",
+        "2 samples left out: the layout has no place for camera edits",
+        "1 sample left out: the layout has no place for scale edits",
+    ]
+
+
+def test_verify_of_a_build_without_shards_says_so(out: Path):
+    shutil.rmtree(out / "shards")
+    told = run("verify", out)
+    assert "there are no shards; " in told.out
+    assert f"`spatialdata shard {out} --recipe full`" in told.out
+    for file in out.glob("layers/checks-*/00000003.*"):
+        file.unlink()
+    told = run("verify", out)
+    assert told.out.splitlines()[-1].endswith(
+        f"there are no shards; its layers and plan are sound; pack with `spatialdata shard {out} --recipe full`"
+    )
