@@ -209,7 +209,7 @@ def checks_arguments(config: Config) -> dict[str, float]:
     Where the edit puts an object behind or into something, sampler and checks ask for the lesser of the two.
     """
     least = config.scene.min_visible
-    return {"min_visible": least, "min_visible_behind": min(0.15, least)}
+    return {"min_visible": least, "min_visible_behind": min(0.2, least)}
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:

@@ -113,8 +113,8 @@ def test_examples_are_valid(example: Path):
 @pytest.mark.parametrize(
     ("settings", "least", "behind"),
     [
-        ([], 0.35, 0.15),
-        (["scene.min_visible=0.6"], 0.6, 0.15),
+        ([], 0.35, 0.2),
+        (["scene.min_visible=0.6"], 0.6, 0.2),
         (["scene.min_visible=0.1"], 0.1, 0.1),
         (["scene.min_visible=0.1", "layers.checks.min_visible=0.5"], 0.5, 0.1),
     ],

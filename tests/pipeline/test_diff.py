@@ -13,7 +13,11 @@ from shards.layout import find_shards
 from shards.reader import read_record, read_samples
 from tests.pipeline.commands import build, refused, run
 
-STRICTER = ("layers.checks.min_object_change=0.9", "layers.instruction.variants=2")
+STRICTER = (
+    "layers.checks.min_object_change=0.99",
+    "layers.checks.min_outline_change=9",
+    "layers.instruction.variants=2",
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +49,14 @@ def test_a_build_and_itself(finished):
 def test_what_was_set_otherwise_and_what_came_of_it(finished, stricter):
     found = diff(finished, stricter)
     assert {entry["key"]: (entry["first"], entry["second"]) for entry in found["configuration"]} == {
-        "layers.checks": (None, {"stage": "", "options": {"min_object_change": 0.9}}),
+        "layers.checks": (None, {"stage": "", "options": {"min_object_change": 0.99, "min_outline_change": 9}}),
         "layers.instruction": (None, {"stage": "", "options": {"variants": 2}}),
     }
     changed = {layer["layer"]: layer["changes"] for layer in found["layers"] if not layer["same"]}
-    assert changed == {"instruction": ["variants 4 -> 2"], "checks": ["min_object_change 0.12 -> 0.9"]}
+    assert changed == {
+        "instruction": ["variants 4 -> 2"],
+        "checks": ["min_object_change 0.06 -> 0.99", "min_outline_change 1.15 -> 9.0"],
+    }
     status = json.loads(run("status", stricter, "--json").out)
     reasons = {f"checks: {reason}": count for reason, count in status["layers"]["checks"]["rejects"].items()}
     lost = found["samples"]["only_in_first"]
