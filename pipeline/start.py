@@ -36,6 +36,12 @@ def work_is_done() -> None:
             signal.signal(number, _exit_silently)
 
 
+def end_if_command(code: int) -> None:
+    """End this process where it is the command's: libraries that were interrupted may crash as the interpreter ends."""
+    if signal.getsignal(signal.SIGINT) is _exit_silently:
+        os._exit(code)
+
+
 def _exit_silently(*_: object) -> NoReturn:
     os._exit(STOPPED)
 
