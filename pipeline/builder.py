@@ -39,6 +39,7 @@ from shards.layout import base, filesystem, join
 from shards.recipes import Recipe, get_recipe
 from shards.redact import shown
 from shards.schema import EditKind
+from sources.objaverse.scratch import sweep
 
 RUNS = "runs"
 """Folder of what each run that came to its end did: counts, times."""
@@ -124,6 +125,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
     Raises Stopped on Ctrl-C and SIGTERM, wherever they come; OUT is unlocked then.
     """
     began, started = time.monotonic(), datetime.now(UTC)
+    sweep()
     store = open_out(out)
     # What is wrong with layers and recipes is told before a survey or a render is paid for.
     planned = build_stages(config, pair_arguments(config, store), store.url)
