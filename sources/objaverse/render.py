@@ -220,7 +220,7 @@ class Renderer:
                 process.close()
                 raise
         # One that never started here is not to be used; one that did may do so in another worker.
-        what = f"{self._what()} does not start, {STARTS} times in a row: {why}: {_last(log)}"
+        what = f"{self._what()} does not start ({why}): {_last(log)} (tried {STARTS} times)"
         raise WorkerLost(f"{what}; is the memory full?") if self._versions else BadInput(what)
 
     def _started(self, process: BlenderProcess, reply: Mapping[str, Any]) -> BlenderProcess:
