@@ -344,8 +344,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work_is_done()
     if told:
         say(told.rstrip("\n"), err=True)
-    if code == STOPPED:
-        end_if_command(code)
+    end_if_command(code)
     if code:
         sys.exit(code)
 
