@@ -148,7 +148,7 @@ def run_audit(out: str, *, pictures: str = "", worst: int = 12, limit: int = 0, 
     samples = 0
     with TemporaryDirectory(dir=build.store.workplace(), prefix=".audit-", suffix=".tmp") as place:
         table = Path(place) / "audit.csv"
-        with table.open("w", newline="") as file:
+        with table.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("key", "view", "layer", "estimator", "revision", "state", *METRICS))
             for count, findings in auditor.run(limit, quiet):
