@@ -4,7 +4,7 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C. Errors are one
 """
 
 # First of all: what follows takes a tenth of a second, and Ctrl-C may come in it.
-from pipeline.start import STOPPED, STOPPED_TEXT, work_is_done  # isort: split
+from pipeline.start import STOPPED, STOPPED_TEXT, end_if_command, work_is_done  # isort: split
 
 import io
 import json
@@ -344,6 +344,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work_is_done()
     if told:
         say(told.rstrip("\n"), err=True)
+    end_if_command(code)
     if code:
         sys.exit(code)
 

@@ -5,17 +5,18 @@ An unknown key or a bad value is one line that names the key, the nearest valid 
 
 import difflib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_serializer, model_validator
 
 from pipeline.duplicates import DuplicateOptions
 from pipeline.secret_values import restored
 from shards.errors import BadInput
 from shards.licences import LicenceName
-from shards.options import Options, read_yaml
+from shards.options import Options, parse_yaml, read_yaml, shortened
 from shards.schema import EDIT_KINDS, EditKind, Split
 from sources.derived import REMOVED_OR
 from sources.objaverse.spec import RenderOptions, SceneOptions
@@ -224,9 +225,28 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
 
 def with_overrides(values: dict[str, Any], overrides: Sequence[str], origin: str) -> Config:
     """Plain values with `a.b=c` overrides applied, their secrets restored, validated; see `load_config`."""
+    given = deepcopy(values)
     for override in overrides:
         _apply(values, override)
-    return parse_config(restored(values), origin)
+    try:
+        return Config.model_validate(restored(values))
+    except ValidationError as error:
+        raise BadInput(f"{_blamed(error, given, overrides) or origin}: {explain(error, Config)}") from None
+
+
+def _blamed(error: ValidationError, given: Mapping[str, Any], overrides: Sequence[str]) -> str:
+    """The override that the first problem is about, all of them where they break what was right without them; else
+    nothing: it is in the file."""
+    place = [str(part) for part in _location(error.errors()[0]["loc"])]
+    for override in reversed(overrides):
+        path = override.partition("=")[0].split(".")
+        if place and path[: len(place)] == place[: len(path)]:
+            return f"--set {shortened(override)}"
+    if overrides and not place:
+        with suppress(ValidationError):
+            Config.model_validate(given)
+            return " ".join(f"--set {shortened(override)}" for override in overrides)
+    return ""
 
 
 def parse_config(values: Mapping[str, Any], origin: str = "configuration") -> Config:
@@ -240,19 +260,23 @@ def parse_config(values: Mapping[str, Any], origin: str = "configuration") -> Co
 def _apply(values: dict[str, Any], override: str) -> None:
     name, separator, text = override.partition("=")
     if not separator or not name:
-        raise BadInput(f"--set {override}: write --set key=value, such as --set source.root=/data/objaverse")
+        what = shortened(override)
+        raise BadInput(f"--set {what}: write --set key=value, such as --set source.root=/data/objaverse")
+    if name != "".join(name.split()) or not all(name.split(".")):
+        key = ".".join(filter(None, "".join(name.split()).split(".")))
+        raise BadInput(
+            f"--set '{shortened(override)}': '{name}' is no key; write it without spaces: "
+            f"--set {shortened(f'{key}={text.strip()}')}"
+        )
     *path, last = name.split(".")
     for part in path:
         inner = values.setdefault(part, {})
         if isinstance(inner, str) and path[0] == "layers":  # the shorthand `depth: exact`
             inner = values[part] = {"stage": inner}
         if not isinstance(inner, dict):
-            raise BadInput(f"--set {override}: '{part}' is not a section")
+            raise BadInput(f"--set {shortened(override)}: '{part}' is not a section")
         values = inner
-    try:
-        values[last] = _value(text.strip())
-    except yaml.YAMLError:
-        raise BadInput(f"--set {override}: the value is not YAML") from None
+    values[last] = _value(text.strip(), f"--set {shortened(override)}: the value")
 
 
 def read_options(texts: Sequence[str]) -> dict[str, Any]:
@@ -263,13 +287,13 @@ def read_options(texts: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _value(text: str) -> Any:
+def _value(text: str, origin: str) -> Any:
     """YAML where it is a number, a list and so on; what would be text is taken as it stands: `/data/set #2: a`."""
     if not text or text[0] in "[{'\"":
-        return yaml.safe_load(text) if text else ""
+        return parse_yaml(text, origin) if text else ""
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = parse_yaml(text, origin)
+    except BadInput:
         return text
     return text if isinstance(value, str | dict) else value
 

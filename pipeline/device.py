@@ -105,7 +105,9 @@ def _nvidia_smi() -> str:
     if program is None:
         return ""
     try:
-        done = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [program, "-L"], capture_output=True, text=True, errors="replace", timeout=60, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""

@@ -77,7 +77,9 @@ def _onnxruntime() -> list[Finding]:
     if importlib.util.find_spec("onnxruntime") is None:
         return [Finding("onnxruntime", "optional", "not installed", "pip install -e '.[annotators]'")]
     code = "import onnxruntime; print(onnxruntime.__version__, *onnxruntime.get_available_providers())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, errors="replace", timeout=60, check=False
+    )
     if done.returncode:
         return [Finding("onnxruntime", "optional", done.stderr.strip()[-120:], "install it again")]
     return [Finding("onnxruntime", "ok", done.stdout.strip())]
@@ -109,7 +111,7 @@ def _gpu() -> Finding:
         return Finding("gpu", "optional", "none found: rendering and models run on the CPU")
     query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(query, capture_output=True, text=True, errors="replace", timeout=30, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         words = getattr(error, "stderr", None) or getattr(error, "stdout", None) or str(error)
         return Finding("gpu", "optional", f"nvidia-smi failed: {str(words).strip()[:120]}", "check the driver")

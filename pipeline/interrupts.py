@@ -33,6 +33,10 @@ class Stopped(SpatialdataError):
         super().__init__(STOPPED_TEXT)
 
 
+class _Interrupt(KeyboardInterrupt):
+    """Ours: after a plain KeyboardInterrupt in an `exec`, caught or not, Python ends by SIGINT, not with our code."""
+
+
 class _Watch:
     """What an outermost `interruptible` knows of signals. No lock is taken: the handler runs anywhere."""
 
@@ -49,7 +53,7 @@ class _Watch:
     def on_signal(self, *_: object) -> None:
         self.error = self.error or Stopped()
         if not self.closing and not self._unwinds(sys.exc_info()[1]):
-            raise KeyboardInterrupt
+            raise _Interrupt
 
     def _insist(self) -> None:
         since = 0.0

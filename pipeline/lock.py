@@ -1,7 +1,8 @@
 """One run at a time on one OUT.
 
 Invariant: who holds `run.lock` renews it every BEAT_S seconds; a lock counts as abandoned when its process is gone
-(same machine) or it was not renewed for STALE_S seconds (another machine; clocks are taken to agree within that).
+(same machine), or when it was watched for STALE_S seconds and not renewed (another machine). No clock is compared with
+another's but to save the watching of who is alive for sure: a beat that is old, or lies in the future, proves nothing.
 Should two runs meet all the same, nothing breaks: commits are write-once and deterministic; the one whose lock was
 taken is told by `check`.
 """
@@ -13,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +72,7 @@ def wait_for_lock(storage: Storage, say: Callable[[str], None], poll_s: float = 
         while True:
             try:
                 # A new one each time: its first beat is of now.
-                lock = stack.enter_context(RunLock(storage))
+                lock = stack.enter_context(RunLock(storage, say=say))
                 break
             except InUse as error:
                 if str(error.holder) != told:
@@ -84,7 +85,15 @@ def wait_for_lock(storage: Storage, say: Callable[[str], None], poll_s: float = 
 class RunLock:
     """`with RunLock(store): ...`; raises InUse when another run holds OUT, BadInput when OUT is not writable."""
 
-    def __init__(self, storage: Storage, beat_s: float = BEAT_S, stale_s: float = STALE_S, *, doing: str = "") -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        beat_s: float = BEAT_S,
+        stale_s: float = STALE_S,
+        *,
+        doing: str = "",
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._storage = storage
         self._beat_s = beat_s
         self._stale_s = stale_s
@@ -96,6 +105,8 @@ class RunLock:
         self._cleared = False
         self._ended = threading.Event()
         self._lost = ""
+        self._renewed = time.monotonic()
+        self._say = say
         self._thread = threading.Thread(target=self._renew, name="run-lock", daemon=True)
 
     def __enter__(self) -> "RunLock":
@@ -117,25 +128,33 @@ class RunLock:
     ) -> None:
         self._ended.set()
         self._thread.join()
-        holder = self._read()
-        if holder is not None and holder.token == self._me.token:
-            self._storage.remove(LOCK)
+        # What cannot be removed falls by itself, as we are gone; and it must not hide how the run ended.
+        with suppress(OSError, SpatialdataError):
+            holder = self._read()
+            if holder is not None and holder.token == self._me.token:
+                self._storage.remove(LOCK)
 
     def check(self) -> None:
         """Raise SpatialdataError when the lock was lost: another run took it while this one could not renew it."""
         if self._lost:
             raise SpatialdataError(
-                f"{self._storage} was taken over by {self._lost}, as this run did not renew its lock for "
-                f"{self._stale_s:.0f} s: stop one of them; nothing is lost"
+                f"{self._storage} was taken over by {self._lost}; this run renewed its lock "
+                f"{time.monotonic() - self._renewed:.0f} s ago (was it paused, cut off from its storage, or its lock "
+                "removed?): stop one of them; nothing is lost"
             )
 
     def _create(self) -> bool:
-        return self._storage.create_file(LOCK, json.dumps(asdict(self._me)).encode())
+        return self._storage.create_file(LOCK, self._of_now())
+
+    def _of_now(self) -> bytes:
+        return json.dumps(asdict(replace(self._me, beat=time.time()))).encode()
 
     def _clear_abandoned(self) -> None:
         """Remove a lock that nobody renews. Raises InUse when somebody does."""
         holder = self._read()
-        if holder is not None and not self._abandoned(holder):
+        if holder is not None and not self._is_abandoned(holder):
+            if self._read() is None:  # given back while it was watched
+                return
             raise InUse(
                 f"{self._storage} is in use by {holder}: wait for it, stop it, or give another --out "
                 f"(if that run is dead, its lock falls after {self._stale_s:.0f} s)",
@@ -145,8 +164,19 @@ class RunLock:
             self._storage.remove(LOCK)
             self._cleared = True
 
-    def _abandoned(self, holder: Holder) -> bool:
-        return _is_abandoned(holder, self._stale_s)
+    def _is_abandoned(self, holder: Holder) -> bool:
+        """By its process; else by its beat, which is watched where clocks cannot say that it is of now."""
+        if (alive := _runs_here(holder)) is not None:
+            return not alive
+        if 0 <= time.time() - holder.beat <= self._stale_s:
+            return False
+        self._say(f"{self._storage} may be in use by {holder}: watching its lock for {self._stale_s:.0f} s")
+        ends = time.monotonic() + self._stale_s
+        while time.monotonic() < ends:
+            time.sleep(min(1.0, self._stale_s / 10))
+            if self._read() != holder:
+                return False
+        return True
 
     def _read(self) -> Holder | None:
         return _read_holder(self._storage)
@@ -158,16 +188,46 @@ class RunLock:
                 if holder is not None and holder.token != self._me.token:
                     self._lost = str(holder)
                     return
-                text = json.dumps(asdict(replace(self._me, beat=time.time())))
-                self._storage.write_file(LOCK, text.encode())
+                self._storage.write_file(LOCK, self._of_now())
+                self._renewed = time.monotonic()
             except (OSError, SpatialdataError):
                 continue  # a full disk or a lost connection is met, and told, by the run itself
 
 
+class Sighting:
+    """Who holds a folder, seen again and again. Writes nothing."""
+
+    def __init__(self, storage: Storage, stale_s: float = STALE_S) -> None:
+        self._storage = storage
+        self._stale_s = stale_s
+        self._seen: Holder | None = None
+        self._since = 0.0
+        self._alive = False
+
+    def look(self) -> Holder | None:
+        """The run that holds the folder now; None where there is none, or one that is dead.
+
+        Of a run on another machine, the first look must believe the clocks; those that follow see it renew its lock.
+        """
+        holder, now = _read_holder(self._storage), time.monotonic()
+        if holder is None or (alive := _runs_here(holder)) is False:
+            self._seen = None
+            return None
+        if alive:
+            return holder
+        if self._seen is None or holder.token != self._seen.token:
+            self._alive, self._since = abs(time.time() - holder.beat) <= self._stale_s, now
+        elif holder.beat != self._seen.beat:
+            self._alive, self._since = True, now
+        elif now - self._since > self._stale_s:
+            self._alive = False
+        self._seen = holder
+        return holder if self._alive else None
+
+
 def holder_of(storage: Storage) -> Holder | None:
-    """The run that holds a folder now; None where there is none, or one that is dead. Writes nothing."""
-    holder = _read_holder(storage)
-    return None if holder is None or _is_abandoned(holder, STALE_S) else holder
+    """Who holds a folder, at a first look: `Sighting` knows better at the next."""
+    return Sighting(storage).look()
 
 
 def _read_holder(storage: Storage) -> Holder | None:
@@ -178,10 +238,9 @@ def _read_holder(storage: Storage) -> Holder | None:
         return None
 
 
-def _is_abandoned(holder: Holder, stale_s: float) -> bool:
-    if holder.machine == _machine():
-        return _started(holder.pid) != holder.process
-    return time.time() - holder.beat > stale_s
+def _runs_here(holder: Holder) -> bool | None:
+    """Whether its process runs on this machine; None where it is one of another machine."""
+    return _started(holder.pid) == holder.process if holder.machine == _machine() else None
 
 
 def _machine() -> str:

@@ -4,6 +4,7 @@ Imported before all else by what a user starts, so that Ctrl-C in the middle of 
 that is not ours (a test, a notebook, a Ray worker) it does nothing.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -34,6 +35,19 @@ def work_is_done() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is exit_at_once:
             signal.signal(number, _exit_silently)
+
+
+def end_if_command(code: int) -> None:
+    """End this process where it is the command's, once all has been done that was to be done at its end.
+
+    What the interpreter does after that takes a while, in which a signal has no handler any more, and in which
+    libraries that were interrupted may crash.
+    """
+    if signal.getsignal(signal.SIGINT) is _exit_silently:
+        atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _exit_silently(*_: object) -> NoReturn:

@@ -57,8 +57,12 @@ def terminal(*, stderr: bool = False, **options: Any) -> "Console":
 
 
 def stdout_is_lost() -> bool:
-    """Whether what was printed on stdout cannot be written; then it is dropped, so that nothing else fails for it."""
+    """Whether stdout cannot be written; then all that follows is dropped, so that nothing else fails for it.
+
+    Tried with an empty line: what failed to be written is forgotten by then.
+    """
     try:
+        sys.stdout.write("\n")
         sys.stdout.flush()
     except OSError:
         _drop(sys.stdout)

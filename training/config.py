@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from shards.errors import BadInput
-from shards.options import Options, read_yaml
+from shards.options import Options, parse_yaml, read_yaml, shortened
 from training.recipe import TrainingRecipe
 
 ScheduleName = Literal["constant", "linear", "cosine"]
@@ -167,10 +166,7 @@ def _nested(override: str) -> dict[str, Any]:
     name, separator, text = override.partition("=")
     if not separator or not all(name.split(".")):
         raise BadInput(f"--set {override}: write --set key=value, such as --set lr=1e-4 or --set recipe.rank=16")
-    try:
-        value: Any = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise BadInput(f"--set {override}: the value is not YAML") from None
+    value: Any = parse_yaml(text, f"--set {shortened(override)}: the value")
     for part in reversed(name.split(".")):
         value = {part: value}
     return value

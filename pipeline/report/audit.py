@@ -58,6 +58,8 @@ class Finding:
     state: str
     """`compared`, or why it was not."""
     figures: Mapping[str, float] = field(default_factory=dict[str, float])
+    is_exact: bool = False
+    """The map is by the maker of the pair, so it is compared with itself."""
 
     @property
     def badness(self) -> tuple[float, str, str]:
@@ -79,9 +81,11 @@ class _Tally:
     estimators: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     states: Counter[str] = field(default_factory=Counter[str])
     without_exact: list[str] = field(default_factory=list[str])
+    estimated: int = 0
 
     def add(self, finding: Finding) -> None:
         self.states[finding.state] += 1
+        self.estimated += not finding.is_exact
         if finding.state == WITHOUT_EXACT and finding.key not in self.without_exact[-1:]:
             self.without_exact += [finding.key] if len(self.without_exact) < NAMED else []
         self.estimators[finding.estimator, finding.revision] += 1
@@ -100,6 +104,7 @@ class _Tally:
         }
         return {
             "folder": folder,
+            "exact": not self.estimated and self.states[COMPARED] > 0,
             "maps": self.states[COMPARED],
             "without_exact": self.states[WITHOUT_EXACT],
             "without_exact_keys": self.without_exact,
@@ -143,7 +148,7 @@ def run_audit(out: str, *, pictures: str = "", worst: int = 12, limit: int = 0, 
     samples = 0
     with TemporaryDirectory(dir=build.store.workplace(), prefix=".audit-", suffix=".tmp") as place:
         table = Path(place) / "audit.csv"
-        with table.open("w", newline="") as file:
+        with table.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("key", "view", "layer", "estimator", "revision", "state", *METRICS))
             for count, findings in auditor.run(limit, quiet):
@@ -241,7 +246,7 @@ def _examine(unit: int, key: str, scene: Scene, estimate: Estimate) -> Finding:
         state = str(error)
     except CodecError:
         state = DAMAGED
-    return Finding(unit, key, scene.view, layer, info.estimator, info.revision, state, measured)
+    return Finding(unit, key, scene.view, layer, info.estimator, info.revision, state, measured, scene.is_own(info))
 
 
 def _cells(finding: Finding) -> list[str]:
@@ -281,6 +286,12 @@ def print_audit(found: dict[str, Any]) -> None:
         table.add_column(name, no_wrap=True, justify="left" if name in ("layer", "metric") else "right")
     table.add_column("worst sample", overflow="fold")
     for layer, values in found["layers"].items():
+        if values["exact"]:
+            metric = PRIMARY[layer]
+            arrow = "↓" if METRICS[metric].better == "lower" else "↑"
+            table.add_row(layer, f"{metric} {arrow}", "exact", "", "", "the renderer's own maps")
+            table.add_section()
+            continue
         for number, (metric, figure) in enumerate(values["metrics"].items()):
             arrow = "↓" if figure["better"] == "lower" else "↑"
             numbers = [f"{figure[name]:.3g}{figure['unit']}" for name in ("mean", "median", "worst")]

@@ -82,6 +82,11 @@ class Scene:
     def _normals(self) -> Pixels:
         return decode_normals(self._bytes(_column("normal", self.view)))
 
+    def is_own(self, info: MapInfo) -> bool:
+        """Whether a map is by the maker of this pair: the exact one itself."""
+        own = self.facts.metric if self.view == "target" else self.facts.source_metric
+        return (info.estimator, info.revision) in ((own.estimator, own.revision), ("masks", ""))
+
     def exact(self, layer: str) -> Pixels | None:
         """The exact map to hold a layer's map against, None where the pair's maker does not know it.
 

@@ -21,9 +21,9 @@ from shards.index import read_manifest
 from shards.layout import find_splits
 from shards.schema import SPLITS
 
-NARROWER = ("size", "GPU", "time", "units")
+NARROWER = ("size", "GPU", "worker time", "units")
 """Columns that a narrow terminal goes without, one after the other."""
-_COLUMNS = ("stage", "units", "in", "out", "refused", "time", "GPU", "each", "size")
+_COLUMNS = ("stage", "units", "in", "out", "refused", "worker time", "GPU", "each", "size")
 
 
 def status_of(out: str) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from pipeline.builder import open_build
+from pipeline.builder import open_build, open_out
 from pipeline.live import StageView, duration, left_of, line_of, pace_of, refusals, stages_table
-from pipeline.lock import Holder, holder_of
+from pipeline.lock import Holder, Sighting
 from pipeline.summaries import LayerSummary, summarise
 from pipeline.terminal import say, terminal
 
@@ -80,10 +80,15 @@ class Seen:
         }
 
 
-def look(out: str) -> Seen:
-    """The build under `out` as it is now. Raises BadInput where there is none."""
+def look(out: str, sighting: Sighting | None = None) -> Seen:
+    """The build under `out` as it is now. Raises BadInput where there is none.
+
+    Args:
+        sighting: remembers who held it at earlier looks.
+    """
     build = open_build(out, running=True)
-    holder = holder_of(build.store)  # before the records: a build that ends meanwhile is finished, not stopped
+    # Before the records: a build that ends meanwhile is finished, not stopped.
+    holder = (sighting or Sighting(build.store)).look()
     summary = summarise(build.store, build.plan, build.layers)
     now = time.time()
     stages = tuple(_view(layer, found, build.plan.units, now, holder) for layer, found in summary.layers.items())
@@ -103,7 +108,8 @@ def watch(out: str, *, as_json: bool = False, pause: Callable[[float], None] = t
     With `as_json`, one object a line. KeyboardInterrupt ends it at any time; the last picture stays.
     """
     console = terminal()
-    seen = look(out)
+    sighting = Sighting(open_out(out))
+    seen = look(out, sighting)
     if as_json or not console.is_terminal:
         told, last = "", 0.0
         while True:
@@ -115,11 +121,11 @@ def watch(out: str, *, as_json: bool = False, pause: Callable[[float], None] = t
             if seen.finished:
                 return
             pause(EVERY_S)
-            seen = look(out)
+            seen = look(out, sighting)
     with Live(_drawn(seen, console), console=console, auto_refresh=False) as live:
         while not seen.finished:
             pause(EVERY_S)
-            seen = look(out)
+            seen = look(out, sighting)
             live.update(_drawn(seen, console), refresh=True)
 
 

@@ -116,6 +116,8 @@ def _uv(uv: str, *arguments: str) -> None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=INSTALL_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:

@@ -20,14 +20,13 @@ from typing import Any
 
 from shards.errors import BadInput
 from sources.objaverse.blender_environment import clean_environment, python_of
-from sources.objaverse.scratch import HeldFolder
+from sources.objaverse.scratch import SHARED, HeldFolder
 
 SCRIPT = Path(__file__).with_name("blender_worker.py")
 LOG_LINES = 40
 CHATTER = re.compile(rb"^Fra:|\| INFO: |\| Saved: ")
 """What Blender prints at every step of every scene."""
 PREFIX = "spatialdata-blender-"
-SHARED = Path("/dev/shm")
 SHARED_BYTES = 256 * 2**20
 """Free shared memory that makes it worth using: a pair of 1024 x 1024 views takes about half."""
 
@@ -68,6 +67,8 @@ class BlenderProcess:
     def __init__(self, blender: str, device: str, threads: int) -> None:
         arguments = command(blender)
         self._folder = _exchange()
+        # What Blender and its importers leave when they are killed lies in a folder of ours, which is swept.
+        self._temporary = HeldFolder(PREFIX, Path(tempfile.gettempdir()))
         options = {"folder": str(self._folder.path), "device": device, "threads": threads}
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._replies: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -78,11 +79,12 @@ class BlenderProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=clean_environment(),
+                env=clean_environment() | {"TMPDIR": str(self._temporary.path)},
                 start_new_session=True,  # a group of its own, which can be killed whole
             )
         except OSError as error:
             self._folder.remove()
+            self._temporary.remove()
             raise BadInput(f"Blender cannot be started: {arguments[0]}: {error.strerror}") from error
         self._readers = [threading.Thread(target=f, daemon=True) for f in (self._read_replies, self._read_log)]
         for reader in self._readers:
@@ -154,7 +156,7 @@ class BlenderProcess:
         return f"ended by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
 
     def close(self) -> None:
-        """Kill the whole group, and remove the folder."""
+        """Kill the whole group, and remove the folders."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -162,3 +164,4 @@ class BlenderProcess:
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         self._folder.remove()
+        self._temporary.remove()

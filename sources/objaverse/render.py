@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shards.errors import BadInput
+from shards.errors import BadInput, WorkerLost
 from shards.geometry import F64, matrix3, matrix4
 from sources.objaverse.blender_process import BlenderProcess, ProcessDied, ProcessSilent
 from sources.objaverse.spec import CameraPose, RenderOptions, SceneSpec, State, to_json
 
 START_TIMEOUT_S = 300.0
 """For the start of Blender, which takes seconds, and minutes on a machine that does much else."""
+STARTS = 3
+"""Processes in a row that may die while they start: on a machine that does much else one does now and then."""
 SIZE_TOLERANCE = 0.02
 """By which a loaded model may differ from the survey's box, of its largest side."""
 MOST_FAINT = 0.35
@@ -206,22 +208,23 @@ class Renderer:
         if self._process is not None and self._process.alive:
             return self._process
         self.close()
-        process = BlenderProcess(self.options.blender, self.options.device, self.threads)
-        try:
-            reply = process.ask("hello", START_TIMEOUT_S)
-        except ProcessDied as error:
-            process.close()
-            raise BadInput(f"{self._what()} does not start ({error}): {_last(process.log)}") from None
-        except ProcessSilent:
-            process.close()
-            raise BadInput(
-                f"{self._what()} did not start within {START_TIMEOUT_S:.0f} s: {_last(process.log)}"
-            ) from None
-        except BaseException:
-            process.close()
-            raise
+        why = log = ""
+        for _ in range(STARTS):
+            process = BlenderProcess(self.options.blender, self.options.device, self.threads)
+            try:
+                return self._started(process, process.ask("hello", START_TIMEOUT_S))
+            except (ProcessDied, ProcessSilent) as error:
+                process.close()
+                why, log = str(error), process.log
+            except BaseException:
+                process.close()
+                raise
+        # One that never started here is not to be used; one that did may do so in another worker.
+        what = f"{self._what()} does not start ({why}): {_last(log)} (tried {STARTS} times)"
+        raise WorkerLost(f"{what}; is the memory full?") if self._versions else BadInput(what)
+
+    def _started(self, process: BlenderProcess, reply: Mapping[str, Any]) -> BlenderProcess:
         if "error" in reply:
-            process.close()
             raise BadInput(f"render.device: {self.options.device}: {reply['message']}; cpu is always there")
         self._process, self._versions = process, reply["versions"]
         self._end = weakref.finalize(self, process.close)

@@ -313,6 +313,10 @@ def test_the_table_for_people(exact: Path, capsys: pytest.CaptureFixture[str]):
     told = capsys.readouterr().out
     for word in ("abs_rel ↓", "best_iou ↑", "line: 8 maps compared; 8 by r 1", "audit.csv"):
         assert word in told
+    # Not a row of zeros and ones for each figure: what is exact is called so.
+    (row,) = [line for line in told.splitlines() if line.strip().startswith("metric ")]
+    assert row.split()[1:4] == ["abs_rel", "↓", "exact"]
+    assert "delta1" not in told
 
 
 class TestBadInput:

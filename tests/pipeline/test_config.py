@@ -134,3 +134,63 @@ def test_checks_of_released_pairs_keep_their_own_threshold():
 
 def test_every_recipe_of_shards_can_be_asked_for():
     assert get_args(RecipeName) == tuple(RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("sampels=12", ("--set sampels=12", "'samples'")),
+        ("a.b = c", ("--set 'a.b = c'", "--set a.b=c")),
+        ("samples = 12", ("--set 'samples = 12'", "--set samples=12")),
+        ("samples=-3", ("--set samples=-3", "greater")),
+        ("shard.splits.train=0.5", ("--set shard.splits.train=0.5", "sum to")),
+        ("samples=all", ("--set samples=all", "object3dit")),
+        (f"seed={'[' * 3000}", ("--set seed=[", "too deeply")),
+        ("samples=[2026-13-45]", ("--set samples=", "cannot be")),
+    ],
+)
+def test_what_an_option_broke_is_its_fault(tmp_path: Path, override: str, words: tuple[str, ...]):
+    file = tmp_path / "mine.yaml"
+    file.write_text("samples: 3\nseed: 1\n")
+    with pytest.raises(BadInput) as caught:
+        load_config(file, ["unit_size=4", override])
+    assert all(word in str(caught.value) for word in words) and "mine.yaml" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+    file.write_text("sampels: 3\n")
+    with pytest.raises(BadInput, match=r"mine\.yaml: unknown key 'sampels'"):
+        load_config(file, ["unit_size=4"])
+
+
+BOMB = "a: &a [1,2,3,4,5,6,7,8,9]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{below}'] * 9)}]\n" for below, name in zip("abcdefg", "bcdefgh", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 1000 + "]" * 1000, "nested too deeply"),
+        ("x: " + "{a: " * 1000 + "1" + "}" * 1000, "nested too deeply"),
+        (BOMB, "more than 200,000 values"),
+        ("a: &a [*a]", "hold themselves"),
+        ("x" * 5_000_000, "more than 4,000,000 characters"),
+        ("samples: 2026-13-45", "cannot be"),
+        (f"seed: {'9' * 5000}", "cannot be"),
+        ("{[1]: 2}", "not YAML"),
+        ("1: 2", "1: keys should be strings"),
+        ("!!python/object/apply:os.getcwd []", "not YAML"),
+    ],
+)
+def test_files_of_no_configurations_size_or_shape(tmp_path: Path, text: str, words: str):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput, match=r"mine\.yaml") as caught:
+        load_config(file)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_list_of_many_models_is_a_configuration(tmp_path: Path):
+    file = tmp_path / "mine.yaml"
+    uids = [f"{number:032x}" for number in range(10_000)]
+    file.write_text("source: {kind: objaverse, uids: [" + ", ".join(f"'{uid}'" for uid in uids) + "]}\n")
+    assert load_config(file).source.uids == tuple(uids)

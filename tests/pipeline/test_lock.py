@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import lock as lock_module
-from pipeline.lock import LOCK, RunLock, wait_for_lock
+from pipeline.lock import LOCK, RunLock, Sighting, wait_for_lock
 from pipeline.store import LayerStore
 from shards.errors import BadInput, SpatialdataError
 
@@ -76,9 +78,8 @@ def test_a_shared_folder_is_waited_for(tmp_path: Path):
 
 
 def _elsewhere(store: LayerStore, beat: float) -> None:
-    with RunLock(store):
-        text = json.loads(store.read_file(LOCK))
-    store.write_file(LOCK, json.dumps(text | {"host": "far", "machine": "far", "beat": beat, "token": "t"}).encode())
+    holder = {"host": "far", "machine": "far", "pid": 7, "process": "1", "since": "2026-01-01T00:00:00", "token": "t"}
+    store.write_file(LOCK, json.dumps(holder | {"beat": beat}).encode())
 
 
 def test_a_lock_from_another_machine_falls_when_it_is_not_renewed(tmp_path: Path):
@@ -86,14 +87,60 @@ def test_a_lock_from_another_machine_falls_when_it_is_not_renewed(tmp_path: Path
     _elsewhere(store, time.time() - 30)
     with pytest.raises(BadInput, match="on far since"), RunLock(store):
         raise AssertionError
-    _elsewhere_again(store)
-    with RunLock(store) as lock:
+    told: list[str] = []
+    for beat in (time.time() - 61, time.time() + 1e6):  # of a clock that is ahead, too
+        text = json.loads(store.read_file(LOCK))
+        store.write_file(LOCK, json.dumps(text | {"token": "t", "machine": "far", "beat": beat}).encode())
+        with RunLock(store, stale_s=0.5, say=told.append) as lock:
+            lock.check()
+            text = json.loads(store.read_file(LOCK))
+        store.write_file(LOCK, json.dumps(text).encode())
+    assert len(told) == 2 and "watching its lock for" in told[0]
+
+
+@pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0])
+def test_a_run_is_alive_whatever_its_clock_says(tmp_path: Path, ahead_s: float):
+    store = LayerStore(str(tmp_path))
+    _elsewhere(store, time.time() + ahead_s)
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(0.1):
+            _elsewhere(store, time.time() + ahead_s)
+
+    holder = threading.Thread(target=renew)
+    seen = Sighting(store)
+    assert seen.look() is None  # at a first look there is nothing but the clocks
+    holder.start()
+    try:
+        with pytest.raises(BadInput, match="on far since"), RunLock(store, stale_s=5):
+            raise AssertionError
+        found = seen.look()
+        assert found is not None and found.host == "far"
+    finally:
+        ended.set()
+        holder.join()
+    with RunLock(store, stale_s=0.5) as lock:
         lock.check()
 
 
-def _elsewhere_again(store: LayerStore) -> None:
-    text = json.loads(store.read_file(LOCK))
-    store.write_file(LOCK, json.dumps(text | {"beat": time.time() - 61}).encode())
+def test_a_sighting_ends_with_the_last_renewal(tmp_path: Path):
+    store = LayerStore(str(tmp_path))
+    _elsewhere(store, time.time())
+    seen = Sighting(store, stale_s=0.3)
+    assert seen.look() is not None
+    deadline = time.monotonic() + 20
+    while seen.look() is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_releasing_hides_no_error(tmp_path: Path):
+    out = tmp_path / "out"
+    with pytest.raises(BadInput, match="the real one"), RunLock(LayerStore(str(out))):
+        shutil.rmtree(out)
+        out.write_text("no folder any more")
+        raise BadInput("the real one")
 
 
 def test_it_is_renewed_and_a_lost_lock_is_noticed(tmp_path: Path):

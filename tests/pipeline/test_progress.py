@@ -33,6 +33,13 @@ def test_plain_lines_are_few_and_say_it_all():
     assert len(lines) == 3
 
 
+def test_the_first_line_says_what_is_counted():
+    stream = io.StringIO()
+    PlainProgress(stream).start(10, {"pair": 2}, 631)
+    (line,) = stream.getvalue().splitlines()
+    assert line == "10 units; done before: pair 2; a unit is 64 samples, and counts once a stage has made all of it"
+
+
 def test_stages_that_are_as_far_are_told_as_one():
     stream = io.StringIO()
     progress = PlainProgress(stream)

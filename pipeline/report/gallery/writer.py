@@ -6,12 +6,13 @@ Memory: the index is held (about 300 bytes a sample), the cards of one block, an
 import os
 from array import array
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pipeline.report.colours import label_palette, turbo
 from pipeline.report.gallery.entry import STATES, Entry
 from pipeline.report.gallery.scripts import script
 from shards import codecs
+from shards.plain import undirected
 from shards.schema import SPLITS, Scores
 
 BLOCK: Final = 64
@@ -119,7 +120,7 @@ class GalleryWriter:
             "scores": {name: values for name, values in scores.items() if any(value is not None for value in values)},
             **{name: list(values) for name, values in self._columns.items()},
         }
-        (self._data / "index.js").write_bytes(script("spatialdata.index", index))
+        (self._data / "index.js").write_bytes(script("spatialdata.index", _undirected(index)))
 
     def _pages(self) -> list[dict[str, str]]:
         """The other pages of the gallery that were written."""
@@ -127,13 +128,23 @@ class GalleryWriter:
 
     def _flush(self) -> None:
         block = (self.samples - 1) // BLOCK
-        (self._data / f"{block:05d}.js").write_bytes(script("spatialdata.cards", block, self._cards))
+        (self._data / f"{block:05d}.js").write_bytes(script("spatialdata.cards", block, _undirected(self._cards)))
         self._cards = []
 
 
 def _colours() -> dict[str, str]:
     """For the page's own tables: six hexadecimal digits a colour."""
     return {"palette": label_palette(256).tobytes().hex(), "turbo": turbo().tobytes().hex()}
+
+
+def _undirected(value: Any) -> Any:
+    """Plain values, whose texts turn the order of nothing that stands beside them on the page."""
+    if isinstance(value, str):
+        return undirected(value)
+    if isinstance(value, dict):
+        held = cast("dict[str, Any]", value)
+        return {undirected(name): _undirected(part) for name, part in held.items()}
+    return [_undirected(part) for part in cast("list[Any]", value)] if isinstance(value, list | tuple) else value
 
 
 def _rounded(value: float) -> float | None:

@@ -15,7 +15,7 @@ import pytest
 import trimesh
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-from shards.errors import BadInput
+from shards.errors import BadInput, WorkerLost
 from shards.geometry import flat, intrinsics, look_at, matrix3, matrix4, project, similarity, transform
 from sources.objaverse.blender_environment import python_of
 from sources.objaverse.blender_process import SCRIPT
@@ -445,3 +445,43 @@ def test_a_device_that_is_not_here_is_told():
     device = "oneapi" if sys.platform == "darwin" else "metal"
     with pytest.raises(BadInput, match=rf"render\.device: {device}: no {device} device"):
         _ = Renderer(RenderOptions(device=device)).versions
+
+
+DYING = """#!/bin/sh
+echo start >> {starts}
+if [ $(wc -l < {starts}) -le {deaths} ]; then echo "out of memory" >&2; kill -9 $$; fi
+exec {python} -I {script} "$@"
+"""
+
+
+def dying(folder: Path, deaths: int) -> tuple[RenderOptions, Path]:
+    """A Blender that dies the first `deaths` times that it starts, and the file that counts its starts."""
+    starts, program = folder / "starts", folder / "blender"
+    program.write_text(DYING.format(starts=starts, deaths=deaths, python=python_of(SCRIPT), script=SCRIPT))
+    program.chmod(0o755)
+    return OPTIONS.model_copy(update={"blender": str(program)}), starts
+
+
+def test_a_blender_that_dies_while_it_starts_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    options, starts = dying(tmp_path, 2)
+    with Renderer(options) as renderer:
+        assert renderer.versions["device"] == "CPU"
+        assert len(starts.read_text().split()) == 3
+        # What Blender leaves when it is killed lies in a folder that is swept.
+        assert not list(tmp_path.glob("blender_*"))
+        assert list(tmp_path.glob("spatialdata-blender-*/blender_*"))
+        starts.write_text("")
+        renderer.close()
+        with pytest.raises(WorkerLost, match=r"does not start \(ended by signal 9\): out of memory \(tried 3 times\)"):
+            Path(options.blender).write_text("#!/bin/sh\necho out of memory >&2; kill -9 $$\n")
+            renderer._running()
+    assert not list(tmp_path.glob("spatialdata-*"))
+
+
+def test_a_blender_that_never_starts_ends_the_run(tmp_path: Path):
+    options, starts = dying(tmp_path, 99)
+    with Renderer(options) as renderer, pytest.raises(BadInput, match=r"does not start .*tried 3 times"):
+        _ = renderer.versions
+    assert len(starts.read_text().split()) == 3

@@ -1,10 +1,15 @@
 """Temporary folders of killed processes are swept, and no others."""
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from sources.objaverse.scratch import HeldFolder
+import pytest
+
+from sources.objaverse.scratch import HeldFolder, sweep
 
 LEFT = """
 import sys
@@ -49,6 +54,30 @@ def test_what_killed_processes_have_left_is_swept_and_no_more(tmp_path: Path):
     kill(processes[1])
     HeldFolder("held-", tmp_path).remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_sweeps_its_own_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    processes = [start(LEFT.replace("held-", "spatialdata-x-"), tmp_path) for _ in range(2)]
+    dead, alive = map(told, processes)
+    kill(processes[0])
+    for name in ("spatialdata-young", "spatialdata-old", "spatialdata-cache", "blender_a12345"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "spatialdata-cache" / "wheel").touch()
+    (tmp_path / "spatialdata-link").symlink_to(tmp_path / "spatialdata-cache")
+    for name in ("spatialdata-old", "spatialdata-cache"):
+        os.utime(tmp_path / name, (0, 0))
+    foreign = tmp_path / "spatialdata-foreign"
+    shutil.copytree(dead, foreign)
+    if os.getuid() == 0:  # nobody else may give a folder away
+        os.chown(foreign, 12345, 12345)
+    sweep()
+    left = {path.name for path in tmp_path.iterdir()} - {foreign.name}
+    # What another program made, be it a Blender of the user's own, stays; so does what has no lock but may get it yet.
+    assert left == {alive.name, "spatialdata-young", "spatialdata-cache", "spatialdata-link", "blender_a12345"}
+    assert dead.name not in left and foreign.exists() == (os.getuid() == 0)
+    kill(processes[1])
 
 
 def test_a_killed_worker_leaves_no_models_for_long(tmp_path: Path, monkeypatch):

@@ -53,6 +53,21 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "gallery"
 
 
+def test_no_text_turns_the_order_of_others(tmp_path: Path):
+    values = json.loads(make_sample("turned")["json"])
+    turned = "a \u202egnp.exe\u2066"
+    values |= {"caption": turned}
+    values["instruction"] |= {"text": turned}
+    for thing in values["objects"]:
+        thing |= dict.fromkeys(("name", "category", "creator"), turned)
+    changes = {"turned": {"json": encode_record(read_record(json.dumps(values).encode()))}}
+    make_split(out_of(tmp_path), [["turned"]], changes=changes)
+    assert run("view", tmp_path, "--out", tmp_path / "gallery").code == 0
+    data = [values_of(file) for file in sorted((tmp_path / "gallery" / "data").glob("*.js"))]
+    told = json.dumps(data, ensure_ascii=False)
+    assert "a gnp.exe" in told and not {"\u202e", "\u2066"} & set(told)
+
+
 def test_nothing_planted_runs(hostile: Path, look: Callable[..., Look]):
     found = look(hostile / "index.html")
     for number, text in enumerate(PLANTED):

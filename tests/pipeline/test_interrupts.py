@@ -1,0 +1,139 @@
+"""One Ctrl-C is enough, whenever it comes: exit code 130, no traceback, and the same command goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline import interrupts
+from pipeline.interrupts import Stopped, give_up, interruptible
+from shards.errors import SpatialdataError
+from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
+
+COMMAND = """
+import sys
+sys.argv[0] = "spatialdata"  # as the console script
+import pipeline.start
+print("up", flush=True)
+from pipeline.cli import main
+main()
+"""
+"""The first line of ours says that it runs: what comes before is the interpreter's own start."""
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_release(tmp_path_factory.mktemp("release"), 40)
+
+
+def interrupted(arguments: list[str], after_s: float, number: signal.Signals) -> tuple[int, str, float]:
+    """Exit code and stderr of a command that gets one signal, and the seconds that it took to end."""
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-c", COMMAND, *arguments]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    time.sleep(after_s)
+    process.send_signal(number)
+    began = time.monotonic()
+    try:
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, told, time.monotonic() - began
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_at_any_moment_of_a_build(release: Path, tmp_path: Path, number: signal.Signals):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    arguments = build_arguments(release, out, "unit_size=1")
+    began = time.monotonic()
+    assert spatialdata(*build_arguments(release, whole, "unit_size=1")).returncode == 0
+    length = time.monotonic() - began
+    # Densely while it starts, then over all of the build; each goes on where the one before was stopped.
+    moments = [0.0, *(0.004 * n for n in range(1, 12)), *(length * n / 12 for n in range(1, 8))]
+    for moment in moments:
+        code, told, _ = interrupted(arguments, moment, number)
+        if code == 0:  # what earlier ones left was little
+            break
+        assert code == 130, (moment, told)
+        assert "Traceback" not in told and "fault" not in told, (moment, told)
+        assert told.splitlines()[-1:] == ["stopped; run the same command to go on"], (moment, told)
+    assert spatialdata(*arguments).returncode == 0
+    assert files_of(out / "shards") == files_of(whole / "shards")
+
+
+@pytest.mark.parametrize("after_s", [1.5, 4.0])
+def test_on_ray(release: Path, tmp_path: Path, after_s: float):
+    """While Ray starts, and about when its workers do."""
+    code, told, _ = interrupted(build_arguments(release, tmp_path, "engine.kind=ray"), after_s, signal.SIGINT)
+    assert code == 130, told
+    assert "Traceback" not in told and told.splitlines()[-1] == "stopped; run the same command to go on"
+
+
+def test_a_swallowed_interrupt_comes_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(interrupts, "AGAIN_S", 0.05)
+    swallowed = 0
+    with pytest.raises(Stopped), interruptible():
+        while True:
+            try:
+                if not swallowed:
+                    os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(30)
+            except KeyboardInterrupt:
+                swallowed += 1
+                if swallowed == 3:
+                    raise
+
+
+@pytest.mark.parametrize("error", [ImportError("a module of C that lost it"), SystemExit(1)])
+def test_an_interrupt_that_became_another_error(error: BaseException):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Stopped), interruptible(), interruptible():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+        except KeyboardInterrupt:
+            raise error from None
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_work_that_ended_all_the_same():
+    with pytest.raises(Stopped), interruptible():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(30)
+        except KeyboardInterrupt:
+            pass
+
+
+def test_cleaning_up_is_left_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(interrupts, "AGAIN_S", 0.02)
+    cleaned = False
+    with pytest.raises(Stopped), interruptible():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(30)
+        finally:
+            for _ in range(10):  # half a second of signals, those that come again and those of an impatient user
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.05)
+            cleaned = True
+    assert cleaned
+
+
+def test_a_thread_gives_up():
+    why = SpatialdataError("the cluster is gone")
+    with pytest.raises(SpatialdataError, match="the cluster is gone"), interruptible():
+        threading.Timer(0.1, give_up, (why,)).start()
+        time.sleep(30)
+
+
+def test_an_exit_of_its_own_is_kept():
+    with pytest.raises(SystemExit), interruptible():
+        raise SystemExit(3)

@@ -1,0 +1,111 @@
+"""Whatever strangers wrote, and wherever it goes: what is said is harmless, and never the cause of another error."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+from pipeline.report.why import why_of
+from pipeline.report.why_text import print_why
+from pipeline.terminal import say, terminal
+from tests.pipeline.commands import run
+from tests.pipeline.releases import CHECKOUT
+from tests.pipeline.test_why import keys_of
+
+HOSTILE = "a\x1b[2J\x07\x9b31m\u202egnp.\u2066exe\u2028b\ud800"
+HARMFUL = set("\x1b\x07\x9b\u202e\u2066\u2028\ud800")
+
+
+def shell(command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """A line of a shell, in which `spatialdata` is ours."""
+    define = f'spatialdata() {{ "{sys.executable}" -m pipeline.cli "$@"; }}; '
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT), **environment}
+    return subprocess.run(["bash", "-c", define + command], env=env, capture_output=True, text=True, check=False)
+
+
+def test_lines_tables_and_errors(capsys: pytest.CaptureFixture[str]):
+    say(HOSTILE)
+    table = Table("name")
+    table.add_row(HOSTILE)
+    for console in (terminal(), terminal(stderr=True)):
+        console.print(table)
+        console.print(HOSTILE, markup=False)
+    told = capsys.readouterr()
+    assert told.out.count("gnp.exe") == 3 and told.err.count("gnp.exe") == 2
+    assert not HARMFUL & set(told.out + told.err)
+    assert "[31m" not in terminal(force_terminal=True).render_str("x").plain
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status", HOSTILE[:-1]], [HOSTILE[:-1]], ["build", "--out", "x", "--set", HOSTILE[:-1]]]
+)
+def test_what_the_user_repeats(arguments: list[str]):
+    told = run(*arguments)
+    assert told.code == 2
+    assert "gnp" in told.err and not HARMFUL & set(told.err)
+
+
+def test_all_that_is_printed_goes_one_way():
+    """`click.echo` and rich's own Console show what they are given."""
+    for file in (CHECKOUT / "pipeline").rglob("*.py"):
+        if file.name == "terminal.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                assert ast.unparse(node.func) not in ("click.echo", "Console", "print"), f"{file}:{node.lineno}"
+
+
+@pytest.mark.parametrize("command", ["why OUT KEY", "status OUT", "audit OUT", "diff OUT OUT", "view OUT", "doctor"])
+def test_a_locale_that_knows_ascii_only(out: Path, command: str):
+    key = keys_of(out)[0]
+    line = command.replace("OUT", str(out)).replace("KEY", key)
+    told = shell(f"spatialdata {line}", LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert told.returncode == 0 or command == "doctor", told.stderr
+    assert "codec" not in told.stderr and "fault" not in told.stderr
+    assert told.stdout.isascii()
+
+
+def test_names_in_a_locale_that_lacks_their_letters(finished: Path):
+    code = (
+        "import sys; from pipeline.terminal import prepare; from pipeline.report.why import why_of\n"
+        "from pipeline.report.why_text import print_why\n"
+        "prepare(); found = why_of(*sys.argv[1:])\n"
+        "found['assets'][0]['name'] = '\\u6570 \\udcff'; print_why(found)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-c", code, str(finished), keys_of(finished)[0]]
+    told = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert "\\u6570" in told.stdout
+
+
+def test_a_name_that_says_the_category_is_told_once(finished: Path, capsys: pytest.CaptureFixture[str]):
+    found = why_of(str(finished), keys_of(finished)[0])
+    found["assets"] = [{**found["assets"][0], "name": "laptop", "category": "laptop"}]
+    print_why(found)
+    assert "laptop: " in (told := capsys.readouterr().out) and "(laptop)" not in told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("command", ["status OUT", "verify OUT --json", "--help"])
+def test_stdout_that_takes_nothing(finished: Path, command: str):
+    told = shell(f"spatialdata {command.replace('OUT', str(finished))} > /dev/full")
+    assert told.returncode == 1
+    (line,) = told.stderr.splitlines()
+    assert "cannot be written to stdout (No space left on device)" in line
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_stderr_that_takes_nothing_ends_nothing(finished: Path):
+    told = shell(f"spatialdata verify {finished} 2> /dev/full")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert shell(f"spatialdata status {finished}/nothing 2> /dev/full").returncode == 2
+
+
+def test_a_reader_that_has_seen_enough(finished: Path):
+    told = shell(f"spatialdata status {finished} | true; exit ${{PIPESTATUS[0]}}")
+    assert told.stderr == "" and told.returncode in (0, 1)
