@@ -5,14 +5,13 @@ Everything comes from a `SceneSpec` as JSON (sources/objaverse/spec.py); its fra
 OpenCV camera. Nothing is sampled here.
 """
 
-import logging
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
+from blender_import import NotImported, hang, import_model
 from blender_materials import Graph, export_normals, surface_material
 from mathutils import Matrix, Vector
 from mathutils.bvhtree import BVHTree
@@ -46,19 +45,18 @@ class LoadedAsset:
 
     def __init__(self, root: Any, parts: list, vertices: np.ndarray, triangles: np.ndarray, asset: dict) -> None:
         self.root, self.parts = root, parts
-        self.scale, self.offset = asset["scale"], Vector(asset["offset"])
+        self.scale = asset["scale"]
         self.vertices = vertices
         self.low, self.high = vertices.min(axis=0), vertices.max(axis=0)
         self.points = surface_points(vertices, triangles)
         self.bvh = BVHTree.FromPolygons(vertices.tolist(), triangles.tolist(), all_triangles=True)
 
     def place(self, placement: dict) -> None:
-        """world_from_object * object_from_file; the importer has turned y up into z up already."""
+        """world_from_object * object_from_file; the parts hang on the root with the file's origin moved already."""
         yaw, scale = math.radians(placement["yaw_deg"]), placement["scale"]
-        origin = Vector((placement["x"], placement["y"], placement["z"]))
         self.root.rotation_euler = (0.0, 0.0, yaw)
         self.root.scale = (scale * self.scale,) * 3
-        self.root.location = origin + Matrix.Rotation(yaw, 3, "Z") @ self.offset * scale
+        self.root.location = placement["x"], placement["y"], placement["z"]
         for part in self.parts:
             part.hide_render = not placement["present"]
 
@@ -232,44 +230,26 @@ def white_of(arrays: dict[str, np.ndarray]) -> tuple[float, float, float]:
 def load_asset(item: dict, file: str) -> LoadedAsset:
     """Import one GLB under one empty; raises BrokenAsset where it cannot be read or holds no surface."""
     name, scene, layer = str(item["id"]), bpy.context.scene, bpy.context.view_layer
-    before = set(bpy.data.objects)
-    sys.modules["io_scene_gltf2"].__dict__["glTF2ImportUserExtension"] = AtRest
+    asset = item["asset"]
     try:
-        bpy.ops.import_scene.gltf(filepath=file, import_webp_texture=True, disable_bone_shape=True)
-    except Exception as error:  # the importer's own bugs on odd files included
-        raise BrokenAsset(name, f"{file}: {str(error).strip().splitlines()[-1]}") from None
-    finally:
-        logging.getLogger("glTFImporter").handlers.clear()  # a failed import leaves its own behind
-    added = [item for item in bpy.data.objects if item not in before]
-    # Nodes of other scenes than the default one are imported, too, but are not in the view layer.
-    shown = {item for item in added if item.name in layer.objects}
-    for item_ in added:
-        if item_ not in shown:
-            bpy.data.objects.remove(item_)
+        added = import_model(file)
+    except NotImported as error:
+        raise BrokenAsset(name, str(error)) from None
     root = bpy.data.objects.new(f"object{name}", None)
     scene.collection.objects.link(root)
-    for part in shown:
-        if part.type != "MESH":  # lights shine no more, but stay: meshes may hang on them
+    hang(added, root, -np.asarray(asset["offset"]) / asset["scale"])
+    for part in added:
+        if part.type != "MESH":
             part.hide_render = True
         part.pass_index = item["id"]
-        if part.parent is None:
-            part.parent = root
     layer.update()
-    parts = sorted((part for part in shown if part.type == "MESH" and not part.hide_render), key=lambda part: part.name)
+    parts = [part for part in added if part.type == "MESH"]
     vertices, triangles = geometry(parts)
     if not len(triangles):
-        raise BrokenAsset(name, f"{file}: no surface in it")
+        raise BrokenAsset(name, "Blender finds no surface in it")
     if not np.isfinite(vertices).all():
-        raise BrokenAsset(name, f"{file}: coordinates that are no numbers")
-    asset = item["asset"]
-    return LoadedAsset(root, parts, vertices * asset["scale"] + np.asarray(asset["offset"]), triangles, asset)
-
-
-class AtRest:
-    """An extension of the glTF importer, by its own interface: animations are left out, for they move the rest pose."""
-
-    def gather_import_gltf_before_hook(self, gltf: Any) -> None:
-        gltf.data.animations = []
+        raise BrokenAsset(name, "it has coordinates that are no numbers")
+    return LoadedAsset(root, parts, vertices * asset["scale"], triangles, asset)
 
 
 def geometry(parts: list) -> tuple[np.ndarray, np.ndarray]:
@@ -286,7 +266,7 @@ def geometry(parts: list) -> tuple[np.ndarray, np.ndarray]:
         mesh.vertices.foreach_get("co", points)
         corners = np.empty(len(mesh.loop_triangles) * 3, np.int32)
         mesh.loop_triangles.foreach_get("vertices", corners)
-        pose = np.array(part.matrix_world)
+        pose = np.array(part.matrix_world, np.float64)
         vertices.append(points.reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3])
         triangles.append(corners.reshape(-1, 3) + count)
         count += len(mesh.vertices)
