@@ -31,7 +31,7 @@ MAX_BYTES: Final = 256 * 2**20
 MAX_JSON: Final = 16 * 2**20
 """Bytes: parsed, JSON takes up to 24 times as much."""
 MAX_NODES: Final = 50_000
-MAX_DEPTH: Final = 128
+MAX_DEPTH: Final = 256
 """Nodes one below the other; Blender's importer walks them by recursion."""
 MAX_ELEMENTS: Final = 4_000_000
 """Of one accessor."""

@@ -82,6 +82,8 @@ def read_primitives(glb: Glb) -> list[Primitive]:
     try:
         count_triangles(glb)
         worlds = dict(_walk(glb))
+        if any(index_of(joint) >= len(glb.items("nodes")) for skin in glb.items("skins") for joint in skin["joints"]):
+            raise ValueError("a skin names a joint that does not exist")
         skins: dict[int, Floats] = {}
         result: list[Primitive] = []
         for placed in _placed(glb):
