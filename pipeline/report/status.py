@@ -1,6 +1,7 @@
 """How far a build is, read from its records; works while the build runs."""
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from rich import box
@@ -10,15 +11,19 @@ from rich.table import Table
 
 from pipeline.builder import Build, open_build
 from pipeline.live import cost, count, plural, spent
+from pipeline.planning import REJECTED_ASSETS, rejected_assets
 from pipeline.report.funnel import funnel_rows, left_out
 from pipeline.summaries import LayerSummary, summarise
 from shards.errors import BadInput, SpatialdataError
 from shards.index import read_manifest
 from shards.layout import find_splits
 from shards.schema import SPLITS
+from sources.objaverse.pairs import BROKEN
 
 NARROWER = ("size", "GPU", "time", "units")
 """Columns that a narrow terminal goes without, one after the other."""
+_NAMED = 10
+"""Assets that are told by name."""
 _COLUMNS = ("stage", "units", "in", "out", "refused", "time", "GPU", "each", "size")
 
 
@@ -41,6 +46,7 @@ def status_of(out: str) -> dict[str, Any]:
         "accepted": accepted,
         "layers": layers,
         "funnel": funnel,
+        "rejected_assets": rejected_assets(build.store),
         "duplicates": duplicates.reasons,
         "shards": _shards(build),
     }
@@ -90,15 +96,43 @@ def print_status(found: dict[str, Any]) -> None:
         if values["damaged"]:
             units = ", ".join(str(unit) for unit in values["damaged"][:10])
             _say(console, f"{layer}: the records of units {units} cannot be read: run the same build again")
-    refused = found["layers"].get("pair", {}).get("counts", {})
+    counts = found["layers"].get("pair", {}).get("counts", {})
+    refused = {name: count for name, count in counts.items() if not name.startswith(BROKEN)}
     if refused:
         _say(console, f"proposals refused and sampled again: {_listed(refused)}")
+    for name, scenes in _first(counts, lambda name: name.startswith(BROKEN)):
+        _say(
+            console, f"broken in Blender, {plural(scenes, 'scene')} sampled again: {_plain(name.removeprefix(BROKEN))}"
+        )
+    _print_rejected_assets(console, found["rejected_assets"])
     if found["duplicates"]:
         _say(console, f"left out of the shards: {_listed(found['duplicates'])}")
     for shard in sorted(found["shards"], key=lambda shard: (shard["recipe"], SPLITS.index(shard["split"]))):
         samples, shards = plural(shard["samples"], "sample"), plural(shard["shards"], "shard")
         told = f"{samples} in {shards}, {decimal(shard['bytes'])}" if shard["shards"] else "not finished"
         _say(console, f"{shard['recipe']}/{shard['split']}: {told}")
+
+
+def _print_rejected_assets(console: Console, rejected: list[dict[str, str]]) -> None:
+    """How many assets the survey rejected, and why; the first by name."""
+    if not rejected:
+        return
+    reasons = Counter(asset["reason"] for asset in rejected)
+    _say(console, f"assets that the survey rejected: {_listed(dict(sorted(reasons.items())))}")
+    for asset in rejected[:_NAMED]:
+        _say(console, f"  {_plain(asset['uid'])}: {asset['reason']}: {_plain(asset['detail'])}")
+    if len(rejected) > _NAMED:
+        _say(console, f"  and {plural(len(rejected) - _NAMED, 'other')}: all are in {REJECTED_ASSETS}")
+
+
+def _first(counts: Mapping[str, int], wanted: Callable[[str], bool]) -> list[tuple[str, int]]:
+    """The commonest counts whose names are wanted."""
+    chosen = [(name, count) for name, count in counts.items() if wanted(name)]
+    return sorted(chosen, key=lambda item: (-item[1], item[0]))[:_NAMED]
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _fitting_table(found: dict[str, Any], console: Console) -> Table:

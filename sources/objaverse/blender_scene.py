@@ -234,7 +234,7 @@ def load_asset(item: dict, file: str) -> LoadedAsset:
     try:
         added = import_model(file)
     except NotImported as error:
-        raise BrokenAsset(name, str(error)) from None
+        raise BrokenAsset(name, f"{Path(file).name}: {error}") from None
     root = bpy.data.objects.new(f"object{name}", None)
     scene.collection.objects.link(root)
     hang(added, root, -np.asarray(asset["offset"]) / asset["scale"])
@@ -246,9 +246,9 @@ def load_asset(item: dict, file: str) -> LoadedAsset:
     parts = [part for part in added if part.type == "MESH"]
     vertices, triangles = geometry(parts)
     if not len(triangles):
-        raise BrokenAsset(name, "Blender finds no surface in it")
+        raise BrokenAsset(name, f"{Path(file).name}: Blender finds no surface in it")
     if not np.isfinite(vertices).all():
-        raise BrokenAsset(name, "it has coordinates that are no numbers")
+        raise BrokenAsset(name, f"{Path(file).name}: it has coordinates that are no numbers")
     return LoadedAsset(root, parts, vertices * asset["scale"], triangles, asset)
 
 

@@ -255,7 +255,7 @@ def open_glb(path: Path) -> Glb:
             outside the model's folder; `unreadable` with what else is wrong.
     """
     if not path.is_file():
-        raise GlbError("missing_file", f"{path.name} is not in the cache")
+        raise GlbError("missing_file", "there is no such file")
     if error := header_error(path):
         raise GlbError("unreadable", error)
     if path.stat().st_size > MAX_BYTES:
@@ -328,11 +328,11 @@ def _check_extensions(content: Node) -> None:
     required = content.get("extensionsRequired") or []
     for name in required:
         if name in _COMPRESSED:
-            raise ValueError(f"{_COMPRESSED[name]} ({name}) is not read: decompress it first")
+            raise GlbError("unreadable", f"{_COMPRESSED[name]} ({name}) is not read: decompress it first")
         if name not in IMPORTED:
-            raise ValueError(f"it requires the extension {name[:100]}, which Blender does not have")
+            raise GlbError("unreadable", f"it requires the extension {name[:100]}, which Blender does not have")
         if name not in (content.get("extensionsUsed") or []):
-            raise ValueError(f"it requires {name}, which is not in extensionsUsed")
+            raise GlbError("unreadable", f"it requires {name}, which is not in extensionsUsed")
 
 
 def _check_files(glb: Glb) -> None:
