@@ -142,7 +142,8 @@ _CONTRAST: Final = re.compile(
     rf"^(?:please )?do not (?=\w+ )([^,]{{0,200}}?) ({_PLACE}[^,]{{0,200}}?)(?: ,)? but(?: rather)? (?={_PLACE})"
 )
 _NO_LONGER: Final = re.compile(
-    rf" (?:no longer|not) ({_PLACE}[^,]{{0,200}}?)(?: ,)? but(?: rather| instead)? (?={_PLACE}|(?:to|on|at) (?:its|their)\b)"
+    rf" (?:no longer|not) ({_PLACE}[^,]{{0,200}}?)(?: ,)? but(?: rather| instead)? "
+    rf"(?={_PLACE}|(?:to|on|at) (?:its|their)\b)"
 )
 # `, not the vase ,`, `instead of the right`, `without changing its position`: up to the next comma.
 _ASIDE: Final = re.compile(

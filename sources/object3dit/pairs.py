@@ -137,7 +137,7 @@ class ReadPairs:
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     families: ClassVar[bool] = True
 
     root: str = field(metadata={"fingerprint": False})
