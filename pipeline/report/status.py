@@ -101,9 +101,7 @@ def print_status(found: dict[str, Any]) -> None:
     if refused:
         _say(console, f"proposals refused and sampled again: {_listed(refused)}")
     for name, scenes in _first(counts, lambda name: name.startswith(BROKEN)):
-        _say(
-            console, f"broken in Blender, {plural(scenes, 'scene')} sampled again: {_plain(name.removeprefix(BROKEN))}"
-        )
+        _say(console, f"broken asset, {plural(scenes, 'scene')} sampled again: {_plain(name.removeprefix(BROKEN))}")
     _print_rejected_assets(console, found["rejected_assets"])
     if found["duplicates"]:
         _say(console, f"left out of the shards: {_listed(found['duplicates'])}")

@@ -28,7 +28,11 @@ def seconds(call: Callable[[str], object], text: str) -> float:
     return min(taken)
 
 
-@pytest.mark.parametrize("call", [normalised, lambda text: split(text, "move|remove"), phrase_of, normalise_licence])
+def _split(text: str) -> object:
+    return split(text, "move|remove")
+
+
+@pytest.mark.parametrize("call", [normalised, _split, phrase_of, normalise_licence])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_time_grows_no_faster_than_the_text(call: Callable[[str], object], shape: str):
     short, long = (seconds(call, (shape * length)[:length]) for length in (4_000, 16_000))

@@ -17,7 +17,8 @@ from PIL import Image
 from shards.sample import Reject, Row, Sample
 from sources.objaverse.glb import GlbError, open_glb
 from sources.objaverse.survey import SurveyAssets
-from tests.sources.objaverse.odd_models import CORNERS, FACES, Model, boxed, glb
+from tests.sources.objaverse.glb_writer import CORNERS, FACES, Model, glb
+from tests.sources.objaverse.odd_models import boxed
 
 ROOT = Path(__file__).resolve().parents[3]
 GIB = 2**30
@@ -133,7 +134,12 @@ def test_no_file_outside_the_folder_is_opened(home: Path, way: str, what: str, m
         data = boxed(lambda model: model.json.update(images=[{"uri": uri}]))
     opened: list[str] = []
     keep = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda self: opened.append(str(self)) or keep(self))
+
+    def noted(path: Path) -> bytes:
+        opened.append(str(path))
+        return keep(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
     found = survey(home, data)
     if what == "unused image" and way in ("file", "file, one slash", "web", "pipe", "folder"):
         assert isinstance(found, Row)  # names in the folder, where nothing is: Blender looks nowhere else
