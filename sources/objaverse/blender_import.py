@@ -26,7 +26,7 @@ class AtRest:
     """An extension of the glTF importer, by its own interface: what is not shown, or moves the rest pose, is left out.
 
     Cameras and lights are none of a model's surface, variants other than the default one are never shown, and neither
-    are nodes outside the default scene.
+    are nodes outside the default scene and attributes of an application's own.
     """
 
     def gather_import_gltf_before_hook(self, gltf: Any) -> None:
@@ -42,6 +42,8 @@ class AtRest:
         for mesh in data.meshes or []:
             for primitive in mesh.primitives:
                 (primitive.extensions or {}).pop("KHR_materials_variants", None)
+                shown_by = {name: at for name, at in primitive.attributes.items() if not name.startswith("_")}
+                primitive.attributes = shown_by
 
 
 def in_default_scene(data: Any) -> set[int]:
@@ -71,11 +73,17 @@ def import_model(file: str) -> list:
     except GlbError as error:
         raise NotImported(error.detail) from None
     except Exception as error:  # the importer's own bugs on odd files included
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise NotImported(f"Blender: {lines[-1] if lines else type(error).__name__}") from None
+        raise NotImported(f"Blender: {last_words(error)}") from None
     finally:
         logging.getLogger("glTFImporter").handlers.clear()  # a failed import leaves its own behind
     return sorted((item for item in bpy.data.objects if item not in before), key=lambda item: item.name)
+
+
+def last_words(error: Exception) -> str:
+    """What went wrong in the importer: the last line of its own traceback, which an operator wraps in others."""
+    lines = [line.strip().removeprefix("Error: ") for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(("Location: ", "File ", "Traceback"))]
+    return (told[-1] if told else type(error).__name__)[:300]
 
 
 def hang(objects: list, root: Any, pivot: np.ndarray) -> None:

@@ -231,13 +231,13 @@ def load_asset(item: dict, file: str) -> LoadedAsset:
     """Import one GLB under one empty; raises BrokenAsset where it cannot be read or holds no surface."""
     name, scene, layer = str(item["id"]), bpy.context.scene, bpy.context.view_layer
     asset = item["asset"]
-    try:
-        added = import_model(file)
-    except NotImported as error:
-        raise BrokenAsset(name, f"{Path(file).name}: {error}") from None
     root = bpy.data.objects.new(f"object{name}", None)
     scene.collection.objects.link(root)
-    hang(added, root, -np.asarray(asset["offset"]) / asset["scale"])
+    try:
+        added = import_model(file)
+        hang(added, root, -np.asarray(asset["offset"]) / asset["scale"])
+    except (NotImported, ValueError) as error:
+        raise BrokenAsset(name, f"{Path(file).name}: {error}") from None
     for part in added:
         if part.type != "MESH":
             part.hide_render = True

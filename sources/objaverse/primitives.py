@@ -82,7 +82,8 @@ def read_primitives(glb: Glb) -> list[Primitive]:
     try:
         count_triangles(glb)
         worlds = dict(_walk(glb))
-        if any(index_of(joint) >= len(glb.items("nodes")) for skin in glb.items("skins") for joint in skin["joints"]):
+        named = [joint for skin in glb.items("skins") for joint in [*skin["joints"], skin.get("skeleton") or 0]]
+        if any(index_of(joint) >= len(glb.items("nodes")) for joint in named):
             raise ValueError("a skin names a joint that does not exist")
         skins: dict[int, Floats] = {}
         result: list[Primitive] = []
@@ -116,7 +117,7 @@ def first_frame_move(glb: Glb) -> float:
         for animation in glb.items("animations")[:1]:
             for channel in animation["channels"]:
                 target, sampler = channel["target"], animation["samplers"][index_of(channel["sampler"])]
-                if "node" not in target or target["path"] not in rest:
+                if target.get("node") is None or target["path"] not in rest:
                     continue
                 # After the in-tangent, where there is one.
                 first = np.array([1 if sampler.get("interpolation") == "CUBICSPLINE" else 0])
@@ -200,10 +201,13 @@ def _placed(glb: Glb) -> Iterator[_Placed]:
         mesh = glb.items("meshes")[index_of(node["mesh"])]
         _check_mesh(glb, mesh)
         given = _instancing(node)
+        targets = max((len(primitive.get("targets") or []) for primitive in mesh["primitives"]), default=0)
+        if len(node.get("weights") or []) > targets:
+            raise ValueError("a node has more weights than its mesh has morph targets")
         if given is None:
             yield _Placed(mesh, world, node.get("weights") or mesh.get("weights") or [], node.get("skin"))
             continue
-        if any(primitive.get("targets") for primitive in mesh["primitives"]):
+        if targets:
             raise ValueError("instances of a mesh with morph targets, which Blender does not read")
         values = {name: glb.accessor(accessor).astype(np.float64) for name, accessor in given.items()}
         if any(
@@ -237,11 +241,12 @@ def _check_mesh(glb: Glb, mesh: Node) -> None:
             raise GlbError(
                 "too_large", f"{max(targets)} morph targets of {count} vertices, at most {_MAX_MORPHED} in all"
             )
-        read = [*attributes.items(), *(item for target in primitive.get("targets") or [] for item in target.items())]
+        known = {name: accessor for name, accessor in attributes.items() if not name.startswith("_")}
+        read = [*known.items(), *(item for target in primitive.get("targets") or [] for item in target.items())]
         for name, accessor in read:
-            if glb.raw(accessor).shape[1] not in _WIDTHS.get(name.partition("_")[0], (1, 2, 3, 4, 9, 16)):
+            if glb.raw(accessor).shape[1] not in _WIDTHS.get(name.partition("_")[0], (1, 2, 3, 4)):
                 raise ValueError(f"attribute {name} has another type than glTF gives it")
-            if glb.count(accessor) < count and not name.startswith("_"):
+            if glb.count(accessor) < count:
                 raise ValueError(f"attribute {name} has fewer elements than there are vertices")
 
 
@@ -311,6 +316,8 @@ def _primitive(glb: Glb, primitive: Node, placed: _Placed, joints: Floats | None
         if weight and "POSITION" in target:
             # The limits of a slider in Blender.
             positions = positions + min(max(weight, -10.0), 10.0) * glb.accessor(target["POSITION"], rows)
+    if not np.isfinite(positions).all():
+        raise GlbError("degenerate", "it has coordinates that are no numbers")
     world = placed.world
     if joints is None:
         positions = positions @ world[:3, :3].T + world[:3, 3]

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from sources.objaverse.glb import Floats, Node
 
 _Z_UP: Final = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+_LARGEST: Final = 1e18
+"""Its square is still a number in single precision."""
 Numbers = Sequence[float] | NDArray[Any]
 
 
@@ -32,11 +34,13 @@ def matrix_of(translation: Numbers, rotation: Numbers, scale: Numbers) -> Floats
 
 
 def _single(values: Numbers, count: int) -> Floats:
-    """Numbers as Blender keeps them."""
-    found = np.array(values, np.float32).astype(np.float64)
+    """Numbers as Blender keeps them. Raises ValueError where they are too few, too many or too large for it."""
+    found = np.array(values, np.float64)
     if found.shape != (count,):
         raise ValueError(f"{found.size} numbers in place of {count}")
-    return found
+    if not (np.abs(found) < _LARGEST).all():
+        raise ValueError(f"a transform with numbers over {_LARGEST:g}")
+    return found.astype(np.float32).astype(np.float64)
 
 
 def _turn(quaternion: Floats) -> Floats:

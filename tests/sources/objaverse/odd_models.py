@@ -328,6 +328,15 @@ SOUND = {
         )
     ),
     "an extension that may be left out": boxed(lambda model: model.use("VENDOR_foo", required=False)),
+    "attributes of an application": extra(_ID=(np.arange(3), "SCALAR", "f4"), _M=(np.zeros((8, 16)), "MAT4", "f4")),
+    "many sets of coordinates": extra(**{f"TEXCOORD_{n}": (np.zeros((8, 2)), "VEC2", "f4") for n in range(10)}),
+    "a primitive without triangles": boxed(
+        lambda model: model.json["meshes"][0]["primitives"].append(model.box(faces=np.zeros((0, 3))))
+    ),
+    "large": placed(scale=[1e6] * 3),
+    "small": placed(scale=[1e-6] * 3),
+    "flat": placed(scale=[0, 1, 1]),
+    "nowhere": placed(matrix=[0] * 16),
     "names with a mark": field("nodes.0.name", "﻿Stuhl é"),
     "a name twice": boxed(lambda model: (model.json["nodes"][0].update(name="a"), model.node(name="a", mesh=0))),
     "null fields": field("nodes.0.skin", None),
@@ -401,6 +410,10 @@ BROKEN = {
     ),
     "instances without attributes": boxed(bare(EXT_mesh_gpu_instancing={})),
     "more weights than targets": morphed(weights=[0.1, 0.2, 0.3]),
+    "more weights than targets, of a node": morphed({"weights": [0.1, 0.2, 0.3]}),
+    "a move without end": placed(translation=[1e39, 0, 0]),
+    "a matrix without end": placed(matrix=[1e30] * 16),
+    "a skeleton that is not there": boxed(lambda model: model.json.update(skins=[{"joints": [0], "skeleton": 9}])),
     "a buffer without data": boxed(
         lambda model: (
             model.json["buffers"].append({"byteLength": 400}),
@@ -421,6 +434,12 @@ BROKEN = {
 """What neither reads."""
 
 UNWANTED = {
+    "coordinates that are no numbers": faces([*FACES, [0, 1, 8]]).replace(
+        np.full(3, 50, "<f4").tobytes(), b"\xff" * 12
+    ),
+    "coordinates without end": faces([*FACES, [0, 1, 8]]).replace(
+        np.full(3, 50, "<f4").tobytes(), np.full(3, np.inf, "<f4").tobytes()
+    ),
     "too deep": chain(600),
     "seven indices": mode(4, 7),
     "targets that differ in number": boxed(
