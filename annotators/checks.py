@@ -14,7 +14,7 @@ import numpy as np
 
 from annotators.case import Case
 from annotators.claims import Claims
-from annotators.measure import Images, Misfit, edit_error, outside_projection
+from annotators.measure import Images, Misfit, edit_error, hull_fill, outside_projection, speckle
 from annotators.relations import Layout
 from annotators.verdict.clause import Tolerances
 from annotators.verdict.instruction import Checked, OnContradiction, check_instruction
@@ -25,6 +25,10 @@ from shards.schema import Instruction, PairFacts, Scores
 
 Fault = tuple[str, float]
 """Reason and the number that decided."""
+_LEAST_SHAPE = 32
+"""Pixels from which a mask's shape says something."""
+_SOLID_FILL = 0.7
+"""Share of its hull from which a mask is that of a compact thing, where holes of one pixel are not its own."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class GeometryChecks:
 
     layer: ClassVar[str] = "checks"
     needs: ClassVar[tuple[str, ...]] = ("pair", "instruction")
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pair": ("facts", "source", "target", "source_instances", "target_instances", "changed")
     }
@@ -57,6 +61,11 @@ class GeometryChecks:
     min_area: float = 0.002
     max_area: float = 0.6
     """Of the frame, for the edited object wherever it is seen."""
+    max_speckle: float = 0.45
+    """Share of a mask that is single pixels and single holes, for each object of 32 pixels or more; half of it where
+    the mask fills 0.7 of its hull and more. Measured (benchmarks/broken_masks.py): a plant of single leaves 0.17 to
+    0.38, all else up to 0.31 in the smallest views and mostly 0.1, compact things up to 0.14; pixels drawn by lot 0.35
+    (70 % of a box) to 0.98 (10 %)."""
     max_changed: float = 0.9
     """Of the frame, for all but camera edits."""
     min_box_iou: float = 0.7
@@ -123,6 +132,7 @@ class GeometryChecks:
     def _faults(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Fault]:
         """What is wrong with a pair, the gravest first."""
         yield from _incoherent(facts, images)
+        yield from self._broken_up(facts, images)
         if facts.edit.kind == "camera":
             yield from self._still(facts)
         else:
@@ -135,6 +145,15 @@ class GeometryChecks:
         ):
             if 0 <= score < least:
                 yield reason, score
+
+    def _broken_up(self, facts: PairFacts, images: Images) -> Iterator[Fault]:
+        """An object whose mask is no shape: the renderer or the release could not tell what is seen of it."""
+        for thing in facts.objects:
+            for mask in images.masks(thing.id):
+                if np.count_nonzero(mask) >= _LEAST_SHAPE:
+                    broken = speckle(mask)
+                    if broken > self.max_speckle * (0.5 if hull_fill(mask) >= _SOLID_FILL else 1.0):
+                        yield "mask_broken_up", broken
 
     def _badly_seen(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Fault]:
         """The edited object, in each image that should show it."""

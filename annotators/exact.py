@@ -9,8 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
+import cv2
 import numpy as np
 
 from annotators.lines import draw_lines
@@ -79,7 +80,7 @@ class _Exact(ABC):
     needs: ClassVar[tuple[str, ...]] = ("pair",)
     version: ClassVar[int] = 1
     maps: ClassVar[tuple[str, ...]]
-    """The exact maps of each view that are looked at: `metric`, `normal`, `instances`."""
+    """The exact maps of each view that are looked at: `metric`, `normal`, `parts`, `instances`."""
 
     views: tuple[ViewName, ...] = ("source", "target")
     """Which images get the map: the target's member is `<layer>`, the source's `source_<layer>`."""
@@ -167,19 +168,51 @@ class ExactDepth(_Exact):
 
 @dataclass(frozen=True)
 class ExactSegments(_Exact):
-    """The instance map renumbered 1, 2, ... by falling area.
+    """Parts renumbered 1, 2, ... by falling area; 0 is what has no surface (sky).
 
-    A segment is one object, also where another object cuts it into pieces; 0 is what is no object (floor, walls, sky).
+    A part is one material of one mesh of an object, also where something cuts it into pieces; the floor is one, and so
+    is each wall. Small and thin parts are joined (`join_small`). A pair that knows masks alone gets the instance map
+    renumbered: a segment is one object, 0 is all else, and its MapInfo says `masks`.
     """
 
     layer: ClassVar[str] = "segment"
-    maps: ClassVar[tuple[str, ...]] = ("instances", "metric")
+    maps: ClassVar[tuple[str, ...]] = ("instances", "parts", "metric")
+    version: ClassVar[int] = 2
 
     def _made(self, view: _View) -> dict[str, Map] | str:
-        segments = relabel(view.labels)
+        parts = view.bytes("parts")
+        segments = relabel(join_small(decode_labels(parts), view.labels) if parts else view.labels)
         estimator, revision = _maker(view)
         info = map_info("segments", estimator=estimator, revision=revision, count=int(segments.max()))
         return {"segment": (encode_labels(segments), info)}
+
+
+LEAST_PART: Final = 1 / 2000
+"""Share of the frame from which a part is a segment of its own."""
+LEAST_CORE: Final = 0.1
+"""Share of its pixels that have none but their own kind around them: less have wires, seams, and surfaces that lie in
+one another."""
+
+
+def join_small(parts: Labels, instances: Labels) -> Labels:
+    """Let small and thin parts of an object be of its largest part, which stays whatever its size.
+
+    `parts`, `instances` (H, W): labels, 0 for none; each part lies in one instance. What is no instance stays as it is.
+    """
+    count = int(parts.max()) + 1
+    area = np.bincount(parts.ravel(), minlength=count)
+    around = np.ones((3, 3), np.uint8)
+    core = cv2.erode(parts.astype(np.uint16), around) == cv2.dilate(parts.astype(np.uint16), around)
+    inside = np.bincount(parts[core], minlength=count)
+    owner = np.zeros(count, np.int64)
+    owner[parts.ravel()] = instances.ravel()
+    joined = np.arange(count)
+    for instance in np.unique(owner[area > 0]).tolist():
+        own = np.flatnonzero((owner == instance) & (area > 0))
+        small = own[(area[own] < LEAST_PART * parts.size) | (inside[own] < LEAST_CORE * area[own])]
+        if instance:
+            joined[small] = own[np.argmax(area[own])]
+    return joined[parts].astype(parts.dtype)
 
 
 @dataclass(frozen=True)

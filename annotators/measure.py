@@ -80,6 +80,26 @@ def _bytes(pair: Columns, name: str) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
+def speckle(mask: Mask) -> float:
+    """Share of a mask (H, W) that is broken up: pixels that at most one of their four neighbors is like, in the mask or
+    in its holes, over the mask's pixels. 0 for an empty mask; a checkerboard has 2.
+    """
+    area = int(np.count_nonzero(mask))
+    cross = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
+    beside = cv2.filter2D(mask.astype(np.uint8), -1, cross, borderType=cv2.BORDER_CONSTANT)
+    odd = np.where(mask, beside <= 1, beside >= 3)
+    return float(np.count_nonzero(odd)) / max(area, 1)
+
+
+def hull_fill(mask: Mask) -> float:
+    """Share of the convex hull of a mask (H, W) that is in it; 1 for an empty mask."""
+    if not mask.any():
+        return 1.0
+    hull = np.zeros(mask.shape, np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32)), 1)
+    return float(np.count_nonzero(mask) / np.count_nonzero(hull))
+
+
 def exposure(rgb: U8) -> tuple[float, float, float]:
     """Mean sRGB luma (0..1), and the shares of pixels that are black and white in all channels, within 2 levels."""
     # By OpenCV, plane by plane: numpy reduces an axis of three a pixel at a time, 20 times slower.

@@ -15,13 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
-
 from pipeline.config import Config, parse_config, with_overrides
 from pipeline.duplicates import find_duplicates
-from pipeline.engine import interruptible, map_items, reopen_rejects, run, session
+from pipeline.engine import map_items, reopen_rejects, run, session
 from pipeline.families import planned_kinds
 from pipeline.graph import layer_dirs
+from pipeline.interrupts import interruptible
 from pipeline.lock import RunLock
 from pipeline.pack import ShardJob, fit_recipe, pack
 from pipeline.plan import Plan, check_rows, read_plan
@@ -31,6 +30,7 @@ from pipeline.registry import build_stages
 from pipeline.runner import Damaged
 from pipeline.stage import Stage
 from pipeline.store import LayerCorrupt, LayerStore, Record
+from pipeline.terminal import say
 from shards.errors import BadInput
 from shards.index import ShardEntry
 from shards.layout import base, filesystem, join
@@ -281,4 +281,4 @@ def _sizes(store: LayerStore, layer_dir: str) -> dict[str, int]:
 
 
 def _say(quiet: bool) -> Callable[[str], None]:
-    return (lambda _: None) if quiet else (lambda text: click.echo(text, err=True))
+    return (lambda _: None) if quiet else (lambda text: say(text, err=True))

@@ -3,10 +3,13 @@
 Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C. Errors are one line; `--debug` adds the traceback.
 """
 
+# First of all: what follows takes a tenth of a second, and Ctrl-C may come in it.
+from pipeline.start import STOPPED, STOPPED_TEXT, work_is_done  # isort: split
+
+import io
 import json
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -20,10 +23,10 @@ from pipeline.cli_text import (
     print_shards,
     print_verify,
 )
+from pipeline.interrupts import Stopped, error_line, interruptible
+from pipeline.terminal import prepare, say, stdout_is_lost
 from shards.errors import SpatialdataError
 
-STOPPED = 130
-"""Exit code of what Ctrl-C or SIGTERM has ended: no error."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
@@ -149,7 +152,7 @@ def view(path: str, out: str, recipe: str, limit: int | None, sheet: str, tile: 
 
     if sheet:
         found = run_sheet(path, sheet, recipe=recipe, limit=limit or SHEET_LIMIT, tile=tile)
-        _report(found, as_json, lambda found: click.echo(f"{found['samples']} samples drawn: {found['picture']}"))
+        _report(found, as_json, lambda found: say(f"{found['samples']} samples drawn: {found['picture']}"))
         return
     _report(run_gallery(path, out, recipe=recipe, limit=limit or LIMIT, quiet=as_json), as_json, print_gallery)
 
@@ -272,7 +275,7 @@ def export(path: str, layout: str, out: str, as_json: bool) -> None:
     from pipeline.tools import run_export
 
     found = run_export(path, layout, out)
-    _report(found, as_json, lambda found: click.echo(f"{found['samples']} samples exported to {found['out']}"))
+    _report(found, as_json, lambda found: say(f"{found['samples']} samples exported to {found['out']}"))
 
 
 @cli.command()
@@ -309,7 +312,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _report(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
     if as_json:
-        click.echo(json.dumps(found, indent=1, sort_keys=True))
+        say(json.dumps(found, indent=1, sort_keys=True))
     else:
         show(found)
 
@@ -317,37 +320,55 @@ def _report(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; errors become one line on stderr and an exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
+    prepare()
+    told, code = "", 0
     try:
-        cli.main(args=given, prog_name="spatialdata", standalone_mode=False)
+        with interruptible():
+            cli.main(args=given, prog_name="spatialdata", standalone_mode=False)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        told, code = STOPPED_TEXT, STOPPED
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("stopped; run the same command to go on", err=True)
-        sys.exit(STOPPED)
+        shown = io.StringIO()
+        error.show(shown)
+        told, code = shown.getvalue(), error.exit_code
     except Exception as error:  # the border of the process: a person reads this
-        if debug:
+        if "--debug" in given and not isinstance(error, Stopped | BrokenPipeError):
             raise
-        if isinstance(error, SpatialdataError):
-            kind = "" if error.exit_code == STOPPED else "error: "
-            click.echo(f"{kind}{' '.join(str(error).split())}", err=True)
-            sys.exit(error.exit_code)
-        text, code = _explain(error)
-        click.echo(f"error: {' '.join(text.split())[:600]} (`spatialdata --debug ...` shows where)", err=True)
+        told, code = _explain(error)
+    work_is_done()
+    if told:
+        say(told.rstrip("\n"), err=True)
+    if code:
         sys.exit(code)
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """A line and an exit code for what nobody further in has put into words."""
+    """A line and an exit code."""
+    if isinstance(error, SpatialdataError):
+        return error_line(error), error.exit_code
+    if isinstance(error, click.Abort) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # an EOFError, which click takes for the end of what a person types
+    text, code = _put_into_words(error)
+    return (f"error: {' '.join(text.split())[:600]} (`spatialdata --debug ...` shows where)" if text else ""), code
+
+
+def _put_into_words(error: Exception) -> tuple[str, int]:
+    """What nobody further in has put into words."""
     from pipeline.storage import FULL, OBJECT_STORES, disk_full
 
     if type(error).__module__.partition(".")[0] in OBJECT_STORES:
         return f"the object store cannot be used ({error}): check the credentials, the endpoint and the bucket", 2
     if not isinstance(error, OSError):
         return f"a fault of spatialdata: {type(error).__name__}: {error}", 1
+    if error.filename is None and stdout_is_lost():
+        if isinstance(error, BrokenPipeError):  # `spatialdata ... | head` has seen enough
+            return "", 1
+        return f"what the command says cannot be written to stdout ({error.strerror}): send it elsewhere", 1
     if error.errno in FULL:
-        return str(disk_full(str(error.filename or Path.cwd() / "file"), error)), 1
+        if error.filename is None:
+            return f"{error.strerror}, it is not known where: look at OUT, at TMPDIR and at the home folder", 1
+        return str(disk_full(str(error.filename), error)), 1
     wrong_path = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
     if isinstance(error, wrong_path) and error.filename:
         return f"cannot use {error.filename} ({error.strerror}): give another path, or the right to use it", 2

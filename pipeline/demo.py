@@ -6,10 +6,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import click
-
 from pipeline.builder import open_out, run_build
 from pipeline.config import with_overrides
+from pipeline.terminal import say
 from pipeline.tools import run_verify
 from pipeline.view import run_gallery, run_sheet
 from shards.errors import SpatialdataError
@@ -35,9 +34,7 @@ def run_demo(out: str, overrides: Sequence[str] = (), *, quiet: bool = False) ->
     config = with_overrides(deepcopy(DEMO), overrides, "demo")
     if not quiet:
         size = " x ".join(str(side) for side in config.render.resolution)
-        click.echo(
-            f"Building {config.samples} triplets at {size}. The first time, Blender is fetched (360 MB).", err=True
-        )
+        say(f"Building {config.samples} triplets at {size}. The first time, Blender is fetched (360 MB).", err=True)
     folder = str(open_out(out))
     built = run_build(config, folder, quiet=quiet)
     verified = run_verify(folder)
@@ -47,13 +44,13 @@ def run_demo(out: str, overrides: Sequence[str] = (), *, quiet: bool = False) ->
     gallery = run_gallery(folder, quiet=quiet)["gallery"]
     if not quiet:
         _say(folder, built, verified, picture, time.monotonic() - began)
-        click.echo(f"\nLook at it in a browser:\n  {gallery}")
+        say(f"\nLook at it in a browser:\n  {gallery}")
     return {"built": built, "verified": verified, "picture": picture, "gallery": gallery}
 
 
 def _say(folder: str, built: dict[str, Any], verified: dict[str, Any], picture: str, seconds: float) -> None:
     here = Path(folder)
-    click.echo(
+    say(
         f"""
 {built["accepted"]} triplets in {seconds:.0f} s ({built["rejected"]} rejected), {verified["shards"]} shards, verified.
 

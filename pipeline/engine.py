@@ -4,8 +4,6 @@ Invariants: a unit of a stage is started only when the layers that it needs are 
 started again; however a run ends, the same call goes on from what is committed.
 """
 
-import signal
-import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +11,8 @@ from typing import Any, TypeVar
 
 from pipeline.board import Board, raise_failed, settle
 from pipeline.config import EngineOptions
+from pipeline.interrupts import Stopped as Stopped
+from pipeline.interrupts import interruptible
 from pipeline.plan import Plan
 from pipeline.progress import Progress, RunSummary
 from pipeline.runner import Failed, Runner, Task, last_lines, tasks_of
@@ -22,15 +22,6 @@ from shards.errors import SpatialdataError
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
-
-
-class Stopped(SpatialdataError):
-    """A person or the system asked the run to stop; everything committed is kept."""
-
-    exit_code = 130
-
-    def __init__(self) -> None:
-        super().__init__("stopped; run the same command to go on")
 
 
 def run(
@@ -61,7 +52,7 @@ def run(
     for task in tasks:
         store.sweep(f"layers/{task.layer_dir}")
     board = Board(tasks, store, plan)
-    progress.start(plan.units, board.found)
+    progress.start(plan.units, board.found, plan.samples)
     try:
         with interruptible():
             if board.finished:
@@ -193,21 +184,3 @@ def session(options: EngineOptions, runtime_env: Mapping[str, Any] | None = None
     # Ray has put a handler of its own in place, which ends the process.
     with connected(options, runtime_env), interruptible():
         yield
-
-
-@contextmanager
-def interruptible() -> Generator[None]:
-    """Ctrl-C and SIGTERM inside become Stopped."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    main = threading.current_thread() is threading.main_thread()
-    old = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)} if main else {}
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Stopped from None
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import click
 from pydantic import TypeAdapter, ValidationError
 
 from annotators.orientation import VlmOrientation
 from pipeline.builder import open_out
 from pipeline.config import Config, nearest
 from pipeline.device import gpus_of, settle, settled
-from pipeline.engine import interruptible, run, session
+from pipeline.engine import run, session
 from pipeline.graph import canonical, layer_dirs
+from pipeline.interrupts import interruptible
 from pipeline.lock import RunLock
 from pipeline.plan import Plan, PlanRow, write_plan
 from pipeline.planning import asset_key, survey
@@ -29,6 +29,7 @@ from pipeline.progress import make_progress
 from pipeline.stage import Stage
 from pipeline.storage import Storage
 from pipeline.store import LayerStore, versions
+from pipeline.terminal import say
 from shards.errors import BadInput
 from shards.geometry import wrapped
 from shards.layout import base, join
@@ -241,4 +242,4 @@ def _resources(config: Config, layer: str) -> dict[str, float]:
 
 
 def _say(quiet: bool) -> Callable[[str], None]:
-    return (lambda _: None) if quiet else (lambda text: click.echo(text, err=True))
+    return (lambda _: None) if quiet else (lambda text: say(text, err=True))

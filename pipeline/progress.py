@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from pipeline.live import Queue, StageView, duration, left_of, line_of, pace_of, plural, refusals, stages_table
 from pipeline.runner import UnitSummary
+from pipeline.terminal import say, terminal
 
 PLAIN_EVERY_S = 60.0
 COMMITS = 512
@@ -77,8 +78,8 @@ class Progress:
         self._commits: dict[str, deque[tuple[float, int]]] = {}
         self._queues: Mapping[str, Queue] = {}
 
-    def start(self, units: int, found: Mapping[str, int]) -> None:
-        """A run begins: `units` in the plan, `found` of each layer done before, in the order of the stages."""
+    def start(self, units: int, found: Mapping[str, int], samples: int = 0) -> None:
+        """A run begins: `units` of `samples` in the plan, `found` of each layer done before, in the stages' order."""
         self._began = time.monotonic()
         self.summary = RunSummary({name: StageProgress(name, units, done) for name, done in found.items()})
         self._commits = {name: deque([(self._began, 0)], maxlen=COMMITS) for name in found}
@@ -137,15 +138,14 @@ class PlainProgress(Progress):
 
     def __init__(self, stream: TextIO | None = None, every_s: float = PLAIN_EVERY_S) -> None:
         super().__init__()
-        self._stream = stream or sys.stderr
+        self._stream = stream
         self._every = every_s
         self._last = 0.0
 
-    def start(self, units: int, found: Mapping[str, int]) -> None:
-        super().start(units, found)
-        self._say(
-            f"{plural(units, 'unit')}; done before: " + ", ".join(f"{name} {done:,}" for name, done in found.items())
-        )
+    def start(self, units: int, found: Mapping[str, int], samples: int = 0) -> None:
+        super().start(units, found, samples)
+        done = ", ".join(f"{name} {done:,}" for name, done in found.items())
+        self._say(f"{plural(units, 'unit')}; done before: {done}{_what_counts(units, samples)}")
 
     def tick(self, queues: Mapping[str, Queue]) -> None:
         super().tick(queues)
@@ -166,8 +166,7 @@ class PlainProgress(Progress):
 
     def _say(self, text: str) -> None:
         self._last = time.monotonic()
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        say(text, err=True, file=self._stream)
 
 
 class TerminalProgress(Progress):
@@ -175,18 +174,19 @@ class TerminalProgress(Progress):
 
     def __init__(self) -> None:
         super().__init__()
-        from rich.console import Console
         from rich.live import Live
 
         self._drawn: Sequence[StageView] = ()
         # Drawn in a thread of its own, from a tuple that is replaced and never changed.
-        self._console = Console(stderr=True)
+        self._console = terminal(stderr=True)
         self._live = Live(console=self._console, get_renderable=self._draw, refresh_per_second=2)
 
-    def start(self, units: int, found: Mapping[str, int]) -> None:
-        super().start(units, found)
+    def start(self, units: int, found: Mapping[str, int], samples: int = 0) -> None:
+        super().start(units, found, samples)
         self._drawn = self.views()
         self._live.start()
+        if samples:
+            self._console.print(_what_counts(units, samples).removeprefix("; "), markup=False, highlight=False)
 
     def tick(self, queues: Mapping[str, Queue]) -> None:
         super().tick(queues)
@@ -210,6 +210,13 @@ class TerminalProgress(Progress):
         lines = [f"{duration(self.elapsed())}{rest}", refusals(self._drawn)]
         texts = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines if line]
         return Group(stages_table(self._drawn, self._console.width), *texts)
+
+
+def _what_counts(units: int, samples: int) -> str:
+    """What is counted below; without it, a first unit that takes long looks like a standstill."""
+    if not samples:
+        return ""
+    return f"; a unit is {plural(-(-samples // max(1, units)), 'sample')}, and counts once a stage has made all of it"
 
 
 def make_progress(quiet: bool = False) -> Progress:

@@ -3,6 +3,7 @@
 Invariant: who finds a connection leaves it; who makes one ends it.
 """
 
+import io
 import json
 import os
 import socket
@@ -10,7 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
@@ -19,6 +20,8 @@ from ray.exceptions import RayError
 
 from pipeline.config import EngineOptions
 from pipeline.pools import Cluster
+from pipeline.ray_health import CLUSTER_S, LOCAL_S, watched
+from pipeline.ray_local import first_line, own_signals, session_folder, start_local
 from pipeline.runner import Failed
 from pipeline.store import LayerStore
 from shards.errors import BadInput
@@ -35,31 +38,45 @@ def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = No
 
     Nodes of a cluster that is not ours are sent our packages (`shipped`).
 
-    Raises BadInput when there is no cluster at that address.
+    Raises BadInput when there is no cluster at that address, or no place for a local one, SpatialdataError when a local
+    one does not start in time, or the cluster is gone.
     """
     if ray.is_initialized():
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = options.address or os.environ.get("RAY_ADDRESS", "")
-    # Ray's threads print on stdout whatever they are told, where `--json` speaks; deaths of workers are our notes.
-    _check_listening(address)
     settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     if environment := shipped(address, runtime_env, os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "")):
         settings["runtime_env"] = environment
-    try:
-        if address and address != "local":
-            ray.init(address=address, **settings)
-        else:  # no pixel goes through the object store: the smallest will do
-            ray.init(address="local", include_dashboard=False, object_store_memory=100 << 20, **settings)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInput(f"cannot reach Ray at '{address or 'local'}' ({reason}): see engine.address") from error
-    try:
-        with redirect_stdout(cast("Any", _WithoutRay(sys.stdout))):
-            yield
-    finally:
+    with ExitStack() as stack:
+        local = address in ("", "local")
+        folder = stack.enter_context(session_folder()) if local else None
+        # Ray's threads print on stdout whatever they are told, where `--json` speaks; deaths of workers are our notes.
+        stack.enter_context(redirect_stdout(cast("Any", _WithoutRay(sys.stdout))))
+        stack.callback(_leave)
+        if folder is None:
+            _join(address, settings)
+        else:
+            start_local(folder, settings)
+        stack.enter_context(watched(patience_s=LOCAL_S if local else CLUSTER_S))
+        yield
+
+
+def _leave() -> None:
+    """End the connection, and a Ray of our own; it repeats the last words of processes that died, which we told."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         ray.shutdown()
+
+
+def _join(address: str, settings: Mapping[str, Any]) -> None:
+    """Connect to a cluster. Raises BadInput when there is none at that address."""
+    _check_listening(address)
+    try:
+        with own_signals():
+            ray.init(address=address, **settings)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise BadInput(f"cannot reach Ray at '{address}' ({first_line(error)}): see engine.address") from error
 
 
 def shipped(address: str, given: Mapping[str, Any] | None, job: str, home: Path = HOME) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.board import raise_failed
 from pipeline.builder import open_build
-from pipeline.engine import interruptible
+from pipeline.interrupts import interruptible
 from pipeline.lock import RunLock
 from pipeline.packings import packed_recipes
 from pipeline.plan import check_rows

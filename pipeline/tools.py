@@ -7,7 +7,8 @@ from multiprocessing import get_context
 from typing import Any
 
 from pipeline.builder import BUILD, Build, compute, done_units, open_build, pack_recipe, planned_edits
-from pipeline.engine import interruptible, session
+from pipeline.engine import session
+from pipeline.interrupts import interruptible
 from pipeline.lock import RunLock
 from pipeline.pack import fit_recipe
 from pipeline.packings import packed_recipes, read_packing

@@ -6,7 +6,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
 from rich.progress import Progress
 
 from pipeline.builder import BUILD, open_build
@@ -17,6 +16,7 @@ from pipeline.report.gallery.funnel_page import write_funnel_page
 from pipeline.report.gallery.spread import spread
 from pipeline.report.gallery.writer import GalleryWriter
 from pipeline.store import LayerStore
+from pipeline.terminal import terminal
 from shards.errors import BadInput
 from shards.reader import read_samples
 
@@ -75,7 +75,7 @@ def _show_shards(path: str, place: Path, recipe: str, limit: int, quiet: bool) -
 
 def _follow(done: Iterator[int], total: int, quiet: bool) -> None:
     """Run to the end, showing how far it is."""
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("making the gallery", total=total)
         for count in done:

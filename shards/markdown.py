@@ -5,9 +5,10 @@ that CommonMark, GitHub and Hugging Face show as it is: no element, no link, no 
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import Final
+
+from shards.plain import plain
 
 _SPECIAL: Final = re.compile(r"[\\`*_\[\]()#|~$!:@]")
 _ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -15,8 +16,6 @@ _ADDRESS: Final = re.compile(r"(?i)\b(www)\.")
 """GitHub makes a link of it without being asked."""
 _START: Final = re.compile(r"^(\d*)(?=[-+=]|(?<=\d)\.)")
 """What would begin a list: the backslash goes behind the number."""
-_DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that turn the order of what stands beside them."""
 
 
 def escape(text: str) -> str:
@@ -54,5 +53,4 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _line(text: str) -> str:
-    kept = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text if c not in _DIRECTIONS)
-    return " ".join("".join(kept).encode("utf-8", "replace").decode().split())
+    return " ".join(plain(text).split())

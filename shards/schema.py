@@ -198,8 +198,9 @@ class PairFacts(_Fixed):
     """Column `facts` of the `pair` layer (JSON): what the source knows about a pair. Not a member of a shard.
 
     The other columns of `pair` are encoded members: `source`, `target` (lossless WebP), `source_instances`,
-    `target_instances`, `changed` (PNG), and, where the source knows them, `source_metric`, `metric`,
-    `source_normal`, `normal` (exact maps of the renderer; empty bytes where it does not).
+    `target_instances`, `changed` (PNG), and, where the source knows them, `source_parts`, `parts` (labels of what
+    segments are made of, PNG), `source_metric`, `metric`, `source_normal`, `normal` (exact maps of the renderer; empty
+    bytes where it does not).
     """
 
     dataset: str

@@ -39,6 +39,7 @@ def composed_kind(first: EditKind, second: EditKind) -> EditKind | None:
 VIEWS: Final = (
     ("source", "target"),
     ("source_instances", "target_instances"),
+    ("source_parts", "parts"),
     ("source_metric", "metric"),
     ("source_normal", "normal"),
 )

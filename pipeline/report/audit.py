@@ -20,7 +20,6 @@ from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
@@ -29,6 +28,7 @@ from annotators.estimated import ViewName
 from pipeline.builder import Build, open_build
 from pipeline.report.audit_pictures import draw_sheet
 from pipeline.report.compared import AUDITED, PRIMARY, Estimate, Scene, exact_columns, figures, is_worse
+from pipeline.terminal import terminal
 from shards.codecs import CodecError
 from shards.errors import BadInput
 from shards.layout import join
@@ -181,7 +181,7 @@ class _Auditor:
             places = np.linspace(0, len(units) - 1, min(len(units), -(-limit // size)))
             units = [units[place] for place in np.rint(places).astype(int)]
         left = limit or len(units) * size
-        progress = Console(stderr=True)
+        progress = terminal(stderr=True)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
             results = _in_order(
                 threads, self._unit, [(unit, min(size, left - size * n)) for n, unit in enumerate(units)]
@@ -275,7 +275,7 @@ def _picture_folder(pictures: str) -> Path | None:
 
 def print_audit(found: dict[str, Any]) -> None:
     """The same as a table."""
-    console = Console()
+    console = terminal()
     table = Table(box=SIMPLE)
     for name in ("layer", "metric", "mean", "median", "worst"):
         table.add_column(name, no_wrap=True, justify="left" if name in ("layer", "metric") else "right")

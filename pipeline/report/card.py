@@ -6,13 +6,12 @@ is that of `shards.sidecars.card`, so that Hugging Face `datasets` loads the spl
 
 from typing import Any
 
-import click
-
 from pipeline.builder import Build, open_build
 from pipeline.packings import packed_recipes
 from pipeline.report.attribution import attribution
 from pipeline.report.card_facts import CardFacts, gather
 from pipeline.report.card_text import card_text
+from pipeline.terminal import say
 from shards.errors import BadInput
 from shards.layout import join
 from shards.licences import Whole, hub_name, label
@@ -79,12 +78,12 @@ def _summary(facts: CardFacts) -> dict[str, Any]:
 def print_card(found: dict[str, Any]) -> None:
     """What was written, the licence of the whole, and what needs a look."""
     for one in found["cards"]:
-        click.echo(f"{one['recipe']}: {one['samples']} samples, {one['assets']} models")
+        say(f"{one['recipe']}: {one['samples']} samples, {one['assets']} models")
         for name in one["files"]:
-            click.echo(f"  {name}")
-        click.echo(f"  licence of the whole: {licence_told(one)}")
+            say(f"  {name}")
+        say(f"  licence of the whole: {licence_told(one)}")
         if one["leaks"]:
-            click.echo("  splits are not apart: see Splits in README.md")
+            say("  splits are not apart: see Splits in README.md")
 
 
 def licence_told(found: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.terminal import terminal
+
 _BRIEF = 60
 _NAMED = 5
 _SPREAD = ("samples", "mean", "p5", "p50", "p95")
@@ -16,7 +18,7 @@ _SPREAD = ("samples", "mean", "p5", "p50", "p95")
 
 def print_diff(found: dict[str, Any]) -> None:
     """Only what differs, section by section; scores side by side."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal(highlight=False, soft_wrap=True)
     for name in ("first", "second"):
         side = found[name]
         pending = f", {side['pending']} not computed yet" if side["pending"] else ""

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from pipeline.live import duration
+from pipeline.terminal import terminal
 
 
 def print_forecast(found: dict[str, Any]) -> None:
     """What `pipeline.report.forecast.forecast` gives."""
-    console = Console(highlight=False)
+    console = terminal(highlight=False)
 
     def say(text: str) -> None:
         console.print(text, markup=False, soft_wrap=True)

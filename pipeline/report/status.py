@@ -14,6 +14,7 @@ from pipeline.live import cost, count, plural, spent
 from pipeline.planning import REJECTED_ASSETS, rejected_assets
 from pipeline.report.funnel import funnel_rows, left_out
 from pipeline.summaries import LayerSummary, summarise
+from pipeline.terminal import terminal
 from shards.errors import BadInput, SpatialdataError
 from shards.index import read_manifest
 from shards.layout import find_splits
@@ -84,7 +85,7 @@ def _shards(build: Build) -> list[dict[str, Any]]:
 
 def print_status(found: dict[str, Any]) -> None:
     """The same as tables."""
-    console = Console()
+    console = terminal()
     state = "finished" if found["finished"] else "not finished: run the same build again to go on"
     samples, units = plural(found["samples"], "sample"), plural(found["units"], "unit")
     _say(console, f"{found['out']}: {samples} in {units}, {state}")
@@ -101,7 +102,7 @@ def print_status(found: dict[str, Any]) -> None:
     if refused:
         _say(console, f"proposals refused and sampled again: {_listed(refused)}")
     for name, scenes in _first(counts, lambda name: name.startswith(BROKEN)):
-        _say(console, f"broken asset, {plural(scenes, 'scene')} sampled again: {_plain(name.removeprefix(BROKEN))}")
+        _say(console, f"asset not shown, {plural(scenes, 'scene')} sampled again: {_plain(name.removeprefix(BROKEN))}")
     _print_rejected_assets(console, found["rejected_assets"])
     if found["duplicates"]:
         _say(console, f"left out of the shards: {_listed(found['duplicates'])}")

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import click
 import numpy as np
 
 from pipeline.config import read_options
+from pipeline.terminal import say
 from shards.streaming.dataset import stream
 from shards.streaming.measure import measure
 
@@ -38,18 +38,16 @@ def _shape(array: Any) -> dict[str, Any]:
 def print_stream(found: dict[str, Any]) -> None:
     """On stdout, for people."""
     if "batch" in found and isinstance(found["batch"], dict):
-        click.echo(f"{found['samples']} samples; the first batch:")
+        say(f"{found['samples']} samples; the first batch:")
         for name, array in found["batch"].items():
-            click.echo(f"  {name:<20}{' x '.join(map(str, array['shape'])):<22}{array['dtype']}")
+            say(f"  {name:<20}{' x '.join(map(str, array['shape'])):<22}{array['dtype']}")
         for key, text in zip(found["keys"], found["instruction"], strict=True):
-            click.echo(f"  {key}: {text}")
+            say(f"  {key}: {text}")
         return
-    click.echo(
-        f"{found['samples_per_second']:.1f} samples/s in batches of {found['batch']}, {found['threads']} threads"
-    )
+    say(f"{found['samples_per_second']:.1f} samples/s in batches of {found['batch']}, {found['threads']} threads")
     times = ", ".join(f"{name} {spent:.2f}" for name, spent in found["milliseconds"].items())
-    click.echo(f"milliseconds a sample and thread: {times} ({found['megabytes']:.2f} MB)")
+    say(f"milliseconds a sample and thread: {times} ({found['megabytes']:.2f} MB)")
     slowest = sorted(found["decode_milliseconds"].items(), key=lambda item: -item[1])
-    click.echo("decoding by member: " + ", ".join(f"{name} {spent:.2f}" for name, spent in slowest))
+    say("decoding by member: " + ", ".join(f"{name} {spent:.2f}" for name, spent in slowest))
     for sentence in found["advice"]:
-        click.echo(f"- {sentence}")
+        say(f"- {sentence}")

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import click
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
@@ -18,6 +17,7 @@ from pipeline.builder import open_build
 from pipeline.live import StageView, duration, left_of, line_of, pace_of, refusals, stages_table
 from pipeline.lock import Holder, holder_of
 from pipeline.summaries import LayerSummary, summarise
+from pipeline.terminal import say, terminal
 
 EVERY_S = 3.0
 PLAIN_EVERY_S = 60.0
@@ -99,7 +99,7 @@ def watch(out: str, *, as_json: bool = False, pause: Callable[[float], None] = t
 
     With `as_json`, one object a line. KeyboardInterrupt ends it at any time; the last picture stays.
     """
-    console = Console()
+    console = terminal()
     seen = look(out)
     if as_json or not console.is_terminal:
         told, last = "", 0.0
@@ -108,7 +108,7 @@ def watch(out: str, *, as_json: bool = False, pause: Callable[[float], None] = t
             due = time.monotonic() - last >= (EVERY_S if as_json else PLAIN_EVERY_S)
             if line != told and (due or seen.finished or not told):
                 told, last = line, time.monotonic()
-                click.echo(line)
+                say(line)
             if seen.finished:
                 return
             pause(EVERY_S)

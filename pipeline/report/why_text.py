@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.live import cost
+from pipeline.terminal import terminal
+from shards.plain import plain
 
 _STYLES = {"accepted": "green", "made": "", "refused": "red", "damaged": "red", "left out": "yellow"}
 _NUMBERS_OF: Final[Mapping[str, tuple[str, ...]]] = {
@@ -29,9 +31,9 @@ _NUMBERS_OF: Final[Mapping[str, tuple[str, ...]]] = {
 
 def print_why(found: Mapping[str, Any]) -> None:
     """All of it, a paragraph a subject."""
-    console = Console()
+    console = terminal()
     state = f"{found['state']}: {found['because']}" if found["because"] else found["state"]
-    console.print(Text(found["key"], style="bold"), Text(_plain(state), style=_STYLES.get(found["state"], "dim")))
+    console.print(Text(found["key"], style="bold"), Text(plain(state), style=_STYLES.get(found["state"], "dim")))
     plan = found["plan"]
     _head(console, "plan")
     _line(console, f"{plan['split']}, row {plan['row']} of unit {plan['unit']} (of {plan['unit_samples']} samples)")
@@ -73,7 +75,8 @@ def _print_pair(console: Console, found: Mapping[str, Any]) -> None:
         _line(console, f"{edit['kind']}: {_numbers({name: edit[name] for name in named})}")
     _head(console, "assets")
     for thing in found["assets"]:
-        _line(console, f"{thing['id']} {thing['name']} ({thing['category']}): {thing['asset']}")
+        kind = f" ({thing['category']})" if thing["category"] != thing["name"] else ""
+        _line(console, f"{thing['id']} {thing['name']}{kind}: {thing['asset']}")
         _line(console, f"  {thing['licence']}, by {thing['creator']}", style="dim")
     if not found["assets"]:
         _line(console, "not known: layer pair has made nothing of it")
@@ -92,7 +95,7 @@ def _layers_table(layers: list[dict[str, Any]]) -> Table:
         made = "seconds" in layer
         table.add_row(
             layer["layer"],
-            _plain(stage),
+            plain(stage),
             Text(layer["state"], style=_STYLES.get(layer["state"], "dim")),
             cost(layer["seconds"] / max(1, layer["samples"])) if made else "",
             str(layer["attempts"]) if made else "",
@@ -156,13 +159,9 @@ def _head(console: Console, text: str) -> None:
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
-    console.print(Padding(Text(_plain(text), style=style), (0, 0, 0, 2), expand=False))
+    console.print(Padding(Text(plain(text), style=style), (0, 0, 0, 2), expand=False))
 
 
 def _wide(console: Console, text: str) -> None:
     """A line that may be copied: never broken."""
-    console.print(Text(f"  {_plain(text)}"), soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    console.print(Text(f"  {plain(text)}"), soft_wrap=True)

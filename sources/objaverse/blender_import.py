@@ -17,6 +17,9 @@ from mathutils import Matrix
 from sources.objaverse.glb import GlbError, open_glb
 from sources.objaverse.transforms import matrix_of
 
+DOUBLE_SIDED = "spatialdata_double_sided"
+"""A property of materials that are described in a file; single-sided is what glTF has for the others, too."""
+
 
 class NotImported(Exception):
     """A model that cannot be read, in the words of whoever found it."""
@@ -26,7 +29,8 @@ class AtRest:
     """An extension of the glTF importer, by its own interface: what is not shown, or moves the rest pose, is left out.
 
     Cameras and lights are none of a model's surface, variants other than the default one are never shown, and neither
-    are nodes outside the default scene and attributes of an application's own.
+    are nodes outside the default scene and attributes of an application's own. It also tells which materials are
+    double-sided; the importer takes a mesh without a material for one that is.
     """
 
     def gather_import_gltf_before_hook(self, gltf: Any) -> None:
@@ -44,6 +48,9 @@ class AtRest:
                 (primitive.extensions or {}).pop("KHR_materials_variants", None)
                 shown_by = {name: at for name, at in primitive.attributes.items() if not name.startswith("_")}
                 primitive.attributes = shown_by
+
+    def gather_import_material_after_hook(self, description: Any, color: str, material: Any, gltf: Any) -> None:
+        material[DOUBLE_SIDED] = bool(description.double_sided)
 
 
 def in_default_scene(data: Any) -> set[int]:
@@ -76,7 +83,10 @@ def import_model(file: str) -> list:
         raise NotImported(f"Blender: {last_words(error)}") from None
     finally:
         logging.getLogger("glTFImporter").handlers.clear()  # a failed import leaves its own behind
-    return sorted((item for item in bpy.data.objects if item not in before), key=lambda item: item.name)
+    added = sorted((item for item in bpy.data.objects if item not in before), key=lambda item: item.name)
+    for material in {slot.material for item in added for slot in item.material_slots if slot.material}:
+        material.use_backface_culling = not material.get(DOUBLE_SIDED, False)
+    return added
 
 
 def last_words(error: Exception) -> str:

@@ -5,8 +5,7 @@ Runs inside Blender 5.0 (bpy only). Patterns are functions of the world position
 (along the wall, z) on what is vertical, whatever the mesh's own coordinates. So one plane of any size will do, and
 nothing about a pattern changes when an object of the scene moves.
 
-Bump is real height in metres. Cycles' Normal pass holds bumped and normal-mapped normals: `export_normals` adds the
-geometric (smooth-shaded, never bumped) ones as a pass of their own.
+Bump is real height in metres.
 """
 
 import math
@@ -17,9 +16,6 @@ import bpy  # pyright: ignore[reportMissingImports]
 
 Value = Any
 """A node's socket, or a constant."""
-
-NORMAL_AOV = "GeometricNormal"
-"""Name of the pass: world space, facing the camera, averaged over a pixel (renormalise), zero on the background."""
 
 
 class Graph:
@@ -122,55 +118,22 @@ def surface_material(surface: dict[str, Any]) -> Any:
     return material
 
 
-def export_normals(view_layer: Any) -> None:
-    """Adds the pass `NORMAL_AOV` to the view layer and writes it in every material; call once all objects are loaded.
-
-    Meshes without a material get a plain grey one, for a pass is written by materials alone.
-    """
-    if NORMAL_AOV not in view_layer.aovs:
-        aov = view_layer.aovs.add()
-        aov.name, aov.type = NORMAL_AOV, "COLOR"
-    _fill_empty_slots()
-    for material in bpy.data.materials:
-        if material.is_grease_pencil:
-            continue
-        graph = Graph(_tree(material))
-        if any(n.bl_idname == "ShaderNodeOutputAOV" and n.aov_name == NORMAL_AOV for n in graph.tree.nodes):
-            continue
-        normal = graph.node("NewGeometry").outputs["Normal"]
-        normal = graph.scale(normal, _opaque(graph, view_layer.pass_alpha_threshold))
-        graph.node("OutputAOV", normal, aov_name=NORMAL_AOV)
-
-
-def _opaque(graph: Graph, threshold: float) -> Value:
-    """1 where the material counts as a hit, else 0.
-
-    Depth and Object Index pass through what is less opaque than the view layer's threshold (the holes of a leaf);
-    an AOV would add up every surface on the way.
-    """
-    for node in graph.tree.nodes:
-        if node.bl_idname == "ShaderNodeBsdfPrincipled":
-            alpha = node.inputs["Alpha"]
-            value = alpha.links[0].from_socket if alpha.is_linked else alpha.default_value
-            return graph.math("GREATER_THAN", value, threshold - 1e-6)
-    return 1.0
-
-
 def _new_material(name: str) -> tuple[Graph, Any]:
     material = bpy.data.materials.new(name)
-    graph = Graph(_tree(material))
+    graph = Graph(tree_of(material))
     graph.tree.nodes.clear()
     return graph, material
 
 
-def _tree(material: Any) -> Any:
+def tree_of(material: Any) -> Any:
     """The material's nodes. Before Blender 5 they are off at first; from 5 on the flag only warns."""
     if not material.node_tree:
         material.use_nodes = True
     return material.node_tree
 
 
-def _fill_empty_slots() -> None:
+def fill_empty_slots() -> None:
+    """Meshes without a material get a plain grey one, for passes are written by materials alone."""
     grey = None
     for mesh in (o.data for o in bpy.data.objects if o.type == "MESH"):
         if mesh.materials and all(mesh.materials):

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 import numpy as np
-from blender_materials import NORMAL_AOV
+from blender_hits import FAINT_AOV, NORMAL_AOV
 
 BACKGROUND = 1e9
 """Planar z from here on is background: Cycles writes 1e10."""
@@ -40,23 +40,37 @@ def _read_openimageio(path: Path) -> dict[str, np.ndarray]:
     return channels
 
 
-def read_passes(path: Path) -> dict[str, np.ndarray]:
-    """linear, noisy, albedo, normal (world frame, not normalised): H x W x 3; depth (0: none), instances: H x W."""
+def read_passes(path: Path, owners: np.ndarray) -> dict[str, np.ndarray]:
+    """What one render holds. H x W x 3: linear, noisy, albedo, normal (world frame, not normalized); H x W: depth
+    (0: none), instances (0: no object), parts (each mesh and material a number from 1, 0: no surface), and `faint<id>`
+    (opacity of what is seen of an object before any surface) of objects that may have it.
+
+    `owners` holds the object id of each number that a mesh bears.
+    """
     channels = read_channels(path)
 
     def stack(name: str, axes: str) -> np.ndarray:
         return np.stack([channels[f"{name}.{axis}"] for axis in axes], axis=-1).astype(np.float32)
 
+    def whole(*names: str) -> np.ndarray:
+        return np.rint(next(channels[f"{name}.X"] for name in names if f"{name}.X" in channels)).astype(np.int64)
+
     linear = stack("Combined", "RGB")
     depth = channels["Depth.Z"]
     # The names before Blender 5.0 are the second ones.
-    index = channels["Object Index.X"] if "Object Index.X" in channels else channels["IndexOB.X"]
+    mesh, material = whole("Object Index", "IndexOB"), whole("Material Index", "IndexMA")
     albedo = "Diffuse Color" if "Diffuse Color.R" in channels else "DiffCol"
-    return {
+    _, parts = np.unique(np.append(0, mesh * (material.max() + 1) + material), return_inverse=True)
+    passes = {
         "linear": linear,
         "noisy": stack("Noisy Image", "RGB") if "Noisy Image.R" in channels else linear,
         "albedo": stack(albedo, "RGB"),
         "depth": np.where(depth < BACKGROUND, depth, 0).astype(np.float32),
         "normal": stack(NORMAL_AOV, "RGB"),
-        "instances": np.rint(index).astype(np.uint16),
+        "instances": owners[mesh],
+        "parts": parts[1:].reshape(mesh.shape).astype(np.uint16),
     }
+    for name, values in channels.items():
+        if name.startswith(FAINT_AOV):
+            passes[name.lower().partition(".")[0]] = values.astype(np.float32)
+    return passes

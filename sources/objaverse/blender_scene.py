@@ -7,17 +7,20 @@ OpenCV camera. Nothing is sampled here.
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import bpy
 import numpy as np
+from blender_hits import SOLID, export_hits, solid_everywhere
 from blender_import import NotImported, hang, import_model
-from blender_materials import Graph, export_normals, surface_material
+from blender_materials import Graph, surface_material
+from blender_visibility import Shell
 from mathutils import Matrix, Vector
-from mathutils.bvhtree import BVHTree
 
-FLOOR_RADIUS = 60.0
-"""Metres. The floor ends in a far edge, before which depth is still useful."""
+RADII = (1.0, 4.0, 16.0, 60.0)
+"""Meters. The floor ends in a far edge, before which depth is still useful."""
+BELOW_M = 5e-5
+"""By which the floor lies lower than what stands on it: one can see the bottom of an open box, and only that."""
 SENSOR_MM = 32.0
 POINTS = 1024
 LUMINANCE = (0.2126, 0.7152, 0.0722)
@@ -33,23 +36,41 @@ GLARE = 4.0
 
 
 class BrokenAsset(Exception):
-    """A model file that cannot be shown."""
+    """A model file that cannot be shown, or of which nothing can be told exactly."""
 
-    def __init__(self, object_id: str, message: str) -> None:
+    def __init__(self, object_id: str, message: str, reason: str = "broken_asset") -> None:
         super().__init__(message)
-        self.object = object_id
+        self.object, self.reason = object_id, reason
 
 
 class LoadedAsset:
-    """One object: the empty that holds all its parts, and its geometry in the object frame, metres."""
+    """One object: the empty that holds all its parts, and its geometry in the object frame, meters.
 
-    def __init__(self, root: Any, parts: list, vertices: np.ndarray, triangles: np.ndarray, asset: dict) -> None:
+    `vertices` is all of it; `shell` and `points` are of what may be surface.
+    """
+
+    def __init__(self, root: Any, parts: list, geometry: "Geometry", asset: dict) -> None:
         self.root, self.parts = root, parts
         self.scale = asset["scale"]
-        self.vertices = vertices
-        self.low, self.high = vertices.min(axis=0), vertices.max(axis=0)
-        self.points = surface_points(vertices, triangles)
-        self.bvh = BVHTree.FromPolygons(vertices.tolist(), triangles.tolist(), all_triangles=True)
+        self.vertices = geometry.vertices * self.scale
+        self.low, self.high = self.vertices.min(axis=0), self.vertices.max(axis=0)
+        self.materials = [material for material in geometry.materials if material is not None]
+        faint = np.array([m is not None and solid_everywhere(m) is False for m in geometry.materials], bool)
+        single = np.array([m is not None and m.use_backface_culling for m in geometry.materials], bool)
+        kept = ~faint[geometry.material]
+        triangles = geometry.triangles[kept]
+        self.solid = bool(len(triangles))
+        if self.solid:
+            self.points = surface_points(self.vertices, triangles)
+            self.shell = Shell(self.vertices, triangles, single[geometry.material[kept]])
+            self._show_all_sides(geometry.material[kept], geometry.materials)
+
+    def _show_all_sides(self, used: np.ndarray, materials: list) -> None:
+        """Leave materials alone of which no back face is seen from anywhere outside: most are closed solids."""
+        seen = set(used[self.shell.backs()])
+        for number, material in enumerate(materials):
+            if material is not None and number not in seen:
+                material.use_backface_culling = False
 
     def place(self, placement: dict) -> None:
         """world_from_object * object_from_file; the parts hang on the root with the file's origin moved already."""
@@ -77,7 +98,9 @@ class Scene:
         self.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
         self.scene.collection.objects.link(self.camera)
         self.scene.camera = self.camera
-        export_normals(self.scene.view_layers[0])
+        self.owners = self._number_parts()
+        faint = {item["id"]: self.assets[str(item["id"])].materials for item in spec["objects"]}
+        export_hits(self.scene.view_layers[0], self.width, self.height, faint)
 
     def _settings(self, options: dict, on_gpu: bool, threads: int) -> None:
         scene, render, cycles = self.scene, self.scene.render, self.scene.cycles
@@ -99,9 +122,11 @@ class Scene:
         # Caustics from a HDRI are fireflies at these sample counts, not light.
         cycles.caustics_reflective = cycles.caustics_refractive = False
         cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 8, 3, 4
-        cycles.transmission_bounces, cycles.transparent_max_bounces = 8, 16
+        # A path that ends in the middle of a plant's leaves has no surface at all: as many as there may be.
+        cycles.transmission_bounces, cycles.transparent_max_bounces = 8, 256
         layer = scene.view_layers[0]
         layer.use_pass_z = layer.use_pass_object_index = layer.use_pass_diffuse_color = True
+        layer.use_pass_material_index = True
         layer.cycles.denoising_store_passes = options["denoise"]
         scene.display_settings.display_device = "sRGB"
         scene.view_settings.view_transform = "AgX"
@@ -133,21 +158,39 @@ class Scene:
         world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", image.size[0]
 
     def _floor(self, surface: dict) -> None:
-        r = FLOOR_RADIUS
-        self._sheet("floor", [(-r, -r, 0), (r, -r, 0), (r, r, 0), (-r, r, 0)], surface)
+        """Squares in one another: in a triangle of 60 m a hit's place is off by as much as a pixel of a near view."""
+        corners = [(x * r, y * r, -BELOW_M) for r in RADII for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+        rings = [
+            (4 * ring + side, 4 * ring + (side + 1) % 4, 4 * ring + (side + 1) % 4 - 4, 4 * ring + side - 4)
+            for ring in range(1, len(RADII))
+            for side in range(4)
+        ]
+        self._sheet("floor", corners, [(0, 1, 2, 3), *rings], surface)
 
     def _wall(self, number: int, wall: dict) -> None:
         angle = math.radians(wall["normal_deg"])
-        along = Vector((-math.sin(angle), math.cos(angle), 0.0)) * FLOOR_RADIUS
+        along = Vector((-math.sin(angle), math.cos(angle), 0.0))
         foot, up = Vector((wall["x"], wall["y"], 0.0)), Vector((0.0, 0.0, wall["height"]))
-        corners = [foot - along, foot + along, foot + along + up, foot - along + up]
-        self._sheet(f"wall{number}", corners, wall["surface"])
+        steps = [*(-r for r in reversed(RADII)), *RADII]
+        corners = [foot + along * step + rise for step in steps for rise in (Vector(), up)]
+        faces = [(2 * i, 2 * i + 2, 2 * i + 3, 2 * i + 1) for i in range(len(steps) - 1)]
+        self._sheet(f"wall{number}", corners, faces, wall["surface"])
 
-    def _sheet(self, name: str, corners: list, surface: dict) -> None:
+    def _sheet(self, name: str, corners: list, faces: list, surface: dict) -> None:
         mesh = bpy.data.meshes.new(name)
-        mesh.from_pydata(corners, [], [(0, 1, 2, 3)])
+        mesh.from_pydata(corners, [], faces)
         mesh.materials.append(surface_material(surface))
         self.scene.collection.objects.link(bpy.data.objects.new(name, mesh))
+
+    def _number_parts(self) -> np.ndarray:
+        """Give every mesh a number of its own, from 1; the object id (0: floor or wall) of each number."""
+        ids = {part: int(name) for name, asset in self.assets.items() for part in asset.parts}
+        owners = [0]
+        for item in self.scene.objects:
+            if item.type == "MESH":
+                item.pass_index = len(owners)
+                owners.append(ids.get(item, 0))
+        return np.array(owners, np.uint16)
 
     def pose(self, state: dict) -> None:
         """Put every object and the camera where a state says."""
@@ -230,33 +273,49 @@ def white_of(arrays: dict[str, np.ndarray]) -> tuple[float, float, float]:
 def load_asset(item: dict, file: str) -> LoadedAsset:
     """Import one GLB under one empty; raises BrokenAsset where it cannot be read or holds no surface."""
     name, scene, layer = str(item["id"]), bpy.context.scene, bpy.context.view_layer
-    asset = item["asset"]
+    asset, called = item["asset"], Path(file).name
     root = bpy.data.objects.new(f"object{name}", None)
     scene.collection.objects.link(root)
     try:
         added = import_model(file)
         hang(added, root, -np.asarray(asset["offset"]) / asset["scale"])
     except (NotImported, ValueError) as error:
-        raise BrokenAsset(name, f"{Path(file).name}: {error}") from None
-    for part in added:
-        if part.type != "MESH":
-            part.hide_render = True
-        part.pass_index = item["id"]
-    layer.update()
+        raise BrokenAsset(name, f"{called}: {error}") from None
     parts = [part for part in added if part.type == "MESH"]
-    vertices, triangles = geometry(parts)
-    if not len(triangles):
-        raise BrokenAsset(name, f"{Path(file).name}: Blender finds no surface in it")
-    if not np.isfinite(vertices).all():
-        raise BrokenAsset(name, f"{Path(file).name}: it has coordinates that are no numbers")
-    return LoadedAsset(root, parts, vertices * asset["scale"], triangles, asset)
+    for part in added:
+        part.hide_render = part.type != "MESH"
+    layer.update()
+    shape = geometry(parts)
+    if not len(shape.triangles):
+        raise BrokenAsset(name, f"{called}: Blender finds no surface in it")
+    if not np.isfinite(shape.vertices).all():
+        raise BrokenAsset(name, f"{called}: it has coordinates that are no numbers")
+    loaded = LoadedAsset(root, parts, shape, asset)
+    if not loaded.solid:
+        raise BrokenAsset(name, f"{called}: nothing of it is as opaque as {SOLID:g}", "mostly_transparent")
+    return loaded
 
 
-def geometry(parts: list) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (N, 3, float64) and triangles (M, 3) of all parts as rendered, in the world of the moment."""
+class Geometry(NamedTuple):
+    """What is rendered, in the world of the moment. Triangles run counter-clockwise as seen from their front."""
+
+    vertices: np.ndarray
+    """(N, 3), float64."""
+    triangles: np.ndarray
+    """(M, 3)."""
+    material: np.ndarray
+    """(M,), into `materials`."""
+    materials: list
+    """Each once; None where a mesh has none."""
+
+
+def geometry(parts: list) -> Geometry:
+    """All parts as rendered."""
     depsgraph = bpy.context.evaluated_depsgraph_get()
     vertices: list[np.ndarray] = [np.zeros((0, 3))]
     triangles: list[np.ndarray] = [np.zeros((0, 3), np.int64)]
+    of_triangles: list[np.ndarray] = [np.zeros(0, np.int64)]
+    materials: list = [None]
     count = 0
     for part in parts:
         evaluated = part.evaluated_get(depsgraph)
@@ -266,14 +325,24 @@ def geometry(parts: list) -> tuple[np.ndarray, np.ndarray]:
         mesh.vertices.foreach_get("co", points)
         corners = np.empty(len(mesh.loop_triangles) * 3, np.int32)
         mesh.loop_triangles.foreach_get("vertices", corners)
+        slots = np.empty(len(mesh.loop_triangles), np.int32)
+        mesh.loop_triangles.foreach_get("material_index", slots)
         pose = np.array(part.matrix_world, np.float64)
+        corners = corners.reshape(-1, 3)
+        # A mirrored node turns the winding, and glTF says that fronts stay fronts.
+        triangles.append((corners if part.matrix_world.determinant() > 0 else corners[:, ::-1]) + count)
         vertices.append(points.reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3])
-        triangles.append(corners.reshape(-1, 3) + count)
+        numbers = [0]
+        for material in (slot.material for slot in part.material_slots):
+            if material not in materials:
+                materials.append(material)
+            numbers.append(materials.index(material))
+        of_triangles.append(np.array(numbers)[np.minimum(slots + 1, len(numbers) - 1)])
         count += len(mesh.vertices)
         evaluated.to_mesh_clear()
     corners = np.concatenate(triangles)
     used, corners = np.unique(corners, return_inverse=True)  # loose points are not seen
-    return np.concatenate(vertices)[used], corners.reshape(-1, 3)
+    return Geometry(np.concatenate(vertices)[used], corners.reshape(-1, 3), np.concatenate(of_triangles), materials)
 
 
 def surface_points(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:

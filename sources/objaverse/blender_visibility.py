@@ -1,7 +1,8 @@
 # pyright: basic, reportMissingImports=false
 """What can be seen of each object, by casting rays, before a render is paid for.
 
-Opaque geometry: a leaf's transparent corners count as leaf. Own pixels are amodal: the object alone, inside the frame.
+Surface is what is drawn as one (blender_hits), but for textures: a leaf's transparent corners count as leaf. Own pixels
+are amodal: the object alone, inside the frame.
 """
 
 import math
@@ -9,10 +10,62 @@ from typing import Any
 
 import numpy as np
 from mathutils import Vector
+from mathutils.bvhtree import BVHTree
 
 GRID = 48
 """Rays along the side of a square box; other boxes take as many rays in all."""
 NEAR = 0.01
+STEP = 1e-6
+"""How far behind a back face a ray goes on, in radii of the object."""
+AROUND, ACROSS = 24, 16
+"""Directions from which back faces are looked for, and rays of each along the side of a square."""
+
+
+class Shell:
+    """An object's triangles as rays meet them: the back of a single-sided one is not there."""
+
+    def __init__(self, vertices: np.ndarray, triangles: np.ndarray, single: np.ndarray) -> None:
+        """`single` (M,) tells which triangles of (M, 3), counter-clockwise as seen from the front, are single-sided."""
+        self._bvh = BVHTree.FromPolygons(vertices.tolist(), triangles.tolist(), all_triangles=True)
+        self._single = single.tolist()
+        self._middle = (vertices[triangles].min(axis=(0, 1)) + vertices[triangles].max(axis=(0, 1))) / 2
+        self._radius = float(np.linalg.norm(np.ptp(vertices[triangles].reshape(-1, 3), axis=0))) / 2
+
+    def distance(self, origin: Vector, direction: list, limit: float = 1e9) -> float | None:
+        """To the first surface along a unit direction; None where there is none nearer than `limit`."""
+        cast, gone = self._bvh.ray_cast, 0.0
+        ray = Vector(direction)
+        while gone < limit:
+            _, normal, index, way = cast(origin + ray * gone, ray, limit - gone)
+            if way is None:
+                return None
+            gone += way
+            if not self._single[index] or normal.dot(ray) < 0:
+                return gone
+            gone += max(STEP * self._radius, 1e-7 * gone)
+        return None
+
+    def backs(self) -> np.ndarray:
+        """Single-sided triangles (indices) whose back is the first thing that some ray from outside meets."""
+        if not any(self._single):
+            return np.zeros(0, np.int64)
+        found: set[int] = set()
+        steps = (np.arange(AROUND) + 0.5) / AROUND
+        height, turn = 1 - 2 * steps, np.pi * (1 + 5**0.5) * np.arange(AROUND)
+        flat = np.sqrt(1 - height**2)
+        side = (np.arange(ACROSS) + 0.5) / ACROSS * 2 - 1
+        x, y = (grid.ravel() * self._radius for grid in np.meshgrid(side, side))
+        for towards in np.stack([flat * np.cos(turn), flat * np.sin(turn), height], axis=1):
+            right = np.cross(towards, (0.0, 0.0, 1.0))
+            right /= np.linalg.norm(right)
+            start = self._middle - 2 * self._radius * towards
+            starts = start + np.outer(x, right) + np.outer(y, np.cross(right, towards))
+            ray = Vector(towards.tolist())
+            for origin in starts.tolist():
+                _, normal, index, _ = self._bvh.ray_cast(Vector(origin), ray)
+                if index is not None and self._single[index] and normal.dot(ray) > 0:
+                    found.add(index)
+        return np.array(sorted(found), np.int64)
 
 
 class View:
@@ -112,10 +165,7 @@ def look_at(own: Placed, others: list[Placed], walls: list[dict], view: View) ->
     )
     directions = view.directions(x.ravel(), y.ravel())
     origin, rays = own.rays(view.eye, directions)
-    cast = own.asset.bvh.ray_cast
-    distance = (
-        np.array([hit[3] if hit[3] is not None else 0.0 for hit in (cast(origin, ray) for ray in rays)]) * own.scale
-    )
+    distance = np.array([own.asset.shell.distance(origin, ray) or 0.0 for ray in rays]) * own.scale
     hit = distance > 0
     count = int(hit.sum())
     if not count:
@@ -139,9 +189,9 @@ def unhidden(
             continue
         left = np.flatnonzero(free)
         origin, rays = other.rays(view.eye, directions[left])
-        cast = other.asset.bvh.ray_cast
+        cast = other.asset.shell.distance
         limits = (reach[left] / other.scale).tolist()
-        free[left] = [cast(origin, ray, limit)[3] is None for ray, limit in zip(rays, limits, strict=True)]
+        free[left] = [cast(origin, ray, limit) is None for ray, limit in zip(rays, limits, strict=True)]
     return int(free.sum())
 
 

@@ -107,7 +107,7 @@ class Worker:
         scene.pose(state)
         exr, png = self.folder / "passes.exr", self.folder / "colour.png"
         scene.render(exr)
-        arrays = read_passes(exr)
+        arrays = read_passes(exr, scene.owners)
         exr.unlink()
         scene.expose(arrays)
         del arrays["albedo"]
@@ -132,7 +132,8 @@ def answer(worker: Worker, request: dict) -> dict:
     try:
         return {"id": request["id"], **getattr(worker, request["op"])(**arguments)}
     except BrokenAsset as error:
-        return {"id": request["id"], "error": "asset", "object": error.object, "message": str(error)}
+        told = {"object": error.object, "reason": error.reason, "message": str(error)}
+        return {"id": request["id"], "error": "asset", **told}
     except NoDevice as error:
         return {"id": request["id"], "error": "device", "message": str(error)}
     except Exception as error:

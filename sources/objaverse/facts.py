@@ -64,6 +64,8 @@ def pair_columns(
         "target": codecs.encode_image(changed.target_rgb),
         "source_instances": codecs.encode_labels(source.instances),
         "target_instances": codecs.encode_labels(target.instances),
+        "source_parts": codecs.encode_labels(source.parts),
+        "parts": codecs.encode_labels(target.parts),
         "changed": codecs.encode_mask(changed.mask),
         "source_metric": source_metric,
         "metric": metric,

@@ -56,7 +56,7 @@ class RenderPairs:
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     own_pool: ClassVar[bool] = True
     families: ClassVar[bool] = True
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout", "broken_asset"})
@@ -146,7 +146,7 @@ class RenderPairs:
                 attempt += 1
             except AssetError as error:
                 # The file is what it is: none of this scene's edits can be rendered, and it is not drawn again.
-                refused["broken_asset"] += 1
+                refused[error.reason] += 1
                 refused[f"{BROKEN}{error}"[:300]] += 1
                 broken[error.uid] = str(error)
                 loaded = None
@@ -164,7 +164,7 @@ class RenderPairs:
         named = "; ".join(sorted(broken.values())[:_NAMED])
         reason = "no_valid_scene" if ever_loaded or not broken else "broken_asset"
         return Reject(
-            reason, attempt, f"{tried}; {len(broken)} assets are broken: {named}" if broken else tried, refused
+            reason, attempt, f"{tried}; {len(broken)} assets cannot be shown: {named}" if broken else tried, refused
         )
 
     def _propose(

@@ -25,6 +25,10 @@ START_TIMEOUT_S = 300.0
 """For the start of Blender, which takes seconds, and minutes on a machine that does much else."""
 SIZE_TOLERANCE = 0.02
 """By which a loaded model may differ from the survey's box, of its largest side."""
+MOST_FAINT = 0.35
+"""Share of what is seen of an object that may be too faint to be surface: a car's windows, not a bottle."""
+SEEN_FAINT = 0.1
+"""Opacity from which what is no surface is seen."""
 
 
 class SceneError(Exception):
@@ -40,10 +44,11 @@ class RenderTimeout(SceneError):
 
 
 class AssetError(SceneError):
-    """A model file cannot be read, or is not the one that was surveyed; the message names it, and says why."""
+    """A model file cannot be read, is not the one that was surveyed, or has no exact maps; the message names it."""
 
-    def __init__(self, message: str, uid: str = "") -> None:
+    def __init__(self, message: str, reason: str = "broken_asset", uid: str = "") -> None:
         super().__init__(message)
+        self.reason = reason
         self.uid = uid
         """Of the asset, where it is one of an open scene."""
 
@@ -78,6 +83,9 @@ class RenderedView:
     """x 3, camera frame, unit length, pointing to the camera, zero where there is no surface."""
     instances: NDArray[np.uint8] | NDArray[np.uint16]
     """Object ids, 0 for background, floor and walls."""
+    parts: NDArray[np.uint16]
+    """One number for each material of each mesh, floor and walls included; 0 where there is no surface. Numbers are
+    those of this view alone."""
     exposure: float
     """Stops between `linear` and what the view transform of `rgb` saw; one for the scene."""
 
@@ -148,7 +156,7 @@ class Renderer:
                 try:
                     _compare_size(files[item.id], low, high, item.asset.size_m)
                 except AssetError as error:
-                    raise AssetError(str(error), item.asset.uid) from None
+                    raise AssetError(str(error), error.reason, item.asset.uid) from None
         except AssetError:
             self._spec = None
             raise
@@ -165,13 +173,17 @@ class Renderer:
         ]
 
     def render(self, state: State) -> RenderedView:
-        """One state of the open scene. The scene's first render sets the exposure of all."""
+        """One state of the open scene. The scene's first render sets the exposure of all.
+
+        Raises AssetError (`mostly_transparent`) where most of what is seen of an object is no surface.
+        """
         reply = self._ask("render", state=asdict(state))
         arrays = {name: _take(path) for name, path in reply["arrays"].items()}
         with Image.open(reply["colour"]) as image:
             rgb = np.asarray(image.convert("RGB"))
         Path(reply["colour"]).unlink()
         instances = arrays["instances"]
+        self._reject_faint(instances, arrays)
         return RenderedView(
             rgb=rgb,
             linear=arrays["linear"],
@@ -179,8 +191,21 @@ class Renderer:
             depth=arrays["depth"],
             normal=camera_normals(arrays["normal"], arrays["depth"], state.camera),
             instances=instances if instances.max() > 255 else instances.astype(np.uint8),
+            parts=arrays["parts"],
             exposure=reply["exposure"],
         )
+
+    def _reject_faint(self, instances: NDArray[Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Opacity that was passed before any surface is in `faint<id>`: the mean of samples, of which one has it."""
+        for item in self._spec.objects if self._spec else ():
+            if (passed := arrays.get(f"faint{item.id}")) is None:
+                continue
+            own = instances == item.id
+            faint = ~own & (passed * self.options.samples >= SEEN_FAINT)
+            share = float(faint.sum() / max(1, (faint | own).sum()))
+            if share > MOST_FAINT:
+                told = f"{share:.0%} of what is seen of it is less opaque than surface"
+                raise AssetError(f"{item.asset.uid}: {told}: its maps would show what is behind", "mostly_transparent")
 
     def _running(self) -> BlenderProcess:
         if self._process is not None and self._process.alive:
@@ -236,7 +261,7 @@ class Renderer:
                 return reply
             case "asset":
                 uids = {str(item.id): item.asset.uid for item in self._spec.objects}
-                raise AssetError(reply["message"], uids.get(reply["object"], ""))
+                raise AssetError(reply["message"], reply["reason"], uids.get(reply["object"], ""))
             case _:
                 self.close()
                 raise RenderCrash(f"Blender failed in {op}: {reply['message']}\n{process.log}")

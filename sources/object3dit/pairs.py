@@ -41,7 +41,7 @@ LONGEST_CAPTION: Final = 500
 MAX_CAPTIONS: Final = 64 * 2**20
 EDITED: Final = 1
 """Label of the edited object in every mask of the release."""
-_MAPS: Final = ("source_metric", "metric", "source_normal", "normal")
+_MAPS: Final = ("source_parts", "parts", "source_metric", "metric", "source_normal", "normal")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ def draw(facts: PairFacts) -> tuple[PairFacts, dict[str, bytes]]:
         "source_instances": codecs.encode_labels(source_labels),
         "target_instances": codecs.encode_labels(target_labels),
         "changed": codecs.encode_mask(changed),
+        "source_parts": b"",
+        "parts": b"",
         "source_metric": b"",
         "metric": b"",
         "source_normal": b"",

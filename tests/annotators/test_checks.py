@@ -9,6 +9,7 @@ import pytest
 from annotators.case import Case
 from annotators.checks import GeometryChecks
 from annotators.claims import Claims
+from annotators.measure import hull_fill, speckle
 from annotators.templates import instructions
 from pipeline.stage import Stage
 from shards import codecs
@@ -322,3 +323,33 @@ def _with(facts: PairFacts, first) -> PairFacts:
 
 def _scaled(image: bytes, factor: float) -> bytes:
     return codecs.encode_image(np.clip(codecs.decode_image(image) * factor, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_a_mask_of_scattered_pixels_is_rejected(share: float):
+    """What a stochastic pass leaves of a see-through object: its pixels by lot, in the same box."""
+    facts, members = accepted("translate")
+    labels = codecs.decode_labels(members["source_instances"]).copy()
+    areas = np.bincount(labels.ravel())
+    areas[[0, facts.edit.object]] = 0
+    rows, columns = np.nonzero(labels == np.argmax(areas))
+    lost = np.random.default_rng(1).random(len(rows)) > share
+    for edge in (rows == rows.min(), rows == rows.max(), columns == columns.min(), columns == columns.max()):
+        lost &= ~edge
+    labels[rows[lost], columns[lost]] = 0
+    broken = {**members, "source_instances": codecs.encode_labels(labels)}
+    assert reason(check(facts, broken)) == "mask_broken_up"
+    assert isinstance(check(facts, broken, max_speckle=2.0), Row)
+
+
+def test_thin_and_leafy_masks_are_shapes():
+    chair, leaves = np.zeros((80, 80), bool), np.zeros((80, 80), bool)
+    chair[10:40, 20:22] = chair[40:42, 20:50] = chair[42:70, 20:21] = chair[42:70, 49:50] = True
+    for turn in range(40):
+        center = (40 + 30 * np.cos(turn * 2.4) * (turn / 40) ** 0.5, 40 + 30 * np.sin(turn * 2.4) * (turn / 40) ** 0.5)
+        rows, columns = np.mgrid[:80, :80]
+        leaves |= ((rows - center[0]) / 3) ** 2 + ((columns - center[1]) / 1.5) ** 2 < 1
+    assert speckle(chair) < 0.1 and speckle(leaves) < 0.3
+    assert speckle(np.indices((80, 80)).sum(0) % 2 == 0) == pytest.approx(2, abs=0.05)
+    assert speckle(np.zeros((8, 8), bool)) == 0 and hull_fill(np.zeros((8, 8), bool)) == 1
+    assert hull_fill(chair) < 0.3 and hull_fill(np.ones((8, 8), bool)) == 1

@@ -98,6 +98,48 @@ def test_relative_depth_is_the_inverse_of_the_metric(rendered):
     assert np.allclose(inverse[z > 0], 1 / z[z > 0], atol=1e-4 * inverse.max())
 
 
+def with_parts(rendered: Sample, parts: np.ndarray, instances: np.ndarray) -> Sample:
+    columns = {"parts": codecs.encode_labels(parts), "target_instances": codecs.encode_labels(instances)}
+    return Sample("b-3", "train", {}, {"pair": {**rendered["pair"], **columns}})
+
+
+def segments_of(given: Sample) -> np.ndarray:
+    columns, maps = run(ExactSegments(views=("target",)), given)
+    segments = codecs.decode_labels(columns["segment"])
+    areas = np.bincount(segments.ravel())[1:]
+    assert (areas > 0).all() and (np.diff(areas.astype(int)) <= 0).all() and maps["segment"].max == len(areas)
+    return segments
+
+
+def test_segments_are_parts_floor_and_walls_and_the_sky_is_none(rendered):
+    """A chair of seat and legs, on a floor before a wall, under the sky."""
+    parts, instances = np.zeros((80, 80), np.uint16), np.zeros((80, 80), np.uint8)
+    parts[10:40], parts[40:] = 3, 7
+    parts[30:40, 20:60], parts[40:60, 20:26], parts[40:60, 54:60] = 300, 5, 5
+    instances[np.isin(parts, (300, 5))] = 1
+    segments = segments_of(with_parts(rendered, parts, instances))
+    assert np.array_equal(segments == 0, parts == 0)
+    assert len(np.unique(np.stack([parts, segments])[:, parts > 0], axis=1).T) == 4  # one label for each part
+    assert segments[70, 40] == 1 and segments[15, 5] == 2 and segments[35, 40] == 3 and segments[50, 57] == 4
+
+
+def test_small_thin_and_interwoven_parts_are_of_the_largest(rendered):
+    parts, instances = np.full((80, 80), 1, np.uint8), np.zeros((80, 80), np.uint8)
+    instances[20:60, 20:60] = 2
+    parts[20:60, 20:60] = 2
+    parts[20:22, 20:60] = 3  # a seam
+    parts[30, 30] = 4  # a screw
+    rows, columns = np.mgrid[:80, :80]
+    parts[(rows >= 40) & (rows < 60) & (columns >= 40) & (columns < 60) & ((rows + columns) % 2 == 0)] = 5
+    parts[24:30, 24:34] = 6  # a label that is a part of its own
+    instances[70, 70], parts[70, 70] = 3, 9  # a thing of one pixel is one all the same
+    segments = segments_of(with_parts(rendered, parts, instances))
+    assert len(np.unique(segments)) == 4
+    body = segments[50, 22]
+    assert {segments[20, 30], segments[30, 30], segments[50, 50], segments[50, 51]} == {body}
+    assert len({body, segments[26, 28], segments[70, 70], segments[0, 0]}) == 4
+
+
 def test_segments_are_the_instances_by_area(rendered):
     columns, maps = run(ExactSegments(), rendered)
     segments = codecs.decode_labels(columns["segment"])

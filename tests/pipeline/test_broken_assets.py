@@ -27,6 +27,6 @@ def test_models_that_broke_after_the_survey_are_named(tmp_path: Path):
     told = run("status", out).out
     assert "proposals refused and sampled again: broken_asset 4" in told
     for number in range(4):
-        assert f"broken asset, 1 scene sampled again: box{number}.glb: truncated: " in told
+        assert f"asset not shown, 1 scene sampled again: box{number}.glb: truncated: " in told
     why = " ".join(run("why", out, "objaverse-0-00000000").out.split())
     assert "broken_asset" in why and all(f"box{number}.glb: truncated" in why for number in range(4))

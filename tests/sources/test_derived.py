@@ -51,11 +51,12 @@ def test_facts_of_the_two_images_are_exchanged():
 
 def test_members_of_the_two_images_are_exchanged():
     names = ("source", "target", "source_instances", "target_instances", "changed", "source_metric", "metric")
-    columns = {name: name.encode() for name in (*names, "source_normal", "normal")} | {"facts": "old"}
+    names += ("source_normal", "normal", "source_parts", "parts")
+    columns = {name: name.encode() for name in names} | {"facts": "old"}
     back = inverted_columns(columns, facts())
     assert back["source"] == b"target" and back["target"] == b"source"
     assert back["metric"] == b"source_metric" and back["normal"] == b"source_normal"
-    assert back["changed"] == b"changed"
+    assert back["parts"] == b"source_parts" and back["changed"] == b"changed"
     assert PairFacts.model_validate_json(str(back["facts"])) == facts()
     assert inverted_columns(back, facts())["source_instances"] == b"source_instances"
 

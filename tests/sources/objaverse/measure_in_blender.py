@@ -33,7 +33,7 @@ def measure(file: str) -> dict:
         loaded = load_asset({"id": 1, "asset": {"scale": 1.0, "offset": pivot}}, file)
     except BrokenAsset as error:
         return {"error": str(error)}
-    return {"low": [*loaded.low], "high": [*loaded.high], "triangles": len(geometry(loaded.parts)[1])}
+    return {"low": [*loaded.low], "high": [*loaded.high], "triangles": len(geometry(loaded.parts).triangles)}
 
 
 from io_scene_gltf2.io.imp.gltf2_io_gltf import glTFImporter  # noqa: E402

@@ -55,7 +55,7 @@ def test_models_that_are_all_gone_are_told_from_scenes_that_do_not_fit(root: Pat
     assert isinstance(result, Reject)
     assert result.reason == "broken_asset"
     assert "broken_asset" in result.detail
-    assert re.search(r"\d assets are broken: procedural-[\w-]+: there is no such file", result.detail)
+    assert re.search(r"\d assets cannot be shown: procedural-[\w-]+: there is no such file", result.detail)
     # Each is drawn once, then no more.
     named = [name for name in result.counts if name.startswith(BROKEN)]
     assert sum(result.counts[name] for name in named) == len(named) == result.counts["broken_asset"]

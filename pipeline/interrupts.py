@@ -1,0 +1,135 @@
+"""Ctrl-C and SIGTERM while there is work: one signal is enough, whenever it comes.
+
+Invariant: once a signal has come, the outermost `interruptible` ends with Stopped; once a thread has said by `give_up`
+that the work has no sense any more, with that error. The KeyboardInterrupt that this raises may be swallowed (by an
+import, a callback, a finalizer) or turned into another error, so it is raised again until the stack unwinds; while it
+does, further signals leave the cleaning up alone.
+"""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from pipeline.start import SIGNALS, STOPPED, STOPPED_TEXT, end_with, exit_at_once
+from shards.errors import SpatialdataError
+from shards.plain import plain
+
+AGAIN_S = 0.5
+"""After which a KeyboardInterrupt that did not end the work is raised again."""
+GRACE_S = 30.0
+"""For the cleaning up of the command (a store that does not answer, a Ray that does not end); then it just ends."""
+
+
+class Stopped(SpatialdataError):
+    """A person or the system asked the run to stop; everything committed is kept."""
+
+    exit_code = STOPPED
+
+    def __init__(self) -> None:
+        super().__init__(STOPPED_TEXT)
+
+
+class _Watch:
+    """What an outermost `interruptible` knows of signals. No lock is taken: the handler runs anywhere."""
+
+    def __init__(self) -> None:
+        self.error: SpatialdataError | None = None
+        """Why the work is to end."""
+        self.closing = False
+        self._ended = threading.Event()
+        self._is_command = signal.getsignal(signal.SIGINT) is exit_at_once
+        self._main = threading.get_ident()
+        self._thread = threading.Thread(target=self._insist, name="interrupts", daemon=True)
+        self._thread.start()
+
+    def on_signal(self, *_: object) -> None:
+        self.error = self.error or Stopped()
+        if not self.closing and not self._unwinds(sys.exc_info()[1]):
+            raise KeyboardInterrupt
+
+    def _insist(self) -> None:
+        since = 0.0
+        while not self._ended.wait(AGAIN_S):
+            if self.error is None:
+                continue
+            since = since or time.monotonic()
+            if self._is_command and time.monotonic() - since > GRACE_S:
+                end_with(error_line(self.error), self.error.exit_code)
+            signal.pthread_kill(self._main, signal.SIGINT)
+
+    def _unwinds(self, error: BaseException | None) -> bool:
+        """Whether the code that was interrupted is cleaning up after an interrupt."""
+        while error is not None:
+            if isinstance(error, KeyboardInterrupt) or error is self.error:
+                return True
+            error = error.__context__
+        return False
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+_watch: _Watch | None = None
+
+
+@contextmanager
+def interruptible() -> Generator[None]:
+    """Ctrl-C and SIGTERM inside become Stopped. May be nested, and be entered again where a library set handlers."""
+    global _watch
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    outermost, watch = _watch is None, _watch or _Watch()
+    hook, old = sys.unraisablehook, {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        _watch = watch
+        sys.unraisablehook = _quiet_hook(hook)
+        for number in SIGNALS:
+            signal.signal(number, watch.on_signal)
+        yield
+    except BaseException as error:
+        if isinstance(error, SystemExit) and error.code == STOPPED:
+            raise
+        if watch.error is not None and error is not watch.error:
+            raise watch.error from None
+        if isinstance(error, KeyboardInterrupt):
+            raise Stopped from None
+        raise
+    finally:
+        if outermost:
+            watch.closing = True
+        for number, handler in old.items():
+            signal.signal(number, handler)
+        if outermost:
+            _watch = None
+            sys.unraisablehook = hook
+            watch.end()
+    if watch.error is not None:
+        raise watch.error
+
+
+def error_line(error: SpatialdataError) -> str:
+    """What a person is told of it."""
+    kind = "" if isinstance(error, Stopped) else "error: "
+    return plain(f"{kind}{' '.join(str(error).split())}")
+
+
+def give_up(error: SpatialdataError) -> None:
+    """Called in any thread: end what is at work in the main thread with this error."""
+    if _watch is not None and _watch.error is None:
+        _watch.error = error
+
+
+def _quiet_hook(hook: Any) -> Any:
+    """Of the interrupts that a finalizer swallowed, nothing is said: they come again."""
+
+    def told(found: Any) -> None:
+        if not isinstance(found.exc_value, KeyboardInterrupt):
+            hook(found)
+
+    return told
