@@ -162,7 +162,7 @@ class RenderPairs:
         told = (f"{reason} {count}" for reason, count in sorted(refused.items()) if not reason.startswith(BROKEN))
         tried = f"{attempt} proposals refused: {', '.join(told)}"
         named = "; ".join(sorted(broken.values())[:_NAMED])
-        reason = "no_valid_scene" if ever_loaded or not broken else "broken_asset"
+        reason = "no_valid_scene" if ever_loaded or not refused["broken_asset"] else "broken_asset"
         return Reject(
             reason, attempt, f"{tried}; {len(broken)} assets cannot be shown: {named}" if broken else tried, refused
         )
