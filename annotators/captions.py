@@ -1,6 +1,7 @@
 """One sentence on what an image shows: the objects that can be seen, and how they stand to one another.
 
-Invariant: every object named can be seen in that image, and every relation holds in it (`annotators.relations`).
+Invariant: every object named is well seen in that image, of slivers nothing is said, and every relation holds in it
+(`annotators.relations`).
 Nothing is said of floor, walls or light, which the facts do not tell.
 """
 
@@ -26,7 +27,7 @@ _SAID = {
 
 def caption(facts: PairFacts, state: StateName, rng: np.random.Generator) -> str:
     """Describe one image of a pair; `rng` chooses which one or two of the true relations are told, and how."""
-    nouns = {thing.id: _noun(facts, thing.id) for thing in facts.objects if present(thing, state)}
+    nouns = {thing.id: _noun(facts, thing.id) for thing in facts.objects if present(facts, thing, state)}
     if not nouns:
         return "An empty scene."
     counts = Counter(nouns[id] for id in rng.permutation(list(nouns)).tolist())

@@ -32,7 +32,7 @@ class Case:
         """Definite names, by id, of the objects that an instruction may refer to beside the edited one."""
         named: dict[int, str] = {}
         for thing in self.facts.objects:
-            seen = present(thing, "source") and present(thing, "target")
+            seen = present(self.facts, thing, "source") and present(self.facts, thing, "target")
             if thing.id != self.facts.edit.object and seen and (phrase := self._unambiguous(thing)):
                 named[thing.id] = phrase
         return named
@@ -50,12 +50,26 @@ class Case:
     @cached_property
     def before(self) -> list[Relation]:
         """Relations of the edited object to the named ones in the source."""
-        return Layout(self.facts, "source").relations(self.edited.id, list(self.names))
+        return self.source_layout.relations(self.edited.id, list(self.names))
 
     @cached_property
     def after(self) -> list[Relation]:
         """The same in the target."""
-        return Layout(self.facts, "target").relations(self.edited.id, list(self.names))
+        return self.target_layout.relations(self.edited.id, list(self.names))
+
+    @cached_property
+    def reached(self) -> list[Relation]:
+        """Of those in the target what tells where the object comes to be: near, and not so in the source by any
+        margin."""
+        return [one for one in self.after if self.target_layout.near(one) and not self.source_layout.suggests(one)]
+
+    @cached_property
+    def source_layout(self) -> Layout:
+        return Layout(self.facts, "source")
+
+    @cached_property
+    def target_layout(self) -> Layout:
+        return Layout(self.facts, "target")
 
     def _unambiguous(self, thing: SceneObject) -> str:
         """The object's name where it fits no other object of the source image, else with its side of the image."""

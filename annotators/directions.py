@@ -23,6 +23,8 @@ LEAST_PX: Final = 0.03
 OUTER: Final = 0.34
 INNER: Final = 0.08
 """Shares of the image: its left side ends at the first, its centre reaches to the second on both sides."""
+LEAST_WAY: Final = 0.15
+"""Share of the image by which a box's centre must go towards a part of it before that part is where the move ends."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Motion:
 
     directions: list[str] = field(default_factory=list[str])
     """`to the left`, `towards the camera`, ..."""
+    parts: list[str] = field(default_factory=list[str])
+    """Of a slanting move, how far along either direction: `about 30 cm to the left and about 20 cm towards ...`."""
     metres: float = 0.0
     """Along the floor; 0 where not known."""
     magnitude: str = ""
@@ -45,9 +49,8 @@ class Motion:
 def motion(case: Case) -> Motion:
     """The edited object's move from source to target; of an inserted object only its place."""
     thing, facts = case.edited, case.facts
-    end, place = _part_of_image(case, thing.target_box)
-    started = _part_of_image(case, thing.source_box)[0]
-    end = [words for words in end if words not in started]
+    place = _part_of_image(case, thing.target_box)[1]
+    end = _end(case)
     if facts.edit.kind == "insert":
         return Motion(place=place)
     step = matrix4(thing.target_pose)[:2, 3] - matrix4(thing.source_pose)[:2, 3]
@@ -56,12 +59,16 @@ def motion(case: Case) -> Motion:
         return Motion(directions=_in_image(case), end=end)
     right, forward = viewer_axes(matrix4(facts.camera.source.world_from_camera))
     if forward is None:
-        return Motion(_in_image(case), metres, f"about {length(metres)}", end=end)
+        return Motion(_in_image(case), [], metres, f"about {length(metres)}", end=end)
     breadth = breadth_along(thing, step / metres)
+    slight = metres < 0.75 * breadth and float(np.abs(_shift(thing)).max()) < 0.75 * _width_px(thing)
     straight = abs(float(step @ right)) > STRAIGHT * abs(float(step @ forward))
     magnitude = _own_widths(metres / breadth, "their" if is_plural(case.edited_name) else "its") if straight else ""
     directions = _on_floor(case, step, right, forward)
-    return Motion(directions, metres, magnitude or f"about {length(metres)}", metres < 0.75 * breadth, end, place)
+    parts = (
+        _parts(float(step @ right), float(step @ forward)) if len(directions) > 1 and " and " in directions[0] else []
+    )
+    return Motion(directions, parts, metres, magnitude or f"about {length(metres)}", slight, end, place)
 
 
 def _on_floor(case: Case, step: F64, right: F64, forward: F64) -> list[str]:
@@ -86,11 +93,26 @@ def _on_floor(case: Case, step: F64, right: F64, forward: F64) -> list[str]:
     return [f"to the {side} and {depth[0]}", f"{depth[0]} and to the {side}", f"to the {side} and {depth[2]}"]
 
 
+def _parts(sideways: float, away: float) -> list[str]:
+    side = f"to the {'right' if sideways > 0 else 'left'}"
+    across, along = f"about {length(abs(sideways))}", f"about {length(abs(away))}"
+    depths = ("away from the camera", "farther back") if away > 0 else ("towards the camera", "closer to the camera")
+    return [
+        f"{across} {side} and {along} {depths[0]}",
+        f"{along} {depths[0]} and {across} {side}",
+        f"{across} {side} and {along} {depths[1]}",
+    ]
+
+
 def _recession(case: Case) -> float:
     """By how much the object's distance to the camera grows, metres."""
     eye = matrix4(case.facts.camera.source.world_from_camera)[:3, 3]
     before, after = matrix4(case.edited.source_pose)[:3, 3], matrix4(case.edited.target_pose)[:3, 3]
     return float(np.linalg.norm(after - eye) - np.linalg.norm(before - eye))
+
+
+def _width_px(thing: SceneObject) -> int:
+    return thing.source_box[2] - thing.source_box[0]
 
 
 def _own_widths(ratio: float, own: str) -> str:
@@ -142,6 +164,30 @@ def _part_of_image(case: Case, box: Sequence[int]) -> tuple[list[str], list[str]
         end.append(f"to the {row} {side} part of the image")
         place.append(f"in the {row} {side} part of the image")
     return end, place
+
+
+def _end(case: Case) -> list[str]:
+    """The part of the image that the move leads to, where the object was clearly not there before."""
+    across, down = (float(share) for share in _shift(case.edited) / (case.width, case.height))
+    x0, y0, x1, y1 = case.edited.source_box
+    if x1 <= x0:
+        return []
+    start_across, start_down = (x0 + x1) / 2 / case.width, (y0 + y1) / 2 / case.height
+    words = _part_of_image(case, case.edited.target_box)[0]
+    return [one for one in words if _is_new(one.split(), (start_across, across), (start_down, down))]
+
+
+def _is_new(words: Sequence[str], across: tuple[float, float], down: tuple[float, float]) -> bool:
+    """Whether a thing that starts at a share of the image and goes by another comes to a part of it by that: to one of
+    its sides at least, from the other half and over a good way."""
+    for word, (start, way) in (("left", across), ("right", across), ("upper", down), ("lower", down)):
+        sign = -1 if word in ("left", "upper") else 1
+        if word in words and sign * way >= LEAST_WAY and sign * (start - 0.5) <= 0:
+            return True
+    if {"left", "right"} & set(words):
+        return False
+    axes = (across, down) if "centre" in words else (across,)
+    return any(abs(start - 0.5) - abs(start + way - 0.5) >= LEAST_WAY / 2 for start, way in axes)
 
 
 def _shift(thing: SceneObject) -> F64:

@@ -61,7 +61,7 @@ def _others(case: Case) -> Iterator[str]:
     seen = [
         indefinite(noun_phrase(facts, thing, bare(thing.name) or "object"))
         for thing in facts.objects
-        if thing.id != facts.edit.object and (present(thing, "source") or present(thing, "target"))
+        if thing.id != facts.edit.object and (present(facts, thing, "source") or present(facts, thing, "target"))
     ]
     if seen:
         yield f"other objects in the images: {listed(seen)}"
@@ -72,7 +72,7 @@ def _others(case: Case) -> Iterator[str]:
 def _move(case: Case) -> Iterator[str]:
     way = motion(case)
     yield from _related(case, "before the edit it was", [one for one in case.before if one not in case.after])
-    yield from _related(case, "after the edit it is", [one for one in case.after if one not in case.before])
+    yield from _related(case, "after the edit it is", case.reached)
     if way.directions:
         yield f"direction of the move, as the camera sees it: {way.directions[0]}"
     if way.metres:

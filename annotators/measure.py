@@ -10,13 +10,17 @@ from typing import Final
 import cv2
 import numpy as np
 
-from shards.codecs import U8, Labels, Mask, decode_image, decode_labels, decode_mask
-from shards.geometry import F64, box_corners, matrix3, matrix4, project, transform, wrapped
+from shards.codecs import F32, U8, Labels, Mask, decode_image, decode_labels, decode_mask
+from shards.geometry import F64, box_corners, box_of_mask, matrix3, matrix4, project, transform, wrapped
 from shards.sample import Columns
 from shards.schema import PairFacts, SceneObject, View
 
-NOTICEABLE: Final = 8
-"""Levels of 255 by which a channel's mean over 3 x 3 pixels must differ for a pixel to look different."""
+ROWS: Final = 8
+"""Rows of an object, each in two halves: as coarse as a glance."""
+OTHER_COLOR: Final = 10.0
+"""CIELAB distance from which the mean color of a cell is another one."""
+OTHER_FILL: Final = 0.5
+"""Share of what the object fills of a cell in the one image below which the other shows something else."""
 SLACK_PX: Final = 2.0
 SLACK: Final = 0.03
 """How far (and what share of the box's size) a mask may stick out of its object's projected bounding box."""
@@ -68,11 +72,42 @@ class Images:
         """Pixels that are not equal to the bit."""
         return np.any(self.source != self.target, axis=2)
 
-    @cached_property
-    def different(self) -> Mask:
-        """Pixels that look different. A shift of fine grain, or of an edge by less than a pixel, does not count."""
-        means = [cv2.blur(rgb.astype(np.float32), (3, 3)) for rgb in (self.source, self.target)]
-        return np.abs(means[0] - means[1]).max(axis=2) > NOTICEABLE
+    def looks_other(self, id: int) -> float:
+        """Share of what an object covers in either image that looks different at a glance.
+
+        Its left and right half are cut into `ROWS` rows; of each cell count the object's own mean color and how much of
+        the cell it fills, not where: thin parts that change places (the legs of a stool), grain, and an edge that
+        shifts a little make no difference. 0 where it is in neither image.
+        """
+        masks = self.masks(id)
+        x0, y0, x1, y1 = box_of_mask(np.logical_or(*masks))
+        if x1 <= x0:
+            return 0.0
+        filled: list[F32] = []
+        colors: list[F32] = []
+        for rgb, mask in zip((self.source, self.target), masks, strict=True):
+            own = mask[y0:y1, x0:x1].astype(np.float32)
+            lab = np.asarray(cv2.cvtColor(rgb[y0:y1, x0:x1].astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+            filled.append(_cells(own))
+            colors.append(_cells(lab * own[..., None]) / np.maximum(filled[-1], 1e-6)[..., None])
+        most, least = np.maximum(*filled), np.minimum(*filled)
+        recolored = np.linalg.norm(colors[0] - colors[1], axis=2) > OTHER_COLOR
+        refilled = least < OTHER_FILL * most
+        return float((least * recolored + (most - least) * refilled).sum() / most.sum())
+
+
+def _cells(values: F32) -> F32:
+    """Means of the two halves' `ROWS` rows."""
+    return np.asarray(cv2.resize(values, (2, ROWS), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def outline_change(before: Mask, after: Mask) -> float:
+    """Ratio (1 or more) by which the proportions of an object's box change; 1 where either mask is empty."""
+    boxes = [box_of_mask(mask) for mask in (before, after)]
+    if any(box[2] <= box[0] for box in boxes):
+        return 1.0
+    first, second = ((x1 - x0) / (y1 - y0) for x0, y0, x1, y1 in boxes)
+    return max(first / second, second / first)
 
 
 def _bytes(pair: Columns, name: str) -> bytes:
@@ -135,7 +170,8 @@ def _sticks_out(size: list[float], pose: list[float], view: View, box: list[int]
 def edit_error(facts: PairFacts) -> float:
     """How far the edit's numbers are from what the edited object's two poses say, in tolerances: above 1 they disagree.
 
-    Tolerances, above what rounding does: 0.1 mm, 0.05 degrees, one thousandth of the scale.
+    Tolerances, above what rounding does: 0.1 mm, 0.05 degrees, one thousandth of the scale. A turn or a change of size
+    leaves a point of the object's base where it is, which need not be its origin.
     """
     edit = facts.edit
     thing = next((thing for thing in facts.objects if thing.id == edit.object), None)
@@ -143,12 +179,25 @@ def edit_error(facts: PairFacts) -> float:
         return 0.0 if thing else float("inf")
     before, after = matrix4(thing.source_pose), matrix4(thing.target_pose)
     turn = _yaw(after) - _yaw(before) - edit.rotation_deg
+    moved = float(np.abs(after[:3, 3] - before[:3, 3] - edit.translation).max())
     errors = (
-        float(np.abs(after[:3, 3] - before[:3, 3] - edit.translation).max()) / 1e-4,
+        (moved if edit.kind == "translate" else min(moved, _off_base(thing, before, after))) / 1e-4,
         abs(wrapped(turn)) / 0.05,
         abs(_size(after) / _size(before) / edit.scale - 1) / 1e-3,
     )
     return max(errors)
+
+
+def _off_base(thing: SceneObject, before: F64, after: F64) -> float:
+    """Metres by which the point of the floor plan that stays where it is, or the change of height, misses the base of
+    the object's box; infinite where all points move alike."""
+    change = after[:2, :2] @ np.linalg.inv(before[:2, :2])
+    if abs(np.linalg.det(np.eye(2) - change)) < 1e-9:
+        return float("inf")
+    fixed = np.linalg.solve(np.eye(2) - change, after[:2, 3] - change @ before[:2, 3])
+    inside = np.linalg.solve(before[:2, :2], fixed - before[:2, 3])
+    outside = float((np.abs(inside) - np.array(thing.size_m[:2]) / 2).max()) * _size(before)
+    return max(outside, abs(float(after[2, 3] - before[2, 3])), 0.0)
 
 
 def _yaw(pose: F64) -> float:

@@ -12,14 +12,20 @@ from typing import Final, Literal
 
 import numpy as np
 
-from shards.geometry import F64, box_corners, matrix4, transform
+from shards.geometry import F64, box_corners, matrix3, matrix4, project, transform
 from shards.schema import PairFacts, SceneObject
 
 StateName = Literal["source", "target"]
 RelationKind = Literal["left", "right", "front", "behind", "between", "next", "into"]
 
-MIN_VISIBLE: Final = 0.1
+MIN_VISIBLE: Final = 0.35
 """Share of its own pixels below which an object is not spoken of."""
+MIN_BOX: Final = 0.25
+"""The same of its projected box's area, which its mask's box fills: a sliver at the edge of the frame is no object."""
+NEAR: Final = 1.5
+"""Free floor, in breadths of the larger of two objects, within which one is a place for the other."""
+APART: Final = 0.1
+"""Of the smaller of two boxes in the image: more in common, and the one hides the other rather than stands beside."""
 DOMINANT: Final = 1.5
 """Left and right are said where the sideways offset is so many times the offset in depth, and the other way round."""
 STEEP: Final = 0.35
@@ -54,6 +60,17 @@ class Seen:
     def middle_px(self) -> float:
         return (self.box[0] + self.box[2]) / 2
 
+    def overlaps(self, other: "Seen") -> float:
+        """Share of the smaller of two boxes in the image that the other covers."""
+        a, b = self.box, other.box
+        common = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+        return common / max(1, min((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (a, b)))
+
+    def one_column(self, other: "Seen") -> bool:
+        """Whether one is above the other in the image: a quarter of the narrower box's columns are the other's, too."""
+        a, b = self.box, other.box
+        return min(a[2], b[2]) - max(a[0], b[0]) >= 0.25 * min(a[2] - a[0], b[2] - b[0])
+
     def half(self, direction: F64) -> float:
         """Half extent along a horizontal unit direction (2,), metres."""
         along = self.corners[:, :2] @ direction
@@ -66,11 +83,28 @@ class Seen:
         return float(extent.max())
 
 
-def present(thing: SceneObject, state: StateName) -> bool:
-    """Whether the object is there to be seen in a state."""
+def present(facts: PairFacts, thing: SceneObject, state: StateName) -> bool:
+    """Whether enough of the object is there to be seen in a state, and spoken of."""
     box = thing.source_box if state == "source" else thing.target_box
     visible = thing.source_visible if state == "source" else thing.target_visible
-    return box[2] > box[0] and box[3] > box[1] and (visible > MIN_VISIBLE or not thing.known)
+    if box[2] <= box[0] or box[3] <= box[1]:
+        return False
+    return not thing.known or (visible >= MIN_VISIBLE and box_share(facts, thing, state) >= MIN_BOX)
+
+
+def box_share(facts: PairFacts, thing: SceneObject, state: StateName) -> float:
+    """Area of an object's box in the image over that of its projected bounding box: small where the frame or another
+    object leaves a sliver of it. 1 where poses or camera are not known, or it reaches behind the camera."""
+    view = facts.camera.source if state == "source" else facts.camera.target
+    if not (thing.known and view.known):
+        return 1.0
+    pose, box = (thing.source_pose, thing.source_box) if state == "source" else (thing.target_pose, thing.target_box)
+    corners = transform(matrix4(pose), box_corners(thing.size_m))
+    pixels, z = project(corners, matrix3(view.K), matrix4(view.world_from_camera))
+    if (z <= 0).any():
+        return 1.0
+    width, height = np.maximum(pixels.max(axis=0) - pixels.min(axis=0), 1e-6)
+    return (box[2] - box[0]) * (box[3] - box[1]) / float(width * height)
 
 
 class Layout:
@@ -82,7 +116,7 @@ class Layout:
         self.seen: dict[int, Seen] = {}
         if camera.known:
             for thing in facts.objects:
-                if thing.known and present(thing, state):
+                if thing.known and present(facts, thing, state):
                     self.seen[thing.id] = _seen(thing, state)
 
     def relations(self, subject: int, references: Sequence[int]) -> list[Relation]:
@@ -98,6 +132,37 @@ class Layout:
         found += [Relation("between", subject, (b.id, c.id)) for b, c in combinations(others, 2) if _between(a, b, c)]
         return found + [Relation("next", subject, (b.id,)) for b in others if self._next(a, b)]
 
+    def near(self, relation: Relation) -> bool:
+        """Whether what a relation refers to is near enough to be a place: not across the room."""
+        a, *others = (self.seen[id] for id in (relation.subject, *relation.others))
+        return relation.kind == "between" or all(gap(a, b) <= NEAR * max(a.breadth, b.breadth) for b in others)
+
+    def suggests(self, relation: Relation) -> bool:
+        """Whether a viewer may say a relation already: as `relations`, without their margins."""
+        if not all(id in self.seen for id in (relation.subject, *relation.others)):
+            return False
+        a, b, c = (self.seen[id] for id in (relation.subject, relation.others[0], relation.others[-1]))
+        offset = a.centre - b.centre
+        sideways = float(offset @ self.right)
+        away = float(offset @ self.forward) if self.forward is not None else 0.0
+        match relation.kind:
+            case "left" | "right":
+                sign = 1 if relation.kind == "right" else -1
+                aside = sign * (a.middle_px - b.middle_px) > 0.25 * (a.box[2] - a.box[0] + b.box[2] - b.box[0]) / 2
+                return sign * sideways > 0 and aside
+            case "front" | "behind":
+                sign = 1 if relation.kind == "behind" else -1
+                return sign * away > 0.25 * abs(sideways) and sign * (b.box[3] - a.box[3]) > 0
+            case "between":
+                low, high = sorted((b.middle_px, c.middle_px))
+                line = c.centre - b.centre
+                along = float(offset @ line) / max(float(line @ line), 1e-9)
+                return low < a.middle_px < high and 0 < along < 1
+            case "next":
+                return gap(a, b) <= 0.8 * max(a.breadth, b.breadth)
+            case "into":
+                return inside(a, b)
+
     def _side(self, a: Seen, b: Seen) -> RelationKind | None:
         offset = a.centre - b.centre
         sideways = float(offset @ self.right)
@@ -110,6 +175,8 @@ class Layout:
         apart = abs(away) - a.half(self.forward) - b.half(self.forward)
         if abs(away) <= DOMINANT * abs(sideways) or apart <= 0:
             return None
+        if not a.one_column(b):
+            return None  # nobody sees that it is behind, only that it is higher in the image
         # On one floor, what is nearer to the camera reaches lower in the image.
         lower = a.box[3] > b.box[3]
         if away < 0:
@@ -119,7 +186,15 @@ class Layout:
     def _next(self, a: Seen, b: Seen) -> bool:
         free = gap(a, b)
         nearest = min(gap(a, c) for c in self.seen.values() if c.id != a.id)
-        return 0 <= free <= 0.6 * max(a.breadth, b.breadth) and free <= nearest
+        close = 0 <= free <= 0.6 * max(a.breadth, b.breadth) and free <= nearest
+        return close and self.beside(a, b)
+
+    def beside(self, a: Seen, b: Seen) -> bool:
+        """Whether two objects stand side by side as the camera sees them: not one behind the other, none hidden."""
+        if a.overlaps(b) > APART:
+            return False
+        offset = a.centre - b.centre
+        return self.forward is None or abs(float(offset @ self.right)) >= 0.7 * abs(float(offset @ self.forward))
 
 
 def viewer_axes(world_from_camera: F64) -> tuple[F64, F64 | None]:

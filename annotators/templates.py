@@ -27,13 +27,13 @@ from shards.schema import Instruction, PairFacts
 class TemplateInstruction:
     """Columns: `instruction` (JSON of shards.schema.Instruction), `caption` (of the target), `source_caption`.
 
-    The text of camera edits and of turns to a canonical view is the wording of SpatialEdit's bench; the variants are
-    natural English and never repeat the text.
+    The text of camera edits and of turns to a canonical view is the wording of SpatialEdit's bench, but for zooms,
+    whose amount it does not say: there it is the last variant. All others are natural English.
     """
 
     layer: ClassVar[str] = "instruction"
     needs: ClassVar[tuple[str, ...]] = ("pair",)
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = {"pair": ("facts", "source")}
     """Of the image, its size alone."""
 
@@ -86,15 +86,15 @@ def instructions(case: Case, variants: int, rng: np.random.Generator) -> list[st
     noun = case.edited_name.removeprefix("the ") if edit.object else ""
     bench = [bench_wording(edit, noun)] if canonical and edit.known else []
     chosen = _choose(wordings(case), 1 + variants - len(bench), rng)
-    texts = bench + chosen
+    # The bench says `zoom: in`, not how far: then it is no text to do the edit by.
+    texts = bench + chosen if edit.zoom == 1 else chosen + bench
     return texts if len(texts) > 1 else "no_true_wording"
 
 
 def _choose(found: Wordings, count: int, rng: np.random.Generator) -> list[str]:
-    """`count` different sentences; the first is exact where one is, and at most one is loose where exact ones do."""
+    """`count` different sentences, loose ones only where the exact ones do not suffice."""
     exact, loose = _in_turn(found.exact, rng), _in_turn(found.loose, rng)
-    kept = loose[: max(count - len(exact), 1 if count > 2 else 0)]
-    return exact[: count - len(kept)] + kept
+    return (exact + loose)[:count]
 
 
 def _in_turn(groups: Sequence[Group], rng: np.random.Generator) -> list[str]:

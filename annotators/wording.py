@@ -2,7 +2,8 @@
 
 Invariant: a sentence is only offered where the facts bear it, so any choice among them is a true instruction. A group
 holds sentences that say the same (where to, which way, how far); choosing from different groups gives real variety.
-Groups that leave open where or how much (`Make the mug larger.`) are kept apart.
+Groups that leave open where or how much (`Move the mug to the left.`) are kept apart; where a person could not do the
+edit by a sentence at all (`Make the mug larger.`), it is none of ours.
 """
 
 from collections.abc import Sequence
@@ -81,7 +82,7 @@ def wordings(case: Case) -> Wordings:
 def translate(case: Case) -> Wordings:
     """Where to (relations that the move brings about), which way and how far, and where in the image it ends."""
     x = case.edited_name
-    after = [relation for relation in case.after if relation not in case.before]
+    after = case.reached
     into = any(relation.kind == "into" for relation in after)
     verbs = ("put", "place", "move", "set") if into else ("move", "place", "put", "reposition", "relocate")
     groups = [_sentences(verbs, x, where(relation, case.names)) for relation in after]
@@ -99,6 +100,8 @@ def _far(way: Motion) -> list[str]:
     """The direction with the distance."""
     if not way.directions or not way.metres:
         return []
+    if way.parts:
+        return way.parts
     first, metres = way.directions[0], f"about {length(way.metres)}"
     return distinct(
         [f"{metres} {first}", f"{first} by {way.magnitude}"]
@@ -135,24 +138,27 @@ def rotate(case: Case) -> Wordings:
 
 
 def scale(case: Case) -> Wordings:
-    """By which factor, as a factor, a share or a word."""
+    """By which factor, as a factor, a share or a word: of lengths, since `twice as large` may mean the area."""
     x, factor = case.edited_name, case.facts.edit.scale
     if not case.facts.edit.known or factor == 1:
         return Wordings([])
     times, share = number(factor), number(100 * factor, 0)
+    own = "their" if is_plural(x) else "its"
     if factor > 1:
-        loose = [f"Make {x} larger.", f"Make {x} bigger.", f"Enlarge {x}."]
         verbs = ("Enlarge", "Scale up", "Resize", "Scale")
-        words = [f"Make {x} {times} times as large.", f"Make {x} {times} times as big."]
-        words.append(f"Scale {x} up by a factor of {times}.")
+        words = [f"Make {x} larger, {times} times as tall and as wide.", f"Make {x} {times} times as tall and as wide."]
+        words.append(f"Scale {x} up by a factor of {times} in every dimension.")
     else:
-        loose = [f"Make {x} smaller.", f"Shrink {x}.", f"Reduce the size of {x}."]
         verbs = ("Shrink", "Scale down", "Resize", "Reduce")
-        words = [f"Make {x} smaller, {share} % as large as before.", f"Scale {x} by a factor of {times}."]
-    groups = [words, [f"{verb} {x} to {share} % of the original size." for verb in verbs]]
-    groups.append([f"Change the size of {x} to {share} %.", f"Set the size of {x} to {share} % of what it is now."])
-    groups += [_fraction(x, words, factor > 1) for value, words in _FRACTIONS if abs(factor - value) <= 0.02 * value]
-    return Wordings(groups, [loose])
+        words = [f"Make {x} smaller, {share} % as tall and as wide as before."]
+        words.append(f"Scale {x} by a factor of {times} in every dimension.")
+    sizes = (f"of {own} height and width", f"of {own} original height and width")
+    groups = [words, [f"{verb} {x} to {share} % {of}." for verb, of in product(verbs, sizes)]]
+    groups.append(
+        [f"Make {x} {'larger' if factor > 1 else 'smaller'}, to {share} % of {own} present height and width."]
+    )
+    groups += [_fraction(x, words, own) for value, words in _FRACTIONS if abs(factor - value) <= 0.02 * value]
+    return Wordings(groups)
 
 
 _FRACTIONS: tuple[tuple[float, str], ...] = (
@@ -164,11 +170,13 @@ _FRACTIONS: tuple[tuple[float, str], ...] = (
 )
 
 
-def _fraction(x: str, words: str, larger: bool) -> Group:
-    if larger:
-        return [f"Make {x} {words} as large.", f"Enlarge {x} to {words} the original size."]
-    of = "" if words == "half" else "of "
-    return [f"Shrink {x} to {words} {of}the original size.", f"Make {x} {words} as large."]
+def _fraction(x: str, words: str, own: str) -> Group:
+    of = "of " if words in ("two thirds", "three quarters") else ""
+    verb = "Shrink" if words == "half" or of else "Enlarge"
+    return [
+        f"{verb} {x} to {words} {of}{own} original height and width.",
+        f"Make {x} {words} as tall and {words} as wide.",
+    ]
 
 
 def remove(case: Case) -> Wordings:
@@ -196,7 +204,7 @@ def insert(case: Case) -> Wordings:
     """What comes, by its indefinite name, and where: by relations, else by the part of the image."""
     a = indefinite(case.edited_noun)
     groups: list[Group] = []
-    for relation in case.after:
+    for relation in case.reached:
         verbs = ("put", "place") if relation.kind == "into" else ("add", "place", "put", "insert")
         groups.append(_sentences(verbs, a, where(relation, case.names)))
     place = motion(case).place if all(relation.kind != "into" for relation in case.after) else []
@@ -252,11 +260,12 @@ def _zoom(factor: float) -> list[str]:
         return []
     share = number(100 / factor, 0)
     word, way = ("in", "closer to the scene") if factor > 1 else ("out", "farther away from the scene")
+    bring = "bring the camera" if factor > 1 else "pull the camera back,"
     return [
         f"zoom {word} by moving the camera to {share} % of its distance",
-        f"move the camera {way}",
-        f"zoom {word}",
-        f"bring the camera {way}, to {share} % of its distance" if factor > 1 else f"pull the camera back, {way}",
+        f"move the camera {way}, to {share} % of its distance",
+        f"zoom {word}: move the camera to {share} % of its distance",
+        f"{bring} {way}, to {share} % of its distance",
     ]
 
 

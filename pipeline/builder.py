@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Config, parse_config, with_overrides
+from pipeline.config import Config
+from pipeline.configurations import BUILDING, Shown, begin, check_plan, check_replanned, finish, read_shown
 from pipeline.duplicates import find_duplicates
 from pipeline.engine import map_items, reopen_rejects, run, session
 from pipeline.families import planned_kinds
@@ -28,6 +29,7 @@ from pipeline.planning import check_source, pair_arguments, plan_build
 from pipeline.progress import RunSummary, make_progress
 from pipeline.registry import build_stages
 from pipeline.runner import Damaged
+from pipeline.secret_values import check_secrets
 from pipeline.stage import Stage
 from pipeline.store import LayerCorrupt, LayerStore, Record
 from pipeline.terminal import say
@@ -35,9 +37,9 @@ from shards.errors import BadInput
 from shards.index import ShardEntry
 from shards.layout import base, filesystem, join
 from shards.recipes import Recipe, get_recipe
+from shards.redact import shown
 from shards.schema import EditKind
 
-BUILD = "build.json"
 RUNS = "runs"
 """Folder of what each run that came to its end did: counts, times."""
 FEW_SHARDS = 8
@@ -52,6 +54,13 @@ class Build:
     config: Config
     plan: Plan
     stages: tuple[Stage, ...]
+    shown: Shown | None = None
+    """Where the configuration comes from, of a build that was opened."""
+
+    @property
+    def note(self) -> str:
+        """Which configuration this is, where OUT holds two; else empty."""
+        return self.shown.note if self.shown else ""
 
     @property
     def layers(self) -> dict[str, str]:
@@ -84,8 +93,11 @@ def in_ray_job() -> bool:
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
-def open_build(out: str, overrides: Sequence[str] = ()) -> Build:
-    """The latest build under OUT, its `shard` and `engine` keys overridden.
+def open_build(out: str, overrides: Sequence[str] = (), *, running: bool = False) -> Build:
+    """The build under OUT that counts (`pipeline.configurations`), its `shard` and `engine` keys overridden.
+
+    Args:
+        running: while a build runs, open that one.
 
     Raises BadInput where there is no build, or an override names another key.
     """
@@ -95,17 +107,11 @@ def open_build(out: str, overrides: Sequence[str] = ()) -> Build:
     if other:
         raise BadInput(f"--set {other[0]}: only keys of `shard` and `engine` can change here; build again for others")
     store = open_out(out)
-    if not store.exists(BUILD):
-        raise BadInput(f"no build in {store}: give the --out of a build, or run `spatialdata build --out {out}` first")
-    try:
-        values = json.loads(store.read_file(BUILD))
-        parse_config(values, BUILD)
-    except (ValueError, BadInput) as error:
-        what = f"{store.path(BUILD)} is damaged ({error})"
-        raise BadInput(f"{what}: run the same `spatialdata build` again") from None
-    config = with_overrides(values, overrides, "--set")
+    shown = read_shown(store, overrides, running=running)
     plan = read_plan(store)
-    return Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan), store.url)))
+    check_plan(store, shown, plan)
+    stages = build_stages(shown.config, pair_arguments(shown.config, store, plan), store.url)
+    return Build(store, shown.config, plan, tuple(stages), shown)
 
 
 @interruptible()
@@ -122,15 +128,18 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
     # What is wrong with layers and recipes is told before a survey or a render is paid for.
     planned = build_stages(config, pair_arguments(config, store), store.url)
     recipes = [fit_recipe(get_recipe(name), planned, planned_edits(config)) for name in config.shard.recipes]
-    with RunLock(store) as lock, session(config.engine):
+    with RunLock(store, doing=BUILDING) as lock, session(config.engine):
+        check_replanned(store, config)
         plan = plan_build(config, store, _say(quiet), quiet)
         build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan), store.url)))
-        store.write_file(BUILD, config.model_dump_json(indent=1).encode())
+        begin(store, config)
         if retry and not any(reopen_rejects(build.stages, store, retry, plan.hash).values()):
             _say(quiet)(f"--retry: no sample was rejected for {' or '.join(retry)}")
         summary = compute(build, lock, quiet)
         packing = time.monotonic()
         shards, rejects = _pack_all(build, recipes, lock, quiet)
+        if rejects.samples < plan.samples:
+            finish(store, config)
     ended = time.monotonic()
     found = {
         "out": str(store),
@@ -146,7 +155,9 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
         "notes": summary.notes,
         "shards": shards,
     }
-    store.write_file(f"{RUNS}/{started:%Y%m%dT%H%M%S}.json", json.dumps(found, indent=1, sort_keys=True).encode())
+    store.write_file(
+        f"{RUNS}/{started:%Y%m%dT%H%M%S}.json", json.dumps(shown(found), indent=1, sort_keys=True).encode()
+    )
     return found
 
 
@@ -162,6 +173,8 @@ def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bo
         build = replace(build, config=build.config.model_copy(update={"engine": engine}))
     with RunLock(build.store) as lock, session(build.config.engine):
         check_rows(build.plan)
+        if build.note:
+            _say(quiet)(build.note)
         shards, _ = _pack_all(build, [chosen], lock, quiet)
     return shards[0]
 
@@ -173,12 +186,14 @@ def planned_edits(config: Config) -> list[EditKind]:
 
 def done_units(build: Build) -> int:
     """Units that every layer holds."""
-    return min(len(build.store.done_units(folder)) for folder in build.layers.values())
+    planned = build.plan.units
+    return min(sum(unit < planned for unit in build.store.done_units(folder)) for folder in build.layers.values())
 
 
 def compute(build: Build, lock: RunLock, quiet: bool) -> RunSummary:
     """Compute what is not committed yet; the source is looked at only where something is."""
     if done_units(build) < build.plan.units:
+        check_secrets(build.config.model_dump(mode="json"))
         check_source(build.config, build.store, build.plan)
     engine = build.config.engine
     progress = make_progress(quiet)

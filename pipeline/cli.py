@@ -9,6 +9,7 @@ from pipeline.start import STOPPED, STOPPED_TEXT, work_is_done  # isort: split
 import io
 import json
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.cli_text import (
     print_build,
     print_counts,
     print_doctor,
+    print_export,
     print_gallery,
     print_rebuild,
     print_shards,
@@ -26,6 +28,7 @@ from pipeline.cli_text import (
 from pipeline.interrupts import Stopped, error_line, interruptible
 from pipeline.terminal import prepare, say, stdout_is_lost
 from shards.errors import SpatialdataError
+from shards.redact import shown
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
@@ -275,7 +278,7 @@ def export(path: str, layout: str, out: str, as_json: bool) -> None:
     from pipeline.tools import run_export
 
     found = run_export(path, layout, out)
-    _report(found, as_json, lambda found: say(f"{found['samples']} samples exported to {found['out']}"))
+    _report(found, as_json, print_export)
 
 
 @cli.command()
@@ -311,6 +314,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _report(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
+    found = shown(found)
     if as_json:
         say(json.dumps(found, indent=1, sort_keys=True))
     else:
@@ -334,7 +338,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         told, code = shown.getvalue(), error.exit_code
     except Exception as error:  # the border of the process: a person reads this
         if "--debug" in given and not isinstance(error, Stopped | BrokenPipeError):
-            raise
+            say(traceback.format_exc(), err=True)
+            sys.exit(1)
         told, code = _explain(error)
     work_is_done()
     if told:

@@ -5,6 +5,11 @@ from typing import Any
 from pipeline.live import duration, plural
 from pipeline.terminal import say, terminal
 
+_LEFT_OUT = {
+    "no_box": "the object is out of the target's frame, so there is no red box to draw",
+    "too_many_objects": "the scene has more objects than the layout's masks have colors",
+}
+
 
 def print_build(summary: dict[str, Any]) -> None:
     say(
@@ -53,9 +58,25 @@ def print_verify(found: dict[str, Any]) -> None:
         say(f"rebuilt {repaired}")
     count = len(found["problems"])
     state = "sound" if found["ok"] else plural(count, "problem")
+    if not found["shards"]:
+        told = "its layers and plan are sound" if found["ok"] else state
+        state = f"there are no shards; {told}; pack with `spatialdata shard {found['path']} --recipe full`"
     say(f"{plural(found['shards'], 'shard')}, {plural(found['samples'], 'sample')}: {state}")
+    if len(found["image_sizes"]) > 1:
+        sizes = " and ".join(f"{width} x {height} ({count:,})" for width, height, count in found["image_sizes"])
+        say(f"images of {sizes}: to be streamed with buckets=True")
     if not found["ok"] and found["repairable"]:
         say(f"mend with: spatialdata verify {found['path']} --repair")
+
+
+def print_export(found: dict[str, Any]) -> None:
+    say(f"{plural(found['samples'], 'sample')} exported to {found['out']}")
+    for reason, count in found["skipped"].items():
+        say(f"{plural(count, 'sample')} left out: {_LEFT_OUT.get(reason) or _no_task(reason)}")
+
+
+def _no_task(reason: str) -> str:
+    return f"the layout has no place for {reason.removeprefix('no_task_for_')} edits"
 
 
 def print_gallery(found: dict[str, Any]) -> None:

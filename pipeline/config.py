@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_serializer, model_validator
 
 from pipeline.duplicates import DuplicateOptions
+from pipeline.secret_values import restored
 from shards.errors import BadInput
 from shards.licences import LicenceName
 from shards.options import Options, read_yaml
@@ -217,15 +218,15 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
     Raises:
         BadInput: no such file, not YAML, an unknown key or a bad value: one line that says what to write instead.
     """
-    values = read_yaml(Path(path)) if path is not None else {}
+    values = read_yaml(path) if path is not None else {}
     return with_overrides(values, overrides, str(path) if path is not None else "configuration")
 
 
 def with_overrides(values: dict[str, Any], overrides: Sequence[str], origin: str) -> Config:
-    """Plain values with `a.b=c` overrides applied, validated; see `load_config`."""
+    """Plain values with `a.b=c` overrides applied, their secrets restored, validated; see `load_config`."""
     for override in overrides:
         _apply(values, override)
-    return parse_config(values, origin)
+    return parse_config(restored(values), origin)
 
 
 def parse_config(values: Mapping[str, Any], origin: str = "configuration") -> Config:

@@ -9,12 +9,14 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from typing import Literal
 
 from pipeline.config import Config, EngineOptions
 from pipeline.plan import damaged_plan
 from pipeline.store import LayerStore
 from shards.errors import BadInput, SpatialdataError
+from shards.layout import NotAFile
 from sources.objaverse.spec import RenderOptions
 
 DEVICE = "plan/device.json"
@@ -37,11 +39,22 @@ def gpus_of(render: RenderOptions) -> float:
     return 1.0 if render.device in COUNTED else 0.0
 
 
-def settle(config: Config, store: LayerStore) -> None:
-    """Write what `auto` means for this OUT, unless it is written. Only under a `RunLock`, connected to the engine."""
-    if config.render.device == "auto" and _remembered(store) is None:
-        kind = choose(_asked(config), gpus_found(config.engine))
-        store.create_file(DEVICE, json.dumps({"device": kind}).encode())
+def settle(config: Config, store: LayerStore, rendered: Callable[[], Kind | None] = lambda: None) -> None:
+    """Write what `auto` means for this OUT, unless it is written. Only under a `RunLock`, connected to the engine.
+
+    Args:
+        rendered: what images that are there were rendered on, if any; asked where what was written is damaged.
+    """
+    if config.render.device != "auto":
+        return
+    try:
+        if _remembered(store) is not None:
+            return
+        kind = None
+    except SpatialdataError:
+        kind = rendered()
+    kind = kind or choose(_asked(config), gpus_found(config.engine))
+    store.write_file(DEVICE, json.dumps({"device": kind}).encode())
 
 
 def choose(asked: float | None, found: float) -> Kind:
@@ -106,6 +119,8 @@ def _asked(config: Config) -> float | None:
 def _remembered(store: LayerStore) -> Kind | None:
     try:
         kind = json.loads(store.read_file(DEVICE))["device"]
+    except NotAFile:
+        kind = None
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):

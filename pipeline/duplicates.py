@@ -105,7 +105,12 @@ def find_duplicates(store: LayerStore, plan: Plan, layers: Mapping[str, str], op
     if isinstance(known, Duplicates):
         return known
     found = Duplicates(known, tuple(_decide(_load(store, plan, _compared(layers)), options)))
-    content = {"plan": plan.hash, "options": options.model_dump(), "dropped": [asdict(one) for one in found.dropped]}
+    content = {
+        "digest": known,
+        "plan": plan.hash,
+        "options": options.model_dump(),
+        "dropped": [asdict(one) for one in found.dropped],
+    }
     store.write_file(_name(known), json.dumps(content, indent=1, sort_keys=True).encode())
     return found
 
@@ -127,6 +132,8 @@ def read_duplicates(store: LayerStore, digest: str) -> Duplicates | None:
     """What is noted under a digest; None where nothing is, or nothing that can be read."""
     try:
         content = json.loads(store.read_file(_name(digest)))
+        if content["digest"] != digest:
+            return None
         return Duplicates(digest, tuple(Dropped(**one) for one in content["dropped"]))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None

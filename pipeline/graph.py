@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from pipeline.stage import Stage
 from shards.errors import SpatialdataError
+from shards.redact import redacted
 
 
 def fingerprint(stage: Stage, needs: Mapping[str, str], plan: str = "") -> str:
@@ -77,14 +78,21 @@ def canonical(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """`value` as plain JSON values. Dataclasses and pydantic sections carry their class's name."""
+    """`value` as plain JSON values. Dataclasses and pydantic sections carry their class's name.
+
+    A password or a token is left out: with another one the output is the same.
+    """
+    return redacted(_plain(value))
+
+
+def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value.value if isinstance(value, Enum) else value
     if isinstance(value, BaseModel):
-        return {"class": type(value).__qualname__, **{name: plain(part) for name, part in _section(value).items()}}
+        return {"class": type(value).__qualname__, **{name: _plain(part) for name, part in _section(value).items()}}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kept = [field for field in dataclasses.fields(value) if field.metadata.get("fingerprint", True)]
-        return {"class": type(value).__qualname__, **{field.name: plain(getattr(value, field.name)) for field in kept}}
+        return {"class": type(value).__qualname__, **{field.name: _plain(getattr(value, field.name)) for field in kept}}
     return _plain_collection(value)
 
 
@@ -99,17 +107,17 @@ def _section(section: BaseModel) -> dict[str, Any]:
 
 def _plain_collection(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(name): plain(part) for name, part in cast("Mapping[Any, Any]", value).items()}
+        return {str(name): _plain(part) for name, part in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, Set):
-        return sorted((plain(part) for part in cast("Set[Any]", value)), key=canonical)
+        return sorted((_plain(part) for part in cast("Set[Any]", value)), key=canonical)
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, PurePath):
         return value.as_posix()
     if isinstance(value, Enum):
-        return plain(value.value)
+        return _plain(value.value)
     if isinstance(value, list | tuple):
-        return [plain(part) for part in cast("Sequence[Any]", value)]
+        return [_plain(part) for part in cast("Sequence[Any]", value)]
     raise SpatialdataError(
         f"a stage's configuration holds a {type(value).__name__}, which has no stable text for the fingerprint: use "
         'numbers, text, dataclasses or pydantic sections, or declare it with field(metadata={"fingerprint": False})'

@@ -41,6 +41,8 @@ class Holder:
     token: str
     beat: float
     """Seconds since 1970."""
+    doing: str = ""
+    """What it holds the lock for, where that matters to who looks on."""
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since[:19].replace('T', ' ')} UTC"
@@ -82,14 +84,14 @@ def wait_for_lock(storage: Storage, say: Callable[[str], None], poll_s: float = 
 class RunLock:
     """`with RunLock(store): ...`; raises InUse when another run holds OUT, BadInput when OUT is not writable."""
 
-    def __init__(self, storage: Storage, beat_s: float = BEAT_S, stale_s: float = STALE_S) -> None:
+    def __init__(self, storage: Storage, beat_s: float = BEAT_S, stale_s: float = STALE_S, *, doing: str = "") -> None:
         self._storage = storage
         self._beat_s = beat_s
         self._stale_s = stale_s
         pid = os.getpid()
         since = datetime.now(UTC).isoformat(timespec="seconds")
         self._me = Holder(
-            socket.gethostname(), _machine(), pid, _started(pid), since, secrets.token_hex(8), time.time()
+            socket.gethostname(), _machine(), pid, _started(pid), since, secrets.token_hex(8), time.time(), doing
         )
         self._cleared = False
         self._ended = threading.Event()

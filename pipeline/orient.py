@@ -24,7 +24,7 @@ from pipeline.graph import canonical, layer_dirs
 from pipeline.interrupts import interruptible
 from pipeline.lock import RunLock
 from pipeline.plan import Plan, PlanRow, write_plan
-from pipeline.planning import asset_key, survey
+from pipeline.planning import asset_key, mended, survey
 from pipeline.progress import make_progress
 from pipeline.stage import Stage
 from pipeline.storage import Storage
@@ -97,10 +97,14 @@ def run_orient(
             say(f"asking {vote.model} about {len(todo)} of {len(assets)} assets")
             settle(config, store)
             job = _plan(config, store, vote, side, todo)
-            run(job.stages, job.store, job.plan, config.engine, make_progress(quiet), guard=lock.check)
-            # Only now: with a part of the answers in the file the next run would have another plan, and render anew
+            # Only then: with a part of the answers in the file the next run would have another plan, and render anew
             # what this one had rendered and not asked about.
-            found, reasons = job.collect()
+            found, reasons = mended(
+                job.store,
+                lambda: run(job.stages, job.store, job.plan, config.engine, make_progress(quiet), guard=lock.check),
+                job.collect,
+                say,
+            )
             table |= found
             file.write(encode_orientations(table))
     return {"to": str(file), **count_fronts(assets, table), "asked": len(todo), "reasons": dict(reasons)}
@@ -175,8 +179,8 @@ class _Job:
         answered = folders[VlmOrientation.layer]
         found = {
             self.assets[key].uid: _entry(self.assets[key], str(row["orientation"]))
-            for unit in self.store.done_units(answered)
-            for key, row in self.store.read(answered, unit, ["orientation"]).items()
+            for unit in range(self.plan.units)
+            for key, row in self.store.read_planned(answered, unit, self.plan.keys(unit)).items()
         }
         rejects = (
             reject for folder in folders.values() for record in self.store.records(folder) for reject in record.rejects

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pipeline.assemble import members_of, software_versions
@@ -25,12 +26,22 @@ from pipeline.storage import FULL, disk_full
 from pipeline.store import LayerCorrupt, LayerStore
 from shards.codecs import ImageCodec
 from shards.errors import BadInput, SpatialdataError
-from shards.index import MANIFEST, ShardEntry, offsets_name, pack_shard, parquet_name, write_manifest
-from shards.layout import filesystem, join, list_shards, shard_name
+from shards.index import (
+    INDEX_VERSION,
+    MANIFEST,
+    ShardEntry,
+    is_whole,
+    offsets_name,
+    pack_shard,
+    parquet_name,
+    write_manifest,
+)
+from shards.layout import filesystem, is_local, join, list_shards, shard_name
 from shards.recipes import FILTERS, Recipe, layer_of
 from shards.sample import Sample
 from shards.schema import SCHEMA_VERSION, SPLITS, EditKind, Provenance, Split
 from shards.sidecars import ATTRIBUTION, SIDECARS, write_sidecars
+from shards.writer import make_way
 from sources.derived import origins_of
 
 Packer = Callable[[Callable[["ShardJob"], ShardEntry | Damaged], Sequence["ShardJob"]], list[ShardEntry | Damaged]]
@@ -76,7 +87,9 @@ class ShardJob:
             self.name,
             [asdict(part) for part in self.slices],
         ]
-        return hashlib.sha256(json.dumps([made_from, SCHEMA_VERSION, software_versions()]).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps([made_from, SCHEMA_VERSION, INDEX_VERSION, software_versions()]).encode()
+        ).hexdigest()
 
 
 def pack(
@@ -278,6 +291,10 @@ def _samples(job: ShardJob) -> Iterator[tuple[str, dict[str, bytes]]]:
         rows = [row for row in plan.rows(part.unit) if row.split == job.split and _taken(row, left_out, job.recipe)]
         columns = {layer: store.read(folder, part.unit) for layer, folder in job.layers.items()}
         for row in rows[part.first : part.first + part.count]:
+            lacking = next((layer for layer in job.layers if row.key not in columns[layer]), None)
+            if lacking is not None:
+                what = f"layer file {store.path(store.data_name(job.layers[lacking], part.unit))} lacks {row.key}"
+                raise LayerCorrupt(f"{what}: run `spatialdata build` again", job.layers[lacking], part.unit)
             sample = Sample(row.key, row.split, row.spec, {layer: columns[layer][row.key] for layer in job.layers})
             provenance = Provenance(
                 plan=plan.hash,
@@ -296,20 +313,17 @@ def _note_name(job: ShardJob) -> str:
 
 
 def _already(store: LayerStore, job: ShardJob) -> ShardEntry | None:
-    """The shard's entry where it is there, as long as it should be, and made from the same."""
+    """The shard's entry where it is there, as it should be as far as that is cheap to tell, and made from the same."""
     name = _note_name(job)
     if not store.exists(name):
         return None
     try:
         note = json.loads(store.read_file(name))
         entry = ShardEntry.model_validate_json(json.dumps(note["entry"]))
+        of_this = (note["digest"], entry.name) == (job.digest, job.name)
     except (ValueError, KeyError, TypeError):
         return None
-    fs, folder = filesystem(job.folder)
-    files = [join(folder, name) for name in (job.name, parquet_name(job.name), offsets_name(job.name))]
-    if note["digest"] != job.digest or not all(fs.exists(file) for file in files):
-        return None
-    return entry if fs.size(files[0]) == entry.bytes else None
+    return entry if of_this and is_whole(job.folder, entry) else None
 
 
 def _drop_other_shards(folder: str, names: set[str]) -> None:
@@ -330,5 +344,7 @@ def _drop_other_splits(root: str, splits: Mapping[str, Any]) -> None:
 
 def _remove(url: str) -> None:
     fs, path = filesystem(url)
+    if is_local(fs):
+        make_way(Path(path))
     if fs.exists(path):
         fs.rm_file(path)

@@ -12,10 +12,12 @@ from pydantic import ValidationError
 from pipeline.config import ShardOptions
 from pipeline.storage import Storage
 from shards.errors import BadInput
+from shards.layout import NotAFile
 from shards.recipes import RECIPES
 from shards.schema import SPLITS
 
 FOLDER = "shards/.made"
+_AGAIN = "pack again with `spatialdata shard {storage} --recipe {recipe}` and the options of then"
 _KEPT = {"name", "samples_per_shard", "codecs", "duplicates", "licenses"}
 """Options that decide the bytes of the shards; the splits are the plan's."""
 
@@ -46,13 +48,12 @@ def read_packing(storage: Storage, recipe: str) -> Packing | None:
         splits = tuple(split for split in SPLITS if split in content["splits"])
         options = ShardOptions.model_validate(content["options"])
         return Packing(options, splits, str(content.get("duplicates", "")))
+    except NotAFile as error:
+        raise BadInput(f"{error}: {_AGAIN.format(storage=storage, recipe=recipe)}") from None
     except FileNotFoundError:
         return None
     except (ValidationError, ValueError, KeyError, TypeError):
-        raise BadInput(
-            f"{storage.path(name)} is damaged: pack again with `spatialdata shard {storage} --recipe {recipe}` and the "
-            "options of then"
-        ) from None
+        raise BadInput(f"{storage.path(name)} is damaged: {_AGAIN.format(storage=storage, recipe=recipe)}") from None
 
 
 def packed_recipes(storage: Storage) -> list[str]:

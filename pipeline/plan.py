@@ -8,7 +8,7 @@ time; the driver never holds them all.
 import hashlib
 import json
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, islice
@@ -25,7 +25,7 @@ from pipeline.graph import canonical
 from pipeline.storage import FULL, disk_full
 from pipeline.store import LayerStore, versions
 from shards.errors import BadInput, SpatialdataError
-from shards.layout import KEY_RULE, is_key
+from shards.layout import KEY_RULE, NotAFile, is_key
 from shards.schema import SPLITS, Split
 
 PLAN = "plan.json"
@@ -77,7 +77,7 @@ class Plan:
             rows = self._table(unit).to_pylist()
             return [PlanRow(row["key"], row["split"], json.loads(row["spec"])) for row in rows]
         except ValueError as error:
-            raise SpatialdataError(damaged_plan(self.store, str(error))) from error
+            raise PlanDamaged(damaged_plan(self.store, str(error))) from error
 
     def keys(self, unit: int) -> list[str]:
         """The keys of one unit, in order: sooner than `rows`, which reads what to make, too."""
@@ -91,9 +91,9 @@ class Plan:
             table = _group(self, group).slice(first, self.size(unit))
             units = table.column("unit").to_numpy()
         except (OSError, pa.ArrowException, KeyError) as error:
-            raise SpatialdataError(damaged_plan(self.store, str(error))) from error
+            raise PlanDamaged(damaged_plan(self.store, str(error))) from error
         if len(units) != self.size(unit) or np.any(units != unit):
-            raise SpatialdataError(damaged_plan(self.store, f"unit {unit} is not where it should be"))
+            raise PlanDamaged(damaged_plan(self.store, f"unit {unit} is not where it should be"))
         return table
 
     def __hash__(self) -> int:
@@ -111,34 +111,46 @@ def _group(plan: Plan, group: int) -> Any:
         return _file(plan).read_row_group(group, use_threads=False)
 
 
+class PlanDamaged(SpatialdataError):
+    """The plan cannot be used as it is; a build of the same configuration makes it again."""
+
+
 def read_plan(store: LayerStore) -> Plan:
-    """The plan under OUT. Raises BadInput when there is none, SpatialdataError when it is damaged."""
+    """The plan under OUT. Raises BadInput when there is none, PlanDamaged when it is damaged."""
     try:
         values = json.loads(store.read_file(PLAN))
         fields = {name: values[name] for name in (*_HASHED, "hash")}
         plan = Plan(store=store, rows_sha256=values["rows"], **fields)
         whole = _digest({name: values[name] for name in _HASHED}, values["rows"])
+    except NotAFile as error:
+        raise PlanDamaged(damaged_plan(store, str(error))) from None
     except FileNotFoundError:
         raise BadInput(f"no plan in {store}: give the folder of a build, or run `spatialdata build` first") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise SpatialdataError(damaged_plan(store, f"plan.json: {error}")) from error
+        raise PlanDamaged(damaged_plan(store, f"plan.json: {error}")) from error
     if whole != plan.hash:
-        raise SpatialdataError(damaged_plan(store, "plan.json was changed: its hash is another"))
+        raise PlanDamaged(damaged_plan(store, "plan.json was changed: its hash is another"))
     return plan
+
+
+def find_plan(store: LayerStore) -> Plan | None:
+    """The plan under OUT, or None where there is none. Raises PlanDamaged."""
+    try:
+        return read_plan(store)
+    except BadInput:
+        return None
 
 
 def check_rows(plan: Plan) -> None:
     """Compare the list of units with what was planned: once a run, at the speed of reading it.
 
-    Raises SpatialdataError where it is missing or holds anything else.
+    Raises PlanDamaged where it is missing or holds anything else.
     """
-    try:
-        with plan.store.open_file(UNITS) as file:
-            digest = _sha256(file)
-    except FileNotFoundError:
-        raise SpatialdataError(damaged_plan(plan.store, f"{UNITS} is missing")) from None
+    digest = _held_rows(plan.store)
+    if not digest:
+        raise PlanDamaged(damaged_plan(plan.store, f"{UNITS} is missing"))
     if digest != plan.rows_sha256:
-        raise SpatialdataError(damaged_plan(plan.store, f"{UNITS} is not the list that was planned"))
+        raise PlanDamaged(damaged_plan(plan.store, f"{UNITS} is not the list that was planned"))
 
 
 def write_plan(
@@ -147,43 +159,89 @@ def write_plan(
     rows: Iterable[PlanRow] | Iterable[RecordBatch],
     unit_size: int,
     seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Plan:
     """Freeze the samples under OUT, or return the plan that is there when it is of the same configuration.
+
+    A plan of which a part is damaged, or of another OUT, is made again, provided that what is sound of it agrees.
 
     Args:
         config: what decides which samples exist and how they look, as plain JSON values.
         rows: samples in order, or Arrow batches with the string columns key, split, spec (JSON), of which the keys
-            are trusted to be unique. Not consumed when the plan exists: the frozen list wins.
+            are trusted to be unique. Not consumed when the plan exists and is whole: the frozen list wins.
+        say: told what was made again.
 
     Raises:
         BadInput: OUT holds another plan (the message names the keys that differ), a key that is not
             `[a-z0-9-]{1,80}` or comes twice, an unknown split, no samples, or OUT is not writable.
-        SpatialdataError: the plan that is there is damaged.
+        PlanDamaged: the plan that is there is damaged, and the rows are not those that it was made from.
     """
     config = json.loads(canonical(dict(config)))
     store.sweep("plan")
-    if store.exists(PLAN):
-        plan = read_plan(store)
-        _refuse_other(plan, config, unit_size, seed)
-        check_rows(plan)
+    problem, plan = "", None
+    try:
+        plan = find_plan(store)
+    except PlanDamaged as error:
+        problem = str(error)
+    held = _held_rows(store)
+    other = _differing(plan, config, unit_size, seed) if plan else ""
+    if plan and held == plan.rows_sha256 and not other:
         return plan
+    if plan and other and (held == plan.rows_sha256 or not _are_rows(store)):
+        raise _holds_other(store, other)
     with TemporaryDirectory(dir=store.workplace(), prefix=".planning-", suffix=".tmp") as folder:
         finished = Path(folder) / "units.parquet"
         samples = _write_rows(finished, _batches(rows), unit_size)
-        content = {
-            "samples": samples,
-            "unit_size": unit_size,
-            "seed": seed,
-            "config": config,
-            "versions": dict(versions()),
-        }
         with finished.open("rb") as file:
             digest = _sha256(file)
-        store.publish_file(UNITS, finished)
+        if other and digest != held:
+            raise _holds_other(store, other)
+        if plan and digest == held != plan.rows_sha256:
+            other = f"{UNITS} is of this configuration and its source"  # so the plan is of another folder
+        if (plan and not other and digest != plan.rows_sha256) or (problem and digest != held and _are_rows(store)):
+            raise PlanDamaged(
+                f"{problem or damaged_plan(store, f'{UNITS} is not the list that was planned')} (this configuration "
+                "and its source give other samples now: give those of then, or remove plan.json and plan/ to plan anew)"
+            )
+        if digest != held:
+            store.publish_file(UNITS, finished)
+    _file.cache_clear()
+    _group.cache_clear()
+    if plan and not other:
+        say(f"{UNITS} was damaged: made again, as it was")
+        return plan
+    content = {
+        "samples": samples,
+        "unit_size": unit_size,
+        "seed": seed,
+        "config": config,
+        "versions": dict(versions()),
+    }
     text = json.dumps(content | {"rows": digest, "hash": _digest(content, digest)}, indent=1, sort_keys=True)
+    if plan or problem:
+        say(f"{PLAN} was {'of another folder' if plan else 'damaged'}: made again")
+        store.move(PLAN, f"{PLAN}.corrupt")
     if not store.create_file(PLAN, text.encode()):
         raise SpatialdataError(f"another run planned {store} at the same moment: run the same command again")
     return read_plan(store)
+
+
+def _held_rows(store: LayerStore) -> str:
+    """sha256 of the list of units; empty where there is none."""
+    try:
+        with store.open_file(UNITS) as file:
+            return _sha256(file)
+    except FileNotFoundError:
+        return ""
+
+
+def _are_rows(store: LayerStore) -> bool:
+    """Whether the list of units is one, be it of this plan or of another."""
+    try:
+        with store.open_file(UNITS) as file:
+            return pq.ParquetFile(file).schema_arrow.names == SCHEMA.names
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def _sha256(file: IO[bytes]) -> str:
@@ -268,15 +326,30 @@ def _listed(rows: Iterator[PlanRow]) -> Iterator[RecordBatch]:
         raise BadInput(f"{twice} of {len(ordered)} samples have a key that another sample has: keys must be unique")
 
 
-def _refuse_other(plan: Plan, config: Mapping[str, Any], unit_size: int, seed: int) -> None:
-    old = {"unit_size": plan.unit_size, "seed": plan.seed, "versions": plan.versions, **plan.config}
-    new = {"unit_size": unit_size, "seed": seed, "versions": versions(), **config}
+def _differing(plan: Plan, config: Mapping[str, Any], unit_size: int, seed: int) -> str:
+    """What a plan has other than it is asked for."""
+    old = {"seed": plan.seed, "versions": plan.versions, **plan.config}
+    new = {"seed": seed, "versions": versions(), **config}
+    old["unit_size"], new["unit_size"] = _rendered(plan.unit_size, old), _rendered(unit_size, new)
+    return differing(old, new)
+
+
+def _rendered(unit_size: int, config: Mapping[str, Any]) -> int:
+    """Of the samples of a unit those that are not derived: what a person sets as `unit_size`."""
+    edits = cast("Mapping[str, Any]", config.get("edits", {}))
+    rows = 3 if edits.get("compose") else 2
+    return unit_size * 2 // (rows * 2 if edits.get("invert") else rows)
+
+
+def _holds_other(store: LayerStore, what: str) -> BadInput:
+    return BadInput(f"{store} holds another plan: {what} (old -> new); give another --out, or the old configuration")
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 4) -> str:
+    """The keys whose values differ, `a.b 1 -> 2`, so many of them at most; empty where all are the same."""
     differences = list(_differences(old, new, ""))
-    if differences:
-        shown = ", ".join(differences[:4]) + (f" and {len(differences) - 4} more" if len(differences) > 4 else "")
-        raise BadInput(
-            f"{plan.store} holds another plan: {shown} (old -> new); give another --out, or the old configuration"
-        )
+    more = len(differences) - most
+    return ", ".join(differences[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _differences(old: Any, new: Any, name: str) -> Iterator[str]:
@@ -295,4 +368,4 @@ def _brief(value: Any) -> str:
 
 def damaged_plan(store: LayerStore, what: str) -> str:
     """What to tell of a plan that cannot be used."""
-    return f"the plan in {store} is damaged ({what}): remove plan.json and plan/, then run `spatialdata build` again"
+    return f"the plan in {store} is damaged ({what}): run the same `spatialdata build` again, which makes it again"

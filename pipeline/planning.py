@@ -11,24 +11,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from pipeline.config import Config
-from pipeline.device import check_device, gpus_of, settle, settled
+from pipeline.device import Kind, check_device, gpus_of, settle, settled
 from pipeline.engine import run
 from pipeline.families import unit_rows, with_inverse
 from pipeline.graph import canonical, layer_dirs
 from pipeline.lock import wait_for_lock
-from pipeline.plan import PLAN, Plan, PlanRow, damaged_plan, read_plan, write_plan
+from pipeline.plan import PLAN, Plan, PlanDamaged, PlanRow, check_rows, damaged_plan, find_plan, read_plan, write_plan
 from pipeline.progress import Progress, make_progress
+from pipeline.registry import build_stages
 from pipeline.scenes import plan_scenes
 from pipeline.stage import Stage
 from pipeline.store import LayerCorrupt, LayerStore, versions
-from shards.errors import BadInput, SpatialdataError
+from shards.errors import BadInput
 from shards.layout import base, filesystem, join
 from sources.objaverse.assets import AssetTable, divide, table_of
 from sources.objaverse.cache import read_cache, resolve_root, select_licences
@@ -43,6 +44,7 @@ REJECTED_ASSETS = "plan/rejected_assets.json"
 INDEXES = "plan/archives"
 SURVEY_UNIT = 16
 _ASSET = TypeAdapter(Asset)
+T = TypeVar("T")
 
 
 def plan_build(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool = False) -> Plan:
@@ -54,6 +56,10 @@ def plan_build(config: Config, store: LayerStore, say: Callable[[str], None], qu
     Raises:
         BadInput: OUT holds another plan, or the source cannot give what is asked.
     """
+    if (rows := unit_rows(config)) != config.unit_size:
+        say(
+            f"unit_size: a unit has {config.unit_size} samples of the source and those derived from them, {rows} in all"
+        )
     if config.source.kind == "object3dit":
         return _plan_released(config, store, say)
     return _plan_scenes(config, store, say, quiet)
@@ -82,19 +88,26 @@ def _derived(config: Config) -> dict[str, bool]:
 
 
 def _plan_scenes(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> Plan:
-    if store.exists(PLAN):
-        digest = str(read_plan(store).config.get("assets", ""))
-    else:
-        digest = _freeze_assets(config, store, say, quiet)
+    digest = _settle_assets(config, store, say, quiet)
     samples = config.samples if isinstance(config.samples, int) else 0
     edits = {str(kind): weight for kind, weight in config.edits.weights.items()}
     splits = {str(split): fraction for split, fraction in config.shard.splits.fractions().items()}
     prefix = f"{config.source.kind}-{config.seed}"
     invert, compose = config.edits.invert, config.edits.compose
     rows = plan_scenes(samples, config.seed, edits, splits, prefix, invert=invert, compose=compose)
-    plan = write_plan(store, plan_config(config) | {"assets": digest}, rows, unit_rows(config), config.seed)
-    settle(config, store)
+    plan = write_plan(store, plan_config(config) | {"assets": digest}, rows, unit_rows(config), config.seed, say)
+    settle(config, store, lambda: _rendered_on(config, store, plan))
     return plan
+
+
+def _rendered_on(config: Config, store: LayerStore, plan: Plan) -> Kind | None:
+    """On what kind of device the images were rendered that the build has; None where it has none."""
+    for kind in ("cpu", "gpu"):
+        chosen = config.model_copy(update={"render": config.render.model_copy(update={"device": kind})})
+        stages = build_stages(chosen, pair_arguments(chosen, store, plan), store.url)
+        if store.names(f"layers/{layer_dirs(stages, plan.hash)['pair']}"):
+            return kind
+    return None
 
 
 def pair_arguments(config: Config, store: LayerStore, plan: Plan | None = None) -> dict[str, Any]:
@@ -107,7 +120,7 @@ def pair_arguments(config: Config, store: LayerStore, plan: Plan | None = None) 
     root = ""
     if config.source.kind == "objaverse":
         root = str(Path(config.source.root or "~/.objaverse").expanduser().absolute())
-    render = settled(config, store)
+    render = settled(config, store) if plan is not None else config.render
     return {
         "source": config.source.kind,
         "dataset": config.source.kind,
@@ -132,9 +145,8 @@ def check_source(config: Config, store: LayerStore, plan: Plan) -> None:
         _check_release(store, plan, _released_root(config))
         return
     check_device(config, store)
-    held = hashlib.sha256(store.read_file(ASSETS)).hexdigest() if store.exists(ASSETS) else "nothing"
-    if held != plan.config["assets"]:
-        raise SpatialdataError(damaged_plan(store, f"{ASSETS} is not the table that was planned with"))
+    if _held_assets(store) != plan.config["assets"]:
+        raise PlanDamaged(damaged_plan(store, f"{ASSETS} is not the table that was planned with"))
     if config.source.kind == "objaverse":
         _check_root(store, str(resolve_root(config.source.root)))
 
@@ -144,8 +156,44 @@ def _inside(store: LayerStore, name: str) -> str:
     return store.path(name) if store.is_local else f"{store.url.rstrip('/')}/{name}"
 
 
-def _freeze_assets(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> str:
-    """Write the table of the assets that scenes may draw; its sha256, which the plan keeps."""
+def _settle_assets(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> str:
+    """Write the table of the assets that scenes may draw, unless it is there; its sha256, which the plan keeps.
+
+    Raises PlanDamaged where the table is damaged and the source gives another one now.
+    """
+    damaged, plan = False, None
+    try:
+        plan = find_plan(store)
+    except PlanDamaged:
+        damaged = True
+    planned = str(plan.config.get("assets", "")) if plan else ""
+    held = _held_assets(store)
+    if held and (held == planned or damaged):
+        return held
+    data, count = _make_assets(config, store, say, quiet)
+    digest = hashlib.sha256(data).hexdigest()
+    if plan and digest != planned:
+        check_rows(plan)  # else the plan may be of another folder, which is for `write_plan` to settle
+        what = f"{ASSETS} is not the table that was planned with, and the source gives another one now"
+        raise PlanDamaged(f"{damaged_plan(store, what)} where the source is as it was")
+    if digest != held:
+        store.write_file(ASSETS, data)
+    say(f"{ASSETS} was damaged: made again, as it was" if plan else f"{count} assets to draw from")
+    return digest
+
+
+def _held_assets(store: LayerStore) -> str:
+    """sha256 of the table of assets; empty where there is none that can be read."""
+    try:
+        data = store.read_file(ASSETS)
+        pq.ParquetFile(pa.BufferReader(data))
+    except (OSError, pa.ArrowException):
+        return ""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _make_assets(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> tuple[bytes, int]:
+    """The table of the assets that scenes may draw, and their number."""
     if config.source.kind == "procedural":
         assets = catalogue(config.source.variants, config.seed)
     else:
@@ -156,10 +204,7 @@ def _freeze_assets(config: Config, store: LayerStore, say: Callable[[str], None]
     table = table_of(assets, divide(assets, config.shard.splits.fractions(), config.seed))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    data = sink.getvalue().to_pybytes()
-    store.write_file(ASSETS, data)
-    say(f"{len(assets)} assets to draw from")
-    return hashlib.sha256(data).hexdigest()
+    return sink.getvalue().to_pybytes(), len(assets)
 
 
 def survey(config: Config, store: LayerStore, say: Callable[[str], None], progress: Progress) -> list[Asset]:
@@ -186,26 +231,40 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
     with wait_for_lock(kept, say) as lock:
         if kept.exists(PLAN):
             _check_survey(kept)
-        plan = write_plan(kept, {"survey": digest}, rows, SURVEY_UNIT)
+        plan = write_plan(kept, {"survey": digest}, rows, SURVEY_UNIT, say=say)
         say(f"looking at {len(entries)} assets")
-        mended: set[int] = set()
-        while True:
-            run([stage], kept, plan, config.engine, progress, guard=lock.check)
-            try:
-                assets = _usable(kept, plan, stage, say)
-                store.write_file(REJECTED_ASSETS, canonical(_rejected(kept, plan, [stage])).encode())
-                return assets
-            except LayerCorrupt as error:
-                if error.unit in mended:
-                    raise
-                mended.add(error.unit)
-                say(f"{str(error).split(': run ')[0]}: moved aside, looking at its models again")
-                kept.set_aside(error.layer_dir, error.unit)
+        assets = mended(
+            kept,
+            lambda: run([stage], kept, plan, config.engine, progress, guard=lock.check),
+            lambda: _usable(kept, plan, stage, say),
+            say,
+        )
+    store.write_file(REJECTED_ASSETS, canonical(_rejected(kept, plan, [stage])).encode())
+    return assets
+
+
+def mended(store: LayerStore, make: Callable[[], object], read: Callable[[], T], say: Callable[[str], None]) -> T:
+    """What `read` gives once all is made; a unit that turns out to be damaged is made again, once."""
+    places: set[tuple[str, int]] = set()
+    while True:
+        make()
+        try:
+            return read()
+        except LayerCorrupt as error:
+            place = (error.layer_dir, error.unit)
+            if place in places:
+                raise
+            places.add(place)
+            say(f"{str(error).split(': run ')[0]}: moved aside, made again")
+            store.set_aside(*place)
 
 
 def _check_survey(kept: LayerStore) -> None:
     """Raise BadInput where other packages looked at the models: they may have seen other shapes and colours."""
-    old, new = dict(read_plan(kept).versions), versions()
+    try:
+        old, new = dict(read_plan(kept).versions), versions()
+    except PlanDamaged:
+        return  # it is made again
     changed = [
         f"{name} {old.get(name)} -> {new.get(name)}" for name in sorted(old | new) if old.get(name) != new.get(name)
     ]
@@ -218,12 +277,12 @@ def _check_survey(kept: LayerStore) -> None:
 
 def _usable(store: LayerStore, plan: Plan, stage: Stage, say: Callable[[str], None]) -> list[Asset]:
     folder = layer_dirs([stage])[stage.layer]
-    assets = [
-        _ASSET.validate_json(str(row["asset"]))
-        for unit in range(plan.units)
-        for row in store.read(folder, unit).values()
-    ]
-    reasons = Counter(reject.reason for record in store.records(folder) for reject in record.rejects)
+    assets: list[Asset] = []
+    reasons: Counter[str] = Counter()
+    for unit in range(plan.units):
+        rows = store.read_planned(folder, unit, plan.keys(unit))
+        assets += [_ASSET.validate_json(str(row["asset"])) for row in rows.values()]
+        reasons.update(reject.reason for reject in store.record(folder, unit).rejects)
     counted = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
     if not assets:
         first = "; ".join(f"{asset['uid']}: {asset['detail']}" for asset in _rejected(store, plan, [stage])[:3])
@@ -299,7 +358,7 @@ def _plan_released(config: Config, store: LayerStore, say: Callable[[str], None]
         for note in found.notes:
             say(note)
 
-    return write_plan(store, plan_config(config), rows(), unit_rows(config), config.seed)
+    return write_plan(store, plan_config(config), rows(), unit_rows(config), config.seed, say)
 
 
 def _released_root(config: Config) -> str:

@@ -14,6 +14,7 @@ from pipeline.plan import check_rows
 from pipeline.planning import check_source
 from pipeline.report.keys import find_key
 from pipeline.runner import Damaged, Failed, Job, Runner, tasks_of
+from pipeline.secret_values import check_secrets
 from pipeline.store import LayerCorrupt, LayerStore
 from shards.errors import SpatialdataError
 
@@ -35,6 +36,7 @@ def run_rebuild(out: str, key: str) -> dict[str, Any]:
     store, tasks = build.store, tasks_of(build.stages, build.plan.hash)
     with RunLock(store) as lock:
         check_rows(build.plan)
+        check_secrets(build.config.model_dump(mode="json"))
         check_source(build.config, store, build.plan)
         runner = Runner(store, build.plan, tasks)
         if failed := runner.prepare([task.layer for task in tasks]):

@@ -23,6 +23,7 @@ from pipeline.stage import Stage
 from pipeline.storage import FULL, disk_full
 from pipeline.store import LayerCorrupt, LayerStore, Record, Rejected, versions
 from shards.errors import SpatialdataError, WorkerLost
+from shards.redact import redact
 from shards.sample import Columns, Reject, Result, Row, Sample
 from sources.derived import ORIGIN_REJECTED
 
@@ -304,5 +305,5 @@ def _check_results(stage: Stage, samples: Sequence[Sample], results: Sequence[ob
 
 def last_lines(error: BaseException, lines: int = 4) -> str:
     """The end of a traceback: what was raised, and where."""
-    text = "".join(traceback.format_exception(error)).strip().splitlines()
+    text = redact("".join(traceback.format_exception(error))).strip().splitlines()
     return "\n".join(text[-lines:])[-2000:]

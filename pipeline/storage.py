@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from shards.errors import BadInput, SpatialdataError
+from shards.layout import check_file
+from shards.stores import open_store
+from shards.writer import make_way
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -53,12 +56,10 @@ class Storage:
     """
 
     def __init__(self, url: str, **options: Any) -> None:
-        import fsspec
-
         self.url = url
         self.options = options
         try:
-            self._fs, root = fsspec.url_to_fs(url, **({"use_listings_cache": False} | options))
+            self._fs, root = open_store(url, **({"use_listings_cache": False} | options))
         except (ValueError, ImportError) as error:
             raise BadInput(f"'{url}' cannot be used as a folder for results: {error}") from error
         self.root = str(root).rstrip("/")
@@ -91,14 +92,17 @@ class Storage:
 
     @_told
     def read_file(self, name: str) -> bytes:
-        """The whole file. Raises FileNotFoundError."""
+        """The whole file. Raises FileNotFoundError; NotAFile for what is none."""
         if self.is_local:
+            check_file(self.path(name))
             return self.local(name).read_bytes()
         return bytes(self._fs.cat_file(self.path(name)))
 
     @_told
     def open_file(self, name: str) -> Any:
-        """A binary file to read and seek in. Raises FileNotFoundError."""
+        """A binary file to read and seek in. Raises FileNotFoundError; NotAFile for what is none."""
+        if self.is_local:
+            check_file(self.path(name))
         return self._fs.open(self.path(name), "rb")
 
     @_told
@@ -129,6 +133,7 @@ class Storage:
         with self._explained(name):
             if self.is_local:
                 with self._temporary(name, data) as temporary:
+                    make_way(self.local(name))
                     temporary.replace(self.local(name))
                 _sync_folder(self.local(name).parent)
             else:
@@ -146,6 +151,7 @@ class Storage:
                     self._fs.pipe_file(self.path(name), data, mode="create")
                     return True
                 with self._temporary(name, data) as temporary:
+                    make_way(self.local(name))
                     os.link(temporary, self.path(name))
                 _sync_folder(self.local(name).parent)
         except FileExistsError:
@@ -162,6 +168,7 @@ class Storage:
         with self._explained(name):
             if self.is_local:
                 self.local(name).parent.mkdir(parents=True, exist_ok=True)
+                make_way(self.local(name))
                 finished.replace(self.local(name))
                 _sync_folder(self.local(name).parent)
             else:
@@ -181,12 +188,15 @@ class Storage:
         """Rename a file that is there; a missing one is no error."""
         with suppress(FileNotFoundError):
             if self.is_local:
+                make_way(self.local(to))
                 self.local(name).replace(self.path(to))
             else:
                 self._fs.mv(self.path(name), self.path(to))
 
     @_told
     def remove(self, name: str) -> None:
+        if self.is_local:
+            make_way(self.local(name))
         with suppress(FileNotFoundError):
             self._fs.rm_file(self.path(name))
 

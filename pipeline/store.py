@@ -21,6 +21,8 @@ from typing import Any, cast
 
 from pipeline.storage import Storage
 from shards.errors import SpatialdataError
+from shards.layout import absent, check_file
+from shards.redact import redact
 from shards.sample import Columns, Value
 
 _RECORD = re.compile(r"(\d+)\.json")
@@ -74,7 +76,8 @@ class Record:
     sha256: str = ""
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1, sort_keys=True)
+        told = [replace(reject, detail=redact(reject.detail)) for reject in self.rejects]
+        return json.dumps(asdict(replace(self, rejects=tuple(told))), indent=1, sort_keys=True)
 
 
 def parse_record(text: bytes) -> Record:
@@ -140,11 +143,15 @@ class LayerStore(Storage):
         """Raises LayerCorrupt when it is missing or unreadable."""
         name = self.record_name(layer_dir, unit)
         try:
-            return parse_record(self.read_file(name))
-        except FileNotFoundError:
-            raise self._corrupt(layer_dir, unit, name, "is missing") from None
+            record = parse_record(self.read_file(name))
+        except FileNotFoundError as error:
+            raise self._corrupt(layer_dir, unit, name, absent(error)) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._corrupt(layer_dir, unit, name, f"is not a record ({error})") from error
+        if (record.layer, record.unit) != (layer_dir, unit):
+            what = f"is the record of unit {record.unit} of {record.layer}, not of unit {unit} of {layer_dir}"
+            raise self._corrupt(layer_dir, unit, name, what)
+        return record
 
     def read(self, layer_dir: str, unit: int, columns: Sequence[str] | None = None) -> dict[str, dict[str, Value]]:
         """The accepted samples of a unit, in the plan's order: key -> columns (all, or those named).
@@ -159,6 +166,16 @@ class LayerStore(Storage):
         source = self._checked(layer_dir, unit, record)
         file = pq.ParquetFile(pa.BufferReader(source))
         return _rows(file, layer_dir, columns) if record.rows else {}
+
+    def read_planned(self, layer_dir: str, unit: int, keys: Sequence[str]) -> dict[str, dict[str, Value]]:
+        """As `read`, for a layer whose fingerprint does not cover the plan: the samples must be those planned.
+
+        Raises LayerCorrupt where they are others: the files may be of another folder.
+        """
+        rows = self.read(layer_dir, unit)
+        if {*rows, *(reject.key for reject in self.record(layer_dir, unit).rejects)} != set(keys):
+            raise self._corrupt(layer_dir, unit, self.data_name(layer_dir, unit), "holds other samples than planned")
+        return rows
 
     def peek(self, layer_dir: str, unit: int, columns: Sequence[str]) -> dict[str, dict[str, Value]]:
         """As `read`, but of these columns alone: the rest of the file is neither read nor hashed.
@@ -209,8 +226,8 @@ class LayerStore(Storage):
         name = self.data_name(layer_dir, unit)
         try:
             yield
-        except FileNotFoundError:
-            raise self._corrupt(layer_dir, unit, name, "is missing") from None
+        except FileNotFoundError as error:
+            raise self._corrupt(layer_dir, unit, name, absent(error)) from None
         except (pa.ArrowException, OSError) as error:
             raise self._corrupt(layer_dir, unit, name, f"cannot be read ({error})") from error
 
@@ -289,10 +306,11 @@ class LayerStore(Storage):
                 data = pa.py_buffer(self.read_file(name))
                 self._compare(layer_dir, unit, record, data)
                 return data
+            check_file(self.path(name))
             stat = self.local(name).stat()
             data = pa.memory_map(self.path(name)).read_buffer() if stat.st_size else pa.py_buffer(b"")
-        except FileNotFoundError:
-            raise self._corrupt(layer_dir, unit, name, "is missing") from None
+        except FileNotFoundError as error:
+            raise self._corrupt(layer_dir, unit, name, absent(error)) from None
         seen = (stat.st_mtime_ns, stat.st_size, record.sha256)
         if self._verified.get(name) != seen:
             self._compare(layer_dir, unit, record, data)
@@ -309,7 +327,7 @@ class LayerStore(Storage):
             raise self._corrupt(layer_dir, unit, name, "has another sha256 than its record")
 
     def _corrupt(self, layer_dir: str, unit: int, name: str, what: str) -> LayerCorrupt:
-        advice = "run `spatialdata build` again to recompute this unit"
+        advice = f"run `spatialdata verify {self} --repair`, which makes this unit again"
         return LayerCorrupt(f"layer file {self.path(name)} {what}: {advice}", layer_dir, unit)
 
 

@@ -229,7 +229,7 @@ def read_summary(store: LayerStore, folder: str, plan: Plan) -> SummaryFile | No
         if not data.startswith(_digest(data[_DIGEST:])):
             return None
         values = json.loads(data)
-        if values["units"] != plan.units:
+        if (values["layer"], values["units"]) != (folder, plan.units):
             return None
         blocks = {int(number): block for number, block in values["blocks"].items()}
         recent = tuple(Commit(*commit) for commit in values["recent"])
@@ -256,6 +256,7 @@ def summary_is_true(store: LayerStore, plan: Plan, layer: str, folder: str) -> b
 def write_summary(store: LayerStore, folder: str, plan: Plan, kept: SummaryFile) -> None:
     """Only from the driver of a run."""
     values = {
+        "layer": folder,
         "units": plan.units,
         "block": kept.block,
         "touched": kept.touched,

@@ -1,6 +1,7 @@
 """What a person is told, on stdout and stderr: whatever the locale, and whatever strangers wrote into names and errors.
 
-All that is printed goes through `say` or a `terminal`: no control character of a foreign text reaches the terminal.
+All that is printed goes through `say` or a `terminal`: no control character of a foreign text reaches the terminal, and
+no secret.
 """
 
 import io
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from shards.plain import plain
+from shards.redact import redact
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +33,7 @@ def say(text: str, *, err: bool = False, file: TextIO | None = None) -> None:
         file: takes the lines in place of either.
     """
     try:
-        click.echo(plain(text, keep="\n\t"), file, err=err)
+        click.echo(plain(redact(text), keep="\n\t"), file, err=err)
     except OSError:
         if not err:
             raise

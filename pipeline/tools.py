@@ -6,7 +6,8 @@ from dataclasses import asdict, replace
 from multiprocessing import get_context
 from typing import Any
 
-from pipeline.builder import BUILD, Build, compute, done_units, open_build, pack_recipe, planned_edits
+from pipeline.builder import Build, compute, done_units, open_build, pack_recipe, planned_edits
+from pipeline.configurations import holds_build
 from pipeline.engine import session
 from pipeline.interrupts import interruptible
 from pipeline.lock import RunLock
@@ -32,7 +33,7 @@ def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[
 
     Raises BadInput where there is nothing to check, or `path` holds no build to repair from.
     """
-    build = open_build(path) if LayerStore(path).exists(BUILD) else None
+    build = open_build(path) if holds_build(LayerStore(path)) else None
     if repair and build is None:
         raise BadInput(f"{path} is not the folder of a build: only OUT holds the layers that shards are rebuilt from")
     repaired: list[str] = []
@@ -55,6 +56,7 @@ def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[
         "shards": report.shards,
         "samples": report.samples,
         "bytes": report.bytes,
+        "image_sizes": [[*size, count] for size, count in report.sizes.items()],
         "problems": problems,
         "repaired": repaired,
     }

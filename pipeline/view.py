@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from rich.progress import Progress
 
-from pipeline.builder import BUILD, open_build
+from pipeline.builder import open_build
+from pipeline.configurations import holds_build
 from pipeline.report.gallery.folder import check_place, check_room, new_folder
 from pipeline.report.gallery.from_build import BuildSamples
 from pipeline.report.gallery.from_shards import find_samples
@@ -39,7 +40,7 @@ def run_gallery(
     began = time.monotonic()
     if "://" in path and not out:
         raise BadInput(f"{path} is remote: name the gallery's folder with --out")
-    is_build = not recipe and LayerStore(path).exists(BUILD)
+    is_build = not recipe and holds_build(LayerStore(path))
     place = _place(path, out, recipe, is_build)
     check_place(place)
     made = _show_build(path, place, limit, quiet) if is_build else _show_shards(path, place, recipe, limit, quiet)
@@ -47,7 +48,7 @@ def run_gallery(
 
 
 def _show_build(path: str, place: Path, limit: int, quiet: bool) -> dict[str, Any]:
-    build = open_build(path)
+    build = open_build(path, running=True)
     samples = BuildSamples(build)
     total = build.plan.samples
     check_room(place, samples.bytes_of(spread(total, limit)), min(limit, total))
@@ -93,7 +94,7 @@ def _place(path: str, out: str, recipe: str, is_build: bool) -> Path:
         return here / "gallery"
     if not here.is_dir():
         raise BadInput(f"{path} is not a folder: give the folder of a build (--out) or of its shards")
-    root = next((folder for folder in (here, *here.parents[:4]) if (folder / BUILD).is_file()), None)
+    root = next((folder for folder in (here, *here.parents[:4]) if holds_build(LayerStore(str(folder)))), None)
     if root is None:
         return here.with_name(f"{here.name}-gallery")
     parts = [part for part in here.relative_to(root).parts if part != "shards"] or [recipe or "shards"]

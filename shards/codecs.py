@@ -73,6 +73,8 @@ class ImageTooLargeError(CodecError, BadInput):
 
 def image_size(data: bytes) -> tuple[int, int]:
     """Width and height from the header of a PNG, WebP or JPEG, without decoding pixels. Raises CodecError."""
+    if found := _announced_size(data):
+        return found
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return image.size
@@ -354,7 +356,7 @@ def _u8(pixels: Labels, what: str) -> U8:
 
 
 def _check_size(data: bytes) -> None:
-    width, height = _announced_size(data) or image_size(data)
+    width, height = image_size(data)
     if width * height > MAX_PIXELS:
         raise ImageTooLargeError(f"image of {width} x {height} pixels refused: the limit is {MAX_PIXELS} pixels")
 

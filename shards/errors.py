@@ -3,11 +3,16 @@
 The command line prints the message alone, without a traceback, and exits with `exit_code`.
 """
 
+from shards.redact import redact
+
 
 class SpatialdataError(Exception):
-    """The run cannot go on. The message is one line (what, where, what to do)."""
+    """The run cannot go on. The message is one line (what, where, what to do), without secrets."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redact(message))
 
 
 class BadInput(SpatialdataError):

@@ -14,17 +14,23 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shards.codecs import CodecError, image_size
 from shards.errors import SpatialdataError
 from shards.layout import base, filesystem, is_local, join, open_url, split_field
 from shards.reader import read_record
-from shards.schema import SCHEMA_VERSION, SampleRecord, Split
+from shards.schema import SCHEMA_VERSION, EditKind, SampleRecord, Split
 from shards.writer import BLOCK, SampleEntry, ShardInfo, publish, publish_bytes, write_shard
 
 MANIFEST: Final = "manifest.json"
 WIDS_INDEX: Final = "index.json"
 SAMPLE_SCHEMA: Final = "sample.schema.json"
+INDEX_VERSION: Final = 2
+"""Of what is written beside a tar: another one makes a shard's files anew. 2: sizes of images, kinds of edits."""
 LIST_SEPARATOR: Final = ";"
 """Between the values of a list in one parquet cell (licences, assets)."""
+UNKNOWN_SIZE: Final = (0, 0)
+"""Width and height in a parquet row whose images have no readable header."""
+MADE_AGAIN: Final = "`spatialdata verify OUT --repair` makes it again where its layers are; else copy it again"
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -42,6 +48,10 @@ class ShardEntry(_Fixed):
     sha256: Digest
     md5: str = Field(pattern=r"^[0-9a-f]{32}$")
     parquet_sha256: Digest
+    sizes: tuple[tuple[int, int], ...] = ()
+    """(width, height) of its images, each once, sorted; empty in shards that were packed before this was noted."""
+    edits: tuple[EditKind, ...] = ()
+    """Kinds of its edits, sorted; empty as `sizes` are."""
 
     @property
     def parquet(self) -> str:
@@ -108,7 +118,23 @@ def pack_shard(
         sha256=info.sha256,
         md5=info.md5,
         parquet_sha256=hashlib.sha256(table).hexdigest(),
+        sizes=tuple(sorted({(row["width"], row["height"]) for row in rows} - {UNKNOWN_SIZE})),
+        edits=tuple(sorted({row["edit"] for row in rows})),
     )
+
+
+def is_whole(folder: str, entry: ShardEntry) -> bool:
+    """Whether a shard and what is beside it are there: the parquet as it was, the others as long as they were."""
+    fs, path = filesystem(folder)
+    tar, offsets = (join(path, name) for name in (entry.name, offsets_name(entry.name)))
+    sizes = {tar: entry.bytes, offsets: 8 * (entry.samples + 1)}
+    if not all(fs.isfile(file) and fs.size(file) == size for file, size in sizes.items()):
+        return False
+    try:
+        with open_url(join(folder, entry.parquet)) as file:
+            return hashlib.sha256(file.read()).hexdigest() == entry.parquet_sha256
+    except FileNotFoundError:
+        return False
 
 
 def write_manifest(
@@ -175,7 +201,11 @@ def as_json(value: Mapping[str, Any]) -> bytes:
 def read_rows(folder: str, shard: str) -> list[dict[str, Any]]:
     """The rows of a shard's parquet, in the order of the tar. Raises FileNotFoundError, SpatialdataError."""
     with open_url(join(folder, parquet_name(shard))) as file:
-        return parse_rows(file.read(), parquet_name(shard))
+        data = file.read()
+    try:
+        return parse_rows(data, parquet_name(shard))
+    except SpatialdataError as error:
+        raise SpatialdataError(f"{folder}: {error}: {MADE_AGAIN}") from None
 
 
 def parse_rows(data: bytes, name: str) -> list[dict[str, Any]]:
@@ -204,7 +234,8 @@ def _noting(
             ) from None
         if record.key != key:
             raise SpatialdataError(f"shard {shard}, sample {key}: its json names another key, '{record.key}'")
-        rows.append(_facts(record))
+        width, height = size_of(members)
+        rows.append(_facts(record) | {"width": width, "height": height})
         yield key, members
 
 
@@ -224,6 +255,15 @@ def _facts(record: SampleRecord) -> dict[str, Any]:
         "assets": LIST_SEPARATOR.join(sorted({item.asset for item in shown if item.asset})),
         **{f"score_{name}": float(value) for name, value in record.scores.model_dump().items()},
     }
+
+
+def size_of(members: Mapping[str, bytes]) -> tuple[int, int]:
+    """Width and height of a sample's images, which have one size, by field; `UNKNOWN_SIZE` where no header tells."""
+    name = next((field for field in members if split_field(field)[0] == "source"), "")
+    try:
+        return image_size(members[name]) if name else UNKNOWN_SIZE
+    except CodecError:
+        return UNKNOWN_SIZE
 
 
 def assets_of(row: Mapping[str, Any]) -> list[str]:

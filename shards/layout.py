@@ -3,10 +3,12 @@
 `<OUT>/shards/<recipe>/<split>/<name>-<split>-00000-of-00128.tar`, in it `<key>.<member>.<extension>` and `<key>.json`.
 """
 
+import errno
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, Literal
 
 from shards.errors import BadInput
@@ -61,10 +63,10 @@ def base(url: str) -> str:
 
 def filesystem(url: str) -> tuple[Any, str]:
     """fsspec's file system and path of a URL, with stale listings dropped. Raises BadInput on an unknown protocol."""
-    from fsspec.core import url_to_fs
+    from shards.stores import open_store
 
     try:
-        fs, path = url_to_fs(url)
+        fs, path = open_store(url)
     except (ImportError, ValueError) as error:
         raise BadInput(f"cannot open {url}: {error}") from error
     fs.invalidate_cache()
@@ -78,9 +80,34 @@ def is_local(fs: Any) -> bool:
     return isinstance(fs, LocalFileSystem)
 
 
+class NotAFile(FileNotFoundError, ValueError):
+    """Where a file should be is a folder, a device, or a symbolic link that leads to itself: missing, and damaged."""
+
+
+def check_file(path: str | Path) -> None:
+    """Look whether a local path names a file. Raises FileNotFoundError, NotAFile."""
+    try:
+        mode = Path(path).stat().st_mode
+    except NotADirectoryError:
+        raise NotAFile(f"{path} is no file: what should be its folder is none") from None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise NotAFile(f"{path} is no file: it is a symbolic link that leads to itself") from None
+    if not stat.S_ISREG(mode):
+        raise NotAFile(f"{path} is no file: it is {'a folder' if stat.S_ISDIR(mode) else 'a device or a pipe'}")
+
+
+def absent(error: FileNotFoundError) -> str:
+    """What to say of a file that could not be read."""
+    return str(error).partition(" is no file: it ")[2] or "is missing" if isinstance(error, NotAFile) else "is missing"
+
+
 def open_url(url: str) -> IO[bytes]:
-    """Open any fsspec URL for reading. Raises FileNotFoundError and what the file system raises."""
+    """Open any fsspec URL for reading. Raises FileNotFoundError, NotAFile and what the file system raises."""
     fs, path = filesystem(url)
+    if is_local(fs):
+        check_file(path)
     return fs.open(path, "rb")
 
 

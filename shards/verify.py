@@ -5,9 +5,9 @@ its parquet tell which member of which sample changed, also where the tar can no
 Memory: one sample, one shard's parquet, and the keys and asset uids of the folder.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -26,9 +26,10 @@ from shards.index import (
     wids_index,
 )
 from shards.inspection import Problem
-from shards.layout import SplitFolder, base, find_splits, join, list_shards, open_url
+from shards.layout import SplitFolder, absent, base, find_splits, join, list_shards, open_url
+from shards.recipes import RECIPES
 from shards.schema import READABLE_VERSIONS, SCHEMA_VERSION, Split
-from shards.sidecars import index_files, read_splits
+from shards.sidecars import READ_BY_PEOPLE, index_files, read_splits
 from shards.verify_shard import ShardFindings, verify_shard
 
 KEEPS_ITS_SPLITS: Final = "object3dit"
@@ -53,6 +54,8 @@ class Report:
     shards: int
     samples: int
     bytes: int
+    sizes: Mapping[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+    """Samples by width and height of their images."""
 
 
 def verify_folder(
@@ -81,7 +84,11 @@ def verify_folder(
     for parent in dict.fromkeys(_parent(folder.url) for folder in folders):
         problems += _check_sidecars(parent)
         problems += _find_leaks(parent, held)
-    return Report(tuple(problems), len(findings), sum(f.samples for f in findings), sum(f.bytes for f in findings))
+    sizes: Counter[tuple[int, int]] = Counter()
+    for found in findings:
+        sizes.update(found.sizes)
+    counts = (len(findings), sum(f.samples for f in findings), sum(f.bytes for f in findings))
+    return Report(tuple(problems), *counts, dict(sorted(sizes.items(), reverse=True)))
 
 
 def _verify_split(
@@ -117,13 +124,16 @@ def _verify_split(
 def _load_manifest(folder: SplitFolder) -> tuple[Manifest | None, list[Problem]]:
     try:
         manifest = read_manifest(folder.url)
-    except FileNotFoundError:
-        return None, [Problem("manifest", f"{MANIFEST} is missing: packing was not finished; run `spatialdata shard`")]
+    except FileNotFoundError as error:
+        what = f"{MANIFEST} {absent(error)}"
+        return None, [Problem("manifest", f"{what}: packing was not finished; run `spatialdata shard`")]
     except SpatialdataError as error:
         return None, [Problem("manifest", str(error))]
     problems: list[Problem] = []
     if manifest.split != folder.split:
         problems.append(Problem("manifest", f"its split is '{manifest.split}', the folder is '{folder.split}'"))
+    if manifest.recipe != folder.recipe and folder.recipe in RECIPES:
+        problems.append(Problem("manifest", f"its recipe is '{manifest.recipe}', the folder is '{folder.recipe}'"))
     if manifest.schema_version not in READABLE_VERSIONS:
         known = " and ".join(map(str, READABLE_VERSIONS))
         text = f"the samples have schema version {manifest.schema_version}, this program reads {known}"
@@ -147,8 +157,8 @@ def _check_index(folder: str, manifest: Manifest) -> Iterator[Problem]:
         try:
             with open_url(join(folder, name)) as file:
                 found = file.read()
-        except FileNotFoundError:
-            yield Problem("index", f"{name} is missing")
+        except FileNotFoundError as error:
+            yield Problem("index", f"{name} {absent(error)}")
             continue
         if expected is not None and found != expected:
             yield Problem("index", f"{name} does not agree with {MANIFEST} and this version of the schema")
@@ -164,14 +174,31 @@ def _check_sidecars(recipe_folder: str) -> Iterator[Problem]:
     except (FileNotFoundError, SpatialdataError):
         return
     found: dict[str, bytes] = {}
-    for name in expected:
-        with suppress(FileNotFoundError), open_url(join(recipe_folder, name)) as file:
-            found[name] = file.read()
+    lacking: dict[str, str] = {}
+    for name in (*expected, *READ_BY_PEOPLE):
+        try:
+            with open_url(join(recipe_folder, name)) as file:
+                found[name] = file.read()
+        except FileNotFoundError as error:
+            lacking[name] = absent(error)
+    for name in READ_BY_PEOPLE:
+        if name in found and not _is_text(found[name]):
+            yield Problem("index", f"{name} holds no text", folder=recipe_folder)
+        elif lacking.get(name, "is missing") != "is missing":
+            yield Problem("index", f"{name} {lacking[name]}", folder=recipe_folder)
     for name in expected if found else ():
-        if name not in found:
-            yield Problem("index", f"{name} is missing", folder=recipe_folder)
+        if name in lacking:
+            yield Problem("index", f"{name} {lacking[name]}", folder=recipe_folder)
         elif found[name] != expected[name]:
             yield Problem("index", f"{name} does not agree with the manifests of the splits", folder=recipe_folder)
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether a person could have written it, or changed it."""
+    try:
+        return bool(data.decode().strip()) and b"\0" not in data
+    except UnicodeDecodeError:
+        return False
 
 
 def _find_duplicates(findings: list[ShardFindings]) -> Iterator[Problem]:

@@ -2,14 +2,15 @@
 
 import hashlib
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, Final
 
 from shards.errors import SpatialdataError
-from shards.index import ShardEntry, offset_index, offsets_name, parquet_name, parse_rows
+from shards.index import UNKNOWN_SIZE, ShardEntry, offset_index, offsets_name, parquet_name, parse_rows, size_of
 from shards.inspection import Problem, inspect_sample
-from shards.layout import IMAGE_CODECS, field_of, join, open_url
+from shards.layout import IMAGE_CODECS, absent, field_of, join, open_url
 from shards.reader import BLOCK, Member, ShardError, StoredSample, group, walk
 from shards.writer import member_header
 
@@ -33,6 +34,8 @@ class ShardFindings:
     assets: dict[str, str] = field(default_factory=dict[str, str])
     """Asset uid: the first sample that holds it."""
     datasets: set[str] = field(default_factory=set[str])
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter[tuple[int, int]])
+    """Samples by width and height of their images."""
     altered: bool = False
     """Whether a member's bytes are not those of the parquet."""
     in_place: bool = True
@@ -95,8 +98,8 @@ def _load_rows(folder: str, name: str, entry: ShardEntry | None, found: ShardFin
     try:
         with open_url(join(folder, parquet)) as file:
             data = file.read()
-    except FileNotFoundError:
-        found.add(Problem("parquet", f"{parquet} is missing"))
+    except FileNotFoundError as error:
+        found.add(Problem("parquet", f"{parquet} {absent(error)}"))
         return {}
     if entry and hashlib.sha256(data).hexdigest() != entry.parquet_sha256:
         found.add(Problem("parquet", f"{parquet} is not the one in the manifest (sha256 differs)"))
@@ -116,8 +119,8 @@ def _check_offsets(folder: str, found: ShardFindings, rows: Rows, entry: ShardEn
         with open_url(join(folder, name)) as file:
             if file.read() != offset_index(starts, entry.bytes - 2 * BLOCK):
                 found.add(Problem("index", f"{name} has other offsets than the shard"))
-    except FileNotFoundError:
-        found.add(Problem("index", f"{name} is missing"))
+    except FileNotFoundError as error:
+        found.add(Problem("index", f"{name} {absent(error)}"))
 
 
 def _read_samples(
@@ -166,6 +169,9 @@ def _check_sample(
     yield from problems
     for member in sorted(damaged - {problem.member for problem in problems}):
         yield Problem("damaged", "its bytes are not those that were written", member, key)
+    size = size_of({member.field: member.data for member in members})
+    if size != UNKNOWN_SIZE:
+        found.sizes[size] += 1
     if record:
         found.datasets.add(record.dataset)
         for item in record.objects:
@@ -197,6 +203,12 @@ def _compare(folder: str, found: ShardFindings, rows: Rows, entry: ShardEntry | 
             found.add(problem)
     elif entry and entry.samples != found.samples:
         found.add(Problem("manifest", f"it says {entry.samples} samples, the shard has {found.samples}"))
+    elif entry and entry.sizes and set(entry.sizes) != set(found.sizes):
+        found.add(Problem("manifest", f"it says images of {_told(entry.sizes)}, the shard has {_told(found.sizes)}"))
+
+
+def _told(sizes: Iterable[tuple[int, int]]) -> str:
+    return ", ".join(f"{width} x {height}" for width, height in sorted(sizes)) or "no size"
 
 
 def _locate(folder: str, found: ShardFindings, rows: Rows, broken: ShardError, entry: ShardEntry | None) -> None:

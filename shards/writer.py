@@ -114,6 +114,7 @@ def replace_file(path: Path) -> Generator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        make_way(path)
         temporary.replace(path)
     except OSError as error:
         if error.errno is None or error.filename is not None:
@@ -121,6 +122,16 @@ def replace_file(path: Path) -> Generator[IO[bytes]]:
         raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say where
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_way(path: Path) -> None:
+    """Move aside what stands where a file is to be and is none, so that nothing of it is lost: `<name>.corrupt`."""
+    if path.is_file() or not os.path.lexists(path):
+        return
+    aside = path.with_name(f"{path.name}.corrupt")
+    if os.path.lexists(aside):
+        aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.corrupt")
+    path.rename(aside)
 
 
 def member_header(name: str, size: int) -> bytes:

@@ -88,7 +88,8 @@ def _tell(done: Any, as_json: bool) -> None:
         click.echo(json.dumps(asdict(done), default=str))
         return
     resumed = f" (went on from step {done.resumed})" if done.resumed else ""
-    click.echo(f"trained to step {done.step}{resumed}: {done.checkpoint}")
+    left_out = f" ({done.left_out:,} of other edits left out)" if done.left_out else ""
+    click.echo(f"trained to step {done.step}{resumed} on {done.samples:,} samples{left_out}: {done.checkpoint}")
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ class DataOptions(Options):
     on_error: Literal["raise", "skip"] = Field(default="raise", description="what becomes of a damaged sample")
     cache: str = Field(default="", description="local folder for whole shards of remote sets")
     cache_bytes: int = Field(default=100 << 30, ge=1)
+    buckets: bool = Field(default=False, description="images may differ in size; each batch then has one")
     validate_split: str = Field(default="val", description="validation images are of this split; train if it is absent")
 
 

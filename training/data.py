@@ -11,7 +11,7 @@ from training.config import TrainConfig
 from training.recipe import Batch, Batches, TrainingRecipe
 
 Shards = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-_PASSED_ON: Final = ("threads", "prefetch", "on_error", "cache", "cache_bytes")
+_PASSED_ON: Final = ("threads", "prefetch", "on_error", "cache", "cache_bytes", "buckets")
 
 
 def open_batches(
@@ -39,12 +39,15 @@ def open_batches(
 
 
 def fixed_batch(recipe: TrainingRecipe, config: TrainConfig, shards: Shards, count: int, split: str = "") -> Batch:
-    """The first samples of a split, by default of `data.validate_split` (of `train` where the shards have no such)."""
+    """The first samples of a split, by default of `data.validate_split` (of `train` where the shards have no such).
+
+    They are of one size: fewer than `count` where no size has as many.
+    """
     try:
         found = open_batches(recipe, config, shards, split or config.data.validate_split, order="stored")
     except BadInput:
         if split:
             raise
         found = open_batches(recipe, config, shards, order="stored")
-    with closing(found.batches(min(count, found.samples))) as batches:
+    with closing(found.batches(min(count, found.alike))) as batches:
         return next(batches)

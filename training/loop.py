@@ -41,6 +41,10 @@ class Summary:
     resumed: int
     """The step that it went on from; 0 for a new run."""
     checkpoint: Path
+    samples: int = 0
+    """That it trains on."""
+    left_out: int = 0
+    """Samples of the shards whose edits the recipe does not take."""
 
 
 def train(
@@ -120,7 +124,7 @@ def _train(
             if fixed and (last or run.step % config.validate_every == 0):
                 with memory_watched(recipe, config, "in validation images", "validate_samples: 1"):
                     _validate(run, fixed, folder)
-    return Summary(run.step, resumed, checkpoints.of(run.step))
+    return Summary(run.step, resumed, checkpoints.of(run.step), data.samples, sum(data.left_out.values()))
 
 
 def _one_step(run: Run, batches: Iterator[Batch]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
@@ -22,6 +22,8 @@ class Parsed:
     rest: tuple[str, ...] = ()
     boxed: bool = False
     """Asks for a move into the red box that is drawn on the source: the wording of moves and of changes of size."""
+    amount: Literal["", "little", "much"] = ""
+    """What it says of the amount beside numbers: `slightly`, `a bit`; `far`, `a lot`."""
 
 
 def claims_of(fields: dict[str, Any], rest: Sequence[str]) -> Parsed:

@@ -241,9 +241,14 @@ def _turns() -> list[Marker]:
 
 def _sizes() -> list[Marker]:
     larger, smaller = "larger|bigger|greater|up in size", "smaller|tinier|less (?:big|large)"
-    words = "of|its|their|the|what|it|is|was|now|original|current|present|initial|former|previous|old|size|width|height"
+    words = (
+        "of|its|their|the|what|it|is|was|now|original|current|present|initial|former|previous|old|size|width|height"
+        "|and width|and height|in (?:every|each) dimension|in all dimensions"
+    )
     whole = rf"(?: (?:{words})\b)*"
-    large = r"(?: (?:as )?(?:large|big|tall|wide|high|small|size))?(?: as (?:before|now|it (?:is|was)(?: now)?))?"
+    side = r"(?:large|big|tall|wide|high|small|size)"
+    before = r"as (?:before|now|it (?:is|was)(?: now)?)"
+    large = rf"(?: (?:as )?{side})?(?: and (?:as |{NUMBER} times as )?{side})?(?: {before})?"
     return [
         _marker("width", rf"(?:by )?(?:about )?({NUMBER}) times (?:its|their) (?:own )?widths?", "{1}"),
         _marker(
@@ -252,11 +257,11 @@ def _sizes() -> list[Marker]:
         _marker("larger", rf"{_NOT_NAMED}(?:much |a lot |slightly |a bit |a little )?(?:{larger}){CLOSED}"),
         _marker("smaller", rf"{_NOT_NAMED}(?:much |a lot |slightly |a bit |a little )?(?:{smaller}){CLOSED}"),
         _marker("times", rf"(?:(to|by) )?({NUMBER}) times(?: as)?{large}{whole}", "{1} {2}"),
-        _marker("factor", rf"by (?:a )?factor (?:of )?({NUMBER})|by ({NUMBER})(?= times|$)", "{1}{2}"),
+        _marker("factor", rf"by (?:a )?factor (?:of )?({NUMBER}){whole}|by ({NUMBER})(?= times|$)", "{1}{2}"),
         _marker(
             "share",
             rf"(?:down |up )?(?:to|of) (?:about )?({NUMBER}) percent{whole}"
-            rf"|({NUMBER}) percent as (?:large|big|tall) as (?:before|it was|now){whole}"
+            rf"|({NUMBER}) percent as {side}(?: and (?:as )?{side})? {before}{whole}"
             rf"|(?:(?:is|be|becomes?) )?(?:only |just )?({NUMBER}) percent of(?= (?:its|their|what)\b){whole}",
             "{1}{2}{3}",
         ),

@@ -33,6 +33,10 @@ _MEANT: Final = re.compile(
 """What is edited, by a name that an object may bear and that else means what takes the picture, or the picture."""
 _VIEWERS: Final = re.compile(r"\b(?:orbit|zoom|dolly|circle|viewpoint|around the scene)", re.IGNORECASE)
 """What is said of the camera that takes the picture alone."""
+_LITTLE: Final = re.compile(r"\b(?:slightly|somewhat|a (?:little|bit|touch|tad))\b(?! (?:left|right) of (?:the )?cent)")
+_FAR: Final = re.compile(r"\b(?:far|way) (?=(?:to the|over|out|away|back)\b)")
+_MUCH: Final = re.compile(r"\b(?:a lot|much) (?=(?:to the|over|away|back|larger|bigger|smaller)\b)")
+"""What is said of an amount without a number."""
 _RED_BOX: Final = re.compile(r" (?:in)?to the red box and (?:finally |then )?remove the red box")
 
 
@@ -65,6 +69,9 @@ def _of_two_cameras(thing: Parsed, viewer: Parsed, text: str) -> Parsed:
 def _parse(text: str, names: Sequence[str]) -> Parsed:
     plain, boxes = _RED_BOX.subn("", normalised(text))
     plain = _joined(plain, names)
+    far = _FAR.search(plain) or _MUCH.search(plain)
+    amount = "little" if _LITTLE.search(plain) else "much" if far else ""
+    plain = _FAR.sub("", plain)
     plain = _POSSESSED_SIZE.sub(r"the size of \1", plain)
     parts = split(plain, _ALL_VERBS)
     if parts.asked and parts.refused and _first_thing(parts.refused[0]).startswith("camera"):
@@ -82,7 +89,7 @@ def _parse(text: str, names: Sequence[str]) -> Parsed:
             reading.rest.append(clause)
         else:
             take_clause(reading, list(chunks(clause)))
-    return replace(conclude(reading), boxed=bool(boxes))
+    return replace(conclude(reading), boxed=bool(boxes), amount=amount)
 
 
 def _joined(text: str, names: Sequence[str]) -> str:

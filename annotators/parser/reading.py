@@ -6,6 +6,7 @@ rule takes, go to `Reading.rest`.
 
 import re
 from dataclasses import dataclass, field
+from math import hypot
 from typing import Any, Final
 
 from annotators.parser.chunks import PRONOUNS, Chunk, trimmed
@@ -259,8 +260,11 @@ def _take(reading: Reading, chunk: Chunk) -> None:
             reading.values["turn"] = chunk.value
         case "view":
             reading.values["view"] = _view(chunk.value)
-        case "degrees" | "metres":
-            reading.values[chunk.kind] = float(chunk.value)
+        case "degrees":
+            reading.values["degrees"] = float(chunk.value)
+        case "metres":
+            # `30 cm to the left and 40 cm towards the camera` are 50 cm in all.
+            reading.values["metres"] = round(hypot(reading.values.get("metres", 0.0), float(chunk.value)), 6)
         case "width":
             reading.values["widths"] = float(chunk.value)
         case "aux":

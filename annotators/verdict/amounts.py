@@ -7,6 +7,9 @@ Formulas:
   sense. The angle is judged by the lesser of the two errors. The camera's orbit is judged the same way, to the right
   counting as positive.
 - Sizes: |log(claimed factor / true factor)| against log(1 + tolerance); larger and smaller by the sign of the true one.
+- `slightly` and `far`, of an amount that is 1 where it is neither: a move over the object's own width along it, a turn
+  over 45 degrees, the logarithm of a change of size over that of 1.4. `slightly` agrees up to 1 and is contradicted
+  beyond 2; `far` and `a lot` agree from 1.5 and are contradicted below 0.75.
 - Views: the named side against the side that faces the camera; where the facts name none but the front is known, the
   angle between the two agrees up to 22.5 degrees and is contradicted beyond 45.
 """
@@ -19,7 +22,9 @@ import numpy as np
 
 from annotators.case import Case
 from annotators.claims import CANONICAL_VIEWS, Claims
+from annotators.directions import breadth_along
 from annotators.verdict.clause import Clause, Tolerances, decided, within
+from annotators.verdict.moves import floor_step
 from shards.geometry import matrix4, wrapped
 from shards.interop.wording import view_name
 from shards.schema import UNKNOWN_FRONT, PairFacts, SceneObject
@@ -110,6 +115,26 @@ def _to_camera(facts: PairFacts, thing: SceneObject) -> float:
     pose, eye = matrix4(thing.target_pose), matrix4(facts.camera.target.world_from_camera)[:3, 3]
     x, y = eye[:2] - pose[:2, 3]
     return float(np.rad2deg(np.arctan2(y, x) - np.arctan2(pose[1, 0], pose[0, 0])))
+
+
+def amount_clause(said: str, case: Case) -> Clause | None:
+    """Judge `little` or `much` without a number; None where the edit has no such amount, or it is not known."""
+    edit = case.facts.edit
+    if not edit.known:
+        return None
+    match edit.kind:
+        case "rotate":
+            amount = abs(wrapped(edit.rotation_deg)) / 45.0
+        case "scale":
+            amount = abs(log(edit.scale)) / log(1.4)
+        case "translate" if case.edited.known:
+            step = floor_step(case)
+            moved = float(np.linalg.norm(step))
+            amount = moved / breadth_along(case.edited, step / moved) if moved > 1e-6 else 0.0
+        case _:
+            return None
+    true, false = (amount <= 1.0, amount > 2.0) if said == "little" else (amount >= 1.5, amount < 0.75)
+    return decided("amount", true, false, f"says {said}, is {amount:.1f} of a middling one")
 
 
 def size_clauses(claims: Claims, case: Case, tolerances: Tolerances) -> list[Clause]:

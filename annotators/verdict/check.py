@@ -12,7 +12,14 @@ from annotators.case import Case
 from annotators.claims import Claims
 from annotators.parser.conclude import Parsed
 from annotators.parser.parse import parse
-from annotators.verdict.amounts import camera_clauses, known_fronts, size_clauses, turn_clauses, view_clause
+from annotators.verdict.amounts import (
+    amount_clause,
+    camera_clauses,
+    known_fronts,
+    size_clauses,
+    turn_clauses,
+    view_clause,
+)
 from annotators.verdict.clause import DEFAULT, Clause, Outcome, Tolerances
 from annotators.verdict.moves import direction_clause, length_clauses
 from annotators.verdict.names import object_clause
@@ -66,6 +73,8 @@ def check_parsed(parsed: Parsed, case: Case, tolerances: Tolerances = DEFAULT) -
     if claims and parsed.boxed and kind in ("translate", "scale"):
         claims = claims.model_copy(update={"edit": kind})
     clauses = check(claims, case, tolerances).clauses if claims else ()
+    if claims and parsed.amount and claims.edit == kind and (said := amount_clause(parsed.amount, case)):
+        clauses = (*clauses, said)
     if parsed.rest or not claims:
         rest = ", ".join(parsed.rest) or "no known edit"
         clauses = (*clauses, Clause("text", "unchecked", f"not understood: {rest}"))

@@ -8,11 +8,15 @@ viewer, or of the reference's own frame), `r` the sum of their half extents alon
 - left, right, front, behind agree where o > 0.6 r and |p| <= max(q, 1.2 o); they are contradicted where o < -0.25 r,
   or where o < 0.25 r and |p| > q (it stands beside, not there).
 - between, with `a` the position along the line of the two references (0 to 1) and `d` the distance from it over its
-  length: agrees where 0.15 <= a <= 0.85 and d <= 0.35; contradicted where a < -0.05, a > 1.05 or d > 0.6.
-- next, with `g` the free floor between the two and `b` the larger breadth: agrees where g <= 0.8 b, contradicted where
-  g > 2 b.
+  length: agrees where 0.15 <= a <= 0.85 and d <= 0.35 and the image shows it between the two; contradicted where
+  a < -0.05, a > 1.05 or d > 0.6.
+- next, with `g` the free floor between the two and `b` the larger breadth: agrees where g <= 0.8 b and the one hides
+  nothing of the other, side by side as the camera sees them; contradicted where g > 2 b, or where it stands before or
+  behind and their boxes have more than half of the smaller one in common.
 - into agrees where the object stands within the reference's bounding box, lifted off the floor; is contradicted where
   there is free floor between them.
+Where a move shall lead to what held before, by any margin, the clause is open: nobody could do the move by it. A part
+of the image where the object was before is contradicted where it has gone away from that part.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +28,7 @@ import numpy as np
 
 from annotators.case import Case
 from annotators.claims import Claims, Part
-from annotators.relations import Layout, Seen, StateName, gap, inside, viewer_axes
+from annotators.relations import APART, Layout, Relation, Seen, StateName, gap, inside, viewer_axes
 from annotators.verdict.clause import Clause, Outcome, decided
 from annotators.verdict.names import is_name, references
 from shards.geometry import F64, matrix4
@@ -91,7 +95,8 @@ def relation_clause(claims: Claims, case: Case, fronts: Mapping[int, float]) -> 
     found: list[tuple[Outcome, str]] = []
     for ids in product(*candidates):
         if case.facts.edit.object in layout.seen and all(id in layout.seen for id in ids):
-            found.append(_judge(claims, case, layout, [layout.seen[id] for id in ids], fronts, state))
+            judged = _judge(claims, case, layout, [layout.seen[id] for id in ids], fronts, state)
+            found.append(_unless_before(judged, claims, case, ids))
         else:
             found.append(_in_boxes(claims, case, ids, state))
     outcomes = {outcome for outcome, _ in found}
@@ -101,6 +106,15 @@ def relation_clause(claims: Claims, case: Case, fronts: Mapping[int, float]) -> 
         outcome = "unchecked"  # the reference may be another than the one that was taken for it
     frame = ", in its own frame," if claims.frame == "object" else ""
     return Clause("relation", outcome, f"says {said}{frame} {found[0][1]}".strip())
+
+
+def _unless_before(found: tuple[Outcome, str], claims: Claims, case: Case, ids: Sequence[int]) -> tuple[Outcome, str]:
+    """The outcome, left open where a move leads to what could be said of the source already."""
+    moved = case.facts.edit.kind == "translate" and claims.frame == "viewer"
+    if found[0] != "agrees" or not moved or claims.relation == "none":
+        return found
+    relation = Relation(claims.relation, case.facts.edit.object, tuple(ids))
+    return ("unchecked", "which it was before") if case.source_layout.suggests(relation) else found
 
 
 def _the(texts: Sequence[str]) -> str:
@@ -115,8 +129,7 @@ def _judge(
         case "between":
             return _between(a, b, others[-1])
         case "next":
-            free, breadth = gap(a, b), max(a.breadth, b.breadth)
-            return _outcome(free <= 0.8 * breadth, free > 2 * breadth), f"is {max(free, 0):.2f} m from it"
+            return _next_to(a, b, layout)
         case "into":
             return _outcome(inside(a, b), gap(a, b) > 0), f"is {max(gap(a, b), 0):.2f} m beside it"
         case side:
@@ -140,7 +153,7 @@ def _on_side(a: Seen, b: Seen, side: str, axes: Axes, in_image: bool) -> tuple[O
     o, r = float(offset @ direction), a.half(direction) + b.half(direction)
     p = abs(float(offset @ across)) if across is not None else 0.0
     q = a.half(across) + b.half(across) if across is not None else np.inf
-    true = o > 0.6 * r and p <= max(q, 1.2 * o)
+    true = o > 0.6 * r and p <= max(q, 1.2 * o) and (side in ("left", "right") or not in_image or a.one_column(b))
     false = o < -0.25 * r or (o < 0.25 * r and p > q)
     if in_image:
         shown = _shown(a, b, side)
@@ -168,9 +181,19 @@ def _between(a: Seen, b: Seen, c: Seen) -> tuple[Outcome, str]:
     start = a.centre - b.centre
     along = float(start @ line) / span**2
     aside = abs(float(line[0] * start[1] - line[1] * start[0])) / span**2
-    true = 0.15 <= along <= 0.85 and aside <= 0.35
+    low, high = sorted((b.middle_px, c.middle_px))
+    true = 0.15 <= along <= 0.85 and aside <= 0.35 and low < a.middle_px < high
     false = not -0.05 <= along <= 1.05 or aside > 0.6
     return _outcome(true, false), f"is at {along:.2f} of the way, {aside:.2f} of it aside"
+
+
+def _next_to(a: Seen, b: Seen, layout: Layout) -> tuple[Outcome, str]:
+    free, breadth, common = gap(a, b), max(a.breadth, b.breadth), a.overlaps(b)
+    offset = a.centre - b.centre
+    deep = layout.forward is not None and abs(float(offset @ layout.forward)) > abs(float(offset @ layout.right))
+    hides = deep and common > 0.5
+    said = f"is {max(free, 0):.2f} m from it" + (", one before the other" if deep and common > APART else "")
+    return _outcome(free <= 0.8 * breadth and layout.beside(a, b), free > 2 * breadth or hides), said
 
 
 def _in_boxes(claims: Claims, case: Case, ids: Sequence[int], state: StateName) -> tuple[Outcome, str]:
@@ -204,7 +227,31 @@ def part_clause(claims: Claims, case: Case) -> Clause:
     u, v = (x0 + x1) / 2 / case.width, (y0 + y1) / 2 / case.height
     outcomes = [_in_part(word, u, v, claims.part) for word in claims.part.split()]
     true, false = all(o == "agrees" for o in outcomes), "contradicted" in outcomes
-    return decided("part", true, false, f"says {claims.part}, is at {100 * u:.0f} % across and {100 * v:.0f} % down")
+    said = f"says {claims.part}, is at {100 * u:.0f} % across and {100 * v:.0f} % down"
+    before = case.edited.source_box
+    if case.facts.edit.kind == "translate" and before[2] > before[0]:
+        start = (before[0] + before[2]) / 2 / case.width, (before[1] + before[3]) / 2 / case.height
+        new, against = _reached(claims.part, start, (u, v))
+        true, false = true and new, false or against
+        said += "" if new else ", where it was before"
+    return decided("part", true, false, said)
+
+
+def _reached(part: Part, start: tuple[float, float], end: tuple[float, float]) -> tuple[bool, bool]:
+    """Whether a move leads to some side that `part` names: from beyond the middle, or over a good way of the image;
+    and whether it leads away from one."""
+    ways = {"left": 0, "right": 0, "upper": 1, "lower": 1}
+    new, against = False, False
+    for word in part.split():
+        if word == "centre":
+            axes = (0, 1) if part == "centre" else (0,)
+            new |= any(abs(start[k] - 0.5) - abs(end[k] - 0.5) >= _EDGE for k in axes)
+            continue
+        sign, k = (-1 if word in ("left", "upper") else 1), ways[word]
+        way = sign * (end[k] - start[k])
+        new |= way >= 2 * _EDGE and sign * (start[k] - 0.5) <= 0
+        against |= way <= -_EDGE
+    return new, against
 
 
 def _in_part(word: str, u: float, v: float, part: Part) -> Outcome:

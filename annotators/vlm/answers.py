@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from annotators.vlm.client import Backend, Refused, Request
 from shards.layout import filesystem, join
+from shards.redact import redacted
 from shards.sample import Reject
 from shards.writer import publish_bytes
 
@@ -48,7 +49,7 @@ class AnswerCache:
 
     def __init__(self, url: str, settings: Mapping[str, Any]) -> None:
         self.url = url
-        self._settings = dict(settings)
+        self._settings: dict[str, Any] = redacted(settings)
 
     def name(self, backend: Backend, request: Request, seed: int) -> str:
         """64 hex digits over all that shapes the answer; `Request.key` does not."""

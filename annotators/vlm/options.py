@@ -68,8 +68,8 @@ class VlmOptions:
     in_flight: int = _aside(32)
     """openai: requests of one worker at once."""
     timeout_s: float = _aside(600.0)
-    """Seconds to wait. vllm: for one step of the engine, behind which it hangs and the worker is lost; openai: for one
-    answer, each of `tries` times, behind which the run stops. No sample is refused for either."""
+    """Seconds to wait. vllm: for one step of the engine, behind which it hangs and the worker is lost; openai: for the
+    whole of one answer, each of `tries` times, behind which the run stops. No sample is refused for either."""
     tries: int = _aside(6)
     """openai: how often one request is sent while the server is busy, failing or away; pauses double, from 1 s."""
     answers: str = _aside("")

@@ -7,6 +7,7 @@ waited for a bounded time and then stops the run; a request that the server refu
 import base64
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from threading import Event
@@ -16,19 +17,22 @@ from annotators.vlm.client import UNREADABLE, Refused, Request, seed_of
 from annotators.vlm.images import messages
 from shards.codecs import U8, CodecError, encode_image
 from shards.errors import BadInput, SpatialdataError
+from shards.redact import hide, hide_url, redact, without_known
 
 if TYPE_CHECKING:
-    import requests as http
+    from requests import Session
 
+    from annotators.vlm.exchange import Reply
     from annotators.vlm.options import VlmOptions
 
 _BUSY: Final = (408, 425, 429, 500, 502, 503, 504)
-_CONNECT_S: Final = 10.0
 _LIST_S: Final = 60.0
 """For the list of its models, at most: no model has to run for it."""
 _BACKOFF_S: Final = 0.5
 """The first retry comes at once, the next after twice this, then four times, and so on; or when the server says."""
 _LONGEST_S: Final = 60.0
+_MOST_TOLD: Final = 20_000
+"""Characters of an answer that are looked at for what to tell of it."""
 
 
 class ServerBackend:
@@ -38,6 +42,7 @@ class ServerBackend:
         """Raises BadInput where the server cannot be reached, wants another key, or does not have the model."""
         self._options = options
         self._url = options.base_url.rstrip("/")
+        hide_url(self._url)
         self._session = _session(options)
         self.model, self.revision = options.model, options.revision
         self._check_model()
@@ -87,57 +92,81 @@ class ServerBackend:
             },
         }
         reply = self._send("POST", "chat/completions", body)
-        if reply.status_code in (400, 413, 422):
+        if reply.status in (400, 413, 422):
             return Refused(f"the server at {self._url} refused the request: {_reason(reply)}")
         self._check_status(reply)
         return self._text(reply)
 
-    def _text(self, reply: "http.Response") -> str:
+    def _text(self, reply: "Reply") -> str:
         try:
             # A model that declines leaves `content` null: an answer that does not parse, like any other.
-            return str(reply.json()["choices"][0]["message"].get("content") or "")
+            # It may say again what it was sent, its key among that.
+            return without_known(str(reply.json()["choices"][0]["message"].get("content") or ""))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            told = redact(reply.text[:_MOST_TOLD])[:120]
             raise SpatialdataError(
-                f"{self._url} does not speak OpenAI's chat completions (it answered {reply.text[:120]!r}): check "
+                f"{self._url} does not speak OpenAI's chat completions (it answered {told!r}): check "
                 f"{self._options.where}.base_url"
             ) from None
 
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> "http.Response":
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> "Reply":
         """Send, again while the server is busy, away or silent. Raises SpatialdataError after `tries`."""
-        import requests as http
+        from requests import RequestException
+
+        from annotators.vlm.exchange import MOST_BYTES, TooLong, TooSlow, send
 
         options = self._options
         patience = options.timeout_s if body else min(options.timeout_s, _LIST_S)
-        try:
-            return self._session.request(method, f"{self._url}/{path}", json=body, timeout=(_CONNECT_S, patience))
-        except http.RequestException as error:
-            cause = " ".join(str(error).split())[-160:]
-            if "read timed out" in cause.lower():
+        problem = ""
+        for attempt in range(options.tries):
+            try:
+                reply = send(self._session, method, f"{self._url}/{path}", body, patience)
+            except TooLong:
                 raise SpatialdataError(
-                    f"the server at {self._url} hangs: no answer in {patience:g} s, {options.tries} times; restart it, "
-                    f"or raise {options.where}.timeout_s where its model is that slow; answers so far are kept"
+                    f"the server at {self._url} answers with more than {MOST_BYTES >> 20} MiB: check "
+                    f"{options.where}.base_url and what runs there; answers so far are kept"
                 ) from None
+            except TooSlow:
+                reply, problem = None, ""
+            except RequestException as error:
+                reply, problem = None, redact(" ".join(str(error).split()))[-160:]
+            if reply is not None and reply.status not in _BUSY:
+                return reply
+            if attempt + 1 < options.tries:
+                time.sleep(_pause(attempt, reply))
+            elif reply is not None:
+                return reply
+        if not problem:
             raise SpatialdataError(
-                f"the server at {self._url} cannot be reached, {options.tries} times ({cause}): start it, or set "
-                f"{options.where}.base_url; answers so far are kept"
-            ) from None
+                f"the server at {self._url} hangs: no answer in {patience:g} s, {options.tries} times; restart it, "
+                f"or raise {options.where}.timeout_s where its model is that slow; answers so far are kept"
+            )
+        raise SpatialdataError(
+            f"the server at {self._url} cannot be reached, {options.tries} times ({problem}): start it, or set "
+            f"{options.where}.base_url; answers so far are kept"
+        )
 
-    def _check_status(self, reply: "http.Response") -> None:
-        if reply.ok:
+    def _check_status(self, reply: "Reply") -> None:
+        if 200 <= reply.status < 300:
             return
         where, reason = self._options.where, _reason(reply)
-        if reply.status_code in (401, 403):
+        if 300 <= reply.status < 400:
             raise BadInput(
-                f"the server at {self._url} wants a key ({reply.status_code}: {reason}): put it into an environment "
+                f"the server at {self._url} sends elsewhere ({reply.status}, to "
+                f"{reply.headers.get('Location', 'no address')}): set {where}.base_url to where the model is"
+            )
+        if reply.status in (401, 403):
+            raise BadInput(
+                f"the server at {self._url} wants a key ({reply.status}: {reason}): put it into an environment "
                 f"variable of the workers and its name into {where}.api_key_env"
             )
-        if reply.status_code == 404:
+        if reply.status == 404:
             raise BadInput(
                 f"the server at {self._url} has no model '{self.model}', or the address is wrong ({reason}): check "
                 f"{where}.model and {where}.base_url"
             )
         raise SpatialdataError(
-            f"the server at {self._url} still answers {reply.status_code} after {self._options.tries} tries "
+            f"the server at {self._url} still answers {reply.status} after {self._options.tries} tries "
             f"({reason}): run the same command again when it is well, answers so far are kept"
         )
 
@@ -146,7 +175,7 @@ class ServerBackend:
             reply = self._send("GET", "models")
         except SpatialdataError as error:
             raise BadInput(str(error)) from None
-        if reply.status_code in (404, 405, 501):
+        if reply.status in (404, 405, 501):
             return  # a server without the list; the first request tells
         self._check_status(reply)
         try:
@@ -161,23 +190,23 @@ class ServerBackend:
             )
 
 
-def _session(options: "VlmOptions") -> "http.Session":
-    import requests as http
-    from requests.adapters import HTTPAdapter
+def _pause(attempt: int, reply: "Reply | None") -> float:
+    """Seconds to wait behind an attempt, counted from 0: what the server asks for, else nothing, then 1, 2, 4, ..."""
+    from urllib3.exceptions import InvalidHeader
     from urllib3.util import Retry
 
-    retry = Retry(
-        total=options.tries - 1,
-        status_forcelist=_BUSY,
-        allowed_methods=None,
-        backoff_factor=_BACKOFF_S,
-        backoff_max=_LONGEST_S,
-        raise_on_status=False,
-    )
-    session = http.Session()
-    adapter = HTTPAdapter(pool_maxsize=options.in_flight, max_retries=retry)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
+    if asked := reply.headers.get("Retry-After") if reply is not None else None:
+        try:
+            return min(Retry().parse_retry_after(asked), _LONGEST_S)
+        except InvalidHeader:
+            pass
+    return min(_BACKOFF_S * 2**attempt, _LONGEST_S) if attempt else 0.0
+
+
+def _session(options: "VlmOptions") -> "Session":
+    from annotators.vlm.exchange import open_session
+
+    session = open_session(options.in_flight)
     if options.api_key_env:
         key = os.environ.get(options.api_key_env, "")
         if not key:
@@ -185,20 +214,21 @@ def _session(options: "VlmOptions") -> "http.Session":
                 f"{options.where}.api_key_env names {options.api_key_env}, which is not set here: set it in the "
                 "environment of the workers"
             )
+        hide(key)
         session.headers["Authorization"] = f"Bearer {key}"
     return session
 
 
-def _reason(reply: "http.Response") -> str:
+def _reason(reply: "Reply") -> str:
     """What the server says of an error, in the forms that servers have."""
     try:
         told = reply.json()
     except ValueError:
-        told = reply.text
+        told = reply.text[:_MOST_TOLD]
     for name in ("error", "message", "detail"):
         told = told.get(name, told) if isinstance(told, dict) else told
     text = told if isinstance(told, str) else json.dumps(told)
-    return " ".join(text.split())[:300]
+    return redact(" ".join(text[:_MOST_TOLD].split()))[:300]
 
 
 def _part(rgb: U8) -> dict[str, Any]:

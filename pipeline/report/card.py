@@ -35,7 +35,7 @@ def run_card(out: str, recipe: str = "") -> dict[str, Any]:
             f"{build.store} holds no shards{f' of {recipe}' if recipe else ''}{held}: a card tells of shards, so pack "
             f"them first with `spatialdata shard {out} --recipe {recipe or 'full'}`"
         )
-    return {"out": str(build.store), "cards": [write_card(build, name) for name in wanted]}
+    return {"out": str(build.store), "note": build.note, "cards": [write_card(build, name) for name in wanted]}
 
 
 def write_card(build: Build, recipe: str) -> dict[str, Any]:
@@ -84,6 +84,8 @@ def print_card(found: dict[str, Any]) -> None:
         say(f"  licence of the whole: {licence_told(one)}")
         if one["leaks"]:
             say("  splits are not apart: see Splits in README.md")
+    if found["note"]:
+        say(found["note"])
 
 
 def licence_told(found: dict[str, Any]) -> str:

@@ -96,6 +96,6 @@ def _check_same(build: Build, recipe: str, census: Census) -> None:
     if others or census.plans != {build.plan.hash}:
         what = f"layer {min(others)}" if others else "another plan"
         raise BadInput(
-            f"the shards of {recipe} were packed from {what}, which the latest build in {build.store} does not have: "
+            f"the shards of {recipe} were packed from {what}, which {build.store} does not have now: "
             f"pack again with `spatialdata shard {build.store} --recipe {recipe}`"
         )

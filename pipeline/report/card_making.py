@@ -12,6 +12,7 @@ from pipeline.report.makers import Maker, without_place
 from shards.licences import label
 from shards.markdown import code, escape, fenced, link, table
 from shards.recipes import RECIPES
+from shards.redact import redacted
 from shards.schema import EDIT_KINDS
 from sources.objaverse.facts import ESTIMATOR
 
@@ -109,7 +110,7 @@ def _funnel(facts: CardFacts) -> str:
 
 def _configuration(facts: CardFacts) -> dict[str, Any]:
     """What the samples follow from: no default, no place on a machine, nothing of the engine."""
-    values = facts.build.config.model_dump(mode="json", exclude=cast("Any", _OF_ONE_MACHINE))
+    values = redacted(facts.build.config.model_dump(mode="json", exclude=cast("Any", _OF_ONE_MACHINE)))
     values["shard"]["splits"] = dict(facts.build.plan.config["shard"]["splits"])
     usual = DEFAULTS["object3dit" if facts.build.config.source.kind == "object3dit" else "scene"]
     chosen = {name: _layer(facts, name, layer) for name, layer in values["layers"].items()}

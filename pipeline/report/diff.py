@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 import pyarrow.parquet as pq
 
 from pipeline.builder import Build, open_build
+from pipeline.configurations import without_secrets
 from pipeline.planning import ASSETS
 from pipeline.report.makers import Maker, makers_of
 from pipeline.report.verdicts import ACCEPTED, PENDING, Verdicts, scores_of, verdicts_of
@@ -38,7 +39,7 @@ def run_diff(first: str, second: str) -> dict[str, Any]:
 
 def configuration(first: Build, second: Build) -> list[dict[str, Any]]:
     """The keys whose values differ, with both; None where one build does not have the key."""
-    one, other = first.config.model_dump(mode="json"), second.config.model_dump(mode="json")
+    one, other = without_secrets(first.config), without_secrets(second.config)
     return [{"key": key, "first": old, "second": new} for key, old, new in differences(one, other)]
 
 
@@ -112,6 +113,7 @@ def _about(build: Build, verdicts: Verdicts) -> dict[str, Any]:
     counts = Counter(verdicts.samples.values())
     return {
         "out": str(build.store),
+        "note": build.note,
         "plan": plan.hash,
         "samples": plan.samples,
         "unit_size": plan.unit_size,

@@ -1,7 +1,7 @@
 """How far a build is, read from its records; works while the build runs."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from rich import box
@@ -10,8 +10,10 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from pipeline.builder import Build, open_build
+from pipeline.graph import layer_dirs
 from pipeline.live import cost, count, plural, spent
-from pipeline.planning import REJECTED_ASSETS, rejected_assets
+from pipeline.planning import REJECTED_ASSETS, pair_arguments, rejected_assets
+from pipeline.registry import build_stages
 from pipeline.report.funnel import funnel_rows, left_out
 from pipeline.summaries import LayerSummary, summarise
 from pipeline.terminal import terminal
@@ -33,7 +35,7 @@ def status_of(out: str) -> dict[str, Any]:
 
     Raises BadInput where there is no build.
     """
-    build = open_build(out)
+    build = open_build(out, running=True)
     summary = summarise(build.store, build.plan, build.layers)
     layers = {layer: _layer(folder, summary.layers[layer]) for layer, folder in build.layers.items()}
     duplicates = left_out(build, summary)
@@ -45,11 +47,28 @@ def status_of(out: str) -> dict[str, Any]:
         "units": build.plan.units,
         "finished": all(layer["done"] == build.plan.units for layer in layers.values()),
         "accepted": accepted,
+        "note": build.note,
+        "unfinished": _unfinished(build),
         "layers": layers,
         "funnel": funnel,
         "rejected_assets": rejected_assets(build.store),
         "duplicates": duplicates.reasons,
         "shards": _shards(build),
+    }
+
+
+def _unfinished(build: Build) -> dict[str, Any]:
+    """What became of the configuration that was begun and is not shown: units done, rejects and counts."""
+    if build.shown is None or (other := build.shown.other) is None:
+        return {}
+    try:
+        stages = build_stages(other, pair_arguments(other, build.store, build.plan), build.store.url)
+    except SpatialdataError as error:
+        return {"problem": str(error)}
+    summary = summarise(build.store, build.plan, layer_dirs(stages, build.plan.hash))
+    return {
+        layer: {name: values[key] for name, key in (("done", "units"), ("rejects", "rejects"), ("counts", "counts"))}
+        for layer, values in ((layer, found.totals.to_json()) for layer, found in summary.layers.items())
     }
 
 
@@ -101,11 +120,15 @@ def print_status(found: dict[str, Any]) -> None:
     refused = {name: count for name, count in counts.items() if not name.startswith(BROKEN)}
     if refused:
         _say(console, f"proposals refused and sampled again: {_listed(refused)}")
-    for name, scenes in _first(counts, lambda name: name.startswith(BROKEN)):
-        _say(console, f"asset not shown, {plural(scenes, 'scene')} sampled again: {_plain(name.removeprefix(BROKEN))}")
+    for line in _not_shown(counts):
+        _say(console, line)
     _print_rejected_assets(console, found["rejected_assets"])
     if found["duplicates"]:
         _say(console, f"left out of the shards: {_listed(found['duplicates'])}")
+    if found["note"]:
+        _say(console, found["note"])
+        for line in _told_unfinished(found):
+            _say(console, line)
     for shard in sorted(found["shards"], key=lambda shard: (shard["recipe"], SPLITS.index(shard["split"]))):
         samples, shards = plural(shard["samples"], "sample"), plural(shard["shards"], "shard")
         told = f"{samples} in {shards}, {decimal(shard['bytes'])}" if shard["shards"] else "not finished"
@@ -124,14 +147,28 @@ def _print_rejected_assets(console: Console, rejected: list[dict[str, str]]) -> 
         _say(console, f"  and {plural(len(rejected) - _NAMED, 'other')}: all are in {REJECTED_ASSETS}")
 
 
-def _first(counts: Mapping[str, int], wanted: Callable[[str], bool]) -> list[tuple[str, int]]:
-    """The commonest counts whose names are wanted."""
-    chosen = [(name, count) for name, count in counts.items() if wanted(name)]
-    return sorted(chosen, key=lambda item: (-item[1], item[0]))[:_NAMED]
+def _not_shown(counts: Mapping[str, int]) -> Iterator[str]:
+    """The assets that Blender did not show, and why; those first that cost the most scenes."""
+    chosen = [(name, scenes) for name, scenes in counts.items() if name.startswith(BROKEN)]
+    for name, scenes in sorted(chosen, key=lambda item: (-item[1], item[0]))[:_NAMED]:
+        yield f"asset not shown, {plural(scenes, 'scene')} sampled again: {_plain(name.removeprefix(BROKEN))}"
 
 
 def _plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _told_unfinished(found: dict[str, Any]) -> Iterator[str]:
+    """Of the unfinished configuration, what is not as in the one that is shown."""
+    if problem := found["unfinished"].get("problem"):
+        yield f"unfinished: it cannot be built now: {problem}"
+        return
+    for layer, values in found["unfinished"].items():
+        shown = found["layers"].get(layer, {})
+        if values["done"] < found["units"] or values["rejects"] != shown.get("rejects"):
+            refused = f", refused: {_listed(values['rejects'])}" if values["rejects"] else ""
+            yield f"unfinished: {layer} {values['done']} of {plural(found['units'], 'unit')}{refused}"
+            yield from (f"unfinished: {line}" for line in _not_shown(values["counts"]))
 
 
 def _fitting_table(found: dict[str, Any], console: Console) -> Table:

@@ -22,9 +22,11 @@ def run_stream(
     if seconds:
         return measure(url, recipe, split=split, size=size, seconds=seconds, **chosen)
     opened = stream(url, recipe, split=split, **chosen)
-    batch = next(opened.batches(min(size, opened.length)))
+    batch = next(opened.batches(min(size, opened.alike)))
     return {
         "samples": opened.samples,
+        "left_out": dict(opened.left_out),
+        "image_sizes": [list(bucket.size) for bucket in opened.choice.buckets if bucket.size],
         "keys": batch["key"],
         "instruction": batch["instruction"],
         "batch": {name: _shape(value) for name, value in batch.items() if isinstance(value, np.ndarray)},
@@ -38,7 +40,8 @@ def _shape(array: Any) -> dict[str, Any]:
 def print_stream(found: dict[str, Any]) -> None:
     """On stdout, for people."""
     if "batch" in found and isinstance(found["batch"], dict):
-        say(f"{found['samples']} samples; the first batch:")
+        sizes = " and ".join(f"{width} x {height}" for width, height in found["image_sizes"])
+        say(f"{found['samples']} samples{f', images of {sizes}' if sizes else ''}; the first batch:")
         for name, array in found["batch"].items():
             say(f"  {name:<20}{' x '.join(map(str, array['shape'])):<22}{array['dtype']}")
         for key, text in zip(found["keys"], found["instruction"], strict=True):

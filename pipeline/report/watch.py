@@ -34,6 +34,8 @@ class Seen:
     holder: Holder | None
     quiet_s: float | None
     """Seconds since the latest commit; None where there is none."""
+    note: str = ""
+    """Which configuration it is, where OUT holds two."""
 
     @property
     def finished(self) -> bool:
@@ -69,6 +71,7 @@ class Seen:
         }
         return {
             "out": self.out,
+            "note": self.note,
             "finished": self.finished,
             "running": asdict(self.holder) if self.holder else None,
             "seconds_since_commit": None if self.quiet_s is None else round(self.quiet_s, 1),
@@ -79,14 +82,14 @@ class Seen:
 
 def look(out: str) -> Seen:
     """The build under `out` as it is now. Raises BadInput where there is none."""
-    build = open_build(out)
+    build = open_build(out, running=True)
     holder = holder_of(build.store)  # before the records: a build that ends meanwhile is finished, not stopped
     summary = summarise(build.store, build.plan, build.layers)
     now = time.time()
     stages = tuple(_view(layer, found, build.plan.units, now, holder) for layer, found in summary.layers.items())
     ends = [found.recent[-1].ended for found in summary.layers.values() if found.recent]
     quiet = max(0.0, now - max(ends)) if ends else None
-    return Seen(str(build.store), build.plan.samples, summary.accepted, stages, holder, quiet)
+    return Seen(str(build.store), build.plan.samples, summary.accepted, stages, holder, quiet, build.note)
 
 
 def _view(layer: str, found: LayerSummary, units: int, now: float, holder: Holder | None) -> StageView:
@@ -121,12 +124,14 @@ def watch(out: str, *, as_json: bool = False, pause: Callable[[float], None] = t
 
 
 def _line(seen: Seen) -> str:
-    return f"{seen.state}; {line_of(seen.stages)}"
+    note = f"; {seen.note}" if seen.note else ""
+    return f"{seen.state}; {line_of(seen.stages)}{note}"
 
 
 def _drawn(seen: Seen, console: Console) -> Group:
     style = "green" if seen.finished else "yellow" if seen.holder is None else ""
     lines = [Text(seen.out, style="bold", overflow="ellipsis", no_wrap=True), Text(seen.state, style=style)]
+    lines += [Text(seen.note, style="dim")] if seen.note else []
     below = refusals(seen.stages)
     tail = [Text(below, style="dim", no_wrap=True, overflow="ellipsis")] if below else []
     return Group(*lines, stages_table(seen.stages, console.width), *tail)

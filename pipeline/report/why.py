@@ -23,14 +23,15 @@ from sources.derived import origins_of
 def why_of(out: str, key: str) -> dict[str, Any]:
     """All that is known of one sample, as plain values.
 
-    Keys: `key`, `state` (`accepted`, `refused`, `left out` of the shards, `unfinished`), `because` (empty for what is
-    accepted), `plan` (hash, seed, unit, row, split, how it is `derived` from which `origin`, and the `spec`: what to
+    Keys: `key`, `note` (which configuration is shown, where OUT holds two), `state` (`accepted`, `refused`, `left out`
+    of the shards, `unfinished`), `because` (empty for what is accepted),
+    `plan` (hash, seed, unit, row, split, how it is `derived` from which `origin`, and the `spec`: what to
     make), `edit`, `instruction`, `assets` (name, uid, licence, creator), `layers` (see `_layer`), `duplicate`,
     `shards` and `rebuild`, a command.
 
     Raises BadInput where there is no build, or no such key (the nearest are named).
     """
-    build = open_build(out)
+    build = open_build(out, running=True)
     place = find_key(build.plan, key)
     row = build.plan.rows(place.unit)[place.row]
     layers: list[dict[str, Any]] = []
@@ -45,6 +46,7 @@ def why_of(out: str, key: str) -> dict[str, Any]:
     return {
         "out": str(build.store),
         "key": key,
+        "note": build.note,
         "state": state,
         "because": because,
         "plan": _planned(build, place, row),

@@ -34,6 +34,8 @@ def print_why(found: Mapping[str, Any]) -> None:
     console = terminal()
     state = f"{found['state']}: {found['because']}" if found["because"] else found["state"]
     console.print(Text(found["key"], style="bold"), Text(plain(state), style=_STYLES.get(found["state"], "dim")))
+    if found["note"]:
+        _wide(console, found["note"])
     plan = found["plan"]
     _head(console, "plan")
     _line(console, f"{plan['split']}, row {plan['row']} of unit {plan['unit']} (of {plan['unit_samples']} samples)")

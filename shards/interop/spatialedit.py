@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from shards.codecs import decode_image, encode_image
 from shards.interop.destination import Exported, claim, find_input, finish, read_input
-from shards.interop.wording import bench_wording
+from shards.interop.wording import bench_wording, size_told
 from shards.layout import join
 from shards.reader import StoredSample
 from shards.schema import Edit, EditKind, SampleRecord
@@ -97,6 +97,9 @@ def _name(record: SampleRecord) -> str:
 
 def _human_instruction(record: SampleRecord) -> str:
     """As a person would say it, and true of the image that the export shows."""
+    if record.edit.kind == "scale" and record.edit.known:
+        told = size_told(record.edit.scale)
+        return f"Make the {_name(record)} {told}, as large as the red box, and take the red box away."
     if _needs_box(record.edit):
         return f"Put the {_name(record)} where the red box is, and take the red box away."
     texts = [record.instruction.text, *record.instruction.variants]

@@ -7,9 +7,12 @@ def bench_wording(edit: Edit, noun: str) -> str:
     """The instruction for an edit; empty where the bench has none for it (removals, insertions, free turns).
 
     `noun` is the edited object's name without article. The wording of moves and scales asks for the red box that is
-    drawn on the source image, so it only fits images that bear one (the export for that trainer draws it).
+    drawn on the source image, so it only fits images that bear one (the export for that trainer draws it). The bench
+    has no words for a size: a scaling says its factor, too.
     """
     match edit.kind:
+        case "scale" if edit.known:
+            return f"Move the {noun} into the red box at {size_told(edit.scale)} and finally remove the red box."
         case "translate" | "scale":
             return f"Move the {noun} into the red box and finally remove the red box."
         case "rotate" if edit.view:
@@ -24,6 +27,11 @@ def bench_wording(edit: Edit, noun: str) -> str:
             )
         case _:
             return ""
+
+
+def size_told(scale: float) -> str:
+    """`1.5 times its size` of 1.5."""
+    return f"{scale:.2f}".rstrip("0").rstrip(".") + " times its size"
 
 
 def view_name(view: str) -> str:

@@ -15,10 +15,12 @@ from shards.sidecars.croissant import CROISSANT, croissant_files
 from shards.sidecars.facts import read_facts, read_splits
 from shards.writer import publish_bytes
 
-__all__ = ["ATTRIBUTION", "SIDECARS", "index_files", "read_splits", "write_sidecars"]
+__all__ = ["ATTRIBUTION", "READ_BY_PEOPLE", "SIDECARS", "index_files", "read_splits", "write_sidecars"]
 
 SIDECARS: Final = (CARD, CROISSANT, timm.INFO, energon.SPLIT, energon.DATASET, energon.INFO)
 """Paths in the recipe's folder."""
+READ_BY_PEOPLE: Final = (CARD, ATTRIBUTION, CROISSANT)
+"""Those that may be changed by hand, or written anew by `spatialdata card`: all that is sure is that they are texts."""
 
 
 def write_sidecars(folder: str) -> None:

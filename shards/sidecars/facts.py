@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shards.errors import SpatialdataError
-from shards.index import LIST_SEPARATOR, Manifest, read_manifest
+from shards.index import LIST_SEPARATOR, MADE_AGAIN, Manifest, read_manifest
 from shards.layout import filesystem, join, open_url
 from shards.schema import SPLITS, Split
 
@@ -91,4 +91,5 @@ def _count(url: str) -> list[dict[str, int]]:
             {row["values"]: row["counts"] for row in table.column(name).value_counts().to_pylist()} for name in _COUNTED
         ]
     except pa.ArrowException as error:
-        raise SpatialdataError(f"{url}: not a parquet file ({str(error).splitlines()[0]})") from error
+        what = f"{url}: not a parquet file ({str(error).splitlines()[0]})"
+        raise SpatialdataError(f"{what}: {MADE_AGAIN}") from error

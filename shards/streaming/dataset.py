@@ -14,19 +14,20 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from shards.codecs import LOSSLESS
+from shards.codecs import LOSSLESS, image_size
 from shards.errors import BadInput, SpatialdataError
 from shards.layout import split_field
 from shards.reader import ShardError
-from shards.recipes import IMAGE_MEMBERS, get_recipe
+from shards.recipes import IMAGE_MEMBERS
 from shards.streaming.buffers import Allocate, BufferPool
 from shards.streaming.cache import ShardCache
+from shards.streaming.choice import Choice, choose, members_of, mixed_sizes, tell
 from shards.streaming.decode import NEEDS_INFO, Array, Decoder, decoder_of
-from shards.streaming.fetch import Fetched, Fetcher
+from shards.streaming.fetch import Fetched, Fetcher, read_json
 from shards.streaming.options import StreamOptions
-from shards.streaming.order import make_order
 from shards.streaming.places import PlaceTable, ShardSet, open_set
-from shards.streaming.steps import Share, Step, start, steps
+from shards.streaming.steps import Position, Share, Step
+from shards.streaming.walk import make_walk
 
 Batch = dict[str, Any]
 Found = TypeVar("Found")
@@ -51,7 +52,8 @@ def stream(
     Args:
         url: a folder of shards at any fsspec URL (`OUT/shards/full/train`, or a folder above: then `recipe` and `split`
             choose), several of them (together one set), or a mapping folder -> weight (drawn in these proportions).
-        recipe: which members a batch has; the shards may hold more, which is neither read nor decoded.
+        recipe: which members a batch has, and of which edits; the shards may hold more members, which are neither read
+            nor decoded, and more edits: `Stream.left_out` counts those samples, and a line of the log tells of them.
         split: where `url` is a folder above the splits.
         allocate: (shape, dtype) -> array for each batch, on GPU machines `shards.streaming.loader.pinned`; default:
             ordinary memory, used again when a batch is dropped.
@@ -63,15 +65,16 @@ def stream(
             members: names instead of the recipe's. instruction: the sample's text, or any of text and variants.
             last: what of an epoch does not fill a batch on all ranks is dropped, or the last one is padded with samples
                 from the epoch's start, which `batch["valid"]` marks.
-            on_error: `raise`, or `skip` a damaged sample: its place is filled with another one, marked in
-                `batch["valid"]`, and it is counted and named in `Stream.skipped`. A store that cannot be reached is no
-                damage, and always raised.
+            on_error: `raise`, or `skip` a damaged sample: its place is filled with another one, marked in `valid`, and
+                it is counted and named in `Stream.skipped`. A store that cannot be reached always raises.
             threads: that read and decode (0: as many as there are cores). prefetch: batches made ahead.
             check: CRC-32 of every member read. records: also the parsed json of each sample, as `batch["record"]`.
             cache, cache_bytes: a local folder for whole shards of remote sets, and its bound.
+            buckets: images may differ in size; each batch then has one size, and another batch another.
 
     Raises:
-        BadInput: no shards there, members that the shards do not have, sets that differ, an option that is none.
+        BadInput: no shards there, members that the shards do not have, sets that differ, an option that is none; no
+            sample of the recipe's edits; images that differ in size, where `buckets` is False.
     """
     weights = {os.fspath(each): weight for each, weight in url.items()} if isinstance(url, Mapping) else None
     urls = list(weights or ([url] if isinstance(url, str | os.PathLike) else url))
@@ -81,7 +84,11 @@ def stream(
         raise BadInput(f"weights {weights}: each must be above 0")
     chosen = StreamOptions.of(options)
     sets = [open_set(os.fspath(each), recipe, split) for each in urls]
-    return Stream(sets, list(weights.values()) if weights else None, recipe, chosen, allocate)
+    members_of(sets, recipe, chosen.members)  # what is lacking is told before parquets are read
+    choice = choose(sets, recipe, buckets=chosen.buckets, skip=chosen.on_error == "skip")
+    if chosen.rank == 0:
+        tell(sets, recipe, choice)
+    return Stream(sets, list(weights.values()) if weights else None, recipe, chosen, choice, allocate)
 
 
 @dataclass
@@ -102,18 +109,21 @@ class Stream:
         weights: Sequence[float] | None,
         recipe: str,
         options: StreamOptions,
+        choice: Choice,
         allocate: Allocate | None = None,
     ) -> None:
         self.options = options
-        self._made_of = (tuple(sets), weights, recipe, options, allocate)
-        self.members = _members(sets, recipe, options.members)
+        self._made_of = (tuple(sets), weights, recipe, options, choice, allocate)
+        self.members = members_of(sets, recipe, options.members)
         self._sets, self._weights = list(sets), list(weights) if weights else None
         self._decoders: dict[str, Decoder] = {name: decoder_of(name, options.images) for name in self.members}
-        counts = [[shard.samples for shard in each.shards] for each in sets]
-        self._order = make_order(counts, self._weights, options.order, options.seed)
+        self.choice = choice
+        self._walk = make_walk(choice, self._weights, options)
         self._allocate = allocate or BufferPool()
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        self._epoch, self._position = 0, 0
+        self._shapes: dict[int, dict[str, tuple[int, ...]]] = {}
+        """Of the members, by bucket."""
+        self._epoch = 0
+        self._position: Position = self._walk.begin
         self._turn = 0
         """Raised by each new iteration and each loaded state, so that an older iteration cannot go on."""
         self._open()
@@ -134,13 +144,23 @@ class Stream:
 
     @property
     def samples(self) -> int:
-        """Samples in all sets together."""
-        return sum(each.samples for each in self._sets)
+        """Samples of all sets together that are drawn."""
+        return self.choice.samples
+
+    @property
+    def alike(self) -> int:
+        """Samples whose images have the most common size: a batch can hold no more different ones."""
+        return max(bucket.samples for bucket in self.choice.buckets)
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Samples of edits that the recipe does not take, by kind of edit."""
+        return self.choice.left_out
 
     @property
     def length(self) -> int:
         """Draws of one epoch, over all ranks: `samples`, unless sets are weighted."""
-        return self._order.length
+        return self._walk.length
 
     @property
     def epoch(self) -> int:
@@ -154,12 +174,12 @@ class Stream:
 
     def steps(self, size: int) -> int:
         """Batches of `size` that every rank has of a whole epoch."""
-        return self._share(size).count(self.length)
+        return self._walk.count(self._share(size))
 
     def order(self, count: int) -> list[int]:
-        """The numbers of the next `count` samples of this epoch, all ranks together."""
-        positions = np.arange(self._position, min(self._position + count, self.length))
-        return self._order.draw(self._epoch, positions).tolist()
+        """The numbers of the first `count` samples of this epoch, all ranks together; bucket by bucket."""
+        drawn = (order.draw(self._epoch, np.arange(min(count, order.length))) for order in self._walk.orders)
+        return np.concatenate(list(drawn))[:count].tolist()
 
     def fetch(self, number: int) -> Fetched:
         """The bytes of one sample. Raises ShardError, SpatialdataError."""
@@ -172,26 +192,40 @@ class Stream:
         return {
             "format": _STATE,
             "epoch": self._epoch,
-            "position": self._position,
+            "position": list(self._position) if isinstance(self._position, tuple) else self._position,
             "seed": self.options.seed,
             "order": self.options.order,
-            "sets": [each.digest for each in self._sets],
+            "sets": [self._digest(each) for each in self._sets],
             "weights": self._weights or [],
+            "buckets": self.options.buckets,
         }
+
+    def _digest(self, each: ShardSet) -> str:
+        """Of a set, less what is left out of it."""
+        if not self.left_out:
+            return each.digest
+        text = f"{each.digest} {json.dumps(self.left_out)} {self.samples}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken. Raises BadInput where it is of other sets, order or seed, or none."""
-        mine = self.state_dict()
-        for name in ("format", "sets", "weights", "seed", "order"):
+        mine, state = self.state_dict(), {"buckets": False, **state}
+        for name in ("format", "sets", "weights", "seed", "order", "buckets"):
             if state.get(name) != mine[name]:
                 raise BadInput(
                     f"this state is of another stream: its {name} is {state.get(name)!r}, here it is {mine[name]!r}"
                 )
         epoch, position = state.get("epoch"), state.get("position")
-        if not isinstance(epoch, int) or not isinstance(position, int) or epoch < 0 or not 0 <= position <= self.length:
+        if not isinstance(epoch, int) or epoch < 0 or not self._walk.is_place(position):
             raise BadInput(f"this state is damaged: epoch {epoch!r}, position {position!r} of {self.length}")
         self._turn += 1
-        self._epoch, self._position = epoch, position
+        self._epoch = epoch
+        self._position = position if isinstance(position, int) else tuple(position or ())
+
+    def begin(self, epoch: int) -> None:
+        """Stand at the start of an epoch."""
+        self._turn += 1
+        self._epoch, self._position = epoch, self._walk.begin
 
     def batches(self, size: int, *, epochs: int | None = 1, part: tuple[int, int] = (0, 1)) -> Generator[Batch]:
         """Batches of `size` samples: the rest of this epoch, `epochs` of them, or without end (None).
@@ -203,28 +237,28 @@ class Stream:
         `source_caption`, `key`), `valid` (size,) bool. Whoever keeps a batch keeps its arrays.
 
         Raises:
-            BadInput: more ranks than the samples can serve.
-            SpatialdataError: a damaged sample where `on_error` is `raise`; images that differ in size; an iteration
-                that is asked for more when another one was begun, or a state loaded.
+            BadInput: more ranks than the samples can serve; images that differ in size, in sets that do not say so.
+            SpatialdataError: a damaged sample where `on_error` is `raise`; an iteration that is asked for more when
+                another one was begun, or a state loaded.
         """
         share = self._share(size)
         if epochs is not None and epochs < 1:
             raise BadInput(f"{epochs} epochs: give 1 or more, or None")
         self._turn += 1
         turn = self._turn
-        epoch, position = start(self._order, share, self._epoch, self._position)
+        epoch, position = self._walk.start(share, self._epoch, self._position)
         ahead: deque[_Work] = deque()
         threads = self.options.threads or len(os.sched_getaffinity(0))
         pool = ThreadPoolExecutor(threads, thread_name_prefix="stream")
         try:
-            for step in islice(steps(self._order, share, epoch, position, epochs), part[0], None, part[1]):
+            for step in islice(self._walk.steps(share, epoch, position, epochs), part[0], None, part[1]):
                 ahead.append(self._start(pool, step))
                 if len(ahead) > self.options.prefetch:
                     yield self._finish(ahead.popleft(), turn)
             while ahead:
                 yield self._finish(ahead.popleft(), turn)
             if epochs is not None and turn == self._turn:
-                self._epoch, self._position = epoch + epochs, 0
+                self._epoch, self._position = epoch + epochs, self._walk.begin
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -232,7 +266,7 @@ class Stream:
         if size < 1:
             raise BadInput(f"a batch of {size} samples: give 1 or more")
         share = Share(size, self.options.rank, self.options.world, self.options.last == "pad")
-        if share.least > self.length:
+        if not self._walk.count(share):
             raise BadInput(
                 f"{self.options.world} ranks x {size} samples are more than the {self.length} of an epoch: lower the "
                 "batch or the world, or set last='pad'"
@@ -240,7 +274,7 @@ class Stream:
         return share
 
     def _start(self, pool: ThreadPoolExecutor, step: Step) -> _Work:
-        shapes, size = self._shapes or self._learn(step), len(step.numbers)
+        shapes, size = self._shapes.get(step.bucket) or self._learn(step), len(step.numbers)
         arrays = {name: self._allocate((size, *shapes[name]), self._decoders[name].dtype) for name in self.members}
         work = _Work(step, arrays)
         work.slots = [pool.submit(self._load, step.epoch, slot, n, arrays) for slot, n in enumerate(step.numbers)]
@@ -255,13 +289,15 @@ class Stream:
             return {name: self.decode(name, sample, record).shape for name in self.members}
 
         found = self._first_sound(shapes_of, chain(step.numbers, self._spares(step)))
-        self._shapes = found
+        self._shapes[step.bucket] = found
         return found
 
     def _spares(self, step: Step) -> Iterator[int]:
-        """Samples all over the epoch, the same on every machine: damage comes in whole shards."""
-        places = step.position + np.arange(_SPARES) * max(1, self.length // _SPARES)
-        yield from self._order.draw(step.epoch, places % self.length).tolist()
+        """Samples of the step's size all over the epoch, the same on every machine: damage comes in whole shards."""
+        order, position = self._walk.orders[step.bucket], step.position
+        first = position if isinstance(position, int) else position[step.bucket]
+        places = first + np.arange(_SPARES) * max(1, order.length // _SPARES)
+        yield from order.draw(step.epoch, places % order.length).tolist()
 
     def _first_sound(self, make: Callable[[int], Found], numbers: Iterable[int]) -> Found:
         last: ShardError | None = None
@@ -281,8 +317,7 @@ class Stream:
             place = array[slot]
             pixels = self.decode(name, sample, record, place)
             if pixels.shape != place.shape:
-                sizes = f"{_size(pixels)}, the first sample's was {_size(place)}"
-                raise ShardError(sample.shard, sample.key, f"member {name} is {sizes}: a batch needs one size")
+                raise self._unlike(sample, place)
             if pixels is not place:
                 place[...] = pixels
         try:
@@ -299,6 +334,17 @@ class Stream:
             return self._decoders[name].decode(sample.members[name], info, out)
         except (ValueError, KeyError, TypeError) as error:
             raise ShardError(sample.shard, sample.key, f"member {name} cannot be decoded ({error})") from error
+
+    def _unlike(self, sample: Fetched, place: Array) -> SpatialdataError:
+        """What is wrong with a sample that does not fit where it belongs."""
+        sizes = {name: image_size(data) for name, data in sample.members.items() if name != "json"}
+        if len(set(sizes.values())) > 1:
+            told = ", ".join(f"{name} {width} x {height}" for name, (width, height) in sizes.items())
+            return ShardError(sample.shard, sample.key, f"its images differ in size ({told})")
+        here, there = next(iter(sizes.values())), (place.shape[1], place.shape[0])
+        if self.options.buckets:  # then every sample was asked for its size
+            return ShardError(sample.shard, sample.key, f"its images are {here}, its bucket's {there}")
+        return mixed_sizes(f"the set of shard {sample.shard}", [here, there])
 
     def _instruction(self, told: Mapping[str, Any], epoch: int, key: str) -> str:
         if self.options.instruction == "text":
@@ -347,44 +393,7 @@ class Stream:
             texts[slot] = texts[sound]
 
 
-def read_json(sample: Fetched) -> dict[str, Any]:
-    """The record of a sample as it stands. Raises ShardError."""
-    try:
-        record = json.loads(sample.members["json"])
-    except ValueError as error:
-        raise ShardError(sample.shard, sample.key, f"member json is damaged ({error})") from error
-    if not isinstance(record, dict):
-        raise ShardError(sample.shard, sample.key, "member json is no object")
-    return record  # pyright: ignore[reportUnknownVariableType]
-
-
-def _restored(made_of: tuple[Any, ...], epoch: int, position: int) -> Stream:
+def _restored(made_of: tuple[Any, ...], epoch: int, position: Position) -> Stream:
     stream = Stream(*made_of)
     stream._epoch, stream._position = epoch, position  # pyright: ignore[reportPrivateUsage]
     return stream
-
-
-def _members(sets: Sequence[ShardSet], recipe: str, chosen: Sequence[str]) -> tuple[str, ...]:
-    """Names without extension of what a batch holds, sorted."""
-    held = [{split_field(name)[0] for name in each.members} for each in sets]
-    for each, names in zip(sets, held, strict=True):
-        if names != held[0]:
-            odd = ", ".join(sorted(names ^ held[0]))
-            raise BadInput(f"{each.url} and {sets[0].url} differ in their members ({odd}): stream sets of one recipe")
-    wanted = tuple(chosen) or tuple(column.member for column in get_recipe(recipe).columns)
-    if recipe == "full" and not chosen:
-        wanted = tuple(name for name in wanted if name in held[0])
-    missing = sorted({*wanted, "json"} - held[0])
-    if missing:
-        made = {column.member: column.layer for column in get_recipe("full").columns}
-        layers = ", ".join(sorted({made[name] for name in missing if name in made}))
-        raise BadInput(
-            f"{sets[0].url} lacks {', '.join(missing)}, which recipe {recipe} needs (it has "
-            f"{', '.join(sorted(held[0]))}): {f'build {layers}, then ' if layers else ''}pack that recipe with "
-            "`spatialdata shard`, or name other members"
-        )
-    return tuple(sorted(set(wanted)))
-
-
-def _size(pixels: Array) -> str:
-    return " x ".join(str(side) for side in pixels.shape[1::-1])

@@ -4,6 +4,7 @@ Invariant: what is handed out are the bytes that the index speaks of: the header
 their CRC-32 must hold. A shard that is shorter or newer than its index is an error, never other bytes.
 """
 
+import json
 import os
 import zlib
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from shards.streaming.retry import retried
 _OPEN_FILES: Final = 256
 _GAP: Final = 4 * BLOCK
 """Bytes between two members that are read along rather than skipped: the next header and padding."""
-_REMOTE_GAP: Final = 64 << 10
+REMOTE_GAP: Final = 64 << 10
 """The same of a remote file, where one more request costs more than these bytes."""
 
 Span = tuple[int, int]
@@ -63,7 +64,7 @@ class Fetcher:
         columns = self._table.places(number)[row].T.tolist()
         starts, sizes = [BLOCK * block for block in columns[0]], columns[1]
         crcs = columns[2] if self._check and len(columns) > 2 else []
-        runs = _runs(starts, sizes, reader.gap)
+        runs = runs_of(starts, sizes, reader.gap)
         spans = [(starts[run[0]] - BLOCK, starts[run[-1]] + sizes[run[-1]]) for run in runs]
         key, members = "", dict[str, bytes]()
         for run, (first, end), data in zip(runs, spans, reader.read(spans), strict=True):
@@ -134,7 +135,7 @@ class _LocalFile:
 class _RemoteFile:
     """Ranges of a remote file, several at once."""
 
-    gap = _REMOTE_GAP
+    gap = REMOTE_GAP
     files = 0
     deleted = False
 
@@ -155,6 +156,17 @@ class _RemoteFile:
 
 
 _Reader = _LocalFile | _RemoteFile
+
+
+def read_json(sample: Fetched) -> dict[str, Any]:
+    """The record of a sample as it stands. Raises ShardError."""
+    try:
+        record = json.loads(sample.members["json"])
+    except ValueError as error:
+        raise ShardError(sample.shard, sample.key, f"member json is damaged ({error})") from error
+    if not isinstance(record, dict):
+        raise ShardError(sample.shard, sample.key, "member json is no object")
+    return record  # pyright: ignore[reportUnknownVariableType]
 
 
 def _key_in(header: bytes, field: str, size: int) -> str:
@@ -187,7 +199,7 @@ def _check_size(size: int, shard: Shard) -> None:
         raise ShardError(shard.url, "", f"it has {size} bytes, the index says {shard.bytes}: it is {what}")
 
 
-def _runs(starts: Sequence[int], sizes: Sequence[int], gap: int) -> list[list[int]]:
+def runs_of(starts: Sequence[int], sizes: Sequence[int], gap: int) -> list[list[int]]:
     """Members (by index, ascending) that are read together."""
     runs: list[list[int]] = []
     end = -1

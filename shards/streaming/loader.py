@@ -103,7 +103,7 @@ class _Batches:
         if generation_ended == generation:
             epoch -= 1  # the first worker has ended while this one was still starting
         if not self._own and epoch > self.stream.epoch:
-            self.stream.load_state_dict({**self.stream.state_dict(), "epoch": epoch, "position": 0})
+            self.stream.begin(epoch)
         self._own = True
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from shards.streaming.dataset import Stream, read_json, stream
-from shards.streaming.fetch import Fetched
+from shards.streaming.dataset import Stream, stream
+from shards.streaming.fetch import Fetched, read_json
 
 _PROBED: Final = 64
 """Samples of which each step is timed alone."""
@@ -27,7 +27,7 @@ def measure(
     Raises what `shards.stream` raises.
     """
     opened = stream(url, recipe, split=split, **options)
-    size = min(size, opened.length)
+    size = min(size, opened.alike)
     steps = _probe(opened)
     began, count = time.perf_counter(), 0
     run = opened.batches(size, epochs=None)
@@ -42,6 +42,8 @@ def measure(
     threads = opened.options.threads or len(os.sched_getaffinity(0))
     found = {
         "samples_per_second": round(rate, 2),
+        "samples": opened.samples,
+        "left_out": dict(opened.left_out),
         "batch": size,
         "threads": threads,
         "members": opened.members,

@@ -30,6 +30,7 @@ class StreamOptions:
     records: bool = False
     cache: str = ""
     cache_bytes: int = 100 << 30
+    buckets: bool = False
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(StreamOptions).items():

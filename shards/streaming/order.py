@@ -37,6 +37,11 @@ def _hash(*numbers: int) -> np.uint64:
     return state[0]
 
 
+def chance(n: int, *numbers: int) -> int:
+    """A number of 0..n-1 that follows from others alone, each as likely as any other."""
+    return int(_hash(*numbers)) % n
+
+
 class Permutation:
     """A pseudo-random permutation of 0..n-1 in constant memory: a Feistel network with cycle walking.
 
@@ -108,9 +113,13 @@ class Mixed:
     parts: tuple[Straight, ...]
     weights: tuple[float, ...]
     seed: int
+    draws: int = 0
+    """Of one epoch, where it is not as long as these parts alone would have it."""
 
     @cached_property
     def length(self) -> int:
+        if self.draws:
+            return self.draws
         quotas = _quotas(self.weights)
         return max(-(-part.length * _BLOCK // quota) for part, quota in zip(self.parts, quotas, strict=True))
 
@@ -134,7 +143,24 @@ class Mixed:
         return found
 
 
-Order = Straight | Mixed
+@dataclass(frozen=True)
+class Chosen:
+    """An order over some of the samples."""
+
+    of: Straight | Mixed
+    numbers: I64
+    """Of each sample that the order below counts, its number over all shards."""
+
+    @property
+    def length(self) -> int:
+        return self.of.length
+
+    def draw(self, epoch: int, positions: I64) -> I64:
+        """As `Straight.draw`."""
+        return self.numbers[self.of.draw(epoch, positions)]
+
+
+Order = Straight | Mixed | Chosen
 """A stream of sample numbers, epoch after epoch."""
 
 
@@ -162,11 +188,37 @@ def _slots(weights: tuple[float, ...], seed: int, block: int) -> tuple[I64, I64]
     return owners, before
 
 
-def make_order(counts: Sequence[Sequence[int]], weights: Sequence[float] | None, kind: OrderName, seed: int) -> Order:
-    """The order over sets of shards with these sample counts. Raises BadInput for more sets than have their share."""
+def make_order(
+    counts: Sequence[Sequence[int]], weights: Sequence[float] | None, kind: OrderName, seed: int, draws: int = 0
+) -> Straight | Mixed:
+    """The order over sets of shards with these sample counts. Raises BadInput for more sets than have their share.
+
+    Args:
+        draws: of an epoch of weighted sets; 0: until every set was seen whole.
+    """
     if weights is not None and len(weights) > _BLOCK:
         raise BadInput(f"{len(weights)} weighted sets: at most {_BLOCK}, since weights count in thousandths")
     if weights is None:
         return Straight(tuple(count for shards in counts for count in shards), kind, seed)
     parts = tuple(Straight(tuple(shards), kind, seed + 7919 * i) for i, shards in enumerate(counts))
-    return Mixed(parts, tuple(float(weight) for weight in weights), seed)
+    return Mixed(parts, tuple(float(weight) for weight in weights), seed, draws)
+
+
+def make_orders(
+    buckets: Sequence[Sequence[Sequence[int]]], weights: Sequence[float] | None, kind: OrderName, seed: int
+) -> list[Straight | Mixed]:
+    """The order of each bucket over the samples that it has of the sets' shards; one bucket is all of them.
+
+    Weighted sets have their proportions over all buckets together: a bucket's share of a set's draws is its share of
+    the set's samples. Raises BadInput as `make_order`, and for a weighted set without samples.
+    """
+    if weights is None or len(buckets) == 1:
+        return [make_order(counts, weights, kind, seed) for counts in buckets]
+    held = np.array([[sum(shards) for shards in counts] for counts in buckets], float)
+    shares = held / held.sum(axis=0) * (np.asarray(weights) / sum(weights))
+    whole = make_order([[int(samples)] for samples in held.sum(axis=0)], weights, kind, seed).length
+    lengths = np.maximum(1, np.ceil(whole * shares.sum(axis=1))).astype(int)
+    return [
+        make_order(counts, share.tolist(), kind, seed, int(length))
+        for counts, share, length in zip(buckets, shares, lengths, strict=True)
+    ]

@@ -19,7 +19,8 @@ from shards.errors import BadInput
 from shards.index import MANIFEST, Manifest, ShardEntry, parquet_name, read_manifest
 from shards.layout import base, filesystem, find_splits, is_local, join, list_shards, split_field
 from shards.reader import BLOCK, ShardError
-from shards.schema import READABLE_VERSIONS
+from shards.recipes import RECIPES
+from shards.schema import EDIT_KINDS, READABLE_VERSIONS, EditKind
 from shards.streaming.held import Held
 from shards.streaming.remote import read_whole
 from shards.streaming.scan import Scanned, scan
@@ -34,6 +35,10 @@ Places = NDArray[np.uint32]
 (samples, members, 2), without the CRC-32, where the shard was scanned."""
 
 
+Size = tuple[int, int]
+"""Width and height of a sample's images."""
+
+
 @dataclass(frozen=True)
 class Shard:
     """One tar of a set."""
@@ -46,6 +51,10 @@ class Shard:
     sha256: str = ""
     parquet_sha256: str = ""
     """Both empty where there is no manifest."""
+    edits: tuple[EditKind, ...] = EDIT_KINDS
+    """Kinds that its samples can have."""
+    sizes: tuple[Size, ...] = ()
+    """(width, height) of its images, each once; empty where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +114,22 @@ def _listed(folder: str, manifest: Manifest) -> ShardSet:
     if manifest.schema_version not in READABLE_VERSIONS:
         known = " and ".join(map(str, READABLE_VERSIONS))
         raise BadInput(f"{folder} holds schema {manifest.schema_version}, this version reads {known}: pack it again")
-    shards = tuple(_shard(folder, entry, manifest.members) for entry in manifest.shards)
+    shards = tuple(_shard(folder, entry, manifest) for entry in manifest.shards)
     digest = hashlib.sha256("".join(shard.sha256 for shard in shards).encode()).hexdigest()[:16]
     return ShardSet(folder, shards, manifest.members, digest, {})
 
 
-def _shard(folder: str, entry: ShardEntry, members: tuple[str, ...]) -> Shard:
-    return Shard(join(folder, entry.name), entry.samples, entry.bytes, members, entry.sha256, entry.parquet_sha256)
+def _shard(folder: str, entry: ShardEntry, manifest: Manifest) -> Shard:
+    return Shard(
+        join(folder, entry.name),
+        entry.samples,
+        entry.bytes,
+        manifest.members,
+        entry.sha256,
+        entry.parquet_sha256,
+        entry.edits or (RECIPES[manifest.recipe].edits if manifest.recipe in RECIPES else EDIT_KINDS),
+        entry.sizes,
+    )
 
 
 def _scanned(folder: str) -> ShardSet:
@@ -163,16 +181,14 @@ class PlaceTable:
         shard = self.shards[number]
         if shard.url in self._scanned:
             return self._of_scan(self._scanned[shard.url])
-        url = f"{shard.url.removesuffix(base(shard.url))}{parquet_name(base(shard.url))}"
+        names = [f"{name}_{what}" for name in self._members for what in _COLUMNS]
         try:
-            data = read_whole(url)
+            table = read_columns(shard, names)
         except FileNotFoundError:
             return self._rescan(shard)
-        if shard.parquet_sha256 and hashlib.sha256(data).hexdigest() != shard.parquet_sha256:
-            raise ShardError(shard.url, "", f"{base(url)} is damaged, or not of this manifest (its sha256 differs)")
-        columns = _columns(data, shard.url, [f"{name}_{what}" for name in self._members for what in _COLUMNS])
-        if len(columns[0]) != shard.samples:
-            raise ShardError(shard.url, "", "its parquet lists another number of samples than the manifest")
+        if missing := sorted(set(names) - set(table.column_names)):
+            raise ShardError(shard.url, "", f"its parquet has no column {missing[0]}")
+        columns = [table.column(name).to_numpy().astype(np.int64) for name in names]
         places = np.stack(columns, axis=1).reshape(shard.samples, len(self._members), len(_COLUMNS))
         if (places[..., 0] % BLOCK).any():
             raise ShardError(shard.url, "", "its parquet has offsets at which no member of a tar can begin")
@@ -198,16 +214,24 @@ class PlaceTable:
 _COLUMNS: Final = ("offset", "size", "crc32")
 
 
-def _columns(data: bytes, shard: str, names: Sequence[str]) -> list[NDArray[np.int64]]:
-    """Columns of numbers of a parquet in memory. Raises ShardError."""
+def read_columns(shard: Shard, names: Sequence[str]) -> Any:
+    """These columns of a shard's parquet, as far as it has them, as a `pyarrow.Table`: a row for each sample.
+
+    Raises FileNotFoundError where there is no parquet, ShardError where it is damaged or of another shard.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    url = f"{shard.url.removesuffix(base(shard.url))}{parquet_name(base(shard.url))}"
+    data = read_whole(url)
+    if shard.parquet_sha256 and hashlib.sha256(data).hexdigest() != shard.parquet_sha256:
+        raise ShardError(shard.url, "", f"{base(url)} is damaged, or not of this manifest (its sha256 differs)")
     try:
-        table: Any = pq.read_table(pa.BufferReader(data), columns=list(names), use_threads=False)
-        missing = sorted(set(names) - set(table.column_names))
-        if not missing:
-            return [table.column(name).to_numpy().astype(np.int64) for name in names]
+        file = pq.ParquetFile(pa.BufferReader(data))
+        held = set(file.schema_arrow.names)
+        table: Any = file.read([name for name in names if name in held], use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ShardError(shard, "", f"its parquet cannot be read ({str(error).splitlines()[0]})") from error
-    raise ShardError(shard, "", f"its parquet has no column {missing[0]}")
+        raise ShardError(shard.url, "", f"its parquet cannot be read ({str(error).splitlines()[0]})") from error
+    if table.num_rows != shard.samples and table.num_columns:
+        raise ShardError(shard.url, "", "its parquet lists another number of samples than the manifest")
+    return table

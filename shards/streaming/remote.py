@@ -8,16 +8,11 @@ takes a lock, which no thread should hold when a process forks: so it is asked o
 import os
 from functools import lru_cache
 from threading import get_ident
-from typing import Any, Final
-
-from fsspec.config import conf
-from fsspec.core import url_to_fs
+from typing import Any
 
 from shards.layout import base, is_local
+from shards.stores import open_store
 from shards.streaming.retry import retried
-
-_CONNECTIONS: Final = 64
-"""To S3 at a time, where the user's fsspec configuration says nothing; botocore's default is 10."""
 
 
 def file_at(url: str) -> tuple[Any, str]:
@@ -38,7 +33,4 @@ def read_whole(url: str) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _folder_at(folder: str, process: int, thread: int) -> tuple[Any, str]:
-    options: dict[str, Any] = {}
-    if folder.startswith(("s3://", "s3a://")) and "config_kwargs" not in conf.get("s3", {}):
-        options["config_kwargs"] = {"max_pool_connections": _CONNECTIONS}
-    return url_to_fs(folder, **options)
+    return open_store(folder)

@@ -17,6 +17,10 @@ _DRAWN: Final = 1024
 """Samples that are drawn at once."""
 
 
+Position = int | tuple[int, ...]
+"""Draws of an epoch; of each bucket, where there are several."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One batch of this rank, and where the stream stands behind it."""
@@ -25,8 +29,10 @@ class Step:
     numbers: list[int]
     valid: NDArray[np.bool_]
     """False for what only fills the batch: samples from the epoch's start."""
-    position: int
+    position: Position
     """Draws of the epoch that all ranks together have had when this batch is out."""
+    bucket: int = 0
+    """Whose samples they are, where there are several (`shards.streaming.walk`)."""
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
 from pydantic import TypeAdapter
 
 from shards.errors import BadInput
 from shards.schema import SPLITS, Split
+from shards.stores import open_store
 from sources.objaverse.scratch import HeldFolder
 from sources.objaverse.spec import Asset
 
@@ -86,7 +86,7 @@ class AssetTable:
     @classmethod
     def read(cls, url: str) -> "AssetTable":
         """Read the table that `table_of` made, from any fsspec URL."""
-        fs, path = url_to_fs(url)
+        fs, path = open_store(url)
         with fs.open(path, "rb") as file:
             table = pq.read_table(file)
         splits = table["split"].to_numpy()

@@ -2,7 +2,8 @@
 
 Invariant: outside the mask the target is the source, bit for bit; inside it, next to the border, the one runs into
 the other. The mask holds the edited object before and after, its shadow, reflections and bounced light: everything
-that differs by more than the noise and by more than about one level of 255 once noise is averaged out.
+that differs by more than the noise and by more than about three levels of 255 once noise is averaged out. What fades
+out below that nobody sees; it is left as it was.
 
 Two renders with one seed follow the same paths, so a pixel whose un-denoised values are equal to the bit saw nothing
 of the edit; differences there are the denoiser's alone. Renders with seeds of their own have no such evidence: for
@@ -23,13 +24,13 @@ U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-VISIBLE = 1.25
+VISIBLE = 3.0
 """Levels by which a patch's mean differs where a change begins to be seen."""
-FAINT = 0.7
+FAINT = 2.0
 """Levels down to which the mask follows a change that it holds already: what fades out has no edge."""
 _PATCH = 9
 """The patch's side, pixels: about as wide as what a denoiser leaves. Wide, faint shadows: a twentieth of the frame."""
-_DETAILS = ((3, 5.0), (5, 2.0))
+_DETAILS = ((3, 6.0), (5, 4.0))
 """Smaller patches, and levels for them: glints and thin shadows, which wider ones average away."""
 
 
@@ -158,7 +159,7 @@ def _region(difference: Sequence[F32], own: Mask, touched: Mask | None) -> Mask:
     region |= _grow(region, round(max(4.0, size / 64))) & faint
     region = _morph(region, cv2.MORPH_CLOSE, 3)
     _fill_holes(region, own.size // 2000)
-    return _grow(region, _ramp(own.size))
+    return _grow(region, (_ramp(own.size) + 1) // 2)
 
 
 def _noise_floor(mean: F32, own: Mask) -> float:
@@ -179,8 +180,8 @@ def _ramp(pixels: int) -> int:
 def _blend(source: U8, difference: F32, mask: Mask, strength: F32) -> U8:
     """The source outside; inside the target, faded in from the border where the change is small enough to hide."""
     inward = _f32(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)) / (_ramp(mask.size) + 1)
-    # Up to two levels a fade cannot be seen; an edge of six must stay what it is.
-    share = np.maximum(inward, (strength - 2.0) / 4.0).clip(0.0, 1.0)
+    # Up to three levels a fade cannot be seen; an edge of six must stay what it is.
+    share = np.maximum(inward, (strength - 3.0) / 3.0).clip(0.0, 1.0)
     share[~mask] = 0.0
     return np.rint(source + difference * share[..., None]).astype(np.uint8)
 

@@ -14,7 +14,7 @@ import numpy as np
 from shards.geometry import F64, flat, matrix3, matrix4, project
 from shards.schema import EditKind
 from sources.objaverse.camera import eye, pixel_of
-from sources.objaverse.footprints import Placements, clearance, footprint, middle, prism, wall_clearance
+from sources.objaverse.footprints import Placements, clearance, footprint, middle, prism, remade, wall_clearance
 from sources.objaverse.layout import FIT_SHARE, Scene, too_near
 from sources.objaverse.moves import moves, places
 from sources.objaverse.silhouettes import forecast
@@ -61,12 +61,15 @@ class Limits:
     """When an edit can be seen. Shares of the frame's area (`share`), of its smaller side (`shift`), or plain."""
 
     min_visible: float = 0.35
-    min_visible_asked: float = 0.15
+    min_visible_asked: float = 0.2
     """Where the edit asks for occlusion: behind something, or into it."""
     in_frame: float = 0.85
     least_share: float = 0.012
     most_share: float = 0.45
-    other_visible: float = 0.1
+    shown: float = 0.2
+    """Of any object of which something is seen, in either image: the share that neither the frame nor others hide."""
+    gone: float = 0.01
+    """An object of which no more is seen is not in the image at all."""
     shift: float = 0.06
     turn_shift: float = 0.03
     size_ratio: float = 1.25
@@ -114,9 +117,7 @@ def propose_edit(rng: np.random.Generator, scene: Scene, kind: EditKind, min_vis
 def forecast_limits(min_visible: float) -> Limits:
     """What a forecast must show: a prism covers more than its object, so more of the frame than a render, and a little
     more of everything else."""
-    return Limits(
-        min_visible=min_visible, in_frame=0.9, least_share=FIT_SHARE[0], other_visible=0.2, shift=0.07, framed=0.6
-    )
+    return Limits(min_visible=min_visible, in_frame=0.9, least_share=FIT_SHARE[0], shift=0.07, framed=0.6)
 
 
 def judge(
@@ -127,15 +128,12 @@ def judge(
 ) -> str | None:
     """Why a pair will not do, given what is seen of each object (by id) in its two states; None where it will.
 
-    Reasons: `other_hidden` (an object of the source cannot be seen), `out_of_frame`, `too_small`, `too_large`,
-    `hidden` (the edited object), `occludes` (the edit hides another object), `moved_too_little`.
+    Reasons: `other_hidden` (of another object of the source a sliver is seen, or nothing), `out_of_frame`, `too_small`,
+    `too_large`, `hidden` (the edited object), `sliver` (of an object of a camera's other view a sliver is seen),
+    `occludes` (the edit hides another object), `moved_too_little`.
     """
     limits = limits or Limits()
-    if any(
-        source_visibility[identity].visible < limits.other_visible
-        for identity, placement in spec.source.placements.items()
-        if placement.present and identity != spec.edit.object
-    ):
+    if _hides_others(spec.source, spec.edit.object, source_visibility, limits):
         return "other_hidden"
     if spec.edit.kind == "camera":
         return _camera_fault(spec, source_visibility, target_visibility, limits)
@@ -148,9 +146,9 @@ def judge(
             fault = _edited_fault(visibility[spec.edit.object], area, min(least, limits.min_visible), limits)
             if fault:
                 return fault
-    return _others_fault(spec, target_visibility, limits) or _change_fault(
-        spec, source_visibility, target_visibility, limits
-    )
+    if _hides_others(spec.target, spec.edit.object, target_visibility, limits):
+        return "occludes"
+    return _change_fault(spec, source_visibility, target_visibility, limits)
 
 
 def _edited_fault(seen: Visibility, area: int, least_visible: float, limits: Limits) -> str | None:
@@ -163,11 +161,15 @@ def _edited_fault(seen: Visibility, area: int, least_visible: float, limits: Lim
     return "hidden" if seen.visible < least_visible else None
 
 
-def _others_fault(spec: SceneSpec, target: Mapping[int, Visibility], limits: Limits) -> str | None:
-    for identity, placement in spec.target.placements.items():
-        if identity != spec.edit.object and placement.present and target[identity].visible < limits.other_visible:
-            return "occludes"
-    return None
+def _hides_others(state: State, edited: int, seen: Mapping[int, Visibility], limits: Limits) -> bool:
+    """Whether too little is seen of an object that is not edited."""
+    others = [seen[id] for id, place in state.placements.items() if id != edited and place.present]
+    return any(_shown(item) < limits.shown for item in others)
+
+
+def _shown(seen: Visibility) -> float:
+    """Share of the object that is seen."""
+    return seen.visible * seen.in_frame
 
 
 def _camera_fault(
@@ -185,6 +187,9 @@ def _camera_fault(
             return "too_small"
         if max(item.own_px for item in seen.values()) > limits.most_share * area:
             return "too_large"
+        # What leaves the frame leaves it altogether.
+        if any(limits.gone < _shown(item) < limits.shown for item in seen.values()):
+            return "sliver"
     return None
 
 
@@ -262,8 +267,7 @@ def _rotate_drafts(rng: np.random.Generator, scene: Scene) -> Iterator[Draft]:
             identity = scene.fit[int(rng.integers(len(scene.fit)))]
             angles = free_turns(scene.asset(identity))
             view, turn = "", angles[int(rng.integers(len(angles)))]
-        source = scene.placements[identity]
-        target = replace(source, yaw_deg=round((source.yaw_deg + turn) % 360.0, 6))
+        target = remade(scene.asset(identity), scene.placements[identity], turn_deg=turn)
         yield _object_draft(scene, EditSpec("rotate", identity, rotation_deg=turn, view=view), target)
 
 
@@ -271,8 +275,7 @@ def _scale_drafts(rng: np.random.Generator, scene: Scene) -> Iterator[Draft]:
     while True:
         identity = scene.fit[int(rng.integers(len(scene.fit)))]
         factor = round(float(rng.uniform(1.3, 1.8) if rng.random() < 0.5 else rng.uniform(0.5, 0.75)), 2)
-        source = scene.placements[identity]
-        target = replace(source, scale=round(source.scale * factor, 6))
+        target = remade(scene.asset(identity), scene.placements[identity], factor=factor)
         yield _object_draft(scene, EditSpec("scale", identity, scale=factor), target)
 
 

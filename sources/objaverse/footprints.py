@@ -4,6 +4,7 @@ Invariant: an object that stands in a container is not held against that contain
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import shapely
@@ -18,6 +19,22 @@ Placements = Mapping[int, Placement]
 def pose_of(placement: Placement) -> F64:
     """world_from_object, 4x4."""
     return similarity(placement.x, placement.y, placement.z, placement.yaw_deg, placement.scale)
+
+
+def remade(asset: Asset, placement: Placement, turn_deg: float = 0.0, factor: float = 1.0) -> Placement:
+    """The object turned (degrees about z) and scaled where it stands: the center of what it stands on stays put, its
+    origin need not."""
+    after = replace(
+        placement, yaw_deg=round((placement.yaw_deg + turn_deg) % 360.0, 6), scale=round(placement.scale * factor, 6)
+    )
+    x, y = contact(asset, placement) - contact(asset, replace(after, x=0.0, y=0.0))
+    return replace(after, x=round(float(x), 6), y=round(float(y), 6))
+
+
+def contact(asset: Asset, placement: Placement) -> F64:
+    """Center of what the object stands on (2,), world metres."""
+    pose = pose_of(placement)
+    return pose[:2, :2] @ np.asarray(asset.contact) + pose[:2, 3]
 
 
 def footprint(asset: Asset, placement: Placement) -> F64:

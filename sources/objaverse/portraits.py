@@ -103,7 +103,7 @@ class Booth:
 class RenderPortraits:
     """Renders the views of assets. `Sample.spec` is `portrait_spec(asset)`; columns: `column_of` each azimuth (WebP).
 
-    Rejects: `broken_asset`, `blender_timeout`, `blender_crash`.
+    Rejects: `broken_asset`, `mostly_transparent`, `blender_timeout`, `blender_crash`.
     """
 
     layer: ClassVar[str] = "portraits"
@@ -137,7 +137,7 @@ class RenderPortraits:
         try:
             views = render_portraits(booth.renderer, asset, booth.files.path(asset), self.render.resolution[0])
         except AssetError as error:
-            return Reject("broken_asset", detail=str(error))
+            return Reject(error.reason, detail=str(error))
         except RenderTimeout as error:
             return Reject("blender_timeout", detail=f"asset {asset.uid}: {error}")
         except SceneError as error:

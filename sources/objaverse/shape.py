@@ -13,6 +13,9 @@ from sources.colours import to_lab
 from sources.objaverse.glb import Floats
 from sources.objaverse.looks import Surface
 
+TOUCHES: Final = (0.02, 0.25)
+"""What lies no higher above the lowest point touches the floor: shares of the largest extent and, at most, of the
+height. Feet of scans are uneven by about so much."""
 DIRECTIONS: Final = 24
 """Most points of a footprint (`Asset.footprint`)."""
 HIDDEN: Final = -0.5
@@ -40,6 +43,7 @@ class Fit:
     offset: tuple[float, float, float]
     size_m: tuple[float, float, float]
     footprint: tuple[tuple[float, float], ...]
+    contact: tuple[float, float]
 
 
 def fit(points: Floats, scale: float) -> Fit:
@@ -53,7 +57,18 @@ def fit(points: Floats, scale: float) -> Fit:
     x, y, z = (round(float(value), 6) + 0.0 for value in (-(low[0] + high[0]) / 2, -(low[1] + high[1]) / 2, -low[2]))
     width, depth, height = (round(float(value), 6) for value in high - low)
     flat = points[:, :2] * scale + (x, y)
-    return Fit(scale, (x, y, z), (width, depth, height), footprint(flat))
+    reach = min(TOUCHES[0] * max(width, depth, height), TOUCHES[1] * height)
+    touching = flat[points[:, 2] * scale <= low[2] + reach]
+    return Fit(scale, (x, y, z), (width, depth, height), footprint(flat), contact(touching))
+
+
+def contact(flat: Floats) -> tuple[float, float]:
+    """Center of what an object stands on, from the points (N, 2) that touch the floor: of their convex hull, whose
+    corners are the feet; of a line or a point its middle. Rounded to micrometres."""
+    import shapely
+
+    ((x, y),) = shapely.get_coordinates(shapely.centroid(shapely.convex_hull(shapely.multipoints(flat))))
+    return round(float(x), 6) + 0.0, round(float(y), 6) + 0.0
 
 
 def footprint(flat: Floats) -> tuple[tuple[float, float], ...]:

@@ -1,9 +1,9 @@
 """What a scene is, before it is rendered: plain values, equal on every machine.
 
-Frames. World: metres, z up, the floor is z = 0. Object: metres, z up, origin at the centre of the base (the middle of
-the bounding box in x and y, its lowest point in z). File: a GLB's own units, y up. Camera: OpenCV (x right, y down,
-z forward). All floats of a spec are rounded to six decimals where they are made, so that a specification does not
-depend on the last bit of a machine's arithmetic.
+Frames. World: metres, z up, the floor is z = 0. Object: metres, z up, origin at the center of the base (the middle of
+the bounding box in x and y, its lowest point in z), which need not be what it stands on (`Asset.contact`). File: a
+GLB's own units, y up. Camera: OpenCV (x right, y down, z forward). All floats of a spec are rounded to six decimals
+where they are made, so that a specification does not depend on the last bit of a machine's arithmetic.
 """
 
 from collections.abc import Callable
@@ -38,6 +38,8 @@ class Asset:
     footprint: tuple[tuple[float, float], ...]
     """Convex hull of the object's points seen from above, object frame, metres, counter-clockwise, 3 to 24 points."""
     triangles: int
+    contact: tuple[float, float] = (0.0, 0.0)
+    """Center of what the object stands on, object frame, metres: turns and changes of size leave it where it is."""
     front_deg: float | None = None
     """Direction that the front faces, degrees about z from +x, in the object frame; None where unknown."""
     rotatable: bool = True

@@ -172,6 +172,7 @@ def _asset(
         size_m=stands.size_m,
         footprint=stands.footprint,
         triangles=triangles,
+        contact=stands.contact,
         rotatable=not turns_unseen(stands.footprint, surface, centre),
         symmetry=rotational_symmetry(surface, centre),
     )

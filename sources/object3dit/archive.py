@@ -19,6 +19,7 @@ from typing import IO, Any, Final
 
 from shards.errors import BadInput
 from shards.layout import base, filesystem, join
+from shards.writer import publish_bytes
 
 SUFFIXES: Final = (".tar.gz", ".tgz", ".tar")
 MAX_MEMBER: Final = 64 * 2**20
@@ -118,9 +119,9 @@ class Archive:
     """Random access to the files of one archive."""
 
     def __init__(self, url: str, archive_digest: str, indexes: str) -> None:
-        """Open `url` with the seek index that `walk` put under `indexes`.
+        """Open `url` with the seek index that `walk` put under `indexes`; one that is lost or damaged is made again.
 
-        Raises BadInput where either is missing or damaged, or the archive is not the one that was walked.
+        Raises BadInput where the archive is missing or damaged, or the archive is not the one that was walked.
         """
         self._url = url
         if digest(url) != archive_digest:
@@ -128,7 +129,13 @@ class Archive:
         fs, path = filesystem(url)
         self._file: Any = fs.open(path, "rb")
         if _is_compressed(url):
-            self._file = _with_index(self._file, join(indexes, index_name(url, archive_digest)))
+            index = join(indexes, index_name(url, archive_digest))
+            try:
+                self._file = _with_index(self._file, index)
+            except BadInput:  # lost, cut off, or of another archive: made again, it is as it was
+                for _ in walk(url, indexes, ""):
+                    pass
+                self._file = _with_index(self._file, index)
 
     def read(self, places: Mapping[str, Range]) -> dict[str, bytes]:
         """Several files by their places. Raises OSError where the archive cannot be read there."""
@@ -275,13 +282,7 @@ def _publish_index(inflated: Any, url: str, indexes: str) -> None:
     stored = io.BytesIO()
     inflated.export_index(fileobj=stored)
     data = stored.getvalue()
-    fs, folder = filesystem(indexes)
-    fs.makedirs(folder, exist_ok=True)
-    name = index_name(url, digest(url))
-    # On a local disk a write can be cut: another name first, so that a reader never sees half an index.
-    part = f"{folder.rstrip('/')}/.{name}.part"
-    fs.pipe_file(part, data + hashlib.sha256(data).digest())
-    fs.mv(part, f"{folder.rstrip('/')}/{name}")
+    publish_bytes(data + hashlib.sha256(data).digest(), join(indexes, index_name(url, digest(url))))
 
 
 def _with_index(file: Any, index_url: str) -> Any:

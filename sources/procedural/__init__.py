@@ -114,6 +114,7 @@ def _measure(uid: str, model: Model) -> Asset:
         size_m=stands.size_m,
         footprint=stands.footprint,
         triangles=sum(len(part.mesh.faces) for part in model.parts),
+        contact=stands.contact,
         front_deg=model.front_deg,
         rotatable=model.rotatable,
         symmetry=_symmetry(model, -np.array(stands.offset[:2])),

@@ -96,9 +96,17 @@ def false_motion(facts: PairFacts, text: str) -> Iterator[str]:
         if word in text and sign * (down - 0.5) < 0.1:
             yield f"ends in the {word} part"
     moved = float(np.linalg.norm((after - before)[:2]))
-    for found in re.finditer(LENGTH, text):
-        if abs(float(found["value"]) * (0.01 if found["unit"] == "cm" else 1) - moved) > 0.1 * moved:
-            yield f"moves {found[0]} instead of {moved}"
+    told = [float(found["value"]) * (0.01 if found["unit"] == "cm" else 1) for found in re.finditer(LENGTH, text)]
+    if len(told) == 2:  # along the viewer's two axes, of which the oracle knows the one across
+        right = matrix4(view.world_from_camera)[:2, 0]
+        across_m = abs(float((after - before)[:2] @ (right / np.linalg.norm(right))))
+        sideways = told[0] if re.search(r"(?:cm|m) to the (?:left|right) and", text) else told[1]
+        if abs(sideways - across_m) > 0.1 * across_m:
+            yield f"moves {sideways} aside instead of {across_m}"
+        told = [float(np.hypot(*told))]
+    for length in told:
+        if abs(length - moved) > 0.1 * moved:
+            yield f"moves {length} instead of {moved}"
 
 
 def centre(thing: SceneObject, view: View, state: str) -> tuple[float, float]:

@@ -9,11 +9,12 @@ import pytest
 from annotators.case import Case
 from annotators.checks import GeometryChecks
 from annotators.claims import Claims
-from annotators.measure import hull_fill, speckle
+from annotators.measure import Images, edit_error, hull_fill, outline_change, speckle
 from annotators.templates import instructions
 from pipeline.stage import Stage
 from shards import codecs
 from shards.errors import BadInput
+from shards.geometry import box_of_mask, flat, matrix4
 from shards.sample import Reject, Result, Row
 from shards.schema import EDIT_KINDS, EditKind, Instruction, Measures, PairFacts, Scores
 from tests.annotators.factory import SIDE, random_facts
@@ -138,6 +139,20 @@ def test_boxes_poses_and_edits_that_are_not_those_of_the_pixels():
     assert reason(check(only, members)) == "unknown_label"
 
 
+@pytest.mark.parametrize(("share", "agrees"), [(0.0, True), (0.45, True), (0.8, False), (-3.0, False)])
+def test_a_turn_leaves_a_point_of_the_base_in_place(share: float, agrees: bool):
+    """Turned about a point `share` of the box's width from its middle: the two poses need not share their origin."""
+    facts, _ = turned()
+    thing = facts.objects[0]
+    before, after = matrix4(thing.source_pose), matrix4(thing.target_pose)
+    pivot = np.array([share * thing.size_m[0], 0.0, 0.0])
+    after[:3, 3] = before[:3, 3] + before[:3, :3] @ pivot - after[:3, :3] @ pivot
+    error = edit_error(_with(facts, thing.model_copy(update={"target_pose": flat(after)})))
+    assert (error <= 1) == agrees, error
+    after[2, 3] += 0.01
+    assert edit_error(_with(facts, thing.model_copy(update={"target_pose": flat(after)}))) > 1
+
+
 def test_edits_that_cannot_be_seen():
     for kind, expected in (
         ("translate", "moved_too_little"),
@@ -156,7 +171,7 @@ def test_edits_that_cannot_be_seen():
         assert reason(check(still, members | same)) == expected
 
 
-@pytest.mark.parametrize(("share", "passes"), [(0.0, False), (0.07, False), (0.25, True)])
+@pytest.mark.parametrize(("share", "passes"), [(0.0, False), (0.03, False), (0.25, True)])
 def test_a_turn_must_change_more_than_grain(share, passes):
     """Every pixel of the object differs, but only a part of it looks different: a stool's legs that change places."""
     facts, members = accepted("rotate")
@@ -178,6 +193,77 @@ def test_a_turn_must_change_more_than_grain(share, passes):
     same = {"target_instances": members["source_instances"]}
     result = check(facts.model_copy(update={"objects": objects, "edit": edit}), members | seen | same)
     assert isinstance(result, Row) if passes else reason(result) == "turned_too_little"
+
+
+def drawn_thing(shape: str, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """A thing seen from a little above, turned about the vertical: picture (96, 96, 3) and mask, projected."""
+    image, mask = np.full((96, 96, 3), 170, np.uint8), np.zeros((96, 96), np.uint8)
+
+    def at(x: float, y: float, z: float) -> tuple[int, int]:
+        a = np.radians(degrees)
+        u, v = x * np.cos(a) - y * np.sin(a), x * np.sin(a) + y * np.cos(a)
+        return round(48 + 30 * u), round(70 + 12 * v - 27 * z)
+
+    def paint(points: list[tuple[int, int]], color: tuple[int, int, int]) -> None:
+        for canvas, value in ((image, color), (mask, 1)):
+            cv2.fillConvexPoly(canvas, cv2.convexHull(np.array(points, np.int32)), value)
+
+    around = [(0.6 * np.cos(a), 0.6 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 48, endpoint=False)]
+    if shape in ("stool", "round table"):
+        legs, height = (0.45, 1.4) if shape == "stool" else (0.55, 1.0)
+        for x, y in ((legs, legs), (legs, -legs), (-legs, legs), (-legs, -legs)):
+            a, b = at(0.8 * x, 0.8 * y, 0.0), at(0.8 * x, 0.8 * y, height)
+            paint([a, b, (a[0] + 2, a[1]), (b[0] + 2, b[1])], (110, 60, 30))
+        paint([at(x, y, height) for x, y in around], (150, 90, 50))
+        paint([at(x, y, height + 0.1) for x, y in around], (170, 100, 60))
+    if shape == "bottle":
+        paint([at(0.4 * x, 0.4 * y, z) for x, y in around for z in (0.0, 1.6)], (30, 90, 50))
+    if shape == "cabinet":
+        sides = ((0.6, -0.4), (0.6, 0.4), (-0.6, 0.4), (-0.6, -0.4))
+        colors = ((120, 70, 40), (200, 180, 150), (120, 70, 40), (60, 60, 70))
+        for number in np.argsort([at(*np.add(sides[k], sides[k - 1]) / 2, 0.0)[1] for k in range(4)]):
+            a, b = sides[number], sides[number - 1]
+            paint([at(*a, 0.0), at(*b, 0.0), at(*a, 1.5), at(*b, 1.5)], colors[number])
+        paint([at(*side, 1.5) for side in sides], (150, 100, 60))
+    return image, mask
+
+
+@pytest.mark.parametrize(
+    ("shape", "degrees", "shows"),
+    [
+        ("stool", 60, False),
+        ("stool", 45, False),
+        ("round table", 90, False),
+        ("round table", 45, False),
+        ("bottle", 120, False),
+        ("cabinet", 45, True),
+        ("cabinet", 90, True),
+        ("cabinet", 180, True),
+    ],
+)
+def test_turns_that_a_person_sees(shape: str, degrees: float, shows: bool):
+    (source, before), (target, after) = drawn_thing(shape, 20), drawn_thing(shape, 20 + degrees)
+    images = Images(source, target, before, after, np.ones(before.shape, np.bool_))
+    seen = images.looks_other(1) >= 0.06 or outline_change(before == 1, after == 1) >= 1.15
+    assert seen == shows, (images.looks_other(1), outline_change(before == 1, after == 1))
+    assert images.looks_other(2) == 0
+
+
+@pytest.mark.parametrize(("visible", "cut", "passes"), [(1.0, 0, True), (0.15, 0, False), (1.0, 24, False)])
+def test_no_object_is_cut_to_a_sliver(visible: float, cut: int, passes: bool):
+    """Any object, by what hides it or by the frame: here the mask of one that is not edited keeps two columns."""
+    facts, members = accepted("rotate")
+    other = next(thing for thing in facts.objects if thing.id != facts.edit.object and any(thing.source_box))
+    changes: dict[str, object] = {"source_visible": visible, "target_visible": visible}
+    if cut:
+        for state in ("source", "target"):
+            labels = codecs.decode_labels(members[f"{state}_instances"])
+            labels[(labels == other.id) & (np.arange(SIDE) > np.flatnonzero((labels == other.id).any(axis=0))[1])] = 0
+            members = members | {f"{state}_instances": codecs.encode_labels(labels)}
+            changes[f"{state}_box"] = box_of_mask(labels == other.id)
+    objects = [thing.model_copy(update=changes) if thing.id == other.id else thing for thing in facts.objects]
+    result = check(facts.model_copy(update={"objects": objects}), members)
+    assert isinstance(result, Row) if passes else reason(result) == "sliver"
 
 
 def test_a_removed_object_must_be_gone():

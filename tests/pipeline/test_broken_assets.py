@@ -8,21 +8,19 @@ from tests.sources.objaverse.models import box, glb, make_cache
 
 def test_models_that_broke_after_the_survey_are_named(tmp_path: Path):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(0.3, 0.3, 0.3 + n / 20)) for n in range(4)})
-    out = str(tmp_path / "out")
     settings = (
-        *("source.kind=objaverse", f"source.root={root}", "samples=1", "edits={remove: 1}", "engine.kind=inline"),
+        *("source.kind=objaverse", f"source.root={root}", f"source.survey={tmp_path / 'survey'}"),
+        *("samples=1", "edits={remove: 1}", "engine.kind=inline"),
         *("render.resolution=[64, 64]", "render.device=cpu", "shard.splits={train: 1, val: 0, test: 0}", "layers={}"),
-        *("scene.objects=[2, 2]", "scene.attempts=20"),
+        *("scene.objects=[2, 2]", "scene.attempts=20", "render.samples=2"),
     )
 
-    def build(*more: str):
-        given = [part for setting in (*settings, *more) for part in ("--set", setting)]
-        return run("build", "--out", out, *given)
-
-    assert build("render.samples=2").code == 0
+    given = [part for setting in settings for part in ("--set", setting)]
+    assert run("build", "--out", tmp_path / "before", *given).code == 0
     for model in root.rglob("*.glb"):
         model.write_bytes(model.read_bytes()[:-40])
-    again = build("render.samples=3")
+    out = tmp_path / "out"
+    again = run("build", "--out", out, *given)
     assert again.code and "Traceback" not in again.err
     told = run("status", out).out
     assert "proposals refused and sampled again: broken_asset 4" in told
@@ -30,3 +28,7 @@ def test_models_that_broke_after_the_survey_are_named(tmp_path: Path):
         assert f"asset not shown, 1 scene sampled again: box{number}.glb: truncated: " in told
     why = " ".join(run("why", out, "objaverse-0-00000000").out.split())
     assert "broken_asset" in why and all(f"box{number}.glb: truncated" in why for number in range(4))
+    # The same of a configuration that is not shown, as another one is finished.
+    again = run("build", "--out", tmp_path / "before", *given, "--set", "render.samples=3")
+    told = run("status", tmp_path / "before").out
+    assert "unfinished: asset not shown, 1 scene sampled again: box0.glb: truncated: " in told

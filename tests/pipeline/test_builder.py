@@ -14,8 +14,9 @@ from typing import ClassVar
 
 import pytest
 
-from pipeline.builder import BUILD, Build, open_build, rejects_of
+from pipeline.builder import Build, open_build, rejects_of
 from pipeline.config import Config, EngineOptions, load_config
+from pipeline.configurations import BUILD
 from pipeline.engine import run
 from pipeline.plan import write_plan
 from pipeline.planning import pair_arguments

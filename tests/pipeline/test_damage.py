@@ -76,15 +76,30 @@ def test_a_layer_that_rotted_is_found_when_it_is_read(release: Path, finished: P
 def test_a_damaged_plan(release: Path, finished: Path, out: Path, change: Callable[[bytes], bytes]):
     (out / "plan.json").write_bytes(change((out / "plan.json").read_bytes()))
     before = files_of(out)
-    for told in (build(release, out), run("status", out), run("verify", out), run("shard", out, "--recipe", "full")):
-        refused(told, str(out), "plan.json", "remove plan.json and plan/", code=1)
+    for told in (run("status", out), run("verify", out), run("shard", out, "--recipe", "full")):
+        refused(told, str(out), "plan.json", "run the same `spatialdata build` again", code=1)
+    refused(build(release, out, "edits.rotate=2"), "plan.json", "edits.rotate")
     assert files_of(out) == before
-    (out / "plan.json").unlink()
-    shutil.rmtree(out / "plan")
     told = build(release, out)
     assert told.code == 0
+    assert "plan.json was damaged: made again" in told.err
     assert "done before: pair 4" in told.err
-    assert files_of(out) == files_of(finished)
+    assert moved_back(out) == files_of(finished)
+
+
+def moved_back(out: Path) -> dict[str, bytes]:
+    """What is under OUT but for what was moved aside."""
+    return {name: data for name, data in files_of(out).items() if not name.endswith(".corrupt")}
+
+
+def test_a_damaged_plan_of_a_source_that_changed(release: Path, out: Path, tmp_path: Path):
+    """It is not made again as another one behind one's back."""
+    (out / "plan.json").write_bytes(b"")
+    other = shutil.copytree(release, tmp_path / "release")
+    shutil.rmtree(other / "rotate")
+    before = files_of(out)
+    refused(build(other, out), "plan.json", "other samples now", "remove plan.json and plan/", code=1)
+    assert files_of(out) == before
 
 
 def test_layers_of_another_plan_are_not_taken(release: Path, finished: Path, out: Path, tmp_path: Path):
@@ -101,15 +116,19 @@ def test_layers_of_another_plan_are_not_taken(release: Path, finished: Path, out
 
 def test_a_damaged_list_of_units(release: Path, out: Path):
     units = out / "plan" / "units.parquet"
-    units.write_bytes(cut(units.read_bytes()))
+    whole = units.read_bytes()
+    units.write_bytes(cut(whole))
     # In processes of their own: one process reads the list once.
     told = python("-m", "pipeline.cli", "verify", str(out))
     assert told.code == 1
     assert "plan:" in told.out
-    refused(python("-m", "pipeline.cli", *build_arguments(release, out)), "remove plan.json and plan/", code=1)
+    told = python("-m", "pipeline.cli", *build_arguments(release, out))
+    assert told.code == 0, told
+    assert "plan/units.parquet was damaged: made again" in told.err
+    assert units.read_bytes() == whole
 
 
-def test_another_list_of_units_is_not_followed(release: Path, out: Path):
+def test_another_list_of_units_is_not_followed(release: Path, finished: Path, out: Path):
     units = out / "plan" / "units.parquet"
     table = pq.read_table(units)
     splits = ["train"] * table.num_rows
@@ -118,9 +137,11 @@ def test_another_list_of_units_is_not_followed(release: Path, out: Path):
     told = run("verify", out)
     assert told.code == 1
     assert "plan: " in told.out
-    for told in (build(release, out), run("shard", out, "--recipe", "full"), run("verify", out, "--repair")):
-        refused(told, "plan/units.parquet", "remove plan.json and plan/", code=1)
+    for told in (run("shard", out, "--recipe", "full"), run("verify", out, "--repair")):
+        refused(told, "plan/units.parquet", "run the same `spatialdata build` again", code=1)
     assert files_of(out) == before
+    assert build(release, out).code == 0
+    assert files_of(out) == files_of(finished)
 
 
 @pytest.mark.parametrize("change", [junk, lambda _: b"[]", lambda data: data.replace(b'"seed"', b'"sed"')])
@@ -143,11 +164,12 @@ def test_a_damaged_table_of_assets(tmp_path: Path, change: Callable[[bytes], byt
         table.unlink()
     else:
         table.write_bytes(change(whole))
+    harmed = table.read_bytes() if table.exists() else None
+    told = build_assets(root, out, "render.blender=/nonexistent", "source.uids=[box1, box2, box3, box4]")
+    assert told.code in (1, 2), told  # another table is not put in its place
+    assert (table.read_bytes() if table.exists() else None) == harmed
     told = build_assets(root, out, "render.blender=/nonexistent")
-    refused(told, "plan/assets.parquet", "remove plan.json and plan/", code=1)
-    (out / "plan.json").unlink()
-    shutil.rmtree(out / "plan")
-    refused(build_assets(root, out, "render.blender=/nonexistent"), "render.blender")
+    assert "plan/assets.parquet was damaged: made again" in told.err
     assert table.read_bytes() == whole
 
 

@@ -370,3 +370,18 @@ def test_released_pairs_of_val_share_assets_by_design(tmp_path):
 def test_nothing_to_check_is_bad_input(tmp_path):
     with pytest.raises(BadInput, match="no shards"):
         verify_folder(str(tmp_path))
+
+
+def test_sizes_that_differ_are_told_and_no_damage(tmp_path: Path):
+    folder = out_of(tmp_path)
+    make_split(folder, [["a", "b"], ["c"]], changes={"b": make_sample("b", side=32)})
+    report = verify_folder(folder)
+    assert not report.problems
+    assert report.sizes == {(32, 32): 1, (24, 24): 2}
+    path = Path(folder) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["shards"][0]["sizes"] = [[24, 24]]
+    path.write_text(json.dumps(manifest))
+    (problem,) = verify_folder(folder).problems
+    assert (problem.kind, problem.shard) == ("manifest", "trial-train-00000-of-00002.tar")
+    assert "it says images of 24 x 24, the shard has 24 x 24, 32 x 32" in problem.message

@@ -18,6 +18,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any, Final, Literal
 
@@ -28,17 +29,24 @@ from shards.errors import BadInput
 from shards.layout import filesystem, is_local, open_url
 from shards.reader import BLOCK, ShardError
 from shards.streaming.buffers import Allocate
+from shards.streaming.choice import HEADER, choose_all, size_in
 from shards.streaming.dataset import Stream
 from shards.streaming.decode import Array
-from shards.streaming.fetch import Fetched
+from shards.streaming.fetch import REMOTE_GAP, Fetched, runs_of
 from shards.streaming.options import StreamOptions
-from shards.streaming.places import Shard, ShardSet
+from shards.streaming.places import Shard, ShardSet, Size
 from shards.streaming.remote import file_at
 from shards.streaming.retry import retried
 from training.spatialedit.pictures import fit
 
 Url = str | os.PathLike[str]
-_NAME: Final = re.compile(r"(?P<key>(?:.*/)?[^./]+)\.(?:(?P<index>\d+)\.(?:jpe?g|png|webp)|(?P<json>json))")
+_NAME: Final = re.compile(
+    r"(?P<key>(?:.*/)?[^/]+)\.(?:(?P<index>\d+)\.(?:jpe?g|png|webp)|(?P<json>json))", re.IGNORECASE
+)
+_LITTER: Final = re.compile(r"(?:.*/)?(?:__MACOSX/.*|\._[^/]*|\.DS_Store|PaxHeaders?(?:\.[^/]*)?/.*)")
+"""What some systems add to a tar: no files of a set."""
+_GAP: Final = 16 * BLOCK
+"""Bytes between members of a sample that are read along: a header, a longer one before it, and padding."""
 _MEMBERS: Final = ("json", "source.jpg", "target.jpg")
 _SCANS: Final = 16
 """Tars whose headers are read at once."""
@@ -60,6 +68,10 @@ class Tar:
     """(samples, 3, 2): offset and size of json, source, target."""
     odd: tuple[str, ...]
     """What is wrong with samples that are left out."""
+    ignored: tuple[str, ...] = ()
+    """Files that are no members of a sample, and members that a later one of the same name replaces."""
+    sizes: tuple[Size, ...] = ()
+    """Of the samples' images, where asked."""
 
 
 @dataclass(frozen=True)
@@ -91,20 +103,22 @@ def stream_published(
         options: as `shards.stream` takes them, but no members and no cache.
 
     Raises:
-        BadInput: no tars, or samples that are not whole (with `on_error="skip"` these are left out).
+        BadInput: no tars, or samples that are not whole (with `on_error="skip"` these are left out); images that differ
+            in size, where `side` is 0 and `buckets` is False.
     """
     chosen = StreamOptions.of({**options, "members": ("source", "target")})
     weights = {os.fspath(each): weight for each, weight in url.items()} if isinstance(url, Mapping) else None
     urls = list(weights or ([url] if isinstance(url, str | os.PathLike) else url))
-    sets = [open_published(os.fspath(each), skip=chosen.on_error == "skip") for each in urls]
+    sets = [open_published(os.fspath(each), skip=chosen.on_error == "skip", sizes=not side) for each in urls]
     return PublishedStream(sets, list(weights.values()) if weights else None, chosen, side, allocate)
 
 
-def open_published(url: str, *, skip: bool = False) -> PublishedSet:
-    """Read the headers of all tars below a folder.
+def open_published(url: str, *, skip: bool = False, sizes: bool = False) -> PublishedSet:
+    """Read the headers of all tars below a folder. What is ignored is counted and named in a warning.
 
     Args:
         skip: leave out samples that are not whole, with a warning.
+        sizes: look at the headers of the images, too.
 
     Raises:
         BadInput: there are none, a tar cannot be read, or a sample is not whole and `skip` is False.
@@ -116,7 +130,11 @@ def open_published(url: str, *, skip: bool = False) -> PublishedSet:
     start = url.rstrip("/") if not is_local(fs) else root.rstrip("/")
     names = [str(path)[len(root.rstrip("/")) :].strip("/") for path in paths]
     with ThreadPoolExecutor(_SCANS) as pool:
-        tars = tuple(pool.map(_scan, [f"{start}/{name}".rstrip("/") for name in names], names))
+        tars = tuple(pool.map(partial(_scan, sizes=sizes), [f"{start}/{name}".rstrip("/") for name in names], names))
+    ignored = [*(name for tar in tars for name in tar.ignored), *_twice(tars)]
+    if ignored:
+        more = ", ..." if len(ignored) > _SHOWN else ""
+        warnings.warn(f"{url}: {len(ignored)} files ignored: {', '.join(ignored[:_SHOWN])}{more}", stacklevel=3)
     odd = [problem for tar in tars for problem in tar.odd]
     if odd:
         told = f"{url}: {len(odd)} samples are not whole ({'; '.join(odd[:_SHOWN])})"
@@ -143,10 +161,13 @@ class PublishedStream(Stream):
         self._side = side
         self._tars = [tar for each in sets for tar in each.tars]
         self._ends = list(accumulate(len(tar.keys) for tar in self._tars))
-        super().__init__([each.as_set for each in sets], weights, "spatialedit", options, allocate)
+        given = [each.as_set for each in sets]
+        known = {number: tar.sizes for number, tar in enumerate(self._tars) if tar.sizes and not side}
+        choice = choose_all(given, known, buckets=options.buckets)
+        super().__init__(given, weights, "spatialedit", options, choice, allocate)
 
     def _open(self) -> None:
-        """Nothing stays open: a sample is one ranged read."""
+        """Nothing stays open: a sample is a ranged read, or a few where its members lie apart."""
         self._process = os.getpid()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -156,16 +177,21 @@ class PublishedStream(Stream):
         """The bytes of one sample. Raises ShardError, SpatialdataError."""
         at = bisect_right(self._ends, number)
         tar, row = self._tars[at], number - (self._ends[at - 1] if at else 0)
-        key, places = tar.keys[row], tar.places[row]
-        start, end = int(places[:, 0].min()), int(places.sum(axis=1).max())
+        key, (starts, sizes) = tar.keys[row], tar.places[row].T.tolist()
         fs, path = file_at(tar.url)
+        together = runs_of(starts, sizes, _GAP if is_local(fs) else REMOTE_GAP)
+        firsts = [starts[run[0]] for run in together]
+        ends = [max(starts[i] + sizes[i] for i in run) for run in together]
         try:
-            data = retried(lambda: fs.cat_file(path, start=start, end=end), tar.url)
+            read = retried(lambda: fs.cat_ranges([path] * len(firsts), firsts, ends, on_error="raise"), tar.url)
         except FileNotFoundError:
             raise ShardError(tar.url, key, "the shard is missing") from None
-        if len(data) != end - start:
-            raise ShardError(tar.url, key, f"the shard is cut off before byte {end}")
-        told, source, target = (bytes(data[first - start : first - start + size]) for first, size in places.tolist())
+        members: dict[int, bytes] = {}
+        for run, first, end, data in zip(together, firsts, ends, read, strict=True):
+            if len(data) != end - first:
+                raise ShardError(tar.url, key, f"the shard is cut off before byte {end}")
+            members |= {i: bytes(data[starts[i] - first : starts[i] - first + sizes[i]]) for i in run}
+        told, source, target = (members[i] for i in range(3))
         return Fetched(key, tar.url, {"source": source, "target": target, "json": _as_record(told, tar.url, key)})
 
     def decode(self, name: str, sample: Fetched, record: Mapping[str, Any], out: Array | None = None) -> Array:
@@ -179,9 +205,24 @@ def _restored(given: tuple[Any, ...], state: Mapping[str, Any]) -> PublishedStre
     return stream
 
 
-def _scan(url: str, path: str) -> Tar:
+def _twice(tars: Sequence[Tar]) -> list[str]:
+    """Keys that two tars of one folder hold: both are read, and a model cannot tell them apart."""
+    first: dict[tuple[str, str], str] = {}
+    found: list[str] = []
+    for tar in tars:
+        for key in tar.keys:
+            other = first.setdefault((tar.path.rpartition("/")[0], key), tar.path)
+            if other != tar.path:
+                found.append(f"{tar.path} {key} (not ignored: the key is also in {other})")
+    return found
+
+
+def _scan(url: str, path: str, *, sizes: bool) -> Tar:
     """The places of a tar from its headers, in the order of the tar."""
     found: dict[str, dict[str, Span]] = {}
+    names: dict[str, dict[str, str]] = {}
+    ignored: list[str] = []
+    looks: dict[int, Size] = {}
     try:
         with open_url(url) as file:
             size = file.seek(0, 2)
@@ -191,9 +232,21 @@ def _scan(url: str, path: str) -> Tar:
             file.seek(0)
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 for info in tar:
-                    if info.isreg() and (named := _NAME.fullmatch(info.name)):
-                        members = found.setdefault(named["key"], {})
-                        members[named["json"] or named["index"]] = (info.offset_data, info.size)
+                    name = info.name.removeprefix("./")
+                    if info.isdir() or _LITTER.fullmatch(name):
+                        continue
+                    named = _NAME.fullmatch(name) if info.isreg() and not info.issparse() else None
+                    if named is None:
+                        ignored.append(f"{path} {name}" + ("" if info.isreg() else " (a link, or no plain file)"))
+                        continue
+                    member = "json" if named["json"] else str(int(named["index"]))
+                    if known := names.setdefault(named["key"], {}).get(member):
+                        ignored.append(f"{path} {known} ({name} comes later)")
+                    names[named["key"]][member] = name
+                    found.setdefault(named["key"], {})[member] = (info.offset_data, info.size)
+                    if sizes and member != "json":
+                        file.seek(info.offset_data)
+                        looks[info.offset_data] = size_in(file.read(min(info.size, HEADER)))
     except (tarfile.TarError, OSError) as error:
         raise BadInput(f"{url} cannot be read ({error}): get it again") from error
     whole: dict[str, list[Span]] = {}
@@ -204,7 +257,8 @@ def _scan(url: str, path: str) -> Tar:
         else:
             whole[key] = [members["json"], *(members[index] for index in _indices(members))]
     places = np.asarray(list(whole.values()), np.int64).reshape(-1, 3, 2)
-    return Tar(url, path, size, tuple(whole), places, tuple(odd))
+    sources = tuple(looks[spans[1][0]] for spans in whole.values()) if sizes else ()
+    return Tar(url, path, size, tuple(whole), places, tuple(odd), tuple(ignored), sources)
 
 
 def _indices(members: Iterable[str]) -> list[str]:

@@ -177,7 +177,7 @@ class BuildSamples:
             }
             for maker in makers_of(build)
         ]
-        notes: list[str] = []
+        notes = [build.note] if build.note else []
         if self.damaged:
             files = f"{len(self.damaged)} layer file{'s' * (len(self.damaged) > 1)}"
             notes.append(f"{files} could not be read and count as not there: run `spatialdata build` again")

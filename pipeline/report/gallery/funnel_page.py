@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.builder import BUILD, open_build, planned_edits
+from pipeline.builder import open_build, planned_edits
+from pipeline.configurations import holds_build
 from pipeline.live import plural
 from pipeline.report.funnel import funnel_rows, left_out
 from pipeline.report.gallery.coverage import coverage
@@ -54,7 +55,7 @@ def write_funnel_page(source: str, folder: Path, recipe: str = "") -> None:
 
     Raises BadInput where there is no build and no shard, SpatialdataError where a plan or a manifest is damaged.
     """
-    is_build = not recipe and LayerStore(source).exists(BUILD)
+    is_build = not recipe and holds_build(LayerStore(source))
     facts = facts_of_build(source) if is_build else facts_of_shards(source, recipe)
     place = str(folder)
     publish_bytes(f"{json.dumps(numbers(facts), ensure_ascii=True)}\n".encode(), join(place, FUNNEL_JSON))
@@ -63,14 +64,14 @@ def write_funnel_page(source: str, folder: Path, recipe: str = "") -> None:
 
 def facts_of_build(out: str) -> FunnelFacts:
     """Count the samples of a build."""
-    build = open_build(out)
+    build = open_build(out, running=True)
     summary = summarise(build.store, build.plan, build.layers)
     duplicates = left_out(build, summary)
     rows, _ = funnel_rows(build, summary, duplicates)
     reader, tally = BuildReader(build, summary, duplicates), Tally()
     for samples in reader:
         tally.add(samples)
-    notes: list[str] = []
+    notes = [build.note] if build.note else []
     units = {layer: found.totals.units for layer, found in summary.layers.items()}
     if left := [f"{layer} {build.plan.units - done:,}" for layer, done in units.items() if done < build.plan.units]:
         notes.append(f"The build is not finished. Units to do, of {build.plan.units:,}: {', '.join(left)}.")

@@ -331,6 +331,75 @@ def test_words_that_are_not_understood_leave_it_open():
     assert verdict.outcome == "unchecked" and verdict.score == -1
 
 
+def moved(source: tuple[float, float], target: tuple[float, float], boxes: tuple[list[int], list[int]]) -> Case:
+    """The stage, whose mug goes from one place on the floor to another, with its boxes in the two images."""
+    facts = stage()
+    poses = {f"{name}_pose": flat(similarity(*at, 0, 0)) for name, at in (("source", source), ("target", target))}
+    mug = facts.objects[0].model_copy(update=poses | {"source_box": boxes[0], "target_box": boxes[1]})
+    step = [target[0] - source[0], target[1] - source[1], 0.0]
+    edit = facts.edit.model_copy(update={"translation": step, "box": boxes[1]})
+    return case_of(facts.model_copy(update={"objects": [mug, facts.objects[1]], "edit": edit}))
+
+
+LEFT, FARTHER_LEFT, RIGHT = [22, 50, 38, 70], [6, 50, 22, 70], [102, 50, 118, 70]
+PLACES = [
+    # On the left of image and chair before and after: it cannot be done by that.
+    ((-0.5, 0), (-0.8, 0), (LEFT, FARTHER_LEFT), "Move the mug to the left side of the image.", "unchecked"),
+    ((-0.5, 0), (-0.8, 0), (LEFT, FARTHER_LEFT), "Move the mug to the left of the chair.", "unchecked"),
+    ((-0.5, 0), (-0.8, 0), (LEFT, FARTHER_LEFT), "Move the mug about 30 cm to the left.", "agrees"),
+    ((0.8, 0), (-0.8, 0), (RIGHT, FARTHER_LEFT), "Move the mug to the left side of the image.", "agrees"),
+    ((0.8, 0), (-0.8, 0), (RIGHT, FARTHER_LEFT), "Move the mug to the left of the chair.", "agrees"),
+    # It stays on the left, yet goes to the right.
+    ((-0.8, 0), (-0.5, 0), (FARTHER_LEFT, LEFT), "Move the mug to the left side of the image.", "contradicted"),
+    # Before the chair it hides it, aside of it it stands beside it.
+    ((0.8, 0), (0.0, -0.25), (RIGHT, [55, 54, 73, 76]), "Move the mug beside the chair.", "contradicted"),
+    ((0.8, 0), (0.05, -0.25), (RIGHT, [68, 54, 86, 76]), "Move the mug next to the chair.", "unchecked"),
+    ((0.8, 0), (0.25, 0.0), (RIGHT, [76, 50, 92, 70]), "Move the mug next to the chair.", "agrees"),
+    # Higher in the image than the chair, but not behind it.
+    ((0.8, 0), (0.5, 1.0), (RIGHT, [78, 36, 90, 50]), "Move the mug behind the chair.", "unchecked"),
+    ((0.8, 0), (0.05, 0.6), (RIGHT, [58, 40, 71, 55]), "Move the mug behind the chair.", "agrees"),
+    ((-0.1, -0.8), (-0.25, -0.8), (LEFT, FARTHER_LEFT), "Move the mug slightly to the left.", "agrees"),
+    ((0.8, 0), (-0.8, 0), (RIGHT, FARTHER_LEFT), "Move the mug slightly to the left.", "contradicted"),
+    ((0.8, 0), (-0.8, 0), (RIGHT, FARTHER_LEFT), "Move the mug far to the left.", "agrees"),
+    ((-0.1, -0.8), (-0.22, -0.8), (LEFT, FARTHER_LEFT), "Move the mug far to the left.", "contradicted"),
+]
+
+
+@pytest.mark.parametrize(("source", "target", "boxes", "text", "expected"), PLACES)
+def test_what_is_true_and_misleads_is_not_verified(source, target, boxes, text, expected):
+    verdict = check_text(text, moved(source, target, boxes))
+    assert verdict.outcome == expected, verdict
+
+
+@pytest.mark.parametrize(("source", "target", "boxes"), [(a, b, c) for a, b, c, _, _ in PLACES])
+def test_templates_do_not_say_what_misleads(source, target, boxes):
+    case = moved(source, target, boxes)
+    texts = true_of(case, 40)
+    misleading = [text for a, b, c, text, found in PLACES if (a, b, c) == (source, target, boxes) and found != "agrees"]
+    ends = [text.removeprefix("Move the mug ").removesuffix(".") for text in misleading]
+    ends += ["beside the chair", "close to the chair"] if any("next to" in text for text in misleading) else []
+    assert texts and not [text for text in texts for end in ends if end in text]
+
+
+def test_amounts_without_a_number():
+    for kind, numbers, little, much in (
+        ("rotate", {"rotation_deg": 30.0, "view": ""}, "agrees", "contradicted"),
+        ("rotate", {"rotation_deg": 150.0, "view": ""}, "contradicted", "agrees"),
+        ("scale", {"scale": 1.25}, "agrees", "contradicted"),
+        ("scale", {"scale": 0.5}, "contradicted", "agrees"),
+    ):
+        facts = random_facts(3, kind)
+        case = case_of(facts.model_copy(update={"edit": facts.edit.model_copy(update=numbers)}))
+        if kind == "rotate":
+            said = f"Turn the {facts.objects[0].name} slightly counter-clockwise, seen from above."
+            assert outcome(check_text(said, case), "amount") == little
+            continue
+        word = "larger" if numbers["scale"] > 1 else "smaller"
+        for amount, expected in (("slightly", little), ("a lot", much), ("much", much)):
+            said = f"Make the {facts.objects[0].name} {amount} {word}."
+            assert outcome(check_text(said, case), "amount") == expected, said
+
+
 def test_poses_are_what_is_looked_at():
     """The same words of the same scene seen from the other side are false."""
     facts = stage()

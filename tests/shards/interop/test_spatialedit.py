@@ -79,7 +79,11 @@ def test_wordings(tmp_path):
     def text(kind, **edit):
         return bench_instruction(record_of(edited("s-1", kind, **edit)))
 
-    assert text("scale") == "Move the box 2 into the red box and finally remove the red box."
+    unknown = "Move the box 2 into the red box and finally remove the red box."
+    assert text("scale", known=False) == unknown
+    for scale, told in ((1.5, "1.5"), (0.7, "0.7"), (2.0, "2"), (1.234, "1.23")):
+        told = f"Move the box 2 into the red box at {told} times its size and finally remove the red box."
+        assert text("scale", scale=scale) == told
     assert text("rotate", view="the front left side view.") == "Rotate the box 2 to show the front left side view."
     assert text("rotate") == "Move it."
     assert text("remove") == "Move it."
@@ -130,3 +134,12 @@ def test_webdataset_reads_it(built, tmp_path):
     samples = list(wds.WebDataset(url, shardshuffle=False))
     assert [sample["__key__"] for sample in samples] == ["s-scale", "s-translate"]
     assert {"0.jpg", "1.jpg", "json"} <= samples[0].keys()
+
+
+def test_a_scaling_says_its_size_to_people_too(tmp_path):
+    pack(tmp_path / "out", {"s-1": edited("s-1", "scale", scale=0.8)})
+    spatialedit.export(str(tmp_path / "out"), str(tmp_path / "se"))
+    content = json.loads(members_of(tmp_path / "se/train/move/worker0-000000.tar")["s-1.json"])
+    human = "Make the box 2 0.8 times its size, as large as the red box, and take the red box away."
+    assert content["metadata"]["instruction_human"] == human
+    assert "at 0.8 times its size" in content["metadata"]["instruction"]

@@ -281,10 +281,3 @@ def test_recipes_that_lack_members_are_told_apart(tmp_path: Path):
     (tmp_path / "empty" / "train").mkdir(parents=True)
     with pytest.raises(BadInput, match="no shards"):
         stream(str(tmp_path / "empty"))
-
-
-def test_sizes_that_differ_are_told(tmp_path: Path):
-    changes = {"b": make_sample("b", side=32)}
-    make_split(out_of(tmp_path), [["a", "b"]], changes=changes)
-    with pytest.raises(ShardError, match="a batch needs one size"):
-        list(stream(str(tmp_path)).batches(2))

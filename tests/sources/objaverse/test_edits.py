@@ -8,6 +8,7 @@ import pytest
 
 from shards.schema import EDIT_KINDS
 from sources.objaverse.edits import Limits, judge
+from sources.objaverse.inverse import inverted
 from sources.objaverse.scene import Refusal, propose
 from sources.objaverse.spec import Placement, SceneOptions, SceneSpec
 from sources.objaverse.turns import ANGLES, VIEWS, free_turns
@@ -133,6 +134,44 @@ def test_in_the_front_view_the_object_s_right_is_on_the_viewer_s_left():
             assert own_right[0] < seen_at((after.x, after.y, 0), spec.target.camera)[0]
 
 
+LEANING = [replace(asset, contact=(0.31 * asset.size_m[0], -0.22 * asset.size_m[1])) for asset in POOL]
+"""Objects that stand on something away from the middle of their box."""
+
+
+@pytest.mark.parametrize("kind", ["rotate", "scale"])
+def test_what_an_object_stands_on_stays_where_it_is(kind):
+    """The center of its contact with the floor, by plain trigonometry; what stands over it swings around."""
+    specs = [propose(LEANING, kind, SceneOptions(), (512, 512), seed, 0) for seed in range(24)]
+    found = [spec for spec in specs if isinstance(spec, SceneSpec)]
+    assert len(found) > 12
+    for spec in found:
+        placed, *ends = edited(spec)
+        (u, v), spots = placed.asset.contact, []
+        for place in ends:
+            c, s = np.cos(np.radians(place.yaw_deg)), np.sin(np.radians(place.yaw_deg))
+            spots.append((place.x + place.scale * (c * u - s * v), place.y + place.scale * (s * u + c * v)))
+        assert spots[1] == pytest.approx(spots[0], abs=3e-6)
+        assert np.hypot(ends[1].x - ends[0].x, ends[1].y - ends[0].y) > 0.05 * placed.asset.size_m[0]
+        assert ends[0].z == ends[1].z
+        back = inverted(spec)
+        assert isinstance(back, str) or edited(back)[1:] == (ends[1], ends[0])
+
+
+def test_views_are_those_of_leaning_objects_too():
+    """Turning shifts the origin, from which the camera is seen: the view that is named is exact all the same."""
+    seen = 0
+    for seed in range(24):
+        spec = propose(LEANING, "rotate", SceneOptions(), (512, 512), seed, 0)
+        if isinstance(spec, SceneSpec) and spec.edit.view:
+            placed, _, after = edited(spec)
+            assert placed.asset.front_deg is not None
+            x, y = matrices(spec)[1][:2, 3] - (after.x, after.y)
+            bearing = np.degrees(np.arctan2(y, x)) - after.yaw_deg - placed.asset.front_deg
+            assert (bearing - VIEWS[spec.edit.view] + 180) % 360 - 180 == pytest.approx(0, abs=1e-3)
+            seen += 1
+    assert seen > 5
+
+
 def test_scaled_objects_stay_where_they_stand():
     for spec in proposals("scale"):
         _, before, after = edited(spec)
@@ -236,10 +275,24 @@ def test_what_is_well_seen_is_accepted():
         ("camera", {}, {"other": {"own_px": 0.005 * 512 * 512}}, "too_small"),
         ("camera", {}, {"other": {"own_px": 0.6 * 512 * 512}}, "too_large"),
         ("camera", {"other": {"visible": 0.0}}, {}, "other_hidden"),
+        # Neither frame nor others: a fifth of any object is shown.
+        ("remove", {"other": {"visible": 0.4, "in_frame": 0.4}}, {}, "other_hidden"),
+        ("translate", {}, {"other": {"visible": 0.15}}, "occludes"),
     ],
 )
 def test_what_is_badly_seen_is_refused_with_a_reason(kind, source, target, reason):
     assert verdict(kind, source, target) == reason
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [({"in_frame": 0.1}, "sliver"), ({"visible": 0.1}, "sliver"), ({"in_frame": 0.0}, None), ({"in_frame": 0.3}, None)],
+)
+def test_a_camera_cuts_no_object_to_a_sliver(seen, reason):
+    """One of several objects: it may leave the frame, but altogether."""
+    spec = next(s for s in proposals("camera", range(24)) if len(s.objects) >= 4)
+    whole = {placed.id: Seen() for placed in spec.objects}
+    assert judge(spec, whole, whole | {spec.objects[0].id: Seen(**seen)}) == reason
 
 
 def nudged(kind: str, **change: float) -> SceneSpec:

@@ -16,11 +16,22 @@ import trimesh
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from shards.errors import BadInput
-from shards.geometry import matrix3, matrix4, project, similarity, transform
+from shards.geometry import flat, intrinsics, look_at, matrix3, matrix4, project, similarity, transform
 from sources.objaverse.blender_environment import python_of
 from sources.objaverse.blender_process import SCRIPT
+from sources.objaverse.footprints import contact, remade
 from sources.objaverse.render import AssetError, RenderCrash, Renderer, RenderTimeout
-from sources.objaverse.spec import Light, RenderOptions, SceneSpec, State
+from sources.objaverse.spec import (
+    CameraPose,
+    EditSpec,
+    Light,
+    Placement,
+    RenderOptions,
+    SceneObjectSpec,
+    SceneSpec,
+    State,
+)
+from tests.sources.objaverse.models import glb
 from tests.sources.objaverse.small_scenes import (
     NAMES,
     object_mesh,
@@ -30,6 +41,8 @@ from tests.sources.objaverse.small_scenes import (
     world_mesh,
     write_assets,
 )
+from tests.sources.objaverse.test_survey import asset as usable
+from tests.sources.objaverse.test_survey import survey
 
 OPTIONS = RenderOptions(resolution=(128, 96), samples=2, device="cpu")
 
@@ -54,6 +67,39 @@ def renderer():
 @pytest.fixture(scope="module")
 def pair(renderer, files):
     return rendered(renderer, scene(), files)
+
+
+def test_the_base_of_a_leaning_object_stays_when_it_turns_or_grows(renderer, tmp_path):
+    """A lamp with a long arm, turned by half a turn: its foot covers the same pixels, the arm comes round."""
+    upright = trimesh.transformations.rotation_matrix(-np.pi / 2, (1, 0, 0))
+    foot = trimesh.creation.cylinder(0.2, 0.3, transform=upright).apply_translation((3.0, 0.15, 1.0))
+    arm = trimesh.creation.box((0.8, 0.1, 0.1)).apply_translation((3.4, 0.75, 1.0))
+    post = trimesh.creation.box((0.06, 0.5, 0.06)).apply_translation((3.0, 0.5, 1.0))
+    asset = usable(survey(tmp_path, glb(foot, arm, post)))
+    before = Placement(0.0, 0.0, 0.0, 200.0, 0.7 / max(asset.size_m))
+    camera = CameraPose(
+        tuple(flat(intrinsics(110, 110, 64, 48))), tuple(flat(look_at((0.3, -1.6, 1.2), (0.0, 0.0, 0.2))))
+    )
+    turned, grown = remade(asset, before, turn_deg=180.0), remade(asset, before, factor=1.5)
+    spec = dataclasses.replace(
+        scene(walls=()),
+        objects=(SceneObjectSpec(1, asset, "midground"),),
+        source=State({1: before}, camera),
+        target=State({1: turned}, camera),
+        edit=EditSpec("rotate", 1, rotation_deg=180.0),
+    )
+    renderer.open(spec, {1: tmp_path / "model.glb"})
+    views = [renderer.render(State({1: place}, camera)) for place in (before, turned, grown)]
+    middle = np.array([*contact(asset, before), 0.0])
+    x, y = np.round(project(middle[None], matrix3(camera.K), matrix4(camera.world_from_camera))[0][0]).astype(int)
+    foot_px = 0.7 / max(asset.size_m) * 0.2 * asset.scale * 110 / 2.0
+    masks = [view.instances == 1 for view in views]
+    # The lowest rows show the foot alone: they are the same after the turn, and have the same middle after growing.
+    rows = slice(int(y), int(y + 0.6 * foot_px))
+    assert masks[0][rows].sum() > 40 and (masks[0][rows] != masks[1][rows]).mean() < 0.003
+    middles = [np.flatnonzero(mask[rows].any(axis=0)).mean() for mask in masks]
+    assert middles == pytest.approx([x - 0.5] * 3, abs=1.0)
+    assert (masks[0] != masks[1]).sum() > 0.3 * masks[0].sum() and masks[2].sum() > 1.8 * masks[0].sum()
 
 
 @dataclasses.dataclass

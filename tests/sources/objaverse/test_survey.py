@@ -79,6 +79,46 @@ def test_frame_is_the_one_that_asset_documents(tmp_path: Path):
     assert tip[1] == pytest.approx(-0.5, abs=1e-6)
 
 
+@pytest.mark.parametrize("tilt", [0.0, 0.002])
+@pytest.mark.parametrize("shape", ["plant", "lamp", "desk", "ball", "tripod"])
+def test_what_a_model_stands_on(tmp_path: Path, shape: str, tilt: float):
+    """The middle of the pot, foot, legs or spot, wherever the rest of the model leans. File: y up, z to the viewer."""
+    upright = trimesh.transformations.rotation_matrix(-np.pi / 2, (1, 0, 0))
+
+    def column(radius: float, height: float, x: float, y: float, z: float) -> trimesh.Trimesh:
+        return trimesh.creation.cylinder(radius, height, transform=upright).apply_translation((x, y + height / 2, z))
+
+    def slab(size: tuple[float, float, float], middle: tuple[float, float, float]) -> trimesh.Trimesh:
+        return box(*size).apply_translation(middle)
+
+    meshes, spot = {
+        "plant": ([column(0.1, 0.2, 3.0, 1.0, -2.0), slab((0.7, 0.3, 0.2), (3.3, 1.4, -2.2))], (3.0, 2.0)),
+        "lamp": (
+            [column(0.12, 0.03, 0.0, 0.0, 0.0), column(0.01, 1.0, 0.0, 0.03, 0.0), slab((0.6, 0.1, 0.1), (0.3, 1, 0))],
+            (0.0, 0.0),
+        ),
+        "desk": ([slab((0.4, 0.7, 0.5), (1.0, 0.35, 1.0)), slab((1.6, 0.05, 0.5), (1.6, 0.72, 1.0))], (1.0, -1.0)),
+        "ball": (
+            [trimesh.creation.icosphere(3, 0.2).apply_transform(upright), slab((0.5, 0.01, 0.01), (0.25, 0, 0))],
+            (0, 0),
+        ),
+        "tripod": (
+            [
+                *(column(0.01, 0.5, x, 0.0, z) for x, z in ((0, 0), (0.6, 0), (0.3, 0.6))),
+                slab((1, 0.1, 1), (1, 0.5, 0)),
+            ],
+            (0.3, -0.2),
+        ),
+    }[shape]
+    for mesh in meshes:
+        mesh.apply_transform(trimesh.transformations.rotation_matrix(tilt, (0, 0, 1)))
+    found = asset(survey(tmp_path, glb(*meshes)))
+    stands_on = np.array(found.contact) - np.array(found.offset[:2])
+    assert stands_on == pytest.approx(np.array(spot) * found.scale, abs=0.02 * found.scale)
+    inside = np.abs(found.contact) <= np.array(found.size_m[:2]) / 2
+    assert inside.all() and np.linalg.norm(found.contact) > 0.05 * max(found.size_m)
+
+
 def test_several_roots_and_nested_transforms(tmp_path: Path):
     """Against trimesh's own scene graph."""
     scene = trimesh.Scene()

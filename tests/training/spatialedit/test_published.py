@@ -4,10 +4,12 @@ import io
 import json
 import pickle
 import tarfile
+import warnings
 
 import numpy as np
 import pytest
 import torch
+from fsspec.implementations.local import LocalFileSystem
 
 from shards.codecs import decode_image, encode_image
 from shards.errors import BadInput
@@ -156,9 +158,9 @@ def test_sides_and_float_images(published):
     assert -1 <= batch["source"].min() < batch["source"].max() <= 1
 
 
-def tar_of(path, files):
+def tar_of(path, files, form=tarfile.GNU_FORMAT):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+    with tarfile.open(path, "w", format=form) as tar:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -198,8 +200,10 @@ def test_tars_as_others_write_them(tmp_path):
         "Turn it.",
         "Please turn it.",
     }
-    with pytest.raises(ShardError, match="a batch needs one size"):
-        next(stream_published(str(tmp_path), order="stored").batches(2))
+    with pytest.raises(BadInput, match=r"images of 60 x 40 and 32 x 32.*buckets=True"):
+        stream_published(str(tmp_path), order="stored", on_error="skip")
+    apart = stream_published(str(tmp_path), order="stored", buckets=True).batches(1)
+    assert {batch["source"].shape for batch in apart} == {(1, 40, 60, 3), (1, 32, 32, 3)}
 
 
 def test_samples_that_are_not_whole(tmp_path):
@@ -243,3 +247,87 @@ def test_weighted_sets_come_in_their_proportion(published):
     keys = keys_of(stream.batches(4, epochs=100))
     moves = sum(int(key[2:]) % 4 in (0, 3) for key in keys)
     assert moves / len(keys) == pytest.approx(0.75, abs=0.02)
+
+
+def keys_in(folder, **options):
+    return sorted(keys_of(stream_published(str(folder), **options).batches(1)))
+
+
+def whole(key, extension="jpg", value=90):
+    files = {f"{key}.{index}.{extension}": picture(value=value + index) for index in (0, 1)}
+    return files | {f"{key}.json": told(f"Move {key}.")}
+
+
+def test_keys_with_dots_and_extensions_in_capitals(tmp_path):
+    """As numbers, versions and cameras write them; nothing is left out, and nothing warned of."""
+    keys = ["a_0001", "scene_0.5x_0002", "v1.2-0004", "s.1", "s.2", "train.v1/b.3", ".hidden"]
+    files = {name: data for key in keys for name, data in whole(key).items()}
+    files |= {"./dot/c.0.JPG": picture(), "./dot/c.1.JPEG": picture(), "./dot/c.JSON": told("Turn it.")}
+    tar_of(tmp_path / "move" / "worker0-000000.tar", files)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert keys_in(tmp_path) == sorted([*keys, "dot/c"])
+
+
+def test_what_is_ignored_is_counted_and_named(tmp_path):
+    litter = {"._a.0.jpg": b"x", "__MACOSX/a.0.jpg": b"x", "PaxHeaders.12/a.0.jpg": b"x", ".DS_Store": b"x"}
+    tar_of(tmp_path / "move" / "0.tar", {**whole("a"), **litter})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert keys_in(tmp_path) == ["a"]
+    tar_of(tmp_path / "move" / "0.tar", {**whole("a"), "a.txt": b"x", "b.0.tiff": b"x"})
+    with pytest.warns(UserWarning, match=r"2 files ignored: move/0.tar a.txt, move/0.tar b.0.tiff"):
+        assert keys_in(tmp_path) == ["a"]
+    tar_of(tmp_path / "move" / "0.tar", whole("a") | whole("b", "bmp"))
+    with (
+        pytest.warns(UserWarning, match=r"b.0.bmp"),
+        pytest.raises(BadInput, match="b: 0 images where an edit has 2"),
+    ):
+        keys_in(tmp_path)
+    tar_of(tmp_path / "move" / "0.tar", whole("a"))
+    tar_of(tmp_path / "move" / "1.tar", whole("a"))
+    tar_of(tmp_path / "turn" / "0.tar", whole("a"))
+    with pytest.warns(UserWarning, match=r"move/1.tar a \(not ignored: the key is also in move/0.tar\)"):
+        assert keys_in(tmp_path) == ["a", "a", "a"]
+
+
+def test_a_member_that_comes_twice_and_links(tmp_path):
+    """As `tar -r` leaves them: the last one counts."""
+    path = tmp_path / "move" / "0.tar"
+    tar_of(path, whole("a", value=10))
+    with tarfile.open(path, "a") as tar:
+        data = picture(value=200)
+        info = tarfile.TarInfo("a.0.jpg")
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo("c.0.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, "a.0.jpg"
+        tar.addfile(link)
+    with pytest.warns(UserWarning, match=r"a.0.jpg \(a.0.jpg comes later\), move/0.tar c.0.jpg \(a link"):
+        batch = next(stream_published(str(tmp_path)).batches(1))
+    assert abs(batch["source"].mean() - 200) < 2
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_members_are_read_where_they_lie(tmp_path, monkeypatch, form):
+    """All images first, all records at the end: what is read are the members, not the range that they span."""
+    keys = [f"Schlüssel-{n:03d}" for n in range(60)]
+    noise = np.random.default_rng(0)
+    pictures = [encode_image(noise.integers(0, 256, (64, 64, 3), dtype=np.uint8), "jpg") for _ in range(120)]
+    images = {f"{key}.{i}.jpg": pictures[2 * n + i] for n, key in enumerate(keys) for i in (0, 1)}
+    records = {f"{key}.json": told(f"Move {key}.") for key in keys}
+    for name, files in (("apart", images | records), ("near", dict(sorted((images | records).items())))):
+        tar_of(tmp_path / name / "0.tar", files, form)
+        size = (tmp_path / name / "0.tar").stat().st_size
+        read = []
+        real = LocalFileSystem.cat_file
+
+        def counted(self, path, start=None, end=None, real=real, read=read, **more):
+            read.append(end - start)
+            return real(self, path, start=start, end=end, **more)
+
+        monkeypatch.setattr(LocalFileSystem, "cat_file", counted)
+        assert keys_in(tmp_path / name) == keys
+        monkeypatch.undo()
+        assert sum(read) < 1.1 * size
+        assert max(read) < size / 20

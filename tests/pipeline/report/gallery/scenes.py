@@ -4,8 +4,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.builder import BUILD, open_build
+from pipeline.builder import open_build
 from pipeline.config import load_config
+from pipeline.configurations import BUILD
 from pipeline.plan import PlanRow
 from pipeline.planning import plan_build
 from pipeline.store import LayerStore, Record, Rejected

@@ -1,0 +1,70 @@
+"""How broken up masks of real models are, and those whose pixels are drawn by lot: where `checks.max_speckle` lies.
+
+    python benchmarks/broken_masks.py ROOT
+
+ROOT is an Objaverse cache. Each model is seen alone from two sides at 160 pixels, and its masks at 80, 48 and 32 as
+well. Prints the share of single pixels and holes (`annotators.measure.speckle`) of the worst, and of drawn masks; and
+how many parts are seen of a model (the segments of one object, before small ones are joined).
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from annotators.measure import hull_fill, speckle
+from shards.codecs import Mask
+from shards.sample import Row, Sample
+from sources.objaverse.cache import read_cache, resolve_root
+from sources.objaverse.portraits import portrait_options, portrait_scene
+from sources.objaverse.render import Renderer, SceneError
+from sources.objaverse.spec import Asset, RenderOptions
+from sources.objaverse.survey import SurveyAssets
+
+SIDE, SIZES, VIEWS = 160, (160, 80, 48, 32), (0, 135)
+LEAST = 32
+"""Pixels of a mask that is judged."""
+
+
+def main() -> None:
+    root = resolve_root(sys.argv[1])
+    stage = SurveyAssets(root=str(root))
+    model = stage.setup()
+    found: dict[int, list[tuple[float, float, int, str]]] = {size: [] for size in SIZES}
+    parts: list[int] = []
+    with Renderer(portrait_options(RenderOptions(device="cpu"), SIDE)) as renderer:
+        for entry in read_cache(root):
+            (row,) = stage(model, [Sample(entry.uid, "train", entry.spec())])
+            if not isinstance(row, Row):
+                continue
+            asset = TypeAdapter(Asset).validate_json(str(row.columns["asset"]))
+            spec, states = portrait_scene(asset, SIDE)
+            try:
+                renderer.open(spec, {1: Path(root, asset.path)})
+                views = [renderer.render(states[azimuth]) for azimuth in VIEWS]
+            except SceneError as error:
+                print(f"{asset.uid}: {error}")
+                continue
+            for view in views:
+                parts.append(len(np.unique(view.parts[view.instances == 1])))
+                for size in SIZES:
+                    where = ((np.arange(size) + 0.5) * SIDE / size).astype(int)
+                    mask: Mask = (view.instances == 1)[np.ix_(where, where)]
+                    if mask.sum() >= LEAST:
+                        found[size].append((speckle(mask), hull_fill(mask), int(mask.sum()), asset.uid))
+    print(f"parts of a model that are seen: median {np.median(parts):.0f}, at most {max(parts)}, of {len(parts)} views")
+    for size, rows in found.items():
+        for kind, chosen in (
+            ("fill < 0.7", [r for r in rows if r[1] < 0.7]),
+            ("compact", [r for r in rows if r[1] >= 0.7]),
+        ):
+            worst = ", ".join(f"{s:.2f} ({uid[:8]}, {px} px)" for s, _, px, uid in sorted(chosen, reverse=True)[:4])
+            print(f"{size} pixels, {kind}, {len(chosen)} masks: {worst}")
+    rng = np.random.default_rng(0)
+    lot = {share: rng.random((40, 40)) < share for share in (0.1, 0.3, 0.5, 0.7, 0.9)}
+    print("by lot: " + ", ".join(f"{share:.0%} {speckle(np.pad(mask, 9)):.2f}" for share, mask in lot.items()))
+
+
+if __name__ == "__main__":
+    main()

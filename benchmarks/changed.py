@@ -1,0 +1,117 @@
+"""How much more than what a person sees `changed` covers: rendered pairs of procedural assets, every kind of edit.
+
+Of each pair: the share of the frame in `changed`, the share of pixels that differ by more than six levels between the
+two renders as they came, their ratio, and what the region leaves out: the most that a patch of 9 x 9 pixels outside it
+differs by, and the largest step that the finished target makes across its border beside that of the source.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from shards.schema import EditKind
+from sources.objaverse.assets import AssetFiles
+from sources.objaverse.changed import Changed, find_changed
+from sources.objaverse.edits import judge
+from sources.objaverse.naming import name_objects
+from sources.objaverse.render import RenderedView, Renderer
+from sources.objaverse.scene import propose
+from sources.objaverse.spec import RenderOptions, SceneOptions, SceneSpec
+from sources.procedural import catalogue
+
+SEEN_LEVELS = 6
+KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert")
+
+
+@dataclass(frozen=True)
+class Pair:
+    spec: SceneSpec
+    source: RenderedView
+    target: RenderedView
+
+
+def pairs(count: int, side: int, samples: int, threads: int) -> Iterator[Pair]:
+    """Pairs that the sampler proposes and the ray casting accepts, kind after kind."""
+    assets, seed = catalogue(8, 0), 0
+    with tempfile.TemporaryDirectory() as folder:
+        files = AssetFiles("procedural", folder)
+        with Renderer(RenderOptions(resolution=(side, side), samples=samples, device="cpu"), threads=threads) as made:
+            while count:
+                spec = propose(assets, KINDS[seed % len(KINDS)], SceneOptions(), (side, side), seed, 0)
+                seed += 1
+                if not isinstance(spec, SceneSpec) or isinstance(names := name_objects(spec), str):
+                    continue
+                spec = replace(spec, names=names)
+                made.open(spec, {placed.id: files.path(placed.asset) for placed in spec.objects})
+                if judge(spec, *made.visibility([spec.source, spec.target])):
+                    continue
+                yield Pair(spec, made.render(spec.source), made.render(spec.target))
+                count -= 1
+
+
+def figures(pair: Pair, found: Changed) -> dict[str, float]:
+    """Shares of the frame, their ratio, and levels of 255."""
+    difference = pair.target.rgb.astype(np.float32) - pair.source.rgb
+    seen = float((np.abs(difference).max(axis=2) > SEEN_LEVELS).mean())
+    left = np.where(found.mask[..., None], 0.0, difference).astype(np.float32)
+    return {
+        "changed": found.fraction,
+        "seen": seen,
+        "ratio": found.fraction / max(seen, 1e-6),
+        "left_out": float(np.abs(cv2.blur(left, (9, 9))).max()),
+        "seam": _seam(pair.source.rgb, found),
+    }
+
+
+def _seam(source: np.ndarray, found: Changed) -> float:
+    """The 99th percentile of the step of target less source between two neighbours of which one is in the mask."""
+    step = found.target_rgb.astype(np.float32) - source
+    jumps: list[np.ndarray] = []
+    for axis in (0, 1):
+        border = np.diff(found.mask.astype(np.int8), axis=axis) != 0
+        jumps.append(np.abs(np.diff(step, axis=axis)).max(axis=2)[border])
+    joined = np.concatenate(jumps)
+    return float(np.percentile(joined, 99)) if len(joined) else 0.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pictures", type=Path, help="a folder for source, target, difference and region of each pair")
+    options = parser.parse_args()
+    rows: list[dict[str, float]] = []
+    print(f"{'kind':10} {'changed':>8} {'seen':>8} {'ratio':>6} {'left out':>9} {'seam':>6}")
+    for number, pair in enumerate(pairs(options.pairs, options.side, options.samples, options.threads)):
+        found = find_changed(pair.source, pair.target, pair.spec.edit.object)
+        row = figures(pair, found)
+        rows.append(row)
+        print(
+            f"{pair.spec.edit.kind:10} {row['changed']:8.1%} {row['seen']:8.1%} {row['ratio']:6.2f} "
+            f"{row['left_out']:9.2f} {row['seam']:6.2f}",
+            flush=True,
+        )
+        if options.pictures:
+            options.pictures.mkdir(parents=True, exist_ok=True)
+            difference = np.abs(pair.target.rgb.astype(int) - pair.source.rgb)
+            shown = [pair.source.rgb, found.target_rgb, (difference * 8).clip(0, 255).astype(np.uint8)]
+            shown.append(np.repeat(found.mask[..., None] * np.uint8(255), 3, axis=2))
+            cv2.imwrite(str(options.pictures / f"{number:03}.png"), np.hstack(shown)[..., ::-1])
+    names = ("changed", "seen", "ratio", "left_out", "seam")
+    middle = {name: float(np.median([row[name] for row in rows])) for name in names}
+    total = sum(row["changed"] for row in rows) / sum(row["seen"] for row in rows)
+    print(
+        f"median     {middle['changed']:8.1%} {middle['seen']:8.1%} {middle['ratio']:6.2f} {middle['left_out']:9.2f} "
+        f"{middle['seam']:6.2f}; all changed over all seen {total:.2f}, worst ratio {max(r['ratio'] for r in rows):.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

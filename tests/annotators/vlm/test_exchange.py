@@ -1,0 +1,242 @@
+"""An answer has an end, whatever the server does: its whole time and its whole size are limited."""
+
+import json
+import resource
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from annotators.vlm.backends import open_backend
+from annotators.vlm.client import Request
+from annotators.vlm.exchange import MOST_BYTES
+from annotators.vlm.options import VlmOptions
+from shards.errors import BadInput, SpatialdataError
+from tests.annotators.vlm.server import complete
+
+ROOT = Path(__file__).resolve().parents[3]
+QUESTION = Request("s-1", "You compare.", "What differs?", (), {"type": "object"})
+MODELS = json.dumps({"data": [{"id": "tiny"}]}).encode()
+ANSWER = json.dumps({"choices": [{"message": {"content": "{}"}}]}).encode()
+Send = Callable[[bytes], None]
+Behavior = Callable[[Send], object]
+"""Writes a reply to a request of a chat; raises OSError when whoever asked is gone."""
+
+
+@contextmanager
+def speaking(behave: Behavior, *, wrap: Callable[[socket.socket], socket.socket] | None = None) -> Generator[str]:
+    """The address of a server whose list of models is sound and whose answers are what `behave` makes of them."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(plain: socket.socket) -> None:
+        try:
+            with wrap(plain) if wrap else plain as connection:
+                while request := _request_of(connection):
+                    if request.startswith(b"GET"):
+                        connection.sendall(whole(MODELS))
+                    else:
+                        behave(connection.sendall)
+                        return
+        except OSError:
+            pass
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"{'https' if wrap else 'http'}://127.0.0.1:{listener.getsockname()[1]}/v1"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+def _request_of(connection: socket.socket) -> bytes:
+    """One request, whole; empty at the end of the connection."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        if not (part := connection.recv(65536)):
+            return b""
+        data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    size = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+    while len(body) < size:
+        body += connection.recv(65536)
+    return data
+
+
+def whole(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+def drips(data: bytes, pause: float = 0.05) -> Behavior:
+    """A byte at a time, without an end: each comes long before any socket's time-out."""
+
+    def behave(send: Send) -> None:
+        for byte in data:
+            send(bytes([byte]))
+            time.sleep(pause)
+        while True:
+            send(b" ")
+            time.sleep(pause)
+
+    return behave
+
+
+def pours(head: bytes, block: bytes) -> Behavior:
+    def behave(send: Send) -> None:
+        send(head)
+        while True:
+            send(block)
+
+    return behave
+
+
+def options(url: str, **others: object) -> VlmOptions:
+    return VlmOptions(**{"backend": "openai", "base_url": url, "model": "tiny", "tries": 1, **others})  # pyright: ignore[reportArgumentType]
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+LONG = HEAD + b"Content-Length: 1000000\r\n\r\n"
+SLOW: dict[str, Behavior] = {
+    "a body that drips": drips(LONG),
+    "a body that drips until the connection closes": drips(HEAD + b"Connection: close\r\n\r\n"),
+    "chunks that drip": lambda send: (
+        send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n"),
+        drips(b"1\r\n \r\n" * 1000)(send),
+    ),
+    "a header that never ends": drips(HEAD + b"X-Long: "),
+    "headers that never end": drips(HEAD + b"X: 1\r\n" * 99),
+    "a status line that drips": drips(b"HTTP/1.1 200 " + b"O" * 60000),
+    "promises": lambda send: [(send(b"HTTP/1.1 100 Continue\r\n\r\n"), time.sleep(0.02)) for _ in iter(int, 1)],
+    "a busy server that drips": drips(b"HTTP/1.1 503 Busy\r\nContent-Length: 100000\r\n\r\n"),
+    "nothing": lambda send: time.sleep(30),
+}
+
+
+@pytest.mark.parametrize("behave", SLOW.values(), ids=SLOW.keys())
+def test_a_server_that_never_comes_to_an_end_is_given_up(behave: Behavior):
+    with speaking(behave) as url:
+        backend = open_backend(options(url, timeout_s=0.5, tries=2), images=0)
+        began = time.monotonic()
+        with pytest.raises(SpatialdataError, match=r"hangs: no answer in 0\.5 s, 2 times; .*timeout_s.*are kept"):
+            complete(backend, [QUESTION])
+        assert 0.9 < time.monotonic() - began < 10
+
+
+def test_a_server_that_drips_over_tls_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    try:
+        subprocess.run([*command, *names], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl, which makes the server's certificate, is not installed")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with speaking(drips(LONG), wrap=lambda plain: context.wrap_socket(plain, server_side=True)) as url:
+        backend = open_backend(options(url, timeout_s=0.5), images=0)
+        began = time.monotonic()
+        with pytest.raises(SpatialdataError, match="hangs"):
+            complete(backend, [QUESTION])
+        assert time.monotonic() - began < 10
+
+
+MANY = b" " * (1 << 20)
+ENDLESS: dict[str, Behavior] = {
+    "by its own word": pours(HEAD + b"Content-Length: 1600000000\r\n\r\n", MANY),
+    "until the connection closes": pours(HEAD + b"Connection: close\r\n\r\n", MANY),
+    "in chunks": pours(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"100000\r\n" + MANY + b"\r\n"),
+    "as an error": pours(b"HTTP/1.1 400 Bad\r\nContent-Length: 1600000000\r\n\r\n", MANY),
+    "while busy": pours(b"HTTP/1.1 503 Busy\r\nContent-Length: 1600000000\r\n\r\n", MANY),
+}
+
+
+@pytest.mark.parametrize("behave", ENDLESS.values(), ids=ENDLESS.keys())
+def test_an_answer_that_is_too_long_is_not_read(behave: Behavior):
+    with speaking(behave) as url:
+        backend = open_backend(options(url, timeout_s=60, tries=2), images=0)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(SpatialdataError, match=r"answers with more than 16 MiB: check vlm\.base_url.*are kept"):
+            complete(backend, [QUESTION])
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * MOST_BYTES / 1024
+
+
+def test_a_server_that_is_slow_but_comes_to_an_end_is_heard():
+    def slowly(send: Send) -> None:
+        for byte in whole(ANSWER):
+            send(bytes([byte]))
+            time.sleep(0.005)
+
+    with speaking(slowly) as url:
+        assert complete(open_backend(options(url, timeout_s=30), images=0), [QUESTION]) == ["{}"]
+
+
+def test_the_end_of_one_exchange_does_not_cut_the_next():
+    """A connection is kept for the next question, and the time of the one before runs out meanwhile."""
+    heard: list[float] = []
+
+    def behave(send: Send) -> None:
+        time.sleep(0.4)
+        heard.append(time.monotonic())
+        send(whole(ANSWER))
+
+    with speaking(behave) as url:
+        backend = open_backend(options(url, timeout_s=0.6), images=0)  # the list of models has its own 0.6 s
+        assert complete(backend, [QUESTION]) == ["{}"]
+    assert len(heard) == 1
+
+
+def test_a_long_answer_within_the_limit_is_read():
+    text = "x" * (MOST_BYTES // 2)
+    body = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
+    with speaking(lambda send: send(whole(body))) as url:
+        assert complete(open_backend(options(url), images=0), [QUESTION]) == [text]
+
+
+def test_brackets_without_an_end_are_no_answer():
+    with speaking(lambda send: send(whole(b"[" * 1_000_000))) as url:
+        backend = open_backend(options(url), images=0)
+        with pytest.raises(SpatialdataError, match="does not speak OpenAI's chat completions"):
+            complete(backend, [QUESTION])
+
+
+def test_a_server_that_sends_elsewhere_is_not_followed():
+    moved = b"HTTP/1.1 307 Moved\r\nLocation: http://other/v1/chat\r\nContent-Length: 0\r\n\r\n"
+    with speaking(lambda send: send(moved)) as url:
+        backend = open_backend(options(url), images=0)
+        with pytest.raises(BadInput, match=r"sends elsewhere \(307, to http://other/v1/chat\): set vlm\.base_url"):
+            complete(backend, [QUESTION])
+
+
+def test_it_waits_as_long_as_a_busy_server_asks():
+    replies = [b"HTTP/1.1 429 Slow\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", whole(ANSWER)]
+    with speaking(lambda send: send(replies.pop(0))) as url:
+        backend = open_backend(options(url, tries=2), images=0)
+        began = time.monotonic()
+        assert complete(backend, [QUESTION]) == ["{}"]
+        assert time.monotonic() - began >= 1
+
+
+STARTS = """
+import sys
+import annotators.vlm.server
+assert "requests" not in sys.modules
+"""
+
+
+def test_nothing_is_loaded_before_a_server_is_asked():
+    subprocess.run([sys.executable, "-c", STARTS], cwd=ROOT, check=True)

@@ -1,0 +1,62 @@
+"""Training on shards of other edits and of several image sizes: what is left out is said, batches have one size."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from shards.errors import BadInput
+from shards.schema import EDIT_KINDS
+from tests.shards.factory import make_sample, make_split
+from tests.training.linear import Linear, LinearOptions, Stopped, run
+from tests.training.runs import assert_same_run
+from training.config import load_config
+from training.data import fixed_batch, open_batches
+
+KINDS = {f"{kind}-{n}": kind for n in range(3) for kind in EDIT_KINDS}
+WANTED = {key for key, kind in KINDS.items() if kind in ("translate", "rotate", "scale")}
+SIDES = {key: 24 if n % 3 else 32 for n, key in enumerate(KINDS)}
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("full")
+    make_split(str(folder), [list(KINDS)], changes={key: make_sample(key, kind=kind) for key, kind in KINDS.items()})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mixed")
+    changes = {key: make_sample(key, side=side) for key, side in SIDES.items()}
+    make_split(str(folder), [list(KINDS)[:8], list(KINDS)[8:]], changes=changes)
+    return folder
+
+
+def test_a_run_on_full_shards_has_the_edits_of_its_recipe(full: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.WARNING):
+        done = run(full, tmp_path, "steps=2")
+    assert (done.samples, done.left_out) == (9, 9)
+    assert "9 of 18 samples are left out, since recipe spatialdiff takes translate, rotate, scale" in caplog.text
+    recipe, config = Linear(LinearOptions()), load_config(Linear)
+    seen = {key for batch in open_batches(recipe, config, str(full)).batches(3) for key in batch["key"]}
+    assert seen == WANTED
+    assert set(fixed_batch(recipe, config, str(full), 20)["key"]) == WANTED
+
+
+def test_images_of_several_sizes_are_told_of_before_the_run(mixed: Path, tmp_path: Path):
+    for on_error in ("raise", "skip"):
+        with pytest.raises(BadInput, match=r"images of 32 x 32 and 24 x 24.*--set data.buckets=true"):
+            run(mixed, tmp_path, "steps=2", f"data.on_error={on_error}")
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_a_run_in_buckets_goes_on_exactly(mixed: Path, tmp_path: Path):
+    settings = ("steps=7", "save_every=2", "data.buckets=true", "validate_every=7", "validate_samples=18")
+    run(mixed, tmp_path / "whole", *settings)
+    with pytest.raises(Stopped):
+        run(mixed, tmp_path / "stopped", *settings, stop_after=5)
+    assert run(mixed, tmp_path / "stopped", *settings).resumed == 4
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+    with pytest.raises(BadInput, match="images of 32 x 32 and 24 x 24"):
+        run(mixed, tmp_path / "whole", "steps=8")
