@@ -29,6 +29,6 @@ def test_models_that_broke_after_the_survey_are_named(tmp_path: Path):
     why = " ".join(run("why", out, "objaverse-0-00000000").out.split())
     assert "broken_asset" in why and all(f"box{number}.glb: truncated" in why for number in range(4))
     # The same of a configuration that is not shown, as another one is finished.
-    again = run("build", "--out", tmp_path / "before", *given, "--set", "render.samples=3")
+    run("build", "--out", tmp_path / "before", *given, "--set", "render.samples=3")
     told = run("status", tmp_path / "before").out
     assert "unfinished: asset not shown, 1 scene sampled again: box0.glb: truncated: " in told
