@@ -66,10 +66,12 @@ def _unfinished(build: Build) -> dict[str, Any]:
     except SpatialdataError as error:
         return {"problem": str(error)}
     summary = summarise(build.store, build.plan, layer_dirs(stages, build.plan.hash))
-    return {
-        layer: {name: values[key] for name, key in (("done", "units"), ("rejects", "rejects"), ("counts", "counts"))}
-        for layer, values in ((layer, found.totals.to_json()) for layer, found in summary.layers.items())
-    }
+    told: dict[str, Any] = {}
+    for layer, found in summary.layers.items():
+        values = found.totals.to_json()
+        told[layer] = {"done": values["units"], "rejects": values["rejects"]}
+        told[layer] |= {"counts": values["counts"]} if values["counts"] else {}
+    return told
 
 
 def _layer(folder: str, found: LayerSummary) -> dict[str, Any]:
@@ -168,7 +170,7 @@ def _told_unfinished(found: dict[str, Any]) -> Iterator[str]:
         if values["done"] < found["units"] or values["rejects"] != shown.get("rejects"):
             refused = f", refused: {_listed(values['rejects'])}" if values["rejects"] else ""
             yield f"unfinished: {layer} {values['done']} of {plural(found['units'], 'unit')}{refused}"
-            yield from (f"unfinished: {line}" for line in _not_shown(values["counts"]))
+            yield from (f"unfinished: {line}" for line in _not_shown(values.get("counts", {})))
 
 
 def _fitting_table(found: dict[str, Any], console: Console) -> Table:
