@@ -5,9 +5,10 @@ at again to read what they name.
 """
 
 import hashlib
+import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +41,7 @@ from sources.object3dit import scan
 from sources.procedural import catalogue
 
 ASSETS = "plan/assets.parquet"
+REJECTED_ASSETS = "plan/rejected_assets.json"
 INDEXES = "plan/archives"
 SURVEY_UNIT = 16
 _ASSET = TypeAdapter(Asset)
@@ -232,12 +234,14 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
             _check_survey(kept)
         plan = write_plan(kept, {"survey": digest}, rows, SURVEY_UNIT, say=say)
         say(f"looking at {len(entries)} assets")
-        return mended(
+        assets = mended(
             kept,
             lambda: run([stage], kept, plan, config.engine, progress, guard=lock.check),
             lambda: _usable(kept, plan, stage, say),
             say,
         )
+    store.write_file(REJECTED_ASSETS, canonical(_rejected(kept, plan, [stage])).encode())
+    return assets
 
 
 def read_planned(store: LayerStore, plan: Plan, folder: str, unit: int) -> dict[str, dict[str, Value]]:
@@ -294,13 +298,35 @@ def _usable(store: LayerStore, plan: Plan, stage: Stage, say: Callable[[str], No
         reasons.update(reject.reason for reject in store.record(folder, unit).rejects)
     counted = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
     if not assets:
+        first = "; ".join(f"{asset['uid']}: {asset['detail']}" for asset in _rejected(store, plan, [stage])[:3])
         raise BadInput(
-            f"source.root: none of the {plan.samples} assets can be used: {counted}; give a cache with sound models "
-            f"(the record of each is under {store})"
+            f"source.root: none of the {plan.samples} assets can be used: {counted} ({first}); give a cache with sound "
+            f"models (the record of each is under {store})"
         )
     if reasons:
-        say(f"{reasons.total()} of {plan.samples} assets cannot be used: {counted}")
+        say(f"{reasons.total()} of {plan.samples} assets cannot be used: {counted} ({REJECTED_ASSETS} names them)")
     return assets
+
+
+def _rejected(kept: LayerStore, plan: Plan, stages: Sequence[Stage]) -> list[dict[str, str]]:
+    """What the survey rejected (uid, reason, detail), by uid."""
+    uids = {row.key: str(row.spec["uid"]) for unit in range(plan.units) for row in plan.rows(unit)}
+    found = [
+        {"uid": uids[reject.key], "reason": reject.reason, "detail": reject.detail}
+        for folder in layer_dirs(stages).values()
+        for record in kept.records(folder)
+        for reject in record.rejects
+    ]
+    return sorted(found, key=lambda asset: asset["uid"])
+
+
+def rejected_assets(store: LayerStore) -> list[dict[str, str]]:
+    """The assets that a build's survey rejected (uid, reason, detail); none where there is no readable list."""
+    try:
+        found: list[dict[str, str]] = json.loads(store.read_file(REJECTED_ASSETS))
+    except (FileNotFoundError, ValueError):
+        return []
+    return found
 
 
 def asset_key(uid: str) -> str:

@@ -11,6 +11,8 @@ from typing import Final
 from annotators.parser.lexicon import ARTICLE, FILLERS, MARKERS, PICTURES
 from annotators.parser.verbs import AFTER_LIGHT, OPENING, PARTICIPLES
 
+_NAMED: Final = re.compile(r"(?<=\bthe )|(?<=\ba )|(?<=\ban )|(?<=\bits )|(?<=\btheir )")
+"""Matches at a place behind an article."""
 PRONOUNS: Final = frozenset({"it", "them", "that", "this"})
 
 
@@ -48,8 +50,9 @@ def chunks(clause: str) -> Iterator[Chunk]:
 
 
 def _verb(clause: str, at: int, first: bool, light: bool) -> tuple[Chunk, int] | None:
-    named = re.search(r"\b(?:the|a|an|its|their) $", clause[:at]) is not None
-    tables = () if named else (*(OPENING if first else ()), *PARTICIPLES, *(AFTER_LIGHT if light else ()))
+    tables = (
+        () if _NAMED.match(clause, at) else (*(OPENING if first else ()), *PARTICIPLES, *(AFTER_LIGHT if light else ()))
+    )
     best: tuple[Chunk, int] | None = None
     for kind, pattern in tables:
         match = pattern.match(clause, at)

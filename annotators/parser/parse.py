@@ -18,9 +18,11 @@ from annotators.parser.reading import Reading, take_clause
 from annotators.parser.text import normalised, split
 from annotators.parser.verbs import LIGHT, PLACING, VERBS
 
+LONGEST: Final = 1000
+"""Characters of an instruction that is read, and of a name in it; written ones have up to 300."""
 _ALL_VERBS: Final = "|".join((PLACING, LIGHT, camera.VERBS, *(base for base, _ in VERBS.values())))
 _SIZE: Final = r"(?:size|dimensions?|scale|proportions|height and width|width and height)"
-_POSSESSED_SIZE: Final = re.compile(rf"\b((?:the|a) (?:[\w-]+ )*?[\w-]+)'s (?:own |overall )?{_SIZE}\b")
+_POSSESSED_SIZE: Final = re.compile(rf"\b((?:the|a) (?:[\w-]+ ){{0,8}}?[\w-]+)'s (?:own |overall )?{_SIZE}\b")
 _SWITCHED: Final = re.compile(r"(?:please )?(?:turn|switch) (?:(?:on|off) .*|(?:the|an?) [\w -]* (?:on|off))$")
 """A lamp that is switched turns nowhere."""
 _MEANT: Final = re.compile(
@@ -44,6 +46,9 @@ def parse(text: str, names: Sequence[str] = ()) -> Parsed:
     Args:
         names: noun phrases that may occur in it, whose words are then nothing else (`knife stand`, `left mug`).
     """
+    if len(text) > LONGEST:
+        return Parsed(None, (f"{text[:80]}... is longer than an instruction",))
+    names = [name for name in names if len(name) <= LONGEST]
     if (fields := camera.bench(text)) is not None:
         return claims_of(fields, ())
     known = {normalised(name) for name in names}

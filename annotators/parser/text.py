@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-NUMBER: Final = r"\d+(?:\.\d+)?"
+NUMBER: Final = r"(?<!\d)\d{1,9}(?:\.\d{1,9})?"
 _ONES: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _TENS: Final = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _NAMED: Final[dict[str, int]] = {
@@ -139,10 +139,11 @@ _REFUSED: Final = re.compile(rf"(?:but |and |while |please |i |we )*{_REFUSAL}\b
 _PLACE: Final = r"(?:in front of|behind|beside|next to|near|between|into|inside|(?:to|on|at) the|left of|right of)\b"
 # `do not put it behind the lamp but in front of it`: put it from there to here.
 _CONTRAST: Final = re.compile(
-    rf"^(?:please )?do not (?=\w+ )([^,]*?) ({_PLACE}[^,]*?)(?: ,)? but(?: rather)? (?={_PLACE})"
+    rf"^(?:please )?do not (?=\w+ )([^,]{{0,200}}?) ({_PLACE}[^,]{{0,200}}?)(?: ,)? but(?: rather)? (?={_PLACE})"
 )
 _NO_LONGER: Final = re.compile(
-    rf" (?:no longer|not) ({_PLACE}[^,]*?)(?: ,)? but(?: rather| instead)? (?={_PLACE}|(?:to|on|at) (?:its|their)\b)"
+    rf" (?:no longer|not) ({_PLACE}[^,]{{0,200}}?)(?: ,)? but(?: rather| instead)? "
+    rf"(?={_PLACE}|(?:to|on|at) (?:its|their)\b)"
 )
 # `, not the vase ,`, `instead of the right`, `without changing its position`: up to the next comma.
 _ASIDE: Final = re.compile(
@@ -168,7 +169,7 @@ def split(text: str, verbs: str) -> Split:
     `Leave everything as it is , but without the lamp` asks to remove the lamp: that clause reads `remove the lamp`.
     """
     text = _CONTRAST.sub(r"\1 from \2 , ", _NO_LONGER.sub(r" from \1 , ", _base_forms(text, verbs)))
-    boundary = re.compile(rf"(?: ,| and| then| but| just| please)+ (?=(?:{verbs}|{_REFUSAL})\b)")
+    boundary = re.compile(rf"(?: ,| and| then| but| just| please){{1,6}} (?=(?:{verbs}|{_REFUSAL})\b)")
     asked: list[str] = []
     refused: list[str] = []
     for sentence in _HARD.split(_WITHOUT.sub(" ; remove ", text)):

@@ -56,6 +56,7 @@ _PLACES: Final = {
     **dict.fromkeys(("rear", "back", "farthest", "farther", "rearmost", "hindmost"), "rear"),
     "middle": "middle",
 }
+_MODIFIERS: Final = frozenset((*_FAMILY, *_SIZES, *_PLACES, *_SHADES))
 _ALIKE: Final = tuple(
     frozenset(words.split("/"))
     for words in (
@@ -122,14 +123,14 @@ def phrase_of(text: str) -> Phrase:
     cut = _TAIL.sub("", plain)
     side = _ON_SIDE.search(cut)
     words = _words(_ON_SIDE.sub("", cut))
-    nouns = list(words)
+    told = 0
     colour, size, place = "", 0.0, side[1] if side else ""
-    while len(nouns) > 1 and (word := nouns[0]) in _FAMILY | _SIZES | _PLACES | dict.fromkeys(_SHADES):
-        nouns.pop(0)
+    while told < len(words) - 1 and (word := words[told]) in _MODIFIERS:
+        told += 1
         colour = _FAMILY.get(word, colour)
         size = _SIZES.get(word, size)
         place = _PLACES.get(word, place)
-    return Phrase(words, tuple(nouns), colour, size, place, cut != plain)
+    return Phrase(words, words[told:], colour, size, place, cut != plain)
 
 
 def _words(text: str) -> tuple[str, ...]:

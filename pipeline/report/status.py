@@ -1,5 +1,6 @@
 """How far a build is, read from its records; works while the build runs."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.table import Table
 from pipeline.builder import Build, open_build
 from pipeline.graph import layer_dirs
 from pipeline.live import cost, count, plural, spent
-from pipeline.planning import pair_arguments
+from pipeline.planning import REJECTED_ASSETS, pair_arguments, rejected_assets
 from pipeline.registry import build_stages
 from pipeline.report.funnel import funnel_rows, left_out
 from pipeline.summaries import LayerSummary, summarise
@@ -20,9 +21,12 @@ from shards.errors import BadInput, SpatialdataError
 from shards.index import read_manifest
 from shards.layout import find_splits
 from shards.schema import SPLITS
+from sources.objaverse.pairs import BROKEN
 
 NARROWER = ("size", "GPU", "worker time", "units")
 """Columns that a narrow terminal goes without, one after the other."""
+_NAMED = 10
+"""Assets that are told by name."""
 _COLUMNS = ("stage", "units", "in", "out", "refused", "worker time", "GPU", "each", "size")
 
 
@@ -47,13 +51,14 @@ def status_of(out: str) -> dict[str, Any]:
         "unfinished": _unfinished(build),
         "layers": layers,
         "funnel": funnel,
+        "rejected_assets": rejected_assets(build.store),
         "duplicates": duplicates.reasons,
         "shards": _shards(build),
     }
 
 
 def _unfinished(build: Build) -> dict[str, Any]:
-    """What became of the configuration that was begun and is not shown: units done of each layer, rejects by reason."""
+    """What became of the configuration that was begun and is not shown: units done, rejects and counts."""
     if build.shown is None or (other := build.shown.other) is None:
         return {}
     try:
@@ -61,10 +66,12 @@ def _unfinished(build: Build) -> dict[str, Any]:
     except SpatialdataError as error:
         return {"problem": str(error)}
     summary = summarise(build.store, build.plan, layer_dirs(stages, build.plan.hash))
-    return {
-        layer: {"done": found.totals.units, "rejects": dict(sorted(found.totals.rejects.items()))}
-        for layer, found in summary.layers.items()
-    }
+    told: dict[str, Any] = {}
+    for layer, found in summary.layers.items():
+        values = found.totals.to_json()
+        told[layer] = {"done": values["units"], "rejects": values["rejects"]}
+        told[layer] |= {"counts": values["counts"]} if values["counts"] else {}
+    return told
 
 
 def _layer(folder: str, found: LayerSummary) -> dict[str, Any]:
@@ -111,9 +118,13 @@ def print_status(found: dict[str, Any]) -> None:
         if values["damaged"]:
             units = ", ".join(str(unit) for unit in values["damaged"][:10])
             _say(console, f"{layer}: the records of units {units} cannot be read: run the same build again")
-    refused = found["layers"].get("pair", {}).get("counts", {})
+    counts = found["layers"].get("pair", {}).get("counts", {})
+    refused = {name: count for name, count in counts.items() if not name.startswith(BROKEN)}
     if refused:
         _say(console, f"proposals refused and sampled again: {_listed(refused)}")
+    for line in _not_shown(counts):
+        _say(console, line)
+    _print_rejected_assets(console, found["rejected_assets"])
     if found["duplicates"]:
         _say(console, f"left out of the shards: {_listed(found['duplicates'])}")
     if found["note"]:
@@ -126,6 +137,29 @@ def print_status(found: dict[str, Any]) -> None:
         _say(console, f"{shard['recipe']}/{shard['split']}: {told}")
 
 
+def _print_rejected_assets(console: Console, rejected: list[dict[str, str]]) -> None:
+    """How many assets the survey rejected, and why; the first by name."""
+    if not rejected:
+        return
+    reasons = Counter(asset["reason"] for asset in rejected)
+    _say(console, f"assets that the survey rejected: {_listed(dict(sorted(reasons.items())))}")
+    for asset in rejected[:_NAMED]:
+        _say(console, f"  {_plain(asset['uid'])}: {asset['reason']}: {_plain(asset['detail'])}")
+    if len(rejected) > _NAMED:
+        _say(console, f"  and {plural(len(rejected) - _NAMED, 'other')}: all are in {REJECTED_ASSETS}")
+
+
+def _not_shown(counts: Mapping[str, int]) -> Iterator[str]:
+    """The assets that Blender did not show, and why; those first that cost the most scenes."""
+    chosen = [(name, scenes) for name, scenes in counts.items() if name.startswith(BROKEN)]
+    for name, scenes in sorted(chosen, key=lambda item: (-item[1], item[0]))[:_NAMED]:
+        yield f"asset not shown, {plural(scenes, 'scene')} sampled again: {_plain(name.removeprefix(BROKEN))}"
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def _told_unfinished(found: dict[str, Any]) -> Iterator[str]:
     """Of the unfinished configuration, what is not as in the one that is shown."""
     if problem := found["unfinished"].get("problem"):
@@ -136,6 +170,7 @@ def _told_unfinished(found: dict[str, Any]) -> Iterator[str]:
         if values["done"] < found["units"] or values["rejects"] != shown.get("rejects"):
             refused = f", refused: {_listed(values['rejects'])}" if values["rejects"] else ""
             yield f"unfinished: {layer} {values['done']} of {plural(found['units'], 'unit')}{refused}"
+            yield from (f"unfinished: {line}" for line in _not_shown(values.get("counts", {})))
 
 
 def _fitting_table(found: dict[str, Any], console: Console) -> Table:

@@ -81,7 +81,7 @@ def _print_pair(console: Console, found: Mapping[str, Any]) -> None:
         _line(console, f"{thing['id']} {thing['name']}{kind}: {thing['asset']}")
         _line(console, f"  {thing['licence']}, by {thing['creator']}", style="dim")
     if not found["assets"]:
-        _line(console, "not known before layer pair has made it")
+        _line(console, "not known: layer pair has made nothing of it")
 
 
 def _layers_table(layers: list[dict[str, Any]]) -> Table:

@@ -5,15 +5,14 @@ Everything comes from a `SceneSpec` as JSON (sources/objaverse/spec.py); its fra
 OpenCV camera. Nothing is sampled here.
 """
 
-import logging
 import math
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import bpy
 import numpy as np
 from blender_hits import SOLID, export_hits, solid_everywhere
+from blender_import import NotImported, hang, import_model
 from blender_materials import Graph, surface_material
 from blender_visibility import Shell
 from mathutils import Matrix, Vector
@@ -32,8 +31,6 @@ BRIGHTEST = 3.5
 WHITE_BALANCE = 0.6
 """How far the light's colour is taken out, as a camera does; the rest is the mood of the light."""
 
-DOUBLE_SIDED = "spatialdata_double_sided"
-"""A property of materials that are described in a file; single-sided is what glTF has for the others, too."""
 GLARE = 4.0
 """The brightest background that is seen, in mean luminances of the HDRI."""
 
@@ -54,8 +51,8 @@ class LoadedAsset:
 
     def __init__(self, root: Any, parts: list, geometry: "Geometry", asset: dict) -> None:
         self.root, self.parts = root, parts
-        self.scale, self.offset = asset["scale"], Vector(asset["offset"])
-        self.vertices = geometry.vertices * asset["scale"] + np.asarray(asset["offset"])
+        self.scale = asset["scale"]
+        self.vertices = geometry.vertices * self.scale
         self.low, self.high = self.vertices.min(axis=0), self.vertices.max(axis=0)
         self.materials = [material for material in geometry.materials if material is not None]
         faint = np.array([m is not None and solid_everywhere(m) is False for m in geometry.materials], bool)
@@ -76,12 +73,11 @@ class LoadedAsset:
                 material.use_backface_culling = False
 
     def place(self, placement: dict) -> None:
-        """world_from_object * object_from_file; the importer has turned y up into z up already."""
+        """world_from_object * object_from_file; the parts hang on the root with the file's origin moved already."""
         yaw, scale = math.radians(placement["yaw_deg"]), placement["scale"]
-        origin = Vector((placement["x"], placement["y"], placement["z"]))
         self.root.rotation_euler = (0.0, 0.0, yaw)
         self.root.scale = (scale * self.scale,) * 3
-        self.root.location = origin + Matrix.Rotation(yaw, 3, "Z") @ self.offset * scale
+        self.root.location = placement["x"], placement["y"], placement["z"]
         for part in self.parts:
             part.hide_render = not placement["present"]
 
@@ -277,53 +273,27 @@ def white_of(arrays: dict[str, np.ndarray]) -> tuple[float, float, float]:
 def load_asset(item: dict, file: str) -> LoadedAsset:
     """Import one GLB under one empty; raises BrokenAsset where it cannot be read or holds no surface."""
     name, scene, layer = str(item["id"]), bpy.context.scene, bpy.context.view_layer
-    before = set(bpy.data.objects)
-    sys.modules["io_scene_gltf2"].__dict__["glTF2ImportUserExtension"] = AtRest
-    try:
-        bpy.ops.import_scene.gltf(filepath=file, import_webp_texture=True, disable_bone_shape=True)
-    except Exception as error:  # the importer's own bugs on odd files included
-        raise BrokenAsset(name, f"{file}: {str(error).strip().splitlines()[-1]}") from None
-    finally:
-        logging.getLogger("glTFImporter").handlers.clear()  # a failed import leaves its own behind
-    added = [item for item in bpy.data.objects if item not in before]
-    for material in {slot.material for item_ in added for slot in item_.material_slots if slot.material}:
-        material.use_backface_culling = not material.get(DOUBLE_SIDED, False)
-    # Nodes of other scenes than the default one are imported, too, but are not in the view layer.
-    shown = {item for item in added if item.name in layer.objects}
-    for item_ in added:
-        if item_ not in shown:
-            bpy.data.objects.remove(item_)
+    asset, called = item["asset"], Path(file).name
     root = bpy.data.objects.new(f"object{name}", None)
     scene.collection.objects.link(root)
-    for part in shown:
-        if part.type != "MESH":  # lights shine no more, but stay: meshes may hang on them
-            part.hide_render = True
-        if part.parent is None:
-            part.parent = root
+    try:
+        added = import_model(file)
+        hang(added, root, -np.asarray(asset["offset"]) / asset["scale"])
+    except (NotImported, ValueError) as error:
+        raise BrokenAsset(name, f"{called}: {error}") from None
+    parts = [part for part in added if part.type == "MESH"]
+    for part in added:
+        part.hide_render = part.type != "MESH"
     layer.update()
-    parts = sorted((part for part in shown if part.type == "MESH" and not part.hide_render), key=lambda part: part.name)
     shape = geometry(parts)
     if not len(shape.triangles):
-        raise BrokenAsset(name, f"{file}: no surface in it")
+        raise BrokenAsset(name, f"{called}: Blender finds no surface in it")
     if not np.isfinite(shape.vertices).all():
-        raise BrokenAsset(name, f"{file}: coordinates that are no numbers")
-    asset = LoadedAsset(root, parts, shape, item["asset"])
-    if not asset.solid:
-        raise BrokenAsset(name, f"{file}: nothing of it is as opaque as {SOLID:g}", "mostly_transparent")
-    return asset
-
-
-class AtRest:
-    """An extension of the glTF importer, by its own interface: animations are left out, for they move the rest pose.
-
-    It also tells which materials are double-sided; the importer takes a mesh without a material for one that is.
-    """
-
-    def gather_import_gltf_before_hook(self, gltf: Any) -> None:
-        gltf.data.animations = []
-
-    def gather_import_material_after_hook(self, description: Any, color: str, material: Any, gltf: Any) -> None:
-        material[DOUBLE_SIDED] = bool(description.double_sided)
+        raise BrokenAsset(name, f"{called}: it has coordinates that are no numbers")
+    loaded = LoadedAsset(root, parts, shape, asset)
+    if not loaded.solid:
+        raise BrokenAsset(name, f"{called}: nothing of it is as opaque as {SOLID:g}", "mostly_transparent")
+    return loaded
 
 
 class Geometry(NamedTuple):
@@ -357,7 +327,7 @@ def geometry(parts: list) -> Geometry:
         mesh.loop_triangles.foreach_get("vertices", corners)
         slots = np.empty(len(mesh.loop_triangles), np.int32)
         mesh.loop_triangles.foreach_get("material_index", slots)
-        pose = np.array(part.matrix_world)
+        pose = np.array(part.matrix_world, np.float64)
         corners = corners.reshape(-1, 3)
         # A mirrored node turns the winding, and glTF says that fronts stay fronts.
         triangles.append((corners if part.matrix_world.determinant() > 0 else corners[:, ::-1]) + count)

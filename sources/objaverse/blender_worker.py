@@ -33,11 +33,14 @@ import bpy  # noqa: E402
 import numpy as np  # noqa: E402
 
 sys.path.insert(0, HERE)
+ROOT = str(Path(HERE).parents[1])
+sys.path.append(ROOT)  # last: `sources`, and nothing else of another Python's packages
 from blender_passes import read_passes  # noqa: E402
 from blender_scene import BrokenAsset, Scene  # noqa: E402
 from blender_visibility import look  # noqa: E402
 
 sys.path.remove(HERE)
+sys.path.remove(ROOT)
 
 GPU_KINDS = ("OPTIX", "CUDA", "HIP", "METAL", "ONEAPI")
 

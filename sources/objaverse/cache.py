@@ -29,6 +29,15 @@ from sources.objaverse.glb import header_error
 VERSIONED: Final = "hf-objaverse-v1"
 DEFAULT_LICENCES: Final = ("cc0", "by", "by-sa")
 _KNOWN_LICENCES: Final = ("by", "by-sa", "by-nd", "by-nc", "by-nc-sa", "by-nc-nd", "cc0")
+_MAX_TABLE: Final = 128 * 2**20
+"""Bytes of a table, unpacked; the index of all of Objaverse has 80 million."""
+_MAX_ITEMS: Final = 6_000_000
+"""Commas and brackets in it, by which the memory is bounded that parsing it takes."""
+_LONGEST_NAME: Final = 200
+_LONGEST_CATEGORY: Final = 80
+_LONGEST_TEXT: Final = 1000
+_MOST_TAGS: Final = 64
+"""What metadata may say at most: a name that is longer is none, and texts are cut."""
 _UID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -141,7 +150,7 @@ def normalise_licence(text: str) -> str:
 
 def plain_category(lvis: str) -> str:
     """`bow_(weapon)`: `bow`; `coffee_maker`: `coffee maker`."""
-    return " ".join(re.sub(r"\([^)]*\)", " ", lvis.replace("_", " ")).lower().split())
+    return " ".join(re.sub(r"\([^()]*\)", " ", lvis.replace("_", " ")).lower().split())
 
 
 def _make_root(root: str | Path) -> Path:
@@ -154,7 +163,10 @@ def _read_gz(path: Path) -> dict[str, Any]:
     """A gzipped JSON object, read whole so that gzip's checksum is checked."""
     try:
         with gzip.open(path, "rb") as file:
-            content = json.loads(file.read())
+            data = file.read(_MAX_TABLE + 1)
+        if len(data) > _MAX_TABLE or sum(data.count(mark) for mark in (b",", b"[", b"{")) > _MAX_ITEMS:
+            raise ValueError("it is larger than any that Objaverse publishes")
+        content = json.loads(data)
     except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         raise BadInput(f"{path} is corrupt ({error}): delete it and fetch it again") from None
     if not isinstance(content, dict):
@@ -175,8 +187,10 @@ def _read_index(base: Path, folder: Path) -> dict[str, str]:
         return found
     index = _read_gz(path)
     for uid, place in index.items():
-        if not isinstance(place, str) or not _UID.fullmatch(uid) or place.startswith("/") or ".." in place.split("/"):
-            raise BadInput(f"{path}: bad entry {uid!r}: {place!r}; delete the file and fetch it again")
+        good = isinstance(place, str) and 0 < len(place) <= _LONGEST_TEXT and _UID.fullmatch(uid)
+        if not good or place.startswith("/") or not place.isprintable() or {"..", "~"} & set(re.split(r"[/\\]", place)):
+            told = f"bad entry {uid[:80]!r}: {str(place)[:80]!r}"
+            raise BadInput(f"{path}: {told}; delete the file and fetch it again")
     return index
 
 
@@ -210,9 +224,10 @@ def _read_categories(base: Path) -> dict[str, str]:
     result: dict[str, str] = {}
     for lvis, members in sorted(_read_gz(path).items()):
         if not isinstance(members, list):
-            raise BadInput(f"{path}: category {lvis!r} has no list of uids; delete the file and fetch it again")
+            raise BadInput(f"{path}: category {lvis[:80]!r} has no list of uids; delete the file and fetch it again")
+        category = plain_category(lvis) if len(lvis) <= _LONGEST_CATEGORY else ""
         for uid in members:
-            result.setdefault(str(uid), plain_category(lvis))
+            result.setdefault(str(uid), category)
     return result
 
 
@@ -222,26 +237,33 @@ def _entry(uid: str, path: str, metadata: Any, category: str) -> CacheEntry:
     user = data.get("user")
     user = user if isinstance(user, dict) else {}
     creator = user.get("displayName") or user.get("username") or ""
-    tags = data.get("tags")
+    tags, name = data.get("tags"), _one_line(data.get("name"))
     faces = data.get("faceCount")
     return CacheEntry(
         uid=uid,
         path=path,
-        licence=normalise_licence(str(data.get("license") or "")),
-        creator=_one_line(creator),
-        name=_one_line(data.get("name")),
+        licence=normalise_licence(_one_line(data.get("license"))[:_LONGEST_NAME]),
+        creator=_one_line(creator)[:_LONGEST_NAME],
+        name=name if len(name) <= _LONGEST_NAME else "",
         category=category,
-        tags=tuple(_one_line(tag["name"]) for tag in tags if isinstance(tag, dict) and "name" in tag)
+        tags=tuple(
+            _one_line(tag["name"])[:_LONGEST_CATEGORY]
+            for tag in tags[:_MOST_TAGS]
+            if isinstance(tag, dict) and "name" in tag
+        )
         if isinstance(tags, list)
         else (),
-        description=_one_line(data.get("description")),
+        description=_one_line(data.get("description"))[:_LONGEST_TEXT],
         size_m=_size(data.get("size_m")),
         faces=faces if isinstance(faces, int) else 0,
     )
 
 
 def _one_line(text: Any) -> str:
-    return " ".join(text.split()) if isinstance(text, str) else ""
+    """Printable text with single spaces; nothing of what is far longer than any use."""
+    if not isinstance(text, str) or len(text) > 64 * _LONGEST_TEXT:
+        return ""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _size(value: Any) -> tuple[float, float, float] | None:

@@ -4,19 +4,29 @@ Invariant: the samples depend on the file alone (a low-discrepancy sequence, no 
 """
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sources.colours import to_linear, to_srgb
-from sources.objaverse.glb import MALFORMED, Floats, Glb, GlbError, Node
+from sources.objaverse.glb import MALFORMED, Floats, Glb, GlbError, Node, index_of
 from sources.objaverse.primitives import Primitive, base_colour
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 SAMPLES: Final = 4096
 _TEXELS: Final = 512
 """Longest side that a JPEG is decoded to, where its format allows."""
+_KEPT: Final = 4096
+"""Longest side of a texture that is kept."""
+_MAX_PIXELS: Final = 2**26
+_MAX_ALL_PIXELS: Final = 2**29
+_MAX_SCANS: Final = 100
+"""Of a progressive JPEG, each of which costs the time of a picture; encoders make about ten."""
 _DECODING: Final = (*MALFORMED, OSError, SyntaxError)
 
 
@@ -42,16 +52,48 @@ def z_up(points: Floats) -> Floats:
 
 
 def check_images(glb: Glb) -> None:
-    """Every image that a texture refers to exists.
+    """Every image that a texture refers to exists and is one, and every material's texture exists; nothing is decoded.
 
     Raises:
-        GlbError: `missing_textures`, naming the first image that is absent.
+        GlbError: `missing_textures`, naming the first that is absent; `too_large`: more pixels than are decoded.
     """
+    pixels: dict[int, int] = {}
     for number, texture in enumerate(glb.items("textures")):
         try:
-            _image_bytes(glb, texture)
+            source = _source(texture)
+            if source not in pixels:
+                pixels[source] = _pixels(_image_bytes(glb, source))
+            if texture.get("sampler") is not None:
+                glb.items("samplers")[index_of(texture["sampler"])]
         except _DECODING as error:
-            raise GlbError("missing_textures", f"texture {number} has no image: {error!r}") from None
+            raise GlbError("missing_textures", f"texture {number} has no image: {error!r}"[:300]) from None
+    largest = max(pixels.values(), default=0)
+    if largest > _MAX_PIXELS or sum(pixels.values()) > _MAX_ALL_PIXELS:
+        raise GlbError(
+            "too_large",
+            f"images of {sum(pixels.values())} pixels, the largest of {largest}: at most {_MAX_ALL_PIXELS} in all, "
+            f"{_MAX_PIXELS} in one",
+        )
+    for number, material in enumerate(glb.items("materials")):
+        if any(not 0 <= index < len(glb.items("textures")) for index in _textures_of(material)):
+            raise GlbError("missing_textures", f"material {number} names a texture that does not exist")
+
+
+def _textures_of(material: Any) -> Iterator[int]:
+    """Indices of all textures that a material or a part of it names, those of its extensions included."""
+    for name, value in material.items() if isinstance(material, dict) else ():
+        if name.endswith("Texture") and isinstance(value, dict):
+            yield int(value.get("index", -1))
+        if name != "extras":
+            yield from _textures_of(value)
+
+
+def _pixels(data: memoryview) -> int:
+    """Of an image, by its header."""
+    if bytes(data[:2]) == b"\xff\xd8" and bytes(data).count(b"\xff\xda") > _MAX_SCANS:
+        raise ValueError(f"a JPEG of over {_MAX_SCANS} scans")
+    with _opened(data) as image:
+        return image.width * image.height
 
 
 def sample_surface(glb: Glb, primitives: list[Primitive]) -> Surface:
@@ -84,19 +126,23 @@ def _sample(glb: Glb, primitives: list[Primitive]) -> Surface:
         raise GlbError("degenerate", f"surface area {total:g}")
     places = (np.arange(SAMPLES) + 0.5) / SAMPLES * total
     textures: dict[int, NDArray[np.uint8]] = {}
-    parts: list[tuple[Floats, Floats, Floats, NDArray[np.bool_]]] = []
+    parts: dict[int, tuple[Floats, Floats, Floats, NDArray[np.bool_]]] = {}
     start, coloured = 0.0, 0.0
-    for primitive, area in zip(primitives, areas, strict=True):
+    chosen: list[tuple[int, int, NDArray[np.intp], NDArray[np.intp]]] = []
+    for number, (primitive, area) in enumerate(zip(primitives, areas, strict=True)):
         ends = start + np.cumsum(area)
         end = float(ends[-1]) if len(ends) else start
         mine = np.flatnonzero((places >= start) & (places < end))
         if len(mine):
             triangle = np.minimum(np.searchsorted(ends, places[mine], side="right"), len(area) - 1)
-            parts.append(_sample_primitive(glb, primitive, triangle, mine, textures))
+            chosen.append((_image_of(glb, primitive), number, triangle, mine))
         if _has_colour(glb, primitive):
             coloured += (end - start) / total
         start = end
-    points, normals, srgb, opaque = (np.concatenate(column) for column in zip(*parts, strict=True))
+    for _, number, triangle, mine in sorted(chosen, key=lambda part: part[:2]):  # one texture in memory at a time
+        parts[number] = _sample_primitive(glb, primitives[number], triangle, mine, textures)
+    in_order = [parts[number] for number in sorted(parts)]
+    points, normals, srgb, opaque = (np.concatenate(column) for column in zip(*in_order, strict=True))
     keep = opaque if opaque.any() else np.ones_like(opaque)
     return Surface(z_up(points)[keep], z_up(normals)[keep], srgb[keep], total * float(keep.mean()), coloured)
 
@@ -133,6 +179,12 @@ def _sample_primitive(
     return mix(primitive.positions), normals, to_srgb(linear), opaque
 
 
+def _image_of(glb: Glb, primitive: Primitive) -> int:
+    """Which image colours a primitive, -1 where none does."""
+    texture = base_colour(glb.items("materials")[primitive.material])[1] if primitive.material >= 0 else None
+    return _source(glb.items("textures")[texture["index"]]) if texture else -1
+
+
 def _has_colour(glb: Glb, primitive: Primitive) -> bool:
     """Whether somebody chose this colour. White and the exporters' default greys are no choice."""
     material = glb.items("materials")[primitive.material] if primitive.material >= 0 else {}
@@ -154,28 +206,45 @@ def _lookup(image: NDArray[np.uint8], uv: Floats) -> Floats:
 
 
 def _texture(glb: Glb, index: int, textures: dict[int, Any]) -> NDArray[np.uint8]:
-    """The decoded texture, (H, W, 4) uint8 sRGB and alpha."""
-    if index not in textures:
-        try:
-            textures[index] = _decode(_image_bytes(glb, glb.items("textures")[index]))
-        except _DECODING as error:
-            raise GlbError("missing_textures", f"texture {index} cannot be read: {error!r}") from None
-    return textures[index]
+    """The decoded texture, (H, W, 4) uint8 sRGB and alpha; `textures` keeps the last one, by its image."""
+    try:
+        source = _source(glb.items("textures")[index])
+        if source not in textures:
+            textures.clear()
+            textures[source] = _decode(_image_bytes(glb, source))
+        return textures[source]
+    except _DECODING as error:
+        raise GlbError("missing_textures", f"texture {index} cannot be read: {error!r}"[:300]) from None
 
 
-def _image_bytes(glb: Glb, texture: Node) -> bytes:
-    webp = (texture.get("extensions") or {}).get("EXT_texture_webp", {})
-    source = texture.get("source", webp.get("source"))
+def _source(texture: Node) -> int:
+    """Which image a texture shows: the WebP one, where it has both, as in Blender."""
+    webp = (texture.get("extensions") or {}).get("EXT_texture_webp") or {}
+    return index_of(webp.get("source", texture.get("source")))
+
+
+def _image_bytes(glb: Glb, source: int) -> memoryview:
     image = glb.items("images")[source]
-    return bytes(glb.view_bytes(image["bufferView"])) if "bufferView" in image else glb.resource(image["uri"])
+    return glb.view_bytes(image["bufferView"]) if image.get("bufferView") is not None else glb.resource(image["uri"])
 
 
-def _decode(data: bytes) -> NDArray[np.uint8]:
+def _opened(data: memoryview) -> "ImageFile":
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.draft("RGB", (_TEXELS, _TEXELS))
-            return np.asarray(image.convert("RGBA"))
+        return Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None
+
+
+def _decode(data: memoryview) -> NDArray[np.uint8]:
+    """(H, W, 4) uint8, of no more than `_KEPT` pixels a side."""
+    from PIL import Image
+
+    with _opened(data) as image:
+        image.draft("RGB", (_TEXELS, _TEXELS))
+        small = image
+        if max(image.size) > _KEPT:
+            size = (min(image.width, _KEPT), min(image.height, _KEPT))
+            small = image.resize(size, Image.Resampling.NEAREST)
+        return np.asarray(small.convert("RGBA"))

@@ -1,13 +1,14 @@
 """The stage that makes a pair: propose, look, render, measure, and say what is known.
 
 A sample is a pure function of its seed, the asset table and the options: proposals are tried in order until one is
-valid, each refusal is counted by reason, and a broken asset skips the scene that holds it.
+valid, each refusal is counted by reason, and a broken asset skips the scene that holds it, is named, and is not drawn
+again for the sample.
 """
 
 import math
 import socket
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +28,10 @@ from sources.objaverse.scene import Refusal, propose, scene_number
 from sources.objaverse.spec import RenderOptions, SceneOptions, SceneSpec
 from sources.objaverse.twos import propose_two
 
+BROKEN = "broken_asset: "
+"""Begins the names of counts that name an asset, and why Blender does not show it."""
+_NAMED = 10
+"""Broken assets that a reject names."""
 CRASHES = 2
 """Times that Blender may die on one sample before the sample is rejected."""
 
@@ -120,13 +125,14 @@ class RenderPairs:
         """The pair of a sample's scene or, where it shares the scene with another sample, the pairs of both."""
         seed = int(sample.spec["seed"])
         refused: Counter[str] = Counter()
+        broken: dict[str, str] = {}
         loaded: int | None = None
         ever_loaded = False
         attempt = crashes = 0
         while attempt < self.scene.attempts:
             scene = scene_number(attempt)
             try:
-                specs = self._propose(studio, sample, seed, attempt)
+                specs = self._propose(studio, sample, seed, attempt, broken)
                 if not isinstance(specs, str):
                     if scene != loaded:
                         files = {placed.id: studio.files.path(placed.asset) for placed in specs[0].objects}
@@ -139,8 +145,10 @@ class RenderPairs:
                 refused[specs] += 1
                 attempt += 1
             except AssetError as error:
-                # The file is what it is: none of this scene's edits can be rendered.
+                # The file is what it is: none of this scene's edits can be rendered, and it is not drawn again.
                 refused[error.reason] += 1
+                refused[f"{BROKEN}{error}"[:300]] += 1
+                broken[error.uid] = str(error)
                 loaded = None
                 while scene_number(attempt) == scene:
                     attempt += 1
@@ -151,14 +159,21 @@ class RenderPairs:
                 crashes += 1
                 if crashes >= CRASHES:
                     return Reject(reason, crashes, f"{error} (seed {seed}, attempt {attempt})", refused)
-        tried = ", ".join(f"{reason} {count}" for reason, count in sorted(refused.items()))
+        told = (f"{reason} {count}" for reason, count in sorted(refused.items()) if not reason.startswith(BROKEN))
+        tried = f"{attempt} proposals refused: {', '.join(told)}"
+        named = "; ".join(sorted(broken.values())[:_NAMED])
         reason = "no_valid_scene" if ever_loaded or not refused["broken_asset"] else "broken_asset"
-        return Reject(reason, attempt, f"{attempt} proposals refused: {tried}", refused)
+        return Reject(
+            reason, attempt, f"{tried}; {len(broken)} assets cannot be shown: {named}" if broken else tried, refused
+        )
 
-    def _propose(self, studio: Studio, sample: Sample, seed: int, attempt: int) -> tuple[SceneSpec, ...] | str:
+    def _propose(
+        self, studio: Studio, sample: Sample, seed: int, attempt: int, broken: Collection[str]
+    ) -> tuple[SceneSpec, ...] | str:
         """One proposal (of two edits, where two samples share the scene) whose edited object has a name, or why there
-        is none."""
-        candidates = studio.table.candidates(sample.split, seed, scene_number(attempt))
+        is none. Assets of the uids `broken` are not drawn."""
+        drawn = studio.table.candidates(sample.split, seed, scene_number(attempt))
+        candidates = [asset for asset in drawn if asset.uid not in broken]
         settings = (self.scene, self.render.resolution, seed, attempt)
         if two := sample.spec.get("edits"):
             specs = propose_two(candidates, (two[0], two[1]), *settings)

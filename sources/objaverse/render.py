@@ -48,9 +48,11 @@ class RenderTimeout(SceneError):
 class AssetError(SceneError):
     """A model file cannot be read, is not the one that was surveyed, or has no exact maps; the message names it."""
 
-    def __init__(self, message: str, reason: str = "broken_asset") -> None:
+    def __init__(self, message: str, reason: str = "broken_asset", uid: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+        self.uid = uid
+        """Of the asset, where it is one of an open scene."""
 
 
 @dataclass(frozen=True)
@@ -146,14 +148,17 @@ class Renderer:
         self._running()
         self._scenes += 1
         self._spec, self._left_s = spec, self.options.timeout_s
-        paths = {str(item.id): str(Path(files[item.id]).resolve()) for item in spec.objects}
+        paths = {str(item.id): str(Path(files[item.id]).absolute()) for item in spec.objects}
         options = {"samples": self.options.samples, "denoise": self.options.denoise}
         try:
             reply = self._ask("open", spec=to_json(spec), files=paths, options=options)
             self.points = {int(name): _take(path) for name, path in reply["points"].items()}
             for item in spec.objects:
                 low, high = np.reshape(reply["bounds"][str(item.id)], (2, 3))
-                _compare_size(files[item.id], low, high, item.asset.size_m)
+                try:
+                    _compare_size(files[item.id], low, high, item.asset.size_m)
+                except AssetError as error:
+                    raise AssetError(str(error), error.reason, item.asset.uid) from None
         except AssetError:
             self._spec = None
             raise
@@ -258,7 +263,8 @@ class Renderer:
             case None:
                 return reply
             case "asset":
-                raise AssetError(reply["message"], reply["reason"])
+                uids = {str(item.id): item.asset.uid for item in self._spec.objects}
+                raise AssetError(reply["message"], reply["reason"], uids.get(reply["object"], ""))
             case _:
                 self.close()
                 raise RenderCrash(f"Blender failed in {op}: {reply['message']}\n{process.log}")
@@ -298,8 +304,8 @@ def _compare_size(file: Path, low: F64, high: F64, size_m: Sequence[float]) -> N
         measured = " x ".join(f"{side:.3f}" for side in high - low)
         surveyed = " x ".join(f"{side:.3f}" for side in size_m)
         raise AssetError(
-            f"{file}: {measured} m from {low.round(3).tolist()} in Blender, {surveyed} m in the survey: "
-            "it is skinned, or the file has changed"
+            f"{file.name}: {measured} m from {low.round(3).tolist()} in Blender, {surveyed} m in the survey: "
+            "the file is another one since, or Blender shows it otherwise than the survey reads it"
         )
 
 

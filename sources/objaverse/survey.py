@@ -43,10 +43,10 @@ class SurveyAssets:
 
     `Sample.spec` is `cache.CacheEntry.spec()`. Column `asset`: JSON of `spec.Asset`.
 
-    Rejects, with their scores: `licence`; `missing_file`; `unreadable`; `no_geometry`; `too_many_triangles`
-    (triangles); `degenerate` (smallest over largest extent); `extreme_aspect` (largest over smallest extent);
-    `animated` (largest move of a node in its first frame); `missing_textures`; `untextured` (coloured share of the
-    surface); `whole_room` (share of wall surface that faces in).
+    Rejects, with their scores: `licence`; `missing_file`; `unreadable`; `too_large`; `no_geometry`;
+    `too_many_triangles` (triangles); `degenerate` (smallest over largest extent); `extreme_aspect` (largest over
+    smallest extent); `animated` (largest move of a node in its first frame); `missing_textures`; `untextured` (coloured
+    share of the surface); `whole_room` (share of wall surface that faces in).
     """
 
     layer: ClassVar[str] = "survey"

@@ -31,6 +31,7 @@ _SPACING: Final = 16 * 2**20
 """Bytes between two points of the seek index, each 32 KiB: a read inflates half of it on average (30 ms)."""
 _BUFFER: Final = 2**20
 """Bytes inflated at once; the library's default, four times the spacing, would inflate 64 MiB for one sample."""
+_LONGEST_PATH: Final = 4096
 _SAMPLE_BYTES: Final = 64 * 1024
 _PLAIN: Final = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
@@ -189,6 +190,8 @@ class _Meter(io.RawIOBase):
 
 def _refuse(info: tarfile.TarInfo, url: str) -> None:
     """Raise BadInput for a member that an archive of samples cannot hold."""
+    if len(info.name) > _LONGEST_PATH:
+        raise BadInput(f"archive {url}: member {info.name[:80]!r}... has a name of {len(info.name)} letters: refused")
     path = PurePosixPath(info.name)
     if any("\ud800" <= letter <= "\udfff" for letter in info.name):
         raise BadInput(f"archive {url}: member {info.name!r} has a name that is not UTF-8: refused")

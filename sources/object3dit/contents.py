@@ -16,6 +16,7 @@ from shards.interop.object3dit import FILES, GROUPS, METADATA, TASKS
 from shards.layout import base
 from shards.schema import SPLITS
 from sources.object3dit.archive import Entry, Range, digest, stem, walk
+from sources.object3dit.facts import LONGEST
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -111,7 +112,7 @@ def assets_in(metadata: bytes) -> tuple[str, ...]:
     try:
         values = json.loads(metadata)
         objects: Sequence[Any] = values["object_data"]
-        return tuple(str(entry["uid"]) for entry in objects)
+        return tuple(uid for entry in objects if len(uid := str(entry["uid"])) <= LONGEST)
     except (ValueError, KeyError, TypeError, RecursionError):
         return ()
 

@@ -23,6 +23,8 @@ DATASET: Final = "object3dit"
 FOCAL_MM: Final = 35.0
 """On a sensor 32 mm wide."""
 UNKNOWN: Final = "unknown"
+LONGEST: Final = 128
+"""Characters of a uid or a category: released ones have up to 40."""
 _ARTICLES: Final = ("the ", "a ", "an ")
 _PLACE_MARGIN: Final = 0.06
 """Share of the image's width by which left and right must differ to be said."""
@@ -72,7 +74,7 @@ def read_metadata(data: bytes, task: str) -> Metadata:
     objects = _read_objects(known.get("object_data"))
     removed = known.get("removed_object_uid", objects[0].asset)
     if task == "remove" and removed != objects[0].asset:
-        raise ValueError(f"removed_object_uid {removed} is not the first of object_data")
+        raise ValueError(f"removed_object_uid {str(removed)[:LONGEST]} is not the first of object_data")
     return Metadata(objects, _read_angle(known) if task == "rotate" else 0.0)
 
 
@@ -85,6 +87,8 @@ def _read_objects(entries: Any) -> tuple[Described, ...]:
         uid, category = values.get("uid"), values.get("category", "")
         if not isinstance(uid, str) or not uid or not isinstance(category, str):
             raise ValueError(f"object_data[{number}] has no uid, or a category that is no text")
+        if len(uid) > LONGEST or len(category) > LONGEST or not (uid + category).isprintable():
+            raise ValueError(f"object_data[{number}] has a uid or a category of over {LONGEST} characters, or odd ones")
         found.append(Described(uid, " ".join(category.replace("_", " ").lower().split())))
     if len(found) > MAX_OBJECTS:
         raise ValueError(f"{len(found)} objects, more than the {MAX_OBJECTS} that masks can tell apart")

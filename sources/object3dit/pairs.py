@@ -11,6 +11,7 @@ A broken sample is a reject that says what is missing, never another sample in i
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -24,16 +25,20 @@ from shards.errors import BadInput
 from shards.geometry import EQUAL_DB
 from shards.interop.object3dit import CAPTIONS, FILES, METADATA
 from shards.interop.set1 import MaskError, read_mask
-from shards.layout import filesystem, join
+from shards.layout import filesystem, is_local, join
 from shards.sample import Columns, Reject, Result, Row, Sample
 from shards.schema import EditKind, PairFacts
 from sources.derived import inverted_columns, is_derived, origin_rejected, origins_of
 from sources.objaverse.changed import Changed, find_changed
 from sources.object3dit.archive import MAX_MEMBER, Archive, Range, is_archive
 from sources.object3dit.facts import Images, Metadata, NoName, make_facts, read_metadata
+from sources.object3dit.scan import plain_file
 
 MAX_SIDE: Final = 4096
 """Pixels a side: released images have 256; what is larger is no image of the release."""
+LONGEST_CAPTION: Final = 500
+"""Characters: what the release says of an asset is a phrase or a sentence; what is longer counts as nothing."""
+MAX_CAPTIONS: Final = 64 * 2**20
 EDITED: Final = 1
 """Label of the edited object in every mask of the release."""
 _MAPS: Final = ("source_parts", "parts", "source_metric", "metric", "source_normal", "normal")
@@ -83,7 +88,7 @@ class Release:
         """What the release says of an asset, or an empty string."""
         entry = self._captions.get(asset)
         text: Any = cast("Mapping[str, Any]", entry).get("description") if isinstance(entry, Mapping) else entry
-        return text.strip() if isinstance(text, str) else ""
+        return text.strip() if isinstance(text, str) and len(text) <= LONGEST_CAPTION and text.isprintable() else ""
 
     def files(self, spec: Mapping[str, Any]) -> dict[str, bytes]:
         """The files of one sample by name; those that are not there are left out. Raises OSError, BadInput."""
@@ -99,13 +104,16 @@ class Release:
     def _files_of_folder(self, folder: str) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
         for name in FILES:
+            path = f"{folder}/{name}"
+            if is_local(self._fs) and os.path.lexists(path) and not plain_file(self._fs, self._path, path):
+                raise _Broken("unreadable", f"{name} is no plain file of the release: a link out of it, or a pipe")
             try:
-                with self._fs.open(f"{folder}/{name}", "rb") as file:
+                with self._fs.open(path, "rb") as file:
                     found[name] = file.read(MAX_MEMBER + 1)
             except FileNotFoundError:
                 continue
             if len(found[name]) > MAX_MEMBER:
-                raise _Broken("file_too_large", f"{folder}/{name} has over {MAX_MEMBER} bytes")
+                raise _Broken("file_too_large", f"{path} has over {MAX_MEMBER} bytes")
         return found
 
     def _read_captions(self) -> Mapping[str, Any]:
@@ -114,8 +122,10 @@ class Release:
             path = str(folder / CAPTIONS)
             if self._fs.isfile(path):
                 try:
+                    if not plain_file(self._fs, str(folder), path) or self._fs.size(path) > MAX_CAPTIONS:
+                        raise ValueError(f"a link out of its folder, or over {MAX_CAPTIONS} bytes")
                     captions = json.loads(self._fs.cat_file(path))
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise BadInput(f"{path} is not JSON ({error}): fetch it again, or remove it") from error
                 return captions if isinstance(captions, dict) else {}
         return {}

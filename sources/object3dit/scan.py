@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 from shards.errors import BadInput
@@ -196,11 +197,23 @@ class _Folder:
             return
         while pairs := list(islice(found, _READ_TOGETHER)):
             paths = [f"{self.root}/{pair.place['path']}/{METADATA}" for pair in pairs]
+            paths = [path if plain_file(self.fs, self.root, path) else os.devnull for path in paths]
             # Not `cat`, which would take brackets in a folder's name for a pattern.
             contents = self.fs.cat_ranges(paths, 0, MAX_METADATA, on_error="return")
             for pair, content in zip(pairs, contents, strict=True):
                 pair.assets = assets_in(content) if isinstance(content, bytes) else ()
                 yield pair
+
+
+def plain_file(fs: Any, root: str, path: str) -> bool:
+    """Whether a path below `root` is, on a local disk, a plain file that no link leads out of `root`.
+
+    A pipe or a device would never end; elsewhere there are neither.
+    """
+    if not is_local(fs):
+        return True
+    real = Path(path).resolve()
+    return real.is_file() and real.is_relative_to(Path(root).resolve())
 
 
 def _folders(fs: Any, path: str) -> list[str]:

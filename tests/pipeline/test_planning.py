@@ -8,10 +8,11 @@ import pytest
 from pipeline.config import load_config
 from pipeline.device import DEVICE
 from pipeline.plan import PLAN, Plan
-from pipeline.planning import plan_build
+from pipeline.planning import REJECTED_ASSETS, plan_build, rejected_assets
 from pipeline.store import LayerStore
 from shards.errors import BadInput
 from tests.sources.objaverse.models import box, glb, make_cache
+from tests.sources.objaverse.odd_models import required
 
 
 def planned(out: Path, *settings: str) -> Plan:
@@ -69,3 +70,23 @@ def test_a_shared_survey_of_other_packages_is_refused(tmp_path: Path, monkeypatc
         planned(tmp_path / "two", *settings)
     assert str(held) in str(caught.value)
     assert "--out" not in str(caught.value)
+
+
+def test_what_the_survey_rejects_is_listed_by_name(tmp_path: Path):
+    models = {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(4)} | {"broken": b"glTF", "vendor": required("X_y")}
+    root = make_cache(tmp_path / "cache", models)
+    settings = ("source.kind=objaverse", f"source.root={root}", "shard.splits={train: 1, val: 0, test: 0}")
+    store = planned(tmp_path / "out", *settings).store
+    listed = rejected_assets(store)
+    assert [(asset["uid"], asset["reason"]) for asset in listed] == [("broken", "unreadable"), ("vendor", "unreadable")]
+    assert listed[1]["detail"] == "it requires the extension X_y, which Blender does not have"
+    data = store.read_file(REJECTED_ASSETS)
+    again = planned(tmp_path / "again", *settings, "engine.kind=inline").store
+    assert again.read_file(REJECTED_ASSETS) == data
+
+
+def test_a_cache_without_a_sound_model_names_some(tmp_path: Path):
+    root = make_cache(tmp_path / "cache", {"broken": b"glTF", "vendor": required("X_y")})
+    with pytest.raises(BadInput, match="vendor: it requires the extension X_y") as caught:
+        planned(tmp_path / "out", "source.kind=objaverse", f"source.root={root}")
+    assert "\n" not in str(caught.value)

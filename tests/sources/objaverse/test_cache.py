@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -101,11 +102,52 @@ def test_corrupt_gz_names_the_file(tmp_path: Path, name: str, damage: str):
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_an_index_cannot_lead_out_of_the_cache(tmp_path: Path):
+@pytest.mark.parametrize(
+    "place",
+    ["../../etc/passwd", "/etc/passwd", "glbs/../../x.glb", "..\\x.glb", "~/x.glb", "a\0b", "", 7, None, "x" * 5000],
+)
+def test_an_index_cannot_lead_out_of_the_cache(tmp_path: Path, place: Any):
     make_cache(tmp_path, {"a": MODEL})
-    write_gz(tmp_path / "hf-objaverse-v1" / "object-paths.json.gz", {"a": "../../etc/passwd"})
-    with pytest.raises(BadInput, match="bad entry 'a'"):
+    write_gz(tmp_path / "hf-objaverse-v1" / "object-paths.json.gz", {"a": place})
+    with pytest.raises(BadInput, match="bad entry 'a'") as caught:
         list(read_cache(tmp_path))
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("uid", ["../x", "a/b", "u" * 65, "", "a b", "a\n"])
+def test_a_uid_is_a_plain_name(tmp_path: Path, uid: str):
+    make_cache(tmp_path, {"a": MODEL})
+    write_gz(tmp_path / "hf-objaverse-v1" / "object-paths.json.gz", {uid: "glbs/000-000/a.glb"})
+    with pytest.raises(BadInput, match="bad entry"):
+        list(read_cache(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["object-paths.json.gz", "lvis-annotations.json.gz", "metadata/000-000.json.gz"])
+@pytest.mark.parametrize("content", [b" " * (129 * 2**20), b'{"a": [' + b"{}," * 6_100_000 + b"1]}"])
+def test_a_table_that_swells_is_not_parsed(tmp_path: Path, name: str, content: bytes):
+    base = make_cache(tmp_path, {"a": MODEL}) / "hf-objaverse-v1"
+    (base / name).write_bytes(gzip.compress(content, 1))
+    with pytest.raises(BadInput, match=f"{Path(name).name} is corrupt .*larger than any"):
+        list(read_cache(tmp_path))
+
+
+def test_metadata_has_limits_of_length(tmp_path: Path):
+    long = "a very long text " * 20_000
+    tags = [{"name": "a long tag " * 50}] * 1000
+    texts = {"name": long, "license": long, "description": long, "user": {"displayName": long}, "tags": tags}
+    root = make_cache(
+        tmp_path,
+        {"a": MODEL, "b": MODEL, "c": MODEL},
+        a=texts,
+        b={"name": "a\x1b[31mb\ud800\u202ec", "license": "by", "description": "b" * 5000},
+        c={"name": "c" * 201, "user": {"displayName": "d" * 5000}},
+    )
+    write_gz(root / "hf-objaverse-v1" / "lvis-annotations.json.gz", {"m" * 200_000: ["a"], "mug": ["b"]})
+    a, b, c = read_cache(root)
+    assert (a.name, a.category, a.creator, a.description, a.licence) == ("", "", "", "", "unknown")
+    assert len(a.tags) == 64 and max(map(len, a.tags)) <= 80
+    assert (b.name, b.category, len(b.description)) == ("a [31mb c", "mug", 1000)
+    assert (c.name, c.creator) == ("", "d" * 200)
 
 
 def test_uid_without_file_is_listed_for_the_survey_to_reject(tmp_path: Path):

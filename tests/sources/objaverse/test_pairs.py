@@ -1,5 +1,6 @@
 """What Blender and broken files do to a sample: bounded, counted, never the end of a run."""
 
+import re
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from shards.errors import BadInput
 from shards.sample import Reject, Row, Sample
 from sources.objaverse.assets import divide, table_of
-from sources.objaverse.pairs import RenderPairs
+from sources.objaverse.pairs import BROKEN, RenderPairs
 from sources.objaverse.spec import RenderOptions, SceneOptions
 from sources.procedural import catalogue, make
 
@@ -54,6 +55,10 @@ def test_models_that_are_all_gone_are_told_from_scenes_that_do_not_fit(root: Pat
     assert isinstance(result, Reject)
     assert result.reason == "broken_asset"
     assert "broken_asset" in result.detail
+    assert re.search(r"\d assets cannot be shown: procedural-[\w-]+: there is no such file", result.detail)
+    # Each is drawn once, then no more.
+    named = [name for name in result.counts if name.startswith(BROKEN)]
+    assert sum(result.counts[name] for name in named) == len(named) == result.counts["broken_asset"]
 
 
 def sample(seed: int, kind: str) -> Sample:

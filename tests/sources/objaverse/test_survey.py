@@ -295,7 +295,10 @@ def test_degenerate(tmp_path: Path):
     flat = box(1, 1, 1)
     flat.apply_scale((1, 1e-9, 1))
     assert reason(survey(tmp_path, glb(flat))) == "degenerate"
-    assert reason(survey(tmp_path, glb(_with_nan()))) == "degenerate"
+    content, binary = unpack(glb(_with_nan()))
+    for accessor in content["accessors"]:
+        accessor.pop("min", None), accessor.pop("max", None)
+    assert reason(survey(tmp_path, pack(content, binary))) == "degenerate"
     point = box(1, 1, 1)
     point.apply_scale(0.0)
     assert reason(survey(tmp_path, glb(point))) == "degenerate"

@@ -1,5 +1,7 @@
 import io
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,6 +143,9 @@ def bomb():
         ({"metadata.json": b"[" * 100_000}, "bad_metadata", "not JSON"),
         (metadata(object_data=[]), "bad_metadata", "no object_data"),
         (metadata(object_data=[{"category": "mug"}]), "bad_metadata", "object_data[0] has no uid"),
+        (metadata(object_data=[{"uid": "u" * 10_000_000}]), "bad_metadata", "over 128 characters"),
+        (metadata(object_data=[{"uid": "u", "category": "mug " * 50_000}]), "bad_metadata", "over 128 characters"),
+        (metadata(object_data=[{"uid": "a\x1bb"}]), "bad_metadata", "odd ones"),
         (metadata(rotation_angle=None), "bad_metadata", "no rotation_angle"),
         (metadata(object_data=[{"uid": str(n)} for n in range(9)]), "bad_metadata", "9 objects"),
         ({"1_mask.png": grey(0)}, "bad_mask", "1_mask.png: 4096 of 4096 pixels"),
@@ -153,6 +158,42 @@ def test_broken_samples_are_rejected_with_a_reason(tmp_path, changes, reason, de
     assert isinstance(result, Reject)
     assert result.reason == reason
     assert detail in result.detail
+
+
+@pytest.mark.parametrize("name", ["1.png", "metadata.json"])
+@pytest.mark.parametrize("kind", ["link", "folder link", "pipe", "device"])
+def test_no_file_outside_the_release_is_read(tmp_path, name, kind):
+    files = pair_files("rotate")
+    root = write(tmp_path / "release", files, "rotate")
+    secret = tmp_path / "secret"
+    secret.write_bytes(files[name])
+    place = root / "rotate" / "test" / "seen" / "b" / name
+    place.parent.mkdir(parents=True)
+    for other, data in files.items():
+        (place.parent / other).write_bytes(data)
+    place.unlink()
+    if kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to({"link": secret, "folder link": tmp_path, "device": Path("/dev/zero")}[kind])
+    rows = read(root, tmp_path)
+    assert isinstance(rows["rotate-train-a"], Row)
+    result = rows["rotate-test-seen-b"]
+    assert isinstance(result, Reject) and result.reason == "unreadable" and name in result.detail
+
+
+def test_links_within_the_release_are_followed(tmp_path):
+    root = write(tmp_path / "release", pair_files("rotate"), "rotate")
+    (root / "rotate" / "val" / "seen").mkdir(parents=True)
+    (root / "rotate" / "val" / "seen" / "b").symlink_to(root / "rotate" / "train" / "a")
+    assert all(isinstance(row, Row) for row in read(root, tmp_path).values())
+
+
+def test_long_captions_name_nothing(tmp_path):
+    root = write(tmp_path, pair_files(categories=("mug", "coffee mug")))
+    long = {"aaa": {"description": "a red mug " * 100_000}, "bbb": {"description": "a green mug"}}
+    (root / "objaverse_cat_descriptions_64k.json").write_text(json.dumps(long))
+    assert facts_of(read(root, tmp_path)["translate-train-a"]).objects[0].name == "left mug"
 
 
 def test_a_removal_that_removes_nothing_is_rejected(tmp_path):

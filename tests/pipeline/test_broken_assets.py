@@ -1,0 +1,34 @@
+"""A model that breaks between survey and render is named wherever one looks, with the reason."""
+
+from pathlib import Path
+
+from tests.pipeline.commands import run
+from tests.sources.objaverse.models import box, glb, make_cache
+
+
+def test_models_that_broke_after_the_survey_are_named(tmp_path: Path):
+    root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(0.3, 0.3, 0.3 + n / 20)) for n in range(4)})
+    settings = (
+        *("source.kind=objaverse", f"source.root={root}", f"source.survey={tmp_path / 'survey'}"),
+        *("samples=1", "edits={remove: 1}", "engine.kind=inline"),
+        *("render.resolution=[64, 64]", "render.device=cpu", "shard.splits={train: 1, val: 0, test: 0}", "layers={}"),
+        *("scene.objects=[2, 2]", "scene.attempts=20", "render.samples=2"),
+    )
+
+    given = [part for setting in settings for part in ("--set", setting)]
+    assert run("build", "--out", tmp_path / "before", *given).code == 0
+    for model in root.rglob("*.glb"):
+        model.write_bytes(model.read_bytes()[:-40])
+    out = tmp_path / "out"
+    again = run("build", "--out", out, *given)
+    assert again.code and "Traceback" not in again.err
+    told = run("status", out).out
+    assert "proposals refused and sampled again: broken_asset 4" in told
+    for number in range(4):
+        assert f"asset not shown, 1 scene sampled again: box{number}.glb: truncated: " in told
+    why = " ".join(run("why", out, "objaverse-0-00000000").out.split())
+    assert "broken_asset" in why and all(f"box{number}.glb: truncated" in why for number in range(4))
+    # The same of a configuration that is not shown, as another one is finished.
+    run("build", "--out", tmp_path / "before", *given, "--set", "render.samples=3")
+    told = run("status", tmp_path / "before").out
+    assert "unfinished: asset not shown, 1 scene sampled again: box0.glb: truncated: " in told
