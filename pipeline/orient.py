@@ -33,7 +33,7 @@ from pipeline.terminal import say
 from shards.errors import BadInput
 from shards.geometry import wrapped
 from shards.layout import base, join
-from sources.colours import PALETTE
+from shards.colors import PALETTE
 from sources.objaverse.cache import resolve_root
 from sources.objaverse.orientations import (
     ORIENTATIONS,

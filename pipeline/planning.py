@@ -7,7 +7,7 @@ at again to read what they name.
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ from pipeline.stage import Stage
 from pipeline.store import LayerCorrupt, LayerStore, versions
 from shards.errors import BadInput
 from shards.layout import base, filesystem, join
+from sources.objaverse.appearance import MeasureAppearance, portrait_options
 from sources.objaverse.assets import AssetTable, divide, table_of
 from sources.objaverse.cache import read_cache, resolve_root, select_licences
 from sources.objaverse.orientations import orientation_file, oriented, read_orientations
@@ -220,7 +221,17 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
     if others := Counter(entry.licence for entry in found) - Counter(entry.licence for entry in entries):
         held = ", ".join(f"{licence} {count}" for licence, count in sorted(others.items()))
         say(f"{others.total()} of {len(found)} assets are left out by source.licenses: {held}")
-    stage = SurveyAssets(root=str(resolve_root(source.root).absolute()), licences=source.licenses)
+    root = str(resolve_root(source.root).absolute())
+    stages: tuple[Stage, Stage] = (
+        SurveyAssets(root=root, licences=source.licenses),
+        MeasureAppearance(
+            root=root,
+            licences=source.licenses,
+            render=portrait_options(config.render),
+            # Inline, one Blender has the machine to itself.
+            threads=os.cpu_count() or 1 if config.engine.kind == "inline" else 0,
+        ),
+    )
     specs = [entry.spec() for entry in entries]
     digest = hashlib.sha256(canonical(specs).encode()).hexdigest()[:16]
     folder = _absolute(source.survey) or f"{store.url.rstrip('/')}/survey"
@@ -233,8 +244,8 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
         say(f"looking at {len(entries)} assets")
         return mended(
             kept,
-            lambda: run([stage], kept, plan, config.engine, progress, guard=lock.check),
-            lambda: _usable(kept, plan, stage, say),
+            lambda: run(stages, kept, plan, config.engine, progress, guard=lock.check),
+            lambda: _usable(kept, plan, stages, say),
             say,
         )
 
@@ -271,14 +282,17 @@ def _check_survey(kept: LayerStore) -> None:
         )
 
 
-def _usable(store: LayerStore, plan: Plan, stage: Stage, say: Callable[[str], None]) -> list[Asset]:
-    folder = layer_dirs([stage])[stage.layer]
+def _usable(store: LayerStore, plan: Plan, stages: Sequence[Stage], say: Callable[[str], None]) -> list[Asset]:
+    folders = layer_dirs(stages)
     assets: list[Asset] = []
     reasons: Counter[str] = Counter()
     for unit in range(plan.units):
-        rows = store.read_planned(folder, unit, plan.keys(unit))
+        keys, rows = plan.keys(unit), {}
+        for stage in stages:
+            rows = store.read_planned(folders[stage.layer], unit, keys)
+            reasons.update(reject.reason for reject in store.record(folders[stage.layer], unit).rejects)
+            keys = list(rows)  # what one rejects the next is not asked
         assets += [_ASSET.validate_json(str(row["asset"])) for row in rows.values()]
-        reasons.update(reject.reason for reject in store.record(folder, unit).rejects)
     counted = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
     if not assets:
         raise BadInput(

@@ -48,7 +48,7 @@ CONFUSABLE: Final[frozenset[frozenset[str]]] = frozenset(
         ("wooden", "orange"),
     )
 )
-"""Colours (`sources.colours.PALETTE`, and what procedural assets are made of) that people may take for one another:
+"""Colours (`shards.colors.PALETTE`, and what procedural assets are made of) that people may take for one another:
 they never tell two objects apart."""
 
 

@@ -35,7 +35,7 @@ class Orientation(Options):
     name: str = ""
     """Noun phrase without article, colour or material: `office chair`."""
     colour: str = ""
-    """One of `sources.colours.PALETTE`."""
+    """One of `shards.colors.PALETTE`."""
     material: str = ""
     distinguishable: bool = True
     """Whether front and rear can be told apart by looking."""

@@ -14,7 +14,7 @@ import trimesh
 
 from shards.errors import BadInput
 from shards.sample import Row, Sample
-from sources.colours import PALETTE
+from shards.colors import PALETTE
 from sources.objaverse.survey import SurveyAssets
 from sources.procedural import KINDS, catalogue, make
 from sources.procedural.materials import Texture, named, paint

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards.geometry import flat, intrinsics_of_lens, look_at, matrix3, matrix4, project
-from sources.colours import PALETTE
+from shards.colors import PALETTE
 from sources.objaverse.naming import CONFUSABLE, name_objects
 from sources.objaverse.spec import (
     Asset,

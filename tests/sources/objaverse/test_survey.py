@@ -16,7 +16,7 @@ from trimesh.visual.material import PBRMaterial
 from pipeline.stage import Stage
 from shards.errors import BadInput
 from shards.sample import Reject, Row, Sample
-from sources.colours import PALETTE, name_of_surface
+from shards.colors import PALETTE, name_of_surface
 from sources.objaverse.cache import read_cache
 from sources.objaverse.glb import open_glb
 from sources.objaverse.looks import z_up
