@@ -30,10 +30,10 @@ from pipeline.stage import Stage
 from pipeline.storage import Storage
 from pipeline.store import LayerStore, versions
 from pipeline.terminal import say
+from shards.colors import PALETTE
 from shards.errors import BadInput
 from shards.geometry import wrapped
 from shards.layout import base, join
-from shards.colors import PALETTE
 from sources.objaverse.cache import resolve_root
 from sources.objaverse.orientations import (
     ORIENTATIONS,

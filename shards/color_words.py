@@ -1,7 +1,8 @@
 """Words of color in English text: which ones are there, and what they claim of what they name.
 
 Invariant: a word counts only where it says what a thing looks like. Names of species and set phrases (`red wine`,
-`black board`), things that share a color's name (an `orange`, a `rose`) and words of materials (`wooden`) claim nothing.
+`black board`), things that share a color's name (an `orange`, a `rose`) and words of materials (`wooden`) claim
+nothing.
 """
 
 import re
@@ -50,19 +51,24 @@ _NAMES_OF: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         **_PLAIN,
         **_OTHERS,
-        **{f"{stem}ish": _PLAIN[plain] for plain in _PLAIN for stem in (plain, plain.rstrip("e"), f"{plain}{plain[-1]}")},
+        **{
+            f"{stem}ish": _PLAIN[plain]
+            for plain in _PLAIN
+            for stem in (plain, plain.rstrip("e"), f"{plain}{plain[-1]}")
+        },
         "grayish": _GREYS,
     }
 )
 """Word: the names of the palette of which one must fit. Plain words stand for their light and dark shades, too."""
 _SHADES: Final = "light|dark|bright|pale|deep|vivid|pastel|dull|soft|dusty|off"
 _WORD: Final = "|".join(sorted(_NAMES_OF, key=len, reverse=True))
-_ONE: Final = rf"(?:(?:{_SHADES})[ -])*(?:{_WORD})"
+_ONE: Final = rf"(?:(?:{_SHADES})[ -]){{0,3}}(?:{_WORD})"
+_AND: Final = r"(?: and |, and |, | & | or |[ /-])"
 _RUN: Final = re.compile(
-    rf"(?<![\w'-])(?P<run>{_ONE}(?:(?: and |, and |, | & | or |[ /-]){_ONE})*)(?:-colou?red)?(?=[ -]+(?P<next>[\w'-]+))",
+    rf"(?<![\w'-])(?P<run>{_ONE}(?:{_AND}{_ONE}){{0,4}})(?:-colou?red)?(?=[ -]{{1,3}}(?P<next>[\w'-]+))",
     re.IGNORECASE,
 )
-_MOTLEY: Final = re.compile(r"(?<![\w'-])(?:multi|rainbow)?-?colou?r(?:ed|ful)(?=[ -]+[\w'-]+)", re.IGNORECASE)
+_MOTLEY: Final = re.compile(r"(?<![\w'-])(?:multi|rainbow)?-?colou?r(?:ed|ful)(?=[ -]{1,3}[\w'-])", re.IGNORECASE)
 _SET_PHRASES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         word: frozenset(nouns.split())
@@ -124,7 +130,9 @@ def spoken_colors(text: str) -> list[Spoken]:
     for run in _RUN.finditer(plain):
         words = re.findall(rf"(?<![\w'])({_ONE})(?![\w'])", run["run"], re.IGNORECASE)
         last = words[-1].split()[-1].lower()
-        if run["next"].lower() in _SET_PHRASES.get(last, ()) or (last == "cream" and _BEFORE.search(plain[: run.start()])):
+        if run["next"].lower() in _SET_PHRASES.get(last, ()) or (
+            last == "cream" and _BEFORE.search(plain[: run.start()])
+        ):
             continue
         colors = tuple(names_of(_shade(word)) or names_of(word.split()[-1].split("-")[-1]) for word in words)
         found.append(Spoken(run.start(), run.end(), colors))

@@ -5,7 +5,7 @@ image processing", 2020), what lies in none of them has no name, and neither has
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Final
@@ -162,11 +162,24 @@ _EVEN: Final = 0.04
 """Deviation (OKLab) of a metal's color: what varies more is grained or painted."""
 _GOLD: Final = ((0.60, 0.93), (0.05, 0.19), (68.0, 104.0))
 """Lightness, chroma and hue of a metal that is called gold."""
+_LIT: Final = (0.27, 0.02)
+"""Differences of lightness, and of hue and chroma, by which a pixel may lie off its name's colors under some light."""
+_DARKER: Final = 0.06
+"""Lightness that pictures take from what portraits show, on average."""
+_FADED: Final = (1.0, 0.85, 0.7, 0.55, 0.4)
+"""Shares of a color's chroma that light and view transform leave; what is less than `_LEAST_CHROMA` shows no hue."""
+_TINTED: Final = (1.0, 1.6)
+_LEAST_CHROMA: Final = 0.03
+_STEP: Final = np.array([0.02, 0.008, 0.008])
+"""To which the colors of a name are rounded, so that there are not too many."""
+_LIT_SHARE: Final = 0.4
+"""Share of a thing's pixels that a word of color must fit. All measured: benchmarks/color_shift.py."""
 _NAMES: Final = (*PALETTE, "")
 _NONE: Final = len(PALETTE)
-_STEPS: Final = np.array(list(itertools.product((-1, 0, 1), repeat=3))) / np.sqrt(
-    np.maximum([sum(map(abs, step)) for step in itertools.product((-1, 0, 1), repeat=3)], 1)
-)[:, None]
+_STEPS: Final = (
+    np.array(list(itertools.product((-1, 0, 1), repeat=3)))
+    / np.sqrt(np.maximum([sum(map(abs, step)) for step in itertools.product((-1, 0, 1), repeat=3)], 1))[:, None]
+)
 """No step, and unit steps to all sides."""
 NEUTRAL: Final = frozenset({"black", "dark grey", "grey", "light grey", "white", "silver"})
 
@@ -211,13 +224,6 @@ def to_oklab(srgb: Floats) -> Floats:
 def family(name: str) -> str:
     """`blue` of `dark blue`: the plain name."""
     return name.removeprefix("dark ").removeprefix("light ")
-
-
-def shades_of(srgb: Floats) -> dict[str, float]:
-    """Share of equal-area samples (N, 3), 0..1, that each plain name fits, largest first; what none fits is `""`."""
-    counts = np.bincount(_classify(to_oklab(srgb)), minlength=len(_NAMES)) / max(len(srgb), 1)
-    shares = {_NAMES[i]: float(counts[i]) for i in np.argsort(-counts, kind="stable").tolist() if counts[i] > 0}
-    return shares
 
 
 def name_of_surface(srgb: Floats, metal: bool = False) -> str:
@@ -274,18 +280,30 @@ def _metal(lab: Floats) -> str | None:
     return "gold" if float(_golden(lab).mean()) >= _SHARE and even else None
 
 
-def distances(lab: Floats, names: Iterable[str], lightness: float, hue: float) -> Floats:
+def distances(lab: Floats, names: Collection[str], lightness: float, hue: float) -> Floats:
     """How far OKLab colors (N, 3) lie from the nearest color that one of these names of the palette fits.
 
     Args:
         lightness: difference of lightness that counts as 1.
         hue: distance in the plane of hue and chroma that counts as 1.
     """
+    return _to_nearest(lab, np.concatenate([_grid()[name] for name in names]), lightness, hue)
+
+
+def _to_nearest(lab: Floats, colors: Floats, lightness: float, hue: float) -> Floats:
     scale = np.array([1 / lightness, 1 / hue, 1 / hue])
-    grid = np.concatenate([_grid()[name] for name in names]) * scale
-    own = lab * scale
+    own, grid = lab * scale, colors * scale
     squares = np.maximum((own**2).sum(axis=1)[:, None] + (grid**2).sum(axis=1) - 2 * own @ grid.T, 0)
     return np.sqrt(squares.min(axis=1))
+
+
+def contradicted(names: Collection[str], lab: Floats) -> bool:
+    """Whether nobody would call a thing by one of these names of the palette whose pixels in a picture are these
+    OKLab colors (N, 3), whatever the light. No names claim nothing, and no pixels show nothing."""
+    if not names or not len(lab):
+        return False
+    far = _to_nearest(lab, np.concatenate([_lit_grid()[name] for name in names]), *_LIT)
+    return float((far <= 1).mean()) < _LIT_SHARE
 
 
 @cache
@@ -297,6 +315,18 @@ def _grid() -> dict[str, Floats]:
     found = {name: lab[which == number] for number, name in enumerate(PALETTE)}
     neutral = np.hypot(lab[:, 1], lab[:, 2]) < _NEUTRAL
     return found | {"gold": lab[_golden(lab)], "silver": lab[neutral & (lab[:, 0] > 0.5)]}
+
+
+@cache
+def _lit_grid() -> dict[str, Floats]:
+    """The same as pictures may show them: darker and faded, greys tinted by the light."""
+    found: dict[str, Floats] = {}
+    for name, colors in _grid().items():
+        tinted = name in NEUTRAL
+        shown = np.concatenate([colors * (1, part, part) for part in (_TINTED if tinted else _FADED)])
+        kept = tinted | (np.hypot(shown[:, 1], shown[:, 2]) > _LEAST_CHROMA)
+        found[name] = np.unique(np.round((shown - (_DARKER, 0, 0))[kept] / _STEP) * _STEP, axis=0)
+    return found
 
 
 def _golden(lab: Floats) -> NDArray[np.bool_]:

@@ -246,8 +246,8 @@ class MeasureAppearance:
 
 def portrait_options(render: RenderOptions) -> RenderOptions:
     """How portraits are taken: on the CPU, so that all machines see the same; with the Blender of `render`."""
-    kept = {"blender": render.blender, "timeout_s": render.timeout_s, "recycle": render.recycle}
-    return RenderOptions(resolution=(SIDE, SIDE), samples=1, denoise=False, device="cpu", **kept)
+    options = {"resolution": (SIDE, SIDE), "samples": 1, "denoise": False, "device": "cpu"}
+    return render.model_copy(update=options)
 
 
 def take_portrait(renderer: Renderer, asset: Asset, file: Path) -> Portrait:

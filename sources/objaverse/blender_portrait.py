@@ -117,9 +117,7 @@ def _passes(scene: Any, exr: Path, width: float) -> dict[str, np.ndarray]:
         "color": stack("Diffuse Color", "DiffCol") + glossy + through + stack("Emission", "Emit"),
         "glossy": glossy,
         "through": through,
-        "roughness": (channels[f"{ROUGHNESS}.X"] if f"{ROUGHNESS}.X" in channels else channels[f"{ROUGHNESS}.V"]).astype(
-            np.float32
-        ),
+        "roughness": channels[next(name for name in (f"{ROUGHNESS}.X", f"{ROUGHNESS}.V") if name in channels)],
         "coverage": channels["Combined.A"].astype(np.float32),
         "depth": np.where((np.rint(index) == 1) & (depth < BACKGROUND), depth - width, np.nan).astype(np.float32),
     }

@@ -212,7 +212,8 @@ class Renderer:
         reply = self._exchange("portray", asset=stands, file=str(file.resolve()), views=rows, side=side)
         arrays = {name: _take(path) for name, path in reply["arrays"].items()}
         if not asset.cut:  # where it ends is still being looked for
-            _compare_size(file, *arrays["box"], asset.size_m)
+            low, high = arrays["box"]
+            _compare_size(file, low, high, asset.size_m)
         return arrays
 
     def _recycle(self) -> None:
