@@ -28,7 +28,7 @@ SLACK: Final = 0.03
 """How far (and what share of the box's size) a mask may stick out of its object's projected bounding box."""
 _COLOR_PX: Final = 24
 """Pixels of an object from which its color is judged, and the most that are looked at."""
-_MOST_PX: Final = 1024
+_MOST_PX: Final = 256
 _LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 

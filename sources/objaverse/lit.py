@@ -16,7 +16,7 @@ from sources.objaverse.spec import SceneObjectSpec, SceneSpec
 
 LEAST_PX: Final = 24
 """Pixels of an object from which its color is judged."""
-MOST_PX: Final = 1024
+MOST_PX: Final = 256
 """Pixels that are looked at, evenly spread."""
 
 
