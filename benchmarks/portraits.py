@@ -32,9 +32,8 @@ def main() -> None:
         named += isinstance(row, Row) and '"colour":""' not in str(row.columns["asset"])
     count = len(samples) - 1
     here, there = time.process_time() - here, booth.renderer.cpu_s - there
-    print(
-        f"{count} portraits: {(here + there) / count:.3f} CPU s each ({here / count:.3f} here, {there / count:.3f} Blender)"
-    )
+    parts = f"{here / count:.3f} here, {there / count:.3f} in Blender"
+    print(f"{count} portraits: {(here + there) / count:.3f} CPU s each ({parts})")
     print(f"{(time.monotonic() - wall) / count:.3f} s of wall time each; {named} have a name of color")
     booth.renderer.close()
 

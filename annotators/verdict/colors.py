@@ -38,11 +38,13 @@ def caption_clause(case: Case, text: str, state: StateName) -> Clause | None:
 
 
 def _clause(case: Case, text: str, things: Iterable[tuple[SceneObject, StateName]]) -> Clause | None:
-    known = [(thing, state) for thing, state in things if (thing.id, state) in case.pixels]
+    known: list[tuple[SceneObject, StateName]] = [
+        (thing, state) for thing, state in things if (thing.id, state) in case.pixels
+    ]
     for spoken in spoken_colors(text):
         after = re.findall(r"[\w'-]+", text[spoken.end :].lower())
-        named = [(thing, state) for thing, state in known if _says(after, thing)]
-        if named and all(_false(case, spoken, thing, state) for thing, state in named):
+        named = [pair for pair in known if _says(after, pair[0])]
+        if named and all(_false(case, spoken, *pair) for pair in named):
             said = text[spoken.start : spoken.end]
             return Clause("color", "contradicted", f"says {said} of the {named[0][0].category}, which looks otherwise")
     return None

@@ -190,7 +190,8 @@ class MeasureAppearance:
     size anew.
 
     Rejects: those of the survey, for what is left where a part cannot be seen; `nothing_to_see` (coverage);
-    `see_through` (share of what is seen that counts as surface); `broken_asset`; `blender_timeout`; `blender_crash`.
+    `mostly_transparent` (share of what is seen that counts as surface); `broken_asset`; `blender_timeout`;
+    `blender_crash`.
     """
 
     layer: ClassVar[str] = "appearance"
@@ -232,7 +233,7 @@ class MeasureAppearance:
                 portrait = take_portrait(booth.renderer, asset, file)
             surface = painted(sampled(file, seen), asset, portrait)
         except AssetError as error:
-            return Reject("broken_asset", detail=str(error))
+            return Reject(error.reason, detail=str(error))
         except GlbError as error:
             return Reject(error.reason, detail=error.detail)
         except RenderTimeout as error:
@@ -295,5 +296,5 @@ def _refuse(portrait: Portrait) -> Reject | None:
         return Reject("nothing_to_see", round(float(portrait.coverage.max()), 6), "all of it is transparent")
     share = float(portrait.surface.sum() / portrait.coverage.sum())
     if share < _LEAST_SURFACE:
-        return Reject("see_through", round(share, 6), "most of it covers less than half of what stands behind")
+        return Reject("mostly_transparent", round(share, 6), "most of it is less opaque than surface")
     return None

@@ -11,7 +11,8 @@ from typing import Any
 
 import bpy
 import numpy as np
-from blender_materials import Graph, export_normals
+from blender_hits import export_hits
+from blender_materials import Graph
 from blender_passes import BACKGROUND, read_channels
 from blender_scene import load_asset
 from mathutils import Matrix
@@ -41,7 +42,9 @@ def portray(asset: dict, file: str, views: list, side: int, folder: Path) -> dic
     size = np.array(asset["size_m"])
     width = MARGIN * float(np.linalg.norm(size))
     camera = _set_up(scene, width, side)
-    export_normals(scene.view_layers[0])
+    for part in loaded.parts:
+        part.pass_index = 1
+    export_hits(scene.view_layers[0], side, side, {1: loaded.materials})
     _export_roughness(scene.view_layers[0])
     middle = np.array([0.0, 0.0, size[2] / 2])
     found: dict[str, list[np.ndarray]] = {}

@@ -56,10 +56,9 @@ class LoadedAsset:
         self.root, self.parts = root, parts
         self.scale, self.offset = asset["scale"], Vector(asset["offset"])
         geometry = geometry._replace(vertices=geometry.vertices * asset["scale"] + np.asarray(asset["offset"]))
-        if asset["cut"]:
-            geometry = geometry.within(asset["size_m"])
+        geometry = geometry.within(asset["size_m"]) if asset["cut"] else geometry
         self.vertices = geometry.vertices
-        self.low, self.high = self.vertices.min(axis=0), self.vertices.max(axis=0)
+        self.low, self.high = (bound(self.vertices[geometry.triangles], axis=(0, 1)) for bound in (np.min, np.max))
         self.materials = [material for material in geometry.materials if material is not None]
         faint = np.array([m is not None and solid_everywhere(m) is False for m in geometry.materials], bool)
         single = np.array([m is not None and m.use_backface_culling for m in geometry.materials], bool)
@@ -342,14 +341,14 @@ class Geometry(NamedTuple):
     """Each once; None where a mesh has none."""
 
     def within(self, size_m: list) -> "Geometry":
-        """What lies in an asset's box: what reaches out of it cannot be seen (sources/objaverse/appearance.py)."""
-        high = np.array([size_m[0] / 2, size_m[1] / 2, size_m[2]])
-        low = np.array([-high[0], -high[1], 0.0])
-        corners, slack = self.vertices[self.triangles], 2e-3 * max(size_m)  # what ends at a side stays
+        """What lies in an asset's box; what reaches out of it cannot be seen (sources/objaverse/appearance.py)."""
+        high, slack = np.array(size_m) * (0.5, 0.5, 1), 2e-3 * max(size_m)  # what ends at a side stays
+        low = high * (-1, -1, 0)
+        corners = self.vertices[self.triangles]
         inside = ((corners.max(axis=1) > low - slack) & (corners.min(axis=1) < high + slack)).all(axis=1)
-        used, triangles = np.unique(self.triangles[inside], return_inverse=True)
-        vertices = np.clip(self.vertices[used], low, high)
-        return self._replace(vertices=vertices, triangles=triangles.reshape(-1, 3), material=self.material[inside])
+        return Geometry(
+            np.clip(self.vertices, low, high), self.triangles[inside], self.material[inside], self.materials
+        )
 
 
 def geometry(parts: list) -> Geometry:

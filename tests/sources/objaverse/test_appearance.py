@@ -189,7 +189,12 @@ def test_an_invisible_hull_gives_neither_size_nor_color(look: Look):
 
 
 def test_nothing_to_see(look: Look):
-    found = look(with_materials([plain(LINEAR["red"], alpha=0.0, alphaMode="BLEND")], box(0.4, 0.5, 0.3)))
+    for alpha in (0.0, 0.3):
+        found = look(with_materials([plain(LINEAR["red"], alpha=alpha, alphaMode="BLEND")], box(0.4, 0.5, 0.3)))
+        assert isinstance(found, Reject) and found.reason == "mostly_transparent"
+    image = halves((*RED, 0), (*RED, 0))
+    clear = textured(image, pbrMetallicRoughness={"baseColorTexture": {"index": 0}}, alphaMode="MASK")
+    found = look(pack(*clear))
     assert isinstance(found, Reject) and found.reason == "nothing_to_see"
 
 

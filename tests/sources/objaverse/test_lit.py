@@ -22,7 +22,7 @@ def view(*colors: str) -> RenderedView:
             rgb[stripe], labels[stripe] = PALETTE[color], number + 1
     none = np.zeros(labels.shape, np.float32)
     wide = np.zeros(rgb.shape, np.float32)
-    return RenderedView(rgb, wide, wide, none, wide, labels, 0.0)
+    return RenderedView(rgb, wide, wide, none, wide, labels, labels.astype(np.uint16), 0.0)
 
 
 def named(spec: SceneSpec) -> SceneSpec:
