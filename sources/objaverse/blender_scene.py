@@ -343,12 +343,10 @@ class Geometry(NamedTuple):
     def within(self, size_m: list) -> "Geometry":
         """What lies in an asset's box; what reaches out of it cannot be seen (sources/objaverse/appearance.py)."""
         high, slack = np.array(size_m) * (0.5, 0.5, 1), 2e-3 * max(size_m)  # what ends at a side stays
-        low = high * (-1, -1, 0)
-        corners = self.vertices[self.triangles]
+        low, corners = high * (-1, -1, 0), self.vertices[self.triangles]
         inside = ((corners.max(axis=1) > low - slack) & (corners.min(axis=1) < high + slack)).all(axis=1)
-        return Geometry(
-            np.clip(self.vertices, low, high), self.triangles[inside], self.material[inside], self.materials
-        )
+        vertices = np.clip(self.vertices, low, high)
+        return self._replace(vertices=vertices, triangles=self.triangles[inside], material=self.material[inside])
 
 
 def geometry(parts: list) -> Geometry:
