@@ -79,7 +79,7 @@ class SurveyAssets:
 
     layer: ClassVar[str] = "survey"
     needs: ClassVar[tuple[str, ...]] = ()
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     root: str = field(default="", metadata={"fingerprint": False})
     """Of the cache, as `cache.resolve_root` takes it."""
