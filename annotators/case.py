@@ -3,11 +3,13 @@
 Invariant: a name in `names` fits one object of the source image alone, and that object can be seen in both images.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from annotators.phrases import bare, definite
-from annotators.relations import Layout, Relation, present
+from annotators.relations import Layout, Relation, StateName, present
+from shards.colors import Floats
 from shards.schema import PairFacts, SceneObject
 
 
@@ -18,6 +20,10 @@ class Case:
     facts: PairFacts
     width: int
     height: int
+    pixels: Mapping[tuple[int, StateName], Floats] = field(
+        default_factory=dict[tuple[int, StateName], Floats], compare=False, repr=False
+    )
+    """OKLab colors (N, 3) of each object in each image that shows enough of it, where the images were looked at."""
 
     @cached_property
     def edited(self) -> SceneObject:

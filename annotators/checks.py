@@ -24,7 +24,8 @@ from annotators.measure import (
     speckle,
 )
 from annotators.relations import Layout, StateName, box_share
-from annotators.verdict.clause import Tolerances
+from annotators.verdict.clause import Clause, Tolerances
+from annotators.verdict.colors import caption_clause
 from annotators.verdict.instruction import Checked, OnContradiction, check_instruction
 from shards.errors import BadInput
 from shards.geometry import box_iou, box_of_mask, displacement, mask_iou
@@ -49,7 +50,7 @@ class GeometryChecks:
 
     layer: ClassVar[str] = "checks"
     needs: ClassVar[tuple[str, ...]] = ("pair", "instruction")
-    version: ClassVar[int] = 9
+    version: ClassVar[int] = 10
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pair": ("facts", "source", "target", "source_instances", "target_instances", "changed")
     }
@@ -123,11 +124,14 @@ class GeometryChecks:
         for reason, score in self._faults(facts, images, scores):
             return Reject(reason, round(float(score), 6), scores.model_dump_json())
         height, width = images.source.shape[:2]
-        told = self._check_instruction(sample, Case(facts, width, height))
+        case = Case(facts, width, height, images.colors())
+        told = self._check_instruction(sample, case)
         scores = scores.model_copy(update={"instruction_check": told.verdict.score})
         if told.verdict.outcome == "contradicted" and self.on_contradiction != "keep":
             measured = scores.model_dump()
             return Reject("instruction_contradicted", told.verdict.score, told.verdict.failing, scores=measured)
+        if (wrong := _false_caption(sample, case)) and self.on_contradiction != "keep":
+            return Reject("caption_contradicted", detail=str(wrong), scores=scores.model_dump())
         return Row(
             {
                 "scores": scores.model_dump_json(),
@@ -234,6 +238,14 @@ class GeometryChecks:
         least = min(box_iou(thing.source_box, thing.target_box) for thing in facts.objects)
         if least > self.max_still:
             yield "camera_too_still", least
+
+
+def _false_caption(sample: Sample, case: Case) -> Clause | None:
+    """A caption that says a color that its image does not show."""
+    told = sample["instruction"]
+    captions: tuple[tuple[str, StateName], ...] = (("caption", "target"), ("source_caption", "source"))
+    found = (caption_clause(case, str(told.get(column, "")), state) for column, state in captions)
+    return next((clause for clause in found if clause), None)
 
 
 def _scores(facts: PairFacts, images: Images) -> Scores:

@@ -10,7 +10,9 @@ from typing import Final
 import cv2
 import numpy as np
 
+from annotators.relations import StateName
 from shards.codecs import F32, U8, Labels, Mask, decode_image, decode_labels, decode_mask
+from shards.colors import to_oklab
 from shards.geometry import F64, box_corners, box_of_mask, matrix3, matrix4, project, transform, wrapped
 from shards.sample import Columns
 from shards.schema import PairFacts, SceneObject, View
@@ -24,6 +26,9 @@ OTHER_FILL: Final = 0.5
 SLACK_PX: Final = 2.0
 SLACK: Final = 0.03
 """How far (and what share of the box's size) a mask may stick out of its object's projected bounding box."""
+_COLOR_PX: Final = 24
+"""Pixels of an object from which its color is judged, and the most that are looked at."""
+_MOST_PX: Final = 256
 _LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
@@ -57,6 +62,20 @@ class Images:
                 raise Misfit(f"{name} is {member.shape[:2]}, the source is {source.shape[:2]} (height, width)")
         return cls(source, target, labels[0], labels[1], changed)
 
+    def colors(self) -> dict[tuple[int, StateName], F64]:
+        """OKLab colors (N, 3) of each object in each image that shows enough of it."""
+        found: dict[tuple[int, StateName], F64] = {}
+        views: tuple[tuple[StateName, U8, Labels], ...] = (
+            ("source", self.source, self.source_labels),
+            ("target", self.target, self.target_labels),
+        )
+        for state, image, labels in views:
+            for id in self.ids:
+                pixels = image[labels == id]
+                if len(pixels) >= _COLOR_PX:
+                    found[id, state] = to_oklab(pixels[:: -(-len(pixels) // _MOST_PX)] / 255)
+        return found
+
     @cached_property
     def ids(self) -> list[int]:
         """Object ids in either instance map, rising."""
@@ -89,7 +108,7 @@ class Images:
             own = mask[y0:y1, x0:x1].astype(np.float32)
             lab = np.asarray(cv2.cvtColor(rgb[y0:y1, x0:x1].astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
             filled.append(_cells(own))
-            colors.append(_cells(lab * own[..., None]) / np.maximum(filled[-1], 1e-6)[..., None])
+            colors.append(_cells(lab * own[..., None]) / np.maximum(filled[-1], np.float32(1e-6))[..., None])
         most, least = np.maximum(*filled), np.minimum(*filled)
         recolored = np.linalg.norm(colors[0] - colors[1], axis=2) > OTHER_COLOR
         refilled = least < OTHER_FILL * most

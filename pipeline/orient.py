@@ -30,10 +30,10 @@ from pipeline.stage import Stage
 from pipeline.storage import Storage
 from pipeline.store import LayerStore, versions
 from pipeline.terminal import say
+from shards.colors import PALETTE
 from shards.errors import BadInput
 from shards.geometry import wrapped
 from shards.layout import base, join
-from sources.colours import PALETTE
 from sources.objaverse.cache import resolve_root
 from sources.objaverse.orientations import (
     ORIENTATIONS,
@@ -180,7 +180,7 @@ class _Job:
         found = {
             self.assets[key].uid: _entry(self.assets[key], str(row["orientation"]))
             for unit in range(self.plan.units)
-            for key, row in read_planned(self.store, self.plan, answered, unit).items()
+            for key, row in read_planned(self.store, answered, unit, self.plan.keys(unit)).items()
         }
         rejects = (
             reject for folder in folders.values() for record in self.store.records(folder) for reject in record.rejects

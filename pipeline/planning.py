@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ from pipeline.store import LayerCorrupt, LayerStore, versions
 from shards.errors import BadInput
 from shards.layout import base, filesystem, join
 from shards.sample import Value
+from sources.objaverse.appearance import MeasureAppearance, portrait_options
 from sources.objaverse.assets import AssetTable, divide, table_of
 from sources.objaverse.cache import read_cache, resolve_root, select_licences
 from sources.objaverse.orientations import orientation_file, oriented, read_orientations
@@ -223,7 +224,17 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
     if others := Counter(entry.licence for entry in found) - Counter(entry.licence for entry in entries):
         held = ", ".join(f"{licence} {count}" for licence, count in sorted(others.items()))
         say(f"{others.total()} of {len(found)} assets are left out by source.licenses: {held}")
-    stage = SurveyAssets(root=str(resolve_root(source.root).absolute()), licences=source.licenses)
+    root = str(resolve_root(source.root).absolute())
+    stages: tuple[Stage, Stage] = (
+        SurveyAssets(root=root, licences=source.licenses),
+        MeasureAppearance(
+            root=root,
+            licences=source.licenses,
+            render=portrait_options(config.render),
+            # Inline, one Blender has the machine to itself.
+            threads=os.cpu_count() or 1 if config.engine.kind == "inline" else 0,
+        ),
+    )
     specs = [entry.spec() for entry in entries]
     digest = hashlib.sha256(canonical(specs).encode()).hexdigest()[:16]
     folder = _absolute(source.survey) or f"{store.url.rstrip('/')}/survey"
@@ -236,21 +247,21 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
         say(f"looking at {len(entries)} assets")
         assets = mended(
             kept,
-            lambda: run([stage], kept, plan, config.engine, progress, guard=lock.check),
-            lambda: _usable(kept, plan, stage, say),
+            lambda: run(stages, kept, plan, config.engine, progress, guard=lock.check),
+            lambda: _usable(kept, plan, stages, say),
             say,
         )
-    store.write_file(REJECTED_ASSETS, canonical(_rejected(kept, plan, [stage])).encode())
+    store.write_file(REJECTED_ASSETS, canonical(_rejected(kept, plan, stages)).encode())
     return assets
 
 
-def read_planned(store: LayerStore, plan: Plan, folder: str, unit: int) -> dict[str, dict[str, Value]]:
-    """As `LayerStore.read`, of a layer whose fingerprint does not cover the plan.
+def read_planned(store: LayerStore, folder: str, unit: int, keys: Collection[str]) -> dict[str, dict[str, Value]]:
+    """As `LayerStore.read`, of a layer whose fingerprint does not cover the plan; `keys` are the samples asked for.
 
-    Raises LayerCorrupt where its samples are not those planned, too: the files may be of another folder.
+    Raises LayerCorrupt where its samples are others, too: the files may be of another folder.
     """
     rows = store.read(folder, unit)
-    if {*rows, *(reject.key for reject in store.record(folder, unit).rejects)} != set(plan.keys(unit)):
+    if {*rows, *(reject.key for reject in store.record(folder, unit).rejects)} != set(keys):
         what = f"layer file {store.path(store.data_name(folder, unit))} holds other samples than planned"
         raise LayerCorrupt(f"{what}: run the same command again", folder, unit)
     return rows
@@ -288,17 +299,21 @@ def _check_survey(kept: LayerStore) -> None:
         )
 
 
-def _usable(store: LayerStore, plan: Plan, stage: Stage, say: Callable[[str], None]) -> list[Asset]:
-    folder = layer_dirs([stage])[stage.layer]
+def _usable(store: LayerStore, plan: Plan, stages: Sequence[Stage], say: Callable[[str], None]) -> list[Asset]:
+    folders = layer_dirs(stages)
     assets: list[Asset] = []
     reasons: Counter[str] = Counter()
     for unit in range(plan.units):
-        rows = read_planned(store, plan, folder, unit)
+        keys = plan.keys(unit)
+        rows: dict[str, dict[str, Value]] = {}
+        for stage in stages:
+            rows = read_planned(store, folders[stage.layer], unit, keys)
+            reasons.update(reject.reason for reject in store.record(folders[stage.layer], unit).rejects)
+            keys = list(rows)  # what one rejects the next is not asked
         assets += [_ASSET.validate_json(str(row["asset"])) for row in rows.values()]
-        reasons.update(reject.reason for reject in store.record(folder, unit).rejects)
     counted = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
     if not assets:
-        first = "; ".join(f"{asset['uid']}: {asset['detail']}" for asset in _rejected(store, plan, [stage])[:3])
+        first = "; ".join(f"{asset['uid']}: {asset['detail']}" for asset in _rejected(store, plan, stages)[:3])
         raise BadInput(
             f"source.root: none of the {plan.samples} assets can be used: {counted} ({first}); give a cache with sound "
             f"models (the record of each is under {store})"

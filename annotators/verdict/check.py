@@ -21,6 +21,7 @@ from annotators.verdict.amounts import (
     view_clause,
 )
 from annotators.verdict.clause import DEFAULT, Clause, Outcome, Tolerances
+from annotators.verdict.colors import color_clause
 from annotators.verdict.moves import direction_clause, length_clauses
 from annotators.verdict.names import object_clause
 from annotators.verdict.places import part_clause, relation_clause
@@ -62,9 +63,14 @@ def check(claims: Claims, case: Case, tolerances: Tolerances = DEFAULT) -> Verdi
 
 
 def check_text(text: str, case: Case, tolerances: Tolerances = DEFAULT) -> Verdict:
-    """Judge free text as far as the parser understands it; what it does not is one clause more, `text`, unchecked."""
+    """Judge free text as far as the parser understands it; what it does not is one clause more, `text`, unchecked.
+
+    Its words of color are held against the pixels, understood or not.
+    """
     names = {name for thing in case.facts.objects for name in (thing.name, thing.category)}
-    return check_parsed(parse(text, sorted(names)), case, tolerances)
+    verdict = check_parsed(parse(text, sorted(names)), case, tolerances)
+    color = color_clause(case, text)
+    return Verdict((*verdict.clauses, color)) if color else verdict
 
 
 def check_parsed(parsed: Parsed, case: Case, tolerances: Tolerances = DEFAULT) -> Verdict:

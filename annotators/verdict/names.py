@@ -28,14 +28,14 @@ _FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     "turquoise": ("turquoise", "teal", "cyan", "aqua"),
     "blue": ("blue", "navy", "azure"),
     "purple": ("purple", "violet", "lilac", "lavender"),
-    "pink": ("pink", "magenta", "rose"),
-    "brown": ("brown", "tan", "wooden", "bronze", "copper"),
+    "pink": ("pink", "magenta"),
+    "brown": ("brown", "tan", "bronze", "copper"),
     "beige": ("beige", "khaki"),
 }
 _FAMILY: Final = {word: family for family, words in _FAMILIES.items() for word in words}
 _NEIGHBOURS: Final[dict[str, tuple[str, ...]]] = {
     "grey": ("black", "white", "blue", "beige", "brown", "green"),
-    "brown": ("black", "red", "orange", "yellow", "beige"),
+    "brown": ("black", "red", "orange", "yellow", "beige", "green"),
     "blue": ("black", "turquoise", "purple"),
     "beige": ("white", "yellow", "orange"),
     "yellow": ("white", "orange", "green"),
@@ -44,7 +44,8 @@ _NEIGHBOURS: Final[dict[str, tuple[str, ...]]] = {
     "purple": ("pink",),
 }
 """Colours that people may take for one another; each pair stands once."""
-_SHADES: Final = frozenset({"light", "dark", "bright", "pale", "deep"})
+_SHADES: Final = frozenset({"light", "dark", "bright", "pale", "deep", "wooden"})
+"""Words before a noun that tell neither what it is nor which color it has."""
 _SIZES: Final = {
     **dict.fromkeys(("larger", "largest", "bigger", "biggest", "large", "big", "taller", "tallest"), 1.0),
     **dict.fromkeys(("smaller", "smallest", "small", "little", "tiny", "shorter", "shortest"), -1.0),
@@ -182,6 +183,15 @@ def is_name(case: Case, text: str, id: int) -> bool:
     """Whether a phrase names the object in its own words, rather than in others for the same (`couch`, `tall lamp`)."""
     thing = next(thing for thing in case.facts.objects if thing.id == id)
     return _named(thing, phrase_of(text))
+
+
+def names_thing(thing: SceneObject, words: Sequence[str]) -> bool:
+    """Whether words begin with a name of the thing, or with another word for it."""
+    said = [_singular(word) for word in words]
+    if any(tuple(said[: len(name)]) == name for name in _names(thing)):
+        return True
+    heads = {_head(name) for name in _names(thing)}
+    return bool(said) and any(said[0] == head or any({said[0], head} <= group for group in _ALIKE) for head in heads)
 
 
 def _names(thing: SceneObject) -> list[tuple[str, ...]]:

@@ -52,8 +52,10 @@ class LoadedAsset:
     def __init__(self, root: Any, parts: list, geometry: "Geometry", asset: dict) -> None:
         self.root, self.parts = root, parts
         self.scale = asset["scale"]
-        self.vertices = geometry.vertices * self.scale
-        self.low, self.high = self.vertices.min(axis=0), self.vertices.max(axis=0)
+        geometry = geometry._replace(vertices=geometry.vertices * self.scale)
+        geometry = geometry.within(asset["size_m"]) if asset["cut"] else geometry
+        self.vertices = geometry.vertices
+        self.low, self.high = (bound(self.vertices[geometry.triangles], axis=(0, 1)) for bound in (np.min, np.max))
         self.materials = [material for material in geometry.materials if material is not None]
         faint = np.array([m is not None and solid_everywhere(m) is False for m in geometry.materials], bool)
         single = np.array([m is not None and m.use_backface_culling for m in geometry.materials], bool)
@@ -307,6 +309,14 @@ class Geometry(NamedTuple):
     """(M,), into `materials`."""
     materials: list
     """Each once; None where a mesh has none."""
+
+    def within(self, size_m: list) -> "Geometry":
+        """What lies in an asset's box; what reaches out of it cannot be seen (sources/objaverse/appearance.py)."""
+        high, slack = np.array(size_m) * (0.5, 0.5, 1), 2e-3 * max(size_m)  # what ends at a side stays
+        low, corners = high * (-1, -1, 0), self.vertices[self.triangles]
+        inside = ((corners.max(axis=1) > low - slack) & (corners.min(axis=1) < high + slack)).all(axis=1)
+        vertices = np.clip(self.vertices, low, high)
+        return self._replace(vertices=vertices, triangles=self.triangles[inside], material=self.material[inside])
 
 
 def geometry(parts: list) -> Geometry:

@@ -36,6 +36,7 @@ sys.path.insert(0, HERE)
 ROOT = str(Path(HERE).parents[1])
 sys.path.append(ROOT)  # last: `sources`, and nothing else of another Python's packages
 from blender_passes import read_passes  # noqa: E402
+from blender_portrait import portray  # noqa: E402
 from blender_scene import BrokenAsset, Scene  # noqa: E402
 from blender_visibility import look  # noqa: E402
 
@@ -114,6 +115,16 @@ class Worker:
         scene.save_colour(png)
         files = {name: self._save(name, array) for name, array in arrays.items()}
         return {"colour": str(png), "arrays": files, "exposure": scene.exposure}
+
+    def portray(self, asset: dict, file: str, views: list, side: int) -> dict:
+        """What one asset shows of its materials; see blender_portrait. No scene is open afterwards."""
+        self.scene = None
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        bpy.context.scene.render.threads_mode = "FIXED" if self.threads else "AUTO"
+        if self.threads:
+            bpy.context.scene.render.threads = max(2, self.threads)
+        arrays = portray(asset, file, views, side, self.folder)
+        return {"arrays": {name: self._save(name, array) for name, array in arrays.items()}}
 
     def _loaded(self) -> Scene:
         if self.scene is None:

@@ -1,4 +1,4 @@
-"""What a model's surface looks like: equal-area samples with place, direction and colour.
+"""A model's surface: equal-area samples with place and direction, and whether somebody gave it a color.
 
 Invariant: the samples depend on the file alone (a low-discrepancy sequence, no random numbers).
 """
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sources.colours import to_linear, to_srgb
 from sources.objaverse.glb import MALFORMED, Floats, Glb, GlbError, Node, index_of
 from sources.objaverse.primitives import Primitive, base_colour
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 SAMPLES: Final = 4096
 _TEXELS: Final = 512
 """Longest side that a JPEG is decoded to, where its format allows."""
-_KEPT: Final = 4096
-"""Longest side of a texture that is kept."""
 _MAX_PIXELS: Final = 2**26
 _MAX_ALL_PIXELS: Final = 2**29
 _MAX_SCANS: Final = 100
@@ -39,9 +36,9 @@ class Surface:
     normals: Floats
     """(N, 3), unit, to the outside as the file winds its triangles."""
     srgb: Floats
-    """(N, 3), 0..1, base colour. Samples in cut-out (transparent) texels are left out of all three."""
+    """(N, 3), 0..1; middle grey until `appearance.painted` puts there what is seen."""
     area: float
-    """Of the opaque surface, square file units."""
+    """Of the surface, square file units."""
     coloured: float
     """Share of the surface that a texture, a vertex colour or a chosen material colour covers."""
 
@@ -52,10 +49,11 @@ def z_up(points: Floats) -> Floats:
 
 
 def check_images(glb: Glb) -> None:
-    """Every image that a texture refers to exists and is one, and every material's texture exists; nothing is decoded.
+    """Every image that a texture refers to can be decoded, and every material's texture exists.
 
     Raises:
-        GlbError: `missing_textures`, naming the first that is absent; `too_large`: more pixels than are decoded.
+        GlbError: `missing_textures`, naming the first that is absent or broken; `too_large`: more pixels than are
+            decoded.
     """
     pixels: dict[int, int] = {}
     for number, texture in enumerate(glb.items("textures")):
@@ -74,6 +72,11 @@ def check_images(glb: Glb) -> None:
             f"images of {sum(pixels.values())} pixels, the largest of {largest}: at most {_MAX_ALL_PIXELS} in all, "
             f"{_MAX_PIXELS} in one",
         )
+    for source in pixels:
+        try:
+            _check_image(_image_bytes(glb, source))
+        except _DECODING as error:
+            raise GlbError("missing_textures", f"image {source} cannot be read: {error!r}"[:300]) from None
     for number, material in enumerate(glb.items("materials")):
         if any(not 0 <= index < len(glb.items("textures")) for index in _textures_of(material)):
             raise GlbError("missing_textures", f"material {number} names a texture that does not exist")
@@ -100,7 +103,7 @@ def sample_surface(glb: Glb, primitives: list[Primitive]) -> Surface:
     """Spread `SAMPLES` samples evenly over the area of all triangles.
 
     Raises:
-        GlbError: `missing_textures`: an image of a base colour cannot be decoded; `degenerate`: no area; `unreadable`.
+        GlbError: `degenerate`: no area; `unreadable`.
     """
     try:
         return _sample(glb, primitives)
@@ -125,26 +128,20 @@ def _sample(glb: Glb, primitives: list[Primitive]) -> Surface:
     if not np.isfinite(total) or total <= 0:
         raise GlbError("degenerate", f"surface area {total:g}")
     places = (np.arange(SAMPLES) + 0.5) / SAMPLES * total
-    textures: dict[int, NDArray[np.uint8]] = {}
-    parts: dict[int, tuple[Floats, Floats, Floats, NDArray[np.bool_]]] = {}
+    parts: list[tuple[Floats, Floats]] = []
     start, coloured = 0.0, 0.0
-    chosen: list[tuple[int, int, NDArray[np.intp], NDArray[np.intp]]] = []
-    for number, (primitive, area) in enumerate(zip(primitives, areas, strict=True)):
+    for primitive, area in zip(primitives, areas, strict=True):
         ends = start + np.cumsum(area)
         end = float(ends[-1]) if len(ends) else start
         mine = np.flatnonzero((places >= start) & (places < end))
         if len(mine):
             triangle = np.minimum(np.searchsorted(ends, places[mine], side="right"), len(area) - 1)
-            chosen.append((_image_of(glb, primitive), number, triangle, mine))
+            parts.append(_sample_primitive(primitive, triangle, mine))
         if _has_colour(glb, primitive):
             coloured += (end - start) / total
         start = end
-    for _, number, triangle, mine in sorted(chosen, key=lambda part: part[:2]):  # one texture in memory at a time
-        parts[number] = _sample_primitive(glb, primitives[number], triangle, mine, textures)
-    in_order = [parts[number] for number in sorted(parts)]
-    points, normals, srgb, opaque = (np.concatenate(column) for column in zip(*in_order, strict=True))
-    keep = opaque if opaque.any() else np.ones_like(opaque)
-    return Surface(z_up(points)[keep], z_up(normals)[keep], srgb[keep], total * float(keep.mean()), coloured)
+    points, normals = (z_up(np.concatenate(column)) for column in zip(*parts, strict=True))
+    return Surface(points, normals, np.full(points.shape, 0.5), total, coloured)
 
 
 def _areas(primitive: Primitive) -> Floats:
@@ -153,68 +150,39 @@ def _areas(primitive: Primitive) -> Floats:
 
 
 def _sample_primitive(
-    glb: Glb, primitive: Primitive, triangle: NDArray[np.intp], numbers: NDArray[np.intp], textures: dict[int, Any]
-) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
-    """Points, normals, colours (sRGB) and opacity of samples on the given triangles."""
-    corners = primitive.triangles[triangle]
-    weights = spread(numbers)
-
-    def mix(values: Floats) -> Floats:
-        return np.einsum("nk,nki->ni", weights, values[corners])
-
-    a, b, c = (primitive.positions[corners[:, corner]] for corner in range(3))
+    primitive: Primitive, triangle: NDArray[np.intp], numbers: NDArray[np.intp]
+) -> tuple[Floats, Floats]:
+    """Points and normals of samples on the given triangles."""
+    corners = primitive.positions[primitive.triangles[triangle]]
+    a, b, c = (corners[:, corner] for corner in range(3))
     normals = np.cross(b - a, c - a)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
-    material = glb.items("materials")[primitive.material] if primitive.material >= 0 else {}
-    factor, texture = base_colour(material)
-    linear = np.broadcast_to(factor, (len(numbers), 3))
-    opaque = np.ones(len(numbers), np.bool_)
-    if texture is not None and primitive.uv is not None:
-        texels = _lookup(_texture(glb, texture["index"], textures), mix(primitive.uv))
-        linear = linear * to_linear(texels[:, :3])
-        if material.get("alphaMode", "OPAQUE") != "OPAQUE":
-            opaque = texels[:, 3] >= 0.5
-    if primitive.colours is not None:
-        linear = linear * mix(primitive.colours)
-    return mix(primitive.positions), normals, to_srgb(linear), opaque
+    return np.einsum("nk,nki->ni", spread(numbers), corners), normals
 
 
-def _image_of(glb: Glb, primitive: Primitive) -> int:
-    """Which image colours a primitive, -1 where none does."""
-    texture = base_colour(glb.items("materials")[primitive.material])[1] if primitive.material >= 0 else None
-    return _source(glb.items("textures")[texture["index"]]) if texture else -1
+_CHOSEN: Final = (
+    "KHR_materials_sheen",
+    "KHR_materials_transmission",
+    "KHR_materials_volume",
+    "KHR_materials_diffuse_transmission",
+    "KHR_materials_iridescence",
+    "KHR_materials_specular",
+)
+"""Extensions that give a white material a look of its own."""
 
 
 def _has_colour(glb: Glb, primitive: Primitive) -> bool:
-    """Whether somebody chose this colour. White and the exporters' default greys are no choice."""
+    """Whether somebody chose what this looks like. White and the exporters' default greys are no choice."""
     material = glb.items("materials")[primitive.material] if primitive.material >= 0 else {}
     factor, texture = base_colour(material)
-    if texture is not None and primitive.uv is not None:
+    if texture is not None or any(name in (material.get("extensions") or {}) for name in _CHOSEN):
         return True
-    if primitive.colours is not None and len(primitive.colours) and float(np.ptp(primitive.colours)) > 0.01:
+    if material.get("emissiveTexture") is not None or any(material.get("emissiveFactor") or ()):
         return True
+    if primitive.colours is not None and len(primitive.colours):
+        seen = factor * primitive.colours
+        return bool(np.ptp(seen) > 0.01 or seen.max() < 0.45)
     return bool(np.ptp(factor) > 0.004 or factor.max() < 0.45)
-
-
-def _lookup(image: NDArray[np.uint8], uv: Floats) -> Floats:
-    """Nearest texels (N, 4), 0..1, of repeated texture coordinates."""
-    height, width = image.shape[:2]
-    wrapped = np.nan_to_num(uv % 1.0)
-    x = np.minimum((wrapped[:, 0] * width).astype(np.intp), width - 1)
-    y = np.minimum((wrapped[:, 1] * height).astype(np.intp), height - 1)
-    return image[y, x] / 255.0
-
-
-def _texture(glb: Glb, index: int, textures: dict[int, Any]) -> NDArray[np.uint8]:
-    """The decoded texture, (H, W, 4) uint8 sRGB and alpha; `textures` keeps the last one, by its image."""
-    try:
-        source = _source(glb.items("textures")[index])
-        if source not in textures:
-            textures.clear()
-            textures[source] = _decode(_image_bytes(glb, source))
-        return textures[source]
-    except _DECODING as error:
-        raise GlbError("missing_textures", f"texture {index} cannot be read: {error!r}"[:300]) from None
 
 
 def _source(texture: Node) -> int:
@@ -237,14 +205,7 @@ def _opened(data: memoryview) -> "ImageFile":
         raise ValueError(str(error)) from None
 
 
-def _decode(data: memoryview) -> NDArray[np.uint8]:
-    """(H, W, 4) uint8, of no more than `_KEPT` pixels a side."""
-    from PIL import Image
-
+def _check_image(data: memoryview) -> None:
     with _opened(data) as image:
         image.draft("RGB", (_TEXELS, _TEXELS))
-        small = image
-        if max(image.size) > _KEPT:
-            size = (min(image.width, _KEPT), min(image.height, _KEPT))
-            small = image.resize(size, Image.Resampling.NEAREST)
-        return np.asarray(small.convert("RGBA"))
+        image.load()

@@ -35,7 +35,7 @@ class Orientation(Options):
     name: str = ""
     """Noun phrase without article, colour or material: `office chair`."""
     colour: str = ""
-    """One of `sources.colours.PALETTE`."""
+    """One of `shards.colors.PALETTE`."""
     material: str = ""
     distinguishable: bool = True
     """Whether front and rear can be told apart by looking."""
@@ -89,7 +89,8 @@ def encode_orientations(table: Mapping[str, Orientation]) -> bytes:
 
 
 def oriented(assets: Iterable[Asset], table: Mapping[str, Orientation]) -> list[Asset]:
-    """The assets with what the table knows: its fronts, names and colours stand before the survey's."""
+    """The assets with what the table knows: its fronts and names stand before the survey's, its colours where the
+    portraits show none."""
     return [_with(asset, table[asset.uid]) if asset.uid in table else asset for asset in assets]
 
 
@@ -102,7 +103,7 @@ def kind_of(entry: Orientation) -> Literal["known", "unknown", "undistinguishabl
 
 def _with(asset: Asset, entry: Orientation) -> Asset:
     front = asset.front_deg if entry.front_deg is None else entry.front_deg
-    name, colour = entry.name or asset.category, entry.colour or asset.colour
+    name, colour = entry.name or asset.category, asset.colour or entry.colour
     return replace(asset, front_deg=front, category=name, colour=colour)
 
 

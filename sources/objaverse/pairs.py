@@ -21,6 +21,7 @@ from sources.objaverse.assets import AssetFiles, AssetTable
 from sources.objaverse.composed import composed
 from sources.objaverse.edits import Limits, judge
 from sources.objaverse.facts import pair_columns
+from sources.objaverse.lit import truly_named
 from sources.objaverse.made import Made, between, invert
 from sources.objaverse.naming import name_objects
 from sources.objaverse.render import AssetError, Renderer, RenderTimeout, SceneError
@@ -56,7 +57,7 @@ class RenderPairs:
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     own_pool: ClassVar[bool] = True
     families: ClassVar[bool] = True
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout", "broken_asset"})
@@ -191,7 +192,10 @@ class RenderPairs:
         return tuple(found)
 
     def _render(self, renderer: Renderer, specs: tuple[SceneSpec, ...]) -> list[Made] | str:
-        """The pairs, whose source is rendered once, or why what is seen of the proposal will not do."""
+        """The pairs, whose source is rendered once, or why what is seen of the proposal will not do.
+
+        Words of color that the images contradict are dropped.
+        """
         states = [specs[0].source, *(spec.target for spec in specs)]
         seen = renderer.visibility(states)
         limits = Limits(min_visible=self.scene.min_visible)
@@ -201,8 +205,11 @@ class RenderPairs:
         if len(specs) == 2 and (reason := judge(composed(*specs), seen[1], seen[2], limits)):
             return reason
         source, *targets = [renderer.render(state) for state in states]
+        told = truly_named(specs, (source, *targets))
+        if isinstance(told, str):
+            return told
         made: list[Made] = []
-        for spec, target, looks in zip(specs, targets, seen[1:], strict=True):
+        for spec, target, looks in zip(told, targets, seen[1:], strict=True):
             columns, changed = pair_columns(spec, self.dataset, (source, target), (seen[0], looks), renderer)
             made.append(Made(spec, (seen[0], looks), Row(columns), target, changed))
         return made

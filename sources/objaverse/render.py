@@ -19,7 +19,7 @@ from PIL import Image
 from shards.errors import BadInput, WorkerLost
 from shards.geometry import F64, matrix3, matrix4
 from sources.objaverse.blender_process import BlenderProcess, ProcessDied, ProcessSilent
-from sources.objaverse.spec import CameraPose, RenderOptions, SceneSpec, State, to_json
+from sources.objaverse.spec import Asset, CameraPose, RenderOptions, SceneSpec, State, to_json
 
 START_TIMEOUT_S = 300.0
 """For the start of Blender, which takes seconds, and minutes on a machine that does much else."""
@@ -143,10 +143,7 @@ class Renderer:
 
         Raises AssetError for a file that cannot be read or does not have the surveyed size.
         """
-        if self._scenes >= self.options.recycle:
-            self.close()
-        self._running()
-        self._scenes += 1
+        self._recycle()
         self._spec, self._left_s = spec, self.options.timeout_s
         paths = {str(item.id): str(Path(files[item.id]).absolute()) for item in spec.objects}
         options = {"samples": self.options.samples, "denoise": self.options.denoise}
@@ -209,6 +206,30 @@ class Renderer:
                 told = f"{share:.0%} of what is seen of it is less opaque than surface"
                 raise AssetError(f"{item.asset.uid}: {told}: its maps would show what is behind", "mostly_transparent")
 
+    def portray(self, asset: Asset, file: Path, views: Sequence[F64], side: int) -> dict[str, NDArray[Any]]:
+        """What an asset shows of its materials; `views` and the arrays as of `blender_portrait.portray`.
+
+        No scene is open afterwards. Raises AssetError for a file that cannot be read or does not have the surveyed
+        size.
+        """
+        self._recycle()
+        self._spec, self._left_s = None, self.options.timeout_s
+        stands = {"scale": asset.scale, "offset": asset.offset, "size_m": asset.size_m, "cut": asset.cut}
+        rows = [view.tolist() for view in views]
+        reply = self._exchange("portray", asset=stands, file=str(file.absolute()), views=rows, side=side)
+        arrays = {name: _take(path) for name, path in reply["arrays"].items()}
+        if not asset.cut:  # where it ends is still being looked for
+            low, high = arrays["box"]
+            _compare_size(file, low, high, asset.size_m)
+        return arrays
+
+    def _recycle(self) -> None:
+        """A process for one scene more."""
+        if self._scenes >= self.options.recycle:
+            self.close()
+        self._running()
+        self._scenes += 1
+
     def _running(self) -> BlenderProcess:
         if self._process is not None and self._process.alive:
             return self._process
@@ -240,9 +261,14 @@ class Renderer:
 
     def _ask(self, op: str, **arguments: Any) -> dict[str, Any]:
         """One request of the open scene, within the time that the scene has left."""
-        process = self._process
-        if process is None or self._spec is None:
+        if self._spec is None:
             raise RenderCrash(f"{op}: no scene is open")
+        return self._exchange(op, **arguments)
+
+    def _exchange(self, op: str, **arguments: Any) -> dict[str, Any]:
+        process = self._process
+        if process is None:
+            raise RenderCrash(f"{op}: Blender is not running")
         began = time.monotonic()
         try:
             reply = process.ask(op, self._left_s, **arguments)
@@ -263,7 +289,8 @@ class Renderer:
             case None:
                 return reply
             case "asset":
-                uids = {str(item.id): item.asset.uid for item in self._spec.objects}
+                shown = self._spec.objects if self._spec else ()
+                uids = {str(item.id): item.asset.uid for item in shown}
                 raise AssetError(reply["message"], reply["reason"], uids.get(reply["object"], ""))
             case _:
                 self.close()

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sources.colours import to_lab
+from shards.colors import to_lab
 from sources.objaverse.glb import Floats
 from sources.objaverse.looks import Surface
 

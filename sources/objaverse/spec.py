@@ -50,6 +50,8 @@ class Asset:
     """Height in metres of the inner floor of a box-like container that can take another object, 0 for none."""
     opening: tuple[float, float] = (0.0, 0.0)
     """Inner width and depth in metres of that container."""
+    cut: bool = False
+    """Whether parts of the file that cannot be seen (of alpha 0) reach out of the box: they do not count."""
 
 
 SurfaceKind = Literal["wood", "tile", "concrete", "carpet", "grass", "plaster", "brick"]

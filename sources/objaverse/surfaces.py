@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from sources.colours import to_linear
+from shards.colors import to_linear
 from sources.objaverse.spec import Surface, SurfaceKind
 
 Role = Literal["floor", "wall"]

@@ -1,4 +1,6 @@
-"""The asset survey: looks at each model once and says what a scene must know of it, or why it cannot be used.
+"""The asset survey: reads each model once and says what a scene must know of it, or why it cannot be used.
+
+What it looks like is measured by `sources.objaverse.appearance`, on portraits.
 
 Invariant: an asset's row depends on its file, its entry in the cache and this stage's thresholds, never on other
 assets, so that the survey is cut, resumed and repeated like any other layer.
@@ -6,7 +8,7 @@ assets, so that the survey is cut, resumed and repeated like any other layer.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -14,12 +16,11 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from shards.sample import Reject, Result, Row, Sample
-from sources.colours import name_of_surface
 from sources.objaverse.cache import DEFAULT_LICENCES, normalise_licence, resolve_root
 from sources.objaverse.glb import Floats, Glb, GlbError, open_glb
 from sources.objaverse.looks import Surface, check_images, sample_surface, z_up
 from sources.objaverse.primitives import Primitive, count_triangles, first_frame_move, read_primitives
-from sources.objaverse.shape import HIDDEN, fit, inner_walls, rotational_symmetry, turns_unseen
+from sources.objaverse.shape import fit, inner_walls
 from sources.objaverse.sizes import TYPICAL_EXTENT, metres_per_unit
 from sources.objaverse.spec import Asset
 
@@ -38,10 +39,37 @@ _STILL: Final = 0.02
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What can be seen of a file: a box, and points on the seen surface (N, 3), of which some reach its sides. z up,
+    file units."""
+
+    low: Floats
+    high: Floats
+    points: Floats
+
+    @property
+    def slack(self) -> float:
+        """What lies so close to a side lies on it."""
+        return 2e-3 * float((self.high - self.low).max())
+
+    def of(self, points: Floats) -> Floats:
+        """Those of a file's points that lie in the box, and the seen ones."""
+        inside = (points >= self.low - self.slack).all(axis=1) & (points <= self.high + self.slack).all(axis=1)
+        return np.clip(np.concatenate([points[inside], self.points]), self.low, self.high)
+
+    def part(self, primitive: Primitive) -> Primitive:
+        """The triangles (y up) that reach into the box."""
+        corners = z_up(primitive.positions)[primitive.triangles]
+        low, high = self.low - self.slack, self.high + self.slack
+        reach = ((corners.max(axis=1) > low) & (corners.min(axis=1) < high)).all(axis=1)
+        return replace(primitive, triangles=primitive.triangles[reach])
+
+
+@dataclass(frozen=True)
 class SurveyAssets:
     """Measures one model of an Objaverse cache.
 
-    `Sample.spec` is `cache.CacheEntry.spec()`. Column `asset`: JSON of `spec.Asset`.
+    `Sample.spec` is `cache.CacheEntry.spec()`. Column `asset`: JSON of `spec.Asset`, still without color and symmetry.
 
     Rejects, with their scores: `licence`; `missing_file`; `unreadable`; `too_large`; `no_geometry`;
     `too_many_triangles` (triangles); `degenerate` (smallest over largest extent); `extreme_aspect` (largest over
@@ -51,7 +79,7 @@ class SurveyAssets:
 
     layer: ClassVar[str] = "survey"
     needs: ClassVar[tuple[str, ...]] = ()
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     root: str = field(default="", metadata={"fingerprint": False})
     """Of the cache, as `cache.resolve_root` takes it."""
@@ -73,19 +101,24 @@ class SurveyAssets:
         return resolve_root(self.root)
 
     def __call__(self, model: Path, samples: Sequence[Sample]) -> Sequence[Result]:
-        return [self._survey(model, sample.spec) for sample in samples]
+        return [self.survey(model, sample.spec) for sample in samples]
 
-    def _survey(self, root: Path, entry: Mapping[str, Any]) -> Result:
+    def survey(self, root: Path, entry: Mapping[str, Any], seen: Seen | None = None) -> Result:
+        """The row of one entry.
+
+        Args:
+            seen: what can be seen of the file, where that is not all of it.
+        """
         if entry["licence"] not in {normalise_licence(licence) for licence in self.licences}:
             return Reject("licence", detail=f"licence '{entry['licence']}', allowed: {', '.join(self.licences)}")
         if not entry["path"]:
             return Reject("missing_file", detail=f"uid {entry['uid']} is not in the cache's index")
         try:
-            return self._measure(open_glb(root / entry["path"]), entry)
+            return self._measure(open_glb(root / entry["path"]), entry, seen)
         except GlbError as error:
             return Reject(error.reason, detail=error.detail)
 
-    def _measure(self, glb: Glb, entry: Mapping[str, Any]) -> Result:
+    def _measure(self, glb: Glb, entry: Mapping[str, Any], seen: Seen | None) -> Result:
         triangles = count_triangles(glb)
         if triangles == 0:
             return Reject("no_geometry", 0, "the default scene holds no triangle")
@@ -96,17 +129,19 @@ class SurveyAssets:
         if moves > _STILL:
             return Reject("animated", round(moves, 6), "its first animation starts elsewhere than the model rests")
         primitives = read_primitives(glb)
-        points = _points(primitives)
+        points = _points(primitives) if seen is None else seen.of(_points(primitives))
         extent = np.ptp(points, axis=0) if np.isfinite(points).all() else np.full(3, np.nan)
         if refused := self._refuse_extent(extent):
             return refused
-        surface = sample_surface(glb, primitives)
+        shown = primitives if seen is None else [seen.part(one) for one in primitives]
+        surface = sample_surface(glb, shown)
         category = str(entry["category"]) or category_from_name(str(entry["name"]))
         known = entry.get("size_m")
         scale = metres_per_unit(float(extent.max()), category, tuple(known) if known else None)
         if refused := self._refuse_looks(surface, str(entry["name"]), category, float(extent.max()) * scale, known):
             return refused
-        return Row({"asset": _ASSET.dump_json(_asset(entry, category, points, surface, scale, triangles)).decode()})
+        asset = _asset(entry, category, points, scale, triangles)
+        return Row({"asset": _ASSET.dump_json(replace(asset, cut=seen is not None)).decode()})
 
     def _refuse_extent(self, extent: Floats) -> Reject | None:
         largest, smallest = float(extent.max()), float(extent.min())
@@ -152,19 +187,16 @@ def _points(primitives: Sequence[Primitive]) -> Floats:
     return z_up(np.concatenate(used))
 
 
-def _asset(
-    entry: Mapping[str, Any], category: str, points: Floats, surface: Surface, scale: float, triangles: int
-) -> Asset:
+def _asset(entry: Mapping[str, Any], category: str, points: Floats, scale: float, triangles: int) -> Asset:
     try:
         stands = fit(points, scale)
     except ValueError as error:
         raise GlbError("degenerate", str(error)) from None
-    centre = (points[:, :2].min(axis=0) + points[:, :2].max(axis=0)) / 2
     return Asset(
         uid=entry["uid"],
         path=entry["path"],
         category=category,
-        colour=name_of_surface(surface.srgb[surface.normals[:, 2] > HIDDEN]),
+        colour="",
         licence=entry["licence"],
         creator=entry["creator"],
         scale=stands.scale,
@@ -173,6 +205,4 @@ def _asset(
         footprint=stands.footprint,
         triangles=triangles,
         contact=stands.contact,
-        rotatable=not turns_unseen(stands.footprint, surface, centre),
-        symmetry=rotational_symmetry(surface, centre),
     )

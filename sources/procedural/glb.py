@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sources.colours import to_linear
+from shards.colors import to_linear
 from sources.procedural.materials import Material, paint
 from sources.procedural.model import Model
 from sources.procedural.shapes import Floats

@@ -11,7 +11,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sources.colours import PALETTE
+from shards.colors import PALETTE
 from sources.procedural.shapes import Floats
 
 Rgb = tuple[float, float, float]

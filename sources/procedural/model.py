@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
+from shards.colors import name_of_surface
 from sources.procedural.materials import Material, Pattern, Rgb, Texture, named
 from sources.procedural.shapes import Mesh
 
@@ -43,6 +44,11 @@ class Model:
     """None: 1 where there is a front, else what the shape and the parts' own colours say, without their textures."""
     supports: float = 0.0
     opening: tuple[float, float] = (0.0, 0.0)
+
+
+def name_of_wood(tone: Rgb) -> str:
+    """What the colour of wood of this tone is called with its grain, empty where it has no clear name."""
+    return name_of_surface(np.linspace(0.78, 1.06, 15)[:, None] * np.array(tone))
 
 
 class Dice:
@@ -85,6 +91,7 @@ class Dice:
     def wood_or(self, colours: Sequence[str], share: float = 0.5) -> tuple[Material, str]:
         """Wood or paint, and what an instruction calls its colour."""
         if self.chance(share):
-            return self.wood(), "wooden"
+            wood = self.wood()
+            return wood, name_of_wood(wood.rgb)
         colour = self.pick(colours)
         return self.coat(colour, 0.45), colour

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sources.procedural.materials import Material, named
-from sources.procedural.model import BRIGHT, FRONT, GLAZES, STEEL, Dice, Model, Part
+from sources.procedural.model import BRIGHT, FRONT, GLAZES, STEEL, Dice, Model, Part, name_of_wood
 from sources.procedural.shapes import Floats, Mesh, box, curve, join, lathe, panel, softened, sphere, sweep, torus
 
 
@@ -88,7 +88,8 @@ def bowl(dice: Dice) -> Model:
     profile = hollow(outer, 0.005, 0.012)
     split = len(outer) + 2
     if dice.chance(0.25):
-        return Model([Part(lathe(profile), dice.wood())], "wooden")
+        wood = dice.wood()
+        return Model([Part(lathe(profile), wood)], name_of_wood(wood.rgb))
     colour = dice.pick(GLAZES)
     outside = dice.coat(colour, 0.25)
     inside = outside

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from sources.procedural.materials import Material, named
-from sources.procedural.model import BLACK, BRASS, BRIGHT, FRONT, STEEL, Dice, Model, Part
+from sources.procedural.model import BLACK, BRASS, BRIGHT, FRONT, STEEL, Dice, Model, Part, name_of_wood
 from sources.procedural.shapes import Floats, Mesh, box, curve, join, lathe, softened, sphere, sweep, torus
 from sources.procedural.tableware import hollow
 
@@ -92,7 +92,9 @@ def barrel(dice: Dice) -> Model:
         hoops.append(lathe([(rows[0][0] - 0.006, edges[0]), *rows, (rows[1][0] - 0.006, edges[1])]))
     tone = dice.pick(((0.62, 0.42, 0.25), (0.5, 0.32, 0.18), (0.42, 0.26, 0.15)))
     iron = Material((0.22, 0.22, 0.24), 0.5, 0.9) if dice.chance(0.7) else BRASS
-    return Model([Part(body, dice.pattern("staves", tone)), Part(join(hoops), iron)], "wooden", rotatable=False)
+    return Model(
+        [Part(body, dice.pattern("staves", tone)), Part(join(hoops), iron)], name_of_wood(tone), rotatable=False
+    )
 
 
 def traffic_cone(dice: Dice) -> Model:

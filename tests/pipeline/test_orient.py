@@ -11,8 +11,8 @@ from pipeline.builder import open_out
 from pipeline.config import Config, parse_config
 from pipeline.orient import count_fronts, make_vote, run_orient
 from pipeline.planning import ASSETS, plan_build
+from shards.colors import PALETTE
 from shards.errors import BadInput, SpatialdataError
-from sources.colours import PALETTE
 from sources.objaverse.assets import AssetTable
 from sources.objaverse.orientations import Orientation, read_orientations
 from sources.procedural import catalogue

@@ -35,7 +35,7 @@ def test_planning_settles_the_device(tmp_path: Path):
     assert auto.store.read_file(DEVICE) == b'{"device": "gpu"}'
 
 
-@pytest.mark.parametrize("damaged", ["*.parquet", "*.json"])
+@pytest.mark.parametrize("damaged", ["appearance-*/*.parquet", "appearance-*/*.json", "survey-*/*.json"])
 def test_a_damaged_survey_is_looked_at_again(damaged: str, tmp_path: Path):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(4)})
     settings = (
@@ -45,7 +45,7 @@ def test_a_damaged_survey_is_looked_at_again(damaged: str, tmp_path: Path):
         "shard.splits={train: 1, val: 0, test: 0}",
     )
     first = planned(tmp_path / "one", *settings)
-    (file,) = (tmp_path / "shared").glob(f"*/layers/*/{damaged}")
+    (file,) = (tmp_path / "shared").glob(f"*/layers/{damaged}")
     file.write_bytes(file.read_bytes()[:-9])
     assert planned(tmp_path / "two", *settings).hash == first.hash
     assert file.with_name(f"{file.name}.corrupt").exists()

@@ -155,7 +155,8 @@ def test_damage_is_found_and_named(tmp_path: Path, damage: str):
         file.unlink()
     else:
         file.write_bytes(data if damage == "flip" else data[:-9] if damage == "cut" else b"")
-    with pytest.raises(LayerCorrupt, match=r"00000003\.(parquet|json) .*run `spatialdata verify .* --repair`") as caught:
+    advice = r"00000003\.(parquet|json) .*run `spatialdata verify .* --repair`"
+    with pytest.raises(LayerCorrupt, match=advice) as caught:
         store.read(LAYER, 3)
     assert (caught.value.layer_dir, caught.value.unit) == (LAYER, 3)
     store.set_aside(LAYER, 3)

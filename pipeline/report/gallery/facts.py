@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sources.colours import PALETTE
+from shards.colors import PALETTE
 from sources.objaverse.naming import CONFUSABLE
 
 NO_COLOUR: Final = ""

@@ -9,7 +9,7 @@ from pipeline.report.gallery.markup import bar, esc, link, plain
 from pipeline.report.gallery.measures import Measure
 from pipeline.report.gallery.samples import ACCEPTED
 from pipeline.report.gallery.tally import Shares, Spread
-from sources.colours import PALETTE
+from shards.colors import PALETTE
 
 MOST: Final = 30
 """Categories that are named."""

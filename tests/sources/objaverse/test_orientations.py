@@ -1,5 +1,6 @@
 """The orientation file: what people write, what the pass writes, and what either does to the assets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,7 @@ def test_a_named_file_that_is_not_there_is_refused(tmp_path: Path):
 
 def test_only_what_is_known_changes_an_asset():
     first, second, third, *rest = synthetic_pool(6)
+    first = replace(first, colour="")
     table = {
         first.uid: Orientation(front_deg=90, name="office chair", colour="blue"),
         second.uid: Orientation(name="teapot"),
@@ -71,3 +73,8 @@ def test_only_what_is_known_changes_an_asset():
     assert (changed[0].front_deg, changed[0].category, changed[0].colour) == (90, "office chair", "blue")
     assert (changed[1].front_deg, changed[1].category, changed[1].colour) == (second.front_deg, "teapot", second.colour)
     assert changed[2:] == [third, *rest]
+
+
+def test_what_portraits_show_stands_before_an_opinion_on_the_color():
+    seen = replace(synthetic_pool(1)[0], colour="red")
+    assert oriented([seen], {seen.uid: Orientation(colour="blue")}) == [seen]

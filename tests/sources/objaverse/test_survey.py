@@ -16,7 +16,6 @@ from trimesh.visual.material import PBRMaterial
 from pipeline.stage import Stage
 from shards.errors import BadInput
 from shards.sample import Reject, Row, Sample
-from sources.colours import PALETTE, name_of_surface
 from sources.objaverse.cache import read_cache
 from sources.objaverse.glb import open_glb
 from sources.objaverse.looks import z_up
@@ -63,9 +62,7 @@ def test_measures_a_box(tmp_path: Path):
     assert found.scale == 1.0 and found.size_m == (0.4, 0.6, 0.2) and found.triangles == 12
     assert found.offset == pytest.approx((-5.0, 9.0, -6.9), abs=1e-5)
     assert found.footprint == ((-0.2, -0.3), (0.2, -0.3), (0.2, 0.3), (-0.2, 0.3))
-    assert (found.colour, found.rotatable, found.front_deg, found.licence) == ("dark red", True, None, "by") or (
-        found.colour == "red"
-    )
+    assert (found.front_deg, found.licence, found.cut) == (None, "by", False)
 
 
 def test_frame_is_the_one_that_asset_documents(tmp_path: Path):
@@ -158,10 +155,27 @@ def test_huge_units_keep_their_precision(tmp_path: Path):
     assert found.scale * 81234.5 == pytest.approx(0.8, rel=1e-7)
 
 
-def test_texture_gives_colour_and_counts_as_colour(tmp_path: Path):
+def test_a_texture_counts_as_colour(tmp_path: Path):
     mesh = box(0.3, 0.3, 0.3)
     data = glb(mesh, material=checkered())
-    assert asset(survey(tmp_path, data)).colour == "blue"
+    assert isinstance(survey(tmp_path, data), Asset)
+
+
+@pytest.mark.parametrize(
+    "material",
+    [
+        {"emissiveFactor": [0.2, 0.6, 1.0]},
+        {"emissiveTexture": {"index": 0}},
+        {"extensions": {"KHR_materials_sheen": {"sheenColorFactor": [0.8, 0.1, 0.1]}}},
+        {"extensions": {"KHR_materials_transmission": {"transmissionFactor": 1.0}}},
+    ],
+)
+def test_a_look_that_is_no_base_colour_counts(tmp_path: Path, material: dict[str, Any]):
+    content, binary = unpack(glb(box(0.3, 0.3, 0.3), material=checkered()))
+    content["materials"] = [{"pbrMetallicRoughness": {"baseColorFactor": [1, 1, 1, 1]}}]
+    assert reason(survey(tmp_path, pack(content, binary))) == "untextured"
+    content["materials"][0] |= material
+    assert isinstance(survey(tmp_path, pack(content, binary)), Asset)
 
 
 def test_vertex_colours_count(tmp_path: Path):
@@ -169,52 +183,6 @@ def test_vertex_colours_count(tmp_path: Path):
     mesh.visual.vertex_colors = np.tile([0, 120, 0, 255], (8, 1))
     mesh.visual.vertex_colors[:4] = [0, 100, 0, 255]
     assert isinstance(survey(tmp_path, glb(mesh, material=None)), Asset)
-
-
-def test_rotational_symmetry(tmp_path: Path):
-    up = trimesh.transformations.rotation_matrix(-np.pi / 2, (1, 0, 0))
-    round_one = trimesh.creation.cylinder(0.2, 0.5, sections=48, transform=up)
-    knob = box(0.12, 0.05, 0.05)
-    knob.apply_translation((0.24, 0, 0))
-    assert not asset(survey(tmp_path, glb(round_one))).rotatable
-    assert asset(survey(tmp_path, glb(round_one, knob))).rotatable
-    assert asset(survey(tmp_path, glb(box(0.3, 0.3, 0.3)))).rotatable
-
-
-def legs(count: int, reach: float) -> list[trimesh.Trimesh]:
-    """Thin legs on a circle, y up."""
-    made = [box(0.03, 0.5, 0.03) for _ in range(count)]
-    for leg, angle in zip(made, np.arange(count) * 2 * np.pi / count + 0.3, strict=True):
-        leg.apply_translation((reach * np.cos(angle), -0.25, reach * np.sin(angle)))
-    return made
-
-
-@pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 8])
-def test_as_many_folds_as_legs(tmp_path: Path, count: int):
-    up = trimesh.transformations.rotation_matrix(-np.pi / 2, (1, 0, 0))
-    seat = trimesh.creation.cylinder(0.2, 0.04, sections=48, transform=up)
-    stool = asset(survey(tmp_path, glb(trimesh.util.concatenate([seat, *legs(count, 0.19)]))))
-    assert (stool.symmetry, stool.rotatable) == (count, True)
-    lame = asset(survey(tmp_path, glb(trimesh.util.concatenate([seat, *legs(count, 0.19)[1:]]))))
-    assert lame.symmetry == 1
-    handle = box(0.1, 0.03, 0.08)
-    handle.apply_translation((0.24, 0.1, 0))
-    assert asset(survey(tmp_path, glb(trimesh.util.concatenate([seat, *legs(count, 0.19), handle])))).symmetry == 1
-
-
-def test_folds_of_boxes_and_of_colours(tmp_path: Path):
-    assert asset(survey(tmp_path, glb(box(0.3, 0.3, 0.3)))).symmetry == 4
-    assert asset(survey(tmp_path, glb(box(0.3, 0.4, 0.2)))).symmetry == 2
-    wedge = box(0.3, 0.4, 0.3)
-    wedge.vertices[wedge.vertices[:, 0] > 0, 1] *= 0.3
-    assert asset(survey(tmp_path, glb(wedge))).symmetry == 1
-    painted = box(0.3, 0.3, 0.3).subdivide().subdivide().subdivide()
-    colours = np.tile([40, 90, 160, 255], (len(painted.vertices), 1))
-    for sides, folds in ((1, 1), (-1, 2)):
-        marked = (painted.vertices[:, 0] * np.array([1, sides])[:, None] > 0.14).any(axis=0)
-        marked &= np.abs(painted.vertices[:, 1:]).max(axis=1) < 0.1
-        painted.visual.vertex_colors = np.where(marked[:, None], [240, 240, 240, 255], colours)
-        assert asset(survey(tmp_path, glb(painted, material=None))).symmetry == folds
 
 
 @pytest.mark.parametrize("length", [0, 3, 11, 40, 200, -1, -4])
@@ -283,7 +251,7 @@ def test_texture_beside_the_model(tmp_path: Path):
     start = view.get("byteOffset", 0)
     (tmp_path / "a b.png").write_bytes(binary[start : start + view["byteLength"]])
     content["images"][0]["uri"] = "a%20b.png"
-    assert asset(survey(tmp_path, pack(content, binary))).colour == "blue"
+    assert isinstance(survey(tmp_path, pack(content, binary)), Asset)
 
 
 def test_too_many_triangles(tmp_path: Path):
@@ -448,14 +416,6 @@ def test_footprint_of_a_circle_is_tight():
     angle = np.linspace(0, 2 * np.pi, 500)
     area = shapely.Polygon(footprint(np.stack([np.cos(angle), np.sin(angle)], axis=1))).area
     assert 1.0 <= area / np.pi < 1.02
-
-
-def test_colours():
-    assert [name_of_surface(np.array([rgb]) / 255) for rgb in PALETTE.values()] == list(PALETTE)
-    blue, dark, red = (np.array(PALETTE[name]) / 255 for name in ("blue", "dark blue", "red"))
-    assert name_of_surface(np.array([blue, blue, dark, dark, dark, dark])) == "dark blue"
-    assert name_of_surface(np.array([blue, blue, dark, red])) == "blue"
-    assert name_of_surface(np.array([blue, red])) == ""
 
 
 def test_category_from_title():

@@ -1,0 +1,59 @@
+"""Words of color in a text against the pixels of what they name.
+
+Invariant: a word is contradicted only where every object that it may be said of shows another color, under the light of
+that image, by the tolerance of `shards.colors.contradicted`.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from annotators.case import Case
+from annotators.relations import StateName
+from annotators.verdict.clause import Clause
+from annotators.verdict.names import names_thing
+from shards.color_words import Spoken, spoken_colors
+from shards.colors import contradicted
+from shards.schema import SceneObject
+
+_BETWEEN: Final = 3
+"""Most words between a color and the noun that it is said of (`a blue old wooden chair`)."""
+
+
+def color_clause(case: Case, text: str) -> Clause | None:
+    """Contradicted where a text says a color of a thing that has another in the source image (in the target image,
+    where it is inserted); else nothing."""
+    inserted = case.facts.edit.kind == "insert"
+    edited = case.facts.edit.object
+    things: list[tuple[SceneObject, StateName]] = [
+        (thing, "target" if inserted and thing.id == edited else "source") for thing in case.facts.objects
+    ]
+    return _clause(case, text, things)
+
+
+def caption_clause(case: Case, text: str, state: StateName) -> Clause | None:
+    """The same of a sentence on one of the images."""
+    things: list[tuple[SceneObject, StateName]] = [(thing, state) for thing in case.facts.objects]
+    return _clause(case, text, things)
+
+
+def _clause(case: Case, text: str, things: Iterable[tuple[SceneObject, StateName]]) -> Clause | None:
+    known: list[tuple[SceneObject, StateName]] = [
+        (thing, state) for thing, state in things if (thing.id, state) in case.pixels
+    ]
+    for spoken in spoken_colors(text):
+        after = re.findall(r"[\w'-]+", text[spoken.end :].lower())
+        named = [pair for pair in known if _says(after, pair[0])]
+        if named and all(_false(case, spoken, *pair) for pair in named):
+            said = text[spoken.start : spoken.end]
+            return Clause("color", "contradicted", f"says {said} of the {named[0][0].category}, which looks otherwise")
+    return None
+
+
+def _says(after: list[str], thing: SceneObject) -> bool:
+    """Whether the words behind a color name a thing, first or after a few more words."""
+    return any(names_thing(thing, after[skip:]) for skip in range(min(_BETWEEN, len(after)) + 1))
+
+
+def _false(case: Case, spoken: Spoken, thing: SceneObject, state: StateName) -> bool:
+    return len(spoken.colors) == 1 and contradicted(spoken.colors[0], case.pixels[thing.id, state])

@@ -1,0 +1,104 @@
+"""How far light and view transform move the colors of things from what their portraits show.
+
+    python benchmarks/color_shift.py ROOT [SCENES]
+
+ROOT is an Objaverse cache. Renders scenes of its models and of procedural ones (128 x 128, 8 samples), and compares the
+median OKLab color of each mask with that of the asset's portrait: percentiles of the shift, and how far the masks of
+things lie from the region of their own color word; and how many own words `shards.colors.contradicted` drops, and how
+many of other colors it finds out.
+"""
+
+import sys
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from shards.color_words import names_of
+from shards.colors import PALETTE, contradicted, distances, to_oklab
+from shards.sample import Row, Sample
+from sources.objaverse.appearance import MeasureAppearance, Portrait, portrait_options, take_portrait
+from sources.objaverse.cache import read_cache, resolve_root
+from sources.objaverse.render import Renderer
+from sources.objaverse.scene import Refusal, propose
+from sources.objaverse.spec import Asset, RenderOptions, SceneOptions
+from sources.objaverse.survey import SurveyAssets
+from sources.procedural import catalogue, make
+
+RENDER = RenderOptions(resolution=(128, 128), samples=8, device="cpu")
+LEAST_PX = 40
+
+
+def main() -> None:
+    root = resolve_root(sys.argv[1])
+    scenes = int(sys.argv[2]) if len(sys.argv) > 2 else 60
+    with TemporaryDirectory() as folder:
+        files = dict(surveyed(root))
+        files |= {asset: make(asset.uid, Path(folder)) for asset in catalogue(4)}
+        with Renderer(portrait_options(RenderOptions())) as booth:
+            shown = {asset.uid: median(take_portrait(booth, asset, file)) for asset, file in files.items()}
+        rows = list(lit(files, scenes))
+    shifts = np.array([lab - shown[asset.uid] for asset, pixels in rows for lab in [np.median(pixels, axis=0)]])
+    report("lightness", np.abs(shifts[:, 0]))
+    report("hue and chroma", np.hypot(shifts[:, 1], shifts[:, 2]))
+    named = [(asset, pixels) for asset, pixels in rows if asset.colour]
+    dropped = Counter(asset.colour for asset, pixels in named if contradicted(names_of(asset.colour), pixels))
+    print(f"{len(rows)} masks in {scenes} scenes, {len(named)} of things with a color word")
+    print(f"own words dropped: {dropped.total()} of {len(named)}: {dict(dropped)}")
+    for word in PALETTE:
+        # `dark red` said of a red thing is no other color.
+        far = [pixels for asset, pixels in named if asset.colour.split()[-1] != word.split()[-1]]
+        found = sum(contradicted(names_of(word), pixels) for pixels in far)
+        own = [
+            float(distances(np.median(pixels, axis=0)[None], names_of(word), 1.0, 1.0)[0])
+            for asset, pixels in named
+            if asset.colour == word
+        ]
+        tail = f"; own: {len(own)}, farthest {max(own):.3f}" if own else ""
+        print(f"  {word}: said of others, found out {found} of {len(far)}{tail}")
+
+
+def surveyed(root: Path) -> list[tuple[Asset, Path]]:
+    first, second = SurveyAssets(root=str(root)), MeasureAppearance(root=str(root))
+    folder, booth = first.setup(), second.setup()
+    kept: list[tuple[Asset, Path]] = []
+    for entry in read_cache(root):
+        (row,) = first(folder, [Sample(entry.uid, "train", entry.spec())])
+        if isinstance(row, Row):
+            (row,) = second(booth, [Sample(entry.uid, "train", entry.spec(), {"survey": row.columns})])
+        if isinstance(row, Row):
+            asset = TypeAdapter(Asset).validate_json(str(row.columns["asset"]))
+            kept.append((asset, root / asset.path))
+    booth.renderer.close()
+    return kept
+
+
+def median(portrait: Portrait) -> np.ndarray:
+    return np.median(to_oklab(portrait.srgb[portrait.surface]), axis=0)
+
+
+def lit(files: dict[Asset, Path], scenes: int):
+    """Asset and OKLab pixels of its mask, of every object that is well seen."""
+    assets = sorted(files, key=lambda asset: asset.uid)
+    with Renderer(RENDER) as renderer:
+        for seed in range(scenes):
+            spec = propose(assets, "camera", SceneOptions(), RENDER.resolution, seed, 0)
+            if isinstance(spec, Refusal):
+                continue
+            renderer.open(spec, {placed.id: files[placed.asset] for placed in spec.objects})
+            view = renderer.render(spec.source)
+            for placed in spec.objects:
+                mask = view.instances == placed.id
+                if mask.sum() >= LEAST_PX:
+                    yield placed.asset, to_oklab(view.rgb[mask] / 255)
+
+
+def report(what: str, values: np.ndarray) -> None:
+    shares = ", ".join(f"{share} %: {np.percentile(values, share):.3f}" for share in (50, 90, 95, 99, 100))
+    print(f"shift of {what}: {shares}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""What the portrait of an asset costs, beside its survey.
+
+    python benchmarks/portraits.py ROOT
+
+ROOT is an Objaverse cache. Prints CPU seconds an asset of layer `appearance`, in this process and in Blender, with one
+thread; the start of Blender, which is paid once a worker, is left out.
+"""
+
+import sys
+import time
+
+from shards.sample import Row, Sample
+from sources.objaverse.appearance import MeasureAppearance
+from sources.objaverse.cache import read_cache, resolve_root
+from sources.objaverse.survey import SurveyAssets
+
+
+def main() -> None:
+    root = resolve_root(sys.argv[1])
+    survey, stage = SurveyAssets(root=str(root)), MeasureAppearance(root=str(root), threads=1)
+    folder, booth = survey.setup(), stage.setup()
+    samples: list[Sample] = []
+    for entry in read_cache(root):
+        (row,) = survey(folder, [Sample(entry.uid, "train", entry.spec())])
+        if isinstance(row, Row):
+            samples.append(Sample(entry.uid, "train", entry.spec(), {"survey": row.columns}))
+    stage(booth, samples[:1])
+    here, there, wall = time.process_time(), booth.renderer.cpu_s, time.monotonic()
+    named = 0
+    for sample in samples[1:]:
+        (row,) = stage(booth, [sample])
+        named += isinstance(row, Row) and '"colour":""' not in str(row.columns["asset"])
+    count = len(samples) - 1
+    here, there = time.process_time() - here, booth.renderer.cpu_s - there
+    parts = f"{here / count:.3f} here, {there / count:.3f} in Blender"
+    print(f"{count} portraits: {(here + there) / count:.3f} CPU s each ({parts})")
+    print(f"{(time.monotonic() - wall) / count:.3f} s of wall time each; {named} have a name of color")
+    booth.renderer.close()
+
+
+if __name__ == "__main__":
+    main()

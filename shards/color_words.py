@@ -1,0 +1,155 @@
+"""Words of color in English text: which ones are there, and what they claim of what they name.
+
+Invariant: a word counts only where it says what a thing looks like. Names of species and set phrases (`red wine`,
+`black board`), things that share a color's name (an `orange`, a `rose`) and words of materials (`wooden`) claim
+nothing.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from shards.colors import PALETTE, family
+
+_FAMILIES: Final = {plain: frozenset(n for n in PALETTE if family(n) == plain) for plain in map(family, PALETTE)}
+_GREYS: Final = _FAMILIES["grey"]
+_OTHERS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "gray": _GREYS,
+        "golden": frozenset({"gold", "yellow", "orange", "light brown"}),
+        "gold": frozenset({"gold", "yellow", "light brown"}),
+        "silver": frozenset({"silver", "white"}) | _GREYS,
+        "silvery": frozenset({"silver", "white"}) | _GREYS,
+        "charcoal": frozenset({"dark grey", "black"}),
+        "maroon": frozenset({"dark red", "red", "brown"}),
+        "burgundy": frozenset({"dark red", "red"}),
+        "crimson": frozenset({"dark red", "red"}),
+        "scarlet": frozenset({"red"}),
+        "magenta": frozenset({"pink", "purple", "light purple"}),
+        "fuchsia": frozenset({"pink", "purple", "light purple"}),
+        "violet": _FAMILIES["purple"],
+        "lilac": _FAMILIES["purple"],
+        "lavender": _FAMILIES["purple"],
+        "mauve": _FAMILIES["purple"] | _FAMILIES["pink"],
+        "indigo": _FAMILIES["purple"] | _FAMILIES["blue"],
+        "navy": _FAMILIES["blue"],
+        "azure": _FAMILIES["blue"],
+        "cyan": frozenset({"turquoise", "light blue"}),
+        "aqua": frozenset({"turquoise", "light blue"}),
+        "teal": frozenset({"turquoise", "blue", "green", "dark green"}),
+        "tan": frozenset({"light brown", "beige"}),
+        "khaki": frozenset({"light brown", "beige", "olive"}),
+        "cream": frozenset({"beige", "white"}),
+        "ivory": frozenset({"beige", "white"}),
+        "beige": frozenset({"beige", "light brown"}),
+    }
+)
+_PLAIN: Final = {plain: names for plain, names in _FAMILIES.items() if plain not in _OTHERS}
+_NAMES_OF: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        **_PLAIN,
+        **_OTHERS,
+        **{
+            f"{stem}ish": _PLAIN[plain]
+            for plain in _PLAIN
+            for stem in (plain, plain.rstrip("e"), f"{plain}{plain[-1]}")
+        },
+        "grayish": _GREYS,
+    }
+)
+"""Word: the names of the palette of which one must fit. Plain words stand for their light and dark shades, too."""
+_SHADES: Final = "light|dark|bright|pale|deep|vivid|pastel|dull|soft|dusty|off"
+_WORD: Final = "|".join(sorted(_NAMES_OF, key=len, reverse=True))
+_ONE: Final = rf"(?:(?:{_SHADES})[ -]){{0,3}}(?:{_WORD})"
+_AND: Final = r"(?: and |, and |, | & | or |[ /-])"
+_RUN: Final = re.compile(
+    rf"(?<![\w'-])(?P<run>{_ONE}(?:{_AND}{_ONE}){{0,4}})(?:-colou?red)?(?=[ -]{{1,3}}(?P<next>[\w'-]+))",
+    re.IGNORECASE,
+)
+_MOTLEY: Final = re.compile(r"(?<![\w'-])(?:multi|rainbow)?-?colou?r(?:ed|ful)(?=[ -]{1,3}[\w'-])", re.IGNORECASE)
+_SET_PHRASES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        word: frozenset(nouns.split())
+        for word, nouns in {
+            "black": "board bear bears berry berries bird birds widow sheep hole belt market pepper pudding tea coffee",
+            "white": "wine board house chocolate noise water shark",
+            "red": "wine panda pandas fox foxes cross bull bean beans cabbage onion onions dwarf snapper",
+            "green": "bean beans onion onions house tea card pepper peppers apple",
+            "blue": "berry berries whale whales jay print cheese tooth",
+            "yellow": "pages jacket",
+            "orange": "juice tree trees peel slice slices fruit blossom soda segment",
+            "gold": "fish mine rush digger finch medal bar",
+            "golden": "retriever gate eagle delicious",
+            "silver": "ware fish fern fox back surfer medal spoon",
+            "grey": "wolf wolves whale whales matter goose",
+            "gray": "wolf wolves whale whales matter goose",
+            "brown": "bear bears sugar rice bread dwarf recluse",
+            "pink": "panther salt",
+            "purple": "heart cabbage",
+            "cream": "pitcher pitchers cheese puff cake pie soda jug",
+            "navy": "ship uniform officer",
+            "lavender": "plant plants flower flowers oil",
+            "violet": "flower flowers plant",
+            "lilac": "flower flowers tree bush",
+            "olive": "oil tree trees branch",
+            "ivory": "tower",
+        }.items()
+    }
+)
+_BEFORE: Final = re.compile(r"(?:ice|whipped|sour|shaving) $", re.IGNORECASE)
+"""What makes `cream` a thing."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A run of words of color before what they name: `red`, `light blue`, `black and white`."""
+
+    start: int
+    end: int
+    """In the text, `start` to `end`."""
+    colors: tuple[frozenset[str], ...]
+    """Of each color of the run, the names of the palette of which one must fit; a motley run has none."""
+
+    @property
+    def motley(self) -> bool:
+        return not self.colors
+
+
+def names_of(word: str) -> frozenset[str]:
+    """The names of the palette that a color (`blue`, `light blue`, `teal`) stands for; none where it is no color."""
+    word = " ".join(word.lower().split())
+    return frozenset({word}) if word in PALETTE and word not in _NAMES_OF else _NAMES_OF.get(word, frozenset())
+
+
+def spoken_colors(text: str) -> list[Spoken]:
+    """The runs of color words in a text, in order; underscores count as spaces."""
+    plain = text.replace("_", " ")
+    found: list[Spoken] = []
+    for run in _RUN.finditer(plain):
+        words = re.findall(rf"(?<![\w'])({_ONE})(?![\w'])", run["run"], re.IGNORECASE)
+        last = words[-1].split()[-1].lower()
+        if run["next"].lower() in _SET_PHRASES.get(last, ()) or (
+            last == "cream" and _BEFORE.search(plain[: run.start()])
+        ):
+            continue
+        colors = tuple(names_of(_shade(word)) or names_of(word.split()[-1].split("-")[-1]) for word in words)
+        found.append(Spoken(run.start(), run.end(), colors))
+    found += [Spoken(run.start(), run.end(), ()) for run in _MOTLEY.finditer(plain)]
+    return sorted(found, key=lambda spoken: spoken.start)
+
+
+def without_colors(text: str, drops: Callable[[Spoken], bool]) -> str:
+    """The text without the runs that `drops` says are wrong, single spaces."""
+    for spoken in reversed(spoken_colors(text)):
+        if drops(spoken):
+            text = f"{text[: spoken.start]} {text[spoken.end :].lstrip(' -_')}"
+    return " ".join(text.split())
+
+
+def _shade(word: str) -> str:
+    """`dark blue` of `Dark-Blue`, as the palette writes it; other shades (`pale`) leave the plain word."""
+    parts = re.split(r"[ -]", word.lower())
+    shade = "light" if parts[0] in ("light", "pale", "pastel") else "dark" if parts[0] in ("dark", "deep") else ""
+    return f"{shade} {parts[-1].replace('gray', 'grey')}" if shade else parts[-1]

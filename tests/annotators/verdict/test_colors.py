@@ -1,0 +1,79 @@
+"""Words of color against pixels."""
+
+import numpy as np
+import pytest
+
+from annotators.case import Case
+from annotators.verdict.check import check_text
+from annotators.verdict.colors import caption_clause, color_clause
+from shards.colors import PALETTE, to_oklab
+from tests.annotators.factory import SIDE, random_facts
+
+
+def case_of(kind: str = "remove", **colors: str) -> Case:
+    """Objects 1 and 2 as named in `colors` by category (`mug="red"`), of which the images show those colors."""
+    facts = random_facts(0, kind)  # type: ignore[arg-type]
+    while len(facts.objects) < len(colors):
+        facts = random_facts(int(facts.objects[0].source_box[0]) + 1, kind)  # type: ignore[arg-type]
+    things = [
+        thing.model_copy(update={"id": k, "name": noun, "category": noun})
+        for k, (thing, noun) in enumerate(zip(facts.objects, colors, strict=False), start=1)
+    ]
+    edit = facts.edit.model_copy(update={"object": 1})
+    facts = facts.model_copy(update={"objects": things, "edit": edit, "colours": [""] * len(things)})
+    lab = {k: to_oklab(np.array([PALETTE[color]] * 40) / 255) for k, color in enumerate(colors.values(), start=1)}
+    return Case(facts, SIDE, SIDE, {(k, state): lab[k] for k in lab for state in ("source", "target")})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Remove the blue mug.",
+        "Remove the light blue wooden mug.",
+        "Get rid of that blue cup over there.",
+        "Whisk the azure mug into thin air.",
+        "Remove the mug that stands beside the green umbrella.",
+    ],
+)
+def test_a_color_that_is_not_seen_is_contradicted(text: str):
+    case = case_of(mug="red", umbrella="yellow")
+    assert color_clause(case, text) is not None
+    assert "color" in {clause.name for clause in check_text(text, case).clauses}
+    assert check_text(text, case).outcome == "contradicted"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Remove the mug.",
+        "Remove the red mug.",
+        "Remove the red mug beside the yellow umbrella.",
+        "Remove the maroon mug.",
+        "Remove the blue lamp.",
+        "Remove the red wine glass.",
+        "Remove the mug and the orange.",
+    ],
+)
+def test_what_is_seen_or_nobody_can_tell_is_not(text: str):
+    case = case_of(mug="red", umbrella="yellow")
+    assert color_clause(case, text) is None
+
+
+def test_without_pixels_nothing_is_contradicted():
+    case = case_of(mug="red")
+    assert color_clause(Case(case.facts, SIDE, SIDE), "Remove the blue mug.") is None
+
+
+def test_captions_are_held_against_their_own_image():
+    case = case_of(mug="red")
+    changed = {**case.pixels, (1, "target"): to_oklab(np.array([PALETTE["blue"]] * 40) / 255)}
+    moved = Case(case.facts, SIDE, SIDE, changed)
+    assert caption_clause(moved, "A scene with a red mug.", "source") is None
+    assert caption_clause(moved, "A scene with a red mug.", "target") is not None
+
+
+def test_an_inserted_thing_is_seen_in_the_target():
+    case = case_of("insert", mug="red")
+    pixels = {(1, "target"): case.pixels[1, "target"]}
+    assert color_clause(Case(case.facts, SIDE, SIDE, pixels), "Add a blue mug.") is not None
+    assert color_clause(Case(case.facts, SIDE, SIDE, pixels), "Add a red mug.") is None

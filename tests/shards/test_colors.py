@@ -1,0 +1,156 @@
+"""Names of colors: where people agree on one, and none at a border."""
+
+import numpy as np
+import pytest
+
+from shards.color_words import names_of, spoken_colors, without_colors
+from shards.colors import NEUTRAL, PALETTE, contradicted, family, name_of_surface, to_oklab
+
+METALS = ("gold", "silver")
+
+
+def named(*rgb: tuple[int, int, int], metal: bool = False) -> str:
+    return name_of_surface(np.array(rgb) / 255, metal)
+
+
+def test_every_name_is_that_of_its_typical_color():
+    assert {name: named(rgb, metal=name in METALS) for name, rgb in PALETTE.items()} == {name: name for name in PALETTE}
+
+
+@pytest.mark.parametrize(
+    ("rgb", "name"),
+    [
+        ((189, 170, 225), "light purple"),
+        ((128, 0, 128), "purple"),
+        ((98, 76, 118), "purple"),
+        ((255, 192, 203), "light pink"),
+        ((255, 105, 180), "pink"),
+        ((255, 0, 0), "red"),
+        ((156, 66, 62), "red"),
+        ((128, 0, 0), "dark red"),
+        ((255, 140, 0), "orange"),
+        ((255, 255, 0), "yellow"),
+        ((0, 128, 0), "green"),
+        ((86, 122, 84), "green"),
+        ((0, 128, 128), "turquoise"),
+        ((135, 206, 235), "light blue"),
+        ((0, 0, 255), "blue"),
+        ((62, 104, 142), "blue"),
+        ((0, 0, 128), "dark blue"),
+        ((139, 69, 19), "brown"),
+        ((255, 250, 240), "white"),
+        ((25, 25, 25), "black"),
+    ],
+)
+def test_well_known_colors(rgb: tuple[int, int, int], name: str):
+    assert named(rgb) == name
+
+
+@pytest.mark.parametrize(
+    "rgb", [(250, 128, 114), (127, 255, 212), (245, 245, 220), (40, 40, 40), (220, 220, 220), (112, 128, 144)]
+)
+def test_no_name_between_two(rgb: tuple[int, int, int]):
+    assert named(rgb) == ""
+
+
+@pytest.mark.parametrize(("rgb", "wrong"), [((230, 190, 220), "grey"), ((70, 70, 30), "green")])
+def test_pale_and_dark_colors_bear_no_wrong_name(rgb: tuple[int, int, int], wrong: str):
+    assert family(named(rgb)) != wrong
+
+
+def test_names_of_many_samples():
+    blue, light, dark, red = (PALETTE[name] for name in ("blue", "light blue", "dark blue", "red"))
+    assert named(blue, blue, dark, dark, dark, dark) == "dark blue"
+    assert named(blue, blue, dark, red) == "blue"
+    assert named(light, blue, dark) == "", "light and dark side by side are a pattern"
+    assert named(blue, red) == "" and name_of_surface(np.zeros((0, 3))) == ""
+
+
+def test_metals():
+    assert named((255, 198, 73), metal=True) == "gold" and named((255, 198, 73)) != "gold"
+    assert named((190, 190, 192), metal=True) == "silver"
+    assert named((60, 60, 62), metal=True) == "", "it shows what is around it"
+    assert named((200, 32, 36), metal=True) == "red"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("red bowl", ["red"]),
+        ("RED_BOWL", ["RED"]),
+        ("red-brown bowl", ["red-brown"]),
+        ("golden cup", ["golden"]),
+        ("bluish vase", ["bluish"]),
+        ("reddish box", ["reddish"]),
+        ("black and white cat", ["black and white"]),
+        ("Dark-gray chair", ["Dark-gray"]),
+        ("pale pink pillow", ["pale pink"]),
+        ("blue-colored mug", ["blue-colored"]),
+        ("colorful mug", ["colorful"]),
+        ("the red mug, left of the light blue crate", ["red", "light blue"]),
+        *(
+            (text, [])
+            for text in (
+                "orange",
+                "orange juice",
+                "white wine glass",
+                "goldfish bowl",
+                "redwood table",
+                "wooden table",
+                "rose vase",
+                "cream pitcher",
+                "ice cream cone",
+                "blackboard",
+                "black board",
+                "red",
+                "bored man",
+            )
+        ),
+    ],
+)
+def test_words_of_color(text: str, said: list[str]):
+    assert [text[run.start : run.end] for run in spoken_colors(text)] == said
+
+
+def test_words_are_taken_out():
+    assert without_colors("big red-brown bowl", lambda _: True) == "big bowl"
+    assert without_colors("RED_BOWL", lambda _: True) == "BOWL"
+    assert without_colors("red mug and blue mug", lambda run: names_of("blue") in run.colors) == "red mug and mug"
+
+
+def test_words_stand_for_names():
+    assert names_of("blue") == {"blue", "light blue", "dark blue"} and names_of("light blue") == {"light blue"}
+    assert names_of("wooden") == frozenset() == names_of("")
+    for name in PALETTE:
+        assert name in names_of(name)
+
+
+def test_long_texts_are_read_in_linear_time():
+    assert len(spoken_colors("dark " * 20_000)) == 0
+    assert spoken_colors("red " * 20_000)
+
+
+@pytest.mark.parametrize("name", [name for name in PALETTE if name not in METALS])
+def test_pixels_contradict_other_colors_only(name: str):
+    """Under a light that is a third darker, or that fades a color by a half, a color is still itself."""
+    lab = to_oklab(np.array([PALETTE[name]] * 30) / 255)
+    for factor in ((1, 1, 1), (0.8, 1, 1), (0.9, 0.6, 0.6)):
+        assert not contradicted(names_of(name), lab * factor)
+    opposite = (
+        "blue"
+        if name in ("yellow", "orange", "brown", "dark brown", "light brown", "beige", "red", "pink", "olive")
+        else "red"
+    )
+    assert contradicted(names_of(opposite), lab) == (family(name) != opposite and name != "dark red")
+    if name not in NEUTRAL and np.hypot(lab[0, 1], lab[0, 2]) > 0.09:
+        assert contradicted(names_of("grey"), lab) and contradicted(names_of("white"), lab)
+
+
+def test_white_and_black_are_no_colors_of_another_kind():
+    for neutral in ("white", "black", "grey"):
+        lab = to_oklab(np.array([PALETTE[neutral]] * 30) / 255)
+        for word in ("red", "blue", "green", "yellow", "purple", "brown"):
+            assert contradicted(names_of(word), lab), (neutral, word)
+    assert not contradicted(frozenset(), to_oklab(np.zeros((1, 3)))) and not contradicted(
+        names_of("red"), np.zeros((0, 3))
+    )
