@@ -179,7 +179,7 @@ def test_literally_ray_job_submit_pipeline_build(head: Head):
     run = head.submit("pipeline/build.py")
     out = head.home / "spatialdata" / "procedural"
     try:
-        wait_for(lambda: (out / "build.json").is_file() or run.poll() is not None)
+        wait_for(lambda: (out / "plan.json").is_file() or run.poll() is not None)
         assert run.poll() is None, run.communicate()[0]
         (driver,) = head.find("pipeline/build.py", "python")[-1:]
         os.kill(driver, signal.SIGTERM)
