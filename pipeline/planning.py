@@ -7,7 +7,7 @@ at again to read what they name.
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,8 +30,10 @@ from pipeline.stage import Stage
 from pipeline.store import LayerCorrupt, LayerStore, versions
 from shards.errors import BadInput
 from shards.layout import base, filesystem, join
-from sources.objaverse.assets import AssetTable, divide, table_of
-from sources.objaverse.cache import read_cache, resolve_root, select_licences
+from shards.schema import Split
+from sources.objaverse.assets import FEWEST_MODELS, AssetTable, divide, table_of
+from sources.objaverse.cache import count_licences, read_cache, resolve_root, select_licences
+from sources.objaverse.identity import Description, identify
 from sources.objaverse.orientations import orientation_file, oriented, read_orientations
 from sources.objaverse.spec import Asset
 from sources.objaverse.survey import SurveyAssets
@@ -42,6 +44,7 @@ ASSETS = "plan/assets.parquet"
 INDEXES = "plan/archives"
 SURVEY_UNIT = 16
 _ASSET = TypeAdapter(Asset)
+_DESCRIPTION = TypeAdapter(Description)
 T = TypeVar("T")
 
 
@@ -199,10 +202,32 @@ def _make_assets(config: Config, store: LayerStore, say: Callable[[str], None], 
         assets = oriented(
             surveyed, read_orientations(orientation_file(resolve_root(config.source.root), config.source.orientations))
         )
-    table = table_of(assets, divide(assets, config.shard.splits.fractions(), config.seed))
+    splits = divide(assets, config.shard.splits.fractions(), config.seed)
+    for line in _told_of_models(assets, splits):
+        say(line)
+    table = table_of(assets, splits)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue().to_pybytes(), len(assets)
+
+
+def _told_of_models(assets: Sequence[Asset], splits: Mapping[str, Split]) -> Iterator[str]:
+    """What equal models mean for the splits, a line each; nothing where all differ."""
+    families: dict[str, set[str]] = {}
+    for asset in assets:
+        families.setdefault(asset.family or asset.uid, set()).add(asset.model or asset.uid)
+    models = sum(map(len, families.values()))
+    if models < len(assets) or len(families) < models:
+        yield (
+            f"{len(assets)} assets are {models} different models of {len(families)} shapes: those of one shape are in "
+            "one split, and no scene holds a model twice"
+        )
+    held: dict[Split, set[str]] = {}
+    for asset in assets:
+        held.setdefault(splits[asset.uid], set()).add(asset.model or asset.uid)
+    for split, found in sorted(held.items()):
+        if len(found) < FEWEST_MODELS:
+            yield f"{split} has one model alone, and a scene needs {FEWEST_MODELS}: its samples will be rejected"
 
 
 def survey(config: Config, store: LayerStore, say: Callable[[str], None], progress: Progress) -> list[Asset]:
@@ -217,9 +242,10 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
     source = config.source
     found = list(read_cache(source.root, source.uids or None, source.fetch))
     entries = select_licences(found, source.licenses)
-    if others := Counter(entry.licence for entry in found) - Counter(entry.licence for entry in entries):
-        held = ", ".join(f"{licence} {count}" for licence, count in sorted(others.items()))
-        say(f"{others.total()} of {len(found)} assets are left out by source.licenses: {held}")
+    if len(entries) < len(found):
+        others = Counter(entry.licence for entry in found) - Counter(entry.licence for entry in entries)
+        held = count_licences(others.elements())
+        say(f"{len(found) - len(entries)} of {len(found)} assets are left out by source.licenses: {held}")
     stage = SurveyAssets(root=str(resolve_root(source.root).absolute()), licences=source.licenses)
     specs = [entry.spec() for entry in entries]
     digest = hashlib.sha256(canonical(specs).encode()).hexdigest()[:16]
@@ -274,10 +300,12 @@ def _check_survey(kept: LayerStore) -> None:
 def _usable(store: LayerStore, plan: Plan, stage: Stage, say: Callable[[str], None]) -> list[Asset]:
     folder = layer_dirs([stage])[stage.layer]
     assets: list[Asset] = []
+    descriptions: list[Description] = []
     reasons: Counter[str] = Counter()
     for unit in range(plan.units):
-        rows = store.read_planned(folder, unit, plan.keys(unit))
-        assets += [_ASSET.validate_json(str(row["asset"])) for row in rows.values()]
+        rows = store.read_planned(folder, unit, plan.keys(unit)).values()
+        assets += [_ASSET.validate_json(str(row["asset"])) for row in rows]
+        descriptions += [_DESCRIPTION.validate_json(str(row["identity"])) for row in rows]
         reasons.update(reject.reason for reject in store.record(folder, unit).rejects)
     counted = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
     if not assets:
@@ -287,7 +315,9 @@ def _usable(store: LayerStore, plan: Plan, stage: Stage, say: Callable[[str], No
         )
     if reasons:
         say(f"{reasons.total()} of {plan.samples} assets cannot be used: {counted}")
-    return assets
+    if noted := [asset for asset in assets if asset.size_note]:
+        say(f"{len(noted)} known sizes are not plain meters, such as {noted[0].size_note} (asset {noted[0].uid})")
+    return identify(assets, descriptions)
 
 
 def asset_key(uid: str) -> str:

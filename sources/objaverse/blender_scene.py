@@ -55,7 +55,9 @@ class LoadedAsset:
     def __init__(self, root: Any, parts: list, geometry: "Geometry", asset: dict) -> None:
         self.root, self.parts = root, parts
         self.scale, self.offset = asset["scale"], Vector(asset["offset"])
-        self.vertices = geometry.vertices * asset["scale"] + np.asarray(asset["offset"])
+        axes = np.reshape(asset["axes"], (3, 3))
+        self.axes = Matrix(axes.tolist())
+        self.vertices = geometry.vertices @ axes.T * asset["scale"] + np.asarray(asset["offset"])
         self.low, self.high = self.vertices.min(axis=0), self.vertices.max(axis=0)
         self.materials = [material for material in geometry.materials if material is not None]
         faint = np.array([m is not None and solid_everywhere(m) is False for m in geometry.materials], bool)
@@ -79,9 +81,10 @@ class LoadedAsset:
         """world_from_object * object_from_file; the importer has turned y up into z up already."""
         yaw, scale = math.radians(placement["yaw_deg"]), placement["scale"]
         origin = Vector((placement["x"], placement["y"], placement["z"]))
-        self.root.rotation_euler = (0.0, 0.0, yaw)
+        turn = Matrix.Rotation(yaw, 3, "Z")
+        self.root.rotation_euler = (turn @ self.axes).to_euler()
         self.root.scale = (scale * self.scale,) * 3
-        self.root.location = origin + Matrix.Rotation(yaw, 3, "Z") @ self.offset * scale
+        self.root.location = origin + turn @ self.offset * scale
         for part in self.parts:
             part.hide_render = not placement["present"]
 

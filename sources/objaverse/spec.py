@@ -28,11 +28,12 @@ class Asset:
     colour: str
     """A plain colour name that fits the whole of the object, empty where none does."""
     licence: str
+    """As the source names it; of a model with several uids the licences of all, joined (`shards.licences.joined`)."""
     creator: str
     scale: float
     """Metres per file unit."""
     offset: tuple[float, float, float]
-    """Object frame = scale * (x, -z, y of the file) + offset, in metres."""
+    """Object frame = scale * axes @ (x, -z, y of the file) + offset, in metres."""
     size_m: tuple[float, float, float]
     """Width (x), depth (y) and height (z) of the object frame's bounding box."""
     footprint: tuple[tuple[float, float], ...]
@@ -50,6 +51,14 @@ class Asset:
     """Height in metres of the inner floor of a box-like container that can take another object, 0 for none."""
     opening: tuple[float, float] = (0.0, 0.0)
     """Inner width and depth in metres of that container."""
+    axes: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    """3x3, row-major: a rotation by quarter turns, by which a thin thing was laid down (`thin.lay_down`)."""
+    size_note: str = ""
+    """What the survey made of a known size that is not plain meters; empty otherwise."""
+    family: str = ""
+    """Names its shape: assets of one family are in one split. Empty where every uid is a shape of its own."""
+    model: str = ""
+    """Names its shape and look: assets of one model are one thing under several uids. Empty as above."""
 
 
 SurfaceKind = Literal["wood", "tile", "concrete", "carpet", "grass", "plaster", "brick"]
