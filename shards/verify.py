@@ -147,7 +147,7 @@ def _load_manifest(folder: SplitFolder) -> tuple[Manifest | None, list[Problem]]
     if manifest.recipe != folder.recipe and folder.recipe in RECIPES:
         problems.append(Problem("manifest", f"its recipe is '{manifest.recipe}', the folder is '{folder.recipe}'"))
     if manifest.schema_version not in READABLE_VERSIONS:
-        known = " and ".join(map(str, READABLE_VERSIONS))
+        known = ", ".join(map(str, READABLE_VERSIONS))
         text = f"the samples have schema version {manifest.schema_version}, this program reads {known}"
         problems.append(Problem("manifest", text))
     if len({shard.name for shard in manifest.shards}) != len(manifest.shards):

@@ -39,8 +39,8 @@ def divide(assets: Iterable[Asset], fractions: Mapping[Split, float], seed: int)
 
     Families are assigned whole, in the order of a keyed hash, so that adding an asset moves few others. Every split
     with a fraction above zero gets at least `FEWEST` assets, and as many families as that or as there are for it. A
-    family with more members than a held-out split is to have does not fill it: it goes to the last split, which is
-    train where that is asked for.
+    family that would be more than a quarter of a held-out split goes to the last split instead, which is train where
+    that is asked for.
 
     Raises:
         BadInput: too few assets for the splits that are asked for.
@@ -65,16 +65,17 @@ def divide(assets: Iterable[Asset], fractions: Mapping[Split, float], seed: int)
         chosen = _fill(left, targets[split], least, most)
         result |= {uid: split for at in chosen for uid in left[at]}
         left = [family for at, family in enumerate(left) if at not in chosen]
-    return result | {uid: last for family in left for uid in family}
+    result |= {uid: last for family in left for uid in family}
+    return result
 
 
 def _fill(families: Sequence[Sequence[str]], target: int, least: int, most: int) -> set[int]:
-    """Which families make up `target` assets, taken in their order where they still fit: at least `least`, of which
-    the smallest are added where too few fit, and at most `most`."""
+    """Which families make up `target` assets, taken in their order where they fit: none is more than a quarter of it.
+    At least `least`, of which the smallest are added where too few fit, and at most `most`."""
     chosen: set[int] = set()
     room = target
     for at, family in enumerate(families):
-        if len(family) <= room and len(chosen) < most:
+        if len(family) <= min(room, max(1, target // FEWEST)) and len(chosen) < most:
             chosen.add(at)
             room -= len(family)
     others = sorted(set(range(len(families))) - chosen, key=lambda at: (len(families[at]), at))

@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from shards.licences import joined
 from sources.colours import to_lab
 from sources.objaverse.glb import Floats
-from sources.objaverse.primitives import Primitive
 from sources.objaverse.spec import Asset
 
 SHAPE_TOLERANCE: Final = 1e-3
 """Of each number of a shape, which are about 1. Exporters that store 12 bits of a coordinate stay within a tenth."""
 LOOK_TOLERANCE: Final = 3.0
-"""CIELAB units, of means and standard deviations: textures that were compressed again stay well within it."""
+"""CIELAB units: textures that were compressed again stay well within it."""
+_SPREAD: Final = 0.25
+"""Weight of standard deviations: compression and smaller pictures smooth a texture's grain, but keep its means."""
 CREATORS: Final = "; "
 """Between the creators of one model that has several."""
 _STEP: Final = 50
@@ -48,36 +49,42 @@ class Description:
     """What tells a model from others."""
 
     content: str
-    """SHA-256 of the file, 32 hex digits."""
+    """SHA-256 of the file, or of what stands for it: 32 hex digits."""
     shape: tuple[float, ...]
+    """See `describe_shape`."""
     look: tuple[float, ...]
+    """Mean and (weighted) standard deviation of the surface's CIELAB colors."""
 
 
-def describe(path: Path, primitives: Sequence[Primitive], srgb: Floats) -> Description:
-    """Describe the model of a file, given its geometry and the colors (N, 3), 0..1, of equal-area samples of it."""
+def describe(content: str, corners: Floats, srgb: Floats) -> Description:
+    """Describe a model: its content's name, its triangles (N, 3 corners, 3), and the colors (M, 3), 0..1, of equal-area
+    samples of it."""
     lab = to_lab(srgb)
-    with path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
     return Description(
-        content[:32],
-        tuple(round(float(value), 6) for value in describe_shape(primitives)),
-        tuple(round(float(value), 3) for value in (*lab.mean(axis=0), *lab.std(axis=0))),
+        content,
+        tuple(round(float(value), 6) for value in describe_shape(corners)),
+        tuple(round(float(value), 3) for value in (*lab.mean(axis=0), *lab.std(axis=0) * _SPREAD)),
     )
 
 
-def describe_shape(primitives: Sequence[Primitive]) -> Floats:
+def content_of(path: Path) -> str:
+    """What `Description.content` says of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
+def describe_shape(corners: Floats) -> Floats:
     """Moments of the surface about its centroid, in units of its root mean square radius, and of its normals: (13,).
 
     Integrals are exact, whatever the triangles.
     """
-    corners = np.concatenate([primitive.positions[primitive.triangles] for primitive in primitives])
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = np.linalg.norm(normals, axis=1)
     weights = area / area.sum()
     normals = normals / np.maximum(area, 1e-300)[:, None]
     corners = corners - weights @ corners.mean(axis=1)
-    radius = sum(share * (weights @ (points**2).sum(axis=1)) for share, points in _points(corners))
-    corners = corners / np.sqrt(radius)
+    squares = (corners.sum(axis=1) ** 2).sum(axis=1) + (corners**2).sum(axis=(1, 2))
+    corners = corners / np.sqrt(weights @ squares / 12)
     second, fourth, third, length = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 9)), 0.0
     for share, points in _points(corners):
         squared = (points**2).sum(axis=1)
@@ -148,6 +155,4 @@ def _points(corners: Floats) -> Iterator[tuple[float, Floats]]:
     """Six points of each triangle (N, 3), and the share of each in the mean of a quartic over the triangle."""
     for share, once, twice in _QUARTIC:
         for corner in range(3):
-            weights = np.full(3, twice)
-            weights[corner] = once
-            yield share, np.einsum("k,nki->ni", weights, corners)
+            yield share, twice * corners.sum(axis=1) + (once - twice) * corners[:, corner]

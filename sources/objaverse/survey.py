@@ -19,7 +19,7 @@ from shards.sample import Reject, Result, Row, Sample
 from sources.colours import name_of_surface
 from sources.objaverse.cache import DEFAULT_LICENCES, normalise_licence, resolve_root
 from sources.objaverse.glb import Floats, Glb, GlbError, open_glb
-from sources.objaverse.identity import describe
+from sources.objaverse.identity import content_of, describe
 from sources.objaverse.looks import Surface, check_images, sample_surface, z_up
 from sources.objaverse.primitives import Primitive, count_triangles, first_frame_move, read_primitives
 from sources.objaverse.shape import HIDDEN, fit, inner_walls, rotational_symmetry, turns_unseen
@@ -126,7 +126,8 @@ class SurveyAssets:
         surface = replace(surface, points=surface.points @ axes.T, normals=surface.normals @ axes.T)
         asset = _asset(entry, category, points @ axes.T, surface, size.scale, triangles)
         asset = replace(asset, axes=tuple(axes.ravel().tolist()), size_note=size.note)
-        description = describe(glb.path, primitives, surface.srgb)
+        corners = np.concatenate([primitive.positions[primitive.triangles] for primitive in primitives])
+        description = describe(content_of(glb.path), corners, surface.srgb)
         return Row({"asset": _ASSET.dump_json(asset).decode(), "identity": json.dumps(asdict(description))})
 
     def _refuse_thin(self, extent: Floats, category: str, scale: float) -> Reject | None:
