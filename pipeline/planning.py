@@ -203,7 +203,7 @@ def _make_assets(config: Config, store: LayerStore, say: Callable[[str], None], 
             surveyed, read_orientations(orientation_file(resolve_root(config.source.root), config.source.orientations))
         )
     splits = divide(assets, config.shard.splits.fractions(), config.seed)
-    for line in _told_of_models(assets, splits):
+    for line in _told_of_splits(assets, splits):
         say(line)
     table = table_of(assets, splits)
     sink = pa.BufferOutputStream()
@@ -211,23 +211,17 @@ def _make_assets(config: Config, store: LayerStore, say: Callable[[str], None], 
     return sink.getvalue().to_pybytes(), len(assets)
 
 
-def _told_of_models(assets: Sequence[Asset], splits: Mapping[str, Split]) -> Iterator[str]:
-    """What equal models mean for the splits, a line each; nothing where all differ."""
-    families: dict[str, set[str]] = {}
-    for asset in assets:
-        families.setdefault(asset.family or asset.uid, set()).add(asset.model or asset.uid)
-    models = sum(map(len, families.values()))
-    if models < len(assets) or len(families) < models:
-        yield (
-            f"{len(assets)} assets are {models} different models of {len(families)} shapes: those of one shape are in "
-            "one split, and no scene holds a model twice"
-        )
+def _told_of_splits(assets: Sequence[Asset], splits: Mapping[str, Split]) -> Iterator[str]:
+    """Which splits hold too few models for a scene, a line each."""
     held: dict[Split, set[str]] = {}
     for asset in assets:
         held.setdefault(splits[asset.uid], set()).add(asset.model or asset.uid)
     for split, found in sorted(held.items()):
         if len(found) < FEWEST_MODELS:
-            yield f"{split} has one model alone, and a scene needs {FEWEST_MODELS}: its samples will be rejected"
+            yield (
+                f"{split} has one model alone, and a scene needs {FEWEST_MODELS} different ones: its samples will be "
+                "rejected; give more models, or fewer splits"
+            )
 
 
 def survey(config: Config, store: LayerStore, say: Callable[[str], None], progress: Progress) -> list[Asset]:
@@ -317,7 +311,14 @@ def _usable(store: LayerStore, plan: Plan, stage: Stage, say: Callable[[str], No
         say(f"{reasons.total()} of {plan.samples} assets cannot be used: {counted}")
     if noted := [asset for asset in assets if asset.size_note]:
         say(f"{len(noted)} known sizes are not plain meters, such as {noted[0].size_note} (asset {noted[0].uid})")
-    return identify(assets, descriptions)
+    assets = identify(assets, descriptions)
+    models, shapes = len({asset.model for asset in assets}), len({asset.family for asset in assets})
+    if shapes < len(assets):
+        say(
+            f"{len(assets)} assets are {models} different models of {shapes} shapes: those of one shape are in one split, "
+            "and no scene holds a model twice"
+        )
+    return assets
 
 
 def asset_key(uid: str) -> str:
