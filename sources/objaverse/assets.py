@@ -45,14 +45,15 @@ def divide(assets: Iterable[Asset], fractions: Mapping[Split, float], seed: int)
     Raises:
         BadInput: too few assets for the splits that are asked for.
     """
+    assets = sorted(assets, key=lambda asset: asset.uid)
+    used: list[Split] = [split for split in SPLITS if fractions[split] > 0]
+    _check_enough(assets, used)
     families: dict[str, list[str]] = {}
-    for asset in sorted(assets, key=lambda asset: asset.uid):
+    for asset in assets:
         families.setdefault(asset.family or asset.uid, []).append(asset.uid)
     key = seed.to_bytes(8, "little")
     left = [families[name] for name in sorted(families, key=lambda name: blake2b(name.encode(), key=key).digest())]
-    used: list[Split] = [split for split in SPLITS if fractions[split] > 0]
-    total = sum(map(len, left))
-    _check_enough(total, len(left), used)
+    total = len(assets)
     held_out: list[Split] = [split for split in used if split != "train"]
     last: Split = "train" if "train" in used else held_out.pop()
     targets = {split: max(FEWEST, round(fractions[split] * total)) for split in held_out}
@@ -82,24 +83,26 @@ def _fill(families: Sequence[Sequence[str]], target: int, least: int, most: int)
     return chosen | set(others[: max(0, least - len(chosen))])
 
 
-def _check_enough(assets: int, families: int, used: Sequence[Split]) -> None:
-    needed = FEWEST * len(used)
-    if assets >= needed and families > len(used):
-        return
-    one = assets >= FEWEST and families > 1 and len(used) > 1
+def _check_enough(assets: Sequence[Asset], used: Sequence[Split]) -> None:
+    count, needed = len(assets), FEWEST * len(used)
+    shapes = len({asset.family or asset.uid for asset in assets})
+    models = len({asset.model or asset.uid for asset in assets})
+    usable = f"{count} usable asset{'s' * (count != 1)}"
+    which = f"the split{'s' * (len(used) > 1)} {', '.join(used)}"
+    one = count >= FEWEST and models > 1 and len(used) > 1
     fewer = ", or use one split: --set shard.splits='{train: 1, val: 0, test: 0}'" if one else ""
-    if assets < needed:
+    if count < needed:
         each = f" ({FEWEST} each)" if len(used) > 1 else ""
         raise BadInput(
-            f"{assets} usable assets cannot fill the split{'s' * (len(used) > 1)} {', '.join(used)}: at least {needed} "
-            f"are needed{each}; give {needed - assets} more{fewer}"
+            f"{usable} cannot fill {which}: at least {needed} are needed{each}; give {needed - count} more{fewer}"
         )
-    missing = len(used) + 1 - families
-    raise BadInput(
-        f"{assets} usable assets are {families} shape{'s' * (families > 1)} under several uids, too few for the "
-        f"split{'s' * (len(used) > 1)} {', '.join(used)}: equal ones stay in one split, and a scene holds none twice; "
-        f"give at least {missing} of other shapes{fewer}"
-    )
+    missing = max(len(used) - shapes, len(used) + 1 - models)
+    if missing > 0:
+        raise BadInput(
+            f"{usable} are {models} different model{'s' * (models > 1)} of {shapes} shape{'s' * (shapes > 1)}, too few "
+            f"for {which}: one shape is in one split, and no scene holds a model twice; give at least {missing} of "
+            f"{'another shape' if missing == 1 else 'other shapes'}{fewer}"
+        )
 
 
 def table_of(assets: Iterable[Asset], splits: Mapping[str, Split]) -> Any:

@@ -65,7 +65,7 @@ class CacheEntry:
     tags: tuple[str, ...]
     description: str
     size_m: tuple[float, float, float] | None
-    """Metres along the file's axes, where the metadata holds it."""
+    """Along the file's axes, as the metadata holds it; meters, if it is right. None where it holds no such numbers."""
     faces: int
     """Faces that the metadata claims, 0 where it is silent."""
 
@@ -283,9 +283,10 @@ def _one_line(text: Any) -> str:
 
 
 def _size(value: Any) -> tuple[float, float, float] | None:
-    if not isinstance(value, list) or len(value) != 3:
+    """Three numbers, none below zero; in which unit they are, and whether they can be, is for `sizes.find_size`."""
+    if not isinstance(value, list) or len(value) != 3 or any(isinstance(item, bool) for item in value):
         return None
-    if not all(isinstance(item, int | float) and 0 <= item < 1000 for item in value) or max(value) < 1e-3:
+    if not all(isinstance(item, int | float) and 0 <= item < 1e9 for item in value) or not max(value) > 0:
         return None
     return float(value[0]), float(value[1]), float(value[2])
 

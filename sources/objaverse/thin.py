@@ -80,7 +80,7 @@ def lay_down(category: str, extent: Floats, surface: Surface) -> Floats:
 
 
 def _spread(surface: Surface, side: Floats) -> float:
-    """How much the colors of the outer quarter that faces a side vary: root mean square CIELAB distance from the mean."""
+    """How much the colors of the outer quarter that faces a side vary: CIELAB distance from their mean."""
     along = surface.points @ side
     facing = surface.srgb[(surface.normals @ side > 0.7) & (along > along.max() - 0.25 * np.ptp(along))]
     return float(np.linalg.norm(to_lab(facing).std(axis=0))) if len(facing) else 0.0
