@@ -315,8 +315,8 @@ def _usable(store: LayerStore, plan: Plan, stage: Stage, say: Callable[[str], No
     models, shapes = len({asset.model for asset in assets}), len({asset.family for asset in assets})
     if shapes < len(assets):
         say(
-            f"{len(assets)} assets are {models} different models of {shapes} shapes: those of one shape are in one split, "
-            "and no scene holds a model twice"
+            f"{len(assets)} assets are {models} different models of {shapes} shapes: those of one shape are in one "
+            "split, and no scene holds a model twice"
         )
     return assets
 
