@@ -37,9 +37,8 @@ Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 def _license(given: Any) -> Any:
     if given not in LICENCES:
-        raise ValueError(
-            f"{given!r} is not allowed; allowed: {', '.join(LICENCES)} (models under any other text are unknown)"
-        )
+        allowed = f"{', '.join(LICENCES)} (any other text counts as unknown)"
+        raise ValueError(f"{given!r} is not allowed{nearest(str(given), LICENCES)}; allowed: {allowed}")
     return given
 
 

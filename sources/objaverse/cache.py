@@ -138,7 +138,7 @@ def select_licences(entries: Iterable[CacheEntry], licences: Collection[str] = D
         note = " (unknown: only where you know that these texts allow it)" if "unknown" in held else ""
         raise BadInput(
             f"source.licenses: no asset is left after the filter ({', '.join(sorted(allowed))}); the cache holds "
-            f"{count_licences(entry.licence for entry in entries)}: allow more, such as "
+            f"{count_licences(entry.licence for entry in entries)}: allow one of these, such as "
             f"--set source.licenses='[{more}]'{note}, or give another source.root"
         )
     return kept

@@ -174,7 +174,7 @@ def test_licence_filter(tmp_path: Path):
     entries = list(read_cache(tmp_path))
     assert [entry.uid for entry in select_licences(entries)] == ["b", "c"]
     assert [entry.uid for entry in select_licences(entries, ["CC BY-NC 4.0"])] == ["a"]
-    with pytest.raises(BadInput, match=r"no asset is left.*\(by-nd\).*by 1, by-nc 1, cc0 1: allow more"):
+    with pytest.raises(BadInput, match=r"no asset is left.*\(by-nd\).*by 1, by-nc 1, cc0 1: allow one of these"):
         select_licences(entries, ["by-nd"])
 
 
