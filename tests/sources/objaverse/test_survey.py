@@ -22,7 +22,6 @@ from sources.objaverse.glb import open_glb
 from sources.objaverse.looks import z_up
 from sources.objaverse.primitives import read_primitives
 from sources.objaverse.shape import footprint
-from sources.objaverse.sizes import LARGEST, TYPICAL_EXTENT, find_size, plausible_range
 from sources.objaverse.spec import Asset
 from sources.objaverse.survey import SurveyAssets, category_from_name, names_room
 from tests.sources.objaverse.models import RED, box, checkered, glb, make_cache, pack, unpack
@@ -136,79 +135,6 @@ def test_several_roots_and_nested_transforms(tmp_path: Path):
 def test_real_size_of_the_metadata_wins(tmp_path: Path):
     found = asset(survey(tmp_path, glb(box(200, 100, 50)), size_m=[0.1, 0.05, 0.025], category="mug"))
     assert found.size_m == pytest.approx((0.1, 0.025, 0.05))
-
-
-@pytest.mark.parametrize(
-    ("extent", "category", "expected"),
-    [
-        (0.1, "mug", 0.1),
-        (2.0, "mug", 0.1),
-        (2.0, "", 2.0),
-        (200.0, "", 0.4),
-        (90.0, "red chair", 0.8),
-        (80, "toy car", 0.2),
-    ],
-)
-def test_sizes(extent: float, category: str, expected: float):
-    assert find_size((extent, extent, extent), category, None).scale * extent == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("category", "sides", "known", "expected", "word"),
-    [
-        ("refrigerator", (60, 170, 60), [60, 170, 60], 1.7, "centimeters"),
-        ("refrigerator", (0.6, 1.7, 0.6), [600, 1700, 600], 1.7, "millimeters"),
-        ("mug", (1, 1.2, 1), [8, 9.6, 8], 0.096, "centimeters"),
-        ("mug", (1, 1.2, 1), [80, 96, 80], 0.096, "millimeters"),
-        ("toy", (1, 1, 1), [150, 150, 150], 0.15, "millimeters"),
-        ("", (60, 170, 60), [60, 170, 60], 1.7, "centimeters"),
-        ("", (0.06, 0.17, 0.06), [60, 170, 60], 0.17, "millimeters"),
-        ("mug", (1, 1, 1), [3, 3, 3], 0.1, "cannot be"),
-        ("mug", (0.09, 0.1, 0.09), [2.7, 3, 2.7], 0.1, "cannot be"),
-        ("refrigerator", (6, 17, 6), [0.007, 0.02, 0.007], 1.6, "cannot be"),
-        ("", (1, 1, 1), [60000, 60000, 60000], 1.0, "cannot be"),
-        ("", (1, 1, 1), [0.001, 0.001, 0.001], 1.0, "cannot be"),
-        ("mug", (1, 1, 1), [0.1, 0.1, 2], 0.1, "not of this model"),
-        ("chair", (1, 2, 1), [0.5, 1, 0], 2.0, "not of this model"),
-        ("chair", (1, 2, 1), [0.5, 0.5, 1], 1.0, ""),
-        ("car", (1, 1, 3), [100, 100, 300], 3.0, "centimeters"),
-        ("tree", (1, 25, 1), [1, 25, 1], 4.0, "cannot be"),
-    ],
-)
-def test_known_sizes_are_held_against_what_can_be(
-    category: str, sides: tuple[float, float, float], known: list[float], expected: float, word: str
-):
-    found = find_size(sides, category, known)
-    assert found.scale * max(sides) == pytest.approx(expected)
-    assert word in found.note and bool(word) == bool(found.note)
-    assert found.known == (word in ("", "centimeters", "millimeters"))
-
-
-@given(
-    st.sampled_from(["", "gizmo", "refrigerator", "mug", "tree", "toy car", "car", "coin", "rug"]),
-    st.tuples(*[st.floats(1e-4, 1e6)] * 3),
-    st.floats(1e-6, 1e9),
-)
-def test_nothing_absurd_has_a_size(category: str, sides: tuple[float, float, float], factor: float):
-    known = [side * factor for side in sides]
-    for given_ in (None, known, [factor] * 3):
-        size = find_size(sides, category, given_).scale * max(sides)
-        low, high = plausible_range(category)
-        assert low * 0.99 <= size <= high * 1.01 <= LARGEST * 1.01
-
-
-def test_every_typical_size_is_plausible():
-    for name, extent in TYPICAL_EXTENT.items():
-        low, high = plausible_range(name)
-        assert low < extent < high <= LARGEST, name
-        assert high / low <= 60, name
-
-
-def test_the_note_of_a_size_is_kept(tmp_path: Path):
-    found = asset(survey(tmp_path, glb(box(60, 170, 60)), category="refrigerator", size_m=[60, 170, 60]))
-    assert found.size_m == pytest.approx((0.6, 0.6, 1.7))
-    assert found.size_note == "size_m 60 x 170 x 60 is in centimeters"
-    assert asset(survey(tmp_path, None, category="refrigerator")).size_note == ""
 
 
 def test_huge_units_keep_their_precision(tmp_path: Path):
@@ -370,53 +296,6 @@ def test_extreme_aspect(tmp_path: Path):
     found = survey(tmp_path, glb(box(0.05, 1.0, 0.05)))
     assert reason(found) == "extreme_aspect" and isinstance(found, Reject) and found.score == pytest.approx(20)
     assert reason(survey(tmp_path, None, category="chair")) == "extreme_aspect"
-
-
-@pytest.mark.parametrize(
-    ("category", "sides", "size"),
-    [  # width, height and depth of the file; width, depth and height in the scene
-        ("knife", (0.21, 0.012, 0.02), (0.21, 0.02, 0.012)),  # lies already
-        ("knife", (0.21, 0.02, 0.008), (0.21, 0.02, 0.008)),  # stood on its edge
-        ("steak knife", (0.02, 0.21, 0.008), (0.02, 0.21, 0.008)),  # and on its tip
-        ("pen", (0.01, 0.14, 0.01), (0.01, 0.14, 0.01)),
-        ("picture frame", (0.6, 0.45, 0.02), (0.6, 0.45, 0.02)),
-        ("picture frame", (0.02, 0.45, 0.6), (0.45, 0.6, 0.02)),
-        ("plate", (0.25, 0.25, 0.03), (0.25, 0.25, 0.03)),
-        ("rug", (2.0, 0.008, 1.4), (2.0, 1.4, 0.008)),
-        ("door", (0.9, 2.0, 0.04), (0.9, 0.04, 2.0)),  # stands
-        ("ladder", (0.6, 1.8, 0.9), (0.6, 0.9, 1.8)),  # of two legs
-        ("ladder", (0.4, 2.4, 0.06), (0.4, 2.4, 0.06)),
-    ],
-)
-def test_thin_things_lie_or_stand(tmp_path: Path, category: str, sides: tuple[float, ...], size: tuple[float, ...]):
-    found = asset(survey(tmp_path, glb(box(*sides)), category=category, size_m=list(sides)))
-    assert found.size_m in (pytest.approx(size, abs=1e-5), pytest.approx((size[1], size[0], size[2]), abs=1e-5))
-    axes = np.reshape(found.axes, (3, 3))
-    assert np.linalg.det(axes) == pytest.approx(1) and np.allclose(axes @ axes.T, np.eye(3))
-    turned = z_up(box(*sides).vertices) @ axes.T * found.scale + found.offset
-    assert np.ptp(turned, axis=0) == pytest.approx(found.size_m, abs=1e-5)
-
-
-def test_a_picture_lies_face_up(tmp_path: Path):
-    """The side with the picture, else the front of glTF (+z)."""
-    sides = (0.6, 0.45, 0.02)
-    plain = asset(survey(tmp_path, glb(box(*sides)), category="picture frame", size_m=list(sides)))
-    assert np.reshape(plain.axes, (3, 3)) @ z_up(np.array([[0.0, 0, 1]]))[0] == pytest.approx((0, 0, 1))
-    for side in (1, -1):
-        frame, picture = box(*sides), trimesh.creation.box(extents=(0.5, 0.4, 0.001))
-        picture.apply_translation((0, 0, side * 0.0105))
-        picture.visual = trimesh.visual.TextureVisuals(uv=picture.vertices[:, :2] / 0.5, material=checkered())
-        scene = trimesh.Scene([frame, picture])
-        frame.visual = trimesh.visual.TextureVisuals(uv=np.zeros((8, 2)), material=RED)
-        data = bytes(scene.export(file_type="glb"))
-        found = asset(survey(tmp_path, data, category="picture frame", size_m=list(sides)))
-        assert np.reshape(found.axes, (3, 3)) @ z_up(np.array([[0.0, 0, side]]))[0] == pytest.approx((0, 0, 1))
-
-
-def test_what_cannot_be_told_from_a_picture_on_the_floor_is_too_thin(tmp_path: Path):
-    sheet = (0.21, 0.0005, 0.297)
-    found = survey(tmp_path, glb(box(*sheet)), category="sheet of paper", size_m=list(sheet))
-    assert reason(found) == "too_thin" and isinstance(found, Reject) and found.score == pytest.approx(0.0005)
 
 
 @pytest.mark.parametrize(
