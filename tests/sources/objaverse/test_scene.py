@@ -235,7 +235,8 @@ def test_where_nothing_is_comparable_the_nearest_in_size_stands_beside():
 def test_no_object_stands_beyond_the_floor():
     """Things of 10 m, as large as the survey lets them be, in scenes that would be larger than the floor."""
     text = (Path(layout.__file__).parent / "blender_scene.py").read_text()
-    (radius,) = re.findall(r"^FLOOR_RADIUS = ([\d.]+)$", text, re.M)
+    (radii,) = re.findall(r"^RADII = \((.*)\)$", text, re.M)
+    radius = float(radii.split(",")[-1])
     giants = [
         replace(
             POOL[0],
@@ -256,5 +257,5 @@ def test_no_object_stands_beyond_the_floor():
             for state in (spec.source, spec.target):
                 for placed in spec.objects:
                     low_x, low_y, high_x, high_y = ground(placed, state.placements[placed.id]).bounds
-                    assert max(-low_x, -low_y, high_x, high_y) <= 0.7 * float(radius)
+                    assert max(-low_x, -low_y, high_x, high_y) <= 0.7 * radius
     assert made > 60
