@@ -59,7 +59,7 @@ _NEAREST = 0.25
 """No object comes nearer to the camera than this share of the distance of the pivot."""
 _WALL_HEIGHT = 2.6
 FARTHEST = 40.0
-"""Meters from the middle of the scene that any object may reach: well before the floor ends, at 60 m (`blender_scene.RADII`)."""
+"""Meters from the middle of the scene that any object may reach. The floor ends at 60 m (`blender_scene.RADII`)."""
 _LONG = 1.7
 """Things longer than this, seen from above, are laid across the view."""
 
