@@ -23,7 +23,7 @@ from sources.objaverse.looks import z_up
 from sources.objaverse.primitives import read_primitives
 from sources.objaverse.shape import footprint
 from sources.objaverse.spec import Asset
-from sources.objaverse.survey import SurveyAssets, category_from_name, names_room
+from sources.objaverse.survey import SurveyAssets, category_from_name
 from tests.sources.objaverse.models import RED, box, checkered, glb, make_cache, pack, unpack
 
 ASSET = TypeAdapter(Asset)
@@ -296,46 +296,6 @@ def test_extreme_aspect(tmp_path: Path):
     found = survey(tmp_path, glb(box(0.05, 1.0, 0.05)))
     assert reason(found) == "extreme_aspect" and isinstance(found, Reject) and found.score == pytest.approx(20)
     assert reason(survey(tmp_path, None, category="chair")) == "extreme_aspect"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "office bookshelf",
-        "Kitchen cabinet",
-        "garage door",
-        "Bathroom Sink",
-        "museum bench",
-        "bench in a museum",
-        "Chair",
-        "shop_counter",
-        "Kitchen Cabinets, low poly",
-        "classroom chair",
-        "living room sofa",
-    ],
-)
-def test_a_room_word_before_a_known_noun_makes_no_room(text: str):
-    assert not names_room(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Cosy bedroom",
-        "Kitchen",
-        "kitchen interior with table",
-        "bedroom of a house",
-        "Living Room",
-        "Office, desk, chair",
-        "Kitchen / dining table",
-        "kitchen gizmo",
-        "isometric_room",
-        "Bathroom and sink",
-        "Office Room",
-    ],
-)
-def test_a_room_stays_a_room(text: str):
-    assert names_room(text)
 
 
 def _room(thick: bool) -> list[trimesh.Trimesh]:
