@@ -108,7 +108,8 @@ class Images:
             own = mask[y0:y1, x0:x1].astype(np.float32)
             lab = np.asarray(cv2.cvtColor(rgb[y0:y1, x0:x1].astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
             filled.append(_cells(own))
-            colors.append(_cells(lab * own[..., None]) / np.maximum(filled[-1], np.float32(1e-6))[..., None])
+            weight = np.maximum(filled[-1], 1e-6)[..., None]
+            colors.append(np.asarray(_cells(lab * own[..., None]) / weight, np.float32))
         most, least = np.maximum(*filled), np.minimum(*filled)
         recolored = np.linalg.norm(colors[0] - colors[1], axis=2) > OTHER_COLOR
         refilled = least < OTHER_FILL * most

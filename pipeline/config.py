@@ -10,12 +10,20 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from pipeline.duplicates import DuplicateOptions
 from pipeline.secret_values import restored
 from shards.errors import BadInput
-from shards.licences import LicenceName
+from shards.licences import LICENCES, LicenceName
 from shards.options import Options, parse_yaml, read_yaml, shortened
 from shards.schema import EDIT_KINDS, EditKind, Split
 from sources.derived import REMOVED_OR
@@ -28,13 +36,25 @@ RecipeName = Literal["full", "spatialdiff", "ildm", "spatialedit", "spatialfusio
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
+def _license(given: Any) -> Any:
+    if given not in LICENCES:
+        allowed = f"{', '.join(LICENCES)} (any other text counts as unknown)"
+        raise ValueError(f"{given!r} is not allowed{nearest(str(given), LICENCES)}; allowed: {allowed}")
+    return given
+
+
+License = Annotated[LicenceName, BeforeValidator(_license)]
+
+
 class SourceOptions(Options):
     """`source`: where pairs come from."""
 
     kind: Literal["procedural", "objaverse", "object3dit"] = "procedural"
     root: str = Field(default="", description="folder of an Objaverse cache, or of OBJECT-3DIT folders and archives")
-    licenses: tuple[LicenceName, ...] = Field(
-        default=("cc0", "by", "by-sa"), min_length=1, description="asset licences to use; unknown: the cache tells none"
+    licenses: tuple[License, ...] = Field(
+        default=("cc0", "by", "by-sa"),
+        min_length=1,
+        description="asset licenses to use; unknown: the cache names none, or another text such as MIT",
     )
     variants: int = Field(default=24, ge=1, le=1000, description="procedural: variants of each kind of object")
     uids: tuple[str, ...] = Field(default=(), description="objaverse: use these models alone; empty: all there are")
@@ -113,7 +133,7 @@ class ShardOptions(Options):
     codecs: CodecOptions = CodecOptions()
     splits: SplitOptions = SplitOptions()
     duplicates: DuplicateOptions = DuplicateOptions()
-    licenses: tuple[LicenceName, ...] = Field(
+    licenses: tuple[License, ...] = Field(
         default=(), description="pack only samples all of whose visible assets have one of these; empty: all samples"
     )
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,9 +32,11 @@ from pipeline.store import LayerCorrupt, LayerStore, versions
 from shards.errors import BadInput
 from shards.layout import base, filesystem, join
 from shards.sample import Value
+from shards.schema import Split
 from sources.objaverse.appearance import MeasureAppearance, portrait_options
-from sources.objaverse.assets import AssetTable, divide, table_of
-from sources.objaverse.cache import read_cache, resolve_root, select_licences
+from sources.objaverse.assets import FEWEST_MODELS, AssetTable, divide, table_of
+from sources.objaverse.cache import count_licences, read_cache, resolve_root, select_licences
+from sources.objaverse.identity import Description, identify
 from sources.objaverse.orientations import orientation_file, oriented, read_orientations
 from sources.objaverse.spec import Asset
 from sources.objaverse.survey import SurveyAssets
@@ -46,6 +48,7 @@ REJECTED_ASSETS = "plan/rejected_assets.json"
 INDEXES = "plan/archives"
 SURVEY_UNIT = 16
 _ASSET = TypeAdapter(Asset)
+_DESCRIPTION = TypeAdapter(Description)
 T = TypeVar("T")
 
 
@@ -203,10 +206,26 @@ def _make_assets(config: Config, store: LayerStore, say: Callable[[str], None], 
         assets = oriented(
             surveyed, read_orientations(orientation_file(resolve_root(config.source.root), config.source.orientations))
         )
-    table = table_of(assets, divide(assets, config.shard.splits.fractions(), config.seed))
+    splits = divide(assets, config.shard.splits.fractions(), config.seed)
+    for line in _told_of_splits(assets, splits):
+        say(line)
+    table = table_of(assets, splits)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue().to_pybytes(), len(assets)
+
+
+def _told_of_splits(assets: Sequence[Asset], splits: Mapping[str, Split]) -> Iterator[str]:
+    """Which splits hold too few models for a scene, a line each."""
+    held: dict[Split, set[str]] = {}
+    for asset in assets:
+        held.setdefault(splits[asset.uid], set()).add(asset.model or asset.uid)
+    for split, found in sorted(held.items()):
+        if len(found) < FEWEST_MODELS:
+            yield (
+                f"{split} has one model alone, and a scene needs {FEWEST_MODELS} different ones: its samples will be "
+                "rejected; give more models, or fewer splits"
+            )
 
 
 def survey(config: Config, store: LayerStore, say: Callable[[str], None], progress: Progress) -> list[Asset]:
@@ -221,9 +240,10 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
     source = config.source
     found = list(read_cache(source.root, source.uids or None, source.fetch))
     entries = select_licences(found, source.licenses)
-    if others := Counter(entry.licence for entry in found) - Counter(entry.licence for entry in entries):
-        held = ", ".join(f"{licence} {count}" for licence, count in sorted(others.items()))
-        say(f"{others.total()} of {len(found)} assets are left out by source.licenses: {held}")
+    if len(entries) < len(found):
+        others = Counter(entry.licence for entry in found) - Counter(entry.licence for entry in entries)
+        held = count_licences(others.elements())
+        say(f"{len(found) - len(entries)} of {len(found)} assets are left out by source.licenses: {held}")
     root = str(resolve_root(source.root).absolute())
     stages: tuple[Stage, Stage] = (
         SurveyAssets(root=root, licences=source.licenses),
@@ -302,6 +322,7 @@ def _check_survey(kept: LayerStore) -> None:
 def _usable(store: LayerStore, plan: Plan, stages: Sequence[Stage], say: Callable[[str], None]) -> list[Asset]:
     folders = layer_dirs(stages)
     assets: list[Asset] = []
+    descriptions: list[Description] = []
     reasons: Counter[str] = Counter()
     for unit in range(plan.units):
         keys = plan.keys(unit)
@@ -311,6 +332,7 @@ def _usable(store: LayerStore, plan: Plan, stages: Sequence[Stage], say: Callabl
             reasons.update(reject.reason for reject in store.record(folders[stage.layer], unit).rejects)
             keys = list(rows)  # what one rejects the next is not asked
         assets += [_ASSET.validate_json(str(row["asset"])) for row in rows.values()]
+        descriptions += [_DESCRIPTION.validate_json(str(row["identity"])) for row in rows.values()]
     counted = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
     if not assets:
         first = "; ".join(f"{asset['uid']}: {asset['detail']}" for asset in _rejected(store, plan, stages)[:3])
@@ -320,6 +342,15 @@ def _usable(store: LayerStore, plan: Plan, stages: Sequence[Stage], say: Callabl
         )
     if reasons:
         say(f"{reasons.total()} of {plan.samples} assets cannot be used: {counted} ({REJECTED_ASSETS} names them)")
+    if noted := [asset for asset in assets if asset.size_note]:
+        say(f"{len(noted)} known sizes are not plain meters, such as {noted[0].size_note} (asset {noted[0].uid})")
+    assets = identify(assets, descriptions)
+    models, shapes = len({asset.model for asset in assets}), len({asset.family for asset in assets})
+    if shapes < len(assets):
+        say(
+            f"{len(assets)} assets are {models} different models of {shapes} shapes: those of one shape are in one "
+            "split, and no scene holds a model twice"
+        )
     return assets
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from shards.codecs import CodecError, image_size
 from shards.errors import SpatialdataError
 from shards.layout import base, filesystem, is_local, join, open_url, split_field
+from shards.licences import joined
 from shards.reader import read_record
 from shards.schema import SCHEMA_VERSION, EditKind, SampleRecord, Split
 from shards.writer import BLOCK, SampleEntry, ShardInfo, publish, publish_bytes, write_shard
@@ -27,7 +28,7 @@ SAMPLE_SCHEMA: Final = "sample.schema.json"
 INDEX_VERSION: Final = 2
 """Of what is written beside a tar: another one makes a shard's files anew. 2: sizes of images, kinds of edits."""
 LIST_SEPARATOR: Final = ";"
-"""Between the values of a list in one parquet cell (licences, assets)."""
+"""Between the values of a list in one parquet cell (licences, assets, families)."""
 UNKNOWN_SIZE: Final = (0, 0)
 """Width and height in a parquet row whose images have no readable header."""
 MADE_AGAIN: Final = "`spatialdata verify OUT --repair` makes it again where its layers are; else copy it again"
@@ -251,8 +252,9 @@ def _facts(record: SampleRecord) -> dict[str, Any]:
         "category": edited[0] if edited else "",
         "instruction": record.instruction.text,
         "caption": record.caption,
-        "licences": LIST_SEPARATOR.join(sorted({item.licence for item in shown if item.licence})),
+        "licences": joined(item.licence for item in shown if item.licence),
         "assets": LIST_SEPARATOR.join(sorted({item.asset for item in shown if item.asset})),
+        "families": LIST_SEPARATOR.join(sorted({item.family for item in shown if item.family})),
         **{f"score_{name}": float(value) for name, value in record.scores.model_dump().items()},
     }
 
@@ -269,6 +271,11 @@ def size_of(members: Mapping[str, bytes]) -> tuple[int, int]:
 def assets_of(row: Mapping[str, Any]) -> list[str]:
     """Asset uids in a parquet row."""
     return [asset for asset in str(row["assets"]).split(LIST_SEPARATOR) if asset]
+
+
+def families_of(row: Mapping[str, Any]) -> list[str]:
+    """Families of assets in a parquet row; none before schema version 3."""
+    return [family for family in str(row.get("families", "")).split(LIST_SEPARATOR) if family]
 
 
 def _parquet(info: ShardInfo, rows: Sequence[dict[str, Any]]) -> bytes:

@@ -23,6 +23,8 @@ from typing import Final, Literal, get_args
 
 from shards.schema import SceneObject
 
+SEPARATOR: Final = ";"
+"""Between the licences of a model that was published under several: all of them count."""
 LicenceName = Literal["cc0", "by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd", "unknown"]
 LICENCES: Final[tuple[LicenceName, ...]] = get_args(LicenceName)
 """From the freest to the strictest."""
@@ -47,9 +49,10 @@ def combine(parts: Iterable[str]) -> Whole:
     """The freest licence that all of these allow for one adaptation of them all; see the module.
 
     Args:
-        parts: names of `LICENCES`; others, and the empty text, count as unknown. Of nothing at all, `cc0` is allowed.
+        parts: names of `LICENCES`, or several of them `joined`; others, and the empty text, count as unknown. Of
+            nothing at all, `cc0` is allowed.
     """
-    names: set[LicenceName] = {known(part) for part in parts}
+    names: set[LicenceName] = {name for part in parts for name in licences_of(part)}
     problems = [
         f"{label(name)} allows no adaptation to be shared, and a rendered image is one"
         for name in ("by-nd", "by-nc-nd")
@@ -65,6 +68,17 @@ def combine(parts: Iterable[str]) -> Whole:
     if problems:
         return Whole(None, tuple(problems), _remedies(names))
     return Whole(_strictest(names))
+
+
+def joined(licences: Iterable[str]) -> str:
+    """Several licences of one model as one text, each once, sorted."""
+    return SEPARATOR.join(sorted({part for licence in licences for part in licence.split(SEPARATOR)}))
+
+
+def licences_of(licence: str) -> tuple[LicenceName, ...]:
+    """The licences of one model, each once, in the order of `LICENCES`."""
+    names = {known(part) for part in licence.split(SEPARATOR)}
+    return tuple(name for name in LICENCES if name in names)
 
 
 def known(licence: str) -> LicenceName:
@@ -93,7 +107,7 @@ def hub_name(licence: LicenceName) -> str:
 
 def licences_shown(objects: Iterable[SceneObject]) -> tuple[LicenceName, ...]:
     """The licences of the objects of which something is seen, each once, in the order of `LICENCES`."""
-    names = {known(item.licence) for item in objects if item.shown}
+    names = {name for item in objects if item.shown for name in licences_of(item.licence)}
     return tuple(name for name in LICENCES if name in names)
 
 

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 2
-READABLE_VERSIONS = (1, 2)
-"""Of the record. In version 1, `provenance` says nothing of derived samples: there were none."""
+SCHEMA_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
+"""Of the record. In version 1, `provenance` says nothing of derived samples: there were none. In versions 1
+and 2, objects say nothing of their family."""
 
 EditKind = Literal["translate", "rotate", "scale", "remove", "insert", "camera"]
 EDIT_KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert", "camera")
@@ -86,7 +87,8 @@ class SceneObject(_Fixed):
     name: str = Field(description="what an instruction may call it")
     category: str
     asset: str
-    licence: str
+    family: str = Field(default="", description="assets of one shape have one; empty where every asset is its own")
+    licence: str = Field(description="as the source names it; several of one model are joined by ';': all count")
     creator: str
     known: bool = Field(description="whether size, poses and visible fractions are known")
     size_m: Vec3 = Field(

@@ -2,7 +2,7 @@
 
 A shard's SHA-256 tells whether anything is wrong; reading it tells what breaks the format; the CRC-32s and places in
 its parquet tell which member of which sample changed, also where the tar can no longer be walked.
-Memory: one sample, one shard's parquet, and the keys and asset uids of the folder.
+Memory: one sample, one shard's parquet, and the keys, asset uids and families of the folder.
 """
 
 from collections import Counter
@@ -20,6 +20,7 @@ from shards.index import (
     Manifest,
     as_json,
     assets_of,
+    families_of,
     read_manifest,
     read_rows,
     sample_schema,
@@ -38,12 +39,23 @@ _APART: Final[tuple[tuple[Split, Split], ...]] = (("test", "train"), ("test", "v
 """Splits that may not share an asset; the first is told."""
 
 
+@dataclass(frozen=True)
+class _Place:
+    """The first sample of a split that holds an asset, or one of a family."""
+
+    shard: str
+    key: str
+    asset: str = ""
+    """Its uid; empty where only the family is known."""
+
+
 @dataclass
 class _Held:
-    """What a split holds. `assets`: uid, and the shard and the key of the first sample that holds it."""
+    """What a split holds: asset uids and families, and where each is first."""
 
     datasets: set[str] = field(default_factory=set[str])
-    assets: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    assets: dict[str, _Place] = field(default_factory=dict[str, _Place])
+    families: dict[str, _Place] = field(default_factory=dict[str, _Place])
 
 
 @dataclass(frozen=True)
@@ -135,7 +147,7 @@ def _load_manifest(folder: SplitFolder) -> tuple[Manifest | None, list[Problem]]
     if manifest.recipe != folder.recipe and folder.recipe in RECIPES:
         problems.append(Problem("manifest", f"its recipe is '{manifest.recipe}', the folder is '{folder.recipe}'"))
     if manifest.schema_version not in READABLE_VERSIONS:
-        known = " and ".join(map(str, READABLE_VERSIONS))
+        known = ", ".join(map(str, READABLE_VERSIONS))
         text = f"the samples have schema version {manifest.schema_version}, this program reads {known}"
         problems.append(Problem("manifest", text))
     if len({shard.name for shard in manifest.shards}) != len(manifest.shards):
@@ -214,7 +226,9 @@ def _merge(findings: list[ShardFindings]) -> _Held:
     for found in findings:
         merged.datasets |= found.datasets
         for asset, key in found.assets.items():
-            merged.assets.setdefault(asset, (found.shard, key))
+            merged.assets.setdefault(asset, _Place(found.shard, key, asset))
+        for family, (key, asset) in found.families.items():
+            merged.families.setdefault(family, _Place(found.shard, key, asset))
     return merged
 
 
@@ -234,13 +248,20 @@ def _find_leaks(recipe_folder: str, verified: Mapping[str, _Held]) -> Iterator[P
 
 
 def _shared(ours: _Held, theirs: _Held, other: str, folder: str) -> Iterator[Problem]:
-    by_shard: dict[str, list[str]] = {}
-    for asset in sorted(ours.assets.keys() & theirs.assets.keys()):
-        by_shard.setdefault(ours.assets[asset][0], []).append(asset)
+    by_shard: dict[str, list[tuple[str, _Place, _Place]]] = {}
+    both = ours.assets.keys() & theirs.assets.keys()
+    alike = [(uid, ours.assets[uid], theirs.assets[uid]) for uid in sorted(both)]
+    for family in sorted(ours.families.keys() & theirs.families.keys()):
+        one, another = ours.families[family], theirs.families[family]
+        if one.asset not in both:
+            named = " and ".join(sorted({place.asset for place in (one, another) if place.asset}))
+            alike.append((f"shape {family}{f' ({named})' * bool(named)}", one, another))
+    for name, one, another in alike:
+        by_shard.setdefault(one.shard, []).append((name, one, another))
     for shard, shared in sorted(by_shard.items()):
-        key, (their_shard, their_key) = ours.assets[shared[0]][1], theirs.assets[shared[0]]
-        message = f"{len(shared)} assets are also in {other}, such as {shared[0]} in {their_key} of {their_shard}"
-        yield Problem("leak", message, key=key, shard=shard, folder=folder)
+        name, one, another = shared[0]
+        message = f"{len(shared)} assets are also in {other}, such as {name} in {another.key} of {another.shard}"
+        yield Problem("leak", message, key=one.key, shard=shard, folder=folder)
 
 
 def _held_by_parquets(folder: str) -> _Held:
@@ -254,7 +275,9 @@ def _held_by_parquets(folder: str) -> _Held:
         for row in rows:
             held.datasets.add(str(row["dataset"]))
             for asset in assets_of(row):
-                held.assets.setdefault(asset, (shard, str(row["key"])))
+                held.assets.setdefault(asset, _Place(shard, str(row["key"]), asset))
+            for family in families_of(row):
+                held.families.setdefault(family, _Place(shard, str(row["key"])))
     return held
 
 

@@ -33,6 +33,8 @@ class ShardFindings:
     """In the order of the tar."""
     assets: dict[str, str] = field(default_factory=dict[str, str])
     """Asset uid: the first sample that holds it."""
+    families: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    """Family of assets: the first sample that holds one of them, and which."""
     datasets: set[str] = field(default_factory=set[str])
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter[tuple[int, int]])
     """Samples by width and height of their images."""
@@ -177,6 +179,8 @@ def _check_sample(
         for item in record.objects:
             if item.asset and item.shown:
                 found.assets.setdefault(item.asset, key)
+                if item.family:
+                    found.families.setdefault(item.family, (key, item.asset))
 
 
 def _damaged_members(members: Sequence[Member], row: Mapping[str, Any] | None, found: ShardFindings) -> set[str]:

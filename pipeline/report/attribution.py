@@ -15,8 +15,9 @@ from pipeline.plan import read_plan
 from pipeline.report.census import Census, Shown
 from pipeline.store import LayerStore
 from shards.errors import SpatialdataError
-from shards.licences import LICENCES, LicenceName, combine, deed, known, label
+from shards.licences import LICENCES, LicenceName, combine, deed, label, licences_of
 from shards.markdown import code, escape, link, table
+from sources.objaverse.identity import CREATORS
 
 _SKETCHFAB: Final = re.compile(r"[0-9a-f]{32}")
 """Uids of Objaverse, whose models are Sketchfab's."""
@@ -38,7 +39,9 @@ def attribution(title: str, census: Census, titles: Mapping[str, str]) -> str:
         title: of the set, as Markdown.
         titles: what an asset is called where it comes from, by uid; its category stands in.
     """
-    creators = {asset.creator for asset in census.assets.values() if asset.creator not in _NAMELESS}
+    creators = {
+        name for asset in census.assets.values() for name in asset.creator.split(CREATORS) if name not in _NAMELESS
+    }
     who = f"by {_counted(len(creators), 'named creator')}" if creators else "whose creators are not named"
     parts = [
         f"# Attribution for {title}\n",
@@ -49,7 +52,7 @@ def attribution(title: str, census: Census, titles: Mapping[str, str]) -> str:
         "An asset's own page says which version of its licence holds; links lead to the latest.\n",
     ]
     for licence in LICENCES:
-        assets = [asset for asset in census.assets.values() if known(asset.licence) == licence]
+        assets = [asset for asset in census.assets.values() if licence in licences_of(asset.licence)]
         if assets:
             parts += [f"## {_heading(licence)}\n", _listed(assets, titles)]
     return "\n".join(parts)

@@ -1,6 +1,7 @@
 """The words of a card, section by section. Texts that come from metadata or the configuration are escaped."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,7 +13,7 @@ from pipeline.report.card_making import layers, making
 from pipeline.report.census import Census
 from pipeline.report.references import references
 from pipeline.report.splits import SplitCheck
-from shards.licences import LICENCES, combine, known, label
+from shards.licences import LICENCES, combine, label, licences_of
 from shards.markdown import code, escape, fenced, table
 from shards.recipes import RECIPES
 from shards.schema import Derivation, Scores
@@ -128,8 +129,8 @@ def _licences(facts: CardFacts) -> Iterator[str]:
         )
     yield "Samples by the licences of the models that they show, and what one such sample may be shared under:\n"
     yield table(["models under", "samples", "share", "sample under"], rows)
-    assets = [[label(name), sum(known(asset.licence) == name for asset in census.assets.values())] for name in LICENCES]
-    yield table(["licence", "models"], [row for row in assets if row[1]])
+    held = Counter(name for asset in census.assets.values() for name in licences_of(asset.licence))
+    yield table(["licence", "models"], [[label(name), held[name]] for name in LICENCES if held[name]])
     yield f"[{ATTRIBUTION}]({ATTRIBUTION}) names every model that is seen, its creator and its licence.\n"
 
 

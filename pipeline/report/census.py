@@ -32,8 +32,9 @@ class Shown:
     uid: str
     creator: str
     licence: str
-    """As the source names it."""
+    """As the source names it; several of one model are joined (`shards.licences.joined`)."""
     category: str
+    family: str
     dataset: str
     samples: int = 0
     splits: set[Split] = field(default_factory=set[Split])
@@ -137,7 +138,7 @@ def take_census(folder: str) -> Census:
 
 
 def _shown(item: SceneObject, dataset: str) -> Shown:
-    return Shown(item.asset, item.creator, item.licence, item.category, dataset)
+    return Shown(item.asset, item.creator, item.licence, item.category, item.family, dataset)
 
 
 def _records(url: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[SampleRecord]:

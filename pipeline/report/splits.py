@@ -22,7 +22,7 @@ class SplitCheck:
     """What was found across the splits of one recipe."""
 
     assets: Mapping[Pair, tuple[str, ...]]
-    """Of each pair of splits that are there, the assets that both show."""
+    """Of each pair of splits that are there, the assets of the first whose shape, or which themselves, both show."""
     scenes: Mapping[Pair, int]
     """The same of scenes: how many."""
     duplicates: Duplicates | None
@@ -50,9 +50,18 @@ def check_splits(build: Build, census: Census, options: DuplicateOptions) -> Spl
     """
     present: list[Split] = [split for split in SPLITS if census.keys.get(split)]
     pairs: list[Pair] = [(one, other) for one, other in combinations(present, 2)]
-    assets = {
-        pair: tuple(sorted(uid for uid, shown in census.assets.items() if shown.splits.issuperset(pair)))
-        for pair in pairs
+    seen_in: dict[str, set[Split]] = {}
+    for uid, shown in census.assets.items():
+        seen_in.setdefault(shown.family or uid, set()).update(shown.splits)
+    assets: dict[Pair, tuple[str, ...]] = {
+        (one, other): tuple(
+            sorted(
+                uid
+                for uid, shown in census.assets.items()
+                if one in shown.splits and other in shown.splits | seen_in[shown.family or uid]
+            )
+        )
+        for one, other in pairs
     }
     held = _scenes(build, census)
     try:

@@ -5,12 +5,16 @@ Reads layers, records and shards only; works while the build runs.
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from pipeline.builder import Build, open_build
 from pipeline.plan import PlanRow
+from pipeline.planning import ASSETS
 from pipeline.report.funnel import packed_duplicates
 from pipeline.report.keys import Place, find_key
 from pipeline.report.places import shards_of
@@ -26,8 +30,8 @@ def why_of(out: str, key: str) -> dict[str, Any]:
     Keys: `key`, `note` (which configuration is shown, where OUT holds two), `state` (`accepted`, `refused`, `left out`
     of the shards, `unfinished`), `because` (empty for what is accepted),
     `plan` (hash, seed, unit, row, split, how it is `derived` from which `origin`, and the `spec`: what to
-    make), `edit`, `instruction`, `assets` (name, uid, licence, creator), `layers` (see `_layer`), `duplicate`,
-    `shards` and `rebuild`, a command.
+    make), `edit`, `instruction`, `assets` (name, uid, licence, creator, what was made of a known size), `layers` (see
+    `_layer`), `duplicate`, `shards` and `rebuild`, a command.
 
     Raises BadInput where there is no build, or no such key (the nearest are named).
     """
@@ -43,6 +47,7 @@ def why_of(out: str, key: str) -> dict[str, Any]:
     duplicate = _duplicate(build, key)
     state, because = _verdict(layers, duplicate)
     facts: Mapping[str, Any] = values["pair"].get("facts", {})
+    notes = _size_notes(build, {str(thing["asset"]) for thing in facts.get("objects", [])})
     return {
         "out": str(build.store),
         "key": key,
@@ -54,6 +59,7 @@ def why_of(out: str, key: str) -> dict[str, Any]:
         "instruction": _instruction(values),
         "assets": [
             {name: thing[name] for name in ("id", "name", "category", "asset", "licence", "creator")}
+            | {"size_note": notes.get(thing["asset"], "")}
             for thing in facts.get("objects", [])
         ],
         "layers": layers,
@@ -61,6 +67,18 @@ def why_of(out: str, key: str) -> dict[str, Any]:
         "shards": shards_of(build.store.url, key, row.split, place.unit),
         "rebuild": shlex.join(["spatialdata", "rebuild", str(build.store), key]),
     }
+
+
+def _size_notes(build: Build, uids: Collection[str]) -> dict[str, str]:
+    """What the survey made of the known sizes of these assets, by uid; empty where the plan holds no asset table."""
+    if not build.store.exists(ASSETS):
+        return {}
+    try:
+        table = pq.read_table(pa.BufferReader(build.store.read_file(ASSETS)), filters=[("uid", "in", sorted(uids))])
+    except pa.ArrowException:
+        return {}  # a damaged table is told by whoever needs it whole
+    assets = map(json.loads, table["asset"].to_pylist())
+    return {asset["uid"]: note for asset in assets if (note := asset.get("size_note", ""))}
 
 
 def _planned(build: Build, place: Place, row: PlanRow) -> dict[str, Any]:

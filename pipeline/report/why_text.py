@@ -80,6 +80,8 @@ def _print_pair(console: Console, found: Mapping[str, Any]) -> None:
         kind = f" ({thing['category']})" if thing["category"] != thing["name"] else ""
         _line(console, f"{thing['id']} {thing['name']}{kind}: {thing['asset']}")
         _line(console, f"  {thing['licence']}, by {thing['creator']}", style="dim")
+        if thing["size_note"]:
+            _line(console, f"  {thing['size_note']}", style="dim")
     if not found["assets"]:
         _line(console, "not known: layer pair has made nothing of it")
 

@@ -27,6 +27,7 @@ _TEXTS: Final = {
     "caption": "One sentence on the target image.",
     "licences": "Of the objects shown, joined by ';'.",
     "assets": "Identifiers of the objects shown, joined by ';'.",
+    "families": "Shapes of the objects shown, joined by ';'.",
 }
 _CONTEXT: Final[dict[str, Any]] = {
     "@language": "en",

@@ -112,7 +112,7 @@ def _folder(url: str, recipe: str, split: str) -> str:
 
 def _listed(folder: str, manifest: Manifest) -> ShardSet:
     if manifest.schema_version not in READABLE_VERSIONS:
-        known = " and ".join(map(str, READABLE_VERSIONS))
+        known = ", ".join(map(str, READABLE_VERSIONS))
         raise BadInput(f"{folder} holds schema {manifest.schema_version}, this version reads {known}: pack it again")
     shards = tuple(_shard(folder, entry, manifest) for entry in manifest.shards)
     digest = hashlib.sha256("".join(shard.sha256 for shard in shards).encode()).hexdigest()[:16]

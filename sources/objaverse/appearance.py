@@ -4,9 +4,10 @@ Invariant: what is said of an asset's looks is what the renderer shows of it, wi
 scenes. Surfaces that are hidden, turned away or transparent have no color, no size and no say.
 """
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -19,12 +20,14 @@ from shards.colors import Floats, distances, name_of_surface, to_oklab, to_srgb
 from shards.sample import Reject, Result, Row, Sample
 from sources.objaverse.cache import DEFAULT_LICENCES, resolve_root
 from sources.objaverse.glb import GlbError, open_glb
+from sources.objaverse.identity import content_of, describe
 from sources.objaverse.looks import Surface, sample_surface
 from sources.objaverse.primitives import read_primitives
 from sources.objaverse.render import AssetError, Renderer, RenderTimeout, SceneError
 from sources.objaverse.shape import HIDDEN, rotational_symmetry, turns_unseen
 from sources.objaverse.spec import Asset, RenderOptions
 from sources.objaverse.survey import Seen, SurveyAssets
+from sources.objaverse.thin import lies_face_down
 
 SIDE: Final = 64
 """Pixels of a view's side."""
@@ -129,7 +132,9 @@ class Portrait:
 
 
 def painted(surface: Surface, asset: Asset, portrait: Portrait) -> Surface:
-    """The samples (file units, z up) that some view shows, each in the color of the view that it faces most."""
+    """The samples that some view shows, each in the color of the view that it faces most; turned by `asset.axes`."""
+    turn = np.reshape(asset.axes, (3, 3)).T
+    surface = replace(surface, points=surface.points @ turn, normals=surface.normals @ turn)
     points = surface.points * asset.scale + asset.offset - portrait.middle
     side = portrait.depth.shape[-1]
     colors, srgb = np.zeros((len(points), 3)), portrait.srgb
@@ -164,14 +169,21 @@ def seen_part(portrait: Portrait, asset: Asset) -> Seen | None:
     outer = np.minimum(np.where(last < high - slack, last, high), portrait.box[1])
     if np.abs([inner - low, outer - high]).max() < _SAME * size.max():
         return None
-    return Seen(*((part - asset.offset) / asset.scale for part in (inner, outer, points)))
+    one, other, seen = (
+        (part - asset.offset) @ np.reshape(asset.axes, (3, 3)) / asset.scale for part in (inner, outer, points)
+    )
+    return Seen(np.minimum(one, other), np.maximum(one, other), seen)
 
 
-def sampled(file: Path, seen: Seen | None) -> Surface:
-    """The surface of a file, of what is seen of it alone. Raises `glb.GlbError`."""
+def sampled(file: Path, seen: Seen | None) -> tuple[Surface, Floats]:
+    """The surface of a file, of what is seen of it alone, and the corners (N, 3, 3) of its triangles.
+
+    Raises `glb.GlbError`.
+    """
     glb = open_glb(file)
     primitives = read_primitives(glb)
-    return sample_surface(glb, primitives if seen is None else [seen.part(one) for one in primitives])
+    shown = primitives if seen is None else [seen.part(one) for one in primitives]
+    return sample_surface(glb, shown), np.concatenate([one.positions[one.triangles] for one in shown])
 
 
 @dataclass(frozen=True)
@@ -186,8 +198,8 @@ class Booth:
 class MeasureAppearance:
     """Looks at a surveyed model from nine sides. `Sample.spec` is `cache.CacheEntry.spec()`.
 
-    Column `asset`: JSON of `spec.Asset`, with its color, symmetry and, where a part of the file cannot be seen, its
-    size anew.
+    Columns: `asset`, JSON of `spec.Asset`, with its color, symmetry and, where a part of the file cannot be seen, its
+    size anew; `identity`, JSON of `identity.Description`.
 
     Rejects: those of the survey, for what is left where a part cannot be seen; `nothing_to_see` (coverage);
     `mostly_transparent` (share of what is seen that counts as surface); `broken_asset`; `blender_timeout`;
@@ -226,12 +238,18 @@ class MeasureAppearance:
                     return refused
                 if (part := seen_part(portrait, asset)) is None:
                     break
-                seen, result = part, SurveyAssets(licences=self.licences).survey(booth.root, sample.spec, part)
-                if isinstance(result, Reject):
-                    return result
-                asset = _ASSET.validate_json(str(result.columns["asset"]))
-                portrait = take_portrait(booth.renderer, asset, file)
-            surface = painted(sampled(file, seen), asset, portrait)
+                seen, anew = part, self._survey(booth, sample, part)
+                if isinstance(anew, Reject):
+                    return anew
+                asset, portrait = anew, take_portrait(booth.renderer, anew, file)
+            surface, corners = sampled(file, seen)
+            surface = painted(surface, asset, portrait)
+            if asset.laid and lies_face_down(surface):
+                anew = self._survey(booth, sample, seen, over=True)
+                if isinstance(anew, Reject):
+                    return anew
+                asset, turn = anew, np.diag([1.0, -1.0, -1.0])
+                surface = replace(surface, points=surface.points @ turn, normals=surface.normals @ turn)
         except AssetError as error:
             return Reject(error.reason, detail=str(error))
         except GlbError as error:
@@ -242,7 +260,14 @@ class MeasureAppearance:
             return Reject("blender_crash", detail=f"asset {asset.uid}: {error}")
         if not len(surface.points):
             return Reject("nothing_to_see", 0.0, "none of its surfaces is what is seen")
-        return Row({"asset": _ASSET.dump_json(described(asset, surface, portrait)).decode()})
+        description = describe(content_of(file), corners, surface.srgb)
+        columns = {"asset": _ASSET.dump_json(described(asset, surface, portrait)).decode()}
+        return Row(columns | {"identity": json.dumps(asdict(description))})
+
+    def _survey(self, booth: Booth, sample: Sample, seen: Seen | None, *, over: bool = False) -> Asset | Reject:
+        """Of what is seen; `over`: laid on its other side."""
+        result = SurveyAssets(licences=self.licences).survey(booth.root, sample.spec, seen, over=over)
+        return result if isinstance(result, Reject) else _ASSET.validate_json(str(result.columns["asset"]))
 
 
 def portrait_options(render: RenderOptions) -> RenderOptions:
@@ -257,7 +282,7 @@ def take_portrait(renderer: Renderer, asset: Asset, file: Path) -> Portrait:
 
 
 def described(asset: Asset, surface: Surface, portrait: Portrait) -> Asset:
-    """The asset with what its painted surface (file units, z up) tells: color, category, symmetry."""
+    """The asset with what its painted surface (file units, turned by its axes) tells: color, category, symmetry."""
     shown = surface.srgb[surface.normals[:, 2] > HIDDEN]
     shown = shown if len(shown) else surface.srgb
     centre = -np.array(asset.offset[:2]) / asset.scale

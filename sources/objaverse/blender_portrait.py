@@ -27,7 +27,7 @@ def portray(asset: dict, file: str, views: list, side: int, folder: Path) -> dic
     """Views of an asset, each `side` x `side`.
 
     Args:
-        asset: `scale`, `offset` and `size_m` of an `Asset`.
+        asset: `scale`, `offset`, `size_m`, `axes` and `cut` of an `Asset`.
         views: of each the camera's right, up and back (from the asset to the camera) as rows, object frame.
 
     Returns:

@@ -52,7 +52,9 @@ class LoadedAsset:
     def __init__(self, root: Any, parts: list, geometry: "Geometry", asset: dict) -> None:
         self.root, self.parts = root, parts
         self.scale = asset["scale"]
-        geometry = geometry._replace(vertices=geometry.vertices * self.scale)
+        axes = np.reshape(asset["axes"], (3, 3))
+        self.axes = Matrix(axes.tolist())
+        geometry = geometry._replace(vertices=geometry.vertices @ axes.T * self.scale)
         geometry = geometry.within(asset["size_m"]) if asset["cut"] else geometry
         self.vertices = geometry.vertices
         self.low, self.high = (bound(self.vertices[geometry.triangles], axis=(0, 1)) for bound in (np.min, np.max))
@@ -77,7 +79,8 @@ class LoadedAsset:
     def place(self, placement: dict) -> None:
         """world_from_object * object_from_file; the parts hang on the root with the file's origin moved already."""
         yaw, scale = math.radians(placement["yaw_deg"]), placement["scale"]
-        self.root.rotation_euler = (0.0, 0.0, yaw)
+        turn = Matrix.Rotation(yaw, 3, "Z")
+        self.root.rotation_euler = (turn @ self.axes).to_euler()
         self.root.scale = (scale * self.scale,) * 3
         self.root.location = placement["x"], placement["y"], placement["z"]
         for part in self.parts:
@@ -280,7 +283,8 @@ def load_asset(item: dict, file: str) -> LoadedAsset:
     scene.collection.objects.link(root)
     try:
         added = import_model(file)
-        hang(added, root, -np.asarray(asset["offset"]) / asset["scale"])
+        axes = np.reshape(asset["axes"], (3, 3))
+        hang(added, root, -np.asarray(asset["offset"]) @ axes / asset["scale"])
     except (NotImported, ValueError) as error:
         raise BrokenAsset(name, f"{called}: {error}") from None
     parts = [part for part in added if part.type == "MESH"]

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from shards.errors import BadInput, SpatialdataError
+from shards.licences import LICENCES, LicenceName, known
 from sources.objaverse.glb import header_error
 
 VERSIONED: Final = "hf-objaverse-v1"
 DEFAULT_LICENCES: Final = ("cc0", "by", "by-sa")
-_KNOWN_LICENCES: Final = ("by", "by-sa", "by-nd", "by-nc", "by-nc-sa", "by-nc-nd", "cc0")
 _MAX_TABLE: Final = 128 * 2**20
 """Bytes of a table, unpacked; the index of all of Objaverse has 80 million."""
 _MAX_ITEMS: Final = 6_000_000
@@ -38,6 +38,22 @@ _LONGEST_CATEGORY: Final = 80
 _LONGEST_TEXT: Final = 1000
 _MOST_TAGS: Final = 64
 """What metadata may say at most: a name that is longer is none, and texts are cut."""
+_SPELLINGS: Final = (
+    (re.compile(r"(?:https?://)?(?:www\.)?creativecommons\.org/"), " cc "),
+    (re.compile(r"cc[ -]?(?:0|zero)\b|publicdomain/zero|creative commons zero"), " cc0 "),
+    (re.compile(r"\battribution"), " by "),
+    (re.compile(r"non-?\s?commercial"), " nc "),
+    (re.compile(r"share-?\s?alike"), " sa "),
+    (re.compile(r"no-?\s?deriv(?:ative)?s?(?: works)?\b"), " nd "),
+)
+_SAYS_NO_MORE: Final = re.compile(
+    r"cc|creative|commons|public|domain|dedication|universal|licen[sc]es?|international|unported|generic|deed|legalcode|"
+    r"v?\d(?:\.\d)?|igo|us|uk|de|fr|es|it|nl|jp|au|ca|br|at|ch|pl|pt|se|dk|fi|kr|cn|tw|hk|nz|za|\."
+)
+"""What may stand beside a licence's name: whose it is, its version, a country's code."""
+_TEXT: Final = 40
+_TEXTS: Final = 3
+"""Texts of unknown licences that a message shows, and characters of each."""
 _UID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -49,7 +65,7 @@ class CacheEntry:
     path: str
     """Relative to `resolve_root(root)`; empty where the index has no path for the uid."""
     licence: str
-    """Normalised (`normalise_licence`); `unknown` where the metadata is silent."""
+    """A name of `shards.licences`, or the text as it is; `unknown` where the metadata is silent."""
     creator: str
     name: str
     category: str
@@ -57,7 +73,7 @@ class CacheEntry:
     tags: tuple[str, ...]
     description: str
     size_m: tuple[float, float, float] | None
-    """Metres along the file's axes, where the metadata holds it."""
+    """Along the file's axes, as the metadata holds it; meters, if it is right. None where it holds no such numbers."""
     faces: int
     """Faces that the metadata claims, 0 where it is silent."""
 
@@ -121,31 +137,52 @@ def select_licences(entries: Iterable[CacheEntry], licences: Collection[str] = D
     Raises:
         BadInput: none is left; the line counts what there is by licence.
     """
-    allowed = {normalise_licence(licence) for licence in licences}
-    counts: Counter[str] = Counter()
-    kept: list[CacheEntry] = []
-    for entry in entries:
-        counts[entry.licence] += 1
-        if entry.licence in allowed:
-            kept.append(entry)
+    allowed = {known(normalise_licence(licence)) for licence in licences}
+    entries = list(entries)
+    kept = [entry for entry in entries if known(entry.licence) in allowed]
     if not kept:
-        held = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        held = {known(entry.licence) for entry in entries}
+        more = ", ".join(name for name in LICENCES if name in held | allowed)
+        note = " (unknown: only where you know that these texts allow it)" if "unknown" in held else ""
         raise BadInput(
             f"source.licenses: no asset is left after the filter ({', '.join(sorted(allowed))}); the cache holds "
-            f"{held}: allow one of these, or give another source.root"
+            f"{count_licences(entry.licence for entry in entries)}: allow one of these, such as "
+            f"--set source.licenses='[{more}]'{note}, or give another source.root"
         )
     return kept
 
 
+def count_licences(licences: Iterable[str]) -> str:
+    """`by 3, unknown 2 ('mit', 'royalty free')`: assets by name of `LICENCES`, with texts that are no such name."""
+    counts: Counter[LicenceName] = Counter()
+    texts: dict[str, None] = {}
+    for licence in licences:
+        counts[known(licence)] += 1
+        if licence not in LICENCES:
+            texts[repr(licence[:_TEXT])] = None
+    told = [f"{name} {count}" for name, count in sorted(counts.items())]
+    if texts:
+        shown = ", ".join([*list(texts)[:_TEXTS], *(["..."] if len(texts) > _TEXTS else [])])
+        told = [f"{one} ({shown})" if one.startswith("unknown ") else one for one in told]
+    return ", ".join(told)
+
+
 def normalise_licence(text: str) -> str:
-    """`CC BY-SA 4.0`, `cc-by-sa`, `by-sa` or a creativecommons.org address: `by-sa`. Other text: itself, lower-case."""
-    words = re.split(r"[^a-z0-9]+", text.lower().replace("creativecommons.org", ""))
-    names = {"attribution": "by", "sharealike": "sa", "noncommercial": "nc", "noderivatives": "nd", "noderivs": "nd"}
-    parts = [names.get(word, word) for word in words]
-    if "cc0" in parts or ("zero" in parts and "publicdomain" in "".join(parts)):
-        return "cc0"
-    licence = "-".join(part for part in ("by", "nc", "sa", "nd") if part in parts)
-    return licence if licence in _KNOWN_LICENCES else text.strip().lower() or "unknown"
+    """`CC BY-SA 4.0`, `cc-by-sa`, `by-sa` or a creativecommons.org address: `by-sa`.
+
+    Other text stays as it is, in lower case: it counts as `unknown` (`shards.licences.known`), whatever it grants. So
+    does text that says more than the name of a licence, such as `by permission`.
+    """
+    plain = text.lower()
+    for pattern, name in _SPELLINGS:
+        plain = pattern.sub(name, plain)
+    parts = set(re.findall("[a-z0-9.]+", plain))
+    named = parts & {"by", "nc", "sa", "nd", "cc0"}
+    licence = "-".join(part for part in ("cc0", "by", "nc", "sa", "nd") if part in named)
+    if licence in LICENCES and all(_SAYS_NO_MORE.fullmatch(part) for part in parts - named):
+        return licence
+    told = " ".join(text.lower().replace(";", ",").split())
+    return (told if len(told) <= _LONGEST_NAME else f"{told[: _LONGEST_NAME - 3]}...") or "unknown"
 
 
 def plain_category(lvis: str) -> str:
@@ -267,9 +304,10 @@ def _one_line(text: Any) -> str:
 
 
 def _size(value: Any) -> tuple[float, float, float] | None:
-    if not isinstance(value, list) or len(value) != 3:
+    """Three numbers, none below zero; in which unit they are, and whether they can be, is for `sizes.find_size`."""
+    if not isinstance(value, list) or len(value) != 3 or any(isinstance(item, bool) for item in value):
         return None
-    if not all(isinstance(item, int | float) and 0 <= item < 1000 for item in value) or max(value) < 1e-3:
+    if not all(isinstance(item, int | float) and 0 <= item < 1e9 for item in value) or not max(value) > 0:
         return None
     return float(value[0]), float(value[1]), float(value[2])
 

@@ -49,11 +49,13 @@ class Cast:
 def cast_scene(rng: np.random.Generator, assets: Sequence[Asset], kind: EditKind, options: SceneOptions) -> Cast | str:
     """Choose the assets of a scene, or say why there are none.
 
-    One anchor is drawn, and others of comparable size around it, each asset once; only where too few are comparable,
-    assets are repeated.
+    One anchor is drawn, and others of comparable size around it, each model once. Where fewer are comparable than
+    were drawn, the scene is smaller; where fewer than the least, those nearest in size make it up.
     """
     if not assets:
         return "no_assets"
+    if len({asset.model or asset.uid for asset in assets}) < options.objects[0]:
+        return "too_few_models"
     count = int(rng.integers(options.objects[0], options.objects[1] + 1))
     pairs = _fitting(assets) if kind == "translate" and count >= 2 else []
     if pairs and rng.random() < _INTO_SHARE:
@@ -65,7 +67,7 @@ def cast_scene(rng: np.random.Generator, assets: Sequence[Asset], kind: EditKind
             return "nothing_rotatable"
         container = guest = -1
         first = [_draw(rng, weights)]
-    chosen = _company(rng, assets, first, count)
+    chosen = _company(rng, assets, first, count, options.objects[0])
     order = rng.permutation(len(chosen)).tolist()
     ids = [chosen[index] for index in order]
     return Cast(
@@ -88,21 +90,23 @@ def _anchor_weights(assets: Sequence[Asset], kind: EditKind) -> F64:
     return weights
 
 
-def _company(rng: np.random.Generator, assets: Sequence[Asset], first: list[int], count: int) -> list[int]:
-    """Complete `first` to `count` indices of comparable assets."""
+def _company(rng: np.random.Generator, assets: Sequence[Asset], first: list[int], count: int, least: int) -> list[int]:
+    """Complete `first` to `count` indices of comparable assets, or to `least` where no more are comparable."""
     sizes = np.log([apparent_size(asset) for asset in assets])
+    models = np.array([asset.model or asset.uid for asset in assets])
     distance = np.abs(sizes - sizes[first[0]])
-    weights = np.exp(-0.5 * (distance / _SPREAD) ** 2) * (distance <= np.log(_REACH))
+    free = np.exp(-0.5 * (distance / _SPREAD) ** 2) * (distance <= np.log(_REACH))
     chosen = list(first)
-    free = weights.copy()
-    free[chosen] = 0.0
+    free[np.isin(models, models[chosen])] = 0.0
     while len(chosen) < count:
-        if not free.any():
-            # A small pool: things that are there may be there twice.
-            free = weights.copy()
-        index = _draw(rng, free)
+        if free.any():
+            index = _draw(rng, free)
+        elif len(chosen) < least:
+            index = int(np.argmin(np.where(np.isin(models, models[chosen]), np.inf, distance)))
+        else:
+            break
         chosen.append(index)
-        free[index] = 0.0
+        free[models == models[index]] = 0.0
         alike = [asset.category == assets[index].category for asset in assets]
         free[alike] *= 0.4
     return chosen

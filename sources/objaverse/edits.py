@@ -15,7 +15,7 @@ from shards.geometry import F64, flat, matrix3, matrix4, project
 from shards.schema import EditKind
 from sources.objaverse.camera import eye, pixel_of
 from sources.objaverse.footprints import Placements, clearance, footprint, middle, prism, remade, wall_clearance
-from sources.objaverse.layout import FIT_SHARE, Scene, too_near
+from sources.objaverse.layout import FIT_SHARE, Scene, beyond_floor, too_near
 from sources.objaverse.moves import moves, places
 from sources.objaverse.silhouettes import forecast
 from sources.objaverse.spec import EditSpec, Placement, SceneSpec, State
@@ -312,6 +312,8 @@ def _floor_fault(scene: Scene, draft: Draft) -> str | None:
     placements: Placements = draft.target.placements
     if edit.kind == "remove":
         return None
+    if fault := beyond_floor(scene.objects, placements):
+        return fault
     if wall_clearance(_outline(scene, edit.object, placements), scene.walls) < 0.02 * scene.size:
         return "behind_wall"
     if clearance(edit.object, scene.objects, placements) < _MARGIN * scene.size:

@@ -169,6 +169,7 @@ def _object(
         name=name,
         category=asset.category,
         asset=asset.uid,
+        family=asset.family,
         licence=asset.licence,
         creator=asset.creator,
         known=True,

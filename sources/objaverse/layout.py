@@ -58,6 +58,8 @@ _GUEST_SHARE = 0.024
 _NEAREST = 0.25
 """No object comes nearer to the camera than this share of the distance of the pivot."""
 _WALL_HEIGHT = 2.6
+FARTHEST = 40.0
+"""Meters from the middle of the scene that any object may reach. The floor ends at 60 m (`blender_scene.RADII`)."""
 _LONG = 1.7
 """Things longer than this, seen from above, are laid across the view."""
 
@@ -116,7 +118,7 @@ def compose(
         fit = _editable(objects, outlook, kind, resolution, options.min_visible)
         # Where no layout shows the guest well, the last one serves for other moves.
         guest = chosen.guest + 1 if _guest_seen(outlook, fit, chosen.guest + 1, resolution) else 0
-        fault = _fault(outlook, fit, resolution)
+        fault = _fault(outlook, fit, resolution) or beyond_floor(objects, placements)
         fault = fault or ("camera_too_near" if too_near(objects, placements, orbit) else "")
         if not fault and (guest or chosen.guest < 0 or not remaining):
             return Scene(
@@ -142,6 +144,12 @@ def too_near(objects: Objects, placements: Placements, orbit: Orbit) -> bool:
     hulls = [prism(o.asset, placements[o.id]).reshape(-1, 3) for o in objects if placements[o.id].present]
     _, depth = project(np.concatenate(hulls), matrix3(orbit.K), orbit.matrix())
     return bool(depth.min() < _NEAREST * orbit.distance)
+
+
+def beyond_floor(objects: Objects, placements: Placements) -> str:
+    """`beyond_floor` where an object that is present, or not yet, would reach past `FARTHEST`; else empty."""
+    corners = [footprint(placed.asset, placements[placed.id]) for placed in objects]
+    return "beyond_floor" if np.abs(np.concatenate(corners)).max() > FARTHEST else ""
 
 
 def _editable(

@@ -214,7 +214,7 @@ class Renderer:
         """
         self._recycle()
         self._spec, self._left_s = None, self.options.timeout_s
-        stands = {"scale": asset.scale, "offset": asset.offset, "size_m": asset.size_m, "cut": asset.cut}
+        stands = {name: getattr(asset, name) for name in ("scale", "offset", "size_m", "axes", "cut")}
         rows = [view.tolist() for view in views]
         reply = self._exchange("portray", asset=stands, file=str(file.absolute()), views=rows, side=side)
         arrays = {name: _take(path) for name, path in reply["arrays"].items()}

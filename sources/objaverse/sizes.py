@@ -1,41 +1,115 @@
-"""Sensible real sizes: the largest extent, in metres, of what a category names. For files whose units mean nothing."""
+"""Sensible real sizes: the largest extent, in meters, of what a category names. For files whose units mean nothing.
 
-from collections.abc import Mapping
+A size that the metadata holds is believed where it can be: where it has the model's proportions and lies in the range
+of its category, in meters, else in centimeters or millimeters. What cannot be is dropped, and said to be.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
 from types import MappingProxyType
 from typing import Final
 
 DEFAULT_EXTENT: Final = 0.4
+SMALLEST: Final = 0.005
+LARGEST: Final = 10.0
+"""Meters: what a scene can hold, whatever it is."""
+_FILE_RANGE: Final = (0.02, 4.0)
+"""Meters: a file's own extent is believed in this range where nothing is known of the category."""
+_FILE_FACTOR: Final = 2.5
+"""By which a file's own extent may differ from what is typical of its category."""
+_RANGE_FACTOR: Final = 2.5
+"""By which a known size may differ from what is typical, where `_BY_RANGE` says nothing else."""
+_UNITS: Final[Mapping[float, str]] = MappingProxyType({1.0: "meters", 100.0: "centimeters", 1000.0: "millimeters"})
+"""How many of it are a meter, and the unit. Inches and feet are not: they cannot be told from centimeters."""
+_PROPORTION: Final = 0.1
+"""By which sides of a known size may differ from the model's, both over their largest side."""
 
 _BY_EXTENT: Final[Mapping[float, str]] = {
     0.03: "coin, ring, die, pill, button, battery",
-    0.06: "key, cupcake, cup cake, egg, strawberry, padlock, chess piece, lighter, thimble, eraser, earring",
-    0.08: "apple, orange, tomato, lemon, peach, tennis ball, baseball, muffin, cookie, doughnut, watch",
-    0.1: "mug, cup, teacup, coffee cup, cigarette, candle, card game, glass, can, soap, computer mouse, mouse, onion",
+    0.06: "key, cupcake, cup cake, egg, strawberry, padlock, chess piece, lighter, thimble, eraser, earring, screw, "
+    "nail",
+    0.08: "apple, orange, tomato, lemon, peach, tennis ball, baseball, muffin, cookie, doughnut, watch, cigarette",
+    0.1: "mug, cup, teacup, coffee cup, candle, card game, glass, can, soap, computer mouse, mouse, onion, "
+    "playing card",
     0.15: "glove, sunglasses, wineglass, wine glass, cellular telephone, telephone, phone, bowl, camera, hamburger, "
-    "sandwich, pencil, pen, screwdriver, sculpture toy, pear, potato, skull, brush, sugar, jar, candle holder",
-    0.2: "alarm clock, banana, carrot, fork, knife, spoon, remote control, tv remote control, pistol, toy, teapot, "
-    "toothbrush, plate, bread, shoe, sandal, figurine, binoculars, scissors, hammer, wrench, toilet tissue, game",
-    0.25: "book, bottle, beer bottle, wine bottle, vase, kettle, hat, helmet, ball, football, basketball, "
-    "drill, boot, radio, flowerpot, pitcher, cake, cap, crown, doll, teddy bear, mask, pumpkin, toaster, basket",
+    "sandwich, pencil, pen, marker, crayon, screwdriver, sculpture toy, pear, potato, skull, brush, sugar, jar, "
+    "candle holder, smartphone, comb, compact disc, disc",
+    0.2: "alarm clock, banana, carrot, fork, knife, spoon, chopstick, remote control, tv remote control, pistol, toy, "
+    "teapot, toothbrush, plate, bread, shoe, sandal, figurine, binoculars, scissors, hammer, wrench, toilet tissue, "
+    "game, envelope, arrow toy, faucet, soap dispenser",
+    0.25: "book, bottle, beer bottle, wine bottle, vase, kettle, hat, helmet, ball, football, basketball, tablet, "
+    "drill, boot, radio, flowerpot, pitcher, cake, cap, crown, doll, teddy bear, mask, pumpkin, toaster, basket, "
+    "frisbee, spatula, flute, dagger, notebook, magazine",
+    0.3: "ruler, sheet of paper, paper, letter, photograph, clipboard, license plate, vinyl record, platter, tile",
     0.35: "bucket, lantern, globe, clock, wall clock, laptop, keyboard, handbag, pineapple, watermelon, blender, "
-    "roasted chicken, sandwich maker, deep fryer, newspaper, printer, electronic scale, kitchen sink, crate, box",
+    "roasted chicken, sandwich maker, deep fryer, newspaper, printer, electronic scale, kitchen sink, crate, box, "
+    "cutting board, chopping board, tray, placemat, projector",
+    0.4: "picture frame, photo frame, saw, towel, belt",
     0.45: "cat, fan, coffee machine, microwave oven, backpack, stool, sword toy, lamp, plant, potted plant, "
-    "mixer, barrel toy, traffic cone, typewriter, birdcage, extinguisher, fire extinguisher, skateboard, drum",
-    0.6: "suitcase, monitor, television, television set, chicken, rabbit, duck, dog, sink, trash can, shield, bathmat",
-    0.8: "chair, armchair, cushion chair, toilet, umbrella, sword, axe, rifle, gun, shovel, broom, barrel, fireplug, "
-    "guitar, trumpet, violin, mailbox, nightstand, end table, high chair, scooter, trousers, jacket, dress, coat",
-    1.0: "desk chair, office chair, stove, furnace, washing machine, dishwasher, baby bed, bench small, ladder small",
-    1.3: "table, desk, coffee table, dresser, cabinet, dining table, rocking chair, workbench, seesaw, cupboard",
-    1.6: "bench, bookcase, shelf, refrigerator, bicycle, bathtub, wardrobe, door, statue, surfboard, piano",
-    1.9: "sofa, couch, person, motorcycle, bed, mattress, motor scooter, wheelchair, loveseat, jacuzzi, fountain",
-    2.8: "horse, cow, canoe, street sign, streetlight, tent, bunk bed, golfcart, table tennis, ping pong table",
+    "mixer, barrel toy, traffic cone, typewriter, birdcage, extinguisher, fire extinguisher, skateboard, drum, scale, "
+    "computer keyboard, oven",
+    0.6: "suitcase, monitor, television, television set, tv, chicken, rabbit, duck, dog, sink, trash can, shield, "
+    "bathmat, doormat, mat, picture, painting, poster, map, shorts, short, skirt, shirt, racket, tennis racket, sign, "
+    "bench small, hood, trolley",
+    0.8: "chair, armchair, cushion chair, toilet, umbrella, sword, axe, rifle, gun, shovel, barrel, fireplug, bow, "
+    "guitar, trumpet, violin, mailbox, nightstand, end table, high chair, scooter, trousers, jeans, jacket, dress, "
+    "coat, baseball bat, crowbar, cane, arrow, katana, mirror",
+    1.0: "desk chair, office chair, stove, furnace, washing machine, dishwasher, baby bed, ladder small, crutch, "
+    "golf club, rack, cart, island, counter, vanity, locker",
+    1.3: "table, desk, coffee table, dresser, cabinet, dining table, rocking chair, workbench, seesaw, cupboard, "
+    "broom, mop, rake, blanket, whiteboard, blackboard, drawer, sideboard, hockey stick, paddle, carriage",
+    1.6: "bench, bookcase, bookshelf, shelf, refrigerator, fridge, bicycle, bathtub, wardrobe, statue, surfboard, "
+    "piano, snowboard, ski, oar, shower, closet, window, curtain, spear, fishing rod, floor lamp, pole",
+    1.9: "sofa, couch, person, motorcycle, bed, mattress, motor scooter, wheelchair, loveseat, jacuzzi, fountain, rug, "
+    "carpet, ladder, punching ball",
+    2.1: "door",
+    2.8: "horse, cow, canoe, street sign, streetlight, street lamp, tent, bunk bed, golfcart, table tennis, "
+    "ping pong table, gate, fence",
     4.0: "car, car automobile, tree, elephant, boat, van, pickup truck, jeep, tractor, dinosaur, race car, cab taxi",
 }
 
 TYPICAL_EXTENT: Final[Mapping[str, float]] = MappingProxyType(
     {name.strip(): extent for extent, names in _BY_EXTENT.items() for name in names.split(",")}
 )
-"""Category: largest extent in metres."""
+"""Category: largest extent in meters."""
+
+_BY_RANGE: Final[Mapping[tuple[float, float], str]] = {
+    (0.02, 0.8): "candle, candle holder, can, jar, ring, button, brush, battery, mask, bread, cake, lantern, clock",
+    (0.03, 1.5): "toy, figurine, doll, teddy bear, ball, box, basket, vase, flowerpot, crate, bucket, lamp, bottle, "
+    "sculpture toy, book, picture frame, photo frame, picture, painting, bowl, plate, tray, paper, camera, globe, "
+    "tile",
+    (
+        0.05,
+        3.0,
+    ): "plant, potted plant, statue, skull, fan, cat, dog, chicken, rabbit, duck, sink, fountain, scale, "
+    "game, drum, barrel, poster, map, sign, mat, mirror, carpet, rug, towel, shield, tablet, pole, printer",
+    (
+        0.2,
+        6.0,
+    ): "table, desk, bench, shelf, cabinet, bed, sofa, couch, counter, piano, bathtub, curtain, window, ladder",
+    (0.3, 10.0): "tree, dinosaur, boat, streetlight, street lamp, street sign, tent, gate, fence, elephant",
+    (0.3, 2.6): "refrigerator, fridge, stove, furnace, washing machine, dishwasher, oven, person, chair, armchair, "
+    "desk chair, office chair, rocking chair, wheelchair, bicycle, scooter, motor scooter, toilet, wardrobe",
+    (0.8, 3.5): "door, motorcycle",
+    (1.0, 10.0): "car, car automobile, van, pickup truck, tractor, cab taxi",
+}
+_RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    {name.strip(): limits for limits, names in _BY_RANGE.items() for name in names.split(",")}
+)
+_SMALL: Final = ("toy", "miniature", "mini", "dollhouse")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a model is, and how that is known."""
+
+    scale: float
+    """Meters per file unit."""
+    known: bool
+    """Whether it is the metadata's size, in whatever unit."""
+    note: str = ""
+    """What was made of a known size that is not plain meters; empty otherwise."""
 
 
 def typical_extent(category: str) -> float | None:
@@ -44,25 +118,64 @@ def typical_extent(category: str) -> float | None:
     What calls itself a toy or a miniature is as large as a toy, whatever it imitates.
     """
     words = category.split()
-    if words and words[0] in ("toy", "miniature"):
+    if words and words[0] in _SMALL:
         return TYPICAL_EXTENT["toy"]
     return TYPICAL_EXTENT.get(category) or (TYPICAL_EXTENT.get(words[-1]) if words else None)
 
 
-def metres_per_unit(extent: float, category: str, known: tuple[float, float, float] | None) -> float:
-    """How many metres one file unit is.
+def plausible_range(category: str) -> tuple[float, float]:
+    """Least and largest extent, meters, that a thing of this category can have; of an unknown one what a scene holds.
 
-    In this order: the real size where the metadata holds it; metres, as glTF demands, where the largest extent is
-    plausible (within a factor of 2.5 of what is typical of the category, or 0.02 to 4 m where nothing is typical);
+    The category's own range, else within a factor of 2.5 of what is typical.
+    """
+    words = category.split()
+    if words and words[0] in _SMALL:
+        return _RANGES["toy"]
+    typical = typical_extent(category)
+    if typical is None:
+        return SMALLEST, LARGEST
+    named = category if category in TYPICAL_EXTENT else words[-1]
+    return _RANGES.get(named, (typical / _RANGE_FACTOR, min(typical * _RANGE_FACTOR, LARGEST)))
+
+
+def find_size(extents: Sequence[float], category: str, known: Sequence[float] | None) -> Size:
+    """How many meters one file unit is, and why.
+
+    In this order: the size that the metadata holds, where it can be; meters, as glTF demands, where the largest extent
+    is plausible (within a factor of 2.5 of what is typical of the category, or 0.02 to 4 m where nothing is typical);
     the typical size; 0.4 m.
 
     Args:
-        extent: largest extent, file units, above zero.
-        known: real size in metres, any axes.
+        extents: width, height and depth, file units, the largest above zero.
+        known: the metadata's size, any axes.
     """
-    if known is not None:
-        return max(known) / extent
+    largest = max(extents)
+    if known is None:
+        return Size(_scale_of_file(largest, category), False)
+    told = " x ".join(f"{side:g}" for side in known)
+    sides = [sorted(side / max(sides) for side in sides) for sides in (extents, known)]
+    if any(abs(ours - theirs) > _PROPORTION for ours, theirs in zip(*sides, strict=True)):
+        shown = " x ".join(f"{side:.3g}" for side in extents)
+        return Size(_scale_of_file(largest, category), False, f"size_m {told} is not of this model ({shown} units)")
+    low, high = plausible_range(category)
+    if fitting := [factor for factor in _UNITS if low <= max(known) / factor <= high]:
+        factor = min(fitting, key=lambda factor: _likeness(max(known) / factor, factor, largest, category))
+        note = "" if factor == 1 else f"size_m {told} is in {_UNITS[factor]}"
+        return Size(max(known) / factor / largest, True, note)
+    what = f"of a {category}" if typical_extent(category) else "of a thing in a scene"
+    note = f"size_m {told} cannot be the size {what} ({low:.2g} to {high:.2g} m)"
+    return Size(_scale_of_file(largest, category), False, note)
+
+
+def _likeness(size: float, factor: float, largest: float, category: str) -> tuple[bool, bool, float]:
+    """Orders sizes that can be: that of the file, meters, what is nearest to typical, the larger unit."""
+    agrees = abs(size - largest) <= _PROPORTION * largest
+    typical = typical_extent(category)
+    return not agrees, factor != 1, abs(log(size / typical)) if typical else factor
+
+
+def _scale_of_file(extent: float, category: str) -> float:
     typical = typical_extent(category)
     if typical is None:
-        return 1.0 if 0.02 <= extent <= 4.0 else DEFAULT_EXTENT / extent
-    return 1.0 if typical / 2.5 <= extent <= typical * 2.5 else typical / extent
+        return 1.0 if _FILE_RANGE[0] <= extent <= _FILE_RANGE[1] else DEFAULT_EXTENT / extent
+    return 1.0 if typical / _FILE_FACTOR <= extent <= typical * _FILE_FACTOR else typical / extent

@@ -8,12 +8,14 @@ where they are made, so that a specification does not depend on the last bit of 
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from shards.options import Options
 from shards.schema import EditKind
+
+_UPRIGHT: Final = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,12 @@ class Asset:
     colour: str
     """A plain colour name that fits the whole of the object, empty where none does."""
     licence: str
+    """As the source names it; of a model with several uids the licences of all, joined (`shards.licences.joined`)."""
     creator: str
     scale: float
     """Metres per file unit."""
     offset: tuple[float, float, float]
-    """Object frame = scale * (x, -z, y of the file) + offset, in metres."""
+    """Object frame = scale * axes @ (x, -z, y of the file) + offset, in metres."""
     size_m: tuple[float, float, float]
     """Width (x), depth (y) and height (z) of the object frame's bounding box."""
     footprint: tuple[tuple[float, float], ...]
@@ -52,6 +55,19 @@ class Asset:
     """Inner width and depth in metres of that container."""
     cut: bool = False
     """Whether parts of the file that cannot be seen (of alpha 0) reach out of the box: they do not count."""
+    axes: tuple[float, ...] = _UPRIGHT
+    """3x3, row-major: a rotation by quarter turns, by which a thin thing was laid down (`thin.lay_down`)."""
+    size_note: str = ""
+    """What the survey made of a known size that is not plain meters; empty otherwise."""
+    family: str = ""
+    """Names its shape: assets of one family are in one split. Empty where every uid is a shape of its own."""
+    model: str = ""
+    """Names its shape and look: assets of one model are one thing under several uids. Empty as above."""
+
+    @property
+    def laid(self) -> bool:
+        """Whether the survey laid it down."""
+        return self.axes != _UPRIGHT
 
 
 SurfaceKind = Literal["wood", "tile", "concrete", "carpet", "grass", "plaster", "brick"]

@@ -15,14 +15,16 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from pydantic import TypeAdapter
 
+from shards.licences import known
 from shards.sample import Reject, Result, Row, Sample
 from sources.objaverse.cache import DEFAULT_LICENCES, normalise_licence, resolve_root
 from sources.objaverse.glb import Floats, Glb, GlbError, open_glb
 from sources.objaverse.looks import Surface, check_images, sample_surface, z_up
 from sources.objaverse.primitives import Primitive, count_triangles, first_frame_move, read_primitives
 from sources.objaverse.shape import fit, inner_walls
-from sources.objaverse.sizes import TYPICAL_EXTENT, metres_per_unit
+from sources.objaverse.sizes import TYPICAL_EXTENT, Size, find_size
 from sources.objaverse.spec import Asset
+from sources.objaverse.thin import THINNEST, lay_down, posture
 
 _ASSET: Final = TypeAdapter(Asset)
 _ROOM_WORDS: Final = frozenset(
@@ -32,6 +34,15 @@ _ROOM_WORDS: Final = frozenset(
         "environment level dungeon classroom studio basement attic garage shop store restaurant cafe",
     )
 )
+_NOUNS: Final = frozenset(name.split()[-1] for name in TYPICAL_EXTENT) | frozenset(
+    re.findall(
+        "[a-z]+",
+        "basin bin bowl bureau chest cooker countertop cubicle display divider dispenser freezer heater holder hook "
+        "kiosk light organizer partition radiator seat stand stapler tap tub unit wastebasket",
+    )
+)
+_ASIDE: Final = re.compile(r"\b(?:with|in|of|for|from|on|at|by|inside)\b")
+_APART: Final = re.compile(r"[^a-z\s_'-]+|\band\b|\s-\s")
 _LARGEST_OBJECT: Final = 2.5
 """Metres. What is known to be smaller is no room, whatever its shape (a crate, a sink)."""
 _STILL: Final = 0.02
@@ -73,8 +84,9 @@ class SurveyAssets:
 
     Rejects, with their scores: `licence`; `missing_file`; `unreadable`; `too_large`; `no_geometry`;
     `too_many_triangles` (triangles); `degenerate` (smallest over largest extent); `extreme_aspect` (largest over
-    smallest extent); `animated` (largest move of a node in its first frame); `missing_textures`; `untextured` (coloured
-    share of the surface); `whole_room` (share of wall surface that faces in).
+    smallest extent, of what is no thin kind of thing); `too_thin` (smallest extent, meters, of what is); `animated`
+    (largest move of a node in its first frame); `missing_textures`; `untextured` (coloured share of the surface);
+    `whole_room` (share of wall surface that faces in).
     """
 
     layer: ClassVar[str] = "survey"
@@ -103,22 +115,23 @@ class SurveyAssets:
     def __call__(self, model: Path, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self.survey(model, sample.spec) for sample in samples]
 
-    def survey(self, root: Path, entry: Mapping[str, Any], seen: Seen | None = None) -> Result:
+    def survey(self, root: Path, entry: Mapping[str, Any], seen: Seen | None = None, *, over: bool = False) -> Result:
         """The row of one entry.
 
         Args:
             seen: what can be seen of the file, where that is not all of it.
+            over: a thing that is laid down lies on its other side (`thin.lay_down`).
         """
-        if entry["licence"] not in {normalise_licence(licence) for licence in self.licences}:
+        if known(entry["licence"]) not in {known(normalise_licence(licence)) for licence in self.licences}:
             return Reject("licence", detail=f"licence '{entry['licence']}', allowed: {', '.join(self.licences)}")
         if not entry["path"]:
             return Reject("missing_file", detail=f"uid {entry['uid']} is not in the cache's index")
         try:
-            return self._measure(open_glb(root / entry["path"]), entry, seen)
+            return self._measure(open_glb(root / entry["path"]), entry, seen, over)
         except GlbError as error:
             return Reject(error.reason, detail=error.detail)
 
-    def _measure(self, glb: Glb, entry: Mapping[str, Any], seen: Seen | None) -> Result:
+    def _measure(self, glb: Glb, entry: Mapping[str, Any], seen: Seen | None, over: bool) -> Result:
         triangles = count_triangles(glb)
         if triangles == 0:
             return Reject("no_geometry", 0, "the default scene holds no triangle")
@@ -131,38 +144,64 @@ class SurveyAssets:
         primitives = read_primitives(glb)
         points = _points(primitives) if seen is None else seen.of(_points(primitives))
         extent = np.ptp(points, axis=0) if np.isfinite(points).all() else np.full(3, np.nan)
-        if refused := self._refuse_extent(extent):
+        if refused := _degenerate(extent):
             return refused
-        shown = primitives if seen is None else [seen.part(one) for one in primitives]
-        surface = sample_surface(glb, shown)
         category = str(entry["category"]) or category_from_name(str(entry["name"]))
-        known = entry.get("size_m")
-        scale = metres_per_unit(float(extent.max()), category, tuple(known) if known else None)
-        if refused := self._refuse_looks(surface, str(entry["name"]), category, float(extent.max()) * scale, known):
+        size = find_size(extent.tolist(), category, entry.get("size_m"))
+        if refused := self._refuse_thin(extent, category, size.scale):
             return refused
-        asset = _asset(entry, category, points, scale, triangles)
-        return Row({"asset": _ASSET.dump_json(replace(asset, cut=seen is not None)).decode()})
+        surface = sample_surface(glb, primitives if seen is None else [seen.part(one) for one in primitives])
+        if refused := self._refuse_looks(surface, str(entry["name"]), category, float(extent.max()), size):
+            return refused
+        axes = lay_down(category, extent, over=over)
+        asset = _asset(entry, category, points @ axes.T, size.scale, triangles)
+        asset = replace(asset, axes=tuple(axes.ravel().tolist()), size_note=size.note, cut=seen is not None)
+        return Row({"asset": _ASSET.dump_json(asset).decode()})
 
-    def _refuse_extent(self, extent: Floats) -> Reject | None:
+    def _refuse_thin(self, extent: Floats, category: str, scale: float) -> Reject | None:
         largest, smallest = float(extent.max()), float(extent.min())
-        shown = " x ".join(f"{value:.4g}" for value in extent)
-        if not np.isfinite(largest) or largest <= 0 or smallest <= 1e-5 * largest:
-            return Reject("degenerate", -1.0 if not largest > 0 else smallest / largest, f"extent {shown} file units")
-        if largest > self.max_aspect * smallest:
-            return Reject("extreme_aspect", round(largest / smallest, 6), f"extent {shown} file units")
+        if largest <= self.max_aspect * smallest:
+            return None
+        shown = f"{category or 'a thing of unknown category'}, {' x '.join(f'{side * scale:.3g}' for side in extent)} m"
+        if not posture(category):
+            return Reject("extreme_aspect", round(largest / smallest, 6), f"{shown}: no thin kind of thing")
+        if smallest * scale < THINNEST:
+            return Reject("too_thin", round(smallest * scale, 6), f"{shown}: thinner than {THINNEST:g} m")
         return None
 
-    def _refuse_looks(self, surface: Surface, name: str, category: str, size: float, known: Any) -> Reject | None:
+    def _refuse_looks(self, surface: Surface, name: str, category: str, extent: float, size: Size) -> Reject | None:
         if surface.coloured < self.min_coloured:
             share = round(surface.coloured, 6)
             return Reject("untextured", share, "no texture, and no colour but white or a default grey")
-        if known and size < _LARGEST_OBJECT:
+        if size.known and extent * size.scale < _LARGEST_OBJECT:
             return None
         walls, inward = inner_walls(surface)
-        called = bool(_ROOM_WORDS & set(re.findall("[a-z]+", f"{name} {category}".lower())))
+        called = names_room(name) or names_room(category)
         if (walls >= 3 and inward > 0.75) or (walls >= 2 and called):
             return Reject("whole_room", round(inward, 6), f"{walls} walls seen from inside and a floor")
         return None
+
+
+def _degenerate(extent: Floats) -> Reject | None:
+    largest, smallest = float(extent.max()), float(extent.min())
+    if np.isfinite(largest) and largest > 0 and smallest > 1e-5 * largest:
+        return None
+    shown = " x ".join(f"{value:.4g}" for value in extent)
+    return Reject("degenerate", -1.0 if not largest > 0 else smallest / largest, f"extent {shown} file units")
+
+
+def names_room(text: str) -> bool:
+    """Whether a title or category calls the whole a room: `cosy bedroom`, `kitchen with table`.
+
+    A room word before a known noun says of what kind the thing is (`office bookshelf`), and what follows a preposition
+    says where it is (`bench in a museum`).
+    """
+    for phrase in _APART.split(_ASIDE.split(text.lower())[0]):
+        words = re.findall("[a-z]+", phrase)
+        nouns = [at for at, word in enumerate(words) if word in _NOUNS or word.removesuffix("s") in _NOUNS]
+        if any(word in _ROOM_WORDS and not any(noun > at for noun in nouns) for at, word in enumerate(words)):
+            return True
+    return False
 
 
 def category_from_name(name: str) -> str:

@@ -4,6 +4,7 @@ A uid, `procedural-<kind>-<number>`, holds all that makes an asset: the same uid
 everywhere. So kinds are never renamed; a kind that must change gets a new name.
 """
 
+import hashlib
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from shards.errors import BadInput
+from sources.objaverse.identity import Description, describe, identify
 from sources.objaverse.looks import SAMPLES, Surface, spread
 from sources.objaverse.shape import fit, rotational_symmetry
 from sources.objaverse.spec import Asset
@@ -57,7 +59,9 @@ def make(uid: str, folder: Path) -> Path:
 def _catalogue(variants: int, seed: int) -> tuple[Asset, ...]:
     first = seed * MOST_VARIANTS
     uids = sorted(f"procedural-{kind}-{number:04d}" for kind in KINDS for number in range(first, first + variants))
-    return tuple(_measure(uid, _build(*_parse(uid))) for uid in uids)
+    models = [_build(*_parse(uid)) for uid in uids]
+    described = [_describe(uid, model) for uid, model in zip(uids, models, strict=True)]
+    return tuple(identify([_measure(uid, model) for uid, model in zip(uids, models, strict=True)], described))
 
 
 def _parse(uid: str) -> tuple[str, int]:
@@ -97,6 +101,13 @@ def _surface(model: Model) -> Surface:
         area=float(ends[-1]),
         coloured=1.0,
     )
+
+
+def _describe(uid: str, model: Model) -> Description:
+    """By its uid, which stands for its bytes."""
+    meshes = [part.mesh for part in model.parts]
+    corners = np.concatenate([mesh.vertices[mesh.faces] for mesh in meshes])
+    return describe(hashlib.sha256(uid.encode()).hexdigest()[:32], corners, _surface(model).srgb)
 
 
 def _measure(uid: str, model: Model) -> Asset:

@@ -16,6 +16,7 @@ from pipeline.plan import PlanRow, write_plan
 from pipeline.store import LayerStore
 from shards.layout import find_shards
 from shards.reader import read_record, read_samples
+from shards.schema import SceneObject
 from tests.pipeline.commands import build, refused, run
 from tests.pipeline.releases import files_of
 from tests.pipeline.relicensed import relicense
@@ -155,6 +156,32 @@ def test_splits_that_share_a_model_are_told(out):
     assert card["leaks"] and card["shared_assets"] == {"train+test": 1}
     assert ["train, test", "1", "0"] in rows_of(body(card_of(out)), "splits")
     assert "A held-out split shows what another holds" in card_of(out)
+
+
+def test_splits_that_share_a_shape_are_told(out):
+    def one_shape(key: str, item: SceneObject) -> dict[str, str]:
+        asset = f"{'test' if '-test-' in key else 'other'}-{item.asset}"
+        return {"asset": asset, "family": "f"} if item.id == 1 else {"asset": asset}
+
+    relicense(out, one_shape)
+    pack(out)
+    (card,) = json.loads(run("card", out, "--json").out)["cards"]
+    assert card["leaks"] and card["shared_assets"]["train+test"] > 0
+
+
+def test_all_licences_of_one_model_are_named_and_asked_for(out):
+    relicense(out, lambda _, item: {"licence": "by;by-nc", "creator": "Ann; Zoe"})
+    pack(out)
+    text = card_of(out, "ATTRIBUTION.md")
+    seen = {item.asset for record in records(out) for item in record.objects if item.shown}
+    for name in ("CC BY", "CC BY-NC"):
+        (part,) = [part for part in text.split("\n## ")[1:] if part.startswith(f"[{name}]")]
+        assert {row[2] for row in body_rows(part)} == seen and {row[0] for row in body_rows(part)} == {"Ann; Zoe"}
+    assert "by 2 named creators" in text
+    assert DatasetCard.load(out / "shards" / "full" / "README.md").data.license == "cc-by-nc-4.0"
+    told = run("shard", out, "--recipe", "full", "--licenses", "by")
+    assert told.code and "shows models under" in told.err.replace("show ", "shows ") and "by-nc" in told.err
+    assert run("shard", out, "--recipe", "full", "--licenses", "by,by-nc").code == 0
 
 
 def test_near_duplicates_are_told(release, tmp_path):

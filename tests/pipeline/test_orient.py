@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from pydantic import TypeAdapter
 
 from pipeline.builder import open_out
 from pipeline.config import Config, parse_config
@@ -13,8 +15,8 @@ from pipeline.orient import count_fronts, make_vote, run_orient
 from pipeline.planning import ASSETS, plan_build
 from shards.colors import PALETTE
 from shards.errors import BadInput, SpatialdataError
-from sources.objaverse.assets import AssetTable
 from sources.objaverse.orientations import Orientation, read_orientations
+from sources.objaverse.spec import Asset
 from sources.procedural import catalogue
 from tests.pipeline.vlm_server import Served, serve
 from tests.sources.objaverse.models import box, checkered, glb, make_cache
@@ -87,7 +89,8 @@ def test_fronts_of_model_files_are_found_and_reach_the_plan(root: Path, tmp_path
         splits = {"splits": {"train": 1, "val": 0, "test": 0}}
         store = open_out(str(out))
         plan_build(config(root, shard=splits), store, lambda _: None, quiet=True)
-        assets = {asset.uid: asset for asset in AssetTable.read(store.path(ASSETS)).candidates("train", 0, 0)}
+        rows = pq.read_table(store.path(ASSETS)).to_pylist()
+        assets = {row["uid"]: TypeAdapter(Asset).validate_json(row["asset"]) for row in rows}
     finally:
         (root / "orientations.json").unlink()
     assert {uid: assets[uid].front_deg for uid in FRONTS} == FRONTS

@@ -1,23 +1,26 @@
 """What a plan settles beyond its rows: keys that tell builds apart, and the device."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+import trimesh
 
 from pipeline.config import load_config
 from pipeline.device import DEVICE
 from pipeline.plan import PLAN, Plan
-from pipeline.planning import REJECTED_ASSETS, plan_build, rejected_assets
+from pipeline.planning import ASSETS, REJECTED_ASSETS, plan_build, rejected_assets
 from pipeline.store import LayerStore
 from shards.errors import BadInput
-from tests.sources.objaverse.models import box, glb, make_cache
+from tests.sources.objaverse.models import box, checkered, glb, make_cache
 from tests.sources.objaverse.odd_models import required
 
 
-def planned(out: Path, *settings: str) -> Plan:
+def planned(out: Path, *settings: str, say: Callable[[str], None] = lambda _: None) -> Plan:
     given = ["engine.kind=inline", "samples=5", "source.variants=2", "render.device=cpu", *settings]
-    return plan_build(load_config(None, given), LayerStore(str(out)), lambda _: None, quiet=True)
+    return plan_build(load_config(None, given), LayerStore(str(out)), say, quiet=True)
 
 
 def test_keys_of_two_builds_differ(tmp_path: Path):
@@ -90,3 +93,52 @@ def test_a_cache_without_a_sound_model_names_some(tmp_path: Path):
     with pytest.raises(BadInput, match="vendor: it requires the extension X_y") as caught:
         planned(tmp_path / "out", "source.kind=objaverse", f"source.root={root}")
     assert "\n" not in str(caught.value)
+
+
+def test_one_shape_is_in_one_split_whatever_its_file_says(tmp_path: Path):
+    """Copies, other exports and other paints of six boxes."""
+    models: dict[str, bytes] = {}
+    for number in range(6):
+        mesh = box(1, 1.1 + number / 10, 1.4)
+        turned = mesh.copy().apply_transform(trimesh.transformations.rotation_matrix(1.57, (1, 0, 0)))
+        painted = glb(mesh.copy(), material=checkered())
+        models |= {f"plain{number}": glb(mesh), f"copy{number}": glb(mesh), f"painted{number}": painted}
+        models[f"turned{number}"] = glb(turned.apply_scale(100))
+    licences = {f"copy{number}": {"license": "by-sa", "user": {"displayName": "Zoe"}} for number in range(6)}
+    said: list[str] = []
+    settings = ("source.kind=objaverse", f"source.root={make_cache(tmp_path / 'cache', models, **licences)}")
+    splits = "shard.splits={train: 0.5, val: 0.25, test: 0.25}"
+    planned(tmp_path / "out", *settings, splits, say=said.append)
+    rows = pq.read_table(tmp_path / "out" / ASSETS).to_pylist()
+    by_shape = {number: [row for row in rows if row["uid"].endswith(str(number))] for number in range(6)}
+    for found in by_shape.values():
+        assert len({row["split"] for row in found}) == len({row["family"] for row in found}) == 1
+        models_of = {row["uid"][:-1]: row["model"] for row in found}
+        assert models_of["plain"] == models_of["copy"] == models_of["turned"] != models_of["painted"]
+        for row in found:
+            told = json.loads(row["asset"])
+            one = row["uid"].startswith("painted")
+            assert told["licence"] == ("by" if one else "by;by-sa")
+            assert one or "Zoe" in told["creator"].split("; ")
+    assert {row["split"] for row in rows} == {"train", "val", "test"}
+    assert any(line.startswith("24 assets are 12 different models of 6 shapes") for line in said)
+
+
+def test_a_split_without_two_models_is_told(tmp_path: Path):
+    models = {f"m{n}-{copy}": glb(box(1, 1, 1 + n / 10)) for n in range(4) for copy in range(4)}
+    said: list[str] = []
+    settings = ("source.kind=objaverse", f"source.root={make_cache(tmp_path / 'cache', models)}")
+    planned(tmp_path / "out", *settings, "shard.splits={train: 0.5, val: 0.25, test: 0.25}", say=said.append)
+    assert [line.split(" ")[0] for line in said if "has one model alone" in line] == ["test", "val"]
+
+
+def test_sizes_in_another_unit_are_said(tmp_path: Path):
+    names = ("refrigerator", "chair", "table", "stool")
+    models = {name: glb(box(60, 170 + n, 60)) for n, name in enumerate(names)}
+    sizes = {name: {"name": name, "size_m": [60, 170 + n, 60]} for n, name in enumerate(names)}
+    said: list[str] = []
+    settings = ("source.kind=objaverse", f"source.root={make_cache(tmp_path / 'cache', models, **sizes)}")
+    planned(tmp_path / "out", *settings, "shard.splits={train: 1, val: 0, test: 0}", say=said.append)
+    assert any("4 known sizes are not plain meters, such as size_m 60 x" in line for line in said)
+    for row in pq.read_table(tmp_path / "out" / ASSETS).to_pylist():
+        assert max(json.loads(row["asset"])["size_m"]) < 2

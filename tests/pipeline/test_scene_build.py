@@ -85,7 +85,8 @@ def cast(record: SampleRecord, view: str, folder: Path) -> tuple[np.ndarray, np.
         if visible == 0:
             continue
         asset = assets[item.asset]
-        mesh = trimesh.load(make(item.asset, folder), force="mesh")
+        mesh = trimesh.load(make(item.asset, folder), force="mesh", process=False)
+        shading = mesh.vertex_normals[:, [0, 2, 1]] * (1, -1, 1)
         x, y, z = mesh.vertices.T
         placed = np.reshape(item.source_pose if view == "source" else item.target_pose, (4, 4))
         vertices = np.stack([x, -z, y], axis=1) * asset.scale + asset.offset
@@ -95,7 +96,11 @@ def cast(record: SampleRecord, view: str, folder: Path) -> tuple[np.ndarray, np.
         along = np.linalg.norm(hits - origins[rays], axis=1) / np.linalg.norm(directions[rays], axis=1)
         near = along < depth[rays]
         depth[rays[near]], ids[rays[near]] = along[near], item.id
-        normals[rays[near]] = mesh.face_normals[faces[near]] @ pose[:3, :3]
+        # As the model is shaded: round things are of few flat faces, with normals that run on from one to the next.
+        corners = mesh.triangles[faces[near]]
+        weights = trimesh.triangles.points_to_barycentric(corners, hits[near])
+        smooth = np.einsum("nk,nki->ni", weights, shading[mesh.faces[faces[near]]]) @ placed[:3, :3].T
+        normals[rays[near]] = smooth / np.linalg.norm(smooth, axis=1, keepdims=True) @ pose[:3, :3]
     return (grid.reshape(height, width, -1).squeeze() for grid in (depth, ids, normals))
 
 

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from shards.licences import LICENCES, combine, deed, hub_name, known, label, licences_shown
+from shards.licences import LICENCES, combine, deed, hub_name, joined, known, label, licences_of, licences_shown
 from shards.reader import read_record
 from tests.shards.factory import make_sample
 
@@ -76,3 +76,13 @@ def test_what_is_not_seen_has_no_say():
     # Visible shares are zeros where nobody knows them; boxes are known always.
     unknown = hidden | {"target_box": [0, 0, 4, 4], "known": False}
     assert licences_shown([first, second.model_copy(update=unknown)]) == ("by", "by-nc")
+
+
+def test_all_licences_of_one_model_count():
+    assert joined(["by-nc", "by", "by;cc0", "mit"]) == "by;by-nc;cc0;mit"
+    assert licences_of("by;by-nc;cc0;mit") == ("cc0", "by", "by-nc", "unknown") and licences_of("") == ("unknown",)
+    assert combine(["by;by-nc"]).licence == "by-nc"
+    assert combine(["by-sa;by-nc"]).licence is None
+    record = read_record(make_sample("a", asset="mug")["json"])
+    first = record.objects[0].model_copy(update={"licence": "by;by-nc"})
+    assert licences_shown([first]) == ("by", "by-nc")

@@ -360,6 +360,26 @@ def test_an_asset_of_two_splits_is_a_leak(tmp_path):
     assert found(out_of(tmp_path)) == [test, val]
 
 
+def of_family(key: str, split: str, asset: str, family: str) -> dict[str, bytes]:
+    record = json.loads(make_sample(key, split=split, asset=asset)["json"])
+    for item in record["objects"]:
+        item["family"] = family and f"{family}-{item['id']}"
+    return {"json": json.dumps(record, separators=(",", ":")).encode()}
+
+
+def test_one_shape_under_two_uids_is_a_leak(tmp_path):
+    for split, key, asset, family in (("train", "a", "mug", "f"), ("test", "c", "cup", "f"), ("val", "b", "jug", "")):
+        changes = {key: of_family(key, split, asset, family)}
+        make_split(out_of(tmp_path, split), [[key]], split=split, asset=asset, changes=changes)
+    assert found(tmp_path) == [("leak", "trial-test-00000-of-00001.tar", "c", "")]
+    (problem,) = verify_folder(str(tmp_path)).problems
+    assert "2 assets are also in train, such as shape f-1 (cup-1 and mug-1) in a of trial-train" in problem.message
+    # One split alone: the families of the other are read from its parquets.
+    for split in ("test", "train"):
+        (problem,) = verify_folder(out_of(tmp_path, split)).problems
+        assert "2 assets are also in train, such as shape f-1 (" in problem.message
+
+
 def test_released_pairs_of_val_share_assets_by_design(tmp_path):
     share_an_asset(tmp_path, "object3dit")
     expected = [("leak", "trial-test-00000-of-00002.tar", "c", "")]

@@ -17,24 +17,29 @@ from shards.verify import verify_folder
 from tests.shards.factory import make_sample, make_split, out_of
 
 
-def first_version(key: str) -> dict[str, bytes]:
+def earlier_version(key: str, version: int) -> dict[str, bytes]:
     record = json.loads(make_sample(key)["json"])
-    del record["provenance"]["derived"], record["provenance"]["origin"]
-    return {"json": json.dumps(record | {"schema": 1}, separators=(",", ":")).encode()}
+    for item in record["objects"]:
+        del item["family"]
+    if version == 1:
+        del record["provenance"]["derived"], record["provenance"]["origin"]
+    return {"json": json.dumps(record | {"schema": version}, separators=(",", ":")).encode()}
 
 
-@pytest.fixture
-def earlier(tmp_path: Path) -> Path:
-    """A split as it was packed before samples could be derived from others."""
+@pytest.fixture(params=[1, 2])
+def earlier(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A split as it was packed before samples could be derived from others, and before assets had families."""
     folder = Path(out_of(tmp_path))
-    manifest = make_split(str(folder), [["a", "b"]], changes={key: first_version(key) for key in "ab"})
+    version: int = request.param
+    manifest = make_split(str(folder), [["a", "b"]], changes={key: earlier_version(key, version) for key in "ab"})
     (shard,) = manifest.shards
-    table = pq.read_table(folder / parquet_name(shard.name)).drop_columns(["derived"])
+    new = ["derived", "families"] if version == 1 else ["families"]
+    table = pq.read_table(folder / parquet_name(shard.name)).drop_columns(new)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     (folder / parquet_name(shard.name)).write_bytes(sink.getvalue().to_pybytes())
     (folder / SAMPLE_SCHEMA).write_text("{}")
-    note(folder, 1, hashlib.sha256(sink.getvalue().to_pybytes()).hexdigest())
+    note(folder, version, hashlib.sha256(sink.getvalue().to_pybytes()).hexdigest())
     return folder
 
 
@@ -46,18 +51,19 @@ def note(folder: Path, version: int, parquet_sha256: str = "") -> None:
     (folder / MANIFEST).write_text(json.dumps(values))
 
 
-def test_the_first_version_is_sound_and_read(earlier: Path):
+def test_an_earlier_version_is_sound_and_read(earlier: Path):
     assert verify_folder(str(earlier)).problems == ()
     (batch,) = stream(str(earlier), members=("changed",)).batches(2)
     assert sorted(batch["key"]) == ["a", "b"]
-    provenance = read_record(first_version("a")["json"]).provenance
-    assert (provenance.derived, provenance.origin) == ("", "")
+    record = read_record(earlier_version("a", 1)["json"])
+    assert (record.provenance.derived, record.provenance.origin) == ("", "")
+    assert {item.family for item in record.objects} == {""}
 
 
 def test_a_later_version_is_refused(earlier: Path):
-    note(earlier, 3)
-    assert any("schema version 3" in problem.message for problem in verify_folder(str(earlier)).problems)
-    with pytest.raises(BadInput, match="holds schema 3, this version reads 1 and 2"):
+    note(earlier, 4)
+    assert any("schema version 4" in problem.message for problem in verify_folder(str(earlier)).problems)
+    with pytest.raises(BadInput, match="holds schema 4, this version reads 1, 2, 3"):
         stream(str(earlier), members=("changed",))
 
 

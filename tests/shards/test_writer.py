@@ -121,7 +121,7 @@ def test_records_are_plain_json(tmp_path):
     data = make_sample("a")["json"]
     record = read_record(data)
     assert encode_record(record) == data
-    assert b'"schema":2' in data and b"null" not in data and b"[]" not in data
+    assert b'"schema":3' in data and b"null" not in data and b"[]" not in data
     scores = record.scores.model_copy(update={"psnr_unchanged": float("inf")})
     with pytest.raises(ValueError, match="JSON compliant"):
         encode_record(record.model_copy(update={"scores": scores}))

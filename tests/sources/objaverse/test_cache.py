@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config import load_config
 from shards.errors import BadInput, SpatialdataError
 from sources.objaverse.cache import (
     normalise_licence,
@@ -171,12 +173,49 @@ def test_strange_metadata_counts_as_silent(tmp_path: Path):
     assert (entry.licence, entry.creator, entry.tags, entry.size_m, entry.faces) == ("unknown", "", (), None, 0)
 
 
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        ([60, 170, 60], (60, 170, 60)),
+        ([0.1, 0, 2], (0.1, 0, 2)),
+        ([0, 0, 0], None),
+        ([-1, 2, 3], None),
+        ([float("nan"), 1, 1], None),
+        ([float("inf"), 1, 1], None),
+        (["1", "2", "3"], None),
+        ([True, True, True], None),
+        ([1, 2], None),
+        ("1 x 2 x 3", None),
+        ({"x": 1}, None),
+        ([10**400, 1, 1], None),
+    ],
+)
+def test_sizes_that_are_no_sizes_count_as_silent(given: Any, size: Any, tmp_path: Path):
+    make_cache(tmp_path, {"a": MODEL}, a={"size_m": given})
+    assert next(read_cache(tmp_path)).size_m == size
+
+
+def test_unknown_licence_texts_have_a_way_in_that_works(tmp_path: Path):
+    texts = {"a": "MIT", "b": "royalty free", "c": "Free " * 40, "d": "my own"}
+    make_cache(tmp_path, dict.fromkeys(texts, MODEL), **{uid: {"license": text} for uid, text in texts.items()})
+    entries = list(read_cache(tmp_path))
+    with pytest.raises(BadInput) as caught:
+        select_licences(entries)
+    told = str(caught.value)
+    assert "unknown 4 ('mit', 'royalty free', 'free free" in told and "..." in told and len(told) < 500
+    (advice,) = re.findall(r"--set source\.licenses='(\[.*?\])'", told)
+    config = load_config(None, [f"source.licenses={advice}"])
+    assert [entry.licence for entry in select_licences(entries, config.source.licenses)][:2] == ["mit", "royalty free"]
+    with pytest.raises(BadInput, match=r"'mit' is not allowed; allowed: cc0, .*unknown .*any other text"):
+        load_config(None, ["source.licenses=[mit]"])
+
+
 def test_licence_filter(tmp_path: Path):
     make_cache(tmp_path, {"a": MODEL, "b": MODEL, "c": MODEL}, a={"license": "by-nc"}, b={"license": "CC0 1.0"})
     entries = list(read_cache(tmp_path))
     assert [entry.uid for entry in select_licences(entries)] == ["b", "c"]
     assert [entry.uid for entry in select_licences(entries, ["CC BY-NC 4.0"])] == ["a"]
-    with pytest.raises(BadInput, match=r"no asset is left.*\(by-nd\).*by 1, by-nc 1, cc0 1"):
+    with pytest.raises(BadInput, match=r"no asset is left.*\(by-nd\).*by 1, by-nc 1, cc0 1: allow one of these"):
         select_licences(entries, ["by-nd"])
 
 
@@ -193,6 +232,19 @@ def test_licence_filter(tmp_path: Path):
         ("Creative Commons - Attribution - ShareAlike", "by-sa"),
         ("https://creativecommons.org/licenses/by/4.0/", "by"),
         ("https://creativecommons.org/publicdomain/zero/1.0/", "cc0"),
+        ("CC Attribution-NonCommercial-NoDerivs", "by-nc-nd"),
+        ("Attribution-Non-Commercial", "by-nc"),
+        ("CC Attribution Non Commercial Share Alike", "by-nc-sa"),
+        ("Attribution-NoDerivatives Works 3.0", "by-nd"),
+        ("CC BY 4.0 International License", "by"),
+        ("Creative Commons Zero v1.0 Universal", "cc0"),
+        ("https://creativecommons.org/licenses/by-nc-nd/2.0/de/legalcode", "by-nc-nd"),
+        ("by permission of the author", "by permission of the author"),
+        ("not cc0", "not cc0"),
+        ("CC0 or CC BY-NC", "cc0 or cc by-nc"),
+        ("free; by me", "free, by me"),
+        ("public domain", "public domain"),
+        ("MIT", "mit"),
         ("Standard", "standard"),
         ("", "unknown"),
     ],

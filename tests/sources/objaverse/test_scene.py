@@ -1,11 +1,14 @@
 """Scenes: apart on the floor, in the frame, before the walls, the same from the same seed."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from math import cos, radians, sin
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards.schema import EDIT_KINDS
+from sources.objaverse import layout
+from sources.objaverse.casting import Cast, cast_scene
 from sources.objaverse.scene import EDITS_PER_SCENE, Refusal, propose, scene_number
-from sources.objaverse.spec import SceneOptions, SceneSpec, State, to_json
+from sources.objaverse.sizes import LARGEST
+from sources.objaverse.spec import Asset, SceneOptions, SceneSpec, State, to_json
 from tests.sources.objaverse.pool import ground, seen_at, synthetic_pool
 
 POOL = synthetic_pool(32)
@@ -194,3 +200,62 @@ def test_refusals_are_named():
     steep = SceneOptions.model_validate({"camera": {"elevation_deg": (74, 75)}, "walls": 0})
     reasons = {getattr(propose(POOL, "camera", steep, (512, 512), seed, 0), "reason", "") for seed in range(5)}
     assert reasons <= {"", "too_steep", "object_hidden", "out_of_frame", "hidden"}
+
+
+def casts(pool: list[Asset], count: int, options: SceneOptions = OPTIONS) -> list[list[Asset]]:
+    found = [cast_scene(np.random.default_rng(seed), pool, "translate", options) for seed in range(count)]
+    return [list(cast.assets) for cast in found if isinstance(cast, Cast)]
+
+
+def test_no_scene_holds_a_model_twice():
+    """Nor a copy of it under another uid; in a pool that is too small, scenes are smaller."""
+    copies = [replace(asset, uid=f"{asset.uid}-{copy}", model=asset.uid) for asset in POOL[:8] for copy in range(5)]
+    for pool, most in ((copies, 6), (POOL[:3], 3), (POOL[:2], 2)):
+        found = casts(pool, 200)
+        assert len(found) == 200
+        for cast in found:
+            assert 2 <= len(cast) <= most and len({asset.model or asset.uid for asset in cast}) == len(cast)
+    assert cast_scene(np.random.default_rng(0), copies[:5], "translate", OPTIONS) == "too_few_models"
+    assert casts(copies[:5], 1, OPTIONS.model_copy(update={"objects": (1, 2)})) != []
+
+
+def test_a_painted_variant_may_stand_beside_its_twin():
+    variants = [replace(POOL[0], uid=f"v{n}", family="one", model=f"m{n}") for n in range(4)]
+    assert max(len(cast) for cast in casts(variants, 50)) == 4
+
+
+def test_where_nothing_is_comparable_the_nearest_in_size_stands_beside():
+    sizes = [replace(POOL[0], uid=f"s{n}", size_m=(side, side, side)) for n, side in enumerate((0.1, 1.0, 3.2, 30.0))]
+    for cast in casts(sizes, 50):
+        assert len(cast) == 2
+        ratio = max(a.size_m[0] for a in cast) / min(a.size_m[0] for a in cast)
+        assert ratio < 11
+
+
+def test_no_object_stands_beyond_the_floor():
+    """Things of 10 m, as large as the survey lets them be, in scenes that would be larger than the floor."""
+    text = (Path(layout.__file__).parent / "blender_scene.py").read_text()
+    (radii,) = re.findall(r"^RADII = \((.*)\)$", text, re.M)
+    radius = float(radii.split(",")[-1])
+    giants = [
+        replace(
+            POOL[0],
+            uid=f"giant{n}",
+            size_m=(LARGEST, LARGEST, 9.0),
+            footprint=tuple((x * LARGEST / 2, y * LARGEST / 2) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))),
+        )
+        for n in range(8)
+    ]
+    options = SceneOptions(objects=(2, 8))
+    made = 0
+    for seed in range(40):
+        for kind in ("translate", "scale", "insert"):
+            spec = propose(giants, kind, options, (128, 128), seed, 0)
+            if isinstance(spec, Refusal):
+                continue
+            made += 1
+            for state in (spec.source, spec.target):
+                for placed in spec.objects:
+                    low_x, low_y, high_x, high_y = ground(placed, state.placements[placed.id]).bounds
+                    assert max(-low_x, -low_y, high_x, high_y) <= 0.7 * radius
+    assert made > 60

@@ -21,7 +21,6 @@ from sources.objaverse.glb import open_glb
 from sources.objaverse.looks import z_up
 from sources.objaverse.primitives import read_primitives
 from sources.objaverse.shape import footprint
-from sources.objaverse.sizes import metres_per_unit
 from sources.objaverse.spec import Asset
 from sources.objaverse.survey import SurveyAssets, category_from_name
 from tests.sources.objaverse.models import RED, box, checkered, glb, make_cache, pack, unpack
@@ -133,21 +132,6 @@ def test_several_roots_and_nested_transforms(tmp_path: Path):
 def test_real_size_of_the_metadata_wins(tmp_path: Path):
     found = asset(survey(tmp_path, glb(box(200, 100, 50)), size_m=[0.1, 0.05, 0.025], category="mug"))
     assert found.size_m == pytest.approx((0.1, 0.025, 0.05))
-
-
-@pytest.mark.parametrize(
-    ("extent", "category", "expected"),
-    [
-        (0.1, "mug", 0.1),
-        (2.0, "mug", 0.1),
-        (2.0, "", 2.0),
-        (200.0, "", 0.4),
-        (90.0, "red chair", 0.8),
-        (80, "toy car", 0.2),
-    ],
-)
-def test_sizes(extent: float, category: str, expected: float):
-    assert metres_per_unit(extent, category, None) * extent == pytest.approx(expected)
 
 
 def test_huge_units_keep_their_precision(tmp_path: Path):
@@ -282,6 +266,7 @@ def _with_nan() -> trimesh.Trimesh:
 def test_extreme_aspect(tmp_path: Path):
     found = survey(tmp_path, glb(box(0.05, 1.0, 0.05)))
     assert reason(found) == "extreme_aspect" and isinstance(found, Reject) and found.score == pytest.approx(20)
+    assert reason(survey(tmp_path, None, category="chair")) == "extreme_aspect"
 
 
 def _room(thick: bool) -> list[trimesh.Trimesh]:
@@ -304,6 +289,7 @@ def _room(thick: bool) -> list[trimesh.Trimesh]:
 def test_whole_room(tmp_path: Path):
     assert reason(survey(tmp_path, glb(*_room(thick=False)))) == "whole_room"
     assert reason(survey(tmp_path, glb(*_room(thick=True)), name="Cosy bedroom")) == "whole_room"
+    assert isinstance(survey(tmp_path, None, name="Bedroom wardrobe", category="wardrobe"), Asset)
 
 
 def test_an_open_box_is_no_room(tmp_path: Path):
@@ -429,7 +415,7 @@ def test_same_file_same_row(tmp_path: Path):
 
 
 def test_real_models(shared_assets: Path):
-    """All but four flat ones (a mat, a pair of shorts, cards, a newspaper) can stand in a scene, at their real size."""
+    """All can be in a scene, at their real size, the flat ones, too (a mat, shorts, cards, a newspaper)."""
     root = shared_assets / "objaverse"
     entries = list(read_cache(root))
     stage = SurveyAssets(root=str(root))
@@ -437,13 +423,14 @@ def test_real_models(shared_assets: Path):
     rejects = {
         entry.name: result.reason for entry, result in zip(entries, results, strict=True) if isinstance(result, Reject)
     }
-    assert rejects == dict.fromkeys(("Bathmat", "Short", "Card game", "Newspaper"), "extreme_aspect")
+    assert rejects == {}
     for entry, result in zip(entries, results, strict=True):
         if isinstance(result, Row):
             found = json.loads(str(result.columns["asset"]))
             assert entry.size_m is not None and found["triangles"] == entry.faces
             width, height, depth = entry.size_m
             assert found["size_m"] == pytest.approx([width, depth, height], abs=2e-3)
+            assert found["size_note"] == "" and found["axes"] == np.eye(3).ravel().tolist()
 
 
 def test_cache_to_survey(tmp_path: Path):

@@ -1,0 +1,45 @@
+"""Titles that call a model a room, and those that only say where it stands."""
+
+import pytest
+
+from sources.objaverse.survey import names_room
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "office bookshelf",
+        "Kitchen cabinet",
+        "garage door",
+        "Bathroom Sink",
+        "museum bench",
+        "bench in a museum",
+        "Chair",
+        "shop_counter",
+        "Kitchen Cabinets, low poly",
+        "classroom chair",
+        "living room sofa",
+    ],
+)
+def test_a_room_word_before_a_known_noun_makes_no_room(text: str):
+    assert not names_room(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Cosy bedroom",
+        "Kitchen",
+        "kitchen interior with table",
+        "bedroom of a house",
+        "Living Room",
+        "Office, desk, chair",
+        "Kitchen / dining table",
+        "kitchen gizmo",
+        "isometric_room",
+        "Bathroom and sink",
+        "Office Room",
+    ],
+)
+def test_a_room_stays_a_room(text: str):
+    assert names_room(text)
