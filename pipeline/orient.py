@@ -24,11 +24,11 @@ from pipeline.graph import canonical, layer_dirs
 from pipeline.interrupts import interruptible
 from pipeline.lock import RunLock
 from pipeline.plan import Plan, PlanRow, write_plan
-from pipeline.planning import asset_key, mended, read_planned, survey
 from pipeline.progress import make_progress
 from pipeline.stage import Stage
 from pipeline.storage import Storage
 from pipeline.store import LayerStore, versions
+from pipeline.survey import asset_key, mended, read_planned, survey
 from pipeline.terminal import say
 from shards.colors import PALETTE
 from shards.errors import BadInput

@@ -12,10 +12,11 @@ from rich.table import Table
 from pipeline.builder import Build, open_build
 from pipeline.graph import layer_dirs
 from pipeline.live import cost, count, plural, spent
-from pipeline.planning import REJECTED_ASSETS, pair_arguments, rejected_assets
+from pipeline.planning import pair_arguments
 from pipeline.registry import build_stages
 from pipeline.report.funnel import funnel_rows, left_out
 from pipeline.summaries import LayerSummary, summarise
+from pipeline.survey import REJECTED_ASSETS, rejected_assets
 from pipeline.terminal import terminal
 from shards.errors import BadInput, SpatialdataError
 from shards.index import read_manifest

@@ -11,8 +11,9 @@ import trimesh
 from pipeline.config import load_config
 from pipeline.device import DEVICE
 from pipeline.plan import PLAN, Plan
-from pipeline.planning import ASSETS, REJECTED_ASSETS, plan_build, rejected_assets
+from pipeline.planning import ASSETS, plan_build
 from pipeline.store import LayerStore
+from pipeline.survey import REJECTED_ASSETS, rejected_assets
 from shards.errors import BadInput
 from tests.sources.objaverse.models import box, checkered, glb, make_cache
 from tests.sources.objaverse.odd_models import required
@@ -67,7 +68,7 @@ def test_a_shared_survey_of_other_packages_is_refused(tmp_path: Path, monkeypatc
     (held,) = shared.iterdir()
     assert not (held / "run.lock").exists()
     monkeypatch.setattr(
-        "pipeline.planning.versions", lambda: json.loads((held / PLAN).read_text())["versions"] | {"numpy": "9"}
+        "pipeline.survey.versions", lambda: json.loads((held / PLAN).read_text())["versions"] | {"numpy": "9"}
     )
     with pytest.raises(BadInput, match=r"source\.survey: .*\(numpy .* -> 9\): remove that folder") as caught:
         planned(tmp_path / "two", *settings)
