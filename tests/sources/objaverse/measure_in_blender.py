@@ -29,8 +29,9 @@ def measure(file: str) -> dict:
         if Path(file).with_suffix(".json").exists()
         else [0, 0, 0]
     )
+    asset = {"scale": 1.0, "offset": pivot, "axes": [1, 0, 0, 0, 1, 0, 0, 0, 1], "cut": False}
     try:
-        loaded = load_asset({"id": 1, "asset": {"scale": 1.0, "offset": pivot}}, file)
+        loaded = load_asset({"id": 1, "asset": asset}, file)
     except BrokenAsset as error:
         return {"error": str(error)}
     return {"low": [*loaded.low], "high": [*loaded.high], "triangles": len(geometry(loaded.parts).triangles)}

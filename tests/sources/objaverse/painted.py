@@ -31,7 +31,7 @@ def painted_asset(path: str, front_deg: float = 270.0) -> Asset:
     half = EDGE / 2
     corners = ((-half, -half), (half, -half), (half, half), (-half, half))
     size = (EDGE, EDGE, EDGE)
-    return Asset("cube", path, "box", "", "cc0", "x", 1.0, (0.0, 0.0, half), size, corners, 12, front_deg)
+    return Asset("cube", path, "box", "", "cc0", "x", 1.0, (0.0, 0.0, half), size, corners, 12, front_deg=front_deg)
 
 
 def tinted(picture: np.ndarray, channel: int) -> float:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from pydantic import TypeAdapter
 
 from pipeline.stage import Stage
 from shards.sample import Reject, Row, Sample
-from sources.objaverse.appearance import Booth, MeasureAppearance, portrait_options
+from sources.objaverse.appearance import Booth, MeasureAppearance
 from sources.objaverse.render import Renderer
-from sources.objaverse.spec import Asset, RenderOptions
+from sources.objaverse.spec import Asset
 from sources.objaverse.survey import SurveyAssets
+from tests.sources.objaverse.conftest import Measure
 from tests.sources.objaverse.models import box, checkered, glb, pack, unpack
 
 Look = Callable[..., Asset | Reject]
@@ -25,26 +26,13 @@ RED, GREEN, BLUE, YELLOW = (200, 20, 20), (20, 150, 30), (25, 50, 200), (235, 20
 LINEAR = {"red": [0.5, 0.01, 0.01], "green": [0.02, 0.3, 0.03], "blue": [0.01, 0.05, 0.5]}
 
 
-@pytest.fixture(scope="module")
-def renderer() -> Iterator[Renderer]:
-    with Renderer(portrait_options(RenderOptions()), threads=1) as made:
-        yield made
-
-
 @pytest.fixture
-def look(tmp_path: Path, renderer: Renderer) -> Look:
-    """Survey and portrait of one model."""
+def look(measured: Measure) -> Look:
+    """What survey and portrait say of one model."""
 
     def looked(data: bytes, **entry: Any) -> Asset | Reject:
-        (tmp_path / "model.glb").write_bytes(data)
-        spec = {"uid": "u", "path": "model.glb", "licence": "by", "creator": "c", "name": "", "category": ""} | entry
-        (found,) = SurveyAssets()(tmp_path, [Sample("u", "train", spec)])
-        if isinstance(found, Row):
-            sample = Sample("u", "train", spec, {"survey": found.columns})
-            (found,) = MeasureAppearance()(Booth(renderer, tmp_path), [sample])
-        if isinstance(found, Row):
-            return TypeAdapter(Asset).validate_json(str(found.columns["asset"]))
-        return found
+        found = measured(data, **entry)
+        return found if isinstance(found, Reject) else TypeAdapter(Asset).validate_json(str(found.columns["asset"]))
 
     return looked
 
@@ -262,7 +250,7 @@ def test_folds_of_boxes_and_of_colours(look: Look):
         assert shown(look(glb(painted, material=None))).symmetry == folds
 
 
-def test_real_models_look_as_people_say(shared_assets: Path, renderer: Renderer):
+def test_real_models_look_as_people_say(shared_assets: Path, portraitist: Renderer):
     root = shared_assets / "objaverse"
     from sources.objaverse.cache import read_cache
 
@@ -272,7 +260,7 @@ def test_real_models_look_as_people_say(shared_assets: Path, renderer: Renderer)
             (row,) = SurveyAssets()(root, [Sample(entry.uid, "train", entry.spec())])
             assert isinstance(row, Row)
             (row,) = MeasureAppearance()(
-                Booth(renderer, root), [Sample(entry.uid, "train", entry.spec(), {"survey": row.columns})]
+                Booth(portraitist, root), [Sample(entry.uid, "train", entry.spec(), {"survey": row.columns})]
             )
             assert isinstance(row, Row)
             found = TypeAdapter(Asset).validate_json(str(row.columns["asset"]))

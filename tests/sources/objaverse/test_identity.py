@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
+from pydantic import TypeAdapter
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
+from shards.sample import Result, Row
 from sources.objaverse.glb import open_glb
 from sources.objaverse.identity import (
     SHAPE_TOLERANCE,
@@ -24,6 +26,7 @@ from sources.objaverse.identity import (
 from sources.objaverse.looks import sample_surface
 from sources.objaverse.primitives import read_primitives
 from sources.objaverse.spec import Asset
+from tests.sources.objaverse.conftest import Measure
 from tests.sources.objaverse.models import RED, box, checkered, glb, pack, unpack
 
 SQUARE = ((-0.1, -0.1), (0.1, -0.1), (0.1, 0.1), (-0.1, 0.1))
@@ -33,7 +36,14 @@ def asset(uid: str, licence: str = "by", creator: str = "me") -> Asset:
     return Asset(uid, f"{uid}.glb", "mug", "red", licence, creator, 1.0, (0, 0, 0), (0.2, 0.2, 0.2), SQUARE, 12)
 
 
+def looked(found: Result) -> Description:
+    """As the portrait stage describes a model."""
+    assert isinstance(found, Row), found
+    return TypeAdapter(Description).validate_json(str(found.columns["identity"]))
+
+
 def described(folder: Path, data: bytes, name: str = "model") -> Description:
+    """The shape alone: all is gray."""
     path = folder / f"{name}.glb"
     path.write_bytes(data)
     file = open_glb(path)
@@ -142,19 +152,19 @@ def test_other_shapes_are_other_models(tmp_path: Path):
     assert len(set(families)) == len(meshes)
 
 
-def test_texture_compression_is_no_difference_and_another_texture_is(tmp_path: Path):
+def test_texture_compression_is_no_difference_and_another_texture_is(measured: Measure):
     whole, small, other = photo(), as_jpeg(photo(), 40), photo(7)
     red = Image.fromarray(np.asarray(other) // np.array([1, 4, 4], np.uint8))
-    found = [described(tmp_path, painted(box(1, 1, 1), picture)) for picture in (whole, small, red)]
+    found = [looked(measured(painted(box(1, 1, 1), picture))) for picture in (whole, small, red)]
     families, models = grouped(*found)
     assert len(set(families)) == 1 and models[0] == models[1] != models[2]
 
 
-def test_crates_of_two_paints_are_one_shape_and_two_models(tmp_path: Path):
+def test_crates_of_two_paints_are_one_shape_and_two_models(measured: Measure):
     families, models = grouped(
-        described(tmp_path, glb(box(1, 1, 1), material=RED)),
-        described(tmp_path, glb(box(1, 1, 1), material=checkered())),
-        described(tmp_path, glb(box(2, 2, 2), material=checkered())),
+        looked(measured(glb(box(1, 1, 1), material=RED))),
+        looked(measured(glb(box(1, 1, 1), material=checkered()))),
+        looked(measured(glb(box(2, 2, 2), material=checkered()))),
     )
     assert len(set(families)) == 1 and models[0] != models[1] == models[2]
 

@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from pydantic import TypeAdapter
 
-from shards.sample import Reject
+from shards.sample import Reject, Row
 from sources.objaverse.facts import silhouette
 from sources.objaverse.looks import z_up
 from sources.objaverse.render import Renderer
 from sources.objaverse.scene import propose
 from sources.objaverse.spec import Asset, RenderOptions, SceneOptions, SceneSpec
 from sources.objaverse.thin import posture
+from tests.sources.objaverse.conftest import Measure
 from tests.sources.objaverse.models import RED, box, checkered, glb
 from tests.sources.objaverse.test_survey import asset, reason, survey
 
@@ -93,7 +95,7 @@ def test_thin_things_lie_or_stand(tmp_path: Path, category: str, sides: tuple[fl
     assert np.ptp(turned, axis=0) == pytest.approx(found.size_m, abs=1e-5)
 
 
-def test_a_picture_lies_face_up(tmp_path: Path):
+def test_a_picture_lies_face_up(tmp_path: Path, measured: Measure):
     """The side with the picture, else the front of glTF (+z)."""
     sides = (0.6, 0.45, 0.02)
     plain = asset(survey(tmp_path, glb(box(*sides)), category="picture frame", size_m=list(sides)))
@@ -105,7 +107,9 @@ def test_a_picture_lies_face_up(tmp_path: Path):
         scene = trimesh.Scene([frame, picture])
         frame.visual = trimesh.visual.TextureVisuals(uv=np.zeros((8, 2)), material=RED)
         data = bytes(scene.export(file_type="glb"))
-        found = asset(survey(tmp_path, data, category="picture frame", size_m=list(sides)))
+        found = measured(data, category="picture frame", size_m=list(sides))
+        assert isinstance(found, Row), found
+        found = TypeAdapter(Asset).validate_json(str(found.columns["asset"]))
         assert np.reshape(found.axes, (3, 3)) @ z_up(np.array([[0.0, 0, side]]))[0] == pytest.approx((0, 0, 1))
 
 

@@ -136,7 +136,7 @@ def bomb():
         ({"2.png": pair_files("rotate")["2.png"][:-900]}, "unreadable_image", "2.png"),
         ({"2.png": b""}, "unreadable_image", "2.png"),
         ({"1.png": png(np.zeros((32, 64, 3), np.uint8))}, "size_mismatch", "1.png 64 x 32"),
-        ({"1.png": bomb()}, "image_too_large", "1.png: image refused"),
+        ({"1.png": bomb()}, "image_too_large", "1.png: 20000 x 20000 pixels, over 4096"),
         ({"1.png": png(np.zeros((2, 5000, 3), np.uint8))}, "image_too_large", "1.png: 5000 x 2 pixels, over 4096"),
         ({"metadata.json": b"{"}, "bad_metadata", "not JSON"),
         ({"metadata.json": b"[1]"}, "bad_metadata", "not a JSON object"),
@@ -236,7 +236,7 @@ def test_the_real_pairs_are_read(shared_assets, tmp_path):
     for key, row in rows.items():
         assert isinstance(row, Row), (key, row)
         measures = facts_of(row).measures
-        assert measures.psnr_unchanged > 56
+        assert measures.psnr_unchanged > 50  # `changed` leaves out what differs by less than three levels
         assert measures.changed_fraction < 0.55
 
 
