@@ -242,14 +242,15 @@ class MeasureAppearance:
                 if isinstance(anew, Reject):
                     return anew
                 asset, portrait = anew, take_portrait(booth.renderer, anew, file)
-            surface, corners = sampled(file, seen)
-            surface = painted(surface, asset, portrait)
-            if asset.laid and lies_face_down(surface):
+            samples, corners = sampled(file, seen)
+            surface = painted(samples, asset, portrait)
+            if asset.laid:
                 anew = self._survey(booth, sample, seen, over=True)
                 if isinstance(anew, Reject):
                     return anew
-                asset, turn = anew, np.diag([1.0, -1.0, -1.0])
-                surface = replace(surface, points=surface.points @ turn, normals=surface.normals @ turn)
+                over = take_portrait(booth.renderer, anew, file)
+                if lies_face_down(surface, turned := painted(samples, anew, over)):
+                    asset, portrait, surface = anew, over, turned
         except AssetError as error:
             return Reject(error.reason, detail=str(error))
         except GlbError as error:

@@ -77,18 +77,13 @@ def lay_down(category: str, extent: Floats, *, over: bool = False) -> Floats:
     return np.stack([across, np.cross(up, across), up]) + 0.0
 
 
-def lies_face_down(surface: Surface) -> bool:
-    """Whether the colors of the face that a laid thing lies on vary more than those of its upper face.
-
-    Args:
-        surface: of the model as it lies, z up, in the colors that are seen.
-    """
-    up = np.array([0.0, 0.0, 1.0])
-    return _spread(surface, -up) > _spread(surface, up) + _TOLD_BY_LOOKS
+def lies_face_down(surface: Surface, over: Surface) -> bool:
+    """Whether a laid thing's colors vary more where it lies on its other side (`over`); both z up, as seen then."""
+    return _spread(over) > _spread(surface) + _TOLD_BY_LOOKS
 
 
-def _spread(surface: Surface, side: Floats) -> float:
-    """How much the colors of the outer quarter that faces a side vary: CIELAB distance from their mean."""
-    along = surface.points @ side
-    facing = surface.srgb[(surface.normals @ side > 0.7) & (along > along.max() - 0.25 * np.ptp(along))]
+def _spread(surface: Surface) -> float:
+    """How much the colors of the upper quarter vary, where it faces up: CIELAB distance from their mean."""
+    height = surface.points[:, 2]
+    facing = surface.srgb[(surface.normals[:, 2] > 0.7) & (height > height.max() - 0.25 * np.ptp(height))]
     return float(np.linalg.norm(to_lab(facing).std(axis=0))) if len(facing) else 0.0
