@@ -30,7 +30,7 @@ def test_what_a_configuration_says_is_read_back_as_it_was():
     ("override", "said"),
     [
         ("step=3", r"unknown key 'step'; did you mean 'steps'\?; allowed: accumulate, batch_size, "),
-        ("data.thread=3", r"unknown key 'data\.thread'; did you mean 'threads'\?; allowed: cache, "),
+        ("data.thread=3", r"unknown key 'data\.thread'; did you mean 'threads'\?; allowed: buckets, cache, "),
         ("recipe.widht=3", r"unknown key 'recipe\.widht'; did you mean 'width'\?; allowed: dropout, "),
         ("recipe.width=0", r"recipe\.width: input should be greater than or equal to 1 \(got 0\)"),
         ("precision=fp16", r"precision: input should be 'no' or 'bf16' \(got 'fp16'\)"),

@@ -160,7 +160,7 @@ def test_validation_pictures_and_logs(triplets: Path, tmp_path: Path):
     run(triplets, tmp_path, "steps=4", "validate_every=2", "validate_samples=3", "log=tensorboard")
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["00000002.png", "00000004.png"]
     with Image.open(tmp_path / "samples" / "00000004.png") as picture:
-        assert picture.size == (4 * 24 + 3 * 4, 16 + 3 * 24 + 2 * 4)
+        assert picture.size == (4 * (24 + 4) + 220, 16 + 3 * 24 + 2 * 4)
     assert logged(tmp_path / "linear") == {"loss": [1, 2, 3, 4], "samples": [2, 4]}
     # Pictures change nothing of what is learned.
     run(triplets, tmp_path / "without", "steps=4")
