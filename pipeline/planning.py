@@ -111,7 +111,7 @@ def pair_arguments(config: Config, store: LayerStore, plan: Plan | None = None) 
     root = ""
     if config.source.kind == "objaverse":
         root = str(Path(config.source.root or "~/.objaverse").expanduser().absolute())
-    render = settled(config, store) if plan is not None else config.render
+    render = settled(config, store)
     return {
         "source": config.source.kind,
         "dataset": config.source.kind,

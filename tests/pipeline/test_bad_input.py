@@ -68,9 +68,8 @@ def test_bad_models_are_rejected_with_reasons(tmp_path: Path):
     refused(told, "none of the 5 assets can be used", "missing_file 1", "missing_textures 1", "unreadable 3")
     sound = {f"box{number}": glb(box(1, 1, 1 + number / 10)) for number in range(12)}
     root = make_cache(tmp_path / "mixed", bad_models() | sound)
-    told = build_assets(root, tmp_path / "mixed-out", "render.blender=/nonexistent")
+    told = build_assets(root, tmp_path / "mixed-out", "samples=1", "render.resolution=[32, 32]", "render.samples=1")
     assert "5 of 17 assets cannot be used: missing_file 1, missing_textures 1, unreadable 3" in told.err
-    refused(told, "render.blender: /nonexistent")
 
 
 def test_a_uid_without_file(tmp_path: Path):
@@ -229,7 +228,8 @@ def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
     try:
         yield lambda room: _fill(filler, int(room))
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        # Lazy: this process may still hold the plan's rows open.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def _fill(filler: Path, room: int) -> None:

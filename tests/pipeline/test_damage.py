@@ -9,7 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipeline.commands import build, build_assets, python, refused, run
+from pipeline.config import load_config
+from pipeline.planning import plan_build
+from pipeline.store import LayerStore
+from shards.errors import SpatialdataError
+from tests.pipeline.commands import build, python, refused, run
 from tests.pipeline.releases import build_arguments, files_of
 from tests.sources.objaverse.models import box, glb, make_cache
 
@@ -157,7 +161,14 @@ def test_a_damaged_build_file(release: Path, finished: Path, out: Path, change: 
 def test_a_damaged_table_of_assets(tmp_path: Path, change: Callable[[bytes], bytes] | None):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(12)})
     out = tmp_path / "out"
-    refused(build_assets(root, out, "render.blender=/nonexistent"), "render.blender")
+
+    def plan(*settings: str) -> list[str]:
+        given = ["source.kind=objaverse", f"source.root={root}", "samples=3", "engine.kind=inline", *settings]
+        said: list[str] = []
+        plan_build(load_config(None, given), LayerStore(str(out)), said.append, quiet=True)
+        return said
+
+    plan()
     table = out / "plan" / "assets.parquet"
     whole = table.read_bytes()
     if change is None:
@@ -165,11 +176,10 @@ def test_a_damaged_table_of_assets(tmp_path: Path, change: Callable[[bytes], byt
     else:
         table.write_bytes(change(whole))
     harmed = table.read_bytes() if table.exists() else None
-    told = build_assets(root, out, "render.blender=/nonexistent", "source.uids=[box1, box2, box3, box4]")
-    assert told.code in (1, 2), told  # another table is not put in its place
+    with pytest.raises(SpatialdataError):  # another table is not put in its place
+        plan("source.uids=[box1, box2, box3, box4]")
     assert (table.read_bytes() if table.exists() else None) == harmed
-    told = build_assets(root, out, "render.blender=/nonexistent")
-    assert "plan/assets.parquet was damaged: made again" in told.err
+    assert any(line.startswith("plan/assets.parquet was damaged: made again") for line in plan())
     assert table.read_bytes() == whole
 
 
