@@ -26,7 +26,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
         image.write_bytes(image.with_name("2.png").read_bytes())
     assert build(root, base / "out", *SETTINGS).code == 0
     assert run("shard", base / "out", "--recipe", "spatialedit").code == 0
-    assert build(other, base / "foreign", *SETTINGS, "edits={translate: 1}").code == 0
+    assert build(other, base / "foreign", *SETTINGS, "samples=2").code == 0
     return root, base / "out", base / "foreign"
 
 
