@@ -28,6 +28,9 @@ from shards.options import Options
 UNMEASURED: Final = -1.0
 SCALED: Final = ("render.resolution", "render.samples")
 """Settings of layer `pair` from whose measured values `scaled` gets to others."""
+DENOISING: Final = 4
+"""Render samples that take as long as what a view costs once: denoising and passes. Checked by
+`benchmarks/forecast.py --scale 2`."""
 
 
 class LayerRate(Options):
@@ -117,9 +120,10 @@ def measure(build: Build) -> Rates:
 def scaled(rates: Rates, wanted: Mapping[str, Any]) -> tuple[Rates, str]:
     """The rates of the same run at another size of image and another number of render samples, and what was assumed.
 
-    The rule: rendering takes time in proportion to pixels times render samples, any other stage and all files in
-    proportion to pixels. A stage with a model keeps its time: models resize images to their own size. Where the rates
-    or `wanted` know no size (released pairs), or nothing differs, the rates are returned as they are and no text.
+    The rule: rendering takes time in proportion to pixels times (render samples + DENOISING), any other stage and all
+    files in proportion to pixels. A stage with a model keeps its time: models resize images to their own size. Where
+    the rates or `wanted` know no size (released pairs), or nothing differs, the rates are returned as they are and no
+    text.
 
     Args:
         wanted: the settings of layer `pair` to plan for, as in `LayerRate.settings`.
@@ -128,7 +132,7 @@ def scaled(rates: Rates, wanted: Mapping[str, Any]) -> tuple[Rates, str]:
     if before is None or after is None or before == after:
         return rates, ""
     pixels = after[0] * after[1] / (before[0] * before[1])
-    rendering = pixels * after[2] / before[2]
+    rendering = pixels * (after[2] + DENOISING) / (before[2] + DENOISING)
     layers = {
         name: _scale(rate, 1.0 if "model" in rate.settings else rendering if name == "pair" else pixels, pixels)
         for name, rate in rates.layers.items()
@@ -138,8 +142,8 @@ def scaled(rates: Rates, wanted: Mapping[str, Any]) -> tuple[Rates, str]:
     }
     pack_s = rates.pack_s if rates.pack_s == UNMEASURED else rates.pack_s * pixels
     text = (
-        f"measured at {_named(before)}, scaled to {_named(after)}: rendering by {rendering:.3g} (pixels x render "
-        f"samples), other stages and files by {pixels:.3g} (pixels), models by 1"
+        f"measured at {_named(before)}, scaled to {_named(after)}: rendering by {rendering:.3g} (pixels x (render "
+        f"samples + {DENOISING})), other stages and files by {pixels:.3g} (pixels), models by 1"
     )
     return rates.model_copy(update={"layers": layers, "recipes": recipes, "pack_s": pack_s}), text
 

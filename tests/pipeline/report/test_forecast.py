@@ -127,15 +127,15 @@ def test_another_size_is_scaled_by_the_rule_that_is_said():
         config("render.resolution=[256, 256]", "render.samples=16"), 400, measured_at([256, 256], 16), machine(4)
     )
     before, after = ({stage["layer"]: stage for stage in each["stages"]} for each in (same, found))
-    # Twice the pixels, twice the render samples.
-    assert after["pair"]["seconds"] == 4 * before["pair"]["seconds"] == 40
-    assert after["pair"]["cpu_hours"] == pytest.approx(4 * before["pair"]["cpu_hours"], abs=2e-3)
+    # Twice the pixels, 32 + 4 render samples in place of 16 + 4.
+    assert (before["pair"]["seconds"], after["pair"]["seconds"]) == (10, 36)
+    assert after["pair"]["cpu_hours"] == pytest.approx(3.6 * before["pair"]["cpu_hours"], abs=2e-3)
     assert after["checks"]["seconds"] == 2 * before["checks"]["seconds"] == 2
     assert found["storage"]["layers_bytes"] == 2 * same["storage"]["layers_bytes"]
     assert found["storage"]["shards"]["full"]["bytes"] == 2 * same["storage"]["shards"]["full"]["bytes"]
     (note,) = [note for note in found["notes"] if "scaled" in note]
     assert "256 x 256 with 16 render samples, scaled to 512 x 256 with 32 render samples" in note
-    assert "rendering by 4" in note
+    assert "rendering by 3.6 " in note
     assert not [note for note in same["notes"] if "scaled" in note]
     assert not [note for note in found["notes"] if "measured with render.resolution" in note]
 
