@@ -50,7 +50,7 @@ class GeometryChecks:
 
     layer: ClassVar[str] = "checks"
     needs: ClassVar[tuple[str, ...]] = ("pair", "instruction")
-    version: ClassVar[int] = 10
+    version: ClassVar[int] = 11
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pair": ("facts", "source", "target", "source_instances", "target_instances", "changed")
     }

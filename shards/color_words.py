@@ -44,6 +44,18 @@ _OTHERS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "cream": frozenset({"beige", "white"}),
         "ivory": frozenset({"beige", "white"}),
         "beige": frozenset({"beige", "light brown"}),
+        "blond": frozenset({"yellow", "gold", "beige", "light brown"}),
+        "blonde": frozenset({"yellow", "gold", "beige", "light brown"}),
+        "coral": frozenset({"orange", "red"}) | _FAMILIES["pink"],
+        "emerald": _FAMILIES["green"] | _FAMILIES["turquoise"],
+        "lime": frozenset({"light green", "green", "yellow"}),
+        "mint": frozenset({"light green", "green", "turquoise"}),
+        "mustard": frozenset({"yellow", "gold", "light brown", "olive"}),
+        "peach": frozenset({"orange", "beige"}) | _FAMILIES["pink"],
+        "plum": _FAMILIES["purple"] | frozenset({"dark red"}),
+        "ruby": _FAMILIES["red"],
+        "salmon": frozenset({"orange"}) | _FAMILIES["pink"],
+        "sapphire": _FAMILIES["blue"],
     }
 )
 _PLAIN: Final = {plain: names for plain, names in _FAMILIES.items() if plain not in _OTHERS}
@@ -60,32 +72,46 @@ _NAMES_OF: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     }
 )
 """Word: the names of the palette of which one must fit. Plain words stand for their light and dark shades, too."""
-_SHADES: Final = "light|dark|bright|pale|deep|vivid|pastel|dull|soft|dusty|off"
+_SHADES: Final = (
+    "light|dark|bright|pale|deep|vivid|pastel|dull|soft|dusty|off|apple|army|ash|baby|blood|brick|cherry|chocolate|coal|"
+    "coffee|electric|fire|forest|grass|hot|jet|lemon|lime|midnight|mint|moss|mustard|neon|ocean|pitch|powder|rose|royal|"
+    "sand|sea|sky|slate|smoke|snow|steel|wine"
+)
+"""Words that say which red or blue is meant, and go where it goes: without `sky blue` there is no `sky chair`."""
 _WORD: Final = "|".join(sorted(_NAMES_OF, key=len, reverse=True))
 _ONE: Final = rf"(?:(?:{_SHADES})[ -]){{0,3}}(?:{_WORD})"
-_AND: Final = r"(?: and |, and |, | & | or |[ /-])"
+_AND: Final = r"(?: and |, and |, | & | or |-and-|-?&-?|[ /-])"
 _RUN: Final = re.compile(
     rf"(?<![\w'-])(?P<run>{_ONE}(?:{_AND}{_ONE}){{0,4}})(?:-colou?red)?(?=[ -]{{1,3}}(?P<next>[\w'-]+))",
     re.IGNORECASE,
 )
-_MOTLEY: Final = re.compile(r"(?<![\w'-])(?:multi|rainbow)?-?colou?r(?:ed|ful)(?=[ -]{1,3}[\w'-])", re.IGNORECASE)
+_MOTLEY: Final = re.compile(
+    r"(?<![\w'-])(?:(?:\w+[ -])?(?:multi|rainbow)?colou?r(?:ed|ful)|rainbow)(?=[ -]{1,3}[\w'-])", re.IGNORECASE
+)
+"""Colors that nobody can check: `multicolored`, `rust-colored`."""
+_FUNCTION: Final = (
+    "a an and are as at above against behind below beside between but by for from in into is it its next near of on "
+    "onto or over so that the then this to toward towards under which with"
+)
+FUNCTION_WORDS: Final = frozenset(_FUNCTION.split())
+"""Where one stands, a phrase has ended: what is `orange` before it is a fruit."""
 _SET_PHRASES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         word: frozenset(nouns.split())
         for word, nouns in {
-            "black": "board bear bears berry berries bird birds widow sheep hole belt market pepper pudding tea coffee",
-            "white": "wine board house chocolate noise water shark",
-            "red": "wine panda pandas fox foxes cross bull bean beans cabbage onion onions dwarf snapper",
-            "green": "bean beans onion onions house tea card pepper peppers apple",
-            "blue": "berry berries whale whales jay print cheese tooth",
-            "yellow": "pages jacket",
+            "black": "board widow hole market pepper pudding tea coffee",
+            "white": "wine board noise water",
+            "red": "wine panda pandas cross bull dwarf snapper",
+            "green": "tea card",
+            "blue": "whale whales jay print cheese tooth",
+            "yellow": "pages",
             "orange": "juice tree trees peel slice slices fruit blossom soda segment",
-            "gold": "fish mine rush digger finch medal bar",
-            "golden": "retriever gate eagle delicious",
-            "silver": "ware fish fern fox back surfer medal spoon",
-            "grey": "wolf wolves whale whales matter goose",
-            "gray": "wolf wolves whale whales matter goose",
-            "brown": "bear bears sugar rice bread dwarf recluse",
+            "gold": "mine rush digger finch",
+            "golden": "gate delicious",
+            "silver": "ware fish fern fox back surfer",
+            "grey": "whale whales matter goose",
+            "gray": "whale whales matter goose",
+            "brown": "sugar rice dwarf recluse",
             "pink": "panther salt",
             "purple": "heart cabbage",
             "cream": "pitcher pitchers cheese puff cake pie soda jug",
@@ -95,9 +121,21 @@ _SET_PHRASES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
             "lilac": "flower flowers tree bush",
             "olive": "oil tree trees branch",
             "ivory": "tower",
+            "coral": "reef reefs snake",
+            "emerald": "ring necklace",
+            "lime": "slice slices tree juice wedge",
+            "mint": "leaf leaves plant tea",
+            "mustard": "bottle jar seed seeds",
+            "peach": "tree pie blossom",
+            "plum": "tree blossom",
+            "ruby": "ring necklace slippers",
+            "salmon": "fillet fish",
+            "sapphire": "ring necklace",
         }.items()
     }
 )
+"""What is not called by its color. Where the noun alone is as true (`bear` of a `black bear`), it is no set phrase: its
+color is held against what is seen."""
 _BEFORE: Final = re.compile(r"(?:ice|whipped|sour|shaving) $", re.IGNORECASE)
 """What makes `cream` a thing."""
 
@@ -130,13 +168,14 @@ def spoken_colors(text: str) -> list[Spoken]:
     for run in _RUN.finditer(plain):
         words = re.findall(rf"(?<![\w'])({_ONE})(?![\w'])", run["run"], re.IGNORECASE)
         last = words[-1].split()[-1].lower()
-        if run["next"].lower() in _SET_PHRASES.get(last, ()) or (
+        if run["next"].lower() in FUNCTION_WORDS | _SET_PHRASES.get(last, frozenset()) or (
             last == "cream" and _BEFORE.search(plain[: run.start()])
         ):
             continue
         colors = tuple(names_of(_shade(word)) or names_of(word.split()[-1].split("-")[-1]) for word in words)
         found.append(Spoken(run.start(), run.end(), colors))
-    found += [Spoken(run.start(), run.end(), ()) for run in _MOTLEY.finditer(plain)]
+    ends = {spoken.end for spoken in found}
+    found += [Spoken(run.start(), run.end(), ()) for run in _MOTLEY.finditer(plain) if run.end() not in ends]
     return sorted(found, key=lambda spoken: spoken.start)
 
 

@@ -174,6 +174,9 @@ _STEP: Final = np.array([0.02, 0.008, 0.008])
 """To which the colors of a name are rounded, so that there are not too many."""
 _LIT_SHARE: Final = 0.4
 """Share of a thing's pixels that a word of color must fit. All measured: benchmarks/color_shift.py."""
+_REDS: Final = frozenset({"red", "dark red"})
+_PINKS: Final = frozenset({"pink", "light pink"})
+"""The one family that bright light carries into another: what it makes pink nobody calls red."""
 _NAMES: Final = (*PALETTE, "")
 _NONE: Final = len(PALETTE)
 _STEPS: Final = (
@@ -303,7 +306,10 @@ def contradicted(names: Collection[str], lab: Floats) -> bool:
     if not names or not len(lab):
         return False
     far = _to_nearest(lab, np.concatenate([_lit_grid()[name] for name in names]), *_LIT)
-    return float((far <= 1).mean()) < _LIT_SHARE
+    fits = far <= 1
+    if _REDS.issuperset(names):
+        fits &= ~np.isin(_classify(lab), [_NAMES.index(name) for name in _PINKS])
+    return float(fits.mean()) < _LIT_SHARE
 
 
 @cache

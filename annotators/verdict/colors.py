@@ -6,13 +6,14 @@ that image, by the tolerance of `shards.colors.contradicted`.
 
 import re
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import Final
 
 from annotators.case import Case
 from annotators.relations import StateName
 from annotators.verdict.clause import Clause
 from annotators.verdict.names import names_thing
-from shards.color_words import Spoken, spoken_colors
+from shards.color_words import FUNCTION_WORDS, Spoken, spoken_colors
 from shards.colors import contradicted
 from shards.schema import SceneObject
 
@@ -51,8 +52,9 @@ def _clause(case: Case, text: str, things: Iterable[tuple[SceneObject, StateName
 
 
 def _says(after: list[str], thing: SceneObject) -> bool:
-    """Whether the words behind a color name a thing, first or after a few more words."""
-    return any(names_thing(thing, after[skip:]) for skip in range(min(_BETWEEN, len(after)) + 1))
+    """Whether the words behind a color name a thing, first or after a few more words of the same phrase."""
+    phrase = list(takewhile(lambda word: word not in FUNCTION_WORDS, after[:_BETWEEN]))
+    return any(names_thing(thing, after[skip:]) for skip in range(len(phrase) + 1))
 
 
 def _false(case: Case, spoken: Spoken, thing: SceneObject, state: StateName) -> bool:

@@ -208,7 +208,7 @@ class MeasureAppearance:
 
     layer: ClassVar[str] = "appearance"
     needs: ClassVar[tuple[str, ...]] = ("survey",)
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     own_pool: ClassVar[bool] = True
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout"})
 

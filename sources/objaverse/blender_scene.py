@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import bpy
 import numpy as np
 from blender_hits import SOLID, export_hits, solid_everywhere
-from blender_import import NotImported, hang, import_model
+from blender_import import NotImported, hang, import_model, part_sheets
 from blender_materials import Graph, surface_material
 from blender_visibility import Shell
 from mathutils import Matrix, Vector
@@ -290,6 +290,8 @@ def load_asset(item: dict, file: str) -> LoadedAsset:
     parts = [part for part in added if part.type == "MESH"]
     for part in added:
         part.hide_render = part.type != "MESH"
+    layer.update()
+    part_sheets(parts)
     layer.update()
     shape = geometry(parts)
     if not len(shape.triangles):

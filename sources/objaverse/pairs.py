@@ -57,7 +57,7 @@ class RenderPairs:
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     own_pool: ClassVar[bool] = True
     families: ClassVar[bool] = True
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout", "broken_asset"})

@@ -77,3 +77,16 @@ def test_an_inserted_thing_is_seen_in_the_target():
     pixels = {(1, "target"): case.pixels[1, "target"]}
     assert color_clause(Case(case.facts, SIDE, SIDE, pixels), "Add a blue mug.") is not None
     assert color_clause(Case(case.facts, SIDE, SIDE, pixels), "Add a red mug.") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A view of an orange and a blue bowl: the orange in front of the bowl.",
+        "An orange to the left of a bowl.",
+        "The bowl is behind the orange, the bowl on the right.",
+    ],
+)
+def test_a_fruit_is_no_color_of_what_the_next_phrase_names(text: str):
+    assert caption_clause(case_of(orange="orange", bowl="blue"), text, "source") is None
+    assert caption_clause(case_of(orange="orange", bowl="blue"), "A view of an old orange bowl.", "source") is not None

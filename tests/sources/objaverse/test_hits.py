@@ -215,3 +215,22 @@ def test_light_passes_where_it_meets_a_back(renderer, tmp_path: Path):
     view = renderer.render(states[SLANTED])
     red_px = view.rgb[view.instances == 1].reshape(-1, 3).astype(int)
     assert np.median(red_px[:, 0]) > 120 and np.median(red_px[:, 0] - red_px[:, 1]) > 60
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_a_sheet_of_two_single_sides_shows_the_side_that_is_looked_at(renderer, tmp_path: Path, split: bool):
+    """In one place, with the winding turned; cut into triangles along the same diagonal or along the other."""
+    file = tmp_path / "sheet.glb"
+    green, red = paint(mode="OPAQUE", double=False), paint(mode="OPAQUE", double=False)
+    green["pbrMetallicRoughness"]["baseColorFactor"] = [0.02, 0.4, 0.02, 1]
+    red["pbrMetallicRoughness"]["baseColorFactor"] = [0.6, 0.02, 0.02, 1]
+    corners = upright(0, 0.1, 0.4)
+    turned = corners[::-1] if split else (corners[0], corners[3], corners[2], corners[1])
+    far = Sheet(upright(0, -0.1, 0.1), SOLID)
+    spec, states = portrait_scene(write(file, [Sheet(corners, green), Sheet(turned, red), far]), SIDE)
+    renderer.open(spec, {1: file})
+    for azimuth, channel in ((FRONT, 1), (REAR, 0)):
+        view = renderer.render(states[azimuth])
+        shown = view.rgb[view.instances == 1].reshape(-1, 3).astype(int)
+        mine = shown[:, channel] - shown[:, 1 - channel] > 40
+        assert mine.mean() > (0.8 if azimuth == FRONT else 0.95)
