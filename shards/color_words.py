@@ -59,18 +59,11 @@ _OTHERS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     }
 )
 _PLAIN: Final = {plain: names for plain, names in _FAMILIES.items() if plain not in _OTHERS}
-_NAMES_OF: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    {
-        **_PLAIN,
-        **_OTHERS,
-        **{
-            f"{stem}ish": _PLAIN[plain]
-            for plain in _PLAIN
-            for stem in (plain, plain.rstrip("e"), f"{plain}{plain[-1]}")
-        },
-        "grayish": _GREYS,
-    }
-)
+_ISH: Final = {
+    **{f"{stem}ish": _PLAIN[plain] for plain in _PLAIN for stem in (plain, plain.rstrip("e"), plain + plain[-1])},
+    "grayish": _GREYS,
+}
+_NAMES_OF: Final[Mapping[str, frozenset[str]]] = MappingProxyType({**_PLAIN, **_OTHERS, **_ISH})
 """Word: the names of the palette of which one must fit. Plain words stand for their light and dark shades, too."""
 _SHADES: Final = (
     "light|dark|bright|pale|deep|vivid|pastel|dull|soft|dusty|off|apple|army|ash|baby|blood|brick|cherry|chocolate|coal|"
@@ -78,6 +71,7 @@ _SHADES: Final = (
     "sand|sea|sky|slate|smoke|snow|steel|wine"
 )
 """Words that say which red or blue is meant, and go where it goes: without `sky blue` there is no `sky chair`."""
+_SHADE_WORDS: Final = frozenset(_SHADES.split("|"))
 _WORD: Final = "|".join(sorted(_NAMES_OF, key=len, reverse=True))
 _ONE: Final = rf"(?:(?:{_SHADES})[ -]){{0,3}}(?:{_WORD})"
 _AND: Final = r"(?: and |, and |, | & | or |-and-|-?&-?|[ /-])"
@@ -95,6 +89,8 @@ _FUNCTION: Final = (
 )
 FUNCTION_WORDS: Final = frozenset(_FUNCTION.split())
 """Where one stands, a phrase has ended: what is `orange` before it is a fruit."""
+_NO_THINGS: Final = frozenset({*_PLAIN, *_ISH, "gray", "beige"}) - {"orange", "olive"}
+"""Words that are colors and nothing else."""
 _SET_PHRASES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         word: frozenset(nouns.split())
@@ -177,6 +173,22 @@ def spoken_colors(text: str) -> list[Spoken]:
     ends = {spoken.end for spoken in found}
     found += [Spoken(run.start(), run.end(), ()) for run in _MOTLEY.finditer(plain) if run.end() not in ends]
     return sorted(found, key=lambda spoken: spoken.start)
+
+
+def color_first(text: str) -> str:
+    """A thing's name with its color before it: `red pot` of `pot red` and `pot (red)`.
+
+    Only what ends in a word that is no thing of its own: a `blood orange` stays.
+    """
+    words = text.replace("_", " ").split()
+    bare = [word.strip("(),").lower() for word in words]
+    if len(words) < 2 or bare[-1] not in _NO_THINGS:
+        return text
+    start = len(words) - 1
+    while start and (bare[start - 1] in _SHADE_WORDS or bare[start - 1] in _NAMES_OF or bare[start - 1] == "and"):
+        start -= 1
+    thing = words[: start - (start > 1 and bare[start - 1] == "in")]
+    return " ".join([*bare[start:], *thing]).rstrip(",") if thing else text
 
 
 def without_colors(text: str, drops: Callable[[Spoken], bool]) -> str:

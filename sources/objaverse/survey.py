@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from pydantic import TypeAdapter
 
+from shards.color_words import color_first
 from shards.licences import known
 from shards.sample import Reject, Result, Row, Sample
 from sources.objaverse.cache import DEFAULT_LICENCES, normalise_licence, resolve_root
@@ -91,7 +92,7 @@ class SurveyAssets:
 
     layer: ClassVar[str] = "survey"
     needs: ClassVar[tuple[str, ...]] = ()
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     root: str = field(default="", metadata={"fingerprint": False})
     """Of the cache, as `cache.resolve_root` takes it."""
@@ -146,7 +147,7 @@ class SurveyAssets:
         extent = np.ptp(points, axis=0) if np.isfinite(points).all() else np.full(3, np.nan)
         if refused := _degenerate(extent):
             return refused
-        category = str(entry["category"]) or category_from_name(str(entry["name"]))
+        category = color_first(str(entry["category"])) or category_from_name(str(entry["name"]))
         size = find_size(extent.tolist(), category, entry.get("size_m"))
         if refused := self._refuse_thin(extent, category, size.scale):
             return refused

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shards.color_words import names_of, spoken_colors, without_colors
+from shards.color_words import color_first, names_of, spoken_colors, without_colors
 from shards.colors import NEUTRAL, PALETTE, contradicted, family, name_of_surface, to_oklab
 
 METALS = ("gold", "silver")
@@ -134,6 +134,20 @@ def test_words_are_taken_out():
     assert without_colors("sky blue chair", lambda _: True) == "chair"
     assert without_colors("red-and-white striped pot", lambda _: True) == "striped pot"
     assert without_colors("red mug and blue mug", lambda run: names_of("blue") in run.colors) == "red mug and mug"
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("pot red", "red pot"),
+        ("bowl_(dark blue)", "dark blue bowl"),
+        ("cat black and white", "black and white cat"),
+        ("chair in green", "green chair"),
+        *((name, name) for name in ("orange", "blood orange", "red", "dark red", "red pot", "rose gold", "")),
+    ],
+)
+def test_a_color_behind_its_noun_goes_before_it(name: str, first: str):
+    assert color_first(name) == first
 
 
 def test_words_stand_for_names():
