@@ -38,8 +38,9 @@ Fault = tuple[str, float]
 """Reason and the number that decided."""
 _LEAST_SHAPE = 32
 """Pixels from which a mask's shape says something."""
-_SOLID_FILL = 0.7
-"""Share of its hull from which a mask is that of a compact thing, where holes of one pixel are not its own."""
+_FILLS, _ALLOWED = (0.5, 0.65), (1.0, 0.5)
+"""Shares of its hull that the mask of an open thing (leaves) fills at most, and of a compact one at least, where holes
+of one pixel are not its own; and how much of `max_speckle` each may have. Between the two on a line."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class GeometryChecks:
             for mask in images.masks(thing.id):
                 if np.count_nonzero(mask) >= _LEAST_SHAPE:
                     broken = speckle(mask)
-                    if broken > self.max_speckle * (0.5 if hull_fill(mask) >= _SOLID_FILL else 1.0):
+                    if broken > self.max_speckle * float(np.interp(hull_fill(mask), _FILLS, _ALLOWED)):
                         yield "mask_broken_up", broken
 
     def _slivers(self, facts: PairFacts) -> Iterator[Fault]:

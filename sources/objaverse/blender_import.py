@@ -26,6 +26,10 @@ SHEET = 2e-5
 chair, and some hundred times what single precision tells apart."""
 
 
+MOST = 1e-3
+"""Of a mesh's own extent: what faces may be moved by."""
+
+
 class NotImported(Exception):
     """A model that cannot be read, in the words of whoever found it."""
 
@@ -141,37 +145,49 @@ def part_sheets(parts: list) -> None:
     if not meshes:
         return
     corners = np.concatenate([points[triangles] for points, triangles, _ in meshes])
+    if not len(corners) or not np.isfinite(corners).all():
+        return
     low = corners.min(axis=(0, 1))
     diagonal = max(float(np.linalg.norm(corners.max(axis=(0, 1)) - low)), 1e-30)
     places = np.rint((corners - low) / (diagonal * SHEET)).astype(np.int64)
     faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    faces /= np.maximum(np.linalg.norm(faces, axis=1, keepdims=True), 1e-300)
+    area = np.linalg.norm(faces, axis=1)
+    faces /= np.maximum(area, 1e-300)[:, None]
     # However the two are cut into triangles, each corner has a face that looks the other way.
     ways = np.repeat(np.rint(faces * 100).astype(np.int64)[:, None], 3, axis=1)
     both = np.concatenate([np.concatenate([places, way], axis=2).reshape(-1, 6) for way in (ways, -ways)])
     _, number = np.unique(both, axis=0, return_inverse=True)
     here, across = np.split(number.ravel(), 2)
-    double = np.isin(across, here).reshape(-1, 3).all(axis=1)
-    start = 0
+    double = np.isin(across, here).reshape(-1, 3).all(axis=1) & (area > 0)
+    start, done = 0, set()  # a mesh is moved once, however many nodes show it
     for part, (points, triangles, single) in zip(seen, meshes, strict=True):
         mine = slice(start, start := start + len(triangles))
         moved = double[mine] & single
-        if moved.any():
+        if moved.any() and part.data.name not in done:
+            done.add(part.data.name)
             towards = np.zeros_like(points)
             np.add.at(towards, triangles[moved], faces[mine][moved][:, None])
             length = np.linalg.norm(towards, axis=1, keepdims=True)
-            points = points + towards / np.maximum(length, 1e-9) * (length > 1e-6) * diagonal * SHEET
-            pose = np.linalg.inv(np.array(part.matrix_world, np.float64))
-            part.data.vertices.foreach_set("co", (points @ pose[:3, :3].T + pose[:3, 3]).astype(np.float32).ravel())
-            part.data.update()
+            step = towards / np.maximum(length, 1e-9) * (length > 1e-6) * diagonal * SHEET
+            pose = np.array(part.matrix_world, np.float64)[:3, :3]
+            step = step @ np.linalg.pinv(pose).T  # a node may be flat
+            # What is so small or flat that this would deform it is no sheet; other nodes may show it larger.
+            if np.abs(step).max() < MOST * np.ptp(before := _positions(part.data), axis=0).max():
+                part.data.vertices.foreach_set("co", (before + step).astype(np.float32).ravel())
+                part.data.update()
+
+
+def _positions(mesh: Any) -> np.ndarray:
+    """(N, 3), float32."""
+    points = np.empty(len(mesh.vertices) * 3, np.float32)
+    mesh.vertices.foreach_get("co", points)
+    return points.reshape(-1, 3)
 
 
 def _triangles(part: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices (N, 3) in the world, triangles (M, 3) as their fronts wind them, and which of these are single-sided."""
     mesh = part.data
     mesh.calc_loop_triangles()
-    points = np.empty(len(mesh.vertices) * 3, np.float32)
-    mesh.vertices.foreach_get("co", points)
     triangles, slots = np.empty(len(mesh.loop_triangles) * 3, np.int32), np.empty(len(mesh.loop_triangles), np.int32)
     mesh.loop_triangles.foreach_get("vertices", triangles)
     mesh.loop_triangles.foreach_get("material_index", slots)
@@ -179,7 +195,7 @@ def _triangles(part: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     front = 1 if part.matrix_world.determinant() > 0 else -1
     single = [slot.material is not None and slot.material.use_backface_culling for slot in part.material_slots]
     of_slot = np.array(single or [False])
-    world = points.reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3]
+    world = _positions(mesh) @ pose[:3, :3].T + pose[:3, 3]
     return world, triangles.reshape(-1, 3)[:, ::front], of_slot[np.minimum(slots, len(of_slot) - 1)]
 
 

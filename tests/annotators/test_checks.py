@@ -411,7 +411,7 @@ def _scaled(image: bytes, factor: float) -> bytes:
     return codecs.encode_image(np.clip(codecs.decode_image(image) * factor, 0, 255).astype(np.uint8))
 
 
-@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.66, 0.7, 0.75])
 def test_a_mask_of_scattered_pixels_is_rejected(share: float):
     """What a stochastic pass leaves of a see-through object: its pixels by lot, in the same box."""
     facts, members = accepted("translate")
