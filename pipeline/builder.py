@@ -131,8 +131,8 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
     planned = build_stages(config, pair_arguments(config, store), store.url)
     recipes = [fit_recipe(get_recipe(name), planned, planned_edits(config)) for name in config.shard.recipes]
     with RunLock(store, say=_say(quiet), doing=BUILDING) as lock, session(config.engine):
-        check_replanned(store, config)
-        plan = plan_build(config, store, _say(quiet), quiet)
+        foreign = check_replanned(store, config)
+        plan = plan_build(config, store, _say(quiet), quiet, foreign=foreign)
         build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan), store.url)))
         begin(store, config)
         if retry and not any(reopen_rejects(build.stages, store, retry, plan.hash).values()):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Final, Literal, cast, get_args
 
 from pydantic import (
     BaseModel,
@@ -283,9 +283,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
         what = shortened(override)
         raise BadInput(f"--set {what}: write --set key=value, such as --set source.root=/data/objaverse")
     if name != "".join(name.split()) or not all(name.split(".")):
-        key = ".".join(filter(None, "".join(name.split()).split(".")))
+        key = ".".join(filter(None, "".join(name.split()).split("."))) or "key"
         raise BadInput(
-            f"--set '{shortened(override)}': '{name}' is no key; write it without spaces: "
+            f"--set '{shortened(override)}': '{name}' is no key; write names with single dots and no spaces: "
             f"--set {shortened(f'{key}={text.strip()}')}"
         )
     *path, last = name.split(".")
@@ -339,7 +339,18 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "value_error":
         message = str(context["error"])
         return f"{key}: {message}{more}" if key else f"{message}{more}"
-    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r}){more}"
+    message = _PLAIN_WORDS.get(first["type"]) or f"{first['msg'][0].lower()}{first['msg'][1:]}"
+    return f"{key}: {message.replace('tuple', 'list')} (got {first['input']!r}){more}"
+
+
+_PLAIN_WORDS: Final = {
+    "tuple_type": "write a list, such as [a, b]",
+    "dict_type": "write a section, such as {key: value}",
+    "dataclass_type": "write a section, such as {key: value}",
+    "model_type": "write a section, such as {key: value}",
+    "missing": "a value is missing",
+}
+"""What pydantic calls by Python's names."""
 
 
 def _location(loc: Sequence[str | int]) -> list[str | int]:

@@ -60,17 +60,27 @@ def begin(storage: Storage, config: Config) -> None:
         storage.write_file(UNFINISHED, _text(config))
 
 
-def check_replanned(storage: LayerStore, config: Config) -> None:
-    """Raise BadInput where the plan is damaged and would be made again from another configuration than it was."""
+def check_replanned(storage: LayerStore, config: Config) -> bool:
+    """Whether plan.json is of another OUT: this is the configuration that was finished here, and not that of the plan.
+
+    Raises BadInput where the plan is damaged and would be made again from another configuration than it was.
+    """
     try:
-        find_plan(storage)
-        return
+        plan = find_plan(storage)
+        finished = _kept(storage, BUILD)
+        return bool(plan and finished and _unlike(plan, config) and not _replanned(finished, config))
     except PlanDamaged as error:
         problem = str(error)
     for kept in filter(None, (_kept(storage, BUILD), _kept(storage, UNFINISHED))):
-        old, new = ({**plan_config(one), "seed": one.seed, "unit_size": one.unit_size} for one in (kept, config))
-        if what := differing(old, new):
+        if what := _replanned(kept, config):
             raise BadInput(f"{problem}; the configuration that is given is another one: {what} (old -> new)")
+    return False
+
+
+def _replanned(kept: Config, config: Config) -> str:
+    """What another plan has other; empty where two configurations make the same."""
+    old, new = ({**plan_config(one), "seed": one.seed, "unit_size": one.unit_size} for one in (kept, config))
+    return differing(old, new)
 
 
 def finish(storage: Storage, config: Config) -> None:
@@ -120,15 +130,21 @@ def read_shown(storage: Storage, overrides: Sequence[str] = (), *, running: bool
 
 def check_plan(storage: Storage, shown: Shown, plan: Plan) -> None:
     """Raise BadInput where the configuration is not of the plan that lies beside it: one of them is of another OUT."""
-    keys = plan.config.keys() & plan_config(shown.config).keys()
-    what = differing({key: plan.config[key] for key in keys}, {key: plan_config(shown.config)[key] for key in keys})
-    if "source" in keys and shown.config.seed != plan.seed:
-        what = what or f"seed {plan.seed} -> {shown.config.seed}"
-    if what:
+    if what := _unlike(plan, shown.config):
         raise BadInput(
             f"{join(str(storage), shown.file)} is of another build than the plan.json beside it: {what} (plan -> "
             "configuration): run the same `spatialdata build` again"
         )
+
+
+def _unlike(plan: Plan, config: Config) -> str:
+    """What a configuration has other than a plan; empty where they agree."""
+    wanted = plan_config(config)
+    keys = plan.config.keys() & wanted.keys()
+    what = differing({key: plan.config[key] for key in keys}, {key: wanted[key] for key in keys})
+    if "source" in keys and config.seed != plan.seed:
+        what = what or f"seed {plan.seed} -> {config.seed}"
+    return what
 
 
 def without_secrets(config: Config) -> dict[str, Any]:

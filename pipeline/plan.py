@@ -160,6 +160,8 @@ def write_plan(
     unit_size: int,
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
+    *,
+    foreign: bool = False,
 ) -> Plan:
     """Freeze the samples under OUT, or return the plan that is there when it is of the same configuration.
 
@@ -170,6 +172,7 @@ def write_plan(
         rows: samples in order, or Arrow batches with the string columns key, split, spec (JSON), of which the keys
             are trusted to be unique. Not consumed when the plan exists and is whole: the frozen list wins.
         say: told what was made again.
+        foreign: the plan.json that is there is known to be of another OUT: it counts as damaged.
 
     Raises:
         BadInput: OUT holds another plan (the message names the keys that differ), a key that is not
@@ -183,6 +186,8 @@ def write_plan(
         plan = find_plan(store)
     except PlanDamaged as error:
         problem = str(error)
+    if plan and foreign:
+        problem, plan = damaged_plan(store, f"{PLAN} is of another folder"), None
     held = _held_rows(store)
     other = _differing(plan, config, unit_size, seed) if plan else ""
     if plan and held == plan.rows_sha256 and not other:
@@ -219,7 +224,7 @@ def write_plan(
     }
     text = json.dumps(content | {"rows": digest, "hash": _digest(content, digest)}, indent=1, sort_keys=True)
     if plan or problem:
-        say(f"{PLAN} was {'of another folder' if plan else 'damaged'}: made again")
+        say(f"{PLAN} was {'of another folder' if plan or foreign else 'damaged'}: made again")
         store.move(PLAN, f"{PLAN}.corrupt")
     if not store.create_file(PLAN, text.encode()):
         raise SpatialdataError(f"another run planned {store} at the same moment: run the same command again")

@@ -38,11 +38,14 @@ ASSETS = "plan/assets.parquet"
 INDEXES = "plan/archives"
 
 
-def plan_build(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool = False) -> Plan:
+def plan_build(
+    config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool = False, *, foreign: bool = False
+) -> Plan:
     """The plan of a build: the one that is under OUT if it is of this configuration, else a new one.
 
     Args:
         say: told what a person should know, a line each.
+        foreign: the plan.json under OUT is known to be of another OUT (`configurations.check_replanned`).
 
     Raises:
         BadInput: OUT holds another plan, or the source cannot give what is asked.
@@ -52,8 +55,8 @@ def plan_build(config: Config, store: LayerStore, say: Callable[[str], None], qu
             f"unit_size: a unit has {config.unit_size} samples of the source and those derived from them, {rows} in all"
         )
     if config.source.kind == "object3dit":
-        return _plan_released(config, store, say)
-    return _plan_scenes(config, store, say, quiet)
+        return _plan_released(config, store, say, foreign)
+    return _plan_scenes(config, store, say, quiet, foreign)
 
 
 def plan_config(config: Config) -> dict[str, Any]:
@@ -78,15 +81,16 @@ def _derived(config: Config) -> dict[str, bool]:
     return {name: True for name in ("invert", "compose") if getattr(config.edits, name)}
 
 
-def _plan_scenes(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> Plan:
-    digest = _settle_assets(config, store, say, quiet)
+def _plan_scenes(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool, foreign: bool) -> Plan:
+    digest = _settle_assets(config, store, say, quiet, foreign)
     samples = config.samples if isinstance(config.samples, int) else 0
     edits = {str(kind): weight for kind, weight in config.edits.weights.items()}
     splits = {str(split): fraction for split, fraction in config.shard.splits.fractions().items()}
     prefix = f"{config.source.kind}-{config.seed}"
     invert, compose = config.edits.invert, config.edits.compose
     rows = plan_scenes(samples, config.seed, edits, splits, prefix, invert=invert, compose=compose)
-    plan = write_plan(store, plan_config(config) | {"assets": digest}, rows, unit_rows(config), config.seed, say)
+    content = plan_config(config) | {"assets": digest}
+    plan = write_plan(store, content, rows, unit_rows(config), config.seed, say, foreign=foreign)
     settle(config, store, lambda: _rendered_on(config, store, plan))
     return plan
 
@@ -147,14 +151,14 @@ def _inside(store: LayerStore, name: str) -> str:
     return store.path(name) if store.is_local else f"{store.url.rstrip('/')}/{name}"
 
 
-def _settle_assets(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> str:
+def _settle_assets(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool, foreign: bool) -> str:
     """Write the table of the assets that scenes may draw, unless it is there; its sha256, which the plan keeps.
 
     Raises PlanDamaged where the table is damaged and the source gives another one now.
     """
-    damaged, plan = False, None
+    damaged, plan = foreign, None
     try:
-        plan = find_plan(store)
+        plan = None if foreign else find_plan(store)
     except PlanDamaged:
         damaged = True
     planned = str(plan.config.get("assets", "")) if plan else ""
@@ -237,7 +241,7 @@ def _check_release(store: LayerStore, plan: Plan, root: str) -> None:
         )
 
 
-def _plan_released(config: Config, store: LayerStore, say: Callable[[str], None]) -> Plan:
+def _plan_released(config: Config, store: LayerStore, say: Callable[[str], None], foreign: bool) -> Plan:
     def rows() -> Iterator[PlanRow]:
         invert, kinds = config.edits.invert, set(config.edits.weights)
         if invert and "remove" in kinds:
@@ -249,7 +253,7 @@ def _plan_released(config: Config, store: LayerStore, say: Callable[[str], None]
         for note in found.notes:
             say(note)
 
-    return write_plan(store, plan_config(config), rows(), unit_rows(config), config.seed, say)
+    return write_plan(store, plan_config(config), rows(), unit_rows(config), config.seed, say, foreign=foreign)
 
 
 def _released_root(config: Config) -> str:

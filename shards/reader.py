@@ -8,7 +8,7 @@ members of the first. Works on any fsspec URL, reading once from front to back.
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from shards.errors import SpatialdataError
 from shards.layout import field_of, is_field, is_key, open_url, split_field
@@ -28,12 +28,14 @@ class Readable(Protocol):
 class ShardError(SpatialdataError):
     """A shard that does not hold what a shard must. `key` is the sample at (or behind) which reading stopped."""
 
+    advice: ClassVar[str] = "run `spatialdata verify --repair` where it was built, or copy it again"
+
     def __init__(self, shard: str, key: str, problem: str) -> None:
         self.shard = shard
         self.key = key
         self.problem = problem
         where = f"shard {shard}, sample {key}" if key else f"shard {shard}"
-        super().__init__(f"{where}: {problem}; run `spatialdata verify --repair` where it was built, or copy it again")
+        super().__init__(f"{where}: {problem}; {self.advice}")
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ Node = dict[str, Any]
 MALFORMED: Final = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, struct.error)
 MAX_BYTES: Final = 256 * 2**20
 """Of a model, and of all files beside it that it names."""
+_LONGEST_URI: Final = 1024
+"""Characters of a file's name and folders: file systems know no longer ones."""
 MAX_JSON: Final = 16 * 2**20
 """Bytes: parsed, JSON takes up to 24 times as much."""
 MAX_NODES: Final = 50_000
@@ -222,12 +224,18 @@ def beside(model: Path, uri: str) -> Path:
     Raises:
         FileNotFoundError: there is no plain file, or it is not in the model's folder, where links are followed.
     """
+    if len(uri) > _LONGEST_URI:
+        raise FileNotFoundError(f"{uri[:200]!r} and {len(uri) - 200} characters more is not there")
     name = Path(os.path.normpath(unquote(uri.replace("\\", "/"))))
     folder = model.parent.resolve()
     path = folder / name
     if "\0" in str(name) or name.is_absolute() or not path.resolve().is_relative_to(folder):
         raise FileNotFoundError(f"{uri[:200]!r} is not in the model's folder")
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise FileNotFoundError(f"{uri[:200]!r} is not there ({error.strerror})") from None
+    if not there:
         raise FileNotFoundError(f"{uri[:200]!r} is not there")
     return path
 

@@ -27,6 +27,13 @@ _MAX_SCANS: Final = 100
 _DECODING: Final = (*MALFORMED, OSError, SyntaxError)
 
 
+def _why(error: BaseException) -> str:
+    """An error of a picture, the same in every run: Pillow shows where in memory its file lies."""
+    from PIL import UnidentifiedImageError
+
+    return "it is no picture that can be read" if isinstance(error, UnidentifiedImageError) else repr(error)
+
+
 @dataclass(frozen=True)
 class Surface:
     """Equal-area samples of all surfaces, y turned to z up: (x, -z, y of the file), file units."""
@@ -64,7 +71,7 @@ def check_images(glb: Glb) -> None:
             if texture.get("sampler") is not None:
                 glb.items("samplers")[index_of(texture["sampler"])]
         except _DECODING as error:
-            raise GlbError("missing_textures", f"texture {number} has no image: {error!r}"[:300]) from None
+            raise GlbError("missing_textures", f"texture {number} has no image: {_why(error)}"[:300]) from None
     largest = max(pixels.values(), default=0)
     if largest > _MAX_PIXELS or sum(pixels.values()) > _MAX_ALL_PIXELS:
         raise GlbError(
@@ -76,7 +83,7 @@ def check_images(glb: Glb) -> None:
         try:
             _check_image(_image_bytes(glb, source))
         except _DECODING as error:
-            raise GlbError("missing_textures", f"image {source} cannot be read: {error!r}"[:300]) from None
+            raise GlbError("missing_textures", f"image {source} cannot be read: {_why(error)}"[:300]) from None
     for number, material in enumerate(glb.items("materials")):
         if any(not 0 <= index < len(glb.items("textures")) for index in _textures_of(material)):
             raise GlbError("missing_textures", f"material {number} names a texture that does not exist")

@@ -21,6 +21,8 @@ _MAX_PARTS: Final = 20_000
 """Primitives of all nodes and instances together."""
 _MAX_MORPHED: Final = 2**24
 """Vertices of one mesh times its morph targets: Blender keeps them all."""
+_MAX_HELD: Final = 2**24
+"""Elements of all accessors that meshes name, read here or not: Blender keeps each until the file is read."""
 _MAX_JOINT_SETS: Final = 16
 _ROWS: Final = 65_536
 """Vertices that are skinned at once, whose matrices take 8 MiB a joint."""
@@ -197,9 +199,11 @@ def _instances(glb: Glb, node: Node) -> int:
 
 
 def _placed(glb: Glb) -> Iterator[_Placed]:
+    held: dict[int, int] = {}
     for node, world in _placed_nodes(glb):
         mesh = glb.items("meshes")[index_of(node["mesh"])]
         _check_mesh(glb, mesh)
+        held |= _held(glb, mesh)
         given = _instancing(node)
         targets = max((len(primitive.get("targets") or []) for primitive in mesh["primitives"]), default=0)
         if len(node.get("weights") or []) > targets:
@@ -220,6 +224,14 @@ def _placed(glb: Glb) -> Iterator[_Placed]:
         for number in range(_instances(glb, node)):
             place, turn, scale = (values[name][number] if name in values else rest[name] for name in rest)
             yield _Placed(mesh, world @ matrix_of(place, turn, scale), [], None)
+    if (elements := sum(held.values())) > _MAX_HELD:
+        raise GlbError("too_large", f"its meshes name accessors of {elements} elements, at most {_MAX_HELD}")
+
+
+def _held(glb: Glb, mesh: Node) -> dict[int, int]:
+    """Elements of each accessor that a mesh names, attributes of other programs (`_NAME`) included."""
+    named = [group for one in mesh["primitives"] for group in (one["attributes"], *(one.get("targets") or []))]
+    return {accessor: glb.count(accessor) for group in named for accessor in group.values()}
 
 
 def _check_mesh(glb: Glb, mesh: Node) -> None:

@@ -66,7 +66,8 @@ _BY_EXTENT: Final[Mapping[float, str]] = {
     2.1: "door",
     2.8: "horse, cow, canoe, street sign, streetlight, street lamp, tent, bunk bed, golfcart, table tennis, "
     "ping pong table, gate, fence",
-    4.0: "car, car automobile, tree, elephant, boat, van, pickup truck, jeep, tractor, dinosaur, race car, cab taxi",
+    4.0: "car, car automobile, tree, elephant, boat, van, pickup truck, jeep, tractor, dinosaur, race car, cab taxi, "
+    "truck, bus, train, airplane, helicopter, ship, yacht, whale",
 }
 
 TYPICAL_EXTENT: Final[Mapping[str, float]] = MappingProxyType(
@@ -92,12 +93,13 @@ _BY_RANGE: Final[Mapping[tuple[float, float], str]] = {
     (0.3, 2.6): "refrigerator, fridge, stove, furnace, washing machine, dishwasher, oven, person, chair, armchair, "
     "desk chair, office chair, rocking chair, wheelchair, bicycle, scooter, motor scooter, toilet, wardrobe",
     (0.8, 3.5): "door, motorcycle",
-    (1.0, 10.0): "car, car automobile, van, pickup truck, tractor, cab taxi",
+    (1.0, 10.0): "car, car automobile, van, pickup truck, tractor, cab taxi, truck, bus, train, airplane, helicopter, "
+    "ship, yacht, whale",
 }
 _RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
     {name.strip(): limits for limits, names in _BY_RANGE.items() for name in names.split(",")}
 )
-_SMALL: Final = ("toy", "miniature", "mini", "dollhouse")
+_SMALL: Final = ("toy", "miniature", "mini", "dollhouse", "lego", "plush")
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,10 @@ def find_size(extents: Sequence[float], category: str, known: Sequence[float] | 
         factor = min(fitting, key=lambda factor: _likeness(max(known) / factor, factor, largest, category))
         note = "" if factor == 1 else f"size_m {told} is in {_UNITS[factor]}"
         return Size(max(known) / factor / largest, True, note)
-    what = f"of a {category}" if typical_extent(category) else "of a thing in a scene"
+    too_large = high == LARGEST < max(known)  # a whale of 25 m is one, and no scene holds it
+    article = "an" if category[:1] in tuple("aeiou") else "a"
+    named = typical_extent(category) is not None and not too_large
+    what = f"of {article} {category}" if named else "of a thing in a scene"
     note = f"size_m {told} cannot be the size {what} ({low:.2g} to {high:.2g} m)"
     return Size(_scale_of_file(largest, category), False, note)
 

@@ -35,7 +35,9 @@ _ROOM_WORDS: Final = frozenset(
         "environment level dungeon classroom studio basement attic garage shop store restaurant cafe",
     )
 )
-_NOUNS: Final = frozenset(name.split()[-1] for name in TYPICAL_EXTENT) | frozenset(
+_NO_NOUNS: Final = frozenset(("game", "map", "scale", "set", "small"))
+"""Last words of things that say nothing behind a room word: `kitchen set`, `dungeon map`, `office game ready`."""
+_NOUNS: Final = (frozenset(name.split()[-1] for name in TYPICAL_EXTENT) - _NO_NOUNS) | frozenset(
     re.findall(
         "[a-z]+",
         "basin bin bowl bureau chest cooker countertop cubicle display divider dispenser freezer heater holder hook "

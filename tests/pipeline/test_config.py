@@ -141,6 +141,12 @@ def test_every_recipe_of_shards_can_be_asked_for():
     [
         ("sampels=12", ("--set sampels=12", "'samples'")),
         ("a.b = c", ("--set 'a.b = c'", "--set a.b=c")),
+        ("a..b=c", ("single dots", "--set a.b=c")),
+        (".=c", ("'.' is no key", "--set key=c")),
+        ("source.licenses=by", ("source.licenses", "write a list, such as [a, b]")),
+        ("source.licenses=[]", ("source.licenses", "list should have at least 1 item")),
+        ("source=procedural", ("source: write a section",)),
+        ("render.resolution=[64]", ("render.resolution.1: a value is missing",)),
         ("samples = 12", ("--set 'samples = 12'", "--set samples=12")),
         ("samples=-3", ("--set samples=-3", "greater")),
         ("shard.splits.train=0.5", ("--set shard.splits.train=0.5", "sum to")),

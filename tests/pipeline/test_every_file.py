@@ -206,3 +206,24 @@ def test_a_unit_copied_over_another_with_its_record(small: tuple[Path, Path, Pat
     assert build(root, out, *SETTINGS).code == 0
     assert contents(out) == contents(finished)
     assert run("verify", out).code == 0
+
+
+@pytest.mark.parametrize("settings", [("shard.splits={train: 1, val: 0, test: 0}",), ("seed=7",)])
+def test_a_plan_of_other_settings_and_the_same_samples(
+    small: tuple[Path, Path, Path], tmp_path: Path, settings: tuple[str, ...]
+):
+    """Its list of units is the same, so nothing but the finished configuration tells which of the two is foreign."""
+    root, finished, _ = small
+    out = shutil.copytree(finished, tmp_path / "out")
+    assert build(root, tmp_path / "foreign", *SETTINGS, *settings).code == 0
+    foreign = (tmp_path / "foreign" / "plan.json").read_bytes()
+    assert foreign != (out / "plan.json").read_bytes()
+    (out / "plan.json").write_bytes(foreign)
+    told = run("verify", out)
+    assert told.code and "run the same `spatialdata build` again" in told.out + told.err
+    other = build(root, out, *SETTINGS, "samples=4")
+    assert other.code == 2 and "holds another plan" in other.err
+    done = build(root, out, *SETTINGS)
+    assert done.code == 0 and "plan.json was of another folder: made again" in done.err
+    assert contents(out) == contents(finished)
+    assert run("verify", out).code == 0

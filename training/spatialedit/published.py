@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import Any, Final, Literal
+from typing import IO, Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +51,16 @@ _MEMBERS: Final = ("json", "source.jpg", "target.jpg")
 _SCANS: Final = 16
 """Tars whose headers are read at once."""
 _SHOWN: Final = 3
+_PADDING: Final = 1 << 20
+"""Bytes of zeros behind a tar's end that some writers leave; mostly there are 10 kB at most."""
 Span = tuple[int, int]
 """Where the bytes of a member begin in its tar, and how many they are."""
+
+
+class TarError(ShardError):
+    """A sample that cannot be read. Nobody here can make it again."""
+
+    advice: ClassVar[str] = 'get this tar again, or leave such samples out with on_error="skip"'
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,7 @@ def open_published(url: str, *, skip: bool = False, sizes: bool = False) -> Publ
         BadInput: there are none, a tar cannot be read, or a sample is not whole and `skip` is False.
     """
     fs, root = filesystem(url)
-    paths = sorted(path for path in fs.find(root) if str(path).endswith(".tar"))
+    paths = sorted(path for path in fs.find(root) if str(path).lower().endswith(".tar"))
     if not paths:
         raise BadInput(f"{url} holds no tars: give the folder above move/, rotate/ and camera/")
     start = url.rstrip("/") if not is_local(fs) else root.rstrip("/")
@@ -185,18 +193,21 @@ class PublishedStream(Stream):
         try:
             read = retried(lambda: fs.cat_ranges([path] * len(firsts), firsts, ends, on_error="raise"), tar.url)
         except FileNotFoundError:
-            raise ShardError(tar.url, key, "the shard is missing") from None
+            raise TarError(tar.url, key, "the shard is missing") from None
         members: dict[int, bytes] = {}
         for run, first, end, data in zip(together, firsts, ends, read, strict=True):
             if len(data) != end - first:
-                raise ShardError(tar.url, key, f"the shard is cut off before byte {end}")
+                raise TarError(tar.url, key, f"the shard is cut off before byte {end}")
             members |= {i: bytes(data[starts[i] - first : starts[i] - first + sizes[i]]) for i in run}
         told, source, target = (members[i] for i in range(3))
         return Fetched(key, tar.url, {"source": source, "target": target, "json": _as_record(told, tar.url, key)})
 
     def decode(self, name: str, sample: Fetched, record: Mapping[str, Any], out: Array | None = None) -> Array:
         """One image as the batch holds it. Raises ShardError."""
-        return fit(super().decode(name, sample, record, None if self._side else out), self._side)
+        try:
+            return fit(super().decode(name, sample, record, None if self._side else out), self._side)
+        except ShardError as error:
+            raise TarError(error.shard, error.key, error.problem) from error
 
 
 def _restored(given: tuple[Any, ...], state: Mapping[str, Any]) -> PublishedStream:
@@ -225,6 +236,8 @@ def _scan(url: str, path: str, *, sizes: bool) -> Tar:
     looks: dict[int, Size] = {}
     try:
         with open_url(url) as file:
+            if file.read(2) == b"\x1f\x8b":
+                raise BadInput(f"{url} is compressed: gunzip it first, for samples are read where they lie")
             size = file.seek(0, 2)
             file.seek(max(0, size - BLOCK))
             if any(file.read(BLOCK)):  # tarfile takes an archive without its closing blocks for a whole one
@@ -247,6 +260,7 @@ def _scan(url: str, path: str, *, sizes: bool) -> Tar:
                     if sizes and member != "json":
                         file.seek(info.offset_data)
                         looks[info.offset_data] = size_in(file.read(min(info.size, HEADER)))
+                _check_end(file, url, tar.offset, size)
     except (tarfile.TarError, OSError) as error:
         raise BadInput(f"{url} cannot be read ({error}): get it again") from error
     whole: dict[str, list[Span]] = {}
@@ -259,6 +273,15 @@ def _scan(url: str, path: str, *, sizes: bool) -> Tar:
     places = np.asarray(list(whole.values()), np.int64).reshape(-1, 3, 2)
     sources = tuple(looks[spans[1][0]] for spans in whole.values()) if sizes else ()
     return Tar(url, path, size, tuple(whole), places, tuple(odd), tuple(ignored), sources)
+
+
+def _check_end(file: IO[bytes], url: str, end: int, size: int) -> None:
+    """Raise BadInput where more than padding follows what tarfile takes for the end: it stops there without a word."""
+    most = tarfile.RECORDSIZE if not end else _PADDING
+    file.seek(end)
+    if size - end > most or any(file.read(size - end)):
+        what = "damaged there, or several tars in one file"
+        raise BadInput(f"{url} goes on for {size - end} bytes behind its end: it is {what}; get it again")
 
 
 def _indices(members: Iterable[str]) -> list[str]:
@@ -282,9 +305,9 @@ def _as_record(data: bytes, tar: str, key: str) -> bytes:
         text = told.get("instruction") or _said(content, "conversations")
         human = told.get("instruction_human") or _said(content, "conversations_human")
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise ShardError(tar, key, f"its json is not of SpatialEdit's layout ({error!r})") from error
+        raise TarError(tar, key, f"its json is not of SpatialEdit's layout ({error!r})") from error
     if not text:
-        raise ShardError(tar, key, "its json has no instruction")
+        raise TarError(tar, key, "its json has no instruction")
     instruction = {"text": text, "variants": [human or text]}
     record = {"caption": "", "source_caption": "", "instruction": instruction, "published": content}
     return json.dumps(record, ensure_ascii=False).encode()

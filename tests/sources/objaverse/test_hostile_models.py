@@ -156,6 +156,23 @@ def test_files_in_the_folder_are_read(home: Path, uri: str):
     assert isinstance(survey(home, textured(uri)), Row)
 
 
+@pytest.mark.parametrize(
+    ("uri", "word"),
+    [
+        ("x" * 100_000, "characters more"),
+        ("y" * 300 + "/a.png", "is not there"),
+        ("z" * 300 + ".png", "is not there"),
+        ("x/" * 3_000, "characters more"),
+        ("data:image/png;base64,AAAA", "it is no picture"),
+        ("data:,", "it is no picture"),
+    ],
+)
+def test_what_no_file_can_be_called_and_no_picture_are_rejected_alike_in_every_run(home: Path, uri: str, word: str):
+    found = survey(home, textured(uri))
+    assert isinstance(found, Reject) and found.reason == "missing_textures"
+    assert word in found.detail and "0x" not in found.detail
+
+
 def test_a_cache_behind_a_link_is_read(home: Path, tmp_path: Path):
     (home / "sub" / "inner.png").write_bytes(picture())
     (tmp_path / "linked").symlink_to(home)
@@ -283,6 +300,18 @@ def channels(count: int) -> bytes:
     return boxed(change)
 
 
+def named(attributes: int, count: int) -> bytes:
+    """Attributes that the survey does not read, without data: Blender makes arrays of them all."""
+
+    def change(model: Model) -> None:
+        first = len(model.json["accessors"])
+        model.json["accessors"] += [{"componentType": 5126, "count": count, "type": "VEC4"}] * attributes
+        names = model.json["meshes"][0]["primitives"][0]["attributes"]
+        names |= {f"_{number}": first + number for number in range(attributes)}
+
+    return boxed(change)
+
+
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "positions without data": (lambda: zeros(40_000_000), "too_large"),
     "positions without data, to the limit": (lambda: zeros(4_000_000), "degenerate"),
@@ -305,6 +334,8 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "wide JSON": (lambda: long_json(b"[" + b"{}," * 5_000_000 + b"1]"), "no_geometry"),
     "long JSON": (lambda: long_json(b"[" + b"{}," * 6_000_000 + b"1]"), "unreadable"),
     "long numbers": (lambda: long_json(b"9" * 5_000_000), "unreadable"),
+    "an attribute of another program": (lambda: named(1, 2**40), "too_large"),
+    "many attributes": (lambda: named(60, 3_900_000), "too_large"),
     "many channels": (lambda: channels(100_000), "animated"),
 }
 

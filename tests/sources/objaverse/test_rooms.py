@@ -39,6 +39,10 @@ def test_a_room_word_before_a_known_noun_makes_no_room(text: str):
         "isometric_room",
         "Bathroom and sink",
         "Office Room",
+        "Kitchen set",
+        "dungeon map",
+        "Bedroom small",
+        "Office game ready",
     ],
 )
 def test_a_room_stays_a_room(text: str):

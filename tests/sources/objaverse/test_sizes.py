@@ -45,7 +45,11 @@ def test_sizes(extent: float, category: str, expected: float):
         ("chair", (1, 2, 1), [0.5, 1, 0], 2.0, "not of this model"),
         ("chair", (1, 2, 1), [0.5, 0.5, 1], 1.0, ""),
         ("car", (1, 1, 3), [100, 100, 300], 3.0, "centimeters"),
-        ("tree", (1, 25, 1), [1, 25, 1], 4.0, "cannot be"),
+        ("tree", (1, 25, 1), [1, 25, 1], 4.0, "of a thing in a scene"),
+        ("whale", (1, 1, 5), [5, 5, 25], 5.0, "of a thing in a scene"),
+        ("school bus", (1, 1, 4), [3, 3, 12], 4.0, "of a thing in a scene"),
+        ("airplane", (1, 1, 1), [0.3, 0.3, 0.3], 4.0, "of an airplane"),
+        ("lego car", (1, 1, 1), [0.2, 0.2, 0.2], 0.2, ""),
     ],
 )
 def test_known_sizes_are_held_against_what_can_be(

@@ -1,5 +1,6 @@
 """SpatialEdit's published layout, as our export writes it and as others may."""
 
+import gzip
 import io
 import json
 import pickle
@@ -331,3 +332,53 @@ def test_members_are_read_where_they_lie(tmp_path, monkeypatch, form):
         monkeypatch.undo()
         assert sum(read) < 1.1 * size
         assert max(read) < size / 20
+
+
+def write_tar(path, keys):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = encode_image(np.zeros((16, 16, 3), np.uint8), "jpg")
+    told = json.dumps({"metadata": {"instruction": "Move it."}}).encode()
+    with tarfile.open(path, "w") as tar:
+        for key in keys:
+            for name, data in ((f"{key}.0.jpg", image), (f"{key}.1.jpg", image), (f"{key}.json", told)):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def damaged_header(data):
+    at = data.index(b"b.0.jpg")
+    return data[:at] + b"\xff" * 100 + data[at + 100 :]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda data: data + data, "several tars in one file"),
+        (lambda data: bytes(len(data) + 512), "behind its end"),
+        (damaged_header, "behind its end"),
+        (gzip.compress, "compressed"),
+    ],
+    ids=["joined", "zeroed", "a damaged header", "compressed"],
+)
+def test_a_tar_that_ends_early_is_not_read_in_part(tmp_path, change, word):
+    """tarfile stops at what it takes for the end, so samples would be missing without a word."""
+    write_tar(tmp_path / "move" / "first.tar", ["z"])
+    path = write_tar(tmp_path / "move" / "second.TAR", ["a", "b", "c"])
+    assert stream_published(str(tmp_path)).samples == 4
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(BadInput, match=word):
+        stream_published(str(tmp_path))
+
+
+def test_advice_for_a_damaged_sample_is_of_use(tmp_path):
+    """Nobody can repair tars that others made with our `verify`."""
+    path = write_tar(tmp_path / "move" / "first.tar", ["a"])
+    data = path.read_bytes()
+    for harm in (b'{"metadata": {"inst', b"\xff\xd8\xff"):
+        at = data.index(harm)
+        path.write_bytes(data[:at] + b"x" * 8 + data[at + 8 :])
+        with pytest.raises(ShardError) as caught:
+            list(stream_published(str(tmp_path), side=16).batches(1))
+        assert "get this tar again" in str(caught.value) and "verify" not in str(caught.value)
