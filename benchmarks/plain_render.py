@@ -11,11 +11,11 @@ from pathlib import Path
 
 import bpy
 
-FOLDER = Path(__file__).resolve().parents[1] / "sources" / "objaverse"
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    sys.path.insert(0, str(FOLDER))
+    sys.path[:] = [str(ROOT / "sources" / "objaverse"), *sys.path, str(ROOT)]
     from blender_scene import Scene
 
     job = json.loads(Path(sys.argv[1]).read_text())
@@ -28,7 +28,8 @@ def main() -> None:
     layer = bpy.context.scene.view_layers[0]
     layer.use_pass_z = layer.use_pass_object_index = layer.use_pass_diffuse_color = False
     layer.cycles.denoising_store_passes = False
-    layer.aovs.remove(layer.aovs[0])
+    while len(layer.aovs):
+        layer.aovs.remove(layer.aovs[0])
     settings = bpy.context.scene.render.image_settings
     settings.file_format = "PNG"
     bpy.context.scene.render.filepath = sys.argv[1] + ".png"
