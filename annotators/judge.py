@@ -22,8 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from annotators.vlm.answers import Answered
 from annotators.vlm.client import Backend, Request
 from annotators.vlm.forms import Sentences, read_form, schema_of
-from annotators.vlm.options import VlmOptions
 from annotators.vlm.prompts import fill, read_prompt
+from annotators.vlm.stage import VlmStage
 from shards.codecs import CodecError, image_size
 from shards.errors import BadInput
 from shards.sample import Reject, Result, Row, Sample
@@ -62,7 +62,7 @@ def viescore(consistency: Consistency, quality: Quality) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class VieScoreJudge(VlmOptions):
+class VieScoreJudge(VlmStage):
     """Columns: `scores` (JSON of what `viescore` returns), `judgement` (JSON: the sub-scores and their reasons).
 
     The instruction is the one that goes into the shard: the rewritten one where `checks` holds one.

@@ -19,8 +19,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from annotators.vlm.answers import Answered
 from annotators.vlm.client import Backend, Request
 from annotators.vlm.forms import Sentences, read_form, schema_of
-from annotators.vlm.options import VlmOptions
 from annotators.vlm.prompts import fill, read_prompt
+from annotators.vlm.stage import VlmStage
 from shards.codecs import U8, CodecError, decode_image, encode_image
 from shards.errors import BadInput
 from shards.geometry import wrapped
@@ -147,7 +147,7 @@ def _bare(name: str, colours: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class VlmOrientation(VlmOptions):
+class VlmOrientation(VlmStage):
     """Asks for the front and the name of assets. Layer `portraits`: columns `view_000` ... `view_315`, by azimuth.
 
     Columns: `orientation`, JSON of what `vote` returns, with `model` and `revision`; `answers`, JSON of the answers,

@@ -17,8 +17,8 @@ from annotators.grounding import edit_facts
 from annotators.phrases import distinct
 from annotators.vlm.client import Backend, Request
 from annotators.vlm.forms import plain_text, read_form, schema_of
-from annotators.vlm.options import VlmOptions
 from annotators.vlm.prompts import fill, read_prompt
+from annotators.vlm.stage import VlmStage
 from shards.codecs import CodecError, image_size
 from shards.errors import BadInput
 from shards.sample import Reject, Result, Row, Sample
@@ -75,7 +75,7 @@ def parse_answer(text: str) -> Answer:
 
 
 @dataclass(frozen=True)
-class Qwen3VLInstruction(VlmOptions):
+class Qwen3VLInstruction(VlmStage):
     """Columns: those of `annotators.templates.TemplateInstruction`, and `claims` (JSON of annotators.claims.Claims).
 
     Rejects: `unreadable_image`, `malformed_answer`, `request_refused`.

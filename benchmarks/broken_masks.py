@@ -16,10 +16,11 @@ from pydantic import TypeAdapter
 from annotators.measure import hull_fill, speckle
 from shards.codecs import Mask
 from shards.sample import Row, Sample
+from sources.objaverse.asset import Asset
 from sources.objaverse.cache import read_cache, resolve_root
 from sources.objaverse.portraits import portrait_options, portrait_scene
 from sources.objaverse.render import Renderer, SceneError
-from sources.objaverse.spec import Asset, RenderOptions
+from sources.objaverse.spec import RenderOptions
 from sources.objaverse.survey import SurveyAssets
 
 SIDE, SIZES, VIEWS = 160, (160, 80, 48, 32), (0, 135)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from pipeline.builder import Build, open_build
+from pipeline.opened import Build, open_build
 from pipeline.report.card_facts import gather
 from pipeline.report.census import take_census
 from pipeline.report.gallery.funnel_page import facts_of_build, facts_of_shards, page

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from shards.schema import EditKind
-from sources.objaverse.assets import AssetFiles
+from sources.objaverse.asset_files import AssetFiles
 from sources.objaverse.changed import Changed, find_changed
 from sources.objaverse.edits import judge
 from sources.objaverse.naming import name_objects

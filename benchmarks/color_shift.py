@@ -20,10 +20,11 @@ from shards.color_words import names_of
 from shards.colors import PALETTE, contradicted, distances, to_oklab
 from shards.sample import Row, Sample
 from sources.objaverse.appearance import MeasureAppearance, Portrait, portrait_options, take_portrait
+from sources.objaverse.asset import Asset
 from sources.objaverse.cache import read_cache, resolve_root
 from sources.objaverse.render import Renderer
 from sources.objaverse.scene import Refusal, propose
-from sources.objaverse.spec import Asset, RenderOptions, SceneOptions
+from sources.objaverse.spec import RenderOptions, SceneOptions
 from sources.objaverse.survey import SurveyAssets
 from sources.procedural import catalogue, make
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from pipeline.builder import Build, open_build
 from pipeline.configurations import BUILD
+from pipeline.opened import Build, open_build
 from pipeline.plan import PlanRow, write_plan
 from pipeline.store import LayerStore, Record
 from pipeline.view import run_gallery

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import click
 
-from pipeline.builder import open_build
 from pipeline.config import load_config
 from pipeline.configurations import BUILD
+from pipeline.opened import open_build
 from pipeline.plan import Plan, write_plan
 from pipeline.planning import plan_build
 from pipeline.report.keys import find_key

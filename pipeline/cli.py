@@ -133,7 +133,7 @@ def rebuild(out: str, key: str, as_json: bool) -> None:
 @json_option
 def verify(path: str, repair: bool, as_json: bool) -> None:
     """Check shards (OUT or one folder of shards) for damage; says which sample. Exit code 1 if any is found."""
-    from pipeline.tools import run_verify
+    from pipeline.verify import run_verify
 
     found = run_verify(path, repair=repair, quiet=as_json)
     _report(found, as_json, print_verify)
@@ -275,7 +275,7 @@ def plan(
 @json_option
 def export(path: str, layout: str, out: str, as_json: bool) -> None:
     """Write the shards of PATH (OUT or a folder of shards) in another project's layout."""
-    from pipeline.tools import run_export
+    from pipeline.export import run_export
 
     found = run_export(path, layout, out)
     _report(found, as_json, print_export)

@@ -20,7 +20,6 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.duplicates import DuplicateOptions
 from pipeline.secret_values import restored
 from shards.errors import BadInput
 from shards.licences import LICENCES, LicenceName
@@ -122,6 +121,18 @@ class SplitOptions(Options):
 
     def fractions(self) -> dict[Split, float]:
         return {"train": self.train, "val": self.val, "test": self.test}
+
+
+class DuplicateOptions(Options):
+    """`shard.duplicates`: samples that are left out of the shards because others are the same."""
+
+    enabled: bool = True
+    distance: int = Field(
+        default=12, ge=0, le=16, description="bits of 256 by which images that are the same may differ"
+    )
+    across_splits: bool = Field(
+        default=True, description="leave out what shows an image of test (or, in train, of val), too"
+    )
 
 
 class ShardOptions(Options):

@@ -6,10 +6,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from pipeline.builder import open_out, run_build
+from pipeline.builder import run_build
 from pipeline.config import with_overrides
+from pipeline.opened import open_out
 from pipeline.terminal import say
-from pipeline.tools import run_verify
+from pipeline.verify import run_verify
 from pipeline.view import run_gallery, run_sheet
 from shards.errors import SpatialdataError
 

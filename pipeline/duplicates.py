@@ -19,12 +19,11 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
+from pipeline.config import DuplicateOptions
 from pipeline.near import I64, U64, WORDS, distances, first_near, first_twins, parse_hashes
 from pipeline.plan import Plan, PlanRow
 from pipeline.store import LayerStore
-from shards.options import Options
 from shards.recipes import ALWAYS, FILTERS
 from shards.schema import SPLITS, Split
 
@@ -36,18 +35,6 @@ LEAKS: Mapping[Split, Reason] = {"test": "leaks_into_test", "val": "leaks_into_v
 _AHEAD = 1024
 """Units that are asked for at once."""
 T = TypeVar("T")
-
-
-class DuplicateOptions(Options):
-    """`shard.duplicates`: samples that are left out of the shards because others are the same."""
-
-    enabled: bool = True
-    distance: int = Field(
-        default=12, ge=0, le=16, description="bits of 256 by which images that are the same may differ"
-    )
-    across_splits: bool = Field(
-        default=True, description="leave out what shows an image of test (or, in train, of val), too"
-    )
 
 
 @dataclass(frozen=True)

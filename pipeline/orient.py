@@ -16,13 +16,13 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from annotators.orientation import VlmOrientation
-from pipeline.builder import open_out
 from pipeline.config import Config, nearest
 from pipeline.device import gpus_of, settle, settled
 from pipeline.engine import run, session
 from pipeline.graph import canonical, layer_dirs
 from pipeline.interrupts import interruptible
 from pipeline.lock import RunLock
+from pipeline.opened import open_out
 from pipeline.plan import Plan, PlanRow, write_plan
 from pipeline.progress import make_progress
 from pipeline.stage import Stage
@@ -34,6 +34,7 @@ from shards.colors import PALETTE
 from shards.errors import BadInput
 from shards.geometry import wrapped
 from shards.layout import base, join
+from sources.objaverse.asset import Asset
 from sources.objaverse.cache import resolve_root
 from sources.objaverse.orientations import (
     ORIENTATIONS,
@@ -44,7 +45,6 @@ from sources.objaverse.orientations import (
     read_orientations,
 )
 from sources.objaverse.portraits import SIDE, RenderPortraits, portrait_options, portrait_spec
-from sources.objaverse.spec import Asset
 from sources.procedural import catalogue
 
 UNIT: Final = 16

@@ -27,10 +27,10 @@ from pipeline.survey import absolute, survey
 from shards.errors import BadInput
 from shards.layout import base, filesystem, join
 from shards.schema import Split
+from sources.objaverse.asset import Asset
 from sources.objaverse.assets import FEWEST_MODELS, AssetTable, divide, table_of
 from sources.objaverse.cache import resolve_root
 from sources.objaverse.orientations import orientation_file, oriented, read_orientations
-from sources.objaverse.spec import Asset
 from sources.object3dit import scan
 from sources.procedural import catalogue
 

@@ -6,9 +6,9 @@ Invariant: nothing is removed before every stage is ready to work, and only unde
 from typing import Any
 
 from pipeline.board import raise_failed
-from pipeline.builder import open_build
 from pipeline.interrupts import interruptible
 from pipeline.lock import RunLock
+from pipeline.opened import open_build
 from pipeline.packings import packed_recipes
 from pipeline.plan import check_rows
 from pipeline.planning import check_source

@@ -25,9 +25,9 @@ from pipeline.store import LayerCorrupt, LayerStore, versions
 from shards.errors import BadInput
 from shards.sample import Value
 from sources.objaverse.appearance import MeasureAppearance, portrait_options
+from sources.objaverse.asset import Asset
 from sources.objaverse.cache import count_licences, read_cache, resolve_root, select_licences
 from sources.objaverse.identity import Description, identify
-from sources.objaverse.spec import Asset
 from sources.objaverse.survey import SurveyAssets
 
 REJECTED_ASSETS: Final = "plan/rejected_assets.json"

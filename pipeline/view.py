@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from rich.progress import Progress
 
-from pipeline.builder import open_build
 from pipeline.configurations import holds_build
+from pipeline.opened import open_build
 from pipeline.report.gallery.folder import check_place, check_room, new_folder
 from pipeline.report.gallery.from_build import BuildSamples
 from pipeline.report.gallery.from_shards import find_samples

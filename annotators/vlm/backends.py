@@ -11,20 +11,18 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from PIL import Image
 
 from annotators.checkpoint import find_checkpoint, require
 from annotators.vlm.client import UNREADABLE, Backend, Refused, Request, seed_of
 from annotators.vlm.images import messages
+from annotators.vlm.options import VlmOptions
 from annotators.vlm.orphans import end_with_me
 from annotators.vlm.server import ServerBackend
 from shards.codecs import U8, CodecError
 from shards.errors import BadInput, WorkerLost
-
-if TYPE_CHECKING:
-    from annotators.vlm.options import VlmOptions
 
 _ADDED: Final = 8
 """Requests that are handed to vLLM between two looks at what it has finished."""
@@ -32,7 +30,7 @@ _LOOK_S: Final = 5.0
 """Seconds between two looks at whether it still goes on; a quarter of the time-out where that is less."""
 
 
-def open_backend(options: "VlmOptions", *, images: int) -> Backend:
+def open_backend(options: VlmOptions, *, images: int) -> Backend:
     """Load the model that `options` name, or connect to its server.
 
     Args:
@@ -46,7 +44,7 @@ def open_backend(options: "VlmOptions", *, images: int) -> Backend:
 class VllmBackend:
     """`vllm.LLM` in this process (or in processes of its own: vLLM settles that)."""
 
-    def __init__(self, options: "VlmOptions", *, images: int) -> None:
+    def __init__(self, options: VlmOptions, *, images: int) -> None:
         vllm = require("vllm", "vllm")
         _check_gpus(options)
         found = find_checkpoint(options.model, options.revision)
@@ -163,7 +161,7 @@ class VllmBackend:
         )
 
 
-def _check_gpus(options: "VlmOptions") -> None:
+def _check_gpus(options: VlmOptions) -> None:
     # Counted, not tried: once CUDA runs in this process, vLLM's own processes could not be forked from it.
     there, wanted = require("torch", "annotators").cuda.device_count(), options.tensor_parallel
     if options.gpus > 0 and there < wanted:

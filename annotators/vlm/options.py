@@ -4,15 +4,11 @@ Invariant: fields that shape answers enter a stage's fingerprint, and `settings`
 answer; where and how fast the model runs does neither.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from annotators.vlm.answers import AnswerCache, Answered, ask
-from annotators.vlm.backends import open_backend
-from annotators.vlm.client import REFUSED, Backend, Request
 from shards.errors import BadInput
-from shards.sample import Reject
 
 T = TypeVar("T")
 
@@ -26,15 +22,7 @@ def _aside(default: Any) -> Any:
 
 @dataclass(frozen=True)
 class VlmOptions:
-    """Base of the stages that ask a VLM; also usable alone, as the options of a model.
-
-    A stage inherits it, sets `images`, and calls `self.ask(backend, requests, parse)`; `setup` opens the backend.
-    """
-
-    images: ClassVar[int] = 2
-    """Images of one request at most."""
-    own_pool: ClassVar[bool] = True
-    faults: ClassVar[frozenset[str]] = frozenset({REFUSED})
+    """Options of a vision-language model: which one, how it is served, how it is sampled."""
 
     backend: Literal["vllm", "openai"] = _aside("vllm")
     """`vllm`: loaded in the worker; `openai`: any server that speaks OpenAI's chat completions, at `base_url`."""
@@ -123,14 +111,3 @@ class VlmOptions:
     def heat(self, seed: int) -> float:
         """The temperature of an attempt."""
         return self.temperature if seed == 0 else max(self.temperature, RETRY_TEMPERATURE)
-
-    def setup(self) -> Backend:
-        """Load the model, or make sure that the server has it. Raises BadInput where it is not to be had."""
-        return open_backend(self, images=self.images)
-
-    def ask(
-        self, backend: Backend, requests: Sequence[Request], parse: Callable[[str], T]
-    ) -> list[Answered[T] | Reject]:
-        """`annotators.vlm.answers.ask` with these options' attempts and cache."""
-        cache = AnswerCache(self.answers, self.settings) if self.answers else None
-        return ask(backend, requests, parse, attempts=self.attempts, cache=cache)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from annotators.vlm.client import UNREADABLE, Refused, Request, seed_of
 from annotators.vlm.images import messages
+from annotators.vlm.options import VlmOptions
 from shards.codecs import U8, CodecError, encode_image
 from shards.errors import BadInput, SpatialdataError
 from shards.redact import hide, hide_url, redact, without_known
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from requests import Session
 
     from annotators.vlm.exchange import Reply
-    from annotators.vlm.options import VlmOptions
 
 _BUSY: Final = (408, 425, 429, 500, 502, 503, 504)
 _LIST_S: Final = 60.0
@@ -38,7 +38,7 @@ _MOST_TOLD: Final = 20_000
 class ServerBackend:
     """Chat completions with base64 PNG images and `response_format: json_schema`."""
 
-    def __init__(self, options: "VlmOptions") -> None:
+    def __init__(self, options: VlmOptions) -> None:
         """Raises BadInput where the server cannot be reached, wants another key, or does not have the model."""
         self._options = options
         self._url = options.base_url.rstrip("/")
@@ -203,7 +203,7 @@ def _pause(attempt: int, reply: "Reply | None") -> float:
     return min(_BACKOFF_S * 2**attempt, _LONGEST_S) if attempt else 0.0
 
 
-def _session(options: "VlmOptions") -> "Session":
+def _session(options: VlmOptions) -> "Session":
     from annotators.vlm.exchange import open_session
 
     session = open_session(options.in_flight)

@@ -10,7 +10,7 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from pipeline.builder import Build
+from pipeline.opened import Build
 from pipeline.plan import read_plan
 from pipeline.report.census import Census, Shown
 from pipeline.store import LayerStore

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from annotators.agreement import METRICS, NotComparable
 from annotators.estimated import ViewName
-from pipeline.builder import Build, open_build
+from pipeline.opened import Build, open_build
 from pipeline.report.audit_pictures import draw_sheet
 from pipeline.report.compared import AUDITED, PRIMARY, Estimate, Scene, exact_columns, figures, is_worse
 from pipeline.terminal import terminal

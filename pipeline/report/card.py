@@ -6,7 +6,7 @@ is that of `shards.sidecars.card`, so that Hugging Face `datasets` loads the spl
 
 from typing import Any
 
-from pipeline.builder import Build, open_build
+from pipeline.opened import Build, open_build
 from pipeline.packings import packed_recipes
 from pipeline.report.attribution import attribution
 from pipeline.report.card_facts import CardFacts, gather

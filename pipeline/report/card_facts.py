@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from pipeline.builder import Build, Rejects, rejects_of
 from pipeline.config import ShardOptions
+from pipeline.opened import Build, Rejects, rejects_of
 from pipeline.packings import read_packing
 from pipeline.report.attribution import titles_of
 from pipeline.report.census import Census, take_census

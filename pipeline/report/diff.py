@@ -10,8 +10,8 @@ from typing import Any, Final, cast
 
 import pyarrow.parquet as pq
 
-from pipeline.builder import Build, open_build
 from pipeline.configurations import without_secrets
+from pipeline.opened import Build, open_build
 from pipeline.planning import ASSETS
 from pipeline.report.makers import Maker, makers_of
 from pipeline.report.verdicts import ACCEPTED, PENDING, Verdicts, scores_of, verdicts_of

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.builder import Build
 from pipeline.duplicates import NONE, Duplicates, noted_duplicates, read_duplicates
+from pipeline.opened import Build
 from pipeline.packings import packed_recipes, read_packing
 from pipeline.plan import Plan
 from pipeline.store import LayerCorrupt

@@ -9,8 +9,8 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from annotators.vlm.prompts import FOLDER, read_prompt
-from pipeline.builder import Build
 from pipeline.graph import plain
+from pipeline.opened import Build
 from pipeline.registry import STAGES
 from pipeline.stage import Stage
 

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
-from pipeline.builder import RUNS, Build, open_build
 from pipeline.device import gpus_found
 from pipeline.families import derived_share, rendered_of
 from pipeline.graph import plain
+from pipeline.opened import RUNS, Build, open_build
 from pipeline.stage import Stage
 from pipeline.store import Record
 from shards.errors import BadInput, SpatialdataError

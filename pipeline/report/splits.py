@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from pipeline.builder import Build
-from pipeline.duplicates import DuplicateOptions, Duplicates, noted_duplicates
+from pipeline.config import DuplicateOptions
+from pipeline.duplicates import Duplicates, noted_duplicates
 from pipeline.families import OF_DERIVED
 from pipeline.graph import canonical
+from pipeline.opened import Build
 from pipeline.report.census import Census
 from pipeline.store import LayerCorrupt
 from shards.schema import SPLITS, Split

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from pipeline.builder import Build, open_build
 from pipeline.graph import layer_dirs
 from pipeline.live import cost, count, plural, spent
+from pipeline.opened import Build, open_build
 from pipeline.planning import pair_arguments
 from pipeline.registry import build_stages
 from pipeline.report.funnel import funnel_rows, left_out

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.builder import Build
 from pipeline.duplicates import Duplicates, noted_duplicates
+from pipeline.opened import Build
 from pipeline.store import LayerCorrupt
 from shards.errors import SpatialdataError
 from shards.schema import Scores

@@ -13,9 +13,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from pipeline.builder import open_build, open_out
 from pipeline.live import StageView, duration, left_of, line_of, pace_of, refusals, stages_table
 from pipeline.lock import Holder, Sighting
+from pipeline.opened import open_build, open_out
 from pipeline.summaries import LayerSummary, summarise
 from pipeline.terminal import say, terminal
 

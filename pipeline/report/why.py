@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.builder import Build, open_build
+from pipeline.opened import Build, open_build
 from pipeline.plan import PlanRow
 from pipeline.planning import ASSETS
 from pipeline.report.funnel import packed_duplicates

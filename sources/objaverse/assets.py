@@ -4,14 +4,11 @@ The table stays encoded: an asset is decoded when a scene draws it, so that a ta
 bytes and no more.
 """
 
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from pathlib import Path
-from tempfile import gettempdir
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +18,9 @@ from pydantic import TypeAdapter
 from shards.errors import BadInput
 from shards.schema import SPLITS, Split
 from shards.stores import open_store
-from sources.objaverse.scratch import HeldFolder
-from sources.objaverse.spec import Asset
+from sources.objaverse.asset import Asset
 
 _ASSET = TypeAdapter(Asset)
-MADE_PREFIX = "spatialdata-assets-"
 CANDIDATES = 192
 """Assets that one scene chooses from, so that its cost does not grow with the table."""
 FEWEST = 4
@@ -149,23 +144,3 @@ class AssetTable:
 @lru_cache(maxsize=4096)
 def _decode(text: str) -> Asset:
     return _ASSET.validate_json(text)
-
-
-class AssetFiles:
-    """Where the model file of an asset is on this machine. Procedural assets are made on first use."""
-
-    def __init__(self, source: Literal["procedural", "objaverse"], root: str) -> None:
-        self._source = source
-        self._root = root
-        self._made: HeldFolder | None = None
-        if source == "procedural":
-            self._made = HeldFolder(MADE_PREFIX, Path(gettempdir()))
-            weakref.finalize(self, self._made.remove)
-
-    def path(self, asset: Asset) -> Path:
-        """A GLB file. Existence of a cached file is the renderer's to check: it may vanish at any time."""
-        if self._made is None:
-            return Path(self._root) / asset.path
-        from sources.procedural import make
-
-        return make(asset.uid, self._made.path)

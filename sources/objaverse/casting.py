@@ -11,8 +11,9 @@ import numpy as np
 
 from shards.geometry import F64
 from shards.schema import EditKind
+from sources.objaverse.asset import Asset
 from sources.objaverse.footprints import apparent_size
-from sources.objaverse.spec import Asset, SceneOptions
+from sources.objaverse.spec import SceneOptions
 from sources.objaverse.turns import free_turns
 
 _REACH = 2.2

@@ -10,7 +10,8 @@ import numpy as np
 import shapely
 
 from shards.geometry import F64, similarity
-from sources.objaverse.spec import Asset, Placement, SceneObjectSpec, Wall
+from sources.objaverse.asset import Asset
+from sources.objaverse.spec import Placement, SceneObjectSpec, Wall
 
 Objects = Sequence[SceneObjectSpec]
 Placements = Mapping[int, Placement]

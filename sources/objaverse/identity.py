@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from shards.colors import to_lab
 from shards.licences import joined
+from sources.objaverse.asset import Asset
 from sources.objaverse.glb import Floats
-from sources.objaverse.spec import Asset
 
 SHAPE_TOLERANCE: Final = 1e-3
 """Of each number of a shape, which are about 1. Exporters that store 12 bits of a coordinate stay within a tenth."""

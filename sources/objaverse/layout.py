@@ -12,12 +12,12 @@ import numpy as np
 
 from shards.geometry import F64, matrix3, project
 from shards.schema import EditKind
+from sources.objaverse.asset import Asset
 from sources.objaverse.camera import Orbit, frame
 from sources.objaverse.casting import Cast, cast_scene
 from sources.objaverse.footprints import Objects, Placements, apparent_size, extent, footprint, prism
 from sources.objaverse.silhouettes import Forecast, forecast
 from sources.objaverse.spec import (
-    Asset,
     CameraPose,
     Light,
     LightOptions,

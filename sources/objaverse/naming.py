@@ -12,8 +12,9 @@ from typing import Final, Literal
 import numpy as np
 
 from shards.geometry import F64, box_corners, matrix3, matrix4, project, transform
+from sources.objaverse.asset import Asset
 from sources.objaverse.footprints import pose_of
-from sources.objaverse.spec import Asset, CameraPose, Placement, SceneSpec, State
+from sources.objaverse.spec import CameraPose, Placement, SceneSpec, State
 
 SIZE_RATIO: Final = 1.25
 """The larger of two objects must be so many times as large before it is called larger."""

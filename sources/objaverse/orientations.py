@@ -22,7 +22,7 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from shards.errors import BadInput
 from shards.layout import filesystem
 from shards.options import Options
-from sources.objaverse.spec import Asset
+from sources.objaverse.asset import Asset
 
 ORIENTATIONS: Final = "orientations.json"
 

@@ -17,7 +17,8 @@ from typing import ClassVar, Literal
 from shards.errors import BadInput
 from shards.sample import Reject, Result, Row, Sample
 from sources.derived import is_derived, origin_rejected, origins_of
-from sources.objaverse.assets import AssetFiles, AssetTable
+from sources.objaverse.asset_files import AssetFiles
+from sources.objaverse.assets import AssetTable
 from sources.objaverse.composed import composed
 from sources.objaverse.edits import Limits, judge
 from sources.objaverse.facts import pair_columns

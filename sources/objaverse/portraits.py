@@ -18,20 +18,11 @@ from pydantic import TypeAdapter
 from shards.codecs import U8, encode_image
 from shards.errors import BadInput
 from shards.sample import Reject, Result, Row, Sample
-from sources.objaverse.assets import AssetFiles
+from sources.objaverse.asset import Asset
+from sources.objaverse.asset_files import AssetFiles
 from sources.objaverse.camera import frame
 from sources.objaverse.render import AssetError, Renderer, RenderTimeout, SceneError
-from sources.objaverse.spec import (
-    Asset,
-    EditSpec,
-    Light,
-    Placement,
-    RenderOptions,
-    SceneObjectSpec,
-    SceneSpec,
-    State,
-    Surface,
-)
+from sources.objaverse.spec import EditSpec, Light, Placement, RenderOptions, SceneObjectSpec, SceneSpec, State, Surface
 
 AZIMUTHS: Final[tuple[int, ...]] = tuple(range(0, 360, 45))
 ELEVATION_DEG: Final = 20.0

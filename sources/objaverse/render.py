@@ -18,8 +18,9 @@ from PIL import Image
 
 from shards.errors import BadInput, WorkerLost
 from shards.geometry import F64, matrix3, matrix4
+from sources.objaverse.asset import Asset
 from sources.objaverse.blender_process import BlenderProcess, ProcessDied, ProcessSilent
-from sources.objaverse.spec import Asset, CameraPose, RenderOptions, SceneSpec, State, to_json
+from sources.objaverse.spec import CameraPose, RenderOptions, SceneSpec, State, to_json
 
 START_TIMEOUT_S = 300.0
 """For the start of Blender, which takes seconds, and minutes on a machine that does much else."""

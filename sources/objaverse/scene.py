@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from shards.schema import EditKind
+from sources.objaverse.asset import Asset
 from sources.objaverse.edits import propose_edit, specify
 from sources.objaverse.layout import compose
-from sources.objaverse.spec import Asset, SceneOptions, SceneSpec
+from sources.objaverse.spec import SceneOptions, SceneSpec
 
 EDITS_PER_SCENE = 5
 SCENE, EDIT = 0, 1

@@ -11,9 +11,10 @@ import shapely
 from numpy.typing import NDArray
 
 from shards.geometry import F64, matrix3, matrix4, project
+from sources.objaverse.asset import Asset
 from sources.objaverse.camera import eye
 from sources.objaverse.footprints import Objects, Placements, container_of, footprint, opening, prism
-from sources.objaverse.spec import Asset, CameraPose, Placement
+from sources.objaverse.spec import CameraPose, Placement
 
 _ROWS = 64
 """Rows of the grid on which occlusion is counted."""

@@ -11,9 +11,10 @@ from functools import lru_cache
 import numpy as np
 
 from shards.geometry import wrapped
+from sources.objaverse.asset import Asset
 from sources.objaverse.camera import eye
 from sources.objaverse.footprints import remade
-from sources.objaverse.spec import Asset, CameraPose, Placement
+from sources.objaverse.spec import CameraPose, Placement
 
 VIEWS: dict[str, float] = {
     "the front view.": 0.0,

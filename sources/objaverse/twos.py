@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shards.schema import EditKind
+from sources.objaverse.asset import Asset
 from sources.objaverse.composed import alike, composed
 from sources.objaverse.edits import Draft, forecast_fault, forecast_limits, propose_edit, specify
 from sources.objaverse.layout import Scene, compose
 from sources.objaverse.scene import EDIT, EDITS_PER_SCENE, SCENE, Refusal, generator, scene_number
-from sources.objaverse.spec import Asset, SceneOptions, SceneSpec
+from sources.objaverse.spec import SceneOptions, SceneSpec
 
 _SECONDS = 4
 """Second edits that are tried with one first edit."""

@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 
 from shards.errors import BadInput
+from sources.objaverse.asset import Asset
 from sources.objaverse.identity import Description, describe, identify
 from sources.objaverse.looks import SAMPLES, Surface, spread
 from sources.objaverse.shape import fit, rotational_symmetry
-from sources.objaverse.spec import Asset
 from sources.procedural.glb import encode_glb, file_points, write_once
 from sources.procedural.kinds import KINDS
 from sources.procedural.model import Dice, Model

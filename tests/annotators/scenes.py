@@ -8,10 +8,11 @@ import numpy as np
 
 from shards.geometry import F64, flat, matrix3, matrix4, project, transform
 from shards.schema import EDIT_KINDS, Camera, Edit, EditKind, PairFacts, SceneObject, View
+from sources.objaverse.asset import Asset
 from sources.objaverse.footprints import pose_of
 from sources.objaverse.naming import name_objects
 from sources.objaverse.scene import propose
-from sources.objaverse.spec import Asset, CameraPose, SceneOptions, SceneSpec, State
+from sources.objaverse.spec import CameraPose, SceneOptions, SceneSpec, State
 from sources.procedural import catalogue
 
 SIDE = 512

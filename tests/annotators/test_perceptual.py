@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from annotators.perceptual import BITS, change_hash, distance, image_hash, thumbnail
-from pipeline.duplicates import DuplicateOptions
+from pipeline.config import DuplicateOptions
 from shards.codecs import U8
 from tests.annotators.scenery import SIDE, as_jpeg, lit, scene, with_thing
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.builder import Build, open_build
+from pipeline.opened import Build, open_build
 from shards.schema import PairFacts, SceneObject
 
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from annotators import agreement
 from annotators.lines import draw_lines
-from pipeline.builder import Build, open_build
 from pipeline.config import load_config
 from pipeline.configurations import BUILD
+from pipeline.opened import Build, open_build
 from pipeline.plan import write_plan
 from pipeline.report.audit import print_audit, run_audit
 from pipeline.report.compared import AUDITED

@@ -14,10 +14,10 @@ from typing import ClassVar
 
 import pytest
 
-from pipeline.builder import Build, open_build, rejects_of
 from pipeline.config import Config, EngineOptions, load_config
 from pipeline.configurations import BUILD
 from pipeline.engine import run
+from pipeline.opened import Build, open_build, rejects_of
 from pipeline.plan import write_plan
 from pipeline.planning import pair_arguments
 from pipeline.registry import build_stages

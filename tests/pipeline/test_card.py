@@ -11,7 +11,7 @@ import yaml
 from huggingface_hub import DatasetCard
 from markdown_it import MarkdownIt
 
-from pipeline.builder import open_build
+from pipeline.opened import open_build
 from pipeline.plan import PlanRow, write_plan
 from pipeline.store import LayerStore
 from shards.layout import find_shards

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.builder import open_build
+from pipeline.opened import open_build
 from pipeline.report.verdicts import QUANTILES
 from shards.layout import find_shards
 from shards.reader import read_record, read_samples

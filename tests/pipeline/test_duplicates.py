@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from pipeline.builder import run_shard
-from pipeline.duplicates import HASHES, DuplicateOptions, Duplicates, find_duplicates, noted_duplicates
+from pipeline.config import DuplicateOptions
+from pipeline.duplicates import HASHES, Duplicates, find_duplicates, noted_duplicates
 from pipeline.plan import Plan, PlanRow, write_plan
 from pipeline.report.status import status_of
 from pipeline.report.why import why_of
 from pipeline.store import LayerStore, Record, Rejected
-from pipeline.tools import run_verify
+from pipeline.verify import run_verify
 from shards.layout import find_shards
 from shards.reader import read_samples
 from shards.schema import Split

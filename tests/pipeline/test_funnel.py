@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.builder import open_build
+from pipeline.opened import open_build
 from pipeline.plan import Plan
 from pipeline.report.funnel import funnel_of
 from pipeline.report.status import status_of

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from annotators.vlm.prompts import FOLDER
-from pipeline.builder import Build, open_build
 from pipeline.config import parse_config
+from pipeline.opened import Build, open_build
 from pipeline.registry import build_stages
 from pipeline.report.makers import makers_of, without_place
 

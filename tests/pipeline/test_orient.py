@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter
 
-from pipeline.builder import open_out
 from pipeline.config import Config, parse_config
+from pipeline.opened import open_out
 from pipeline.orient import count_fronts, make_vote, run_orient
 from pipeline.planning import ASSETS, plan_build
 from shards.colors import PALETTE
 from shards.errors import BadInput, SpatialdataError
+from sources.objaverse.asset import Asset
 from sources.objaverse.orientations import Orientation, read_orientations
-from sources.objaverse.spec import Asset
 from sources.procedural import catalogue
 from tests.pipeline.vlm_server import Served, serve
 from tests.sources.objaverse.models import box, checkered, glb, make_cache

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.builder import open_build
+from pipeline.opened import open_build
 from pipeline.shown import find_unlicensed
 from shards.layout import find_shards
 from shards.reader import read_record, read_samples

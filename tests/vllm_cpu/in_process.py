@@ -22,7 +22,7 @@ from annotators.orientation import SheetAnswer
 from annotators.qwen3_vl import Qwen3VLInstruction
 from annotators.vlm.client import Request
 from annotators.vlm.forms import read_form, schema_of
-from annotators.vlm.options import VlmOptions
+from annotators.vlm.stage import VlmStage
 from shards.errors import WorkerLost
 from shards.sample import Row, Sample
 from tests.annotators.factory import random_facts
@@ -61,7 +61,7 @@ def main(folder: Path) -> None:
 
 
 def question(folder: Path, after: int, fault: str) -> None:
-    options = VlmOptions(answers=str(folder / "asked"), max_tokens=1000, timeout_s=TIMEOUT_S, **_engine(folder))
+    options = VlmStage(answers=str(folder / "asked"), max_tokens=1000, timeout_s=TIMEOUT_S, **_engine(folder))
     model = options.setup()
     engine = multiprocessing.active_children()[0].pid
     (folder / "engine").write_text(str(engine))

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeline.assemble import STORED_CODEC
-from pipeline.builder import Build
 from pipeline.duplicates import Dropped
+from pipeline.opened import Build
 from pipeline.plan import PlanRow
 from pipeline.report.funnel import packed_duplicates
 from pipeline.report.gallery.entry import Entry, parsed, told_maps

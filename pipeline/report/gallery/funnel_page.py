@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.builder import open_build, planned_edits
 from pipeline.configurations import holds_build
 from pipeline.live import plural
+from pipeline.opened import open_build, planned_edits
 from pipeline.report.funnel import funnel_rows, left_out
 from pipeline.report.gallery.coverage import coverage
 from pipeline.report.gallery.entry import STATES

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import from_json
 
-from pipeline.builder import Build
 from pipeline.duplicates import Duplicates, per_unit
+from pipeline.opened import Build
 from pipeline.report.census import read_members
 from pipeline.report.gallery.entry import STATES
 from pipeline.report.gallery.facts import Facts, facts_of

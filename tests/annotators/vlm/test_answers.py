@@ -14,7 +14,7 @@ import pytest
 from annotators.vlm.answers import AnswerCache, Answered, ask
 from annotators.vlm.backends import open_backend
 from annotators.vlm.client import Backend, Request
-from annotators.vlm.options import VlmOptions
+from annotators.vlm.stage import VlmStage
 from shards.errors import SpatialdataError
 from shards.sample import Reject
 from tests.annotators.vlm.server import Reply, Service, serving, text_of
@@ -37,8 +37,8 @@ def opened(service: Service, **options: Any) -> Backend:
     return open_backend(options_of(service, **options), images=0)
 
 
-def options_of(service: Service, **options: Any) -> VlmOptions:
-    return VlmOptions(**{"backend": "openai", "base_url": service.url, "model": "tiny", "tries": 1, **options})
+def options_of(service: Service, **options: Any) -> VlmStage:
+    return VlmStage(**{"backend": "openai", "base_url": service.url, "model": "tiny", "tries": 1, **options})
 
 
 def values(answers: list[Answered[int] | Reject]) -> list[int | str]:
@@ -79,8 +79,8 @@ def test_what_was_answered_before_a_crash_is_not_asked_again(tmp_path: Path):
 ASKER = """
 import sys
 from tests.annotators.vlm.test_answers import QUESTIONS, parse
-from annotators.vlm.options import VlmOptions
-options = VlmOptions(backend="openai", base_url=sys.argv[1], model="tiny", answers=sys.argv[2], in_flight=2)
+from annotators.vlm.stage import VlmStage
+options = VlmStage(backend="openai", base_url=sys.argv[1], model="tiny", answers=sys.argv[2], in_flight=2)
 options.ask(options.setup(), QUESTIONS, parse)
 """
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.builder import RUNS, Build
 from pipeline.config import Config, load_config
+from pipeline.opened import RUNS, Build
 from pipeline.pools import Cluster
 from pipeline.report.forecast import forecast
 from pipeline.report.rates import LayerRate, Rates, RecipeRate, measure, read_rates

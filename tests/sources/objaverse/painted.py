@@ -5,7 +5,7 @@ import trimesh
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
-from sources.objaverse.spec import Asset
+from sources.objaverse.asset import Asset
 
 EDGE = 0.4
 FRONT, REAR, LEFT, REST = (0.8, 0.02, 0.02), (0.02, 0.02, 0.8), (0.02, 0.6, 0.02), (0.8, 0.8, 0.8)

@@ -4,7 +4,8 @@ import numpy as np
 from shapely.affinity import rotate, scale, translate
 from shapely.geometry import MultiPoint, Polygon
 
-from sources.objaverse.spec import Asset, CameraPose, Placement, SceneObjectSpec
+from sources.objaverse.asset import Asset
+from sources.objaverse.spec import CameraPose, Placement, SceneObjectSpec
 
 
 def synthetic_pool(count: int, seed: int = 0) -> list[Asset]:

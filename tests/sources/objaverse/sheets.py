@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from shards.geometry import flat
-from sources.objaverse.spec import Asset
+from sources.objaverse.asset import Asset
 
 
 @dataclass(frozen=True)

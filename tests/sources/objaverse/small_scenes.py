@@ -9,8 +9,8 @@ import numpy as np
 import trimesh
 
 from shards.geometry import flat, intrinsics, look_at, similarity, transform
+from sources.objaverse.asset import Asset
 from sources.objaverse.spec import (
-    Asset,
     CameraPose,
     EditSpec,
     Light,

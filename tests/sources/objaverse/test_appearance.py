@@ -15,8 +15,8 @@ from pydantic import TypeAdapter
 from pipeline.stage import Stage
 from shards.sample import Reject, Row, Sample
 from sources.objaverse.appearance import Booth, MeasureAppearance
+from sources.objaverse.asset import Asset
 from sources.objaverse.render import Renderer
-from sources.objaverse.spec import Asset
 from sources.objaverse.survey import SurveyAssets
 from tests.sources.objaverse.conftest import Measure
 from tests.sources.objaverse.models import box, checkered, glb, pack, unpack

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shards.errors import BadInput
-from sources.objaverse.assets import CANDIDATES, FEWEST, AssetFiles, AssetTable, divide, table_of
-from sources.objaverse.spec import Asset
+from sources.objaverse.asset import Asset
+from sources.objaverse.asset_files import AssetFiles
+from sources.objaverse.assets import CANDIDATES, FEWEST, AssetTable, divide, table_of
 
 
 def assets(count: int) -> list[Asset]:

@@ -14,6 +14,7 @@ from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from shards.sample import Result, Row
+from sources.objaverse.asset import Asset
 from sources.objaverse.glb import open_glb
 from sources.objaverse.identity import (
     SHAPE_TOLERANCE,
@@ -25,7 +26,6 @@ from sources.objaverse.identity import (
 )
 from sources.objaverse.looks import sample_surface
 from sources.objaverse.primitives import read_primitives
-from sources.objaverse.spec import Asset
 from tests.sources.objaverse.conftest import Measure
 from tests.sources.objaverse.models import RED, box, checkered, glb, pack, unpack
 

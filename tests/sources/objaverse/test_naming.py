@@ -7,18 +7,9 @@ from hypothesis import strategies as st
 
 from shards.colors import PALETTE
 from shards.geometry import flat, intrinsics_of_lens, look_at, matrix3, matrix4, project
+from sources.objaverse.asset import Asset
 from sources.objaverse.naming import CONFUSABLE, name_objects
-from sources.objaverse.spec import (
-    Asset,
-    CameraPose,
-    EditSpec,
-    Light,
-    Placement,
-    SceneObjectSpec,
-    SceneSpec,
-    State,
-    Surface,
-)
+from sources.objaverse.spec import CameraPose, EditSpec, Light, Placement, SceneObjectSpec, SceneSpec, State, Surface
 
 SIDE = 256
 FLOOR = Surface("wood", (0.5, 0.4, 0.3), (0.4, 0.3, 0.2), 0.1, 0.0, 0.5, 0)

@@ -9,6 +9,7 @@ import pytest
 from shards.codecs import decode_image
 from shards.geometry import similarity, transform, wrapped
 from shards.sample import Reject, Row, Sample
+from sources.objaverse.asset import Asset
 from sources.objaverse.portraits import (
     AZIMUTHS,
     RenderPortraits,
@@ -17,7 +18,7 @@ from sources.objaverse.portraits import (
     portrait_scene,
     portrait_spec,
 )
-from sources.objaverse.spec import Asset, RenderOptions
+from sources.objaverse.spec import RenderOptions
 from sources.objaverse.turns import bearing_of_camera
 from sources.procedural import catalogue
 from tests.sources.objaverse.painted import painted_asset, painted_box, tinted

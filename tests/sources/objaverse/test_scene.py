@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from shards.schema import EDIT_KINDS
 from sources.objaverse import layout
+from sources.objaverse.asset import Asset
 from sources.objaverse.casting import Cast, cast_scene
 from sources.objaverse.scene import EDITS_PER_SCENE, Refusal, propose, scene_number
 from sources.objaverse.sizes import LARGEST
-from sources.objaverse.spec import Asset, SceneOptions, SceneSpec, State, to_json
+from sources.objaverse.spec import SceneOptions, SceneSpec, State, to_json
 from tests.sources.objaverse.pool import ground, seen_at, synthetic_pool
 
 POOL = synthetic_pool(32)

@@ -20,7 +20,7 @@ print(folder.path, flush=True)
 input()
 """
 ASSETS = """
-from sources.objaverse.assets import AssetFiles
+from sources.objaverse.asset_files import AssetFiles
 from sources.procedural import catalogue
 files = AssetFiles("procedural", "")
 print(files.path(catalogue(1)[0]), flush=True)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from sources.objaverse.asset import Asset
 from sources.objaverse.camera import Orbit
 from sources.objaverse.silhouettes import forecast
-from sources.objaverse.spec import Asset, Placement, SceneObjectSpec
+from sources.objaverse.spec import Placement, SceneObjectSpec
 
 
 def box(identity: int, side: float, height: float, supports: float = 0.0) -> SceneObjectSpec:

@@ -16,12 +16,12 @@ from trimesh.visual.material import PBRMaterial
 from pipeline.stage import Stage
 from shards.errors import BadInput
 from shards.sample import Reject, Row, Sample
+from sources.objaverse.asset import Asset
 from sources.objaverse.cache import read_cache
 from sources.objaverse.glb import open_glb
 from sources.objaverse.looks import z_up
 from sources.objaverse.primitives import read_primitives
 from sources.objaverse.shape import footprint
-from sources.objaverse.spec import Asset
 from sources.objaverse.survey import SurveyAssets, category_from_name
 from tests.sources.objaverse.models import RED, box, checkered, glb, make_cache, pack, unpack
 

@@ -9,11 +9,12 @@ import trimesh
 from pydantic import TypeAdapter
 
 from shards.sample import Reject, Row
+from sources.objaverse.asset import Asset
 from sources.objaverse.facts import silhouette
 from sources.objaverse.looks import z_up
 from sources.objaverse.render import Renderer
 from sources.objaverse.scene import propose
-from sources.objaverse.spec import Asset, RenderOptions, SceneOptions, SceneSpec
+from sources.objaverse.spec import RenderOptions, SceneOptions, SceneSpec
 from sources.objaverse.thin import posture
 from tests.sources.objaverse.conftest import Measure
 from tests.sources.objaverse.models import RED, box, checkered, glb

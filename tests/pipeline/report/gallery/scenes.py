@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.builder import open_build
 from pipeline.config import load_config
 from pipeline.configurations import BUILD
+from pipeline.opened import open_build
 from pipeline.plan import PlanRow
 from pipeline.planning import plan_build
 from pipeline.store import LayerStore, Record, Rejected

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.builder import open_build
+from pipeline.opened import open_build
 from pipeline.report.gallery.writer import BLOCK
 from pipeline.report.why import why_of
 from shards.reader import read_record

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import numpy as np
 import pytest
 
-from pipeline.builder import open_build
+from pipeline.opened import open_build
 from pipeline.report.funnel import funnel_of
 from pipeline.report.gallery.funnel_page import write_funnel_page
 from shards.errors import BadInput

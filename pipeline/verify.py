@@ -2,22 +2,22 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
 
-from pipeline.builder import Build, compute, done_units, open_build, pack_recipe, planned_edits
+from pipeline.builder import compute, pack_recipe
 from pipeline.configurations import holds_build
 from pipeline.engine import session
 from pipeline.interrupts import interruptible
 from pipeline.lock import RunLock
+from pipeline.opened import Build, done_units, open_build, planned_edits
 from pipeline.pack import fit_recipe
 from pipeline.packings import packed_recipes, read_packing
 from pipeline.plan import check_rows
 from pipeline.store import LayerCorrupt, LayerStore
 from pipeline.summaries import summary_is_true
 from shards.errors import BadInput, SpatialdataError
-from shards.interop import object3dit, spatialedit
 from shards.layout import SplitFolder, base, filesystem, find_shards, find_splits, join
 from shards.recipes import get_recipe
 from shards.verify import Report, verify_folder
@@ -182,9 +182,3 @@ def _pack_again(build: Build, recipe: str, damaged: Sequence[str], quiet: bool) 
     for shard in damaged:
         build.store.remove(f"shards/{recipe}/.made/{shard.removesuffix('.tar')}.json")
     pack_recipe(build, fit_recipe(get_recipe(recipe), build.stages, planned_edits(build.config)), quiet)
-
-
-def run_export(path: str, layout: str, out: str) -> dict[str, Any]:
-    """Write the shards under `path` in another project's layout."""
-    export = spatialedit.export if layout == "spatialedit" else object3dit.export
-    return {"layout": layout, "out": out, **asdict(export(path, out))}
