@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
-from shards.errors import SpatialdataError, WorkerLost
+from ..shards.errors import SpatialdataError, WorkerLost
 
 Item = TypeVar("Item")
 Ready = TypeVar("Ready")

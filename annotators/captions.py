@@ -9,10 +9,10 @@ from collections import Counter
 
 import numpy as np
 
-from annotators.case import noun_phrase
-from annotators.phrases import bare, counted, definite, listed, sentence
-from annotators.relations import Layout, Relation, StateName, present
-from shards.schema import PairFacts
+from ..shards.schema import PairFacts
+from .case import noun_phrase
+from .phrases import bare, counted, definite, listed, sentence
+from .relations import Layout, Relation, StateName, present
 
 _SAID = {
     "left": "to the left of {b}",

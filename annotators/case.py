@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from annotators.phrases import bare, definite
-from annotators.relations import Layout, Relation, StateName, present
-from shards.colors import Floats
-from shards.schema import PairFacts, SceneObject
+from ..shards.colors import Floats
+from ..shards.schema import PairFacts, SceneObject
+from .phrases import bare, definite
+from .relations import Layout, Relation, StateName, present
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shards.errors import BadInput
+from ..shards.errors import BadInput
 
 _WHOLE = 1 << 20
 """Bytes up to which a file of a local folder is hashed whole; of a longer one its first and last so many."""

@@ -12,9 +12,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from annotators.case import Case
-from annotators.claims import Claims
-from annotators.measure import (
+from ..shards.errors import BadInput
+from ..shards.geometry import box_iou, box_of_mask, displacement, mask_iou
+from ..shards.sample import Reject, Result, Row, Sample
+from ..shards.schema import Instruction, PairFacts, Scores
+from .case import Case
+from .claims import Claims
+from .measure import (
     Images,
     Misfit,
     edit_error,
@@ -23,14 +27,10 @@ from annotators.measure import (
     outside_projection,
     speckle,
 )
-from annotators.relations import Layout, StateName, box_share
-from annotators.verdict.clause import Clause, Tolerances
-from annotators.verdict.colors import caption_clause
-from annotators.verdict.instruction import Checked, OnContradiction, check_instruction
-from shards.errors import BadInput
-from shards.geometry import box_iou, box_of_mask, displacement, mask_iou
-from shards.sample import Reject, Result, Row, Sample
-from shards.schema import Instruction, PairFacts, Scores
+from .relations import Layout, StateName, box_share
+from .verdict.clause import Clause, Tolerances
+from .verdict.colors import caption_clause
+from .verdict.instruction import Checked, OnContradiction, check_instruction
 
 _GONE = 0.01
 """Of an object: less is not seen at all."""

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shards.schema import EditKind
+from ..shards.schema import EditKind
 
 Relation = Literal["none", "left", "right", "front", "behind", "between", "next", "into"]
 Direction = Literal["left", "right", "towards", "away", "up", "down"]

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from annotators.batches import Batches
-from annotators.checkpoint import Checkpoint, find_checkpoint, require
-from annotators.device import autocast, pick_device, ready_model, to_device, to_host
-from annotators.estimated import EstimatedMap, Map, Picture
-from annotators.onednn import speed_up_linears
-from shards.codecs import F32, U8, encode_metric, encode_relative
-from shards.errors import BadInput
+from ..shards.codecs import F32, U8, encode_metric, encode_relative
+from ..shards.errors import BadInput
+from .batches import Batches
+from .checkpoint import Checkpoint, find_checkpoint, require
+from .device import autocast, pick_device, ready_model, to_device, to_host
+from .estimated import EstimatedMap, Map, Picture
+from .onednn import speed_up_linears
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from annotators.checkpoint import require
-from shards.errors import BadInput
+from ..shards.errors import BadInput
+from .checkpoint import require
 
 if TYPE_CHECKING:
     import torch

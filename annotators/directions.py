@@ -10,11 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from annotators.case import Case
-from annotators.phrases import is_plural, length
-from annotators.relations import viewer_axes
-from shards.geometry import F64, matrix4
-from shards.schema import SceneObject
+from ..shards.geometry import F64, matrix4
+from ..shards.schema import SceneObject
+from .case import Case
+from .phrases import is_plural, length
+from .relations import viewer_axes
 
 STRAIGHT: Final = 2.5
 """One direction is said where the move along it is so many times the move across; else both."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from annotators.checkpoint import require
-from shards.errors import BadInput
+from ..shards.errors import BadInput
+from .checkpoint import require
 
 if TYPE_CHECKING:
     import torch

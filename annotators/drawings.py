@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import cv2
 import numpy as np
 
-from annotators.batches import Batches
-from annotators.checkpoint import find_file
-from annotators.device import autocast, pick_device, ready_model, to_device, to_host
-from annotators.drawing_network import SMALLEST, STRIDE, load_generator
-from annotators.estimated import EstimatedMap, Map, Picture
-from shards.codecs import F32, U8, encode_lines, map_info
-from shards.errors import BadInput
+from ..shards.codecs import F32, U8, encode_lines, map_info
+from ..shards.errors import BadInput
+from .batches import Batches
+from .checkpoint import find_file
+from .device import autocast, pick_device, ready_model, to_device, to_host
+from .drawing_network import SMALLEST, STRIDE, load_generator
+from .estimated import EstimatedMap, Map, Picture
 
 if TYPE_CHECKING:
     import torch

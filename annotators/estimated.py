@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
-from annotators.device import Dtype
-from shards.codecs import F32, U8, CodecError, decode_depth, decode_image, encode_known, image_size
-from shards.errors import BadInput
-from shards.recipes import layer_of
-from shards.sample import Reject, Result, Row, Sample, Value
-from shards.schema import MapInfo, PairFacts, SceneObject, View
+from ..shards.codecs import F32, U8, CodecError, decode_depth, decode_image, encode_known, image_size
+from ..shards.errors import BadInput
+from ..shards.recipes import layer_of
+from ..shards.sample import Reject, Result, Row, Sample, Value
+from ..shards.schema import MapInfo, PairFacts, SceneObject, View
+from .device import Dtype
 
 ViewName = Literal["source", "target"]
 Map = tuple[bytes, MapInfo]
@@ -103,7 +103,7 @@ class EstimatedMap(ABC):
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
-        """What is read of the layers that are needed; see `pipeline.runner.Task`."""
+        """What is read of the layers that are needed; see `pipeline.engine.runner.Task`."""
         return {"pair": ("facts", *self.views)}
 
     @property

@@ -14,8 +14,7 @@ from typing import ClassVar, Final, Literal
 import cv2
 import numpy as np
 
-from annotators.lines import draw_lines
-from shards.codecs import (
+from ..shards.codecs import (
     F32,
     Labels,
     decode_depth,
@@ -28,9 +27,10 @@ from shards.codecs import (
     map_info,
     relabel,
 )
-from shards.geometry import matrix3
-from shards.sample import Columns, Reject, Result, Row, Sample
-from shards.schema import MapInfo, PairFacts
+from ..shards.geometry import matrix3
+from ..shards.sample import Columns, Reject, Result, Row, Sample
+from ..shards.schema import MapInfo, PairFacts
+from .lines import draw_lines
 
 ViewName = Literal["source", "target"]
 
@@ -90,7 +90,7 @@ class _Exact(ABC):
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
-        """What is read of the layers that are needed; see `pipeline.runner.Task`."""
+        """What is read of the layers that are needed; see `pipeline.engine.runner.Task`."""
         bare = [name for name in self.maps if name != "instances"]
         wanted = {"target": bare, "source": [f"source_{name}" for name in bare]}
         masks = [f"{view}_instances" for view in self.views if "instances" in self.maps]

@@ -7,14 +7,14 @@ Invariant: every line holds, in the viewer's frame, by the same margins as the t
 from collections.abc import Iterator
 from typing import Final
 
-from annotators.case import Case, noun_phrase
-from annotators.directions import motion
-from annotators.phrases import bare, indefinite, length, listed, number
-from annotators.relations import Relation, present
-from annotators.wording import where
-from shards.geometry import wrapped
-from shards.interop.wording import view_name
-from shards.schema import EditKind
+from ..shards.geometry import wrapped
+from ..shards.interop.wording import view_name
+from ..shards.schema import EditKind
+from .case import Case, noun_phrase
+from .directions import motion
+from .phrases import bare, indefinite, length, listed, number
+from .relations import Relation, present
+from .wording import where
 
 _KINDS: Final[dict[EditKind, str]] = {
     "translate": "translate: one object was moved",

@@ -19,15 +19,15 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from annotators.vlm.answers import Answered
-from annotators.vlm.client import Backend, Request
-from annotators.vlm.forms import Sentences, read_form, schema_of
-from annotators.vlm.prompts import fill, read_prompt
-from annotators.vlm.stage import VlmStage
-from shards.codecs import CodecError, image_size
-from shards.errors import BadInput
-from shards.sample import Reject, Result, Row, Sample
-from shards.schema import Instruction
+from ..shards.codecs import CodecError, image_size
+from ..shards.errors import BadInput
+from ..shards.sample import Reject, Result, Row, Sample
+from ..shards.schema import Instruction
+from .vlm.answers import Answered
+from .vlm.client import Backend, Request
+from .vlm.forms import Sentences, read_form, schema_of
+from .vlm.prompts import fill, read_prompt
+from .vlm.stage import VlmStage
 
 HIGHEST: Final = 10
 SubScore = Annotated[int, Field(ge=0, le=HIGHEST)]
@@ -104,7 +104,7 @@ class VieScoreJudge(VlmStage):
 
     @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
-        """What is read of the layers that are needed; see `pipeline.runner.Task`."""
+        """What is read of the layers that are needed; see `pipeline.engine.runner.Task`."""
         return {"pair": ("source", "target"), "instruction": ("instruction",)}
 
     def __call__(self, model: Backend, samples: Sequence[Sample]) -> Sequence[Result]:

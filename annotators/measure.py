@@ -10,12 +10,12 @@ from typing import Final
 import cv2
 import numpy as np
 
-from annotators.relations import StateName
-from shards.codecs import F32, U8, Labels, Mask, decode_image, decode_labels, decode_mask
-from shards.colors import to_oklab
-from shards.geometry import F64, box_corners, box_of_mask, matrix3, matrix4, project, transform, wrapped
-from shards.sample import Columns
-from shards.schema import PairFacts, SceneObject, View
+from ..shards.codecs import F32, U8, Labels, Mask, decode_image, decode_labels, decode_mask
+from ..shards.colors import to_oklab
+from ..shards.geometry import F64, box_corners, box_of_mask, matrix3, matrix4, project, transform, wrapped
+from ..shards.sample import Columns
+from ..shards.schema import PairFacts, SceneObject, View
+from .relations import StateName
 
 ROWS: Final = 8
 """Rows of an object, each in two halves: as coarse as a glance."""

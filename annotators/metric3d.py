@@ -23,12 +23,7 @@ from typing import Any, ClassVar, Final, Literal
 import cv2
 import numpy as np
 
-from annotators.batches import Batches
-from annotators.estimated import EstimatedMap, Map, Picture, ViewName
-from annotators.metric3d_backends import MEAN, Backend, Prediction, Wish
-from annotators.metric3d_hub import load_hub
-from annotators.metric3d_onnx import load_onnx
-from shards.codecs import (
+from ..shards.codecs import (
     F32,
     U8,
     encode_confidence,
@@ -36,8 +31,13 @@ from shards.codecs import (
     encode_normals,
     map_info,
 )
-from shards.errors import BadInput
-from shards.sample import Columns, Reject, Result, Row, Sample
+from ..shards.errors import BadInput
+from ..shards.sample import Columns, Reject, Result, Row, Sample
+from .batches import Batches
+from .estimated import EstimatedMap, Map, Picture, ViewName
+from .metric3d_backends import MEAN, Backend, Prediction, Wish
+from .metric3d_hub import load_hub
+from .metric3d_onnx import load_onnx
 
 Focal = Literal["auto", "exact", "assumed"]
 

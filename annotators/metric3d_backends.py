@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from shards.codecs import F32
-from shards.errors import SpatialdataError
+from ..shards.codecs import F32
+from ..shards.errors import SpatialdataError
 
 MEAN: Final = (123.675, 116.28, 103.53)
 DEVIATION: Final = (58.395, 57.12, 57.375)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annotators.checkpoint import require
-from annotators.device import Dtype, autocast, pick_device, ready_model, to_device
-from annotators.metric3d_backends import DEVIATION, MEAN, Prediction, Wish, expect_canvas, family_canvas, first_line
-from shards.codecs import F32
-from shards.errors import BadInput
+from ..shards.codecs import F32
+from ..shards.errors import BadInput
+from .checkpoint import require
+from .device import Dtype, autocast, pick_device, ready_model, to_device
+from .metric3d_backends import DEVIATION, MEAN, Prediction, Wish, expect_canvas, family_canvas, first_line
 
 if TYPE_CHECKING:
     import torch

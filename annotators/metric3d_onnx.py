@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from annotators.checkpoint import digest_of, find_checkpoint, require
-from annotators.metric3d_backends import Prediction, Wish, expect_canvas, family_canvas, first_line
-from shards.codecs import F32
-from shards.errors import BadInput
+from ..shards.codecs import F32
+from ..shards.errors import BadInput
+from .checkpoint import digest_of, find_checkpoint, require
+from .metric3d_backends import Prediction, Wish, expect_canvas, family_canvas, first_line
 
 _INPUTS: Final = ("image", "pixel_values")
 _DEPTHS: Final = ("pred_depth", "predicted_depth", "depth")

@@ -16,15 +16,15 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from annotators.vlm.answers import Answered
-from annotators.vlm.client import Backend, Request
-from annotators.vlm.forms import Sentences, read_form, schema_of
-from annotators.vlm.prompts import fill, read_prompt
-from annotators.vlm.stage import VlmStage
-from shards.codecs import U8, CodecError, decode_image, encode_image
-from shards.errors import BadInput
-from shards.geometry import wrapped
-from shards.sample import Columns, Reject, Result, Row, Sample
+from ..shards.codecs import U8, CodecError, decode_image, encode_image
+from ..shards.errors import BadInput
+from ..shards.geometry import wrapped
+from ..shards.sample import Columns, Reject, Result, Row, Sample
+from .vlm.answers import Answered
+from .vlm.client import Backend, Request
+from .vlm.forms import Sentences, read_form, schema_of
+from .vlm.prompts import fill, read_prompt
+from .vlm.stage import VlmStage
 
 Panel = Literal["A", "B", "C", "D", "E", "F", "G", "H", "none"]
 PANELS: Final[tuple[Panel, ...]] = get_args(Panel)[:-1]

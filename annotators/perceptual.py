@@ -16,7 +16,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from shards.codecs import F32, U8
+from ..shards.codecs import F32, U8
 
 BITS: Final = 256
 _SIDE: Final = 64

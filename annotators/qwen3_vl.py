@@ -11,18 +11,18 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from annotators.case import Case
-from annotators.claims import Claims
-from annotators.grounding import edit_facts
-from annotators.phrases import distinct
-from annotators.vlm.client import Backend, Request
-from annotators.vlm.forms import plain_text, read_form, schema_of
-from annotators.vlm.prompts import fill, read_prompt
-from annotators.vlm.stage import VlmStage
-from shards.codecs import CodecError, image_size
-from shards.errors import BadInput
-from shards.sample import Reject, Result, Row, Sample
-from shards.schema import Instruction, PairFacts
+from ..shards.codecs import CodecError, image_size
+from ..shards.errors import BadInput
+from ..shards.sample import Reject, Result, Row, Sample
+from ..shards.schema import Instruction, PairFacts
+from .case import Case
+from .claims import Claims
+from .grounding import edit_facts
+from .phrases import distinct
+from .vlm.client import Backend, Request
+from .vlm.forms import plain_text, read_form, schema_of
+from .vlm.prompts import fill, read_prompt
+from .vlm.stage import VlmStage
 
 Sentence = Annotated[str, Field(pattern=f"^[A-Z]{plain_text(4, 240)}[.]$")]
 Phrase = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ,'/-]{0,60}$")]
@@ -110,7 +110,7 @@ class Qwen3VLInstruction(VlmStage):
 
     @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
-        """What is read of the layers that are needed; see `pipeline.runner.Task`."""
+        """What is read of the layers that are needed; see `pipeline.engine.runner.Task`."""
         return {"pair": ("facts", "source", "target"), "screen": ()}
 
     def __call__(self, model: Backend, samples: Sequence[Sample]) -> Sequence[Result]:

@@ -12,8 +12,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from shards.geometry import F64, box_corners, matrix3, matrix4, project, transform
-from shards.schema import PairFacts, SceneObject
+from ..shards.geometry import F64, box_corners, matrix3, matrix4, project, transform
+from ..shards.schema import PairFacts, SceneObject
 
 StateName = Literal["source", "target"]
 RelationKind = Literal["left", "right", "front", "behind", "between", "next", "into"]

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from PIL import Image
 
-from annotators.batches import Batches, out_of_memory
-from annotators.checkpoint import Checkpoint, find_checkpoint, require
-from annotators.device import autocast, pick_device, ready_model, to_device, to_host
-from annotators.estimated import EstimatedMap, Map, Picture
-from annotators.onednn import speed_up_linears
-from annotators.sam2_decoder import PointDecoder, SharedTokens
-from annotators.sam2_masks import distinct_masks, grid_points, label_map, stable_masks
-from shards.codecs import F32, U8, encode_labels, map_info
-from shards.errors import BadInput
+from ..shards.codecs import F32, U8, encode_labels, map_info
+from ..shards.errors import BadInput
+from .batches import Batches, out_of_memory
+from .checkpoint import Checkpoint, find_checkpoint, require
+from .device import autocast, pick_device, ready_model, to_device, to_host
+from .estimated import EstimatedMap, Map, Picture
+from .onednn import speed_up_linears
+from .sam2_decoder import PointDecoder, SharedTokens
+from .sam2_masks import distinct_masks, grid_points, label_map, stable_masks
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.codecs import F32, Labels, Mask, relabel
+from ..shards.codecs import F32, Labels, Mask, relabel
 
 if TYPE_CHECKING:
     from torch import Tensor

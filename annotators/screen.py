@@ -12,10 +12,10 @@ from typing import ClassVar, Final
 import cv2
 import numpy as np
 
-from annotators.measure import exposure
-from annotators.perceptual import change_hash, image_hash, thumbnail
-from shards.codecs import F32, U8, CodecError, decode_image, decode_labels
-from shards.sample import Columns, Reject, Result, Row, Sample
+from ..shards.codecs import F32, U8, CodecError, decode_image, decode_labels
+from ..shards.sample import Columns, Reject, Result, Row, Sample
+from .measure import exposure
+from .perceptual import change_hash, image_hash, thumbnail
 
 VIEWS: Final = ("source", "target")
 _ENOUGH: Final = 128

@@ -12,15 +12,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from annotators.captions import caption
-from annotators.case import Case
-from annotators.phrases import distinct
-from annotators.wording import Group, Wordings, wordings
-from shards.codecs import image_size
-from shards.errors import BadInput
-from shards.interop.wording import bench_wording
-from shards.sample import Reject, Result, Row, Sample
-from shards.schema import Instruction, PairFacts
+from ..shards.codecs import image_size
+from ..shards.errors import BadInput
+from ..shards.interop.wording import bench_wording
+from ..shards.sample import Reject, Result, Row, Sample
+from ..shards.schema import Instruction, PairFacts
+from .captions import caption
+from .case import Case
+from .phrases import distinct
+from .wording import Group, Wordings, wordings
 
 
 @dataclass(frozen=True)

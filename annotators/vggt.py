@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from annotators.batches import Batches
-from annotators.checkpoint import Checkpoint, find_checkpoint, require
-from annotators.device import autocast, pick_device, ready_model, to_device, to_host
-from annotators.estimated import EstimatedMap, Map, Picture
-from shards.codecs import F32, U8, encode_confidence, encode_metric
-from shards.errors import BadInput
-from shards.sample import Reject
+from ..shards.codecs import F32, U8, encode_confidence, encode_metric
+from ..shards.errors import BadInput
+from ..shards.sample import Reject
+from .batches import Batches
+from .checkpoint import Checkpoint, find_checkpoint, require
+from .device import autocast, pick_device, ready_model, to_device, to_host
+from .estimated import EstimatedMap, Map, Picture
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +54,7 @@ class VggtMetric(EstimatedMap):
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
-        """What is read of the layers that are needed; see `pipeline.runner.Task`."""
+        """What is read of the layers that are needed; see `pipeline.engine.runner.Task`."""
         exact = [name for view, name in (("source", "source_metric"), ("target", "metric")) if view in self.views]
         return {"pair": ("facts", *self.views, *(exact if self.align == "exact" else ()))}
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
-from annotators.case import Case
-from annotators.directions import Motion, motion
-from annotators.phrases import distinct, indefinite, is_plural, length, number, sentence
-from annotators.relations import Relation, RelationKind
-from shards.geometry import wrapped
-from shards.interop.wording import view_name
+from ..shards.geometry import wrapped
+from ..shards.interop.wording import view_name
+from .case import Case
+from .directions import Motion, motion
+from .phrases import distinct, indefinite, is_plural, length, number, sentence
+from .relations import Relation, RelationKind
 
 Group = list[str]
 

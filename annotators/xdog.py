@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from annotators.estimated import ViewName
-from shards.codecs import F32, U8, CodecError, Mask, decode_image, encode_lines, map_info
-from shards.errors import BadInput
-from shards.sample import Reject, Result, Row, Sample
+from ..shards.codecs import F32, U8, CodecError, Mask, decode_image, encode_lines, map_info
+from ..shards.errors import BadInput
+from ..shards.sample import Reject, Result, Row, Sample
+from .estimated import ViewName
 
 RATIO: Final = 1.6
 """k: outer over inner standard deviation, with which the difference is nearly a Laplacian (Marr and Hildreth 1980)."""
@@ -70,7 +70,7 @@ class XDoG:
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
-        """What is read of the layers that are needed; see `pipeline.runner.Task`."""
+        """What is read of the layers that are needed; see `pipeline.engine.runner.Task`."""
         return {"pair": self.views}
 
     def setup(self) -> None:

@@ -12,16 +12,15 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import TypeAdapter
-
-from annotators.measure import hull_fill, speckle
-from shards.codecs import Mask
-from shards.sample import Row, Sample
-from sources.objaverse.asset import Asset
-from sources.objaverse.cache import read_cache, resolve_root
-from sources.objaverse.portraits import portrait_options, portrait_scene
-from sources.objaverse.render import Renderer, SceneError
-from sources.objaverse.spec import RenderOptions
-from sources.objaverse.survey import SurveyAssets
+from spatialdata_builder.annotators.measure import hull_fill, speckle
+from spatialdata_builder.shards.codecs import Mask
+from spatialdata_builder.shards.sample import Row, Sample
+from spatialdata_builder.sources.assets.asset import Asset
+from spatialdata_builder.sources.blender.render import Renderer, SceneError
+from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
+from spatialdata_builder.sources.objaverse.survey import SurveyAssets
+from spatialdata_builder.sources.rendered.portraits import portrait_options, portrait_scene
+from spatialdata_builder.sources.scenes.spec import RenderOptions
 
 SIDE, SIZES, VIEWS = 160, (160, 80, 48, 32), (0, 135)
 LEAST = 32

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from pipeline.opened import Build, open_build
-from pipeline.report.card_facts import gather
-from pipeline.report.census import take_census
-from pipeline.report.gallery.funnel_page import facts_of_build, facts_of_shards, page
-from pipeline.report.verdicts import scores_of, verdicts_of
-from pipeline.shown import find_unlicensed
-from shards.layout import join
+from spatialdata_builder.pipeline.opened import Build, open_build
+from spatialdata_builder.pipeline.packing.license_filter import find_unlicensed
+from spatialdata_builder.pipeline.report.card.facts import gather
+from spatialdata_builder.pipeline.report.census import take_census
+from spatialdata_builder.pipeline.report.diff.verdicts import scores_of, verdicts_of
+from spatialdata_builder.pipeline.report.gallery.funnel_page import facts_of_build, facts_of_shards, page
+from spatialdata_builder.shards.layout import join
 
 LARGE = 500_000
 

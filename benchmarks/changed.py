@@ -13,16 +13,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
-from shards.schema import EditKind
-from sources.objaverse.asset_files import AssetFiles
-from sources.objaverse.changed import Changed, find_changed
-from sources.objaverse.edits import judge
-from sources.objaverse.naming import name_objects
-from sources.objaverse.render import RenderedView, Renderer
-from sources.objaverse.scene import propose
-from sources.objaverse.spec import RenderOptions, SceneOptions, SceneSpec
-from sources.procedural import catalogue
+from spatialdata_builder.shards.schema import EditKind
+from spatialdata_builder.sources.blender.render import RenderedView, Renderer
+from spatialdata_builder.sources.changed_region import Changed, find_changed
+from spatialdata_builder.sources.edits.edits import judge
+from spatialdata_builder.sources.edits.proposals import propose
+from spatialdata_builder.sources.procedural import catalogue
+from spatialdata_builder.sources.rendered.asset_files import AssetFiles
+from spatialdata_builder.sources.scenes.naming import name_objects
+from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions, SceneSpec
 
 SEEN_LEVELS = 6
 KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert")

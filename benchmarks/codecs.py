@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from shards import codecs
+from spatialdata_builder.shards import codecs
 
 BUDGET_MS = 60.0
 

@@ -15,18 +15,22 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from pydantic import TypeAdapter
-
-from shards.color_words import names_of
-from shards.colors import PALETTE, contradicted, distances, to_oklab
-from shards.sample import Row, Sample
-from sources.objaverse.appearance import MeasureAppearance, Portrait, portrait_options, take_portrait
-from sources.objaverse.asset import Asset
-from sources.objaverse.cache import read_cache, resolve_root
-from sources.objaverse.render import Renderer
-from sources.objaverse.scene import Refusal, propose
-from sources.objaverse.spec import RenderOptions, SceneOptions
-from sources.objaverse.survey import SurveyAssets
-from sources.procedural import catalogue, make
+from spatialdata_builder.shards.color_words import names_of
+from spatialdata_builder.shards.colors import PALETTE, contradicted, distances, to_oklab
+from spatialdata_builder.shards.sample import Row, Sample
+from spatialdata_builder.sources.assets.asset import Asset
+from spatialdata_builder.sources.blender.render import Renderer
+from spatialdata_builder.sources.edits.proposals import Refusal, propose
+from spatialdata_builder.sources.objaverse.appearance import (
+    MeasureAppearance,
+    Portrait,
+    portrait_options,
+    take_portrait,
+)
+from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
+from spatialdata_builder.sources.objaverse.survey import SurveyAssets
+from spatialdata_builder.sources.procedural import catalogue, make
+from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions
 
 RENDER = RenderOptions(resolution=(128, 128), samples=8, device="cpu")
 LEAST_PX = 40

@@ -18,14 +18,14 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.config import load_config
-from pipeline.planning import pair_arguments, plan_build
-from pipeline.registry import build_stages
-from pipeline.store import LayerStore
-from shards.sample import Reject, Sample
-from sources.objaverse.edits import Limits
-from sources.objaverse.made import between, invert
-from sources.objaverse.pairs import RenderPairs
+from spatialdata_builder.pipeline.config import load_config
+from spatialdata_builder.pipeline.planning.samples import pair_arguments, plan_build
+from spatialdata_builder.pipeline.registry import build_stages
+from spatialdata_builder.pipeline.store.layers import LayerStore
+from spatialdata_builder.shards.sample import Reject, Sample
+from spatialdata_builder.sources.edits.edits import Limits
+from spatialdata_builder.sources.rendered.derived import between, invert
+from spatialdata_builder.sources.rendered.pairs import RenderPairs
 
 REPEATS = 20
 

@@ -17,9 +17,9 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.config import load_config
-from pipeline.report.forecast import run_forecast
-from pipeline.report.rates import read_rates
+from spatialdata_builder.pipeline.config import load_config
+from spatialdata_builder.pipeline.report.forecast.forecast import run_forecast
+from spatialdata_builder.pipeline.report.forecast.rates import read_rates
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,7 +28,16 @@ def built(out: Path, settings: list[str]) -> float:
     """Wall seconds of a build in a process of its own."""
     arguments = [part for setting in settings for part in ("--set", setting)]
     began = time.perf_counter()
-    command = [sys.executable, "-m", "pipeline.cli", "build", "--out", str(out), "--json", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "spatialdata_builder.pipeline.cli",
+        "build",
+        "--out",
+        str(out),
+        "--json",
+        *arguments,
+    ]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 

@@ -19,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from pipeline.configurations import BUILD
-from pipeline.opened import Build, open_build
-from pipeline.plan import PlanRow, write_plan
-from pipeline.store import LayerStore, Record
-from pipeline.view import run_gallery
-from shards.index import pack_shard, write_manifest
-from shards.layout import shard_name
-from shards.reader import read_record, read_samples
-from shards.writer import encode_record
+from spatialdata_builder.pipeline.commands.view import run_gallery
+from spatialdata_builder.pipeline.opened import Build, open_build
+from spatialdata_builder.pipeline.planning.configurations import BUILD
+from spatialdata_builder.pipeline.store.layers import LayerStore, Record
+from spatialdata_builder.pipeline.store.plan import PlanRow, write_plan
+from spatialdata_builder.shards.index import pack_shard, write_manifest
+from spatialdata_builder.shards.layout import shard_name
+from spatialdata_builder.shards.reader import read_record, read_samples
+from spatialdata_builder.shards.writer import encode_record
+
 from tests.chromium import find_chromium, open_browser
 
 FIRST = """() => [...document.querySelectorAll('.tile img')].filter((image) => {

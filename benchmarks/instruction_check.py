@@ -20,9 +20,10 @@ from typing import get_args
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from annotators.case import Case
-from annotators.templates import instructions
-from annotators.verdict.check import Verdict, check_text
+from spatialdata_builder.annotators.case import Case
+from spatialdata_builder.annotators.templates import instructions
+from spatialdata_builder.annotators.verdict.check import Verdict, check_text
+
 from tests.annotators.parser.labelled import Group, accuracy, deceived, labelled
 from tests.annotators.planted import planted, reworded
 from tests.annotators.scenes import SIDE, scenes

@@ -21,14 +21,14 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.config import EngineOptions
-from pipeline.engine import run, session
-from pipeline.plan import write_plan
-from pipeline.runner import tasks_of
-from pipeline.scenes import plan_scenes
-from pipeline.store import LayerStore
-from shards.sample import Result, Row, Sample
-from shards.schema import EDIT_KINDS
+from spatialdata_builder.pipeline.config import EngineOptions
+from spatialdata_builder.pipeline.engine.run import run, session
+from spatialdata_builder.pipeline.engine.runner import tasks_of
+from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
+from spatialdata_builder.pipeline.store.layers import LayerStore
+from spatialdata_builder.pipeline.store.plan import write_plan
+from spatialdata_builder.shards.sample import Result, Row, Sample
+from spatialdata_builder.shards.schema import EDIT_KINDS
 
 
 def peak_megabytes() -> float:

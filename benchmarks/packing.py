@@ -18,10 +18,10 @@ import numpy as np
 import webdataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from shards.layout import split_field
-from shards.reader import read_samples
-from shards.recipes import get_recipe
-from shards.writer import write_shard
+from spatialdata_builder.shards.layout import split_field
+from spatialdata_builder.shards.reader import read_samples
+from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.shards.writer import write_shard
 
 BUDGET_MB = 150.0
 _KIB = {"source": 410, "target": 400, "metric": 124, "depth": 169, "normal": 17, "json": 4}

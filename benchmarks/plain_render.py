@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    sys.path[:] = [str(ROOT / "sources" / "objaverse"), *sys.path, str(ROOT)]
-    from blender_scene import Scene
+    sys.path.append(str(ROOT))
+    from spatialdata_builder.sources.blender.scene import Scene
 
     job = json.loads(Path(sys.argv[1]).read_text())
     bpy.ops.wm.read_factory_settings(use_empty=True)

@@ -9,10 +9,10 @@ thread; the start of Blender, which is paid once a worker, is left out.
 import sys
 import time
 
-from shards.sample import Row, Sample
-from sources.objaverse.appearance import MeasureAppearance
-from sources.objaverse.cache import read_cache, resolve_root
-from sources.objaverse.survey import SurveyAssets
+from spatialdata_builder.shards.sample import Row, Sample
+from spatialdata_builder.sources.objaverse.appearance import MeasureAppearance
+from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
+from spatialdata_builder.sources.objaverse.survey import SurveyAssets
 
 
 def main() -> None:

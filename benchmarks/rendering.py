@@ -18,12 +18,12 @@ import click
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from sources.objaverse.blender_environment import clean_environment, python_of
-from sources.objaverse.blender_process import SCRIPT
-from sources.objaverse.render import Renderer
-from sources.objaverse.scene import propose
-from sources.objaverse.spec import RenderOptions, SceneOptions, SceneSpec, to_json
-from sources.procedural import catalogue, make
+from spatialdata_builder.sources.blender.environment import clean_environment, python_of
+from spatialdata_builder.sources.blender.process import SCRIPT
+from spatialdata_builder.sources.blender.render import Renderer
+from spatialdata_builder.sources.edits.proposals import propose
+from spatialdata_builder.sources.procedural import catalogue, make
+from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions, SceneSpec, to_json
 
 PLAIN = Path(__file__).with_name("plain_render.py")
 

@@ -37,11 +37,12 @@ from transformers.models.sam import image_processing_pil_sam as sam
 from transformers.models.sam2 import Sam2HieraDetConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from annotators.device import autocast
-from annotators.sam2 import Sam2Segments
-from annotators.sam2_masks import grid_points, paint, stability_scores, suppress
-from shards.codecs import decode_labels, encode_image
-from shards.sample import Sample
+from spatialdata_builder.annotators.device import autocast
+from spatialdata_builder.annotators.sam2 import Sam2Segments
+from spatialdata_builder.annotators.sam2_masks import grid_points, paint, stability_scores, suppress
+from spatialdata_builder.shards.codecs import decode_labels, encode_image
+from spatialdata_builder.shards.sample import Sample
+
 from tests.annotators.factory import random_facts
 
 SIZES: dict[str, dict[str, Any]] = {

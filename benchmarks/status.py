@@ -19,19 +19,25 @@ import time
 from pathlib import Path
 
 import click
-
-from pipeline.config import load_config
-from pipeline.configurations import BUILD
-from pipeline.opened import open_build
-from pipeline.plan import Plan, write_plan
-from pipeline.planning import plan_build
-from pipeline.report.keys import find_key
-from pipeline.runner import UnitSummary, summarize
-from pipeline.scenes import plan_scenes
-from pipeline.store import LayerStore, Record, Rejected
-from pipeline.summaries import BLOCK, SummaryFile, commit_of, latest, sum_block, write_summary
-from pipeline.summary_keeper import SummaryKeeper
-from shards.errors import BadInput
+from spatialdata_builder.pipeline.config import load_config
+from spatialdata_builder.pipeline.engine.runner import UnitSummary, summarize
+from spatialdata_builder.pipeline.engine.summaries import (
+    BLOCK,
+    SummaryFile,
+    commit_of,
+    latest,
+    sum_block,
+    write_summary,
+)
+from spatialdata_builder.pipeline.engine.summary_keeper import SummaryKeeper
+from spatialdata_builder.pipeline.opened import open_build
+from spatialdata_builder.pipeline.planning.configurations import BUILD
+from spatialdata_builder.pipeline.planning.samples import plan_build
+from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
+from spatialdata_builder.pipeline.report.why.keys import find_key
+from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
+from spatialdata_builder.pipeline.store.plan import Plan, write_plan
+from spatialdata_builder.shards.errors import BadInput
 
 RECORDS = 20_000
 DISTINCT = 8
@@ -87,7 +93,7 @@ def simulate(out: str, units: int, unit_size: int) -> None:
 
 def status(out: str) -> dict[str, float]:
     """The command in a process of its own."""
-    command = [sys.executable, "-m", "pipeline.cli", "status", out, "--json"]
+    command = [sys.executable, "-m", "spatialdata_builder.pipeline.cli", "status", out, "--json"]
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     seconds = time.monotonic() - began

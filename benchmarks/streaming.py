@@ -27,11 +27,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from shards import codecs, stream
-from shards.index import pack_shard, write_manifest
-from shards.layout import shard_name
-from shards.recipes import get_recipe
-from shards.streaming.decode import decoder_of
+from spatialdata_builder.shards import codecs, stream
+from spatialdata_builder.shards.index import pack_shard, write_manifest
+from spatialdata_builder.shards.layout import shard_name
+from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.shards.streaming.decode import decoder_of
+
 from tests.shards.factory import make_sample
 
 MEMBERS = ("depth", "source", "target")
@@ -166,7 +167,7 @@ def prepare_litdata(folder: Path) -> None:
 
 
 def _of_shard(shard: str) -> Iterator[dict[str, bytes]]:
-    from shards.reader import read_samples
+    from spatialdata_builder.shards.reader import read_samples
 
     for sample in read_samples(shard):
         yield {name: sample.members[name] for name in (*MEMBERS, "json")}

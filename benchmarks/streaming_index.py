@@ -26,13 +26,14 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from shards import stream
-from shards.index import ShardEntry, pack_shard, parquet_name, write_manifest
-from shards.layout import shard_name
-from shards.recipes import get_recipe
-from shards.streaming.order import make_order
-from shards.streaming.places import PlaceTable, open_set
-from shards.streaming.steps import Share, steps
+from spatialdata_builder.shards import stream
+from spatialdata_builder.shards.index import ShardEntry, pack_shard, parquet_name, write_manifest
+from spatialdata_builder.shards.layout import shard_name
+from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.shards.streaming.order import make_order
+from spatialdata_builder.shards.streaming.places import PlaceTable, open_set
+from spatialdata_builder.shards.streaming.steps import Share, steps
+
 from tests.shards.factory import make_sample
 
 BATCH = 16

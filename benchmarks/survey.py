@@ -11,10 +11,9 @@ import time
 from pathlib import Path
 
 import trimesh
-
-from shards.sample import Sample
-from sources.objaverse.cache import read_cache, resolve_root
-from sources.objaverse.survey import SurveyAssets
+from spatialdata_builder.shards.sample import Sample
+from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
+from spatialdata_builder.sources.objaverse.survey import SurveyAssets
 
 
 def main() -> None:

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from shards import codecs
-from shards.index import read_manifest
-from shards.layout import find_splits, join
-from shards.reader import StoredSample, read_record, read_samples
-from shards.schema import SampleRecord, SceneObject
+from spatialdata_builder.shards import codecs
+from spatialdata_builder.shards.index import read_manifest
+from spatialdata_builder.shards.layout import find_splits, join
+from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
+from spatialdata_builder.shards.schema import SampleRecord, SceneObject
 
 HUES = {
     "red": (335, 60),

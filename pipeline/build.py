@@ -11,18 +11,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+__package__ = "spatialdata_builder.pipeline"  # a Ray job runs this file as a script
 DEFAULT_OUT = Path.home() / "spatialdata" / "procedural"
 
 
 def run() -> None:
-    """Make our packages importable (nothing of ours is installed on a cluster), then run the command."""
+    """Make the package importable, which need not be installed on a cluster, then run the command."""
     sys.path[:] = [str(ROOT), *(entry for entry in sys.path if Path(entry or ".").resolve() != ROOT / "pipeline")]
     try:
         import click  # noqa: F401  # pyright: ignore[reportUnusedImport]
         import ray  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError:
         _enter_environment()
-    from pipeline.cli import main
+    from .cli import main
 
     arguments = sys.argv[1:]
     if not any(argument in ("--out", "-o") or argument.startswith("--out=") for argument in arguments):

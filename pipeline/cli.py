@@ -4,7 +4,7 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C. Errors are one
 """
 
 # First of all: what follows takes a tenth of a second, and Ctrl-C may come in it.
-from pipeline.start import STOPPED, STOPPED_TEXT, end_if_command, work_is_done  # isort: split
+from .start import STOPPED, STOPPED_TEXT, end_if_command, work_is_done  # isort: split
 
 import io
 import json
@@ -15,7 +15,9 @@ from typing import Any
 
 import click
 
-from pipeline.cli_text import (
+from ..shards.errors import SpatialdataError
+from ..shards.redact import shown
+from .commands.text import (
     print_build,
     print_counts,
     print_doctor,
@@ -25,10 +27,8 @@ from pipeline.cli_text import (
     print_shards,
     print_verify,
 )
-from pipeline.interrupts import Stopped, error_line, interruptible
-from pipeline.terminal import prepare, say, stdout_is_lost
-from shards.errors import SpatialdataError
-from shards.redact import shown
+from .interrupts import Stopped, error_line, interruptible
+from .terminal import prepare, say, stdout_is_lost
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
@@ -41,7 +41,7 @@ class _Group(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "train":
-            from training.cli import train
+            from ..training.cli import train
 
             return train
         return super().get_command(ctx, cmd_name)
@@ -62,8 +62,8 @@ def cli(debug: bool) -> None:
 @json_option
 def build(config: str | None, out: str, overrides: Sequence[str], retry: str, as_json: bool) -> None:
     """Make what the configuration asks for: plan, layers, shards. Run it again to go on after a stop."""
-    from pipeline.builder import run_build
-    from pipeline.config import load_config
+    from .commands.build import run_build
+    from .config import load_config
 
     summary = run_build(load_config(config, overrides), out, quiet=as_json, retry=_words(retry))
     _report(summary, as_json, print_build)
@@ -77,7 +77,7 @@ def build(config: str | None, out: str, overrides: Sequence[str], retry: str, as
 @json_option
 def shard(out: str, recipe: str, licenses: str, overrides: Sequence[str], as_json: bool) -> None:
     """Pack the accepted samples of OUT into WebDataset shards for one trainer."""
-    from pipeline.builder import run_shard
+    from .commands.build import run_shard
 
     if names := _words(licenses):
         overrides = [*overrides, f"shard.licenses={json.dumps(names)}"]
@@ -90,10 +90,10 @@ def shard(out: str, recipe: str, licenses: str, overrides: Sequence[str], as_jso
 @json_option
 def status(out: str, watch: bool, as_json: bool) -> None:
     """Say how far OUT is: the funnel of its stages, rejects by reason, shards."""
-    from pipeline.report.status import print_status, status_of
+    from .report.status.status import print_status, status_of
 
     if watch:
-        from pipeline.report.watch import watch as watch_build
+        from .report.status.watch import watch as watch_build
 
         try:
             watch_build(out, as_json=as_json)
@@ -110,8 +110,8 @@ def status(out: str, watch: bool, as_json: bool) -> None:
 @json_option
 def why(out: str, key: str, as_json: bool) -> None:
     """Tell the whole story of one sample: plan, assets, each layer, checks, shards, and how to make it again."""
-    from pipeline.report.why import why_of
-    from pipeline.report.why_text import print_why
+    from .report.why.text import print_why
+    from .report.why.why import why_of
 
     _report(why_of(out, key), as_json, print_why)
 
@@ -122,7 +122,7 @@ def why(out: str, key: str, as_json: bool) -> None:
 @json_option
 def rebuild(out: str, key: str, as_json: bool) -> None:
     """Make one sample again, with the others of its unit: all layers, in this process."""
-    from pipeline.rebuild import run_rebuild
+    from .commands.rebuild import run_rebuild
 
     _report(run_rebuild(out, key), as_json, print_rebuild)
 
@@ -133,7 +133,7 @@ def rebuild(out: str, key: str, as_json: bool) -> None:
 @json_option
 def verify(path: str, repair: bool, as_json: bool) -> None:
     """Check shards (OUT or one folder of shards) for damage; says which sample. Exit code 1 if any is found."""
-    from pipeline.verify import run_verify
+    from .commands.verify import run_verify
 
     found = run_verify(path, repair=repair, quiet=as_json)
     _report(found, as_json, print_verify)
@@ -151,7 +151,7 @@ def verify(path: str, repair: bool, as_json: bool) -> None:
 @json_option
 def view(path: str, out: str, recipe: str, limit: int | None, sheet: str, tile: int, as_json: bool) -> None:
     """Make a gallery of OUT or of shards: a folder of plain files to open in a browser. Works while OUT is built."""
-    from pipeline.view import LIMIT, SHEET_LIMIT, run_gallery, run_sheet
+    from .commands.view import LIMIT, SHEET_LIMIT, run_gallery, run_sheet
 
     if sheet:
         found = run_sheet(path, sheet, recipe=recipe, limit=limit or SHEET_LIMIT, tile=tile)
@@ -166,7 +166,7 @@ def view(path: str, out: str, recipe: str, limit: int | None, sheet: str, tile: 
 @json_option
 def card(out: str, recipe: str, as_json: bool) -> None:
     """Write README.md and ATTRIBUTION.md beside the shards of OUT: what is in them, and who must be named."""
-    from pipeline.report.card import print_card, run_card
+    from .report.card.card import print_card, run_card
 
     _report(run_card(out, recipe), as_json, print_card)
 
@@ -177,8 +177,8 @@ def card(out: str, recipe: str, as_json: bool) -> None:
 @json_option
 def diff(first: str, second: str, as_json: bool) -> None:
     """Say what changed between two builds: configuration, plan, layers, verdicts and why, scores side by side."""
-    from pipeline.report.diff import run_diff
-    from pipeline.report.diff_print import print_diff
+    from .report.diff.diff import run_diff
+    from .report.diff.text import print_diff
 
     _report(run_diff(first, second), as_json, print_diff)
 
@@ -191,7 +191,7 @@ def diff(first: str, second: str, as_json: bool) -> None:
 @json_option
 def audit(out: str, pictures: str, worst: int, limit: int, as_json: bool) -> None:
     """Compare estimated maps with the renderer's exact ones: a table, OUT/audit/audit.csv, and pictures."""
-    from pipeline.report.audit import print_audit, run_audit
+    from .report.audit.audit import print_audit, run_audit
 
     found = run_audit(out, pictures=pictures, worst=worst, limit=limit, quiet=as_json)
     _report(found, as_json, print_audit)
@@ -217,7 +217,7 @@ def stream(
     as_json: bool,
 ) -> None:
     """Read shards as a training job does: says what a batch holds or, with --benchmark, how fast batches come."""
-    from pipeline.report.streaming import print_stream, run_stream
+    from .report.streaming import print_stream, run_stream
 
     found = run_stream(url, recipe, split=split, size=batch, seconds=seconds if benchmark else 0.0, options=options)
     _report(found, as_json, print_stream)
@@ -231,8 +231,8 @@ def stream(
 @json_option
 def orient(config: str | None, out: str, to: str, overrides: Sequence[str], as_json: bool) -> None:
     """Ask a vision-language model which way each asset faces and what it is called, from eight rendered views."""
-    from pipeline.config import load_config
-    from pipeline.orient import run_orient
+    from .commands.orient import run_orient
+    from .config import load_config
 
     found = run_orient(load_config(config, overrides), out, to=to, quiet=as_json)
     _report(found, as_json, print_counts)
@@ -260,9 +260,9 @@ def plan(
     as_json: bool,
 ) -> None:
     """Say what a run will cost (time, GPU-hours, storage) and how to cut the cluster, from a small run's rates."""
-    from pipeline.config import load_config
-    from pipeline.report.forecast import run_forecast
-    from pipeline.report.forecast_table import print_forecast
+    from .config import load_config
+    from .report.forecast.forecast import run_forecast
+    from .report.forecast.text import print_forecast
 
     found = run_forecast(load_config(config, overrides), measured, samples, nodes, cpus, gpus, save)
     _report(found, as_json, print_forecast)
@@ -275,7 +275,7 @@ def plan(
 @json_option
 def export(path: str, layout: str, out: str, as_json: bool) -> None:
     """Write the shards of PATH (OUT or a folder of shards) in another project's layout."""
-    from pipeline.export import run_export
+    from .commands.export import run_export
 
     found = run_export(path, layout, out)
     _report(found, as_json, print_export)
@@ -289,7 +289,7 @@ def doctor(out: str, blender: str, as_json: bool) -> None:
     """Say what works on this machine (Blender, GPU, weights, disk) and how to mend the rest."""
     from dataclasses import asdict
 
-    from pipeline.doctor import examine
+    from .commands.doctor import examine
 
     findings = examine(out, blender)
     good = all(finding.state != "missing" for finding in findings)
@@ -304,7 +304,7 @@ def doctor(out: str, blender: str, as_json: bool) -> None:
 @json_option
 def demo(out: str, overrides: Sequence[str], as_json: bool) -> None:
     """Build, verify and show a small dataset from nothing: the first five minutes."""
-    from pipeline.demo import run_demo
+    from .commands.demo import run_demo
 
     _report(run_demo(out, overrides, quiet=as_json), as_json, lambda _: None)
 
@@ -361,7 +361,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 def _put_into_words(error: Exception) -> tuple[str, int]:
     """What nobody further in has put into words."""
-    from pipeline.storage import FULL, OBJECT_STORES, disk_full
+    from .store.storage import FULL, OBJECT_STORES, disk_full
 
     if type(error).__module__.partition(".")[0] in OBJECT_STORES:
         return f"the object store cannot be used ({error}): check the credentials, the endpoint and the bucket", 2

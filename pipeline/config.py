@@ -20,13 +20,13 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.secret_values import restored
-from shards.errors import BadInput
-from shards.licences import LICENCES, LicenceName
-from shards.options import Options, parse_yaml, read_yaml, shortened
-from shards.schema import EDIT_KINDS, EditKind, Split
-from sources.derived import REMOVED_OR
-from sources.objaverse.spec import RenderOptions, SceneOptions
+from ..shards.errors import BadInput
+from ..shards.licenses import LICENSES, LicenseName
+from ..shards.options import Options, parse_yaml, read_yaml, shortened
+from ..shards.schema import EDIT_KINDS, EditKind, Split
+from ..sources.derived import REMOVED_OR
+from ..sources.scenes.spec import RenderOptions, SceneOptions
+from .secret_values import restored
 
 LayerName = Literal["pair", "screen", "instruction", "depth", "metric", "normal", "segment", "line", "checks", "judge"]
 PoolName = Literal[LayerName, "portraits", "orient"]
@@ -36,13 +36,13 @@ Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
 def _license(given: Any) -> Any:
-    if given not in LICENCES:
-        allowed = f"{', '.join(LICENCES)} (any other text counts as unknown)"
-        raise ValueError(f"{given!r} is not allowed{nearest(str(given), LICENCES)}; allowed: {allowed}")
+    if given not in LICENSES:
+        allowed = f"{', '.join(LICENSES)} (any other text counts as unknown)"
+        raise ValueError(f"{given!r} is not allowed{nearest(str(given), LICENSES)}; allowed: {allowed}")
     return given
 
 
-License = Annotated[LicenceName, BeforeValidator(_license)]
+License = Annotated[LicenseName, BeforeValidator(_license)]
 
 
 class SourceOptions(Options):

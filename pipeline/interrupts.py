@@ -14,9 +14,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.start import SIGNALS, STOPPED, STOPPED_TEXT, end_with, exit_at_once
-from shards.errors import SpatialdataError
-from shards.plain import plain
+from ..shards.errors import SpatialdataError
+from ..shards.plain import plain
+from .start import SIGNALS, STOPPED, STOPPED_TEXT, end_with, exit_at_once
 
 AGAIN_S = 0.5
 """After which a KeyboardInterrupt that did not end the work is raised again."""

@@ -7,19 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import Config
-from pipeline.configurations import Shown, check_plan, read_shown
-from pipeline.duplicates import find_duplicates
-from pipeline.families import planned_kinds
-from pipeline.graph import layer_dirs
-from pipeline.plan import Plan, read_plan
-from pipeline.planning import pair_arguments
-from pipeline.registry import build_stages
-from pipeline.stage import Stage
-from pipeline.store import LayerCorrupt, LayerStore, Record
-from shards.errors import BadInput
-from shards.layout import base, filesystem, join
-from shards.schema import EditKind
+from ..shards.errors import BadInput
+from ..shards.layout import base, filesystem, join
+from ..shards.schema import EditKind
+from .config import Config
+from .packing.duplicates import find_duplicates
+from .planning.configurations import Shown, check_plan, read_shown
+from .planning.samples import pair_arguments
+from .registry import build_stages
+from .stage import Stage
+from .store.families import planned_kinds
+from .store.fingerprints import layer_dirs
+from .store.layers import LayerCorrupt, LayerStore, Record
+from .store.plan import Plan, read_plan
 
 RUNS = "runs"
 """Folder of what each run that came to its end did: counts, times."""
@@ -73,7 +73,7 @@ def in_ray_job() -> bool:
 
 
 def open_build(out: str, overrides: Sequence[str] = (), *, running: bool = False) -> Build:
-    """The build under OUT that counts (`pipeline.configurations`), its `shard` and `engine` keys overridden.
+    """The build under OUT that counts (`pipeline.planning.configurations`), its `shard` and `engine` keys overridden.
 
     Args:
         running: while a build runs, open that one.

@@ -8,33 +8,33 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.config import Config, LayerOptions, checks_arguments, nearest
-from pipeline.stage import Stage
-from shards.errors import BadInput
-from shards.layout import join
+from ..shards.errors import BadInput
+from ..shards.layout import join
+from .config import Config, LayerOptions, checks_arguments, nearest
+from .stage import Stage
 
 STAGES: dict[tuple[str, str], str] = {
-    ("pair", "render"): "sources.objaverse.pairs:RenderPairs",
-    ("pair", "object3dit"): "sources.object3dit:ReadPairs",
-    ("screen", "junk"): "annotators.screen:JunkScreen",
-    ("metric", "exact"): "annotators.exact:ExactMetric",
-    ("metric", "metric3d"): "annotators.metric3d:Metric3D",
-    ("metric", "depth_anything_v2"): "annotators.depth_anything:DepthAnythingMetric",
-    ("metric", "vggt"): "annotators.vggt:VggtMetric",
-    ("normal", "exact"): "annotators.exact:ExactNormal",
-    ("normal", "metric3d"): "annotators.metric3d:Metric3DNormal",
-    ("normal", "from_metric"): "annotators.metric3d:NormalFromMetric",
-    ("depth", "exact"): "annotators.exact:ExactDepth",
-    ("depth", "depth_anything_v2"): "annotators.depth_anything:DepthAnything",
-    ("segment", "exact"): "annotators.exact:ExactSegments",
-    ("segment", "sam2"): "annotators.sam2:Sam2Segments",
-    ("line", "exact"): "annotators.exact:ExactLines",
-    ("line", "informative_drawings"): "annotators.drawings:InformativeDrawings",
-    ("line", "xdog"): "annotators.xdog:XDoG",
-    ("instruction", "template"): "annotators.templates:TemplateInstruction",
-    ("instruction", "qwen3_vl"): "annotators.qwen3_vl:Qwen3VLInstruction",
-    ("checks", "geometry"): "annotators.checks:GeometryChecks",
-    ("judge", "viescore"): "annotators.judge:VieScoreJudge",
+    ("pair", "render"): "spatialdata_builder.sources.rendered.pairs:RenderPairs",
+    ("pair", "object3dit"): "spatialdata_builder.sources.object3dit:ReadPairs",
+    ("screen", "junk"): "spatialdata_builder.annotators.screen:JunkScreen",
+    ("metric", "exact"): "spatialdata_builder.annotators.exact:ExactMetric",
+    ("metric", "metric3d"): "spatialdata_builder.annotators.metric3d:Metric3D",
+    ("metric", "depth_anything_v2"): "spatialdata_builder.annotators.depth_anything:DepthAnythingMetric",
+    ("metric", "vggt"): "spatialdata_builder.annotators.vggt:VggtMetric",
+    ("normal", "exact"): "spatialdata_builder.annotators.exact:ExactNormal",
+    ("normal", "metric3d"): "spatialdata_builder.annotators.metric3d:Metric3DNormal",
+    ("normal", "from_metric"): "spatialdata_builder.annotators.metric3d:NormalFromMetric",
+    ("depth", "exact"): "spatialdata_builder.annotators.exact:ExactDepth",
+    ("depth", "depth_anything_v2"): "spatialdata_builder.annotators.depth_anything:DepthAnything",
+    ("segment", "exact"): "spatialdata_builder.annotators.exact:ExactSegments",
+    ("segment", "sam2"): "spatialdata_builder.annotators.sam2:Sam2Segments",
+    ("line", "exact"): "spatialdata_builder.annotators.exact:ExactLines",
+    ("line", "informative_drawings"): "spatialdata_builder.annotators.drawings:InformativeDrawings",
+    ("line", "xdog"): "spatialdata_builder.annotators.xdog:XDoG",
+    ("instruction", "template"): "spatialdata_builder.annotators.templates:TemplateInstruction",
+    ("instruction", "qwen3_vl"): "spatialdata_builder.annotators.qwen3_vl:Qwen3VLInstruction",
+    ("checks", "geometry"): "spatialdata_builder.annotators.checks:GeometryChecks",
+    ("judge", "viescore"): "spatialdata_builder.annotators.judge:VieScoreJudge",
 }
 
 # What a released OBJECT-3DIT pair knows exactly is its masks: its depth and normals need a model.
@@ -159,5 +159,5 @@ def _make(layer: str, chosen: LayerOptions, arguments: Mapping[str, Any], out: s
         where = ".".join(str(part) for part in first["loc"])
         raise BadInput(f"layers.{layer}.{where}: {first['msg']} (got {first['input']!r})") from None
     if not isinstance(stage, Stage):
-        raise TypeError(f"{STAGES[layer, chosen.stage]} does not fit pipeline.stage.Stage")
+        raise TypeError(f"{STAGES[layer, chosen.stage]} does not fit spatialdata_builder.pipeline.stage.Stage")
     return stage

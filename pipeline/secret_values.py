@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, cast
 
-from shards.errors import BadInput
-from shards.redact import HIDDEN
+from ..shards.errors import BadInput
+from ..shards.redact import HIDDEN
 
 
 def secret_variable(key: str) -> str:

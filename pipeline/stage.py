@@ -8,7 +8,7 @@ its fields are its configuration and enter the layer's fingerprint, except those
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from shards.sample import Result, Sample
+from ..shards.sample import Result, Sample
 
 
 @runtime_checkable

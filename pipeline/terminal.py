@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from shards.plain import plain
-from shards.redact import redact
+from ..shards.plain import plain
+from ..shards.redact import redact
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,14 +8,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shards.streaming.dataset import Stream, stream
+    from .streaming.dataset import Stream, stream
 
 __all__ = ["Stream", "stream"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from shards.streaming import dataset
+        from .streaming import dataset
 
         return getattr(dataset, name)
-    raise AttributeError(f"module 'shards' has no attribute '{name}'")
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+if __name__ == "shards":
+    __import__("spatialdata_builder").adopt(__name__)  # the folder of a checkout, under its bare name

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from shards.errors import BadInput
-from shards.layout import IMAGE_CODECS, ImageCodec
-from shards.schema import MapInfo, MapKind
+from .errors import BadInput
+from .layout import IMAGE_CODECS, ImageCodec
+from .schema import MapInfo, MapKind
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from shards.colors import PALETTE, family
+from .colors import PALETTE, family
 
 _FAMILIES: Final = {plain: frozenset(n for n in PALETTE if family(n) == plain) for plain in map(family, PALETTE)}
 _GREYS: Final = _FAMILIES["grey"]

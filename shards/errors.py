@@ -3,7 +3,7 @@
 The command line prints the message alone, without a traceback, and exits with `exit_code`.
 """
 
-from shards.redact import redact
+from .redact import redact
 
 
 class SpatialdataError(Exception):

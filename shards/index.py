@@ -14,13 +14,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shards.codecs import CodecError, image_size
-from shards.errors import SpatialdataError
-from shards.layout import base, filesystem, is_local, join, open_url, split_field
-from shards.licences import joined
-from shards.reader import read_record
-from shards.schema import SCHEMA_VERSION, EditKind, SampleRecord, Split
-from shards.writer import BLOCK, SampleEntry, ShardInfo, publish, publish_bytes, write_shard
+from .codecs import CodecError, image_size
+from .errors import SpatialdataError
+from .layout import base, filesystem, is_local, join, open_url, split_field
+from .licenses import joined
+from .reader import read_record
+from .schema import SCHEMA_VERSION, EditKind, SampleRecord, Split
+from .writer import BLOCK, SampleEntry, ShardInfo, publish, publish_bytes, write_shard
 
 MANIFEST: Final = "manifest.json"
 WIDS_INDEX: Final = "index.json"

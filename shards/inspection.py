@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from shards import codecs
-from shards.layout import field_of
-from shards.reader import StoredSample, read_record
-from shards.schema import MapInfo, SampleRecord
+from . import codecs
+from .layout import field_of
+from .reader import StoredSample, read_record
+from .schema import MapInfo, SampleRecord
 
 ProblemKind = Literal[
     "manifest",

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, Literal
 
-from shards.errors import BadInput
-from shards.schema import SPLITS
+from .errors import BadInput
+from .schema import SPLITS
 
 ImageCodec = Literal["webp", "png", "jpg"]
 IMAGE_CODECS: Final[tuple[ImageCodec, ...]] = ("webp", "png", "jpg")
@@ -63,7 +63,7 @@ def base(url: str) -> str:
 
 def filesystem(url: str) -> tuple[Any, str]:
     """fsspec's file system and path of a URL, with stale listings dropped. Raises BadInput on an unknown protocol."""
-    from shards.stores import open_store
+    from .stores import open_store
 
     try:
         fs, path = open_store(url)

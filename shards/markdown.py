@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from shards.plain import plain
+from .plain import plain
 
 _SPECIAL: Final = re.compile(r"[\\`*_\[\]()#|~$!:@]")
 _ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})

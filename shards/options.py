@@ -6,8 +6,8 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from shards.errors import BadInput
-from shards.layout import open_url
+from .errors import BadInput
+from .layout import open_url
 
 LARGEST: Final = 4_000_000
 MOST_VALUES: Final = 200_000

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
-from shards.errors import SpatialdataError
-from shards.layout import field_of, is_field, is_key, open_url, split_field
-from shards.schema import SampleRecord
+from .errors import SpatialdataError
+from .layout import field_of, is_field, is_key, open_url, split_field
+from .schema import SampleRecord
 
 BLOCK: Final = 512
 MAX_MEMBER: Final = 1 << 30

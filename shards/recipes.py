@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-from shards.errors import BadInput
-from shards.layout import ImageCodec
-from shards.schema import EDIT_KINDS, EditKind
+from .errors import BadInput
+from .layout import ImageCodec
+from .schema import EDIT_KINDS, EditKind
 
 ViewName = Literal["source", "target"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shards.schema import Split
+from .schema import Split
 
 Value = bytes | str | int | float | bool
 """One cell of a layer: encoded image bytes, text or JSON text, or a number."""

@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from shards.errors import BadInput, SpatialdataError
+from .errors import BadInput, SpatialdataError
 
 VARIABLE: Final = "SPATIALDATA_STORE_TIMEOUT"
 DEFAULT_S: Final = 120.0

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from shards.errors import SpatialdataError
-from shards.index import (
+from .errors import SpatialdataError
+from .index import (
     MANIFEST,
     SAMPLE_SCHEMA,
     WIDS_INDEX,
@@ -26,12 +26,12 @@ from shards.index import (
     sample_schema,
     wids_index,
 )
-from shards.inspection import Problem
-from shards.layout import SplitFolder, absent, base, find_splits, join, list_shards, open_url
-from shards.recipes import RECIPES
-from shards.schema import READABLE_VERSIONS, SCHEMA_VERSION, Split
-from shards.sidecars import READ_BY_PEOPLE, index_files, read_splits
-from shards.verify_shard import ShardFindings, verify_shard
+from .inspection import Problem
+from .layout import SplitFolder, absent, base, find_splits, join, list_shards, open_url
+from .recipes import RECIPES
+from .schema import READABLE_VERSIONS, SCHEMA_VERSION, Split
+from .sidecars import READ_BY_PEOPLE, index_files, read_splits
+from .verify_shard import ShardFindings, verify_shard
 
 KEEPS_ITS_SPLITS: Final = "object3dit"
 """The dataset whose val is the release's own, which shares objects with train and test by design."""

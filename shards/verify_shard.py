@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, Final
 
-from shards.errors import SpatialdataError
-from shards.index import UNKNOWN_SIZE, ShardEntry, offset_index, offsets_name, parquet_name, parse_rows, size_of
-from shards.inspection import Problem, inspect_sample
-from shards.layout import IMAGE_CODECS, absent, field_of, join, open_url
-from shards.reader import BLOCK, Member, ShardError, StoredSample, group, walk
-from shards.writer import member_header
+from .errors import SpatialdataError
+from .index import UNKNOWN_SIZE, ShardEntry, offset_index, offsets_name, parquet_name, parse_rows, size_of
+from .inspection import Problem, inspect_sample
+from .layout import IMAGE_CODECS, absent, field_of, join, open_url
+from .reader import BLOCK, Member, ShardError, StoredSample, group, walk
+from .writer import member_header
 
 _CHUNK: Final = 1 << 20
 _ALTERING: Final = {"missing_sample", "missing_member", "unexpected_member", "duplicate_key"}

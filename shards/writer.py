@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from shards.errors import BadInput, SpatialdataError
-from shards.layout import KEY_RULE, filesystem, is_field, is_key, is_local
-from shards.schema import SampleRecord
+from .errors import BadInput, SpatialdataError
+from .layout import KEY_RULE, filesystem, is_field, is_key, is_local
+from .schema import SampleRecord
 
 BLOCK: Final = 512
 _NAME_LIMIT: Final = 100

@@ -6,8 +6,8 @@ Invariant: nothing is rendered, decoded or encoded again, so a derived image has
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shards.sample import Columns, Reject, Sample
-from shards.schema import EditKind, PairFacts, SceneObject
+from ..shards.sample import Columns, Reject, Sample
+from ..shards.schema import EditKind, PairFacts, SceneObject
 
 ORIGIN_REJECTED: Final = "origin_rejected"
 """Reason of the reject of a sample whose origin was not made."""

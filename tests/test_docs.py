@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 import pytest
-
-from pipeline.cli import cli
-from shards.recipes import RECIPES
+from spatialdata_builder.pipeline.cli import cli
+from spatialdata_builder.shards.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

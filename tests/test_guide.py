@@ -63,7 +63,7 @@ def test_every_step_of_the_guide_runs(tmp_path: Path):
                     command = command.replace("KEY", first_key(out))
                 words = shlex.split(command)
                 if words[0] == "spatialdata":
-                    words = [sys.executable, "-m", "pipeline.cli", *words[1:]]
+                    words = [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *words[1:]]
                 trains = command.startswith("spatialdata train spatialdiff")
                 printed[command] = ran([*words, *SIZE] if trains else words, tmp_path)
     assert (out / "gallery" / "index.html").is_file()

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shards.errors import BadInput
-from training.config import TrainConfig
-from training.recipe import TrainingRecipe
+from ..shards.errors import BadInput
+from .config import TrainConfig
+from .recipe import TrainingRecipe
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.errors import BadInput, SpatialdataError
+from ..shards.errors import BadInput, SpatialdataError
 
 if TYPE_CHECKING:
     import torch

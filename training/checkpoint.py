@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from shards.errors import BadInput, SpatialdataError
-from training.config import differences
+from ..shards.errors import BadInput, SpatialdataError
+from .config import differences
 
 FACTS: Final = "checkpoint.json"
 STATE: Final = "state.pt"

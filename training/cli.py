@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import click
 
-from shards.errors import SpatialdataError
-from training.registry import RECIPES
+from ..shards.errors import SpatialdataError
+from .registry import RECIPES
 
 _SHOW_EVERY_S: Final = 5.0
 _TITLES: Final = {
@@ -39,7 +39,7 @@ def _command(name: str) -> Callable[..., None]:
     def command(
         config: str | None, shards: Sequence[str], out: str, preset: str, overrides: Sequence[str], as_json: bool
     ) -> None:
-        from training.command import run_train
+        from .command import run_train
 
         on_step = None if as_json else _progress()
         done = run_train(name, shards, out, config=config, preset=preset, overrides=overrides, on_step=on_step)
@@ -63,7 +63,7 @@ for _name in RECIPES:
 @click.option("--seed", default=0, show_default=True, help="Of the noise.")
 def sample(out: str, shards: Sequence[str], to: str, step: int | None, count: int, split: str, seed: int) -> None:
     """Write a picture of what the run in OUT has learned: source, target, prediction, depth, a row a sample."""
-    from training.command import run_sample
+    from .command import run_sample
 
     click.echo(run_sample(out, shards, to=to, step=step, count=count, split=split, seed=seed))
 
@@ -94,7 +94,7 @@ def _tell(done: Any, as_json: bool) -> None:
 
 if __name__ == "__main__":
     try:
-        train(prog_name="python -m training.cli")
+        train(prog_name="python -m spatialdata_builder.training.cli")
     except SpatialdataError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

@@ -5,15 +5,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from shards.errors import BadInput
-from training.checkpoint import EMA, MODEL, Checkpoints, read_facts
-from training.config import TrainConfig, load_config, parse_config
-from training.data import Shards, fixed_batch
-from training.faults import memory_watched
-from training.loop import OnStep, Summary, train
-from training.pictures import write_sheet
-from training.recipe import TrainingRecipe
-from training.registry import get_recipe
+from ..shards.errors import BadInput
+from .checkpoint import EMA, MODEL, Checkpoints, read_facts
+from .config import TrainConfig, load_config, parse_config
+from .data import Shards, fixed_batch
+from .faults import memory_watched
+from .loop import OnStep, Summary, train
+from .pictures import write_sheet
+from .recipe import TrainingRecipe
+from .registry import get_recipe
 
 if TYPE_CHECKING:
     import torch

@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from shards.errors import BadInput
-from shards.options import Options, parse_yaml, read_yaml, shortened
-from training.recipe import TrainingRecipe
+from ..shards.errors import BadInput
+from ..shards.options import Options, parse_yaml, read_yaml, shortened
+from .recipe import TrainingRecipe
 
 ScheduleName = Literal["constant", "linear", "cosine"]
 PAPER: Final = "paper"

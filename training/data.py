@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Final
 
-from shards import stream
-from shards.errors import BadInput
-from training.config import TrainConfig
-from training.recipe import Batch, Batches, TrainingRecipe
+from ..shards import stream
+from ..shards.errors import BadInput
+from .config import TrainConfig
+from .recipe import Batch, Batches, TrainingRecipe
 
 Shards = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _PASSED_ON: Final = ("threads", "prefetch", "on_error", "cache", "cache_bytes", "buckets")
@@ -30,7 +30,7 @@ def open_batches(
         **options,
     }
     if torch.cuda.is_available():
-        from shards.streaming.loader import pinned
+        from ..shards.streaming.loader import pinned
 
         chosen["allocate"] = pinned
     if opens := getattr(recipe, "open_stream", None):

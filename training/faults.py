@@ -5,9 +5,9 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from shards.errors import SpatialdataError
-from training.config import TrainConfig
-from training.recipe import TrainingRecipe
+from ..shards.errors import SpatialdataError
+from .config import TrainConfig
+from .recipe import TrainingRecipe
 
 if TYPE_CHECKING:
     import torch

@@ -6,12 +6,12 @@ and the models' time step is t or 1000 t, as each model has it.
 
 from typing import TYPE_CHECKING, Literal
 
-from shards.errors import BadInput
+from ..shards.errors import BadInput
 
 if TYPE_CHECKING:
     import torch
 
-    from training.recipe import Chance
+    from .recipe import Chance
 
 TimeLaw = Literal["uniform", "logit_normal"]
 

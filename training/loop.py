@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shards.errors import BadInput, SpatialdataError
-from training.accelerator import open_accelerator
-from training.checkpoint import Checkpoints, only_run, read_facts
-from training.config import TrainConfig
-from training.data import Shards, fixed_batch, open_batches
-from training.faults import memory_watched, no_number
-from training.metrics import Metrics, check_logger, show_picture, start_trackers
-from training.pictures import write_sheet
-from training.recipe import Batch, Chance, TrainingRecipe
-from training.run import Run, averaged, samples_per_step, save_run, seed_of, start_run
-from training.sharding import delayed_sums, usable
+from ..shards.errors import BadInput, SpatialdataError
+from .accelerator import open_accelerator
+from .checkpoint import Checkpoints, only_run, read_facts
+from .config import TrainConfig
+from .data import Shards, fixed_batch, open_batches
+from .faults import memory_watched, no_number
+from .metrics import Metrics, check_logger, show_picture, start_trackers
+from .pictures import write_sheet
+from .recipe import Batch, Chance, TrainingRecipe
+from .run import Run, averaged, samples_per_step, save_run, seed_of, start_run
+from .sharding import delayed_sums, usable
 
 if TYPE_CHECKING:
     import torch

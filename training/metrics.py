@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.errors import BadInput
-from training.config import TrainConfig
+from ..shards.errors import BadInput
+from .config import TrainConfig
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

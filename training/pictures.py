@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.recipe import Batch
+from .recipe import Batch
 
 Picture = NDArray[np.uint8]
 SHOWN: Final = ("source", "target", "depth")

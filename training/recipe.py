@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from shards.options import Options
+from ..shards.options import Options
 
 if TYPE_CHECKING:
     import torch

@@ -4,14 +4,14 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Final
 
-from shards.errors import BadInput
-from training.recipe import TrainingRecipe
+from ..shards.errors import BadInput
+from .recipe import TrainingRecipe
 
 RECIPES: Final = MappingProxyType(
     {
-        "spatialdiff": "training.spatialdiff.recipe:SpatialDiff",
-        "ildm": "training.ildm.recipe:Ildm",
-        "spatialedit": "training.spatialedit.recipe:SpatialEdit",
+        "spatialdiff": "spatialdata_builder.training.spatialdiff.recipe:SpatialDiff",
+        "ildm": "spatialdata_builder.training.ildm.recipe:Ildm",
+        "spatialedit": "spatialdata_builder.training.spatialedit.recipe:SpatialEdit",
     }
 )
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.checkpoint import EMA, MODEL, Checkpoints, Facts, read_state, write_state
-from training.config import TrainConfig
-from training.recipe import Batches, TrainingRecipe
-from training.sharding import gathered, in_parts, load_optimizer_state, optimizer_state, shard_module, whole
+from .checkpoint import EMA, MODEL, Checkpoints, Facts, read_state, write_state
+from .config import TrainConfig
+from .recipe import Batches, TrainingRecipe
+from .sharding import gathered, in_parts, load_optimizer_state, optimizer_state, shard_module, whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

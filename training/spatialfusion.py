@@ -16,10 +16,10 @@ scale) and shards in metres are told apart by `info`, and `unit="m"` refuses the
 from collections.abc import Generator, Mapping
 from typing import Any, Final, Literal
 
-from shards import stream
-from shards.errors import BadInput
-from shards.schema import MapInfo
-from shards.streaming.dataset import Batch, Stream
+from ..shards import stream
+from ..shards.errors import BadInput
+from ..shards.schema import MapInfo
+from ..shards.streaming.dataset import Batch, Stream
 
 TextName = Literal["caption", "instruction"]
 RECIPE: Final = "spatialfusion"

@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from shards.errors import BadInput
+from ..shards.errors import BadInput
 
 
 def find_folder(model: str, revision: str = "", *, files: Sequence[str] = ()) -> Path:

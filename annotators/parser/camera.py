@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from annotators.parser.text import NUMBER
+from .text import NUMBER
 
 _CAMERA: Final = (
     r"(?:camera(?: (?:angle|position|view(?:point)?|height|pose))?|viewpoint|view ?point|vantage point|viewing angle"

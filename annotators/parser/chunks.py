@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from annotators.parser.lexicon import ARTICLE, FILLERS, MARKERS, PICTURES
-from annotators.parser.verbs import AFTER_LIGHT, OPENING, PARTICIPLES
+from .lexicon import ARTICLE, FILLERS, MARKERS, PICTURES
+from .verbs import AFTER_LIGHT, OPENING, PARTICIPLES
 
 _NAMED: Final = re.compile(r"(?<=\bthe )|(?<=\ba )|(?<=\ban )|(?<=\bits )|(?<=\btheir )")
 """Matches at a place behind an article."""

@@ -7,9 +7,9 @@ from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
-from annotators.claims import Claims
-from annotators.parser.lexicon import NOT_THINGS
-from annotators.parser.reading import Reading
+from ..claims import Claims
+from .lexicon import NOT_THINGS
+from .reading import Reading
 
 _UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|their) ")
 

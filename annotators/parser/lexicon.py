@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from annotators.parser.text import NUMBER
+from .text import NUMBER
 
 CLOSED: Final = (
     r"(?=$| (?:,|and|by|in|on|as|from|so|until|to|slightly|a bit|a little|at|further|then|\d[\d.]*|along|about|around"

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from annotators.claims import Claims
-from annotators.parser import camera
-from annotators.parser.chunks import chunks, trimmed
-from annotators.parser.conclude import Parsed, claims_of, conclude
-from annotators.parser.reading import Reading, take_clause
-from annotators.parser.text import normalised, split
-from annotators.parser.verbs import LIGHT, PLACING, VERBS
+from ..claims import Claims
+from . import camera
+from .chunks import chunks, trimmed
+from .conclude import Parsed, claims_of, conclude
+from .reading import Reading, take_clause
+from .text import normalised, split
+from .verbs import LIGHT, PLACING, VERBS
 
 LONGEST: Final = 1000
 """Characters of an instruction that is read, and of a name in it; written ones have up to 300."""

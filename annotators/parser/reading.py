@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from math import hypot
 from typing import Any, Final
 
-from annotators.parser.chunks import PRONOUNS, Chunk, trimmed
-from annotators.parser.lexicon import (
+from .chunks import PRONOUNS, Chunk, trimmed
+from .lexicon import (
     ARTICLE,
     EVERYTHING,
     FILLERS,
@@ -21,7 +21,7 @@ from annotators.parser.lexicon import (
     SILENT,
     TAIL,
 )
-from annotators.parser.verbs import SIZES
+from .verbs import SIZES
 
 _ANOTHER: Final = re.compile(r" (?:so that|so|until|where)\b")
 """What opens a clause with a subject of its own."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from shards.schema import EditKind
+from ...shards.schema import EditKind
 
 VERBS: Final[Mapping[EditKind, tuple[str, ...]]] = {
     "translate": (

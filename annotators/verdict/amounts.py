@@ -20,14 +20,14 @@ from typing import Final
 
 import numpy as np
 
-from annotators.case import Case
-from annotators.claims import CANONICAL_VIEWS, Claims
-from annotators.directions import breadth_along
-from annotators.verdict.clause import Clause, Tolerances, decided, within
-from annotators.verdict.moves import floor_step
-from shards.geometry import matrix4, wrapped
-from shards.interop.wording import view_name
-from shards.schema import UNKNOWN_FRONT, PairFacts, SceneObject
+from ...shards.geometry import matrix4, wrapped
+from ...shards.interop.wording import view_name
+from ...shards.schema import UNKNOWN_FRONT, PairFacts, SceneObject
+from ..case import Case
+from ..claims import CANONICAL_VIEWS, Claims
+from ..directions import breadth_along
+from .clause import Clause, Tolerances, decided, within
+from .moves import floor_step
 
 STILL_DEG: Final = 1.0
 """A turn of less is none."""

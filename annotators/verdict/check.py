@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from annotators.case import Case
-from annotators.claims import Claims
-from annotators.parser.conclude import Parsed
-from annotators.parser.parse import parse
-from annotators.verdict.amounts import (
+from ..case import Case
+from ..claims import Claims
+from ..parser.conclude import Parsed
+from ..parser.parse import parse
+from .amounts import (
     amount_clause,
     camera_clauses,
     known_fronts,
@@ -20,11 +20,11 @@ from annotators.verdict.amounts import (
     turn_clauses,
     view_clause,
 )
-from annotators.verdict.clause import DEFAULT, Clause, Outcome, Tolerances
-from annotators.verdict.colors import color_clause
-from annotators.verdict.moves import direction_clause, length_clauses
-from annotators.verdict.names import object_clause
-from annotators.verdict.places import part_clause, relation_clause
+from .clause import DEFAULT, Clause, Outcome, Tolerances
+from .colors import color_clause
+from .moves import direction_clause, length_clauses
+from .names import object_clause
+from .places import part_clause, relation_clause
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from itertools import takewhile
 from typing import Final
 
-from annotators.case import Case
-from annotators.relations import StateName
-from annotators.verdict.clause import Clause
-from annotators.verdict.names import names_thing
-from shards.color_words import FUNCTION_WORDS, Spoken, spoken_colors
-from shards.colors import contradicted
-from shards.schema import SceneObject
+from ...shards.color_words import FUNCTION_WORDS, Spoken, spoken_colors
+from ...shards.colors import contradicted
+from ...shards.schema import SceneObject
+from ..case import Case
+from ..relations import StateName
+from .clause import Clause
+from .names import names_thing
 
 _BETWEEN: Final = 3
 """Most words between a color and the noun that it is said of (`a blue old wooden chair`)."""

@@ -8,12 +8,12 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from annotators.case import Case
-from annotators.claims import Claims
-from annotators.templates import generator, instructions
-from annotators.verdict.check import Verdict, check, check_text
-from annotators.verdict.clause import Clause, Tolerances
-from shards.schema import Instruction
+from ...shards.schema import Instruction
+from ..case import Case
+from ..claims import Claims
+from ..templates import generator, instructions
+from .check import Verdict, check, check_text
+from .clause import Clause, Tolerances
 
 OnContradiction = Literal["reject", "rewrite", "keep"]
 

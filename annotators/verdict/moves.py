@@ -15,12 +15,12 @@ from typing import Final
 
 import numpy as np
 
-from annotators.case import Case
-from annotators.claims import Claims
-from annotators.directions import LEAST_PX, breadth_along
-from annotators.verdict.clause import Clause, Tolerances, decided, within
-from annotators.verdict.places import Axes, own, viewer
-from shards.geometry import F64, matrix4
+from ...shards.geometry import F64, matrix4
+from ..case import Case
+from ..claims import Claims
+from ..directions import LEAST_PX, breadth_along
+from .clause import Clause, Tolerances, decided, within
+from .places import Axes, own, viewer
 
 AGREES_DEG: Final = 50.0
 CONTRADICTED_DEG: Final = 80.0

@@ -11,11 +11,11 @@ from typing import Final
 
 import numpy as np
 
-from annotators.case import Case
-from annotators.phrases import bare
-from annotators.verdict.clause import Clause
-from shards.geometry import matrix4
-from shards.schema import SceneObject
+from ...shards.geometry import matrix4
+from ...shards.schema import SceneObject
+from ..case import Case
+from ..phrases import bare
+from .clause import Clause
 
 _FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     "black": ("black", "charcoal"),

@@ -26,12 +26,12 @@ from typing import Final
 
 import numpy as np
 
-from annotators.case import Case
-from annotators.claims import Claims, Part
-from annotators.relations import APART, Layout, Relation, Seen, StateName, gap, inside, viewer_axes
-from annotators.verdict.clause import Clause, Outcome, decided
-from annotators.verdict.names import is_name, references
-from shards.geometry import F64, matrix4
+from ...shards.geometry import F64, matrix4
+from ..case import Case
+from ..claims import Claims, Part
+from ..relations import APART, Layout, Relation, Seen, StateName, gap, inside, viewer_axes
+from .clause import Clause, Outcome, decided
+from .names import is_name, references
 
 _SAID: Final = {
     "left": "left of {b}",

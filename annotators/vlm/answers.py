@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from annotators.vlm.client import Backend, Refused, Request
-from shards.layout import filesystem, join
-from shards.redact import redacted
-from shards.sample import Reject
-from shards.writer import publish_bytes
+from ...shards.layout import filesystem, join
+from ...shards.redact import redacted
+from ...shards.sample import Reject
+from ...shards.writer import publish_bytes
+from .client import Backend, Refused, Request
 
 T = TypeVar("T")
 

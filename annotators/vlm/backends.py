@@ -15,14 +15,14 @@ from typing import Any, Final
 
 from PIL import Image
 
-from annotators.checkpoint import find_checkpoint, require
-from annotators.vlm.client import UNREADABLE, Backend, Refused, Request, seed_of
-from annotators.vlm.images import messages
-from annotators.vlm.options import VlmOptions
-from annotators.vlm.orphans import end_with_me
-from annotators.vlm.server import ServerBackend
-from shards.codecs import U8, CodecError
-from shards.errors import BadInput, WorkerLost
+from ...shards.codecs import U8, CodecError
+from ...shards.errors import BadInput, WorkerLost
+from ..checkpoint import find_checkpoint, require
+from .client import UNREADABLE, Backend, Refused, Request, seed_of
+from .images import messages
+from .options import VlmOptions
+from .orphans import end_with_me
+from .server import ServerBackend
 
 _ADDED: Final = 8
 """Requests that are handed to vLLM between two looks at what it has finished."""

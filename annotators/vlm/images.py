@@ -6,8 +6,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from annotators.vlm.client import Request
-from shards.codecs import U8, decode_image
+from ...shards.codecs import U8, decode_image
+from .client import Request
 
 
 def pixels(data: bytes, side: int) -> U8:

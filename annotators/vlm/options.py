@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
-from shards.errors import BadInput
+from ...shards.errors import BadInput
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from shards.errors import BadInput
+from ...shards.errors import BadInput
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "prompts"
 

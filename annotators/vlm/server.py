@@ -13,17 +13,17 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
-from annotators.vlm.client import UNREADABLE, Refused, Request, seed_of
-from annotators.vlm.images import messages
-from annotators.vlm.options import VlmOptions
-from shards.codecs import U8, CodecError, encode_image
-from shards.errors import BadInput, SpatialdataError
-from shards.redact import hide, hide_url, redact, without_known
+from ...shards.codecs import U8, CodecError, encode_image
+from ...shards.errors import BadInput, SpatialdataError
+from ...shards.redact import hide, hide_url, redact, without_known
+from .client import UNREADABLE, Refused, Request, seed_of
+from .images import messages
+from .options import VlmOptions
 
 if TYPE_CHECKING:
     from requests import Session
 
-    from annotators.vlm.exchange import Reply
+    from .exchange import Reply
 
 _BUSY: Final = (408, 425, 429, 500, 502, 503, 504)
 _LIST_S: Final = 60.0
@@ -113,7 +113,7 @@ class ServerBackend:
         """Send, again while the server is busy, away or silent. Raises SpatialdataError after `tries`."""
         from requests import RequestException
 
-        from annotators.vlm.exchange import MOST_BYTES, TooLong, TooSlow, send
+        from .exchange import MOST_BYTES, TooLong, TooSlow, send
 
         options = self._options
         patience = options.timeout_s if body else min(options.timeout_s, _LIST_S)
@@ -204,7 +204,7 @@ def _pause(attempt: int, reply: "Reply | None") -> float:
 
 
 def _session(options: VlmOptions) -> "Session":
-    from annotators.vlm.exchange import open_session
+    from .exchange import open_session
 
     session = open_session(options.in_flight)
     if options.api_key_env:

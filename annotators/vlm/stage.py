@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
-from annotators.vlm.answers import AnswerCache, Answered, ask
-from annotators.vlm.backends import open_backend
-from annotators.vlm.client import REFUSED, Backend, Request
-from annotators.vlm.options import VlmOptions
-from shards.sample import Reject
+from ...shards.sample import Reject
+from .answers import AnswerCache, Answered, ask
+from .backends import open_backend
+from .client import REFUSED, Backend, Request
+from .options import VlmOptions
 
 T = TypeVar("T")
 

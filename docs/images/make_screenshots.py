@@ -15,7 +15,8 @@ from typing import Any
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from pipeline.view import run_gallery
+from spatialdata_builder.pipeline.commands.view import run_gallery
+
 from tests.chromium import open_browser
 
 HERE = Path(__file__).resolve().parent

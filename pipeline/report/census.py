@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from shards.codecs import CodecError, image_size
-from shards.errors import SpatialdataError
-from shards.index import read_rows
-from shards.layout import filesystem, join
-from shards.licences import LicenceName, licences_shown
-from shards.reader import read_record
-from shards.schema import Derivation, EditKind, Maps, SampleRecord, SceneObject, Scores, Split
-from shards.sidecars import read_splits
+from ...shards.codecs import CodecError, image_size
+from ...shards.errors import SpatialdataError
+from ...shards.index import read_rows
+from ...shards.layout import filesystem, join
+from ...shards.licenses import LicenseName, licences_shown
+from ...shards.reader import read_record
+from ...shards.schema import Derivation, EditKind, Maps, SampleRecord, SceneObject, Scores, Split
+from ...shards.sidecars import read_splits
 
 _AT_ONCE: Final = 256
 """Records that are asked for together."""
@@ -32,7 +32,7 @@ class Shown:
     uid: str
     creator: str
     licence: str
-    """As the source names it; several of one model are joined (`shards.licences.joined`)."""
+    """As the source names it; several of one model are joined (`shards.licenses.joined`)."""
     category: str
     family: str
     dataset: str
@@ -54,7 +54,7 @@ class Census:
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter[tuple[int, int]])
     """Width and height of the first image of each shard."""
     assets: dict[str, Shown] = field(default_factory=dict[str, Shown])
-    licences: Counter[tuple[LicenceName, ...]] = field(default_factory=Counter[tuple[LicenceName, ...]])
+    licences: Counter[tuple[LicenseName, ...]] = field(default_factory=Counter[tuple[LicenseName, ...]])
     """Samples by the licences of what they show."""
     authors: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """Samples by method and model of the instruction."""

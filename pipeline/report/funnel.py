@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.duplicates import NONE, Duplicates, noted_duplicates, read_duplicates
-from pipeline.opened import Build
-from pipeline.packings import packed_recipes, read_packing
-from pipeline.plan import Plan
-from pipeline.store import LayerCorrupt
-from pipeline.summaries import Summary, Totals, summarise
-from shards.errors import BadInput
+from ...shards.errors import BadInput
+from ..engine.summaries import Summary, Totals, summarise
+from ..opened import Build
+from ..packing.duplicates import NONE, Duplicates, noted_duplicates, read_duplicates
+from ..packing.packed_recipes import packed_recipes, read_packing
+from ..store.layers import LayerCorrupt
+from ..store.plan import Plan
 
 PACK = "pack"
 """Stands for the layer where packing leaves out duplicates."""

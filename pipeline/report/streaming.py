@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import read_options
-from pipeline.terminal import say
-from shards.streaming.dataset import stream
-from shards.streaming.measure import measure
+from ...shards.streaming.dataset import stream
+from ...shards.streaming.measure import measure
+from ..config import read_options
+from ..terminal import say
 
 
 def run_stream(

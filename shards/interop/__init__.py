@@ -1,5 +1,5 @@
 """Shards in the layouts of other projects: `spatialedit.export` and `object3dit.export`."""
 
-from shards.interop.destination import Exported
+from .destination import Exported
 
 __all__ = ["Exported"]

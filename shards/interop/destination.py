@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shards.errors import BadInput, SpatialdataError
-from shards.index import as_json, assets_of, read_manifest, read_rows
-from shards.layout import base, filesystem, find_splits, join, list_shards
-from shards.reader import StoredSample, read_record, read_samples
-from shards.schema import SampleRecord
-from shards.writer import publish_bytes
+from ..errors import BadInput, SpatialdataError
+from ..index import as_json, assets_of, read_manifest, read_rows
+from ..layout import base, filesystem, find_splits, join, list_shards
+from ..reader import StoredSample, read_record, read_samples
+from ..schema import SampleRecord
+from ..writer import publish_bytes
 
 MARKER: Final = "export.json"
 

@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.codecs import decode_image, decode_labels
-from shards.geometry import matrix3, matrix4, project, transform
-from shards.interop.destination import Exported, assets_of_train, claim, find_input, finish, read_input
-from shards.interop.set1 import MAX_OBJECTS, draw_mask
-from shards.layout import filesystem, join
-from shards.reader import StoredSample
-from shards.schema import EditKind, SampleRecord, SceneObject, View
-from shards.writer import publish_bytes
+from ..codecs import decode_image, decode_labels
+from ..geometry import matrix3, matrix4, project, transform
+from ..layout import filesystem, join
+from ..reader import StoredSample
+from ..schema import EditKind, SampleRecord, SceneObject, View
+from ..writer import publish_bytes
+from .destination import Exported, assets_of_train, claim, find_input, finish, read_input
+from .set1 import MAX_OBJECTS, draw_mask
 
 TASKS: Final[dict[str, tuple[EditKind, ...]]] = {
     "translate": ("translate",),

@@ -17,13 +17,13 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.codecs import decode_image, encode_image
-from shards.interop.destination import Exported, claim, find_input, finish, read_input
-from shards.interop.wording import bench_wording, size_told
-from shards.layout import join
-from shards.reader import StoredSample
-from shards.schema import Edit, EditKind, SampleRecord
-from shards.writer import BLOCK, member_header, publish
+from ..codecs import decode_image, encode_image
+from ..layout import join
+from ..reader import StoredSample
+from ..schema import Edit, EditKind, SampleRecord
+from ..writer import BLOCK, member_header, publish
+from .destination import Exported, claim, find_input, finish, read_input
+from .wording import bench_wording, size_told
 
 LAYOUT: Final = "spatialedit"
 FAMILIES: Final[dict[EditKind, str]] = {

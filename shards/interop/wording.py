@@ -1,6 +1,6 @@
 """Instructions in the words of SpatialEdit's bench, which its trainer and its scores expect."""
 
-from shards.schema import Edit
+from ..schema import Edit
 
 
 def bench_wording(edit: Edit, noun: str) -> str:

@@ -7,13 +7,13 @@ published whole, and none of our own readers needs them.
 from collections.abc import Sequence
 from typing import Final
 
-from shards.index import Manifest
-from shards.layout import join
-from shards.sidecars import energon, timm
-from shards.sidecars.card import ATTRIBUTION, CARD, card_files
-from shards.sidecars.croissant import CROISSANT, croissant_files
-from shards.sidecars.facts import read_facts, read_splits
-from shards.writer import publish_bytes
+from ..index import Manifest
+from ..layout import join
+from ..writer import publish_bytes
+from . import energon, timm
+from .card import ATTRIBUTION, CARD, card_files
+from .croissant import CROISSANT, croissant_files
+from .facts import read_facts, read_splits
 
 __all__ = ["ATTRIBUTION", "READ_BY_PEOPLE", "SIDECARS", "index_files", "read_splits", "write_sidecars"]
 

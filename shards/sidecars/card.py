@@ -2,7 +2,7 @@
 
 Without types, `datasets` would guess them from the first five samples of the first shard. The text below the head
 says what was counted, and nothing else. A build writes a longer card in its place, under the same head, with
-`ATTRIBUTION.md` beside it (`pipeline.report.card`).
+`ATTRIBUTION.md` beside it (`pipeline.report.card.card`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import yaml
 
-from shards.layout import split_field
-from shards.markdown import escape, table
-from shards.schema import SampleRecord
-from shards.sidecars.facts import PUBLIC_SPLIT, RecipeFacts
+from ..layout import split_field
+from ..markdown import escape, table
+from ..schema import SampleRecord
+from .facts import PUBLIC_SPLIT, RecipeFacts
 
 CARD: Final = "README.md"
 ATTRIBUTION: Final = "ATTRIBUTION.md"

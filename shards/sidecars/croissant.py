@@ -8,10 +8,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from shards.index import Manifest, ShardEntry, as_json
-from shards.layout import split_field
-from shards.schema import Scores, Split
-from shards.sidecars.facts import RecipeFacts
+from ..index import Manifest, ShardEntry, as_json
+from ..layout import split_field
+from ..schema import Scores, Split
+from .facts import RecipeFacts
 
 CROISSANT: Final = "croissant.json"
 _PARQUETS: Final = "parquets"

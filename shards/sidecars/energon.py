@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from shards.index import Manifest, as_json
+from ..index import Manifest, as_json
 
 INFO: Final = ".nv-meta/.info.json"
 SPLIT: Final = ".nv-meta/split.yaml"

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from shards.errors import SpatialdataError
-from shards.index import LIST_SEPARATOR, MADE_AGAIN, Manifest, read_manifest
-from shards.layout import filesystem, join, open_url
-from shards.schema import SPLITS, Split
+from ..errors import SpatialdataError
+from ..index import LIST_SEPARATOR, MADE_AGAIN, Manifest, read_manifest
+from ..layout import filesystem, join, open_url
+from ..schema import SPLITS, Split
 
 PUBLIC_SPLIT: Final[Mapping[Split, str]] = {"train": "train", "val": "validation", "test": "test"}
 """What Hugging Face `datasets` and timm call our splits."""

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from shards.index import Manifest, as_json
-from shards.sidecars.facts import PUBLIC_SPLIT
+from ..index import Manifest, as_json
+from .facts import PUBLIC_SPLIT
 
 INFO: Final = "_info.json"
 

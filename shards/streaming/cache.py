@@ -13,12 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from shards.errors import BadInput, SpatialdataError
-from shards.layout import base
-from shards.reader import ShardError
-from shards.streaming.places import Shard
-from shards.streaming.remote import file_at
-from shards.streaming.retry import retried
+from ..errors import BadInput, SpatialdataError
+from ..layout import base
+from ..reader import ShardError
+from .places import Shard
+from .remote import file_at
+from .retry import retried
 
 _CHUNK: Final = 16 << 20
 

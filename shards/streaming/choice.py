@@ -18,15 +18,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.codecs import CodecError, image_size
-from shards.errors import BadInput
-from shards.index import UNKNOWN_SIZE
-from shards.layout import split_field
-from shards.reader import BLOCK, ShardError
-from shards.recipes import get_recipe
-from shards.streaming.places import PlaceTable, Shard, ShardSet, Size, read_columns
-from shards.streaming.remote import file_at
-from shards.streaming.retry import retried
+from ..codecs import CodecError, image_size
+from ..errors import BadInput
+from ..index import UNKNOWN_SIZE
+from ..layout import split_field
+from ..reader import BLOCK, ShardError
+from ..recipes import get_recipe
+from .places import PlaceTable, Shard, ShardSet, Size, read_columns
+from .remote import file_at
+from .retry import retried
 
 _READERS: Final = 16
 HEADER: Final = 4096

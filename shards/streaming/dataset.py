@@ -14,20 +14,20 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from shards.codecs import LOSSLESS, image_size
-from shards.errors import BadInput, SpatialdataError
-from shards.layout import split_field
-from shards.reader import ShardError
-from shards.recipes import IMAGE_MEMBERS
-from shards.streaming.buffers import Allocate, BufferPool
-from shards.streaming.cache import ShardCache
-from shards.streaming.choice import Choice, choose, members_of, mixed_sizes, tell
-from shards.streaming.decode import NEEDS_INFO, Array, Decoder, decoder_of
-from shards.streaming.fetch import Fetched, Fetcher, read_json
-from shards.streaming.options import StreamOptions
-from shards.streaming.places import PlaceTable, ShardSet, open_set
-from shards.streaming.steps import Position, Share, Step
-from shards.streaming.walk import make_walk
+from ..codecs import LOSSLESS, image_size
+from ..errors import BadInput, SpatialdataError
+from ..layout import split_field
+from ..reader import ShardError
+from ..recipes import IMAGE_MEMBERS
+from .buffers import Allocate, BufferPool
+from .cache import ShardCache
+from .choice import Choice, choose, members_of, mixed_sizes, tell
+from .decode import NEEDS_INFO, Array, Decoder, decoder_of
+from .fetch import Fetched, Fetcher, read_json
+from .options import StreamOptions
+from .places import PlaceTable, ShardSet, open_set
+from .steps import Position, Share, Step
+from .walk import make_walk
 
 Batch = dict[str, Any]
 Found = TypeVar("Found")

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.codecs import (
+from ..codecs import (
     decode_confidence,
     decode_depth,
     decode_depth_pixels,
@@ -22,8 +22,8 @@ from shards.codecs import (
     decode_mask,
     decode_normals,
 )
-from shards.errors import BadInput
-from shards.schema import MapInfo
+from ..errors import BadInput
+from ..schema import MapInfo
 
 ImageKind = Literal["uint8", "float"]
 Array = NDArray[Any]

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shards.layout import is_key, is_local, split_field
-from shards.reader import BLOCK, ShardError, parse_header, parse_name
-from shards.streaming.cache import ShardCache
-from shards.streaming.held import Held
-from shards.streaming.places import PlaceTable, Shard
-from shards.streaming.remote import file_at
-from shards.streaming.retry import retried
+from ..layout import is_key, is_local, split_field
+from ..reader import BLOCK, ShardError, parse_header, parse_name
+from .cache import ShardCache
+from .handles import Held
+from .places import PlaceTable, Shard
+from .remote import file_at
+from .retry import retried
 
 _OPEN_FILES: Final = 256
 _GAP: Final = 4 * BLOCK

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.streaming.dataset import Batch, Stream
+from .dataset import Batch, Stream
 
 if TYPE_CHECKING:
     import torch

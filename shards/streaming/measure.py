@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from shards.streaming.dataset import Stream, stream
-from shards.streaming.fetch import Fetched, read_json
+from .dataset import Stream, stream
+from .fetch import Fetched, read_json
 
 _PROBED: Final = 64
 """Samples of which each step is timed alone."""

@@ -6,9 +6,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from shards.errors import BadInput
-from shards.streaming.decode import ImageKind
-from shards.streaming.order import OrderName
+from ..errors import BadInput
+from .decode import ImageKind
+from .order import OrderName
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.errors import BadInput
+from ..errors import BadInput
 
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]

@@ -15,15 +15,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.errors import BadInput
-from shards.index import MANIFEST, Manifest, ShardEntry, parquet_name, read_manifest
-from shards.layout import base, filesystem, find_splits, is_local, join, list_shards, split_field
-from shards.reader import BLOCK, ShardError
-from shards.recipes import RECIPES
-from shards.schema import EDIT_KINDS, READABLE_VERSIONS, EditKind
-from shards.streaming.held import Held
-from shards.streaming.remote import read_whole
-from shards.streaming.scan import Scanned, scan
+from ..errors import BadInput
+from ..index import MANIFEST, Manifest, ShardEntry, parquet_name, read_manifest
+from ..layout import base, filesystem, find_splits, is_local, join, list_shards, split_field
+from ..reader import BLOCK, ShardError
+from ..recipes import RECIPES
+from ..schema import EDIT_KINDS, READABLE_VERSIONS, EditKind
+from .handles import Held
+from .remote import read_whole
+from .scan import Scanned, scan
 
 HELD_BYTES: Final = 512 << 20
 """Places that are kept in memory; the shards used longest ago are dropped first."""

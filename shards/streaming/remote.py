@@ -10,9 +10,9 @@ from functools import lru_cache
 from threading import get_ident
 from typing import Any
 
-from shards.layout import base, is_local
-from shards.stores import open_store
-from shards.streaming.retry import retried
+from ..layout import base, is_local
+from ..stores import open_store
+from .retry import retried
 
 
 def file_at(url: str) -> tuple[Any, str]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from shards.errors import SpatialdataError
+from ..errors import SpatialdataError
 
 Result = TypeVar("Result")
 _ATTEMPTS: Final = 6

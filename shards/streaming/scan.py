@@ -6,8 +6,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.layout import open_url
-from shards.reader import BLOCK, ShardError, parse_header, parse_name
+from ..layout import open_url
+from ..reader import BLOCK, ShardError, parse_header, parse_name
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.streaming.order import Order
+from .order import Order
 
 _DRAWN: Final = 1024
 """Samples that are drawn at once."""

@@ -12,11 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
-from shards.errors import BadInput
-from shards.streaming.choice import Choice
-from shards.streaming.options import StreamOptions
-from shards.streaming.order import Chosen, Order, chance, make_orders
-from shards.streaming.steps import Position, Share, Step, start, steps
+from ..errors import BadInput
+from .choice import Choice
+from .options import StreamOptions
+from .order import Chosen, Order, chance, make_orders
+from .steps import Position, Share, Step, start, steps
 
 
 class Walk(Protocol):

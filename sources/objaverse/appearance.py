@@ -15,20 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from shards.color_words import Spoken, without_colors
-from shards.colors import Floats, distances, name_of_surface, to_oklab, to_srgb
-from shards.sample import Reject, Result, Row, Sample
-from sources.objaverse.asset import Asset
-from sources.objaverse.cache import DEFAULT_LICENCES, resolve_root
-from sources.objaverse.glb import GlbError, open_glb
-from sources.objaverse.identity import content_of, describe
-from sources.objaverse.looks import Surface, sample_surface
-from sources.objaverse.primitives import read_primitives
-from sources.objaverse.render import AssetError, Renderer, RenderTimeout, SceneError
-from sources.objaverse.shape import HIDDEN, rotational_symmetry, turns_unseen
-from sources.objaverse.spec import RenderOptions
-from sources.objaverse.survey import Seen, SurveyAssets
-from sources.objaverse.thin import lies_face_down
+from ...shards.color_words import Spoken, without_colors
+from ...shards.colors import Floats, distances, name_of_surface, to_oklab, to_srgb
+from ...shards.sample import Reject, Result, Row, Sample
+from ..assets.asset import Asset
+from ..assets.glb import GlbError, open_glb
+from ..assets.identity import content_of, describe
+from ..assets.primitives import read_primitives
+from ..assets.shape import HIDDEN, rotational_symmetry, turns_unseen
+from ..assets.surface_samples import Surface, sample_surface
+from ..assets.thin import lies_face_down
+from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
+from ..scenes.spec import RenderOptions
+from .cache import DEFAULT_LICENCES, resolve_root
+from .survey import Seen, SurveyAssets
 
 SIDE: Final = 64
 """Pixels of a view's side."""

@@ -6,7 +6,7 @@
     ROOT/hf-objaverse-v1/lvis-annotations.json.gz      {category: [uid, ...]}, optional
 
 ROOT may also be the folder `hf-objaverse-v1` itself; empty means `~/.objaverse`. What people and `spatialdata orient`
-add, ROOT/orientations.json, is read by `sources.objaverse.orientations`.
+add, ROOT/orientations.json, is read by `sources.assets.orientations`.
 
 Invariant: no file is trusted before it was read whole (gzip checks its own sum) and has the right shape; entries
 come in the order of their uids within each metadata file, whatever the file system says.
@@ -23,9 +23,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from shards.errors import BadInput, SpatialdataError
-from shards.licences import LICENCES, LicenceName, known
-from sources.objaverse.glb import header_error
+from ...shards.errors import BadInput, SpatialdataError
+from ...shards.licenses import LICENSES, LicenseName, known
+from ..assets.glb import header_error
 
 VERSIONED: Final = "hf-objaverse-v1"
 DEFAULT_LICENCES: Final = ("cc0", "by", "by-sa")
@@ -65,7 +65,7 @@ class CacheEntry:
     path: str
     """Relative to `resolve_root(root)`; empty where the index has no path for the uid."""
     licence: str
-    """A name of `shards.licences`, or the text as it is; `unknown` where the metadata is silent."""
+    """A name of `shards.licenses`, or the text as it is; `unknown` where the metadata is silent."""
     creator: str
     name: str
     category: str
@@ -142,7 +142,7 @@ def select_licences(entries: Iterable[CacheEntry], licences: Collection[str] = D
     kept = [entry for entry in entries if known(entry.licence) in allowed]
     if not kept:
         held = {known(entry.licence) for entry in entries}
-        more = ", ".join(name for name in LICENCES if name in held | allowed)
+        more = ", ".join(name for name in LICENSES if name in held | allowed)
         note = " (unknown: only where you know that these texts allow it)" if "unknown" in held else ""
         raise BadInput(
             f"source.licenses: no asset is left after the filter ({', '.join(sorted(allowed))}); the cache holds "
@@ -153,12 +153,12 @@ def select_licences(entries: Iterable[CacheEntry], licences: Collection[str] = D
 
 
 def count_licences(licences: Iterable[str]) -> str:
-    """`by 3, unknown 2 ('mit', 'royalty free')`: assets by name of `LICENCES`, with texts that are no such name."""
-    counts: Counter[LicenceName] = Counter()
+    """`by 3, unknown 2 ('mit', 'royalty free')`: assets by name of `LICENSES`, with texts that are no such name."""
+    counts: Counter[LicenseName] = Counter()
     texts: dict[str, None] = {}
     for licence in licences:
         counts[known(licence)] += 1
-        if licence not in LICENCES:
+        if licence not in LICENSES:
             texts[repr(licence[:_TEXT])] = None
     told = [f"{name} {count}" for name, count in sorted(counts.items())]
     if texts:
@@ -170,7 +170,7 @@ def count_licences(licences: Iterable[str]) -> str:
 def normalise_licence(text: str) -> str:
     """`CC BY-SA 4.0`, `cc-by-sa`, `by-sa` or a creativecommons.org address: `by-sa`.
 
-    Other text stays as it is, in lower case: it counts as `unknown` (`shards.licences.known`), whatever it grants. So
+    Other text stays as it is, in lower case: it counts as `unknown` (`shards.licenses.known`), whatever it grants. So
     does text that says more than the name of a licence, such as `by permission`.
     """
     plain = text.lower()
@@ -179,7 +179,7 @@ def normalise_licence(text: str) -> str:
     parts = set(re.findall("[a-z0-9.]+", plain))
     named = parts & {"by", "nc", "sa", "nd", "cc0"}
     licence = "-".join(part for part in ("cc0", "by", "nc", "sa", "nd") if part in named)
-    if licence in LICENCES and all(_SAYS_NO_MORE.fullmatch(part) for part in parts - named):
+    if licence in LICENSES and all(_SAYS_NO_MORE.fullmatch(part) for part in parts - named):
         return licence
     told = " ".join(text.lower().replace(";", ",").split())
     return (told if len(told) <= _LONGEST_NAME else f"{told[: _LONGEST_NAME - 3]}...") or "unknown"

@@ -15,17 +15,17 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from pydantic import TypeAdapter
 
-from shards.color_words import color_first
-from shards.licences import known
-from shards.sample import Reject, Result, Row, Sample
-from sources.objaverse.asset import Asset
-from sources.objaverse.cache import DEFAULT_LICENCES, normalise_licence, resolve_root
-from sources.objaverse.glb import Floats, Glb, GlbError, open_glb
-from sources.objaverse.looks import Surface, check_images, sample_surface, z_up
-from sources.objaverse.primitives import Primitive, count_triangles, first_frame_move, read_primitives
-from sources.objaverse.shape import fit, inner_walls
-from sources.objaverse.sizes import TYPICAL_EXTENT, Size, find_size
-from sources.objaverse.thin import THINNEST, lay_down, posture
+from ...shards.color_words import color_first
+from ...shards.licenses import known
+from ...shards.sample import Reject, Result, Row, Sample
+from ..assets.asset import Asset
+from ..assets.glb import Floats, Glb, GlbError, open_glb
+from ..assets.primitives import Primitive, count_triangles, first_frame_move, read_primitives
+from ..assets.shape import fit, inner_walls
+from ..assets.sizes import TYPICAL_EXTENT, Size, find_size
+from ..assets.surface_samples import Surface, check_images, sample_surface, z_up
+from ..assets.thin import THINNEST, lay_down, posture
+from .cache import DEFAULT_LICENCES, normalise_licence, resolve_root
 
 _ASSET: Final = TypeAdapter(Asset)
 _ROOM_WORDS: Final = frozenset(

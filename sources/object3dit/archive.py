@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any, Final
 
-from shards.errors import BadInput
-from shards.layout import base, filesystem, join
-from shards.writer import publish_bytes
+from ...shards.errors import BadInput
+from ...shards.layout import base, filesystem, join
+from ...shards.writer import publish_bytes
 
 SUFFIXES: Final = (".tar.gz", ".tgz", ".tar")
 MAX_MEMBER: Final = 64 * 2**20

@@ -11,12 +11,12 @@ from itertools import groupby
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from shards.errors import SpatialdataError
-from shards.interop.object3dit import FILES, GROUPS, METADATA, TASKS
-from shards.layout import base
-from shards.schema import SPLITS
-from sources.object3dit.archive import Entry, Range, digest, stem, walk
-from sources.object3dit.facts import LONGEST
+from ...shards.errors import SpatialdataError
+from ...shards.interop.object3dit import FILES, GROUPS, METADATA, TASKS
+from ...shards.layout import base
+from ...shards.schema import SPLITS
+from .archive import Entry, Range, digest, stem, walk
+from .facts import LONGEST
 
 if TYPE_CHECKING:
     from sqlite3 import Connection

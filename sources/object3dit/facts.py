@@ -13,9 +13,9 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.geometry import box_of_mask, displacement, flat, intrinsics_of_lens, wrapped
-from shards.interop.set1 import MAX_OBJECTS
-from shards.schema import Camera, Edit, EditKind, Measures, PairFacts, SceneObject, View
+from ...shards.geometry import box_of_mask, displacement, flat, intrinsics_of_lens, wrapped
+from ...shards.interop.set1 import MAX_OBJECTS
+from ...shards.schema import Camera, Edit, EditKind, Measures, PairFacts, SceneObject, View
 
 U8 = NDArray[np.uint8]
 

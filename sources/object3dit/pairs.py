@@ -20,19 +20,19 @@ from typing import Any, ClassVar, Final, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from shards import codecs
-from shards.errors import BadInput
-from shards.geometry import EQUAL_DB
-from shards.interop.object3dit import CAPTIONS, FILES, METADATA
-from shards.interop.set1 import MaskError, read_mask
-from shards.layout import filesystem, is_local, join
-from shards.sample import Columns, Reject, Result, Row, Sample
-from shards.schema import EditKind, PairFacts
-from sources.derived import inverted_columns, is_derived, origin_rejected, origins_of
-from sources.objaverse.changed import Changed, find_changed
-from sources.object3dit.archive import MAX_MEMBER, Archive, Range, is_archive
-from sources.object3dit.facts import Images, Metadata, NoName, make_facts, read_metadata
-from sources.object3dit.scan import plain_file
+from ...shards import codecs
+from ...shards.errors import BadInput
+from ...shards.geometry import EQUAL_DB
+from ...shards.interop.object3dit import CAPTIONS, FILES, METADATA
+from ...shards.interop.set1 import MaskError, read_mask
+from ...shards.layout import filesystem, is_local, join
+from ...shards.sample import Columns, Reject, Result, Row, Sample
+from ...shards.schema import EditKind, PairFacts
+from ..changed_region import Changed, find_changed
+from ..derived import inverted_columns, is_derived, origin_rejected, origins_of
+from .archive import MAX_MEMBER, Archive, Range, is_archive
+from .facts import Images, Metadata, NoName, make_facts, read_metadata
+from .scan import plain_file
 
 MAX_SIDE: Final = 4096
 """Pixels a side: released images have 256; what is larger is no image of the release."""

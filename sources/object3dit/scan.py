@@ -16,12 +16,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from shards.errors import BadInput
-from shards.interop.object3dit import GROUPS, METADATA, TASKS
-from shards.layout import base, filesystem, is_local, join
-from shards.schema import EDIT_KINDS, SPLITS, EditKind, Split
-from sources.object3dit.archive import MAX_METADATA, SUFFIXES, is_archive
-from sources.object3dit.contents import Contents, Pair, assets_in
+from ...shards.errors import BadInput
+from ...shards.interop.object3dit import GROUPS, METADATA, TASKS
+from ...shards.layout import base, filesystem, is_local, join
+from ...shards.schema import EDIT_KINDS, SPLITS, EditKind, Split
+from .archive import MAX_METADATA, SUFFIXES, is_archive
+from .contents import Contents, Pair, assets_in
 
 _READ_TOGETHER: Final = 512
 _ADVICE: Final = "; give the folder of OBJECT-3DIT's tasks, or the archive of one task"

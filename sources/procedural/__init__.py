@@ -12,15 +12,15 @@ from typing import Final
 
 import numpy as np
 
-from shards.errors import BadInput
-from sources.objaverse.asset import Asset
-from sources.objaverse.identity import Description, describe, identify
-from sources.objaverse.looks import SAMPLES, Surface, spread
-from sources.objaverse.shape import fit, rotational_symmetry
-from sources.procedural.glb import encode_glb, file_points, write_once
-from sources.procedural.kinds import KINDS
-from sources.procedural.model import Dice, Model
-from sources.procedural.shapes import Floats, join
+from ...shards.errors import BadInput
+from ..assets.asset import Asset
+from ..assets.identity import Description, describe, identify
+from ..assets.shape import fit, rotational_symmetry
+from ..assets.surface_samples import SAMPLES, Surface, spread
+from .glb import encode_glb, file_points, write_once
+from .kinds import KINDS
+from .model import Dice, Model
+from .shapes import Floats, join
 
 __all__ = ["KINDS", "catalogue", "make"]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from sources.procedural.materials import Material, named
-from sources.procedural.model import BLACK, BRASS, CALM, FRONT, STEEL, Dice, Model, Part
-from sources.procedural.shapes import (
+from .materials import Material, named
+from .model import BLACK, BRASS, CALM, FRONT, STEEL, Dice, Model, Part
+from .shapes import (
     Floats,
     Mesh,
     box,

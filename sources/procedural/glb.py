@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from shards.colors import to_linear
-from sources.procedural.materials import Material, paint
-from sources.procedural.model import Model
-from sources.procedural.shapes import Floats
+from ...shards.colors import to_linear
+from .materials import Material, paint
+from .model import Model
+from .shapes import Floats
 
 
 def file_points(points: Floats) -> Floats:

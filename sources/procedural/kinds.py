@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from sources.procedural import furniture, plants, tableware, things
-from sources.procedural.model import Dice, Model
+from . import furniture, plants, tableware, things
+from .model import Dice, Model
 
 KINDS: Final[Mapping[str, Callable[[Dice], Model]]] = MappingProxyType(
     {

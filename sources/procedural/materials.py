@@ -11,8 +11,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.colors import PALETTE
-from sources.procedural.shapes import Floats
+from ...shards.colors import PALETTE
+from .shapes import Floats
 
 Rgb = tuple[float, float, float]
 Image = NDArray[np.uint8]

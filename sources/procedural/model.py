@@ -6,9 +6,9 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from shards.colors import name_of_surface
-from sources.procedural.materials import Material, Pattern, Rgb, Texture, named
-from sources.procedural.shapes import Mesh
+from ...shards.colors import name_of_surface
+from .materials import Material, Pattern, Rgb, Texture, named
+from .shapes import Mesh
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Model:
-    """One object in its own frame: base at z = 0, centred; fields as in `sources.objaverse.spec.Asset`."""
+    """One object in its own frame: base at z = 0, centred; fields as in `sources.scenes.spec.Asset`."""
 
     parts: Sequence[Part]
     colour: str

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from sources.procedural.materials import Material
-from sources.procedural.model import Dice, Model, Part
-from sources.procedural.shapes import Floats, Mesh, curve, join, lathe, softened, sphere, sweep
-from sources.procedural.tableware import hollow
+from .materials import Material
+from .model import Dice, Model, Part
+from .shapes import Floats, Mesh, curve, join, lathe, softened, sphere, sweep
+from .tableware import hollow
 
 
 def _pot(dice: Dice, radius: float, height: float) -> list[Part]:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from sources.procedural.materials import Material, named
-from sources.procedural.model import BRIGHT, FRONT, GLAZES, STEEL, Dice, Model, Part, name_of_wood
-from sources.procedural.shapes import Floats, Mesh, box, curve, join, lathe, panel, softened, sphere, sweep, torus
+from .materials import Material, named
+from .model import BRIGHT, FRONT, GLAZES, STEEL, Dice, Model, Part, name_of_wood
+from .shapes import Floats, Mesh, box, curve, join, lathe, panel, softened, sphere, sweep, torus
 
 
 def hollow(outer: Floats, wall: float, floor: float, inner_steps: int = 12) -> Floats:
@@ -171,7 +171,7 @@ def book(dice: Dice) -> Model:
 
 def _spine(ridge: Floats, height: float) -> Mesh:
     """A rounded back: the outline (x, z) carried along y."""
-    from sources.procedural.shapes import extrude
+    from .shapes import extrude
 
     inner = ridge[::-1] * (0.75, 0.9)
     return extrude(np.concatenate([ridge, inner]), height).turned("x", 90).moved(y=height / 2)

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from sources.procedural.materials import Material, named
-from sources.procedural.model import BLACK, BRASS, BRIGHT, FRONT, STEEL, Dice, Model, Part, name_of_wood
-from sources.procedural.shapes import Floats, Mesh, box, curve, join, lathe, softened, sphere, sweep, torus
-from sources.procedural.tableware import hollow
+from .materials import Material, named
+from .model import BLACK, BRASS, BRIGHT, FRONT, STEEL, Dice, Model, Part, name_of_wood
+from .shapes import Floats, Mesh, box, curve, join, lathe, softened, sphere, sweep, torus
+from .tableware import hollow
 
 _RUBBER = Material((0.035, 0.035, 0.04), 0.8)
 _CHROME = Material((0.8, 0.8, 0.82), 0.18, 1.0)

@@ -4,9 +4,18 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
-
-from shards.geometry import F64, flat, intrinsics_of_lens, look_at, matrix3, matrix4, project, similarity, transform
-from shards.schema import EDIT_KINDS, Camera, Edit, EditKind, PairFacts, SceneObject, View
+from spatialdata_builder.shards.geometry import (
+    F64,
+    flat,
+    intrinsics_of_lens,
+    look_at,
+    matrix3,
+    matrix4,
+    project,
+    similarity,
+    transform,
+)
+from spatialdata_builder.shards.schema import EDIT_KINDS, Camera, Edit, EditKind, PairFacts, SceneObject, View
 
 SIDE = 128
 NOUNS = ("mug", "apple", "armchair", "wooden crate", "shelf", "coffee table", "hourglass", "scissors", "umbrella")

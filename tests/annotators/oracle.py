@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from shapely.geometry import Polygon
-
-from shards.geometry import F64, matrix3, matrix4, project, transform
-from shards.schema import PairFacts, SceneObject, View
+from spatialdata_builder.shards.geometry import F64, matrix3, matrix4, project, transform
+from spatialdata_builder.shards.schema import PairFacts, SceneObject, View
 
 LENGTH = r"about (?P<value>[\d.]+) (?P<unit>cm|m)\b"
 

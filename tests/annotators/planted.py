@@ -7,8 +7,9 @@ without the check that is tested.
 import re
 from collections.abc import Iterator
 
-from shards.geometry import wrapped
-from shards.schema import PairFacts
+from spatialdata_builder.shards.geometry import wrapped
+from spatialdata_builder.shards.schema import PairFacts
+
 from tests.annotators.oracle import holds
 
 _SWAPS: dict[str, tuple[tuple[str, str], ...]] = {

@@ -8,10 +8,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-
-from annotators.vlm.client import Request
-from shards.codecs import decode_image, encode_image
-from shards.sample import Sample
+from spatialdata_builder.annotators.vlm.client import Request
+from spatialdata_builder.shards.codecs import decode_image, encode_image
+from spatialdata_builder.shards.sample import Sample
 
 SIDE = 64
 COLOURS = ("red", "blue", "grey")

@@ -2,9 +2,8 @@
 
 import cv2
 import numpy as np
-
-from shards.codecs import U8, encode_image, encode_labels
-from shards.sample import Sample
+from spatialdata_builder.shards.codecs import U8, encode_image, encode_labels
+from spatialdata_builder.shards.sample import Sample
 
 SIDE = 192
 

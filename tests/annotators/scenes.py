@@ -5,15 +5,14 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
-
-from shards.geometry import F64, flat, matrix3, matrix4, project, transform
-from shards.schema import EDIT_KINDS, Camera, Edit, EditKind, PairFacts, SceneObject, View
-from sources.objaverse.asset import Asset
-from sources.objaverse.footprints import pose_of
-from sources.objaverse.naming import name_objects
-from sources.objaverse.scene import propose
-from sources.objaverse.spec import CameraPose, SceneOptions, SceneSpec, State
-from sources.procedural import catalogue
+from spatialdata_builder.shards.geometry import F64, flat, matrix3, matrix4, project, transform
+from spatialdata_builder.shards.schema import EDIT_KINDS, Camera, Edit, EditKind, PairFacts, SceneObject, View
+from spatialdata_builder.sources.assets.asset import Asset
+from spatialdata_builder.sources.edits.proposals import propose
+from spatialdata_builder.sources.procedural import catalogue
+from spatialdata_builder.sources.scenes.footprints import pose_of
+from spatialdata_builder.sources.scenes.naming import name_objects
+from spatialdata_builder.sources.scenes.spec import CameraPose, SceneOptions, SceneSpec, State
 
 SIDE = 512
 

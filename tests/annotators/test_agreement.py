@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from annotators.agreement import (
+from spatialdata_builder.annotators.agreement import (
     METRICS,
     NotComparable,
     aligned_depth,

@@ -6,9 +6,8 @@ from threading import Event
 
 import pytest
 import torch
-
-from annotators.batches import Batches, out_of_memory
-from shards.errors import SpatialdataError, WorkerLost
+from spatialdata_builder.annotators.batches import Batches, out_of_memory
+from spatialdata_builder.shards.errors import SpatialdataError, WorkerLost
 
 
 class Model:
@@ -105,7 +104,7 @@ def test_what_a_failed_batch_held_is_free_before_memory_is_given_back(monkeypatc
             raise torch.OutOfMemoryError("CUDA out of memory")
         return ready
 
-    monkeypatch.setattr("annotators.batches._free", lambda: left.append(held[-1]() is not None))
+    monkeypatch.setattr("spatialdata_builder.annotators.batches._free", lambda: left.append(held[-1]() is not None))
     batches(forward, 8)(ITEMS)
     assert left == [False, False]
 

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-
-from annotators.checkpoint import Checkpoint, digest_of, find_checkpoint, find_file, require
-from shards.errors import BadInput
+from spatialdata_builder.annotators.checkpoint import Checkpoint, digest_of, find_checkpoint, find_file, require
+from spatialdata_builder.shards.errors import BadInput
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -5,18 +5,18 @@ import json
 import cv2
 import numpy as np
 import pytest
+from spatialdata_builder.annotators.case import Case
+from spatialdata_builder.annotators.checks import GeometryChecks
+from spatialdata_builder.annotators.claims import Claims
+from spatialdata_builder.annotators.measure import Images, edit_error, hull_fill, outline_change, speckle
+from spatialdata_builder.annotators.templates import instructions
+from spatialdata_builder.pipeline.stage import Stage
+from spatialdata_builder.shards import codecs
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.geometry import box_of_mask, flat, matrix4
+from spatialdata_builder.shards.sample import Reject, Result, Row
+from spatialdata_builder.shards.schema import EDIT_KINDS, EditKind, Instruction, Measures, PairFacts, Scores
 
-from annotators.case import Case
-from annotators.checks import GeometryChecks
-from annotators.claims import Claims
-from annotators.measure import Images, edit_error, hull_fill, outline_change, speckle
-from annotators.templates import instructions
-from pipeline.stage import Stage
-from shards import codecs
-from shards.errors import BadInput
-from shards.geometry import box_of_mask, flat, matrix4
-from shards.sample import Reject, Result, Row
-from shards.schema import EDIT_KINDS, EditKind, Instruction, Measures, PairFacts, Scores
 from tests.annotators.factory import SIDE, random_facts
 from tests.annotators.pictures import draw, sample
 

@@ -3,14 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from spatialdata_builder.annotators.checks import GeometryChecks
+from spatialdata_builder.annotators.exact import ExactDepth, ExactLines, ExactMetric, ExactNormal, ExactSegments
+from spatialdata_builder.annotators.templates import TemplateInstruction
+from spatialdata_builder.pipeline.stage import Stage
+from spatialdata_builder.shards import codecs
+from spatialdata_builder.shards.sample import Reject, Row, Sample
+from spatialdata_builder.shards.schema import MapInfo, PairFacts
 
-from annotators.checks import GeometryChecks
-from annotators.exact import ExactDepth, ExactLines, ExactMetric, ExactNormal, ExactSegments
-from annotators.templates import TemplateInstruction
-from pipeline.stage import Stage
-from shards import codecs
-from shards.sample import Reject, Row, Sample
-from shards.schema import MapInfo, PairFacts
 from tests.annotators.factory import SIDE, random_facts
 from tests.annotators.pictures import draw, sample
 

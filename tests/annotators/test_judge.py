@@ -10,16 +10,16 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from spatialdata_builder.annotators.judge import Consistency, Quality, VieScoreJudge, viescore
+from spatialdata_builder.annotators.vlm.client import Request
+from spatialdata_builder.pipeline.packing.assemble import record_of
+from spatialdata_builder.pipeline.store.fingerprints import fingerprint
+from spatialdata_builder.shards.codecs import decode_image, encode_image
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.recipes import Recipe
+from spatialdata_builder.shards.sample import Reject, Row, Sample
+from spatialdata_builder.shards.schema import Instruction, Provenance, Scores
 
-from annotators.judge import Consistency, Quality, VieScoreJudge, viescore
-from annotators.vlm.client import Request
-from pipeline.assemble import record_of
-from pipeline.graph import fingerprint
-from shards.codecs import decode_image, encode_image
-from shards.errors import BadInput
-from shards.recipes import Recipe
-from shards.sample import Reject, Row, Sample
-from shards.schema import Instruction, Provenance, Scores
 from tests.annotators.factory import random_facts
 
 STAGE = VieScoreJudge(backend="openai", base_url="http://nowhere.invalid", attempts=2)

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from annotators.lines import draw_lines
-from shards.geometry import intrinsics_of_lens
+from spatialdata_builder.annotators.lines import draw_lines
+from spatialdata_builder.shards.geometry import intrinsics_of_lens
 
 SIDE = 64
 K = intrinsics_of_lens(35, SIDE, SIDE)

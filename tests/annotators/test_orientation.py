@@ -8,8 +8,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-
-from annotators.orientation import (
+from spatialdata_builder.annotators.orientation import (
     PANELS,
     STARTS,
     SheetAnswer,
@@ -18,10 +17,11 @@ from annotators.orientation import (
     sheet_order,
     vote,
 )
-from annotators.vlm.client import Request
-from pipeline.graph import fingerprint
-from shards.errors import BadInput
-from shards.sample import Reject, Row
+from spatialdata_builder.annotators.vlm.client import Request
+from spatialdata_builder.pipeline.store.fingerprints import fingerprint
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.sample import Reject, Row
+
 from tests.annotators.portraits import COLOURS, SIDE, Observer, panels_of, portraits, view_of
 
 AZIMUTHS = tuple(range(0, 360, 45))

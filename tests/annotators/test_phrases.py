@@ -1,6 +1,15 @@
 import pytest
-
-from annotators.phrases import bare, counted, indefinite, is_plural, length, listed, number, plural, sentence
+from spatialdata_builder.annotators.phrases import (
+    bare,
+    counted,
+    indefinite,
+    is_plural,
+    length,
+    listed,
+    number,
+    plural,
+    sentence,
+)
 
 
 @pytest.mark.parametrize(

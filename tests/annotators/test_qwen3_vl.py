@@ -11,24 +11,24 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from spatialdata_builder.annotators.case import Case
+from spatialdata_builder.annotators.claims import Claims
+from spatialdata_builder.annotators.grounding import edit_facts
+from spatialdata_builder.annotators.phrases import bare
+from spatialdata_builder.annotators.qwen3_vl import Qwen3VLInstruction, answer_schema, parse_answer
+from spatialdata_builder.annotators.templates import TemplateInstruction
+from spatialdata_builder.annotators.vlm.prompts import fill, read_prompt
+from spatialdata_builder.pipeline.config import load_config
+from spatialdata_builder.pipeline.planning.samples import pair_arguments
+from spatialdata_builder.pipeline.registry import build_stages
+from spatialdata_builder.pipeline.stage import Stage
+from spatialdata_builder.pipeline.store.fingerprints import fingerprint
+from spatialdata_builder.pipeline.store.layers import LayerStore
+from spatialdata_builder.shards.codecs import decode_image
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.sample import Reject, Result, Row
+from spatialdata_builder.shards.schema import EDIT_KINDS, Instruction
 
-from annotators.case import Case
-from annotators.claims import Claims
-from annotators.grounding import edit_facts
-from annotators.phrases import bare
-from annotators.qwen3_vl import Qwen3VLInstruction, answer_schema, parse_answer
-from annotators.templates import TemplateInstruction
-from annotators.vlm.prompts import fill, read_prompt
-from pipeline.config import load_config
-from pipeline.graph import fingerprint
-from pipeline.planning import pair_arguments
-from pipeline.registry import build_stages
-from pipeline.stage import Stage
-from pipeline.store import LayerStore
-from shards.codecs import decode_image
-from shards.errors import BadInput
-from shards.sample import Reject, Result, Row
-from shards.schema import EDIT_KINDS, Instruction
 from tests.annotators.factory import SIDE, random_facts, without_poses
 from tests.annotators.oracle import false_claims, false_motion
 from tests.annotators.pictures import cut_off, draw, sample

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from annotators.sam2_masks import (
+from spatialdata_builder.annotators.sam2_masks import (
     distinct_masks,
     grid_points,
     label_map,
@@ -18,7 +17,7 @@ from annotators.sam2_masks import (
     upsample,
     without_specks,
 )
-from shards.geometry import box_of_mask
+from spatialdata_builder.shards.geometry import box_of_mask
 
 torch = pytest.importorskip("torch")
 

@@ -5,18 +5,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spatialdata_builder.annotators.captions import caption
+from spatialdata_builder.annotators.case import Case, noun_phrase
+from spatialdata_builder.annotators.phrases import bare
+from spatialdata_builder.annotators.templates import TemplateInstruction, instructions
+from spatialdata_builder.pipeline.stage import Stage
+from spatialdata_builder.shards.codecs import encode_image
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.geometry import matrix4
+from spatialdata_builder.shards.interop.wording import bench_wording
+from spatialdata_builder.shards.sample import Reject, Row, Sample
+from spatialdata_builder.shards.schema import EDIT_KINDS, Instruction, PairFacts
 
-from annotators.captions import caption
-from annotators.case import Case, noun_phrase
-from annotators.phrases import bare
-from annotators.templates import TemplateInstruction, instructions
-from pipeline.stage import Stage
-from shards.codecs import encode_image
-from shards.errors import BadInput
-from shards.geometry import matrix4
-from shards.interop.wording import bench_wording
-from shards.sample import Reject, Row, Sample
-from shards.schema import EDIT_KINDS, Instruction, PairFacts
 from tests.annotators.factory import SIDE, random_facts, without_poses
 from tests.annotators.oracle import false_claims, false_motion
 from tests.annotators.scenes import SIDE as SCENE_SIDE

@@ -15,13 +15,20 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from spatialdata_builder.annotators.checkpoint import digest_of
+from spatialdata_builder.annotators.vggt import INSTALL, VggtMetric, metres_per_unit, network_size
+from spatialdata_builder.shards.codecs import (
+    CodecError,
+    decode_confidence,
+    decode_depth,
+    decode_image,
+    encode_image,
+    encode_metric,
+)
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.sample import Reject, Row, Sample
+from spatialdata_builder.shards.schema import MapInfo
 
-from annotators.checkpoint import digest_of
-from annotators.vggt import INSTALL, VggtMetric, metres_per_unit, network_size
-from shards.codecs import CodecError, decode_confidence, decode_depth, decode_image, encode_image, encode_metric
-from shards.errors import BadInput
-from shards.sample import Reject, Row, Sample
-from shards.schema import MapInfo
 from tests.annotators.factory import random_facts
 from tests.annotators.pictures import cut_off
 

@@ -5,14 +5,13 @@ import json
 import cv2
 import numpy as np
 import pytest
-
-from annotators.agreement import line_figures
-from annotators.xdog import XDoG, draw
-from pipeline.runner import Task
-from pipeline.stage import Stage
-from shards import codecs
-from shards.errors import BadInput
-from shards.sample import Reject, Row, Sample
+from spatialdata_builder.annotators.agreement import line_figures
+from spatialdata_builder.annotators.xdog import XDoG, draw
+from spatialdata_builder.pipeline.engine.runner import Task
+from spatialdata_builder.pipeline.stage import Stage
+from spatialdata_builder.shards import codecs
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.sample import Reject, Row, Sample
 
 DEFAULTS = {"sigma": XDoG().sigma, "density": XDoG().density, "contrast": XDoG().contrast, "colour": XDoG().colour}
 SIDE = 160

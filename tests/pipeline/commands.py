@@ -9,7 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cli import main
+from spatialdata_builder.pipeline.cli import main
+
 from tests.pipeline.releases import CHECKOUT, build_arguments
 
 PROGRESS = ("packed ", "looking at ")

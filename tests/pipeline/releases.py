@@ -28,7 +28,7 @@ def write_release(root: Path, pairs: int = 24) -> Path:
 def spatialdata(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does, in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *arguments],
+        [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *arguments],
         cwd=cwd or CHECKOUT,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT), **environment},
         capture_output=True,

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.opened import Build, open_build
-from shards.schema import PairFacts, SceneObject
+from spatialdata_builder.pipeline.opened import Build, open_build
+from spatialdata_builder.shards.schema import PairFacts, SceneObject
 
 
 def relicense(out: Path, change: Callable[[str, SceneObject], dict[str, Any]]) -> Build:

@@ -12,8 +12,8 @@ import pytest
 
 from tests.pipeline.commands import build, build_assets, python, refused, run
 from tests.pipeline.releases import build_arguments, files_of
-from tests.sources.objaverse.models import box, glb, make_cache, unpack
-from tests.sources.objaverse.models import pack as pack_glb
+from tests.sources.models import box, glb, make_cache, unpack
+from tests.sources.models import pack as pack_glb
 from tests.sources.object3dit.conftest import pack, pair_files
 
 
@@ -268,9 +268,8 @@ def test_a_limit_on_the_size_of_files(release: Path, finished: Path, tmp_path: P
     out = tmp_path / "out"
     arguments = build_arguments(release, out)
     limited = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-    limited += (
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000)); from pipeline.cli import main; main(sys.argv[1:])"
-    )
+    limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000));"
+    limited += "from spatialdata_builder.pipeline.cli import main; main(sys.argv[1:])"
     told = python("-c", limited, *arguments)
     refused(told, "limit on the size of a file", str(out), "same command", code=1)
     assert build(release, out).code == 0

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tests.pipeline.commands import run
-from tests.sources.objaverse.models import box, glb, make_cache
+from tests.sources.models import box, glb, make_cache
 
 
 def test_models_that_broke_after_the_survey_are_named(tmp_path: Path):

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.shards.interop.object3dit import FILES
 
-from shards.interop.object3dit import FILES
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
 
@@ -44,7 +44,7 @@ def test_a_build_ends_in_sound_shards(undisturbed: Path):
 
 def test_killed_anywhere_it_goes_on_to_the_same_bytes(release: Path, undisturbed: Path, tmp_path: Path):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "pipeline.cli", *build_arguments(release, out)]
+    command = [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *build_arguments(release, out)]
     for wanted in (1, 9, 20):  # records at which the run is killed: in the first layers, midway, near the end
         driver = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
@@ -140,7 +140,7 @@ def test_one_broken_pair_costs_one_pair(release: Path, tmp_path: Path):
 def test_two_runs_at_once(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     first = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", *build_arguments(release, out, "unit_size=1")],
+        [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *build_arguments(release, out, "unit_size=1")],
         cwd=CHECKOUT,
         stderr=subprocess.PIPE,
     )
@@ -163,7 +163,7 @@ def test_two_runs_at_once(release: Path, tmp_path: Path):
 def test_interrupted_it_says_how_to_go_on(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     run = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", *build_arguments(release, out, "unit_size=1")],
+        [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *build_arguments(release, out, "unit_size=1")],
         cwd=CHECKOUT,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-
-from annotators.checks import GeometryChecks
-from pipeline.config import Config, RecipeName, load_config
-from pipeline.registry import build_stages
-from shards.errors import BadInput
-from shards.recipes import RECIPES
-from sources.objaverse.spec import RenderOptions, SceneOptions
+from spatialdata_builder.annotators.checks import GeometryChecks
+from spatialdata_builder.pipeline.config import Config, RecipeName, load_config
+from spatialdata_builder.pipeline.registry import build_stages
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.recipes import RECIPES
+from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions
 
 PAIR = {
     "source": "procedural",

@@ -8,14 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from spatialdata_builder.pipeline.config import load_config
+from spatialdata_builder.pipeline.planning.samples import plan_build
+from spatialdata_builder.pipeline.store.layers import LayerStore
+from spatialdata_builder.shards.errors import SpatialdataError
 
-from pipeline.config import load_config
-from pipeline.planning import plan_build
-from pipeline.store import LayerStore
-from shards.errors import SpatialdataError
 from tests.pipeline.commands import build, python, refused, run
 from tests.pipeline.releases import build_arguments, files_of
-from tests.sources.objaverse.models import box, glb, make_cache
+from tests.sources.models import box, glb, make_cache
 
 
 def cut(data: bytes) -> bytes:
@@ -123,10 +123,10 @@ def test_a_damaged_list_of_units(release: Path, out: Path):
     whole = units.read_bytes()
     units.write_bytes(cut(whole))
     # In processes of their own: one process reads the list once.
-    told = python("-m", "pipeline.cli", "verify", str(out))
+    told = python("-m", "spatialdata_builder.pipeline.cli", "verify", str(out))
     assert told.code == 1
     assert "plan:" in told.out
-    told = python("-m", "pipeline.cli", *build_arguments(release, out))
+    told = python("-m", "spatialdata_builder.pipeline.cli", *build_arguments(release, out))
     assert told.code == 0, told
     assert "plan/units.parquet was damaged: made again" in told.err
     assert units.read_bytes() == whole

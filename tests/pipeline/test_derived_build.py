@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spatialdata_builder.pipeline.config import load_config
+from spatialdata_builder.pipeline.report.forecast.forecast import run_forecast
+from spatialdata_builder.pipeline.report.why.why import why_of
+from spatialdata_builder.shards import codecs
+from spatialdata_builder.shards.layout import find_shards
+from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
+from spatialdata_builder.shards.schema import EDIT_KINDS, SampleRecord
+from spatialdata_builder.sources.derived import INVERSE, composed_kind
 
-from pipeline.config import load_config
-from pipeline.report.forecast import run_forecast
-from pipeline.report.why import why_of
-from shards import codecs
-from shards.layout import find_shards
-from shards.reader import StoredSample, read_record, read_samples
-from shards.schema import EDIT_KINDS, SampleRecord
-from sources.derived import INVERSE, composed_kind
 from tests.pipeline.commands import run
 from tests.pipeline.releases import spatialdata
 

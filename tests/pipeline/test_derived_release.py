@@ -9,9 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.pipeline.report.why.why import why_of
+from spatialdata_builder.sources.derived import INVERSE
 
-from pipeline.report.why import why_of
-from sources.derived import INVERSE
 from tests.pipeline.commands import run
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 from tests.pipeline.test_derived_build import inverses, samples_of
@@ -55,7 +55,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(release: Path, undisturbed: Pa
     out = tmp_path / "out"
     arguments = build_arguments(release, out, "edits.invert=true", "unit_size=4")
     driver = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", *arguments],
+        [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *arguments],
         cwd=CHECKOUT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

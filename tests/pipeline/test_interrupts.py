@@ -9,18 +9,18 @@ import time
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.pipeline import interrupts
+from spatialdata_builder.pipeline.interrupts import Stopped, give_up, interruptible
+from spatialdata_builder.shards.errors import SpatialdataError
 
-from pipeline import interrupts
-from pipeline.interrupts import Stopped, give_up, interruptible
-from shards.errors import SpatialdataError
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
 COMMAND = """
 import sys
 sys.argv[0] = "spatialdata"  # as the console script
-import pipeline.start
+import spatialdata_builder.pipeline.start
 print("up", flush=True)
-from pipeline.cli import main
+from spatialdata_builder.pipeline.cli import main
 main()
 """
 """The first line of ours says that it runs: what comes before is the interpreter's own start."""

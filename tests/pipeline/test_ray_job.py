@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.pipeline.engine.ray_cluster import shipped
 
-from pipeline.ray_cluster import shipped
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
 RAY = Path(sys.executable).with_name("ray")
@@ -249,7 +249,12 @@ def test_a_driver_outside_of_a_job_sends_its_packages(head: Head, release: Path,
     shutil.copy(CHECKOUT / ".rayignore", checkout)
     settings = ("engine.kind=ray", f"engine.address=127.0.0.1:{head.port}", "shard.recipes=[]", "samples=4")
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *build_arguments(release, tmp_path / "out", *settings)],
+        [
+            sys.executable,
+            "-m",
+            "spatialdata_builder.pipeline.cli",
+            *build_arguments(release, tmp_path / "out", *settings),
+        ],
         cwd=checkout,
         env=head.env | {"PYTHONPATH": str(checkout)},
         capture_output=True,

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.pipeline.config import load_config
+from spatialdata_builder.pipeline.engine.pools import Cluster, plan_pools
+from spatialdata_builder.pipeline.engine.runner import tasks_of
+from spatialdata_builder.pipeline.planning.samples import pair_arguments
+from spatialdata_builder.pipeline.registry import build_stages
+from spatialdata_builder.pipeline.stage import Stage
+from spatialdata_builder.pipeline.store.layers import LayerStore
+from spatialdata_builder.shards.errors import BadInput
 
-from pipeline.config import load_config
-from pipeline.planning import pair_arguments
-from pipeline.pools import Cluster, plan_pools
-from pipeline.registry import build_stages
-from pipeline.runner import tasks_of
-from pipeline.stage import Stage
-from pipeline.store import LayerStore
-from shards.errors import BadInput
 from tests.pipeline.commands import build, refused
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

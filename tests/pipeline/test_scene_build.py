@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from spatialdata_builder.shards import codecs
+from spatialdata_builder.shards.layout import find_shards
+from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
+from spatialdata_builder.shards.schema import EDIT_KINDS, SampleRecord
+from spatialdata_builder.sources.procedural import catalogue, make
 
-from shards import codecs
-from shards.layout import find_shards
-from shards.reader import StoredSample, read_record, read_samples
-from shards.schema import EDIT_KINDS, SampleRecord
-from sources.procedural import catalogue, make
 from tests.pipeline.releases import CHECKOUT, files_of, spatialdata
 
 SETTINGS = (
@@ -129,7 +129,7 @@ def test_maps_agree_with_rays_through_the_named_models(
 def test_a_killed_build_gives_the_same_shards(built: Path, tmp_path: Path):
     out = tmp_path / "out"
     driver = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", *arguments(out, "engine.kind=inline")],
+        [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *arguments(out, "engine.kind=inline")],
         cwd=CHECKOUT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.shards.sidecars import SIDECARS
 
-from shards.sidecars import SIDECARS
 from tests.pipeline.commands import python, run
 from tests.pipeline.releases import files_of
 
@@ -52,7 +52,7 @@ def test_a_packing_that_failed_leaves_no_list_of_shards(out: Path):
     finer = ("shard", str(out), "--recipe", "full", "--set", "shard.samples_per_shard=1")
     limited = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)); "
-    assert python("-c", f"{limited}from pipeline.cli import main; main({list(finer)})").code == 1
+    assert python("-c", f"{limited}from spatialdata_builder.pipeline.cli import main; main({list(finer)})").code == 1
     assert not any((folder / name).exists() for name in SIDECARS)
     assert run(*finer).code == 0
     assert all((folder / name).exists() for name in SIDECARS)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from rich.table import Table
+from spatialdata_builder.pipeline.report.why.text import print_why
+from spatialdata_builder.pipeline.report.why.why import why_of
+from spatialdata_builder.pipeline.terminal import say, terminal
 
-from pipeline.report.why import why_of
-from pipeline.report.why_text import print_why
-from pipeline.terminal import say, terminal
 from tests.pipeline.commands import run
 from tests.pipeline.releases import CHECKOUT
-from tests.pipeline.test_why import keys_of
+from tests.pipeline.report.test_why import keys_of
 
 HOSTILE = "a\x1b[2J\x07\x9b31m\u202egnp.\u2066exe\u2028b\ud800"
 HARMFUL = set("\x1b\x07\x9b\u202e\u2066\u2028\ud800")
@@ -22,7 +22,7 @@ HARMFUL = set("\x1b\x07\x9b\u202e\u2066\u2028\ud800")
 
 def shell(command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """A line of a shell, in which `spatialdata` is ours."""
-    define = f'spatialdata() {{ "{sys.executable}" -m pipeline.cli "$@"; }}; '
+    define = f'spatialdata() {{ "{sys.executable}" -m spatialdata_builder.pipeline.cli "$@"; }}; '
     env = {**os.environ, "PYTHONPATH": str(CHECKOUT), **environment}
     return subprocess.run(["bash", "-c", define + command], env=env, capture_output=True, text=True, check=False)
 
@@ -71,8 +71,9 @@ def test_a_locale_that_knows_ascii_only(out: Path, command: str):
 
 def test_names_in_a_locale_that_lacks_their_letters(finished: Path):
     code = (
-        "import sys; from pipeline.terminal import prepare; from pipeline.report.why import why_of\n"
-        "from pipeline.report.why_text import print_why\n"
+        "import sys; from spatialdata_builder.pipeline.terminal import prepare\n"
+        "from spatialdata_builder.pipeline.report.why.why import why_of\n"
+        "from spatialdata_builder.pipeline.report.why.text import print_why\n"
         "prepare(); found = why_of(*sys.argv[1:])\n"
         "found['assets'][0]['name'] = '\\u6570 \\udcff'; print_why(found)"
     )

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-
-from shards import codecs
-from shards.reader import StoredSample, read_record
+from spatialdata_builder.shards import codecs
+from spatialdata_builder.shards.reader import StoredSample, read_record
 
 Values = dict[str, np.ndarray]
 """By member name without extension."""

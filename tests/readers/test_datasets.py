@@ -59,7 +59,7 @@ def test_a_stream_stops_and_goes_on(packed, tmp_path):
 
 
 def test_a_folder_with_one_split_loads(packed, tmp_path):
-    from shards.sidecars import write_sidecars
+    from spatialdata_builder.shards.sidecars import write_sidecars
 
     folder = tmp_path / "set"
     shutil.copytree(packed.folder / "val", folder / "val")

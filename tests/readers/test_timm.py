@@ -1,8 +1,8 @@
 """timm's reader finds splits and counts in `_info.json`, and any image member by `input_key`."""
 
 import numpy as np
+from spatialdata_builder.shards.sidecars.facts import PUBLIC_SPLIT
 
-from shards.sidecars.facts import PUBLIC_SPLIT
 from tests.readers.apart import load_pixels, needs_environment, run_apart
 
 pytestmark = needs_environment

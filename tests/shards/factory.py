@@ -4,13 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-
-from shards import codecs
-from shards.geometry import box_of_mask, flat, intrinsics_of_lens, look_at, similarity
-from shards.index import Manifest, ShardEntry, pack_shard, write_manifest
-from shards.layout import join, shard_name
-from shards.recipes import Recipe, get_recipe
-from shards.schema import (
+from spatialdata_builder.shards import codecs
+from spatialdata_builder.shards.geometry import box_of_mask, flat, intrinsics_of_lens, look_at, similarity
+from spatialdata_builder.shards.index import Manifest, ShardEntry, pack_shard, write_manifest
+from spatialdata_builder.shards.layout import join, shard_name
+from spatialdata_builder.shards.recipes import Recipe, get_recipe
+from spatialdata_builder.shards.schema import (
     SCHEMA_VERSION,
     Camera,
     Edit,
@@ -24,7 +23,7 @@ from shards.schema import (
     Split,
     View,
 )
-from shards.writer import encode_record
+from spatialdata_builder.shards.writer import encode_record
 
 SIDE = 24
 

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
-
-from shards import codecs
-from shards.errors import BadInput
+from spatialdata_builder.shards import codecs
+from spatialdata_builder.shards.errors import BadInput
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)
 NAMED = {"estimator": "test", "revision": "1"}

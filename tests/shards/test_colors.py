@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-
-from shards.color_words import color_first, names_of, spoken_colors, without_colors
-from shards.colors import NEUTRAL, PALETTE, contradicted, family, name_of_surface, to_oklab
+from spatialdata_builder.shards.color_words import color_first, names_of, spoken_colors, without_colors
+from spatialdata_builder.shards.colors import NEUTRAL, PALETTE, contradicted, family, name_of_surface, to_oklab
 
 METALS = ("gold", "silver")
 

@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
-from shards import geometry as g
+from spatialdata_builder.shards import geometry as g
 
 COORDINATE = st.floats(-5, 5)
 POINT = st.tuples(COORDINATE, COORDINATE, COORDINATE)

@@ -3,9 +3,8 @@ import json
 
 import jsonschema
 import pytest
-
-from shards.errors import SpatialdataError
-from shards.index import (
+from spatialdata_builder.shards.errors import SpatialdataError
+from spatialdata_builder.shards.index import (
     MANIFEST,
     SAMPLE_SCHEMA,
     WIDS_INDEX,
@@ -15,10 +14,11 @@ from shards.index import (
     sample_schema,
     write_manifest,
 )
-from shards.reader import read_record
-from shards.recipes import get_recipe
-from shards.schema import Scores
-from shards.writer import encode_record
+from spatialdata_builder.shards.reader import read_record
+from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.shards.schema import Scores
+from spatialdata_builder.shards.writer import encode_record
+
 from tests.shards.factory import make_sample, make_split, out_of
 
 

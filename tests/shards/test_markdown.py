@@ -5,8 +5,7 @@ import re
 
 import pytest
 from markdown_it import MarkdownIt
-
-from shards.markdown import code, escape, fenced, link, table
+from spatialdata_builder.shards.markdown import code, escape, fenced, link, table
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -1,10 +1,9 @@
 from dataclasses import replace
 
 import pytest
-
-from shards.errors import BadInput
-from shards.recipes import RECIPES, Recipe, extension_of, get_recipe, layer_of
-from shards.schema import Maps
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.recipes import RECIPES, Recipe, extension_of, get_recipe, layer_of
+from spatialdata_builder.shards.schema import Maps
 
 
 def test_full_has_images_masks_and_all_maps():

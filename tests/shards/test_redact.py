@@ -4,9 +4,8 @@ import json
 import time
 
 import pytest
-
-from shards.errors import BadInput, SpatialdataError
-from shards.redact import HIDDEN, hide, hide_url, redact, redacted, shown, without_known
+from spatialdata_builder.shards.errors import BadInput, SpatialdataError
+from spatialdata_builder.shards.redact import HIDDEN, hide, hide_url, redact, redacted, shown, without_known
 
 SECRETS = [
     "http://ann:s3same@host:8000/v1",

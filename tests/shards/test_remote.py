@@ -1,10 +1,11 @@
 """The same on an object store: written, found, read, verified."""
 
-from shards.index import read_manifest
-from shards.layout import find_shards, join
-from shards.reader import read_samples
-from shards.verify import verify_folder
-from shards.writer import publish_bytes
+from spatialdata_builder.shards.index import read_manifest
+from spatialdata_builder.shards.layout import find_shards, join
+from spatialdata_builder.shards.reader import read_samples
+from spatialdata_builder.shards.verify import verify_folder
+from spatialdata_builder.shards.writer import publish_bytes
+
 from tests.shards.factory import make_sample, make_split
 
 

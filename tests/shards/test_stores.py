@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.pipeline.store.storage import Storage
+from spatialdata_builder.shards import stores, stream
+from spatialdata_builder.shards.errors import BadInput, SpatialdataError
+from spatialdata_builder.shards.layout import join, open_url
+from spatialdata_builder.shards.stores import DEFAULT_S, VARIABLE, Unanswered, store_timeout
+from spatialdata_builder.shards.verify import verify_folder
 
-from pipeline.storage import Storage
-from shards import stores, stream
-from shards.errors import BadInput, SpatialdataError
-from shards.layout import join, open_url
-from shards.stores import DEFAULT_S, VARIABLE, Unanswered, store_timeout
-from shards.verify import verify_folder
 from tests.shards.factory import make_split
 from tests.shards.slow_servers import silent_server, slow_server, web_server
 
@@ -86,9 +86,9 @@ def test_no_password_and_no_signature_is_told() -> None:
 
 def test_a_word_is_said_meanwhile(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(stores, "WORD_S", 0.3)
-    with silent_server() as address, caplog.at_level(logging.WARNING, "shards.stores"):
+    with silent_server() as address, caplog.at_level(logging.WARNING, "spatialdata_builder.shards.stores"):
         given_up(lambda: stream(f"{address}/set"))
-    said = [record.getMessage() for record in caplog.records if record.name == "shards.stores"]
+    said = [record.getMessage() for record in caplog.records if record.name == "spatialdata_builder.shards.stores"]
     assert len(said) == 1, "once"
     assert said[0].startswith(f"waiting for {address}/set/manifest.json to answer (")
 
@@ -151,7 +151,9 @@ def test_silence_within_an_answer_of_a_bucket_ends_too(bucket: str, monkeypatch:
 def test_commands_end_with_one_line(s3: str) -> None:
     for command in (["status", "s3://silent/OUT"], ["stream", s3]):
         began = time.monotonic()
-        done = subprocess.run([sys.executable, "-m", "pipeline.cli", *command], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *command], capture_output=True, text=True
+        )
         assert done.returncode == 1
         lines = done.stderr.strip().splitlines()
         assert len(lines) == 1, lines

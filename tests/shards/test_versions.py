@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from spatialdata_builder.shards import stream
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.index import MANIFEST, SAMPLE_SCHEMA, parquet_name
+from spatialdata_builder.shards.reader import read_record
+from spatialdata_builder.shards.verify import verify_folder
 
-from shards import stream
-from shards.errors import BadInput
-from shards.index import MANIFEST, SAMPLE_SCHEMA, parquet_name
-from shards.reader import read_record
-from shards.verify import verify_folder
 from tests.shards.factory import make_sample, make_split, out_of
 
 

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-
-from shards.colors import PALETTE
-from shards.errors import BadInput
-from shards.sample import Row, Sample
-from sources.objaverse.survey import SurveyAssets
-from sources.procedural import KINDS, catalogue, make
-from sources.procedural.materials import Texture, named, paint
-from sources.procedural.model import Dice, Model
-from sources.procedural.shapes import Mesh, box, curve, extrude, lathe, sphere, sweep, torus
+from spatialdata_builder.shards.colors import PALETTE
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.sample import Row, Sample
+from spatialdata_builder.sources.objaverse.survey import SurveyAssets
+from spatialdata_builder.sources.procedural import KINDS, catalogue, make
+from spatialdata_builder.sources.procedural.materials import Texture, named, paint
+from spatialdata_builder.sources.procedural.model import Dice, Model
+from spatialdata_builder.sources.procedural.shapes import Mesh, box, curve, extrude, lathe, sphere, sweep, torus
 
 UIDS = [f"procedural-{kind}-{number:04d}" for kind in KINDS for number in (0, 5)]
 
@@ -125,9 +124,8 @@ def test_unknown_uid(tmp_path: Path, uid: str):
 def test_bytes_do_not_depend_on_the_process(tmp_path: Path):
     """Other hash seed, other order, other process: equal files."""
     uids = [f"procedural-{kind}-0003" for kind in ("mug", "shelf", "book", "television", "potted-plant")]
-    code = (
-        "import sys, pathlib, sources.procedural as p\nfor uid in sys.argv[2:]: p.make(uid, pathlib.Path(sys.argv[1]))"
-    )
+    code = "import sys, pathlib, spatialdata_builder.sources.procedural as p\n"
+    code += "for uid in sys.argv[2:]: p.make(uid, pathlib.Path(sys.argv[1]))"
     environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "b"), *uids], check=True, env=environment)
     for uid in reversed(uids):
@@ -140,7 +138,7 @@ def test_bytes_do_not_depend_on_the_process(tmp_path: Path):
 def test_a_made_file_is_kept_and_not_modelled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = make("procedural-ball-0001", tmp_path)
     path.write_bytes(b"mine")
-    monkeypatch.setattr("sources.procedural.KINDS", {"ball": None})
+    monkeypatch.setattr("spatialdata_builder.sources.procedural.KINDS", {"ball": None})
     assert make("procedural-ball-0001", tmp_path).read_bytes() == b"mine"
 
 

@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-
-from training.command import run_train
-from training.loop import Summary
-from training.metrics import read_metrics
+from spatialdata_builder.training.command import run_train
+from spatialdata_builder.training.loop import Summary
+from spatialdata_builder.training.metrics import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = ("log=none", "validate_every=0")

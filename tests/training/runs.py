@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import torch
-
-from training.checkpoint import read_facts
-from training.metrics import read_metrics
+from spatialdata_builder.training.checkpoint import read_facts
+from spatialdata_builder.training.metrics import read_metrics
 
 SETTINGS = ("steps=9", "save_every=3", "ema=0.9", "accumulate=2", "recipe.dropout=0.2", "schedule=cosine")
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from shards.errors import BadInput
-from training.caches import MadeBy, TensorCache, folder_revision, module_revision
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.training.caches import MadeBy, TensorCache, folder_revision, module_revision
 
 ROOT = Path(__file__).resolve().parents[2]
 VAE = MadeBy("some/vae", "1" * 40, "bfloat16", "512x512, mode")
@@ -120,7 +119,7 @@ def test_halves_that_a_killed_process_left_are_removed(tmp_path: Path):
 def test_processes_share_a_folder(tmp_path: Path):
     code = f"""
 import numpy as np, torch
-from training.caches import MadeBy, TensorCache
+from spatialdata_builder.training.caches import MadeBy, TensorCache
 cache = TensorCache({str(tmp_path)!r}, limit_bytes=20_000)
 made = MadeBy("m", "r", "d", "t")
 for turn in range(3):

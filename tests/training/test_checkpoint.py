@@ -6,9 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from shards.errors import BadInput, SpatialdataError
-from training.checkpoint import FACTS, STATE, Checkpoints, Facts, only_run, read_facts, read_state, write_state
+from spatialdata_builder.shards.errors import BadInput, SpatialdataError
+from spatialdata_builder.training.checkpoint import (
+    FACTS,
+    STATE,
+    Checkpoints,
+    Facts,
+    only_run,
+    read_facts,
+    read_state,
+    write_state,
+)
 
 HERE = Facts("linear", {"lr": 0.1, "schedule": "constant", "recipe": {"width": 8}}, 4, 3, {"epoch": 1, "position": 8})
 

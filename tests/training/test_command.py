@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-
-from shards.errors import BadInput
-from training import registry
-from training.cli import train
-from training.command import run_sample, run_train
-from training.metrics import read_metrics
-from training.pictures import as_picture, sheet
-from training.run import checkpoint_gradients
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.training import registry
+from spatialdata_builder.training.cli import train
+from spatialdata_builder.training.command import run_sample, run_train
+from spatialdata_builder.training.metrics import read_metrics
+from spatialdata_builder.training.pictures import as_picture, sheet
+from spatialdata_builder.training.run import checkpoint_gradients
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.training.config import differences, load_config, parse_config
 
-from shards.errors import BadInput
 from tests.training.linear import Linear
-from training.config import differences, load_config, parse_config
 
 
 def test_presets_file_and_overrides_lie_over_one_another(tmp_path: Path):

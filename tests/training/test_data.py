@@ -4,14 +4,14 @@ import logging
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.schema import EDIT_KINDS
+from spatialdata_builder.training.config import load_config
+from spatialdata_builder.training.data import fixed_batch, open_batches
 
-from shards.errors import BadInput
-from shards.schema import EDIT_KINDS
 from tests.shards.factory import make_sample, make_split
 from tests.training.linear import Linear, LinearOptions, Stopped, run
 from tests.training.runs import assert_same_run
-from training.config import load_config
-from training.data import fixed_batch, open_batches
 
 KINDS = {f"{kind}-{n}": kind for n in range(3) for kind in EDIT_KINDS}
 WANTED = {key for key, kind in KINDS.items() if kind in ("translate", "rotate", "scale")}

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-
-from shards.errors import BadInput
-from training.flow import denoised, draw_times, flow_loss, interpolate, shifted, velocity
-from training.recipe import Chance
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.training.flow import denoised, draw_times, flow_loss, interpolate, shifted, velocity
+from spatialdata_builder.training.recipe import Chance
 
 
 def numbers(*shape: int) -> torch.Tensor:

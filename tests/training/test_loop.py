@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from spatialdata_builder.shards.errors import BadInput, SpatialdataError
+from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.training.metrics import read_metrics
 
-from shards.errors import BadInput, SpatialdataError
-from shards.recipes import get_recipe
 from tests.shards.factory import make_split
 from tests.training.linear import Stopped, run
 from tests.training.runs import SETTINGS, assert_same_run, newest
-from training.metrics import read_metrics
 
 
 def test_a_run_learns_and_says_so(triplets: Path, tmp_path: Path):

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.training.metrics import check_logger, read_metrics
 
-from shards.errors import BadInput
 from tests.training.linear import run
 from tests.training.test_processes import start
-from training.metrics import check_logger, read_metrics
 
 needs_wandb = pytest.mark.skipif(
     find_spec("wandb") is None, reason="wandb is not installed: pip install 'spatialdata-builder[wandb]'"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from spatialdata_builder.training.metrics import read_metrics
 
 from tests.training.linear import run
 from tests.training.runs import SETTINGS, assert_same_run, newest
-from training.metrics import read_metrics
 
 AVERAGED = "ema=0.9"
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.training.checkpoint import read_facts
+from spatialdata_builder.training.command import run_train
+from spatialdata_builder.training.metrics import read_metrics
 
-from shards.recipes import get_recipe
 from tests.shards.factory import make_sample, make_split
 from tests.training.test_processes import ROOT, start
-from training.checkpoint import read_facts
-from training.command import run_train
-from training.metrics import read_metrics
 
 SIDE = 32
 KEYS = [f"sample-{number}" for number in range(8)]
@@ -47,7 +47,15 @@ def test_accelerate_launch_as_the_docs_have_it_trains_and_goes_on(tmp_path: Path
         arguments += ["--set", setting]
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     for steps, resumed in ((2, 0), (3, 2)):
-        command = [*launch, "-m", "training.cli", "spatialdiff", *arguments, "--set", f"steps={steps}"]
+        command = [
+            *launch,
+            "-m",
+            "spatialdata_builder.training.cli",
+            "spatialdiff",
+            *arguments,
+            "--set",
+            f"steps={steps}",
+        ]
         done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         (told,) = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
@@ -70,7 +78,7 @@ def test_two_processes_learn_as_one_with_twice_the_batch(recipe: str, sharded: b
     chosen = [*settings, "batch_size=2", f"sharded={str(sharded).lower()}"]
     overrides = [word for setting in chosen for word in ("--set", setting)]
     command = [recipe, "--preset", "tiny", "--shards", shards, "--out", str(tmp_path / "two"), *overrides]
-    done = start(command, processes=2, module="training.cli")
+    done = start(command, processes=2, module="spatialdata_builder.training.cli")
     assert done.returncode == 0, done.stderr
     for name in ("loss", "grad_norm"):
         assert curve(tmp_path / "two", name) == pytest.approx(curve(tmp_path / "one", name), rel=1e-3)

@@ -17,14 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from annotators.judge import Consistency, Quality
-from annotators.orientation import SheetAnswer
-from annotators.qwen3_vl import Qwen3VLInstruction
-from annotators.vlm.client import Request
-from annotators.vlm.forms import read_form, schema_of
-from annotators.vlm.stage import VlmStage
-from shards.errors import WorkerLost
-from shards.sample import Row, Sample
+from spatialdata_builder.annotators.judge import Consistency, Quality
+from spatialdata_builder.annotators.orientation import SheetAnswer
+from spatialdata_builder.annotators.qwen3_vl import Qwen3VLInstruction
+from spatialdata_builder.annotators.vlm.client import Request
+from spatialdata_builder.annotators.vlm.forms import read_form, schema_of
+from spatialdata_builder.annotators.vlm.stage import VlmStage
+from spatialdata_builder.shards.errors import WorkerLost
+from spatialdata_builder.shards.sample import Row, Sample
+
 from tests.annotators.factory import random_facts
 from tests.annotators.pictures import draw, sample
 from tests.annotators.vlm.server import complete

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from shards.errors import BadInput
-from training.ildm.options import IldmOptions
+from ...shards.errors import BadInput
+from .options import IldmOptions
 
 if TYPE_CHECKING:
     import torch
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    from training.ildm.nets import IntrinsicVae, TwoDomainUNet
+    from .nets import IntrinsicVae, TwoDomainUNet
 
 _OPTIONS = "ildm.json"
 _LORA = "pytorch_lora_weights.safetensors"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.caches import Given, MadeBy, TensorCache, Tensors, module_revision
-from training.ildm.maps import Floats
-from training.ildm.models import Base, frozen
-from training.ildm.options import IldmOptions
+from ..caches import Given, MadeBy, TensorCache, Tensors, module_revision
+from .maps import Floats
+from .models import Base, frozen
+from .options import IldmOptions
 
 if TYPE_CHECKING:
     import torch

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.errors import BadInput
+from ...shards.errors import BadInput
 
 MapName = Literal["depth", "normal", "segment", "line"]
 ViewName = Literal["source", "target"]

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from shards.errors import BadInput
-from training.ildm.options import TINY
-from training.weights import find_folder, first_line
+from ...shards.errors import BadInput
+from ..weights import find_folder, first_line
+from .options import TINY
 
 if TYPE_CHECKING:
     import torch

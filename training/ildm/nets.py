@@ -16,8 +16,8 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from peft import LoraConfig
 from torch import Tensor, nn
 
-from training.ildm.maps import MapLayout
-from training.ildm.schedules import Constant, Drop, Gaussian
+from .maps import MapLayout
+from .schedules import Constant, Drop, Gaussian
 
 ADAPTER = "default"
 TARGETS = ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0")

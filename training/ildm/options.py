@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from shards.options import Options
-from training.ildm.maps import MAPS, MapLayout, MapName, ViewName
-from training.ildm.schedules import Gaussian, Schedule
+from ...shards.options import Options
+from .maps import MAPS, MapLayout, MapName, ViewName
+from .schedules import Gaussian, Schedule
 
 TINY = "tiny"
 """The base id of small random models of SD2.1's architecture, which need no download."""

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.errors import BadInput
-from training.ildm.encoders import TextEncoder, latent_factor, scaling, text_encoder
-from training.ildm.maps import MapLayout
-from training.ildm.models import Base, frozen, load_intrinsic_vae
-from training.ildm.options import IldmOptions, SamplingOptions
-from training.ildm.schedules import Constant
+from ...shards.errors import BadInput
+from .encoders import TextEncoder, latent_factor, scaling, text_encoder
+from .maps import MapLayout
+from .models import Base, frozen, load_intrinsic_vae
+from .options import IldmOptions, SamplingOptions
+from .schedules import Constant
 
 if TYPE_CHECKING:
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    from training.ildm.nets import TwoDomainUNet
+    from .nets import TwoDomainUNet
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class IldmPipeline:
         """
         import torch
 
-        from training.ildm.checkpoint import load_unet, read_options
-        from training.ildm.unet_phase import make_module
+        from .checkpoint import load_unet, read_options
+        from .unet_phase import make_module
 
         options = read_options(Path(folder))
         if options.phase != "unet":
@@ -182,9 +182,9 @@ class IldmPipeline:
 
 def intrinsic_vae_of(options: IldmOptions, base: Base, dtype: "torch.dtype") -> "AutoencoderKL":
     """The trained VAE of the options. Raises BadInput where none is named, or one of other maps."""
-    from training.ildm.checkpoint import read_options
-    from training.ildm.nets import widen
-    from training.ildm.options import TINY
+    from .checkpoint import read_options
+    from .nets import widen
+    from .options import TINY
 
     if not options.intrinsic_vae:
         if options.base != TINY:

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from shards.errors import SpatialdataError
-from shards.options import Options
-from training.ildm.checkpoint import check_fits, write_options
-from training.ildm.options import PRESETS, IldmOptions
-from training.ildm.unet_phase import UnetPhase
-from training.ildm.vae_phase import VaePhase
-from training.recipe import Batch, Chance, Inputs
+from ...shards.errors import SpatialdataError
+from ...shards.options import Options
+from ..recipe import Batch, Chance, Inputs
+from .checkpoint import check_fits, write_options
+from .options import PRESETS, IldmOptions
+from .unet_phase import UnetPhase
+from .vae_phase import VaePhase
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shards.options import Options
+from ...shards.options import Options
 
 
 class Drop(Options):

@@ -9,20 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from shards.errors import BadInput
-from training.ildm.checkpoint import load_unet, save_unet
-from training.ildm.encoders import TextEncoder, VaeEncoder, latent_factor, text_encoder, vae_encoder
-from training.ildm.models import Base, frozen
-from training.ildm.options import IldmOptions
-from training.ildm.pipeline import IldmPipeline, intrinsic_vae_of
-from training.ildm.views import Views
-from training.recipe import Batch, Chance, Inputs
+from ...shards.errors import BadInput
+from ..recipe import Batch, Chance, Inputs
+from .checkpoint import load_unet, save_unet
+from .encoders import TextEncoder, VaeEncoder, latent_factor, text_encoder, vae_encoder
+from .models import Base, frozen
+from .options import IldmOptions
+from .pipeline import IldmPipeline, intrinsic_vae_of
+from .views import Views
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from training.ildm.nets import TwoDomainUNet
+    from .nets import TwoDomainUNet
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def make_module(options: IldmOptions, device: "torch.device", dtype: "torch.dtyp
     """The base UNet with new LoRA, the same in every process."""
     import torch
 
-    from training.ildm.nets import TwoDomainUNet
+    from .nets import TwoDomainUNet
 
     unet = Base(options.base, options.revision).unet(dtype)
     with torch.random.fork_rng(devices=[]):

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from training.ildm.checkpoint import load_vae, save_vae
-from training.ildm.encoders import latent_factor
-from training.ildm.maps import MapLayout
-from training.ildm.models import Base
-from training.ildm.options import IldmOptions
-from training.ildm.views import Views
-from training.recipe import Batch, Chance, Inputs
+from ..recipe import Batch, Chance, Inputs
+from .checkpoint import load_vae, save_vae
+from .encoders import latent_factor
+from .maps import MapLayout
+from .models import Base
+from .options import IldmOptions
+from .views import Views
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from training.ildm.nets import IntrinsicVae
+    from .nets import IntrinsicVae
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class VaePhase:
     def build(cls, options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "VaePhase":
         import torch
 
-        from training.ildm.nets import IntrinsicVae, widen
+        from .nets import IntrinsicVae, widen
 
         vae = widen(Base(options.base, options.revision).vae(torch.float32), options.layout)
         module = IntrinsicVae(vae, options.reconstruction, options.kl_weight).to(device)

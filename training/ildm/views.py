@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shards.errors import BadInput
-from training.ildm.maps import Floats, ViewName
-from training.ildm.options import IldmOptions
-from training.recipe import Batch, Chance
+from ...shards.errors import BadInput
+from ..recipe import Batch, Chance
+from .maps import Floats, ViewName
+from .options import IldmOptions
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from shards.errors import BadInput
-from training.spatialdiff.options import SpatialDiffOptions
+from ...shards.errors import BadInput
+from .options import SpatialDiffOptions
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shards.errors import BadInput
-from training.caches import MadeBy, TensorCache, folder_revision, module_revision
-from training.spatialdiff.geometry import GeometryEncoder, load_geometry
-from training.spatialdiff.options import TINY, SpatialDiffOptions
-from training.weights import find_folder, first_line
+from ...shards.errors import BadInput
+from ..caches import MadeBy, TensorCache, folder_revision, module_revision
+from ..weights import find_folder, first_line
+from .geometry import GeometryEncoder, load_geometry
+from .options import TINY, SpatialDiffOptions
 
 if TYPE_CHECKING:
     import torch
@@ -196,7 +196,7 @@ _FILES = ("model_index.json", "*/*")
 
 def _pipeline(name: str, folder: Path | None, dtype: "torch.dtype") -> Any:
     if folder is None:
-        from training.spatialdiff.tiny import tiny_base
+        from .tiny import tiny_base
 
         base = tiny_base()
         return base if dtype == base.dtype else base.to(dtype=dtype)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from shards.errors import BadInput
-from training.spatialdiff.options import TINY, GeometrySection
-from training.weights import find_folder
+from ...shards.errors import BadInput
+from ..weights import find_folder
+from .options import TINY, GeometrySection
 
 if TYPE_CHECKING:
     import torch
@@ -77,8 +77,8 @@ def fit(images: "torch.Tensor", side: int) -> "torch.Tensor":
 def load_geometry(options: GeometrySection, device: "torch.device", dtype: "torch.dtype") -> AggregatorEncoder:
     """VGGT, or the tiny random one. Raises BadInput for a missing package or missing weights."""
     if options.model == TINY:
-        from training.spatialdiff.nets import TinyAggregator
-        from training.weights import seeded
+        from ..weights import seeded
+        from .nets import TinyAggregator
 
         with seeded(1):
             aggregator: Any = TinyAggregator()

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.flow import flow_loss
+from ..flow import flow_loss
 
 
 class CrossAttention(nn.Module):

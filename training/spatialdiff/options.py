@@ -8,8 +8,8 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shards.options import Options
-from training.flow import TimeLaw
+from ...shards.options import Options
+from ..flow import TimeLaw
 
 Ablation = Literal["lora_only", "ism", "explicit_depth", "latent_depth"]
 """The rows of the paper's ablation, each with what it adds to the one before: LoRA alone; the spatial tokens; a depth

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from PIL import Image
 
-from training.recipe import Chance
-from training.spatialdiff.files import read_options
-from training.spatialdiff.frozen import PATCH, Frozen, depth_picture, unpatched
+from ..recipe import Chance
+from .files import read_options
+from .frozen import PATCH, Frozen, depth_picture, unpatched
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ class SpatialDiffPipeline:
         """
         import torch
 
-        from training.spatialdiff.recipe import SpatialDiff
+        from .recipe import SpatialDiff
 
         saved = read_options(Path(folder)).model_dump() | {"cache": ""}
         recipe = SpatialDiff(SpatialDiff.options_type.model_validate(saved | changes))

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from shards.errors import BadInput
-from training.flow import draw_times, interpolate, velocity
-from training.recipe import Batch, Chance, Inputs
-from training.spatialdiff.files import load_folder, load_part, read_options, save_folder
-from training.spatialdiff.frozen import PATCH, Frozen, load_base
-from training.spatialdiff.options import TINY, TINY_RECIPE, SpatialDiffOptions
-from training.weights import seeded
+from ...shards.errors import BadInput
+from ..flow import draw_times, interpolate, velocity
+from ..recipe import Batch, Chance, Inputs
+from ..weights import seeded
+from .files import load_folder, load_part, read_options, save_folder
+from .frozen import PATCH, Frozen, load_base
+from .options import TINY, TINY_RECIPE, SpatialDiffOptions
 
 if TYPE_CHECKING:
     import torch
@@ -116,7 +116,7 @@ class SpatialDiff:
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
         """`prediction`, and with a head `depth`, uint8 (B, H, W, 3)."""
-        from training.spatialdiff.pipeline import SpatialDiffPipeline
+        from .pipeline import SpatialDiffPipeline
 
         edited = SpatialDiffPipeline(module, self.frozen).edit(
             batch["source"], batch["instruction"], seed=seed, keys=batch["key"]
@@ -131,7 +131,7 @@ def make_net(transformer: Any, options: SpatialDiffOptions, geometry_width: int)
     """
     import torch
 
-    from training.spatialdiff.nets import Connector, SpatialDecodeHead, SpatialDiffNet
+    from .nets import Connector, SpatialDecodeHead, SpatialDiffNet
 
     width, connector, head = transformer.inner_dim, None, None
     if width % options.connector.heads:

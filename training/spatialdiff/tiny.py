@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from training.weights import seeded
+from ..weights import seeded
 
 WIDTH = 32
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:;-'\"°%()"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from shards.errors import BadInput
+from ...shards.errors import BadInput
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -7,8 +7,8 @@ never from a class's defaults.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from shards.errors import BadInput
-from training.weights import find_folder, first_line
+from ...shards.errors import BadInput
+from ..weights import find_folder, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ def load_models(
     from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
     from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLForConditionalGeneration
 
-    from training.spatialedit.weights import load_transformer
+    from .weights import load_transformer
 
     part = ""
     try:
@@ -89,7 +89,7 @@ def assemble(
     """
     from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
 
-    from training.spatialedit.nets import ImageTextProcessor, NativeSize
+    from .nets import ImageTextProcessor, NativeSize
 
     processor = ImageTextProcessor(image_processor=images, tokenizer=tokenizer, video_processor=None)
     pipeline = JoyImageEditPipeline(scheduler, vae, text_encoder, tokenizer, transformer, processor)

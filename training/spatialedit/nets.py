@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from transformers import Qwen3VLProcessor
 
-from training.flow import flow_loss, interpolate, velocity
+from ..flow import flow_loss, interpolate, velocity
 
 TRAIN_STEPS = 1000
 """The network's time step is sigma times this."""

@@ -6,8 +6,8 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from shards.options import Options
-from training.flow import TimeLaw
+from ...shards.options import Options
+from ..flow import TimeLaw
 
 TINY: Final = "tiny"
 """The model that is made on the spot, with random weights."""

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.interop.spatialedit import bench_instruction, draw_box
-from shards.schema import SampleRecord
+from ...shards.interop.spatialedit import bench_instruction, draw_box
+from ...shards.schema import SampleRecord
 
 BOXED: Final = ("translate", "scale")
 """Edits whose bench wording asks for a red box."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.interop.spatialedit import draw_box
-from training.spatialedit.models import folder_of, load_models
-from training.spatialedit.options import TINY
-from training.spatialedit.weights import merge_adapter
+from ...shards.interop.spatialedit import draw_box
+from .models import folder_of, load_models
+from .options import TINY
+from .weights import merge_adapter
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,7 @@ def load_pipeline(
     where = torch.device(device)
     kind = dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16)
     if model == TINY:
-        from training.spatialedit.tiny import tiny_models
+        from .tiny import tiny_models
 
         pipeline = tiny_models(where, kind)
     else:

@@ -25,19 +25,19 @@ from typing import IO, Any, ClassVar, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.errors import BadInput
-from shards.layout import filesystem, is_local, open_url
-from shards.reader import BLOCK, ShardError
-from shards.streaming.buffers import Allocate
-from shards.streaming.choice import HEADER, choose_all, size_in
-from shards.streaming.dataset import Stream
-from shards.streaming.decode import Array
-from shards.streaming.fetch import REMOTE_GAP, Fetched, runs_of
-from shards.streaming.options import StreamOptions
-from shards.streaming.places import Shard, ShardSet, Size
-from shards.streaming.remote import file_at
-from shards.streaming.retry import retried
-from training.spatialedit.pictures import fit
+from ...shards.errors import BadInput
+from ...shards.layout import filesystem, is_local, open_url
+from ...shards.reader import BLOCK, ShardError
+from ...shards.streaming.buffers import Allocate
+from ...shards.streaming.choice import HEADER, choose_all, size_in
+from ...shards.streaming.dataset import Stream
+from ...shards.streaming.decode import Array
+from ...shards.streaming.fetch import REMOTE_GAP, Fetched, runs_of
+from ...shards.streaming.options import StreamOptions
+from ...shards.streaming.places import Shard, ShardSet, Size
+from ...shards.streaming.remote import file_at
+from ...shards.streaming.retry import retried
+from .pictures import fit
 
 Url = str | os.PathLike[str]
 _NAME: Final = re.compile(

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shards import stream
-from shards.errors import BadInput
-from shards.layout import filesystem, join
-from training.caches import MadeBy, TensorCache, folder_revision, module_revision
-from training.flow import draw_times
-from training.recipe import Batch, Batches, Chance, Inputs
-from training.spatialedit.adapter import load_adapter, save_adapter
-from training.spatialedit.models import add_lora, folder_of
-from training.spatialedit.options import PRESETS, TINY, SpatialEditOptions
-from training.spatialedit.pictures import as_in_bench, fit
-from training.spatialedit.pipeline import edit, load_pipeline
-from training.spatialedit.published import stream_published
+from ...shards import stream
+from ...shards.errors import BadInput
+from ...shards.layout import filesystem, join
+from ..caches import MadeBy, TensorCache, folder_revision, module_revision
+from ..flow import draw_times
+from ..recipe import Batch, Batches, Chance, Inputs
+from .adapter import load_adapter, save_adapter
+from .models import add_lora, folder_of
+from .options import PRESETS, TINY, SpatialEditOptions
+from .pictures import as_in_bench, fit
+from .pipeline import edit, load_pipeline
+from .published import stream_published
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +73,7 @@ class SpatialEdit:
 
     def build(self, device: "torch.device", dtype: "torch.dtype") -> "nn.Module":
         """The transformer with its adapter. Raises BadInput for missing weights."""
-        from training.spatialedit.nets import EditNet
+        from .nets import EditNet
 
         options = self.options
         merged = [options.merge] if options.merge else []

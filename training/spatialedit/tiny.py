@@ -6,7 +6,7 @@ on them can be loaded again.
 
 from typing import TYPE_CHECKING, Any, Final
 
-from training.spatialedit.models import assemble
+from .models import assemble
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from shards.errors import BadInput
+from ...shards.errors import BadInput
 
 if TYPE_CHECKING:
     import torch

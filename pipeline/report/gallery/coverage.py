@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from pipeline.report.gallery.facts import NO_DEPTH
-from pipeline.report.gallery.markup import esc, link, plain, table
-from pipeline.report.gallery.tally import Tally
-from shards.schema import EDIT_KINDS, SPLITS
+from ....shards.schema import EDIT_KINDS, SPLITS
+from .facts import NO_DEPTH
+from .markup import esc, link, plain, table
+from .tally import Tally
 
 MOST: Final = 200
 """Categories that have a row."""

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from shards.colors import PALETTE
-from sources.objaverse.naming import CONFUSABLE
+from ....shards.colors import PALETTE
+from ....sources.scenes.naming import CONFUSABLE
 
 NO_COLOUR: Final = ""
 """The edited object has no one colour, or nobody knows it."""

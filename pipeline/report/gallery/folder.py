@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pipeline.storage import FULL, disk_full
-from shards.errors import BadInput, SpatialdataError
+from ....shards.errors import BadInput, SpatialdataError
+from ...store.storage import FULL, disk_full
 
 MARKER: Final = "gallery.json"
 FORMAT: Final = "spatialdata-gallery-1"

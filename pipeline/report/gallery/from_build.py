@@ -11,19 +11,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pipeline.assemble import STORED_CODEC
-from pipeline.duplicates import Dropped
-from pipeline.opened import Build
-from pipeline.plan import PlanRow
-from pipeline.report.funnel import packed_duplicates
-from pipeline.report.gallery.entry import Entry, parsed, told_maps
-from pipeline.report.gallery.spread import by_unit
-from pipeline.report.gallery.writer import GalleryWriter
-from pipeline.report.makers import makers_of
-from pipeline.store import LayerCorrupt, Record, Rejected
-from shards.layout import field_of
-from shards.recipes import MAP_MEMBERS, PAIR_MEMBERS, extension_of, layer_of
-from shards.schema import Scores
+from ....shards.layout import field_of
+from ....shards.recipes import MAP_MEMBERS, PAIR_MEMBERS, extension_of, layer_of
+from ....shards.schema import Scores
+from ...opened import Build
+from ...packing.assemble import STORED_CODEC
+from ...packing.duplicates import Dropped
+from ...store.layers import LayerCorrupt, Record, Rejected
+from ...store.plan import PlanRow
+from ..funnel import packed_duplicates
+from ..layer_origins import makers_of
+from .entry import Entry, parsed, told_maps
+from .spread import by_unit
+from .writer import GalleryWriter
 
 TEXTS: Final = (
     "facts",

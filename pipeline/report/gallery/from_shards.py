@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from pipeline.report.gallery.entry import Entry, told_maps
-from pipeline.report.gallery.spread import PLACES
-from pipeline.report.gallery.writer import GalleryWriter
-from shards.errors import BadInput, SpatialdataError
-from shards.index import read_manifest
-from shards.layout import base, filesystem, find_splits, list_shards
-from shards.reader import ShardError, StoredSample, read_record, read_samples
-from shards.schema import SampleRecord
+from ....shards.errors import BadInput, SpatialdataError
+from ....shards.index import read_manifest
+from ....shards.layout import base, filesystem, find_splits, list_shards
+from ....shards.reader import ShardError, StoredSample, read_record, read_samples
+from ....shards.schema import SampleRecord
+from .entry import Entry, told_maps
+from .spread import PLACES
+from .writer import GalleryWriter
 
 
 @dataclass(frozen=True)

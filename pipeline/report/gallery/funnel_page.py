@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.configurations import holds_build
-from pipeline.live import plural
-from pipeline.opened import open_build, planned_edits
-from pipeline.report.funnel import funnel_rows, left_out
-from pipeline.report.gallery.coverage import coverage
-from pipeline.report.gallery.entry import STATES
-from pipeline.report.gallery.histograms import histograms, shares
-from pipeline.report.gallery.markup import PAGE, esc
-from pipeline.report.gallery.samples import BuildReader, read_shards
-from pipeline.report.gallery.stages import proposals, stages
-from pipeline.report.gallery.tally import Tally
-from pipeline.store import LayerStore
-from pipeline.summaries import summarise
-from shards.layout import SplitFolder, base, find_splits, join
-from shards.writer import publish_bytes
+from ....shards.layout import SplitFolder, base, find_splits, join
+from ....shards.writer import publish_bytes
+from ...engine.progress_table import plural
+from ...engine.summaries import summarise
+from ...opened import open_build, planned_edits
+from ...planning.configurations import holds_build
+from ...store.layers import LayerStore
+from ..funnel import funnel_rows, left_out
+from .coverage import coverage
+from .entry import STATES
+from .histograms import histograms, shares
+from .markup import PAGE, esc
+from .samples import BuildReader, read_shards
+from .stages import proposals, stages
+from .tally import Tally
 
 FUNNEL_PAGE: Final = "funnel.html"
 FUNNEL_JSON: Final = "funnel.json"

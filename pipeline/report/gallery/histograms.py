@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pipeline.report.gallery.entry import STATES
-from pipeline.report.gallery.markup import bar, esc, link, plain
-from pipeline.report.gallery.measures import Measure
-from pipeline.report.gallery.samples import ACCEPTED
-from pipeline.report.gallery.tally import Shares, Spread
-from shards.colors import PALETTE
+from ....shards.colors import PALETTE
+from .entry import STATES
+from .markup import bar, esc, link, plain
+from .measures import Measure
+from .samples import ACCEPTED
+from .tally import Shares, Spread
 
 MOST: Final = 30
 """Categories that are named."""

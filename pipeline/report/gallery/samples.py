@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import from_json
 
-from pipeline.duplicates import Duplicates, per_unit
-from pipeline.opened import Build
-from pipeline.report.census import read_members
-from pipeline.report.gallery.entry import STATES
-from pipeline.report.gallery.facts import Facts, facts_of
-from pipeline.summaries import Summary
-from shards.errors import SpatialdataError
-from shards.index import read_manifest, read_rows
-from shards.layout import join
+from ....shards.errors import SpatialdataError
+from ....shards.index import read_manifest, read_rows
+from ....shards.layout import join
+from ...engine.summaries import Summary
+from ...opened import Build
+from ...packing.duplicates import Duplicates, per_unit
+from ..census import read_members
+from .entry import STATES
+from .facts import Facts, facts_of
 
 ACCEPTED, REJECTED, WAITING = range(len(STATES))
 """Positions in STATES; waiting is what some layer has not looked at yet, and none has rejected."""

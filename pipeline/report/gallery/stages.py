@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pipeline.live import cost, spent
-from pipeline.report.gallery.markup import bar, esc, link, plain, table
+from ...engine.progress_table import cost, spent
+from .markup import bar, esc, link, plain, table
 
 _HEAD: Final = ("stage", "", "in", "out", "rejected", "time", "GPU time", "per accepted")
 

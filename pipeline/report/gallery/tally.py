@@ -7,9 +7,9 @@ from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 
-from pipeline.report.gallery.entry import STATES
-from pipeline.report.gallery.measures import MEASURES, Measure
-from pipeline.report.gallery.samples import ACCEPTED, Told
+from .entry import STATES
+from .measures import MEASURES, Measure
+from .samples import ACCEPTED, Told
 
 _AT_ONCE: Final = 8192
 """Values that are binned together."""

@@ -8,12 +8,12 @@ from array import array
 from pathlib import Path
 from typing import Any, Final, cast
 
-from pipeline.report.colours import label_palette, turbo
-from pipeline.report.gallery.entry import STATES, Entry
-from pipeline.report.gallery.scripts import script
-from shards import codecs
-from shards.plain import undirected
-from shards.schema import SPLITS, Scores
+from ....shards import codecs
+from ....shards.plain import undirected
+from ....shards.schema import SPLITS, Scores
+from ..palette import label_palette, turbo
+from .entry import STATES, Entry
+from .scripts import script
 
 BLOCK: Final = 64
 """Samples whose cards lie in one script, and whose pictures lie in one folder."""

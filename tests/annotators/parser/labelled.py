@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from annotators.claims import Claims
-from annotators.parser.parse import parse
+from spatialdata_builder.annotators.claims import Claims
+from spatialdata_builder.annotators.parser.parse import parse
 
 FILE = Path(__file__).with_name("labelled_instructions.jsonl")
 Group = Literal["tuned", "held out", "tuned later", "fresh"]

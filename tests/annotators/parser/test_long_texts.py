@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-
-from annotators.parser.parse import LONGEST, parse
-from annotators.parser.text import normalised, split
-from annotators.verdict.names import phrase_of
-from sources.objaverse.cache import normalise_licence, plain_category
+from spatialdata_builder.annotators.parser.parse import LONGEST, parse
+from spatialdata_builder.annotators.parser.text import normalised, split
+from spatialdata_builder.annotators.verdict.names import phrase_of
+from spatialdata_builder.sources.objaverse.cache import normalise_licence, plain_category
 
 SHAPES = (
     *("a", "1", "1.", "1 ", "-", "_ ", "é", "(", "°", "\n", ". ", ", ", "and ", "the ", "the x ", "not ", "a-", "'s "),

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from spatialdata_builder.annotators.case import Case
+from spatialdata_builder.annotators.claims import CANONICAL_VIEWS, Claims
+from spatialdata_builder.annotators.templates import instructions
+from spatialdata_builder.annotators.verdict.amounts import known_fronts
+from spatialdata_builder.annotators.verdict.check import Verdict, check, check_text
+from spatialdata_builder.annotators.verdict.clause import Tolerances
+from spatialdata_builder.shards.geometry import flat, look_at, matrix4, similarity, wrapped
+from spatialdata_builder.shards.interop.wording import bench_wording
+from spatialdata_builder.shards.schema import UNKNOWN_FRONT, PairFacts
 
-from annotators.case import Case
-from annotators.claims import CANONICAL_VIEWS, Claims
-from annotators.templates import instructions
-from annotators.verdict.amounts import known_fronts
-from annotators.verdict.check import Verdict, check, check_text
-from annotators.verdict.clause import Tolerances
-from shards.geometry import flat, look_at, matrix4, similarity, wrapped
-from shards.interop.wording import bench_wording
-from shards.schema import UNKNOWN_FRONT, PairFacts
 from tests.annotators.factory import SIDE, random_facts, without_poses
 from tests.annotators.planted import planted, reworded
 from tests.annotators.scenes import SIDE as SCENE_SIDE

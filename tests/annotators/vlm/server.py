@@ -9,9 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
-
-from annotators.vlm.client import Backend, Refused, Request
-from shards.codecs import decode_image
+from spatialdata_builder.annotators.vlm.client import Backend, Refused, Request
+from spatialdata_builder.shards.codecs import decode_image
 
 Reply = str | tuple[int, Any]
 """The text of an answer, or a status and a body."""

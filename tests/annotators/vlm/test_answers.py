@@ -10,13 +10,13 @@ from threading import Event
 from typing import Any
 
 import pytest
+from spatialdata_builder.annotators.vlm.answers import AnswerCache, Answered, ask
+from spatialdata_builder.annotators.vlm.backends import open_backend
+from spatialdata_builder.annotators.vlm.client import Backend, Request
+from spatialdata_builder.annotators.vlm.stage import VlmStage
+from spatialdata_builder.shards.errors import SpatialdataError
+from spatialdata_builder.shards.sample import Reject
 
-from annotators.vlm.answers import AnswerCache, Answered, ask
-from annotators.vlm.backends import open_backend
-from annotators.vlm.client import Backend, Request
-from annotators.vlm.stage import VlmStage
-from shards.errors import SpatialdataError
-from shards.sample import Reject
 from tests.annotators.vlm.server import Reply, Service, serving, text_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -79,7 +79,7 @@ def test_what_was_answered_before_a_crash_is_not_asked_again(tmp_path: Path):
 ASKER = """
 import sys
 from tests.annotators.vlm.test_answers import QUESTIONS, parse
-from annotators.vlm.stage import VlmStage
+from spatialdata_builder.annotators.vlm.stage import VlmStage
 options = VlmStage(backend="openai", base_url=sys.argv[1], model="tiny", answers=sys.argv[2], in_flight=2)
 options.ask(options.setup(), QUESTIONS, parse)
 """

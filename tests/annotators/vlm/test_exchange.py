@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.annotators.vlm.backends import open_backend
+from spatialdata_builder.annotators.vlm.client import Request
+from spatialdata_builder.annotators.vlm.exchange import MOST_BYTES
+from spatialdata_builder.annotators.vlm.options import VlmOptions
+from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 
-from annotators.vlm.backends import open_backend
-from annotators.vlm.client import Request
-from annotators.vlm.exchange import MOST_BYTES
-from annotators.vlm.options import VlmOptions
-from shards.errors import BadInput, SpatialdataError
 from tests.annotators.vlm.server import complete
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -233,7 +233,7 @@ def test_it_waits_as_long_as_a_busy_server_asks():
 
 STARTS = """
 import sys
-import annotators.vlm.server
+import spatialdata_builder.annotators.vlm.server
 assert "requests" not in sys.modules
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 PARENT = """
 import multiprocessing, sys, time
-from annotators.vlm.orphans import end_with_me
+from spatialdata_builder.annotators.vlm.orphans import end_with_me
 def sleep(): time.sleep(600)
 if __name__ == "__main__":
     child = multiprocessing.get_context("spawn").Process(target=sleep)

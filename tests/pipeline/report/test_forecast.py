@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.pipeline.config import Config, load_config
+from spatialdata_builder.pipeline.engine.pools import Cluster
+from spatialdata_builder.pipeline.engine.runner import tasks_of
+from spatialdata_builder.pipeline.opened import RUNS, Build
+from spatialdata_builder.pipeline.report.forecast.forecast import forecast
+from spatialdata_builder.pipeline.report.forecast.rates import LayerRate, Rates, RecipeRate, measure, read_rates
+from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
+from spatialdata_builder.shards.errors import BadInput
 
-from pipeline.config import Config, load_config
-from pipeline.opened import RUNS, Build
-from pipeline.pools import Cluster
-from pipeline.report.forecast import forecast
-from pipeline.report.rates import LayerRate, Rates, RecipeRate, measure, read_rates
-from pipeline.runner import tasks_of
-from pipeline.store import LayerStore, Record, Rejected
-from shards.errors import BadInput
 from tests.pipeline.commands import refused, run
 from tests.pipeline.toys import Judge, Make, Measure, toy_plan
 

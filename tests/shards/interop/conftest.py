@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from spatialdata_builder.shards import codecs
+from spatialdata_builder.shards.geometry import box_of_mask
+from spatialdata_builder.shards.index import Manifest, pack_shard, write_manifest
+from spatialdata_builder.shards.layout import shard_name
+from spatialdata_builder.shards.reader import read_record
+from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.shards.schema import EDIT_KINDS, EditKind, SampleRecord, Split
+from spatialdata_builder.shards.writer import encode_record
 
-from shards import codecs
-from shards.geometry import box_of_mask
-from shards.index import Manifest, pack_shard, write_manifest
-from shards.layout import shard_name
-from shards.reader import read_record
-from shards.recipes import get_recipe
-from shards.schema import EDIT_KINDS, EditKind, SampleRecord, Split
-from shards.writer import encode_record
 from tests.shards.factory import make_sample, out_of
 
 SIDE = 64

@@ -4,14 +4,14 @@ import tarfile
 import numpy as np
 import pytest
 from PIL import Image
+from spatialdata_builder.shards.codecs import decode_image, decode_labels
+from spatialdata_builder.shards.errors import BadInput, SpatialdataError
+from spatialdata_builder.shards.interop import object3dit
+from spatialdata_builder.shards.sample import Row, Sample
+from spatialdata_builder.shards.schema import PairFacts
+from spatialdata_builder.shards.writer import encode_record
+from spatialdata_builder.sources.object3dit import ReadPairs, scan
 
-from shards.codecs import decode_image, decode_labels
-from shards.errors import BadInput, SpatialdataError
-from shards.interop import object3dit
-from shards.sample import Row, Sample
-from shards.schema import PairFacts
-from shards.writer import encode_record
-from sources.object3dit import ReadPairs, scan
 from tests.shards.interop.conftest import edited, pack, record_of
 
 
@@ -178,7 +178,7 @@ def test_a_damaged_shard_stops_the_export_with_its_name(built, tmp_path):
 
 def test_the_real_pairs_survive_the_way_out_and_in(shared_assets, tmp_path):
     """Masks of released pictures: read, drawn again, read again."""
-    from shards.interop.set1 import draw_mask, read_mask
+    from spatialdata_builder.shards.interop.set1 import draw_mask, read_mask
 
     root = shared_assets / "object3dit" / "translate" / "train"
     if not root.is_dir():

@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-from shards.interop.set1 import MAX_OBJECTS, SET1, MaskError, draw_mask, read_mask
+from spatialdata_builder.shards.interop.set1 import MAX_OBJECTS, SET1, MaskError, draw_mask, read_mask
 
 
 @given(hnp.arrays(np.uint8, (7, 9), elements=st.integers(0, MAX_OBJECTS)), st.integers(-8, 8))

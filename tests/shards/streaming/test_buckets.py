@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from spatialdata_builder.shards import codecs, stream
+from spatialdata_builder.shards.errors import BadInput
 
-from shards import codecs, stream
-from shards.errors import BadInput
 from tests.shards.factory import make_sample, make_split, out_of
 from tests.shards.streaming.test_dataset import damage
 
@@ -246,7 +246,7 @@ def test_weights_hold_over_all_sizes(tmp_path: Path):
 
 def test_workers_of_torch_take_turns_with_buckets(mixed: str):
     torch_data = pytest.importorskip("torch.utils.data")
-    from shards.streaming.loader import torch_dataset
+    from spatialdata_builder.shards.streaming.loader import torch_dataset
 
     ds = stream(mixed, members=CHEAP, buckets=True, seed=3, last="pad")
     expected = [[batch["key"] for batch in ds.batches(2)] for _ in range(2)]
@@ -260,8 +260,7 @@ def test_jpegs_that_begin_with_much_else(tmp_path: Path):
     import io
 
     from PIL import Image
-
-    from shards.index import pack_shard, write_manifest
+    from spatialdata_builder.shards.index import pack_shard, write_manifest
 
     def photo(key: str, side: int) -> dict[str, bytes]:
         members = make_sample(key, side=side)

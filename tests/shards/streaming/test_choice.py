@@ -6,13 +6,13 @@ import pickle
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.shards import stream
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.reader import ShardError
+from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.shards.schema import EDIT_KINDS
+from spatialdata_builder.shards.streaming.measure import measure
 
-from shards import stream
-from shards.errors import BadInput
-from shards.reader import ShardError
-from shards.recipes import get_recipe
-from shards.schema import EDIT_KINDS
-from shards.streaming.measure import measure
 from tests.shards.factory import make_sample, make_split, out_of
 from tests.shards.streaming.test_buckets import forget_sizes
 
@@ -72,7 +72,9 @@ def test_a_state_tells_what_was_left_out(full: str):
 
 def test_a_set_of_the_recipe_reads_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make_split(out_of(tmp_path, recipe="spatialdiff"), [["a", "b"]], recipe=get_recipe("spatialdiff"))
-    monkeypatch.setattr("shards.streaming.choice.read_columns", lambda *_: pytest.fail("the manifest tells enough"))
+    monkeypatch.setattr(
+        "spatialdata_builder.shards.streaming.choice.read_columns", lambda *_: pytest.fail("the manifest tells enough")
+    )
     ds = stream(str(tmp_path), "spatialdiff")
     assert (ds.samples, ds.left_out) == (2, {})
 

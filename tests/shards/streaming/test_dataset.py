@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from spatialdata_builder.shards import codecs, stream
+from spatialdata_builder.shards.errors import BadInput, SpatialdataError
+from spatialdata_builder.shards.reader import ShardError, read_record
 
-from shards import codecs, stream
-from shards.errors import BadInput, SpatialdataError
-from shards.reader import ShardError, read_record
 from tests.shards.factory import make_sample, make_split, out_of
 
 KEYS = [[f"s-{shard}-{i}" for i in range(count)] for shard, count in enumerate((5, 3, 6, 1, 4))]
@@ -271,7 +271,7 @@ def test_a_world_larger_than_the_samples_is_refused(shards: str):
 
 
 def test_recipes_that_lack_members_are_told_apart(tmp_path: Path):
-    from shards.recipes import get_recipe
+    from spatialdata_builder.shards.recipes import get_recipe
 
     make_split(out_of(tmp_path, recipe="spatialedit"), [["a"]], recipe=get_recipe("spatialedit"))
     with pytest.raises(BadInput, match="lacks depth, which recipe spatialdiff needs"):

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spatialdata_builder.shards import codecs, stream
+from spatialdata_builder.shards.errors import BadInput, SpatialdataError
+from spatialdata_builder.shards.index import parquet_name
+from spatialdata_builder.shards.reader import ShardError
+from spatialdata_builder.shards.recipes import get_recipe
 
-from shards import codecs, stream
-from shards.errors import BadInput, SpatialdataError
-from shards.index import parquet_name
-from shards.reader import ShardError
-from shards.recipes import get_recipe
 from tests.shards.factory import make_sample, make_split, out_of
 
 KEYS = [[f"s-{shard}-{i}" for i in range(count)] for shard, count in enumerate((5, 3, 6, 4))]
@@ -28,7 +28,7 @@ CHEAP = ("changed",)
 
 JOB = """
 import json, os, sys
-from shards import stream
+from spatialdata_builder.shards import stream
 url, log = sys.argv[1:]
 ds = stream(url, members=("changed",), seed=9, rank=0, world=1, threads=2, last="pad")
 lines = open(log).read().splitlines()
@@ -231,7 +231,7 @@ def test_sets_may_hold_their_images_in_different_formats(tmp_path: Path):
     """Two sets of one recipe, webp and png: the fields differ, the members do not."""
     make_split(str(tmp_path / "webp"), [["a", "b"]])
     recipe = get_recipe("spatialdiff")
-    from shards.index import pack_shard, write_manifest
+    from spatialdata_builder.shards.index import pack_shard, write_manifest
 
     fields = recipe.fields("png")
     members = make_sample("c")
@@ -277,7 +277,7 @@ def open_files() -> int:
 
 
 def test_files_stay_few_and_memory_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("shards.streaming.fetch._OPEN_FILES", 8)
+    monkeypatch.setattr("spatialdata_builder.shards.streaming.fetch._OPEN_FILES", 8)
     make_split(out_of(tmp_path), [[f"k-{i}"] for i in range(40)])
     before = open_files()
     allocated: list[int] = []

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from shards.streaming.order import Mixed, Permutation, Straight, make_order
+from spatialdata_builder.shards.streaming.order import Mixed, Permutation, Straight, make_order
 
 FIRST = [2, 5, 8, 3, 4, 0, 1, 7, 9, 6]
 MIXED = [4, 7, 5, 2, 0, 1, 3, 2, 0, 3, 4, 1]

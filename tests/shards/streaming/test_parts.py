@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from shards.errors import BadInput
-from shards.streaming.buffers import BufferPool
-from shards.streaming.held import Held
-from shards.streaming.options import StreamOptions
-from shards.streaming.order import Straight, make_order
-from shards.streaming.steps import Share, Step, start, steps
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.streaming.buffers import BufferPool
+from spatialdata_builder.shards.streaming.handles import Held
+from spatialdata_builder.shards.streaming.options import StreamOptions
+from spatialdata_builder.shards.streaming.order import Straight, make_order
+from spatialdata_builder.shards.streaming.steps import Share, Step, start, steps
 
 
 @given(

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from spatialdata_builder.shards import stream
+from spatialdata_builder.shards.errors import BadInput, SpatialdataError
+from spatialdata_builder.shards.layout import join
+from spatialdata_builder.shards.reader import ShardError
+from spatialdata_builder.shards.streaming.cache import ShardCache
+from spatialdata_builder.shards.streaming.places import open_set
+from spatialdata_builder.shards.streaming.remote import file_at
+from spatialdata_builder.shards.streaming.retry import retried
+from spatialdata_builder.shards.writer import publish_bytes
 
-from shards import stream
-from shards.errors import BadInput, SpatialdataError
-from shards.layout import join
-from shards.reader import ShardError
-from shards.streaming.cache import ShardCache
-from shards.streaming.places import open_set
-from shards.streaming.remote import file_at
-from shards.streaming.retry import retried
-from shards.writer import publish_bytes
 from tests.shards.factory import make_split
 
 KEYS = [["a", "b"], ["c", "d"], ["e"]]
@@ -166,7 +166,7 @@ def test_an_outage_is_no_damage(bucket: str, monkeypatch: pytest.MonkeyPatch):
     ds = stream(folder, recipe="spatialdiff", on_error="skip", prefetch=0)
     run = ds.batches(1)
     next(run)
-    monkeypatch.setattr("shards.streaming.retry.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("spatialdata_builder.shards.streaming.retry.time.sleep", lambda seconds: None)
 
     def down(*args: Any, **kwargs: Any) -> bytes:
         raise ConnectionResetError("connection reset by peer")
@@ -209,7 +209,9 @@ def test_a_full_or_forbidden_cache_is_told_at_once(tmp_path: Path, monkeypatch: 
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
-        patch.setattr("shards.streaming.retry.time.sleep", lambda seconds: pytest.fail("nothing to wait for"))
+        patch.setattr(
+            "spatialdata_builder.shards.streaming.retry.time.sleep", lambda seconds: pytest.fail("nothing to wait for")
+        )
         with pytest.raises(SpatialdataError, match=r"cache folder .*No space left.*choose another"):
             cache.open(shard)
     (tmp_path / "file").touch()

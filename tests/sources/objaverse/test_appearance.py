@@ -11,15 +11,15 @@ import pytest
 import trimesh
 from PIL import Image
 from pydantic import TypeAdapter
+from spatialdata_builder.pipeline.stage import Stage
+from spatialdata_builder.shards.sample import Reject, Row, Sample
+from spatialdata_builder.sources.assets.asset import Asset
+from spatialdata_builder.sources.blender.render import Renderer
+from spatialdata_builder.sources.objaverse.appearance import Booth, MeasureAppearance
+from spatialdata_builder.sources.objaverse.survey import SurveyAssets
 
-from pipeline.stage import Stage
-from shards.sample import Reject, Row, Sample
-from sources.objaverse.appearance import Booth, MeasureAppearance
-from sources.objaverse.asset import Asset
-from sources.objaverse.render import Renderer
-from sources.objaverse.survey import SurveyAssets
-from tests.sources.objaverse.conftest import Measure
-from tests.sources.objaverse.models import box, checkered, glb, pack, unpack
+from tests.sources.conftest import Measure
+from tests.sources.models import box, checkered, glb, pack, unpack
 
 Look = Callable[..., Asset | Reject]
 RED, GREEN, BLUE, YELLOW = (200, 20, 20), (20, 150, 30), (25, 50, 200), (235, 200, 20)
@@ -252,7 +252,7 @@ def test_folds_of_boxes_and_of_colours(look: Look):
 
 def test_real_models_look_as_people_say(shared_assets: Path, portraitist: Renderer):
     root = shared_assets / "objaverse"
-    from sources.objaverse.cache import read_cache
+    from spatialdata_builder.sources.objaverse.cache import read_cache
 
     wanted = {"Extinguisher": "red", "Convertible sofa BZ": "blue", "Glove": "black", "Cup cake": "", "Mixer": ""}
     for entry in read_cache(root):

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.config import load_config
-from shards.errors import BadInput, SpatialdataError
-from sources.objaverse.cache import (
+from spatialdata_builder.pipeline.config import load_config
+from spatialdata_builder.shards.errors import BadInput, SpatialdataError
+from spatialdata_builder.sources.objaverse.cache import (
     normalise_licence,
     plain_category,
     read_cache,
     resolve_root,
     select_licences,
 )
-from tests.sources.objaverse.models import box, glb, make_cache, write_gz
+
+from tests.sources.models import box, glb, make_cache, write_gz
 
 MODEL = glb(box(1, 1, 1))
 

@@ -1,8 +1,7 @@
 """Titles that call a model a room, and those that only say where it stands."""
 
 import pytest
-
-from sources.objaverse.survey import names_room
+from spatialdata_builder.sources.objaverse.survey import names_room
 
 
 @pytest.mark.parametrize(

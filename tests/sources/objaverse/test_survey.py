@@ -11,19 +11,19 @@ import trimesh
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from spatialdata_builder.pipeline.stage import Stage
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.sample import Reject, Row, Sample
+from spatialdata_builder.sources.assets.asset import Asset
+from spatialdata_builder.sources.assets.glb import open_glb
+from spatialdata_builder.sources.assets.primitives import read_primitives
+from spatialdata_builder.sources.assets.shape import footprint
+from spatialdata_builder.sources.assets.surface_samples import z_up
+from spatialdata_builder.sources.objaverse.cache import read_cache
+from spatialdata_builder.sources.objaverse.survey import SurveyAssets, category_from_name
 from trimesh.visual.material import PBRMaterial
 
-from pipeline.stage import Stage
-from shards.errors import BadInput
-from shards.sample import Reject, Row, Sample
-from sources.objaverse.asset import Asset
-from sources.objaverse.cache import read_cache
-from sources.objaverse.glb import open_glb
-from sources.objaverse.looks import z_up
-from sources.objaverse.primitives import read_primitives
-from sources.objaverse.shape import footprint
-from sources.objaverse.survey import SurveyAssets, category_from_name
-from tests.sources.objaverse.models import RED, box, checkered, glb, make_cache, pack, unpack
+from tests.sources.models import RED, box, checkered, glb, make_cache, pack, unpack
 
 ASSET = TypeAdapter(Asset)
 

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from spatialdata_builder.shards import stream
+from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.training.ildm.options import PRESETS, IldmOptions
+from spatialdata_builder.training.ildm.recipe import Ildm
+from spatialdata_builder.training.recipe import Chance
 
-from shards import stream
-from shards.recipes import get_recipe
 from tests.shards.factory import make_sample, make_split
-from training.ildm.options import PRESETS, IldmOptions
-from training.ildm.recipe import Ildm
-from training.recipe import Chance
 
 torch.set_num_threads(1)
 SIDE = 32

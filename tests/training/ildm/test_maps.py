@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-
-from shards.errors import BadInput
-from training.ildm.maps import MapLayout, palette
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.training.ildm.maps import MapLayout, palette
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 40, (2, 6, 6)).astype(np.uint16)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from spatialdata_builder.training.ildm.maps import MapLayout
+from spatialdata_builder.training.ildm.models import Base
+from spatialdata_builder.training.ildm.nets import CrossDomainAttention, IntrinsicVae, TwoDomainUNet, valid_mean, widen
+from spatialdata_builder.training.ildm.schedules import Constant, Drop
+from spatialdata_builder.training.ildm.unet_phase import make_module
 
 from tests.training.ildm.parts import CPU, tiny
-from training.ildm.maps import MapLayout
-from training.ildm.models import Base
-from training.ildm.nets import CrossDomainAttention, IntrinsicVae, TwoDomainUNet, valid_mean, widen
-from training.ildm.schedules import Constant, Drop
-from training.ildm.unet_phase import make_module
 
 
 def two_domains(lora: float = 0.2, **changes) -> TwoDomainUNet:

@@ -7,10 +7,10 @@ was, half of the loss. So the small base learns these pictures first, as SD2.1 h
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from spatialdata_builder.training.ildm.models import Base
+from spatialdata_builder.training.ildm.recipe import Ildm
 
 from tests.training.ildm.parts import CPU, chance_of, first_batch, make_shards, tiny, train
-from training.ildm.models import Base
-from training.ildm.recipe import Ildm
 
 LORA = {"train_base": False, "rank": 32, "alpha": 32}
 

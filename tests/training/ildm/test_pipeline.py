@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.training.ildm.models import Base
+from spatialdata_builder.training.ildm.pipeline import IldmPipeline
+from spatialdata_builder.training.ildm.recipe import Ildm
 
-from shards.errors import BadInput
 from tests.training.ildm.parts import CPU, SIDE, first_batch, make_shards, tiny
-from training.ildm.models import Base
-from training.ildm.pipeline import IldmPipeline
-from training.ildm.recipe import Ildm
 
 DROP = {"kind": "drop", "tau": 500, "blocks": [1, 3]}
 SAMPLING = {"side": SIDE, "steps": 4, "guidance": 3.0, "schedule": DROP}

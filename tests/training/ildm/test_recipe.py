@@ -9,16 +9,16 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors import safe_open
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.training.ildm.models import Base
+from spatialdata_builder.training.ildm.options import IldmOptions
+from spatialdata_builder.training.ildm.recipe import Ildm
+from spatialdata_builder.training.ildm.unet_phase import target
+from spatialdata_builder.training.ildm.vae_phase import zero_mask
+from spatialdata_builder.training.ildm.views import Views
+from spatialdata_builder.training.recipe import Chance
 
-from shards.errors import BadInput
 from tests.training.ildm.parts import CPU, SIDE, chance_of, first_batch, make_shards, tiny
-from training.ildm.models import Base
-from training.ildm.options import IldmOptions
-from training.ildm.recipe import Ildm
-from training.ildm.unet_phase import target
-from training.ildm.vae_phase import zero_mask
-from training.ildm.views import Views
-from training.recipe import Chance
 
 
 @pytest.fixture(scope="module")

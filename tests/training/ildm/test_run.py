@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.training.config import load_config
+from spatialdata_builder.training.ildm.recipe import Ildm
 
 from tests.training.ildm.parts import make_shards
 from tests.training.launched import assert_same_after_a_kill, assert_same_on_two_processes
-from training.config import load_config
-from training.ildm.recipe import Ildm
 
 ROOT = Path(__file__).resolve().parents[3]
 PHASES = {

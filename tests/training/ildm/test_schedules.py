@@ -2,9 +2,8 @@ import math
 
 import pytest
 from pydantic import ValidationError
-
-from training.ildm.options import IldmOptions
-from training.ildm.schedules import Drop, Gaussian
+from spatialdata_builder.training.ildm.options import IldmOptions
+from spatialdata_builder.training.ildm.schedules import Drop, Gaussian
 
 
 @pytest.mark.parametrize(

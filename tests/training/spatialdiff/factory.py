@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from spatialdata_builder.shards import stream
+from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.training.recipe import Batch, Chance, Inputs
+from spatialdata_builder.training.spatialdiff.options import TINY_RECIPE, SpatialDiffOptions
+from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
 
-from shards import stream
-from shards.recipes import get_recipe
 from tests.shards.factory import make_sample, make_split
-from training.recipe import Batch, Chance, Inputs
-from training.spatialdiff.options import TINY_RECIPE, SpatialDiffOptions
-from training.spatialdiff.recipe import SpatialDiff
 
 SIDE = 32
 CPU = torch.device("cpu")

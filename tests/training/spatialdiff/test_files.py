@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.training.spatialdiff.files import read_options
+from spatialdata_builder.training.spatialdiff.tiny import tiny_base
 
-from shards.errors import BadInput
 from tests.training.spatialdiff.factory import batch_of, built, inputs_of, stirred
-from training.spatialdiff.files import read_options
-from training.spatialdiff.tiny import tiny_base
 
 
 def test_lora_loads_elsewhere_with_equal_output(tmp_path: Path):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.training.spatialdiff.frozen import load_base, normalised, patches, positions, unpatched
+from spatialdata_builder.training.spatialdiff.tiny import tiny_base
 
-from shards.errors import BadInput
 from tests.training.spatialdiff.factory import CPU, SIDE, tiny
-from training.spatialdiff.frozen import load_base, normalised, patches, positions, unpatched
-from training.spatialdiff.tiny import tiny_base
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.training.spatialdiff.geometry import AggregatorEncoder, aggregator_weights, fit, load_geometry
+from spatialdata_builder.training.spatialdiff.nets import TinyAggregator
+from spatialdata_builder.training.spatialdiff.options import GeometrySection
 
-from shards.errors import BadInput
 from tests.training.spatialdiff.factory import CPU
-from training.spatialdiff.geometry import AggregatorEncoder, aggregator_weights, fit, load_geometry
-from training.spatialdiff.nets import TinyAggregator
-from training.spatialdiff.options import GeometrySection
 
 
 def picture(height: int, width: int) -> np.ndarray:

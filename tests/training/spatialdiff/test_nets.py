@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from spatialdata_builder.training.spatialdiff.nets import Connector, CrossAttention, SpatialDecodeHead
 
 from tests.training.spatialdiff.factory import batch_of, built, inputs_of, stirred
-from training.spatialdiff.nets import Connector, CrossAttention, SpatialDecodeHead
 
 
 def attention(layer: CrossAttention, q: torch.Tensor, s: torch.Tensor) -> torch.Tensor:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.spatialdiff.pipeline import SpatialDiffPipeline
+from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
+from spatialdata_builder.training.spatialdiff.tiny import tiny_base
 
-from shards.errors import BadInput
 from tests.training.spatialdiff.factory import CPU, SIDE, batch_of, built, stirred, tiny
-from training.recipe import Chance
-from training.spatialdiff.pipeline import SpatialDiffPipeline
-from training.spatialdiff.recipe import SpatialDiff
-from training.spatialdiff.tiny import tiny_base
 
 
 def pictures(count: int) -> np.ndarray:

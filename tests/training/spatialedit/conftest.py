@@ -4,15 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from spatialdata_builder.shards.index import Manifest, pack_shard, write_manifest
+from spatialdata_builder.shards.layout import shard_name
+from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.spatialedit.options import SpatialEditOptions
+from spatialdata_builder.training.spatialedit.recipe import SpatialEdit
+from spatialdata_builder.training.spatialedit.tiny import tiny_models
 
-from shards.index import Manifest, pack_shard, write_manifest
-from shards.layout import shard_name
-from shards.recipes import get_recipe
 from tests.shards.factory import make_sample
-from training.recipe import Chance
-from training.spatialedit.options import SpatialEditOptions
-from training.spatialedit.recipe import SpatialEdit
-from training.spatialedit.tiny import tiny_models
 
 SIDE = 32
 

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 from fsspec.implementations.local import LocalFileSystem
+from spatialdata_builder.shards.codecs import decode_image, encode_image
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.index import pack_shard, write_manifest
+from spatialdata_builder.shards.interop import spatialedit
+from spatialdata_builder.shards.interop.spatialedit import draw_box
+from spatialdata_builder.shards.layout import shard_name
+from spatialdata_builder.shards.reader import ShardError
+from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.training.spatialedit.published import stream_published
 
-from shards.codecs import decode_image, encode_image
-from shards.errors import BadInput
-from shards.index import pack_shard, write_manifest
-from shards.interop import spatialedit
-from shards.interop.spatialedit import draw_box
-from shards.layout import shard_name
-from shards.reader import ShardError
-from shards.recipes import get_recipe
 from tests.shards.factory import out_of
 from tests.shards.interop.conftest import edited, pack
 from tests.training.spatialedit.conftest import build, chance_of, opened
-from training.spatialedit.published import stream_published
 
 KINDS = ("translate", "rotate", "camera", "scale")
 

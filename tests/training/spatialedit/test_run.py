@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import pytest
+from spatialdata_builder.shards.interop import spatialedit
+from spatialdata_builder.training.config import load_config
+from spatialdata_builder.training.loop import train
+from spatialdata_builder.training.metrics import read_metrics
+from spatialdata_builder.training.spatialedit.recipe import SpatialEdit
 
-from shards.interop import spatialedit
 from tests.shards.interop.conftest import edited, pack
 from tests.training.launched import assert_same_after_a_kill, assert_same_on_two_processes
 from tests.training.runs import newest
-from training.config import load_config
-from training.loop import train
-from training.metrics import read_metrics
-from training.spatialedit.recipe import SpatialEdit
 
 ROOT = Path(__file__).resolve().parents[3]
 SHORT = ("batch_size=2", "log=none", "recipe.side=32", "recipe.text_drop=0.5", "validate_every=0")

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from spatialdata_builder.shards.codecs import decode_image
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.interop.spatialedit import draw_box
+from spatialdata_builder.training.recipe import Chance
 
-from shards.codecs import decode_image
-from shards.errors import BadInput
-from shards.interop.spatialedit import draw_box
 from tests.shards.factory import make_sample
 from tests.training.spatialedit.conftest import build, chance_of, opened, pack_moves
-from training.recipe import Chance
 
 
 def predicted_by_hand(made, index):

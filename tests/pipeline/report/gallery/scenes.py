@@ -4,13 +4,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import load_config
-from pipeline.configurations import BUILD
-from pipeline.opened import open_build
-from pipeline.plan import PlanRow
-from pipeline.planning import plan_build
-from pipeline.store import LayerStore, Record, Rejected
-from shards.schema import Instruction, MapInfo, Maps, PairFacts
+from spatialdata_builder.pipeline.config import load_config
+from spatialdata_builder.pipeline.opened import open_build
+from spatialdata_builder.pipeline.planning.configurations import BUILD
+from spatialdata_builder.pipeline.planning.samples import plan_build
+from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
+from spatialdata_builder.pipeline.store.plan import PlanRow
+from spatialdata_builder.shards.schema import Instruction, MapInfo, Maps, PairFacts
+
 from tests.annotators.factory import random_facts
 
 UNIT = 8

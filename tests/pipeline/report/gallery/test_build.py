@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.opened import open_build
-from pipeline.report.gallery.writer import BLOCK
-from pipeline.report.why import why_of
-from shards.reader import read_record
+from spatialdata_builder.pipeline.opened import open_build
+from spatialdata_builder.pipeline.report.gallery.writer import BLOCK
+from spatialdata_builder.pipeline.report.why.why import why_of
+from spatialdata_builder.shards.reader import read_record
+
 from tests.pipeline.commands import build, refused, run
 from tests.pipeline.releases import files_of
 from tests.pipeline.report.gallery.conftest import values_of

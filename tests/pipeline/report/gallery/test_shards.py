@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from spatialdata_builder.pipeline.report.gallery.from_shards import Shard, ShardSamples
+from spatialdata_builder.shards.layout import join
+from spatialdata_builder.shards.recipes import get_recipe
 
-from pipeline.report.gallery.from_shards import Shard, ShardSamples
-from shards.layout import join
-from shards.recipes import get_recipe
 from tests.pipeline.commands import refused, run
 from tests.pipeline.report.gallery.conftest import values_of
 from tests.shards.conftest import bucket

@@ -3,8 +3,7 @@
 import itertools
 
 import pytest
-
-from pipeline.report.gallery.spread import RUN, by_unit, spread
+from spatialdata_builder.pipeline.report.gallery.spread import RUN, by_unit, spread
 
 
 @pytest.mark.parametrize("samples", [1, 5, 63, 64, 1000, 20_000])

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-
-from pipeline.report.gallery.facts import Facts
-from pipeline.report.gallery.measures import MEASURES
-from pipeline.report.gallery.samples import ACCEPTED, REJECTED, STATES, WAITING, Told
-from pipeline.report.gallery.tally import Spread, Tally
+from spatialdata_builder.pipeline.report.gallery.facts import Facts
+from spatialdata_builder.pipeline.report.gallery.measures import MEASURES
+from spatialdata_builder.pipeline.report.gallery.samples import ACCEPTED, REJECTED, STATES, WAITING, Told
+from spatialdata_builder.pipeline.report.gallery.tally import Spread, Tally
 
 
 @pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.name)

@@ -1,0 +1,170 @@
+"""A build from configuration to shards, and the packing of a finished one again.
+
+Every function gives a plain dict: what `--json` prints.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from ...shards.errors import BadInput
+from ...shards.index import ShardEntry
+from ...shards.recipes import Recipe, get_recipe
+from ...shards.redact import shown
+from ...sources.scratch import sweep
+from ..config import Config
+from ..engine.progress import RunSummary, make_progress
+from ..engine.run import map_items, reopen_rejects, run, session
+from ..engine.runner import Damaged
+from ..interrupts import interruptible
+from ..opened import RUNS, Build, Rejects, done_units, open_build, open_out, planned_edits, rejects_of
+from ..packing.pack import ShardJob, fit_recipe, pack
+from ..planning.configurations import BUILDING, begin, check_replanned, finish
+from ..planning.samples import check_source, pair_arguments, plan_build
+from ..registry import build_stages
+from ..report.card.card import write_card
+from ..secret_values import check_secrets
+from ..store.layers import LayerCorrupt
+from ..store.lock import RunLock
+from ..store.plan import check_rows
+from ..terminal import say
+
+FEW_SHARDS = 8
+"""Shards that are packed sooner in this process than Ray starts."""
+
+
+@interruptible()
+def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[str] = ()) -> dict[str, Any]:
+    """Plan, compute every layer, pack the recipes of `shard.recipes`. Goes on where an earlier run stopped.
+
+    Args:
+        retry: reasons; units with samples that were rejected for them are computed again.
+
+    Raises Stopped on Ctrl-C and SIGTERM, wherever they come; OUT is unlocked then.
+    """
+    began, started = time.monotonic(), datetime.now(UTC)
+    sweep()
+    store = open_out(out)
+    # What is wrong with layers and recipes is told before a survey or a render is paid for.
+    planned = build_stages(config, pair_arguments(config, store), store.url)
+    recipes = [fit_recipe(get_recipe(name), planned, planned_edits(config)) for name in config.shard.recipes]
+    with RunLock(store, say=_say(quiet), doing=BUILDING) as lock, session(config.engine):
+        foreign = check_replanned(store, config)
+        plan = plan_build(config, store, _say(quiet), quiet, foreign=foreign)
+        build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan), store.url)))
+        begin(store, config)
+        if retry and not any(reopen_rejects(build.stages, store, retry, plan.hash).values()):
+            _say(quiet)(f"--retry: no sample was rejected for {' or '.join(retry)}")
+        summary = compute(build, lock, quiet)
+        packing = time.monotonic()
+        shards, rejects = _pack_all(build, recipes, lock, quiet)
+        if rejects.samples < plan.samples:
+            finish(store, config)
+    ended = time.monotonic()
+    found = {
+        "out": str(store),
+        "samples": plan.samples,
+        "accepted": plan.samples - rejects.samples,
+        "rejected": rejects.samples,
+        "rejects": rejects.reasons,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(ended - began, 3),
+        "pack_seconds": round(ended - packing, 3),
+        "stages": summary.to_json()["stages"],
+        "quarantined": summary.quarantined,
+        "notes": summary.notes,
+        "shards": shards,
+    }
+    store.write_file(
+        f"{RUNS}/{started:%Y%m%dT%H%M%S}.json", json.dumps(shown(found), indent=1, sort_keys=True).encode()
+    )
+    return found
+
+
+@interruptible()
+def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
+    """Pack the accepted samples of a finished build for one recipe. Raises Stopped as `run_build` does."""
+    build = open_build(out, overrides)
+    chosen = fit_recipe(get_recipe(recipe), build.stages, planned_edits(build.config))
+    if (done := done_units(build)) < build.plan.units:
+        raise BadInput(f"{build.store} is not finished ({done} of {build.plan.units} units): run the build again")
+    if build.plan.samples <= FEW_SHARDS * build.config.shard.samples_per_shard:
+        engine = build.config.engine.model_copy(update={"kind": "inline"})
+        build = replace(build, config=build.config.model_copy(update={"engine": engine}))
+    with RunLock(build.store, say=_say(quiet)) as lock, session(build.config.engine):
+        check_rows(build.plan)
+        if build.note:
+            _say(quiet)(build.note)
+        shards, _ = _pack_all(build, [chosen], lock, quiet)
+    return shards[0]
+
+
+def compute(build: Build, lock: RunLock, quiet: bool) -> RunSummary:
+    """Compute what is not committed yet; the source is looked at only where something is."""
+    if done_units(build) < build.plan.units:
+        check_secrets(build.config.model_dump(mode="json"))
+        check_source(build.config, build.store, build.plan)
+    engine = build.config.engine
+    progress = make_progress(quiet)
+    return run(build.stages, build.store, build.plan, engine, progress, plan_hash=build.plan.hash, guard=lock.check)
+
+
+def _pack_all(
+    build: Build, recipes: Sequence[Recipe], lock: RunLock, quiet: bool
+) -> tuple[list[dict[str, Any]], Rejects]:
+    """Pack the recipes and count the rejects; a unit that turns out to be damaged is computed again, once."""
+    mended: set[tuple[str, int]] = set()
+    while True:
+        try:
+            return [pack_recipe(build, recipe, quiet) for recipe in recipes], rejects_of(build)
+        except LayerCorrupt as error:
+            place = (error.layer_dir, error.unit)
+            if place in mended:
+                raise
+            mended.add(place)
+            _say(quiet)(f"{str(error).split(': run ')[0]}: moved aside, computing it again")
+            build.store.set_aside(*place)
+            compute(build, lock, quiet)
+
+
+def pack_recipe(build: Build, recipe: Recipe, quiet: bool) -> dict[str, Any]:
+    """Pack one recipe, its shards in parallel on the build's engine, and write the card beside them."""
+    say = _say(quiet)
+    seconds = 0.0
+
+    def packer(
+        function: Callable[[ShardJob], ShardEntry | Damaged], jobs: Sequence[ShardJob]
+    ) -> list[ShardEntry | Damaged]:
+        done = 0
+
+        def told(job: ShardJob, result: tuple[ShardEntry | Damaged, float]) -> None:
+            nonlocal done, seconds
+            entry, spent = result
+            seconds += spent
+            if isinstance(entry, Damaged):
+                return
+            done += 1
+            say(f"packed {job.name} ({done} of {len(jobs)}, {entry.samples} samples)")
+
+        timed = partial(_timed, function)
+        results = map_items(timed, jobs, build.config.engine, name=lambda job: job.name, on_result=told)
+        return [entry for entry, _ in results]
+
+    packed = pack(build.store, build.plan, build.layers, recipe, build.config.shard, packer)
+    told = write_card(build, recipe.name)
+    shown = {name: told[name] for name in ("licence", "licence_problems")}
+    return packed | shown | {"worker_seconds": round(seconds, 3)}
+
+
+def _timed(function: Callable[[ShardJob], ShardEntry | Damaged], job: ShardJob) -> tuple[ShardEntry | Damaged, float]:
+    """With the seconds that it took a worker."""
+    began = time.monotonic()
+    return function(job), time.monotonic() - began
+
+
+def _say(quiet: bool) -> Callable[[str], None]:
+    return (lambda _: None) if quiet else (lambda text: say(text, err=True))

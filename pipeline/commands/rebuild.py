@@ -1,0 +1,66 @@
+"""One sample made again: its unit, all layers, in this process.
+
+Invariant: nothing is removed before every stage is ready to work, and only under the run lock.
+"""
+
+from typing import Any
+
+from ...shards.errors import SpatialdataError
+from ..engine.ready_units import raise_failed
+from ..engine.runner import Damaged, Failed, Job, Runner, tasks_of
+from ..interrupts import interruptible
+from ..opened import open_build
+from ..packing.packed_recipes import packed_recipes
+from ..planning.samples import check_source
+from ..report.why.keys import find_key
+from ..secret_values import check_secrets
+from ..store.layers import LayerCorrupt, LayerStore
+from ..store.lock import RunLock
+from ..store.plan import check_rows
+
+
+@interruptible()
+def run_rebuild(out: str, key: str) -> dict[str, Any]:
+    """Make the unit of a sample again. A unit is what is committed, so its other samples are made again, too.
+
+    Gives the unit, its samples, `changed`: the layers whose files have other bytes than before, and `recipes`: those
+    that are packed, and want to be packed again where something changed.
+
+    Raises:
+        BadInput: no build, no such key, another run holds OUT, or the source is not there.
+        SpatialdataError: a stage cannot go on. What was made before stays where none was ready to work; else the next
+            build makes what is missing.
+    """
+    build = open_build(out)
+    unit = find_key(build.plan, key).unit
+    store, tasks = build.store, tasks_of(build.stages, build.plan.hash)
+    with RunLock(store) as lock:
+        check_rows(build.plan)
+        check_secrets(build.config.model_dump(mode="json"))
+        check_source(build.config, store, build.plan)
+        runner = Runner(store, build.plan, tasks)
+        if failed := runner.prepare([task.layer for task in tasks]):
+            raise_failed(failed)
+        before = {task.layer: _digest(store, task.layer_dir, unit) for task in tasks}
+        for task in reversed(tasks):
+            store.discard(task.layer_dir, unit)
+        for task in tasks:
+            lock.check()
+            outcome = runner.do(Job(task.layer, unit))
+            if isinstance(outcome, Failed):
+                raise_failed(outcome)
+            if isinstance(outcome, Damaged):
+                raise SpatialdataError(f"{outcome.message} (check the disk: it was written a moment ago)")
+    changed = [task.layer for task in tasks if _digest(store, task.layer_dir, unit) != before[task.layer]]
+    told = {"out": str(store), "key": key, "unit": unit, "samples": build.plan.size(unit)}
+    return {**told, "changed": changed, "recipes": packed_recipes(store)}
+
+
+def _digest(store: LayerStore, folder: str, unit: int) -> str:
+    """Of a layer file and of what was refused; empty where there is none."""
+    try:
+        record = store.record(folder, unit)
+    except LayerCorrupt:
+        return ""
+    refused = sorted((reject.key, reject.reason) for reject in record.rejects)
+    return f"{record.sha256} {refused}"

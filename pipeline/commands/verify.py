@@ -1,0 +1,184 @@
+"""What is done with a build or its shards once they are there: verify and repair, export."""
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from typing import Any
+
+from ...shards.errors import BadInput, SpatialdataError
+from ...shards.layout import SplitFolder, base, filesystem, find_shards, find_splits, join
+from ...shards.recipes import get_recipe
+from ...shards.verify import Report, verify_folder
+from ..engine.run import session
+from ..engine.summaries import summary_is_true
+from ..interrupts import interruptible
+from ..opened import Build, done_units, open_build, planned_edits
+from ..packing.pack import fit_recipe
+from ..packing.packed_recipes import packed_recipes, read_packing
+from ..planning.configurations import holds_build
+from ..store.layers import LayerCorrupt, LayerStore
+from ..store.lock import RunLock
+from ..store.plan import check_rows
+from .build import compute, pack_recipe
+
+_WRONG_SUMMARY = "is damaged, or says other than the records: `status` may be wrong until the build is run again"
+FEW_SHARDS, FEW_BYTES = 8, 64 << 20
+
+
+def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[str, Any]:
+    """Check the shards under `path`, and where it is OUT its layers, and whether all that was packed is there.
+
+    With `repair`, what is damaged or lost is made again.
+
+    Raises BadInput where there is nothing to check, or `path` holds no build to repair from.
+    """
+    build = open_build(path) if holds_build(LayerStore(path)) else None
+    if repair and build is None:
+        raise BadInput(f"{path} is not the folder of a build: only OUT holds the layers that shards are rebuilt from")
+    repaired: list[str] = []
+    if repair and build is not None:
+        repaired = _repair(build, quiet)
+    report = _verify_shards(path) if build is None or _folders(build) else Report((), 0, 0, 0)
+    problems = [
+        _problem(base(problem.shard or problem.folder), problem.message, problem.key, problem.member)
+        for problem in report.problems
+    ]
+    if build is not None:
+        problems += [_problem(f"{error.layer_dir}/{error.unit}", str(error)) for error in _corrupt_layers(build)]
+        problems += [_problem(f"summaries/{folder}", _WRONG_SUMMARY) for folder in _wrong_summaries(build)]
+        problems += _corrupt_plan(build)
+        problems += _lost(build)
+    return {
+        "path": path,
+        "repairable": build is not None,
+        "ok": not problems,
+        "shards": report.shards,
+        "samples": report.samples,
+        "bytes": report.bytes,
+        "image_sizes": [[*size, count] for size, count in report.sizes.items()],
+        "problems": problems,
+        "repaired": repaired,
+    }
+
+
+def _problem(where: str, message: str, key: str = "", member: str = "") -> dict[str, str]:
+    return {"shard": where, "key": key, "member": member, "message": message}
+
+
+def _corrupt_plan(build: Build) -> list[dict[str, str]]:
+    """Whether the list of units is the one that was planned."""
+    try:
+        check_rows(build.plan)
+    except SpatialdataError as error:
+        return [_problem("plan", str(error))]
+    return []
+
+
+def _lost(build: Build) -> list[dict[str, str]]:
+    """Splits and recipes that were packed, or should have been, and are not there."""
+    there = {(folder.recipe, folder.split) for folder in _folders(build)}
+    problems: list[dict[str, str]] = []
+    for recipe in packed_recipes(build.store):
+        try:
+            packing = read_packing(build.store, recipe)
+        except BadInput as error:
+            problems.append(_problem(recipe, str(error)))
+            continue
+        splits = packing.splits if packing else ()
+        gone = [split for split in splits if (recipe, split) not in there]
+        problems += [_problem(f"{recipe}/{split}", "was packed and is not there") for split in gone]
+    held = {recipe for recipe, _ in there}.union(packed_recipes(build.store))
+    if done_units(build) == build.plan.units:
+        wanted = [recipe for recipe in build.config.shard.recipes if recipe not in held]
+        problems += [_problem(recipe, "is not packed, though `shard.recipes` names it") for recipe in wanted]
+    return problems
+
+
+def _folders(build: Build) -> list[SplitFolder]:
+    """The split folders of a build, which may have none."""
+    try:
+        return find_splits(join(build.store.url, "shards"))
+    except BadInput:
+        return []
+
+
+def _verify_shards(path: str) -> Report:
+    if _are_few(path):
+        return verify_folder(path)
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as executor:
+        return verify_folder(path, executor=executor)
+
+
+def _are_few(path: str) -> bool:
+    """Whether starting processes takes longer than checking the shards."""
+    shards = find_shards(path)
+    if len(shards) > FEW_SHARDS:
+        return False
+    try:
+        return sum(fs.size(name) for fs, name in map(filesystem, shards)) < FEW_BYTES
+    except OSError:  # one cannot be read: which, and why, is for the check itself
+        return True
+
+
+def _corrupt_layers(build: Build) -> list[LayerCorrupt]:
+    """Layer files that do not hold what their records say."""
+
+    def check(place: tuple[str, int]) -> LayerCorrupt | None:
+        try:
+            build.store.check(*place)
+        except LayerCorrupt as error:
+            return error
+        return None
+
+    places = [(folder, unit) for folder in build.layers.values() for unit in build.store.done_units(folder)]
+    with ThreadPoolExecutor(4) as threads:
+        return [error for error in threads.map(check, places) if error is not None]
+
+
+def _wrong_summaries(build: Build) -> list[str]:
+    """Layers whose summary does not say what their records say."""
+    found = build.layers.items()
+    return [folder for layer, folder in found if not summary_is_true(build.store, build.plan, layer, folder)]
+
+
+@interruptible()
+def _repair(build: Build, quiet: bool) -> list[str]:
+    """Compute damaged units again, then pack every recipe whose shards are damaged or lost, as it was packed before.
+
+    Gives what was made again. Raises BadInput where it is not known how a recipe was packed.
+    """
+    repaired: list[str] = []
+    with RunLock(build.store) as lock, session(build.config.engine):
+        check_rows(build.plan)
+        for error in _corrupt_layers(build):
+            build.store.set_aside(error.layer_dir, error.unit)
+            repaired.append(f"{error.layer_dir}/{error.unit}")
+        for folder in _wrong_summaries(build):  # the run makes it anew
+            build.store.remove(build.store.summary_name(folder))
+            repaired.append(f"summaries/{folder}")
+        compute(build, lock, quiet)
+        lost = [problem["shard"] for problem in _lost(build)]
+        for recipe in sorted({name.partition("/")[0] for name in lost} | {f.recipe for f in _folders(build)}):
+            damaged, broken = _damaged_shards(build, recipe)
+            gone = [name for name in lost if name.partition("/")[0] == recipe]
+            if broken or gone:
+                _pack_again(build, recipe, damaged, quiet)
+                repaired += [*gone, *damaged] or [f"{recipe} (its index)"]
+    return repaired
+
+
+def _damaged_shards(build: Build, recipe: str) -> tuple[list[str], bool]:
+    """Names of a recipe's damaged shards, and whether anything at all is wrong with what is there."""
+    there = any(folder.recipe == recipe for folder in _folders(build))
+    problems = _verify_shards(join(build.store.url, "shards", recipe)).problems if there else ()
+    return sorted({base(problem.shard) for problem in problems if problem.shard}), bool(problems)
+
+
+def _pack_again(build: Build, recipe: str, damaged: Sequence[str], quiet: bool) -> None:
+    """Pack a recipe as it was packed last, or as the build says where it never was."""
+    if packing := read_packing(build.store, recipe):
+        build = replace(build, config=build.config.model_copy(update={"shard": packing.options}))
+    for shard in damaged:
+        build.store.remove(f"shards/{recipe}/.made/{shard.removesuffix('.tar')}.json")
+    pack_recipe(build, fit_recipe(get_recipe(recipe), build.stages, planned_edits(build.config)), quiet)

@@ -1,0 +1,1 @@
+"""Moves units through stages: in this process, or on Ray."""

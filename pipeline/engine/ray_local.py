@@ -1,0 +1,131 @@
+"""A Ray of our own, started and ended with the run: where its sockets lie, and what is done when it is slow to start.
+
+Invariant: its session folder is private to the user (Ray makes its own folders writable for everybody), and is gone
+with the run, or with the next one where this one is killed.
+"""
+
+import os
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, cast
+
+import ray
+from ray._private import node, services, utils
+
+from ...shards.errors import BadInput, SpatialdataError
+from ...sources.scratch import HeldFolder
+
+PREFIX: Final = "spatialdata-ray-"
+_LONGEST: Final = 107 - len(f"/{PREFIX}12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.99")
+"""Bytes in the name of a folder that leave room for a socket below it."""
+WAITS_S: Final = (30.0, 120.0)
+"""For a node to come up, try by try; Ray's own wait cannot be set and is the first."""
+_SLOW: Final = ("timed out", "timeout", "time out", "overloaded", "deadline")
+
+
+@contextmanager
+def session_folder() -> Generator[Path]:
+    """A new folder of mode 0700 for Ray's session: in RAY_TMPDIR, else TMPDIR, or in /tmp where that is too long.
+
+    Raises BadInput where none of them can be used.
+    """
+    chosen = os.environ.get("RAY_TMPDIR")
+    places = [chosen] if chosen else [tempfile.gettempdir(), "/tmp", "/var/tmp"]
+    for place in dict.fromkeys(map(os.path.abspath, places)):
+        if len(os.fsencode(place)) <= _LONGEST and os.access(place, os.W_OK | os.X_OK):
+            folder = HeldFolder(PREFIX, Path(place))
+            try:
+                yield folder.path / "r"  # Ray opens its folder to everybody: the one above stays shut
+            finally:
+                folder.remove()
+            return
+    raise BadInput(
+        f"Ray has no place for its sockets: {' and '.join(dict.fromkeys(places))} cannot be written, or have names of "
+        f"more than {_LONGEST} characters: set RAY_TMPDIR to a short folder, or engine.kind=inline"
+    )
+
+
+def start_local(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Start a Ray of this machine with its session under `folder`; once more, with a longer wait, where it is slow.
+
+    Raises SpatialdataError when it does not start.
+    """
+    what = ""
+    for wait_s in WAITS_S:
+        try:
+            with own_signals(), _patient(wait_s):
+                # No pixel goes through the object store: the smallest will do.
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=100 << 20,
+                    _temp_dir=str(folder),
+                    **settings,
+                )
+                return
+        except Exception as error:  # Ray raises bare ones
+            _end_half_started(error)
+            ray.shutdown()
+            what = first_line(error)
+            if not any(word in what.lower() for word in _SLOW):
+                break
+    raise SpatialdataError(
+        f"Ray did not start on this machine ({what}): it may be too busy, or short of memory: run the same command "
+        "again when it is idle, or set engine.kind=inline"
+    )
+
+
+@contextmanager
+def own_signals() -> Generator[None]:
+    """Ray sets handlers of SIGTERM that end the process on their own terms: not inside."""
+
+    def keep_ours(_: object) -> None:
+        return None
+
+    with _replaced(utils, "set_sigterm_handler", keep_ours):
+        yield
+
+
+@contextmanager
+def _patient(wait_s: float) -> Generator[None]:
+    """Ray asks for its new node again and again for 30 s: inside, it is answered after `wait_s` at the latest."""
+    ask, ends = services.get_node, time.monotonic() + wait_s
+
+    def get_node(gcs_address: str, node_id: str) -> Any:
+        while True:
+            try:
+                return ask(gcs_address, node_id)
+            except RuntimeError:
+                if time.monotonic() > ends:
+                    raise
+                time.sleep(0.1)
+
+    with _replaced(services, "get_node", get_node):
+        yield
+
+
+@contextmanager
+def _replaced(module: Any, name: str, function: Callable[..., Any]) -> Generator[None]:
+    old = getattr(module, name)
+    setattr(module, name, function)
+    try:
+        yield
+    finally:
+        setattr(module, name, old)
+
+
+def _end_half_started(error: BaseException) -> None:
+    """Processes of a node that did not come up are known to nobody but the node, which is lost with the error."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        started = frame.f_locals.get("self")
+        if isinstance(started, node.Node):
+            cast("Any", started).kill_all_processes(check_alive=False, allow_graceful=False)
+            return
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,174 @@
+"""What is done and what can be started.
+
+Invariants: a unit of a layer is handed out only when the layers that it needs are committed, and once at a time; the
+memory is one byte a unit and layer, the ids of the units that are ready, and the numbers of a few blocks of units.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ...shards.errors import BadInput, SpatialdataError
+from ...sources.derived import ORIGIN_REJECTED
+from ..store.layers import LayerStore, Rejected
+from ..store.plan import Plan
+from .progress import Progress
+from .progress_table import Queue
+from .runner import ERROR, Damaged, Failed, Job, Outcome, Task, UnitSummary
+from .summary_keeper import SummaryKeeper
+
+MAX_DAMAGES = 3
+HOPELESS = 16
+"""Samples of one layer that fail before any succeeds: then the stage is broken, not the samples."""
+_WAITING, _QUEUED, _DONE = 0, 1, 2
+
+
+class Board:
+    """Which units are done, and which can be started: one byte a unit and layer, whatever the number of samples."""
+
+    def __init__(self, tasks: Sequence[Task], store: LayerStore, plan: Plan) -> None:
+        units = plan.units
+        self._needs = {task.layer: tuple(task.needs) for task in tasks}
+        self._users = {task.layer: [user.layer for user in tasks if task.layer in user.needs] for task in tasks}
+        self._layer_of = {task.layer_dir: task.layer for task in tasks}
+        self._states: dict[str, np.ndarray[Any, np.dtype[np.uint8]]] = {}
+        self._keepers = {task.layer: SummaryKeeper(store, plan, task.layer, task.layer_dir) for task in tasks}
+        for layer, keeper in self._keepers.items():
+            self._states[layer] = np.zeros(units, np.uint8)
+            self._states[layer][np.array(keeper.done, np.int64)] = _DONE
+        self.found = {layer: int((state == _DONE).sum()) for layer, state in self._states.items()}
+        self.left = {layer: units - done for layer, done in self.found.items()}
+        self._handed_out = dict.fromkeys(self._states, 0)
+        self._damages: dict[tuple[str, int], int] = {}
+        self._broken: tuple[str, list[int]] = ("", [])
+        self._store = store
+        self._dirs = {task.layer: task.layer_dir for task in tasks}
+        self._faults = {task.layer: task.faults for task in tasks}
+        self._hopeless: dict[str, list[UnitSummary]] = {task.layer: [] for task in tasks}
+        self._queues = {layer: self._first_queue(layer) for layer in self._states}
+
+    def _first_queue(self, layer: str) -> deque[int]:
+        state = self._states[layer]
+        ready = state == _WAITING
+        for need in self._needs[layer]:
+            ready &= self._states[need] == _DONE
+        state[ready] = _QUEUED
+        return deque(np.flatnonzero(ready).tolist())
+
+    @property
+    def finished(self) -> bool:
+        return not any(self.left.values())
+
+    def take(self, layer: str) -> Job | None:
+        """The next unit of a layer to start, or None when none is ready now."""
+        queue = self._queues[layer]
+        if not queue:
+            return None
+        self._keepers[layer].touch(queue[0])
+        self._handed_out[layer] += 1
+        return Job(layer, queue.popleft())
+
+    def ready(self, layer: str) -> int:
+        return len(self._queues[layer])
+
+    @property
+    def queues(self) -> dict[str, Queue]:
+        """What of each layer waits for a worker, and what is with one."""
+        return {layer: Queue(len(queue), self._handed_out[layer]) for layer, queue in self._queues.items()}
+
+    def commit(self, done: UnitSummary) -> None:
+        """A unit is done: what waited for it becomes ready."""
+        self._keepers[done.layer].commit(done)
+        self._states[done.layer][done.unit] = _DONE
+        self.left[done.layer] -= 1
+        self._handed_out[done.layer] -= 1
+        for user in self._users[done.layer]:
+            self._offer(user, done.unit)
+
+    def reopen(self, job: Job, damaged: Damaged) -> str:
+        """A layer file was moved aside: its unit is made again, then the job that needs it.
+
+        Returns the layer that lost a unit, or nothing where another job had found the same damage.
+
+        Raises SpatialdataError when the same unit is damaged again and again.
+        """
+        layer = self._layer_of[damaged.layer_dir]
+        self._states[job.layer][job.unit] = _WAITING
+        self._handed_out[job.layer] -= 1
+        lost = self._states[layer][damaged.unit] == _DONE
+        if lost:
+            place = (layer, damaged.unit)
+            self._damages[place] = self._damages.get(place, 0) + 1
+            if self._damages[place] > MAX_DAMAGES:
+                raise SpatialdataError(f"{damaged.message} (damaged {MAX_DAMAGES} times in this run: check the disk)")
+            self._states[layer][damaged.unit] = _WAITING
+            self._keepers[layer].reopen(damaged.unit)
+            self.left[layer] += 1
+            self._offer(layer, damaged.unit)
+        self._offer(job.layer, job.unit)
+        return layer if lost else ""
+
+    def check_hope(self, done: UnitSummary) -> None:
+        """Raise SpatialdataError when the first HOPELESS samples of a layer all failed; then `give_back` their units.
+
+        A missing library or a wrong model would else turn a whole dataset into rejects that are never tried again.
+        """
+        if done.layer not in self._hopeless:
+            return
+        units = self._hopeless[done.layer]
+        units.append(done)
+        if done.rows or set(done.rejects) - self._faults[done.layer]:
+            del self._hopeless[done.layer]
+        elif sum(sum(unit.rejects.values()) for unit in units) >= HOPELESS:
+            layer_dir = self._dirs[done.layer]
+            rejects = self._store.record(layer_dir, done.unit).rejects
+            last = next((found for found in reversed(rejects) if found.reason != ORIGIN_REJECTED), rejects[-1])
+            self._broken = (done.layer, [unit.unit for unit in units])
+            raise SpatialdataError(
+                f"layer '{done.layer}': each of the first samples failed, such as {last.key} with "
+                f"'{_words(last)}': mend this, then run the same command again"
+            )
+
+    def give_back(self) -> None:
+        """Make not done what a broken stage made of its units, and what others made of that; once no worker is left."""
+        layer, units = self._broken
+        layers = {layer}
+        for user, needs in self._needs.items():  # each layer comes after those that it needs
+            if layers.intersection(needs):
+                layers.add(user)
+        for name in reversed([name for name in self._needs if name in layers]):
+            for unit in units:
+                self._store.discard(self._dirs[name], unit)
+
+    def _offer(self, layer: str, unit: int) -> None:
+        needs = self._needs[layer]
+        if self._states[layer][unit] == _WAITING and all(self._states[need][unit] == _DONE for need in needs):
+            self._states[layer][unit] = _QUEUED
+            self._queues[layer].append(unit)
+
+
+def _words(reject: Rejected) -> str:
+    """The line of a reject's detail that says it: a traceback's last, else the first."""
+    lines = reject.detail.splitlines() or [reject.reason]
+    return lines[-1] if reject.reason == ERROR else lines[0]
+
+
+def settle(board: Board, job: Job, outcome: Outcome, progress: Progress) -> None:
+    """Book what became of a job. Raises SpatialdataError when the run cannot go on."""
+    if isinstance(outcome, Failed):
+        raise_failed(outcome)
+    if isinstance(outcome, Damaged):
+        if lost := board.reopen(job, outcome):
+            progress.note(f"{outcome.message.split(': run ')[0]}: moved aside, computing it again")
+            progress.reopened(lost)
+        return
+    board.commit(outcome)
+    progress.committed(outcome)
+    board.check_hope(outcome)
+
+
+def raise_failed(failed: Failed) -> NoReturn:
+    """Raise what a worker reported."""
+    raise (BadInput if failed.exit_code == BadInput.exit_code else SpatialdataError)(failed.message)

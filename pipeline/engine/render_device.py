@@ -1,0 +1,132 @@
+"""On what a build renders: `render.device: auto`, settled once.
+
+Invariant: the images of one layer come from one kind of device. The first build under an OUT settles `auto` to `gpu`
+or `cpu` and writes that to `plan/device.json`; whoever opens OUT later, be it where no GPU is, takes it from there, and
+it is part of the pair layer's fingerprint. A device that is named is taken as it is and not remembered.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Literal
+
+from ...shards.errors import BadInput, SpatialdataError
+from ...shards.layout import NotAFile
+from ...sources.scenes.spec import RenderOptions
+from ..config import Config, EngineOptions
+from ..store.layers import LayerStore
+from ..store.plan import damaged_plan
+
+DEVICE = "plan/device.json"
+COUNTED = ("gpu", "cuda", "optix", "hip")
+"""Devices that Ray counts as its `GPU`: a worker that renders on one asks for it, or all would use the first."""
+Kind = Literal["cpu", "gpu"]
+
+
+def settled(config: Config, store: LayerStore) -> RenderOptions:
+    """`config.render` with `auto` replaced by what OUT remembers; `auto` stays where nothing is settled yet.
+
+    Raises SpatialdataError for a damaged `plan/device.json`.
+    """
+    kind = _remembered(store) if config.render.device == "auto" else None
+    return config.render.model_copy(update={"device": kind}) if kind else config.render
+
+
+def gpus_of(render: RenderOptions) -> float:
+    """GPUs that one rendering worker asks for, unless `engine.resources.pair.gpus` says otherwise."""
+    return 1.0 if render.device in COUNTED else 0.0
+
+
+def settle(config: Config, store: LayerStore, rendered: Callable[[], Kind | None] = lambda: None) -> None:
+    """Write what `auto` means for this OUT, unless it is written. Only under a `RunLock`, connected to the engine.
+
+    Args:
+        rendered: what images that are there were rendered on, if any; asked where what was written is damaged.
+    """
+    if config.render.device != "auto":
+        return
+    try:
+        if _remembered(store) is not None:
+            return
+        kind = None
+    except SpatialdataError:
+        kind = rendered()
+    kind = kind or choose(_asked(config), gpus_found(config.engine))
+    store.write_file(DEVICE, json.dumps({"device": kind}).encode())
+
+
+def choose(asked: float | None, found: float) -> Kind:
+    """What `auto` is.
+
+    Args:
+        asked: `engine.resources.pair.gpus`, which decides where it is given.
+        found: GPUs of the cluster, or of this machine for the inline engine.
+    """
+    wanted = asked if asked is not None else found
+    return "gpu" if wanted > 0 else "cpu"
+
+
+def check_device(config: Config, store: LayerStore) -> None:
+    """Raise BadInput where an OUT that was begun on GPUs cannot be gone on with here: before work, not for reading."""
+    if config.render.device != "auto" or _remembered(store) != "gpu":
+        return
+    begun = f"render.device: auto is 'gpu' in {store}, which was begun on one"
+    cure = "set render.device=cpu to make all images again on the CPU"
+    if _asked(config) == 0:
+        raise BadInput(f"{begun}, and engine.resources.pair.gpus is 0: leave that out, or {cure}")
+    if gpus_found(config.engine) == 0:
+        where = "the cluster has none" if config.engine.kind == "ray" else "none is found here"
+        raise BadInput(f"{begun}, and {where}: go on where there is one, or {cure}")
+
+
+def gpus_found(engine: EngineOptions) -> float:
+    """GPUs of the Ray cluster that we are connected to, or for the inline engine the NVIDIA GPUs of this machine.
+
+    Others are not looked for: name them (`render.device: metal`).
+    """
+    if engine.kind == "ray":
+        from .ray_cluster import read_cluster
+
+        return read_cluster().gpus
+    return local_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"), _nvidia_smi())
+
+
+def local_gpus(visible: str | None, listing: str) -> int:
+    """Number of GPUs in the output of `nvidia-smi -L`, 0 where CUDA_VISIBLE_DEVICES hides them all."""
+    if visible is not None and visible.strip() in ("", "-1", "NoDevFiles"):
+        return 0
+    return sum(line.startswith("GPU ") for line in listing.splitlines())
+
+
+def _nvidia_smi() -> str:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ""
+    try:
+        done = subprocess.run(
+            [program, "-L"], capture_output=True, text=True, errors="replace", timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _asked(config: Config) -> float | None:
+    resources = config.engine.resources.get("pair")
+    return resources.gpus if resources else None
+
+
+def _remembered(store: LayerStore) -> Kind | None:
+    try:
+        kind = json.loads(store.read_file(DEVICE))["device"]
+    except NotAFile:
+        kind = None
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        kind = None
+    if kind not in ("cpu", "gpu"):
+        raise SpatialdataError(damaged_plan(store, f"{DEVICE} names no device"))
+    return kind

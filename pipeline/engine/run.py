@@ -1,0 +1,186 @@
+"""Moves units through stages until all layers are done: in this process (`inline`), or on Ray.
+
+Invariants: a unit of a stage is started only when the layers that it needs are committed; what is committed is never
+started again; however a run ends, the same call goes on from what is committed.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from ...shards.errors import SpatialdataError
+from ..config import EngineOptions
+from ..interrupts import Stopped as Stopped
+from ..interrupts import interruptible
+from ..stage import Stage
+from ..store.layers import LayerCorrupt, LayerStore
+from ..store.plan import Plan
+from .progress import Progress, RunSummary
+from .ready_units import Board, raise_failed, settle
+from .runner import Failed, Runner, Task, last_lines, tasks_of
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+def run(
+    stages: Sequence[Stage],
+    store: LayerStore,
+    plan: Plan,
+    options: EngineOptions,
+    progress: Progress | None = None,
+    *,
+    plan_hash: str = "",
+    runtime_env: Mapping[str, Any] | None = None,
+    guard: Callable[[], None] | None = None,
+) -> RunSummary:
+    """Compute every unit of every stage that is not committed yet.
+
+    Args:
+        plan_hash: part of the layers' fingerprints (`layer_dirs`).
+        runtime_env: passed to `ray.init` when this call connects to Ray (such as `{"working_dir": "."}`).
+        guard: called about once a second; raises to end the run (such as `RunLock.check`).
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM.
+        BadInput: resources that the cluster lacks, or OUT on one node of several.
+        SpatialdataError: a stage said that the run cannot go on, the disk is full, or workers cannot start.
+    """
+    tasks = tasks_of(stages, plan_hash)
+    progress = progress or Progress()
+    for task in tasks:
+        store.sweep(f"layers/{task.layer_dir}")
+    board = Board(tasks, store, plan)
+    progress.start(plan.units, board.found, plan.samples)
+    try:
+        with interruptible():
+            if board.finished:
+                pass
+            elif options.kind == "inline":
+                _run_inline(tasks, store, plan, board, progress, guard or _no_guard)
+            else:
+                from .ray_engine import run_on_ray
+
+                run_on_ray(tasks, store, plan, options, board, progress, runtime_env, guard or _no_guard)
+    finally:
+        summary = progress.stop()
+        board.give_back()
+    return summary
+
+
+def _no_guard() -> None:
+    return None
+
+
+def _run_inline(
+    tasks: Sequence[Task],
+    store: LayerStore,
+    plan: Plan,
+    board: Board,
+    progress: Progress,
+    guard: Callable[[], None],
+) -> None:
+    """For debugging: no isolation, so a sample that kills the process kills the run (and the next one: use Ray)."""
+    runner = Runner(store, plan, tasks)
+    deepest_first = [task.layer for task in reversed(tasks)]
+    while not board.finished:
+        guard()
+        job = next(filter(None, map(board.take, deepest_first)))
+        settle(board, job, runner.do(job), progress)
+        progress.tick(board.queues)
+
+
+def reopen_rejects(
+    stages: Sequence[Stage], store: LayerStore, reasons: Sequence[str], plan_hash: str = ""
+) -> dict[str, int]:
+    """Make units with rejects of these reasons not done, and those of the layers built on them; number by layer.
+
+    For samples that failed for a cause that is mended now: the next run computes them again. Only under a `RunLock`.
+    """
+    tasks = tasks_of(stages, plan_hash)
+    opened: dict[str, set[int]] = {}
+    for task in tasks:
+        own = _rejecting(store, task.layer_dir, reasons)
+        opened[task.layer] = own.union(*(opened[need] for need in task.needs))
+    for task in reversed(tasks):
+        for unit in sorted(opened[task.layer]):
+            store.discard(task.layer_dir, unit)
+    return {layer: len(units) for layer, units in opened.items()}
+
+
+def _rejecting(store: LayerStore, layer_dir: str, reasons: Sequence[str]) -> set[int]:
+    """Units with rejects of these reasons; where a record is damaged, its unit is set aside for the next run."""
+    while True:
+        try:
+            done = store.records(layer_dir)
+            return {record.unit for record in done if any(reject.reason in reasons for reject in record.rejects)}
+        except LayerCorrupt as error:
+            store.set_aside(error.layer_dir, error.unit)
+
+
+def map_items(
+    function: Callable[[Item], Value],
+    items: Iterable[Item],
+    options: EngineOptions,
+    *,
+    name: Callable[[Item], str] = str,
+    on_result: Callable[[Item, Value], None] | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
+) -> list[Value]:
+    """`[function(item) for item in items]`, one core each, in parallel on Ray or in this process; in order.
+
+    Args:
+        function: pure, at the top level of a module (it may be called again for an item whose worker died).
+        name: what an error calls an item.
+        on_result: called in the driver as results come, in any order (for progress).
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM.
+        SpatialdataError (or BadInput): the function raised it; any other exception is reported with the item's name.
+    """
+    listed = list(items)
+    results: dict[int, Value] = {}
+
+    def keep(numbered: tuple[int, Item], result: Any) -> None:
+        number, item = numbered
+        if isinstance(result, Failed):
+            raise_failed(replace(result, message=f"{name(item)}: {result.message}"))
+        results[number] = result
+        if on_result is not None:
+            on_result(item, result)
+
+    with interruptible(), session(options, runtime_env):
+        if options.kind == "inline":
+            for numbered in enumerate(listed):
+                keep(numbered, _guarded(function, numbered))
+        elif listed:
+            from .ray_cluster import map_on_ray
+
+            map_on_ray(function, list(enumerate(listed)), _guarded, keep)
+    return [results[number] for number in range(len(listed))]
+
+
+def _guarded(function: Callable[[Item], Value], numbered: tuple[int, Item]) -> Value | Failed:
+    try:
+        return function(numbered[1])
+    except SpatialdataError as error:
+        return Failed(str(error), error.exit_code)
+    except Exception as error:  # the border of the process: the driver is told
+        return Failed(last_lines(error))
+
+
+@contextmanager
+def session(options: EngineOptions, runtime_env: Mapping[str, Any] | None = None) -> Generator[None]:
+    """Connected to Ray inside (nothing for `inline`), so that several calls share one start of Ray (5 to 14 s).
+
+    Raises Stopped on Ctrl-C and SIGTERM inside.
+    """
+    if options.kind == "inline":
+        yield
+        return
+    from .ray_engine import connected
+
+    # Ray has put a handler of its own in place, which ends the process.
+    with connected(options, runtime_env), interruptible():
+        yield

@@ -1,0 +1,273 @@
+"""What the records of a layer say in all, added up as they are written, so that nobody reads a million of them.
+
+Records are the only truth. `OUT/summaries/<layer>-<fingerprint>.json` keeps the sums of whole blocks of BLOCK units; it
+can be deleted at any time, and the next run makes it again. Invariants:
+- One process writes it: the driver, under the run lock (`pipeline.engine.summary_keeper`).
+- `touched` is raised before a unit of a new block is handed out. So each record lies in a block that is summed, or in
+  another one below `touched`, or in the last, broken one; in the latter two, who reads looks for it.
+- A unit that is made not done is marked (`<unit>.reopened`) before its record goes, and a marked block counts as not
+  summed. The mark goes after the block was summed anew.
+- A digest covers the file: what was cut off or changed is not believed, and all records are read.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..store.fingerprints import canonical
+from ..store.layers import LayerCorrupt, LayerStore
+from ..store.plan import Plan
+from .runner import UnitSummary, summarize
+
+BLOCK = 1000
+"""Units of a block: a power of ten, so that an object store lists one by its prefix, and a multiple of eight."""
+RECENT = 128
+_DIGEST = 77
+"""Bytes of `_digest`."""
+_MARK = re.compile(r"(\d+)\.reopened")
+Bits = NDArray[np.uint8]
+"""One bit a sample, in the plan's order, eight in a byte."""
+
+
+class Commit(NamedTuple):
+    """A unit that was committed: when (seconds since 1970), and how many samples it gave or refused."""
+
+    unit: int
+    ended: float
+    samples: int
+
+
+@dataclass
+class Totals:
+    """Sums over units of one layer."""
+
+    units: int = 0
+    samples: int = 0
+    """Those with a row."""
+    bytes: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    rejects: Counter[str] = field(default_factory=Counter[str])
+    counts: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, unit: UnitSummary) -> None:
+        self.units += 1
+        self.samples += unit.rows
+        self.bytes += unit.bytes
+        self.seconds += unit.seconds
+        self.cpu_seconds += unit.cpu_seconds
+        self.gpu_seconds += unit.gpu_seconds
+        self.rejects.update(unit.rejects)
+        self.counts.update(unit.counts)
+
+    def merge(self, values: Mapping[str, Any]) -> None:
+        """Add what `to_json` gave of other units."""
+        for name in ("units", "samples", "bytes", "seconds", "cpu_seconds", "gpu_seconds"):
+            setattr(self, name, getattr(self, name) + values[name])
+        self.rejects.update(values["rejects"])
+        self.counts.update(values["counts"])
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "units": self.units,
+            "samples": self.samples,
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            "cpu_seconds": round(self.cpu_seconds, 3),
+            "gpu_seconds": round(self.gpu_seconds, 3),
+            "rejects": dict(sorted(self.rejects.items())),
+            "counts": dict(sorted(self.counts.items())),
+        }
+
+
+@dataclass
+class LayerSummary:
+    """What the records of one layer say."""
+
+    held: Bits
+    """Samples of committed units that the layer did not itself refuse."""
+    totals: Totals = field(default_factory=Totals)
+    recent: list[Commit] = field(default_factory=list[Commit])
+    """The RECENT latest, in the order of their time."""
+    damaged: list[LayerCorrupt] = field(default_factory=list[LayerCorrupt])
+    """Records that cannot be read; their units are not counted."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the records of a build say."""
+
+    layers: Mapping[str, LayerSummary]
+    held: Bits
+    """Samples that every layer holds."""
+
+    @property
+    def accepted(self) -> int:
+        return int(np.bitwise_count(self.held).sum())
+
+
+@dataclass(frozen=True)
+class SummaryFile:
+    """`summaries/<layer>-<fingerprint>.json`."""
+
+    blocks: Mapping[int, Mapping[str, Any]]
+    """Block: `sum_block` of its units."""
+    block: int
+    touched: int
+    recent: tuple[Commit, ...]
+    writer: str
+    """The run that wrote it."""
+
+
+def summarise(store: LayerStore, plan: Plan, layers: Mapping[str, str]) -> Summary:
+    """What the records of these layers (layer: folder) say at this moment."""
+    found: dict[str, LayerSummary] = {}
+    held = np.full(-(-plan.samples // 8), 255, np.uint8)
+    for layer, folder in layers.items():
+        found[layer] = summarise_layer(store, plan, layer, folder)
+        held &= found[layer].held
+    return Summary(found, held)
+
+
+def summarise_layer(store: LayerStore, plan: Plan, layer: str, folder: str) -> LayerSummary:
+    """What the records of one layer say: the sums where there are some, else the records."""
+    marked = reopened_units(store, folder)  # before the file, which goes ahead of the removal of marks
+    kept = read_summary(store, folder, plan)
+    found = LayerSummary(np.zeros(-(-plan.samples // 8), np.uint8))
+    if kept is None:
+        _add_records(store, plan, layer, folder, found, None)
+        return found
+    summed = kept.blocks.keys() - {unit // kept.block for unit in marked}
+    for number in summed:
+        found.totals.merge(kept.blocks[number])
+        first = number * kept.block * plan.unit_size // 8
+        refused = _refused(kept.blocks[number], plan, kept.block)
+        found.held[first : first + len(refused)] = ~refused
+    found.recent = [commit for commit in kept.recent if commit.unit // kept.block in summed]
+    whole = plan.units // kept.block
+    for number in sorted({*range(min(kept.touched, whole)), whole} - summed):
+        among = range(number * kept.block, min((number + 1) * kept.block, plan.units))
+        if among:
+            _add_records(store, plan, layer, folder, found, among)
+    return found
+
+
+def _add_records(
+    store: LayerStore, plan: Plan, layer: str, folder: str, found: LayerSummary, among: range | None
+) -> None:
+    """Read records one by one; `among` begins a block."""
+    span = among or range(plan.units)
+    first = span[0] * plan.unit_size
+    held = np.zeros(span[-1] * plan.unit_size + plan.size(span[-1]) - first, np.bool_)
+    for record in store.records(folder, found.damaged, among):
+        if record.unit not in span:
+            continue
+        unit = summarize(layer, record, plan)
+        found.totals.add(unit)
+        begin = unit.unit * plan.unit_size - first
+        held[begin : begin + plan.size(unit.unit)] = True
+        held[[begin + place for place in unit.refused]] = False
+        found.recent.append(commit_of(unit))
+        if len(found.recent) > 8 * RECENT:
+            found.recent = latest(found.recent)
+    found.recent = latest(found.recent)
+    packed = np.packbits(held)
+    found.held[first // 8 : first // 8 + len(packed)] = packed
+
+
+def commit_of(unit: UnitSummary) -> Commit:
+    """When a unit was committed."""
+    return Commit(unit.unit, round(unit.ended, 3), unit.rows + sum(unit.rejects.values()))
+
+
+def latest(commits: Iterable[Commit]) -> list[Commit]:
+    """The RECENT ones that ended last, in the order of their time."""
+    return sorted(commits, key=lambda commit: (commit.ended, commit.unit))[-RECENT:]
+
+
+def sum_block(units: Iterable[UnitSummary], plan: Plan) -> dict[str, Any]:
+    """All that is kept of a whole block, of which these are the units, in whatever order.
+
+    `Totals.to_json`, and `refused`: a bit a sample, packed, compressed, in base 64; empty where none was refused.
+    """
+    ordered = sorted(units, key=lambda unit: unit.unit)
+    totals = Totals()
+    refused = np.zeros(len(ordered) * plan.unit_size, np.bool_)
+    for index, unit in enumerate(ordered):  # in order: sums of floating-point numbers depend on it
+        totals.add(unit)
+        refused[[index * plan.unit_size + place for place in unit.refused]] = True
+    packed = base64.b64encode(zlib.compress(np.packbits(refused).tobytes())).decode() if refused.any() else ""
+    return totals.to_json() | {"refused": packed}
+
+
+def _refused(values: Mapping[str, Any], plan: Plan, block: int) -> Bits:
+    if not values["refused"]:
+        return np.zeros(block * plan.unit_size // 8, np.uint8)
+    return np.frombuffer(zlib.decompress(base64.b64decode(values["refused"])), np.uint8)
+
+
+def reopened_units(store: LayerStore, folder: str) -> list[int]:
+    """The marked units of a layer."""
+    matches = (_MARK.fullmatch(name) for name in store.names(f"summaries/{folder}"))
+    return sorted(int(match.group(1)) for match in matches if match)
+
+
+def read_summary(store: LayerStore, folder: str, plan: Plan) -> SummaryFile | None:
+    """What is kept of a layer; None where there is nothing, or nothing that can be believed."""
+    try:
+        data = store.read_file(store.summary_name(folder))
+        if not data.startswith(_digest(data[_DIGEST:])):
+            return None
+        values = json.loads(data)
+        if (values["layer"], values["units"]) != (folder, plan.units):
+            return None
+        blocks = {int(number): block for number, block in values["blocks"].items()}
+        recent = tuple(Commit(*commit) for commit in values["recent"])
+        return SummaryFile(blocks, values["block"], values["touched"], recent, values["writer"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def summary_is_true(store: LayerStore, plan: Plan, layer: str, folder: str) -> bool:
+    """Whether what is kept is what the records say, all of them read again. True where nothing is kept."""
+    marked = reopened_units(store, folder)
+    kept = read_summary(store, folder, plan)
+    if kept is None:
+        return not store.exists(store.summary_name(folder))
+    for number in sorted(kept.blocks.keys() - {unit // kept.block for unit in marked}):
+        among = range(number * kept.block, (number + 1) * kept.block)
+        units = [summarize(layer, record, plan) for record in store.records(folder, [], among)]
+        if sum_block(units, plan) != kept.blocks[number]:
+            return False
+    beyond = range(kept.touched * kept.block, plan.units // kept.block * kept.block)
+    return not beyond or not store.done_units(folder, beyond)
+
+
+def write_summary(store: LayerStore, folder: str, plan: Plan, kept: SummaryFile) -> None:
+    """Only from the driver of a run."""
+    values = {
+        "layer": folder,
+        "units": plan.units,
+        "block": kept.block,
+        "touched": kept.touched,
+        "blocks": {str(number): block for number, block in sorted(kept.blocks.items())},
+        "recent": kept.recent,
+        "writer": kept.writer,
+    }
+    rest = canonical(values)[1:].encode()
+    store.write_file(store.summary_name(folder), _digest(rest) + rest)
+
+
+def _digest(rest: bytes) -> bytes:
+    """What a summary file begins with: the sha256 of all that follows."""
+    return b'{"digest":"' + hashlib.sha256(rest).hexdigest().encode() + b'",'

@@ -1,0 +1,108 @@
+"""One sample's members, joined from its layers: the same bytes from the same layers, on any machine."""
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from ...shards import codecs
+from ...shards.codecs import ImageCodec
+from ...shards.layout import field_of
+from ...shards.recipes import IMAGE_MEMBERS, Recipe, extension_of
+from ...shards.sample import Columns, Sample
+from ...shards.schema import (
+    SCHEMA_VERSION,
+    Instruction,
+    MapInfo,
+    Maps,
+    PairFacts,
+    Provenance,
+    SampleRecord,
+    Scores,
+)
+from ...shards.writer import encode_record
+
+MAKERS = ("spatialdata-builder", "numpy", "opencv-python-headless", "pillow", "pyarrow")
+STORED_CODEC: ImageCodec = "webp"
+"""How layer `pair` holds its images: lossless, so that any other codec can be made from it."""
+
+
+def software_versions() -> list[str]:
+    """`name=version` of what shapes the bytes of a sample, sorted."""
+    return sorted(f"{name}={version(name)}" for name in MAKERS)
+
+
+def members_of(sample: Sample, recipe: Recipe, codec: ImageCodec, provenance: Provenance) -> dict[str, bytes]:
+    """The members of one accepted sample by field (`source.webp`, `json`), as `shards.writer.write_shard` takes them.
+
+    Args:
+        sample: with all the layers that the recipe needs.
+    """
+    members: dict[str, bytes] = {}
+    for column in recipe.columns:
+        data = _bytes(sample[column.layer], column.column)
+        if column.member in IMAGE_MEMBERS and codec != STORED_CODEC:
+            data = codecs.encode_image(codecs.decode_image(data), codec)
+        members[field_of(column.member, extension_of(column.member, codec))] = data
+    record = record_of(sample, recipe, provenance)
+    return members | {"json": encode_record(record)}
+
+
+def record_of(sample: Sample, recipe: Recipe, provenance: Provenance) -> SampleRecord:
+    """The `json` member: facts of the pair, text, verdict, and how to read the maps that the recipe takes."""
+    facts = PairFacts.model_validate_json(_text(sample["pair"], "facts"))
+    instruction = sample["instruction"]
+    return SampleRecord(
+        key=sample.key,
+        schema=SCHEMA_VERSION,
+        dataset=facts.dataset,
+        split=sample.split,
+        caption=_text(instruction, "caption"),
+        source_caption=_text(instruction, "source_caption"),
+        edit=facts.edit,
+        instruction=_instruction(sample),
+        camera=facts.camera,
+        objects=facts.objects,
+        maps=_maps(sample, [column.member for column in recipe.columns]),
+        scores=_scores(sample),
+        provenance=provenance,
+    )
+
+
+def _instruction(sample: Sample) -> Instruction:
+    """What the checks made of it, where they rewrote it; verified where they agree with it."""
+    checks = sample["checks"]
+    text = str(checks.get("instruction", "")) or _text(sample["instruction"], "instruction")
+    instruction = Instruction.model_validate_json(text)
+    if "instruction_verdict" not in checks:
+        return instruction
+    verdict = json.loads(_text(checks, "instruction_verdict"))["verdict"]
+    return instruction.model_copy(update={"verified": verdict == "agrees"})
+
+
+def _scores(sample: Sample) -> Scores:
+    """What the checks measured, and the judge where the build has one."""
+    found = [json.loads(_text(sample[layer], "scores")) for layer in ("checks", "judge") if layer in sample.layers]
+    return Scores.model_validate({name: value for scores in found for name, value in scores.items()})
+
+
+def _maps(sample: Sample, members: Sequence[str]) -> Maps:
+    found: dict[str, MapInfo] = {}
+    for columns in sample.layers.values():
+        if "maps" in columns:
+            infos = json.loads(_text(columns, "maps"))
+            found |= {name: MapInfo.model_validate(info) for name, info in infos.items() if name in members}
+    return Maps(**found)
+
+
+def _bytes(columns: Columns, name: str) -> bytes:
+    value = columns[name]
+    if not isinstance(value, bytes):
+        raise TypeError(f"column {name} holds {type(value).__name__}, not bytes")
+    return value
+
+
+def _text(columns: Columns, name: str) -> str:
+    value = columns[name]
+    if not isinstance(value, str):
+        raise TypeError(f"column {name} holds {type(value).__name__}, not text")
+    return value

@@ -1,0 +1,350 @@
+"""From layers to shards: which samples go into which tar, and the packing of one tar.
+
+Invariants: a shard's samples follow from the plan and the records alone, so they are the same on every run; a shard
+that is there, whole, and made from the same samples and layers is not made again; a split folder without a manifest
+is one that was not finished.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ...shards.codecs import ImageCodec
+from ...shards.errors import BadInput, SpatialdataError
+from ...shards.index import (
+    INDEX_VERSION,
+    MANIFEST,
+    ShardEntry,
+    is_whole,
+    offsets_name,
+    pack_shard,
+    parquet_name,
+    write_manifest,
+)
+from ...shards.layout import filesystem, is_local, join, list_shards, shard_name
+from ...shards.recipes import FILTERS, Recipe, layer_of
+from ...shards.sample import Sample
+from ...shards.schema import SCHEMA_VERSION, SPLITS, EditKind, Provenance, Split
+from ...shards.sidecars import ATTRIBUTION, SIDECARS, write_sidecars
+from ...shards.writer import make_way
+from ...sources.derived import origins_of
+from ..config import ShardOptions
+from ..engine.runner import Damaged
+from ..stage import Stage
+from ..store.layers import LayerCorrupt, LayerStore
+from ..store.plan import Plan, PlanRow
+from ..store.storage import FULL, disk_full
+from .assemble import members_of, software_versions
+from .duplicates import find_duplicates, per_unit, refused_keys
+from .license_filter import find_unlicensed
+from .packed_recipes import Packing, write_packing
+
+Packer = Callable[[Callable[["ShardJob"], ShardEntry | Damaged], Sequence["ShardJob"]], list[ShardEntry | Damaged]]
+"""Runs the function on every job, somewhere, and gives the results in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Accepted samples of one unit and one split, by position: 35 MB for 100,000 units in three splits, all in all."""
+
+    unit: int
+    first: int
+    count: int
+    state: str
+    """Digest of the unit's records and duplicates: another when a layer file of it was made again."""
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """One tar to make: small, picklable."""
+
+    plan: Plan
+    layers: Mapping[str, str]
+    """Layer: its folder in the store."""
+    recipe: Recipe
+    codec: ImageCodec
+    folder: str
+    name: str
+    split: Split
+    slices: tuple[Slice, ...]
+    """In the plan's order."""
+    left_out: Mapping[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
+    """Keys of accepted samples that are left out, by unit, of the slices' units; a slice's state covers them."""
+
+    @property
+    def digest(self) -> str:
+        """What the shard is made from: equal digests, equal bytes."""
+        made_from = [
+            self.plan.hash,
+            sorted(self.layers.items()),
+            asdict(self.recipe),
+            self.codec,
+            self.name,
+            [asdict(part) for part in self.slices],
+        ]
+        return hashlib.sha256(
+            json.dumps([made_from, SCHEMA_VERSION, INDEX_VERSION, software_versions()]).encode()
+        ).hexdigest()
+
+
+def pack(
+    store: LayerStore,
+    plan: Plan,
+    layers: Mapping[str, str],
+    recipe: Recipe,
+    options: ShardOptions,
+    packer: Packer,
+) -> dict[str, Any]:
+    """Pack the accepted samples into `OUT/shards/<recipe>/<split>/`, a manifest last; then what describes all splits.
+
+    Args:
+        recipe: one that the build can fill (`fit_recipe`).
+        layers: the folder of each layer of the build.
+
+    Returns:
+        What was made: `recipe`, `folder`, `splits` (split: samples, shards, bytes).
+
+    Raises:
+        BadInput: no sample is accepted.
+        LayerCorrupt: a layer file that a shard needs is damaged, or a record: compute that unit again, then pack again.
+    """
+    used = {layer: layers[layer] for layer in (*recipe.needs, *FILTERS) if layer in recipe.needs or layer in layers}
+    root = join(store.url, "shards", recipe.name)
+    splits: dict[str, Any] = {}
+    duplicates = find_duplicates(store, plan, layers, options.duplicates)
+    others = find_unlicensed(store, plan, layers["pair"], options.licenses)
+    left_out = others.added_to(duplicates.by_unit)
+    chosen = choose(store, plan, used, recipe, left_out)
+    if not chosen:
+        told = others.told or "`spatialdata status` says why"
+        raise BadInput(f"no sample of {store} is accepted for recipe {recipe.name}: {told}")
+    write_packing(store, recipe.name, Packing(options, tuple(chosen), duplicates.digest))
+    for folder in (".made", *SPLITS):  # what killed packings left may be a gigabyte a worker
+        store.sweep(f"shards/{recipe.name}/{folder}")
+    for split, slices in chosen.items():
+        chunks = list(_chunks(slices, options.samples_per_shard))
+        folder = join(root, split)
+        names = [shard_name(options.name, split, index, len(chunks)) for index in range(len(chunks))]
+        jobs = [
+            ShardJob(
+                plan,
+                used,
+                recipe,
+                options.codecs.image,
+                folder,
+                name,
+                split,
+                chunk,
+                {part.unit: left_out[part.unit] for part in chunk if part.unit in left_out},
+            )
+            for name, chunk in zip(names, chunks, strict=True)
+        ]
+        splits[split] = _pack_split(store, split, jobs, options, packer)
+    _drop_other_splits(root, splits)
+    write_sidecars(root)
+    return {"recipe": recipe.name, "folder": root, "splits": splits}
+
+
+def fit_recipe(recipe: Recipe, stages: Sequence[Stage], edits: Collection[EditKind]) -> Recipe:
+    """The recipe as this build can fill it: `full` is everything that there is; the others need all that they name.
+
+    Args:
+        edits: the kinds that are planned.
+
+    Raises BadInput where a recipe needs a layer, a view or an edit that the build lacks, before work is spent on it.
+    """
+    if not set(recipe.edits) & set(edits):
+        raise BadInput(
+            f"recipe {recipe.name} takes edits of {', '.join(recipe.edits)}; this build plans none of them "
+            f"({', '.join(sorted(edits))}): add one to `edits` of another build, or choose another recipe"
+        )
+    by_layer = {stage.layer: stage for stage in stages}
+    views = {layer: getattr(stage, "views", recipe.views) for layer, stage in by_layer.items()}
+    if recipe.name == "full":
+        members = tuple(name for name in recipe.members if layer_of(name) in by_layer)
+        common = tuple(view for view in recipe.views if all(view in seen for seen in views.values()))
+        return replace(recipe, members=members, views=common)
+    missing = [layer for layer in recipe.needs if layer not in by_layer]
+    if missing:
+        raise BadInput(
+            f"recipe {recipe.name} needs the layer{'s' * (len(missing) > 1)} {', '.join(missing)}, which this build "
+            "lacks: add to `layers` and build again, or choose another recipe"
+        )
+    for layer in recipe.needs:
+        if not set(recipe.views) <= set(views[layer]):
+            raise BadInput(
+                f"recipe {recipe.name} needs maps of {' and '.join(recipe.views)}: set layers.{layer}.views and build "
+                "again (only that layer is made again)"
+            )
+    return recipe
+
+
+def choose(
+    store: LayerStore,
+    plan: Plan,
+    layers: Mapping[str, str],
+    recipe: Recipe,
+    left_out: Mapping[int, Sequence[str]],
+) -> dict[Split, list[Slice]]:
+    """How many samples of each unit and split are accepted: those that every layer holds, of the recipe's edits.
+
+    Reads records and the plan, no layer file: the rows of a layer are the plan's less the rejects.
+
+    Args:
+        left_out: keys to leave out, by unit.
+    """
+    chosen: dict[Split, list[Slice]] = {}
+    for unit, (keys, state) in per_unit(store, plan, partial(_left_out, store, layers, left_out)):
+        counts = Counter(row.split for row in plan.rows(unit) if _taken(row, keys, recipe))
+        for split in SPLITS:
+            if counts[split]:
+                chosen.setdefault(split, []).append(Slice(unit, 0, counts[split], state))
+    return chosen
+
+
+def _left_out(
+    store: LayerStore, layers: Mapping[str, str], left_out: Mapping[int, Sequence[str]], unit: int
+) -> tuple[set[str], str]:
+    """Keys of a unit that some layer refused or that are left out, and the digest of what its records say."""
+    refused, sha256 = refused_keys(store, layers, unit)
+    keys = refused.union(left_out.get(unit, ()))
+    return keys, hashlib.sha256(json.dumps([sha256, sorted(keys)]).encode()).hexdigest()[:16]
+
+
+def _taken(row: PlanRow, left_out: set[str], recipe: Recipe) -> bool:
+    return row.key not in left_out and row.spec["edit"] in recipe.edits
+
+
+def _chunks(slices: Sequence[Slice], size: int) -> Iterator[tuple[Slice, ...]]:
+    """Cut a split's samples into shards of `size`, which may begin and end within a unit."""
+    chunk: list[Slice] = []
+    room = size
+    for part in slices:
+        first = part.first
+        while first < part.count:
+            count = min(room, part.count - first)
+            chunk.append(part if count == part.count else replace(part, first=first, count=count))
+            first, room = first + count, room - count
+            if room == 0:
+                yield tuple(chunk)
+                chunk, room = [], size
+    if chunk:
+        yield tuple(chunk)
+
+
+def _pack_split(
+    store: LayerStore, split: Split, jobs: Sequence[ShardJob], options: ShardOptions, packer: Packer
+) -> dict[str, int]:
+    first = jobs[0]
+    done = {job.name: entry for job in jobs if (entry := _already(store, job))}
+    todo = [job for job in jobs if job.name not in done]
+    if todo:
+        # What lists shards goes first and comes last: an interrupted packing leaves no list of other shards.
+        for name in (*SIDECARS, ATTRIBUTION, f"{split}/{MANIFEST}"):
+            _remove(join(first.folder.rpartition("/")[0], name))
+    for job, packed in zip(todo, packer(pack_one, todo), strict=True):
+        if isinstance(packed, Damaged):
+            raise LayerCorrupt(packed.message, packed.layer_dir, packed.unit)
+        done[job.name] = packed
+    _drop_other_shards(first.folder, set(done))
+    manifest = write_manifest(
+        first.folder,
+        name=options.name,
+        recipe=first.recipe.name,
+        split=split,
+        members=first.recipe.fields(first.codec),
+        shards=list(done.values()),
+    )
+    return {"samples": manifest.samples, "shards": len(manifest.shards), "bytes": manifest.bytes}
+
+
+def pack_one(job: ShardJob) -> ShardEntry | Damaged:
+    """Make one shard with its parquet, and note what it was made from. Holds one unit of each layer at a time.
+
+    A damaged layer file is returned, not raised: an error loses its type on the way to the driver. Raises
+    SpatialdataError where the disk is full.
+    """
+    try:
+        entry = pack_shard(job.folder, job.name, _samples(job))
+    except LayerCorrupt as error:
+        return Damaged(error.layer_dir, error.unit, str(error))
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(job.folder, error) from error
+        raise SpatialdataError(f"shard {job.name} in {job.folder} cannot be written: {error}") from error
+    note = {"digest": job.digest, "entry": entry.model_dump(mode="json")}
+    job.plan.store.write_file(_note_name(job), json.dumps(note, sort_keys=True).encode())
+    return entry
+
+
+def _samples(job: ShardJob) -> Iterator[tuple[str, dict[str, bytes]]]:
+    plan, store = job.plan, job.plan.store
+    layer_names = sorted(job.layers.values())
+    versions = software_versions()
+    for part in job.slices:
+        left_out, _ = _left_out(store, job.layers, job.left_out, part.unit)
+        rows = [row for row in plan.rows(part.unit) if row.split == job.split and _taken(row, left_out, job.recipe)]
+        columns = {layer: store.read(folder, part.unit) for layer, folder in job.layers.items()}
+        for row in rows[part.first : part.first + part.count]:
+            lacking = next((layer for layer in job.layers if row.key not in columns[layer]), None)
+            if lacking is not None:
+                what = f"layer file {store.path(store.data_name(job.layers[lacking], part.unit))} lacks {row.key}"
+                raise LayerCorrupt(f"{what}: run `spatialdata build` again", job.layers[lacking], part.unit)
+            sample = Sample(row.key, row.split, row.spec, {layer: columns[layer][row.key] for layer in job.layers})
+            provenance = Provenance(
+                plan=plan.hash,
+                unit=part.unit,
+                seed=int(row.spec.get("seed", plan.seed)),
+                layers=layer_names,
+                versions=versions,
+                derived=row.spec.get("derived", ""),
+                origin=" ".join(origins_of(row.spec)),
+            )
+            yield row.key, members_of(sample, job.recipe, job.codec, provenance)
+
+
+def _note_name(job: ShardJob) -> str:
+    return f"shards/{job.recipe.name}/.made/{job.name.removesuffix('.tar')}.json"
+
+
+def _already(store: LayerStore, job: ShardJob) -> ShardEntry | None:
+    """The shard's entry where it is there, as it should be as far as that is cheap to tell, and made from the same."""
+    name = _note_name(job)
+    if not store.exists(name):
+        return None
+    try:
+        note = json.loads(store.read_file(name))
+        entry = ShardEntry.model_validate_json(json.dumps(note["entry"]))
+        of_this = (note["digest"], entry.name) == (job.digest, job.name)
+    except (ValueError, KeyError, TypeError):
+        return None
+    return entry if of_this and is_whole(job.folder, entry) else None
+
+
+def _drop_other_shards(folder: str, names: set[str]) -> None:
+    """Remove tars of an earlier packing, with other names, and what lies beside them."""
+    for url in list_shards(folder):
+        if url.rpartition("/")[2] not in names:
+            for name in (url, parquet_name(url), offsets_name(url)):
+                _remove(name)
+
+
+def _drop_other_splits(root: str, splits: Mapping[str, Any]) -> None:
+    """A split that no longer has samples must not keep an old manifest."""
+    fs, path = filesystem(root)
+    for split in SPLITS:
+        if split not in splits and fs.exists(join(path, split)):
+            fs.rm(join(path, split), recursive=True)
+
+
+def _remove(url: str) -> None:
+    fs, path = filesystem(url)
+    if is_local(fs):
+        make_way(Path(path))
+    if fs.exists(path):
+        fs.rm_file(path)

@@ -1,0 +1,1 @@
+"""Which samples a build has, and which configuration OUT shows."""

@@ -1,0 +1,1 @@
+"""Estimated maps against exact maps."""

@@ -1,0 +1,138 @@
+"""`ATTRIBUTION.md`: whose models the samples show, as Creative Commons asks: title, author, source, licence, changes.
+
+Every asset of which something is seen in source or target of a sample of the shards has a line. Texts come from
+metadata that anyone could write: all of them are escaped.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from ....shards.errors import SpatialdataError
+from ....shards.licenses import LICENSES, LicenseName, combine, deed, label, licences_of
+from ....shards.markdown import code, escape, link, table
+from ....sources.assets.identity import CREATORS
+from ...opened import Build
+from ...store.layers import LayerStore
+from ...store.plan import read_plan
+from ..census import Census, Shown
+
+_SKETCHFAB: Final = re.compile(r"[0-9a-f]{32}")
+"""Uids of Objaverse, whose models are Sketchfab's."""
+_FROM_SKETCHFAB: Final = ("objaverse", "object3dit")
+_LIGHT: Final = "Floors and walls are computed; light comes from the HDRIs that Blender carries, CC0."
+_NOTES: Final = {
+    "objaverse": _LIGHT,
+    "procedural": f"Procedural models are made by this project's code, and are CC0. {_LIGHT}",
+    "object3dit": "The images are OBJECT-3DIT's: the terms of that release hold beside those of the models, whose "
+    "licences and creators it does not name.",
+}
+_NAMELESS: Final = ("", "unknown")
+
+
+def attribution(title: str, census: Census, titles: Mapping[str, str]) -> str:
+    """The file's text.
+
+    Args:
+        title: of the set, as Markdown.
+        titles: what an asset is called where it comes from, by uid; its category stands in.
+    """
+    creators = {
+        name for asset in census.assets.values() for name in asset.creator.split(CREATORS) if name not in _NAMELESS
+    }
+    who = f"by {_counted(len(creators), 'named creator')}" if creators else "whose creators are not named"
+    parts = [
+        f"# Attribution for {title}\n",
+        f"The images of this set show {_counted(len(census.assets), '3D model')} {who}. Changes that were made: models "
+        "were scaled, placed in composed scenes with floors, walls and light, and rendered; the images are adaptations "
+        "of every model that they show.\n",
+        whole_licence(census),
+        "An asset's own page says which version of its licence holds; links lead to the latest.\n",
+    ]
+    for licence in LICENSES:
+        assets = [asset for asset in census.assets.values() if licence in licences_of(asset.licence)]
+        if assets:
+            parts += [f"## {_heading(licence)}\n", _listed(assets, titles)]
+    return "\n".join(parts)
+
+
+def whole_licence(census: Census) -> str:
+    """What may be said of the set as one, as Markdown paragraphs."""
+    whole = combine(asset.licence for asset in census.assets.values())
+    if whole.licence:
+        version = "1.0" if whole.licence == "cc0" else "4.0"
+        name = link(f"{label(whole.licence)} {version}", deed(whole.licence))
+        lines = [
+            f"**Licence of the whole: {name}**, the freest that the licences of all models allow for one work that "
+            "shows them. It speaks of what comes from the models; this is no legal advice."
+        ]
+    else:
+        lines = [
+            "**There is no licence under which the whole may be shared.** This is no legal advice.\n",
+            *(f"- {problem}" for problem in whole.problems),
+            *(f"- {_remedy(choice)}" for choice in whole.remedies),
+        ]
+    notes = [f"\n{_NOTES[name]}" for name in sorted(census.datasets) if name in _NOTES]
+    return "\n".join([*lines, *notes]) + "\n"
+
+
+def _remedy(choice: Sequence[LicenseName]) -> str:
+    ask = code(f"spatialdata shard OUT --recipe RECIPE --licenses {','.join(choice)}")
+    return f"{ask} packs what may be shared under {label(combine(choice).licence or '')}"
+
+
+def titles_of(build: Build, uids: Container[str]) -> dict[str, str]:
+    """What the survey's plan calls these assets, by uid; empty where there is no survey, or it is gone."""
+    survey = build.config.source.survey
+    folder = str(Path(survey).expanduser().absolute()) if survey and "://" not in survey else survey
+    kept = LayerStore(folder or f"{build.store.url.rstrip('/')}/survey", **build.store.options)
+    titles: dict[str, str] = {}
+    for digest in sorted(kept.names("")):
+        try:
+            plan = read_plan(LayerStore(f"{kept.url.rstrip('/')}/{digest}", **kept.options))
+            rows = (row.spec for unit in range(plan.units) for row in plan.rows(unit))
+            titles |= {spec["uid"]: spec["name"] for spec in rows if spec["uid"] in uids}
+        except SpatialdataError:
+            continue
+    return titles
+
+
+def source_page(asset: Shown) -> str:
+    """Address of an asset's page; empty where it has none that is known."""
+    sketchfab = asset.dataset in _FROM_SKETCHFAB and _SKETCHFAB.fullmatch(asset.uid)
+    return f"https://sketchfab.com/3d-models/{asset.uid}" if sketchfab else ""
+
+
+def _heading(licence: str) -> str:
+    return link(label(licence), deed(licence)) if licence != "unknown" else "Licence unknown"
+
+
+def _listed(assets: Sequence[Shown], titles: Mapping[str, str]) -> str:
+    """One row an asset, by creator: those with most models first."""
+    number = Counter(asset.creator for asset in assets)
+
+    def order(asset: Shown) -> tuple[int, str, str, str]:
+        return -number[asset.creator], asset.creator.casefold(), _title(asset, titles).casefold(), asset.uid
+
+    terms = ["terms as named"] if any(asset.licence not in (*LICENSES, "") for asset in assets) else []
+    rows = [
+        [
+            escape(asset.creator) if asset.creator not in _NAMELESS else "(not named)",
+            escape(_title(asset, titles)) or "(no title)",
+            link(asset.uid, source_page(asset)),
+            *(escape(asset.licence) for _ in terms),
+            asset.samples,
+        ]
+        for asset in sorted(assets, key=order)
+    ]
+    return table(["creator", "model", "asset", *terms, "samples"], rows)
+
+
+def _title(asset: Shown, titles: Mapping[str, str]) -> str:
+    return titles.get(asset.uid, "").strip() or asset.category
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

@@ -1,0 +1,101 @@
+"""What a card is written from: gathered from the shards, the plan and the records, once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from ....shards.errors import BadInput
+from ....shards.layout import join
+from ....shards.licenses import Whole, combine
+from ....shards.sidecars.facts import RecipeFacts, read_facts
+from ...config import ShardOptions
+from ...opened import Build, Rejects, rejects_of
+from ...packing.packed_recipes import read_packing
+from ...store.layers import LayerCorrupt
+from ..census import Census, take_census
+from ..layer_origins import Maker, makers_of
+from .attribution import titles_of
+from .limits import known_limits
+from .splits import SplitCheck, check_splits
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """One packed recipe of a build."""
+
+    folder: str
+    build: Build
+    """With the `shard` options with which the recipe was packed; but the splits are the plan's."""
+    recipe: RecipeFacts
+    census: Census
+    makers: tuple[Maker, ...]
+    rejects: Rejects | None
+    """None where the records of the layers are not all there any more."""
+    splits: SplitCheck
+    limits: tuple[str, ...]
+    whole: Whole
+    titles: Mapping[str, str]
+    """What assets are called where they come from, by uid."""
+
+    @property
+    def options(self) -> ShardOptions:
+        return self.build.config.shard
+
+    @property
+    def title(self) -> str:
+        return f"{self.recipe.name}: {self.recipe.recipe}"
+
+    @cached_property
+    def version(self) -> str:
+        """Of this project, when the shards were packed."""
+        found = dict(text.split("=", 1) for text in self.census.versions)
+        return found.get("spatialdata-builder", "")
+
+
+def gather(build: Build, recipe: str) -> CardFacts:
+    """Read what a card says of a recipe.
+
+    Raises BadInput where its shards are not finished, or of other layers than the build has; SpatialdataError where
+    they are damaged.
+    """
+    folder = join(build.store.url, "shards", recipe)
+    packing = read_packing(build.store, recipe)
+    options = packing.options if packing else build.config.shard
+    try:
+        facts, census = read_facts(folder), take_census(folder)
+    except FileNotFoundError as error:
+        raise BadInput(
+            f"{folder} is not finished ({error}): run `spatialdata shard {build.store} --recipe {recipe}`"
+        ) from None
+    _check_same(build, recipe, census)
+    build = replace(build, config=build.config.model_copy(update={"shard": options}))
+    return CardFacts(
+        folder=folder,
+        build=build,
+        recipe=facts,
+        census=census,
+        makers=tuple(makers_of(build)),
+        rejects=_rejects(build),
+        splits=check_splits(build, census, options.duplicates),
+        limits=tuple(known_limits(census)),
+        whole=combine(asset.licence for asset in census.assets.values()),
+        titles=titles_of(build, census.assets),
+    )
+
+
+def _rejects(build: Build) -> Rejects | None:
+    try:
+        return rejects_of(build)
+    except (LayerCorrupt, FileNotFoundError):
+        return None
+
+
+def _check_same(build: Build, recipe: str, census: Census) -> None:
+    """The build under OUT must be the one that the shards were packed from."""
+    others = census.layers - set(build.layers.values())
+    if others or census.plans != {build.plan.hash}:
+        what = f"layer {min(others)}" if others else "another plan"
+        raise BadInput(
+            f"the shards of {recipe} were packed from {what}, which {build.store} does not have now: "
+            f"pack again with `spatialdata shard {build.store} --recipe {recipe}`"
+        )

@@ -1,0 +1,150 @@
+"""The part of a card that says how a set was made: source, plan, configuration, layers, models, prompts."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, cast
+
+import yaml
+
+from ....shards.licenses import label
+from ....shards.markdown import code, escape, fenced, link, table
+from ....shards.recipes import RECIPES
+from ....shards.redact import redacted
+from ....shards.schema import EDIT_KINDS
+from ....sources.rendered.facts import ESTIMATOR
+from ...config import Config
+from ...registry import DEFAULTS
+from ..layer_origins import Maker, without_place
+from .facts import CardFacts
+
+_OF_ONE_MACHINE: Final = {
+    "source": {"root", "survey", "orientations", "uids", "fetch"},
+    "shard": {"splits"},
+    "engine": True,
+    "orient": True,
+}
+_WHOLE: Final = ("layers", "edits")
+"""Sections that are shown whole: what they leave out says something, too."""
+
+
+def making(facts: CardFacts) -> Iterator[str]:
+    """Where the pairs come from, what became of the planned samples, and how to make them again."""
+    build, plan = facts.build, facts.build.plan
+    yield "## How it was made\n"
+    yield {
+        "object3dit": "Released pairs of OBJECT-3DIT, read as they are; all other layers were made from them.",
+        "objaverse": f"Scenes of Objaverse models, composed and edited by arithmetic from a seed, {_rendered(facts)}",
+        "procedural": f"Scenes of models made by code, composed and edited from a seed, {_rendered(facts)}",
+    }[build.config.source.kind] + "\n"
+    pair = next(maker for maker in facts.makers if maker.layer == "pair")
+    if pair.options.get("unchanged", "copy") == "copy":
+        yield (
+            "Outside `changed`, the target has the source's own pixels: there the two are equal"
+            f"{' but for what JPEG loses' if facts.options.codecs.image == 'jpg' else ''}. Camera edits may change "
+            "every pixel.\n"
+        )
+    yield (
+        f"Made with spatialdata {code(facts.version)}; plan {code(plan.hash[:16])}, {plan.samples} samples, "
+        f"seed {plan.seed}. {_funnel(facts)}\n"
+    )
+    yield (
+        "With this configuration (all else by default), the same source, the versions below and the same kind of "
+        "processor, `spatialdata build` gives the same samples again:\n"
+    )
+    yield fenced(yaml.safe_dump(_configuration(facts), sort_keys=False, allow_unicode=True), "yaml")
+    versions = sorted(facts.census.versions | {f"{name}={number}" for name, number in plan.versions.items()})
+    yield f"Versions: {', '.join(code(text) for text in versions)}.\n"
+
+
+def layers(facts: CardFacts) -> Iterator[str]:
+    """Which stage made each layer, with which model and which prompts."""
+    yield "## Layers, models and prompts\n"
+    rows = [
+        [
+            maker.layer,
+            escape(maker.stage),
+            maker.version,
+            link(maker.model, maker.address) if maker.model else "",
+            _revision(facts, maker),
+            code(maker.fingerprint),
+        ]
+        for maker in facts.makers
+    ]
+    yield table(["layer", "stage", "version", "model", "revision", "fingerprint"], rows)
+    prompts = [
+        [maker.layer, code(prompt.name), prompt.version or "own", code(prompt.sha256)]
+        for maker in facts.makers
+        for prompt in maker.prompts
+    ]
+    if prompts:
+        yield "Prompts, with the first 16 digits of their SHA-256:\n"
+        yield table(["layer", "file", "version", "sha256"], prompts)
+    if any(maker.model for maker in facts.makers):
+        yield "Models have licences of their own, which their pages state; what follows does not speak of them.\n"
+
+
+def _rendered(facts: CardFacts) -> str:
+    render = facts.build.config.render
+    found = {
+        revision for makers in facts.census.maps.values() for estimator, revision in makers if estimator == ESTIMATOR
+    }
+    by = f" by {' and '.join(map(code, sorted(found)))}" if found else ""
+    noise = "denoised" if render.denoise else "not denoised"
+    return f"rendered{by} with Cycles at {render.samples} samples a pixel, {noise}."
+
+
+def _funnel(facts: CardFacts) -> str:
+    """What became of the planned samples."""
+    if facts.rejects is None:
+        return "What was rejected cannot be told: the records of the layers are not all there any more."
+    planned, recipe = facts.build.plan.samples, RECIPES[facts.recipe.recipe]
+    accepted = planned - facts.rejects.samples
+    reasons = ", ".join(f"{escape(reason)} {count}" for reason, count in facts.rejects.reasons.items())
+    told = f"{facts.rejects.samples} were rejected{f' ({reasons})' if reasons else ''}, {accepted} accepted"
+    why = [f"edits of this recipe are {', '.join(recipe.edits)}"] if recipe.edits != EDIT_KINDS else []
+    if facts.options.licenses:
+        why.append(f"all models that a sample shows are under {', '.join(map(label, facts.options.licenses))}")
+    if accepted != facts.recipe.samples:
+        told += f", {facts.recipe.samples} of these are here{f' ({chr(59).join(why)})' if why else ''}"
+    return f"{told}."
+
+
+def _configuration(facts: CardFacts) -> dict[str, Any]:
+    """What the samples follow from: no default, no place on a machine, nothing of the engine."""
+    values = redacted(facts.build.config.model_dump(mode="json", exclude=cast("Any", _OF_ONE_MACHINE)))
+    values["shard"]["splits"] = dict(facts.build.plan.config["shard"]["splits"])
+    usual = DEFAULTS["object3dit" if facts.build.config.source.kind == "object3dit" else "scene"]
+    chosen = {name: _layer(facts, name, layer) for name, layer in values["layers"].items()}
+    values["layers"] = {name: layer for name, layer in chosen.items() if layer != {"stage": usual.get(name)}}
+    return without_place(_changed(values, Config().model_dump(mode="json")))
+
+
+def _layer(facts: CardFacts, name: str, layer: Mapping[str, Any]) -> dict[str, Any]:
+    """One entry of `layers`, with the options that the fingerprint covers."""
+    maker = next((maker for maker in facts.makers if maker.layer == name), None)
+    covered = {"model", "revision", "prompt", *(maker.options if maker else ())}
+    options = {option: value for option, value in layer["options"].items() if option in covered}
+    return {"stage": layer["stage"] or (maker.stage if maker else "none"), **options}
+
+
+def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that are not as in `defaults`, section by section."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        default = defaults.get(name)
+        if value == default:
+            continue
+        inner = isinstance(value, Mapping) and isinstance(default, Mapping) and name not in _WHOLE
+        found[name] = _changed(cast("Any", value), cast("Any", default)) if inner else value
+    return found
+
+
+def _revision(facts: CardFacts, maker: Maker) -> str:
+    """What the samples say was loaded; else what was asked for."""
+    loaded = {
+        revision
+        for member, makers in facts.census.maps.items()
+        if member.removeprefix("source_") == maker.layer
+        for _, revision in makers
+        if revision
+    }
+    return ", ".join(map(code, sorted(loaded) or [maker.revision])) if loaded or maker.revision else ""

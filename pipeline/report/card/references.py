@@ -1,0 +1,34 @@
+"""What to cite beside a set: the works whose data, models and methods its layers come from."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from ..layer_origins import Maker
+
+_SOURCES: Final = {
+    "objaverse": "Deitke et al., Objaverse: A Universe of Annotated 3D Objects, CVPR 2023, arXiv 2212.08051",
+    "object3dit": "Michel et al., OBJECT 3DIT: Language-guided 3D-aware Image Editing, NeurIPS 2023, arXiv 2307.11073",
+}
+_STAGES: Final = {
+    "depth_anything_v2": "Yang et al., Depth Anything V2, NeurIPS 2024, arXiv 2406.09414",
+    "metric3d": "Hu et al., Metric3D v2, TPAMI 2024, arXiv 2404.15506",
+    "vggt": "Wang et al., VGGT: Visual Geometry Grounded Transformer, CVPR 2025, arXiv 2503.11651",
+    "sam2": "Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024, arXiv 2408.00714",
+    "informative_drawings": "Chan, Durand and Isola, Learning to Generate Line Drawings that Convey Geometry and "
+    "Semantics, CVPR 2022, arXiv 2203.12691",
+    "xdog": "Winnemöller, Kyprianidis and Olsen, XDoG: An eXtended difference-of-Gaussians compendium, Computers & "
+    "Graphics 36, 2012",
+    "viescore": "Ku et al., VIEScore: Towards Explainable Metrics for Conditional Image Synthesis Evaluation, ACL "
+    "2024, arXiv 2312.14867",
+    "qwen3_vl": "Bai et al., Qwen3-VL Technical Report, 2025, arXiv 2511.21631",
+}
+
+
+def references(datasets: Iterable[str], makers: Iterable[Maker]) -> list[str]:
+    """One line a work, those of the sources first; what is not in the tables above is not guessed."""
+    sources = set(datasets)
+    stages = {"metric3d" if maker.stage == "from_metric" else maker.stage for maker in makers}
+    return [
+        *(text for name, text in _SOURCES.items() if name in sources),
+        *(text for name, text in _STAGES.items() if name in stages),
+    ]

@@ -1,0 +1,265 @@
+"""What a sample costs, stage by stage: read from the records of a run, or from a file that an earlier reading wrote.
+
+Invariant: every figure was measured; what a run did not measure is -1 (times) or absent (recipes), never a guess.
+"""
+
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import Field, ValidationError
+
+from ....shards.errors import BadInput, SpatialdataError
+from ....shards.index import Manifest, read_manifest
+from ....shards.layout import find_splits
+from ....shards.options import Options
+from ...engine.render_device import gpus_found
+from ...opened import RUNS, Build, open_build
+from ...stage import Stage
+from ...store.families import derived_share, rendered_of
+from ...store.fingerprints import plain
+from ...store.layers import Record
+
+UNMEASURED: Final = -1.0
+SCALED: Final = ("render.resolution", "render.samples")
+"""Settings of layer `pair` from whose measured values `scaled` gets to others."""
+DENOISING: Final = 4
+"""Render samples that take as long as what a view costs once: denoising and passes. Checked by
+`benchmarks/forecast.py --scale 2`."""
+
+
+class LayerRate(Options):
+    """One stage, for each sample that reaches it."""
+
+    seconds: float = Field(ge=0, description="of one worker")
+    cpu_seconds: float = Field(
+        default=UNMEASURED, description="of the worker and the processes that it started; -1: not known"
+    )
+    cpus: float = Field(ge=0, description="that one worker asks for")
+    gpus: float = Field(ge=0)
+    bytes: float = Field(ge=0, description="of the layer file")
+    reached: float = Field(ge=0, description="samples that reach the stage, for each that is planned")
+    settings: dict[str, Any] = Field(description="the stage's configuration, flat")
+
+
+class RecipeRate(Options):
+    """One recipe's shards."""
+
+    samples: float = Field(ge=0, description="for each that is planned")
+    bytes: float = Field(ge=0, description="for each that is packed")
+
+
+class Rates(Options):
+    """What a run of `samples` samples has cost."""
+
+    machine: str
+    cpus: float
+    gpus: float
+    samples: int
+    unit_size: int = Field(description="rendered (or read) samples of a unit")
+    derived: float = Field(default=0.0, description="samples that are derived from others, for each that is planned")
+    accepted: float = Field(description="samples that no layer refused, for each that is planned")
+    startup_s: float = Field(description="until workers are warm; -1: not known")
+    pack_start_s: float = Field(description="wall time of packing that no worker packs in; -1: not known")
+    pack_s: float = Field(description="of a worker that packs, for each sample that is planned; -1: not known")
+    layers: dict[str, LayerRate]
+    recipes: dict[str, RecipeRate]
+
+
+def read_rates(measured: str) -> Rates:
+    """The rates of a build (its OUT), or of a file that `spatialdata plan --save` wrote.
+
+    Raises BadInput where it is neither, or no unit of the build is whole.
+    """
+    if not measured.endswith(".json"):
+        return measure(open_build(measured))
+    try:
+        return Rates.model_validate_json(Path(measured).expanduser().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"--measured {measured}: no such file") from None
+    except (OSError, ValidationError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(
+            f"--measured {measured} holds no rates ({reason}): make them with `spatialdata plan --measured OUT --save`"
+        ) from None
+
+
+def measure(build: Build) -> Rates:
+    """The rates of a build, from the units that all layers hold. Raises BadInput where there is none."""
+    folders, store = build.layers, build.store
+    units = sorted(set[int].intersection(*(set(store.done_units(folder)) for folder in folders.values())))
+    if not units:
+        raise BadInput(f"no unit of {store} is whole yet: let the build finish one, and better several, first")
+    planned = sum(build.plan.size(unit) for unit in units)
+    records = {layer: [store.record(folder, unit) for unit in units] for layer, folder in folders.items()}
+    refused = {(record.unit, reject.key) for each in records.values() for record in each for reject in record.rejects}
+    stages = {stage.layer: stage for stage in build.stages}
+    startup, pack_start, pack = _run_times(build, records)
+    layers = {layer: _layer(stages[layer], each, planned) for layer, each in records.items()}
+    return Rates(
+        machine=platform.node(),
+        cpus=os.cpu_count() or 1,
+        gpus=gpus_found(build.config.engine.model_copy(update={"kind": "inline"})),
+        samples=planned,
+        unit_size=rendered_of(build.plan.unit_size, build.config),
+        derived=derived_share(build.config),
+        accepted=1 - len(refused) / planned,
+        startup_s=startup if startup < 0 else startup + max(map(_warm_up, records.values())),
+        pack_start_s=pack_start,
+        pack_s=pack,
+        layers=layers,
+        recipes=_recipes(build),
+    )
+
+
+def scaled(rates: Rates, wanted: Mapping[str, Any]) -> tuple[Rates, str]:
+    """The rates of the same run at another size of image and another number of render samples, and what was assumed.
+
+    The rule: rendering takes time in proportion to pixels times (render samples + DENOISING), any other stage and all
+    files in proportion to pixels. A stage with a model keeps its time: models resize images to their own size. Where
+    the rates or `wanted` know no size (released pairs), or nothing differs, the rates are returned as they are and no
+    text.
+
+    Args:
+        wanted: the settings of layer `pair` to plan for, as in `LayerRate.settings`.
+    """
+    before, after = _frame(rates.layers["pair"].settings), _frame(wanted)
+    if before is None or after is None or before == after:
+        return rates, ""
+    pixels = after[0] * after[1] / (before[0] * before[1])
+    rendering = pixels * (after[2] + DENOISING) / (before[2] + DENOISING)
+    layers = {
+        name: _scale(rate, 1.0 if "model" in rate.settings else rendering if name == "pair" else pixels, pixels)
+        for name, rate in rates.layers.items()
+    }
+    recipes = {
+        name: RecipeRate(samples=rate.samples, bytes=rate.bytes * pixels) for name, rate in rates.recipes.items()
+    }
+    pack_s = rates.pack_s if rates.pack_s == UNMEASURED else rates.pack_s * pixels
+    text = (
+        f"measured at {_named(before)}, scaled to {_named(after)}: rendering by {rendering:.3g} (pixels x (render "
+        f"samples + {DENOISING})), other stages and files by {pixels:.3g} (pixels), models by 1"
+    )
+    return rates.model_copy(update={"layers": layers, "recipes": recipes, "pack_s": pack_s}), text
+
+
+def _frame(settings: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """Width, height and render samples."""
+    if not {*SCALED} <= settings.keys():
+        return None
+    (width, height), samples = (settings[name] for name in SCALED)
+    return int(width), int(height), int(samples)
+
+
+def _named(frame: tuple[int, int, int]) -> str:
+    return f"{frame[0]} x {frame[1]} with {frame[2]} render samples"
+
+
+def _scale(rate: LayerRate, time: float, size: float) -> LayerRate:
+    cpu = rate.cpu_seconds if rate.cpu_seconds == UNMEASURED else rate.cpu_seconds * time
+    return rate.model_copy(update={"seconds": rate.seconds * time, "cpu_seconds": cpu, "bytes": rate.bytes * size})
+
+
+def flat(values: Any, name: str = "") -> dict[str, Any]:
+    """Nested mappings as `a.b`: value, without class names and the digest of the assets, which is the plan's."""
+    if not isinstance(values, dict):
+        return {name: values}
+    found: dict[str, Any] = {}
+    for key, value in values.items():  # pyright: ignore[reportUnknownVariableType]
+        if key not in ("class", "assets_sha256"):
+            found |= flat(value, f"{name}.{key}" if name else str(key))
+    return found
+
+
+def _layer(stage: Stage, records: list[Record], planned: int) -> LayerRate:
+    reached = sum(map(_samples, records))
+    each = max(1, reached)
+    warm = _split(records)[1]
+    return LayerRate(
+        seconds=_seconds(warm),
+        cpu_seconds=sum(record.cpu_seconds for record in warm) / max(1, sum(map(_samples, warm))),
+        cpus=stage.cpus,
+        gpus=stage.gpus,
+        bytes=sum(record.bytes for record in records) / each,
+        reached=reached / planned,
+        settings=flat(plain(stage)),
+    )
+
+
+def _samples(record: Record) -> int:
+    """That reached the stage."""
+    return record.rows + len(record.rejects)
+
+
+def _seconds(records: Sequence[Record]) -> float:
+    """Of a worker, for each sample."""
+    return sum(record.seconds for record in records) / max(1, sum(map(_samples, records)))
+
+
+def _split(records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Record]]:
+    """The first unit of each worker (those begun before any was done), in which it warms up, and the rest.
+
+    Where there is no rest, all count as it.
+    """
+    ended = min(_started(record) + timedelta(seconds=record.seconds) for record in records)
+    first = [record for record in records if _started(record) < ended]
+    rest = [record for record in records if _started(record) >= ended]
+    return (first, rest) if any(map(_samples, rest)) else ((), records)
+
+
+def _warm_up(records: Sequence[Record]) -> float:
+    """Seconds that a worker's first unit takes longer than its others."""
+    first, rest = _split(records)
+    if not first:
+        return 0.0
+    return max(0.0, _seconds(first) - _seconds(rest)) * sum(map(_samples, first)) / len(first)
+
+
+def _started(record: Record) -> datetime:
+    return datetime.fromisoformat(record.started)
+
+
+def _recipes(build: Build) -> dict[str, RecipeRate]:
+    samples, size = Counter[str](), Counter[str]()
+    for manifest in _manifests(build):
+        samples[manifest.recipe] += manifest.samples
+        size[manifest.recipe] += manifest.bytes
+    planned = build.plan.samples
+    return {name: RecipeRate(samples=n / planned, bytes=size[name] / n) for name, n in samples.items()}
+
+
+def _manifests(build: Build) -> list[Manifest]:
+    try:
+        return [read_manifest(folder.url) for folder in find_splits(f"{build.store.url.rstrip('/')}/shards")]
+    except (BadInput, FileNotFoundError, SpatialdataError):
+        return []
+
+
+def _run_times(build: Build, records: dict[str, list[Record]]) -> tuple[float, float, float]:
+    """Of the run that made all units, seconds: until the first unit was at work; of packing, less what workers packed
+    in; of a packing worker for each planned sample. Where no one run did, UNMEASURED.
+    """
+    first = min(_started(record) for each in records.values() for record in each)
+    for name in sorted(build.store.names(RUNS)):
+        if not name.endswith(".json"):
+            continue
+        run = json.loads(build.store.read_file(f"{RUNS}/{name}"))
+        if any(stage["found"] for stage in run["stages"].values()):
+            continue
+        began = datetime.fromisoformat(run["started"])
+        if began - timedelta(seconds=1) <= first:
+            work = sum(packed["worker_seconds"] for packed in run["shards"])
+            shared = sum(packed["worker_seconds"] / _packers(packed) for packed in run["shards"])
+            start = max(0.0, run["pack_seconds"] - shared)
+            return max(0.0, (first - began).total_seconds()), start, work / build.plan.samples
+    return UNMEASURED, UNMEASURED, UNMEASURED
+
+
+def _packers(packed: dict[str, Any]) -> int:
+    """Workers that could pack at once: splits are packed one after the other, a split's shards side by side."""
+    return min(os.cpu_count() or 1, max(split["shards"] for split in packed["splits"].values()))

@@ -1,0 +1,230 @@
+"""How far a build is, read from its records; works while the build runs."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from ....shards.errors import BadInput, SpatialdataError
+from ....shards.index import read_manifest
+from ....shards.layout import find_splits
+from ....shards.schema import SPLITS
+from ....sources.rendered.pairs import BROKEN
+from ...engine.progress_table import cost, count, plural, spent
+from ...engine.summaries import LayerSummary, summarise
+from ...opened import Build, open_build
+from ...planning.samples import pair_arguments
+from ...planning.survey import REJECTED_ASSETS, rejected_assets
+from ...registry import build_stages
+from ...store.fingerprints import layer_dirs
+from ...terminal import terminal
+from ..funnel import funnel_rows, left_out
+
+NARROWER = ("size", "GPU", "worker time", "units")
+"""Columns that a narrow terminal goes without, one after the other."""
+_NAMED = 10
+"""Assets that are told by name."""
+_COLUMNS = ("stage", "units", "in", "out", "refused", "worker time", "GPU", "each", "size")
+
+
+def status_of(out: str) -> dict[str, Any]:
+    """Units and samples of each layer, rejects by reason, proposals refused, duplicates, shards.
+
+    Raises BadInput where there is no build.
+    """
+    build = open_build(out, running=True)
+    summary = summarise(build.store, build.plan, build.layers)
+    layers = {layer: _layer(folder, summary.layers[layer]) for layer, folder in build.layers.items()}
+    duplicates = left_out(build, summary)
+    funnel, accepted = funnel_rows(build, summary, duplicates)
+    return {
+        "out": str(build.store),
+        "plan": build.plan.hash,
+        "samples": build.plan.samples,
+        "units": build.plan.units,
+        "finished": all(layer["done"] == build.plan.units for layer in layers.values()),
+        "accepted": accepted,
+        "note": build.note,
+        "unfinished": _unfinished(build),
+        "layers": layers,
+        "funnel": funnel,
+        "rejected_assets": rejected_assets(build.store),
+        "duplicates": duplicates.reasons,
+        "shards": _shards(build),
+    }
+
+
+def _unfinished(build: Build) -> dict[str, Any]:
+    """What became of the configuration that was begun and is not shown: units done, rejects and counts."""
+    if build.shown is None or (other := build.shown.other) is None:
+        return {}
+    try:
+        stages = build_stages(other, pair_arguments(other, build.store, build.plan), build.store.url)
+    except SpatialdataError as error:
+        return {"problem": str(error)}
+    summary = summarise(build.store, build.plan, layer_dirs(stages, build.plan.hash))
+    told: dict[str, Any] = {}
+    for layer, found in summary.layers.items():
+        values = found.totals.to_json()
+        told[layer] = {"done": values["units"], "rejects": values["rejects"]}
+        told[layer] |= {"counts": values["counts"]} if values["counts"] else {}
+    return told
+
+
+def _layer(folder: str, found: LayerSummary) -> dict[str, Any]:
+    values = found.totals.to_json()
+    done = values.pop("units")
+    return {"folder": folder, "done": done, **values, "damaged": sorted(error.unit for error in found.damaged)}
+
+
+def _shards(build: Build) -> list[dict[str, Any]]:
+    try:
+        folders = find_splits(build.store.url)
+    except BadInput:
+        return []
+    found: list[dict[str, Any]] = []
+    for folder in folders:
+        try:
+            manifest = read_manifest(folder.url)
+        except (FileNotFoundError, SpatialdataError):
+            found.append({"recipe": folder.recipe, "split": folder.split, "samples": 0, "shards": 0, "bytes": 0})
+            continue
+        found.append(
+            {
+                "recipe": folder.recipe,
+                "split": folder.split,
+                "samples": manifest.samples,
+                "shards": len(manifest.shards),
+                "bytes": manifest.bytes,
+            }
+        )
+    return found
+
+
+def print_status(found: dict[str, Any]) -> None:
+    """The same as tables."""
+    console = terminal()
+    state = "finished" if found["finished"] else "not finished: run the same build again to go on"
+    samples, units = plural(found["samples"], "sample"), plural(found["units"], "unit")
+    _say(console, f"{found['out']}: {samples} in {units}, {state}")
+    console.print(_fitting_table(found, console))
+    for row in found["funnel"]:
+        if row["rejects"]:
+            _say(console, f"{row['layer']} refused: {_listed(row['rejects'])}")
+    for layer, values in found["layers"].items():
+        if values["damaged"]:
+            units = ", ".join(str(unit) for unit in values["damaged"][:10])
+            _say(console, f"{layer}: the records of units {units} cannot be read: run the same build again")
+    counts = found["layers"].get("pair", {}).get("counts", {})
+    refused = {name: count for name, count in counts.items() if not name.startswith(BROKEN)}
+    if refused:
+        _say(console, f"proposals refused and sampled again: {_listed(refused)}")
+    for line in _not_shown(counts):
+        _say(console, line)
+    _print_rejected_assets(console, found["rejected_assets"])
+    if found["duplicates"]:
+        _say(console, f"left out of the shards: {_listed(found['duplicates'])}")
+    if found["note"]:
+        _say(console, found["note"])
+        for line in _told_unfinished(found):
+            _say(console, line)
+    for shard in sorted(found["shards"], key=lambda shard: (shard["recipe"], SPLITS.index(shard["split"]))):
+        samples, shards = plural(shard["samples"], "sample"), plural(shard["shards"], "shard")
+        told = f"{samples} in {shards}, {decimal(shard['bytes'])}" if shard["shards"] else "not finished"
+        _say(console, f"{shard['recipe']}/{shard['split']}: {told}")
+
+
+def _print_rejected_assets(console: Console, rejected: list[dict[str, str]]) -> None:
+    """How many assets the survey rejected, and why; the first by name."""
+    if not rejected:
+        return
+    reasons = Counter(asset["reason"] for asset in rejected)
+    _say(console, f"assets that the survey rejected: {_listed(dict(sorted(reasons.items())))}")
+    for asset in rejected[:_NAMED]:
+        _say(console, f"  {_plain(asset['uid'])}: {asset['reason']}: {_plain(asset['detail'])}")
+    if len(rejected) > _NAMED:
+        _say(console, f"  and {plural(len(rejected) - _NAMED, 'other')}: all are in {REJECTED_ASSETS}")
+
+
+def _not_shown(counts: Mapping[str, int]) -> Iterator[str]:
+    """The assets that Blender did not show, and why; those first that cost the most scenes."""
+    chosen = [(name, scenes) for name, scenes in counts.items() if name.startswith(BROKEN)]
+    for name, scenes in sorted(chosen, key=lambda item: (-item[1], item[0]))[:_NAMED]:
+        yield f"asset not shown, {plural(scenes, 'scene')} sampled again: {_plain(name.removeprefix(BROKEN))}"
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _told_unfinished(found: dict[str, Any]) -> Iterator[str]:
+    """Of the unfinished configuration, what is not as in the one that is shown."""
+    if problem := found["unfinished"].get("problem"):
+        yield f"unfinished: it cannot be built now: {problem}"
+        return
+    for layer, values in found["unfinished"].items():
+        shown = found["layers"].get(layer, {})
+        if values["done"] < found["units"] or values["rejects"] != shown.get("rejects"):
+            refused = f", refused: {_listed(values['rejects'])}" if values["rejects"] else ""
+            yield f"unfinished: {layer} {values['done']} of {plural(found['units'], 'unit')}{refused}"
+            yield from (f"unfinished: {line}" for line in _not_shown(values.get("counts", {})))
+
+
+def _fitting_table(found: dict[str, Any], console: Console) -> Table:
+    """The funnel with as many columns as the terminal holds."""
+    endless = console.options.update(width=1000)
+    idle = set[str]() if any(row["gpu_seconds"] for row in found["funnel"]) else {"GPU"}
+    table = _funnel_table(found, idle)
+    for dropped in range(1, len(NARROWER) + 1):
+        if console.measure(table, options=endless).maximum <= console.width:
+            break
+        table = _funnel_table(found, idle.union(NARROWER[:dropped]))
+    return table
+
+
+def _funnel_table(found: dict[str, Any], hidden: Collection[str]) -> Table:
+    """The funnel, a row a stage; in the last one what is accepted, and what it cost in all."""
+    funnel: list[dict[str, Any]] = found["funnel"]
+    seconds, gpus = sum(row["seconds"] for row in funnel), sum(row["gpu_seconds"] for row in funnel)
+    accepted: int = found["accepted"]
+    each = seconds / accepted if accepted else None
+    size = sum(layer["bytes"] for layer in found["layers"].values())
+    feet = ("accepted", "", count(found["samples"]), count(accepted), "", *_costs(seconds, gpus, each, size))
+    shown = [index for index, name in enumerate(_COLUMNS) if name not in hidden]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, show_footer=True)
+    for index in shown:
+        table.add_column(_COLUMNS[index], feet[index], justify="right" if index else "left", no_wrap=True)
+    for row in funnel:
+        layer = found["layers"].get(row["layer"])
+        cells = (
+            row["layer"],
+            f"{count(layer['done'])}/{count(found['units'])}" if layer else "",
+            count(row["samples_in"]),
+            count(row["samples_out"]),
+            count(sum(row["rejects"].values())) if row["rejects"] else "",
+            *_costs(row["seconds"], row["gpu_seconds"], row["seconds_per_accepted"], layer["bytes"] if layer else 0),
+        )
+        table.add_row(*(cells[index] for index in shown))
+    return table
+
+
+def _costs(seconds: float, gpu_seconds: float, each: float | None, size: int) -> tuple[str, str, str, str]:
+    """Empty where there is nothing to tell."""
+    return (
+        spent(seconds) if seconds else "",
+        spent(gpu_seconds) if gpu_seconds else "",
+        cost(each) if each else "",
+        decimal(size) if size else "",
+    )
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,143 @@
+"""`status --watch`: a build seen from another terminal, be it a Ray job on a cluster: its records and its run lock.
+
+Nothing is asked of the build itself, so what is shown is what is committed.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from ...engine.progress_table import StageView, duration, left_of, line_of, pace_of, refusals, stages_table
+from ...engine.summaries import LayerSummary, summarise
+from ...opened import open_build, open_out
+from ...store.lock import Holder, Sighting
+from ...terminal import say, terminal
+
+EVERY_S = 3.0
+PLAIN_EVERY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A build at one moment."""
+
+    out: str
+    samples: int
+    accepted: int
+    stages: tuple[StageView, ...]
+    holder: Holder | None
+    quiet_s: float | None
+    """Seconds since the latest commit; None where there is none."""
+    note: str = ""
+    """Which configuration it is, where OUT holds two."""
+
+    @property
+    def finished(self) -> bool:
+        """All layers are made, and nobody packs them."""
+        return self.holder is None and all(stage.done >= stage.units for stage in self.stages)
+
+    @property
+    def state(self) -> str:
+        """Who works on it, and when something was committed last."""
+        quiet = "nothing is committed yet"
+        if self.quiet_s is not None:
+            quiet = f"the last unit was committed {duration(self.quiet_s)} ago"
+        if self.finished:
+            return f"finished: {self.accepted:,} of {self.samples:,} samples are accepted"
+        if self.holder is None:
+            return f"stopped: no run holds it, {quiet}; run the same build again to go on"
+        left = left_of(self.stages)
+        if left == 0.0:
+            return f"packing: {self.holder}"
+        rest = f", about {duration(left)} left" if left else ""
+        return f"running: {self.holder}; {quiet}{rest}"
+
+    def to_json(self) -> dict[str, Any]:
+        stages = {
+            stage.layer: {
+                "units": stage.units,
+                "done": stage.done,
+                "samples_per_second": round(stage.pace.samples, 4),
+                "seconds_left": None if stage.left_s is None else round(stage.left_s, 1),
+                "rejects": dict(stage.rejects),
+            }
+            for stage in self.stages
+        }
+        return {
+            "out": self.out,
+            "note": self.note,
+            "finished": self.finished,
+            "running": asdict(self.holder) if self.holder else None,
+            "seconds_since_commit": None if self.quiet_s is None else round(self.quiet_s, 1),
+            "accepted": self.accepted,
+            "stages": stages,
+        }
+
+
+def look(out: str, sighting: Sighting | None = None) -> Seen:
+    """The build under `out` as it is now. Raises BadInput where there is none.
+
+    Args:
+        sighting: remembers who held it at earlier looks.
+    """
+    build = open_build(out, running=True)
+    # Before the records: a build that ends meanwhile is finished, not stopped.
+    holder = (sighting or Sighting(build.store)).look()
+    summary = summarise(build.store, build.plan, build.layers)
+    now = time.time()
+    stages = tuple(_view(layer, found, build.plan.units, now, holder) for layer, found in summary.layers.items())
+    ends = [found.recent[-1].ended for found in summary.layers.values() if found.recent]
+    quiet = max(0.0, now - max(ends)) if ends else None
+    return Seen(str(build.store), build.plan.samples, summary.accepted, stages, holder, quiet, build.note)
+
+
+def _view(layer: str, found: LayerSummary, units: int, now: float, holder: Holder | None) -> StageView:
+    pace = pace_of([(commit.ended, commit.samples) for commit in found.recent] if holder else [], now)
+    return StageView(layer, units, found.totals.units, pace, rejects=found.totals.rejects)
+
+
+def watch(out: str, *, as_json: bool = False, pause: Callable[[float], None] = time.sleep) -> None:
+    """Show the build under `out` again and again until it is finished: redrawn on a terminal, a line a minute else.
+
+    With `as_json`, one object a line. KeyboardInterrupt ends it at any time; the last picture stays.
+    """
+    console = terminal()
+    sighting = Sighting(open_out(out))
+    seen = look(out, sighting)
+    if as_json or not console.is_terminal:
+        told, last = "", 0.0
+        while True:
+            line = json.dumps(seen.to_json(), sort_keys=True) if as_json else _line(seen)
+            due = time.monotonic() - last >= (EVERY_S if as_json else PLAIN_EVERY_S)
+            if line != told and (due or seen.finished or not told):
+                told, last = line, time.monotonic()
+                say(line)
+            if seen.finished:
+                return
+            pause(EVERY_S)
+            seen = look(out, sighting)
+    with Live(_drawn(seen, console), console=console, auto_refresh=False) as live:
+        while not seen.finished:
+            pause(EVERY_S)
+            seen = look(out, sighting)
+            live.update(_drawn(seen, console), refresh=True)
+
+
+def _line(seen: Seen) -> str:
+    note = f"; {seen.note}" if seen.note else ""
+    return f"{seen.state}; {line_of(seen.stages)}{note}"
+
+
+def _drawn(seen: Seen, console: Console) -> Group:
+    style = "green" if seen.finished else "yellow" if seen.holder is None else ""
+    lines = [Text(seen.out, style="bold", overflow="ellipsis", no_wrap=True), Text(seen.state, style=style)]
+    lines += [Text(seen.note, style="dim")] if seen.note else []
+    below = refusals(seen.stages)
+    tail = [Text(below, style="dim", no_wrap=True, overflow="ellipsis")] if below else []
+    return Group(*lines, stages_table(seen.stages, console.width), *tail)

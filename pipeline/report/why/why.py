@@ -1,0 +1,176 @@
+"""The whole story of one sample: what was planned, what each layer made of it, why it was refused, where it lies.
+
+Reads layers, records and shards only; works while the build runs.
+"""
+
+import json
+import shlex
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ....shards.sample import Value
+from ....sources.derived import origins_of
+from ...opened import Build, open_build
+from ...planning.samples import ASSETS
+from ...stage import Stage
+from ...store.layers import LayerCorrupt, Record
+from ...store.plan import PlanRow
+from ..funnel import packed_duplicates
+from .keys import Place, find_key
+from .places import shards_of
+
+
+def why_of(out: str, key: str) -> dict[str, Any]:
+    """All that is known of one sample, as plain values.
+
+    Keys: `key`, `note` (which configuration is shown, where OUT holds two), `state` (`accepted`, `refused`, `left out`
+    of the shards, `unfinished`), `because` (empty for what is accepted),
+    `plan` (hash, seed, unit, row, split, how it is `derived` from which `origin`, and the `spec`: what to
+    make), `edit`, `instruction`, `assets` (name, uid, licence, creator, what was made of a known size), `layers` (see
+    `_layer`), `duplicate`, `shards` and `rebuild`, a command.
+
+    Raises BadInput where there is no build, or no such key (the nearest are named).
+    """
+    build = open_build(out, running=True)
+    place = find_key(build.plan, key)
+    row = build.plan.rows(place.unit)[place.row]
+    layers: list[dict[str, Any]] = []
+    for layer, folder in build.layers.items():
+        stage = next(stage for stage in build.stages if stage.layer == layer)
+        lost = next((found for found in layers if found["layer"] in stage.needs and found["state"] != "made"), None)
+        layers.append(_layer(build, stage, folder, place, key, lost))
+    values = {found["layer"]: found["values"] for found in layers}
+    duplicate = _duplicate(build, key)
+    state, because = _verdict(layers, duplicate)
+    facts: Mapping[str, Any] = values["pair"].get("facts", {})
+    notes = _size_notes(build, {str(thing["asset"]) for thing in facts.get("objects", [])})
+    return {
+        "out": str(build.store),
+        "key": key,
+        "note": build.note,
+        "state": state,
+        "because": because,
+        "plan": _planned(build, place, row),
+        "edit": facts.get("edit", {}),
+        "instruction": _instruction(values),
+        "assets": [
+            {name: thing[name] for name in ("id", "name", "category", "asset", "licence", "creator")}
+            | {"size_note": notes.get(thing["asset"], "")}
+            for thing in facts.get("objects", [])
+        ],
+        "layers": layers,
+        "duplicate": duplicate,
+        "shards": shards_of(build.store.url, key, row.split, place.unit),
+        "rebuild": shlex.join(["spatialdata", "rebuild", str(build.store), key]),
+    }
+
+
+def _size_notes(build: Build, uids: Collection[str]) -> dict[str, str]:
+    """What the survey made of the known sizes of these assets, by uid; empty where the plan holds no asset table."""
+    if not build.store.exists(ASSETS):
+        return {}
+    try:
+        table = pq.read_table(pa.BufferReader(build.store.read_file(ASSETS)), filters=[("uid", "in", sorted(uids))])
+    except pa.ArrowException:
+        return {}  # a damaged table is told by whoever needs it whole
+    assets = map(json.loads, table["asset"].to_pylist())
+    return {asset["uid"]: note for asset in assets if (note := asset.get("size_note", ""))}
+
+
+def _planned(build: Build, place: Place, row: PlanRow) -> dict[str, Any]:
+    return {
+        "hash": build.plan.hash,
+        "seed": build.plan.seed,
+        "unit": place.unit,
+        "unit_samples": build.plan.size(place.unit),
+        "row": place.row,
+        "split": row.split,
+        "derived": str(row.spec.get("derived", "")),
+        "origin": list(origins_of(row.spec)),
+        "spec": dict(row.spec),
+    }
+
+
+def _layer(
+    build: Build, stage: Stage, folder: str, place: Place, key: str, lost: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What one layer made of a sample.
+
+    Keys: `layer`, `folder`, `stage`, `model` and `revision` (empty where the stage has none), `state` (`made`,
+    `refused`, `skipped` as a layer that it needs has no such row, `waiting` for its unit, `damaged`), `reject`,
+    `values` (the columns that are not images, JSON parsed) and, of the unit: `samples`, `seconds`, `cpu_seconds`,
+    `gpus`, `attempts`, `host`, `started`, `versions`.
+    """
+    told = {"layer": stage.layer, "folder": folder, "stage": type(stage).__name__, "model": "", "revision": ""}
+    found: dict[str, Any] = {**told, "state": "waiting", "reject": {}, "values": {}}
+    found["model"] = str(getattr(stage, "model", ""))
+    found["revision"] = str(getattr(stage, "revision", ""))
+    store = build.store
+    if not store.exists(store.record_name(folder, place.unit)):
+        return found
+    try:
+        record = store.record(folder, place.unit)
+        found |= _made(record)
+        refused = next((reject for reject in record.rejects if reject.key == key), None)
+        if refused is not None:
+            return {**found, "state": "refused", "reject": {**asdict(refused), "scores": dict(refused.scores)}}
+        columns = None if lost else store.read(folder, place.unit).get(key)
+    except LayerCorrupt as error:
+        return {**found, "state": "damaged", "because": str(error)}
+    if columns is None:
+        return {**found, "state": "skipped", "because": f"layer {lost['layer']} has no row of it" if lost else ""}
+    values = {name: _parsed(value) for name, value in columns.items() if not isinstance(value, bytes)}
+    return {**found, "state": "made", "values": values, **_model(values, found)}
+
+
+def _made(record: Record) -> dict[str, Any]:
+    names = ("seconds", "cpu_seconds", "gpus", "attempts", "host", "started", "sha256")
+    made = {name: getattr(record, name) for name in names}
+    return {**made, "samples": record.rows + len(record.rejects), "versions": dict(record.versions)}
+
+
+def _parsed(value: Value) -> Any:
+    """A cell; text that is a JSON object or list as that."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _model(values: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, str]:
+    """Model and revision as the layer itself tells them: of a map its estimator, of an instruction its model."""
+    maps = [info for info in dict(values.get("maps", {})).values() if info["estimator"]]
+    if maps:
+        return {"model": maps[0]["estimator"], "revision": maps[0]["revision"] or found["revision"]}
+    instruction = values.get("instruction")
+    told = instruction.get("model", "") if isinstance(instruction, dict) else ""
+    return {"model": told or found["model"]}
+
+
+def _instruction(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """As it goes into shards: what the checks made of it, where they changed it."""
+    rewritten = values.get("checks", {}).get("instruction")
+    return dict(rewritten or values.get("instruction", {}).get("instruction", {}))
+
+
+def _verdict(layers: list[dict[str, Any]], duplicate: Mapping[str, Any]) -> tuple[str, str]:
+    for found in layers:
+        if found["state"] == "refused":
+            return "refused", f"layer {found['layer']}: {found['reject']['reason']}"
+    missing = [found["layer"] for found in layers if found["state"] != "made"]
+    if missing:
+        return "unfinished", f"not made yet: {', '.join(missing)}"
+    if duplicate:
+        return "left out", f"{duplicate['reason']}, as {duplicate['twin']} is in {duplicate['distance']} bits the same"
+    return "accepted", ""
+
+
+def _duplicate(build: Build, key: str) -> dict[str, Any]:
+    """Whose twin it is, as the latest packing found."""
+    return next((asdict(sample) for sample in packed_duplicates(build).dropped if sample.key == key), {})

@@ -1,0 +1,82 @@
+"""Families: planned samples and what is derived from them, one after the other in one unit of the plan.
+
+The family of a sample is itself and its inverse (`edits.invert`); with `edits.compose` it is two samples of one scene,
+A to B and A to C, the composed one, B to C, and the inverses of all three. The `spec` of a derived sample holds
+`derived` (how), `origin` (keys of what it is made from) and `family` (key of the family's first sample); those of two
+samples that share a scene hold `edits` (the kinds of both) and `turn` (0 or 1). A unit holds as many families whole as
+`unit_size` rendered samples make.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from ...shards.schema import EDIT_KINDS, EditKind
+from ...sources.derived import INVERSE, REMOVED_OR, composed_kind
+from ..config import Config, EditOptions
+from .plan import PlanRow
+
+OF_DERIVED: Final = ("derived", "origin", "family")
+"""Keys that the spec of a derived sample has beside its origin's."""
+INVERTED, COMPOSED = "-inv", "-comp"
+"""What the key of a derived sample has behind that of its (first) origin."""
+Twos = Mapping[tuple[EditKind, EditKind], float]
+"""Weight of each two of kinds."""
+
+
+def family_of(key: str, spec: Mapping[str, Any]) -> str:
+    """Key of the first sample of a sample's family."""
+    return str(spec.get("family", key))
+
+
+def with_inverse(row: PlanRow) -> Iterator[PlanRow]:
+    """A planned sample, and the one that leads back."""
+    yield row
+    told = {"derived": "invert", "edit": INVERSE[row.spec["edit"]], "family": row.key, "origin": [row.key]}
+    yield PlanRow(f"{row.key}{INVERTED}", row.split, {**row.spec, **told})
+
+
+def planned_rows(rendered: int, edits: EditOptions) -> int:
+    """Samples of a plan of so many that are rendered (or read)."""
+    rows = rendered + rendered // 2 if edits.compose else rendered
+    return 2 * rows if edits.invert else rows
+
+
+def unit_rows(config: Config) -> int:
+    """Samples of one unit of the plan."""
+    return planned_rows(config.unit_size, config.edits)
+
+
+def rendered_of(rows: int, config: Config) -> int:
+    """Of whole units with so many samples, those that are rendered (or read)."""
+    return rows * config.unit_size // unit_rows(config)
+
+
+def derived_share(config: Config) -> float:
+    """Of a unit's samples, those that are derived from others."""
+    return 1.0 - config.unit_size / unit_rows(config)
+
+
+def twos_of(weights: Mapping[EditKind, float]) -> Twos:
+    """Which kinds share a scene, such that all twos together have each kind as often as its weight asks.
+
+    Weights: of kinds that `Config` lets pass. A removal goes with a move, a turn or a scaling, all else with its like.
+    """
+    removed = weights.get("remove", 0.0)
+    others = sum(weights.get(kind, 0.0) for kind in REMOVED_OR)
+    twos: dict[tuple[EditKind, EditKind], float] = {}
+    for kind, weight in weights.items():
+        if kind == "remove":
+            continue
+        taken = removed * weight / others if kind in REMOVED_OR and others else 0.0
+        twos |= {(kind, kind): (weight - taken) / 2, (kind, "remove"): taken / 2, ("remove", kind): taken / 2}
+    return {kinds: weight for kinds, weight in twos.items() if weight > 1e-9 * sum(weights.values())}
+
+
+def planned_kinds(edits: EditOptions) -> list[EditKind]:
+    """The kinds of edit of a plan's samples, derived ones among them."""
+    kinds = set(edits.weights)
+    if edits.compose:
+        kinds |= {kind for two in twos_of(edits.weights) if (kind := composed_kind(*two))}
+    if edits.invert:
+        kinds |= {INVERSE[kind] for kind in kinds}
+    return [kind for kind in EDIT_KINDS if kind in kinds]

@@ -1,0 +1,124 @@
+"""Which layer depends on which, and what each is called on disk.
+
+Invariant: a fingerprint changes exactly when the output of its layer may change: it covers the layer's name, the
+stage's version, the configuration that matters, the fingerprints of the layers that it needs and, where it needs none,
+the plan that it answers. So a layer of another plan, or of another configuration, is never looked at.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence, Set
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from ...shards.errors import SpatialdataError
+from ...shards.redact import redacted
+from ..stage import Stage
+
+
+def fingerprint(stage: Stage, needs: Mapping[str, str], plan: str = "") -> str:
+    """16 hex digits that name the output of `stage` given the fingerprints of the layers that it needs, or its plan.
+
+    Covered: dataclass fields, except those with `metadata={"fingerprint": False}`, and inside pydantic sections all
+    fields but those with `json_schema_extra={"fingerprint": False}`; the class's qualified name without its module.
+
+    Args:
+        plan: hash of the plan; it counts where the stage needs no layer, and through those for all others.
+    """
+    content = {
+        "layer": stage.layer,
+        "version": stage.version,
+        "stage": plain(stage),
+        "needs": {name: needs[name] for name in stage.needs} if stage.needs else {"plan": plan},
+    }
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
+
+
+def layer_dirs(stages: Sequence[Stage], plan: str = "") -> dict[str, str]:
+    """`<layer>-<fingerprint>` of every layer, in an order in which each follows the layers that it needs.
+
+    Args:
+        plan: hash of the plan whose samples the layers hold; empty where the folder can hold but one plan.
+
+    Raises SpatialdataError for two stages of one layer, a need that nobody makes, and a circle.
+    """
+    by_layer: dict[str, Stage] = {}
+    for stage in stages:
+        if stage.layer in by_layer:
+            raise SpatialdataError(f"two stages make the layer '{stage.layer}': remove one from `layers`")
+        by_layer[stage.layer] = stage
+    prints: dict[str, str] = {}
+    for layer in by_layer:
+        _visit(layer, by_layer, prints, (), plan)
+    return {layer: f"{layer}-{digest}" for layer, digest in prints.items()}
+
+
+def _visit(layer: str, by_layer: Mapping[str, Stage], prints: dict[str, str], path: tuple[str, ...], plan: str) -> None:
+    if layer in prints:
+        return
+    if layer in path:
+        raise SpatialdataError(f"layers need each other in a circle: {' -> '.join([*path, layer])}")
+    if layer not in by_layer:
+        made = ", ".join(sorted(by_layer))
+        raise SpatialdataError(
+            f"layer '{path[-1]}' needs the layer '{layer}', which no stage makes (made: {made}): add it to `layers`"
+        )
+    for need in by_layer[layer].needs:
+        _visit(need, by_layer, prints, (*path, layer), plan)
+    prints[layer] = fingerprint(by_layer[layer], prints, plan)
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text on every machine."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """`value` as plain JSON values. Dataclasses and pydantic sections carry their class's name.
+
+    A password or a token is left out: with another one the output is the same.
+    """
+    return redacted(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value.value if isinstance(value, Enum) else value
+    if isinstance(value, BaseModel):
+        return {"class": type(value).__qualname__, **{name: _plain(part) for name, part in _section(value).items()}}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kept = [field for field in dataclasses.fields(value) if field.metadata.get("fingerprint", True)]
+        return {"class": type(value).__qualname__, **{field.name: _plain(getattr(value, field.name)) for field in kept}}
+    return _plain_collection(value)
+
+
+def _section(section: BaseModel) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, info in type(section).model_fields.items():
+        extra = info.json_schema_extra
+        if not (isinstance(extra, dict) and extra.get("fingerprint") is False):
+            kept[name] = getattr(section, name)
+    return kept
+
+
+def _plain_collection(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, Set):
+        return sorted((_plain(part) for part in cast("Set[Any]", value)), key=canonical)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, PurePath):
+        return value.as_posix()
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in cast("Sequence[Any]", value)]
+    raise SpatialdataError(
+        f"a stage's configuration holds a {type(value).__name__}, which has no stable text for the fingerprint: use "
+        'numbers, text, dataclasses or pydantic sections, or declare it with field(metadata={"fingerprint": False})'
+    )

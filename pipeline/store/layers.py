@@ -1,0 +1,395 @@
+"""The layer store: one Parquet file and one record for each unit of each layer.
+
+Invariants: a record's presence alone means "done"; it is written once, after its layer file is whole; a layer file
+that disagrees with its record is never handed out. Same rows, same bytes: nothing in a layer file depends on time,
+host or order (those live in the record).
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
+from importlib.metadata import version
+from itertools import takewhile
+from typing import Any, cast
+
+from ...shards.errors import SpatialdataError
+from ...shards.layout import absent, check_file
+from ...shards.redact import redact
+from ...shards.sample import Columns, Value
+from .storage import Storage
+
+_RECORD = re.compile(r"(\d+)\.json")
+_ROWS_A_GROUP = 16
+_VERIFIED_KEPT = 4096
+
+
+class LayerCorrupt(SpatialdataError):
+    """A layer file or its record does not hold what was committed. `build` recomputes the unit."""
+
+    def __init__(self, message: str, layer_dir: str, unit: int) -> None:
+        super().__init__(message)
+        self.layer_dir = layer_dir
+        self.unit = unit
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.layer_dir, self.unit)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A sample that a stage refused, as the record keeps it."""
+
+    key: str
+    reason: str
+    score: float = -1.0
+    detail: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was committed for one unit of one layer; `LayerStore.write` fills in `rows`, `bytes` and `sha256`."""
+
+    unit: int
+    layer: str
+    """The layer's folder, `<layer>-<fingerprint>`."""
+    rejects: tuple[Rejected, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    gpus: float = 0.0
+    """What the worker held meanwhile, in GPUs or shares of one."""
+    attempts: int = 1
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    host: str = ""
+    started: str = ""
+    """UTC, ISO 8601."""
+    rows: int = 0
+    bytes: int = 0
+    sha256: str = ""
+
+    def to_json(self) -> str:
+        told = [replace(reject, detail=redact(reject.detail)) for reject in self.rejects]
+        return json.dumps(asdict(replace(self, rejects=tuple(told))), indent=1, sort_keys=True)
+
+
+def parse_record(text: bytes) -> Record:
+    """Raises ValueError, KeyError or TypeError when the text is not a record."""
+    values = json.loads(text)
+    known = {item.name for item in fields(Record)}
+    kept = {name: value for name, value in values.items() if name in known}
+    return replace(Record(**kept), rejects=tuple(Rejected(**reject) for reject in values["rejects"]))
+
+
+class LayerStore(Storage):
+    """The layers under OUT: `layers/<layer>-<fingerprint>/<unit>.{parquet,json}`. Other files of OUT: see `Storage`."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        self._verified: dict[str, tuple[int, int, str]] = {}
+
+    @staticmethod
+    def data_name(layer_dir: str, unit: int) -> str:
+        return f"layers/{layer_dir}/{unit:08d}.parquet"
+
+    @staticmethod
+    def record_name(layer_dir: str, unit: int) -> str:
+        return f"layers/{layer_dir}/{unit:08d}.json"
+
+    @staticmethod
+    def summary_name(layer_dir: str) -> str:
+        """See `pipeline.engine.summaries`."""
+        return f"summaries/{layer_dir}.json"
+
+    @staticmethod
+    def reopened_name(layer_dir: str, unit: int) -> str:
+        """The mark of a unit that was made not done and that the layer's summary may still count."""
+        return f"summaries/{layer_dir}/{unit:08d}.reopened"
+
+    def write(self, layer_dir: str, unit: int, rows: Mapping[str, Columns], record: Record) -> Record:
+        """Commit one unit: the layer file, then its record; the record that counts, which is another's if he was first.
+
+        Two writers may race: the loser checks that the file on disk is the one that the winning record describes
+        (it is when the stage is deterministic); where it is not, the unit is cleared and committed again.
+
+        Raises SpatialdataError when the disk is full or the rows differ in their columns, BadInput when OUT is not
+        writable.
+        """
+        data = encode_rows(rows, layer_dir)
+        digest = hashlib.sha256(data).hexdigest()
+        record = replace(record, unit=unit, layer=layer_dir, rows=len(rows), bytes=len(data), sha256=digest)
+        for _ in range(3):
+            self.write_file(self.data_name(layer_dir, unit), data)
+            if self.create_file(self.record_name(layer_dir, unit), record.to_json().encode()):
+                return record
+            try:
+                winner = self.record(layer_dir, unit)
+                self._checked(layer_dir, unit, winner)
+                return winner
+            except LayerCorrupt:
+                self.set_aside(layer_dir, unit)
+        raise SpatialdataError(
+            f"unit {unit} of {layer_dir} in {self} cannot be committed: another run keeps writing other results"
+        )
+
+    def record(self, layer_dir: str, unit: int) -> Record:
+        """Raises LayerCorrupt when it is missing or unreadable."""
+        name = self.record_name(layer_dir, unit)
+        try:
+            record = parse_record(self.read_file(name))
+        except FileNotFoundError as error:
+            raise self._corrupt(layer_dir, unit, name, absent(error)) from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._corrupt(layer_dir, unit, name, f"is not a record ({error})") from error
+        if (record.layer, record.unit) != (layer_dir, unit):
+            what = f"is the record of unit {record.unit} of {record.layer}, not of unit {unit} of {layer_dir}"
+            raise self._corrupt(layer_dir, unit, name, what)
+        return record
+
+    def read(self, layer_dir: str, unit: int, columns: Sequence[str] | None = None) -> dict[str, dict[str, Value]]:
+        """The accepted samples of a unit, in the plan's order: key -> columns (all, or those named).
+
+        Raises LayerCorrupt when size or sha256 are not those of the record (a local file is hashed once a process as
+        long as it is not touched), SpatialdataError for a column that the layer does not have.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        record = self.record(layer_dir, unit)
+        source = self._checked(layer_dir, unit, record)
+        file = pq.ParquetFile(pa.BufferReader(source))
+        return _rows(file, layer_dir, columns) if record.rows else {}
+
+    def peek(self, layer_dir: str, unit: int, columns: Sequence[str]) -> dict[str, dict[str, Value]]:
+        """As `read`, but of these columns alone: the rest of the file is neither read nor hashed.
+
+        For who looks at the texts of layers that hold images. What is packed or computed from is `read`.
+        Raises LayerCorrupt when the file is missing, or no layer file of the record's size.
+        """
+        record = self.record(layer_dir, unit)
+        with self._peeking(layer_dir, unit), self._peeked(layer_dir, record) as file:
+            return _rows(file, layer_dir, columns) if record.rows else {}
+
+    def groups(self, layer_dir: str, record: Record, columns: Collection[str], keys: Set[str]) -> Iterator[Any]:
+        """Tables of a few rows that hold some of these keys: column `key` and those of `columns` that the layer has.
+
+        For who shows images: as much is held as one table has, and nothing is hashed. Raises LayerCorrupt as `peek`.
+        """
+        if not record.rows:
+            return
+        with self._peeking(layer_dir, record.unit):
+            file = self._peeked(layer_dir, record)
+        with file:
+            with self._peeking(layer_dir, record.unit):
+                held = [name for name in file.schema_arrow.names if name in columns]
+                found = file.read(["key"], use_threads=False).column("key").to_pylist()
+                sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
+            for index, size in enumerate(sizes):
+                mine, found = found[:size], found[size:]
+                if not keys.isdisjoint(mine):
+                    with self._peeking(layer_dir, record.unit):
+                        table = file.read_row_group(index, ["key", *held], use_threads=False)
+                    yield table
+
+    def _peeked(self, layer_dir: str, record: Record) -> Any:
+        """A layer file of the record's size as an open `pyarrow.parquet.ParquetFile`."""
+        import pyarrow.parquet as pq
+
+        name = self.data_name(layer_dir, record.unit)
+        if (size := self.size(name)) != record.bytes:
+            what = f"has {size} bytes, its record says {record.bytes}"
+            raise self._corrupt(layer_dir, record.unit, name, what)
+        return pq.ParquetFile(self.path(name) if self.is_local else self.open_ranges(name))
+
+    @contextmanager
+    def _peeking(self, layer_dir: str, unit: int) -> Generator[None]:
+        """Raise LayerCorrupt for what goes wrong within."""
+        import pyarrow as pa
+
+        name = self.data_name(layer_dir, unit)
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise self._corrupt(layer_dir, unit, name, absent(error)) from None
+        except (pa.ArrowException, OSError) as error:
+            raise self._corrupt(layer_dir, unit, name, f"cannot be read ({error})") from error
+
+    def done_units(self, layer_dir: str, among: range | None = None) -> list[int]:
+        """Units with a record, ascending, of all or of some that follow each other: nothing is opened.
+
+        One listing of the folder; of `among` alone, which must not be empty, where the store can list a part.
+        """
+        if among is not None and self.is_local:
+            return [unit for unit in among if os.access(self.path(self.record_name(layer_dir, unit)), os.F_OK)]
+        ends = zip(f"{among[0]:08d}", f"{among[-1]:08d}", strict=False) if among else ()
+        prefix = "".join(digit for digit, _ in takewhile(lambda pair: pair[0] == pair[1], ends))
+        matches = (_RECORD.fullmatch(name) for name in self.names(f"layers/{layer_dir}", prefix))
+        units = sorted(int(match.group(1)) for match in matches if match)
+        return units if among is None else [unit for unit in units if unit in among]
+
+    def records(
+        self, layer_dir: str, damaged: list[LayerCorrupt] | None = None, among: range | None = None
+    ) -> Iterator[Record]:
+        """The records of a layer in the order of their units. Raises LayerCorrupt for one that is unreadable.
+
+        Args:
+            damaged: takes those that are unreadable, instead; for who only looks.
+            among: the units to look for, where not all.
+        """
+
+        def read(unit: int) -> Record | None:
+            try:
+                return self.record(layer_dir, unit)
+            except LayerCorrupt as error:
+                if damaged is None:
+                    raise
+                damaged.append(error)
+                return None
+
+        units = self.done_units(layer_dir, among)
+        if self.is_local:
+            yield from filter(None, map(read, units))
+            return
+        with ThreadPoolExecutor(16) as threads:
+            for start in range(0, len(units), 1024):
+                yield from filter(None, threads.map(read, units[start : start + 1024]))
+
+    def check(self, layer_dir: str, unit: int) -> Record:
+        """Read a unit again and compare it with its record. Raises LayerCorrupt."""
+        record = self.record(layer_dir, unit)
+        self._verified.pop(self.data_name(layer_dir, unit), None)
+        self._checked(layer_dir, unit, record)
+        return record
+
+    def set_aside(self, layer_dir: str, unit: int) -> None:
+        """Make a unit not done; its files stay as `*.corrupt`. The record goes first, so no state in between counts."""
+        self._reopen(layer_dir, unit)
+        for name in (self.record_name(layer_dir, unit), self.data_name(layer_dir, unit)):
+            self.move(name, f"{name}.corrupt")
+        self._verified.pop(self.data_name(layer_dir, unit), None)
+
+    def discard(self, layer_dir: str, unit: int) -> None:
+        """Make a unit not done and remove its files, the record first."""
+        self._reopen(layer_dir, unit)
+        self.remove(self.record_name(layer_dir, unit))
+        self.remove(self.data_name(layer_dir, unit))
+
+    def _reopen(self, layer_dir: str, unit: int) -> None:
+        """Tell who reads the summary of a layer that it does not speak of this unit any more, before that is so."""
+        if self.exists(self.summary_name(layer_dir)):
+            self.create_file(self.reopened_name(layer_dir, unit), b"")
+
+    def _checked(self, layer_dir: str, unit: int, record: Record) -> Any:
+        """The layer file as a pyarrow buffer, compared with its record."""
+        import pyarrow as pa
+
+        name = self.data_name(layer_dir, unit)
+        try:
+            if not self.is_local:
+                data = pa.py_buffer(self.read_file(name))
+                self._compare(layer_dir, unit, record, data)
+                return data
+            check_file(self.path(name))
+            stat = self.local(name).stat()
+            data = pa.memory_map(self.path(name)).read_buffer() if stat.st_size else pa.py_buffer(b"")
+        except FileNotFoundError as error:
+            raise self._corrupt(layer_dir, unit, name, absent(error)) from None
+        seen = (stat.st_mtime_ns, stat.st_size, record.sha256)
+        if self._verified.get(name) != seen:
+            self._compare(layer_dir, unit, record, data)
+            if len(self._verified) >= _VERIFIED_KEPT:
+                self._verified.clear()
+            self._verified[name] = seen
+        return data
+
+    def _compare(self, layer_dir: str, unit: int, record: Record, data: Any) -> None:
+        name = self.data_name(layer_dir, unit)
+        if data.size != record.bytes:
+            raise self._corrupt(layer_dir, unit, name, f"has {data.size} bytes, its record says {record.bytes}")
+        if hashlib.sha256(memoryview(data)).hexdigest() != record.sha256:
+            raise self._corrupt(layer_dir, unit, name, "has another sha256 than its record")
+
+    def _corrupt(self, layer_dir: str, unit: int, name: str, what: str) -> LayerCorrupt:
+        advice = f"run `spatialdata verify {self} --repair`, which makes this unit again"
+        return LayerCorrupt(f"layer file {self.path(name)} {what}: {advice}", layer_dir, unit)
+
+
+def _rows(file: Any, layer_dir: str, columns: Sequence[str] | None) -> dict[str, dict[str, Value]]:
+    """The rows of an open `pyarrow.parquet.ParquetFile` of a layer, by key."""
+    names = set(file.schema_arrow.names)
+    missing = [name for name in columns or () if name not in names]
+    if missing:
+        raise SpatialdataError(
+            f"layer {layer_dir} has no column '{missing[0]}' (it has {', '.join(sorted(names - {'key'}))})"
+        )
+    table = file.read(None if columns is None else ["key", *columns], use_threads=False)
+    keys = table.column("key").to_pylist()
+    parts = {name: table.column(name).to_pylist() for name in sorted(table.column_names) if name != "key"}
+    return {key: {name: values[i] for name, values in parts.items()} for i, key in enumerate(keys)}
+
+
+def encode_rows(rows: Mapping[str, Columns], layer_dir: str) -> memoryview:
+    """Rows as one Parquet file, the same bytes for the same rows: columns sorted, options fixed, no metadata of ours.
+
+    Bytes are stored as they are (images are compressed already), all else with zstd. Raises SpatialdataError when
+    rows differ in their columns or types, naming the key.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = _column_kinds(rows, layer_dir)
+    types = {bytes: pa.binary(), str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+    arrays = [pa.array(list(rows), pa.string())]
+    arrays += [pa.array([row[name] for row in rows.values()], types[kind]) for name, kind in kinds.items()]
+    table = pa.Table.from_arrays(arrays, names=["key", *kinds])
+    sink = pa.BufferOutputStream()
+    write = cast("Any", pq.write_table)
+    write(
+        table,
+        sink,
+        row_group_size=_ROWS_A_GROUP,
+        compression={"key": "zstd"} | {name: "none" if kind is bytes else "zstd" for name, kind in kinds.items()},
+        compression_level={name: 3 for name, kind in ({"key": str} | kinds).items() if kind is not bytes},
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema=False,
+    )
+    return memoryview(sink.getvalue())
+
+
+def _column_kinds(rows: Mapping[str, Columns], layer_dir: str) -> dict[str, type]:
+    kinds: dict[str, type] = {}
+    for key, row in rows.items():
+        found = {name: type(row[name]) for name in sorted(row)}
+        if found == kinds:
+            continue
+        unknown = [name for name, kind in found.items() if kind not in (bytes, str, bool, int, float)]
+        if unknown or "key" in found:
+            name = unknown[0] if unknown else "key"
+            kind = found[name].__name__
+            raise SpatialdataError(
+                f"{layer_dir}: sample '{key}' gives column '{name}' as {kind}: "
+                "a column is bytes, str, bool, int or float, and not called 'key'"
+            )
+        kinds = kinds or found
+        if found != kinds:
+            differ = sorted(set(found.items()) ^ set(kinds.items()), key=str)[0][0]
+            raise SpatialdataError(
+                f"{layer_dir}: sample '{key}' differs from the others of its unit in column '{differ}': a stage gives "
+                "all samples the same columns and types (empty bytes or text where there is nothing)"
+            )
+    return kinds
+
+
+@cache
+def versions() -> dict[str, str]:
+    """What shapes the bytes of a layer: Python and the packages that are pinned for it."""
+    packages = ("numpy", "pillow", "opencv-python-headless", "pyarrow", "trimesh", "shapely")
+    return {"python": ".".join(platform.python_version_tuple()[:2])} | {name: version(name) for name in packages}

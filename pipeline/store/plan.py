@@ -1,0 +1,376 @@
+"""The plan: which samples exist, cut into units, frozen before work starts.
+
+Invariants: `plan.json` is written last, so it exists only beside a whole `plan/units.parquet`; a plan is never
+changed: another configuration needs another OUT. Rows are read by workers, one row group (`GROUP_UNITS` units) at a
+time; the driver never holds them all.
+"""
+
+import hashlib
+import json
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
+from typing import IO, Any, TypeAlias, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...shards.errors import BadInput, SpatialdataError
+from ...shards.layout import KEY_RULE, NotAFile, is_key
+from ...shards.schema import SPLITS, Split
+from .fingerprints import canonical
+from .layers import LayerStore, versions
+from .storage import FULL, disk_full
+
+PLAN = "plan.json"
+UNITS = "plan/units.parquet"
+GROUP_UNITS = 64
+SCHEMA = pa.schema([("unit", pa.int32()), ("key", pa.string()), ("split", pa.string()), ("spec", pa.string())])
+RecordBatch: TypeAlias = Any
+"""A `pyarrow.RecordBatch` with the string columns key, split, spec (JSON)."""
+_HASHED = ("samples", "unit_size", "seed", "config", "versions")
+_ONE_READER = Lock()
+"""Arrow waits for ever where two threads read one Python file (pyarrow 26)."""
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One sample of the plan: its key, its split and what to make (a scene seed, or a path in a source)."""
+
+    key: str
+    split: Split
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan that exists under `store`; small, picklable, its rows stay on disk."""
+
+    store: LayerStore = field(compare=False, repr=False)
+    samples: int
+    unit_size: int
+    seed: int
+    hash: str
+    """sha256 over configuration, versions and rows: equal plans, equal hash, on every machine."""
+    config: Mapping[str, Any]
+    versions: Mapping[str, str]
+    rows_sha256: str
+    """Of `plan/units.parquet`; see `check_rows`."""
+
+    @property
+    def units(self) -> int:
+        return -(-self.samples // self.unit_size)
+
+    def size(self, unit: int) -> int:
+        """Samples of one unit: `unit_size`, fewer in the last."""
+        return min(self.unit_size, self.samples - unit * self.unit_size)
+
+    def rows(self, unit: int) -> list[PlanRow]:
+        """The samples of one unit, in order. Raises SpatialdataError when the plan on disk is damaged."""
+        try:
+            rows = self._table(unit).to_pylist()
+            return [PlanRow(row["key"], row["split"], json.loads(row["spec"])) for row in rows]
+        except ValueError as error:
+            raise PlanDamaged(damaged_plan(self.store, str(error))) from error
+
+    def keys(self, unit: int) -> list[str]:
+        """The keys of one unit, in order: sooner than `rows`, which reads what to make, too."""
+        return self._table(unit).column("key").to_pylist()
+
+    def _table(self, unit: int) -> Any:
+        if not 0 <= unit < self.units:
+            raise SpatialdataError(f"unit {unit} is not in the plan, which has {self.units}")
+        group, first = unit // GROUP_UNITS, (unit % GROUP_UNITS) * self.unit_size
+        try:
+            table = _group(self, group).slice(first, self.size(unit))
+            units = table.column("unit").to_numpy()
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise PlanDamaged(damaged_plan(self.store, str(error))) from error
+        if len(units) != self.size(unit) or np.any(units != unit):
+            raise PlanDamaged(damaged_plan(self.store, f"unit {unit} is not where it should be"))
+        return table
+
+    def __hash__(self) -> int:
+        return int(self.hash[:15], 16)
+
+
+@lru_cache(maxsize=4)
+def _file(plan: Plan) -> Any:
+    return pq.ParquetFile(plan.store.open_file(UNITS))
+
+
+@lru_cache(maxsize=4)
+def _group(plan: Plan, group: int) -> Any:
+    with _ONE_READER:
+        return _file(plan).read_row_group(group, use_threads=False)
+
+
+class PlanDamaged(SpatialdataError):
+    """The plan cannot be used as it is; a build of the same configuration makes it again."""
+
+
+def read_plan(store: LayerStore) -> Plan:
+    """The plan under OUT. Raises BadInput when there is none, PlanDamaged when it is damaged."""
+    try:
+        values = json.loads(store.read_file(PLAN))
+        fields = {name: values[name] for name in (*_HASHED, "hash")}
+        plan = Plan(store=store, rows_sha256=values["rows"], **fields)
+        whole = _digest({name: values[name] for name in _HASHED}, values["rows"])
+    except NotAFile as error:
+        raise PlanDamaged(damaged_plan(store, str(error))) from None
+    except FileNotFoundError:
+        raise BadInput(f"no plan in {store}: give the folder of a build, or run `spatialdata build` first") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlanDamaged(damaged_plan(store, f"plan.json: {error}")) from error
+    if whole != plan.hash:
+        raise PlanDamaged(damaged_plan(store, "plan.json was changed: its hash is another"))
+    return plan
+
+
+def find_plan(store: LayerStore) -> Plan | None:
+    """The plan under OUT, or None where there is none. Raises PlanDamaged."""
+    try:
+        return read_plan(store)
+    except BadInput:
+        return None
+
+
+def check_rows(plan: Plan) -> None:
+    """Compare the list of units with what was planned: once a run, at the speed of reading it.
+
+    Raises PlanDamaged where it is missing or holds anything else.
+    """
+    digest = _held_rows(plan.store)
+    if not digest:
+        raise PlanDamaged(damaged_plan(plan.store, f"{UNITS} is missing"))
+    if digest != plan.rows_sha256:
+        raise PlanDamaged(damaged_plan(plan.store, f"{UNITS} is not the list that was planned"))
+
+
+def write_plan(
+    store: LayerStore,
+    config: Mapping[str, Any],
+    rows: Iterable[PlanRow] | Iterable[RecordBatch],
+    unit_size: int,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    foreign: bool = False,
+) -> Plan:
+    """Freeze the samples under OUT, or return the plan that is there when it is of the same configuration.
+
+    A plan of which a part is damaged, or of another OUT, is made again, provided that what is sound of it agrees.
+
+    Args:
+        config: what decides which samples exist and how they look, as plain JSON values.
+        rows: samples in order, or Arrow batches with the string columns key, split, spec (JSON), of which the keys
+            are trusted to be unique. Not consumed when the plan exists and is whole: the frozen list wins.
+        say: told what was made again.
+        foreign: the plan.json that is there is known to be of another OUT: it counts as damaged.
+
+    Raises:
+        BadInput: OUT holds another plan (the message names the keys that differ), a key that is not
+            `[a-z0-9-]{1,80}` or comes twice, an unknown split, no samples, or OUT is not writable.
+        PlanDamaged: the plan that is there is damaged, and the rows are not those that it was made from.
+    """
+    config = json.loads(canonical(dict(config)))
+    store.sweep("plan")
+    problem, plan = "", None
+    try:
+        plan = find_plan(store)
+    except PlanDamaged as error:
+        problem = str(error)
+    if plan and foreign:
+        problem, plan = damaged_plan(store, f"{PLAN} is of another folder"), None
+    held = _held_rows(store)
+    other = _differing(plan, config, unit_size, seed) if plan else ""
+    if plan and held == plan.rows_sha256 and not other:
+        return plan
+    if plan and other and (held == plan.rows_sha256 or not _are_rows(store)):
+        raise _holds_other(store, other)
+    with TemporaryDirectory(dir=store.workplace(), prefix=".planning-", suffix=".tmp") as folder:
+        finished = Path(folder) / "units.parquet"
+        samples = _write_rows(finished, _batches(rows), unit_size)
+        with finished.open("rb") as file:
+            digest = _sha256(file)
+        if other and digest != held:
+            raise _holds_other(store, other)
+        if plan and digest == held != plan.rows_sha256:
+            other = f"{UNITS} is of this configuration and its source"  # so the plan is of another folder
+        if (plan and not other and digest != plan.rows_sha256) or (problem and digest != held and _are_rows(store)):
+            raise PlanDamaged(
+                f"{problem or damaged_plan(store, f'{UNITS} is not the list that was planned')} (this configuration "
+                "and its source give other samples now: give those of then, or remove plan.json and plan/ to plan anew)"
+            )
+        if digest != held:
+            store.publish_file(UNITS, finished)
+    _file.cache_clear()
+    _group.cache_clear()
+    if plan and not other:
+        say(f"{UNITS} was damaged: made again, as it was")
+        return plan
+    content = {
+        "samples": samples,
+        "unit_size": unit_size,
+        "seed": seed,
+        "config": config,
+        "versions": dict(versions()),
+    }
+    text = json.dumps(content | {"rows": digest, "hash": _digest(content, digest)}, indent=1, sort_keys=True)
+    if plan or problem:
+        say(f"{PLAN} was {'of another folder' if plan or foreign else 'damaged'}: made again")
+        store.move(PLAN, f"{PLAN}.corrupt")
+    if not store.create_file(PLAN, text.encode()):
+        raise SpatialdataError(f"another run planned {store} at the same moment: run the same command again")
+    return read_plan(store)
+
+
+def _held_rows(store: LayerStore) -> str:
+    """sha256 of the list of units; empty where there is none."""
+    try:
+        with store.open_file(UNITS) as file:
+            return _sha256(file)
+    except FileNotFoundError:
+        return ""
+
+
+def _are_rows(store: LayerStore) -> bool:
+    """Whether the list of units is one, be it of this plan or of another."""
+    try:
+        with store.open_file(UNITS) as file:
+            return pq.ParquetFile(file).schema_arrow.names == SCHEMA.names
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _sha256(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _digest(content: Mapping[str, Any], rows: str) -> str:
+    """The plan's hash; `rows`: sha256 of `plan/units.parquet`."""
+    return hashlib.sha256(canonical({**content, "rows": rows}).encode()).hexdigest()
+
+
+def _write_rows(finished: Path, batches: Iterable[RecordBatch], unit_size: int) -> int:
+    """Write the rows in groups of GROUP_UNITS units; the number of samples."""
+    group_rows, samples = GROUP_UNITS * unit_size, 0
+    options: dict[str, Any] = {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": False,
+        "write_statistics": False,
+        "store_schema": False,
+    }
+    try:
+        with pq.ParquetWriter(finished, SCHEMA, **options) as writer:
+            for batch in _regrouped(batches, group_rows):
+                units = np.arange(samples, samples + batch.num_rows, dtype=np.int64) // unit_size
+                table = batch.add_column(0, SCHEMA.field("unit"), pa.array(units.astype(np.int32)))
+                writer.write_table(table, row_group_size=group_rows)
+                samples += batch.num_rows
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(str(finished.parent), error) from error
+        raise
+    if not samples:
+        raise BadInput("the plan has no samples: nothing was found in the source, or `samples` is 0")
+    return samples
+
+
+def _regrouped(batches: Iterable[RecordBatch], group_rows: int) -> Iterator[Any]:
+    """The same rows in tables of whole row groups (a multiple of `group_rows`), the last one shorter."""
+    held: list[RecordBatch] = []
+    count = 0
+    for batch in batches:
+        held.append(batch)
+        count += batch.num_rows
+        if count >= group_rows:
+            table = pa.Table.from_batches(held)
+            whole = count // group_rows * group_rows
+            yield table.slice(0, whole)
+            held, count = table.slice(whole).to_batches(), count - whole
+    if count:
+        yield pa.Table.from_batches(held)
+
+
+def _batches(rows: Iterable[PlanRow] | Iterable[RecordBatch]) -> Iterator[RecordBatch]:
+    iterator = iter(rows)
+    first = cast("PlanRow | RecordBatch", next(iterator, None))
+    if first is None:
+        return
+    if isinstance(first, PlanRow):
+        yield from _listed(cast("Iterator[PlanRow]", chain([first], iterator)))
+    else:
+        yield from cast("Iterator[RecordBatch]", chain([first], iterator))
+
+
+def _listed(rows: Iterator[PlanRow]) -> Iterator[RecordBatch]:
+    """Batches of checked rows. Keys are compared by 64-bit digests (8 bytes a sample, not 100)."""
+    digests = array("Q")
+    while chunk := list(islice(rows, 8192)):
+        for row in chunk:
+            if not is_key(row.key):
+                raise BadInput(f"'{row.key}' is not a key: use {KEY_RULE}")
+            if row.split not in SPLITS:
+                raise BadInput(f"sample '{row.key}' is of split '{row.split}'; allowed: {', '.join(SPLITS)}")
+            digests.append(int.from_bytes(hashlib.blake2b(row.key.encode(), digest_size=8).digest(), "little"))
+        columns = [[row.key for row in chunk], [row.split for row in chunk], [canonical(dict(r.spec)) for r in chunk]]
+        yield pa.RecordBatch.from_arrays([pa.array(column) for column in columns], names=["key", "split", "spec"])
+    ordered = np.sort(np.frombuffer(digests, dtype=np.uint64))
+    if twice := int(np.count_nonzero(ordered[1:] == ordered[:-1])):
+        raise BadInput(f"{twice} of {len(ordered)} samples have a key that another sample has: keys must be unique")
+
+
+def _differing(plan: Plan, config: Mapping[str, Any], unit_size: int, seed: int) -> str:
+    """What a plan has other than it is asked for."""
+    old = {"seed": plan.seed, "versions": plan.versions, **plan.config}
+    new = {"seed": seed, "versions": versions(), **config}
+    old["unit_size"], new["unit_size"] = _rendered(plan.unit_size, old), _rendered(unit_size, new)
+    return differing(old, new)
+
+
+def _rendered(unit_size: int, config: Mapping[str, Any]) -> int:
+    """Of the samples of a unit those that are not derived: what a person sets as `unit_size`."""
+    edits = cast("Mapping[str, Any]", config.get("edits", {}))
+    rows = 3 if edits.get("compose") else 2
+    return unit_size * 2 // (rows * 2 if edits.get("invert") else rows)
+
+
+def _holds_other(store: LayerStore, what: str) -> BadInput:
+    return BadInput(f"{store} holds another plan: {what} (old -> new); give another --out, or the old configuration")
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 4) -> str:
+    """The keys whose values differ, `a.b 1 -> 2`, so many of them at most; empty where all are the same."""
+    differences = list(_differences(old, new, ""))
+    more = len(differences) - most
+    return ", ".join(differences[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _differences(old: Any, new: Any, name: str) -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        first, second = cast("Mapping[str, Any]", old), cast("Mapping[str, Any]", new)
+        for key in sorted(first.keys() | second.keys()):
+            yield from _differences(first.get(key), second.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield f"{name} {_brief(old)} -> {_brief(new)}"
+
+
+def _brief(value: Any) -> str:
+    text = "(none)" if value is None else canonical(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def damaged_plan(store: LayerStore, what: str) -> str:
+    """What to tell of a plan that cannot be used."""
+    return f"the plan in {store} is damaged ({what}): run the same `spatialdata build` again, which makes it again"

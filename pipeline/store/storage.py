@@ -1,0 +1,284 @@
+"""Files under OUT, on any fsspec URL.
+
+Invariants: a name in OUT holds a whole file or nothing (finished elsewhere, synced, then renamed or put);
+`create_file` never replaces a file that is there. On object stores `create_file` is atomic where the store can do it
+(S3, GCS); fsspec falls back to look-then-write elsewhere, and the layer store settles what may come of that.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from ...shards.errors import BadInput, SpatialdataError
+from ...shards.layout import check_file
+from ...shards.stores import open_store
+from ...shards.writer import make_way
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+OBJECT_STORES = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google")
+"""Packages whose errors speak of an account, an endpoint or a network. Known by name: they may not be installed."""
+Given = ParamSpec("Given")
+Value = TypeVar("Value")
+
+
+def _told(method: "Callable[Concatenate[Storage, Given], Value]") -> "Callable[Concatenate[Storage, Given], Value]":
+    """Raise BadInput for what an object store's client says of its account or endpoint."""
+
+    @wraps(method)
+    def call(storage: "Storage", *args: Given.args, **kwargs: Given.kwargs) -> Value:
+        try:
+            return method(storage, *args, **kwargs)
+        except Exception as error:
+            refused = isinstance(error, PermissionError) and not storage.is_local
+            if not refused and type(error).__module__.partition(".")[0] not in OBJECT_STORES:
+                raise
+            raise BadInput(
+                f"{storage} cannot be used ({' '.join(str(error).split()) or type(error).__name__}): check the "
+                "credentials (for S3: AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), the endpoint "
+                "(AWS_ENDPOINT_URL) and the bucket's name"
+            ) from error
+
+    return call
+
+
+class Storage:
+    """A folder named by a path or an fsspec URL; `options` go to the file system (such as `endpoint_url`).
+
+    Picklable: workers open their own connection. Paths given to the methods are relative to the folder, with `/`.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.url = url
+        self.options = options
+        try:
+            self._fs, root = open_store(url, **({"use_listings_cache": False} | options))
+        except (ValueError, ImportError) as error:
+            raise BadInput(f"'{url}' cannot be used as a folder for results: {error}") from error
+        self.root = str(root).rstrip("/")
+        protocol = self._fs.protocol
+        names = (protocol,) if isinstance(protocol, str) else tuple(protocol)
+        self.is_local = "file" in names
+        self.is_memory = "memory" in names
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (type(self), self.url, self.options)
+
+    def __str__(self) -> str:
+        return self.root if self.is_local else self.url.rstrip("/")
+
+    def path(self, name: str) -> str:
+        return f"{self.root}/{name}" if name else self.root
+
+    def local(self, name: str) -> Path:
+        """The path of a local folder's file; only where `is_local`."""
+        return Path(self.path(name))
+
+    @_told
+    def exists(self, name: str) -> bool:
+        return bool(self._fs.exists(self.path(name)))
+
+    @_told
+    def size(self, name: str) -> int:
+        """Bytes of a file. Raises FileNotFoundError."""
+        return int(self._fs.info(self.path(name))["size"])
+
+    @_told
+    def read_file(self, name: str) -> bytes:
+        """The whole file. Raises FileNotFoundError; NotAFile for what is none."""
+        if self.is_local:
+            check_file(self.path(name))
+            return self.local(name).read_bytes()
+        return bytes(self._fs.cat_file(self.path(name)))
+
+    @_told
+    def open_file(self, name: str) -> Any:
+        """A binary file to read and seek in. Raises FileNotFoundError; NotAFile for what is none."""
+        if self.is_local:
+            check_file(self.path(name))
+        return self._fs.open(self.path(name), "rb")
+
+    @_told
+    def open_ranges(self, name: str) -> Any:
+        """The same of a remote folder, for who reads a few parts of a large file: nothing is read ahead."""
+        return self._fs.open(self.path(name), "rb", cache_type="none")
+
+    @_told
+    def names(self, folder: str, prefix: str = "") -> list[str]:
+        """Names of the files in a folder, in no order; empty when there is no such folder.
+
+        Args:
+            prefix: object stores list only names that begin with it; other stores may give others, too.
+        """
+        try:
+            if self.is_local:
+                with os.scandir(self.path(folder)) as entries:
+                    return [entry.name for entry in entries]
+            place = self.path(folder)
+            found = self._fs.find(place, prefix=prefix) if prefix else self._fs.ls(place, detail=False)
+            return [str(name).rsplit("/", 1)[-1] for name in found]
+        except FileNotFoundError:
+            return []
+
+    @_told
+    def write_file(self, name: str, data: bytes | memoryview) -> None:
+        """Publish a whole file, replacing what is there."""
+        with self._explained(name):
+            if self.is_local:
+                with self._temporary(name, data) as temporary:
+                    make_way(self.local(name))
+                    temporary.replace(self.local(name))
+                _sync_folder(self.local(name).parent)
+            else:
+                with tempfile.NamedTemporaryFile(prefix="spatialdata-") as temporary:
+                    temporary.write(data)
+                    temporary.flush()
+                    self._fs.put_file(temporary.name, self.path(name))
+
+    @_told
+    def create_file(self, name: str, data: bytes) -> bool:
+        """Publish a small file unless there is one of that name; whether it was ours that stayed."""
+        try:
+            with self._explained(name):
+                if not self.is_local:
+                    self._fs.pipe_file(self.path(name), data, mode="create")
+                    return True
+                with self._temporary(name, data) as temporary:
+                    make_way(self.local(name))
+                    os.link(temporary, self.path(name))
+                _sync_folder(self.local(name).parent)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if _was_there(error) or (not self.is_local and self.exists(name)):
+                return False
+            raise
+        return True
+
+    @_told
+    def publish_file(self, name: str, finished: Path) -> None:
+        """Publish a finished local file (already synced when it matters), replacing what is there; it is moved away."""
+        with self._explained(name):
+            if self.is_local:
+                self.local(name).parent.mkdir(parents=True, exist_ok=True)
+                make_way(self.local(name))
+                finished.replace(self.local(name))
+                _sync_folder(self.local(name).parent)
+            else:
+                self._fs.put_file(str(finished), self.path(name))
+                finished.unlink()
+
+    def workplace(self) -> Path:
+        """Where a file that `publish_file` takes is best made: on the same disk for a local folder."""
+        if not self.is_local:
+            return Path(tempfile.gettempdir())
+        with self._explained("plan"):
+            self.local("plan").mkdir(parents=True, exist_ok=True)
+        return self.local("plan")
+
+    @_told
+    def move(self, name: str, to: str) -> None:
+        """Rename a file that is there; a missing one is no error."""
+        with suppress(FileNotFoundError):
+            if self.is_local:
+                make_way(self.local(to))
+                self.local(name).replace(self.path(to))
+            else:
+                self._fs.mv(self.path(name), self.path(to))
+
+    @_told
+    def remove(self, name: str) -> None:
+        if self.is_local:
+            make_way(self.local(name))
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self.path(name))
+
+    def sweep(self, folder: str) -> None:
+        """Remove the temporary files that killed writers left; only while no other run writes here."""
+        if self.is_local:
+            for name in self.names(folder):
+                if name.startswith(".") and name.endswith(".tmp"):
+                    left = self.local(f"{folder}/{name}")
+                    if left.is_dir():
+                        shutil.rmtree(left, ignore_errors=True)
+                    else:
+                        left.unlink(missing_ok=True)
+
+    @contextmanager
+    def _temporary(self, name: str, data: bytes | memoryview) -> Generator[Path]:
+        """A finished, synced file beside `name` that is gone afterwards whatever happens."""
+        final = self.local(name)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = final.with_name(f".{final.name}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explained(self, name: str) -> Generator[None]:
+        """Turn what the disk says into an error for people; FileExistsError of a file is left to `create_file`."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in FULL:
+                # A bucket has no end: what is full is where the file was prepared.
+                place = self.path(name) if self.is_local else f"{tempfile.gettempdir()}/file"
+                raise disk_full(place, error) from error
+            final_exists = isinstance(error, FileExistsError) and self.is_local and self.local(name).is_file()
+            if final_exists or _was_there(error):
+                raise
+            if isinstance(error, PermissionError | FileNotFoundError) or error.errno in _FORBIDDEN:
+                raise BadInput(
+                    f"{self} is not writable ({_short(error)}): give another folder, or the right to write"
+                ) from error
+            raise
+
+
+def disk_full(path: str, error: OSError) -> SpatialdataError:
+    """What to tell when `path` could not be written because the disk, a quota or a limit is reached."""
+    folder = Path(path).parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e6
+    limit = {errno.EDQUOT: "the quota is used up", errno.EFBIG: "the limit on the size of a file is reached"}
+    what = limit.get(error.errno or 0, "the disk is full")
+    return SpatialdataError(
+        f"{what}: cannot write in {folder} ({free:.0f} MB free); make room and run the same command again, "
+        "finished units are kept"
+    )
+
+
+def _short(error: OSError) -> str:
+    return (error.strerror or str(error) or type(error).__name__).splitlines()[0]
+
+
+def _was_there(error: OSError) -> bool:
+    """Whether a write-once write was refused; S3 says so by 412 or 409, which s3fs passes on as a plain OSError."""
+    text = str(error)
+    return "PreconditionFailed" in text or "pre-conditions" in text or "ConditionalRequestConflict" in text
+
+
+def _reopen(kind: type[Storage], url: str, options: dict[str, Any]) -> Storage:
+    return kind(url, **options)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut; file systems that cannot sync folders are left as they are."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,146 @@
+"""The asset table that a plan freezes, and the files behind it.
+
+The table stays encoded: an asset is decoded when a scene draws it, so that a table of a million assets costs its
+bytes and no more.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+
+from ...shards.errors import BadInput
+from ...shards.schema import SPLITS, Split
+from ...shards.stores import open_store
+from .asset import Asset
+
+_ASSET = TypeAdapter(Asset)
+CANDIDATES = 192
+"""Assets that one scene chooses from, so that its cost does not grow with the table."""
+FEWEST = 4
+"""Assets that a split needs at least."""
+FEWEST_MODELS = 2
+"""Different models that a split needs for a scene: none holds a model twice."""
+
+
+def divide(assets: Iterable[Asset], fractions: Mapping[Split, float], seed: int) -> dict[str, Split]:
+    """Assign each asset (by uid) to one split, so that no shape of one split is ever seen in another.
+
+    Families are assigned whole, in the order of a keyed hash, so that adding an asset moves few others. Every split
+    with a fraction above zero gets at least `FEWEST` assets, and as many families as that or as there are for it. A
+    family that would be more than a quarter of a held-out split goes to the last split instead, which is train where
+    that is asked for.
+
+    Raises:
+        BadInput: too few assets for the splits that are asked for.
+    """
+    assets = sorted(assets, key=lambda asset: asset.uid)
+    used: list[Split] = [split for split in SPLITS if fractions[split] > 0]
+    _check_enough(assets, used)
+    families: dict[str, list[str]] = {}
+    for asset in assets:
+        families.setdefault(asset.family or asset.uid, []).append(asset.uid)
+    key = seed.to_bytes(8, "little")
+    left = [families[name] for name in sorted(families, key=lambda name: blake2b(name.encode(), key=key).digest())]
+    total = len(assets)
+    held_out: list[Split] = [split for split in used if split != "train"]
+    last: Split = "train" if "train" in used else held_out.pop()
+    targets = {split: max(FEWEST, round(fractions[split] * total)) for split in held_out}
+    if (rest := total - sum(targets.values())) < FEWEST:
+        raise BadInput(f"only {max(0, rest)} of {total} assets are left for {last}: lower shard.splits of the others")
+    least = min(FEWEST, len(left) // len(used))
+    result: dict[str, Split] = {}
+    for number, split in enumerate(held_out):
+        most = len(left) - least * (len(held_out) - number)
+        chosen = _fill(left, targets[split], least, most)
+        result |= {uid: split for at in chosen for uid in left[at]}
+        left = [family for at, family in enumerate(left) if at not in chosen]
+    result |= {uid: last for family in left for uid in family}
+    return result
+
+
+def _fill(families: Sequence[Sequence[str]], target: int, least: int, most: int) -> set[int]:
+    """Which families make up `target` assets, taken in their order where they fit: none is more than a quarter of it.
+    At least `least`, of which the smallest are added where too few fit, and at most `most`."""
+    chosen: set[int] = set()
+    room = target
+    for at, family in enumerate(families):
+        if len(family) <= min(room, max(1, target // FEWEST)) and len(chosen) < most:
+            chosen.add(at)
+            room -= len(family)
+    others = sorted(set(range(len(families))) - chosen, key=lambda at: (len(families[at]), at))
+    return chosen | set(others[: max(0, least - len(chosen))])
+
+
+def _check_enough(assets: Sequence[Asset], used: Sequence[Split]) -> None:
+    count, needed = len(assets), FEWEST * len(used)
+    shapes = len({asset.family or asset.uid for asset in assets})
+    models = len({asset.model or asset.uid for asset in assets})
+    usable = f"{count} usable asset{'s' * (count != 1)}"
+    which = f"the split{'s' * (len(used) > 1)} {', '.join(used)}"
+    one = count >= FEWEST and models > 1 and len(used) > 1
+    fewer = ", or use one split: --set shard.splits='{train: 1, val: 0, test: 0}'" if one else ""
+    if count < needed:
+        each = f" ({FEWEST} each)" if len(used) > 1 else ""
+        raise BadInput(
+            f"{usable} cannot fill {which}: at least {needed} are needed{each}; give {needed - count} more{fewer}"
+        )
+    missing = max(len(used) - shapes, len(used) + 1 - models)
+    if missing > 0:
+        raise BadInput(
+            f"{usable} are {models} different model{'s' * (models > 1)} of {shapes} shape{'s' * (shapes > 1)}, too few "
+            f"for {which}: one shape is in one split, and no scene holds a model twice; give at least {missing} of "
+            f"{'another shape' if missing == 1 else 'other shapes'}{fewer}"
+        )
+
+
+def table_of(assets: Iterable[Asset], splits: Mapping[str, Split]) -> Any:
+    """The table as it is stored: uid, split, family, model, asset (JSON), sorted by uid."""
+    ordered = sorted(assets, key=lambda asset: asset.uid)
+    columns = {
+        "uid": [asset.uid for asset in ordered],
+        "split": [splits[asset.uid] for asset in ordered],
+        "family": [asset.family or asset.uid for asset in ordered],
+        "model": [asset.model or asset.uid for asset in ordered],
+        "asset": [_ASSET.dump_json(asset).decode() for asset in ordered],
+    }
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
+@dataclass(frozen=True)
+class AssetTable:
+    """The assets of each split, still encoded: of each model the first, for the others are the same thing."""
+
+    pools: Mapping[str, pa.ChunkedArray]
+
+    @classmethod
+    def read(cls, url: str) -> "AssetTable":
+        """Read the table that `table_of` made, from any fsspec URL."""
+        fs, path = open_store(url)
+        with fs.open(path, "rb") as file:
+            table = pq.read_table(file)
+        if "model" in table.column_names:  # tables of earlier versions know no models
+            _, first = np.unique(table["model"].to_numpy(), return_index=True)
+            table = table.take(np.sort(first))
+        splits = table["split"].to_numpy()
+        return cls({split: table.filter(pa.array(splits == split))["asset"] for split in sorted(set(splits))})
+
+    def candidates(self, split: str, seed: int, scene: int) -> list[Asset]:
+        """The assets that one scene may draw from, decoded: all of a small split, else a seeded choice."""
+        pool = self.pools[split]
+        chosen = range(len(pool))
+        if len(pool) > CANDIDATES:
+            generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, scene, 0xA55E7])))
+            chosen = sorted(generator.choice(len(pool), CANDIDATES, replace=False).tolist())
+        return [_decode(pool[index].as_py()) for index in chosen]
+
+
+@lru_cache(maxsize=4096)
+def _decode(text: str) -> Asset:
+    return _ASSET.validate_json(text)

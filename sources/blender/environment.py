@@ -1,0 +1,133 @@
+"""Blender's own Python environment: made once a machine from the worker script's inline metadata (PEP 723), then used.
+
+`uv run --script` would do, but for one thing: the bpy wheel names another Python in its own metadata than in its file
+name, so uv takes it for unfit and installs it anew at every start, under the feet of the processes that use it. Hence:
+made under a lock, marked when complete, never touched again.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...shards.errors import BadInput
+
+_METADATA = re.compile(r"^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$", re.MULTILINE)
+INSTALL_TIMEOUT_S = 1800.0
+"""The first time on a machine, about 360 MB are downloaded."""
+
+
+def requirements(script: Path) -> tuple[str, list[str]]:
+    """Which Python and which packages a script asks for in its inline metadata."""
+    match = _METADATA.search(script.read_text())
+    if match is None:
+        raise BadInput(f"{script}: no inline metadata (PEP 723)")
+    lines = (line[2:] if line.startswith("# ") else line[1:] for line in match["content"].splitlines())
+    content = tomllib.loads("\n".join(lines))
+    return content["requires-python"], content["dependencies"]
+
+
+def find_uv() -> str:
+    """uv's executable: the installed package's, else the one on PATH. Raises BadInput where there is neither."""
+    try:
+        from uv import find_uv_bin
+
+        return find_uv_bin()
+    except (ImportError, FileNotFoundError):
+        found = shutil.which("uv")
+        if found is None:
+            raise BadInput(
+                "Blender needs uv, which is not installed: `pip install uv`, or name an executable "
+                "(render.blender: /path)"
+            ) from None
+        return found
+
+
+def python_of(script: Path) -> Path:
+    """The Python that can run `script`; its environment is made where it does not exist yet.
+
+    Raises BadInput, with uv's own words, where it cannot be made.
+    """
+    python, packages = requirements(script)
+    wanted = json.dumps([python, packages, sys.platform, platform.machine()])
+    home = _cache() / f"blender-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
+    interpreter, ready = home / "bin" / "python", home / "ready"
+    if not (ready.exists() and interpreter.exists()):
+        uv = find_uv()
+        with _locked(home.with_suffix(".lock")):
+            if not (ready.exists() and interpreter.exists()):
+                _uv(uv, "venv", "--clear", "--python", python, str(home))
+                _uv(uv, "pip", "install", "--python", str(interpreter), *packages)
+                ready.write_text(wanted)
+    return interpreter
+
+
+def clean_environment() -> dict[str, str]:
+    """Our environment variables without what would lead another Python to our packages."""
+    hidden = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
+    return {key: value for key, value in os.environ.items() if key not in hidden}
+
+
+def _cache() -> Path:
+    wanted = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spatialdata"
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+        if os.access(wanted, os.W_OK):
+            return wanted
+    except OSError:
+        pass
+    fallback = Path(tempfile.gettempdir()) / f"spatialdata-{os.getuid()}"
+    fallback.mkdir(exist_ok=True)
+    return fallback
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    """Hold a file's lock, waiting for whoever makes the environment now."""
+    deadline = time.monotonic() + INSTALL_TIMEOUT_S
+    with path.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise BadInput(f"{path}: another process has held this lock for half an hour; end it") from None
+                time.sleep(0.2)
+        yield
+
+
+def _uv(uv: str, *arguments: str) -> None:
+    try:
+        done = subprocess.run(
+            [uv, *arguments],
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=INSTALL_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise BadInput(_failed(f"uv {arguments[0]} took more than {INSTALL_TIMEOUT_S:.0f} s")) from None
+    if done.returncode:
+        raise BadInput(_failed(" | ".join(line.strip() for line in done.stderr.splitlines() if line.strip())))
+
+
+def _failed(why: str) -> str:
+    return (
+        f"Blender's Python environment cannot be made: {why}; "
+        "give uv access to a package index, or name an executable (render.blender: /path)"
+    )

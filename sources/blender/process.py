@@ -1,0 +1,167 @@
+"""The Blender process: found, started, asked, killed. It never outlives us, and never blocks us for longer than asked.
+
+Requests and replies are JSON lines; what Blender prints is kept as the tail of its log, for errors.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from ...shards.errors import BadInput
+from ..scratch import SHARED, HeldFolder
+from .environment import clean_environment, python_of
+
+SCRIPT = Path(__file__).with_name("worker.py")
+LOG_LINES = 40
+CHATTER = re.compile(rb"^Fra:|\| INFO: |\| Saved: ")
+"""What Blender prints at every step of every scene."""
+PREFIX = "spatialdata-blender-"
+SHARED_BYTES = 256 * 2**20
+"""Free shared memory that makes it worth using: a pair of 1024 x 1024 views takes about half."""
+
+
+class ProcessDied(Exception):
+    """Blender ended without a reply."""
+
+
+class ProcessSilent(Exception):
+    """Blender did not reply in time."""
+
+
+def command(blender: str) -> list[str]:
+    """The command line that runs the worker: a named Blender, or the bpy package in an environment made by uv.
+
+    Raises BadInput, saying which of the two is missing and how to mend it.
+    """
+    if blender:
+        executable = shutil.which(Path(blender).expanduser())
+        if executable is None:
+            raise BadInput(
+                f"render.blender: {blender} is not an executable; give the path of Blender 5's, "
+                "or leave it empty to use the bpy package"
+            )
+        return [executable, "--background", "--factory-startup", "-noaudio", "--python", str(SCRIPT), "--"]
+    return [str(python_of(SCRIPT)), "-I", str(SCRIPT), "--"]
+
+
+def _exchange() -> HeldFolder:
+    """A folder for arrays, in shared memory where there is enough."""
+    enough = SHARED.is_dir() and os.access(SHARED, os.W_OK) and shutil.disk_usage(SHARED).free >= SHARED_BYTES
+    return HeldFolder(PREFIX, SHARED if enough else Path(tempfile.gettempdir()))
+
+
+class BlenderProcess:
+    """A running worker. `close` is safe to call at any time and more than once."""
+
+    def __init__(self, blender: str, device: str, threads: int) -> None:
+        arguments = command(blender)
+        self._folder = _exchange()
+        # What Blender and its importers leave when they are killed lies in a folder of ours, which is swept.
+        self._temporary = HeldFolder(PREFIX, Path(tempfile.gettempdir()))
+        options = {"folder": str(self._folder.path), "device": device, "threads": threads}
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._replies: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._sent = 0
+        try:
+            self._process = subprocess.Popen(
+                [*arguments, json.dumps(options)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=clean_environment() | {"TMPDIR": str(self._temporary.path)},
+                start_new_session=True,  # a group of its own, which can be killed whole
+            )
+        except OSError as error:
+            self._folder.remove()
+            self._temporary.remove()
+            raise BadInput(f"Blender cannot be started: {arguments[0]}: {error.strerror}") from error
+        self._readers = [threading.Thread(target=f, daemon=True) for f in (self._read_replies, self._read_log)]
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def folder(self) -> Path:
+        """Where arrays are exchanged."""
+        return self._folder.path
+
+    @property
+    def pid(self) -> int:
+        """Of the process group's leader."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """The last lines that Blender (or uv) printed."""
+        return "\n".join(self._log)
+
+    def _read_replies(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(b'{"id":'):
+                self._replies.put(json.loads(line))
+            else:  # a named Blender greets before the worker takes over
+                self._log.append(line.decode(errors="replace").rstrip())
+        self._replies.put(None)
+
+    def _read_log(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            if not CHATTER.search(line):
+                self._log.append(line.decode(errors="replace").rstrip())
+
+    def ask(self, op: str, timeout_s: float, **arguments: Any) -> dict[str, Any]:
+        """Send a request and wait for its reply.
+
+        Raises ProcessDied and ProcessSilent; after either, close the process.
+        """
+        assert self._process.stdin is not None
+        self._sent += 1
+        deadline = time.monotonic() + timeout_s
+        try:
+            self._process.stdin.write(json.dumps({"id": self._sent, "op": op, **arguments}).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise ProcessDied(self._ending()) from None
+        while True:
+            try:
+                reply = self._replies.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise ProcessSilent(f"no reply to {op} within {timeout_s:.0f} s") from None
+            if reply is None:
+                raise ProcessDied(self._ending())
+            if reply["id"] == self._sent:
+                return reply
+
+    def _ending(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        for reader in self._readers:  # its last words may still be on their way
+            reader.join(1)
+        code = self._process.poll()
+        return f"ended by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+
+    def close(self) -> None:
+        """Kill the whole group, and remove the folders."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        self._folder.remove()
+        self._temporary.remove()

@@ -1,0 +1,126 @@
+"""Where an object may go: places that a sentence can name.
+
+Directions are the viewer's: right and away along the floor, as the source camera sees the scene.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...shards.geometry import F64
+from ..scenes.camera import bearings
+from ..scenes.footprints import apparent_size, extent
+from ..scenes.layout import Scene
+from ..scenes.spec import Placement
+
+_AIMS = ("view", "reference", "between", "free")
+_MOVE_SHARES = (0.35, 0.35, 0.12, 0.18)
+_INSERT_SHARES = (0.0, 0.5, 0.2, 0.3)
+_INTO_SHARE = 0.7
+"""Of the moves in a scene that was cast with a container and an object that fits into it."""
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place to stand."""
+
+    placement: Placement
+    allows_occlusion: bool = False
+    """The place is behind or inside something: being partly hidden is what is asked for."""
+
+
+def moves(rng: np.random.Generator, scene: Scene) -> Iterator[tuple[int, Spot]]:
+    """Without end: an object and a place to move it to, not checked yet."""
+    while True:
+        if scene.guest in scene.fit and rng.random() < _INTO_SHARE:
+            yield scene.guest, _into(rng, scene)
+            continue
+        identity = scene.fit[int(rng.integers(len(scene.fit)))]
+        spot = _aim(rng, scene, identity, _MOVE_SHARES)
+        if spot is not None:
+            yield identity, spot
+
+
+def places(rng: np.random.Generator, scene: Scene, identity: int, first: bool) -> Iterator[Spot]:
+    """Without end: places for an object that is to be inserted; the first of the first edit is that of the layout."""
+    if first:
+        yield Spot(scene.placements[identity])
+    while True:
+        spot = _aim(rng, scene, identity, _INSERT_SHARES)
+        if spot is not None:
+            yield spot
+
+
+def _aim(rng: np.random.Generator, scene: Scene, identity: int, shares: tuple[float, ...]) -> Spot | None:
+    others = [placed.id for placed in scene.objects if placed.id != identity]
+    aim = _AIMS[int(rng.choice(len(_AIMS), p=shares))]
+    if aim == "reference" and others:
+        return _beside(rng, scene, identity, others[int(rng.integers(len(others)))])
+    if aim == "between":
+        return _between(rng, scene, identity, others) if len(others) >= 2 else None
+    if aim == "view":
+        return _along_view(rng, scene, identity)
+    return _free(rng, scene, identity)
+
+
+def _along_view(rng: np.random.Generator, scene: Scene, identity: int) -> Spot:
+    """Left, right, towards the camera or away from it; depth is foreshortened, so those moves are longer."""
+    right, away = bearings(scene.camera)
+    side = int(rng.integers(4))
+    direction = (right, -right, away, -away)[side]
+    steps = float(rng.uniform(0.6, 2.2) if side < 2 else rng.uniform(0.9, 3.0))
+    step = 0.5 * (apparent_size(scene.asset(identity)) + scene.size)
+    place = scene.placements[identity]
+    return _at(scene, identity, np.array([place.x, place.y]) + steps * step * direction)
+
+
+def _beside(rng: np.random.Generator, scene: Scene, identity: int, reference: int) -> Spot:
+    """To the left or right of another object, in front of it or behind it, as seen from the camera."""
+    right, away = bearings(scene.camera)
+    side = int(rng.integers(4))
+    direction, across = ((right, away), (-right, away), (-away, right), (away, right))[side]
+    own = replace(scene.placements[identity], x=0.0, y=0.0)
+    base = scene.placements[reference]
+    reach = extent(scene.asset(reference), base, direction)[1] - extent(scene.asset(identity), own, direction)[0]
+    low, high = extent(scene.asset(reference), base, across)
+    gap = float(rng.uniform(0.15, 0.7)) * scene.size
+    drift = float(rng.uniform(-0.5, 0.5)) * (high - low) * (1.0 if side == 3 else 0.5)
+    spot = np.array([base.x, base.y]) + (reach + gap) * direction + drift * across
+    return _at(scene, identity, spot, allows_occlusion=side == 3)
+
+
+def _between(rng: np.random.Generator, scene: Scene, identity: int, others: list[int]) -> Spot:
+    """Midway between two other objects."""
+    pair = [scene.placements[index] for index in rng.choice(others, 2, replace=False).tolist()]
+    ends = np.array([(place.x, place.y) for place in pair])
+    share = float(rng.uniform(0.4, 0.6))
+    return _at(scene, identity, share * ends[0] + (1 - share) * ends[1])
+
+
+def _free(rng: np.random.Generator, scene: Scene, identity: int) -> Spot:
+    """Anywhere in and around the group."""
+    spots = np.array([(place.x, place.y) for place in scene.placements.values()])
+    low, high = spots.min(axis=0) - 0.8 * scene.size, spots.max(axis=0) + 0.8 * scene.size
+    return _at(scene, identity, rng.uniform(low, high))
+
+
+def _into(rng: np.random.Generator, scene: Scene) -> Spot:
+    """Into the container: on its inner floor, at or near its middle."""
+    box, asset = scene.asset(scene.container), scene.asset(scene.guest)
+    base, own = scene.placements[scene.container], scene.placements[scene.guest]
+    angle = np.deg2rad(base.yaw_deg)
+    axes = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    spot = np.array([base.x, base.y])
+    for axis, side in zip(axes, box.opening, strict=True):
+        low, high = extent(asset, replace(own, x=0.0, y=0.0), axis)
+        # The guest's outline need not be centred on its origin once it is turned.
+        room = max(0.0, 0.95 * side * base.scale - (high - low)) / 2
+        spot = spot + axis * (float(rng.uniform(-0.5, 0.5)) * room - (low + high) / 2)
+    height = round(base.z + box.supports * base.scale, 6)
+    return _at(scene, scene.guest, spot, height=height, allows_occlusion=True)
+
+
+def _at(scene: Scene, identity: int, spot: F64, height: float = 0.0, allows_occlusion: bool = False) -> Spot:
+    place = replace(scene.placements[identity], x=round(float(spot[0]), 6), y=round(float(spot[1]), 6), z=height)
+    return Spot(place, allows_occlusion)

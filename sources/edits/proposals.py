@@ -1,0 +1,61 @@
+"""Proposals: a scene and an edit from a seed, without Blender, equal on every machine.
+
+Invariant: a proposal depends on its arguments alone, and attempts of one scene number differ in the edit only, so that
+a renderer may keep the scene that it has loaded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...shards.schema import EditKind
+from ..assets.asset import Asset
+from ..scenes.layout import compose
+from ..scenes.spec import SceneOptions, SceneSpec
+from .edits import propose_edit, specify
+
+EDITS_PER_SCENE = 5
+SCENE, EDIT = 0, 1
+"""What a generator is for, which tells its stream from others of one seed."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no proposal: short and stable, to be counted."""
+
+    reason: str
+
+
+def scene_number(attempt: int) -> int:
+    """Attempts with the same number propose edits of one scene: same objects, floor, walls, light and source."""
+    return attempt // EDITS_PER_SCENE
+
+
+def propose(
+    assets: Sequence[Asset],
+    kind: EditKind,
+    options: SceneOptions,
+    resolution: tuple[int, int],
+    seed: int,
+    attempt: int,
+) -> SceneSpec | Refusal:
+    """One proposal, valid as far as geometry tells; what the renderer sees of it is for `edits.judge` to say.
+
+    Args:
+        assets: what the scene may hold; the same for all attempts of one scene number.
+        resolution: width and height, pixels.
+        seed: of the sample, not negative.
+        attempt: 0, 1, ...: each gives another proposal.
+    """
+    number, edit = scene_number(attempt), attempt % EDITS_PER_SCENE
+    scene = compose(generator(seed, number, SCENE), assets, kind, options, resolution)
+    if isinstance(scene, str):
+        return Refusal(scene)
+    draft = propose_edit(generator(seed, number, EDIT, edit), scene, kind, options.min_visible, edit)
+    return Refusal(draft) if isinstance(draft, str) else specify(scene, draft)
+
+
+def generator(*entropy: int) -> np.random.Generator:
+    """Of a scene or an edit: its stream depends on these numbers alone."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))

@@ -1,0 +1,1 @@
+"""The pair stage of rendered scenes: proposals, renders, measures, facts."""

@@ -1,0 +1,92 @@
+"""Pairs that were rendered, and those that follow from them: backwards, and from one's target to another's.
+
+Invariant: nothing is rendered here, and the members that a derived pair takes over are its origins' bytes.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...shards import codecs
+from ...shards.geometry import psnr
+from ...shards.sample import Reject, Row
+from ...shards.schema import PairFacts
+from ..blender.render import RenderedView
+from ..changed_region import Changed, all_changed, changed_between
+from ..derived import VIEWS, inverted_columns
+from ..edits.composition import composed, named
+from ..edits.edits import Limits, judge
+from ..edits.inverse import inverted
+from ..scenes.spec import SceneSpec
+from .facts import MapInfos, Seen, inverted_facts, pair_facts
+
+Points = dict[int, NDArray[np.float32]]
+"""(n, 3) of each object, by id: object frame, metres."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A pair, and what others are derived from it by."""
+
+    spec: SceneSpec
+    seen: Seen
+    row: Row
+    target: RenderedView
+    """As rendered."""
+    changed: Changed
+
+    @property
+    def kept(self) -> RenderedView:
+        """The target with the colours that it is kept with: outside `changed` those of the source."""
+        return replace(self.target, rgb=self.changed.target_rgb)
+
+    @property
+    def facts(self) -> PairFacts:
+        return PairFacts.model_validate_json(str(self.row.columns["facts"]))
+
+
+def invert(origin: Made, limits: Limits) -> Row | Reject:
+    """The pair read backwards, or why it will not do: in what is the source now its object is badly seen, or has no
+    name."""
+    back = inverted(origin.spec)
+    if isinstance(back, str):
+        return Reject(back, detail="the edited object of the inverse, in the image that is its source")
+    if reason := judge(back, origin.seen[1], origin.seen[0], limits):
+        return Reject(reason, detail="the inverse")
+    return Row(inverted_columns(origin.row.columns, inverted_facts(back, origin.facts)))
+
+
+def between(first: Made, second: Made, dataset: str, points: Points, limits: Limits) -> Made | Reject:
+    """The pair from the target of one edit to that of another of the same scene, or why it will not do.
+
+    Args:
+        points: on the objects' surfaces; see `pair_facts`.
+    """
+    spec = named(composed(first.spec, second.spec))
+    if isinstance(spec, str):
+        return Reject(spec, detail="the edited object of the composed edit, in the target of the first")
+    seen = (first.seen[1], second.seen[1])
+    if reason := judge(spec, *seen, limits):
+        return Reject(reason, detail="the composed edit")
+    views = (first.kept, second.kept)
+    changed = _changed(spec, first, second)
+    one, two = first.facts, second.facts
+    maps = MapInfos(two.metric, one.metric, two.normal, one.normal)
+    facts = pair_facts(spec, dataset, views, seen, changed, maps, points)
+    before, after = first.row.columns, second.row.columns
+    columns = {
+        **{source: before[target] for source, target in VIEWS},
+        **{target: after[target] for _, target in VIEWS},
+        "changed": codecs.encode_mask(changed.mask),
+        "facts": facts.model_dump_json(),
+    }
+    return Made(spec, seen, Row(columns), second.target, changed)
+
+
+def _changed(spec: SceneSpec, first: Made, second: Made) -> Changed:
+    if spec.edit.kind == "camera":
+        return all_changed(first.kept, second.kept)
+    either = first.changed.mask | second.changed.mask
+    mask = changed_between(first.kept, second.kept, spec.edit.object, either)
+    return Changed(mask, second.kept.rgb, psnr(first.target.rgb, second.target.rgb, ~mask), float(mask.mean()))

@@ -1,0 +1,239 @@
+"""What is known of a rendered pair, and what can be measured on it.
+
+Poses, camera and sizes come from the specification; boxes and displacement from the rendered masks; and the two are
+held against each other: an object's surface points, put through the specified pose and camera, must cover its mask.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...shards import codecs
+from ...shards.geometry import (
+    box_iou,
+    box_of_mask,
+    displacement,
+    flat,
+    mask_iou,
+    matrix3,
+    matrix4,
+    project,
+    transform,
+)
+from ...shards.sample import Columns
+from ...shards.schema import UNKNOWN_FRONT, Camera, Edit, MapInfo, Measures, PairFacts, SceneObject, View
+from ..blender.render import ObjectVisibility, RenderedView, Renderer
+from ..changed_region import Changed, all_changed, find_changed
+from ..derived import swapped_facts
+from ..scenes.footprints import pose_of
+from ..scenes.spec import CameraPose, SceneObjectSpec, SceneSpec, State
+
+Mask = NDArray[np.bool_]
+Seen = tuple[dict[int, ObjectVisibility], dict[int, ObjectVisibility]]
+"""Visibility of each object in source and target."""
+ESTIMATOR = "renderer"
+
+
+def pair_columns(
+    spec: SceneSpec,
+    dataset: str,
+    views: tuple[RenderedView, RenderedView],
+    seen: Seen,
+    renderer: Renderer,
+) -> tuple[Columns, Changed]:
+    """The row of layer `pair` (see `shards.schema.PairFacts`) of two views of one scene, and what the edit changed.
+
+    Args:
+        views: source and target as rendered; the target's colours outside the changed region are replaced here.
+        seen: visibility of each object in source and target.
+        renderer: for the objects' surface points and the versions that made the pixels.
+    """
+    source, target = views
+    changed = (
+        all_changed(source, target) if spec.edit.kind == "camera" else find_changed(source, target, spec.edit.object)
+    )
+    revision = _revision(renderer)
+    source_metric, source_metric_info = codecs.encode_metric(source.depth, estimator=ESTIMATOR, revision=revision)
+    metric, metric_info = codecs.encode_metric(target.depth, estimator=ESTIMATOR, revision=revision)
+    normal_info = codecs.map_info("normal", estimator=ESTIMATOR, revision=revision)
+    maps = MapInfos(metric_info, source_metric_info, normal_info, normal_info)
+    facts = pair_facts(spec, dataset, views, seen, changed, maps, renderer.points)
+    columns: Columns = {
+        "source": codecs.encode_image(source.rgb),
+        "target": codecs.encode_image(changed.target_rgb),
+        "source_instances": codecs.encode_labels(source.instances),
+        "target_instances": codecs.encode_labels(target.instances),
+        "source_parts": codecs.encode_labels(source.parts),
+        "parts": codecs.encode_labels(target.parts),
+        "changed": codecs.encode_mask(changed.mask),
+        "source_metric": source_metric,
+        "metric": metric,
+        "source_normal": codecs.encode_normals(source.normal),
+        "normal": codecs.encode_normals(target.normal),
+        "facts": facts.model_dump_json(),
+    }
+    return columns, changed
+
+
+@dataclass(frozen=True)
+class MapInfos:
+    """How to read the maps of a pair; fields as of `shards.schema.PairFacts`."""
+
+    metric: MapInfo
+    source_metric: MapInfo
+    normal: MapInfo
+    source_normal: MapInfo
+
+
+def pair_facts(
+    spec: SceneSpec,
+    dataset: str,
+    views: tuple[RenderedView, RenderedView],
+    seen: Seen,
+    changed: Changed,
+    maps: MapInfos,
+    points: dict[int, NDArray[np.float32]],
+) -> PairFacts:
+    """What is known of a pair.
+
+    Args:
+        points: on the objects' surfaces, object frame, metres.
+    """
+    source, target = views
+    edited = spec.edit.object
+    measures = Measures(
+        **_consistency(spec, views, points),
+        visible_source=seen[0][edited].visible if edited and spec.source.placements[edited].present else -1.0,
+        visible_target=seen[1][edited].visible if edited and spec.target.placements[edited].present else -1.0,
+        displacement_px=displacement(source.instances == edited, target.instances == edited) if edited else -1.0,
+        displacement_m=round(float(np.linalg.norm(spec.edit.translation)), 6) if edited else -1.0,
+        changed_fraction=round(changed.fraction, 6),
+        psnr_unchanged=round(changed.psnr_unchanged, 3) if edited else -1.0,
+    )
+    return PairFacts(
+        dataset=dataset,
+        edit=edit_of(spec, box_of_mask(target.instances == edited) if edited else [0, 0, 0, 0]),
+        camera=Camera(source=_view(spec.source.camera), target=_view(spec.target.camera)),
+        objects=[_object(placed, spec, spec.names[placed.id], views, seen) for placed in spec.objects],
+        metric=maps.metric,
+        source_metric=maps.source_metric,
+        normal=maps.normal,
+        source_normal=maps.source_normal,
+        measures=measures,
+        colours=[placed.asset.colour for placed in spec.objects],
+        fronts=[UNKNOWN_FRONT if (deg := placed.asset.front_deg) is None else deg % 360 for placed in spec.objects],
+    )
+
+
+def _revision(renderer: Renderer) -> str:
+    return " ".join(f"{name} {version}" for name, version in sorted(renderer.versions.items()))
+
+
+def edit_of(spec: SceneSpec, box: list[int]) -> Edit:
+    """The edit as facts state it; `box` is the object's in the target image, zeros where there is none."""
+    edit = spec.edit
+    return Edit(
+        kind=edit.kind,
+        known=True,
+        object=edit.object,
+        translation=list(edit.translation),
+        rotation_deg=edit.rotation_deg,
+        view=edit.view,
+        scale=edit.scale,
+        yaw_deg=edit.yaw_deg,
+        pitch_deg=edit.pitch_deg,
+        zoom=edit.zoom,
+        box=box,
+    )
+
+
+def _view(camera: CameraPose) -> View:
+    return View(known=True, focal="exact", K=list(camera.K), world_from_camera=list(camera.world_from_camera))
+
+
+def _object(
+    placed: SceneObjectSpec,
+    spec: SceneSpec,
+    name: str,
+    views: tuple[RenderedView, RenderedView],
+    seen: Seen,
+) -> SceneObject:
+    asset, states = placed.asset, (spec.source, spec.target)
+    visible = [
+        round(seen[i][placed.id].visible, 4) if states[i].placements[placed.id].present else 0.0 for i in range(2)
+    ]
+    boxes = [box_of_mask(view.instances == placed.id) for view in views]
+    return SceneObject(
+        id=placed.id,
+        name=name,
+        category=asset.category,
+        asset=asset.uid,
+        family=asset.family,
+        licence=asset.licence,
+        creator=asset.creator,
+        known=True,
+        size_m=flat(asset.size_m),
+        source_pose=flat(pose_of(spec.source.placements[placed.id])),
+        target_pose=flat(pose_of(spec.target.placements[placed.id])),
+        source_box=boxes[0],
+        target_box=boxes[1],
+        source_visible=visible[0],
+        target_visible=visible[1],
+    )
+
+
+def _consistency(
+    spec: SceneSpec, views: tuple[RenderedView, RenderedView], points: dict[int, NDArray[np.float32]]
+) -> dict[str, float]:
+    """The worst agreement, over both states, of the projected surface points with the rendered mask.
+
+    For camera edits every object is held against its mask, else the edited one.
+    """
+    edited = [spec.edit.object] if spec.edit.object else [placed.id for placed in spec.objects]
+    scores: list[tuple[float, float]] = []
+    for state, view in zip((spec.source, spec.target), views, strict=True):
+        for identity in edited:
+            mask = view.instances == identity
+            if state.placements[identity].present and mask.any():
+                predicted = silhouette(points[identity], identity, state, view.instances)
+                scores.append((box_iou(box_of_mask(predicted), box_of_mask(mask)), mask_iou(predicted, mask)))
+    if not scores:
+        return {}
+    return {"box_iou": round(min(box for box, _ in scores), 4), "mask_iou": round(min(iou for _, iou in scores), 4)}
+
+
+def silhouette(points: NDArray[np.float32], identity: int, state: State, instances: NDArray[np.integer]) -> Mask:
+    """Where an object should be seen, (H, W): its surface points projected, closed, less what other objects cover.
+
+    Args:
+        points: (N, 3) on the object's surface, object frame, metres.
+        instances: (H, W) rendered object ids: pixels of other objects are not predicted.
+    """
+    height, width = instances.shape
+    world = transform(pose_of(state.placements[identity]), points)
+    pixels, depth = project(world, matrix3(state.camera.K), matrix4(state.camera.world_from_camera))
+    pixels = pixels[depth > 0]
+    inside = (pixels >= 0).all(axis=1) & (pixels < (width, height)).all(axis=1)
+    columns, rows = np.floor(pixels[inside]).astype(int).T
+    splat = np.zeros((height, width), np.uint8)
+    splat[rows, columns] = 1
+    # Close the gaps between points: their mean distance, were they spread evenly over the silhouette.
+    area = int(np.count_nonzero(instances == identity))
+    size = 2 * int(np.ceil(1.5 * np.sqrt(area / max(1, len(rows))))) + 1
+    closed = cv2.morphologyEx(splat, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    return (closed > 0) & ((instances == identity) | (instances == 0))
+
+
+def inverted_facts(back: SceneSpec, facts: PairFacts) -> PairFacts:
+    """What is known of a pair that is read backwards.
+
+    Args:
+        back: of `inverted`.
+        facts: of the pair as it was rendered.
+    """
+    swapped = swapped_facts(facts)
+    objects = [thing.model_copy(update={"name": back.names[thing.id]}) for thing in swapped.objects]
+    box = next((thing.target_box for thing in objects if thing.id == back.edit.object), [0, 0, 0, 0])
+    return swapped.model_copy(update={"objects": objects, "edit": edit_of(back, box)})

@@ -1,0 +1,216 @@
+"""The stage that makes a pair: propose, look, render, measure, and say what is known.
+
+A sample is a pure function of its seed, the asset table and the options: proposals are tried in order until one is
+valid, each refusal is counted by reason, and a broken asset skips the scene that holds it, is named, and is not drawn
+again for the sample.
+"""
+
+import math
+import socket
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from ...shards.errors import BadInput
+from ...shards.sample import Reject, Result, Row, Sample
+from ..assets.table import AssetTable
+from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
+from ..derived import is_derived, origin_rejected, origins_of
+from ..edits.composed_pairs import propose_two
+from ..edits.composition import composed
+from ..edits.edits import Limits, judge
+from ..edits.proposals import Refusal, propose, scene_number
+from ..scenes.naming import name_objects
+from ..scenes.spec import RenderOptions, SceneOptions, SceneSpec
+from .asset_files import AssetFiles
+from .derived import Made, between, invert
+from .facts import pair_columns
+from .lit_colors import truly_named
+
+BROKEN = "broken_asset: "
+"""Begins the names of counts that name an asset, and why Blender does not show it."""
+_NAMED = 10
+"""Broken assets that a reject names."""
+CRASHES = 2
+"""Times that Blender may die on one sample before the sample is rejected."""
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What a worker holds: a Blender process, the asset table, and where the model files are."""
+
+    renderer: Renderer
+    table: AssetTable
+    files: AssetFiles
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds that Blender has used so far."""
+        return self.renderer.cpu_s
+
+
+@dataclass(frozen=True)
+class RenderPairs:
+    """Renders pairs of scenes that are sampled from a seed; planned ones that are derived follow from those."""
+
+    layer: ClassVar[str] = "pair"
+    needs: ClassVar[tuple[str, ...]] = ()
+    version: ClassVar[int] = 6
+    own_pool: ClassVar[bool] = True
+    families: ClassVar[bool] = True
+    faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout", "broken_asset"})
+    """Of the machine: where nothing else comes, the run ends instead of rejecting every sample."""
+
+    source: Literal["procedural", "objaverse"]
+    dataset: str
+    assets: str = field(metadata={"fingerprint": False})
+    """URL of the plan's asset table."""
+    assets_sha256: str
+    scene: SceneOptions
+    render: RenderOptions
+    root: str = field(default="", metadata={"fingerprint": False})
+    threads: int = field(default=0, metadata={"fingerprint": False})
+    """Threads of Blender; 0: as many as `cpus`, rounded up, so that workers side by side do not fight for cores."""
+    batch_size: int = field(default=1, metadata={"fingerprint": False})
+    cpus: float = field(default=1.0, metadata={"fingerprint": False})
+    gpus: float = field(default=0.0, metadata={"fingerprint": False})
+
+    def setup(self) -> Studio:
+        """Read the asset table and prepare Blender, which starts with the first scene.
+
+        Raises BadInput on a node that does not have the models: it would reject each sample that it is given.
+        """
+        if self.source == "objaverse" and not Path(self.root).is_dir():
+            raise BadInput(
+                f"source.root: {self.root} is no folder on node {socket.gethostname()}: mount it there, at the same "
+                "place on all nodes, or leave that node out of the cluster"
+            )
+        renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
+        return Studio(renderer, AssetTable.read(self.assets), AssetFiles(self.source, self.root))
+
+    def __call__(self, model: Studio, samples: Sequence[Sample]) -> Sequence[Result]:
+        results: list[Result] = []
+        for _, members in groupby(samples, lambda sample: sample.spec.get("family", sample.key)):
+            results += self._family(model, list(members))
+        return results
+
+    def _family(self, studio: Studio, samples: Sequence[Sample]) -> list[Result]:
+        """Samples of one scene, rendered ones before those that are derived from them."""
+        rendered: list[Made] | Reject | None = None
+        made: dict[str, Made | Result] = {}
+        for sample in samples:
+            if is_derived(sample):
+                made[sample.key] = self._derive(studio, sample, made)
+                continue
+            rendered = self._make(studio, sample) if rendered is None else rendered
+            made[sample.key] = rendered if isinstance(rendered, Reject) else rendered[sample.spec.get("turn", 0)]
+            # What was refused on the way is counted once.
+            rendered = replace(rendered, counts={}) if isinstance(rendered, Reject) else rendered
+        return [found.row if isinstance(found, Made) else found for found in made.values()]
+
+    def _derive(self, studio: Studio, sample: Sample, made: Mapping[str, Made | Result]) -> Made | Result:
+        origins: list[Made] = []
+        for key in origins_of(sample.spec):
+            origin = made.get(key)
+            if not isinstance(origin, Made):
+                return origin_rejected(key, origin)
+            origins.append(origin)
+        limits = Limits(min_visible=self.scene.min_visible)
+        if len(origins) == 1:
+            return invert(origins[0], limits)
+        return between(origins[0], origins[1], self.dataset, studio.renderer.points, limits)
+
+    def _make(self, studio: Studio, sample: Sample) -> list[Made] | Reject:
+        """The pair of a sample's scene or, where it shares the scene with another sample, the pairs of both."""
+        seed = int(sample.spec["seed"])
+        refused: Counter[str] = Counter()
+        broken: dict[str, str] = {}
+        loaded: int | None = None
+        ever_loaded = False
+        attempt = crashes = 0
+        while attempt < self.scene.attempts:
+            scene = scene_number(attempt)
+            try:
+                specs = self._propose(studio, sample, seed, attempt, broken)
+                if not isinstance(specs, str):
+                    if scene != loaded:
+                        files = {placed.id: studio.files.path(placed.asset) for placed in specs[0].objects}
+                        studio.renderer.open(specs[0], files)
+                        loaded, ever_loaded = scene, True
+                    outcome = self._render(studio.renderer, specs)
+                    if not isinstance(outcome, str):
+                        return [replace(outcome[0], row=replace(outcome[0].row, counts=refused)), *outcome[1:]]
+                    specs = outcome
+                refused[specs] += 1
+                attempt += 1
+            except AssetError as error:
+                # The file is what it is: none of this scene's edits can be rendered, and it is not drawn again.
+                refused[error.reason] += 1
+                refused[f"{BROKEN}{error}"[:300]] += 1
+                broken[error.uid] = str(error)
+                loaded = None
+                while scene_number(attempt) == scene:
+                    attempt += 1
+            except SceneError as error:
+                reason = "blender_timeout" if isinstance(error, RenderTimeout) else "blender_crash"
+                refused[reason] += 1
+                loaded = None  # the same proposal again, in a fresh process
+                crashes += 1
+                if crashes >= CRASHES:
+                    return Reject(reason, crashes, f"{error} (seed {seed}, attempt {attempt})", refused)
+        told = (f"{reason} {count}" for reason, count in sorted(refused.items()) if not reason.startswith(BROKEN))
+        tried = f"{attempt} proposals refused: {', '.join(told)}"
+        named = "; ".join(sorted(broken.values())[:_NAMED])
+        reason = "no_valid_scene" if ever_loaded or not refused["broken_asset"] else "broken_asset"
+        return Reject(
+            reason, attempt, f"{tried}; {len(broken)} assets cannot be shown: {named}" if broken else tried, refused
+        )
+
+    def _propose(
+        self, studio: Studio, sample: Sample, seed: int, attempt: int, broken: Collection[str]
+    ) -> tuple[SceneSpec, ...] | str:
+        """One proposal (of two edits, where two samples share the scene) whose edited object has a name, or why there
+        is none. Assets of the uids `broken` are not drawn."""
+        drawn = studio.table.candidates(sample.split, seed, scene_number(attempt))
+        candidates = [asset for asset in drawn if asset.uid not in broken]
+        settings = (self.scene, self.render.resolution, seed, attempt)
+        if two := sample.spec.get("edits"):
+            specs = propose_two(candidates, (two[0], two[1]), *settings)
+        else:
+            spec = propose(candidates, sample.spec["edit"], *settings)
+            specs = spec if isinstance(spec, Refusal) else (spec,)
+        if isinstance(specs, Refusal):
+            return specs.reason
+        found: list[SceneSpec] = []
+        for spec in specs:
+            names = name_objects(spec)
+            if isinstance(names, str):
+                return names
+            found.append(replace(spec, names=names))
+        return tuple(found)
+
+    def _render(self, renderer: Renderer, specs: tuple[SceneSpec, ...]) -> list[Made] | str:
+        """The pairs, whose source is rendered once, or why what is seen of the proposal will not do.
+
+        Words of color that the images contradict are dropped.
+        """
+        states = [specs[0].source, *(spec.target for spec in specs)]
+        seen = renderer.visibility(states)
+        limits = Limits(min_visible=self.scene.min_visible)
+        for spec, target in zip(specs, seen[1:], strict=True):
+            if reason := judge(spec, seen[0], target, limits):
+                return reason
+        if len(specs) == 2 and (reason := judge(composed(*specs), seen[1], seen[2], limits)):
+            return reason
+        source, *targets = [renderer.render(state) for state in states]
+        told = truly_named(specs, (source, *targets))
+        if isinstance(told, str):
+            return told
+        made: list[Made] = []
+        for spec, target, looks in zip(told, targets, seen[1:], strict=True):
+            columns, changed = pair_columns(spec, self.dataset, (source, target), (seen[0], looks), renderer)
+            made.append(Made(spec, (seen[0], looks), Row(columns), target, changed))
+        return made

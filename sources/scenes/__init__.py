@@ -1,0 +1,1 @@
+"""Scenes before they are rendered, sampled in numpy from a seed."""

@@ -1,0 +1,127 @@
+"""What objects cover of the floor: convex polygons, and how far they are from each other and from walls.
+
+Invariant: an object that stands in a container is not held against that container; every other pair is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import shapely
+
+from ...shards.geometry import F64, similarity
+from ..assets.asset import Asset
+from .spec import Placement, SceneObjectSpec, Wall
+
+Objects = Sequence[SceneObjectSpec]
+Placements = Mapping[int, Placement]
+
+
+def pose_of(placement: Placement) -> F64:
+    """world_from_object, 4x4."""
+    return similarity(placement.x, placement.y, placement.z, placement.yaw_deg, placement.scale)
+
+
+def remade(asset: Asset, placement: Placement, turn_deg: float = 0.0, factor: float = 1.0) -> Placement:
+    """The object turned (degrees about z) and scaled where it stands: the center of what it stands on stays put, its
+    origin need not."""
+    after = replace(
+        placement, yaw_deg=round((placement.yaw_deg + turn_deg) % 360.0, 6), scale=round(placement.scale * factor, 6)
+    )
+    x, y = contact(asset, placement) - contact(asset, replace(after, x=0.0, y=0.0))
+    return replace(after, x=round(float(x), 6), y=round(float(y), 6))
+
+
+def contact(asset: Asset, placement: Placement) -> F64:
+    """Center of what the object stands on (2,), world metres."""
+    pose = pose_of(placement)
+    return pose[:2, :2] @ np.asarray(asset.contact) + pose[:2, 3]
+
+
+def footprint(asset: Asset, placement: Placement) -> F64:
+    """The object seen from above, (N, 2) world metres, convex, counter-clockwise."""
+    pose = pose_of(placement)
+    return np.asarray(asset.footprint, np.float64) @ pose[:2, :2].T + pose[:2, 3]
+
+
+def prism(asset: Asset, placement: Placement) -> F64:
+    """The footprint at the object's base and at its top, (2, N, 3) world metres: a hull around the object."""
+    outline = footprint(asset, placement)
+    hull = np.empty((2, len(outline), 3))
+    hull[:, :, :2] = outline
+    hull[0, :, 2], hull[1, :, 2] = placement.z, placement.z + asset.size_m[2] * placement.scale
+    return hull
+
+
+def middle(asset: Asset, placement: Placement) -> F64:
+    """The point (3,) at half of the object's height above its origin, world metres."""
+    return np.array([placement.x, placement.y, placement.z + 0.5 * asset.size_m[2] * placement.scale])
+
+
+def extent(asset: Asset, placement: Placement, direction: F64) -> tuple[float, float]:
+    """How far the object reaches from its origin against and along a unit direction (2,): least and most, metres."""
+    reach = (footprint(asset, placement) - (placement.x, placement.y)) @ direction
+    return float(reach.min()), float(reach.max())
+
+
+def container_of(identity: int, objects: Objects, placements: Placements) -> int:
+    """Id of the container that the object stands in, 0 where it stands on the floor."""
+    placement = placements[identity]
+    if placement.z <= 0:
+        return 0
+    for other in objects:
+        place = placements[other.id]
+        if other.id == identity or not other.asset.supports or not place.present:
+            continue
+        reach = 0.5 * float(np.hypot(*other.asset.opening)) * place.scale
+        if np.hypot(placement.x - place.x, placement.y - place.y) <= reach:
+            return other.id
+    return 0
+
+
+def opening(asset: Asset, placement: Placement) -> F64:
+    """What may stand on the inner floor of a container, (N, 2) world metres: its outline, narrowed to its opening."""
+    pose = pose_of(placement)
+    inner = np.asarray(asset.footprint, np.float64) * (np.asarray(asset.opening) / asset.size_m[:2])
+    return inner @ pose[:2, :2].T + pose[:2, 3]
+
+
+def clearance(identity: int, objects: Objects, placements: Placements) -> float:
+    """Metres of floor between an object and its nearest neighbour; inf where it is alone.
+
+    0 where they touch, or where the object stands in a container and does not fit its opening.
+    """
+    container = container_of(identity, objects, placements)
+    asset = {placed.id: placed.asset for placed in objects}
+    own = shapely.Polygon(footprint(asset[identity], placements[identity]))
+    if container and not shapely.Polygon(opening(asset[container], placements[container])).contains(own):
+        return 0.0
+    others = [
+        shapely.Polygon(footprint(asset[other], place))
+        for other, place in placements.items()
+        if other not in (identity, container) and place.present
+    ]
+    if not others:
+        return float("inf")
+    return float(shapely.distance(own, others).min())
+
+
+def wall_clearance(points: F64, walls: Sequence[Wall]) -> float:
+    """Least distance of points (N, 2 or 3) to the walls; negative behind one, inf without walls. Metres."""
+    distances = [
+        float((points[:, :2] @ normal_of(wall) - np.dot(normal_of(wall), (wall.x, wall.y))).min()) for wall in walls
+    ]
+    return min(distances, default=float("inf"))
+
+
+def normal_of(wall: Wall) -> F64:
+    """The direction that a wall faces, along the floor: unit vector (2,)."""
+    angle = np.deg2rad(wall.normal_deg)
+    return np.array([np.cos(angle), np.sin(angle)])
+
+
+def apparent_size(asset: Asset) -> float:
+    """How large an object looks from the usual height (25 degrees), whatever its yaw: root of its area, metres."""
+    width, depth, height = asset.size_m
+    across = (width + depth) / 2
+    return float(np.sqrt(0.9 * across * height + 0.42 * width * depth))

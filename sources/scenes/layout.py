@@ -1,0 +1,333 @@
+"""A scene before its edit: objects in rows on the floor, walls behind them, light, and a camera that sees them all.
+
+Invariant: footprints of a composed scene are disjoint, every object is forecast to be seen, and all walls lie behind
+all objects as the camera sees them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ...shards.geometry import F64, matrix3, project
+from ...shards.schema import EditKind
+from ..assets.asset import Asset
+from .camera import Orbit, frame
+from .casting import Cast, cast_scene
+from .footprints import Objects, Placements, apparent_size, extent, footprint, prism
+from .rotations import free_turns
+from .silhouettes import Forecast, forecast
+from .spec import (
+    CameraPose,
+    Light,
+    LightOptions,
+    Placement,
+    SceneObjectSpec,
+    SceneOptions,
+    Surface,
+    Wall,
+)
+from .surfaces import sample_surface
+
+Layer = Literal["foreground", "midground", "background"]
+Range = tuple[float, float]
+
+_ROWS_OF: dict[int, tuple[Layer, ...]] = {
+    1: ("midground",),
+    2: ("midground", "background"),
+    3: ("foreground", "midground", "background"),
+}
+_LAYOUTS = 6
+"""Arrangements of one cast that are tried before the scene is refused."""
+_GAP: dict[EditKind, Range] = {"translate": (0.35, 1.3), "rotate": (0.4, 1.0), "scale": (0.4, 1.2)}
+_ANY_GAP: Range = (0.3, 0.9)
+"""Space between neighbours in a row, in sizes of the two: edits that need room get more."""
+_ROW_LENGTH = 3
+_ROW_GAP: Range = (0.15, 0.6)
+_FILL: dict[EditKind, Range] = {"translate": (0.55, 0.72), "scale": (0.55, 0.75), "camera": (0.55, 0.7)}
+_ANY_FILL: Range = (0.6, 0.85)
+"""Share of the frame that the group fills: edits that move things leave a border."""
+_LEAST_VISIBLE = 0.3
+_LEAST_SHARE = 0.004
+"""Of the frame, for any object of a scene."""
+FIT_SHARE: Range = (0.018, 0.45)
+"""Of the frame, for an object that may be edited."""
+_GUEST_SHARE = 0.024
+"""Of the frame, for an object that may go into a container, which may be farther away."""
+_NEAREST = 0.25
+"""No object comes nearer to the camera than this share of the distance of the pivot."""
+_WALL_HEIGHT = 2.6
+FARTHEST = 40.0
+"""Meters from the middle of the scene that any object may reach. The floor ends at 60 m (`blender_scene.RADII`)."""
+_LONG = 1.7
+"""Things longer than this, seen from above, are laid across the view."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A composed scene, in which every object is present."""
+
+    objects: tuple[SceneObjectSpec, ...]
+    placements: dict[int, Placement]
+    floor: Surface
+    walls: tuple[Wall, ...]
+    light: Light
+    orbit: Orbit
+    camera: CameraPose
+    resolution: tuple[int, int]
+    outlook: dict[int, Forecast]
+    fit: tuple[int, ...]
+    """Ids of the objects that are seen well enough to be edited; never empty."""
+    seed: int
+    container: int = 0
+    """Id of a container in which object `guest` can stand, 0 for none."""
+    guest: int = 0
+
+    @property
+    def size(self) -> float:
+        """What counts as one step in this scene: the median of the apparent sizes, metres."""
+        return float(np.median([apparent_size(placed.asset) for placed in self.objects]))
+
+    def asset(self, identity: int) -> Asset:
+        """Ids count from 1 in the order of `objects`."""
+        return self.objects[identity - 1].asset
+
+
+def compose(
+    rng: np.random.Generator,
+    assets: Sequence[Asset],
+    kind: EditKind,
+    options: SceneOptions,
+    resolution: tuple[int, int],
+) -> Scene | str:
+    """A scene fit for edits of one kind, or why there is none."""
+    chosen = cast_scene(rng, assets, kind, options)
+    if isinstance(chosen, str):
+        return chosen
+    fault = ""
+    for remaining in reversed(range(_LAYOUTS)):
+        azimuth = float(rng.uniform(0.0, 360.0))
+        objects, placements = _arrange(rng, chosen, kind, options.layers, azimuth)
+        low, high = options.camera.elevation_deg
+        # One looks into a container from above.
+        elevations = ((low + high) / 2, high) if chosen.guest >= 0 else (low, high)
+        orbit = _camera(rng, objects, placements, kind, options, azimuth, elevations, resolution)
+        camera = orbit.pose()
+        outlook = forecast(objects, placements, camera, resolution)
+        fit = _editable(objects, outlook, kind, resolution, options.min_visible)
+        # Where no layout shows the guest well, the last one serves for other moves.
+        guest = chosen.guest + 1 if _guest_seen(outlook, fit, chosen.guest + 1, resolution) else 0
+        fault = _fault(outlook, fit, resolution) or beyond_floor(objects, placements)
+        fault = fault or ("camera_too_near" if too_near(objects, placements, orbit) else "")
+        if not fault and (guest or chosen.guest < 0 or not remaining):
+            return Scene(
+                objects=objects,
+                placements=placements,
+                floor=sample_surface(rng, "floor"),
+                walls=_walls(rng, objects, placements, kind, options.walls, orbit),
+                light=_light(rng, options.light),
+                orbit=orbit,
+                camera=camera,
+                resolution=resolution,
+                outlook=outlook,
+                fit=fit,
+                seed=int(rng.integers(2**31)),
+                container=chosen.container + 1 if guest else 0,
+                guest=guest,
+            )
+    return fault
+
+
+def too_near(objects: Objects, placements: Placements, orbit: Orbit) -> bool:
+    """Whether an object that is present reaches to the camera or behind it."""
+    hulls = [prism(o.asset, placements[o.id]).reshape(-1, 3) for o in objects if placements[o.id].present]
+    _, depth = project(np.concatenate(hulls), matrix3(orbit.K), orbit.matrix())
+    return bool(depth.min() < _NEAREST * orbit.distance)
+
+
+def beyond_floor(objects: Objects, placements: Placements) -> str:
+    """`beyond_floor` where an object that is present, or not yet, would reach past `FARTHEST`; else empty."""
+    corners = [footprint(placed.asset, placements[placed.id]) for placed in objects]
+    return "beyond_floor" if np.abs(np.concatenate(corners)).max() > FARTHEST else ""
+
+
+def _editable(
+    objects: Objects, outlook: dict[int, Forecast], kind: EditKind, resolution: tuple[int, int], min_visible: float
+) -> tuple[int, ...]:
+    """Ids of the objects that an edit of this kind may take, as far as the forecast tells."""
+    area = resolution[0] * resolution[1]
+    return tuple(
+        placed.id
+        for placed in objects
+        if FIT_SHARE[0] * area <= outlook[placed.id].own_px <= FIT_SHARE[1] * area
+        and outlook[placed.id].visible >= min_visible
+        and (kind != "rotate" or bool(free_turns(placed.asset)))
+    )
+
+
+def _guest_seen(outlook: dict[int, Forecast], fit: tuple[int, ...], guest: int, resolution: tuple[int, int]) -> bool:
+    return guest in fit and outlook[guest].own_px >= _GUEST_SHARE * resolution[0] * resolution[1]
+
+
+def _fault(outlook: dict[int, Forecast], fit: tuple[int, ...], resolution: tuple[int, int]) -> str:
+    area = resolution[0] * resolution[1]
+    if any(seen.own_px < _LEAST_SHARE * area for seen in outlook.values()):
+        return "object_too_small"
+    if any(seen.visible < _LEAST_VISIBLE for seen in outlook.values()):
+        return "object_hidden"
+    return "" if fit else "nothing_to_edit"
+
+
+def _arrange(
+    rng: np.random.Generator, chosen: Cast, kind: EditKind, layers: int, azimuth: float
+) -> tuple[tuple[SceneObjectSpec, ...], dict[int, Placement]]:
+    """Put the cast into rows across the view, the lower things mostly in front.
+
+    Rows are built from front to back: each begins behind all that stands before it, so that footprints are disjoint
+    by construction.
+    """
+    assets = chosen.assets
+    turn = np.deg2rad(azimuth + 90.0 + rng.uniform(-12.0, 12.0))
+    right = np.array([np.cos(turn), np.sin(turn)])
+    away = np.array([-right[1], right[0]])
+    yaws = _yaws(rng, chosen, azimuth)
+    size = float(np.median([apparent_size(asset) for asset in assets]))
+    spots: dict[int, F64] = {}
+    names: dict[int, Layer] = {}
+    front, side = 0.0, 1.0 if rng.random() < 0.5 else -1.0
+    for name, members in _rows(rng, assets, layers):
+        u, back = _row(rng, [assets[i] for i in members], [yaws[i] for i in members], _GAP.get(kind, _ANY_GAP), right)
+        # One thing alone steps aside, each time to the other side, or few things would stand in one line of sight.
+        aside = side * float(rng.uniform(0.5, 1.3)) if len(members) == 1 else float(rng.uniform(-0.5, 0.5))
+        shift, side = aside * size, -side
+        ends: list[float] = []
+        for index, across in zip(members, u, strict=True):
+            near, far = extent(assets[index], Placement(0.0, 0.0, 0.0, yaws[index]), away)
+            along = front + float(rng.uniform(0.0, 0.35)) * size - near
+            spots[index] = (across + shift) * right + along * away
+            ends.append(along + far)
+            names[index] = name
+        front = max(ends) + float(rng.uniform(*_ROW_GAP)) * max(size, 0.5 * back)
+    centre = np.mean(list(spots.values()), axis=0)
+    objects = tuple(SceneObjectSpec(i + 1, asset, names[i]) for i, asset in enumerate(assets))
+    placements = {i + 1: _placed(spots[i] - centre, yaws[i]) for i in range(len(assets))}
+    return objects, placements
+
+
+def _placed(spot: F64, yaw_deg: float) -> Placement:
+    return Placement(round(float(spot[0]), 6), round(float(spot[1]), 6), 0.0, round(yaw_deg % 360.0, 6))
+
+
+def _rows(rng: np.random.Generator, assets: Sequence[Asset], layers: int) -> list[tuple[Layer, list[int]]]:
+    """Members of each row, front to back, with the layer that the row belongs to; no layer is empty."""
+    names = _ROWS_OF[layers]
+    if len(assets) < len(names):
+        start = int(rng.integers(len(names) - len(assets) + 1))
+        names = names[start : start + len(assets)]
+    counts = 1 + rng.multinomial(len(assets) - len(names), np.full(len(names), 1 / len(names)))
+    heights = np.array([asset.size_m[2] for asset in assets]) * np.exp(rng.uniform(-0.5, 0.5, len(assets)))
+    order = np.argsort(heights, kind="stable")
+    rows: list[tuple[Layer, list[int]]] = []
+    for name, part in zip(names, np.split(order, np.cumsum(counts)[:-1]), strict=True):
+        # A long row would make everything small: a crowded layer takes two.
+        for row in np.array_split(part, -(-len(part) // _ROW_LENGTH)):
+            rows.append((name, rng.permutation(row).tolist()))
+    return rows
+
+
+def _row(
+    rng: np.random.Generator, assets: Sequence[Asset], yaws: Sequence[float], gap: Range, right: F64
+) -> tuple[list[float], float]:
+    """Positions across the view, centred, and the tallest height of a row, metres."""
+    cursor = 0.0
+    positions: list[float] = []
+    sizes = [apparent_size(asset) for asset in assets]
+    for index, asset in enumerate(assets):
+        low, high = extent(asset, Placement(0.0, 0.0, 0.0, yaws[index]), right)
+        if index:
+            cursor += float(rng.uniform(*gap)) * (sizes[index - 1] + sizes[index]) / 2
+        positions.append(cursor - low)
+        cursor += high - low
+    return [position - cursor / 2 for position in positions], max(asset.size_m[2] for asset in assets)
+
+
+def _yaws(rng: np.random.Generator, chosen: Cast, azimuth: float) -> list[float]:
+    """Where a front is known it looks at most 60 degrees past the camera; long things lie more across the view than
+    along it; of the rest most stand square to each other."""
+    square = azimuth + float(rng.uniform(-25.0, 25.0))
+    yaws: list[float] = []
+    for asset in chosen.assets:
+        width, depth, _ = asset.size_m
+        half_turn, lean, quarter, alone = rng.integers(2), rng.uniform(-1.0, 1.0), rng.integers(4), rng.random()
+        if asset.front_deg is not None:
+            yaw = azimuth + 60.0 * lean - asset.front_deg
+        elif max(width, depth) > _LONG * min(width, depth):
+            yaw = azimuth + (90.0 if width > depth else 0.0) + 180.0 * half_turn + 45.0 * lean
+        else:
+            yaw = azimuth + 180.0 * lean if alone < 0.4 else square + 90.0 * quarter + 8.0 * lean
+        yaws.append(float(yaw))
+    if chosen.guest >= 0:
+        box, guest = chosen.assets[chosen.container], chosen.assets[chosen.guest]
+        along = guest.size_m[0] <= box.opening[0] and guest.size_m[1] <= box.opening[1]
+        yaws[chosen.guest] = yaws[chosen.container] + (0.0 if along else 90.0)
+    return yaws
+
+
+def _camera(
+    rng: np.random.Generator,
+    objects: Objects,
+    placements: Placements,
+    kind: EditKind,
+    options: SceneOptions,
+    azimuth: float,
+    elevations: Range,
+    resolution: tuple[int, int],
+) -> Orbit:
+    points = np.concatenate([prism(placed.asset, placements[placed.id]).reshape(-1, 3) for placed in objects])
+    return frame(
+        points,
+        azimuth_deg=azimuth,
+        elevation_deg=float(rng.uniform(*elevations)),
+        focal_mm=float(rng.uniform(*options.camera.focal_mm)),
+        resolution=resolution,
+        fill=float(rng.uniform(*_FILL.get(kind, _ANY_FILL))),
+        offset=(float(rng.uniform(-0.04, 0.04)), float(rng.uniform(-0.03, 0.05))),
+    )
+
+
+def _walls(
+    rng: np.random.Generator,
+    objects: Objects,
+    placements: Placements,
+    kind: EditKind,
+    share: float,
+    orbit: Orbit,
+) -> tuple[Wall, ...]:
+    """One wall or the corner of two, behind everything; far behind for camera edits, which must not end outside."""
+    wanted, corner, turn = rng.random() < share, rng.random() < 0.4, float(rng.uniform(-25.0, 25.0))
+    if not wanted:
+        return ()
+    points = np.concatenate([footprint(placed.asset, placements[placed.id]) for placed in objects])
+    reach = float(np.ptp(points, axis=0).max())
+    height = max(_WALL_HEIGHT, 2.5 * max(placed.asset.size_m[2] for placed in objects))
+    surface = sample_surface(rng, "wall")
+    gaps = (1.0, 2.0) if kind == "camera" else (0.15, 0.8) if kind == "translate" else (0.05, 0.6)
+    walls: list[Wall] = []
+    for side in (-45.0, 45.0) if corner else (0.0,):
+        normal_deg = round((orbit.azimuth_deg + (0.6 if corner else 1.0) * turn + side) % 360.0, 6)
+        normal = np.array([np.cos(np.deg2rad(normal_deg)), np.sin(np.deg2rad(normal_deg))])
+        behind = float((points @ normal).min()) - float(rng.uniform(*gaps)) * reach
+        centre = np.asarray(orbit.pivot[:2])
+        x, y = centre - normal * (centre @ normal - behind)
+        walls.append(Wall(round(float(x), 6), round(float(y), 6), normal_deg, round(height, 6), surface))
+    return tuple(walls)
+
+
+def _light(rng: np.random.Generator, options: LightOptions) -> Light:
+    hdri: Any = options.hdris[int(rng.integers(len(options.hdris)))]
+    return Light(
+        hdri=hdri,
+        rotation_deg=round(float(rng.uniform(0.0, 360.0)), 6),
+        strength=round(float(rng.uniform(*options.strength)), 6),
+    )

@@ -1,0 +1,216 @@
+"""What a scene is, before it is rendered: plain values, equal on every machine.
+
+Frames. World: metres, z up, the floor is z = 0. Object: metres, z up, origin at the center of the base (the middle of
+the bounding box in x and y, its lowest point in z), which need not be what it stands on (`Asset.contact`). File: a
+GLB's own units, y up. Camera: OpenCV (x right, y down, z forward). All floats of a spec are rounded to six decimals
+where they are made, so that a specification does not depend on the last bit of a machine's arithmetic.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from ...shards.options import Options
+from ...shards.schema import EditKind
+from ..assets.asset import Asset
+
+SurfaceKind = Literal["wood", "tile", "concrete", "carpet", "grass", "plaster", "brick"]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A procedural material, evaluated in world coordinates."""
+
+    kind: SurfaceKind
+    colour: tuple[float, float, float]
+    """Linear RGB, 0 to 1."""
+    accent: tuple[float, float, float]
+    scale_m: float
+    """Size of one board, tile or grain."""
+    rotation_deg: float
+    roughness: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Wall:
+    """A vertical plane through (x, y, 0), facing `normal_deg` (degrees about z from +x)."""
+
+    x: float
+    y: float
+    normal_deg: float
+    height: float
+    surface: Surface
+
+
+Hdri = Literal["city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset"]
+
+
+@dataclass(frozen=True)
+class Light:
+    """One of Blender's own HDRIs, turned about z and scaled."""
+
+    hdri: Hdri
+    rotation_deg: float
+    strength: float
+
+
+@dataclass(frozen=True)
+class CameraPose:
+    """Pinhole camera. `K` 3x3 pixels and `world_from_camera` 4x4, both row-major, OpenCV axes."""
+
+    K: tuple[float, ...]
+    world_from_camera: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where one object stands: a similarity, world_from_object = translate(x, y, z) rotate_z(yaw) scale."""
+
+    x: float
+    y: float
+    z: float
+    yaw_deg: float
+    scale: float = 1.0
+    present: bool = True
+
+
+@dataclass(frozen=True)
+class SceneObjectSpec:
+    id: int
+    asset: Asset
+    layer: Literal["foreground", "midground", "background"]
+
+
+@dataclass(frozen=True)
+class State:
+    """One image of the pair: where everything stands and from where it is seen. Keys of `placements`: object ids."""
+
+    placements: dict[int, Placement]
+    camera: CameraPose
+
+
+@dataclass(frozen=True)
+class EditSpec:
+    """The edit as sampled; fields as in `shards.schema.Edit`."""
+
+    kind: EditKind
+    object: int
+    translation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    rotation_deg: float = 0.0
+    view: str = ""
+    scale: float = 1.0
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
+    zoom: float = 1.0
+    allows_occlusion: bool = False
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """A scene and its edit: all that the renderer needs."""
+
+    width: int
+    height: int
+    objects: tuple[SceneObjectSpec, ...]
+    floor: Surface
+    walls: tuple[Wall, ...]
+    light: Light
+    source: State
+    target: State
+    edit: EditSpec
+    seed: int
+    """Seed of the renderer, the same for both images."""
+    names: dict[int, str] = field(default_factory=dict[int, str])
+
+
+def to_json(spec: SceneSpec) -> dict[str, Any]:
+    """The specification as plain JSON values (object ids become strings)."""
+    return asdict(spec)
+
+
+def _from_to(low: float, high: float) -> Callable[[tuple[float, float]], tuple[float, float]]:
+    """A check of a range; a bound that is not a number is in no range."""
+
+    def check(given: tuple[float, float]) -> tuple[float, float]:
+        if not low <= given[0] <= given[1] <= high:
+            allowed = f"[a, b] with {low:g} <= a <= b <= {high:g}"
+            raise ValueError(f"[{given[0]:g}, {given[1]:g}] is not allowed; allowed: {allowed}")
+        return given
+
+    return check
+
+
+def _square(given: Any) -> Any:
+    """One number is the side of a square."""
+    return (given, given) if isinstance(given, int) and not isinstance(given, bool) else given
+
+
+def _each_within(low: int, high: int) -> Callable[[tuple[int, int]], tuple[int, int]]:
+    def check(given: tuple[int, int]) -> tuple[int, int]:
+        if not all(low <= value <= high for value in given):
+            raise ValueError(f"{list(given)} is not allowed; allowed: each {low} to {high}")
+        return given
+
+    return check
+
+
+class CameraOptions(Options):
+    """`scene.camera`."""
+
+    elevation_deg: Annotated[tuple[float, float], AfterValidator(_from_to(5, 75))] = (12.0, 45.0)
+    focal_mm: Annotated[tuple[float, float], AfterValidator(_from_to(6, 300))] = Field(
+        default=(28.0, 50.0), description="on a 32 mm wide sensor"
+    )
+
+
+class LightOptions(Options):
+    """`scene.light`."""
+
+    hdris: tuple[Hdri, ...] = Field(default=get_args(Hdri), min_length=1)
+    strength: Annotated[tuple[float, float], AfterValidator(_from_to(0.01, 100))] = (0.7, 1.5)
+
+
+class SceneOptions(Options):
+    """`scene`: how scenes are composed."""
+
+    objects: Annotated[tuple[int, int], AfterValidator(_from_to(2, 8))] = Field(
+        default=(2, 6), description="fewest and most objects in a scene; of one alone, `remove` would leave nothing"
+    )
+    layers: int = Field(
+        default=3, ge=1, le=3, description="layers of depth: 1 midground, 2 + background, 3 + foreground"
+    )
+    walls: float = Field(default=0.5, ge=0, le=1, description="share of scenes with walls")
+    min_visible: float = Field(default=0.35, ge=0, le=1, description="of the edited object's own pixels")
+    attempts: int = Field(default=40, ge=1, le=10_000, description="proposals before a sample is rejected")
+    camera: CameraOptions = CameraOptions()
+    light: LightOptions = LightOptions()
+
+
+class RenderOptions(Options):
+    """`render`. What is marked `fingerprint: False` cannot change a pixel and is no part of the layer's fingerprint."""
+
+    resolution: Annotated[tuple[int, int], BeforeValidator(_square), AfterValidator(_each_within(32, 8192))] = Field(
+        default=(512, 512), description="width, height; one number for a square"
+    )
+    samples: int = Field(default=32, ge=1, le=65_536)
+    denoise: bool = True
+    device: Literal["auto", "cpu", "gpu", "cuda", "optix", "hip", "metal", "oneapi"] = Field(
+        default="auto", description="gpu: the best that Blender finds; a build settles auto to gpu or cpu, once"
+    )
+    blender: str = Field(default="", description="a Blender executable; empty: the bpy package through uv")
+    timeout_s: float = Field(
+        default=300.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="for one scene, then Blender is killed and the sample rejected",
+        json_schema_extra={"fingerprint": False},
+    )
+    recycle: int = Field(
+        default=200,
+        ge=1,
+        description="scenes after which a Blender process is replaced",
+        json_schema_extra={"fingerprint": False},
+    )

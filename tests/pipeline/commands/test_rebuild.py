@@ -1,0 +1,54 @@
+"""A sample made again is the same as before, or says where it is not; nothing is lost when it cannot be made."""
+
+import json
+import shutil
+from pathlib import Path
+
+from spatialdata_builder.pipeline.store.layers import LayerStore
+from spatialdata_builder.pipeline.store.lock import RunLock
+
+from tests.pipeline.commands import build, refused, run
+from tests.pipeline.releases import files_of, write_release
+
+KEY = "translate-train-uid000"
+
+
+def test_its_unit_is_made_again_and_nothing_else(out: Path):
+    before = files_of(out)
+    times = {file: file.stat().st_mtime_ns for file in out.glob("layers/*/*")}
+    told = run("rebuild", out, KEY, "--json")
+    assert told.code == 0, told
+    found = json.loads(told.out)
+    assert found["changed"] == []
+    assert files_of(out) == before
+    made = {file.stem for file, when in times.items() if file.stat().st_mtime_ns != when}
+    assert made == {f"{found['unit']:08d}"}
+    assert run("verify", out).code == 0
+
+
+def test_a_mended_source_changes_its_unit_and_names_what_to_pack(tmp_path: Path):
+    root, out = write_release(tmp_path / "release", 9), tmp_path / "out"
+    image = root / "translate/train/uid000/2.png"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:300])
+    assert build(root, out).code == 0
+    image.write_bytes(whole)
+    told = run("rebuild", out, KEY)
+    assert told.code == 0, told
+    assert "other than before in pair" in told.out
+    assert f"spatialdata shard {out} --recipe full" in told.out
+    assert run("shard", out, "--recipe", "full").code == 0
+    other = tmp_path / "other"
+    assert build(root, other).code == 0
+    assert files_of(out / "shards") == files_of(other / "shards")
+
+
+def test_nothing_is_removed_where_it_cannot_be_made(release: Path, finished: Path, tmp_path: Path):
+    root, out = shutil.copytree(release, tmp_path / "release"), tmp_path / "out"
+    assert build(root, out).code == 0
+    before = files_of(out)
+    with RunLock(LayerStore(str(out))):
+        refused(run("rebuild", out, KEY), "in use")
+    shutil.rmtree(root)
+    refused(run("rebuild", out, KEY), str(root))
+    assert files_of(out) == before

@@ -1,0 +1,359 @@
+"""However a run ends, the same call goes on and gives the same bytes. Workers and drivers are killed for real."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from spatialdata_builder.pipeline.config import EngineOptions
+from spatialdata_builder.pipeline.engine import ray_engine
+from spatialdata_builder.pipeline.engine.pools import Cluster
+from spatialdata_builder.pipeline.engine.progress import Progress, RunSummary
+from spatialdata_builder.pipeline.engine.ray_cluster import check_reachable
+from spatialdata_builder.pipeline.engine.run import Stopped, map_items, reopen_rejects, run, session
+from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
+from spatialdata_builder.pipeline.store.layers import LayerStore
+from spatialdata_builder.pipeline.store.plan import write_plan
+from spatialdata_builder.shards.errors import BadInput, SpatialdataError
+from spatialdata_builder.shards.sample import Reject, Result, Sample
+from spatialdata_builder.sources.derived import is_derived, origin_rejected
+
+from tests.pipeline.toys import EDITS, SPLITS, Judge, Make, Measure, hashes, key, toy_plan, toy_run
+
+INLINE, RAY = EngineOptions(kind="inline"), EngineOptions(kind="ray")
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[None]:
+    """One local Ray of two cores for the whole module: each start costs 5 to 14 s."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Hashes of an inline run of 40 samples in units of 8."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    toy_run(out, [Make(), Measure(), Judge()])
+    return hashes(out)
+
+
+def ray_run(out: Path, stages: list[Any], progress: Progress | None = None, **options: Any) -> RunSummary:
+    store = LayerStore(str(out))
+    return run(stages, store, toy_plan(store), EngineOptions(kind="ray", **options), progress)
+
+
+def calls(marks: Path) -> Counter[str]:
+    return Counter(file.name[:14] for file in marks.iterdir())
+
+
+def test_layers_flow_and_a_second_run_does_nothing(tmp_path: Path):
+    summary = toy_run(tmp_path, [Judge(), Measure(), Make(faults={key(3): "raise", key(5): "reject"})])
+    stages = {name: stage.to_json() for name, stage in summary.stages.items()}
+    assert stages["pair"]["rejects"] == {"error": 1, "too_dark": 1}
+    assert stages["pair"]["samples"] == stages["metric"]["samples"] == 38
+    assert stages["metric"]["samples"] == stages["checks"]["samples"] + stages["checks"]["rejects"]["divisible"]
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "layers").rglob("*.*")}
+    again = toy_run(tmp_path, [Judge(), Measure(), Make()])
+    assert all((stage.found, stage.committed) == (5, 0) for stage in again.stages.values())
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "layers").rglob("*.*")} == before
+
+
+def test_one_changed_layer_redoes_only_what_depends_on_it(tmp_path: Path):
+    toy_run(tmp_path, [Make(), Measure(), Judge()])
+    again = toy_run(tmp_path, [Make(), Measure(factor=2), Judge()])
+    assert {name: stage.committed for name, stage in again.stages.items()} == {"pair": 0, "metric": 5, "checks": 5}
+
+
+@pytest.mark.parametrize("kind", ["inline", "ray"])
+def test_a_damaged_layer_file_is_made_again(tmp_path: Path, kind: str, undisturbed: dict[str, str], request: Any):
+    if kind == "ray":
+        request.getfixturevalue("ray_cluster")
+    toy_run(tmp_path, [Make(), Measure()])
+    bad = next(tmp_path.glob("layers/pair-*/00000002.parquet"))
+    bad.write_bytes(bad.read_bytes()[:-1] + b"!")
+    summary = toy_run(tmp_path, [Make(), Measure(), Judge()], kind)
+    assert len(summary.notes) == 1
+    assert "00000002.parquet" in summary.notes[0]
+    assert summary.stages["pair"].done == 5
+    assert hashes(tmp_path) == undisturbed
+    assert bad.with_name(bad.name + ".corrupt").exists()
+
+
+def test_an_object_store_holds_the_same_bytes(tmp_path: Path, s3: dict[str, Any], undisturbed: dict[str, str]):
+    store = LayerStore(f"s3://bucket/{tmp_path.name}", **s3)
+    stages = [Make(), Measure(), Judge()]
+    run(stages, store, toy_plan(store), INLINE)
+    names = {name: hashlib.sha256(store.read_file(name)).hexdigest() for name in undisturbed}
+    assert names == undisturbed
+    bad = next(name for name in undisturbed if "pair" in name)
+    store.write_file(bad, store.read_file(bad)[:-1])
+    again = run([Make(), Measure(factor=2)], store, toy_plan(store), INLINE)
+    assert again.stages["pair"].committed == 1
+    assert hashlib.sha256(store.read_file(bad)).hexdigest() == undisturbed[bad]
+
+
+def test_a_stage_that_only_raises_stops_the_run_and_keeps_nothing(tmp_path: Path, undisturbed: dict[str, str]):
+    broken = Make(faults={key(number): "raise" for number in range(40)})
+    with pytest.raises(SpatialdataError, match=r"'pair': each of the first .* 'ValueError: cannot make scene-"):
+        toy_run(tmp_path, [broken, Measure(), Judge()])
+    toy_run(tmp_path, [Make(), Measure(), Judge()])
+    assert hashes(tmp_path) == undisturbed
+
+
+@dataclass(frozen=True)
+class Unlucky(Make):
+    """Fails as a broken machine does, so that nothing can be derived either."""
+
+    def _one(self, sample: Sample) -> Result:
+        if is_derived(sample):
+            return origin_rejected(sample.key.removesuffix("-inv"), Reject("lost"))
+        return Reject("lost", detail="no display")
+
+
+def test_what_is_derived_hides_no_broken_machine(tmp_path: Path):
+    store = LayerStore(str(tmp_path))
+    plan = write_plan(store, {}, plan_scenes(40, 0, EDITS, SPLITS, invert=True), 8)
+    with pytest.raises(SpatialdataError, match=r"each of the first .* such as scene-\d+ with 'no display'"):
+        run([Unlucky(faults={"lost": ""})], store, plan, INLINE)
+
+
+def test_rejects_are_tried_again_when_asked(tmp_path: Path, undisturbed: dict[str, str]):
+    stages = [Make(), Measure(), Judge()]
+    toy_run(tmp_path, [Make(faults={key(3): "raise", key(20): "reject"}), *stages[1:]])
+    assert reopen_rejects(stages, LayerStore(str(tmp_path)), ["error"]) == {"pair": 1, "metric": 1, "checks": 1}
+    assert toy_run(tmp_path, stages).stages["metric"].committed == 1
+    assert reopen_rejects(stages, LayerStore(str(tmp_path)), ["too_dark"]) == {"pair": 1, "metric": 1, "checks": 1}
+    toy_run(tmp_path, stages)
+    assert hashes(tmp_path) == undisturbed
+    for record in (min(tmp_path.glob("layers/metric-*/*.json")), max(tmp_path.glob("layers/metric-*/*.json"))):
+        record.write_text("{")
+    assert reopen_rejects(stages, LayerStore(str(tmp_path)), ["too_dark"]) == {"pair": 0, "metric": 0, "checks": 0}
+    assert toy_run(tmp_path, stages).stages["metric"].committed == 2
+
+
+def test_a_stage_that_says_stop_stops(tmp_path: Path):
+    with pytest.raises(SpatialdataError, match="no model for scene-00000009"):
+        toy_run(tmp_path, [Make(faults={key(9): "fatal"})])
+    assert toy_run(tmp_path, [Make()]).stages["pair"].found == 1
+
+
+def test_a_worker_that_lost_its_device_rejects_nothing(tmp_path: Path, ray_cluster: None, undisturbed: Any):
+    stages = [Make(faults={key(9): f"lost-once:{tmp_path / 'mark'}"}), Measure(), Judge()]
+    with pytest.raises(SpatialdataError, match="no GPU for scene-00000009"):
+        toy_run(tmp_path / "inline", stages)  # there is no other worker
+    (tmp_path / "mark").unlink()
+    summary = ray_run(tmp_path / "ray", stages)
+    assert len(summary.notes) == 1 and "its worker died" in summary.notes[0]
+    assert hashes(tmp_path / "ray") == undisturbed
+    assert hashes(tmp_path / "inline").items() < undisturbed.items()
+    toy_run(tmp_path / "inline", stages)
+    assert hashes(tmp_path / "inline") == undisturbed
+
+
+def test_a_setup_that_fails_is_told(tmp_path: Path):
+    with pytest.raises(SpatialdataError, match=r"(?s)setup of the stage of layer 'pair'.*cannot make setup"):
+        toy_run(tmp_path, [Make(faults={"setup": "raise"})])
+
+
+def test_ray_gives_the_same_bytes_and_isolates_what_raises(tmp_path: Path, ray_cluster: None, undisturbed: Any):
+    ray_run(tmp_path / "a", [Make(), Measure(), Judge()])
+    assert hashes(tmp_path / "a") == undisturbed
+    faults = {key(3): "raise", key(5): "reject"}
+    ray_run(tmp_path / "b", [Make(faults=faults), Measure(), Judge()])
+    toy_run(tmp_path / "c", [Make(faults=faults), Measure(), Judge()])
+    assert hashes(tmp_path / "b") == hashes(tmp_path / "c")
+
+
+def test_a_killed_worker_is_replaced_and_its_unit_redone(tmp_path: Path, ray_cluster: None, undisturbed: Any):
+    (marks := tmp_path / "marks").mkdir()
+
+    def kill_a_worker() -> None:
+        while True:
+            for mark in marks.iterdir():
+                os.kill(int(mark.name.split("-")[2]), signal.SIGKILL)
+                return
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill_a_worker)
+    killer.start()
+    summary = ray_run(tmp_path / "out", [Make(seconds=0.05, marks=str(marks)), Measure(), Judge()])
+    killer.join()
+    assert any("attempt 1: its worker died" in note for note in summary.notes)
+    assert not summary.quarantined
+    assert hashes(tmp_path / "out") == undisturbed
+    records = LayerStore(str(tmp_path / "out")).records(next((tmp_path / "out" / "layers").glob("pair-*")).name)
+    assert sorted(record.attempts for record in records) == [1, 1, 1, 1, 2]
+
+
+def test_samples_that_kill_or_hang_are_found_and_left_out(tmp_path: Path, ray_cluster: None):
+    (marks := tmp_path / "marks").mkdir()
+    store = LayerStore(str(tmp_path))
+    plan = toy_plan(store, samples=7, unit_size=4)
+    summary = run(
+        [Make(faults={key(2): "exit", key(5): "hang"}, marks=str(marks), timeout=2), Measure()], store, plan, RAY
+    )
+    assert sorted(summary.quarantined) == [f"pair/{key(2)}", f"pair/{key(5)}"]
+    assert summary.stages["pair"].rejects == Counter(quarantined=2)
+    assert summary.stages["metric"].samples == 5
+    assert max(calls(marks).values()) <= 16
+    assert run([Make(), Measure()], store, plan, INLINE).stages["pair"].committed == 0
+
+
+def test_a_setup_that_kills_its_worker_ends_the_run(tmp_path: Path, ray_cluster: None):
+    with pytest.raises(SpatialdataError, match="died 3 times while starting"):
+        ray_run(tmp_path, [Make(faults={"setup": "exit"})])
+    with pytest.raises(SpatialdataError, match="no model for setup"):
+        ray_run(tmp_path, [Make(faults={"setup": "fatal"})])
+
+
+def test_resources_that_do_not_exist_are_refused_at_once(tmp_path: Path, ray_cluster: None):
+    with pytest.raises(BadInput, match=r"the stages ask for 8 CPUs .*the cluster has 2 CPUs"):
+        ray_run(tmp_path, [Make()], resources={"pair": {"actors": 4, "cpus": 2}})
+    with pytest.raises(BadInput, match=r"1 GPUs .*0 GPUs"):
+        ray_run(tmp_path, [Make(gpus=1)])
+
+
+def test_out_on_one_node_of_several_is_refused(tmp_path: Path):
+    cluster = Cluster(3, 12, 0, 4, 0)
+    with pytest.raises(BadInput, match="3: give a URL"):
+        check_reachable(LayerStore(str(tmp_path)), RAY, cluster)
+    check_reachable(LayerStore(str(tmp_path)), EngineOptions(kind="ray", shared_fs=True), cluster)
+    with pytest.raises(BadInput, match="inline"):
+        check_reachable(LayerStore("memory://x"), RAY, cluster)
+
+
+def test_a_cluster_that_never_has_room_ends_the_run(tmp_path: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch):
+    import ray
+
+    class Greedy:
+        def ping(self) -> int:
+            return 1
+
+    greedy: Any = ray.remote(Greedy).options(num_cpus=2).remote()  # type: ignore[attr-defined]
+    ray.get(greedy.ping.remote())
+    monkeypatch.setattr(ray_engine, "PLACE_S", 1.5)
+    try:
+        with pytest.raises(SpatialdataError, match="could be placed"):
+            ray_run(tmp_path, [Make()])
+    finally:
+        ray.kill(greedy)
+
+
+def test_no_cluster_at_the_address():
+    code = (
+        "from spatialdata_builder.pipeline.engine.run import session\n"
+        "from spatialdata_builder.pipeline.config import EngineOptions\n"
+        "with session(EngineOptions(kind='ray', address='127.0.0.1:1')): pass"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert "BadInput: cannot reach Ray at '127.0.0.1:1'" in found.stderr
+
+
+def square(number: int) -> int:
+    if number == 13:
+        raise ValueError("unlucky")
+    if number == 14:
+        raise BadInput("too big")
+    if number == 15:
+        os._exit(1)
+    return number * number
+
+
+@pytest.mark.parametrize("kind", ["inline", "ray"])
+def test_map_keeps_order_and_names_the_item(kind: str, request: Any):
+    if kind == "ray":
+        request.getfixturevalue("ray_cluster")
+    options = EngineOptions(kind=kind)  # type: ignore[arg-type]
+    seen: list[int] = []
+    assert map_items(square, range(6), options, on_result=lambda _, value: seen.append(value)) == [0, 1, 4, 9, 16, 25]
+    assert sorted(seen) == [0, 1, 4, 9, 16, 25]
+    with pytest.raises(SpatialdataError, match=r"(?s)shard 13: .*unlucky"):
+        map_items(square, [1, 13], options, name=lambda number: f"shard {number}")
+    with pytest.raises(BadInput, match="14: too big"):
+        map_items(square, [14], options)
+    if kind == "ray":
+        with pytest.raises(SpatialdataError, match="15: its worker died"):
+            map_items(square, [15], options)
+
+
+def test_a_guard_ends_the_run(tmp_path: Path):
+    def lost() -> None:
+        raise SpatialdataError("taken over")
+
+    store = LayerStore(str(tmp_path))
+    with pytest.raises(SpatialdataError, match="taken over"):
+        run([Make()], store, toy_plan(store), INLINE, guard=lost)
+
+
+def test_ctrl_c_in_this_process(tmp_path: Path):
+    store = LayerStore(str(tmp_path))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped, match="run the same command"):
+        run([Make()], store, toy_plan(store), INLINE, guard=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert signal.getsignal(signal.SIGTERM) == before
+    with session(INLINE):
+        pass
+
+
+def start(out: Path, kind: str, marks: Path) -> "subprocess.Popen[str]":
+    marks.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "tests.pipeline.kill_me", str(out), kind, str(marks)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_records(out: Path, count: int) -> None:
+    deadline = time.monotonic() + 90
+    while len(list(out.glob("layers/pair-*/*.json"))) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("kind", "number"), [("inline", "SIGKILL"), ("ray", "SIGKILL"), ("ray", "SIGINT")])
+def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, kind: str, number: str, whole: dict[str, str]):
+    out, marks = tmp_path / "out", tmp_path / "marks"
+    driver = start(out, kind, marks)
+    wait_for_records(out, 3)
+    driver.send_signal(getattr(signal, number))
+    stdout, stderr = driver.communicate(timeout=60)
+    assert driver.returncode == (-signal.SIGKILL if number == "SIGKILL" else 130), stderr
+    if number == "SIGINT":
+        assert "stopped; run the same command to go on" in stdout
+    workers = {int(file.name.split("-")[2]) for file in marks.iterdir()}
+    wait_until_gone(workers)
+    done = {file.stem for file in out.glob("layers/pair-*/*.json")}
+    assert 3 <= len(done) < 10
+    rerun = start(out, "inline", tmp_path / "second")
+    _, stderr = rerun.communicate(timeout=60)
+    assert rerun.returncode == 0, stderr
+    assert hashes(out) == whole
+    assert len(calls(tmp_path / "second")) == 4 * (10 - len(done))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Hashes of what `kill_me` makes when nobody kills it."""
+    out = tmp_path_factory.mktemp("whole")
+    store = LayerStore(str(out))
+    run([Make(), Measure(), Judge()], store, toy_plan(store, samples=40, unit_size=4), INLINE)
+    return hashes(out)
+
+
+def wait_until_gone(pids: set[int]) -> None:
+    """A local Ray ends with its driver: no worker goes on writing."""
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,274 @@
+"""What is left out of the shards: by layers written for it, and by builds of a release with planted twins."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from spatialdata_builder.pipeline.commands.build import run_shard
+from spatialdata_builder.pipeline.commands.verify import run_verify
+from spatialdata_builder.pipeline.config import DuplicateOptions
+from spatialdata_builder.pipeline.packing.duplicates import HASHES, Duplicates, find_duplicates, noted_duplicates
+from spatialdata_builder.pipeline.report.status.status import status_of
+from spatialdata_builder.pipeline.report.why.why import why_of
+from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
+from spatialdata_builder.pipeline.store.plan import Plan, PlanRow, write_plan
+from spatialdata_builder.shards.layout import find_shards
+from spatialdata_builder.shards.reader import read_samples
+from spatialdata_builder.shards.schema import Split
+
+from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
+
+LAYERS = {"pair": "pair-1", "screen": "screen-1", "checks": "checks-1"}
+Hashes = tuple[int, int, int]
+"""Of source, target and change, as numbers of 256 bits."""
+
+
+def write_layers(
+    out: Path, samples: Iterable[tuple[str, Split, Hashes]], refused: Mapping[str, str] | None = None
+) -> tuple[LayerStore, Plan]:
+    """A plan in units of two, with the layers that are looked at. `refused`: key -> layer."""
+    store, rows = LayerStore(str(out)), list(samples)
+    plan = write_plan(store, {}, [PlanRow(key, split, {"edit": "translate"}) for key, split, _ in rows], 2)
+    for unit in range(plan.units):
+        for layer, folder in LAYERS.items():
+            part = rows[2 * unit : 2 * unit + 2]
+            gone = [key for key, _, _ in part if (refused or {}).get(key) == layer]
+            columns = {
+                key: {name: f"{value:064x}" for name, value in zip(HASHES, h, strict=True)}
+                for key, _, h in part
+                if key not in gone
+            }
+            rejects = tuple(Rejected(key, "junk") for key in gone)
+            store.write(folder, unit, columns, Record(unit, folder, rejects))
+    return store, plan
+
+
+def decided(store: LayerStore, plan: Plan, layers: Mapping[str, str] = LAYERS, **options: int) -> Duplicates:
+    return find_duplicates(store, plan, layers, DuplicateOptions(**options))
+
+
+def told(found: Duplicates) -> list[tuple[str, str, int, str]]:
+    return [(one.key, one.twin, one.distance, one.reason) for one in found.dropped]
+
+
+def numbers(seed: int) -> Hashes:
+    words = np.random.default_rng(seed).bytes(96)
+    return tuple(int.from_bytes(words[start : start + 32], "big") for start in (0, 32, 64))
+
+
+def off(hashes: Hashes, source: int = 0, target: int = 0, change: int = 0) -> Hashes:
+    """The hashes with so many of their bits turned."""
+    return tuple(h ^ ((1 << bits) - 1) << 40 for h, bits in zip(hashes, (source, target, change), strict=True))
+
+
+A, B, C = numbers(1), numbers(2), numbers(3)
+
+
+def test_the_first_of_the_plan_stays(tmp_path: Path):
+    samples = [("a", "train", A), ("b", "train", B), ("c", "train", off(A, 12, 3, 24)), ("d", "train", A)]
+    found = decided(*write_layers(tmp_path, samples))
+    assert told(found) == [("c", "a", 12, "duplicate"), ("d", "a", 0, "duplicate")]
+    assert found.by_unit == {1: ("c", "d")}
+    assert found.reasons == {"duplicate": 2}
+
+
+@pytest.mark.parametrize("other", [off(A, 13), off(A, 0, 13), off(A, 0, 0, 25), (A[0], *B[1:]), (B[0], A[1], B[2])])
+def test_what_differs_in_one_thing_is_no_twin(tmp_path: Path, other: Hashes):
+    assert told(decided(*write_layers(tmp_path, [("a", "train", A), ("b", "train", other)]))) == []
+
+
+def test_what_is_derived_is_no_twin_of_its_origin(tmp_path: Path):
+    """Here even the images of one pair are near each other: read backwards it is the same as far as hashes tell."""
+    store, names = LayerStore(str(tmp_path)), ("a", "a-inv", "b", "b-inv")
+    specs = [{"edit": "translate", **({"derived": "invert", "origin": [n[0]]} if "inv" in n else {})} for n in names]
+    rows = [PlanRow(name, "train", spec) for name, spec in zip(names, specs, strict=True)]
+    plan = write_plan(store, {}, rows, 4)
+    for folder in LAYERS.values():
+        columns = {name: dict.fromkeys(HASHES, f"{A[0]:064x}") for name in names}
+        store.write(folder, 0, columns, Record(0, folder, ()))
+    assert told(decided(store, plan)) == [("b", "a", 0, "duplicate"), ("b-inv", "a-inv", 0, "duplicate")]
+
+
+def test_held_out_splits_keep_theirs(tmp_path: Path):
+    samples: list[tuple[str, Split, Hashes]] = [
+        ("a", "train", A),
+        ("b", "train", (C[0], B[1], C[2])),  # its target is one of val
+        ("c", "test", (A[1], C[1], A[2])),  # its source is the target of the first
+        ("d", "val", off(B, 4, 4)),
+        ("e", "val", (numbers(4)[0], C[1], B[2])),  # its target is one of test
+        ("f", "train", numbers(5)),
+    ]
+    store, plan = write_layers(tmp_path, samples)
+    assert told(decided(store, plan)) == [
+        ("a", "c", 0, "leaks_into_test"),
+        ("b", "d", 4, "leaks_into_val"),
+        ("e", "c", 0, "leaks_into_test"),
+    ]
+    assert told(decided(store, plan, across_splits=False)) == []
+    assert told(decided(store, plan, enabled=False)) == []
+    assert told(decided(store, plan, distance=3)) == [
+        ("a", "c", 0, "leaks_into_test"),
+        ("e", "c", 0, "leaks_into_test"),
+    ]
+
+
+def test_what_another_layer_refused_is_not_compared(tmp_path: Path):
+    samples = [("a", "train", A), ("b", "train", A), ("c", "train", A)]
+    for layer in ("screen", "checks"):
+        store, plan = write_layers(tmp_path / layer, samples, {"a": layer})
+        assert told(decided(store, plan)) == [("c", "b", 0, "duplicate")]
+
+
+def test_a_decision_is_noted_and_follows_the_records(tmp_path: Path):
+    store, plan = write_layers(tmp_path, [("a", "train", A), ("b", "train", A)])
+    digest = noted_duplicates(store, plan, LAYERS, DuplicateOptions())
+    assert isinstance(digest, str)
+    found = decided(store, plan)
+    note = tmp_path / f"duplicates-{digest}.json"
+    content = note.read_bytes()
+    assert noted_duplicates(store, plan, LAYERS, DuplicateOptions()) == found
+    note.write_bytes(content[:40])  # as a crash of the machine may leave it
+    assert decided(store, plan) == found
+    assert note.read_bytes() == content
+    store.discard("checks-1", 0)
+    store.write("checks-1", 0, {"a": {"ok": True}}, Record(0, "checks-1", (Rejected("b", "junk"),)))
+    assert decided(store, plan).digest != digest
+    assert told(decided(store, plan)) == []
+
+
+def test_without_a_screen_there_is_nothing_to_say(tmp_path: Path):
+    store, plan = write_layers(tmp_path, [("a", "train", A), ("b", "train", A)])
+    assert told(decided(store, plan, {"pair": "pair-1"})) == []
+    assert not list(tmp_path.glob("duplicates-*"))
+
+
+def plant(root: Path, original: str, copy: str, jpeg: bool = False, **metadata: object) -> None:
+    """Copy a pair of a release; its images encoded as JPEG first, its metadata changed."""
+    shutil.copytree(root / original, root / copy)
+    for name in ("1.png", "2.png") if jpeg else ():
+        path = root / copy / name
+        coded = cv2.imencode(".jpg", cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+        path.write_bytes(cv2.imencode(".png", cv2.imdecode(coded, cv2.IMREAD_COLOR))[1].tobytes())
+    path = root / copy / "metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | metadata))
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_release(tmp_path_factory.mktemp("release"), 12)
+    plant(root, "translate/train/uid000", "translate/train/zz-twin")
+    plant(root, "rotate/train/uid001", "rotate/train/zz-jpeg", jpeg=True)
+    strangers = [{"uid": f"stranger{i}", "category": name} for i, name in enumerate(("mug", "book"))]
+    plant(root, "translate/test/unseen/uid006", "translate/train/zz-leak", object_data=strangers)
+    # The same place, another edit of it: no twin.
+    plant(root, "translate/train/uid003", "translate/train/zz-other")
+    for kind in ("", "_mask"):
+        shutil.copy(root / f"translate/train/uid003/1{kind}.png", root / f"translate/train/zz-other/2{kind}.png")
+        shutil.copy(root / f"translate/train/uid003/2{kind}.png", root / f"translate/train/zz-other/1{kind}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def built(planted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    out = tmp_path_factory.mktemp("built") / "out"
+    done = spatialdata(*build_arguments(planted, out, "shard.samples_per_shard=3"), "--json")
+    assert done.returncode == 0, done.stderr
+    return out, json.loads(done.stdout)
+
+
+def packed(out: Path) -> set[str]:
+    return {sample.key for shard in find_shards(str(out)) for sample in read_samples(shard)}
+
+
+LEFT_OUT = {"translate-train-zz-twin", "rotate-train-zz-jpeg", "translate-train-zz-leak"}
+
+
+def test_a_build_leaves_out_twins_and_leaks(built: tuple[Path, dict]):
+    out, summary = built
+    (note,) = out.glob("duplicates-*.json")
+    dropped = {one["key"]: (one["twin"], one["reason"]) for one in json.loads(note.read_text())["dropped"]}
+    assert dropped == {
+        "translate-train-zz-twin": ("translate-train-uid000", "duplicate"),
+        "rotate-train-zz-jpeg": ("rotate-train-uid001", "duplicate"),
+        "translate-train-zz-leak": ("translate-test-unseen-uid006", "leaks_into_test"),
+    }
+    counted = {"pack: duplicate": 2, "pack: leaks_into_test": 1}
+    assert summary["rejects"] == counted
+    assert (summary["rejected"], summary["accepted"]) == (3, summary["samples"] - 3)
+    keys = packed(out)
+    assert not keys & LEFT_OUT
+    assert "translate-train-zz-other" in keys
+    assert len(keys) == summary["accepted"]
+    verified = run_verify(str(out))
+    assert (verified["ok"], verified["samples"]) == (True, summary["accepted"])
+    status = status_of(str(out))
+    assert status["duplicates"] == {"duplicate": 2, "leaks_into_test": 1}
+    assert status["accepted"] == summary["accepted"]
+    last = status["funnel"][-1]
+    assert (last["layer"], last["rejects"]) == ("pack", {"duplicate": 2, "leaks_into_test": 1})
+    assert (last["samples_in"], last["samples_out"]) == (summary["samples"], summary["accepted"])
+    story = why_of(str(out), "rotate-train-zz-jpeg")
+    assert (story["state"], story["shards"]) == ("left out", [])
+    assert story["because"].startswith("duplicate, as rotate-train-uid001 ")
+    assert "left out of the shards: duplicate 2, leaks_into_test 1" in spatialdata("status", str(out)).stdout
+
+
+def shards_of(out: Path) -> dict[str, bytes]:
+    """What is packed, less the notes of how."""
+    return {name: data for name, data in files_of(out / "shards").items() if ".made" not in name}
+
+
+def test_packed_again_with_other_options_and_back(built: tuple[Path, dict], tmp_path: Path):
+    out = tmp_path / "out"
+    shutil.copytree(built[0], out)
+    before = shards_of(out)
+    for setting, back in (
+        ("shard.duplicates.enabled=false", LEFT_OUT),
+        ("shard.duplicates.distance=0", {"rotate-train-zz-jpeg"}),
+        ("shard.duplicates.across_splits=false", {"translate-train-zz-leak"}),
+    ):
+        run_shard(str(out), "full", [setting, "shard.samples_per_shard=3"], quiet=True)
+        assert packed(out) & LEFT_OUT == back
+        assert run_verify(str(out))["ok"]
+    held = shards_of(out)
+    next(out.glob("shards/full/train/*.tar")).unlink()
+    assert run_verify(str(out), repair=True, quiet=True)["ok"]
+    assert shards_of(out) == held, "it was packed as the build says, not as it was packed last"
+    run_shard(str(out), "full", quiet=True)
+    assert shards_of(out) == before
+
+
+def test_killed_as_it_packs_it_goes_on_to_the_same_bytes(planted: Path, built: tuple[Path, dict], tmp_path: Path):
+    out = tmp_path / "out"
+    arguments = build_arguments(planted, out, "shard.samples_per_shard=3")
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *arguments],
+        cwd=CHECKOUT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not list(out.glob("duplicates-*.json")):
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    driver.send_signal(signal.SIGKILL)
+    assert driver.wait() == -signal.SIGKILL
+    assert spatialdata(*arguments).returncode == 0
+    assert files_of(out / "shards") == files_of(built[0] / "shards")
+    assert [path.name for path in out.glob("duplicates-*")] == [path.name for path in built[0].glob("duplicates-*")]
+
+
+def test_without_a_screen_all_are_packed(planted: Path, built: tuple[Path, dict], tmp_path: Path):
+    out = tmp_path / "out"
+    done = spatialdata(*build_arguments(planted, out, "layers.screen=none"), "--json")
+    assert json.loads(done.stdout)["rejected"] == 0
+    assert packed(out) == packed(built[0]) | LEFT_OUT

@@ -1,0 +1,183 @@
+"""Samples and what is derived from them: rows of the plan, whole in one unit, and no trace where not asked for."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from spatialdata_builder.pipeline.config import load_config
+from spatialdata_builder.pipeline.engine.runner import _call_all  # pyright: ignore[reportPrivateUsage]
+from spatialdata_builder.pipeline.planning.samples import pair_arguments, plan_build, plan_config
+from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
+from spatialdata_builder.pipeline.registry import build_stages
+from spatialdata_builder.pipeline.store.families import family_of, planned_kinds, unit_rows
+from spatialdata_builder.pipeline.store.fingerprints import canonical, layer_dirs
+from spatialdata_builder.pipeline.store.layers import LayerStore
+from spatialdata_builder.pipeline.store.plan import Plan, PlanRow
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.sample import Reject, Result, Row, Sample
+from spatialdata_builder.shards.schema import EDIT_KINDS
+from spatialdata_builder.sources.derived import INVERSE, composed_kind
+
+WEIGHTS = {"translate": 2.0, "rotate": 1.0, "camera": 1.0, "insert": 1.0}
+SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
+
+
+def rows(samples: int, **options: bool) -> list[dict[str, str]]:
+    return pa.Table.from_batches(list(plan_scenes(samples, 5, WEIGHTS, SPLITS, "p-5", **options))).to_pylist()
+
+
+def planned(out: Path, *settings: str) -> Plan:
+    given = ["engine.kind=inline", "samples=5", "unit_size=2", "source.variants=2", "render.device=cpu", *settings]
+    return plan_build(load_config(None, given), LayerStore(str(out)), lambda _: None, quiet=True)
+
+
+def all_rows(plan: Plan) -> list[PlanRow]:
+    return [row for unit in range(plan.units) for row in plan.rows(unit)]
+
+
+def test_what_is_not_asked_for_changes_nothing():
+    """Rows and plan as they were before anything could be derived."""
+    digest = hashlib.sha256(canonical(rows(1000)).encode()).hexdigest()
+    assert digest == "aca36228d2db39efa7fd62bf549a469269f6a8ed347b7a9efd353b6658a46f4c"
+    config = load_config(None, ["edits={rotate: 2, camera: 1, insert: 0}"])
+    assert plan_config(config)["edits"] == {"camera": 1.0, "rotate": 2.0}
+    assert config.model_dump(mode="json")["edits"] == {"rotate": 2.0, "camera": 1.0, "insert": 0.0}
+    # No stage knows of it: with one plan, layers have one name whatever is derived.
+    assert folders() == folders("edits.invert=true", "edits.compose=true")
+
+
+def folders(*settings: str) -> dict[str, str]:
+    config = load_config(None, ["render.device=cpu", "engine.kind=inline", *settings])
+    return layer_dirs(build_stages(config, pair_arguments(config, LayerStore("memory://unchanged"))), "plan")
+
+
+def test_each_sample_is_followed_by_its_inverse():
+    alone, both = rows(300), rows(300, invert=True)
+    assert both[::2] == alone
+    for origin, inverse in zip(both[::2], both[1::2], strict=True):
+        assert inverse["key"] == f"{origin['key']}-inv"
+        assert inverse["split"] == origin["split"]
+        here, there = (Sample(row["key"], "train", json.loads(row["spec"])) for row in (origin, inverse))
+        assert there.spec == {
+            "derived": "invert",
+            "edit": INVERSE[here.spec["edit"]],
+            "family": origin["key"],
+            "origin": [origin["key"]],
+            "seed": here.spec["seed"],
+        }
+        assert family_of(there.key, there.spec) == family_of(here.key, here.spec) == origin["key"]
+
+
+def test_a_unit_holds_its_families_whole(tmp_path: Path):
+    plan = planned(tmp_path / "both", "edits.invert=true")
+    assert (plan.samples, plan.units, plan.unit_size) == (10, 3, 4)
+    assert [plan.size(unit) for unit in range(3)] == [4, 4, 2]
+    for unit in range(plan.units):
+        keys = {row.key for row in plan.rows(unit)}
+        assert {family_of(row.key, row.spec) for row in plan.rows(unit)} <= keys
+    assert [row for row in all_rows(plan) if "derived" not in row.spec] == all_rows(planned(tmp_path / "alone"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "kinds"),
+    [
+        ("edits={invert: true}", ["translate", "rotate", "scale", "remove", "insert", "camera"]),
+        ("edits={remove: 1, invert: true}", ["remove", "insert"]),
+        ("edits={remove: 1}", ["remove"]),
+        ("edits={rotate: 1, insert: 0, invert: true}", ["rotate"]),
+        ("edits={insert: 1, compose: true}", ["translate", "insert"]),
+        ("edits={scale: 1, remove: 1, compose: true}", ["scale", "remove", "insert"]),
+        ("edits={insert: 1, compose: true, invert: true}", ["translate", "remove", "insert"]),
+    ],
+)
+def test_kinds_of_a_plan(setting: str, kinds: Sequence[str]):
+    config = load_config(None, [setting])
+    assert planned_kinds(config.edits) == kinds
+    assert unit_rows(config) == 64 * (2 if config.edits.invert else 1) * (3 if config.edits.compose else 2) // 2
+
+
+@pytest.mark.parametrize("invert", [False, True])
+def test_two_samples_of_one_scene_and_what_follows_from_them(tmp_path: Path, invert: bool):
+    flag = f"edits.invert={str(invert).lower()}"
+    plan = planned(tmp_path / "out", "samples=61", "unit_size=6", "edits.compose=true", flag)
+    each = 2 if invert else 1
+    assert plan.unit_size == 9 * each and plan.samples == 91 * each
+    for unit in range(plan.units):
+        found = {row.key: row for row in plan.rows(unit)}
+        for row in found.values():
+            first = found[family_of(row.key, row.spec)]
+            assert (row.split, row.spec["seed"]) == (first.split, first.spec["seed"])
+            if row.spec.get("derived") == "compose":
+                one, two = (found[key] for key in row.spec["origin"])
+                assert (one.spec["turn"], two.spec["turn"]) == (0, 1)
+                assert one.spec["edits"] == two.spec["edits"] == [one.spec["edit"], two.spec["edit"]]
+                assert row.spec["edit"] == composed_kind(one.spec["edit"], two.spec["edit"])
+                assert row.key == f"{one.key}-comp"
+    assert "edits" not in plan.rows(plan.units - 1)[-each].spec
+
+
+def test_families_do_not_depend_on_how_many_are_asked_for():
+    options = {"invert": True, "compose": True}
+    many = rows(40, **options)
+    for samples in (2, 4, 10):
+        assert rows(samples, **options) == many[: 3 * samples]
+    assert [row["key"] for row in rows(1, compose=True)] == ["p-5-00000000"]
+    assert [row["key"][-4:] for row in rows(3, compose=True)] == ["0000", "0001", "comp", "0002"]
+
+
+@pytest.mark.parametrize("weights", [dict.fromkeys(EDIT_KINDS, 1.0), {"remove": 1.0, "scale": 3.0, "camera": 2.5}])
+def test_composing_leaves_the_weights_as_they_are(weights: dict[str, float]):
+    made = pa.Table.from_batches(list(plan_scenes(4000, 5, weights, SPLITS, compose=True))).to_pylist()
+    specs = [json.loads(row["spec"]) for row in made]
+    kinds = Counter(spec["edit"] for spec in specs if "derived" not in spec)
+    for kind, weight in weights.items():
+        assert abs(kinds[kind] - 4000 * weight / sum(weights.values())) <= 4
+    assert Counter(row["split"] for row in made)["train"] == pytest.approx(0.8 * len(made), abs=6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["edits={compose: true}", "unit_size=3"], ["unit_size", "3", "even"]),
+        (["edits={compose: true, remove: 2, scale: 1}"], ["edits.compose", "remove", "translate, rotate, scale"]),
+        (["edits={compose: true}", "source.kind=object3dit"], ["edits.compose", "object3dit"]),
+        (["edits={compose: 3}"], ["edits.compose", "boolean"]),
+        (["edits={remove: 0, compose: true, invrt: true}"], ["edits.invrt", "did you mean 'invert'"]),
+    ],
+)
+def test_what_cannot_be_composed_is_refused_in_one_line(settings: list[str], words: list[str]):
+    with pytest.raises(BadInput) as caught:
+        load_config(None, settings)
+    for word in words:
+        assert word in str(caught.value)
+
+
+class Families:
+    """A stage that makes what is derived from what it was given before in the same call."""
+
+    layer, needs, version, families, batch_size = "pair", (), 1, True, 2
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+
+    def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
+        self.calls.append([sample.key for sample in samples])
+        if "broken" in self.calls[-1]:
+            raise ValueError("broken")
+        return [Row({"size": len(samples)}) for _ in samples]
+
+
+def test_a_family_is_in_one_call_and_fails_as_one():
+    keys = {"a": 2, "broken": 2, "c": 1, "d": 3}
+    samples = [Sample(f"{key}{'-x' * n}", "train", {"family": key}) for key, size in keys.items() for n in range(size)]
+    stage = Families()
+    results = _call_all(stage, None, samples)  # pyright: ignore[reportArgumentType]
+    assert stage.calls[0] == ["a", "a-x", "broken", "broken-x"]
+    assert stage.calls[1:3] == [["a", "a-x"], ["broken", "broken-x"]]
+    assert stage.calls[3] == ["c", "d", "d-x", "d-x-x"]
+    refused = [s.key for s, result in zip(samples, results, strict=True) if isinstance(result, Reject)]
+    assert refused == ["broken", "broken-x"]

@@ -1,0 +1,172 @@
+"""One run at a time on one OUT; a dead run's lock falls."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from spatialdata_builder.pipeline.store import lock as lock_module
+from spatialdata_builder.pipeline.store.layers import LayerStore
+from spatialdata_builder.pipeline.store.lock import LOCK, RunLock, Sighting, wait_for_lock
+from spatialdata_builder.shards.errors import BadInput, SpatialdataError
+
+HOLD = (
+    "import sys, time\nfrom spatialdata_builder.pipeline.store.lock import RunLock\n"
+    "from spatialdata_builder.pipeline.store.layers import LayerStore\n"
+    "with RunLock(LayerStore(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+)
+
+
+def hold(out: Path) -> "subprocess.Popen[str]":
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+@pytest.mark.parametrize("kind", ["local", "memory", "s3"])
+def test_held_and_released(kind: str, tmp_path: Path, request: pytest.FixtureRequest):
+    url = str(tmp_path) if kind == "local" else f"{kind}://bucket/{tmp_path.name}"
+    store = LayerStore(url, **(request.getfixturevalue("s3") if kind == "s3" else {}))
+    with RunLock(store) as lock:
+        lock.check()
+        with pytest.raises(BadInput, match=f"in use by process {os.getpid()} on .* since"), RunLock(store):
+            raise AssertionError
+        assert store.exists(LOCK)
+    assert not store.exists(LOCK)
+    with RunLock(store):
+        pass
+
+
+def test_the_second_run_is_told_and_a_killed_one_gives_way(tmp_path: Path):
+    first = hold(tmp_path)
+    try:
+        with pytest.raises(BadInput, match=f"process {first.pid} on"), RunLock(LayerStore(str(tmp_path))):
+            raise AssertionError
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    with RunLock(LayerStore(str(tmp_path))) as lock:
+        lock.check()
+
+
+def test_a_shared_folder_is_waited_for(tmp_path: Path):
+    first = hold(tmp_path)
+    told: list[str] = []
+
+    def end(line: str) -> None:
+        told.append(line)
+        first.kill()
+        first.wait()
+
+    try:
+        with wait_for_lock(LayerStore(str(tmp_path)), end, poll_s=0.01) as lock:
+            lock.check()
+    finally:
+        end("")
+    assert f"waiting for process {first.pid} on" in told[0]
+    assert told[0].endswith(f"which works in {tmp_path}")
+    assert len(told) == 2
+    assert not (tmp_path / LOCK).exists()
+
+
+def _elsewhere(store: LayerStore, beat: float) -> None:
+    holder = {"host": "far", "machine": "far", "pid": 7, "process": "1", "since": "2026-01-01T00:00:00", "token": "t"}
+    store.write_file(LOCK, json.dumps(holder | {"beat": beat}).encode())
+
+
+def test_a_lock_from_another_machine_falls_when_it_is_not_renewed(tmp_path: Path):
+    store = LayerStore(str(tmp_path))
+    _elsewhere(store, time.time() - 30)
+    with pytest.raises(BadInput, match="on far since"), RunLock(store):
+        raise AssertionError
+    told: list[str] = []
+    for beat in (time.time() - 61, time.time() + 1e6):  # of a clock that is ahead, too
+        text = json.loads(store.read_file(LOCK))
+        store.write_file(LOCK, json.dumps(text | {"token": "t", "machine": "far", "beat": beat}).encode())
+        with RunLock(store, stale_s=0.5, say=told.append) as lock:
+            lock.check()
+            text = json.loads(store.read_file(LOCK))
+        store.write_file(LOCK, json.dumps(text).encode())
+    assert len(told) == 2 and "watching its lock for" in told[0]
+
+
+@pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0])
+def test_a_run_is_alive_whatever_its_clock_says(tmp_path: Path, ahead_s: float):
+    store = LayerStore(str(tmp_path))
+    _elsewhere(store, time.time() + ahead_s)
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(0.1):
+            _elsewhere(store, time.time() + ahead_s)
+
+    holder = threading.Thread(target=renew)
+    seen = Sighting(store)
+    assert seen.look() is None  # at a first look there is nothing but the clocks
+    holder.start()
+    try:
+        with pytest.raises(BadInput, match="on far since"), RunLock(store, stale_s=5):
+            raise AssertionError
+        found = seen.look()
+        assert found is not None and found.host == "far"
+    finally:
+        ended.set()
+        holder.join()
+    with RunLock(store, stale_s=0.5) as lock:
+        lock.check()
+
+
+def test_a_sighting_ends_with_the_last_renewal(tmp_path: Path):
+    store = LayerStore(str(tmp_path))
+    _elsewhere(store, time.time())
+    seen = Sighting(store, stale_s=0.3)
+    assert seen.look() is not None
+    deadline = time.monotonic() + 20
+    while seen.look() is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_releasing_hides_no_error(tmp_path: Path):
+    out = tmp_path / "out"
+    with pytest.raises(BadInput, match="the real one"), RunLock(LayerStore(str(out))):
+        shutil.rmtree(out)
+        out.write_text("no folder any more")
+        raise BadInput("the real one")
+
+
+def test_it_is_renewed_and_a_lost_lock_is_noticed(tmp_path: Path):
+    store = LayerStore(str(tmp_path))
+    with RunLock(store, beat_s=0.02) as lock:
+        first = json.loads(store.read_file(LOCK))["beat"]
+        deadline = time.monotonic() + 20
+        while json.loads(store.read_file(LOCK))["beat"] == first:
+            assert time.monotonic() < deadline
+        foreign = replace(lock._me, token="other", host="thief")
+        while lock._lost == "":
+            store.write_file(LOCK, json.dumps(lock_module.asdict(foreign)).encode())
+            time.sleep(0.02)
+            assert time.monotonic() < deadline
+        with pytest.raises(SpatialdataError, match=r"taken over by process .* on thief"):
+            lock.check()
+    assert store.exists(LOCK)
+
+
+def test_a_cut_off_lock_does_not_hold(tmp_path: Path):
+    (tmp_path / LOCK).write_text('{"host"')
+    with RunLock(LayerStore(str(tmp_path))):
+        pass
+
+
+def test_out_not_writable(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="not writable"), RunLock(LayerStore(str(tmp_path / "file"))):
+        raise AssertionError

@@ -1,0 +1,145 @@
+"""Splits are by asset; a scene's candidates depend on the seed alone."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.sources.assets.asset import Asset
+from spatialdata_builder.sources.assets.table import CANDIDATES, FEWEST, AssetTable, divide, table_of
+from spatialdata_builder.sources.rendered.asset_files import AssetFiles
+
+
+def assets(count: int) -> list[Asset]:
+    square = ((-0.1, -0.1), (0.1, -0.1), (0.1, 0.1), (-0.1, 0.1))
+    return [
+        Asset(f"uid{i:04d}", f"glbs/{i}.glb", "box", "red", "cc0", "me", 1.0, (0, 0, 0), (0.2, 0.2, 0.2), square, 12)
+        for i in range(count)
+    ]
+
+
+def fractions(train: float, val: float, test: float) -> dict:
+    return {"train": train, "val": val, "test": test}
+
+
+def test_every_asset_has_one_split_and_every_split_enough():
+    splits = divide(assets(200), fractions(0.8, 0.1, 0.1), 3)
+    counts = {split: list(splits.values()).count(split) for split in ("train", "val", "test")}
+    assert counts == {"train": 160, "val": 20, "test": 20}
+    few = divide(assets(12), fractions(0.9, 0.05, 0.05), 3)
+    assert sorted(few.values()).count("test") == sorted(few.values()).count("val") == FEWEST
+
+
+def test_no_order_and_few_moves():
+    whole = assets(300)
+    splits = divide(whole, fractions(0.8, 0.1, 0.1), 3)
+    assert divide(list(reversed(whole)), fractions(0.8, 0.1, 0.1), 3) == splits
+    assert divide(whole, fractions(0.8, 0.1, 0.1), 4) != splits
+    fewer = divide(whole[:-1], fractions(0.8, 0.1, 0.1), 3)
+    assert sum(fewer[uid] != splits[uid] for uid in fewer) <= 3
+
+
+@pytest.mark.parametrize(
+    ("count", "shares", "words"),
+    [
+        (11, (0.8, 0.1, 0.1), "11 usable assets cannot fill.*12 are needed.*give 1 more, or use one split"),
+        (100, (0.02, 0.49, 0.49), "left for train"),
+        (3, (1, 0, 0), "3 usable assets cannot fill the split train: at least 4 are needed; give 1 more$"),
+        (1, (1, 0, 0), "1 usable asset cannot fill the split train: at least 4 are needed; give 3 more$"),
+        (2, (0.5, 0.5, 0), "2 usable assets cannot fill the splits train, val: at least 8 .*give 6 more$"),
+        (5, (0, 0.5, 0.5), "splits val, test.*give 3 more, or use one split: --set shard.splits="),
+    ],
+)
+def test_too_few_assets_are_named(count: int, shares: tuple[float, float, float], words: str):
+    with pytest.raises(BadInput, match=words):
+        divide(assets(count), fractions(*shares), 0)
+
+
+def test_a_split_that_is_not_wanted_gets_nothing():
+    assert set(divide(assets(5), fractions(1, 0, 0), 0).values()) == {"train"}
+    assert set(divide(assets(9), fractions(0, 0.5, 0.5), 0).values()) == {"val", "test"}
+
+
+def shaped(sizes: list[int], models: int = 1) -> list[Asset]:
+    """Families of these sizes, of at most `models` different models each."""
+    whole = iter(assets(sum(sizes)))
+    return [
+        replace(next(whole), family=f"f{number}", model=f"m{number}-{member % models}")
+        for number, size in enumerate(sizes)
+        for member in range(size)
+    ]
+
+
+@given(
+    st.lists(st.integers(1, 12), min_size=2, max_size=40),
+    st.sampled_from([(0.9, 0.05, 0.05), (0.5, 0.25, 0.25), (0.6, 0.4, 0), (0, 0.5, 0.5), (1, 0, 0)]),
+    st.integers(0, 5),
+)
+def test_a_family_is_in_one_split_and_no_split_is_empty(sizes: list[int], shares: Any, seed: int):
+    whole = shaped(sizes)
+    try:
+        splits = divide(whole, fractions(*shares), seed)
+    except BadInput as error:
+        assert "usable asset" in str(error) or "are left for" in str(error)
+        return
+    held: dict[str, set[str]] = {}
+    for asset in whole:
+        held.setdefault(asset.family, set()).add(splits[asset.uid])
+    assert all(len(found) == 1 for found in held.values())
+    assert set(splits.values()) == {name for name, share in fractions(*shares).items() if share}
+
+
+def test_half_a_cache_of_equal_boxes_empties_no_split():
+    for seed in range(20):
+        splits = divide(shaped([100, *[1] * 100]), fractions(0.9, 0.05, 0.05), seed)
+        counts = {split: list(splits.values()).count(split) for split in ("train", "val", "test")}
+        assert counts == {"train": 180, "val": 10, "test": 10}
+        assert splits["uid0000"] == "train"
+
+
+def test_copies_of_few_models_are_told():
+    one = r"12 usable assets are 1 different model of 1 shape, .*give at least 1 of another shape$"
+    with pytest.raises(BadInput, match=one):
+        divide(shaped([12]), fractions(1, 0, 0), 0)
+    two = r"16 usable assets are 2 different models of 2 shapes, .* give at least 2 of other shapes, or use one split"
+    with pytest.raises(BadInput, match=two):
+        divide(shaped([8, 8]), fractions(0.5, 0.25, 0.25), 0)
+    assert set(divide(shaped([12], models=12), fractions(1, 0, 0), 0).values()) == {"train"}
+    splits = divide(shaped([4, 4, 4, 4]), fractions(0.5, 0.25, 0.25), 0)
+    assert sorted(splits.values()) == ["test"] * 4 + ["train"] * 8 + ["val"] * 4
+
+
+def test_a_model_is_drawn_once_whatever_its_uids(tmp_path: Path):
+    whole = shaped([5, 5, 1], models=2)
+    pq.write_table(table_of(whole, divide(whole, fractions(1, 0, 0), 0)), tmp_path / "assets.parquet")
+    drawn = AssetTable.read(str(tmp_path / "assets.parquet")).candidates("train", 0, 0)
+    assert [asset.model for asset in drawn] == ["m0-0", "m0-1", "m1-0", "m1-1", "m2-0"]
+    assert pq.read_table(tmp_path / "assets.parquet").num_rows == 11
+
+
+def test_candidates_follow_from_the_seed(tmp_path: Path):
+    whole = assets(3 * CANDIDATES)
+    splits = divide(whole, fractions(0.9, 0.1, 0), 1)
+    pq.write_table(table_of(whole, splits), tmp_path / "assets.parquet")
+    table = AssetTable.read(str(tmp_path / "assets.parquet"))
+    chosen = table.candidates("train", 5, 0)
+    assert chosen == AssetTable.read(str(tmp_path / "assets.parquet")).candidates("train", 5, 0)
+    assert len(chosen) == CANDIDATES
+    assert table.candidates("train", 5, 1) != chosen
+    assert table.candidates("train", 6, 0) != chosen
+    assert all(splits[asset.uid] == "train" and asset in whole for asset in chosen)
+    val = table.candidates("val", 5, 0)
+    assert [asset.uid for asset in val] == sorted(uid for uid, split in splits.items() if split == "val")
+
+
+def test_procedural_files_are_made_on_the_spot():
+    from spatialdata_builder.sources.procedural import catalogue
+
+    asset = catalogue(1)[0]
+    files = AssetFiles("procedural", "")
+    assert files.path(asset).read_bytes()[:4] == b"glTF"
+    assert AssetFiles("objaverse", "/data").path(assets(1)[0]) == Path("/data/glbs/0.glb")

@@ -1,0 +1,36 @@
+"""Blender for portraits, one process for a file of tests."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from spatialdata_builder.shards.sample import Result, Row, Sample
+from spatialdata_builder.sources.blender.render import Renderer
+from spatialdata_builder.sources.objaverse.appearance import Booth, MeasureAppearance, portrait_options
+from spatialdata_builder.sources.objaverse.survey import SurveyAssets
+from spatialdata_builder.sources.scenes.spec import RenderOptions
+
+Measure = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def portraitist() -> Iterator[Renderer]:
+    with Renderer(portrait_options(RenderOptions()), threads=1) as made:
+        yield made
+
+
+@pytest.fixture
+def measured(tmp_path: Path, portraitist: Renderer) -> Measure:
+    """Survey and portrait of one model: `measured(data, **entry)` gives the row, or the reject of either."""
+
+    def measure(data: bytes, **entry: Any) -> Result:
+        (tmp_path / "model.glb").write_bytes(data)
+        spec = {"uid": "u", "path": "model.glb", "licence": "by", "creator": "c", "name": "", "category": ""} | entry
+        (found,) = SurveyAssets()(tmp_path, [Sample("u", "train", spec)])
+        if isinstance(found, Row):
+            sample = Sample("u", "train", spec, {"survey": found.columns})
+            (found,) = MeasureAppearance()(Booth(portraitist, tmp_path), [sample])
+        return found
+
+    return measure

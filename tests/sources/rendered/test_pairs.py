@@ -1,0 +1,115 @@
+"""What Blender and broken files do to a sample: bounded, counted, never the end of a run."""
+
+import re
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.sample import Reject, Row, Sample
+from spatialdata_builder.sources.assets.table import divide, table_of
+from spatialdata_builder.sources.procedural import catalogue, make
+from spatialdata_builder.sources.rendered.pairs import BROKEN, RenderPairs
+from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions
+
+SPLITS = {"train": 1.0, "val": 0.0, "test": 0.0}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models in files, as an Objaverse cache holds them."""
+    folder = tmp_path_factory.mktemp("models")
+    chosen = [asset for asset in catalogue(2) if asset.category in ("mug", "bottle", "vase", "bowl", "teapot")]
+    for asset in chosen:
+        make(asset.uid, folder).rename(folder / asset.path)
+    pq.write_table(table_of(chosen, divide(chosen, SPLITS, 0)), folder / "assets.parquet")
+    return folder
+
+
+def stage(root: Path, **render: float) -> RenderPairs:
+    return RenderPairs(
+        source="objaverse",
+        dataset="test",
+        assets=str(root / "assets.parquet"),
+        assets_sha256="",
+        scene=SceneOptions(objects=(2, 3)),
+        render=RenderOptions(resolution=(64, 64), samples=2, **render),
+        root=str(root),
+    )
+
+
+def test_a_node_without_the_models_ends_the_run(root: Path, tmp_path: Path):
+    pairs = replace(stage(root), root=str(tmp_path / "not-mounted"))
+    with pytest.raises(BadInput, match=rf"source\.root: {tmp_path}/not-mounted .* on node {socket.gethostname()}"):
+        pairs.setup()
+
+
+def test_models_that_are_all_gone_are_told_from_scenes_that_do_not_fit(root: Path, tmp_path: Path):
+    pairs = replace(stage(root), root=str(tmp_path))
+    model = pairs.setup()
+    (result,) = pairs(model, [sample(1, "scale")])
+    model.renderer.close()
+    assert isinstance(result, Reject)
+    assert result.reason == "broken_asset"
+    assert "broken_asset" in result.detail
+    assert re.search(r"\d assets cannot be shown: procedural-[\w-]+: there is no such file", result.detail)
+    # Each is drawn once, then no more.
+    named = [name for name in result.counts if name.startswith(BROKEN)]
+    assert sum(result.counts[name] for name in named) == len(named) == result.counts["broken_asset"]
+
+
+def sample(seed: int, kind: str) -> Sample:
+    return Sample(f"scene-{seed}", "train", {"seed": seed, "edit": kind})
+
+
+def test_a_scene_that_takes_too_long_is_a_reject(root: Path):
+    pairs = stage(root, timeout_s=0.05)
+    model = pairs.setup()
+    (result,) = pairs(model, [sample(1, "translate")])
+    model.renderer.close()
+    assert isinstance(result, Reject)
+    assert result.reason == "blender_timeout"
+    assert "render.timeout_s" in result.detail
+    assert result.counts["blender_timeout"] == 2
+
+
+def test_a_sample_does_not_depend_on_the_rest_of_its_family(root: Path):
+    """Whichever of two samples of one scene is quarantined, the other is what it would have been."""
+    pairs, told = stage(root), {"seed": 5, "edits": ["scale", "remove"], "family": "a"}
+    specs = {
+        "a": {**told, "edit": "scale", "turn": 0},
+        "b": {**told, "edit": "remove", "turn": 1},
+        "a-comp": {"seed": 5, "edit": "remove", "family": "a", "derived": "compose", "origin": ["a", "b"]},
+        "a-comp-inv": {"seed": 5, "edit": "insert", "family": "a", "derived": "invert", "origin": ["a-comp"]},
+    }
+    family = [Sample(key, "train", spec) for key, spec in specs.items()]
+    model = pairs.setup()
+    whole = pairs(model, family)
+    without_first, without_second = pairs(model, family[1:]), pairs(model, [family[0], *family[2:]])
+    model.renderer.close()
+    assert all(isinstance(result, Row) for result in whole)
+    assert isinstance(without_first[0], Row) and without_first[0].columns == whole[1].columns
+    assert without_second[0] == whole[0]
+    assert whole[0].columns["source"] == whole[1].columns["source"]
+    for results, lost in ((without_first[1:], "a"), (without_second[1:], "b")):
+        assert [result.reason for result in results] == ["origin_rejected"] * 2
+        assert results[0].detail == f"its origin {lost}: it is quarantined"
+        assert results[1].detail == "its origin a-comp: origin_rejected"
+
+
+def test_a_model_that_broke_after_the_survey_costs_scenes_not_samples(root: Path):
+    pairs = stage(root)
+    model = pairs.setup()
+    whole = pairs(model, [sample(seed, "scale") for seed in range(2)])
+    assert all(isinstance(result, Row) for result in whole)
+    for asset in sorted(root.glob("procedural-*"))[::2]:
+        content = asset.read_bytes()
+        asset.write_bytes(content[: len(content) // 2])
+    results = pairs(model, [sample(seed, "scale") for seed in range(2, 6)])
+    model.renderer.close()
+    assert sum(result.counts["broken_asset"] for result in results) > 0
+    assert any(isinstance(result, Row) for result in results)
+    for result in results:
+        assert isinstance(result, Row) or result.reason in ("no_valid_scene", "broken_asset")
