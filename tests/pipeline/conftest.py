@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.commands import build
+from tests.pipeline.command_line import build
 from tests.pipeline.releases import write_release
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.commands import build, build_assets, python, refused, run
+from tests.pipeline.command_line import build, build_assets, python, refused, run
 from tests.pipeline.releases import build_arguments, files_of
 from tests.sources.models import box, glb, make_cache, unpack
 from tests.sources.models import pack as pack_glb

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.pipeline.commands import run
+from tests.pipeline.command_line import run
 from tests.sources.models import box, glb, make_cache
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.pipeline.commands import build, refused, run
+from tests.pipeline.command_line import build, refused, run
 from tests.pipeline.releases import build_arguments, files_of, spatialdata
 from tests.shards.interop.conftest import edited, pack
 

@@ -13,7 +13,7 @@ from spatialdata_builder.pipeline.planning.samples import plan_build
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.shards.errors import SpatialdataError
 
-from tests.pipeline.commands import build, python, refused, run
+from tests.pipeline.command_line import build, python, refused, run
 from tests.pipeline.releases import build_arguments, files_of
 from tests.sources.models import box, glb, make_cache
 

@@ -14,7 +14,7 @@ from spatialdata_builder.shards.reader import StoredSample, read_record, read_sa
 from spatialdata_builder.shards.schema import EDIT_KINDS, SampleRecord
 from spatialdata_builder.sources.derived import INVERSE, composed_kind
 
-from tests.pipeline.commands import run
+from tests.pipeline.command_line import run
 from tests.pipeline.releases import spatialdata
 
 Built = dict[str, tuple[StoredSample, SampleRecord]]

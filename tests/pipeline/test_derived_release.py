@@ -12,7 +12,7 @@ import pytest
 from spatialdata_builder.pipeline.report.why.why import why_of
 from spatialdata_builder.sources.derived import INVERSE
 
-from tests.pipeline.commands import run
+from tests.pipeline.command_line import run
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 from tests.pipeline.test_derived_build import inverses, samples_of
 

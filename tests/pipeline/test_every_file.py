@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.commands import Told, build, run
+from tests.pipeline.command_line import Told, build, run
 from tests.pipeline.releases import files_of, write_release
 
 SETTINGS = ("unit_size=2", "shard.samples_per_shard=2", "layers={segment: none, line: none}")

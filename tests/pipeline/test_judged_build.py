@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from spatialdata_builder.pipeline.store.layers import LayerStore
 
-from tests.pipeline.commands import build
+from tests.pipeline.command_line import build
 from tests.pipeline.vlm_server import serve
 
 MEANT, LOOKS = (8, 9), (9, 4)

@@ -12,7 +12,7 @@ from spatialdata_builder.pipeline.stage import Stage
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.shards.errors import BadInput
 
-from tests.pipeline.commands import build, refused
+from tests.pipeline.command_line import build, refused
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 RELEASED = ("source.kind=object3dit", "source.root=/data", "samples=all")

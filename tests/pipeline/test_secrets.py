@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.annotators.vlm.server import Reply, Service, serving
-from tests.pipeline.commands import Told, build, refused, run
+from tests.pipeline.command_line import Told, build, refused, run
 
 PASSWORD, KEY = "pa55-w0rd-of-ann", "sk-key-of-the-server"
 BASIC = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from spatialdata_builder.shards.sidecars import SIDECARS
 
-from tests.pipeline.commands import python, run
+from tests.pipeline.command_line import python, run
 from tests.pipeline.releases import files_of
 
 

@@ -12,7 +12,7 @@ from spatialdata_builder.pipeline.report.why.text import print_why
 from spatialdata_builder.pipeline.report.why.why import why_of
 from spatialdata_builder.pipeline.terminal import say, terminal
 
-from tests.pipeline.commands import run
+from tests.pipeline.command_line import run
 from tests.pipeline.releases import CHECKOUT
 from tests.pipeline.report.test_why import keys_of
 

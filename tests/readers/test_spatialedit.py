@@ -14,7 +14,7 @@ from spatialdata_builder.shards.index import pack_shard, write_manifest
 from spatialdata_builder.shards.layout import shard_name
 from spatialdata_builder.shards.recipes import get_recipe
 
-from tests.pipeline.commands import run
+from tests.pipeline.command_line import run
 from tests.readers.pixels import pillow
 from tests.shards.factory import out_of
 from tests.shards.interop.conftest import SIDE, edited

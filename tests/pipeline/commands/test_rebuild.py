@@ -7,7 +7,7 @@ from pathlib import Path
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.lock import RunLock
 
-from tests.pipeline.commands import build, refused, run
+from tests.pipeline.command_line import build, refused, run
 from tests.pipeline.releases import files_of, write_release
 
 KEY = "translate-train-uid000"

@@ -22,13 +22,13 @@ from spatialdata_builder.pipeline.engine.summary_keeper import SummaryKeeper
 from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
 from spatialdata_builder.pipeline.store.plan import Plan
 
-from tests.pipeline.commands import build
-from tests.pipeline.commands import run as command
+from tests.pipeline.command_line import build
+from tests.pipeline.command_line import run as command
 from tests.pipeline.toys import Judge, Make, Measure, key, toy_plan
 
 BLOCK = 8
 STAGES = [Make(faults={key(3): "reject", key(21): "reject", key(38): "raise"}), Measure(), Judge()]
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 RUN = (
     "import sys; from spatialdata_builder.pipeline import summaries; summaries.BLOCK = 8\n"
     "from tests.pipeline.engine.test_summaries import go_on; go_on(sys.argv[1], 100)"

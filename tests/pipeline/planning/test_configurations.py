@@ -11,7 +11,7 @@ from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.lock import RunLock
 
 from tests.annotators.vlm.server import Reply, serving
-from tests.pipeline.commands import Told, build, refused, run
+from tests.pipeline.command_line import Told, build, refused, run
 from tests.pipeline.releases import build_arguments, files_of
 
 AWAY = "layers.judge={stage: viescore, backend: openai, base_url: 'http://127.0.0.1:9/v1', model: m, tries: 1}"

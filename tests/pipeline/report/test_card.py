@@ -17,7 +17,7 @@ from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
 from spatialdata_builder.shards.schema import SceneObject
 
-from tests.pipeline.commands import build, refused, run
+from tests.pipeline.command_line import build, refused, run
 from tests.pipeline.releases import files_of
 from tests.pipeline.relicensed import relicense
 

@@ -11,7 +11,7 @@ from spatialdata_builder.pipeline.report.diff.verdicts import QUANTILES
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
 
-from tests.pipeline.commands import build, refused, run
+from tests.pipeline.command_line import build, refused, run
 
 STRICTER = (
     "layers.checks.min_object_change=0.99",

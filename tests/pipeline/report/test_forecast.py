@@ -14,7 +14,7 @@ from spatialdata_builder.pipeline.report.forecast.rates import LayerRate, Rates,
 from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
 from spatialdata_builder.shards.errors import BadInput
 
-from tests.pipeline.commands import refused, run
+from tests.pipeline.command_line import refused, run
 from tests.pipeline.toys import Judge, Make, Measure, toy_plan
 
 LAYERS = ("pair", "screen", "metric", "normal", "depth", "segment", "line", "instruction", "checks")

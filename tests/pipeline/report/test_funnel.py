@@ -11,7 +11,7 @@ from spatialdata_builder.pipeline.report.status.status import status_of
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import Plan
 
-from tests.pipeline.commands import build, run
+from tests.pipeline.command_line import build, run
 from tests.pipeline.releases import write_release
 from tests.pipeline.toys import Make, Measure, toy_plan
 

@@ -14,7 +14,7 @@ from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.lock import RunLock
 from spatialdata_builder.shards.errors import BadInput
 
-from tests.pipeline.commands import run
+from tests.pipeline.command_line import run
 from tests.pipeline.releases import CHECKOUT, build_arguments
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT)}

@@ -17,7 +17,7 @@ from spatialdata_builder.pipeline.store.plan import PlanRow, write_plan
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.reader import read_record
 
-from tests.pipeline.commands import build, refused, run
+from tests.pipeline.command_line import build, refused, run
 from tests.pipeline.releases import write_release
 
 

@@ -188,7 +188,7 @@ def test_a_renderer_never_sees_a_model_that_names_a_file_outside(home: Path):
     files = [home / f"{number}.glb" for number in range(3)]
     for file, uri in zip(files, ("../secret", "link", str(home.parent / "secret")), strict=True):
         file.write_bytes(textured(uri))
-    script = Path(__file__).with_name("measure_in_blender.py")
+    script = Path(__file__).parents[1] / "measure_in_blender.py"
     done = subprocess.run(
         [command("")[0], "-I", str(script), str(ROOT), *map(str, files)],
         env=clean_environment(),

@@ -16,7 +16,7 @@ from spatialdata_builder.sources.blender.process import command
 from tests.sources.odd_models import BROKEN, SOUND, UNWANTED
 
 ROOT = Path(__file__).resolve().parents[3]
-SCRIPT = Path(__file__).with_name("measure_in_blender.py")
+SCRIPT = Path(__file__).parents[1] / "measure_in_blender.py"
 
 
 def surveyed(path: Path) -> dict[str, Any]:

@@ -235,7 +235,7 @@ def test_where_nothing_is_comparable_the_nearest_in_size_stands_beside():
 
 def test_no_object_stands_beyond_the_floor():
     """Things of 10 m, as large as the survey lets them be, in scenes that would be larger than the floor."""
-    text = (Path(layout.__file__).parent / "blender_scene.py").read_text()
+    text = (Path(layout.__file__).parents[1] / "blender" / "scene.py").read_text()
     (radii,) = re.findall(r"^RADII = \((.*)\)$", text, re.M)
     radius = float(radii.split(",")[-1])
     giants = [

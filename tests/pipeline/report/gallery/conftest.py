@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.chromium import find_chromium, open_browser
-from tests.pipeline.commands import build, run
+from tests.pipeline.command_line import build, run
 from tests.pipeline.releases import write_release
 
 

@@ -9,7 +9,7 @@ import pytest
 from spatialdata_builder.pipeline.report.gallery.folder import check_room, new_folder
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 
-from tests.pipeline.commands import refused, run
+from tests.pipeline.command_line import refused, run
 
 
 def make(place: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from spatialdata_builder.pipeline.report.palette import turbo
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
 
-from tests.pipeline.commands import run
+from tests.pipeline.command_line import run
 from tests.pipeline.report.gallery.conftest import Look
 from tests.shards.factory import SIDE, make_split, out_of
 

@@ -10,7 +10,7 @@ from spatialdata_builder.pipeline.report.gallery.from_shards import Shard, Shard
 from spatialdata_builder.shards.layout import join
 from spatialdata_builder.shards.recipes import get_recipe
 
-from tests.pipeline.commands import refused, run
+from tests.pipeline.command_line import refused, run
 from tests.pipeline.report.gallery.conftest import values_of
 from tests.shards.conftest import bucket
 from tests.shards.factory import make_split, out_of
