@@ -1,4 +1,4 @@
-"""Make the pictures of the gallery that README and docs show, from a finished build on real models.
+"""Create the gallery pictures of the docs from a finished build on real models.
 
     python docs/images/make_screenshots.py OUT [--key KEY] [--to docs/images]
 
@@ -21,9 +21,9 @@ from tests.chromium import open_browser
 
 HERE = Path(__file__).resolve().parent
 MOST = 400_000
-"""Bytes of a picture."""
+"""Largest size of a picture in bytes."""
 LOADED = "() => [...document.images].filter((image) => image.src).every((image) => image.complete)"
-CHOSEN = """async () => {  // of the accepted moves, the one whose object goes farthest to the right
+CHOSEN = """async () => {  // the accepted move whose object moves farthest to the right
   const { set } = spatialdata;
   let [best, far] = [0, -Infinity];
   for (let index = 0; index < set.length; index++) {
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def save(page: Any, path: Path) -> None:
-    """The page as the best JPEG that is small enough."""
+    """Save the page as the best JPEG of at most `MOST` bytes."""
     page.wait_for_timeout(300)
     with Image.open(io.BytesIO(page.screenshot())) as shot:
         for quality in range(92, 40, -4):
