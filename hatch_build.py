@@ -1,5 +1,7 @@
-"""Puts the checkout's `spatialdata_builder.py` into a wheel as the package's `__init__.py`; an editable install reads it
-where it is."""
+"""Puts `spatialdata_builder.py` of the checkout into a wheel as the package's `__init__.py`.
+
+An editable install reads the file in the checkout.
+"""
 
 from typing import Any
 
