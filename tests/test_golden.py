@@ -218,7 +218,7 @@ def contents(out: Path) -> dict[str, bytes]:
 
 
 def written(out: Path) -> set[str]:
-    """What a rerun wrote (the archive's files are of 1970) of plan, layers and shards; lists of shards are always new."""
+    """What a rerun wrote of plan, layers and shards, but lists of shards; the archive's files are of 1970."""
     paths = [*out.glob("plan*"), *out.rglob("plan/*"), *out.rglob("layers/*/*"), *out.glob("shards/*/*/*")]
     lists = ("manifest.json", "index.json", *PROSE)
     files = (path for path in paths if path.is_file() and not path.name.startswith(".") and path.name not in lists)
