@@ -6,17 +6,18 @@ When modules move, change the imports; what the functions give must stay.
 import json
 from pathlib import Path
 
-from pipeline.config import load_config
-from pipeline.graph import layer_dirs
-from pipeline.orient import make_vote
-from pipeline.planning import pair_arguments
-from pipeline.registry import build_stages
-from pipeline.store import LayerStore
-from sources.objaverse.assets import AssetTable
-from sources.objaverse.portraits import SIDE, RenderPortraits, portrait_options
-from sources.objaverse.scene import Refusal, propose
-from sources.objaverse.spec import SceneOptions, SceneSpec, to_json
-from sources.objaverse.twos import propose_two
+from spatialdata_builder.pipeline.commands.orient import make_vote
+from spatialdata_builder.pipeline.config import load_config
+from spatialdata_builder.pipeline.planning.samples import pair_arguments
+from spatialdata_builder.pipeline.registry import build_stages
+from spatialdata_builder.pipeline.store.fingerprints import layer_dirs
+from spatialdata_builder.pipeline.store.layers import LayerStore
+from spatialdata_builder.sources.assets.table import AssetTable
+from spatialdata_builder.sources.edits.composed_pairs import propose_two
+from spatialdata_builder.sources.edits.proposals import Refusal, propose
+from spatialdata_builder.sources.rendered.portraits import SIDE, RenderPortraits, portrait_options
+from spatialdata_builder.sources.scenes.spec import SceneOptions, SceneSpec, to_json
+
 from tests.golden.reading import digest
 
 
