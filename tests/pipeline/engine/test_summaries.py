@@ -30,7 +30,7 @@ BLOCK = 8
 STAGES = [Make(faults={key(3): "reject", key(21): "reject", key(38): "raise"}), Measure(), Judge()]
 CHECKOUT = Path(__file__).resolve().parents[3]
 RUN = (
-    "import sys; from spatialdata_builder.pipeline import summaries; summaries.BLOCK = 8\n"
+    "import sys; from spatialdata_builder.pipeline.engine import summaries; summaries.BLOCK = 8\n"
     "from tests.pipeline.engine.test_summaries import go_on; go_on(sys.argv[1], 100)"
 )
 
