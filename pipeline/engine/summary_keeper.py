@@ -83,7 +83,8 @@ class SummaryKeeper:
         number = unit.unit // self._size
         if number >= len(self._left):
             return
-        self._recent = latest([*self._recent, commit_of(unit)])
+        # Of a unit that was done before, only this commit counts.
+        self._recent = latest([*(commit for commit in self._recent if commit.unit != unit.unit), commit_of(unit)])
         self._fresh.setdefault(number, {})[unit.unit] = unit
         self._left[number] -= 1
         if self._left[number] == 0:

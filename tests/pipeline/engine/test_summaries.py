@@ -299,6 +299,7 @@ steps = st.lists(
 
 
 @given(steps)
+@example([("discard", 0), ("commit", 0)])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_history(tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[str, int]]):
     model = Model(tmp_path_factory.mktemp("history"))
