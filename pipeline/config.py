@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, cast, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, cast, get_args
 
 from pydantic import (
     BaseModel,
@@ -48,6 +48,8 @@ License = Annotated[LicenseName, BeforeValidator(_license)]
 class SourceOptions(Options):
     """`source`: where pairs come from."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"survey": "survey_folder"}
+
     kind: Literal["procedural", "objaverse", "object3dit"] = "procedural"
     root: str = Field(default="", description="folder of an Objaverse cache, or of OBJECT-3DIT folders and archives")
     licenses: tuple[License, ...] = Field(
@@ -58,7 +60,7 @@ class SourceOptions(Options):
     variants: int = Field(default=24, ge=1, le=1000, description="procedural: variants of each kind of object")
     uids: tuple[str, ...] = Field(default=(), description="objaverse: use these models alone; empty: all there are")
     fetch: bool = Field(default=False, description="objaverse: fetch what the cache lacks (needs uids)")
-    survey: str = Field(default="", description="objaverse: folder of the asset survey; empty: OUT/survey")
+    survey_folder: str = Field(default="", description="objaverse: folder of the asset survey; empty: OUT/survey")
     orientations: str = Field(
         default="", description="objaverse: file of `spatialdata orient`; empty: orientations.json or .csv in root"
     )

@@ -1,10 +1,11 @@
 """Base of every typed configuration section: immutable, and an unknown key is an error. And the file they come from."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from .errors import BadInput
 from .layout import open_url
@@ -18,6 +19,24 @@ class Options(BaseModel):
     """A section of the configuration."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Old key: new key. An old key is still read, and names the value in fingerprints, which so stay what they were."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_keys(cls, given: Any) -> Any:
+        return with_new_keys(cast("Mapping[str, Any]", given), cls.renamed) if isinstance(given, Mapping) else given
+
+
+def with_new_keys(given: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """`given` with old keys replaced by new ones.
+
+    Raises ValueError where both the old and the new key are given.
+    """
+    for old, new in renamed.items():
+        if old in given and new in given:
+            raise ValueError(f"{old} is the old name of {new}: remove one of the two")
+    return {renamed.get(key, key): value for key, value in given.items()}
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def plan_build(
 
 def plan_config(config: Config) -> dict[str, Any]:
     """What decides which samples exist. The root is not in it: a source may be mounted elsewhere tomorrow."""
-    source = config.source.model_dump(mode="json", exclude={"root", "survey", "fetch", "orientations"})
+    source = config.source.model_dump(mode="json", exclude={"root", "survey_folder", "fetch", "orientations"})
     if config.source.kind == "object3dit":
         source = {"kind": "object3dit"}
     elif config.source.kind == "procedural":

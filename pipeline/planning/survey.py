@@ -1,7 +1,7 @@
 """The asset survey: a build of its own, of a row for each model of an Objaverse cache.
 
-Invariant: what it says of a model depends on that model alone, so builds may share it (`source.survey`), and it is
-resumed and made again like any other build.
+Invariant: what it says of a model depends on that model alone, so builds may share it (`source.survey_folder`). It
+is resumed and rebuilt like any other build.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ T = TypeVar("T")
 def survey(config: Config, store: LayerStore, say: Callable[[str], None], progress: Progress) -> list[Asset]:
     """Look at every model of the cache, once for a cache: a build of one layer, resumable like any other.
 
-    Builds may share its folder (`source.survey`): one looks, the others wait for it. A unit that turns out to be
+    Builds may share its folder (`source.survey_folder`): one looks, the others wait for it. A unit that turns out to be
     damaged is looked at again, once.
 
     Raises:
@@ -67,7 +67,7 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
     )
     specs = [entry.spec() for entry in entries]
     digest = hashlib.sha256(canonical(specs).encode()).hexdigest()[:16]
-    folder = absolute(source.survey) or f"{store.url.rstrip('/')}/survey"
+    folder = absolute(source.survey_folder) or f"{store.url.rstrip('/')}/survey"
     kept = LayerStore(f"{folder.rstrip('/')}/{digest}", **store.options)
     rows = (PlanRow(asset_key(spec["uid"]), "train", spec) for spec in specs)
     with wait_for_lock(kept, say) as lock:
@@ -124,8 +124,8 @@ def _check_versions(kept: LayerStore) -> None:
     ]
     if changed:
         raise BadInput(
-            f"source.survey: the asset survey in {kept} was made with other packages ({', '.join(changed)}): remove "
-            "that folder, or set source.survey to another one, and the models are looked at again"
+            f"source.survey_folder: the asset survey in {kept} was made with other packages ({', '.join(changed)}): "
+            "remove that folder, or set source.survey_folder to another one, and the models are surveyed again"
         )
 
 

@@ -98,10 +98,11 @@ def _plain(value: Any) -> Any:
 
 def _section(section: BaseModel) -> dict[str, Any]:
     kept: dict[str, Any] = {}
+    old_names = {new: old for old, new in getattr(type(section), "renamed", {}).items()}
     for name, info in type(section).model_fields.items():
         extra = info.json_schema_extra
         if not (isinstance(extra, dict) and extra.get("fingerprint") is False):
-            kept[name] = getattr(section, name)
+            kept[old_names.get(name, name)] = getattr(section, name)
     return kept
 
 

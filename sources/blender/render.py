@@ -144,7 +144,7 @@ class Renderer:
 
         Raises AssetError for a file that cannot be read or does not have the surveyed size.
         """
-        self._recycle()
+        self._replace_process()
         self._spec, self._left_s = spec, self.options.timeout_s
         paths = {str(item.id): str(Path(files[item.id]).absolute()) for item in spec.objects}
         options = {"samples": self.options.samples, "denoise": self.options.denoise}
@@ -213,7 +213,7 @@ class Renderer:
         No scene is open afterwards. Raises AssetError for a file that cannot be read or does not have the surveyed
         size.
         """
-        self._recycle()
+        self._replace_process()
         self._spec, self._left_s = None, self.options.timeout_s
         stands = {name: getattr(asset, name) for name in ("scale", "offset", "size_m", "axes", "cut")}
         rows = [view.tolist() for view in views]
@@ -224,9 +224,9 @@ class Renderer:
             _compare_size(file, low, high, asset.size_m)
         return arrays
 
-    def _recycle(self) -> None:
+    def _replace_process(self) -> None:
         """A process for one scene more."""
-        if self._scenes >= self.options.recycle:
+        if self._scenes >= self.options.scenes_per_process:
             self.close()
         self._running()
         self._scenes += 1

@@ -131,7 +131,7 @@ class RenderPairs:
         loaded: int | None = None
         ever_loaded = False
         attempt = crashes = 0
-        while attempt < self.scene.attempts:
+        while attempt < self.scene.max_proposals:
             scene = scene_number(attempt)
             try:
                 specs = self._propose(studio, sample, seed, attempt, broken)

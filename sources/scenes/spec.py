@@ -6,9 +6,9 @@ GLB's own units, y up. Camera: OpenCV (x right, y down, z forward). All floats o
 where they are made, so that a specification does not depend on the last bit of a machine's arithmetic.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -176,6 +176,8 @@ class LightOptions(Options):
 class SceneOptions(Options):
     """`scene`: how scenes are composed."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"attempts": "max_proposals"}
+
     objects: Annotated[tuple[int, int], AfterValidator(_from_to(2, 8))] = Field(
         default=(2, 6), description="fewest and most objects in a scene; of one alone, `remove` would leave nothing"
     )
@@ -184,13 +186,15 @@ class SceneOptions(Options):
     )
     walls: float = Field(default=0.5, ge=0, le=1, description="share of scenes with walls")
     min_visible: float = Field(default=0.35, ge=0, le=1, description="of the edited object's own pixels")
-    attempts: int = Field(default=40, ge=1, le=10_000, description="proposals before a sample is rejected")
+    max_proposals: int = Field(default=40, ge=1, le=10_000, description="proposals before a sample is rejected")
     camera: CameraOptions = CameraOptions()
     light: LightOptions = LightOptions()
 
 
 class RenderOptions(Options):
     """`render`. What is marked `fingerprint: False` cannot change a pixel and is no part of the layer's fingerprint."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"recycle": "scenes_per_process"}
 
     resolution: Annotated[tuple[int, int], BeforeValidator(_square), AfterValidator(_each_within(32, 8192))] = Field(
         default=(512, 512), description="width, height; one number for a square"
@@ -208,7 +212,7 @@ class RenderOptions(Options):
         description="for one scene, then Blender is killed and the sample rejected",
         json_schema_extra={"fingerprint": False},
     )
-    recycle: int = Field(
+    scenes_per_process: int = Field(
         default=200,
         ge=1,
         description="scenes after which a Blender process is replaced",

@@ -5,8 +5,10 @@ from typing import get_args
 
 import pytest
 from spatialdata_builder.annotators.checks import GeometryChecks
-from spatialdata_builder.pipeline.config import Config, RecipeName, load_config
+from spatialdata_builder.pipeline.config import Config, RecipeName, load_config, parse_config
 from spatialdata_builder.pipeline.registry import build_stages
+from spatialdata_builder.pipeline.store.fingerprints import plain
+from spatialdata_builder.pipeline.store.fingerprints import plain
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.recipes import RECIPES
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions
@@ -199,3 +201,17 @@ def test_a_list_of_many_models_is_a_configuration(tmp_path: Path):
     uids = [f"{number:032x}" for number in range(10_000)]
     file.write_text("source: {kind: objaverse, uids: [" + ", ".join(f"'{uid}'" for uid in uids) + "]}\n")
     assert load_config(file).source.uids == tuple(uids)
+
+
+def test_old_keys_are_read_and_keep_the_fingerprint():
+    old = parse_config({"render": {"recycle": 3}, "scene": {"attempts": 7}, "source": {"survey": "/kept"}})
+    new = parse_config(
+        {"render": {"scenes_per_process": 3}, "scene": {"max_proposals": 7}, "source": {"survey_folder": "/kept"}}
+    )
+    assert old == new
+    assert plain(new.scene)["attempts"] == 7
+    assert "max_proposals" not in plain(new.scene)
+    with pytest.raises(BadInput, match=r"scene: attempts is the old name of max_proposals: remove one of the two"):
+        parse_config({"scene": {"attempts": 7, "max_proposals": 7}})
+    with pytest.raises(BadInput, match=r"scene\.max_proposals: .*greater than or equal to 1"):
+        parse_config({"scene": {"attempts": 0}})

@@ -85,7 +85,7 @@ def _remedy(choice: Sequence[LicenseName]) -> str:
 
 def titles_of(build: Build, uids: Container[str]) -> dict[str, str]:
     """What the survey's plan calls these assets, by uid; empty where there is no survey, or it is gone."""
-    survey = build.config.source.survey
+    survey = build.config.source.survey_folder
     folder = str(Path(survey).expanduser().absolute()) if survey and "://" not in survey else survey
     kept = LayerStore(folder or f"{build.store.url.rstrip('/')}/survey", **build.store.options)
     titles: dict[str, str] = {}

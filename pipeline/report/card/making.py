@@ -17,7 +17,7 @@ from ..layer_origins import Maker, without_place
 from .facts import CardFacts
 
 _OF_ONE_MACHINE: Final = {
-    "source": {"root", "survey", "orientations", "uids", "fetch"},
+    "source": {"root", "survey_folder", "orientations", "uids", "fetch"},
     "shard": {"splits"},
     "engine": True,
     "orient": True,

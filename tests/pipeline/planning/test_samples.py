@@ -71,7 +71,7 @@ def test_a_shared_survey_of_other_packages_is_refused(tmp_path: Path, monkeypatc
         "spatialdata_builder.pipeline.planning.survey.versions",
         lambda: json.loads((held / PLAN).read_text())["versions"] | {"numpy": "9"},
     )
-    with pytest.raises(BadInput, match=r"source\.survey: .*\(numpy .* -> 9\): remove that folder") as caught:
+    with pytest.raises(BadInput, match=r"source\.survey_folder: .*\(numpy .* -> 9\): remove that folder") as caught:
         planned(tmp_path / "two", *settings)
     assert str(held) in str(caught.value)
     assert "--out" not in str(caught.value)

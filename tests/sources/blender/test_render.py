@@ -296,7 +296,7 @@ def test_same_bytes_in_a_named_blender_with_another_number_of_threads(tmp_path, 
 
 
 def test_without_denoising_there_is_one_linear_image(files):
-    with Renderer(OPTIONS.model_copy(update={"denoise": False, "recycle": 1})) as renderer:
+    with Renderer(OPTIONS.model_copy(update={"denoise": False, "scenes_per_process": 1})) as renderer:
         renderer.open(scene(), files)
         view = renderer.render(scene().source)
         assert np.array_equal(view.linear, view.noisy)
