@@ -8,7 +8,6 @@ from spatialdata_builder.annotators.checks import GeometryChecks
 from spatialdata_builder.pipeline.config import Config, RecipeName, load_config, parse_config
 from spatialdata_builder.pipeline.registry import build_stages
 from spatialdata_builder.pipeline.store.fingerprints import plain
-from spatialdata_builder.pipeline.store.fingerprints import plain
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.recipes import RECIPES
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions
