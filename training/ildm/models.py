@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ...shards.errors import BadInput
 from ..weights import find_folder, first_line
-from .options import TINY
+from .options import TINY, IldmOptions
 
 if TYPE_CHECKING:
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from torch import nn
+
+    from .nets import TwoDomainUNet
 
 Model = TypeVar("Model")
 _FILES = [
@@ -96,6 +98,19 @@ def load_intrinsic_vae(folder: str | Path, dtype: "torch.dtype") -> "Autoencoder
             f"no intrinsic VAE in {folder} ({first_line(error)}): train one with phase: vae, and name the folder that "
             "it saved"
         ) from error
+
+
+def make_module(options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "TwoDomainUNet":
+    """The base UNet with new LoRA, the same in every process."""
+    import torch
+
+    from .nets import TwoDomainUNet
+
+    unet = Base(options.base, options.revision).unet(dtype)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        module = TwoDomainUNet(unet, options.rank, options.alpha, options.intrinsic_weight, options.train_base)
+    return module.to(device)
 
 
 def _cast(model: Any, dtype: "torch.dtype") -> Any:

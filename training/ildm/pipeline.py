@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...shards.errors import BadInput
 from .encoders import TextEncoder, latent_factor, scaling, text_encoder
 from .maps import MapLayout
-from .models import Base, frozen, load_intrinsic_vae
+from .models import Base, frozen, load_intrinsic_vae, make_module
 from .options import IldmOptions, SamplingOptions
 from .schedules import Constant
 
@@ -77,7 +77,6 @@ class IldmPipeline:
         import torch
 
         from .checkpoint import load_unet, read_options
-        from .unet_phase import make_module
 
         options = read_options(Path(folder))
         if options.phase != "unet":

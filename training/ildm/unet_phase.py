@@ -13,7 +13,7 @@ from ...shards.errors import BadInput
 from ..recipe import Batch, Chance, Inputs
 from .checkpoint import load_unet, save_unet
 from .encoders import TextEncoder, VaeEncoder, latent_factor, text_encoder, vae_encoder
-from .models import Base, frozen
+from .models import Base, frozen, make_module
 from .options import IldmOptions
 from .pipeline import IldmPipeline, intrinsic_vae_of
 from .views import Views
@@ -116,19 +116,6 @@ class UnetPhase:
     def _texts(self, views: Views, chance: Chance) -> list[str]:
         dropped = views.draw(chance.uniform, "text") < self.options.text_drop
         return ["" if drop else text for text, drop in zip(views.captions(), dropped.tolist(), strict=True)]
-
-
-def make_module(options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "TwoDomainUNet":
-    """The base UNet with new LoRA, the same in every process."""
-    import torch
-
-    from .nets import TwoDomainUNet
-
-    unet = Base(options.base, options.revision).unet(dtype)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        module = TwoDomainUNet(unet, options.rank, options.alpha, options.intrinsic_weight, options.train_base)
-    return module.to(device)
 
 
 def target(scheduler: Any, latents: "torch.Tensor", noise: "torch.Tensor", times: "torch.Tensor") -> "torch.Tensor":

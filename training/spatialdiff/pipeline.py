@@ -14,8 +14,10 @@ import numpy as np
 from PIL import Image
 
 from ..recipe import Chance
-from .files import read_options
+from .build import build_net
+from .files import load_folder, read_options
 from .frozen import PATCH, Frozen, depth_picture, unpatched
+from .options import SpatialDiffOptions
 
 if TYPE_CHECKING:
     import torch
@@ -60,14 +62,12 @@ class SpatialDiffPipeline:
         """
         import torch
 
-        from .recipe import SpatialDiff
-
         saved = read_options(Path(folder)).model_dump() | {"cache": ""}
-        recipe = SpatialDiff(SpatialDiff.options_type.model_validate(saved | changes))
+        options = SpatialDiffOptions.model_validate(saved | changes)
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        net = recipe.build(where, dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16))
-        recipe.load(net, Path(folder))
-        return cls(net.eval(), recipe.frozen)
+        net, frozen = build_net(options, where, dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16))
+        load_folder(net, options, Path(folder))
+        return cls(net.eval(), frozen)
 
     def __call__(self, image: Image.Image, instruction: str, *, seed: int = 0, **options: Any) -> Image.Image:
         """One picture. It is worked on at the size of the training, stretched to it and back if it has another.

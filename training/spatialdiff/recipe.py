@@ -15,16 +15,15 @@ import numpy as np
 from ...shards.errors import BadInput
 from ..flow import draw_times, interpolate, velocity
 from ..recipe import Batch, Chance, Inputs
-from ..weights import seeded
+from .build import build_net
 from .files import load_folder, load_part, read_options, save_folder
-from .frozen import PATCH, Frozen, load_base
+from .frozen import Frozen
 from .options import TINY, TINY_RECIPE, SpatialDiffOptions
+from .pipeline import SpatialDiffPipeline
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-_PROJECTIONS: Final = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 
 _PAPER: Final = {"steps": 3000, "batch_size": 4, "lr": 1e-4}
 """On 8 GPUs."""
@@ -56,13 +55,13 @@ class SpatialDiff:
 
     def __init__(self, options: SpatialDiffOptions) -> None:
         self.options = options
-        self._made: Frozen | None = None
+        self._frozen: Frozen | None = None
 
     @property
     def frozen(self) -> Frozen:
         """The helpers that never train, once `build` has made them."""
-        assert self._made, "build comes first"
-        return self._made
+        assert self._frozen, "build comes first"
+        return self._frozen
 
     @property
     def stream_options(self) -> Mapping[str, Any]:
@@ -71,9 +70,8 @@ class SpatialDiff:
 
     def build(self, device: "torch.device", dtype: "torch.dtype") -> Any:
         """A `nets.SpatialDiffNet`: the base in `dtype`, what trains in float32."""
-        transformer, self._made = load_base(self.options, device, dtype)
-        width = self._made.geometry.width if self._made.geometry else 0
-        return make_net(transformer, self.options, width).to(device)
+        net, self._frozen = build_net(self.options, device, dtype)
+        return net
 
     def begin(self, module: Any) -> None:
         """Take the connector of stage 1. Raises BadInput where `init` holds none that fits."""
@@ -116,50 +114,7 @@ class SpatialDiff:
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
         """`prediction`, and with a head `depth`, uint8 (B, H, W, 3)."""
-        from .pipeline import SpatialDiffPipeline
-
         edited = SpatialDiffPipeline(module, self.frozen).edit(
             batch["source"], batch["instruction"], seed=seed, keys=batch["key"]
         )
         return {"prediction": edited.images} | ({} if edited.depth is None else {"depth": edited.depth})
-
-
-def make_net(transformer: Any, options: SpatialDiffOptions, geometry_width: int) -> "nn.Module":
-    """A `SpatialDiffNet` around a frozen transformer: new parts from fixed random numbers, in float32.
-
-    Stage 1: connector. Stage 2: LoRA, and by the ablation connector and head.
-    """
-    import torch
-
-    from .nets import Connector, SpatialDecodeHead, SpatialDiffNet
-
-    width, connector, head = transformer.inner_dim, None, None
-    if width % options.connector.heads:
-        raise BadInput(f"connector.heads {options.connector.heads} does not divide the transformer's width {width}")
-    with seeded(2):
-        if options.spatial:
-            queries = options.height // PATCH * (options.width // PATCH)
-            shape = options.connector.model_dump()
-            connector = Connector(queries=queries, width=width, geometry_width=geometry_width, **shape)
-        if options.depth_loss:
-            channels = transformer.config.in_channels if options.depth_loss == "latent" else PATCH * PATCH
-            head = SpatialDecodeHead(width, channels)
-        if options.stage == 2:
-            _add_lora(transformer, options)
-    for value in transformer.parameters():
-        if value.requires_grad:
-            value.data = value.data.to(torch.float32)
-    return SpatialDiffNet(transformer, connector, head, options.depth_weight)
-
-
-def _add_lora(transformer: Any, options: SpatialDiffOptions) -> None:
-    from peft import LoraConfig
-
-    transformer.add_adapter(
-        LoraConfig(
-            r=options.lora.rank,
-            lora_alpha=options.lora.alpha,  # pyright: ignore[reportArgumentType]
-            init_lora_weights="gaussian",
-            target_modules=[f"attn.{name}" for name in _PROJECTIONS],
-        )
-    )
