@@ -1,7 +1,7 @@
 """Phase `unet`: LoRA for the intrinsic domain of the base UNet, with cross-domain self-attention.
 
-Invariant: a picture and its intrinsics are noised to the same time step with independent noise, and both domains read
-the same caption. The target is what the base's scheduler configuration says that it predicts.
+Invariant: an image and its intrinsics are noised to the same time step with independent noise, and both domains use the
+same caption. The training target is the prediction type of the base's scheduler configuration.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UnetPhase:
-    """See `training.recipe.TrainingRecipe` for what the methods promise."""
+    """See `training.recipe.TrainingRecipe` for the contracts of the methods."""
 
     options: IldmOptions
     module: "TwoDomainUNet"
@@ -36,9 +36,9 @@ class UnetPhase:
     map_vae: VaeEncoder
     text: TextEncoder
     scheduler: Any
-    """DDPM, with the base's noise schedule."""
+    """DDPM with the base's noise schedule."""
     sampler: Any
-    """DDIM, with the same."""
+    """DDIM with the base's noise schedule."""
 
     @classmethod
     def build(cls, options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "UnetPhase":
@@ -90,7 +90,7 @@ class UnetPhase:
         load_unet(cast("TwoDomainUNet", module), folder, self.options.train_base)
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
-        """New pictures from the captions of the last view, at the side of the training: `prediction`, and the maps."""
+        """New images from the captions of the last view, in the training size: `prediction` and the maps."""
         last = replace(
             Views(batch, self.options), options=self.options.model_copy(update={"views": self.options.views[-1:]})
         )
@@ -125,4 +125,4 @@ def target(scheduler: Any, latents: "torch.Tensor", noise: "torch.Tensor", times
         return noise
     if kind == "v_prediction":
         return scheduler.get_velocity(latents, noise, times)
-    raise BadInput(f"the base predicts {kind}: take one whose scheduler predicts epsilon or v_prediction")
+    raise BadInput(f"the base predicts {kind}: use a base whose prediction_type is epsilon or v_prediction")

@@ -1,7 +1,7 @@
-"""Phase `vae`: the base VAE learns to hold all maps of a picture in one latent of the base's size.
+"""Phase `vae`: the base VAE learns to encode all maps of an image in one latent of the base's size.
 
-Invariant: each map of each picture is 0 throughout with probability `zero_mask`, independently, so that the VAE also
-serves where a map is missing; what is to come back is the masked stack.
+Invariant: each map of each image is set to 0 with probability `zero_mask`, independently, so that the VAE also handles
+missing maps. The reconstruction target is the masked stack.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VaePhase:
-    """See `training.recipe.TrainingRecipe` for what the methods promise."""
+    """See `training.recipe.TrainingRecipe` for the contracts of the methods."""
 
     options: IldmOptions
     module: "IntrinsicVae"
@@ -62,7 +62,7 @@ class VaePhase:
         load_vae(cast("IntrinsicVae", module), folder)
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
-        """The maps of the last view: `depth`, ... as they came back, `given_depth`, ... as they were."""
+        """The maps of the last view: reconstructions `depth`, ... and inputs `given_depth`, ..."""
         import torch
 
         vae = cast("IntrinsicVae", module).vae
@@ -75,7 +75,7 @@ class VaePhase:
 
 
 def zero_mask(views: Views, chance: Chance, layout: MapLayout, probability: float) -> "torch.Tensor":
-    """float32 (n, channels, 1, 1): 0 in all channels of a map that is left out, else 1."""
+    """float32 (n, channels, 1, 1): 0 in all channels of a masked map, else 1."""
     import torch
 
     columns: list[torch.Tensor] = []

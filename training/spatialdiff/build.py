@@ -39,8 +39,7 @@ def make_net(transformer: Any, options: SpatialDiffOptions, geometry_width: int)
     width, connector, head = transformer.inner_dim, None, None
     if width % options.connector.heads:
         raise BadInput(
-            f"connector.heads is {options.connector.heads}, which does not divide the transformer's width {width}: set "
-            "a divisor"
+            f"recipe.connector.heads must divide the transformer's width {width} (got {options.connector.heads})"
         )
     with seeded(2):
         if options.spatial:

@@ -1,7 +1,6 @@
-"""SpatialDiff for the training loop: which parts there are, which of them train, and what a step shows them.
+"""SpatialDiff for the training loop: its options, the inputs of a step, what is saved and sampled.
 
-Invariant: stage and ablation decide which parts exist; a part that exists beside the frozen base trains. So what a run
-saves is all that it changed.
+Invariant: every part that exists beside the frozen base trains (see `build`), so a run saves everything it changed.
 """
 
 import logging
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _PAPER: Final = {"steps": 3000, "batch_size": 4, "lr": 1e-4}
-"""On 8 GPUs."""
+"""For 8 GPUs; `batch_size` is per GPU."""
 _TINY: Final = {
     "steps": 100,
     "batch_size": 4,
@@ -41,7 +40,7 @@ _TINY: Final = {
 
 
 class SpatialDiff:
-    """The recipe, see `training.recipe.TrainingRecipe`."""
+    """The recipe `spatialdiff`; see `training.recipe.TrainingRecipe`."""
 
     name: ClassVar = "spatialdiff"
     shards: ClassVar = "spatialdiff"
@@ -59,8 +58,8 @@ class SpatialDiff:
 
     @property
     def frozen(self) -> Frozen:
-        """The helpers that never train, once `build` has made them."""
-        assert self._frozen, "build comes first"
+        """The frozen models; available after `build`."""
+        assert self._frozen, "call build first"
         return self._frozen
 
     @property
@@ -69,40 +68,43 @@ class SpatialDiff:
         return {"images": "uint8", "members": ("source", "target", *depth), "instruction": self.options.instruction}
 
     def build(self, device: "torch.device", dtype: "torch.dtype") -> Any:
-        """A `nets.SpatialDiffNet`: the base in `dtype`, what trains in float32."""
+        """A `nets.SpatialDiffNet`: the base in `dtype`, trainable parts in float32."""
         net, self._frozen = build_net(self.options, device, dtype)
         return net
 
     def begin(self, module: Any) -> None:
-        """Take the connector of stage 1. Raises BadInput where `init` holds none that fits."""
-        told = self.options
-        if not told.init:
-            if told.stage == 2 and told.spatial and told.base != TINY:
-                message = "stage 2 without recipe.init: the connector starts from random numbers"
+        """Load the connector of stage 1. Raises BadInput if `init` is not a fitting result folder of stage 1."""
+        options = self.options
+        if not options.init:
+            if options.stage == 2 and options.spatial and options.base != TINY:
+                message = "stage 2 without recipe.init: the connector starts from random weights"
                 logging.getLogger(__name__).warning(message)
             return
-        folder = Path(told.init).expanduser()
+        folder = Path(options.init).expanduser()
         if (stage := read_options(folder).stage) != 1:
-            raise BadInput(f"recipe.init {folder} is of stage {stage}: give what stage 1 saved")
+            raise BadInput(f"recipe.init {folder} was saved by stage {stage}: give a folder saved by stage 1")
         load_part(module.connector, folder, "connector")
 
     def prepare(self, batch: Batch, chance: Chance) -> Inputs:
-        """Encode, and draw noise and time for each sample. Raises BadInput for another size, or no instruction."""
+        """Encode, and draw noise and time for each sample. Raises BadInput for another image size or a missing
+        instruction."""
         import torch
 
         texts = list(batch["instruction"])
         empty = [key for key, text in zip(batch["key"], texts, strict=True) if not text.strip()]
         if empty:
-            raise BadInput(f"sample {empty[0]} has no instruction: build the layer `instruction`, and pack again")
-        frozen, told = self.frozen, self.options
-        inputs = frozen.condition(batch["source"], texts, told.guidance)
+            raise BadInput(
+                f"sample {empty[0]} has no instruction: build layer instruction, then rerun spatialdata shard"
+            )
+        frozen, options = self.frozen, self.options
+        inputs = frozen.condition(batch["source"], texts, options.guidance)
         x = frozen.latents(batch["target"])
         noise = chance.normal(x.shape[1:]).to(x.device)
-        sigma = draw_times(chance, told.times, shift=told.time_shift).to(x.device)
+        sigma = draw_times(chance, options.times, shift=options.time_shift).to(x.device)
         inputs |= {"noisy": interpolate(x, noise, sigma), "velocity": velocity(x, noise), "sigma": sigma}
         inputs["valid"] = torch.tensor(np.asarray(batch["valid"]), dtype=torch.float32, device=x.device)
-        if told.depth_loss:
-            encode = frozen.depth_latents if told.depth_loss == "latent" else frozen.depth_patches
+        if options.depth_loss:
+            encode = frozen.depth_latents if options.depth_loss == "latent" else frozen.depth_patches
             inputs["depth"] = encode(batch["depth"])
         return inputs
 
@@ -113,7 +115,7 @@ class SpatialDiff:
         load_folder(module, self.options, folder)
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
-        """`prediction`, and with a head `depth`, uint8 (B, H, W, 3)."""
+        """`prediction` and, with a head, `depth`, uint8 (B, H, W, 3)."""
         edited = SpatialDiffPipeline(module, self.frozen).edit(
             batch["source"], batch["instruction"], seed=seed, keys=batch["key"]
         )
