@@ -30,8 +30,8 @@ def no_number(
     """
     from accelerate.utils import gather_object
 
-    odd = [what == "gradient" or not all(math.isfinite(float(each)) for each in some.values()) for some in losses]
-    named = [key for some, bad in zip(keys, odd, strict=True) if bad for key in some]
+    bad = [what == "gradient" or not all(math.isfinite(float(each)) for each in part.values()) for part in losses]
+    named = [key for part, is_bad in zip(keys, bad, strict=True) if is_bad for key in part]
     if accelerator.num_processes > 1:
         named = list(gather_object(named))
     more = f" and {len(named) - _KEYS_SHOWN} more" if len(named) > _KEYS_SHOWN else ""

@@ -111,7 +111,7 @@ def check_logger(kind: str) -> None:
     if found is None or found.origin is None:  # no origin: only a folder of that name, such as wandb leaves behind
         extra = "train" if kind == "tensorboard" else kind
         raise BadInput(
-            f"log is {kind}, which is not installed: `pip install 'spatialdata-builder[{extra}]'`, or set log: none"
+            f"log is {kind}, which is not installed: run `pip install 'spatialdata-builder[{extra}]'`, or set log: none"
         )
 
 

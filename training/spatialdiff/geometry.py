@@ -124,8 +124,8 @@ def aggregator_weights(file: Path) -> Mapping[str, "torch.Tensor"]:
     else:
         import torch
 
-        whole = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        found = {name.removeprefix(_PREFIX): value for name, value in whole.items() if name.startswith(_PREFIX)}
+        weights = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        found = {name.removeprefix(_PREFIX): value for name, value in weights.items() if name.startswith(_PREFIX)}
     if not found:
         raise BadInput(f"{file} holds no aggregator weights ({_PREFIX}*): it is not VGGT's")
     return found

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 PUBLISHED: Final = {r"^(double_blocks\.\d+)\.((?:img|txt)_attn_)": r"\1.attn.\2"}
-"""Patterns from published to diffusers' names, for `re.sub` and PEFT's `key_mapping`. diffusers' names stay unchanged."""
+"""Patterns from published to diffusers' names, for `re.sub` and PEFT's `key_mapping`. diffusers' names do not match."""
 _UNUSED: Final = "repa"
 """Name prefix of a head that is used only in pre-training."""
 

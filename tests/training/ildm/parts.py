@@ -1,4 +1,4 @@
-"""What the tests of I-LDM share: real batches, tiny recipes, the minimal loop."""
+"""Helpers of the I-LDM tests: real batches, tiny recipes, a minimal training loop."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def chance_of(batch: dict[str, Any], step: int = 0) -> Chance:
 
 
 def train(recipe: Ildm, batch: dict[str, Any], steps: int, lr: float) -> tuple[Any, list[float]]:
-    """One batch with one noise, again and again: the module, and the loss of each step."""
+    """Train on one batch with fixed noise; returns the module and the loss of each step."""
     module = recipe.build(CPU, torch.float32)
     inputs = recipe.prepare(batch, chance_of(batch))
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr)

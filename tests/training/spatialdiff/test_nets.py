@@ -43,7 +43,7 @@ def test_the_connector_runs_learnable_queries_through_all_layers():
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in connector.parameters())
 
 
-def test_feed_forward_is_behind_the_attention_when_asked_for():
+def test_the_optional_feed_forward_follows_the_attention():
     layer = CrossAttention(12, 20, 1, 4)
     q, s = torch.randn(1, 5, 12), torch.randn(1, 7, 20)
     seen = attention(layer, q, s)
@@ -52,7 +52,7 @@ def test_feed_forward_is_behind_the_attention_when_asked_for():
     assert layer.mlp[1].out_features == 48
 
 
-def test_the_head_reads_each_token_alone():
+def test_the_head_reads_each_token_independently():
     head = SpatialDecodeHead(12, 5)
     tokens = torch.randn(2, 6, 12)
     assert torch.equal(head(tokens)[:, 2:3], head(tokens[:, 2:3]))
@@ -82,7 +82,7 @@ def library(net, inputs, spatial=None) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("ablation", ["lora_only", "latent_depth"])
-def test_the_joined_sequence_is_what_the_library_makes_of_it(tmp_path: Path, ablation: str):
+def test_the_joined_sequence_equals_the_library_s(tmp_path: Path, ablation: str):
     recipe, net = built(ablation=ablation)
     stirred(net)
     inputs = inputs_of(recipe, batch_of(recipe, tmp_path / "set"))

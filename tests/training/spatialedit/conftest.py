@@ -1,4 +1,4 @@
-"""Eight small moves as shards, and the recipe built on tiny random models of the real architectures."""
+"""Shards of eight small samples, and the recipe built with tiny random models of the real architectures."""
 
 from types import SimpleNamespace
 
@@ -23,7 +23,7 @@ def one_thread():
 
 
 def pack_moves(folder, side=SIDE, kinds=("translate", "rotate"), count=8) -> Manifest:
-    """Shards of recipe `spatialedit`; kinds take turns."""
+    """Shards of recipe `spatialedit`; edit kinds alternate."""
     recipe = get_recipe("spatialedit")
     samples = [
         (key, {field: data for field, data in members.items() if field in recipe.fields()})
@@ -46,7 +46,7 @@ def moves(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    """The tiny pipeline as a folder of diffusers' layout, with rope theta 256 and a shift of its own."""
+    """The tiny pipeline as a folder in diffusers' layout, with RoPE theta 256."""
     folder = tmp_path_factory.mktemp("checkpoint")
     pipeline = tiny_models(torch.device("cpu"), torch.float32)
     pipeline.transformer.register_to_config(theta=256)
@@ -59,7 +59,7 @@ def checkpoint(tmp_path_factory):
 
 
 def build(seed=0, **options):
-    """A recipe and its module, whose adapter is no longer zero."""
+    """A recipe and its module."""
     recipe = SpatialEdit(SpatialEditOptions(**{"model": "tiny", **options}))
     torch.manual_seed(seed)
     module = recipe.build(torch.device("cpu"), torch.float32)
@@ -67,7 +67,7 @@ def build(seed=0, **options):
 
 
 def shake(module):
-    """Adapters begin as nothing: make this one do something."""
+    """Randomize the adapter, which is initialized to zero."""
     torch.manual_seed(7)
     for name, parameter in module.named_parameters():
         if "lora_B" in name:
@@ -76,7 +76,7 @@ def shake(module):
 
 @pytest.fixture(scope="module")
 def made(moves):
-    """recipe, module with an adapter that does something, a batch of 4, its inputs."""
+    """The recipe, its module with a random adapter, a batch of 4, and its inputs."""
     recipe, module = build(text_drop=0.0)
     shake(module)
     batch = next(opened(recipe, moves, order="stored").batches(4))
@@ -89,5 +89,5 @@ def chance_of(batch, step=0) -> Chance:
 
 
 def opened(recipe, url, split="train", **options):
-    """The stream as the loop opens it."""
+    """The stream, opened as in the training loop."""
     return recipe.open_stream(str(url), split, {**recipe.stream_options, **options})

@@ -1,4 +1,4 @@
-"""Which parameters there are and train, the adapter on disk, real checkpoints' folders, and editing."""
+"""Trainable parameters, the adapter on disk, folders of real checkpoints, and editing."""
 
 import json
 
@@ -25,12 +25,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def saved(made, tmp_path):
-    """The folder of an adapter that does something."""
+    """The folder of a random adapter."""
     made.recipe.save(made.module, tmp_path / "lora")
     return tmp_path / "lora"
 
 
-def test_published_sizes():
+def test_parameter_counts_match_the_published_ones():
     with init_empty_weights():
         whole = JoyImageEditTransformer3DModel(
             hidden_size=4096,
@@ -48,7 +48,7 @@ def test_published_sizes():
     trains = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
     projection, qkv = 16 * (4096 + 4096), 16 * (4096 + 3 * 4096)
     assert 40 * 2 * (projection + qkv) / 1e6 == pytest.approx(31.5, abs=0.05)
-    assert trains == 40 * 2 * (projection + qkv) - projection, "but for the last block's txt_attn_proj"
+    assert trains == 40 * 2 * (projection + qkv) - projection, "all except txt_attn_proj of the last block"
 
 
 def test_only_the_adapter_trains_and_all_of_it_has_a_gradient(made):
@@ -101,29 +101,29 @@ def test_frozen_bf16_trains_a_float32_adapter(moves):
     assert module.dtype == torch.bfloat16
 
 
-def test_peft_reads_the_adapter_and_merges_it_to_the_same_output(made, saved):
+def test_peft_loads_and_merges_the_adapter_with_the_same_output(made, saved):
     inputs = made.inputs
     items = torch.stack([inputs["source"], inputs["target"]], dim=1)[:1]
-    given = {
+    arguments = {
         "hidden_states": items,
         "timestep": torch.tensor([300.0]),
         "encoder_hidden_states": inputs["text"][:1, :100],
     }
     with torch.no_grad():
-        trained = made.module.transformer(**given).sample
+        trained = made.module.transformer(**arguments).sample
         base = tiny_models(CPU, torch.float32).transformer
-        plain = base(**given).sample
+        plain = base(**arguments).sample
         loaded = PeftModel.from_pretrained(base, str(saved))
-        again = loaded(**given).sample
+        again = loaded(**arguments).sample
         merged = loaded.merge_and_unload()
-        flat = merged(**given).sample
+        flat = merged(**arguments).sample
     assert torch.equal(trained, again)
     assert type(merged) is JoyImageEditTransformer3DModel
     assert (trained - plain).abs().max() > 0.05
     torch.testing.assert_close(flat, trained, atol=1e-5, rtol=1e-4)
 
 
-def test_a_saved_adapter_comes_back_and_its_files_do_not_change(made, saved, tmp_path):
+def test_a_saved_adapter_is_restored_and_saved_with_the_same_bytes(made, saved, tmp_path):
     recipe, other = build(seed=5, text_drop=0.0)
     recipe.load(other, saved)
     with torch.no_grad():
@@ -137,9 +137,9 @@ def test_a_saved_adapter_comes_back_and_its_files_do_not_change(made, saved, tmp
     assert {each.dtype for each in load_file(saved / "adapter_model.safetensors").values()} == {torch.float32}
 
 
-def test_an_adapter_of_something_else_is_refused(saved, tmp_path):
+def test_an_adapter_of_another_configuration_is_an_error(saved, tmp_path):
     recipe, module = build(rank=8)
-    with pytest.raises(BadInput, match="another configuration: rank 16, here 8"):
+    with pytest.raises(BadInput, match="another configuration: rank is 16, here 8"):
         recipe.load(module, saved)
     with pytest.raises(BadInput, match="holds no adapter of recipe spatialedit"):
         recipe.load(module, tmp_path)
@@ -161,12 +161,12 @@ def test_a_folder_in_diffusers_layout_is_read_with_its_own_theta(checkpoint, mad
     recipe, _ = build()
     recipe.options = recipe.options.model_copy(update={"model": str(checkpoint)})
     recipe.build(CPU, torch.float32)
-    # Weights that lie elsewhere in memory may be summed in another order.
+    # Memory layout can change the order of summation.
     torch.testing.assert_close(recipe.text(source, words), made.recipe.text(source, words), atol=1e-6, rtol=0)
     torch.testing.assert_close(recipe.latent(source), made.recipe.latent(source), atol=1e-5, rtol=0)
 
 
-def test_weights_that_are_not_there_are_named(tmp_path, checkpoint, monkeypatch):
+def test_missing_weights_are_named(tmp_path, checkpoint, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(BadInput, match=r"weights 'nobody/nothing' are not .*hf download nobody/nothing"):
         folder_of("nobody/nothing", "")
@@ -179,7 +179,7 @@ def test_weights_that_are_not_there_are_named(tmp_path, checkpoint, monkeypatch)
         load_models(folder_of(str(tmp_path), ""), CPU, torch.float32)
 
 
-def test_samples_of_a_batch_and_the_pipeline_with_the_saved_adapter_agree(made, saved):
+def test_the_recipe_and_the_pipeline_with_the_saved_adapter_agree(made, saved):
     made.recipe.options = made.recipe.options.model_copy(update={"sample_steps": 2})
     batch = {name: value[:2] for name, value in made.batch.items()}
     images = made.recipe.sample(made.module, batch, seed=3)
@@ -194,7 +194,7 @@ def test_samples_of_a_batch_and_the_pipeline_with_the_saved_adapter_agree(made, 
     assert np.abs(image.astype(int) - images["prediction"][0]).max() <= 1
     base = edit(load_pipeline("tiny"), batch["source"][0], words, box=[6, 4, 14, 12], steps=2, generator=0)
     assert base.shape == (32, 32, 3)
-    with pytest.raises(BadInput, match=r"holds no adapter of this model"):
+    with pytest.raises(BadInput, match=r"holds no adapter for this model"):
         load_pipeline("tiny", saved.parent)
 
 
@@ -203,7 +203,7 @@ def test_images_are_edited_at_their_own_size(made):
     assert edit(made.recipe.pipeline, pixels, "Move it.", steps=1, guidance=1.0).shape == (48, 64, 3)
 
 
-def test_eight_samples_are_learned_by_heart(moves):
+def test_training_overfits_eight_samples(moves):
     recipe, module = build(text_drop=0.0)
     batch = next(opened(recipe, moves, order="stored").batches(8))
     inputs = recipe.prepare(batch, chance_of(batch))
@@ -221,7 +221,7 @@ def test_eight_samples_are_learned_by_heart(moves):
 
 
 def test_under_fsdp_every_rank_makes_the_same_number_of_calls(made, tmp_path):
-    """Texts differ in length from rank to rank; calls that gather weights must not."""
+    """Text lengths differ between ranks; the number of calls that gather weights must not."""
     calls = []
     with torch.no_grad():
         plain = made.module(made.inputs)["loss"].item()

@@ -1,4 +1,4 @@
-"""The formulas of a step, each against a few lines of its own."""
+"""The formulas of a step, each against a short independent computation."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.training.spatialedit.conftest import build, chance_of, opened, pack_m
 
 
 def predicted_by_hand(made, index):
-    """v_theta of one sample, called alone."""
+    """v_theta of one sample, computed separately."""
     inputs, net = made.inputs, made.module.transformer
     t = inputs["t"][index]
     noisy = (1 - t) * inputs["target"][index] + t * inputs["noise"][index]
@@ -23,7 +23,7 @@ def predicted_by_hand(made, index):
     return net(hidden_states=items, timestep=1000 * t[None], encoder_hidden_states=text).sample[0, 1]
 
 
-def test_loss_is_of_noise_minus_target_on_the_last_item_alone(made):
+def test_the_loss_is_that_of_noise_minus_target_on_the_last_item_only(made):
     inputs = made.inputs
     with torch.no_grad():
         errors = [
@@ -34,7 +34,7 @@ def test_loss_is_of_noise_minus_target_on_the_last_item_alone(made):
     assert min(errors).item() > 0.1
 
 
-def test_what_was_only_padded_does_not_count(made):
+def test_padded_samples_do_not_count(made):
     valid = torch.tensor([True, False, True, False])
     with torch.no_grad():
         errors = [
@@ -45,9 +45,9 @@ def test_what_was_only_padded_does_not_count(made):
     assert loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-5)
 
 
-def test_texts_of_one_length_go_together_and_none_is_padded(made):
+def test_texts_of_equal_length_share_a_pass_without_padding(made):
     lengths = made.inputs["length"].tolist()
-    assert len(set(lengths)) == 2, "moves and turns are worded differently"
+    assert len(set(lengths)) == 2, "instructions of translations and rotations differ in length"
     calls = []
     handle = made.module.transformer.register_forward_pre_hook(
         lambda _, args, kwargs: calls.append(tuple(kwargs["encoder_hidden_states"].shape[:2])), with_kwargs=True
@@ -63,7 +63,7 @@ def test_texts_of_one_length_go_together_and_none_is_padded(made):
     assert same[0] == same[1]
 
 
-def test_velocities_come_back_in_the_order_of_the_batch(made):
+def test_velocities_are_in_batch_order(made):
     inputs = made.inputs
     t = inputs["t"].view(-1, 1, 1, 1, 1)
     items = torch.stack([inputs["source"], (1 - t) * inputs["target"] + t * inputs["noise"]], dim=1)
@@ -73,7 +73,7 @@ def test_velocities_come_back_in_the_order_of_the_batch(made):
             torch.testing.assert_close(found[index], predicted_by_hand(made, index), atol=1e-5, rtol=1e-4)
 
 
-def test_times_are_shifted_logit_normal_and_the_networks_are_thousandfold(made):
+def test_times_are_shifted_logit_normal_and_the_network_gets_1000_t(made):
     chance = chance_of(made.batch)
     drawn = [torch.randn((), generator=one) for one in chance.generators("time")]
     by_hand = [1 / (1 + np.exp(-u.item())) for u in drawn]
@@ -89,7 +89,7 @@ def test_times_are_shifted_logit_normal_and_the_networks_are_thousandfold(made):
     np.testing.assert_allclose(sorted(seen), sorted(1000 * each for each in by_hand), rtol=1e-5)
 
 
-def test_latents_are_the_mode_less_mean_over_std_of_each_channel(made):
+def test_latents_are_the_normalized_mode_of_each_channel(made):
     vae = made.recipe.pipeline.vae
     pixels = torch.from_numpy(np.array(made.batch["target"])).float() / 127.5 - 1
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_latents_are_the_mode_less_mean_over_std_of_each_channel(made):
     assert made.inputs["target"].shape == (4, 16, 1, 4, 4)
 
 
-def test_noise_belongs_to_the_sample_not_to_its_place(made):
+def test_noise_depends_on_the_sample_not_on_its_position(made):
     alone = {name: value[2:3] for name, value in made.batch.items()}
     inputs = made.recipe.prepare(alone, chance_of(alone))
     for name in ("noise", "t", "source", "target", "length"):
@@ -109,8 +109,8 @@ def test_noise_belongs_to_the_sample_not_to_its_place(made):
     assert not torch.equal(later["noise"], inputs["noise"])
 
 
-def test_the_text_is_what_comes_out_of_the_last_layer_before_its_norm(made):
-    """Behind the first 34 tokens, with the boxed source in front of the words."""
+def test_the_text_embedding_is_the_last_layer_before_its_norm(made):
+    """Without the first 34 tokens; the prompt is the source with its box, then the instruction."""
     pipeline = made.recipe.pipeline
     source, _, words = made.recipe.seen(made.batch, 0)
     assert words == "Move the box 1 into the red box and finally remove the red box."
@@ -129,14 +129,14 @@ def test_the_text_is_what_comes_out_of_the_last_layer_before_its_norm(made):
     torch.testing.assert_close(made.inputs["text"][0, : made.inputs["length"][0]], inputs_of_norm[0][0, 34:])
 
 
-def test_moves_bear_the_box_that_their_words_ask_for(made):
+def test_translations_show_the_box_of_their_instruction(made):
     source = decode_image(make_sample("s-0", kind="translate", side=32)["source.webp"])
     shown, target, _ = made.recipe.seen(made.batch, 0)
     np.testing.assert_array_equal(shown, draw_box(source, [6, 4, 14, 12]))
     np.testing.assert_array_equal(target, made.batch["target"][0])
-    turned, _, words = made.recipe.seen(made.batch, 1)
-    np.testing.assert_array_equal(turned, made.batch["source"][1])
-    assert words == "Move it.", "a turn to no canonical view keeps its own words"
+    rotated, _, words = made.recipe.seen(made.batch, 1)
+    np.testing.assert_array_equal(rotated, made.batch["source"][1])
+    assert words == "Move it.", "a rotation to no canonical view keeps its stored instruction"
 
 
 def test_stored_wording_draws_no_box(moves):
@@ -165,11 +165,11 @@ def test_the_share_of_dropped_texts():
     assert (chance.uniform("drop") < 0.1).float().mean().item() == pytest.approx(0.1, abs=0.02)
 
 
-def test_a_size_that_has_no_latents_is_refused_with_one_that_has(tmp_path):
+def test_an_unsupported_size_gives_an_error_with_a_supported_one(tmp_path):
     pack_moves(tmp_path, side=40, count=1)
     recipe, _ = build()
     batch = next(opened(recipe, str(tmp_path)).batches(1))
-    with pytest.raises(BadInput, match=r"sample s-0: 40 x 40 pixels.*set recipe.side, such as 32"):
+    with pytest.raises(BadInput, match=r"sample s-0 is 40 x 40.*set recipe.side, for example to 32"):
         recipe.prepare(batch, chance_of(batch))
     recipe.options = recipe.options.model_copy(update={"side": 32})
     assert recipe.prepare(batch, chance_of(batch))["target"].shape == (1, 16, 1, 4, 4)
@@ -180,7 +180,7 @@ def test_a_cache_gives_the_same_inputs(moves, tmp_path, made):
     batch = next(opened(recipe, moves, order="stored").batches(4))
     first = recipe.prepare(batch, chance_of(batch))
     entries = sorted(tmp_path.rglob("*.safetensors"))
-    assert len(entries) == 12, "source, target and text of each sample"
+    assert len(entries) == 12, "one entry each for source, target and text of every sample"
     second = recipe.prepare(batch, chance_of(batch))
     for name, value in made.inputs.items():
         assert torch.equal(first[name], value)
