@@ -76,7 +76,7 @@ def test_only_the_aggregator_s_weights_are_loaded(tmp_path: Path, name: str):
 
 @pytest.mark.skipif(importlib.util.find_spec("vggt") is not None, reason="vggt is installed")
 def test_a_missing_package_gives_a_one_line_error_with_what_to_run():
-    with pytest.raises(BadInput, match=r"package 'vggt'.* pip install .*git\+https") as caught:
+    with pytest.raises(BadInput, match=r"package 'vggt'.*`pip install .*git\+https") as caught:
         load_geometry(GeometrySection(), CPU, torch.float32)
     assert "\n" not in str(caught.value)
 
