@@ -18,12 +18,12 @@ def triplets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(triplets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(triplets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run with `SETTINGS`."""
     # Imported here, since tests of other recipes do not need it.
     from tests.training.linear import run
     from tests.training.runs import SETTINGS
 
-    out = tmp_path_factory.mktemp("undisturbed")
+    out = tmp_path_factory.mktemp("uninterrupted")
     assert run(triplets, out, *SETTINGS).resumed == 0
     return out

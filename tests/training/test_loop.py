@@ -29,12 +29,12 @@ def test_a_run_learns_and_writes_metrics(triplets: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("step", [1, 3, 5, 8])
-def test_a_run_stopped_at_any_step_resumes_exactly(step: int, triplets: Path, tmp_path: Path, undisturbed: Path):
+def test_a_run_stopped_at_any_step_resumes_exactly(step: int, triplets: Path, tmp_path: Path, uninterrupted: Path):
     with pytest.raises(Stopped):
         run(triplets, tmp_path, *SETTINGS, stop_after=step)
     # After step 3 it is stopped before the checkpoint of that step.
     assert run(triplets, tmp_path, *SETTINGS).resumed == (step - 1) // 3 * 3
-    assert_same_run(undisturbed, tmp_path)
+    assert_same_run(uninterrupted, tmp_path)
 
 
 def test_a_finished_run_stays_unchanged(triplets: Path, tmp_path: Path):

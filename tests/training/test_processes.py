@@ -43,43 +43,43 @@ def assert_close(expected: Path, found: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def alone(triplets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one_process(triplets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one process with four samples per step."""
-    out = tmp_path_factory.mktemp("alone")
+    out = tmp_path_factory.mktemp("one_process")
     run(triplets, out, "steps=6", "batch_size=4", EMA)
     return out
 
 
-def test_killed_after_a_step_and_during_a_save_the_run_is_the_same(triplets: Path, tmp_path: Path, undisturbed: Path):
+def test_killed_after_a_step_and_during_a_save_the_run_is_the_same(triplets: Path, tmp_path: Path, uninterrupted: Path):
     arguments = [str(triplets), str(tmp_path), *SETTINGS]
     assert start(arguments, KILL_AFTER="5").returncode == -signal.SIGKILL
     assert start(arguments, KILL_IN=".half-6").returncode == -signal.SIGKILL
     assert (tmp_path / "checkpoints" / ".half-6" / "model" / "begun").exists()
     assert newest(tmp_path).name == "3"
     assert run(triplets, tmp_path, *SETTINGS).resumed == 3
-    assert_same_run(undisturbed, tmp_path)
+    assert_same_run(uninterrupted, tmp_path)
     assert not list((tmp_path / "checkpoints").glob(".*"))
 
 
-def test_two_processes_match_one_with_twice_the_batch(triplets: Path, tmp_path: Path, alone: Path):
+def test_two_processes_match_one_with_twice_the_batch(triplets: Path, tmp_path: Path, one_process: Path):
     both = [str(triplets), str(tmp_path), "steps=5", "batch_size=2", EMA]
     done = start(both, processes=2)
     assert done.returncode == 0, done.stderr
     # One process resumes a run of two, since each step has the same samples.
     assert run(triplets, tmp_path, "steps=6", "batch_size=4", EMA).resumed == 5
-    assert_close(alone, tmp_path)
+    assert_close(one_process, tmp_path)
 
 
-def test_two_accumulated_passes_match_one_with_twice_the_batch(triplets: Path, tmp_path: Path, alone: Path):
+def test_two_accumulated_passes_match_one_with_twice_the_batch(triplets: Path, tmp_path: Path, one_process: Path):
     run(triplets, tmp_path, "steps=6", "batch_size=2", "accumulate=2", EMA)
-    assert_close(alone, tmp_path)
+    assert_close(one_process, tmp_path)
 
 
-def test_sharded_training_matches_and_saves_full_weights(triplets: Path, tmp_path: Path, alone: Path):
+def test_sharded_training_matches_and_saves_full_weights(triplets: Path, tmp_path: Path, one_process: Path):
     run(triplets, tmp_path, "steps=2", "batch_size=4", EMA)
     parts = ["steps=5", "batch_size=1", "accumulate=2", EMA, "sharded=true", "validate_every=5"]
     done = start([str(triplets), str(tmp_path), *parts], processes=2)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["00000005.png"]
     assert run(triplets, tmp_path, "steps=6", "batch_size=4", EMA).resumed == 5
-    assert_close(alone, tmp_path)
+    assert_close(one_process, tmp_path)

@@ -109,7 +109,7 @@ class TwoDomainUNet(nn.Module):
     def attentions(self) -> Iterator[CrossDomainAttention]:
         return (each for each in self.unet.attn_processors.values() if isinstance(each, CrossDomainAttention))
 
-    def look(self, schedule: Drop | Gaussian | Constant, time: float) -> None:
+    def set_intrinsic_attention(self, schedule: Drop | Gaussian | Constant, time: float) -> None:
         """Set the weight of the intrinsic columns in every block for this time. Training uses `Constant()`."""
         for attention in self.attentions():
             attention.weight = schedule.weight(attention.block, time)

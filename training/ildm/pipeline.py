@@ -144,11 +144,11 @@ class IldmPipeline:
         latents = torch.cat([noise, noise]) * self.scheduler.init_noise_sigma
         try:
             for time in self.scheduler.timesteps.tolist():
-                self.module.look(self.sampling.schedule, time)
+                self.module.set_intrinsic_attention(self.sampling.schedule, time)
                 predicted = self._predict(latents, time, context, guided)
                 latents = self.scheduler.step(predicted, time, latents, return_dict=False)[0]
         finally:
-            self.module.look(Constant(), 0)
+            self.module.set_intrinsic_attention(Constant(), 0)
         image, intrinsic = latents.chunk(2)
         return image, intrinsic
 

@@ -104,19 +104,19 @@ class SpatialEdit:
         return folder_revision(folder_of(self.options.model, self.options.revision) / part)
 
     @property
-    def _text(self) -> "nn.Module":
+    def _text_encoder(self) -> "nn.Module":
         return self.pipeline.text_encoder
 
     def prepare(self, batch: Batch, chance: Chance) -> Inputs:
         """Inputs of `nets.EditNet`. Raises BadInput for images whose size the model does not support."""
         import torch
 
-        seen = [self.seen(batch, index) for index in range(len(batch["key"]))]
+        views = [self.model_view(batch, index) for index in range(len(batch["key"]))]
         dropped = (chance.uniform("drop") < self.options.text_drop).tolist()
-        texts = ["" if drop else words for drop, (_, _, words) in zip(dropped, seen, strict=True)]
-        source = torch.stack([self.latent(picture) for picture, _, _ in seen])
-        target = torch.stack([self.latent(picture) for _, picture, _ in seen])
-        encoded = [self.text(picture, words) for words, (picture, _, _) in zip(texts, seen, strict=True)]
+        texts = ["" if drop else words for drop, (_, _, words) in zip(dropped, views, strict=True)]
+        source = torch.stack([self.latent(picture) for picture, _, _ in views])
+        target = torch.stack([self.latent(picture) for _, picture, _ in views])
+        encoded = [self.text(picture, words) for words, (picture, _, _) in zip(texts, views, strict=True)]
         options = self.options
         inputs = {
             "source": source,
@@ -129,7 +129,7 @@ class SpatialEdit:
         }
         return {name: value.to(self.pipeline.vae.device) for name, value in inputs.items()}
 
-    def seen(self, batch: Batch, index: int) -> tuple[U8, U8, str]:
+    def model_view(self, batch: Batch, index: int) -> tuple[U8, U8, str]:
         """Source and target (H, W, 3) and instruction of one sample as model inputs, with the red box if any."""
         source, words = batch["source"][index], batch["instruction"][index]
         if "record" in batch:
@@ -170,7 +170,7 @@ class SpatialEdit:
                 embeds, _ = self.pipeline.encode_prompt_multiple_images(
                     content[1],
                     images=Image.fromarray(content[0]),  # pyright: ignore[reportArgumentType]
-                    device=self._text.device,  # pyright: ignore[reportArgumentType]
+                    device=self._text_encoder.device,  # pyright: ignore[reportArgumentType]
                 )
             return {"text": embeds[0]}
 
@@ -205,15 +205,15 @@ class SpatialEdit:
         self.pipeline.transformer = trained.get_base_model()
         keys = tuple(batch["key"])
         generators = Chance(seed, 0, keys).generators("sample")
-        seen = [self.seen(batch, index) for index in range(len(keys))]
+        views = [self.model_view(batch, index) for index in range(len(keys))]
         options = self.options
         edited = [
             edit(
                 self.pipeline, source, text, steps=options.sample_steps, guidance=options.guidance, generator=generator
             )
-            for generator, (source, _, text) in zip(generators, seen, strict=True)
+            for generator, (source, _, text) in zip(generators, views, strict=True)
         ]
-        return {"source": np.stack([source for source, _, _ in seen]), "prediction": np.stack(edited)}
+        return {"source": np.stack([source for source, _, _ in views]), "prediction": np.stack(edited)}
 
 
 def _is_folder(url: str) -> bool:

@@ -35,14 +35,14 @@ def rows(count: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torc
 
 def test_weight_0_gives_the_base_unet_in_the_image_domain():
     module, (image, intrinsic, times, context) = two_domains(), rows()
-    module.look(Constant(value=0), 0)
+    module.set_intrinsic_attention(Constant(value=0), 0)
     base = Base("tiny").unet(torch.float32).eval()
     with torch.no_grad():
         found, other = module.predict(image, intrinsic, times, context)
         expected = base(image, times, context).sample
         assert (found - expected).abs().max() < 2e-6
         assert (other - base(intrinsic, times, context).sample).abs().max() > 1e-2
-        module.look(Constant(), 0)
+        module.set_intrinsic_attention(Constant(), 0)
         assert (module.predict(image, intrinsic, times, context)[0] - expected).abs().max() > 1e-3
 
 
@@ -89,7 +89,7 @@ def test_lora_affects_only_the_intrinsic_half():
     found = []
     for size in (0.0, 0.2, 0.5):
         module = two_domains(size)
-        module.look(Constant(value=0), 0)
+        module.set_intrinsic_attention(Constant(value=0), 0)
         with torch.no_grad():
             found.append(module.predict(image, intrinsic, times, context))
     assert all(torch.equal(first[0], second[0]) for first, second in pairwise(found))
@@ -104,7 +104,7 @@ def test_blocks_are_numbered_from_1_down_middle_up():
         ("mid_block", 3),
         ("up_blocks.1", 5),
     ]
-    module.look(Drop(tau=500, blocks=(3,)), 400)
+    module.set_intrinsic_attention(Drop(tau=500, blocks=(3,)), 400)
     assert {each.block: each.weight for each in module.attentions()} == {1: 0, 3: 1, 5: 0}
 
 

@@ -171,7 +171,7 @@ def test_bad_samples_and_options_are_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"stage": 1, "ablation": "lora_only"}, "nothing to train"),
+        ({"stage": 1, "ablation": "lora_only"}, "stage 1 trains the connector, but ablation lora_only has none"),
         ({"stage": 1, "init": "out"}, "set stage to 2"),
         ({"ablation": "lora_only", "init": "out"}, "lora_only has none"),
         ({"width": 500}, "multiple of 16"),

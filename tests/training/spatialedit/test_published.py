@@ -102,7 +102,7 @@ def test_boxes_are_drawn_once(published):
     recipe, _ = build(layout="published")
     batch = next(opened(recipe, str(published), order="stored").batches(20))
     for index, key in enumerate(batch["key"]):
-        shown, _, words = recipe.seen(batch, index)
+        shown, _, words = recipe.model_view(batch, index)
         np.testing.assert_array_equal(shown, batch["source"][index])
         box = draw_box(np.zeros_like(shown), [40, 12, 52, 26])[..., 0] == 255
         red = shown[box].astype(int)
