@@ -1,6 +1,7 @@
 """`spatialdata train`: one command per recipe, and `sample`. Heavy packages are imported when a command runs.
 
-With `accelerate launch` or `torchrun`, start it as a module: `accelerate launch -m training.cli spatialdiff ...`.
+With `accelerate launch` or `torchrun`, start it as a module:
+`accelerate launch -m spatialdata_builder.training.cli spatialdiff ...`.
 """
 
 import json

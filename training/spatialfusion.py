@@ -2,7 +2,7 @@
 confidence. The model is not part of this project.
 
 ```python
-from training.spatialfusion import stream_fusion
+from spatialdata_builder.training.spatialfusion import stream_fusion
 
 data = stream_fusion("OUT/shards/spatialfusion/train", text="caption", rank=rank, world=world)
 for batch in data.batches(4):

@@ -75,7 +75,7 @@ def shake(module):
 
 
 @pytest.fixture(scope="module")
-def prepared(moves):
+def case(moves):
     """The recipe, its module with a random adapter, a batch of 4, and its inputs."""
     recipe, module = build(text_drop=0.0)
     shake(module)

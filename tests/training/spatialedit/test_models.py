@@ -24,9 +24,9 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def saved(prepared, tmp_path):
+def saved(case, tmp_path):
     """The folder of a random adapter."""
-    prepared.recipe.save(prepared.module, tmp_path / "lora")
+    case.recipe.save(case.module, tmp_path / "lora")
     return tmp_path / "lora"
 
 
@@ -51,8 +51,8 @@ def test_parameter_counts_match_the_published_ones():
     assert trains == 40 * 2 * (projection + qkv) - projection, "all except txt_attn_proj of the last block"
 
 
-def test_only_the_adapter_trains_and_all_of_it_has_a_gradient(prepared):
-    names = {name for name, each in prepared.module.named_parameters() if each.requires_grad}
+def test_only_the_adapter_trains_and_all_of_it_has_a_gradient(case):
+    names = {name for name, each in case.module.named_parameters() if each.requires_grad}
     head = "transformer.base_model.model.double_blocks"
     layers = [f"{view}_attn_{part}" for view in ("img", "txt") for part in ("qkv", "proj")]
     expected = {
@@ -63,32 +63,32 @@ def test_only_the_adapter_trains_and_all_of_it_has_a_gradient(prepared):
         if (block, layer) != (1, "txt_attn_proj")
     }
     assert names == expected
-    prepared.module(prepared.inputs)["loss"].backward()
-    for name, parameter in prepared.module.named_parameters():
+    case.module(case.inputs)["loss"].backward()
+    for name, parameter in case.module.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad.abs().sum() > 0, name
         else:
             assert parameter.grad is None, name
-    prepared.module.zero_grad()
-    frozen = (prepared.recipe.pipeline.vae, prepared.recipe.pipeline.text_encoder)
+    case.module.zero_grad()
+    frozen = (case.recipe.pipeline.vae, case.recipe.pipeline.text_encoder)
     assert not any(parameter.requires_grad for model in frozen for parameter in model.parameters())
 
 
-def test_gradient_checkpointing_changes_no_gradient(prepared):
+def test_gradient_checkpointing_changes_no_gradient(case):
     def gradients():
-        prepared.module(prepared.inputs)["loss"].backward()
-        found = [each.grad.clone() for each in prepared.module.parameters() if each.requires_grad]
-        prepared.module.zero_grad()
+        case.module(case.inputs)["loss"].backward()
+        found = [each.grad.clone() for each in case.module.parameters() if each.requires_grad]
+        case.module.zero_grad()
         return found
 
     plain = gradients()
-    prepared.module.train()
-    prepared.recipe.pipeline.transformer.enable_gradient_checkpointing()
+    case.module.train()
+    case.recipe.pipeline.transformer.enable_gradient_checkpointing()
     try:
         for one, other in zip(plain, gradients(), strict=True):
             torch.testing.assert_close(one, other)
     finally:
-        prepared.recipe.pipeline.transformer.disable_gradient_checkpointing()
+        case.recipe.pipeline.transformer.disable_gradient_checkpointing()
 
 
 def test_frozen_bf16_trains_a_float32_adapter(moves):
@@ -101,8 +101,8 @@ def test_frozen_bf16_trains_a_float32_adapter(moves):
     assert module.dtype == torch.bfloat16
 
 
-def test_peft_loads_and_merges_the_adapter_with_the_same_output(prepared, saved):
-    inputs = prepared.inputs
+def test_peft_loads_and_merges_the_adapter_with_the_same_output(case, saved):
+    inputs = case.inputs
     items = torch.stack([inputs["source"], inputs["target"]], dim=1)[:1]
     arguments = {
         "hidden_states": items,
@@ -110,7 +110,7 @@ def test_peft_loads_and_merges_the_adapter_with_the_same_output(prepared, saved)
         "encoder_hidden_states": inputs["text"][:1, :100],
     }
     with torch.no_grad():
-        trained = prepared.module.transformer(**arguments).sample
+        trained = case.module.transformer(**arguments).sample
         base = tiny_models(CPU, torch.float32).transformer
         plain = base(**arguments).sample
         loaded = PeftModel.from_pretrained(base, str(saved))
@@ -123,11 +123,11 @@ def test_peft_loads_and_merges_the_adapter_with_the_same_output(prepared, saved)
     torch.testing.assert_close(flat, trained, atol=1e-5, rtol=1e-4)
 
 
-def test_a_saved_adapter_is_restored_and_saved_with_the_same_bytes(prepared, saved, tmp_path):
+def test_a_saved_adapter_is_restored_and_saved_with_the_same_bytes(case, saved, tmp_path):
     recipe, other = build(seed=5, text_drop=0.0)
     recipe.load(other, saved)
     with torch.no_grad():
-        assert torch.equal(other(prepared.inputs)["loss"], prepared.module(prepared.inputs)["loss"])
+        assert torch.equal(other(case.inputs)["loss"], case.module(case.inputs)["loss"])
     recipe.save(other, tmp_path / "again")
     for name in ("adapter_model.safetensors", "adapter_config.json", "spatialedit.json"):
         assert (tmp_path / "again" / name).read_bytes() == (saved / name).read_bytes()
@@ -151,19 +151,19 @@ def test_an_adapter_of_another_configuration_is_an_error(saved, tmp_path):
         same.load(module, saved)
 
 
-def test_a_folder_in_diffusers_layout_is_read_with_its_own_theta(checkpoint, prepared):
+def test_a_folder_in_diffusers_layout_is_read_with_its_own_theta(checkpoint, case):
     found = load_models(folder_of(str(checkpoint), ""), CPU, torch.float32)
     assert found.transformer.theta == 256
     reference = tiny_models(CPU, torch.float32)
     state = reference.transformer.state_dict()
     assert all(torch.equal(each, state[name]) for name, each in found.transformer.state_dict().items())
-    source, _, words = prepared.recipe.model_view(prepared.batch, 0)
+    source, _, words = case.recipe.model_view(case.batch, 0)
     recipe, _ = build()
     recipe.options = recipe.options.model_copy(update={"model": str(checkpoint)})
     recipe.build(CPU, torch.float32)
     # Memory layout can change the order of summation.
-    torch.testing.assert_close(recipe.text(source, words), prepared.recipe.text(source, words), atol=1e-6, rtol=0)
-    torch.testing.assert_close(recipe.latent(source), prepared.recipe.latent(source), atol=1e-5, rtol=0)
+    torch.testing.assert_close(recipe.text(source, words), case.recipe.text(source, words), atol=1e-6, rtol=0)
+    torch.testing.assert_close(recipe.latent(source), case.recipe.latent(source), atol=1e-5, rtol=0)
 
 
 def test_missing_weights_are_named(tmp_path, checkpoint, monkeypatch):
@@ -179,17 +179,17 @@ def test_missing_weights_are_named(tmp_path, checkpoint, monkeypatch):
         load_models(folder_of(str(tmp_path), ""), CPU, torch.float32)
 
 
-def test_the_recipe_and_the_pipeline_with_the_saved_adapter_agree(prepared, saved):
-    prepared.recipe.options = prepared.recipe.options.model_copy(update={"sample_steps": 2})
-    batch = {name: value[:2] for name, value in prepared.batch.items()}
-    images = prepared.recipe.sample(prepared.module, batch, seed=3)
+def test_the_recipe_and_the_pipeline_with_the_saved_adapter_agree(case, saved):
+    case.recipe.options = case.recipe.options.model_copy(update={"sample_steps": 2})
+    batch = {name: value[:2] for name, value in case.batch.items()}
+    images = case.recipe.sample(case.module, batch, seed=3)
     assert images["prediction"].shape == images["source"].shape == (2, 32, 32, 3)
     assert images["prediction"].dtype == np.uint8
-    again = prepared.recipe.sample(prepared.module, batch, seed=3)
+    again = case.recipe.sample(case.module, batch, seed=3)
     np.testing.assert_array_equal(images["prediction"], again["prediction"])
 
     one = Chance(3, 0, tuple(batch["key"])).generators("sample")[0]
-    words = prepared.recipe.model_view(batch, 0)[2]
+    words = case.recipe.model_view(batch, 0)[2]
     image = edit(load_pipeline("tiny", saved), batch["source"][0], words, box=[6, 4, 14, 12], steps=2, generator=one)
     assert np.abs(image.astype(int) - images["prediction"][0]).max() <= 1
     base = edit(load_pipeline("tiny"), batch["source"][0], words, box=[6, 4, 14, 12], steps=2, generator=0)
@@ -198,9 +198,9 @@ def test_the_recipe_and_the_pipeline_with_the_saved_adapter_agree(prepared, save
         load_pipeline("tiny", saved.parent)
 
 
-def test_images_are_edited_at_their_own_size(prepared):
+def test_images_are_edited_at_their_own_size(case):
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
-    assert edit(prepared.recipe.pipeline, pixels, "Move it.", steps=1, guidance=1.0).shape == (48, 64, 3)
+    assert edit(case.recipe.pipeline, pixels, "Move it.", steps=1, guidance=1.0).shape == (48, 64, 3)
 
 
 def test_training_overfits_eight_samples(moves):
@@ -220,11 +220,11 @@ def test_training_overfits_eight_samples(moves):
     assert losses[-1] < 0.2 * losses[0]
 
 
-def test_under_fsdp_every_rank_makes_the_same_number_of_calls(prepared, tmp_path):
+def test_under_fsdp_every_rank_makes_the_same_number_of_calls(case, tmp_path):
     """Text lengths differ between ranks; the number of calls that gather weights must not."""
     calls = []
     with torch.no_grad():
-        plain = prepared.module(prepared.inputs)["loss"].item()
+        plain = case.module(case.inputs)["loss"].item()
     _, module = build(text_drop=0.0)
     shake(module)
     assert isinstance(module, EditNet)
@@ -235,7 +235,7 @@ def test_under_fsdp_every_rank_makes_the_same_number_of_calls(prepared, tmp_path
         fully_shard(module)
         module.transformer.register_forward_pre_hook(lambda *_: calls.append(1))
         with torch.no_grad():
-            loss = module(prepared.inputs)["loss"].item()
+            loss = module(case.inputs)["loss"].item()
     finally:
         distributed.destroy_process_group()
     assert len(calls) == 4

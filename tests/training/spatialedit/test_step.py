@@ -13,9 +13,9 @@ from tests.shards.factory import make_sample
 from tests.training.spatialedit.conftest import build, chance_of, opened, pack_moves
 
 
-def predicted_by_hand(prepared, index):
+def predicted_by_hand(case, index):
     """v_theta of one sample, computed separately."""
-    inputs, net = prepared.inputs, prepared.module.transformer
+    inputs, net = case.inputs, case.module.transformer
     t = inputs["t"][index]
     noisy = (1 - t) * inputs["target"][index] + t * inputs["noise"][index]
     items = torch.stack([inputs["source"][index], noisy])[None]
@@ -23,96 +23,96 @@ def predicted_by_hand(prepared, index):
     return net(hidden_states=items, timestep=1000 * t[None], encoder_hidden_states=text).sample[0, 1]
 
 
-def test_the_loss_is_that_of_noise_minus_target_on_the_last_item_only(prepared):
-    inputs = prepared.inputs
+def test_the_loss_is_that_of_noise_minus_target_on_the_last_item_only(case):
+    inputs = case.inputs
     with torch.no_grad():
         errors = [
-            ((predicted_by_hand(prepared, i) - (inputs["noise"][i] - inputs["target"][i])) ** 2).mean() for i in range(4)
+            ((predicted_by_hand(case, i) - (inputs["noise"][i] - inputs["target"][i])) ** 2).mean() for i in range(4)
         ]
-        loss = prepared.module(inputs)["loss"]
+        loss = case.module(inputs)["loss"]
     assert loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-5)
     assert min(errors).item() > 0.1
 
 
-def test_padded_samples_do_not_count(prepared):
+def test_padded_samples_do_not_count(case):
     valid = torch.tensor([True, False, True, False])
     with torch.no_grad():
         errors = [
-            ((predicted_by_hand(prepared, i) - (prepared.inputs["noise"][i] - prepared.inputs["target"][i])) ** 2).mean()
+            ((predicted_by_hand(case, i) - (case.inputs["noise"][i] - case.inputs["target"][i])) ** 2).mean()
             for i in (0, 2)
         ]
-        loss = prepared.module({**prepared.inputs, "valid": valid})["loss"]
+        loss = case.module({**case.inputs, "valid": valid})["loss"]
     assert loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-5)
 
 
-def test_texts_of_equal_length_share_a_pass_without_padding(prepared):
-    lengths = prepared.inputs["length"].tolist()
+def test_texts_of_equal_length_share_a_pass_without_padding(case):
+    lengths = case.inputs["length"].tolist()
     assert len(set(lengths)) == 2, "instructions of translations and rotations differ in length"
     calls = []
-    handle = prepared.module.transformer.register_forward_pre_hook(
+    handle = case.module.transformer.register_forward_pre_hook(
         lambda _, args, kwargs: calls.append(tuple(kwargs["encoder_hidden_states"].shape[:2])), with_kwargs=True
     )
     with torch.no_grad():
-        prepared.module(prepared.inputs)
-        junk = prepared.inputs["text"].clone()
+        case.module(case.inputs)
+        junk = case.inputs["text"].clone()
         for row, length in zip(junk, lengths, strict=True):
             row[length:] = 1e3
-        same = prepared.module({**prepared.inputs, "text": junk})["loss"], prepared.module(prepared.inputs)["loss"]
+        same = case.module({**case.inputs, "text": junk})["loss"], case.module(case.inputs)["loss"]
     handle.remove()
     assert calls[:2] == [(lengths.count(length), length) for length in sorted(set(lengths))]
     assert same[0] == same[1]
 
 
-def test_velocities_are_in_batch_order(prepared):
-    inputs = prepared.inputs
+def test_velocities_are_in_batch_order(case):
+    inputs = case.inputs
     t = inputs["t"].view(-1, 1, 1, 1, 1)
     items = torch.stack([inputs["source"], (1 - t) * inputs["target"] + t * inputs["noise"]], dim=1)
     with torch.no_grad():
-        found = prepared.module.velocity(items, inputs["t"], inputs["text"], inputs["length"])
+        found = case.module.velocity(items, inputs["t"], inputs["text"], inputs["length"])
         for index in range(4):
-            torch.testing.assert_close(found[index], predicted_by_hand(prepared, index), atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(found[index], predicted_by_hand(case, index), atol=1e-5, rtol=1e-4)
 
 
-def test_times_are_shifted_logit_normal_and_the_network_gets_1000_t(prepared):
-    chance = chance_of(prepared.batch)
+def test_times_are_shifted_logit_normal_and_the_network_gets_1000_t(case):
+    chance = chance_of(case.batch)
     drawn = [torch.randn((), generator=one) for one in chance.generators("time")]
     by_hand = [1 / (1 + np.exp(-u.item())) for u in drawn]
     by_hand = [1.5 * u / (1 + 0.5 * u) for u in by_hand]
-    np.testing.assert_allclose(prepared.inputs["t"].numpy(), by_hand, rtol=1e-5)
+    np.testing.assert_allclose(case.inputs["t"].numpy(), by_hand, rtol=1e-5)
     seen = []
-    handle = prepared.module.transformer.register_forward_pre_hook(
+    handle = case.module.transformer.register_forward_pre_hook(
         lambda _, args, kwargs: seen.extend(kwargs["timestep"].tolist()), with_kwargs=True
     )
     with torch.no_grad():
-        prepared.module(prepared.inputs)
+        case.module(case.inputs)
     handle.remove()
     np.testing.assert_allclose(sorted(seen), sorted(1000 * each for each in by_hand), rtol=1e-5)
 
 
-def test_latents_are_the_normalized_mode_of_each_channel(prepared):
-    vae = prepared.recipe.pipeline.vae
-    pixels = torch.from_numpy(np.array(prepared.batch["target"])).float() / 127.5 - 1
+def test_latents_are_the_normalized_mode_of_each_channel(case):
+    vae = case.recipe.pipeline.vae
+    pixels = torch.from_numpy(np.array(case.batch["target"])).float() / 127.5 - 1
     with torch.no_grad():
         z = vae.encode(pixels.permute(0, 3, 1, 2)[:, :, None]).latent_dist.mean
     for channel in range(16):
         expected = (z[:, channel] - vae.config.latents_mean[channel]) / vae.config.latents_std[channel]
-        torch.testing.assert_close(prepared.inputs["target"][:, channel], expected, atol=1e-5, rtol=1e-4)
-    assert prepared.inputs["target"].shape == (4, 16, 1, 4, 4)
+        torch.testing.assert_close(case.inputs["target"][:, channel], expected, atol=1e-5, rtol=1e-4)
+    assert case.inputs["target"].shape == (4, 16, 1, 4, 4)
 
 
-def test_noise_depends_on_the_sample_not_on_its_position(prepared):
-    alone = {name: value[2:3] for name, value in prepared.batch.items()}
-    inputs = prepared.recipe.prepare(alone, chance_of(alone))
+def test_noise_depends_on_the_sample_not_on_its_position(case):
+    alone = {name: value[2:3] for name, value in case.batch.items()}
+    inputs = case.recipe.prepare(alone, chance_of(alone))
     for name in ("noise", "t", "source", "target", "length"):
-        torch.testing.assert_close(inputs[name][0], prepared.inputs[name][2])
-    later = prepared.recipe.prepare(alone, chance_of(alone, step=1))
+        torch.testing.assert_close(inputs[name][0], case.inputs[name][2])
+    later = case.recipe.prepare(alone, chance_of(alone, step=1))
     assert not torch.equal(later["noise"], inputs["noise"])
 
 
-def test_the_text_embedding_is_the_last_layer_before_its_norm(prepared):
+def test_the_text_embedding_is_the_last_layer_before_its_norm(case):
     """Without the first 34 tokens; the prompt is the source with its box, then the instruction."""
-    pipeline = prepared.recipe.pipeline
-    source, _, words = prepared.recipe.model_view(prepared.batch, 0)
+    pipeline = case.recipe.pipeline
+    source, _, words = case.recipe.model_view(case.batch, 0)
     assert words == "Move the box 1 into the red box and finally remove the red box."
     prompt = (
         "<|im_start|>system\n \\nDescribe the image by detailing the color, shape, size, texture, quantity, text, "
@@ -126,16 +126,16 @@ def test_the_text_embedding_is_the_last_layer_before_its_norm(prepared):
     with torch.no_grad():
         pipeline.text_encoder(**tokens)
     handle.remove()
-    torch.testing.assert_close(prepared.inputs["text"][0, : prepared.inputs["length"][0]], inputs_of_norm[0][0, 34:])
+    torch.testing.assert_close(case.inputs["text"][0, : case.inputs["length"][0]], inputs_of_norm[0][0, 34:])
 
 
-def test_translations_show_the_box_of_their_instruction(prepared):
+def test_translations_show_the_box_of_their_instruction(case):
     source = decode_image(make_sample("s-0", kind="translate", side=32)["source.webp"])
-    shown, target, _ = prepared.recipe.model_view(prepared.batch, 0)
+    shown, target, _ = case.recipe.model_view(case.batch, 0)
     np.testing.assert_array_equal(shown, draw_box(source, [6, 4, 14, 12]))
-    np.testing.assert_array_equal(target, prepared.batch["target"][0])
-    rotated, _, words = prepared.recipe.model_view(prepared.batch, 1)
-    np.testing.assert_array_equal(rotated, prepared.batch["source"][1])
+    np.testing.assert_array_equal(target, case.batch["target"][0])
+    rotated, _, words = case.recipe.model_view(case.batch, 1)
+    np.testing.assert_array_equal(rotated, case.batch["source"][1])
     assert words == "Move it.", "a rotation to no canonical view keeps its stored instruction"
 
 
@@ -175,14 +175,14 @@ def test_an_unsupported_size_gives_an_error_with_a_supported_one(tmp_path):
     assert recipe.prepare(batch, chance_of(batch))["target"].shape == (1, 16, 1, 4, 4)
 
 
-def test_a_cache_gives_the_same_inputs(moves, tmp_path, prepared):
+def test_a_cache_gives_the_same_inputs(moves, tmp_path, case):
     recipe, _ = build(text_drop=0.0, cache=str(tmp_path))
     batch = next(opened(recipe, moves, order="stored").batches(4))
     first = recipe.prepare(batch, chance_of(batch))
     entries = sorted(tmp_path.rglob("*.safetensors"))
     assert len(entries) == 12, "one entry each for source, target and text of every sample"
     second = recipe.prepare(batch, chance_of(batch))
-    for name, value in prepared.inputs.items():
+    for name, value in case.inputs.items():
         assert torch.equal(first[name], value)
         assert torch.equal(second[name], value)
     assert sorted(tmp_path.rglob("*.safetensors")) == entries
