@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 Tensors = dict[str, "torch.Tensor"]
 Content = str | bytes | NDArray[Any] | tuple["Content", ...]
 """Pixels, a text, or a tuple of them that is encoded together."""
-Given = TypeVar("Given", bound=Content)
+ContentT = TypeVar("ContentT", bound=Content)
 
 _ABANDONED_S: Final = 3600
 """A temporary file older than this was left by a process that died."""
 
 
 @dataclass(frozen=True)
-class MadeBy:
+class CacheSpec:
     """What determines an entry, besides its content.
 
     Args:
@@ -85,16 +85,18 @@ class TensorCache:
                 raise BadInput(f"cache folder {folder} cannot be created: {error}") from error
 
     def each(
-        self, contents: Sequence[Given], made_by: MadeBy, make: Callable[[Given], Mapping[str, "torch.Tensor"]]
+        self, contents: Sequence[ContentT], spec: CacheSpec, make: Callable[[ContentT], Mapping[str, "torch.Tensor"]]
     ) -> list[Tensors]:
         """The tensors of each content, on the CPU: read from disk, or computed (one content at a time) and stored."""
-        return [self.one(content, made_by, make) for content in contents]
+        return [self.one(content, spec, make) for content in contents]
 
-    def one(self, content: Given, made_by: MadeBy, make: Callable[[Given], Mapping[str, "torch.Tensor"]]) -> Tensors:
+    def one(
+        self, content: ContentT, spec: CacheSpec, make: Callable[[ContentT], Mapping[str, "torch.Tensor"]]
+    ) -> Tensors:
         """The tensors of one content; see `each`."""
         if not self._folder:
             return _plain(make(content))
-        key = made_by.key(content)
+        key = spec.key(content)
         found = self.get(key)
         if found is None:
             found = _plain(make(content))

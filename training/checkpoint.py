@@ -157,7 +157,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def only_run(out: Path) -> Generator[None]:
+def lock_run(out: Path) -> Generator[None]:
     """Lock OUT for this run. Raises BadInput if another process trains into it."""
     with (out / ".lock").open("a") as lock:
         try:

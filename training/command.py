@@ -9,7 +9,7 @@ from ..shards.errors import BadInput
 from .checkpoint import EMA, MODEL, Checkpoints, read_facts
 from .config import TrainConfig, load_config, parse_config
 from .data import Shards, fixed_batch
-from .faults import memory_watched
+from .faults import explain_out_of_memory
 from .loop import OnStep, Summary, train
 from .pictures import write_sheet
 from .recipe import TrainingRecipe
@@ -85,7 +85,7 @@ def run_sample(
     recipe = _create(recipe_type, settings)
     batch = fixed_batch(recipe, settings, _one_or_more(shards), count, split)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with memory_watched(recipe, settings, "while sampling", "--count 1"):
+    with explain_out_of_memory(recipe, settings, "while sampling", "--count 1"):
         module = _load_trained(recipe, settings, folder, device)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
             predictions = recipe.sample(module, batch, seed)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _KEYS_SHOWN: Final = 16
 
 
-def no_number(
+def nonfinite_error(
     accelerator: "Accelerator",
     step: int,
     what: str,
@@ -43,7 +43,7 @@ def no_number(
 
 
 @contextmanager
-def memory_watched(recipe: TrainingRecipe, config: TrainConfig, where: str, first: str = "") -> Generator[None]:
+def explain_out_of_memory(recipe: TrainingRecipe, config: TrainConfig, where: str, first: str = "") -> Generator[None]:
     """Turns an out-of-memory error into a SpatialdataError that lists what to change, in the order to try.
 
     Args:

@@ -11,9 +11,9 @@ from ..shards.errors import BadInput
 if TYPE_CHECKING:
     import torch
 
-    from .recipe import Chance
+    from .recipe import StepRng
 
-TimeLaw = Literal["uniform", "logit_normal"]
+TimeDistribution = Literal["uniform", "logit_normal"]
 
 
 def interpolate(x: "torch.Tensor", noise: "torch.Tensor", t: "torch.Tensor") -> "torch.Tensor":
@@ -38,15 +38,20 @@ def denoised(x_t: "torch.Tensor", v: "torch.Tensor", t: "torch.Tensor") -> "torc
 
 
 def draw_times(
-    chance: "Chance", law: TimeLaw = "logit_normal", *, mean: float = 0.0, std: float = 1.0, shift: float = 1.0
+    rng: "StepRng",
+    distribution: TimeDistribution = "logit_normal",
+    *,
+    mean: float = 0.0,
+    std: float = 1.0,
+    shift: float = 1.0,
 ) -> "torch.Tensor":
     """One time t per sample, float32 (B,) in [0, 1], on the CPU.
 
     Args:
-        law: `uniform`, or `logit_normal`: t = 1 / (1 + exp(-u)), u ~ N(mean, std) (Esser et al. 2024, eq. 19).
+        distribution: `uniform`, or `logit_normal`: t = 1 / (1 + exp(-u)), u ~ N(mean, std) (Esser et al. 2024, eq. 19).
         shift: see `shifted`; applied after the draw.
     """
-    drawn = chance.uniform("time") if law == "uniform" else (mean + std * chance.normal((), "time")).sigmoid()
+    drawn = rng.uniform("time") if distribution == "uniform" else (mean + std * rng.normal((), "time")).sigmoid()
     return shifted(drawn, shift)
 
 

@@ -16,15 +16,15 @@ import numpy as np
 
 from ..shards.errors import BadInput, SpatialdataError
 from .accelerator import open_accelerator
-from .checkpoint import Checkpoints, only_run, read_facts
+from .checkpoint import Checkpoints, lock_run, read_facts
 from .config import TrainConfig
 from .data import Shards, fixed_batch, open_batches
-from .faults import memory_watched, no_number
+from .faults import explain_out_of_memory, nonfinite_error
 from .metrics import Metrics, check_logger, show_picture, start_trackers
 from .pictures import write_sheet
-from .recipe import Batch, Chance, TrainingRecipe
-from .run import Run, averaged, samples_per_step, save_run, seed_of, start_run
-from .sharding import delayed_sums, usable
+from .recipe import Batch, StepRng, TrainingRecipe
+from .run import Run, ema_weights, samples_per_step, save_run, seed_of, start_run
+from .sharding import no_gradient_sync, unsharded_module
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +71,7 @@ def train(
         raise BadInput(f"--out {out} cannot be created: {error}") from error
     accelerator = open_accelerator(recipe, config, folder)
     try:
-        with only_run(folder) if accelerator.is_main_process else nullcontext():
+        with lock_run(folder) if accelerator.is_main_process else nullcontext():
             summary = _train(accelerator, recipe, config, shards, folder, on_step)
     except BaseException as error:
         for tracker in accelerator.trackers:
@@ -105,14 +105,14 @@ def _train(
     fixed = fixed_batch(recipe, config, shards, config.validate_samples) if config.validate_every else {}
     resumed = facts.step if facts else 0
     start_trackers(accelerator, recipe.name, config, folder, resumed)  # before minutes of loading models: it may fail
-    with memory_watched(recipe, config, "while loading models"):
+    with explain_out_of_memory(recipe, config, "while loading models"):
         run = start_run(accelerator, recipe, config, data, found, resumed)
     with (
         Metrics(folder, resumed, write=accelerator.is_main_process) as metrics,
         closing(data.batches(config.batch_size, epochs=None)) as batches,
     ):
         while run.step < config.steps:
-            with memory_watched(recipe, config, f"in step {run.step + 1}"):
+            with explain_out_of_memory(recipe, config, f"in step {run.step + 1}"):
                 values = _one_step(run, batches)
             metrics.write(values)
             accelerator.log(values, step=run.step)
@@ -122,7 +122,7 @@ def _train(
             if last or run.step % config.save_every == 0:
                 save_run(run, checkpoints)
             if fixed and (last or run.step % config.validate_every == 0):
-                with memory_watched(recipe, config, "while making validation images", "validate_samples: 1"):
+                with explain_out_of_memory(recipe, config, "while making validation images", "validate_samples: 1"):
                     _validate(run, fixed, folder)
     return Summary(run.step, resumed, checkpoints.of(run.step), data.samples, sum(data.left_out.values()))
 
@@ -146,11 +146,11 @@ def _one_step(run: Run, batches: Iterator[Batch]) -> dict[str, float]:
             losses.append(_backward(run, batch, step))
     means = _means(accelerator, losses)
     if not all(np.isfinite(value) for value in means.values()):
-        raise no_number(accelerator, step, "loss", losses, keys)
+        raise nonfinite_error(accelerator, step, "loss", losses, keys)
     norm = accelerator.clip_grad_norm_(run.parameters, config.clip or float("inf"))
     norm = float(norm) if norm is not None else 0.0
     if not np.isfinite(norm):
-        raise no_number(accelerator, step, "gradient", losses, keys)
+        raise nonfinite_error(accelerator, step, "gradient", losses, keys)
     rate = run.schedule.get_last_lr()[0]
     run.optimizer.step()
     run.schedule.step()
@@ -164,7 +164,7 @@ def _one_step(run: Run, batches: Iterator[Batch]) -> dict[str, float]:
 
 def _no_gradient_sync(run: Run) -> AbstractContextManager[None]:
     """Inside, backward passes do not reduce gradients across processes; only the last pass of a step does."""
-    return delayed_sums(run.module) if run.sharded else run.accelerator.no_sync(run.module)
+    return no_gradient_sync(run.module) if run.sharded else run.accelerator.no_sync(run.module)
 
 
 def _backward(run: Run, batch: Batch, step: int) -> "dict[str, torch.Tensor]":
@@ -172,7 +172,7 @@ def _backward(run: Run, batch: Batch, step: int) -> "dict[str, torch.Tensor]":
     import torch
 
     with torch.no_grad():
-        inputs = run.recipe.prepare(batch, Chance(run.config.seed, step, tuple(batch["key"])))
+        inputs = run.recipe.prepare(batch, StepRng(run.config.seed, step, tuple(batch["key"])))
     with run.accelerator.autocast():
         losses = run.module(inputs)
     # Not `accelerator.backward`: it divides again if accelerate is configured for gradient accumulation.
@@ -203,8 +203,8 @@ def _validate(run: Run, batch: Batch, folder: Path) -> None:
     import torch
 
     run.module.eval()
-    unsharded = usable(run.module) if run.sharded else nullcontext()
-    with torch.no_grad(), run.accelerator.autocast(), averaged(run), unsharded:
+    unsharded = unsharded_module(run.module) if run.sharded else nullcontext()
+    with torch.no_grad(), run.accelerator.autocast(), ema_weights(run), unsharded:
         predictions = run.recipe.sample(run.plain, batch, run.config.seed)
     run.module.train()
     if run.accelerator.is_main_process:

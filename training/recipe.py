@@ -42,7 +42,7 @@ class Batches(Protocol):
 
 
 @dataclass(frozen=True)
-class Chance:
+class StepRng:
     """Random numbers of one step, drawn per sample."""
 
     seed: int
@@ -110,7 +110,7 @@ class TrainingRecipe(Protocol):
         """
         ...
 
-    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+    def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         """Turn a batch of the stream into the module's inputs, without gradients: encode, read caches, draw noise and
         time steps."""
         ...

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .checkpoint import EMA, MODEL, Checkpoints, Facts, read_state, write_state
 from .config import TrainConfig
 from .recipe import Batches, TrainingRecipe
-from .sharding import gathered, in_parts, load_optimizer_state, optimizer_state, shard_module, whole
+from .sharding import full_parameters, full_tensors, load_optimizer_state, optimizer_state, shard_like, shard_module
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -94,7 +94,7 @@ def _restore(run: Run, checkpoint: Path) -> None:
         run.ema.load_state_dict(state["ema"])
         run.ema.to(run.accelerator.device)
         if run.sharded:
-            run.ema.shadow_params = in_parts(run.ema.shadow_params, run.parameters)
+            run.ema.shadow_params = shard_like(run.ema.shadow_params, run.parameters)
 
 
 def save_run(run: Run, checkpoints: Checkpoints) -> None:
@@ -109,12 +109,12 @@ def save_run(run: Run, checkpoints: Checkpoints) -> None:
     state = {"schedule": run.schedule.state_dict()}
     state["optimizer"] = optimizer_state(run.plain, run.optimizer.optimizer)
     if run.ema:
-        state["ema"] = {**run.ema.state_dict(), "shadow_params": whole(run.ema.shadow_params)}
+        state["ema"] = {**run.ema.state_dict(), "shadow_params": full_tensors(run.ema.shadow_params)}
     main = run.accelerator.is_main_process
     with checkpoints.writing(facts) if main else nullcontext() as folder:
         _save_weights(run, folder / MODEL if folder else None)
         if run.ema:
-            with averaged(run):
+            with ema_weights(run):
                 _save_weights(run, folder / EMA if folder else None)
         if folder:
             write_state(state, folder)
@@ -123,14 +123,14 @@ def save_run(run: Run, checkpoints: Checkpoints) -> None:
 
 def _save_weights(run: Run, folder: Path | None) -> None:
     """Save the recipe's weights to a folder. `folder` is None on other processes, which only take part in gathering."""
-    with gathered(run.module) if run.sharded else nullcontext():
+    with full_parameters(run.module) if run.sharded else nullcontext():
         if folder:
             folder.mkdir()
             run.recipe.save(run.plain, folder)
 
 
 @contextmanager
-def averaged(run: Run) -> Generator[None]:
+def ema_weights(run: Run) -> Generator[None]:
     """Inside, the module has its averaged weights, if the run keeps an average."""
     if run.ema is None:
         yield

@@ -35,7 +35,7 @@ def _layers(module: "nn.Module") -> "Iterator[nn.Module]":
 
 
 @contextmanager
-def delayed_sums(module: "nn.Module") -> Generator[None]:
+def no_gradient_sync(module: "nn.Module") -> Generator[None]:
     """Inside, backward passes do not reduce gradients across processes."""
     from torch.distributed.fsdp import FSDPModule
 
@@ -47,14 +47,14 @@ def delayed_sums(module: "nn.Module") -> Generator[None]:
         module.set_requires_gradient_sync(True)
 
 
-def whole(values: "Iterable[torch.Tensor]") -> "list[torch.Tensor]":
+def full_tensors(values: "Iterable[torch.Tensor]") -> "list[torch.Tensor]":
     """The full tensor of each value, sharded or not. Collective: all processes must call it."""
     from torch.distributed.tensor import DTensor
 
     return [value.full_tensor() if isinstance(value, DTensor) else value for value in values]
 
 
-def in_parts(values: "Iterable[torch.Tensor]", parameters: "Iterable[nn.Parameter]") -> "list[torch.Tensor]":
+def shard_like(values: "Iterable[torch.Tensor]", parameters: "Iterable[nn.Parameter]") -> "list[torch.Tensor]":
     """Full tensors, each sharded like its parameter. Collective: all processes must call it."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -65,7 +65,7 @@ def in_parts(values: "Iterable[torch.Tensor]", parameters: "Iterable[nn.Paramete
 
 
 @contextmanager
-def gathered(module: "nn.Module") -> Generator[None]:
+def full_parameters(module: "nn.Module") -> Generator[None]:
     """Inside, every process holds all trainable weights unsharded. Collective: all processes must enter it. Changes
     made inside are discarded."""
     from torch import nn
@@ -91,7 +91,7 @@ def gathered(module: "nn.Module") -> Generator[None]:
 
 
 @contextmanager
-def usable(module: "nn.Module") -> Generator[None]:
+def unsharded_module(module: "nn.Module") -> Generator[None]:
     """Inside, submodules can be called outside the module's `forward`. All processes must call the same ones."""
     from torch.distributed.fsdp import FSDPModule
 

@@ -19,7 +19,7 @@ from spatialdata_builder.shards.options import Options
 from spatialdata_builder.training import flow
 from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.loop import Summary, train
-from spatialdata_builder.training.recipe import Batch, Chance, Inputs
+from spatialdata_builder.training.recipe import Batch, Inputs, StepRng
 from torch import nn
 from torch.nn import functional
 
@@ -83,9 +83,9 @@ class Linear:
         self.device = device
         return Net(self.options)
 
-    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+    def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         source, target = (torch.from_numpy(batch[name]).permute(0, 3, 1, 2) for name in ("source", "target"))
-        noise, t = chance.normal(target.shape[1:]), flow.draw_times(chance)
+        noise, t = rng.normal(target.shape[1:]), flow.draw_times(rng)
         bad = torch.tensor([self.options.fault != "none" and key == self.options.fault_key for key in batch["key"]])
         x_t, v = flow.interpolate(target, noise, t), flow.velocity(target, noise)
         inputs = {"x_t": x_t, "v": v, "t": t, "source": source, "bad": bad}
@@ -106,7 +106,7 @@ class Linear:
 
     def sample(self, module: nn.Module, batch: Batch, seed: int) -> Mapping[str, Any]:
         source = torch.from_numpy(batch["source"]).permute(0, 3, 1, 2).to(self.device)
-        noise = Chance(seed, 0, tuple(batch["key"])).normal(source.shape[1:]).to(self.device)
+        noise = StepRng(seed, 0, tuple(batch["key"])).normal(source.shape[1:]).to(self.device)
         v = module.velocity(noise, source, torch.ones(len(source), device=self.device))
         denoised = flow.denoised(noise, v, torch.ones(len(source), device=self.device))
         image = ((denoised.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.training.caches import MadeBy, TensorCache, folder_revision, module_revision
+from spatialdata_builder.training.caches import CacheSpec, TensorCache, folder_revision, module_revision
 
 ROOT = Path(__file__).resolve().parents[2]
-VAE = MadeBy("some/vae", "1" * 40, "bfloat16", "512x512, mode")
+VAE = CacheSpec("some/vae", "1" * 40, "bfloat16", "512x512, mode")
 
 
 def entries(folder: Path) -> list[Path]:
@@ -65,8 +65,8 @@ def test_every_input_of_an_entry_changes_its_key():
             for each in ("a", b"a", "", ("a",), ("a", ""), ("", "a"), ("ab", "c"), ("a", "bc"), (("a", "b"), "c"))
         ),
         *(replace(VAE, **{name: "x"}).key(pixels) for name in ("model", "revision", "dtype", "transform")),
-        MadeBy("a", "bc", "", "").key("x"),
-        MadeBy("ab", "c", "", "").key("x"),
+        CacheSpec("a", "bc", "", "").key("x"),
+        CacheSpec("ab", "c", "", "").key("x"),
     ]
     assert len(set(keys)) == len(keys)
     assert VAE.key(pixels) == VAE.key(np.asfortranarray(pixels))
@@ -119,9 +119,9 @@ def test_abandoned_temporary_files_are_removed(tmp_path: Path):
 def test_processes_share_a_folder(tmp_path: Path):
     code = f"""
 import numpy as np, torch
-from spatialdata_builder.training.caches import MadeBy, TensorCache
+from spatialdata_builder.training.caches import CacheSpec, TensorCache
 cache = TensorCache({str(tmp_path)!r}, limit_bytes=20_000)
-made = MadeBy("m", "r", "d", "t")
+made = CacheSpec("m", "r", "d", "t")
 for turn in range(3):
     for seed in range(60):
         found = cache.one(np.full(64, seed), made, lambda x: {{"x": torch.from_numpy(x).float()}})

@@ -12,7 +12,7 @@ from spatialdata_builder.training.checkpoint import (
     STATE,
     Checkpoints,
     Facts,
-    only_run,
+    lock_run,
     read_facts,
     read_state,
     write_state,
@@ -87,7 +87,7 @@ def test_another_recipe_or_configuration_is_an_error(tmp_path: Path):
 
 
 def test_one_run_at_a_time(tmp_path: Path):
-    with only_run(tmp_path), pytest.raises(BadInput, match="another run is training into"), only_run(tmp_path):
+    with lock_run(tmp_path), pytest.raises(BadInput, match="another run is training into"), lock_run(tmp_path):
         pass
-    with only_run(tmp_path):
+    with lock_run(tmp_path):
         pass

@@ -5,7 +5,7 @@ import pytest
 import torch
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.flow import denoised, draw_times, flow_loss, interpolate, shifted, velocity
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 
 
 def numbers(*shape: int) -> torch.Tensor:
@@ -48,21 +48,21 @@ def test_a_negative_shift_is_an_error():
 
 
 def test_times_follow_their_distribution():
-    chance = Chance(0, 1, tuple(f"k{i}" for i in range(4000)))
-    uniform = draw_times(chance, "uniform")
+    rng = StepRng(0, 1, tuple(f"k{i}" for i in range(4000)))
+    uniform = draw_times(rng, "uniform")
     assert uniform.shape == (4000,)
     assert uniform.dtype == torch.float32
     np.testing.assert_allclose(np.quantile(uniform, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03)
-    logits = torch.logit(draw_times(chance, "logit_normal", mean=-0.5, std=2.0).double()).numpy()
+    logits = torch.logit(draw_times(rng, "logit_normal", mean=-0.5, std=2.0).double()).numpy()
     np.testing.assert_allclose([logits.mean(), logits.std()], [-0.5, 2.0], atol=0.1)
     # A shift is applied after the draw, to the same numbers.
-    torch.testing.assert_close(draw_times(chance, "uniform", shift=3.0), shifted(uniform, 3.0))
+    torch.testing.assert_close(draw_times(rng, "uniform", shift=3.0), shifted(uniform, 3.0))
 
 
 def test_times_depend_on_the_sample_not_on_its_position_in_the_batch():
-    some, others = Chance(5, 2, ("a", "b", "c")), Chance(5, 2, ("c", "a"))
+    some, others = StepRng(5, 2, ("a", "b", "c")), StepRng(5, 2, ("c", "a"))
     assert draw_times(some)[[2, 0]].tolist() == draw_times(others).tolist()
-    assert draw_times(Chance(5, 3, ("a",)))[0] != draw_times(some)[0]
+    assert draw_times(StepRng(5, 3, ("a",)))[0] != draw_times(some)[0]
 
 
 def test_the_loss_is_the_mean_over_valid_samples():

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..caches import Given, MadeBy, TensorCache, Tensors, module_revision
+from ..caches import CacheSpec, ContentT, TensorCache, Tensors, module_revision
 from .maps import Floats
-from .models import Base, frozen
+from .models import Base, freeze
 from .options import IldmOptions
 
 if TYPE_CHECKING:
@@ -26,19 +26,19 @@ class Cached:
     """One model with its cache. With a cache, contents are encoded one by one; without, as one batch."""
 
     cache: TensorCache | None
-    made_by: MadeBy
+    spec: CacheSpec
 
-    def __call__(self, contents: Sequence[Given], make: Callable[[Sequence[Given]], Tensors]) -> Tensors:
+    def __call__(self, contents: Sequence[ContentT], make: Callable[[Sequence[ContentT]], Tensors]) -> Tensors:
         """`make` returns tensors (n, ...) for n contents; so does this call."""
         import torch
 
         if not self.cache:
             return make(contents)
 
-        def make_one(content: Given) -> Tensors:
+        def make_one(content: ContentT) -> Tensors:
             return {name: value[0] for name, value in make([content]).items()}
 
-        found = self.cache.each(contents, self.made_by, make_one)
+        found = self.cache.each(contents, self.spec, make_one)
         return {name: torch.stack([each[name] for each in found]) for name in found[0]}
 
 
@@ -99,7 +99,7 @@ def vae_encoder(vae: "AutoencoderKL", options: IldmOptions, model: str) -> VaeEn
 
 
 def text_encoder(base: Base, options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> TextEncoder:
-    model = frozen(base.text_encoder(dtype), device)
+    model = freeze(base.text_encoder(dtype), device)
     tokenizer = base.tokenizer()
     transform = f"{type(tokenizer).__name__}, {len(tokenizer)} words, padded to {tokenizer.model_max_length}"
     return TextEncoder(model, tokenizer, _cached(model, options, options.base, transform))
@@ -118,7 +118,7 @@ def latent_factor(vae: "AutoencoderKL") -> int:
 def _cached(module: "nn.Module", options: IldmOptions, model: str, transform: str) -> Cached:
     dtype = str(next(module.parameters()).dtype)
     if not options.cache:
-        return Cached(None, MadeBy(model, "", dtype, transform))
+        return Cached(None, CacheSpec(model, "", dtype, transform))
     # The digest of the weights identifies the model, since a branch or a folder may change: half a second per GB.
-    made_by = MadeBy(model, module_revision(module), dtype, transform)
-    return Cached(TensorCache(options.cache, options.cache_bytes), made_by)
+    spec = CacheSpec(model, module_revision(module), dtype, transform)
+    return Cached(TensorCache(options.cache, options.cache_bytes), spec)

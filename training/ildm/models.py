@@ -81,7 +81,7 @@ class Base:
             raise BadInput(f"base {self.name} has no usable {part}/ in {self.folder} ({first_line(error)})") from error
 
 
-def frozen(model: Model, device: "torch.device") -> Model:
+def freeze(model: Model, device: "torch.device") -> Model:
     """Move a model to a device and freeze it (no gradients, eval mode); returns it."""
     cast("nn.Module", model).to(device).requires_grad_(False).eval()
     return model

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...shards.errors import BadInput
 from .encoders import TextEncoder, latent_factor, scaling, text_encoder
 from .maps import MapLayout
-from .models import Base, frozen, load_intrinsic_vae, make_module
+from .models import Base, freeze, load_intrinsic_vae, make_module
 from .options import IldmOptions, SamplingOptions
 from .schedules import Constant
 
@@ -98,8 +98,8 @@ class IldmPipeline:
         base = Base(options.base, options.revision)
         return cls(
             module=module,
-            vae=frozen(base.vae(dtype), device),
-            intrinsic_vae=frozen(intrinsic_vae_of(options, base, dtype), device),
+            vae=freeze(base.vae(dtype), device),
+            intrinsic_vae=freeze(intrinsic_vae_of(options, base, dtype), device),
             text=text_encoder(base, options, device, dtype),
             scheduler=base.scheduler(DDIMScheduler),
             layout=options.layout,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...shards.errors import SpatialdataError
 from ...shards.options import Options
-from ..recipe import Batch, Chance, Inputs
+from ..recipe import Batch, Inputs, StepRng
 from .checkpoint import check_fits, write_options
 from .options import PRESETS, IldmOptions
 from .unet_phase import UnetPhase
@@ -43,9 +43,9 @@ class Ildm:
         self._built = phase.build(self.options, device, dtype)
         return self._built.module
 
-    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+    def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         """Phase vae: `maps`, `noise`, `valid`. Phase unet: see `nets.TwoDomainUNet.forward`. Has views x pairs rows."""
-        return self._phase.prepare(batch, chance)
+        return self._phase.prepare(batch, rng)
 
     def save(self, module: "nn.Module", folder: Path) -> None:
         """Phase vae: an `AutoencoderKL` folder. Phase unet: LoRA in diffusers' format. Both with `ildm.json`."""

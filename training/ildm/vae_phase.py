@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..recipe import Batch, Chance, Inputs
+from ..recipe import Batch, Inputs, StepRng
 from .checkpoint import load_vae, save_vae
 from .encoders import latent_factor
 from .maps import MapLayout
@@ -42,16 +42,16 @@ class VaePhase:
         module = IntrinsicVae(vae, options.reconstruction, options.kl_weight).to(device)
         return cls(options, module, device)
 
-    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+    def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         import torch
 
         views = Views(batch, self.options)
         factor = latent_factor(self.module.vae)
         height, width = views.check_size(factor)
         maps = torch.from_numpy(views.maps())
-        maps *= zero_mask(views, chance, self.options.layout, self.options.zero_mask)
+        maps *= zero_mask(views, rng, self.options.layout, self.options.zero_mask)
         channels = cast(int, self.module.vae.config.latent_channels)  # pyright: ignore[reportAttributeAccessIssue]
-        noise = views.normal(chance, (channels, height // factor, width // factor), "posterior")
+        noise = views.normal(rng, (channels, height // factor, width // factor), "posterior")
         found = {"maps": maps, "noise": noise, "valid": views.valid()}
         return {name: value.to(self.device) for name, value in found.items()}
 
@@ -74,12 +74,12 @@ class VaePhase:
         return {**{f"given_{name}": image for name, image in shown(given).items()}, **shown(back)}
 
 
-def zero_mask(views: Views, chance: Chance, layout: MapLayout, probability: float) -> "torch.Tensor":
+def zero_mask(views: Views, rng: StepRng, layout: MapLayout, probability: float) -> "torch.Tensor":
     """float32 (n, channels, 1, 1): 0 in all channels of a masked map, else 1."""
     import torch
 
     columns: list[torch.Tensor] = []
     for name, where in layout.slices.items():
-        keeps = views.draw(chance.uniform, f"mask {name}") >= probability
+        keeps = views.draw(rng.uniform, f"mask {name}") >= probability
         columns += [keeps.float()] * (where.stop - where.start)
     return torch.stack(columns, dim=1)[..., None, None]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...shards.errors import BadInput
-from ..recipe import Batch, Chance
+from ..recipe import Batch, StepRng
 from .maps import Floats, ViewName
 from .options import IldmOptions
 
@@ -57,14 +57,14 @@ class Views:
         return torch.from_numpy(np.asarray(self.batch["valid"], np.float32)).repeat(len(self.options.views))
 
     def draw(self, one: "Callable[[str], torch.Tensor]", purpose: str) -> "torch.Tensor":
-        """Random numbers (n, ...) for all images; `one` draws them for a purpose, such as `Chance.uniform`."""
+        """Random numbers (n, ...) for all images; `one` draws them for a purpose, such as `StepRng.uniform`."""
         import torch
 
         return torch.cat([one(f"{purpose} {view}") for view in self.options.views])
 
-    def normal(self, chance: Chance, shape: tuple[int, ...], purpose: str) -> "torch.Tensor":
+    def normal(self, rng: StepRng, shape: tuple[int, ...], purpose: str) -> "torch.Tensor":
         """Standard normal float32 (n, *shape), on the CPU."""
-        return self.draw(lambda named: chance.normal(shape, named), purpose)
+        return self.draw(lambda named: rng.normal(shape, named), purpose)
 
     def check_size(self, multiple: int) -> tuple[int, int]:
         """Height and width. Raises BadInput if they do not match `resolution` or are not multiples of `multiple`."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...shards.errors import BadInput
-from ..caches import MadeBy, TensorCache, folder_revision, module_revision
+from ..caches import CacheSpec, TensorCache, folder_revision, module_revision
 from ..weights import find_folder, first_line
 from .geometry import GeometryEncoder, load_geometry
 from .options import TINY, SpatialDiffOptions
@@ -56,15 +56,15 @@ class Frozen:
 
     def depth_patches(self, depth: Any) -> "torch.Tensor":
         """Pixel targets of the explicit depth loss: inverse depth (B, H, W) to (B, N, 256) in [-1, 1]."""
-        return patches(normalised(np.asarray(depth, np.float32))[:, None], PATCH).to(self.device)
+        return patchify(normalize_depth(np.asarray(depth, np.float32))[:, None], PATCH).to(self.device)
 
     def _encoded(self, arrays: Any, kind: str) -> "torch.Tensor":
         import torch
 
         transform = "x / 127.5 - 1, mode" if kind == "rgb" else "inverse depth, per image to [-1, 1], thrice, mode"
-        made_by = MadeBy(self.options.base, self.revisions[0], str(self.dtype), transform)
-        found = self.cache.each(list(arrays), made_by, lambda array: {"latent": self._encode(array, kind)})
-        return patches(torch.stack([each["latent"] for each in found]), 2).to(self.device)
+        spec = CacheSpec(self.options.base, self.revisions[0], str(self.dtype), transform)
+        found = self.cache.each(list(arrays), spec, lambda array: {"latent": self._encode(array, kind)})
+        return patchify(torch.stack([each["latent"] for each in found]), 2).to(self.device)
 
     def _encode(self, array: Any, kind: str) -> "torch.Tensor":
         """One image or map to its latent (C/4, H/8, W/8): (z - shift) * scale, with z the mode of the posterior."""
@@ -73,7 +73,7 @@ class Frozen:
         if kind == "rgb":
             pixels = torch.tensor(array).movedim(-1, 0) / 127.5 - 1
         else:
-            pixels = normalised(array[None]).expand(3, -1, -1)
+            pixels = normalize_depth(array[None]).expand(3, -1, -1)
         vae = self.base.vae
         with torch.no_grad():
             z = vae.encode(pixels[None].to(self.device, self.dtype)).latent_dist.mode()[0].float()
@@ -84,7 +84,7 @@ class Frozen:
         import torch
 
         vae = self.base.vae
-        z = unpatched(latents.float(), 2, self.options.height // 8) / vae.config.scaling_factor
+        z = unpatchify(latents.float(), 2, self.options.height // 8) / vae.config.scaling_factor
         with torch.no_grad():
             pixels = vae.decode((z + vae.config.shift_factor).to(self.dtype)).sample.float()
         return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).cpu()
@@ -94,8 +94,8 @@ class Frozen:
         import torch
 
         transform = f"T5 {self.options.text_tokens} tokens, CLIP pooled"
-        made_by = MadeBy(self.options.base, self.revisions[1], str(self.dtype), transform)
-        found = self.cache.each(list(texts), made_by, self._text)
+        spec = CacheSpec(self.options.base, self.revisions[1], str(self.dtype), transform)
+        found = self.cache.each(list(texts), spec, self._text)
         tokens, pooled = (torch.stack([each[name] for each in found]).to(self.device) for name in ("text", "pooled"))
         return tokens, pooled
 
@@ -130,7 +130,7 @@ class Frozen:
             "text": text,
             "pooled": pooled,
             "guidance": torch.full((len(texts),), guidance),
-            "image_ids": positions(kinds, height // PATCH, width // PATCH),
+            "image_ids": position_ids(kinds, height // PATCH, width // PATCH),
             "text_ids": torch.zeros(text.shape[1], 3),
         }
         if self.geometry is not None:
@@ -138,28 +138,28 @@ class Frozen:
         return {name: value.to(self.device) for name, value in inputs.items()}
 
 
-def positions(kinds: int, rows: int, columns: int) -> "torch.Tensor":
+def position_ids(kinds: int, rows: int, columns: int) -> "torch.Tensor":
     """Position ids of the image tokens, float32 (kinds * N, 3): kind (0 target, 1 source, 2 spatial), row, column."""
     import torch
 
     return torch.cartesian_prod(*(torch.arange(count) for count in (kinds, rows, columns))).float()
 
 
-def patches(maps: "torch.Tensor", side: int) -> "torch.Tensor":
+def patchify(maps: "torch.Tensor", side: int) -> "torch.Tensor":
     """(B, C, H, W) to (B, H/side * W/side, C * side * side), in the order of FLUX's packed latents."""
     import torch.nn.functional as F
 
     return F.pixel_unshuffle(maps, side).flatten(2).transpose(1, 2)
 
 
-def unpatched(tokens: "torch.Tensor", side: int, height: int) -> "torch.Tensor":
+def unpatchify(tokens: "torch.Tensor", side: int, height: int) -> "torch.Tensor":
     """The inverse of `patches`, for maps of height `height`."""
     import torch.nn.functional as F
 
     return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, (height // side, -1)), side)
 
 
-def normalised(depth: Any) -> "torch.Tensor":
+def normalize_depth(depth: Any) -> "torch.Tensor":
     """Inverse depth (B, H, W) to [-1, 1], each image over its own range: nearest 1, farthest -1, and -1 throughout if
     constant. Relative depth has no scale or offset that is common to all images."""
     import torch
@@ -233,7 +233,7 @@ def _no_truncation_warnings() -> Generator[None]:
             logger.setLevel(level)
 
 
-def depth_picture(depth: "torch.Tensor") -> "torch.Tensor":
+def depth_image(depth: "torch.Tensor") -> "torch.Tensor":
     """A predicted depth map (B, H, W), roughly in [-1, 1], as uint8 (B, H, W, 3); near is bright."""
     import torch
 

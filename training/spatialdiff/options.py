@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from ...shards.options import Options
-from ..flow import TimeLaw
+from ..flow import TimeDistribution
 
 Ablation = Literal["lora_only", "ism", "explicit_depth", "latent_depth"]
 """The rows of the paper's ablation: LoRA only; with spatial tokens; with a depth loss on pixels as well; with the depth
@@ -65,7 +65,7 @@ class SpatialDiffOptions(Options):
     geometry: GeometrySection = GeometrySection()
     connector: ConnectorSection = ConnectorSection()
     lora: LoraSection = LoraSection()
-    times: TimeLaw = "logit_normal"
+    times: TimeDistribution = "logit_normal"
     """Distribution of t; not specified in the paper."""
     time_shift: float = Field(default=1.0, gt=0)
     guidance: float = Field(default=1.0, ge=0)

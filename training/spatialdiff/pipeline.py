@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from PIL import Image
 
-from ..recipe import Chance
+from ..recipe import StepRng
 from .build import build_net
 from .files import load_folder, read_options
-from .frozen import PATCH, Frozen, depth_picture, unpatched
+from .frozen import PATCH, Frozen, depth_image, unpatchify
 from .options import SpatialDiffOptions
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class SpatialDiffPipeline:
         import torch
 
         options = self.frozen.options
-        chance = Chance(seed, 0, tuple(keys) or tuple(map(str, range(len(instructions)))))
+        rng = StepRng(seed, 0, tuple(keys) or tuple(map(str, range(len(instructions)))))
         training = self.net.training
         self.net.eval()
         try:
@@ -108,18 +108,18 @@ class SpatialDiffPipeline:
                 inputs = self.frozen.condition(
                     images, instructions, options.sample_guidance if guidance is None else guidance
                 )
-                latents, depth = self._denoise(inputs, chance, steps or options.sample_steps)
+                latents, depth = self._denoise(inputs, rng, steps or options.sample_steps)
         finally:
             self.net.train(training)
         return Edited(self.frozen.images(latents).numpy(), None if depth is None else self._depth_images(depth))
 
     def _denoise(
-        self, inputs: dict[str, "torch.Tensor"], chance: Chance, steps: int
+        self, inputs: dict[str, "torch.Tensor"], rng: StepRng, steps: int
     ) -> tuple["torch.Tensor", "torch.Tensor | None"]:
         """Denoise to packed latents (B, N, C), float32, with the sampling of `FluxKontextPipeline`."""
         from diffusers.pipelines.flux.pipeline_flux_kontext import calculate_shift
 
-        latents = chance.normal(inputs["source"].shape[1:]).to(self.frozen.device)
+        latents = rng.normal(inputs["source"].shape[1:]).to(self.frozen.device)
         scheduler = deepcopy(self.frozen.base.scheduler)
         names = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
         mu = calculate_shift(latents.shape[1], *(scheduler.config[name] for name in names))
@@ -141,4 +141,4 @@ class SpatialDiffPipeline:
     def _depth_images(self, depth: "torch.Tensor") -> np.ndarray[Any, Any]:
         if self.frozen.options.depth_loss == "latent":
             return self.frozen.images(depth).numpy()
-        return depth_picture(unpatched(depth, PATCH, self.frozen.options.height)[:, 0]).numpy()
+        return depth_image(unpatchify(depth, PATCH, self.frozen.options.height)[:, 0]).numpy()

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...shards.errors import BadInput
 from ..flow import draw_times, interpolate, velocity
-from ..recipe import Batch, Chance, Inputs
+from ..recipe import Batch, Inputs, StepRng
 from .build import build_net
 from .files import load_folder, load_part, read_options, save_folder
 from .frozen import Frozen
@@ -85,7 +85,7 @@ class SpatialDiff:
             raise BadInput(f"recipe.init {folder} was saved by stage {stage}: give a folder saved by stage 1")
         load_part(module.connector, folder, "connector")
 
-    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+    def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         """Encode, and draw noise and time for each sample. Raises BadInput for another image size or a missing
         instruction."""
         import torch
@@ -99,8 +99,8 @@ class SpatialDiff:
         frozen, options = self.frozen, self.options
         inputs = frozen.condition(batch["source"], texts, options.guidance)
         x = frozen.latents(batch["target"])
-        noise = chance.normal(x.shape[1:]).to(x.device)
-        sigma = draw_times(chance, options.times, shift=options.time_shift).to(x.device)
+        noise = rng.normal(x.shape[1:]).to(x.device)
+        sigma = draw_times(rng, options.times, shift=options.time_shift).to(x.device)
         inputs |= {"noisy": interpolate(x, noise, sigma), "velocity": velocity(x, noise), "sigma": sigma}
         inputs["valid"] = torch.tensor(np.asarray(batch["valid"]), dtype=torch.float32, device=x.device)
         if options.depth_loss:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, model_validator
 
 from ...shards.options import Options
-from ..flow import TimeLaw
+from ..flow import TimeDistribution
 
 TINY: Final = "tiny"
 """Model id of a small model with random weights, created in memory."""
@@ -61,7 +61,7 @@ class SpatialEditOptions(Options):
         description="probability of an empty instruction (the image is kept), for guidance",
     )
     shift: float = Field(default=1.5, gt=0, description="shift of the time steps toward noise")
-    times: TimeLaw = "logit_normal"
+    times: TimeDistribution = "logit_normal"
     times_mean: float = Field(default=0.0, description="mean of the logit-normal distribution")
     times_std: float = Field(default=1.0, gt=0)
     cache: str = Field(default="", description="cache folder for latents and text embeddings; empty: no cache")

@@ -30,7 +30,7 @@ def fit(image: NDArray[Any], side: int) -> NDArray[Any]:
     return np.ascontiguousarray(resized[top : top + side, left : left + side])
 
 
-def as_in_bench(source: NDArray[np.uint8], record: Mapping[str, Any]) -> tuple[NDArray[np.uint8], str]:
+def to_benchmark_style(source: NDArray[np.uint8], record: Mapping[str, Any]) -> tuple[NDArray[np.uint8], str]:
     """The source (H, W, 3) and the instruction of a sample in the style of SpatialEdit's benchmark.
 
     Translations and scalings get the target's box in red. If the object is outside the target's frame, there is no box:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from ...shards import stream
 from ...shards.errors import BadInput
 from ...shards.layout import filesystem, join
-from ..caches import MadeBy, TensorCache, folder_revision, module_revision
+from ..caches import CacheSpec, TensorCache, folder_revision, module_revision
 from ..flow import draw_times
-from ..recipe import Batch, Batches, Chance, Inputs
+from ..recipe import Batch, Batches, Inputs, StepRng
 from .adapter import load_adapter, save_adapter
 from .models import add_lora, folder_of
 from .options import PRESETS, TINY, SpatialEditOptions
-from .pictures import as_in_bench, fit
+from .pictures import fit, to_benchmark_style
 from .pipeline import edit, load_pipeline
 from .published import stream_published
 
@@ -89,8 +89,8 @@ class SpatialEdit:
         )
         revisions = [self._revision(part) for part in ("vae", "text_encoder")]
         precision = str(dtype).removeprefix("torch.")
-        self._latent_origin = MadeBy(options.model, revisions[0], precision, "Wan VAE mode, (z - mean) / std")
-        self._text_origin = MadeBy(
+        self._latent_origin = CacheSpec(options.model, revisions[0], precision, "Wan VAE mode, (z - mean) / std")
+        self._text_origin = CacheSpec(
             options.model, revisions[1], precision, "JoyImage prompt of one image, pre-norm, from 34"
         )
         return EditNet(add_lora(self._pipeline.transformer, options.rank, options.alpha, options.model))
@@ -107,12 +107,12 @@ class SpatialEdit:
     def _text_encoder(self) -> "nn.Module":
         return self.pipeline.text_encoder
 
-    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+    def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         """Inputs of `nets.EditNet`. Raises BadInput for images whose size the model does not support."""
         import torch
 
         views = [self.model_view(batch, index) for index in range(len(batch["key"]))]
-        dropped = (chance.uniform("drop") < self.options.text_drop).tolist()
+        dropped = (rng.uniform("drop") < self.options.text_drop).tolist()
         texts = ["" if drop else words for drop, (_, _, words) in zip(dropped, views, strict=True)]
         source = torch.stack([self.latent(picture) for picture, _, _ in views])
         target = torch.stack([self.latent(picture) for _, picture, _ in views])
@@ -121,8 +121,8 @@ class SpatialEdit:
         inputs = {
             "source": source,
             "target": target,
-            "noise": chance.normal(target.shape[1:]),
-            "t": draw_times(chance, options.times, mean=options.times_mean, std=options.times_std, shift=options.shift),
+            "noise": rng.normal(target.shape[1:]),
+            "t": draw_times(rng, options.times, mean=options.times_mean, std=options.times_std, shift=options.shift),
             "text": torch.nn.utils.rnn.pad_sequence(encoded, batch_first=True),
             "length": torch.tensor([len(each) for each in encoded]),
             "valid": torch.as_tensor(np.array(batch["valid"])),
@@ -133,7 +133,7 @@ class SpatialEdit:
         """Source and target (H, W, 3) and instruction of one sample as model inputs, with the red box if any."""
         source, words = batch["source"][index], batch["instruction"][index]
         if "record" in batch:
-            source, words = as_in_bench(source, batch["record"][index])
+            source, words = to_benchmark_style(source, batch["record"][index])
         pictures = fit(source, self.options.side), fit(batch["target"][index], self.options.side)
         for picture in pictures:
             height, width = picture.shape[:2]
@@ -204,7 +204,7 @@ class SpatialEdit:
         trained: Any = module.transformer
         self.pipeline.transformer = trained.get_base_model()
         keys = tuple(batch["key"])
-        generators = Chance(seed, 0, keys).generators("sample")
+        generators = StepRng(seed, 0, keys).generators("sample")
         views = [self.model_view(batch, index) for index in range(len(keys))]
         options = self.options
         edited = [

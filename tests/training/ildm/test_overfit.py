@@ -10,7 +10,7 @@ from diffusers import DDPMScheduler
 from spatialdata_builder.training.ildm.models import Base
 from spatialdata_builder.training.ildm.recipe import Ildm
 
-from tests.training.ildm.parts import CPU, chance_of, first_batch, make_shards, tiny, train
+from tests.training.ildm.parts import CPU, first_batch, make_shards, rng_of, tiny, train
 
 LORA = {"train_base": False, "rank": 32, "alpha": 32}
 
@@ -27,7 +27,7 @@ def base(shards: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     recipe = Ildm(tiny())
     recipe.build(CPU, torch.float32)
     batch = first_batch(shards, recipe, 8)
-    inputs = recipe.prepare(batch, chance_of(batch))
+    inputs = recipe.prepare(batch, rng_of(batch))
     unet = parts.unet(torch.float32)
     optimizer = torch.optim.AdamW(unet.parameters(), 4e-3)
     for _ in range(60):

@@ -16,9 +16,9 @@ from spatialdata_builder.training.ildm.recipe import Ildm
 from spatialdata_builder.training.ildm.unet_phase import target
 from spatialdata_builder.training.ildm.vae_phase import zero_mask
 from spatialdata_builder.training.ildm.views import Views
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 
-from tests.training.ildm.parts import CPU, SIDE, chance_of, first_batch, make_shards, tiny
+from tests.training.ildm.parts import CPU, SIDE, first_batch, make_shards, rng_of, tiny
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_phase_vae_reads_no_images_and_a_single_view_only_its_own_members():
 def test_inputs_are_noised_latents_with_independent_noise_at_one_time(shards: str):
     recipe, _ = built()
     batch = first_batch(shards, recipe, 2)
-    inputs = recipe.prepare(batch, chance_of(batch))
+    inputs = recipe.prepare(batch, rng_of(batch))
     assert inputs["image"].shape == inputs["intrinsic"].shape == (4, 4, SIDE // 8, SIDE // 8)
     vae = Base("tiny").vae(torch.float32)
     pictures = torch.from_numpy(np.concatenate([batch["source"], batch["target"]])).permute(0, 3, 1, 2) / 127.5 - 1
@@ -77,12 +77,12 @@ def test_inputs_of_a_sample_depend_neither_on_other_samples_nor_on_position(shar
     reversed_batch = {
         name: value[::-1].copy() if isinstance(value, np.ndarray) else value[::-1] for name, value in batch.items()
     }
-    one = recipe.prepare(batch, chance_of(batch))
-    two = recipe.prepare(reversed_batch, chance_of(reversed_batch))
+    one = recipe.prepare(batch, rng_of(batch))
+    two = recipe.prepare(reversed_batch, rng_of(reversed_batch))
     order = [3, 2, 1, 0, 7, 6, 5, 4]
     for name, value in one.items():
         torch.testing.assert_close(value, two[name][order], atol=1e-5, rtol=1e-5)
-    later = recipe.prepare(batch, chance_of(batch, step=1))
+    later = recipe.prepare(batch, rng_of(batch, step=1))
     assert not torch.equal(later["timesteps"], one["timesteps"])
 
 
@@ -102,7 +102,7 @@ def test_targets_are_noise_or_v_depending_on_the_scheduler():
 def test_maps_are_masked_independently_with_the_probability():
     options = tiny(phase="vae")
     keys = tuple(f"key-{number}" for number in range(1000))
-    mask = zero_mask(Views({"key": keys}, options), Chance(0, 0, keys), options.layout, 0.1)[..., 0, 0]
+    mask = zero_mask(Views({"key": keys}, options), StepRng(0, 0, keys), options.layout, 0.1)[..., 0, 0]
     assert mask.shape == (2000, 8) and set(mask.unique().tolist()) == {0, 1}
     by_map = {name: mask[:, where] for name, where in options.layout.slices.items()}
     assert all(torch.equal(each, each[:, :1].expand_as(each)) for each in by_map.values())
@@ -114,7 +114,7 @@ def test_maps_are_masked_independently_with_the_probability():
 def test_a_masked_map_is_0_in_the_input_of_the_vae(shards: str):
     recipe, _ = built(phase="vae", zero_mask=0.5)
     batch = first_batch(shards, recipe, 4)
-    maps = recipe.prepare(batch, chance_of(batch))["maps"]
+    maps = recipe.prepare(batch, rng_of(batch))["maps"]
     given = torch.from_numpy(Views(batch, recipe.options).maps())
     lines = maps[:, 7].abs().amax((1, 2)) > 0
     assert 0 < lines.sum() < 8
@@ -124,11 +124,11 @@ def test_a_masked_map_is_0_in_the_input_of_the_vae(shards: str):
 def test_captions_are_dropped_for_guidance(shards: str):
     recipe, _ = built(text_drop=0.5)
     batch = first_batch(shards, recipe, 4)
-    dropping = [recipe.prepare(batch, chance_of(batch, step))["context"] for step in range(4)]
-    caption = built(text_drop=0.0)[0].prepare(batch, chance_of(batch))["context"][0]
+    dropping = [recipe.prepare(batch, rng_of(batch, step))["context"] for step in range(4)]
+    caption = built(text_drop=0.0)[0].prepare(batch, rng_of(batch))["context"][0]
     unconditional = built(empty_captions="unconditional")[0]
     no_captions = batch | {"caption": [""] * 4, "source_caption": [""] * 4}
-    empty = unconditional.prepare(no_captions, chance_of(batch))["context"][0]
+    empty = unconditional.prepare(no_captions, rng_of(batch))["context"][0]
     rows = torch.cat(dropping)
     is_caption, is_empty = ((rows - each).abs().amax((1, 2)) < 1e-5 for each in (caption, empty))
     assert torch.equal(is_caption, ~is_empty)
@@ -138,10 +138,10 @@ def test_captions_are_dropped_for_guidance(shards: str):
 def test_the_cache_gives_the_same_inputs(shards: str, tmp_path: Path):
     plain, _ = built()
     batch = first_batch(shards, plain, 2)
-    expected = plain.prepare(batch, chance_of(batch))
+    expected = plain.prepare(batch, rng_of(batch))
     cached, _ = built(cache=str(tmp_path))
     for _ in range(2):
-        found = cached.prepare(batch, chance_of(batch))
+        found = cached.prepare(batch, rng_of(batch))
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4)
     assert len(list(tmp_path.rglob("*.safetensors"))) == 4 + 4 + 1  # images, map stacks, the only caption
@@ -163,7 +163,7 @@ def test_trained_weights_are_restored_bit_for_bit(shards: str, tmp_path: Path, c
     again, fresh = built(**changes)
     again.load(fresh, tmp_path)
     batch = first_batch(shards, recipe, 2)
-    inputs = recipe.prepare(batch, chance_of(batch))
+    inputs = recipe.prepare(batch, rng_of(batch))
     for (name, one), (_, two) in zip(module.named_parameters(), fresh.named_parameters(), strict=True):
         assert torch.equal(one, two), name
     with torch.no_grad():
@@ -227,14 +227,14 @@ def test_bad_input_gives_one_line_errors(shards: str, tmp_path: Path):
     batch = first_batch(shards, recipe, 2)
     empty = batch | {"source_caption": ["two boxes", " "]}
     with pytest.raises(BadInput, match=f"sample {batch['key'][1]} has no source_caption"):
-        recipe.prepare(empty, chance_of(batch))
+        recipe.prepare(empty, rng_of(batch))
     unconditional, _ = built(empty_captions="unconditional")
-    assert unconditional.prepare(empty, chance_of(batch))["context"].shape == (4, 77, 16)
+    assert unconditional.prepare(empty, rng_of(batch))["context"].shape == (4, 77, 16)
     with pytest.raises(BadInput, match=r"images of the shards are 32 x 32, but recipe.resolution is 512"):
         sized, _ = built(resolution=512)
-        sized.prepare(batch, chance_of(batch))
+        sized.prepare(batch, rng_of(batch))
     with pytest.raises(BadInput, match="multiples of 16"):
-        recipe.prepare({**batch, "source_depth": np.zeros((2, 40, 40))}, chance_of(batch))
+        recipe.prepare({**batch, "source_depth": np.zeros((2, 40, 40))}, rng_of(batch))
     with pytest.raises(BadInput, match="intrinsic_vae is empty"):
         Ildm(IldmOptions(base=str(tmp_path))).build(CPU, torch.float32)
     with pytest.raises(BadInput, match=r"holds no ildm.json"):

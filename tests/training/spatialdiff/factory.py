@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from spatialdata_builder.shards import stream
 from spatialdata_builder.shards.recipes import get_recipe
-from spatialdata_builder.training.recipe import Batch, Chance, Inputs
+from spatialdata_builder.training.recipe import Batch, Inputs, StepRng
 from spatialdata_builder.training.spatialdiff.options import TINY_RECIPE, SpatialDiffOptions
 from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
 
@@ -37,10 +37,10 @@ def batch_of(recipe: SpatialDiff, folder: Path, size: int = 2, side: int = SIDE)
 
 
 def inputs_of(recipe: SpatialDiff, batch: Batch, step: int = 0) -> Inputs:
-    return recipe.prepare(batch, Chance(0, step, tuple(batch["key"])))
+    return recipe.prepare(batch, StepRng(0, step, tuple(batch["key"])))
 
 
-def stirred(module: torch.nn.Module) -> None:
+def perturb(module: torch.nn.Module) -> None:
     """Perturb the trainable weights: LoRA is initialized to zero, which would hide its effect."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():

@@ -10,7 +10,7 @@ from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.spatialdiff.files import read_options
 from spatialdata_builder.training.spatialdiff.tiny import tiny_base
 
-from tests.training.spatialdiff.factory import batch_of, built, inputs_of, stirred
+from tests.training.spatialdiff.factory import batch_of, built, inputs_of, perturb
 
 
 def test_lora_loads_elsewhere_with_equal_output(tmp_path: Path):
@@ -19,7 +19,7 @@ def test_lora_loads_elsewhere_with_equal_output(tmp_path: Path):
     del inputs["velocity"]
     with torch.no_grad():
         untrained = net(inputs)["velocity"]
-        stirred(net)
+        perturb(net)
         trained = net(inputs)["velocity"]
     recipe.save(net, tmp_path / "out")
     pipeline = tiny_base()
@@ -51,7 +51,7 @@ def test_lora_loads_elsewhere_with_equal_output(tmp_path: Path):
 )
 def test_saved_weights_are_restored_bit_for_bit(tmp_path: Path, changes: dict, files: set):
     recipe, net = built(**changes)
-    stirred(net)
+    perturb(net)
     recipe.save(net, tmp_path / "out")
     recipe.save(net, tmp_path / "again")
     assert {path.name for path in (tmp_path / "out").iterdir()} == files | {"spatialdiff.json"}
@@ -66,7 +66,7 @@ def test_saved_weights_are_restored_bit_for_bit(tmp_path: Path, changes: dict, f
 
 def test_stage_2_starts_with_the_connector_of_stage_1(tmp_path: Path):
     first, net = built(stage=1)
-    stirred(net)
+    perturb(net)
     first.save(net, tmp_path / "one")
     recipe, second = built(init=str(tmp_path / "one"))
     recipe.begin(second)

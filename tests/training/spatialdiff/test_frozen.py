@@ -7,7 +7,13 @@ import pytest
 import torch
 from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.training.spatialdiff.frozen import load_base, normalised, patches, positions, unpatched
+from spatialdata_builder.training.spatialdiff.frozen import (
+    load_base,
+    normalize_depth,
+    patchify,
+    position_ids,
+    unpatchify,
+)
 from spatialdata_builder.training.spatialdiff.tiny import tiny_base
 
 from tests.training.spatialdiff.factory import CPU, SIDE, tiny
@@ -25,15 +31,15 @@ def picture(seed: int = 0, side: int = SIDE) -> np.ndarray:
 def test_packing_equals_the_library_s():
     z = torch.randn(2, 4, 6, 8)
     packed = FluxKontextPipeline._pack_latents(z, 2, 4, 6, 8)
-    assert torch.equal(patches(z, 2), packed)
-    assert torch.equal(unpatched(packed, 2, 6), z)
+    assert torch.equal(patchify(z, 2), packed)
+    assert torch.equal(unpatchify(packed, 2, 6), z)
 
 
 def test_position_ids_equal_the_library_s_with_a_third_kind():
     grid = FluxKontextPipeline._prepare_latent_image_ids(1, 3, 5, CPU, torch.float32)
     kinds = [grid + torch.tensor([kind, 0, 0]) for kind in range(3)]
-    assert torch.equal(positions(3, 3, 5), torch.cat(kinds))
-    assert torch.equal(positions(2, 3, 5), torch.cat(kinds[:2]))
+    assert torch.equal(position_ids(3, 3, 5), torch.cat(kinds))
+    assert torch.equal(position_ids(2, 3, 5), torch.cat(kinds[:2]))
 
 
 def test_latents_equal_the_library_s(frozen):
@@ -58,18 +64,18 @@ def test_decoding_reverts_shift_and_scale(frozen):
 def test_depth_is_normalized_per_image(frozen):
     depth = np.random.default_rng(0).random((2, SIDE, SIDE), dtype=np.float32)
     depth[1] = depth[1] * 0.3 + 0.1
-    for one, made in zip(depth, normalised(depth).numpy(), strict=True):
+    for one, made in zip(depth, normalize_depth(depth).numpy(), strict=True):
         assert made.min() == -1
         assert made.max() == pytest.approx(1)
         np.testing.assert_allclose(made, np.interp(one, [one.min(), one.max()], [-1, 1]), atol=1e-5)
     # Scale and offset of the depth do not matter.
     torch.testing.assert_close(frozen.depth_latents(depth), frozen.depth_latents(depth * 3 + 2), atol=1e-4, rtol=0)
-    assert (normalised(np.full((1, 4, 4), 0.5)) == -1).all()
+    assert (normalize_depth(np.full((1, 4, 4), 0.5)) == -1).all()
 
 
 def test_depth_becomes_latents_of_a_gray_image_or_patches_of_pixels(frozen):
     depth = np.random.default_rng(1).random((1, SIDE, SIDE), dtype=np.float32)
-    gray = normalised(depth)[:, None]
+    gray = normalize_depth(depth)[:, None]
     config = frozen.base.vae.config
     with torch.no_grad():
         z = frozen.base.vae.encode(gray.repeat(1, 3, 1, 1)).latent_dist.mode()

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from spatialdata_builder.training.spatialdiff.nets import Connector, CrossAttention, SpatialDecodeHead
 
-from tests.training.spatialdiff.factory import batch_of, built, inputs_of, stirred
+from tests.training.spatialdiff.factory import batch_of, built, inputs_of, perturb
 
 
 def attention(layer: CrossAttention, q: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
@@ -84,7 +84,7 @@ def library(net, inputs, spatial=None) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("ablation", ["lora_only", "latent_depth"])
 def test_the_joined_sequence_equals_the_library_s(tmp_path: Path, ablation: str):
     recipe, net = built(ablation=ablation)
-    stirred(net)
+    perturb(net)
     inputs = inputs_of(recipe, batch_of(recipe, tmp_path / "set"))
     velocity = inputs.pop("velocity")
     tokens = velocity.shape[1]
@@ -116,7 +116,7 @@ def test_losses_are_equations_9_and_10_over_valid_samples(tmp_path: Path):
 
 def test_gradient_checkpointing_changes_no_gradient(tmp_path: Path):
     recipe, net = built()
-    stirred(net)
+    perturb(net)
     inputs = inputs_of(recipe, batch_of(recipe, tmp_path / "set"))
     found = []
     for enable in (net.transformer.disable_gradient_checkpointing, net.transformer.enable_gradient_checkpointing):
@@ -132,7 +132,7 @@ def test_gradient_checkpointing_changes_no_gradient(tmp_path: Path):
 
 def test_depth_supervision_reaches_connector_and_lora(tmp_path: Path):
     recipe, net = built()
-    stirred(net)
+    perturb(net)
     net(inputs_of(recipe, batch_of(recipe, tmp_path / "set")))["depth"].backward()
     reached = {name for name, value in net.named_parameters() if value.grad is not None and value.grad.abs().sum() > 0}
     assert {"connector.queries", "connector.layers.0.to_q.weight", "head.out.weight"} <= reached

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 from spatialdata_builder.training.spatialdiff.pipeline import SpatialDiffPipeline
 from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
 from spatialdata_builder.training.spatialdiff.tiny import tiny_base
 
-from tests.training.spatialdiff.factory import CPU, SIDE, batch_of, built, stirred, tiny
+from tests.training.spatialdiff.factory import CPU, SIDE, batch_of, built, perturb, tiny
 
 
 def pictures(count: int) -> np.ndarray:
@@ -33,7 +33,7 @@ def test_without_added_parts_sampling_equals_the_library():
         _auto_resize=False,
         num_inference_steps=5,
         guidance_scale=3.0,
-        latents=Chance(3, 0, ("0", "1")).normal((4, 16)),
+        latents=StepRng(3, 0, ("0", "1")).normal((4, 16)),
         max_sequence_length=128,
         output_type="np",
     ).images
@@ -44,7 +44,7 @@ def test_without_added_parts_sampling_equals_the_library():
 @pytest.mark.parametrize("ablation", ["ism", "explicit_depth", "latent_depth"])
 def test_an_edit_needs_only_image_and_instruction(ablation: str):
     recipe, net = built(ablation=ablation)
-    stirred(net)
+    perturb(net)
     net.train()
     pipeline = SpatialDiffPipeline(net, recipe.frozen)
     edited = pipeline.edit(pictures(1), ["Move it."], steps=2)
@@ -58,7 +58,7 @@ def test_an_edit_needs_only_image_and_instruction(ablation: str):
 
 def test_an_edit_depends_on_seed_and_key_not_on_the_batch():
     recipe, net = built()
-    stirred(net)
+    perturb(net)
     pipeline = SpatialDiffPipeline(net, recipe.frozen)
     images, texts = pictures(2), ["one", "two"]
     both = pipeline.edit(images, texts, seed=1, keys=("a", "b"), steps=2).images
@@ -69,7 +69,7 @@ def test_an_edit_depends_on_seed_and_key_not_on_the_batch():
 
 def test_spatial_tokens_change_the_edit():
     recipe, net = built()
-    stirred(net)
+    perturb(net)
     pipeline = SpatialDiffPipeline(net, recipe.frozen)
     before = pipeline.edit(pictures(1), ["Move it."], steps=2).images
     with torch.no_grad():
@@ -79,7 +79,7 @@ def test_spatial_tokens_change_the_edit():
 
 def test_a_pipeline_from_a_folder_edits_an_image_of_any_size(tmp_path: Path):
     recipe, net = built()
-    stirred(net)
+    perturb(net)
     recipe.save(net, tmp_path / "out")
     pipeline = SpatialDiffPipeline.from_folder(tmp_path / "out", "cpu")
     images = pictures(1)

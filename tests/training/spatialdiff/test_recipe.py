@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.config import load_config
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 from spatialdata_builder.training.spatialdiff.options import SpatialDiffOptions
 from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
 
@@ -81,9 +81,9 @@ def test_the_inputs_of_a_step_follow_the_formulas(tmp_path: Path):
     recipe, _ = built(time_shift=2.0)
     batch = batch_of(recipe, tmp_path / "set")
     inputs = inputs_of(recipe, batch, step=3)
-    chance = Chance(0, 3, tuple(batch["key"]))
-    noise = chance.normal((4, 16))
-    t = torch.sigmoid(chance.normal((), "time"))
+    rng = StepRng(0, 3, tuple(batch["key"]))
+    noise = rng.normal((4, 16))
+    t = torch.sigmoid(rng.normal((), "time"))
     t = 2 * t / (1 + t)
     x = recipe.frozen.latents(batch["target"])
     torch.testing.assert_close(inputs["sigma"], t)

@@ -7,7 +7,7 @@ import torch
 from spatialdata_builder.shards.index import Manifest, pack_shard, write_manifest
 from spatialdata_builder.shards.layout import shard_name
 from spatialdata_builder.shards.recipes import get_recipe
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 from spatialdata_builder.training.spatialedit.options import SpatialEditOptions
 from spatialdata_builder.training.spatialedit.recipe import SpatialEdit
 from spatialdata_builder.training.spatialedit.tiny import tiny_models
@@ -66,7 +66,7 @@ def build(seed=0, **options):
     return recipe, module
 
 
-def shake(module):
+def randomize_adapter(module):
     """Randomize the adapter, which is initialized to zero."""
     torch.manual_seed(7)
     for name, parameter in module.named_parameters():
@@ -78,14 +78,14 @@ def shake(module):
 def case(moves):
     """The recipe, its module with a random adapter, a batch of 4, and its inputs."""
     recipe, module = build(text_drop=0.0)
-    shake(module)
+    randomize_adapter(module)
     batch = next(opened(recipe, moves, order="stored").batches(4))
-    inputs = recipe.prepare(batch, chance_of(batch))
+    inputs = recipe.prepare(batch, rng_of(batch))
     return SimpleNamespace(recipe=recipe, module=module, batch=batch, inputs=inputs)
 
 
-def chance_of(batch, step=0) -> Chance:
-    return Chance(0, step, tuple(batch["key"]))
+def rng_of(batch, step=0) -> StepRng:
+    return StepRng(0, step, tuple(batch["key"]))
 
 
 def opened(recipe, url, split="train", **options):

@@ -10,7 +10,7 @@ from diffusers import JoyImageEditTransformer3DModel
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 from spatialdata_builder.training.spatialedit.models import folder_of, load_models, lora_config
 from spatialdata_builder.training.spatialedit.nets import EditNet
 from spatialdata_builder.training.spatialedit.pipeline import edit, load_pipeline
@@ -18,7 +18,7 @@ from spatialdata_builder.training.spatialedit.tiny import tiny_models
 from torch import distributed
 from torch.distributed.fsdp import fully_shard
 
-from tests.training.spatialedit.conftest import build, chance_of, opened, shake
+from tests.training.spatialedit.conftest import build, opened, randomize_adapter, rng_of
 
 CPU = torch.device("cpu")
 
@@ -95,7 +95,7 @@ def test_frozen_bf16_trains_a_float32_adapter(moves):
     recipe, _ = build()
     module = recipe.build(CPU, torch.bfloat16)
     batch = next(opened(recipe, moves).batches(2))
-    inputs = recipe.prepare(batch, chance_of(batch))
+    inputs = recipe.prepare(batch, rng_of(batch))
     module(inputs)["loss"].backward()
     assert {each.dtype for each in module.parameters() if each.requires_grad} == {torch.float32}
     assert module.dtype == torch.bfloat16
@@ -188,7 +188,7 @@ def test_the_recipe_and_the_pipeline_with_the_saved_adapter_agree(case, saved):
     again = case.recipe.sample(case.module, batch, seed=3)
     np.testing.assert_array_equal(images["prediction"], again["prediction"])
 
-    one = Chance(3, 0, tuple(batch["key"])).generators("sample")[0]
+    one = StepRng(3, 0, tuple(batch["key"])).generators("sample")[0]
     words = case.recipe.model_view(batch, 0)[2]
     image = edit(load_pipeline("tiny", saved), batch["source"][0], words, box=[6, 4, 14, 12], steps=2, generator=one)
     assert np.abs(image.astype(int) - images["prediction"][0]).max() <= 1
@@ -206,7 +206,7 @@ def test_images_are_edited_at_their_own_size(case):
 def test_training_overfits_eight_samples(moves):
     recipe, module = build(text_drop=0.0)
     batch = next(opened(recipe, moves, order="stored").batches(8))
-    inputs = recipe.prepare(batch, chance_of(batch))
+    inputs = recipe.prepare(batch, rng_of(batch))
     training = [each for each in module.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(training, 5e-3, betas=(0.9, 0.95), weight_decay=0)
     losses = []
@@ -226,7 +226,7 @@ def test_under_fsdp_every_rank_makes_the_same_number_of_calls(case, tmp_path):
     with torch.no_grad():
         plain = case.module(case.inputs)["loss"].item()
     _, module = build(text_drop=0.0)
-    shake(module)
+    randomize_adapter(module)
     assert isinstance(module, EditNet)
     distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
     try:

@@ -23,7 +23,7 @@ from spatialdata_builder.training.spatialedit.published import stream_published
 
 from tests.shards.factory import out_of
 from tests.shards.interop.conftest import edited, pack
-from tests.training.spatialedit.conftest import build, chance_of, opened
+from tests.training.spatialedit.conftest import build, opened, rng_of
 
 KINDS = ("translate", "rotate", "camera", "scale")
 
@@ -93,7 +93,7 @@ def test_inputs_equal_those_from_our_shards(tmp_path):
     inputs = []
     for trained, url in ((ours, folder), (theirs, tmp_path / "se")):
         batch = next(opened(trained, str(url), cache="").batches(1))
-        inputs.append(trained.prepare(batch, chance_of(batch)))
+        inputs.append(trained.prepare(batch, rng_of(batch)))
     assert inputs[0].keys() == inputs[1].keys()
     assert all(torch.equal(inputs[0][name], inputs[1][name]) for name in inputs[0])
 

@@ -7,10 +7,10 @@ from PIL import Image
 from spatialdata_builder.shards.codecs import decode_image
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.interop.spatialedit import draw_box
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 
 from tests.shards.factory import make_sample
-from tests.training.spatialedit.conftest import build, chance_of, opened, pack_moves
+from tests.training.spatialedit.conftest import build, opened, pack_moves, rng_of
 
 
 def predicted_by_hand(case, index):
@@ -74,8 +74,8 @@ def test_velocities_are_in_batch_order(case):
 
 
 def test_times_are_shifted_logit_normal_and_the_network_gets_1000_t(case):
-    chance = chance_of(case.batch)
-    drawn = [torch.randn((), generator=one) for one in chance.generators("time")]
+    rng = rng_of(case.batch)
+    drawn = [torch.randn((), generator=one) for one in rng.generators("time")]
     by_hand = [1 / (1 + np.exp(-u.item())) for u in drawn]
     by_hand = [1.5 * u / (1 + 0.5 * u) for u in by_hand]
     np.testing.assert_allclose(case.inputs["t"].numpy(), by_hand, rtol=1e-5)
@@ -102,10 +102,10 @@ def test_latents_are_the_normalized_mode_of_each_channel(case):
 
 def test_noise_depends_on_the_sample_not_on_its_position(case):
     alone = {name: value[2:3] for name, value in case.batch.items()}
-    inputs = case.recipe.prepare(alone, chance_of(alone))
+    inputs = case.recipe.prepare(alone, rng_of(alone))
     for name in ("noise", "t", "source", "target", "length"):
         torch.testing.assert_close(inputs[name][0], case.inputs[name][2])
-    later = case.recipe.prepare(alone, chance_of(alone, step=1))
+    later = case.recipe.prepare(alone, rng_of(alone, step=1))
     assert not torch.equal(later["noise"], inputs["noise"])
 
 
@@ -151,8 +151,8 @@ def test_stored_wording_draws_no_box(moves):
 def test_dropped_texts_are_empty_and_keep_the_image(moves):
     recipe, _ = build(text_drop=0.5)
     batch = next(opened(recipe, moves, order="stored").batches(8))
-    inputs = recipe.prepare(batch, chance_of(batch))
-    drops = [torch.rand(1, generator=one).item() < 0.5 for one in chance_of(batch).generators("drop")]
+    inputs = recipe.prepare(batch, rng_of(batch))
+    drops = [torch.rand(1, generator=one).item() < 0.5 for one in rng_of(batch).generators("drop")]
     assert 0 < sum(drops) < 8
     for index, dropped in enumerate(drops):
         source, _, words = recipe.model_view(batch, index)
@@ -161,8 +161,8 @@ def test_dropped_texts_are_empty_and_keep_the_image(moves):
 
 
 def test_the_share_of_dropped_texts():
-    chance = Chance(0, 3, tuple(f"s-{n}" for n in range(4000)))
-    assert (chance.uniform("drop") < 0.1).float().mean().item() == pytest.approx(0.1, abs=0.02)
+    rng = StepRng(0, 3, tuple(f"s-{n}" for n in range(4000)))
+    assert (rng.uniform("drop") < 0.1).float().mean().item() == pytest.approx(0.1, abs=0.02)
 
 
 def test_an_unsupported_size_gives_an_error_with_a_supported_one(tmp_path):
@@ -170,18 +170,18 @@ def test_an_unsupported_size_gives_an_error_with_a_supported_one(tmp_path):
     recipe, _ = build()
     batch = next(opened(recipe, str(tmp_path)).batches(1))
     with pytest.raises(BadInput, match=r"sample s-0 is 40 x 40.*set recipe.side, for example to 32"):
-        recipe.prepare(batch, chance_of(batch))
+        recipe.prepare(batch, rng_of(batch))
     recipe.options = recipe.options.model_copy(update={"side": 32})
-    assert recipe.prepare(batch, chance_of(batch))["target"].shape == (1, 16, 1, 4, 4)
+    assert recipe.prepare(batch, rng_of(batch))["target"].shape == (1, 16, 1, 4, 4)
 
 
 def test_a_cache_gives_the_same_inputs(moves, tmp_path, case):
     recipe, _ = build(text_drop=0.0, cache=str(tmp_path))
     batch = next(opened(recipe, moves, order="stored").batches(4))
-    first = recipe.prepare(batch, chance_of(batch))
+    first = recipe.prepare(batch, rng_of(batch))
     entries = sorted(tmp_path.rglob("*.safetensors"))
     assert len(entries) == 12, "one entry each for source, target and text of every sample"
-    second = recipe.prepare(batch, chance_of(batch))
+    second = recipe.prepare(batch, rng_of(batch))
     for name, value in case.inputs.items():
         assert torch.equal(first[name], value)
         assert torch.equal(second[name], value)

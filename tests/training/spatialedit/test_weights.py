@@ -14,7 +14,7 @@ from spatialdata_builder.training.spatialedit.pipeline import load_pipeline
 from spatialdata_builder.training.spatialedit.tiny import tiny_models
 from spatialdata_builder.training.spatialedit.weights import load_transformer
 
-from tests.training.spatialedit.conftest import build, chance_of, opened, shake
+from tests.training.spatialedit.conftest import build, opened, randomize_adapter, rng_of
 
 CPU = torch.device("cpu")
 
@@ -92,7 +92,7 @@ def test_other_files_are_an_error(other, checkpoint, tmp_path: Path):
 def lora(tmp_path: Path) -> Path:
     """An adapter on all blocks with the published names, like SpatialEdit's."""
     adapted = get_peft_model(tiny_models(CPU, torch.float32).transformer, LoraConfig(r=4, target_modules=list(TARGETS)))
-    shake(adapted)
+    randomize_adapter(adapted)
     adapted.save_pretrained(str(tmp_path / "lora"), save_embedding_layers=False)
     file = tmp_path / "lora" / "adapter_model.safetensors"
     save_file(published(load_file(file)), file)
@@ -130,7 +130,7 @@ def test_a_run_starts_from_published_weights(other, lora: Path, checkpoint, move
             module.transformer(**example_inputs()).sample, expected(**example_inputs()).sample, atol=1e-5, rtol=0
         )
     batch = next(opened(recipe, moves).batches(2))
-    assert module(recipe.prepare(batch, chance_of(batch)))["loss"].isfinite()
+    assert module(recipe.prepare(batch, rng_of(batch)))["loss"].isfinite()
     recipe.save(module, tmp_path / "trained-lora")
     plain, bare = build()
     with pytest.raises(BadInput, match=r"merge is '.*', here ''.*theta is 256, here 10000.*weights"):
