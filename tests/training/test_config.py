@@ -27,7 +27,7 @@ def test_a_dumped_configuration_is_read_back_unchanged():
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("step=3", r"unknown key 'step'; did you mean 'steps'\?; allowed: accumulate, batch_size, "),
         ("data.thread=3", r"unknown key 'data\.thread'; did you mean 'threads'\?; allowed: buckets, cache, "),
@@ -41,8 +41,8 @@ def test_a_dumped_configuration_is_read_back_unchanged():
         ("lr=[", r"--set lr=\[: the value is not YAML"),
     ],
 )
-def test_a_wrong_value_gives_a_one_line_error(override: str, said: str):
-    with pytest.raises(BadInput, match=said) as error:
+def test_a_wrong_value_gives_a_one_line_error(override: str, message: str):
+    with pytest.raises(BadInput, match=message) as error:
         load_config(Linear, overrides=[override])
     assert "\n" not in str(error.value)
 

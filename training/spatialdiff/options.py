@@ -71,7 +71,7 @@ class SpatialDiffOptions(Options):
     guidance: float = Field(default=1.0, ge=0)
     """Guidance input of the guidance-distilled base in training; not specified in the paper."""
     instruction: Literal["text", "any"] = "text"
-    """`text`: the sample's instruction. `any`: one of its variants, drawn anew each epoch."""
+    """`text`: the sample's instruction. `any`: one of its variants, drawn again in each epoch."""
     text_tokens: int = Field(default=512, ge=1)
     """Sequence length of T5; longer instructions are truncated."""
     cache: str = ""

@@ -89,8 +89,8 @@ class SpatialEdit:
         )
         revisions = [self._revision(part) for part in ("vae", "text_encoder")]
         precision = str(dtype).removeprefix("torch.")
-        self._latent_origin = CacheSpec(options.model, revisions[0], precision, "Wan VAE mode, (z - mean) / std")
-        self._text_origin = CacheSpec(
+        self._latent_spec = CacheSpec(options.model, revisions[0], precision, "Wan VAE mode, (z - mean) / std")
+        self._text_spec = CacheSpec(
             options.model, revisions[1], precision, "JoyImage prompt of one image, pre-norm, from 34"
         )
         return EditNet(add_lora(self._pipeline.transformer, options.rank, options.alpha, options.model))
@@ -156,7 +156,7 @@ class SpatialEdit:
                 latent = vae.encode(signed.movedim(-1, 0)[None, :, None]).latent_dist.mode()
                 return {"latent": self.pipeline.normalize_latents(latent.float())[0]}
 
-        return self._cache.one(picture, self._latent_origin, encode)["latent"]
+        return self._cache.one(picture, self._latent_spec, encode)["latent"]
 
     def text(self, picture: U8, words: str) -> "torch.Tensor":
         """(L, D) on the CPU: Qwen3-VL's embedding of source and instruction, without the first 34 tokens of the prompt
@@ -174,7 +174,7 @@ class SpatialEdit:
                 )
             return {"text": embeds[0]}
 
-        return self._cache.one((picture, words), self._text_origin, encode)["text"]
+        return self._cache.one((picture, words), self._text_spec, encode)["text"]
 
     def save(self, module: "nn.Module", folder: Path) -> None:
         """Write the adapter in PEFT's format, and the description of its base and options."""

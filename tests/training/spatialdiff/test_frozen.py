@@ -134,16 +134,16 @@ def test_a_base_is_loaded_from_its_folder(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda folder: None, "does not exist"),
         (lambda folder: folder.mkdir(), "is not FLUX.1-Kontext in diffusers' layout"),
     ],
 )
-def test_a_missing_base_is_named(tmp_path: Path, make, says: str):
+def test_a_missing_base_is_named(tmp_path: Path, make, message: str):
     folder = tmp_path / "base"
     make(folder)
-    with pytest.raises(BadInput, match=says) as caught:
+    with pytest.raises(BadInput, match=message) as caught:
         load_base(tiny(base=str(folder)), CPU, torch.float32)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -169,7 +169,7 @@ def test_bad_samples_and_options_are_named(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "message"),
     [
         ({"stage": 1, "ablation": "lora_only"}, "stage 1 trains the connector, but ablation lora_only has none"),
         ({"stage": 1, "init": "out"}, "set stage to 2"),
@@ -178,8 +178,8 @@ def test_bad_samples_and_options_are_named(tmp_path: Path):
         ({"geometry": {"side": 512}}, "multiple of 14"),
     ],
 )
-def test_contradicting_options_are_an_error(wrong: dict, says: str):
-    with pytest.raises(ValidationError, match=says):
+def test_contradicting_options_are_an_error(wrong: dict, message: str):
+    with pytest.raises(ValidationError, match=message):
         SpatialDiffOptions.model_validate(wrong)
 
 

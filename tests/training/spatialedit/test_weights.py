@@ -61,8 +61,8 @@ def test_a_published_file_gives_the_same_network(kind: str, other, checkpoint, t
             found(**example_inputs()).sample, other(**example_inputs()).sample, atol=1e-5, rtol=0
         )
         # The RoPE theta is not in the file: with another value the output differs.
-        turned = load_models(checkpoint, CPU, torch.float32, str(file), 10000).transformer
-        assert (turned(**example_inputs()).sample - other(**example_inputs()).sample).abs().max() > 1e-4
+        other_theta = load_models(checkpoint, CPU, torch.float32, str(file), 10000).transformer
+        assert (other_theta(**example_inputs()).sample - other(**example_inputs()).sample).abs().max() > 1e-4
 
 
 def test_weights_have_the_dtypes_of_diffusers(other, checkpoint, tmp_path: Path):
