@@ -63,7 +63,10 @@ for _name in RECIPES:
 @click.option("--split", default="", help="Split of the shards. Default: val, or train if there is no val.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the noise.")
 def sample(out: str, shards: Sequence[str], to: str, step: int | None, count: int, split: str, seed: int) -> None:
-    """Write an image with predictions of the run in OUT: one row per sample, with source, target, prediction, depth."""
+    """Write an image of predictions from the run in OUT.
+
+    It has one row per sample: source, target, prediction, depth.
+    """
     from .command import run_sample
 
     click.echo(run_sample(out, shards, to=to, step=step, count=count, split=split, seed=seed))
