@@ -106,7 +106,7 @@ class SceneObject(_Fixed):
 
     @property
     def shown(self) -> bool:
-        """Whether any part of it is visible in source or target. Boxes are always known, visible fractions may not be."""
+        """Whether any part is visible in source or target. Boxes are always known, visible fractions may be unknown."""
         return self.source_visible > 0 or self.target_visible > 0 or any(self.source_box) or any(self.target_box)
 
 
