@@ -50,9 +50,8 @@ def stream(
     """Open shards for training.
 
     Args:
-        url: a folder of shards at any fsspec URL (`OUT/shards/full/train`, or a parent folder from which `recipe` and
-            `split` select), a sequence of folders (read as one set), or a mapping of folder to weight (samples are
-            drawn in these proportions).
+        url: a folder of shards at any fsspec URL (`OUT/shards/full/train`, or a parent folder in which `recipe` and
+            `split` select one), a sequence of folders (read as one set), or a mapping of folders to sampling weights.
         recipe: selects the members of a batch and the edits. Other members in the shards are neither read nor decoded.
             Samples of other edits are left out, counted in `Stream.left_out`, and reported in one log line.
         split: used where `url` is a folder above the splits.
@@ -63,15 +62,13 @@ def stream(
             order: `global` shuffles over all samples, `shard` shuffles shards and reads each sequentially (spinning
                 disks, object stores), `stored` does not shuffle.
             images: `uint8`, or `float`: float32 in [-1, 1].
-            members: names that replace the recipe's. instruction: `text` gives the sample's text, `any` the text or one
-                of the variants.
+            members: names that replace the recipe's. instruction: `text`, or `any`: the text or one of its variants.
             last: `drop` drops the samples at the end of an epoch that do not fill a batch on all ranks, `pad` fills the
                 last batch with samples from the start of the epoch, for which `batch["valid"]` is False.
             on_error: `raise`, or `skip`: a damaged sample is replaced by another one, for which `valid` is False, and
                 counted and named in `Stream.skipped`. A store that cannot be reached always raises.
             threads: threads that read and decode (0: one per core). prefetch: number of batches prepared ahead.
-            check: check the CRC-32 of every member. records: also return the parsed json of each sample, as
-                `batch["record"]`.
+            check: check the CRC-32 of every member. records: add the parsed json of each sample as `batch["record"]`.
             cache, cache_bytes: a local folder that caches whole shards of remote sets, and its size limit.
             buckets: allow images of different sizes; all images of a batch then have the same size.
 
@@ -296,10 +293,7 @@ class Stream:
         return found
 
     def _replacements(self, step: Step) -> Iterator[int]:
-        """Samples of the step's bucket from all over the epoch, since damage often affects whole shards.
-
-        The same on every machine.
-        """
+        """Samples of the step's bucket, spread over the epoch, since damage often affects whole shards."""
         order, position = self._walk.orders[step.bucket], step.position
         first = position if isinstance(position, int) else position[step.bucket]
         places = first + np.arange(_REPLACEMENTS) * max(1, order.length // _REPLACEMENTS)
@@ -376,9 +370,7 @@ class Stream:
             self._replace_damaged(work, texts, damaged)
             valid[damaged] = False
         if turn != self._turn:
-            raise SpatialdataError(
-                "this iteration ended because another one was started or a state was loaded: use one at a time"
-            )
+            raise SpatialdataError("this iteration ended: another was started or a state was loaded; use one at a time")
         self._epoch, self._position = work.step.epoch, work.step.position
         lists = {name: [text[name] for text in texts] for name in texts[0]}
         return {**work.arrays, **lists, "valid": valid}
