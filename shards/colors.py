@@ -247,10 +247,10 @@ def name_of_surface(srgb: Floats, metal: bool = False) -> str:
     counts = np.bincount(which, minlength=len(_NAMES))
     if metal and (name := _metal(lab)) is not None:
         return name
-    name, mine = _dominant_name(which, counts)
+    name, covered = _dominant_name(which, counts)
     if not name:
         return ""
-    around = {_NAMES[i] for i in _classify(np.median(lab[mine], axis=0) + _DIRECTIONS * _MARGIN).tolist()}
+    around = {_NAMES[i] for i in _classify(np.median(lab[covered], axis=0) + _DIRECTIONS * _MARGIN).tolist()}
     if {family(near) for near in around} != {family(name)}:
         return ""
     return name if around == {name} else family(name)

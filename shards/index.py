@@ -31,7 +31,7 @@ LIST_SEPARATOR: Final = ";"
 """Between the values of a list in one parquet cell (licences, assets, families)."""
 UNKNOWN_SIZE: Final = (0, 0)
 """Width and height in a parquet row whose images have no readable header."""
-MADE_AGAIN: Final = "run `spatialdata verify OUT --repair` where the layers are, or copy the file again"
+REBUILD_HINT: Final = "run `spatialdata verify OUT --repair` where the layers are, or copy the file again"
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -67,7 +67,7 @@ class Manifest(_Fixed):
     name: str
     recipe: str
     split: Split
-    members: Annotated[tuple[str, ...], Field(min_length=1, description="file names behind the key, sorted")]
+    members: Annotated[tuple[str, ...], Field(min_length=1, description="file names after the key, sorted")]
     samples: int = Field(ge=1)
     bytes: int = Field(ge=1)
     shards: Annotated[tuple[ShardEntry, ...], Field(min_length=1)]
@@ -206,7 +206,7 @@ def read_rows(folder: str, shard: str) -> list[dict[str, Any]]:
     try:
         return parse_rows(data, parquet_name(shard))
     except SpatialdataError as error:
-        raise SpatialdataError(f"{folder}: {error}: {MADE_AGAIN}") from None
+        raise SpatialdataError(f"{folder}: {error}: {REBUILD_HINT}") from None
 
 
 def parse_rows(data: bytes, name: str) -> list[dict[str, Any]]:

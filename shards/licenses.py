@@ -70,9 +70,9 @@ def combine(parts: Iterable[str]) -> Whole:
     return Whole(_strictest(names))
 
 
-def joined(licences: Iterable[str]) -> str:
+def joined(licenses: Iterable[str]) -> str:
     """Several licenses of one model as one text: each once, sorted."""
-    return SEPARATOR.join(sorted({part for licence in licences for part in licence.split(SEPARATOR)}))
+    return SEPARATOR.join(sorted({part for text in licenses for part in text.split(SEPARATOR)}))
 
 
 def licences_of(licence: str) -> tuple[LicenseName, ...]:

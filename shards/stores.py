@@ -21,8 +21,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from .errors import BadInput, SpatialdataError
 
-VARIABLE: Final = "SPATIALDATA_STORE_TIMEOUT"
-DEFAULT_S: Final = 120.0
+TIMEOUT_VARIABLE: Final = "SPATIALDATA_STORE_TIMEOUT"
+DEFAULT_TIMEOUT_S: Final = 120.0
 WARNING_AFTER_S: Final = 10.0
 """Seconds of silence after which a warning is logged."""
 _FAIL_FAST_S: Final = 1.0
@@ -31,18 +31,18 @@ _CONNECTIONS: Final = 64
 """Concurrent connections to S3, unless the user's fsspec configuration sets a number; botocore's default is 10."""
 
 
-class Unanswered(SpatialdataError):
+class StoreTimeout(SpatialdataError):
     """A store did not respond within the time limit."""
 
 
-class Stalled(OSError):
+class ResponseStalled(OSError):
     """A web server stopped responding in the middle of a response: a retry may help."""
 
 
 def open_store(url: str, **options: Any) -> tuple[Any, str]:
     """fsspec file system and path of a URL; `options` are passed to the file system.
 
-    The file system raises `Unanswered` when a store does not respond in time. Raises ImportError and ValueError like
+    The file system raises `StoreTimeout` when a store does not respond in time. Raises ImportError and ValueError like
     fsspec, and BadInput where the environment variable `SPATIALDATA_STORE_TIMEOUT` is not a number of seconds.
     """
     from fsspec.core import url_to_fs
@@ -54,13 +54,15 @@ def open_store(url: str, **options: Any) -> tuple[Any, str]:
 
 def store_timeout() -> float:
     """Seconds of silence after which a request fails. Raises BadInput where the environment variable is invalid."""
-    text = os.environ.get(VARIABLE, "")
+    text = os.environ.get(TIMEOUT_VARIABLE, "")
     try:
-        seconds = float(text) if text else DEFAULT_S
+        seconds = float(text) if text else DEFAULT_TIMEOUT_S
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise BadInput(f"{VARIABLE}={text}: must be a number of seconds above 0, such as {DEFAULT_S:.0f}")
+        raise BadInput(
+            f"{TIMEOUT_VARIABLE}={text}: must be a number of seconds above 0, such as {DEFAULT_TIMEOUT_S:.0f}"
+        )
     return seconds
 
 
@@ -109,10 +111,10 @@ class _Host:
 
     @asynccontextmanager
     async def waiting(self, what: str) -> AsyncGenerator[None]:
-        """Wrap a wait for `what`: logs a warning after a while of silence. Raises Unanswered for the last timeout."""
+        """Wrap a wait for `what`: logs a warning after a while of silence. Raises StoreTimeout for the last timeout."""
         now = time.monotonic()
         if now - self.failure[0] < _FAIL_FAST_S:  # concurrent requests need not time out one by one
-            raise Unanswered(self.failure[1])
+            raise StoreTimeout(self.failure[1])
         if not self.pending:
             if now - self.first_timeout_at > store_timeout():  # none, or long ago
                 self.received(complete=True)
@@ -142,17 +144,18 @@ class _Host:
             logging.getLogger(__name__).warning(text, what, time.monotonic() - self.received_at, store_timeout())
 
     def _count_timeout(self, what: str, error: Exception) -> None:
-        """Raise Unanswered if an earlier connection timed out, too, without a complete response in between."""
+        """Raise StoreTimeout if an earlier connection timed out, too, without a complete response in between."""
         now, limit = time.monotonic(), store_timeout()
         self.first_timeout_at = self.first_timeout_at or now
         if now - self.first_timeout_at < 0.4 * limit:
             return
         text = (
             f"{what} did not respond for {now - min(self.received_at, self.first_timeout_at - limit / 2):.0f} s: check "
-            f"that {self.name} is up and can be reached, then rerun the command; {VARIABLE} (seconds) sets this timeout"
+            f"that {self.name} is up and can be reached, then rerun the command; {TIMEOUT_VARIABLE} (seconds) sets the "
+            "timeout"
         )
         self.failure = now, text
-        raise Unanswered(text) from error
+        raise StoreTimeout(text) from error
 
 
 class _WatchedBody:
@@ -206,7 +209,7 @@ async def _watch_request(request: Any, handler: Any) -> Any:
                 raise
             continue
         host.received(complete=response.content.at_eof())
-        response.content = _WatchedBody(response.content, host, what, Stalled)
+        response.content = _WatchedBody(response.content, host, what, ResponseStalled)
         return response
 
 
@@ -221,7 +224,7 @@ def _web() -> Any:
             try:
                 return await super()._info(url, **kwargs)
             except FileNotFoundError as error:
-                if isinstance(error.__cause__, Unanswered | Stalled):
+                if isinstance(error.__cause__, StoreTimeout | ResponseStalled):
                     raise error.__cause__ from None
                 raise
 
@@ -229,7 +232,7 @@ def _web() -> Any:
             try:
                 return bool(await self._ls(path))
             except (OSError, ValueError, ClientError) as error:  # not a listing, or not found
-                if isinstance(error, Stalled):
+                if isinstance(error, ResponseStalled):
                     raise
                 return False
 

@@ -30,7 +30,7 @@ from .inspection import Problem
 from .layout import SplitFolder, absent, base, find_splits, join, list_shards, open_url
 from .recipes import RECIPES
 from .schema import READABLE_VERSIONS, SCHEMA_VERSION, Split
-from .sidecars import READ_BY_PEOPLE, index_files, read_splits
+from .sidecars import USER_EDITABLE, index_files, read_splits
 from .verify_shard import ShardFindings, verify_shard
 
 KEEPS_ITS_SPLITS: Final = "object3dit"
@@ -187,13 +187,13 @@ def _check_sidecars(recipe_folder: str) -> Iterator[Problem]:
         return
     found: dict[str, bytes] = {}
     unreadable: dict[str, str] = {}
-    for name in (*expected, *READ_BY_PEOPLE):
+    for name in (*expected, *USER_EDITABLE):
         try:
             with open_url(join(recipe_folder, name)) as file:
                 found[name] = file.read()
         except FileNotFoundError as error:
             unreadable[name] = absent(error)
-    for name in READ_BY_PEOPLE:
+    for name in USER_EDITABLE:
         if name in found and not _is_text(found[name]):
             yield Problem("index", f"{name} is not a text file", folder=recipe_folder)
         elif unreadable.get(name, "is missing") != "is missing":
@@ -242,26 +242,26 @@ def _find_leaks(recipe_folder: str, verified: Mapping[str, _SplitContents]) -> I
     verified_splits = {split for split, (url, _) in contents.items() if url in verified}
     for split, other in _DISJOINT_SPLITS:
         if {split, other} <= contents.keys() and verified_splits & {split, other}:
-            (url, ours), (_, theirs) = contents[split], contents[other]
-            if "val" not in (split, other) or KEEPS_ITS_SPLITS not in ours.datasets | theirs.datasets:
-                yield from _shared(ours, theirs, other, url)
+            (url, first), (_, second) = contents[split], contents[other]
+            if "val" not in (split, other) or KEEPS_ITS_SPLITS not in first.datasets | second.datasets:
+                yield from _shared(first, second, other, url)
 
 
-def _shared(ours: _SplitContents, theirs: _SplitContents, other: str, folder: str) -> Iterator[Problem]:
+def _shared(first: _SplitContents, second: _SplitContents, other: str, folder: str) -> Iterator[Problem]:
     by_shard: dict[str, list[tuple[str, _FirstSample, _FirstSample]]] = {}
-    shared_uids = ours.assets.keys() & theirs.assets.keys()
-    pairs = [(uid, ours.assets[uid], theirs.assets[uid]) for uid in sorted(shared_uids)]
-    for family in sorted(ours.families.keys() & theirs.families.keys()):
-        one, another = ours.families[family], theirs.families[family]
-        if one.asset not in shared_uids:
-            named = " and ".join(sorted({place.asset for place in (one, another) if place.asset}))
-            pairs.append((f"shape {family}{f' ({named})' * bool(named)}", one, another))
-    for name, one, another in pairs:
-        by_shard.setdefault(one.shard, []).append((name, one, another))
+    shared_uids = first.assets.keys() & second.assets.keys()
+    pairs = [(uid, first.assets[uid], second.assets[uid]) for uid in sorted(shared_uids)]
+    for family in sorted(first.families.keys() & second.families.keys()):
+        here, there = first.families[family], second.families[family]
+        if here.asset not in shared_uids:
+            named = " and ".join(sorted({place.asset for place in (here, there) if place.asset}))
+            pairs.append((f"shape {family}{f' ({named})' * bool(named)}", here, there))
+    for name, here, there in pairs:
+        by_shard.setdefault(here.shard, []).append((name, here, there))
     for shard, shared in sorted(by_shard.items()):
-        name, one, another = shared[0]
-        message = f"{len(shared)} assets are also in {other}, such as {name} in {another.key} of {another.shard}"
-        yield Problem("leak", message, key=one.key, shard=shard, folder=folder)
+        name, here, there = shared[0]
+        message = f"{len(shared)} assets are also in {other}, such as {name} in {there.key} of {there.shard}"
+        yield Problem("leak", message, key=here.key, shard=shard, folder=folder)
 
 
 def _contents_from_parquets(folder: str) -> _SplitContents:

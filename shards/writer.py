@@ -133,10 +133,10 @@ def make_way(path: Path) -> None:
         return
     if stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and path.is_file()):
         return
-    aside = path.with_name(f"{path.name}.corrupt")
-    if os.path.lexists(aside):
-        aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.corrupt")
-    path.rename(aside)
+    moved = path.with_name(f"{path.name}.corrupt")
+    if os.path.lexists(moved):
+        moved = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.corrupt")
+    path.rename(moved)
 
 
 def member_header(name: str, size: int) -> bytes:

@@ -23,7 +23,7 @@ from ..reader import StoredSample
 from ..schema import Edit, EditKind, SampleRecord
 from ..writer import BLOCK, member_header, publish
 from .destination import Exported, claim, find_input, finish, read_input
-from .wording import bench_wording, size_told
+from .wording import bench_wording, size_text
 
 LAYOUT: Final = "spatialedit"
 FAMILIES: Final[dict[EditKind, str]] = {
@@ -98,7 +98,7 @@ def _name(record: SampleRecord) -> str:
 def _human_instruction(record: SampleRecord) -> str:
     """The instruction in a person's words, true for the exported source image."""
     if record.edit.kind == "scale" and record.edit.known:
-        size = size_told(record.edit.scale)
+        size = size_text(record.edit.scale)
         return f"Make the {_name(record)} {size}, as large as the red box, and take the red box away."
     if _needs_box(record.edit):
         return f"Put the {_name(record)} where the red box is, and take the red box away."

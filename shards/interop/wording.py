@@ -12,7 +12,7 @@ def bench_wording(edit: Edit, noun: str) -> str:
     """
     match edit.kind:
         case "scale" if edit.known:
-            return f"Move the {noun} into the red box at {size_told(edit.scale)} and finally remove the red box."
+            return f"Move the {noun} into the red box at {size_text(edit.scale)} and finally remove the red box."
         case "translate" | "scale":
             return f"Move the {noun} into the red box and finally remove the red box."
         case "rotate" if edit.view:
@@ -29,7 +29,7 @@ def bench_wording(edit: Edit, noun: str) -> str:
             return ""
 
 
-def size_told(scale: float) -> str:
+def size_text(scale: float) -> str:
     """`1.5 times its size` for 1.5."""
     return f"{scale:.2f}".rstrip("0").rstrip(".") + " times its size"
 

@@ -15,11 +15,11 @@ from .card import ATTRIBUTION, CARD, card_files
 from .croissant import CROISSANT, croissant_files
 from .facts import read_facts, read_splits
 
-__all__ = ["ATTRIBUTION", "READ_BY_PEOPLE", "SIDECARS", "index_files", "read_splits", "write_sidecars"]
+__all__ = ["ATTRIBUTION", "SIDECARS", "USER_EDITABLE", "index_files", "read_splits", "write_sidecars"]
 
 SIDECARS: Final = (CARD, CROISSANT, timm.INFO, energon.SPLIT, energon.DATASET, energon.INFO)
 """Paths in the recipe's folder."""
-READ_BY_PEOPLE: Final = (CARD, ATTRIBUTION, CROISSANT)
+USER_EDITABLE: Final = (CARD, ATTRIBUTION, CROISSANT)
 """Files that users may edit and `spatialdata card` may rewrite: verification only checks that they are text."""
 
 

@@ -23,7 +23,7 @@ from datasets import load_dataset
 samples = load_dataset("path/of/this/folder", split="train", streaming=True)
 ```
 
-Beside the tars: a parquet of each (one row a sample, with byte offsets), `index.json` for wids, `.nv-meta/` and
+Beside the tars: a parquet for each (one row per sample, with byte offsets), `index.json` for wids, `.nv-meta/` and
 `.tar.idx` for megatron-energon, `_info.json` for timm, `croissant.json`. `sample.schema.json` in a split's folder is
 the JSON Schema of `json`.
 """
@@ -36,8 +36,8 @@ _MEMBERS: Final = {
     "target_instances": "instance labels of the target: 0 background, else `objects[].id`",
     "changed": "255 where the edit changed the image, else 0",
     "depth": "relative inverse depth, 16-bit: near is large; scale and offset in `maps`",
-    "metric": "depth in metres, 16-bit: 0 is no depth; scale and offset in `maps`",
-    "confidence": "how certain `metric` is, 16-bit, larger is more: 1 where exact, 0 where there is no depth",
+    "metric": "depth in meters, 16-bit: 0 is no depth; scale and offset in `maps`",
+    "confidence": "confidence of `metric`, 16-bit, larger is more certain: 1 where exact, 0 where there is no depth",
     "normal": "normals in the camera frame, rgb = (n + 1) / 2",
     "segment": "segments: 0 background, larger areas first",
     "line": "line drawing, dark on white",
@@ -116,9 +116,9 @@ def members_table(facts: RecipeFacts) -> str:
 
 
 def _text(facts: RecipeFacts) -> str:
-    licences = [
-        [escape(licence) or "(none named)", count, f"{count / facts.samples:.1%}"]
-        for licence, count in facts.licences.items()
+    licenses = [
+        [escape(license_text) or "(none named)", count, f"{count / facts.samples:.1%}"]
+        for license_text, count in facts.licences.items()
     ]
     return "\n".join(
         [
@@ -126,8 +126,8 @@ def _text(facts: RecipeFacts) -> str:
             f"{facts.samples} triplets of source image, instruction and target image, in plain WebDataset tars.\n",
             splits_table(facts),
             edits_table(facts),
-            "Samples that show an object under a licence; one may show objects under several:\n",
-            table(["licence", "samples", "share"], licences),
+            "Samples that show an object under a license; one may show objects under several:\n",
+            table(["license", "samples", "share"], licenses),
             "Each sample has these members:\n",
             members_table(facts),
             USAGE,

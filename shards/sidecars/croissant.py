@@ -18,16 +18,16 @@ _PARQUETS: Final = "parquets"
 _MIME: Final = {"webp": "image/webp", "png": "image/png", "jpg": "image/jpeg", "json": "application/json"}
 _ROLES: Final[Mapping[Split, str]] = {"train": "TrainingSplit", "val": "ValidationSplit", "test": "TestSplit"}
 _TEXTS: Final = {
-    "key": "Names the sample in all splits.",
-    "dataset": "Where the pair comes from.",
+    "key": "Identifies the sample in all splits.",
+    "dataset": "The source of the pair.",
     "edit": "What changes from source to target.",
     "derived": "How it was made from other samples (invert, compose); empty where it was rendered or released.",
-    "category": "Of the edited object; empty for camera edits.",
+    "category": "Category of the edited object; empty for camera edits.",
     "instruction": "The edit in words.",
-    "caption": "One sentence on the target image.",
-    "licences": "Of the objects shown, joined by ';'.",
-    "assets": "Identifiers of the objects shown, joined by ';'.",
-    "families": "Shapes of the objects shown, joined by ';'.",
+    "caption": "One sentence about the target image.",
+    "licences": "Licenses of the visible objects, joined by ';'.",
+    "assets": "Identifiers of the visible objects, joined by ';'.",
+    "families": "Shapes of the visible objects, joined by ';'.",
 }
 _CONTEXT: Final[dict[str, Any]] = {
     "@language": "en",
@@ -111,7 +111,7 @@ def _parquets(splits: Sequence[Manifest]) -> dict[str, Any]:
         "@type": "cr:FileSet",
         "@id": _PARQUETS,
         "name": _PARQUETS,
-        "description": "One row a sample.",
+        "description": "One row per sample.",
         "encodingFormat": "application/x-parquet",
         "includes": [f"{split.split}/*.parquet" for split in splits],
     }

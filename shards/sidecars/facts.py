@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import SpatialdataError
-from ..index import LIST_SEPARATOR, MADE_AGAIN, Manifest, read_manifest
+from ..index import LIST_SEPARATOR, REBUILD_HINT, Manifest, read_manifest
 from ..layout import filesystem, join, open_url
 from ..schema import SPLITS, Split
 
@@ -95,4 +95,4 @@ def _count(url: str) -> list[dict[str, int]]:
         ]
     except pa.ArrowException as error:
         what = f"{url}: not a parquet file ({str(error).splitlines()[0]})"
-        raise SpatialdataError(f"{what}: {MADE_AGAIN}") from error
+        raise SpatialdataError(f"{what}: {REBUILD_HINT}") from error

@@ -134,7 +134,7 @@ def choose_all(sets: Sequence[ShardSet], sizes: Mapping[int, Sequence[Size]], *,
     return Choice(_by_size(sets, {number: _Rows(sizes=each) for number, each in sizes.items()}, {}, buckets))
 
 
-def tell(sets: Sequence[ShardSet], recipe: str, choice: Choice) -> None:
+def log_left_out(sets: Sequence[ShardSet], recipe: str, choice: Choice) -> None:
     """Log what is left out, in one line."""
     if choice.left_out:
         count = sum(choice.left_out.values())
@@ -145,7 +145,7 @@ def tell(sets: Sequence[ShardSet], recipe: str, choice: Choice) -> None:
         )
 
 
-def mixed_sizes(where: str, sizes: Sequence[Size]) -> BadInput:
+def mixed_sizes_error(where: str, sizes: Sequence[Size]) -> BadInput:
     """The error for images of different sizes, which cannot share a batch."""
     listed = [f"{width} x {height}" for width, height in sorted(sizes, reverse=True)]
     if len(listed) > _MAX_LISTED_SIZES + 1:
@@ -223,7 +223,7 @@ def _by_size(
 ) -> tuple[Bucket, ...]:
     found = _sizes_of([shard for each in sets for shard in each.shards], known, kept)
     if not buckets and len(found) > 1:
-        raise mixed_sizes(_describe(sets), found)
+        raise mixed_sizes_error(_describe(sets), found)
     return tuple(_in_buckets(sets, known, kept, found))
 
 
@@ -233,8 +233,8 @@ def _sizes_of(shards: Sequence[Shard], known: Mapping[int, _Rows], kept: Mapping
     for number, shard in enumerate(shards):
         rows = known.get(number, _Rows())
         if rows.sizes is not None:
-            mine = kept.get(number, np.ones(shard.samples, bool))
-            counts.update(size for size, keep in zip(rows.sizes, mine, strict=True) if keep)
+            mask = kept.get(number, np.ones(shard.samples, bool))
+            counts.update(size for size, keep in zip(rows.sizes, mask, strict=True) if keep)
         elif len(shard.sizes) == 1:
             counts[shard.sizes[0]] += int(kept[number].sum()) if number in kept else shard.samples
     del counts[UNKNOWN_SIZE]
@@ -257,9 +257,9 @@ def _in_buckets(
         rows = known.get(number, _Rows())
         each = rows.sizes if rows.sizes is not None else [shard.sizes[0] if len(shard.sizes) == 1 else UNKNOWN_SIZE]
         owners = np.broadcast_to(np.array([place.get(size, 0) for size in each]), shard.samples)
-        mine = kept.get(number, np.ones(shard.samples, bool))
+        mask = kept.get(number, np.ones(shard.samples, bool))
         for at, part in enumerate(parts):
-            part.append(np.flatnonzero(mine & (owners == at)) + firsts[number])
+            part.append(np.flatnonzero(mask & (owners == at)) + firsts[number])
     filled: list[Bucket] = []
     for at, part in enumerate(parts):
         counts = [len(numbers) for numbers in part]

@@ -21,7 +21,7 @@ from ..reader import ShardError
 from ..recipes import IMAGE_MEMBERS
 from .buffers import Allocate, BufferPool
 from .cache import ShardCache
-from .choice import Choice, choose, members_of, mixed_sizes, tell
+from .choice import Choice, choose, log_left_out, members_of, mixed_sizes_error
 from .decode import NEEDS_INFO, Array, Decoder, decoder_of
 from .fetch import Fetched, Fetcher, read_json
 from .options import StreamOptions
@@ -87,7 +87,7 @@ def stream(
     members_of(sets, recipe, chosen.members)  # reports missing members before any parquet is read
     choice = choose(sets, recipe, buckets=chosen.buckets, skip=chosen.on_error == "skip")
     if chosen.rank == 0:
-        tell(sets, recipe, choice)
+        log_left_out(sets, recipe, choice)
     return Stream(sets, list(weights.values()) if weights else None, recipe, chosen, choice, allocate)
 
 
@@ -209,11 +209,11 @@ class Stream:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume where `state_dict` was called. Raises BadInput where the state is invalid or of another stream."""
-        mine, state = self.state_dict(), {"buckets": False, **state}
+        current, state = self.state_dict(), {"buckets": False, **state}
         for name in ("format", "sets", "weights", "seed", "order", "buckets"):
-            if state.get(name) != mine[name]:
+            if state.get(name) != current[name]:
                 raise BadInput(
-                    f"this state is of another stream: its {name} is {state.get(name)!r}, but here it is {mine[name]!r}"
+                    f"this state is of another stream: its {name} is {state.get(name)!r}, here it is {current[name]!r}"
                 )
         epoch, position = state.get("epoch"), state.get("position")
         if not isinstance(epoch, int) or epoch < 0 or not self._walk.is_position(position):
@@ -344,7 +344,7 @@ class Stream:
         here, there = next(iter(sizes.values())), (place.shape[1], place.shape[0])
         if self.options.buckets:  # the sizes of all samples were read to form the buckets
             return ShardError(sample.shard, sample.key, f"its images are {here}, those of its bucket {there}")
-        return mixed_sizes(f"the set of shard {sample.shard}", [here, there])
+        return mixed_sizes_error(f"the set of shard {sample.shard}", [here, there])
 
     def _instruction(self, instruction: Mapping[str, Any], epoch: int, key: str) -> str:
         if self.options.instruction == "text":

@@ -14,7 +14,7 @@ from typing import Any, Final
 from ..layout import is_key, is_local, split_field
 from ..reader import BLOCK, ShardError, parse_header, parse_name
 from .cache import ShardCache
-from .handles import Held
+from .handles import LazyCache
 from .places import PlaceTable, Shard
 from .remote import file_at
 from .retry import retried
@@ -54,7 +54,7 @@ class Fetcher:
         self._check = check
         kinds = {shard.members for shard in table.shards}
         self._fields = {kind: [_field_of(kind, name) for name in names] for kind in kinds}
-        self._readers = Held(self._open, lambda reader: reader.files, _OPEN_FILES)
+        self._readers = LazyCache(self._open, lambda reader: reader.files, _OPEN_FILES)
 
     def __call__(self, sample: int) -> Fetched:
         """Read a sample. Raises ShardError with shard and key, SpatialdataError where a remote shard is unreachable."""

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Held(Generic[Value]):
+class LazyCache(Generic[Value]):
     """An LRU cache by number: creates a value on first use, and evicts values while their total weight exceeds a limit.
 
     Invariant: a value is created once, however many threads request it, and no thread waits for the creation of another
@@ -37,8 +37,8 @@ class Held(Generic[Value]):
     def drop(self, unwanted: Callable[[Value], bool]) -> None:
         """Evict the values for which `unwanted` is true."""
         with self._lock:
-            made = [(number, self._held[number].result()) for number in self._weights]
-            for number in [number for number, value in made if unwanted(value)]:
+            cached = [(number, self._held[number].result()) for number in self._weights]
+            for number in [number for number, value in cached if unwanted(value)]:
                 self._evict(number)
 
     def _create(self, number: int, future: Future[Value]) -> None:

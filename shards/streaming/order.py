@@ -37,7 +37,7 @@ def _hash(*numbers: int) -> np.uint64:
     return state[0]
 
 
-def chance(n: int, *numbers: int) -> int:
+def hash_below(n: int, *numbers: int) -> int:
     """A pseudo-random number in 0..n-1, uniformly distributed, that depends only on `numbers`."""
     return int(_hash(*numbers)) % n
 
@@ -71,7 +71,7 @@ class Permutation:
 
 
 @dataclass(frozen=True)
-class Straight:
+class UnweightedOrder:
     """One pass over all samples per epoch: shuffled globally, shard by shard in shuffled order, or as stored."""
 
     counts: tuple[int, ...]
@@ -104,13 +104,13 @@ def _shard_order(counts: tuple[int, ...], seed: int, epoch: int) -> tuple[I64, I
 
 
 @dataclass(frozen=True)
-class Mixed:
+class WeightedOrder:
     """Several streams in given proportions, exact over every `_BLOCK` draws; each stream has its own epochs.
 
     An epoch has as many draws as it takes on average to see every set completely once.
     """
 
-    parts: tuple[Straight, ...]
+    parts: tuple[UnweightedOrder, ...]
     weights: tuple[float, ...]
     seed: int
     draws: int = 0
@@ -124,7 +124,7 @@ class Mixed:
         return max(-(-part.length * _BLOCK // quota) for part, quota in zip(self.parts, quotas, strict=True))
 
     def draw(self, epoch: int, positions: I64) -> I64:
-        """Like `Straight.draw`, as numbers over the shards of all sets."""
+        """Like `UnweightedOrder.draw`, as numbers over the shards of all sets."""
         blocks, slots = np.divmod(positions + epoch * self.length, _BLOCK)
         owners, counts = np.empty_like(blocks), np.empty_like(blocks)
         for block in np.unique(blocks).tolist():
@@ -134,20 +134,20 @@ class Mixed:
         counts += blocks * np.asarray(_quotas(self.weights))[owners]
         found, first = np.empty_like(blocks), 0
         for i, part in enumerate(self.parts):
-            mine = np.flatnonzero(owners == i)
-            epochs, places = np.divmod(counts[mine], part.length)
+            indices = np.flatnonzero(owners == i)
+            epochs, places = np.divmod(counts[indices], part.length)
             for each in np.unique(epochs).tolist():
                 now = epochs == each
-                found[mine[now]] = first + part.draw(each, places[now])
+                found[indices[now]] = first + part.draw(each, places[now])
             first += part.length
         return found
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SubsetOrder:
     """An order over a subset of the samples."""
 
-    of: Straight | Mixed
+    of: UnweightedOrder | WeightedOrder
     numbers: I64
     """For each sample in `of`, its number over all shards."""
 
@@ -156,11 +156,11 @@ class Chosen:
         return self.of.length
 
     def draw(self, epoch: int, positions: I64) -> I64:
-        """Like `Straight.draw`."""
+        """Like `UnweightedOrder.draw`."""
         return self.numbers[self.of.draw(epoch, positions)]
 
 
-Order = Straight | Mixed | Chosen
+Order = UnweightedOrder | WeightedOrder | SubsetOrder
 """An endless sequence of sample numbers, epoch after epoch."""
 
 
@@ -183,14 +183,14 @@ def _slots(weights: tuple[float, ...], seed: int, block: int) -> tuple[I64, I64]
     owners = np.repeat(np.arange(len(quotas)), quotas)[Permutation(_BLOCK, seed, block, 1)(np.arange(_BLOCK))]
     before = np.empty(_BLOCK, np.int64)
     for owner in range(len(quotas)):
-        mine = owners == owner
-        before[mine] = np.arange(int(mine.sum()))
+        mask = owners == owner
+        before[mask] = np.arange(int(mask.sum()))
     return owners, before
 
 
 def make_order(
     counts: Sequence[Sequence[int]], weights: Sequence[float] | None, kind: OrderName, seed: int, draws: int = 0
-) -> Straight | Mixed:
+) -> UnweightedOrder | WeightedOrder:
     """The order over sets of shards with these sample counts. Raises BadInput for more than `_BLOCK` weighted sets.
 
     Args:
@@ -201,14 +201,14 @@ def make_order(
             f"{len(weights)} weighted sets: at most {_BLOCK} are possible, since weights are rounded to thousandths"
         )
     if weights is None:
-        return Straight(tuple(count for shards in counts for count in shards), kind, seed)
-    parts = tuple(Straight(tuple(shards), kind, seed + 7919 * i) for i, shards in enumerate(counts))
-    return Mixed(parts, tuple(float(weight) for weight in weights), seed, draws)
+        return UnweightedOrder(tuple(count for shards in counts for count in shards), kind, seed)
+    parts = tuple(UnweightedOrder(tuple(shards), kind, seed + 7919 * i) for i, shards in enumerate(counts))
+    return WeightedOrder(parts, tuple(float(weight) for weight in weights), seed, draws)
 
 
 def make_orders(
     buckets: Sequence[Sequence[Sequence[int]]], weights: Sequence[float] | None, kind: OrderName, seed: int
-) -> list[Straight | Mixed]:
+) -> list[UnweightedOrder | WeightedOrder]:
     """The order of each bucket over its samples of the sets' shards. A single bucket contains all samples.
 
     The proportions of weighted sets hold over all buckets together: a bucket's share of a set's draws is its share of

@@ -21,7 +21,7 @@ from ..layout import base, filesystem, find_splits, is_local, join, list_shards,
 from ..reader import BLOCK, ShardError
 from ..recipes import RECIPES
 from ..schema import EDIT_KINDS, READABLE_VERSIONS, EditKind
-from .handles import Held
+from .handles import LazyCache
 from .remote import read_whole
 from .scan import Scanned, scan
 
@@ -166,9 +166,9 @@ class PlaceTable:
     def __init__(self, sets: Sequence[ShardSet], members: Sequence[str], cache_bytes: int = CACHE_BYTES) -> None:
         self._members = list(members)
         self.shards = [shard for each in sets for shard in each.shards]
-        self._from_headers = {url: scanned for each in sets for url, scanned in each.scanned.items()}
+        self._scans = {url: scanned for each in sets for url, scanned in each.scanned.items()}
         self._ends = list(accumulate(shard.samples for shard in self.shards))
-        self._cache = Held(self._load, lambda places: places.nbytes, cache_bytes)
+        self._cache = LazyCache(self._load, lambda places: places.nbytes, cache_bytes)
 
     def locate(self, sample: int) -> tuple[int, int]:
         """The shard of a sample (numbered over all sets) and its index in the shard."""
@@ -181,8 +181,8 @@ class PlaceTable:
 
     def _load(self, number: int) -> Places:
         shard = self.shards[number]
-        if shard.url in self._from_headers:
-            return self._places_of_scan(self._from_headers[shard.url])
+        if shard.url in self._scans:
+            return self._places_of_scan(self._scans[shard.url])
         names = [f"{name}_{what}" for name in self._members for what in _COLUMNS]
         try:
             table = read_columns(shard, names)

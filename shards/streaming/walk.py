@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import BadInput
 from .choice import Choice
 from .options import StreamOptions
-from .order import Chosen, Order, chance, make_orders
+from .order import Order, SubsetOrder, hash_below, make_orders
 from .steps import Position, Share, Step, start, steps
 
 
@@ -41,7 +41,7 @@ class Walk(Protocol):
         ...
 
     def steps(self, share: Share, epoch: int, position: Position, epochs: int | None) -> Generator[Step]:
-        """The remainder of an epoch, and the epochs after it: `epochs` in total, or endless (None)."""
+        """The rest of an epoch, and the epochs after it: `epochs` in total, or endless (None)."""
         ...
 
 
@@ -149,7 +149,7 @@ class BucketWalk:
         if self._stored:
             return min(candidates, key=lambda i: int(self.orders[i].draw(epoch, np.array([position[i]]))[0]))
         ends = np.cumsum([left[bucket] for bucket in candidates])
-        number = chance(int(ends[-1]), self._seed, epoch, *position)
+        number = hash_below(int(ends[-1]), self._seed, epoch, *position)
         return candidates[int(np.searchsorted(ends, number, side="right"))]
 
 
@@ -159,7 +159,7 @@ def make_walk(choice: Choice, weights: Sequence[float] | None, options: StreamOp
         raise BadInput("a weighted set has no sample to draw: leave the set out, or use another recipe")
     counts = [bucket.counts for bucket in choice.buckets]
     orders = [
-        order if bucket.numbers is None else Chosen(order, bucket.numbers)
+        order if bucket.numbers is None else SubsetOrder(order, bucket.numbers)
         for order, bucket in zip(make_orders(counts, weights, options.order, options.seed), choice.buckets, strict=True)
     ]
     if options.buckets:

@@ -33,8 +33,8 @@ def boxed(pixels):
     x0, y0, x1, y1 = BOX
     drawn = pixels.copy()
     for inset in range(LINE_WIDTH):
-        left, top, expected, bottom = x0 + inset, y0 + inset, x1 - 1 - inset, y1 - 1 - inset
-        drawn[[top, bottom], left : expected + 1] = drawn[top : bottom + 1, [left, expected]] = (255, 0, 0)
+        left, top, right, bottom = x0 + inset, y0 + inset, x1 - 1 - inset, y1 - 1 - inset
+        drawn[[top, bottom], left : right + 1] = drawn[top : bottom + 1, [left, right]] = (255, 0, 0)
     return drawn
 
 

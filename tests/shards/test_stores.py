@@ -12,7 +12,7 @@ from spatialdata_builder.pipeline.store.storage import Storage
 from spatialdata_builder.shards import stores, stream
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.layout import join, open_url
-from spatialdata_builder.shards.stores import DEFAULT_S, VARIABLE, Unanswered, store_timeout
+from spatialdata_builder.shards.stores import DEFAULT_TIMEOUT_S, TIMEOUT_VARIABLE, StoreTimeout, store_timeout
 from spatialdata_builder.shards.verify import verify_folder
 
 from tests.shards.factory import make_split
@@ -24,7 +24,7 @@ KEYS = [["a", "b"], ["c"]]
 
 @pytest.fixture(autouse=True)
 def limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, str(LIMIT_S))
+    monkeypatch.setenv(TIMEOUT_VARIABLE, str(LIMIT_S))
     stores._host.cache_clear()
 
 
@@ -45,14 +45,14 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def timeout_error(act) -> str:  # type: ignore[no-untyped-def]
     """The error message of an action that must time out after about LIMIT_S seconds."""
     began = time.monotonic()
-    with pytest.raises(Unanswered) as error:
+    with pytest.raises(StoreTimeout) as error:
         act()
     spent = time.monotonic() - began
     assert 0.9 * LIMIT_S < spent < LIMIT_S + 20, "retries and backoff on a busy machine, not minutes"
     text = str(error.value)
     assert "\n" not in text
     assert "did not respond for" in text
-    assert VARIABLE in text
+    assert TIMEOUT_VARIABLE in text
     return text
 
 
@@ -143,7 +143,7 @@ def test_silence_within_a_response_of_a_bucket_times_out(bucket: str, monkeypatc
         monkeypatch.setenv("AWS_ENDPOINT_URL", slow)
         s3fs.S3FileSystem.clear_instance_cache()
         began = time.monotonic()
-        with pytest.raises(Unanswered, match=r"s3://of-shards/.*did not respond"):
+        with pytest.raises(StoreTimeout, match=r"s3://of-shards/.*did not respond"):
             list(stream(folder).batches(1))
         assert time.monotonic() - began < 3 * LIMIT_S + 20
 
@@ -164,11 +164,11 @@ def test_commands_print_one_line(s3: str) -> None:
 
 @pytest.mark.parametrize("text", ["soon", "0", "-3", "nan", "inf"])
 def test_an_invalid_timeout_is_bad_input(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setenv(VARIABLE, text)
-    with pytest.raises(BadInput, match=f"{VARIABLE}={text}: must be a number of seconds above 0"):
+    monkeypatch.setenv(TIMEOUT_VARIABLE, text)
+    with pytest.raises(BadInput, match=f"{TIMEOUT_VARIABLE}={text}: must be a number of seconds above 0"):
         stream("http://127.0.0.1:9/set")
 
 
 def test_there_is_a_default_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE)
-    assert store_timeout() == DEFAULT_S
+    monkeypatch.delenv(TIMEOUT_VARIABLE)
+    assert store_timeout() == DEFAULT_TIMEOUT_S

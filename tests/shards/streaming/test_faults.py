@@ -202,7 +202,9 @@ def test_a_set_without_any_intact_sample_is_an_error(copy: Path):
 
 def test_the_index_of_another_shard_is_detected(copy: Path):
     parquet_of(copy, 0).write_bytes(parquet_of(copy, 1).read_bytes())
-    with pytest.raises(ShardError, match=r"trial-train-00000-of-00004.parquet is damaged, or not the one in the manifest"):
+    with pytest.raises(
+        ShardError, match=r"trial-train-00000-of-00004.parquet is damaged, or not the one in the manifest"
+    ):
         count(copy)
     with pytest.warns(UserWarning, match="parquet is damaged"):
         assert count(copy, on_error="skip") == len(ALL) - 5
@@ -266,7 +268,9 @@ def test_a_set_without_records_is_bad_input(tmp_path: Path):
         stream(tmp_path / "train", members=["source"])
 
 
-def test_a_relative_folder_survives_a_change_of_the_working_directory(shards: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_relative_folder_survives_a_change_of_the_working_directory(
+    shards: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     monkeypatch.chdir(Path(shards).parent)
     ds = stream("train", members=CHEAP)
     monkeypatch.chdir(tmp_path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spatialdata_builder.shards.streaming.order import Mixed, Permutation, Straight, make_order
+from spatialdata_builder.shards.streaming.order import Permutation, UnweightedOrder, WeightedOrder, make_order
 
 FIRST = [2, 5, 8, 3, 4, 0, 1, 7, 9, 6]
 MIXED = [4, 7, 5, 2, 0, 1, 3, 2, 0, 3, 4, 1]
@@ -46,7 +46,7 @@ def test_epochs_and_seeds_differ():
 
 def test_shard_order_reads_each_shard_sequentially():
     counts = (4, 1, 7, 3)
-    order = Straight(counts, "shard", 5)
+    order = UnweightedOrder(counts, "shard", 5)
     firsts = np.cumsum([0, *counts[:-1]])
     runs = {tuple(range(first, first + count)) for first, count in zip(firsts, counts, strict=True)}
     for epoch in range(4):
@@ -65,7 +65,7 @@ def test_shard_order_reads_each_shard_sequentially():
 def test_a_mixture_keeps_its_proportions_and_omits_no_sample(weights: list[float]):
     sizes = [37, 11, 23][: len(weights)]
     order = make_order([[size] for size in sizes], weights, "global", 3)
-    assert isinstance(order, Mixed)
+    assert isinstance(order, WeightedOrder)
     drawn = order.draw(0, np.arange(1000)).tolist()
     ends = np.cumsum(sizes)
     owners = Counter(int(np.searchsorted(ends, sample, side="right")) for sample in drawn)

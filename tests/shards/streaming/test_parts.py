@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.streaming.buffers import BufferPool
-from spatialdata_builder.shards.streaming.handles import Held
+from spatialdata_builder.shards.streaming.handles import LazyCache
 from spatialdata_builder.shards.streaming.options import StreamOptions
-from spatialdata_builder.shards.streaming.order import Straight, make_order
+from spatialdata_builder.shards.streaming.order import UnweightedOrder, make_order
 from spatialdata_builder.shards.streaming.steps import Share, Step, start, steps
 
 
@@ -28,7 +28,7 @@ def test_all_ranks_have_the_same_steps_and_share_each_of_them(
     length: int, position: int, size: int, world: int, pad: bool
 ):
     """Compared with slices of the whole order, which do not draw in blocks."""
-    order = Straight((length,), "global", 3)
+    order = UnweightedOrder((length,), "global", 3)
     shares = [Share(size, rank, world, pad) for rank in range(world)]
     if shares[0].min_draws > length or position > length:
         return
@@ -45,7 +45,7 @@ def test_all_ranks_have_the_same_steps_and_share_each_of_them(
         _check_slice(order, rank_steps, size * world)
 
 
-def _check_slice(order: Straight, rank_steps: tuple[Step, ...], count: int) -> None:
+def _check_slice(order: UnweightedOrder, rank_steps: tuple[Step, ...], count: int) -> None:
     whole = order.draw(rank_steps[0].epoch, np.arange(order.length)).tolist()
     valid = [bool(each) for step in rank_steps for each in step.valid]
     numbers = [number for step in rank_steps for number in step.numbers]
@@ -77,13 +77,13 @@ def test_a_value_is_created_once_for_many_threads():
         assert all_asked.wait(30)
         return [number]
 
-    held = Held(make, len, 3)
+    cache = LazyCache(make, len, 3)
 
     def ask(thread: int) -> list[int]:
         asked.append(thread)
         if len(asked) == 8:
             all_asked.set()
-        return held(7)
+        return cache(7)
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(ask, range(8)))
@@ -100,16 +100,16 @@ def test_the_least_recently_used_value_is_evicted_and_errors_are_not_cached():
             raise KeyError(number)
         return number
 
-    held = Held(make, lambda value: 1, 2)
+    cache = LazyCache(make, lambda value: 1, 2)
     for number in (1, 2, 1, 3, 1, 2):
-        assert held(number) == number
+        assert cache(number) == number
     assert created == [1, 2, 3, 2]
     for _ in range(2):
         with pytest.raises(KeyError):
-            held(-1)
+            cache(-1)
     assert created[4:] == [-1, -1]
-    held.drop(lambda value: value == 2)
-    held(1), held(2)
+    cache.drop(lambda value: value == 2)
+    cache(1), cache(2)
     assert created[6:] == [2]
 
 

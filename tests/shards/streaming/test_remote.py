@@ -210,7 +210,8 @@ def test_an_unusable_cache_folder_is_an_error_at_once(tmp_path: Path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
         patch.setattr(
-            "spatialdata_builder.shards.streaming.retry.time.sleep", lambda seconds: pytest.fail("it must not be retried")
+            "spatialdata_builder.shards.streaming.retry.time.sleep",
+            lambda seconds: pytest.fail("it must not be retried"),
         )
         with pytest.raises(SpatialdataError, match=r"cache folder .*No space left.*use another folder"):
             cache.open(shard)
