@@ -94,7 +94,7 @@ def extension_of(member: str, codec: ImageCodec = "webp") -> str:
 _ALL: Final = (
     Recipe(
         "full",
-        "images, masks and maps of both views, for analysis and for other trainers",
+        "images, masks and maps of both views, for study and for trainers to come",
         (*PAIR_MEMBERS, *(name for name in MAP_MEMBERS if name != "confidence")),
         views=("source", "target"),
     ),
