@@ -39,6 +39,7 @@ class Recipe:
 
     name: str
     purpose: str
+    """Shown in dataset cards. The packing digest covers it, so changing it packs the shards of old builds again."""
     members: tuple[str, ...]
     """Base names: without view prefix and extension, and without `json`, which is always included."""
     edits: tuple[EditKind, ...] = EDIT_KINDS
