@@ -1,4 +1,4 @@
-"""timm's reader finds splits and counts in `_info.json`, and any image member by `input_key`."""
+"""timm's reader takes splits and counts from `_info.json`, and any image member by `input_key`."""
 
 import numpy as np
 from spatialdata_builder.shards.sidecars.facts import PUBLIC_SPLIT
