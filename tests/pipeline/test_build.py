@@ -176,7 +176,7 @@ def test_interrupted_it_says_how_to_go_on(release: Path, tmp_path: Path):
     run.send_signal(signal.SIGINT)
     _, told = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert "run the same command to go on" in told
+    assert "rerun the command to resume" in told
     assert "Traceback" not in told
 
 

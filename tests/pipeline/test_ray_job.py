@@ -189,7 +189,7 @@ def test_literally_ray_job_submit_pipeline_build(head: Head):
     plan = json.loads((out / "plan.json").read_text())
     assert (plan["samples"], plan["config"]["source"]["kind"]) == (120, "procedural")
     assert "assets to draw from" in told
-    assert "run the same command to go on" in told
+    assert "rerun the command to resume" in told
     assert "Traceback" not in told
 
 

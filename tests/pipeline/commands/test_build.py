@@ -115,7 +115,7 @@ def test_stopped_anywhere_it_lets_go_of_the_lock(
     with os.fdopen(said, "rb") as stream:
         told = stream.read().decode().lstrip(".").splitlines()
     assert process.wait(60) == 130
-    assert told[-1] == "stopped; run the same command to go on"
+    assert told[-1] == "stopped; rerun the command to resume"
     assert not (out / "run.lock").exists()
 
 
@@ -152,5 +152,5 @@ def test_stopped_before_there_is_a_lock(tmp_path: Path):
     _, told = process.communicate(timeout=60)
     os.close(writing)
     assert process.returncode == 130
-    assert told.splitlines()[-1] == "stopped; run the same command to go on"
+    assert told.splitlines()[-1] == "stopped; rerun the command to resume"
     assert "Traceback" not in told

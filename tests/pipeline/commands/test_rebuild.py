@@ -35,7 +35,7 @@ def test_a_mended_source_changes_its_unit_and_names_what_to_pack(tmp_path: Path)
     image.write_bytes(whole)
     told = run("rebuild", out, KEY)
     assert told.code == 0, told
-    assert "other than before in pair" in told.out
+    assert "changed: pair" in told.out
     assert f"spatialdata shard {out} --recipe full" in told.out
     assert run("shard", out, "--recipe", "full").code == 0
     other = tmp_path / "other"

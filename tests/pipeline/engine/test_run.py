@@ -301,7 +301,7 @@ def test_a_guard_ends_the_run(tmp_path: Path):
 def test_ctrl_c_in_this_process(tmp_path: Path):
     store = LayerStore(str(tmp_path))
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Stopped, match="run the same command"):
+    with pytest.raises(Stopped, match="rerun the command"):
         run([Make()], store, toy_plan(store), INLINE, guard=lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert signal.getsignal(signal.SIGTERM) == before
     with session(INLINE):
@@ -330,7 +330,7 @@ def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, kind: str, number:
     stdout, stderr = driver.communicate(timeout=60)
     assert driver.returncode == (-signal.SIGKILL if number == "SIGKILL" else 130), stderr
     if number == "SIGINT":
-        assert "stopped; run the same command to go on" in stdout
+        assert "stopped; rerun the command to resume" in stdout
     workers = {int(file.name.split("-")[2]) for file in marks.iterdir()}
     wait_until_gone(workers)
     done = {file.stem for file in out.glob("layers/pair-*/*.json")}
