@@ -62,6 +62,7 @@ def bad_models() -> dict[str, bytes | None]:
     }
 
 
+@pytest.mark.blender
 def test_bad_models_are_rejected_with_reasons(tmp_path: Path):
     root = make_cache(tmp_path / "cache", bad_models())
     told = build_assets(root, tmp_path / "out")

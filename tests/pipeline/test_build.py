@@ -60,6 +60,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(release: Path, undisturbed
     assert not list(out.rglob("*.tmp"))
 
 
+@pytest.mark.ray
 def test_engines_agree(release: Path, undisturbed: Path, tmp_path: Path):
     out = tmp_path / "out"
     done = spatialdata(*build_arguments(release, out, "engine.kind=ray"))

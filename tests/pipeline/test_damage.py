@@ -158,6 +158,7 @@ def test_a_damaged_build_file(release: Path, finished: Path, out: Path, change: 
 
 
 @pytest.mark.parametrize("change", [junk, flip, None])
+@pytest.mark.blender
 def test_a_damaged_table_of_assets(tmp_path: Path, change: Callable[[bytes], bytes] | None):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(12)})
     out = tmp_path / "out"

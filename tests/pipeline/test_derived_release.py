@@ -71,6 +71,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(release: Path, undisturbed: Pa
     assert files_of(out / "shards") == files_of(undisturbed / "shards")
 
 
+@pytest.mark.ray
 def test_engines_agree(release: Path, undisturbed: Path, tmp_path: Path):
     done = spatialdata(*build_arguments(release, tmp_path / "out", "edits.invert=true", "engine.kind=ray"))
     assert done.returncode == 0, done.stderr

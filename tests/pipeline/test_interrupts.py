@@ -69,6 +69,7 @@ def test_at_any_moment_of_a_build(release: Path, tmp_path: Path, number: signal.
 
 
 @pytest.mark.parametrize("after_s", [1.5, 4.0])
+@pytest.mark.ray
 def test_on_ray(release: Path, tmp_path: Path, after_s: float):
     """While Ray starts, and about when its workers do."""
     code, told, _ = interrupted(build_arguments(release, tmp_path, "engine.kind=ray"), after_s, signal.SIGINT)

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.needs import needs
+
 pytest.importorskip("torch", reason="needs the extra annotators")
 pytest.importorskip("onnx", reason="needs the extra dev")
 
@@ -45,6 +47,7 @@ def build(out: Path, models: dict[str, str]) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
+@needs("blender", "ray")
 def built(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models-build") / "out"
     build(out, models)

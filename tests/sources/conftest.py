@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.needs import needs
 from spatialdata_builder.shards.sample import Result, Row, Sample
 from spatialdata_builder.sources.blender.render import Renderer
 from spatialdata_builder.sources.objaverse.appearance import Booth, MeasureAppearance, portrait_options
@@ -15,6 +16,7 @@ Measure = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
+@needs("blender")
 def portraitist() -> Iterator[Renderer]:
     with Renderer(portrait_options(RenderOptions()), threads=1) as made:
         yield made

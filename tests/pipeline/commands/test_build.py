@@ -94,7 +94,8 @@ def blocked(arguments: Sequence[str], begun: Path) -> tuple[subprocess.Popen[byt
     [
         ("planning", "inline", signal.SIGTERM),
         ("planning", "inline", signal.SIGINT),
-        ("planning", "ray", signal.SIGTERM),  # of which Ray would make an exit of its own
+        # Of which Ray would make an exit of its own.
+        pytest.param("planning", "ray", signal.SIGTERM, marks=pytest.mark.ray),
         ("packing", "inline", signal.SIGTERM),
         ("packing", "inline", signal.SIGINT),
     ],
