@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
+from spatialdata_builder.pipeline.cli import cli
+from spatialdata_builder.pipeline.config import load_config
 
-from pipeline.cli import cli
-from pipeline.config import load_config
+from spatialdata_builder import __version__
 from tests.pipeline.releases import spatialdata, write_release
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,7 +70,7 @@ def test_the_job_names_the_versions_of_the_project(job: dict[str, Any]):
     assert job["spec"]["rayClusterSpec"]["rayVersion"] == ray
     for group in groups(job):
         (container,) = group["template"]["spec"]["containers"]
-        assert container["image"].rpartition(":")[2] == project["version"]
+        assert container["image"].rpartition(":")[2] == __version__
 
 
 def requirements(project: dict[str, Any]) -> list[str]:

@@ -2,18 +2,18 @@
 
 import re
 import subprocess
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from spatialdata_builder import __version__
+
 ROOT = Path(__file__).resolve().parents[1]
 HOOKS = ROOT / ".pre-commit-config.yaml"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TEMPLATES = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -81,10 +81,10 @@ def test_the_citation_is_of_this_version():
     found = load(ROOT / "CITATION.cff")
     assert {"cff-version", "message", "title", "authors"} <= set(found)
     assert (found["cff-version"], found["type"], found["license"]) == ("1.2.0", "software", "Apache-2.0")
-    assert found["version"] == VERSION
+    assert found["version"] == __version__
 
 
 def test_the_changelog_has_this_version():
     heads = re.findall(r"^## \[(.*)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert heads[0] == "Unreleased"
-    assert VERSION in heads
+    assert __version__ in heads

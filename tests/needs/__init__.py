@@ -6,11 +6,13 @@ that is missing: `hook/sitecustomize.py` writes it, in this process and in every
 """
 
 import ast
+import importlib
 import importlib.util
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TypeVar
 
@@ -78,22 +80,22 @@ def loads_torch(path: Path) -> bool:
 @cache
 def _imports(name: str) -> tuple[str, ...]:
     """Modules that a module of the checkout imports when it is imported; of another module, none."""
-    file = _file(name)
-    if file is None:
+    spec = _find(name)
+    if spec is None or spec.origin is None:
         return ()
-    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    return tuple(_names(ast.parse(file.read_bytes()).body, package))
+    return tuple(_names(ast.parse(Path(spec.origin).read_bytes()).body, spec.parent or ""))
 
 
 @cache
-def _file(name: str) -> Path | None:
+def _find(name: str) -> ModuleSpec | None:
     """Of a module of the checkout. To look for one imports the packages above it: others are left alone."""
     top, _, rest = name.partition(".")
-    parent = name.rpartition(".")[0]
-    if not (ROOT / top / "__init__.py").is_file() or (rest and getattr(_file(parent), "name", "") != "__init__.py"):
+    if not ((ROOT / top / "__init__.py").is_file() or (ROOT / f"{top}.py").is_file()):
         return None
-    spec = importlib.util.find_spec(name)
-    return Path(spec.origin) if spec and spec.origin else None
+    if not rest:
+        return importlib.import_module(name).__spec__
+    package = _find(name.rpartition(".")[0])
+    return importlib.util.find_spec(name) if package and package.submodule_search_locations is not None else None
 
 
 def _names(statements: list[ast.stmt], package: str) -> Iterator[str]:

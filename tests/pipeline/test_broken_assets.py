@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from tests.pipeline.command_line import run
 from tests.sources.models import box, glb, make_cache
 

@@ -38,9 +38,9 @@ from spatialdata_builder.sources.scenes.spec import (
     SceneSpec,
     State,
 )
-from tests.needs import needs
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
+from tests.needs import needs
 from tests.sources.models import glb
 from tests.sources.objaverse.test_survey import asset as usable
 from tests.sources.objaverse.test_survey import survey
