@@ -1,6 +1,8 @@
 """Shared fixtures, and the markers of tests (tests/needs). Nothing here needs a network, a GPU or weights."""
 
+import re
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,8 @@ import pytest
 from tests.needs import NEEDS, ROOT, Log, loads_torch
 
 LOG = Log()
-USED: dict[Any, dict[str, str]] = {}
-"""Of each fixture that was set up: what it used."""
+USED: dict[tuple[Any, int], dict[str, str]] = {}
+"""Of each fixture, by the number of its parameter: what it used when it was set up."""
 OPEN: list[dict[str, str]] = []
 """What the test that runs used, then the fixtures that are being set up, the innermost last."""
 
@@ -25,11 +27,11 @@ def shared_assets() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help=f"only tests without these markers: {', '.join(NEEDS)}")
+    parser.addoption("--quick", action="store_true", help=f"only tests without these markers: slow, {', '.join(NEEDS)}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for name, meaning in NEEDS.items():
+    for name, meaning in {**NEEDS, "slow": "takes seconds even without these"}.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
 
 
@@ -41,6 +43,25 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Where tests of torch are left out, torch is not imported to collect them."""
     path = collection_path / "conftest.py" if collection_path.is_dir() else collection_path
     return True if config.option.quick and path.is_file() and path.suffix == ".py" and loads_torch(path) else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """In parallel, tests of a module share a process and its fixtures; modules that start Ray take turns in one process,
+    since some of their tests look for sessions and processes of Ray on this machine."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.partition("::")[0]
+            return "ray" if starts_ray(ROOT / module) else module
+
+    return ByModule(config, log)
+
+
+@cache
+def starts_ray(module: Path) -> bool:
+    return re.search(r'mark\.ray\b|@needs\(.*"ray"', module.read_text()) is not None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -63,16 +84,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     for fixture in fixtures_of(item):
         for name in getattr(fixture.func, "needs", ()):
             item.add_marker(name)
-    # In parallel, the tests of a module share a process and its fixtures; those of Ray take turns, since they look for
-    # sessions and processes of Ray on this machine.
-    item.add_marker(pytest.mark.xdist_group("ray" if "ray" in markers_of(item) else item.nodeid.partition("::")[0]))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.option.quick:
-        config.hook.pytest_deselected(items=[item for item in items if markers_of(item)])
-        items[:] = [item for item in items if not markers_of(item)]
+        left_out = {item for item in items if markers_of(item) or item.get_closest_marker("slow")}
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -83,9 +102,10 @@ def pytest_runtest_setup() -> Generator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(fixturedef: Any) -> Generator[None, object, object]:
+def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None, object, object]:
     OPEN[-1].update(LOG.read())
-    OPEN.append(USED.setdefault(fixturedef, {}))
+    USED[fixturedef, request.param_index] = used = {}
+    OPEN.append(used)
     try:
         return (yield)
     finally:
@@ -96,8 +116,9 @@ def pytest_fixture_setup(fixturedef: Any) -> Generator[None, object, object]:
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     yield
     used = OPEN[0] | LOG.read()
+    indices = item.callspec.indices if hasattr(item, "callspec") else {}
     for fixture in fixtures_of(item):
-        used |= USED.get(fixture, {})
+        used |= USED.get((fixture, indices.get(fixture.argname, 0)), {})
     for name in sorted(set(used) - markers_of(item)):
         pytest.fail(
             f"this test {NEEDS[name]} ({used[name]}): mark it @pytest.mark.{name}, or the fixture that does it "

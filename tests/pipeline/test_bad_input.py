@@ -264,6 +264,7 @@ def test_disk_full(release: Path, finished: Path, tmp_path: Path, room: int):
         assert not (out / "gallery").exists()
 
 
+@pytest.mark.slow
 def test_a_limit_on_the_size_of_files(release: Path, finished: Path, tmp_path: Path):
     """As above where nobody may mount, and in a process of its own."""
     out = tmp_path / "out"

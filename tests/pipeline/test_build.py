@@ -13,6 +13,8 @@ from spatialdata_builder.shards.interop.object3dit import FILES
 
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:

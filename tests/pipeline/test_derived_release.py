@@ -51,6 +51,7 @@ def test_released_pairs_are_read_backwards(undisturbed: Path):
     assert Counter(record.edit.kind for _, record in built.values())["insert"] > 0
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_to_the_same_bytes(release: Path, undisturbed: Path, tmp_path: Path):
     out = tmp_path / "out"
     arguments = build_arguments(release, out, "edits.invert=true", "unit_size=4")

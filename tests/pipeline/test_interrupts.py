@@ -49,6 +49,7 @@ def interrupted(arguments: list[str], after_s: float, number: signal.Signals) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_at_any_moment_of_a_build(release: Path, tmp_path: Path, number: signal.Signals):
     out, whole = tmp_path / "out", tmp_path / "whole"
     arguments = build_arguments(release, out, "unit_size=1")

@@ -95,6 +95,7 @@ def test_a_warning_is_logged_while_waiting(monkeypatch: pytest.MonkeyPatch, capl
     assert warnings[0].startswith(f"waiting for {address}/set/manifest.json to respond (")
 
 
+@pytest.mark.slow
 def test_a_slow_web_server_does_not_time_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_split(str(tmp_path / "set"), KEYS)
     with web_server(tmp_path) as working, slow_server(working, chunk=2000, pause=0.15) as slow:

@@ -100,6 +100,7 @@ def blocked(arguments: Sequence[str], begun: Path) -> tuple[subprocess.Popen[byt
         ("packing", "inline", signal.SIGINT),
     ],
 )
+@pytest.mark.slow
 def test_stopped_anywhere_it_lets_go_of_the_lock(
     out: Path, tmp_path: Path, doing: str, engine: str, number: signal.Signals
 ):

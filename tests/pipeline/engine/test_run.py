@@ -330,6 +330,7 @@ def wait_for_records(out: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize(("kind", "number"), KILLS)
+@pytest.mark.slow
 def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, kind: str, number: str, whole: dict[str, str]):
     out, marks = tmp_path / "out", tmp_path / "marks"
     driver = start(out, kind, marks)

@@ -246,6 +246,7 @@ def test_packed_again_with_other_options_and_back(built: tuple[Path, dict], tmp_
     assert shards_of(out) == before
 
 
+@pytest.mark.slow
 def test_killed_as_it_packs_it_goes_on_to_the_same_bytes(planted: Path, built: tuple[Path, dict], tmp_path: Path):
     out = tmp_path / "out"
     arguments = build_arguments(planted, out, "shard.samples_per_shard=3")

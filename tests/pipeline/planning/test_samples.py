@@ -24,6 +24,7 @@ def planned(out: Path, *settings: str, say: Callable[[str], None] = lambda _: No
     return plan_build(load_config(None, given), LayerStore(str(out)), say, quiet=True)
 
 
+@pytest.mark.slow
 def test_keys_of_two_builds_differ(tmp_path: Path):
     keys = {row.key for seed in (7, 8) for row in planned(tmp_path / str(seed), f"seed={seed}").rows(0)}
     assert len(keys) == 10

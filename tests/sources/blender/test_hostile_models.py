@@ -342,6 +342,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.slow
 def test_no_file_takes_a_gigabyte_or_a_minute(tmp_path: Path, bomb: str):
     make, reason = BOMBS[bomb]
     found = surveyed(tmp_path, make())
