@@ -47,8 +47,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """In parallel, tests of a module share a process and its fixtures; modules that start Ray take turns in one process,
-    since some of their tests look for sessions and processes of Ray on this machine."""
+    """In parallel, tests of a module share a process and its fixtures; modules that start Ray share one process.
+
+    Some of their tests look for sessions and processes of Ray on this machine.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByModule(LoadScopeScheduling):
