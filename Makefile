@@ -19,7 +19,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8
 
 help:
 	@echo "make demo    build, verify and show a small dataset in $(DEMO)/ (procedural assets, no download but packages)"
-	@echo "make check   lint, and run the tests that need only Python: neither Blender, Ray, a browser, S3, vLLM nor torch"
+	@echo "make check   lint, and run the quick tests: they need neither Blender, Ray, a browser, S3, vLLM nor torch"
 	@echo "make test    lint, and run all tests"
 	@echo "make lint    ruff (make style) and pyright (strict; make types)"
 	@echo "make format  ruff format"
