@@ -15,7 +15,7 @@ DEMO ?= demo
 # One worker a core, whose tests of Ray wait more than they compute; more workers than these only share Blender's cores.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8
 
-.PHONY: help setup demo chromium check test lint style types format wheel clean
+.PHONY: help setup demo chromium check quick test lint style types format wheel clean
 
 help:
 	@echo "make demo    build, verify and show a small dataset in $(DEMO)/ (procedural assets, no download but packages)"
@@ -56,7 +56,11 @@ $(READERS): tests/readers/set_up.py $(DEV)
 chromium: $(DEV)
 	@$(BIN)/python tests/chromium/set_up.py || true
 
-check: lint
+# Pyright uses one core for about as long as the tests use both: they run beside each other.
+check: style
+	$(MAKE) --jobs 2 --output-sync types quick
+
+quick: $(DEV)
 	$(PYTEST) --quick
 
 test: lint $(VLLM) $(READERS) chromium
