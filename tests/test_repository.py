@@ -40,9 +40,8 @@ def test_every_make_target_exists():
     ]
     named = {match for text in [*commands(), *typed] for match in re.findall(r"^(?:exec )?make ([\w-]+)", text, re.M)}
     assert {"check", "test", "style", "wheel"} <= named
-    for target in named:
-        done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run(["make", "--dry-run", *named], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

@@ -118,6 +118,7 @@ def test_layers_of_another_plan_are_not_taken(release: Path, finished: Path, out
     assert run("verify", out).code == 0
 
 
+@pytest.mark.slow
 def test_a_damaged_list_of_units(release: Path, out: Path):
     units = out / "plan" / "units.parquet"
     whole = units.read_bytes()

@@ -81,6 +81,7 @@ def test_the_command_reports_a_wrong_recipe_option(triplets: Path, tmp_path: Pat
     assert "unknown key 'recipe.nonsense'" in str(failed.exception)
 
 
+@pytest.mark.torch
 def test_an_incomplete_metrics_line_is_ignored(triplets: Path, tmp_path: Path):
     run_train("linear", [str(triplets)], tmp_path, overrides=["steps=3"])
     with (tmp_path / "metrics.jsonl").open("a") as file:

@@ -16,6 +16,8 @@ COMMANDS = {
     r"/\.venv-readers/": "readers",
     r"/\.venv-vllm/": "vllm",
 }
+ELSEWHERE = "/.venv-" in sys.prefix
+"""The environments of vLLM and of foreign readers have torch of their own."""
 SEEN: set[str] = set()
 """Needs that are in the log since it was read."""
 
@@ -28,7 +30,7 @@ def log(need: str, how: str) -> None:
 
 
 def watch(event: str, args: tuple) -> None:
-    if event == "import":
+    if event == "import" and not ELSEWHERE:
         # importlib.import_module("torch") raises no event for torch itself, only for what torch imports in turn.
         if need := MODULES.get(args[0].partition(".")[0]):
             log(need, f"import {args[0]}")

@@ -224,6 +224,7 @@ def test_a_run_that_lost_the_build_leaves_the_file_to_the_other(tmp_path: Path):
     assert kept.touched == 4
 
 
+@pytest.mark.slow
 def test_verify_tells_a_wrong_summary_and_mends_it(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     assert build(release, out, "unit_size=1").code == 0
