@@ -8,6 +8,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final, Literal
@@ -188,6 +189,7 @@ def wids_index(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+@cache  # 20 ms, and asked for once a split
 def sample_schema() -> bytes:
     """The JSON Schema of a sample's `json` member, in which every key is required."""
     schema = SampleRecord.model_json_schema(by_alias=True, mode="serialization")

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import needs
 from tests.pipeline.command_line import build
 from tests.pipeline.releases import write_release
 
 
 @pytest.fixture(scope="session")
+@needs("s3")
 def s3() -> Iterator[dict[str, object]]:
     """Options for a bucket `bucket` on moto's server."""
     import boto3

@@ -97,6 +97,7 @@ def test_wrong_usage(arguments: list[str]):
     assert "Traceback" not in told.err
 
 
+@pytest.mark.blender
 def test_json_is_all_that_stands_on_stdout(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     told = spatialdata(*build_arguments(release, out), "--json")

@@ -11,6 +11,8 @@ import pytest
 from tests.pipeline.command_line import Told, build, run
 from tests.pipeline.releases import files_of, write_release
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ("unit_size=2", "shard.samples_per_shard=2", "layers={segment: none, line: none}")
 
 

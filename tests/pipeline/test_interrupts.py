@@ -49,6 +49,7 @@ def interrupted(arguments: list[str], after_s: float, number: signal.Signals) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_at_any_moment_of_a_build(release: Path, tmp_path: Path, number: signal.Signals):
     out, whole = tmp_path / "out", tmp_path / "whole"
     arguments = build_arguments(release, out, "unit_size=1")
@@ -69,6 +70,7 @@ def test_at_any_moment_of_a_build(release: Path, tmp_path: Path, number: signal.
 
 
 @pytest.mark.parametrize("after_s", [1.5, 4.0])
+@pytest.mark.ray
 def test_on_ray(release: Path, tmp_path: Path, after_s: float):
     """While Ray starts, and about when its workers do."""
     code, told, _ = interrupted(build_arguments(release, tmp_path, "engine.kind=ray"), after_s, signal.SIGINT)

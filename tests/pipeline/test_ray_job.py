@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from spatialdata_builder.pipeline.engine.ray_cluster import shipped
 
+from tests.needs import needs
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
 RAY = Path(sys.executable).with_name("ray")
@@ -119,6 +120,7 @@ class Head:
 
 
 @pytest.fixture(scope="module")
+@needs("ray")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     if not Path("/proc/self/environ").exists():
         pytest.skip("the head's processes are found through /proc: Linux only")

@@ -3,6 +3,8 @@
 import hashlib
 import json
 
+import pytest
+
 from tests.readers.apart import load_pixels, needs_environment, run_apart
 from tests.readers.pixels import assert_same
 
@@ -20,6 +22,7 @@ def test_every_tar_is_listed_with_its_digest(packed):
     assert content["license"] == ["cc0"]
 
 
+@pytest.mark.readers
 @needs_environment
 def test_mlcroissant_validates_it_and_loads_everything(packed, tmp_path):
     # mlcroissant's cache of extracted archives uses relative names as keys, so another set could be read from it.

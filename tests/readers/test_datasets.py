@@ -22,6 +22,7 @@ def read(dataset):
 
 
 @pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.torch
 def test_every_split_by_the_card(packed, tmp_path, streaming):
     loaded = load_dataset(str(packed.folder), streaming=streaming, cache_dir=str(tmp_path))
     assert set(loaded) == set(PUBLIC.values())

@@ -3,10 +3,12 @@
 import json
 import shutil
 
+import pytest
+
 from tests.readers.apart import load_pixels, needs_environment, run_apart
 from tests.readers.pixels import assert_same
 
-pytestmark = needs_environment
+pytestmark = [pytest.mark.readers, needs_environment]
 
 
 def test_all_splits_and_exact_resume(packed, tmp_path):

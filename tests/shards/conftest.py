@@ -6,11 +6,14 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.needs import needs
+
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("steady")
 
 
 @pytest.fixture
+@needs("s3")
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     pytest.importorskip("s3fs", reason="needs the extra s3")
     import s3fs

@@ -15,6 +15,7 @@ from spatialdata_builder.shards.layout import join, open_url
 from spatialdata_builder.shards.stores import DEFAULT_TIMEOUT_S, TIMEOUT_VARIABLE, StoreTimeout, store_timeout
 from spatialdata_builder.shards.verify import verify_folder
 
+from tests.needs import needs
 from tests.shards.factory import make_split
 from tests.shards.slow_servers import silent_server, slow_server, web_server
 
@@ -29,6 +30,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+@needs("s3")
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of a bucket at an endpoint that accepts connections and never responds."""
     s3fs = pytest.importorskip("s3fs", reason="needs the extra s3")
@@ -93,6 +95,7 @@ def test_a_warning_is_logged_while_waiting(monkeypatch: pytest.MonkeyPatch, capl
     assert warnings[0].startswith(f"waiting for {address}/set/manifest.json to respond (")
 
 
+@pytest.mark.slow
 def test_a_slow_web_server_does_not_time_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_split(str(tmp_path / "set"), KEYS)
     with web_server(tmp_path) as working, slow_server(working, chunk=2000, pause=0.15) as slow:

@@ -21,6 +21,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "RECIPES", {**registry.RECIPES, "linear": "tests.training.linear:Linear"})
 
 
+@pytest.mark.torch
 def test_a_run_from_a_file_and_images_sampled_from_it(triplets: Path, tmp_path: Path):
     config = tmp_path / "run.yaml"
     config.write_text("steps: 5\nsave_every: 2\nema: 0.5\nrecipe: {width: 4}\n")
@@ -80,6 +81,7 @@ def test_the_command_reports_a_wrong_recipe_option(triplets: Path, tmp_path: Pat
     assert "unknown key 'recipe.nonsense'" in str(failed.exception)
 
 
+@pytest.mark.torch
 def test_an_incomplete_metrics_line_is_ignored(triplets: Path, tmp_path: Path):
     run_train("linear", [str(triplets)], tmp_path, overrides=["steps=3"])
     with (tmp_path / "metrics.jsonl").open("a") as file:

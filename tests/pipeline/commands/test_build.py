@@ -94,11 +94,13 @@ def blocked(arguments: Sequence[str], begun: Path) -> tuple[subprocess.Popen[byt
     [
         ("planning", "inline", signal.SIGTERM),
         ("planning", "inline", signal.SIGINT),
-        ("planning", "ray", signal.SIGTERM),  # of which Ray would make an exit of its own
+        # Of which Ray would make an exit of its own.
+        pytest.param("planning", "ray", signal.SIGTERM, marks=pytest.mark.ray),
         ("packing", "inline", signal.SIGTERM),
         ("packing", "inline", signal.SIGINT),
     ],
 )
+@pytest.mark.slow
 def test_stopped_anywhere_it_lets_go_of_the_lock(
     out: Path, tmp_path: Path, doing: str, engine: str, number: signal.Signals
 ):

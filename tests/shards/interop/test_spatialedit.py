@@ -126,6 +126,7 @@ def test_moves_out_of_the_image_are_skipped(tmp_path):
     assert (result.samples, result.skipped) == (1, {"no_box": 1})
 
 
+@pytest.mark.torch
 def test_webdataset_reads_the_export(built, tmp_path):
     import webdataset as wds
 

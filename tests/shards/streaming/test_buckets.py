@@ -109,6 +109,7 @@ def test_sizes_are_mixed_and_epochs_differ(mixed: str):
 
 @given(data=st.data(), seed=st.integers(0, 100), order=st.sampled_from(["global", "shard", "stored"]))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 def test_any_world_resumes_exactly(mixed: str, data: st.DataObject, seed: int, order: str):
     """Random stops, each followed by a random world and batch size: every sample of an epoch occurs exactly once."""
     seen: list[str] = []
@@ -244,6 +245,7 @@ def test_weights_hold_over_all_sizes_together(tmp_path: Path):
             assert drawn[f"{name}-{n}"] / total == pytest.approx(share / len(sides[name]), rel=0.1)
 
 
+@pytest.mark.torch
 def test_torch_workers_keep_the_order_with_buckets(mixed: str):
     torch_data = pytest.importorskip("torch.utils.data")
     from spatialdata_builder.shards.streaming.loader import torch_dataset

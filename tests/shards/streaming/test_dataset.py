@@ -43,6 +43,7 @@ def test_the_order_does_not_depend_on_threads(shards: str):
 
 @given(data=st.data(), seed=st.integers(0, 100), order=st.sampled_from(["global", "shard"]))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 def test_any_world_resumes_exactly(shards: str, data: st.DataObject, seed: int, order: str):
     """Random stops, each followed by a random world: every sample of an epoch occurs exactly once."""
     seen: list[str] = []

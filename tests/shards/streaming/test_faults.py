@@ -68,6 +68,7 @@ def count(url: Path | str, **options: object) -> int:
     return sum(int(batch["valid"].sum()) for batch in stream(url, members=CHEAP, last="pad", **options).batches(4))
 
 
+@pytest.mark.slow
 def test_a_killed_job_resumes_with_the_next_batch(shards: str, tmp_path: Path):
     """SIGKILL after 3 and then after 2 steps; the third run finishes. Keys and state are written as one line, like a
     checkpoint."""

@@ -76,6 +76,7 @@ def _fetch(folder: str, cache: str, done: "multiprocessing.Queue[int]") -> None:
     done.put(sum(os.fstat(kept.open(shard)).st_size for shard in set_.shards))
 
 
+@pytest.mark.slow
 def test_processes_share_a_cache(tmp_path: Path):
     """Four processes at once: each gets complete files, and each shard is written once."""
     manifest = make_split(str(tmp_path / "set"), KEYS)
