@@ -18,8 +18,7 @@ from spatialdata_builder.sources.blender.render import RenderedView, Renderer
 from spatialdata_builder.sources.changed_region import Changed, find_changed
 from spatialdata_builder.sources.edits.edits import judge
 from spatialdata_builder.sources.edits.proposals import propose
-from spatialdata_builder.sources.procedural import catalogue
-from spatialdata_builder.sources.rendered.asset_files import AssetFiles
+from spatialdata_builder.sources.procedural import catalogue, make
 from spatialdata_builder.sources.scenes.naming import name_objects
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions, SceneSpec
 
@@ -37,20 +36,19 @@ class Pair:
 def pairs(count: int, side: int, samples: int, threads: int) -> Iterator[Pair]:
     """Pairs that the sampler proposes and ray casting accepts; edit kinds alternate."""
     assets, seed = catalogue(8, 0), 0
-    with tempfile.TemporaryDirectory() as folder:
-        files = AssetFiles("procedural", folder)
-        with Renderer(RenderOptions(resolution=(side, side), samples=samples, device="cpu"), threads=threads) as made:
-            while count:
-                spec = propose(assets, KINDS[seed % len(KINDS)], SceneOptions(), (side, side), seed, 0)
-                seed += 1
-                if not isinstance(spec, SceneSpec) or isinstance(names := name_objects(spec), str):
-                    continue
-                spec = replace(spec, names=names)
-                made.open(spec, {placed.id: files.path(placed.asset) for placed in spec.objects})
-                if judge(spec, *made.visibility([spec.source, spec.target])):
-                    continue
-                yield Pair(spec, made.render(spec.source), made.render(spec.target))
-                count -= 1
+    rendering = RenderOptions(resolution=(side, side), samples=samples, device="cpu")
+    with tempfile.TemporaryDirectory() as folder, Renderer(rendering, threads=threads) as made:
+        while count:
+            spec = propose(assets, KINDS[seed % len(KINDS)], SceneOptions(), (side, side), seed, 0)
+            seed += 1
+            if not isinstance(spec, SceneSpec) or isinstance(names := name_objects(spec), str):
+                continue
+            spec = replace(spec, names=names)
+            made.open(spec, {placed.id: make(placed.asset.uid, Path(folder)) for placed in spec.objects})
+            if judge(spec, *made.visibility([spec.source, spec.target])):
+                continue
+            yield Pair(spec, made.render(spec.source), made.render(spec.target))
+            count -= 1
 
 
 def figures(pair: Pair, found: Changed) -> dict[str, float]:

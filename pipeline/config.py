@@ -3,17 +3,17 @@
 An unknown key or a bad value is one line that names the key, the nearest valid one and the allowed values.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, cast, get_args
+from typing import Annotated, Any, Final, Literal, cast, get_args
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    SerializeAsAny,
     ValidationError,
     field_validator,
     model_serializer,
@@ -21,11 +21,12 @@ from pydantic import (
 )
 
 from ..shards.errors import BadInput
-from ..shards.licenses import LICENSES, LicenseName
-from ..shards.options import Options, parse_yaml, read_yaml, shortened
+from ..shards.options import License, Options, nearest, parse_yaml, read_yaml, shortened
 from ..shards.schema import EDIT_KINDS, EditKind, Split
 from ..sources.derived import REMOVED_OR
+from ..sources.registry import all_sources, get_source, source_options
 from ..sources.scenes.spec import RenderOptions, SceneOptions
+from ..sources.source import SourceOptions
 from .secret_values import restored
 
 LayerName = Literal["pair", "screen", "instruction", "depth", "metric", "normal", "segment", "line", "checks", "judge"]
@@ -33,37 +34,6 @@ PoolName = Literal[LayerName, "portraits", "orient"]
 """Layers of a build, and those of `spatialdata orient`."""
 RecipeName = Literal["full", "spatialdiff", "ildm", "spatialedit", "spatialfusion"]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
-
-
-def _license(given: Any) -> Any:
-    if given not in LICENSES:
-        allowed = f"{', '.join(LICENSES)} (any other text counts as unknown)"
-        raise ValueError(f"{given!r} is not allowed{nearest(str(given), LICENSES)}; allowed: {allowed}")
-    return given
-
-
-License = Annotated[LicenseName, BeforeValidator(_license)]
-
-
-class SourceOptions(Options):
-    """`source`: where pairs come from."""
-
-    renamed: ClassVar[Mapping[str, str]] = {"survey": "survey_folder"}
-
-    kind: Literal["procedural", "objaverse", "object3dit"] = "procedural"
-    root: str = Field(default="", description="folder of an Objaverse cache, or of OBJECT-3DIT folders and archives")
-    licenses: tuple[License, ...] = Field(
-        default=("cc0", "by", "by-sa"),
-        min_length=1,
-        description="asset licenses to use; unknown: the cache names none, or another text such as MIT",
-    )
-    variants: int = Field(default=24, ge=1, le=1000, description="procedural: variants of each kind of object")
-    uids: tuple[str, ...] = Field(default=(), description="objaverse: use these models alone; empty: all there are")
-    fetch: bool = Field(default=False, description="objaverse: fetch what the cache lacks (needs uids)")
-    survey_folder: str = Field(default="", description="objaverse: folder of the asset survey; empty: OUT/survey")
-    orientations: str = Field(
-        default="", description="objaverse: file of `spatialdata orient`; empty: orientations.json or .csv in root"
-    )
 
 
 class EditOptions(Options):
@@ -192,10 +162,16 @@ class LayerOptions(BaseModel):
         return value
 
 
+def _source(given: Any) -> SourceOptions:
+    return source_options().model_validate(given)
+
+
 class Config(Options):
     """A build. `samples: all` takes every pair of a released source."""
 
-    source: SourceOptions = SourceOptions()
+    source: SerializeAsAny[Annotated[SourceOptions, BeforeValidator(_source)]] = Field(
+        default_factory=lambda: source_options()()
+    )
     samples: Annotated[int, Field(ge=1, le=1_000_000_000)] | Literal["all"] = Field(
         default=24, union_mode="left_to_right"
     )
@@ -219,13 +195,15 @@ class Config(Options):
             raise ValueError("edits: at least one kind needs a weight above 0")
         if self.edits.compose:
             self._check_compose()
-        if self.source.kind != "object3dit" and self.samples == "all":
-            raise ValueError(f"samples: 'all' needs source.kind object3dit; {self.source.kind} scenes have no end")
+        if self.samples == "all" and not get_source(self.source.kind).released:
+            released = " or ".join(source.kind for source in all_sources() if source.released)
+            raise ValueError(f"samples: 'all' needs source.kind {released}; {self.source.kind} scenes have no end")
         return self
 
     def _check_compose(self) -> None:
-        if self.source.kind == "object3dit":
-            raise ValueError("edits.compose: object3dit has one edit of each scene; leave it out, or use edits.invert")
+        kind = self.source.kind
+        if get_source(kind).released:
+            raise ValueError(f"edits.compose: {kind} has one edit of each scene; leave it out, or use edits.invert")
         if self.unit_size % 2:
             raise ValueError(f"unit_size: {self.unit_size} cuts samples in two that edits.compose makes together: even")
         weights = self.edits.weights
@@ -235,15 +213,6 @@ class Config(Options):
                 f"edits.compose: each removal goes with another edit of that object: give {', '.join(REMOVED_OR)} "
                 f"together the weight of remove at least ({weights['remove']:g}; they have {others:g})"
             )
-
-
-def checks_arguments(config: Config) -> dict[str, float]:
-    """What `layers.checks` of rendered scenes asks for unless it says otherwise: no more than `scene` does.
-
-    Where the edit puts an object behind or into something, sampler and checks ask for the lesser of the two.
-    """
-    least = config.scene.min_visible
-    return {"min_visible": least, "min_visible_behind": min(0.2, least)}
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -379,10 +348,5 @@ def _section(model: type[BaseModel], location: Sequence[str | int]) -> type[Base
             continue
         candidates = [field.annotation, *get_args(field.annotation)]
         model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
+        model = source_options() if model is SourceOptions else model
     return model
-
-
-def nearest(given: str, allowed: Sequence[str]) -> str:
-    """`; did you mean ...?` when one of `allowed` is close to `given`, else nothing."""
-    matches = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
-    return f"; did you mean '{matches[0]}'?" if matches else ""

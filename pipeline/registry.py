@@ -10,12 +10,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..shards.errors import BadInput
 from ..shards.layout import join
-from .config import Config, LayerOptions, checks_arguments, nearest
+from ..sources.registry import get_source
+from .config import Config, LayerOptions, nearest
 from .stage import Stage
 
 STAGES: dict[tuple[str, str], str] = {
-    ("pair", "render"): "spatialdata_builder.sources.rendered.pairs:RenderPairs",
-    ("pair", "object3dit"): "spatialdata_builder.sources.object3dit:ReadPairs",
     ("screen", "junk"): "spatialdata_builder.annotators.screen:JunkScreen",
     ("metric", "exact"): "spatialdata_builder.annotators.exact:ExactMetric",
     ("metric", "metric3d"): "spatialdata_builder.annotators.metric3d:Metric3D",
@@ -36,31 +35,15 @@ STAGES: dict[tuple[str, str], str] = {
     ("checks", "geometry"): "spatialdata_builder.annotators.checks:GeometryChecks",
     ("judge", "viescore"): "spatialdata_builder.annotators.judge:VieScoreJudge",
 }
-
-# What a released OBJECT-3DIT pair knows exactly is its masks: its depth and normals need a model.
-DEFAULTS: dict[str, dict[str, str]] = {
-    "scene": {
-        "screen": "junk",
-        "metric": "exact",
-        "normal": "exact",
-        "depth": "exact",
-        "segment": "exact",
-        "line": "exact",
-        "instruction": "template",
-        "checks": "geometry",
-    },
-    "object3dit": {
-        "screen": "junk",
-        "segment": "exact",
-        "line": "exact",
-        "instruction": "template",
-        "checks": "geometry",
-    },
-}
-PAIR_STAGES = {"scene": "render", "object3dit": "object3dit"}
+"""All but the stages of layer `pair`, which the sources name; see `known_stages`."""
 LEFT_OUT = "none"
 ANSWERS = "answers"
-NOT_RELEASED = ("metric", "normal", "depth")
+
+
+def known_stages(config: Config) -> dict[tuple[str, str], str]:
+    """The stages that a build may have: (layer, name) -> `package.module:Class`."""
+    source = get_source(config.source.kind)
+    return {**STAGES, ("pair", source.pair_stage): source.pair_class}
 
 
 def build_stages(config: Config, pair_arguments: Mapping[str, Any], out: str = "") -> list[Stage]:
@@ -74,28 +57,25 @@ def build_stages(config: Config, pair_arguments: Mapping[str, Any], out: str = "
         BadInput: a stage or an option that does not exist, a pair stage that is not the source's, an option of it
             that the source or the plan settles, or a layer that another one needs is missing.
     """
-    source = "object3dit" if config.source.kind == "object3dit" else "scene"
-    pair = PAIR_STAGES[source]
-    defaults = {**DEFAULTS[source], "pair": pair}
+    source, known = get_source(config.source.kind), known_stages(config)
+    defaults = {**source.layers, "pair": source.pair_stage}
     chosen = {name: LayerOptions(stage=stage, options={}) for name, stage in defaults.items()}
     for name, layer in config.layers.items():
         # Options alone (`line: {views: [target]}`) are options of the default stage.
         default = chosen[name].stage if name in chosen else ""
         chosen[name] = layer if layer.stage else LayerOptions(stage=default, options=layer.options)
-    if source == "scene" and (checks := chosen["checks"]).stage == DEFAULTS[source]["checks"]:
-        chosen["checks"] = LayerOptions(stage=checks.stage, options={**checks_arguments(config), **checks.options})
-    _check_pair(config, chosen["pair"], pair, pair_arguments)
+    for name, options in source.layer_options(config.scene).items():
+        if (layer := chosen[name]).stage == defaults[name]:
+            chosen[name] = LayerOptions(stage=layer.stage, options={**options, **layer.options})
+    _check_pair(config, chosen["pair"], source.pair_stage, pair_arguments)
     chosen = {name: layer for name, layer in chosen.items() if layer.stage != LEFT_OUT}
     stages = {
-        name: _make(name, layer, {**(pair_arguments if name == "pair" else {}), **_resources(config, name)}, out)
+        name: _make(known, name, layer, {**(pair_arguments if name == "pair" else {}), **_resources(config, name)}, out)
         for name, layer in chosen.items()
     }
-    if source == "object3dit":
-        for name in NOT_RELEASED:
-            if name in chosen and chosen[name].stage == "exact":
-                raise BadInput(
-                    f"layers.{name}: OBJECT-3DIT's release holds no exact {name}: leave the layer out, or give a model"
-                )
+    for name, reason in source.not_exact.items():
+        if name in chosen and chosen[name].stage == "exact":
+            raise BadInput(f"layers.{name}: {reason}: leave the layer out, or give a model")
     _check_normals(chosen)
     for name, stage in stages.items():
         for need in stage.needs:
@@ -135,14 +115,16 @@ def _resources(config: Config, layer: str) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _make(layer: str, chosen: LayerOptions, arguments: Mapping[str, Any], out: str) -> Stage:
-    available = sorted(stage for name, stage in STAGES if name == layer)
-    if (layer, chosen.stage) not in STAGES:
+def _make(
+    known: Mapping[tuple[str, str], str], layer: str, chosen: LayerOptions, arguments: Mapping[str, Any], out: str
+) -> Stage:
+    available = sorted(stage for name, stage in known if name == layer)
+    if (layer, chosen.stage) not in known:
         raise BadInput(
             f"layers.{layer}: no stage '{chosen.stage}'{nearest(chosen.stage, available)}; "
             f"allowed: {', '.join([*available, LEFT_OUT])}"
         )
-    module, _, name = STAGES[layer, chosen.stage].partition(":")
+    module, _, name = known[layer, chosen.stage].partition(":")
     kind = getattr(importlib.import_module(module), name)
     fields = {field.name for field in dataclasses.fields(kind) if field.init}
     defaults = {ANSWERS: join(out, ANSWERS)} if ANSWERS in fields and out else {}
@@ -159,5 +141,5 @@ def _make(layer: str, chosen: LayerOptions, arguments: Mapping[str, Any], out: s
         where = ".".join(str(part) for part in first["loc"])
         raise BadInput(f"layers.{layer}.{where}: {first['msg']} (got {first['input']!r})") from None
     if not isinstance(stage, Stage):
-        raise TypeError(f"{STAGES[layer, chosen.stage]} does not fit spatialdata_builder.pipeline.stage.Stage")
+        raise TypeError(f"{known[layer, chosen.stage]} does not fit spatialdata_builder.pipeline.stage.Stage")
     return stage

@@ -1,14 +1,16 @@
 """Base class of every typed configuration section (immutable, unknown keys are errors), and reading YAML files."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, cast
+from typing import Annotated, Any, ClassVar, Final, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from .errors import BadInput
 from .layout import open_url
+from .licenses import LICENSES, LicenseName
 
 MAX_CHARACTERS: Final = 4_000_000
 MAX_VALUES: Final = 200_000
@@ -37,6 +39,23 @@ def with_new_keys(given: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[
         if old in given and new in given:
             raise ValueError(f"{old} is the old name of {new}: remove one of the two")
     return {renamed.get(key, key): value for key, value in given.items()}
+
+
+def nearest(given: str, allowed: Sequence[str]) -> str:
+    """`; did you mean ...?` when one of `allowed` is close to `given`, else nothing."""
+    matches = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
+    return f"; did you mean '{matches[0]}'?" if matches else ""
+
+
+def _license(given: Any) -> Any:
+    if given not in LICENSES:
+        allowed = f"{', '.join(LICENSES)} (any other text counts as unknown)"
+        raise ValueError(f"{given!r} is not allowed{nearest(str(given), LICENSES)}; allowed: {allowed}")
+    return given
+
+
+License = Annotated[LicenseName, BeforeValidator(_license)]
+"""A license in a configuration."""
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:

@@ -26,6 +26,8 @@ Derivation = Literal["", "invert", "compose"]
 UNKNOWN_FRONT = 360.0
 """In `PairFacts.fronts`: it is unknown which way the object faces."""
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+KEEPS_ITS_SPLITS = frozenset({"object3dit"})
+"""Values of `dataset` that keep the released val split, which shares objects with train and test by design."""
 
 Vec3 = Annotated[list[float], Field(min_length=3, max_length=3)]
 Mat3 = Annotated[list[float], Field(min_length=9, max_length=9, description="3x3, row-major")]

@@ -36,7 +36,7 @@ FLOORS = {
     ),
     "sources": (
         "scratch derived changed_region assets",
-        "scenes procedural object3dit",
+        "scenes source registry procedural object3dit",
         "edits blender",
         "rendered objaverse",
     ),

@@ -26,19 +26,18 @@ from ...sources.assets.orientations import (
     Orientation,
     encode_orientations,
     kind_of,
-    orientation_file,
     read_orientations,
 )
-from ...sources.objaverse.cache import resolve_root
-from ...sources.procedural import catalogue
+from ...sources.registry import all_sources, get_source
 from ...sources.rendered.portraits import SIDE, RenderPortraits, portrait_options, portrait_spec
+from ...sources.source import SceneSource
 from ..config import Config, nearest
 from ..engine.progress import make_progress
 from ..engine.render_device import gpus_of, settle, settled
 from ..engine.run import run, session
 from ..interrupts import interruptible
 from ..opened import open_out
-from ..planning.survey import asset_key, mended, read_planned, survey
+from ..planning.survey import asset_key, find_assets, mended, read_planned
 from ..stage import Stage
 from ..store.fingerprints import canonical, layer_dirs
 from ..store.layers import LayerStore, versions
@@ -79,24 +78,29 @@ def run_orient(
         BadInput: a source without 3D models, an option that does not exist, a file that cannot be read.
         Stopped: on Ctrl-C and SIGTERM; the file is as it was, and what was rendered and answered is found again.
     """
-    if config.source.kind == "object3dit":
-        raise BadInput("source.kind: object3dit has images, no 3D models to orient: set it to objaverse or procedural")
+    source = get_source(config.source.kind)
+    if not isinstance(source, SceneSource):
+        others = sorted(source.kind for source in all_sources() if isinstance(source, SceneSource))
+        raise BadInput(
+            f"source.kind: {source.kind} has images, no 3D models to orient: set it to {' or '.join(others)}"
+        )
     store = open_out(out)
     vote = make_vote(config, config.orient, store.url)
     say = _say(quiet)
     with RunLock(store) as lock, session(config.engine):
-        file = _target(config, store, to)
-        table = _answered(config, file)
-        if config.source.kind == "procedural":
-            assets = catalogue(config.source.variants, config.seed)
-        else:
-            assets = survey(config, store, say, make_progress(quiet))
+        root = source.root(config.source)
+        file = _target(root, store, to)
+        table = file.read()
+        if not table:  # a new one begins with what people wrote into the root's own
+            given = source.orientations(config.source)
+            table = {uid: entry for uid, entry in given.items() if not entry.model}
+        assets = find_assets(config, store, say, make_progress(quiet))
         todo = [asset for asset in assets if asset.uid not in table]
         reasons: Mapping[str, int] = {}
         if todo:
             say(f"asking {vote.model} about {len(todo)} of {len(assets)} assets")
             settle(config, store)
-            job = _plan(config, store, vote, side, todo)
+            job = _plan(config, root, store, vote, side, todo)
             # Only then: with a part of the answers in the file the next run would have another plan, and render anew
             # what this one had rendered and not asked about.
             found, reasons = mended(
@@ -142,25 +146,15 @@ class _File:
         self.folder.write_file(self.name, data)
 
 
-def _target(config: Config, store: LayerStore, to: str) -> _File:
+def _target(root: str, store: LayerStore, to: str) -> _File:
     if to:
         if not to.endswith(".json"):
             raise BadInput(f"--to {to}: give a path or URL that ends in .json")
         url = to if "://" in to else str(Path(to).expanduser().absolute())
         return _File(Storage(url.rpartition("/")[0]), base(url))
-    if config.source.kind == "objaverse" and os.access(root := resolve_root(config.source.root), os.W_OK):
-        return _File(Storage(str(root.absolute())), ORIENTATIONS)
+    if root and os.access(root, os.W_OK):
+        return _File(Storage(root), ORIENTATIONS)
     return _File(store, ORIENTATIONS)
-
-
-def _answered(config: Config, file: _File) -> dict[str, Orientation]:
-    """What the file holds; a new one begins with what people wrote into the root's own."""
-    if table := file.read():
-        return table
-    if config.source.kind != "objaverse":
-        return {}
-    given = read_orientations(orientation_file(resolve_root(config.source.root), config.source.orientations))
-    return {uid: entry for uid, entry in given.items() if not entry.model}
 
 
 @dataclass(frozen=True)
@@ -188,12 +182,13 @@ class _Job:
         return found, dict(sorted(Counter(reject.reason for reject in rejects).items()))
 
 
-def _plan(config: Config, store: LayerStore, vote: VlmOrientation, side: int, assets: Sequence[Asset]) -> _Job:
+def _plan(
+    config: Config, root: str, store: LayerStore, vote: VlmOrientation, side: int, assets: Sequence[Asset]
+) -> _Job:
     render = portrait_options(settled(config, store), side)
     resources = {"cpus": 1.0, "gpus": gpus_of(render)} | _resources(config, RenderPortraits.layer)
-    root = str(resolve_root(config.source.root).absolute()) if config.source.kind == "objaverse" else ""
     portraits = RenderPortraits(
-        "objaverse" if config.source.kind == "objaverse" else "procedural",
+        config.source.kind,
         root,
         render,
         # Inline, one Blender has the machine to itself.

@@ -19,8 +19,8 @@ from typing import Any
 from ...shards.errors import BadInput
 from ...shards.layout import join
 from ...shards.redact import redacted
+from ...sources.registry import get_source
 from ..config import Config, parse_config, with_overrides
-from ..registry import DEFAULTS
 from ..store.layers import LayerStore
 from ..store.lock import holder_of
 from ..store.plan import Plan, PlanDamaged, differing, find_plan
@@ -177,7 +177,7 @@ def _text(config: Config) -> bytes:
 def _told(config: Config) -> dict[str, Any]:
     """As a person writes it, a layer's stage by the layer's name alone."""
     values = without_secrets(config)
-    layers: dict[str, Any] = dict(DEFAULTS["object3dit" if config.source.kind == "object3dit" else "scene"])
+    layers: dict[str, Any] = dict(get_source(config.source.kind).layers)
     for name, layer in values["layers"].items():
         layers[name] = layer["stage"] or layers.get(name)
         layers |= {f"{name}.{option}": value for option, value in layer["options"].items()}

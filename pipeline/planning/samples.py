@@ -5,37 +5,32 @@ at again to read what they name.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...shards.errors import BadInput
-from ...shards.layout import base, filesystem, join
 from ...shards.schema import Split
 from ...sources.assets.asset import Asset
-from ...sources.assets.orientations import orientation_file, oriented, read_orientations
+from ...sources.assets.orientations import oriented
 from ...sources.assets.table import FEWEST_MODELS, AssetTable, divide, table_of
-from ...sources.objaverse.cache import resolve_root
-from ...sources.object3dit import scan
-from ...sources.procedural import catalogue
+from ...sources.registry import get_source
+from ...sources.source import PairSource, SceneSource
 from ..config import Config
 from ..engine.progress import make_progress
-from ..engine.render_device import Kind, check_device, gpus_of, settle, settled
+from ..engine.render_device import Kind, check_device, settle
 from ..registry import build_stages
 from ..store.families import unit_rows, with_inverse
 from ..store.fingerprints import layer_dirs
 from ..store.layers import LayerStore
-from ..store.plan import Plan, PlanDamaged, PlanRow, check_rows, damaged_plan, find_plan, write_plan
+from ..store.plan import Plan, PlanDamaged, check_rows, damaged_plan, find_plan, write_plan
+from .request import ASSETS, request_of, settled_request
 from .scene_rows import plan_scenes
-from .survey import absolute, survey
+from .survey import find_assets
 
-ASSETS = "plan/assets.parquet"
-INDEXES = "plan/archives"
+_LOOKED_FOR = 4
+"""Of the planned pairs, or of the planned models of each split, those that must be under the root."""
 
 
 def plan_build(
@@ -54,22 +49,17 @@ def plan_build(
         say(
             f"unit_size: a unit has {config.unit_size} samples of the source and those derived from them, {rows} in all"
         )
-    if config.source.kind == "object3dit":
-        return _plan_released(config, store, say, foreign)
-    return _plan_scenes(config, store, say, quiet, foreign)
+    source = get_source(config.source.kind)
+    if isinstance(source, PairSource):
+        return _plan_pairs(config, source, store, say, foreign)
+    return _plan_scenes(config, source, store, say, quiet, foreign)
 
 
 def plan_config(config: Config) -> dict[str, Any]:
     """What decides which samples exist. The root is not in it: a source may be mounted elsewhere tomorrow."""
-    source = config.source.model_dump(mode="json", exclude={"root", "survey_folder", "fetch", "orientations"})
-    if config.source.kind == "object3dit":
-        source = {"kind": "object3dit"}
-    elif config.source.kind == "procedural":
-        source = {"kind": "procedural", "variants": config.source.variants}
-    else:
-        source.pop("variants")
+    kind = config.source.kind
     return {
-        "source": source,
+        "source": {"kind": kind, **config.source.model_dump(mode="json", include=set(get_source(kind).planned))},
         "samples": config.samples,
         "edits": dict(sorted(config.edits.weights.items())) | _derived(config),
         "shard": {"splits": config.shard.splits.model_dump(mode="json")},
@@ -81,12 +71,19 @@ def _derived(config: Config) -> dict[str, bool]:
     return {name: True for name in ("invert", "compose") if getattr(config.edits, name)}
 
 
-def _plan_scenes(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool, foreign: bool) -> Plan:
-    digest = _settle_assets(config, store, say, quiet, foreign)
+def _plan_scenes(
+    config: Config,
+    source: SceneSource[Any],
+    store: LayerStore,
+    say: Callable[[str], None],
+    quiet: bool,
+    foreign: bool,
+) -> Plan:
+    digest = _settle_assets(config, source, store, say, quiet, foreign)
     samples = config.samples if isinstance(config.samples, int) else 0
     edits = {str(kind): weight for kind, weight in config.edits.weights.items()}
     splits = {str(split): fraction for split, fraction in config.shard.splits.fractions().items()}
-    prefix = f"{config.source.kind}-{config.seed}"
+    prefix = f"{source.kind}-{config.seed}"
     invert, compose = config.edits.invert, config.edits.compose
     rows = plan_scenes(samples, config.seed, edits, splits, prefix, invert=invert, compose=compose)
     content = plan_config(config) | {"assets": digest}
@@ -110,24 +107,7 @@ def pair_arguments(config: Config, store: LayerStore, plan: Plan | None = None) 
 
     Looks at nothing but OUT: a finished build can be packed where its source, or its GPU, is not. `check_source` does.
     """
-    if config.source.kind == "object3dit":
-        return {"root": _released_root(config), "indexes": _inside(store, INDEXES)}
-    root = ""
-    if config.source.kind == "objaverse":
-        root = str(Path(config.source.root or "~/.objaverse").expanduser().absolute())
-    render = settled(config, store)
-    return {
-        "source": config.source.kind,
-        "dataset": config.source.kind,
-        "assets": _inside(store, ASSETS),
-        "assets_sha256": plan.config["assets"] if plan is not None else "",
-        "root": root,
-        "scene": config.scene,
-        "render": render,
-        "gpus": gpus_of(render),
-        # Inline, one Blender has the machine to itself.
-        "threads": os.cpu_count() or 1 if config.engine.kind == "inline" else 0,
-    }
+    return get_source(config.source.kind).pair_arguments(settled_request(config, store, plan))
 
 
 def check_source(config: Config, store: LayerStore, plan: Plan) -> None:
@@ -136,22 +116,26 @@ def check_source(config: Config, store: LayerStore, plan: Plan) -> None:
     Raises BadInput where the source lacks what was planned or the device that it was begun on is not here,
     SpatialdataError where the asset table is damaged.
     """
-    if config.source.kind == "object3dit":
-        _check_release(store, plan, _released_root(config))
+    source = get_source(config.source.kind)
+    if isinstance(source, PairSource):
+        source.check_root(config.source, [row.spec for row in plan.rows(0)[:_LOOKED_FOR]], str(store))
         return
     check_device(config, store)
     if _held_assets(store) != plan.config["assets"]:
         raise PlanDamaged(damaged_plan(store, f"{ASSETS} is not the table that was planned with"))
-    if config.source.kind == "objaverse":
-        _check_root(store, str(resolve_root(config.source.root)))
+    table = AssetTable.read(request_of(config, store).assets)
+    looked = [asset for split in sorted(table.pools) for asset in table.candidates(split, 0, 0)[:_LOOKED_FOR]]
+    source.check_root(config.source, looked, str(store))
 
 
-def _inside(store: LayerStore, name: str) -> str:
-    """The path or URL of a file under OUT, for those who open it themselves."""
-    return store.path(name) if store.is_local else f"{store.url.rstrip('/')}/{name}"
-
-
-def _settle_assets(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool, foreign: bool) -> str:
+def _settle_assets(
+    config: Config,
+    source: SceneSource[Any],
+    store: LayerStore,
+    say: Callable[[str], None],
+    quiet: bool,
+    foreign: bool,
+) -> str:
     """Write the table of the assets that scenes may draw, unless it is there; its sha256, which the plan keeps.
 
     Raises PlanDamaged where the table is damaged and the source gives another one now.
@@ -165,7 +149,8 @@ def _settle_assets(config: Config, store: LayerStore, say: Callable[[str], None]
     held = _held_assets(store)
     if held and (held == planned or damaged):
         return held
-    data, count = _make_assets(config, store, say, quiet)
+    assets = oriented(find_assets(config, store, say, make_progress(quiet)), source.orientations(config.source))
+    data = _table(config, assets, say)
     digest = hashlib.sha256(data).hexdigest()
     if plan and digest != planned:
         check_rows(plan)  # else the plan may be of another folder, which is for `write_plan` to settle
@@ -173,7 +158,7 @@ def _settle_assets(config: Config, store: LayerStore, say: Callable[[str], None]
         raise PlanDamaged(f"{damaged_plan(store, what)} where the source is as it was")
     if digest != held:
         store.write_file(ASSETS, data)
-    say(f"{ASSETS} was damaged: made again, as it was" if plan else f"{count} assets to draw from")
+    say(f"{ASSETS} was damaged: made again, as it was" if plan else f"{len(assets)} assets to draw from")
     return digest
 
 
@@ -187,22 +172,15 @@ def _held_assets(store: LayerStore) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _make_assets(config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool) -> tuple[bytes, int]:
-    """The table of the assets that scenes may draw, and their number."""
-    if config.source.kind == "procedural":
-        assets = catalogue(config.source.variants, config.seed)
-    else:
-        surveyed = survey(config, store, say, make_progress(quiet))
-        assets = oriented(
-            surveyed, read_orientations(orientation_file(resolve_root(config.source.root), config.source.orientations))
-        )
+def _table(config: Config, assets: Sequence[Asset], say: Callable[[str], None]) -> bytes:
+    """The table of the assets that scenes may draw."""
     splits = divide(assets, config.shard.splits.fractions(), config.seed)
     for line in _told_of_splits(assets, splits):
         say(line)
     table = table_of(assets, splits)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue().to_pybytes(), len(assets)
+    return sink.getvalue().to_pybytes()
 
 
 def _told_of_splits(assets: Sequence[Asset], splits: Mapping[str, Split]) -> Iterator[str]:
@@ -218,48 +196,9 @@ def _told_of_splits(assets: Sequence[Asset], splits: Mapping[str, Split]) -> Ite
             )
 
 
-def _check_root(store: LayerStore, root: str) -> None:
-    """Some of the planned models must be under the root: another cache would fail sample by sample."""
-    table = AssetTable.read(_inside(store, ASSETS))
-    looked = [asset for split in sorted(table.pools) for asset in table.candidates(split, 0, 0)[:4]]
-    if not any((Path(root) / asset.path).is_file() for asset in looked):
-        raise BadInput(
-            f"source.root: {root} holds none of the models that {store} was planned with (such as {looked[0].path}): "
-            "give the root of then, or build into another --out"
-        )
-
-
-def _check_release(store: LayerStore, plan: Plan, root: str) -> None:
-    """Some of the planned pairs must be under the root."""
-    fs, path = filesystem(root)
-    specs = [row.spec for row in plan.rows(0)[:4]]
-    names = [str(spec.get("path") or spec["archive"]) for spec in specs]
-    if not any(fs.exists(join(path, name)) or (fs.isfile(path) and base(path) == name) for name in names):
-        raise BadInput(
-            f"source.root: {root} holds none of the pairs that {store} was planned with (such as {names[0]}): "
-            "give the root of then, or build into another --out"
-        )
-
-
-def _plan_released(config: Config, store: LayerStore, say: Callable[[str], None], foreign: bool) -> Plan:
-    def rows() -> Iterator[PlanRow]:
-        invert, kinds = config.edits.invert, set(config.edits.weights)
-        if invert and "remove" in kinds:
-            kinds -= {"insert"}  # the inverse of a released removal is that insertion
-        found = scan(_released_root(config), _inside(store, INDEXES), kinds=kinds)
-        for row in islice(found.rows, None if config.samples == "all" else config.samples):
-            planned = PlanRow(row.key, row.split, row.spec)
-            yield from with_inverse(planned) if invert else (planned,)
-        for note in found.notes:
-            say(note)
-
-    return write_plan(store, plan_config(config), rows(), unit_rows(config), config.seed, say, foreign=foreign)
-
-
-def _released_root(config: Config) -> str:
-    root = config.source.root
-    if not root:
-        raise BadInput(
-            "source.root: give the folder that holds OBJECT-3DIT's tasks: --set source.root=/data/object3dit"
-        )
-    return absolute(root)
+def _plan_pairs(
+    config: Config, source: PairSource[Any], store: LayerStore, say: Callable[[str], None], foreign: bool
+) -> Plan:
+    found = source.rows(request_of(config, store, say))
+    rows = (planned for row in found for planned in (with_inverse(row) if config.edits.invert else (row,)))
+    return write_plan(store, plan_config(config), rows, unit_rows(config), config.seed, say, foreign=foreign)

@@ -1,4 +1,4 @@
-"""The asset survey: a build of its own, of a row for each model of an Objaverse cache.
+"""The models of a source, and the asset survey: a build of its own, of a row for each model.
 
 Invariant: what it says of a model depends on that model alone, so builds may share it (`source.survey_folder`). It
 is resumed and rebuilt like any other build.
@@ -6,11 +6,10 @@ is resumed and rebuilt like any other build.
 
 import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -18,9 +17,7 @@ from ...shards.errors import BadInput
 from ...shards.sample import Value
 from ...sources.assets.asset import Asset
 from ...sources.assets.identity import Description, identify
-from ...sources.objaverse.appearance import MeasureAppearance, portrait_options
-from ...sources.objaverse.cache import count_licences, read_cache, resolve_root, select_licences
-from ...sources.objaverse.survey import SurveyAssets
+from ...sources.registry import get_scene_source, get_source
 from ..config import Config
 from ..engine.progress import Progress
 from ..engine.run import run
@@ -29,6 +26,7 @@ from ..store.fingerprints import canonical, layer_dirs
 from ..store.layers import LayerCorrupt, LayerStore, versions
 from ..store.lock import wait_for_lock
 from ..store.plan import PLAN, Plan, PlanDamaged, PlanRow, read_plan, write_plan
+from .request import request_of
 
 REJECTED_ASSETS: Final = "plan/rejected_assets.json"
 _UNIT: Final = 16
@@ -38,8 +36,24 @@ _DESCRIPTION: Final = TypeAdapter(Description)
 T = TypeVar("T")
 
 
-def survey(config: Config, store: LayerStore, say: Callable[[str], None], progress: Progress) -> list[Asset]:
-    """Look at every model of the cache, once for a cache: a build of one layer, resumable like any other.
+def find_assets(config: Config, store: LayerStore, say: Callable[[str], None], progress: Progress) -> list[Asset]:
+    """The models of the source that scenes can show. Raises BadInput where there are none."""
+
+    def survey(specs: Sequence[Mapping[str, Any]], stages: Sequence[Stage]) -> list[Asset]:
+        return _survey(config, store, specs, stages, say, progress)
+
+    return get_scene_source(config.source.kind).assets(request_of(config, store, say), survey)
+
+
+def _survey(
+    config: Config,
+    store: LayerStore,
+    specs: Sequence[Mapping[str, Any]],
+    stages: Sequence[Stage],
+    say: Callable[[str], None],
+    progress: Progress,
+) -> list[Asset]:
+    """Look at every model, once for a source: a build of two layers, resumable like any other.
 
     Builds may share its folder (`source.survey_folder`): one looks, the others wait for it. A unit that turns out to be
     damaged is looked at again, once.
@@ -47,34 +61,14 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
     Raises:
         BadInput: no model can be used (the line counts the reasons), or the survey was made with other packages.
     """
-    source = config.source
-    found = list(read_cache(source.root, source.uids or None, source.fetch))
-    entries = select_licences(found, source.licenses)
-    if len(entries) < len(found):
-        others = Counter(entry.licence for entry in found) - Counter(entry.licence for entry in entries)
-        held = count_licences(others.elements())
-        say(f"{len(found) - len(entries)} of {len(found)} assets are left out by source.licenses: {held}")
-    root = str(resolve_root(source.root).absolute())
-    stages: tuple[Stage, Stage] = (
-        SurveyAssets(root=root, licences=source.licenses),
-        MeasureAppearance(
-            root=root,
-            licences=source.licenses,
-            render=portrait_options(config.render),
-            # Inline, one Blender has the machine to itself.
-            threads=os.cpu_count() or 1 if config.engine.kind == "inline" else 0,
-        ),
-    )
-    specs = [entry.spec() for entry in entries]
     digest = hashlib.sha256(canonical(specs).encode()).hexdigest()[:16]
-    folder = absolute(source.survey_folder) or f"{store.url.rstrip('/')}/survey"
-    kept = LayerStore(f"{folder.rstrip('/')}/{digest}", **store.options)
+    kept = LayerStore(f"{survey_folder(config, store).rstrip('/')}/{digest}", **store.options)
     rows = (PlanRow(asset_key(spec["uid"]), "train", spec) for spec in specs)
     with wait_for_lock(kept, say) as lock:
         if kept.exists(PLAN):
             _check_versions(kept)
         plan = write_plan(kept, {"survey": digest}, rows, _UNIT, say=say)
-        say(f"looking at {len(entries)} assets")
+        say(f"looking at {len(specs)} assets")
         assets = mended(
             kept,
             lambda: run(stages, kept, plan, config.engine, progress, guard=lock.check),
@@ -83,6 +77,11 @@ def survey(config: Config, store: LayerStore, say: Callable[[str], None], progre
         )
     store.write_file(REJECTED_ASSETS, canonical(_rejected(kept, plan, stages)).encode())
     return assets
+
+
+def survey_folder(config: Config, store: LayerStore) -> str:
+    """Folder of the asset surveys of a build, one in it for each list of models."""
+    return absolute(get_source(config.source.kind).survey_folder(config.source)) or f"{store.url.rstrip('/')}/survey"
 
 
 def read_planned(store: LayerStore, folder: str, unit: int, keys: Collection[str]) -> dict[str, dict[str, Value]]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ...annotators.vlm.prompts import FOLDER, read_prompt
 from ..opened import Build
-from ..registry import STAGES
+from ..registry import known_stages
 from ..stage import Stage
 from ..store.fingerprints import plain
 
@@ -64,7 +64,8 @@ class Maker:
 def makers_of(build: Build) -> list[Maker]:
     """The layers of a build, each after those that it needs."""
     by_layer = {stage.layer: stage for stage in build.stages}
-    return [_maker(by_layer[layer], folder) for layer, folder in build.layers.items()]
+    known = known_stages(build.config)
+    return [_maker(by_layer[layer], folder, known) for layer, folder in build.layers.items()]
 
 
 def without_place(value: Any) -> Any:
@@ -76,13 +77,13 @@ def without_place(value: Any) -> Any:
     return [without_place(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def _maker(stage: Stage, folder: str) -> Maker:
+def _maker(stage: Stage, folder: str, known: Mapping[tuple[str, str], str]) -> Maker:
     options: dict[str, Any] = plain(stage)
     return Maker(
         layer=stage.layer,
         folder=folder,
         needs=stage.needs,
-        stage=_name(stage),
+        stage=_name(stage, known),
         version=stage.version,
         model=without_place(str(options.get("model", ""))),
         revision=str(options.get("revision", "")),
@@ -91,10 +92,10 @@ def _maker(stage: Stage, folder: str) -> Maker:
     )
 
 
-def _name(stage: Stage) -> str:
+def _name(stage: Stage, known: Mapping[tuple[str, str], str]) -> str:
     """The registry's name of a stage, else its class's."""
     kind = f":{type(stage).__qualname__}"
-    return next((name for (_, name), place in STAGES.items() if place.endswith(kind)), type(stage).__qualname__)
+    return next((name for (_, name), place in known.items() if place.endswith(kind)), type(stage).__qualname__)
 
 
 def _prompt(stage: Stage, text: str) -> Prompt:

@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 
 from ...shards.errors import BadInput, SpatialdataError
 from ...shards.layout import KEY_RULE, NotAFile, is_key
-from ...shards.schema import SPLITS, Split
+from ...shards.schema import SPLITS
+from ...sources.source import PlanRow
 from .fingerprints import canonical
 from .layers import LayerStore, versions
 from .storage import FULL, disk_full
@@ -37,15 +38,6 @@ RecordBatch: TypeAlias = Any
 _HASHED = ("samples", "unit_size", "seed", "config", "versions")
 _ONE_READER = Lock()
 """Arrow waits for ever where two threads read one Python file (pyarrow 26)."""
-
-
-@dataclass(frozen=True)
-class PlanRow:
-    """One sample of the plan: its key, its split and what to make (a scene seed, or a path in a source)."""
-
-    key: str
-    split: Split
-    spec: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,6 @@
 """
 
 from .pairs import ReadPairs
-from .scan import PlanRow, Scan, scan
+from .scan import Scan, scan
 
-__all__ = ["PlanRow", "ReadPairs", "Scan", "scan"]
+__all__ = ["ReadPairs", "Scan", "scan"]

@@ -20,6 +20,7 @@ from ...shards.errors import BadInput
 from ...shards.interop.object3dit import GROUPS, METADATA, TASKS
 from ...shards.layout import base, filesystem, is_local, join
 from ...shards.schema import EDIT_KINDS, SPLITS, EditKind, Split
+from ..source import PlanRow
 from .archive import MAX_METADATA, SUFFIXES, is_archive
 from .contents import Contents, Pair, assets_in
 
@@ -31,15 +32,6 @@ RELEASED: Final = tuple(
     for name in (split, *(() if split == "train" else (f"{split}/{group}" for group in GROUPS)))
 )
 """Folders of a task, in the order in which they are planned."""
-
-
-@dataclass(frozen=True)
-class PlanRow:
-    """One sample of the plan."""
-
-    key: str
-    split: Split
-    spec: dict[str, Any]
 
 
 class Scan:

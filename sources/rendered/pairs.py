@@ -6,16 +6,15 @@ again for the sample.
 """
 
 import math
-import socket
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from ...shards.errors import BadInput
 from ...shards.sample import Reject, Result, Row, Sample
+from ..assets.asset import Asset
 from ..assets.table import AssetTable
 from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
 from ..derived import is_derived, origin_rejected, origins_of
@@ -23,9 +22,9 @@ from ..edits.composed_pairs import propose_two
 from ..edits.composition import composed
 from ..edits.edits import Limits, judge
 from ..edits.proposals import Refusal, propose, scene_number
+from ..registry import get_scene_source
 from ..scenes.naming import name_objects
 from ..scenes.spec import RenderOptions, SceneOptions, SceneSpec
-from .asset_files import AssetFiles
 from .derived import Made, between, invert
 from .facts import pair_columns
 from .lit_colors import truly_named
@@ -44,7 +43,7 @@ class Studio:
 
     renderer: Renderer
     table: AssetTable
-    files: AssetFiles
+    files: Callable[[Asset], Path]
 
     @property
     def cpu_s(self) -> float:
@@ -64,7 +63,8 @@ class RenderPairs:
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout", "broken_asset"})
     """Of the machine: where nothing else comes, the run ends instead of rejecting every sample."""
 
-    source: Literal["procedural", "objaverse"]
+    source: str
+    """Kind of a `SceneSource`."""
     dataset: str
     assets: str = field(metadata={"fingerprint": False})
     """URL of the plan's asset table."""
@@ -83,13 +83,9 @@ class RenderPairs:
 
         Raises BadInput on a node that does not have the models: it would reject each sample that it is given.
         """
-        if self.source == "objaverse" and not Path(self.root).is_dir():
-            raise BadInput(
-                f"source.root: {self.root} is no folder on node {socket.gethostname()}: mount it there, at the same "
-                "place on all nodes, or leave that node out of the cluster"
-            )
+        files = get_scene_source(self.source).models(self.root)
         renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
-        return Studio(renderer, AssetTable.read(self.assets), AssetFiles(self.source, self.root))
+        return Studio(renderer, AssetTable.read(self.assets), files)
 
     def __call__(self, model: Studio, samples: Sequence[Sample]) -> Sequence[Result]:
         results: list[Result] = []
@@ -137,7 +133,7 @@ class RenderPairs:
                 specs = self._propose(studio, sample, seed, attempt, broken)
                 if not isinstance(specs, str):
                     if scene != loaded:
-                        files = {placed.id: studio.files.path(placed.asset) for placed in specs[0].objects}
+                        files = {placed.id: studio.files(placed.asset) for placed in specs[0].objects}
                         studio.renderer.open(specs[0], files)
                         loaded, ever_loaded = scene, True
                     outcome = self._render(studio.renderer, specs)

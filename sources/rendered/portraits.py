@@ -7,22 +7,21 @@ tells the views apart.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from ...shards.codecs import U8, encode_image
-from ...shards.errors import BadInput
 from ...shards.sample import Reject, Result, Row, Sample
 from ..assets.asset import Asset
 from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
+from ..registry import get_scene_source
 from ..scenes.camera import frame
 from ..scenes.spec import EditSpec, Light, Placement, RenderOptions, SceneObjectSpec, SceneSpec, State, Surface
-from .asset_files import AssetFiles
 
 AZIMUTHS: Final[tuple[int, ...]] = tuple(range(0, 360, 45))
 ELEVATION_DEG: Final = 20.0
@@ -87,7 +86,7 @@ class Booth:
     """What a worker holds."""
 
     renderer: Renderer
-    files: AssetFiles
+    files: Callable[[Asset], Path]
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,8 @@ class RenderPortraits:
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout"})
     """Broken models are not among them: a run over what an earlier one left may have nothing else."""
 
-    source: Literal["procedural", "objaverse"]
+    source: str
+    """Kind of a `SceneSource`."""
     root: str = field(default="", metadata={"fingerprint": False})
     render: RenderOptions = field(default_factory=lambda: portrait_options(RenderOptions()))
     """Views are squares with its width as their side."""
@@ -116,17 +116,15 @@ class RenderPortraits:
 
     def setup(self) -> Booth:
         """Prepare Blender, which starts with the first asset. Raises BadInput where the models are not here."""
-        if self.source == "objaverse" and not Path(self.root).is_dir():
-            raise BadInput(f"source.root: {self.root} is no folder here: mount it at the same place on all nodes")
-        renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
-        return Booth(renderer, AssetFiles(self.source, self.root))
+        files = get_scene_source(self.source).models(self.root)
+        return Booth(Renderer(self.render, threads=self.threads or math.ceil(self.cpus)), files)
 
     def __call__(self, model: Booth, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self._portray(model, _ASSET.validate_python(sample.spec["asset"])) for sample in samples]
 
     def _portray(self, booth: Booth, asset: Asset) -> Result:
         try:
-            views = render_portraits(booth.renderer, asset, booth.files.path(asset), self.render.resolution[0])
+            views = render_portraits(booth.renderer, asset, booth.files(asset), self.render.resolution[0])
         except AssetError as error:
             return Reject(error.reason, detail=str(error))
         except RenderTimeout as error:

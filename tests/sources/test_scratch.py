@@ -19,10 +19,10 @@ print(folder.path, flush=True)
 input()
 """
 ASSETS = """
-from spatialdata_builder.sources.rendered.asset_files import AssetFiles
 from spatialdata_builder.sources.procedural import catalogue
-files = AssetFiles("procedural", "")
-print(files.path(catalogue(1)[0]), flush=True)
+from spatialdata_builder.sources.registry import get_scene_source
+models = get_scene_source("procedural").models("")
+print(models(catalogue(1)[0]), flush=True)
 input()
 """
 

@@ -4,31 +4,21 @@ Every asset of which something is seen in source or target of a sample of the sh
 metadata that anyone could write: all of them are escaped.
 """
 
-import re
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from ....shards.errors import SpatialdataError
 from ....shards.licenses import LICENSES, LicenseName, combine, deed, label, licences_of
 from ....shards.markdown import code, escape, link, table
 from ....sources.assets.identity import CREATORS
+from ....sources.registry import SOURCES, all_sources, get_source
 from ...opened import Build
+from ...planning.survey import survey_folder
 from ...store.layers import LayerStore
 from ...store.plan import read_plan
 from ..census import Census, Shown
 
-_SKETCHFAB: Final = re.compile(r"[0-9a-f]{32}")
-"""Uids of Objaverse, whose models are Sketchfab's."""
-_FROM_SKETCHFAB: Final = ("objaverse", "object3dit")
-_LIGHT: Final = "Floors and walls are computed; light comes from the HDRIs that Blender carries, CC0."
-_NOTES: Final = {
-    "objaverse": _LIGHT,
-    "procedural": f"Procedural models are made by this project's code, and are CC0. {_LIGHT}",
-    "object3dit": "The images are OBJECT-3DIT's: the terms of that release hold beside those of the models, whose "
-    "licences and creators it does not name.",
-}
 _NAMELESS: Final = ("", "unknown")
 
 
@@ -74,7 +64,8 @@ def whole_licence(census: Census) -> str:
             *(f"- {problem}" for problem in whole.problems),
             *(f"- {_remedy(choice)}" for choice in whole.remedies),
         ]
-    notes = [f"\n{_NOTES[name]}" for name in sorted(census.datasets) if name in _NOTES]
+    terms = {source.kind: source.terms for source in all_sources() if source.terms}
+    notes = [f"\n{terms[name]}" for name in sorted(census.datasets) if name in terms]
     return "\n".join([*lines, *notes]) + "\n"
 
 
@@ -85,9 +76,7 @@ def _remedy(choice: Sequence[LicenseName]) -> str:
 
 def titles_of(build: Build, uids: Container[str]) -> dict[str, str]:
     """What the survey's plan calls these assets, by uid; empty where there is no survey, or it is gone."""
-    survey = build.config.source.survey_folder
-    folder = str(Path(survey).expanduser().absolute()) if survey and "://" not in survey else survey
-    kept = LayerStore(folder or f"{build.store.url.rstrip('/')}/survey", **build.store.options)
+    kept = LayerStore(survey_folder(build.config, build.store), **build.store.options)
     titles: dict[str, str] = {}
     for digest in sorted(kept.names("")):
         try:
@@ -101,8 +90,7 @@ def titles_of(build: Build, uids: Container[str]) -> dict[str, str]:
 
 def source_page(asset: Shown) -> str:
     """Address of an asset's page; empty where it has none that is known."""
-    sketchfab = asset.dataset in _FROM_SKETCHFAB and _SKETCHFAB.fullmatch(asset.uid)
-    return f"https://sketchfab.com/3d-models/{asset.uid}" if sketchfab else ""
+    return get_source(asset.dataset).asset_page(asset.uid) if asset.dataset in SOURCES else ""
 
 
 def _heading(licence: str) -> str:

@@ -10,18 +10,14 @@ from ....shards.markdown import code, escape, fenced, link, table
 from ....shards.recipes import RECIPES
 from ....shards.redact import redacted
 from ....shards.schema import EDIT_KINDS
+from ....sources.registry import get_source
 from ....sources.rendered.facts import ESTIMATOR
+from ....sources.source import NOT_IN_CARD
 from ...config import Config
-from ...registry import DEFAULTS
 from ..layer_origins import Maker, without_place
 from .facts import CardFacts
 
-_OF_ONE_MACHINE: Final = {
-    "source": {"root", "survey_folder", "orientations", "uids", "fetch"},
-    "shard": {"splits"},
-    "engine": True,
-    "orient": True,
-}
+_OF_ONE_MACHINE: Final = {"shard": {"splits"}, "engine": True, "orient": True}
 _WHOLE: Final = ("layers", "edits")
 """Sections that are shown whole: what they leave out says something, too."""
 
@@ -30,11 +26,7 @@ def making(facts: CardFacts) -> Iterator[str]:
     """Where the pairs come from, what became of the planned samples, and how to make them again."""
     build, plan = facts.build, facts.build.plan
     yield "## How it was made\n"
-    yield {
-        "object3dit": "Released pairs of OBJECT-3DIT, read as they are; all other layers were made from them.",
-        "objaverse": f"Scenes of Objaverse models, composed and edited by arithmetic from a seed, {_rendered(facts)}",
-        "procedural": f"Scenes of models made by code, composed and edited from a seed, {_rendered(facts)}",
-    }[build.config.source.kind] + "\n"
+    yield f"{get_source(build.config.source.kind).how_made(_rendered(facts))}\n"
     pair = next(maker for maker in facts.makers if maker.layer == "pair")
     if pair.options.get("unchanged", "copy") == "copy":
         yield (
@@ -110,9 +102,12 @@ def _funnel(facts: CardFacts) -> str:
 
 def _configuration(facts: CardFacts) -> dict[str, Any]:
     """What the samples follow from: no default, no place on a machine, nothing of the engine."""
-    values = redacted(facts.build.config.model_dump(mode="json", exclude=cast("Any", _OF_ONE_MACHINE)))
+    config = facts.build.config
+    fields = type(config.source).model_fields
+    places = {name for name, field in fields.items() if field.json_schema_extra == NOT_IN_CARD}
+    values = redacted(config.model_dump(mode="json", exclude=cast("Any", _OF_ONE_MACHINE | {"source": places})))
     values["shard"]["splits"] = dict(facts.build.plan.config["shard"]["splits"])
-    usual = DEFAULTS["object3dit" if facts.build.config.source.kind == "object3dit" else "scene"]
+    usual = get_source(config.source.kind).layers
     chosen = {name: _layer(facts, name, layer) for name, layer in values["layers"].items()}
     values["layers"] = {name: layer for name, layer in chosen.items() if layer != {"stage": usual.get(name)}}
     return without_place(_changed(values, Config().model_dump(mode="json")))

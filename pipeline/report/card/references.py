@@ -3,12 +3,9 @@
 from collections.abc import Iterable
 from typing import Final
 
+from ....sources.registry import all_sources
 from ..layer_origins import Maker
 
-_SOURCES: Final = {
-    "objaverse": "Deitke et al., Objaverse: A Universe of Annotated 3D Objects, CVPR 2023, arXiv 2212.08051",
-    "object3dit": "Michel et al., OBJECT 3DIT: Language-guided 3D-aware Image Editing, NeurIPS 2023, arXiv 2307.11073",
-}
 _STAGES: Final = {
     "depth_anything_v2": "Yang et al., Depth Anything V2, NeurIPS 2024, arXiv 2406.09414",
     "metric3d": "Hu et al., Metric3D v2, TPAMI 2024, arXiv 2404.15506",
@@ -25,10 +22,10 @@ _STAGES: Final = {
 
 
 def references(datasets: Iterable[str], makers: Iterable[Maker]) -> list[str]:
-    """One line a work, those of the sources first; what is not in the tables above is not guessed."""
-    sources = set(datasets)
+    """One line a work, those of the sources first; what neither a source nor the table above names is not guessed."""
+    seen = set(datasets)
     stages = {"metric3d" if maker.stage == "from_metric" else maker.stage for maker in makers}
     return [
-        *(text for name, text in _SOURCES.items() if name in sources),
+        *(source.citation for source in all_sources() if source.kind in seen and source.citation),
         *(text for name, text in _STAGES.items() if name in stages),
     ]

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from ....shards.schema import SPLITS, Split
-from ....shards.verify import KEEPS_ITS_SPLITS
+from ....shards.schema import KEEPS_ITS_SPLITS, SPLITS, Split
 from ...config import DuplicateOptions
 from ...opened import Build
 from ...packing.duplicates import Duplicates, noted_duplicates
@@ -75,7 +74,7 @@ def check_splits(build: Build, census: Census, options: DuplicateOptions) -> Spl
         found if isinstance(found, Duplicates) and found.digest else None,
         lost,
         options,
-        KEEPS_ITS_SPLITS in census.datasets,
+        not KEEPS_ITS_SPLITS.isdisjoint(census.datasets),
     )
 
 

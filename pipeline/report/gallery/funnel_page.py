@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ....shards.layout import SplitFolder, base, find_splits, join
 from ....shards.writer import publish_bytes
+from ....sources.registry import get_source
 from ...engine.progress_table import plural
 from ...engine.summaries import summarise
 from ...opened import open_build, planned_edits
@@ -79,7 +80,7 @@ def facts_of_build(out: str) -> FunnelFacts:
     if damaged:
         what = f"{plural(damaged, 'layer file')} could not be read, and what they hold is not counted"
         notes.append(f"{what}: run `spatialdata build` again.")
-    released = build.config.source.kind == "object3dit"
+    released = get_source(build.config.source.kind).released
     return FunnelFacts(
         title=build.config.shard.name,
         place=str(build.store),

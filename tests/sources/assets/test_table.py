@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.assets.table import CANDIDATES, FEWEST, AssetTable, divide, table_of
-from spatialdata_builder.sources.rendered.asset_files import AssetFiles
+from spatialdata_builder.sources.registry import get_scene_source
 
 
 def assets(count: int) -> list[Asset]:
@@ -136,10 +136,10 @@ def test_candidates_follow_from_the_seed(tmp_path: Path):
     assert [asset.uid for asset in val] == sorted(uid for uid, split in splits.items() if split == "val")
 
 
-def test_procedural_files_are_made_on_the_spot():
+def test_procedural_files_are_made_on_the_spot(tmp_path: Path):
     from spatialdata_builder.sources.procedural import catalogue
 
     asset = catalogue(1)[0]
-    files = AssetFiles("procedural", "")
-    assert files.path(asset).read_bytes()[:4] == b"glTF"
-    assert AssetFiles("objaverse", "/data").path(assets(1)[0]) == Path("/data/glbs/0.glb")
+    models = get_scene_source("procedural").models("")
+    assert models(asset).read_bytes()[:4] == b"glTF"
+    assert get_scene_source("objaverse").models(str(tmp_path))(assets(1)[0]) == tmp_path / "glbs/0.glb"
