@@ -9,7 +9,8 @@ import pytest
 import trimesh
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.pipeline.engine.render_device import DEVICE
-from spatialdata_builder.pipeline.planning.samples import ASSETS, plan_build
+from spatialdata_builder.pipeline.planning.request import ASSETS
+from spatialdata_builder.pipeline.planning.samples import plan_build
 from spatialdata_builder.pipeline.planning.survey import REJECTED_ASSETS, rejected_assets
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import PLAN, Plan

@@ -1,0 +1,1 @@
+"""Pairs from a folder of pictures: the worked example of docs/extending.md."""
