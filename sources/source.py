@@ -51,7 +51,7 @@ class SourceOptions(Options):
     )
 
 
-O = TypeVar("O", bound=SourceOptions)  # noqa: E741
+Keys = TypeVar("Keys", bound=SourceOptions)
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class PlanRow:
 
 
 @dataclass(frozen=True)
-class Request(Generic[O]):
+class Request(Generic[Keys]):
     """What a build asks a source with: sections of its configuration, and a place under OUT."""
 
-    options: O
+    options: Keys
     out: str
     """OUT, for messages."""
     folder: str
@@ -109,7 +109,7 @@ class Survey(Protocol):
         ...
 
 
-class Source(ABC, Generic[O]):
+class Source(ABC, Generic[Keys]):
     """Where the pairs of a build come from. See the module; derive from `PairSource` or `SceneSource`.
 
     Attributes without a value and abstract methods must be there: `sources.registry` names what is missing when it
@@ -141,7 +141,7 @@ class Source(ABC, Generic[O]):
     """For the dataset card: the work to cite; may be empty."""
 
     @abstractmethod
-    def root(self, options: O) -> str:
+    def root(self, options: Keys) -> str:
         """Where the source lies, as an absolute path or URL; empty where it lies nowhere.
 
         Does not look there: a finished build can be packed where its source is not. Raises BadInput where a root is
@@ -149,7 +149,7 @@ class Source(ABC, Generic[O]):
         """
 
     @abstractmethod
-    def pair_arguments(self, request: Request[O]) -> dict[str, Any]:
+    def pair_arguments(self, request: Request[Keys]) -> dict[str, Any]:
         """The fields of the pair stage that follow from the configuration and the plan. Looks at nothing but OUT."""
 
     @abstractmethod
@@ -164,7 +164,7 @@ class Source(ABC, Generic[O]):
         """Options of the stages of `layers` unless the configuration gives them, by layer."""
         return {}
 
-    def survey_folder(self, options: O) -> str:
+    def survey_folder(self, options: Keys) -> str:
         """Path or URL of an asset survey that builds share; empty: `OUT/survey`, where there is one."""
         return ""
 
@@ -173,13 +173,13 @@ class Source(ABC, Generic[O]):
         return ""
 
 
-class PairSource(Source[O]):
+class PairSource(Source[Keys]):
     """A source whose pairs exist already, with their own pair stage."""
 
     released: ClassVar[bool] = True
 
     @abstractmethod
-    def rows(self, request: Request[O]) -> Iterator[PlanRow]:
+    def rows(self, request: Request[Keys]) -> Iterator[PlanRow]:
         """The pairs in a fixed order, `request.samples` at most.
 
         A key is the same wherever the source is mounted. `spec` is what the pair stage needs, as plain JSON values,
@@ -189,7 +189,7 @@ class PairSource(Source[O]):
         """
 
     @abstractmethod
-    def check_root(self, options: O, specs: Sequence[Mapping[str, Any]], out: str) -> None:
+    def check_root(self, options: Keys, specs: Sequence[Mapping[str, Any]], out: str) -> None:
         """Raise BadInput where the root holds none of the first planned pairs (`root_lacks`): each would be rejected.
 
         Called before pairs are read. `specs` are those of `rows`, four at most.
@@ -199,7 +199,7 @@ class PairSource(Source[O]):
         return f"{self.summary}."
 
 
-class SceneSource(Source[O]):
+class SceneSource(Source[Keys]):
     """A source of 3D models, of which scenes are composed, edited and rendered."""
 
     released: ClassVar[bool] = False
@@ -218,7 +218,7 @@ class SceneSource(Source[O]):
     not_exact: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
-    def assets(self, request: Request[O], survey: Survey) -> list[Asset]:
+    def assets(self, request: Request[Keys], survey: Survey) -> list[Asset]:
         """The models that scenes may show, measured, sorted by uid.
 
         A source whose models must be looked at first gives what is known of each to `survey`, with the stages that
@@ -226,7 +226,7 @@ class SceneSource(Source[O]):
         """
 
     @abstractmethod
-    def orientations(self, options: O) -> dict[str, Orientation]:
+    def orientations(self, options: Keys) -> dict[str, Orientation]:
         """What `spatialdata orient`, or a person, has written about the models of the root, by uid."""
 
     @abstractmethod
@@ -237,7 +237,7 @@ class SceneSource(Source[O]):
         """
 
     @abstractmethod
-    def check_root(self, options: O, assets: Sequence[Asset], out: str) -> None:
+    def check_root(self, options: Keys, assets: Sequence[Asset], out: str) -> None:
         """Raise BadInput where the root holds none of these planned models (`root_lacks`): each scene would fail."""
 
     def how_made(self, rendered: str) -> str:
@@ -249,7 +249,7 @@ class SceneSource(Source[O]):
         least = scene.min_visible
         return {"checks": {"min_visible": least, "min_visible_behind": min(0.2, least)}}
 
-    def pair_arguments(self, request: Request[O]) -> dict[str, Any]:
+    def pair_arguments(self, request: Request[Keys]) -> dict[str, Any]:
         return {
             "source": self.kind,
             "dataset": self.kind,

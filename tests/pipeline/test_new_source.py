@@ -103,3 +103,10 @@ def test_what_it_does_not_know_is_an_error(root: Path, tmp_path: Path):
     refused(build(root, tmp_path / "out", "layers.depth=exact"), "layers.depth: pictures hold no exact depth")
     refused(build(root, tmp_path / "out", "layers.pair=render"), "'png_pairs'", "'render'")
     refused(run("orient", "--out", tmp_path / "o", "--set", "source.kind=png_pairs"), "objaverse or procedural")
+
+
+def test_the_docs_show_its_code():
+    checkout = Path(__file__).resolve().parents[2]
+    code = (checkout / "tests/sources/png_pairs/source.py").read_text()
+    shown = code[code.index("class PngOptions") :].strip()
+    assert any(f"```python\n{shown}\n```" in page.read_text() for page in (checkout / "docs").glob("*.md"))
