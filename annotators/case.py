@@ -26,32 +26,42 @@ class Case:
     """OKLab colors (N, 3) of each object in each image that shows enough of it, where the images were looked at."""
 
     @cached_property
+    def edited_objects(self) -> tuple[SceneObject, ...]:
+        """The edited objects, in the order of `Edit.edited`; none where the camera moves.
+
+        Raises ValueError where the facts hold no object with such an id.
+        """
+        objects = {one.id: one for one in self.facts.objects}
+        if absent := [id for id in self.facts.edit.edited if id not in objects]:
+            raise ValueError(f"the facts hold no object {absent[0]}")
+        return tuple(objects[id] for id in self.facts.edit.edited)
+
+    @property
     def edited(self) -> SceneObject:
-        """The edited object. Raises ValueError where the facts hold none with its id."""
-        for thing in self.facts.objects:
-            if thing.id == self.facts.edit.object:
-                return thing
-        raise ValueError(f"the facts hold no object {self.facts.edit.object}")
+        """The edited object, or the first of several. Raises ValueError where there is none."""
+        if not self.edited_objects:
+            raise ValueError(f"a {self.facts.edit.kind} edit edits no object")
+        return self.edited_objects[0]
 
     @cached_property
     def names(self) -> dict[int, str]:
-        """Definite names, by id, of the objects that an instruction may refer to beside the edited one."""
+        """Definite names, by id, of the objects that an instruction may refer to beside the edited ones."""
         named: dict[int, str] = {}
         for thing in self.facts.objects:
             seen = present(self.facts, thing, "source") and present(self.facts, thing, "target")
-            if thing.id != self.facts.edit.object and seen and (phrase := self._unambiguous(thing)):
+            if thing.id not in self.facts.edit.edited and seen and (phrase := self.name_of(thing)):
                 named[thing.id] = phrase
         return named
 
     @cached_property
     def edited_name(self) -> str:
-        """The edited object's definite name, empty where none fits it alone."""
-        return self._unambiguous(self.edited)
+        """The edited object's definite name (`name_of`)."""
+        return self.name_of(self.edited)
 
     @cached_property
     def edited_noun(self) -> str:
-        """The edited object's noun phrase without article, with its colour where known: how it is introduced."""
-        return noun_phrase(self.facts, self.edited, bare(self.edited.name))
+        """The edited object's noun phrase (`noun_of`)."""
+        return self.noun_of(self.edited)
 
     @cached_property
     def before(self) -> list[Relation]:
@@ -77,8 +87,15 @@ class Case:
     def target_layout(self) -> Layout:
         return Layout(self.facts, "target")
 
-    def _unambiguous(self, thing: SceneObject) -> str:
-        """The object's name where it fits no other object of the source image, else with its side of the image."""
+    def noun_of(self, thing: SceneObject) -> str:
+        """An object's noun phrase without article, with its color where known: how a new object is introduced."""
+        return noun_phrase(self.facts, thing, bare(thing.name))
+
+    def name_of(self, thing: SceneObject) -> str:
+        """An object's definite name, which fits no other object of the source image; empty where there is none.
+
+        Where the bare name fits others, its side of the image is added.
+        """
         noun = bare(thing.name)
         others = [other for other in self.facts.objects if other.id != thing.id and self._in_source(other)]
         rivals = [other for other in others if noun == "object" or self._fits(noun, other)]

@@ -13,29 +13,21 @@ from typing import ClassVar
 import numpy as np
 
 from ..shards.errors import BadInput
-from ..shards.geometry import box_iou, box_of_mask, displacement, mask_iou
+from ..shards.geometry import box_of_mask, displacement
 from ..shards.sample import Reject, Result, Row, Sample
 from ..shards.schema import Instruction, PairFacts, Scores
 from .case import Case
 from .claims import Claims
-from .measure import (
-    Images,
-    Misfit,
-    edit_error,
-    hull_fill,
-    outline_change,
-    outside_projection,
-    speckle,
-)
+from .clauses.clause import Clause, Tolerances
+from .edits.kind import Fault
+from .edits.registry import kind_of
+from .measure import Images, Misfit, hull_fill, outside_projection, speckle
 from .relations import Layout, StateName, box_share
-from .verdict.clause import Clause, Tolerances
 from .verdict.colors import caption_clause
 from .verdict.instruction import Checked, OnContradiction, check_instruction
 
 _GONE = 0.01
 """Of an object: less is not seen at all."""
-Fault = tuple[str, float]
-"""Reason and the number that decided."""
 _LEAST_SHAPE = 32
 """Pixels from which a mask's shape says something."""
 _FILLS, _ALLOWED = (0.5, 0.65), (1.0, 0.5)
@@ -155,11 +147,11 @@ class GeometryChecks:
         yield from _incoherent(facts, images)
         yield from self._broken_up(facts, images)
         yield from self._slivers(facts)
-        if facts.edit.kind == "camera":
-            yield from self._still(facts)
-        else:
+        if facts.edit.edited:
             yield from self._badly_seen(facts, images, scores)
-            yield from self._unchanged(facts, images, scores)
+            if scores.changed_fraction > self.max_changed:
+                yield "changes_everything", scores.changed_fraction
+        yield from kind_of(facts.edit.kind).unseen(facts, images, self)
         for reason, score, least in (
             ("box_disagrees", scores.box_iou, self.min_box_iou),
             ("mask_disagrees", scores.mask_iou, self.min_mask_iou),
@@ -190,55 +182,31 @@ class GeometryChecks:
                     yield "sliver", share
 
     def _badly_seen(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Fault]:
-        """The edited object, in each image that should show it."""
-        kind = facts.edit.kind
-        hidden = {relation.kind for relation in Layout(facts, "target").relations(facts.edit.object, images.ids)}
-        asked = bool(hidden & {"behind", "into"}) and kind in ("translate", "insert")
+        """An edited object that an image which should show it does not show well, or that should be absent."""
+        kind, edited = kind_of(facts.edit.kind), facts.edit.edited
+        layout = Layout(facts, "target")
+        hidden = {relation.kind for id in edited for relation in layout.relations(id, images.ids)}
+        asked = bool(hidden & {"behind", "into"}) and kind.places_objects
+        min_visible_target = self.min_visible_behind if asked else self.min_visible
         for present, labels, visible, least in (
-            (kind != "insert", images.source_labels, scores.visible_source, self.min_visible),
-            (
-                kind != "remove",
-                images.target_labels,
-                scores.visible_target,
-                self.min_visible_behind if asked else self.min_visible,
-            ),
+            (kind.in_source, images.source_labels, scores.visible_source, self.min_visible),
+            (kind.in_target, images.target_labels, scores.visible_target, min_visible_target),
         ):
-            area = float(np.mean(labels == facts.edit.object))
-            if not present:
-                if area > 0:
-                    yield "object_not_absent", area
-                continue
-            if 0 <= visible < least:
-                yield "hidden", visible
+            areas = [float(np.mean(labels == id)) for id in edited]
+            if present:
+                yield from self._ill_sized(areas, visible, least)
+            else:
+                yield from (("object_not_absent", area) for area in areas if area > 0)
+
+    def _ill_sized(self, areas: Sequence[float], visible: float, least: float) -> Iterator[Fault]:
+        """Objects that are hidden, or that cover too little or too much of an image."""
+        if 0 <= visible < least:
+            yield "hidden", visible
+        for area in areas:
             if not self.min_area <= area:
                 yield "too_small", area
             if area > self.max_area:
                 yield "too_large", area
-
-    def _unchanged(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Fault]:
-        """An edit that cannot be seen, or that changes everything."""
-        before, after = images.masks(facts.edit.object)
-        if scores.changed_fraction > self.max_changed:
-            yield "changes_everything", scores.changed_fraction
-        if facts.edit.kind == "translate":
-            share = scores.displacement_px / min(before.shape)
-            if share < self.min_displacement and mask_iou(before, after) > 0.7:
-                yield "moved_too_little", share
-        if facts.edit.kind == "rotate":
-            change = images.looks_other(facts.edit.object)
-            if change < self.min_object_change and outline_change(before, after) < self.min_outline_change:
-                yield "turned_too_little", change
-        if facts.edit.kind == "scale":
-            ratio = float(max(after.sum(), 1) / max(before.sum(), 1))
-            ratio = ratio if facts.edit.scale > 1 else 1 / ratio
-            if ratio < self.min_scale_change:
-                yield "scaled_too_little", ratio
-
-    def _still(self, facts: PairFacts) -> Iterator[Fault]:
-        """A camera edit after which every object is where it was."""
-        least = min(box_iou(thing.source_box, thing.target_box) for thing in facts.objects)
-        if least > self.max_still:
-            yield "camera_too_still", least
 
 
 def _false_caption(sample: Sample, case: Case) -> Clause | None:
@@ -252,10 +220,7 @@ def _false_caption(sample: Sample, case: Case) -> Clause | None:
 def _scores(facts: PairFacts, images: Images) -> Scores:
     """Measured again where pixels tell, taken from the maker where they do not."""
     measures = facts.measures
-    moved = -1.0
-    if facts.edit.object:
-        before, after = images.masks(facts.edit.object)
-        moved = displacement(before, after)
+    moved = min((displacement(*images.masks(id)) for id in facts.edit.edited), default=-1.0)
     return Scores(
         visible_source=measures.visible_source,
         visible_target=measures.visible_target,
@@ -283,16 +248,27 @@ def _incoherent(facts: PairFacts, images: Images) -> Iterator[Fault]:
             for outside in outside_projection(facts, thing):
                 if outside > 0:
                     yield "pose_disagrees", outside
-    if facts.edit.object and facts.edit.known:
-        error = edit_error(facts)
-        if error > 1:
-            yield "edit_disagrees", error
-    if facts.edit.kind == "camera":
+    if (error := edit_error(facts)) > 1:
+        yield "edit_disagrees", error
+    if not facts.edit.edited:
         return
     leaked = float(images.unequal[~images.changed].sum())
     if leaked:
         yield "differs_outside_changed", leaked
-    before, after = images.masks(facts.edit.object)
-    missed = float((before | after)[~images.changed].sum())
-    if missed:
-        yield "changed_misses_object", missed
+    for id in facts.edit.edited:
+        before, after = images.masks(id)
+        missed = float((before | after)[~images.changed].sum())
+        if missed:
+            yield "changed_misses_object", missed
+
+
+def edit_error(facts: PairFacts) -> float:
+    """How far the edit's numbers are from the poses of the edited objects, in tolerances: above 1 they disagree.
+
+    Infinite where the facts lack an edited object, or where an edit of this kind has more objects.
+    """
+    kind, edit = kind_of(facts.edit.kind), facts.edit
+    edited = [one for one in facts.objects if one.id in edit.edited]
+    if len(edited) != kind.objects:
+        return float("inf")
+    return max((kind.edit_error(edit, one) for one in edited if edit.known and one.known), default=0.0)

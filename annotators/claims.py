@@ -1,7 +1,7 @@
 """What an instruction says, in fields that arithmetic can check: one form for a VLM's answer and for parsed text.
 
 Invariant: `none`, an empty value and 0 mean that the instruction says nothing of the kind; every other value is a claim
-that is true or false of a pair (`annotators.verdict` says which, and by which formula).
+that is true or false of a pair (`annotators.clauses` and `annotators.edits` say which, and by which formula).
 """
 
 from typing import Annotated, Final, Literal, get_args

@@ -42,17 +42,17 @@ class Motion:
     slight: bool = False
     end: list[str] = field(default_factory=list[str])
     """`to the left side of the image`, ..."""
-    place: list[str] = field(default_factory=list[str])
-    """`on the left side of the image`, ..."""
+
+
+def place_in_image(case: Case) -> list[str]:
+    """The part of the image where the edited object stands in the target: `on the left side of the image`, ..."""
+    return _part_of_image(case, case.edited.target_box)[1]
 
 
 def motion(case: Case) -> Motion:
-    """The edited object's move from source to target; of an inserted object only its place."""
+    """The edited object's move from source to target."""
     thing, facts = case.edited, case.facts
-    place = _part_of_image(case, thing.target_box)[1]
     end = _end(case)
-    if facts.edit.kind == "insert":
-        return Motion(place=place)
     step = matrix4(thing.target_pose)[:2, 3] - matrix4(thing.source_pose)[:2, 3]
     metres = float(np.linalg.norm(step))
     if not (facts.edit.known and thing.known and facts.camera.source.known and metres > 0):
@@ -68,7 +68,7 @@ def motion(case: Case) -> Motion:
     parts = (
         _parts(float(step @ right), float(step @ forward)) if len(directions) > 1 and " and " in directions[0] else []
     )
-    return Motion(directions, parts, metres, magnitude or f"about {length(metres)}", slight, end, place)
+    return Motion(directions, parts, metres, magnitude or f"about {length(metres)}", slight, end)
 
 
 def _on_floor(case: Case, step: F64, right: F64, forward: F64) -> list[str]:

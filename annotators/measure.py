@@ -14,7 +14,7 @@ from ..shards.codecs import F32, U8, Labels, Mask, decode_image, decode_labels, 
 from ..shards.colors import to_oklab
 from ..shards.geometry import F64, box_corners, box_of_mask, matrix3, matrix4, project, transform, wrapped
 from ..shards.sample import Columns
-from ..shards.schema import PairFacts, SceneObject, View
+from ..shards.schema import Edit, PairFacts, SceneObject, View
 from .relations import StateName
 
 ROWS: Final = 8
@@ -187,21 +187,20 @@ def _sticks_out(size: list[float], pose: list[float], view: View, box: list[int]
     return max(float(over.max()), 0.0)
 
 
-def edit_error(facts: PairFacts) -> float:
-    """How far the edit's numbers are from what the edited object's two poses say, in tolerances: above 1 they disagree.
+def pose_error(edit: Edit, thing: SceneObject, about_base: bool) -> float:
+    """How far the edit's numbers are from what an object's two poses say, in tolerances: above 1 they disagree.
 
-    Tolerances, above what rounding does: 0.1 mm, 0.05 degrees, one thousandth of the scale. A turn or a change of size
-    leaves a point of the object's base where it is, which need not be its origin.
+    Tolerances, above what rounding does: 0.1 mm, 0.05 degrees, one thousandth of the scale.
+
+    Args:
+        about_base: the edit leaves a point of the object's base where it is, as a turn or a change of size does. That
+            point need not be the object's origin, which may move.
     """
-    edit = facts.edit
-    thing = next((thing for thing in facts.objects if thing.id == edit.object), None)
-    if thing is None or not thing.known or edit.kind in ("remove", "insert"):
-        return 0.0 if thing else float("inf")
     before, after = matrix4(thing.source_pose), matrix4(thing.target_pose)
     turn = _yaw(after) - _yaw(before) - edit.rotation_deg
     moved = float(np.abs(after[:3, 3] - before[:3, 3] - edit.translation).max())
     errors = (
-        (moved if edit.kind == "translate" else min(moved, _off_base(thing, before, after))) / 1e-4,
+        (min(moved, _off_base(thing, before, after)) if about_base else moved) / 1e-4,
         abs(wrapped(turn)) / 0.05,
         abs(_size(after) / _size(before) / edit.scale - 1) / 1e-3,
     )

@@ -14,13 +14,13 @@ import numpy as np
 
 from ..shards.codecs import image_size
 from ..shards.errors import BadInput
-from ..shards.interop.wording import bench_wording
 from ..shards.sample import Reject, Result, Row, Sample
 from ..shards.schema import Instruction, PairFacts
 from .captions import caption
 from .case import Case
+from .edits.registry import kind_of
 from .phrases import distinct
-from .wording import Group, Wordings, wordings
+from .wording import Group, Wordings
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class TemplateInstruction:
         rng = generator(sample.key)
         texts = instructions(case, self.variants, rng)
         if isinstance(texts, str):
-            return Reject(texts, detail=f"{facts.edit.kind} of object {facts.edit.object} in {facts.dataset}")
+            ids = " and ".join(str(id) for id in facts.edit.edited) or "0"
+            return Reject(texts, detail=f"{facts.edit.kind} of object {ids} in {facts.dataset}")
         instruction = Instruction(text=texts[0], variants=texts[1:], method="template", model="", verified=True)
         return Row(
             {
@@ -77,24 +78,19 @@ def instructions(case: Case, variants: int, rng: np.random.Generator) -> list[st
 
     Reasons: `ambiguous_name` (no name fits the edited object alone), `no_true_wording` (the facts bear no sentence).
     """
-    edit = case.facts.edit
-    if edit.kind not in ("camera", "insert") and not case.edited_name:
+    kind = kind_of(case.facts.edit.kind)
+    if not kind.can_name(case):
         return "ambiguous_name"
-    if edit.kind == "insert" and not case.edited_noun:
-        return "ambiguous_name"
-    canonical = edit.kind == "camera" or (edit.kind == "rotate" and edit.view != "")
-    noun = case.edited_name.removeprefix("the ") if edit.object else ""
-    bench = [bench_wording(edit, noun)] if canonical and edit.known else []
-    chosen = _choose(wordings(case), 1 + variants - len(bench), rng)
-    # The bench says `zoom: in`, not how far: then it is no text to do the edit by.
-    texts = bench + chosen if edit.zoom == 1 else chosen + bench
+    found = kind.wordings(case)
+    chosen = _choose(found, 1 + variants - len(found.first) - len(found.last), rng)
+    texts = found.first + chosen + found.last
     return texts if len(texts) > 1 else "no_true_wording"
 
 
 def _choose(found: Wordings, count: int, rng: np.random.Generator) -> list[str]:
     """`count` different sentences, loose ones only where the exact ones do not suffice."""
-    exact, loose = _in_turn(found.exact, rng), _in_turn(found.loose, rng)
-    return (exact + loose)[:count]
+    exact, loose = ([group for group in groups if group] for groups in (found.exact, found.loose))
+    return (_in_turn(exact, rng) + _in_turn(loose, rng))[:count]
 
 
 def _in_turn(groups: Sequence[Group], rng: np.random.Generator) -> list[str]:

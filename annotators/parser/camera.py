@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ..claims import Claims
 from .text import NUMBER
 
 _CAMERA: Final = (
@@ -18,6 +19,8 @@ VERBS: Final = (
     "orbit|zoom|raise|lower|swing|walk|circle|dolly|tilt|pan|look|view|show|rise|fly|step|elevate|sink|go|yaw|pitch"
     "|get closer"
 )
+NOTHING: Final = Claims(edit="camera")
+"""The claims of a text that asks for an edit of the camera, but for none that is known here."""
 _OPENS: Final = re.compile(
     r"(?:please |now |just |only |could you |can you )*(?:"
     rf"(?:orbit|zoom|dolly|circle|walk around|pan around|step (?:closer|back))\b"

@@ -7,7 +7,9 @@ from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
+from ...shards.schema import EditKind
 from ..claims import Claims
+from ..edits.registry import kind_of
 from .lexicon import NOT_THINGS
 from .reading import Reading
 
@@ -40,28 +42,26 @@ def claims_of(fields: dict[str, Any], rest: Sequence[str]) -> Parsed:
 
 def conclude(reading: Reading) -> Parsed:
     """The claims, from what all clauses said."""
-    kind = _kind(reading)
+    name = _kind(reading)
+    kind = kind_of(name) if name else None
     if not (reading.kind or reading.light) and (reading.bare or _UNKNOWN_VERB.match(reading.object)):
         return Parsed(None, (reading.object, *reading.rest))
-    if not kind or (not reading.object and kind != "camera") or (kind == "insert" and "more" in reading.signs):
+    if kind is None or (kind.objects and not reading.object) or (not kind.in_source and "more" in reading.signs):
         return Parsed(None, tuple(reading.rest))
     if re.sub(r"^(?:entire|whole|full) ", "", reading.object) in NOT_THINGS or reading.object.partition(" ")[0] in (
         "camera",
         "viewpoint",
     ):
         return Parsed(None, (reading.object, *reading.rest))
-    if kind == "rotate" and any(place.relation == "into" for place in reading.places):
+    if "turn" in kind.claims and any(place.relation == "into" for place in reading.places):
         return Parsed(None, ("into", *reading.rest))  # `turn the table into a bench`
-    fields: dict[str, Any] = {"edit": kind, "object": reading.object}
+    fields: dict[str, Any] = {"edit": kind.name, "object": reading.object}
     rest = list(reading.rest)
-    moves = kind in ("translate", "insert")
     places = [place for place in reading.places if not place.dropped and place.references]
-    rest += [
-        f"{place.relation} {' and '.join(place.references)}"
-        for place in places
-        if place.described and kind == "translate"
-    ]
-    if kind == "translate":
+    if kind.moves_objects:
+        # A relation says where the object shall end; what tells which object is meant stays open.
+        described = [place for place in places if place.described]
+        rest += [f"{place.relation} {' and '.join(place.references)}" for place in described]
         places = [place for place in places if not place.described]
     rest += [] if places else [f"beyond {place.references}" for place in reading.places if place.relation == "beyond"]
     if places:
@@ -75,32 +75,44 @@ def conclude(reading: Reading) -> Parsed:
     if places and places[-1].relation in ("front", "behind"):
         # `in front of the sofa , closer to the camera` says where, not which way.
         directions = [way for way in directions if way not in ("towards", "away")]
-    if kind == "translate":
+    if "directions" in kind.claims:
         fields["directions"] = directions
-    elif kind == "rotate" and directions in (["towards"], ["away"]):
+    elif "view" in kind.claims and directions in (["towards"], ["away"]):
         fields["view"] = "front" if directions == ["towards"] else "rear"
-    _place_on_side(reading, fields, moves and not places and not directions and "part" not in reading.values)
-    fields |= {name: value for name, value in reading.values.items() if _belongs(name, kind)}
+    ends = kind.places_objects and "part" in kind.claims
+    _place_on_side(reading, fields, ends and not places and not directions and "part" not in reading.values)
+    fields |= {name: value for name, value in reading.values.items() if name in kind.claims}
     if reading.below and "turn" in fields:
         fields["turn"] = "clockwise" if fields["turn"] == "counterclockwise" else "counterclockwise"
-    if kind == "scale":
+    if "size" in kind.claims:
         fields |= _size(reading)
     return claims_of(fields, rest)
 
 
-def _kind(reading: Reading) -> str:
-    """The kind of edit that the verb, or where it says nothing the phrases, ask for."""
-    signs, values = reading.signs, reading.values
+def _kind(reading: Reading) -> EditKind | Literal[""]:
+    """The kind of edit that the verb asks for, or the phrases where the verb says nothing; empty where none does.
+
+    A verb decides, except where a phrase says more than the verbs named here.
+    """
+    signs = reading.signs
     if "gone" in signs and reading.kind in ("", "scale", "translate"):
         return "remove"
     if (reading.kind == "remove" and "size of" in signs) or "becomes" in signs:
         return "scale"  # `cut the size of the tower in half`, `turn it into a smaller one`
-    if reading.kind == "place":
-        return "insert" if reading.new else "translate"
-    if reading.kind == "translate" and (reading.sizes or reading.larger) and not (reading.places or reading.directions):
-        return "scale"  # `bring it down to half its size`
-    if reading.kind:
-        return reading.kind
+    match reading.kind:
+        case "":
+            return _kind_of_phrases(reading)
+        case "place":
+            return "insert" if reading.new else "translate"
+        case "translate" if (reading.sizes or reading.larger) and not (reading.places or reading.directions):
+            return "scale"  # `bring it down to half its size`
+        case kind:
+            return kind
+
+
+def _kind_of_phrases(reading: Reading) -> EditKind | Literal[""]:
+    """The kind of edit that phrases ask for without a verb that says it (`make it larger`, `the mug on the left`)."""
+    signs, values = reading.signs, reading.values
     if reading.light in ("take", "get") and (reading.directions == ["away"] or "out" in signs):
         return "remove"
     if "appears" in signs:
@@ -112,20 +124,6 @@ def _kind(reading: Reading) -> str:
     if reading.places or reading.directions or "part" in values:
         return "insert" if reading.new and not reading.light else "translate"
     return ""
-
-
-_FIELDS: Final[dict[str, tuple[str, ...]]] = {
-    "part": ("translate", "insert", "remove"),
-    "turn": ("rotate",),
-    "view": ("rotate",),
-    "degrees": ("rotate",),
-    "metres": ("translate",),
-    "widths": ("translate",),
-}
-
-
-def _belongs(name: str, kind: str) -> bool:
-    return kind in _FIELDS[name]
 
 
 def _place_on_side(reading: Reading, fields: dict[str, Any], is_end: bool) -> None:

@@ -10,23 +10,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from ..claims import Claims
+from ..edits.registry import kind_of
 from . import camera
 from .chunks import chunks, trimmed
 from .conclude import Parsed, claims_of, conclude
 from .reading import Reading, take_clause
 from .text import normalised, split
-from .verbs import LIGHT, PLACING, VERBS
+from .verbs import KIND_VERBS, LIGHT, PLACING
 
 LONGEST: Final = 1000
 """Characters of an instruction that is read, and of a name in it; written ones have up to 300."""
-_ALL_VERBS: Final = "|".join((PLACING, LIGHT, camera.VERBS, *(base for base, _ in VERBS.values())))
+_OPENERS: Final = "|".join((PLACING, LIGHT, camera.VERBS, KIND_VERBS))
+"""What may open an instruction."""
 _SIZE: Final = r"(?:size|dimensions?|scale|proportions|height and width|width and height)"
 _POSSESSED_SIZE: Final = re.compile(rf"\b((?:the|a) (?:[\w-]+ ){{0,8}}?[\w-]+)'s (?:own |overall )?{_SIZE}\b")
 _SWITCHED: Final = re.compile(r"(?:please )?(?:turn|switch) (?:(?:on|off) .*|(?:the|an?) [\w -]* (?:on|off))$")
 """A lamp that is switched turns nowhere."""
 _MEANT: Final = re.compile(
-    rf"\b(?:{_ALL_VERBS}) the (camera|picture|image|photo|photograph|frame|screen|scene|view)"
+    rf"\b(?:{_OPENERS}) the (camera|picture|image|photo|photograph|frame|screen|scene|view)"
     r"(?!'|-|\w| (?:angle|position|view|height|pose))",
     re.IGNORECASE,
 )
@@ -60,8 +61,8 @@ def parse(text: str, names: Sequence[str] = ()) -> Parsed:
 
 def _of_two_cameras(thing: Parsed, viewer: Parsed, text: str) -> Parsed:
     """Where an object of the scene is a camera: open, unless only one of the two can be meant."""
-    unsaid = viewer.rest or viewer.claims == Claims(edit="camera")
-    if thing.claims and thing.claims.edit in ("scale", "remove", "insert") and unsaid:
+    unsaid = viewer.rest or viewer.claims == camera.NOTHING
+    if thing.claims and not kind_of(thing.claims.edit).verbs_of_camera and unsaid:
         return thing
     return viewer if _VIEWERS.search(text) else Parsed(None, (text,))
 
@@ -73,7 +74,7 @@ def _parse(text: str, names: Sequence[str]) -> Parsed:
     amount = "little" if _LITTLE.search(plain) else "much" if far else ""
     plain = _FAR.sub("", plain)
     plain = _POSSESSED_SIZE.sub(r"the size of \1", plain)
-    parts = split(plain, _ALL_VERBS)
+    parts = split(plain, _OPENERS)
     if parts.asked and parts.refused and _first_thing(parts.refused[0]).startswith("camera"):
         # `keep the camera level but swing it to the left`
         parts.asked[0] = re.sub(r"^(\w+) it\b", r"\1 the camera", parts.asked[0])

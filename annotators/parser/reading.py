@@ -7,8 +7,9 @@ rule takes, go to `Reading.rest`.
 import re
 from dataclasses import dataclass, field
 from math import hypot
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
+from ...shards.schema import EditKind
 from .chunks import PRONOUNS, Chunk, trimmed
 from .lexicon import (
     ARTICLE,
@@ -21,7 +22,7 @@ from .lexicon import (
     SILENT,
     TAIL,
 )
-from .verbs import SIZES
+from .verbs import SIZES, VerbKind
 
 _ANOTHER: Final = re.compile(r" (?:so that|so|until|where)\b")
 """What opens a clause with a subject of its own."""
@@ -51,8 +52,10 @@ class Place:
 class Reading:
     """What the clauses read so far say."""
 
-    kind: str = ""
+    kind: EditKind | Literal["", "place"] = ""
+    """What the verb asks for; `place`: a move or an insertion."""
     light: str = ""
+    """The first verb that asks for nothing without what follows."""
     object: str = ""
     new: bool = False
     bare: bool = False
@@ -161,11 +164,11 @@ def _continued(reading: Reading, words: str, thing: str) -> bool:
 
 
 def _take_verb(reading: Reading, chunk: Chunk) -> None:
-    if chunk.value == "light":
+    kind = cast("VerbKind", chunk.value)
+    if kind == "light":
         reading.light = reading.light or chunk.word
         return
-    if not reading.kind:
-        reading.kind = chunk.value
+    reading.kind = reading.kind or kind
     sense, factor = SIZES.get(chunk.word, SIZES.get(chunk.word.removesuffix("d"), ("", 0.0)))
     if not sense and chunk.word.endswith("ed"):
         sense, factor = SIZES.get(chunk.word.removesuffix("ed"), ("", 0.0))

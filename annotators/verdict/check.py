@@ -1,30 +1,22 @@
 """Whether an instruction is true of a pair, clause by clause, by arithmetic on poses, boxes and camera.
 
 Invariant: nothing is judged that the facts do not tell, and nothing that the instruction does not say. The formulas
-stand in the modules of the clauses: `names`, `places`, `moves`, `amounts`.
+are in the modules of the clauses (`annotators.clauses`) and of the kinds of edits (`annotators.edits`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ..case import Case
 from ..claims import Claims
+from ..clauses.amounts import amount_clause
+from ..clauses.clause import DEFAULT, Clause, Outcome, Tolerances
+from ..clauses.fronts import known_fronts
+from ..edits.registry import kind_of
 from ..parser.conclude import Parsed
 from ..parser.parse import parse
-from .amounts import (
-    amount_clause,
-    camera_clauses,
-    known_fronts,
-    size_clauses,
-    turn_clauses,
-    view_clause,
-)
-from .clause import DEFAULT, Clause, Outcome, Tolerances
 from .colors import color_clause
-from .moves import direction_clause, length_clauses
-from .names import object_clause
-from .places import part_clause, relation_clause
 
 
 @dataclass(frozen=True)
@@ -59,7 +51,7 @@ class Verdict:
 
 def check(claims: Claims, case: Case, tolerances: Tolerances = DEFAULT) -> Verdict:
     """Judge structured claims."""
-    return Verdict(tuple(_clauses(claims, case, known_fronts(case.facts), tolerances)))
+    return Verdict(tuple(_clauses(claims, case, tolerances)))
 
 
 def check_text(text: str, case: Case, tolerances: Tolerances = DEFAULT) -> Verdict:
@@ -75,42 +67,24 @@ def check_text(text: str, case: Case, tolerances: Tolerances = DEFAULT) -> Verdi
 
 def check_parsed(parsed: Parsed, case: Case, tolerances: Tolerances = DEFAULT) -> Verdict:
     """Judge what the parser made of a text."""
-    claims, kind = parsed.claims, case.facts.edit.kind
-    if claims and parsed.boxed and kind in ("translate", "scale"):
-        claims = claims.model_copy(update={"edit": kind})
+    claims, edit = parsed.claims, case.facts.edit
+    if claims and parsed.boxed and kind_of(edit.kind).by_red_box:
+        claims = claims.model_copy(update={"edit": edit.kind})
     clauses = check(claims, case, tolerances).clauses if claims else ()
-    if claims and parsed.amount and claims.edit == kind and (said := amount_clause(parsed.amount, case)):
-        clauses = (*clauses, said)
+    if claims and parsed.amount and claims.edit == edit.kind and edit.known:
+        amount = kind_of(edit.kind).amount(case)
+        clauses = clauses if amount is None else (*clauses, amount_clause(parsed.amount, amount))
     if parsed.rest or not claims:
         rest = ", ".join(parsed.rest) or "no known edit"
         clauses = (*clauses, Clause("text", "unchecked", f"not understood: {rest}"))
     return Verdict(clauses)
 
 
-def _clauses(claims: Claims, case: Case, fronts: Mapping[int, float], tolerances: Tolerances) -> Iterator[Clause]:
-    kind = case.facts.edit.kind
-    yield Clause("kind", "agrees" if claims.edit == kind else "contradicted", f"says {claims.edit}, is {kind}")
-    if kind != "camera" and claims.edit != "camera" and claims.object:
-        yield object_clause(case, claims.object)
-    if claims.edit != kind:
-        return  # what it says of another kind of edit has no counterpart
-    match kind:
-        case "camera":
-            yield from camera_clauses(claims, case, tolerances)
-            return
-        case "rotate":
-            yield from turn_clauses(claims, case, tolerances)
-            if claims.view != "none":
-                yield view_clause(claims, case, fronts)
-        case "scale":
-            yield from size_clauses(claims, case, tolerances)
-        case "translate":
-            if claims.directions:
-                yield direction_clause(claims, case, fronts)
-            yield from length_clauses(claims, case, tolerances)
-        case _:
-            pass
-    if claims.relation != "none" and claims.references:
-        yield relation_clause(claims, case, fronts)
-    if claims.part != "none":
-        yield part_clause(claims, case)
+def _clauses(claims: Claims, case: Case, tolerances: Tolerances) -> Iterator[Clause]:
+    kind, claimed = kind_of(case.facts.edit.kind), kind_of(claims.edit)
+    same = claimed is kind
+    yield Clause("kind", "agrees" if same else "contradicted", f"says {claimed.name}, is {kind.name}")
+    if kind.objects and claimed.objects and claims.object:
+        yield from kind.object_clauses(claims, case)
+    if same:  # what claims say of another kind of edit has no counterpart
+        yield from kind.clauses(claims, case, known_fronts(case.facts), tolerances)

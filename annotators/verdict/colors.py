@@ -13,21 +13,22 @@ from ...shards.color_words import FUNCTION_WORDS, Spoken, spoken_colors
 from ...shards.colors import contradicted
 from ...shards.schema import SceneObject
 from ..case import Case
+from ..clauses.clause import Clause
+from ..clauses.names import names_thing
+from ..edits.registry import kind_of
 from ..relations import StateName
-from .clause import Clause
-from .names import names_thing
 
 _BETWEEN: Final = 3
 """Most words between a color and the noun that it is said of (`a blue old wooden chair`)."""
 
 
 def color_clause(case: Case, text: str) -> Clause | None:
-    """Contradicted where a text says a color of a thing that has another in the source image (in the target image,
-    where it is inserted); else nothing."""
-    inserted = case.facts.edit.kind == "insert"
-    edited = case.facts.edit.object
+    """Contradicted where a text says a color of an object that has another in the source image (in the target image,
+    where the edit puts the object into the scene); otherwise None."""
+    edit = case.facts.edit
+    new = () if kind_of(edit.kind).in_source else edit.edited
     things: list[tuple[SceneObject, StateName]] = [
-        (thing, "target" if inserted and thing.id == edited else "source") for thing in case.facts.objects
+        (thing, "target" if thing.id in new else "source") for thing in case.facts.objects
     ]
     return _clause(case, text, things)
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from ...shards.schema import Instruction
 from ..case import Case
 from ..claims import Claims
+from ..clauses.clause import Clause, Tolerances
 from ..templates import generator, instructions
 from .check import Verdict, check, check_text
-from .clause import Clause, Tolerances
 
 OnContradiction = Literal["reject", "rewrite", "keep"]
 

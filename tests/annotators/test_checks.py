@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 from spatialdata_builder.annotators.case import Case
-from spatialdata_builder.annotators.checks import GeometryChecks
+from spatialdata_builder.annotators.checks import GeometryChecks, edit_error
 from spatialdata_builder.annotators.claims import Claims
-from spatialdata_builder.annotators.measure import Images, edit_error, hull_fill, outline_change, speckle
+from spatialdata_builder.annotators.measure import Images, hull_fill, outline_change, speckle
 from spatialdata_builder.annotators.templates import instructions
 from spatialdata_builder.pipeline.stage import Stage
 from spatialdata_builder.shards import codecs

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 
 import pytest
+from spatialdata_builder.annotators.clauses.names import phrase_of
 from spatialdata_builder.annotators.parser.parse import LONGEST, parse
 from spatialdata_builder.annotators.parser.text import normalised, split
-from spatialdata_builder.annotators.verdict.names import phrase_of
 from spatialdata_builder.sources.objaverse.cache import normalise_licence, plain_category
 
 SHAPES = (

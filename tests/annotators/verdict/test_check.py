@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from spatialdata_builder.annotators.case import Case
 from spatialdata_builder.annotators.claims import CANONICAL_VIEWS, Claims
+from spatialdata_builder.annotators.clauses.clause import Tolerances
+from spatialdata_builder.annotators.clauses.fronts import known_fronts
 from spatialdata_builder.annotators.templates import instructions
-from spatialdata_builder.annotators.verdict.amounts import known_fronts
 from spatialdata_builder.annotators.verdict.check import Verdict, check, check_text
-from spatialdata_builder.annotators.verdict.clause import Tolerances
 from spatialdata_builder.shards.geometry import flat, look_at, matrix4, similarity, wrapped
 from spatialdata_builder.shards.interop.wording import bench_wording
 from spatialdata_builder.shards.schema import UNKNOWN_FRONT, PairFacts

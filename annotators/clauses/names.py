@@ -275,22 +275,22 @@ def in_source(things: Iterable[SceneObject]) -> list[SceneObject]:
 
 
 def references(case: Case, text: str) -> list[int]:
-    """Ids that a reference's phrase may mean; the edited object where it fits nothing else."""
-    edited = case.facts.edit.object
-    others = [thing for thing in in_source(case.facts.objects) if thing.id != edited]
-    return fitting(case, text, others) or fitting(
-        case, text, [thing for thing in case.facts.objects if thing.id == edited]
-    )
+    """Ids that a reference's phrase may mean; an edited object where it fits nothing else."""
+    edited = case.facts.edit.edited
+    others = [one for one in in_source(case.facts.objects) if one.id not in edited]
+    return fitting(case, text, others) or fitting(case, text, [one for one in case.facts.objects if one.id in edited])
 
 
-def object_clause(case: Case, text: str) -> Clause:
-    """Whether the phrase fits the edited object, and it alone.
+def object_clause(case: Case, text: str, edited: SceneObject, new: bool = False) -> Clause:
+    """Judge whether the phrase fits an edited object, and no other.
 
-    Contradicted: it fits other objects but not this one, it names several alike, or its colour is another. Unchecked:
+    Contradicted: it fits other objects but not this one, it names several alike, or its color is another. Unchecked:
     no object bears such a name, or what tells them apart was not understood.
+
+    Args:
+        new: the source image does not show the object, so the phrase may fit others as well (`a mug` beside a mug).
     """
-    edited, phrase = case.edited, phrase_of(text)
-    new = case.facts.edit.kind == "insert"
+    phrase = phrase_of(text)
     pool = in_source(case.facts.objects)
     pool = [*[thing for thing in pool if thing.id != edited.id], edited]
     found = fitting(case, text, pool)

@@ -19,7 +19,7 @@ Where a move shall lead to what held before, by any margin, the clause is open: 
 of the image where the object was before is contradicted where it has gone away from that part.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
@@ -76,27 +76,37 @@ def own(pose: F64, front_deg: float) -> Axes:
     return Axes(np.array([front[1], -front[0]]), front)
 
 
-def state_of(case: Case) -> StateName:
-    """The image of which an instruction's relations speak: what is moved or comes ends there, what goes stood there."""
-    return "target" if case.facts.edit.kind in ("translate", "insert") else "source"
+def place_clauses(
+    claims: Claims, case: Case, fronts: Mapping[int, float], state: StateName, moved: bool = False
+) -> Iterator[Clause]:
+    """Judge the relation and the part of the image that are claimed of the edited object, where there are any.
+
+    Args:
+        state: the image of which the claims speak: the target where the edit puts the object there.
+        moved: the edit moves the object from one place to another, so a place where it was before says nothing.
+    """
+    if claims.relation != "none" and claims.references:
+        yield _relation_clause(claims, case, fronts, state, moved)
+    if claims.part != "none":
+        yield _part_clause(claims, case, state, moved)
 
 
-def relation_clause(claims: Claims, case: Case, fronts: Mapping[int, float]) -> Clause:
+def _relation_clause(claims: Claims, case: Case, fronts: Mapping[int, float], state: StateName, moved: bool) -> Clause:
     """Judge the claimed relation for every object that the references may mean; open where those differ.
 
     A reference that is only like an object's name (`couch` for a sofa) may agree, but contradicts nothing.
     """
-    kind, state = claims.relation, state_of(case)
+    kind, subject, edited = claims.relation, case.edited.id, case.facts.edit.edited
     said = _SAID[kind].format(b=_the(claims.references[:1]), c=_the(claims.references[1:]))
-    candidates = [[id for id in references(case, text) if id != case.facts.edit.object] for text in claims.references]
+    candidates = [[id for id in references(case, text) if id not in edited] for text in claims.references]
     if not candidates or not all(candidates) or (kind == "between" and len(candidates) < 2):
         return Clause("relation", "unchecked", f"says {said}, which is no known name")
     layout = Layout(case.facts, state)
     found: list[tuple[Outcome, str]] = []
     for ids in product(*candidates):
-        if case.facts.edit.object in layout.seen and all(id in layout.seen for id in ids):
+        if subject in layout.seen and all(id in layout.seen for id in ids):
             judged = _judge(claims, case, layout, [layout.seen[id] for id in ids], fronts, state)
-            found.append(_unless_before(judged, claims, case, ids))
+            found.append(_unless_before(judged, claims, case, ids) if moved else judged)
         else:
             found.append(_in_boxes(claims, case, ids, state))
     outcomes = {outcome for outcome, _ in found}
@@ -110,10 +120,9 @@ def relation_clause(claims: Claims, case: Case, fronts: Mapping[int, float]) -> 
 
 def _unless_before(found: tuple[Outcome, str], claims: Claims, case: Case, ids: Sequence[int]) -> tuple[Outcome, str]:
     """The outcome, left open where a move leads to what could be said of the source already."""
-    moved = case.facts.edit.kind == "translate" and claims.frame == "viewer"
-    if found[0] != "agrees" or not moved or claims.relation == "none":
+    if found[0] != "agrees" or claims.frame != "viewer" or claims.relation == "none":
         return found
-    relation = Relation(claims.relation, case.facts.edit.object, tuple(ids))
+    relation = Relation(claims.relation, case.edited.id, tuple(ids))
     return ("unchecked", "which it was before") if case.source_layout.suggests(relation) else found
 
 
@@ -124,7 +133,7 @@ def _the(texts: Sequence[str]) -> str:
 def _judge(
     claims: Claims, case: Case, layout: Layout, others: list[Seen], fronts: Mapping[int, float], state: StateName
 ) -> tuple[Outcome, str]:
-    a, b = layout.seen[case.facts.edit.object], others[0]
+    a, b = layout.seen[case.edited.id], others[0]
     match claims.relation:
         case "between":
             return _between(a, b, others[-1])
@@ -199,7 +208,7 @@ def _next_to(a: Seen, b: Seen, layout: Layout) -> tuple[Outcome, str]:
 def _in_boxes(claims: Claims, case: Case, ids: Sequence[int], state: StateName) -> tuple[Outcome, str]:
     """What the boxes of the masks tell where poses are not known."""
     things = {thing.id: thing for thing in case.facts.objects}
-    a, b = (getattr(things[id], f"{state}_box") for id in (case.facts.edit.object, ids[0]))
+    a, b = (getattr(things[id], f"{state}_box") for id in (case.edited.id, ids[0]))
     if a[2] <= a[0] or b[2] <= b[0] or claims.frame == "object" or things[ids[0]].known:
         return "unchecked", "which cannot be told"
     first, second = (a[0] + a[2]) / 2, (b[0] + b[2]) / 2
@@ -215,13 +224,13 @@ def _in_boxes(claims: Claims, case: Case, ids: Sequence[int], state: StateName) 
             return "unchecked", "which cannot be told"
 
 
-def part_clause(claims: Claims, case: Case) -> Clause:
-    """Where the middle of the object's box lies, as shares `u`, `v` of the image.
+def _part_clause(claims: Claims, case: Case, state: StateName, moved: bool) -> Clause:
+    """Judge where the middle of the object's box lies, as shares `u`, `v` of the image.
 
     left: u < 0.5, upper: v < 0.5, each clear by 0.06; centre: within 0.15 of the middle, contradicted beyond 0.25.
     `upper centre`, `lower left`, ...: both.
     """
-    x0, y0, x1, y1 = case.edited.target_box if state_of(case) == "target" else case.edited.source_box
+    x0, y0, x1, y1 = case.edited.target_box if state == "target" else case.edited.source_box
     if x1 <= x0:
         return Clause("part", "unchecked", f"says {claims.part}, is not to be seen")
     u, v = (x0 + x1) / 2 / case.width, (y0 + y1) / 2 / case.height
@@ -229,7 +238,7 @@ def part_clause(claims: Claims, case: Case) -> Clause:
     true, false = all(o == "agrees" for o in outcomes), "contradicted" in outcomes
     said = f"says {claims.part}, is at {100 * u:.0f} % across and {100 * v:.0f} % down"
     before = case.edited.source_box
-    if case.facts.edit.kind == "translate" and before[2] > before[0]:
+    if moved and before[2] > before[0]:
         start = (before[0] + before[2]) / 2 / case.width, (before[1] + before[3]) / 2 / case.height
         new, against = _reached(claims.part, start, (u, v))
         true, false = true and new, false or against

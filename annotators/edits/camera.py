@@ -1,0 +1,141 @@
+"""Camera: the scene stays as it is, the camera orbits it, rises or sinks, comes closer or goes away.
+
+Formulas: the orbit is judged like a turn (`annotators.clauses.amounts.turn_clauses`), to the right counting as
+positive; a rise has half of its tolerance. The distance is judged like a size.
+"""
+
+from collections.abc import Iterator, Mapping
+from math import log
+
+from ...shards.geometry import box_iou, wrapped
+from ...shards.interop.wording import bench_wording
+from ...shards.schema import PairFacts
+from ..case import Case
+from ..claims import Claims
+from ..clauses.amounts import STILL_DEG, STILL_LOG, ratio_clause, turn_clauses
+from ..clauses.clause import Clause, Tolerances, decided
+from ..measure import Images
+from ..phrases import number, sentence
+from ..wording import Wordings
+from .kind import Fault, Kind, Limits
+
+
+class Camera(Kind):
+    name = "camera"
+    objects = 0
+    summary = "the scene stayed as it was, the camera moved"
+    words = None
+    claims = frozenset({"yaw", "yaw_deg", "pitch", "pitch_deg", "zoom", "zoom_factor"})
+    verbs_of_camera = True
+
+    def wordings(self, case: Case) -> Wordings:
+        """Around, up or down, closer or away.
+
+        The text has the wording of SpatialEdit's bench. The bench says `zoom: in`, not how far: nobody could do a zoom
+        by that, so it is the last variant there.
+        """
+        edit = case.facts.edit
+        bench = [bench_wording(edit, "")] if edit.known else []
+        first, last = (bench, []) if edit.zoom == 1 else ([], bench)
+        said = [part for part in (_yaw(edit.yaw_deg), _pitch(edit.pitch_deg), _zoom(edit.zoom)) if part]
+        if not edit.known or not said:
+            return Wordings([], first=first, last=last)
+        plain = [", then ".join(choice) for choice in zip(*said, strict=True)]
+        groups = [[sentence(text) for text in plain]]
+        groups.append([f"Keep the scene as it is: {text}." for text in plain])
+        groups.append([f"Without changing the scene, {plain[0]}.", f"Leave every object where it is: {plain[-1]}."])
+        if edit.yaw_deg and len(said) == 1:
+            side, angle = "right" if edit.yaw_deg > 0 else "left", number(abs(edit.yaw_deg), 1)
+            groups.append([f"Show the same scene from a viewpoint {angle} degrees further to the {side}."])
+        return Wordings(groups, first=first, last=last)
+
+    def facts(self, case: Case) -> Iterator[str]:
+        edit = case.facts.edit
+        if not edit.known:
+            return
+        if edit.yaw_deg:
+            side = "right" if edit.yaw_deg > 0 else "left"
+            yield f"the camera orbits the scene by {number(abs(edit.yaw_deg), 1)} degrees to the viewer's {side}"
+        if edit.pitch_deg:
+            way = "rises" if edit.pitch_deg > 0 else "sinks"
+            yield f"the camera {way} by {number(abs(edit.pitch_deg), 1)} degrees and keeps looking at the scene"
+        if edit.zoom == 1:
+            yield "the distance of the camera is unchanged"
+            return
+        way = "closer (zoom in)" if edit.zoom > 1 else "farther away (zoom out)"
+        yield f"the camera comes {way}: to {number(100 / edit.zoom, 0)} % of its distance"
+
+    def clauses(
+        self, claims: Claims, case: Case, fronts: Mapping[int, float], tolerances: Tolerances
+    ) -> Iterator[Clause]:
+        edit = case.facts.edit
+        if not edit.known:
+            yield Clause("camera", "unchecked", "the camera's way is not known")
+            return
+        for name, said, said_deg, true, names in (
+            ("yaw", claims.yaw, claims.yaw_deg, wrapped(edit.yaw_deg), ("right", "left")),
+            ("pitch", claims.pitch, claims.pitch_deg, edit.pitch_deg, ("up", "down")),
+        ):
+            if said == "unchanged":
+                still = abs(true) < STILL_DEG
+                yield decided(name, still, not still, f"says unchanged, is {true:g} deg")
+            else:
+                sense = 0 if said == "none" else 1 if said == names[0] else -1
+                # A rise is a few degrees only: the tolerance of an orbit would accept 15 for 5.
+                tolerance = tolerances.angle if name == "yaw" else tolerances.angle / 2
+                yield from turn_clauses(name, f"{name}_deg", sense, said_deg, true, names, tolerance)
+        if claims.zoom != "none":
+            yield _zoom_clause(claims.zoom, log(edit.zoom))
+        if claims.zoom_factor:
+            detail = f"is {edit.zoom:.2f}"
+            yield ratio_clause("zoom_factor", claims.zoom_factor, edit.zoom, tolerances.factor, detail)
+
+    def unseen(self, facts: PairFacts, images: Images, limits: Limits) -> Iterator[Fault]:
+        """After the edit every object is where it was."""
+        least = min(box_iou(one.source_box, one.target_box) for one in facts.objects)
+        if least > limits.max_still:
+            yield "camera_too_still", least
+
+
+def _yaw(degrees: float) -> list[str]:
+    if not degrees:
+        return []
+    side, angle = "right" if degrees > 0 else "left", number(abs(degrees), 1)
+    return [
+        f"orbit the camera {angle} degrees to the {side}",
+        f"move the camera around the scene, {angle} degrees to the {side}",
+        f"swing the camera {angle} degrees to the {side} around the scene",
+        f"walk around the scene to the {side} by {angle} degrees",
+    ]
+
+
+def _pitch(degrees: float) -> list[str]:
+    if not degrees:
+        return []
+    angle = number(abs(degrees), 1)
+    verb, steep, way = ("raise", "more steeply", "up") if degrees > 0 else ("lower", "less steeply", "down")
+    return [
+        f"{verb} the camera by {angle} degrees",
+        f"{verb} the viewpoint {angle} degrees along its orbit",
+        f"move the camera {way} by {angle} degrees so that it looks down {steep}",
+        f"{verb} the camera's elevation by {angle} degrees",
+    ]
+
+
+def _zoom(factor: float) -> list[str]:
+    if factor == 1:
+        return []
+    share = number(100 / factor, 0)
+    word, way = ("in", "closer to the scene") if factor > 1 else ("out", "farther away from the scene")
+    bring = "bring the camera" if factor > 1 else "pull the camera back,"
+    return [
+        f"zoom {word} by moving the camera to {share} % of its distance",
+        f"move the camera {way}, to {share} % of its distance",
+        f"zoom {word}: move the camera to {share} % of its distance",
+        f"{bring} {way}, to {share} % of its distance",
+    ]
+
+
+def _zoom_clause(said: str, closer: float) -> Clause:
+    true = "unchanged" if abs(closer) < STILL_LOG else "in" if closer > 0 else "out"
+    return decided("zoom", said == true, said != true, f"says {said}, is {true}")

@@ -1,0 +1,31 @@
+"""The kinds of edits: one line each."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from ...shards.schema import EditKind
+from .camera import Camera
+from .insert import Insert
+from .kind import Kind
+from .remove import Remove
+from .rotate import Rotate
+from .scale import Scale
+from .translate import Translate
+
+KINDS: Final[Mapping[EditKind, Kind]] = {
+    kind.name: kind
+    for kind in (
+        Translate(),
+        Rotate(),
+        Scale(),
+        Remove(),
+        Insert(),
+        Camera(),
+    )
+}
+"""Complete over `shards.schema.EDIT_KINDS`, in the same order: tests/annotators/edits/test_registry.py."""
+
+
+def kind_of(name: EditKind) -> Kind:
+    """The kind with this name."""
+    return KINDS[name]

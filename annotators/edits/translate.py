@@ -1,0 +1,104 @@
+"""Translate: one object is moved to another place on the floor, or into another object."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from ...shards.geometry import displacement, mask_iou
+from ...shards.schema import Edit, PairFacts, SceneObject
+from ..case import Case
+from ..claims import Claims
+from ..clauses.clause import Clause, Tolerances
+from ..clauses.moves import direction_clause, floor_step, length_clauses
+from ..clauses.places import place_clauses
+from ..directions import Motion, breadth_along, motion
+from ..measure import Images, pose_error
+from ..phrases import distinct, length, number
+from ..wording import Wordings, related, sentences, where
+from .kind import PLACE_CLAIMS, Fault, Kind, Limits, Words
+from .words import GOES_ON
+
+
+class Translate(Kind):
+    name = "translate"
+    objects = 1
+    summary = "one object was moved"
+    words = Words(
+        verbs="move|shift|slide|push|pull|drag|bring|reposition|relocate|nudge|displace|transfer|carry|send|shove"
+        "|transport|park|slot|scoot|roll|haul|translate|tow|guide|steer|hoist|return|rearrange|advance|bump|tuck",
+        participles="moved|shifted|slid|pushed|pulled|dragged|brought|repositioned|relocated|nudged|displaced"
+        "|transferred|carried|shoved|transported|parked|sent|translated|rolled|tucked",
+        nouns="shift|movement|translation|displacement|relocation|repositioning",
+        after_object=rf"(?:move|slide|shift){GOES_ON}",
+    )
+    claims = PLACE_CLAIMS | {"directions", "part", "metres", "widths"}
+    places_objects = True
+    by_red_box = True
+    verbs_of_camera = True
+
+    def wordings(self, case: Case) -> Wordings:
+        """Where to (relations that the move brings about), which way and how far, and where in the image it ends."""
+        x = case.edited_name
+        after = case.reached
+        into = any(relation.kind == "into" for relation in after)
+        verbs = ("put", "place", "move", "set") if into else ("move", "place", "put", "reposition", "relocate")
+        groups = [sentences(verbs, x, where(relation, case.names)) for relation in after]
+        if into:
+            return Wordings(groups)
+        way = motion(case)
+        verbs = ("move", "shift", "slide")
+        groups.append(sentences(("move", "shift", "bring"), x, way.end))
+        groups.append(sentences(verbs, x, _far(way)))
+        slight = [f"{little} {words}" for words in way.directions[:1] for little in ("a bit", "slightly") if way.slight]
+        return Wordings(groups, [sentences(verbs, x, way.directions), sentences(verbs, x, slight)])
+
+    def facts(self, case: Case) -> Iterator[str]:
+        way = motion(case)
+        left = [relation for relation in case.before if relation not in case.after]
+        yield from related("before the edit it was", left, case.names)
+        yield from related("after the edit it is", case.reached, case.names)
+        if way.directions:
+            yield f"direction of the move, as the camera sees it: {way.directions[0]}"
+        if way.metres:
+            yield f"distance of the move: {length(way.metres)} ({number(way.metres)} metres)"
+        if way.end:
+            yield f"the move leads {way.end[0]}"
+
+    def clauses(
+        self, claims: Claims, case: Case, fronts: Mapping[int, float], tolerances: Tolerances
+    ) -> Iterator[Clause]:
+        if claims.directions:
+            yield direction_clause(claims, case, fronts)
+        yield from length_clauses(claims, case, tolerances)
+        yield from place_clauses(claims, case, fronts, "target", moved=True)
+
+    def unseen(self, facts: PairFacts, images: Images, limits: Limits) -> Iterator[Fault]:
+        for id in facts.edit.edited:
+            before, after = images.masks(id)
+            share = displacement(before, after) / min(before.shape)
+            if share < limits.min_displacement and mask_iou(before, after) > 0.7:
+                yield "moved_too_little", share
+
+    def amount(self, case: Case) -> float | None:
+        """The distance over the object's own width along it."""
+        if not case.edited.known:
+            return None
+        step = floor_step(case)
+        moved = float(np.linalg.norm(step))
+        return moved / breadth_along(case.edited, step / moved) if moved > 1e-6 else 0.0
+
+    def edit_error(self, edit: Edit, edited: SceneObject) -> float:
+        return pose_error(edit, edited, about_base=False)
+
+
+def _far(way: Motion) -> list[str]:
+    """The direction with the distance."""
+    if not way.directions or not way.metres:
+        return []
+    if way.parts:
+        return way.parts
+    first, metres = way.directions[0], f"about {length(way.metres)}"
+    return distinct(
+        [f"{metres} {first}", f"{first} by {way.magnitude}"]
+        + [f"{words}{',' if ',' in words else ''} by {metres}" for words in way.directions]
+    )
