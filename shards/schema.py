@@ -62,6 +62,11 @@ class Edit(_Fixed):
     zoom: float = Field(gt=0, description="camera edits: source distance over target distance; above 1 is closer")
     box: Box = Field(description="the object in the target image")
 
+    @property
+    def edited(self) -> tuple[int, ...]:
+        """Ids of the edited objects in `objects`; empty for an edit of the camera."""
+        return (self.object,) if self.object else ()
+
 
 class Instruction(_Fixed):
     text: str = Field(min_length=1)
