@@ -19,7 +19,7 @@ from .errors import SpatialdataError
 from .layout import base, filesystem, is_local, join, open_url, split_field
 from .licenses import joined
 from .reader import read_record
-from .schema import SCHEMA_VERSION, EditKind, SampleRecord, Split
+from .schema import EDIT_KINDS, SCHEMA_VERSION, TWO_OBJECT_KINDS, EditKind, SampleRecord, Split
 from .writer import BLOCK, SampleEntry, ShardInfo, publish, publish_bytes, write_shard
 
 MANIFEST: Final = "manifest.json"
@@ -139,12 +139,22 @@ def is_whole(folder: str, entry: ShardEntry) -> bool:
 
 
 def write_manifest(
-    folder: str, *, name: str, recipe: str, split: Split, members: Sequence[str], shards: Sequence[ShardEntry]
+    folder: str,
+    *,
+    name: str,
+    recipe: str,
+    split: Split,
+    members: Sequence[str],
+    shards: Sequence[ShardEntry],
+    version: int = SCHEMA_VERSION,
 ) -> Manifest:
-    """Publish `sample.schema.json`, `index.json` (wids) and, last, `manifest.json`; shards are sorted by name."""
+    """Publish `sample.schema.json`, `index.json` (wids) and, last, `manifest.json`; shards are sorted by name.
+
+    `version` is that of the records (`shards.schema.schema_version`).
+    """
     ordered = tuple(sorted(shards, key=lambda shard: shard.name))
     manifest = Manifest(
-        schema_version=SCHEMA_VERSION,
+        schema_version=version,
         name=name,
         recipe=recipe,
         split=split,
@@ -153,7 +163,7 @@ def write_manifest(
         bytes=sum(shard.bytes for shard in ordered),
         shards=ordered,
     )
-    publish_bytes(sample_schema(), join(folder, SAMPLE_SCHEMA))
+    publish_bytes(sample_schema(manifest.schema_version), join(folder, SAMPLE_SCHEMA))
     publish_bytes(as_json(wids_index(manifest)), join(folder, WIDS_INDEX))
     publish_bytes(as_json(manifest.model_dump(mode="json")), join(folder, MANIFEST))
     return manifest
@@ -188,9 +198,13 @@ def wids_index(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def sample_schema() -> bytes:
-    """The JSON Schema of a sample's `json` member, in which every key is required."""
+def sample_schema(version: int) -> bytes:
+    """The JSON Schema of a sample's `json` member, for a version that is written; in it every key is required."""
     schema = SampleRecord.model_json_schema(by_alias=True, mode="serialization")
+    if version == SCHEMA_VERSION:
+        edit = schema["$defs"]["Edit"]["properties"]
+        del edit["second_object"]
+        edit["kind"]["enum"] = [kind for kind in EDIT_KINDS if kind not in TWO_OBJECT_KINDS]
     return as_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
 
 
@@ -241,7 +255,7 @@ def _collect_rows(
 
 
 def _row_of(record: SampleRecord) -> dict[str, Any]:
-    edited = [item.category for item in record.objects if item.id == record.edit.object]
+    edited = [item.category for id in record.edit.edited for item in record.objects if item.id == id]
     shown = [item for item in record.objects if item.shown]
     return {
         "key": record.key,
