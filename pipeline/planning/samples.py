@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...shards.errors import BadInput
+from ...shards.interop.object3dit import TASKS
 from ...shards.layout import base, filesystem, join
 from ...shards.schema import Split
 from ...sources.assets.asset import Asset
@@ -244,8 +245,9 @@ def _check_release(store: LayerStore, plan: Plan, root: str) -> None:
 def _plan_released(config: Config, store: LayerStore, say: Callable[[str], None], foreign: bool) -> Plan:
     def rows() -> Iterator[PlanRow]:
         invert, kinds = config.edits.invert, set(config.edits.weights)
-        if invert and "remove" in kinds:
-            kinds -= {"insert"}  # the inverse of a released removal is that insertion
+        for forwards, *backwards in TASKS.values():
+            if invert and forwards in kinds:
+                kinds -= set(backwards)  # the inverse of a released removal is that insertion
         found = scan(_released_root(config), _inside(store, INDEXES), kinds=kinds)
         for row in islice(found.rows, None if config.samples == "all" else config.samples):
             planned = PlanRow(row.key, row.split, row.spec)

@@ -21,7 +21,8 @@ from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
 from ..derived import is_derived, origin_rejected, origins_of
 from ..edits.composed_pairs import propose_two
 from ..edits.composition import composed
-from ..edits.edits import Limits, judge
+from ..edits.judge import judge
+from ..edits.limits import Limits
 from ..edits.proposals import Refusal, propose, scene_number
 from ..scenes.naming import name_objects
 from ..scenes.spec import RenderOptions, SceneOptions, SceneSpec

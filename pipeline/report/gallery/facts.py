@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ....shards.colors import PALETTE
+from ....sources.edits.registry import RULES
 from ....sources.scenes.naming import CONFUSABLE
 
 NO_COLOUR: Final = ""
@@ -53,9 +54,10 @@ def facts_of(
         return Facts(edit["kind"], None, NO_COLOUR, _makers(maps), values)
     item = objects[place]
     known = bool(item["known"])
-    if edit["kind"] != "insert":
+    rules = RULES[edit["kind"]]
+    if rules.in_source:
         values["visible_source"] = float(item["source_visible"]) if known else None
-    if edit["kind"] != "remove":
+    if rules.in_target:
         values["visible_target"] = float(item["target_visible"]) if known else None
     colour = colours[place] if place < len(colours) else colour_in(item["name"])
     return Facts(edit["kind"], item["category"], colour, _makers(maps), values)
@@ -69,15 +71,15 @@ def colour_in(name: str) -> str:
 
 def _amounts(edit: Mapping[str, Any]) -> dict[str, float | None]:
     """How much the edit moves, turns or scales. Numbers that do not belong to a kind are 0; factors are 1."""
-    kind, known = edit["kind"], bool(edit["known"])
+    numbers, known = RULES[edit["kind"]].numbers, bool(edit["known"])
     moved = math.hypot(*edit["translation"])
     told = {
-        "displacement": (kind == "translate" or moved > 0, moved),
-        "rotation": (kind == "rotate" or edit["rotation_deg"] != 0, edit["rotation_deg"]),
-        "scale": (kind == "scale" or edit["scale"] != 1, edit["scale"]),
-        "yaw": (kind == "camera", edit["yaw_deg"]),
-        "pitch": (kind == "camera", edit["pitch_deg"]),
-        "zoom": (kind == "camera", edit["zoom"]),
+        "displacement": ("translation" in numbers or moved > 0, moved),
+        "rotation": ("rotation_deg" in numbers or edit["rotation_deg"] != 0, edit["rotation_deg"]),
+        "scale": ("scale" in numbers or edit["scale"] != 1, edit["scale"]),
+        "yaw": ("yaw_deg" in numbers, edit["yaw_deg"]),
+        "pitch": ("pitch_deg" in numbers, edit["pitch_deg"]),
+        "zoom": ("zoom" in numbers, edit["zoom"]),
     }
     return {name: float(value) if known else None for name, (applies, value) in told.items() if applies}
 

@@ -6,8 +6,9 @@ from functools import cache
 import numpy as np
 import pytest
 from spatialdata_builder.shards.schema import EDIT_KINDS
-from spatialdata_builder.sources.edits.edits import Limits, judge
 from spatialdata_builder.sources.edits.inverse import inverted
+from spatialdata_builder.sources.edits.judge import judge
+from spatialdata_builder.sources.edits.limits import Limits
 from spatialdata_builder.sources.edits.proposals import Refusal, propose
 from spatialdata_builder.sources.scenes.rotations import ANGLES, VIEWS, free_turns
 from spatialdata_builder.sources.scenes.spec import Placement, SceneOptions, SceneSpec
