@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
-from ..scenes.footprints import clearance, footprint, wall_clearance
+import numpy as np
+
+from ..scenes.camera import pixel_of
+from ..scenes.footprints import clearance, footprint, middle, wall_clearance
 from ..scenes.layout import Scene, beyond_floor
 from ..scenes.spec import SceneSpec, State
 from .draft import Draft
@@ -51,6 +54,15 @@ def hides_others(state: State, edited: tuple[int, ...], seen: Seen, limits: Limi
 def shown(seen: Visibility) -> float:
     """Share of the object that is seen."""
     return seen.visible * seen.in_frame
+
+
+def moved_px(spec: SceneSpec, identity: int) -> float:
+    """How far the middle of an object moves in the image of the source camera, pixels."""
+    asset, camera = spec.asset(identity), spec.source.camera
+    before, after = (
+        pixel_of(middle(asset, state.placements[identity]), camera) for state in (spec.source, spec.target)
+    )
+    return float(np.linalg.norm(after - before))
 
 
 def _edited_fault(seen: Visibility, area: int, least_visible: float, limits: Limits) -> str | None:

@@ -6,12 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from ...shards.geometry import flat
-from ..scenes.camera import pixel_of
-from ..scenes.footprints import middle
 from ..scenes.layout import Scene
 from ..scenes.needs import SceneNeeds
 from ..scenes.spec import EditSpec, SceneSpec
-from .checks import Seen
+from .checks import Seen, moved_px
 from .destinations import Spot, aim, into
 from .draft import Draft, draft_of
 from .kind import EditRules
@@ -32,12 +30,7 @@ class Translate(EditRules):
 
     def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
         """How far the middle of the object moves in the image."""
-        edited, camera = spec.edit.object, spec.source.camera
-        asset = spec.asset(edited)
-        before, after = (
-            pixel_of(middle(asset, state.placements[edited]), camera) for state in (spec.source, spec.target)
-        )
-        shift = float(np.linalg.norm(after - before))
+        shift = moved_px(spec, spec.edit.object)
         return "moved_too_little" if shift < limits.shift * min(spec.width, spec.height) else None
 
     def inverted(self, spec: SceneSpec) -> EditSpec:
