@@ -19,7 +19,7 @@ from .errors import SpatialdataError
 from .layout import base, filesystem, is_local, join, open_url, split_field
 from .licenses import joined
 from .reader import read_record
-from .schema import EDIT_KINDS, SCHEMA_VERSION, TWO_OBJECT_KINDS, EditKind, SampleRecord, Split
+from .schema import SCHEMA_VERSION, EditKind, SampleRecord, Split, record_schema
 from .writer import BLOCK, SampleEntry, ShardInfo, publish, publish_bytes, write_shard
 
 MANIFEST: Final = "manifest.json"
@@ -200,12 +200,7 @@ def wids_index(manifest: Manifest) -> dict[str, Any]:
 
 def sample_schema(version: int) -> bytes:
     """The JSON Schema of a sample's `json` member, for a version that is written; in it every key is required."""
-    schema = SampleRecord.model_json_schema(by_alias=True, mode="serialization")
-    if version == SCHEMA_VERSION:
-        edit = schema["$defs"]["Edit"]["properties"]
-        del edit["second_object"]
-        edit["kind"]["enum"] = [kind for kind in EDIT_KINDS if kind not in TWO_OBJECT_KINDS]
-    return as_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+    return as_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **record_schema(version)})
 
 
 def as_json(value: Mapping[str, Any]) -> bytes:

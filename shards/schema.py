@@ -226,6 +226,16 @@ class SampleRecord(_Fixed):
     provenance: Provenance
 
 
+def record_schema(version: int) -> dict[str, Any]:
+    """The JSON Schema of the record as it is written for a set of this version."""
+    schema = SampleRecord.model_json_schema(by_alias=True, mode="serialization")
+    if version < TWO_OBJECT_VERSION:
+        edit = schema["$defs"]["Edit"]["properties"]
+        del edit["second_object"]
+        edit["kind"]["enum"] = [kind for kind in EDIT_KINDS if kind not in TWO_OBJECT_KINDS]
+    return schema
+
+
 class Measures(_Fixed):
     """Values that only the pair stage can measure; `checks` turns them into scores and a verdict."""
 

@@ -27,6 +27,7 @@ from spatialdata_builder.shards.schema import (
     objects_edited,
     schema_version,
 )
+from spatialdata_builder.shards.sidecars.card import features
 from spatialdata_builder.shards.verify import verify_folder
 from spatialdata_builder.shards.writer import encode_record
 
@@ -122,6 +123,15 @@ def test_other_sets_do_not_have_the_key(tmp_path: Path):
     problems = [(problem.key, problem.kind, problem.message) for problem in verify_folder(str(folder)).problems]
     must = "edit.second_object: must be there from version 4, and not before; the record's is"
     assert problems == [("a", "schema", f"{must} 3"), ("b", "schema", f"{must} 4")]
+
+
+@pytest.mark.parametrize("version", [1, 2, SCHEMA_VERSION, TWO_OBJECT_VERSION])
+def test_types_for_hugging_face_are_those_of_the_version(version: int):
+    (record,) = (column for column in features(["json"], version) if column["name"] == "json")
+    (edit,) = (part for part in record["struct"] if part["name"] == "edit")
+    written = json.loads(of_two_objects("a", 0 if version == TWO_OBJECT_VERSION else None, version)["json"])["edit"]
+    assert {part["name"] for part in edit["struct"]} == set(written)
+    assert ("second_object" in written) == (version == TWO_OBJECT_VERSION)
 
 
 def test_the_version_follows_from_the_kinds():
