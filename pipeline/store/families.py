@@ -19,8 +19,8 @@ OF_DERIVED: Final = ("derived", "origin", "family")
 """Keys that the spec of a derived sample has beside its origin's."""
 INVERTED, COMPOSED = "-inv", "-comp"
 """What the key of a derived sample has behind that of its (first) origin."""
-_LONE: Final = tuple(kind for kind in EDIT_KINDS if not composes_alone(kind))
-"""Kinds of which no two edits share a scene."""
+_LONE: Final[tuple[EditKind, ...]] = tuple(kind for kind in EDIT_KINDS if not composes_alone(kind))
+"""Kinds of which two edits do not share a scene."""
 Twos = Mapping[tuple[EditKind, EditKind], float]
 """Weight of each two of kinds."""
 
@@ -64,12 +64,14 @@ def twos_of(weights: Mapping[EditKind, float]) -> Twos:
     Weights: of kinds that `Config` lets pass. A kind that composes with itself goes with its like. One that does not (a
     removal) goes with its partners (a move, a turn or a scaling), with each as often as that one's weight asks.
     """
-    lone = {kind: sum(weights.get(other, 0.0) for other in partners_of(kind)) for kind in weights if kind in _LONE}
+    lone: dict[EditKind, float] = {
+        kind: sum(weights.get(other, 0.0) for other in partners_of(kind)) for kind in weights if kind in _LONE
+    }
     twos: dict[tuple[EditKind, EditKind], float] = {}
     for kind, weight in weights.items():
         if kind in lone:
             continue
-        taken = {
+        taken: dict[EditKind, float] = {
             other: weights[other] * weight / total
             for other, total in lone.items()
             if total and composed_kind(other, kind)
