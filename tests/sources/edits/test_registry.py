@@ -5,8 +5,9 @@ from dataclasses import fields
 import pytest
 from spatialdata_builder.shards.schema import EDIT_KINDS, Edit, EditKind, objects_edited
 from spatialdata_builder.sources.edits.kind import EditRules
+from spatialdata_builder.sources.edits.proposals import propose
 from spatialdata_builder.sources.edits.registry import RULES, composed_kind, composes_alone, inverse_kind, partners_of
-from spatialdata_builder.sources.scenes.spec import EditSpec
+from spatialdata_builder.sources.scenes.spec import EditSpec, SceneOptions
 
 from tests.sources.edits.test_edits import proposals
 
@@ -18,6 +19,11 @@ def test_no_kind_is_missing():
     assert tuple(RULES) == EDIT_KINDS
     assert all(isinstance(rules, EditRules) and rules.kind == kind for kind, rules in RULES.items())
     assert len({type(rules) for rules in RULES.values()}) == len({rules.noun for rules in RULES.values()}) == len(RULES)
+
+
+def test_an_unknown_kind_is_an_error():
+    with pytest.raises(KeyError, match="melt"):
+        propose([], "melt", SceneOptions(), (64, 64), 0, 0)  # pyright: ignore[reportArgumentType]
 
 
 @by_kind
