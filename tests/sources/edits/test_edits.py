@@ -46,10 +46,10 @@ def test_nothing_but_the_edit_changes(kind):
     uses |= {"camera": {"yaw_deg", "pitch_deg", "zoom"}}
     for spec in proposals(kind):
         assert spec.edit.kind == kind
-        assert (spec.edit.object == 0) == (kind == "camera")
+        assert (spec.edit.edited == ()) == (kind == "camera")
         assert (spec.source.camera == spec.target.camera) == (kind != "camera")
         for placed in spec.objects:
-            if placed.id != spec.edit.object:
+            if placed.id not in spec.edit.edited:
                 assert spec.source.placements[placed.id] == spec.target.placements[placed.id]
                 assert spec.source.placements[placed.id].present
         for name in neutral.keys() - uses.get(kind, set()):
