@@ -16,7 +16,7 @@ import numpy as np
 from spatialdata_builder.shards.schema import EditKind
 from spatialdata_builder.sources.blender.render import RenderedView, Renderer
 from spatialdata_builder.sources.changed_region import Changed, find_changed
-from spatialdata_builder.sources.edits.edits import judge
+from spatialdata_builder.sources.edits.judge import judge
 from spatialdata_builder.sources.edits.proposals import propose
 from spatialdata_builder.sources.procedural import catalogue, make
 from spatialdata_builder.sources.scenes.naming import name_objects
@@ -89,7 +89,7 @@ def main() -> None:
     rows: list[dict[str, float]] = []
     print(f"{'kind':10} {'changed':>8} {'seen':>8} {'ratio':>6} {'left out':>9} {'seam':>6}")
     for number, pair in enumerate(pairs(options.pairs, options.side, options.samples, options.threads)):
-        found = find_changed(pair.source, pair.target, pair.spec.edit.object)
+        found = find_changed(pair.source, pair.target, pair.spec.edit.edited)
         row = figures(pair, found)
         rows.append(row)
         print(

@@ -23,7 +23,7 @@ from spatialdata_builder.pipeline.planning.samples import pair_arguments, plan_b
 from spatialdata_builder.pipeline.registry import build_stages
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.shards.sample import Reject, Sample
-from spatialdata_builder.sources.edits.edits import Limits
+from spatialdata_builder.sources.edits.limits import Limits
 from spatialdata_builder.sources.rendered.derived import between, invert
 from spatialdata_builder.sources.rendered.pairs import RenderPairs
 

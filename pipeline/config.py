@@ -22,8 +22,7 @@ from pydantic import (
 
 from ..shards.errors import BadInput
 from ..shards.options import License, Options, nearest, parse_yaml, read_yaml, shortened
-from ..shards.schema import EDIT_KINDS, EditKind, Split
-from ..sources.derived import REMOVED_OR
+from ..shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS, EditKind, Split
 from ..sources.registry import all_sources, get_source, source_options
 from ..sources.scenes.spec import RenderOptions, SceneOptions
 from ..sources.source import SourceOptions
@@ -33,14 +32,16 @@ LayerName = Literal["pair", "screen", "instruction", "depth", "metric", "normal"
 PoolName = Literal[LayerName, "portraits", "orient"]
 """Layers of a build, and those of `spatialdata orient`."""
 RecipeName = Literal["full", "spatialdiff", "ildm", "spatialedit", "spatialfusion"]
+_ONE_OBJECT_KINDS: Final = tuple(kind for kind in EDIT_KINDS if kind not in TWO_OBJECT_KINDS)
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
 class EditOptions(Options):
     """`edits`: kind of edit: weight; and what is derived from the samples that are rendered.
 
-    A kind that is not named has no weight, but where none is named all have the same. What is not set is not written
-    either, so that a configuration of an earlier version stays what it was.
+    A kind that is not named has no weight, but where none is named all have the same, except kinds of two objects:
+    these change the schema of the samples. What is not set is not written either, so that a configuration of an earlier
+    version stays what it was.
     """
 
     translate: Weight = 0.0
@@ -58,7 +59,7 @@ class EditOptions(Options):
     @classmethod
     def _all_alike(cls, given: Any) -> Any:
         if isinstance(given, Mapping) and not set(EDIT_KINDS) & set(cast("Mapping[str, Any]", given)):
-            return {**dict.fromkeys(EDIT_KINDS, 1.0), **given}
+            return {**dict.fromkeys(_ONE_OBJECT_KINDS, 1.0), **given}
         return given
 
     @model_serializer
@@ -206,13 +207,17 @@ class Config(Options):
             raise ValueError(f"edits.compose: {kind} has one edit of each scene; leave it out, or use edits.invert")
         if self.unit_size % 2:
             raise ValueError(f"unit_size: {self.unit_size} cuts samples in two that edits.compose makes together: even")
+        from ..sources.edits.registry import RULES, composes_alone, partners_of  # imports numpy, which others need not
+
         weights = self.edits.weights
-        others = sum(weights.get(kind, 0.0) for kind in REMOVED_OR)
-        if weights.get("remove", 0.0) > others:
-            raise ValueError(
-                f"edits.compose: each removal goes with another edit of that object: give {', '.join(REMOVED_OR)} "
-                f"together the weight of remove at least ({weights['remove']:g}; they have {others:g})"
-            )
+        for kind, weight in weights.items():
+            partners = partners_of(kind)
+            others = sum(weights.get(other, 0.0) for other in partners)
+            if weight > others and not composes_alone(kind):
+                raise ValueError(
+                    f"edits.compose: each {RULES[kind].noun} goes with another edit of that object: give "
+                    f"{', '.join(partners)} together the weight of {kind} at least ({weight:g}; they have {others:g})"
+                )
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:

@@ -20,7 +20,7 @@ from .errors import SpatialdataError
 from .layout import base, filesystem, is_local, join, open_url, split_field
 from .licenses import joined
 from .reader import read_record
-from .schema import SCHEMA_VERSION, EditKind, SampleRecord, Split
+from .schema import SCHEMA_VERSION, EditKind, SampleRecord, Split, record_schema
 from .writer import BLOCK, SampleEntry, ShardInfo, publish, publish_bytes, write_shard
 
 MANIFEST: Final = "manifest.json"
@@ -140,12 +140,22 @@ def is_whole(folder: str, entry: ShardEntry) -> bool:
 
 
 def write_manifest(
-    folder: str, *, name: str, recipe: str, split: Split, members: Sequence[str], shards: Sequence[ShardEntry]
+    folder: str,
+    *,
+    name: str,
+    recipe: str,
+    split: Split,
+    members: Sequence[str],
+    shards: Sequence[ShardEntry],
+    version: int = SCHEMA_VERSION,
 ) -> Manifest:
-    """Publish `sample.schema.json`, `index.json` (wids) and, last, `manifest.json`; shards are sorted by name."""
+    """Publish `sample.schema.json`, `index.json` (wids) and, last, `manifest.json`; shards are sorted by name.
+
+    `version` is that of the records (`shards.schema.schema_version`).
+    """
     ordered = tuple(sorted(shards, key=lambda shard: shard.name))
     manifest = Manifest(
-        schema_version=SCHEMA_VERSION,
+        schema_version=version,
         name=name,
         recipe=recipe,
         split=split,
@@ -154,7 +164,7 @@ def write_manifest(
         bytes=sum(shard.bytes for shard in ordered),
         shards=ordered,
     )
-    publish_bytes(sample_schema(), join(folder, SAMPLE_SCHEMA))
+    publish_bytes(sample_schema(manifest.schema_version), join(folder, SAMPLE_SCHEMA))
     publish_bytes(as_json(wids_index(manifest)), join(folder, WIDS_INDEX))
     publish_bytes(as_json(manifest.model_dump(mode="json")), join(folder, MANIFEST))
     return manifest
@@ -190,10 +200,9 @@ def wids_index(manifest: Manifest) -> dict[str, Any]:
 
 
 @cache  # 20 ms, and asked for once a split
-def sample_schema() -> bytes:
-    """The JSON Schema of a sample's `json` member, in which every key is required."""
-    schema = SampleRecord.model_json_schema(by_alias=True, mode="serialization")
-    return as_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+def sample_schema(version: int) -> bytes:
+    """The JSON Schema of a sample's `json` member, for a version that is written; in it every key is required."""
+    return as_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **record_schema(version)})
 
 
 def as_json(value: Mapping[str, Any]) -> bytes:
@@ -243,7 +252,7 @@ def _collect_rows(
 
 
 def _row_of(record: SampleRecord) -> dict[str, Any]:
-    edited = [item.category for item in record.objects if item.id == record.edit.object]
+    edited = [item.category for id in record.edit.edited for item in record.objects if item.id == id]
     shown = [item for item in record.objects if item.shown]
     return {
         "key": record.key,

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from . import codecs
 from .layout import field_of
 from .reader import StoredSample, read_record
-from .schema import MapInfo, SampleRecord
+from .schema import TWO_OBJECT_VERSION, MapInfo, SampleRecord, objects_edited
 
 ProblemKind = Literal[
     "manifest",
@@ -112,6 +112,11 @@ def _read_json(sample: StoredSample, split: str, problems: list[Problem]) -> Sam
         return None
     if record.key != sample.key:
         problems.append(_problem(sample, "schema", f"key: names a different sample, '{record.key}'", "json"))
+    if ("second_object" in record.edit.model_fields_set) != (record.schema_version >= TWO_OBJECT_VERSION):
+        what = (
+            f"must be there from version {TWO_OBJECT_VERSION}, and not before; the record's is {record.schema_version}"
+        )
+        problems.append(_problem(sample, "schema", f"edit.second_object: {what}", "json"))
     if split and record.split != split:
         problems.append(_problem(sample, "split", f"the record says '{record.split}', the folder is '{split}'", "json"))
     return record
@@ -160,8 +165,9 @@ def _check_objects(sample: StoredSample, record: SampleRecord, pixels: Mapping[s
     ids = [item.id for item in record.objects]
     if len(set(ids)) != len(ids):
         yield _problem(sample, "objects", f"ids in objects[] are not unique: {ids}", "json")
-    if record.edit.kind != "camera" and record.edit.object not in ids:
-        yield _problem(sample, "objects", f"edit.object {record.edit.object} is not in objects[]", "json")
+    for name in ("object", "second_object")[: objects_edited(record.edit.kind)]:
+        if (edited := getattr(record.edit, name)) not in ids:
+            yield _problem(sample, "objects", f"edit.{name} {edited} is not in objects[]", "json")
     for name in ("source_instances", "target_instances"):
         if name in pixels:
             found = np.flatnonzero(np.bincount(pixels[name].ravel()))
@@ -174,7 +180,7 @@ def _check_changed(sample: StoredSample, record: SampleRecord, pixels: Mapping[s
     names = ("source", "target", "changed")
     if any(name not in pixels for name in names) or len({pixels[name].shape[:2] for name in names}) != 1:
         return
-    if record.edit.kind == "camera" or not {sample.extensions[name] for name in names} <= codecs.LOSSLESS:
+    if not objects_edited(record.edit.kind) or not {sample.extensions[name] for name in names} <= codecs.LOSSLESS:
         return
     differs = np.any(pixels["source"] != pixels["target"], axis=2) & ~pixels["changed"]
     count = int(np.count_nonzero(differs))

@@ -8,17 +8,43 @@ The docstrings and descriptions of `SampleRecord` and its parts are published in
 compares byte by byte. Changing one makes `verify` report existing shards, so it needs a new `SCHEMA_VERSION`.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Collection
+from typing import Annotated, Any, Literal, assert_never
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-SCHEMA_VERSION = 3
-READABLE_VERSIONS = (1, 2, 3)
+SCHEMA_VERSION, TWO_OBJECT_VERSION = 3, 4
+"""Versions that are written: of a set without edits of two objects, and of a set that may have such edits."""
+READABLE_VERSIONS = (1, 2, 3, 4)
 """Versions of the record. Version 1 lacks `derived` and `origin` in `provenance`, since there were no derived samples.
-Versions 1 and 2 lack `family` of objects."""
+Versions 1 and 2 lack `family` of objects. Versions 1 to 3 lack `second_object` in `edit`."""
 
 EditKind = Literal["translate", "rotate", "scale", "remove", "insert", "camera"]
 EDIT_KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert", "camera")
+
+
+def objects_edited(kind: EditKind) -> int:
+    """How many objects an edit of this kind changes; 0 for an edit of the camera."""
+    match kind:
+        case "translate" | "rotate" | "scale" | "remove" | "insert":
+            return 1
+        case "camera":
+            return 0
+        case _:
+            assert_never(kind)
+
+
+TWO_OBJECT_KINDS: tuple[EditKind, ...] = tuple(kind for kind in EDIT_KINDS if objects_edited(kind) == 2)
+
+
+def schema_version(kinds: Collection[EditKind]) -> int:
+    """The version of the records of a set that may have edits of these kinds: all samples of a set have the same keys.
+
+    Where one of the kinds edits two objects, every `edit` has `second_object`; else none has it.
+    """
+    return TWO_OBJECT_VERSION if set(kinds) & set(TWO_OBJECT_KINDS) else SCHEMA_VERSION
+
+
 MapKind = Literal["", "metric", "confidence", "relative_inverse", "normal", "instances", "segments", "lines"]
 Split = Literal["train", "val", "test"]
 Derivation = Literal["", "invert", "compose"]
@@ -55,6 +81,7 @@ class Edit(_Fixed):
     kind: EditKind
     known: bool = Field(description="whether the numbers below are known; boxes always are")
     object: int = Field(ge=0, description="id of the edited object in `objects`; 0 for camera")
+    second_object: int = Field(default=0, ge=0, description="id of the other object of an edit of two; 0 for others")
     translation: Vec3 = Field(description="metres, world frame")
     rotation_deg: float = Field(description="about world z, counter-clockwise seen from above")
     view: str = Field(description="canonical view in the SpatialEdit bench wording, or empty")
@@ -67,7 +94,15 @@ class Edit(_Fixed):
     @property
     def edited(self) -> tuple[int, ...]:
         """Ids of the edited objects in `objects`; empty for an edit of the camera."""
-        return (self.object,) if self.object else ()
+        return tuple(identity for identity in (self.object, self.second_object) if identity)
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, handler: SerializerFunctionWrapHandler):  # noqa: ANN202 - it would replace the JSON Schema
+        """`second_object` is written where it was given, also if it is 0, and nowhere else."""
+        values: dict[str, Any] = handler(self)
+        if "second_object" not in self.model_fields_set:
+            values.pop("second_object", None)
+        return values
 
 
 class Instruction(_Fixed):
@@ -191,6 +226,16 @@ class SampleRecord(_Fixed):
     maps: Maps
     scores: Scores
     provenance: Provenance
+
+
+def record_schema(version: int) -> dict[str, Any]:
+    """The JSON Schema of the record as it is written for a set of this version."""
+    schema = SampleRecord.model_json_schema(by_alias=True, mode="serialization")
+    if version < TWO_OBJECT_VERSION:
+        edit = schema["$defs"]["Edit"]["properties"]
+        del edit["second_object"]
+        edit["kind"]["enum"] = [kind for kind in EDIT_KINDS if kind not in TWO_OBJECT_KINDS]
+    return schema
 
 
 class Measures(_Fixed):

@@ -29,7 +29,7 @@ from .index import (
 from .inspection import Problem
 from .layout import SplitFolder, absent, base, find_splits, join, list_shards, open_url
 from .recipes import RECIPES
-from .schema import KEEPS_ITS_SPLITS, READABLE_VERSIONS, SCHEMA_VERSION, Split
+from .schema import KEEPS_ITS_SPLITS, READABLE_VERSIONS, SCHEMA_VERSION, TWO_OBJECT_VERSION, Split
 from .sidecars import USER_EDITABLE, index_files, read_splits
 from .verify_shard import ShardFindings, verify_shard
 
@@ -162,7 +162,8 @@ def _check_index(folder: str, manifest: Manifest) -> Iterator[Problem]:
 
     This version cannot write the JSON Schema of an older schema version, so that file only has to exist.
     """
-    schema = sample_schema() if manifest.schema_version == SCHEMA_VERSION else None
+    written = manifest.schema_version in (SCHEMA_VERSION, TWO_OBJECT_VERSION)
+    schema = sample_schema(manifest.schema_version) if written else None
     for name, expected in ((WIDS_INDEX, as_json(wids_index(manifest))), (SAMPLE_SCHEMA, schema)):
         try:
             with open_url(join(folder, name)) as file:

@@ -10,7 +10,7 @@ of the edit; differences there are the denoiser's alone. Renders with seeds of t
 them the threshold rises with the noise that the images show.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,13 +74,13 @@ def all_changed(source: View, target: View) -> Changed:
     return Changed(mask, target.rgb, EQUAL_DB, 1.0)
 
 
-def find_changed(source: View, target: View, edited: int) -> Changed:
-    """Find what the edit of object `edited` influenced, and put the source's pixels everywhere else.
+def find_changed(source: View, target: View, edited: Collection[int]) -> Changed:
+    """Find what the edit of the objects `edited` influenced, and put the source's pixels everywhere else.
 
     Raises ValueError where the images' shapes differ.
     """
     _check(source, target)
-    own = (source.instances == edited) | (target.instances == edited)
+    own = _mask_of(source, edited) | _mask_of(target, edited)
     difference = _f32(cv2.subtract(target.rgb, source.rgb, dtype=cv2.CV_32F))
     channels = [_f32(channel) for channel in cv2.split(difference)]
     mask = _region(channels, own, _touched(source.noisy, target.noisy))
@@ -94,7 +94,7 @@ def find_changed(source: View, target: View, edited: int) -> Changed:
     )
 
 
-def changed_between(first: View, second: View, edited: int, changed: Mask) -> Mask:
+def changed_between(first: View, second: View, edited: Collection[int], changed: Mask) -> Mask:
     """What differs between the targets of two edits of one source, as `find_changed` finds it; and no pixel else does.
 
     Args:
@@ -108,7 +108,7 @@ def changed_between(first: View, second: View, edited: int, changed: Mask) -> Ma
     unequal = differ[..., 0] | differ[..., 1] | differ[..., 2]
     if (unequal & ~changed).any():
         raise ValueError("two targets of one source differ where neither edit changed it")
-    own = (first.instances == edited) | (second.instances == edited)
+    own = _mask_of(first, edited) | _mask_of(second, edited)
     difference = _f32(cv2.subtract(second.rgb, first.rgb, dtype=cv2.CV_32F))
     channels = [_f32(channel) for channel in cv2.split(difference)]
     # Both images are fixed, so what only noise tells apart cannot be made equal: it belongs to the region.
@@ -116,6 +116,11 @@ def changed_between(first: View, second: View, edited: int, changed: Mask) -> Ma
     region = _morph(region, cv2.MORPH_CLOSE, 3)
     _fill_holes(region, own.size // 2000)
     return region & changed
+
+
+def _mask_of(view: View, edited: Collection[int]) -> Mask:
+    """Where the objects are seen, (H, W)."""
+    return np.isin(view.instances, list(edited))
 
 
 def _check(source: View, target: View) -> None:

@@ -7,35 +7,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..shards.sample import Columns, Reject, Sample
-from ..shards.schema import EditKind, PairFacts, SceneObject
+from ..shards.schema import PairFacts, SceneObject
 
 ORIGIN_REJECTED: Final = "origin_rejected"
 """Reason of the reject of a sample whose origin was not made."""
-INVERSE: Final[Mapping[EditKind, EditKind]] = {
-    "translate": "translate",
-    "rotate": "rotate",
-    "scale": "scale",
-    "remove": "insert",
-    "insert": "remove",
-    "camera": "camera",
-}
-"""The kind of edit that leads back."""
-REMOVED_OR: Final[tuple[EditKind, ...]] = ("translate", "rotate", "scale")
-"""What else may become of an object that is removed, so that the two make one edit (an insertion, or a removal)."""
-
-
-def composed_kind(first: EditKind, second: EditKind) -> EditKind | None:
-    """The kind of the one edit that leads from the target of `first` to that of `second`, both of one object (or of
-    the camera) in one scene; None where no one edit does."""
-    if first == "remove":
-        return "insert" if second in REMOVED_OR else None
-    if second == "remove":
-        return "remove" if first in REMOVED_OR else None
-    if first != second:
-        return None
-    return "translate" if first == "insert" else first
-
-
 VIEWS: Final = (
     ("source", "target"),
     ("source_instances", "target_instances"),

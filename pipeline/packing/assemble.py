@@ -10,7 +10,7 @@ from ...shards.layout import field_of
 from ...shards.recipes import IMAGE_MEMBERS, Recipe, extension_of
 from ...shards.sample import Columns, Sample
 from ...shards.schema import (
-    SCHEMA_VERSION,
+    TWO_OBJECT_VERSION,
     Instruction,
     MapInfo,
     Maps,
@@ -18,6 +18,7 @@ from ...shards.schema import (
     Provenance,
     SampleRecord,
     Scores,
+    schema_version,
 )
 from ...shards.writer import encode_record
 
@@ -51,14 +52,18 @@ def record_of(sample: Sample, recipe: Recipe, provenance: Provenance) -> SampleR
     """The `json` member: facts of the pair, text, verdict, and how to read the maps that the recipe takes."""
     facts = PairFacts.model_validate_json(_text(sample["pair"], "facts"))
     instruction = sample["instruction"]
+    version = schema_version(recipe.edits)
+    edit = facts.edit
+    if version >= TWO_OBJECT_VERSION:  # all samples of the set have the key, or a reader would infer two schemas
+        edit = edit.model_copy(update={"second_object": edit.second_object})
     return SampleRecord(
         key=sample.key,
-        schema=SCHEMA_VERSION,
+        schema=version,
         dataset=facts.dataset,
         split=sample.split,
         caption=_text(instruction, "caption"),
         source_caption=_text(instruction, "source_caption"),
-        edit=facts.edit,
+        edit=edit,
         instruction=_instruction(sample),
         camera=facts.camera,
         objects=facts.objects,

@@ -29,7 +29,7 @@ from ...shards.index import (
 from ...shards.layout import filesystem, is_local, join, list_shards, shard_name
 from ...shards.recipes import FILTERS, Recipe, layer_of
 from ...shards.sample import Sample
-from ...shards.schema import SCHEMA_VERSION, SPLITS, EditKind, Provenance, Split
+from ...shards.schema import SPLITS, TWO_OBJECT_KINDS, EditKind, Provenance, Split, schema_version
 from ...shards.sidecars import ATTRIBUTION, SIDECARS, write_sidecars
 from ...shards.writer import make_way
 from ...sources.derived import origins_of
@@ -88,7 +88,7 @@ class ShardJob:
             [asdict(part) for part in self.slices],
         ]
         return hashlib.sha256(
-            json.dumps([made_from, SCHEMA_VERSION, INDEX_VERSION, software_versions()]).encode()
+            json.dumps([made_from, schema_version(self.recipe.edits), INDEX_VERSION, software_versions()]).encode()
         ).hexdigest()
 
 
@@ -163,6 +163,9 @@ def fit_recipe(recipe: Recipe, stages: Sequence[Stage], edits: Collection[EditKi
             f"recipe {recipe.name} takes edits of {', '.join(recipe.edits)}; this build plans none of them "
             f"({', '.join(sorted(edits))}): add one to `edits` of another build, or choose another recipe"
         )
+    # The schema of a set follows from the kinds that it may have (`shards.schema.schema_version`).
+    taken = tuple(kind for kind in recipe.edits if kind in edits or kind not in TWO_OBJECT_KINDS)
+    recipe = replace(recipe, edits=taken)
     by_layer = {stage.layer: stage for stage in stages}
     views = {layer: getattr(stage, "views", recipe.views) for layer, stage in by_layer.items()}
     if recipe.name == "full":
@@ -259,6 +262,7 @@ def _pack_split(
         split=split,
         members=first.recipe.fields(first.codec),
         shards=list(done.values()),
+        version=schema_version(first.recipe.edits),
     )
     return {"samples": manifest.samples, "shards": len(manifest.shards), "bytes": manifest.bytes}
 

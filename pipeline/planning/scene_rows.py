@@ -14,7 +14,7 @@ import pyarrow.compute
 
 from ...shards.errors import BadInput
 from ...shards.schema import SPLITS, EditKind
-from ...sources.derived import INVERSE, composed_kind
+from ...sources.edits.registry import composed_kind, inverse_kind
 from ..store.families import COMPOSED, INVERTED, twos_of
 from ..store.plan import RecordBatch
 
@@ -126,7 +126,7 @@ def _in_twos(keys: list[Any], kinds: _Twos, drawn: npt.NDArray[np.int64], seeds:
 
 
 def _inverse(key: Any, family: Any, kinds: list[str], drawn: npt.NDArray[np.int64], seeds: Any) -> tuple[Any, Any]:
-    back = _of([str(INVERSE[cast("EditKind", kind)]) for kind in kinds], drawn)
+    back = _of([str(inverse_kind(cast("EditKind", kind))) for kind in kinds], drawn)
     told = ('{"derived":"invert","edit":"', back, '","family":"', family, '","origin":["', key, '"],"seed":', seeds)
     return _joined(key, INVERTED), _joined(*told, "}")
 

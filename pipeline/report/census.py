@@ -47,7 +47,7 @@ class Census:
     keys: dict[Split, set[str]] = field(default_factory=dict[Split, set[str]])
     edits: Counter[tuple[Split, EditKind]] = field(default_factory=Counter[tuple[Split, EditKind]])
     categories: Counter[str] = field(default_factory=Counter[str])
-    """Of the edited object; camera edits have none."""
+    """Of the edited objects; camera edits have none."""
     datasets: Counter[str] = field(default_factory=Counter[str])
     objects: Counter[int] = field(default_factory=Counter[int])
     """Samples by the number of objects that are seen."""
@@ -84,7 +84,7 @@ class Census:
         self.keys.setdefault(record.split, set()).add(record.key)
         self.edits[record.split, record.edit.kind] += 1
         self.datasets[record.dataset] += 1
-        self.categories.update(item.category for item in record.objects if item.id == record.edit.object)
+        self.categories.update(item.category for item in record.objects if item.id in record.edit.edited)
         self._add_objects(record)
         self._add_knowledge(record)
         self.authors[record.instruction.method, record.instruction.model] += 1

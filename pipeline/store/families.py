@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ...shards.schema import EDIT_KINDS, EditKind
-from ...sources.derived import INVERSE, REMOVED_OR, composed_kind
+from ...sources.edits.registry import composed_kind, composes_alone, inverse_kind, partners_of
 from ..config import Config, EditOptions
 from .plan import PlanRow
 
@@ -19,6 +19,8 @@ OF_DERIVED: Final = ("derived", "origin", "family")
 """Keys that the spec of a derived sample has beside its origin's."""
 INVERTED, COMPOSED = "-inv", "-comp"
 """What the key of a derived sample has behind that of its (first) origin."""
+_LONE: Final[tuple[EditKind, ...]] = tuple(kind for kind in EDIT_KINDS if not composes_alone(kind))
+"""Kinds of which two edits do not share a scene."""
 Twos = Mapping[tuple[EditKind, EditKind], float]
 """Weight of each two of kinds."""
 
@@ -31,7 +33,7 @@ def family_of(key: str, spec: Mapping[str, Any]) -> str:
 def with_inverse(row: PlanRow) -> Iterator[PlanRow]:
     """A planned sample, and the one that leads back."""
     yield row
-    told = {"derived": "invert", "edit": INVERSE[row.spec["edit"]], "family": row.key, "origin": [row.key]}
+    told = {"derived": "invert", "edit": inverse_kind(row.spec["edit"]), "family": row.key, "origin": [row.key]}
     yield PlanRow(f"{row.key}{INVERTED}", row.split, {**row.spec, **told})
 
 
@@ -59,16 +61,24 @@ def derived_share(config: Config) -> float:
 def twos_of(weights: Mapping[EditKind, float]) -> Twos:
     """Which kinds share a scene, such that all twos together have each kind as often as its weight asks.
 
-    Weights: of kinds that `Config` lets pass. A removal goes with a move, a turn or a scaling, all else with its like.
+    Weights: of kinds that `Config` lets pass. A kind that composes with itself goes with its like. One that does not (a
+    removal) goes with its partners (a move, a turn or a scaling), with each as often as that one's weight asks.
     """
-    removed = weights.get("remove", 0.0)
-    others = sum(weights.get(kind, 0.0) for kind in REMOVED_OR)
+    lone: dict[EditKind, float] = {
+        kind: sum(weights.get(other, 0.0) for other in partners_of(kind)) for kind in weights if kind in _LONE
+    }
     twos: dict[tuple[EditKind, EditKind], float] = {}
     for kind, weight in weights.items():
-        if kind == "remove":
+        if kind in lone:
             continue
-        taken = removed * weight / others if kind in REMOVED_OR and others else 0.0
-        twos |= {(kind, kind): (weight - taken) / 2, (kind, "remove"): taken / 2, ("remove", kind): taken / 2}
+        taken: dict[EditKind, float] = {
+            other: weights[other] * weight / total
+            for other, total in lone.items()
+            if total and composed_kind(other, kind)
+        }
+        twos[kind, kind] = (weight - sum(taken.values())) / 2
+        for other, share in taken.items():
+            twos |= {(kind, other): share / 2, (other, kind): share / 2}
     return {kinds: weight for kinds, weight in twos.items() if weight > 1e-9 * sum(weights.values())}
 
 
@@ -78,5 +88,5 @@ def planned_kinds(edits: EditOptions) -> list[EditKind]:
     if edits.compose:
         kinds |= {kind for two in twos_of(edits.weights) if (kind := composed_kind(*two))}
     if edits.invert:
-        kinds |= {INVERSE[kind] for kind in kinds}
+        kinds |= {inverse_kind(kind) for kind in kinds}
     return [kind for kind in EDIT_KINDS if kind in kinds]

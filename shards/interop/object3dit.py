@@ -8,7 +8,7 @@ target exchanged. Invariant: a folder's metadata.json is written last, so a fold
 
 import json
 from collections import Counter
-from typing import Any, Final
+from typing import Any, Final, Literal, assert_never
 
 import cv2
 import numpy as np
@@ -23,7 +23,8 @@ from ..writer import publish_bytes
 from .destination import Exported, assets_of_train, claim, find_input, finish, read_input
 from .set1 import MAX_OBJECTS, draw_mask
 
-TASKS: Final[dict[str, tuple[EditKind, ...]]] = {
+Task = Literal["translate", "rotate", "remove"]
+TASKS: Final[dict[Task, tuple[EditKind, ...]]] = {
     "translate": ("translate",),
     "rotate": ("rotate",),
     "remove": ("remove", "insert"),
@@ -58,8 +59,8 @@ def export(shards_url: str, out: str) -> Exported:
     skipped: Counter[str] = Counter()
     captions: dict[str, dict[str, str]] = {}
     for record, sample in read_input(found, _MEMBERS):
-        task = next((name for name, kinds in TASKS.items() if record.edit.kind in kinds), "")
-        if not task or len(record.objects) > MAX_OBJECTS:
+        task = task_of(record.edit.kind)
+        if task is None or len(record.objects) > MAX_OBJECTS:
             skipped["too_many_objects" if task else f"no_task_for_{record.edit.kind}"] += 1
             continue
         captions |= {entry.asset: {"description": f"the {entry.category or entry.name}"} for entry in record.objects}
@@ -75,6 +76,16 @@ def export(shards_url: str, out: str) -> Exported:
     return result
 
 
+def task_of(kind: EditKind) -> Task | None:
+    """The task whose pairs show edits of this kind; None where the release has none."""
+    return next((task for task, kinds in TASKS.items() if kind in kinds), None)
+
+
+def is_backwards(kind: EditKind) -> bool:
+    """Whether an edit of this kind is a pair of the release read from its second image to its first."""
+    return any(kind in kinds[1:] for kinds in TASKS.values())
+
+
 def _folder(record: SampleRecord, trained: frozenset[str]) -> str:
     """`train`, `val/seen`, ...: a sample is seen if train has one of its assets."""
     if record.split == "train":
@@ -83,14 +94,14 @@ def _folder(record: SampleRecord, trained: frozenset[str]) -> str:
     return f"{record.split}/{GROUPS[0] if seen else GROUPS[1]}"
 
 
-def _files(task: str, record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:
+def _files(task: Task, record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:
     """The five files of a sample by name, in the order in which they are written."""
-    objects = sorted(record.objects, key=lambda entry: (entry.id != record.edit.object, entry.id))
+    objects = sorted(record.objects, key=lambda entry: (entry.id not in record.edit.edited, entry.id))
     source, target = (decode_image(sample.members[name]) for name in ("source", "target"))
     masks = [_color_mask(sample.members[f"{name}_instances"], objects) for name in ("source", "target")]
     metadata = _metadata(task, record, objects, source.shape[1], source.shape[0])
     pictures = [source, target]
-    if record.edit.kind == "insert":
+    if is_backwards(record.edit.kind):
         pictures.reverse()
         masks.reverse()
     # As in the release: masks of removals have no alpha channel, all other images have one.
@@ -114,7 +125,7 @@ def _color_mask(instances: bytes, objects: list[SceneObject]) -> NDArray[np.uint
     return draw_mask(colors[labels])
 
 
-def _metadata(task: str, record: SampleRecord, objects: list[SceneObject], width: int, height: int) -> dict[str, Any]:
+def _metadata(task: Task, record: SampleRecord, objects: list[SceneObject], width: int, height: int) -> dict[str, Any]:
     edited = objects[0]
     category = edited.category or edited.name
     content: dict[str, Any] = {
@@ -127,9 +138,11 @@ def _metadata(task: str, record: SampleRecord, objects: list[SceneObject], width
             content |= {"translation_category": category, "start_location_2d": before, "end_location_2d": after}
         case "rotate":
             content |= {"rotation_category": category, "rotation_angle": _angle(record.edit.rotation_deg)}
-        case _:
-            there = after if record.edit.kind == "insert" else before
+        case "remove":
+            there = after if is_backwards(record.edit.kind) else before
             content |= {"removed_object_uid": edited.asset, "removed_object_camera_coords": there}
+        case _:
+            assert_never(task)
     return content
 
 

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, Final
+from typing import IO, Any, Final, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,20 +20,12 @@ from numpy.typing import NDArray
 from ..codecs import decode_image, encode_image
 from ..layout import join
 from ..reader import StoredSample
-from ..schema import Edit, EditKind, SampleRecord
+from ..schema import EditKind, SampleRecord
 from ..writer import BLOCK, member_header, publish
 from .destination import Exported, claim, find_input, finish, read_input
-from .wording import bench_wording, size_text
+from .wording import asks_for_box, bench_wording, size_text
 
 LAYOUT: Final = "spatialedit"
-FAMILIES: Final[dict[EditKind, str]] = {
-    "translate": "move",
-    "scale": "move",
-    "rotate": "rotate",
-    "camera": "camera",
-    "remove": "remove",
-    "insert": "insert",
-}
 SAMPLES_PER_TAR: Final = 1000
 RED: Final = (255, 0, 0)
 _BOX_SHARE: Final = 0.006
@@ -56,10 +48,10 @@ def export(shards_url: str, out: str, *, samples_per_tar: int = SAMPLES_PER_TAR)
     with TemporaryDirectory(prefix="spatialdata-export-") as scratch, ExitStack() as stack:
         families: dict[str, _Family] = {}
         for record, sample in read_input(found, ("source", "target")):
-            if _needs_box(record.edit) and not any(record.edit.box):
+            if asks_for_box(record.edit.kind) and not any(record.edit.box):
                 skipped["no_box"] += 1
                 continue
-            folder = f"{record.split}/{FAMILIES[record.edit.kind]}"
+            folder = f"{record.split}/{family_of(record.edit.kind)}"
             if folder not in families:
                 local = Path(scratch) / folder.replace("/", "-")
                 families[folder] = stack.enter_context(_family(join(out, folder), local, samples_per_tar))
@@ -68,6 +60,17 @@ def export(shards_url: str, out: str, *, samples_per_tar: int = SAMPLES_PER_TAR)
     result = Exported(written.total(), dict(sorted(written.items())), dict(sorted(skipped.items())))
     finish(out, LAYOUT, found, result)
     return result
+
+
+def family_of(kind: EditKind) -> str:
+    """The folder of an edit's samples."""
+    match kind:
+        case "translate" | "scale":
+            return "move"
+        case "rotate" | "camera" | "remove" | "insert":
+            return kind
+        case _:
+            assert_never(kind)
 
 
 def bench_instruction(record: SampleRecord) -> str:
@@ -86,29 +89,30 @@ def draw_box(image: NDArray[np.uint8], box: list[int]) -> NDArray[np.uint8]:
     return drawn
 
 
-def _needs_box(edit: Edit) -> bool:
-    return edit.kind in ("translate", "scale")
-
-
 def _name(record: SampleRecord) -> str:
-    named = next((entry for entry in record.objects if entry.id == record.edit.object), None)
+    named = next((entry for entry in record.objects if entry.id in record.edit.edited), None)
     return (named.name or named.category or "object") if named else "scene"
 
 
 def _human_instruction(record: SampleRecord) -> str:
     """The instruction in a person's words, true for the exported source image."""
-    if record.edit.kind == "scale" and record.edit.known:
-        size = size_text(record.edit.scale)
-        return f"Make the {_name(record)} {size}, as large as the red box, and take the red box away."
-    if _needs_box(record.edit):
-        return f"Put the {_name(record)} where the red box is, and take the red box away."
-    texts = [record.instruction.text, *record.instruction.variants]
-    return next((text for text in texts if text != bench_instruction(record)), texts[0])
+    edit = record.edit
+    match edit.kind:
+        case "scale" if edit.known:
+            size = size_text(edit.scale)
+            return f"Make the {_name(record)} {size}, as large as the red box, and take the red box away."
+        case "translate" | "scale":
+            return f"Put the {_name(record)} where the red box is, and take the red box away."
+        case "rotate" | "camera" | "remove" | "insert":
+            texts = [record.instruction.text, *record.instruction.variants]
+            return next((text for text in texts if text != bench_instruction(record)), texts[0])
+        case _:
+            assert_never(edit.kind)
 
 
 def _files(record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:
     """The three members of a sample by file name."""
-    source = _jpeg(sample, "source", record.edit.box if _needs_box(record.edit) else None)
+    source = _jpeg(sample, "source", record.edit.box if asks_for_box(record.edit.kind) else None)
     instruction, human = bench_instruction(record), _human_instruction(record)
     content = {
         "conversations": _conversation(instruction),

@@ -1,6 +1,8 @@
 """Instructions in the wording of SpatialEdit's bench, which its trainer and its scores expect."""
 
-from ..schema import Edit
+from typing import assert_never
+
+from ..schema import Edit, EditKind
 
 
 def bench_wording(edit: Edit, noun: str) -> str:
@@ -11,13 +13,16 @@ def bench_wording(edit: Edit, noun: str) -> str:
     has no wording for sizes, so a scaling also states its factor.
     """
     match edit.kind:
-        case "scale" if edit.known:
-            return f"Move the {noun} into the red box at {size_text(edit.scale)} and finally remove the red box."
-        case "translate" | "scale":
+        case "translate":
             return f"Move the {noun} into the red box and finally remove the red box."
-        case "rotate" if edit.view:
-            return f"Rotate the {noun} to show the {view_name(edit.view)}."
-        case "camera" if edit.known:
+        case "scale":
+            size = f" at {size_text(edit.scale)}" if edit.known else ""
+            return f"Move the {noun} into the red box{size} and finally remove the red box."
+        case "rotate":
+            return f"Rotate the {noun} to show the {view_name(edit.view)}." if edit.view else ""
+        case "camera":
+            if not edit.known:
+                return ""
             zoom = "in" if edit.zoom > 1 else "out" if edit.zoom < 1 else "unchanged"
             return (
                 "Move the camera.\n"
@@ -25,8 +30,21 @@ def bench_wording(edit: Edit, noun: str) -> str:
                 f"- Camera zoom: {zoom}.\n"
                 "- Keep the 3D scene static; only change the viewpoint."
             )
-        case _:
+        case "remove" | "insert":
             return ""
+        case _:
+            assert_never(edit.kind)
+
+
+def asks_for_box(kind: EditKind) -> bool:
+    """Whether the bench's wording of such an edit asks for a red box on the source image."""
+    match kind:
+        case "translate" | "scale":
+            return True
+        case "rotate" | "remove" | "insert" | "camera":
+            return False
+        case _:
+            assert_never(kind)
 
 
 def size_text(scale: float) -> str:

@@ -12,7 +12,7 @@ import yaml
 
 from ..layout import split_field
 from ..markdown import escape, table
-from ..schema import SampleRecord
+from ..schema import record_schema
 from .facts import PUBLIC_SPLIT, RecipeFacts
 
 CARD: Final = "README.md"
@@ -55,9 +55,12 @@ def card(head: Mapping[str, Any], text: str) -> bytes:
     return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n\n{text}".encode()
 
 
-def features(members: Sequence[str]) -> list[dict[str, Any]]:
-    """The columns as `datasets` writes them in a card: members in tar order, then `__key__` and `__url__`."""
-    record = SampleRecord.model_json_schema(by_alias=True, mode="serialization")
+def features(members: Sequence[str], version: int) -> list[dict[str, Any]]:
+    """The columns as `datasets` writes them in a card: members in tar order, then `__key__` and `__url__`.
+
+    `version` is that of the records.
+    """
+    record = record_schema(version)
     columns = [
         {"name": member, **(_typed(record, record["$defs"]) if member == "json" else {"dtype": "image"})}
         for member in members
@@ -90,7 +93,7 @@ def head_of(facts: RecipeFacts) -> dict[str, Any]:
         "tags": ["image-editing", "spatial-editing", "synthetic", "webdataset"],
         "size_categories": [next((size for limit, size in _SIZES if facts.samples < limit), "n>1M")],
         "configs": [{"config_name": "default", "default": True, "data_files": files}],
-        "dataset_info": {"config_name": "default", "features": features(facts.members)},
+        "dataset_info": {"config_name": "default", "features": features(facts.members, facts.splits[0].schema_version)},
     }
 
 

@@ -13,8 +13,11 @@ from ..assets.asset import Asset
 from ..scenes.layout import Scene, compose
 from ..scenes.spec import SceneOptions, SceneSpec
 from .composition import alike, composed
-from .edits import Draft, forecast_fault, forecast_limits, propose_edit, specify
-from .proposals import EDIT, EDITS_PER_SCENE, SCENE, Refusal, generator, scene_number
+from .draft import Draft, specify
+from .judge import forecast_fault
+from .limits import forecast_limits
+from .proposals import EDIT, EDITS_PER_SCENE, SCENE, Refusal, generator, propose_edit, scene_number
+from .registry import RULES, composes_alone
 
 _SECONDS = 4
 """Second edits that are tried with one first edit."""
@@ -29,27 +32,26 @@ def propose_two(
     seed: int,
     attempt: int,
 ) -> Two | Refusal:
-    """Two edits of one object of one scene, or of its camera; arguments as of `scene.propose`."""
+    """Two edits of the same objects of one scene, or of its camera; arguments as of `proposals.propose`."""
     number, turn = scene_number(attempt), attempt % EDITS_PER_SCENE
-    # What lasts shapes the scene: a removal asks nothing of it.
-    lasting: list[EditKind] = [kind for kind in kinds if kind != "remove"]
-    other: EditKind = lasting[1] if len(lasting) == 2 else "remove"
-    scene = compose(generator(seed, number, SCENE), assets, lasting[0], options, resolution)
+    # The kind that composes with itself shapes the scene: its partner, a removal, asks nothing of it.
+    main, other = kinds if composes_alone(kinds[0]) else (kinds[1], kinds[0])
+    scene = compose(generator(seed, number, SCENE), assets, RULES[main].needs, options, resolution)
     if isinstance(scene, str):
         return Refusal(scene)
     rng = generator(seed, number, EDIT, turn)
-    first = propose_edit(rng, scene, lasting[0], options.min_visible, turn)
+    first = propose_edit(rng, scene, main, options.min_visible, turn)
     if isinstance(first, str):
         return Refusal(first)
     later = _of_the_same(scene, first)
     faults: Counter[str] = Counter()
     for _ in range(_SECONDS):
-        # Of two insertions, the second looks for a place of its own.
-        second = propose_edit(rng, later, other, options.min_visible, turn=int(other == "insert"))
+        # Of two edits of one kind it is the second: an insertion looks for a place of its own.
+        second = propose_edit(rng, later, other, options.min_visible, turn=int(other == main))
         if isinstance(second, str):
             faults[second] += 1
             continue
-        both = (second, first) if kinds[0] == "remove" else (first, second)
+        both = (first, second) if kinds[0] == main else (second, first)
         specs = (specify(scene, both[0]), specify(scene, both[1]))
         fault = _fault_between(scene, composed(*specs), options.min_visible)
         if fault is None:
@@ -59,8 +61,8 @@ def propose_two(
 
 
 def _of_the_same(scene: Scene, first: Draft) -> Scene:
-    """The scene, of which nothing but the object of an edit may be edited."""
-    return replace(scene, fit=(first.edit.object,)) if first.edit.object else scene
+    """The scene, of which nothing but the objects of an edit may be edited."""
+    return replace(scene, fit=first.edit.edited) if first.edit.edited else scene
 
 
 def _fault_between(scene: Scene, spec: SceneSpec, min_visible: float) -> str | None:

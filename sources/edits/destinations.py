@@ -3,7 +3,6 @@
 Directions are the viewer's: right and away along the floor, as the source camera sees the scene.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,10 +14,6 @@ from ..scenes.layout import Scene
 from ..scenes.spec import Placement
 
 _AIMS = ("view", "reference", "between", "free")
-_MOVE_SHARES = (0.35, 0.35, 0.12, 0.18)
-_INSERT_SHARES = (0.0, 0.5, 0.2, 0.3)
-_INTO_SHARE = 0.7
-"""Of the moves in a scene that was cast with a container and an object that fits into it."""
 
 
 @dataclass(frozen=True)
@@ -30,36 +25,21 @@ class Spot:
     """The place is behind or inside something: being partly hidden is what is asked for."""
 
 
-def moves(rng: np.random.Generator, scene: Scene) -> Iterator[tuple[int, Spot]]:
-    """Without end: an object and a place to move it to, not checked yet."""
-    while True:
-        if scene.guest in scene.fit and rng.random() < _INTO_SHARE:
-            yield scene.guest, _into(rng, scene)
-            continue
-        identity = scene.fit[int(rng.integers(len(scene.fit)))]
-        spot = _aim(rng, scene, identity, _MOVE_SHARES)
-        if spot is not None:
-            yield identity, spot
+def aim(
+    rng: np.random.Generator, scene: Scene, identity: int, shares: tuple[float, float, float, float]
+) -> Spot | None:
+    """A place for an object, not checked yet; None where there is none of the drawn sort.
 
-
-def places(rng: np.random.Generator, scene: Scene, identity: int, first: bool) -> Iterator[Spot]:
-    """Without end: places for an object that is to be inserted; the first of the first edit is that of the layout."""
-    if first:
-        yield Spot(scene.placements[identity])
-    while True:
-        spot = _aim(rng, scene, identity, _INSERT_SHARES)
-        if spot is not None:
-            yield spot
-
-
-def _aim(rng: np.random.Generator, scene: Scene, identity: int, shares: tuple[float, ...]) -> Spot | None:
+    Args:
+        shares: of places along the view, beside another object, between two others, and anywhere.
+    """
     others = [placed.id for placed in scene.objects if placed.id != identity]
-    aim = _AIMS[int(rng.choice(len(_AIMS), p=shares))]
-    if aim == "reference" and others:
+    sort = _AIMS[int(rng.choice(len(_AIMS), p=shares))]
+    if sort == "reference" and others:
         return _beside(rng, scene, identity, others[int(rng.integers(len(others)))])
-    if aim == "between":
+    if sort == "between":
         return _between(rng, scene, identity, others) if len(others) >= 2 else None
-    if aim == "view":
+    if sort == "view":
         return _along_view(rng, scene, identity)
     return _free(rng, scene, identity)
 
@@ -105,7 +85,7 @@ def _free(rng: np.random.Generator, scene: Scene, identity: int) -> Spot:
     return _at(scene, identity, rng.uniform(low, high))
 
 
-def _into(rng: np.random.Generator, scene: Scene) -> Spot:
+def into(rng: np.random.Generator, scene: Scene) -> Spot:
     """Into the container: on its inner floor, at or near its middle."""
     box, asset = scene.asset(scene.container), scene.asset(scene.guest)
     base, own = scene.placements[scene.container], scene.placements[scene.guest]

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from ...shards.errors import SpatialdataError
-from ...shards.interop.object3dit import FILES, GROUPS, METADATA, TASKS
+from ...shards.interop.object3dit import FILES, GROUPS, METADATA, TASKS, Task
 from ...shards.layout import base
 from ...shards.schema import SPLITS
 from .archive import Entry, Range, digest, stem, walk
@@ -38,7 +38,7 @@ _CACHE_KIB: Final = 32 * 1024
 class Pair:
     """One pair as found: where it lies, and the assets that it shows as far as they were asked for."""
 
-    task: str
+    task: Task
     released: str
     """`train`, `test/seen` and so on."""
     uid: str
@@ -78,7 +78,7 @@ class Contents:
     def hold_any(self) -> bool:
         return self._opened is not None and self._opened.execute("SELECT 1 FROM pairs LIMIT 1").fetchone() is not None
 
-    def pairs(self, task: str, released: str) -> Iterator[Pair]:
+    def pairs(self, task: Task, released: str) -> Iterator[Pair]:
         """Pairs of one folder of the release, with assets (those of train have theirs in `trained`)."""
         if self._opened is None:
             return

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...shards.geometry import box_of_mask, displacement, flat, intrinsics_of_lens, wrapped
+from ...shards.interop.object3dit import Task, is_backwards
 from ...shards.interop.set1 import MAX_OBJECTS
 from ...shards.schema import Camera, Edit, EditKind, Measures, PairFacts, SceneObject, View
 
@@ -62,7 +63,7 @@ class Metadata:
     """As released, degrees about the vertical, counter-clockwise seen from above; 0 for other tasks."""
 
 
-def read_metadata(data: bytes, task: str) -> Metadata:
+def read_metadata(data: bytes, task: Task) -> Metadata:
     """Parse and check a metadata.json of a task. Raises ValueError naming the key that is missing or wrong."""
     try:
         values = json.loads(data)
@@ -117,7 +118,7 @@ def make_facts(kind: EditKind, metadata: Metadata, images: Images, caption: Call
     ]
     captions = [caption(entry.asset) for entry in metadata.objects]
     width = images.source.shape[1]
-    names = _names(metadata.objects, captions, boxes[1] if kind == "insert" else boxes[0], width)
+    names = _names(metadata.objects, captions, boxes[1] if is_backwards(kind) else boxes[0], width)
     objects = [
         _object(number, entry, name, boxes[0][number - 1], boxes[1][number - 1])
         for number, (entry, name) in enumerate(zip(metadata.objects, names, strict=True), start=1)
@@ -141,7 +142,7 @@ def _edit(kind: EditKind, metadata: Metadata, box: list[int]) -> Edit:
         object=1,
         translation=[0.0, 0.0, 0.0],
         # 315 degrees counter-clockwise are said as 45 clockwise.
-        rotation_deg=wrapped(metadata.rotation_deg) if kind == "rotate" else 0.0,
+        rotation_deg=wrapped(metadata.rotation_deg),
         view="",
         scale=1.0,
         yaw_deg=0.0,

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ...shards import codecs
 from ...shards.errors import BadInput
 from ...shards.geometry import EQUAL_DB
-from ...shards.interop.object3dit import CAPTIONS, FILES, METADATA
+from ...shards.interop.object3dit import CAPTIONS, FILES, METADATA, Task, is_backwards, task_of
 from ...shards.interop.set1 import MaskError, read_mask
 from ...shards.layout import filesystem, is_local, join
 from ...shards.sample import Columns, Reject, Result, Row, Sample
@@ -194,12 +194,14 @@ class ReadPairs:
         missing = [name for name in FILES if name not in files]
         if missing:
             raise _Broken("missing_file", f"no {', '.join(missing)}")
-        task = "remove" if kind == "insert" else kind
+        task = task_of(kind)
+        if task is None:
+            raise ValueError(f"no pair of the release shows an edit of kind {kind}")
         try:
             metadata = read_metadata(files[METADATA], task)
         except ValueError as error:
             raise _Broken("bad_metadata", f"{METADATA}: {error}") from error
-        images = _read_images(files, metadata, kind)
+        images = _read_images(files, metadata, task, backwards=is_backwards(kind))
         changed = self._changed(images)
         try:
             facts = make_facts(kind, metadata, images, release.caption)
@@ -228,10 +230,10 @@ class ReadPairs:
             mask = edited | (images.source != images.target).any(axis=2)
             return Changed(mask, images.target, EQUAL_DB, float(mask.mean()))
         views = (_View(images.source, images.source_labels), _View(images.target, images.target_labels))
-        return find_changed(*views, EDITED)
+        return find_changed(*views, (EDITED,))
 
 
-def _read_images(files: Mapping[str, bytes], metadata: Metadata, kind: EditKind) -> Images:
+def _read_images(files: Mapping[str, bytes], metadata: Metadata, task: Task, *, backwards: bool) -> Images:
     pictures = {name: _decode(name, files[name]) for name in FILES if name != METADATA}
     sizes = {name: f"{pixels.shape[1]} x {pixels.shape[0]}" for name, pixels in pictures.items()}
     if len(set(sizes.values())) != 1:
@@ -243,12 +245,12 @@ def _read_images(files: Mapping[str, bytes], metadata: Metadata, kind: EditKind)
         except MaskError as error:
             raise _Broken("bad_mask", f"{name}: {error}") from error
     present = [bool((mask == EDITED).any()) for mask in labels]
-    if not present[0] or not (present[1] or kind in ("remove", "insert")):
+    if not present[0] or not (present[1] or task == "remove"):
         raise _Broken("no_edited_object", f"the edited object is not in {'2' if present[0] else '1'}_mask.png")
-    if present[1] and kind in ("remove", "insert"):
+    if present[1] and task == "remove":
         raise _Broken("bad_mask", "2_mask.png still shows the object that was removed")
     images = Images(pictures["1.png"], pictures["2.png"], *labels)
-    return images.reversed() if kind == "insert" else images
+    return images.reversed() if backwards else images
 
 
 def _decode(name: str, data: bytes) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...shards.errors import BadInput
-from ...shards.interop.object3dit import GROUPS, METADATA, TASKS
+from ...shards.interop.object3dit import GROUPS, METADATA, TASKS, Task
 from ...shards.layout import base, filesystem, is_local, join
 from ...shards.schema import EDIT_KINDS, SPLITS, EditKind, Split
 from ..source import PlanRow
@@ -104,7 +104,7 @@ class _Places:
             next(folder.pairs(released, read=False), None) for folder in self.folders.values() for released in RELEASED
         )
 
-    def pairs(self, task: str, released: str, *, read: bool) -> Iterator[Pair]:
+    def pairs(self, task: Task, released: str, *, read: bool) -> Iterator[Pair]:
         """Pairs of one folder of the release; those of folders have their assets only where `read` asks for them."""
         if task in self.folders:
             yield from self.folders[task].pairs(released, read=read)
@@ -173,7 +173,7 @@ class _Folder:
 
     fs: Any
     root: str
-    task: str
+    task: Task
 
     def pairs(self, released: str, *, read: bool) -> Iterator[Pair]:
         """Pairs of one folder by uid, with the assets of their metadata where `read`."""

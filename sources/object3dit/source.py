@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...shards.errors import BadInput
+from ...shards.interop.object3dit import TASKS
 from ...shards.layout import base, filesystem, join
 from ..assets.sketchfab import model_page
 from ..source import PairSource, PlanRow, Request, SourceOptions, root_lacks
@@ -48,8 +49,9 @@ class Object3dit(PairSource[SourceOptions]):
 
     def rows(self, request: Request[SourceOptions]) -> Iterator[PlanRow]:
         kinds = set(request.edits)
-        if request.invert and "remove" in kinds:
-            kinds -= {"insert"}  # the inverse of a released removal is that insertion
+        for forwards, *backwards in TASKS.values():
+            if request.invert and forwards in kinds:
+                kinds -= set(backwards)  # the inverse of a released removal is that insertion
         found = scan(self.root(request.options), _indexes(request), kinds=kinds)
         yield from islice(found.rows, request.samples)
         for note in found.notes:

@@ -16,8 +16,9 @@ from ..blender.render import RenderedView
 from ..changed_region import Changed, all_changed, changed_between
 from ..derived import VIEWS, inverted_columns
 from ..edits.composition import composed, named
-from ..edits.edits import Limits, judge
 from ..edits.inverse import inverted
+from ..edits.judge import judge
+from ..edits.limits import Limits
 from ..scenes.spec import SceneSpec
 from .facts import MapInfos, Seen, inverted_facts, pair_facts
 
@@ -85,8 +86,8 @@ def between(first: Made, second: Made, dataset: str, points: Points, limits: Lim
 
 
 def _changed(spec: SceneSpec, first: Made, second: Made) -> Changed:
-    if spec.edit.kind == "camera":
+    if not spec.edit.edited:
         return all_changed(first.kept, second.kept)
     either = first.changed.mask | second.changed.mask
-    mask = changed_between(first.kept, second.kept, spec.edit.object, either)
+    mask = changed_between(first.kept, second.kept, spec.edit.edited, either)
     return Changed(mask, second.kept.rgb, psnr(first.target.rgb, second.target.rgb, ~mask), float(mask.mean()))

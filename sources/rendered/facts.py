@@ -51,9 +51,8 @@ def pair_columns(
         renderer: for the objects' surface points and the versions that made the pixels.
     """
     source, target = views
-    changed = (
-        all_changed(source, target) if spec.edit.kind == "camera" else find_changed(source, target, spec.edit.object)
-    )
+    edited = spec.edit.edited
+    changed = find_changed(source, target, edited) if edited else all_changed(source, target)
     revision = _revision(renderer)
     source_metric, source_metric_info = codecs.encode_metric(source.depth, estimator=ESTIMATOR, revision=revision)
     metric, metric_info = codecs.encode_metric(target.depth, estimator=ESTIMATOR, revision=revision)
@@ -102,19 +101,21 @@ def pair_facts(
         points: on the objects' surfaces, object frame, metres.
     """
     source, target = views
-    edited = spec.edit.object
+    edited = spec.edit.edited
     measures = Measures(
         **_consistency(spec, views, points),
-        visible_source=seen[0][edited].visible if edited and spec.source.placements[edited].present else -1.0,
-        visible_target=seen[1][edited].visible if edited and spec.target.placements[edited].present else -1.0,
-        displacement_px=displacement(source.instances == edited, target.instances == edited) if edited else -1.0,
+        visible_source=_least_visible(edited, spec.source, seen[0]),
+        visible_target=_least_visible(edited, spec.target, seen[1]),
+        displacement_px=min(
+            (displacement(source.instances == one, target.instances == one) for one in edited), default=-1.0
+        ),
         displacement_m=round(float(np.linalg.norm(spec.edit.translation)), 6) if edited else -1.0,
         changed_fraction=round(changed.fraction, 6),
         psnr_unchanged=round(changed.psnr_unchanged, 3) if edited else -1.0,
     )
     return PairFacts(
         dataset=dataset,
-        edit=edit_of(spec, box_of_mask(target.instances == edited) if edited else [0, 0, 0, 0]),
+        edit=edit_of(spec, box_of_mask(target.instances == edited[0]) if edited else [0, 0, 0, 0]),
         camera=Camera(source=_view(spec.source.camera), target=_view(spec.target.camera)),
         objects=[_object(placed, spec, spec.names[placed.id], views, seen) for placed in spec.objects],
         metric=maps.metric,
@@ -127,13 +128,20 @@ def pair_facts(
     )
 
 
+def _least_visible(edited: tuple[int, ...], state: State, seen: dict[int, ObjectVisibility]) -> float:
+    """Of the edited objects that are present; -1 where there is none."""
+    return min((seen[one].visible for one in edited if state.placements[one].present), default=-1.0)
+
+
 def _revision(renderer: Renderer) -> str:
     return " ".join(f"{name} {version}" for name, version in sorted(renderer.versions.items()))
 
 
 def edit_of(spec: SceneSpec, box: list[int]) -> Edit:
-    """The edit as facts state it; `box` is the object's in the target image, zeros where there is none."""
+    """The edit as facts state it; `box` is the (first) object's in the target image, zeros where there is none."""
     edit = spec.edit
+    # An edit of one object does not say that it has no second one: see `shards.schema.Edit`.
+    second = {"second_object": edit.second_object} if edit.second_object else {}
     return Edit(
         kind=edit.kind,
         known=True,
@@ -146,6 +154,7 @@ def edit_of(spec: SceneSpec, box: list[int]) -> Edit:
         pitch_deg=edit.pitch_deg,
         zoom=edit.zoom,
         box=box,
+        **second,
     )
 
 
@@ -189,9 +198,9 @@ def _consistency(
 ) -> dict[str, float]:
     """The worst agreement, over both states, of the projected surface points with the rendered mask.
 
-    For camera edits every object is held against its mask, else the edited one.
+    For camera edits every object is held against its mask, else the edited ones.
     """
-    edited = [spec.edit.object] if spec.edit.object else [placed.id for placed in spec.objects]
+    edited = spec.edit.edited or [placed.id for placed in spec.objects]
     scores: list[tuple[float, float]] = []
     for state, view in zip((spec.source, spec.target), views, strict=True):
         for identity in edited:

@@ -20,7 +20,8 @@ from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
 from ..derived import is_derived, origin_rejected, origins_of
 from ..edits.composed_pairs import propose_two
 from ..edits.composition import composed
-from ..edits.edits import Limits, judge
+from ..edits.judge import judge
+from ..edits.limits import Limits
 from ..edits.proposals import Refusal, propose, scene_number
 from ..registry import get_scene_source
 from ..scenes.naming import name_objects

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...shards.geometry import F64
-from ...shards.schema import EditKind
 from ..assets.asset import Asset
 from .footprints import apparent_size
+from .needs import SceneNeeds
 from .rotations import free_turns
 from .spec import SceneOptions
 
@@ -23,7 +23,7 @@ _SPREAD = 0.5
 _FLAT = 0.08
 """Objects lower than this share of their width are seldom an anchor: little of them can be seen."""
 _INTO_SHARE = 0.3
-"""Share of translate scenes in which an object could go into a container, where the assets allow it."""
+"""Share of the scenes that may have a container (`SceneNeeds.container`) in which an object could go into one."""
 _ROOM = 0.9
 """Share of a container's opening that an object may fill."""
 _GUEST = 0.4
@@ -47,7 +47,9 @@ class Cast:
     """An asset that fits into the container when their axes are parallel."""
 
 
-def cast_scene(rng: np.random.Generator, assets: Sequence[Asset], kind: EditKind, options: SceneOptions) -> Cast | str:
+def cast_scene(
+    rng: np.random.Generator, assets: Sequence[Asset], needs: SceneNeeds, options: SceneOptions
+) -> Cast | str:
     """Choose the assets of a scene, or say why there are none.
 
     One anchor is drawn, and others of comparable size around it, each model once. Where fewer are comparable than
@@ -58,12 +60,12 @@ def cast_scene(rng: np.random.Generator, assets: Sequence[Asset], kind: EditKind
     if len({asset.model or asset.uid for asset in assets}) < options.objects[0]:
         return "too_few_models"
     count = int(rng.integers(options.objects[0], options.objects[1] + 1))
-    pairs = _fitting(assets) if kind == "translate" and count >= 2 else []
+    pairs = _fitting(assets) if needs.container and count >= 2 else []
     if pairs and rng.random() < _INTO_SHARE:
         container, guest = pairs[int(rng.integers(len(pairs)))]
         first, count = [container, guest], min(count, max(_INTO_COUNT, options.objects[0]))
     else:
-        weights = _anchor_weights(assets, kind)
+        weights = _anchor_weights(assets, needs)
         if not weights.any():
             return "nothing_rotatable"
         container = guest = -1
@@ -78,10 +80,10 @@ def cast_scene(rng: np.random.Generator, assets: Sequence[Asset], kind: EditKind
     )
 
 
-def _anchor_weights(assets: Sequence[Asset], kind: EditKind) -> F64:
+def _anchor_weights(assets: Sequence[Asset], needs: SceneNeeds) -> F64:
     """How often each asset is the one that a scene is built around."""
     weights = np.array([0.25 if asset.size_m[2] < _FLAT * max(asset.size_m[:2]) else 1.0 for asset in assets])
-    if kind == "rotate":
+    if needs.turnable:
         # Canonical views need a known front: let half of the scenes have one where few assets do.
         fronts = np.array([asset.front_deg is not None for asset in assets])
         weights = weights * np.array([bool(free_turns(asset)) for asset in assets])

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from ...shards.geometry import F64, matrix3, project
-from ...shards.schema import EditKind
 from ..assets.asset import Asset
 from .camera import Orbit, frame
 from .casting import Cast, cast_scene
 from .footprints import Objects, Placements, apparent_size, extent, footprint, prism
+from .needs import Range, SceneNeeds
 from .rotations import free_turns
 from .silhouettes import Forecast, forecast
 from .spec import (
@@ -31,7 +31,6 @@ from .spec import (
 from .surfaces import sample_surface
 
 Layer = Literal["foreground", "midground", "background"]
-Range = tuple[float, float]
 
 _ROWS_OF: dict[int, tuple[Layer, ...]] = {
     1: ("midground",),
@@ -40,14 +39,8 @@ _ROWS_OF: dict[int, tuple[Layer, ...]] = {
 }
 _LAYOUTS = 6
 """Arrangements of one cast that are tried before the scene is refused."""
-_GAP: dict[EditKind, Range] = {"translate": (0.35, 1.3), "rotate": (0.4, 1.0), "scale": (0.4, 1.2)}
-_ANY_GAP: Range = (0.3, 0.9)
-"""Space between neighbours in a row, in sizes of the two: edits that need room get more."""
 _ROW_LENGTH = 3
 _ROW_GAP: Range = (0.15, 0.6)
-_FILL: dict[EditKind, Range] = {"translate": (0.55, 0.72), "scale": (0.55, 0.75), "camera": (0.55, 0.7)}
-_ANY_FILL: Range = (0.6, 0.85)
-"""Share of the frame that the group fills: edits that move things leave a border."""
 _LEAST_VISIBLE = 0.3
 _LEAST_SHARE = 0.004
 """Of the frame, for any object of a scene."""
@@ -97,35 +90,35 @@ class Scene:
 def compose(
     rng: np.random.Generator,
     assets: Sequence[Asset],
-    kind: EditKind,
+    needs: SceneNeeds,
     options: SceneOptions,
     resolution: tuple[int, int],
 ) -> Scene | str:
-    """A scene fit for edits of one kind, or why there is none."""
-    chosen = cast_scene(rng, assets, kind, options)
+    """A scene that meets what an edit needs of it, or why there is none."""
+    chosen = cast_scene(rng, assets, needs, options)
     if isinstance(chosen, str):
         return chosen
     fault = ""
     for remaining in reversed(range(_LAYOUTS)):
         azimuth = float(rng.uniform(0.0, 360.0))
-        objects, placements = _arrange(rng, chosen, kind, options.layers, azimuth)
+        objects, placements = _arrange(rng, chosen, needs, options.layers, azimuth)
         low, high = options.camera.elevation_deg
         # One looks into a container from above.
         elevations = ((low + high) / 2, high) if chosen.guest >= 0 else (low, high)
-        orbit = _camera(rng, objects, placements, kind, options, azimuth, elevations, resolution)
+        orbit = _camera(rng, objects, placements, needs, options, azimuth, elevations, resolution)
         camera = orbit.pose()
         outlook = forecast(objects, placements, camera, resolution)
-        fit = _editable(objects, outlook, kind, resolution, options.min_visible)
+        fit = _editable(objects, outlook, needs, resolution, options.min_visible)
         # Where no layout shows the guest well, the last one serves for other moves.
         guest = chosen.guest + 1 if _guest_seen(outlook, fit, chosen.guest + 1, resolution) else 0
-        fault = _fault(outlook, fit, resolution) or beyond_floor(objects, placements)
+        fault = _fault(outlook, fit, needs, resolution) or beyond_floor(objects, placements)
         fault = fault or ("camera_too_near" if too_near(objects, placements, orbit) else "")
         if not fault and (guest or chosen.guest < 0 or not remaining):
             return Scene(
                 objects=objects,
                 placements=placements,
                 floor=sample_surface(rng, "floor"),
-                walls=_walls(rng, objects, placements, kind, options.walls, orbit),
+                walls=_walls(rng, objects, placements, needs, options.walls, orbit),
                 light=_light(rng, options.light),
                 orbit=orbit,
                 camera=camera,
@@ -153,16 +146,16 @@ def beyond_floor(objects: Objects, placements: Placements) -> str:
 
 
 def _editable(
-    objects: Objects, outlook: dict[int, Forecast], kind: EditKind, resolution: tuple[int, int], min_visible: float
+    objects: Objects, outlook: dict[int, Forecast], needs: SceneNeeds, resolution: tuple[int, int], min_visible: float
 ) -> tuple[int, ...]:
-    """Ids of the objects that an edit of this kind may take, as far as the forecast tells."""
+    """Ids of the objects that the edit may take, as far as the forecast tells."""
     area = resolution[0] * resolution[1]
     return tuple(
         placed.id
         for placed in objects
         if FIT_SHARE[0] * area <= outlook[placed.id].own_px <= FIT_SHARE[1] * area
         and outlook[placed.id].visible >= min_visible
-        and (kind != "rotate" or bool(free_turns(placed.asset)))
+        and (not needs.turnable or bool(free_turns(placed.asset)))
     )
 
 
@@ -170,17 +163,17 @@ def _guest_seen(outlook: dict[int, Forecast], fit: tuple[int, ...], guest: int, 
     return guest in fit and outlook[guest].own_px >= _GUEST_SHARE * resolution[0] * resolution[1]
 
 
-def _fault(outlook: dict[int, Forecast], fit: tuple[int, ...], resolution: tuple[int, int]) -> str:
+def _fault(outlook: dict[int, Forecast], fit: tuple[int, ...], needs: SceneNeeds, resolution: tuple[int, int]) -> str:
     area = resolution[0] * resolution[1]
     if any(seen.own_px < _LEAST_SHARE * area for seen in outlook.values()):
         return "object_too_small"
     if any(seen.visible < _LEAST_VISIBLE for seen in outlook.values()):
         return "object_hidden"
-    return "" if fit else "nothing_to_edit"
+    return "" if len(fit) >= needs.editable else "nothing_to_edit"
 
 
 def _arrange(
-    rng: np.random.Generator, chosen: Cast, kind: EditKind, layers: int, azimuth: float
+    rng: np.random.Generator, chosen: Cast, needs: SceneNeeds, layers: int, azimuth: float
 ) -> tuple[tuple[SceneObjectSpec, ...], dict[int, Placement]]:
     """Put the cast into rows across the view, the lower things mostly in front.
 
@@ -197,7 +190,7 @@ def _arrange(
     names: dict[int, Layer] = {}
     front, side = 0.0, 1.0 if rng.random() < 0.5 else -1.0
     for name, members in _rows(rng, assets, layers):
-        u, back = _row(rng, [assets[i] for i in members], [yaws[i] for i in members], _GAP.get(kind, _ANY_GAP), right)
+        u, back = _row(rng, [assets[i] for i in members], [yaws[i] for i in members], needs.gap, right)
         # One thing alone steps aside, each time to the other side, or few things would stand in one line of sight.
         aside = side * float(rng.uniform(0.5, 1.3)) if len(members) == 1 else float(rng.uniform(-0.5, 0.5))
         shift, side = aside * size, -side
@@ -278,7 +271,7 @@ def _camera(
     rng: np.random.Generator,
     objects: Objects,
     placements: Placements,
-    kind: EditKind,
+    needs: SceneNeeds,
     options: SceneOptions,
     azimuth: float,
     elevations: Range,
@@ -291,7 +284,7 @@ def _camera(
         elevation_deg=float(rng.uniform(*elevations)),
         focal_mm=float(rng.uniform(*options.camera.focal_mm)),
         resolution=resolution,
-        fill=float(rng.uniform(*_FILL.get(kind, _ANY_FILL))),
+        fill=float(rng.uniform(*needs.fill)),
         offset=(float(rng.uniform(-0.04, 0.04)), float(rng.uniform(-0.03, 0.05))),
     )
 
@@ -300,11 +293,11 @@ def _walls(
     rng: np.random.Generator,
     objects: Objects,
     placements: Placements,
-    kind: EditKind,
+    needs: SceneNeeds,
     share: float,
     orbit: Orbit,
 ) -> tuple[Wall, ...]:
-    """One wall or the corner of two, behind everything; far behind for camera edits, which must not end outside."""
+    """One wall or the corner of two, behind everything."""
     wanted, corner, turn = rng.random() < share, rng.random() < 0.4, float(rng.uniform(-25.0, 25.0))
     if not wanted:
         return ()
@@ -312,12 +305,11 @@ def _walls(
     reach = float(np.ptp(points, axis=0).max())
     height = max(_WALL_HEIGHT, 2.5 * max(placed.asset.size_m[2] for placed in objects))
     surface = sample_surface(rng, "wall")
-    gaps = (1.0, 2.0) if kind == "camera" else (0.15, 0.8) if kind == "translate" else (0.05, 0.6)
     walls: list[Wall] = []
     for side in (-45.0, 45.0) if corner else (0.0,):
         normal_deg = round((orbit.azimuth_deg + (0.6 if corner else 1.0) * turn + side) % 360.0, 6)
         normal = np.array([np.cos(np.deg2rad(normal_deg)), np.sin(np.deg2rad(normal_deg))])
-        behind = float((points @ normal).min()) - float(rng.uniform(*gaps)) * reach
+        behind = float((points @ normal).min()) - float(rng.uniform(*needs.wall_gap)) * reach
         centre = np.asarray(orbit.pivot[:2])
         x, y = centre - normal * (centre @ normal - behind)
         walls.append(Wall(round(float(x), 6), round(float(y), 6), normal_deg, round(height, 6), surface))

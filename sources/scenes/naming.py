@@ -113,7 +113,7 @@ class _Seen:
 def name_objects(spec: SceneSpec) -> dict[int, str] | Literal["ambiguous_name"]:
     """Noun phrase without an article for every object, by id, or why there is none.
 
-    Only the edited object must have a name of its own (no object, for camera edits); another object that has none
+    Only the edited objects must have a name of their own (no object, for camera edits); another object that has none
     gets a phrase that it shares, which instructions then avoid. In this order: category (`mug`), colour (`red mug`),
     size (`larger mug`), place in the source image (`left mug`, `front mug`), colour with size or place (`left red
     mug`). An object that is only in the target image (insert) is named by category, or by colour too where the target
@@ -124,7 +124,7 @@ def name_objects(spec: SceneSpec) -> dict[int, str] | Literal["ambiguous_name"]:
     names: dict[int, str] = {}
     for seen in before:
         name = _unambiguous(seen, _rivals(seen, before))
-        if name is None and seen.id == spec.edit.object:
+        if name is None and seen.id in spec.edit.edited:
             return "ambiguous_name"
         names[seen.id] = name or seen.coloured
     for seen in after:

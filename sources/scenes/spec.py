@@ -106,6 +106,12 @@ class EditSpec:
     pitch_deg: float = 0.0
     zoom: float = 1.0
     allows_occlusion: bool = False
+    second_object: int = 0
+
+    @property
+    def edited(self) -> tuple[int, ...]:
+        """Ids of the edited objects; empty for an edit of the camera."""
+        return tuple(identity for identity in (self.object, self.second_object) if identity)
 
 
 @dataclass(frozen=True)
@@ -125,10 +131,17 @@ class SceneSpec:
     """Seed of the renderer, the same for both images."""
     names: dict[int, str] = field(default_factory=dict[int, str])
 
+    def asset(self, identity: int) -> Asset:
+        """Of the object with this id."""
+        return next(placed.asset for placed in self.objects if placed.id == identity)
+
 
 def to_json(spec: SceneSpec) -> dict[str, Any]:
-    """The specification as plain JSON values (object ids become strings)."""
-    return asdict(spec)
+    """The specification as plain JSON values (object ids become strings); no `second_object` where there is none."""
+    values = asdict(spec)
+    if not spec.edit.second_object:
+        del values["edit"]["second_object"]
+    return values
 
 
 def _from_to(low: float, high: float) -> Callable[[tuple[float, float]], tuple[float, float]]:

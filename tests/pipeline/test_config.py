@@ -5,11 +5,12 @@ from typing import get_args
 
 import pytest
 from spatialdata_builder.annotators.checks import GeometryChecks
-from spatialdata_builder.pipeline.config import Config, RecipeName, load_config, parse_config
+from spatialdata_builder.pipeline.config import Config, EditOptions, RecipeName, load_config, parse_config
 from spatialdata_builder.pipeline.registry import build_stages
 from spatialdata_builder.pipeline.store.fingerprints import plain
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.recipes import RECIPES
+from spatialdata_builder.shards.schema import EDIT_KINDS, schema_version
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions
 
 PAIR = {
@@ -130,6 +131,12 @@ def test_checks_of_released_pairs_keep_their_own_threshold():
     config = load_config(None, ["source.kind=object3dit", "samples=all", "scene.min_visible=0.1"])
     stages = build_stages(config, {"root": "/data", "indexes": "/out"})
     assert GeometryChecks() in stages
+
+
+def test_every_kind_of_edit_has_a_weight():
+    """Where none is named, a set keeps the schema that foreign readers know."""
+    assert tuple(EditOptions.model_fields) == (*EDIT_KINDS, "invert", "compose")
+    assert schema_version(list(parse_config({}).edits.weights)) == 3
 
 
 def test_every_recipe_of_shards_can_be_asked_for():

@@ -12,7 +12,7 @@ from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
 from spatialdata_builder.shards.schema import EDIT_KINDS, SampleRecord
-from spatialdata_builder.sources.derived import INVERSE, composed_kind
+from spatialdata_builder.sources.edits.registry import composed_kind, inverse_kind
 
 from tests.needs import needs
 from tests.pipeline.command_line import run
@@ -91,7 +91,7 @@ def test_an_inverse_has_its_origin_s_bytes_the_other_way_round(built: Built):
         assert one.split == other.split
         assert other.provenance.derived == "invert" and other.provenance.origin == one.key
         assert one.provenance.derived == ("compose" if one.key.endswith("-comp") else "")
-        assert other.edit.kind == INVERSE[one.edit.kind]
+        assert other.edit.kind == inverse_kind(one.edit.kind)
         for name in ("metric", "normal", "depth", "segment", "line"):
             assert getattr(one.maps, name) == getattr(other.maps, f"source_{name}")
 

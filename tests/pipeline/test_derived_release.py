@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from spatialdata_builder.pipeline.report.why.why import why_of
-from spatialdata_builder.sources.derived import INVERSE
+from spatialdata_builder.sources.edits.registry import inverse_kind
 
 from tests.pipeline.command_line import run
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
@@ -45,7 +45,7 @@ def test_released_pairs_are_read_backwards(undisturbed: Path):
         assert here.members["source"] == there.members["target"]
         assert here.members["target"] == there.members["source"]
         assert here.members["changed"] == there.members["changed"]
-        assert other.edit.kind == INVERSE[one.edit.kind]
+        assert other.edit.kind == inverse_kind(one.edit.kind)
         assert other.edit.known == one.edit.known
         assert (other.edit.rotation_deg + one.edit.rotation_deg) % 360 == 0
     # A removal read backwards is an insertion: it is not planned a second time.

@@ -10,9 +10,26 @@ import pyarrow.parquet as pq
 import pytest
 from spatialdata_builder.shards import stream
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.shards.index import MANIFEST, SAMPLE_SCHEMA, parquet_name
+from spatialdata_builder.shards.index import (
+    MANIFEST,
+    SAMPLE_SCHEMA,
+    parquet_name,
+    read_manifest,
+    sample_schema,
+    write_manifest,
+)
 from spatialdata_builder.shards.reader import read_record
+from spatialdata_builder.shards.schema import (
+    EDIT_KINDS,
+    SCHEMA_VERSION,
+    TWO_OBJECT_KINDS,
+    TWO_OBJECT_VERSION,
+    objects_edited,
+    schema_version,
+)
+from spatialdata_builder.shards.sidecars.card import features
 from spatialdata_builder.shards.verify import verify_folder
+from spatialdata_builder.shards.writer import encode_record
 
 from tests.shards.factory import make_sample, make_split, out_of
 
@@ -61,10 +78,66 @@ def test_an_earlier_version_is_verified_and_read(earlier: Path):
 
 
 def test_a_later_version_is_an_error(earlier: Path):
-    set_version(earlier, 4)
-    assert any("schema version 4" in problem.message for problem in verify_folder(str(earlier)).problems)
-    with pytest.raises(BadInput, match="has schema version 4, but this version reads 1, 2, 3"):
+    set_version(earlier, 5)
+    assert any("schema version 5" in problem.message for problem in verify_folder(str(earlier)).problems)
+    with pytest.raises(BadInput, match="has schema version 5, but this version reads 1, 2, 3, 4"):
         stream(str(earlier), members=("changed",))
+
+
+def of_two_objects(key: str, second: int | None, version: int = TWO_OBJECT_VERSION) -> dict[str, bytes]:
+    """A record of a set that may have edits of two objects: each says `second_object`."""
+    record = json.loads(make_sample(key)["json"])
+    if second is not None:
+        record["edit"]["second_object"] = second
+    return {"json": encode_record(read_record(json.dumps(record | {"schema": version}).encode()))}
+
+
+def test_a_set_with_edits_of_two_objects_is_sound_and_read(tmp_path: Path):
+    """All of its samples have the key, with 0 where an edit has one object, so that readers infer one schema."""
+    folder = Path(out_of(tmp_path))
+    changes = {"a": of_two_objects("a", 0), "b": of_two_objects("b", 2)}
+    (shard,) = make_split(str(folder), [["a", "b"]], changes=changes).shards
+    write_manifest(
+        str(folder),
+        name="trial",
+        recipe="full",
+        split="train",
+        members=read_manifest(str(folder)).members,
+        shards=[shard],
+        version=TWO_OBJECT_VERSION,
+    )
+    assert verify_folder(str(folder)).problems == ()
+    assert "second_object" in json.loads((folder / SAMPLE_SCHEMA).read_text())["$defs"]["Edit"]["properties"]
+    one, two = (read_record(changes[key]["json"]) for key in "ab")
+    assert (one.edit.edited, two.edit.edited) == ((1,), (1, 2))
+    assert json.loads(changes["a"]["json"])["edit"]["second_object"] == 0
+    (batch,) = stream(str(folder), members=("changed",)).batches(2)
+    assert sorted(batch["key"]) == ["a", "b"]
+
+
+def test_other_sets_do_not_have_the_key(tmp_path: Path):
+    assert b"second_object" not in make_sample("a")["json"] + sample_schema(SCHEMA_VERSION)
+    folder = Path(out_of(tmp_path))
+    changes = {"a": of_two_objects("a", 2, SCHEMA_VERSION), "b": of_two_objects("b", None)}
+    make_split(str(folder), [["a", "b", "c"]], changes={**changes, "c": of_two_objects("c", 0)})
+    problems = [(problem.key, problem.kind, problem.message) for problem in verify_folder(str(folder)).problems]
+    must = "edit.second_object: must be there from version 4, and not before; the record's is"
+    assert problems == [("a", "schema", f"{must} 3"), ("b", "schema", f"{must} 4")]
+
+
+@pytest.mark.parametrize("version", [1, 2, SCHEMA_VERSION, TWO_OBJECT_VERSION])
+def test_types_for_hugging_face_are_those_of_the_version(version: int):
+    (record,) = (column for column in features(["json"], version) if column["name"] == "json")
+    (edit,) = (part for part in record["struct"] if part["name"] == "edit")
+    written = json.loads(of_two_objects("a", 0 if version == TWO_OBJECT_VERSION else None, version)["json"])["edit"]
+    assert {part["name"] for part in edit["struct"]} == set(written)
+    assert ("second_object" in written) == (version == TWO_OBJECT_VERSION)
+
+
+def test_the_version_follows_from_the_kinds():
+    assert schema_version(EDIT_KINDS) == (TWO_OBJECT_VERSION if TWO_OBJECT_KINDS else SCHEMA_VERSION)
+    assert tuple(kind for kind in EDIT_KINDS if objects_edited(kind) == 2) == TWO_OBJECT_KINDS
+    assert schema_version(["translate", "camera"]) == SCHEMA_VERSION
 
 
 def test_the_kind_of_derivation_is_in_the_parquet(tmp_path: Path):

@@ -29,7 +29,7 @@ class Pair:
         return (self.source.instances == 1) | (self.target.instances == 1)
 
     def find(self) -> Changed:
-        return find_changed(self.source, self.target, 1)
+        return find_changed(self.source, self.target, (1,))
 
 
 def draw(size: int, centre: tuple[float, float], rng: np.random.Generator) -> tuple[NDArray, NDArray]:
@@ -136,9 +136,9 @@ def test_what_only_the_denoiser_changed_is_not_the_edits():
     rgb = pair.target.rgb.copy()
     rgb[200:230, 20:60] += 5
     target = Picture(rgb, pair.target.noisy, pair.target.instances)
-    changed = find_changed(pair.source, target, 1)
+    changed = find_changed(pair.source, target, (1,))
     assert not changed.mask[205:225, 25:55].any()
-    blind = find_changed(Picture(pair.source.rgb, None, pair.source.instances), target, 1)
+    blind = find_changed(Picture(pair.source.rgb, None, pair.source.instances), target, (1,))
     assert blind.mask[205:225, 25:55].all()
 
 
@@ -155,7 +155,7 @@ def test_identical_images_change_the_object_alone():
 def test_identical_images_without_the_object_change_nowhere():
     pair = make_pair(128, 4, 3.0, moved=False)
     for view in (pair.source, Picture(pair.source.rgb, None, pair.source.instances)):
-        changed = find_changed(view, view, 7)
+        changed = find_changed(view, view, (7,))
         assert not changed.mask.any()
         assert (changed.fraction, changed.psnr_unchanged) == (0.0, EQUAL_DB)
 
@@ -163,7 +163,7 @@ def test_identical_images_without_the_object_change_nowhere():
 def test_wide_instance_ids():
     pair = make_pair(128, 6, 3.0)
     wide = [Picture(v.rgb, v.noisy, v.instances.astype(np.uint16) * 300) for v in (pair.source, pair.target)]
-    assert (find_changed(wide[0], wide[1], 300).mask == pair.find().mask).all()
+    assert (find_changed(wide[0], wide[1], (300,)).mask == pair.find().mask).all()
 
 
 @pytest.mark.parametrize("size", [1, 2, 9, 30])
@@ -172,7 +172,7 @@ def test_tiny_images_and_objects_that_fill_the_frame(size: int):
     a, b = rng.integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     full = np.ones((size, size), np.uint8)
     for noisy in (None, a.astype(np.float32)):
-        changed = find_changed(Picture(a, noisy, full), Picture(b, noisy, full * 0), 1)
+        changed = find_changed(Picture(a, noisy, full), Picture(b, noisy, full * 0), (1,))
         assert changed.mask.all()
         assert (changed.target_rgb == b).all()
         assert (changed.fraction, changed.psnr_unchanged) == (1.0, EQUAL_DB)
@@ -199,7 +199,7 @@ def test_a_camera_edit_changes_everything():
 
 def test_images_of_two_sizes_are_refused():
     with pytest.raises(ValueError, match="differ in size"):
-        find_changed(make_pair(64, 1, 1.0).source, make_pair(32, 1, 1.0).target, 1)
+        find_changed(make_pair(64, 1, 1.0).source, make_pair(32, 1, 1.0).target, (1,))
 
 
 def test_between_two_targets_of_one_source_nothing_else_differs():
@@ -211,10 +211,10 @@ def test_between_two_targets_of_one_source_nothing_else_differs():
             second.target,
             **{name: np.roll(getattr(second.target, name), 24, axis=1) for name in ("rgb", "noisy", "instances")},
         )
-        here, there = first.find(), find_changed(first.source, shifted, 1)
+        here, there = first.find(), find_changed(first.source, shifted, (1,))
         kept = [replace(view, rgb=found.target_rgb) for view, found in ((first.target, here), (shifted, there))]
         either = here.mask | there.mask
-        mask = changed_between(kept[0], kept[1], 1, either)
+        mask = changed_between(kept[0], kept[1], (1,), either)
         unequal = (kept[0].rgb != kept[1].rgb).any(axis=2)
         assert not (unequal & ~mask).any()
         assert not (mask & ~either).any()
@@ -222,4 +222,4 @@ def test_between_two_targets_of_one_source_nothing_else_differs():
         elsewhere = replace(kept[1], rgb=kept[1].rgb ^ np.uint8(255))
         if not either.all():
             with pytest.raises(ValueError, match="neither edit changed"):
-                changed_between(kept[0], elsewhere, 1, either)
+                changed_between(kept[0], elsewhere, (1,), either)

@@ -3,8 +3,8 @@
 import pytest
 from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.sample import Reject
-from spatialdata_builder.shards.schema import EDIT_KINDS, MapInfo, Measures, PairFacts
-from spatialdata_builder.sources.derived import INVERSE, inverted_columns, origin_rejected, swapped_facts
+from spatialdata_builder.shards.schema import MapInfo, Measures, PairFacts
+from spatialdata_builder.sources.derived import inverted_columns, origin_rejected, swapped_facts
 
 from tests.shards.factory import make_sample
 
@@ -26,11 +26,6 @@ def facts() -> PairFacts:
         source_metric=info(2),
         measures=Measures(visible_source=0.25, visible_target=0.5, displacement_px=3, mask_iou=0.9),
     )
-
-
-def test_every_kind_leads_back():
-    assert {INVERSE[kind] for kind in EDIT_KINDS} == set(EDIT_KINDS)
-    assert all(INVERSE[INVERSE[kind]] == kind for kind in EDIT_KINDS)
 
 
 def test_facts_of_the_two_images_are_exchanged():

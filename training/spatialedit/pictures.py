@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ...shards.interop.spatialedit import bench_instruction, draw_box
+from ...shards.interop.wording import asks_for_box
 from ...shards.schema import SampleRecord
-
-BOXED: Final = ("translate", "scale")
-"""Edit kinds whose benchmark instruction refers to a red box."""
 
 
 def fit(image: NDArray[Any], side: int) -> NDArray[Any]:
@@ -37,7 +35,7 @@ def to_benchmark_style(source: NDArray[np.uint8], record: Mapping[str, Any]) -> 
     the sample keeps its own source and instruction.
     """
     parsed = SampleRecord.model_validate(record)
-    if parsed.edit.kind not in BOXED:
+    if not asks_for_box(parsed.edit.kind):
         return source, bench_instruction(parsed)
     if not any(parsed.edit.box):
         return source, parsed.instruction.text

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from ....shards.schema import EDIT_KINDS, SPLITS
+from ....shards.schema import EDIT_KINDS, SPLITS, objects_edited
 from .facts import NO_DEPTH
 from .markup import esc, link, plain, table
 from .tally import Tally
@@ -12,6 +12,9 @@ MOST: Final = 200
 """Categories that have a row."""
 MOST_DEPTHS: Final = 6
 """Makers of depth that have a table of categories each."""
+
+_UNEDITED: Final = frozenset(kind for kind in EDIT_KINDS if not objects_edited(kind))
+"""Kinds of edit that change no object."""
 
 
 def coverage(tally: Tally, planned: Iterable[str]) -> str:
@@ -81,7 +84,7 @@ def _depths(tally: Tally, kinds: Sequence[str]) -> str:
 def _categories(tally: Tally, kinds: Sequence[str]) -> str:
     """A table over all makers of depth, and one for each, of which a reader chooses."""
     made: Mapping[tuple[str, str], int] = tally.kinds.all
-    edited = [kind for kind in kinds if kind != "camera" and not tally.unedited.all[kind]]
+    edited = [kind for kind in kinds if kind not in _UNEDITED and not tally.unedited.all[kind]]
     left = [
         f"{tally.unedited.accepted[kind]:,} accepted edits of kind {esc(kind)} change no object"
         for kind in kinds

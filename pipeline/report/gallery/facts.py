@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ....shards.colors import PALETTE
+from ....sources.edits.registry import RULES
 from ....sources.scenes.naming import CONFUSABLE
 
 NO_COLOUR: Final = ""
@@ -24,7 +25,7 @@ class Facts(NamedTuple):
 
     kind: str
     category: str | None
-    """Of the edited object, empty where it has none; None where no object is edited."""
+    """Of the (first) edited object, empty where it has none; None where no object is edited."""
     colour: str
     depth: str
     """Who made its depth maps: `depth renderer, metric renderer`, or NO_DEPTH."""
@@ -46,19 +47,26 @@ def facts_of(
         text: the instruction; empty where there is none yet.
         colours: of the objects, in order, where the record tells; else the words of the name are looked at.
     """
-    place = next((number for number, item in enumerate(objects) if item["id"] == edit["object"]), None)
+    ids = (edit["object"], edit.get("second_object", 0))
+    edited = [number for identity in ids for number, item in enumerate(objects) if item["id"] == identity]
     values = {"words": float(len(text.split())) if text else None, **_depth_range(maps.get("metric", {}))}
     values |= _amounts(edit)
-    if place is None:
+    if not edited:
         return Facts(edit["kind"], None, NO_COLOUR, _makers(maps), values)
+    rules = RULES[edit["kind"]]
+    if rules.in_source:
+        values["visible_source"] = _least([objects[number] for number in edited], "source_visible")
+    if rules.in_target:
+        values["visible_target"] = _least([objects[number] for number in edited], "target_visible")
+    place = edited[0]
     item = objects[place]
-    known = bool(item["known"])
-    if edit["kind"] != "insert":
-        values["visible_source"] = float(item["source_visible"]) if known else None
-    if edit["kind"] != "remove":
-        values["visible_target"] = float(item["target_visible"]) if known else None
     colour = colours[place] if place < len(colours) else colour_in(item["name"])
     return Facts(edit["kind"], item["category"], colour, _makers(maps), values)
+
+
+def _least(edited: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    """Of the edited objects; None where it is not known."""
+    return min(float(item[name]) for item in edited) if all(item["known"] for item in edited) else None
 
 
 def colour_in(name: str) -> str:
@@ -69,15 +77,15 @@ def colour_in(name: str) -> str:
 
 def _amounts(edit: Mapping[str, Any]) -> dict[str, float | None]:
     """How much the edit moves, turns or scales. Numbers that do not belong to a kind are 0; factors are 1."""
-    kind, known = edit["kind"], bool(edit["known"])
+    numbers, known = RULES[edit["kind"]].numbers, bool(edit["known"])
     moved = math.hypot(*edit["translation"])
     told = {
-        "displacement": (kind == "translate" or moved > 0, moved),
-        "rotation": (kind == "rotate" or edit["rotation_deg"] != 0, edit["rotation_deg"]),
-        "scale": (kind == "scale" or edit["scale"] != 1, edit["scale"]),
-        "yaw": (kind == "camera", edit["yaw_deg"]),
-        "pitch": (kind == "camera", edit["pitch_deg"]),
-        "zoom": (kind == "camera", edit["zoom"]),
+        "displacement": ("translation" in numbers or moved > 0, moved),
+        "rotation": ("rotation_deg" in numbers or edit["rotation_deg"] != 0, edit["rotation_deg"]),
+        "scale": ("scale" in numbers or edit["scale"] != 1, edit["scale"]),
+        "yaw": ("yaw_deg" in numbers, edit["yaw_deg"]),
+        "pitch": ("pitch_deg" in numbers, edit["pitch_deg"]),
+        "zoom": ("zoom" in numbers, edit["zoom"]),
     }
     return {name: float(value) if known else None for name, (applies, value) in told.items() if applies}
 

@@ -5,7 +5,7 @@ Names and instructions may come from anybody's metadata: they are printed as pla
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -14,19 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ....shards.plain import plain
+from ....shards.schema import objects_edited
+from ....sources.edits.registry import RULES
 from ...engine.progress_table import cost
 from ...terminal import terminal
 
 _STYLES = {"accepted": "green", "made": "", "refused": "red", "damaged": "red", "left out": "yellow"}
-_NUMBERS_OF: Final[Mapping[str, tuple[str, ...]]] = {
-    "translate": ("translation",),
-    "rotate": ("rotation_deg", "view"),
-    "scale": ("scale",),
-    "remove": (),
-    "insert": (),
-    "camera": ("view", "yaw_deg", "pitch_deg", "zoom"),
-}
-"""Fields of an edit that say something, by kind: the others are at rest."""
 
 
 def print_why(found: Mapping[str, Any]) -> None:
@@ -73,7 +66,8 @@ def _print_pair(console: Console, found: Mapping[str, Any]) -> None:
         _line(console, f"{how}, {'verified' if instruction['verified'] else 'not verified'}", style="dim")
     if edit:
         _head(console, "edit")
-        named = ("object", *(_NUMBERS_OF[edit["kind"]] if edit["known"] else ()), "box")
+        objects = ("object", "second_object")[: max(1, objects_edited(edit["kind"]))]
+        named = (*objects, *(RULES[edit["kind"]].numbers if edit["known"] else ()), "box")
         _line(console, f"{edit['kind']}: {_numbers({name: edit[name] for name in named})}")
     _head(console, "assets")
     for thing in found["assets"]:

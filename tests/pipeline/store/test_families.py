@@ -20,7 +20,7 @@ from spatialdata_builder.pipeline.store.plan import Plan, PlanRow
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Result, Row, Sample
 from spatialdata_builder.shards.schema import EDIT_KINDS
-from spatialdata_builder.sources.derived import INVERSE, composed_kind
+from spatialdata_builder.sources.edits.registry import composed_kind, inverse_kind
 
 WEIGHTS = {"translate": 2.0, "rotate": 1.0, "camera": 1.0, "insert": 1.0}
 SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -64,7 +64,7 @@ def test_each_sample_is_followed_by_its_inverse():
         here, there = (Sample(row["key"], "train", json.loads(row["spec"])) for row in (origin, inverse))
         assert there.spec == {
             "derived": "invert",
-            "edit": INVERSE[here.spec["edit"]],
+            "edit": inverse_kind(here.spec["edit"]),
             "family": origin["key"],
             "origin": [origin["key"]],
             "seed": here.spec["seed"],

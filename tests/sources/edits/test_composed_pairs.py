@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from spatialdata_builder.shards.geometry import wrapped
 from spatialdata_builder.shards.schema import EditKind
-from spatialdata_builder.sources.derived import composed_kind
 from spatialdata_builder.sources.edits.composed_pairs import propose_two
 from spatialdata_builder.sources.edits.composition import composed
 from spatialdata_builder.sources.edits.proposals import Refusal
+from spatialdata_builder.sources.edits.registry import composed_kind
 from spatialdata_builder.sources.scenes.rotations import VIEWS
 from spatialdata_builder.sources.scenes.spec import SceneOptions, SceneSpec
 

@@ -6,8 +6,9 @@ from functools import cache
 import numpy as np
 import pytest
 from spatialdata_builder.shards.schema import EDIT_KINDS
-from spatialdata_builder.sources.edits.edits import Limits, judge
 from spatialdata_builder.sources.edits.inverse import inverted
+from spatialdata_builder.sources.edits.judge import judge
+from spatialdata_builder.sources.edits.limits import Limits
 from spatialdata_builder.sources.edits.proposals import Refusal, propose
 from spatialdata_builder.sources.scenes.rotations import ANGLES, VIEWS, free_turns
 from spatialdata_builder.sources.scenes.spec import Placement, SceneOptions, SceneSpec
@@ -45,10 +46,10 @@ def test_nothing_but_the_edit_changes(kind):
     uses |= {"camera": {"yaw_deg", "pitch_deg", "zoom"}}
     for spec in proposals(kind):
         assert spec.edit.kind == kind
-        assert (spec.edit.object == 0) == (kind == "camera")
+        assert (spec.edit.edited == ()) == (kind == "camera")
         assert (spec.source.camera == spec.target.camera) == (kind != "camera")
         for placed in spec.objects:
-            if placed.id != spec.edit.object:
+            if placed.id not in spec.edit.edited:
                 assert spec.source.placements[placed.id] == spec.target.placements[placed.id]
                 assert spec.source.placements[placed.id].present
         for name in neutral.keys() - uses.get(kind, set()):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from spatialdata_builder.shards.geometry import wrapped
 from spatialdata_builder.shards.schema import EDIT_KINDS
-from spatialdata_builder.sources.derived import INVERSE
 from spatialdata_builder.sources.edits.inverse import inverted
+from spatialdata_builder.sources.edits.registry import inverse_kind
 from spatialdata_builder.sources.scenes.camera import eye
 from spatialdata_builder.sources.scenes.naming import name_objects
 from spatialdata_builder.sources.scenes.rotations import VIEWS
@@ -28,7 +28,7 @@ def pairs(kind: str) -> list[tuple[SceneSpec, SceneSpec]]:
 @pytest.mark.parametrize("kind", EDIT_KINDS)
 def test_twice_back_is_the_edit(kind):
     for spec, back in pairs(kind):
-        assert back.edit.kind == INVERSE[kind]
+        assert back.edit.kind == inverse_kind(kind)
         assert (back.source, back.target, back.edit.object) == (spec.target, spec.source, spec.edit.object)
         again = inverted(back)
         if isinstance(again, str):

@@ -17,9 +17,18 @@ from hypothesis import strategies as st
 from spatialdata_builder.shards.schema import EDIT_KINDS
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.assets.sizes import LARGEST
-from spatialdata_builder.sources.edits.proposals import EDITS_PER_SCENE, Refusal, propose, scene_number
+from spatialdata_builder.sources.edits.proposals import (
+    EDITS_PER_SCENE,
+    SCENE,
+    Refusal,
+    generator,
+    propose,
+    scene_number,
+)
+from spatialdata_builder.sources.edits.registry import RULES
 from spatialdata_builder.sources.scenes import layout
 from spatialdata_builder.sources.scenes.casting import Cast, cast_scene
+from spatialdata_builder.sources.scenes.needs import SceneNeeds
 from spatialdata_builder.sources.scenes.spec import SceneOptions, SceneSpec, State, to_json
 
 from tests.sources.pool import ground, seen_at, synthetic_pool
@@ -204,7 +213,7 @@ def test_refusals_are_named():
 
 
 def casts(pool: list[Asset], count: int, options: SceneOptions = OPTIONS) -> list[list[Asset]]:
-    found = [cast_scene(np.random.default_rng(seed), pool, "translate", options) for seed in range(count)]
+    found = [cast_scene(np.random.default_rng(seed), pool, RULES["translate"].needs, options) for seed in range(count)]
     return [list(cast.assets) for cast in found if isinstance(cast, Cast)]
 
 
@@ -216,7 +225,7 @@ def test_no_scene_holds_a_model_twice():
         assert len(found) == 200
         for cast in found:
             assert 2 <= len(cast) <= most and len({asset.model or asset.uid for asset in cast}) == len(cast)
-    assert cast_scene(np.random.default_rng(0), copies[:5], "translate", OPTIONS) == "too_few_models"
+    assert cast_scene(np.random.default_rng(0), copies[:5], RULES["translate"].needs, OPTIONS) == "too_few_models"
     assert casts(copies[:5], 1, OPTIONS.model_copy(update={"objects": (1, 2)})) != []
 
 
@@ -260,3 +269,23 @@ def test_no_object_stands_beyond_the_floor():
                     low_x, low_y, high_x, high_y = ground(placed, state.placements[placed.id]).bounds
                     assert max(-low_x, -low_y, high_x, high_y) <= 0.7 * radius
     assert made > 60
+
+
+def test_a_scene_has_as_many_objects_to_edit_as_it_needs():
+    options = SceneOptions(objects=(3, 5))
+    found = {
+        least: [
+            layout.compose(generator(seed, 0, SCENE), POOL, SceneNeeds(editable=least), options, (256, 256))
+            for seed in range(60)
+        ]
+        for least in (1, 3)
+    }
+    fewer = 0
+    for one, three in zip(found[1], found[3], strict=True):
+        if isinstance(one, layout.Scene) and len(one.fit) < 3:
+            assert three != one
+            fewer += 1
+        else:
+            assert three == one
+    assert fewer > 3
+    assert min(len(scene.fit) for scene in found[3] if isinstance(scene, layout.Scene)) == 3

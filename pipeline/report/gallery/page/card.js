@@ -68,13 +68,15 @@ const card = (() => {
     return tile;
   }));
 
+  const edited = () => [known.edit?.object, known.edit?.second_object].filter(Boolean);
+
   const outline = (hovered = 0) => {
     const objects = known.objects ?? [];
     const with_ = (ids) => (hovered ? new Set([...ids, hovered]) : ids);
     stage.outline(objects, with_(boxed), with_(masked));
     const press = (name, on) => dialog.querySelector(name)?.setAttribute("aria-pressed", String(on));
     press(".boxes-button", objects.length > 0 && objects.every((thing) => boxed.has(thing.id)));
-    press(".mask-button", known.edit?.object && masked.has(known.edit.object));
+    press(".mask-button", edited().length > 0 && edited().every((id) => masked.has(id)));
     for (const row of dialog.querySelectorAll(".object")) {
       row.setAttribute("aria-pressed", String(boxed.has(+row.dataset.id) && masked.has(+row.dataset.id)));
     }
@@ -95,9 +97,10 @@ const card = (() => {
   };
 
   const mask = () => {
-    const id = known.edit?.object;
-    if (!id) return;
-    if (!masked.delete(id)) masked.add(id);
+    const ids = edited();
+    if (!ids.length) return;
+    const shown = ids.every((id) => masked.has(id));
+    for (const id of ids) shown ? masked.delete(id) : masked.add(id);
     outline();
   };
 
@@ -116,7 +119,7 @@ const card = (() => {
       const row = element("button", { class: "object", ariaPressed: "false" }, swatch,
         element("span", { class: "what" },
           element("b", {}, thing.name), thing.category === thing.name ? null : element("span", { class: "soft" }, ` ${thing.category}`),
-          thing.id === known.edit?.object ? element("span", { class: "chip edited" }, "edited") : null),
+          edited().includes(thing.id) ? element("span", { class: "chip edited" }, "edited") : null),
         element("span", { class: "seen", title: "visible in source, in target" }, thing.known ? `${share(thing.source_visible)} → ${share(thing.target_visible)}` : ""),
         element("span", { class: "rights" }, element("span", {}, `${thing.licence} · ${thing.creator}`), element("span", { class: "mono" }, thing.asset)));
       row.dataset.id = thing.id;
@@ -169,7 +172,7 @@ const card = (() => {
         button("flicker-button", "flicker", "Source and target in turn (f)", () => stage.flicker()),
         button("mode-button", "view: slider", "Slider, source alone, target alone (x)", () => stage.next()),
         known.objects?.length ? button("boxes-button", "boxes", "Boxes of all objects (b)", allBoxes) : null,
-        known.edit?.object && (media("source_instances") || media("target_instances")) ? button("mask-button", "mask", "Mask of the edited object (m)", mask) : null,
+        edited().length && (media("source_instances") || media("target_instances")) ? button("mask-button", "mask", "Mask of the edited object (m)", mask) : null,
         element("p", { class: "legend" })),
       strip()) : element("div", { class: "left" }, element("p", { class: "empty" }, set.reasons[set.because[shown]] || "no pictures"));
     dialog.replaceChildren(

@@ -1,0 +1,104 @@
+"""`camera`: the camera orbits the scene, rises, or comes closer; no object changes."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from ...shards.geometry import wrapped
+from ..scenes.camera import eye
+from ..scenes.footprints import wall_clearance
+from ..scenes.layout import Scene, too_near
+from ..scenes.needs import SceneNeeds
+from ..scenes.spec import EditSpec, SceneSpec, State
+from .checks import Seen, shown
+from .draft import Draft
+from .kind import EditRules
+from .limits import Limits
+
+_TWO_SHARE = 0.25
+"""Of the edits: those that combine two of yaw, pitch and zoom."""
+_YAWS = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)
+_YAW_SHARES = (0.25, 0.25, 0.15, 0.15, 0.07, 0.07, 0.06)
+_PITCHES = (15.0, -15.0, 30.0, -30.0)
+_ELEVATION = (5.0, 75.0)
+_LEAST_ZOOM = 1.15
+"""Ratio of two distances from which it is said that one camera is closer."""
+
+
+class Camera(EditRules):
+    def drafts(self, rng: np.random.Generator, scene: Scene, turn: int) -> Iterator[Draft]:
+        while True:
+            parts = rng.permutation(3)[: 2 if rng.random() < _TWO_SHARE else 1].tolist()
+            yaw = float(rng.choice(_YAWS, p=_YAW_SHARES)) if 0 in parts else 0.0
+            pitch = float(rng.choice(_PITCHES)) if 1 in parts else 0.0
+            zoom = round(float(rng.uniform(1.25, 1.6) if rng.random() < 0.5 else rng.uniform(0.6, 0.8)), 2)
+            zoom = zoom if 2 in parts else 1.0
+            orbit = scene.orbit.turned(yaw, pitch, zoom)
+            edit = EditSpec("camera", 0, yaw_deg=yaw, pitch_deg=pitch, zoom=zoom)
+            source = State(dict(scene.placements), scene.camera)
+            yield Draft(edit, source, State(dict(scene.placements), orbit.pose()))
+
+    def floor_fault(self, scene: Scene, draft: Draft) -> str | None:
+        """The camera stays above the floor, before the walls and off the objects."""
+        edit = draft.edit
+        orbit = scene.orbit.turned(edit.yaw_deg, edit.pitch_deg, edit.zoom)
+        if edit.pitch_deg and not _ELEVATION[0] <= orbit.elevation_deg <= _ELEVATION[1]:
+            return "too_steep"
+        if eye(draft.target.camera)[2] < 0.02 * orbit.distance:
+            return "below_floor"
+        if wall_clearance(eye(draft.target.camera)[None], scene.walls) < 0.1 * orbit.distance:
+            return "behind_wall"
+        return "camera_too_near" if too_near(scene.objects, draft.target.placements, orbit) else None
+
+    def view_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
+        """Enough objects stay in the frame and in sight, and fill enough of it, in both views."""
+        area = spec.width * spec.height
+        for seen in (source, target):
+            framed = [item for item in seen.values() if item.in_frame >= limits.in_frame]
+            if len(framed) < limits.framed * len(seen):
+                return "out_of_frame"
+            if sum(item.visible >= limits.min_visible for item in framed) < limits.framed * len(seen):
+                return "hidden"
+            if max(item.own_px for item in framed) < limits.least_share * area:
+                return "too_small"
+            if max(item.own_px for item in seen.values()) > limits.most_share * area:
+                return "too_large"
+            # What leaves the frame leaves it altogether.
+            if any(limits.gone < shown(item) < limits.shown for item in seen.values()):
+                return "sliver"
+        return None
+
+    def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
+        """The smallest change that is proposed can be seen."""
+        return None
+
+    def inverted(self, spec: SceneSpec) -> EditSpec:
+        edit = spec.edit
+        # Zero less a number, since the negative of zero prints as -0.
+        yaw, pitch = wrapped(0.0 - edit.yaw_deg), 0.0 - edit.pitch_deg
+        return EditSpec("camera", 0, yaw_deg=yaw, pitch_deg=pitch, zoom=1.0 / edit.zoom)
+
+    def between(self, spec: SceneSpec, first: EditSpec, second: EditSpec) -> EditSpec:
+        return replace(
+            spec.edit,
+            yaw_deg=wrapped(second.yaw_deg - first.yaw_deg),
+            pitch_deg=second.pitch_deg - first.pitch_deg,
+            zoom=second.zoom / first.zoom,
+        )
+
+    def looks_same(self, spec: SceneSpec) -> bool:
+        edit = spec.edit
+        little = edit.zoom != 1 and max(edit.zoom, 1 / edit.zoom) < _LEAST_ZOOM
+        return little or not (edit.yaw_deg or edit.pitch_deg or edit.zoom != 1)
+
+
+RULES = Camera(
+    kind="camera",
+    inverse="camera",
+    noun="camera edit",
+    numbers=("view", "yaw_deg", "pitch_deg", "zoom"),
+    # Walls stand far behind, or the camera would end outside.
+    needs=SceneNeeds(fill=(0.55, 0.7), wall_gap=(1.0, 2.0)),
+    composes={"camera": "camera"},
+)

@@ -1,0 +1,59 @@
+"""`insert`: an object is added to the scene."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from ..scenes.layout import Scene
+from ..scenes.spec import EditSpec, SceneSpec, State
+from .checks import Seen
+from .destinations import Spot, aim
+from .draft import Draft
+from .kind import EditRules
+from .limits import Limits
+
+_SHARES = (0.0, 0.5, 0.2, 0.3)
+
+
+class Insert(EditRules):
+    def drafts(self, rng: np.random.Generator, scene: Scene, turn: int) -> Iterator[Draft]:
+        """The newcomer depends on the scene alone, so that all edits of a scene have the same source image.
+
+        The first edit of a scene first tries the place that the object had in the layout.
+        """
+        identity = scene.fit[scene.seed % len(scene.fit)]
+        for spot in _places(rng, scene, identity, turn == 0):
+            source = scene.placements | {identity: replace(spot.placement, present=False)}
+            target = scene.placements | {identity: spot.placement}
+            edit = EditSpec("insert", identity, allows_occlusion=spot.allows_occlusion)
+            yield Draft(edit, State(source, scene.camera), State(target, scene.camera))
+
+    def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
+        """That it is new is seen wherever it is seen."""
+        return None
+
+    def inverted(self, spec: SceneSpec) -> EditSpec:
+        return EditSpec("remove", spec.edit.object)
+
+    def between(self, spec: SceneSpec, first: EditSpec, second: EditSpec) -> EditSpec:
+        return spec.edit
+
+
+def _places(rng: np.random.Generator, scene: Scene, identity: int, first: bool) -> Iterator[Spot]:
+    """Without end: places for an object that is to be inserted; the first of the first edit is that of the layout."""
+    if first:
+        yield Spot(scene.placements[identity])
+    while True:
+        spot = aim(rng, scene, identity, _SHARES)
+        if spot is not None:
+            yield spot
+
+
+RULES = Insert(
+    kind="insert",
+    inverse="remove",
+    noun="insertion",
+    in_source=False,
+    composes={"insert": "translate"},
+)

@@ -1,0 +1,82 @@
+"""`rotate`: an object turns about the vertical, by an angle or until a canonical view of it is seen."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from ...shards.geometry import matrix3, matrix4, project, wrapped
+from ..scenes.footprints import prism, remade
+from ..scenes.layout import Scene
+from ..scenes.needs import SceneNeeds
+from ..scenes.rotations import VIEWS, bearing_of_camera, free_turns, shows, turn_to
+from ..scenes.spec import EditSpec, SceneSpec, State
+from .checks import Seen
+from .draft import Draft, draft_of
+from .kind import EditRules
+from .limits import Limits
+
+_VIEW_SHARE = 0.6
+"""Of the turns of an object whose front is known: those to a canonical view."""
+_VIEW_TOLERANCE = 1e-3
+"""Degrees by which a canonical view may be missed: poses are rounded to six decimals."""
+
+
+class Rotate(EditRules):
+    def drafts(self, rng: np.random.Generator, scene: Scene, turn: int) -> Iterator[Draft]:
+        fronts = [i for i in scene.fit if scene.asset(i).front_deg is not None]
+        while True:
+            if fronts and rng.random() < _VIEW_SHARE:
+                identity = fronts[int(rng.integers(len(fronts)))]
+                view = tuple(VIEWS)[int(rng.integers(len(VIEWS)))]
+                angle = round(turn_to(view, scene.asset(identity), scene.placements[identity], scene.camera), 6)
+                if not shows(scene.asset(identity), angle):
+                    continue
+            else:
+                identity = scene.fit[int(rng.integers(len(scene.fit)))]
+                angles = free_turns(scene.asset(identity))
+                view, angle = "", angles[int(rng.integers(len(angles)))]
+            target = remade(scene.asset(identity), scene.placements[identity], turn_deg=angle)
+            yield draft_of(scene, EditSpec("rotate", identity, rotation_deg=angle, view=view), {identity: target})
+
+    def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
+        """How far a corner of the object's prism moves in the image."""
+        edited, camera = spec.edit.object, spec.source.camera
+        K, pose = matrix3(camera.K), matrix4(camera.world_from_camera)
+        before, after = (
+            project(prism(spec.asset(edited), state.placements[edited]).reshape(-1, 3), K, pose)[0]
+            for state in (spec.source, spec.target)
+        )
+        shift = float(np.linalg.norm(after - before, axis=1).max())
+        return "moved_too_little" if shift < limits.turn_shift * min(spec.width, spec.height) else None
+
+    def inverted(self, spec: SceneSpec) -> EditSpec:
+        edit = spec.edit
+        turn = wrapped(0.0 - edit.rotation_deg)
+        return EditSpec("rotate", edit.object, rotation_deg=turn, view=_canonical_view(spec, spec.source))
+
+    def between(self, spec: SceneSpec, first: EditSpec, second: EditSpec) -> EditSpec:
+        turn = round(wrapped(second.rotation_deg - first.rotation_deg), 6)
+        return replace(spec.edit, rotation_deg=turn, view=_canonical_view(spec, spec.target))
+
+    def looks_same(self, spec: SceneSpec) -> bool:
+        return not shows(spec.asset(spec.edit.object), spec.edit.rotation_deg)
+
+
+def _canonical_view(spec: SceneSpec, state: State) -> str:
+    """The canonical view that the edited object shows in a state, or an empty string."""
+    asset = spec.asset(spec.edit.object)
+    if asset.front_deg is None:
+        return ""
+    bearing = bearing_of_camera(asset, state.placements[spec.edit.object], state.camera)
+    return next((view for view, deg in VIEWS.items() if abs(wrapped(bearing - deg)) < _VIEW_TOLERANCE), "")
+
+
+RULES = Rotate(
+    kind="rotate",
+    inverse="rotate",
+    noun="turn",
+    numbers=("rotation_deg", "view"),
+    needs=SceneNeeds(gap=(0.4, 1.0), turnable=True),
+    composes={"rotate": "rotate", "remove": "remove"},
+)

@@ -1,0 +1,45 @@
+"""`scale`: an object becomes larger or smaller where it stands."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from ..scenes.footprints import remade
+from ..scenes.layout import Scene
+from ..scenes.needs import SceneNeeds
+from ..scenes.spec import EditSpec, SceneSpec
+from .checks import Seen
+from .draft import Draft, draft_of
+from .kind import EditRules
+from .limits import Limits
+
+
+class Scale(EditRules):
+    def drafts(self, rng: np.random.Generator, scene: Scene, turn: int) -> Iterator[Draft]:
+        while True:
+            identity = scene.fit[int(rng.integers(len(scene.fit)))]
+            factor = round(float(rng.uniform(1.3, 1.8) if rng.random() < 0.5 else rng.uniform(0.5, 0.75)), 2)
+            target = remade(scene.asset(identity), scene.placements[identity], factor=factor)
+            yield draft_of(scene, EditSpec("scale", identity, scale=factor), {identity: target})
+
+    def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
+        """The ratio of the areas that the object covers."""
+        ratio = target[spec.edit.object].own_px / source[spec.edit.object].own_px
+        return "moved_too_little" if max(ratio, 1 / ratio) < limits.size_ratio else None
+
+    def inverted(self, spec: SceneSpec) -> EditSpec:
+        return EditSpec("scale", spec.edit.object, scale=1.0 / spec.edit.scale)
+
+    def between(self, spec: SceneSpec, first: EditSpec, second: EditSpec) -> EditSpec:
+        return replace(spec.edit, scale=second.scale / first.scale)
+
+
+RULES = Scale(
+    kind="scale",
+    inverse="scale",
+    noun="scaling",
+    numbers=("scale",),
+    needs=SceneNeeds(gap=(0.4, 1.2), fill=(0.55, 0.75)),
+    composes={"scale": "scale", "remove": "remove"},
+)
