@@ -10,8 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..shards.errors import BadInput
 from ..shards.layout import join
+from ..shards.stage import Stage
+from . import plug_ins
 from .config import Config, LayerOptions, checks_arguments, nearest
-from .stage import Stage
 
 STAGES: dict[tuple[str, str], str] = {
     ("pair", "render"): "spatialdata_builder.sources.rendered.pairs:RenderPairs",
@@ -136,14 +137,7 @@ def _resources(config: Config, layer: str) -> dict[str, float]:
 
 
 def _make(layer: str, chosen: LayerOptions, arguments: Mapping[str, Any], out: str) -> Stage:
-    available = sorted(stage for name, stage in STAGES if name == layer)
-    if (layer, chosen.stage) not in STAGES:
-        raise BadInput(
-            f"layers.{layer}: no stage '{chosen.stage}'{nearest(chosen.stage, available)}; "
-            f"allowed: {', '.join([*available, LEFT_OUT])}"
-        )
-    module, _, name = STAGES[layer, chosen.stage].partition(":")
-    kind = getattr(importlib.import_module(module), name)
+    kind = plug_ins.load(layer, chosen.stage) if plug_ins.is_path(chosen.stage) else _known(layer, chosen.stage)
     fields = {field.name for field in dataclasses.fields(kind) if field.init}
     defaults = {ANSWERS: join(out, ANSWERS)} if ANSWERS in fields and out else {}
     for option in chosen.options:
@@ -153,11 +147,19 @@ def _make(layer: str, chosen: LayerOptions, arguments: Mapping[str, Any], out: s
                 f"unknown key 'layers.{layer}.{option}'{nearest(option, sorted(fields))}; allowed: {allowed}"
             )
     try:
-        stage = TypeAdapter(kind).validate_python({**defaults, **chosen.options, **arguments})
+        return TypeAdapter(kind).validate_python({**defaults, **chosen.options, **arguments})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadInput(f"layers.{layer}.{where}: {first['msg']} (got {first['input']!r})") from None
-    if not isinstance(stage, Stage):
-        raise TypeError(f"{STAGES[layer, chosen.stage]} does not fit spatialdata_builder.pipeline.stage.Stage")
-    return stage
+
+
+def _known(layer: str, name: str) -> Any:
+    """The class of one of the package's own stages."""
+    available = sorted(stage for other, stage in STAGES if other == layer)
+    if (layer, name) not in STAGES:
+        raise BadInput(
+            f"layers.{layer}: no stage '{name}'{nearest(name, available)}; allowed: {', '.join([*available, LEFT_OUT])}"
+        )
+    module, _, kind = STAGES[layer, name].partition(":")
+    return getattr(importlib.import_module(module), kind)

@@ -156,7 +156,7 @@ def parse_name(filename: str, shard: str, key: str) -> tuple[str, str]:
     found, _, field = filename.partition(".")
     if not is_key(found) or not is_field(field):
         raise ShardError(
-            shard, key, f"{filename!r} is no member of a sample (<key>.<member>.<webp|png|jpg> or <key>.json)"
+            shard, key, f"{filename!r} is no member of a sample (<key>.<member>.<webp|png|jpg|txt|json> or <key>.json)"
         )
     return found, field
 

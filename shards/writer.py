@@ -188,7 +188,7 @@ def _check_sample(shard: str, key: str, found: list[str], fields: list[str], see
         raise SpatialdataError(f"{where}: its members are not those of the first sample ({odd})")
     for field in found:
         if not is_field(field):
-            raise SpatialdataError(f"{where}: '{field}' is no member; use <member>.<webp|png|jpg> or json")
+            raise SpatialdataError(f"{where}: '{field}' is no member; use <member>.<webp|png|jpg|txt|json> or json")
 
 
 def _write_member(sink: _Sink, key: str, field: str, data: bytes) -> MemberEntry:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from ...shards.errors import BadInput
 from ...shards.sample import Value
+from ...shards.stage import Stage
 from ...sources.assets.asset import Asset
 from ...sources.assets.identity import Description, identify
 from ...sources.objaverse.appearance import MeasureAppearance, portrait_options
@@ -24,7 +25,6 @@ from ...sources.objaverse.survey import SurveyAssets
 from ..config import Config
 from ..engine.progress import Progress
 from ..engine.run import run
-from ..stage import Stage
 from ..store.fingerprints import canonical, layer_dirs
 from ..store.layers import LayerCorrupt, LayerStore, versions
 from ..store.lock import wait_for_lock

@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 
 from ...shards.errors import BadInput
 from ...shards.sample import Reject, Result, Row, Sample
+from ...shards.stage import Stage
 from ..assets.table import AssetTable
 from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
 from ..derived import is_derived, origin_rejected, origins_of
@@ -46,14 +47,9 @@ class Studio:
     table: AssetTable
     files: AssetFiles
 
-    @property
-    def cpu_s(self) -> float:
-        """CPU seconds that Blender has used so far."""
-        return self.renderer.cpu_s
-
 
 @dataclass(frozen=True)
-class RenderPairs:
+class RenderPairs(Stage):
     """Renders pairs of scenes that are sampled from a seed; planned ones that are derived follow from those."""
 
     layer: ClassVar[str] = "pair"
@@ -90,6 +86,9 @@ class RenderPairs:
             )
         renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
         return Studio(renderer, AssetTable.read(self.assets), AssetFiles(self.source, self.root))
+
+    def cpu_seconds(self, model: Studio) -> float:
+        return model.renderer.cpu_s
 
     def __call__(self, model: Studio, samples: Sequence[Sample]) -> Sequence[Result]:
         results: list[Result] = []

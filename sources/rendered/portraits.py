@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from ...shards.codecs import U8, encode_image
 from ...shards.errors import BadInput
 from ...shards.sample import Reject, Result, Row, Sample
+from ...shards.stage import Stage
 from ..assets.asset import Asset
 from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
 from ..scenes.camera import frame
@@ -91,7 +92,7 @@ class Booth:
 
 
 @dataclass(frozen=True)
-class RenderPortraits:
+class RenderPortraits(Stage):
     """Renders the views of assets. `Sample.spec` is `portrait_spec(asset)`; columns: `column_of` each azimuth (WebP).
 
     Rejects: `broken_asset`, `mostly_transparent`, `blender_timeout`, `blender_crash`.
@@ -120,6 +121,9 @@ class RenderPortraits:
             raise BadInput(f"source.root: {self.root} is no folder here: mount it at the same place on all nodes")
         renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
         return Booth(renderer, AssetFiles(self.source, self.root))
+
+    def cpu_seconds(self, model: Booth) -> float:
+        return model.renderer.cpu_s
 
     def __call__(self, model: Booth, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self._portray(model, _ASSET.validate_python(sample.spec["asset"])) for sample in samples]

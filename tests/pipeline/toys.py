@@ -13,11 +13,11 @@ from spatialdata_builder.pipeline.config import EngineOptions
 from spatialdata_builder.pipeline.engine.progress import RunSummary
 from spatialdata_builder.pipeline.engine.run import run
 from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
-from spatialdata_builder.pipeline.stage import Stage
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import Plan, write_plan
 from spatialdata_builder.shards.errors import SpatialdataError, WorkerLost
 from spatialdata_builder.shards.sample import Reject, Result, Row, Sample
+from spatialdata_builder.shards.stage import Stage
 
 EDITS = {"translate": 1.0, "remove": 1.0}
 SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}

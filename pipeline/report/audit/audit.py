@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from rich.box import SIMPLE
@@ -30,6 +30,7 @@ from ....shards.errors import BadInput
 from ....shards.layout import join
 from ....shards.sample import Columns
 from ....shards.schema import PairFacts
+from ....shards.stage import member_views
 from ...opened import Build, open_build
 from ...terminal import terminal
 from .map_pairs import AUDITED, PRIMARY, Estimate, Scene, exact_columns, figures, is_worse
@@ -173,9 +174,7 @@ class _Auditor:
         self.layers = [layer for layer in AUDITED if layer in stages]
         if not self.layers:
             raise BadInput(f"{build.store} has no layer of maps ({', '.join(AUDITED)}): add one to `layers`")
-        self._views = {
-            layer: cast("tuple[ViewName, ...]", getattr(stages[layer], "views", VIEWS)) for layer in self.layers
-        }
+        self._views = {layer: member_views(stages[layer]) for layer in self.layers}
         self._done = {layer: set(build.store.done_units(build.layers[layer])) for layer in ("pair", *self.layers)}
 
     def run(self, limit: int, quiet: bool) -> Iterator[tuple[int, list[Finding]]]:
