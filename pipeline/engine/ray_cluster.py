@@ -37,8 +37,8 @@ def connected(
 ) -> Generator[None]:
     """Connected to Ray inside: the connection that is there, else `engine.address`, else the job's, else a local Ray.
 
-    Nodes of a cluster that is not ours are sent our packages, and `code` (`shipped`); workers of a local Ray find `code`
-    where it lies.
+    Nodes of a cluster that is not ours are sent our packages, and `code` (`shipped`); workers of a local Ray find
+    `code` where it lies.
 
     Args:
         code: packages that workers must be able to import: folders, or files of modules.
