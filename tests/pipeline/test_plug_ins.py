@@ -177,10 +177,10 @@ def test_card_sidecars_why_and_audit_name_them(owned: Path):
     told = run("why", owned, "translate-train-uid000")
     assert told.code == 0 and "caption" in told.out
     audit = json.loads(run("audit", owned, "--json").out)
-    assert audit["own"]["caption"]["samples"] == 12
+    assert audit["own"]["caption"]["samples"] == audit["samples"] == 16
     assert audit["own"]["soft"]["type"] == "webp"
     assert audit["layers"]["line"]["estimators"][0]["estimator"] == "Canny"
-    assert "caption: 12 samples with a member of type txt; there is no exact map" in run("audit", owned).out
+    assert "caption: 16 samples with a member of type txt; there is no exact map" in run("audit", owned).out
 
 
 def test_an_untouched_build_of_them_resumes(release: Path, owned: Path, tmp_path: Path):

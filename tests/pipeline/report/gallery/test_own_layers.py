@@ -24,7 +24,7 @@ def test_they_are_in_both_galleries(owned: Path, tmp_path: Path):
 
 def test_the_gallery_shows_them(owned: Path, tmp_path: Path, look: Callable[..., Look]):
     assert run("view", owned, "--out", tmp_path / "gallery").code == 0
-    found = look(tmp_path / "gallery" / "index.html", "#sample=translate-train-uid000")
+    found = look(tmp_path / "gallery" / "index.html", "#open=translate-train-uid000")
     found.page.wait_for_selector("dialog[open] .map-tile[data-map=soft]")
     assert "A scene with " in found.page.locator("dialog section", has_text="Own layers").inner_text()
     found.page.locator(".map-tile[data-map=soft]").click()
