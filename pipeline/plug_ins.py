@@ -5,7 +5,6 @@ cluster its package is sent to the nodes (`places`), without the packages that i
 """
 
 import importlib
-import importlib.util
 import inspect
 import re
 import sys

@@ -137,7 +137,7 @@ def _resources(config: Config, layer: str) -> dict[str, float]:
 
 
 def _make(layer: str, chosen: LayerOptions, arguments: Mapping[str, Any], out: str) -> Stage:
-    kind = plug_ins.load(layer, chosen.stage) if plug_ins.is_path(chosen.stage) else _known(layer, chosen.stage)
+    kind: Any = plug_ins.load(layer, chosen.stage) if plug_ins.is_path(chosen.stage) else _known(layer, chosen.stage)
     fields = {field.name for field in dataclasses.fields(kind) if field.init}
     defaults = {ANSWERS: join(out, ANSWERS)} if ANSWERS in fields and out else {}
     for option in chosen.options:
