@@ -287,8 +287,8 @@ def test_a_cluster_is_sent_the_package_of_a_users_stage(head: Head, release: Pat
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        built[name] = {file: data for file, data in files_of(tmp_path / name / "layers").items() if "-" in file}
-    assert [name for name in built["cluster"] if name.startswith("caption-")]
+        built[name] = {file: data for file, data in files_of(tmp_path / name).items() if file.startswith("layers/")}
+    assert [name for name in built["cluster"] if name.startswith("layers/caption-")]
     assert built["cluster"] == built["inline"]
 
 
