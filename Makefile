@@ -1,4 +1,5 @@
-# `make demo` builds a small real dataset; `make test` runs the tests. Both set up .venv on first use.
+# `make demo` builds a small real dataset, `make test` runs the tests, `make check` the quick ones. .venv is set up on
+# first use.
 # Python 3.11 exactly, as Blender's package needs it too; the first of these that is one.
 PYTHON ?= $(shell for python in python3.11 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -11,13 +12,18 @@ VLLM := .venv-vllm/.made
 READERS := .venv-readers/.made
 DEMO ?= demo
 
-.PHONY: help setup demo chromium test lint format clean
+# One worker a core, whose tests of Ray wait more than they compute; more workers than these only share Blender's cores.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8
+
+.PHONY: help setup demo chromium check quick test lint style types format wheel clean
 
 help:
 	@echo "make demo    build, verify and show a small dataset in $(DEMO)/ (procedural assets, no download but packages)"
-	@echo "make test    run the tests"
-	@echo "make lint    ruff and pyright (strict)"
+	@echo "make check   lint, and run the quick tests: they need neither Blender, Ray, a browser, S3, vLLM nor torch"
+	@echo "make test    lint, and run all tests"
+	@echo "make lint    ruff (make style) and pyright (strict; make types)"
 	@echo "make format  ruff format"
+	@echo "make wheel   build the wheel in dist/"
 	@echo "make clean   remove $(VENV), $(dir $(VLLM)), $(dir $(READERS)) and $(DEMO)"
 
 $(BASE): pyproject.toml
@@ -50,17 +56,31 @@ $(READERS): tests/readers/set_up.py $(DEV)
 chromium: $(DEV)
 	@$(BIN)/python tests/chromium/set_up.py || true
 
-test: $(DEV) $(VLLM) $(READERS) chromium
-	$(BIN)/python -m pytest
+# Pyright uses one core for about as long as the tests use both: they run beside each other.
+check: style
+	$(MAKE) --jobs 2 --output-sync types quick
 
-lint: $(DEV)
+quick: $(DEV)
+	$(PYTEST) --quick
+
+test: lint $(VLLM) $(READERS) chromium
+	$(PYTEST)
+
+lint: style types
+
+style: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(DEV)
 	$(BIN)/pyright
 
 format: $(DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+wheel: $(BASE)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
 	rm -rf $(VENV) $(dir $(VLLM)) $(dir $(READERS)) $(DEMO)

@@ -1,10 +1,10 @@
-"""How broken up masks of real models are, and those whose pixels are drawn by lot: where `checks.max_speckle` lies.
+"""Fragmentation of the masks of real models and of random masks, to choose `checks.max_speckle`.
 
     python benchmarks/broken_masks.py ROOT
 
-ROOT is an Objaverse cache. Each model is seen alone from two sides at 160 pixels, and its masks at 80, 48 and 32 as
-well. Prints the share of single pixels and holes (`annotators.measure.speckle`) of the worst, and of drawn masks; and
-how many parts are seen of a model (the segments of one object, before small ones are joined).
+ROOT is an Objaverse cache. Renders each model by itself from two sides at 160 pixels, and subsamples its masks to 80,
+48 and 32 pixels. Prints the share of single pixels and holes (`annotators.measure.speckle`) of the worst masks and of
+random masks, and the number of visible parts of a model (the segments of one object, before small ones are merged).
 """
 
 import sys
@@ -24,7 +24,7 @@ from spatialdata_builder.sources.scenes.spec import RenderOptions
 
 SIDE, SIZES, VIEWS = 160, (160, 80, 48, 32), (0, 135)
 LEAST = 32
-"""Pixels of a mask that is judged."""
+"""Minimum number of pixels of an evaluated mask."""
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
                     mask: Mask = (view.instances == 1)[np.ix_(where, where)]
                     if mask.sum() >= LEAST:
                         found[size].append((speckle(mask), hull_fill(mask), int(mask.sum()), asset.uid))
-    print(f"parts of a model that are seen: median {np.median(parts):.0f}, at most {max(parts)}, of {len(parts)} views")
+    print(f"visible parts of a model: median {np.median(parts):.0f}, maximum {max(parts)}, in {len(parts)} views")
     for size, rows in found.items():
         for kind, chosen in (
             ("fill < 0.7", [r for r in rows if r[1] < 0.7]),
@@ -62,8 +62,8 @@ def main() -> None:
             worst = ", ".join(f"{s:.2f} ({uid[:8]}, {px} px)" for s, _, px, uid in sorted(chosen, reverse=True)[:4])
             print(f"{size} pixels, {kind}, {len(chosen)} masks: {worst}")
     rng = np.random.default_rng(0)
-    lot = {share: rng.random((40, 40)) < share for share in (0.1, 0.3, 0.5, 0.7, 0.9)}
-    print("by lot: " + ", ".join(f"{share:.0%} {speckle(np.pad(mask, 9)):.2f}" for share, mask in lot.items()))
+    random = {share: rng.random((40, 40)) < share for share in (0.1, 0.3, 0.5, 0.7, 0.9)}
+    print("random: " + ", ".join(f"{share:.0%} {speckle(np.pad(mask, 9)):.2f}" for share, mask in random.items()))
 
 
 if __name__ == "__main__":

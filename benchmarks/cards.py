@@ -1,9 +1,10 @@
-"""Cost of what reads every sample without its pixels, on a build that is there: `shard --licenses`, `card`, `diff`, and
-the page of the funnel.
+"""Cost of commands that read every sample without its pixels, on an existing build: `shard --licenses`, `card`, `diff`,
+and the funnel page.
 
     python benchmarks/cards.py OUT [--recipe full] [--repeat 5]
 
-CPU time a sample, and what 500,000 samples come to on one core. Small units cost more: the file of each is opened.
+Prints CPU time per sample, extrapolated to 500,000 samples on one core. Small units cost more, since the file of each
+unit is opened.
 """
 
 import argparse
@@ -35,23 +36,23 @@ def main() -> None:
     planned, packed = build.plan.samples, take_census(folder).samples
     print(f"{planned} samples in units of {build.plan.unit_size}, {packed} in shards: CPU")
 
-    def tell(name: str, work: Callable[[], object], samples: int) -> None:
+    def measure(name: str, work: Callable[[], object], samples: int) -> None:
         work()
         start = time.process_time()
         for _ in range(arguments.repeat):
             work()
         each = (time.process_time() - start) / arguments.repeat / samples
-        print(f"  {name:<34} {each * 1e6:7.0f} us a sample   {each * LARGE:6.0f} s for {LARGE:,}")
+        print(f"  {name:<34} {each * 1e6:7.0f} us per sample {each * LARGE:6.0f} s for {LARGE:,}")
 
-    tell("licences of what each pair shows", lambda: _licences(build), planned)
-    tell("census of the shards' records", lambda: take_census(folder), packed)
-    tell("all that a card says", lambda: gather(build, arguments.recipe), packed)
-    tell("the funnel's page of a build", lambda: page(facts_of_build(arguments.out)), planned)
-    tell("the same of its shards", lambda: page(facts_of_shards(folder)), packed)
-    tell("verdicts and scores (one of two)", lambda: (verdicts_of(build), scores_of(build)), planned)
+    measure("licenses of the visible models", lambda: _licenses(build), planned)
+    measure("census of the shards' records", lambda: take_census(folder), packed)
+    measure("content of a card", lambda: gather(build, arguments.recipe), packed)
+    measure("funnel page of a build", lambda: page(facts_of_build(arguments.out)), planned)
+    measure("funnel page of its shards", lambda: page(facts_of_shards(folder)), packed)
+    measure("verdicts and scores of one build", lambda: (verdicts_of(build), scores_of(build)), planned)
 
 
-def _licences(build: Build) -> object:
+def _licenses(build: Build) -> object:
     return find_unlicensed(build.store, build.plan, build.layers["pair"], ("cc0",))
 
 

@@ -1,8 +1,8 @@
-"""How much more than what a person sees `changed` covers: rendered pairs of procedural assets, every kind of edit.
+"""The area of `changed` compared with the visibly changed area: rendered pairs of procedural assets, all edit kinds.
 
-Of each pair: the share of the frame in `changed`, the share of pixels that differ by more than six levels between the
-two renders as they came, their ratio, and what the region leaves out: the most that a patch of 9 x 9 pixels outside it
-differs by, and the largest step that the finished target makes across its border beside that of the source.
+For each pair: the share of the frame in `changed`, the share of pixels that differ by more than six levels between the
+two raw renders, and their ratio. Also what the region misses: the largest mean difference of a 9 x 9 patch outside it,
+and the largest step of target minus source across its border.
 """
 
 import argparse
@@ -35,7 +35,7 @@ class Pair:
 
 
 def pairs(count: int, side: int, samples: int, threads: int) -> Iterator[Pair]:
-    """Pairs that the sampler proposes and the ray casting accepts, kind after kind."""
+    """Pairs that the sampler proposes and ray casting accepts; edit kinds alternate."""
     assets, seed = catalogue(8, 0), 0
     with tempfile.TemporaryDirectory() as folder:
         files = AssetFiles("procedural", folder)
@@ -54,7 +54,7 @@ def pairs(count: int, side: int, samples: int, threads: int) -> Iterator[Pair]:
 
 
 def figures(pair: Pair, found: Changed) -> dict[str, float]:
-    """Shares of the frame, their ratio, and levels of 255."""
+    """Shares of the frame, their ratio, and differences in levels of 255."""
     difference = pair.target.rgb.astype(np.float32) - pair.source.rgb
     seen = float((np.abs(difference).max(axis=2) > SEEN_LEVELS).mean())
     left = np.where(found.mask[..., None], 0.0, difference).astype(np.float32)
@@ -68,7 +68,7 @@ def figures(pair: Pair, found: Changed) -> dict[str, float]:
 
 
 def _seam(source: np.ndarray, found: Changed) -> float:
-    """The 99th percentile of the step of target less source between two neighbours of which one is in the mask."""
+    """The 99th percentile of the step of target minus source between neighboring pixels across the mask's border."""
     step = found.target_rgb.astype(np.float32) - source
     jumps: list[np.ndarray] = []
     for axis in (0, 1):
@@ -84,7 +84,9 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--pictures", type=Path, help="a folder for source, target, difference and region of each pair")
+    parser.add_argument(
+        "--pictures", type=Path, help="folder for images of source, target, difference and region of each pair"
+    )
     options = parser.parse_args()
     rows: list[dict[str, float]] = []
     print(f"{'kind':10} {'changed':>8} {'seen':>8} {'ratio':>6} {'left out':>9} {'seam':>6}")
@@ -104,11 +106,11 @@ def main() -> None:
             shown.append(np.repeat(found.mask[..., None] * np.uint8(255), 3, axis=2))
             cv2.imwrite(str(options.pictures / f"{number:03}.png"), np.hstack(shown)[..., ::-1])
     names = ("changed", "seen", "ratio", "left_out", "seam")
-    middle = {name: float(np.median([row[name] for row in rows])) for name in names}
+    median = {name: float(np.median([row[name] for row in rows])) for name in names}
     total = sum(row["changed"] for row in rows) / sum(row["seen"] for row in rows)
     print(
-        f"median     {middle['changed']:8.1%} {middle['seen']:8.1%} {middle['ratio']:6.2f} {middle['left_out']:9.2f} "
-        f"{middle['seam']:6.2f}; all changed over all seen {total:.2f}, worst ratio {max(r['ratio'] for r in rows):.2f}"
+        f"median     {median['changed']:8.1%} {median['seen']:8.1%} {median['ratio']:6.2f} {median['left_out']:9.2f} "
+        f"{median['seam']:6.2f}; sum changed / sum seen {total:.2f}, worst ratio {max(r['ratio'] for r in rows):.2f}"
     )
 
 

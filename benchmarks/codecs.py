@@ -1,9 +1,9 @@
-"""CPU time to encode and decode a full sample at 512², member by member, against Pillow's default PNG.
+"""CPU time to encode and decode a full sample at 512², per member, compared with Pillow's default PNG.
 
     python benchmarks/codecs.py [--side 512] [--repeat 10]
 
-Two pictures: shaded surfaces with texture and a little sensor noise, as a renderer gives them, and the worst case,
-noise throughout. Budget: 60 CPU ms for the first.
+Two images: shaded surfaces with texture and a little sensor noise, like a render, and the worst case, pure noise.
+Budget: 60 CPU ms for the first.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=10)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    for title, noise in (("rendered picture", 1.0), ("worst case: noise throughout", 64.0)):
+    for title, noise in (("rendered image", 1.0), ("worst case: pure noise", 64.0)):
         print(f"{title}, {arguments.side} x {arguments.side}, CPU ms")
         _report(_members(arguments.side, noise), arguments.repeat)
 
@@ -52,7 +52,7 @@ def _report(members: dict[str, tuple[Callable[[], bytes], Callable[[bytes], obje
         total += row
         _print_row(name, row)
     _print_row("total", total)
-    print(f"  budget {BUDGET_MS:.0f} ms: {total[0] / BUDGET_MS:.2f} of it used\n")
+    print(f"  budget {BUDGET_MS:.0f} ms: {total[0] / BUDGET_MS:.0%} used\n")
 
 
 def _print_row(name: str, row: np.ndarray) -> None:
@@ -68,7 +68,7 @@ def _cpu_ms(work: Callable[[], object], repeat: int) -> float:
 
 
 def _pixels(data: bytes) -> np.ndarray:
-    """Stored pixels of a member, for Pillow to encode again."""
+    """Stored pixels of a member, to encode with Pillow."""
     with Image.open(io.BytesIO(data)) as image:
         return np.array(image)
 
@@ -80,13 +80,13 @@ def _pillow(pixels: np.ndarray) -> bytes:
 
 
 def _members(side: int, noise: float) -> dict[str, tuple[Callable[[], bytes], Callable[[bytes], object]]]:
-    """Encoder and decoder of each member; the decoder takes what the encoder made."""
+    """Encoder and decoder of each member; the decoder reads the encoder's output."""
     random = np.random.default_rng(0)
     y, x = np.mgrid[0:side, 0:side] / side
     labels = np.zeros((side, side), np.uint8)
     for index in range(6):
-        centre = (int(side * (0.15 + 0.14 * index)), int(side * (0.3 + 0.1 * (index % 3))))
-        cv2.circle(labels, centre, side // 9, index + 1, -1)
+        center = (int(side * (0.15 + 0.14 * index)), int(side * (0.3 + 0.1 * (index % 3))))
+        cv2.circle(labels, center, side // 9, index + 1, -1)
     moved = np.roll(labels, side // 10, axis=1)
     shade = np.stack([0.5 + 0.3 * np.sin(3 * x + y), 0.4 + 0.3 * y, 0.5 + 0.2 * np.cos(4 * y)], -1) * 200
     texture = cv2.GaussianBlur(random.normal(size=(side, side, 3)), (0, 0), 1.0) * 20

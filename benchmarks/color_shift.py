@@ -1,11 +1,11 @@
-"""How far light and view transform move the colors of things from what their portraits show.
+"""Color shift of objects between their portraits and rendered scenes, due to lighting and view transform.
 
     python benchmarks/color_shift.py ROOT [SCENES]
 
 ROOT is an Objaverse cache. Renders scenes of its models and of procedural ones (128 x 128, 8 samples), and compares the
-median OKLab color of each mask with that of the asset's portrait: percentiles of the shift, and how far the masks of
-things lie from the region of their own color word; and how many own words `shards.colors.contradicted` drops, and how
-many of other colors it finds out.
+median OKLab color of each mask with that of the asset's portrait. Prints percentiles of the shift, the distance of
+masks from the region of their own color word, how many correct color words `shards.colors.contradicted` drops, and how
+many wrong ones it detects.
 """
 
 import sys
@@ -50,19 +50,19 @@ def main() -> None:
     report("hue and chroma", np.hypot(shifts[:, 1], shifts[:, 2]))
     named = [(asset, pixels) for asset, pixels in rows if asset.colour]
     dropped = Counter(asset.colour for asset, pixels in named if contradicted(names_of(asset.colour), pixels))
-    print(f"{len(rows)} masks in {scenes} scenes, {len(named)} of things with a color word")
-    print(f"own words dropped: {dropped.total()} of {len(named)}: {dict(dropped)}")
+    print(f"{len(rows)} masks in {scenes} scenes, {len(named)} of objects with a color word")
+    print(f"correct words dropped: {dropped.total()} of {len(named)}: {dict(dropped)}")
     for word in PALETTE:
-        # `dark red` said of a red thing is no other color.
-        far = [pixels for asset, pixels in named if asset.colour.split()[-1] != word.split()[-1]]
-        found = sum(contradicted(names_of(word), pixels) for pixels in far)
+        # `dark red` is not a wrong word for a red object.
+        others = [pixels for asset, pixels in named if asset.colour.split()[-1] != word.split()[-1]]
+        found = sum(contradicted(names_of(word), pixels) for pixels in others)
         own = [
             float(distances(np.median(pixels, axis=0)[None], names_of(word), 1.0, 1.0)[0])
             for asset, pixels in named
             if asset.colour == word
         ]
-        tail = f"; own: {len(own)}, farthest {max(own):.3f}" if own else ""
-        print(f"  {word}: said of others, found out {found} of {len(far)}{tail}")
+        tail = f"; objects of this color: {len(own)}, largest distance {max(own):.3f}" if own else ""
+        print(f"  {word}: detected as wrong for {found} of {len(others)} other objects{tail}")
 
 
 def surveyed(root: Path) -> list[tuple[Asset, Path]]:
@@ -85,7 +85,7 @@ def median(portrait: Portrait) -> np.ndarray:
 
 
 def lit(files: dict[Asset, Path], scenes: int):
-    """Asset and OKLab pixels of its mask, of every object that is well seen."""
+    """Asset and OKLab pixels of the mask, for every object with at least LEAST_PX visible pixels."""
     assets = sorted(files, key=lambda asset: asset.uid)
     with Renderer(RENDER) as renderer:
         for seed in range(scenes):

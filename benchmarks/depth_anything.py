@@ -1,12 +1,12 @@
-"""Depth-Anything-V2: the stage against transformers' own depth-estimation pipeline on the same images.
+"""Depth-Anything-V2: the stage compared with transformers' depth-estimation pipeline on the same images.
 
     python benchmarks/depth_anything.py [--model-size small] [--images 24] [--side 512] [--rounds 5]
     python benchmarks/depth_anything.py --device cuda --model-size large --batch 32 --images 512 --cpus 16
 
-Random weights at the released sizes (weights do not change the time). Three roads, interleaved, in one process:
-`pipeline`, as it is called by default: a batch of one, float32, images opened from their bytes, maps left as tensors;
-`stage`, from the same bytes to encoded maps; `bare model`, the stage's own network over the stage's batches, pixels
-ready on the device. Targets: 1.3 times the pipeline on a CPU, 3 times on a GPU; 5 % above the bare model on a GPU.
+Random weights at the released sizes (weights do not affect the time). Three variants, interleaved, in one process:
+`pipeline` with its defaults: batch size 1, float32, images opened from bytes, maps left as tensors; `stage`, from the
+same bytes to encoded maps; `bare model`, the stage's network on the stage's batches, with pixels already on the device.
+Targets: 1.3 times as fast as the pipeline on a CPU, 3 times on a GPU; at most 5 % slower than the bare model on a GPU.
 """
 
 import argparse
@@ -41,7 +41,7 @@ INPUT = 518
 
 @dataclass(frozen=True)
 class Size:
-    """What tells the released checkpoints apart."""
+    """The configuration values in which the released checkpoints differ."""
 
     width: int
     layers: int
@@ -57,7 +57,7 @@ SIZES = {
     "large": Size(1024, 24, 16, (5, 12, 18, 24), (256, 512, 1024, 1024), 256),
 }
 PEAK_TFLOPS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0}
-"""Dense bfloat16, as the makers state it, for a part of the device's name."""
+"""Dense bfloat16 peak according to the vendors, by part of the device name."""
 
 
 def main() -> None:
@@ -65,18 +65,18 @@ def main() -> None:
     parser.add_argument("--model-size", choices=SIZES, default="small")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
-    parser.add_argument("--batch", type=int, default=16, help="of the stage, on a GPU")
+    parser.add_argument("--batch", type=int, default=16, help="batch size of the stage, on a GPU")
     parser.add_argument("--pipeline-batch", type=int, default=1)
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cpus", type=float, default=2, help="of the stage: threads that decode and encode")
+    parser.add_argument("--cpus", type=float, default=2, help="decoding and encoding threads of the stage")
     parser.add_argument(
-        "--threads", type=int, default=0, help="of torch; 1 gives CPU times that other work hardly disturbs"
+        "--threads", type=int, default=0, help="torch threads; with 1, other load hardly affects CPU times"
     )
     parser.add_argument("--compile", action="store_true", help="torch.compile in the stage")
-    parser.add_argument("--peak-tflops", type=float, default=0.0, help="of the device, for its utilisation")
-    parser.add_argument("--profile", action="store_true", help="where one forward pass of each network spends its time")
+    parser.add_argument("--peak-tflops", type=float, default=0.0, help="peak of the device, for its utilization (MFU)")
+    parser.add_argument("--profile", action="store_true", help="profile one forward pass of each network")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads or torch.get_num_threads())
     transformers.logging.set_verbosity_error()
@@ -87,11 +87,11 @@ def main() -> None:
 
 
 def make_checkpoint(folder: Path, size: str) -> transformers.DepthAnythingConfig:
-    """config.json, model.safetensors and preprocessor_config.json, as released but for the weights."""
+    """Write config.json, model.safetensors and preprocessor_config.json as released, but with random weights."""
     torch.manual_seed(0)
     config = released_config(size)
     network = transformers.DepthAnythingForDepthEstimation(config)
-    # So that depth is not cut off at zero, where the maps could not be compared.
+    # Keeps depth from being clipped at zero, which would make the maps incomparable.
     torch.nn.init.normal_(network.head.conv3.weight, std=1.0)
     torch.nn.init.constant_(network.head.conv3.bias, 1.0)
     network.save_pretrained(folder)
@@ -136,7 +136,7 @@ def bench(arguments: argparse.Namespace, folder: str, config: transformers.Depth
     model = stage.setup()
     pipeline: Any = transformers.pipeline("depth-estimation", model=folder, device=arguments.device)
     samples = as_samples(images)
-    roads: dict[str, Callable[[], object]] = {
+    variants: dict[str, Callable[[], object]] = {
         "pipeline": lambda: run_pipeline(pipeline, images, arguments.pipeline_batch),
         "stage": lambda: run_stage(stage, model, samples),
         "bare model": bare_model(stage, model, folder, images),
@@ -146,8 +146,8 @@ def bench(arguments: argparse.Namespace, folder: str, config: transformers.Depth
         end="",
     )
     print(f"{torch.__version__}, {torch.get_num_threads()} threads, {len(images)} images of {arguments.side}²")
-    print(f"  maps differ by {disagreement(roads):.1e} of the largest depth at most")
-    seconds = measure(roads, arguments.rounds)
+    print(f"  largest difference of the maps: {disagreement(variants):.1e} of the largest depth")
+    seconds = measure(variants, arguments.rounds)
     report(seconds, len(images), arguments, config)
     if arguments.profile:
         profile("pipeline", lambda: run_pipeline(pipeline, images[:1], 1))
@@ -155,7 +155,7 @@ def bench(arguments: argparse.Namespace, folder: str, config: transformers.Depth
 
 
 def picture(side: int, seed: int) -> bytes:
-    """Shaded surfaces with texture and a little sensor noise, lossless WebP as a layer holds it."""
+    """Shaded surfaces with texture and a little sensor noise, as lossless WebP like in a layer."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:side, 0:side] / side
     waves = [np.sin(rng.uniform(5, 60) * x + rng.uniform(5, 60) * y + rng.uniform(0, 6)) for _ in range(3)]
@@ -196,30 +196,31 @@ def bare_model(stage: DepthAnything, model: DepthEstimator, folder: str, images:
     return run
 
 
-def disagreement(roads: dict[str, Callable[[], Any]]) -> float:
-    """Largest difference of the pipeline's maps and the stage's decoded ones, over the largest depth; warms all up."""
+def disagreement(variants: dict[str, Callable[[], Any]]) -> float:
+    """Largest difference between the pipeline's maps and the stage's decoded maps, relative to the largest depth. Also
+    warms up all variants."""
     worst = 0.0
-    for expected, row in zip(roads["pipeline"](), roads["stage"](), strict=True):
+    for expected, row in zip(variants["pipeline"](), variants["stage"](), strict=True):
         info = MapInfo.model_validate(json.loads(row.columns["maps"])["depth"])
         found = decode_depth(row.columns["depth"], info)
         worst = max(worst, float(np.abs(found - expected).max() / expected.max()))
-    roads["bare model"]()
+    variants["bare model"]()
     return worst
 
 
-def measure(roads: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[tuple[float, float, float]]]:
-    """Wall seconds, CPU seconds and peak GiB (of the GPU where there is one, else resident) of each round."""
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in roads}
+def measure(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[tuple[float, float, float]]]:
+    """Wall seconds, CPU seconds and peak GiB (GPU memory if there is a GPU, else resident memory) of each round."""
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in variants}
     for _ in range(rounds):
-        for name, road in roads.items():
-            forget_peak()
+        for name, variant in variants.items():
+            reset_peak()
             wall, cpu = time.perf_counter(), time.process_time()
-            road()
+            variant()
             found[name].append((time.perf_counter() - wall, time.process_time() - cpu, peak_gib()))
     return found
 
 
-def forget_peak() -> None:
+def reset_peak() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     Path("/proc/self/clear_refs").write_text("5")
@@ -238,23 +239,21 @@ def report(
     arguments: argparse.Namespace,
     config: transformers.DepthAnythingConfig,
 ) -> None:
-    middle = {
+    medians = {
         name: tuple(statistics.median(values) for values in zip(*rounds, strict=True))
         for name, rounds in seconds.items()
     }
     gpu = arguments.device == "cuda"
     print(f"  {'':12}{'wall s/image':>14}{'CPU s/image':>14}{'images/s':>12}{'peak GiB':>12}")
-    for name, (wall, cpu, peak) in middle.items():
+    for name, (wall, cpu, peak) in medians.items():
         print(f"  {name:12}{wall / images:14.4f}{cpu / images:14.4f}{images / wall:12.2f}{peak:12.2f}")
     target = 3.0 if gpu else 1.3
-    (wall, cpu, _), (stage_wall, stage_cpu, _), (bare, bare_cpu, _) = middle.values()
-    print(
-        f"  stage over pipeline: {wall / stage_wall:.2f} x wall, {cpu / stage_cpu:.2f} x CPU time (target {target} x)"
-    )
-    print(f"  stage above its bare model: {stage_wall / bare - 1:+.1%} wall, {stage_cpu / bare_cpu - 1:+.1%} CPU time")
+    (wall, cpu, _), (stage_wall, stage_cpu, _), (bare, bare_cpu, _) = medians.values()
+    print(f"  pipeline / stage: {wall / stage_wall:.2f} x wall, {cpu / stage_cpu:.2f} x CPU time (target {target} x)")
+    print(f"  stage over its bare model: {stage_wall / bare - 1:+.1%} wall, {stage_cpu / bare_cpu - 1:+.1%} CPU time")
     flops = forward_flops(config)
     print(
-        f"  {flops / 1e9:.0f} GFLOP an image; the stage does {flops * images / stage_wall / 1e12:.2f} TFLOP/s", end=""
+        f"  {flops / 1e9:.0f} GFLOP per image; the stage does {flops * images / stage_wall / 1e12:.2f} TFLOP/s", end=""
     )
     named = next((value for part, value in PEAK_TFLOPS.items() if gpu and part in device_name("cuda")), 0.0)
     peak = arguments.peak_tflops or named
@@ -262,7 +261,7 @@ def report(
 
 
 def forward_flops(config: transformers.DepthAnythingConfig) -> float:
-    """Multiplications and additions of one pass at 518², counted on the meta device."""
+    """FLOPs of one forward pass at 518², counted on the meta device."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
@@ -285,10 +284,10 @@ def profile(name: str, run: Callable[[], object]) -> None:
 
     with trace(
         activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
-    ) as seen:
+    ) as profiled:
         run()
     print(f"\n{name}, one image")
-    print(seen.key_averages().table(sort_by="self_cpu_time_total", row_limit=14, max_name_column_width=44))
+    print(profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=14, max_name_column_width=44))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What derived samples cost the pair stage, against the renders that they follow from: one core, no GPU.
+"""Cost of derived samples in the pair stage, relative to the renders that they are derived from. One core, no GPU.
 
     python benchmarks/derived.py [--resolution 512] [--render-samples 32]
 
-Two edits of one scene are rendered (the source once), then the same two in scenes of their own, as without
-`edits.compose`. The inverse and the edit between the two targets are made REPEATS times from what was rendered.
+Renders two edits of one scene (the source once), then the same two edits in separate scenes, as without
+`edits.compose`. The inverse and the edit between the two targets are computed REPEATS times from the rendered pairs.
 """
 
 import statistics
@@ -39,9 +39,9 @@ def seconds(function: Callable[[], Any]) -> tuple[float, Any]:
 @click.command()
 @click.option("--resolution", default=512, show_default=True)
 @click.option("--render-samples", default=32, show_default=True)
-@click.option("--kinds", default="translate,translate", show_default=True, help="Of the two edits.")
+@click.option("--kinds", default="translate,translate", show_default=True, help="Kinds of the two edits.")
 def main(resolution: int, render_samples: int, kinds: str) -> None:
-    """Time them."""
+    """Measure the cost of derived samples."""
     settings = ["samples=8", "unit_size=8", "source.variants=4", "render.device=cpu"]
     size = [f"render.resolution=[{resolution},{resolution}]", f"render.samples={render_samples}"]
     with tempfile.TemporaryDirectory() as folder:
@@ -55,27 +55,28 @@ def main(resolution: int, render_samples: int, kinds: str) -> None:
         def make(seed: int, spec: dict[str, Any]) -> Any:
             found = stage._make(studio, Sample("a", "train", {"seed": seed, **spec}))
             if isinstance(found, Reject):
-                raise SystemExit(f"{spec}: {found.reason}; choose other --kinds")
+                raise SystemExit(f"{spec}: rejected ({found.reason}): choose other --kinds")
             return found
 
-        make(4, {"edit": edits[0]})  # Blender starts with the first scene
-        together, made = seconds(lambda: make(5, {"edits": edits, "edit": edits[0]}))
-        alone = sum(
+        make(4, {"edit": edits[0]})  # the first scene starts Blender
+        composed_render, pairs = seconds(lambda: make(5, {"edits": edits, "edit": edits[0]}))
+        separate = sum(
             seconds(lambda seed=seed, kind=kind: make(seed, {"edit": kind}))[0] for seed, kind in enumerate(edits, 5)
         )
         limits, points = Limits(min_visible=config.scene.min_visible), studio.renderer.points
-        backwards = statistics.median(seconds(lambda: invert(made[0], limits))[0] for _ in range(REPEATS))
-        made = make(5, {"edits": edits, "edit": edits[0]})  # the scene that the renderer holds is the last one again
+        inverse = statistics.median(seconds(lambda: invert(pairs[0], limits))[0] for _ in range(REPEATS))
+        pairs = make(5, {"edits": edits, "edit": edits[0]})  # so that the renderer holds this scene again
         composed = statistics.median(
-            seconds(lambda: between(made[0], made[1], stage.dataset, points, limits))[0] for _ in range(REPEATS)
+            seconds(lambda: between(pairs[0], pairs[1], stage.dataset, points, limits))[0] for _ in range(REPEATS)
         )
         studio.renderer.close()
     click.echo(f"{resolution} x {resolution}, {render_samples} samples, {kinds}")
     click.echo(
-        f"two edits of one scene {together:.2f} s, in scenes of their own {alone:.2f} s: {together / alone:.2f} x"
+        f"two edits of one scene {composed_render:.2f} s, in separate scenes {separate:.2f} s: "
+        f"{composed_render / separate:.2f} x"
     )
-    for name, cost in (("inverse", backwards), ("composed", composed)):
-        click.echo(f"{name:9} {1e3 * cost:6.1f} ms, {2 * cost / alone:.2%} of a rendered pair")
+    for name, cost in (("inverse", inverse), ("composed", composed)):
+        click.echo(f"{name:9} {1e3 * cost:6.1f} ms, {2 * cost / separate:.2%} of a rendered pair")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The engine against a bare loop: speed-up, overhead, start of a large plan, memory. Prints ratios, or JSON.
+"""The engine compared with a bare loop: speedup, overhead, start of a large plan, memory. Prints ratios, or JSON.
 
     python benchmarks/engine.py --samples 2400 --milliseconds 50
 
-Both sides burn the same CPU work a sample (hashing, calibrated) and nothing else competes in an honest run: use an
-otherwise idle machine. CPU counts all processes of the run (driver, Ray's own, workers), seen through /proc.
+Both do the same CPU work per sample (calibrated hashing). Run it on an otherwise idle machine. CPU time is the sum over
+all processes of the run (driver, Ray, workers), read from /proc.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ def burn(rounds: int) -> bytes:
 
 @dataclass(frozen=True)
 class Burn:
-    """Layer `pair`: `rounds` of hashing a sample."""
+    """Layer `pair`: `rounds` rounds of hashing per sample."""
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
@@ -69,29 +69,30 @@ def make_plan(store: LayerStore, samples: int, unit_size: int) -> Plan:
 
 
 class TreeCpu:
-    """CPU seconds of this process and all its descendants, also those that end meanwhile, less those of looking."""
+    """CPU seconds of this process and all its descendants, including those that have ended; excludes the time of the
+    polling thread itself."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[int, str], float] = {}
+        self._cpu: dict[tuple[int, str], float] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "TreeCpu":
-        self._before = self._look()
+        self._before = self._poll()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        self.seconds = self._look() - self._before - self._looking
+        self.seconds = self._poll() - self._before - self._polling
 
     def _watch(self) -> None:
         while not self._ended.wait(0.5):
-            self._look()
-        self._looking = time.thread_time()
+            self._poll()
+        self._polling = time.thread_time()
 
-    def _look(self) -> float:
+    def _poll(self) -> float:
         processes: dict[int, tuple[int, str, float]] = {}
         for file in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -105,8 +106,8 @@ class TreeCpu:
             while ancestor != root and ancestor in processes:
                 ancestor = processes[ancestor][0]
             if ancestor == root:
-                self._seen[pid, started] = cpu
-        return sum(self._seen.values())
+                self._cpu[pid, started] = cpu
+        return sum(self._cpu.values())
 
 
 def calibrate(milliseconds: float) -> int:
@@ -116,7 +117,7 @@ def calibrate(milliseconds: float) -> int:
 
 
 def side_by_side(rounds: int, samples: int, loops: int = 2) -> float:
-    """CPU seconds of the same work in several bare loops at once: processes share caches and memory."""
+    """CPU seconds of the same work in several concurrent bare loops, which share caches and memory bandwidth."""
     code = f"import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r}); from engine import burn\n"
     code += f"began = time.process_time()\nfor _ in range({samples // loops}):\n    burn({rounds})\n"
     code += "print(time.process_time() - began)"
@@ -162,7 +163,7 @@ def speed(samples: int, milliseconds: float, unit_size: int) -> dict[str, float]
 
 
 def start(units: int, unit_size: int) -> dict[str, float]:
-    """Plan `units` and hand out the first one, in this process."""
+    """Plan `units` units and schedule the first one, in this process."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         store = LayerStore(folder)
@@ -189,7 +190,7 @@ def in_fresh_process(units: int, unit_size: int) -> dict[str, float]:
 @click.command()
 @click.option("--samples", default=2400, show_default=True)
 @click.option("--milliseconds", default=50.0, show_default=True)
-@click.option("--unit-size", default=16, show_default=True, help="In the speed-up; the start uses 64.")
+@click.option("--unit-size", default=16, show_default=True, help="For the speedup; the start of a plan uses 64.")
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--start-only", default=0, hidden=True)
 def main(samples: int, milliseconds: float, unit_size: int, as_json: bool, start_only: int) -> None:
@@ -204,9 +205,9 @@ def main(samples: int, milliseconds: float, unit_size: int, as_json: bool, start
         return
     fast = found["speed"]
     lines = [
-        ("bare loop, one core", f"{fast['bare_seconds']:.1f} s ({fast['milliseconds_a_sample']:.1f} ms a sample)"),
+        ("bare loop, one core", f"{fast['bare_seconds']:.1f} s ({fast['milliseconds_a_sample']:.1f} ms per sample)"),
         ("run on Ray", f"{fast['run_seconds']:.1f} s (Ray itself started in {fast['ray_start_seconds']:.1f} s)"),
-        ("speed-up", f"{fast['speed_up']:.2f} x"),
+        ("speedup", f"{fast['speed_up']:.2f} x"),
         ("CPU over the bare loop", f"{100 * fast['overhead_all_processes']:.1f} % (all processes)"),
         ("CPU over two bare loops", f"{100 * fast['overhead_over_side_by_side']:.1f} % (side by side, all processes)"),
         ("CPU over the stage's own", f"{100 * fast['overhead_against_same_work']:.1f} % (all processes)"),

@@ -1,11 +1,11 @@
-"""A gallery of many samples: made from a build's layers and from shards, opened, scrolled and filtered in Chromium.
+"""A gallery of many samples: made from the layers of a build and from shards, opened, sorted and filtered in Chromium.
 
     python benchmarks/gallery.py OUT [--samples 10000] [--scratch DIR] [--no-browser]
 
-OUT is a finished build of a few samples; their rows are repeated under new keys until there are enough, in units of 64,
-so every sample costs what a real one does. All of it is deleted afterwards: about 9 GB at 256 x 256.
-Times of the page: from navigation to the first tiles with their pictures decoded; from an input event to the page
-that shows its result painted. The files are in the page cache.
+OUT is a finished build of a few samples. Their rows are repeated under new keys, in units of 64, until there are
+enough, so every sample has the cost of a real one. All files are deleted afterwards: about 9 GB at 256 x 256.
+Page times: from navigation until the first tiles are shown with decoded images; from an input event until its result is
+painted. The files are in the page cache.
 """
 
 import argparse
@@ -62,28 +62,28 @@ def main() -> None:
         page = measure("layers", str(made), Path(scratch) / "gallery")
         if not arguments.no_browser:
             browse(page)
-        # Nothing is deleted in between: ext4 makes files slowly for a while after many are gone.
+        # Nothing is deleted in between: after many deletions, ext4 creates files slowly for a while.
         shards = Path(scratch) / "shards"
         repeat_shards(Path(arguments.out), shards, arguments.samples)
         measure("shards", str(shards), Path(scratch) / "gallery-of-shards")
 
 
 def measure(what: str, path: str, folder: Path) -> Path:
-    """Make the gallery; its page."""
+    """Make the gallery; returns the path of its page."""
     began, cpu = time.monotonic(), time.process_time()
     found = run_gallery(path, str(folder), quiet=True)
     seconds, cpu = time.monotonic() - began, time.process_time() - cpu
     size = found["bytes"] / found["samples"]
     index = (folder / "data" / "index.js").stat().st_size
     print(
-        f"from {what}: {found['samples']} samples, {size / 1e3:.0f} kB of pictures each: {seconds:.1f} s, "
-        f"{found['samples'] / cpu:.0f} samples a CPU second; index {index / 1e6:.1f} MB"
+        f"from {what}: {found['samples']} samples, {size / 1e3:.0f} kB of images each: {seconds:.1f} s, "
+        f"{found['samples'] / cpu:.0f} samples per CPU second; index {index / 1e6:.1f} MB"
     )
     return folder / "index.html"
 
 
 def repeat_build(build: Build, store: LayerStore, samples: int) -> None:
-    """A build of many samples whose rows are those of a small one."""
+    """Write a build of many samples by repeating the rows of a small one."""
     rows = [row for unit in range(build.plan.units) for row in build.plan.rows(unit)]
     columns = {layer: _rows(build, folder) for layer, folder in build.layers.items()}
     held = [row for row in rows if all(row.key in found for found in columns.values())]
@@ -108,7 +108,7 @@ def _rows(build: Build, folder: str) -> dict[str, Any]:
 
 
 def repeat_shards(out: Path, folder: Path, samples: int) -> None:
-    """Shards of 1,000 samples whose members are those of a few."""
+    """Write shards of 1,000 samples by repeating the members of a few."""
     held = [sample for tar in sorted(out.glob("shards/full/train/*.tar")) for sample in read_samples(str(tar))]
     count, target = -(-samples // 1000), folder / "full" / "train"
     target.mkdir(parents=True)
@@ -136,7 +136,7 @@ def repeat_shards(out: Path, folder: Path, samples: int) -> None:
 
 def browse(page: Path) -> None:
     if find_chromium() is None:
-        print("no Chromium on PATH: the page is not measured")
+        print("Chromium is not on PATH: skipping the page measurements")
         return
     with open_browser() as browser:
         first: list[float] = []
@@ -145,20 +145,20 @@ def browse(page: Path) -> None:
             tab.goto(page.as_uri(), wait_until="commit")
             first.append(tab.wait_for_function(FIRST, polling=10).json_value())
             tab.close()
-        print(f"first page, pictures and all: {_told(first)}")
+        print(f"first page with all images: {_summary(first)}")
         tab = browser.new_page(viewport={"width": 1400, "height": 900})
         tab.goto(page.as_uri())
         for name, act in FILTERS.items():
-            tab.evaluate(PAINTED % act)  # once, for the compiler
+            tab.evaluate(PAINTED % act)  # warm up the JavaScript compiler
             times: list[float] = []
             for _ in range(6):
                 tab.evaluate(PAINTED % FILTERS["all again"])
                 times.append(tab.evaluate(PAINTED % act))
-            print(f"{name}: {_told(times)}")
+            print(f"{name}: {_summary(times)}")
 
 
-def _told(times: list[float]) -> str:
-    return f"{statistics.median(times):.0f} ms (at most {max(times):.0f})"
+def _summary(times: list[float]) -> str:
+    return f"median {statistics.median(times):.0f} ms, maximum {max(times):.0f} ms"
 
 
 if __name__ == "__main__":

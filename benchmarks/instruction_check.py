@@ -1,12 +1,13 @@
-"""How well the geometry check of instructions reads, and how many false instructions it finds.
+"""Accuracy of the instruction parser, and recall and precision of the geometry check of instructions.
 
     python benchmarks/instruction_check.py [--scenes 300] [--show 0]
 
-Three tables. The parser: share of the labelled sentences (tests/annotators/parser/labelled_instructions.jsonl) in which
-a field is right, of those where it is said or was read, for the sentences that the rules were made on and for those
-held out. The templates: verdicts on true instructions of sampled procedural scenes (no render: boxes are projected).
-Planted errors: share that is contradicted (recall) by kind of error, and how many of the contradicted are false
-(precision), the true ones being the templates' sentences and rewordings of them.
+Three tables. Parser: for each field, the share of labeled sentences with the right value, among those in which the
+field is stated or was parsed; for the sentences that the rules were written for, and for held-out ones
+(tests/annotators/parser/labelled_instructions.jsonl). Templates: verdicts on true instructions of sampled procedural
+scenes (not rendered; boxes are projected). Planted errors: the share that is contradicted (recall) per kind of error,
+and the share of false instructions among the contradicted ones (precision); true instructions are the templates'
+sentences and rewordings of them.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from tests.annotators.scenes import SIDE, scenes
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=300)
-    parser.add_argument("--show", type=int, default=0, help="print so many errors of each kind")
+    parser.add_argument("--show", type=int, default=0, help="number of errors of each kind to print")
     arguments = parser.parse_args()
     print_parser()
     print_verdicts(arguments.scenes, arguments.show)
@@ -42,17 +43,17 @@ def print_parser() -> None:
     groups = get_args(Group)
     found = {group: accuracy([row for row in labelled() if row.group == group]) for group in groups}
     counts = {group: sum(row.group == group for row in labelled()) for group in groups}
-    print("parser, right / said   " + "  ".join(f"{group} ({counts[group]})".rjust(16) for group in groups))
+    print("parser, right / stated " + "  ".join(f"{group} ({counts[group]})".rjust(16) for group in groups))
     for field in sorted({field for table in found.values() for field in table}):
         cells = (found[group].get(field, (0, 0)) for group in groups)
         print(f"{field:22} " + "  ".join(f"{right}/{said} {_share(right, said)}".rjust(16) for right, said in cells))
-    wrong = (deceived([row for row in labelled() if row.group == group]) for group in groups)
-    cells = (f"{count}/{counts[group]}".rjust(16) for group, count in zip(groups, wrong, strict=True))
-    print(f"{'wrong, nothing open':22} " + "  ".join(cells))
+    silent = (deceived([row for row in labelled() if row.group == group]) for group in groups)
+    cells = (f"{count}/{counts[group]}".rjust(16) for group, count in zip(groups, silent, strict=True))
+    print(f"{'wrong, none unparsed':22} " + "  ".join(cells))
 
 
 def print_verdicts(count: int, show: int) -> None:
-    true, other = Counter[str](), Counter[str]()
+    true, rephrased = Counter[str](), Counter[str]()
     errors: dict[str, Counter[str]] = {}
     clauses = Counter[str]()
     for case, text in _true(count):
@@ -60,21 +61,21 @@ def print_verdicts(count: int, show: int) -> None:
         true[verdict.outcome] += 1
         clauses.update(clause.outcome for clause in verdict.clauses)
         _show("templates", verdict, text, "agrees", true, show)
-        for again in reworded(text):
-            found = check_text(again, case)
-            other[found.outcome] += 1
+        for rewording in reworded(text):
+            found = check_text(rewording, case)
+            rephrased[found.outcome] += 1
             if found.outcome == "contradicted":
-                _show("reworded", found, again, "agrees", other, show)
+                _show("reworded", found, rewording, "agrees", rephrased, show)
         for kind, false in planted(case.facts, text):
             found = check_text(false, case)
             errors.setdefault(kind, Counter())[found.outcome] += 1
             _show(kind, found, false, "contradicted", errors[kind], show)
-    print(f"\ntrue instructions: templates {_told(true)}; clauses {_told(clauses)}")
-    print(f"reworded: {_told(other)}")
+    print(f"\ntrue instructions: templates {_json(true)}; clauses {_json(clauses)}")
+    print(f"reworded: {_json(rephrased)}")
     total = sum(errors.values(), Counter[str]())
     for kind, table in [*sorted(errors.items()), ("all", total)]:
-        print(f"planted {kind:10} recall {_share(table['contradicted'], table.total())}  {_told(table)}")
-    false, wrong = total["contradicted"], true["contradicted"] + other["contradicted"]
+        print(f"planted {kind:10} recall {_share(table['contradicted'], table.total())}  {_json(table)}")
+    false, wrong = total["contradicted"], true["contradicted"] + rephrased["contradicted"]
     print(f"precision {_share(false, false + wrong)} ({false} of {false + wrong} contradicted are false)")
 
 
@@ -90,12 +91,12 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:5.1f} %" if whole else "      -"
 
 
-def _told(table: Counter[str]) -> str:
+def _json(table: Counter[str]) -> str:
     return json.dumps(dict(sorted(table.items())))
 
 
-def _show(kind: str, verdict: Verdict, text: str, expected: str, table: Counter[str], most: int) -> None:
-    if verdict.outcome != expected and table.total() - table[expected] <= most:
+def _show(kind: str, verdict: Verdict, text: str, expected: str, table: Counter[str], limit: int) -> None:
+    if verdict.outcome != expected and table.total() - table[expected] <= limit:
         print(f"{kind}: {text!r} {verdict.outcome}: {'; '.join(map(str, verdict.clauses))}")
 
 

@@ -1,9 +1,9 @@
-"""Memory of a long run: the driver's does not grow with samples, a worker's not with units. Prints ratios, or JSON.
+"""Memory of a long run: it grows neither with samples in the driver nor with units in workers. Prints ratios, or JSON.
 
     python benchmarks/memory.py --samples 2000 --times 10
 
-Two runs on Ray in fresh processes, the second with `times` as many samples. Each sample's row holds `--kilobytes` of
-noise, as a pair's images do, and a second stage reads it. Workers note their peak in the rows that they write.
+Two runs on Ray in fresh processes, the second with `times` as many samples. The row of each sample holds `--kilobytes`
+of noise, about the size of a pair's images, and a second stage reads it. Workers write their peak memory to their rows.
 """
 
 import json
@@ -37,7 +37,7 @@ def peak_megabytes() -> float:
 
 @dataclass(frozen=True)
 class Make:
-    """Layer `pair`: noise of the size of a sample."""
+    """Layer `pair`: noise of the size of one sample."""
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
@@ -101,12 +101,12 @@ def in_fresh_process(samples: int, kilobytes: int, unit_size: int) -> dict[str, 
 @click.command()
 @click.option("--samples", default=2000, show_default=True)
 @click.option("--times", default=10, show_default=True)
-@click.option("--kilobytes", default=128, show_default=True, help="Of one sample.")
+@click.option("--kilobytes", default=128, show_default=True, help="Size of one sample.")
 @click.option("--unit-size", default=16, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--only", is_flag=True, hidden=True)
 def main(samples: int, times: int, kilobytes: int, unit_size: int, as_json: bool, only: bool) -> None:
-    """Measure how memory grows."""
+    """Measure memory growth."""
     if only:
         click.echo(json.dumps(measure(samples, kilobytes, unit_size)))
         return

@@ -1,8 +1,9 @@
-"""Speed of the shard writer, digests included, against tarfile without digests and webdataset's TarWriter.
+"""Speed of the shard writer, including digests, compared with tarfile and webdataset's TarWriter without digests.
 
     python benchmarks/packing.py [--megabytes 500] [--folder /tmp]
 
-CPU time, so that the disk does not decide. Budget: 150 MB/s on one core with SHA-256 (here MD5 and CRC-32 besides).
+Measures CPU time, so that disk speed does not matter. Budget: 150 MB/s on one core with SHA-256 (measured with MD5 and
+CRC-32 as well).
 """
 
 import argparse
@@ -25,7 +26,7 @@ from spatialdata_builder.shards.writer import write_shard
 
 BUDGET_MB = 150.0
 _KIB = {"source": 410, "target": 400, "metric": 124, "depth": 169, "normal": 17, "json": 4}
-"""Member sizes at 512², from benchmarks/codecs.py; 3 KiB for the flat maps."""
+"""Member sizes in KiB at 512², from benchmarks/codecs.py; 3 KiB for all other members."""
 
 
 def main() -> None:
@@ -53,8 +54,8 @@ def main() -> None:
     print(
         f"  write_shard (sha256, md5, crc32)  {ours:7.0f}   {ours / BUDGET_MB:.2f} of the budget ({BUDGET_MB:.0f} MB/s)"
     )
-    print(f"  tarfile, no digest                {plain:7.0f}   ours / this: {ours / plain:.2f}")
-    print(f"  webdataset TarWriter, no digest   {theirs:7.0f}   ours / this: {ours / theirs:.2f}")
+    print(f"  tarfile, no digest                {plain:7.0f}   write_shard / this: {ours / plain:.2f}")
+    print(f"  webdataset TarWriter, no digest   {theirs:7.0f}   write_shard / this: {ours / theirs:.2f}")
     print(f"  read_samples                      {read:7.0f}")
 
 

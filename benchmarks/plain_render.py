@@ -1,7 +1,7 @@
 # pyright: basic, reportMissingImports=false
-"""What a pair is measured against: one scene loaded and rendered once by Cycles, colour alone. Runs inside Blender.
+"""The baseline of `rendering.py`: one scene, loaded and rendered once by Cycles, color only. Runs inside Blender.
 
-Reads a job (spec, files, samples, denoise, threads) as JSON from a file; prints CPU seconds, of loading and in all.
+Reads a job (spec, files, samples, denoise, threads) as JSON from a file. Prints CPU seconds: of loading, and in total.
 """
 
 import json

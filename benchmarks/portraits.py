@@ -1,9 +1,9 @@
-"""What the portrait of an asset costs, beside its survey.
+"""Cost of the portrait of an asset (layer `appearance`), without its survey.
 
     python benchmarks/portraits.py ROOT
 
-ROOT is an Objaverse cache. Prints CPU seconds an asset of layer `appearance`, in this process and in Blender, with one
-thread; the start of Blender, which is paid once a worker, is left out.
+ROOT is an Objaverse cache. Prints CPU seconds per asset in this process and in Blender, with one thread. Excludes the
+start of Blender, which happens once per worker.
 """
 
 import sys
@@ -25,16 +25,16 @@ def main() -> None:
         if isinstance(row, Row):
             samples.append(Sample(entry.uid, "train", entry.spec(), {"survey": row.columns}))
     stage(booth, samples[:1])
-    here, there, wall = time.process_time(), booth.renderer.cpu_s, time.monotonic()
+    here, blender, wall = time.process_time(), booth.renderer.cpu_s, time.monotonic()
     named = 0
     for sample in samples[1:]:
         (row,) = stage(booth, [sample])
         named += isinstance(row, Row) and '"colour":""' not in str(row.columns["asset"])
     count = len(samples) - 1
-    here, there = time.process_time() - here, booth.renderer.cpu_s - there
-    parts = f"{here / count:.3f} here, {there / count:.3f} in Blender"
-    print(f"{count} portraits: {(here + there) / count:.3f} CPU s each ({parts})")
-    print(f"{(time.monotonic() - wall) / count:.3f} s of wall time each; {named} have a name of color")
+    here, blender = time.process_time() - here, booth.renderer.cpu_s - blender
+    parts = f"{here / count:.3f} in this process, {blender / count:.3f} in Blender"
+    print(f"{count} portraits: {(here + blender) / count:.3f} CPU s each ({parts})")
+    print(f"{(time.monotonic() - wall) / count:.3f} s of wall time each; {named} have a color name")
     booth.renderer.close()
 
 

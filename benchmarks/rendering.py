@@ -1,10 +1,10 @@
-"""CPU time of a pair with all passes against one plain Cycles render of the same scene and samples.
+"""CPU time of a pair with all passes, relative to one plain Cycles render of the same scene and samples.
 
     python benchmarks/rendering.py [--side 512] [--samples 32] [--scenes 2] [--repeat 1] [--threads 0]
 
-A pair is: load the scene, cast visibility, render source and target with every pass. Limits: 2.1 plain renders, and
-scene set-up under 15 % of the pair. Scenes of four procedural objects. CPU time grows on a machine that does other
-things (shared caches and cores): repeat, and the least of each part counts.
+A pair: load the scene, cast visibility rays, render source and target with all passes. Limits: 2.1 plain renders, and
+scene setup under 15 % of the pair. Scenes have four procedural objects. CPU time grows if the machine does other work
+(shared caches and cores): use --repeat; the minimum of each part counts.
 """
 
 import json
@@ -39,7 +39,7 @@ def scenes(number: int, side: int) -> list[SceneSpec]:
 
 
 def pair_seconds(renderer: Renderer, spec: SceneSpec, files: dict[int, Path]) -> dict[str, float]:
-    """CPU seconds of a pair's parts."""
+    """CPU seconds of the parts of a pair."""
 
     def cost(work: Callable[[], object]) -> float:
         before = renderer.cpu_s
@@ -57,7 +57,7 @@ def pair_seconds(renderer: Renderer, spec: SceneSpec, files: dict[int, Path]) ->
 def plain_seconds(
     spec: SceneSpec, files: dict[int, Path], options: RenderOptions, denoise: bool, threads: int, folder: Path
 ) -> float:
-    """CPU seconds of loading the scene and rendering it once, colour alone."""
+    """CPU seconds of loading the scene and rendering it once, color only."""
     job = folder / "job.json"
     content = {
         "spec": to_json(spec),
@@ -88,16 +88,16 @@ def main(side: int, samples: int, number: int, repeat: int, threads: int, as_jso
         folder = Path(name)
         specs = scenes(number, side)
         files = [{placed.id: make(placed.asset.uid, folder) for placed in spec.objects} for spec in specs]
-        # The first render of a process compiles and allocates what later ones reuse.
+        # Warm up: the first render of a process compiles and allocates what later ones reuse.
         renderer.open(specs[0], files[0])
         renderer.render(specs[0].source)
         for spec, paths in zip(specs, files, strict=True):
-            tries: list[dict[str, float]] = []
-            for _ in range(repeat):  # by turns, so that all parts meet the same company
-                tries.append(pair_seconds(renderer, spec, paths))
-                tries[-1]["plain"] = plain_seconds(spec, paths, options, True, threads, folder)
-                tries[-1]["plain, not denoised"] = plain_seconds(spec, paths, options, False, threads, folder)
-            row = {key: min(one[key] for one in tries) for key in tries[0]}
+            runs: list[dict[str, float]] = []
+            for _ in range(repeat):  # interleaved, so that other load affects all parts equally
+                runs.append(pair_seconds(renderer, spec, paths))
+                runs[-1]["plain"] = plain_seconds(spec, paths, options, True, threads, folder)
+                runs[-1]["plain, not denoised"] = plain_seconds(spec, paths, options, False, threads, folder)
+            row = {key: min(run[key] for run in runs) for key in runs[0]}
             row["pair"] = sum(row[key] for key in ("open", "visibility", "source", "target"))
             rows.append(row)
     mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
@@ -115,7 +115,7 @@ def main(side: int, samples: int, number: int, repeat: int, threads: int, as_jso
         click.echo(f"  {key:22}{value:9.2f}")
     click.echo(f"pair / plain render           {found['pair_over_plain']:.2f}   (limit 2.1)")
     click.echo(f"pair / plain, not denoised    {found['pair_over_plain_not_denoised']:.2f}")
-    click.echo(f"scene set-up / pair           {100 * found['set_up_share']:.1f} %  (limit 15 %)")
+    click.echo(f"scene setup / pair            {100 * found['set_up_share']:.1f} %  (limit 15 %)")
 
 
 if __name__ == "__main__":

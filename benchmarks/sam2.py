@@ -1,20 +1,21 @@
-"""SAM 2's everything mode: the stage against transformers' own mask-generation pipeline, same images, same grid.
+"""SAM 2's everything mode: the stage compared with transformers' mask-generation pipeline, same images, same grid.
 
     python benchmarks/sam2.py [--size tiny] [--grid 8] [--masks smooth noisy] [--images 2] [--rounds 3]
     python benchmarks/sam2.py --device cuda --dtype bfloat16 --size large --grid 32 --masks smooth --images 16
 
-Random weights at the released sizes. What they draw decides the time of the pipeline, which turns each mask that
-passes its filters into run lengths in Python: `noisy` masks, of which every other pixel differs, are its worst case
-(a grid of 32 did not end in 10 minutes), and random weights as they come. For `smooth` ones the high-resolution
-features are left out and the upscaling is made the same for all four pixels of a block: outlines as long as real ones
-(printed: the runs of a mask at the image's size). For both, logits are scaled to a deviation of 10, the cut covers a
-sixth of the image, half of the masks pass the predicted IoU and two thirds of those are stable.
+Random weights at the released sizes. The masks that they produce determine the time of the pipeline, which converts
+every mask that passes its filters to run lengths in Python. `noisy` masks are those of unmodified random weights, in
+which every other pixel differs: the worst case (a grid of 32 did not finish in 10 minutes). For `smooth` masks,
+high-resolution features are disabled and upscaling is equal for the four pixels of a block, so outlines are as long as
+real ones (the number of runs per mask at image size is printed). In both cases, logits are scaled to a standard
+deviation of 10, the mask threshold covers a sixth of the image, half of the masks pass the predicted IoU, and two
+thirds of those are stable.
 
-The pipeline's image processor for SAM 2 needs torchvision, which a CPU build of torch may lack. Here its parent for
-Pillow is given SAM 2's sizes; run lengths, filters, boxes and loops are the library's own, and the suppression of
-boxes, which it takes from torchvision, is OpenCV's. The pipeline decodes 64 points at once, as is its default; on a
-CPU fewer suit it better (`--points-per-batch 4`). Target: 5 times the pipeline. On a machine that does other things,
-compare the CPU time of one thread (`--threads 1`): threads that wait for each other burn it.
+The pipeline's image processor for SAM 2 needs torchvision, which a CPU build of torch may lack. Here its Pillow-based
+parent is used with SAM 2's sizes. Run lengths, filters, boxes and loops are the library's own; non-maximum suppression,
+which the library takes from torchvision, is OpenCV's. The pipeline decodes 64 points at once by default; on a CPU,
+fewer are faster (`--points-per-batch 4`). Target: 5 times as fast as the pipeline. On a busy machine, compare the CPU
+time of one thread (`--threads 1`), since threads that wait for each other use CPU time.
 """
 
 import argparse
@@ -63,7 +64,7 @@ COVERED, GOOD, STABLE = 1 / 6, 1 / 2, 2 / 3
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Of masks that random weights draw, under the names that both sides use."""
+    """Thresholds for the masks of random weights, with the names that pipeline and stage use."""
 
     mask_threshold: float
     pred_iou_thresh: float
@@ -71,7 +72,8 @@ class Thresholds:
 
 
 class Sam2ProcessorPil(sam.SamImageProcessorPil):
-    """SAM 2's image processor without torchvision: a square instead of padding, one interpolation instead of two."""
+    """SAM 2's image processor without torchvision: resizes to a square without padding, and interpolates masks once
+    instead of twice."""
 
     size = {"height": 1024, "width": 1024}  # noqa: RUF012
     mask_size = {"height": 256, "width": 256}  # noqa: RUF012
@@ -89,7 +91,7 @@ class Sam2ProcessorPil(sam.SamImageProcessorPil):
     def post_process_for_mask_generation(self, all_masks: Any, all_scores: Any, all_boxes: Any, threshold: float):
         keep = np.flatnonzero(suppress(all_boxes.numpy(force=True), all_scores.numpy(force=True), threshold))
         runs = [all_masks[index] for index in keep]
-        # Its own function: pixels from run lengths, one by one.
+        # The library's own function: pixels from run lengths, one by one.
         return [sam._rle_to_mask(run) for run in runs], all_scores[keep], runs, all_boxes[keep]
 
 
@@ -97,14 +99,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="tiny")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="autocast, of both")
-    parser.add_argument("--grid", type=int, default=8, help="points a side")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="autocast dtype of both")
+    parser.add_argument("--grid", type=int, default=8, help="points per side")
     parser.add_argument("--masks", nargs="+", choices=("smooth", "noisy"), default=["smooth", "noisy"])
-    parser.add_argument("--side", type=int, default=512, help="of the images")
+    parser.add_argument("--side", type=int, default=512, help="side of the images")
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--points-per-batch", type=int, default=64, help="of the pipeline; the stage has its default")
-    parser.add_argument("--threads", type=int, default=0, help="of torch on the CPU; 0: all cores")
+    parser.add_argument("--points-per-batch", type=int, default=64, help="of the pipeline; the stage uses its default")
+    parser.add_argument("--threads", type=int, default=0, help="torch threads on the CPU; 0: all cores")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -150,42 +152,44 @@ def bench(arguments: argparse.Namespace, masks: str, folder: str) -> None:
         with autocast(torch.device(arguments.device), arguments.dtype):
             return [generator(Image.open(io.BytesIO(data)), **options) for data in images]
 
-    roads: dict[str, Callable[[], Any]] = {"pipeline": pipeline, "stage": lambda: stage(model, samples)}
+    variants: dict[str, Callable[[], Any]] = {"pipeline": pipeline, "stage": lambda: stage(model, samples)}
     print(f"\n{masks} masks")
-    compare(roads["pipeline"](), roads["stage"](), arguments.side)
-    report(measure(roads, arguments.rounds), arguments.images)
+    compare(variants["pipeline"](), variants["stage"](), arguments.side)
+    report(measure(variants, arguments.rounds), arguments.images)
 
 
 def compare(found: list[dict[str, Any]], rows: list[Any], side: int) -> None:
-    """How many masks there are to speak of, and whether both sides mean the same ones; warms both up."""
+    """Print the number of masks, and how well the segments of both sides agree. Also warms up both."""
     runs = [len(run["counts"]) for image in found for run in image["rle_mask"]]
     kept = statistics.mean(len(image["masks"]) for image in found)
     theirs = [paint([np.asarray(mask, bool) for mask in image["masks"]], (side, side)) for image in found]
     ours = [decode_labels(row.columns["segment"]) for row in rows]
     same = statistics.mean(agreement(a, b) for a, b in zip(theirs, ours, strict=True))
     segments = [statistics.mean(int(labels.max()) for labels in side) for side in (theirs, ours)]
-    print(f"  the pipeline keeps {kept:.0f} masks an image, of {statistics.median(runs or [0]):.0f} runs (median)")
-    print(f"  segments an image: {segments[0]:.0f} by the pipeline, {segments[1]:.0f} by the stage; ", end="")
-    print(f"{same:.2%} of the pixels in corresponding ones")
+    print(
+        f"  the pipeline keeps {kept:.0f} masks per image; median runs per mask: {statistics.median(runs or [0]):.0f}"
+    )
+    print(f"  segments per image: pipeline {segments[0]:.0f}, stage {segments[1]:.0f}; ", end="")
+    print(f"{same:.2%} of the pixels are in corresponding segments")
 
 
 def agreement(theirs: np.ndarray, ours: np.ndarray) -> float:
-    """Share of pixels whose segment is, of those of the other side, the one that it overlaps most."""
+    """Share of pixels in corresponding segments: for each segment of `theirs`, the one of `ours` that overlaps most."""
     both = np.zeros((int(theirs.max()) + 1, int(ours.max()) + 1), int)
     np.add.at(both, (theirs, ours), 1)
     return float(both.max(axis=1).sum() / theirs.size)
 
 
-def measure(roads: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[tuple[float, float, float]]]:
-    """Wall seconds, CPU seconds and peak GiB (of the GPU where there is one, else resident) of each round."""
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in roads}
+def measure(variants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[tuple[float, float, float]]]:
+    """Wall seconds, CPU seconds and peak GiB (GPU memory if there is a GPU, else resident memory) of each round."""
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in variants}
     for _ in range(rounds):
-        for name, road in roads.items():
+        for name, variant in variants.items():
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
             Path("/proc/self/clear_refs").write_text("5")
             wall, cpu = time.perf_counter(), time.process_time()
-            road()
+            variant()
             found[name].append((time.perf_counter() - wall, time.process_time() - cpu, peak_gib()))
     return found
 
@@ -197,11 +201,11 @@ def peak_gib() -> float:
 
 
 def report(rounds: dict[str, list[tuple[float, float, float]]], images: int) -> None:
-    middle = {name: [statistics.median(part) for part in zip(*each, strict=True)] for name, each in rounds.items()}
+    medians = {name: [statistics.median(part) for part in zip(*each, strict=True)] for name, each in rounds.items()}
     print(f"  {'':10}{'wall s/image':>14}{'CPU s/image':>14}{'peak GiB':>10}")
-    for name, (wall, cpu, peak) in middle.items():
+    for name, (wall, cpu, peak) in medians.items():
         print(f"  {name:10}{wall / images:14.2f}{cpu / images:14.2f}{peak:10.2f}")
-    theirs, ours = middle.values()
+    theirs, ours = medians.values()
     ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
     print(
         f"  pipeline / stage: {ratios[0]:.2f} x wall, {ratios[1]:.2f} x CPU time, {ratios[2]:.2f} x memory (target 5 x)"
@@ -209,7 +213,7 @@ def report(rounds: dict[str, list[tuple[float, float, float]]], images: int) -> 
 
 
 def make_checkpoint(folder: str, size: str, image: bytes, *, smooth: bool) -> Thresholds:
-    """Random weights that draw masks of some use, on disk; the thresholds that let the shares above pass."""
+    """Write random weights that produce usable masks; returns thresholds that pass the shares COVERED, GOOD, STABLE."""
     torch.manual_seed(0)
     backbone = Sam2HieraDetConfig(**SIZES[size])
     vision = transformers.Sam2VisionConfig(
@@ -232,25 +236,25 @@ def make_checkpoint(folder: str, size: str, image: bytes, *, smooth: bool) -> Th
 
 
 def calibrate(model: Any, image: bytes) -> Thresholds:
-    """Scales the masks' logits, in place, and finds thresholds on a grid of 4 x 4."""
+    """Scale the mask logits in place, and find thresholds on a grid of 4 x 4 points."""
     square = Image.open(io.BytesIO(image)).resize((1024, 1024), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.asarray(square, np.float32).transpose(2, 0, 1)[None] / 127.5 - 1)
     points = torch.from_numpy(grid_points(4) * 1024)[None, :, None]
-    said = model(pixels, input_points=points)
-    logits, ious = said.pred_masks[0].flatten(0, 1), said.iou_scores[0].flatten()
+    output = model(pixels, input_points=points)
+    logits, ious = output.pred_masks[0].flatten(0, 1), output.iou_scores[0].flatten()
     gain = float(10 / logits.std())
     for head in model.mask_decoder.output_hypernetworks_mlps:
         head.proj_out.weight *= gain
         head.proj_out.bias *= gain
     logits = logits * gain
-    cut = float(logits.flatten()[::101].quantile(1 - COVERED))
+    threshold = float(logits.flatten()[::101].quantile(1 - COVERED))
     good = ious > ious.quantile(1 - GOOD)
-    stable = stability_scores(logits[good], cut, 1.0).quantile(1 - STABLE)
-    return Thresholds(cut, float(ious.quantile(1 - GOOD)), float(stable))
+    stable = stability_scores(logits[good], threshold, 1.0).quantile(1 - STABLE)
+    return Thresholds(threshold, float(ious.quantile(1 - GOOD)), float(stable))
 
 
 def picture(side: int, seed: int) -> bytes:
-    """Shaded surfaces, lossless WebP as a layer holds it."""
+    """Shaded surfaces, as lossless WebP like in a layer."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:side, 0:side] / side
     waves = [np.sin(rng.uniform(2, 8) * x + rng.uniform(2, 8) * y + rng.uniform(0, 6)) for _ in range(3)]

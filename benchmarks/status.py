@@ -1,10 +1,10 @@
-"""`status` of a million units, and `why` of a key among a million: seconds and memory.
+"""`status` of a million units, and `why` of one key among a million: time and memory.
 
-Simulated: the build is planned for real (procedural scenes, nine layers), but nothing is computed. All blocks of units
-but the last are in the layers' summaries, as `SummaryKeeper` would have written them, made from random numbers (a few
-distinct blocks, over and over); their record files do not exist, as `status` neither lists nor opens them. The records
-of the last block, half of which is done, are real files. Reading every record again, as without summaries, is measured
-on RECORDS real files and multiplied.
+The build is simulated: its plan is real (procedural scenes, nine layers), but nothing is computed. All blocks of units
+except the last are in the layers' summaries in the format of `SummaryKeeper`, with random numbers (a few distinct
+blocks, repeated). Their record files do not exist, since `status` neither lists nor opens them. The records of the last
+block, half of which is done, are real files. The time to read every record, as without summaries, is extrapolated from
+RECORDS real files.
 """
 
 import dataclasses
@@ -41,12 +41,12 @@ from spatialdata_builder.shards.errors import BadInput
 
 RECORDS = 20_000
 DISTINCT = 8
-REFUSED = 0.04
+REJECTED_SHARE = 0.04
 LAYER = "pair-0000000000000000"
 
 
 def random_record(plan: Plan, folder: str, unit: int, draw: random.Random) -> Record:
-    keys = [key for key in plan.keys(unit) if draw.random() < REFUSED]
+    keys = [key for key in plan.keys(unit) if draw.random() < REJECTED_SHARE]
     return Record(
         unit,
         folder,
@@ -70,7 +70,7 @@ def write_record(store: LayerStore, record: Record) -> None:
 
 
 def simulate(out: str, units: int, unit_size: int) -> None:
-    """A build whose last block is half done."""
+    """Write a build whose last block is half done."""
     settings = [f"samples={units * unit_size}", f"unit_size={unit_size}", "engine.kind=inline"]
     config = load_config(None, settings)
     store = LayerStore(out)
@@ -92,7 +92,7 @@ def simulate(out: str, units: int, unit_size: int) -> None:
 
 
 def status(out: str) -> dict[str, float]:
-    """The command in a process of its own."""
+    """Run the command in a separate process."""
     command = [sys.executable, "-m", "spatialdata_builder.pipeline.cli", "status", out, "--json"]
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -113,7 +113,7 @@ def status(out: str) -> dict[str, float]:
 
 
 def reread(unit_size: int) -> float:
-    """Seconds for each record that is read one by one."""
+    """Seconds per record, when reading record files one by one."""
     with tempfile.TemporaryDirectory() as folder:
         store = LayerStore(folder)
         plan = scenes(store, RECORDS * unit_size, unit_size)
@@ -126,7 +126,7 @@ def reread(unit_size: int) -> float:
 
 
 def keep(unit_size: int) -> float:
-    """CPU seconds that the driver spends on a unit for the summary, with the writing of the file."""
+    """CPU seconds per unit that the driver spends on the summary, including writing the file."""
     with tempfile.TemporaryDirectory() as folder:
         store = LayerStore(folder)
         plan = scenes(store, 10 * BLOCK * unit_size, unit_size)
@@ -144,7 +144,7 @@ def keep(unit_size: int) -> float:
 
 
 def lookup(samples: int) -> dict[str, float]:
-    """Seconds to find the last key of a plan, and to name the nearest ones of a key that is not in it."""
+    """Seconds to find the last key of a plan, and to list the closest keys for a key that is not in it."""
     with tempfile.TemporaryDirectory() as folder:
         plan = scenes(LayerStore(folder), samples, 64)
         key = plan.keys(plan.units - 1)[-1]
@@ -185,12 +185,12 @@ def main(units: int, unit_size: int, as_json: bool) -> None:
         ("of", f"{found['units']:,} units of {unit_size} in {found['layers']} layers (simulated)"),
         ("summaries", f"{found['summaries_megabytes']:.1f} MB"),
         (
-            "reading every record",
+            "reading all records",
             f"{found['reread_seconds']:.0f} s ({1e6 * each:.0f} us each, of {RECORDS:,})",
         ),
         ("ratio", f"{found['ratio']:.0f} x"),
-        ("kept by the driver", f"{found['keeping_microseconds_a_unit']:.0f} us of CPU a unit and layer"),
-        ("a key of 1,000,000", f"{found['found_seconds']:.2f} s; not there: {found['not_found_seconds']:.2f} s"),
+        ("cost in the driver", f"{found['keeping_microseconds_a_unit']:.0f} us of CPU per unit and layer"),
+        ("a key of 1,000,000", f"{found['found_seconds']:.2f} s; missing key: {found['not_found_seconds']:.2f} s"),
     ]
     for name, value in lines:
         click.echo(f"{name:<22}{value}")

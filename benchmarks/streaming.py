@@ -1,11 +1,12 @@
-"""Our reader against webdataset, wids, litdata and Hugging Face datasets on the same samples. Prints ratios, or JSON.
+"""Our reader compared with webdataset, wids, litdata and Hugging Face datasets on the same samples. Prints ratios, or
+JSON.
 
     python benchmarks/streaming.py --samples 2000 --side 512
 
-Every reader gives batches of stacked arrays of the recipe spatialdiff (source, target, depth), shuffled, decoded by the
-same functions; each with the best of several numbers of workers (ours: of threads). Files are in the page cache. The
-limit is a bare thread pool that decodes the same bytes: no order, no batches. litdata reads its own format, converted
-before the clock starts. Readers that are not installed are named as absent.
+Every reader gives shuffled batches of stacked arrays of recipe spatialdiff (source, target, depth), decoded by the same
+functions, with its best number of workers (threads for ours). Files are in the page cache. The limit is a plain thread
+pool that decodes the same bytes without order or batches. litdata reads its own format, converted before the
+measurement. Readers that are not installed are listed as absent.
 
     pip install webdataset wids litdata datasets
 """
@@ -38,11 +39,11 @@ from tests.shards.factory import make_sample
 MEMBERS = ("depth", "source", "target")
 BATCH = 16
 UNIQUE = 32
-"""Different pictures; their keys differ, and the page cache holds them all."""
+"""Number of distinct images, repeated under different keys; all fit into the page cache."""
 
 
 def picture(side: int, seed: int) -> Any:
-    """Photograph-like: noise of every scale, and a little of the sensor's."""
+    """A photograph-like image: noise at every scale, and a little sensor noise."""
     random = np.random.default_rng(seed)
     total = np.zeros((side, side, 3))
     import cv2
@@ -54,7 +55,7 @@ def picture(side: int, seed: int) -> Any:
 
 
 def inverse_depth(side: int, seed: int) -> Any:
-    """As a renderer's: a floor and round things on it."""
+    """Like a renderer's depth: a floor with spheres on it."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side] / side
     depth = 2 + 6 * (1 - y)
@@ -94,13 +95,13 @@ def make_set(folder: Path, samples: int, side: int, codec: str, per_shard: int) 
 
 
 def decode(members: dict[str, bytes]) -> dict[str, Any]:
-    """What every reader does with the bytes of a sample, by member name without extension."""
+    """Decode the bytes of a sample, keyed by member name without extension; used by every reader."""
     maps = json.loads(members["json"])["maps"]
     return {name: decoder_of(name, "uint8").decode(members[name], maps.get(name, {}), None) for name in MEMBERS}
 
 
 def named(sample: dict[str, Any]) -> dict[str, bytes]:
-    """`source.webp` -> `source`, without what the reader adds."""
+    """`source.webp` -> `source`; drops entries that the reader adds."""
     return {name.lstrip(".").partition(".")[0]: data for name, data in sample.items() if isinstance(data, bytes)}
 
 
@@ -111,7 +112,7 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def rate(batches: Iterable[dict[str, Any]], limit_s: float) -> float:
-    """Samples a second from the second batch on."""
+    """Samples per second, from the second batch on."""
     run = iter(batches)
     next(run)
     began, count = time.perf_counter(), 0
@@ -144,7 +145,7 @@ def wids(folder: Path, workers: int, limit_s: float) -> float:
     data.transformations = [lambda sample: decode(named({k: _bytes(v) for k, v in sample.items()}))]
     sampler = package.DistributedChunkedSampler(data, chunksize=1000, shuffle=True, num_replicas=1, rank=0)
     loader = DataLoader(data, batch_size=BATCH, sampler=sampler, num_workers=workers, collate_fn=collate)
-    return rate(_again(loader), limit_s)
+    return rate(_repeat(loader), limit_s)
 
 
 def _bytes(value: Any) -> Any:
@@ -156,7 +157,7 @@ def litdata(folder: Path, workers: int, limit_s: float) -> float:
 
     data = package.StreamingDataset(str(folder / "litdata"), shuffle=True, transform=decode)
     loader = package.StreamingDataLoader(data, batch_size=BATCH, num_workers=workers, collate_fn=collate, shuffle=True)
-    return rate(_again(loader), limit_s)
+    return rate(_repeat(loader), limit_s)
 
 
 def prepare_litdata(folder: Path) -> None:
@@ -196,16 +197,16 @@ def datasets(folder: Path, workers: int, limit_s: float) -> float:
     loader = DataLoader(
         data, batch_size=BATCH, num_workers=workers, collate_fn=lambda rows: collate([of_row(row) for row in rows])
     )
-    return rate(_again(loader), limit_s)
+    return rate(_repeat(loader), limit_s)
 
 
-def _again(loader: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _repeat(loader: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     while True:
         yield from loader
 
 
 def bare(folder: Path, workers: int, limit_s: float) -> float:
-    """The limit: the same bytes, decoded in a pool, dropped."""
+    """The limit: the same bytes, decoded in a pool and discarded."""
     opened = stream(str(folder), "spatialdiff")
     held = [opened.fetch(number).members for number in opened.order(256)]
     began, count = time.perf_counter(), 0
@@ -240,7 +241,8 @@ def compare(folder: Path, workers: Sequence[int], limit_s: float) -> dict[str, A
 
 
 def in_fresh_process(reader: Callable[[Path, int, float], float], folder: Path, workers: int, limit_s: float) -> float:
-    """Readers leave threads and workers behind; 0 where one fails with this number of workers."""
+    """The rate, measured in a fresh process, since readers leave threads and workers behind. 0 if the reader fails with
+    this number of workers."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
 
@@ -265,7 +267,7 @@ def in_fresh_process(reader: Callable[[Path, int, float], float], folder: Path, 
 @click.option("--samples", default=2000, show_default=True)
 @click.option("--side", default=512, show_default=True)
 @click.option("--per-shard", default=250, show_default=True)
-@click.option("--seconds", default=10.0, show_default=True, help="Of each measurement.")
+@click.option("--seconds", default=10.0, show_default=True, help="Length of each measurement.")
 @click.option("--workers", default="1,2", show_default=True, help="Numbers of workers (threads) to try.")
 @click.option("--json", "as_json", is_flag=True)
 def main(samples: int, side: int, per_shard: int, seconds: float, workers: str, as_json: bool) -> None:

@@ -1,11 +1,12 @@
-"""What an index of millions of samples costs: opening, memory, finding a sample, state. Prints figures, or JSON.
+"""Cost of an index of millions of samples: opening, memory, locating a sample, state. Prints figures, or JSON.
 
     python benchmarks/streaming_index.py --shards 1,100,10000 --samples 1000
 
-Folders are made with a true manifest and the parquets of a packed shard, but without tars: to find a sample (order,
-shard, offsets) reads none. All parquets of a folder are one file under many names, so that 10,000 shards are quickly
-made. `first` is the CPU time of a sample while the parquets are read (in the global order almost every sample of the
-first thousands lies in another shard), `again` when they are in memory. Each size is measured in a fresh process.
+Folders have a real manifest and the parquet files of a packed shard, but no tars, since locating a sample (order,
+shard, offsets) reads none. All parquet files of a folder are hard links to one file, so that 10,000 shards are created
+quickly. `first` is the CPU time per sample while the parquet files are read (in the global order, almost each of the
+first thousands of samples is in another shard), `again` when they are in memory. Each size is measured in a fresh
+process.
 """
 
 import hashlib
@@ -38,7 +39,7 @@ from tests.shards.factory import make_sample
 
 BATCH = 16
 TOUCHED = 50_000
-"""Samples that are found in each measurement."""
+"""Number of samples to locate in each measurement."""
 
 
 def make_set(folder: Path, shards: int, samples: int) -> None:
@@ -65,7 +66,7 @@ def make_set(folder: Path, shards: int, samples: int) -> None:
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    importlib.import_module("pyarrow.parquet")  # takes a while, whatever the set
+    importlib.import_module("pyarrow.parquet")  # exclude its import time
 
     before = _resident()
     began = time.perf_counter()
@@ -97,7 +98,7 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def _find(table: PlaceTable, numbers: Sequence[int]) -> float:
-    """CPU microseconds a sample, from its number to the places of its members."""
+    """CPU microseconds per sample to get from its number to the locations of its members."""
     began = time.process_time()
     for number in numbers:
         shard, row = table.locate(number)
@@ -115,7 +116,7 @@ def _resident() -> int:
 @click.option("--samples", default=1000, show_default=True, help="In each shard.")
 @click.option("--json", "as_json", is_flag=True)
 def main(shards: str, samples: int, as_json: bool) -> None:
-    """Measure sets of growing size."""
+    """Measure datasets of several sizes."""
     found: list[dict[str, Any]] = []
     for count in (int(text) for text in shards.split(",")):
         with tempfile.TemporaryDirectory() as temporary:
@@ -127,15 +128,15 @@ def main(shards: str, samples: int, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=1))
         return
     for row in found:
-        click.echo(f"{row['shards']} shards, {row['samples']} samples: " + ", ".join(_words(row)))
+        click.echo(f"{row['shards']} shards, {row['samples']} samples: " + ", ".join(_figures(row)))
 
 
-def _words(row: dict[str, Any]) -> list[str]:
+def _figures(row: dict[str, Any]) -> list[str]:
     return [
         f"open {row['open_s']:.2f} s",
-        f"order {row['order_us']:.1f} us a sample",
-        f"places {row['again_us']:.1f} us (first {row['first_us']:.0f} us, {row['shards_touched']} shards)",
-        f"memory {row['peak_mb']:.0f} MB at most, of which {row['imports_mb']:.0f} before opening",
+        f"order {row['order_us']:.1f} us per sample",
+        f"locations {row['again_us']:.1f} us (first {row['first_us']:.0f} us, {row['shards_touched']} shards)",
+        f"peak memory {row['peak_mb']:.0f} MB, of which {row['imports_mb']:.0f} MB before opening",
         f"state {row['state_bytes']} bytes",
     ]
 

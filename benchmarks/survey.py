@@ -1,9 +1,9 @@
-"""How fast the asset survey is, and against a plain `trimesh.load` of the same files.
+"""Speed of the asset survey, compared with a plain `trimesh.load` of the same files.
 
     python benchmarks/survey.py ROOT
 
-ROOT is an Objaverse cache. Prints assets per CPU second, the slowest asset, and the ratio to the naive loop. The
-survey is to reach 20 assets a second on two cores: at most 100 CPU ms an asset.
+ROOT is an Objaverse cache. Prints assets per CPU second, the slowest asset, and the ratio to the naive loop. Target: 20
+assets per second on two cores, so at most 100 CPU ms per asset.
 """
 
 import sys
@@ -21,7 +21,7 @@ def main() -> None:
     samples = [Sample(entry.uid, "train", entry.spec()) for entry in read_cache(root)]
     stage = SurveyAssets(root=str(root))
     model = stage.setup()
-    stage(model, samples[:1])  # imports are paid once a worker
+    stage(model, samples[:1])  # warm up: imports happen once per worker
     seconds: list[float] = []
     for sample in samples:
         start = time.process_time()
@@ -34,7 +34,7 @@ def main() -> None:
     naive = time.process_time() - start
     total = sum(seconds)
     print(f"{len(samples)} assets: {1e3 * total / len(samples):.1f} CPU ms each, slowest {1e3 * max(seconds):.0f} ms")
-    print(f"assets per CPU second: {len(samples) / total:.1f} (wanted: 10 a core)")
+    print(f"assets per CPU second: {len(samples) / total:.1f} (target: 10 per core)")
     print(f"survey / trimesh.load: {total / naive:.2f} of its CPU time")
 
 

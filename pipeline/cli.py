@@ -3,7 +3,7 @@
 Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C. Errors are one line; `--debug` adds the traceback.
 """
 
-# First of all: what follows takes a tenth of a second, and Ctrl-C may come in it.
+# First: the imports below take a tenth of a second, in which Ctrl-C may come.
 from .start import STOPPED, STOPPED_TEXT, end_if_command, work_is_done  # isort: split
 
 import io
@@ -34,7 +34,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 class _Group(click.Group):
-    """Lists commands in the order of a first use; `train` is the training room's own, looked up when asked for."""
+    """Lists commands in the order of first use. `train` belongs to `training` and is imported only when asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*self.commands, "train"]
@@ -55,13 +55,15 @@ def cli(debug: bool) -> None:
 
 
 @cli.command()
-@click.option("--config", "-c", type=click.Path(), help="YAML file; without it, the defaults (procedural).")
-@click.option("--out", "-o", required=True, help="Where the dataset goes: a folder or any fsspec URL.")
+@click.option("--config", "-c", type=click.Path(), help="YAML file; default: the default configuration (procedural).")
+@click.option("--out", "-o", required=True, help="Output folder, or any fsspec URL.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key; may be repeated.")
-@click.option("--retry", default="", metavar="REASON,...", help="Compute again what was rejected for these reasons.")
+@click.option(
+    "--retry", default="", metavar="REASON,...", help="Recompute samples that were rejected for these reasons."
+)
 @json_option
 def build(config: str | None, out: str, overrides: Sequence[str], retry: str, as_json: bool) -> None:
-    """Make what the configuration asks for: plan, layers, shards. Run it again to go on after a stop."""
+    """Build a dataset: plan, layers and shards. Rerun the command to resume."""
     from .commands.build import run_build
     from .config import load_config
 
@@ -72,7 +74,9 @@ def build(config: str | None, out: str, overrides: Sequence[str], retry: str, as
 @cli.command()
 @click.argument("out")
 @click.option("--recipe", "-r", required=True, help="full, spatialdiff, ildm, spatialedit or spatialfusion.")
-@click.option("--licenses", default="", metavar="NAME,...", help="Pack only samples whose visible assets have these.")
+@click.option(
+    "--licenses", default="", metavar="NAME,...", help="Pack only samples whose visible assets have these licenses."
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of `shard` or `engine`.")
 @json_option
 def shard(out: str, recipe: str, licenses: str, overrides: Sequence[str], as_json: bool) -> None:
@@ -86,10 +90,10 @@ def shard(out: str, recipe: str, licenses: str, overrides: Sequence[str], as_jso
 
 @cli.command()
 @click.argument("out")
-@click.option("--watch", "-w", is_flag=True, help="Show it again every few seconds until the build is finished.")
+@click.option("--watch", "-w", is_flag=True, help="Refresh every few seconds until the build finishes.")
 @json_option
 def status(out: str, watch: bool, as_json: bool) -> None:
-    """Say how far OUT is: the funnel of its stages, rejects by reason, shards."""
+    """Show the progress of OUT: samples per stage, rejects by reason, shards."""
     from .report.status.status import print_status, status_of
 
     if watch:
@@ -109,7 +113,7 @@ def status(out: str, watch: bool, as_json: bool) -> None:
 @click.argument("key")
 @json_option
 def why(out: str, key: str, as_json: bool) -> None:
-    """Tell the whole story of one sample: plan, assets, each layer, checks, shards, and how to make it again."""
+    """Show everything about one sample: plan, assets, layers, checks, shards, and how to rebuild it."""
     from .report.why.text import print_why
     from .report.why.why import why_of
 
@@ -121,7 +125,7 @@ def why(out: str, key: str, as_json: bool) -> None:
 @click.argument("key")
 @json_option
 def rebuild(out: str, key: str, as_json: bool) -> None:
-    """Make one sample again, with the others of its unit: all layers, in this process."""
+    """Recompute all layers of one sample, with the other samples of its unit, in this process."""
     from .commands.rebuild import run_rebuild
 
     _report(run_rebuild(out, key), as_json, print_rebuild)
@@ -129,10 +133,10 @@ def rebuild(out: str, key: str, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("path")
-@click.option("--repair", is_flag=True, help="Rebuild damaged shards and layers from what is sound.")
+@click.option("--repair", is_flag=True, help="Rebuild damaged shards and layers from the undamaged ones.")
 @json_option
 def verify(path: str, repair: bool, as_json: bool) -> None:
-    """Check shards (OUT or one folder of shards) for damage; says which sample. Exit code 1 if any is found."""
+    """Check shards (OUT or a folder of shards) for damage, down to the sample. Exit code 1 if any is found."""
     from .commands.verify import run_verify
 
     found = run_verify(path, repair=repair, quiet=as_json)
@@ -143,14 +147,22 @@ def verify(path: str, repair: bool, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("path")
-@click.option("--out", "-o", default="", help="Folder of the gallery; default: gallery in OUT, beside other shards.")
-@click.option("--recipe", "-r", default="", help="Show the shards of this recipe, not the layers of OUT.")
-@click.option("--limit", type=click.IntRange(1), help="Samples to show, spread evenly; default: 10000, in a sheet 24.")
-@click.option("--sheet", default="", metavar="FILE.png", help="Draw the shards as one picture instead.")
-@click.option("--tile", type=click.IntRange(16, 1024), default=176, show_default=True, help="Pixels of its pictures.")
+@click.option("--out", "-o", default="", help="Folder to write; default: gallery/ in OUT, or beside the shards.")
+@click.option("--recipe", "-r", default="", help="Show the shards of this recipe instead of the layers of OUT.")
+@click.option(
+    "--limit", type=click.IntRange(1), help="Samples to show, spread evenly; default: 10000, or 24 in a sheet."
+)
+@click.option("--sheet", default="", metavar="FILE.png", help="Draw the shards as one image instead.")
+@click.option(
+    "--tile",
+    type=click.IntRange(16, 1024),
+    default=176,
+    show_default=True,
+    help="Side of an image in the sheet, in pixels.",
+)
 @json_option
 def view(path: str, out: str, recipe: str, limit: int | None, sheet: str, tile: int, as_json: bool) -> None:
-    """Make a gallery of OUT or of shards: a folder of plain files to open in a browser. Works while OUT is built."""
+    """Write a gallery of OUT or of shards: plain files to open in a browser. Works while a build runs."""
     from .commands.view import LIMIT, SHEET_LIMIT, run_gallery, run_sheet
 
     if sheet:
@@ -162,10 +174,10 @@ def view(path: str, out: str, recipe: str, limit: int | None, sheet: str, tile: 
 
 @cli.command()
 @click.argument("out")
-@click.option("--recipe", "-r", default="", help="Whose shards to tell of; default: all that are packed.")
+@click.option("--recipe", "-r", default="", help="Recipe to describe; default: every packed recipe.")
 @json_option
 def card(out: str, recipe: str, as_json: bool) -> None:
-    """Write README.md and ATTRIBUTION.md beside the shards of OUT: what is in them, and who must be named."""
+    """Write README.md (dataset card) and ATTRIBUTION.md (creators and licenses) beside the shards of OUT."""
     from .report.card.card import print_card, run_card
 
     _report(run_card(out, recipe), as_json, print_card)
@@ -176,7 +188,7 @@ def card(out: str, recipe: str, as_json: bool) -> None:
 @click.argument("second")
 @json_option
 def diff(first: str, second: str, as_json: bool) -> None:
-    """Say what changed between two builds: configuration, plan, layers, verdicts and why, scores side by side."""
+    """Compare two builds: configuration, plan, layers, verdicts with reasons, scores."""
     from .report.diff.diff import run_diff
     from .report.diff.text import print_diff
 
@@ -185,12 +197,12 @@ def diff(first: str, second: str, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("out")
-@click.option("--pictures", default="", help="Folder for sheets of the worst maps, one a layer.")
-@click.option("--worst", type=click.IntRange(1, 200), default=12, show_default=True, help="Maps on a sheet.")
-@click.option("--limit", type=click.IntRange(0), default=0, help="Samples to look at, spread over the plan; 0: all.")
+@click.option("--pictures", default="", help="Folder for sheets of the worst maps, one per layer.")
+@click.option("--worst", type=click.IntRange(1, 200), default=12, show_default=True, help="Maps per sheet.")
+@click.option("--limit", type=click.IntRange(0), default=0, help="Samples to compare, spread over the plan; 0: all.")
 @json_option
 def audit(out: str, pictures: str, worst: int, limit: int, as_json: bool) -> None:
-    """Compare estimated maps with the renderer's exact ones: a table, OUT/audit/audit.csv, and pictures."""
+    """Compare estimated maps with the renderer's exact maps: a table, OUT/audit/audit.csv, and images."""
     from .report.audit.audit import print_audit, run_audit
 
     found = run_audit(out, pictures=pictures, worst=worst, limit=limit, quiet=as_json)
@@ -199,12 +211,20 @@ def audit(out: str, pictures: str, worst: int, limit: int, as_json: bool) -> Non
 
 @cli.command()
 @click.argument("url")
-@click.option("--recipe", "-r", default="full", show_default=True, help="Whose members to read.")
-@click.option("--split", default="train", show_default=True, help="Where URL is a folder above the splits.")
+@click.option("--recipe", "-r", default="full", show_default=True, help="Recipe whose members are read.")
+@click.option("--split", default="train", show_default=True, help="Split to read, if URL is a folder above the splits.")
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--benchmark", is_flag=True, help="Say how fast it is, where the time goes, and what to change.")
-@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Of the benchmark.")
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Of `shards.stream`, such as threads=8.")
+@click.option("--benchmark", is_flag=True, help="Measure the speed, where the time goes, and what to change.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Duration of the benchmark."
+)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Option of `stream`, such as threads=8; may be repeated.",
+)
 @json_option
 def stream(
     url: str,
@@ -216,7 +236,7 @@ def stream(
     options: Sequence[str],
     as_json: bool,
 ) -> None:
-    """Read shards as a training job does: says what a batch holds or, with --benchmark, how fast batches come."""
+    """Read shards as a training job does: show the content of a batch or, with --benchmark, the speed."""
     from .report.streaming import print_stream, run_stream
 
     found = run_stream(url, recipe, split=split, size=batch, seconds=seconds if benchmark else 0.0, options=options)
@@ -224,9 +244,13 @@ def stream(
 
 
 @cli.command()
-@click.option("--config", "-c", type=click.Path(), help="YAML file: source, orient, render and engine count.")
-@click.option("--out", "-o", required=True, help="Where portraits and answers are kept; the OUT of a build may serve.")
-@click.option("--to", default="", help="The orientation file; default: orientations.json of the source, else of OUT.")
+@click.option(
+    "--config", "-c", type=click.Path(), help="YAML file; its keys source, orient, render and engine are used."
+)
+@click.option("--out", "-o", required=True, help="Folder for portraits and answers; can be the OUT of a build.")
+@click.option(
+    "--to", default="", help="Orientation file to write; default: orientations.json in the source, else in OUT."
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the configuration.")
 @json_option
 def orient(config: str | None, out: str, to: str, overrides: Sequence[str], as_json: bool) -> None:
@@ -239,13 +263,17 @@ def orient(config: str | None, out: str, to: str, overrides: Sequence[str], as_j
 
 
 @cli.command()
-@click.option("--config", "-c", type=click.Path(), help="YAML file of the run to come; without it, the defaults.")
+@click.option(
+    "--config", "-c", type=click.Path(), help="YAML file of the planned run; default: the default configuration."
+)
 @click.option("--measured", "-m", required=True, help="OUT of a small run, or a file that --save wrote.")
-@click.option("--samples", "-n", type=click.IntRange(1), help="Samples to plan for; default: the configuration's.")
-@click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="Machines of the cluster.")
-@click.option("--cpus", type=click.FloatRange(1), help="Cores of one machine; default: this one's.")
-@click.option("--gpus", type=click.FloatRange(0), help="GPUs of one machine; default: this one's.")
-@click.option("--save", default="", help="File to keep the measured rates in, for plans without that OUT.")
+@click.option(
+    "--samples", "-n", type=click.IntRange(1), help="Samples to plan for; default: those of the configuration."
+)
+@click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="Machines in the cluster.")
+@click.option("--cpus", type=click.FloatRange(1), help="Cores per machine; default: those of this machine.")
+@click.option("--gpus", type=click.FloatRange(0), help="GPUs per machine; default: those of this machine.")
+@click.option("--save", default="", help="File to save the measured rates to, for plans without that OUT.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key; may be repeated.")
 @json_option
 def plan(
@@ -259,7 +287,7 @@ def plan(
     overrides: Sequence[str],
     as_json: bool,
 ) -> None:
-    """Say what a run will cost (time, GPU-hours, storage) and how to cut the cluster, from a small run's rates."""
+    """Estimate the cost of a run (time, GPU-hours, storage) and its workers, from the rates of a small run."""
     from .config import load_config
     from .report.forecast.forecast import run_forecast
     from .report.forecast.text import print_forecast
@@ -282,11 +310,11 @@ def export(path: str, layout: str, out: str, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--out", default="", help="Where a build would go: its disk is looked at.")
-@click.option("--blender", default="", help="A Blender executable to try.")
+@click.option("--out", default="", help="Output folder of a planned build; its disk is checked.")
+@click.option("--blender", default="", help="Blender executable to check.")
 @json_option
 def doctor(out: str, blender: str, as_json: bool) -> None:
-    """Say what works on this machine (Blender, GPU, weights, disk) and how to mend the rest."""
+    """Check this machine (Blender, GPU, weights, disk), with a fix for each problem."""
     from dataclasses import asdict
 
     from .commands.doctor import examine
@@ -299,11 +327,11 @@ def doctor(out: str, blender: str, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--out", "-o", default="demo", show_default=True, help="Folder for the dataset and the picture.")
+@click.option("--out", "-o", default="demo", show_default=True, help="Folder for the dataset and its picture.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key; may be repeated.")
 @json_option
 def demo(out: str, overrides: Sequence[str], as_json: bool) -> None:
-    """Build, verify and show a small dataset from nothing: the first five minutes."""
+    """Build, verify and show a small dataset; needs no data."""
     from .commands.demo import run_demo
 
     _report(run_demo(out, overrides, quiet=as_json), as_json, lambda _: None)
@@ -336,7 +364,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shown = io.StringIO()
         error.show(shown)
         told, code = shown.getvalue(), error.exit_code
-    except Exception as error:  # the border of the process: a person reads this
+    except Exception as error:  # the last handler: a user reads this
         if "--debug" in given and not isinstance(error, Stopped | BrokenPipeError):
             say(traceback.format_exc(), err=True)
             sys.exit(1)
@@ -360,24 +388,24 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _put_into_words(error: Exception) -> tuple[str, int]:
-    """What nobody further in has put into words."""
+    """Message and exit code of an error that no inner code has explained."""
     from .store.storage import FULL, OBJECT_STORES, disk_full
 
     if type(error).__module__.partition(".")[0] in OBJECT_STORES:
         return f"the object store cannot be used ({error}): check the credentials, the endpoint and the bucket", 2
     if not isinstance(error, OSError):
-        return f"a fault of spatialdata: {type(error).__name__}: {error}", 1
+        return f"internal error of spatialdata: {type(error).__name__}: {error}", 1
     if error.filename is None and stdout_is_lost():
         if isinstance(error, BrokenPipeError):  # `spatialdata ... | head` has seen enough
             return "", 1
-        return f"what the command says cannot be written to stdout ({error.strerror}): send it elsewhere", 1
+        return f"cannot write the output to stdout ({error.strerror}): redirect it to another place", 1
     if error.errno in FULL:
         if error.filename is None:
-            return f"{error.strerror}, it is not known where: look at OUT, at TMPDIR and at the home folder", 1
+            return f"{error.strerror}, in an unknown place: check OUT, TMPDIR and the home folder", 1
         return str(disk_full(str(error.filename), error)), 1
     wrong_path = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
     if isinstance(error, wrong_path) and error.filename:
-        return f"cannot use {error.filename} ({error.strerror}): give another path, or the right to use it", 2
+        return f"cannot use {error.filename} ({error.strerror}): use another path, or fix its permissions", 2
     return f"{type(error).__name__}: {error}", 1
 
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 STOPPED = 130
 """Exit code of what Ctrl-C or SIGTERM has ended: no error."""
-STOPPED_TEXT = "stopped; run the same command to go on"
+STOPPED_TEXT = "stopped; rerun the command to resume"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PROGRAMS = ("spatialdata", "cli.py", "build.py")
 

@@ -1,8 +1,8 @@
-"""Ground floor: what a sample is, and how it lies on disk. Imports nothing of ours.
+"""The format of a sample and its storage in shards. Imports no other package of this project.
 
-`from shards import stream` opens shards for training. The rest is imported from the modules: `schema` and `sample`
-(the contracts), `codecs` and `geometry` (bytes and frames), `recipes`, `layout` (names), `writer`, `index`, `reader`,
-`verify` and `streaming`. This package itself loads nothing, so that it costs nothing.
+`from shards import stream` opens shards for training. Everything else is imported from the modules: `schema` and
+`sample` (the contracts), `codecs` and `geometry` (bytes and frames), `recipes`, `layout` (names), `writer`, `index`,
+`reader`, `verify` and `streaming`. Importing this package loads no module, so it is fast.
 """
 
 from typing import TYPE_CHECKING, Any

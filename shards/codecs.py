@@ -1,10 +1,10 @@
-"""Every member's bytes, made and read in one place: what is decoded is what was encoded.
+"""Encoders and decoders of all members.
 
-Lossless members return the same pixels; depth maps return the same metres within half a quantisation step; the same
+Lossless members return the same pixels; depth maps return the same depth within half a quantization step. The same
 array gives the same bytes on every machine with the pinned libraries. Encoders use the fastest lossless settings of
-well-kept libraries, since the usual defaults (Pillow's PNG level) cost five to ten times the CPU time.
+well-maintained libraries, since the usual defaults (Pillow's PNG level) cost five to ten times the CPU time.
 
-Decoders look at the header before they touch pixels, so that a small file cannot ask for gigabytes.
+Decoders check the header before they decode pixels, so that a small file cannot allocate gigabytes.
 """
 
 import io
@@ -47,9 +47,9 @@ def _png(strategy: int, row_filter: int) -> tuple[int, ...]:
     )
 
 
-# Per kind of picture, by measurement (benchmarks/codecs.py). One fixed row filter instead of libpng's choice by row
-# saves most of the time: photographs do not repeat, so Huffman codes alone; flat maps are long runs; exact depth
-# repeats from row to row.
+# PNG settings by kind of image, chosen by measurement (benchmarks/codecs.py). One fixed row filter instead of libpng's
+# choice per row saves most of the time. Photographs do not repeat: Huffman codes only. Flat maps are long runs. Exact
+# depth repeats from row to row.
 _PHOTO: Final = _png(cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY, cv2.IMWRITE_PNG_FILTER_AVG)
 _FLAT: Final = _png(cv2.IMWRITE_PNG_STRATEGY_RLE, cv2.IMWRITE_PNG_FILTER_NONE)
 _DEPTH: Final = _png(cv2.IMWRITE_PNG_STRATEGY_DEFAULT, cv2.IMWRITE_PNG_FILTER_UP)
@@ -64,29 +64,29 @@ _JPEG: Final = (
 
 
 class CodecError(ValueError):
-    """Bytes that cannot be decoded, or an array that cannot be encoded. Per sample: no reason to stop a run."""
+    """Bytes that cannot be decoded, or an array that cannot be encoded. Concerns one sample and stops no run."""
 
 
 class ImageTooLargeError(CodecError, BadInput):
-    """A header that announces more than `MAX_PIXELS`."""
+    """The header gives more than `MAX_PIXELS` pixels."""
 
 
 def image_size(data: bytes) -> tuple[int, int]:
     """Width and height from the header of a PNG, WebP or JPEG, without decoding pixels. Raises CodecError."""
-    if found := _announced_size(data):
+    if found := _size_in_header(data):
         return found
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return image.size
     except Image.DecompressionBombError as error:
-        raise ImageTooLargeError(f"image refused: {error}") from error
+        raise ImageTooLargeError(f"image too large: {error}") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise CodecError(f"not a PNG, WebP or JPEG image ({len(data)} bytes)") from error
 
 
 def encode_image(rgb: U8, codec: ImageCodec = "webp") -> bytes:
     """Encode sRGB uint8 HxWx3; webp and png are lossless, jpg is quality 95 without chroma subsampling."""
-    _expect(rgb, np.uint8, 3)
+    _check_array(rgb, np.uint8, 3)
     match codec:
         case "webp":
             return _encode_webp(rgb)
@@ -105,7 +105,7 @@ def decode_image(data: bytes) -> U8:
 
 def encode_labels(labels: NDArray[Any]) -> bytes:
     """Encode an integer label map HxW (0 background) as 8-bit PNG, or 16-bit where a label exceeds 255."""
-    _expect(labels, np.integer, 2)
+    _check_array(labels, np.integer, 2)
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high > _MAX_LABEL:
         raise CodecError(f"labels {low}..{high} do not fit 0..{_MAX_LABEL}")
@@ -114,7 +114,7 @@ def encode_labels(labels: NDArray[Any]) -> bytes:
 
 def decode_labels(data: bytes) -> Labels:
     """Decode a label map to uint8 or uint16 HxW, as stored. Raises CodecError."""
-    return _decode_grey(data)
+    return _decode_gray(data)
 
 
 def relabel(labels: NDArray[Any]) -> Labels:
@@ -122,7 +122,7 @@ def relabel(labels: NDArray[Any]) -> Labels:
 
     Returns uint8, or uint16 where there are more than 255 regions. Raises CodecError on negative labels or too many.
     """
-    _expect(labels, np.integer, 2)
+    _check_array(labels, np.integer, 2)
     if int(labels.min()) < 0:
         raise CodecError("labels must not be negative")
     old = labels.astype(np.intp, copy=False)
@@ -140,13 +140,13 @@ def relabel(labels: NDArray[Any]) -> Labels:
 
 def encode_mask(mask: Mask) -> bytes:
     """Encode a boolean mask HxW as 8-bit PNG with 0 and 255."""
-    _expect(mask, np.bool_, 2)
+    _check_array(mask, np.bool_, 2)
     return _encode_cv(".png", mask.view(np.uint8) * np.uint8(255), _FLAT)
 
 
 def decode_mask(data: bytes) -> Mask:
     """Decode a mask to bool HxW. Raises CodecError, also for pixels other than 0 and 255."""
-    pixels = _decode_grey(data)
+    pixels = _decode_gray(data)
     mask = pixels == 255
     if int(np.count_nonzero(mask)) != int(np.count_nonzero(pixels)):
         raise CodecError("a mask holds pixels other than 0 and 255")
@@ -155,28 +155,28 @@ def decode_mask(data: bytes) -> Mask:
 
 def encode_lines(lines: U8) -> bytes:
     """Encode a line drawing (uint8 HxW, dark on white) as 8-bit PNG."""
-    _expect(lines, np.uint8, 2)
+    _check_array(lines, np.uint8, 2)
     return _encode_cv(".png", lines, _FLAT)
 
 
 def decode_lines(data: bytes) -> U8:
     """Decode a line drawing to uint8 HxW. Raises CodecError."""
-    return _u8(_decode_grey(data), "line drawing")
+    return _u8(_decode_gray(data), "line drawing")
 
 
 def encode_metric(z: F32, *, estimator: str, revision: str) -> tuple[bytes, MapInfo]:
-    """Encode planar depth HxW in metres as 16-bit PNG; zero, negative, infinite and NaN mean: no depth (pixel 0).
+    """Encode planar depth HxW in meters as 16-bit PNG; zero, negative, infinite and NaN mean no depth (pixel 0).
 
     Pixels 1..65535 span the smallest to the largest depth, so the error is at most half a step, (max - min) / 131068.
     """
-    _expect(z, np.floating, 2)
+    _check_array(z, np.floating, 2)
     valid = np.isfinite(z) & (z > 0)
     low, high = _span(z, valid)
     scale = _step(low, high, _DEPTH_STEPS)
     offset = low - scale if high > 0 else 0.0
     pixels = np.zeros(z.shape, np.uint16)
     pixels[valid] = np.clip(np.rint((z[valid].astype(np.float64) - offset) / scale), 1, 65535)
-    return _encode_cv(".png", pixels, _DEPTH), _map("metric", estimator, revision, scale, offset, low, high, "m")
+    return _encode_cv(".png", pixels, _DEPTH), _info("metric", estimator, revision, scale, offset, low, high, "m")
 
 
 def encode_relative(inverse: F32, *, estimator: str, revision: str) -> tuple[bytes, MapInfo]:
@@ -184,41 +184,41 @@ def encode_relative(inverse: F32, *, estimator: str, revision: str) -> tuple[byt
 
     Pixels 0..65535 span the smallest to the largest value, which the returned MapInfo repeats as `min` and `max`.
     """
-    _expect(inverse, np.floating, 2)
+    _check_array(inverse, np.floating, 2)
     values = np.where(np.isfinite(inverse), inverse, 0).astype(np.float64)
     low, high = float(values.min()), float(values.max())
     scale = _step(low, high, 65535)
     pixels = np.clip(np.rint((values - low) / scale), 0, 65535).astype(np.uint16)
-    return _encode_cv(".png", pixels, _DEPTH), _map("relative_inverse", estimator, revision, scale, low, low, high, "")
+    return _encode_cv(".png", pixels, _DEPTH), _info("relative_inverse", estimator, revision, scale, low, low, high, "")
 
 
 def encode_confidence(confidence: F32, *, estimator: str, revision: str) -> tuple[bytes, MapInfo]:
-    """Encode how certain metric depth is, HxW, larger = more certain, as `encode_relative` does."""
+    """Encode the confidence of metric depth, HxW, larger = more certain, as `encode_relative` does."""
     data, info = encode_relative(confidence, estimator=estimator, revision=revision)
     return data, info.model_copy(update={"kind": "confidence"})
 
 
 def encode_known(metric: bytes, *, estimator: str, revision: str) -> tuple[bytes, MapInfo]:
-    """The confidence of an encoded metric map of which no more is told: 1 where it has depth, else 0."""
+    """Confidence of an encoded metric map whose estimator reports none: 1 where it has depth, else 0."""
     known = decode_depth_pixels(metric) > 0
     pixels = known.astype(np.uint16) * np.uint16(65535)
-    return _encode_cv(".png", pixels, _FLAT), _map("confidence", estimator, revision, 1 / 65535, 0.0, 0.0, 1.0, "")
+    return _encode_cv(".png", pixels, _FLAT), _info("confidence", estimator, revision, 1 / 65535, 0.0, 0.0, 1.0, "")
 
 
 def decode_confidence(data: bytes, info: MapInfo) -> F32:
     """Decode the confidence of a metric map to float32 HxW. Raises CodecError as `decode_depth`."""
     if info.kind != "confidence":
-        raise CodecError(f"kind '{info.kind}' is no confidence")
+        raise CodecError(f"kind '{info.kind}' is not a confidence map")
     return _linear(decode_depth_pixels(data), info)
 
 
 def decode_depth(data: bytes, info: MapInfo) -> F32:
     """Decode a depth map to float32 HxW: offset + scale * pixel; metric depth is 0.0 where there is none.
 
-    Raises CodecError, also where `info` describes no depth map or the PNG is not 16-bit.
+    Raises CodecError, also where `info` does not describe a depth map or the PNG is not 16-bit.
     """
     if info.kind not in ("metric", "relative_inverse"):
-        raise CodecError(f"kind '{info.kind}' is no depth map")
+        raise CodecError(f"kind '{info.kind}' is not a depth map")
     pixels = decode_depth_pixels(data)
     values = _linear(pixels, info)
     if info.kind == "metric":
@@ -233,8 +233,8 @@ def _linear(pixels: NDArray[np.uint16], info: MapInfo) -> F32:
 
 
 def decode_depth_pixels(data: bytes) -> NDArray[np.uint16]:
-    """The 16-bit pixels of a depth map or of its confidence, HxW. Raises CodecError, also where it is not 16-bit."""
-    pixels = _decode_grey(data)
+    """The 16-bit pixels of a depth or confidence map, HxW. Raises CodecError, also where the PNG is not 16-bit."""
+    pixels = _decode_gray(data)
     if pixels.dtype != np.uint16:
         raise CodecError("a depth map must be a 16-bit PNG")
     return pixels.view(np.uint16)
@@ -243,12 +243,13 @@ def decode_depth_pixels(data: bytes) -> NDArray[np.uint16]:
 def encode_normals(normals: F32) -> bytes:
     """Encode unit normals HxWx3 (camera frame, pointing to the camera) as PNG with rgb = (n + 1) / 2.
 
-    A zero vector (no surface) becomes (128, 128, 128), which no unit vector does. Raises CodecError on other lengths.
+    A zero vector (no surface) becomes (128, 128, 128), which no unit vector encodes to. Raises CodecError on other
+    lengths.
     """
-    _expect(normals, np.floating, 3)
+    _check_array(normals, np.floating, 3)
     length = np.einsum("hwc,hwc->hw", normals, normals)
     if not bool(np.all((np.abs(length - 1) < 0.02) | (length == 0))):
-        raise CodecError("normals must have length one, or be zero where there is none")
+        raise CodecError("normals must have length one, or be zero where there is no surface")
     rgb = np.rint((normals + 1.0) * 127.5).astype(np.uint8)
     return _encode_cv(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _NORMALS)
 
@@ -256,12 +257,12 @@ def encode_normals(normals: F32) -> bytes:
 def decode_normals(data: bytes) -> F32:
     """Decode normals to float32 HxWx3, unit length, zero where there is none. Raises CodecError."""
     rgb = _decode_cv(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    # Plane by plane, which is several times faster than on vectors of three.
+    # Channel by channel, which is several times faster than on vectors of three.
     x, y, z = (np.take(_NORMAL_OF_BYTE, rgb[..., axis]) for axis in range(3))
     square = x * x
     square += y * y
     square += z * z
-    # Quantisation moves a unit vector's length by less than 1 %: what is short, as (128, 128, 128), is no normal.
+    # Quantization changes a unit vector's length by less than 1 %, so a short vector, (128, 128, 128), is no normal.
     factor = np.divide(1, np.sqrt(square), out=np.zeros_like(square), where=square > 0.25)
     vectors = np.empty(rgb.shape, np.float32)
     for axis, plane in enumerate((x, y, z)):
@@ -272,13 +273,13 @@ def decode_normals(data: bytes) -> F32:
 def map_info(
     kind: Literal["normal", "instances", "segments", "lines"], *, estimator: str, revision: str, count: int = 0
 ) -> MapInfo:
-    """The description of a map that needs no measured scale; `count` is the largest label of a label map."""
+    """MapInfo of a map without a measured scale; `count` is the largest label of a label map."""
     if kind == "normal":
-        return _map(kind, estimator, revision, 2 / 255, -1.0, -1.0, 1.0, "")
-    return _map(kind, estimator, revision, 1.0, 0.0, 0.0, 255.0 if kind == "lines" else float(count), "")
+        return _info(kind, estimator, revision, 2 / 255, -1.0, -1.0, 1.0, "")
+    return _info(kind, estimator, revision, 1.0, 0.0, 0.0, 255.0 if kind == "lines" else float(count), "")
 
 
-def _map(
+def _info(
     kind: MapKind, estimator: str, revision: str, scale: float, offset: float, low: float, high: float, unit: str
 ) -> MapInfo:
     numbers = {"scale": float(scale), "offset": float(offset), "min": float(low), "max": float(high)}
@@ -293,7 +294,7 @@ def _span(values: F32, valid: Mask) -> tuple[float, float]:
 
 
 def _step(low: float, high: float, steps: int) -> float:
-    """Quantisation step over low..high; a constant map takes a float32 epsilon, so that scale is never zero."""
+    """Quantization step over low..high; a float32 epsilon for a constant map, so that the scale is never zero."""
     step = (high - low) / steps
     return step if step > 0 else max(abs(high) * 2.0**-24, 2.0**-24)
 
@@ -301,7 +302,7 @@ def _step(low: float, high: float, steps: int) -> float:
 def _encode_webp(rgb: U8) -> bytes:
     buffer = io.BytesIO()
     try:
-        # `quality` is effort when lossless; 0 is the fastest and not larger at method 0.
+        # `quality` is the effort when lossless; 0 is the fastest and not larger at method 0.
         Image.fromarray(rgb).save(buffer, "WEBP", lossless=True, method=0, quality=0)
     except (OSError, ValueError) as error:
         raise CodecError(f"WebP cannot hold an image of {rgb.shape[1]} x {rgb.shape[0]} pixels") from error
@@ -316,16 +317,16 @@ def _encode_cv(extension: str, pixels: NDArray[Any], parameters: tuple[int, ...]
 
 
 def _check_png(data: bytes) -> None:
-    """Every chunk's CRC: libpng reports damage on stderr and may return the pixels before it."""
+    """Check the CRC of every chunk: libpng only reports damage on stderr and may return the pixels before it."""
     position = len(_PNG_SIGNATURE)
     kind = b""
     while kind != b"IEND":
         length = int.from_bytes(data[position : position + 4], "big")
         kind, end = data[position + 4 : position + 8], position + 8 + length
         if len(data) < end + 4:
-            raise CodecError(f"PNG cut off ({len(data)} bytes)")
+            raise CodecError(f"truncated PNG ({len(data)} bytes)")
         if zlib.crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            raise CodecError(f"PNG damaged in chunk {kind!r} at byte {position}")
+            raise CodecError(f"damaged PNG: chunk {kind!r} at byte {position}")
         position = end + 4
 
 
@@ -342,10 +343,10 @@ def _decode_cv(data: bytes, flags: int) -> NDArray[Any]:
     return pixels
 
 
-def _decode_grey(data: bytes) -> Labels:
+def _decode_gray(data: bytes) -> Labels:
     pixels = _decode_cv(data, cv2.IMREAD_UNCHANGED)
     if pixels.ndim != 2 or pixels.dtype.name not in ("uint8", "uint16"):
-        raise CodecError(f"expected one grey channel of 8 or 16 bits, found {pixels.shape} {pixels.dtype}")
+        raise CodecError(f"expected one gray channel of 8 or 16 bits, got {pixels.shape} {pixels.dtype}")
     return pixels
 
 
@@ -358,13 +359,13 @@ def _u8(pixels: Labels, what: str) -> U8:
 def _check_size(data: bytes) -> None:
     width, height = image_size(data)
     if width * height > MAX_PIXELS:
-        raise ImageTooLargeError(f"image of {width} x {height} pixels refused: the limit is {MAX_PIXELS} pixels")
+        raise ImageTooLargeError(f"image of {width} x {height} pixels is too large: the limit is {MAX_PIXELS} pixels")
 
 
-def _announced_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height from the headers of the usual layouts; None: `image_size` must say.
+def _size_in_header(data: bytes) -> tuple[int, int] | None:
+    """Width and height from the header of the common layouts; None for others, which `image_size` leaves to Pillow.
 
-    Pillow takes 0.1 ms of the interpreter's time for it, which decoding threads would wait for.
+    Pillow holds the interpreter lock for 0.1 ms to read a header, and decoding threads would wait for it.
     """
     if data[:8] == _PNG_SIGNATURE and data[12:16] == b"IHDR":
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
@@ -384,8 +385,8 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _expect(array: NDArray[Any], dtype: type[np.generic], ndim: int) -> None:
-    """Refuse what would be encoded as something else than it is."""
+def _check_array(array: NDArray[Any], dtype: type[np.generic], ndim: int) -> None:
+    """Raise CodecError for an array of another type or shape, which would be encoded as something else."""
     shape_fits = array.ndim == ndim and array.size > 0 and (ndim == 2 or array.shape[2] == 3)
     if not shape_fits or not np.issubdtype(array.dtype, dtype):
         expected = "HxW" if ndim == 2 else "HxWx3"

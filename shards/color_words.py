@@ -1,8 +1,7 @@
-"""Words of color in English text: which ones are there, and what they claim of what they name.
+"""Color words in English text: where they occur, and which colors they claim.
 
-Invariant: a word counts only where it says what a thing looks like. Names of species and set phrases (`red wine`,
-`black board`), things that share a color's name (an `orange`, a `rose`) and words of materials (`wooden`) claim
-nothing.
+Invariant: a word counts only where it describes the look of an object. Names of species, set phrases (`red wine`,
+`black board`), objects that share a color's name (an `orange`, a `rose`) and material words (`wooden`) claim nothing.
 """
 
 import re
@@ -14,14 +13,14 @@ from typing import Final
 from .colors import PALETTE, family
 
 _FAMILIES: Final = {plain: frozenset(n for n in PALETTE if family(n) == plain) for plain in map(family, PALETTE)}
-_GREYS: Final = _FAMILIES["grey"]
-_OTHERS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+_GRAYS: Final = _FAMILIES["grey"]
+_MORE_WORDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
-        "gray": _GREYS,
+        "gray": _GRAYS,
         "golden": frozenset({"gold", "yellow", "orange", "light brown"}),
         "gold": frozenset({"gold", "yellow", "light brown"}),
-        "silver": frozenset({"silver", "white"}) | _GREYS,
-        "silvery": frozenset({"silver", "white"}) | _GREYS,
+        "silver": frozenset({"silver", "white"}) | _GRAYS,
+        "silvery": frozenset({"silver", "white"}) | _GRAYS,
         "charcoal": frozenset({"dark grey", "black"}),
         "maroon": frozenset({"dark red", "red", "brown"}),
         "burgundy": frozenset({"dark red", "red"}),
@@ -58,38 +57,38 @@ _OTHERS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "sapphire": _FAMILIES["blue"],
     }
 )
-_PLAIN: Final = {plain: names for plain, names in _FAMILIES.items() if plain not in _OTHERS}
+_PLAIN: Final = {plain: names for plain, names in _FAMILIES.items() if plain not in _MORE_WORDS}
 _ISH: Final = {
     **{f"{stem}ish": _PLAIN[plain] for plain in _PLAIN for stem in (plain, plain.rstrip("e"), plain + plain[-1])},
-    "grayish": _GREYS,
+    "grayish": _GRAYS,
 }
-_NAMES_OF: Final[Mapping[str, frozenset[str]]] = MappingProxyType({**_PLAIN, **_OTHERS, **_ISH})
-"""Word: the names of the palette of which one must fit. Plain words stand for their light and dark shades, too."""
+_NAMES_OF: Final[Mapping[str, frozenset[str]]] = MappingProxyType({**_PLAIN, **_MORE_WORDS, **_ISH})
+"""Word: the names of the palette of which one must fit. Plain words include their light and dark shades."""
 _SHADES: Final = (
     "light|dark|bright|pale|deep|vivid|pastel|dull|soft|dusty|off|apple|army|ash|baby|blood|brick|cherry|chocolate|coal|"
     "coffee|electric|fire|forest|grass|hot|jet|lemon|lime|midnight|mint|moss|mustard|neon|ocean|pitch|powder|rose|royal|"
     "sand|sea|sky|slate|smoke|snow|steel|wine"
 )
-"""Words that say which red or blue is meant, and go where it goes: without `sky blue` there is no `sky chair`."""
+"""Words that qualify a color and are removed with it: `sky blue chair` without its color is not a `sky chair`."""
 _SHADE_WORDS: Final = frozenset(_SHADES.split("|"))
 _WORD: Final = "|".join(sorted(_NAMES_OF, key=len, reverse=True))
-_ONE: Final = rf"(?:(?:{_SHADES})[ -]){{0,3}}(?:{_WORD})"
-_AND: Final = r"(?: and |, and |, | & | or |-and-|-?&-?|[ /-])"
+_COLOR: Final = rf"(?:(?:{_SHADES})[ -]){{0,3}}(?:{_WORD})"
+_JOINER: Final = r"(?: and |, and |, | & | or |-and-|-?&-?|[ /-])"
 _RUN: Final = re.compile(
-    rf"(?<![\w'-])(?P<run>{_ONE}(?:{_AND}{_ONE}){{0,4}})(?:-colou?red)?(?=[ -]{{1,3}}(?P<next>[\w'-]+))",
+    rf"(?<![\w'-])(?P<run>{_COLOR}(?:{_JOINER}{_COLOR}){{0,4}})(?:-colou?red)?(?=[ -]{{1,3}}(?P<next>[\w'-]+))",
     re.IGNORECASE,
 )
-_MOTLEY: Final = re.compile(
+_UNCHECKABLE: Final = re.compile(
     r"(?<![\w'-])(?:(?:\w+[ -])?(?:multi|rainbow)?colou?r(?:ed|ful)|rainbow)(?=[ -]{1,3}[\w'-])", re.IGNORECASE
 )
-"""Colors that nobody can check: `multicolored`, `rust-colored`."""
+"""Color words that cannot be checked: `multicolored`, `rust-colored`."""
 _FUNCTION: Final = (
     "a an and are as at above against behind below beside between but by for from in into is it its next near of on "
     "onto or over so that the then this to toward towards under which with"
 )
 FUNCTION_WORDS: Final = frozenset(_FUNCTION.split())
-"""Where one stands, a phrase has ended: what is `orange` before it is a fruit."""
-_NO_THINGS: Final = frozenset({*_PLAIN, *_ISH, "gray", "beige"}) - {"orange", "olive"}
+"""Words that end a noun phrase: an `orange` right before one is the fruit."""
+_ONLY_COLORS: Final = frozenset({*_PLAIN, *_ISH, "gray", "beige"}) - {"orange", "olive"}
 """Words that are colors and nothing else."""
 _SET_PHRASES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
@@ -130,21 +129,22 @@ _SET_PHRASES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         }.items()
     }
 )
-"""What is not called by its color. Where the noun alone is as true (`bear` of a `black bear`), it is no set phrase: its
-color is held against what is seen."""
-_BEFORE: Final = re.compile(r"(?:ice|whipped|sour|shaving) $", re.IGNORECASE)
-"""What makes `cream` a thing."""
+"""Phrases whose first word does not describe a color. A phrase whose noun is also true without the color (`bear` for
+`black bear`) does not belong here: its color is checked against the image."""
+_BEFORE_CREAM: Final = re.compile(r"(?:ice|whipped|sour|shaving) $", re.IGNORECASE)
+"""Words before `cream` that make it a substance."""
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A run of words of color before what they name: `red`, `light blue`, `black and white`."""
+    """A run of color words before the noun that they describe: `red`, `light blue`, `black and white`."""
 
     start: int
     end: int
-    """In the text, `start` to `end`."""
+    """The run is `text[start:end]`."""
     colors: tuple[frozenset[str], ...]
-    """Of each color of the run, the names of the palette of which one must fit; a motley run has none."""
+    """For each color of the run, the names of the palette of which one must fit; empty for a run that cannot be
+    checked (`multicolored`)."""
 
     @property
     def motley(self) -> bool:
@@ -152,7 +152,7 @@ class Spoken:
 
 
 def names_of(word: str) -> frozenset[str]:
-    """The names of the palette that a color (`blue`, `light blue`, `teal`) stands for; none where it is no color."""
+    """The names of the palette that a color word (`blue`, `light blue`, `teal`) stands for; none for other words."""
     word = " ".join(word.lower().split())
     return frozenset({word}) if word in PALETTE and word not in _NAMES_OF else _NAMES_OF.get(word, frozenset())
 
@@ -162,37 +162,37 @@ def spoken_colors(text: str) -> list[Spoken]:
     plain = text.replace("_", " ")
     found: list[Spoken] = []
     for run in _RUN.finditer(plain):
-        words = re.findall(rf"(?<![\w'])({_ONE})(?![\w'])", run["run"], re.IGNORECASE)
+        words = re.findall(rf"(?<![\w'])({_COLOR})(?![\w'])", run["run"], re.IGNORECASE)
         last = words[-1].split()[-1].lower()
         if run["next"].lower() in FUNCTION_WORDS | _SET_PHRASES.get(last, frozenset()) or (
-            last == "cream" and _BEFORE.search(plain[: run.start()])
+            last == "cream" and _BEFORE_CREAM.search(plain[: run.start()])
         ):
             continue
         colors = tuple(names_of(_shade(word)) or names_of(word.split()[-1].split("-")[-1]) for word in words)
         found.append(Spoken(run.start(), run.end(), colors))
     ends = {spoken.end for spoken in found}
-    found += [Spoken(run.start(), run.end(), ()) for run in _MOTLEY.finditer(plain) if run.end() not in ends]
+    found += [Spoken(run.start(), run.end(), ()) for run in _UNCHECKABLE.finditer(plain) if run.end() not in ends]
     return sorted(found, key=lambda spoken: spoken.start)
 
 
 def color_first(text: str) -> str:
-    """A thing's name with its color before it: `red pot` of `pot red` and `pot (red)`.
+    """An object's name with its color moved to the front: `red pot` from `pot red` and `pot (red)`.
 
-    Only what ends in a word that is no thing of its own: a `blood orange` stays.
+    Applies only to names that end in a word that is only a color: a `blood orange` stays.
     """
     words = text.replace("_", " ").split()
     bare = [word.strip("(),").lower() for word in words]
-    if len(words) < 2 or bare[-1] not in _NO_THINGS:
+    if len(words) < 2 or bare[-1] not in _ONLY_COLORS:
         return text
     start = len(words) - 1
     while start and (bare[start - 1] in _SHADE_WORDS or bare[start - 1] in _NAMES_OF or bare[start - 1] == "and"):
         start -= 1
-    thing = words[: start - (start > 1 and bare[start - 1] == "in")]
-    return " ".join([*bare[start:], *thing]).rstrip(",") if thing else text
+    noun = words[: start - (start > 1 and bare[start - 1] == "in")]
+    return " ".join([*bare[start:], *noun]).rstrip(",") if noun else text
 
 
 def without_colors(text: str, drops: Callable[[Spoken], bool]) -> str:
-    """The text without the runs that `drops` says are wrong, single spaces."""
+    """The text without the runs for which `drops` is true, with single spaces."""
     for spoken in reversed(spoken_colors(text)):
         if drops(spoken):
             text = f"{text[: spoken.start]} {text[spoken.end :].lstrip(' -_')}"
@@ -200,7 +200,7 @@ def without_colors(text: str, drops: Callable[[Spoken], bool]) -> str:
 
 
 def _shade(word: str) -> str:
-    """`dark blue` of `Dark-Blue`, as the palette writes it; other shades (`pale`) leave the plain word."""
+    """`dark blue` for `Dark-Blue`, as the palette writes it; shades that it lacks (`vivid`) leave the plain word."""
     parts = re.split(r"[ -]", word.lower())
     shade = "light" if parts[0] in ("light", "pale", "pastel") else "dark" if parts[0] in ("dark", "deep") else ""
     return f"{shade} {parts[-1].replace('gray', 'grey')}" if shade else parts[-1]

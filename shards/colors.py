@@ -1,7 +1,7 @@
-"""Colors and their plain names, in a perceptual space.
+"""Colors and their common names, in a perceptual space.
 
-A name is given where people agree on it: the regions below lie in OKLCh (Björn Ottosson, "A perceptual color space for
-image processing", 2020), what lies in none of them has no name, and neither has what lies at the border of two.
+A color gets a name only where people agree on it. The regions below are defined in OKLCh (Björn Ottosson, "A perceptual
+color space for image processing", 2020). A color outside all regions, or at the border of two, has no name.
 """
 
 import itertools
@@ -47,9 +47,9 @@ PALETTE: Final[Mapping[str, tuple[int, int, int]]] = MappingProxyType(
         "light pink": (244, 196, 210),
     }
 )
-"""Name and a typical color, sRGB 0..255. `gold` and `silver` are names of bare metals alone."""
+"""Name and a typical color, sRGB 0..255. `gold` and `silver` are names of bare metals only."""
 
-_GREYS: Final = ((0.24, "black"), (0.30, ""), (0.48, "dark grey"), (0.70, "grey"), (0.89, "light grey"), (2.0, "white"))
+_GRAYS: Final = ((0.24, "black"), (0.30, ""), (0.48, "dark grey"), (0.70, "grey"), (0.89, "light grey"), (2.0, "white"))
 _Row = tuple[float, float, float, float, str]
 _SECTORS: Final[tuple[tuple[float, tuple[_Row, ...]], ...]] = (
     (
@@ -148,42 +148,42 @@ _SECTORS: Final[tuple[tuple[float, tuple[_Row, ...]], ...]] = (
     ),
     (344.0, ((0.60, 0.82, 0.06, 1.0, "pink"), (0.82, 1.01, 0.03, 1.0, "light pink"))),
 )
-"""Sectors of OKLCh hue, by the degrees where they begin; the last goes on over 0. Of each: least and largest lightness,
-least and largest chroma, name. The first that fits holds; what none fits is nobody's clear color."""
-_NEUTRAL: Final = 0.025
-"""Chroma below which nothing has a hue; more where it is nearly black or white."""
-_SHARE: Final = 0.65
-"""Share of the surface that must bear a name for it to name the object."""
+"""Sectors of OKLCh hue, by the degrees where they begin; the last one wraps over 0. Rows of a sector: minimum and
+maximum lightness, minimum and maximum chroma, name. The first row that fits gives the name; if none fits, no name."""
+_NEUTRAL_CHROMA: Final = 0.025
+"""Chroma below which a color has no hue; the limit is higher near black and white."""
+_MIN_NAMED_SHARE: Final = 0.65
+"""Share of the surface that must have a name for the object to get it."""
 _MARGIN: Final = 0.018
 """OKLab distance by which a color must lie within its name's region."""
-_MIXED: Final = 0.1
-"""Share that both light and dark shades may have of what bears their plain name."""
-_EVEN: Final = 0.04
-"""Deviation (OKLab) of a metal's color: what varies more is grained or painted."""
-_GOLD: Final = ((0.60, 0.93), (0.05, 0.19), (68.0, 104.0))
-"""Lightness, chroma and hue of a metal that is called gold."""
-_LIT: Final = (0.27, 0.02)
-"""Differences of lightness, and of hue and chroma, by which a pixel may lie off its name's colors under some light."""
-_DARKER: Final = 0.06
-"""Lightness that pictures take from what portraits show, on average."""
-_FADED: Final = (1.0, 0.85, 0.7, 0.55, 0.4)
-"""Shares of a color's chroma that light and view transform leave; what is less than `_LEAST_CHROMA` shows no hue."""
-_TINTED: Final = (1.0, 1.6)
-_LEAST_CHROMA: Final = 0.03
-_STEP: Final = np.array([0.02, 0.008, 0.008])
-"""To which the colors of a name are rounded, so that there are not too many."""
-_LIT_SHARE: Final = 0.4
-"""Share of a thing's pixels that a word of color must fit. All measured: benchmarks/color_shift.py."""
+_MAX_SHADE_SHARE: Final = 0.1
+"""If both the light and the dark shades of one plain name exceed this share of the surface, it has no name."""
+_MAX_METAL_DEVIATION: Final = 0.04
+"""Largest deviation (OKLab) of a bare metal's color: a surface that varies more is grained or painted."""
+_GOLD_RANGES: Final = ((0.60, 0.93), (0.05, 0.19), (68.0, 104.0))
+"""Ranges of lightness, chroma and hue of a metal that is called gold."""
+_LIGHTING_TOLERANCE: Final = (0.27, 0.02)
+"""How far a pixel may be from the colors of its name, due to lighting: in lightness, and in hue and chroma."""
+_RENDER_DARKENING: Final = 0.06
+"""Lightness that colors lose in images, relative to portraits, on average."""
+_CHROMA_FACTORS: Final = (1.0, 0.85, 0.7, 0.55, 0.4)
+"""Factors by which lighting and the view transform scale chroma; below `_MIN_CHROMA` a color shows no hue."""
+_NEUTRAL_CHROMA_FACTORS: Final = (1.0, 1.6)
+_MIN_CHROMA: Final = 0.03
+_ROUNDING_STEP: Final = np.array([0.02, 0.008, 0.008])
+"""The colors of a name are rounded to this step, to keep their number small."""
+_MIN_MATCHING_SHARE: Final = 0.4
+"""Share of an object's pixels that a color word must fit. All of these are measured: benchmarks/color_shift.py."""
 _REDS: Final = frozenset({"red", "dark red"})
 _PINKS: Final = frozenset({"pink", "light pink"})
-"""The one family that bright light carries into another: what it makes pink nobody calls red."""
+"""Bright light turns only reds into another family: nobody calls a pink surface red."""
 _NAMES: Final = (*PALETTE, "")
 _NONE: Final = len(PALETTE)
-_STEPS: Final = (
+_DIRECTIONS: Final = (
     np.array(list(itertools.product((-1, 0, 1), repeat=3)))
     / np.sqrt(np.maximum([sum(map(abs, step)) for step in itertools.product((-1, 0, 1), repeat=3)], 1))[:, None]
 )
-"""No step, and unit steps to all sides."""
+"""The zero vector, and unit steps in all directions."""
 NEUTRAL: Final = frozenset({"black", "dark grey", "grey", "light grey", "white", "silver"})
 
 
@@ -207,7 +207,7 @@ def to_lab(srgb: Floats) -> Floats:
 
 
 def to_oklab(srgb: Floats) -> Floats:
-    """OKLab (N, 3) of `srgb` (N, 3) in 0..1: lightness 0..1, and two axes of hue."""
+    """OKLab (N, 3) of `srgb` (N, 3) in 0..1: lightness in 0..1, and the two hue axes a and b."""
     cones = to_linear(np.asarray(srgb, np.float64)) @ np.array(
         [
             [0.4122214708, 0.2119034982, 0.0883024619],
@@ -232,13 +232,13 @@ def family(name: str) -> str:
 def name_of_surface(srgb: Floats, metal: bool = False) -> str:
     """One name for a surface, from equal-area samples of it, `srgb` (N, 3) in 0..1; empty where none is clear.
 
-    The name that holds 65 % of the surface, else the plain one (`blue`) that does together with its dark and light
-    shades. The middle of what bears it must lie within the name's region by a margin; across a border between shades
-    of one plain name, that name remains.
+    The name that covers 65 % of the surface; else the plain name (`blue`) that covers it together with its dark and
+    light shades. The median of the covered samples must lie inside the name's region by a margin. Near a border between
+    shades of one plain name, the result is the plain name.
 
     Args:
-        metal: bare metal: yellowish is `gold`, bright without a hue is `silver`, dark without a hue has no name, for
-            it shows what is around it.
+        metal: whether the surface is bare metal. Yellowish metal is `gold`, bright metal without a hue is `silver`, and
+            dark metal without a hue has no name, since it reflects its surroundings.
     """
     if len(srgb) == 0:
         return ""
@@ -247,19 +247,19 @@ def name_of_surface(srgb: Floats, metal: bool = False) -> str:
     counts = np.bincount(which, minlength=len(_NAMES))
     if metal and (name := _metal(lab)) is not None:
         return name
-    name, mine = _commonest(which, counts)
+    name, covered = _dominant_name(which, counts)
     if not name:
         return ""
-    around = {_NAMES[i] for i in _classify(np.median(lab[mine], axis=0) + _STEPS * _MARGIN).tolist()}
+    around = {_NAMES[i] for i in _classify(np.median(lab[covered], axis=0) + _DIRECTIONS * _MARGIN).tolist()}
     if {family(near) for near in around} != {family(name)}:
         return ""
     return name if around == {name} else family(name)
 
 
-def _commonest(which: NDArray[np.intp], counts: NDArray[np.intp]) -> tuple[str, NDArray[np.bool_]]:
-    """The name that holds enough of the samples, and which of them; of shades of one name that name, unless light
-    and dark ones stand side by side."""
-    least = _SHARE * len(which)
+def _dominant_name(which: NDArray[np.intp], counts: NDArray[np.intp]) -> tuple[str, NDArray[np.bool_]]:
+    """The name that covers enough samples, and a mask of these samples. Shades of one plain name count together, unless
+    light and dark ones are both frequent. An empty name if there is none."""
+    least = _MIN_NAMED_SHARE * len(which)
     best = int(np.argmax(counts[:_NONE]))
     if counts[best] >= least:
         return _NAMES[best], which == best
@@ -268,32 +268,32 @@ def _commonest(which: NDArray[np.intp], counts: NDArray[np.intp]) -> tuple[str, 
     light, dark = (
         sum(int(counts[i]) for i in shades[plain] if _NAMES[i].startswith(shade)) for shade in ("light", "dark")
     )
-    if counts[shades[plain]].sum() < least or min(light, dark) > _MIXED * len(which):
+    if counts[shades[plain]].sum() < least or min(light, dark) > _MAX_SHADE_SHARE * len(which):
         return "", which < 0
     return plain, np.isin(which, shades[plain])
 
 
 def _metal(lab: Floats) -> str | None:
-    """What a bare metal of these colors (N, 3) is called; None: as any other thing."""
+    """The name of a bare metal of these colors (N, 3); None where it is named like any other surface."""
     lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
-    if float((chroma < _NEUTRAL).mean()) >= _SHARE:
-        # Dark metals show what is around them, and the brightest are white to some.
-        return "silver" if float(((lightness > 0.66) & (lightness < 0.92)).mean()) >= _SHARE else ""
-    even = float(np.linalg.norm(lab.std(axis=0))) < _EVEN
-    return "gold" if float(_golden(lab).mean()) >= _SHARE and even else None
+    if float((chroma < _NEUTRAL_CHROMA).mean()) >= _MIN_NAMED_SHARE:
+        # Dark metals reflect their surroundings, and some people call the brightest ones white.
+        return "silver" if float(((lightness > 0.66) & (lightness < 0.92)).mean()) >= _MIN_NAMED_SHARE else ""
+    even = float(np.linalg.norm(lab.std(axis=0))) < _MAX_METAL_DEVIATION
+    return "gold" if float(_is_gold(lab).mean()) >= _MIN_NAMED_SHARE and even else None
 
 
 def distances(lab: Floats, names: Collection[str], lightness: float, hue: float) -> Floats:
-    """How far OKLab colors (N, 3) lie from the nearest color that one of these names of the palette fits.
+    """Distances (N,) of OKLab colors (N, 3) to the nearest color that has one of these names of the palette.
 
     Args:
         lightness: difference of lightness that counts as 1.
         hue: distance in the plane of hue and chroma that counts as 1.
     """
-    return _to_nearest(lab, np.concatenate([_grid()[name] for name in names]), lightness, hue)
+    return _nearest_distances(lab, np.concatenate([_colors_by_name()[name] for name in names]), lightness, hue)
 
 
-def _to_nearest(lab: Floats, colors: Floats, lightness: float, hue: float) -> Floats:
+def _nearest_distances(lab: Floats, colors: Floats, lightness: float, hue: float) -> Floats:
     scale = np.array([1 / lightness, 1 / hue, 1 / hue])
     own, grid = lab * scale, colors * scale
     squares = np.maximum((own**2).sum(axis=1)[:, None] + (grid**2).sum(axis=1) - 2 * own @ grid.T, 0)
@@ -301,43 +301,45 @@ def _to_nearest(lab: Floats, colors: Floats, lightness: float, hue: float) -> Fl
 
 
 def contradicted(names: Collection[str], lab: Floats) -> bool:
-    """Whether nobody would call a thing by one of these names of the palette whose pixels in a picture are these
-    OKLab colors (N, 3), whatever the light. No names claim nothing, and no pixels show nothing."""
+    """Whether none of these names of the palette fits an object whose pixels in an image have these OKLab colors
+    (N, 3), under any plausible light. False where there are no names or no pixels."""
     if not names or not len(lab):
         return False
-    far = _to_nearest(lab, np.concatenate([_lit_grid()[name] for name in names]), *_LIT)
-    fits = far <= 1
+    colors = np.concatenate([_lit_colors_by_name()[name] for name in names])
+    fits = _nearest_distances(lab, colors, *_LIGHTING_TOLERANCE) <= 1
     if _REDS.issuperset(names):
         fits &= ~np.isin(_classify(lab), [_NAMES.index(name) for name in _PINKS])
-    return float(fits.mean()) < _LIT_SHARE
+    return float(fits.mean()) < _MIN_MATCHING_SHARE
 
 
 @cache
-def _grid() -> dict[str, Floats]:
-    """OKLab colors of each name, from an even grid of sRGB."""
+def _colors_by_name() -> dict[str, Floats]:
+    """OKLab colors of each name, from a regular grid of sRGB."""
     steps = np.linspace(0, 1, 22)
     lab = to_oklab(np.array(list(itertools.product(steps, repeat=3))))
     which = _classify(lab)
     found = {name: lab[which == number] for number, name in enumerate(PALETTE)}
-    neutral = np.hypot(lab[:, 1], lab[:, 2]) < _NEUTRAL
-    return found | {"gold": lab[_golden(lab)], "silver": lab[neutral & (lab[:, 0] > 0.5)]}
+    neutral = np.hypot(lab[:, 1], lab[:, 2]) < _NEUTRAL_CHROMA
+    return found | {"gold": lab[_is_gold(lab)], "silver": lab[neutral & (lab[:, 0] > 0.5)]}
 
 
 @cache
-def _lit_grid() -> dict[str, Floats]:
-    """The same as pictures may show them: darker and faded, greys tinted by the light."""
+def _lit_colors_by_name() -> dict[str, Floats]:
+    """The same colors as images may show them: darker and less saturated, grays tinted by the light."""
     found: dict[str, Floats] = {}
-    for name, colors in _grid().items():
+    for name, colors in _colors_by_name().items():
         tinted = name in NEUTRAL
-        shown = np.concatenate([colors * (1, part, part) for part in (_TINTED if tinted else _FADED)])
-        kept = tinted | (np.hypot(shown[:, 1], shown[:, 2]) > _LEAST_CHROMA)
-        found[name] = np.unique(np.round((shown - (_DARKER, 0, 0))[kept] / _STEP) * _STEP, axis=0)
+        factors = _NEUTRAL_CHROMA_FACTORS if tinted else _CHROMA_FACTORS
+        shown = np.concatenate([colors * (1, factor, factor) for factor in factors])
+        kept = tinted | (np.hypot(shown[:, 1], shown[:, 2]) > _MIN_CHROMA)
+        steps = np.round((shown - (_RENDER_DARKENING, 0, 0))[kept] / _ROUNDING_STEP)
+        found[name] = np.unique(steps * _ROUNDING_STEP, axis=0)
     return found
 
 
-def _golden(lab: Floats) -> NDArray[np.bool_]:
+def _is_gold(lab: Floats) -> NDArray[np.bool_]:
     inside = np.ones(len(lab), np.bool_)
-    for value, (low, high) in zip((lab[:, 0], np.hypot(lab[:, 1], lab[:, 2]), _hue(lab)), _GOLD, strict=True):
+    for value, (low, high) in zip((lab[:, 0], np.hypot(lab[:, 1], lab[:, 2]), _hue(lab)), _GOLD_RANGES, strict=True):
         inside &= (value >= low) & (value <= high)
     return inside
 
@@ -347,14 +349,14 @@ def _hue(lab: Floats) -> Floats:
 
 
 def _classify(lab: Floats) -> NDArray[np.intp]:
-    """Index into the names (the last: none) of each OKLab color (N, 3)."""
+    """Index into `_NAMES` (the last one: no name) of each OKLab color (N, 3)."""
     lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
     sector = (np.searchsorted([start for start, _ in _SECTORS], _hue(lab), side="right") - 1) % len(_SECTORS)
     found = np.full(len(lab), -1)
-    neutral = chroma < np.select([lightness < 0.28, lightness > 0.89], [1.3, 1.4], 1.0) * _NEUTRAL
-    levels = np.array([level for level, _ in _GREYS])
-    greys = np.array([_NAMES.index(name) for _, name in _GREYS])
-    found[neutral] = greys[np.searchsorted(levels, lightness[neutral], side="right").clip(max=len(greys) - 1)]
+    neutral = chroma < np.select([lightness < 0.28, lightness > 0.89], [1.3, 1.4], 1.0) * _NEUTRAL_CHROMA
+    levels = np.array([level for level, _ in _GRAYS])
+    grays = np.array([_NAMES.index(name) for _, name in _GRAYS])
+    found[neutral] = grays[np.searchsorted(levels, lightness[neutral], side="right").clip(max=len(grays) - 1)]
     for number, (_, rows) in enumerate(_SECTORS):
         here = sector == number
         for low, high, least, most, name in rows:

@@ -1,13 +1,13 @@
-"""Errors that are for people: what happened, where (key, stage, shard), and what to do.
+"""Errors for users: what happened, where (key, stage, shard), and what to do.
 
-The command line prints the message alone, without a traceback, and exits with `exit_code`.
+The command line prints only the message, without a traceback, and exits with `exit_code`.
 """
 
 from .redact import redact
 
 
 class SpatialdataError(Exception):
-    """The run cannot go on. The message is one line (what, where, what to do), without secrets."""
+    """The run cannot continue. The message is one line (what, where, what to do), without secrets."""
 
     exit_code = 1
 
@@ -16,13 +16,13 @@ class SpatialdataError(Exception):
 
 
 class BadInput(SpatialdataError):
-    """What the user gave cannot be used: a configuration key, a folder, an archive, a missing package."""
+    """An input of the user cannot be used: a configuration key, a folder, an archive, a missing package."""
 
     exit_code = 2
 
 
 class WorkerLost(SpatialdataError):
-    """What a worker needs is gone for good: its GPU, or a model in a process of its own. Another worker may go on.
+    """A worker lost something it cannot get back: its GPU, or the process of its model. Another worker may succeed.
 
-    Nothing is wrong with the samples, so none is rejected: on Ray the worker ends and its unit is tried by a new one.
+    The samples are not at fault, so none is rejected: on Ray the worker exits and a new one retries its unit.
     """

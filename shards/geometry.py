@@ -1,10 +1,10 @@
-"""The conventions of cameras, poses and boxes, written once as code.
+"""Conventions of cameras, poses and boxes, defined in one place.
 
-Camera: OpenCV pinhole, x right, y down, z forward; pixel coordinates put the centre of the pixel in column i and row
-j at (i + 0.5, j + 0.5), so an image spans [0, width] x [0, height] and the principal point of a centred camera is
-(width / 2, height / 2). World: metres, z up. Poses are 4x4 and named `to_from_from`: `world_from_camera` takes camera
-coordinates to world coordinates. Everything is float64; what goes into JSON passes `flat`, which rounds to six
-decimals so that bytes do not depend on a machine's last bit.
+Camera: OpenCV pinhole, x right, y down, z forward; pixel coordinates put the center of the pixel in column i and row
+j at (i + 0.5, j + 0.5), so an image spans [0, width] x [0, height] and the principal point of a centered camera is
+(width / 2, height / 2). World: meters, z up. Poses are 4x4 and named `<to>_from_<from>`: `world_from_camera` maps
+camera coordinates to world coordinates. Everything is float64. Values for JSON go through `flat`, which rounds to six
+decimals, so that the bytes do not depend on a machine's last bit.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 EQUAL_DB: Final = 99.0
-"""The largest PSNR that is told, and that of images that are equal: a number, for JSON has no infinity."""
+"""The largest PSNR that is reported, also for equal images: JSON has no infinity."""
 
 
 def intrinsics(fx: float, fy: float, cx: float, cy: float) -> F64:
@@ -43,7 +43,7 @@ def matrix4(values: ArrayLike) -> F64:
 
 
 def flat(values: ArrayLike, decimals: int = 6) -> list[float]:
-    """Row-major list of floats, rounded, without negative zeros: the form in which matrices and vectors are stored."""
+    """Row-major list of floats, rounded, without negative zeros: how matrices and vectors are stored."""
     rounded: list[float] = np.round(np.asarray(values, np.float64).ravel(), decimals).tolist()
     return [value + 0.0 for value in rounded]
 
@@ -54,7 +54,7 @@ def transform(pose: F64, points: ArrayLike) -> F64:
 
 
 def invert_rigid(pose: F64) -> F64:
-    """Inverse of a rigid 4x4 pose: transposed rotation, rotated back translation. Not for similarities."""
+    """Inverse of a rigid 4x4 pose: transposed rotation, back-rotated translation. Not for similarities."""
     inverse = np.eye(4)
     inverse[:3, :3] = pose[:3, :3].T
     inverse[:3, 3] = -pose[:3, :3].T @ pose[:3, 3]
@@ -67,29 +67,29 @@ def wrapped(degrees: float) -> float:
 
 
 def similarity(x: float, y: float, z: float, yaw_deg: float, scale: float = 1.0) -> F64:
-    """world_from_object = translate(x, y, z) rotate_z(yaw, counter-clockwise seen from above) scale; 4x4."""
+    """world_from_object = translate(x, y, z) rotate_z(yaw, counterclockwise seen from above) scale; 4x4."""
     yaw = np.deg2rad(yaw_deg)
     cos, sin = scale * np.cos(yaw), scale * np.sin(yaw)
     return np.array([[cos, -sin, 0.0, x], [sin, cos, 0.0, y], [0.0, 0.0, scale, z], [0.0, 0.0, 0.0, 1.0]])
 
 
 def box_corners(size_m: Sequence[float]) -> F64:
-    """Corners (8, 3) of an object's bounding box in the object's own frame, metres: centred, its base at z = 0."""
+    """Corners (8, 3) of an object's bounding box in the object's own frame, in meters: centered, its base at z = 0."""
     w, d, h = size_m
     return np.array(list(product((-w / 2, w / 2), (-d / 2, d / 2), (0.0, h))))
 
 
 def look_at(eye: ArrayLike, target: ArrayLike) -> F64:
-    """world_from_camera of a camera at `eye` that looks at `target` with a level horizon; 4x4.
+    """world_from_camera (4x4) of a camera at `eye` that looks at `target` with a level horizon.
 
-    Looking straight up or down leaves the roll open: the image's x axis is then the world's x axis.
+    Straight up or down, where the roll is undefined, the image's x axis is the world's x axis.
     Raises ValueError where eye and target coincide.
     """
     position = np.asarray(eye, np.float64)
     forward = np.asarray(target, np.float64) - position
     distance = float(np.linalg.norm(forward))
     if distance == 0:
-        raise ValueError("look_at needs an eye and a target that differ")
+        raise ValueError("look_at: eye and target must differ")
     forward = forward / distance
     right = np.cross(forward, (0.0, 0.0, 1.0))
     length = float(np.linalg.norm(right))
@@ -100,9 +100,9 @@ def look_at(eye: ArrayLike, target: ArrayLike) -> F64:
 
 
 def project(points: ArrayLike, K: F64, world_from_camera: F64) -> tuple[F64, F64]:
-    """Project world points (N, 3): pixel coordinates (N, 2) and planar z (N,) in metres.
+    """Project world points (N, 3): pixel coordinates (N, 2) and planar z (N,) in meters.
 
-    Points with z <= 0 lie behind the camera; their pixel coordinates mean nothing (NaN at z = 0).
+    Points with z <= 0 lie behind the camera; their pixel coordinates are meaningless (NaN at z = 0).
     """
     local = transform(invert_rigid(world_from_camera), np.asarray(points, np.float64).reshape(-1, 3))
     depth = local[:, 2]
@@ -113,7 +113,7 @@ def project(points: ArrayLike, K: F64, world_from_camera: F64) -> tuple[F64, F64
 
 
 def unproject(depth: NDArray[Any], K: F64, world_from_camera: F64) -> F64:
-    """World points (H, W, 3) seen through each pixel's centre, from planar z (H, W) in metres."""
+    """World points (H, W, 3) seen through each pixel's center, from planar z (H, W) in meters."""
     height, width = depth.shape
     x = (np.arange(width) + 0.5 - K[0, 2]) / K[0, 0]
     y = (np.arange(height) + 0.5 - K[1, 2]) / K[1, 1]
@@ -146,17 +146,17 @@ def mask_iou(a: Mask, b: Mask) -> float:
 
 
 def displacement(before: Mask, after: Mask) -> float:
-    """Pixels between the centres of two masks (H, W), to three decimals; -1 where one is empty."""
+    """Distance in pixels between the centers of two masks (H, W), to three decimals; -1 where one is empty."""
     if not before.any() or not after.any():
         return -1.0
-    centres = [np.argwhere(mask).mean(axis=0) for mask in (before, after)]
-    return round(float(np.linalg.norm(centres[1] - centres[0])), 3)
+    centers = [np.argwhere(mask).mean(axis=0) for mask in (before, after)]
+    return round(float(np.linalg.norm(centers[1] - centers[0])), 3)
 
 
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8], mask: Mask | None = None) -> float:
     """Peak signal-to-noise ratio of two uint8 images (H, W[, C]) in dB, over the mask's true pixels (H, W).
 
-    At most `EQUAL_DB`, which it is too where they are equal or the mask selects nothing.
+    At most `EQUAL_DB`; also `EQUAL_DB` where the images are equal or the mask selects nothing.
     """
     difference = a.astype(np.float64) - b
     selected = difference if mask is None else difference[mask]

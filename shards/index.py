@@ -1,13 +1,14 @@
-"""What lies beside the shards: a parquet and an offset index of each, a manifest, a wids index, a sample's JSON Schema.
+"""Files beside the shards: a parquet and an offset index for each, a manifest, a wids index, a sample's JSON Schema.
 
-All of it follows from the shards' content, so it is as reproducible as they are, and all of it is published whole.
-The manifest is written last: a folder without one is a folder that was not finished.
+All of them are derived from the shards' content, so they are as reproducible as the shards, and each is published
+atomically. The manifest is written last: a folder without a manifest is incomplete.
 """
 
 import hashlib
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final, Literal
@@ -26,12 +27,12 @@ MANIFEST: Final = "manifest.json"
 WIDS_INDEX: Final = "index.json"
 SAMPLE_SCHEMA: Final = "sample.schema.json"
 INDEX_VERSION: Final = 2
-"""Of what is written beside a tar: another one makes a shard's files anew. 2: sizes of images, kinds of edits."""
+"""Version of the files beside a tar; a change rebuilds them. 2: image sizes and edit kinds."""
 LIST_SEPARATOR: Final = ";"
 """Between the values of a list in one parquet cell (licences, assets, families)."""
 UNKNOWN_SIZE: Final = (0, 0)
 """Width and height in a parquet row whose images have no readable header."""
-MADE_AGAIN: Final = "`spatialdata verify OUT --repair` makes it again where its layers are; else copy it again"
+REBUILD_HINT: Final = "run `spatialdata verify OUT --repair` where the layers are, or copy the file again"
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -50,9 +51,9 @@ class ShardEntry(_Fixed):
     md5: str = Field(pattern=r"^[0-9a-f]{32}$")
     parquet_sha256: Digest
     sizes: tuple[tuple[int, int], ...] = ()
-    """(width, height) of its images, each once, sorted; empty in shards that were packed before this was noted."""
+    """(width, height) of its images, each once, sorted; empty in shards packed by versions that did not record them."""
     edits: tuple[EditKind, ...] = ()
-    """Kinds of its edits, sorted; empty as `sizes` are."""
+    """Kinds of its edits, sorted; empty in the same shards as `sizes`."""
 
     @property
     def parquet(self) -> str:
@@ -60,33 +61,33 @@ class ShardEntry(_Fixed):
 
 
 class Manifest(_Fixed):
-    """`manifest.json`: what a split folder must hold."""
+    """`manifest.json`: the required content of a split folder."""
 
     format: Literal["spatialdata-shards-1"] = "spatialdata-shards-1"
     schema_version: int = Field(ge=1)
     name: str
     recipe: str
     split: Split
-    members: Annotated[tuple[str, ...], Field(min_length=1, description="file names behind the key, sorted")]
+    members: Annotated[tuple[str, ...], Field(min_length=1, description="file names after the key, sorted")]
     samples: int = Field(ge=1)
     bytes: int = Field(ge=1)
     shards: Annotated[tuple[ShardEntry, ...], Field(min_length=1)]
 
 
 def parquet_name(shard: str) -> str:
-    """The name of the metadata beside a shard."""
+    """The name of the parquet beside a shard."""
     return f"{shard.removesuffix('.tar')}.parquet"
 
 
 def offsets_name(shard: str) -> str:
-    """The name of the offset index beside a shard, as megatron-energon looks for it."""
+    """The name of the offset index beside a shard, as megatron-energon expects it."""
     return f"{shard}.idx"
 
 
 def offset_index(starts: Sequence[int], end: int) -> bytes:
-    """Where each sample begins in the tar (the header of its first member), then where the last one ends.
+    """The start of each sample in the tar (the header of its first member), then the end of the last one.
 
-    64-bit little-endian numbers of bytes: the `.tar.idx` of megatron-energon.
+    64-bit little-endian byte offsets: the `.tar.idx` of megatron-energon.
     """
     return struct.pack(f"<{len(starts) + 1}Q", *starts, end)
 
@@ -94,19 +95,19 @@ def offset_index(starts: Sequence[int], end: int) -> bytes:
 def pack_shard(
     folder: str, name: str, samples: Iterable[tuple[str, Mapping[str, bytes]]], *, scratch: Path | None = None
 ) -> ShardEntry:
-    """Write one shard, its parquet and its offsets into `folder` (any fsspec URL); return its entry for the manifest.
+    """Write one shard, its parquet and its offset index into `folder` (any fsspec URL); return its manifest entry.
 
-    Samples are (key, members by field), `json` among them, as for `write_shard`. A local folder is written directly;
-    for others the shard is finished in `scratch` (default: the system's temporary folder) and then put there.
-    Raises SpatialdataError where a record breaks the schema, names another key, or the members do not fit together.
+    Samples are (key, members by field), including `json`, as for `write_shard`. A local folder is written directly;
+    for other URLs the shard is written in `scratch` (default: the system's temporary folder) and then uploaded.
+    Raises SpatialdataError where a record violates the schema or has a different key, or where members differ.
     """
     rows: list[dict[str, Any]] = []
     fs, path = filesystem(folder)
     if is_local(fs):
-        info = write_shard(Path(path) / name, _noting(name, samples, rows))
+        info = write_shard(Path(path) / name, _collect_rows(name, samples, rows))
     else:
         with TemporaryDirectory(dir=scratch, prefix="spatialdata-shard-") as temporary:
-            info = write_shard(Path(temporary) / name, _noting(name, samples, rows))
+            info = write_shard(Path(temporary) / name, _collect_rows(name, samples, rows))
             publish(Path(temporary) / name, join(folder, name))
     table = _parquet(info, rows)
     publish_bytes(table, join(folder, parquet_name(name)))
@@ -125,7 +126,7 @@ def pack_shard(
 
 
 def is_whole(folder: str, entry: ShardEntry) -> bool:
-    """Whether a shard and what is beside it are there: the parquet as it was, the others as long as they were."""
+    """Whether a shard and the files beside it are intact: the parquet by its digest, the others by their size."""
     fs, path = filesystem(folder)
     tar, offsets = (join(path, name) for name in (entry.name, offsets_name(entry.name)))
     sizes = {tar: entry.bytes, offsets: 8 * (entry.samples + 1)}
@@ -141,7 +142,7 @@ def is_whole(folder: str, entry: ShardEntry) -> bool:
 def write_manifest(
     folder: str, *, name: str, recipe: str, split: Split, members: Sequence[str], shards: Sequence[ShardEntry]
 ) -> Manifest:
-    """Publish `sample.schema.json`, `index.json` (wids) and, last, `manifest.json`; shards are listed by name."""
+    """Publish `sample.schema.json`, `index.json` (wids) and, last, `manifest.json`; shards are sorted by name."""
     ordered = tuple(sorted(shards, key=lambda shard: shard.name))
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
@@ -160,7 +161,7 @@ def write_manifest(
 
 
 def read_manifest(folder: str) -> Manifest:
-    """The manifest of a split folder. Raises FileNotFoundError, and SpatialdataError where it cannot be trusted."""
+    """The manifest of a split folder. Raises FileNotFoundError, and SpatialdataError where it is invalid."""
     url = join(folder, MANIFEST)
     with open_url(url) as file:
         data = file.read()
@@ -188,8 +189,9 @@ def wids_index(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+@cache  # 20 ms, and asked for once a split
 def sample_schema() -> bytes:
-    """The JSON Schema of a sample's `json` member: every key is there in every sample."""
+    """The JSON Schema of a sample's `json` member, in which every key is required."""
     schema = SampleRecord.model_json_schema(by_alias=True, mode="serialization")
     return as_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
 
@@ -206,7 +208,7 @@ def read_rows(folder: str, shard: str) -> list[dict[str, Any]]:
     try:
         return parse_rows(data, parquet_name(shard))
     except SpatialdataError as error:
-        raise SpatialdataError(f"{folder}: {error}: {MADE_AGAIN}") from None
+        raise SpatialdataError(f"{folder}: {error}: {REBUILD_HINT}") from None
 
 
 def parse_rows(data: bytes, name: str) -> list[dict[str, Any]]:
@@ -215,16 +217,16 @@ def parse_rows(data: bytes, name: str) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        # Threads that Arrow starts for a small file may still be starting when the process ends, which aborts it.
+        # Threads that Arrow starts for a small file may still be starting when the process exits, which aborts it.
         return pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise SpatialdataError(f"{base(name)}: not a parquet file ({str(error).splitlines()[0]})") from error
 
 
-def _noting(
+def _collect_rows(
     shard: str, samples: Iterable[tuple[str, Mapping[str, bytes]]], rows: list[dict[str, Any]]
 ) -> Iterator[tuple[str, Mapping[str, bytes]]]:
-    """Pass the samples through and note what the parquet says of them, so that no sample is held."""
+    """Pass the samples through and append their parquet rows to `rows`, so that no sample is kept in memory."""
     for key, members in samples:
         try:
             record = read_record(members["json"])
@@ -234,13 +236,13 @@ def _noting(
                 f"shard {shard}, sample {key}: no valid json member ({' '.join(detail[:3])})"
             ) from None
         if record.key != key:
-            raise SpatialdataError(f"shard {shard}, sample {key}: its json names another key, '{record.key}'")
+            raise SpatialdataError(f"shard {shard}, sample {key}: its json names a different key, '{record.key}'")
         width, height = size_of(members)
-        rows.append(_facts(record) | {"width": width, "height": height})
+        rows.append(_row_of(record) | {"width": width, "height": height})
         yield key, members
 
 
-def _facts(record: SampleRecord) -> dict[str, Any]:
+def _row_of(record: SampleRecord) -> dict[str, Any]:
     edited = [item.category for item in record.objects if item.id == record.edit.object]
     shown = [item for item in record.objects if item.shown]
     return {
@@ -260,7 +262,10 @@ def _facts(record: SampleRecord) -> dict[str, Any]:
 
 
 def size_of(members: Mapping[str, bytes]) -> tuple[int, int]:
-    """Width and height of a sample's images, which have one size, by field; `UNKNOWN_SIZE` where no header tells."""
+    """Width and height of a sample's images, which share one size; `UNKNOWN_SIZE` where the header is unreadable.
+
+    `members` are by field, such as `source.webp`.
+    """
     name = next((field for field in members if split_field(field)[0] == "source"), "")
     try:
         return image_size(members[name]) if name else UNKNOWN_SIZE
@@ -274,7 +279,7 @@ def assets_of(row: Mapping[str, Any]) -> list[str]:
 
 
 def families_of(row: Mapping[str, Any]) -> list[str]:
-    """Families of assets in a parquet row; none before schema version 3."""
+    """Asset families in a parquet row; none before schema version 3."""
     return [family for family in str(row.get("families", "")).split(LIST_SEPARATOR) if family]
 
 
@@ -282,16 +287,16 @@ def _parquet(info: ShardInfo, rows: Sequence[dict[str, Any]]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([row | _places(entry) for row, entry in zip(rows, info.entries, strict=True)])
+    table = pa.Table.from_pylist([row | _offsets_of(entry) for row, entry in zip(rows, info.entries, strict=True)])
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue().to_pybytes()
 
 
-def _places(entry: SampleEntry) -> dict[str, int]:
+def _offsets_of(entry: SampleEntry) -> dict[str, int]:
     """`<member>_offset`, `<member>_size` and `<member>_crc32`, in the order of the tar."""
-    places: dict[str, int] = {}
+    offsets: dict[str, int] = {}
     for member in entry.members:
         name = split_field(member.field)[0]
-        places |= {f"{name}_offset": member.offset, f"{name}_size": member.size, f"{name}_crc32": member.crc32}
-    return places
+        offsets |= {f"{name}_offset": member.offset, f"{name}_size": member.size, f"{name}_crc32": member.crc32}
+    return offsets

@@ -1,6 +1,6 @@
-"""One sample, looked at in full: every member decodes, agrees with the record, and keeps the format's promises.
+"""Checks one sample completely: every member decodes, agrees with the record, and follows the format.
 
-A pure function of the sample's bytes, so that it serves `verify` on shards and anyone who makes samples elsewhere.
+A pure function of the sample's bytes, so that it can check samples from any source, not only those in shards.
 """
 
 import json
@@ -53,7 +53,7 @@ _KIND_OF_MAP: Final = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, and where. Empty strings where it is not about one shard, sample or member."""
+    """One problem and its location. Empty strings where it does not concern one shard, sample or member."""
 
     kind: ProblemKind
     message: str
@@ -70,9 +70,9 @@ class Problem:
 
 
 def inspect_sample(sample: StoredSample, *, split: str = "") -> tuple[list[Problem], SampleRecord | None]:
-    """All that is wrong with a sample, and its record (None where it cannot be read).
+    """All problems of a sample, and its record (None where it cannot be read).
 
-    `split`: what the record must say, empty for anything. Which members there must be is the recipe's affair.
+    `split`: the split that the record must name; empty: any. Does not check which members the recipe requires.
     """
     pixels: dict[str, NDArray[Any]] = {}
     problems: list[Problem] = []
@@ -82,7 +82,7 @@ def inspect_sample(sample: StoredSample, *, split: str = "") -> tuple[list[Probl
             try:
                 found = _decode(name, sample.extensions[name], data)
             except ValueError as error:
-                problems.append(_of(sample, "undecodable", str(error), name))
+                problems.append(_problem(sample, "undecodable", str(error), name))
             else:
                 if found is not None:
                     pixels[name] = found
@@ -95,7 +95,7 @@ def inspect_sample(sample: StoredSample, *, split: str = "") -> tuple[list[Probl
     return problems, record
 
 
-def _of(sample: StoredSample, kind: ProblemKind, message: str, name: str = "") -> Problem:
+def _problem(sample: StoredSample, kind: ProblemKind, message: str, name: str = "") -> Problem:
     return Problem(kind, message, field_of(name, sample.extensions[name]) if name else "", sample.key)
 
 
@@ -104,25 +104,25 @@ def _read_json(sample: StoredSample, split: str, problems: list[Problem]) -> Sam
     if data is None:
         return None
     try:
-        json.loads(data, parse_constant=_refuse_constant)
+        json.loads(data, parse_constant=_reject_constant)
         record = read_record(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        problems.append(_of(sample, "schema", f"{where}: {first['msg']}".removeprefix(": "), "json"))
+        problems.append(_problem(sample, "schema", f"{where}: {first['msg']}".removeprefix(": "), "json"))
         return None
     except ValueError as error:
-        problems.append(_of(sample, "schema", " ".join(str(error).split()), "json"))
+        problems.append(_problem(sample, "schema", " ".join(str(error).split()), "json"))
         return None
     if record.key != sample.key:
-        problems.append(_of(sample, "schema", f"key: names another sample, '{record.key}'", "json"))
+        problems.append(_problem(sample, "schema", f"key: names a different sample, '{record.key}'", "json"))
     if split and record.split != split:
-        problems.append(_of(sample, "split", f"the record says '{record.split}', the folder is '{split}'", "json"))
+        problems.append(_problem(sample, "split", f"the record says '{record.split}', the folder is '{split}'", "json"))
     return record
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _decode(name: str, extension: str, data: bytes) -> NDArray[Any] | None:
@@ -130,7 +130,7 @@ def _decode(name: str, extension: str, data: bytes) -> NDArray[Any] | None:
     if extension in TEXT_EXTENSIONS:
         text = data.decode()
         if extension == "json":
-            json.loads(text, parse_constant=_refuse_constant)
+            json.loads(text, parse_constant=_reject_constant)
         return None
     if name in IMAGE_MEMBERS or (extension == "webp" and name.removeprefix("source_") not in MAP_MEMBERS):
         return codecs.decode_image(data)
@@ -151,7 +151,7 @@ def _check_sizes(sample: StoredSample, pixels: Mapping[str, NDArray[Any]]) -> It
     for name, shape in sorted(shapes.items()):
         if shape != shapes[first]:
             (height, width), (rows, columns) = shape, shapes[first]
-            yield _of(sample, "image_size", f"{width} x {height} pixels, {first} has {columns} x {rows}", name)
+            yield _problem(sample, "image_size", f"{width} x {height} pixels, {first} has {columns} x {rows}", name)
 
 
 def _check_segments(sample: StoredSample, pixels: Mapping[str, NDArray[Any]]) -> Iterator[Problem]:
@@ -160,23 +160,23 @@ def _check_segments(sample: StoredSample, pixels: Mapping[str, NDArray[Any]]) ->
             areas = np.bincount(pixels[name].ravel())[1:]
             if np.any(areas == 0):
                 missing = int(np.flatnonzero(areas == 0)[0]) + 1
-                yield _of(sample, "labels", f"label {missing} of 1..{len(areas)} is missing", name)
+                yield _problem(sample, "labels", f"label {missing} of 1..{len(areas)} is missing", name)
             elif np.any(np.diff(areas) > 0):
-                yield _of(sample, "labels", "larger areas must have smaller labels", name)
+                yield _problem(sample, "labels", "larger areas must have smaller labels", name)
 
 
 def _check_objects(sample: StoredSample, record: SampleRecord, pixels: Mapping[str, NDArray[Any]]) -> Iterator[Problem]:
     ids = [item.id for item in record.objects]
     if len(set(ids)) != len(ids):
-        yield _of(sample, "objects", f"ids in objects[] are not unique: {ids}", "json")
+        yield _problem(sample, "objects", f"ids in objects[] are not unique: {ids}", "json")
     if record.edit.kind != "camera" and record.edit.object not in ids:
-        yield _of(sample, "objects", f"edit.object {record.edit.object} is not in objects[]", "json")
+        yield _problem(sample, "objects", f"edit.object {record.edit.object} is not in objects[]", "json")
     for name in ("source_instances", "target_instances"):
         if name in pixels:
             found = np.flatnonzero(np.bincount(pixels[name].ravel()))
-            strange = sorted(set(found.tolist()) - {0, *ids})
-            if strange:
-                yield _of(sample, "labels", f"labels {strange} name no object of objects[]", name)
+            unknown = sorted(set(found.tolist()) - {0, *ids})
+            if unknown:
+                yield _problem(sample, "labels", f"labels {unknown} are not ids in objects[]", name)
 
 
 def _check_changed(sample: StoredSample, record: SampleRecord, pixels: Mapping[str, NDArray[Any]]) -> Iterator[Problem]:
@@ -189,10 +189,10 @@ def _check_changed(sample: StoredSample, record: SampleRecord, pixels: Mapping[s
     count = int(np.count_nonzero(differs))
     if count:
         row, column = (int(axis[0]) for axis in np.nonzero(differs))
-        yield _of(
+        yield _problem(
             sample,
             "changed",
-            f"source and target differ in {count} pixels outside of it, the first at x {column}, y {row}",
+            f"source and target differ in {count} pixels outside of it, first at x {column}, y {row}",
             "changed",
         )
 
@@ -204,13 +204,13 @@ def _check_maps(sample: StoredSample, record: SampleRecord, pixels: Mapping[str,
             continue
         info: MapInfo = getattr(record.maps, name)
         if info.kind != kind:
-            yield _of(sample, "map", f"maps.{name}.kind is '{info.kind}', must be '{kind}'", name)
+            yield _problem(sample, "map", f"maps.{name}.kind is '{info.kind}', must be '{kind}'", name)
         elif kind in ("metric", "confidence", "relative_inverse"):
             yield from _check_depth(sample, name, info, array)
 
 
 def _check_depth(sample: StoredSample, name: str, info: MapInfo, pixels: NDArray[Any]) -> Iterator[Problem]:
     if pixels.dtype != np.uint16:
-        yield _of(sample, "map", "must be a 16-bit PNG", name)
+        yield _problem(sample, "map", "must be a 16-bit PNG", name)
     elif not info.scale > 0:
-        yield _of(sample, "map", f"maps.{name}.scale is {info.scale}, must be positive", name)
+        yield _problem(sample, "map", f"maps.{name}.scale is {info.scale}, must be positive", name)

@@ -1,6 +1,6 @@
-"""Names: of samples, of members, of shards, and of the folders that hold them. Stated here and nowhere else.
+"""Names of samples, members, shards and their folders. This is the only place that defines them.
 
-`<OUT>/shards/<recipe>/<split>/<name>-<split>-00000-of-00128.tar`, in it `<key>.<member>.<extension>` and `<key>.json`.
+`<OUT>/shards/<recipe>/<split>/<name>-<split>-00000-of-00128.tar` holds `<key>.<member>.<extension>` and `<key>.json`.
 """
 
 import errno
@@ -27,31 +27,31 @@ _SHARD: Final = re.compile(r"[a-z0-9-]+-\d{5}-of-\d{5}\.tar")
 
 
 def is_key(text: str) -> bool:
-    """Whether `text` may name a sample (no dots: readers cut a name at its first)."""
+    """Whether `text` is a valid sample key (no dots: readers split a file name at the first one)."""
     return _KEY.fullmatch(text) is not None
 
 
 def is_field(text: str) -> bool:
-    """Whether `text` may follow a key: a member and its extension, or `json`."""
+    """Whether `text` is valid after a key: a member and its extension, or `json`."""
     return text == "json" or (_FIELD.fullmatch(text) is not None and "." in text)
 
 
 def field_of(name: str, extension: str) -> str:
-    """What follows the key: `source.webp`; for the record just `json`."""
+    """The part of a file name after the key: `source.webp`; `json` for the record."""
     return "json" if name == "json" else f"{name}.{extension}"
 
 
 def split_field(field: str) -> tuple[str, str]:
-    """Member name and extension of `source.webp`; `json` is both."""
+    """Member name and extension of a field such as `source.webp`; both are `json` for the record."""
     name, dot, extension = field.partition(".")
     return (name, extension) if dot else (name, name)
 
 
 def shard_name(name: str, split: str, index: int, count: int) -> str:
-    """`<name>-<split>-00000-of-00128.tar`. Raises BadInput where `name` does not fit."""
+    """`<name>-<split>-00000-of-00128.tar`. Raises BadInput where `name` or `index` is invalid."""
     result = f"{name}-{split}-{index:05d}-of-{count:05d}.tar"
     if not _SHARD.fullmatch(result) or not 0 <= index < count:
-        raise BadInput(f"'{result}' cannot name a shard: the name takes a-z, 0-9 and -, the index 0 <= i < count")
+        raise BadInput(f"'{result}' is not a shard name: use a-z, 0-9 and - for the name, and an index 0 <= i < count")
     return result
 
 
@@ -66,7 +66,7 @@ def base(url: str) -> str:
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """fsspec's file system and path of a URL, with stale listings dropped. Raises BadInput on an unknown protocol."""
+    """fsspec file system and path of a URL, without stale listings. Raises BadInput on an unknown protocol."""
     from .stores import open_store
 
     try:
@@ -78,37 +78,38 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 
 def is_local(fs: Any) -> bool:
-    """Whether an fsspec file system is this machine's own, where a rename publishes a file."""
+    """Whether an fsspec file system is local, where a rename publishes a file."""
     from fsspec.implementations.local import LocalFileSystem
 
     return isinstance(fs, LocalFileSystem)
 
 
 class NotAFile(FileNotFoundError, ValueError):
-    """Where a file should be is a folder, a device, or a symbolic link that leads to itself: missing, and damaged."""
+    """There is a folder, a device, or a symbolic link to itself in place of a file: it is both missing and damaged."""
 
 
 def check_file(path: str | Path) -> None:
-    """Look whether a local path names a file. Raises FileNotFoundError, NotAFile."""
+    """Check that a local path is a regular file. Raises FileNotFoundError, NotAFile."""
     try:
         mode = Path(path).stat().st_mode
     except NotADirectoryError:
-        raise NotAFile(f"{path} is no file: what should be its folder is none") from None
+        raise NotAFile(f"{path} is not a file: its parent is not a folder") from None
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        raise NotAFile(f"{path} is no file: it is a symbolic link that leads to itself") from None
+        raise NotAFile(f"{path} is not a file: it is a symbolic link to itself") from None
     if not stat.S_ISREG(mode):
-        raise NotAFile(f"{path} is no file: it is {'a folder' if stat.S_ISDIR(mode) else 'a device or a pipe'}")
+        raise NotAFile(f"{path} is not a file: it is {'a folder' if stat.S_ISDIR(mode) else 'a device or a pipe'}")
 
 
 def absent(error: FileNotFoundError) -> str:
-    """What to say of a file that could not be read."""
-    return str(error).partition(" is no file: it ")[2] or "is missing" if isinstance(error, NotAFile) else "is missing"
+    """The reason why a file could not be read: `is missing`, `is a folder`, ..."""
+    reason = str(error).partition(" is not a file: it ")[2] if isinstance(error, NotAFile) else ""
+    return reason or "is missing"
 
 
 def open_url(url: str) -> IO[bytes]:
-    """Open any fsspec URL for reading. Raises FileNotFoundError, NotAFile and what the file system raises."""
+    """Open any fsspec URL for reading. Raises FileNotFoundError, NotAFile and the file system's own errors."""
     fs, path = filesystem(url)
     if is_local(fs):
         check_file(path)
@@ -125,14 +126,14 @@ class SplitFolder:
 
 
 def find_splits(url: str, *, recipe: str | None = None, split: str | None = None) -> list[SplitFolder]:
-    """The split folders under `url`, which may be OUT, OUT/shards, a recipe's folder or a split's; sorted.
+    """The split folders under `url`, sorted. `url` may be OUT, OUT/shards, or the folder of a recipe or a split.
 
     Raises BadInput where there is none.
     """
     fs, root = filesystem(url)
     root = root.rstrip("/")
     if not fs.isdir(root):
-        raise BadInput(f"{url} is not a folder: give the folder of a build (--out) or of its shards")
+        raise BadInput(f"{url} is not a folder: use the folder of a build (--out) or of its shards")
     prefix = root if is_local(fs) else url.rstrip("/")
     start = f"{root}/shards" if fs.isdir(f"{root}/shards") else root
     found = [
@@ -153,7 +154,7 @@ def find_shards(url: str, *, recipe: str | None = None, split: str | None = None
 
 
 def list_shards(folder: str) -> list[str]:
-    """URLs of the tars in one folder, sorted. Other files (indexes, temporary ones) are left out."""
+    """URLs of the tars in one folder, sorted, without other files (indexes, temporary files)."""
     fs, path = filesystem(folder)
     names = sorted(base(entry) for entry in fs.ls(path, detail=False))
     return [join(folder, name) for name in names if name.endswith(".tar")]

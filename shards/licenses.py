@@ -1,20 +1,20 @@
-"""Licences of the models that images show, and the one under which pictures of several of them may be shared.
+"""Licenses of the models that images show, and the license under which images of several models may be shared.
 
-An image is an adaptation of every model that it shows: models were placed, lit and rendered together. So what counts is
-Creative Commons' chart for adaptations of several works (its FAQ, "combining and adapting CC material"), not the one
-for collections of unchanged works:
+An image is an adaptation of every model that it shows: the models were placed, lit and rendered together. So Creative
+Commons' chart for adaptations of several works applies (its FAQ, "combining and adapting CC material"), not the one for
+collections of unchanged works:
 
-- `cc0` asks for nothing; `by` for credit. Either goes into anything.
-- A licence for the whole keeps each element that a part asks for (BY, NC, SA): the freest that does is the one.
-- SA asks that adaptations carry that very licence: `by-sa` the one without NC, `by-nc-sa` the one with. Nothing can be
-  both, so `by-sa` goes with neither `by-nc` nor `by-nc-sa`. `by-nc` goes with `by-nc-sa`, and gives it.
-- ND allows no adaptation to be shared: `by-nd` and `by-nc-nd` go with nothing, not even alone.
-- Without a known licence there is no permission at all.
+- `cc0` requires nothing, `by` requires credit. Both can be combined with every license that allows adaptations.
+- The license of the whole must keep each element that a part requires (BY, NC, SA); the freest such license is used.
+- SA requires adaptations to carry the same license: `by-sa` the one without NC, `by-nc-sa` the one with NC. No license
+  is both, so `by-sa` cannot be combined with `by-nc` or `by-nc-sa`. `by-nc` and `by-nc-sa` together give `by-nc-sa`.
+- ND forbids sharing adaptations: images of `by-nd` and `by-nc-nd` models cannot be shared, even without other models.
+- A model of unknown license gives no permission.
 
-The elements alone are known here, not the versions. 4.0 of the same elements may follow every earlier version: SA names
-later versions of itself as good for adaptations, and the others leave the choice. A set is taken for one whole; whether
-it may be shared as a collection, each sample under terms of its own, is its maker's to judge. None of this is legal
-advice.
+Only the elements of a license are known here, not its version. Version 4.0 with the same elements may follow every
+earlier version: SA allows later versions of itself for adaptations, and the other licenses leave the choice. A set is
+treated as one work; its maker must judge whether it may be shared as a collection in which each sample has its own
+terms. None of this is legal advice.
 """
 
 from collections.abc import Collection, Iterable
@@ -24,45 +24,45 @@ from typing import Final, Literal, get_args
 from .schema import SceneObject
 
 SEPARATOR: Final = ";"
-"""Between the licences of a model that was published under several: all of them count."""
+"""Between the licenses of a model that was published under several: all of them count."""
 LicenseName = Literal["cc0", "by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd", "unknown"]
 LICENSES: Final[tuple[LicenseName, ...]] = get_args(LicenseName)
 """From the freest to the strictest."""
-_FAMILIES: Final[tuple[tuple[LicenseName, ...], ...]] = (("cc0", "by", "by-sa"), ("cc0", "by", "by-nc", "by-nc-sa"))
-"""The largest choices that can be combined."""
-_SHARED_ALIKE: Final = (("by-sa", "by-nc"), ("by-sa", "by-nc-sa"))
+_COMBINABLE: Final[tuple[tuple[LicenseName, ...], ...]] = (("cc0", "by", "by-sa"), ("cc0", "by", "by-nc", "by-nc-sa"))
+"""The largest sets of licenses that can be combined."""
+_CONFLICTS: Final = (("by-sa", "by-nc"), ("by-sa", "by-nc-sa"))
 
 
 @dataclass(frozen=True)
 class Whole:
-    """What may be said of several works in one."""
+    """The license of an adaptation of several works."""
 
     licence: LicenseName | None
-    """None where there is no licence that all parts allow."""
+    """None where no license is allowed by all parts."""
     problems: tuple[str, ...] = ()
-    """Why, a sentence each, which names the parts."""
+    """Why there is none: one sentence for each conflict, with the licenses that cause it."""
     remedies: tuple[tuple[LicenseName, ...], ...] = ()
-    """The largest choices of the parts that can be combined."""
+    """The largest subsets of the parts that can be combined."""
 
 
 def combine(parts: Iterable[str]) -> Whole:
-    """The freest licence that all of these allow for one adaptation of them all; see the module.
+    """The freest license that all of these allow for one adaptation of them all; see the module docstring.
 
     Args:
-        parts: names of `LICENSES`, or several of them `joined`; others, and the empty text, count as unknown. Of
-            nothing at all, `cc0` is allowed.
+        parts: names from `LICENSES`, or several of them `joined`; other texts, and the empty one, count as unknown.
+            Without parts, the result is `cc0`.
     """
     names: set[LicenseName] = {name for part in parts for name in licences_of(part)}
     problems = [
-        f"{label(name)} allows no adaptation to be shared, and a rendered image is one"
+        f"{label(name)} does not allow sharing adaptations, and a rendered image is one"
         for name in ("by-nd", "by-nc-nd")
         if name in names
     ]
     if "unknown" in names:
-        problems.append("models of unknown licence come with no permission")
+        problems.append("models of unknown license give no permission")
     problems += [
-        f"{label(one)} and {label(other)} cannot be combined: each asks for terms that the other forbids"
-        for one, other in _SHARED_ALIKE
+        f"{label(one)} and {label(other)} cannot be combined: each requires terms that the other forbids"
+        for one, other in _CONFLICTS
         if one in names and other in names
     ]
     if problems:
@@ -70,19 +70,19 @@ def combine(parts: Iterable[str]) -> Whole:
     return Whole(_strictest(names))
 
 
-def joined(licences: Iterable[str]) -> str:
-    """Several licences of one model as one text, each once, sorted."""
-    return SEPARATOR.join(sorted({part for licence in licences for part in licence.split(SEPARATOR)}))
+def joined(licenses: Iterable[str]) -> str:
+    """Several licenses of one model as one text: each once, sorted."""
+    return SEPARATOR.join(sorted({part for text in licenses for part in text.split(SEPARATOR)}))
 
 
 def licences_of(licence: str) -> tuple[LicenseName, ...]:
-    """The licences of one model, each once, in the order of `LICENSES`."""
+    """The licenses of one model, each once, in the order of `LICENSES`."""
     names = {known(part) for part in licence.split(SEPARATOR)}
     return tuple(name for name in LICENSES if name in names)
 
 
 def known(licence: str) -> LicenseName:
-    """A licence of the chart, `unknown` for any other text."""
+    """The text if it is one of `LICENSES`, else `unknown`."""
     return licence if licence in LICENSES else "unknown"
 
 
@@ -93,7 +93,7 @@ def label(licence: str) -> str:
 
 
 def deed(licence: str) -> str:
-    """Address of the licence's text, of its latest version; empty where it is unknown."""
+    """URL of the latest version of the license; empty where it is unknown."""
     name = known(licence)
     if name == "unknown":
         return ""
@@ -101,24 +101,24 @@ def deed(licence: str) -> str:
 
 
 def hub_name(licence: LicenseName) -> str:
-    """As Hugging Face's dataset cards call it: `cc-by-4.0`."""
+    """The name in Hugging Face's dataset cards: `cc-by-4.0`."""
     return {"cc0": "cc0-1.0", "unknown": "unknown"}.get(licence, f"cc-{licence}-4.0")
 
 
 def licences_shown(objects: Iterable[SceneObject]) -> tuple[LicenseName, ...]:
-    """The licences of the objects of which something is seen, each once, in the order of `LICENSES`."""
+    """The licenses of the visible objects, each once, in the order of `LICENSES`."""
     names = {name for item in objects if item.shown for name in licences_of(item.licence)}
     return tuple(name for name in LICENSES if name in names)
 
 
 def _strictest(names: Collection[LicenseName]) -> LicenseName:
-    """Of names that can be combined, the one that has every element: the order of `LICENSES` says which."""
+    """Of names that can be combined, the one with every element: the last in the order of `LICENSES`."""
     return max(names, key=LICENSES.index) if names else "cc0"
 
 
 def _remedies(names: Collection[LicenseName]) -> tuple[tuple[LicenseName, ...], ...]:
     found: list[tuple[LicenseName, ...]] = [
-        tuple(name for name in LICENSES if name in family and name in names) for family in _FAMILIES
+        tuple(name for name in LICENSES if name in group and name in names) for group in _COMBINABLE
     ]
     largest = [one for one in found if one and not any(set(one) < set(other) for other in found)]
     return tuple(dict.fromkeys(largest))

@@ -1,7 +1,7 @@
-"""Markdown that says what it was given: texts of strangers stay texts, whatever they hold.
+"""Markdown with escaping of untrusted text.
 
-Names of models and creators come from metadata that anyone could write. `escape` makes of any text a piece of one line
-that CommonMark, GitHub and Hugging Face show as it is: no element, no link, no picture, no end of a table's cell.
+Names of models and creators come from metadata that anyone could write. `escape` turns any text into one line that
+CommonMark, GitHub and Hugging Face show literally: no element, no link, no image, no end of a table cell.
 """
 
 import re
@@ -12,20 +12,20 @@ from .plain import plain
 
 _SPECIAL: Final = re.compile(r"[\\`*_\[\]()#|~$!:@]")
 _ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-_ADDRESS: Final = re.compile(r"(?i)\b(www)\.")
-"""GitHub makes a link of it without being asked."""
-_START: Final = re.compile(r"^(\d*)(?=[-+=]|(?<=\d)\.)")
-"""What would begin a list: the backslash goes behind the number."""
+_BARE_WWW: Final = re.compile(r"(?i)\b(www)\.")
+"""GitHub turns it into a link by itself."""
+_LIST_START: Final = re.compile(r"^(\d*)(?=[-+=]|(?<=\d)\.)")
+"""The start of a list item; the backslash goes after the number."""
 
 
 def escape(text: str) -> str:
-    """Any text as Markdown that shows it, on one line. What cannot be encoded becomes `?`."""
+    """Markdown that shows the text literally, on one line. What cannot be encoded becomes `?`."""
     shown = _SPECIAL.sub(r"\\\g<0>", _line(text)).translate(_ENTITIES)
-    return _START.sub(r"\1\\", _ADDRESS.sub(r"\1\\.", shown))
+    return _LIST_START.sub(r"\1\\", _BARE_WWW.sub(r"\1\\.", shown))
 
 
 def code(text: str) -> str:
-    """A text as inline code of a table's cell, however many backticks it holds."""
+    """The text as inline code that fits a table cell, however many backticks it contains."""
     line = _line(text)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     padding = " " if line.startswith("`") or line.endswith("`") else ""
@@ -33,18 +33,18 @@ def code(text: str) -> str:
 
 
 def fenced(text: str, language: str = "") -> str:
-    """Lines of code as a block, whatever they hold."""
+    """The text as a code block, whatever it contains."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
 
 def link(text: str, url: str) -> str:
-    """A link with this text, which is escaped, to an address of ours, which is not; the text alone without one."""
+    """A link to a trusted URL, which is not escaped, with the escaped text; only the escaped text without a URL."""
     return f"[{escape(text)}]({url})" if url else escape(text)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table of cells that are Markdown already; columns of numbers stand at the right. Empty without rows."""
+    """A table whose cells are already Markdown; columns of numbers are right-aligned. Empty without rows."""
     if not rows:
         return ""
     numbers = [all(isinstance(row[column], int | float) for row in rows) for column in range(len(head))]

@@ -1,4 +1,4 @@
-"""Base of every typed configuration section: immutable, and an unknown key is an error. And the file they come from."""
+"""Base class of every typed configuration section (immutable, unknown keys are errors), and reading YAML files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from .errors import BadInput
 from .layout import open_url
 
-LARGEST: Final = 4_000_000
-MOST_VALUES: Final = 200_000
-"""Room for a list of a hundred thousand models."""
+MAX_CHARACTERS: Final = 4_000_000
+MAX_VALUES: Final = 200_000
+"""Enough for a list of a hundred thousand models."""
 
 
 class Options(BaseModel):
@@ -40,9 +40,9 @@ def with_new_keys(given: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
-    """The keys of a configuration file, a path or any fsspec URL; none of an empty one.
+    """The keys of a configuration file at a path or any fsspec URL; an empty file has none.
 
-    Raises BadInput where there is no such file, or it is not a YAML mapping of a configuration's size.
+    Raises BadInput where there is no such file, it is not a YAML mapping, or it is too large.
     """
     try:
         text = _text(path)
@@ -54,48 +54,48 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise BadInput(f"{path}: a configuration is a mapping of keys, not a {type(values).__name__}")
+        raise BadInput(f"{path}: a configuration must be a mapping of keys, not a {type(values).__name__}")
     return values
 
 
 def _text(path: Path | str) -> str:
-    """As much of a file as a configuration may be, and one character more."""
+    """At most one character more than the allowed size."""
     with Path(path).open("rb") if "://" not in str(path) else open_url(str(path)) as file:
-        return file.read(LARGEST + 1).decode()
+        return file.read(MAX_CHARACTERS + 1).decode()
 
 
 def parse_yaml(text: str, origin: str) -> Any:
-    """Plain values. Raises BadInput, beginning with `origin`, for what is not YAML, or too large, deep or repeated."""
-    if len(text) > LARGEST:
-        raise BadInput(f"{origin} has more than {LARGEST:,} characters: that is no configuration")
+    """Plain values. Raises BadInput, starting with `origin`, for invalid YAML and too many, deep or cyclic values."""
+    if len(text) > MAX_CHARACTERS:
+        raise BadInput(f"{origin} has more than {MAX_CHARACTERS:,} characters: too large for a configuration")
     try:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
             return None
-        if _size(root) > MOST_VALUES:
-            raise BadInput(f"{origin} has more than {MOST_VALUES:,} values, or aliases that hold themselves")
+        if _size(root) > MAX_VALUES:
+            raise BadInput(f"{origin} has more than {MAX_VALUES:,} values, or an alias that contains itself")
         return loader.construct_document(root)
     except yaml.YAMLError as error:
         raise BadInput(f"{origin} is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise BadInput(f"{origin} is nested too deeply for a configuration") from None
-    except ValueError as error:  # a date that is none, a number of thousands of digits
-        raise BadInput(f"{origin} has a value that cannot be: {' '.join(str(error).split())}") from None
+    except ValueError as error:  # an invalid date, a number of thousands of digits
+        raise BadInput(f"{origin} has an invalid value: {' '.join(str(error).split())}") from None
 
 
 def shortened(text: str) -> str:
-    """A text of the command line, for an error."""
+    """A text of the command line, shortened for an error message."""
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _size(node: yaml.Node) -> float:
-    """Number of values with each alias written out, whatever it stands for; infinite where one holds itself."""
+    """Number of values with all aliases expanded; infinite where one contains itself."""
     sizes: dict[int, float] = {}
 
     def count(node: yaml.Node) -> float:
         if id(node) not in sizes:
-            sizes[id(node)] = float("inf")  # until it is known: who meets it again meanwhile is inside of it
+            sizes[id(node)] = float("inf")  # until it is known: only a node inside this one can read it before
             parts = node.value if isinstance(node, yaml.CollectionNode) else ()
             inner = (part for item in parts for part in (item if isinstance(item, tuple) else (item,)))
             sizes[id(node)] = 1 + sum(map(count, inner))

@@ -1,25 +1,25 @@
-"""Texts of strangers, made harmless for whoever shows them.
+"""Makes untrusted text safe to display.
 
 Names, titles and creators come from metadata that anyone could write, and errors of libraries repeat them. A terminal
-obeys control characters, and marks of direction turn the order of what stands beside them.
+executes control characters, and directional marks reorder the text next to them.
 """
 
 import unicodedata
 from typing import Final
 
 _DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that turn the order of what stands beside them."""
+"""Directional marks: characters that reorder the text next to them."""
 _CONTROLS: Final = ("Cc", "Zl", "Zp")
 
 
 def plain(text: str, keep: str = "") -> str:
-    """A text without marks of direction, each control character a space, what cannot be encoded `?`.
+    """The text without directional marks; control characters become spaces, and what cannot be encoded becomes `?`.
 
     Args:
-        keep: control characters that stay, such as the ends of lines of a text of ours.
+        keep: control characters to keep, such as the line ends of our own text.
     """
     if text.isprintable():
-        # Marks of direction, control characters and lone surrogates all count as not printable.
+        # Directional marks, control characters and lone surrogates all count as not printable.
         return text
     kept = (
         " " if character not in keep and unicodedata.category(character) in _CONTROLS else character
@@ -29,5 +29,5 @@ def plain(text: str, keep: str = "") -> str:
 
 
 def undirected(text: str) -> str:
-    """A text without marks of direction."""
+    """The text without directional marks."""
     return text if _DIRECTIONS.isdisjoint(text) else "".join(c for c in text if c not in _DIRECTIONS)

@@ -1,8 +1,8 @@
-"""Shards, read strictly and in order: a sample is either whole, or an error that names the shard and the key.
+"""Reads shards strictly and sequentially: a sample is either complete, or an error names the shard and the key.
 
-A tar reader that trusts end-of-file returns a last sample without its target when a shard was cut. Here the two
-closing blocks of the archive must be there, every header's checksum must hold, and every sample must have the
-members of the first. Works on any fsspec URL, reading once from front to back.
+A tar reader that trusts end-of-file may return an incomplete last sample from a truncated shard. This reader requires
+the two closing blocks of the archive, a valid checksum in every header, and the same members in every sample. It works
+on any fsspec URL and reads once from start to end.
 """
 
 import tarfile
@@ -16,17 +16,17 @@ from .schema import SampleRecord
 
 BLOCK: Final = 512
 MAX_MEMBER: Final = 1 << 30
-"""Largest member that is read: a header may claim eight gigabytes."""
+"""Largest member that is read: a header may claim up to eight gigabytes."""
 
 
 class Readable(Protocol):
-    """All that reading a shard takes: no seeking."""
+    """A file to read a shard from; seeking is not needed."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 class ShardError(SpatialdataError):
-    """A shard that does not hold what a shard must. `key` is the sample at (or behind) which reading stopped."""
+    """A damaged or invalid shard. `key` is the sample at (or after) which reading stopped."""
 
     advice: ClassVar[str] = "run `spatialdata verify --repair` where it was built, or copy it again"
 
@@ -46,7 +46,7 @@ class Member:
     name: str
     extension: str
     offset: int
-    """Of the bytes in the tar, behind the header."""
+    """Offset of the data in the tar, after the header."""
     data: bytes
 
     @property
@@ -78,8 +78,8 @@ def read_samples(url: str) -> Iterator[StoredSample]:
             raise ShardError(url, key, "a member occurs twice")
         first = first or set(fields)
         if set(fields) != first:
-            odd = ", ".join(sorted(first ^ set(fields)))
-            raise ShardError(url, key, f"not the members of the shard's first sample ({odd})")
+            difference = ", ".join(sorted(first ^ set(fields)))
+            raise ShardError(url, key, f"its members differ from the shard's first sample ({difference})")
         seen.add(key)
         yield StoredSample(key, {m.name: m.data for m in members}, {m.name: m.extension for m in members})
 
@@ -96,7 +96,7 @@ def read_members(url: str) -> Iterator[Member]:
 
 
 def group(members: Iterator[Member]) -> Iterator[list[Member]]:
-    """Neighbouring members of one key, together."""
+    """Groups adjacent members with the same key."""
     together: list[Member] = []
     for member in members:
         if together and member.key != together[0].key:
@@ -121,15 +121,15 @@ def walk(file: Readable, shard: str) -> Iterator[Member]:
         padded = -(-info.size // BLOCK) * BLOCK
         data = _read(file, padded)
         if len(data) != padded:
-            raise ShardError(shard, key, f"the shard is cut off inside {info.name}")
+            raise ShardError(shard, key, f"the shard is truncated inside {info.name}")
         if any(data[info.size :]):
-            raise ShardError(shard, key, f"the padding behind {info.name} is damaged")
+            raise ShardError(shard, key, f"the padding after {info.name} is damaged")
         yield Member(key, name, extension, position + BLOCK, data[: info.size])
         position += BLOCK + padded
 
 
 def _read(file: Readable, size: int) -> bytes:
-    """Exactly `size` bytes, less only at the end: remote files may return what has come so far."""
+    """Exactly `size` bytes, fewer only at the end of the file: one read of a remote file may return fewer."""
     data = file.read(size)
     while len(data) < size and (more := file.read(size - len(data))):
         data += more
@@ -137,17 +137,17 @@ def _read(file: Readable, size: int) -> bytes:
 
 
 def parse_header(block: bytes, shard: str, key: str) -> tarfile.TarInfo:
-    """A member's header. Raises ShardError; `key` is the sample before it."""
+    """Parse a member's header. Raises ShardError; `key` is the sample before it."""
     if len(block) != BLOCK:
-        raise ShardError(shard, key, "the shard is cut off behind this sample" if key else "the shard is empty")
+        raise ShardError(shard, key, "the shard is truncated after this sample" if key else "the shard is empty")
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
     except (tarfile.HeaderError, ValueError) as error:
-        raise ShardError(shard, key, f"the tar header behind this sample is damaged ({error})") from error
+        raise ShardError(shard, key, f"the tar header after this sample is damaged ({error})") from error
     if not info.isreg() or info.size < 0:
-        raise ShardError(shard, key, f"{info.name!r} is no plain file")
+        raise ShardError(shard, key, f"{info.name!r} is not a regular file")
     if info.size > MAX_MEMBER:
-        raise ShardError(shard, key, f"{info.name!r} claims {info.size} bytes, more than a member may have")
+        raise ShardError(shard, key, f"{info.name!r} claims {info.size} bytes, more than the limit of {MAX_MEMBER}")
     return info
 
 
@@ -156,11 +156,11 @@ def parse_name(filename: str, shard: str, key: str) -> tuple[str, str]:
     found, _, field = filename.partition(".")
     if not is_key(found) or not is_field(field):
         raise ShardError(
-            shard, key, f"{filename!r} is no member of a sample (<key>.<member>.<webp|png|jpg|txt|json> or <key>.json)"
+            shard, key, f"{filename!r} is not a member name (<key>.<member>.<webp|png|jpg|txt|json> or <key>.json)"
         )
     return found, field
 
 
 def _expect_end(second: bytes, shard: str, key: str) -> None:
     if len(second) != BLOCK or any(second):
-        raise ShardError(shard, key, "the blocks that close the archive are damaged")
+        raise ShardError(shard, key, "the closing blocks of the archive are damaged")

@@ -1,7 +1,7 @@
-"""What each trainer needs, as data: which members, of which views, from which layers, for which edits.
+"""Recipes: which members, of which views, from which layers, and which edits a trainer needs.
 
-A member's base name is the name of the column that holds it, in exactly one layer: adding a recipe is one entry in
-`RECIPES`, and a run knows from it which layers it must compute.
+A member's base name is the name of the column that holds it, in exactly one layer. So adding a recipe takes one entry
+in `RECIPES`, and a run derives from it which layers it must compute.
 """
 
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ PAIR_MEMBERS: Final = ("source", "target", "source_instances", "target_instances
 MAP_MEMBERS: Final = ("depth", "metric", "confidence", "normal", "segment", "line")
 IMAGE_MEMBERS: Final = ("source", "target")
 ALWAYS: Final = ("pair", "instruction", "checks")
-"""Layers that every sample needs: its images and facts, its text, its verdict."""
+"""Layers that every sample needs: images and facts, instruction, verdict."""
 FILTERS: Final = ("screen", "judge")
-"""Layers that no member comes from, but whose rejects count where a build has them."""
+"""Layers without members, whose rejections apply where a build has the layer."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """Where a member comes from."""
+    """The source of a member."""
 
     member: str
     layer: str
@@ -51,15 +51,16 @@ class OwnLayer:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one trainer needs. `dataclasses.replace` makes a variant, such as one with maps of both views."""
+    """The needs of one trainer. Use `dataclasses.replace` for a variant, such as one with maps of both views."""
 
     name: str
     purpose: str
+    """Shown in dataset cards. The packing digest covers it, so changing it packs the shards of old builds again."""
     members: tuple[str, ...]
-    """Base names, without view prefix, without extension and without `json`, which is always there."""
+    """Base names: without view prefix and extension, and without `json`, which is always included."""
     edits: tuple[EditKind, ...] = EDIT_KINDS
     views: tuple[ViewName, ...] = ("target",)
-    """Of which images the maps are; the source's carry the prefix `source_`."""
+    """The images that have maps; names of the source's maps have the prefix `source_`."""
     own: tuple[OwnLayer, ...] = ()
     """Layers of a build that the package does not know."""
 
@@ -72,7 +73,7 @@ class Recipe:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """All members but `json`, sorted, with the layer and the column that hold their bytes."""
+        """All members except `json`, sorted, with the layer and the column that hold their bytes."""
         layers = {name: layer_of(name) for base in self.members for name in self._of_views(base)}
         layers |= {name: layer.name for layer in self.own for name in layer.members}
         return tuple(Column(name, layers[name], name) for name in sorted(layers))
@@ -83,11 +84,11 @@ class Recipe:
         return tuple(sorted({*ALWAYS, *(column.layer for column in self.columns), *(own.name for own in self.own)}))
 
     def fields(self, codec: ImageCodec = "webp") -> tuple[str, ...]:
-        """The file names behind a key, sorted, as they lie in a shard: `changed.png`, `json`, `source.webp`."""
+        """The file names after the key, sorted as in a shard: `changed.png`, `json`, `source.webp`."""
         return tuple(sorted(["json", *(self.field_of(column.member, codec) for column in self.columns)]))
 
     def field_of(self, member: str, codec: ImageCodec) -> str:
-        """The file name of a member behind a key: `source.webp`."""
+        """The file name of a member after the key: `source.webp`."""
         own = {name: layer.extension for layer in self.own for name in layer.members}
         return field_of(member, own.get(member) or extension_of(member, codec))
 
@@ -98,18 +99,18 @@ class Recipe:
 
 
 def layer_of(member: str) -> str:
-    """The layer whose column of the same name holds a member: `pair` for the images, the map's own for maps, but
-    that confidence is of the metric depth that it is about."""
+    """The layer whose column of the same name holds a member: `pair` for images, `metric` for confidence, and the layer
+    of the same name for other maps."""
     if member in PAIR_MEMBERS:
         return "pair"
     name = member.removeprefix("source_")
     if name not in MAP_MEMBERS:
-        raise BadInput(f"no layer makes the member '{member}'")
+        raise BadInput(f"no layer has the member '{member}'")
     return "metric" if name == "confidence" else name
 
 
 def extension_of(member: str, codec: ImageCodec = "webp") -> str:
-    """The extension of a member: the codec's for the two images, png for maps and masks, json for the record."""
+    """The extension of a member: the codec for the two images, png for maps and masks, json for the record."""
     if member == "json":
         return "json"
     return codec if member in IMAGE_MEMBERS else "png"
@@ -150,7 +151,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType({recipe.name: recipe for
 
 
 def get_recipe(name: str) -> Recipe:
-    """A recipe by name. Raises BadInput naming the recipes that there are."""
+    """A recipe by name. Raises BadInput with the known names."""
     if name not in RECIPES:
         raise BadInput(f"unknown recipe '{name}': use one of {', '.join(RECIPES)}")
     return RECIPES[name]

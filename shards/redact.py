@@ -1,7 +1,7 @@
-"""Secrets out of what is written and printed: passwords and tokens in URLs, keys in headers, keys that we were given.
+"""Removes secrets from what is written and printed: passwords and tokens in URLs, keys in headers, registered keys.
 
-Invariant: a text without a secret stays what it is, to the byte. `redacted` follows from the value alone, so it may
-enter a fingerprint; `redact` knows what this process was given, too.
+Invariant: a text without a secret stays equal to the byte. `redacted` depends only on the value, so its result may
+enter a fingerprint; `redact` also hides the secrets registered in this process.
 """
 
 import base64
@@ -13,12 +13,12 @@ from typing import Any, Final, cast
 from urllib.parse import quote, unquote, urlsplit
 
 HIDDEN: Final = "[hidden]"
-"""What stands where a secret was."""
-_LEAST: Final = 4
-"""Characters of a secret that is looked for in texts: shorter ones would be found everywhere."""
-_SURE: Final = 8
-"""From this length on a secret is found within a word, too."""
-_OF_THE_ENVIRONMENT: Final = (
+"""Replaces a secret."""
+_MIN_LENGTH: Final = 4
+"""Shortest secret that is searched for in texts, in characters: shorter ones would match everywhere."""
+_MIN_INSIDE_WORD: Final = 8
+"""From this length on, a secret is also found inside a word."""
+_ENVIRONMENT_VARIABLES: Final = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "HF_TOKEN",
@@ -26,8 +26,8 @@ _OF_THE_ENVIRONMENT: Final = (
     "RAY_AUTH_TOKEN",
 )
 _USER_INFO: Final = (
-    # user:password@, then the same with a slash in the password (which no URL may have, and people type), then
-    # token@ of http; container@account of other stores is no secret.
+    # user:password@; then the same with a slash in the password (invalid in a URL, but people type it); then token@
+    # of http. container@account of other stores is not a secret.
     (re.compile(r"(?<=://)[^\s/?#\"'<>@:]{0,256}:[^\s/?#\"'<>]{0,512}@"), f"{HIDDEN}@"),
     (re.compile(r"(?<=://)[^\s/?#\"'<>@:]{0,256}:(?!\d{1,5}/)[^\s?#\"'<>@]{0,512}@"), f"{HIDDEN}@"),
     (re.compile(r"(?i)(?:(?<=http://)|(?<=https://))[^\s/?#\"'<>@:]{1,512}@"), f"{HIDDEN}@"),
@@ -51,14 +51,14 @@ _known: set[str] = set()
 
 
 def hide(secret: str) -> None:
-    """Remember a key or a password, as it is and as it may come back: quoted, escaped."""
+    """Register a key or a password, as given and in the forms in which it may reappear: quoted, escaped."""
     for form in {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}:
-        if len(form) >= _LEAST:
+        if len(form) >= _MIN_LENGTH:
             _known.add(form)
 
 
 def hide_url(url: str) -> None:
-    """Remember the password of a URL, and the header that it becomes. A URL that cannot be split holds none."""
+    """Register the password of a URL and the header made from it. A URL that cannot be split has no password."""
     try:
         parts = urlsplit(url)
         user, password = parts.username or "", parts.password or ""
@@ -74,57 +74,57 @@ def hide_url(url: str) -> None:
 
 
 def without_known(text: str) -> str:
-    """A text of a stranger's (a server's answer) without the secrets that were given to it: `hide`."""
-    return _without(text, _known)
+    """An external text (such as a server's response) without the secrets registered with `hide`."""
+    return _hide_secrets(text, _known)
 
 
 def redact(text: str) -> str:
-    """A message without secrets: known ones, those of URLs, and what stands behind names such as Authorization."""
-    own = {value for name in _OF_THE_ENVIRONMENT if len(value := os.environ.get(name, "")) >= _LEAST}
-    text = _of_url(_without(text, _known | own))
+    """A message without secrets: registered ones, those in URLs, and values after names such as Authorization."""
+    own = {value for name in _ENVIRONMENT_VARIABLES if len(value := os.environ.get(name, "")) >= _MIN_LENGTH}
+    text = _redact_urls(_hide_secrets(text, _known | own))
     for pattern in (_HEADER, _NAMED):
         text = pattern.sub(rf"\g<1>{HIDDEN}", text)
     return text
 
 
 def redacted(value: Any) -> Any:
-    """Plain JSON values without secrets: in URLs, and under keys whose names say that they hold one."""
-    return _mapped(value, _of_url, by_name=True)
+    """Plain JSON values without secrets: those in URLs, and those under keys with names such as `api_key`."""
+    return _map_texts(value, _redact_urls, by_name=True)
 
 
 def shown(value: Any) -> Any:
-    """Plain JSON values to be printed: each text of them as `redact` leaves it."""
-    return _mapped(value, redact, by_name=False)
+    """Plain JSON values for printing: `redact` is applied to each text."""
+    return _map_texts(value, redact, by_name=False)
 
 
-def _mapped(value: Any, change: Any, *, by_name: bool) -> Any:
+def _map_texts(value: Any, change: Any, *, by_name: bool) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
         return {
             key: HIDDEN
             if by_name and part and isinstance(part, str) and _SECRET_KEY.fullmatch(str(key))
-            else _mapped(part, change, by_name=by_name)
+            else _map_texts(part, change, by_name=by_name)
             for key, part in cast("Mapping[Any, Any]", value).items()
         }
     if isinstance(value, list | tuple):
-        return [_mapped(part, change, by_name=by_name) for part in cast("Sequence[Any]", value)]
+        return [_map_texts(part, change, by_name=by_name) for part in cast("Sequence[Any]", value)]
     return value
 
 
-def _of_url(text: str) -> str:
+def _redact_urls(text: str) -> str:
     if "://" not in text:
         return text
-    for pattern, instead in _USER_INFO:
-        text = pattern.sub(instead, text)
+    for pattern, replacement in _USER_INFO:
+        text = pattern.sub(replacement, text)
     return _QUERY.sub(rf"\g<1>{HIDDEN}", text)
 
 
-def _without(text: str, secrets: set[str]) -> str:
+def _hide_secrets(text: str, secrets: set[str]) -> str:
     for secret in sorted(secrets, key=lambda secret: (-len(secret), secret)):
         if secret not in text:
             continue
-        if len(secret) >= _SURE:
+        if len(secret) >= _MIN_INSIDE_WORD:
             text = text.replace(secret, HIDDEN)
         else:
             text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(secret)}(?![A-Za-z0-9])", HIDDEN, text)

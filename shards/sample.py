@@ -1,7 +1,7 @@
-"""What a stage sees and what it gives back.
+"""Inputs and results of a stage.
 
-A stage is a pure function of samples and its own configuration; everything here is a value. Pixels are held
-encoded (the bytes that a layer file or a shard holds) and decoded by `shards.codecs` where they are looked at.
+A stage is a pure function of samples and its own configuration; all types here are plain values. Pixels are kept
+encoded (the bytes that a layer file or a shard holds) and decoded by `shards.codecs` where they are used.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ Columns = Mapping[str, Value]
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample on its way through the stages: what the plan says of it, and the layers computed so far."""
+    """One sample: what the plan says about it, and the layers computed so far."""
 
     key: str
     split: Split
     spec: Mapping[str, Any]
-    """What to make, from the plan: a scene seed and an edit kind, or a path in a source."""
+    """What to make, as planned: a scene seed and an edit kind, or a path in a source."""
     layers: Mapping[str, Columns] = field(default_factory=dict[str, Columns])
 
     def __getitem__(self, layer: str) -> Columns:
@@ -33,26 +33,26 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """What a stage made of one sample."""
+    """The columns that a stage computed for one sample."""
 
     columns: Columns
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Things counted on the way (resampled proposals by reason): summed into the unit's record."""
+    """Counters, such as resampled proposals by reason; summed into the unit's record."""
 
 
 @dataclass(frozen=True)
 class Reject:
-    """A sample that a stage refused: data, never only a log line."""
+    """The rejection of a sample by a stage: stored as data, not only logged."""
 
     reason: str
-    """Short and stable, such as `too_dark`: what the funnel groups by."""
+    """Short and stable, such as `too_dark`; the funnel groups by it."""
     score: float = -1.0
     """The number that decided, -1 where there is none."""
     detail: str = ""
-    """For a person: the numbers, or a traceback."""
+    """For people: the numbers, or a traceback."""
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
-    """All that was measured, by the names of shards.schema.Scores: kept for what is refused, too."""
+    """Everything that was measured, by the names of shards.schema.Scores; kept for rejected samples, too."""
 
 
 Result = Row | Reject

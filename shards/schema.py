@@ -1,8 +1,11 @@
-"""The one schema of a sample: its members and its JSON.
+"""The schema of a sample: its members and its JSON record.
 
-No null, no free-form dict, no list that may be empty (readers such as Hugging Face `datasets` infer a schema from
-the first samples). Facts that a source does not know are zeros with `known: false` beside them, never guesses.
-Scores that were not measured are -1.
+No nulls, no free-form dicts and no empty lists, since readers such as Hugging Face `datasets` infer a schema from the
+first samples. Facts that a source does not know are zeros with `known: false` beside them, never guesses. Scores that
+were not measured are -1.
+
+The docstrings and descriptions of `SampleRecord` and its parts are published in `sample.schema.json`, which `verify`
+compares byte by byte. Changing one makes `verify` report existing shards, so it needs a new `SCHEMA_VERSION`.
 """
 
 from typing import Annotated, Literal
@@ -11,17 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 3
 READABLE_VERSIONS = (1, 2, 3)
-"""Of the record. In version 1, `provenance` says nothing of derived samples: there were none. In versions 1
-and 2, objects say nothing of their family."""
+"""Versions of the record. Version 1 lacks `derived` and `origin` in `provenance`, since there were no derived samples.
+Versions 1 and 2 lack `family` of objects."""
 
 EditKind = Literal["translate", "rotate", "scale", "remove", "insert", "camera"]
 EDIT_KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert", "camera")
 MapKind = Literal["", "metric", "confidence", "relative_inverse", "normal", "instances", "segments", "lines"]
 Split = Literal["train", "val", "test"]
 Derivation = Literal["", "invert", "compose"]
-"""How a sample was made from others without rendering; empty: it was not."""
+"""How a sample was derived from others without rendering; empty for samples that are not derived."""
 UNKNOWN_FRONT = 360.0
-"""In `PairFacts.fronts`: nobody knows which way the object faces."""
+"""In `PairFacts.fronts`: it is unknown which way the object faces."""
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 Vec3 = Annotated[list[float], Field(min_length=3, max_length=3)]
@@ -103,7 +106,7 @@ class SceneObject(_Fixed):
 
     @property
     def shown(self) -> bool:
-        """Whether anything of it is seen in source or target. Boxes are always known, visible shares are not."""
+        """Whether any part is visible in source or target. Boxes are always known, visible fractions may be unknown."""
         return self.source_visible > 0 or self.target_visible > 0 or any(self.source_box) or any(self.target_box)
 
 
@@ -184,7 +187,7 @@ class SampleRecord(_Fixed):
 
 
 class Measures(_Fixed):
-    """What only the maker of a pair can measure; `checks` turns it into scores and a verdict."""
+    """Values that only the pair stage can measure; `checks` turns them into scores and a verdict."""
 
     visible_source: float = -1.0
     visible_target: float = -1.0
@@ -200,9 +203,9 @@ class PairFacts(_Fixed):
     """Column `facts` of the `pair` layer (JSON): what the source knows about a pair. Not a member of a shard.
 
     The other columns of `pair` are encoded members: `source`, `target` (lossless WebP), `source_instances`,
-    `target_instances`, `changed` (PNG), and, where the source knows them, `source_parts`, `parts` (labels of what
-    segments are made of, PNG), `source_metric`, `metric`, `source_normal`, `normal` (exact maps of the renderer; empty
-    bytes where it does not).
+    `target_instances`, `changed` (PNG), and, where the source knows them, `source_parts`, `parts` (labels from which
+    segments are made, PNG), `source_metric`, `metric`, `source_normal`, `normal` (exact maps of the renderer). Columns
+    that the source does not know contain empty bytes.
     """
 
     dataset: str
@@ -215,9 +218,9 @@ class PairFacts(_Fixed):
     source_normal: MapInfo = NO_MAP
     measures: Measures = Measures()
     description: str = Field(default="", description="a caption that came with the source, or empty")
-    colours: list[str] = Field(default_factory=list, description="colour name of each object, in order; may be empty")
+    colours: list[str] = Field(default_factory=list, description="color name of each object, in order; may be empty")
     fronts: list[float] = Field(
         default_factory=list,
-        description="where the front of each object faces, in order: degrees about z from +x of its own frame, 360 "
-        "where nobody knows; may be empty",
+        description="direction of the front of each object, in order: degrees about z from +x of its own frame, 360 "
+        "where unknown; may be empty",
     )

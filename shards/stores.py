@@ -1,10 +1,10 @@
-"""Opening S3 and web servers so that their silence ends: a word after ten seconds, one error after a time to choose.
+"""Opens S3 and web servers with a timeout: a warning after ten seconds of silence, an error after a configurable limit.
 
-fsspec's clients wait for minutes, several times over, and say nothing. Here each connection may be silent for half of
-the limit; then the request is made once more on a new one, and when that is silent, too, the store is given up. What
-counts is silence: an answer that comes slowly is waited for, however long it takes.
-Invariant: whatever asks a store (commands, workers, the streaming reader) goes through `open_store`, so that there is
-one limit, one wording and one place to set it.
+fsspec's clients retry several times, wait for minutes each time, and log nothing. Here each connection may be silent
+for half of the limit. Then the request is sent once more on a new connection, and if that one is silent, too, the
+request fails. Only silence counts: a slow response is never interrupted.
+Invariant: all access to stores (commands, workers, the streaming reader) goes through `open_store`, so that there is
+one limit, one message and one setting.
 """
 
 import asyncio
@@ -21,29 +21,29 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from .errors import BadInput, SpatialdataError
 
-VARIABLE: Final = "SPATIALDATA_STORE_TIMEOUT"
-DEFAULT_S: Final = 120.0
-WORD_S: Final = 10.0
-"""Seconds of silence after which a word is said."""
-_MOMENT_S: Final = 1.0
-"""Seconds for which a store that was given up is not asked again."""
+TIMEOUT_VARIABLE: Final = "SPATIALDATA_STORE_TIMEOUT"
+DEFAULT_TIMEOUT_S: Final = 120.0
+WARNING_AFTER_S: Final = 10.0
+"""Seconds of silence after which a warning is logged."""
+_FAIL_FAST_S: Final = 1.0
+"""For this many seconds after a timeout, new requests to the same store fail at once."""
 _CONNECTIONS: Final = 64
-"""To S3 at a time, where the user's fsspec configuration says nothing; botocore's default is 10."""
+"""Concurrent connections to S3, unless the user's fsspec configuration sets a number; botocore's default is 10."""
 
 
-class Unanswered(SpatialdataError):
-    """A store that took a connection, or did not even that, and kept silent for as long as is waited."""
+class StoreTimeout(SpatialdataError):
+    """A store did not respond within the time limit."""
 
 
-class Stalled(OSError):
-    """A web server that fell silent within an answer: asking once more may help."""
+class ResponseStalled(OSError):
+    """A web server stopped responding in the middle of a response: a retry may help."""
 
 
 def open_store(url: str, **options: Any) -> tuple[Any, str]:
-    """fsspec's file system and path of a URL; `options` go to the file system.
+    """fsspec file system and path of a URL; `options` are passed to the file system.
 
-    What it raises when a store keeps silent is `Unanswered`. Raises ImportError and ValueError as fsspec does, and
-    BadInput where the environment variable `SPATIALDATA_STORE_TIMEOUT` is no number of seconds.
+    The file system raises `StoreTimeout` when a store does not respond in time. Raises ImportError and ValueError like
+    fsspec, and BadInput where the environment variable `SPATIALDATA_STORE_TIMEOUT` is not a number of seconds.
     """
     from fsspec.core import url_to_fs
 
@@ -53,110 +53,113 @@ def open_store(url: str, **options: Any) -> tuple[Any, str]:
 
 
 def store_timeout() -> float:
-    """Seconds of silence after which a store is given up. Raises BadInput where the variable is no such number."""
-    text = os.environ.get(VARIABLE, "")
+    """Seconds of silence after which a request fails. Raises BadInput where the environment variable is invalid."""
+    text = os.environ.get(TIMEOUT_VARIABLE, "")
     try:
-        seconds = float(text) if text else DEFAULT_S
+        seconds = float(text) if text else DEFAULT_TIMEOUT_S
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise BadInput(f"{VARIABLE}={text}: give seconds above 0, such as {DEFAULT_S:.0f}")
+        raise BadInput(
+            f"{TIMEOUT_VARIABLE}={text}: must be a number of seconds above 0, such as {DEFAULT_TIMEOUT_S:.0f}"
+        )
     return seconds
 
 
 def _options_for(protocol: str) -> dict[str, Any]:
-    """What the user's own fsspec configuration says holds."""
+    """Options of the file system; the user's own fsspec configuration takes precedence."""
     if protocol not in ("s3", "s3a", "http", "https"):
         return {}
     from fsspec.config import conf
 
     limit = store_timeout()
     if protocol in ("s3", "s3a"):
-        ours = {
+        defaults = {
             "connect_timeout": limit / 2,
             "read_timeout": limit / 2,
             "max_pool_connections": _CONNECTIONS,
             "http_session_cls": _s3_session(),
         }
-        return {"config_kwargs": ours | conf.get("s3", {}).get("config_kwargs", {})}
+        return {"config_kwargs": defaults | conf.get("s3", {}).get("config_kwargs", {})}
     import aiohttp
 
     silence = aiohttp.ClientTimeout(total=None, sock_connect=limit / 2, sock_read=limit / 2)
-    mine = {"timeout": silence, "middlewares": (_patient,)}
-    return {"client_kwargs": mine | conf.get(protocol, {}).get("client_kwargs", {})}
+    defaults = {"timeout": silence, "middlewares": (_watch_request,)}
+    return {"client_kwargs": defaults | conf.get(protocol, {}).get("client_kwargs", {})}
 
 
 @dataclass
 class _Host:
-    """What is known of a server; used by the one thread of fsspec's event loop."""
+    """The state of a server; used only by the thread of fsspec's event loop."""
 
     name: str
-    heard_at: float = 0.0
-    silent_at: float = 0.0
-    """When a connection first was silent for too long since the last whole answer; 0: none was."""
-    given_up: tuple[float, str] = (0.0, "")
-    """When it last was given up, and what was said."""
-    asked: int = 0
-    """Requests under way."""
-    told: bool = False
-    word: asyncio.TimerHandle | None = None
+    received_at: float = 0.0
+    first_timeout_at: float = 0.0
+    """When a connection first timed out since the last complete response; 0: none did."""
+    failure: tuple[float, str] = (0.0, "")
+    """When a request last failed for good, and its message."""
+    pending: int = 0
+    """Requests in progress."""
+    warned: bool = False
+    timer: asyncio.TimerHandle | None = None
 
-    def heard(self, *, whole: bool) -> None:
-        """Something came; `whole`: an answer is complete."""
-        self.heard_at, self.told = time.monotonic(), False
-        if whole:
-            self.silent_at = 0.0
+    def received(self, *, complete: bool) -> None:
+        """Note that data arrived; `complete`: the response is complete."""
+        self.received_at, self.warned = time.monotonic(), False
+        if complete:
+            self.first_timeout_at = 0.0
 
     @asynccontextmanager
     async def waiting(self, what: str) -> AsyncGenerator[None]:
-        """While something is waited for: says so after a while of silence. Raises Unanswered for the last timeout."""
+        """Wrap a wait for `what`: logs a warning after a while of silence. Raises StoreTimeout for the last timeout."""
         now = time.monotonic()
-        if now - self.given_up[0] < _MOMENT_S:  # those who ask at the same time need not find out for themselves
-            raise Unanswered(self.given_up[1])
-        if not self.asked:
-            if now - self.silent_at > store_timeout():  # of long ago, or none
-                self.heard(whole=True)
-            self.word = asyncio.get_running_loop().call_later(WORD_S, self._say, what)
-        self.asked += 1
+        if now - self.failure[0] < _FAIL_FAST_S:  # concurrent requests need not time out one by one
+            raise StoreTimeout(self.failure[1])
+        if not self.pending:
+            if now - self.first_timeout_at > store_timeout():  # none, or long ago
+                self.received(complete=True)
+            self.timer = asyncio.get_running_loop().call_later(WARNING_AFTER_S, self._warn, what)
+        self.pending += 1
         try:
             yield
         except TimeoutError as error:
-            self._give_up(what, error)
+            self._count_timeout(what, error)
             raise
         except Exception as error:
-            if type(error).__name__ in ("ReadTimeoutError", "ConnectTimeoutError"):  # botocore's, which are no others
-                self._give_up(what, error)
+            # The timeouts of botocore do not derive from TimeoutError.
+            if type(error).__name__ in ("ReadTimeoutError", "ConnectTimeoutError"):
+                self._count_timeout(what, error)
             raise
         finally:
-            self.asked -= 1
-            if not self.asked and self.word:
-                self.word.cancel()
+            self.pending -= 1
+            if not self.pending and self.timer:
+                self.timer.cancel()
 
-    def _say(self, what: str) -> None:
-        left = self.heard_at + WORD_S - time.monotonic()
-        self.word = asyncio.get_running_loop().call_later(max(left, 1.0), self._say, what)
-        if left <= 0 and not self.told:
-            self.told = True
-            text = "waiting for %s to answer (%.0f s so far, given up after %.0f)"
-            logging.getLogger(__name__).warning(text, what, time.monotonic() - self.heard_at, store_timeout())
+    def _warn(self, what: str) -> None:
+        left = self.received_at + WARNING_AFTER_S - time.monotonic()
+        self.timer = asyncio.get_running_loop().call_later(max(left, 1.0), self._warn, what)
+        if left <= 0 and not self.warned:
+            self.warned = True
+            text = "waiting for %s to respond (%.0f s so far, timeout after %.0f s)"
+            logging.getLogger(__name__).warning(text, what, time.monotonic() - self.received_at, store_timeout())
 
-    def _give_up(self, what: str, error: Exception) -> None:
-        """Raise where this was not the first connection to be silent, one after another."""
+    def _count_timeout(self, what: str, error: Exception) -> None:
+        """Raise StoreTimeout if an earlier connection timed out, too, without a complete response in between."""
         now, limit = time.monotonic(), store_timeout()
-        self.silent_at = self.silent_at or now
-        if now - self.silent_at < 0.4 * limit:
+        self.first_timeout_at = self.first_timeout_at or now
+        if now - self.first_timeout_at < 0.4 * limit:
             return
         text = (
-            f"{what} did not answer for {now - min(self.heard_at, self.silent_at - limit / 2):.0f} s: see that "
-            f"{self.name} can be reached and is well, then run the same command again; {VARIABLE} (seconds) sets how "
-            "long is waited"
+            f"{what} did not respond for {now - min(self.received_at, self.first_timeout_at - limit / 2):.0f} s: check "
+            f"that {self.name} is up and can be reached, then rerun the command; {TIMEOUT_VARIABLE} (seconds) sets the "
+            "timeout"
         )
-        self.given_up = now, text
-        raise Unanswered(text) from error
+        self.failure = now, text
+        raise StoreTimeout(text) from error
 
 
-class _Heard:
-    """The body of an answer, which tells its host's record of every byte that comes."""
+class _WatchedBody:
+    """The body of a response; reports received data to its `_Host`."""
 
     def __init__(self, content: Any, host: _Host, what: str, stalled: type[Exception] | None) -> None:
         self._content = content
@@ -182,8 +185,8 @@ class _Heard:
         except TimeoutError as error:
             if self._stalled is None:
                 raise
-            raise self._stalled(f"{self._what} fell silent in the middle of its answer") from error
-        self._host.heard(whole=self._content.at_eof())
+            raise self._stalled(f"{self._what} stopped responding in the middle of a response") from error
+        self._host.received(complete=self._content.at_eof())
         return data
 
 
@@ -192,8 +195,8 @@ def _host(address: str) -> _Host:
     return _Host(address)
 
 
-async def _patient(request: Any, handler: Any) -> Any:
-    """Middleware of aiohttp's client: a request to a web server."""
+async def _watch_request(request: Any, handler: Any) -> Any:
+    """aiohttp client middleware: watches a request to a web server, and repeats it after the first timeout."""
     url = request.url
     host = _host(f"{url.scheme}://{url.host}:{url.port}")
     what = f"{url.scheme}://{url.host}{f':{url.explicit_port}' if url.explicit_port else ''}{url.path}"
@@ -205,14 +208,14 @@ async def _patient(request: Any, handler: Any) -> Any:
             if request.method not in ("GET", "HEAD"):
                 raise
             continue
-        host.heard(whole=response.content.at_eof())
-        response.content = _Heard(response.content, host, what, Stalled)
+        host.received(complete=response.content.at_eof())
+        response.content = _WatchedBody(response.content, host, what, ResponseStalled)
         return response
 
 
 @cache
 def _web() -> Any:
-    """fsspec's web servers, less that it takes silence for an absent file."""
+    """fsspec's HTTP file system, which otherwise reports a timeout as a missing file."""
     from aiohttp import ClientError
     from fsspec.implementations.http import HTTPFileSystem
 
@@ -221,15 +224,15 @@ def _web() -> Any:
             try:
                 return await super()._info(url, **kwargs)
             except FileNotFoundError as error:
-                if isinstance(error.__cause__, Unanswered | Stalled):
+                if isinstance(error.__cause__, StoreTimeout | ResponseStalled):
                     raise error.__cause__ from None
                 raise
 
         async def _isdir(self, path: str) -> bool:
             try:
                 return bool(await self._ls(path))
-            except (OSError, ValueError, ClientError) as error:  # an answer that is no list, or none of that name
-                if isinstance(error, Stalled):
+            except (OSError, ValueError, ClientError) as error:  # not a listing, or not found
+                if isinstance(error, ResponseStalled):
                     raise
                 return False
 
@@ -238,7 +241,7 @@ def _web() -> Any:
 
 @cache
 def _s3_session() -> Any:
-    """aiobotocore's connections to S3, watched."""
+    """aiobotocore's HTTP session for S3, with watched requests."""
     from aiobotocore.httpsession import AIOHTTPSession
 
     class Session(AIOHTTPSession):
@@ -248,24 +251,24 @@ def _s3_session() -> Any:
             what = _s3_name(request)
             async with host.waiting(what):
                 response = await (self._upload(request) if request.body else super().send(request))
-            host.heard(whole=response.raw.content.at_eof())
-            response.raw.content = _Heard(response.raw.content, host, what, None)
+            host.received(complete=response.raw.content.at_eof())
+            response.raw.content = _WatchedBody(response.raw.content, host, what, None)
             return response
 
         async def _upload(self, request: Any) -> Any:
-            """aiohttp counts silence from when all is sent; a server may not even ask for that, or take it."""
+            """Send with a timeout: aiohttp's own starts after sending, but a server may stop accepting data before."""
             if isinstance(request.body, bytes | bytearray):
                 request.body = io.BytesIO(request.body)
-            body = getattr(request.body, "_raw", request.body)  # within what chunks it with a checksum
+            body = getattr(request.body, "_raw", request.body)  # inside the wrapper that adds chunk checksums
             length = request.headers.get("X-Amz-Decoded-Content-Length") or request.headers.get("Content-Length") or 0
-            had, sending = 0, asyncio.ensure_future(super().send(request))
+            sent_before, sending = 0, asyncio.ensure_future(super().send(request))
             try:
                 while not (await asyncio.wait({sending}, timeout=store_timeout() / 2))[0]:
                     if (sent := body.tell()) >= int(length):
                         break
-                    if sent == had:
-                        raise TimeoutError(f"{request.url} takes no more")
-                    had = sent
+                    if sent == sent_before:
+                        raise TimeoutError(f"{request.url} accepts no more data")
+                    sent_before = sent
                 return await sending
             finally:
                 sending.cancel()
@@ -274,7 +277,7 @@ def _s3_session() -> Any:
 
 
 def _s3_name(request: Any) -> str:
-    """What a request to S3 asks for, as users write it."""
+    """The `s3://` URL of a request to S3."""
     parts = urlsplit(request.url)
     bucket = (getattr(request, "context", None) or {}).get("s3_redirect", {}).get("bucket", "")
     key = unquote(parts.path).lstrip("/")

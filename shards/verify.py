@@ -1,7 +1,7 @@
-"""Shards, checked against their manifest and themselves: every damage is found, and named down to the sample.
+"""Verifies shards against their manifest and the format: finds every damage and names the sample.
 
-A shard's SHA-256 tells whether anything is wrong; reading it tells what breaks the format; the CRC-32s and places in
-its parquet tell which member of which sample changed, also where the tar can no longer be walked.
+A shard's SHA-256 shows whether anything is wrong. Reading the shard shows what violates the format. The CRC-32s and
+offsets in its parquet show which member of which sample changed, also where the tar cannot be read any further.
 Memory: one sample, one shard's parquet, and the keys, asset uids and families of the folder.
 """
 
@@ -30,18 +30,18 @@ from .inspection import Problem
 from .layout import SplitFolder, absent, base, find_splits, join, list_shards, open_url
 from .recipes import RECIPES
 from .schema import READABLE_VERSIONS, SCHEMA_VERSION, Split
-from .sidecars import READ_BY_PEOPLE, index_files, read_splits
+from .sidecars import USER_EDITABLE, index_files, read_splits
 from .verify_shard import ShardFindings, verify_shard
 
 KEEPS_ITS_SPLITS: Final = "object3dit"
-"""The dataset whose val is the release's own, which shares objects with train and test by design."""
-_APART: Final[tuple[tuple[Split, Split], ...]] = (("test", "train"), ("test", "val"), ("val", "train"))
-"""Splits that may not share an asset; the first is told."""
+"""The dataset that keeps the released val split, which shares objects with train and test by design."""
+_DISJOINT_SPLITS: Final[tuple[tuple[Split, Split], ...]] = (("test", "train"), ("test", "val"), ("val", "train"))
+"""Pairs of splits that must not share an asset; problems are reported for the first one."""
 
 
 @dataclass(frozen=True)
-class _Place:
-    """The first sample of a split that holds an asset, or one of a family."""
+class _FirstSample:
+    """The first sample of a split that contains an asset, or an asset of a family."""
 
     shard: str
     key: str
@@ -50,24 +50,24 @@ class _Place:
 
 
 @dataclass
-class _Held:
-    """What a split holds: asset uids and families, and where each is first."""
+class _SplitContents:
+    """Asset uids and families of a split, with the first sample of each."""
 
     datasets: set[str] = field(default_factory=set[str])
-    assets: dict[str, _Place] = field(default_factory=dict[str, _Place])
-    families: dict[str, _Place] = field(default_factory=dict[str, _Place])
+    assets: dict[str, _FirstSample] = field(default_factory=dict[str, _FirstSample])
+    families: dict[str, _FirstSample] = field(default_factory=dict[str, _FirstSample])
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was found. Clean when `problems` is empty."""
+    """The result of a verification. Clean when `problems` is empty."""
 
     problems: tuple[Problem, ...]
     shards: int
     samples: int
     bytes: int
     sizes: Mapping[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
-    """Samples by width and height of their images."""
+    """Number of samples by width and height of their images."""
 
 
 def verify_folder(
@@ -78,24 +78,24 @@ def verify_folder(
     executor: Executor | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> Report:
-    """Check all shards under `url`: OUT, OUT/shards, one recipe's or one split's folder, on any fsspec URL.
+    """Check all shards under `url`: OUT, OUT/shards, or the folder of one recipe or one split, on any fsspec URL.
 
-    `executor` (threads or processes) checks shards side by side; the report does not depend on it. `progress` is
-    called with each finished shard's URL and number of samples. Splits beside a given one are read for the assets
-    that both hold, without checking their shards. Raises BadInput where there is nothing to check.
+    `executor` (threads or processes) checks shards in parallel; the report does not depend on it. `progress` is called
+    with each finished shard's URL and number of samples. If `url` is one split, the parquets of the other splits are
+    read to find shared assets, but their shards are not checked. Raises BadInput where there is nothing to check.
     """
     problems: list[Problem] = []
     findings: list[ShardFindings] = []
-    held: dict[str, _Held] = {}
+    contents: dict[str, _SplitContents] = {}
     folders = find_splits(url, recipe=recipe, split=split)
     for folder in folders:
         found, shards = _verify_split(folder, executor, progress)
         problems += [replace(problem, folder=folder.url) for problem in found]
         findings += shards
-        held[folder.url] = _merge(shards)
+        contents[folder.url] = _merge(shards)
     for parent in dict.fromkeys(_parent(folder.url) for folder in folders):
         problems += _check_sidecars(parent)
-        problems += _find_leaks(parent, held)
+        problems += _find_leaks(parent, contents)
     sizes: Counter[tuple[int, int]] = Counter()
     for found in findings:
         sizes.update(found.sizes)
@@ -138,7 +138,7 @@ def _load_manifest(folder: SplitFolder) -> tuple[Manifest | None, list[Problem]]
         manifest = read_manifest(folder.url)
     except FileNotFoundError as error:
         what = f"{MANIFEST} {absent(error)}"
-        return None, [Problem("manifest", f"{what}: packing was not finished; run `spatialdata shard`")]
+        return None, [Problem("manifest", f"{what}: packing did not finish; run `spatialdata shard`")]
     except SpatialdataError as error:
         return None, [Problem("manifest", str(error))]
     problems: list[Problem] = []
@@ -148,7 +148,7 @@ def _load_manifest(folder: SplitFolder) -> tuple[Manifest | None, list[Problem]]
         problems.append(Problem("manifest", f"its recipe is '{manifest.recipe}', the folder is '{folder.recipe}'"))
     if manifest.schema_version not in READABLE_VERSIONS:
         known = ", ".join(map(str, READABLE_VERSIONS))
-        text = f"the samples have schema version {manifest.schema_version}, this program reads {known}"
+        text = f"the samples have schema version {manifest.schema_version}, but this version reads {known}"
         problems.append(Problem("manifest", text))
     if len({shard.name for shard in manifest.shards}) != len(manifest.shards):
         problems.append(Problem("manifest", "a shard is listed twice"))
@@ -160,9 +160,9 @@ def _load_manifest(folder: SplitFolder) -> tuple[Manifest | None, list[Problem]]
 
 
 def _check_index(folder: str, manifest: Manifest) -> Iterator[Problem]:
-    """The files that follow from the manifest must be as they would be written today.
+    """Files derived from the manifest must equal what this version would write.
 
-    The JSON Schema of an older version is not written any more: it must be there.
+    This version cannot write the JSON Schema of an older schema version, so that file only has to exist.
     """
     schema = sample_schema() if manifest.schema_version == SCHEMA_VERSION else None
     for name, expected in ((WIDS_INDEX, as_json(wids_index(manifest))), (SAMPLE_SCHEMA, schema)):
@@ -177,36 +177,36 @@ def _check_index(folder: str, manifest: Manifest) -> Iterator[Problem]:
 
 
 def _check_sidecars(recipe_folder: str) -> Iterator[Problem]:
-    """Lists of all shards that other readers go by: where one is, all must be, and agree with the manifests.
+    """Shard lists for other readers: if one exists, all must exist and agree with the manifests.
 
-    A split that was copied alone has none; of splits whose manifests cannot be read, they are not asked.
+    A split that was copied without the others has none. They are not checked where a manifest cannot be read.
     """
     try:
         expected = index_files(read_splits(recipe_folder))
     except (FileNotFoundError, SpatialdataError):
         return
     found: dict[str, bytes] = {}
-    lacking: dict[str, str] = {}
-    for name in (*expected, *READ_BY_PEOPLE):
+    unreadable: dict[str, str] = {}
+    for name in (*expected, *USER_EDITABLE):
         try:
             with open_url(join(recipe_folder, name)) as file:
                 found[name] = file.read()
         except FileNotFoundError as error:
-            lacking[name] = absent(error)
-    for name in READ_BY_PEOPLE:
+            unreadable[name] = absent(error)
+    for name in USER_EDITABLE:
         if name in found and not _is_text(found[name]):
-            yield Problem("index", f"{name} holds no text", folder=recipe_folder)
-        elif lacking.get(name, "is missing") != "is missing":
-            yield Problem("index", f"{name} {lacking[name]}", folder=recipe_folder)
+            yield Problem("index", f"{name} is not a text file", folder=recipe_folder)
+        elif unreadable.get(name, "is missing") != "is missing":
+            yield Problem("index", f"{name} {unreadable[name]}", folder=recipe_folder)
     for name in expected if found else ():
-        if name in lacking:
-            yield Problem("index", f"{name} {lacking[name]}", folder=recipe_folder)
+        if name in unreadable:
+            yield Problem("index", f"{name} {unreadable[name]}", folder=recipe_folder)
         elif found[name] != expected[name]:
             yield Problem("index", f"{name} does not agree with the manifests of the splits", folder=recipe_folder)
 
 
 def _is_text(data: bytes) -> bool:
-    """Whether a person could have written it, or changed it."""
+    """Whether a person could have written or edited it: non-empty UTF-8 without NUL."""
     try:
         return bool(data.decode().strip()) and b"\0" not in data
     except UnicodeDecodeError:
@@ -221,64 +221,64 @@ def _find_duplicates(findings: list[ShardFindings]) -> Iterator[Problem]:
                 yield Problem("duplicate_key", f"the key is also in {first[key]}", key=key, shard=found.shard)
 
 
-def _merge(findings: list[ShardFindings]) -> _Held:
-    merged = _Held()
+def _merge(findings: list[ShardFindings]) -> _SplitContents:
+    merged = _SplitContents()
     for found in findings:
         merged.datasets |= found.datasets
         for asset, key in found.assets.items():
-            merged.assets.setdefault(asset, _Place(found.shard, key, asset))
+            merged.assets.setdefault(asset, _FirstSample(found.shard, key, asset))
         for family, (key, asset) in found.families.items():
-            merged.families.setdefault(family, _Place(found.shard, key, asset))
+            merged.families.setdefault(family, _FirstSample(found.shard, key, asset))
     return merged
 
 
-def _find_leaks(recipe_folder: str, verified: Mapping[str, _Held]) -> Iterator[Problem]:
-    """Objects that two splits share: one problem for each shard of the split that is told."""
-    held: dict[str, tuple[str, _Held]] = {}
+def _find_leaks(recipe_folder: str, verified: Mapping[str, _SplitContents]) -> Iterator[Problem]:
+    """Assets that two splits share: one problem for each shard of the first split of the pair."""
+    contents: dict[str, tuple[str, _SplitContents]] = {}
     for folder in find_splits(recipe_folder):
         if _parent(folder.url) == recipe_folder:
-            known = verified[folder.url] if folder.url in verified else _held_by_parquets(folder.url)
-            held[folder.split] = (folder.url, known)
-    looked_at = {split for split, (url, _) in held.items() if url in verified}
-    for split, other in _APART:
-        if {split, other} <= held.keys() and looked_at & {split, other}:
-            (url, ours), (_, theirs) = held[split], held[other]
-            if "val" not in (split, other) or KEEPS_ITS_SPLITS not in ours.datasets | theirs.datasets:
-                yield from _shared(ours, theirs, other, url)
+            known = verified[folder.url] if folder.url in verified else _contents_from_parquets(folder.url)
+            contents[folder.split] = (folder.url, known)
+    verified_splits = {split for split, (url, _) in contents.items() if url in verified}
+    for split, other in _DISJOINT_SPLITS:
+        if {split, other} <= contents.keys() and verified_splits & {split, other}:
+            (url, first), (_, second) = contents[split], contents[other]
+            if "val" not in (split, other) or KEEPS_ITS_SPLITS not in first.datasets | second.datasets:
+                yield from _shared(first, second, other, url)
 
 
-def _shared(ours: _Held, theirs: _Held, other: str, folder: str) -> Iterator[Problem]:
-    by_shard: dict[str, list[tuple[str, _Place, _Place]]] = {}
-    both = ours.assets.keys() & theirs.assets.keys()
-    alike = [(uid, ours.assets[uid], theirs.assets[uid]) for uid in sorted(both)]
-    for family in sorted(ours.families.keys() & theirs.families.keys()):
-        one, another = ours.families[family], theirs.families[family]
-        if one.asset not in both:
-            named = " and ".join(sorted({place.asset for place in (one, another) if place.asset}))
-            alike.append((f"shape {family}{f' ({named})' * bool(named)}", one, another))
-    for name, one, another in alike:
-        by_shard.setdefault(one.shard, []).append((name, one, another))
+def _shared(first: _SplitContents, second: _SplitContents, other: str, folder: str) -> Iterator[Problem]:
+    by_shard: dict[str, list[tuple[str, _FirstSample, _FirstSample]]] = {}
+    shared_uids = first.assets.keys() & second.assets.keys()
+    pairs = [(uid, first.assets[uid], second.assets[uid]) for uid in sorted(shared_uids)]
+    for family in sorted(first.families.keys() & second.families.keys()):
+        here, there = first.families[family], second.families[family]
+        if here.asset not in shared_uids:
+            named = " and ".join(sorted({place.asset for place in (here, there) if place.asset}))
+            pairs.append((f"shape {family}{f' ({named})' * bool(named)}", here, there))
+    for name, here, there in pairs:
+        by_shard.setdefault(here.shard, []).append((name, here, there))
     for shard, shared in sorted(by_shard.items()):
-        name, one, another = shared[0]
-        message = f"{len(shared)} assets are also in {other}, such as {name} in {another.key} of {another.shard}"
-        yield Problem("leak", message, key=one.key, shard=shard, folder=folder)
+        name, here, there = shared[0]
+        message = f"{len(shared)} assets are also in {other}, such as {name} in {there.key} of {there.shard}"
+        yield Problem("leak", message, key=here.key, shard=shard, folder=folder)
 
 
-def _held_by_parquets(folder: str) -> _Held:
-    """Of a split that is not being checked itself; a damaged parquet there is that split's own finding."""
-    held = _Held()
+def _contents_from_parquets(folder: str) -> _SplitContents:
+    """Contents of a split that is not checked itself; a damaged parquet is skipped, verifying that split reports it."""
+    contents = _SplitContents()
     for shard in map(base, list_shards(folder)):
         try:
             rows = read_rows(folder, shard)
         except (FileNotFoundError, SpatialdataError):
             continue
         for row in rows:
-            held.datasets.add(str(row["dataset"]))
+            contents.datasets.add(str(row["dataset"]))
             for asset in assets_of(row):
-                held.assets.setdefault(asset, _Place(shard, str(row["key"]), asset))
+                contents.assets.setdefault(asset, _FirstSample(shard, str(row["key"]), asset))
             for family in families_of(row):
-                held.families.setdefault(family, _Place(shard, str(row["key"])))
-    return held
+                contents.families.setdefault(family, _FirstSample(shard, str(row["key"])))
+    return contents
 
 
 def _parent(url: str) -> str:

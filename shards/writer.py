@@ -1,7 +1,7 @@
-"""Shards, written: the same samples give the same bytes, and a name holds a whole shard or nothing.
+"""Writes shards: the same samples give the same bytes, and a shard appears under its name only when it is complete.
 
-USTAR headers carry no time, user or host. The digests are taken from the bytes on their way to the file, which is
-synced and renamed only when the last sample is in it. An exception leaves nothing behind.
+USTAR headers contain no time, user or host. The digests are computed while writing. The file is synced and renamed only
+after the last sample is written. An exception leaves nothing behind.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _PADDING: Final = bytes(BLOCK)
 
 @dataclass(frozen=True)
 class MemberEntry:
-    """Where a member's bytes lie in its shard, and their CRC-32, which tells a damaged member from a sound one."""
+    """Offset and size of a member's bytes in its shard, and their CRC-32, which shows whether the member is damaged."""
 
     field: str
     offset: int
@@ -44,14 +44,14 @@ class SampleEntry:
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """What was written."""
+    """A shard that was written."""
 
     name: str
     samples: int
     bytes: int
     sha256: str
     md5: str
-    """Only because the wids index asks for it."""
+    """Required by the wids index."""
     entries: tuple[SampleEntry, ...]
 
 
@@ -62,13 +62,13 @@ def encode_record(record: SampleRecord) -> bytes:
 
 
 def write_shard(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> ShardInfo:
-    """Write (key, members by field such as `source.webp`) in the given order to a tar, members sorted by field.
+    """Write (key, members by field such as `source.webp`) to a tar in the given order, members sorted by field.
 
-    Holds one sample at a time. Raises SpatialdataError naming the key where a key is malformed or occurs twice, where
-    a sample's members are not those of the first, or where there is no sample at all; then `path` is untouched.
+    Holds one sample in memory. Raises SpatialdataError that names the key where a key is malformed or occurs twice, or
+    a sample's members differ from the first sample's; also where there is no sample. Then `path` is unchanged.
     """
     with replace_file(path) as file:
-        sink = _Sink(file)
+        sink = _HashingWriter(file)
         entries = tuple(_write_samples(sink, samples, path.name))
         if not entries:
             raise SpatialdataError(f"shard {path.name}: no samples to write")
@@ -77,9 +77,9 @@ def write_shard(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) 
 
 
 def publish(local: Path, url: str) -> None:
-    """Put a finished local file at any fsspec URL, whole or not at all, replacing what is there.
+    """Copy a finished local file to any fsspec URL atomically, replacing an existing file.
 
-    Raises SpatialdataError where the destination reports another size afterwards.
+    Raises SpatialdataError where the destination reports a different size afterwards.
     """
     fs, path = filesystem(url)
     fs.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -93,7 +93,7 @@ def publish(local: Path, url: str) -> None:
 
 
 def publish_bytes(data: bytes, url: str) -> None:
-    """As `publish`, for a small file in memory."""
+    """Like `publish`, for a small file in memory."""
     fs, path = filesystem(url)
     fs.makedirs(path.rpartition("/")[0], exist_ok=True)
     if is_local(fs):
@@ -106,9 +106,9 @@ def publish_bytes(data: bytes, url: str) -> None:
 
 @contextmanager
 def replace_file(path: Path) -> Generator[IO[bytes]]:
-    """A file that takes the name `path` only when all of it is on the disk; removed when the block raises."""
+    """Open a temporary file that is renamed to `path` once it is synced to disk, and removed if the block raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The leading dot and the extension keep what a killed process leaves out of every listing of shards.
+    # The leading dot and the extension keep the temporary file of a killed process out of every listing of shards.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -120,36 +120,36 @@ def replace_file(path: Path) -> Generator[IO[bytes]]:
     except OSError as error:
         if error.errno is None or error.filename is not None:
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say where
+        raise OSError(error.errno, error.strerror, str(path)) from error  # the error of a full disk has no path
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def make_way(path: Path) -> None:
-    """Move aside what stands where a file is to be and is none, so that nothing of it is lost: `<name>.corrupt`."""
+    """Move aside anything at `path` that is not a file, as `<name>.corrupt`, so that nothing is lost."""
     try:
-        mode = path.lstat().st_mode  # one look: a file that another writer puts there meanwhile is never moved
+        mode = path.lstat().st_mode  # read once, so that a file that another writer puts there meanwhile is never moved
     except OSError:
         return
     if stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and path.is_file()):
         return
-    aside = path.with_name(f"{path.name}.corrupt")
-    if os.path.lexists(aside):
-        aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.corrupt")
-    path.rename(aside)
+    moved = path.with_name(f"{path.name}.corrupt")
+    if os.path.lexists(moved):
+        moved = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.corrupt")
+    path.rename(moved)
 
 
 def member_header(name: str, size: int) -> bytes:
-    """The one USTAR header that a member of this name and size has. Raises BadInput where the name is too long."""
+    """The USTAR header of a member with this name and size. Raises BadInput where the name is too long."""
     if len(name) > _NAME_LIMIT:
-        raise BadInput(f"'{name}' has {len(name)} characters, a tar takes {_NAME_LIMIT}: use shorter keys")
+        raise BadInput(f"'{name}' has {len(name)} characters, but tar allows {_NAME_LIMIT}: use shorter keys")
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
     return info.tobuf(tarfile.USTAR_FORMAT)
 
 
-class _Sink:
-    """Counts and digests what passes to the file."""
+class _HashingWriter:
+    """Writes to a file, counts the bytes and computes their digests."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -165,7 +165,7 @@ class _Sink:
 
 
 def _write_samples(
-    sink: _Sink, samples: Iterable[tuple[str, Mapping[str, bytes]]], shard: str
+    sink: _HashingWriter, samples: Iterable[tuple[str, Mapping[str, bytes]]], shard: str
 ) -> Iterator[SampleEntry]:
     seen: set[str] = set()
     fields: list[str] = []
@@ -180,18 +180,20 @@ def _write_samples(
 def _check_sample(shard: str, key: str, found: list[str], fields: list[str], seen: set[str]) -> None:
     where = f"shard {shard}, sample {key!r}"
     if not is_key(key):
-        raise SpatialdataError(f"{where}: not a key; keys are {KEY_RULE}")
+        raise SpatialdataError(f"{where}: not a valid key; keys are {KEY_RULE}")
     if key in seen:
-        raise SpatialdataError(f"{where}: the key occurs twice; keys name one sample each")
+        raise SpatialdataError(f"{where}: the key occurs twice; keys must be unique")
     if found != fields:
-        odd = ", ".join(sorted(set(found) ^ set(fields)))
-        raise SpatialdataError(f"{where}: its members are not those of the first sample ({odd})")
+        difference = ", ".join(sorted(set(found) ^ set(fields)))
+        raise SpatialdataError(f"{where}: its members differ from the first sample ({difference})")
     for field in found:
         if not is_field(field):
-            raise SpatialdataError(f"{where}: '{field}' is no member; use <member>.<webp|png|jpg|txt|json> or json")
+            raise SpatialdataError(
+                f"{where}: '{field}' is not a member name; use <member>.<webp|png|jpg|txt|json> or json"
+            )
 
 
-def _write_member(sink: _Sink, key: str, field: str, data: bytes) -> MemberEntry:
+def _write_member(sink: _HashingWriter, key: str, field: str, data: bytes) -> MemberEntry:
     header = member_header(f"{key}.{field}", len(data))
     entry = MemberEntry(field, sink.position + BLOCK, len(data), zlib.crc32(data))
     sink.write(header)
@@ -204,4 +206,4 @@ def _check_size(fs: Any, path: str, size: int, url: str) -> None:
     fs.invalidate_cache()
     found = int(fs.info(path)["size"])
     if found != size:
-        raise SpatialdataError(f"{url}: {found} of {size} bytes arrived; run the command again")
+        raise SpatialdataError(f"{url}: only {found} of {size} bytes were stored; rerun the command")

@@ -41,7 +41,9 @@ from tests.pipeline.releases import spatialdata
 
 GOLDEN = Path(os.environ.get("GOLDEN", FOLDER))
 Found = Callable[[str], dict[str, Any]]
-by_build = pytest.mark.parametrize("name", BUILDS)
+by_build = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.blender] * build.rendered) for name, build in BUILDS.items()]
+)
 
 
 @cache

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.pipeline.releases import CHECKOUT
@@ -44,6 +45,9 @@ def ran(arguments: list[str], folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.blender
+@pytest.mark.ray
+@pytest.mark.torch
 def test_every_step_of_the_guide_runs(tmp_path: Path):
     (tmp_path / "examples").symlink_to(CHECKOUT / "examples")
     configuration, out = tmp_path / "mine.yaml", tmp_path / "out" / "mine"

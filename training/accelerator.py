@@ -1,4 +1,4 @@
-"""The processes of a run, as `accelerate launch` or `torchrun` started them."""
+"""The accelerator of a run, for the processes that `accelerate launch` or `torchrun` started."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def open_accelerator(recipe: TrainingRecipe, config: TrainConfig, folder: Path) -> "Accelerator":
-    """Join the other processes, where there are some. Raises BadInput for a launch that is not what it looks like."""
+    """Join the other processes, if any. Raises BadInput for a launch configuration that does not work here."""
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 
@@ -27,22 +27,21 @@ def open_accelerator(recipe: TrainingRecipe, config: TrainConfig, folder: Path) 
     )
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         raise BadInput(
-            f"accelerate is set up for {accelerator.distributed_type.value}: launch with --multi_gpu alone, and set "
-            "sharded: true in the configuration"
+            f"accelerate is configured for {accelerator.distributed_type.value}: launch with only --multi_gpu, and set "
+            "sharded: true in the training configuration"
         )
     return accelerator
 
 
 def _check_launch() -> None:
-    """Without GPUs and without MPI, `accelerate launch` starts one process, whatever it was asked for.
+    """Raises BadInput if `accelerate launch` was asked for several processes but started one.
 
-    It leaves the address at which several would have met, and not how many there are.
+    It does so without GPUs and without MPI. It then sets the rendezvous address, but not the number of processes.
     """
-    given = os.environ
-    launched = "ACCELERATE_MIXED_PRECISION" in given and given.get("MASTER_ADDR") == "127.0.0.1"
-    if launched and not any(name in given for name in ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")):
+    env = os.environ
+    launched = "ACCELERATE_MIXED_PRECISION" in env and env.get("MASTER_ADDR") == "127.0.0.1"
+    if launched and not any(name in env for name in ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")):
         raise BadInput(
-            "accelerate launch was asked for several processes and started one, as it does for --cpu and where there "
-            "is no second GPU: give --multi_gpu in place of --cpu, and on CPUs set ACCELERATE_USE_CPU=true in the "
-            "environment"
+            "accelerate launch was asked for several processes but started one, as it does with --cpu or without a "
+            "second GPU: use --multi_gpu instead of --cpu, and on CPUs set ACCELERATE_USE_CPU=true in the environment"
         )

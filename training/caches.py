@@ -1,9 +1,9 @@
-"""Tensors on disk that frozen models made: latents, text embeddings.
+"""A disk cache for outputs of frozen models: latents, text embeddings.
 
-Invariant: the name of an entry is a digest of everything that its tensors follow from (the content itself, the model
-and its revision, the dtype, the transform), and an entry is made from its content alone, never from a batch. So a
-changed picture or model cannot hit an old entry, and a hit is what the model would give. Entries appear by a rename and
-carry a checksum: what is cut off or altered is no entry. Any number of processes share a folder.
+Invariant: the name of an entry is a digest of everything that determines its tensors (content, model and revision,
+dtype, transform), and an entry is computed from its content only, never from a batch. So a changed image or model
+never hits an old entry, and a hit equals what the model would compute. Entries are written with an atomic rename and
+carry a checksum: a truncated or altered entry counts as missing. Any number of processes can share a folder.
 """
 
 import fcntl
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, "torch.Tensor"]
 Content = str | bytes | NDArray[Any] | tuple["Content", ...]
-"""Pixels, a text, or several of them that are encoded together."""
-Given = TypeVar("Given", bound=Content)
+"""Pixels, a text, or a tuple of them that is encoded together."""
+ContentT = TypeVar("ContentT", bound=Content)
 
 _ABANDONED_S: Final = 3600
-"""After this time, half an entry was left by a process that is gone."""
+"""A temporary file older than this was left by a process that died."""
 
 
 @dataclass(frozen=True)
-class MadeBy:
-    """What an entry follows from, besides its content.
+class CacheSpec:
+    """What determines an entry, besides its content.
 
     Args:
-        model: its id on the hub, or its folder.
-        revision: of its weights: a commit, `folder_revision` or `module_revision`. Never a branch: a branch moves.
-        dtype: in which it computes.
-        transform: what is done before and after it, with all its numbers: `512x512 lanczos, mode`.
+        model: hub id or folder of the model.
+        revision: of its weights: a commit, `folder_revision` or `module_revision`. Never a branch, since branches move.
+        dtype: dtype of its computation.
+        transform: preprocessing and postprocessing with all their parameters, such as `512x512 lanczos, mode`.
     """
 
     model: str
@@ -55,7 +55,7 @@ class MadeBy:
     transform: str
 
     def key(self, content: Content) -> str:
-        """The entry's name: sha256, hexadecimal."""
+        """The entry's name: a SHA-256 in hexadecimal."""
         digest = hashlib.sha256()
         for part in _parts((self.model, self.revision, self.dtype, self.transform, content)):
             digest.update(part)
@@ -63,38 +63,40 @@ class MadeBy:
 
 
 class TensorCache:
-    """A folder of entries; what was used longest ago goes first.
+    """A folder of entries with least-recently-used eviction.
 
     Args:
-        folder: made if it is not there; empty: nothing is kept.
-        limit_bytes: of all entries together, which up to 16 processes that write at once will not pass.
+        folder: created if missing; empty: no caching.
+        limit_bytes: limit of the total size, respected by up to 16 concurrently writing processes.
     """
 
     def __init__(self, folder: str | Path, limit_bytes: int = 100 << 30) -> None:
         if limit_bytes < 1:
-            raise BadInput(f"cache limit of {limit_bytes} bytes: give 1 or more, or no folder")
+            raise BadInput(f"the cache limit must be at least 1 byte (got {limit_bytes} bytes)")
         self._folder = Path(folder).expanduser() if str(folder) else None
         self._limit = limit_bytes
         self._written = limit_bytes
-        """Since the last sweep; so much that the first entry asks for one."""
+        """Bytes written since the last sweep; the initial value makes the first write trigger one."""
         self.hits = self.misses = 0
         if self._folder:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise BadInput(f"cache folder {folder} cannot be made: {error}") from error
+                raise BadInput(f"cache folder {folder} cannot be created: {error}") from error
 
     def each(
-        self, contents: Sequence[Given], made_by: MadeBy, make: Callable[[Given], Mapping[str, "torch.Tensor"]]
+        self, contents: Sequence[ContentT], spec: CacheSpec, make: Callable[[ContentT], Mapping[str, "torch.Tensor"]]
     ) -> list[Tensors]:
-        """The tensors of each content, on the CPU: from disk, or made (one content at a time) and kept."""
-        return [self.one(content, made_by, make) for content in contents]
+        """The tensors of each content, on the CPU: read from disk, or computed (one content at a time) and stored."""
+        return [self.one(content, spec, make) for content in contents]
 
-    def one(self, content: Given, made_by: MadeBy, make: Callable[[Given], Mapping[str, "torch.Tensor"]]) -> Tensors:
-        """The tensors of one content, see `each`."""
+    def one(
+        self, content: ContentT, spec: CacheSpec, make: Callable[[ContentT], Mapping[str, "torch.Tensor"]]
+    ) -> Tensors:
+        """The tensors of one content; see `each`."""
         if not self._folder:
             return _plain(make(content))
-        key = made_by.key(content)
+        key = spec.key(content)
         found = self.get(key)
         if found is None:
             found = _plain(make(content))
@@ -102,31 +104,31 @@ class TensorCache:
         return found
 
     def get(self, key: str) -> Tensors | None:
-        """An entry, or None where there is none or it is damaged."""
+        """An entry, or None if it is missing or damaged."""
         found = _read(self._path(key))
         if found is None:
             self.misses += 1
             return None
         self.hits += 1
-        with suppress(FileNotFoundError):  # dropped by another process in between
+        with suppress(FileNotFoundError):  # evicted by another process in between
             os.utime(self._path(key))
         return found
 
     def put(self, key: str, tensors: Mapping[str, "torch.Tensor"]) -> None:
-        """Keep an entry. Raises SpatialdataError where the disk does not take it."""
+        """Store an entry. Raises SpatialdataError if it cannot be written."""
         from safetensors.torch import save
 
         data = save(_plain(tensors), metadata={"crc32": str(_checksum(tensors))})
         path = self._path(key)
-        half = path.with_name(f"{uuid.uuid4().hex}.tmp")
+        partial = path.with_name(f"{uuid.uuid4().hex}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            half.write_bytes(data)
-            half.replace(path)
+            partial.write_bytes(data)
+            partial.replace(path)
         except OSError as error:
-            half.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
             raise SpatialdataError(
-                f"cache folder {self._folder}: {error}: free space, lower its limit, or choose another"
+                f"cache folder {self._folder}: {error}: free space, lower the cache limit, or choose another folder"
             ) from error
         self._written += len(data)
         if self._written > self._limit // 128:
@@ -137,8 +139,9 @@ class TensorCache:
         return self._folder / key[:2] / key[2:4] / f"{key}.safetensors"
 
     def _sweep(self) -> None:
-        """Drop the longest unused down to 7/8 of the limit: with 1/128 in between, 16 processes stay below it. One
-        that comes while another sweeps waits, and writes no more until the folder is small again."""
+        """Evict the least recently used entries down to 7/8 of the limit. Each process sweeps after writing 1/128 of
+        the limit, so 16 processes stay below it. A process that finds another one sweeping waits, and so does not
+        write until the folder is small enough."""
         assert self._folder
         with (self._folder / "sweep.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -153,11 +156,11 @@ class TensorCache:
 
 
 def folder_revision(folder: str | Path) -> str:
-    """The revision of weights in a folder: the hub's commit where it is a snapshot of the hub, else a digest of all
-    its files. Raises BadInput where there is no folder."""
+    """The revision of weights in a folder: the commit if it is a hub snapshot, else a digest of all its files. Raises
+    BadInput if there is no folder."""
     path = Path(folder)
     if not path.is_dir():
-        raise BadInput(f"no folder of weights at {folder}")
+        raise BadInput(f"weights folder {folder} does not exist")
     if commit := re.search(r"/snapshots/([0-9a-f]{40})(/|$)", path.absolute().as_posix()):
         return commit[1]
     digest = hashlib.sha256()
@@ -169,7 +172,7 @@ def folder_revision(folder: str | Path) -> str:
 
 
 def module_revision(module: "nn.Module") -> str:
-    """A digest of all parameters and buffers, for a model that comes from no folder."""
+    """A digest of all parameters and buffers, for a model that was not loaded from a folder."""
     import torch
 
     digest = hashlib.sha256()
@@ -180,7 +183,7 @@ def module_revision(module: "nn.Module") -> str:
 
 
 def _parts(content: Content) -> Iterator[bytes]:
-    """Bytes that no two contents have in common: each with its kind and its length before it."""
+    """An unambiguous byte encoding: each part is preceded by its type and its length."""
     if isinstance(content, tuple):
         yield f"tuple {len(content)}\0".encode()
         for each in content:
@@ -195,7 +198,7 @@ def _parts(content: Content) -> Iterator[bytes]:
 
 
 def _plain(tensors: Mapping[str, "torch.Tensor"]) -> Tensors:
-    """On the CPU, each in memory of its own, as safetensors wants them."""
+    """Copies on the CPU that share no memory, as safetensors requires."""
     return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
 
 
@@ -210,21 +213,21 @@ def _checksum(tensors: Mapping[str, "torch.Tensor"]) -> int:
 
 
 def _read(path: Path) -> Tensors | None:
-    """Read in one piece: to open it twice, as `safe_open` does, another process may drop it in between."""
+    """Read the file at once: `safe_open` would open it twice, and another process may evict it in between."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
         data = path.read_bytes()
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        told, found = header["__metadata__"]["crc32"], load(data)
+        checksum, found = header["__metadata__"]["crc32"], load(data)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
-    return found if told == str(_checksum(found)) else None
+    return found if checksum == str(_checksum(found)) else None
 
 
 def _entries(folder: Path) -> Iterator[tuple[float, int, Path]]:
-    """(last use, bytes, path) of each entry; halves that nobody will finish are removed on the way."""
+    """(last use, bytes, path) of each entry. Also removes abandoned temporary files."""
     for path in folder.glob("??/??/*"):
         with suppress(FileNotFoundError):
             stat = path.stat()

@@ -1,12 +1,11 @@
-"""Checkpoints: DIR/checkpoints/<step>/, from which the same command goes on as if it had never stopped.
+"""Checkpoints: OUT/checkpoints/<step>/. A run resumes from one as if it had never stopped.
 
-Invariant: a folder whose name is a number is whole: it is filled under another name, and renamed when all of it is on
-the disk. `checkpoint.json` tells of which recipe and configuration it is and where its data stood; a run takes no
-other's.
+Invariant: a folder whose name is a number is complete: it is written under a temporary name and renamed after fsync.
+`checkpoint.json` holds recipe, configuration and data position; a run resumes only from a matching checkpoint.
 
-A checkpoint holds `model/` (what the recipe saves, for use elsewhere), `ema/` (the same of the averaged weights, where
-a run has them) and `state.pt` (optimizer, schedule, averaged weights). There is no state of random numbers, since each
-step draws its own from seed, step and process.
+A checkpoint holds `model/` (what the recipe saves, usable on its own), `ema/` (the same for the averaged weights, if
+the run keeps them) and `state.pt` (optimizer, schedule, averaged weights). No random number state is saved, since each
+step seeds its generators from seed, step and process.
 """
 
 import fcntl
@@ -28,13 +27,13 @@ STATE: Final = "state.pt"
 MODEL: Final = "model"
 EMA: Final = "ema"
 _FORMAT: Final = 1
-_HALF: Final = ".half-"
-_DROPPED: Final = ".dropped-"
+_PARTIAL: Final = ".half-"
+_DELETED: Final = ".dropped-"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a checkpoint says of itself."""
+    """The content of `checkpoint.json`."""
 
     recipe: str
     config: Mapping[str, Any]
@@ -42,16 +41,17 @@ class Facts:
     """batch_size x accumulate x processes."""
     step: int
     data: Mapping[str, Any]
-    """Of the stream."""
+    """State of the stream."""
 
     @property
     def digest(self) -> str:
-        """16 hex digits over recipe and configuration."""
+        """16 hex digits of a hash of recipe and configuration."""
         text = json.dumps([self.recipe, self.config], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def check(self, recipe: str, config: Mapping[str, Any], samples_per_step: int, folder: Path) -> None:
-        """Raises BadInput where a run of these would not be the one of this checkpoint, saying what differs."""
+        """Raises BadInput if a run of this recipe and configuration cannot resume from the checkpoint; the message
+        names the differences."""
         if recipe != self.recipe:
             raise BadInput(f"{folder} is a checkpoint of {self.recipe}, not of {recipe}: give another --out")
         found = differences(self.config, config)
@@ -59,8 +59,8 @@ class Facts:
             found.append(f"batch_size x accumulate x processes ({self.samples_per_step}, here {samples_per_step})")
         if found:
             raise BadInput(
-                f"{folder} is a checkpoint of another configuration; it differs in {', '.join(found)}: set these back "
-                "to go on, or give another --out"
+                f"{folder} is a checkpoint of another configuration; it differs in {', '.join(found)}: restore these "
+                "values to resume, or give another --out"
             )
 
 
@@ -72,38 +72,39 @@ class Checkpoints:
         self._keep = keep
 
     def newest(self) -> Path | None:
-        """The folder of the last complete one."""
+        """The folder of the newest complete checkpoint."""
         return (self._all() or [None])[-1]
 
     def of(self, step: int) -> Path:
-        """The folder of one. Raises BadInput naming those that there are."""
+        """The folder of the checkpoint of a step. Raises BadInput that lists the available steps."""
         path = self._folder / str(step)
         if path not in self._all():
             steps = ", ".join(each.name for each in self._all()) or "none"
-            raise BadInput(f"no checkpoint of step {step} in {self._folder}; there are: {steps}")
+            raise BadInput(f"no checkpoint of step {step} in {self._folder}: available steps: {steps}")
         return path
 
     @contextmanager
     def writing(self, facts: Facts) -> Generator[Path]:
-        """A folder to fill with a checkpoint, which is one when it is left; the oldest beyond `keep` are dropped then.
+        """Yields a folder to write a checkpoint into. On exit it becomes a checkpoint, and old ones beyond `keep` are
+        deleted.
 
-        Raises SpatialdataError where the disk does not take it.
+        Raises SpatialdataError if it cannot be written to disk.
         """
-        half, whole = self._folder / f"{_HALF}{facts.step}", self._folder / str(facts.step)
+        partial, final = self._folder / f"{_PARTIAL}{facts.step}", self._folder / str(facts.step)
         try:
-            shutil.rmtree(half, ignore_errors=True)
-            half.mkdir(parents=True)
-            yield half
-            told = {"format": _FORMAT, "digest": facts.digest, **asdict(facts)}
-            (half / FACTS).write_text(json.dumps(told, indent=1), encoding="utf-8")
-            _to_disk(half)
-            half.rename(whole)
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            yield partial
+            content = {"format": _FORMAT, "digest": facts.digest, **asdict(facts)}
+            (partial / FACTS).write_text(json.dumps(content, indent=1), encoding="utf-8")
+            _sync_all(partial)
+            partial.rename(final)
             _sync(self._folder)
         except Exception as error:
-            if not _of_the_disk(error):
+            if not _is_disk_error(error):
                 raise
             raise SpatialdataError(
-                f"checkpoint {whole} cannot be written ({error}): free space and run the same command again"
+                f"checkpoint {final} cannot be written ({error}): free space and rerun the command"
             ) from error
         self._clean()
 
@@ -114,48 +115,50 @@ class Checkpoints:
         return sorted(found, key=lambda path: int(path.name))
 
     def _clean(self) -> None:
-        """Drop old ones, under another name first: a folder that is half gone must not look whole."""
+        """Delete old checkpoints. They are renamed first, so that a partly deleted folder never looks complete."""
         for path in self._all()[: -self._keep]:
-            path.rename(path.with_name(_DROPPED + path.name))
+            path.rename(path.with_name(_DELETED + path.name))
         for path in self._folder.iterdir():
-            if path.name.startswith((_HALF, _DROPPED)):
+            if path.name.startswith((_PARTIAL, _DELETED)):
                 shutil.rmtree(path, ignore_errors=True)
 
 
 def read_facts(folder: Path) -> Facts:
-    """Raises SpatialdataError where they are damaged or of a later format."""
+    """Read `checkpoint.json`. Raises SpatialdataError if it is damaged or of another format."""
     try:
-        told = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        if told.pop("format") != _FORMAT:
-            raise SpatialdataError(f"checkpoint {folder} is of another version of spatialdata: use that one")
-        digest, facts = told.pop("digest"), Facts(**told)
+        content = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        if content.pop("format") != _FORMAT:
+            raise SpatialdataError(
+                f"checkpoint {folder} was written by another version of spatialdata: resume with that version"
+            )
+        digest, facts = content.pop("digest"), Facts(**content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder, error) from error
     if digest != facts.digest:
-        raise _damaged(folder, "its digest is wrong")
+        raise _damaged(folder, "its digest does not match its content")
     return facts
 
 
 def write_state(state: Mapping[str, Any], folder: Path) -> None:
-    """Keep what training goes on with, besides the weights: tensors and numbers by name."""
+    """Save what a resumed run needs besides the weights: tensors and numbers by name."""
     import torch
 
     torch.save(dict(state), folder / STATE)
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """Of a checkpoint, on the CPU. Raises SpatialdataError where it is damaged."""
+    """The saved state of a checkpoint, on the CPU. Raises SpatialdataError if it is damaged."""
     import torch
 
     try:
         return torch.load(folder / STATE, map_location="cpu", weights_only=True)
-    except Exception as error:  # of unpickling, of zip files, of the disk
+    except Exception as error:  # from unpickling, the zip file or the disk
         raise _damaged(folder, error) from error
 
 
 @contextmanager
-def only_run(out: Path) -> Generator[None]:
-    """Hold DIR for this run. Raises BadInput where another process trains into it."""
+def lock_run(out: Path) -> Generator[None]:
+    """Lock OUT for this run. Raises BadInput if another process trains into it."""
     with (out / ".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -167,16 +170,16 @@ def only_run(out: Path) -> Generator[None]:
 def _damaged(folder: Path, why: object) -> SpatialdataError:
     reason = (str(why).splitlines() or [type(why).__name__])[0]
     return SpatialdataError(
-        f"checkpoint {folder} is damaged ({reason}): remove it, and the run goes on from the one before"
+        f"checkpoint {folder} is damaged ({reason}): remove it and rerun to resume from the previous checkpoint"
     )
 
 
-def _of_the_disk(error: Exception) -> bool:
-    """Also in the words of safetensors and torch, which have errors of their own for a disk that is full."""
+def _is_disk_error(error: Exception) -> bool:
+    """safetensors and torch raise their own error types for a full disk, recognized by their messages."""
     return isinstance(error, OSError) or any(words in str(error) for words in ("I/O error", "inline_container"))
 
 
-def _to_disk(folder: Path) -> None:
+def _sync_all(folder: Path) -> None:
     for path in folder.rglob("*"):
         _sync(path)
     _sync(folder)

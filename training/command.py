@@ -1,4 +1,4 @@
-"""What stands behind `spatialdata train`: a run from a configuration file, and pictures of what it has learned."""
+"""Implementation of `spatialdata train`: training from a configuration file, and images sampled from a checkpoint."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -9,7 +9,7 @@ from ..shards.errors import BadInput
 from .checkpoint import EMA, MODEL, Checkpoints, read_facts
 from .config import TrainConfig, load_config, parse_config
 from .data import Shards, fixed_batch
-from .faults import memory_watched
+from .faults import explain_out_of_memory
 from .loop import OnStep, Summary, train
 from .pictures import write_sheet
 from .recipe import TrainingRecipe
@@ -32,7 +32,7 @@ def run_train(
     overrides: Sequence[str] = (),
     on_step: OnStep | None = None,
 ) -> Summary:
-    """Train a recipe until its last step, or go on where an earlier run in `out` ended; see `training.loop.train`.
+    """Train a recipe until its last step, resuming from the newest checkpoint in `out`; see `training.loop.train`.
 
     Raises BadInput for a configuration, shards or a checkpoint that cannot be used.
     """
@@ -45,9 +45,9 @@ def read_run(
 ) -> tuple[TrainingRecipe, TrainConfig]:
     """A recipe by name and its configuration. Raises BadInput."""
     _check_packages()
-    kind = get_recipe(name)
-    settings = load_config(kind, config, preset, overrides)
-    return _made(kind, settings), settings
+    recipe_type = get_recipe(name)
+    settings = load_config(recipe_type, config, preset, overrides)
+    return _create(recipe_type, settings), settings
 
 
 def run_sample(
@@ -60,17 +60,17 @@ def run_sample(
     split: str = "",
     seed: int = 0,
 ) -> Path:
-    """Write a picture with a row for each sample: source, target, depth, and what the model of a checkpoint makes.
+    """Write an image with one row per sample: source, target, depth, and the predictions of a checkpoint's model.
 
-    The averaged weights are used where the checkpoint has them.
+    Uses the averaged weights if the checkpoint has them.
 
     Args:
-        out: of the run.
-        to: a PNG; default: samples/ in `out`.
-        step: of the checkpoint; default: the newest.
-        split: of the shards; default: the one of the run's validation images.
+        out: folder of the run.
+        to: PNG to write; default: a file in samples/ of `out`.
+        step: step of the checkpoint; default: the newest.
+        split: split of the shards; default: that of the run's validation images.
 
-    Raises BadInput where there is no such checkpoint.
+    Raises BadInput if there is no such checkpoint.
     """
     import torch
 
@@ -78,23 +78,23 @@ def run_sample(
     checkpoints = Checkpoints(Path(out), keep=1)
     folder = checkpoints.newest() if step is None else checkpoints.of(step)
     if folder is None:
-        raise BadInput(f"{out} holds no checkpoint: give the --out of a run")
+        raise BadInput(f"{out} holds no checkpoint: give the --out folder of a run")
     facts = read_facts(folder)
-    kind = get_recipe(facts.recipe)
-    settings = parse_config(kind, facts.config, str(folder))
-    recipe = _made(kind, settings)
+    recipe_type = get_recipe(facts.recipe)
+    settings = parse_config(recipe_type, facts.config, str(folder))
+    recipe = _create(recipe_type, settings)
     batch = fixed_batch(recipe, settings, _one_or_more(shards), count, split)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with memory_watched(recipe, settings, "in sampling", "--count 1"):
-        module = _trained(recipe, settings, folder, device)
+    with explain_out_of_memory(recipe, settings, "while sampling", "--count 1"):
+        module = _load_trained(recipe, settings, folder, device)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-            made = recipe.sample(module, batch, seed)
+            predictions = recipe.sample(module, batch, seed)
     path = Path(to) if to else Path(out) / "samples" / f"{facts.step:08d}-seed{seed}.png"
-    write_sheet(path, batch, made)
+    write_sheet(path, batch, predictions)
     return path
 
 
-def _trained(recipe: TrainingRecipe, settings: TrainConfig, folder: Path, device: "torch.device") -> "nn.Module":
+def _load_trained(recipe: TrainingRecipe, settings: TrainConfig, folder: Path, device: "torch.device") -> "nn.Module":
     import torch
 
     module = recipe.build(device, torch.bfloat16 if settings.precision == "bf16" else torch.float32)
@@ -102,18 +102,20 @@ def _trained(recipe: TrainingRecipe, settings: TrainConfig, folder: Path, device
     return module.to(device).eval()
 
 
-def _made(kind: type[TrainingRecipe], settings: TrainConfig) -> TrainingRecipe:
-    options: Any = kind.options_type.model_validate(settings.recipe)
-    return kind(options)
+def _create(recipe_type: type[TrainingRecipe], settings: TrainConfig) -> TrainingRecipe:
+    options: Any = recipe_type.options_type.model_validate(settings.recipe)
+    return recipe_type(options)
 
 
 def _one_or_more(shards: Sequence[str]) -> Shards:
     if not shards:
-        raise BadInput("no shards given: --shards URL")
+        raise BadInput("no shards given: add --shards URL")
     return shards[0] if len(shards) == 1 else list(shards)
 
 
 def _check_packages() -> None:
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
-        raise BadInput(f"training needs {', '.join(missing)}: `pip install 'spatialdata-builder[train]'`")
+        raise BadInput(
+            f"training needs {', '.join(missing)}, not installed here: run `pip install 'spatialdata-builder[train]'`"
+        )

@@ -1,9 +1,8 @@
-"""The configuration of a training run: typed; the recipe's preset `paper`, then one YAML file, then the preset that is
-asked for, then `--set a.b=c`.
+"""The typed configuration of a training run. Later sources override earlier ones: the recipe's preset `paper`, one YAML
+file, the requested preset, `--set a.b=c`.
 
-Invariant: a configuration says all that the numbers of a run follow from, besides the shards. `differences` tells which
-keys of two configurations would make two different runs; the other keys (where to log, how often to save) may change
-from one start of a run to the next.
+Invariant: configuration and shards together determine the results of a run. `differences` lists the keys in which two
+configurations describe different runs. All other keys (where to log, how often to save) may change on resume.
 """
 
 import difflib
@@ -19,7 +18,7 @@ from .recipe import TrainingRecipe
 
 ScheduleName = Literal["constant", "linear", "cosine"]
 PAPER: Final = "paper"
-"""The preset that holds where none is asked for, if a recipe has it."""
+"""The preset that every configuration starts from, if the recipe has it."""
 FREE: Final = (
     "save_every",
     "keep",
@@ -32,42 +31,42 @@ FREE: Final = (
     "recipe.cache",
     "recipe.cache_bytes",
 )
-"""Keys that do not change what is learned."""
-_TOGETHER: Final = ("batch_size", "accumulate")
-"""These may change if their product with the number of processes does not: a step has the same samples then."""
+"""Keys that do not affect the trained weights and may change on resume."""
+_BATCH_KEYS: Final = ("batch_size", "accumulate")
+"""May change if batch_size x accumulate x processes does not: each step then has the same samples."""
 
 
 class DataOptions(Options):
-    """`data`: how the shards are read; see `shards.stream`."""
+    """Section `data`: how the shards are read; see `shards.stream`."""
 
-    threads: int = Field(default=0, ge=0, description="that read and decode in each process; 0: as many as cores")
-    prefetch: int = Field(default=4, ge=0, description="batches made ahead")
-    on_error: Literal["raise", "skip"] = Field(default="raise", description="what becomes of a damaged sample")
-    cache: str = Field(default="", description="local folder for whole shards of remote sets")
+    threads: int = Field(default=0, ge=0, description="threads that read and decode, per process; 0: one per core")
+    prefetch: int = Field(default=4, ge=0, description="batches prepared in advance")
+    on_error: Literal["raise", "skip"] = Field(default="raise", description="what to do with a damaged sample")
+    cache: str = Field(default="", description="local folder that caches whole shards of remote datasets")
     cache_bytes: int = Field(default=100 << 30, ge=1)
-    buckets: bool = Field(default=False, description="images may differ in size; each batch then has one")
-    validate_split: str = Field(default="val", description="validation images are of this split; train if it is absent")
+    buckets: bool = Field(default=False, description="allow images of several sizes; each batch has one size")
+    validate_split: str = Field(default="val", description="split of the validation images; train if it is absent")
 
 
 class TrainConfig(Options):
-    """A run. `recipe` holds the recipe's own options."""
+    """The configuration of a run. `recipe` holds the recipe's own options."""
 
     steps: int = Field(default=3000, ge=1, description="optimizer steps")
-    batch_size: int = Field(default=4, ge=1, description="samples of one forward pass of one process")
-    accumulate: int = Field(default=1, ge=1, description="forward passes of one step")
+    batch_size: int = Field(default=4, ge=1, description="samples per forward pass and process")
+    accumulate: int = Field(default=1, ge=1, description="forward passes per optimizer step")
     precision: Literal["no", "bf16"] = "bf16"
-    gradient_checkpointing: bool = Field(default=True, description="compute activations again instead of keeping them")
-    sharded: bool = Field(default=False, description="FSDP2: weights and optimizer lie in parts on the processes")
+    gradient_checkpointing: bool = Field(default=True, description="recompute activations instead of storing them")
+    sharded: bool = Field(default=False, description="FSDP2: shard weights and optimizer state over the processes")
     lr: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of AdamW")
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
-    schedule: ScheduleName = Field(default="constant", description="of the learning rate, behind the warm-up")
-    warmup: int = Field(default=0, ge=0, description="steps in which the learning rate rises")
-    clip: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="norm of the gradient; 0: not clipped")
-    ema: float = Field(default=0.0, ge=0, lt=1, description="decay of averaged weights, such as 0.999; 0: none")
+    schedule: ScheduleName = Field(default="constant", description="learning rate schedule after the warmup")
+    warmup: int = Field(default=0, ge=0, description="warmup steps of the learning rate")
+    clip: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="maximum gradient norm; 0: no clipping")
+    ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the weight average, such as 0.999; 0: no average")
     seed: int = Field(default=0, ge=0, lt=2**63)
     save_every: int = Field(default=500, ge=1, description="steps between checkpoints")
-    keep: int = Field(default=3, ge=1, description="newest checkpoints that are kept")
+    keep: int = Field(default=3, ge=1, description="number of newest checkpoints to keep")
     validate_every: int = Field(default=500, ge=0, description="steps between validation images; 0: none")
     validate_samples: int = Field(default=4, ge=1)
     log: Literal["none", "tensorboard", "wandb"] = "tensorboard"
@@ -75,19 +74,19 @@ class TrainConfig(Options):
     recipe: dict[str, Any] = Field(default_factory=dict[str, Any], description="the recipe's own options")
 
     @model_validator(mode="after")
-    def _whole(self) -> "TrainConfig":
+    def _check_betas(self) -> "TrainConfig":
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas {self.betas}: each must be at least 0 and below 1")
+            raise ValueError(f"betas must be at least 0 and below 1 (got {self.betas})")
         return self
 
 
 def load_config(
     recipe: type[TrainingRecipe], path: str | Path | None = None, preset: str = "", overrides: Sequence[str] = ()
 ) -> TrainConfig:
-    """The configuration of a run; its section `recipe` is checked and filled by the recipe's own options.
+    """The configuration of a run. The recipe's options type validates the section `recipe` and fills in defaults.
 
     Raises:
-        BadInput: no such file or preset, not YAML, an unknown key or a bad value: one line that says what to write.
+        BadInput: no such file or preset, not YAML, an unknown key or a bad value; one line that says what to write.
     """
     if preset and preset not in recipe.presets:
         raise BadInput(f"{recipe.name} has no preset '{preset}': use one of {', '.join(recipe.presets)}")
@@ -107,7 +106,7 @@ def parse_config(recipe: type[TrainingRecipe], values: Mapping[str, Any], origin
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections key by key; everything else is taken from `above` where it has it."""
+    """Merge two configurations. Sections are merged key by key; any other value of `above` replaces that of `below`."""
     both = {
         name: merged(below[name], value) if isinstance(value, Mapping) and isinstance(below[name], Mapping) else value
         for name, value in above.items()
@@ -117,11 +116,11 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The keys, `a.b (old value, here new value)`, in which two configurations make two different runs.
+    """The keys, as `a.b (old value, here new value)`, in which two configurations describe different runs.
 
-    More steps go on with the same run, unless the learning rate follows from how many there are.
+    `steps` may grow on resume, unless the learning rate schedule depends on it.
     """
-    free = {*FREE, *_TOGETHER}
+    free = {*FREE, *_BATCH_KEYS}
     if new.get("schedule") == "constant":
         free.add("steps")
     before, after = _flat(old), _flat(new)
@@ -145,7 +144,7 @@ def _validated(model: type[Options], values: Mapping[str, Any], origin: str, pre
 
 
 def _explain(error: ValidationError, model: type[BaseModel], prefix: str) -> str:
-    """One line for the first problem: the key, the nearest valid one, the allowed values."""
+    """One line about the first problem: the key, the closest valid key, the allowed values."""
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
     key = prefix + ".".join(location)

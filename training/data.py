@@ -1,4 +1,4 @@
-"""The batches of a run: the stream that trains, and the fixed samples that validation images are made of."""
+"""The batches of a run: the training stream, and the fixed samples for validation images."""
 
 import os
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ _PASSED_ON: Final = ("threads", "prefetch", "on_error", "cache", "cache_bytes", 
 def open_batches(
     recipe: TrainingRecipe, config: TrainConfig, shards: Shards, split: str = "train", **options: Any
 ) -> Batches:
-    """The stream of a recipe; `options` are more of `shards.stream`.
+    """The stream of a recipe; `options` are further options of `shards.stream`.
 
-    Raises BadInput where the shards lack members of the recipe, naming them and what to build.
+    Raises BadInput if the shards lack members of the recipe; the message names them and what to build.
     """
     import torch
 
@@ -39,9 +39,9 @@ def open_batches(
 
 
 def fixed_batch(recipe: TrainingRecipe, config: TrainConfig, shards: Shards, count: int, split: str = "") -> Batch:
-    """The first samples of a split, by default of `data.validate_split` (of `train` where the shards have no such).
+    """The first samples of a split; default: `data.validate_split`, or `train` if the shards lack that split.
 
-    They are of one size: fewer than `count` where no size has as many.
+    All have one image size. There are fewer than `count` if no size has that many.
     """
     try:
         found = open_batches(recipe, config, shards, split or config.data.validate_split, order="stored")

@@ -1,7 +1,7 @@
-"""What a run tells about itself, step by step: DIR/metrics.jsonl, and tensorboard or wandb beside it.
+"""Metrics of each step: OUT/metrics.jsonl, and tensorboard or wandb if configured.
 
-Invariant: metrics.jsonl has one line for each step, in order, each written out before the next step begins; lines of
-steps that a resumed run takes again are removed first. Only the main process writes.
+Invariant: metrics.jsonl has one line per step, in order, flushed before the next step begins. A resumed run first
+removes the lines of steps that it will repeat. Only the main process writes.
 """
 
 import json
@@ -26,21 +26,21 @@ FILE: Final = "metrics.jsonl"
 
 
 class Metrics:
-    """The file of a run that goes on behind `step`.
+    """The metrics file of a run that starts after `step`.
 
     Args:
-        write: whether this is the main process; others write nothing.
+        write: whether this is the main process; other processes write nothing.
     """
 
     def __init__(self, folder: Path, step: int, *, write: bool) -> None:
         self._file = None
         if write:
             path = folder / FILE
-            _cut(path, step)
+            _truncate(path, step)
             self._file = path.open("a", encoding="utf-8")
 
     def write(self, values: Mapping[str, float]) -> None:
-        """One step. Numbers that JSON has no word for are written as null."""
+        """Write the line of one step. Infinite and NaN values, which JSON lacks, are written as null."""
         if self._file:
             plain = {name: value if math.isfinite(value) else None for name, value in values.items()}
             self._file.write(json.dumps(plain) + "\n")
@@ -57,74 +57,74 @@ class Metrics:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run so far; a last one that is half written is left out."""
-    return [json.loads(line) for line in _whole_lines(folder / FILE)]
+    """All lines of a run so far, without an incomplete last line."""
+    return [json.loads(line) for line in _complete_lines(folder / FILE)]
 
 
 def start_trackers(accelerator: "Accelerator", name: str, config: TrainConfig, folder: Path, step: int) -> None:
-    """Begin to log to tensorboard (its later steps are taken back) or wandb (the same run goes on), in `folder`.
+    """Start logging to tensorboard (events after `step` are purged) or wandb (the same run is resumed), in `folder`.
 
-    Nothing for `none`. Raises BadInput where wandb does not let it.
+    Does nothing for `log: none`. Raises BadInput if wandb cannot start.
     """
     if config.log == "none":
         return
-    told: dict[str, Any] = {
+    options: dict[str, Any] = {
         "tensorboard": {"purge_step": step + 1} if step else {},
         "wandb": {"dir": str(folder), "name": folder.resolve().name, "config": config.model_dump(mode="json")},
     }
     if config.log == "wandb" and accelerator.is_main_process:
-        told["wandb"] |= {"id": _wandb_run(folder, step), "resume": "allow"}
+        options["wandb"] |= {"id": _wandb_run(folder, step), "resume": "allow"}
     try:
-        accelerator.init_trackers(name, init_kwargs=told)
+        accelerator.init_trackers(name, init_kwargs=options)
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "wandb":
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(
-            f"wandb does not start ({reason}): `wandb login`, or set WANDB_MODE=offline in the environment, or set "
+            f"wandb cannot start ({reason}): run `wandb login`, or set WANDB_MODE=offline in the environment, or set "
             "log: none"
         ) from None
 
 
 def _wandb_run(folder: Path, step: int) -> str:
-    """The id of the run: that of the start before where it goes on behind `step`, else a new one."""
-    kept = folder / "wandb" / "id"
-    if step and kept.is_file():
-        return kept.read_text(encoding="utf-8")
-    kept.parent.mkdir(exist_ok=True)
-    kept.write_text(uuid.uuid4().hex, encoding="utf-8")
-    return kept.read_text(encoding="utf-8")
+    """The wandb run id: the stored one if the run resumes (`step` > 0), else a new one."""
+    stored = folder / "wandb" / "id"
+    if step and stored.is_file():
+        return stored.read_text(encoding="utf-8")
+    stored.parent.mkdir(exist_ok=True)
+    stored.write_text(uuid.uuid4().hex, encoding="utf-8")
+    return stored.read_text(encoding="utf-8")
 
 
 def show_picture(accelerator: "Accelerator", picture: NDArray[np.uint8], step: int) -> None:
-    """Log a picture (H, W, 3) to what the metrics go to."""
+    """Log an image (H, W, 3) to the trackers of the run."""
     for tracker in accelerator.trackers:
-        given: dict[str, Any] = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
-        tracker.log_images({"samples": picture[None]}, step=step, **given)
+        options: dict[str, Any] = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+        tracker.log_images({"samples": picture[None]}, step=step, **options)
 
 
 def check_logger(kind: str) -> None:
-    """Raises BadInput where the package that a configuration logs with is not installed."""
+    """Raises BadInput if the package that `log` needs is not installed."""
     if kind == "none":
         return
     found = find_spec(kind)
-    if found is None or found.origin is None:  # without one it is a mere folder: wandb leaves such where it ran
+    if found is None or found.origin is None:  # no origin: only a folder of that name, such as wandb leaves behind
         extra = "train" if kind == "tensorboard" else kind
         raise BadInput(
-            f"log is {kind}, which is not installed: `pip install 'spatialdata-builder[{extra}]'`, or set log: none"
+            f"log is {kind}, which is not installed: run `pip install 'spatialdata-builder[{extra}]'`, or set log: none"
         )
 
 
-def _whole_lines(path: Path) -> list[str]:
+def _complete_lines(path: Path) -> list[str]:
     if not path.exists():
         return []
     return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _cut(path: Path, step: int) -> None:
-    """Keep the lines up to a step."""
-    lines = _whole_lines(path)
+def _truncate(path: Path, step: int) -> None:
+    """Remove the lines of later steps."""
+    lines = _complete_lines(path)
     kept = [line for line in lines if json.loads(line)["step"] <= step]
-    half = path.with_name(f".{path.name}.tmp")
-    half.write_text("".join(kept), encoding="utf-8")
-    half.replace(path)
+    partial = path.with_name(f".{path.name}.tmp")
+    partial.write_text("".join(kept), encoding="utf-8")
+    partial.replace(path)

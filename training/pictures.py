@@ -1,6 +1,6 @@
-"""What a model makes of samples, beside what the shards hold of them: one picture, a row a sample.
+"""Sample sheets: one image with a row per sample that shows members of the shards beside the model's predictions.
 
-Invariant: every cell shows its array whole, at the height of the row's first one.
+Invariant: every cell shows its whole array, scaled to the height of the first column.
 """
 
 import textwrap
@@ -15,36 +15,38 @@ from .recipe import Batch
 
 Picture = NDArray[np.uint8]
 SHOWN: Final = ("source", "target", "depth")
-"""Members of a batch that are shown, in this order, before what the model made."""
+"""Members of a batch that are shown, in this order, before the predictions."""
 _TITLE: Final = 16
-"""Height of the line of titles, in pixels."""
+"""Height of the title row, in pixels."""
 _GAP: Final = 4
 _TEXT_WIDTH: Final = 220
-"""Width of the column of keys and instructions, in pixels."""
+"""Width of the text column (keys and instructions), in pixels."""
 _TEXT_COLUMNS: Final = 36
-"""Characters of the default font that fit into it."""
+"""Characters of the default font that fit into the text column."""
 
 
-def write_sheet(path: Path, batch: Batch, made: Mapping[str, Any]) -> Picture:
-    """Write a PNG: source, target, depth, each of what the model made (B, H, W[, 3]), then each sample's key and
-    instruction (its caption where the recipe reads no instruction). Gives its pixels."""
+def write_sheet(path: Path, batch: Batch, predictions: Mapping[str, Any]) -> Picture:
+    """Write a PNG: source, target, depth, each prediction (B, H, W[, 3]), then each sample's key and instruction (the
+    caption if the recipe reads no instruction). Returns its pixels."""
     from PIL import Image
 
     columns = {name: np.asarray(batch[name]) for name in SHOWN if name in batch}
-    columns |= {name if name not in columns else f"{name} made": np.asarray(value) for name, value in made.items()}
+    columns |= {
+        name if name not in columns else f"{name} predicted": np.asarray(value) for name, value in predictions.items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.tmp")
+    partial = path.with_name(f".{path.name}.tmp")
     texts = batch.get("instruction", batch.get("caption", [""] * len(batch["key"])))
     picture = sheet(columns, [f"{key}\n{text}" for key, text in zip(batch["key"], texts, strict=True)])
-    Image.fromarray(picture).save(half, format="png")
-    half.replace(path)
+    Image.fromarray(picture).save(partial, format="png")
+    partial.replace(path)
     return picture
 
 
 def sheet(columns: Mapping[str, NDArray[Any]], texts: Sequence[str]) -> Picture:
-    """Arrays (B, H, W[, 3]) by name, as one uint8 picture with a title over each column; at the right, the B texts.
+    """Arrays (B, H, W[, 3]) by name as one uint8 image, with a title above each column and the B texts at the right.
 
-    uint8 is shown as it is, float32 with three channels from [-1, 1], float32 with one from its own range.
+    uint8 is shown unchanged. float32 is mapped from [-1, 1] with three channels, from its own range with one.
     """
     from PIL import Image, ImageDraw
 

@@ -1,7 +1,7 @@
-"""What a system brings to the one training loop (`training.loop`): data, models, loss, and what it saves.
+"""The interface between a recipe and the training loop (`training.loop`): data, models, loss, and what is saved.
 
-Invariant: what is random in a step (noise, time steps, dropped texts) is drawn for each sample from a generator of its
-own, seeded by run, step and key. So a loss curve depends neither on the number of processes nor on a stop and resume.
+Invariant: every random value in a step (noise, time steps, dropped texts) is drawn from a generator of its sample,
+seeded by run seed, step and key. So the loss curve depends neither on the number of processes nor on resuming.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 Batch = Mapping[str, Any]
-"""As `shards.stream` hands it out: stacked arrays by member, lists of text, `key`, `valid`."""
+"""A batch of `shards.stream`: stacked arrays by member name, lists of texts, `key`, `valid`."""
 Inputs = dict[str, "torch.Tensor"]
-"""What the trained module's `forward` gets: tensors on the device, nothing to look up."""
+"""The argument of the trained module's `forward`: tensors on the device only."""
 
 
 class Batches(Protocol):
-    """What the loop needs of `shards.stream`."""
+    """The part of the interface of `shards.stream` that the loop uses."""
 
     @property
     def samples(self) -> int: ...
@@ -42,15 +42,15 @@ class Batches(Protocol):
 
 
 @dataclass(frozen=True)
-class Chance:
-    """The randomness of one step, sample by sample."""
+class StepRng:
+    """Random numbers of one step, drawn per sample."""
 
     seed: int
     step: int
     keys: tuple[str, ...]
 
     def generators(self, purpose: str) -> "list[torch.Generator]":
-        """One CPU generator a sample; another purpose (`noise`, `time`, `drop`), other numbers."""
+        """One CPU generator per sample. Each purpose (`noise`, `time`, `drop`) has independent numbers."""
         import torch
 
         texts = [f"{self.seed} {self.step} {purpose} {key}" for key in self.keys]
@@ -71,27 +71,29 @@ class Chance:
 
 
 class TrainingRecipe(Protocol):
-    """One system, made as `Recipe(options)` from the section `recipe` of a configuration. Frozen helpers (VAE, text
-    encoders, geometry encoder) are its own; what trains is one module.
+    """One trainable system, created as `Recipe(options)` from the section `recipe` of a configuration. It owns its
+    frozen models (VAE, text encoders, geometry encoder) and trains one module.
 
-    Optional, looked up by name:
-        find_unused_parameters: bool; True where a step leaves parameters that train without a gradient.
-        open_stream(shards, split, options): for shards of another layout than ours, too; gives a `Batches`. Options are
-            those of `shards.stream`, with `stream_options` among them.
-        begin(module): called behind `build` in a new run alone: what it starts from that a checkpoint holds, too.
-        memory_knobs: Sequence[str]; what of its own options saves memory, for the message of a run that is out of it.
-    Parts of the module with a method `enable_gradient_checkpointing` have it called where the configuration says so.
+    Optional attributes, looked up by name:
+        find_unused_parameters: bool; True if a step can leave trainable parameters without a gradient.
+        open_stream(shards, split, options): opens the shards in place of `shards.stream`, for other layouts; returns a
+            `Batches`. Options are those of `shards.stream` and include `stream_options`.
+        begin(module): called after `build` in new runs only, to load initial weights. Checkpoints hold these weights,
+            so a resumed run does not need their files.
+        memory_knobs: Sequence[str]; options of the recipe that save memory, listed in the out-of-memory error.
+    If `gradient_checkpointing` is set, the method `enable_gradient_checkpointing` of each submodule that has one is
+    called.
     """
 
     name: ClassVar[str]
     """`spatialdiff`, `ildm`, `spatialedit`."""
     shards: ClassVar[str]
-    """The recipe of shards that its batches come from, see `shards.recipes`."""
+    """The shard recipe that it trains on, see `shards.recipes`."""
     options_type: ClassVar[type[Options]]
-    """Of the section `recipe`."""
+    """Type of the section `recipe`."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
-    """Configurations by name, each with the keys in which it differs from the defaults (`training.config`): `paper` for
-    the published numbers, `tiny` for a random model that trains on a CPU in a minute."""
+    """Configurations by name; each holds only the keys that differ from the defaults (`training.config`). `paper`: the
+    published values. `tiny`: a random model that trains on a CPU in about a minute."""
 
     def __init__(self, options: Any) -> None: ...
 
@@ -101,24 +103,25 @@ class TrainingRecipe(Protocol):
         ...
 
     def build(self, device: "torch.device", dtype: "torch.dtype") -> "nn.Module":
-        """Load or make everything; frozen helpers in `dtype` on `device`. Gives the module that trains.
+        """Load or create all models; frozen models are in `dtype` on `device`. Returns the module to train.
 
-        Its parameters that train have requires_grad; `forward(inputs)` gives a dict of scalars: `loss`, and its parts.
-        Raises BadInput for missing weights, naming the id and how to get it.
+        Its trainable parameters have requires_grad. `forward(inputs)` returns a dict of scalars: `loss` and its parts.
+        Raises BadInput for missing weights; the message names the model id and how to get it.
         """
         ...
 
-    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
-        """From a batch of the stream to the module's inputs, without gradients: encoding, caches, noise, time steps."""
+    def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
+        """Turn a batch of the stream into the module's inputs, without gradients: encode, read caches, draw noise and
+        time steps."""
         ...
 
     def save(self, module: "nn.Module", folder: Path) -> None:
-        """Write what trained, to the last bit (LoRA in the libraries' own formats, further parts as safetensors with
+        """Write the trained weights exactly (LoRA in the formats of the libraries, other parts as safetensors with
         their config)."""
         ...
 
     def load(self, module: "nn.Module", folder: Path) -> None:
-        """Read it back. Raises BadInput where the folder is another recipe's or configuration's."""
+        """Load what `save` wrote. Raises BadInput if the folder is of another recipe or configuration."""
         ...
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The recipes by name. A recipe's module is imported when it is asked for."""
+"""The recipes by name. The module of a recipe is imported when the recipe is requested."""
 
 from importlib import import_module
 from types import MappingProxyType
@@ -17,8 +17,8 @@ RECIPES: Final = MappingProxyType(
 
 
 def get_recipe(name: str) -> type[TrainingRecipe]:
-    """The class of a recipe. Raises BadInput naming the recipes that there are."""
+    """The class of a recipe. Raises BadInput that lists the available recipes."""
     if name not in RECIPES:
-        raise BadInput(f"no recipe '{name}' to train: use one of {', '.join(RECIPES)}")
+        raise BadInput(f"no training recipe '{name}': use one of {', '.join(RECIPES)}")
     module, _, attribute = RECIPES[name].partition(":")
     return getattr(import_module(module), attribute)

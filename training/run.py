@@ -1,7 +1,6 @@
-"""A run under way: what it trains with, as it is made or taken up from a checkpoint, and as it is saved.
+"""The state of a run: created new or restored from a checkpoint, and saved.
 
-Invariant: what `start_run` takes up is what `save_run` wrote, to the last bit, on any number of processes and whether
-the weights lie in parts on them or not.
+Invariant: `start_run` restores what `save_run` wrote bit for bit, for any number of processes, sharded or not.
 """
 
 import hashlib
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .checkpoint import EMA, MODEL, Checkpoints, Facts, read_state, write_state
 from .config import TrainConfig
 from .recipe import Batches, TrainingRecipe
-from .sharding import gathered, in_parts, load_optimizer_state, optimizer_state, shard_module, whole
+from .sharding import full_parameters, full_tensors, load_optimizer_state, optimizer_state, shard_like, shard_module
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -28,7 +27,7 @@ class Run:
     recipe: TrainingRecipe
     config: TrainConfig
     module: "nn.Module"
-    """Wrapped for several processes, where there are several."""
+    """The trained module; wrapped in DDP if there are several processes and it is not sharded."""
     optimizer: Any
     schedule: Any
     ema: "EMAModel | None"
@@ -45,7 +44,7 @@ class Run:
 
     @property
     def parameters(self) -> "list[nn.Parameter]":
-        """Those that train."""
+        """The trainable parameters."""
         return [parameter for parameter in self.module.parameters() if parameter.requires_grad]
 
 
@@ -57,7 +56,7 @@ def start_run(
     checkpoint: Path | None,
     step: int = 0,
 ) -> Run:
-    """Make everything that a step needs, as it was at the checkpoint of that step, or new."""
+    """Create everything that a step needs: restored from the checkpoint of that step, or new."""
     import torch
     from accelerate.utils import set_seed
     from diffusers.optimization import get_scheduler
@@ -77,17 +76,17 @@ def start_run(
         shard_module(module, accelerator.device, accelerator.num_processes)
     else:
         run.module = accelerator.prepare(module)
-    made = torch.optim.AdamW(run.parameters, config.lr, config.betas, weight_decay=config.weight_decay)
-    run.optimizer = accelerator.prepare(made)
+    optimizer = torch.optim.AdamW(run.parameters, config.lr, config.betas, weight_decay=config.weight_decay)
+    run.optimizer = accelerator.prepare(optimizer)
     name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
-    run.schedule = get_scheduler(name, made, num_warmup_steps=config.warmup, num_training_steps=config.steps)
+    run.schedule = get_scheduler(name, optimizer, num_warmup_steps=config.warmup, num_training_steps=config.steps)
     run.ema = EMAModel(run.parameters, decay=config.ema) if config.ema else None
     if checkpoint:
-        _take_up(run, checkpoint)
+        _restore(run, checkpoint)
     return run
 
 
-def _take_up(run: Run, checkpoint: Path) -> None:
+def _restore(run: Run, checkpoint: Path) -> None:
     state = read_state(checkpoint)
     load_optimizer_state(run.plain, run.optimizer.optimizer, state["optimizer"])
     run.schedule.load_state_dict(state["schedule"])
@@ -95,11 +94,11 @@ def _take_up(run: Run, checkpoint: Path) -> None:
         run.ema.load_state_dict(state["ema"])
         run.ema.to(run.accelerator.device)
         if run.sharded:
-            run.ema.shadow_params = in_parts(run.ema.shadow_params, run.parameters)
+            run.ema.shadow_params = shard_like(run.ema.shadow_params, run.parameters)
 
 
 def save_run(run: Run, checkpoints: Checkpoints) -> None:
-    """Write a checkpoint of this step, by the main process; the others wait for it."""
+    """Write a checkpoint of this step. Collective: the main process writes, the others wait."""
     facts = Facts(
         run.recipe.name,
         run.config.model_dump(mode="json"),
@@ -110,12 +109,12 @@ def save_run(run: Run, checkpoints: Checkpoints) -> None:
     state = {"schedule": run.schedule.state_dict()}
     state["optimizer"] = optimizer_state(run.plain, run.optimizer.optimizer)
     if run.ema:
-        state["ema"] = {**run.ema.state_dict(), "shadow_params": whole(run.ema.shadow_params)}
+        state["ema"] = {**run.ema.state_dict(), "shadow_params": full_tensors(run.ema.shadow_params)}
     main = run.accelerator.is_main_process
     with checkpoints.writing(facts) if main else nullcontext() as folder:
         _save_weights(run, folder / MODEL if folder else None)
         if run.ema:
-            with averaged(run):
+            with ema_weights(run):
                 _save_weights(run, folder / EMA if folder else None)
         if folder:
             write_state(state, folder)
@@ -123,16 +122,16 @@ def save_run(run: Run, checkpoints: Checkpoints) -> None:
 
 
 def _save_weights(run: Run, folder: Path | None) -> None:
-    """What the recipe saves, into a folder; None: of another process, which helps to gather."""
-    with gathered(run.module) if run.sharded else nullcontext():
+    """Save the recipe's weights to a folder. `folder` is None on other processes, which only take part in gathering."""
+    with full_parameters(run.module) if run.sharded else nullcontext():
         if folder:
             folder.mkdir()
             run.recipe.save(run.plain, folder)
 
 
 @contextmanager
-def averaged(run: Run) -> Generator[None]:
-    """The module with its averaged weights, where the run has them."""
+def ema_weights(run: Run) -> Generator[None]:
+    """Inside, the module has its averaged weights, if the run keeps an average."""
     if run.ema is None:
         yield
         return
@@ -145,11 +144,12 @@ def averaged(run: Run) -> Generator[None]:
 
 
 def checkpoint_gradients(module: "nn.Module") -> None:
-    """Compute activations again in the backward pass, in all parts of a module that can."""
+    """Enable gradient checkpointing in all submodules that support it."""
     for part in module.modules():
-        # Libraries have the method in every model's base class, also where the model cannot.
-        able = getattr(part, "_supports_gradient_checkpointing", getattr(part, "supports_gradient_checkpointing", True))
-        if able and callable(enable := getattr(part, "enable_gradient_checkpointing", None)):
+        # The libraries define the method in the base class, so also for models that do not support it.
+        supported = getattr(part, "supports_gradient_checkpointing", True)
+        supported = getattr(part, "_supports_gradient_checkpointing", supported)
+        if supported and callable(enable := getattr(part, "enable_gradient_checkpointing", None)):
             enable()
 
 
@@ -158,5 +158,5 @@ def samples_per_step(config: TrainConfig, accelerator: "Accelerator") -> int:
 
 
 def seed_of(seed: int, step: int, process: int = 0) -> int:
-    """Of the global generators in one step (dropout, a recipe's new weights): 32 bits, as numpy takes them."""
+    """Seed of the global generators in one step (dropout, initial weights): 32 bits, as numpy requires."""
     return int.from_bytes(hashlib.sha256(f"{seed} {step} {process}".encode()).digest()[:4], "big")

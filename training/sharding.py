@@ -1,6 +1,6 @@
-"""A module whose weights lie in parts on the processes (FSDP2), and the full weights and states for checkpoints.
+"""FSDP2: a module sharded over the processes, and its full weights and optimizer state for checkpoints.
 
-Invariant: a checkpoint is the same whether the module lay in parts or not; so a run may go on the other way.
+Invariant: sharded and unsharded runs write the same checkpoint, so a run can resume either way.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def shard_module(module: "nn.Module", device: "torch.device", world: int) -> None:
-    """Divide a module in place: each layer of its outermost stacks (`ModuleList`) by itself, then what is left."""
+    """Shard a module in place: each layer of its outermost `ModuleList`s separately, then the rest."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
@@ -35,8 +35,8 @@ def _layers(module: "nn.Module") -> "Iterator[nn.Module]":
 
 
 @contextmanager
-def delayed_sums(module: "nn.Module") -> Generator[None]:
-    """Inside, backward passes leave the gradients of each process to itself."""
+def no_gradient_sync(module: "nn.Module") -> Generator[None]:
+    """Inside, backward passes do not reduce gradients across processes."""
     from torch.distributed.fsdp import FSDPModule
 
     assert isinstance(module, FSDPModule)
@@ -47,15 +47,15 @@ def delayed_sums(module: "nn.Module") -> Generator[None]:
         module.set_requires_gradient_sync(True)
 
 
-def whole(values: "Iterable[torch.Tensor]") -> "list[torch.Tensor]":
-    """Tensors that may lie in parts, each whole. All processes call it together."""
+def full_tensors(values: "Iterable[torch.Tensor]") -> "list[torch.Tensor]":
+    """The full tensor of each value, sharded or not. Collective: all processes must call it."""
     from torch.distributed.tensor import DTensor
 
     return [value.full_tensor() if isinstance(value, DTensor) else value for value in values]
 
 
-def in_parts(values: "Iterable[torch.Tensor]", parameters: "Iterable[nn.Parameter]") -> "list[torch.Tensor]":
-    """Whole tensors, each divided as its parameter is. All processes call it together."""
+def shard_like(values: "Iterable[torch.Tensor]", parameters: "Iterable[nn.Parameter]") -> "list[torch.Tensor]":
+    """Full tensors, each sharded like its parameter. Collective: all processes must call it."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     return [
@@ -65,9 +65,9 @@ def in_parts(values: "Iterable[torch.Tensor]", parameters: "Iterable[nn.Paramete
 
 
 @contextmanager
-def gathered(module: "nn.Module") -> Generator[None]:
-    """Inside, all weights that train are whole, on every process. All processes enter it together; what is changed
-    inside is forgotten."""
+def full_parameters(module: "nn.Module") -> Generator[None]:
+    """Inside, every process holds all trainable weights unsharded. Collective: all processes must enter it. Changes
+    made inside are discarded."""
     from torch import nn
     from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor
@@ -91,8 +91,8 @@ def gathered(module: "nn.Module") -> Generator[None]:
 
 
 @contextmanager
-def usable(module: "nn.Module") -> Generator[None]:
-    """Inside, parts of the module can be called apart from its `forward`; all processes call the same ones."""
+def unsharded_module(module: "nn.Module") -> Generator[None]:
+    """Inside, submodules can be called outside the module's `forward`. All processes must call the same ones."""
     from torch.distributed.fsdp import FSDPModule
 
     assert isinstance(module, FSDPModule)
@@ -104,11 +104,11 @@ def usable(module: "nn.Module") -> Generator[None]:
 
 
 def optimizer_state(module: "nn.Module", optimizer: "torch.optim.Optimizer") -> dict[str, Any]:
-    """The optimizer's state by the names of the parameters, whole, on the CPU (of the main process). All processes
-    call it together.
+    """The full optimizer state, keyed by parameter names, on the CPU of the main process. Collective: all processes
+    must call it.
 
     Args:
-        module: not wrapped in another for several processes.
+        module: the unwrapped module (no DDP wrapper).
     """
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
 
@@ -116,10 +116,10 @@ def optimizer_state(module: "nn.Module", optimizer: "torch.optim.Optimizer") -> 
 
 
 def load_optimizer_state(module: "nn.Module", optimizer: "torch.optim.Optimizer", state: dict[str, Any]) -> None:
-    """Take up what `optimizer_state` gave; every process gives the whole."""
+    """Load a state returned by `optimizer_state`. Every process passes the full state."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
 
-    # Parameters that never had a gradient have no state; torch makes one up for them, which is taken away again.
+    # Parameters that never had a gradient have no state. torch initializes one for them, which is removed here.
     options = StateDictOptions(full_state_dict=True, strict=False)
     set_optimizer_state_dict(module, optimizer, state, options=options)
     for name, parameter in module.named_parameters():

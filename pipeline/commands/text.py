@@ -1,4 +1,4 @@
-"""What the command prints of a build, of shards, of what was verified and examined, for a person."""
+"""Text that the commands print for a user."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from ..engine.progress_table import duration, plural
 from ..terminal import say, terminal
 
 _LEFT_OUT = {
-    "no_box": "the object is out of the target's frame, so there is no red box to draw",
+    "no_box": "the object is outside the target image, so there is no red box to draw",
     "too_many_objects": "the scene has more objects than the layout's masks have colors",
 }
 
@@ -34,13 +34,13 @@ def print_shards(found: dict[str, Any]) -> None:
         samples, shards = plural(counts["samples"], "sample"), plural(counts["shards"], "shard")
         say(f"{found['recipe']}/{split}: {samples} in {shards}")
     say(f"shards: {found['folder']}")
-    say(f"licence of the whole: {licence_told(found)}")
+    say(f"license of the dataset: {licence_told(found)}")
 
 
 def print_rebuild(found: dict[str, Any]) -> None:
     changed = ", ".join(found["changed"])
-    state = f"other than before in {changed}" if changed else "the same bytes as before"
-    say(f"unit {found['unit']}, {plural(found['samples'], 'sample')} made again: {state}")
+    state = f"changed: {changed}" if changed else "identical to before"
+    say(f"unit {found['unit']}, {plural(found['samples'], 'sample')} rebuilt: {state}")
     for recipe in found["recipes"] if changed else ():
         say(f"next: spatialdata shard {found['out']} --recipe {recipe}")
 
@@ -57,16 +57,16 @@ def print_verify(found: dict[str, Any]) -> None:
     for repaired in found["repaired"]:
         say(f"rebuilt {repaired}")
     count = len(found["problems"])
-    state = "sound" if found["ok"] else plural(count, "problem")
+    state = "no damage" if found["ok"] else plural(count, "problem")
     if not found["shards"]:
-        told = "its layers and plan are sound" if found["ok"] else state
+        told = "its layers and plan are not damaged" if found["ok"] else state
         state = f"there are no shards; {told}; pack with `spatialdata shard {found['path']} --recipe full`"
     say(f"{plural(found['shards'], 'shard')}, {plural(found['samples'], 'sample')}: {state}")
     if len(found["image_sizes"]) > 1:
         sizes = " and ".join(f"{width} x {height} ({count:,})" for width, height, count in found["image_sizes"])
-        say(f"images of {sizes}: to be streamed with buckets=True")
+        say(f"images of {sizes}: stream them with buckets=True")
     if not found["ok"] and found["repairable"]:
-        say(f"mend with: spatialdata verify {found['path']} --repair")
+        say(f"repair with: spatialdata verify {found['path']} --repair")
 
 
 def print_export(found: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ def print_export(found: dict[str, Any]) -> None:
 
 
 def _no_task(reason: str) -> str:
-    return f"the layout has no place for {reason.removeprefix('no_task_for_')} edits"
+    return f"the layout does not support {reason.removeprefix('no_task_for_')} edits"
 
 
 def print_gallery(found: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""What every export shares: which shards it reads, and a folder that holds one export and nothing else.
+"""Common parts of all exports: the input shards, and a destination folder that contains only one export.
 
-`export.json` in the destination says what was exported, and last, that all of it was. An export into a folder that
-holds something else is refused; the same export goes on where it was cut, and gives the same bytes.
+`export.json` in the destination records what is exported and, at the end, that the export is complete. Exporting into
+a folder with other content is an error. Rerunning a stopped export resumes it and produces identical output.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ MARKER: Final = "export.json"
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote."""
+    """The result of an export."""
 
     samples: int
     written: dict[str, int]
-    """Samples by folder."""
+    """Number of samples by folder."""
     skipped: dict[str, int]
-    """Samples that the layout cannot hold, by reason."""
+    """Number of samples that the layout cannot represent, by reason."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,20 @@ class Input:
     recipe: str
     shards: tuple[str, ...]
     digest: str
-    """Of their contents, by the manifests' checksums."""
+    """Digest of their contents, from the checksums in the manifests."""
 
 
 def find_input(url: str, recipes: Sequence[str]) -> Input:
-    """The shards under `url` (OUT, its shards, one recipe or one split), of the first of `recipes` that is there.
+    """The shards under `url` (OUT, its shards, one recipe or one split), of the first of `recipes` that exists there.
 
-    Raises BadInput where there are none, or of other recipes only.
+    Raises BadInput where there are no shards, or only those of other recipes.
     """
     folders = find_splits(url)
     names = sorted({folder.recipe for folder in folders})
     chosen = next((name for name in recipes if name in names), names[0])
-    # A single folder under another name may be a copy: what its samples lack is noticed when they are read.
+    # A single folder with another name may be a copy: missing members are reported when its samples are read.
     if chosen not in recipes and len(names) > 1:
-        raise BadInput(f"{url} holds shards of {', '.join(names)}; this export reads recipe {' or '.join(recipes)}")
+        raise BadInput(f"{url} has shards of {', '.join(names)}; this export reads recipe {' or '.join(recipes)}")
     digest = hashlib.sha256()
     shards: list[str] = []
     for folder in folders:
@@ -60,12 +60,12 @@ def find_input(url: str, recipes: Sequence[str]) -> Input:
                 manifest = read_manifest(folder.url)
             except FileNotFoundError:
                 raise BadInput(
-                    f"{folder.url} has no manifest, so its shards are not finished: run `spatialdata shard`"
+                    f"{folder.url} has no manifest, so packing did not finish: run `spatialdata shard`"
                 ) from None
             digest.update(manifest.model_dump_json().encode())
             found = list_shards(folder.url)
             if {base(shard) for shard in found} != {shard.name for shard in manifest.shards}:
-                raise BadInput(f"{folder.url} does not hold the shards of its manifest: run `spatialdata verify`")
+                raise BadInput(f"the shards in {folder.url} differ from its manifest: run `spatialdata verify`")
             shards += found
     return Input(chosen, tuple(shards), digest.hexdigest())
 
@@ -76,12 +76,12 @@ def read_input(found: Input, members: Sequence[str]) -> Iterator[tuple[SampleRec
         for sample in read_samples(shard):
             missing = [name for name in (*members, "json") if name not in sample.members]
             if missing:
-                raise BadInput(f"shard {shard} lacks {', '.join(missing)}: export from shards of recipe full")
+                raise BadInput(f"shard {shard} has no {', '.join(missing)}: export from shards of recipe full")
             try:
                 record = read_record(sample.members["json"])
             except ValueError as error:
                 raise BadInput(
-                    f"shard {shard}, sample {sample.key}: its json breaks the schema "
+                    f"shard {shard}, sample {sample.key}: its json violates the schema "
                     f"({' '.join(str(error).split())[:200]}); run `spatialdata verify`"
                 ) from None
             yield record, sample
@@ -90,7 +90,7 @@ def read_input(found: Input, members: Sequence[str]) -> Iterator[tuple[SampleRec
 def assets_of_train(found: Input) -> frozenset[str]:
     """Uids of the assets in the training samples, from the parquets.
 
-    Raises BadInput where a shard has no sound parquet.
+    Raises BadInput where the parquet of a shard is missing or damaged.
     """
     assets: set[str] = set()
     for shard in found.shards:
@@ -104,23 +104,23 @@ def assets_of_train(found: Input) -> frozenset[str]:
 
 
 def claim(out: str, layout: str, found: Input) -> None:
-    """Take the folder `out` for this export. Raises BadInput where it holds something else."""
+    """Reserve the folder `out` for this export. Raises BadInput where it has other content."""
     fs, path = filesystem(out)
     content = {"layout": layout, "input": found.digest, "complete": False}
     if fs.exists(path):
         if not fs.isdir(path):
-            raise BadInput(f"{out} is not a folder: give another --out")
+            raise BadInput(f"{out} is not a folder: use another --out")
         if any(base(str(name)) != MARKER for name in fs.ls(path, detail=False)):
             try:
-                held = json.loads(fs.cat_file(f"{path.rstrip('/')}/{MARKER}"))
+                marker = json.loads(fs.cat_file(f"{path.rstrip('/')}/{MARKER}"))
             except (OSError, ValueError):
-                held = None
-            if not isinstance(held, dict) or any(held.get(key) != content[key] for key in ("layout", "input")):
-                raise BadInput(f"{out} holds something else than this export: give an empty folder as --out")
+                marker = None
+            if not isinstance(marker, dict) or any(marker.get(key) != content[key] for key in ("layout", "input")):
+                raise BadInput(f"{out} has other content than this export: use an empty folder as --out")
     publish_bytes(as_json(content), join(out, MARKER))
 
 
 def finish(out: str, layout: str, found: Input, result: Exported) -> None:
-    """Say in `out` that the export is whole."""
+    """Record in `out` that the export is complete."""
     content = {"layout": layout, "input": found.digest, "complete": True, "samples": result.samples}
     publish_bytes(as_json({**content, "written": result.written, "skipped": result.skipped}), join(out, MARKER))

@@ -1,9 +1,9 @@
-"""OBJECT-3DIT's layout: its folders and files by name, and the export of shards into it.
+"""OBJECT-3DIT's layout: names of its folders and files, and the export of shards into it.
 
-`<task>/train/<key>/{1.png, 2.png, 1_mask.png, 2_mask.png, metadata.json}`; val and test put `seen/` before the key
-where train shows one of the sample's assets too, else `unseen/`. Invariant: a folder's metadata.json is written last,
-so a folder that has one is whole. Pixels are those of the shard, the edited object is the first of `object_data` and
-colour 1 of the masks, and an insertion is written as a removal read backwards.
+`<task>/train/<key>/{1.png, 2.png, 1_mask.png, 2_mask.png, metadata.json}`; in val and test, the key is preceded by
+`seen/` if train also shows one of the sample's assets, else by `unseen/`. Pixels are copied from the shard. The edited
+object is the first one in `object_data` and color 1 of the masks. An insertion is written as a removal with source and
+target exchanged. Invariant: a folder's metadata.json is written last, so a folder that has one is complete.
 """
 
 import json
@@ -28,7 +28,7 @@ TASKS: Final[dict[str, tuple[EditKind, ...]]] = {
     "rotate": ("rotate",),
     "remove": ("remove", "insert"),
 }
-"""Folder of the release: edits that its pairs show. A removal read backwards is an insertion."""
+"""Folder of the release: edits that its pairs show. A removal with source and target exchanged is an insertion."""
 GROUPS: Final = ("seen", "unseen")
 METADATA: Final = "metadata.json"
 FILES: Final = ("1.png", "2.png", "1_mask.png", "2_mask.png", METADATA)
@@ -44,10 +44,10 @@ _FLAT_PNG: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv
 def export(shards_url: str, out: str) -> Exported:
     """Write shards of recipe `full` as OBJECT-3DIT folders; `out` is any fsspec URL.
 
-    Scale and camera edits, and scenes of more objects than the masks have colours, are counted as skipped.
+    Scale and camera edits, and scenes with more objects than the masks have colors, are skipped and counted.
 
     Raises:
-        BadInput: no such shards, or `out` holds something else than this export.
+        BadInput: no such shards, or `out` has other content than this export.
         ShardError: a shard is damaged.
     """
     found = find_input(shards_url, ("full",))
@@ -76,7 +76,7 @@ def export(shards_url: str, out: str) -> Exported:
 
 
 def _folder(record: SampleRecord, trained: frozenset[str]) -> str:
-    """`train`, `val/seen`, ...: seen are samples with an asset of train."""
+    """`train`, `val/seen`, ...: a sample is seen if train has one of its assets."""
     if record.split == "train":
         return "train"
     seen = any(entry.asset in trained for entry in record.objects)
@@ -87,13 +87,13 @@ def _files(task: str, record: SampleRecord, sample: StoredSample) -> dict[str, b
     """The five files of a sample by name, in the order in which they are written."""
     objects = sorted(record.objects, key=lambda entry: (entry.id != record.edit.object, entry.id))
     source, target = (decode_image(sample.members[name]) for name in ("source", "target"))
-    masks = [_coloured(sample.members[f"{name}_instances"], objects) for name in ("source", "target")]
+    masks = [_color_mask(sample.members[f"{name}_instances"], objects) for name in ("source", "target")]
     metadata = _metadata(task, record, objects, source.shape[1], source.shape[0])
     pictures = [source, target]
     if record.edit.kind == "insert":
         pictures.reverse()
         masks.reverse()
-    # As released: masks without alpha for removals, everything else with.
+    # As in the release: masks of removals have no alpha channel, all other images have one.
     opaque_masks = task == "remove"
     return {
         "1.png": _png(pictures[0], _PNG),
@@ -104,14 +104,14 @@ def _files(task: str, record: SampleRecord, sample: StoredSample) -> dict[str, b
     }
 
 
-def _coloured(instances: bytes, objects: list[SceneObject]) -> NDArray[np.uint8]:
-    """Colour-coded mask (H, W, 3) of an instance map, colours in the order of `objects`."""
+def _color_mask(instances: bytes, objects: list[SceneObject]) -> NDArray[np.uint8]:
+    """Color-coded mask (H, W, 3) of an instance map, with colors in the order of `objects`."""
     labels = decode_labels(instances)
-    colours = np.zeros(int(labels.max()) + 1, np.uint8)
+    colors = np.zeros(int(labels.max()) + 1, np.uint8)
     for number, entry in enumerate(objects, start=1):
-        if entry.id < len(colours):
-            colours[entry.id] = number
-    return draw_mask(colours[labels])
+        if entry.id < len(colors):
+            colors[entry.id] = number
+    return draw_mask(colors[labels])
 
 
 def _metadata(task: str, record: SampleRecord, objects: list[SceneObject], width: int, height: int) -> dict[str, Any]:
@@ -136,17 +136,17 @@ def _metadata(task: str, record: SampleRecord, objects: list[SceneObject], width
 def _location(
     edited: SceneObject, view: View, pose: list[float], box: list[int], width: int, height: int
 ) -> list[float]:
-    """Centre of the object, x and y in 0..1 of the image: projected; where poses are not known, its box's."""
+    """Center of the object, x and y in 0..1 of the image: projected; the box's center where poses are unknown."""
     if edited.known and view.known and any(pose):
-        centre = transform(matrix4(pose), [[0.0, 0.0, edited.size_m[2] / 2]])
-        pixels, depth = project(centre, matrix3(view.K), matrix4(view.world_from_camera))
+        center = transform(matrix4(pose), [[0.0, 0.0, edited.size_m[2] / 2]])
+        pixels, depth = project(center, matrix3(view.K), matrix4(view.world_from_camera))
         if depth[0] > 0:
             return [round(float(pixels[0, 0]) / width, 4), round(float(pixels[0, 1]) / height, 4)]
     return [round((box[0] + box[2]) / 2 / width, 4), round((box[1] + box[3]) / 2 / height, 4)]
 
 
 def _angle(degrees: float) -> float | int:
-    """0 <= angle < 360, whole where it is whole."""
+    """The angle in 0 <= angle < 360; an int where it is integral."""
     angle = round(degrees % 360.0, 4) % 360.0
     return int(angle) if angle.is_integer() else angle
 

@@ -1,9 +1,9 @@
 """SpatialEdit's training layout: `<split>/<family>/worker0-000000.tar` of `<key>.0.jpg`, `<key>.1.jpg`, `<key>.json`.
 
-The source comes first, the target last; moves and scalings bear the target's box in red on the source, and their
-instruction asks for it. Families are those of its bench (`move`, `rotate`, `camera`), and `remove` and `insert` for
-edits that it does not have. Every split is a folder of the published layout, so a trainer is given `<out>/train`.
-Invariant: same shards, same bytes; a tar has its name only when it is whole.
+The source comes first, the target last. For moves and scalings, the target's box is drawn in red on the source, and the
+instruction refers to it. Families are those of its bench (`move`, `rotate`, `camera`), plus `remove` and `insert` for
+edits that the bench does not have. Every split is a folder in the published layout, so pass `<out>/train` to a trainer.
+Invariant: the same shards give the same bytes; a tar appears under its name only when it is complete.
 """
 
 import json
@@ -23,7 +23,7 @@ from ..reader import StoredSample
 from ..schema import Edit, EditKind, SampleRecord
 from ..writer import BLOCK, member_header, publish
 from .destination import Exported, claim, find_input, finish, read_input
-from .wording import bench_wording, size_told
+from .wording import bench_wording, size_text
 
 LAYOUT: Final = "spatialedit"
 FAMILIES: Final[dict[EditKind, str]] = {
@@ -37,16 +37,16 @@ FAMILIES: Final[dict[EditKind, str]] = {
 SAMPLES_PER_TAR: Final = 1000
 RED: Final = (255, 0, 0)
 _BOX_SHARE: Final = 0.006
-"""Width of the red line, as a share of the image's longer side; at least 2 pixels."""
+"""Width of the red line, as a fraction of the image's longer side; at least 2 pixels."""
 
 
 def export(shards_url: str, out: str, *, samples_per_tar: int = SAMPLES_PER_TAR) -> Exported:
     """Write shards of recipe `full` (else `spatialedit`) in SpatialEdit's layout; `out` is any fsspec URL.
 
-    A move or scaling whose object is out of the target's frame has no box to draw: counted as skipped.
+    A move or scaling whose object is outside the target image has no box to draw: it is skipped and counted.
 
     Raises:
-        BadInput: no such shards, or `out` holds something else than this export.
+        BadInput: no such shards, or `out` has other content than this export.
         ShardError: a shard is damaged.
     """
     found = find_input(shards_url, ("full", "spatialedit"))
@@ -71,7 +71,7 @@ def export(shards_url: str, out: str, *, samples_per_tar: int = SAMPLES_PER_TAR)
 
 
 def bench_instruction(record: SampleRecord) -> str:
-    """The instruction in the wording of SpatialEdit's bench, else the sample's own."""
+    """The instruction in the wording of SpatialEdit's bench, or the sample's own where the bench has none."""
     return bench_wording(record.edit, _name(record)) or record.instruction.text
 
 
@@ -96,10 +96,10 @@ def _name(record: SampleRecord) -> str:
 
 
 def _human_instruction(record: SampleRecord) -> str:
-    """As a person would say it, and true of the image that the export shows."""
+    """The instruction in a person's words, true for the exported source image."""
     if record.edit.kind == "scale" and record.edit.known:
-        told = size_told(record.edit.scale)
-        return f"Make the {_name(record)} {told}, as large as the red box, and take the red box away."
+        size = size_text(record.edit.scale)
+        return f"Make the {_name(record)} {size}, as large as the red box, and take the red box away."
     if _needs_box(record.edit):
         return f"Put the {_name(record)} where the red box is, and take the red box away."
     texts = [record.instruction.text, *record.instruction.variants]
@@ -124,7 +124,7 @@ def _files(record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:
 
 
 def _jpeg(sample: StoredSample, name: str, box: list[int] | None = None) -> bytes:
-    """An image of the sample, with a box drawn; one that is a JPEG and stays as it is loses nothing a second time."""
+    """An image of the sample as JPEG, with the box drawn if given. An unchanged JPEG is copied, not encoded again."""
     if box is None and sample.extensions[name] == "jpg":
         return sample.members[name]
     image = decode_image(sample.members[name])
@@ -136,7 +136,7 @@ def _conversation(instruction: str) -> list[dict[str, Any]]:
 
 
 class _Family:
-    """The tars of one folder: filled one after the other in a local file, published when full."""
+    """The tars of one folder: each is written to a local file and published when full."""
 
     def __init__(self, folder: str, local: Path, samples_per_tar: int) -> None:
         self._folder = folder
@@ -158,7 +158,7 @@ class _Family:
             self.publish()
 
     def publish(self) -> None:
-        """Close the open tar, if any, and put it under its final name."""
+        """Close the open tar, if any, and publish it under its final name."""
         if self._file is None:
             return
         self._file.write(bytes(2 * BLOCK))
@@ -176,7 +176,7 @@ class _Family:
 
 @contextmanager
 def _family(folder: str, local: Path, samples_per_tar: int) -> Generator[_Family]:
-    """Publishes the last tar when the block ends well; an exception leaves it unpublished."""
+    """Publish the last tar when the block ends without an exception; otherwise it stays unpublished."""
     family = _Family(folder, local, samples_per_tar)
     try:
         yield family

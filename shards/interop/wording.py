@@ -1,18 +1,18 @@
-"""Instructions in the words of SpatialEdit's bench, which its trainer and its scores expect."""
+"""Instructions in the wording of SpatialEdit's bench, which its trainer and its scores expect."""
 
 from ..schema import Edit
 
 
 def bench_wording(edit: Edit, noun: str) -> str:
-    """The instruction for an edit; empty where the bench has none for it (removals, insertions, free turns).
+    """The instruction for an edit; empty where the bench has none (removals, insertions, turns without a named view).
 
-    `noun` is the edited object's name without article. The wording of moves and scales asks for the red box that is
-    drawn on the source image, so it only fits images that bear one (the export for that trainer draws it). The bench
-    has no words for a size: a scaling says its factor, too.
+    `noun` is the edited object's name without article. The wording of moves and scalings refers to the red box that is
+    drawn on the source image, so it fits only images with such a box (the export for that trainer draws it). The bench
+    has no wording for sizes, so a scaling also states its factor.
     """
     match edit.kind:
         case "scale" if edit.known:
-            return f"Move the {noun} into the red box at {size_told(edit.scale)} and finally remove the red box."
+            return f"Move the {noun} into the red box at {size_text(edit.scale)} and finally remove the red box."
         case "translate" | "scale":
             return f"Move the {noun} into the red box and finally remove the red box."
         case "rotate" if edit.view:
@@ -29,11 +29,11 @@ def bench_wording(edit: Edit, noun: str) -> str:
             return ""
 
 
-def size_told(scale: float) -> str:
-    """`1.5 times its size` of 1.5."""
+def size_text(scale: float) -> str:
+    """`1.5 times its size` for 1.5."""
     return f"{scale:.2f}".rstrip("0").rstrip(".") + " times its size"
 
 
 def view_name(view: str) -> str:
-    """`front view` of `the front view.`"""
+    """`front view` for `the front view.`"""
     return view.strip().rstrip(".").removeprefix("the ")

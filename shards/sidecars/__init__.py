@@ -1,7 +1,7 @@
-"""Files beside the shards by which other readers know them, without conversion: see docs/formats.md.
+"""Files beside the shards that let other readers use them without conversion: see docs/formats.md.
 
-Invariant: they follow from the manifests and the parquets alone, so the same shards give the same bytes; each is
-published whole, and none of our own readers needs them.
+Invariant: they are derived only from the manifests and the parquets, so the same shards give the same bytes; each is
+published atomically, and this project's own readers need none of them.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from .card import ATTRIBUTION, CARD, card_files
 from .croissant import CROISSANT, croissant_files
 from .facts import read_facts, read_splits
 
-__all__ = ["ATTRIBUTION", "READ_BY_PEOPLE", "SIDECARS", "index_files", "read_splits", "write_sidecars"]
+__all__ = ["ATTRIBUTION", "SIDECARS", "USER_EDITABLE", "index_files", "read_splits", "write_sidecars"]
 
 SIDECARS: Final = (CARD, CROISSANT, timm.INFO, energon.SPLIT, energon.DATASET, energon.INFO)
 """Paths in the recipe's folder."""
-READ_BY_PEOPLE: Final = (CARD, ATTRIBUTION, CROISSANT)
-"""Those that may be changed by hand, or written anew by `spatialdata card`: all that is sure is that they are texts."""
+USER_EDITABLE: Final = (CARD, ATTRIBUTION, CROISSANT)
+"""Files that users may edit and `spatialdata card` may rewrite: verification only checks that they are text."""
 
 
 def write_sidecars(folder: str) -> None:
-    """Write what lies beside the finished splits of a recipe into its folder, any fsspec URL.
+    """Write the files beside the finished splits of a recipe into its folder, any fsspec URL.
 
     Raises FileNotFoundError where a split has no manifest, and SpatialdataError where a parquet is damaged or the
     splits do not fit together.
@@ -35,5 +35,5 @@ def write_sidecars(folder: str) -> None:
 
 
 def index_files(splits: Sequence[Manifest]) -> dict[str, bytes]:
-    """Those that list the shards and follow from the manifests alone, by path in the recipe's folder."""
+    """The files that list the shards and are derived only from the manifests, by path in the recipe's folder."""
     return energon.energon_files(splits) | timm.timm_files(splits)

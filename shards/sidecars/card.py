@@ -1,8 +1,8 @@
-"""`README.md` of a recipe's folder: its head tells Hugging Face `datasets` the splits and every column's type.
+"""`README.md` of a recipe's folder: its head gives Hugging Face `datasets` the splits and every column's type.
 
 Without types, `datasets` would guess them from the first five samples of the first shard. The text below the head
-says what was counted, and nothing else. A build writes a longer card in its place, under the same head, with
-`ATTRIBUTION.md` beside it (`pipeline.report.card.card`).
+contains only counts. A build replaces this card by a longer one with the same head, and adds `ATTRIBUTION.md`
+(`pipeline.report.card.card`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from datasets import load_dataset
 samples = load_dataset("path/of/this/folder", split="train", streaming=True)
 ```
 
-Beside the tars: a parquet of each (one row a sample, with byte offsets), `index.json` for wids, `.nv-meta/` and
+Beside the tars: a parquet for each (one row per sample, with byte offsets), `index.json` for wids, `.nv-meta/` and
 `.tar.idx` for megatron-energon, `_info.json` for timm, `croissant.json`. `sample.schema.json` in a split's folder is
 the JSON Schema of `json`.
 """
@@ -36,8 +36,8 @@ _MEMBERS: Final = {
     "target_instances": "instance labels of the target: 0 background, else `objects[].id`",
     "changed": "255 where the edit changed the image, else 0",
     "depth": "relative inverse depth, 16-bit: near is large; scale and offset in `maps`",
-    "metric": "depth in metres, 16-bit: 0 is no depth; scale and offset in `maps`",
-    "confidence": "how certain `metric` is, 16-bit, larger is more: 1 where exact, 0 where there is no depth",
+    "metric": "depth in meters, 16-bit: 0 is no depth; scale and offset in `maps`",
+    "confidence": "confidence of `metric`, 16-bit, larger is more certain: 1 where exact, 0 where there is no depth",
     "normal": "normals in the camera frame, rgb = (n + 1) / 2",
     "segment": "segments: 0 background, larger areas first",
     "line": "line drawing, dark on white",
@@ -55,12 +55,12 @@ def card_files(facts: RecipeFacts) -> dict[str, bytes]:
 
 
 def card(head: Mapping[str, Any], text: str) -> bytes:
-    """The file: what machines read, as YAML between two rules, then the text."""
+    """The file: the machine-readable head as YAML between two rules, then the text."""
     return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n\n{text}".encode()
 
 
 def features(members: Sequence[str]) -> list[dict[str, Any]]:
-    """The columns as `datasets` writes them in a card: members in the order of the tar, then its own two."""
+    """The columns as `datasets` writes them in a card: members in tar order, then `__key__` and `__url__`."""
     record = SampleRecord.model_json_schema(by_alias=True, mode="serialization")
     columns = [
         {"name": member, **(_typed(record, record["$defs"]) if member == "json" else {"dtype": _dtype(member)})}
@@ -89,7 +89,7 @@ def _typed(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[st
 
 
 def head_of(facts: RecipeFacts) -> dict[str, Any]:
-    """What the hub and `datasets` read: names, size, splits, columns."""
+    """The metadata that the hub and `datasets` read: names, size, splits, columns."""
     files = [{"split": PUBLIC_SPLIT[split.split], "path": f"{split.split}/*.tar"} for split in facts.splits]
     return {
         "pretty_name": f"{facts.name} ({facts.recipe})",
@@ -112,21 +112,21 @@ def splits_table(facts: RecipeFacts) -> str:
 
 
 def edits_table(facts: RecipeFacts) -> str:
-    """Samples of each kind of edit by split."""
+    """Samples of each edit kind by split."""
     kinds = sorted({kind for counts in facts.edits.values() for kind in counts})
     rows = [[kind, *(facts.edits[split.split].get(kind, 0) for split in facts.splits)] for kind in kinds]
     return table(["edit", *(PUBLIC_SPLIT[split.split] for split in facts.splits)], rows)
 
 
 def members_table(facts: RecipeFacts) -> str:
-    """What each file of a sample is."""
+    """The content of each file of a sample."""
     return table(["member", "holds"], [[f"`{member}`", _meaning(member)] for member in facts.members])
 
 
 def _text(facts: RecipeFacts) -> str:
-    licences = [
-        [escape(licence) or "(none named)", count, f"{count / facts.samples:.1%}"]
-        for licence, count in facts.licences.items()
+    licenses = [
+        [escape(license_text) or "(none named)", count, f"{count / facts.samples:.1%}"]
+        for license_text, count in facts.licences.items()
     ]
     return "\n".join(
         [
@@ -134,8 +134,8 @@ def _text(facts: RecipeFacts) -> str:
             f"{facts.samples} triplets of source image, instruction and target image, in plain WebDataset tars.\n",
             splits_table(facts),
             edits_table(facts),
-            "Samples that show an object under a licence; one may show objects under several:\n",
-            table(["licence", "samples", "share"], licences),
+            "Samples that show an object under a license; one may show objects under several:\n",
+            table(["license", "samples", "share"], licenses),
             "Each sample has these members:\n",
             members_table(facts),
             USAGE,

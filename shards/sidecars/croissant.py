@@ -1,7 +1,7 @@
-"""`croissant.json` of a recipe's folder: the set for search engines and MLCommons tools, as Croissant 1.0 JSON-LD.
+"""`croissant.json` of a recipe's folder: the set as Croissant 1.0 JSON-LD, for search engines and MLCommons tools.
 
-Every tar is listed with its SHA-256. The record set `samples` is the parquets' rows; each member of the tars has a
-record set of its own, with the sample's key.
+Every tar is listed with its SHA-256. The record set `samples` contains the parquets' rows; each member of the tars has
+its own record set, with the sample's key.
 """
 
 import hashlib
@@ -24,16 +24,16 @@ _MIME: Final = {
 }
 _ROLES: Final[Mapping[Split, str]] = {"train": "TrainingSplit", "val": "ValidationSplit", "test": "TestSplit"}
 _TEXTS: Final = {
-    "key": "Names the sample in all splits.",
-    "dataset": "Where the pair comes from.",
+    "key": "Identifies the sample in all splits.",
+    "dataset": "The source of the pair.",
     "edit": "What changes from source to target.",
     "derived": "How it was made from other samples (invert, compose); empty where it was rendered or released.",
-    "category": "Of the edited object; empty for camera edits.",
+    "category": "Category of the edited object; empty for camera edits.",
     "instruction": "The edit in words.",
-    "caption": "One sentence on the target image.",
-    "licences": "Of the objects shown, joined by ';'.",
-    "assets": "Identifiers of the objects shown, joined by ';'.",
-    "families": "Shapes of the objects shown, joined by ';'.",
+    "caption": "One sentence about the target image.",
+    "licences": "Licenses of the visible objects, joined by ';'.",
+    "assets": "Identifiers of the visible objects, joined by ';'.",
+    "families": "Shapes of the visible objects, joined by ';'.",
 }
 _CONTEXT: Final[dict[str, Any]] = {
     "@language": "en",
@@ -93,7 +93,7 @@ def croissant_files(facts: RecipeFacts) -> dict[str, bytes]:
 
 
 def _version(splits: Sequence[Manifest]) -> str:
-    """Another one for other shards, since nothing else numbers them."""
+    """Changes with the shards, which have no version number of their own."""
     digests = "".join(shard.sha256 for split in splits for shard in split.shards)
     return f"1.0.0+{hashlib.sha256(digests.encode()).hexdigest()[:12]}"
 
@@ -117,14 +117,14 @@ def _parquets(splits: Sequence[Manifest]) -> dict[str, Any]:
         "@type": "cr:FileSet",
         "@id": _PARQUETS,
         "name": _PARQUETS,
-        "description": "One row a sample.",
+        "description": "One row per sample.",
         "encodingFormat": "application/x-parquet",
         "includes": [f"{split.split}/*.parquet" for split in splits],
     }
 
 
 def _member_files(facts: RecipeFacts, tars: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each member its files in all tars."""
+    """For each member, its files in all tars."""
     return [
         {
             "@type": "cr:FileSet",
@@ -143,7 +143,7 @@ def _files_of(member: str) -> str:
 
 
 def _split_names(facts: RecipeFacts) -> dict[str, Any]:
-    """Which of our splits is which of MLCommons' own."""
+    """Maps our splits to those of MLCommons."""
     return {
         "@type": "cr:RecordSet",
         "@id": "splits",
@@ -159,7 +159,7 @@ def _split_names(facts: RecipeFacts) -> dict[str, Any]:
 
 
 def _samples() -> dict[str, Any]:
-    """The rows of the parquets, without the members' places in the tars."""
+    """The rows of the parquets, without the members' offsets in the tars."""
     split = _column("split", "sc:Text", "train, val or test.") | {"references": {"field": {"@id": "splits/name"}}}
     scores = [
         _column(f"score_{name}", "sc:Float", f"{info.description or name}; -1 where not measured.")
@@ -175,7 +175,7 @@ def _samples() -> dict[str, Any]:
 
 
 def _member(member: str) -> dict[str, Any]:
-    """A member of each sample, with the sample's key."""
+    """One member of all samples, with the samples' keys."""
     name = split_field(member)[0]
     files = {"fileSet": {"@id": _files_of(member)}}
     key = {"extract": {"fileProperty": "filename"}, "transform": {"regex": r"^([^.]+)\."}}

@@ -1,8 +1,8 @@
-"""What megatron-energon reads beside plain tars, so that its `energon prepare` need not be run.
+"""Files that megatron-energon reads beside plain tars, so that `energon prepare` is not needed.
 
 The recipe's folder is the dataset; its splits are energon's. `.nv-meta/` lists the shards, and `<shard>.tar.idx`
-(`shards.index`) says where their samples begin. Samples come undecoded: energon's image decoders turn 16-bit depth
-into 8 bits. Joins of datasets and random access by key need `index.sqlite` too, which `energon prepare` adds.
+(`shards.index`) gives the offsets of their samples. Samples are not decoded, since energon's image decoders convert
+16-bit depth to 8 bits. Joining datasets and access by key also need `index.sqlite`, which `energon prepare` adds.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ INFO: Final = ".nv-meta/.info.json"
 SPLIT: Final = ".nv-meta/split.yaml"
 DATASET: Final = ".nv-meta/dataset.yaml"
 FORMAT_VERSION: Final = "7.4.1"
-"""The release of energon whose form this is."""
+"""The release of energon that defines this format."""
 
 
 def energon_files(splits: Sequence[Manifest]) -> dict[str, bytes]:

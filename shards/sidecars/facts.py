@@ -1,4 +1,4 @@
-"""What the files beside the splits of a recipe are written from: the manifests, and counts of the parquets' rows."""
+"""Data for the files beside the splits of a recipe: the manifests, and counts over the parquets' rows."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import SpatialdataError
-from ..index import LIST_SEPARATOR, MADE_AGAIN, Manifest, read_manifest
+from ..index import LIST_SEPARATOR, REBUILD_HINT, Manifest, read_manifest
 from ..layout import filesystem, join, open_url
 from ..schema import SPLITS, Split
 
 PUBLIC_SPLIT: Final[Mapping[Split, str]] = {"train": "train", "val": "validation", "test": "test"}
-"""What Hugging Face `datasets` and timm call our splits."""
+"""The names of our splits in Hugging Face `datasets` and timm."""
 _COUNTED: Final = ("edit", "licences")
 _READERS: Final = 16
 
@@ -22,15 +22,15 @@ class RecipeFacts:
     """One recipe's folder."""
 
     splits: tuple[Manifest, ...]
-    """Train, val, test, as far as they are there; at least one, all of the same members."""
+    """The existing splits in the order train, val, test; at least one, all with the same members."""
     edits: Mapping[Split, Mapping[str, int]]
-    """Samples by kind of edit, of each split."""
+    """Number of samples by edit kind, for each split."""
     licences: Mapping[str, int]
-    """Samples that show an object under a licence; empty text where a sample names none."""
+    """Number of samples that show an object under a license; the empty text counts samples that name none."""
 
     @property
     def name(self) -> str:
-        """As `spatialdata` or `my-set`: what the shards are called."""
+        """The name of the shards, such as `spatialdata` or `my-set`."""
         return self.splits[0].name
 
     @property
@@ -49,21 +49,24 @@ class RecipeFacts:
 def read_splits(folder: str) -> tuple[Manifest, ...]:
     """The manifests of the splits in a recipe's folder (any fsspec URL), in the order of `SPLITS`.
 
-    Raises FileNotFoundError where a split was not finished, and SpatialdataError where splits do not fit together.
+    Raises FileNotFoundError where a split is unfinished, and SpatialdataError where splits do not fit together.
     """
     fs, path = filesystem(folder)
     manifests = tuple(read_manifest(join(folder, split)) for split in SPLITS if fs.isdir(join(path, split)))
     if not manifests:
-        raise SpatialdataError(f"{folder} holds none of {', '.join(SPLITS)}: run `spatialdata shard`")
+        raise SpatialdataError(f"{folder} contains none of {', '.join(SPLITS)}: run `spatialdata shard`")
     for manifest in manifests[1:]:
         if manifest.members != manifests[0].members:
             names = f"{manifests[0].split} and {manifest.split}"
-            raise SpatialdataError(f"{folder}: {names} have different members: pack again with `spatialdata shard`")
+            raise SpatialdataError(f"{folder}: {names} have different members: rerun `spatialdata shard`")
     return manifests
 
 
 def read_facts(folder: str) -> RecipeFacts:
-    """Read two columns of every parquet in a recipe's folder. Raises as `read_splits`, and for a damaged parquet."""
+    """Read two columns of every parquet in a recipe's folder.
+
+    Raises the errors of `read_splits`, and SpatialdataError for a damaged parquet.
+    """
     splits = read_splits(folder)
     owners: list[Split] = [split.split for split in splits for _ in split.shards]
     urls = [join(folder, split.split, shard.parquet) for split in splits for shard in split.shards]
@@ -80,7 +83,7 @@ def read_facts(folder: str) -> RecipeFacts:
 
 
 def _count(url: str) -> list[dict[str, int]]:
-    """How often each value of the counted columns occurs in a parquet."""
+    """The number of occurrences of each value in the counted columns of a parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -92,4 +95,4 @@ def _count(url: str) -> list[dict[str, int]]:
         ]
     except pa.ArrowException as error:
         what = f"{url}: not a parquet file ({str(error).splitlines()[0]})"
-        raise SpatialdataError(f"{what}: {MADE_AGAIN}") from error
+        raise SpatialdataError(f"{what}: {REBUILD_HINT}") from error

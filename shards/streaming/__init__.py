@@ -1,4 +1,4 @@
-"""The reader that training jobs use: global shuffle over plain tars, exact and elastic resume. See `stream`.
+"""The reader for training jobs: global shuffle over plain tars, exact and elastic resume. See `stream`.
 
-order (which sample comes when) -> places (where its bytes lie) -> fetch (bytes) -> decode (arrays) -> dataset.
+order (which sample is at which position) -> places (byte offsets) -> fetch (bytes) -> decode (arrays) -> dataset.
 """

@@ -1,7 +1,7 @@
-"""Batch buffers that are used again as soon as nobody holds the batch any more: fresh memory costs a page fault a page.
+"""Batch buffers that are reused once a batch is released, since new memory costs a page fault for every page.
 
-For ordinary memory alone. From page-locked memory a GPU still copies when the batch is long dropped: torch's own
-allocator waits for such copies, this one could not know of them.
+Only for ordinary memory. A GPU may still copy from page-locked memory after a batch is released: torch's own allocator
+waits for such copies, this one does not know about them.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,23 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 Allocate = Callable[[tuple[int, ...], Any], NDArray[Any]]
-"""(shape, dtype) -> array with any content."""
+"""(shape, dtype) -> array with undefined content."""
 _IDLE: Final = 8
-"""Buffers of one shape that are kept for later; more are freed."""
+"""Number of unused buffers of one shape to keep; others are freed."""
 
 
 class BufferPool:
-    """Arrays of one shape each; a free one is handed out before a new one is made.
+    """Allocates arrays, and reuses free buffers of the same shape and type.
 
-    Invariant: a buffer whose array (or a view, or a tensor over it) somebody still holds is never handed out: whoever
-    keeps a batch keeps its pixels.
+    Invariant: a buffer is never reused while its array, or a view or tensor of it, is referenced, so the pixels of a
+    batch do not change while the batch is in use.
     """
 
     def __init__(self) -> None:
         self._idle: dict[tuple[object, ...], list[NDArray[Any]]] = {}
 
     def __call__(self, shape: Sequence[int], dtype: Any) -> NDArray[Any]:
-        """An array with any content."""
+        """An array with undefined content."""
         idle = self._idle.setdefault((*shape, np.dtype(dtype).str), [])
         try:
             buffer = idle.pop()
@@ -37,7 +37,7 @@ class BufferPool:
 
 
 class _Lease:
-    """What an array and all views of it have as their base, so that it ends with the last of them."""
+    """The base object of an array and all its views; deleted with the last of them, it returns the buffer."""
 
     def __init__(self, buffer: NDArray[Any], idle: list[NDArray[Any]]) -> None:
         self._buffer = buffer

@@ -1,8 +1,8 @@
-"""Whole shards of a remote set on a local disk, shared by the processes of a machine, bounded in size.
+"""A local disk cache of whole shards of a remote set, shared by the processes of a machine, with a size limit.
 
-Invariant: a file in the cache is a whole shard whose sha256 was that of the manifest when it was put there; it appears
-by a rename, and is fetched again where its size is no longer right. Each shard is fetched by one process while the
-others wait. What was used longest ago goes first; what a killed process left half-way goes with the next fetch.
+Invariant: a file in the cache is a complete shard whose sha256 matched the manifest when it was stored. It appears by a
+rename, and is fetched again if its size is wrong. One process fetches a shard while the others wait. The least recently
+used shards are evicted first. Partial files of killed processes are deleted by the next fetch.
 """
 
 import fcntl
@@ -27,7 +27,7 @@ class ShardCache:
     """A folder of shards.
 
     Args:
-        limit_bytes: of all shards together; the one that is asked for is always kept.
+        limit_bytes: total size of all shards; the requested shard is always kept.
     """
 
     def __init__(self, folder: str, limit_bytes: int) -> None:
@@ -36,12 +36,12 @@ class ShardCache:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BadInput(f"cache folder {folder} cannot be made: {error}") from error
+            raise BadInput(f"cache folder {folder} cannot be created: {error}") from error
 
     def open(self, shard: Shard) -> int:
-        """A descriptor of the shard's local file, fetched where it is not there; it stays good if the file is dropped.
+        """A descriptor of the shard's local file, fetched if necessary; it stays valid if the file is evicted.
 
-        Raises ShardError where the digest is another than the manifest's.
+        Raises ShardError where the digest differs from the manifest.
         """
         name = hashlib.sha256(f"{shard.url}\0{shard.sha256}\0{shard.bytes}".encode()).hexdigest()[:16]
         file = self._folder / f"{name}-{base(shard.url)}"
@@ -49,42 +49,42 @@ class ShardCache:
             with _locked(_lock_of(file)):
                 if not _is_whole(file, shard):
                     self._fetch(shard, file)
-                with suppress(FileNotFoundError):  # dropped by another process in between
+                with suppress(FileNotFoundError):  # evicted by another process in between
                     os.utime(file)
                     return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
 
     def _fetch(self, shard: Shard, file: Path) -> None:
-        temporary = _half(file)
+        temporary = _partial_file(file)
         try:
-            digest = self._copied(shard.url, temporary)
+            digest = self._copy_with_retries(shard.url, temporary)
             if shard.sha256 and digest != shard.sha256:
-                raise ShardError(shard.url, "", "its sha256 is not the manifest's: it is damaged, or newer")
+                raise ShardError(shard.url, "", "its sha256 differs from the manifest: it is damaged or newer")
             temporary.replace(file)
         except OSError as error:
             raise self._unwritable(error) from error
         finally:
             temporary.unlink(missing_ok=True)
-        self._make_room(file)
+        self._evict(file)
 
-    def _copied(self, url: str, to: Path) -> str:
+    def _copy_with_retries(self, url: str, to: Path) -> str:
         try:
             return retried(lambda: self._copy(url, to), url)
         except FileNotFoundError:
             raise ShardError(url, "", "the shard is missing") from None
 
     def _copy(self, url: str, to: Path) -> str:
-        """Copy a remote file and give its sha256. What fails here at home is not tried again."""
+        """Copy a remote file and return its sha256. Errors of the local disk are not retried."""
         fs, path = file_at(url)
         digest = hashlib.sha256()
-        with fs.open(path, "rb", block_size=_CHUNK) as source, self._written(to) as sink:
+        with fs.open(path, "rb", block_size=_CHUNK) as source, self._open_for_writing(to) as sink:
             while chunk := source.read(_CHUNK):
                 digest.update(chunk)
                 sink(chunk)
         return digest.hexdigest()
 
     @contextmanager
-    def _written(self, to: Path) -> Generator[Callable[[bytes], None]]:
-        """A file of the cache, on the disk when the block ends."""
+    def _open_for_writing(self, to: Path) -> Generator[Callable[[bytes], None]]:
+        """A function that writes to a file of the cache; the file is synced to disk when the block ends."""
         with to.open("wb") as file:
 
             def write(data: bytes) -> None:
@@ -98,15 +98,15 @@ class ShardCache:
             os.fsync(file.fileno())
 
     def _unwritable(self, error: OSError) -> SpatialdataError:
-        return SpatialdataError(f"cache folder {self._folder}: {error}: free space, or choose another")
+        return SpatialdataError(f"cache folder {self._folder}: {error}: free space, or use another folder")
 
-    def _make_room(self, newest: Path) -> None:
-        """Drop what was used longest ago; a process that still reads it keeps its open file."""
+    def _evict(self, newest: Path) -> None:
+        """Evict the least recently used shards; a process that still reads one keeps its open file."""
         with _locked(self._folder / "room.lock"):
-            for half in self._folder.glob("*.tar.tmp"):
-                with _unless_locked(_lock_of(half.with_suffix(""))) as abandoned:
-                    if abandoned:
-                        half.unlink(missing_ok=True)
+            for partial in self._folder.glob("*.tar.tmp"):
+                with _try_lock(_lock_of(partial.with_suffix(""))) as unlocked:
+                    if unlocked:
+                        partial.unlink(missing_ok=True)
             found: list[tuple[float, int, Path]] = []
             for path in self._folder.glob("*.tar"):
                 with suppress(FileNotFoundError):
@@ -125,8 +125,8 @@ def _lock_of(file: Path) -> Path:
     return file.with_name(f"{file.name}.lock")
 
 
-def _half(file: Path) -> Path:
-    """Where a shard is while it is fetched: by one process at a time, which holds its lock."""
+def _partial_file(file: Path) -> Path:
+    """The file of a shard while it is fetched, by one process at a time, which holds the lock."""
     return file.with_name(f"{file.name}.tmp")
 
 
@@ -145,8 +145,8 @@ def _locked(path: Path) -> Generator[None]:
 
 
 @contextmanager
-def _unless_locked(path: Path) -> Generator[bool]:
-    """Whether nobody else held the lock; then it is held inside."""
+def _try_lock(path: Path) -> Generator[bool]:
+    """Try to take the lock: yields whether it was free; then it is held inside the block."""
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,9 +1,9 @@
-"""Which samples of some sets a stream draws: those of a recipe's edits, and, where asked, in buckets of one image size.
+"""Selects the samples that a stream draws: those with a recipe's edits, optionally in buckets of one image size.
 
-Manifests tell at once whether a choice is needed: most streams take all samples, of one size, and read nothing more. A
-choice costs one read of each parquet that can differ; shards that were packed before sizes were noted, or that lie
-without a parquet, are asked by the headers of their images and their records, two small ranges a sample.
-Invariant: a choice follows from the sets and the recipe alone, so every rank and every later run has the same.
+The manifests show whether a selection is needed: most streams use all samples, of one size, and read nothing else.
+Otherwise each parquet that may matter is read once. For shards without a parquet, or packed by a version that did not
+record sizes, the records and the headers of the images are read: two small ranges per sample.
+Invariant: a choice depends only on the sets and the recipe, so it is the same on every rank and in every later run.
 """
 
 import json
@@ -30,8 +30,8 @@ from .retry import retried
 
 _READERS: Final = 16
 HEADER: Final = 4096
-"""Bytes that tell an image's size, but for a JPEG with much before it."""
-_SHOWN: Final = 5
+"""Leading bytes that contain the size of an image, except for a JPEG with large metadata."""
+_MAX_LISTED_SIZES: Final = 5
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Bucket:
     """Samples that may share a batch."""
 
     size: Size | None
-    """Of all its images; None where nobody asked, or nobody knows."""
+    """Size of all its images; None where it was not requested or is unknown."""
     counts: tuple[tuple[int, ...], ...]
-    """Samples of each shard, by set."""
+    """Number of samples in each shard, by set."""
     numbers: NDArray[np.int64] | None = None
-    """Of each sample of the bucket, its number over all sets; None: the bucket is all of them."""
+    """Numbers of the bucket's samples, counted over all sets; None: the bucket contains all samples."""
 
     @property
     def samples(self) -> int:
@@ -52,11 +52,11 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a stream draws from."""
+    """The samples that a stream draws from."""
 
     buckets: tuple[Bucket, ...]
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Samples of edits that the recipe does not take, by kind of edit."""
+    """Number of samples with edits that the recipe does not include, by edit kind."""
 
     @property
     def samples(self) -> int:
@@ -65,98 +65,100 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Rows:
-    """What a choice needs to know of the samples of a shard; None where it need not, or cannot."""
+    """Edits and sizes of a shard's samples; None where they are not needed or unknown."""
 
     edits: Sequence[str] | None = None
     sizes: Sequence[Size] | None = None
 
 
 def members_of(sets: Sequence[ShardSet], recipe: str, chosen: Sequence[str]) -> tuple[str, ...]:
-    """Names without extension of what a batch holds, sorted. Raises BadInput where the sets lack one, or differ."""
-    held = [{split_field(name)[0] for name in each.members} for each in sets]
-    for each, names in zip(sets, held, strict=True):
-        if names != held[0]:
-            odd = ", ".join(sorted(names ^ held[0]))
-            raise BadInput(f"{each.url} and {sets[0].url} differ in their members ({odd}): stream sets of one recipe")
+    """Member names of a batch, without extension, sorted. Raises BadInput where a set lacks one or the sets differ."""
+    available = [{split_field(name)[0] for name in each.members} for each in sets]
+    for each, names in zip(sets, available, strict=True):
+        if names != available[0]:
+            difference = ", ".join(sorted(names ^ available[0]))
+            raise BadInput(
+                f"{each.url} and {sets[0].url} have different members ({difference}): stream sets of one recipe"
+            )
     wanted = tuple(chosen) or tuple(column.member for column in get_recipe(recipe).columns)
     if recipe == "full" and not chosen:
-        wanted = tuple(name for name in wanted if name in held[0])
-    missing = sorted({*wanted, "json"} - held[0])
+        wanted = tuple(name for name in wanted if name in available[0])
+    missing = sorted({*wanted, "json"} - available[0])
     if missing:
-        made = {column.member: column.layer for column in get_recipe("full").columns}
-        layers = ", ".join(sorted({made[name] for name in missing if name in made}))
+        layer_of = {column.member: column.layer for column in get_recipe("full").columns}
+        layers = ", ".join(sorted({layer_of[name] for name in missing if name in layer_of}))
         raise BadInput(
             f"{sets[0].url} lacks {', '.join(missing)}, which recipe {recipe} needs (it has "
-            f"{', '.join(sorted(held[0]))}): {f'build {layers}, then ' if layers else ''}pack that recipe with "
-            "`spatialdata shard`, or name other members"
+            f"{', '.join(sorted(available[0]))}): {f'build {layers}, then ' if layers else ''}pack that recipe with "
+            "`spatialdata shard`, or select other members"
         )
     return tuple(sorted(set(wanted)))
 
 
 def choose(sets: Sequence[ShardSet], recipe: str, *, buckets: bool, skip: bool) -> Choice:
-    """The samples of a recipe's edits.
+    """Select the samples with a recipe's edits.
 
     Args:
-        buckets: one bucket for each size of images; else all samples are one.
-        skip: keep the samples of a shard whose parquet is damaged, which reading them will tell; else raise.
+        buckets: make one bucket for each image size; otherwise all samples form one bucket.
+        skip: keep the samples of a shard whose parquet is damaged (reading them reports the damage); otherwise raise.
 
     Raises:
         BadInput: no sample has such an edit, or images differ in size and `buckets` is False.
-        ShardError: a parquet that is needed is damaged, and `skip` is False.
+        ShardError: a required parquet is damaged, and `skip` is False.
     """
     wanted: set[str] = set(get_recipe(recipe).edits)
     shards = [shard for each in sets for shard in each.shards]
     sizes = {size for shard in shards for size in shard.sizes}
-    picks = [not wanted.issuperset(shard.edits) for shard in shards]
-    unlike = [len(shard.sizes) > 1 or (buckets and not shard.sizes) for shard in shards]
+    read_edits = [not wanted.issuperset(shard.edits) for shard in shards]
+    read_sizes = [len(shard.sizes) > 1 or (buckets and not shard.sizes) for shard in shards]
     table = PlaceTable(sets, ["json", "source"])
-    numbers = [number for number in range(len(shards)) if picks[number] or unlike[number]]
+    numbers = [number for number in range(len(shards)) if read_edits[number] or read_sizes[number]]
     if not numbers and len(sizes) < 2:
         counts = tuple(tuple(shard.samples for shard in each.shards) for each in sets)
         return Choice((Bucket(next(iter(sizes), None), counts),))
     with ThreadPoolExecutor(_READERS) as pool:
-        asked = {n: pool.submit(_rows_of, table, skip, n, picks[n], unlike[n]) for n in numbers}
-        known = {number: rows.result() for number, rows in asked.items()}
+        pending = {n: pool.submit(_rows_of, table, skip, n, read_edits[n], read_sizes[n]) for n in numbers}
+        known = {number: rows.result() for number, rows in pending.items()}
     left_out = Counter(edit for rows in known.values() for edit in rows.edits or () if edit and edit not in wanted)
-    kept = {number: _kept(shards[number], rows, wanted) for number, rows in known.items()}
+    kept = {number: _selected(shards[number], rows, wanted) for number, rows in known.items()}
     if left_out.total() == sum(shard.samples for shard in shards):
         raise BadInput(
-            f"{_named(sets)} holds no edit that recipe {recipe} takes ({', '.join(sorted(wanted))}): its samples are "
-            f"{_counted(left_out)}; choose another recipe, or build with such edits"
+            f"{_describe(sets)} has no sample with an edit of recipe {recipe} ({', '.join(sorted(wanted))}), only "
+            f"{_format_counts(left_out)}: use another recipe, or build with such edits"
         )
     return Choice(_by_size(sets, known, kept, buckets), dict(sorted(left_out.items())))
 
 
 def choose_all(sets: Sequence[ShardSet], sizes: Mapping[int, Sequence[Size]], *, buckets: bool) -> Choice:
-    """All samples of sets whose sizes are known, by the number of their shard. Raises BadInput as `choose`."""
+    """All samples of sets with known sizes; `sizes` is by shard number. Raises BadInput like `choose`."""
     return Choice(_by_size(sets, {number: _Rows(sizes=each) for number, each in sizes.items()}, {}, buckets))
 
 
-def tell(sets: Sequence[ShardSet], recipe: str, choice: Choice) -> None:
-    """Say what is left out, in one line of the log."""
+def log_left_out(sets: Sequence[ShardSet], recipe: str, choice: Choice) -> None:
+    """Log what is left out, in one line."""
     if choice.left_out:
         count = sum(choice.left_out.values())
         logging.getLogger(__name__).warning(
-            "%s: %d of %d samples are left out, since recipe %s takes %s: %s",
-            *(_named(sets), count, count + choice.samples, recipe),
-            *(", ".join(get_recipe(recipe).edits), _counted(choice.left_out)),
+            "%s: %d of %d samples are left out, since recipe %s includes only %s: %s",
+            *(_describe(sets), count, count + choice.samples, recipe),
+            *(", ".join(get_recipe(recipe).edits), _format_counts(choice.left_out)),
         )
 
 
-def mixed_sizes(where: str, sizes: Sequence[Size]) -> BadInput:
-    """What to say of images that cannot share a batch."""
-    told = [f"{width} x {height}" for width, height in sorted(sizes, reverse=True)]
-    if len(told) > _SHOWN + 1:
-        told = [*told[:_SHOWN], f"{len(told) - _SHOWN} other sizes"]
+def mixed_sizes_error(where: str, sizes: Sequence[Size]) -> BadInput:
+    """The error for images of different sizes, which cannot share a batch."""
+    listed = [f"{width} x {height}" for width, height in sorted(sizes, reverse=True)]
+    if len(listed) > _MAX_LISTED_SIZES + 1:
+        listed = [*listed[:_MAX_LISTED_SIZES], f"{len(listed) - _MAX_LISTED_SIZES} other sizes"]
     return BadInput(
-        f"{where} holds images of {', '.join(told[:-1])} and {told[-1]}, and a batch needs one size: stream them with "
-        "buckets=True, so that each batch has one (training: `--set data.buckets=true`; `spatialdata stream`: "
-        "`--option buckets=true`), or give sets of one size"
+        f"{where} has images of {', '.join(listed[:-1])} and {listed[-1]}, but a batch needs one size: stream with "
+        "buckets=True, so that each batch has one size (training: `--set data.buckets=true`; `spatialdata stream`: "
+        "`--option buckets=true`), or use sets of one size"
     )
 
 
 def _rows_of(table: PlaceTable, skip: bool, number: int, edits: bool, sizes: bool) -> _Rows:
-    """Edits and sizes of a shard's samples, as far as they are asked for."""
+    """Edits and sizes of a shard's samples, as requested."""
     shard = table.shards[number]
     wanted = [*(["edit"] if edits else []), *(["width", "height"] if sizes else [])]
     try:
@@ -177,7 +179,7 @@ def _rows_of(table: PlaceTable, skip: bool, number: int, edits: bool, sizes: boo
 
 
 def _edit_in(record: bytes) -> str:
-    """The kind of edit in a record; empty where it cannot be read, which reading the sample will tell."""
+    """The edit kind in a record; empty where it is damaged, which reading the sample will report."""
     try:
         return str(json.loads(record)["edit"]["kind"])
     except (ValueError, KeyError, TypeError):
@@ -190,7 +192,7 @@ def _sizes_in(table: PlaceTable, number: int) -> list[Size]:
 
 
 def size_in(image: bytes) -> Size:
-    """Of an image, or of its first bytes; `UNKNOWN_SIZE` where they do not tell."""
+    """Size of an image, from its bytes or its first bytes; `UNKNOWN_SIZE` where they do not contain it."""
     try:
         return image_size(image)
     except CodecError:
@@ -209,8 +211,8 @@ def _ranges(table: PlaceTable, number: int, member: int, most: int) -> list[byte
         raise ShardError(url, "", "the shard is missing") from None
 
 
-def _kept(shard: Shard, rows: _Rows, wanted: set[str]) -> NDArray[np.bool_]:
-    """Which samples of a shard the recipe takes. What cannot be known is kept: reading it will tell."""
+def _selected(shard: Shard, rows: _Rows, wanted: set[str]) -> NDArray[np.bool_]:
+    """Mask of a shard's samples that the recipe includes. Unknown ones are kept: reading them reports the damage."""
     if rows.edits is None:
         return np.ones(shard.samples, bool)
     return np.array([edit in wanted or not edit for edit in rows.edits], bool)
@@ -221,18 +223,18 @@ def _by_size(
 ) -> tuple[Bucket, ...]:
     found = _sizes_of([shard for each in sets for shard in each.shards], known, kept)
     if not buckets and len(found) > 1:
-        raise mixed_sizes(_named(sets), found)
+        raise mixed_sizes_error(_describe(sets), found)
     return tuple(_in_buckets(sets, known, kept, found))
 
 
 def _sizes_of(shards: Sequence[Shard], known: Mapping[int, _Rows], kept: Mapping[int, NDArray[np.bool_]]) -> list[Size]:
-    """Of all samples that are kept, those that most have first."""
+    """Image sizes of all selected samples, the most frequent first."""
     counts: Counter[Size] = Counter()
     for number, shard in enumerate(shards):
         rows = known.get(number, _Rows())
         if rows.sizes is not None:
-            mine = kept.get(number, np.ones(shard.samples, bool))
-            counts.update(size for size, keep in zip(rows.sizes, mine, strict=True) if keep)
+            mask = kept.get(number, np.ones(shard.samples, bool))
+            counts.update(size for size, keep in zip(rows.sizes, mask, strict=True) if keep)
         elif len(shard.sizes) == 1:
             counts[shard.sizes[0]] += int(kept[number].sum()) if number in kept else shard.samples
     del counts[UNKNOWN_SIZE]
@@ -245,7 +247,7 @@ def _in_buckets(
     kept: Mapping[int, NDArray[np.bool_]],
     sizes: Sequence[Size],
 ) -> list[Bucket]:
-    """The samples that are kept, by size; those of unknown size are in the first bucket."""
+    """The selected samples by size; those of unknown size go to the first bucket."""
     shards = [shard for each in sets for shard in each.shards]
     firsts = list(accumulate((shard.samples for shard in shards), initial=0))
     ends = list(accumulate((len(each.shards) for each in sets), initial=0))
@@ -255,22 +257,22 @@ def _in_buckets(
         rows = known.get(number, _Rows())
         each = rows.sizes if rows.sizes is not None else [shard.sizes[0] if len(shard.sizes) == 1 else UNKNOWN_SIZE]
         owners = np.broadcast_to(np.array([place.get(size, 0) for size in each]), shard.samples)
-        mine = kept.get(number, np.ones(shard.samples, bool))
+        mask = kept.get(number, np.ones(shard.samples, bool))
         for at, part in enumerate(parts):
-            part.append(np.flatnonzero(mine & (owners == at)) + firsts[number])
-    made: list[Bucket] = []
+            part.append(np.flatnonzero(mask & (owners == at)) + firsts[number])
+    filled: list[Bucket] = []
     for at, part in enumerate(parts):
         counts = [len(numbers) for numbers in part]
         by_set = tuple(tuple(counts[begin:end]) for begin, end in pairwise(ends))
-        made.append(
+        filled.append(
             Bucket(sizes[at] if sizes else None, by_set, np.concatenate(part) if sum(counts) < firsts[-1] else None)
         )
-    return made
+    return filled
 
 
-def _named(sets: Sequence[ShardSet]) -> str:
+def _describe(sets: Sequence[ShardSet]) -> str:
     return sets[0].url if len(sets) == 1 else ", ".join(each.url for each in sets)
 
 
-def _counted(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))

@@ -1,8 +1,8 @@
-"""A member's bytes become an array in a batch's buffer, each by its own codec.
+"""Decodes a member's bytes into an array of a batch, each member with its own codec.
 
-Invariant: 16-bit depth stays 16-bit, labels stay labels: metric depth comes in metres (0 where there is none), its
-confidence in the estimator's own numbers, relative inverse depth in 0..1, normals as unit vectors (zero where there is
-none), masks as booleans, images as asked.
+Invariant: 16-bit depth keeps its precision, and labels stay integers. Metric depth is in meters (0 where there is
+none), its confidence in the estimator's own values, relative inverse depth in 0..1, normals are unit vectors (zero
+where there is no surface), masks are booleans, and images have the requested type.
 """
 
 import json
@@ -33,10 +33,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Decoder:
-    """What a member becomes.
+    """Array type and decoding function of a member.
 
-    `decode` takes the bytes, the member's entry in the json's `maps`, and an array to write into where it has the right
-    shape; it returns that array or another one. Raises ValueError for bytes that cannot be decoded.
+    `decode` takes the bytes, the member's entry in the json's `maps`, and an array to write into if its shape matches;
+    it returns that array or another one. Raises ValueError for bytes that cannot be decoded.
     """
 
     dtype: Any
@@ -75,16 +75,16 @@ def decode_text(field: str, data: bytes) -> Any:
 
 def _signed_image(data: bytes, info: Mapping[str, Any], out: Array | None) -> Array:
     pixels = decode_image(data)
-    signed = np.multiply(pixels, np.float32(2 / 255), out=_fitting(out, pixels), dtype=np.float32)
+    signed = np.multiply(pixels, np.float32(2 / 255), out=_out_if_same_shape(out, pixels), dtype=np.float32)
     signed -= 1
     return signed
 
 
 def _relative(data: bytes, info: Mapping[str, Any], out: Array | None) -> Array:
-    """(value - min) / (max - min) of the map."""
+    """(value - min) / (max - min), with the map's own min and max."""
     pixels = decode_depth_pixels(data)
     span = max(float(info["max"]) - float(info["min"]), 1e-12)
-    depth = np.multiply(pixels, np.float32(info["scale"] / span), out=_fitting(out, pixels), dtype=np.float32)
+    depth = np.multiply(pixels, np.float32(info["scale"] / span), out=_out_if_same_shape(out, pixels), dtype=np.float32)
     return np.minimum(depth, 1, out=depth)
 
 
@@ -96,29 +96,29 @@ def _confidence(data: bytes, info: Mapping[str, Any], out: Array | None) -> Arra
     return decode_confidence(data, MapInfo.model_validate(info))
 
 
-def _fitting(out: Array | None, pixels: Array) -> Array | None:
+def _out_if_same_shape(out: Array | None, pixels: Array) -> Array | None:
     return out if out is not None and out.shape == pixels.shape else None
 
 
-def _plain(decode: Callable[[bytes], Array]) -> Callable[[bytes, Mapping[str, Any], Array | None], Array]:
-    """What needs no more than the bytes, and makes an array of its own."""
+def _from_bytes(decode: Callable[[bytes], Array]) -> Callable[[bytes, Mapping[str, Any], Array | None], Array]:
+    """A decoder that needs only the bytes, and returns a new array."""
     return lambda data, info, out: decode(data)
 
 
-_LABELS: Final = Decoder(np.uint16, _plain(decode_labels))
+_LABELS: Final = Decoder(np.uint16, _from_bytes(decode_labels))
 _IMAGES: Final[dict[str, Decoder]] = {
-    "uint8": Decoder(np.uint8, _plain(decode_image)),
+    "uint8": Decoder(np.uint8, _from_bytes(decode_image)),
     "float": Decoder(np.float32, _signed_image),
 }
 _MAPS: Final[dict[str, Decoder]] = {
     "depth": Decoder(np.float32, _relative),
     "metric": Decoder(np.float32, _metric),
     "confidence": Decoder(np.float32, _confidence),
-    "normal": Decoder(np.float32, _plain(decode_normals)),
+    "normal": Decoder(np.float32, _from_bytes(decode_normals)),
     "segment": _LABELS,
     "target_instances": _LABELS,
-    "line": Decoder(np.uint8, _plain(decode_lines)),
-    "changed": Decoder(np.bool_, _plain(decode_mask)),
+    "line": Decoder(np.uint8, _from_bytes(decode_lines)),
+    "changed": Decoder(np.bool_, _from_bytes(decode_mask)),
 }
 NEEDS_INFO: Final = ("depth", "metric", "confidence")
-"""Maps that cannot be read without their entry in the json's `maps`."""
+"""Maps that cannot be decoded without their entry in the json's `maps`."""

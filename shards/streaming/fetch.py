@@ -1,7 +1,7 @@
-"""The bytes of chosen members of one sample: a few ranged reads, local or remote, checked against the tar itself.
+"""Reads the bytes of selected members of one sample: a few ranged reads, local or remote, checked against the tar.
 
-Invariant: what is handed out are the bytes that the index speaks of: the header before them must name the member, and
-their CRC-32 must hold. A shard that is shorter or newer than its index is an error, never other bytes.
+Invariant: the returned bytes are the ones in the index: the header before them must name the member, and their CRC-32
+must match. A shard that is shorter or newer than its index is an error and never returns wrong bytes.
 """
 
 import json
@@ -14,16 +14,16 @@ from typing import Any, Final
 from ..layout import is_key, is_local, split_field
 from ..reader import BLOCK, ShardError, parse_header, parse_name
 from .cache import ShardCache
-from .handles import Held
+from .handles import LazyCache
 from .places import PlaceTable, Shard
 from .remote import file_at
 from .retry import retried
 
 _OPEN_FILES: Final = 256
 _GAP: Final = 4 * BLOCK
-"""Bytes between two members that are read along rather than skipped: the next header and padding."""
+"""Largest gap between two members that are read together, in bytes: room for the next header and padding."""
 REMOTE_GAP: Final = 64 << 10
-"""The same of a remote file, where one more request costs more than these bytes."""
+"""The same for a remote file, where another request costs more than reading these bytes."""
 
 Span = tuple[int, int]
 """(start, end) in bytes."""
@@ -43,8 +43,8 @@ class Fetcher:
     """Reads samples by number. Safe to use from many threads.
 
     Args:
-        names: members without extension, in the order of the table's places.
-        check: CRC-32 of every member.
+        names: members without extension, in the order of the table's members.
+        check: whether to check the CRC-32 of every member.
     """
 
     def __init__(self, table: PlaceTable, names: Sequence[str], cache: ShardCache | None, check: bool) -> None:
@@ -54,10 +54,10 @@ class Fetcher:
         self._check = check
         kinds = {shard.members for shard in table.shards}
         self._fields = {kind: [_field_of(kind, name) for name in names] for kind in kinds}
-        self._readers = Held(self._open, lambda reader: reader.files, _OPEN_FILES)
+        self._readers = LazyCache(self._open, lambda reader: reader.files, _OPEN_FILES)
 
     def __call__(self, sample: int) -> Fetched:
-        """Raises ShardError naming shard and key, and SpatialdataError where a remote shard cannot be reached."""
+        """Read a sample. Raises ShardError with shard and key, SpatialdataError where a remote shard is unreachable."""
         number, row = self._table.locate(sample)
         shard = self._table.shards[number]
         reader = self._readers(number)
@@ -69,10 +69,10 @@ class Fetcher:
         key, members = "", dict[str, bytes]()
         for run, (first, end), data in zip(runs, spans, reader.read(spans), strict=True):
             if len(data) != end - first:
-                raise ShardError(shard.url, key, f"the shard is cut off before byte {end}")
-            for i in run[:1] if crcs else run:  # where a CRC-32 holds, no header is needed to know the bytes
+                raise ShardError(shard.url, key, f"the shard is truncated before byte {end}")
+            for i in run[:1] if crcs else run:  # with CRC-32s, one header is enough, for the key
                 at = starts[i] - first
-                key = self._expect(data[at - BLOCK : at], shard, i, sizes[i], key)
+                key = self._check_header(data[at - BLOCK : at], shard, i, sizes[i], key)
             for i in run:
                 members[self._names[i]] = data[starts[i] - first : starts[i] - first + sizes[i]]
         for name, crc in zip(self._names, crcs, strict=False):
@@ -80,16 +80,16 @@ class Fetcher:
                 raise ShardError(shard.url, key, f"member {name} is damaged (its CRC-32 differs)")
         return Fetched(key, shard.url, members)
 
-    def _expect(self, header: bytes, shard: Shard, member: int, size: int, key: str) -> str:
-        """The key that a member's header names, where it is the member that the index speaks of."""
+    def _check_header(self, header: bytes, shard: Shard, member: int, size: int, key: str) -> str:
+        """The key in a member's header. Raises ShardError where it is not the member in the index."""
         field = self._fields[shard.members][member]
-        found = _key_in(header, field, size)
+        found = _key_in_header(header, field, size)
         if found and found == (key or found):
             return found
         info = parse_header(header, shard.url, key)
         found, named = parse_name(info.name, shard.url, key)
         if named != field or info.size != size or (key and found != key):
-            raise ShardError(shard.url, found, f"{info.name} lies where the index has {field}: the shard is newer")
+            raise ShardError(shard.url, found, f"found {info.name} where the index has {field}: the shard is newer")
         return found
 
     def _open(self, number: int) -> "_Reader":
@@ -99,7 +99,7 @@ class Fetcher:
             if is_local(fs):
                 return _LocalFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), shard)
             if self._cache is not None:
-                self._readers.drop(lambda reader: reader.deleted)  # or their bytes would not be free
+                self._readers.drop(lambda reader: reader.deleted)  # an open deleted file still uses disk space
                 return _LocalFile(self._cache.open(shard), shard)
             return _RemoteFile(fs, path, shard)
         except FileNotFoundError:
@@ -119,7 +119,7 @@ class _LocalFile:
 
     @property
     def deleted(self) -> bool:
-        """Whether it only lives on because it is open here."""
+        """Whether the file is deleted and exists only because it is open here."""
         return os.fstat(self._file).st_nlink == 0
 
     def read(self, spans: Sequence[Span]) -> list[bytes]:
@@ -133,7 +133,7 @@ class _LocalFile:
 
 
 class _RemoteFile:
-    """Ranges of a remote file, several at once."""
+    """A remote file, read in ranges, several at once."""
 
     gap = REMOTE_GAP
     files = 0
@@ -142,7 +142,7 @@ class _RemoteFile:
     def __init__(self, fs: Any, path: str, shard: Shard) -> None:
         self._shard = shard
         size = retried(lambda: fs.size(path), shard.url)
-        if size is not None:  # some web servers do not say
+        if size is not None:  # some web servers do not report a size
             _check_size(int(size), shard)
 
     def read(self, spans: Sequence[Span]) -> list[bytes]:
@@ -159,24 +159,24 @@ _Reader = _LocalFile | _RemoteFile
 
 
 def read_json(sample: Fetched) -> dict[str, Any]:
-    """The record of a sample as it stands. Raises ShardError."""
+    """The parsed record of a sample, without validation. Raises ShardError."""
     try:
         record = json.loads(sample.members["json"])
     except ValueError as error:
         raise ShardError(sample.shard, sample.key, f"member json is damaged ({error})") from error
     if not isinstance(record, dict):
-        raise ShardError(sample.shard, sample.key, "member json is no object")
+        raise ShardError(sample.shard, sample.key, "member json is not a JSON object")
     return record  # pyright: ignore[reportUnknownVariableType]
 
 
-def _key_in(header: bytes, field: str, size: int) -> str:
-    """The key in a sound header of exactly this member; empty where it is not plainly that: then `parse_header` says.
+def _key_in_header(header: bytes, field: str, size: int) -> str:
+    """The key in a valid header of exactly this member; empty in all other cases, which `parse_header` then handles.
 
-    Four times faster than tarfile's parser, which every sample would pay for under the interpreter's lock.
+    Four times faster than tarfile's parser, which would hold the interpreter lock for every sample.
     """
     key, _, found = header[:100].partition(b"\0")[0].partition(b".")
     try:
-        sound = int(header[148:156].strip(b"\0 "), 8) == sum(header) - sum(header[148:156]) + 8 * ord(" ")
+        checksum_valid = int(header[148:156].strip(b"\0 "), 8) == sum(header) - sum(header[148:156]) + 8 * ord(" ")
         if (
             found != field.encode()
             or int(header[124:136].strip(b"\0 "), 8) != size
@@ -186,7 +186,7 @@ def _key_in(header: bytes, field: str, size: int) -> str:
     except ValueError:
         return ""
     text = key.decode("latin-1")
-    return text if sound and is_key(text) and not header[345] else ""
+    return text if checksum_valid and is_key(text) and not header[345] else ""
 
 
 def _field_of(fields: Sequence[str], name: str) -> str:
@@ -195,12 +195,12 @@ def _field_of(fields: Sequence[str], name: str) -> str:
 
 def _check_size(size: int, shard: Shard) -> None:
     if size != shard.bytes:
-        what = "cut off" if size < shard.bytes else "newer than its index"
+        what = "truncated" if size < shard.bytes else "newer than its index"
         raise ShardError(shard.url, "", f"it has {size} bytes, the index says {shard.bytes}: it is {what}")
 
 
 def runs_of(starts: Sequence[int], sizes: Sequence[int], gap: int) -> list[list[int]]:
-    """Members (by index, ascending) that are read together."""
+    """Groups of members (by index, in the order of their offsets) that are read together."""
     runs: list[list[int]] = []
     end = -1
     for i in sorted(range(len(starts)), key=starts.__getitem__):

@@ -1,4 +1,4 @@
-"""Things by number that are dear to make: open shards, tables of offsets."""
+"""A cache of values that are expensive to create: open shards, tables of offsets."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Held(Generic[Value]):
-    """Makes a value when first asked for it, and keeps it until all together weigh too much.
+class LazyCache(Generic[Value]):
+    """An LRU cache by number: creates a value on first use, and evicts values while their total weight exceeds a limit.
 
-    Invariant: however many threads ask, a value is made once, and no thread waits for the making of another one. What
-    was used longest ago goes first; who still uses it keeps it alive. A failure is not kept.
+    Invariant: a value is created once, however many threads request it, and no thread waits for the creation of another
+    value. The least recently used value is evicted first; it stays alive while it is in use. Errors are not cached.
     """
 
     def __init__(self, make: Callable[[int], Value], weigh: Callable[[Value], int], limit: int) -> None:
@@ -31,17 +31,17 @@ class Held(Generic[Value]):
             future = self._held.setdefault(number, Future())
             self._held.move_to_end(number)
         if new:
-            self._fulfil(number, future)
+            self._create(number, future)
         return future.result()
 
     def drop(self, unwanted: Callable[[Value], bool]) -> None:
-        """Forget the values of which this holds."""
+        """Evict the values for which `unwanted` is true."""
         with self._lock:
-            made = [(number, self._held[number].result()) for number in self._weights]
-            for number in [number for number, value in made if unwanted(value)]:
-                self._forget(number)
+            cached = [(number, self._held[number].result()) for number in self._weights]
+            for number in [number for number, value in cached if unwanted(value)]:
+                self._evict(number)
 
-    def _fulfil(self, number: int, future: Future[Value]) -> None:
+    def _create(self, number: int, future: Future[Value]) -> None:
         try:
             value = self._make(number)
         except BaseException as error:
@@ -54,8 +54,8 @@ class Held(Generic[Value]):
             self._weights[number] = self._weigh(value)
             self._weight += self._weights[number]
             while self._weight > self._limit and len(self._weights) > 1:
-                self._forget(next(each for each in self._held if each in self._weights))
+                self._evict(next(each for each in self._held if each in self._weights))
 
-    def _forget(self, number: int) -> None:
+    def _evict(self, number: int) -> None:
         del self._held[number]
         self._weight -= self._weights.pop(number)

@@ -1,4 +1,4 @@
-"""How fast a set streams on this machine, where the time goes, and what to change: `spatialdata stream --benchmark`."""
+"""Measures how fast a set streams on this machine and which step takes the time: `spatialdata stream --benchmark`."""
 
 import os
 import time
@@ -10,9 +10,9 @@ from .dataset import Stream, stream
 from .fetch import Fetched, read_json
 
 _PROBED: Final = 64
-"""Samples of which each step is timed alone."""
+"""Number of samples of which each step is timed separately."""
 _DOMINANT: Final = 0.5
-"""Share of the time above which a step is what to change."""
+"""A step that takes more than this share of the time gets advice."""
 
 
 def measure(
@@ -21,17 +21,17 @@ def measure(
     """Stream for `seconds`, after timing the steps of single samples.
 
     Returns:
-        samples_per_second; `milliseconds` a sample of one thread: read, decode (also by member), collate; `threads`;
-        `megabytes` read a sample; `advice`, sentences.
+        samples_per_second; `milliseconds` per sample in one thread: read, decode (also by member), collate; `threads`;
+        `megabytes` read per sample; `advice`, a list of sentences.
 
-    Raises what `shards.stream` raises.
+    Raises the errors of `shards.stream`.
     """
     opened = stream(url, recipe, split=split, **options)
     size = min(size, opened.alike)
     steps = _probe(opened)
     began, count = time.perf_counter(), 0
     run = opened.batches(size, epochs=None)
-    next(run)  # the pool is filled
+    next(run)  # wait until the threads have started
     began = time.perf_counter()
     for batch in run:
         count += len(batch["key"])
@@ -54,15 +54,15 @@ def measure(
 
 def _probe(opened: Stream) -> dict[str, Any]:
     numbers = opened.order(min(_PROBED, opened.length))
-    touched: set[str] = set()
+    opened_shards: set[str] = set()
     read = decode = collate = 0.0
     by_member = dict.fromkeys(opened.arrays, 0.0)
     bytes_read = 0
     for number in numbers:
         began = time.perf_counter()
         sample = opened.fetch(number)
-        if sample.shard not in touched:  # its opening is no cost of a sample: once more
-            touched.add(sample.shard)
+        if sample.shard not in opened_shards:  # repeat, so that opening a shard is not counted
+            opened_shards.add(sample.shard)
             began = time.perf_counter()
             sample = opened.fetch(number)
         read += time.perf_counter() - began
@@ -98,19 +98,21 @@ def _decode(opened: Stream, name: str, sample: Fetched, record: dict[str, Any]) 
 def _advice(found: dict[str, Any], opened: Stream) -> list[str]:
     steps: dict[str, float] = found["milliseconds"]
     total = sum(steps.values())
-    dearest = max(found["decode_milliseconds"], key=lambda name: found["decode_milliseconds"][name])
+    slowest = max(found["decode_milliseconds"], key=lambda name: found["decode_milliseconds"][name])
     cores = len(os.sched_getaffinity(0))
     advice: list[str] = []
     if steps["read"] > _DOMINANT * total:
-        advice.append("reading takes the most: for a remote set give cache=FOLDER, for spinning disks order='shard'")
-        advice.append(f"more threads hide latency: threads={4 * found['threads']}")
+        advice.append("reading takes most of the time: set cache=FOLDER for a remote set, order='shard' for disks")
+        advice.append(f"more threads hide latency: set threads={4 * found['threads']}")
     elif steps["decode"] > _DOMINANT * total:
-        share = found["decode_milliseconds"][dearest] / max(steps["decode"], 1e-9)
-        advice.append(f"decoding takes the most, {dearest} alone {100 * share:.0f} % of it: leave out what is not used")
-        if dearest in ("source", "target") and opened.lossless_images:
+        share = found["decode_milliseconds"][slowest] / max(steps["decode"], 1e-9)
+        advice.append(
+            f"decoding takes most of the time, {slowest} {100 * share:.0f} % of it: leave out members that are not used"
+        )
+        if slowest in ("source", "target") and opened.lossless_images:
             advice.append(
-                "jpg images decode about four times faster: `shard --set shard.codecs.image=jpg`, not lossless"
+                "jpg images decode about four times faster, but are lossy: `shard --set shard.codecs.image=jpg`"
             )
     if found["threads"] < cores:
-        advice.append(f"there are {cores} cores and {found['threads']} threads: threads=0 uses all")
+        advice.append(f"there are {cores} cores, but only {found['threads']} threads: threads=0 uses all cores")
     return advice

@@ -1,4 +1,4 @@
-"""How samples come; see `shards.stream` for the meaning of each option."""
+"""Options of a stream; `shards.stream` documents them."""
 
 import os
 from dataclasses import dataclass, fields
@@ -13,7 +13,7 @@ from .order import OrderName
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """How samples come. Raises BadInput for a value that an option does not take."""
+    """Options of a stream. Raises BadInput for an invalid value."""
 
     seed: int = 0
     rank: int = 0
@@ -34,15 +34,17 @@ class StreamOptions:
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(StreamOptions).items():
-            _expect(name, getattr(self, name), kind)
+            _check(name, getattr(self, name), kind)
         if not 0 <= self.rank < self.world:
-            raise BadInput(f"rank {self.rank} of world {self.world}: a rank is 0 or more and below the world's size")
+            raise BadInput(
+                f"rank {self.rank} of world {self.world}: the rank must be 0 or more and below the world size"
+            )
         if self.threads < 0 or self.prefetch < 0 or self.cache_bytes < 1:
             raise BadInput("threads and prefetch must be 0 or more, cache_bytes 1 or more")
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> "StreamOptions":
-        """Options by name, in the types that programs have at hand. Raises BadInput for a name that is none."""
+        """Options by name; accepts lists, paths and NumPy integers, too. Raises BadInput for an unknown name."""
         names = [option.name for option in fields(cls)]
         unknown = sorted(set(given) - set(names))
         if unknown:
@@ -62,11 +64,11 @@ def _plain(value: Any) -> Any:
             return value
 
 
-def _expect(name: str, value: object, kind: Any) -> None:
-    """A typing mistake in an option must not become another option's behaviour."""
+def _check(name: str, value: object, kind: Any) -> None:
+    """Raise BadInput for a value of the wrong type, so that a typing error never selects another behavior."""
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise BadInput(f"{name} is {value!r}: give one of {', '.join(get_args(kind))}")
+            raise BadInput(f"{name} must be one of {', '.join(get_args(kind))} (got {value!r})")
     elif not isinstance(value, get_origin(kind) or kind) or (kind is int and isinstance(value, bool)):
         expected = "a list of names" if name == "members" else f"of type {kind.__name__}"
-        raise BadInput(f"{name} is {value!r}: it must be {expected}")
+        raise BadInput(f"{name} must be {expected} (got {value!r})")

@@ -1,7 +1,7 @@
-"""Which sample comes when: computed from (seed, epoch, position), never stored.
+"""The order of samples: computed from (seed, epoch, position), never stored.
 
-Invariant: the order depends on seed, epoch and the sets alone, not on ranks, threads or machines; within an epoch every
-sample of an unweighted stream comes exactly once. So a state is two numbers, and any world size can go on from it.
+Invariant: the order depends only on seed, epoch and the sets, not on ranks, threads or machines; within an epoch every
+sample of an unweighted stream occurs exactly once. So a state is two numbers, and any world size can resume from it.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ OrderName = Literal["global", "shard", "stored"]
 
 _ROUNDS: Final = 6
 _BLOCK: Final = 1000
-"""Draws after which a weighted stream has its exact proportions again: weights count in thousandths."""
+"""Number of draws in which a weighted stream has its exact proportions: weights are rounded to thousandths."""
 
 
 def mix(values: U64) -> U64:
-    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection that scatters 64-bit integers."""
+    """The finalizer of SplitMix64 (Steele, Lea, Flood 2014): a bijection that scatters 64-bit integers."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
@@ -37,15 +37,15 @@ def _hash(*numbers: int) -> np.uint64:
     return state[0]
 
 
-def chance(n: int, *numbers: int) -> int:
-    """A number of 0..n-1 that follows from others alone, each as likely as any other."""
+def hash_below(n: int, *numbers: int) -> int:
+    """A pseudo-random number in 0..n-1, uniformly distributed, that depends only on `numbers`."""
     return int(_hash(*numbers)) % n
 
 
 class Permutation:
     """A pseudo-random permutation of 0..n-1 in constant memory: a Feistel network with cycle walking.
 
-    (Luby and Rackoff 1988; Black and Rogaway 2002, section 3.) Equal keys, equal permutations, on every machine.
+    (Luby and Rackoff 1988; Black and Rogaway 2002, section 3.) Equal keys give equal permutations on every machine.
     """
 
     def __init__(self, n: int, *key: int) -> None:
@@ -71,21 +71,21 @@ class Permutation:
 
 
 @dataclass(frozen=True)
-class Straight:
-    """One pass over all samples an epoch: shuffled over everything, shard by shard in shuffled order, or as stored."""
+class UnweightedOrder:
+    """One pass over all samples per epoch: shuffled globally, shard by shard in shuffled order, or as stored."""
 
     counts: tuple[int, ...]
-    """Samples of each shard."""
+    """Number of samples in each shard."""
     kind: OrderName
     seed: int
 
     @cached_property
     def length(self) -> int:
-        """Draws of one epoch."""
+        """Number of draws in one epoch."""
         return sum(self.counts)
 
     def draw(self, epoch: int, positions: I64) -> I64:
-        """The samples at these positions of an epoch, by their numbers 0..samples-1 over all shards."""
+        """The samples at these positions of an epoch, as numbers 0..samples-1 over all shards."""
         if self.kind == "stored":
             return positions
         if self.kind == "global":
@@ -97,24 +97,24 @@ class Straight:
 
 @lru_cache(maxsize=4)
 def _shard_order(counts: tuple[int, ...], seed: int, epoch: int) -> tuple[I64, I64, I64]:
-    """Shards in the epoch's order, where each ends in it, and each shard's first sample."""
+    """Shards in the epoch's order, the position where each of them ends, and each shard's first sample."""
     sizes = np.asarray(counts, np.int64)
     shards = Permutation(len(counts), seed, epoch)(np.arange(len(counts)))
     return shards, np.cumsum(sizes[shards]), np.cumsum(sizes) - sizes
 
 
 @dataclass(frozen=True)
-class Mixed:
-    """Several streams in given proportions, exact over every `_BLOCK` draws; each goes through its own epochs.
+class WeightedOrder:
+    """Several streams in given proportions, exact over every `_BLOCK` draws; each stream has its own epochs.
 
-    An epoch is as long as it takes on average until every set was seen whole once.
+    An epoch has as many draws as it takes on average to see every set completely once.
     """
 
-    parts: tuple[Straight, ...]
+    parts: tuple[UnweightedOrder, ...]
     weights: tuple[float, ...]
     seed: int
     draws: int = 0
-    """Of one epoch, where it is not as long as these parts alone would have it."""
+    """Number of draws in one epoch; 0: derived from the parts."""
 
     @cached_property
     def length(self) -> int:
@@ -124,7 +124,7 @@ class Mixed:
         return max(-(-part.length * _BLOCK // quota) for part, quota in zip(self.parts, quotas, strict=True))
 
     def draw(self, epoch: int, positions: I64) -> I64:
-        """As `Straight.draw`, by their numbers over the shards of all sets."""
+        """Like `UnweightedOrder.draw`, as numbers over the shards of all sets."""
         blocks, slots = np.divmod(positions + epoch * self.length, _BLOCK)
         owners, counts = np.empty_like(blocks), np.empty_like(blocks)
         for block in np.unique(blocks).tolist():
@@ -134,39 +134,39 @@ class Mixed:
         counts += blocks * np.asarray(_quotas(self.weights))[owners]
         found, first = np.empty_like(blocks), 0
         for i, part in enumerate(self.parts):
-            mine = np.flatnonzero(owners == i)
-            epochs, places = np.divmod(counts[mine], part.length)
+            indices = np.flatnonzero(owners == i)
+            epochs, places = np.divmod(counts[indices], part.length)
             for each in np.unique(epochs).tolist():
                 now = epochs == each
-                found[mine[now]] = first + part.draw(each, places[now])
+                found[indices[now]] = first + part.draw(each, places[now])
             first += part.length
         return found
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """An order over some of the samples."""
+class SubsetOrder:
+    """An order over a subset of the samples."""
 
-    of: Straight | Mixed
+    of: UnweightedOrder | WeightedOrder
     numbers: I64
-    """Of each sample that the order below counts, its number over all shards."""
+    """For each sample in `of`, its number over all shards."""
 
     @property
     def length(self) -> int:
         return self.of.length
 
     def draw(self, epoch: int, positions: I64) -> I64:
-        """As `Straight.draw`."""
+        """Like `UnweightedOrder.draw`."""
         return self.numbers[self.of.draw(epoch, positions)]
 
 
-Order = Straight | Mixed | Chosen
-"""A stream of sample numbers, epoch after epoch."""
+Order = UnweightedOrder | WeightedOrder | SubsetOrder
+"""An endless sequence of sample numbers, epoch after epoch."""
 
 
 @lru_cache(maxsize=64)
 def _quotas(weights: tuple[float, ...]) -> tuple[int, ...]:
-    """Draws of each set in a block, by largest remainder; a weight above 0 gets one at least."""
+    """Number of draws from each set in a block, by largest remainder; at least one for a weight above 0."""
     shares = np.asarray(weights) / sum(weights) * _BLOCK
     quotas = np.maximum(np.floor(shares).astype(int), (shares > 0).astype(int))
     while quotas.sum() < _BLOCK:
@@ -178,39 +178,41 @@ def _quotas(weights: tuple[float, ...]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=16)
 def _slots(weights: tuple[float, ...], seed: int, block: int) -> tuple[I64, I64]:
-    """Of each slot of a block: the set that it draws from, and how often that set was drawn in the block before."""
+    """For each slot of a block: the set that it draws from, and how often that set was drawn earlier in the block."""
     quotas = _quotas(weights)
     owners = np.repeat(np.arange(len(quotas)), quotas)[Permutation(_BLOCK, seed, block, 1)(np.arange(_BLOCK))]
     before = np.empty(_BLOCK, np.int64)
     for owner in range(len(quotas)):
-        mine = owners == owner
-        before[mine] = np.arange(int(mine.sum()))
+        mask = owners == owner
+        before[mask] = np.arange(int(mask.sum()))
     return owners, before
 
 
 def make_order(
     counts: Sequence[Sequence[int]], weights: Sequence[float] | None, kind: OrderName, seed: int, draws: int = 0
-) -> Straight | Mixed:
-    """The order over sets of shards with these sample counts. Raises BadInput for more sets than have their share.
+) -> UnweightedOrder | WeightedOrder:
+    """The order over sets of shards with these sample counts. Raises BadInput for more than `_BLOCK` weighted sets.
 
     Args:
-        draws: of an epoch of weighted sets; 0: until every set was seen whole.
+        draws: number of draws in an epoch of weighted sets; 0: until every set was seen completely.
     """
     if weights is not None and len(weights) > _BLOCK:
-        raise BadInput(f"{len(weights)} weighted sets: at most {_BLOCK}, since weights count in thousandths")
+        raise BadInput(
+            f"{len(weights)} weighted sets: at most {_BLOCK} are possible, since weights are rounded to thousandths"
+        )
     if weights is None:
-        return Straight(tuple(count for shards in counts for count in shards), kind, seed)
-    parts = tuple(Straight(tuple(shards), kind, seed + 7919 * i) for i, shards in enumerate(counts))
-    return Mixed(parts, tuple(float(weight) for weight in weights), seed, draws)
+        return UnweightedOrder(tuple(count for shards in counts for count in shards), kind, seed)
+    parts = tuple(UnweightedOrder(tuple(shards), kind, seed + 7919 * i) for i, shards in enumerate(counts))
+    return WeightedOrder(parts, tuple(float(weight) for weight in weights), seed, draws)
 
 
 def make_orders(
     buckets: Sequence[Sequence[Sequence[int]]], weights: Sequence[float] | None, kind: OrderName, seed: int
-) -> list[Straight | Mixed]:
-    """The order of each bucket over the samples that it has of the sets' shards; one bucket is all of them.
+) -> list[UnweightedOrder | WeightedOrder]:
+    """The order of each bucket over its samples of the sets' shards. A single bucket contains all samples.
 
-    Weighted sets have their proportions over all buckets together: a bucket's share of a set's draws is its share of
-    the set's samples. Raises BadInput as `make_order`, and for a weighted set without samples.
+    The proportions of weighted sets hold over all buckets together: a bucket's share of a set's draws is its share of
+    the set's samples. Raises BadInput like `make_order`, and for a weighted set without samples.
     """
     if weights is None or len(buckets) == 1:
         return [make_order(counts, weights, kind, seed) for counts in buckets]

@@ -1,6 +1,6 @@
-"""Where the bytes of every sample lie: shards from the manifests at once, offsets from a shard's parquet when touched.
+"""Byte offsets of all samples: shards come from the manifests, offsets from a shard's parquet when it is first used.
 
-Invariant: opening costs the manifests alone, whatever the number of samples; what is held of offsets is bounded.
+Invariant: opening a set reads only manifests, whatever the number of samples; the memory for offsets is bounded.
 """
 
 import hashlib
@@ -21,17 +21,17 @@ from ..layout import base, filesystem, find_splits, is_local, join, list_shards,
 from ..reader import BLOCK, ShardError
 from ..recipes import RECIPES
 from ..schema import EDIT_KINDS, READABLE_VERSIONS, EditKind
-from .handles import Held
+from .handles import LazyCache
 from .remote import read_whole
 from .scan import Scanned, scan
 
-HELD_BYTES: Final = 512 << 20
-"""Places that are kept in memory; the shards used longest ago are dropped first."""
+CACHE_BYTES: Final = 512 << 20
+"""Limit of the offsets kept in memory; the least recently used shards are evicted first."""
 _SCANS: Final = 16
-"""Shards without a manifest that are scanned at once."""
+"""Number of shards without a manifest that are scanned concurrently."""
 
 Places = NDArray[np.uint32]
-"""Of one shard: (samples, members, 3): where the bytes begin, in blocks of 512, how many they are, and their CRC-32;
+"""Offsets of one shard, (samples, members, 3): start of the bytes in blocks of 512, size in bytes, and CRC-32;
 (samples, members, 2), without the CRC-32, where the shard was scanned."""
 
 
@@ -47,14 +47,14 @@ class Shard:
     samples: int
     bytes: int
     members: tuple[str, ...]
-    """Fields behind the key: `source.webp`, `json`; two sets may hold the same members in other formats."""
+    """Fields after the key: `source.webp`, `json`; two sets may have the same members in different formats."""
     sha256: str = ""
     parquet_sha256: str = ""
-    """Both empty where there is no manifest."""
+    """Both digests are empty where there is no manifest."""
     edits: tuple[EditKind, ...] = EDIT_KINDS
-    """Kinds that its samples can have."""
+    """Edit kinds that its samples may have."""
     sizes: tuple[Size, ...] = ()
-    """(width, height) of its images, each once; empty where nobody knows."""
+    """(width, height) of its images, each once; empty where unknown."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class ShardSet:
     url: str
     shards: tuple[Shard, ...]
     members: tuple[str, ...]
-    """Fields behind the key: `source.webp`, `json`."""
+    """Fields after the key: `source.webp`, `json`."""
     digest: str
-    """What a state is compared with: 16 hex digits over the shards' own."""
+    """Identifies the set in a state: 16 hex digits of a hash over the shards' digests."""
     scanned: dict[str, Scanned]
-    """By URL, where there is no manifest."""
+    """Scanned headers by URL, where there is no manifest."""
 
     @property
     def samples(self) -> int:
@@ -76,44 +76,46 @@ class ShardSet:
 
 
 def open_set(url: str, recipe: str, split: str) -> ShardSet:
-    """The set at `url`: a split folder, or a folder above it (then `recipe` and `split` choose).
+    """The set at `url`: a split folder, or a parent folder from which `recipe` and `split` select.
 
-    Raises BadInput where there are no shards, or several folders fit; SpatialdataError for a damaged manifest.
+    Raises BadInput where there are no shards, or several folders match; SpatialdataError for a damaged manifest.
     """
     url = _absolute(url)
-    try:  # First, since to ask an object store for a folder lists all of it.
-        return _listed(url, read_manifest(url))
+    try:  # The manifest first, since checking whether a folder exists in an object store lists all of it.
+        return _from_manifest(url, read_manifest(url))
     except (FileNotFoundError, NotADirectoryError):
-        folder = _folder(url, recipe, split)
+        folder = _find_folder(url, recipe, split)
     try:
-        return _listed(folder, read_manifest(folder))
+        return _from_manifest(folder, read_manifest(folder))
     except FileNotFoundError:
-        return _scanned(folder)
+        return _from_headers(folder)
 
 
 def _absolute(url: str) -> str:
-    """A local path that stays right where the process changes its folder."""
+    """An absolute local path, so that the process may change its working directory; other URLs stay as they are."""
     fs, path = filesystem(url)
     return str(path) if is_local(fs) else url
 
 
-def _folder(url: str, recipe: str, split: str) -> str:
+def _find_folder(url: str, recipe: str, split: str) -> str:
     fs, path = filesystem(url)
     if not fs.isdir(path):
-        raise BadInput(f"{url} is not a folder: give a folder of shards, such as OUT/shards/{recipe}/train")
+        raise BadInput(f"{url} is not a folder: use a folder of shards, such as OUT/shards/{recipe}/train")
     if any(str(name).endswith(".tar") for name in fs.ls(path, detail=False)):
         return url
     found = find_splits(url, split=split)
-    named = [folder for folder in found if folder.recipe == recipe] or found
-    if len(named) > 1:
-        raise BadInput(f"{url} holds {', '.join(f.recipe for f in named)}: give the folder of one of them")
-    return named[0].url
+    matching = [folder for folder in found if folder.recipe == recipe] or found
+    if len(matching) > 1:
+        raise BadInput(f"{url} has several recipes, {', '.join(f.recipe for f in matching)}: use the folder of one")
+    return matching[0].url
 
 
-def _listed(folder: str, manifest: Manifest) -> ShardSet:
+def _from_manifest(folder: str, manifest: Manifest) -> ShardSet:
     if manifest.schema_version not in READABLE_VERSIONS:
         known = ", ".join(map(str, READABLE_VERSIONS))
-        raise BadInput(f"{folder} holds schema {manifest.schema_version}, this version reads {known}: pack it again")
+        raise BadInput(
+            f"{folder} has schema version {manifest.schema_version}, but this version reads {known}: pack it again"
+        )
     shards = tuple(_shard(folder, entry, manifest) for entry in manifest.shards)
     digest = hashlib.sha256("".join(shard.sha256 for shard in shards).encode()).hexdigest()[:16]
     return ShardSet(folder, shards, manifest.members, digest, {})
@@ -132,11 +134,11 @@ def _shard(folder: str, entry: ShardEntry, manifest: Manifest) -> Shard:
     )
 
 
-def _scanned(folder: str) -> ShardSet:
-    """No manifest: read the headers of every tar."""
+def _from_headers(folder: str) -> ShardSet:
+    """The set of a folder without a manifest, from the headers of its tars."""
     urls = list_shards(folder)
     if not urls:
-        raise BadInput(f"{folder} holds no shards: run `spatialdata shard`, or give another folder")
+        raise BadInput(f"{folder} has no shards: run `spatialdata shard`, or use another folder")
     warnings.warn(
         f"{folder} has no {MANIFEST}: scanning the headers of {len(urls)} shards; digests are not checked", stacklevel=2
     )
@@ -144,10 +146,10 @@ def _scanned(folder: str) -> ShardSet:
         found = {url: scanned for url, scanned in zip(urls, pool.map(scan, urls), strict=True) if len(scanned.offsets)}
     fields = {scanned.fields for scanned in found.values()}
     if not fields:
-        raise BadInput(f"the shards of {folder} hold no samples: run `spatialdata shard`, or give another folder")
+        raise BadInput(f"the shards of {folder} have no samples: run `spatialdata shard`, or use another folder")
     if len(fields) > 1:
-        odd = ", ".join(sorted(set.symmetric_difference(*(set(each) for each in sorted(fields)[:2]))))
-        raise BadInput(f"the shards of {folder} differ in their members ({odd}): they are not one set")
+        difference = ", ".join(sorted(set.symmetric_difference(*(set(each) for each in sorted(fields)[:2]))))
+        raise BadInput(f"the shards of {folder} have different members ({difference}): they are not one set")
     members = fields.pop()
     shards = tuple(Shard(url, len(scanned.offsets), scanned.bytes, members) for url, scanned in found.items())
     text = "".join(f"{base(shard.url)} {shard.samples} {shard.bytes}" for shard in shards)
@@ -155,32 +157,32 @@ def _scanned(folder: str) -> ShardSet:
 
 
 class PlaceTable:
-    """The places of chosen members of some sets; loads a shard's when first asked, keeps `held_bytes` of them.
+    """Offsets of selected members of some sets; loads those of a shard on first use, caches up to `cache_bytes`.
 
     Args:
-        members: names without extension, in the order that the places have.
+        members: names without extension, in the order of the second axis of `Places`.
     """
 
-    def __init__(self, sets: Sequence[ShardSet], members: Sequence[str], held_bytes: int = HELD_BYTES) -> None:
+    def __init__(self, sets: Sequence[ShardSet], members: Sequence[str], cache_bytes: int = CACHE_BYTES) -> None:
         self._members = list(members)
         self.shards = [shard for each in sets for shard in each.shards]
-        self._scanned = {url: scanned for each in sets for url, scanned in each.scanned.items()}
+        self._scans = {url: scanned for each in sets for url, scanned in each.scanned.items()}
         self._ends = list(accumulate(shard.samples for shard in self.shards))
-        self._held = Held(self._load, lambda places: places.nbytes, held_bytes)
+        self._cache = LazyCache(self._load, lambda places: places.nbytes, cache_bytes)
 
     def locate(self, sample: int) -> tuple[int, int]:
-        """The shard of a sample (counted over all sets) and its place in it."""
+        """The shard of a sample (numbered over all sets) and its index in the shard."""
         shard = bisect_right(self._ends, sample)
         return shard, sample - (self._ends[shard - 1] if shard else 0)
 
     def places(self, shard: int) -> Places:
         """Raises ShardError where the parquet is damaged, or does not fit the manifest."""
-        return self._held(shard)
+        return self._cache(shard)
 
     def _load(self, number: int) -> Places:
         shard = self.shards[number]
-        if shard.url in self._scanned:
-            return self._of_scan(self._scanned[shard.url])
+        if shard.url in self._scans:
+            return self._places_of_scan(self._scans[shard.url])
         names = [f"{name}_{what}" for name in self._members for what in _COLUMNS]
         try:
             table = read_columns(shard, names)
@@ -191,7 +193,7 @@ class PlaceTable:
         columns = [table.column(name).to_numpy().astype(np.int64) for name in names]
         places = np.stack(columns, axis=1).reshape(shard.samples, len(self._members), len(_COLUMNS))
         if (places[..., 0] % BLOCK).any():
-            raise ShardError(shard.url, "", "its parquet has offsets at which no member of a tar can begin")
+            raise ShardError(shard.url, "", "its parquet has offsets that are not multiples of the tar block size")
         places[..., 0] //= BLOCK
         return places.astype(np.uint32)
 
@@ -202,10 +204,10 @@ class PlaceTable:
         except FileNotFoundError:
             raise ShardError(shard.url, "", "the shard is missing") from None
         if (len(scanned.offsets), scanned.bytes) != (shard.samples, shard.bytes):
-            raise ShardError(shard.url, "", "it has not the samples and bytes of the manifest: it is cut off, or newer")
-        return self._of_scan(scanned)
+            raise ShardError(shard.url, "", "its samples or bytes differ from the manifest: it is truncated or newer")
+        return self._places_of_scan(scanned)
 
-    def _of_scan(self, scanned: Scanned) -> Places:
+    def _places_of_scan(self, scanned: Scanned) -> Places:
         names = [split_field(field)[0] for field in scanned.fields]
         columns = [names.index(name) for name in self._members]
         return np.stack([scanned.offsets[:, columns] // BLOCK, scanned.sizes[:, columns]], axis=2).astype(np.uint32)
@@ -215,9 +217,9 @@ _COLUMNS: Final = ("offset", "size", "crc32")
 
 
 def read_columns(shard: Shard, names: Sequence[str]) -> Any:
-    """These columns of a shard's parquet, as far as it has them, as a `pyarrow.Table`: a row for each sample.
+    """Those of the named columns that a shard's parquet has, as a `pyarrow.Table` with a row for each sample.
 
-    Raises FileNotFoundError where there is no parquet, ShardError where it is damaged or of another shard.
+    Raises FileNotFoundError where there is no parquet, ShardError where it is damaged or belongs to another shard.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -225,13 +227,13 @@ def read_columns(shard: Shard, names: Sequence[str]) -> Any:
     url = f"{shard.url.removesuffix(base(shard.url))}{parquet_name(base(shard.url))}"
     data = read_whole(url)
     if shard.parquet_sha256 and hashlib.sha256(data).hexdigest() != shard.parquet_sha256:
-        raise ShardError(shard.url, "", f"{base(url)} is damaged, or not of this manifest (its sha256 differs)")
+        raise ShardError(shard.url, "", f"{base(url)} is damaged, or not the one in the manifest (its sha256 differs)")
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        held = set(file.schema_arrow.names)
-        table: Any = file.read([name for name in names if name in held], use_threads=False)
+        existing = set(file.schema_arrow.names)
+        table: Any = file.read([name for name in names if name in existing], use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ShardError(shard.url, "", f"its parquet cannot be read ({str(error).splitlines()[0]})") from error
     if table.num_rows != shard.samples and table.num_columns:
-        raise ShardError(shard.url, "", "its parquet lists another number of samples than the manifest")
+        raise ShardError(shard.url, "", "its parquet has a different number of samples than the manifest")
     return table

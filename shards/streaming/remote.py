@@ -1,8 +1,8 @@
-"""fsspec's file systems for many threads.
+"""fsspec file systems shared by many threads.
 
-fsspec keeps an instance (with its own connections, whose making costs 0.1 s of CPU) for each thread. The asynchronous
-ones (s3, gcs, http, ...) and the local one may be shared, the others not. A forked process makes its own. To ask fsspec
-takes a lock, which no thread should hold when a process forks: so it is asked once.
+fsspec keeps one instance per thread, with its own connections (0.1 s of CPU to create). Asynchronous file systems (s3,
+gcs, http, ...) and the local one can be shared between threads, the others cannot. A forked process creates its own.
+Calling fsspec takes a lock that no thread should hold when a process forks, so the result is cached.
 """
 
 import os
@@ -16,7 +16,7 @@ from .retry import retried
 
 
 def file_at(url: str) -> tuple[Any, str]:
-    """File system and path of a file, for use in this thread and process."""
+    """fsspec file system and path of a file, for use in this thread and process."""
     name = base(url)
     folder = url.removesuffix(name)
     fs, path = _folder_at(folder, os.getpid(), 0)
@@ -26,7 +26,7 @@ def file_at(url: str) -> tuple[Any, str]:
 
 
 def read_whole(url: str) -> bytes:
-    """A small file. Raises FileNotFoundError, PermissionError, and SpatialdataError after the last attempt."""
+    """Read a small file. Raises FileNotFoundError, PermissionError, and SpatialdataError after the last attempt."""
     fs, path = file_at(url)
     return retried(lambda: fs.cat_file(path), url)
 

@@ -11,20 +11,21 @@ Result = TypeVar("Result")
 _ATTEMPTS: Final = 6
 _FIRST_S: Final = 0.2
 _FINAL: Final = (FileNotFoundError, PermissionError, IsADirectoryError, SpatialdataError)
-"""No passing faults: raised at once."""
+"""Errors that are not transient: raised at once."""
 
 
 def retried(call: Callable[[], Result], what: str, attempts: int = _ATTEMPTS, first_s: float = _FIRST_S) -> Result:
-    """`call()`, again after 0.2, 0.4, 0.8, ... seconds (each with up to a quarter more) where it fails.
+    """`call()`, retried after 0.2, 0.4, 0.8, ... seconds (plus up to a quarter at random) if it fails.
 
-    A missing or forbidden file is raised at once. Raises SpatialdataError naming `what` after the last attempt.
+    Errors for a missing or forbidden file are raised at once. Raises SpatialdataError that names `what` after the last
+    attempt.
     """
     for attempt in range(attempts):
         try:
             return call()
         except _FINAL:
             raise
-        # Every file system raises the errors of its own libraries (botocore's, aiohttp's): no common base but this.
+        # Every file system raises errors of its own libraries (botocore, aiohttp), which have no other common base.
         except Exception as error:
             if attempt == attempts - 1:
                 raise SpatialdataError(f"{what} cannot be read after {attempts} attempts: {error}") from error

@@ -1,4 +1,4 @@
-"""The places of all members of a tar from its headers alone, for shards without an index."""
+"""Reads the offsets of all members from the headers of a tar, for shards without an index."""
 
 from dataclasses import dataclass
 from typing import IO
@@ -12,7 +12,7 @@ from ..reader import BLOCK, ShardError, parse_header, parse_name
 
 @dataclass(frozen=True)
 class Scanned:
-    """Of each sample: (samples, members) arrays, members in the order of `fields`."""
+    """Offsets and sizes of all members: (samples, members) arrays, members in the order of `fields`."""
 
     fields: tuple[str, ...]
     offsets: NDArray[np.int64]
@@ -21,9 +21,9 @@ class Scanned:
 
 
 def scan(url: str) -> Scanned:
-    """Read the headers of a shard, skipping what lies between.
+    """Read the headers of a shard and skip the data.
 
-    Raises ShardError where the tar is cut off, or a sample has not the members of the first.
+    Raises ShardError where the tar is truncated, or where the members of a sample differ from those of the first.
     """
     with open_url(url) as file:
         size = file.seek(0, 2)
@@ -32,8 +32,8 @@ def scan(url: str) -> Scanned:
     first = rows[0][1] if rows else {}
     for key, members in rows:
         if set(members) != set(first):
-            odd = ", ".join(sorted(set(first) ^ set(members)))
-            raise ShardError(url, key, f"not the members of the shard's first sample ({odd})")
+            difference = ", ".join(sorted(set(first) ^ set(members)))
+            raise ShardError(url, key, f"its members differ from the shard's first sample ({difference})")
     fields = tuple(sorted(first))
     offsets = np.asarray([[members[field][0] for field in fields] for _, members in rows], np.int64)
     sizes = np.asarray([[members[field][1] for field in fields] for _, members in rows], np.int64)
@@ -52,7 +52,7 @@ def _walk(file: IO[bytes], url: str, size: int) -> list[tuple[str, dict[str, tup
         key, field = parse_name(info.name, url, key)
         end = position + BLOCK + -(-info.size // BLOCK) * BLOCK
         if end > size:
-            raise ShardError(url, key, f"the shard is cut off inside {info.name}")
+            raise ShardError(url, key, f"the shard is truncated inside {info.name}")
         if not rows or rows[-1][0] != key:
             rows.append((key, {}))
         rows[-1][1][field] = (position + BLOCK, info.size)

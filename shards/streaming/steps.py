@@ -1,7 +1,7 @@
-"""An order, cut into the batches of one rank.
+"""Divides an order into the batches of one rank.
 
-Invariant: at the same step all ranks stand at the same position, and every rank has the same number of steps. Samples
-are drawn many steps ahead, since a draw of a thousand costs hardly more than one; where a stream stands is not.
+Invariant: at the same step all ranks have the same position, and all ranks have the same number of steps. Samples are
+drawn many steps ahead, since drawing a thousand costs hardly more than drawing one; positions advance step by step.
 """
 
 from collections.abc import Generator
@@ -14,58 +14,58 @@ from numpy.typing import NDArray
 from .order import Order
 
 _DRAWN: Final = 1024
-"""Samples that are drawn at once."""
+"""Number of samples that are drawn at once."""
 
 
 Position = int | tuple[int, ...]
-"""Draws of an epoch; of each bucket, where there are several."""
+"""Number of draws so far in an epoch; one number per bucket where there are several."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One batch of this rank, and where the stream stands behind it."""
+    """One batch of this rank, and the position of the stream after it."""
 
     epoch: int
     numbers: list[int]
     valid: NDArray[np.bool_]
-    """False for what only fills the batch: samples from the epoch's start."""
+    """False for padding: samples from the start of the epoch."""
     position: Position
-    """Draws of the epoch that all ranks together have had when this batch is out."""
+    """Number of draws in the epoch, over all ranks, after this batch."""
     bucket: int = 0
-    """Whose samples they are, where there are several (`shards.streaming.walk`)."""
+    """The bucket of the samples, where there are several (`shards.streaming.walk`)."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one rank has of each step."""
+    """One rank's share of each step."""
 
     size: int
     rank: int
     world: int
     pad: bool
-    """Whether the last step of an epoch is filled; else what does not fill one is dropped."""
+    """Whether the last step of an epoch is padded; otherwise an incomplete step is dropped."""
 
     @property
-    def together(self) -> int:
+    def global_size(self) -> int:
         return self.size * self.world
 
     @property
-    def least(self) -> int:
-        """Draws that make another step."""
-        return 1 if self.pad else self.together
+    def min_draws(self) -> int:
+        """Minimum number of remaining draws for another step."""
+        return 1 if self.pad else self.global_size
 
     def count(self, draws: int) -> int:
-        """Steps of so many draws."""
-        return -(-draws // self.together) if self.pad else draws // self.together
+        """Number of steps in `draws` draws."""
+        return -(-draws // self.global_size) if self.pad else draws // self.global_size
 
 
 def start(order: Order, share: Share, epoch: int, position: int) -> tuple[int, int]:
-    """Where the next step is taken from: here, or at the next epoch's start where less than a step is left."""
-    return (epoch, position) if order.length - position >= share.least else (epoch + 1, 0)
+    """Where the next step starts: here, or at the start of the next epoch if less than a step is left."""
+    return (epoch, position) if order.length - position >= share.min_draws else (epoch + 1, 0)
 
 
 def steps(order: Order, share: Share, epoch: int, position: int, epochs: int | None) -> Generator[Step]:
-    """The rest of an epoch, of which there must be some, and the epochs after it; `epochs` in all, or without end."""
+    """The rest of an epoch, which must not be empty, and the epochs after it: `epochs` in total, or endless (None)."""
     while epochs is None or epochs > 0:
         yield from _of_epoch(order, share, epoch, position)
         epoch, position = epoch + 1, 0
@@ -73,11 +73,11 @@ def steps(order: Order, share: Share, epoch: int, position: int, epochs: int | N
 
 
 def _of_epoch(order: Order, share: Share, epoch: int, position: int) -> Generator[Step]:
-    length, together = order.length, share.together
+    length, global_size = order.length, share.global_size
     count, at_once = share.count(length - position), max(1, _DRAWN // share.size)
     for first in range(0, count, at_once):
-        starts = position + together * np.arange(first, min(first + at_once, count))
+        starts = position + global_size * np.arange(first, min(first + at_once, count))
         wanted = starts[:, None] + share.rank * share.size + np.arange(share.size)
         numbers = order.draw(epoch, (wanted % length).ravel()).reshape(wanted.shape)
-        for row, valid, begun in zip(numbers, wanted < length, starts, strict=True):
-            yield Step(epoch, row.tolist(), valid, min(int(begun) + together, length))
+        for row, valid, begin in zip(numbers, wanted < length, starts, strict=True):
+            yield Step(epoch, row.tolist(), valid, min(int(begin) + global_size, length))

@@ -1,10 +1,11 @@
-"""How a stream walks through an epoch: along one order, or along several, of which each batch takes from one.
+"""Iteration over an epoch: along one order, or along several, where each batch comes from one of them.
 
-A bucket holds samples of one image size, in an order of its own. All ranks take a step from one bucket as long as any
-has enough for a whole step; then each rank's batch may come from another bucket, so that little is left. Which bucket
-is next follows from seed, epoch and position alone, in proportion to what is left of each.
-Invariant: as for `shards.streaming.steps`: at one step all ranks stand at the same position, all have the same number
-of steps, and any world can go on from a position: within an epoch no sample comes twice.
+A bucket contains samples of one image size and has its own order. While any bucket has enough samples for a whole step,
+all ranks read a step from one bucket. After that, each rank's batch may come from a different bucket, so that few
+samples are left over. The choice of the next bucket depends only on seed, epoch and position, with probabilities in
+proportion to the remaining samples. Invariant, as in `shards.streaming.steps`: at each step all ranks have the same
+position, all ranks have the same number of steps, and any world can resume from a position without repeating a sample
+within an epoch.
 """
 
 from collections.abc import Generator, Sequence
@@ -15,37 +16,37 @@ import numpy as np
 from ..errors import BadInput
 from .choice import Choice
 from .options import StreamOptions
-from .order import Chosen, Order, chance, make_orders
+from .order import Order, SubsetOrder, hash_below, make_orders
 from .steps import Position, Share, Step, start, steps
 
 
 class Walk(Protocol):
-    """What the stream needs of either."""
+    """The interface of both kinds of iteration."""
 
     length: int
-    """Draws of an epoch."""
+    """Number of draws in an epoch."""
     begin: Position
     orders: Sequence[Order]
 
     def count(self, share: Share) -> int:
-        """Steps of a whole epoch."""
+        """Number of steps in a whole epoch."""
         ...
 
-    def is_place(self, position: object) -> bool:
-        """Whether this can be a position."""
+    def is_position(self, position: object) -> bool:
+        """Whether this is a valid position."""
         ...
 
     def start(self, share: Share, epoch: int, position: Position) -> tuple[int, Position]:
-        """Where the next step is taken from: here, or at the next epoch's start where less than a step is left."""
+        """Where the next step starts: here, or at the start of the next epoch if less than a step is left."""
         ...
 
     def steps(self, share: Share, epoch: int, position: Position, epochs: int | None) -> Generator[Step]:
-        """The rest of an epoch, and the epochs after it; `epochs` in all, or without end."""
+        """The rest of an epoch, and the epochs after it: `epochs` in total, or endless (None)."""
         ...
 
 
-class Straight:
-    """Along one order; a position is the number of draws that were had."""
+class SingleWalk:
+    """Iteration along one order; a position is the number of draws so far."""
 
     def __init__(self, order: Order) -> None:
         self.orders: Sequence[Order] = (order,)
@@ -55,7 +56,7 @@ class Straight:
     def count(self, share: Share) -> int:
         return share.count(self.length)
 
-    def is_place(self, position: object) -> bool:
+    def is_position(self, position: object) -> bool:
         return isinstance(position, int) and 0 <= position <= self.length
 
     def start(self, share: Share, epoch: int, position: Position) -> tuple[int, Position]:
@@ -67,11 +68,11 @@ class Straight:
         return steps(self.orders[0], share, epoch, position, epochs)
 
 
-class Buckets:
-    """Along several orders; a position is the number of draws that were had of each.
+class BucketWalk:
+    """Iteration along several orders; a position is the number of draws so far from each.
 
     Args:
-        stored: take the bucket whose next sample comes first in the sets, not one by chance.
+        stored: use the bucket whose next sample is first in the sets, not a random one.
     """
 
     def __init__(self, orders: Sequence[Order], seed: int, *, stored: bool) -> None:
@@ -82,82 +83,85 @@ class Buckets:
         self._stored = stored
 
     def count(self, share: Share) -> int:
-        together, size = share.together, share.size
-        rests = [order.length % together for order in self.orders]
-        batches = sum(-(-rest // size) if share.pad else rest // size for rest in rests)
-        whole = sum(order.length // together for order in self.orders)
+        global_size, size = share.global_size, share.size
+        remainders = [order.length % global_size for order in self.orders]
+        batches = sum(-(-remainder // size) if share.pad else remainder // size for remainder in remainders)
+        whole = sum(order.length // global_size for order in self.orders)
         return whole + (-(-batches // share.world) if share.pad else batches // share.world)
 
-    def is_place(self, position: object) -> bool:
+    def is_position(self, position: object) -> bool:
         return (
             isinstance(position, list | tuple)
             and len(position) == len(self.orders)  # pyright: ignore[reportUnknownArgumentType]
             and all(
-                isinstance(had, int) and 0 <= had <= order.length
-                for had, order in zip(position, self.orders, strict=True)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
+                isinstance(drawn, int) and 0 <= drawn <= order.length
+                for drawn, order in zip(position, self.orders, strict=True)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
             )
         )
 
     def start(self, share: Share, epoch: int, position: Position) -> tuple[int, Position]:
         assert isinstance(position, tuple)
-        return (epoch, position) if self._taken(share, epoch, position) else (epoch + 1, self.begin)
+        return (epoch, position) if self._assign(share, epoch, position) else (epoch + 1, self.begin)
 
     def steps(self, share: Share, epoch: int, position: Position, epochs: int | None) -> Generator[Step]:
         while epochs is None or epochs > 0:
             assert isinstance(position, tuple)
-            while taken := self._taken(share, epoch, position):
-                bucket, first, fills = taken[share.rank]
-                behind = list(position)
-                for other, begun, filling in taken:
-                    if not filling:
-                        behind[other] = max(behind[other], min(begun + share.size, self.orders[other].length))
-                position = tuple(behind)
-                yield self._step(share, epoch, bucket, first, fills, position)
+            while assigned := self._assign(share, epoch, position):
+                bucket, first, is_padding = assigned[share.rank]
+                next_position = list(position)
+                for other, begin, pads in assigned:
+                    if not pads:
+                        end = min(begin + share.size, self.orders[other].length)
+                        next_position[other] = max(next_position[other], end)
+                position = tuple(next_position)
+                yield self._step(share, epoch, bucket, first, is_padding, position)
             epoch, position = epoch + 1, self.begin
             epochs = None if epochs is None else epochs - 1
 
-    def _step(self, share: Share, epoch: int, bucket: int, first: int, fills: bool, position: Position) -> Step:
+    def _step(self, share: Share, epoch: int, bucket: int, first: int, is_padding: bool, position: Position) -> Step:
         order = self.orders[bucket]
         wanted = first + np.arange(share.size)
         numbers = order.draw(epoch, wanted % order.length).tolist()
-        return Step(epoch, numbers, (wanted < order.length) & (not fills), position, bucket)
+        return Step(epoch, numbers, (wanted < order.length) & (not is_padding), position, bucket)
 
-    def _taken(self, share: Share, epoch: int, position: tuple[int, ...]) -> list[tuple[int, int, bool]]:
-        """What the ranks take in the next step, in turn: bucket, first draw, and whether it only fills the step.
+    def _assign(self, share: Share, epoch: int, position: tuple[int, ...]) -> list[tuple[int, int, bool]]:
+        """The batches of the next step, by rank: bucket, first draw, and whether the batch is only padding.
 
         Empty where less than a step is left.
         """
-        left = [order.length - had for order, had in zip(self.orders, position, strict=True)]
-        whole = [bucket for bucket, rest in enumerate(left) if rest >= share.together]
+        left = [order.length - drawn for order, drawn in zip(self.orders, position, strict=True)]
+        whole = [bucket for bucket, count in enumerate(left) if count >= share.global_size]
         if whole:
             bucket = self._next(epoch, position, left, whole)
             return [(bucket, position[bucket] + rank * share.size, False) for rank in range(share.world)]
-        taken: list[tuple[int, int, bool]] = []
+        assigned: list[tuple[int, int, bool]] = []
         for _ in range(share.world):
             bucket = max(range(len(left)), key=lambda bucket: (left[bucket], -bucket))
             if left[bucket] < (1 if share.pad else share.size):
                 break
-            taken.append((bucket, self.orders[bucket].length - left[bucket], False))
+            assigned.append((bucket, self.orders[bucket].length - left[bucket], False))
             left[bucket] -= min(share.size, left[bucket])
-        if not taken or (len(taken) < share.world and not share.pad):
+        if not assigned or (len(assigned) < share.world and not share.pad):
             return []
-        return taken + [(taken[0][0], 0, True)] * (share.world - len(taken))
+        return assigned + [(assigned[0][0], 0, True)] * (share.world - len(assigned))
 
-    def _next(self, epoch: int, position: tuple[int, ...], left: Sequence[int], among: Sequence[int]) -> int:
+    def _next(self, epoch: int, position: tuple[int, ...], left: Sequence[int], candidates: Sequence[int]) -> int:
         if self._stored:
-            return min(among, key=lambda bucket: int(self.orders[bucket].draw(epoch, np.array([position[bucket]]))[0]))
-        ends = np.cumsum([left[bucket] for bucket in among])
-        drawn = chance(int(ends[-1]), self._seed, epoch, *position)
-        return among[int(np.searchsorted(ends, drawn, side="right"))]
+            return min(candidates, key=lambda i: int(self.orders[i].draw(epoch, np.array([position[i]]))[0]))
+        ends = np.cumsum([left[bucket] for bucket in candidates])
+        number = hash_below(int(ends[-1]), self._seed, epoch, *position)
+        return candidates[int(np.searchsorted(ends, number, side="right"))]
 
 
 def make_walk(choice: Choice, weights: Sequence[float] | None, options: StreamOptions) -> Walk:
-    """Along one order, or one for each bucket of image sizes. Raises BadInput for a weighted set without samples."""
+    """Iteration along one order, or one per bucket of one size. Raises BadInput for a weighted set without samples."""
     if weights and not all(sum(sum(bucket.counts[i]) for bucket in choice.buckets) for i in range(len(weights))):
-        raise BadInput("a weighted set has no sample that is drawn: leave it out, or choose another recipe")
+        raise BadInput("a weighted set has no sample to draw: leave the set out, or use another recipe")
     counts = [bucket.counts for bucket in choice.buckets]
     orders = [
-        order if bucket.numbers is None else Chosen(order, bucket.numbers)
+        order if bucket.numbers is None else SubsetOrder(order, bucket.numbers)
         for order, bucket in zip(make_orders(counts, weights, options.order, options.seed), choice.buckets, strict=True)
     ]
-    return Buckets(orders, options.seed, stored=options.order == "stored") if options.buckets else Straight(orders[0])
+    if options.buckets:
+        return BucketWalk(orders, options.seed, stored=options.order == "stored")
+    return SingleWalk(orders[0])

@@ -241,6 +241,7 @@ def test_it_is_a_stage_of_a_build(tmp_path: Path):
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**31))
 @example(1890)
+@pytest.mark.slow
 def test_every_fact_that_the_model_is_told_is_true(seed: int):
     for kind in ("translate", "remove", "insert"):
         facts = random_facts(seed, kind)

@@ -34,6 +34,7 @@ def texts_of(facts: PairFacts, seed: int = 0, variants: int = 4) -> list[str]:
     return told
 
 
+@pytest.mark.slow
 def test_nearly_every_edit_can_be_told():
     cases = [Case(random_facts(seed), SIDE, SIDE) for seed in range(200)]
     cases += [Case(facts, SCENE_SIDE, SCENE_SIDE) for facts, _ in scenes(60)]
@@ -52,6 +53,7 @@ def names_of(facts: PairFacts) -> dict[str, int]:
 
 @MANY
 @given(SEEDS)
+@pytest.mark.slow
 def test_relations_of_moves_and_insertions_are_true(seed):
     for kind in ("translate", "insert"):
         facts = random_facts(seed, kind)
@@ -79,6 +81,7 @@ def test_directions_and_distances_are_true(seed):
 
 @MANY
 @given(SEEDS)
+@pytest.mark.slow
 def test_captions_are_true_of_their_own_image(seed):
     facts = random_facts(seed)
     nouns = {noun_phrase(facts, thing, thing.category): thing.id for thing in facts.objects}
@@ -195,6 +198,7 @@ def test_the_sampler_s_into_and_between_are_said():
     assert "towards the camera" in said and "about" in said
 
 
+@pytest.mark.slow
 def test_variety():
     for kind in EDIT_KINDS:
         shapes = set()

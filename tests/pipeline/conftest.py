@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import needs
 from tests.pipeline.command_line import build
 from tests.pipeline.plugged import CANNY, NAME, OWN, write_package
 from tests.pipeline.releases import write_release
 
 
 @pytest.fixture(scope="session")
+@needs("s3")
 def s3() -> Iterator[dict[str, object]]:
     """Options for a bucket `bucket` on moto's server."""
     import boto3

@@ -62,6 +62,7 @@ def bad_models() -> dict[str, bytes | None]:
     }
 
 
+@pytest.mark.blender
 def test_bad_models_are_rejected_with_reasons(tmp_path: Path):
     root = make_cache(tmp_path / "cache", bad_models())
     told = build_assets(root, tmp_path / "out")
@@ -263,6 +264,7 @@ def test_disk_full(release: Path, finished: Path, tmp_path: Path, room: int):
         assert not (out / "gallery").exists()
 
 
+@pytest.mark.slow
 def test_a_limit_on_the_size_of_files(release: Path, finished: Path, tmp_path: Path):
     """As above where nobody may mount, and in a process of its own."""
     out = tmp_path / "out"

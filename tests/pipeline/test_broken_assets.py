@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.pipeline.command_line import run
 from tests.sources.models import box, glb, make_cache
 
 
+@pytest.mark.blender
 def test_models_that_broke_after_the_survey_are_named(tmp_path: Path):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(0.3, 0.3, 0.3 + n / 20)) for n in range(4)})
     settings = (

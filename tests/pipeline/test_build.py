@@ -13,6 +13,8 @@ from spatialdata_builder.shards.interop.object3dit import FILES
 
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -60,6 +62,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(release: Path, undisturbed
     assert not list(out.rglob("*.tmp"))
 
 
+@pytest.mark.ray
 def test_engines_agree(release: Path, undisturbed: Path, tmp_path: Path):
     out = tmp_path / "out"
     done = spatialdata(*build_arguments(release, out, "engine.kind=ray"))
@@ -176,7 +179,7 @@ def test_interrupted_it_says_how_to_go_on(release: Path, tmp_path: Path):
     run.send_signal(signal.SIGINT)
     _, told = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert "run the same command to go on" in told
+    assert "rerun the command to resume" in told
     assert "Traceback" not in told
 
 

@@ -97,6 +97,7 @@ def test_wrong_usage(arguments: list[str]):
     assert "Traceback" not in told.err
 
 
+@pytest.mark.blender
 def test_json_is_all_that_stands_on_stdout(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     told = spatialdata(*build_arguments(release, out), "--json")
@@ -144,8 +145,8 @@ def test_an_export_says_how_many_it_leaves_out_and_why(tmp_path: Path):
     assert told.code == 0
     assert told.out.splitlines() == [
         f"1 sample exported to {tmp_path / 'export'}",
-        "2 samples left out: the layout has no place for camera edits",
-        "1 sample left out: the layout has no place for scale edits",
+        "2 samples left out: the layout does not support camera edits",
+        "1 sample left out: the layout does not support scale edits",
     ]
 
 
@@ -158,5 +159,5 @@ def test_verify_of_a_build_without_shards_says_so(out: Path):
         file.unlink()
     told = run("verify", out)
     assert told.out.splitlines()[-1].endswith(
-        f"there are no shards; its layers and plan are sound; pack with `spatialdata shard {out} --recipe full`"
+        f"there are no shards; its layers and plan are not damaged; pack with `spatialdata shard {out} --recipe full`"
     )

@@ -20,7 +20,7 @@ PAIR = {
     "scene": SceneOptions(),
     "render": RenderOptions(),
 }
-EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*[!y].yaml"))  # not kuberay.yaml
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_every_recipe_of_shards_can_be_asked_for():
         ("shard.splits.train=0.5", ("--set shard.splits.train=0.5", "sum to")),
         ("samples=all", ("--set samples=all", "object3dit")),
         (f"seed={'[' * 3000}", ("--set seed=[", "too deeply")),
-        ("samples=[2026-13-45]", ("--set samples=", "cannot be")),
+        ("samples=[2026-13-45]", ("--set samples=", "has an invalid value")),
     ],
 )
 def test_what_an_option_broke_is_its_fault(tmp_path: Path, override: str, words: tuple[str, ...]):
@@ -178,10 +178,10 @@ BOMB = "a: &a [1,2,3,4,5,6,7,8,9]\n" + "".join(
         ("[" * 1000 + "]" * 1000, "nested too deeply"),
         ("x: " + "{a: " * 1000 + "1" + "}" * 1000, "nested too deeply"),
         (BOMB, "more than 200,000 values"),
-        ("a: &a [*a]", "hold themselves"),
+        ("a: &a [*a]", "contains itself"),
         ("x" * 5_000_000, "more than 4,000,000 characters"),
-        ("samples: 2026-13-45", "cannot be"),
-        (f"seed: {'9' * 5000}", "cannot be"),
+        ("samples: 2026-13-45", "has an invalid value"),
+        (f"seed: {'9' * 5000}", "has an invalid value"),
         ("{[1]: 2}", "not YAML"),
         ("1: 2", "1: keys should be strings"),
         ("!!python/object/apply:os.getcwd []", "not YAML"),

@@ -118,6 +118,7 @@ def test_layers_of_another_plan_are_not_taken(release: Path, finished: Path, out
     assert run("verify", out).code == 0
 
 
+@pytest.mark.slow
 def test_a_damaged_list_of_units(release: Path, out: Path):
     units = out / "plan" / "units.parquet"
     whole = units.read_bytes()
@@ -158,6 +159,7 @@ def test_a_damaged_build_file(release: Path, finished: Path, out: Path, change: 
 
 
 @pytest.mark.parametrize("change", [junk, flip, None])
+@pytest.mark.blender
 def test_a_damaged_table_of_assets(tmp_path: Path, change: Callable[[bytes], bytes] | None):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(12)})
     out = tmp_path / "out"

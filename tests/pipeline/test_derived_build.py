@@ -14,6 +14,7 @@ from spatialdata_builder.shards.reader import StoredSample, read_record, read_sa
 from spatialdata_builder.shards.schema import EDIT_KINDS, SampleRecord
 from spatialdata_builder.sources.derived import INVERSE, composed_kind
 
+from tests.needs import needs
 from tests.pipeline.command_line import run
 from tests.pipeline.releases import spatialdata
 
@@ -46,6 +47,7 @@ def build_scenes(out: Path, *settings: str) -> Path:
 
 
 @pytest.fixture(scope="module")
+@needs("blender")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two edits of each kind but removals, of one scene; and all that follows from them."""
     weights = ", ".join(f"{kind}: 1" for kind in EDIT_KINDS if kind != "remove")
@@ -54,6 +56,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+@needs("blender")
 def removals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Removals, each with a move of the same object; and a last sample of a scene of its own."""
     edits = "edits={translate: 1, remove: 1, invert: true, compose: true}"

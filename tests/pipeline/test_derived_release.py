@@ -16,6 +16,8 @@ from tests.pipeline.command_line import run
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 from tests.pipeline.test_derived_build import inverses, samples_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -51,6 +53,7 @@ def test_released_pairs_are_read_backwards(undisturbed: Path):
     assert Counter(record.edit.kind for _, record in built.values())["insert"] > 0
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_to_the_same_bytes(release: Path, undisturbed: Path, tmp_path: Path):
     out = tmp_path / "out"
     arguments = build_arguments(release, out, "edits.invert=true", "unit_size=4")
@@ -71,6 +74,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(release: Path, undisturbed: Pa
     assert files_of(out / "shards") == files_of(undisturbed / "shards")
 
 
+@pytest.mark.ray
 def test_engines_agree(release: Path, undisturbed: Path, tmp_path: Path):
     done = spatialdata(*build_arguments(release, tmp_path / "out", "edits.invert=true", "engine.kind=ray"))
     assert done.returncode == 0, done.stderr

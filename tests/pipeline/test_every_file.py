@@ -11,6 +11,8 @@ import pytest
 from tests.pipeline.command_line import Told, build, run
 from tests.pipeline.releases import files_of, write_release
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ("unit_size=2", "shard.samples_per_shard=2", "layers={segment: none, line: none}")
 
 
@@ -57,7 +59,7 @@ def sound(told: Told) -> Told:
     assert "fault of spatialdata" not in told.err, told
     if told.code:
         assert told.code in (1, 2), told
-        assert "`spatialdata " in told.err + told.out or "mend with: spatialdata" in told.out, told
+        assert "`spatialdata " in told.err + told.out or "repair with: spatialdata" in told.out, told
     return told
 
 
@@ -65,8 +67,8 @@ def mend(root: Path, out: Path, told: Told) -> Told:
     """Run the one command that a finding names; a build where none was found."""
     if packs := re.search(r"pack again with `(spatialdata shard [^`]*)`", told.out):
         return run(*shlex.split(packs.group(1))[1:])
-    if told.code and "mend with: " in told.out and "same `spatialdata build` again" not in told.out:
-        command = told.out.partition("mend with: ")[2].splitlines()[0]
+    if told.code and "repair with: " in told.out and "same `spatialdata build` again" not in told.out:
+        command = told.out.partition("repair with: ")[2].splitlines()[0]
         return run(*shlex.split(command)[1:])
     if told.code:
         assert "`spatialdata build` again" in told.err + told.out, told

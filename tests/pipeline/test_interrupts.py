@@ -49,6 +49,7 @@ def interrupted(arguments: list[str], after_s: float, number: signal.Signals) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_at_any_moment_of_a_build(release: Path, tmp_path: Path, number: signal.Signals):
     out, whole = tmp_path / "out", tmp_path / "whole"
     arguments = build_arguments(release, out, "unit_size=1")
@@ -63,17 +64,18 @@ def test_at_any_moment_of_a_build(release: Path, tmp_path: Path, number: signal.
             break
         assert code == 130, (moment, told)
         assert "Traceback" not in told and "fault" not in told, (moment, told)
-        assert told.splitlines()[-1:] == ["stopped; run the same command to go on"], (moment, told)
+        assert told.splitlines()[-1:] == ["stopped; rerun the command to resume"], (moment, told)
     assert spatialdata(*arguments).returncode == 0
     assert files_of(out / "shards") == files_of(whole / "shards")
 
 
 @pytest.mark.parametrize("after_s", [1.5, 4.0])
+@pytest.mark.ray
 def test_on_ray(release: Path, tmp_path: Path, after_s: float):
     """While Ray starts, and about when its workers do."""
     code, told, _ = interrupted(build_arguments(release, tmp_path, "engine.kind=ray"), after_s, signal.SIGINT)
     assert code == 130, told
-    assert "Traceback" not in told and told.splitlines()[-1] == "stopped; run the same command to go on"
+    assert "Traceback" not in told and told.splitlines()[-1] == "stopped; rerun the command to resume"
 
 
 def test_a_swallowed_interrupt_comes_again(monkeypatch: pytest.MonkeyPatch):

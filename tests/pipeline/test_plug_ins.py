@@ -57,6 +57,7 @@ def test_a_line_layer_of_a_users_own(owned: Path):
     assert looked >= 2
 
 
+@pytest.mark.ray
 def test_workers_of_a_local_ray_import_it(release: Path, owned: Path, tmp_path: Path):
     """Though the package is neither installed nor in the environment: only the driver's path has it."""
     told = build(release, tmp_path / "out", f"layers.line={CANNY}", f"layers.caption={CAPTION}", "engine.kind=ray")

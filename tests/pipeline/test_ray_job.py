@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from spatialdata_builder.pipeline.engine.ray_cluster import shipped
 
+from tests.needs import needs
 from tests.pipeline.plugged import CANNY, CAPTION, write_package
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
@@ -120,6 +121,7 @@ class Head:
 
 
 @pytest.fixture(scope="module")
+@needs("ray")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     if not Path("/proc/self/environ").exists():
         pytest.skip("the head's processes are found through /proc: Linux only")
@@ -190,7 +192,7 @@ def test_literally_ray_job_submit_pipeline_build(head: Head):
     plan = json.loads((out / "plan.json").read_text())
     assert (plan["samples"], plan["config"]["source"]["kind"]) == (120, "procedural")
     assert "assets to draw from" in told
-    assert "run the same command to go on" in told
+    assert "rerun the command to resume" in told
     assert "Traceback" not in told
 
 

@@ -16,6 +16,7 @@ from spatialdata_builder.shards.reader import StoredSample, read_record, read_sa
 from spatialdata_builder.shards.schema import EDIT_KINDS, SampleRecord
 from spatialdata_builder.sources.procedural import catalogue, make
 
+from tests.needs import needs
 from tests.pipeline.releases import CHECKOUT, files_of, spatialdata
 
 SETTINGS = (
@@ -33,6 +34,7 @@ def arguments(out: Path, *settings: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
+@needs("blender", "ray")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("scenes") / "out"
     done = spatialdata(*arguments(out))
@@ -126,6 +128,8 @@ def test_maps_agree_with_rays_through_the_named_models(
         assert np.median(cosine) > np.cos(np.radians(6)), record.key
 
 
+@pytest.mark.blender
+@pytest.mark.ray
 def test_a_killed_build_gives_the_same_shards(built: Path, tmp_path: Path):
     out = tmp_path / "out"
     driver = subprocess.Popen(

@@ -59,7 +59,8 @@ def test_nothing_that_is_written_or_said_holds_a_secret(
         for url, options in ((with_password(service.url), {}), (service.url, {"api_key_env": "SEER_KEY"})):
             told = [build(release, out, judge(url, **options), "samples=4")]
             told += [run("status", out, "--json"), run("why", out, "translate-train-uid000"), run("view", out)]
-            told += [run("card", out), run("--debug", "build", "--out", out, "--set", judge(url, **options))]
+            again = ("--set", judge(url, **options), "--set", "engine.kind=inline")
+            told += [run("card", out), run("--debug", "build", "--out", out, *again)]
             assert len(service.headers) > 0
             check(out, *told)
     if status == 200:

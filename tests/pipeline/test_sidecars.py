@@ -47,6 +47,7 @@ def test_what_was_lost_is_mended(out: Path, finished: Path, name: str):
     assert files_of(out / "shards") == files_of(finished / "shards")
 
 
+@pytest.mark.slow
 def test_a_packing_that_failed_leaves_no_list_of_shards(out: Path):
     folder = out / "shards" / "full"
     finer = ("shard", str(out), "--recipe", "full", "--set", "shard.samples_per_shard=1")

@@ -17,6 +17,7 @@ from tests.pipeline.releases import CHECKOUT
 from tests.pipeline.report.test_why import keys_of
 
 HOSTILE = "a\x1b[2J\x07\x9b31m\u202egnp.\u2066exe\u2028b\ud800"
+COMMANDS = ("why OUT KEY", "status OUT", "audit OUT", "diff OUT OUT", "view OUT")
 HARMFUL = set("\x1b\x07\x9b\u202e\u2066\u2028\ud800")
 
 
@@ -59,7 +60,7 @@ def test_all_that_is_printed_goes_one_way():
                 assert ast.unparse(node.func) not in ("click.echo", "Console", "print"), f"{file}:{node.lineno}"
 
 
-@pytest.mark.parametrize("command", ["why OUT KEY", "status OUT", "audit OUT", "diff OUT OUT", "view OUT", "doctor"])
+@pytest.mark.parametrize("command", [*COMMANDS, pytest.param("doctor", marks=pytest.mark.blender)])
 def test_a_locale_that_knows_ascii_only(out: Path, command: str):
     key = keys_of(out)[0]
     line = command.replace("OUT", str(out)).replace("KEY", key)

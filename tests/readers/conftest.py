@@ -1,4 +1,4 @@
-"""One recipe's folder in three splits, as `spatialdata shard` leaves it, and what our own codecs read from it."""
+"""One recipe's folder with three splits, as written by `spatialdata shard`, and what our own codecs read from it."""
 
 import json
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ KEYS = {
 
 @dataclass(frozen=True)
 class Packed:
-    """The recipe's folder; by split and key, what the members say and the records."""
+    """The recipe's folder, and by split and key the decoded members and the records."""
 
     folder: Path
     values: dict[str, dict[str, Values]]
@@ -40,7 +40,7 @@ class Packed:
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
     folder = tmp_path_factory.mktemp("readers") / "shards" / "full"
     for split, keys in KEYS.items():
-        make_split(str(folder / split), keys, split=split, changes={"a-6": unlike("a-6")})
+        make_split(str(folder / split), keys, split=split, changes={"a-6": different_sample("a-6")})
     write_sidecars(str(folder))
     values, records = {}, {}
     for split in KEYS:
@@ -51,8 +51,8 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
     return Packed(folder, values, records)
 
 
-def unlike(key: str) -> dict[str, bytes]:
-    """A sixth sample unlike the five by which some readers fix their schema: in lengths and in bits of labels."""
+def different_sample(key: str) -> dict[str, bytes]:
+    """A sixth sample, unlike the five from which some readers infer a schema: other list lengths, 16-bit labels."""
     record = read_record(make_sample(key)["json"])
     third = record.objects[0].model_copy(update={"id": 300, "name": "box 300"})
     instruction = record.instruction.model_copy(update={"variants": ["Move it.", "Shift it.", "Push it."]})

@@ -1,4 +1,4 @@
-"""Reads a recipe's folder by mlcroissant alone and saves what it holds: <folder> <out.npz> <out.json>."""
+"""Reads a recipe's folder only with mlcroissant and saves its content: <folder> <out.npz> <out.json>."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Reads a recipe's folder by megatron-energon alone and saves the pixels: <folder> <out.npz> <state.json>."""
+"""Reads a recipe's folder only with megatron-energon; saves pixels and order: <folder> <out.npz> <order.json>."""
 
 import io
 import json

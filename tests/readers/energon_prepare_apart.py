@@ -1,4 +1,4 @@
-"""What `energon prepare` does to a folder of tars: <folder>."""
+"""Does what `energon prepare` does with a folder of tars: <folder>."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a member says, twice: by `shards.codecs`, and from another reader's raw pixels by docs/formats.md alone."""
+"""Decodes members in two ways: with `shards.codecs`, and from another reader's raw pixels only by docs/formats.md."""
 
 import io
 from collections.abc import Mapping
@@ -34,12 +34,12 @@ def _decode(name: str, data: bytes, maps: Mapping[str, Any]) -> np.ndarray:
 
 
 def pillow(data: bytes) -> np.ndarray:
-    """The pixels as they are stored."""
+    """The pixels as stored."""
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
 def theirs(name: str, pixels: np.ndarray, record: Mapping[str, Any]) -> np.ndarray:
-    """What docs/formats.md makes of a member's raw pixels."""
+    """Decode a member's raw pixels as docs/formats.md describes."""
     match name.removeprefix("source_"):
         case "depth" | "metric":
             assert pixels.dtype == np.uint16, f"{name} has lost its 16 bits: {pixels.dtype}"
@@ -60,15 +60,15 @@ def theirs(name: str, pixels: np.ndarray, record: Mapping[str, Any]) -> np.ndarr
 def assert_same(
     found: Mapping[str, Mapping[str, np.ndarray]], records: Mapping[str, Any], expected: Mapping[str, Values]
 ):
-    """A split as another reader gives it (key: member: raw pixels) against ours: all samples, members and pixels."""
+    """Compare a split read by another reader (key: member: raw pixels) with ours: all samples, members and pixels."""
     assert found.keys() == records.keys() == expected.keys()
     for key, members in found.items():
         assert members.keys() == expected[key].keys()
         for name, pixels in members.items():
-            values, right = theirs(name, pixels, records[key]), expected[key][name]
-            assert (values.dtype, values.shape) == (right.dtype, right.shape), (key, name)
+            values, wanted = theirs(name, pixels, records[key]), expected[key][name]
+            assert (values.dtype, values.shape) == (wanted.dtype, wanted.shape), (key, name)
             if values.dtype == np.float32:
-                # A step of 16-bit depth is 1e-5 of these maps' range; the order of float operations is not promised.
-                np.testing.assert_allclose(values, right, rtol=1e-6, atol=1e-6, err_msg=f"{key} {name}")
+                # A step of 16-bit depth is 1e-5 of these maps' range; the order of float operations may differ.
+                np.testing.assert_allclose(values, wanted, rtol=1e-6, atol=1e-6, err_msg=f"{key} {name}")
             else:
-                assert np.array_equal(values, right), (key, name)
+                assert np.array_equal(values, wanted), (key, name)

@@ -1,8 +1,8 @@
-"""Make the environment of readers that bring packages we must not have: python tests/readers/set_up.py [folder].
+"""Create a separate environment for readers with conflicting packages: python tests/readers/set_up.py [folder].
 
-megatron-energon, mlcroissant and timm are read in `.venv-readers` in the checkout, which lies over the environment that
-runs this file: they share its torch, and what they install (scipy, which trimesh would use) does not reach it.
-Done once; after that a call costs milliseconds until this file changes.
+megatron-energon, mlcroissant and timm run in `.venv-readers` in the checkout. It is layered over the environment that
+runs this file: it shares its torch, but packages installed in it (scipy, which trimesh would use) do not affect the
+base environment. Created once; later calls take milliseconds until this file changes.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".venv-readers"
 READERS = ("megatron-energon==7.4.1", "mlcroissant==1.1.1")
-# Without what they depend on: torchvision would replace torch by the build for its own version and for CUDA.
-ALONE = ("timm==1.0.31", "torchvision==0.28.0")
+# Installed without dependencies: torchvision would replace torch by the CUDA build for its own version.
+WITHOUT_DEPENDENCIES = ("timm==1.0.31", "torchvision==0.28.0")
 
 
 def main(folder: Path) -> None:
@@ -25,10 +25,10 @@ def main(folder: Path) -> None:
     if stamp.is_file() and stamp.read_text() == state:
         return
     venv.create(folder, with_pip=True, clear=True)
-    below = sysconfig.get_path("purelib")
-    (_packages(python) / "below.pth").write_text(f"import site; site.addsitedir({below!r})\n")
+    base_packages = sysconfig.get_path("purelib")
+    (_packages(python) / "base_packages.pth").write_text(f"import site; site.addsitedir({base_packages!r})\n")
     _pip(python, "install", *READERS)
-    _pip(python, "install", "--no-deps", *ALONE)
+    _pip(python, "install", "--no-deps", *WITHOUT_DEPENDENCIES)
     subprocess.run([python, "-c", "import megatron.energon, mlcroissant"], check=True, cwd=folder)
     stamp.write_text(state)
 

@@ -1,13 +1,15 @@
-"""croissant.json is valid, and mlcroissant loads rows, records and images by it."""
+"""croissant.json is valid, and mlcroissant loads rows, records and images with it."""
 
 import hashlib
 import json
+
+import pytest
 
 from tests.readers.apart import load_pixels, needs_environment, run_apart
 from tests.readers.pixels import assert_same
 
 RECOMMENDED = ("citeAs", "datePublished")
-"""What is recommended and not known when a set is packed."""
+"""Recommended properties that are unknown when a set is packed."""
 
 
 def test_every_tar_is_listed_with_its_digest(packed):
@@ -20,9 +22,10 @@ def test_every_tar_is_listed_with_its_digest(packed):
     assert content["license"] == ["cc0"]
 
 
+@pytest.mark.readers
 @needs_environment
-def test_mlcroissant_finds_it_valid_and_loads_everything(packed, tmp_path):
-    # Its cache of extracted archives goes by their relative names: another set would be served from it.
+def test_mlcroissant_validates_it_and_loads_everything(packed, tmp_path):
+    # mlcroissant's cache of extracted archives uses relative names as keys, so another set could be read from it.
     cache = {"CROISSANT_CACHE": str(tmp_path / "cache")}
     run_apart("croissant_apart", packed.folder, tmp_path / "pixels.npz", tmp_path / "texts.json", env=cache)
     texts = json.loads((tmp_path / "texts.json").read_bytes())

@@ -1,4 +1,4 @@
-"""Hugging Face `datasets` loads every split by the card, streaming and not: images decoded, the record typed."""
+"""Hugging Face `datasets` loads every split by the card, streaming or not: images decoded, the record typed."""
 
 import shutil
 
@@ -22,30 +22,31 @@ def read(dataset):
 
 
 @pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.torch
 def test_every_split_by_the_card(packed, tmp_path, streaming):
     loaded = load_dataset(str(packed.folder), streaming=streaming, cache_dir=str(tmp_path))
     assert set(loaded) == set(PUBLIC.values())
     for split, public in PUBLIC.items():
         found, records = read(loaded[public])
         assert_same(found, records, packed.values[split])
-        assert records == packed.records[split], "every key and number of the record, none lost to a guessed schema"
+        assert records == packed.records[split], "all keys and numbers of the record, none lost to an inferred schema"
 
 
-def test_the_card_types_what_would_be_guessed(packed, tmp_path):
-    """The types in the card are those that `datasets` finds in the samples, so that the first five decide nothing."""
+def test_the_card_has_the_types_that_datasets_infers(packed, tmp_path):
+    """The types in the card equal those that `datasets` infers here, so the first five samples do not matter."""
     head = (packed.folder / "README.md").read_text().split("---\n")[1]
     card = Features._from_yaml_list(yaml.safe_load(head)["dataset_info"]["features"])
     files = {"train": str(packed.folder / "train" / "*.tar")}
-    guessed = load_dataset(
+    inferred = load_dataset(
         "webdataset", data_files=files, split="train", streaming=True, cache_dir=str(tmp_path)
     ).features
-    assert card == guessed
+    assert card == inferred
     assert card["depth.png"] == Image()
     assert card["json"]["schema"].dtype == "int64"
     assert card["json"]["camera"]["source"]["K"].feature.dtype == "float64"
 
 
-def test_a_stream_stops_and_goes_on(packed, tmp_path):
+def test_a_stream_stops_and_resumes(packed, tmp_path):
     stream = load_dataset(str(packed.folder), split="train", streaming=True, cache_dir=str(tmp_path))
     keys = []
     for row in stream:

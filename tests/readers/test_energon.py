@@ -3,10 +3,12 @@
 import json
 import shutil
 
+import pytest
+
 from tests.readers.apart import load_pixels, needs_environment, run_apart
 from tests.readers.pixels import assert_same
 
-pytestmark = needs_environment
+pytestmark = [pytest.mark.readers, needs_environment]
 
 
 def test_all_splits_and_exact_resume(packed, tmp_path):
@@ -20,7 +22,7 @@ def test_all_splits_and_exact_resume(packed, tmp_path):
     assert sorted(order["first"] + order["then"]) == sorted(packed.values["train"])
 
 
-def test_its_own_preparation_finds_the_same(packed, tmp_path):
+def test_energon_prepare_writes_the_same(packed, tmp_path):
     """What `energon prepare` writes over tars alone: the same counts, splits and bytes of every offset index."""
     for split in packed.values:
         (tmp_path / "set" / split).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Python's own tarfile and json, with the manifest, the parquets and the offset index as docs/formats.md says."""
+"""Python's own tarfile and json, with the manifest, the parquets and the offset index as in docs/formats.md."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ def test_tarfile(packed, split):
     assert_same(found, records, packed.values[split])
 
 
-def test_the_offset_index_says_where_samples_begin_and_end(packed):
+def test_the_offset_index_has_start_and_end_of_samples(packed):
     for shard in packed.shards("train"):
         with tarfile.open(shard, "r:") as tar:
             infos = tar.getmembers()

@@ -1,7 +1,7 @@
-"""`spatialdata export --layout spatialedit`, read by webdataset, json and Pillow as that layout's public trainers do.
+"""`spatialdata export --layout spatialedit`, read with webdataset, json and Pillow as that layout's public trainers do.
 
-The layout's images are JPEGs: what the reader sees must be, pixel for pixel, the shard's image (with the red box of
-moves) as one JPEG of quality 95 without chroma subsampling, and the very pixels of shards that hold JPEGs.
+The layout's images are JPEGs. The pixels that are read must equal the shard's image (with the red box of moves),
+encoded once as JPEG of quality 95 without chroma subsampling; from shards with JPEGs, the pixels are unchanged.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.shards.interop.conftest import SIDE, edited
 
 FAMILIES = {"s-translate": "move", "s-scale": "move", "s-rotate": "rotate", "s-camera": "camera"}
 BOX = (40, 12, 52, 26)
-RING = 2
+LINE_WIDTH = 2
 
 
 def jpeg(pixels):
@@ -32,14 +32,14 @@ def jpeg(pixels):
 def boxed(pixels):
     x0, y0, x1, y1 = BOX
     drawn = pixels.copy()
-    for inset in range(RING):
+    for inset in range(LINE_WIDTH):
         left, top, right, bottom = x0 + inset, y0 + inset, x1 - 1 - inset, y1 - 1 - inset
         drawn[[top, bottom], left : right + 1] = drawn[top : bottom + 1, [left, right]] = (255, 0, 0)
     return drawn
 
 
 def read(folder):
-    """Key: family, source, target and instruction, as the layout says: images by number, the last is the target."""
+    """Family, source, target and instruction by key, as the layout defines: images by number, the target is last."""
     found = {}
     for tar in sorted(folder.glob("*/worker*-*.tar")):
         for sample in webdataset.WebDataset(str(tar), shardshuffle=False):
@@ -75,19 +75,19 @@ def exported(request, tmp_path):
     return codec, stored, tmp_path / "set" / "train"
 
 
-def test_pixel_for_pixel(exported):
+def test_every_pixel_is_as_expected(exported):
     codec, stored, folder = exported
     found = read(folder)
     assert {key: family for key, (family, *_) in found.items()} == FAMILIES
     for key, (family, source, target, text) in found.items():
         assert source.shape == target.shape == (SIDE, SIDE, 3)
-        right = {name: stored[key, name] for name in ("source", "target")}
+        expected = {name: stored[key, name] for name in ("source", "target")}
         if family == "move":
             assert "red box" in text
-            right["source"] = pillow(jpeg(boxed(right["source"])))
+            expected["source"] = pillow(jpeg(boxed(expected["source"])))
         elif codec == "webp":
-            right["source"] = pillow(jpeg(right["source"]))
+            expected["source"] = pillow(jpeg(expected["source"]))
         if codec == "webp":
-            right["target"] = pillow(jpeg(right["target"]))
-        assert np.array_equal(source, right["source"]), key
-        assert np.array_equal(target, right["target"]), key
+            expected["target"] = pillow(jpeg(expected["target"]))
+        assert np.array_equal(source, expected["source"]), key
+        assert np.array_equal(target, expected["target"]), key

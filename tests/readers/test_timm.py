@@ -1,11 +1,12 @@
-"""timm's reader finds splits and counts in `_info.json`, and any image member by `input_key`."""
+"""timm's reader takes splits and counts from `_info.json`, and any image member by `input_key`."""
 
 import numpy as np
+import pytest
 from spatialdata_builder.shards.sidecars.facts import PUBLIC_SPLIT
 
 from tests.readers.apart import load_pixels, needs_environment, run_apart
 
-pytestmark = needs_environment
+pytestmark = [pytest.mark.readers, needs_environment]
 
 
 def test_every_split(packed, tmp_path):

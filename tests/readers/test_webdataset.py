@@ -1,4 +1,4 @@
-"""webdataset reads the tars, wids goes by `index.json`."""
+"""webdataset reads the tars; wids uses `index.json`."""
 
 import io
 import json
@@ -25,7 +25,7 @@ def test_webdataset(packed, split):
     assert_same(found, records, packed.values[split])
 
 
-def test_webdataset_decodes_a_member_by_a_handler_of_its_own(packed):
+def test_webdataset_decodes_each_member_with_its_own_handler(packed):
     dataset = webdataset.WebDataset(packed.shards("val"), shardshuffle=False).to_tuple(
         "__key__", "source.webp", "depth.png"
     )
@@ -36,7 +36,7 @@ def test_webdataset_decodes_a_member_by_a_handler_of_its_own(packed):
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_wids(packed, split):
-    """The folder as its cache folder: wids opens the tars in place, and copies none."""
+    """With the folder itself as cache folder, wids opens the tars in place and copies none."""
     folder = packed.folder / split
     before = sorted(folder.iterdir())
     dataset = wids.ShardListDataset(str(folder / "index.json"), cache_dir=str(folder), transformations=[])

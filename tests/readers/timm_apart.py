@@ -1,11 +1,12 @@
-"""Reads a recipe's folder by timm's own WebDataset reader and saves the pixels: <folder> <out.npz>."""
+"""Reads a recipe's folder with timm's own WebDataset reader and saves the pixels: <folder> <out.npz>."""
 
 import sys
 
 import numpy as np
 import torch
 
-# torchvision's wheel has no compiled part for torch without CUDA; nothing here needs it, but its import declares none.
+# torchvision's wheel has no compiled operators for torch without CUDA. They are not needed here, but importing
+# torchvision requires their declarations.
 LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 for schema in (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

@@ -1,4 +1,4 @@
-"""Property tests draw the same examples on every machine, and are not judged by how busy it is; a bucket of moto's."""
+"""Hypothesis settings: the same examples on every machine, without deadlines. Fixture `bucket`: S3 on a moto server."""
 
 import uuid
 from collections.abc import Iterator
@@ -6,11 +6,14 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.needs import needs
+
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("steady")
 
 
 @pytest.fixture
+@needs("s3")
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     pytest.importorskip("s3fs", reason="needs the extra s3")
     import s3fs
@@ -28,7 +31,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         }.items():
             monkeypatch.setenv(name, value)
         s3fs.S3FileSystem.clear_instance_cache()
-        # moto keeps one account a process: a bucket of our own, a folder for each test.
+        # moto has one account per process, so all tests share one bucket and each test has its own folder.
         s3fs.S3FileSystem().makedirs("of-shards", exist_ok=True)
         yield f"s3://of-shards/{uuid.uuid4().hex}"
     finally:

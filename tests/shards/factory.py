@@ -1,4 +1,4 @@
-"""Small coherent samples: what verify must find clean."""
+"""Small consistent samples in which verify finds no problems."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ def make_sample(
     dataset: str = "test",
     recipe: Recipe | None = None,
 ) -> dict[str, bytes]:
-    """The members of a sample of a recipe (`full`), by field: two boxes, the first of which moves right."""
+    """The members of a sample of a recipe (default: `full`), by field: two boxes, the first of which moves right."""
     random = np.random.default_rng([len(key), *key.encode()])
     source = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
     before, after = np.zeros((side, side), np.uint8), np.zeros((side, side), np.uint8)
@@ -163,10 +163,10 @@ def make_split(
     """Pack one shard for each sequence of keys; `changes` replaces members (by key, then field)."""
     recipe = recipe or get_recipe("full")
     entries: list[ShardEntry] = []
-    for index, some in enumerate(keys):
+    for index, shard_keys in enumerate(keys):
 
-        def samples(some: Sequence[str] = some) -> Iterator[tuple[str, dict[str, bytes]]]:
-            for key in some:
+        def samples(shard_keys: Sequence[str] = shard_keys) -> Iterator[tuple[str, dict[str, bytes]]]:
+            for key in shard_keys:
                 members = make_sample(key, split=split, asset=asset, dataset=dataset, recipe=recipe)
                 members |= (changes or {}).get(key, {})
                 yield key, {field: members[field] for field in recipe.fields() if field in members}

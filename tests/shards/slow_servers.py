@@ -1,5 +1,5 @@
-"""Servers on real sockets: one that takes connections and never answers, one between a client and a sound server that
-passes answers on slowly, or falls silent within them."""
+"""Servers on real sockets: one that accepts connections and never responds, and a proxy in front of a working server
+that forwards responses slowly or stops in the middle of them."""
 
 import functools
 import http.server
@@ -14,7 +14,7 @@ from pathlib import Path
 
 @contextmanager
 def silent_server() -> Iterator[str]:
-    """The address of a server that accepts and says nothing."""
+    """The address of a server that accepts connections and never responds."""
 
     def serve(client: socket.socket) -> None:
         while client.recv(1 << 16):
@@ -26,16 +26,16 @@ def silent_server() -> Iterator[str]:
 
 @contextmanager
 def slow_server(to: str, *, chunk: int = 400, pause: float = 0.1, silent_after: int = 0) -> Iterator[str]:
-    """The address of a server that passes answers of `to` on, `chunk` bytes at a time with a pause behind each.
+    """The address of a proxy that forwards responses of `to` in chunks of `chunk` bytes, with a pause after each.
 
     Args:
-        silent_after: bytes of an answer after which nothing more comes, if not 0.
+        silent_after: stop forwarding after this many bytes of a response; 0: never.
     """
     host, port = to.rsplit("/", 1)[-1].split(":")
 
     def serve(client: socket.socket) -> None:
         with socket.create_connection((host, int(port))) as server:
-            threading.Thread(target=_passed, args=(client, server), daemon=True).start()
+            threading.Thread(target=_forward_requests, args=(client, server), daemon=True).start()
             sent = 0
             while data := server.recv(chunk):
                 if silent_after and sent >= silent_after:
@@ -50,7 +50,7 @@ def slow_server(to: str, *, chunk: int = 400, pause: float = 0.1, silent_after: 
         yield address
 
 
-def _passed(client: socket.socket, server: socket.socket) -> None:
+def _forward_requests(client: socket.socket, server: socket.socket) -> None:
     with suppress(OSError):
         while data := client.recv(1 << 16):
             server.sendall(data)
@@ -59,7 +59,7 @@ def _passed(client: socket.socket, server: socket.socket) -> None:
 
 @contextmanager
 def _listening(serve) -> Iterator[str]:  # type: ignore[no-untyped-def]
-    """Runs `serve` in a thread for each connection, and ends all of them with the block."""
+    """Run `serve` in a thread for each connection, and close all connections at the end of the block."""
     open_: list[socket.socket] = []
 
     def one(client: socket.socket) -> None:
@@ -82,7 +82,7 @@ def _listening(serve) -> Iterator[str]:  # type: ignore[no-untyped-def]
 
 
 class _Ranges(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder, whole or a range."""
+    """Serves files of a folder, whole or in ranges."""
 
     protocol_version = "HTTP/1.1"
 
@@ -106,7 +106,7 @@ class _Ranges(http.server.SimpleHTTPRequestHandler):
 
 @contextmanager
 def web_server(folder: str | os.PathLike[str]) -> Iterator[str]:
-    """The address of a sound server of a folder's files."""
+    """The address of a working web server for the files of a folder."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Ranges, directory=str(folder)))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Names of colors: where people agree on one, and none at a border."""
+"""Color names: given where people agree on one, and not at borders between two."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def named(*rgb: tuple[int, int, int], metal: bool = False) -> str:
     return name_of_surface(np.array(rgb) / 255, metal)
 
 
-def test_every_name_is_that_of_its_typical_color():
+def test_every_typical_color_has_its_name():
     assert {name: named(rgb, metal=name in METALS) for name, rgb in PALETTE.items()} == {name: name for name in PALETTE}
 
 
@@ -48,32 +48,32 @@ def test_well_known_colors(rgb: tuple[int, int, int], name: str):
 @pytest.mark.parametrize(
     "rgb", [(250, 128, 114), (127, 255, 212), (245, 245, 220), (40, 40, 40), (220, 220, 220), (112, 128, 144)]
 )
-def test_no_name_between_two(rgb: tuple[int, int, int]):
+def test_colors_between_two_names_have_none(rgb: tuple[int, int, int]):
     assert named(rgb) == ""
 
 
 @pytest.mark.parametrize(("rgb", "wrong"), [((230, 190, 220), "grey"), ((70, 70, 30), "green")])
-def test_pale_and_dark_colors_bear_no_wrong_name(rgb: tuple[int, int, int], wrong: str):
+def test_pale_and_dark_colors_get_no_wrong_name(rgb: tuple[int, int, int], wrong: str):
     assert family(named(rgb)) != wrong
 
 
-def test_names_of_many_samples():
+def test_surfaces_of_several_colors():
     blue, light, dark, red = (PALETTE[name] for name in ("blue", "light blue", "dark blue", "red"))
     assert named(blue, blue, dark, dark, dark, dark) == "dark blue"
     assert named(blue, blue, dark, red) == "blue"
-    assert named(light, blue, dark) == "", "light and dark side by side are a pattern"
+    assert named(light, blue, dark) == "", "light and dark together are a pattern"
     assert named(blue, red) == "" and name_of_surface(np.zeros((0, 3))) == ""
 
 
 def test_metals():
     assert named((255, 198, 73), metal=True) == "gold" and named((255, 198, 73)) != "gold"
     assert named((190, 190, 192), metal=True) == "silver"
-    assert named((60, 60, 62), metal=True) == "", "it shows what is around it"
+    assert named((60, 60, 62), metal=True) == "", "it reflects its surroundings"
     assert named((200, 32, 36), metal=True) == "red"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("red bowl", ["red"]),
         ("RED_BOWL", ["RED"]),
@@ -123,11 +123,11 @@ def test_metals():
         ),
     ],
 )
-def test_words_of_color(text: str, said: list[str]):
-    assert [text[run.start : run.end] for run in spoken_colors(text)] == said
+def test_color_words_are_found(text: str, expected: list[str]):
+    assert [text[run.start : run.end] for run in spoken_colors(text)] == expected
 
 
-def test_words_are_taken_out():
+def test_color_words_are_removed():
     assert without_colors("big red-brown bowl", lambda _: True) == "big bowl"
     assert without_colors("RED_BOWL", lambda _: True) == "BOWL"
     assert without_colors("sky blue chair", lambda _: True) == "chair"
@@ -145,25 +145,25 @@ def test_words_are_taken_out():
         *((name, name) for name in ("orange", "blood orange", "red", "dark red", "red pot", "rose gold", "")),
     ],
 )
-def test_a_color_behind_its_noun_goes_before_it(name: str, first: str):
+def test_a_color_after_its_noun_moves_before_it(name: str, first: str):
     assert color_first(name) == first
 
 
-def test_words_stand_for_names():
+def test_color_words_map_to_palette_names():
     assert names_of("blue") == {"blue", "light blue", "dark blue"} and names_of("light blue") == {"light blue"}
     assert names_of("wooden") == frozenset() == names_of("")
     for name in PALETTE:
         assert name in names_of(name)
 
 
-def test_long_texts_are_read_in_linear_time():
+def test_long_texts_take_linear_time():
     assert len(spoken_colors("dark " * 20_000)) == 0
     assert spoken_colors("red " * 20_000)
 
 
 @pytest.mark.parametrize("name", [name for name in PALETTE if name not in METALS])
-def test_pixels_contradict_other_colors_only(name: str):
-    """Under a light that is a third darker, or that fades a color by a half, a color is still itself."""
+def test_pixels_contradict_only_other_colors(name: str):
+    """Pixels with 20 % less lightness, or 10 % less lightness and 40 % less chroma, do not contradict their color."""
     lab = to_oklab(np.array([PALETTE[name]] * 30) / 255)
     for factor in ((1, 1, 1), (0.8, 1, 1), (0.9, 0.6, 0.6)):
         assert not contradicted(names_of(name), lab * factor)
@@ -177,7 +177,7 @@ def test_pixels_contradict_other_colors_only(name: str):
         assert contradicted(names_of("grey"), lab) and contradicted(names_of("white"), lab)
 
 
-def test_white_and_black_are_no_colors_of_another_kind():
+def test_neutral_pixels_contradict_chromatic_words():
     for neutral in ("white", "black", "grey"):
         lab = to_oklab(np.array([PALETTE[neutral]] * 30) / 255)
         for word in ("red", "blue", "green", "yellow", "purple", "brown"):
@@ -187,7 +187,7 @@ def test_white_and_black_are_no_colors_of_another_kind():
     )
 
 
-def test_what_bright_light_makes_pink_is_not_red():
+def test_pink_pixels_contradict_red():
     salmon, bright = (to_oklab(np.array([rgb] * 9) / 255) for rgb in ((255, 159, 149), (245, 105, 90)))
     assert contradicted(names_of("red"), salmon) and not contradicted(names_of("pink"), salmon)
     assert not contradicted(names_of("red"), bright)

@@ -11,7 +11,7 @@ K = g.intrinsics_of_lens(35, 64, 48)
 
 
 @given(POINT, POINT)
-def test_look_at_is_rigid_level_and_looks(eye, target):
+def test_look_at_is_rigid_and_level_and_centers_the_target(eye, target):
     if np.linalg.norm(np.subtract(eye, target)) < 1e-3:
         return
     pose = g.look_at(eye, target)
@@ -20,7 +20,7 @@ def test_look_at_is_rigid_level_and_looks(eye, target):
     assert pose[2, 0] == pytest.approx(0, abs=1e-12), "no roll: the image's x axis is level"
     assert pose[2, 1] <= 1e-12, "y is down"
     (pixel,), (z,) = g.project([target], K, pose)
-    assert pixel == pytest.approx([32, 24], abs=1e-6), "the target is in the centre"
+    assert pixel == pytest.approx([32, 24], abs=1e-6), "the target is in the center"
     assert z == pytest.approx(np.linalg.norm(np.subtract(eye, target)))
     assert g.invert_rigid(pose) @ pose == pytest.approx(np.eye(4), abs=1e-9)
 
@@ -32,7 +32,7 @@ def test_look_straight_down_or_up_has_a_defined_roll(height):
     assert np.linalg.det(pose[:3, :3]) == pytest.approx(1)
 
 
-def test_look_at_needs_two_points():
+def test_look_at_needs_two_different_points():
     with pytest.raises(ValueError, match="differ"):
         g.look_at([1, 2, 3], [1, 2, 3])
 
@@ -44,7 +44,7 @@ def test_up_is_up_and_right_is_right_in_the_image():
 
 
 @given(arrays(np.float32, (6, 8), elements=st.floats(0.125, 50, width=32)), POINT)
-def test_unproject_reverses_project_at_pixel_centres(z, eye):
+def test_unproject_inverts_project_at_pixel_centers(z, eye):
     pose = g.look_at(eye, np.add(eye, (1, 2, -0.5)))
     pixels, depth = g.project(g.unproject(z, K, pose).reshape(-1, 3), K, pose)
     rows, columns = np.mgrid[0:6, 0:8]
@@ -58,7 +58,7 @@ def test_points_behind_the_camera_have_negative_z():
     assert np.isnan(pixels[1]).all()
 
 
-def test_similarity_turns_counter_clockwise_seen_from_above_then_moves():
+def test_similarity_rotates_counterclockwise_seen_from_above_then_translates():
     pose = g.similarity(1, 2, 3, 90, 2)
     assert g.transform(pose, [[1, 0, 0], [0, 0, 1]]) == pytest.approx(np.array([[1, 4, 3], [1, 2, 5]]))
 
@@ -71,7 +71,7 @@ def test_flat_is_row_major_rounded_and_has_no_negative_zero():
 
 
 @given(arrays(np.bool_, (7, 9)))
-def test_box_of_mask_holds_the_mask_tightly(mask):
+def test_box_of_mask_is_tight(mask):
     x0, y0, x1, y1 = g.box_of_mask(mask)
     assert mask[y0:y1, x0:x1].sum() == mask.sum()
     if mask.any():
@@ -81,7 +81,7 @@ def test_box_of_mask_holds_the_mask_tightly(mask):
         assert [x0, y0, x1, y1] == [0, 0, 0, 0]
 
 
-def test_overlaps():
+def test_intersection_over_union():
     assert g.box_iou([0, 0, 2, 2], [1, 0, 3, 2]) == pytest.approx(1 / 3)
     assert g.box_iou([0, 0, 2, 2], [5, 5, 6, 6]) == g.box_iou([0, 0, 0, 0], [0, 0, 0, 0]) == 0
     a = np.array([[True, True, False]])
@@ -89,7 +89,7 @@ def test_overlaps():
     assert g.mask_iou(a, np.array([[False, True, True]])) == pytest.approx(1 / 3)
 
 
-def test_displacement_is_between_the_masks_centres():
+def test_displacement_is_between_the_centers_of_the_masks():
     before, after = np.zeros((2, 6, 8), bool)
     before[1:3, 1:3] = after[1:5, 4:8] = True
     assert g.displacement(before, after) == round(float(np.hypot(4, 1)), 3)

@@ -22,7 +22,7 @@ from spatialdata_builder.shards.writer import encode_record
 from tests.shards.factory import make_sample, make_split, out_of
 
 
-def test_the_manifest_says_what_lies_there(tmp_path):
+def test_the_manifest_describes_the_folder(tmp_path):
     folder = out_of(tmp_path)
     manifest = make_split(folder, [["a", "b"], ["c"]])
     assert read_manifest(folder) == manifest
@@ -35,7 +35,7 @@ def test_the_manifest_says_what_lies_there(tmp_path):
         assert entry.parquet_sha256 == hashlib.sha256(parquet).hexdigest()
 
 
-def test_the_wids_index_has_the_form_that_readers_expect(tmp_path):
+def test_the_wids_index_has_the_expected_format(tmp_path):
     manifest = make_split(out_of(tmp_path), [["a", "b"], ["c"]])
     index = json.loads((tmp_path / "shards/full/train" / WIDS_INDEX).read_bytes())
     assert index["__kind__"] == "wids-shard-index-v1" and index["wids_version"] == 1
@@ -47,7 +47,7 @@ def test_the_wids_index_has_the_form_that_readers_expect(tmp_path):
     assert index["shardlist"][0]["md5sum"] == hashlib.md5(data).hexdigest()
 
 
-def test_rows_find_the_members_and_tell_the_sample(tmp_path):
+def test_parquet_rows_have_offsets_and_facts(tmp_path):
     folder = out_of(tmp_path)
     name = make_split(folder, [["a", "b"]]).shards[0].name
     tar = (tmp_path / "shards/full/train" / name).read_bytes()
@@ -62,7 +62,7 @@ def test_rows_find_the_members_and_tell_the_sample(tmp_path):
     assert {f"score_{name}" for name in Scores.model_fields} <= set(rows[1])
 
 
-def test_rows_name_what_is_seen_alone(tmp_path):
+def test_parquet_rows_list_only_visible_objects(tmp_path):
     record = read_record(make_sample("a")["json"])
     hidden = {"source_visible": 0.0, "target_visible": 0.0, "source_box": [0] * 4, "target_box": [0] * 4}
     first, second = record.objects
@@ -73,7 +73,7 @@ def test_rows_name_what_is_seen_alone(tmp_path):
     assert (row["licences"], row["assets"]) == (first.licence, first.asset)
 
 
-def test_the_same_samples_give_the_same_files_anywhere(tmp_path):
+def test_the_same_samples_give_the_same_files_on_any_url(tmp_path):
     urls = [f"{tmp_path}/a", f"{tmp_path}/b", "memory://same/bytes"]
     manifests = [make_split(url, [["a", "b"], ["c"]]) for url in urls]
     assert manifests[0] == manifests[1] == manifests[2] == read_manifest(urls[2])
@@ -83,30 +83,30 @@ def test_the_same_samples_give_the_same_files_anywhere(tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_the_published_schema_holds_for_samples_and_is_strict(tmp_path):
+def test_samples_match_the_published_schema_which_is_strict(tmp_path):
     make_split(out_of(tmp_path), [["a"]])
     schema = json.loads((tmp_path / "shards/full/train" / SAMPLE_SCHEMA).read_bytes())
     assert schema == json.loads(sample_schema())
     validator = jsonschema.Draft202012Validator(schema)
     record = json.loads(make_sample("a")["json"])
     validator.validate(record)
-    assert set(schema["required"]) == set(record), "every key is there in every sample"
+    assert set(schema["required"]) == set(record), "every key is required"
     for broken in (record | {"extra": 1}, {k: v for k, v in record.items() if k != "maps"}, record | {"key": "A.b"}):
         assert not validator.is_valid(broken)
 
 
-def test_a_record_that_does_not_fit_is_named_and_no_shard_is_left(tmp_path):
+def test_an_invalid_record_is_named_and_leaves_no_shard(tmp_path):
     for members, words in (
         (make_sample("a") | {"json": b"{}"}, "sample a: no valid json member"),
         ({"source.webp": b""}, "sample a: no valid json member"),
-        (make_sample("b"), "sample a: its json names another key, 'b'"),
+        (make_sample("b"), "sample a: its json names a different key, 'b'"),
     ):
         with pytest.raises(SpatialdataError, match=words):
             pack_shard(str(tmp_path), "x-train-00000-of-00001.tar", [("a", members)])
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_manifest_that_cannot_be_trusted_is_refused(tmp_path):
+def test_an_invalid_manifest_is_an_error(tmp_path):
     folder = out_of(tmp_path)
     with pytest.raises(FileNotFoundError):
         read_manifest(folder)

@@ -1,4 +1,4 @@
-"""The chart of Creative Commons, recomputed from what each licence lets an adaptation be shared under."""
+"""Combining licenses, compared with a computation from Creative Commons' chart of adapter's licenses."""
 
 from itertools import combinations
 
@@ -28,12 +28,12 @@ ADAPTER: dict[str, set[str]] = {
     "by-nc-nd": set(),
     "unknown": set(),
 }
-"""CC's chart of adapter's licences: which licences an adaptation of a work may carry."""
+"""CC's chart of adapter's licenses: the licenses that an adaptation of a work may have."""
 FREEST_FIRST = ("cc0", "by", "by-sa", "by-nc", "by-nc-sa")
 CHOICES = [choice for size in range(1, len(LICENSES) + 1) for choice in combinations(LICENSES, size)]
 
 
-def test_every_choice_is_what_all_parts_allow():
+def test_the_freest_license_that_all_parts_allow_is_chosen():
     for choice in CHOICES:
         allowed = set.intersection(*(ADAPTER[name] for name in choice))
         freest = next((name for name in FREEST_FIRST if name in allowed), None)
@@ -41,16 +41,16 @@ def test_every_choice_is_what_all_parts_allow():
         assert bool(combine(choice).problems) == (freest is None), choice
 
 
-def test_what_conflicts_is_named():
+def test_conflicting_licenses_are_named():
     (problem,) = combine(["by-sa", "by", "by-nc-sa"]).problems
     assert "CC BY-SA and CC BY-NC-SA" in problem
     assert len(combine(["by-sa", "by-nc", "by-nc-sa"]).problems) == 2
     (problem,) = combine(["by-nd", "cc0"]).problems
-    assert problem.startswith("CC BY-ND allows no adaptation")
-    assert any("unknown licence" in problem for problem in combine(["by", "editorial use"]).problems)
+    assert problem.startswith("CC BY-ND does not allow sharing adaptations")
+    assert any("unknown license" in problem for problem in combine(["by", "editorial use"]).problems)
 
 
-def test_remedies_can_be_shared_and_cannot_be_larger():
+def test_remedies_are_the_largest_subsets_that_can_be_combined():
     for choice in CHOICES:
         for remedy in combine(choice).remedies:
             assert combine(remedy).licence
@@ -60,35 +60,35 @@ def test_remedies_can_be_shared_and_cannot_be_larger():
     assert combine(["unknown"]).remedies == ()
 
 
-def test_nothing_asks_for_nothing():
+def test_no_parts_give_cc0():
     assert combine([]).licence == "cc0"
 
 
 @pytest.mark.parametrize(("text", "name"), [("by-sa", "by-sa"), ("", "unknown"), ("CC BY", "unknown")])
-def test_only_names_of_the_chart_are_known(text, name):
+def test_only_listed_license_names_are_known(text, name):
     assert known(text) == name
 
 
-def test_names_for_people_and_for_the_hub():
+def test_labels_hub_names_and_deeds():
     assert [label(name) for name in ("cc0", "by-nc-sa", "unknown")] == ["CC0", "CC BY-NC-SA", "unknown"]
     assert (hub_name("cc0"), hub_name("by-nc-sa")) == ("cc0-1.0", "cc-by-nc-sa-4.0")
     assert deed("cc0").endswith("/publicdomain/zero/1.0/") and deed("by").endswith("/licenses/by/4.0/")
     assert deed("unknown") == ""
 
 
-def test_what_is_not_seen_has_no_say():
+def test_invisible_objects_do_not_count():
     first, second = read_record(make_sample("a")["json"]).objects
     hidden = {"source_visible": 0.0, "target_visible": 0.0, "source_box": [0] * 4, "target_box": [0] * 4}
     first = first.model_copy(update={"licence": "by"})
     second = second.model_copy(update={"licence": "by-nc"})
     assert licences_shown([second, first]) == ("by", "by-nc")
     assert licences_shown([first, second.model_copy(update=hidden)]) == ("by",)
-    # Visible shares are zeros where nobody knows them; boxes are known always.
+    # Visible fractions are zero where they are unknown; boxes are always known.
     unknown = hidden | {"target_box": [0, 0, 4, 4], "known": False}
     assert licences_shown([first, second.model_copy(update=unknown)]) == ("by", "by-nc")
 
 
-def test_all_licences_of_one_model_count():
+def test_all_licenses_of_one_model_count():
     assert joined(["by-nc", "by", "by;cc0", "mit"]) == "by;by-nc;cc0;mit"
     assert licences_of("by;by-nc;cc0;mit") == ("cc0", "by", "by-nc", "unknown") and licences_of("") == ("unknown",)
     assert combine(["by;by-nc"]).licence == "by-nc"

@@ -1,4 +1,4 @@
-"""Whatever a text holds, a reader of Markdown shows the text, and nothing else."""
+"""Markdown renderers show escaped text literally, whatever it contains."""
 
 import html
 import re
@@ -34,19 +34,19 @@ MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 
 def shown(rendered: str) -> str:
-    """The text that a browser shows of a piece of HTML."""
+    """The text that a browser shows for a piece of HTML."""
     return html.unescape(re.sub(r"<[^>]*>", "", rendered)).strip()
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_text_is_shown_as_it_is(text):
+def test_escaped_text_is_shown_literally(text):
     rendered = MARKDOWN.render(escape(text))
     assert set(re.findall(r"</?(\w+)", rendered)) == {"p"}
     assert shown(rendered) == text
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_cell_and_an_item_hold_it(text):
+def test_escaped_text_stays_inside_a_cell_or_a_list_item(text):
     rendered = MARKDOWN.render(table(["a", "b"], [[escape(text), code(text)], ["x", "y"]]))
     assert rendered.count("<tr>") == 3 and rendered.count("<td") == 4
     assert set(re.findall(r"</?(\w+)", rendered)) <= {"table", "thead", "tbody", "tr", "th", "td", "code"}
@@ -57,25 +57,25 @@ def test_a_cell_and_an_item_hold_it(text):
     assert shown(rendered) == text
 
 
-def test_lines_controls_and_turned_text_stay_in_line():
+def test_line_breaks_controls_and_directional_marks_are_removed():
     assert escape("two\nlines\r\n\tand\x00more\u2028end") == "two lines and more end"
     assert escape("\u202egnp.exe\u2066") == "gnp.exe"
     assert escape("half \ud83d a pair") == "half ? a pair"
 
 
-def test_a_link_is_to_its_address_alone():
+def test_the_text_of_a_link_cannot_change_its_address():
     rendered = MARKDOWN.renderInline(link("a](http://evil.example)", "https://example.org/1"))
     assert re.findall(r'href="([^"]*)"', rendered) == ["https://example.org/1"]
     assert shown(rendered) == "a](http://evil.example)"
     assert link("plain", "") == "plain"
 
 
-def test_a_block_of_code_ends_where_it_should():
+def test_a_code_block_cannot_be_closed_by_its_text():
     rendered = MARKDOWN.render(fenced("a: 1\n```\n<b>\n", "yaml") + "\nafter\n")
     assert shown(rendered) == "a: 1\n```\n<b>\n\nafter"
     assert rendered.count("<pre>") == 1
 
 
-def test_numbers_stand_at_the_right():
+def test_columns_of_numbers_are_right_aligned():
     assert table(["what", "n"], [["x", 1], ["y", 2.5]]).splitlines()[1] == "| --- | ---: |"
     assert table(["what"], []) == ""

@@ -27,7 +27,7 @@ def test_full_has_images_masks_and_all_maps():
     )
 
 
-def test_ildm_has_the_maps_of_both_views():
+def test_ildm_has_maps_of_both_views():
     recipe = get_recipe("ildm")
     assert {c.member for c in recipe.columns} == {"source", "target"} | {
         view + name for view in ("", "source_") for name in ("depth", "normal", "segment", "line")
@@ -35,14 +35,14 @@ def test_ildm_has_the_maps_of_both_views():
     assert recipe.needs == ("checks", "depth", "instruction", "line", "normal", "pair", "segment")
 
 
-def test_spatialdiff_needs_no_more_than_it_packs():
+def test_spatialdiff_needs_only_the_layers_that_it_packs():
     recipe = get_recipe("spatialdiff")
     assert recipe.needs == ("checks", "depth", "instruction", "pair")
     assert recipe.fields("jpg") == ("depth.png", "json", "source.jpg", "target.jpg")
     assert "camera" not in recipe.edits
 
 
-def test_spatialfusion_takes_confidence_from_the_layer_that_makes_the_depth():
+def test_spatialfusion_takes_confidence_from_the_metric_layer():
     recipe = get_recipe("spatialfusion")
     assert recipe.needs == ("checks", "instruction", "metric", "pair")
     assert recipe.fields() == ("confidence.png", "json", "metric.png", "source.webp", "target.webp")
@@ -50,7 +50,7 @@ def test_spatialfusion_takes_confidence_from_the_layer_that_makes_the_depth():
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_each_column_is_found_in_one_layer_and_each_map_is_described(recipe):
+def test_each_column_has_one_layer_and_each_map_a_description(recipe):
     both = replace(recipe, views=("source", "target"))
     for column in both.columns:
         assert column.layer == layer_of(column.member)
@@ -59,7 +59,7 @@ def test_each_column_is_found_in_one_layer_and_each_map_is_described(recipe):
     assert list(both.columns) == sorted(both.columns, key=lambda c: c.member)
 
 
-def test_a_wrong_name_is_told_what_there_is():
+def test_unknown_names_are_bad_input():
     with pytest.raises(BadInput, match="full, spatialdiff, ildm, spatialedit, spatialfusion"):
         get_recipe("fulll")
     with pytest.raises(BadInput, match="unknown member 'albedo'"):

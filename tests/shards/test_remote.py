@@ -1,4 +1,4 @@
-"""The same on an object store: written, found, read, verified."""
+"""Shards on an object store: written, found, read and verified."""
 
 from spatialdata_builder.shards.index import read_manifest
 from spatialdata_builder.shards.layout import find_shards, join

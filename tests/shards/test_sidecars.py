@@ -1,4 +1,4 @@
-"""The files beside the splits: equal bytes anywhere, and verify knows where they and the shards part."""
+"""The files beside the splits: the same bytes on any file system, and verify finds differences from the shards."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.shards.factory import make_sample, make_split
 
 
 def write(folder: str) -> None:
-    """Two splits; the objects of one sample are of other licences."""
+    """Two splits; the objects of one sample have other licenses."""
     record = read_record(make_sample("b")["json"])
     licences = ("by|nc", "")
     objects = [entry.model_copy(update={"licence": text}) for entry, text in zip(record.objects, licences, strict=True)]
@@ -38,7 +38,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_the_same_shards_give_the_same_files_anywhere(folder, tmp_path):
+def test_the_same_shards_give_the_same_files_on_any_url(folder, tmp_path):
     write(str(tmp_path / "other"))
     assert files_of(tmp_path / "other") == files_of(folder)
     assert {name for name in files_of(folder) if not name.startswith(("train/", "test/"))} == set(SIDECARS)
@@ -61,7 +61,7 @@ def test_all_shards_are_listed_by_split(folder):
     assert (timm["train"]["num_samples"], timm["train"]["shard_lengths"]) == (3, [2, 1])
 
 
-def test_the_card_counts_edits_and_licences(folder):
+def test_the_card_counts_edits_and_licenses(folder):
     text = (folder / "README.md").read_text()
     assert "4 triplets" in text
     assert "| translate | 3 | 1 |" in text
@@ -71,7 +71,7 @@ def test_the_card_counts_edits_and_licences(folder):
     assert files == [{"split": "train", "path": "train/*.tar"}, {"split": "test", "path": "test/*.tar"}]
 
 
-def test_other_shards_have_another_version(folder):
+def test_the_croissant_version_changes_with_the_shards(folder):
     def version() -> str:
         return json.loads((folder / "croissant.json").read_bytes())["version"]
 
@@ -83,7 +83,7 @@ def test_other_shards_have_another_version(folder):
     assert version() != first
 
 
-def test_verify_takes_them_and_a_split_alone(folder):
+def test_verify_accepts_them_and_a_split_without_them(folder):
     for url in (folder.parent, folder, folder / "test"):
         assert verify_folder(str(url)).problems == ()
     for name in SIDECARS:
@@ -92,7 +92,7 @@ def test_verify_takes_them_and_a_split_alone(folder):
 
 
 @pytest.mark.parametrize("name", [".nv-meta/.info.json", ".nv-meta/split.yaml", "_info.json"])
-def test_verify_finds_a_list_that_is_missing_or_other(folder, name):
+def test_verify_finds_a_missing_or_changed_list(folder, name):
     whole = (folder / name).read_bytes()
     (folder / name).write_bytes(whole.replace(b"00001-of-00002", b"00000-of-00002"))
     (problem,) = verify_folder(str(folder)).problems
@@ -113,19 +113,19 @@ def test_verify_finds_a_damaged_offset_index(folder, damage):
         index.unlink()
     (problem,) = verify_folder(str(folder)).problems
     assert (problem.kind, problem.shard) == ("index", name)
-    assert problem.message == f"{index.name} {'has other offsets than the shard' if damage else 'is missing'}"
+    assert problem.message == f"{index.name} {'has different offsets than the shard' if damage else 'is missing'}"
 
 
-def test_nothing_is_written_for_what_does_not_fit_together(folder, tmp_path):
+def test_nothing_is_written_for_inconsistent_splits(folder, tmp_path):
     make_split(str(folder / "val"), [["v"]], split="val", recipe=get_recipe("spatialdiff"))
     before = files_of(folder)
-    with pytest.raises(SpatialdataError, match="train and val have different members: pack again"):
+    with pytest.raises(SpatialdataError, match="train and val have different members: rerun `spatialdata shard`"):
         write_sidecars(str(folder))
     assert files_of(folder) == before
     (folder / "val" / "manifest.json").unlink()
     with pytest.raises(FileNotFoundError):
         write_sidecars(str(folder))
-    with pytest.raises(SpatialdataError, match="holds none of train, val, test"):
+    with pytest.raises(SpatialdataError, match="contains none of train, val, test"):
         write_sidecars(str(tmp_path))
     next((folder / "train").glob("*.parquet")).write_bytes(b"PAR1")
     (folder / "val" / "sample.schema.json").parent.rename(tmp_path / "val")

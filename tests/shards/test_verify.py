@@ -50,7 +50,7 @@ def found(out):
 
 
 def rewrite(out, changes, **options):
-    """Pack the split anew with other members: wrong content, right digests."""
+    """Pack the split again with changed members: wrong content with correct digests."""
     shutil.rmtree(train(out))
     make_split(out_of(out), KEYS, changes=changes, **options)
 
@@ -63,7 +63,7 @@ def test_a_clean_folder_has_no_problems(out):
 
 
 @pytest.mark.parametrize("recipe", ["spatialdiff", "spatialedit"])
-def test_shards_of_every_recipe_are_clean(tmp_path, recipe):
+def test_shards_of_other_recipes_have_no_problems(tmp_path, recipe):
     make_split(out_of(tmp_path, recipe=recipe), [["a"], ["b"]], recipe=get_recipe(recipe))
     assert problems(tmp_path) == []
 
@@ -71,7 +71,7 @@ def test_shards_of_every_recipe_are_clean(tmp_path, recipe):
 @pytest.mark.parametrize(
     "pool", [lambda: ThreadPoolExecutor(2), lambda: ProcessPoolExecutor(1, mp_context=get_context("spawn"))]
 )
-def test_pools_and_remote_folders_report_the_same(out, pool):
+def test_executors_and_remote_folders_give_the_same_report(out, pool):
     damage(out, SHARDS[1], "d", "source.webp")
     here = verify_folder(str(out))
     seen = []
@@ -113,7 +113,7 @@ def test_a_flipped_bit_names_sample_and_member(out, field, where):
 
 @pytest.mark.parametrize("part", ["header", "padding"])
 @pytest.mark.parametrize("key", ["c", "d", "e"])
-def test_damage_between_members_names_the_sample(out, key, part):
+def test_damage_of_headers_and_padding_names_the_sample(out, key, part):
     damage(out, SHARDS[1], key, "depth.png", part=part)
     (problem,) = found(out)
     assert problem[:3] == ("damaged", SHARDS[1], key) and problem[3].startswith("depth")
@@ -121,7 +121,7 @@ def test_damage_between_members_names_the_sample(out, key, part):
 
 @settings(max_examples=30)
 @given(position=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
-def test_no_changed_byte_goes_unnoticed(clean, tmp_path_factory, position, flip):
+def test_every_changed_byte_is_found(clean, tmp_path_factory, position, flip):
     out = tmp_path_factory.mktemp("flip")
     shutil.copytree(clean, out, dirs_exist_ok=True)
     path = train(out) / SHARDS[0]
@@ -138,7 +138,7 @@ def test_no_changed_byte_goes_unnoticed(clean, tmp_path_factory, position, flip)
 
 @settings(max_examples=30)
 @given(position=st.floats(0, 1, exclude_max=True))
-def test_a_cut_names_the_first_lost_sample(clean, tmp_path_factory, position):
+def test_a_truncated_shard_names_the_first_lost_sample(clean, tmp_path_factory, position):
     out = tmp_path_factory.mktemp("cut")
     shutil.copytree(clean, out, dirs_exist_ok=True)
     path = train(out) / SHARDS[1]
@@ -152,17 +152,17 @@ def test_a_cut_names_the_first_lost_sample(clean, tmp_path_factory, position):
     assert problem == ("truncated", SHARDS[1], lost[0] if lost else "e", "")
 
 
-def test_a_tar_with_bytes_behind_its_end_is_noticed(out):
+def test_bytes_after_the_end_of_the_tar_are_found(out):
     with (train(out) / SHARDS[0]).open("ab") as file:
         file.write(bytes(512))
     assert found(out) == [("damaged", SHARDS[0], "", "")]
 
 
-def test_members_samples_and_keys_that_are_missing_or_twice_are_named(out):
+def test_missing_and_unexpected_members_and_samples_are_named(out):
     path = train(out) / SHARDS[1]
     samples = [(key, make_sample(key)) for key in KEYS[1]]
-    lacking = [(key, {f: d for f, d in members.items() if f != "line.png"}) for key, members in samples]
-    write_shard(path, lacking)
+    without_lines = [(key, {f: d for f, d in members.items() if f != "line.png"}) for key, members in samples]
+    write_shard(path, without_lines)
     assert set(found(out)) == {("missing_member", SHARDS[1], key, "line.png") for key in KEYS[1]}
     write_shard(path, samples[:2])
     assert found(out) == [("missing_sample", SHARDS[1], "e", "")]
@@ -172,7 +172,7 @@ def test_members_samples_and_keys_that_are_missing_or_twice_are_named(out):
     assert ("unexpected_member", SHARDS[1], "c", "albedo.png") in found(out)
 
 
-def test_one_member_less_in_one_sample_is_named(out):
+def test_a_missing_member_of_one_sample_is_named(out):
     path = train(out) / SHARDS[1]
     data = path.read_bytes()
     row = read_rows(str(train(out)), SHARDS[1])[1]
@@ -190,7 +190,7 @@ def test_a_key_that_occurs_twice_is_named(out):
     assert ("duplicate_key", SHARDS[1], "a", "") in found(out)
 
 
-def test_keys_must_follow_the_grammar(out):
+def test_an_invalid_key_is_found(out):
     path = train(out) / SHARDS[0]
     data = path.read_bytes().replace(b"b.changed.png", b"B.changed.png")
     path.write_bytes(data)
@@ -210,8 +210,8 @@ def labels(*values):
     [
         ("segment.png", labels((1, 3), (3, 2)), "labels", "label 2 of 1..3 is missing"),
         ("segment.png", labels((2, 3), (1, 2)), "labels", "larger areas"),
-        ("source_instances.png", labels((1, 3), (7, 2)), "labels", r"\[7\] name no object"),
-        ("target_instances.png", codecs.encode_labels(np.full((24, 24), 300)), "labels", r"\[300\] name no object"),
+        ("source_instances.png", labels((1, 3), (7, 2)), "labels", r"\[7\] are not ids"),
+        ("target_instances.png", codecs.encode_labels(np.full((24, 24), 300)), "labels", r"\[300\] are not ids"),
         ("changed.png", codecs.encode_mask(np.zeros((24, 24), bool)), "changed", "differ in .* x 2, y 4"),
         ("changed.png", codecs.encode_labels(np.full((24, 24), 9)), "undecodable", "other than 0 and 255"),
         ("line.png", codecs.encode_lines(np.zeros((24, 25), np.uint8)), "image_size", "25 x 24 pixels, target has 24"),
@@ -220,19 +220,19 @@ def labels(*values):
         ("source.webp", b"RIFFxxxxWEBP", "undecodable", "not a PNG"),
     ],
 )
-def test_wrong_content_under_right_digests_is_named(out, field, data, kind, words):
+def test_wrong_content_with_correct_digests_is_named(out, field, data, kind, words):
     rewrite(out, {"d": {field: data}})
     (problem,) = problems(out)
     assert (problem.kind, problem.shard, problem.key, problem.member) == (kind, SHARDS[1], "d", field)
     assert re.search(words, problem.message)
 
 
-def test_damage_is_found_beside_wrong_content(out):
+def test_damage_and_wrong_content_are_both_found(out):
     rewrite(out, {"d": {"segment.png": labels((2, 3), (1, 2))}})
     path = train(out) / SHARDS[1]
     data = path.read_bytes()
     assert data.count(b"c.depth.png".ljust(100, b"\0") + b"0000644\0") == 1
-    # A header's check sum may end in NUL and space or the other way round: the tar still reads the same.
+    # A header's checksum may end in NUL and space or in space and NUL: the tar is read in the same way.
     start = data.index(b"c.depth.png") + 154
     path.write_bytes(data[:start] + b" \0" + data[start + 2 :])
     assert found(out) == [("labels", SHARDS[1], "d", "segment.png"), ("damaged", SHARDS[1], "c", "depth")]
@@ -255,12 +255,12 @@ def edit_json(key, change, split="train"):
         (lambda r: r["scores"].update(psnr_unchanged=float("inf")), "schema", "json"),
     ],
 )
-def test_a_record_that_contradicts_its_sample_is_named(out, change, kind, member):
+def test_an_inconsistent_record_is_named(out, change, kind, member):
     rewrite(out, edit_json("d", change))
     assert (kind, SHARDS[1], "d", member) in found(out)
 
 
-def test_confidence_is_held_to_its_kind_and_width(tmp_path):
+def test_the_kind_and_bit_depth_of_confidence_are_checked(tmp_path):
     recipe = get_recipe("spatialfusion")
     folder = out_of(tmp_path, recipe="spatialfusion")
     make_split(folder, [["d"]], recipe=recipe)
@@ -280,7 +280,7 @@ def test_a_camera_edit_may_change_every_pixel(tmp_path):
     assert problems(tmp_path) == []
 
 
-def test_lossy_images_are_not_held_to_equal_pixels(tmp_path):
+def test_unchanged_pixels_of_lossy_images_are_not_compared(tmp_path):
     members = {f: d for f, d in make_sample("a").items() if not f.endswith("webp")}
     for name in ("source", "target"):
         members[f"{name}.jpg"] = codecs.encode_image(codecs.decode_image(make_sample("a")[f"{name}.webp"]), "jpg")
@@ -295,7 +295,7 @@ def test_missing_and_unexpected_files_are_named(out):
     (train(out) / WIDS_INDEX).unlink()
     (train(out) / SAMPLE_SCHEMA).write_bytes(b"{}")
     (train(out) / SHARDS[1].replace(".tar", ".parquet")).unlink()
-    (train(out) / ".left.tar.0.tmp").write_bytes(b"of a killed run")
+    (train(out) / ".left.tar.0.tmp").write_bytes(b"from a killed run")
     assert [(kind, shard) for kind, shard, _, _ in found(out)] == [
         ("index", ""),
         ("index", ""),
@@ -305,7 +305,7 @@ def test_missing_and_unexpected_files_are_named(out):
     ]
 
 
-def test_a_parquet_of_another_packing_is_noticed(out):
+def test_the_parquet_of_another_shard_is_found(out):
     path = train(out) / SHARDS[0].replace(".tar", ".parquet")
     shutil.copy(train(out) / SHARDS[1].replace(".tar", ".parquet"), path)
     assert found(out) == [("parquet", SHARDS[0], "", "")]
@@ -331,7 +331,7 @@ def test_without_a_manifest_shards_are_checked_by_their_parquet(out):
     assert [problem[:3] for problem in found(out)] == [("manifest", "", ""), ("damaged", SHARDS[0], "b")]
 
 
-def test_a_manifest_that_was_changed_is_noticed(out):
+def test_a_changed_manifest_is_found(out):
     path = train(out) / MANIFEST
     manifest = json.loads(path.read_bytes())
     manifest["shards"][0]["samples"] += 1
@@ -347,11 +347,11 @@ def share_an_asset(out, dataset):
     make_split(out_of(out, "test"), [["c"], ["d"]], split="test", asset="mug", dataset=dataset)
 
 
-def test_an_asset_of_two_splits_is_a_leak(tmp_path):
+def test_an_asset_in_two_splits_is_a_leak(tmp_path):
     share_an_asset(tmp_path, "procedural")
     test, val = ("leak", "trial-test-00000-of-00002.tar", "c", ""), ("leak", "trial-val-00000-of-00001.tar", "b", "")
     assert found(tmp_path) == [test, test, val]
-    # Verifying one split looks at the parquets of the others.
+    # Verifying one split reads the parquets of the others.
     problems = verify_folder(out_of(tmp_path, "test")).problems
     assert "2 assets are also in train, such as mug-1 in a of trial-train" in problems[0].message
     assert "2 assets are also in val, such as mug-1 in b of trial-val" in problems[1].message
@@ -367,32 +367,32 @@ def of_family(key: str, split: str, asset: str, family: str) -> dict[str, bytes]
     return {"json": json.dumps(record, separators=(",", ":")).encode()}
 
 
-def test_one_shape_under_two_uids_is_a_leak(tmp_path):
+def test_one_shape_with_two_uids_is_a_leak(tmp_path):
     for split, key, asset, family in (("train", "a", "mug", "f"), ("test", "c", "cup", "f"), ("val", "b", "jug", "")):
         changes = {key: of_family(key, split, asset, family)}
         make_split(out_of(tmp_path, split), [[key]], split=split, asset=asset, changes=changes)
     assert found(tmp_path) == [("leak", "trial-test-00000-of-00001.tar", "c", "")]
     (problem,) = verify_folder(str(tmp_path)).problems
     assert "2 assets are also in train, such as shape f-1 (cup-1 and mug-1) in a of trial-train" in problem.message
-    # One split alone: the families of the other are read from its parquets.
+    # For a single split, the families of the other one are read from its parquets.
     for split in ("test", "train"):
         (problem,) = verify_folder(out_of(tmp_path, split)).problems
         assert "2 assets are also in train, such as shape f-1 (" in problem.message
 
 
-def test_released_pairs_of_val_share_assets_by_design(tmp_path):
+def test_released_val_pairs_may_share_assets(tmp_path):
     share_an_asset(tmp_path, "object3dit")
     expected = [("leak", "trial-test-00000-of-00002.tar", "c", "")]
     assert found(tmp_path) == found(out_of(tmp_path)) == found(out_of(tmp_path, "test")) == expected
     assert found(out_of(tmp_path, "val")) == []
 
 
-def test_nothing_to_check_is_bad_input(tmp_path):
+def test_a_folder_without_shards_is_bad_input(tmp_path):
     with pytest.raises(BadInput, match="no shards"):
         verify_folder(str(tmp_path))
 
 
-def test_sizes_that_differ_are_told_and_no_damage(tmp_path: Path):
+def test_different_image_sizes_are_reported_and_not_a_problem(tmp_path: Path):
     folder = out_of(tmp_path)
     make_split(folder, [["a", "b"], ["c"]], changes={"b": make_sample("b", side=32)})
     report = verify_folder(folder)

@@ -23,17 +23,17 @@ def samples(draw):
 
 
 @given(samples())
-def test_all_readers_read_the_same(tmp_path_factory, written):
+def test_all_readers_return_what_was_written(tmp_path_factory, written):
     path = tmp_path_factory.mktemp("shard") / "a.tar"
     info = write_shard(path, iter(written))
     data = path.read_bytes()
     assert (info.bytes, info.samples) == (len(data), len(written))
     assert info.sha256 == hashlib.sha256(data).hexdigest() and info.md5 == hashlib.md5(data).hexdigest()
-    ours = [
+    read = [
         (s.key, {m if m == "json" else f"{m}.{s.extensions[m]}": d for m, d in s.members.items()})
         for s in read_samples(str(path))
     ]
-    assert ours == written
+    assert read == written
     with tarfile.open(path) as tar:
         files = {m.name: tar.extractfile(m).read() for m in tar}
         assert all((m.mtime, m.uid, m.gid, m.mode, m.uname) == (0, 0, 0, 0o644, "") for m in tar.getmembers())
@@ -47,7 +47,7 @@ def test_all_readers_read_the_same(tmp_path_factory, written):
             assert data[place.offset : place.offset + place.size] == members[place.field]
 
 
-def test_webdataset_reads_it(tmp_path):
+def test_webdataset_reads_a_shard(tmp_path):
     written = [(key, make_sample(key)) for key in ("a-1", "b-2")]
     write_shard(tmp_path / "a.tar", written)
     read = list(webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False))
@@ -70,23 +70,23 @@ def test_bytes_do_not_depend_on_the_order_of_members_or_on_the_run(tmp_path):
         ([("a", {"json": b""}), ("b", {"json": b"", "depth.png": b""})], "'b'.*depth.png"),
         ([("a", {"json": b"", "depth.png": b""}), ("b", {"json": b""})], "'b'.*depth.png"),
         ([("a", {"json": b""}), ("a", {"json": b""})], "'a'.*twice"),
-        ([("a.b", {"json": b""})], "'a.b'.*not a key"),
-        ([("A", {"json": b""})], "not a key"),
-        ([("", {"json": b""})], "not a key"),
-        ([("a", {"source.tiff": b""})], "no member"),
-        ([("a", {"source": b""})], "no member"),
+        ([("a.b", {"json": b""})], "'a.b'.*not a valid key"),
+        ([("A", {"json": b""})], "not a valid key"),
+        ([("", {"json": b""})], "not a valid key"),
+        ([("a", {"source.tiff": b""})], "not a member name"),
+        ([("a", {"source": b""})], "not a member name"),
         ([("a" * 80, {"target_instances.png": b""})], "shorter keys"),
         ([], "no samples"),
     ],
 )
-def test_what_is_wrong_is_named_and_nothing_is_left(tmp_path, written, words):
+def test_an_invalid_sample_is_named_and_leaves_no_file(tmp_path, written, words):
     (tmp_path / "a.tar").write_bytes(b"before")
     with pytest.raises(SpatialdataError, match=words):
         write_shard(tmp_path / "a.tar", written)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.tar", b"before")]
 
 
-def test_a_source_that_fails_leaves_nothing(tmp_path):
+def test_an_error_in_the_input_leaves_no_file(tmp_path):
     def failing():
         yield "a", {"json": b"1"}
         raise OSError("disk full")
@@ -96,7 +96,7 @@ def test_a_source_that_fails_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_replaced_files_take_the_usual_permissions(tmp_path):
+def test_replaced_files_have_default_permissions(tmp_path):
     (tmp_path / "plain").write_bytes(b"")
     with replace_file(tmp_path / "deep" / "file") as file:
         file.write(b"x")
@@ -104,7 +104,7 @@ def test_replaced_files_take_the_usual_permissions(tmp_path):
 
 
 @pytest.mark.parametrize("root", ["memory://published", "file://{tmp}/published", "{tmp}/published"])
-def test_publishing_puts_whole_files_anywhere(tmp_path, root):
+def test_publishing_works_on_any_url(tmp_path, root):
     url = root.format(tmp=tmp_path)
     local = tmp_path / "a.tar"
     write_shard(local, [("a", {"json": b"{}"})])
@@ -115,7 +115,7 @@ def test_publishing_puts_whole_files_anywhere(tmp_path, root):
     assert local.exists()
 
 
-def test_records_are_plain_json(tmp_path):
+def test_records_are_strict_json(tmp_path):
     from spatialdata_builder.shards.reader import read_record
 
     data = make_sample("a")["json"]
@@ -130,7 +130,7 @@ def test_records_are_plain_json(tmp_path):
 def test_names():
     assert shard_name("spatial", "train", 3, 128) == "spatial-train-00003-of-00128.tar"
     for wrong in (("Spatial", "train", 0, 1), ("a.b", "train", 0, 1), ("a_b", "train", 0, 1), ("a", "train", 1, 1)):
-        with pytest.raises(BadInput, match="cannot name a shard"):
+        with pytest.raises(BadInput, match="is not a shard name"):
             shard_name(*wrong)
     assert is_key("a-1") and not is_key("a_1") and not is_key("a" * 81) and not is_key("a\n")
     assert is_field("json") and is_field("source_depth.png")

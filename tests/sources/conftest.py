@@ -11,10 +11,13 @@ from spatialdata_builder.sources.objaverse.appearance import Booth, MeasureAppea
 from spatialdata_builder.sources.objaverse.survey import SurveyAssets
 from spatialdata_builder.sources.scenes.spec import RenderOptions
 
+from tests.needs import needs
+
 Measure = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
+@needs("blender")
 def portraitist() -> Iterator[Renderer]:
     with Renderer(portrait_options(RenderOptions()), threads=1) as made:
         yield made

@@ -85,6 +85,7 @@ def test_every_kind_is_sound(kind: str):
         assert model.colour in (*PALETTE, "")
 
 
+@pytest.mark.slow
 def test_catalogue_is_quick_complete_and_the_same_again():
     start = time.process_time()
     assets = catalogue(24)
@@ -102,6 +103,7 @@ def test_catalogue_is_quick_complete_and_the_same_again():
     assert all(asset.front_deg == 270 for asset in assets if asset.category in ("chair", "shelf", "television"))
 
 
+@pytest.mark.slow
 def test_other_seed_other_assets():
     first, second = catalogue(3), catalogue(3, seed=1)
     assert not {asset.uid for asset in first} & {asset.uid for asset in second}
@@ -142,6 +144,7 @@ def test_a_made_file_is_kept_and_not_modelled_again(tmp_path: Path, monkeypatch:
     assert make("procedural-ball-0001", tmp_path).read_bytes() == b"mine"
 
 
+@pytest.mark.slow
 def test_measures_agree_with_the_survey_of_the_files(tmp_path: Path):
     """The survey reads the GLB and knows nothing of the generator."""
     stage = SurveyAssets(root=str(tmp_path))
@@ -182,6 +185,7 @@ def test_wood_has_no_seam():
     assert np.abs(image[:, 0] - image[:, -1]).mean() < 3 * inside + 2
 
 
+@pytest.mark.slow
 def test_symmetry():
     folds = {asset.uid: asset.symmetry for asset in catalogue(6)}
     for kind, number, expected in (

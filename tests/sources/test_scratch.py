@@ -79,6 +79,7 @@ def test_a_run_sweeps_its_own_and_no_more(tmp_path: Path, monkeypatch: pytest.Mo
     kill(processes[1])
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_no_models_for_long(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     first = start(ASSETS)

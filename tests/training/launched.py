@@ -1,7 +1,6 @@
-"""Tiny runs of the recipes in processes of their own, for tests that kill one or start several together.
+"""Tiny runs of the recipes in separate processes, for tests that kill a run or use several processes.
 
-As a program: `python -m tests.training.launched RECIPE SHARDS OUT K=V ...`; KILL_AFTER is the step behind which it ends
-without a word.
+As a program: `python -m tests.training.launched RECIPE SHARDS OUT K=V ...`; after step KILL_AFTER it kills itself.
 """
 
 import os
@@ -33,15 +32,15 @@ def run_tiny(recipe: str, shards: str, out: Path, settings: Sequence[str], kill_
 def launch(
     recipe: str, shards: str, out: Path, settings: Sequence[str], *, processes: int = 1, kill_after: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    together = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
-    told = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    told["KILL_AFTER"] = str(kill_after)
-    command = [sys.executable, *together, "-m", "tests.training.launched", recipe, shards, str(out), *settings]
-    return subprocess.run(command, env=os.environ | told, cwd=ROOT, capture_output=True, text=True, check=False)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
+    env = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    env["KILL_AFTER"] = str(kill_after)
+    command = [sys.executable, *torchrun, "-m", "tests.training.launched", recipe, shards, str(out), *settings]
+    return subprocess.run(command, env=os.environ | env, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def assert_same_after_a_kill(recipe: str, shards: str, folder: Path, settings: Sequence[str], weights: str) -> None:
-    """Killed behind its third step, and started again: the losses and the weights of an undisturbed run."""
+    """A run killed after its third step and resumed has the losses and weights of an uninterrupted run."""
     settings = ["steps=4", "save_every=2", *settings]
     run_tiny(recipe, shards, folder / "whole", settings)
     assert launch(recipe, shards, folder / "killed", settings, kill_after=3).returncode == -signal.SIGKILL
@@ -53,7 +52,7 @@ def assert_same_after_a_kill(recipe: str, shards: str, folder: Path, settings: S
 
 
 def assert_same_on_two_processes(recipe: str, shards: str, folder: Path, settings: Sequence[str]) -> None:
-    """The losses of one process with twice the batch."""
+    """Two processes have the losses of one process with twice the batch size."""
     settings = ["steps=4", *settings]
     run_tiny(recipe, shards, folder / "one", [*settings, "batch_size=4"])
     done = launch(recipe, shards, folder / "two", [*settings, "batch_size=2"], processes=2)

@@ -1,6 +1,7 @@
-"""A real, small recipe: a convolutional net that learns the velocity from source to target pictures, at 24 x 24.
+"""A small real recipe: a convolutional network that learns flow matching from source to target images at 24 x 24.
 
-Run as a program it trains, for tests that kill it or start several: `python -m tests.training.linear SHARDS OUT K=V`.
+As a program it trains, for tests that kill a run or use several processes:
+`python -m tests.training.linear SHARDS OUT K=V`.
 """
 
 import os
@@ -18,7 +19,7 @@ from spatialdata_builder.shards.options import Options
 from spatialdata_builder.training import flow
 from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.loop import Summary, train
-from spatialdata_builder.training.recipe import Batch, Chance, Inputs
+from spatialdata_builder.training.recipe import Batch, Inputs, StepRng
 from torch import nn
 from torch.nn import functional
 
@@ -27,7 +28,7 @@ class LinearOptions(Options):
     width: int = Field(default=8, ge=1)
     dropout: float = 0.0
     fault: Literal["none", "loss", "gradient", "memory"] = "none"
-    fault_key: str = Field(default="", description="the sample at which it happens")
+    fault_key: str = Field(default="", description="key of the sample at which the fault occurs")
 
 
 class Net(nn.Module):
@@ -37,7 +38,7 @@ class Net(nn.Module):
         self.dropout = nn.Dropout(options.dropout)
         self.second = nn.Conv2d(options.width, 3, 1)
         self.idle = nn.Linear(2, 2)
-        """Would train, but no step has a gradient for it."""
+        """Trainable, but never has a gradient."""
         self.frozen = nn.Parameter(torch.ones(3), requires_grad=False)
         self.options = options
 
@@ -51,7 +52,7 @@ class Net(nn.Module):
         if inputs["bad"].any():
             if self.options.fault == "memory":
                 torch.empty(1 << 60)
-            # sqrt has no finite slope at 0: the loss stays a number, its gradient does not.
+            # The slope of sqrt at 0 is not finite: the loss stays finite, its gradient does not.
             loss = (
                 loss * float("nan")
                 if self.options.fault == "loss"
@@ -82,9 +83,9 @@ class Linear:
         self.device = device
         return Net(self.options)
 
-    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+    def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         source, target = (torch.from_numpy(batch[name]).permute(0, 3, 1, 2) for name in ("source", "target"))
-        noise, t = chance.normal(target.shape[1:]), flow.draw_times(chance)
+        noise, t = rng.normal(target.shape[1:]), flow.draw_times(rng)
         bad = torch.tensor([self.options.fault != "none" and key == self.options.fault_key for key in batch["key"]])
         x_t, v = flow.interpolate(target, noise, t), flow.velocity(target, noise)
         inputs = {"x_t": x_t, "v": v, "t": t, "source": source, "bad": bad}
@@ -100,16 +101,16 @@ class Linear:
 
     def load(self, module: nn.Module, folder: Path) -> None:
         if not (folder / "net.safetensors").is_file():
-            raise BadInput(f"{folder} is no checkpoint of linear")
+            raise BadInput(f"{folder} is not a checkpoint of linear")
         module.load_state_dict(load_file(folder / "net.safetensors"), strict=False)
 
     def sample(self, module: nn.Module, batch: Batch, seed: int) -> Mapping[str, Any]:
         source = torch.from_numpy(batch["source"]).permute(0, 3, 1, 2).to(self.device)
-        noise = Chance(seed, 0, tuple(batch["key"])).normal(source.shape[1:]).to(self.device)
+        noise = StepRng(seed, 0, tuple(batch["key"])).normal(source.shape[1:]).to(self.device)
         v = module.velocity(noise, source, torch.ones(len(source), device=self.device))
-        made = flow.denoised(noise, v, torch.ones(len(source), device=self.device))
-        picture = ((made.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
-        return {"prediction": picture.cpu().numpy()}
+        denoised = flow.denoised(noise, v, torch.ones(len(source), device=self.device))
+        image = ((denoised.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
+        return {"prediction": image.cpu().numpy()}
 
 
 class Stopped(Exception):
@@ -117,7 +118,7 @@ class Stopped(Exception):
 
 
 def run(shards: str | Path, out: Path, *overrides: str, stop_after: int = 0, kill_after: int = 0) -> Summary:
-    """Train; `kill_after` ends this process without a word behind that step, `stop_after` raises Stopped there."""
+    """Train. After step `kill_after` this process kills itself; after step `stop_after` it raises Stopped."""
     torch.set_num_threads(1)
     config = load_config(Linear, overrides=overrides)
 

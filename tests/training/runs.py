@@ -1,4 +1,4 @@
-"""What the tests of the loop ask of runs."""
+"""Settings and comparisons of runs, shared by the tests of the loop."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def newest(out: Path) -> Path:
 
 
 def same(one: object, other: object) -> bool:
-    """Equal to the last bit, through dicts and lists."""
+    """Bit-for-bit equality, recursive in dicts and lists."""
     if isinstance(one, torch.Tensor):
         return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
     if isinstance(one, dict) and isinstance(other, dict):

@@ -1,4 +1,4 @@
-"""Tensors on disk: what names an entry, damage, bounds, processes."""
+"""The tensor cache: keys of entries, damaged entries, the size limit, concurrent processes."""
 
 import os
 import subprocess
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.training.caches import MadeBy, TensorCache, folder_revision, module_revision
+from spatialdata_builder.training.caches import CacheSpec, TensorCache, folder_revision, module_revision
 
 ROOT = Path(__file__).resolve().parents[2]
-VAE = MadeBy("some/vae", "1" * 40, "bfloat16", "512x512, mode")
+VAE = CacheSpec("some/vae", "1" * 40, "bfloat16", "512x512, mode")
 
 
 def entries(folder: Path) -> list[Path]:
@@ -28,7 +28,7 @@ def picture(seed: int, side: int = 8) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
 
 
-def test_an_entry_is_made_once_and_comes_back_as_it_was(tmp_path: Path):
+def test_an_entry_is_computed_once_and_read_back_unchanged(tmp_path: Path):
     made: list[int] = []
 
     def make(pixels: np.ndarray) -> dict[str, torch.Tensor]:
@@ -48,7 +48,7 @@ def test_an_entry_is_made_once_and_comes_back_as_it_was(tmp_path: Path):
     )
 
 
-def test_whatever_an_entry_follows_from_changes_its_name():
+def test_every_input_of_an_entry_changes_its_key():
     pixels = picture(0)
     other = pixels.copy()
     other[3, 3, 0] ^= 1
@@ -65,15 +65,15 @@ def test_whatever_an_entry_follows_from_changes_its_name():
             for each in ("a", b"a", "", ("a",), ("a", ""), ("", "a"), ("ab", "c"), ("a", "bc"), (("a", "b"), "c"))
         ),
         *(replace(VAE, **{name: "x"}).key(pixels) for name in ("model", "revision", "dtype", "transform")),
-        MadeBy("a", "bc", "", "").key("x"),
-        MadeBy("ab", "c", "", "").key("x"),
+        CacheSpec("a", "bc", "", "").key("x"),
+        CacheSpec("ab", "c", "", "").key("x"),
     ]
     assert len(set(keys)) == len(keys)
     assert VAE.key(pixels) == VAE.key(np.asfortranarray(pixels))
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "no checksum"])
-def test_a_damaged_entry_is_no_entry(damage: str, tmp_path: Path):
+def test_a_damaged_entry_counts_as_missing(damage: str, tmp_path: Path):
     from safetensors.torch import save_file
 
     cache = TensorCache(tmp_path)
@@ -90,7 +90,7 @@ def test_a_damaged_entry_is_no_entry(damage: str, tmp_path: Path):
     assert cache.get(VAE.key(picture(0))) is not None
 
 
-def test_the_bound_holds_and_what_was_used_longest_ago_goes(tmp_path: Path):
+def test_the_limit_holds_and_least_recently_used_entries_are_evicted(tmp_path: Path):
     TensorCache(tmp_path).one(picture(0), VAE, encode)
     size = entries(tmp_path)[0].stat().st_size
     cache = TensorCache(tmp_path, limit_bytes=size * 8)
@@ -98,13 +98,13 @@ def test_the_bound_holds_and_what_was_used_longest_ago_goes(tmp_path: Path):
         cache.one(picture(seed), VAE, encode)
         for age, path in enumerate(sorted(entries(tmp_path), key=lambda path: path.stat().st_mtime_ns)):
             os.utime(path, (1000 + age, 1000 + age))
-        assert cache.get(VAE.key(picture(0))) is not None  # which makes it the newest
+        assert cache.get(VAE.key(picture(0))) is not None  # makes it the most recently used
         assert sum(path.stat().st_size for path in entries(tmp_path)) <= size * 8
     assert cache.get(VAE.key(picture(29))) is not None
     assert cache.get(VAE.key(picture(2))) is None
 
 
-def test_halves_that_a_killed_process_left_are_removed(tmp_path: Path):
+def test_abandoned_temporary_files_are_removed(tmp_path: Path):
     cache = TensorCache(tmp_path)
     cache.one(picture(0), VAE, encode)
     old, new = (entries(tmp_path)[0].with_name(f"{name}.tmp") for name in ("old", "new"))
@@ -119,9 +119,9 @@ def test_halves_that_a_killed_process_left_are_removed(tmp_path: Path):
 def test_processes_share_a_folder(tmp_path: Path):
     code = f"""
 import numpy as np, torch
-from spatialdata_builder.training.caches import MadeBy, TensorCache
+from spatialdata_builder.training.caches import CacheSpec, TensorCache
 cache = TensorCache({str(tmp_path)!r}, limit_bytes=20_000)
-made = MadeBy("m", "r", "d", "t")
+made = CacheSpec("m", "r", "d", "t")
 for turn in range(3):
     for seed in range(60):
         found = cache.one(np.full(64, seed), made, lambda x: {{"x": torch.from_numpy(x).float()}})
@@ -133,13 +133,13 @@ for turn in range(3):
     assert 0 < sum(path.stat().st_size for path in entries(tmp_path)) <= 20_000
 
 
-def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_a_folder_nothing_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     assert torch.equal(TensorCache("").one(picture(0), VAE, encode)["latent"], encode(picture(0))["latent"])
     assert not list(tmp_path.iterdir())
 
 
-def test_a_bound_of_nothing_is_refused(tmp_path: Path):
+def test_a_limit_of_0_is_an_error(tmp_path: Path):
     with pytest.raises(BadInput, match="0 bytes"):
         TensorCache(tmp_path, limit_bytes=0)
 
@@ -166,5 +166,5 @@ def test_revisions_follow_the_weights(tmp_path: Path):
     commit = "0123456789" * 4
     (tmp_path / "snapshots" / commit).mkdir(parents=True)
     assert folder_revision(tmp_path / "snapshots" / commit) == commit
-    with pytest.raises(BadInput, match="no folder of weights"):
+    with pytest.raises(BadInput, match=r"weights folder .* does not exist"):
         folder_revision(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Folders that are whole or not there, and what is said of those that a run cannot use."""
+"""Checkpoints are complete or absent; errors for checkpoints that a run cannot use."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from spatialdata_builder.training.checkpoint import (
     STATE,
     Checkpoints,
     Facts,
-    only_run,
+    lock_run,
     read_facts,
     read_state,
     write_state,
@@ -28,7 +28,7 @@ def written(checkpoints: Checkpoints, facts: Facts = HERE) -> Path:
     return checkpoints.of(facts.step)
 
 
-def test_the_newest_are_kept_in_the_order_of_their_numbers(tmp_path: Path):
+def test_the_newest_checkpoints_are_kept_in_numeric_order(tmp_path: Path):
     checkpoints = Checkpoints(tmp_path, keep=2)
     assert checkpoints.newest() is None
     for step in (8, 9, 10, 11):
@@ -36,15 +36,15 @@ def test_the_newest_are_kept_in_the_order_of_their_numbers(tmp_path: Path):
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["10", "11"]
     assert checkpoints.newest() == tmp_path / "checkpoints" / "11"
     assert read_facts(checkpoints.of(10)) == replace(HERE, step=10)
-    with pytest.raises(BadInput, match=r"no checkpoint of step 9 .* there are: 10, 11"):
+    with pytest.raises(BadInput, match=r"no checkpoint of step 9 .* available steps: 10, 11"):
         checkpoints.of(9)
 
 
-def test_what_is_not_filled_to_the_end_is_no_checkpoint(tmp_path: Path):
+def test_an_incomplete_folder_is_not_a_checkpoint(tmp_path: Path):
     checkpoints = Checkpoints(tmp_path, keep=2)
     first = written(checkpoints)
     with (
-        pytest.raises(SpatialdataError, match=r"cannot be written .*No space left.*run the same command again"),
+        pytest.raises(SpatialdataError, match=r"cannot be written .*No space left.*rerun the command"),
         checkpoints.writing(replace(HERE, step=6)) as folder,
     ):
         (folder / "model").mkdir()
@@ -55,27 +55,27 @@ def test_what_is_not_filled_to_the_end_is_no_checkpoint(tmp_path: Path):
 
 
 @pytest.mark.parametrize("damage", ["", "{}", "[]", '{"format": 2}', "changed"])
-def test_damaged_facts_are_named(damage: str, tmp_path: Path):
+def test_damaged_facts_give_an_error_with_the_folder(damage: str, tmp_path: Path):
     folder = written(Checkpoints(tmp_path, keep=2))
-    told = json.loads((folder / FACTS).read_text())
-    told["config"]["lr"] = 0.2
-    (folder / FACTS).write_text(json.dumps(told) if damage == "changed" else damage)
+    content = json.loads((folder / FACTS).read_text())
+    content["config"]["lr"] = 0.2
+    (folder / FACTS).write_text(json.dumps(content) if damage == "changed" else damage)
     with pytest.raises(SpatialdataError, match=str(folder)):
         read_facts(folder)
 
 
-def test_a_damaged_state_is_named(tmp_path: Path):
+def test_a_damaged_state_gives_an_error_with_what_to_do(tmp_path: Path):
     state = {"optimizer": {"step": torch.tensor(3)}, "schedule": {"last_epoch": 3}}
     write_state(state, tmp_path)
     assert read_state(tmp_path) == state
     data = (tmp_path / STATE).read_bytes()
     (tmp_path / STATE).write_bytes(data[: len(data) // 2])
-    with pytest.raises(SpatialdataError, match=r"is damaged .*goes on from the one before") as error:
+    with pytest.raises(SpatialdataError, match=r"is damaged .*resume from the previous checkpoint") as error:
         read_state(tmp_path)
     assert "\n" not in str(error.value)
 
 
-def test_another_recipe_or_configuration_is_refused(tmp_path: Path):
+def test_another_recipe_or_configuration_is_an_error(tmp_path: Path):
     HERE.check("linear", {**HERE.config, "keep": 3}, 4, tmp_path)
     with pytest.raises(BadInput, match="is a checkpoint of linear, not of ildm"):
         HERE.check("ildm", HERE.config, 4, tmp_path)
@@ -87,7 +87,7 @@ def test_another_recipe_or_configuration_is_refused(tmp_path: Path):
 
 
 def test_one_run_at_a_time(tmp_path: Path):
-    with only_run(tmp_path), pytest.raises(BadInput, match="another run is training into"), only_run(tmp_path):
+    with lock_run(tmp_path), pytest.raises(BadInput, match="another run is training into"), lock_run(tmp_path):
         pass
-    with only_run(tmp_path):
+    with lock_run(tmp_path):
         pass

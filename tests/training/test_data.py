@@ -1,4 +1,4 @@
-"""Training on shards of other edits and of several image sizes: what is left out is said, batches have one size."""
+"""Training on shards with other edits (reported as left out) and with several image sizes (one size per batch)."""
 
 import logging
 from pathlib import Path
@@ -33,25 +33,28 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_on_full_shards_has_the_edits_of_its_recipe(full: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_run_on_full_shards_uses_only_the_edits_of_its_recipe(
+    full: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     with caplog.at_level(logging.WARNING):
         done = run(full, tmp_path, "steps=2")
     assert (done.samples, done.left_out) == (9, 9)
-    assert "9 of 18 samples are left out, since recipe spatialdiff takes translate, rotate, scale" in caplog.text
+    warning = "9 of 18 samples are left out, since recipe spatialdiff includes only translate, rotate, scale"
+    assert warning in caplog.text
     recipe, config = Linear(LinearOptions()), load_config(Linear)
     seen = {key for batch in open_batches(recipe, config, str(full)).batches(3) for key in batch["key"]}
     assert seen == WANTED
     assert set(fixed_batch(recipe, config, str(full), 20)["key"]) == WANTED
 
 
-def test_images_of_several_sizes_are_told_of_before_the_run(mixed: Path, tmp_path: Path):
+def test_images_of_several_sizes_are_reported_before_the_run(mixed: Path, tmp_path: Path):
     for on_error in ("raise", "skip"):
         with pytest.raises(BadInput, match=r"images of 32 x 32 and 24 x 24.*--set data.buckets=true"):
             run(mixed, tmp_path, "steps=2", f"data.on_error={on_error}")
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
-def test_a_run_in_buckets_goes_on_exactly(mixed: Path, tmp_path: Path):
+def test_a_run_with_buckets_resumes_exactly(mixed: Path, tmp_path: Path):
     settings = ("steps=7", "save_every=2", "data.buckets=true", "validate_every=7", "validate_samples=18")
     run(mixed, tmp_path / "whole", *settings)
     with pytest.raises(Stopped):

@@ -1,37 +1,37 @@
-"""Each formula of flow matching against a few lines of numpy."""
+"""Each formula of flow matching against a short numpy computation."""
 
 import numpy as np
 import pytest
 import torch
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.flow import denoised, draw_times, flow_loss, interpolate, shifted, velocity
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 
 
 def numbers(*shape: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32))
 
 
-def test_points_of_the_line_and_its_velocity():
+def test_interpolation_and_velocity():
     x, noise, t = numbers(3, 4, 5), numbers(3, 4, 6)[..., :5], torch.tensor([0.0, 0.25, 1.0])
     x_t = interpolate(x, noise, t)
-    for i, share in enumerate([0.0, 0.25, 1.0]):
-        np.testing.assert_allclose(x_t[i], (1 - share) * x[i].numpy() + share * noise[i].numpy(), rtol=1e-6)
+    for i, time in enumerate([0.0, 0.25, 1.0]):
+        np.testing.assert_allclose(x_t[i], (1 - time) * x[i].numpy() + time * noise[i].numpy(), rtol=1e-6)
     v = velocity(x, noise)
     np.testing.assert_array_equal(v, noise.numpy() - x.numpy())
-    # v is the derivative in t, and leads back to the picture.
+    # v is the derivative with respect to t, and gives the image back.
     later = interpolate(x.double(), noise.double(), t.double() + 1e-3)
     torch.testing.assert_close((later - interpolate(x.double(), noise.double(), t.double())) / 1e-3, v.double())
     torch.testing.assert_close(denoised(x_t, v, t), x, rtol=1e-5, atol=1e-5)
 
 
-def test_the_dtype_of_the_picture_stays():
+def test_interpolation_keeps_the_dtype():
     x = numbers(2, 3).bfloat16()
     assert interpolate(x, x, torch.tensor([0.5, 0.1])).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("shift", [1.0, 1.5, 3.0])
-def test_shift_is_the_one_of_the_published_schedulers(shift: float):
+def test_the_shift_matches_the_diffusers_scheduler(shift: float):
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     sigma = torch.linspace(0, 1, 11)
@@ -42,27 +42,27 @@ def test_shift_is_the_one_of_the_published_schedulers(shift: float):
     torch.testing.assert_close(shifted(plain.sigmas, shift), scheduler.sigmas)
 
 
-def test_a_shift_below_zero_is_refused():
-    with pytest.raises(BadInput, match="shift -1"):
+def test_a_negative_shift_is_an_error():
+    with pytest.raises(BadInput, match=r"shift must be above 0 \(got -1\)"):
         shifted(torch.ones(1), -1)
 
 
-def test_times_follow_their_laws():
-    chance = Chance(0, 1, tuple(f"k{i}" for i in range(4000)))
-    uniform = draw_times(chance, "uniform")
+def test_times_follow_their_distribution():
+    rng = StepRng(0, 1, tuple(f"k{i}" for i in range(4000)))
+    uniform = draw_times(rng, "uniform")
     assert uniform.shape == (4000,)
     assert uniform.dtype == torch.float32
     np.testing.assert_allclose(np.quantile(uniform, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03)
-    logits = torch.logit(draw_times(chance, "logit_normal", mean=-0.5, std=2.0).double()).numpy()
+    logits = torch.logit(draw_times(rng, "logit_normal", mean=-0.5, std=2.0).double()).numpy()
     np.testing.assert_allclose([logits.mean(), logits.std()], [-0.5, 2.0], atol=0.1)
     # A shift is applied after the draw, to the same numbers.
-    torch.testing.assert_close(draw_times(chance, "uniform", shift=3.0), shifted(uniform, 3.0))
+    torch.testing.assert_close(draw_times(rng, "uniform", shift=3.0), shifted(uniform, 3.0))
 
 
-def test_times_belong_to_the_sample_not_to_its_place_in_the_batch():
-    some, others = Chance(5, 2, ("a", "b", "c")), Chance(5, 2, ("c", "a"))
+def test_times_depend_on_the_sample_not_on_its_position_in_the_batch():
+    some, others = StepRng(5, 2, ("a", "b", "c")), StepRng(5, 2, ("c", "a"))
     assert draw_times(some)[[2, 0]].tolist() == draw_times(others).tolist()
-    assert draw_times(Chance(5, 3, ("a",)))[0] != draw_times(some)[0]
+    assert draw_times(StepRng(5, 3, ("a",)))[0] != draw_times(some)[0]
 
 
 def test_the_loss_is_the_mean_over_valid_samples():

@@ -1,4 +1,4 @@
-"""The loop with a small real recipe: exact resume, precision, averages, faults."""
+"""The training loop with a small real recipe: exact resume, precision, weight averages, errors."""
 
 import resource
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.training.linear import Stopped, run
 from tests.training.runs import SETTINGS, assert_same_run, newest
 
 
-def test_a_run_learns_and_says_so(triplets: Path, tmp_path: Path):
+def test_a_run_learns_and_writes_metrics(triplets: Path, tmp_path: Path):
     run(triplets, tmp_path, "steps=60", "batch_size=6", "recipe.width=16")
     lines = read_metrics(tmp_path)
     assert [line["step"] for line in lines] == list(range(1, 61))
@@ -29,17 +29,15 @@ def test_a_run_learns_and_says_so(triplets: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("step", [1, 3, 5, 8])
-def test_stopped_at_any_step_and_started_again_it_is_the_same_run(
-    step: int, triplets: Path, tmp_path: Path, undisturbed: Path
-):
+def test_a_run_stopped_at_any_step_resumes_exactly(step: int, triplets: Path, tmp_path: Path, uninterrupted: Path):
     with pytest.raises(Stopped):
         run(triplets, tmp_path, *SETTINGS, stop_after=step)
-    # Behind step 3 it is stopped before that step's checkpoint.
+    # After step 3 it is stopped before the checkpoint of that step.
     assert run(triplets, tmp_path, *SETTINGS).resumed == (step - 1) // 3 * 3
-    assert_same_run(undisturbed, tmp_path)
+    assert_same_run(uninterrupted, tmp_path)
 
 
-def test_a_run_that_is_done_stays_as_it_is(triplets: Path, tmp_path: Path):
+def test_a_finished_run_stays_unchanged(triplets: Path, tmp_path: Path):
     run(triplets, tmp_path, "steps=2")
     before = (tmp_path / "metrics.jsonl").read_bytes()
     assert run(triplets, tmp_path, "steps=2").resumed == 2
@@ -47,7 +45,7 @@ def test_a_run_that_is_done_stays_as_it_is(triplets: Path, tmp_path: Path):
     assert run(triplets, tmp_path, "steps=3").step == 3
 
 
-def test_another_configuration_or_recipe_is_refused_saying_what_differs(triplets: Path, tmp_path: Path):
+def test_resuming_with_another_configuration_is_an_error_that_names_the_differences(triplets: Path, tmp_path: Path):
     run(triplets, tmp_path, "steps=2")
     with pytest.raises(BadInput, match=r"differs in lr \(0\.01, here 0\.02\), recipe\.width \(8, here 9\)"):
         run(triplets, tmp_path, "steps=2", "lr=0.02", "recipe.width=9", "log=none", "keep=1")
@@ -55,16 +53,16 @@ def test_another_configuration_or_recipe_is_refused_saying_what_differs(triplets
         run(triplets, tmp_path, "steps=2", "batch_size=3")
 
 
-def test_other_shards_are_refused(triplets: Path, tmp_path: Path):
+def test_resuming_with_other_shards_is_an_error(triplets: Path, tmp_path: Path):
     run(triplets, tmp_path / "out", "steps=2")
     make_split(str(tmp_path / "other"), [[f"c{i}" for i in range(6)]], recipe=get_recipe("spatialdiff"))
     with pytest.raises(BadInput, match="its sets is"):
         run(tmp_path / "other", tmp_path / "out", "steps=4")
 
 
-def test_a_loss_that_is_no_number_stops_and_names_the_samples(triplets: Path, tmp_path: Path):
+def test_a_nonfinite_loss_stops_the_run_and_names_the_samples(triplets: Path, tmp_path: Path):
     fault = ("recipe.fault=loss", "recipe.fault_key=a3")
-    with pytest.raises(SpatialdataError, match=r"the loss of step \d is no finite number; its samples: .*a3") as error:
+    with pytest.raises(SpatialdataError, match=r"the loss of step \d is not finite; samples: .*a3") as error:
         run(triplets, tmp_path, "steps=7", "save_every=1", "batch_size=2", "keep=9", *fault)
     stopped = int(str(error.value).split("step ")[1][0])
     assert [line["step"] for line in read_metrics(tmp_path)] == list(range(1, stopped))
@@ -74,14 +72,14 @@ def test_a_loss_that_is_no_number_stops_and_names_the_samples(triplets: Path, tm
         assert all(value.isfinite().all() for value in weights.values())
 
 
-def test_a_gradient_that_is_no_number_stops_it(triplets: Path, tmp_path: Path):
+def test_a_nonfinite_gradient_stops_the_run(triplets: Path, tmp_path: Path):
     fault = ("recipe.fault=gradient", "recipe.fault_key=a3")
-    with pytest.raises(SpatialdataError, match=r"the gradient of step \d is no finite number; its samples: .*a3"):
+    with pytest.raises(SpatialdataError, match=r"the gradient of step \d is not finite; samples: .*a3"):
         run(triplets, tmp_path, "steps=7", "batch_size=2", *fault)
 
 
 @pytest.mark.parametrize(("size", "smaller"), [(4, "2 with accumulate: 2"), (3, "1 with accumulate: 3")])
-def test_out_of_memory_names_the_knobs_in_the_order_to_try(triplets: Path, tmp_path: Path, size: int, smaller: str):
+def test_out_of_memory_lists_the_options_in_the_order_to_try(triplets: Path, tmp_path: Path, size: int, smaller: str):
     settings = ("gradient_checkpointing=false", "ema=0.5", "recipe.fault=memory", "recipe.fault_key=a3")
     with pytest.raises(SpatialdataError, match=r"out of memory in step \d\. Try, in this order: ") as error:
         run(triplets, tmp_path, "steps=4", f"batch_size={size}", *settings)
@@ -96,20 +94,22 @@ def test_out_of_memory_names_the_knobs_in_the_order_to_try(triplets: Path, tmp_p
     text = str(error.value)
     places = [text.index(knob) for knob in knobs]
     assert places == sorted(places)
-    # What makes another run of it says so.
+    # Options that need a new run are marked.
     assert text.count("(with another --out)") == 3
     assert text.index("(with another --out)") > text.index("bf16")
 
 
 @pytest.mark.parametrize(("limit", "what"), [(300, "too large"), (5000, "written"), (30_000, "written")])
-def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(triplets: Path, tmp_path: Path, limit: int, what: str):
-    """Too small for the metrics, for the weights, for what the optimizer goes on with."""
+def test_a_full_disk_gives_a_one_line_error_and_keeps_the_last_checkpoint(
+    triplets: Path, tmp_path: Path, limit: int, what: str
+):
+    """Limits that are too small for the metrics, for the weights, and for the optimizer state."""
     settings = ("recipe.width=64", "keep=1")
     run(triplets, tmp_path, "steps=2", *settings)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-        with pytest.raises(SpatialdataError, match=rf"{what}.* free space and run the same command again") as error:
+        with pytest.raises(SpatialdataError, match=rf"{what}.* free space and rerun the command") as error:
             run(triplets, tmp_path, "steps=3", *settings)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -118,7 +118,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(triplets: Path, t
     assert run(triplets, tmp_path, "steps=3", *settings).resumed == 2
 
 
-def test_shards_without_the_members_are_named_with_what_to_build(tmp_path: Path):
+def test_shards_without_the_members_give_an_error_with_what_to_build(tmp_path: Path):
     make_split(str(tmp_path / "shards"), [["a", "b"]], recipe=get_recipe("spatialedit"))
     with pytest.raises(
         BadInput, match=r"lacks depth, which recipe .* needs.*: build depth, then pack.*spatialdata shard"
@@ -126,7 +126,7 @@ def test_shards_without_the_members_are_named_with_what_to_build(tmp_path: Path)
         run(tmp_path / "shards", tmp_path / "out", "steps=1")
 
 
-def test_bf16_trains_nearly_alike(triplets: Path, tmp_path: Path):
+def test_bf16_gives_nearly_the_same_loss(triplets: Path, tmp_path: Path):
     run(triplets, tmp_path / "full", "steps=3")
     run(triplets, tmp_path / "half", "steps=3", "precision=bf16")
     full, half = ([line["loss"] for line in read_metrics(tmp_path / name)] for name in ("full", "half"))
@@ -135,7 +135,7 @@ def test_bf16_trains_nearly_alike(triplets: Path, tmp_path: Path):
     assert load_file(newest(tmp_path / "half") / "model" / "net.safetensors")["first.weight"].dtype == torch.float32
 
 
-def test_averaged_weights_follow_the_trained_ones(triplets: Path, tmp_path: Path):
+def test_averaged_weights_follow_the_trained_weights(triplets: Path, tmp_path: Path):
     run(triplets, tmp_path, "steps=4", "save_every=1", "keep=9", "ema=0.5")
     names = [tmp_path / "checkpoints" / str(step) for step in range(1, 5)]
     trained = [load_file(name / "model" / "net.safetensors")["second.weight"] for name in names]
@@ -147,22 +147,22 @@ def test_averaged_weights_follow_the_trained_ones(triplets: Path, tmp_path: Path
 
 
 def logged(folder: Path) -> dict[str, list[int]]:
-    """The steps that tensorboard shows of the loss, and of the pictures."""
+    """The logged steps of the loss and of the images in tensorboard."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     found = EventAccumulator(str(folder))
     found.Reload()
-    told = {"loss": found.Scalars("loss"), "samples": found.Images("samples")}
-    return {name: [each.step for each in events] for name, events in told.items()}
+    series = {"loss": found.Scalars("loss"), "samples": found.Images("samples")}
+    return {name: [event.step for event in events] for name, events in series.items()}
 
 
-def test_validation_pictures_and_logs(triplets: Path, tmp_path: Path):
+def test_validation_images_and_logs(triplets: Path, tmp_path: Path):
     run(triplets, tmp_path, "steps=4", "validate_every=2", "validate_samples=3", "log=tensorboard")
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["00000002.png", "00000004.png"]
     with Image.open(tmp_path / "samples" / "00000004.png") as picture:
         assert picture.size == (4 * (24 + 4) + 220, 16 + 3 * 24 + 2 * 4)
     assert logged(tmp_path / "linear") == {"loss": [1, 2, 3, 4], "samples": [2, 4]}
-    # Pictures change nothing of what is learned.
+    # Validation images do not change the weights.
     run(triplets, tmp_path / "without", "steps=4")
     one, other = (newest(out) / "model" / "net.safetensors" for out in (tmp_path, tmp_path / "without"))
     assert one.read_bytes() == other.read_bytes()

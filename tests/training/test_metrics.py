@@ -1,4 +1,4 @@
-"""Where the numbers and pictures of a run go, beside metrics.jsonl."""
+"""Trackers of metrics and images, in addition to metrics.jsonl."""
 
 import json
 from collections.abc import Iterator
@@ -19,55 +19,57 @@ needs_wandb = pytest.mark.skipif(
 
 
 @needs_wandb
-def test_wandb_has_every_number_and_the_pictures(triplets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_wandb_gets_all_metrics_and_images(triplets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     for steps, resumed in ((3, 0), (5, 3)):
         done = run(triplets, tmp_path, "log=wandb", f"steps={steps}", "save_every=3", "validate_every=2")
         assert done.resumed == resumed
-    told = [list(records(path)) for path in sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))]
-    assert len(told) == 2
-    runs = [next(record.run for record in each if record.WhichOneof("record_type") == "run") for each in told]
-    assert runs[0].run_id == runs[1].run_id, "the second start is the same run"
+    logs = [list(records(path)) for path in sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))]
+    assert len(logs) == 2
+    runs = [next(record.run for record in log if record.WhichOneof("record_type") == "run") for log in logs]
+    assert runs[0].run_id == runs[1].run_id, "the second start resumes the same run"
     assert {each.display_name for each in runs} == {tmp_path.name}
     assert {item.key: item.value_json for item in runs[0].config.update}["batch_size"] == "2"
-    steps = {step: values for each in told for step, values in history(each).items()}
+    steps = {step: values for log in logs for step, values in history(log).items()}
     lines = read_metrics(tmp_path)
     assert [line["step"] for line in lines] == sorted(steps) == [1, 2, 3, 4, 5]
     for line in lines:
         assert {name: steps[line["step"]][name] for name in line} == pytest.approx(line)
     shown = {step for step, values in steps.items() if "samples/filenames" in values}
-    assert shown == {2, 3, 4, 5}, "every second step, and the last one of each start"
+    assert shown == {2, 3, 4, 5}, "every second step, and the last step of each start"
     assert len(list(tmp_path.glob("wandb/offline-run-*/files/media/images/samples_*.png"))) == 4
 
 
 @needs_wandb
-def test_wandb_that_does_not_know_the_user_is_one_line(triplets: Path, tmp_path: Path):
-    told = {"WANDB_MODE": "online", "WANDB_API_KEY": "", "HOME": str(tmp_path), "NETRC": str(tmp_path / "none")}
-    done = start([str(triplets), str(tmp_path / "run"), "log=wandb", "steps=1"], **told)
+def test_wandb_without_login_gives_a_one_line_error(triplets: Path, tmp_path: Path):
+    env = {"WANDB_MODE": "online", "WANDB_API_KEY": "", "HOME": str(tmp_path), "NETRC": str(tmp_path / "none")}
+    done = start([str(triplets), str(tmp_path / "run"), "log=wandb", "steps=1"], **env)
     (line,) = (line for line in done.stderr.splitlines() if line.startswith(f"{BadInput.__module__}.BadInput: "))
-    assert "wandb does not start (No API key" in line and "`wandb login`, or set WANDB_MODE=offline" in line
+    assert "wandb cannot start (No API key" in line and "`wandb login`, or set WANDB_MODE=offline" in line
 
 
 @pytest.mark.skipif(find_spec("wandb") is not None, reason="wandb is installed here")
-def test_a_logger_that_is_not_installed_is_one_line_with_its_extra():
-    with pytest.raises(BadInput, match=r"wandb, which is not installed: `pip install 'spatialdata-builder\[wandb\]'`"):
+def test_a_missing_logger_gives_a_one_line_error_with_its_extra():
+    with pytest.raises(
+        BadInput, match=r"wandb, which is not installed: run `pip install 'spatialdata-builder\[wandb\]'`"
+    ):
         check_logger("wandb")
 
 
-def history(told: list[Any]) -> dict[int, dict[str, Any]]:
-    """What was logged, by step."""
+def history(log: list[Any]) -> dict[int, dict[str, Any]]:
+    """The logged values by step."""
     return {
         record.history.step.num: {
             item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item
         }
-        for record in told
+        for record in log
         if record.WhichOneof("record_type") == "history"
     }
 
 
 def records(path: Path) -> Iterator[Any]:
-    """Of an offline run's file: LevelDB's log format behind seven bytes of its own."""
+    """The records of an offline run's file: LevelDB's log format after a header of seven bytes."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data = path.read_bytes()
@@ -81,6 +83,6 @@ def records(path: Path) -> Iterator[Any]:
         length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
         whole += data[at + 7 : at + 7 + length]
         at += 7 + length
-        if kind in (1, 4):  # a whole record, or its last part
+        if kind in (1, 4):  # a complete record, or its last fragment
             yield Record.FromString(whole)
             whole = b""

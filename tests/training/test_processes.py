@@ -1,4 +1,4 @@
-"""Runs in processes of their own: killed, two together, with their weights in parts."""
+"""Runs in separate processes: killed runs, two processes, sharded weights."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from spatialdata_builder.training.metrics import read_metrics
 from tests.training.linear import run
 from tests.training.runs import SETTINGS, assert_same_run, newest
 
-AVERAGED = "ema=0.9"
+EMA = "ema=0.9"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -43,45 +43,43 @@ def assert_close(expected: Path, found: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def alone(triplets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One process, four samples a step."""
-    out = tmp_path_factory.mktemp("alone")
-    run(triplets, out, "steps=6", "batch_size=4", AVERAGED)
+def one_process(triplets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one process with four samples per step."""
+    out = tmp_path_factory.mktemp("one_process")
+    run(triplets, out, "steps=6", "batch_size=4", EMA)
     return out
 
 
-def test_killed_behind_a_step_and_killed_in_a_save_it_is_the_same_run(
-    triplets: Path, tmp_path: Path, undisturbed: Path
-):
+def test_killed_after_a_step_and_during_a_save_the_run_is_the_same(triplets: Path, tmp_path: Path, uninterrupted: Path):
     arguments = [str(triplets), str(tmp_path), *SETTINGS]
     assert start(arguments, KILL_AFTER="5").returncode == -signal.SIGKILL
     assert start(arguments, KILL_IN=".half-6").returncode == -signal.SIGKILL
     assert (tmp_path / "checkpoints" / ".half-6" / "model" / "begun").exists()
     assert newest(tmp_path).name == "3"
     assert run(triplets, tmp_path, *SETTINGS).resumed == 3
-    assert_same_run(undisturbed, tmp_path)
+    assert_same_run(uninterrupted, tmp_path)
     assert not list((tmp_path / "checkpoints").glob(".*"))
 
 
-def test_two_processes_learn_as_one_with_twice_the_batch(triplets: Path, tmp_path: Path, alone: Path):
-    both = [str(triplets), str(tmp_path), "steps=5", "batch_size=2", AVERAGED]
+def test_two_processes_match_one_with_twice_the_batch(triplets: Path, tmp_path: Path, one_process: Path):
+    both = [str(triplets), str(tmp_path), "steps=5", "batch_size=2", EMA]
     done = start(both, processes=2)
     assert done.returncode == 0, done.stderr
-    # One process goes on with what two began, since a step has the same samples.
-    assert run(triplets, tmp_path, "steps=6", "batch_size=4", AVERAGED).resumed == 5
-    assert_close(alone, tmp_path)
+    # One process resumes a run of two, since each step has the same samples.
+    assert run(triplets, tmp_path, "steps=6", "batch_size=4", EMA).resumed == 5
+    assert_close(one_process, tmp_path)
 
 
-def test_two_passes_learn_as_one_with_twice_the_batch(triplets: Path, tmp_path: Path, alone: Path):
-    run(triplets, tmp_path, "steps=6", "batch_size=2", "accumulate=2", AVERAGED)
-    assert_close(alone, tmp_path)
+def test_two_accumulated_passes_match_one_with_twice_the_batch(triplets: Path, tmp_path: Path, one_process: Path):
+    run(triplets, tmp_path, "steps=6", "batch_size=2", "accumulate=2", EMA)
+    assert_close(one_process, tmp_path)
 
 
-def test_weights_in_parts_learn_the_same_and_are_saved_whole(triplets: Path, tmp_path: Path, alone: Path):
-    run(triplets, tmp_path, "steps=2", "batch_size=4", AVERAGED)
-    parts = ["steps=5", "batch_size=1", "accumulate=2", AVERAGED, "sharded=true", "validate_every=5"]
+def test_sharded_training_matches_and_saves_full_weights(triplets: Path, tmp_path: Path, one_process: Path):
+    run(triplets, tmp_path, "steps=2", "batch_size=4", EMA)
+    parts = ["steps=5", "batch_size=1", "accumulate=2", EMA, "sharded=true", "validate_every=5"]
     done = start([str(triplets), str(tmp_path), *parts], processes=2)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["00000005.png"]
-    assert run(triplets, tmp_path, "steps=6", "batch_size=4", AVERAGED).resumed == 5
-    assert_close(alone, tmp_path)
+    assert run(triplets, tmp_path, "steps=6", "batch_size=4", EMA).resumed == 5
+    assert_close(one_process, tmp_path)

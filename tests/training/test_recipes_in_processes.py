@@ -1,4 +1,4 @@
-"""Each recipe through its command on two processes: the losses of one process with twice the batch."""
+"""Each recipe on two processes through its command: the losses equal those of one process with twice the batch size."""
 
 import json
 import os
@@ -23,11 +23,11 @@ SMALL = {
     "ildm": (),
     "spatialedit": (f"recipe.side={SIDE}",),
 }
-"""What the preset `tiny` of each needs for pictures of this side."""
+"""Settings that adapt the preset `tiny` of each recipe to this image side."""
 
 
 def shards_for(recipe: str, folder: Path) -> str:
-    """Eight real samples, as a build packs them for the recipe."""
+    """Eight real samples, packed for the recipe."""
     members = {key: make_sample(key, side=SIDE) for key in KEYS}
     make_split(str(folder), [KEYS], recipe=get_recipe(recipe), changes=members)
     return str(folder)
@@ -37,7 +37,7 @@ def curve(out: Path, name: str = "loss") -> list[float]:
     return [line[name] for line in read_metrics(out)]
 
 
-def test_accelerate_launch_as_the_docs_have_it_trains_and_goes_on(tmp_path: Path):
+def test_documented_accelerate_launch_command_trains_and_resumes(tmp_path: Path):
     """The command of docs/training.md for two processes on a CPU, twice."""
     shards = shards_for("spatialdiff", tmp_path / "shards")
     launch = [str(Path(sys.executable).with_name("accelerate")), "launch", "--multi_gpu", "--num_processes", "2"]
@@ -58,8 +58,8 @@ def test_accelerate_launch_as_the_docs_have_it_trains_and_goes_on(tmp_path: Path
         ]
         done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        (told,) = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
-        assert (told["step"], told["resumed"]) == (steps, resumed)
+        (summary,) = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+        assert (summary["step"], summary["resumed"]) == (steps, resumed)
         assert [line["step"] for line in read_metrics(tmp_path / "run")] == list(range(1, steps + 1))
         assert read_facts(tmp_path / "run" / "checkpoints" / str(steps)).samples_per_step == 4
 
@@ -71,7 +71,7 @@ def free_port() -> int:
 
 @pytest.mark.parametrize("recipe", sorted(SMALL))
 @pytest.mark.parametrize("sharded", [False, True])
-def test_two_processes_learn_as_one_with_twice_the_batch(recipe: str, sharded: bool, tmp_path: Path):
+def test_two_processes_match_one_with_twice_the_batch(recipe: str, sharded: bool, tmp_path: Path):
     shards = shards_for(recipe, tmp_path / "shards")
     settings = ("steps=4", "log=none", "validate_every=0", *SMALL[recipe])
     run_train(recipe, [shards], tmp_path / "one", preset="tiny", overrides=[*settings, "batch_size=4"])

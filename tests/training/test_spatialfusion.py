@@ -12,21 +12,21 @@ from tests.shards.factory import make_sample, make_split
 FUSION = get_recipe("spatialfusion")
 
 
-def test_text_target_and_metric_depth_with_what_is_known_of_it(tmp_path):
+def test_batches_hold_text_target_metric_depth_and_its_confidence(tmp_path):
     make_split(str(tmp_path), [["s-0", "s-1"], ["s-2", "s-3"]], recipe=FUSION)
-    for text, words in (("instruction", "Move it."), ("caption", "two boxes")):
+    for text, value in (("instruction", "Move it."), ("caption", "two boxes")):
         seen = []
         for batch in stream_fusion(str(tmp_path), text=text, unit="m").batches(2):
-            assert batch["text"] == [words, words]
+            assert batch["text"] == [value, value]
             for row, key in enumerate(batch["key"]):
                 members = make_sample(key, recipe=FUSION)
                 info = read_record(members["json"]).maps.metric
-                metres = decode_depth(members["metric.png"], info)
-                np.testing.assert_array_equal(batch["depth"][row], metres)
+                depth = decode_depth(members["metric.png"], info)
+                np.testing.assert_array_equal(batch["depth"][row], depth)
                 assert batch["info"][row] == info
                 certain = read_record(members["json"]).maps.confidence
                 expected = decode_confidence(members["confidence.png"], certain)
-                np.testing.assert_array_equal(batch["confidence"][row], np.where(metres > 0, expected, 0))
+                np.testing.assert_array_equal(batch["confidence"][row], np.where(depth > 0, expected, 0))
                 assert batch["certain"][row] == certain
                 assert batch["confidence"][row].max() > 2
                 assert (info.kind, info.unit) == ("metric", "m")
@@ -36,7 +36,7 @@ def test_text_target_and_metric_depth_with_what_is_known_of_it(tmp_path):
         assert sorted(seen) == ["s-0", "s-1", "s-2", "s-3"]
 
 
-def test_it_goes_on_where_it_stopped(tmp_path):
+def test_the_stream_resumes_where_it_stopped(tmp_path):
     make_split(str(tmp_path), [[f"s-{n}" for n in range(6)]], recipe=FUSION)
     data = stream_fusion(str(tmp_path), seed=4)
     batches = data.batches(2)
@@ -54,13 +54,15 @@ def changed(key, **update):
     return {key: {"json": encode_record(record.model_copy(update={"maps": maps, **update}))}}
 
 
-def test_missing_words_and_other_units_are_named(tmp_path):
+def test_missing_texts_and_wrong_units_give_errors_with_the_sample(tmp_path):
     make_split(str(tmp_path / "a"), [["s-0"]], recipe=FUSION, changes=changed("s-0", caption=""))
     with pytest.raises(BadInput, match="sample s-0 has no caption"):
         next(stream_fusion(str(tmp_path / "a"), text="caption").batches(1))
     assert next(stream_fusion(str(tmp_path / "a")).batches(1))["text"] == ["Move it."]
     make_split(str(tmp_path / "b"), [["s-0"]], recipe=FUSION, changes=changed("s-0", metric={"unit": ""}))
-    with pytest.raises(BadInput, match=r"its depth has no unit \(test\), not m"):
+    with pytest.raises(
+        BadInput, match=r"s-0 has metric depth without a unit \(estimator test\), but metric depth in m is"
+    ):
         next(stream_fusion(str(tmp_path / "b"), unit="m").batches(1))
     assert next(stream_fusion(str(tmp_path / "b")).batches(1))["info"][0].unit == ""
     make_split(str(tmp_path / "c"), [["s-0"]], recipe=get_recipe("spatialedit"))
@@ -68,12 +70,12 @@ def test_missing_words_and_other_units_are_named(tmp_path):
         stream_fusion(str(tmp_path / "c"))
 
 
-def test_exact_depth_is_certain_where_there_is_any(tmp_path):
+def test_exact_depth_has_confidence_1_where_there_is_depth(tmp_path):
     metric = make_sample("s-0")["metric.png"]
     record = read_record(make_sample("s-0")["json"])
     data, info = encode_known(metric, estimator="renderer", revision="1")
-    told = record.model_copy(update={"maps": record.maps.model_copy(update={"confidence": info})})
-    changes = {"s-0": {"confidence.png": data, "json": encode_record(told)}}
+    exact = record.model_copy(update={"maps": record.maps.model_copy(update={"confidence": info})})
+    changes = {"s-0": {"confidence.png": data, "json": encode_record(exact)}}
     make_split(str(tmp_path), [["s-0"]], recipe=FUSION, changes=changes)
     batch = next(stream_fusion(str(tmp_path)).batches(1))
     np.testing.assert_array_equal(batch["confidence"], batch["depth"] > 0)

@@ -21,6 +21,7 @@ from spatialdata_builder.annotators.vlm.forms import read_form
 from spatialdata_builder.shards.sample import Reject, Row
 from spatialdata_builder.shards.schema import Instruction
 
+from tests.needs import needs
 from tests.vllm_cpu.in_process import ENGINE, FORMS, KINDS, OPTIONS, QUESTIONS, TOO_LONG, samples
 from tests.vllm_cpu.set_up import FOLDER, ROOT
 
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
+@needs("vllm")
 def trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the checkpoint, the answers and the rows of a run of the engine in a process."""
     folder = tmp_path_factory.mktemp("vllm")

@@ -1,1 +1,1 @@
-"""I-LDM (arXiv 2508.10382): an image and its depth, normals, segments and lines denoised together."""
+"""I-LDM (arXiv 2508.10382): joint denoising of an image and its depth, normals, segments and lines."""

@@ -1,6 +1,7 @@
-"""The frozen encoders: pictures and maps to moments of latents, captions to embeddings, through the cache on disk.
+"""The frozen encoders with their disk cache: images and maps to latent moments, captions to embeddings.
 
-Invariant: what is kept is what the model alone makes of one content (means and deviations, never a drawn latent).
+Invariant: a cache entry is the deterministic output of the model for one content (mean and standard deviation, never a
+sampled latent).
 """
 
 from collections.abc import Callable, Sequence
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..caches import Given, MadeBy, TensorCache, Tensors, module_revision
+from ..caches import CacheSpec, ContentT, TensorCache, Tensors, module_revision
 from .maps import Floats
-from .models import Base, frozen
+from .models import Base, freeze
 from .options import IldmOptions
 
 if TYPE_CHECKING:
@@ -22,34 +23,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cached:
-    """One model behind the cache. Without a folder, contents are computed together; with one, each alone."""
+    """One model with its cache. With a cache, contents are encoded one by one; without, as one batch."""
 
     cache: TensorCache | None
-    made_by: MadeBy
+    spec: CacheSpec
 
-    def __call__(self, contents: Sequence[Given], make: Callable[[Sequence[Given]], Tensors]) -> Tensors:
-        """`make` gives tensors (n, ...) for n contents; so does this."""
+    def __call__(self, contents: Sequence[ContentT], make: Callable[[Sequence[ContentT]], Tensors]) -> Tensors:
+        """`make` returns tensors (n, ...) for n contents; so does this call."""
         import torch
 
         if not self.cache:
             return make(contents)
 
-        def alone(content: Given) -> Tensors:
+        def make_one(content: ContentT) -> Tensors:
             return {name: value[0] for name, value in make([content]).items()}
 
-        found = self.cache.each(contents, self.made_by, alone)
+        found = self.cache.each(contents, self.spec, make_one)
         return {name: torch.stack([each[name] for each in found]) for name in found[0]}
 
 
 @dataclass(frozen=True)
 class VaeEncoder:
-    """A frozen VAE, of pictures or of maps."""
+    """A frozen VAE, of images or of maps."""
 
     vae: "AutoencoderKL"
     cached: Cached
 
     def latents(self, pictures: Floats, noise: "torch.Tensor") -> "torch.Tensor":
-        """float32 (n, channels, H, W) in [-1, 1] to scaled latents float32 (n, 4, h, w), drawn with `noise`."""
+        """float32 (n, channels, H, W) in [-1, 1] to scaled latents float32 (n, 4, h, w), sampled with `noise`."""
         moments = self.cached(list(pictures), self._moments)
         mean, std = (moments[name].to(noise.device).float() for name in ("mean", "std"))
         return (mean + std * noise) * scaling(self.vae)
@@ -72,7 +73,7 @@ class TextEncoder:
     cached: Cached
 
     def __call__(self, texts: Sequence[str]) -> "torch.Tensor":
-        """The last hidden states (n, tokens, width), padded to the tokenizer's length, as the base was trained."""
+        """The last hidden states (n, tokens, width), padded to the tokenizer's maximum length, as the base expects."""
         distinct = list(dict.fromkeys(texts))
         found = self.cached(distinct, self._embed)["context"]
         device = next(self.model.parameters()).device
@@ -81,7 +82,7 @@ class TextEncoder:
     def _embed(self, texts: Sequence[str]) -> Tensors:
         import torch
 
-        given = self.tokenizer(
+        encoded = self.tokenizer(
             list(texts),
             padding="max_length",
             max_length=self.tokenizer.model_max_length,
@@ -89,35 +90,35 @@ class TextEncoder:
             return_tensors="pt",
         )
         with torch.no_grad():
-            return {"context": self.model(given.input_ids.to(next(self.model.parameters()).device))[0]}
+            return {"context": self.model(encoded.input_ids.to(next(self.model.parameters()).device))[0]}
 
 
 def vae_encoder(vae: "AutoencoderKL", options: IldmOptions, model: str) -> VaeEncoder:
-    """Behind the cache of the options; `model` names the weights, whose digest is the revision."""
+    """A VAE with the cache of the options. `model` names the weights; the revision is their digest."""
     return VaeEncoder(vae, _cached(vae, options, model, "[-1, 1] to mean and std"))
 
 
 def text_encoder(base: Base, options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> TextEncoder:
-    model = frozen(base.text_encoder(dtype), device)
+    model = freeze(base.text_encoder(dtype), device)
     tokenizer = base.tokenizer()
-    told = f"{type(tokenizer).__name__}, {len(tokenizer)} words, padded to {tokenizer.model_max_length}"
-    return TextEncoder(model, tokenizer, _cached(model, options, options.base, told))
+    transform = f"{type(tokenizer).__name__}, {len(tokenizer)} words, padded to {tokenizer.model_max_length}"
+    return TextEncoder(model, tokenizer, _cached(model, options, options.base, transform))
 
 
 def scaling(vae: "AutoencoderKL") -> float:
-    """What latents are multiplied by."""
+    """The VAE's scaling factor of latents."""
     return float(vae.config.scaling_factor)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def latent_factor(vae: "AutoencoderKL") -> int:
-    """Pixels along a side of one latent."""
+    """Downsampling factor of the VAE: pixels per latent along one side."""
     return 2 ** (len(vae.config.block_out_channels) - 1)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _cached(module: "nn.Module", options: IldmOptions, model: str, transform: str) -> Cached:
     dtype = str(next(module.parameters()).dtype)
     if not options.cache:
-        return Cached(None, MadeBy(model, "", dtype, transform))
-    # The weights themselves, not a branch or a folder's name, say which model this is: half a second a billion bytes.
-    made_by = MadeBy(model, module_revision(module), dtype, transform)
-    return Cached(TensorCache(options.cache, options.cache_bytes), made_by)
+        return Cached(None, CacheSpec(model, "", dtype, transform))
+    # The digest of the weights identifies the model, since a branch or a folder may change: half a second per GB.
+    spec = CacheSpec(model, module_revision(module), dtype, transform)
+    return Cached(TensorCache(options.cache, options.cache_bytes), spec)

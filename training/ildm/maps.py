@@ -1,10 +1,10 @@
-"""The intrinsic maps of a picture as the channels of one tensor, and back.
+"""The intrinsic maps of an image as the channels of one tensor, and back.
 
-Invariant: every channel lies in [-1, 1], as the base VAE expects of a picture, and the order of channels is that of
-`MapLayout.names`. Segments are the one map without a scale: their numbers are names. A label becomes a colour of a
-fixed sequence in which numbers near each other lie far apart (the additive recurrence of the generalised golden ratio),
-so that the largest regions, which have the smallest numbers, differ most. Colours have three channels by default, in
-which many regions can be told apart; with one channel they are greys.
+Invariant: every channel lies in [-1, 1], as the base VAE expects of an image, and channels are in the order of
+`MapLayout.names`. Segment labels have no numeric meaning. Each label becomes a color of a fixed sequence in which
+consecutive labels are far apart (the additive recurrence of the generalized golden ratio), so that the largest regions,
+which have the smallest labels, differ most. Colors have three channels by default, which distinguishes many regions;
+with one channel they are gray levels.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _LABELS: Final = 1 << 16
 
 @dataclass(frozen=True)
 class MapLayout:
-    """Which maps lie in which channels."""
+    """The assignment of maps to channels."""
 
     names: tuple[MapName, ...] = MAPS
     segment_channels: int = 3
@@ -49,24 +49,24 @@ class MapLayout:
     def pack(self, batch: Mapping[str, Any], view: ViewName) -> Floats:
         """The maps of one view of a batch of `shards.stream`: float32 (B, channels, H, W) in [-1, 1].
 
-        Depth is relative inverse depth, near = 1; normals as they are, 0 where there is no surface; background segments
-        -1 in each channel; lines -1 on 1. Raises BadInput naming a map that the batch lacks.
+        Depth is relative inverse depth, near = 1. Normals are unchanged, 0 where there is no surface. The background
+        segment is -1 in all channels. Lines are -1 on a background of 1. Raises BadInput that names a missing map.
         """
         members: dict[MapName, str] = {name: name if view == "target" else f"source_{name}" for name in self.names}
         for name, member in members.items():
             if member not in batch:
                 raise BadInput(
                     f"I-LDM needs {member}: build layer `{name}` with views [source, target] and pack recipe ildm, or "
-                    "leave the map or the view out of its options"
+                    "remove the map from recipe.maps or the view from recipe.views"
                 )
         planes = [self._scale(name, np.asarray(batch[member])) for name, member in members.items()]
         return np.ascontiguousarray(np.concatenate(planes, axis=-1).transpose(0, 3, 1, 2))
 
     def unpack(self, stack: Floats) -> dict[str, NDArray[Any]]:
-        """From float (B, channels, H, W) as a VAE gives it, the maps by name.
+        """The maps by name, from the output of a VAE, float (B, channels, H, W).
 
-        `depth` float32 (B, H, W) in 0..1, near = 1; `normal` float32 (B, H, W, 3), unit vectors, 0 where the VAE gave
-        none; `segment` uint8 colours (B, H, W, 3), or grey (B, H, W); `line` uint8 (B, H, W), dark on white.
+        `depth` float32 (B, H, W) in [0, 1], near = 1; `normal` float32 (B, H, W, 3), unit vectors, or 0 where the VAE's
+        output is near 0; `segment` uint8 colors (B, H, W, 3), or gray (B, H, W); `line` uint8 (B, H, W), dark on white.
         """
         found: dict[str, NDArray[Any]] = {}
         for name, where in self.slices.items():
@@ -81,7 +81,7 @@ class MapLayout:
         return found
 
     def pictures(self, stack: Floats) -> dict[str, NDArray[np.uint8]]:
-        """The maps as one looks at them: uint8 (B, H, W, 3) by name."""
+        """The maps as images: uint8 (B, H, W, 3) by name."""
         shown: dict[str, NDArray[np.uint8]] = {}
         for name, plane in self.unpack(stack).items():
             if plane.dtype != np.uint8:
@@ -100,17 +100,18 @@ class MapLayout:
 
 @cache
 def palette(channels: int) -> Floats:
-    """The colour of each label: float32 (65536, channels) in [-1, 1]; label 0, the background, is -1 throughout.
+    """The color of each label: float32 (65536, channels) in [-1, 1]. Label 0, the background, is -1 in all channels.
 
-    Label k has frac(1/2 + k · g^-j) in channel j = 1, 2, ..., where g solves g^(channels + 1) = g + 1.
+    Label k has frac(1/2 + k · g^-j), mapped to [-1, 1], in channel j = 1, 2, ..., where g solves
+    g^(channels + 1) = g + 1.
     """
     root = 2.0
     for _ in range(64):
         root = (1 + root) ** (1 / (channels + 1))
     steps = root ** -np.arange(1, channels + 1, dtype=np.float64)
-    colours = (0.5 + np.arange(_LABELS)[:, None] * steps) % 1 * 2 - 1
-    colours[0] = -1
-    table = colours.astype(np.float32)
+    colors = (0.5 + np.arange(_LABELS)[:, None] * steps) % 1 * 2 - 1
+    colors[0] = -1
+    table = colors.astype(np.float32)
     table.setflags(write=False)
     return table
 

@@ -1,7 +1,7 @@
-"""Where the models of I-LDM come from: a folder or repository in diffusers' layout, or small random ones (`tiny`).
+"""Loading the models of I-LDM: from a folder or repository in diffusers' layout, or small random ones (`tiny`).
 
-Invariant: `tiny` is the same network each time and in every process; a repository is resolved to a folder once, so that
-all its parts are of one snapshot.
+Invariant: `tiny` has the same weights every time and in every process. A repository is resolved to a folder once, so
+that all parts are of one snapshot.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ...shards.errors import BadInput
 from ..weights import find_folder, first_line
-from .options import TINY
+from .options import TINY, IldmOptions
 
 if TYPE_CHECKING:
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from torch import nn
+
+    from .nets import TwoDomainUNet
 
 Model = TypeVar("Model")
 _FILES = [
@@ -31,9 +33,9 @@ _FILES = [
 
 @dataclass(frozen=True)
 class Base:
-    """The parts of a latent diffusion model, each loaded when asked for.
+    """The parts of a latent diffusion model, each loaded on demand.
 
-    Raises BadInput, naming the id and how to get it, where weights are missing.
+    Raises BadInput for missing weights; the message names the id and how to get it.
     """
 
     name: str
@@ -64,7 +66,7 @@ class Base:
         return _tiny_tokenizer() if self.name == TINY else self._part(CLIPTokenizer, "tokenizer")
 
     def scheduler(self, kind: type[Any]) -> Any:
-        """The noise schedule of the base in a scheduler class of diffusers."""
+        """A diffusers scheduler of the given class with the base's noise schedule."""
         from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
         if self.name == TINY:
@@ -72,34 +74,47 @@ class Base:
         return self._part(kind, "scheduler")
 
     def _part(self, kind: type[Any], part: str, dtype: "torch.dtype | None" = None) -> Any:
-        given = {} if dtype is None else {"torch_dtype" if "diffusers" in kind.__module__ else "dtype": dtype}
+        options = {} if dtype is None else {"torch_dtype" if "diffusers" in kind.__module__ else "dtype": dtype}
         try:
-            return kind.from_pretrained(self.folder, subfolder=part, **given)
+            return kind.from_pretrained(self.folder, subfolder=part, **options)
         except (OSError, ValueError) as error:
             raise BadInput(f"base {self.name} has no usable {part}/ in {self.folder} ({first_line(error)})") from error
 
 
-def frozen(model: Model, device: "torch.device") -> Model:
-    """A model that only serves, on a device."""
+def freeze(model: Model, device: "torch.device") -> Model:
+    """Move a model to a device and freeze it (no gradients, eval mode); returns it."""
     cast("nn.Module", model).to(device).requires_grad_(False).eval()
     return model
 
 
 def load_intrinsic_vae(folder: str | Path, dtype: "torch.dtype") -> "AutoencoderKL":
-    """What phase `vae` saved. Raises BadInput where there is none."""
+    """The VAE saved by phase `vae`. Raises BadInput if there is none."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     try:
         return AutoencoderKL.from_pretrained(folder, torch_dtype=dtype)
     except (OSError, ValueError) as error:
         raise BadInput(
-            f"no intrinsic VAE in {folder} ({first_line(error)}): train one with phase: vae, and name the folder that "
-            "it saved"
+            f"no intrinsic VAE in {folder} ({first_line(error)}): train one with phase: vae, and set intrinsic_vae to "
+            "the folder that it saved"
         ) from error
 
 
+def make_module(options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "TwoDomainUNet":
+    """The base UNet with new LoRA weights, equal in every process."""
+    import torch
+
+    from .nets import TwoDomainUNet
+
+    unet = Base(options.base, options.revision).unet(dtype)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        module = TwoDomainUNet(unet, options.rank, options.alpha, options.intrinsic_weight, options.train_base)
+    return module.to(device)
+
+
 def _cast(model: Any, dtype: "torch.dtype") -> Any:
-    """As `model.to` does, without diffusers' advice about models that need parts in float32: these need none."""
+    """`model.to(dtype)` without diffusers' warning about models that keep parts in float32, which these do not."""
     from torch import nn
 
     return nn.Module.to(model, dtype)
@@ -163,7 +178,7 @@ def _tiny_text() -> "nn.Module":
 
 
 def _tiny_tokenizer() -> Any:
-    """CLIP's tokenizer that knows printable ASCII alone, letter by letter."""
+    """A CLIP tokenizer for printable ASCII, one token per character."""
     from transformers import CLIPTokenizer
 
     letters = [chr(code) for code in range(33, 127)]
@@ -172,7 +187,7 @@ def _tiny_tokenizer() -> Any:
 
 
 def _tiny_schedule(kind: type[Any]) -> Any:
-    """SD2.1's."""
+    """The noise schedule of SD2.1."""
     return kind(
         beta_start=0.00085,
         beta_end=0.012,

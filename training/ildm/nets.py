@@ -1,8 +1,8 @@
-"""The networks of I-LDM: cross-domain attention in the base UNet, and the intrinsic VAE made from the base VAE.
+"""The networks of I-LDM: cross-domain attention in the base UNet, and the intrinsic VAE derived from the base VAE.
 
-Invariant: the rows of a batch are [pictures; their intrinsics] in the same order. Rows of pictures pass through the
-base weights alone, rows of intrinsics through base and LoRA; what one half knows of the other comes through the keys
-and values of self-attention, and from nowhere else.
+Invariant: the rows of a batch are [images; their intrinsics] in the same order. Image rows use only the base weights,
+intrinsic rows use base and LoRA. The two halves exchange information only through the keys and values of
+self-attention.
 """
 
 import math
@@ -26,11 +26,11 @@ TARGETS = ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0")
 class CrossDomainAttention:
     """Self-attention over both domains (eq. 1, 4, 5), as an attention processor of diffusers.
 
-    With keys K = [K_x; K_i] and values V = [V_x; V_i] of a picture and its intrinsics, both of the same stage:
-    picture rows are softmax(Q_x Kᵀ/√d + [0; log w]) V, intrinsic rows softmax(Q_i Kᵀ/√d) V.
+    With keys K = [K_x; K_i] and values V = [V_x; V_i] of an image and its intrinsics in the same layer, image rows are
+    softmax(Q_x Kᵀ/√d + [0; log w]) V, intrinsic rows are softmax(Q_i Kᵀ/√d) V.
 
     Args:
-        block: number of the UNet's block, see `training.ildm.schedules`.
+        block: number of the UNet block, see `training.ildm.schedules`.
     """
 
     def __init__(self, block: int) -> None:
@@ -45,7 +45,7 @@ class CrossDomainAttention:
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
     ) -> Tensor:
-        """(2n, tokens, width) to the same."""
+        """(2n, tokens, width) to the same shape."""
         half = len(hidden_states) // 2
         names = ["__base__"] * half + [ADAPTER] * half
         query, key, value = (
@@ -55,11 +55,11 @@ class CrossDomainAttention:
         return attn.to_out[1](attn.to_out[0](mixed, adapter_names=names))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """(n, heads, 2 tokens, d) each, picture first, to the same."""
+        """(n, heads, 2 tokens, d) each, image tokens first, to the same shape."""
         if self.weight == 1:
             return F.scaled_dot_product_attention(query, key, value)
         tokens = query.shape[2] // 2
-        if self.weight == 0:  # log 0: the intrinsic columns count nothing, so they are left out
+        if self.weight == 0:  # log 0 = -inf: intrinsic columns have no weight, so leave them out
             own_query, own_key, own_value = (part[:, :, :tokens] for part in (query, key, value))
             picture = F.scaled_dot_product_attention(own_query, own_key, own_value)
         else:
@@ -73,11 +73,11 @@ class CrossDomainAttention:
 
 
 class TwoDomainUNet(nn.Module):
-    """The base UNet with both domains in one pass.
+    """The base UNet that denoises both domains in one pass.
 
     Args:
-        unet: of SD2.1's architecture; changed in place.
-        train_base: its own weights train too.
+        unet: a UNet of SD2.1's architecture; changed in place.
+        train_base: train the base weights too.
         intrinsic_weight: λ.
     """
 
@@ -94,7 +94,7 @@ class TwoDomainUNet(nn.Module):
             if ".attn1." in name:
                 processors[name] = CrossDomainAttention(_block(name, len(unet.down_blocks)))  # pyright: ignore[reportArgumentType]
         unet.set_attn_processor(processors)
-        for parameter in unet.parameters():  # what trains is float32: steps of 1e-4 vanish in bfloat16
+        for parameter in unet.parameters():  # trainable weights in float32: updates of 1e-4 vanish in bfloat16
             parameter.requires_grad_(parameter.requires_grad or train_base)
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
@@ -103,19 +103,19 @@ class TwoDomainUNet(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the base weights."""
+        """dtype of the base weights."""
         return self.unet.conv_in.weight.dtype
 
     def attentions(self) -> Iterator[CrossDomainAttention]:
         return (each for each in self.unet.attn_processors.values() if isinstance(each, CrossDomainAttention))
 
-    def look(self, schedule: Drop | Gaussian | Constant, time: float) -> None:
-        """Set the weight of the intrinsic columns in every block for this time; training has `Constant()`."""
+    def set_intrinsic_attention(self, schedule: Drop | Gaussian | Constant, time: float) -> None:
+        """Set the weight of the intrinsic columns in every block for this time. Training uses `Constant()`."""
         for attention in self.attentions():
             attention.weight = schedule.weight(attention.block, time)
 
     def predict(self, image: Tensor, intrinsic: Tensor, timesteps: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Noise or v of both domains.
+        """Predict noise or v for both domains.
 
         Args:
             image, intrinsic: noisy latents (n, 4, h, w). timesteps: (n,). context: (n, tokens, width).
@@ -126,24 +126,24 @@ class TwoDomainUNet(nn.Module):
         return found[: len(image)], found[len(image) :]
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """L = ‖image error‖² + λ‖intrinsic error‖², means over the latent's numbers and the valid pictures.
+        """L = ‖image error‖² + λ‖intrinsic error‖², averaged over latent elements and valid images.
 
         Args:
             inputs: `image`, `intrinsic`, `image_target`, `intrinsic_target` (n, 4, h, w), `timesteps` (n,), `context`
                 (n, tokens, width), `valid` (n,) in {0, 1}.
         """
         image, intrinsic = self.predict(inputs["image"], inputs["intrinsic"], inputs["timesteps"], inputs["context"])
-        of_image = valid_mean((image - inputs["image_target"]).square(), inputs["valid"])
-        of_intrinsic = valid_mean((intrinsic - inputs["intrinsic_target"]).square(), inputs["valid"])
+        image_loss = valid_mean((image - inputs["image_target"]).square(), inputs["valid"])
+        intrinsic_loss = valid_mean((intrinsic - inputs["intrinsic_target"]).square(), inputs["valid"])
         return {
-            "loss": of_image + self.intrinsic_weight * of_intrinsic,
-            "image": of_image,
-            "intrinsic": of_intrinsic,
+            "loss": image_loss + self.intrinsic_weight * intrinsic_loss,
+            "image": image_loss,
+            "intrinsic": intrinsic_loss,
         }
 
 
 class IntrinsicVae(nn.Module):
-    """A VAE of maps in training: all of it trains, in float32."""
+    """A VAE of maps for training: all its weights train, in float32."""
 
     def __init__(self, vae: AutoencoderKL, reconstruction: str, kl_weight: float) -> None:
         super().__init__()
@@ -152,11 +152,11 @@ class IntrinsicVae(nn.Module):
         self.kl_weight = kl_weight
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Error of the reconstruction and KL to the unit Gaussian, means over all numbers of the valid pictures.
+        """Reconstruction error and KL divergence to the standard normal, averaged over all elements of valid images.
 
         Args:
-            inputs: `maps` (n, channels, H, W), with what is masked 0 already: a missing map is to come back as missing.
-                `noise` (n, 4, h, w), of the posterior. `valid` (n,).
+            inputs: `maps` (n, channels, H, W), with masked maps already 0: a missing map is reconstructed as missing.
+                `noise` (n, 4, h, w) for sampling the posterior. `valid` (n,).
         """
         posterior = self.vae.encode(inputs["maps"]).latent_dist  # pyright: ignore[reportAttributeAccessIssue]
         latent = posterior.mean + posterior.std * inputs["noise"]
@@ -168,11 +168,11 @@ class IntrinsicVae(nn.Module):
 
 
 def widen(vae: AutoencoderKL, layout: MapLayout) -> AutoencoderKL:
-    """Give a VAE of pictures the channels of a layout, in place; gives the same VAE.
+    """Give an image VAE the channels of a layout, in place; returns the same VAE.
 
-    It starts as the base does on pictures: `conv_in` is the mean over maps of what the base's makes of each map as a
-    picture (one channel as grey), `conv_out` gives each map the base's picture (one channel: its mean over red, green
-    and blue).
+    Its initial weights come from the base: `conv_in` is the mean over maps of the base's `conv_in` applied to each map
+    as an image (a one-channel map as a gray image). `conv_out` gives each map the base's output image (a one-channel
+    map its mean over red, green and blue).
     """
     old_in, old_out = vae.encoder.conv_in, vae.decoder.conv_out
     first = _like(old_in, layout.channels, old_in.out_channels)
@@ -199,12 +199,12 @@ def valid_mean(errors: Tensor, valid: Tensor) -> Tensor:
 
 def _like(conv: nn.Conv2d, channels_in: int, channels_out: int) -> nn.Conv2d:
     size, padding = conv.kernel_size, conv.padding
-    made = nn.Conv2d(channels_in, channels_out, size, padding=padding)  # pyright: ignore[reportArgumentType]
-    return made.to(conv.weight.device, conv.weight.dtype)
+    new = nn.Conv2d(channels_in, channels_out, size, padding=padding)  # pyright: ignore[reportArgumentType]
+    return new.to(conv.weight.device, conv.weight.dtype)
 
 
 def _block(name: str, downs: int) -> int:
-    """Number of a processor's block, from 1: down, middle, up."""
+    """Block number of a processor, from 1: down, middle, up."""
     place, number = name.split(".")[:2]
     if place == "mid_block":
         return downs + 1
@@ -212,7 +212,7 @@ def _block(name: str, downs: int) -> int:
 
 
 def _heads(rows: Tensor, heads: int) -> Tensor:
-    """(2n, tokens, heads * d) to (n, heads, 2 tokens, d): a picture and its intrinsics become one sequence."""
+    """(2n, tokens, heads * d) to (n, heads, 2 tokens, d): an image and its intrinsics become one sequence."""
     picture, intrinsic = rows.chunk(2)
     both = torch.cat([picture, intrinsic], dim=1)
     return both.unflatten(2, (heads, -1)).transpose(1, 2)

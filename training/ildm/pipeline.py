@@ -1,7 +1,7 @@
-"""Pictures from text, with their depth, normals, segments and lines: both domains denoised together.
+"""Text to image with depth, normals, segments and lines: both domains are denoised jointly.
 
-Invariant: both domains start from the same noise and take the same steps; the weight of the intrinsics in the picture's
-attention follows the schedule at each step, and is training's again afterwards.
+Invariant: both domains start from the same noise and take the same steps. The weight of the intrinsics in the image's
+attention follows the schedule at each step, and is reset to the training value afterwards.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...shards.errors import BadInput
 from .encoders import TextEncoder, latent_factor, scaling, text_encoder
 from .maps import MapLayout
-from .models import Base, frozen, load_intrinsic_vae
+from .models import Base, freeze, load_intrinsic_vae, make_module
 from .options import IldmOptions, SamplingOptions
 from .schedules import Constant
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Generated:
-    """Pictures and their maps."""
+    """Generated images and their maps."""
 
     image: NDArray[np.uint8]
     """(n, H, W, 3)."""
     stack: NDArray[np.float32]
-    """All maps as the intrinsic VAE gives them, (n, channels, H, W)."""
+    """Output of the intrinsic VAE, (n, channels, H, W)."""
     layout: MapLayout
 
     def maps(self) -> dict[str, NDArray[Any]]:
-        """By name, as `MapLayout.unpack` describes them."""
+        """The maps by name; see `MapLayout.unpack`."""
         return self.layout.unpack(self.stack)
 
     def pictures(self) -> Mapping[str, NDArray[np.uint8]]:
@@ -47,7 +47,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class IldmPipeline:
-    """What generates. `IldmPipeline.load(folder)` for a trained one."""
+    """The generator. `IldmPipeline.load(folder)` loads a trained one."""
 
     module: "TwoDomainUNet"
     vae: "AutoencoderKL"
@@ -58,7 +58,7 @@ class IldmPipeline:
     layout: MapLayout
     sampling: SamplingOptions
     side: int
-    """Of pictures, where the sampling options leave it open."""
+    """Default side of generated images, in pixels."""
 
     @classmethod
     def load(
@@ -70,18 +70,17 @@ class IldmPipeline:
         base: str = "",
         intrinsic_vae: str = "",
     ) -> "IldmPipeline":
-        """From what phase `unet` saved; `base` and `intrinsic_vae` where those have moved since.
+        """Load a folder saved by phase `unet`. `base` and `intrinsic_vae` override locations that have changed.
 
-        Raises BadInput for a folder of something else, or missing weights.
+        Raises BadInput if the folder was not saved by phase `unet`, or for missing weights.
         """
         import torch
 
         from .checkpoint import load_unet, read_options
-        from .unet_phase import make_module
 
         options = read_options(Path(folder))
         if options.phase != "unet":
-            raise BadInput(f"{folder} holds an intrinsic VAE: generate with a folder of phase unet")
+            raise BadInput(f"{folder} holds an intrinsic VAE: give a folder saved by phase unet")
         moved = {name: given for name, given in (("base", base), ("intrinsic_vae", intrinsic_vae)) if given}
         options = options.model_copy(update=moved)
         device, dtype = torch.device(device), dtype or torch.float32
@@ -93,14 +92,14 @@ class IldmPipeline:
     def of(
         cls, options: IldmOptions, module: "TwoDomainUNet", device: "torch.device", dtype: "torch.dtype"
     ) -> "IldmPipeline":
-        """Around a module, with the frozen models of the options."""
+        """A pipeline around a trained module, with the frozen models of the options."""
         from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
         base = Base(options.base, options.revision)
         return cls(
             module=module,
-            vae=frozen(base.vae(dtype), device),
-            intrinsic_vae=frozen(intrinsic_vae_of(options, base, dtype), device),
+            vae=freeze(base.vae(dtype), device),
+            intrinsic_vae=freeze(intrinsic_vae_of(options, base, dtype), device),
             text=text_encoder(base, options, device, dtype),
             scheduler=base.scheduler(DDIMScheduler),
             layout=options.layout,
@@ -111,14 +110,14 @@ class IldmPipeline:
     def __call__(
         self, prompts: Sequence[str], *, seed: int = 0, side: int = 0, noise: "torch.Tensor | None" = None
     ) -> Generated:
-        """Generate one picture for each prompt.
+        """Generate one image per prompt.
 
         Args:
-            seed: picture k starts from the noise of seed + k.
-            side: pixels; 0: `sampling.side`, or where that is 0 the resolution of the training.
-            noise: float32 (n, 4, h, w), in place of seed and side.
+            seed: image k starts from the noise of seed + k.
+            side: in pixels; 0: `sampling.side`, or the training resolution if that is 0.
+            noise: float32 (n, 4, h, w), used instead of seed and side.
 
-        Raises BadInput for a size that the model does not take.
+        Raises BadInput for a size that the model does not support.
         """
         import torch
 
@@ -145,16 +144,16 @@ class IldmPipeline:
         latents = torch.cat([noise, noise]) * self.scheduler.init_noise_sigma
         try:
             for time in self.scheduler.timesteps.tolist():
-                self.module.look(self.sampling.schedule, time)
-                found = self._predict(latents, time, context, guided)
-                latents = self.scheduler.step(found, time, latents, return_dict=False)[0]
+                self.module.set_intrinsic_attention(self.sampling.schedule, time)
+                predicted = self._predict(latents, time, context, guided)
+                latents = self.scheduler.step(predicted, time, latents, return_dict=False)[0]
         finally:
-            self.module.look(Constant(), 0)
+            self.module.set_intrinsic_attention(Constant(), 0)
         image, intrinsic = latents.chunk(2)
         return image, intrinsic
 
     def _predict(self, latents: "torch.Tensor", time: int, context: "torch.Tensor", guided: bool) -> "torch.Tensor":
-        """Of [pictures; intrinsics], with classifier-free guidance in both domains."""
+        """Prediction for [images; intrinsics], with classifier-free guidance in both domains."""
         import torch
 
         image, intrinsic = latents.chunk(2)
@@ -173,7 +172,8 @@ class IldmPipeline:
         multiple = factor * 2 ** (len(self.module.unet.down_blocks) - 1)
         if not side or side % multiple:
             raise BadInput(
-                f"pictures of side {side}: give `side`, or sampling.side in training, a multiple of {multiple}"
+                f"the image side must be a positive multiple of {multiple} (got {side}): set `side`, or "
+                "recipe.sampling.side for training"
             )
         shape = (channels, side // factor, side // factor)
         each = [torch.randn(shape, generator=torch.Generator().manual_seed(seed + k)) for k in range(count)]
@@ -181,32 +181,32 @@ class IldmPipeline:
 
 
 def intrinsic_vae_of(options: IldmOptions, base: Base, dtype: "torch.dtype") -> "AutoencoderKL":
-    """The trained VAE of the options. Raises BadInput where none is named, or one of other maps."""
+    """The trained VAE of the options. Raises BadInput if none is set, or it is for other maps."""
     from .checkpoint import read_options
     from .nets import widen
     from .options import TINY
 
     if not options.intrinsic_vae:
         if options.base != TINY:
-            raise BadInput("intrinsic_vae is empty: train one with phase: vae, and name the folder that it saved")
+            raise BadInput("intrinsic_vae is empty: train one with phase: vae, and set it to the folder that it saved")
         return widen(base.vae(dtype), options.layout)
     folder = Path(options.intrinsic_vae)
     trained = read_options(folder)
     if trained.phase != "vae" or trained.layout != options.layout:
         raise BadInput(
-            f"{folder} is of phase {trained.phase} with maps {', '.join(trained.maps)} (segments in "
-            f"{trained.segment_channels} channels); here it is to be a VAE of {', '.join(options.maps)} (segments in "
-            f"{options.segment_channels})"
+            f"intrinsic_vae {folder} was saved by phase {trained.phase} with maps {', '.join(trained.maps)} "
+            f"(segment_channels {trained.segment_channels}); needed is a VAE of phase vae with maps "
+            f"{', '.join(options.maps)} (segment_channels {options.segment_channels})"
         )
     return load_intrinsic_vae(folder, dtype)
 
 
 def _guide(rows: "torch.Tensor", scale: float) -> "torch.Tensor":
-    """Without text + scale · (with text - without)."""
+    """Classifier-free guidance: without text + scale · (with text - without text)."""
     without, with_text = rows.chunk(2)
     return without + scale * (with_text - without)
 
 
 def _decode(vae: "AutoencoderKL", latents: "torch.Tensor") -> "torch.Tensor":
-    given: Any = (latents / scaling(vae)).to(vae.dtype)
-    return vae.decode(given, return_dict=False)[0].float()
+    scaled: Any = (latents / scaling(vae)).to(vae.dtype)
+    return vae.decode(scaled, return_dict=False)[0].float()

@@ -1,7 +1,7 @@
-"""The recipe `ildm`: I-LDM (arXiv 2508.10382) in two runs: intrinsic VAE (phase `vae`), then LoRA (phase `unet`).
+"""The recipe `ildm`: I-LDM (arXiv 2508.10382), trained in two runs: the intrinsic VAE (phase `vae`), then LoRA (phase
+`unet`).
 
-Invariant: a pair is two captioned pictures here, source and target, each with its own maps; the edit between them plays
-no part.
+Invariant: a pair is two independent captioned images, source and target, each with its own maps. The edit is not used.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...shards.errors import SpatialdataError
 from ...shards.options import Options
-from ..recipe import Batch, Chance, Inputs
+from ..recipe import Batch, Inputs, StepRng
 from .checkpoint import check_fits, write_options
 from .options import PRESETS, IldmOptions
 from .unet_phase import UnetPhase
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Ildm:
-    """See `training.recipe.TrainingRecipe`; what the phases differ in is in `vae_phase` and `unet_phase`."""
+    """See `training.recipe.TrainingRecipe`. The phases are implemented in `vae_phase` and `unet_phase`."""
 
     name: ClassVar[str] = "ildm"
     shards: ClassVar[str] = "ildm"
@@ -43,12 +43,12 @@ class Ildm:
         self._built = phase.build(self.options, device, dtype)
         return self._built.module
 
-    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
-        """Phase vae: `maps`, `noise`, `valid`; phase unet: see `nets.TwoDomainUNet.forward`. views x pairs rows."""
-        return self._phase.prepare(batch, chance)
+    def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
+        """Phase vae: `maps`, `noise`, `valid`. Phase unet: see `nets.TwoDomainUNet.forward`. Has views x pairs rows."""
+        return self._phase.prepare(batch, rng)
 
     def save(self, module: "nn.Module", folder: Path) -> None:
-        """Phase vae: an `AutoencoderKL` folder; phase unet: LoRA in diffusers' format; both with `ildm.json`."""
+        """Phase vae: an `AutoencoderKL` folder. Phase unet: LoRA in diffusers' format. Both with `ildm.json`."""
         folder.mkdir(parents=True, exist_ok=True)
         self._phase.save(module, folder)
         write_options(folder, self.options)
@@ -58,7 +58,7 @@ class Ildm:
         self._phase.load(module, folder)
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
-        """Phase vae: maps of the batch, and as they come back; phase unet: a new picture for each caption, and maps."""
+        """Phase vae: the maps of the batch and their reconstructions. Phase unet: a new image and maps per caption."""
         return self._phase.sample(module, batch, seed)
 
     @property

@@ -1,10 +1,10 @@
-"""How much the image domain looks at the intrinsic one while sampling: the weight schedules of I-LDM, eq. 2 and 3.
+"""Weight schedules for the attention from the image domain to the intrinsic domain while sampling: I-LDM, eq. 2 and 3.
 
-Invariant: a weight w ≥ 0 multiplies the attention that image queries pay to intrinsic columns (log w is added to their
-logits): 1 is training's attention, 0 is the base model's. Time runs from 1000 (noise) to 0.
+Invariant: a weight w ≥ 0 scales the attention of image queries to intrinsic columns (log w is added to the logits). 1
+is the attention of training, 0 that of the base model. Time runs from 1000 (noise) to 0.
 
-Blocks of the UNet are numbered from 1, down, middle, up. SD2.1 has nine: down 1-4, middle 5, up 6-9. The paper says
-L = {3..7} without saying what is counted; so read, L is the inner blocks, symmetric about the middle.
+UNet blocks are numbered from 1: down, middle, up. SD2.1 has nine: down 1-4, middle 5, up 6-9. The paper gives
+L = {3..7} without defining the numbering; with this one, L is the inner blocks, symmetric around the middle.
 """
 
 import math
@@ -16,7 +16,7 @@ from ...shards.options import Options
 
 
 class Drop(Options):
-    """Eq. 2: the inner blocks look at the intrinsics, once the layout stands."""
+    """Eq. 2: only inner blocks attend to the intrinsics, and only at times up to τ, when the layout is settled."""
 
     kind: Literal["drop"] = "drop"
     tau: float = 900
@@ -28,7 +28,7 @@ class Drop(Options):
 
 
 class Gaussian(Options):
-    """Eq. 3: all blocks, most of all about one time."""
+    """Eq. 3: all blocks attend to the intrinsics, with a Gaussian weight around time τ."""
 
     kind: Literal["gaussian"] = "gaussian"
     alpha: float = Field(default=1, ge=0)
@@ -41,7 +41,7 @@ class Gaussian(Options):
 
 
 class Constant(Options):
-    """One weight throughout: 1 as in training, 0 for images of the base model."""
+    """A constant weight: 1 as in training, 0 for images of the base model."""
 
     kind: Literal["constant"] = "constant"
     value: float = Field(default=1, ge=0)

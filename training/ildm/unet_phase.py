@@ -1,7 +1,7 @@
 """Phase `unet`: LoRA for the intrinsic domain of the base UNet, with cross-domain self-attention.
 
-Invariant: a picture and its intrinsics are noised to the same time step with independent noise, and both domains read
-the same caption. The target is what the base's scheduler configuration says that it predicts.
+Invariant: an image and its intrinsics are noised to the same time step with independent noise, and both domains use the
+same caption. The training target is the prediction type of the base's scheduler configuration.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ...shards.errors import BadInput
-from ..recipe import Batch, Chance, Inputs
+from ..recipe import Batch, Inputs, StepRng
 from .checkpoint import load_unet, save_unet
 from .encoders import TextEncoder, VaeEncoder, latent_factor, text_encoder, vae_encoder
-from .models import Base, frozen
+from .models import Base, freeze, make_module
 from .options import IldmOptions
 from .pipeline import IldmPipeline, intrinsic_vae_of
 from .views import Views
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UnetPhase:
-    """See `training.recipe.TrainingRecipe` for what the methods promise."""
+    """See `training.recipe.TrainingRecipe` for the contracts of the methods."""
 
     options: IldmOptions
     module: "TwoDomainUNet"
@@ -36,9 +36,9 @@ class UnetPhase:
     map_vae: VaeEncoder
     text: TextEncoder
     scheduler: Any
-    """DDPM, with the base's noise schedule."""
+    """DDPM with the base's noise schedule."""
     sampler: Any
-    """DDIM, with the same."""
+    """DDIM with the base's noise schedule."""
 
     @classmethod
     def build(cls, options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "UnetPhase":
@@ -46,8 +46,8 @@ class UnetPhase:
         from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
         base = Base(options.base, options.revision)
-        maps = frozen(intrinsic_vae_of(options, base, dtype), device)
-        image = frozen(base.vae(dtype), device)
+        maps = freeze(intrinsic_vae_of(options, base, dtype), device)
+        image = freeze(base.vae(dtype), device)
         return cls(
             options=options,
             module=make_module(options, device, dtype),
@@ -59,19 +59,19 @@ class UnetPhase:
             sampler=base.scheduler(DDIMScheduler),
         )
 
-    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+    def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         views = Views(batch, self.options)
         factor = latent_factor(self.image_vae.vae)
         height, width = views.check_size(factor * 2 ** (len(self.module.unet.down_blocks) - 1))
         shape = (self._channels, height // factor, width // factor)
 
         def normal(purpose: str) -> "torch.Tensor":
-            return views.normal(chance, shape, purpose).to(self.device)
+            return views.normal(rng, shape, purpose).to(self.device)
 
         image = self.image_vae.latents(views.pictures(), normal("image posterior"))
         intrinsic = self.map_vae.latents(views.maps(), normal("intrinsic posterior"))
         steps = int(self.scheduler.config.num_train_timesteps)
-        times = (views.draw(chance.uniform, "time") * steps).long().to(self.device)
+        times = (views.draw(rng.uniform, "time") * steps).long().to(self.device)
         noises = normal("image noise"), normal("intrinsic noise")
         return {
             "image": self.scheduler.add_noise(image, noises[0], times),
@@ -79,7 +79,7 @@ class UnetPhase:
             "image_target": target(self.scheduler, image, noises[0], times),
             "intrinsic_target": target(self.scheduler, intrinsic, noises[1], times),
             "timesteps": times,
-            "context": self.text(self._texts(views, chance)),
+            "context": self.text(self._texts(views, rng)),
             "valid": views.valid().to(self.device),
         }
 
@@ -90,13 +90,13 @@ class UnetPhase:
         load_unet(cast("TwoDomainUNet", module), folder, self.options.train_base)
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
-        """New pictures from the captions of the last view, at the side of the training: `prediction`, and the maps."""
+        """New images from the captions of the last view, in the training size: `prediction` and the maps."""
         last = replace(
             Views(batch, self.options), options=self.options.model_copy(update={"views": self.options.views[-1:]})
         )
         height, width = last.check_size(1)
         factor = latent_factor(self.image_vae.vae)
-        noise = Chance(seed, 0, tuple(batch["key"])).normal((self._channels, height // factor, width // factor))
+        noise = StepRng(seed, 0, tuple(batch["key"])).normal((self._channels, height // factor, width // factor))
         pipeline = IldmPipeline(
             module=cast("TwoDomainUNet", module),
             vae=self.image_vae.vae,
@@ -113,22 +113,9 @@ class UnetPhase:
     def _channels(self) -> int:
         return int(self.image_vae.vae.config.latent_channels)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def _texts(self, views: Views, chance: Chance) -> list[str]:
-        dropped = views.draw(chance.uniform, "text") < self.options.text_drop
+    def _texts(self, views: Views, rng: StepRng) -> list[str]:
+        dropped = views.draw(rng.uniform, "text") < self.options.text_drop
         return ["" if drop else text for text, drop in zip(views.captions(), dropped.tolist(), strict=True)]
-
-
-def make_module(options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "TwoDomainUNet":
-    """The base UNet with new LoRA, the same in every process."""
-    import torch
-
-    from .nets import TwoDomainUNet
-
-    unet = Base(options.base, options.revision).unet(dtype)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        module = TwoDomainUNet(unet, options.rank, options.alpha, options.intrinsic_weight, options.train_base)
-    return module.to(device)
 
 
 def target(scheduler: Any, latents: "torch.Tensor", noise: "torch.Tensor", times: "torch.Tensor") -> "torch.Tensor":
@@ -138,4 +125,4 @@ def target(scheduler: Any, latents: "torch.Tensor", noise: "torch.Tensor", times
         return noise
     if kind == "v_prediction":
         return scheduler.get_velocity(latents, noise, times)
-    raise BadInput(f"the base predicts {kind}: take one whose scheduler predicts epsilon or v_prediction")
+    raise BadInput(f"the base predicts {kind}: use a base whose prediction_type is epsilon or v_prediction")

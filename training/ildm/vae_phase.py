@@ -1,7 +1,7 @@
-"""Phase `vae`: the base VAE learns to hold all maps of a picture in one latent of the base's size.
+"""Phase `vae`: the base VAE learns to encode all maps of an image in one latent of the base's size.
 
-Invariant: each map of each picture is 0 throughout with probability `zero_mask`, independently, so that the VAE also
-serves where a map is missing; what is to come back is the masked stack.
+Invariant: each map of each image is set to 0 with probability `zero_mask`, independently, so that the VAE also handles
+missing maps. The reconstruction target is the masked stack.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..recipe import Batch, Chance, Inputs
+from ..recipe import Batch, Inputs, StepRng
 from .checkpoint import load_vae, save_vae
 from .encoders import latent_factor
 from .maps import MapLayout
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VaePhase:
-    """See `training.recipe.TrainingRecipe` for what the methods promise."""
+    """See `training.recipe.TrainingRecipe` for the contracts of the methods."""
 
     options: IldmOptions
     module: "IntrinsicVae"
@@ -42,16 +42,16 @@ class VaePhase:
         module = IntrinsicVae(vae, options.reconstruction, options.kl_weight).to(device)
         return cls(options, module, device)
 
-    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
+    def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         import torch
 
         views = Views(batch, self.options)
         factor = latent_factor(self.module.vae)
         height, width = views.check_size(factor)
         maps = torch.from_numpy(views.maps())
-        maps *= zero_mask(views, chance, self.options.layout, self.options.zero_mask)
+        maps *= zero_mask(views, rng, self.options.layout, self.options.zero_mask)
         channels = cast(int, self.module.vae.config.latent_channels)  # pyright: ignore[reportAttributeAccessIssue]
-        noise = views.normal(chance, (channels, height // factor, width // factor), "posterior")
+        noise = views.normal(rng, (channels, height // factor, width // factor), "posterior")
         found = {"maps": maps, "noise": noise, "valid": views.valid()}
         return {name: value.to(self.device) for name, value in found.items()}
 
@@ -62,7 +62,7 @@ class VaePhase:
         load_vae(cast("IntrinsicVae", module), folder)
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
-        """The maps of the last view: `depth`, ... as they came back, `given_depth`, ... as they were."""
+        """The maps of the last view: reconstructions `depth`, ... and inputs `given_depth`, ..."""
         import torch
 
         vae = cast("IntrinsicVae", module).vae
@@ -74,12 +74,12 @@ class VaePhase:
         return {**{f"given_{name}": image for name, image in shown(given).items()}, **shown(back)}
 
 
-def zero_mask(views: Views, chance: Chance, layout: MapLayout, probability: float) -> "torch.Tensor":
-    """float32 (n, channels, 1, 1): 0 in all channels of a map that is left out, else 1."""
+def zero_mask(views: Views, rng: StepRng, layout: MapLayout, probability: float) -> "torch.Tensor":
+    """float32 (n, channels, 1, 1): 0 in all channels of a masked map, else 1."""
     import torch
 
     columns: list[torch.Tensor] = []
     for name, where in layout.slices.items():
-        keeps = views.draw(chance.uniform, f"mask {name}") >= probability
+        keeps = views.draw(rng.uniform, f"mask {name}") >= probability
         columns += [keeps.float()] * (where.stop - where.start)
     return torch.stack(columns, dim=1)[..., None, None]

@@ -1,7 +1,7 @@
-"""A batch of pairs as a batch of pictures: the chosen views one after the other, each with its caption and maps.
+"""A batch of pairs as a batch of images: the chosen views one after the other, each with its caption and maps.
 
-Invariant: what is random is drawn for each picture from its own sample's generators, with the view in the purpose. So
-the source of a pair and its target have noise of their own, and neither depends on its neighbours.
+Invariant: random values are drawn for each image from the generators of its sample, with the view as part of the
+purpose. So source and target of a pair have independent noise, which does not depend on other samples of the batch.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...shards.errors import BadInput
-from ..recipe import Batch, Chance
+from ..recipe import Batch, StepRng
 from .maps import Floats, ViewName
 from .options import IldmOptions
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Views:
-    """The pictures of one batch: n = views x pairs rows, in the order of `options.views`."""
+    """The images of one batch: n = views x pairs rows, in the order of `options.views`."""
 
     batch: Batch
     options: IldmOptions
@@ -37,50 +37,53 @@ class Views:
         return np.concatenate([self.options.layout.pack(self.batch, view) for view in self.options.views])
 
     def captions(self) -> list[str]:
-        """One a picture. Raises BadInput for an empty one, unless those are trained without text."""
+        """One caption per image. Raises BadInput for an empty one, unless `empty_captions` is `unconditional`."""
         found: list[str] = []
         for view in self.options.views:
             name = "caption" if view == "target" else "source_caption"
             for key, text in zip(self.batch["key"], self.batch[name], strict=True):
                 if not text.strip() and self.options.empty_captions == "refuse":
                     raise BadInput(
-                        f"sample {key} has no {name}: build captions (layer instruction), leave view '{view}' out, or "
-                        "set empty_captions: unconditional to train such pictures without text"
+                        f"sample {key} has no {name}: build captions (layer instruction), remove '{view}' from "
+                        "recipe.views, or set recipe.empty_captions: unconditional to train such images without text"
                     )
                 found.append(text)
         return found
 
     def valid(self) -> "torch.Tensor":
-        """float32 (n,): 0 where a slot was padded or skipped."""
+        """float32 (n,): 0 for padded and skipped rows."""
         import torch
 
         return torch.from_numpy(np.asarray(self.batch["valid"], np.float32)).repeat(len(self.options.views))
 
     def draw(self, one: "Callable[[str], torch.Tensor]", purpose: str) -> "torch.Tensor":
-        """`one` is a drawing of `Chance` for a purpose: its numbers (n, ...) for all pictures."""
+        """Random numbers (n, ...) for all images; `one` draws them for a purpose, such as `StepRng.uniform`."""
         import torch
 
         return torch.cat([one(f"{purpose} {view}") for view in self.options.views])
 
-    def normal(self, chance: Chance, shape: tuple[int, ...], purpose: str) -> "torch.Tensor":
+    def normal(self, rng: StepRng, shape: tuple[int, ...], purpose: str) -> "torch.Tensor":
         """Standard normal float32 (n, *shape), on the CPU."""
-        return self.draw(lambda named: chance.normal(shape, named), purpose)
+        return self.draw(lambda named: rng.normal(shape, named), purpose)
 
     def check_size(self, multiple: int) -> tuple[int, int]:
-        """Height and width. Raises BadInput where pictures have not the configured size, or one that models take."""
+        """Height and width. Raises BadInput if they do not match `resolution` or are not multiples of `multiple`."""
         member = f"{'source_' if self.options.views[0] == 'source' else ''}{self.options.maps[0]}"
         height, width = np.asarray(self.batch[member]).shape[1:3]
         side = self.options.resolution
         if side and (height, width) != (side, side):
             raise BadInput(
-                f"pictures of the shards are {width} x {height}, resolution is {side}: set resolution to their side (0 "
-                "takes any), or build shards of that size"
+                f"images of the shards are {width} x {height}, but recipe.resolution is {side}: set it to their side "
+                "(0 accepts any), or build shards of that size"
             )
         if height % multiple or width % multiple:
-            raise BadInput(f"pictures are {width} x {height}: this model takes sides that are multiples of {multiple}")
+            raise BadInput(
+                f"images of the shards are {width} x {height}, but this model needs sides that are multiples of "
+                f"{multiple}: build shards of such a size"
+            )
         return height, width
 
     def _member(self, view: ViewName) -> object:
         if view not in self.batch:
-            raise BadInput(f"I-LDM needs {view}: pack recipe ildm, or leave the view out of its options")
+            raise BadInput(f"I-LDM needs {view}: pack recipe ildm, or remove the view from recipe.views")
         return self.batch[view]

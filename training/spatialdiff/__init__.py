@@ -1,1 +1,1 @@
-"""SpatialDiff: FLUX.1-Kontext that sees the source's geometry, and is held to the depth of what it draws."""
+"""SpatialDiff: FLUX.1-Kontext conditioned on the source's geometry, with depth supervision of the target."""

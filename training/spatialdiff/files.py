@@ -1,7 +1,7 @@
-"""A folder with what a run trained: LoRA as diffusers reads it, connector and head as safetensors, and their options.
+"""The result folder of a run: LoRA in diffusers' format, connector and head as safetensors, and the options.
 
-Invariant: what is read back is what was written, to the last bit, or refused by name: a folder of another stage,
-ablation or shape fills no network half.
+Invariant: loading restores the saved weights bit for bit, or raises an error that names the mismatch. Options are
+compared first, so that a folder of another stage, ablation or shape is never loaded partially.
 """
 
 import json
@@ -18,12 +18,12 @@ LORA: Final = "pytorch_lora_weights.safetensors"
 DESCRIPTION: Final = "spatialdiff.json"
 _PARTS: Final = ("connector", "head")
 _FORMAT: Final = 1
-_DECISIVE: Final = ("stage", "ablation", "width", "height", "connector", "lora")
-"""Options without which equal files mean another network."""
+_NETWORK_OPTIONS: Final = ("stage", "ablation", "width", "height", "connector", "lora")
+"""Options that define the network; they must match on load."""
 
 
 def save_folder(module: Any, options: SpatialDiffOptions, folder: Path) -> None:
-    """Write LoRA (stage 2), connector and head (where there are any), and `spatialdiff.json`."""
+    """Write LoRA (stage 2), connector and head (if the network has them), and `spatialdiff.json`."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -34,12 +34,12 @@ def save_folder(module: Any, options: SpatialDiffOptions, folder: Path) -> None:
             save_file(tensors, folder / f"{name}.safetensors")
     if options.stage == 2:
         _save_lora(module.transformer, folder)
-    text = {"recipe": "spatialdiff", "format": _FORMAT, "options": options.model_dump(mode="json")}
-    (folder / DESCRIPTION).write_text(json.dumps(text, indent=2, sort_keys=True) + "\n")
+    content = {"recipe": "spatialdiff", "format": _FORMAT, "options": options.model_dump(mode="json")}
+    (folder / DESCRIPTION).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def _save_lora(transformer: Any, folder: Path) -> None:
-    """In diffusers' format, with its metadata, of which peft keeps a set: sorted here, so that equal runs make equal
+    """Write LoRA in diffusers' format, with its metadata. PEFT keeps sets, sorted here so that equal runs write equal
     files."""
     from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
     from peft.utils import get_peft_model_state_dict
@@ -55,7 +55,7 @@ def _save_lora(transformer: Any, folder: Path) -> None:
 
 
 def _order_metadata(path: Path) -> None:
-    """safetensors writes its metadata in an order of chance: sort it, in the same bytes."""
+    """Sort the metadata in the header, in place: safetensors writes it in random order."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
@@ -67,26 +67,31 @@ def _order_metadata(path: Path) -> None:
 
 
 def read_options(folder: Path) -> SpatialDiffOptions:
-    """The options of the run that wrote a folder. Raises BadInput where none of this recipe did."""
+    """The options of the run that wrote a folder. Raises BadInput if it is not a folder of this recipe."""
     path = folder / DESCRIPTION
     try:
-        text = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise BadInput(f"{folder} holds no result of spatialdiff: {DESCRIPTION} cannot be read ({error})") from error
-    if text.get("recipe") != "spatialdiff" or text.get("format") != _FORMAT:
-        raise BadInput(f"{path}: made by recipe {text.get('recipe')!r}, format {text.get('format')!r}, not by this one")
+        raise BadInput(
+            f"{folder} is not a result folder of recipe spatialdiff: {DESCRIPTION} cannot be read ({error})"
+        ) from error
+    recipe, version = content.get("recipe"), content.get("format")
+    if recipe != "spatialdiff" or version != _FORMAT:
+        raise BadInput(
+            f"{path} was written by recipe {recipe!r}, format {version!r}; expected 'spatialdiff', format {_FORMAT}"
+        )
     try:
-        return SpatialDiffOptions.model_validate(text["options"])
+        return SpatialDiffOptions.model_validate(content["options"])
     except (ValueError, KeyError) as error:
-        raise BadInput(f"{path}: its options cannot be read ({str(error).splitlines()[0]})") from error
+        raise BadInput(f"{path}: the options cannot be read ({str(error).splitlines()[0]})") from error
 
 
 def load_folder(module: Any, options: SpatialDiffOptions, folder: Path) -> None:
-    """Read `save_folder`'s back. Raises BadInput saying what differs, or what is missing."""
-    theirs, mine = read_options(folder).model_dump(mode="json"), options.model_dump(mode="json")
-    wrong = [f"{name} is {theirs[name]}, here {mine[name]}" for name in _DECISIVE if theirs[name] != mine[name]]
+    """Load what `save_folder` wrote. Raises BadInput that names what differs or is missing."""
+    saved, here = read_options(folder).model_dump(mode="json"), options.model_dump(mode="json")
+    wrong = [f"{name} is {saved[name]}, here {here[name]}" for name in _NETWORK_OPTIONS if saved[name] != here[name]]
     if wrong:
-        raise BadInput(f"{folder} is of another configuration: {'; '.join(wrong)}")
+        raise BadInput(f"{folder} was saved with another configuration: {'; '.join(wrong)}")
     for name in _PARTS:
         if getattr(module, name) is not None:
             load_part(getattr(module, name), folder, name)
@@ -95,7 +100,7 @@ def load_folder(module: Any, options: SpatialDiffOptions, folder: Path) -> None:
 
 
 def load_part(part: "nn.Module", folder: Path, name: str) -> None:
-    """Fill connector or head. Raises BadInput for a missing file, or another shape."""
+    """Load the weights of connector or head. Raises BadInput for a missing file or another shape."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -103,10 +108,10 @@ def load_part(part: "nn.Module", folder: Path, name: str) -> None:
     try:
         part.load_state_dict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise BadInput(f"{path} cannot be read ({error}): give a folder that a run of spatialdiff saved") from error
+        raise BadInput(f"{path} cannot be read ({error}): give a folder saved by a run of spatialdiff") from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise BadInput(f"{path} is of another {name} than this configuration's ({reason})") from error
+        raise BadInput(f"{path} does not fit the {name} of this configuration ({reason})") from error
 
 
 def _load_lora(transformer: Any, folder: Path) -> None:
@@ -114,10 +119,12 @@ def _load_lora(transformer: Any, folder: Path) -> None:
     from peft.utils import set_peft_model_state_dict
 
     if not (folder / LORA).is_file():
-        raise BadInput(f"{folder / LORA} is missing: give a folder that stage 2 of spatialdiff saved")
+        raise BadInput(f"{folder / LORA} is missing: give a folder saved by stage 2 of spatialdiff")
     state: Any = FluxKontextPipeline.lora_state_dict(str(folder), weight_name=LORA)
     state = {key.removeprefix("transformer."): value for key, value in state.items()}
     result = set_peft_model_state_dict(transformer, state, adapter_name="default")
-    lacking = [key for key in result.missing_keys if "lora" in key]
-    if result.unexpected_keys or lacking:
-        raise BadInput(f"{folder / LORA} is of another transformer: {[*result.unexpected_keys, *lacking][0]} fits none")
+    missing = [key for key in result.missing_keys if "lora" in key]
+    if result.unexpected_keys or missing:
+        raise BadInput(
+            f"{folder / LORA} is of another transformer: {[*result.unexpected_keys, *missing][0]} does not match"
+        )

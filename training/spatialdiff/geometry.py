@@ -1,7 +1,7 @@
-"""The frozen encoder of the source's geometry: VGGT's aggregator, without its heads.
+"""The frozen encoder of the source's geometry: VGGT's aggregator without its heads.
 
-Invariant: only the source is read, in training and in editing. The tokens are computed where they are used, and never
-stored: 5.6 MB a sample in bfloat16 at 518 x 518.
+Invariant: it reads only the source image, in training and in editing. Tokens are recomputed and never cached, since
+they take 5.6 MB per sample in bfloat16 at 518 x 518.
 """
 
 import importlib.util
@@ -24,27 +24,27 @@ _PREFIX = "aggregator."
 
 
 class GeometryEncoder(Protocol):
-    """Images to tokens that tell of the scene's geometry."""
+    """Encodes images to geometry tokens."""
 
     @property
     def width(self) -> int:
-        """d', of a token."""
+        """Token width d'."""
         ...
 
     def __call__(self, images: "torch.Tensor") -> "torch.Tensor":
-        """uint8 (B, H, W, 3) to (B, l', d'), where the encoder's weights are, without gradients."""
+        """uint8 (B, H, W, 3) to (B, l', d'), on the device of the encoder's weights, without gradients."""
         ...
 
 
 @dataclass(frozen=True)
 class AggregatorEncoder:
-    """What VGGT's aggregator says in its last layer: camera token, four registers, patches.
+    """The last layer's output of VGGT's aggregator: camera token, four register tokens, patch tokens.
 
     Args:
         aggregator: (B, S, 3, H, W) in [0, 1] to (list of (B, S, 5 + P, d'), 5).
-        width: d'.
-        side: the longer side that it sees, pixels.
-        dtype: of its multiplications; weights and norms are float32.
+        width: token width d'.
+        side: longer side of its input, in pixels.
+        dtype: dtype of its matrix multiplications; weights and norms are float32.
     """
 
     aggregator: Any
@@ -63,8 +63,8 @@ class AggregatorEncoder:
 
 
 def fit(images: "torch.Tensor", side: int) -> "torch.Tensor":
-    """What VGGT reads: uint8 (B, H, W, 3) to float32 (B, 3, h, w) in [0, 1], bicubic, antialiased. Sides are multiples
-    of 14: the longer one `side`, the other the nearest that keeps the proportions."""
+    """Resize for VGGT: uint8 (B, H, W, 3) to float32 (B, 3, h, w) in [0, 1], bicubic with antialiasing. The longer side
+    becomes `side`, the other the multiple of 14 closest to the aspect ratio."""
     import torch.nn.functional as F
 
     height, width = images.shape[1:3]
@@ -75,7 +75,7 @@ def fit(images: "torch.Tensor", side: int) -> "torch.Tensor":
 
 
 def load_geometry(options: GeometrySection, device: "torch.device", dtype: "torch.dtype") -> AggregatorEncoder:
-    """VGGT, or the tiny random one. Raises BadInput for a missing package or missing weights."""
+    """VGGT, or a tiny random encoder. Raises BadInput for a missing package or missing weights."""
     if options.model == TINY:
         from ..weights import seeded
         from .nets import TinyAggregator
@@ -92,13 +92,13 @@ def load_geometry(options: GeometrySection, device: "torch.device", dtype: "torc
 
 def _vggt(options: GeometrySection) -> Any:
     if importlib.util.find_spec("vggt") is None:
-        raise BadInput(f"package 'vggt', which reads the source's geometry, is not installed: {_PACKAGE}")
+        raise BadInput(f"package 'vggt', the encoder of the source's geometry, is not installed: run `{_PACKAGE}`")
     from vggt.models.aggregator import Aggregator  # pyright: ignore[reportMissingImports]
 
     aggregator = Aggregator()
     problems = aggregator.load_state_dict(aggregator_weights(_weights_file(options)), strict=False)
     if problems.missing_keys:
-        raise BadInput(f"weights of '{options.model}' lack {problems.missing_keys[0]}: these are not VGGT-1B's")
+        raise BadInput(f"weights of '{options.model}' lack {problems.missing_keys[0]}: they are not VGGT-1B's")
     return aggregator
 
 
@@ -110,11 +110,11 @@ def _weights_file(options: GeometrySection) -> Path:
     for name in _FILES:
         if (folder / name).is_file():
             return folder / name
-    raise BadInput(f"{options.model} holds none of {', '.join(_FILES)}: set geometry.model to VGGT's weights")
+    raise BadInput(f"{options.model} holds none of {', '.join(_FILES)}: set recipe.geometry.model to VGGT's weights")
 
 
 def aggregator_weights(file: Path) -> Mapping[str, "torch.Tensor"]:
-    """The aggregator's part of VGGT's weights, by its own names. Raises BadInput if there is none."""
+    """The aggregator's part of VGGT's weights, without the prefix. Raises BadInput if there is none."""
     if file.suffix == ".safetensors":
         from safetensors import safe_open
 
@@ -124,8 +124,8 @@ def aggregator_weights(file: Path) -> Mapping[str, "torch.Tensor"]:
     else:
         import torch
 
-        whole = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        found = {name.removeprefix(_PREFIX): value for name, value in whole.items() if name.startswith(_PREFIX)}
+        weights = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        found = {name.removeprefix(_PREFIX): value for name, value in weights.items() if name.startswith(_PREFIX)}
     if not found:
-        raise BadInput(f"{file} holds no weights of an aggregator ({_PREFIX}*): it is not VGGT's")
+        raise BadInput(f"{file} holds no aggregator weights ({_PREFIX}*): it is not VGGT's")
     return found

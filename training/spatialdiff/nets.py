@@ -1,8 +1,8 @@
-"""The networks of SpatialDiff that are its own, and its two losses.
+"""The networks that SpatialDiff adds to the base, and its two losses.
 
-Invariant: the transformer stays an unchanged `FluxTransformer2DModel`, so whatever reads its LoRA elsewhere finds what
-it knows; spatial tokens enter between its embedding and its blocks, and are read after them. Nothing is looked up in
-`forward`: random numbers, encodings and positions come with the inputs.
+Invariant: the transformer stays an unchanged `FluxTransformer2DModel`, so its LoRA loads elsewhere. Spatial tokens are
+added between its embedding and its blocks, and read after the blocks. `forward` depends only on its inputs: random
+numbers, encodings and position ids are among them.
 
 Shapes: B samples, N = H/16 * W/16 tokens of an image, C channels of a packed latent, d the transformer's width, l' and
 d' number and width of the geometry encoder's tokens.
@@ -21,8 +21,8 @@ from ..flow import flow_loss
 class CrossAttention(nn.Module):
     """One layer of the connector, eq. 4: softmax(Q K^T / sqrt(d)) V with Q = q W_Q, K = S W_K, V = S W_V.
 
-    Around it, as in any transformer: norms before, W_O and the residual after, and an MLP if asked for. With several
-    heads each has its share of the columns, and its own width for d.
+    As usual in transformers, norms come first; W_O, the residual and an optional MLP follow. With several heads, the
+    columns are split among them, and d is the width of one head.
     """
 
     def __init__(self, width: int, geometry_width: int, heads: int, feed_forward: int) -> None:
@@ -40,17 +40,17 @@ class CrossAttention(nn.Module):
 
     def forward(self, queries: Tensor, geometry: Tensor) -> Tensor:
         """queries (B, l, d) and geometry (B, l', d') to (B, l, d)."""
-        seen = self.norm_s(geometry)
+        normed = self.norm_s(geometry)
         q, k, v = (
             each.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for each in (self.to_q(self.norm_q(queries)), self.to_k(seen), self.to_v(seen))
+            for each in (self.to_q(self.norm_q(queries)), self.to_k(normed), self.to_v(normed))
         )
         queries = queries + self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         return queries + self.mlp(queries) if len(self.mlp) else queries
 
 
 class Connector(nn.Module):
-    """Eq. 4-5: learnable queries (l, d) gather from the geometry encoder's tokens what the transformer can read."""
+    """Eq. 4-5: learnable queries (l, d) attend to the geometry tokens and give tokens of the transformer's width."""
 
     def __init__(
         self, *, queries: int, width: int, geometry_width: int, layers: int = 8, heads: int = 1, feed_forward: int = 0
@@ -68,7 +68,7 @@ class Connector(nn.Module):
 
 
 class SpatialDecodeHead(nn.Module):
-    """D of eq. 8: each spatial token (B, N, d), as the transformer leaves it, to the depth of its patch (B, N, C)."""
+    """D of eq. 8: each spatial token (B, N, d) after the transformer's blocks to the depth of its patch (B, N, C)."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
@@ -83,8 +83,8 @@ class SpatialDiffNet(nn.Module):
     """Transformer, connector and head, with the losses of eq. 9 and 10.
 
     Args:
-        connector: None for LoRA alone.
-        head: None where no depth is asked for.
+        connector: None for LoRA only.
+        head: None without depth supervision.
         depth_weight: lambda of eq. 10.
     """
 
@@ -98,16 +98,17 @@ class SpatialDiffNet(nn.Module):
         self.depth_weight = depth_weight
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Losses, or, where the inputs hold no `velocity` to learn, predictions.
+        """Losses if the inputs hold the target `velocity`, else predictions.
 
         Args:
-            inputs: `noisy` and `source` (B, N, C): packed latents of the target on its way, and of the source. `sigma`,
+            inputs: `noisy` and `source` (B, N, C): packed latents of the noised target and of the source. `sigma`,
                 `guidance` (B,). `text` (B, T, .), `pooled` (B, .). `image_ids` (2N or 3N, 3), `text_ids` (T, 3).
-                `geometry` (B, l', d') with a connector. To learn from: `velocity` (B, N, C), `valid` (B,), and `depth`
-                (B, N, .) with a head.
+                With a connector, `geometry` (B, l', d'). For losses, `velocity` (B, N, C), `valid` (B,) and, with a
+                head, `depth` (B, N, .).
 
         Returns:
-            `loss`, its part `flow` and, with a head, `depth` (L_GSS, before its weight); else `velocity` and `depth`.
+            Losses: `loss`, its part `flow` and, with a head, `depth` (L_GSS, unweighted). Predictions: `velocity` and,
+            with a head, `depth`.
         """
         tokens = inputs["noisy"].shape[1]
         spatial = self.connector(inputs["geometry"]) if self.connector is not None else None
@@ -126,11 +127,11 @@ class SpatialDiffNet(nn.Module):
 def run_blocks(transformer: Any, inputs: Mapping[str, Tensor], spatial: Tensor | None) -> tuple[Tensor, Tensor]:
     """Eq. 6: all blocks over [target, source, spatial tokens] and the instruction.
 
-    What `FluxTransformer2DModel.forward` does up to its last norm, but that tokens of the transformer's own width
-    (B, l, d) join those of the images behind its embedding.
+    Same as `FluxTransformer2DModel.forward` up to its last norm, except that the spatial tokens (B, l, d) are appended
+    to the image tokens after the embedding.
 
     Returns:
-        The image and spatial tokens after the blocks (B, 2N + l, d), and the embedding of the time (B, d).
+        The image and spatial tokens after the blocks (B, 2N + l, d), and the time embedding (B, d).
     """
     hidden = transformer.x_embedder(torch.cat([inputs["noisy"], inputs["source"]], 1))
     if spatial is not None:
@@ -151,7 +152,8 @@ def run_blocks(transformer: Any, inputs: Mapping[str, Tensor], spatial: Tensor |
 
 
 class TinyAggregator(nn.Module):
-    """Stands where VGGT's aggregator does: images (B, 1, 3, H, W) in [0, 1] to a list of tokens (B, 1, 5 + P, 2d)."""
+    """Replaces VGGT's aggregator in preset `tiny`: images (B, 1, 3, H, W) in [0, 1] to a list of tokens
+    (B, 1, 5 + P, 2d)."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()

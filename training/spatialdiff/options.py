@@ -1,6 +1,6 @@
-"""What a SpatialDiff run can be told.
+"""The options of SpatialDiff.
 
-Invariant: the defaults are the paper's, and where it is silent the field says so.
+Invariant: defaults are the paper's values; fields that the paper does not specify say so.
 """
 
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from ...shards.options import Options
-from ..flow import TimeLaw
+from ..flow import TimeDistribution
 
 Ablation = Literal["lora_only", "ism", "explicit_depth", "latent_depth"]
-"""The rows of the paper's ablation, each with what it adds to the one before: LoRA alone; the spatial tokens; a depth
-loss on pixels; instead of it one on latents, which is the full method."""
+"""The rows of the paper's ablation: LoRA only; with spatial tokens; with a depth loss on pixels as well; with the depth
+loss on latents instead, which is the full method."""
 TINY: Final = "tiny"
-"""As a model's id: a random one of the real class, made in memory."""
+"""Model id of a random model of the real class, created in memory."""
 
 
 class GeometrySection(Options):
@@ -25,21 +25,22 @@ class GeometrySection(Options):
     """Hub id, folder or file of VGGT's weights, or `tiny`. For commercial use `facebook/VGGT-1B-Commercial` (gated)."""
     revision: str = ""
     side: int = Field(default=518, ge=14, multiple_of=14)
-    """The longer side that it sees, pixels; 518 makes 5 + 37 * 37 tokens of a square image."""
+    """Longer side of its input, in pixels. 518 gives 5 + 37 * 37 tokens for a square image."""
 
 
 class ConnectorSection(Options):
-    """Eq. 4-5. Its queries are as many as the target has tokens: 1024 at 512 x 512."""
+    """Eq. 4-5. There is one query per token of the target: 1024 at 512 x 512."""
 
     layers: int = Field(default=8, ge=1)
     heads: int = Field(default=1, ge=1)
-    """1 is eq. 4 to the letter; it must divide the transformer's width."""
+    """1 is exactly eq. 4. Must divide the transformer's width."""
     feed_forward: int = Field(default=0, ge=0)
-    """Width of an MLP after each attention, in multiples of the transformer's; 0: none, as in the paper's equations."""
+    """Width of the MLP after each attention, in multiples of the transformer's width; 0: no MLP, as in the paper's
+    equations."""
 
 
 class LoraSection(Options):
-    """On the eight projections of each attention of the transformer."""
+    """LoRA on the eight projections of each attention layer of the transformer."""
 
     rank: int = Field(default=64, ge=1)
     alpha: float = Field(default=64, gt=0)
@@ -49,44 +50,44 @@ class SpatialDiffOptions(Options):
     """The recipe's own section of a training configuration."""
 
     base: str = "black-forest-labs/FLUX.1-Kontext-dev"
-    """Hub id or folder in diffusers' layout, or `tiny`."""
+    """Hub id, folder in diffusers' layout, or `tiny`."""
     revision: str = ""
     stage: Literal[1, 2] = 2
-    """1 trains the connector alone (eq. 9), 2 also LoRA and depth head (eq. 10)."""
+    """1 trains only the connector (eq. 9); 2 trains connector, LoRA and depth head (eq. 10)."""
     init: str = ""
-    """For stage 2: the folder that stage 1 saved, for its connector."""
+    """For stage 2: the folder saved by stage 1, whose connector is the initial one."""
     ablation: Ablation = "latent_depth"
     depth_weight: float = Field(default=0.01, ge=0)
     """Lambda of eq. 10."""
     width: int = Field(default=512, ge=16, multiple_of=16)
     height: int = Field(default=512, ge=16, multiple_of=16)
-    """Of the shards' images, pixels."""
+    """Size of the shards' images, in pixels."""
     geometry: GeometrySection = GeometrySection()
     connector: ConnectorSection = ConnectorSection()
     lora: LoraSection = LoraSection()
-    times: TimeLaw = "logit_normal"
-    """How t is drawn; our choice."""
+    times: TimeDistribution = "logit_normal"
+    """Distribution of t; not specified in the paper."""
     time_shift: float = Field(default=1.0, gt=0)
     guidance: float = Field(default=1.0, ge=0)
-    """What the guidance-distilled base is told in training; our choice."""
+    """Guidance input of the guidance-distilled base in training; not specified in the paper."""
     instruction: Literal["text", "any"] = "text"
-    """The sample's own instruction, or any of its variants, another each epoch."""
+    """`text`: the sample's instruction. `any`: one of its variants, drawn again in each epoch."""
     text_tokens: int = Field(default=512, ge=1)
-    """T5's length; longer instructions are cut."""
+    """Sequence length of T5; longer instructions are truncated."""
     cache: str = ""
-    """Folder for latents and text embeddings; empty: none."""
+    """Folder of the cache for latents and text embeddings; empty: no cache."""
     cache_bytes: int = Field(default=100 << 30, ge=1)
     sample_steps: int = Field(default=28, ge=1)
     sample_guidance: float = Field(default=2.5, ge=0)
 
     @model_validator(mode="after")
-    def _something_trains(self) -> Self:
+    def _check_combination(self) -> Self:
         if self.stage == 1 and self.ablation == "lora_only":
-            raise ValueError("ablation lora_only has no connector, so stage 1 has nothing to train: set stage to 2")
+            raise ValueError("stage 1 trains the connector, but ablation lora_only has none: set stage to 2")
         if self.stage == 1 and self.init:
-            raise ValueError("init is the result of stage 1, for stage 2: set stage to 2, or leave init out")
+            raise ValueError("init is used only by stage 2: set stage to 2, or remove init")
         if self.init and not self.spatial:
-            raise ValueError("init brings a connector, and ablation lora_only has none: leave init out")
+            raise ValueError("init loads a connector, but ablation lora_only has none: remove init")
         return self
 
     @property
@@ -96,7 +97,7 @@ class SpatialDiffOptions(Options):
 
     @property
     def depth_loss(self) -> Literal["", "explicit", "latent"]:
-        """What the spatial tokens are held to: nothing, depth in pixels, or its latents."""
+        """Depth supervision of the spatial tokens: none, on pixels (`explicit`), or on latents (`latent`)."""
         if self.stage == 1 or self.ablation not in ("explicit_depth", "latent_depth"):
             return ""
         return "explicit" if self.ablation == "explicit_depth" else "latent"

@@ -1,6 +1,7 @@
-"""Editing an image with what was trained: Kontext's sampling, with the source's geometry beside it.
+"""Image editing with a trained SpatialDiff: Kontext's sampling, conditioned on the source's geometry.
 
-Invariant: it needs the source image and an instruction, and of further models only the geometry encoder; no depth.
+Invariant: inputs are a source image and an instruction; no depth. The only model beyond Kontext and the trained parts
+is the geometry encoder.
 """
 
 from collections.abc import Sequence
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from PIL import Image
 
-from ..recipe import Chance
-from .files import read_options
-from .frozen import PATCH, Frozen, depth_picture, unpatched
+from ..recipe import StepRng
+from .build import build_net
+from .files import load_folder, read_options
+from .frozen import PATCH, Frozen, depth_image, unpatchify
+from .options import SpatialDiffOptions
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Edited:
-    """uint8 (B, H, W, 3) each; `depth` is what the head saw in the last step, None without one."""
+    """uint8 (B, H, W, 3) each. `depth` is the head's prediction in the last step; None without a head."""
 
     images: np.ndarray[Any, Any]
     depth: np.ndarray[Any, Any] | None
@@ -33,8 +36,8 @@ class SpatialDiffPipeline:
     """Source images and instructions to target images.
 
     Args:
-        net: a `nets.SpatialDiffNet`, or what a launcher wrapped around it.
-        frozen: the helpers beside it.
+        net: a `nets.SpatialDiffNet`, possibly wrapped (DDP).
+        frozen: the frozen models.
     """
 
     def __init__(self, net: Any, frozen: Frozen) -> None:
@@ -49,28 +52,26 @@ class SpatialDiffPipeline:
         dtype: "torch.dtype | None" = None,
         **changes: Any,
     ) -> Self:
-        """What a run saved, with the base and the encoder that it names.
+        """Load the result folder of a run, with the base and the encoder that it names.
 
         Args:
-            device: default: a GPU where there is one.
+            device: default: a GPU if available.
             dtype: default: bfloat16 on GPUs, float32 on CPUs.
-            changes: options that differ here, such as `base` for a local folder of the same weights.
+            changes: options to override, such as `base` for a local folder of the same weights.
 
-        Raises BadInput for a folder of something else, missing weights or packages.
+        Raises BadInput if the folder is not a result of this recipe, or for missing weights or packages.
         """
         import torch
 
-        from .recipe import SpatialDiff
-
         saved = read_options(Path(folder)).model_dump() | {"cache": ""}
-        recipe = SpatialDiff(SpatialDiff.options_type.model_validate(saved | changes))
+        options = SpatialDiffOptions.model_validate(saved | changes)
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        net = recipe.build(where, dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16))
-        recipe.load(net, Path(folder))
-        return cls(net.eval(), recipe.frozen)
+        net, frozen = build_net(options, where, dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16))
+        load_folder(net, options, Path(folder))
+        return cls(net.eval(), frozen)
 
     def __call__(self, image: Image.Image, instruction: str, *, seed: int = 0, **options: Any) -> Image.Image:
-        """One picture. It is worked on at the size of the training, stretched to it and back if it has another.
+        """Edit one image. It is resized to the training size, ignoring its aspect ratio, and back afterwards.
 
         Args:
             options: `steps`, `guidance` of `edit`.
@@ -90,35 +91,35 @@ class SpatialDiffPipeline:
         steps: int | None = None,
         guidance: float | None = None,
     ) -> Edited:
-        """A batch: source images uint8 (B, H, W, 3) of the training's size.
+        """Edit a batch of source images, uint8 (B, H, W, 3) in the training size.
 
         Args:
-            seed, keys: each image starts from noise of its own, which follows from both (keys: by default its number).
-            steps, guidance: by default the configuration's.
+            seed, keys: determine the initial noise of each image; default keys: the indices in the batch.
+            steps, guidance: default: the values of the configuration.
         """
         import torch
 
-        told = self.frozen.options
-        chance = Chance(seed, 0, tuple(keys) or tuple(map(str, range(len(instructions)))))
+        options = self.frozen.options
+        rng = StepRng(seed, 0, tuple(keys) or tuple(map(str, range(len(instructions)))))
         training = self.net.training
         self.net.eval()
         try:
-            with torch.no_grad(), self._precision():
+            with torch.no_grad(), self._autocast():
                 inputs = self.frozen.condition(
-                    images, instructions, told.sample_guidance if guidance is None else guidance
+                    images, instructions, options.sample_guidance if guidance is None else guidance
                 )
-                latents, depth = self._denoise(inputs, chance, steps or told.sample_steps)
+                latents, depth = self._denoise(inputs, rng, steps or options.sample_steps)
         finally:
             self.net.train(training)
         return Edited(self.frozen.images(latents).numpy(), None if depth is None else self._depth_images(depth))
 
     def _denoise(
-        self, inputs: dict[str, "torch.Tensor"], chance: Chance, steps: int
+        self, inputs: dict[str, "torch.Tensor"], rng: StepRng, steps: int
     ) -> tuple["torch.Tensor", "torch.Tensor | None"]:
-        """From noise to packed latents (B, N, C), as `FluxKontextPipeline` does it, float32."""
+        """Denoise to packed latents (B, N, C), float32, with the sampling of `FluxKontextPipeline`."""
         from diffusers.pipelines.flux.pipeline_flux_kontext import calculate_shift
 
-        latents = chance.normal(inputs["source"].shape[1:]).to(self.frozen.device)
+        latents = rng.normal(inputs["source"].shape[1:]).to(self.frozen.device)
         scheduler = deepcopy(self.frozen.base.scheduler)
         names = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
         mu = calculate_shift(latents.shape[1], *(scheduler.config[name] for name in names))
@@ -131,7 +132,7 @@ class SpatialDiffPipeline:
             depth = predicted.get("depth")
         return latents, depth
 
-    def _precision(self) -> AbstractContextManager[Any]:
+    def _autocast(self) -> AbstractContextManager[Any]:
         import torch
 
         dtype = self.frozen.dtype
@@ -140,4 +141,4 @@ class SpatialDiffPipeline:
     def _depth_images(self, depth: "torch.Tensor") -> np.ndarray[Any, Any]:
         if self.frozen.options.depth_loss == "latent":
             return self.frozen.images(depth).numpy()
-        return depth_picture(unpatched(depth, PATCH, self.frozen.options.height)[:, 0]).numpy()
+        return depth_image(unpatchify(depth, PATCH, self.frozen.options.height)[:, 0]).numpy()

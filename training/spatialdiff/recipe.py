@@ -1,7 +1,6 @@
-"""SpatialDiff for the training loop: which parts there are, which of them train, and what a step shows them.
+"""SpatialDiff for the training loop: its options, the inputs of a step, what is saved and sampled.
 
-Invariant: stage and ablation decide which parts exist; a part that exists beside the frozen base trains. So what a run
-saves is all that it changed.
+Invariant: every part that exists beside the frozen base trains (see `build`), so a run saves everything it changed.
 """
 
 import logging
@@ -14,20 +13,19 @@ import numpy as np
 
 from ...shards.errors import BadInput
 from ..flow import draw_times, interpolate, velocity
-from ..recipe import Batch, Chance, Inputs
-from ..weights import seeded
+from ..recipe import Batch, Inputs, StepRng
+from .build import build_net
 from .files import load_folder, load_part, read_options, save_folder
-from .frozen import PATCH, Frozen, load_base
+from .frozen import Frozen
 from .options import TINY, TINY_RECIPE, SpatialDiffOptions
+from .pipeline import SpatialDiffPipeline
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-_PROJECTIONS: Final = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
-
 _PAPER: Final = {"steps": 3000, "batch_size": 4, "lr": 1e-4}
-"""On 8 GPUs."""
+"""For 8 GPUs; `batch_size` is per GPU."""
 _TINY: Final = {
     "steps": 100,
     "batch_size": 4,
@@ -42,7 +40,7 @@ _TINY: Final = {
 
 
 class SpatialDiff:
-    """The recipe, see `training.recipe.TrainingRecipe`."""
+    """The recipe `spatialdiff`; see `training.recipe.TrainingRecipe`."""
 
     name: ClassVar = "spatialdiff"
     shards: ClassVar = "spatialdiff"
@@ -56,13 +54,13 @@ class SpatialDiff:
 
     def __init__(self, options: SpatialDiffOptions) -> None:
         self.options = options
-        self._made: Frozen | None = None
+        self._frozen: Frozen | None = None
 
     @property
     def frozen(self) -> Frozen:
-        """The helpers that never train, once `build` has made them."""
-        assert self._made, "build comes first"
-        return self._made
+        """The frozen models; available after `build`."""
+        assert self._frozen, "call build first"
+        return self._frozen
 
     @property
     def stream_options(self) -> Mapping[str, Any]:
@@ -70,41 +68,43 @@ class SpatialDiff:
         return {"images": "uint8", "members": ("source", "target", *depth), "instruction": self.options.instruction}
 
     def build(self, device: "torch.device", dtype: "torch.dtype") -> Any:
-        """A `nets.SpatialDiffNet`: the base in `dtype`, what trains in float32."""
-        transformer, self._made = load_base(self.options, device, dtype)
-        width = self._made.geometry.width if self._made.geometry else 0
-        return make_net(transformer, self.options, width).to(device)
+        """A `nets.SpatialDiffNet`: the base in `dtype`, trainable parts in float32."""
+        net, self._frozen = build_net(self.options, device, dtype)
+        return net
 
     def begin(self, module: Any) -> None:
-        """Take the connector of stage 1. Raises BadInput where `init` holds none that fits."""
-        told = self.options
-        if not told.init:
-            if told.stage == 2 and told.spatial and told.base != TINY:
-                message = "stage 2 without recipe.init: the connector starts from random numbers"
+        """Load the connector of stage 1. Raises BadInput if `init` is not a fitting result folder of stage 1."""
+        options = self.options
+        if not options.init:
+            if options.stage == 2 and options.spatial and options.base != TINY:
+                message = "stage 2 without recipe.init: the connector starts from random weights"
                 logging.getLogger(__name__).warning(message)
             return
-        folder = Path(told.init).expanduser()
+        folder = Path(options.init).expanduser()
         if (stage := read_options(folder).stage) != 1:
-            raise BadInput(f"recipe.init {folder} is of stage {stage}: give what stage 1 saved")
+            raise BadInput(f"recipe.init {folder} was saved by stage {stage}: give a folder saved by stage 1")
         load_part(module.connector, folder, "connector")
 
-    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
-        """Encode, and draw noise and time for each sample. Raises BadInput for another size, or no instruction."""
+    def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
+        """Encode, and draw noise and time for each sample. Raises BadInput for another image size or a missing
+        instruction."""
         import torch
 
         texts = list(batch["instruction"])
         empty = [key for key, text in zip(batch["key"], texts, strict=True) if not text.strip()]
         if empty:
-            raise BadInput(f"sample {empty[0]} has no instruction: build the layer `instruction`, and pack again")
-        frozen, told = self.frozen, self.options
-        inputs = frozen.condition(batch["source"], texts, told.guidance)
+            raise BadInput(
+                f"sample {empty[0]} has no instruction: build layer instruction, then rerun spatialdata shard"
+            )
+        frozen, options = self.frozen, self.options
+        inputs = frozen.condition(batch["source"], texts, options.guidance)
         x = frozen.latents(batch["target"])
-        noise = chance.normal(x.shape[1:]).to(x.device)
-        sigma = draw_times(chance, told.times, shift=told.time_shift).to(x.device)
+        noise = rng.normal(x.shape[1:]).to(x.device)
+        sigma = draw_times(rng, options.times, shift=options.time_shift).to(x.device)
         inputs |= {"noisy": interpolate(x, noise, sigma), "velocity": velocity(x, noise), "sigma": sigma}
         inputs["valid"] = torch.tensor(np.asarray(batch["valid"]), dtype=torch.float32, device=x.device)
-        if told.depth_loss:
-            encode = frozen.depth_latents if told.depth_loss == "latent" else frozen.depth_patches
+        if options.depth_loss:
+            encode = frozen.depth_latents if options.depth_loss == "latent" else frozen.depth_patches
             inputs["depth"] = encode(batch["depth"])
         return inputs
 
@@ -115,51 +115,8 @@ class SpatialDiff:
         load_folder(module, self.options, folder)
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
-        """`prediction`, and with a head `depth`, uint8 (B, H, W, 3)."""
-        from .pipeline import SpatialDiffPipeline
-
+        """`prediction` and, with a head, `depth`, uint8 (B, H, W, 3)."""
         edited = SpatialDiffPipeline(module, self.frozen).edit(
             batch["source"], batch["instruction"], seed=seed, keys=batch["key"]
         )
         return {"prediction": edited.images} | ({} if edited.depth is None else {"depth": edited.depth})
-
-
-def make_net(transformer: Any, options: SpatialDiffOptions, geometry_width: int) -> "nn.Module":
-    """A `SpatialDiffNet` around a frozen transformer: new parts from fixed random numbers, in float32.
-
-    Stage 1: connector. Stage 2: LoRA, and by the ablation connector and head.
-    """
-    import torch
-
-    from .nets import Connector, SpatialDecodeHead, SpatialDiffNet
-
-    width, connector, head = transformer.inner_dim, None, None
-    if width % options.connector.heads:
-        raise BadInput(f"connector.heads {options.connector.heads} does not divide the transformer's width {width}")
-    with seeded(2):
-        if options.spatial:
-            queries = options.height // PATCH * (options.width // PATCH)
-            shape = options.connector.model_dump()
-            connector = Connector(queries=queries, width=width, geometry_width=geometry_width, **shape)
-        if options.depth_loss:
-            channels = transformer.config.in_channels if options.depth_loss == "latent" else PATCH * PATCH
-            head = SpatialDecodeHead(width, channels)
-        if options.stage == 2:
-            _add_lora(transformer, options)
-    for value in transformer.parameters():
-        if value.requires_grad:
-            value.data = value.data.to(torch.float32)
-    return SpatialDiffNet(transformer, connector, head, options.depth_weight)
-
-
-def _add_lora(transformer: Any, options: SpatialDiffOptions) -> None:
-    from peft import LoraConfig
-
-    transformer.add_adapter(
-        LoraConfig(
-            r=options.lora.rank,
-            lora_alpha=options.lora.alpha,  # pyright: ignore[reportArgumentType]
-            init_lora_weights="gaussian",
-            target_modules=[f"attn.{name}" for name in _PROJECTIONS],
-        )
-    )

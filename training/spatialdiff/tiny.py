@@ -1,4 +1,4 @@
-"""FLUX.1-Kontext in small: every class the real one's, every weight random and equal in all processes, nothing read."""
+"""A small FLUX.1-Kontext of the real classes, with random weights that are equal in every process. Needs no files."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def tiny_base() -> Any:
     from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
     from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
-    build_vae: Any = AutoencoderKL  # whose annotations say tuples of one
+    build_vae: Any = AutoencoderKL  # its type hints only allow tuples of length 1
 
     with seeded(0):
         transformer = FluxTransformer2DModel(

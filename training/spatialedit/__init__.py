@@ -1,1 +1,1 @@
-"""SpatialEdit-16B LoRA (arXiv 2604.04911): moves, turns, scalings and camera changes by instruction."""
+"""SpatialEdit-16B LoRA (arXiv 2604.04911): translation, rotation, scaling and camera changes by instruction."""

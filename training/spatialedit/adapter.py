@@ -1,6 +1,6 @@
-"""The adapter on disk: as PEFT writes it (`PeftModel.from_pretrained` reads it anywhere), beside what it belongs to.
+"""The adapter on disk: in PEFT's format (`PeftModel.from_pretrained` reads it), with a description of its base.
 
-Invariant: same weights, same files; the weights are written as they are trained, in float32.
+Invariant: equal weights give equal files. Weights are written in float32, as they are trained.
 """
 
 import json
@@ -15,39 +15,39 @@ if TYPE_CHECKING:
 
 WEIGHTS: Final = "adapter_model.safetensors"
 CONFIG: Final = "adapter_config.json"
-BELONGS: Final = "spatialedit.json"
-"""What the adapter was trained on and with."""
+DESCRIPTION: Final = "spatialedit.json"
+"""The base model and the options that the adapter was trained with."""
 
 
-def save_adapter(transformer: "PeftModel", folder: Path, belongs: Mapping[str, Any]) -> None:
-    """Write weights, PEFT's configuration, and what they belong to."""
-    transformer.save_pretrained(str(folder), save_embedding_layers=False)  # else it asks the hub, at each save
+def save_adapter(transformer: "PeftModel", folder: Path, description: Mapping[str, Any]) -> None:
+    """Write weights, PEFT's configuration and the description."""
+    transformer.save_pretrained(str(folder), save_embedding_layers=False)  # otherwise every save queries the hub
     config = folder / CONFIG
-    written = json.loads(config.read_text())
+    content = json.loads(config.read_text())
     for name in ("target_modules", "exclude_modules"):  # PEFT holds sets, whose order changes from run to run
-        written[name] = sorted(written[name])
-    config.write_text(json.dumps(written, indent=2, sort_keys=True))
-    (folder / BELONGS).write_text(json.dumps(dict(belongs), indent=2, sort_keys=True))
+        content[name] = sorted(content[name])
+    config.write_text(json.dumps(content, indent=2, sort_keys=True))
+    (folder / DESCRIPTION).write_text(json.dumps(dict(description), indent=2, sort_keys=True))
 
 
-def load_adapter(transformer: "PeftModel", folder: Path, belongs: Mapping[str, Any]) -> None:
-    """Read the weights back. Raises BadInput where they are missing, or belong to something else (says what)."""
+def load_adapter(transformer: "PeftModel", folder: Path, description: Mapping[str, Any]) -> None:
+    """Load the weights. Raises BadInput if they are missing or the description differs; the message names what."""
     from peft import set_peft_model_state_dict
     from peft.utils import get_peft_model_state_dict
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        found = json.loads((folder / BELONGS).read_text())
+        saved = json.loads((folder / DESCRIPTION).read_text())
         weights = load_file(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
         raise BadInput(f"{folder} holds no adapter of recipe spatialedit ({error})") from error
-    odd = [name for name in sorted({*found, *belongs}) if found.get(name) != belongs.get(name)]
-    if odd:
-        told = ", ".join(f"{name} {found.get(name)!r}, here {belongs.get(name)!r}" for name in odd)
-        raise BadInput(f"{folder} belongs to another configuration: {told}")
+    names = [name for name in sorted({*saved, *description}) if saved.get(name) != description.get(name)]
+    if names:
+        listed = ", ".join(f"{name} is {saved.get(name)!r}, here {description.get(name)!r}" for name in names)
+        raise BadInput(f"{folder} was saved with another configuration: {listed}")
     if {name: each.shape for name, each in weights.items()} != {
         name: each.shape for name, each in get_peft_model_state_dict(transformer, save_embedding_layers=False).items()
     }:
-        raise BadInput(f"{folder / WEIGHTS} does not fit the model: it is of another size, or damaged")
+        raise BadInput(f"{folder / WEIGHTS} does not fit the model: names or shapes of the weights differ")
     set_peft_model_state_dict(transformer, weights)

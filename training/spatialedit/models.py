@@ -1,7 +1,7 @@
-"""The models of a run: loaded from a diffusers pipeline's folder, or tiny and random; the adapter on the transformer.
+"""The models of a run, loaded from the folder of a diffusers pipeline, and the adapter on the transformer.
 
-Invariant: what a model is comes from its checkpoint's own configuration (rope theta: 256 in some, 10000 in others),
-never from a class's defaults.
+Invariant: model parameters come from the configuration of the checkpoint (RoPE theta is 256 in some, 10000 in others),
+never from class defaults.
 """
 
 from pathlib import Path
@@ -20,16 +20,16 @@ TARGETS: Final = ("img_attn_proj", "img_attn_qkv", "txt_attn_proj", "txt_attn_qk
 
 
 def folder_of(model: str, revision: str) -> Path:
-    """Where a pipeline's weights lie: the folder itself, or the hub's copy on this machine, fetched if need be.
+    """The folder of a pipeline's weights: the given folder, or the local hub snapshot, downloaded if necessary.
 
-    Raises BadInput naming the id and how to get it.
+    Raises BadInput that names the id and how to get it.
     """
     path = find_folder(model, revision)
     missing = [part for part in PARTS if not (path / part).is_dir()]
     if missing:
         raise BadInput(
-            f"{path} lacks {', '.join(missing)}: give a folder in diffusers' layout, as `hf download "
-            "jdopensource/JoyAI-Image-Edit-Diffusers` makes it"
+            f"{path} lacks {', '.join(missing)}: give a folder in diffusers' layout, such as `hf download "
+            "jdopensource/JoyAI-Image-Edit-Diffusers` creates"
         )
     return path
 
@@ -40,9 +40,9 @@ def load_models(
     """All models of a pipeline, frozen, on a device.
 
     Args:
-        weights, theta: of the transformer, see `weights.load_transformer`; empty: the folder's own.
+        weights, theta: of the transformer, see `weights.load_transformer`; default: the folder's own.
 
-    Raises BadInput where a part cannot be loaded.
+    Raises BadInput if a part cannot be loaded.
     """
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
     from diffusers.models.transformers.transformer_joyimage import JoyImageEditTransformer3DModel
@@ -82,7 +82,7 @@ def assemble(
     images: Any,
     device: "torch.device",
 ) -> "JoyImageEditPipeline":
-    """A pipeline that edits at an image's own size; its models frozen, on a device, without dropout.
+    """A pipeline that edits at the size of the input image. Its models are on a device, frozen and in eval mode.
 
     Args:
         images: Qwen3-VL's image processor.
@@ -103,7 +103,7 @@ def assemble(
 def lora_config(layers: int, rank: int, alpha: int) -> "LoraConfig":
     """LoRA on the attention projections of image and text.
 
-    The last block's `txt_attn_proj` is left out: nothing reads its output, so it has no gradient, and DDP would stop.
+    Excludes `txt_attn_proj` of the last block: its output is unused, so it has no gradient, and DDP would fail.
     """
     from peft import LoraConfig
 
@@ -116,7 +116,7 @@ def lora_config(layers: int, rank: int, alpha: int) -> "LoraConfig":
 
 
 def add_lora(transformer: Any, rank: int, alpha: int, model: str = "") -> "PeftModel":
-    """The transformer with an adapter that trains, in float32 whatever the frozen weights are."""
+    """The transformer with a trainable adapter in float32, for any dtype of the frozen weights."""
     from peft import get_peft_model
 
     adapted: Any = get_peft_model(transformer, lora_config(len(transformer.double_blocks), rank, alpha))

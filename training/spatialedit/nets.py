@@ -1,7 +1,7 @@
-"""The module that trains, and two classes of the libraries with what they lack here.
+"""The trained module, and two library classes adapted to this recipe.
 
-Invariant: no text is ever padded in front of the network, since its forward takes no mask of the text: samples go
-through together only where their texts are equally long.
+Invariant: the network never sees padded text, since its forward takes no text mask. Only samples whose texts have equal
+length share a forward pass.
 """
 
 from typing import Any
@@ -16,13 +16,13 @@ from transformers import Qwen3VLProcessor
 from ..flow import flow_loss, interpolate, velocity
 
 TRAIN_STEPS = 1000
-"""The network's time step is sigma times this."""
+"""The network's time step is sigma times this value."""
 GRID = 16
-"""Pixels of a patch: 8 of the VAE times 2 of the transformer."""
+"""Side of a patch in pixels: the VAE's factor 8 times the transformer's patch size 2."""
 
 
 class EditNet(nn.Module):
-    """Flow matching on the last of two items: the source as it is, the target with noise."""
+    """Flow matching with two items per sample: the clean source, and the noised target, which is predicted."""
 
     def __init__(self, transformer: PeftModel) -> None:
         super().__init__()
@@ -32,11 +32,11 @@ class EditNet(nn.Module):
         """The loss of a batch.
 
         Args:
-            inputs: source, target, noise: (B, C, 1, h, w) float32, normalised latents. t: (B,) in [0, 1]. text:
-                (B, L, D), behind length (B,) whatever. valid: (B,) bool.
+            inputs: source, target, noise: (B, C, 1, h, w) float32, normalized latents. t: (B,) in [0, 1]. text:
+                (B, L, D), of which the first length (B,) tokens are used. valid: (B,) bool.
 
         Returns:
-            loss: mean over the valid samples of |v - v_theta|^2, v = noise - target, on the target's item alone.
+            loss: mean over the valid samples of |v - v_theta|^2, v = noise - target, for the target item only.
         """
         noisy = interpolate(inputs["target"], inputs["noise"], inputs["t"])
         items = torch.stack([inputs["source"], noisy], dim=1)
@@ -46,11 +46,11 @@ class EditNet(nn.Module):
     def velocity(self, items: Tensor, t: Tensor, text: Tensor, length: Tensor) -> Tensor:
         """v_theta of the last item, (B, C, 1, h, w), from items (B, 2, C, 1, h, w)."""
         groups = self._groups(length.tolist())
-        found = torch.cat([self._together(items, t, text, length, group) for group in groups])
-        order = torch.tensor([index for group in groups for index in group], device=found.device)
-        return found[order.argsort()]
+        predicted = torch.cat([self._predict_group(items, t, text, length, group) for group in groups])
+        order = torch.tensor([index for group in groups for index in group], device=predicted.device)
+        return predicted[order.argsort()]
 
-    def _together(self, items: Tensor, t: Tensor, text: Tensor, length: Tensor, group: list[int]) -> Tensor:
+    def _predict_group(self, items: Tensor, t: Tensor, text: Tensor, length: Tensor, group: list[int]) -> Tensor:
         dtype = self.dtype
         return self.transformer(
             hidden_states=items[group].to(dtype),
@@ -60,21 +60,22 @@ class EditNet(nn.Module):
         )[0][:, -1]
 
     def _groups(self, lengths: list[int]) -> list[list[int]]:
-        """Samples that go through the network together. Under FSDP one by one: every call gathers weights from all
-        ranks, so all must make the same number of calls."""
+        """Indices of samples that share a forward pass. Under FSDP each sample is its own group: every call gathers
+        weights from all ranks, so all ranks must make the same number of calls."""
         if any(isinstance(module, FSDPModule) for module in self.modules()):
             return [[index] for index in range(len(lengths))]
         return [[i for i, each in enumerate(lengths) if each == length] for length in sorted(set(lengths))]
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the frozen weights."""
+        """dtype of the frozen weights."""
         base: Any = self.transformer.get_base_model()
         return base.img_in.weight.dtype
 
 
 class ImageTextProcessor(Qwen3VLProcessor):
-    """Qwen3-VL's processor for images and text: the stock class insists on one for videos, which needs torchvision."""
+    """Qwen3-VL's processor for images and text. The library's class requires a video processor, which needs
+    torchvision."""
 
     def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
         if argument_name == "video_processor":
@@ -83,7 +84,7 @@ class ImageTextProcessor(Qwen3VLProcessor):
 
 
 class NativeSize(JoyImageEditImageProcessor):
-    """Edits an image at its own size (cut to whole patches) instead of the nearest of the 1024-pixel sizes."""
+    """Edits an image at its own size (cropped to whole patches) instead of the closest of the 1024-pixel sizes."""
 
     def get_default_height_width(
         self, image: Any, height: int | None = None, width: int | None = None

@@ -1,4 +1,4 @@
-"""What can be set of the SpatialEdit recipe, and its presets."""
+"""The options of the SpatialEdit recipe, and its presets."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,10 +7,10 @@ from typing import Any, Final, Literal
 from pydantic import Field, model_validator
 
 from ...shards.options import Options
-from ..flow import TimeLaw
+from ..flow import TimeDistribution
 
 TINY: Final = "tiny"
-"""The model that is made on the spot, with random weights."""
+"""Model id of a small model with random weights, created in memory."""
 
 
 class SpatialEditOptions(Options):
@@ -19,38 +19,38 @@ class SpatialEditOptions(Options):
     model: str = Field(
         default="jdopensource/JoyAI-Image-Edit-Diffusers",
         min_length=1,
-        description="a diffusers pipeline: its id on the hub or its folder; or `tiny`, which is random",
+        description="hub id or folder of a diffusers pipeline, or `tiny` for random weights",
     )
-    revision: str = Field(default="", description="of the hub's repository; empty: its main branch")
+    revision: str = Field(default="", description="revision of the hub repository; empty: its main branch")
     weights: str = Field(
         default="",
-        description="a file with the transformer's weights in place of the model's, such as SpatialEdit's own; under "
-        "diffusers' names or the published ones",
+        description="file with transformer weights to use instead of the model's, such as SpatialEdit's; with "
+        "diffusers' or the published names",
     )
     theta: int = Field(
         default=0,
         ge=0,
-        description="of `weights`, which do not tell the base of their rotary embedding: 256 for SpatialEdit's, 10000 "
-        "for JoyAI's",
+        description="RoPE theta of `weights`, which is not in the file: 256 for SpatialEdit's, 10000 for JoyAI's",
     )
     merge: str = Field(
-        default="", description="a PEFT folder that is merged into the transformer first, such as SpatialEdit's LoRA"
+        default="", description="PEFT folder to merge into the transformer before training, such as SpatialEdit's LoRA"
     )
     layout: Literal["shards", "published"] = Field(
-        default="shards", description="of the data: this project's, or tars as SpatialEdit published them"
+        default="shards", description="data layout: shards of this project, or tars in SpatialEdit's published layout"
     )
     side: int = Field(
         default=0,
         ge=0,
         multiple_of=16,
-        description="images are scaled and cut to squares of this many pixels; 0: as stored",
+        description="resize and crop images to squares of this side in pixels; 0: as stored",
     )
     wording: Literal["bench", "stored"] = Field(
         default="bench",
-        description="of this project's shards: the bench's, with its red box on the source, or the stored instructions",
+        description="instructions for this project's shards: `bench` as in SpatialEdit's benchmark, with a red box on "
+        "the source; `stored` as in the shards",
     )
     instruction: Literal["text", "any"] = Field(
-        default="text", description="of stored instructions: the text, or any of its variants"
+        default="text", description="for stored instructions: the text, or any of its variants"
     )
     rank: int = Field(default=16, ge=1)
     alpha: int = Field(default=16, ge=1)
@@ -58,21 +58,23 @@ class SpatialEditOptions(Options):
         default=0.1,
         ge=0,
         le=1,
-        description="share of samples with an empty instruction (the image stays), for guidance",
+        description="probability of an empty instruction (the image is kept), for guidance",
     )
-    shift: float = Field(default=1.5, gt=0, description="of the time steps, towards noise")
-    times: TimeLaw = "logit_normal"
-    times_mean: float = Field(default=0.0, description="of the logit-normal law")
+    shift: float = Field(default=1.5, gt=0, description="shift of the time steps toward noise")
+    times: TimeDistribution = "logit_normal"
+    times_mean: float = Field(default=0.0, description="mean of the logit-normal distribution")
     times_std: float = Field(default=1.0, gt=0)
-    cache: str = Field(default="", description="folder for latents and text embeddings; empty: none are kept")
+    cache: str = Field(default="", description="cache folder for latents and text embeddings; empty: no cache")
     cache_bytes: int = Field(default=100 << 30, ge=1)
     sample_steps: int = Field(default=40, ge=1)
     guidance: float = Field(default=4.0, ge=1)
 
     @model_validator(mode="after")
-    def _theta_of_weights(self) -> "SpatialEditOptions":
+    def _check_theta(self) -> "SpatialEditOptions":
         if bool(self.weights) != bool(self.theta):
-            raise ValueError("weights and theta go together: theta is 256 for SpatialEdit's file, 10000 for JoyAI's")
+            raise ValueError(
+                "weights and theta must be set together: theta is 256 for SpatialEdit's file, 10000 for JoyAI's"
+            )
         return self
 
 

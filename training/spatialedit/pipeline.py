@@ -1,4 +1,4 @@
-"""Editing images with a trained adapter: `load_pipeline` once, then `edit` for each image."""
+"""Image editing with a trained adapter: call `load_pipeline` once, then `edit` for each image."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,24 +30,24 @@ def load_pipeline(
     """A diffusers pipeline of the base model with adapters merged into it.
 
     Args:
-        model: id on the hub or folder, as the adapter was trained on (its `adapter_config.json` says it), or `tiny`.
-        adapters: folders that training wrote, or SpatialEdit's own LoRA; merged in this order.
-        weights, theta: of the transformer, in place of the model's own; see `SpatialEditOptions`.
+        model: hub id or folder of the adapter's base model (named in its `adapter_config.json`), or `tiny`.
+        adapters: folders written by training, or SpatialEdit's own LoRA; merged in this order.
+        weights, theta: transformer weights to use instead of the model's; see `SpatialEditOptions`.
         dtype: default: bfloat16 on GPUs, float32 on CPUs.
 
     Raises:
-        BadInput: no such weights, or of another network.
+        BadInput: the weights are missing, or of another network.
     """
     import torch
 
-    where = torch.device(device)
-    kind = dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16)
+    device = torch.device(device)
+    dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
     if model == TINY:
         from .tiny import tiny_models
 
-        pipeline = tiny_models(where, kind)
+        pipeline = tiny_models(device, dtype)
     else:
-        pipeline = load_models(folder_of(model, revision), where, kind, weights, theta)
+        pipeline = load_models(folder_of(model, revision), device, dtype, weights, theta)
     for adapter in adapters:
         pipeline.transformer = merge_adapter(pipeline.transformer, Path(adapter))
     return pipeline
@@ -63,28 +63,30 @@ def edit(
     guidance: float = 4.0,
     generator: "torch.Generator | int" = 0,
 ) -> U8:
-    """An edited image (H, W, 3), at the size of the given one, cut to multiples of 16.
+    """The edited image (H, W, 3), in the size of the input cropped to multiples of 16.
 
     Args:
         image: sRGB (H, W, 3).
-        instruction: in the words of SpatialEdit's bench, see `shards.interop.wording`.
-        box: x0, y0, x1, y1: where a move or scaling puts the object; drawn in red, as those instructions ask for.
-        generator: of the noise, or its seed.
+        instruction: in the wording of SpatialEdit's benchmark, see `shards.interop.wording`.
+        box: x0, y0, x1, y1: the target box of a translation or scaling; drawn in red, as these instructions require.
+        generator: generator of the noise, or its seed.
     """
     import torch
     from PIL import Image
 
     source = draw_box(image, box) if box else image
-    one = torch.Generator().manual_seed(generator) if isinstance(generator, int) else generator
+    noise = torch.Generator().manual_seed(generator) if isinstance(generator, int) else generator
     device = pipeline.vae.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(one.initial_seed())  # the pipeline draws the source's latent from torch's global numbers
-        made: Any = pipeline(
+        torch.manual_seed(
+            noise.initial_seed()
+        )  # the pipeline samples the source's latent with torch's global generator
+        output: Any = pipeline(
             image=Image.fromarray(source),
             prompt=instruction,
             num_inference_steps=steps,
             guidance_scale=guidance,
-            generator=one,
+            generator=noise,
             output_type="np",
         )
-    return (np.clip(made.images[0], 0, 1) * 255).round().astype(np.uint8)
+    return (np.clip(output.images[0], 0, 1) * 255).round().astype(np.uint8)

@@ -1,11 +1,11 @@
-"""Shards in SpatialEdit's published layout, `<family>/worker0-000000.tar`, as a stream of the same batches as ours.
+"""Tars in SpatialEdit's published layout, `<family>/worker0-000000.tar`, streamed as the same batches as our shards.
 
-A sample is `<key>.0.jpg` (source), `<key>.1.jpg` (target) and `<key>.json`; its text is `metadata.instruction`, or what
-the human of `conversations` says, and the human wording is its variant. The tars come without an index: their headers
-are read once when the set is opened.
+A sample is `<key>.0.jpg` (source), `<key>.1.jpg` (target) and `<key>.json`. Its text is `metadata.instruction`, or the
+human turn of `conversations`; the human instruction is its variant. The tars have no index: their headers are read once
+when the set is opened.
 
-Invariant: order, state and resume are those of `shards.stream`: they follow from seed, epoch and the tars alone (their
-paths below the folder, bytes and samples), whatever the ranks and threads.
+Invariant: order, state and resume work as in `shards.stream`. They depend only on seed, epoch and the tars (paths below
+the folder, sizes, numbers of samples), not on ranks or threads.
 """
 
 import hashlib
@@ -43,43 +43,43 @@ Url = str | os.PathLike[str]
 _NAME: Final = re.compile(
     r"(?P<key>(?:.*/)?[^/]+)\.(?:(?P<index>\d+)\.(?:jpe?g|png|webp)|(?P<json>json))", re.IGNORECASE
 )
-_LITTER: Final = re.compile(r"(?:.*/)?(?:__MACOSX/.*|\._[^/]*|\.DS_Store|PaxHeaders?(?:\.[^/]*)?/.*)")
-"""What some systems add to a tar: no files of a set."""
+_JUNK: Final = re.compile(r"(?:.*/)?(?:__MACOSX/.*|\._[^/]*|\.DS_Store|PaxHeaders?(?:\.[^/]*)?/.*)")
+"""Files that some systems add to a tar; not part of the dataset."""
 _GAP: Final = 16 * BLOCK
-"""Bytes between members of a sample that are read along: a header, a longer one before it, and padding."""
+"""Largest gap in bytes between members that are read in one request: headers, extended headers and padding."""
 _MEMBERS: Final = ("json", "source.jpg", "target.jpg")
 _SCANS: Final = 16
-"""Tars whose headers are read at once."""
+"""Number of tars whose headers are read in parallel."""
 _SHOWN: Final = 3
 _PADDING: Final = 1 << 20
-"""Bytes of zeros behind a tar's end that some writers leave; mostly there are 10 kB at most."""
+"""Most bytes of zeros that may follow the end of a tar; usual writers add at most 10 kB."""
 Span = tuple[int, int]
-"""Where the bytes of a member begin in its tar, and how many they are."""
+"""Offset and size of a member in its tar, in bytes."""
 
 
 class TarError(ShardError):
-    """A sample that cannot be read. Nobody here can make it again."""
+    """A sample that cannot be read. It cannot be rebuilt, since the tar was not written by this project."""
 
-    advice: ClassVar[str] = 'get this tar again, or leave such samples out with on_error="skip"'
+    advice: ClassVar[str] = 'download this tar again, or skip such samples with on_error="skip"'
 
 
 @dataclass(frozen=True)
 class Tar:
-    """One tar with the places of its whole samples."""
+    """One tar with the locations of its complete samples."""
 
     url: str
     path: str
-    """Below the folder that was given, such as `move/worker0-000000.tar`."""
+    """Path below the given folder, such as `move/worker0-000000.tar`."""
     bytes: int
     keys: tuple[str, ...]
     places: NDArray[np.int64]
     """(samples, 3, 2): offset and size of json, source, target."""
-    odd: tuple[str, ...]
-    """What is wrong with samples that are left out."""
+    incomplete: tuple[str, ...]
+    """One message for each incomplete sample."""
     ignored: tuple[str, ...] = ()
-    """Files that are no members of a sample, and members that a later one of the same name replaces."""
+    """Files that are not members of a sample, and members replaced by a later one of the same name."""
     sizes: tuple[Size, ...] = ()
-    """Of the samples' images, where asked."""
+    """Image sizes of the samples, if requested."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class PublishedSet:
 
     @property
     def as_set(self) -> ShardSet:
-        """What the stream's order and state need to know of it."""
+        """The set in the form that the stream's order and state use."""
         shards = tuple(Shard(tar.url, len(tar.keys), tar.bytes, _MEMBERS) for tar in self.tars)
         text = "".join(f"{tar.path} {len(tar.keys)} {tar.bytes}\n" for tar in self.tars)
         return ShardSet(self.url, shards, _MEMBERS, hashlib.sha256(text.encode()).hexdigest()[:16], {})
@@ -102,17 +102,17 @@ def stream_published(
 ) -> "PublishedStream":
     """Open tars in SpatialEdit's layout for training.
 
-    Batches hold `source`, `target`, `instruction`, `key`, `valid`, and empty captions; with `records=True` each
-    record's `published` is the sample's own json. `instruction="any"` takes the human wording in some epochs.
+    Batches hold `source`, `target`, `instruction`, `key`, `valid`, and empty captions. With `records=True`, each record
+    holds the sample's own json as `published`. `instruction="any"` uses the human instruction in some epochs.
 
     Args:
-        url: a folder (all tars below it), several, or a mapping folder -> weight; any fsspec URL.
-        side: images are scaled to cover a square of this side and cut to it around the centre; 0: as stored.
-        options: as `shards.stream` takes them, but no members and no cache.
+        url: a folder (all tars below it), several folders, or a mapping folder -> weight; any fsspec URL.
+        side: images are resized to cover a square of this side and center-cropped to it; 0: as stored.
+        options: options of `shards.stream`, except members and cache.
 
     Raises:
-        BadInput: no tars, or samples that are not whole (with `on_error="skip"` these are left out); images that differ
-            in size, where `side` is 0 and `buckets` is False.
+        BadInput: no tars; incomplete samples (with `on_error="skip"` these are skipped); images of several sizes with
+            `side` 0 and `buckets` False.
     """
     chosen = StreamOptions.of({**options, "members": ("source", "target")})
     weights = {os.fspath(each): weight for each, weight in url.items()} if isinstance(url, Mapping) else None
@@ -122,14 +122,14 @@ def stream_published(
 
 
 def open_published(url: str, *, skip: bool = False, sizes: bool = False) -> PublishedSet:
-    """Read the headers of all tars below a folder. What is ignored is counted and named in a warning.
+    """Read the headers of all tars below a folder. A warning counts and names ignored files.
 
     Args:
-        skip: leave out samples that are not whole, with a warning.
-        sizes: look at the headers of the images, too.
+        skip: skip incomplete samples, with a warning.
+        sizes: read the headers of the images, too.
 
     Raises:
-        BadInput: there are none, a tar cannot be read, or a sample is not whole and `skip` is False.
+        BadInput: there are no tars, a tar cannot be read, or a sample is incomplete and `skip` is False.
     """
     fs, root = filesystem(url)
     paths = sorted(path for path in fs.find(root) if str(path).lower().endswith(".tar"))
@@ -139,23 +139,23 @@ def open_published(url: str, *, skip: bool = False, sizes: bool = False) -> Publ
     names = [str(path)[len(root.rstrip("/")) :].strip("/") for path in paths]
     with ThreadPoolExecutor(_SCANS) as pool:
         tars = tuple(pool.map(partial(_scan, sizes=sizes), [f"{start}/{name}".rstrip("/") for name in names], names))
-    ignored = [*(name for tar in tars for name in tar.ignored), *_twice(tars)]
+    ignored = [*(name for tar in tars for name in tar.ignored), *_duplicates(tars)]
     if ignored:
         more = ", ..." if len(ignored) > _SHOWN else ""
         warnings.warn(f"{url}: {len(ignored)} files ignored: {', '.join(ignored[:_SHOWN])}{more}", stacklevel=3)
-    odd = [problem for tar in tars for problem in tar.odd]
-    if odd:
-        told = f"{url}: {len(odd)} samples are not whole ({'; '.join(odd[:_SHOWN])})"
+    incomplete = [problem for tar in tars for problem in tar.incomplete]
+    if incomplete:
+        message = f"{url}: {len(incomplete)} samples are incomplete ({'; '.join(incomplete[:_SHOWN])})"
         if not skip:
-            raise BadInput(f"{told}: get these tars again, or leave such samples out with on_error skip")
-        warnings.warn(f"{told}: left out", stacklevel=3)
+            raise BadInput(f"{message}: download these tars again, or skip such samples with on_error=skip")
+        warnings.warn(f"{message}: skipped", stacklevel=3)
     if not any(tar.keys for tar in tars):
-        raise BadInput(f"{url} holds no samples of SpatialEdit's layout (<key>.0.jpg, <key>.1.jpg, <key>.json)")
+        raise BadInput(f"{url} holds no samples in SpatialEdit's layout (<key>.0.jpg, <key>.1.jpg, <key>.json)")
     return PublishedSet(url, tars)
 
 
 class PublishedStream(Stream):
-    """`shards.stream` over tars of another layout."""
+    """`shards.stream` over tars in SpatialEdit's layout."""
 
     def __init__(
         self,
@@ -165,21 +165,21 @@ class PublishedStream(Stream):
         side: int = 0,
         allocate: Allocate | None = None,
     ) -> None:
-        self._given = (tuple(sets), weights, options, side, allocate)
+        self._arguments = (tuple(sets), weights, options, side, allocate)
         self._side = side
         self._tars = [tar for each in sets for tar in each.tars]
         self._ends = list(accumulate(len(tar.keys) for tar in self._tars))
-        given = [each.as_set for each in sets]
+        shard_sets = [each.as_set for each in sets]
         known = {number: tar.sizes for number, tar in enumerate(self._tars) if tar.sizes and not side}
-        choice = choose_all(given, known, buckets=options.buckets)
-        super().__init__(given, weights, "spatialedit", options, choice, allocate)
+        choice = choose_all(shard_sets, known, buckets=options.buckets)
+        super().__init__(shard_sets, weights, "spatialedit", options, choice, allocate)
 
     def _open(self) -> None:
-        """Nothing stays open: a sample is a ranged read, or a few where its members lie apart."""
+        """Opens nothing: a sample is one ranged read, or a few if its members are far apart."""
         self._process = os.getpid()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self._given, self.state_dict())
+        return _restore, (self._arguments, self.state_dict())
 
     def fetch(self, number: int) -> Fetched:
         """The bytes of one sample. Raises ShardError, SpatialdataError."""
@@ -187,37 +187,37 @@ class PublishedStream(Stream):
         tar, row = self._tars[at], number - (self._ends[at - 1] if at else 0)
         key, (starts, sizes) = tar.keys[row], tar.places[row].T.tolist()
         fs, path = file_at(tar.url)
-        together = runs_of(starts, sizes, _GAP if is_local(fs) else REMOTE_GAP)
-        firsts = [starts[run[0]] for run in together]
-        ends = [max(starts[i] + sizes[i] for i in run) for run in together]
+        runs = runs_of(starts, sizes, _GAP if is_local(fs) else REMOTE_GAP)
+        firsts = [starts[run[0]] for run in runs]
+        ends = [max(starts[i] + sizes[i] for i in run) for run in runs]
         try:
             read = retried(lambda: fs.cat_ranges([path] * len(firsts), firsts, ends, on_error="raise"), tar.url)
         except FileNotFoundError:
             raise TarError(tar.url, key, "the shard is missing") from None
         members: dict[int, bytes] = {}
-        for run, first, end, data in zip(together, firsts, ends, read, strict=True):
+        for run, first, end, data in zip(runs, firsts, ends, read, strict=True):
             if len(data) != end - first:
-                raise TarError(tar.url, key, f"the shard is cut off before byte {end}")
+                raise TarError(tar.url, key, f"the shard is truncated before byte {end}")
             members |= {i: bytes(data[starts[i] - first : starts[i] - first + sizes[i]]) for i in run}
-        told, source, target = (members[i] for i in range(3))
-        return Fetched(key, tar.url, {"source": source, "target": target, "json": _as_record(told, tar.url, key)})
+        content, source, target = (members[i] for i in range(3))
+        return Fetched(key, tar.url, {"source": source, "target": target, "json": _as_record(content, tar.url, key)})
 
     def decode(self, name: str, sample: Fetched, record: Mapping[str, Any], out: Array | None = None) -> Array:
-        """One image as the batch holds it. Raises ShardError."""
+        """One image, resized and cropped as in the batch. Raises ShardError."""
         try:
             return fit(super().decode(name, sample, record, None if self._side else out), self._side)
         except ShardError as error:
             raise TarError(error.shard, error.key, error.problem) from error
 
 
-def _restored(given: tuple[Any, ...], state: Mapping[str, Any]) -> PublishedStream:
-    stream = PublishedStream(*given)
+def _restore(arguments: tuple[Any, ...], state: Mapping[str, Any]) -> PublishedStream:
+    stream = PublishedStream(*arguments)
     stream.load_state_dict(state)
     return stream
 
 
-def _twice(tars: Sequence[Tar]) -> list[str]:
-    """Keys that two tars of one folder hold: both are read, and a model cannot tell them apart."""
+def _duplicates(tars: Sequence[Tar]) -> list[str]:
+    """Keys that occur in two tars of one folder. Both samples are used, but cannot be distinguished by key."""
     first: dict[tuple[str, str], str] = {}
     found: list[str] = []
     for tar in tars:
@@ -229,63 +229,66 @@ def _twice(tars: Sequence[Tar]) -> list[str]:
 
 
 def _scan(url: str, path: str, *, sizes: bool) -> Tar:
-    """The places of a tar from its headers, in the order of the tar."""
+    """Locate the samples of a tar by its headers, in the order of the tar."""
     found: dict[str, dict[str, Span]] = {}
     names: dict[str, dict[str, str]] = {}
     ignored: list[str] = []
-    looks: dict[int, Size] = {}
+    image_sizes: dict[int, Size] = {}
     try:
         with open_url(url) as file:
             if file.read(2) == b"\x1f\x8b":
-                raise BadInput(f"{url} is compressed: gunzip it first, for samples are read where they lie")
+                raise BadInput(
+                    f"{url} is compressed: decompress it with gunzip first, since samples are read by offset"
+                )
             size = file.seek(0, 2)
             file.seek(max(0, size - BLOCK))
-            if any(file.read(BLOCK)):  # tarfile takes an archive without its closing blocks for a whole one
-                raise BadInput(f"{url} is cut off: get it again")
+            if any(file.read(BLOCK)):  # tarfile accepts an archive without its closing blocks
+                raise BadInput(f"{url} is truncated: download it again")
             file.seek(0)
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 for info in tar:
                     name = info.name.removeprefix("./")
-                    if info.isdir() or _LITTER.fullmatch(name):
+                    if info.isdir() or _JUNK.fullmatch(name):
                         continue
                     named = _NAME.fullmatch(name) if info.isreg() and not info.issparse() else None
                     if named is None:
-                        ignored.append(f"{path} {name}" + ("" if info.isreg() else " (a link, or no plain file)"))
+                        ignored.append(f"{path} {name}" + ("" if info.isreg() else " (a link or special file)"))
                         continue
                     member = "json" if named["json"] else str(int(named["index"]))
                     if known := names.setdefault(named["key"], {}).get(member):
-                        ignored.append(f"{path} {known} ({name} comes later)")
+                        ignored.append(f"{path} {known} (replaced by a later {name})")
                     names[named["key"]][member] = name
                     found.setdefault(named["key"], {})[member] = (info.offset_data, info.size)
                     if sizes and member != "json":
                         file.seek(info.offset_data)
-                        looks[info.offset_data] = size_in(file.read(min(info.size, HEADER)))
+                        image_sizes[info.offset_data] = size_in(file.read(min(info.size, HEADER)))
                 _check_end(file, url, tar.offset, size)
     except (tarfile.TarError, OSError) as error:
-        raise BadInput(f"{url} cannot be read ({error}): get it again") from error
-    whole: dict[str, list[Span]] = {}
-    odd: list[str] = []
+        raise BadInput(f"{url} cannot be read ({error}): download it again") from error
+    complete: dict[str, list[Span]] = {}
+    incomplete: list[str] = []
     for key, members in found.items():
         if problem := _problem(members, size):
-            odd.append(f"{path} {key}: {problem}")
+            incomplete.append(f"{path} {key}: {problem}")
         else:
-            whole[key] = [members["json"], *(members[index] for index in _indices(members))]
-    places = np.asarray(list(whole.values()), np.int64).reshape(-1, 3, 2)
-    sources = tuple(looks[spans[1][0]] for spans in whole.values()) if sizes else ()
-    return Tar(url, path, size, tuple(whole), places, tuple(odd), tuple(ignored), sources)
+            complete[key] = [members["json"], *(members[index] for index in _indices(members))]
+    places = np.asarray(list(complete.values()), np.int64).reshape(-1, 3, 2)
+    sources = tuple(image_sizes[spans[1][0]] for spans in complete.values()) if sizes else ()
+    return Tar(url, path, size, tuple(complete), places, tuple(incomplete), tuple(ignored), sources)
 
 
 def _check_end(file: IO[bytes], url: str, end: int, size: int) -> None:
-    """Raise BadInput where more than padding follows what tarfile takes for the end: it stops there without a word."""
+    """Raises BadInput if more than padding follows the end of the archive: tarfile would ignore it silently."""
     most = tarfile.RECORDSIZE if not end else _PADDING
     file.seek(end)
     if size - end > most or any(file.read(size - end)):
-        what = "damaged there, or several tars in one file"
-        raise BadInput(f"{url} goes on for {size - end} bytes behind its end: it is {what}; get it again")
+        raise BadInput(
+            f"{url} has {size - end} bytes after its end: it is damaged, or several tars in one file; download it again"
+        )
 
 
 def _indices(members: Iterable[str]) -> list[str]:
-    """Of its images, by number: the last is the target."""
+    """The indices of a sample's images, sorted: the last is the target."""
     return sorted((name for name in members if name != "json"), key=int)
 
 
@@ -293,19 +296,19 @@ def _problem(members: Mapping[str, Span], size: int) -> str:
     if "json" not in members:
         return "no json"
     if (count := len(members) - 1) != 2:
-        return f"{count} images where an edit has 2"
-    return "cut off" if any(start + length > size for start, length in members.values()) else ""
+        return f"{count} images instead of 2"
+    return "truncated" if any(start + length > size for start, length in members.values()) else ""
 
 
 def _as_record(data: bytes, tar: str, key: str) -> bytes:
-    """The json in the terms of our records."""
+    """The json of a sample as a record of this project."""
     try:
         content = json.loads(data)
-        told = content.get("metadata", {})
-        text = told.get("instruction") or _said(content, "conversations")
-        human = told.get("instruction_human") or _said(content, "conversations_human")
+        metadata = content.get("metadata", {})
+        text = metadata.get("instruction") or _human_turn(content, "conversations")
+        human = metadata.get("instruction_human") or _human_turn(content, "conversations_human")
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise TarError(tar, key, f"its json is not of SpatialEdit's layout ({error!r})") from error
+        raise TarError(tar, key, f"its json is not in SpatialEdit's layout ({error!r})") from error
     if not text:
         raise TarError(tar, key, "its json has no instruction")
     instruction = {"text": text, "variants": [human or text]}
@@ -313,7 +316,7 @@ def _as_record(data: bytes, tar: str, key: str) -> bytes:
     return json.dumps(record, ensure_ascii=False).encode()
 
 
-def _said(content: Mapping[str, Any], name: Literal["conversations", "conversations_human"]) -> str:
-    """What the human says in a conversation, without the places of images; empty where there is none."""
+def _human_turn(content: Mapping[str, Any], name: Literal["conversations", "conversations_human"]) -> str:
+    """The first human turn of a conversation, without image placeholders; empty if there is none."""
     turns = [turn["value"] for turn in content.get(name, []) if turn["from"] == "human"]
     return turns[0].replace("<image>", "").strip() if turns else ""

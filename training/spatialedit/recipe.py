@@ -1,7 +1,7 @@
-"""SpatialEdit-16B LoRA: JoyAI-Image-Edit's transformer learns edits by flow matching, all else stays frozen.
+"""SpatialEdit-16B LoRA: a LoRA on JoyAI-Image-Edit's transformer is trained by flow matching; all else is frozen.
 
-Invariant: each sample's latents and text embedding come from its own pixels and words, one sample at a time, never from
-a batch: so they do not depend on the batch's size, and what is kept of them on disk is what would be computed.
+Invariant: latents and text embeddings are computed from one sample at a time, never from a batch. So they do not depend
+on the batch size, and cached values equal computed ones.
 """
 
 import os
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from ...shards import stream
 from ...shards.errors import BadInput
 from ...shards.layout import filesystem, join
-from ..caches import MadeBy, TensorCache, folder_revision, module_revision
+from ..caches import CacheSpec, TensorCache, folder_revision, module_revision
 from ..flow import draw_times
-from ..recipe import Batch, Batches, Chance, Inputs
+from ..recipe import Batch, Batches, Inputs, StepRng
 from .adapter import load_adapter, save_adapter
 from .models import add_lora, folder_of
 from .options import PRESETS, TINY, SpatialEditOptions
-from .pictures import as_in_bench, fit
+from .pictures import fit, to_benchmark_style
 from .pipeline import edit, load_pipeline
 from .published import stream_published
 
@@ -54,9 +54,10 @@ class SpatialEdit:
         return {"members": ("source", "target"), "instruction": self.options.instruction, "records": bench}
 
     def open_stream(self, shards: Any, split: str, options: Mapping[str, Any]) -> Batches:
-        """This project's shards, or, with `layout: published`, SpatialEdit's (of the folder `split`, if there is one).
+        """Open this project's shards or, with `layout: published`, SpatialEdit's tars (in the folder `split`, if it
+        exists).
 
-        Raises BadInput where there are none.
+        Raises BadInput if there are none.
         """
         if self.options.layout == "shards":
             return stream(shards, self.shards, split=split, **options)
@@ -67,8 +68,8 @@ class SpatialEdit:
 
     @property
     def pipeline(self) -> "JoyImageEditPipeline":
-        """All models, as one; there after `build`."""
-        assert self._pipeline, "build comes first"
+        """The pipeline with all models; available after `build`."""
+        assert self._pipeline, "call build first"
         return self._pipeline
 
     def build(self, device: "torch.device", dtype: "torch.dtype") -> "nn.Module":
@@ -87,13 +88,15 @@ class SpatialEdit:
             dtype=dtype,
         )
         revisions = [self._revision(part) for part in ("vae", "text_encoder")]
-        kind = str(dtype).removeprefix("torch.")
-        self._latent_maker = MadeBy(options.model, revisions[0], kind, "Wan VAE mode, (z - mean) / std")
-        self._text_maker = MadeBy(options.model, revisions[1], kind, "JoyImage prompt of one image, pre-norm, from 34")
+        precision = str(dtype).removeprefix("torch.")
+        self._latent_spec = CacheSpec(options.model, revisions[0], precision, "Wan VAE mode, (z - mean) / std")
+        self._text_spec = CacheSpec(
+            options.model, revisions[1], precision, "JoyImage prompt of one image, pre-norm, from 34"
+        )
         return EditNet(add_lora(self._pipeline.transformer, options.rank, options.alpha, options.model))
 
     def _revision(self, part: str) -> str:
-        """Of a frozen model, for the cache."""
+        """Revision of a frozen model, for the cache; empty without a cache."""
         if not self.options.cache:
             return ""
         if self.options.model == TINY:
@@ -101,48 +104,48 @@ class SpatialEdit:
         return folder_revision(folder_of(self.options.model, self.options.revision) / part)
 
     @property
-    def _text(self) -> "nn.Module":
+    def _text_encoder(self) -> "nn.Module":
         return self.pipeline.text_encoder
 
-    def prepare(self, batch: Batch, chance: Chance) -> Inputs:
-        """Inputs of `nets.EditNet`. Raises BadInput for images of a size that has no latents."""
+    def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
+        """Inputs of `nets.EditNet`. Raises BadInput for images whose size the model does not support."""
         import torch
 
-        seen = [self.seen(batch, index) for index in range(len(batch["key"]))]
-        dropped = (chance.uniform("drop") < self.options.text_drop).tolist()
-        texts = ["" if drop else words for drop, (_, _, words) in zip(dropped, seen, strict=True)]
-        source = torch.stack([self.latent(picture) for picture, _, _ in seen])
-        target = torch.stack([self.latent(picture) for _, picture, _ in seen])
-        encoded = [self.text(picture, words) for words, (picture, _, _) in zip(texts, seen, strict=True)]
+        views = [self.model_view(batch, index) for index in range(len(batch["key"]))]
+        dropped = (rng.uniform("drop") < self.options.text_drop).tolist()
+        texts = ["" if drop else words for drop, (_, _, words) in zip(dropped, views, strict=True)]
+        source = torch.stack([self.latent(picture) for picture, _, _ in views])
+        target = torch.stack([self.latent(picture) for _, picture, _ in views])
+        encoded = [self.text(picture, words) for words, (picture, _, _) in zip(texts, views, strict=True)]
         options = self.options
         inputs = {
             "source": source,
             "target": target,
-            "noise": chance.normal(target.shape[1:]),
-            "t": draw_times(chance, options.times, mean=options.times_mean, std=options.times_std, shift=options.shift),
+            "noise": rng.normal(target.shape[1:]),
+            "t": draw_times(rng, options.times, mean=options.times_mean, std=options.times_std, shift=options.shift),
             "text": torch.nn.utils.rnn.pad_sequence(encoded, batch_first=True),
             "length": torch.tensor([len(each) for each in encoded]),
             "valid": torch.as_tensor(np.array(batch["valid"])),
         }
         return {name: value.to(self.pipeline.vae.device) for name, value in inputs.items()}
 
-    def seen(self, batch: Batch, index: int) -> tuple[U8, U8, str]:
-        """Source and target (H, W, 3) and instruction of one sample, as the model sees them: with the red box."""
+    def model_view(self, batch: Batch, index: int) -> tuple[U8, U8, str]:
+        """Source and target (H, W, 3) and instruction of one sample as model inputs, with the red box if any."""
         source, words = batch["source"][index], batch["instruction"][index]
         if "record" in batch:
-            source, words = as_in_bench(source, batch["record"][index])
+            source, words = to_benchmark_style(source, batch["record"][index])
         pictures = fit(source, self.options.side), fit(batch["target"][index], self.options.side)
         for picture in pictures:
             height, width = picture.shape[:2]
             if height % _GRID or width % _GRID:
                 raise BadInput(
-                    f"sample {batch['key'][index]}: {width} x {height} pixels, the model takes multiples of {_GRID}: "
-                    f"set recipe.side, such as {max(_GRID, min(height, width) // _GRID * _GRID)}"
+                    f"sample {batch['key'][index]} is {width} x {height}, but sides must be multiples of {_GRID}: set "
+                    f"recipe.side, for example to {max(_GRID, min(height, width) // _GRID * _GRID)}"
                 )
         return *pictures, words
 
     def latent(self, picture: U8) -> "torch.Tensor":
-        """(C, 1, H / 8, W / 8) float32 on the CPU: the VAE's most likely latent, (z - mean) / std per channel."""
+        """(C, 1, H / 8, W / 8) float32 on the CPU: the mode of the VAE's posterior, (z - mean) / std per channel."""
 
         def encode(pixels: U8) -> "dict[str, torch.Tensor]":
             import torch
@@ -153,34 +156,35 @@ class SpatialEdit:
                 latent = vae.encode(signed.movedim(-1, 0)[None, :, None]).latent_dist.mode()
                 return {"latent": self.pipeline.normalize_latents(latent.float())[0]}
 
-        return self._cache.one(picture, self._latent_maker, encode)["latent"]
+        return self._cache.one(picture, self._latent_spec, encode)["latent"]
 
     def text(self, picture: U8, words: str) -> "torch.Tensor":
-        """(L, D) on the CPU: what Qwen3-VL makes of source and instruction, behind the prompt's head of 34 tokens."""
+        """(L, D) on the CPU: Qwen3-VL's embedding of source and instruction, without the first 34 tokens of the prompt
+        template."""
 
-        def encode(given: tuple[U8, str]) -> "dict[str, torch.Tensor]":
+        def encode(content: tuple[U8, str]) -> "dict[str, torch.Tensor]":
             import torch
             from PIL import Image
 
             with torch.no_grad():
                 embeds, _ = self.pipeline.encode_prompt_multiple_images(
-                    given[1],
-                    images=Image.fromarray(given[0]),  # pyright: ignore[reportArgumentType]
-                    device=self._text.device,  # pyright: ignore[reportArgumentType]
+                    content[1],
+                    images=Image.fromarray(content[0]),  # pyright: ignore[reportArgumentType]
+                    device=self._text_encoder.device,  # pyright: ignore[reportArgumentType]
                 )
             return {"text": embeds[0]}
 
-        return self._cache.one((picture, words), self._text_maker, encode)["text"]
+        return self._cache.one((picture, words), self._text_spec, encode)["text"]
 
     def save(self, module: "nn.Module", folder: Path) -> None:
-        """The adapter as PEFT writes it, and what it belongs to."""
-        save_adapter(module.transformer, folder, self._belongs())  # pyright: ignore[reportArgumentType]
+        """Write the adapter in PEFT's format, and the description of its base and options."""
+        save_adapter(module.transformer, folder, self._description())  # pyright: ignore[reportArgumentType]
 
     def load(self, module: "nn.Module", folder: Path) -> None:
-        """Raises BadInput where the folder holds another model's adapter, or another configuration's."""
-        load_adapter(module.transformer, folder, self._belongs())  # pyright: ignore[reportArgumentType]
+        """Load an adapter. Raises BadInput if it was saved for another model or configuration."""
+        load_adapter(module.transformer, folder, self._description())  # pyright: ignore[reportArgumentType]
 
-    def _belongs(self) -> dict[str, Any]:
+    def _description(self) -> dict[str, Any]:
         theta = self.pipeline.transformer.config.theta
         options = self.options
         return {
@@ -195,19 +199,21 @@ class SpatialEdit:
         }
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
-        """Edits of a batch's sources: `source` as the model saw it, `prediction`; one by one, since texts differ in
-        length."""
+        """Edit the sources of a batch: `source` as the model saw it, and `prediction`. Runs one sample at a time, since
+        texts differ in length."""
         trained: Any = module.transformer
         self.pipeline.transformer = trained.get_base_model()
         keys = tuple(batch["key"])
-        generators = Chance(seed, 0, keys).generators("sample")
-        seen = [self.seen(batch, index) for index in range(len(keys))]
+        generators = StepRng(seed, 0, keys).generators("sample")
+        views = [self.model_view(batch, index) for index in range(len(keys))]
         options = self.options
-        made = [
-            edit(self.pipeline, source, words, steps=options.sample_steps, guidance=options.guidance, generator=one)
-            for one, (source, _, words) in zip(generators, seen, strict=True)
+        edited = [
+            edit(
+                self.pipeline, source, text, steps=options.sample_steps, guidance=options.guidance, generator=generator
+            )
+            for generator, (source, _, text) in zip(generators, views, strict=True)
         ]
-        return {"source": np.stack([source for source, _, _ in seen]), "prediction": np.stack(made)}
+        return {"source": np.stack([source for source, _, _ in views]), "prediction": np.stack(edited)}
 
 
 def _is_folder(url: str) -> bool:

@@ -1,7 +1,7 @@
-"""Models of the real architectures, small and random, made without any download: for tests and the tutorial.
+"""Small random models of the real architectures, created without downloads: for tests and the tutorial.
 
-Invariant: always the same weights, whatever the state of torch's random numbers, so that an adapter that was trained
-on them can be loaded again.
+Invariant: the weights are always the same, independent of torch's random state, so that an adapter trained on them can
+be loaded later.
 """
 
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +25,7 @@ _SPECIAL: Final = (
 
 
 def tiny_models(device: "torch.device", dtype: "torch.dtype", layers: int = 2) -> "JoyImageEditPipeline":
-    """A pipeline of about 1 M parameters; images from 32 pixels on."""
+    """A pipeline of about 1 M parameters, for images of at least 32 x 32 pixels."""
     import torch
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
     from diffusers.models.transformers.transformer_joyimage import JoyImageEditTransformer3DModel
@@ -60,7 +60,7 @@ def tiny_models(device: "torch.device", dtype: "torch.dtype", layers: int = 2) -
 
 
 def _open_gates(transformer: Any) -> None:
-    """A new network's blocks are shut (their modulation is zero), and adapters in them would hardly train."""
+    """Randomize the modulation of all blocks. It is zero in a new network, so that adapters would hardly train."""
     import torch
 
     for block in transformer.double_blocks:
@@ -69,7 +69,7 @@ def _open_gates(transformer: Any) -> None:
 
 
 def _tokenizer() -> Any:
-    """One token a byte."""
+    """A tokenizer with one token per byte."""
     from tokenizers import pre_tokenizers
     from transformers import Qwen2Tokenizer
 

@@ -81,7 +81,7 @@ def print_card(found: dict[str, Any]) -> None:
         say(f"{one['recipe']}: {one['samples']} samples, {one['assets']} models")
         for name in one["files"]:
             say(f"  {name}")
-        say(f"  licence of the whole: {licence_told(one)}")
+        say(f"  license of the dataset: {licence_told(one)}")
         if one["leaks"]:
             say("  splits are not apart: see Splits in README.md")
     if found["note"]:

@@ -33,6 +33,7 @@ def outcome(verdict: Verdict, name: str) -> str:
     return next(clause.outcome for clause in verdict.clauses if clause.name == name)
 
 
+@pytest.mark.slow
 def test_templates_agree_clause_by_clause():
     """Made by the relations' own margins, so that every clause can be checked and holds; other words change nothing."""
     seen = 0
@@ -66,6 +67,7 @@ def test_objects_whose_name_means_something_else_too_cost_no_true_sentence(name:
     assert seen["agrees"] > 40 and not seen["contradicted"], seen
 
 
+@pytest.mark.slow
 def test_planted_errors_are_found():
     found: dict[str, Counter[str]] = {}
     for facts, _ in scenes(90):

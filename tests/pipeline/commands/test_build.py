@@ -94,11 +94,13 @@ def blocked(arguments: Sequence[str], begun: Path) -> tuple[subprocess.Popen[byt
     [
         ("planning", "inline", signal.SIGTERM),
         ("planning", "inline", signal.SIGINT),
-        ("planning", "ray", signal.SIGTERM),  # of which Ray would make an exit of its own
+        # Of which Ray would make an exit of its own.
+        pytest.param("planning", "ray", signal.SIGTERM, marks=pytest.mark.ray),
         ("packing", "inline", signal.SIGTERM),
         ("packing", "inline", signal.SIGINT),
     ],
 )
+@pytest.mark.slow
 def test_stopped_anywhere_it_lets_go_of_the_lock(
     out: Path, tmp_path: Path, doing: str, engine: str, number: signal.Signals
 ):
@@ -115,7 +117,7 @@ def test_stopped_anywhere_it_lets_go_of_the_lock(
     with os.fdopen(said, "rb") as stream:
         told = stream.read().decode().lstrip(".").splitlines()
     assert process.wait(60) == 130
-    assert told[-1] == "stopped; run the same command to go on"
+    assert told[-1] == "stopped; rerun the command to resume"
     assert not (out / "run.lock").exists()
 
 
@@ -152,5 +154,5 @@ def test_stopped_before_there_is_a_lock(tmp_path: Path):
     _, told = process.communicate(timeout=60)
     os.close(writing)
     assert process.returncode == 130
-    assert told.splitlines()[-1] == "stopped; run the same command to go on"
+    assert told.splitlines()[-1] == "stopped; rerun the command to resume"
     assert "Traceback" not in told

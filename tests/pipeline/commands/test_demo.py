@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from spatialdata_builder.pipeline.commands.demo import DEMO
 from spatialdata_builder.pipeline.config import parse_config
@@ -26,6 +27,7 @@ def test_the_demo_holds_every_kind_of_edit():
     assert min(kinds.values()) >= 4
 
 
+@pytest.mark.blender
 def test_it_says_what_it_made_and_what_to_try_next(tmp_path: Path):
     out = tmp_path / "demo"
     small = ["samples=6", "render.resolution=[64, 64]", "render.samples=1", "source.variants=3"]

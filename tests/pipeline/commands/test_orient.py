@@ -64,6 +64,7 @@ def orient(root: Path, out: Path, server: Served, to: Path, *uids: str) -> dict[
     return run_orient(config(root, uids, orient=chosen), str(out), to=str(to), side=SIDE, quiet=True)
 
 
+@pytest.mark.blender
 def test_fronts_of_model_files_are_found_and_reach_the_plan(root: Path, tmp_path: Path, server: Served):
     out, to = tmp_path / "out", tmp_path / "found.json"
     told = orient(root, out, server, to)
@@ -97,6 +98,7 @@ def test_fronts_of_model_files_are_found_and_reach_the_plan(root: Path, tmp_path
     assert {asset.category for asset in assets.values()} == {"toy block"} and assets["slab"].front_deg is None
 
 
+@pytest.mark.blender
 def test_a_run_whose_server_falls_ill_goes_on_where_it_was(
     root: Path, tmp_path: Path, server: Served, monkeypatch: pytest.MonkeyPatch
 ):
@@ -114,6 +116,7 @@ def test_a_run_whose_server_falls_ill_goes_on_where_it_was(
     assert len(list((out / "orient").iterdir())) == 1
 
 
+@pytest.mark.blender
 def test_what_people_wrote_stays(root: Path, tmp_path: Path, server: Served):
     to = tmp_path / "found.json"
     to.write_text(json.dumps({"east": 33, "west": 44, "south": 55}))

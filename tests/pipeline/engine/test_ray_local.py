@@ -21,6 +21,7 @@ from tests.pipeline.releases import CHECKOUT, build_arguments, spatialdata, writ
 SLOW = "The current node timed out during startup. This could happen because the GCS has become overloaded."
 
 
+@pytest.mark.ray
 def test_a_long_tmpdir_works(tmp_path: Path):
     long = tmp_path / ("x" * 100)
     long.mkdir()
@@ -71,6 +72,7 @@ def test_a_slow_start_is_tried_once_more(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+@pytest.mark.ray
 def test_its_death_is_one_line_with_advice(tmp_path: Path, part: str):
     out = tmp_path / "out"
     arguments = build_arguments(write_release(tmp_path / "release", 60), out, "engine.kind=ray", "unit_size=1")

@@ -27,12 +27,20 @@ from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.sample import Reject, Result, Sample
 from spatialdata_builder.sources.derived import is_derived, origin_rejected
 
+from tests.needs import needs
 from tests.pipeline.toys import EDITS, SPLITS, Judge, Make, Measure, hashes, key, toy_plan, toy_run
 
 INLINE, RAY = EngineOptions(kind="inline"), EngineOptions(kind="ray")
+ON_RAY = pytest.param("ray", marks=pytest.mark.ray)
+KILLS = [
+    ("inline", "SIGKILL"),
+    pytest.param("ray", "SIGKILL", marks=pytest.mark.ray),
+    pytest.param("ray", "SIGINT", marks=pytest.mark.ray),
+]
 
 
 @pytest.fixture(scope="module")
+@needs("ray")
 def ray_cluster() -> Iterator[None]:
     """One local Ray of two cores for the whole module: each start costs 5 to 14 s."""
     import ray
@@ -77,7 +85,7 @@ def test_one_changed_layer_redoes_only_what_depends_on_it(tmp_path: Path):
     assert {name: stage.committed for name, stage in again.stages.items()} == {"pair": 0, "metric": 5, "checks": 5}
 
 
-@pytest.mark.parametrize("kind", ["inline", "ray"])
+@pytest.mark.parametrize("kind", ["inline", ON_RAY])
 def test_a_damaged_layer_file_is_made_again(tmp_path: Path, kind: str, undisturbed: dict[str, str], request: Any):
     if kind == "ray":
         request.getfixturevalue("ray_cluster")
@@ -274,7 +282,7 @@ def square(number: int) -> int:
     return number * number
 
 
-@pytest.mark.parametrize("kind", ["inline", "ray"])
+@pytest.mark.parametrize("kind", ["inline", ON_RAY])
 def test_map_keeps_order_and_names_the_item(kind: str, request: Any):
     if kind == "ray":
         request.getfixturevalue("ray_cluster")
@@ -303,7 +311,7 @@ def test_a_guard_ends_the_run(tmp_path: Path):
 def test_ctrl_c_in_this_process(tmp_path: Path):
     store = LayerStore(str(tmp_path))
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Stopped, match="run the same command"):
+    with pytest.raises(Stopped, match="rerun the command"):
         run([Make()], store, toy_plan(store), INLINE, guard=lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert signal.getsignal(signal.SIGTERM) == before
     with session(INLINE):
@@ -323,7 +331,8 @@ def wait_for_records(out: Path, count: int) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(("kind", "number"), [("inline", "SIGKILL"), ("ray", "SIGKILL"), ("ray", "SIGINT")])
+@pytest.mark.parametrize(("kind", "number"), KILLS)
+@pytest.mark.slow
 def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, kind: str, number: str, whole: dict[str, str]):
     out, marks = tmp_path / "out", tmp_path / "marks"
     driver = start(out, kind, marks)
@@ -332,7 +341,7 @@ def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, kind: str, number:
     stdout, stderr = driver.communicate(timeout=60)
     assert driver.returncode == (-signal.SIGKILL if number == "SIGKILL" else 130), stderr
     if number == "SIGINT":
-        assert "stopped; run the same command to go on" in stdout
+        assert "stopped; rerun the command to resume" in stdout
     workers = {int(file.name.split("-")[2]) for file in marks.iterdir()}
     wait_until_gone(workers)
     done = {file.stem for file in out.glob("layers/pair-*/*.json")}

@@ -121,6 +121,7 @@ def test_a_build_without_summaries_is_told_and_gets_them_from_its_next_run(tmp_p
 
 
 @pytest.mark.parametrize("wanted", [1, 20, 90, 170, 260])
+@pytest.mark.slow
 def test_a_driver_killed_at_any_moment_loses_nothing_and_counts_nothing_twice(tmp_path: Path, wanted: int):
     command = [sys.executable, "-c", RUN, str(tmp_path)]
     driver = subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
@@ -139,6 +140,7 @@ def test_a_driver_killed_at_any_moment_loses_nothing_and_counts_nothing_twice(tm
     assert all(summary_is_true(store, toy_plan(store, 100, unit_size=1), *item) for item in layers_of().items())
 
 
+@pytest.mark.slow
 def test_who_looks_while_it_runs_sees_no_more_and_no_less_than_there_is(tmp_path: Path):
     command = [sys.executable, "-c", RUN, str(tmp_path)]
     store = LayerStore(str(tmp_path))
@@ -222,6 +224,7 @@ def test_a_run_that_lost_the_build_leaves_the_file_to_the_other(tmp_path: Path):
     assert kept.touched == 4
 
 
+@pytest.mark.slow
 def test_verify_tells_a_wrong_summary_and_mends_it(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     assert build(release, out, "unit_size=1").code == 0
@@ -236,7 +239,7 @@ def test_verify_tells_a_wrong_summary_and_mends_it(release: Path, tmp_path: Path
     assert json.loads(file.read_bytes())["blocks"] == json.loads(whole)["blocks"]
 
 
-@pytest.mark.parametrize("kind", ["memory", "s3"])
+@pytest.mark.parametrize("kind", ["memory", pytest.param("s3", marks=pytest.mark.s3)])
 def test_on_object_stores(kind: str, tmp_path: Path, request: pytest.FixtureRequest):
     options = request.getfixturevalue("s3") if kind == "s3" else {}
     store = LayerStore(f"{kind}://bucket/{tmp_path.name}", **options)
@@ -301,6 +304,7 @@ steps = st.lists(
 @given(steps)
 @example([("discard", 0), ("commit", 0)])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 def test_any_history(tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[str, int]]):
     model = Model(tmp_path_factory.mktemp("history"))
     for what, unit in [("commit", unit) for unit in range(20)] + drawn:

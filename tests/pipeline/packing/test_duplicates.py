@@ -226,6 +226,7 @@ def shards_of(out: Path) -> dict[str, bytes]:
     return {name: data for name, data in files_of(out / "shards").items() if ".made" not in name}
 
 
+@pytest.mark.slow
 def test_packed_again_with_other_options_and_back(built: tuple[Path, dict], tmp_path: Path):
     out = tmp_path / "out"
     shutil.copytree(built[0], out)
@@ -246,6 +247,7 @@ def test_packed_again_with_other_options_and_back(built: tuple[Path, dict], tmp_
     assert shards_of(out) == before
 
 
+@pytest.mark.slow
 def test_killed_as_it_packs_it_goes_on_to_the_same_bytes(planted: Path, built: tuple[Path, dict], tmp_path: Path):
     out = tmp_path / "out"
     arguments = build_arguments(planted, out, "shard.samples_per_shard=3")

@@ -79,6 +79,7 @@ def test_nothing_is_near_nothing():
     assert first_twins([none], [12]).tolist() == []
 
 
+@pytest.mark.slow
 def test_a_million_in_bounded_time_and_memory():
     hashes, originals, copies = hashes_with_twins(1_000_000, 2000, 12)
     tracemalloc.start()

@@ -45,7 +45,7 @@ def test_only_samples_all_of_whose_models_have_one(mixed):
     assert keys_in(mixed) == expected(mixed, "cc0", "by") < expected(mixed, "cc0", "by", "by-nc", "unknown")
     records = [read_record(s.members["json"]) for url in find_shards(str(mixed)) for s in read_samples(url)]
     assert {item.licence for record in records for item in record.objects} == {"cc0", "by"}
-    assert "licence of the whole: CC BY" in told.out
+    assert "license of the dataset: CC BY" in told.out
     assert run("verify", mixed).code == 0
     again = run("shard", mixed, "--recipe", "full", "--licenses", "by,cc0")
     assert "packed " not in again.err, "made from the same samples: nothing is packed again"

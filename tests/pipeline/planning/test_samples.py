@@ -24,6 +24,7 @@ def planned(out: Path, *settings: str, say: Callable[[str], None] = lambda _: No
     return plan_build(load_config(None, given), LayerStore(str(out)), say, quiet=True)
 
 
+@pytest.mark.slow
 def test_keys_of_two_builds_differ(tmp_path: Path):
     keys = {row.key for seed in (7, 8) for row in planned(tmp_path / str(seed), f"seed={seed}").rows(0)}
     assert len(keys) == 10
@@ -40,6 +41,7 @@ def test_planning_settles_the_device(tmp_path: Path):
 
 
 @pytest.mark.parametrize("damaged", ["appearance-*/*.parquet", "appearance-*/*.json", "survey-*/*.json"])
+@pytest.mark.blender
 def test_a_damaged_survey_is_looked_at_again(damaged: str, tmp_path: Path):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(4)})
     settings = (
@@ -55,6 +57,7 @@ def test_a_damaged_survey_is_looked_at_again(damaged: str, tmp_path: Path):
     assert file.with_name(f"{file.name}.corrupt").exists()
 
 
+@pytest.mark.blender
 def test_a_shared_survey_of_other_packages_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(4)})
     shared = tmp_path / "shared"
@@ -77,6 +80,7 @@ def test_a_shared_survey_of_other_packages_is_refused(tmp_path: Path, monkeypatc
     assert "--out" not in str(caught.value)
 
 
+@pytest.mark.blender
 def test_what_the_survey_rejects_is_listed_by_name(tmp_path: Path):
     models = {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(4)} | {"broken": b"glTF", "vendor": required("X_y")}
     root = make_cache(tmp_path / "cache", models)
@@ -97,6 +101,7 @@ def test_a_cache_without_a_sound_model_names_some(tmp_path: Path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.blender
 def test_one_shape_is_in_one_split_whatever_its_file_says(tmp_path: Path):
     """Copies, other exports and other paints of six boxes."""
     models: dict[str, bytes] = {}
@@ -126,6 +131,7 @@ def test_one_shape_is_in_one_split_whatever_its_file_says(tmp_path: Path):
     assert any(line.startswith("24 assets are 12 different models of 6 shapes") for line in said)
 
 
+@pytest.mark.blender
 def test_a_split_without_two_models_is_told(tmp_path: Path):
     models = {f"m{n}-{copy}": glb(box(1, 1, 1 + n / 10)) for n in range(4) for copy in range(4)}
     said: list[str] = []
@@ -134,6 +140,7 @@ def test_a_split_without_two_models_is_told(tmp_path: Path):
     assert [line.split(" ")[0] for line in said if "has one model alone" in line] == ["test", "val"]
 
 
+@pytest.mark.blender
 def test_sizes_in_another_unit_are_said(tmp_path: Path):
     names = ("refrigerator", "chair", "table", "stool")
     models = {name: glb(box(60, 170 + n, 60)) for n, name in enumerate(names)}

@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import yaml
 from huggingface_hub import DatasetCard
 from markdown_it import MarkdownIt
@@ -68,6 +69,7 @@ def test_a_build_leaves_a_card_that_counts_what_is_there(finished):
     assert {f"{name}-{row[5]}" for name, row in layers.items()} == set(open_build(str(finished)).layers.values())
 
 
+@pytest.mark.torch
 def test_the_hub_and_datasets_read_it(finished, tmp_path):
     from datasets import load_dataset
 

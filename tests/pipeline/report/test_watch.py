@@ -17,6 +17,8 @@ from spatialdata_builder.shards.errors import BadInput
 from tests.pipeline.command_line import run
 from tests.pipeline.releases import CHECKOUT, build_arguments
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
 
 

@@ -27,7 +27,7 @@ def record(**values: object) -> Record:
     return Record(unit=0, layer=LAYER, **values)  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "memory", pytest.param("s3", marks=pytest.mark.s3)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> LayerStore:
     if request.param == "s3":
         return LayerStore(f"s3://bucket/{tmp_path.name}", **request.getfixturevalue("s3"))

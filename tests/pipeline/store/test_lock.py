@@ -31,7 +31,7 @@ def hold(out: Path) -> "subprocess.Popen[str]":
     return process
 
 
-@pytest.mark.parametrize("kind", ["local", "memory", "s3"])
+@pytest.mark.parametrize("kind", ["local", "memory", pytest.param("s3", marks=pytest.mark.s3)])
 def test_held_and_released(kind: str, tmp_path: Path, request: pytest.FixtureRequest):
     url = str(tmp_path) if kind == "local" else f"{kind}://bucket/{tmp_path.name}"
     store = LayerStore(url, **(request.getfixturevalue("s3") if kind == "s3" else {}))

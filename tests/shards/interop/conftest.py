@@ -19,7 +19,7 @@ SIDE = 64
 
 
 def edited(key: str, kind: EditKind, split: Split = "train", **edit: object) -> dict[str, bytes]:
-    """A sample whose edited object is number 2 (but for camera edits), with masks that fit the kind of edit."""
+    """A sample whose edited object is number 2 (except for camera edits), with masks that fit the edit kind."""
     members = make_sample(key, split=split, kind=kind, side=SIDE)
     before, after = np.zeros((SIDE, SIDE), np.uint8), np.zeros((SIDE, SIDE), np.uint8)
     before[30:50, 4:24] = after[30:50, 4:24] = 1
@@ -45,7 +45,7 @@ def edited(key: str, kind: EditKind, split: Split = "train", **edit: object) -> 
 
 
 def pack(out, samples: dict[str, dict[str, bytes]], split: Split = "train", recipe: str = "full") -> Manifest:
-    """Samples by key as shards of two samples each, in OUT's layout."""
+    """Pack samples, given by key, into shards of two samples each, in the layout of OUT."""
     fields = get_recipe(recipe).fields()
     folder, keys = out_of(out, split, recipe), sorted(samples)
     groups = [keys[first : first + 2] for first in range(0, len(keys), 2)]
@@ -66,7 +66,7 @@ def record_of(members: dict[str, bytes]) -> SampleRecord:
 
 @pytest.fixture
 def built(tmp_path) -> tuple[str, dict[str, dict[str, bytes]]]:
-    """OUT of a build with one sample of each kind in train and a move in test; the members by key."""
+    """OUT of a build with one sample of each edit kind in train and a move in test, and the members by key."""
     train = {f"s-{kind}": edited(f"s-{kind}", kind, rotation_deg=-45.0) for kind in EDIT_KINDS}
     test = {"s-held": edited("s-held", "translate", "test")}
     out = tmp_path / "out"
@@ -77,7 +77,7 @@ def built(tmp_path) -> tuple[str, dict[str, dict[str, bytes]]]:
 
 @pytest.fixture
 def tree() -> Callable[..., dict[str, bytes]]:
-    """All files below a folder."""
+    """A function that returns all files below a folder: relative path to bytes."""
     return lambda root: {
         str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
     }

@@ -49,7 +49,7 @@ def test_layout_and_counts(built, tmp_path):
 
 
 def test_samples_with_an_asset_of_train_are_seen(tmp_path):
-    """As in shards of released pairs, whose val shares objects with train."""
+    """As in shards of released pairs, where val shares objects with train."""
     pack(tmp_path / "out", {"s-1": edited("s-1", "translate")})
     shared = edited("s-2", "translate", "val")
     record = record_of(shared)
@@ -60,15 +60,15 @@ def test_samples_with_an_asset_of_train_are_seen(tmp_path):
     result = object3dit.export(str(tmp_path / "out"), str(tmp_path / "o3"))
     assert result.written == {"translate/train": 1, "translate/val/seen": 1, "translate/val/unseen": 1}
     assert (tmp_path / "o3/translate/val/seen/s-2/metadata.json").is_file()
-    # What an export does not read cannot be seen.
-    alone = object3dit.export(str(tmp_path / "out/shards/full/val"), str(tmp_path / "alone"))
-    assert alone.written == {"translate/val/unseen": 2}
+    # Without train in the export, no sample is seen.
+    only_val = object3dit.export(str(tmp_path / "out/shards/full/val"), str(tmp_path / "only-val"))
+    assert only_val.written == {"translate/val/unseen": 2}
     next((tmp_path / "out/shards/full/train").glob("*.parquet")).unlink()
     with pytest.raises(BadInput, match=r"parquet of .*trial-train-00000-of-00001\.tar .*`spatialdata verify`"):
         object3dit.export(str(tmp_path / "out"), str(tmp_path / "again"))
 
 
-def test_metadata_and_masks_are_the_releases(built, tmp_path):
+def test_metadata_and_masks_are_as_released(built, tmp_path):
     object3dit.export(built[0], str(tmp_path / "o3"))
     rotate = json.loads((tmp_path / "o3/rotate/train/s-rotate/metadata.json").read_text())
     assert rotate == {
@@ -105,7 +105,7 @@ def test_locations_come_from_boxes_where_poses_are_unknown(tmp_path):
 
 
 @pytest.mark.parametrize("archived", [False, True])
-def test_our_source_reads_back_what_was_exported(built, tmp_path, archived):
+def test_the_object3dit_source_reads_an_export(built, tmp_path, archived):
     url, samples = built
     object3dit.export(url, str(tmp_path / "o3"))
     root = packed(tmp_path / "o3", tmp_path / "tars") if archived else tmp_path / "o3"
@@ -118,8 +118,8 @@ def test_our_source_reads_back_what_was_exported(built, tmp_path, archived):
         "s-remove": "remove-train-s-remove",
         "s-insert": "insert-train-s-insert",
     }
-    for ours, theirs in found.items():
-        columns, members = rows[theirs], samples[ours]
+    for exported_key, read_key in found.items():
+        columns, members = rows[read_key], samples[exported_key]
         facts, record = PairFacts.model_validate_json(columns["facts"]), record_of(members)
         for view in ("source", "target"):
             np.testing.assert_array_equal(decode_image(columns[view]), decode_image(members[f"{view}.webp"]))
@@ -134,41 +134,41 @@ def test_our_source_reads_back_what_was_exported(built, tmp_path, archived):
     assert rotate.edit.rotation_deg == -45.0
 
 
-def test_an_export_goes_on_where_it_was_cut_and_gives_the_same_files(built, tmp_path, tree):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+def test_a_stopped_export_resumes_with_the_same_files(built, tmp_path, tree):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     object3dit.export(built[0], str(whole))
-    object3dit.export(built[0], str(cut))
-    (cut / "rotate/train/s-rotate/metadata.json").unlink()
-    (cut / "rotate/train/s-rotate/1.png").write_bytes(b"half")
-    result = object3dit.export(built[0], str(cut))
+    object3dit.export(built[0], str(stopped))
+    (stopped / "rotate/train/s-rotate/metadata.json").unlink()
+    (stopped / "rotate/train/s-rotate/1.png").write_bytes(b"half")
+    result = object3dit.export(built[0], str(stopped))
     assert result.samples == 5
-    assert tree(cut) == tree(whole)
+    assert tree(stopped) == tree(whole)
 
 
-def test_a_folder_with_something_else_is_refused(built, tmp_path):
+def test_a_folder_with_other_content_is_bad_input(built, tmp_path):
     target = tmp_path / "o3"
     target.mkdir()
     (target / "mine.txt").write_text("keep me")
-    with pytest.raises(BadInput, match="holds something else"):
+    with pytest.raises(BadInput, match="has other content"):
         object3dit.export(built[0], str(target))
     assert [path.name for path in target.iterdir()] == ["mine.txt"]
     pack(tmp_path / "other", {"s-9": edited("s-9", "rotate")})
     object3dit.export(str(tmp_path / "other"), str(tmp_path / "taken"))
-    with pytest.raises(BadInput, match="holds something else"):
+    with pytest.raises(BadInput, match="has other content"):
         object3dit.export(built[0], str(tmp_path / "taken"))
     with pytest.raises(BadInput, match="is not a folder"):
         object3dit.export(built[0], str(target / "mine.txt"))
 
 
-def test_shards_that_cannot_serve_are_refused(tmp_path):
+def test_unsuitable_or_missing_shards_are_bad_input(tmp_path):
     pack(tmp_path / "lean", {"s-1": edited("s-1", "rotate")}, recipe="spatialedit")
-    with pytest.raises(BadInput, match="lacks source_instances"):
+    with pytest.raises(BadInput, match="has no source_instances"):
         object3dit.export(str(tmp_path / "lean"), str(tmp_path / "o3"))
     with pytest.raises(BadInput):
         object3dit.export(str(tmp_path / "nowhere"), str(tmp_path / "o3"))
 
 
-def test_a_damaged_shard_stops_the_export_with_its_name(built, tmp_path):
+def test_a_damaged_shard_stops_the_export_and_is_named(built, tmp_path):
     shard = next((tmp_path / "out/shards/full/train").glob("*.tar"))
     shard.write_bytes(shard.read_bytes()[:-5000])
     with pytest.raises(SpatialdataError, match=shard.name):
@@ -176,8 +176,8 @@ def test_a_damaged_shard_stops_the_export_with_its_name(built, tmp_path):
     assert not json.loads((tmp_path / "o3/export.json").read_text())["complete"]
 
 
-def test_the_real_pairs_survive_the_way_out_and_in(shared_assets, tmp_path):
-    """Masks of released pictures: read, drawn again, read again."""
+def test_masks_of_released_pairs_round_trip(shared_assets, tmp_path):
+    """Masks of released images: drawing the labels that were read gives the same pixels."""
     from spatialdata_builder.shards.interop.set1 import draw_mask, read_mask
 
     root = shared_assets / "object3dit" / "translate" / "train"

@@ -1,4 +1,4 @@
-"""Sets of several image sizes: noticed when they are opened, never called damage, streamed in batches of one size."""
+"""Sets with several image sizes: detected when opened, never reported as damage, streamed in batches of one size."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from tests.shards.streaming.test_dataset import damage
 KEYS = [[f"s-{shard}-{i}" for i in range(count)] for shard, count in enumerate((5, 3, 6, 1, 4))]
 ALL = sorted(key for keys in KEYS for key in keys)
 SIDES = {key: (24, 32, 24, 40)[n % 4] for n, key in enumerate(ALL)}
-"""Of 19 samples 10, 5 and 4."""
+"""Of 19 samples, 10 have side 24, 5 have 32 and 4 have 40."""
 CHEAP = ("changed",)
 
 
@@ -37,9 +37,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def aged(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """As it was packed before sizes were noted."""
-    folder = Path(make_mixed(out_of(tmp_path_factory.mktemp("aged"))))
+def old_mixed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same set, as packed by a version that did not record sizes."""
+    folder = Path(make_mixed(out_of(tmp_path_factory.mktemp("old_mixed"))))
     forget_sizes(folder)
     return str(folder)
 
@@ -55,21 +55,21 @@ def forget_sizes(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
-def test_sizes_that_differ_are_told_when_a_set_is_opened(mixed: str, tmp_path: Path, on_error: str):
-    with pytest.raises(BadInput, match=r"images of 40 x 40, 32 x 32 and 24 x 24.*buckets=True") as told:
+def test_opening_a_set_of_several_sizes_is_bad_input(mixed: str, tmp_path: Path, on_error: str):
+    with pytest.raises(BadInput, match=r"has images of 40 x 40, 32 x 32 and 24 x 24.*buckets=True") as error:
         stream(mixed, on_error=on_error)
-    assert "repair" not in str(told.value)
+    assert "repair" not in str(error.value)
     for name, side in (("small", 24), ("large", 48)):
         make_split(str(tmp_path / name), [["a"]], changes={"a": make_sample("a", side=side)})
         assert stream(str(tmp_path / name)).samples == 1
     both = [str(tmp_path / "small"), str(tmp_path / "large")]
     for urls in (both, dict.fromkeys(both, 1.0)):
-        with pytest.raises(BadInput, match=r"small.*large holds images of 48 x 48 and 24 x 24"):
+        with pytest.raises(BadInput, match=r"small.*large has images of 48 x 48 and 24 x 24"):
             stream(urls, on_error=on_error)
         assert stream(urls, buckets=True).samples == 2
 
 
-def test_the_parquet_tells_sizes(mixed: str):
+def test_the_parquet_records_sizes(mixed: str):
     tables = [pq.read_table(path, columns=["key", "width", "height"]) for path in sorted(Path(mixed).glob("*.parquet"))]
     rows = pa.concat_tables(tables).to_pylist()
     assert {row["key"]: (row["width"], row["height"]) for row in rows} == {
@@ -82,7 +82,7 @@ def run(url: str, size: int, **options: Any) -> list[dict[str, Any]]:
 
 
 def valid_keys(batches: list[dict[str, Any]]) -> list[str]:
-    """Of batches, each of which has the one size that its samples were packed with."""
+    """Keys of the valid samples; asserts that each batch has the one size with which its samples were packed."""
     found: list[str] = []
     for batch in batches:
         sides = {SIDES[key] for key in batch["key"]}
@@ -97,20 +97,21 @@ def test_an_epoch_has_every_sample_once(mixed: str, order: str, size: int):
     assert sorted(valid_keys(run(mixed, size, order=order, last="pad"))) == ALL
 
 
-def test_sizes_take_turns_and_epochs_differ(mixed: str):
+def test_sizes_are_mixed_and_epochs_differ(mixed: str):
     ds = stream(mixed, members=CHEAP, buckets=True, seed=2)
     epochs = [[batch["key"][0] for batch in ds.batches(1)] for _ in range(2)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == ALL
     assert epochs[0] != epochs[1]
     turns = [SIDES[key] for key in epochs[0]]
-    assert sum(a != b for a, b in pairwise(turns)) > 4, "not one size after the other"
+    assert sum(a != b for a, b in pairwise(turns)) > 4, "not all batches of one size first"
     assert [batch["key"][0] for batch in run(mixed, 1, seed=2, threads=1, prefetch=0)] == epochs[0]
 
 
 @given(data=st.data(), seed=st.integers(0, 100), order=st.sampled_from(["global", "shard", "stored"]))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_world_goes_on_where_another_stopped(mixed: str, data: st.DataObject, seed: int, order: str):
-    """Random stops, each followed by a random world and batch: no sample of an epoch comes twice, none is missing."""
+@pytest.mark.slow
+def test_any_world_resumes_exactly(mixed: str, data: st.DataObject, seed: int, order: str):
+    """Random stops, each followed by a random world and batch size: every sample of an epoch occurs exactly once."""
     seen: list[str] = []
     state: dict[str, Any] | None = None
     ended = False
@@ -140,11 +141,11 @@ def test_any_world_goes_on_where_another_stopped(mixed: str, data: st.DataObject
 
 @pytest.mark.parametrize("last", ["drop", "pad"])
 @pytest.mark.parametrize(("world", "size"), [(1, 4), (2, 2), (3, 1), (2, 3), (4, 4)])
-def test_all_ranks_have_the_steps_that_are_promised(mixed: str, last: str, world: int, size: int):
+def test_all_ranks_have_the_reported_number_of_steps(mixed: str, last: str, world: int, size: int):
     ranks = [
         stream(mixed, members=CHEAP, buckets=True, rank=rank, world=world, last=last, seed=5) for rank in range(world)
     ]
-    if last == "drop" and (world, size) == (4, 4):  # a whole batch for each of four ranks: there are 2 + 1 + 1
+    if last == "drop" and (world, size) == (4, 4):  # four ranks need four whole batches: there are 2 + 1 + 1
         assert ranks[0].steps(size) == 1
     batches = [list(rank.batches(size)) for rank in ranks]
     assert {len(each) for each in batches} == {ranks[0].steps(size)}
@@ -156,7 +157,7 @@ def test_all_ranks_have_the_steps_that_are_promised(mixed: str, last: str, world
         assert len(keys) == sum(count // size * size for count in Counter(SIDES.values()).values())
 
 
-def test_a_stop_changes_nothing(mixed: str):
+def test_resuming_continues_with_the_same_batches(mixed: str):
     options: dict[str, Any] = {"members": CHEAP, "seed": 4, "buckets": True, "rank": 1, "world": 2}
     whole = [batch["key"] for batch in stream(mixed, **options).batches(2, epochs=3)]
     for stop in range(1, len(whole)):
@@ -171,7 +172,7 @@ def test_a_stop_changes_nothing(mixed: str):
         rest.close()
 
 
-def test_states_of_buckets_and_of_plain_streams_are_told_apart(mixed: str, tmp_path: Path):
+def test_a_state_with_buckets_does_not_fit_a_stream_without(mixed: str, tmp_path: Path):
     make_split(str(tmp_path), [["a", "b"]])
     plain, buckets = stream(str(tmp_path)), stream(str(tmp_path), buckets=True)
     with pytest.raises(BadInput, match="buckets"):
@@ -184,21 +185,21 @@ def test_states_of_buckets_and_of_plain_streams_are_told_apart(mixed: str, tmp_p
             ds.load_state_dict({**ds.state_dict(), "position": position})
 
 
-def test_sets_that_do_not_tell_their_sizes(aged: str, mixed: str, tmp_path: Path):
-    """Packed before sizes were noted, or without a manifest: the headers of the images tell."""
-    assert [batch["key"] for batch in run(aged, 2, seed=1)] == [batch["key"] for batch in run(mixed, 2, seed=1)]
-    for tar in Path(aged).glob("*.tar"):
+def test_sets_without_recorded_sizes(old_mixed: str, mixed: str, tmp_path: Path):
+    """Packed by an older version, or without a manifest: sizes come from the headers of the images."""
+    assert [batch["key"] for batch in run(old_mixed, 2, seed=1)] == [batch["key"] for batch in run(mixed, 2, seed=1)]
+    for tar in Path(old_mixed).glob("*.tar"):
         (tmp_path / tar.name).write_bytes(tar.read_bytes())
     with pytest.warns(UserWarning, match="no manifest"):
         assert sorted(valid_keys(run(str(tmp_path), 3, last="pad"))) == ALL
     for on_error in ("raise", "skip"):
-        ds = stream(aged, on_error=on_error, members=CHEAP)
+        ds = stream(old_mixed, on_error=on_error, members=CHEAP)
         with pytest.raises(BadInput, match=r"images of \d\d x \d\d and \d\d x \d\d.*buckets=True"):
             list(ds.batches(4))
         assert ds.skips == 0
 
 
-def test_a_set_that_tells_its_size_beside_one_that_does_not(tmp_path: Path):
+def test_sets_with_and_without_recorded_sizes(tmp_path: Path):
     for name, side in (("new", 24), ("old", 48)):
         make_split(str(tmp_path / name), [["a", "b"]], changes={key: make_sample(key, side=side) for key in "ab"})
     forget_sizes(tmp_path / "old")
@@ -210,7 +211,7 @@ def test_a_set_that_tells_its_size_beside_one_that_does_not(tmp_path: Path):
     assert len(list(stream(both, buckets=True, members=CHEAP).batches(2))) == 2
 
 
-def test_an_odd_map_is_damage_and_no_set_of_two_sizes(tmp_path: Path):
+def test_a_map_of_another_size_is_damage(tmp_path: Path):
     odd = {"a": {"depth.png": make_sample("a", side=32)["depth.png"]}}
     make_split(str(tmp_path), [["b", "a", "c"]], changes=odd)
     with pytest.warns(UserWarning, match=r"sample a: its images differ in size \(.*depth 32 x 32.*source 24 x 24"):
@@ -229,8 +230,8 @@ def test_a_damaged_sample_is_replaced_by_one_of_its_size(tmp_path: Path):
     assert ds.skips == 1
 
 
-def test_weights_hold_over_all_sizes(tmp_path: Path):
-    """Each set keeps its proportion, and within it each size has its own."""
+def test_weights_hold_over_all_sizes_together(tmp_path: Path):
+    """Each set keeps its proportion, and so does each size within a set."""
     sides = {"a": (24, 24, 24, 32), "b": (32, 48, 48, 48)}
     for name, each in sides.items():
         changes = {f"{name}-{n}": make_sample(f"{name}-{n}", side=side) for n, side in enumerate(each)}
@@ -244,7 +245,8 @@ def test_weights_hold_over_all_sizes(tmp_path: Path):
             assert drawn[f"{name}-{n}"] / total == pytest.approx(share / len(sides[name]), rel=0.1)
 
 
-def test_workers_of_torch_take_turns_with_buckets(mixed: str):
+@pytest.mark.torch
+def test_torch_workers_keep_the_order_with_buckets(mixed: str):
     torch_data = pytest.importorskip("torch.utils.data")
     from spatialdata_builder.shards.streaming.loader import torch_dataset
 
@@ -255,8 +257,8 @@ def test_workers_of_torch_take_turns_with_buckets(mixed: str):
     assert [[batch["key"] for batch in loader] for _ in range(2)] == expected
 
 
-def test_jpegs_that_begin_with_much_else(tmp_path: Path):
-    """The size of such an image is not in its first bytes."""
+def test_sizes_of_jpegs_with_large_metadata(tmp_path: Path):
+    """The size of such an image is not in its first 4096 bytes."""
     import io
 
     from PIL import Image

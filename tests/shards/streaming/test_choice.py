@@ -1,4 +1,4 @@
-"""A recipe means its edits, too, wherever it is named: what it does not take is left out, counted and told."""
+"""A recipe also selects edits: samples with other edits are left out, counted and reported."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ WANTED = sorted(key for key, kind in KINDS.items() if kind in get_recipe("spatia
 
 
 def make_all(folder: str, side: int = 24) -> None:
-    """Three samples of each of six kinds."""
+    """Three samples of each of six edit kinds."""
     make_split(folder, KEYS, changes={key: make_sample(key, kind=kind, side=side) for key, kind in KINDS.items()})
 
 
@@ -44,15 +44,15 @@ def test_a_recipe_selects_its_edits(full: str, order: str, caplog: pytest.LogCap
     assert sorted(key for batch in ds.batches(1) for key in batch["key"]) == WANTED
     assert (ds.samples, ds.length, ds.steps(2)) == (9, 9, 4)
     assert ds.left_out == {"camera": 3, "insert": 3, "remove": 3}
-    told = "9 of 18 samples are left out, since recipe spatialdiff takes translate, rotate, scale: camera 3, insert 3"
-    assert told in caplog.text
+    warning = "9 of 18 samples are left out, since recipe spatialdiff includes only translate, rotate, scale: camera 3"
+    assert warning in caplog.text
     caplog.clear()
     assert stream(full).samples == 18
     assert stream(full, "spatialedit", rank=1, world=2).left_out == {"insert": 3, "remove": 3}
-    assert not caplog.records, "one process tells it, where there is something to tell"
+    assert not caplog.records, "only rank 0 logs, and only if samples are left out"
 
 
-def test_ranks_share_what_is_selected_and_any_world_goes_on(full: str):
+def test_ranks_share_the_selection_and_any_world_resumes(full: str):
     ranks = [stream(full, "spatialdiff", rank=rank, world=2, last="pad", seed=3) for rank in range(2)]
     runs = [rank.batches(2) for rank in ranks]
     seen = [key for each in runs for key in next(each)["key"]]
@@ -63,23 +63,23 @@ def test_ranks_share_what_is_selected_and_any_world_goes_on(full: str):
     assert sorted(seen) == WANTED
 
 
-def test_a_state_tells_what_was_left_out(full: str):
+def test_a_state_identifies_the_selection(full: str):
     diff, edit, whole = (stream(full, recipe) for recipe in ("spatialdiff", "spatialedit", "full"))
     for one, other in ((diff, edit), (diff, whole), (whole, diff)):
         with pytest.raises(BadInput, match="its sets is"):
             one.load_state_dict(other.state_dict())
 
 
-def test_a_set_of_the_recipe_reads_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_set_of_the_recipe_needs_only_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make_split(out_of(tmp_path, recipe="spatialdiff"), [["a", "b"]], recipe=get_recipe("spatialdiff"))
     monkeypatch.setattr(
-        "spatialdata_builder.shards.streaming.choice.read_columns", lambda *_: pytest.fail("the manifest tells enough")
+        "spatialdata_builder.shards.streaming.choice.read_columns", lambda *_: pytest.fail("the manifest is enough")
     )
     ds = stream(str(tmp_path), "spatialdiff")
     assert (ds.samples, ds.left_out) == (2, {})
 
 
-def test_shards_without_a_parquet_or_a_manifest_are_asked_themselves(full: str, tmp_path: Path):
+def test_selection_without_a_parquet_or_a_manifest(full: str, tmp_path: Path):
     for name, endings in (("bare", ("tar",)), ("listed", ("tar", "json"))):
         (tmp_path / name).mkdir()
         for ending in endings:
@@ -89,7 +89,7 @@ def test_shards_without_a_parquet_or_a_manifest_are_asked_themselves(full: str, 
             assert keys_of(str(tmp_path / name), "spatialdiff") == WANTED
 
 
-def test_a_damaged_parquet_is_told_or_skipped(tmp_path: Path):
+def test_a_damaged_parquet_raises_or_is_skipped(tmp_path: Path):
     make_all(str(tmp_path))
     path = sorted(tmp_path.glob("*.parquet"))[0]
     path.write_bytes(path.read_bytes()[:-9])
@@ -102,13 +102,13 @@ def test_a_damaged_parquet_is_told_or_skipped(tmp_path: Path):
     assert ds.skips == len(KEYS[0])
 
 
-def test_a_set_without_such_an_edit_is_named(tmp_path: Path):
+def test_a_set_without_edits_of_the_recipe_is_bad_input(tmp_path: Path):
     make_split(str(tmp_path), [["a"]], changes={"a": make_sample("a", kind="camera")})
-    with pytest.raises(BadInput, match=r"holds no edit that recipe spatialdiff takes.*its samples are camera 1"):
+    with pytest.raises(BadInput, match=r"has no sample with an edit of recipe spatialdiff .*, only camera 1"):
         stream(str(tmp_path), "spatialdiff")
 
 
-def test_weights_and_sizes_count_what_is_selected(full: str, tmp_path: Path):
+def test_weights_and_sizes_apply_to_the_selection(full: str, tmp_path: Path):
     make_all(str(tmp_path / "large"), side=32)
     make_split(str(tmp_path / "views"), [["v"]], changes={"v": make_sample("v", kind="camera")})
     both = {full: 1.0, str(tmp_path / "large"): 1.0}
@@ -117,13 +117,13 @@ def test_weights_and_sizes_count_what_is_selected(full: str, tmp_path: Path):
     assert {key for batch in ds.batches(2) for key in batch["key"]} == set(WANTED)
     forget_sizes(tmp_path / "large")
     assert stream(both, "spatialdiff", buckets=True).samples == 18
-    with pytest.raises(BadInput, match="a weighted set has no sample that is drawn"):
+    with pytest.raises(BadInput, match="a weighted set has no sample to draw"):
         stream({full: 1.0, str(tmp_path / "views"): 1.0}, "spatialdiff")
     assert stream([full, str(tmp_path / "views")], "spatialdiff").left_out["camera"] == 4
 
 
-def test_the_benchmark_and_the_sizes_are_of_what_is_selected(tmp_path: Path):
-    """Images of another size that no batch will hold are no reason to stop."""
+def test_the_benchmark_uses_only_the_selection(tmp_path: Path):
+    """Images of another size are no error if they are not selected."""
     changes = {"v": make_sample("v", kind="camera", side=32), "m": make_sample("m")}
     make_split(str(tmp_path), [list(changes)], changes=changes)
     assert stream(str(tmp_path), "spatialdiff").samples == 1

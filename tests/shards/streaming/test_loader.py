@@ -1,4 +1,4 @@
-"""The stream behind torch's loaders: the same order with any number of workers, and exact resume."""
+"""The stream in torch's loaders: the same order with any number of workers, and exact resume."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def test_the_loader_keeps_the_order(shards: str, workers: int):
     assert batches[0]["changed"].dtype == torch.bool
 
 
-def test_workers_may_be_spawned(shards: str):
+def test_workers_can_be_spawned(shards: str):
     loader = DataLoader(dataset(shards), batch_size=None, num_workers=2, multiprocessing_context="spawn")
     assert [batch["key"] for batch in loader] == expected(shards)
 
@@ -54,7 +54,7 @@ def test_tensors_share_memory(shards: str):
     np.testing.assert_array_equal(made["source"][1].numpy(), source)
 
 
-def test_a_loader_goes_on_where_it_stopped(shards: str):
+def test_a_dataset_resumes_exactly(shards: str):
     first = dataset(shards)
     run = iter(first)
     begun = [next(run)["key"] for _ in range(2)]
@@ -64,7 +64,7 @@ def test_a_loader_goes_on_where_it_stopped(shards: str):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_stateful_loader_goes_on_where_it_stopped(shards: str, workers: int):
+def test_a_stateful_loader_resumes_exactly(shards: str, workers: int):
     stateful = pytest.importorskip("torchdata.stateful_dataloader", reason="torchdata is not installed")
     first = stateful.StatefulDataLoader(dataset(shards), batch_size=None, num_workers=workers)
     run = iter(first)
@@ -75,7 +75,7 @@ def test_a_stateful_loader_goes_on_where_it_stopped(shards: str, workers: int):
     assert begun + [batch["key"] for batch in second] == expected(shards)
 
 
-def test_epochs_follow_one_another(shards: Path):
+def test_each_iteration_is_the_next_epoch(shards: Path):
     first = dataset(str(shards))
     keys = [[batch["key"] for batch in first] for _ in range(3)]
     assert keys[0] != keys[1] != keys[2]
@@ -83,8 +83,8 @@ def test_epochs_follow_one_another(shards: Path):
 
 
 @pytest.mark.parametrize("persistent", [False, True])
-def test_epochs_follow_one_another_in_workers(shards: str, persistent: bool):
-    """New workers begin with the main process's stream, which never moved: they must not repeat its epoch."""
+def test_each_iteration_is_the_next_epoch_in_workers(shards: str, persistent: bool):
+    """New workers start with a copy of the main process's stream, which never moves: they must not repeat its epoch."""
     plain = dataset(shards)
     epochs = [[batch["key"] for batch in plain] for _ in range(3)]
     loader = DataLoader(dataset(shards), batch_size=None, num_workers=2, persistent_workers=persistent)
@@ -92,7 +92,7 @@ def test_epochs_follow_one_another_in_workers(shards: str, persistent: bool):
     assert len(loader) == len(epochs[0])
 
 
-def test_a_loaded_state_counts_more_than_what_workers_did(shards: str):
+def test_a_loaded_state_overrides_the_epoch_of_the_workers(shards: str):
     made = dataset(shards)
     state = made.state_dict()
     loader = DataLoader(made, batch_size=None, num_workers=2)
@@ -101,8 +101,8 @@ def test_a_loaded_state_counts_more_than_what_workers_did(shards: str):
     assert [[batch["key"] for batch in loader] for _ in range(2)] == first
 
 
-def test_tensors_of_an_allocator_are_its_own(shards: str):
-    """As `pinned`, which needs a GPU: torch's allocator must see copies from the very storage that it gave out."""
+def test_tensors_share_the_storage_of_the_allocator(shards: str):
+    """Stands in for `pinned`, which needs a GPU: torch's allocator tracks copies only from the storage it allocated."""
     given: list[Any] = []
 
     def allocate(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -112,7 +112,7 @@ def test_tensors_of_an_allocator_are_its_own(shards: str):
 
     ds = stream(shards, members=("source", "depth", "changed"), images="float", allocate=allocate, prefetch=0)
     batches = [tensors(batch) for batch in ds.batches(2)]
-    assert len(given) == 3 * len(batches), "every batch has buffers of its own"
+    assert len(given) == 3 * len(batches), "every batch has its own buffers"
     storages = {each.untyped_storage().data_ptr(): each.untyped_storage()._cdata for each in given}
     plain = list(stream(shards, members=("source", "depth", "changed"), images="float").batches(2))
     for batch, expected in zip(batches, plain, strict=True):

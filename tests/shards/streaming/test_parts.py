@@ -1,4 +1,4 @@
-"""The parts of the stream alone: steps, values made once, leased buffers, options."""
+"""Parts of a stream: steps, the cache of values, reused buffers, options."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.streaming.buffers import BufferPool
-from spatialdata_builder.shards.streaming.handles import Held
+from spatialdata_builder.shards.streaming.handles import LazyCache
 from spatialdata_builder.shards.streaming.options import StreamOptions
-from spatialdata_builder.shards.streaming.order import Straight, make_order
+from spatialdata_builder.shards.streaming.order import UnweightedOrder, make_order
 from spatialdata_builder.shards.streaming.steps import Share, Step, start, steps
 
 
@@ -24,34 +24,36 @@ from spatialdata_builder.shards.streaming.steps import Share, Step, start, steps
     world=st.integers(1, 4),
     pad=st.booleans(),
 )
-def test_ranks_take_the_same_steps_and_share_each(length: int, position: int, size: int, world: int, pad: bool):
-    """Against slices of the whole order, with no block-wise drawing."""
-    order = Straight((length,), "global", 3)
+def test_all_ranks_have_the_same_steps_and_share_each_of_them(
+    length: int, position: int, size: int, world: int, pad: bool
+):
+    """Compared with slices of the whole order, which do not draw in blocks."""
+    order = UnweightedOrder((length,), "global", 3)
     shares = [Share(size, rank, world, pad) for rank in range(world)]
-    if shares[0].least > length or position > length:
+    if shares[0].min_draws > length or position > length:
         return
-    begun = start(order, shares[0], 2, position)
-    assert begun == ((2, position) if length - position >= shares[0].least else (3, 0))
-    ranks = [list(steps(order, share, *begun, 2)) for share in shares]
+    first_step = start(order, shares[0], 2, position)
+    assert first_step == ((2, position) if length - position >= shares[0].min_draws else (3, 0))
+    ranks = [list(steps(order, share, *first_step, 2)) for share in shares]
     expected: list[tuple[int, int]] = []
-    for epoch, first in (begun, (begun[0] + 1, 0)):
+    for epoch, first in (first_step, (first_step[0] + 1, 0)):
         ends = range(first + size * world, length + (size * world if pad else 1), size * world)
         expected += [(epoch, min(end, length)) for end in ends]
     for rank in ranks:
         assert [(step.epoch, step.position) for step in rank] == expected
-    for together in zip(*ranks, strict=True):
-        _is_a_slice(order, together, size * world)
+    for rank_steps in zip(*ranks, strict=True):
+        _check_slice(order, rank_steps, size * world)
 
 
-def _is_a_slice(order: Straight, together: tuple[Step, ...], count: int) -> None:
-    whole = order.draw(together[0].epoch, np.arange(order.length)).tolist()
-    valid = [bool(each) for step in together for each in step.valid]
-    numbers = [number for step in together for number in step.numbers]
-    had = sum(valid)
-    end = together[0].position
-    assert valid == [True] * had + [False] * (count - had)
-    assert numbers[:had] == whole[end - had : end]
-    assert numbers[had:] == [whole[i % order.length] for i in range(end, end + count - had)]
+def _check_slice(order: UnweightedOrder, rank_steps: tuple[Step, ...], count: int) -> None:
+    whole = order.draw(rank_steps[0].epoch, np.arange(order.length)).tolist()
+    valid = [bool(each) for step in rank_steps for each in step.valid]
+    numbers = [number for step in rank_steps for number in step.numbers]
+    real = sum(valid)
+    end = rank_steps[0].position
+    assert valid == [True] * real + [False] * (count - real)
+    assert numbers[:real] == whole[end - real : end]
+    assert numbers[real:] == [whole[i % order.length] for i in range(end, end + count - real)]
 
 
 @pytest.mark.parametrize("kind", ["global", "shard"])
@@ -65,53 +67,53 @@ def test_drawing_ahead_changes_nothing(kind: Any, weights: list[float] | None):
     assert drawn[: len(positions)] == order.draw(1, positions).tolist()
 
 
-def test_a_value_is_made_once_for_many_threads():
-    made: list[int] = []
+def test_a_value_is_created_once_for_many_threads():
+    created: list[int] = []
     asked: list[int] = []
     all_asked = threading.Event()
 
     def make(number: int) -> list[int]:
-        made.append(number)
+        created.append(number)
         assert all_asked.wait(30)
         return [number]
 
-    held = Held(make, len, 3)
+    cache = LazyCache(make, len, 3)
 
     def ask(thread: int) -> list[int]:
         asked.append(thread)
         if len(asked) == 8:
             all_asked.set()
-        return held(7)
+        return cache(7)
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(ask, range(8)))
-    assert made == [7]
+    assert created == [7]
     assert all(value is found[0] for value in found)
 
 
-def test_what_was_used_longest_ago_goes_and_failures_are_not_kept():
-    made: list[int] = []
+def test_the_least_recently_used_value_is_evicted_and_errors_are_not_cached():
+    created: list[int] = []
 
     def make(number: int) -> int:
-        made.append(number)
+        created.append(number)
         if number < 0:
             raise KeyError(number)
         return number
 
-    held = Held(make, lambda value: 1, 2)
+    cache = LazyCache(make, lambda value: 1, 2)
     for number in (1, 2, 1, 3, 1, 2):
-        assert held(number) == number
-    assert made == [1, 2, 3, 2]
+        assert cache(number) == number
+    assert created == [1, 2, 3, 2]
     for _ in range(2):
         with pytest.raises(KeyError):
-            held(-1)
-    assert made[4:] == [-1, -1]
-    held.drop(lambda value: value == 2)
-    held(1), held(2)
-    assert made[6:] == [2]
+            cache(-1)
+    assert created[4:] == [-1, -1]
+    cache.drop(lambda value: value == 2)
+    cache(1), cache(2)
+    assert created[6:] == [2]
 
 
-def test_a_buffer_is_free_when_its_last_view_is_gone():
+def test_a_buffer_is_reused_after_its_last_view_is_deleted():
     pool = BufferPool()
     array = pool((4, 3), np.float32)
     address = array.ctypes.data
@@ -130,7 +132,7 @@ def test_a_buffer_is_free_when_its_last_view_is_gone():
     assert pool((4, 3), np.bool_).dtype == np.bool_
 
 
-def test_options_in_the_types_that_programs_have():
+def test_options_accept_numpy_integers_lists_and_paths():
     options = StreamOptions.of({"seed": np.int64(3), "members": ["depth"], "cache": Path("/tmp/x")})
     assert (options.seed, options.members, options.cache) == (3, ("depth",), "/tmp/x")
     assert type(options.seed) is int
@@ -144,18 +146,18 @@ def test_options_in_the_types_that_programs_have():
         ({"on_error": "ignore"}, "one of raise, skip"),
         ({"images": "float32"}, "one of uint8, float"),
         ({"members": "depth"}, "a list of names"),
-        ({"seed": "1"}, "seed is '1'"),
-        ({"check": 1}, "check is 1"),
+        ({"seed": "1"}, "seed must be of type int .got '1'"),
+        ({"check": 1}, "check must be of type bool .got 1"),
         ({"threads": -1}, "0 or more"),
         ({"rank": 2, "world": 2}, "rank 2 of world 2"),
         ({"sead": 3}, "no option 'sead'"),
     ],
 )
-def test_an_option_never_means_another(given: dict[str, Any], words: str):
+def test_invalid_options_are_bad_input(given: dict[str, Any], words: str):
     with pytest.raises(BadInput, match=words):
         StreamOptions.of(given)
 
 
-def test_more_weighted_sets_than_have_their_share_are_refused():
+def test_too_many_weighted_sets_are_bad_input():
     with pytest.raises(BadInput, match="at most 1000"):
         make_order([[1]] * 1001, [1.0] * 1001, "global", 0)

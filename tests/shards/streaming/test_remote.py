@@ -1,4 +1,4 @@
-"""Shards on an object store: ranged reads, a cache that processes share, faults that pass and faults that stay."""
+"""Streaming from an object store: ranged reads, a cache shared by processes, transient and permanent errors."""
 
 import fcntl
 import multiprocessing
@@ -29,14 +29,14 @@ def batches(url: str, **options: object) -> dict[str, np.ndarray]:
     return {batch["key"][0]: batch["source"][0] for batch in stream(url, recipe="spatialdiff", **options).batches(1)}
 
 
-def test_ranged_reads_and_the_cache_give_the_local_pixels(bucket: str, tmp_path: Path):
+def test_ranged_reads_and_the_cache_return_the_same_pixels(bucket: str, tmp_path: Path):
     folder = join(bucket, "shards", "full", "train")
     make_split(folder, KEYS)
     make_split(str(tmp_path / "local"), KEYS)
     local = batches(str(tmp_path / "local"))
     assert sorted(local) == ["a", "b", "c", "d", "e"]
     for found in (batches(bucket), batches(folder, cache=str(tmp_path / "cache"))):
-        assert list(found) == list(local), "the order does not depend on where the shards lie"
+        assert list(found) == list(local), "the order does not depend on the location of the shards"
         for key, pixels in local.items():
             np.testing.assert_array_equal(found[key], pixels)
     assert len(list((tmp_path / "cache").glob("*.tar"))) == 3
@@ -51,7 +51,7 @@ def test_the_cache_is_bounded_and_checks_digests(bucket: str, tmp_path: Path):
     assert sum(path.stat().st_size for path in cache.glob("*.tar")) <= 2 * largest
     shard = open_set(folder, "full", "train").shards[0]
     publish_bytes(bytes(shard.bytes), shard.url)
-    with pytest.raises(ShardError, match="sha256 is not the manifest's"):
+    with pytest.raises(ShardError, match="sha256 differs from the manifest"):
         ShardCache(str(tmp_path / "other"), 1 << 30).open(shard)
     left = [path.name for path in (tmp_path / "other").iterdir() if not path.name.endswith(".lock")]
     assert left == []
@@ -76,8 +76,9 @@ def _fetch(folder: str, cache: str, done: "multiprocessing.Queue[int]") -> None:
     done.put(sum(os.fstat(kept.open(shard)).st_size for shard in set_.shards))
 
 
+@pytest.mark.slow
 def test_processes_share_a_cache(tmp_path: Path):
-    """Four processes at once: each finds whole files, and each shard was written once."""
+    """Four processes at once: each gets complete files, and each shard is written once."""
     manifest = make_split(str(tmp_path / "set"), KEYS)
     cache = tmp_path / "cache"
     context = multiprocessing.get_context("spawn")
@@ -93,7 +94,7 @@ def test_processes_share_a_cache(tmp_path: Path):
     assert not list(cache.glob("*.tmp"))
 
 
-def test_passing_faults_are_tried_again():
+def test_transient_errors_are_retried():
     calls: list[int] = []
 
     def flaky() -> str:
@@ -121,30 +122,30 @@ def test_passing_faults_are_tried_again():
     assert len(calls) == 1
 
 
-def test_a_sample_costs_one_request(bucket: str, monkeypatch: pytest.MonkeyPatch):
-    """However many threads ask: size and index of a shard once, the neighbouring members of a sample together."""
+def test_a_sample_takes_one_request(bucket: str, monkeypatch: pytest.MonkeyPatch):
+    """With any number of threads: one request for size and index of a shard, one for adjacent members of a sample."""
     import s3fs
 
     folder = join(bucket, "counted", "full", "train")
     make_split(folder, KEYS)
-    asked: Counter[str] = Counter()
+    requests: Counter[str] = Counter()
     call = s3fs.S3FileSystem._call_s3
 
     async def counted(self: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-        asked[f"{method} {kwargs.get('Key', '').rpartition('.')[2]}"] += 1
+        requests[f"{method} {kwargs.get('Key', '').rpartition('.')[2]}"] += 1
         return await call(self, method, *args, **kwargs)
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
     ds = stream(folder, recipe="spatialdiff", threads=8)
-    assert sum(asked.values()) <= 2, "opening reads the manifest, and lists nothing"
-    asked.clear()
+    assert sum(requests.values()) <= 2, "opening reads the manifest and lists nothing"
+    requests.clear()
     list(ds.batches(5))
-    assert asked["head_object tar"] == 3
-    assert asked["get_object parquet"] == 3
-    assert asked["get_object tar"] == 5 + 1  # the first sample is also read to know the sizes
-    asked.clear()
+    assert requests["head_object tar"] == 3
+    assert requests["get_object parquet"] == 3
+    assert requests["get_object tar"] == 5 + 1  # the first sample is also read to learn the shapes
+    requests.clear()
     list(ds.batches(5))
-    assert asked == {"get_object tar": 5}
+    assert requests == {"get_object tar": 5}
 
 
 def test_threads_share_one_connection_pool(bucket: str):
@@ -159,8 +160,8 @@ def test_threads_share_one_connection_pool(bucket: str):
     assert {path for _, path in found} == {folder.removeprefix("s3://") + "/a.tar"}
 
 
-def test_an_outage_is_no_damage(bucket: str, monkeypatch: pytest.MonkeyPatch):
-    """`skip` must not go on without a store that is down: the epoch would be empty and nobody would know."""
+def test_an_outage_is_not_skipped_as_damage(bucket: str, monkeypatch: pytest.MonkeyPatch):
+    """`skip` must not skip samples of a store that is down: the epoch would be empty without any error."""
     folder = join(bucket, "outage", "full", "train")
     make_split(folder, KEYS)
     ds = stream(folder, recipe="spatialdiff", on_error="skip", prefetch=0)
@@ -177,8 +178,8 @@ def test_an_outage_is_no_damage(bucket: str, monkeypatch: pytest.MonkeyPatch):
     assert ds.skips == 0
 
 
-def test_what_a_killed_process_left_is_made_good(tmp_path: Path):
-    """A half-fetched shard does not stay, a cached one that lost its end is fetched again."""
+def test_files_of_a_killed_process_are_replaced(tmp_path: Path):
+    """A partial file is deleted, and a truncated shard in the cache is fetched again."""
     make_split(str(tmp_path / "set"), KEYS)
     shards = open_set(str(tmp_path / "set"), "full", "train").shards
     cache = ShardCache(str(tmp_path / "cache"), 1 << 30)
@@ -199,7 +200,7 @@ def test_what_a_killed_process_left_is_made_good(tmp_path: Path):
     assert not busy.exists()
 
 
-def test_a_full_or_forbidden_cache_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_unusable_cache_folder_is_an_error_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make_split(str(tmp_path / "set"), KEYS)
     shard = open_set(str(tmp_path / "set"), "full", "train").shards[0]
     cache = ShardCache(str(tmp_path / "cache"), 1 << 30)
@@ -210,17 +211,18 @@ def test_a_full_or_forbidden_cache_is_told_at_once(tmp_path: Path, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
         patch.setattr(
-            "spatialdata_builder.shards.streaming.retry.time.sleep", lambda seconds: pytest.fail("nothing to wait for")
+            "spatialdata_builder.shards.streaming.retry.time.sleep",
+            lambda seconds: pytest.fail("it must not be retried"),
         )
-        with pytest.raises(SpatialdataError, match=r"cache folder .*No space left.*choose another"):
+        with pytest.raises(SpatialdataError, match=r"cache folder .*No space left.*use another folder"):
             cache.open(shard)
     (tmp_path / "file").touch()
-    with pytest.raises(BadInput, match="cannot be made"):
+    with pytest.raises(BadInput, match="cannot be created"):
         ShardCache(str(tmp_path / "file" / "cache"), 1)
 
 
 def test_deleted_cache_files_do_not_stay_open(bucket: str, tmp_path: Path):
-    """The bound holds for the disk, not only for the folder."""
+    """The size limit holds for used disk space, not only for the files in the folder."""
     folder = join(bucket, "deleted", "full", "train")
     make_split(folder, [[f"k-{i}"] for i in range(8)])
     ds = stream(folder, members=("changed",), order="shard", cache=tmp_path / "cache", cache_bytes=1, threads=1)
@@ -229,7 +231,7 @@ def test_deleted_cache_files_do_not_stay_open(bucket: str, tmp_path: Path):
         assert sum(".tar (deleted)" in link for link in links) <= 2
 
 
-def test_forbidden_is_not_tried_again():
+def test_permission_errors_are_not_retried():
     calls: list[int] = []
 
     def forbidden() -> str:

@@ -35,6 +35,7 @@ def surveyed(folder: Path, name: str, sides: tuple[float, float, float]) -> Asse
     return replace(found, uid=name, path=f"{name}.glb")
 
 
+@pytest.mark.blender
 def test_it_lies_in_blender_as_in_the_survey(tmp_path: Path):
     assets = [surveyed(tmp_path, "front", (0.4, 0.3, 0.02)), surveyed(tmp_path, "side", (0.02, 0.3, 0.4))]
     assert all(one.size_m[2] == min(one.size_m) and one.axes != Asset.axes for one in assets)

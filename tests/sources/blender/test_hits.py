@@ -9,6 +9,7 @@ from spatialdata_builder.sources.blender.render import AssetError, Renderer
 from spatialdata_builder.sources.rendered.portraits import portrait_options, portrait_scene
 from spatialdata_builder.sources.scenes.spec import RenderOptions
 
+from tests.needs import needs
 from tests.sources.sheets import Sheet, meet, upright, write
 
 SIDE = 128
@@ -16,6 +17,7 @@ FRONT, REAR, SLANTED = 270, 90, 315
 
 
 @pytest.fixture(scope="module")
+@needs("blender")
 def renderer():
     with Renderer(portrait_options(RenderOptions(device="cpu"), SIDE), threads=2) as shared:
         yield shared

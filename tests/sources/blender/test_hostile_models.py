@@ -179,6 +179,7 @@ def test_a_cache_behind_a_link_is_read(home: Path, tmp_path: Path):
     assert isinstance(survey(tmp_path / "linked", textured("sub/inner.png")), Row)
 
 
+@pytest.mark.blender
 def test_a_renderer_never_sees_a_model_that_names_a_file_outside(home: Path):
     """Whatever comes between survey and render: the worker's own door is the same."""
     from spatialdata_builder.sources.blender.environment import clean_environment
@@ -341,6 +342,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.slow
 def test_no_file_takes_a_gigabyte_or_a_minute(tmp_path: Path, bomb: str):
     make, reason = BOMBS[bomb]
     found = surveyed(tmp_path, make())

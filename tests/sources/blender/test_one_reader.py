@@ -13,6 +13,7 @@ from spatialdata_builder.sources.assets.surface_samples import check_images, z_u
 from spatialdata_builder.sources.blender.environment import clean_environment
 from spatialdata_builder.sources.blender.process import command
 
+from tests.needs import needs
 from tests.sources.odd_models import BROKEN, SOUND, UNWANTED
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,6 +35,7 @@ def surveyed(path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+@needs("blender")
 def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the survey and Blender say of each model, by name; and the extensions that Blender has."""
     folder = tmp_path_factory.mktemp("odd")

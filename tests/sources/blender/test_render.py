@@ -40,6 +40,7 @@ from spatialdata_builder.sources.scenes.spec import (
 )
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
+from tests.needs import needs
 from tests.sources.models import glb
 from tests.sources.objaverse.test_survey import asset as usable
 from tests.sources.objaverse.test_survey import survey
@@ -68,6 +69,7 @@ def rendered(renderer, spec, files):
 
 
 @pytest.fixture(scope="module")
+@needs("blender")
 def renderer():
     with Renderer(OPTIONS, threads=2) as shared:
         yield shared
@@ -295,6 +297,7 @@ def test_same_bytes_in_a_named_blender_with_another_number_of_threads(tmp_path, 
         assert all(same(*views) for views in zip(rendered(other, scene(), files), pair, strict=True))
 
 
+@pytest.mark.blender
 def test_without_denoising_there_is_one_linear_image(files):
     with Renderer(OPTIONS.model_copy(update={"denoise": False, "scenes_per_process": 1})) as renderer:
         renderer.open(scene(), files)
@@ -357,6 +360,7 @@ SLOW = OPTIONS.model_copy(update={"samples": 4096})
 
 
 @linux
+@pytest.mark.blender
 def test_a_killed_blender_costs_its_scene_only(files, pair):
     with Renderer(SLOW) as renderer:
         renderer.open(scene(), files)
@@ -373,6 +377,7 @@ def test_a_killed_blender_costs_its_scene_only(files, pair):
 
 
 @linux
+@pytest.mark.blender
 def test_a_scene_that_takes_too_long_is_stopped(files):
     with Renderer(SLOW.model_copy(update={"timeout_s": 2.0})) as renderer:
         assert renderer.versions["device"] == "CPU"
@@ -401,6 +406,7 @@ renderer.render(scene().source)
 
 
 @linux
+@pytest.mark.blender
 def test_no_orphan_is_left_by_a_killed_client(files):
     arguments = [f"{id}={path}" for id, path in files.items()]
     client = subprocess.Popen([sys.executable, "-c", ORPHAN, *arguments], stdout=subprocess.PIPE, text=True)
@@ -414,6 +420,7 @@ def test_no_orphan_is_left_by_a_killed_client(files):
 
 
 @linux
+@pytest.mark.blender
 def test_a_dropped_renderer_ends_its_process():
     renderer = Renderer(OPTIONS)
     assert renderer.versions["blender"].startswith("5.")
@@ -450,6 +457,7 @@ def test_an_environment_that_cannot_be_made_is_told(monkeypatch, tmp_path):
         _ = Renderer(RenderOptions()).versions
 
 
+@pytest.mark.blender
 def test_a_device_that_is_not_here_is_told():
     device = "oneapi" if sys.platform == "darwin" else "metal"
     with pytest.raises(BadInput, match=rf"render\.device: {device}: no {device} device"):

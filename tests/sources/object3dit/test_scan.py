@@ -120,6 +120,7 @@ def test_files_of_a_pair_need_not_be_neighbours(release_files, tmp_path):
 
 
 @pytest.mark.parametrize("archived", [True, False])
+@pytest.mark.slow
 def test_pairs_are_not_held(tmp_path, archived):
     """When the last rows are made, what the scan holds is less than a name each, where a description takes 1 kB."""
     pairs = 1000

@@ -46,6 +46,7 @@ def test_a_node_without_the_models_ends_the_run(root: Path, tmp_path: Path):
         pairs.setup()
 
 
+@pytest.mark.blender
 def test_models_that_are_all_gone_are_told_from_scenes_that_do_not_fit(root: Path, tmp_path: Path):
     pairs = replace(stage(root), root=str(tmp_path))
     model = pairs.setup()
@@ -64,6 +65,7 @@ def sample(seed: int, kind: str) -> Sample:
     return Sample(f"scene-{seed}", "train", {"seed": seed, "edit": kind})
 
 
+@pytest.mark.blender
 def test_a_scene_that_takes_too_long_is_a_reject(root: Path):
     pairs = stage(root, timeout_s=0.05)
     model = pairs.setup()
@@ -75,6 +77,7 @@ def test_a_scene_that_takes_too_long_is_a_reject(root: Path):
     assert result.counts["blender_timeout"] == 2
 
 
+@pytest.mark.blender
 def test_a_sample_does_not_depend_on_the_rest_of_its_family(root: Path):
     """Whichever of two samples of one scene is quarantined, the other is what it would have been."""
     pairs, told = stage(root), {"seed": 5, "edits": ["scale", "remove"], "family": "a"}
@@ -99,6 +102,7 @@ def test_a_sample_does_not_depend_on_the_rest_of_its_family(root: Path):
         assert results[1].detail == "its origin a-comp: origin_rejected"
 
 
+@pytest.mark.blender
 def test_a_model_that_broke_after_the_survey_costs_scenes_not_samples(root: Path):
     pairs = stage(root)
     model = pairs.setup()

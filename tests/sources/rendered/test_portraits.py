@@ -71,6 +71,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> RenderPortraits:
     return RenderPortraits("objaverse", str(root), render, threads=2)
 
 
+@pytest.mark.blender
 def test_renders_show_the_painted_sides_where_they_are(stage: RenderPortraits):
     booth = stage.setup()
     row, broken = stage(booth, [sample(painted_asset("cube.glb")), sample(painted_asset("broken.glb"))])
@@ -87,6 +88,7 @@ def test_renders_show_the_painted_sides_where_they_are(stage: RenderPortraits):
         assert all(amount[azimuth] == 0 for azimuth in AZIMUTHS if abs(wrapped(azimuth - facing)) > 90)
 
 
+@pytest.mark.blender
 def test_procedural_assets_are_portrayed_too(tmp_path: Path):
     asset = next(asset for asset in catalogue(1) if asset.category == "chair")
     stage = RenderPortraits("procedural", "", portrait_options(RenderOptions(device="cpu"), 24), threads=2)

@@ -139,6 +139,7 @@ def test_an_inserted_object_never_fails_and_bears_no_place():
         max_size=6,
     )
 )
+@pytest.mark.slow
 def test_the_name_of_the_edited_object_fits_it_alone(things):
     spec = scene(*((asset(noun, colour, size), x, y) for noun, colour, size, x, y in things))
     names = name_objects(spec)

@@ -1,4 +1,4 @@
-"""What the tests of I-LDM share: real batches, tiny recipes, the minimal loop."""
+"""Helpers of the I-LDM tests: real batches, tiny recipes, a minimal training loop."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from spatialdata_builder.shards import stream
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.training.ildm.options import PRESETS, IldmOptions
 from spatialdata_builder.training.ildm.recipe import Ildm
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 
 from tests.shards.factory import make_sample, make_split
 
@@ -33,14 +33,14 @@ def first_batch(url: str, recipe: Ildm, size: int) -> dict[str, Any]:
     return next(stream(url, recipe.shards, **recipe.stream_options).batches(size))
 
 
-def chance_of(batch: dict[str, Any], step: int = 0) -> Chance:
-    return Chance(0, step, tuple(batch["key"]))
+def rng_of(batch: dict[str, Any], step: int = 0) -> StepRng:
+    return StepRng(0, step, tuple(batch["key"]))
 
 
 def train(recipe: Ildm, batch: dict[str, Any], steps: int, lr: float) -> tuple[Any, list[float]]:
-    """One batch with one noise, again and again: the module, and the loss of each step."""
+    """Train on one batch with fixed noise; returns the module and the loss of each step."""
     module = recipe.build(CPU, torch.float32)
-    inputs = recipe.prepare(batch, chance_of(batch))
+    inputs = recipe.prepare(batch, rng_of(batch))
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr)
     losses: list[float] = []
     for _ in range(steps):

@@ -19,7 +19,7 @@ def batch() -> dict[str, np.ndarray]:
     }
 
 
-def test_maps_are_scaled_to_channels_and_come_back():
+def test_packed_maps_are_unpacked_unchanged():
     given = batch()
     layout = MapLayout()
     stack = layout.pack(given, "target")
@@ -34,18 +34,18 @@ def test_maps_are_scaled_to_channels_and_come_back():
     np.testing.assert_array_equal(back["line"], given["line"])
 
 
-def test_labels_become_colours_that_tell_them_apart():
+def test_labels_become_distinct_colors():
     stack = MapLayout().pack(batch(), "target")[:, 4:7].transpose(0, 2, 3, 1)
     for label in np.unique(LABELS):
-        colours = np.unique(stack[label == LABELS], axis=0)
-        assert len(colours) == 1, "one colour a label"
+        colors = np.unique(stack[label == LABELS], axis=0)
+        assert len(colors) == 1, "one color per label"
     np.testing.assert_array_equal(palette(3)[0], [-1, -1, -1])
     first = palette(3)[:32].astype(np.float64)
     apart = np.linalg.norm(first[:, None] - first[None], axis=-1)[~np.eye(32, dtype=bool)]
     assert apart.min() > 0.25
 
 
-def test_colours_are_the_generalised_golden_ratio_sequence():
+def test_colors_are_the_generalized_golden_ratio_sequence():
     golden = (1 + 5**0.5) / 2
     np.testing.assert_allclose(palette(1)[5, 0], (0.5 + 5 / golden) % 1 * 2 - 1, atol=1e-6)
     plastic = 1.2207440846057596  # g^4 = g + 1
@@ -53,7 +53,7 @@ def test_colours_are_the_generalised_golden_ratio_sequence():
     np.testing.assert_allclose(palette(3)[7], expected, atol=1e-6)
 
 
-def test_channels_follow_from_configuration():
+def test_channels_depend_on_the_configuration():
     layout = MapLayout(("line", "segment"), segment_channels=1)
     assert layout.slices == {"line": slice(0, 1), "segment": slice(1, 2)}
     stack = layout.pack(batch(), "target")

@@ -1,4 +1,4 @@
-"""Cross-domain attention against the base UNet and against a plain computation; the VAE's surgery."""
+"""Cross-domain attention against the base UNet and against a plain computation; widening the VAE."""
 
 import math
 from itertools import pairwise
@@ -8,16 +8,15 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from spatialdata_builder.training.ildm.maps import MapLayout
-from spatialdata_builder.training.ildm.models import Base
+from spatialdata_builder.training.ildm.models import Base, make_module
 from spatialdata_builder.training.ildm.nets import CrossDomainAttention, IntrinsicVae, TwoDomainUNet, valid_mean, widen
 from spatialdata_builder.training.ildm.schedules import Constant, Drop
-from spatialdata_builder.training.ildm.unet_phase import make_module
 
 from tests.training.ildm.parts import CPU, tiny
 
 
 def two_domains(lora: float = 0.2, **changes) -> TwoDomainUNet:
-    """The tiny UNet with LoRA that does something."""
+    """The tiny UNet with random LoRA weights."""
     module = make_module(tiny(**changes), CPU, torch.float32).eval()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -34,22 +33,22 @@ def rows(count: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torc
     return image, intrinsic, torch.arange(count) * 300 + 10, context
 
 
-def test_weight_0_is_the_base_unet_in_the_picture_domain():
+def test_weight_0_gives_the_base_unet_in_the_image_domain():
     module, (image, intrinsic, times, context) = two_domains(), rows()
-    module.look(Constant(value=0), 0)
+    module.set_intrinsic_attention(Constant(value=0), 0)
     base = Base("tiny").unet(torch.float32).eval()
     with torch.no_grad():
         found, other = module.predict(image, intrinsic, times, context)
         expected = base(image, times, context).sample
         assert (found - expected).abs().max() < 2e-6
         assert (other - base(intrinsic, times, context).sample).abs().max() > 1e-2
-        module.look(Constant(), 0)
+        module.set_intrinsic_attention(Constant(), 0)
         assert (module.predict(image, intrinsic, times, context)[0] - expected).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.3, 0.0])
-def test_attention_is_softmax_over_both_domains_with_the_weight_on_intrinsic_columns(weight: float):
-    """Eq. 1, 4, 5 written out: exp of logits, intrinsic columns times w for picture rows, normalised."""
+def test_attention_is_a_softmax_over_both_domains_with_weighted_intrinsic_columns(weight: float):
+    """Eq. 1, 4, 5 written out: exp of logits, intrinsic columns times w for image rows, normalized."""
     module = two_domains()
     attention = module.unet.down_blocks[0].attentions[0].transformer_blocks[0].attn1
     width = attention.to_q.in_features
@@ -84,13 +83,13 @@ def test_attention_is_softmax_over_both_domains_with_the_weight_on_intrinsic_col
     torch.testing.assert_close(found[2:], torch.stack([each[1] for each in expected]), atol=1e-5, rtol=1e-4)
 
 
-def test_lora_touches_the_intrinsic_half_alone():
-    """With weight 0 the picture domain sees nothing of it, whatever LoRA holds; the intrinsic domain does."""
+def test_lora_affects_only_the_intrinsic_half():
+    """With weight 0, LoRA has no effect on the image domain, but on the intrinsic domain."""
     image, intrinsic, times, context = rows()
     found = []
     for size in (0.0, 0.2, 0.5):
         module = two_domains(size)
-        module.look(Constant(value=0), 0)
+        module.set_intrinsic_attention(Constant(value=0), 0)
         with torch.no_grad():
             found.append(module.predict(image, intrinsic, times, context))
     assert all(torch.equal(first[0], second[0]) for first, second in pairwise(found))
@@ -99,13 +98,13 @@ def test_lora_touches_the_intrinsic_half_alone():
 
 def test_blocks_are_numbered_from_1_down_middle_up():
     module = two_domains()
-    told = {name: each.block for name, each in module.unet.attn_processors.items() if "attn1" in name}
-    assert sorted({(name.split(".attentions")[0], block) for name, block in told.items()}) == [
+    blocks = {name: each.block for name, each in module.unet.attn_processors.items() if "attn1" in name}
+    assert sorted({(name.split(".attentions")[0], block) for name, block in blocks.items()}) == [
         ("down_blocks.0", 1),
         ("mid_block", 3),
         ("up_blocks.1", 5),
     ]
-    module.look(Drop(tau=500, blocks=(3,)), 400)
+    module.set_intrinsic_attention(Drop(tau=500, blocks=(3,)), 400)
     assert {each.block: each.weight for each in module.attentions()} == {1: 0, 3: 1, 5: 0}
 
 
@@ -122,7 +121,7 @@ def test_only_lora_trains_and_in_float32(train_base: bool):
     assert all(each.isfinite().all() and each.dtype == torch.float32 for each in found)
 
 
-def test_the_loss_is_the_sum_of_both_errors_over_valid_pictures():
+def test_the_loss_is_the_weighted_sum_of_both_errors_over_valid_images():
     module, (image, intrinsic, times, context) = two_domains(intrinsic_weight=0.25), rows()
     targets = [torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in (6, 7)]
     inputs = {
@@ -142,14 +141,14 @@ def test_the_loss_is_the_sum_of_both_errors_over_valid_pictures():
     assert valid_mean(torch.ones(3, 4), torch.zeros(3)) == 0
 
 
-def test_the_intrinsic_vae_starts_as_the_base_does_on_pictures():
+def test_the_intrinsic_vae_initially_acts_as_the_base_on_images():
     layout = MapLayout()
     base, wide = Base("tiny").vae(torch.float32), widen(Base("tiny").vae(torch.float32), layout)
     assert (wide.config.in_channels, wide.config.out_channels) == (8, 8)
-    grey = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(8)) * 2 - 1
+    gray = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(8)) * 2 - 1
     with torch.no_grad():
-        expected = base.encode(grey.expand(-1, 3, -1, -1)).latent_dist
-        found = wide.encode(grey.expand(-1, 8, -1, -1)).latent_dist
+        expected = base.encode(gray.expand(-1, 3, -1, -1)).latent_dist
+        found = wide.encode(gray.expand(-1, 8, -1, -1)).latent_dist
         torch.testing.assert_close(found.mean, expected.mean, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(found.std, expected.std, atol=1e-5, rtol=1e-4)
         picture, maps = base.decode(expected.mean).sample, wide.decode(expected.mean).sample
@@ -160,7 +159,7 @@ def test_the_intrinsic_vae_starts_as_the_base_does_on_pictures():
         )
 
 
-def test_the_intrinsic_vae_comes_back_from_its_folder(tmp_path: Path):
+def test_the_intrinsic_vae_is_restored_from_its_folder(tmp_path: Path):
     wide = widen(Base("tiny").vae(torch.float32), MapLayout(("normal", "line")))
     wide.save_pretrained(tmp_path)
     back = AutoencoderKL.from_pretrained(tmp_path)
@@ -170,7 +169,7 @@ def test_the_intrinsic_vae_comes_back_from_its_folder(tmp_path: Path):
         assert torch.equal(back(maps).sample, wide(maps).sample)
 
 
-def test_the_vae_s_loss_is_reconstruction_and_kl():
+def test_the_vae_loss_is_reconstruction_plus_kl():
     vae = widen(Base("tiny").vae(torch.float32), MapLayout())
     maps = torch.rand(2, 8, 16, 16, generator=torch.Generator().manual_seed(10)) * 2 - 1
     noise = torch.randn(2, 4, 2, 2, generator=torch.Generator().manual_seed(11))
@@ -186,7 +185,7 @@ def test_the_vae_s_loss_is_reconstruction_and_kl():
     torch.testing.assert_close(found["loss"], error + 0.5 * kl.mean(), atol=1e-5, rtol=1e-4)
 
 
-def test_lora_of_the_real_size_has_3_19_million_parameters():
+def test_lora_of_the_full_size_has_3_19_million_parameters():
     with torch.device("meta"):
         unet = UNet2DConditionModel(
             sample_size=96, cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20), use_linear_projection=True

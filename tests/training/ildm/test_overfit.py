@@ -1,7 +1,7 @@
-"""Both phases learn 8 real samples by heart, as the paper has it: the VAE as a whole, the UNet by LoRA alone.
+"""Both phases overfit 8 real samples, with the paper's trainable weights: all of the VAE, only LoRA of the UNet.
 
-A base that has learned nothing cannot serve here: LoRA leaves the pictures' half to it, whose error would stay as it
-was, half of the loss. So the small base learns these pictures first, as SD2.1 has learned pictures before I-LDM begins.
+A random base does not work here: LoRA does not change the image half, whose error, half of the loss, would stay the
+same. So the small base is first trained on these images, just as SD2.1 was trained before I-LDM.
 """
 
 import pytest
@@ -10,7 +10,7 @@ from diffusers import DDPMScheduler
 from spatialdata_builder.training.ildm.models import Base
 from spatialdata_builder.training.ildm.recipe import Ildm
 
-from tests.training.ildm.parts import CPU, chance_of, first_batch, make_shards, tiny, train
+from tests.training.ildm.parts import CPU, first_batch, make_shards, rng_of, tiny, train
 
 LORA = {"train_base": False, "rank": 32, "alpha": 32}
 
@@ -22,17 +22,17 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def base(shards: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder in diffusers' layout whose UNet has learned the pictures."""
+    """A folder in diffusers' layout whose UNet was trained on the images."""
     folder, parts = tmp_path_factory.mktemp("base"), Base("tiny")
     recipe = Ildm(tiny())
     recipe.build(CPU, torch.float32)
     batch = first_batch(shards, recipe, 8)
-    given = recipe.prepare(batch, chance_of(batch))
+    inputs = recipe.prepare(batch, rng_of(batch))
     unet = parts.unet(torch.float32)
     optimizer = torch.optim.AdamW(unet.parameters(), 4e-3)
     for _ in range(60):
-        found = unet(given["image"], given["timesteps"], given["context"]).sample
-        (found - given["image_target"]).square().mean().backward()
+        predicted = unet(inputs["image"], inputs["timesteps"], inputs["context"]).sample
+        (predicted - inputs["image_target"]).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
     unet.save_pretrained(folder / "unet")
@@ -45,7 +45,7 @@ def base(shards: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def intrinsic_vae(shards: str, base: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[float]]:
-    """What phase vae saves, and its losses."""
+    """The folder saved by phase vae, and its losses."""
     folder = tmp_path_factory.mktemp("vae")
     recipe = Ildm(tiny(phase="vae", base=base, views=("target",), reconstruction="mse"))
     module, losses = train(recipe, first_batch(shards, recipe, 8), steps=60, lr=4e-3)
@@ -53,12 +53,12 @@ def intrinsic_vae(shards: str, base: str, tmp_path_factory: pytest.TempPathFacto
     return str(folder), losses
 
 
-def test_the_vae_learns_8_samples(intrinsic_vae: tuple[str, list[float]]):
+def test_the_vae_overfits_8_samples(intrinsic_vae: tuple[str, list[float]]):
     _, losses = intrinsic_vae
     assert losses[-1] < 0.2 * losses[0]
 
 
-def test_lora_alone_learns_8_samples_on_a_base_that_stays_as_it_is(
+def test_lora_overfits_8_samples_and_the_base_stays_unchanged(
     shards: str, base: str, intrinsic_vae: tuple[str, list[float]]
 ):
     recipe = Ildm(tiny(base=base, intrinsic_vae=intrinsic_vae[0], **LORA))

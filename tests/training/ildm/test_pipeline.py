@@ -1,4 +1,4 @@
-"""Sampling: the loop against a plain one, determinism, from a folder."""
+"""Sampling: the loop against a plain one, determinism, loading from a folder."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ SAMPLING = {"side": SIDE, "steps": 4, "guidance": 3.0, "schedule": DROP}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of phase unet, with its VAE of phase vae."""
+    """A model of phase unet with its VAE of phase vae."""
     root = tmp_path_factory.mktemp("models")
     vae = Ildm(tiny(phase="vae"))
     vae.save(vae.build(CPU, torch.float32), root / "vae")
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "unet"
 
 
-def test_sampling_is_guided_ddim_of_both_domains_from_one_noise_with_the_schedule(folder: Path):
+def test_sampling_is_guided_ddim_of_both_domains_with_the_schedule(folder: Path):
     pipeline = IldmPipeline.load(folder)
     noise = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(2))
     found = pipeline(["a red box", "two boxes"], noise=noise)
@@ -44,12 +44,12 @@ def test_sampling_is_guided_ddim_of_both_domains_from_one_noise_with_the_schedul
     image, intrinsic = noise, noise
     module = pipeline.module
     with torch.no_grad():
-        told, untold = pipeline.text(["a red box", "two boxes"]), pipeline.text(["", ""])
+        context, empty = pipeline.text(["a red box", "two boxes"]), pipeline.text(["", ""])
         for time in scheduler.timesteps:
             for attention in module.attentions():
                 attention.weight = float(attention.block in (1, 3) and time <= 500)
             times = torch.full((2,), int(time))
-            with_text, without = (module.predict(image, intrinsic, times, each) for each in (told, untold))
+            with_text, without = (module.predict(image, intrinsic, times, each) for each in (context, empty))
             guided = [no + 3 * (yes - no) for yes, no in zip(with_text, without, strict=True)]
             image = scheduler.step(guided[0], time, image).prev_sample
             intrinsic = scheduler.step(guided[1], time, intrinsic).prev_sample
@@ -66,7 +66,7 @@ def test_sampling_is_guided_ddim_of_both_domains_from_one_noise_with_the_schedul
     }
 
 
-def test_a_picture_follows_from_its_seed_and_attention_is_training_s_afterwards(folder: Path):
+def test_an_image_depends_on_its_seed_and_attention_weights_are_reset(folder: Path):
     pipeline = IldmPipeline.load(folder)
     one, two = pipeline(["box", "box"], seed=5), pipeline(["box"], seed=6)
     np.testing.assert_allclose(one.stack[1], two.stack[0], atol=1e-4)
@@ -74,14 +74,16 @@ def test_a_picture_follows_from_its_seed_and_attention_is_training_s_afterwards(
     assert {attention.weight for attention in pipeline.module.attentions()} == {1}
 
 
-def test_a_side_is_chosen_and_one_that_the_model_does_not_take_is_refused(folder: Path):
+def test_the_side_can_be_set_and_an_unsupported_one_is_an_error(folder: Path):
     pipeline = IldmPipeline.load(folder)
     assert pipeline(["box"], side=2 * SIDE).image.shape == (1, 2 * SIDE, 2 * SIDE, 3)
-    with pytest.raises(BadInput, match=rf"pictures of side {SIDE + 1}: give `side`, or sampling\.side in training"):
+    with pytest.raises(
+        BadInput, match=rf"positive multiple of 16 \(got {SIDE + 1}\): set `side`, or recipe\.sampling\.side"
+    ):
         pipeline(["box"], side=SIDE + 1)
 
 
-def test_the_recipe_shows_pictures_while_training(folder: Path, tmp_path: Path):
+def test_the_recipe_samples_images_while_training(folder: Path, tmp_path: Path):
     for phase, names in (
         ("unet", {"prediction", "depth", "normal", "segment", "line"}),
         ("vae", {name + each for name in ("", "given_") for each in ("depth", "normal", "segment", "line")}),
@@ -96,10 +98,10 @@ def test_the_recipe_shows_pictures_while_training(folder: Path, tmp_path: Path):
         assert all(np.array_equal(again[name], each) for name, each in shown.items())
 
 
-def test_folders_of_something_else_are_refused(folder: Path, tmp_path: Path):
+def test_other_folders_are_an_error(folder: Path, tmp_path: Path):
     with pytest.raises(BadInput, match="holds an intrinsic VAE"):
         IldmPipeline.load(folder.parent / "vae")
-    with pytest.raises(BadInput, match=r"is of phase unet"):
+    with pytest.raises(BadInput, match=r"was saved by phase unet"):
         IldmPipeline.load(folder, intrinsic_vae=str(folder))
     with pytest.raises(BadInput, match=r"holds no ildm.json"):
         IldmPipeline.load(folder, intrinsic_vae=str(tmp_path))

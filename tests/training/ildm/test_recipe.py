@@ -1,4 +1,4 @@
-"""From shards to the inputs of a step, and checkpoints."""
+"""From shards to the inputs of a step; checkpoints."""
 
 import json
 from pathlib import Path
@@ -16,9 +16,9 @@ from spatialdata_builder.training.ildm.recipe import Ildm
 from spatialdata_builder.training.ildm.unet_phase import target
 from spatialdata_builder.training.ildm.vae_phase import zero_mask
 from spatialdata_builder.training.ildm.views import Views
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 
-from tests.training.ildm.parts import CPU, SIDE, chance_of, first_batch, make_shards, tiny
+from tests.training.ildm.parts import CPU, SIDE, first_batch, make_shards, rng_of, tiny
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def built(**changes: Any) -> tuple[Ildm, torch.nn.Module]:
     return recipe, recipe.build(CPU, torch.float32)
 
 
-def test_both_pictures_of_a_pair_serve_with_their_own_maps_and_captions(shards: str):
+def test_both_images_of_a_pair_have_their_own_maps_and_captions(shards: str):
     recipe = Ildm(tiny(segment_channels=1))
     batch = first_batch(shards, recipe, 2) | {"caption": ["a", "b"], "source_caption": ["c", "d"]}
     views = Views(batch, recipe.options)
@@ -44,7 +44,7 @@ def test_both_pictures_of_a_pair_serve_with_their_own_maps_and_captions(shards: 
     assert not np.array_equal(maps[1, 5], maps[3, 5])
 
 
-def test_phase_vae_reads_no_pictures_and_a_single_view_only_its_own():
+def test_phase_vae_reads_no_images_and_a_single_view_only_its_own_members():
     assert set(tiny(phase="vae", views=("target",)).members) == {"depth", "normal", "segment", "line"}
     assert set(tiny(views=("source",), maps=("line",)).members) == {"source", "source_line"}
 
@@ -52,13 +52,13 @@ def test_phase_vae_reads_no_pictures_and_a_single_view_only_its_own():
 def test_inputs_are_noised_latents_with_independent_noise_at_one_time(shards: str):
     recipe, _ = built()
     batch = first_batch(shards, recipe, 2)
-    inputs = recipe.prepare(batch, chance_of(batch))
+    inputs = recipe.prepare(batch, rng_of(batch))
     assert inputs["image"].shape == inputs["intrinsic"].shape == (4, 4, SIDE // 8, SIDE // 8)
     vae = Base("tiny").vae(torch.float32)
     pictures = torch.from_numpy(np.concatenate([batch["source"], batch["target"]])).permute(0, 3, 1, 2) / 127.5 - 1
     bars = DDPMScheduler.from_config(Base("tiny").scheduler(DDPMScheduler).config).alphas_cumprod
     a, s = (each.sqrt()[inputs["timesteps"]].view(-1, 1, 1, 1) for each in (bars, 1 - bars))
-    # x_t = a x + s eps and v = a eps - s x give both back:
+    # Solve x_t = a x + s eps and v = a eps - s x for x and eps:
     latent, noise = a * inputs["image"] - s * inputs["image_target"], s * inputs["image"] + a * inputs["image_target"]
     with torch.no_grad():
         posterior = vae.encode(pictures).latent_dist
@@ -71,21 +71,22 @@ def test_inputs_are_noised_latents_with_independent_noise_at_one_time(shards: st
     assert not torch.equal(noise[:2], noise[2:])
 
 
-def test_what_a_sample_gets_depends_on_neither_neighbours_nor_place(shards: str):
+def test_inputs_of_a_sample_depend_neither_on_other_samples_nor_on_position(shards: str):
     recipe, _ = built(text_drop=0.5)
     batch = first_batch(shards, recipe, 4)
-    turned = {
+    reversed_batch = {
         name: value[::-1].copy() if isinstance(value, np.ndarray) else value[::-1] for name, value in batch.items()
     }
-    one, two = recipe.prepare(batch, chance_of(batch)), recipe.prepare(turned, chance_of(turned))
+    one = recipe.prepare(batch, rng_of(batch))
+    two = recipe.prepare(reversed_batch, rng_of(reversed_batch))
     order = [3, 2, 1, 0, 7, 6, 5, 4]
     for name, value in one.items():
         torch.testing.assert_close(value, two[name][order], atol=1e-5, rtol=1e-5)
-    later = recipe.prepare(batch, chance_of(batch, step=1))
+    later = recipe.prepare(batch, rng_of(batch, step=1))
     assert not torch.equal(later["timesteps"], one["timesteps"])
 
 
-def test_targets_are_noise_or_v_as_the_scheduler_says():
+def test_targets_are_noise_or_v_depending_on_the_scheduler():
     x, noise = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0)), torch.ones(2, 4, 3, 3)
     times = torch.tensor([0, 700])
     options = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -98,10 +99,10 @@ def test_targets_are_noise_or_v_as_the_scheduler_says():
         target(DDPMScheduler(**options, prediction_type="sample"), x, noise, times)
 
 
-def test_whole_maps_are_masked_one_by_one_with_the_probability():
+def test_maps_are_masked_independently_with_the_probability():
     options = tiny(phase="vae")
     keys = tuple(f"key-{number}" for number in range(1000))
-    mask = zero_mask(Views({"key": keys}, options), Chance(0, 0, keys), options.layout, 0.1)[..., 0, 0]
+    mask = zero_mask(Views({"key": keys}, options), StepRng(0, 0, keys), options.layout, 0.1)[..., 0, 0]
     assert mask.shape == (2000, 8) and set(mask.unique().tolist()) == {0, 1}
     by_map = {name: mask[:, where] for name, where in options.layout.slices.items()}
     assert all(torch.equal(each, each[:, :1].expand_as(each)) for each in by_map.values())
@@ -110,10 +111,10 @@ def test_whole_maps_are_masked_one_by_one_with_the_probability():
     assert torch.corrcoef(firsts).fill_diagonal_(0).abs().max() < 0.1
 
 
-def test_a_masked_map_is_0_in_what_the_vae_gets(shards: str):
+def test_a_masked_map_is_0_in_the_input_of_the_vae(shards: str):
     recipe, _ = built(phase="vae", zero_mask=0.5)
     batch = first_batch(shards, recipe, 4)
-    maps = recipe.prepare(batch, chance_of(batch))["maps"]
+    maps = recipe.prepare(batch, rng_of(batch))["maps"]
     given = torch.from_numpy(Views(batch, recipe.options).maps())
     lines = maps[:, 7].abs().amax((1, 2)) > 0
     assert 0 < lines.sum() < 8
@@ -123,29 +124,30 @@ def test_a_masked_map_is_0_in_what_the_vae_gets(shards: str):
 def test_captions_are_dropped_for_guidance(shards: str):
     recipe, _ = built(text_drop=0.5)
     batch = first_batch(shards, recipe, 4)
-    dropping = [recipe.prepare(batch, chance_of(batch, step))["context"] for step in range(4)]
-    told = built(text_drop=0.0)[0].prepare(batch, chance_of(batch))["context"][0]
-    untold = built(empty_captions="unconditional")[0]
-    empty = untold.prepare(batch | {"caption": [""] * 4, "source_caption": [""] * 4}, chance_of(batch))["context"][0]
+    dropping = [recipe.prepare(batch, rng_of(batch, step))["context"] for step in range(4)]
+    caption = built(text_drop=0.0)[0].prepare(batch, rng_of(batch))["context"][0]
+    unconditional = built(empty_captions="unconditional")[0]
+    no_captions = batch | {"caption": [""] * 4, "source_caption": [""] * 4}
+    empty = unconditional.prepare(no_captions, rng_of(batch))["context"][0]
     rows = torch.cat(dropping)
-    is_told, is_empty = ((rows - each).abs().amax((1, 2)) < 1e-5 for each in (told, empty))
-    assert torch.equal(is_told, ~is_empty)
+    is_caption, is_empty = ((rows - each).abs().amax((1, 2)) < 1e-5 for each in (caption, empty))
+    assert torch.equal(is_caption, ~is_empty)
     assert 6 < is_empty.sum() < 26
 
 
 def test_the_cache_gives_the_same_inputs(shards: str, tmp_path: Path):
     plain, _ = built()
     batch = first_batch(shards, plain, 2)
-    expected = plain.prepare(batch, chance_of(batch))
+    expected = plain.prepare(batch, rng_of(batch))
     cached, _ = built(cache=str(tmp_path))
     for _ in range(2):
-        found = cached.prepare(batch, chance_of(batch))
+        found = cached.prepare(batch, rng_of(batch))
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4)
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 4 + 4 + 1  # pictures, stacks of maps, the one caption
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 4 + 4 + 1  # images, map stacks, the only caption
 
 
-def filled(module: torch.nn.Module) -> torch.nn.Module:
+def perturbed(module: torch.nn.Module) -> torch.nn.Module:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -155,13 +157,13 @@ def filled(module: torch.nn.Module) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("changes", [{"phase": "vae"}, {"train_base": False}, {"train_base": True}], ids=str)
-def test_what_trained_comes_back_to_the_last_bit(shards: str, tmp_path: Path, changes: dict[str, Any]):
+def test_trained_weights_are_restored_bit_for_bit(shards: str, tmp_path: Path, changes: dict[str, Any]):
     recipe, module = built(**changes)
-    recipe.save(filled(module), tmp_path)
+    recipe.save(perturbed(module), tmp_path)
     again, fresh = built(**changes)
     again.load(fresh, tmp_path)
     batch = first_batch(shards, recipe, 2)
-    inputs = recipe.prepare(batch, chance_of(batch))
+    inputs = recipe.prepare(batch, rng_of(batch))
     for (name, one), (_, two) in zip(module.named_parameters(), fresh.named_parameters(), strict=True):
         assert torch.equal(one, two), name
     with torch.no_grad():
@@ -170,7 +172,7 @@ def test_what_trained_comes_back_to_the_last_bit(shards: str, tmp_path: Path, ch
 
 def test_lora_loads_in_the_stable_diffusion_pipeline_of_diffusers(tmp_path: Path):
     recipe, module = built(train_base=False, alpha=2)
-    recipe.save(filled(module), tmp_path)
+    recipe.save(perturbed(module), tmp_path)
     base = Base("tiny")
     pipeline = StableDiffusionPipeline(
         vae=base.vae(torch.float32),
@@ -189,50 +191,50 @@ def test_lora_loads_in_the_stable_diffusion_pipeline_of_diffusers(tmp_path: Path
             if name.endswith((".attn1.to_q", ".attn1.to_k", ".attn1.to_v", ".attn1.to_out.0")):
                 update = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
                 merged.get_submodule(name).weight.add_(2 / 4 * update)
-        given = torch.randn(1, 4, 4, 4), torch.tensor([5]), torch.randn(1, 77, 16)
-        expected = merged(*given).sample
-        torch.testing.assert_close(pipeline.unet(*given).sample, expected, atol=1e-5, rtol=1e-4)
-        assert (base.unet(torch.float32)(*given).sample - expected).abs().max() > 1e-3
+        inputs = torch.randn(1, 4, 4, 4), torch.tensor([5]), torch.randn(1, 77, 16)
+        expected = merged(*inputs).sample
+        torch.testing.assert_close(pipeline.unet(*inputs).sample, expected, atol=1e-5, rtol=1e-4)
+        assert (base.unet(torch.float32)(*inputs).sample - expected).abs().max() > 1e-3
 
 
-def test_saved_folders_are_those_of_the_libraries(tmp_path: Path):
+def test_saved_folders_load_in_the_libraries(tmp_path: Path):
     recipe, module = built(phase="vae")
     recipe.save(module, tmp_path / "vae")
     assert AutoencoderKL.from_pretrained(tmp_path / "vae").config.in_channels == 8
     recipe, module = built(train_base=True)
-    recipe.save(filled(module), tmp_path / "unet")
+    recipe.save(perturbed(module), tmp_path / "unet")
     base = UNet2DConditionModel.from_pretrained(tmp_path / "unet" / "unet")
     assert torch.equal(base.conv_in.weight, module.unet.conv_in.weight)
     with safe_open(tmp_path / "unet" / "pytorch_lora_weights.safetensors", framework="pt") as opened:
-        told = json.loads(opened.metadata()["lora_adapter_metadata"])
-    assert told["unet.target_modules"] == ["attn1.to_k", "attn1.to_out.0", "attn1.to_q", "attn1.to_v"]
+        metadata = json.loads(opened.metadata()["lora_adapter_metadata"])
+    assert metadata["unet.target_modules"] == ["attn1.to_k", "attn1.to_out.0", "attn1.to_q", "attn1.to_v"]
 
 
-def test_a_checkpoint_of_another_configuration_says_what_differs(tmp_path: Path):
+def test_a_checkpoint_of_another_configuration_is_an_error_that_names_the_differences(tmp_path: Path):
     recipe, module = built(rank=4)
     recipe.save(module, tmp_path)
     other, fresh = built(rank=8)
-    with pytest.raises(BadInput, match=r"rank 4 there, 8 here"):
+    with pytest.raises(BadInput, match=r"rank is 4, here 8"):
         other.load(fresh, tmp_path)
-    with pytest.raises(BadInput, match=r"phase unet there, vae here"):
+    with pytest.raises(BadInput, match=r"phase is unet, here vae"):
         Ildm(tiny(phase="vae")).load(fresh, tmp_path)
     with pytest.raises(BadInput, match=r"holds no ildm.json"):
         other.load(fresh, tmp_path / "elsewhere")
 
 
-def test_bad_input_is_one_line(shards: str, tmp_path: Path):
+def test_bad_input_gives_one_line_errors(shards: str, tmp_path: Path):
     recipe, _ = built()
     batch = first_batch(shards, recipe, 2)
     empty = batch | {"source_caption": ["two boxes", " "]}
     with pytest.raises(BadInput, match=f"sample {batch['key'][1]} has no source_caption"):
-        recipe.prepare(empty, chance_of(batch))
-    untold, _ = built(empty_captions="unconditional")
-    assert untold.prepare(empty, chance_of(batch))["context"].shape == (4, 77, 16)
-    with pytest.raises(BadInput, match=r"pictures of the shards are 32 x 32, resolution is 512"):
+        recipe.prepare(empty, rng_of(batch))
+    unconditional, _ = built(empty_captions="unconditional")
+    assert unconditional.prepare(empty, rng_of(batch))["context"].shape == (4, 77, 16)
+    with pytest.raises(BadInput, match=r"images of the shards are 32 x 32, but recipe.resolution is 512"):
         sized, _ = built(resolution=512)
-        sized.prepare(batch, chance_of(batch))
+        sized.prepare(batch, rng_of(batch))
     with pytest.raises(BadInput, match="multiples of 16"):
-        recipe.prepare({**batch, "source_depth": np.zeros((2, 40, 40))}, chance_of(batch))
+        recipe.prepare({**batch, "source_depth": np.zeros((2, 40, 40))}, rng_of(batch))
     with pytest.raises(BadInput, match="intrinsic_vae is empty"):
         Ildm(IldmOptions(base=str(tmp_path))).build(CPU, torch.float32)
     with pytest.raises(BadInput, match=r"holds no ildm.json"):

@@ -1,4 +1,4 @@
-"""Both phases in the loop: killed and started again, and on two processes."""
+"""Both phases in the training loop: killed and resumed, and on two processes."""
 
 from pathlib import Path
 
@@ -23,16 +23,16 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_killed_and_started_again_it_is_the_same_run(shards: str, tmp_path: Path, phase: str):
+def test_a_killed_run_resumes_exactly(shards: str, tmp_path: Path, phase: str):
     assert_same_after_a_kill("ildm", shards, tmp_path, PHASES[phase], WEIGHTS[phase])
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_two_processes_learn_as_one_with_twice_the_batch(shards: str, tmp_path: Path, phase: str):
+def test_two_processes_match_one_with_twice_the_batch(shards: str, tmp_path: Path, phase: str):
     assert_same_on_two_processes("ildm", shards, tmp_path, PHASES[phase])
 
 
-def test_defaults_are_the_paper_s_and_the_examples_say_them():
+def test_defaults_are_the_paper_s_and_match_the_examples():
     recipe = load_config(Ildm).recipe
     assert (recipe["rank"], recipe["zero_mask"], recipe["resolution"], recipe["train_base"]) == (32, 0.1, 512, False)
     assert (recipe["sampling"]["steps"], recipe["sampling"]["guidance"], recipe["sampling"]["side"]) == (25, 7.5, 768)

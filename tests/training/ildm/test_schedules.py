@@ -10,13 +10,13 @@ from spatialdata_builder.training.ildm.schedules import Drop, Gaussian
     ("block", "time", "weight"),
     [(3, 900, 1), (7, 0, 1), (5, 901, 0), (2, 500, 0), (8, 500, 0), (3, 900.5, 0)],
 )
-def test_drop_looks_at_intrinsics_in_inner_blocks_once_the_time_is_below_tau(block: int, time: float, weight: float):
+def test_drop_is_1_in_inner_blocks_at_times_up_to_tau(block: int, time: float, weight: float):
     """Eq. 2."""
     assert Drop().weight(block, time) == weight
 
 
 def test_gaussian_is_highest_at_tau_and_falls_with_sigma():
-    """Eq. 3, by hand: one sigma away e^-1, two sigmas e^-4; the same in all blocks."""
+    """Eq. 3 by hand: e^-1 at a distance of one sigma, e^-4 at two sigmas; the same in all blocks."""
     schedule = Gaussian(alpha=0.5)
     for time, expected in ((800, 0.5), (900, 0.5 * 0.36787944), (700, 0.5 * 0.36787944), (600, 0.5 * 0.01831564)):
         assert [schedule.weight(block, time) for block in (1, 9)] == pytest.approx([expected] * 2, rel=1e-6)

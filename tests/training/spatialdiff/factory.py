@@ -1,4 +1,4 @@
-"""Shards and tiny recipes that the tests of SpatialDiff share."""
+"""Shards and tiny recipes, shared by the tests of SpatialDiff."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from spatialdata_builder.shards import stream
 from spatialdata_builder.shards.recipes import get_recipe
-from spatialdata_builder.training.recipe import Batch, Chance, Inputs
+from spatialdata_builder.training.recipe import Batch, Inputs, StepRng
 from spatialdata_builder.training.spatialdiff.options import TINY_RECIPE, SpatialDiffOptions
 from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
 
@@ -22,13 +22,13 @@ def tiny(**changes: Any) -> SpatialDiffOptions:
 
 
 def built(**changes: Any) -> tuple[SpatialDiff, Any]:
-    """A recipe, and the module that it trains."""
+    """A recipe and the module that it trains."""
     recipe = SpatialDiff(tiny(**changes))
     return recipe, recipe.build(CPU, torch.float32)
 
 
 def batch_of(recipe: SpatialDiff, folder: Path, size: int = 2, side: int = SIDE) -> Batch:
-    """Real samples, packed and streamed as the recipe asks for."""
+    """Real samples, packed and streamed for the recipe."""
     keys = [f"sample-{number}" for number in range(8)]
     if not folder.exists():
         changes = {key: make_sample(key, side=side) for key in keys}
@@ -37,11 +37,11 @@ def batch_of(recipe: SpatialDiff, folder: Path, size: int = 2, side: int = SIDE)
 
 
 def inputs_of(recipe: SpatialDiff, batch: Batch, step: int = 0) -> Inputs:
-    return recipe.prepare(batch, Chance(0, step, tuple(batch["key"])))
+    return recipe.prepare(batch, StepRng(0, step, tuple(batch["key"])))
 
 
-def stirred(module: torch.nn.Module) -> None:
-    """Move what trains off its first values (LoRA begins at zero, which would hide what it does)."""
+def perturb(module: torch.nn.Module) -> None:
+    """Perturb the trainable weights: LoRA is initialized to zero, which would hide its effect."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for value in module.parameters():

@@ -1,4 +1,4 @@
-"""What a run saves: read by the library's own loader, read back to the last bit, refused where it does not fit."""
+"""Saved weights: they load in the library, are restored bit for bit, and give an error where they do not fit."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.spatialdiff.files import read_options
 from spatialdata_builder.training.spatialdiff.tiny import tiny_base
 
-from tests.training.spatialdiff.factory import batch_of, built, inputs_of, stirred
+from tests.training.spatialdiff.factory import batch_of, built, inputs_of, perturb
 
 
 def test_lora_loads_elsewhere_with_equal_output(tmp_path: Path):
@@ -19,7 +19,7 @@ def test_lora_loads_elsewhere_with_equal_output(tmp_path: Path):
     del inputs["velocity"]
     with torch.no_grad():
         untrained = net(inputs)["velocity"]
-        stirred(net)
+        perturb(net)
         trained = net(inputs)["velocity"]
     recipe.save(net, tmp_path / "out")
     pipeline = tiny_base()
@@ -49,9 +49,9 @@ def test_lora_loads_elsewhere_with_equal_output(tmp_path: Path):
         ({}, {"pytorch_lora_weights.safetensors", "connector.safetensors", "head.safetensors"}),
     ],
 )
-def test_what_is_saved_is_read_back_to_the_last_bit(tmp_path: Path, changes: dict, files: set):
+def test_saved_weights_are_restored_bit_for_bit(tmp_path: Path, changes: dict, files: set):
     recipe, net = built(**changes)
-    stirred(net)
+    perturb(net)
     recipe.save(net, tmp_path / "out")
     recipe.save(net, tmp_path / "again")
     assert {path.name for path in (tmp_path / "out").iterdir()} == files | {"spatialdiff.json"}
@@ -64,9 +64,9 @@ def test_what_is_saved_is_read_back_to_the_last_bit(tmp_path: Path, changes: dic
     assert read_options(tmp_path / "out") == recipe.options
 
 
-def test_stage_2_begins_with_the_connector_of_stage_1(tmp_path: Path):
+def test_stage_2_starts_with_the_connector_of_stage_1(tmp_path: Path):
     first, net = built(stage=1)
-    stirred(net)
+    perturb(net)
     first.save(net, tmp_path / "one")
     recipe, second = built(init=str(tmp_path / "one"))
     recipe.begin(second)
@@ -75,14 +75,14 @@ def test_stage_2_begins_with_the_connector_of_stage_1(tmp_path: Path):
     assert not torch.equal(built()[1].connector.queries, second.connector.queries)
 
 
-def test_what_does_not_fit_is_refused_with_what_differs(tmp_path: Path):
+def test_a_folder_that_does_not_fit_is_an_error_that_names_the_differences(tmp_path: Path):
     recipe, net = built()
     recipe.save(net, tmp_path / "out")
     other, fresh = built(ablation="ism", lora={"rank": 8})
     with pytest.raises(BadInput, match=r"ablation is latent_depth, here ism; lora is .*16.*, here .*8"):
         other.load(fresh, tmp_path / "out")
     another, begun = built(init=str(tmp_path / "out"))
-    with pytest.raises(BadInput, match="is of stage 2: give what stage 1 saved"):
+    with pytest.raises(BadInput, match="was saved by stage 2: give a folder saved by stage 1"):
         another.begin(begun)
     with pytest.raises(BadInput, match=r"spatialdiff\.json cannot be read"):
         recipe.load(net, tmp_path / "nothing")
@@ -90,15 +90,15 @@ def test_what_does_not_fit_is_refused_with_what_differs(tmp_path: Path):
     with pytest.raises(BadInput, match=r"head\.safetensors cannot be read"):
         recipe.load(net, tmp_path / "out")
     (tmp_path / "out/spatialdiff.json").write_text(json.dumps({"recipe": "ildm", "format": 1}))
-    with pytest.raises(BadInput, match="made by recipe 'ildm'"):
+    with pytest.raises(BadInput, match="was written by recipe 'ildm'"):
         recipe.load(net, tmp_path / "out")
 
 
-def test_a_connector_of_another_shape_is_refused(tmp_path: Path):
+def test_a_connector_of_another_shape_is_an_error(tmp_path: Path):
     recipe, net = built(stage=1)
     recipe.save(net, tmp_path / "one")
     wider, other = built(init=str(tmp_path / "one"), width=64)
-    with pytest.raises(BadInput, match="another connector than this configuration's") as caught:
+    with pytest.raises(BadInput, match="does not fit the connector of this configuration") as caught:
         wider.begin(other)
     assert "\n" not in str(caught.value)
 
@@ -107,9 +107,9 @@ def test_target_modules_are_sorted_in_the_file(tmp_path: Path):
     recipe, net = built(ablation="lora_only")
     recipe.save(net, tmp_path)
     with safe_open(tmp_path / "pytorch_lora_weights.safetensors", "pt") as opened:
-        told = json.loads(opened.metadata()["lora_adapter_metadata"])
+        metadata = json.loads(opened.metadata()["lora_adapter_metadata"])
         names = list(opened.keys())
-    targets = told["transformer.target_modules"]
+    targets = metadata["transformer.target_modules"]
     assert targets == sorted(targets)
     assert len(targets) == 8
     assert all(name.startswith("transformer.") for name in names)

@@ -1,4 +1,4 @@
-"""Latents, depth, positions and texts against the library's own and few-line computations."""
+"""Latents, depth, position ids and texts against the library's and short independent computations."""
 
 from pathlib import Path
 
@@ -7,7 +7,13 @@ import pytest
 import torch
 from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.training.spatialdiff.frozen import load_base, normalised, patches, positions, unpatched
+from spatialdata_builder.training.spatialdiff.frozen import (
+    load_base,
+    normalize_depth,
+    patchify,
+    position_ids,
+    unpatchify,
+)
 from spatialdata_builder.training.spatialdiff.tiny import tiny_base
 
 from tests.training.spatialdiff.factory import CPU, SIDE, tiny
@@ -22,21 +28,21 @@ def picture(seed: int = 0, side: int = SIDE) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
 
 
-def test_packing_is_the_library_s():
+def test_packing_equals_the_library_s():
     z = torch.randn(2, 4, 6, 8)
     packed = FluxKontextPipeline._pack_latents(z, 2, 4, 6, 8)
-    assert torch.equal(patches(z, 2), packed)
-    assert torch.equal(unpatched(packed, 2, 6), z)
+    assert torch.equal(patchify(z, 2), packed)
+    assert torch.equal(unpatchify(packed, 2, 6), z)
 
 
-def test_positions_are_the_library_s_with_a_third_kind():
+def test_position_ids_equal_the_library_s_with_a_third_kind():
     grid = FluxKontextPipeline._prepare_latent_image_ids(1, 3, 5, CPU, torch.float32)
     kinds = [grid + torch.tensor([kind, 0, 0]) for kind in range(3)]
-    assert torch.equal(positions(3, 3, 5), torch.cat(kinds))
-    assert torch.equal(positions(2, 3, 5), torch.cat(kinds[:2]))
+    assert torch.equal(position_ids(3, 3, 5), torch.cat(kinds))
+    assert torch.equal(position_ids(2, 3, 5), torch.cat(kinds[:2]))
 
 
-def test_latents_are_the_library_s(frozen):
+def test_latents_equal_the_library_s(frozen):
     images = np.stack([picture(0), picture(1)])
     base = tiny_base()
     pixels = base.image_processor.preprocess(torch.tensor(images).movedim(-1, 1) / 255)
@@ -45,7 +51,7 @@ def test_latents_are_the_library_s(frozen):
     torch.testing.assert_close(frozen.latents(images), expected)
 
 
-def test_a_decoded_latent_undoes_shift_and_scale(frozen):
+def test_decoding_reverts_shift_and_scale(frozen):
     latents = torch.randn(1, 4, 16)
     z = FluxKontextPipeline._unpack_latents(latents, SIDE, SIDE, 8)
     config = frozen.base.vae.config
@@ -55,35 +61,35 @@ def test_a_decoded_latent_undoes_shift_and_scale(frozen):
     assert torch.equal(frozen.images(latents)[0], expected)
 
 
-def test_depth_is_normalised_image_by_image(frozen):
+def test_depth_is_normalized_per_image(frozen):
     depth = np.random.default_rng(0).random((2, SIDE, SIDE), dtype=np.float32)
     depth[1] = depth[1] * 0.3 + 0.1
-    for one, made in zip(depth, normalised(depth).numpy(), strict=True):
+    for one, made in zip(depth, normalize_depth(depth).numpy(), strict=True):
         assert made.min() == -1
         assert made.max() == pytest.approx(1)
         np.testing.assert_allclose(made, np.interp(one, [one.min(), one.max()], [-1, 1]), atol=1e-5)
-    # Nearness in any unit, and from any origin, is the same target.
+    # Scale and offset of the depth do not matter.
     torch.testing.assert_close(frozen.depth_latents(depth), frozen.depth_latents(depth * 3 + 2), atol=1e-4, rtol=0)
-    assert (normalised(np.full((1, 4, 4), 0.5)) == -1).all()
+    assert (normalize_depth(np.full((1, 4, 4), 0.5)) == -1).all()
 
 
-def test_depth_becomes_latents_of_a_grey_picture_or_patches_of_pixels(frozen):
+def test_depth_becomes_latents_of_a_gray_image_or_patches_of_pixels(frozen):
     depth = np.random.default_rng(1).random((1, SIDE, SIDE), dtype=np.float32)
-    grey = normalised(depth)[:, None]
+    gray = normalize_depth(depth)[:, None]
     config = frozen.base.vae.config
     with torch.no_grad():
-        z = frozen.base.vae.encode(grey.repeat(1, 3, 1, 1)).latent_dist.mode()
+        z = frozen.base.vae.encode(gray.repeat(1, 3, 1, 1)).latent_dist.mode()
     expected = FluxKontextPipeline._pack_latents((z - config.shift_factor) * config.scaling_factor, 1, 4, 4, 4)
     torch.testing.assert_close(frozen.depth_latents(depth), expected)
     explicit = frozen.depth_patches(depth)
     assert explicit.shape == (1, 4, 256)
-    assert torch.equal(explicit[0, 1].view(16, 16), grey[0, 0, :16, 16:])
+    assert torch.equal(explicit[0, 1].view(16, 16), gray[0, 0, :16, 16:])
 
 
-def test_texts_are_encoded_as_the_library_s_pipeline_does(frozen, caplog):
+def test_text_embeddings_equal_those_of_the_library_s_pipeline(frozen, caplog):
     texts = ["Move the box.", "Turn it to the left side.", "Move it, letter by letter, " * 8]
     tokens, pooled = frozen.texts(texts)
-    assert not caplog.records, "a warning for each text that CLIP cuts"
+    assert not caplog.records, "warnings about texts that CLIP truncates"
     with torch.no_grad():
         expected, expected_pooled, _ = tiny_base().encode_prompt(texts, device=CPU, max_sequence_length=128)
     torch.testing.assert_close(tokens, expected)
@@ -92,7 +98,7 @@ def test_texts_are_encoded_as_the_library_s_pipeline_does(frozen, caplog):
     assert (pooled[0] != pooled[1]).any()
 
 
-def test_the_cache_gives_what_would_be_made(tmp_path: Path):
+def test_cached_values_equal_computed_ones(tmp_path: Path):
     images, texts = np.stack([picture(2), picture(3)]), ["one", "two"]
     depth = images[..., 0].astype(np.float32)
     plain = load_base(tiny(), CPU, torch.float32)[1]
@@ -104,14 +110,14 @@ def test_the_cache_gives_what_would_be_made(tmp_path: Path):
         assert cached.cache.hits == hits
 
 
-def test_a_map_and_a_picture_of_equal_bytes_are_two_entries(tmp_path: Path):
+def test_a_map_and_an_image_of_equal_bytes_are_two_entries(tmp_path: Path):
     frozen = load_base(tiny(cache=str(tmp_path / "cache")), CPU, torch.float32)[1]
     frozen.depth_latents(np.zeros((1, SIDE, SIDE), np.float32))
     frozen.latents(np.zeros((1, SIDE, SIDE, 3), np.uint8))
     assert (frozen.cache.hits, frozen.cache.misses) == (0, 2)
 
 
-def test_what_is_loaded_from_a_folder_is_what_lies_there(tmp_path: Path):
+def test_a_base_is_loaded_from_its_folder(tmp_path: Path):
     base = tiny_base()
     with torch.no_grad():
         base.transformer.proj_out.bias.fill_(0.5)
@@ -128,31 +134,31 @@ def test_what_is_loaded_from_a_folder_is_what_lies_there(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda folder: None, "does not exist"),
-        (lambda folder: folder.mkdir(), "no FLUX.1-Kontext in diffusers' layout"),
+        (lambda folder: folder.mkdir(), "is not FLUX.1-Kontext in diffusers' layout"),
     ],
 )
-def test_a_base_that_is_not_there_is_named(tmp_path: Path, make, says: str):
+def test_a_missing_base_is_named(tmp_path: Path, make, message: str):
     folder = tmp_path / "base"
     make(folder)
-    with pytest.raises(BadInput, match=says) as caught:
+    with pytest.raises(BadInput, match=message) as caught:
         load_base(tiny(base=str(folder)), CPU, torch.float32)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_weights_that_the_hub_s_cache_lacks_are_named_with_what_to_run(monkeypatch, tmp_path: Path):
+def test_missing_hub_weights_give_an_error_with_what_to_run(monkeypatch, tmp_path: Path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(
-        BadInput, match=r"run `hf download somebody/kontext --revision v1`.*accept their licence"
+        BadInput, match=r"run `hf download somebody/kontext --revision v1`.*accept the license"
     ) as caught:
         load_base(tiny(base="somebody/kontext", revision="v1"), CPU, torch.float32)
     assert "\n" not in str(caught.value)
 
 
-def test_another_size_is_refused_with_what_to_set(frozen):
-    with pytest.raises(BadInput, match=r"48 x 48, recipe.width and recipe.height say 32 x 32"):
+def test_another_size_gives_an_error_with_what_to_set(frozen):
+    with pytest.raises(BadInput, match=r"48 x 48, but recipe.width x recipe.height is 32 x 32"):
         frozen.condition(picture(side=48)[None], ["one"], 1.0)

@@ -1,4 +1,4 @@
-"""What the geometry encoder is shown and gives, and where its weights come from."""
+"""Inputs, outputs and weights of the geometry encoder."""
 
 import importlib.util
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_sides_are_multiples_of_14_and_the_longer_one_is_518(size: tuple, expect
 
 
 @pytest.mark.parametrize("side", [70, 252])
-def test_pixels_are_those_of_a_bicubic_resize(side: int):
+def test_pixels_equal_a_bicubic_resize(side: int):
     image = picture(128, 128)
     expected = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)) / 255
     made = fit(torch.tensor(image)[None], side)[0].movedim(0, -1).numpy()
@@ -39,7 +39,7 @@ def test_pixels_are_those_of_a_bicubic_resize(side: int):
     np.testing.assert_allclose(made, expected, atol=1.5 / 255)
 
 
-def test_tokens_are_the_last_layer_s_with_camera_and_registers():
+def test_tokens_are_those_of_the_last_layer_with_camera_and_registers():
     aggregator = TinyAggregator()
     encoder = AggregatorEncoder(aggregator, 64, 56, torch.float32)
     images = torch.tensor(picture(64, 48))[None].repeat(2, 1, 1, 1)
@@ -52,7 +52,7 @@ def test_tokens_are_the_last_layer_s_with_camera_and_registers():
     assert torch.equal(tokens, layers[-1][:, 0])
 
 
-def test_the_tiny_encoder_is_frozen_and_equal_everywhere():
+def test_the_tiny_encoder_is_frozen_and_deterministic():
     options = GeometrySection(model="tiny", side=28)
     first, second = (load_geometry(options, CPU, torch.float32) for _ in range(2))
     images = torch.tensor(picture(32, 32))[None]
@@ -62,7 +62,7 @@ def test_the_tiny_encoder_is_frozen_and_equal_everywhere():
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.pt"])
-def test_of_vggt_s_weights_the_aggregator_s_are_taken(tmp_path: Path, name: str):
+def test_only_the_aggregator_s_weights_are_loaded(tmp_path: Path, name: str):
     weights = {"aggregator.camera_token": torch.randn(1, 2), "depth_head.weight": torch.randn(3)}
     save = save_file if name.endswith("safetensors") else torch.save
     save(weights, tmp_path / name)
@@ -74,9 +74,9 @@ def test_of_vggt_s_weights_the_aggregator_s_are_taken(tmp_path: Path, name: str)
         aggregator_weights(tmp_path / name)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("vggt") is not None, reason="it is installed")
-def test_a_missing_package_is_one_line_with_what_to_run():
-    with pytest.raises(BadInput, match=r"package 'vggt'.* pip install .*git\+https") as caught:
+@pytest.mark.skipif(importlib.util.find_spec("vggt") is not None, reason="vggt is installed")
+def test_a_missing_package_gives_a_one_line_error_with_what_to_run():
+    with pytest.raises(BadInput, match=r"package 'vggt'.*`pip install .*git\+https") as caught:
         load_geometry(GeometrySection(), CPU, torch.float32)
     assert "\n" not in str(caught.value)
 

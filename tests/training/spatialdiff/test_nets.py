@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from spatialdata_builder.training.spatialdiff.nets import Connector, CrossAttention, SpatialDecodeHead
 
-from tests.training.spatialdiff.factory import batch_of, built, inputs_of, stirred
+from tests.training.spatialdiff.factory import batch_of, built, inputs_of, perturb
 
 
 def attention(layer: CrossAttention, q: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
@@ -43,7 +43,7 @@ def test_the_connector_runs_learnable_queries_through_all_layers():
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in connector.parameters())
 
 
-def test_feed_forward_is_behind_the_attention_when_asked_for():
+def test_the_optional_feed_forward_follows_the_attention():
     layer = CrossAttention(12, 20, 1, 4)
     q, s = torch.randn(1, 5, 12), torch.randn(1, 7, 20)
     seen = attention(layer, q, s)
@@ -52,7 +52,7 @@ def test_feed_forward_is_behind_the_attention_when_asked_for():
     assert layer.mlp[1].out_features == 48
 
 
-def test_the_head_reads_each_token_alone():
+def test_the_head_reads_each_token_independently():
     head = SpatialDecodeHead(12, 5)
     tokens = torch.randn(2, 6, 12)
     assert torch.equal(head(tokens)[:, 2:3], head(tokens[:, 2:3]))
@@ -82,9 +82,9 @@ def library(net, inputs, spatial=None) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("ablation", ["lora_only", "latent_depth"])
-def test_the_joined_sequence_is_what_the_library_makes_of_it(tmp_path: Path, ablation: str):
+def test_the_joined_sequence_equals_the_library_s(tmp_path: Path, ablation: str):
     recipe, net = built(ablation=ablation)
-    stirred(net)
+    perturb(net)
     inputs = inputs_of(recipe, batch_of(recipe, tmp_path / "set"))
     velocity = inputs.pop("velocity")
     tokens = velocity.shape[1]
@@ -116,7 +116,7 @@ def test_losses_are_equations_9_and_10_over_valid_samples(tmp_path: Path):
 
 def test_gradient_checkpointing_changes_no_gradient(tmp_path: Path):
     recipe, net = built()
-    stirred(net)
+    perturb(net)
     inputs = inputs_of(recipe, batch_of(recipe, tmp_path / "set"))
     found = []
     for enable in (net.transformer.disable_gradient_checkpointing, net.transformer.enable_gradient_checkpointing):
@@ -132,7 +132,7 @@ def test_gradient_checkpointing_changes_no_gradient(tmp_path: Path):
 
 def test_depth_supervision_reaches_connector_and_lora(tmp_path: Path):
     recipe, net = built()
-    stirred(net)
+    perturb(net)
     net(inputs_of(recipe, batch_of(recipe, tmp_path / "set")))["depth"].backward()
     reached = {name for name, value in net.named_parameters() if value.grad is not None and value.grad.abs().sum() > 0}
     assert {"connector.queries", "connector.layers.0.to_q.weight", "head.out.weight"} <= reached

@@ -1,4 +1,4 @@
-"""Editing: Kontext's own sampling where nothing was added, and no other inputs than image and instruction."""
+"""Editing: equals Kontext's sampling if no parts were added, and needs only image and instruction."""
 
 import shutil
 from pathlib import Path
@@ -8,19 +8,19 @@ import pytest
 import torch
 from PIL import Image
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 from spatialdata_builder.training.spatialdiff.pipeline import SpatialDiffPipeline
 from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
 from spatialdata_builder.training.spatialdiff.tiny import tiny_base
 
-from tests.training.spatialdiff.factory import CPU, SIDE, batch_of, built, stirred, tiny
+from tests.training.spatialdiff.factory import CPU, SIDE, batch_of, built, perturb, tiny
 
 
 def pictures(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
 
 
-def test_without_additions_it_samples_as_the_library_does():
+def test_without_added_parts_sampling_equals_the_library():
     recipe, net = built(ablation="lora_only")
     images, texts = pictures(2), ["Move the box.", "Turn it."]
     mine = SpatialDiffPipeline(net, recipe.frozen).edit(images, texts, seed=3, steps=5, guidance=3.0)
@@ -33,7 +33,7 @@ def test_without_additions_it_samples_as_the_library_does():
         _auto_resize=False,
         num_inference_steps=5,
         guidance_scale=3.0,
-        latents=Chance(3, 0, ("0", "1")).normal((4, 16)),
+        latents=StepRng(3, 0, ("0", "1")).normal((4, 16)),
         max_sequence_length=128,
         output_type="np",
     ).images
@@ -42,9 +42,9 @@ def test_without_additions_it_samples_as_the_library_does():
 
 
 @pytest.mark.parametrize("ablation", ["ism", "explicit_depth", "latent_depth"])
-def test_an_edit_needs_image_and_instruction_alone(ablation: str):
+def test_an_edit_needs_only_image_and_instruction(ablation: str):
     recipe, net = built(ablation=ablation)
-    stirred(net)
+    perturb(net)
     net.train()
     pipeline = SpatialDiffPipeline(net, recipe.frozen)
     edited = pipeline.edit(pictures(1), ["Move it."], steps=2)
@@ -56,9 +56,9 @@ def test_an_edit_needs_image_and_instruction_alone(ablation: str):
     assert net.training
 
 
-def test_an_image_s_edit_follows_from_seed_and_key_not_from_its_batch():
+def test_an_edit_depends_on_seed_and_key_not_on_the_batch():
     recipe, net = built()
-    stirred(net)
+    perturb(net)
     pipeline = SpatialDiffPipeline(net, recipe.frozen)
     images, texts = pictures(2), ["one", "two"]
     both = pipeline.edit(images, texts, seed=1, keys=("a", "b"), steps=2).images
@@ -69,7 +69,7 @@ def test_an_image_s_edit_follows_from_seed_and_key_not_from_its_batch():
 
 def test_spatial_tokens_change_the_edit():
     recipe, net = built()
-    stirred(net)
+    perturb(net)
     pipeline = SpatialDiffPipeline(net, recipe.frozen)
     before = pipeline.edit(pictures(1), ["Move it."], steps=2).images
     with torch.no_grad():
@@ -77,9 +77,9 @@ def test_spatial_tokens_change_the_edit():
     assert not np.array_equal(pipeline.edit(pictures(1), ["Move it."], steps=2).images, before)
 
 
-def test_from_a_folder_it_edits_a_picture_of_any_size(tmp_path: Path):
+def test_a_pipeline_from_a_folder_edits_an_image_of_any_size(tmp_path: Path):
     recipe, net = built()
-    stirred(net)
+    perturb(net)
     recipe.save(net, tmp_path / "out")
     pipeline = SpatialDiffPipeline.from_folder(tmp_path / "out", "cpu")
     images = pictures(1)
@@ -89,7 +89,7 @@ def test_from_a_folder_it_edits_a_picture_of_any_size(tmp_path: Path):
     assert pipeline(Image.new("RGB", (50, 40)), "Move it.", steps=1).size == (50, 40)
 
 
-def test_what_stage_2_began_with_is_not_needed_to_edit(tmp_path: Path):
+def test_editing_does_not_need_the_folder_of_stage_1(tmp_path: Path):
     first, net = built(stage=1)
     first.save(net, tmp_path / "one")
     second, net = built(init=str(tmp_path / "one"))
@@ -99,12 +99,12 @@ def test_what_stage_2_began_with_is_not_needed_to_edit(tmp_path: Path):
     assert torch.equal(pipeline.net.connector.queries, net.connector.queries)
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path: Path):
-    with pytest.raises(BadInput, match="holds no result of spatialdiff"):
+def test_another_folder_is_an_error(tmp_path: Path):
+    with pytest.raises(BadInput, match="is not a result folder of recipe spatialdiff"):
         SpatialDiffPipeline.from_folder(tmp_path, "cpu", torch.float32)
 
 
-def test_in_bfloat16_it_edits_too():
+def test_editing_works_in_bfloat16():
     recipe = SpatialDiff(tiny())
     net = recipe.build(CPU, torch.bfloat16)
     assert SpatialDiffPipeline(net, recipe.frozen).edit(pictures(1), ["Move it."], steps=2).images.any()

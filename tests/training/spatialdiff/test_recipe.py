@@ -1,4 +1,4 @@
-"""Stages, ablations, what a step is made of, and that eight samples can be learned by heart."""
+"""Stages, ablations, the inputs of a step, and overfitting eight samples."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.config import load_config
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 from spatialdata_builder.training.spatialdiff.options import SpatialDiffOptions
 from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
 
@@ -36,7 +36,9 @@ def parts(names: set[str]) -> set[str]:
         (2, "latent_depth", {"lora", "connector", "head"}, {"source", "target", "depth"}),
     ],
 )
-def test_stage_and_ablation_say_what_trains(tmp_path: Path, stage: int, ablation: str, expected: set, members: set):
+def test_stage_and_ablation_determine_what_trains(
+    tmp_path: Path, stage: int, ablation: str, expected: set, members: set
+):
     recipe, net = built(stage=stage, ablation=ablation)
     assert parts(training(net)) == expected
     assert set(recipe.stream_options["members"]) == members
@@ -55,11 +57,11 @@ def test_lora_is_on_the_eight_projections_of_all_attentions():
     _, net = built(ablation="lora_only")
     found = {name.partition(".attn.")[2].split(".lora_A")[0] for name in training(net) if "lora_A" in name}
     assert found == EIGHT
-    # Per block of both streams: 8; of the single stream: q, k, v.
+    # 8 per dual-stream block; q, k, v per single-stream block.
     assert sum("lora_A" in name for name in training(net)) == 8 + 3
 
 
-def test_ablations_change_what_they_say_and_nothing_else(tmp_path: Path):
+def test_ablations_change_only_their_own_parts(tmp_path: Path):
     made = {}
     for ablation in ("lora_only", "ism", "explicit_depth", "latent_depth"):
         recipe, net = built(ablation=ablation)
@@ -75,13 +77,13 @@ def test_ablations_change_what_they_say_and_nothing_else(tmp_path: Path):
     assert (made["explicit_depth"][0].head.out.out_features, full.head.out.out_features) == (256, 16)
 
 
-def test_a_step_is_made_of_what_the_formulas_say(tmp_path: Path):
+def test_the_inputs_of_a_step_follow_the_formulas(tmp_path: Path):
     recipe, _ = built(time_shift=2.0)
     batch = batch_of(recipe, tmp_path / "set")
     inputs = inputs_of(recipe, batch, step=3)
-    chance = Chance(0, 3, tuple(batch["key"]))
-    noise = chance.normal((4, 16))
-    t = torch.sigmoid(chance.normal((), "time"))
+    rng = StepRng(0, 3, tuple(batch["key"]))
+    noise = rng.normal((4, 16))
+    t = torch.sigmoid(rng.normal((), "time"))
     t = 2 * t / (1 + t)
     x = recipe.frozen.latents(batch["target"])
     torch.testing.assert_close(inputs["sigma"], t)
@@ -105,7 +107,7 @@ def test_a_sample_s_inputs_do_not_depend_on_its_batch(tmp_path: Path):
     torch.testing.assert_close(together["geometry"][1:2], single["geometry"])
 
 
-def test_geometry_is_the_source_s_alone(tmp_path: Path):
+def test_geometry_depends_only_on_the_source(tmp_path: Path):
     recipe, _ = built()
     batch = dict(batch_of(recipe, tmp_path / "set"))
     before = inputs_of(recipe, batch)["geometry"]
@@ -113,7 +115,7 @@ def test_geometry_is_the_source_s_alone(tmp_path: Path):
     assert not torch.equal(inputs_of(recipe, batch | {"source": 255 - batch["source"]})["geometry"], before)
 
 
-def test_a_build_is_equal_in_every_process_and_leaves_the_generator_alone():
+def test_a_build_is_equal_in_every_process_and_restores_the_generator():
     torch.manual_seed(1)
     first = built()[1].state_dict()
     drawn = torch.rand(1)
@@ -123,7 +125,7 @@ def test_a_build_is_equal_in_every_process_and_leaves_the_generator_alone():
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def test_in_bfloat16_what_trains_stays_float32(tmp_path: Path):
+def test_with_bfloat16_trainable_parts_stay_float32(tmp_path: Path):
     recipe = SpatialDiff(tiny())
     net = recipe.build(torch.device("cpu"), torch.bfloat16)
     assert {value.dtype for value in net.parameters() if value.requires_grad} == {torch.float32}
@@ -136,7 +138,7 @@ def test_in_bfloat16_what_trains_stays_float32(tmp_path: Path):
     assert torch.isfinite(losses["loss"])
 
 
-def test_eight_samples_are_learned_by_heart(tmp_path: Path):
+def test_training_overfits_eight_samples(tmp_path: Path):
     recipe, net = built()
     inputs = inputs_of(recipe, batch_of(recipe, tmp_path / "set", 8))
     training = [value for value in net.parameters() if value.requires_grad]
@@ -153,7 +155,7 @@ def test_eight_samples_are_learned_by_heart(tmp_path: Path):
     assert losses[-1]["depth"] < 0.2 * losses[0]["depth"]
 
 
-def test_what_cannot_be_trained_on_is_named(tmp_path: Path):
+def test_bad_samples_and_options_are_named(tmp_path: Path):
     recipe, _ = built()
     batch = dict(batch_of(recipe, tmp_path / "set"))
     key = batch["key"][1]
@@ -162,33 +164,33 @@ def test_what_cannot_be_trained_on_is_named(tmp_path: Path):
     small = {name: batch[name][:, :16, :16] for name in ("source", "target", "depth")}
     with pytest.raises(BadInput, match="images are 16 x 16"):
         inputs_of(recipe, batch | small)
-    with pytest.raises(BadInput, match="heads 3 does not divide the transformer's width 64"):
+    with pytest.raises(BadInput, match=r"recipe.connector.heads must divide the transformer's width 64 \(got 3\)"):
         built(connector={"heads": 3})
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "message"),
     [
-        ({"stage": 1, "ablation": "lora_only"}, "nothing to train"),
+        ({"stage": 1, "ablation": "lora_only"}, "stage 1 trains the connector, but ablation lora_only has none"),
         ({"stage": 1, "init": "out"}, "set stage to 2"),
         ({"ablation": "lora_only", "init": "out"}, "lora_only has none"),
         ({"width": 500}, "multiple of 16"),
         ({"geometry": {"side": 512}}, "multiple of 14"),
     ],
 )
-def test_options_that_contradict_each_other_are_refused(wrong: dict, says: str):
-    with pytest.raises(ValidationError, match=says):
+def test_contradicting_options_are_an_error(wrong: dict, message: str):
+    with pytest.raises(ValidationError, match=message):
         SpatialDiffOptions.model_validate(wrong)
 
 
-def test_defaults_and_example_are_the_paper_s():
+def test_defaults_and_example_are_those_of_the_paper():
     example = Path(__file__).parents[3] / "examples/train/spatialdiff.yaml"
     config = load_config(SpatialDiff, example)
     assert (config.steps, config.batch_size, config.lr, config.precision) == (3000, 4, 1e-4, "bf16")
     assert config == load_config(SpatialDiff)
-    told = SpatialDiffOptions.model_validate(config.recipe)
-    assert (told.stage, told.ablation, told.depth_weight, told.lora.rank) == (2, "latent_depth", 0.01, 64)
-    assert (told.width, told.height, told.connector.layers, told.connector.heads) == (512, 512, 8, 1)
+    options = SpatialDiffOptions.model_validate(config.recipe)
+    assert (options.stage, options.ablation, options.depth_weight, options.lora.rank) == (2, "latent_depth", 0.01, 64)
+    assert (options.width, options.height, options.connector.layers, options.connector.heads) == (512, 512, 8, 1)
     tiny = SpatialDiffOptions.model_validate(load_config(SpatialDiff, preset="tiny").recipe)
     assert (tiny.base, tiny.geometry.model) == ("tiny", "tiny")
-    assert np.isclose(told.geometry.side / 14, 37)
+    assert np.isclose(options.geometry.side / 14, 37)

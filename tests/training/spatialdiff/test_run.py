@@ -1,4 +1,4 @@
-"""The recipe in the training loop: a run of the preset, stopped and resumed, and stage 2 after stage 1."""
+"""The recipe in the training loop: the tiny preset, stopped and resumed, and stage 2 after stage 1."""
 
 import shutil
 from pathlib import Path
@@ -33,7 +33,7 @@ def run(shards: Path, out: Path, *changes: str, preset: str = "tiny") -> tuple[S
     return train(recipe, config, str(shards), out, lambda values: seen.append(dict(values))), seen
 
 
-def test_a_run_that_was_stopped_ends_as_the_undisturbed_one(shards: Path, tmp_path: Path):
+def test_a_resumed_run_equals_an_uninterrupted_one(shards: Path, tmp_path: Path):
     whole, _ = run(shards, tmp_path / "a", "steps=4", "ema=0.9")
     run(shards, tmp_path / "b", "steps=2", "ema=0.9")
     rest, _ = run(shards, tmp_path / "b", "steps=4", "ema=0.9")
@@ -58,7 +58,7 @@ def test_stage_2_follows_stage_1(shards: Path, tmp_path: Path):
     _, seen = run(shards, tmp_path / "two", "steps=1", init, "precision=bf16", "gradient_checkpointing=true")
     assert seen[0]["loss"] == pytest.approx(seen[0]["flow"] + 0.01 * seen[0]["depth"], rel=1e-5)
     assert torch.isfinite(torch.tensor(seen[0]["grad_norm"]))
-    # From here on it holds the connector itself.
+    # From now on, the checkpoint holds the connector.
     shutil.rmtree(tmp_path / "one")
     resumed, _ = run(shards, tmp_path / "two", "steps=2", init, "precision=bf16", "gradient_checkpointing=true")
     assert resumed.resumed == 1

@@ -1,10 +1,10 @@
-"""The real sizes, on the meta device: what exists and what trains has as many parameters as published."""
+"""Parameter counts in the real sizes, on the meta device: all and trainable parameters match the published numbers."""
 
 import pytest
 import torch
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+from spatialdata_builder.training.spatialdiff.build import make_net
 from spatialdata_builder.training.spatialdiff.options import SpatialDiffOptions
-from spatialdata_builder.training.spatialdiff.recipe import make_net
 
 GEOMETRY_WIDTH = 2048
 
@@ -24,7 +24,7 @@ def net_of(transformer, **changes):
         return make_net(transformer, SpatialDiffOptions.model_validate(changes), GEOMETRY_WIDTH)
 
 
-def test_at_the_defaults(transformer):
+def test_parameter_counts_with_default_options(transformer):
     assert count(transformer.parameters()) == pytest.approx(11.90e9, rel=1e-3)
     net = net_of(transformer)
     assert count(net.transformer.parameters(), trained=True) == pytest.approx(104.6e6, rel=1e-3)
@@ -34,7 +34,7 @@ def test_at_the_defaults(transformer):
     assert count(net.parameters(), trained=True) == pytest.approx(104.6e6 + 255e6 + 0.2e6, rel=1e-3)
 
 
-def test_with_a_feed_forward_in_each_layer(transformer):
+def test_parameter_counts_with_a_feed_forward_in_each_layer(transformer):
     net = net_of(transformer, connector={"feed_forward": 4})
     assert count(net.connector.parameters()) == pytest.approx(859e6, rel=1e-3)
 

@@ -1,4 +1,4 @@
-"""Eight small moves as shards, and the recipe built on tiny random models of the real architectures."""
+"""Shards of eight small samples, and the recipe built with tiny random models of the real architectures."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,7 @@ import torch
 from spatialdata_builder.shards.index import Manifest, pack_shard, write_manifest
 from spatialdata_builder.shards.layout import shard_name
 from spatialdata_builder.shards.recipes import get_recipe
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 from spatialdata_builder.training.spatialedit.options import SpatialEditOptions
 from spatialdata_builder.training.spatialedit.recipe import SpatialEdit
 from spatialdata_builder.training.spatialedit.tiny import tiny_models
@@ -23,7 +23,7 @@ def one_thread():
 
 
 def pack_moves(folder, side=SIDE, kinds=("translate", "rotate"), count=8) -> Manifest:
-    """Shards of recipe `spatialedit`; kinds take turns."""
+    """Shards of recipe `spatialedit`; edit kinds alternate."""
     recipe = get_recipe("spatialedit")
     samples = [
         (key, {field: data for field, data in members.items() if field in recipe.fields()})
@@ -46,7 +46,7 @@ def moves(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    """The tiny pipeline as a folder of diffusers' layout, with rope theta 256 and a shift of its own."""
+    """The tiny pipeline as a folder in diffusers' layout, with RoPE theta 256."""
     folder = tmp_path_factory.mktemp("checkpoint")
     pipeline = tiny_models(torch.device("cpu"), torch.float32)
     pipeline.transformer.register_to_config(theta=256)
@@ -59,15 +59,15 @@ def checkpoint(tmp_path_factory):
 
 
 def build(seed=0, **options):
-    """A recipe and its module, whose adapter is no longer zero."""
+    """A recipe and its module."""
     recipe = SpatialEdit(SpatialEditOptions(**{"model": "tiny", **options}))
     torch.manual_seed(seed)
     module = recipe.build(torch.device("cpu"), torch.float32)
     return recipe, module
 
 
-def shake(module):
-    """Adapters begin as nothing: make this one do something."""
+def randomize_adapter(module):
+    """Randomize the adapter, which is initialized to zero."""
     torch.manual_seed(7)
     for name, parameter in module.named_parameters():
         if "lora_B" in name:
@@ -75,19 +75,19 @@ def shake(module):
 
 
 @pytest.fixture(scope="module")
-def made(moves):
-    """recipe, module with an adapter that does something, a batch of 4, its inputs."""
+def case(moves):
+    """The recipe, its module with a random adapter, a batch of 4, and its inputs."""
     recipe, module = build(text_drop=0.0)
-    shake(module)
+    randomize_adapter(module)
     batch = next(opened(recipe, moves, order="stored").batches(4))
-    inputs = recipe.prepare(batch, chance_of(batch))
+    inputs = recipe.prepare(batch, rng_of(batch))
     return SimpleNamespace(recipe=recipe, module=module, batch=batch, inputs=inputs)
 
 
-def chance_of(batch, step=0) -> Chance:
-    return Chance(0, step, tuple(batch["key"]))
+def rng_of(batch, step=0) -> StepRng:
+    return StepRng(0, step, tuple(batch["key"]))
 
 
 def opened(recipe, url, split="train", **options):
-    """The stream as the loop opens it."""
+    """The stream, opened as in the training loop."""
     return recipe.open_stream(str(url), split, {**recipe.stream_options, **options})

@@ -1,4 +1,4 @@
-"""Which parameters there are and train, the adapter on disk, real checkpoints' folders, and editing."""
+"""Trainable parameters, the adapter on disk, folders of real checkpoints, and editing."""
 
 import json
 
@@ -10,7 +10,7 @@ from diffusers import JoyImageEditTransformer3DModel
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.training.recipe import Chance
+from spatialdata_builder.training.recipe import StepRng
 from spatialdata_builder.training.spatialedit.models import folder_of, load_models, lora_config
 from spatialdata_builder.training.spatialedit.nets import EditNet
 from spatialdata_builder.training.spatialedit.pipeline import edit, load_pipeline
@@ -18,19 +18,19 @@ from spatialdata_builder.training.spatialedit.tiny import tiny_models
 from torch import distributed
 from torch.distributed.fsdp import fully_shard
 
-from tests.training.spatialedit.conftest import build, chance_of, opened, shake
+from tests.training.spatialedit.conftest import build, opened, randomize_adapter, rng_of
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def saved(made, tmp_path):
-    """The folder of an adapter that does something."""
-    made.recipe.save(made.module, tmp_path / "lora")
+def saved(case, tmp_path):
+    """The folder of a random adapter."""
+    case.recipe.save(case.module, tmp_path / "lora")
     return tmp_path / "lora"
 
 
-def test_published_sizes():
+def test_parameter_counts_match_the_published_ones():
     with init_empty_weights():
         whole = JoyImageEditTransformer3DModel(
             hidden_size=4096,
@@ -48,11 +48,11 @@ def test_published_sizes():
     trains = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
     projection, qkv = 16 * (4096 + 4096), 16 * (4096 + 3 * 4096)
     assert 40 * 2 * (projection + qkv) / 1e6 == pytest.approx(31.5, abs=0.05)
-    assert trains == 40 * 2 * (projection + qkv) - projection, "but for the last block's txt_attn_proj"
+    assert trains == 40 * 2 * (projection + qkv) - projection, "all except txt_attn_proj of the last block"
 
 
-def test_only_the_adapter_trains_and_all_of_it_has_a_gradient(made):
-    names = {name for name, each in made.module.named_parameters() if each.requires_grad}
+def test_only_the_adapter_trains_and_all_of_it_has_a_gradient(case):
+    names = {name for name, each in case.module.named_parameters() if each.requires_grad}
     head = "transformer.base_model.model.double_blocks"
     layers = [f"{view}_attn_{part}" for view in ("img", "txt") for part in ("qkv", "proj")]
     expected = {
@@ -63,71 +63,71 @@ def test_only_the_adapter_trains_and_all_of_it_has_a_gradient(made):
         if (block, layer) != (1, "txt_attn_proj")
     }
     assert names == expected
-    made.module(made.inputs)["loss"].backward()
-    for name, parameter in made.module.named_parameters():
+    case.module(case.inputs)["loss"].backward()
+    for name, parameter in case.module.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad.abs().sum() > 0, name
         else:
             assert parameter.grad is None, name
-    made.module.zero_grad()
-    frozen = (made.recipe.pipeline.vae, made.recipe.pipeline.text_encoder)
+    case.module.zero_grad()
+    frozen = (case.recipe.pipeline.vae, case.recipe.pipeline.text_encoder)
     assert not any(parameter.requires_grad for model in frozen for parameter in model.parameters())
 
 
-def test_gradient_checkpointing_changes_no_gradient(made):
+def test_gradient_checkpointing_changes_no_gradient(case):
     def gradients():
-        made.module(made.inputs)["loss"].backward()
-        found = [each.grad.clone() for each in made.module.parameters() if each.requires_grad]
-        made.module.zero_grad()
+        case.module(case.inputs)["loss"].backward()
+        found = [each.grad.clone() for each in case.module.parameters() if each.requires_grad]
+        case.module.zero_grad()
         return found
 
     plain = gradients()
-    made.module.train()
-    made.recipe.pipeline.transformer.enable_gradient_checkpointing()
+    case.module.train()
+    case.recipe.pipeline.transformer.enable_gradient_checkpointing()
     try:
         for one, other in zip(plain, gradients(), strict=True):
             torch.testing.assert_close(one, other)
     finally:
-        made.recipe.pipeline.transformer.disable_gradient_checkpointing()
+        case.recipe.pipeline.transformer.disable_gradient_checkpointing()
 
 
 def test_frozen_bf16_trains_a_float32_adapter(moves):
     recipe, _ = build()
     module = recipe.build(CPU, torch.bfloat16)
     batch = next(opened(recipe, moves).batches(2))
-    inputs = recipe.prepare(batch, chance_of(batch))
+    inputs = recipe.prepare(batch, rng_of(batch))
     module(inputs)["loss"].backward()
     assert {each.dtype for each in module.parameters() if each.requires_grad} == {torch.float32}
     assert module.dtype == torch.bfloat16
 
 
-def test_peft_reads_the_adapter_and_merges_it_to_the_same_output(made, saved):
-    inputs = made.inputs
+def test_peft_loads_and_merges_the_adapter_with_the_same_output(case, saved):
+    inputs = case.inputs
     items = torch.stack([inputs["source"], inputs["target"]], dim=1)[:1]
-    given = {
+    arguments = {
         "hidden_states": items,
         "timestep": torch.tensor([300.0]),
         "encoder_hidden_states": inputs["text"][:1, :100],
     }
     with torch.no_grad():
-        trained = made.module.transformer(**given).sample
+        trained = case.module.transformer(**arguments).sample
         base = tiny_models(CPU, torch.float32).transformer
-        plain = base(**given).sample
+        plain = base(**arguments).sample
         loaded = PeftModel.from_pretrained(base, str(saved))
-        again = loaded(**given).sample
+        again = loaded(**arguments).sample
         merged = loaded.merge_and_unload()
-        flat = merged(**given).sample
+        flat = merged(**arguments).sample
     assert torch.equal(trained, again)
     assert type(merged) is JoyImageEditTransformer3DModel
     assert (trained - plain).abs().max() > 0.05
     torch.testing.assert_close(flat, trained, atol=1e-5, rtol=1e-4)
 
 
-def test_a_saved_adapter_comes_back_and_its_files_do_not_change(made, saved, tmp_path):
+def test_a_saved_adapter_is_restored_and_saved_with_the_same_bytes(case, saved, tmp_path):
     recipe, other = build(seed=5, text_drop=0.0)
     recipe.load(other, saved)
     with torch.no_grad():
-        assert torch.equal(other(made.inputs)["loss"], made.module(made.inputs)["loss"])
+        assert torch.equal(other(case.inputs)["loss"], case.module(case.inputs)["loss"])
     recipe.save(other, tmp_path / "again")
     for name in ("adapter_model.safetensors", "adapter_config.json", "spatialedit.json"):
         assert (tmp_path / "again" / name).read_bytes() == (saved / name).read_bytes()
@@ -137,9 +137,9 @@ def test_a_saved_adapter_comes_back_and_its_files_do_not_change(made, saved, tmp
     assert {each.dtype for each in load_file(saved / "adapter_model.safetensors").values()} == {torch.float32}
 
 
-def test_an_adapter_of_something_else_is_refused(saved, tmp_path):
+def test_an_adapter_of_another_configuration_is_an_error(saved, tmp_path):
     recipe, module = build(rank=8)
-    with pytest.raises(BadInput, match="another configuration: rank 16, here 8"):
+    with pytest.raises(BadInput, match="another configuration: rank is 16, here 8"):
         recipe.load(module, saved)
     with pytest.raises(BadInput, match="holds no adapter of recipe spatialedit"):
         recipe.load(module, tmp_path)
@@ -151,22 +151,22 @@ def test_an_adapter_of_something_else_is_refused(saved, tmp_path):
         same.load(module, saved)
 
 
-def test_a_folder_in_diffusers_layout_is_read_with_its_own_theta(checkpoint, made):
+def test_a_folder_in_diffusers_layout_is_read_with_its_own_theta(checkpoint, case):
     found = load_models(folder_of(str(checkpoint), ""), CPU, torch.float32)
     assert found.transformer.theta == 256
     reference = tiny_models(CPU, torch.float32)
     state = reference.transformer.state_dict()
     assert all(torch.equal(each, state[name]) for name, each in found.transformer.state_dict().items())
-    source, _, words = made.recipe.seen(made.batch, 0)
+    source, _, words = case.recipe.model_view(case.batch, 0)
     recipe, _ = build()
     recipe.options = recipe.options.model_copy(update={"model": str(checkpoint)})
     recipe.build(CPU, torch.float32)
-    # Weights that lie elsewhere in memory may be summed in another order.
-    torch.testing.assert_close(recipe.text(source, words), made.recipe.text(source, words), atol=1e-6, rtol=0)
-    torch.testing.assert_close(recipe.latent(source), made.recipe.latent(source), atol=1e-5, rtol=0)
+    # Memory layout can change the order of summation.
+    torch.testing.assert_close(recipe.text(source, words), case.recipe.text(source, words), atol=1e-6, rtol=0)
+    torch.testing.assert_close(recipe.latent(source), case.recipe.latent(source), atol=1e-5, rtol=0)
 
 
-def test_weights_that_are_not_there_are_named(tmp_path, checkpoint, monkeypatch):
+def test_missing_weights_are_named(tmp_path, checkpoint, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(BadInput, match=r"weights 'nobody/nothing' are not .*hf download nobody/nothing"):
         folder_of("nobody/nothing", "")
@@ -179,34 +179,34 @@ def test_weights_that_are_not_there_are_named(tmp_path, checkpoint, monkeypatch)
         load_models(folder_of(str(tmp_path), ""), CPU, torch.float32)
 
 
-def test_samples_of_a_batch_and_the_pipeline_with_the_saved_adapter_agree(made, saved):
-    made.recipe.options = made.recipe.options.model_copy(update={"sample_steps": 2})
-    batch = {name: value[:2] for name, value in made.batch.items()}
-    images = made.recipe.sample(made.module, batch, seed=3)
+def test_the_recipe_and_the_pipeline_with_the_saved_adapter_agree(case, saved):
+    case.recipe.options = case.recipe.options.model_copy(update={"sample_steps": 2})
+    batch = {name: value[:2] for name, value in case.batch.items()}
+    images = case.recipe.sample(case.module, batch, seed=3)
     assert images["prediction"].shape == images["source"].shape == (2, 32, 32, 3)
     assert images["prediction"].dtype == np.uint8
-    again = made.recipe.sample(made.module, batch, seed=3)
+    again = case.recipe.sample(case.module, batch, seed=3)
     np.testing.assert_array_equal(images["prediction"], again["prediction"])
 
-    one = Chance(3, 0, tuple(batch["key"])).generators("sample")[0]
-    words = made.recipe.seen(batch, 0)[2]
+    one = StepRng(3, 0, tuple(batch["key"])).generators("sample")[0]
+    words = case.recipe.model_view(batch, 0)[2]
     image = edit(load_pipeline("tiny", saved), batch["source"][0], words, box=[6, 4, 14, 12], steps=2, generator=one)
     assert np.abs(image.astype(int) - images["prediction"][0]).max() <= 1
     base = edit(load_pipeline("tiny"), batch["source"][0], words, box=[6, 4, 14, 12], steps=2, generator=0)
     assert base.shape == (32, 32, 3)
-    with pytest.raises(BadInput, match=r"holds no adapter of this model"):
+    with pytest.raises(BadInput, match=r"holds no adapter for this model"):
         load_pipeline("tiny", saved.parent)
 
 
-def test_images_are_edited_at_their_own_size(made):
+def test_images_are_edited_at_their_own_size(case):
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
-    assert edit(made.recipe.pipeline, pixels, "Move it.", steps=1, guidance=1.0).shape == (48, 64, 3)
+    assert edit(case.recipe.pipeline, pixels, "Move it.", steps=1, guidance=1.0).shape == (48, 64, 3)
 
 
-def test_eight_samples_are_learned_by_heart(moves):
+def test_training_overfits_eight_samples(moves):
     recipe, module = build(text_drop=0.0)
     batch = next(opened(recipe, moves, order="stored").batches(8))
-    inputs = recipe.prepare(batch, chance_of(batch))
+    inputs = recipe.prepare(batch, rng_of(batch))
     training = [each for each in module.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(training, 5e-3, betas=(0.9, 0.95), weight_decay=0)
     losses = []
@@ -220,13 +220,13 @@ def test_eight_samples_are_learned_by_heart(moves):
     assert losses[-1] < 0.2 * losses[0]
 
 
-def test_under_fsdp_every_rank_makes_the_same_number_of_calls(made, tmp_path):
-    """Texts differ in length from rank to rank; calls that gather weights must not."""
+def test_under_fsdp_every_rank_makes_the_same_number_of_calls(case, tmp_path):
+    """Text lengths differ between ranks; the number of calls that gather weights must not."""
     calls = []
     with torch.no_grad():
-        plain = made.module(made.inputs)["loss"].item()
+        plain = case.module(case.inputs)["loss"].item()
     _, module = build(text_drop=0.0)
-    shake(module)
+    randomize_adapter(module)
     assert isinstance(module, EditNet)
     distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
     try:
@@ -235,7 +235,7 @@ def test_under_fsdp_every_rank_makes_the_same_number_of_calls(made, tmp_path):
         fully_shard(module)
         module.transformer.register_forward_pre_hook(lambda *_: calls.append(1))
         with torch.no_grad():
-            loss = module(made.inputs)["loss"].item()
+            loss = module(case.inputs)["loss"].item()
     finally:
         distributed.destroy_process_group()
     assert len(calls) == 4

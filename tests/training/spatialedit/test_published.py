@@ -1,4 +1,4 @@
-"""SpatialEdit's published layout, as our export writes it and as others may."""
+"""SpatialEdit's published layout, written by our export and by others."""
 
 import gzip
 import io
@@ -23,14 +23,14 @@ from spatialdata_builder.training.spatialedit.published import stream_published
 
 from tests.shards.factory import out_of
 from tests.shards.interop.conftest import edited, pack
-from tests.training.spatialedit.conftest import build, chance_of, opened
+from tests.training.spatialedit.conftest import build, opened, rng_of
 
 KINDS = ("translate", "rotate", "camera", "scale")
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """20 samples of four kinds in three families, two or more tars each."""
+    """20 samples of four edit kinds in three families, with at least two tars each."""
     root = tmp_path_factory.mktemp("published")
     pack(root / "out", {f"s-{n:02d}": edited(f"s-{n:02d}", KINDS[n % 4]) for n in range(20)})
     spatialedit.export(str(root / "out"), str(root / "se"), samples_per_tar=3)
@@ -38,7 +38,7 @@ def published(tmp_path_factory):
 
 
 def files_of(folder):
-    """Every member of every tar, by key, read by tarfile alone."""
+    """Every member of every tar by key, read with tarfile only."""
     found = {}
     for path in sorted(folder.rglob("*.tar")):
         with tarfile.open(path) as tar:
@@ -68,8 +68,8 @@ def test_every_sample_is_read_back_pixel_for_pixel(published):
     assert seen == set(files)
 
 
-def test_the_same_inputs_as_from_our_own_shards(tmp_path):
-    """Lossless where the export is: JPEGs that bear no box go through unchanged."""
+def test_inputs_equal_those_from_our_shards(tmp_path):
+    """The export is lossless for JPEGs without a box, so the inputs are equal."""
     members = edited("s-1", "rotate", view="the front view.")
     for name in ("source", "target"):
         image = decode_image(members.pop(f"{name}.webp"))
@@ -93,7 +93,7 @@ def test_the_same_inputs_as_from_our_own_shards(tmp_path):
     inputs = []
     for trained, url in ((ours, folder), (theirs, tmp_path / "se")):
         batch = next(opened(trained, str(url), cache="").batches(1))
-        inputs.append(trained.prepare(batch, chance_of(batch)))
+        inputs.append(trained.prepare(batch, rng_of(batch)))
     assert inputs[0].keys() == inputs[1].keys()
     assert all(torch.equal(inputs[0][name], inputs[1][name]) for name in inputs[0])
 
@@ -102,7 +102,7 @@ def test_boxes_are_drawn_once(published):
     recipe, _ = build(layout="published")
     batch = next(opened(recipe, str(published), order="stored").batches(20))
     for index, key in enumerate(batch["key"]):
-        shown, _, words = recipe.seen(batch, index)
+        shown, _, words = recipe.model_view(batch, index)
         np.testing.assert_array_equal(shown, batch["source"][index])
         box = draw_box(np.zeros_like(shown), [40, 12, 52, 26])[..., 0] == 255
         red = shown[box].astype(int)
@@ -110,7 +110,7 @@ def test_boxes_are_drawn_once(published):
         assert boxed == ("red box" in words) == (int(key[2:]) % 4 in (0, 3))
 
 
-def test_order_follows_from_the_seed_and_ranks_share_it(published):
+def test_order_depends_on_the_seed_and_is_shared_among_ranks(published):
     one = keys_of(stream_published(str(published), seed=1).batches(4))
     assert keys_of(stream_published(str(published), seed=1, threads=1, prefetch=0).batches(4)) == one
     assert keys_of(stream_published(str(published), seed=2).batches(4)) != one
@@ -119,7 +119,7 @@ def test_order_follows_from_the_seed_and_ranks_share_it(published):
     assert halves[0][:2] + halves[1][:2] == one[:4]
 
 
-def test_a_run_that_stopped_goes_on_exactly(published):
+def test_the_stream_resumes_exactly(published):
     whole = stream_published(str(published), seed=5)
     batches = whole.batches(4, epochs=2)
     first = [next(batches)["key"] for _ in range(3)]
@@ -133,7 +133,7 @@ def test_a_run_that_stopped_goes_on_exactly(published):
         stream_published(str(published), seed=6).load_state_dict(state)
 
 
-def test_a_state_of_other_tars_is_refused(published, tmp_path):
+def test_a_state_of_other_tars_is_an_error(published, tmp_path):
     state = stream_published(str(published)).state_dict()
     with pytest.raises(BadInput, match="its sets is"):
         stream_published(str(published / "move")).load_state_dict(state)
@@ -144,7 +144,7 @@ def test_a_state_of_other_tars_is_refused(published, tmp_path):
     stream_published(str(again)).load_state_dict(state)
 
 
-def test_it_goes_to_another_process_and_knows_where_it_stands(published):
+def test_a_pickled_stream_keeps_its_position(published):
     stream = stream_published(str(published), seed=5, side=48)
     batches = stream.batches(4)
     next(batches)
@@ -152,7 +152,7 @@ def test_it_goes_to_another_process_and_knows_where_it_stands(published):
     assert keys_of(copy.batches(4)) == keys_of(batches)
 
 
-def test_sides_and_float_images(published):
+def test_resized_float_images(published):
     batch = next(stream_published(str(published), side=32, images="float").batches(4))
     assert batch["source"].shape == (4, 32, 32, 3)
     assert batch["source"].dtype == np.float32
@@ -172,19 +172,19 @@ def picture(height=32, width=32, value=90):
     return encode_image(np.full((height, width, 3), value, np.uint8), "jpg")
 
 
-def told(text, **more):
-    said = [{"from": "human", "value": f"<image>\n{text}"}, {"from": "gpt", "value": "<image>"}]
-    return json.dumps({"conversations": said, **more}).encode()
+def record_of(text, **more):
+    turns = [{"from": "human", "value": f"<image>\n{text}"}, {"from": "gpt", "value": "<image>"}]
+    return json.dumps({"conversations": turns, **more}).encode()
 
 
-def test_tars_as_others_write_them(tmp_path):
-    """Long and odd keys, any order, words in conversations alone, images of several sizes."""
+def test_tars_written_by_others(tmp_path):
+    """Long and unusual keys, any member order, texts only in conversations, images of several sizes."""
     key = "Scene_" + "x" * 120
     files = {
         f"{key}.1.jpg": picture(40, 60, 20),
         f"{key}.0.jpg": picture(40, 60, 200),
-        f"{key}.json": told("Move it."),
-        "dir/B.json": told("", metadata={"instruction": "Turn it.", "instruction_human": "Please turn it."}),
+        f"{key}.json": record_of("Move it."),
+        "dir/B.json": record_of("", metadata={"instruction": "Turn it.", "instruction_human": "Please turn it."}),
         "dir/B.0.jpg": picture(),
         "dir/B.1.jpg": picture(),
         "dir/B.txt": b"ignored",
@@ -207,42 +207,42 @@ def test_tars_as_others_write_them(tmp_path):
     assert {batch["source"].shape for batch in apart} == {(1, 40, 60, 3), (1, 32, 32, 3)}
 
 
-def test_samples_that_are_not_whole(tmp_path):
-    whole = {"a.0.jpg": picture(), "a.1.jpg": picture(), "a.json": told("Move it.")}
-    tar_of(tmp_path / "0.tar", {**whole, "b.0.jpg": picture(), "b.json": told("Move it.")})
-    with pytest.raises(BadInput, match=r"1 samples are not whole \(0.tar b: 1 images where an edit has 2\)"):
+def test_incomplete_samples(tmp_path):
+    whole = {"a.0.jpg": picture(), "a.1.jpg": picture(), "a.json": record_of("Move it.")}
+    tar_of(tmp_path / "0.tar", {**whole, "b.0.jpg": picture(), "b.json": record_of("Move it.")})
+    with pytest.raises(BadInput, match=r"1 samples are incomplete \(0.tar b: 1 images instead of 2\)"):
         stream_published(str(tmp_path))
-    with pytest.warns(UserWarning, match="left out"):
+    with pytest.warns(UserWarning, match="1 samples are incomplete .*: skipped"):
         assert stream_published(str(tmp_path), on_error="skip").samples == 1
-    tar_of(tmp_path / "0.tar", {**whole, "c.0.jpg": picture(), "c.1.jpg": b"no jpeg", "c.json": told("x")})
+    tar_of(tmp_path / "0.tar", {**whole, "c.0.jpg": picture(), "c.1.jpg": b"no jpeg", "c.json": record_of("x")})
     with pytest.raises(ShardError, match="sample c: member target cannot be decoded"):
         list(stream_published(str(tmp_path), order="stored").batches(1))
     with pytest.warns(UserWarning, match="skipped"):
         batch = next(stream_published(str(tmp_path), order="stored", on_error="skip").batches(2))
     assert batch["key"] == ["a", "a"]
     assert batch["valid"].tolist() == [True, False]
-    tar_of(tmp_path / "0.tar", {**whole, "a.json": told("")})
+    tar_of(tmp_path / "0.tar", {**whole, "a.json": record_of("")})
     with pytest.raises(ShardError, match="its json has no instruction"):
         next(stream_published(str(tmp_path)).batches(1))
 
 
-def test_folders_without_samples_and_tars_that_end_early(tmp_path):
+def test_folders_without_samples_and_truncated_tars(tmp_path):
     with pytest.raises(BadInput, match="holds no tars"):
         stream_published(str(tmp_path))
     tar_of(tmp_path / "0.tar", {"a.txt": b"words"})
-    with pytest.raises(BadInput, match="no samples of SpatialEdit's layout"):
+    with pytest.raises(BadInput, match="no samples in SpatialEdit's layout"):
         stream_published(str(tmp_path))
-    tar_of(tmp_path / "0.tar", {"a.0.jpg": picture(), "a.1.jpg": picture(), "a.json": told("Move it.")})
+    tar_of(tmp_path / "0.tar", {"a.0.jpg": picture(), "a.1.jpg": picture(), "a.json": record_of("Move it.")})
     with tarfile.open(tmp_path / "0.tar") as tar:
         end = tar.getmembers()[-1].offset
     data = (tmp_path / "0.tar").read_bytes()
     for length in (1600, end, end + 512):
         (tmp_path / "0.tar").write_bytes(data[:length])
-        with pytest.raises(BadInput, match=r"0\.tar is cut off"):
+        with pytest.raises(BadInput, match=r"0\.tar is truncated"):
             stream_published(str(tmp_path))
 
 
-def test_weighted_sets_come_in_their_proportion(published):
+def test_weighted_sets_are_sampled_in_proportion(published):
     urls = {str(published / "move"): 3.0, str(published / "camera"): 1.0}
     stream = stream_published(urls, seed=1)
     keys = keys_of(stream.batches(4, epochs=100))
@@ -254,48 +254,48 @@ def keys_in(folder, **options):
     return sorted(keys_of(stream_published(str(folder), **options).batches(1)))
 
 
-def whole(key, extension="jpg", value=90):
+def sample_files(key, extension="jpg", value=90):
     files = {f"{key}.{index}.{extension}": picture(value=value + index) for index in (0, 1)}
-    return files | {f"{key}.json": told(f"Move {key}.")}
+    return files | {f"{key}.json": record_of(f"Move {key}.")}
 
 
-def test_keys_with_dots_and_extensions_in_capitals(tmp_path):
-    """As numbers, versions and cameras write them; nothing is left out, and nothing warned of."""
+def test_keys_with_dots_and_uppercase_extensions(tmp_path):
+    """Names with numbers, versions and camera-style extensions: nothing is left out, and there is no warning."""
     keys = ["a_0001", "scene_0.5x_0002", "v1.2-0004", "s.1", "s.2", "train.v1/b.3", ".hidden"]
-    files = {name: data for key in keys for name, data in whole(key).items()}
-    files |= {"./dot/c.0.JPG": picture(), "./dot/c.1.JPEG": picture(), "./dot/c.JSON": told("Turn it.")}
+    files = {name: data for key in keys for name, data in sample_files(key).items()}
+    files |= {"./dot/c.0.JPG": picture(), "./dot/c.1.JPEG": picture(), "./dot/c.JSON": record_of("Turn it.")}
     tar_of(tmp_path / "move" / "worker0-000000.tar", files)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*files ignored")
         assert keys_in(tmp_path) == sorted([*keys, "dot/c"])
 
 
-def test_what_is_ignored_is_counted_and_named(tmp_path):
-    litter = {"._a.0.jpg": b"x", "__MACOSX/a.0.jpg": b"x", "PaxHeaders.12/a.0.jpg": b"x", ".DS_Store": b"x"}
-    tar_of(tmp_path / "move" / "0.tar", {**whole("a"), **litter})
+def test_ignored_files_are_counted_and_named(tmp_path):
+    junk = {"._a.0.jpg": b"x", "__MACOSX/a.0.jpg": b"x", "PaxHeaders.12/a.0.jpg": b"x", ".DS_Store": b"x"}
+    tar_of(tmp_path / "move" / "0.tar", {**sample_files("a"), **junk})
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*files ignored")
         assert keys_in(tmp_path) == ["a"]
-    tar_of(tmp_path / "move" / "0.tar", {**whole("a"), "a.txt": b"x", "b.0.tiff": b"x"})
+    tar_of(tmp_path / "move" / "0.tar", {**sample_files("a"), "a.txt": b"x", "b.0.tiff": b"x"})
     with pytest.warns(UserWarning, match=r"2 files ignored: move/0.tar a.txt, move/0.tar b.0.tiff"):
         assert keys_in(tmp_path) == ["a"]
-    tar_of(tmp_path / "move" / "0.tar", whole("a") | whole("b", "bmp"))
+    tar_of(tmp_path / "move" / "0.tar", sample_files("a") | sample_files("b", "bmp"))
     with (
         pytest.warns(UserWarning, match=r"b.0.bmp"),
-        pytest.raises(BadInput, match="b: 0 images where an edit has 2"),
+        pytest.raises(BadInput, match="b: 0 images instead of 2"),
     ):
         keys_in(tmp_path)
-    tar_of(tmp_path / "move" / "0.tar", whole("a"))
-    tar_of(tmp_path / "move" / "1.tar", whole("a"))
-    tar_of(tmp_path / "turn" / "0.tar", whole("a"))
+    tar_of(tmp_path / "move" / "0.tar", sample_files("a"))
+    tar_of(tmp_path / "move" / "1.tar", sample_files("a"))
+    tar_of(tmp_path / "turn" / "0.tar", sample_files("a"))
     with pytest.warns(UserWarning, match=r"move/1.tar a \(not ignored: the key is also in move/0.tar\)"):
         assert keys_in(tmp_path) == ["a", "a", "a"]
 
 
-def test_a_member_that_comes_twice_and_links(tmp_path):
-    """As `tar -r` leaves them: the last one counts."""
+def test_a_duplicate_member_and_links(tmp_path):
+    """As written by `tar -r`: the last member of a name counts."""
     path = tmp_path / "move" / "0.tar"
-    tar_of(path, whole("a", value=10))
+    tar_of(path, sample_files("a", value=10))
     with tarfile.open(path, "a") as tar:
         data = picture(value=200)
         info = tarfile.TarInfo("a.0.jpg")
@@ -304,19 +304,19 @@ def test_a_member_that_comes_twice_and_links(tmp_path):
         link = tarfile.TarInfo("c.0.jpg")
         link.type, link.linkname = tarfile.LNKTYPE, "a.0.jpg"
         tar.addfile(link)
-    with pytest.warns(UserWarning, match=r"a.0.jpg \(a.0.jpg comes later\), move/0.tar c.0.jpg \(a link"):
+    with pytest.warns(UserWarning, match=r"a.0.jpg \(replaced by a later a.0.jpg\), move/0.tar c.0.jpg \(a link"):
         batch = next(stream_published(str(tmp_path)).batches(1))
     assert abs(batch["source"].mean() - 200) < 2
 
 
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
-def test_members_are_read_where_they_lie(tmp_path, monkeypatch, form):
-    """All images first, all records at the end: what is read are the members, not the range that they span."""
+def test_only_the_bytes_of_members_are_read(tmp_path, monkeypatch, form):
+    """With all images first and all records last, only the members are read, not the range that they span."""
     keys = [f"Schlüssel-{n:03d}" for n in range(60)]
     noise = np.random.default_rng(0)
     pictures = [encode_image(noise.integers(0, 256, (64, 64, 3), dtype=np.uint8), "jpg") for _ in range(120)]
     images = {f"{key}.{i}.jpg": pictures[2 * n + i] for n, key in enumerate(keys) for i in (0, 1)}
-    records = {f"{key}.json": told(f"Move {key}.") for key in keys}
+    records = {f"{key}.json": record_of(f"Move {key}.") for key in keys}
     for name, files in (("apart", images | records), ("near", dict(sorted((images | records).items())))):
         tar_of(tmp_path / name / "0.tar", files, form)
         size = (tmp_path / name / "0.tar").stat().st_size
@@ -337,10 +337,10 @@ def test_members_are_read_where_they_lie(tmp_path, monkeypatch, form):
 def write_tar(path, keys):
     path.parent.mkdir(parents=True, exist_ok=True)
     image = encode_image(np.zeros((16, 16, 3), np.uint8), "jpg")
-    told = json.dumps({"metadata": {"instruction": "Move it."}}).encode()
+    record = json.dumps({"metadata": {"instruction": "Move it."}}).encode()
     with tarfile.open(path, "w") as tar:
         for key in keys:
-            for name, data in ((f"{key}.0.jpg", image), (f"{key}.1.jpg", image), (f"{key}.json", told)):
+            for name, data in ((f"{key}.0.jpg", image), (f"{key}.1.jpg", image), (f"{key}.json", record)):
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
@@ -356,14 +356,14 @@ def damaged_header(data):
     ("change", "word"),
     [
         (lambda data: data + data, "several tars in one file"),
-        (lambda data: bytes(len(data) + 512), "behind its end"),
-        (damaged_header, "behind its end"),
+        (lambda data: bytes(len(data) + 512), "after its end"),
+        (damaged_header, "after its end"),
         (gzip.compress, "compressed"),
     ],
     ids=["joined", "zeroed", "a damaged header", "compressed"],
 )
-def test_a_tar_that_ends_early_is_not_read_in_part(tmp_path, change, word):
-    """tarfile stops at what it takes for the end, so samples would be missing without a word."""
+def test_a_tar_that_tarfile_reads_only_partly_is_an_error(tmp_path, change, word):
+    """tarfile stops at the apparent end of the archive, so samples would be missing without an error."""
     write_tar(tmp_path / "move" / "first.tar", ["z"])
     path = write_tar(tmp_path / "move" / "second.TAR", ["a", "b", "c"])
     assert stream_published(str(tmp_path)).samples == 4
@@ -372,8 +372,8 @@ def test_a_tar_that_ends_early_is_not_read_in_part(tmp_path, change, word):
         stream_published(str(tmp_path))
 
 
-def test_advice_for_a_damaged_sample_is_of_use(tmp_path):
-    """Nobody can repair tars that others made with our `verify`."""
+def test_the_error_for_a_damaged_sample_says_what_to_do(tmp_path):
+    """Our `verify` cannot repair tars written by others."""
     path = write_tar(tmp_path / "move" / "first.tar", ["a"])
     data = path.read_bytes()
     for harm in (b'{"metadata": {"inst', b"\xff\xd8\xff"):
@@ -381,4 +381,4 @@ def test_advice_for_a_damaged_sample_is_of_use(tmp_path):
         path.write_bytes(data[:at] + b"x" * 8 + data[at + 8 :])
         with pytest.raises(ShardError) as caught:
             list(stream_published(str(tmp_path), side=16).batches(1))
-        assert "get this tar again" in str(caught.value) and "verify" not in str(caught.value)
+        assert "download this tar again" in str(caught.value) and "verify" not in str(caught.value)

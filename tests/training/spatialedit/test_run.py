@@ -1,4 +1,4 @@
-"""The recipe in the loop: the tiny preset, stopped and resumed, on our shards and on published tars."""
+"""The recipe in the training loop: the tiny preset, stopped and resumed, on our shards and on published tars."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def run(shards, out, *settings):
     return train(SpatialEdit(SpatialEdit.options_type.model_validate(config.recipe)), config, str(shards), out)
 
 
-def test_defaults_are_the_published_numbers():
+def test_defaults_are_the_published_values():
     config = load_config(SpatialEdit)
     assert (config.lr, config.betas, config.warmup, config.clip) == (1e-4, (0.9, 0.95), 100, 1.0)
     recipe = config.recipe
@@ -34,7 +34,7 @@ def test_defaults_are_the_published_numbers():
 
 
 @pytest.mark.parametrize("layout", ["shards", "published"])
-def test_a_run_stopped_and_resumed_is_the_undisturbed_one(layout, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(layout, tmp_path):
     pack(tmp_path / "out", {f"s-{n}": edited(f"s-{n}", ("translate", "rotate")[n % 2]) for n in range(6)})
     shards = tmp_path / "out"
     if layout == "published":
@@ -58,13 +58,14 @@ def test_a_run_stopped_and_resumed_is_the_undisturbed_one(layout, tmp_path):
 SMALL = ("recipe.side=32", "recipe.text_drop=0.3")
 
 
-def test_killed_and_started_again_it_is_the_same_run(moves, tmp_path):
+def test_a_killed_run_resumes_exactly(moves, tmp_path):
     settings = (*SMALL, "batch_size=2")
     assert_same_after_a_kill("spatialedit", moves, tmp_path, settings, "adapter_model.safetensors")
 
 
-def test_two_processes_learn_as_one_with_twice_the_batch(moves, tmp_path):
-    """Moves, turns and dropped texts differ in length, so that the processes make unlike numbers of passes."""
+def test_two_processes_match_one_with_twice_the_batch(moves, tmp_path):
+    """The texts of translations, rotations and dropped instructions differ in length, so the processes make different
+    numbers of forward passes."""
     assert_same_on_two_processes("spatialedit", moves, tmp_path, SMALL)
 
 

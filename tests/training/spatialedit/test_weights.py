@@ -1,4 +1,4 @@
-"""Files as SpatialEdit published them: a block's attention has no module of its own in their names."""
+"""Weight files with SpatialEdit's published names, in which the attention of a block is not a separate module."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from spatialdata_builder.training.spatialedit.pipeline import load_pipeline
 from spatialdata_builder.training.spatialedit.tiny import tiny_models
 from spatialdata_builder.training.spatialedit.weights import load_transformer
 
-from tests.training.spatialedit.conftest import build, chance_of, opened, shake
+from tests.training.spatialedit.conftest import build, opened, randomize_adapter, rng_of
 
 CPU = torch.device("cpu")
 
@@ -23,7 +23,7 @@ def published(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name.replace(".attn.", "."): value.contiguous() for name, value in state.items()}
 
 
-def given() -> dict[str, torch.Tensor]:
+def example_inputs() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return {
         "hidden_states": torch.randn(1, 2, 16, 1, 4, 4, generator=generator),
@@ -34,7 +34,7 @@ def given() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def other() -> torch.nn.Module:
-    """The tiny network with other weights, and SpatialEdit's rotary embedding."""
+    """The tiny network with other weights and SpatialEdit's RoPE theta."""
     network = tiny_models(CPU, torch.float32).transformer
     torch.manual_seed(5)
     for parameter in network.parameters():
@@ -45,7 +45,7 @@ def other() -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "torch", "torch, below model"])
-def test_a_published_file_is_the_same_network(kind: str, other, checkpoint, tmp_path: Path):
+def test_a_published_file_gives_the_same_network(kind: str, other, checkpoint, tmp_path: Path):
     state = published(other.state_dict())
     assert "double_blocks.1.img_attn_qkv.weight" in state
     file = tmp_path / ("w.safetensors" if kind == "safetensors" else "CKPT_PT")
@@ -56,14 +56,16 @@ def test_a_published_file_is_the_same_network(kind: str, other, checkpoint, tmp_
         torch.save({"model": state} if "model" in kind else state, file)
     found = load_models(checkpoint, CPU, torch.float32, str(file), 256).transformer
     with torch.no_grad():
-        # Weights that lie elsewhere in memory may be summed in another order.
-        torch.testing.assert_close(found(**given()).sample, other(**given()).sample, atol=1e-5, rtol=0)
-        # The rotary embedding is not in the file: with another base it is another network.
-        turned = load_models(checkpoint, CPU, torch.float32, str(file), 10000).transformer
-        assert (turned(**given()).sample - other(**given()).sample).abs().max() > 1e-4
+        # Memory layout can change the order of summation.
+        torch.testing.assert_close(
+            found(**example_inputs()).sample, other(**example_inputs()).sample, atol=1e-5, rtol=0
+        )
+        # The RoPE theta is not in the file: with another value the output differs.
+        other_theta = load_models(checkpoint, CPU, torch.float32, str(file), 10000).transformer
+        assert (other_theta(**example_inputs()).sample - other(**example_inputs()).sample).abs().max() > 1e-4
 
 
-def test_weights_have_the_precision_that_diffusers_gives_them(other, checkpoint, tmp_path: Path):
+def test_weights_have_the_dtypes_of_diffusers(other, checkpoint, tmp_path: Path):
     save_file(published(other.state_dict()), tmp_path / "w.safetensors")
     ours = load_transformer(checkpoint / "transformer", tmp_path / "w.safetensors", 256, torch.bfloat16)
     theirs = load_models(checkpoint, CPU, torch.bfloat16).transformer
@@ -72,7 +74,7 @@ def test_weights_have_the_precision_that_diffusers_gives_them(other, checkpoint,
     assert set(kinds[0].values()) == {torch.float32, torch.bfloat16}
 
 
-def test_files_of_something_else_are_refused(other, checkpoint, tmp_path: Path):
+def test_other_files_are_an_error(other, checkpoint, tmp_path: Path):
     state = published(other.state_dict())
     state.pop("double_blocks.0.txt_attn_proj.bias")
     save_file(state, tmp_path / "w.safetensors")
@@ -82,15 +84,15 @@ def test_files_of_something_else_are_refused(other, checkpoint, tmp_path: Path):
     for name in ("CKPT_PT", "absent", "absent.safetensors"):
         with pytest.raises(BadInput, match=re.escape(f"{name} holds no weights")):
             load_transformer(checkpoint / "transformer", tmp_path / name, 256, torch.float32)
-    with pytest.raises(ValueError, match="weights and theta go together"):
+    with pytest.raises(ValueError, match="weights and theta must be set together"):
         SpatialEditOptions(weights="CKPT_PT")
 
 
 @pytest.fixture
 def lora(tmp_path: Path) -> Path:
-    """An adapter on all blocks, under the published names, as SpatialEdit's is."""
+    """An adapter on all blocks with the published names, like SpatialEdit's."""
     adapted = get_peft_model(tiny_models(CPU, torch.float32).transformer, LoraConfig(r=4, target_modules=list(TARGETS)))
-    shake(adapted)
+    randomize_adapter(adapted)
     adapted.save_pretrained(str(tmp_path / "lora"), save_embedding_layers=False)
     file = tmp_path / "lora" / "adapter_model.safetensors"
     save_file(published(load_file(file)), file)
@@ -110,24 +112,26 @@ def test_a_published_adapter_is_merged(lora: Path):
     assert all(torch.equal(value, plain[name]) for name, value in merged.items())
 
 
-def test_an_adapter_of_another_network_is_refused(lora: Path):
-    """PEFT itself would leave such layers as they are, without an error."""
+def test_an_adapter_of_another_network_is_an_error(lora: Path):
+    """PEFT would skip such layers without an error."""
     file = lora / "adapter_model.safetensors"
     save_file({name.replace("double_blocks", "blocks"): value for name, value in load_file(file).items()}, file)
     with pytest.raises(BadInput, match="is an adapter of another network"):
         load_pipeline("tiny", lora)
 
 
-def test_a_run_goes_on_from_published_weights(other, lora: Path, checkpoint, moves, tmp_path: Path):
+def test_a_run_starts_from_published_weights(other, lora: Path, checkpoint, moves, tmp_path: Path):
     save_file(published(other.state_dict()), tmp_path / "w.safetensors")
     options = {"weights": str(tmp_path / "w.safetensors"), "theta": 256, "merge": str(lora), "text_drop": 0.0}
     recipe, module = build(**options, model=str(checkpoint))
     expected = load_pipeline(str(checkpoint), lora, weights=options["weights"], theta=256).transformer
     with torch.no_grad():
-        torch.testing.assert_close(module.transformer(**given()).sample, expected(**given()).sample, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            module.transformer(**example_inputs()).sample, expected(**example_inputs()).sample, atol=1e-5, rtol=0
+        )
     batch = next(opened(recipe, moves).batches(2))
-    assert module(recipe.prepare(batch, chance_of(batch)))["loss"].isfinite()
-    recipe.save(module, tmp_path / "lora-of-ours")
+    assert module(recipe.prepare(batch, rng_of(batch)))["loss"].isfinite()
+    recipe.save(module, tmp_path / "trained-lora")
     plain, bare = build()
-    with pytest.raises(BadInput, match=r"merge '.*', here ''.*theta 256, here 10000.*weights"):
-        plain.load(bare, tmp_path / "lora-of-ours")
+    with pytest.raises(BadInput, match=r"merge is '.*', here ''.*theta is 256, here 10000.*weights"):
+        plain.load(bare, tmp_path / "trained-lora")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.chromium import find_chromium, open_browser
+from tests.needs import needs
 from tests.pipeline.command_line import build, run
 from tests.pipeline.releases import write_release
 
@@ -35,6 +36,7 @@ class Look:
 
 
 @pytest.fixture(scope="session")
+@needs("browser")
 def browser() -> Iterator[Any]:
     if find_chromium() is None:
         pytest.skip("no Chromium on PATH: `make test` installs one where it may")

@@ -19,6 +19,8 @@ from spatialdata_builder.shards.reader import read_record, read_samples
 
 from tests.pipeline.report.gallery.scenes import COLOURS, Written, write_scenes
 
+pytestmark = pytest.mark.slow
+
 UNFINISHED = {("checks", 4), ("depth", 6), ("pair", 5)}
 
 
