@@ -16,6 +16,7 @@ from ..shards.errors import BadInput
 from ..shards.geometry import box_of_mask, displacement
 from ..shards.sample import Reject, Result, Row, Sample
 from ..shards.schema import Instruction, PairFacts, Scores
+from ..shards.stage import Stage
 from .case import Case
 from .claims import Claims
 from .clauses.clause import Clause, Tolerances
@@ -36,7 +37,7 @@ of one pixel are not its own; and how much of `max_speckle` each may have. Betwe
 
 
 @dataclass(frozen=True)
-class GeometryChecks:
+class GeometryChecks(Stage):
     """Columns: `scores` (JSON of shards.schema.Scores), `accepted` (true: others are rejects), `reason` (empty),
     `instruction_verdict` (JSON of annotators.verdict.instruction.Checked), `instruction` (JSON of
     shards.schema.Instruction where it shall take the place of the one that was checked, else empty)."""
@@ -44,10 +45,6 @@ class GeometryChecks:
     layer: ClassVar[str] = "checks"
     needs: ClassVar[tuple[str, ...]] = ("pair", "instruction")
     version: ClassVar[int] = 11
-    columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "pair": ("facts", "source", "target", "source_instances", "target_instances", "changed")
-    }
-    """Of `instruction` all: `claims` is there where a model wrote it."""
 
     min_visible: float = 0.35
     """Of the edited object's own pixels."""
@@ -100,8 +97,10 @@ class GeometryChecks:
             if not getattr(self, name) > 0:
                 raise BadInput(f"layers.checks.{name} is {getattr(self, name)}: give a number above 0")
 
-    def setup(self) -> None:
-        """Nothing to load."""
+    @property
+    def columns(self) -> Mapping[str, tuple[str, ...]]:
+        """Of `instruction` all: `claims` is there where a model wrote it."""
+        return {"pair": ("facts", "source", "target", "source_instances", "target_instances", "changed")}
 
     def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self._check(sample) for sample in samples]

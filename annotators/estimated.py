@@ -8,16 +8,16 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 from ..shards.codecs import F32, U8, CodecError, decode_depth, decode_image, encode_known, image_size
 from ..shards.errors import BadInput
-from ..shards.recipes import layer_of
+from ..shards.recipes import ViewName, layer_of
 from ..shards.sample import Reject, Result, Row, Sample, Value
 from ..shards.schema import MapInfo, PairFacts, SceneObject, View
+from ..shards.stage import Stage
 from .device import Dtype
 
-ViewName = Literal["source", "target"]
 Map = tuple[bytes, MapInfo]
 """An encoded member and how to read it."""
 
@@ -66,7 +66,7 @@ class Estimator(Protocol):
 
 
 @dataclass(frozen=True)
-class EstimatedMap(ABC):
+class EstimatedMap(Stage, ABC):
     """Base of the stages. Columns as in `annotators.exact`: `<layer>`, `source_<layer>`, `maps`.
 
     Layer `metric` has `confidence` and `source_confidence` beside its depth.
@@ -103,7 +103,6 @@ class EstimatedMap(ABC):
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
-        """What is read of the layers that are needed; see `pipeline.engine.runner.Task`."""
         return {"pair": ("facts", *self.views)}
 
     @property

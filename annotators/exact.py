@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 import cv2
 import numpy as np
@@ -28,11 +28,11 @@ from ..shards.codecs import (
     relabel,
 )
 from ..shards.geometry import matrix3
+from ..shards.recipes import ViewName
 from ..shards.sample import Columns, Reject, Result, Row, Sample
 from ..shards.schema import MapInfo, PairFacts
+from ..shards.stage import Stage
 from .lines import draw_lines
-
-ViewName = Literal["source", "target"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ Map = tuple[bytes, MapInfo]
 
 
 @dataclass(frozen=True)
-class _Exact(ABC):
+class _Exact(Stage, ABC):
     """What the stages of this module share; `_made` gives one view's maps, or the name of the exact map it lacks."""
 
     layer: ClassVar[str]
@@ -90,15 +90,10 @@ class _Exact(ABC):
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
-        """What is read of the layers that are needed; see `pipeline.engine.runner.Task`."""
         bare = [name for name in self.maps if name != "instances"]
         wanted = {"target": bare, "source": [f"source_{name}" for name in bare]}
         masks = [f"{view}_instances" for view in self.views if "instances" in self.maps]
         return {"pair": ("facts", *masks, *(name for view in self.views for name in wanted[view]))}
-
-    def setup(self) -> None:
-        """Nothing to load."""
-        return
 
     def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self._annotate(sample) for sample in samples]

@@ -104,7 +104,6 @@ class VieScoreJudge(VlmStage):
 
     @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
-        """What is read of the layers that are needed; see `pipeline.engine.runner.Task`."""
         return {"pair": ("source", "target"), "instruction": ("instruction",)}
 
     def __call__(self, model: Backend, samples: Sequence[Sample]) -> Sequence[Result]:

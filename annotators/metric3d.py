@@ -33,6 +33,7 @@ from ..shards.codecs import (
 )
 from ..shards.errors import BadInput
 from ..shards.sample import Columns, Reject, Result, Row, Sample
+from ..shards.stage import Stage
 from .batches import Batches
 from .estimated import EstimatedMap, Map, Picture, ViewName
 from .metric3d_backends import MEAN, Backend, Prediction, Wish
@@ -260,7 +261,7 @@ class Metric3DNormal(_Metric3DStage):
 
 
 @dataclass(frozen=True)
-class NormalFromMetric:
+class NormalFromMetric(Stage):
     """The normals that the metric stage kept (`layers.metric.normals: true`): the same bytes, no second pass."""
 
     layer: ClassVar[str] = "normal"
@@ -276,10 +277,6 @@ class NormalFromMetric:
     def __post_init__(self) -> None:
         if not self.views or len(set(self.views)) < len(self.views):
             raise BadInput("layers.normal.views: give source, target or both, each once")
-
-    def setup(self) -> None:
-        """Nothing to load."""
-        return
 
     def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
         """Raises BadInput where the metric layer holds no normals of a view."""

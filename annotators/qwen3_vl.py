@@ -110,7 +110,6 @@ class Qwen3VLInstruction(VlmStage):
 
     @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
-        """What is read of the layers that are needed; see `pipeline.engine.runner.Task`."""
         return {"pair": ("facts", "source", "target"), "screen": ()}
 
     def __call__(self, model: Backend, samples: Sequence[Sample]) -> Sequence[Result]:

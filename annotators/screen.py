@@ -14,6 +14,7 @@ import numpy as np
 
 from ..shards.codecs import F32, U8, CodecError, decode_image, decode_labels
 from ..shards.sample import Columns, Reject, Result, Row, Sample
+from ..shards.stage import Stage
 from .measure import exposure
 from .perceptual import change_hash, image_hash, thumbnail
 
@@ -29,7 +30,7 @@ _COARSE: Final = 128
 
 
 @dataclass(frozen=True)
-class JunkScreen:
+class JunkScreen(Stage):
     """Refuses junk as `too_dark`, `blown_out`, `nothing_visible` or `blurred`; the score is the number that decided.
     What is no image at all is `unreadable_image`.
 
@@ -43,9 +44,6 @@ class JunkScreen:
     layer: ClassVar[str] = "screen"
     needs: ClassVar[tuple[str, ...]] = ("pair",)
     version: ClassVar[int] = 1
-    columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "pair": ("source", "target", "source_instances", "target_instances")
-    }
 
     min_luminance: float = 0.06
     max_luminance: float = 0.92
@@ -62,8 +60,9 @@ class JunkScreen:
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
 
-    def setup(self) -> None:
-        """Nothing to load."""
+    @property
+    def columns(self) -> Mapping[str, tuple[str, ...]]:
+        return {"pair": ("source", "target", "source_instances", "target_instances")}
 
     def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self._screen(sample["pair"]) for sample in samples]

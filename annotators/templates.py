@@ -16,6 +16,7 @@ from ..shards.codecs import image_size
 from ..shards.errors import BadInput
 from ..shards.sample import Reject, Result, Row, Sample
 from ..shards.schema import Instruction, PairFacts
+from ..shards.stage import Stage
 from .captions import caption
 from .case import Case
 from .edits.registry import kind_of
@@ -24,7 +25,7 @@ from .wording import Group, Wordings
 
 
 @dataclass(frozen=True)
-class TemplateInstruction:
+class TemplateInstruction(Stage):
     """Columns: `instruction` (JSON of shards.schema.Instruction), `caption` (of the target), `source_caption`.
 
     The text of camera edits and of turns to a canonical view is the wording of SpatialEdit's bench, but for zooms,
@@ -34,8 +35,6 @@ class TemplateInstruction:
     layer: ClassVar[str] = "instruction"
     needs: ClassVar[tuple[str, ...]] = ("pair",)
     version: ClassVar[int] = 4
-    columns: ClassVar[Mapping[str, tuple[str, ...]]] = {"pair": ("facts", "source")}
-    """Of the image, its size alone."""
 
     variants: int = 4
     """Other ways to say it, at least 1; fewer where fewer are true."""
@@ -47,8 +46,9 @@ class TemplateInstruction:
         if self.variants < 1:
             raise BadInput(f"layers.instruction.variants is {self.variants}: give 1 or more")
 
-    def setup(self) -> None:
-        """Nothing to load."""
+    @property
+    def columns(self) -> Mapping[str, tuple[str, ...]]:
+        return {"pair": ("facts", "source")}  # of the image only its size
 
     def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self._tell(sample) for sample in samples]

@@ -54,7 +54,6 @@ class VggtMetric(EstimatedMap):
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
-        """What is read of the layers that are needed; see `pipeline.engine.runner.Task`."""
         exact = [name for view, name in (("source", "source_metric"), ("target", "metric")) if view in self.views]
         return {"pair": ("facts", *self.views, *(exact if self.align == "exact" else ()))}
 

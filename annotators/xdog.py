@@ -10,19 +10,16 @@ image's own response, so that a plain picture is not noise and a busy one not bl
 Invariant: weight-free, the same image gives the same drawing, and a constant image gives white paper.
 """
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..shards.codecs import F32, U8, CodecError, Mask, decode_image, encode_lines, map_info
+from ..shards.codecs import F32, U8, Mask
 from ..shards.errors import BadInput
-from ..shards.sample import Reject, Result, Row, Sample
-from .estimated import ViewName
+from .map_stage import MapStage
 
 RATIO: Final = 1.6
 """k: outer over inner standard deviation, with which the difference is nearly a Laplacian (Marr and Hildreth 1980)."""
@@ -39,17 +36,16 @@ SPECK: Final = 12
 
 
 @dataclass(frozen=True)
-class XDoG:
+class XDoG(MapStage):
     """Layer `line` without a model, on a CPU: dark lines on white.
 
     7 ms of one core for an image of 256 x 256 pixels, 33 ms for 512 x 512.
     """
 
     layer: ClassVar[str] = "line"
-    needs: ClassVar[tuple[str, ...]] = ("pair",)
     version: ClassVar[int] = 1
+    estimator: ClassVar[str] = "xdog"
 
-    views: tuple[ViewName, ...] = ("source", "target")
     sigma: float = 0.8
     """Inner standard deviation in pixels: larger, thicker lines and less detail."""
     density: float = 0.07
@@ -58,40 +54,14 @@ class XDoG:
     """Response (1: from black to white) below which nothing is drawn, however plain the image."""
     colour: float = 1.5
     """Weight of colour beside lightness; 0: lightness alone, as published."""
-    batch_size: int = field(default=8, metadata={"fingerprint": False})
-    cpus: float = field(default=1.0, metadata={"fingerprint": False})
-    gpus: float = field(default=0.0, metadata={"fingerprint": False})
 
     def __post_init__(self) -> None:
-        if not self.views or len(set(self.views)) < len(self.views):
-            raise BadInput("layers.line.views: give source, target or both, each once")
+        super().__post_init__()
         if self.sigma <= 0 or not 0 < self.density < 1 or self.contrast <= 0 or self.colour < 0:
             raise BadInput("layers.line: sigma and contrast must be above 0, density between 0 and 1, colour 0 or more")
 
-    @property
-    def columns(self) -> dict[str, tuple[str, ...]]:
-        """What is read of the layers that are needed; see `pipeline.engine.runner.Task`."""
-        return {"pair": self.views}
-
-    def setup(self) -> None:
-        """Nothing to load."""
-        return
-
-    def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
-        return [self._annotate(sample) for sample in samples]
-
-    def _annotate(self, sample: Sample) -> Result:
-        columns: dict[str, bytes] = {}
-        for view in self.views:
-            data = sample["pair"][view]
-            try:
-                rgb = decode_image(data if isinstance(data, bytes) else b"")
-            except CodecError as error:
-                return Reject("unreadable_image", detail=f"the {view} image: {error}")
-            lines = draw(rgb, sigma=self.sigma, density=self.density, contrast=self.contrast, colour=self.colour)
-            columns["line" if view == "target" else "source_line"] = encode_lines(lines)
-        info = map_info("lines", estimator="xdog", revision=str(self.version)).model_dump()
-        return Row({**columns, "maps": json.dumps(dict.fromkeys(columns, info), sort_keys=True)})
+    def annotate(self, image: U8) -> U8:
+        return draw(image, sigma=self.sigma, density=self.density, contrast=self.contrast, colour=self.colour)
 
 
 def draw(rgb: U8, *, sigma: float, density: float, contrast: float, colour: float) -> U8:

@@ -3,6 +3,7 @@
 An unknown key or a bad value is one line that names the key, the nearest valid one and the allowed values.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -19,9 +20,11 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from ..shards.errors import BadInput
 from ..shards.options import License, Options, nearest, parse_yaml, read_yaml, shortened
+from ..shards.recipes import MAP_MEMBERS, PAIR_MEMBERS
 from ..shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS, EditKind, Split
 from ..sources.registry import all_sources, get_source, source_options
 from ..sources.scenes.spec import RenderOptions, SceneOptions
@@ -31,6 +34,12 @@ from .secret_values import restored
 LayerName = Literal["pair", "screen", "instruction", "depth", "metric", "normal", "segment", "line", "checks", "judge"]
 PoolName = Literal[LayerName, "portraits", "orient"]
 """Layers of a build, and those of `spatialdata orient`."""
+LAYERS: Final[tuple[str, ...]] = get_args(LayerName)
+"""Layers that the package knows. Others are a user's own: their stage is named by its import path."""
+POOLS: Final[tuple[str, ...]] = get_args(PoolName)
+_OWN_LAYER: Final = re.compile(r"(?!source_|target_)[a-z][a-z0-9_]{0,30}")
+_TAKEN: Final = (*PAIR_MEMBERS, *MAP_MEMBERS, *POOLS, "json", "key", "record", "valid")
+"""Names of members, of layers, and of what a batch of `stream` holds: no layer of a user's own can have one."""
 RecipeName = Literal["full", "spatialdiff", "ildm", "spatialedit", "spatialfusion"]
 _ONE_OBJECT_KINDS: Final = tuple(kind for kind in EDIT_KINDS if kind not in TWO_OBJECT_KINDS)
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
@@ -142,12 +151,12 @@ class EngineOptions(Options):
 
     kind: Literal["ray", "inline"] = "ray"
     address: str = Field(default="", description="of a Ray cluster; empty: the one of the job, else a local one")
-    resources: dict[PoolName, Resources] = Field(default_factory=dict[PoolName, Resources])
+    resources: dict[str, Resources] = Field(default_factory=dict[str, Resources])
     shared_fs: bool = Field(default=False, description="OUT is a folder that all nodes of the cluster share")
 
 
 class LayerOptions(BaseModel):
-    """One entry of `layers`: the name of a stage and that stage's own options."""
+    """One entry of `layers`: the name of a stage, or its import path `package.module:Class`, and its own options."""
 
     stage: str
     options: dict[str, Any]
@@ -183,12 +192,29 @@ class Config(Options):
     edits: EditOptions = EditOptions()
     scene: SceneOptions = SceneOptions()
     render: RenderOptions = RenderOptions()
-    layers: dict[LayerName, LayerOptions] = Field(default_factory=dict[LayerName, LayerOptions])
+    layers: dict[str, LayerOptions] = Field(default_factory=dict[str, LayerOptions])
     shard: ShardOptions = ShardOptions()
     engine: EngineOptions = EngineOptions()
     orient: dict[str, Any] = Field(
         default_factory=dict[str, Any], description="`spatialdata orient`: options of the model that is asked"
     )
+
+    @model_validator(mode="after")
+    def _names(self) -> "Config":
+        own = [name for name in self.layers if name not in LAYERS]
+        for name in own:
+            if ":" not in self.layers[name].stage:
+                raise _unknown(("layers", name), LAYERS)
+            if name in _TAKEN or not _OWN_LAYER.fullmatch(name):
+                raise _in_words(
+                    ("layers", name),
+                    f"layers.{name}: a layer of your own cannot have this name: write up to 31 of a-z, 0-9 and _, "
+                    f"without source_ or target_ before it, and none of {', '.join(_TAKEN)}",
+                )
+        for name in self.engine.resources:
+            if name not in (*POOLS, *own):
+                raise _unknown(("engine", "resources", name), (*POOLS, *own))
+        return self
 
     @model_validator(mode="after")
     def _whole(self) -> "Config":
@@ -220,6 +246,16 @@ class Config(Options):
                 )
 
 
+def _unknown(place: tuple[str, ...], allowed: Sequence[str]) -> PydanticCustomError:
+    key = ".".join(place)
+    return _in_words(place, f"unknown key '{key}'{nearest(place[-1], allowed)}; allowed: {', '.join(allowed)}")
+
+
+def _in_words(place: tuple[str, ...], message: str) -> PydanticCustomError:
+    """An error of a validator that sees the whole configuration, with the key that it is about."""
+    return PydanticCustomError("in_words", "{message}", {"message": message, "place": place})
+
+
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `a.b=c` overrides, and validate.
 
@@ -244,7 +280,8 @@ def with_overrides(values: dict[str, Any], overrides: Sequence[str], origin: str
 def _blamed(error: ValidationError, given: Mapping[str, Any], overrides: Sequence[str]) -> str:
     """The override that the first problem is about, all of them where they break what was right without them; else
     nothing: it is in the file."""
-    place = [str(part) for part in _location(error.errors()[0]["loc"])]
+    first = error.errors()[0]
+    place = [str(part) for part in first.get("ctx", {}).get("place", _location(first["loc"]))]
     for override in reversed(overrides):
         path = override.partition("=")[0].split(".")
         if place and path[: len(place)] == place[: len(path)]:
@@ -323,6 +360,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         given = str(first["input"])
         what = f"unknown key '{key}'" if "[key]" in first["loc"] else f"{key}: '{given}' is not allowed"
         return f"{what}{nearest(given, allowed)}; allowed: {', '.join(allowed)}{more}"
+    if first["type"] == "in_words":
+        return f"{context['message']}{more}"
     if first["type"] == "value_error":
         message = str(context["error"])
         return f"{key}: {message}{more}" if key else f"{message}{more}"

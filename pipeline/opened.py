@@ -10,12 +10,12 @@ from pathlib import Path
 from ..shards.errors import BadInput
 from ..shards.layout import base, filesystem, join
 from ..shards.schema import EditKind
+from ..shards.stage import Stage
 from .config import Config
 from .packing.duplicates import find_duplicates
 from .planning.configurations import Shown, check_plan, read_shown
 from .planning.samples import pair_arguments
 from .registry import build_stages
-from .stage import Stage
 from .store.families import planned_kinds
 from .store.fingerprints import layer_dirs
 from .store.layers import LayerCorrupt, LayerStore, Record

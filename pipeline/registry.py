@@ -10,9 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..shards.errors import BadInput
 from ..shards.layout import join
+from ..shards.stage import Stage
 from ..sources.registry import get_source
+from . import plug_ins
 from .config import Config, LayerOptions, nearest
-from .stage import Stage
 
 STAGES: dict[tuple[str, str], str] = {
     ("screen", "junk"): "spatialdata_builder.annotators.screen:JunkScreen",
@@ -118,14 +119,8 @@ def _resources(config: Config, layer: str) -> dict[str, float]:
 def _make(
     known: Mapping[tuple[str, str], str], layer: str, chosen: LayerOptions, arguments: Mapping[str, Any], out: str
 ) -> Stage:
-    available = sorted(stage for name, stage in known if name == layer)
-    if (layer, chosen.stage) not in known:
-        raise BadInput(
-            f"layers.{layer}: no stage '{chosen.stage}'{nearest(chosen.stage, available)}; "
-            f"allowed: {', '.join([*available, LEFT_OUT])}"
-        )
-    module, _, name = known[layer, chosen.stage].partition(":")
-    kind = getattr(importlib.import_module(module), name)
+    path = plug_ins.is_path(chosen.stage)
+    kind: Any = plug_ins.load(layer, chosen.stage) if path else _known(known, layer, chosen.stage)
     fields = {field.name for field in dataclasses.fields(kind) if field.init}
     defaults = {ANSWERS: join(out, ANSWERS)} if ANSWERS in fields and out else {}
     for option in chosen.options:
@@ -135,11 +130,19 @@ def _make(
                 f"unknown key 'layers.{layer}.{option}'{nearest(option, sorted(fields))}; allowed: {allowed}"
             )
     try:
-        stage = TypeAdapter(kind).validate_python({**defaults, **chosen.options, **arguments})
+        return TypeAdapter(kind).validate_python({**defaults, **chosen.options, **arguments})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadInput(f"layers.{layer}.{where}: {first['msg']} (got {first['input']!r})") from None
-    if not isinstance(stage, Stage):
-        raise TypeError(f"{known[layer, chosen.stage]} does not fit spatialdata_builder.pipeline.stage.Stage")
-    return stage
+
+
+def _known(known: Mapping[tuple[str, str], str], layer: str, name: str) -> Any:
+    """The class of one of the package's own stages, or of the source's pair stage."""
+    available = sorted(stage for other, stage in known if other == layer)
+    if (layer, name) not in known:
+        raise BadInput(
+            f"layers.{layer}: no stage '{name}'{nearest(name, available)}; allowed: {', '.join([*available, LEFT_OUT])}"
+        )
+    module, _, kind = known[layer, name].partition(":")
+    return getattr(importlib.import_module(module), kind)

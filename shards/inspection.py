@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from . import codecs
-from .layout import field_of
+from .layout import TEXT_EXTENSIONS, field_of
 from .reader import StoredSample, read_record
+from .recipes import IMAGE_MEMBERS, MAP_MEMBERS
 from .schema import TWO_OBJECT_VERSION, MapInfo, SampleRecord, objects_edited
 
 ProblemKind = Literal[
@@ -79,9 +80,12 @@ def inspect_sample(sample: StoredSample, *, split: str = "") -> tuple[list[Probl
     for name, data in sample.members.items():
         if name != "json":
             try:
-                pixels[name] = _decode(name, data)
-            except codecs.CodecError as error:
+                found = _decode(name, sample.extensions[name], data)
+            except ValueError as error:
                 problems.append(_problem(sample, "undecodable", str(error), name))
+            else:
+                if found is not None:
+                    pixels[name] = found
     problems += _check_sizes(sample, pixels)
     problems += _check_segments(sample, pixels)
     if record is not None:
@@ -126,9 +130,14 @@ def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _decode(name: str, data: bytes) -> NDArray[Any]:
-    """Pixels of a member by its own codec; depth maps and normals stay as stored."""
-    if name in ("source", "target"):
+def _decode(name: str, extension: str, data: bytes) -> NDArray[Any] | None:
+    """Pixels of a member by its own codec; depth maps and normals stay as stored. None for text. Raises ValueError."""
+    if extension in TEXT_EXTENSIONS:
+        text = data.decode()
+        if extension == "json":
+            json.loads(text, parse_constant=_reject_constant)
+        return None
+    if name in IMAGE_MEMBERS or (extension == "webp" and name.removeprefix("source_") not in MAP_MEMBERS):
         return codecs.decode_image(data)
     base = name.removeprefix("source_")
     decoders: Mapping[str, Callable[[bytes], NDArray[Any]]] = {

@@ -16,9 +16,13 @@ from .schema import SPLITS
 
 ImageCodec = Literal["webp", "png", "jpg"]
 IMAGE_CODECS: Final[tuple[ImageCodec, ...]] = ("webp", "png", "jpg")
+OwnExtension = Literal["txt", "json", "png", "webp"]
+"""Of a member that the package does not know; it says the type: text, JSON, gray pixels of 8 or 16 bits, an image."""
+OWN_EXTENSIONS: Final[tuple[OwnExtension, ...]] = ("txt", "json", "png", "webp")
+TEXT_EXTENSIONS: Final = ("txt", "json")
 KEY_RULE: Final = "1 to 80 of a-z, 0-9 and -"
 _KEY: Final = re.compile(r"[a-z0-9-]{1,80}")
-_FIELD: Final = re.compile(r"[a-z][a-z0-9_]*(\.(webp|png|jpg))?")
+_FIELD: Final = re.compile(r"[a-z][a-z0-9_]*(\.(webp|png|jpg|txt|json))?")
 _SHARD: Final = re.compile(r"[a-z0-9-]+-\d{5}-of-\d{5}\.tar")
 
 

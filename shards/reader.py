@@ -155,7 +155,9 @@ def parse_name(filename: str, shard: str, key: str) -> tuple[str, str]:
     """Key and field of a member's name. Raises ShardError; `key` is the sample before it."""
     found, _, field = filename.partition(".")
     if not is_key(found) or not is_field(field):
-        raise ShardError(shard, key, f"{filename!r} is not a member name (<key>.<member>.<webp|png|jpg> or <key>.json)")
+        raise ShardError(
+            shard, key, f"{filename!r} is not a member name (<key>.<member>.<webp|png|jpg|txt|json> or <key>.json)"
+        )
     return found, field
 
 

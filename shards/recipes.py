@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from .errors import BadInput
-from .layout import ImageCodec
+from .layout import ImageCodec, OwnExtension, field_of
 from .schema import EDIT_KINDS, EditKind
 
 ViewName = Literal["source", "target"]
@@ -34,6 +34,22 @@ class Column:
 
 
 @dataclass(frozen=True)
+class OwnLayer:
+    """A layer that the package does not know, of a stage that a user plugged in. Its member has its name."""
+
+    name: str
+    extension: OwnExtension | Literal[""]
+    """Empty: it holds no member, and only its rejects count."""
+    views: tuple[ViewName, ...] = ("target",)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        if not self.extension:
+            return ()
+        return tuple(self.name if view == "target" else f"source_{self.name}" for view in self.views)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """The needs of one trainer. Use `dataclasses.replace` for a variant, such as one with maps of both views."""
 
@@ -45,6 +61,8 @@ class Recipe:
     edits: tuple[EditKind, ...] = EDIT_KINDS
     views: tuple[ViewName, ...] = ("target",)
     """The images that have maps; names of the source's maps have the prefix `source_`."""
+    own: tuple[OwnLayer, ...] = ()
+    """Layers of a build that the package does not know."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.members) - {*PAIR_MEMBERS, *MAP_MEMBERS})
@@ -56,17 +74,23 @@ class Recipe:
     @property
     def columns(self) -> tuple[Column, ...]:
         """All members except `json`, sorted, with the layer and the column that hold their bytes."""
-        names = [name for base in self.members for name in self._of_views(base)]
-        return tuple(Column(name, layer_of(name), name) for name in sorted(names))
+        layers = {name: layer_of(name) for base in self.members for name in self._of_views(base)}
+        layers |= {name: layer.name for layer in self.own for name in layer.members}
+        return tuple(Column(name, layers[name], name) for name in sorted(layers))
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The layers that a sample must have, sorted."""
-        return tuple(sorted({*ALWAYS, *(column.layer for column in self.columns)}))
+        return tuple(sorted({*ALWAYS, *(column.layer for column in self.columns), *(own.name for own in self.own)}))
 
     def fields(self, codec: ImageCodec = "webp") -> tuple[str, ...]:
         """The file names after the key, sorted as in a shard: `changed.png`, `json`, `source.webp`."""
-        return tuple(sorted(["json", *(f"{c.member}.{extension_of(c.member, codec)}" for c in self.columns)]))
+        return tuple(sorted(["json", *(self.field_of(column.member, codec) for column in self.columns)]))
+
+    def field_of(self, member: str, codec: ImageCodec) -> str:
+        """The file name of a member after the key: `source.webp`."""
+        own = {name: layer.extension for layer in self.own for name in layer.members}
+        return field_of(member, own.get(member) or extension_of(member, codec))
 
     def _of_views(self, base: str) -> list[str]:
         if base in PAIR_MEMBERS:

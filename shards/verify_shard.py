@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 from .errors import SpatialdataError
 from .index import UNKNOWN_SIZE, ShardEntry, offset_index, offsets_name, parquet_name, parse_rows, size_of
 from .inspection import Problem, inspect_sample
-from .layout import IMAGE_CODECS, absent, field_of, join, open_url
+from .layout import IMAGE_CODECS, TEXT_EXTENSIONS, absent, field_of, join, open_url
 from .reader import BLOCK, Member, ShardError, StoredSample, group, walk
 from .writer import member_header
 
@@ -246,7 +246,8 @@ def _check_offsets_of(file: IO[bytes], row: Mapping[str, Any]) -> Iterator[Probl
         file.seek(offset - BLOCK)
         header, data, padding = file.read(BLOCK), file.read(size), file.read(-size % BLOCK)
         headers = {
-            member_header(f"{key}.{field_of(name, codec)}", size): field_of(name, codec) for codec in IMAGE_CODECS
+            member_header(f"{key}.{field_of(name, extension)}", size): field_of(name, extension)
+            for extension in (*IMAGE_CODECS, *TEXT_EXTENSIONS)
         }
         member = headers.get(header, name)
         if zlib.crc32(data) != row[f"{name}_crc32"]:

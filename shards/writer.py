@@ -188,7 +188,9 @@ def _check_sample(shard: str, key: str, found: list[str], fields: list[str], see
         raise SpatialdataError(f"{where}: its members differ from the first sample ({difference})")
     for field in found:
         if not is_field(field):
-            raise SpatialdataError(f"{where}: '{field}' is not a member name; use <member>.<webp|png|jpg> or json")
+            raise SpatialdataError(
+                f"{where}: '{field}' is not a member name; use <member>.<webp|png|jpg|txt|json> or json"
+            )
 
 
 def _write_member(sink: _HashingWriter, key: str, field: str, data: bytes) -> MemberEntry:

@@ -23,8 +23,9 @@ MAY_IMPORT = {
 }
 FLOORS = {
     "pipeline": (
-        "start interrupts terminal stage secret_values",
+        "start interrupts terminal secret_values",
         "config",
+        "plug_ins",
         "registry store",
         "engine",
         "planning packing",

@@ -93,9 +93,8 @@ class VlmOptions:
 
     @property
     def where(self) -> str:
-        """What the options are called in the configuration."""
-        layer = getattr(self, "layer", "")
-        return f"layers.{layer}" if layer else "vlm"
+        """What the options are called in messages."""
+        return "vlm"
 
     @property
     def memory(self) -> float:

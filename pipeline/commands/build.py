@@ -52,7 +52,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
     # What is wrong with layers and recipes is told before a survey or a render is paid for.
     planned = build_stages(config, pair_arguments(config, store), store.url)
     recipes = [fit_recipe(get_recipe(name), planned, planned_edits(config)) for name in config.shard.recipes]
-    with RunLock(store, say=_say(quiet), doing=BUILDING) as lock, session(config.engine):
+    with RunLock(store, say=_say(quiet), doing=BUILDING) as lock, session(config.engine, stages=planned):
         foreign = check_replanned(store, config)
         plan = plan_build(config, store, _say(quiet), quiet, foreign=foreign)
         build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan), store.url)))
@@ -95,7 +95,7 @@ def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bo
     if build.plan.samples <= FEW_SHARDS * build.config.shard.samples_per_shard:
         engine = build.config.engine.model_copy(update={"kind": "inline"})
         build = replace(build, config=build.config.model_copy(update={"engine": engine}))
-    with RunLock(build.store, say=_say(quiet)) as lock, session(build.config.engine):
+    with RunLock(build.store, say=_say(quiet)) as lock, session(build.config.engine, stages=build.stages):
         check_rows(build.plan)
         if build.note:
             _say(quiet)(build.note)

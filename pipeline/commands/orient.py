@@ -20,6 +20,7 @@ from ...shards.colors import PALETTE
 from ...shards.errors import BadInput
 from ...shards.geometry import wrapped
 from ...shards.layout import base, join
+from ...shards.stage import Stage
 from ...sources.assets.asset import Asset
 from ...sources.assets.orientations import (
     ORIENTATIONS,
@@ -38,7 +39,6 @@ from ..engine.run import run, session
 from ..interrupts import interruptible
 from ..opened import open_out
 from ..planning.survey import asset_key, find_assets, mended, read_planned
-from ..stage import Stage
 from ..store.fingerprints import canonical, layer_dirs
 from ..store.layers import LayerStore, versions
 from ..store.lock import RunLock

@@ -149,7 +149,7 @@ def _repair(build: Build, quiet: bool) -> list[str]:
     Gives what was made again. Raises BadInput where it is not known how a recipe was packed.
     """
     repaired: list[str] = []
-    with RunLock(build.store) as lock, session(build.config.engine):
+    with RunLock(build.store) as lock, session(build.config.engine, stages=build.stages):
         check_rows(build.plan)
         for error in _corrupt_layers(build):
             build.store.set_aside(error.layer_dir, error.unit)

@@ -7,7 +7,6 @@ that do not exist. Every pool with work left has at least one worker, so two cor
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 from ...shards.errors import BadInput
 from ..config import EngineOptions, Resources
@@ -57,7 +56,7 @@ def plan_pools(
 
     Raises BadInput with the numbers when the configured resources, or a GPU where there is none, exceed the cluster.
     """
-    configured = cast("Mapping[str, Resources]", options.resources)
+    configured = options.resources
     groups: dict[str, list[Task]] = {}
     for task in reversed(tasks):
         own = task.own_pool or task.layer in configured

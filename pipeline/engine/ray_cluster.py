@@ -32,10 +32,16 @@ HOME = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = None) -> Generator[None]:
+def connected(
+    options: EngineOptions, runtime_env: Mapping[str, Any] | None = None, code: Sequence[Path] = ()
+) -> Generator[None]:
     """Connected to Ray inside: the connection that is there, else `engine.address`, else the job's, else a local Ray.
 
-    Nodes of a cluster that is not ours are sent our packages (`shipped`).
+    Nodes of a cluster that is not ours are sent our packages, and `code` (`shipped`); workers of a local Ray find
+    `code` where it lies.
+
+    Args:
+        code: packages that workers must be able to import: folders, or files of modules.
 
     Raises BadInput when there is no cluster at that address, or no place for a local one, SpatialdataError when a local
     one does not start in time, or the cluster is gone.
@@ -46,7 +52,7 @@ def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = No
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = options.address or os.environ.get("RAY_ADDRESS", "")
     settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
-    if environment := shipped(address, runtime_env, os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "")):
+    if environment := shipped(address, runtime_env, os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", ""), code=code):
         settings["runtime_env"] = environment
     with ExitStack() as stack:
         local = address in ("", "local")
@@ -57,7 +63,8 @@ def connected(options: EngineOptions, runtime_env: Mapping[str, Any] | None = No
         if folder is None:
             _join(address, settings)
         else:
-            start_local(folder, settings)
+            with _on_python_path(code):
+                start_local(folder, settings)
         stack.enter_context(watched(patience_s=LOCAL_S if local else CLUSTER_S))
         yield
 
@@ -78,11 +85,30 @@ def _join(address: str, settings: Mapping[str, Any]) -> None:
         raise BadInput(f"cannot reach Ray at '{address}' ({first_line(error)}): see engine.address") from error
 
 
-def shipped(address: str, given: Mapping[str, Any] | None, job: str, home: Path = HOME) -> dict[str, Any]:
-    """The runtime environment with our packages in it where workers would not find them.
+@contextmanager
+def _on_python_path(code: Sequence[Path]) -> Generator[None]:
+    """Processes that start inside import `code` where it lies."""
+    before = os.environ.get("PYTHONPATH")
+    folders = dict.fromkeys([*(str(place.parent) for place in code), *filter(None, (before or "").split(os.pathsep))])
+    if code:
+        os.environ["PYTHONPATH"] = os.pathsep.join(folders)
+    try:
+        yield
+    finally:
+        if code and before is None:
+            del os.environ["PYTHONPATH"]
+        elif code:
+            os.environ["PYTHONPATH"] = before or ""
+
+
+def shipped(
+    address: str, given: Mapping[str, Any] | None, job: str, home: Path = HOME, code: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """The runtime environment with our packages, and `code`, in it where workers would not find them.
 
     A checkout goes as `working_dir`, less what its .rayignore and .gitignore name; of an installed package its own
-    folder, not all of site-packages. Nothing is added for a local Ray, nor where a working directory is set already.
+    folder, not all of site-packages. `code` goes as `py_modules`, unless it lies directly in the working directory.
+    Nothing is added for a local Ray; of our packages nothing where a working directory is set already.
 
     Args:
         given: what the caller asks for; wins.
@@ -90,11 +116,23 @@ def shipped(address: str, given: Mapping[str, Any] | None, job: str, home: Path 
     """
     environment = dict(given or {})
     of_job = (json.loads(job).get("runtime_env") or {}) if job else {}
-    if address in ("", "local") or "working_dir" in environment or "working_dir" in of_job:
+    if address in ("", "local"):
         return environment
-    if (home / ".rayignore").is_file():
-        return environment | {"working_dir": str(home)}
-    return {"py_modules": [str(home)]} | environment
+    modules: list[str] = []
+    if "working_dir" in of_job:
+        working = Path.cwd()  # Ray runs a job's driver in its copy
+    elif "working_dir" in environment:
+        working = Path(environment["working_dir"]).absolute()
+    elif (home / ".rayignore").is_file():
+        working = home
+        environment["working_dir"] = str(home)
+    else:
+        working = None
+        modules.append(str(home))
+    modules += [str(place) for place in code if place.parent != working]
+    if modules:
+        environment["py_modules"] = [*environment.get("py_modules", []), *modules]
+    return environment
 
 
 def _check_listening(address: str) -> None:

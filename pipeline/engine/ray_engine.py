@@ -17,6 +17,7 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from ...shards.errors import SpatialdataError
 from ..config import EngineOptions
+from ..plug_ins import places
 from ..store.layers import LayerStore
 from ..store.plan import Plan
 from .kill_search import DEATHS_BEFORE_TRIALS, ROUNDS, Trials
@@ -315,7 +316,7 @@ def run_on_ray(
     guard: Callable[[], None],
 ) -> None:
     """See `pipeline.engine.run.run`."""
-    with connected(options, runtime_env):
+    with connected(options, runtime_env, places([task.stage for task in tasks])):
         cluster = read_cluster()
         check_reachable(store, options, cluster)
         pools = plan_pools(tasks, board.left, options, cluster)

@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ...shards.errors import SpatialdataError
+from ...shards.stage import Stage
 from ..config import EngineOptions
 from ..interrupts import Stopped as Stopped
 from ..interrupts import interruptible
-from ..stage import Stage
+from ..plug_ins import places
 from ..store.layers import LayerCorrupt, LayerStore
 from ..store.plan import Plan
 from .progress import Progress, RunSummary
@@ -171,8 +172,13 @@ def _guarded(function: Callable[[Item], Value], numbered: tuple[int, Item]) -> V
 
 
 @contextmanager
-def session(options: EngineOptions, runtime_env: Mapping[str, Any] | None = None) -> Generator[None]:
+def session(
+    options: EngineOptions, runtime_env: Mapping[str, Any] | None = None, stages: Sequence[Stage] = ()
+) -> Generator[None]:
     """Connected to Ray inside (nothing for `inline`), so that several calls share one start of Ray (5 to 14 s).
+
+    Args:
+        stages: those that `run` is given inside; workers get the packages of plugged-in ones.
 
     Raises Stopped on Ctrl-C and SIGTERM inside.
     """
@@ -182,5 +188,5 @@ def session(options: EngineOptions, runtime_env: Mapping[str, Any] | None = None
     from .ray_engine import connected
 
     # Ray has put a handler of its own in place, which ends the process.
-    with connected(options, runtime_env), interruptible():
+    with connected(options, runtime_env, places(stages)), interruptible():
         yield

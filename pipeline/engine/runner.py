@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any, cast
+from typing import Any
 
 from ...shards.errors import SpatialdataError, WorkerLost
 from ...shards.redact import redact
 from ...shards.sample import Columns, Reject, Result, Row, Sample
+from ...shards.stage import Stage, members_of
 from ...sources.derived import ORIGIN_REJECTED
-from ..stage import Stage
 from ..store.families import family_of
 from ..store.fingerprints import layer_dirs
 from ..store.layers import LayerCorrupt, LayerStore, Record, Rejected, versions
@@ -32,17 +32,7 @@ ERROR, QUARANTINED = "error", "quarantined"
 
 @dataclass(frozen=True)
 class Task:
-    """A stage and where its layer and those that it needs lie.
-
-    A stage may declare `columns: Mapping[str, tuple[str, ...]]`, layer -> columns (a class attribute, or a property
-    where they follow from its configuration), to read only those;
-    `own_pool: ClassVar[bool] = True` to have workers of its own (a model stage has them anyway);
-    `call_size: int`, the samples of one call where that is not `batch_size` (a model's batch of images);
-    `families: ClassVar[bool] = True` to be given a sample in one call with what is derived from it;
-    `faults: ClassVar[frozenset[str]]`, reasons of rejects that speak of the machine rather than of the sample; and
-    `timeout: float`, the seconds after which the worker of one unit is taken to hang and replaced (0: never).
-    What its `setup` returns may have `cpu_s: float`, the CPU seconds so far of processes that it has started.
-    """
+    """A stage and where its layer and those that it needs lie."""
 
     stage: Stage
     layer_dir: str
@@ -55,16 +45,16 @@ class Task:
 
     @property
     def own_pool(self) -> bool:
-        return bool(getattr(self.stage, "own_pool", False)) or self.stage.gpus > 0
+        return self.stage.own_pool or self.stage.gpus > 0
 
     @property
     def faults(self) -> frozenset[str]:
         """Reasons that speak of the machine, or of another sample, rather than of the sample."""
-        return frozenset({ERROR, ORIGIN_REJECTED, *getattr(self.stage, "faults", ())})
+        return frozenset({ERROR, ORIGIN_REJECTED, *self.stage.faults})
 
     @property
     def timeout(self) -> float:
-        return float(getattr(self.stage, "timeout", 0.0))
+        return self.stage.timeout
 
 
 @dataclass(frozen=True)
@@ -187,7 +177,7 @@ def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job, gp
 
     Raises LayerCorrupt for a needed layer file that is damaged, SpatialdataError when the run cannot go on.
     """
-    began, cpu = time.monotonic(), _cpu_seconds(model)
+    began, cpu = time.monotonic(), _cpu_seconds(task.stage, model)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     if job.keys is None and store.exists(store.record_name(task.layer_dir, job.unit)):
         return summarize(task.layer, store.record(task.layer_dir, job.unit), plan)
@@ -214,7 +204,7 @@ def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job, gp
         rejects=tuple(rejects),
         counts=dict(sorted(counts.items())),
         seconds=round(time.monotonic() - began, 3),
-        cpu_seconds=round(_cpu_seconds(model) - cpu, 3),
+        cpu_seconds=round(_cpu_seconds(task.stage, model) - cpu, 3),
         gpus=gpus,
         attempts=job.attempt,
         versions=versions(),
@@ -224,9 +214,9 @@ def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job, gp
     return summarize(task.layer, store.write(task.layer_dir, job.unit, rows, record), plan)
 
 
-def _cpu_seconds(model: Any) -> float:
+def _cpu_seconds(stage: Stage, model: Any) -> float:
     """Of this process and those that the stage has started, so far."""
-    return time.process_time() + float(getattr(model, "cpu_s", 0.0))
+    return time.process_time() + stage.cpu_seconds(model)
 
 
 def summarize(layer: str, record: Record, plan: Plan) -> UnitSummary:
@@ -250,7 +240,7 @@ def summarize(layer: str, record: Record, plan: Plan) -> UnitSummary:
 
 def load_samples(store: LayerStore, plan: Plan, task: Task, unit: int) -> list[Sample]:
     """The samples of a unit that every needed layer accepted, in the plan's order, with those layers' columns."""
-    wanted = cast("Mapping[str, Sequence[str]]", getattr(task.stage, "columns", {}))
+    wanted = task.stage.columns
     layers = {name: store.read(folder, unit, wanted.get(name)) for name, folder in task.needs.items()}
     return [
         Sample(row.key, row.split, row.spec, {name: rows[row.key] for name, rows in layers.items()})
@@ -260,7 +250,7 @@ def load_samples(store: LayerStore, plan: Plan, task: Task, unit: int) -> list[S
 
 
 def _call_all(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Result]:
-    size = max(1, int(getattr(stage, "call_size", stage.batch_size)))
+    size = max(1, stage.call_size or stage.batch_size)
     results: list[Result] = []
     parts = _inseparable(stage, samples)
     for first in range(0, len(parts), size):
@@ -270,7 +260,7 @@ def _call_all(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Resul
 
 def _inseparable(stage: Stage, samples: Sequence[Sample]) -> list[list[Sample]]:
     """What must be in one call: families where the stage asks for them, else each sample is for itself."""
-    if not getattr(stage, "families", False):
+    if not stage.families:
         return [[sample] for sample in samples]
     return [list(family) for _, family in groupby(samples, lambda sample: family_of(sample.key, sample.spec))]
 
@@ -301,6 +291,13 @@ def _check_results(stage: Stage, samples: Sequence[Sample], results: Sequence[ob
     for sample, result in zip(samples, results, strict=True):
         if not isinstance(result, Row | Reject):
             raise SpatialdataError(f"{name} gave a {type(result).__name__} for sample '{sample.key}': {rule}")
+        if isinstance(result, Row):
+            for column, kind in members_of(stage).items():
+                if not isinstance(result.columns.get(column), kind):
+                    raise SpatialdataError(
+                        f"{name} gave no {kind.__name__} in column '{column}' for sample '{sample.key}': {rule}, with "
+                        "the member of each image in its `views`"
+                    )
 
 
 def last_lines(error: BaseException, lines: int = 4) -> str:

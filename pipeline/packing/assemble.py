@@ -6,8 +6,8 @@ from importlib.metadata import version
 
 from ...shards import codecs
 from ...shards.codecs import ImageCodec
-from ...shards.layout import field_of
-from ...shards.recipes import IMAGE_MEMBERS, Recipe, extension_of
+from ...shards.errors import SpatialdataError
+from ...shards.recipes import IMAGE_MEMBERS, Column, Recipe
 from ...shards.sample import Columns, Sample
 from ...shards.schema import (
     TWO_OBJECT_VERSION,
@@ -40,10 +40,10 @@ def members_of(sample: Sample, recipe: Recipe, codec: ImageCodec, provenance: Pr
     """
     members: dict[str, bytes] = {}
     for column in recipe.columns:
-        data = _bytes(sample[column.layer], column.column)
+        data = _member(sample, column)
         if column.member in IMAGE_MEMBERS and codec != STORED_CODEC:
             data = codecs.encode_image(codecs.decode_image(data), codec)
-        members[field_of(column.member, extension_of(column.member, codec))] = data
+        members[recipe.field_of(column.member, codec)] = data
     record = record_of(sample, recipe, provenance)
     return members | {"json": encode_record(record)}
 
@@ -99,10 +99,17 @@ def _maps(sample: Sample, members: Sequence[str]) -> Maps:
     return Maps(**found)
 
 
-def _bytes(columns: Columns, name: str) -> bytes:
-    value = columns[name]
+def _member(sample: Sample, column: Column) -> bytes:
+    """The bytes of a member; text as UTF-8. Raises SpatialdataError where the layer holds neither."""
+    value = sample[column.layer].get(column.column)
+    if isinstance(value, str):
+        return value.encode()
     if not isinstance(value, bytes):
-        raise TypeError(f"column {name} holds {type(value).__name__}, not bytes")
+        what = "no" if value is None else f"a {type(value).__name__} in"
+        raise SpatialdataError(
+            f"layer '{column.layer}' has {what} column '{column.column}' for sample {sample.key}: its stage must give "
+            "bytes or text there for each image in its `views`"
+        )
     return value
 
 

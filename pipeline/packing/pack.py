@@ -27,15 +27,15 @@ from ...shards.index import (
     write_manifest,
 )
 from ...shards.layout import filesystem, is_local, join, list_shards, shard_name
-from ...shards.recipes import FILTERS, Recipe, layer_of
+from ...shards.recipes import FILTERS, OwnLayer, Recipe, layer_of
 from ...shards.sample import Sample
 from ...shards.schema import SPLITS, TWO_OBJECT_KINDS, EditKind, Provenance, Split, schema_version
 from ...shards.sidecars import ATTRIBUTION, SIDECARS, write_sidecars
+from ...shards.stage import Stage, member_views
 from ...shards.writer import make_way
 from ...sources.derived import origins_of
-from ..config import ShardOptions
+from ..config import LAYERS, ShardOptions
 from ..engine.runner import Damaged
-from ..stage import Stage
 from ..store.layers import LayerCorrupt, LayerStore
 from ..store.plan import Plan, PlanRow
 from ..store.storage import FULL, disk_full
@@ -77,12 +77,18 @@ class ShardJob:
     """Keys of accepted samples that are left out, by unit, of the slices' units; a slice's state covers them."""
 
     @property
+    def _described(self) -> dict[str, Any]:
+        """The recipe; without `own` where it has none, so that shards of builds before it keep their digests."""
+        described = asdict(self.recipe)
+        return described if self.recipe.own else {name: part for name, part in described.items() if name != "own"}
+
+    @property
     def digest(self) -> str:
         """What the shard is made from: equal digests, equal bytes."""
         made_from = [
             self.plan.hash,
             sorted(self.layers.items()),
-            asdict(self.recipe),
+            self._described,
             self.codec,
             self.name,
             [asdict(part) for part in self.slices],
@@ -167,24 +173,30 @@ def fit_recipe(recipe: Recipe, stages: Sequence[Stage], edits: Collection[EditKi
     taken = tuple(kind for kind in recipe.edits if kind in edits or kind not in TWO_OBJECT_KINDS)
     recipe = replace(recipe, edits=taken)
     by_layer = {stage.layer: stage for stage in stages}
-    views = {layer: getattr(stage, "views", recipe.views) for layer, stage in by_layer.items()}
+    own = tuple(_own_layer(stage) for stage in stages if stage.layer not in LAYERS)
     if recipe.name == "full":
         members = tuple(name for name in recipe.members if layer_of(name) in by_layer)
-        common = tuple(view for view in recipe.views if all(view in seen for seen in views.values()))
-        return replace(recipe, members=members, views=common)
+        maps = [by_layer[layer] for layer in {layer_of(name) for name in members} - {"pair"}]
+        common = tuple(view for view in recipe.views if all(view in member_views(stage) for stage in maps))
+        return replace(recipe, members=members, views=common, own=own)
+    recipe = replace(recipe, own=tuple(layer for layer in own if not layer.members))
     missing = [layer for layer in recipe.needs if layer not in by_layer]
     if missing:
         raise BadInput(
             f"recipe {recipe.name} needs the layer{'s' * (len(missing) > 1)} {', '.join(missing)}, which this build "
             "lacks: add to `layers` and build again, or choose another recipe"
         )
-    for layer in recipe.needs:
-        if not set(recipe.views) <= set(views[layer]):
+    for layer in sorted({column.layer for column in recipe.columns} - {"pair"}):
+        if not set(recipe.views) <= set(member_views(by_layer[layer])):
             raise BadInput(
                 f"recipe {recipe.name} needs maps of {' and '.join(recipe.views)}: set layers.{layer}.views and build "
                 "again (only that layer is made again)"
             )
     return recipe
+
+
+def _own_layer(stage: Stage) -> OwnLayer:
+    return OwnLayer(stage.layer, stage.member, member_views(stage))
 
 
 def choose(

@@ -15,13 +15,13 @@ from pydantic import TypeAdapter
 
 from ...shards.errors import BadInput
 from ...shards.sample import Value
+from ...shards.stage import Stage
 from ...sources.assets.asset import Asset
 from ...sources.assets.identity import Description, identify
 from ...sources.registry import get_scene_source, get_source
 from ..config import Config
 from ..engine.progress import Progress
 from ..engine.run import run
-from ..stage import Stage
 from ..store.fingerprints import canonical, layer_dirs
 from ..store.layers import LayerCorrupt, LayerStore, versions
 from ..store.lock import wait_for_lock

@@ -9,9 +9,10 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from ...annotators.vlm.prompts import FOLDER, read_prompt
+from ...shards.stage import Stage
 from ..opened import Build
+from ..plug_ins import path_of
 from ..registry import known_stages
-from ..stage import Stage
 from ..store.fingerprints import plain
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -93,7 +94,9 @@ def _maker(stage: Stage, folder: str, known: Mapping[tuple[str, str], str]) -> M
 
 
 def _name(stage: Stage, known: Mapping[tuple[str, str], str]) -> str:
-    """The registry's name of a stage, else its class's."""
+    """The registry's name of a stage, the import path of one that was plugged in, else its class's."""
+    if path := path_of(stage):
+        return path
     kind = f":{type(stage).__qualname__}"
     return next((name for (_, name), place in known.items() if place.endswith(kind)), type(stage).__qualname__)
 
@@ -101,7 +104,7 @@ def _name(stage: Stage, known: Mapping[tuple[str, str], str]) -> str:
 def _prompt(stage: Stage, text: str) -> Prompt:
     name = _packaged().get(text, "")
     version = name.rpartition("_")[2] if name else ""
-    own = PurePath(str(getattr(stage, "prompt", ""))).name
+    own = PurePath(stage.prompt).name
     return Prompt(f"{name}.txt" if name else own, version, hashlib.sha256(text.encode()).hexdigest()[:16])
 
 

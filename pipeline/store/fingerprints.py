@@ -17,19 +17,23 @@ from pydantic import BaseModel
 
 from ...shards.errors import SpatialdataError
 from ...shards.redact import redacted
-from ..stage import Stage
+from ...shards.stage import Stage
+from ..plug_ins import path_of
 
 
 def fingerprint(stage: Stage, needs: Mapping[str, str], plan: str = "") -> str:
     """16 hex digits that name the output of `stage` given the fingerprints of the layers that it needs, or its plan.
 
     Covered: dataclass fields, except those with `metadata={"fingerprint": False}`, and inside pydantic sections all
-    fields but those with `json_schema_extra={"fingerprint": False}`; the class's qualified name without its module.
+    fields but those with `json_schema_extra={"fingerprint": False}`; the class's qualified name without its module,
+    and of a stage that was plugged in its import path.
 
     Args:
         plan: hash of the plan; it counts where the stage needs no layer, and through those for all others.
     """
+    path = path_of(stage)
     content = {
+        **({"path": path} if path else {}),
         "layer": stage.layer,
         "version": stage.version,
         "stage": plain(stage),

@@ -45,6 +45,10 @@ _MEMBERS: Final = {
 }
 
 
+_OWN: Final = {"txt": "text", "json": "JSON", "png": "gray pixels", "webp": "an image"}
+"""Members of layers that the package does not know, by extension."""
+
+
 def card_files(facts: RecipeFacts) -> dict[str, bytes]:
     """`README.md` by its path in the recipe's folder."""
     return {CARD: card(head_of(facts), _text(facts))}
@@ -62,10 +66,14 @@ def features(members: Sequence[str], version: int) -> list[dict[str, Any]]:
     """
     record = record_schema(version)
     columns = [
-        {"name": member, **(_typed(record, record["$defs"]) if member == "json" else {"dtype": "image"})}
+        {"name": member, **(_typed(record, record["$defs"]) if member == "json" else {"dtype": _dtype(member)})}
         for member in members
     ]
     return [*columns, *({"name": name, "dtype": "string"} for name in ("__key__", "__url__"))]
+
+
+def _dtype(member: str) -> str:
+    return {"txt": "string", "json": "json"}.get(split_field(member)[1], "image")
 
 
 def _typed(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,5 +147,7 @@ def _text(facts: RecipeFacts) -> str:
 
 
 def _meaning(member: str) -> str:
-    name = split_field(member)[0]
-    return _MEMBERS[name] if name in _MEMBERS else f"{_MEMBERS[name.removeprefix('source_')]} (of the source)"
+    name, extension = split_field(member)
+    base = name.removeprefix("source_")
+    meaning = _MEMBERS.get(name) or _MEMBERS.get(base) or f"{_OWN[extension]} of the layer `{base}`"
+    return meaning if name in (*_MEMBERS, base) else f"{meaning} (of the source)"

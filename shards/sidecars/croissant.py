@@ -9,13 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ..index import Manifest, ShardEntry, as_json
-from ..layout import split_field
+from ..layout import IMAGE_CODECS, split_field
 from ..schema import Scores, Split
 from .facts import RecipeFacts
 
 CROISSANT: Final = "croissant.json"
 _PARQUETS: Final = "parquets"
-_MIME: Final = {"webp": "image/webp", "png": "image/png", "jpg": "image/jpeg", "json": "application/json"}
+_MIME: Final = {
+    "webp": "image/webp",
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "json": "application/json",
+    "txt": "text/plain",
+}
 _ROLES: Final[Mapping[Split, str]] = {"train": "TrainingSplit", "val": "ValidationSplit", "test": "TestSplit"}
 _TEXTS: Final = {
     "key": "Identifies the sample in all splits.",
@@ -173,7 +179,7 @@ def _member(member: str) -> dict[str, Any]:
     name = split_field(member)[0]
     files = {"fileSet": {"@id": _files_of(member)}}
     key = {"extract": {"fileProperty": "filename"}, "transform": {"regex": r"^([^.]+)\."}}
-    content_type = "sc:Text" if member == "json" else "sc:ImageObject"
+    content_type = "sc:ImageObject" if split_field(member)[1] in IMAGE_CODECS else "sc:Text"
     return {
         "@type": "cr:RecordSet",
         "@id": name,

@@ -22,7 +22,7 @@ from ..recipes import IMAGE_MEMBERS
 from .buffers import Allocate, BufferPool
 from .cache import ShardCache
 from .choice import Choice, choose, log_left_out, members_of, mixed_sizes_error
-from .decode import NEEDS_INFO, Array, Decoder, decoder_of
+from .decode import NEEDS_INFO, Array, Decoder, decode_text, decoder_of, is_text
 from .fetch import Fetched, Fetcher, read_json
 from .options import StreamOptions
 from .places import PlaceTable, ShardSet, open_set
@@ -116,7 +116,11 @@ class Stream:
         self._arguments = (tuple(sets), weights, recipe, options, choice, allocate)
         self.members = members_of(sets, recipe, options.members)
         self._sets, self._weights = list(sets), list(weights) if weights else None
-        self._decoders: dict[str, Decoder] = {name: decoder_of(name, options.images) for name in self.members}
+        fields = {split_field(name)[0]: name for name in sets[0].members if split_field(name)[0] in self.members}
+        self._texts = {name: text for name, text in fields.items() if is_text(text)}
+        self._decoders: dict[str, Decoder] = {
+            name: decoder_of(fields[name], options.images) for name in self.members if name not in self._texts
+        }
         self.choice = choice
         self._walk = make_walk(choice, self._weights, options)
         self._allocate = allocate or BufferPool()
@@ -165,6 +169,11 @@ class Stream:
     @property
     def epoch(self) -> int:
         return self._epoch
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The members that come as arrays; the others are text or JSON."""
+        return tuple(self._decoders)
 
     @property
     def lossless_images(self) -> bool:
@@ -234,7 +243,8 @@ class Stream:
             part: (first, step): only the batches first, first + step, ... from here, for processes that take turns.
 
         A batch is a dict: stacked arrays by member (size, H, W[, 3]), lists of text (`instruction`, `caption`,
-        `source_caption`, `key`), `valid` (size,) bool. The arrays of a batch stay valid as long as it is referenced.
+        `source_caption`, `key`, members of type `txt`) and of values (members of type `json`), `valid` (size,) bool.
+        The arrays of a batch stay valid as long as it is referenced.
 
         Raises:
             BadInput: too few samples for the ranks; images that differ in size, in sets that do not record sizes.
@@ -275,7 +285,7 @@ class Stream:
 
     def _start(self, pool: ThreadPoolExecutor, step: Step) -> _PendingBatch:
         shapes, size = self._shapes.get(step.bucket) or self._probe_shapes(step), len(step.numbers)
-        arrays = {name: self._allocate((size, *shapes[name]), self._decoders[name].dtype) for name in self.members}
+        arrays = {name: self._allocate((size, *shapes[name]), self._decoders[name].dtype) for name in self.arrays}
         work = _PendingBatch(step, arrays)
         work.slots = [pool.submit(self._load, step.epoch, slot, n, arrays) for slot, n in enumerate(step.numbers)]
         return work
@@ -286,7 +296,7 @@ class Stream:
         def shapes_of(number: int) -> dict[str, tuple[int, ...]]:
             sample = self.fetch(number)
             record = read_json(sample)
-            return {name: self.decode(name, sample, record).shape for name in self.members}
+            return {name: self.decode(name, sample, record).shape for name in self.arrays}
 
         found = self._first_intact(shapes_of, chain(step.numbers, self._replacements(step)))
         self._shapes[step.bucket] = found
@@ -325,7 +335,14 @@ class Stream:
             texts |= {"key": sample.key, "instruction": self._instruction(record["instruction"], epoch, sample.key)}
         except (KeyError, TypeError) as error:
             raise ShardError(sample.shard, sample.key, f"its json has no text ({error!r})") from error
+        texts |= {name: self._text(name, sample) for name in self._texts}
         return texts | ({"record": record} if self.options.records else {})
+
+    def _text(self, name: str, sample: Fetched) -> Any:
+        try:
+            return decode_text(self._texts[name], sample.members[name])
+        except ValueError as error:
+            raise ShardError(sample.shard, sample.key, f"member {name} cannot be decoded ({error})") from error
 
     def decode(self, name: str, sample: Fetched, record: Mapping[str, Any], out: Array | None = None) -> Array:
         """One member as the batch holds it, in `out` where the decoder can write there. Raises ShardError."""
@@ -337,7 +354,7 @@ class Stream:
 
     def _size_error(self, sample: Fetched, place: Array) -> SpatialdataError:
         """The error for a sample whose images do not fit the batch."""
-        sizes = {name: image_size(data) for name, data in sample.members.items() if name != "json"}
+        sizes = {name: image_size(sample.members[name]) for name in self.arrays}
         if len(set(sizes.values())) > 1:
             listed = ", ".join(f"{name} {width} x {height}" for name, (width, height) in sizes.items())
             return ShardError(sample.shard, sample.key, f"its images differ in size ({listed})")

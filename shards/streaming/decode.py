@@ -5,6 +5,7 @@ none), its confidence in the estimator's own values, relative inverse depth in 0
 where there is no surface), masks are booleans, and images have the requested type.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -23,6 +24,7 @@ from ..codecs import (
     decode_normals,
 )
 from ..errors import BadInput
+from ..layout import TEXT_EXTENSIONS, split_field
 from ..schema import MapInfo
 
 ImageKind = Literal["uint8", "float"]
@@ -41,18 +43,34 @@ class Decoder:
     decode: Callable[[bytes, Mapping[str, Any], Array | None], Array]
 
 
-def decoder_of(member: str, images: ImageKind) -> Decoder:
-    """The decoder of a member by its name without extension. Raises BadInput where there is none.
+def decoder_of(field: str, images: ImageKind) -> Decoder:
+    """The decoder of a member by its file name behind the key: by its name, or of a member that the package does not
+    know by its extension. Raises BadInput where there is none.
 
     Args:
         images: `uint8` as stored, or `float`: float32 in [-1, 1].
     """
+    member, extension = split_field(field)
     kind = member.removeprefix("source_") if member != "source_instances" else "target_instances"
     if kind in ("source", "target"):
         return _IMAGES[images]
-    if kind not in _MAPS:
-        raise BadInput(f"member {member} cannot be decoded: members are source, target, {', '.join(_MAPS)}")
-    return _MAPS[kind]
+    if kind in _MAPS:
+        return _MAPS[kind]
+    if extension == "webp":
+        return _IMAGES[images]
+    if extension == "png":
+        return _LABELS
+    raise BadInput(f"member {member} cannot be decoded: members are source, target, {', '.join(_MAPS)}")
+
+
+def is_text(field: str) -> bool:
+    """Whether a member is text, or JSON; the record is neither."""
+    return field != "json" and split_field(field)[1] in TEXT_EXTENSIONS
+
+
+def decode_text(field: str, data: bytes) -> Any:
+    """Text, or the value of JSON. Raises ValueError."""
+    return json.loads(data) if split_field(field)[1] == "json" else data.decode()
 
 
 def _signed_image(data: bytes, info: Mapping[str, Any], out: Array | None) -> Array:
@@ -87,6 +105,7 @@ def _from_bytes(decode: Callable[[bytes], Array]) -> Callable[[bytes, Mapping[st
     return lambda data, info, out: decode(data)
 
 
+_LABELS: Final = Decoder(np.uint16, _from_bytes(decode_labels))
 _IMAGES: Final[dict[str, Decoder]] = {
     "uint8": Decoder(np.uint8, _from_bytes(decode_image)),
     "float": Decoder(np.float32, _signed_image),
@@ -96,8 +115,8 @@ _MAPS: Final[dict[str, Decoder]] = {
     "metric": Decoder(np.float32, _metric),
     "confidence": Decoder(np.float32, _confidence),
     "normal": Decoder(np.float32, _from_bytes(decode_normals)),
-    "segment": Decoder(np.uint16, _from_bytes(decode_labels)),
-    "target_instances": Decoder(np.uint16, _from_bytes(decode_labels)),
+    "segment": _LABELS,
+    "target_instances": _LABELS,
     "line": Decoder(np.uint8, _from_bytes(decode_lines)),
     "changed": Decoder(np.bool_, _from_bytes(decode_mask)),
 }

@@ -56,7 +56,7 @@ def _probe(opened: Stream) -> dict[str, Any]:
     numbers = opened.order(min(_PROBED, opened.length))
     opened_shards: set[str] = set()
     read = decode = collate = 0.0
-    by_member = dict.fromkeys(opened.members, 0.0)
+    by_member = dict.fromkeys(opened.arrays, 0.0)
     bytes_read = 0
     for number in numbers:
         began = time.perf_counter()
@@ -68,7 +68,7 @@ def _probe(opened: Stream) -> dict[str, Any]:
         read += time.perf_counter() - began
         bytes_read += sum(len(data) for data in sample.members.values())
         record = read_json(sample)
-        for name in opened.members:
+        for name in opened.arrays:
             spent, collated = _decode(opened, name, sample, record)
             by_member[name] += spent
             decode += spent

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from ...shards.color_words import Spoken, without_colors
 from ...shards.colors import Floats, distances, name_of_surface, to_oklab, to_srgb
 from ...shards.sample import Reject, Result, Row, Sample
+from ...shards.stage import Stage
 from ..assets.asset import Asset
 from ..assets.glb import GlbError, open_glb
 from ..assets.identity import content_of, describe
@@ -196,7 +197,7 @@ class Booth:
 
 
 @dataclass(frozen=True)
-class MeasureAppearance:
+class MeasureAppearance(Stage):
     """Looks at a surveyed model from nine sides. `Sample.spec` is `cache.CacheEntry.spec()`.
 
     Columns: `asset`, JSON of `spec.Asset`, with its color, symmetry and, where a part of the file cannot be seen, its
@@ -225,6 +226,9 @@ class MeasureAppearance:
     def setup(self) -> Booth:
         """Find the cache and prepare Blender, which starts with the first asset. Raises BadInput: no such folder."""
         return Booth(Renderer(self.render, threads=self.threads or math.ceil(self.cpus)), resolve_root(self.root))
+
+    def cpu_seconds(self, model: Booth) -> float:
+        return model.renderer.cpu_s
 
     def __call__(self, model: Booth, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self._measure(model, sample) for sample in samples]

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from ...shards.color_words import color_first
 from ...shards.licenses import known
 from ...shards.sample import Reject, Result, Row, Sample
+from ...shards.stage import Stage
 from ..assets.asset import Asset
 from ..assets.glb import Floats, Glb, GlbError, open_glb
 from ..assets.primitives import Primitive, count_triangles, first_frame_move, read_primitives
@@ -80,7 +81,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class SurveyAssets:
+class SurveyAssets(Stage):
     """Measures one model of an Objaverse cache.
 
     `Sample.spec` is `cache.CacheEntry.spec()`. Column `asset`: JSON of `spec.Asset`, still without color and symmetry.

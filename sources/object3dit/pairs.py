@@ -28,6 +28,7 @@ from ...shards.interop.set1 import MaskError, read_mask
 from ...shards.layout import filesystem, is_local, join
 from ...shards.sample import Columns, Reject, Result, Row, Sample
 from ...shards.schema import EditKind, PairFacts
+from ...shards.stage import Stage
 from ..changed_region import Changed, find_changed
 from ..derived import inverted_columns, is_derived, origin_rejected, origins_of
 from .archive import MAX_MEMBER, Archive, Range, is_archive
@@ -132,7 +133,7 @@ class Release:
 
 
 @dataclass(frozen=True)
-class ReadPairs:
+class ReadPairs(Stage):
     """Reads released OBJECT-3DIT pairs, as `scan` planned them."""
 
     layer: ClassVar[str] = "pair"

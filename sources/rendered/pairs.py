@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...shards.sample import Reject, Result, Row, Sample
+from ...shards.stage import Stage
 from ..assets.asset import Asset
 from ..assets.table import AssetTable
 from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
@@ -46,14 +47,9 @@ class Studio:
     table: AssetTable
     files: Callable[[Asset], Path]
 
-    @property
-    def cpu_s(self) -> float:
-        """CPU seconds that Blender has used so far."""
-        return self.renderer.cpu_s
-
 
 @dataclass(frozen=True)
-class RenderPairs:
+class RenderPairs(Stage):
     """Renders pairs of scenes that are sampled from a seed; planned ones that are derived follow from those."""
 
     layer: ClassVar[str] = "pair"
@@ -87,6 +83,9 @@ class RenderPairs:
         files = get_scene_source(self.source).models(self.root)
         renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
         return Studio(renderer, AssetTable.read(self.assets), files)
+
+    def cpu_seconds(self, model: Studio) -> float:
+        return model.renderer.cpu_s
 
     def __call__(self, model: Studio, samples: Sequence[Sample]) -> Sequence[Result]:
         results: list[Result] = []

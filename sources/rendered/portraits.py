@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from ...shards.codecs import U8, encode_image
 from ...shards.sample import Reject, Result, Row, Sample
+from ...shards.stage import Stage
 from ..assets.asset import Asset
 from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
 from ..registry import get_scene_source
@@ -90,7 +91,7 @@ class Booth:
 
 
 @dataclass(frozen=True)
-class RenderPortraits:
+class RenderPortraits(Stage):
     """Renders the views of assets. `Sample.spec` is `portrait_spec(asset)`; columns: `column_of` each azimuth (WebP).
 
     Rejects: `broken_asset`, `mostly_transparent`, `blender_timeout`, `blender_crash`.
@@ -118,6 +119,9 @@ class RenderPortraits:
         """Prepare Blender, which starts with the first asset. Raises BadInput where the models are not here."""
         files = get_scene_source(self.source).models(self.root)
         return Booth(Renderer(self.render, threads=self.threads or math.ceil(self.cpus)), files)
+
+    def cpu_seconds(self, model: Booth) -> float:
+        return model.renderer.cpu_s
 
     def __call__(self, model: Booth, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self._portray(model, _ASSET.validate_python(sample.spec["asset"])) for sample in samples]

@@ -10,12 +10,12 @@ from spatialdata_builder.annotators.checks import GeometryChecks, edit_error
 from spatialdata_builder.annotators.claims import Claims
 from spatialdata_builder.annotators.measure import Images, hull_fill, outline_change, speckle
 from spatialdata_builder.annotators.templates import instructions
-from spatialdata_builder.pipeline.stage import Stage
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.geometry import box_of_mask, flat, matrix4
 from spatialdata_builder.shards.sample import Reject, Result, Row
 from spatialdata_builder.shards.schema import EDIT_KINDS, EditKind, Instruction, Measures, PairFacts, Scores
+from spatialdata_builder.shards.stage import Stage
 
 from tests.annotators.factory import SIDE, random_facts
 from tests.annotators.pictures import draw, sample

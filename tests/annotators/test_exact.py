@@ -6,10 +6,10 @@ import pytest
 from spatialdata_builder.annotators.checks import GeometryChecks
 from spatialdata_builder.annotators.exact import ExactDepth, ExactLines, ExactMetric, ExactNormal, ExactSegments
 from spatialdata_builder.annotators.templates import TemplateInstruction
-from spatialdata_builder.pipeline.stage import Stage
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.schema import MapInfo, PairFacts
+from spatialdata_builder.shards.stage import Stage
 
 from tests.annotators.factory import SIDE, random_facts
 from tests.annotators.pictures import draw, sample

@@ -21,13 +21,13 @@ from spatialdata_builder.annotators.vlm.prompts import fill, read_prompt
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.pipeline.planning.samples import pair_arguments
 from spatialdata_builder.pipeline.registry import build_stages
-from spatialdata_builder.pipeline.stage import Stage
 from spatialdata_builder.pipeline.store.fingerprints import fingerprint
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.shards.codecs import decode_image
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Result, Row
 from spatialdata_builder.shards.schema import EDIT_KINDS, Instruction
+from spatialdata_builder.shards.stage import Stage
 
 from tests.annotators.factory import SIDE, random_facts, without_poses
 from tests.annotators.oracle import false_claims, false_motion

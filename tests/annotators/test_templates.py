@@ -9,13 +9,13 @@ from spatialdata_builder.annotators.captions import caption
 from spatialdata_builder.annotators.case import Case, noun_phrase
 from spatialdata_builder.annotators.phrases import bare
 from spatialdata_builder.annotators.templates import TemplateInstruction, instructions
-from spatialdata_builder.pipeline.stage import Stage
 from spatialdata_builder.shards.codecs import encode_image
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.geometry import matrix4
 from spatialdata_builder.shards.interop.wording import bench_wording
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.schema import EDIT_KINDS, Instruction, PairFacts
+from spatialdata_builder.shards.stage import Stage
 
 from tests.annotators.factory import SIDE, random_facts, without_poses
 from tests.annotators.oracle import false_claims, false_motion

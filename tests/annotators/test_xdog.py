@@ -8,10 +8,10 @@ import pytest
 from spatialdata_builder.annotators.agreement import line_figures
 from spatialdata_builder.annotators.xdog import XDoG, draw
 from spatialdata_builder.pipeline.engine.runner import Task
-from spatialdata_builder.pipeline.stage import Stage
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Row, Sample
+from spatialdata_builder.shards.stage import Stage
 
 DEFAULTS = {"sigma": XDoG().sigma, "density": XDoG().density, "contrast": XDoG().contrast, "colour": XDoG().colour}
 SIDE = 160

@@ -1,6 +1,7 @@
 """What several modules share: an object store on this machine, a small release and a finished build of it."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.needs import needs
 from tests.pipeline.command_line import build
+from tests.pipeline.plugged import CANNY, NAME, OWN, write_package
 from tests.pipeline.releases import write_release
 
 
@@ -45,3 +47,23 @@ def finished(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def out(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished build, to be damaged."""
     return shutil.copytree(finished, tmp_path / "out")
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a user's package (`tests.pipeline.plugged`), on the path of this process and nowhere else."""
+    root = write_package(tmp_path_factory.mktemp("user"))
+    sys.path.insert(0, str(root))
+    yield root
+    sys.path.remove(str(root))
+    for name in [name for name in sys.modules if name.partition(".")[0] == NAME]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def owned(release: Path, package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished build with a line layer of the user's, and layers that we do not know. Tests change a copy."""
+    out = tmp_path_factory.mktemp("owned") / "out"
+    told = build(release, out, f"layers.line={CANNY}", *OWN)
+    assert told.code == 0, told
+    return out

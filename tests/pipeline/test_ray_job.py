@@ -17,6 +17,7 @@ import pytest
 from spatialdata_builder.pipeline.engine.ray_cluster import shipped
 
 from tests.needs import needs
+from tests.pipeline.plugged import CANNY, CAPTION, write_package
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
 RAY = Path(sys.executable).with_name("ray")
@@ -270,6 +271,29 @@ def test_a_driver_outside_of_a_job_sends_its_packages(head: Head, release: Path,
     assert all(file.startswith(f"{head.temp}/") and "_ray_pkg_" in file for file in workers)
 
 
+def test_a_cluster_is_sent_the_package_of_a_users_stage(head: Head, release: Path, tmp_path: Path):
+    """Only the driver's path has it."""
+    user = write_package(tmp_path / "user")
+    settings = (f"layers.line={CANNY}", f"layers.caption={CAPTION}", "shard.recipes=[]")
+    on_cluster = ("engine.kind=ray", f"engine.address=127.0.0.1:{head.port}")
+    built: dict[str, dict[str, bytes]] = {}
+    for name, engine in (("cluster", on_cluster), ("inline", ())):
+        arguments = build_arguments(release, tmp_path / name, *settings, *engine)
+        done = subprocess.run(
+            [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *arguments],
+            cwd=tmp_path,
+            env=head.env | {"PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(user)])},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        built[name] = {file: data for file, data in files_of(tmp_path / name).items() if file.startswith("layers/")}
+    assert [name for name in built["cluster"] if name.startswith("layers/caption-")]
+    assert built["cluster"] == built["inline"]
+
+
 @pytest.mark.parametrize("address", ["", "local"])
 def test_nothing_is_sent_to_a_local_ray(address: str):
     assert shipped(address, None, "") == {}
@@ -285,3 +309,17 @@ def test_what_is_sent_to_a_cluster(tmp_path: Path):
     assert shipped("auto", {"working_dir": "/mine"}, "", tmp_path) == {"working_dir": "/mine"}
     installed = shipped("auto", given, "", tmp_path / "site-packages")
     assert [Path(path).name for path in installed["py_modules"]] == ["annotators", "pipeline", "shards", "sources"]
+
+
+def test_the_package_of_a_users_stage_goes_along(tmp_path: Path):
+    (tmp_path / ".rayignore").touch()
+    code = (tmp_path / "user" / "mypackage",)
+    sent = {"working_dir": str(tmp_path), "py_modules": [str(code[0])]}
+    assert shipped("auto", None, "", tmp_path, code) == sent
+    assert shipped("", None, "", tmp_path, code) == {}  # workers of a local Ray find it where it lies
+    in_job = '{"runtime_env": {"working_dir": "gcs://x.zip"}}'
+    assert shipped("auto", None, in_job, tmp_path, code) == {"py_modules": [str(code[0])]}
+    assert shipped("auto", None, in_job, tmp_path, (Path.cwd() / "mypackage",)) == {}  # it is in the job's copy
+    assert shipped("auto", None, "", tmp_path, (tmp_path / "mypackage",)) == {"working_dir": str(tmp_path)}
+    given = {"py_modules": ["/other"]}
+    assert shipped("auto", given, "", tmp_path, code)["py_modules"] == ["/other", str(code[0])]

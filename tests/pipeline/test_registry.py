@@ -8,9 +8,9 @@ from spatialdata_builder.pipeline.engine.pools import Cluster, plan_pools
 from spatialdata_builder.pipeline.engine.runner import tasks_of
 from spatialdata_builder.pipeline.planning.samples import pair_arguments
 from spatialdata_builder.pipeline.registry import build_stages
-from spatialdata_builder.pipeline.stage import Stage
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.stage import Stage
 
 from tests.pipeline.command_line import build, refused
 

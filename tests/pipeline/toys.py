@@ -13,11 +13,11 @@ from spatialdata_builder.pipeline.config import EngineOptions
 from spatialdata_builder.pipeline.engine.progress import RunSummary
 from spatialdata_builder.pipeline.engine.run import run
 from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
-from spatialdata_builder.pipeline.stage import Stage
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import Plan, write_plan
 from spatialdata_builder.shards.errors import SpatialdataError, WorkerLost
 from spatialdata_builder.shards.sample import Reject, Result, Row, Sample
+from spatialdata_builder.shards.stage import Stage
 
 EDITS = {"translate": 1.0, "remove": 1.0}
 SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -28,8 +28,8 @@ def key(number: int) -> str:
 
 
 @dataclass(frozen=True)
-class Make:
-    """Layer `pair`: bytes from the seed. `faults`: key -> what goes wrong with it."""
+class Make(Stage):
+    """Layer `pair`: bytes from the seed. `ills`: key -> what goes wrong with it."""
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
@@ -39,15 +39,15 @@ class Make:
     batch_size: int = 4
     cpus: float = 1
     gpus: float = 0
-    faults: Mapping[str, str] = field(default_factory=dict[str, str], metadata={"fingerprint": False})
+    ills: Mapping[str, str] = field(default_factory=dict[str, str], metadata={"fingerprint": False})
     seconds: float = field(default=0.0, metadata={"fingerprint": False})
     marks: str = field(default="", metadata={"fingerprint": False})
     """A folder in which each call leaves a file `<key>-<pid>-<ns>`."""
     timeout: float = field(default=0.0, metadata={"fingerprint": False})
 
     def setup(self) -> str:
-        if "setup" in self.faults:
-            self._fail("setup", self.faults["setup"])
+        if "setup" in self.ills:
+            self._fail("setup", self.ills["setup"])
         return "model"
 
     def __call__(self, model: str, samples: Sequence[Sample]) -> Sequence[Result]:
@@ -58,7 +58,7 @@ class Make:
         if self.marks:
             (Path(self.marks) / f"{sample.key}-{os.getpid()}-{time.monotonic_ns()}").touch()
         time.sleep(self.seconds)
-        fault = self.faults.get(sample.key, "")
+        fault = self.ills.get(sample.key, "")
         if fault == "reject":
             return Reject("too_dark", 0.25, "mean 0.25 of 255", {"tried": 3})
         if fault:
@@ -87,20 +87,20 @@ class Make:
 
 
 @dataclass(frozen=True)
-class Measure:
+class Measure(Stage):
     """Layer `metric`: a number from `pair`, of which only some columns are read."""
 
     layer: ClassVar[str] = "metric"
     needs: ClassVar[tuple[str, ...]] = ("pair",)
     version: ClassVar[int] = 1
-    columns: ClassVar[Mapping[str, tuple[str, ...]]] = {"pair": ("image",)}
     factor: int = 1
     batch_size: int = 16
     cpus: float = 1
     gpus: float = 0
 
-    def setup(self) -> None:
-        return None
+    @property
+    def columns(self) -> Mapping[str, tuple[str, ...]]:
+        return {"pair": ("image",)}
 
     def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self._one(sample) for sample in samples]
@@ -113,7 +113,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Judge(Stage):
     """Layer `checks`: rejects by what two layers say."""
 
     layer: ClassVar[str] = "checks"
@@ -122,9 +122,6 @@ class Judge:
     batch_size: int = 16
     cpus: float = 1
     gpus: float = 0
-
-    def setup(self) -> None:
-        return None
 
     def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
         return [

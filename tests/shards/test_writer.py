@@ -134,4 +134,4 @@ def test_names():
             shard_name(*wrong)
     assert is_key("a-1") and not is_key("a_1") and not is_key("a" * 81) and not is_key("a\n")
     assert is_field("json") and is_field("source_depth.png")
-    assert not is_field("png") and not is_field("a.b.png") and not is_field("source.webp\n") and not is_field("x.json")
+    assert not is_field("png") and not is_field("a.b.png") and not is_field("source.webp\n") and not is_field("x.yaml")

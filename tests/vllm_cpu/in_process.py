@@ -22,7 +22,6 @@ from spatialdata_builder.annotators.orientation import SheetAnswer
 from spatialdata_builder.annotators.qwen3_vl import Qwen3VLInstruction
 from spatialdata_builder.annotators.vlm.client import Request
 from spatialdata_builder.annotators.vlm.forms import read_form, schema_of
-from spatialdata_builder.annotators.vlm.stage import VlmStage
 from spatialdata_builder.shards.errors import WorkerLost
 from spatialdata_builder.shards.sample import Row, Sample
 
@@ -62,7 +61,7 @@ def main(folder: Path) -> None:
 
 
 def question(folder: Path, after: int, fault: str) -> None:
-    options = VlmStage(answers=str(folder / "asked"), max_tokens=1000, timeout_s=TIMEOUT_S, **_engine(folder))
+    options = Qwen3VLInstruction(answers=str(folder / "asked"), max_tokens=1000, timeout_s=TIMEOUT_S, **_engine(folder))
     model = options.setup()
     engine = multiprocessing.active_children()[0].pid
     (folder / "engine").write_text(str(engine))

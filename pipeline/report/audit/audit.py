@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from rich.box import SIMPLE
@@ -30,6 +30,8 @@ from ....shards.errors import BadInput
 from ....shards.layout import join
 from ....shards.sample import Columns
 from ....shards.schema import PairFacts
+from ....shards.stage import member_views
+from ...config import LAYERS
 from ...opened import Build, open_build
 from ...terminal import terminal
 from .map_pairs import AUDITED, PRIMARY, Estimate, Scene, exact_columns, figures, is_worse
@@ -161,7 +163,8 @@ def run_audit(out: str, *, pictures: str = "", worst: int = 12, limit: int = 0, 
     chosen = {layer: tally.worst_maps for layer, tally in tallies.items() if tally.worst_maps}
     drawn = [str(auditor.draw(found, folder / f"{layer}.png")) for layer, found in chosen.items()] if folder else []
     table_url = join(build.store.url, TABLE)
-    return {"out": str(build.store), "samples": samples, "layers": layers, "table": table_url, "pictures": drawn}
+    own = {"own": auditor.own()} if auditor.has_own else {}
+    return {"out": str(build.store), "samples": samples, "layers": layers, "table": table_url, "pictures": drawn, **own}
 
 
 class _Auditor:
@@ -173,10 +176,28 @@ class _Auditor:
         self.layers = [layer for layer in AUDITED if layer in stages]
         if not self.layers:
             raise BadInput(f"{build.store} has no layer of maps ({', '.join(AUDITED)}): add one to `layers`")
-        self._views = {
-            layer: cast("tuple[ViewName, ...]", getattr(stages[layer], "views", VIEWS)) for layer in self.layers
-        }
+        self._views = {layer: member_views(stages[layer]) for layer in self.layers}
+        own = [layer for layer in stages if layer not in LAYERS]
+        self._own = {layer: build.store.done_units(build.layers[layer]) for layer in own}
         self._done = {layer: set(build.store.done_units(build.layers[layer])) for layer in ("pair", *self.layers)}
+
+    @property
+    def has_own(self) -> bool:
+        """Whether the build has layers that the package does not know."""
+        return bool(self._own)
+
+    def own(self) -> dict[str, Any]:
+        """Of the layers that the package does not know: type of their member, folder, and committed samples."""
+        store, folders = self._build.store, self._build.layers
+        return {
+            stage.layer: {
+                "type": stage.member,
+                "folder": folders[stage.layer],
+                "samples": sum(store.record(folders[stage.layer], unit).rows for unit in self._own[stage.layer]),
+            }
+            for stage in self._build.stages
+            if stage.layer in self._own
+        }
 
     def run(self, limit: int, quiet: bool) -> Iterator[tuple[int, list[Finding]]]:
         """Samples and findings of each unit, in the plan's order."""
@@ -313,6 +334,9 @@ def _remarks(found: dict[str, Any]) -> Iterator[str]:
             yield f"{layer}: {values['without_exact']} without exact maps: {named}"
         for reason, count in values["not_compared"].items():
             yield f"{layer}: {count} not compared: {reason}"
+    for layer, values in found.get("own", {}).items():
+        what = f"{values['samples']} samples with a member of type {values['type']}" if values["type"] else "no member"
+        yield f"{layer}: {what}; there is no exact map to compare with"
     yield f"{found['samples']} samples; every map is a row of {found['table']}"
     for picture in found["pictures"]:
         yield f"worst maps: {picture}"

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ....shards.errors import BadInput
+from ....shards.stage import Stage
 from ...config import Config, EngineOptions
 from ...engine.pools import Cluster, PoolPlan, plan_pools
 from ...engine.render_device import choose, gpus_found
 from ...engine.runner import Task, tasks_of
 from ...planning.samples import pair_arguments
 from ...registry import build_stages
-from ...stage import Stage
 from ...store.families import derived_share, planned_rows
 from ...store.fingerprints import plain
 from ...store.layers import LayerStore

@@ -18,9 +18,9 @@ from ....shards.errors import BadInput, SpatialdataError
 from ....shards.index import Manifest, read_manifest
 from ....shards.layout import find_splits
 from ....shards.options import Options
+from ....shards.stage import Stage
 from ...engine.render_device import gpus_found
 from ...opened import RUNS, Build, open_build
-from ...stage import Stage
 from ...store.families import derived_share, rendered_of
 from ...store.fingerprints import plain
 from ...store.layers import Record

@@ -11,9 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ....shards.layout import field_of
+from ....shards.layout import TEXT_EXTENSIONS, field_of
 from ....shards.recipes import MAP_MEMBERS, PAIR_MEMBERS, extension_of, layer_of
 from ....shards.schema import Scores
+from ....shards.stage import members_of
+from ...config import LAYERS
 from ...opened import Build
 from ...packing.assemble import STORED_CODEC
 from ...packing.duplicates import Dropped
@@ -69,6 +71,13 @@ class BuildSamples:
             }
             for layer in self._layers
         }
+        self._own: dict[str, list[str]] = {}
+        """Texts of layers that the package does not know, by layer."""
+        for stage in build.stages:
+            if stage.layer not in LAYERS and stage.member in TEXT_EXTENSIONS:
+                self._own[stage.layer] = [*members_of(stage)]
+            elif stage.layer not in LAYERS and stage.member:
+                self._fields[stage.layer] = {name: field_of(name, stage.member) for name in members_of(stage)}
         self._dropped: dict[str, Dropped] = {one.key: one for one in packed_duplicates(build).dropped}
         self.done = {layer: frozenset(build.store.done_units(folder)) for layer, folder in self._layers.items()}
         """Units of each layer."""
@@ -124,7 +133,8 @@ class BuildSamples:
                 made.states[layer] = "refused"
                 made.reject = made.reject or (layer, reject)
         fields = self._fields[layer]
-        for table in self._build.store.groups(folder, record, {*TEXTS, *fields}, found.keys()):
+        wanted = {*TEXTS, *fields, *self._own.get(layer, ())}
+        for table in self._build.store.groups(folder, record, wanted, found.keys()):
             keys = table.column("key").to_pylist()
             columns = {name: table.column(name).combine_chunks() for name in table.column_names if name != "key"}
             texts = {name: values.to_pylist() for name, values in columns.items() if name not in fields}
@@ -142,6 +152,9 @@ class BuildSamples:
         row, dropped = made.row, self._dropped.get(made.row.key)
         entry = Entry(row.key, row.split, str(row.spec.get("edit", "")), media=sorted(made.media))
         _tell(entry, made.texts)
+        own = {name: made.texts.get(layer, {}).get(name, "") for layer, names in self._own.items() for name in names}
+        if told := {name: text for name, text in own.items() if text}:
+            entry.facts["own"] = told
         entry.facts["layers"] = made.states
         entry.facts["plan"] = {  # numbers of 63 bits as text: JavaScript has 53
             "unit": unit,

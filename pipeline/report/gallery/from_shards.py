@@ -8,7 +8,7 @@ from typing import Any
 
 from ....shards.errors import BadInput, SpatialdataError
 from ....shards.index import read_manifest
-from ....shards.layout import base, filesystem, find_splits, list_shards
+from ....shards.layout import TEXT_EXTENSIONS, base, filesystem, find_splits, list_shards
 from ....shards.reader import ShardError, StoredSample, read_record, read_samples
 from ....shards.schema import SampleRecord
 from .entry import Entry, told_maps
@@ -110,13 +110,18 @@ def _entry(shard: str, sample: StoredSample, writer: GalleryWriter) -> Entry:
     except (KeyError, ValueError) as error:
         raise ShardError(shard, sample.key, f"no valid json member ({' '.join(str(error).split())[:200]})") from None
     position, media = writer.samples, list[str]()
+    own: dict[str, str] = {}
     for name, extension in sample.extensions.items():
-        if name != "json" and sample.members[name]:
+        if name != "json" and extension in TEXT_EXTENSIONS:
+            own[name] = sample.members[name].decode(errors="replace")
+        elif name != "json" and sample.members[name]:
             media.append(f"{name}.{extension}")
             writer.put(position, sample.key, media[-1], sample.members[name])
     entry = Entry(sample.key, record.split, record.edit.kind, "accepted", media=sorted(media))
     _tell(entry, record, json.loads(sample.members["json"]))
     entry.facts["shard"] = base(shard)
+    if own:
+        entry.facts["own"] = own
     return entry
 
 

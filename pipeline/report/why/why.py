@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ....shards.sample import Value
+from ....shards.stage import Stage
 from ....sources.derived import origins_of
 from ...opened import Build, open_build
 from ...planning.samples import ASSETS
-from ...stage import Stage
 from ...store.layers import LayerCorrupt, Record
 from ...store.plan import PlanRow
 from ..funnel import packed_duplicates
@@ -107,8 +107,8 @@ def _layer(
     """
     told = {"layer": stage.layer, "folder": folder, "stage": type(stage).__name__, "model": "", "revision": ""}
     found: dict[str, Any] = {**told, "state": "waiting", "reject": {}, "values": {}}
-    found["model"] = str(getattr(stage, "model", ""))
-    found["revision"] = str(getattr(stage, "revision", ""))
+    found["model"] = stage.model
+    found["revision"] = stage.revision
     store = build.store
     if not store.exists(store.record_name(folder, place.unit)):
         return found

@@ -10,10 +10,10 @@ from threading import Event
 from typing import Any
 
 import pytest
+from spatialdata_builder.annotators.qwen3_vl import Qwen3VLInstruction
 from spatialdata_builder.annotators.vlm.answers import AnswerCache, Answered, ask
 from spatialdata_builder.annotators.vlm.backends import open_backend
 from spatialdata_builder.annotators.vlm.client import Backend, Request
-from spatialdata_builder.annotators.vlm.stage import VlmStage
 from spatialdata_builder.shards.errors import SpatialdataError
 from spatialdata_builder.shards.sample import Reject
 
@@ -37,8 +37,8 @@ def opened(service: Service, **options: Any) -> Backend:
     return open_backend(options_of(service, **options), images=0)
 
 
-def options_of(service: Service, **options: Any) -> VlmStage:
-    return VlmStage(**{"backend": "openai", "base_url": service.url, "model": "tiny", "tries": 1, **options})
+def options_of(service: Service, **options: Any) -> Qwen3VLInstruction:
+    return Qwen3VLInstruction(**{"backend": "openai", "base_url": service.url, "model": "tiny", "tries": 1, **options})
 
 
 def values(answers: list[Answered[int] | Reject]) -> list[int | str]:
@@ -79,8 +79,8 @@ def test_what_was_answered_before_a_crash_is_not_asked_again(tmp_path: Path):
 ASKER = """
 import sys
 from tests.annotators.vlm.test_answers import QUESTIONS, parse
-from spatialdata_builder.annotators.vlm.stage import VlmStage
-options = VlmStage(backend="openai", base_url=sys.argv[1], model="tiny", answers=sys.argv[2], in_flight=2)
+from spatialdata_builder.annotators.qwen3_vl import Qwen3VLInstruction
+options = Qwen3VLInstruction(backend="openai", base_url=sys.argv[1], model="tiny", answers=sys.argv[2], in_flight=2)
 options.ask(options.setup(), QUESTIONS, parse)
 """
 

@@ -41,7 +41,7 @@ class Refuse(Judge):
 def test_a_sample_that_two_layers_refused_is_counted_once(tmp_path: Path):
     store = LayerStore(str(tmp_path))
     plan = toy_plan(store)
-    stages = (Make(faults={key(5): "reject"}), Measure(), Judge(), Refuse())
+    stages = (Make(ills={key(5): "reject"}), Measure(), Judge(), Refuse())
     run(stages, store, plan, EngineOptions(kind="inline"), plan_hash=plan.hash)
     found = rejects_of(Build(store, Config(), plan, stages))
     divisible = found.reasons["checks: divisible"]

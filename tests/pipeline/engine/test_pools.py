@@ -4,8 +4,8 @@ import pytest
 from spatialdata_builder.pipeline.config import EngineOptions
 from spatialdata_builder.pipeline.engine.pools import SHARED, Cluster, PoolPlan, plan_pools
 from spatialdata_builder.pipeline.engine.runner import tasks_of
-from spatialdata_builder.pipeline.stage import Stage
 from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.stage import Stage
 
 from tests.pipeline.toys import Judge, Make, Measure
 

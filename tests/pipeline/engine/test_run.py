@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from spatialdata_builder.pipeline.config import EngineOptions
@@ -68,7 +68,7 @@ def calls(marks: Path) -> Counter[str]:
 
 
 def test_layers_flow_and_a_second_run_does_nothing(tmp_path: Path):
-    summary = toy_run(tmp_path, [Judge(), Measure(), Make(faults={key(3): "raise", key(5): "reject"})])
+    summary = toy_run(tmp_path, [Judge(), Measure(), Make(ills={key(3): "raise", key(5): "reject"})])
     stages = {name: stage.to_json() for name, stage in summary.stages.items()}
     assert stages["pair"]["rejects"] == {"error": 1, "too_dark": 1}
     assert stages["pair"]["samples"] == stages["metric"]["samples"] == 38
@@ -114,7 +114,7 @@ def test_an_object_store_holds_the_same_bytes(tmp_path: Path, s3: dict[str, Any]
 
 
 def test_a_stage_that_only_raises_stops_the_run_and_keeps_nothing(tmp_path: Path, undisturbed: dict[str, str]):
-    broken = Make(faults={key(number): "raise" for number in range(40)})
+    broken = Make(ills={key(number): "raise" for number in range(40)})
     with pytest.raises(SpatialdataError, match=r"'pair': each of the first .* 'ValueError: cannot make scene-"):
         toy_run(tmp_path, [broken, Measure(), Judge()])
     toy_run(tmp_path, [Make(), Measure(), Judge()])
@@ -124,6 +124,8 @@ def test_a_stage_that_only_raises_stops_the_run_and_keeps_nothing(tmp_path: Path
 @dataclass(frozen=True)
 class Unlucky(Make):
     """Fails as a broken machine does, so that nothing can be derived either."""
+
+    faults: ClassVar[frozenset[str]] = frozenset({"lost"})
 
     def _one(self, sample: Sample) -> Result:
         if is_derived(sample):
@@ -135,12 +137,12 @@ def test_what_is_derived_hides_no_broken_machine(tmp_path: Path):
     store = LayerStore(str(tmp_path))
     plan = write_plan(store, {}, plan_scenes(40, 0, EDITS, SPLITS, invert=True), 8)
     with pytest.raises(SpatialdataError, match=r"each of the first .* such as scene-\d+ with 'no display'"):
-        run([Unlucky(faults={"lost": ""})], store, plan, INLINE)
+        run([Unlucky()], store, plan, INLINE)
 
 
 def test_rejects_are_tried_again_when_asked(tmp_path: Path, undisturbed: dict[str, str]):
     stages = [Make(), Measure(), Judge()]
-    toy_run(tmp_path, [Make(faults={key(3): "raise", key(20): "reject"}), *stages[1:]])
+    toy_run(tmp_path, [Make(ills={key(3): "raise", key(20): "reject"}), *stages[1:]])
     assert reopen_rejects(stages, LayerStore(str(tmp_path)), ["error"]) == {"pair": 1, "metric": 1, "checks": 1}
     assert toy_run(tmp_path, stages).stages["metric"].committed == 1
     assert reopen_rejects(stages, LayerStore(str(tmp_path)), ["too_dark"]) == {"pair": 1, "metric": 1, "checks": 1}
@@ -154,12 +156,12 @@ def test_rejects_are_tried_again_when_asked(tmp_path: Path, undisturbed: dict[st
 
 def test_a_stage_that_says_stop_stops(tmp_path: Path):
     with pytest.raises(SpatialdataError, match="no model for scene-00000009"):
-        toy_run(tmp_path, [Make(faults={key(9): "fatal"})])
+        toy_run(tmp_path, [Make(ills={key(9): "fatal"})])
     assert toy_run(tmp_path, [Make()]).stages["pair"].found == 1
 
 
 def test_a_worker_that_lost_its_device_rejects_nothing(tmp_path: Path, ray_cluster: None, undisturbed: Any):
-    stages = [Make(faults={key(9): f"lost-once:{tmp_path / 'mark'}"}), Measure(), Judge()]
+    stages = [Make(ills={key(9): f"lost-once:{tmp_path / 'mark'}"}), Measure(), Judge()]
     with pytest.raises(SpatialdataError, match="no GPU for scene-00000009"):
         toy_run(tmp_path / "inline", stages)  # there is no other worker
     (tmp_path / "mark").unlink()
@@ -173,15 +175,15 @@ def test_a_worker_that_lost_its_device_rejects_nothing(tmp_path: Path, ray_clust
 
 def test_a_setup_that_fails_is_told(tmp_path: Path):
     with pytest.raises(SpatialdataError, match=r"(?s)setup of the stage of layer 'pair'.*cannot make setup"):
-        toy_run(tmp_path, [Make(faults={"setup": "raise"})])
+        toy_run(tmp_path, [Make(ills={"setup": "raise"})])
 
 
 def test_ray_gives_the_same_bytes_and_isolates_what_raises(tmp_path: Path, ray_cluster: None, undisturbed: Any):
     ray_run(tmp_path / "a", [Make(), Measure(), Judge()])
     assert hashes(tmp_path / "a") == undisturbed
     faults = {key(3): "raise", key(5): "reject"}
-    ray_run(tmp_path / "b", [Make(faults=faults), Measure(), Judge()])
-    toy_run(tmp_path / "c", [Make(faults=faults), Measure(), Judge()])
+    ray_run(tmp_path / "b", [Make(ills=faults), Measure(), Judge()])
+    toy_run(tmp_path / "c", [Make(ills=faults), Measure(), Judge()])
     assert hashes(tmp_path / "b") == hashes(tmp_path / "c")
 
 
@@ -211,7 +213,7 @@ def test_samples_that_kill_or_hang_are_found_and_left_out(tmp_path: Path, ray_cl
     store = LayerStore(str(tmp_path))
     plan = toy_plan(store, samples=7, unit_size=4)
     summary = run(
-        [Make(faults={key(2): "exit", key(5): "hang"}, marks=str(marks), timeout=2), Measure()], store, plan, RAY
+        [Make(ills={key(2): "exit", key(5): "hang"}, marks=str(marks), timeout=2), Measure()], store, plan, RAY
     )
     assert sorted(summary.quarantined) == [f"pair/{key(2)}", f"pair/{key(5)}"]
     assert summary.stages["pair"].rejects == Counter(quarantined=2)
@@ -222,9 +224,9 @@ def test_samples_that_kill_or_hang_are_found_and_left_out(tmp_path: Path, ray_cl
 
 def test_a_setup_that_kills_its_worker_ends_the_run(tmp_path: Path, ray_cluster: None):
     with pytest.raises(SpatialdataError, match="died 3 times while starting"):
-        ray_run(tmp_path, [Make(faults={"setup": "exit"})])
+        ray_run(tmp_path, [Make(ills={"setup": "exit"})])
     with pytest.raises(SpatialdataError, match="no model for setup"):
-        ray_run(tmp_path, [Make(faults={"setup": "fatal"})])
+        ray_run(tmp_path, [Make(ills={"setup": "fatal"})])
 
 
 def test_resources_that_do_not_exist_are_refused_at_once(tmp_path: Path, ray_cluster: None):

@@ -33,7 +33,7 @@ class Bench:
 
 
 def test_what_raises_costs_one_sample(tmp_path: Path):
-    bench = Bench(tmp_path, Make(faults={key(3): "raise", key(5): "reject"}))
+    bench = Bench(tmp_path, Make(ills={key(3): "raise", key(5): "reject"}))
     done = bench.runner.do(Job("pair", 0, attempt=2))
     assert isinstance(done, UnitSummary)
     assert (done.rows, done.rejects) == (6, {"error": 1, "too_dark": 1})
@@ -49,7 +49,7 @@ def test_what_raises_costs_one_sample(tmp_path: Path):
 
 
 def test_a_rejected_sample_does_not_reach_the_next_stage(tmp_path: Path):
-    bench = Bench(tmp_path, Make(faults={key(5): "reject"}))
+    bench = Bench(tmp_path, Make(ills={key(5): "reject"}))
     bench.runner.do(Job("pair", 0))
     samples = load_samples(bench.store, bench.plan, bench.tasks["metric"], 0)
     assert [sample.key for sample in samples] == [key(number) for number in range(8) if number != 5]
@@ -61,7 +61,7 @@ def test_a_rejected_sample_does_not_reach_the_next_stage(tmp_path: Path):
 
 
 def test_quarantined_samples_are_not_touched(tmp_path: Path):
-    bench = Bench(tmp_path, Make(faults={key(2): "exit"}))
+    bench = Bench(tmp_path, Make(ills={key(2): "exit"}))
     done = bench.runner.do(Job("pair", 0, quarantined={key(2): "it kills its worker"}))
     assert isinstance(done, UnitSummary)
     (reject,) = bench.record("pair").rejects
@@ -69,7 +69,7 @@ def test_quarantined_samples_are_not_touched(tmp_path: Path):
 
 
 def test_a_trial_commits_nothing(tmp_path: Path):
-    bench = Bench(tmp_path, Make(faults={key(2): "exit"}))
+    bench = Bench(tmp_path, Make(ills={key(2): "exit"}))
     bench.runner.do(Job("pair", 0, keys=(key(0), key(1))))
     assert bench.store.done_units(bench.tasks["pair"].layer_dir) == []
 
@@ -77,7 +77,7 @@ def test_a_trial_commits_nothing(tmp_path: Path):
 def test_a_committed_unit_is_not_computed_again(tmp_path: Path):
     bench = Bench(tmp_path)
     first = bench.runner.do(Job("pair", 0))
-    again = Bench(tmp_path, Make(faults={key(0): "fatal"}))
+    again = Bench(tmp_path, Make(ills={key(0): "fatal"}))
     assert again.runner.do(Job("pair", 0)) == first
 
 

@@ -27,7 +27,7 @@ from tests.pipeline.command_line import run as command
 from tests.pipeline.toys import Judge, Make, Measure, key, toy_plan
 
 BLOCK = 8
-STAGES = [Make(faults={key(3): "reject", key(21): "reject", key(38): "raise"}), Measure(), Judge()]
+STAGES = [Make(ills={key(3): "reject", key(21): "reject", key(38): "raise"}), Measure(), Judge()]
 CHECKOUT = Path(__file__).resolve().parents[3]
 RUN = (
     "import sys; from spatialdata_builder.pipeline.engine import summaries; summaries.BLOCK = 8\n"

@@ -11,6 +11,7 @@ from spatialdata_builder.pipeline.store.fingerprints import fingerprint, layer_d
 from spatialdata_builder.shards.errors import SpatialdataError
 from spatialdata_builder.shards.options import Options
 from spatialdata_builder.shards.sample import Result, Sample
+from spatialdata_builder.shards.stage import Stage
 
 from tests.pipeline.toys import Judge, Make, Measure
 
@@ -21,7 +22,7 @@ class Section(Options):
 
 
 @dataclass(frozen=True)
-class Configured:
+class Configured(Stage):
     layer: ClassVar[str] = "depth"
     needs: ClassVar[tuple[str, ...]] = ("pair",)
     version: ClassVar[int] = 1
@@ -32,8 +33,6 @@ class Configured:
     batch_size: int = field(default=1, metadata={"fingerprint": False})
     cpus: float = field(default=1, metadata={"fingerprint": False})
     gpus: float = field(default=0, metadata={"fingerprint": False})
-
-    def setup(self) -> None: ...
 
     def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
         raise AssertionError

@@ -11,9 +11,9 @@ import trimesh
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
-from spatialdata_builder.pipeline.stage import Stage
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Row, Sample
+from spatialdata_builder.shards.stage import Stage
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.assets.glb import open_glb
 from spatialdata_builder.sources.assets.primitives import read_primitives

@@ -14,7 +14,12 @@ const card = (() => {
 
   // ---- pictures
 
-  const available = () => MAPS.filter((name) => Object.values(stage.members(name, media)).some((member) => member && media(member)));
+  // Pictures of layers that the package does not know follow its own maps.
+  const named = () => [...new Set([...MAPS, ...spatialdata.set.fields
+    .map((field) => field.slice(0, field.indexOf(".")).replace(/^(source|target)_/, ""))
+    .filter((name) => name !== "source" && name !== "target")])];
+
+  const available = () => named().filter((name) => Object.values(stage.members(name, media)).some((member) => member && media(member)));
 
   const explained = (name) => {
     const { source, target } = stage.members(name, media);
@@ -188,6 +193,7 @@ const card = (() => {
       element("div", { class: "body" }, left,
         element("div", { class: "right" }, ...[
           facts.instruction(known),
+          facts.own(known),
           facts.verdict(known, shown),
           facts.edit(known),
           facts.scores(known),

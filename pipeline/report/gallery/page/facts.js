@@ -46,6 +46,10 @@ const facts = (() => {
         ...(known.caption ? [pair("target", known.caption)] : [])) : null);
   };
 
+  // Texts and JSON of layers that the package does not know, as they are.
+  const own = (known) => (known.own ? section("Own layers",
+    list(...Object.entries(known.own).map(([name, text]) => pair(words(name), text)))) : null);
+
   const edit = (known) => {
     const told = known.edit;
     if (!told) return null;
@@ -115,5 +119,5 @@ const facts = (() => {
     setTimeout(() => { button.textContent = "copy"; }, 1500);
   };
 
-  return { section, instruction, verdict, edit, scores, provenance };
+  return { section, instruction, own, verdict, edit, scores, provenance };
 })();
