@@ -22,7 +22,6 @@ from .kind import Fault, Kind, Limits
 
 class Camera(Kind):
     name = "camera"
-    objects = 0
     summary = "the scene stayed as it was, the camera moved"
     words = None
     claims = frozenset({"yaw", "yaw_deg", "pitch", "pitch_deg", "zoom", "zoom_factor"})

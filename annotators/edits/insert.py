@@ -17,7 +17,6 @@ from .kind import PLACE_CLAIMS, Fault, Kind, Limits, Words
 
 class Insert(Kind):
     name = "insert"
-    objects = 1
     summary = "one object was put into the scene"
     words = Words(
         verbs="add|insert|introduce|include|create|bring in|install|incorporate|integrate"

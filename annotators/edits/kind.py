@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
-from ...shards.schema import Edit, EditKind, PairFacts, SceneObject
+from ...shards.interop.wording import asks_for_box
+from ...shards.schema import Edit, EditKind, PairFacts, SceneObject, objects_edited
 from ..case import Case
 from ..claims import Claims
 from ..clauses.clause import Clause, Tolerances
@@ -71,8 +72,6 @@ class Kind(ABC):
     """
 
     name: ClassVar[EditKind]
-    objects: ClassVar[int]
-    """How many objects are edited: 0 where the camera moves."""
     summary: ClassVar[str]
     """What was done, for a vision-language model: `one object was moved`."""
     words: ClassVar[Words | None]
@@ -86,8 +85,6 @@ class Kind(ABC):
     places_objects: ClassVar[bool] = False
     """Whether the edit decides where its objects stand in the target. Then an instruction's relation says where they
     end; otherwise it says which object is meant."""
-    by_red_box: ClassVar[bool] = False
-    """Whether SpatialEdit's bench asks for it with a red box that is drawn on the source."""
     verbs_of_camera: ClassVar[bool] = False
     """Whether its verbs may also ask for an edit of the camera (`move the camera`, `rotate the view`)."""
 
@@ -95,6 +92,16 @@ class Kind(ABC):
         missing = [name for name in Kind.__annotations__ if not hasattr(cls, name)]
         if missing:
             raise TypeError(f"{cls.__name__} does not define {', '.join(missing)}")
+
+    @property
+    def objects(self) -> int:
+        """How many objects are edited: 0 where the camera moves."""
+        return objects_edited(self.name)
+
+    @property
+    def by_red_box(self) -> bool:
+        """Whether SpatialEdit's bench asks for it with a red box that is drawn on the source."""
+        return asks_for_box(self.name)
 
     @property
     def moves_objects(self) -> bool:

@@ -16,7 +16,6 @@ from .kind import PLACE_CLAIMS, Fault, Kind, Limits, Words
 
 class Remove(Kind):
     name = "remove"
-    objects = 1
     summary = "one object was taken out of the scene"
     words = Words(
         verbs="remove|delete|erase|eliminate|discard|dispose of|do away with|hide|omit|get rid of|clear|cut|wipe"

@@ -25,7 +25,6 @@ from .words import GOES_ON
 
 class Rotate(Kind):
     name = "rotate"
-    objects = 1
     summary = "one object was turned on the spot"
     words = Words(
         verbs="rotate|turn|spin|pivot|swivel|twist|revolve|reorient|orient|face",

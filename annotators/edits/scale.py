@@ -23,7 +23,6 @@ from .words import WORD_ENDS
 
 class Scale(Kind):
     name = "scale"
-    objects = 1
     summary = "one object changed its size"
     words = Words(
         verbs="scale(?: up| down)?|upscale|downscale|blow(?: up)?|resize|rescale|enlarge|shrink|grow|magnify|expand"
@@ -34,7 +33,6 @@ class Scale(Kind):
         after_object=rf"(?:shrink|grow){WORD_ENDS}",
     )
     claims = PLACE_CLAIMS | {"size", "factor"}
-    by_red_box = True
 
     def wordings(self, case: Case) -> Wordings:
         """By which factor of lengths, as a factor, a share or a word."""

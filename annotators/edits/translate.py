@@ -21,7 +21,6 @@ from .words import GOES_ON
 
 class Translate(Kind):
     name = "translate"
-    objects = 1
     summary = "one object was moved"
     words = Words(
         verbs="move|shift|slide|push|pull|drag|bring|reposition|relocate|nudge|displace|transfer|carry|send|shove"
@@ -33,7 +32,6 @@ class Translate(Kind):
     )
     claims = PLACE_CLAIMS | {"directions", "part", "metres", "widths"}
     places_objects = True
-    by_red_box = True
     verbs_of_camera = True
 
     def wordings(self, case: Case) -> Wordings:
