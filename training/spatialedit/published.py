@@ -165,7 +165,7 @@ class PublishedStream(Stream):
         side: int = 0,
         allocate: Allocate | None = None,
     ) -> None:
-        self._arguments = (tuple(sets), weights, options, side, allocate)
+        self._published_arguments = (tuple(sets), weights, options, side, allocate)
         self._side = side
         self._tars = [tar for each in sets for tar in each.tars]
         self._ends = list(accumulate(len(tar.keys) for tar in self._tars))
@@ -179,7 +179,7 @@ class PublishedStream(Stream):
         self._process = os.getpid()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self._arguments, self.state_dict())
+        return _restore, (self._published_arguments, self.state_dict())
 
     def fetch(self, number: int) -> Fetched:
         """The bytes of one sample. Raises ShardError, SpatialdataError."""

@@ -11,6 +11,7 @@ from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.geometry import box_of_mask
 from spatialdata_builder.shards.sample import Columns, Reject, Result, Row, Sample
 from spatialdata_builder.shards.schema import Camera, Edit, EditKind, Measures, PairFacts, SceneObject, View
+from spatialdata_builder.shards.stage import Stage
 from spatialdata_builder.sources.changed_region import find_changed
 from spatialdata_builder.sources.derived import inverted_columns, is_derived
 
@@ -25,7 +26,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class ReadPngs:
+class ReadPngs(Stage):
     """Reads what `PngPairs.rows` planned, and its inverses."""
 
     layer: ClassVar[str] = "pair"
