@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...shards.errors import BadInput
+from ...shards.extras import install_command
 
 _METADATA = re.compile(r"^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$", re.MULTILINE)
 INSTALL_TIMEOUT_S = 1800.0
@@ -48,7 +49,7 @@ def find_uv() -> str:
         found = shutil.which("uv")
         if found is None:
             raise BadInput(
-                "Blender needs uv, which is not installed: `pip install uv`, or name an executable "
+                f"Blender needs uv, which is not installed: run `{install_command('build')}`, or name an executable "
                 "(render.blender: /path)"
             ) from None
         return found

@@ -445,7 +445,7 @@ def test_without_uv_the_error_says_how_to_mend_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "uv", None)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(BadInput, match=r"pip install uv.*render\.blender"):
+    with pytest.raises(BadInput, match=r"pip install .*\[build\]'.*render\.blender"):
         _ = Renderer(RenderOptions()).versions
 
 
