@@ -38,9 +38,15 @@ def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def full(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Python of an environment that builds and trains."""
-    return install(wheel, tmp_path_factory.mktemp("full") / "env", ("build", "train"))
+def builder(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python of an environment that builds."""
+    return install(wheel, tmp_path_factory.mktemp("builder") / "env", ("build",))
+
+
+@pytest.fixture(scope="module")
+def trainer(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python of an environment that trains, and cannot build."""
+    return install(wheel, tmp_path_factory.mktemp("trainer") / "env", ("train",))
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +66,10 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(full: Path, home: Path, release: Path) -> Path:
+def built(builder: Path, home: Path, release: Path) -> Path:
     """OUT of an inline build, whose shards are also the data in the user's folder `shards`."""
     out = home / "inline"
-    spatialdata(full, home, *build_arguments(release, out, "shard.recipes=[full]"))
+    spatialdata(builder, home, *build_arguments(release, out, "shard.recipes=[full]"))
     (home / "shards").rmdir()
     (home / "shards").symlink_to(out / "shards")
     return out
@@ -128,26 +134,26 @@ def test_the_base_install_says_what_a_command_needs(base: Path, built: Path, hom
     assert "pip install 'spatialdata-builder[gcs]'" in failure(base, home, "stream", "gs://bucket/set")
 
 
-def test_ray_builds_the_same_bytes(full: Path, built: Path, home: Path, release: Path):
+def test_ray_builds_the_same_bytes(builder: Path, built: Path, home: Path, release: Path):
     out = home / "on-ray"
-    spatialdata(full, home, *build_arguments(release, out, "shard.recipes=[full]", "engine.kind=ray"))
+    spatialdata(builder, home, *build_arguments(release, out, "shard.recipes=[full]", "engine.kind=ray"))
     assert files_of(out / "shards") == files_of(built / "shards")
 
 
-def test_blender_renders(full: Path, home: Path):
+def test_blender_renders(builder: Path, home: Path):
     settings = ("source.variants=2", "samples=2", "unit_size=2", "render.resolution=[48, 48]", "render.samples=2")
     given = (*settings, "engine.kind=inline", "shard.recipes=[full]")
     chosen = [part for text in given for part in ("--set", text)]
-    spatialdata(full, home, "build", "--out", "rendered", *chosen)
-    assert json.loads(spatialdata(full, home, "verify", "rendered", "--json"))["samples"] > 0
+    spatialdata(builder, home, "build", "--out", "rendered", *chosen)
+    assert json.loads(spatialdata(builder, home, "verify", "rendered", "--json"))["samples"] > 0
 
 
-def test_packed_again_and_trained_on(full: Path, built: Path, home: Path):
-    spatialdata(full, home, "shard", str(built), "--recipe", "spatialedit")
+def test_packed_again_and_trained_on(builder: Path, trainer: Path, built: Path, home: Path):
+    spatialdata(builder, home, "shard", str(built), "--recipe", "spatialedit")
     settings = ("steps=2", "batch_size=1", "log=none", "recipe.side=32", "validate_every=0")
     chosen = [part for text in settings for part in ("--set", text)]
     given = ["--shards", "shards/spatialedit/train", "--out", "run", "--preset", "tiny", *chosen]
-    told = spatialdata(full, home, "train", "spatialedit", *given)
+    told = spatialdata(trainer, home, "train", "spatialedit", *given)
     assert told.startswith("trained to step 2")
     code = "import spatialdata_builder.training.cli as cli; print(cli.__file__)"
-    assert "site-packages/spatialdata_builder/training" in run([str(full), "-c", code], home, PYTHONPATH=str(home))
+    assert "site-packages/spatialdata_builder/training" in run([str(trainer), "-c", code], home, PYTHONPATH=str(home))
