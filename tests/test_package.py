@@ -110,6 +110,7 @@ def test_a_package_of_the_user_stays_theirs(theirs_first: bool, tmp_path: Path):
     assert python("-c", code, cwd=tmp_path, path=os.pathsep.join([str(tmp_path), str(ROOT)])) == "user user True False"
 
 
+@pytest.mark.slow
 def test_pickles_name_the_package(tmp_path: Path):
     """Of a stage that was imported by its bare name, for a worker that may know only the package's."""
     dump = """
@@ -134,6 +135,7 @@ print(kind.__module__)
     assert name == "spatialdata_builder.annotators.templates"
 
 
+@pytest.mark.slow
 def test_a_type_checker_follows_the_public_import(tmp_path: Path):
     """pyright, strict, on a file of a user: every type is known, and a wrong one is found."""
     (tmp_path / "reader.py").write_text(READER)

@@ -11,6 +11,7 @@ import spatialdata_builder
 from tests.environments import ROOT, build_wheel, clean, install, run
 from tests.pipeline.releases import build_arguments, files_of, write_release
 
+pytestmark = pytest.mark.slow
 TAKEN = ("annotators", "pipeline", "sources", "training")
 """Packages of the user; `shards` is a folder of theirs, with data."""
 ONLY_BUILD = ("ray", "trimesh", "shapely", "objaverse", "uv", "indexed_gzip", "requests", "torch")
@@ -134,12 +135,14 @@ def test_the_base_install_says_what_a_command_needs(base: Path, built: Path, hom
     assert "pip install 'spatialdata-builder[gcs]'" in failure(base, home, "stream", "gs://bucket/set")
 
 
+@pytest.mark.ray
 def test_ray_builds_the_same_bytes(builder: Path, built: Path, home: Path, release: Path):
     out = home / "on-ray"
     spatialdata(builder, home, *build_arguments(release, out, "shard.recipes=[full]", "engine.kind=ray"))
     assert files_of(out / "shards") == files_of(built / "shards")
 
 
+@pytest.mark.blender
 def test_blender_renders(builder: Path, home: Path):
     settings = ("source.variants=2", "samples=2", "unit_size=2", "render.resolution=[48, 48]", "render.samples=2")
     given = (*settings, "engine.kind=inline", "shard.recipes=[full]")
@@ -148,6 +151,7 @@ def test_blender_renders(builder: Path, home: Path):
     assert json.loads(spatialdata(builder, home, "verify", "rendered", "--json"))["samples"] > 0
 
 
+@pytest.mark.torch
 def test_packed_again_and_trained_on(builder: Path, trainer: Path, built: Path, home: Path):
     spatialdata(builder, home, "shard", str(built), "--recipe", "spatialedit")
     settings = ("steps=2", "batch_size=1", "log=none", "recipe.side=32", "validate_every=0")
