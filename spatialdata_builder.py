@@ -18,12 +18,36 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .shards.errors import SpatialdataError
+    from .shards.reader import StoredSample, read_samples
     from .shards.streaming.dataset import Stream, stream
+    from .shards.streaming.loader import torch_dataset
+    from .shards.verify import Report, verify_folder
 
-__all__ = ["Stream", "__version__", "stream"]
+__all__ = [
+    "Report",
+    "SpatialdataError",
+    "StoredSample",
+    "Stream",
+    "__version__",
+    "read_samples",
+    "stream",
+    "torch_dataset",
+    "verify_folder",
+]
 __version__ = "0.1.0"
 
-_EXPORTS = {"Stream": "shards.streaming.dataset", "stream": "shards.streaming.dataset"}
+_EXPORTS = {
+    "Report": "shards.verify",
+    "SpatialdataError": "shards.errors",
+    "StoredSample": "shards.reader",
+    "Stream": "shards.streaming.dataset",
+    "read_samples": "shards.reader",
+    "stream": "shards.streaming.dataset",
+    "torch_dataset": "shards.streaming.loader",
+    "verify_folder": "shards.verify",
+}
+"""The public names, and the modules that hold them. Importing the package loads none of these."""
 _FOLDERS = ("annotators", "pipeline", "shards", "sources", "training")
 
 

@@ -5,14 +5,12 @@ and goes into every map's `revision`. What is missing is one line that names it 
 """
 
 import hashlib
-import importlib
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..shards.errors import BadInput
+from ..shards.extras import require
 
 _WHOLE = 1 << 20
 """Bytes up to which a file of a local folder is hashed whole; of a longer one its first and last so many."""
@@ -32,13 +30,6 @@ class Checkpoint:
         """For `MapInfo.estimator`: the hub id, or the own name of a folder or file, without where it lies."""
         path = Path(self.model).expanduser()
         return path.resolve().name if path.exists() else self.model
-
-
-def require(package: str, extra: str) -> Any:
-    """Import an optional package. Raises BadInput with the command that installs it."""
-    if importlib.util.find_spec(package.partition(".")[0]) is None:
-        raise BadInput(f"package '{package}' is not installed: pip install 'spatialdata-builder[{extra}]'")
-    return importlib.import_module(package)
 
 
 def find_checkpoint(model: str, revision: str = "", *, files: Sequence[str] = ()) -> Checkpoint:

@@ -14,8 +14,9 @@ from PIL import Image
 
 from ..shards.codecs import F32, U8, encode_metric, encode_relative
 from ..shards.errors import BadInput
+from ..shards.extras import require
 from .batches import Batches
-from .checkpoint import Checkpoint, find_checkpoint, require
+from .checkpoint import Checkpoint, find_checkpoint
 from .device import autocast, pick_device, ready_model, to_device, to_host
 from .estimated import EstimatedMap, Map, Picture
 from .onednn import speed_up_linears

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..shards.errors import BadInput
-from .checkpoint import require
+from ..shards.extras import require
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..shards.errors import BadInput
-from .checkpoint import require
+from ..shards.extras import require
 
 if TYPE_CHECKING:
     import torch

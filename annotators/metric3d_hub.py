@@ -15,7 +15,7 @@ import numpy as np
 
 from ..shards.codecs import F32
 from ..shards.errors import BadInput
-from .checkpoint import require
+from ..shards.extras import require
 from .device import Dtype, autocast, pick_device, ready_model, to_device
 from .metric3d_backends import DEVIATION, MEAN, Prediction, Wish, expect_canvas, family_canvas, first_line
 

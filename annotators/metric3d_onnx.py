@@ -15,7 +15,8 @@ import numpy as np
 
 from ..shards.codecs import F32
 from ..shards.errors import BadInput
-from .checkpoint import digest_of, find_checkpoint, require
+from ..shards.extras import require
+from .checkpoint import digest_of, find_checkpoint
 from .metric3d_backends import Prediction, Wish, expect_canvas, family_canvas, first_line
 
 _INPUTS: Final = ("image", "pixel_values")

@@ -20,9 +20,10 @@ from PIL import Image
 
 from ..shards.codecs import F32, U8, encode_confidence, encode_metric
 from ..shards.errors import BadInput
+from ..shards.extras import require
 from ..shards.sample import Reject
 from .batches import Batches
-from .checkpoint import Checkpoint, find_checkpoint, require
+from .checkpoint import Checkpoint, find_checkpoint
 from .device import autocast, pick_device, ready_model, to_device, to_host
 from .estimated import EstimatedMap, Map, Picture
 

@@ -38,7 +38,10 @@ def _enter_environment() -> None:
     for python in (_ray_python(), ROOT / ".venv" / "bin" / "python"):
         if python and python.is_file() and Path(sys.prefix).resolve() != python.parents[1].resolve():
             os.execv(python, [str(python), *sys.argv])
-    sys.exit("error: click and ray are not installed for this python3: install our dependencies on every node")
+    sys.exit(
+        "error: click and ray are not installed for this python3: on every node, install what "
+        "`pip install -c constraints.txt '.[build]'` installs in a checkout"
+    )
 
 
 def _ray_python() -> "Path | None":

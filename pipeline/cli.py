@@ -15,7 +15,8 @@ from typing import Any
 
 import click
 
-from ..shards.errors import SpatialdataError
+from ..shards.errors import BadInput, SpatialdataError
+from ..shards.extras import missing_package
 from ..shards.redact import shown
 from .commands.text import (
     print_build,
@@ -381,6 +382,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     """A line and an exit code."""
     if isinstance(error, SpatialdataError):
         return error_line(error), error.exit_code
+    if isinstance(error, ImportError) and (text := missing_package(error)):
+        return f"error: {text}", BadInput.exit_code
     if isinstance(error, click.Abort) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # an EOFError, which click takes for the end of what a person types
     text, code = _put_into_words(error)

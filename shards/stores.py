@@ -20,6 +20,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from .errors import BadInput, SpatialdataError
+from .extras import install_command
 
 TIMEOUT_VARIABLE: Final = "SPATIALDATA_STORE_TIMEOUT"
 DEFAULT_TIMEOUT_S: Final = 120.0
@@ -27,6 +28,8 @@ WARNING_AFTER_S: Final = 10.0
 """Seconds of silence after which a warning is logged."""
 _FAIL_FAST_S: Final = 1.0
 """For this many seconds after a timeout, new requests to the same store fail at once."""
+_EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+"""Protocol: the extra that holds its package."""
 _CONNECTIONS: Final = 64
 """Concurrent connections to S3, unless the user's fsspec configuration sets a number; botocore's default is 10."""
 
@@ -43,13 +46,21 @@ def open_store(url: str, **options: Any) -> tuple[Any, str]:
     """fsspec file system and path of a URL; `options` are passed to the file system.
 
     The file system raises `StoreTimeout` when a store does not respond in time. Raises ImportError and ValueError like
-    fsspec, and BadInput where the environment variable `SPATIALDATA_STORE_TIMEOUT` is not a number of seconds.
+    fsspec, the former with the command that installs what the store needs, and BadInput where the environment variable
+    `SPATIALDATA_STORE_TIMEOUT` is not a number of seconds.
     """
     from fsspec.core import url_to_fs
 
     protocol = url.partition("://")[0]
-    options = _options_for(protocol) | options
-    return (_web()(**options), url) if protocol in ("http", "https") else url_to_fs(url, **options)
+    try:
+        options = _options_for(protocol) | options
+        return (_web()(**options), url) if protocol in ("http", "https") else url_to_fs(url, **options)
+    except ImportError as error:
+        if protocol in _EXTRAS:
+            raise ImportError(
+                f"{protocol}:// needs a package that is not installed: run `{install_command(_EXTRAS[protocol])}`"
+            ) from error
+        raise
 
 
 def store_timeout() -> float:

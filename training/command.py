@@ -1,11 +1,11 @@
 """Implementation of `spatialdata train`: training from a configuration file, and images sampled from a checkpoint."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..shards.errors import BadInput
+from ..shards.extras import require_all
 from .checkpoint import EMA, MODEL, Checkpoints, read_facts
 from .config import TrainConfig, load_config, parse_config
 from .data import Shards, fixed_batch
@@ -114,8 +114,4 @@ def _one_or_more(shards: Sequence[str]) -> Shards:
 
 
 def _check_packages() -> None:
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    if missing:
-        raise BadInput(
-            f"training needs {', '.join(missing)}, not installed here: run `pip install 'spatialdata-builder[train]'`"
-        )
+    require_all("training", _PACKAGES, "train")

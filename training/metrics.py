@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..shards.errors import BadInput
+from ..shards.extras import install_command
 from .config import TrainConfig
 
 if TYPE_CHECKING:
@@ -110,9 +111,7 @@ def check_logger(kind: str) -> None:
     found = find_spec(kind)
     if found is None or found.origin is None:  # no origin: only a folder of that name, such as wandb leaves behind
         extra = "train" if kind == "tensorboard" else kind
-        raise BadInput(
-            f"log is {kind}, which is not installed: run `pip install 'spatialdata-builder[{extra}]'`, or set log: none"
-        )
+        raise BadInput(f"log is {kind}, which is not installed: run `{install_command(extra)}`, or set log: none")
 
 
 def _complete_lines(path: Path) -> list[str]:

@@ -17,7 +17,8 @@ from PIL import Image
 
 from ...shards.codecs import U8, CodecError
 from ...shards.errors import BadInput, WorkerLost
-from ..checkpoint import find_checkpoint, require
+from ...shards.extras import require
+from ..checkpoint import find_checkpoint
 from .client import UNREADABLE, Backend, Refused, Request, seed_of
 from .images import messages
 from .options import VlmOptions

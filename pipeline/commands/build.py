@@ -12,11 +12,12 @@ from functools import partial
 from typing import Any
 
 from ...shards.errors import BadInput
+from ...shards.extras import require_all
 from ...shards.index import ShardEntry
 from ...shards.recipes import Recipe, get_recipe
 from ...shards.redact import shown
 from ...sources.scratch import sweep
-from ..config import Config
+from ..config import Config, EngineOptions
 from ..engine.progress import RunSummary, make_progress
 from ..engine.run import map_items, reopen_rejects, run, session
 from ..engine.runner import Damaged
@@ -47,6 +48,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
     Raises Stopped on Ctrl-C and SIGTERM, wherever they come; OUT is unlocked then.
     """
     began, started = time.monotonic(), datetime.now(UTC)
+    check_packages(config.engine)
     sweep()
     store = open_out(out)
     # What is wrong with layers and recipes is told before a survey or a render is paid for.
@@ -103,9 +105,15 @@ def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bo
     return shards[0]
 
 
+def check_packages(engine: EngineOptions) -> None:
+    """Raises BadInput if packages that every build needs are not installed."""
+    require_all("building", ("shapely", "trimesh") + (("ray",) if engine.kind == "ray" else ()), "build")
+
+
 def compute(build: Build, lock: RunLock, quiet: bool) -> RunSummary:
     """Compute what is not committed yet; the source is looked at only where something is."""
     if done_units(build) < build.plan.units:
+        check_packages(build.config.engine)
         check_secrets(build.config.model_dump(mode="json"))
         check_source(build.config, build.store, build.plan)
     engine = build.config.engine

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from ...shards.errors import BadInput, SpatialdataError
+from ...shards.extras import install_command
 from ...shards.layout import filesystem, is_local
 
 State = Literal["ok", "missing", "optional"]
-BASE = ("ray", "pyarrow", "numpy", "pillow", "opencv-python-headless", "trimesh", "uv")
+BASE = ("numpy", "pillow", "opencv-python-headless", "pyarrow")
+BUILD = ("ray", "trimesh", "shapely", "uv")
 EXTRAS = {"torch": "annotators", "transformers": "annotators", "vllm": "vllm", "diffusers": "train", "s3fs": "s3"}
 WEIGHTS = (
     "Qwen/Qwen3-VL-32B-Instruct",
@@ -60,22 +62,23 @@ def examine(out: str = "", blender: str = "") -> list[Finding]:
 
 def _python() -> list[Finding]:
     version = ".".join(str(part) for part in sys.version_info[:3])
-    good = sys.version_info[:2] == (3, 11)
-    return [Finding("python", "ok" if good else "missing", version, "" if good else "use Python 3.11")]
+    good = (3, 11) <= sys.version_info < (3, 14)
+    return [Finding("python", "ok" if good else "missing", version, "" if good else "use Python 3.11, 3.12 or 3.13")]
 
 
 def _packages() -> list[Finding]:
-    return [_package(name, "missing", "pip install -e .") for name in BASE]
+    base = [_package(name, "missing", install_command()) for name in BASE]
+    return base + [_package(name, "missing", install_command("build")) for name in BUILD]
 
 
 def _extras() -> list[Finding]:
-    return [_package(name, "optional", f"pip install -e '.[{extra}]'") for name, extra in EXTRAS.items()]
+    return [_package(name, "optional", install_command(extra)) for name, extra in EXTRAS.items()]
 
 
 def _onnxruntime() -> list[Finding]:
     """Two packages bring the same module, one for CPUs and one for GPUs."""
     if importlib.util.find_spec("onnxruntime") is None:
-        return [Finding("onnxruntime", "optional", "not installed", "pip install -e '.[annotators]'")]
+        return [Finding("onnxruntime", "optional", "not installed", install_command("annotators"))]
     code = "import onnxruntime; print(onnxruntime.__version__, *onnxruntime.get_available_providers())"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, errors="replace", timeout=60, check=False
@@ -133,7 +136,7 @@ def _disk(out: str) -> Finding:
     try:
         fs, path = filesystem(out or ".")
     except BadInput as error:
-        return Finding("disk", "missing", str(error), "pip install -e '.[s3]' or '.[gcs]', or choose another --out")
+        return Finding("disk", "missing", str(error), "choose another --out")
     if not is_local(fs):
         return Finding("disk", "ok", f"{out} is remote: its space is not known here")
     folder = Path(path)

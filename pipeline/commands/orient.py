@@ -45,6 +45,7 @@ from ..store.lock import RunLock
 from ..store.plan import Plan, PlanRow, write_plan
 from ..store.storage import Storage
 from ..terminal import say
+from .build import check_packages
 
 UNIT: Final = 16
 """Assets of one unit: with three votes 48 questions at once."""
@@ -84,6 +85,7 @@ def run_orient(
         raise BadInput(
             f"source.kind: {source.kind} has images, no 3D models to orient: set it to {' or '.join(others)}"
         )
+    check_packages(config.engine)
     store = open_out(out)
     vote = make_vote(config, config.orient, store.url)
     say = _say(quiet)

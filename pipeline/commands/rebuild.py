@@ -6,6 +6,7 @@ Invariant: nothing is removed before every stage is ready to work, and only unde
 from typing import Any
 
 from ...shards.errors import SpatialdataError
+from ...shards.extras import require_all
 from ..engine.ready_units import raise_failed
 from ..engine.runner import Damaged, Failed, Job, Runner, tasks_of
 from ..interrupts import interruptible
@@ -32,6 +33,7 @@ def run_rebuild(out: str, key: str) -> dict[str, Any]:
             build makes what is missing.
     """
     build = open_build(out)
+    require_all("rebuilding a sample", ("shapely", "trimesh"), "build")
     unit = find_key(build.plan, key).unit
     store, tasks = build.store, tasks_of(build.stages, build.plan.hash)
     with RunLock(store) as lock:

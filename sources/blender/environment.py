@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...shards.errors import BadInput
+from ...shards.extras import install_command
 
 _METADATA = re.compile(r"^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$", re.MULTILINE)
 INSTALL_TIMEOUT_S = 1800.0
@@ -48,7 +49,7 @@ def find_uv() -> str:
         found = shutil.which("uv")
         if found is None:
             raise BadInput(
-                "Blender needs uv, which is not installed: `pip install uv`, or name an executable "
+                f"Blender needs uv, which is not installed: run `{install_command('build')}`, or name an executable "
                 "(render.blender: /path)"
             ) from None
         return found
@@ -56,6 +57,9 @@ def find_uv() -> str:
 
 def python_of(script: Path) -> Path:
     """The Python that can run `script`; its environment is made where it does not exist yet.
+
+    uv looks for the Python version of the script on PATH and downloads it if it is not there, so it may differ from
+    the version that runs this.
 
     Raises BadInput, with uv's own words, where it cannot be made.
     """
@@ -67,8 +71,11 @@ def python_of(script: Path) -> Path:
         uv = find_uv()
         with _locked(home.with_suffix(".lock")):
             if not (ready.exists() and interpreter.exists()):
-                _uv(uv, "venv", "--clear", "--python", python, str(home))
-                _uv(uv, "pip", "install", "--python", str(interpreter), *packages)
+                need_python = f"put Python {python} on PATH, or let uv download it (uv python install '{python}')"
+                _uv([uv, "venv", "--clear", "--python", python, str(home)], need_python)
+                _uv(
+                    [uv, "pip", "install", "--python", str(interpreter), *packages], "give uv access to a package index"
+                )
                 ready.write_text(wanted)
     return interpreter
 
@@ -108,10 +115,10 @@ def _locked(path: Path) -> Generator[None]:
         yield
 
 
-def _uv(uv: str, *arguments: str) -> None:
+def _uv(command: list[str], hint: str) -> None:
     try:
         done = subprocess.run(
-            [uv, *arguments],
+            command,
             env=clean_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -121,13 +128,10 @@ def _uv(uv: str, *arguments: str) -> None:
             timeout=INSTALL_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
-        raise BadInput(_failed(f"uv {arguments[0]} took more than {INSTALL_TIMEOUT_S:.0f} s")) from None
+        raise BadInput(_failed(f"uv {command[1]} took more than {INSTALL_TIMEOUT_S:.0f} s", hint)) from None
     if done.returncode:
-        raise BadInput(_failed(" | ".join(line.strip() for line in done.stderr.splitlines() if line.strip())))
+        raise BadInput(_failed(" | ".join(line.strip() for line in done.stderr.splitlines() if line.strip()), hint))
 
 
-def _failed(why: str) -> str:
-    return (
-        f"Blender's Python environment cannot be made: {why}; "
-        "give uv access to a package index, or name an executable (render.blender: /path)"
-    )
+def _failed(why: str, hint: str) -> str:
+    return f"Blender's Python environment cannot be made: {why}; {hint}, or name an executable (render.blender: /path)"

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import shapely
 
 from ...shards.geometry import F64, similarity
 from ..assets.asset import Asset
@@ -91,6 +90,8 @@ def clearance(identity: int, objects: Objects, placements: Placements) -> float:
 
     0 where they touch, or where the object stands in a container and does not fit its opening.
     """
+    import shapely
+
     container = container_of(identity, objects, placements)
     asset = {placed.id: placed.asset for placed in objects}
     own = shapely.Polygon(footprint(asset[identity], placements[identity]))

@@ -7,7 +7,6 @@ ray casting decides.
 from dataclasses import dataclass
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from ...shards.geometry import F64, matrix3, matrix4, project
@@ -131,6 +130,8 @@ def _in_front(present: Objects, placements: Placements, camera: CameraPose) -> M
     Two disjoint convex outlines are parted by the line that halves the shortest way between them; what stands on the
     camera's side of it is in front.
     """
+    import shapely
+
     outlines = np.array([shapely.Polygon(footprint(placed.asset, placements[placed.id])) for placed in present])
     first, second = np.triu_indices(len(present), 1)
     front = np.zeros((len(present), len(present)), np.bool_)

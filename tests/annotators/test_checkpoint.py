@@ -94,5 +94,5 @@ def test_a_model_of_one_file_is_given_as_the_file_or_as_what_holds_it(folder: Pa
 
 def test_a_missing_package_names_the_command_that_installs_it():
     assert require("json", "annotators").loads("1") == 1
-    with pytest.raises(BadInput, match=r"pip install 'spatialdata-builder\[vllm\]'"):
+    with pytest.raises(BadInput, match=r"pip install -c constraints\.txt -e '\.\[vllm\]'"):
         require("no_such_package_at_all.inner", "vllm")

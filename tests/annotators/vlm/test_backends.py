@@ -201,5 +201,5 @@ def test_a_stage_that_asks_a_server_takes_no_gpu():
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed here")
 def test_vllm_that_is_not_installed():
-    with pytest.raises(BadInput, match=r"pip install 'spatialdata-builder\[vllm\]'"):
+    with pytest.raises(BadInput, match=r"pip install -c constraints\.txt -e '\.\[vllm\]'"):
         open_backend(VlmOptions(gpus=0), images=2)

@@ -445,7 +445,17 @@ def test_without_uv_the_error_says_how_to_mend_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "uv", None)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(BadInput, match=r"pip install uv.*render\.blender"):
+    with pytest.raises(BadInput, match=r"pip install .*\[build\]'.*render\.blender"):
+        _ = Renderer(RenderOptions()).versions
+
+
+def test_without_the_python_that_blender_needs_the_error_says_which(monkeypatch, tmp_path):
+    """The Python that runs this may be another one; it is hidden here, as is every other."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "pythons"))
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BadInput, match=r"put Python ==3\.11\.\* on PATH, or let uv download it.*render\.blender"):
         _ = Renderer(RenderOptions()).versions
 
 
