@@ -53,7 +53,7 @@ class ReadPngs(Stage):
             return Reject("unreadable", detail=str(error))
         labels = (mask[..., 0] > 127).astype(np.uint8)
         empty = np.zeros_like(labels)
-        changed = find_changed(Picture(before, labels), Picture(after, empty), 1)
+        changed = find_changed(Picture(before, labels), Picture(after, empty), (1,))
         measures = Measures(changed_fraction=changed.fraction, psnr_unchanged=changed.psnr_unchanged)
         box = box_of_mask(labels == 1)
 
