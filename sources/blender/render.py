@@ -281,7 +281,7 @@ class Renderer:
             ) from None
         except ProcessDied as error:
             self.close()
-            raise RenderCrash(f"Blender {error} in {op}; its last output:\n{process.log}") from None
+            raise RenderCrash(f"Blender stopped in {op} ({error}); its last output:\n{process.log}") from None
         except BaseException:  # interrupted between request and reply: its state is unknown
             self.close()
             raise
