@@ -9,8 +9,8 @@ Cycles sends the first sample of each pixel through its center, and writes depth
 center rays, materials become transparent where their opacity is below `SOLID`. This affects only one of many samples,
 which does not show in the image. Materials that are opaque everywhere are not changed.
 
-Single-sided materials look as in all glTF viewers: camera and mirror rays do not see back faces. Cycles follows light
-backwards (shadow and diffuse rays), so light that arrives at a front is blocked where the ray hits the back.
+Single-sided materials look as in all glTF viewers: camera and mirror rays do not see back faces. Shadow and diffuse
+rays follow light backward, so they are blocked by backs (there light arrives at the front) and pass through fronts.
 """
 
 from typing import Any
