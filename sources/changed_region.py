@@ -1,13 +1,13 @@
-"""Which pixels an edit influenced, so that nothing else moves.
+"""Finds the pixels that an edit influenced, so that nothing else changes.
 
-Invariant: outside the mask the target is the source, bit for bit; inside it, next to the border, the one runs into
-the other. The mask holds the edited object before and after, its shadow, reflections and bounced light: everything
-that differs by more than the noise and by more than about three levels of 255 once noise is averaged out. What fades
-out below that nobody sees; it is left as it was.
+Invariant: outside the mask the target equals the source, bit for bit. Inside, the two are blended near the border. The
+mask contains the edited object before and after the edit, its shadow, reflections and bounced light: everything that
+differs by more than the noise and, after averaging out the noise, by more than about three levels of 255. Smaller
+differences are invisible, and are replaced with the source.
 
-Two renders with one seed follow the same paths, so a pixel whose un-denoised values are equal to the bit saw nothing
-of the edit; differences there are the denoiser's alone. Renders with seeds of their own have no such evidence: for
-them the threshold rises with the noise that the images show.
+Two renders with the same seed follow the same paths. If the values of a pixel before denoising are equal bit for bit,
+the edit did not influence it, and any difference comes from the denoiser. Renders with different seeds do not have this
+property: their threshold rises with the noise of the images.
 """
 
 from collections.abc import Collection, Sequence
@@ -25,26 +25,27 @@ F32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 VISIBLE = 3.0
-"""Levels by which a patch's mean differs where a change begins to be seen."""
+"""Difference of a patch's mean from which a change is visible, levels."""
 FAINT = 2.0
-"""Levels down to which the mask follows a change that it holds already: what fades out has no edge."""
+"""Difference down to which the mask is extended around a visible change, levels, because shadows fade out gradually."""
 _PATCH = 9
-"""The patch's side, pixels: about as wide as what a denoiser leaves. Wide, faint shadows: a twentieth of the frame."""
+"""Side of a patch, pixels: about as large as the blotches that a denoiser leaves. Patches of a twentieth of the
+frame find wide, faint shadows."""
 _DETAILS = ((3, 6.0), (5, 4.0))
-"""Smaller patches, and levels for them: glints and thin shadows, which wider ones average away."""
+"""Smaller patches and their levels, for glints and thin shadows, which larger patches average out."""
 
 
 class View(Protocol):
-    """What is compared of an image; `sources.blender.render.RenderedView` is one."""
+    """The parts of an image that are compared, such as `sources.blender.render.RenderedView`."""
 
     @property
     def rgb(self) -> U8:
-        """H x W x 3, as it will be seen."""
+        """H x W x 3, the final image."""
         ...
 
     @property
     def noisy(self) -> F32 | None:
-        """H x W x 3 before denoising (equal to the colour where nothing was denoised). None: the seeds differ."""
+        """H x W x 3 before denoising (the same values if nothing was denoised). None if the seeds differ."""
         ...
 
     @property
@@ -55,7 +56,7 @@ class View(Protocol):
 
 @dataclass(frozen=True)
 class Changed:
-    """The region that an edit influenced, and the target that differs from the source nowhere else."""
+    """The region that an edit influenced, and the target, which equals the source everywhere else."""
 
     mask: Mask
     """H x W."""
@@ -64,11 +65,11 @@ class Changed:
     psnr_unchanged: float
     """dB between source and target as rendered, outside the mask; at most `shards.geometry.EQUAL_DB`."""
     fraction: float
-    """Share of the frame in the mask."""
+    """Fraction of the frame in the mask."""
 
 
 def all_changed(source: View, target: View) -> Changed:
-    """A camera edit: every pixel is another one."""
+    """The result for a camera edit: every pixel changes."""
     _check(source, target)
     mask = np.ones(target.rgb.shape[:2], np.bool_)
     return Changed(mask, target.rgb, EQUAL_DB, 1.0)
@@ -98,7 +99,7 @@ def changed_between(first: View, second: View, edited: Collection[int], changed:
     """What differs between the targets of two edits of one source, as `find_changed` finds it; and no pixel else does.
 
     Args:
-        first, second: as they are kept: outside what their own edit changed they are the source.
+        first, second: as stored: equal to the source outside the region that their own edit changed.
         changed: H x W, what at least one of the two edits changed.
 
     Raises ValueError where the images' shapes differ, or pixels differ where neither edit changed any.
@@ -111,7 +112,7 @@ def changed_between(first: View, second: View, edited: Collection[int], changed:
     own = _mask_of(first, edited) | _mask_of(second, edited)
     difference = _f32(cv2.subtract(second.rgb, first.rgb, dtype=cv2.CV_32F))
     channels = [_f32(channel) for channel in cv2.split(difference)]
-    # Both images are fixed, so what only noise tells apart cannot be made equal: it belongs to the region.
+    # Both images are final, so pixels that differ only by noise cannot be made equal. They belong to the region.
     region = _region(channels, own, _touched(first.noisy, second.noisy)) | _grow(unequal, 2)
     region = _morph(region, cv2.MORPH_CLOSE, 3)
     _fill_holes(region, own.size // 2000)
@@ -130,7 +131,7 @@ def _check(source: View, target: View) -> None:
 
 
 def _touched(source: F32 | None, target: F32 | None) -> Mask | None:
-    """Where a path met the edit, widened by what a denoiser spreads; None where the renders share no paths."""
+    """Pixels whose paths met the edit, dilated by the denoiser's radius; None if the renders do not share paths."""
     if source is None or target is None:
         return None
     differ = source != target
@@ -138,15 +139,15 @@ def _touched(source: F32 | None, target: F32 | None) -> Mask | None:
 
 
 def _region(difference: Sequence[F32], own: Mask, touched: Mask | None) -> Mask:
-    """What differs visibly and is no noise, cleaned, with the object, and grown until the change has faded."""
+    """The visible difference that is not noise, cleaned, together with the object, and grown until the change fades."""
     size = own.size**0.5
-    # How single pixels scatter around their neighbours, near each pixel.
+    # Local root mean square of the deviations of pixels from the mean of 3 x 3 pixels.
     noise = np.sqrt(_mean(_largest([channel - _mean(channel, 3) for channel in difference]) ** 2, 15))
 
     def patches(side: int) -> tuple[F32, F32]:
-        """Their mean difference, and what noise explains of it."""
+        """Mean difference of patches, and the difference that noise explains."""
         mean = _largest([_mean(channel, side) for channel in difference])
-        # Single paths that hit something bright make the tails long: four standard errors and more.
+        # Single paths that hit something bright cause long tails, so at least four standard errors.
         floor = (4.0 if side > 5 else 6.0) / side * noise
         return mean, _f32(floor if touched is not None else np.maximum(floor, _noise_floor(mean, own)))
 
@@ -168,31 +169,31 @@ def _region(difference: Sequence[F32], own: Mask, touched: Mask | None) -> Mask:
 
 
 def _noise_floor(mean: F32, own: Mask) -> float:
-    """Four standard deviations of what patches of noise alone differ by, from the quietest quarter of the image.
+    """Four standard deviations of the differences between patches that contain only noise.
 
-    A quarter of a half-normal distribution lies below 0.319 standard deviations. The median would serve where most of
-    the image is unchanged, which a shadow on a wall is enough to spoil.
+    Estimated from the first quartile: a quarter of a half-normal distribution is below 0.319 standard deviations. The
+    median would need an image that is mostly unchanged, which a shadow on a wall already prevents.
     """
     rest = mean[~own]
     return 4.0 / 0.319 * float(np.quantile(rest, 0.25)) if rest.size else 0.0
 
 
 def _ramp(pixels: int) -> int:
-    """Pixels over which source and target run into each other in an image of so many pixels."""
+    """Width of the blend between source and target, pixels, in an image with this number of pixels."""
     return round(min(8.0, max(3.0, pixels**0.5 / 96)))
 
 
 def _blend(source: U8, difference: F32, mask: Mask, strength: F32) -> U8:
-    """The source outside; inside the target, faded in from the border where the change is small enough to hide."""
+    """The source outside the mask, the target inside, blended near the border where the change is small enough."""
     inward = _f32(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)) / (_ramp(mask.size) + 1)
-    # Up to three levels a fade cannot be seen; an edge of six must stay what it is.
+    # A blend of up to three levels is invisible; an edge of six levels must be preserved.
     share = np.maximum(inward, (strength - 3.0) / 3.0).clip(0.0, 1.0)
     share[~mask] = 0.0
     return np.rint(source + difference * share[..., None]).astype(np.uint8)
 
 
 def _f32(values: object) -> F32:
-    """OpenCV's results, whose type its stubs leave open."""
+    """Convert results of OpenCV, whose stubs do not state the dtype."""
     return np.asarray(values, np.float32)
 
 
@@ -208,8 +209,8 @@ def _largest(channels: Sequence[F32]) -> F32:
 
 
 def _morph(mask: Mask, operation: int, radius: int) -> Mask:
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), operation, disc), np.bool_)
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), operation, disk), np.bool_)
 
 
 def _grow(mask: Mask, radius: int) -> Mask:
@@ -217,7 +218,7 @@ def _grow(mask: Mask, radius: int) -> Mask:
 
 
 def _fill_holes(mask: Mask, area: int) -> None:
-    """Fill what is enclosed and has at most `area` pixels, in place."""
+    """Fill enclosed holes of at most `area` pixels, in place."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
     small = np.asarray(stats)[:, cv2.CC_STAT_AREA] <= area
     small[0] = False

@@ -1,8 +1,9 @@
-"""Temporary folders that do not outlive their process for long, however it ends.
+"""Temporary folders that are removed even if their process is killed.
 
-Invariant: a folder is removed by who made it, or by the next process of the same user on the machine that makes one or
-calls `sweep`: workers are killed as a rule, so nobody can count on his own end. Who lives holds a lock of the kernel's
-on a file in his folder. That is seen from every container which sees the folder, as a process number is not.
+Invariant: a folder is removed by the process that created it, or by the next process of the same user on the machine
+that creates one or calls `sweep`. Workers are usually killed, so they cannot be relied on to clean up. A live process
+holds a file lock (flock) in its folder. Unlike a process id, the lock is visible from every container that sees the
+folder.
 """
 
 import contextlib
@@ -16,32 +17,34 @@ from pathlib import Path
 from typing import Final
 
 PREFIX: Final = "spatialdata-"
-"""Of every such folder's name."""
+"""Prefix of the names of all such folders."""
 SHARED: Final = Path("/dev/shm")
-HALF_MADE_S: Final = 3600.0
-"""Age at which a folder without a lock is no longer one that is just being made."""
-_HELD: Final = "held"
+UNLOCKED_S: Final = 3600.0
+"""Age from which a folder without a lock is abandoned, not in the process of being created."""
+_LOCK_FILE: Final = "held"
+_UNLOCKED_FILE: Final = "unheld"
+"""The lock file before it is locked. Both names are those of earlier versions, which sweep the same folders."""
 
 
 class HeldFolder:
-    """A new folder `<parent>/<prefix>*` of mode 0700, held by a lock that dies with this process (or this object)."""
+    """A new folder `<parent>/<prefix>*` of mode 0700. Its lock is released when this process or this object ends."""
 
     def __init__(self, prefix: str, parent: Path) -> None:
         _sweep(prefix, parent)
         self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        unheld = self.path / "unheld"
-        self._lock = unheld.open("wb")
+        unlocked = self.path / _UNLOCKED_FILE
+        self._lock = unlocked.open("wb")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        unheld.rename(self.path / _HELD)
+        unlocked.rename(self.path / _LOCK_FILE)
 
     def remove(self) -> None:
-        """May be called more than once."""
+        """Remove the folder. May be called more than once."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
 
 
 def sweep() -> None:
-    """Remove what killed processes of this user have left where such folders are made."""
+    """Remove the folders that killed processes of this user left behind."""
     for parent in {Path(tempfile.gettempdir()), Path("/tmp"), SHARED}:
         _sweep(PREFIX, parent)
 
@@ -49,19 +52,19 @@ def sweep() -> None:
 def _sweep(prefix: str, parent: Path) -> None:
     for folder in parent.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):
-            about = folder.lstat()
-            # A link or another user's folder is none of ours, even where we may remove it.
-            if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid():
-                _remove_if_left(folder, about.st_mtime)
+            status = folder.lstat()
+            # Never remove a link or another user's folder, even if we have the permission.
+            if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
+                _remove_if_abandoned(folder, status.st_mtime)
 
 
-def _remove_if_left(folder: Path, modified: float) -> None:
-    held = folder / _HELD
-    if not held.exists():
-        # Killed between its first two steps; but a cache of ours may have such a name, too, and is no such folder.
-        if {entry.name for entry in folder.iterdir()} <= {"unheld"} and time.time() - modified > HALF_MADE_S:
+def _remove_if_abandoned(folder: Path, modified: float) -> None:
+    lock_file = folder / _LOCK_FILE
+    if not lock_file.exists():
+        # Its process was killed before it held the lock. Other folders, such as our cache, may have the same prefix.
+        if {entry.name for entry in folder.iterdir()} <= {_UNLOCKED_FILE} and time.time() - modified > UNLOCKED_S:
             shutil.rmtree(folder, ignore_errors=True)
         return
-    with held.open("r+b") as lock:
+    with lock_file.open("r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)

@@ -95,10 +95,9 @@ def _maker(stage: Stage, folder: str, known: Mapping[tuple[str, str], str]) -> M
 
 def _name(stage: Stage, known: Mapping[tuple[str, str], str]) -> str:
     """The registry's name of a stage, the import path of one that was plugged in, else its class's."""
-    if path := path_of(stage):
-        return path
     kind = f":{type(stage).__qualname__}"
-    return next((name for (_, name), place in known.items() if place.endswith(kind)), type(stage).__qualname__)
+    named = next((name for (_, name), place in known.items() if place.endswith(kind)), "")
+    return named or path_of(stage) or type(stage).__qualname__
 
 
 def _prompt(stage: Stage, text: str) -> Prompt:

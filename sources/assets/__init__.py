@@ -1,1 +1,1 @@
-"""3D models: how a file is read and measured, and what a scene must know of it."""
+"""3D models: reading and measuring their files, and what scenes need to know about them."""

@@ -1,4 +1,4 @@
-"""The types of glTF's fields, as Blender's importer asserts them when it reads a file.
+"""Types of the fields of a glTF file, as Blender's importer asserts them.
 
 Format: Khronos glTF 2.0 specification, section 5; `io_scene_gltf2/io/com/gltf2_io.py` of Blender 5.0.
 """
@@ -44,33 +44,33 @@ _SHAPES: Final[Mapping[str, Mapping[str, str]]] = {
         "texture": "sampler:int source:int",
     }.items()
 }
-"""Types of the fields, `!`: required, `[x]`: list, `{x}`: object of values: those that Blender's importer asserts."""
+"""Type of each field that Blender's importer asserts. `!`: required, `[x]`: list, `{x}`: object with such values."""
 _PLAIN: Final[Mapping[str, tuple[type, ...]]] = {"int": (int,), "number": (int, float), "text": (str,), "bool": (bool,)}
 
 
 def check_shape(content: Any) -> None:
-    """Raise ValueError, naming the field, where a field of a glTF file is missing or of another type."""
+    """Raise ValueError with the name of the field if a field of a glTF file is missing or has the wrong type."""
     if problem := _problem(content, "gltf"):
         raise ValueError(problem.lstrip("."))
 
 
 def _problem(value: Any, kind: str) -> str:
-    """Where a value is not of its type, as `.nodes[2].mesh is no int`; else empty."""
+    """The first field that does not have its type, such as `.nodes[2].mesh must be int`; empty if all have."""
     if kind in _PLAIN:
-        return "" if type(value) in _PLAIN[kind] else f" is no {kind}"
+        return "" if type(value) in _PLAIN[kind] else f" must be {kind}"
     if kind[0] == "[":
         if not isinstance(value, list):
-            return " is no list"
+            return " must be a list"
         return _first(((f"[{at}]", item) for at, item in enumerate(cast("list[Any]", value))), kind[1:-1])
     if not isinstance(value, dict):
-        return " is no object"
+        return " must be an object"
     fields = cast("dict[str, Any]", value)
     if kind[0] == "{":
         return _first(((f".{name}", item) for name, item in fields.items()), kind[1:-1])
     for name, type_ in _SHAPES.get(kind, {}).items():
         found = fields.get(name)
         if found is None:
-            problem = " is not there" if type_[0] == "!" else ""
+            problem = " is missing" if type_[0] == "!" else ""
         else:
             problem = _problem(found, type_.removeprefix("!"))
         if problem:

@@ -1,11 +1,12 @@
-"""Which models are one, whatever their uid, file, unit, orientation or order of triangles.
+"""Finds uids that are the same model, whatever their file, unit, orientation or order of triangles.
 
-Each model has a description that the survey measures on its own: numbers of its surface that no rotation, mirroring,
-move or scale changes, nor the order or the cut of its triangles; and numbers of its colors. Descriptions are compared
-by tolerance, never by equality of rounded values, so that no rounding parts two that are equal.
+The survey measures a description of each model separately. It has two parts: numbers of its surface, which are
+invariant to rotation, mirroring, translation, scale, and the order and subdivision of its triangles; and numbers of its
+colors. Descriptions are compared with a tolerance. Rounded values are never compared for equality, because rounding
+can separate two values that are nearly equal.
 
-- One *family* has one shape. Its members are in one split: a chair painted another color gives the test away, too.
-- One *model* has one shape and one look. A scene holds no model twice; the licenses and creators of its uids are
+- A *family* has one shape. Its members are in one split, because a chair in another color leaks the test set, too.
+- A *model* has one shape and one look. No scene contains a model twice. The licenses and creators of its uids are
   named together.
 """
 
@@ -25,31 +26,32 @@ from .asset import Asset
 from .glb import Floats
 
 SHAPE_TOLERANCE: Final = 1e-3
-"""Of each number of a shape, which are about 1. Exporters that store 12 bits of a coordinate stay within a tenth."""
+"""For each number of a shape; these are about 1. Exporters that store 12 bits of a coordinate change them by a tenth
+of the tolerance at most."""
 LOOK_TOLERANCE: Final = 3.0
-"""CIELAB units: textures that were compressed again stay well within it."""
+"""CIELAB units. Compressing a texture again changes its colors by much less."""
 _SPREAD: Final = 0.25
-"""Weight of standard deviations: compression and smaller pictures smooth a texture's grain, but keep its means."""
+"""Weight of standard deviations. Compression and downscaling smooth the grain of a texture, but keep its means."""
 CREATORS: Final = "; "
-"""Between the creators of one model that has several."""
-_STEP: Final = 50
-"""Descriptions nearer than this part of a tolerance are compared once."""
-_GRID: Final = 3
-"""Numbers by which candidates are found."""
+"""Separator between the creators of a model."""
+_DEDUPLICATION: Final = 50
+"""Descriptions that are equal after rounding to the tolerance divided by this number are compared once."""
+_GRID_DIMENSIONS: Final = 3
+"""How many of the numbers are used to find candidates."""
 _QUARTIC: Final = (
     (0.223381589678011, 0.108103018168070, 0.445948490915965),
     (0.109951743655322, 0.816847572980459, 0.091576213509771),
 )
-"""Share and barycentric coordinates (one of them twice) of points whose mean is that of any quartic over a triangle:
-Dunavant, "High degree efficient symmetrical Gaussian quadrature rules for the triangle", 1985."""
+"""Weight and barycentric coordinates (the last one occurs twice) of points that integrate any quartic over a triangle
+exactly: Dunavant, "High degree efficient symmetrical Gaussian quadrature rules for the triangle", 1985."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What tells a model from others."""
+    """What distinguishes a model from others."""
 
     content: str
-    """SHA-256 of the file, or of what stands for it: 32 hex digits."""
+    """First 32 hex digits of the SHA-256 of the file, or of a name that stands for its content."""
     shape: tuple[float, ...]
     """See `describe_shape`."""
     look: tuple[float, ...]
@@ -57,8 +59,13 @@ class Description:
 
 
 def describe(content: str, corners: Floats, srgb: Floats) -> Description:
-    """Describe a model: its content's name, its triangles (N, 3 corners, 3), and the colors (M, 3), 0..1, of equal-area
-    samples of it."""
+    """Describe a model.
+
+    Args:
+        content: see `Description.content`.
+        corners: (N, 3 corners, 3) triangles.
+        srgb: (M, 3), 0..1, colors of equal-area samples.
+    """
     lab = to_lab(srgb)
     return Description(
         content,
@@ -68,15 +75,15 @@ def describe(content: str, corners: Floats, srgb: Floats) -> Description:
 
 
 def content_of(path: Path) -> str:
-    """What `Description.content` says of a file."""
+    """`Description.content` of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def describe_shape(corners: Floats) -> Floats:
-    """Moments of the surface about its centroid, in units of its root mean square radius, and of its normals: (13,).
+    """(13,) moments of the surface about its centroid, in units of its root mean square radius, and of its normals.
 
-    Integrals are exact, whatever the triangles.
+    Integrals are exact for any triangulation.
     """
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = np.linalg.norm(normals, axis=1)
@@ -86,7 +93,7 @@ def describe_shape(corners: Floats) -> Floats:
     squares = (corners.sum(axis=1) ** 2).sum(axis=1) + (corners**2).sum(axis=(1, 2))
     corners = corners / np.sqrt(weights @ squares / 12)
     second, fourth, third, length = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 9)), 0.0
-    for share, points in _points(corners):
+    for share, points in _quadrature_points(corners):
         squared = (points**2).sum(axis=1)
         weighted = points * (share * weights)[:, None]
         second += weighted.T @ points
@@ -96,13 +103,16 @@ def describe_shape(corners: Floats) -> Floats:
     height = np.einsum("ni,ni->n", normals, corners[:, 0])
     axes = [np.linalg.eigvalsh(matrix) for matrix in (second, fourth, (normals * weights[:, None]).T @ normals)]
     skew = third.reshape(3, 3, 3).trace(axis1=1, axis2=2)
-    told = [np.linalg.norm(third), np.linalg.norm(skew), np.sqrt(length), np.sqrt(weights @ height**2)]
-    return np.concatenate([*(np.sqrt(np.maximum(values, 0)) for values in axes), told]).astype(np.float64)
+    scalars = [np.linalg.norm(third), np.linalg.norm(skew), np.sqrt(length), np.sqrt(weights @ height**2)]
+    return np.concatenate([*(np.sqrt(np.maximum(values, 0)) for values in axes), scalars]).astype(np.float64)
 
 
 def identify(assets: Sequence[Asset], descriptions: Sequence[Description]) -> list[Asset]:
-    """The assets, in their order, with `family` and `model`, each named by the content that sorts first among its
-    members'. Those that are one model have the licenses and creators of all its members."""
+    """The assets in their order, with `family` and `model` set.
+
+    Families and models are named by the content of the member that sorts first. Assets of one model have the licenses
+    and creators of all its members.
+    """
     result = list(assets)
     for family in _groups(np.array([one.shape for one in descriptions]), SHAPE_TOLERANCE):
         name = min(descriptions[index].content for index in family)
@@ -119,18 +129,18 @@ def identify(assets: Sequence[Asset], descriptions: Sequence[Description]) -> li
 
 
 def _groups(values: Floats, tolerance: float) -> list[list[int]]:
-    """Rows (N, D) whose numbers all differ by at most `tolerance`, from one to the next: positions, by group.
+    """Indices of the rows (N, D), grouped: rows are linked if all their numbers differ by at most `tolerance`.
 
-    Candidates share a cell of a grid. In one of two grids that are half a cell apart, two numbers that are near share
-    a cell, whatever side of a cell's edge they lie on; so in one of the grids of all such shifts, two rows do.
+    Candidates share a cell of a grid. If two numbers are close, they share a cell in at least one of two grids that are
+    half a cell apart. So two close rows share a cell in at least one of the grids of all such shifts.
     """
-    _, first, same = np.unique(
-        np.round(values * (_STEP / tolerance)).astype(np.int64), axis=0, return_index=True, return_inverse=True
+    _, first, inverse = np.unique(
+        np.round(values * (_DEDUPLICATION / tolerance)).astype(np.int64), axis=0, return_index=True, return_inverse=True
     )
     distinct = values[first]
-    above = np.arange(len(distinct))
+    parent = np.arange(len(distinct))
     cell = 8 * tolerance
-    for shift in product((0.0, 0.5), repeat=min(_GRID, values.shape[1])):
+    for shift in product((0.0, 0.5), repeat=min(_GRID_DIMENSIONS, values.shape[1])):
         cells = np.floor(distinct[:, : len(shift)] / cell + shift).astype(np.int64)
         _, number, count = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
         order = np.argsort(number.ravel(), kind="stable")
@@ -138,21 +148,22 @@ def _groups(values: Floats, tolerance: float) -> list[list[int]]:
             for at, one in enumerate(members[:-1]):
                 rest = members[at + 1 :]
                 for other in rest[(np.abs(distinct[rest] - distinct[one]) <= tolerance).all(axis=1)]:
-                    above[_top(above, int(other))] = _top(above, int(one))
-    tops = np.array([_top(above, index) for index in range(len(distinct))], np.intp)[same.ravel()]
-    order = np.argsort(tops, kind="stable")
-    return [part.tolist() for part in np.split(order, np.flatnonzero(np.diff(tops[order])) + 1)]
+                    parent[_find_root(parent, int(other))] = _find_root(parent, int(one))
+    roots = np.array([_find_root(parent, index) for index in range(len(distinct))], np.intp)[inverse.ravel()]
+    order = np.argsort(roots, kind="stable")
+    return [part.tolist() for part in np.split(order, np.flatnonzero(np.diff(roots[order])) + 1)]
 
 
-def _top(above: NDArray[np.intp], index: int) -> int:
-    while above[index] != index:
-        above[index] = above[above[index]]
-        index = int(above[index])
+def _find_root(parent: NDArray[np.intp], index: int) -> int:
+    """Union-find with path halving."""
+    while parent[index] != index:
+        parent[index] = parent[parent[index]]
+        index = int(parent[index])
     return index
 
 
-def _points(corners: Floats) -> Iterator[tuple[float, Floats]]:
-    """Six points of each triangle (N, 3), and the share of each in the mean of a quartic over the triangle."""
+def _quadrature_points(corners: Floats) -> Iterator[tuple[float, Floats]]:
+    """Six points of each triangle (N, 3), and their weight in the mean of a quartic over the triangle."""
     for share, once, twice in _QUARTIC:
         for corner in range(3):
             yield share, twice * corners.sum(axis=1) + (once - twice) * corners[:, corner]

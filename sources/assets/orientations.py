@@ -1,13 +1,13 @@
-"""What is known of assets beyond their files: which way they face and what they are called. One file for a root.
+"""What is known about assets beyond their files: which way they face, and their names. One file for each root.
 
     {uid: degrees}                                                        by hand, or `uid,degrees` as CSV
     {uid: {front_deg | null, name, colour, material, distinguishable, votes, model, revision}}
                                                                           by `spatialdata orient`
 
-Degrees are about z from +x in the object frame, so that 270 is a model that faces the viewer of glTF (its file's +z).
+Degrees are about z from +x in the object frame: 270 is a model that faces the viewer of glTF (+z of its file).
 
-Invariant: `front_deg` is a number only where a person gave it or all votes agree; whatever is not known leaves the
-asset as the survey found it.
+Invariant: `front_deg` is a number only if a person entered it or all votes agree. Unknown values leave the asset as the
+survey measured it.
 """
 
 import csv
@@ -28,21 +28,21 @@ ORIENTATIONS: Final = "orientations.json"
 
 
 class Orientation(Options):
-    """One asset. Words are empty where they are not known."""
+    """One asset. Unknown words are empty."""
 
     front_deg: FiniteFloat | None = None
-    """Direction that the front faces, 0 to 360; None where unknown."""
+    """Direction that the front faces, 0 to 360; None if unknown."""
     name: str = ""
-    """Noun phrase without article, colour or material: `office chair`."""
+    """Noun phrase without article, color or material, such as `office chair`."""
     colour: str = ""
     """One of `shards.colors.PALETTE`."""
     material: str = ""
     distinguishable: bool = True
-    """Whether front and rear can be told apart by looking."""
+    """Whether front and rear look different."""
     votes: tuple[FiniteFloat, ...] = ()
-    """What each question gave, degrees; -1 where it gave no front."""
+    """Answer to each question, degrees; -1 if it named no front."""
     model: str = ""
-    """Who was asked; empty where a person wrote it."""
+    """Model that answered; empty if a person wrote the entry."""
     revision: str = ""
 
 
@@ -50,7 +50,7 @@ _TABLE: Final = TypeAdapter(dict[str, Orientation | FiniteFloat])
 
 
 def orientation_file(root: Path, given: str = "") -> str:
-    """Path or URL of the file to read: the given one, else the root's own, as JSON or CSV; empty where it has none."""
+    """Path or URL of the file to read: `given`, else the JSON or CSV file in the root; empty if there is none."""
     if given:
         return given
     found = [root / name for name in (ORIENTATIONS, "orientations.csv") if (root / name).is_file()]
@@ -58,10 +58,10 @@ def orientation_file(root: Path, given: str = "") -> str:
 
 
 def read_orientations(url: str) -> dict[str, Orientation]:
-    """By uid; of no file (an empty URL) nothing.
+    """Orientations by uid; none for an empty URL.
 
     Raises:
-        BadInput: there is no such file, or it is not such a table.
+        BadInput: the file does not exist or has another format.
     """
     if not url:
         return {}
@@ -69,7 +69,7 @@ def read_orientations(url: str) -> dict[str, Orientation]:
     try:
         text = fs.cat_file(path).decode("utf-8")
     except FileNotFoundError:
-        raise BadInput(f"no orientation file {url}: `spatialdata orient --to {url}` makes one") from None
+        raise BadInput(f"no orientation file {url}; `spatialdata orient --to {url}` writes one") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"orientation file {url} cannot be read: {error}") from None
     try:
@@ -77,10 +77,10 @@ def read_orientations(url: str) -> dict[str, Orientation]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][:1])
-        raise BadInput(f"{url}: not a table of uid and degrees ({where}: {first['msg']})") from None
+        raise BadInput(f"{url}: expected a table of uid and degrees ({where}: {first['msg']})") from None
     except (ValueError, IndexError) as error:
-        raise BadInput(f"{url}: not a table of uid and degrees ({error})") from None
-    return {uid: _settled(entry) for uid, entry in table.items()}
+        raise BadInput(f"{url}: expected a table of uid and degrees ({error})") from None
+    return {uid: _normalized(entry) for uid, entry in table.items()}
 
 
 def encode_orientations(table: Mapping[str, Orientation]) -> bytes:
@@ -89,25 +89,25 @@ def encode_orientations(table: Mapping[str, Orientation]) -> bytes:
 
 
 def oriented(assets: Iterable[Asset], table: Mapping[str, Orientation]) -> list[Asset]:
-    """The assets with what the table knows: its fronts and names stand before the survey's, its colours where the
-    portraits show none."""
-    return [_with(asset, table[asset.uid]) if asset.uid in table else asset for asset in assets]
+    """Apply the table to the assets. Its fronts and names override those of the survey. Its colors are used only where
+    the portraits show none."""
+    return [_apply(asset, table[asset.uid]) if asset.uid in table else asset for asset in assets]
 
 
 def kind_of(entry: Orientation) -> Literal["known", "unknown", "undistinguishable"]:
-    """What an entry says of the front."""
+    """What an entry states about the front."""
     if entry.front_deg is not None:
         return "known"
     return "unknown" if entry.distinguishable else "undistinguishable"
 
 
-def _with(asset: Asset, entry: Orientation) -> Asset:
+def _apply(asset: Asset, entry: Orientation) -> Asset:
     front = asset.front_deg if entry.front_deg is None else entry.front_deg
-    name, colour = entry.name or asset.category, asset.colour or entry.colour
-    return replace(asset, front_deg=front, category=name, colour=colour)
+    name, color = entry.name or asset.category, asset.colour or entry.colour
+    return replace(asset, front_deg=front, category=name, colour=color)
 
 
-def _settled(entry: Orientation | float) -> Orientation:
+def _normalized(entry: Orientation | float) -> Orientation:
     entry = entry if isinstance(entry, Orientation) else Orientation(front_deg=entry)
     return entry if entry.front_deg is None else entry.model_copy(update={"front_deg": entry.front_deg % 360})
 

@@ -1,6 +1,6 @@
-"""What a model's shape means for a scene: its place in the object frame, its footprint, and what disqualifies it.
+"""Measures of a model's shape: its transform to the object frame, its footprint, its symmetry, whether it is a room.
 
-Invariant: `footprint` contains every point that it was made of, and lies inside the bounding box.
+Invariant: `footprint` contains all points that it was computed from, and lies inside the bounding box.
 """
 
 from dataclasses import dataclass
@@ -13,31 +13,33 @@ from ...shards.colors import to_lab
 from .glb import Floats
 from .surface_samples import Surface
 
-TOUCHES: Final = (0.02, 0.25)
-"""What lies no higher above the lowest point touches the floor: shares of the largest extent and, at most, of the
-height. Feet of scans are uneven by about so much."""
+CONTACT_REACH: Final = (0.02, 0.25)
+"""Points at most so high above the lowest point touch the floor: fraction of the largest extent, and upper limit as
+fraction of the height. The feet of scanned objects are uneven by about this much."""
 DIRECTIONS: Final = 24
-"""Most points of a footprint (`Asset.footprint`)."""
+"""Maximum number of points of a footprint (`Asset.footprint`)."""
 HIDDEN: Final = -0.5
-"""Upward part of a normal below which no camera above the floor sees a surface: its looks do not count."""
+"""Upward component of a normal below which no camera above the floor sees the surface: its color does not count."""
 FOLDS: Final = (8, 6, 5, 4, 3, 2)
-"""Rotational symmetries that are looked for."""
+"""Rotational symmetries that are tested, in this order."""
 _SIDE: Final = 48
 """Cells across an object, seen from above."""
 _SLICES: Final = 8
-_APART: Final = 0.02
-"""Of the object's width: how far a surface may lie from where a turn would put it, beside the samples' spacing."""
-_OTHER_COLOUR: Final = 12.0
-"""CIELAB distance between means of 5 x 5 cells (a texture's grain does not count), within two cells' slack."""
+_MAX_OFFSET: Final = 0.02
+"""Fraction of the object's width by which a rotated surface may miss the surface, in addition to the spacing of the
+samples."""
+_COLOR_TOLERANCE: Final = 12.0
+"""CIELAB distance between means of 5 x 5 cells, so that the grain of a texture does not count; the best match within
+`_SLACK` counts."""
 _SLACK: Final = ((0, 0), (2, 0), (-2, 0), (0, 2), (0, -2))
-_ODD: Final = (0.01, 0.03)
-"""Shares of the surface that may be out of place, and of another colour, after a turn that is called unseen. Three
-times as much of one third of the height."""
+_MAX_MISMATCH: Final = (0.01, 0.03)
+"""Fractions of the surface that may be displaced, and have another color, after a rotation that counts as invisible.
+Three times as much in each third of the height."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a file stands in the object frame; fields as in `spec.Asset`."""
+    """Transform of a file to the object frame, and its footprint there; fields as in `Asset`."""
 
     scale: float
     offset: tuple[float, float, float]
@@ -47,24 +49,24 @@ class Fit:
 
 
 def fit(points: Floats, scale: float) -> Fit:
-    """Place points (N, 3), file units, already z up, with the centre of their base at the origin.
+    """Place points (N, 3), file units, z up, so that the center of their base is at the origin.
 
-    `scale` (metres per file unit) keeps nine significant digits, for file units may be of any size; the rest is
-    rounded to micrometres.
+    `scale` (meters per file unit) keeps nine significant digits, because file units can have any size. Everything else
+    is rounded to micrometers.
     """
     scale = float(f"{scale:.9g}")
     low, high = points.min(axis=0) * scale, points.max(axis=0) * scale
     x, y, z = (round(float(value), 6) + 0.0 for value in (-(low[0] + high[0]) / 2, -(low[1] + high[1]) / 2, -low[2]))
     width, depth, height = (round(float(value), 6) for value in high - low)
     flat = points[:, :2] * scale + (x, y)
-    reach = min(TOUCHES[0] * max(width, depth, height), TOUCHES[1] * height)
+    reach = min(CONTACT_REACH[0] * max(width, depth, height), CONTACT_REACH[1] * height)
     touching = flat[points[:, 2] * scale <= low[2] + reach]
     return Fit(scale, (x, y, z), (width, depth, height), footprint(flat), contact(touching))
 
 
 def contact(flat: Floats) -> tuple[float, float]:
-    """Center of what an object stands on, from the points (N, 2) that touch the floor: of their convex hull, whose
-    corners are the feet; of a line or a point its middle. Rounded to micrometres."""
+    """Center of the area that an object stands on: the centroid of the convex hull of the points (N, 2) that touch the
+    floor. The hull may be a line or a point. Rounded to micrometers."""
     import shapely
 
     ((x, y),) = shapely.get_coordinates(shapely.centroid(shapely.convex_hull(shapely.multipoints(flat))))
@@ -72,17 +74,17 @@ def contact(flat: Floats) -> tuple[float, float]:
 
 
 def footprint(flat: Floats) -> tuple[tuple[float, float], ...]:
-    """Convex outline of points (N, 2), counter-clockwise, 3 to 24 points, rounded to micrometres.
+    """Convex outline of points (N, 2), counter-clockwise, 3 to 24 points, rounded to micrometers.
 
-    The exact hull where it has at most 24 corners; else the polygon of the 24 tangents 15 degrees apart, which
-    contains the hull and exceeds it by less than one percent of its radius.
+    The exact hull if it has at most 24 corners; else the polygon of 24 tangents, 15 degrees apart, which contains the
+    hull and exceeds it by less than one percent of its radius.
 
     Raises:
         ValueError: the points lie on a line.
     """
     import shapely
 
-    hull = shapely.convex_hull(shapely.linestrings(flat))  # several times faster than of a point each
+    hull = shapely.convex_hull(shapely.linestrings(flat))  # several times faster than with one point each
     if not isinstance(hull, shapely.Polygon):
         raise ValueError("the footprint has no area")
     corners = np.round(shapely.get_coordinates(hull)[:-1], 6)
@@ -108,18 +110,18 @@ def _tangents(corners: Floats) -> Floats:
     return np.stack([x, y], axis=1).round(6)
 
 
-def turns_unseen(outline: tuple[tuple[float, float], ...], surface: Surface, centre: Floats) -> bool:
-    """Whether a turn about the vertical through `centre` (2,), in the surface's units, cannot be seen.
+def looks_round(outline: tuple[tuple[float, float], ...], surface: Surface, center: Floats) -> bool:
+    """Whether no rotation about the vertical axis through `center` (2,), in the surface's units, can be seen.
 
-    True where the outline is round within 4 %; where, in six sectors at three heights, the surface lies equally far
-    out and in equal amounts; and where samples of one height and radius have one colour (CIELAB within 4 on average).
+    True if the outline is round within 4 %, if six sectors at three heights have equal mean radius and equal area, and
+    if samples of the same height and radius have the same color (CIELAB distance at most 4 on average).
     """
     corners = np.array(outline)
     angles = np.arange(72) * (np.pi / 36)
     reach = (corners @ np.stack([np.cos(angles), np.sin(angles)])).max(axis=0)
     if reach.min() < 0.96 * reach.max():
         return False
-    flat = surface.points[:, :2] - centre
+    flat = surface.points[:, :2] - center
     height = surface.points[:, 2] - surface.points[:, 2].min()
     share = height / max(float(height.max()), 1e-12)
     radius = np.hypot(flat[:, 0], flat[:, 1])
@@ -132,72 +134,72 @@ def turns_unseen(outline: tuple[tuple[float, float], ...], surface: Surface, cen
         return False
     if np.any(np.ptp(mean_radius, axis=1)[busy] > 0.08 * float(radius.max())):
         return False
-    # Neighbours in this order lie at one height and radius, and at any angle.
+    # Neighbors in this order have the same height and radius, and any angle.
     order = np.lexsort((radius, (share * 200).astype(np.intp)))
     steps = np.linalg.norm(np.diff(to_lab(surface.srgb[order]), axis=0), axis=1)
     return bool(steps.mean() <= 4.0)
 
 
-def rotational_symmetry(surface: Surface, centre: Floats) -> int:
-    """Largest n of 1, 2, 3, 4, 5, 6, 8 for which a turn by 360/n degrees about the vertical cannot be seen.
+def rotational_symmetry(surface: Surface, center: Floats) -> int:
+    """Largest n of 1, 2, 3, 4, 5, 6, 8 for which a rotation by 360/n degrees about the vertical axis cannot be seen.
 
-    It cannot where surface of the same height and colour lies wherever the turn puts a sample. `centre` (2,) is the
-    middle of the bounding box, in the surface's units, and the axis for even n. Threefold and fivefold objects have
-    their axis elsewhere, through the centroid; that a turn about `centre` also shifts them a little does not make it a
-    turn that can be seen. Round surfaces give 8.
+    It cannot be seen if each rotated sample meets surface of the same height and color. `center` (2,) is the center of
+    the bounding box, in the surface's units, and the axis for even n. The axis for n = 3 and n = 5 passes through the
+    centroid: a rotation about `center` also shifts such an object a little, which is tolerated. Round surfaces give 8.
     """
-    slices = _Slices.of(surface, centre)
-    centroid = surface.points[:, :2].mean(axis=0) - centre
+    slices = _Slices.of(surface, center)
+    centroid = surface.points[:, :2].mean(axis=0) - center
     axes = (np.zeros(2), centroid)
-    return next((folds for folds in FOLDS if slices.unseen(360.0 / folds, axes[folds % 2])), 1)
+    return next((folds for folds in FOLDS if slices.is_symmetric(360.0 / folds, axes[folds % 2])), 1)
 
 
 @dataclass(frozen=True)
 class _Slices:
-    """A surface cut by height, each slice a picture from above. Only what a camera above the floor sees of it."""
+    """A surface cut into slices by height, each rasterized from above. Includes what a camera above the floor sees."""
 
     flat: Floats
-    """(N, 2) from the centre"""
+    """(N, 2) relative to the center"""
     number: NDArray[np.intp]
-    """(N,) of the slice"""
+    """(N,) index of the slice"""
     third: NDArray[np.intp]
-    """(N,) of the height"""
+    """(N,) index of the third of the height"""
     cell: float
     tolerance: float
     distance: NDArray[np.float32]
-    """(slices, side, side) to the slice's nearest sample"""
+    """(slices, side, side) distance to the nearest sample of the slice"""
     lab: NDArray[np.float32]
-    """(slices, side, side, 3) mean colour around that sample"""
+    """(slices, side, side, 3) mean color around that sample"""
 
     @classmethod
-    def of(cls, surface: Surface, centre: Floats) -> "_Slices":
+    def of(cls, surface: Surface, center: Floats) -> "_Slices":
         seen = surface.normals[:, 2] > HIDDEN
         seen |= not seen.any()
-        flat, height = surface.points[seen, :2] - centre, surface.points[seen, 2] - surface.points[:, 2].min()
+        flat, height = surface.points[seen, :2] - center, surface.points[seen, 2] - surface.points[:, 2].min()
         spacing = float(np.sqrt(surface.area / len(surface.points)))
         tall, wide = max(float(height.max()), 1e-12), max(2 * float(np.hypot(*flat.T).max()), 1e-12)
         count = int(np.clip(tall / (2.5 * spacing), 1, _SLICES))
         number = np.minimum((height / tall * count).astype(np.intp), count - 1)
         third = np.minimum((height / tall * 3).astype(np.intp), 2)
         cell = wide / (_SIDE - 6)
-        distance, lab = _pictures(number, _cells(flat, cell), to_lab(surface.srgb[seen]), count)
-        return cls(flat, number, third, cell, _APART * wide + 1.2 * spacing, distance * np.float32(cell), lab)
+        distance, lab = _rasterize(number, _cells(flat, cell), to_lab(surface.srgb[seen]), count)
+        return cls(flat, number, third, cell, _MAX_OFFSET * wide + 1.2 * spacing, distance * np.float32(cell), lab)
 
-    def unseen(self, degrees: float, axis: Floats) -> bool:
+    def is_symmetric(self, degrees: float, axis: Floats) -> bool:
+        """Whether a rotation about the vertical axis through `axis` (2,) cannot be seen."""
         c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-        turned = (self.flat - axis) @ np.array([[c, s], [-s, c]]) + axis
-        here, there = _cells(self.flat, self.cell), _cells(turned, self.cell)
-        apart = self.distance[self.number, there[:, 1], there[:, 0]] > self.tolerance
-        if self._many(apart, _ODD[0]):
+        rotated = (self.flat - axis) @ np.array([[c, s], [-s, c]]) + axis
+        before, after = _cells(self.flat, self.cell), _cells(rotated, self.cell)
+        displaced = self.distance[self.number, after[:, 1], after[:, 0]] > self.tolerance
+        if self._exceeds(displaced, _MAX_MISMATCH[0]):
             return False
-        own = self.lab[self.number, here[:, 1], here[:, 0]]
-        near = [np.clip(there + step, 0, _SIDE - 1) for step in _SLACK]
+        own = self.lab[self.number, before[:, 1], before[:, 0]]
+        near = [np.clip(after + step, 0, _SIDE - 1) for step in _SLACK]
         steps = [((own - self.lab[self.number, at[:, 1], at[:, 0]]) ** 2).sum(axis=1) for at in near]
-        return not self._many(np.min(steps, axis=0) > _OTHER_COLOUR**2, _ODD[1])
+        return not self._exceeds(np.min(steps, axis=0) > _COLOR_TOLERANCE**2, _MAX_MISMATCH[1])
 
-    def _many(self, odd: NDArray[np.bool_], share: float) -> bool:
-        third = np.bincount(self.third, odd, minlength=3) / np.maximum(np.bincount(self.third, minlength=3), 100)
-        return bool(odd.mean() > share or third.max() > 3 * share)
+    def _exceeds(self, mismatch: NDArray[np.bool_], share: float) -> bool:
+        third = np.bincount(self.third, mismatch, minlength=3) / np.maximum(np.bincount(self.third, minlength=3), 100)
+        return bool(mismatch.mean() > share or third.max() > 3 * share)
 
 
 def _cells(flat: Floats, cell: float) -> NDArray[np.intp]:
@@ -205,10 +207,10 @@ def _cells(flat: Floats, cell: float) -> NDArray[np.intp]:
     return np.clip(flat / cell + _SIDE / 2, 0, _SIDE - 1).astype(np.intp)
 
 
-def _pictures(
+def _rasterize(
     number: NDArray[np.intp], cells: NDArray[np.intp], lab: Floats, count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """For each cell of `count` slices: cells to the slice's nearest sample, and the mean colour around that one."""
+    """For each cell of `count` slices: distance in cells to the slice's nearest sample, and the mean color there."""
     import cv2
 
     index = (number * _SIDE + cells[:, 1]) * _SIDE + cells[:, 0]
@@ -216,7 +218,7 @@ def _pictures(
     sums = np.empty((*size, 4), np.float32)
     for part, weights in enumerate((*lab.T, None)):
         sums[..., part] = np.bincount(index, weights, count * _SIDE * _SIDE).reshape(size)
-    distance, colour = np.full(size, _SIDE, np.float32), np.zeros((*size, 3), np.float32)
+    distance, color = np.full(size, _SIDE, np.float32), np.zeros((*size, 3), np.float32)
     for slice_, picture in enumerate(sums):
         filled = picture[..., 3] > 0
         if filled.any():
@@ -226,18 +228,19 @@ def _pictures(
             around = cv2.blur(picture, (5, 5), borderType=cv2.BORDER_CONSTANT)[filled]
             table = np.zeros((int(nearest.max()) + 1, 3), np.float32)
             table[nearest[filled]] = around[:, :3] / around[:, 3:]
-            colour[slice_] = table[nearest]
-    return distance, colour
+            color[slice_] = table[nearest]
+    return distance, color
 
 
 def inner_walls(surface: Surface) -> tuple[int, float]:
-    """How much a model is a room seen from inside.
+    """Whether a model is a room seen from inside.
 
-    A side of the bounding box is walled where surface within a tenth of the box's width of it, facing the centre,
-    covers 60 % of that side. A floor counts likewise (half of the base, facing up).
+    A side of the bounding box is a wall if surface that faces the center, within a tenth of the box's width, covers
+    60 % of that side. There must be a floor: surface that faces up covers half of the base.
 
     Returns:
-        Walled sides (0 without a floor), and the share of what lies near the four sides and faces in, not out.
+        Number of walls (0 without a floor), and the fraction of the surface near the four sides that faces inward
+        rather than outward.
     """
     low, high = surface.points.min(axis=0), surface.points.max(axis=0)
     size = np.maximum(high - low, 1e-12)

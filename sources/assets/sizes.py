@@ -1,7 +1,7 @@
-"""Sensible real sizes: the largest extent, in meters, of what a category names. For files whose units mean nothing.
+"""Plausible real sizes of models, from the metadata, the file's units and the typical extent of each category.
 
-A size that the metadata holds is believed where it can be: where it has the model's proportions and lies in the range
-of its category, in meters, else in centimeters or millimeters. What cannot be is dropped, and said to be.
+Units of files are often meaningless. A size in the metadata is used if it has the model's proportions and is in the
+range of its category when read in meters, else in centimeters or millimeters. Other sizes are dropped with a note.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ from typing import Final
 DEFAULT_EXTENT: Final = 0.4
 SMALLEST: Final = 0.005
 LARGEST: Final = 10.0
-"""Meters: what a scene can hold, whatever it is."""
+"""Meters: range of extents that a scene can hold, for any category."""
 _FILE_RANGE: Final = (0.02, 4.0)
-"""Meters: a file's own extent is believed in this range where nothing is known of the category."""
+"""Meters: a file's own extent is used in this range if the category is unknown."""
 _FILE_FACTOR: Final = 2.5
-"""By which a file's own extent may differ from what is typical of its category."""
+"""Factor by which a file's own extent may differ from the typical extent of its category."""
 _RANGE_FACTOR: Final = 2.5
-"""By which a known size may differ from what is typical, where `_BY_RANGE` says nothing else."""
+"""Factor by which a known size may differ from the typical one, unless `_BY_RANGE` has a range."""
 _UNITS: Final[Mapping[float, str]] = MappingProxyType({1.0: "meters", 100.0: "centimeters", 1000.0: "millimeters"})
-"""How many of it are a meter, and the unit. Inches and feet are not: they cannot be told from centimeters."""
+"""Units by their number in a meter. Inches and feet are missing: they cannot be distinguished from centimeters."""
 _PROPORTION: Final = 0.1
-"""By which sides of a known size may differ from the model's, both over their largest side."""
+"""Amount by which sides of a known size may differ from the model's, both divided by their largest side."""
 
 _BY_EXTENT: Final[Mapping[float, str]] = {
     0.03: "coin, ring, die, pill, button, battery",
@@ -73,7 +73,7 @@ _BY_EXTENT: Final[Mapping[float, str]] = {
 TYPICAL_EXTENT: Final[Mapping[str, float]] = MappingProxyType(
     {name.strip(): extent for extent, names in _BY_EXTENT.items() for name in names.split(",")}
 )
-"""Category: largest extent in meters."""
+"""Largest extent in meters, by category."""
 
 _BY_RANGE: Final[Mapping[tuple[float, float], str]] = {
     (0.02, 0.8): "candle, candle holder, can, jar, ring, button, brush, battery, mask, bread, cake, lantern, clock",
@@ -104,20 +104,20 @@ _SMALL: Final = ("toy", "miniature", "mini", "dollhouse", "lego", "plush")
 
 @dataclass(frozen=True)
 class Size:
-    """How large a model is, and how that is known."""
+    """Scale of a model, and how it was found."""
 
     scale: float
     """Meters per file unit."""
     known: bool
-    """Whether it is the metadata's size, in whatever unit."""
+    """Whether it follows from the size in the metadata."""
     note: str = ""
-    """What was made of a known size that is not plain meters; empty otherwise."""
+    """How a known size that is not in meters was interpreted; empty otherwise. Part of the plan (`Asset.size_note`)."""
 
 
 def typical_extent(category: str) -> float | None:
-    """The typical largest extent of a category: of its whole name, else of its last word; None where unknown.
+    """Typical largest extent of a category, by its whole name, else by its last word; None if unknown.
 
-    What calls itself a toy or a miniature is as large as a toy, whatever it imitates.
+    A toy or a miniature has the extent of a toy, whatever it represents.
     """
     words = category.split()
     if words and words[0] in _SMALL:
@@ -126,9 +126,10 @@ def typical_extent(category: str) -> float | None:
 
 
 def plausible_range(category: str) -> tuple[float, float]:
-    """Least and largest extent, meters, that a thing of this category can have; of an unknown one what a scene holds.
+    """Smallest and largest plausible extent of an object of this category, meters.
 
-    The category's own range, else within a factor of 2.5 of what is typical.
+    The range of the category, else within a factor of 2.5 of its typical extent. For unknown categories the range that
+    a scene can hold.
     """
     words = category.split()
     if words and words[0] in _SMALL:
@@ -141,39 +142,41 @@ def plausible_range(category: str) -> tuple[float, float]:
 
 
 def find_size(extents: Sequence[float], category: str, known: Sequence[float] | None) -> Size:
-    """How many meters one file unit is, and why.
+    """Find how many meters one file unit is.
 
-    In this order: the size that the metadata holds, where it can be; meters, as glTF demands, where the largest extent
-    is plausible (within a factor of 2.5 of what is typical of the category, or 0.02 to 4 m where nothing is typical);
-    the typical size; 0.4 m.
+    In this order: the size in the metadata, if it is plausible; meters, as glTF requires, if the largest extent is
+    plausible (within a factor of 2.5 of the typical extent of the category, or 0.02 to 4 m without a typical extent);
+    the typical extent; 0.4 m.
 
     Args:
         extents: width, height and depth, file units, the largest above zero.
-        known: the metadata's size, any axes.
+        known: the size in the metadata, axes in any order.
     """
     largest = max(extents)
     if known is None:
         return Size(_scale_of_file(largest, category), False)
-    told = " x ".join(f"{side:g}" for side in known)
+    known_text = " x ".join(f"{side:g}" for side in known)
     sides = [sorted(side / max(sides) for side in sides) for sides in (extents, known)]
     if any(abs(ours - theirs) > _PROPORTION for ours, theirs in zip(*sides, strict=True)):
-        shown = " x ".join(f"{side:.3g}" for side in extents)
-        return Size(_scale_of_file(largest, category), False, f"size_m {told} is not of this model ({shown} units)")
+        measured = " x ".join(f"{side:.3g}" for side in extents)
+        return Size(
+            _scale_of_file(largest, category), False, f"size_m {known_text} is not of this model ({measured} units)"
+        )
     low, high = plausible_range(category)
     if fitting := [factor for factor in _UNITS if low <= max(known) / factor <= high]:
-        factor = min(fitting, key=lambda factor: _likeness(max(known) / factor, factor, largest, category))
-        note = "" if factor == 1 else f"size_m {told} is in {_UNITS[factor]}"
+        factor = min(fitting, key=lambda factor: _rank(max(known) / factor, factor, largest, category))
+        note = "" if factor == 1 else f"size_m {known_text} is in {_UNITS[factor]}"
         return Size(max(known) / factor / largest, True, note)
-    too_large = high == LARGEST < max(known)  # a whale of 25 m is one, and no scene holds it
+    too_large = high == LARGEST < max(known)  # a whale of 25 m is plausible, but does not fit a scene
     article = "an" if category[:1] in tuple("aeiou") else "a"
     named = typical_extent(category) is not None and not too_large
     what = f"of {article} {category}" if named else "of a thing in a scene"
-    note = f"size_m {told} cannot be the size {what} ({low:.2g} to {high:.2g} m)"
+    note = f"size_m {known_text} cannot be the size {what} ({low:.2g} to {high:.2g} m)"
     return Size(_scale_of_file(largest, category), False, note)
 
 
-def _likeness(size: float, factor: float, largest: float, category: str) -> tuple[bool, bool, float]:
-    """Orders sizes that can be: that of the file, meters, what is nearest to typical, the larger unit."""
+def _rank(size: float, factor: float, largest: float, category: str) -> tuple[bool, bool, float]:
+    """Sort key for plausible sizes: that of the file, then meters, the nearest to the typical one, large units."""
     agrees = abs(size - largest) <= _PROPORTION * largest
     typical = typical_extent(category)
     return not agrees, factor != 1, abs(log(size / typical)) if typical else factor

@@ -1,6 +1,6 @@
-"""A model's surface: equal-area samples with place and direction, and whether somebody gave it a color.
+"""A model's surface: equal-area samples with positions and normals, and how much of it has a color of its own.
 
-Invariant: the samples depend on the file alone (a low-discrepancy sequence, no random numbers).
+Invariant: the samples depend only on the file (a low-discrepancy sequence, no random numbers).
 """
 
 import io
@@ -12,55 +12,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .glb import MALFORMED, Floats, Glb, GlbError, Node, index_of
-from .primitives import Primitive, base_colour
+from .primitives import Primitive, base_color
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 SAMPLES: Final = 4096
 _TEXELS: Final = 512
-"""Longest side that a JPEG is decoded to, where its format allows."""
+"""Longest side that a JPEG is decoded to, if its format allows that."""
 _MAX_PIXELS: Final = 2**26
 _MAX_ALL_PIXELS: Final = 2**29
 _MAX_SCANS: Final = 100
-"""Of a progressive JPEG, each of which costs the time of a picture; encoders make about ten."""
+"""Limit for the scans of a progressive JPEG, each of which takes as long as a whole image. Encoders write about ten."""
 _DECODING: Final = (*MALFORMED, OSError, SyntaxError)
 
 
-def _why(error: BaseException) -> str:
-    """An error of a picture, the same in every run: Pillow shows where in memory its file lies."""
+def _image_error(error: BaseException) -> str:
+    """Message of an error of Pillow that is the same in every run: Pillow's own contains a memory address."""
     from PIL import UnidentifiedImageError
 
-    return "it is no picture that can be read" if isinstance(error, UnidentifiedImageError) else repr(error)
+    return "unknown image format" if isinstance(error, UnidentifiedImageError) else repr(error)
 
 
 @dataclass(frozen=True)
 class Surface:
-    """Equal-area samples of all surfaces, y turned to z up: (x, -z, y of the file), file units."""
+    """Equal-area samples of all surfaces, z up: (x, -z, y) of the file, file units."""
 
     points: Floats
     """(N, 3)"""
     normals: Floats
-    """(N, 3), unit, to the outside as the file winds its triangles."""
+    """(N, 3), unit length, pointing to the front of the triangles."""
     srgb: Floats
-    """(N, 3), 0..1; middle grey until `appearance.painted` puts there what is seen."""
+    """(N, 3), 0..1. Middle gray until `appearance.with_seen_colors` sets the visible colors."""
     area: float
-    """Of the surface, square file units."""
-    coloured: float
-    """Share of the surface that a texture, a vertex colour or a chosen material colour covers."""
+    """Area of the surface, square file units."""
+    colored: float
+    """Fraction of the surface that has a texture, a vertex color or a material color other than a default."""
 
 
 def z_up(points: Floats) -> Floats:
-    """(N, 3) of the file (y up) to (x, -z, y)."""
+    """(N, 3) points of the file (y up) as (x, -z, y)."""
     return np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1)
 
 
 def check_images(glb: Glb) -> None:
-    """Every image that a texture refers to can be decoded, and every material's texture exists.
+    """Check that every image of a texture can be decoded, and that every material's texture exists.
 
     Raises:
-        GlbError: `missing_textures`, naming the first that is absent or broken; `too_large`: more pixels than are
-            decoded.
+        GlbError: `missing_textures`, naming the first missing or broken one; `too_large`: too many pixels.
     """
     pixels: dict[int, int] = {}
     for number, texture in enumerate(glb.items("textures")):
@@ -71,26 +70,26 @@ def check_images(glb: Glb) -> None:
             if texture.get("sampler") is not None:
                 glb.items("samplers")[index_of(texture["sampler"])]
         except _DECODING as error:
-            raise GlbError("missing_textures", f"texture {number} has no image: {_why(error)}"[:300]) from None
+            raise GlbError("missing_textures", f"texture {number} has no image: {_image_error(error)}"[:300]) from None
     largest = max(pixels.values(), default=0)
     if largest > _MAX_PIXELS or sum(pixels.values()) > _MAX_ALL_PIXELS:
         raise GlbError(
             "too_large",
-            f"images of {sum(pixels.values())} pixels, the largest of {largest}: at most {_MAX_ALL_PIXELS} in all, "
-            f"{_MAX_PIXELS} in one",
+            f"its images have {sum(pixels.values())} pixels in total, the largest {largest}; at most "
+            f"{_MAX_ALL_PIXELS} in total, {_MAX_PIXELS} in one",
         )
     for source in pixels:
         try:
             _check_image(_image_bytes(glb, source))
         except _DECODING as error:
-            raise GlbError("missing_textures", f"image {source} cannot be read: {_why(error)}"[:300]) from None
+            raise GlbError("missing_textures", f"image {source} cannot be read: {_image_error(error)}"[:300]) from None
     for number, material in enumerate(glb.items("materials")):
         if any(not 0 <= index < len(glb.items("textures")) for index in _textures_of(material)):
-            raise GlbError("missing_textures", f"material {number} names a texture that does not exist")
+            raise GlbError("missing_textures", f"material {number} references a texture that does not exist")
 
 
 def _textures_of(material: Any) -> Iterator[int]:
-    """Indices of all textures that a material or a part of it names, those of its extensions included."""
+    """Indices of all textures that a material references, in its extensions, too."""
     for name, value in material.items() if isinstance(material, dict) else ():
         if name.endswith("Texture") and isinstance(value, dict):
             yield int(value.get("index", -1))
@@ -99,18 +98,18 @@ def _textures_of(material: Any) -> Iterator[int]:
 
 
 def _pixels(data: memoryview) -> int:
-    """Of an image, by its header."""
+    """Number of pixels of an image, from its header."""
     if bytes(data[:2]) == b"\xff\xd8" and bytes(data).count(b"\xff\xda") > _MAX_SCANS:
-        raise ValueError(f"a JPEG of over {_MAX_SCANS} scans")
-    with _opened(data) as image:
+        raise ValueError(f"a JPEG with more than {_MAX_SCANS} scans")
+    with _open_image(data) as image:
         return image.width * image.height
 
 
 def sample_surface(glb: Glb, primitives: list[Primitive]) -> Surface:
-    """Spread `SAMPLES` samples evenly over the area of all triangles.
+    """Distribute `SAMPLES` samples evenly over the area of all triangles.
 
     Raises:
-        GlbError: `degenerate`: no area; `unreadable`.
+        GlbError: `degenerate`: the area is zero; `unreadable`.
     """
     try:
         return _sample(glb, primitives)
@@ -118,8 +117,8 @@ def sample_surface(glb: Glb, primitives: list[Primitive]) -> Surface:
         raise GlbError("unreadable", f"broken material: {error or type(error).__name__}") from None
 
 
-def spread(numbers: NDArray[np.intp]) -> Floats:
-    """Barycentric places (N, 3) of the samples of these numbers in their triangles.
+def barycentric_samples(numbers: NDArray[np.intp]) -> Floats:
+    """Barycentric coordinates (N, 3) of the samples with these numbers, in their triangles.
 
     Roberts' R2 sequence, folded: http://extremelearning.com.au/evenly-distributing-points-in-a-triangle
     """
@@ -134,21 +133,21 @@ def _sample(glb: Glb, primitives: list[Primitive]) -> Surface:
     total = float(sum(area.sum() for area in areas))
     if not np.isfinite(total) or total <= 0:
         raise GlbError("degenerate", f"surface area {total:g}")
-    places = (np.arange(SAMPLES) + 0.5) / SAMPLES * total
+    positions = (np.arange(SAMPLES) + 0.5) / SAMPLES * total
     parts: list[tuple[Floats, Floats]] = []
-    start, coloured = 0.0, 0.0
+    start, colored = 0.0, 0.0
     for primitive, area in zip(primitives, areas, strict=True):
         ends = start + np.cumsum(area)
         end = float(ends[-1]) if len(ends) else start
-        mine = np.flatnonzero((places >= start) & (places < end))
-        if len(mine):
-            triangle = np.minimum(np.searchsorted(ends, places[mine], side="right"), len(area) - 1)
-            parts.append(_sample_primitive(primitive, triangle, mine))
-        if _has_colour(glb, primitive):
-            coloured += (end - start) / total
+        chosen = np.flatnonzero((positions >= start) & (positions < end))
+        if len(chosen):
+            triangle = np.minimum(np.searchsorted(ends, positions[chosen], side="right"), len(area) - 1)
+            parts.append(_sample_primitive(primitive, triangle, chosen))
+        if _has_color(glb, primitive):
+            colored += (end - start) / total
         start = end
     points, normals = (z_up(np.concatenate(column)) for column in zip(*parts, strict=True))
-    return Surface(points, normals, np.full(points.shape, 0.5), total, coloured)
+    return Surface(points, normals, np.full(points.shape, 0.5), total, colored)
 
 
 def _areas(primitive: Primitive) -> Floats:
@@ -164,10 +163,10 @@ def _sample_primitive(
     a, b, c = (corners[:, corner] for corner in range(3))
     normals = np.cross(b - a, c - a)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
-    return np.einsum("nk,nki->ni", spread(numbers), corners), normals
+    return np.einsum("nk,nki->ni", barycentric_samples(numbers), corners), normals
 
 
-_CHOSEN: Final = (
+_COLORING_EXTENSIONS: Final = (
     "KHR_materials_sheen",
     "KHR_materials_transmission",
     "KHR_materials_volume",
@@ -175,25 +174,25 @@ _CHOSEN: Final = (
     "KHR_materials_iridescence",
     "KHR_materials_specular",
 )
-"""Extensions that give a white material a look of its own."""
+"""Extensions that give even a white material a distinctive look."""
 
 
-def _has_colour(glb: Glb, primitive: Primitive) -> bool:
-    """Whether somebody chose what this looks like. White and the exporters' default greys are no choice."""
+def _has_color(glb: Glb, primitive: Primitive) -> bool:
+    """Whether a primitive has a color of its own. White and the default grays of exporters do not count."""
     material = glb.items("materials")[primitive.material] if primitive.material >= 0 else {}
-    factor, texture = base_colour(material)
-    if texture is not None or any(name in (material.get("extensions") or {}) for name in _CHOSEN):
+    factor, texture = base_color(material)
+    if texture is not None or any(name in (material.get("extensions") or {}) for name in _COLORING_EXTENSIONS):
         return True
     if material.get("emissiveTexture") is not None or any(material.get("emissiveFactor") or ()):
         return True
-    if primitive.colours is not None and len(primitive.colours):
-        seen = factor * primitive.colours
+    if primitive.colors is not None and len(primitive.colors):
+        seen = factor * primitive.colors
         return bool(np.ptp(seen) > 0.01 or seen.max() < 0.45)
     return bool(np.ptp(factor) > 0.004 or factor.max() < 0.45)
 
 
 def _source(texture: Node) -> int:
-    """Which image a texture shows: the WebP one, where it has both, as in Blender."""
+    """Index of the image of a texture. As in Blender, the WebP image has precedence."""
     webp = (texture.get("extensions") or {}).get("EXT_texture_webp") or {}
     return index_of(webp.get("source", texture.get("source")))
 
@@ -203,7 +202,7 @@ def _image_bytes(glb: Glb, source: int) -> memoryview:
     return glb.view_bytes(image["bufferView"]) if image.get("bufferView") is not None else glb.resource(image["uri"])
 
 
-def _opened(data: memoryview) -> "ImageFile":
+def _open_image(data: memoryview) -> "ImageFile":
     from PIL import Image
 
     try:
@@ -213,6 +212,6 @@ def _opened(data: memoryview) -> "ImageFile":
 
 
 def _check_image(data: memoryview) -> None:
-    with _opened(data) as image:
+    with _open_image(data) as image:
         image.draft("RGB", (_TEXELS, _TEXELS))
         image.load()

@@ -1,7 +1,6 @@
-"""The asset table that a plan freezes, and the files behind it.
+"""The table of assets that is part of a plan, and how assets are divided among splits.
 
-The table stays encoded: an asset is decoded when a scene draws it, so that a table of a million assets costs its
-bytes and no more.
+Assets stay encoded until a scene draws them. So a table of a million assets takes no more memory than its bytes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,23 +21,23 @@ from .asset import Asset
 
 _ASSET = TypeAdapter(Asset)
 CANDIDATES = 192
-"""Assets that one scene chooses from, so that its cost does not grow with the table."""
+"""Number of assets that a scene chooses from. It is fixed so that the cost does not grow with the table."""
 FEWEST = 4
-"""Assets that a split needs at least."""
+"""Minimum number of assets in a split."""
 FEWEST_MODELS = 2
-"""Different models that a split needs for a scene: none holds a model twice."""
+"""Minimum number of different models in a split, because no scene contains a model twice."""
 
 
 def divide(assets: Iterable[Asset], fractions: Mapping[Split, float], seed: int) -> dict[str, Split]:
-    """Assign each asset (by uid) to one split, so that no shape of one split is ever seen in another.
+    """Assign each asset (by uid) to one split, so that no shape is in two splits.
 
-    Families are assigned whole, in the order of a keyed hash, so that adding an asset moves few others. Every split
-    with a fraction above zero gets at least `FEWEST` assets, and as many families as that or as there are for it. A
-    family that would be more than a quarter of a held-out split goes to the last split instead, which is train where
-    that is asked for.
+    Families are assigned as a whole, in the order of a keyed hash, so that adding an asset moves few others. Every
+    split with a fraction above zero gets at least `FEWEST` assets, and at least `FEWEST` families if there are enough.
+    A family that would fill more than a quarter of a held-out split goes to the last split instead, which is train if
+    train has a fraction above zero.
 
     Raises:
-        BadInput: too few assets for the splits that are asked for.
+        BadInput: too few assets for the splits.
     """
     assets = sorted(assets, key=lambda asset: asset.uid)
     used: list[Split] = [split for split in SPLITS if fractions[split] > 0]
@@ -53,21 +52,26 @@ def divide(assets: Iterable[Asset], fractions: Mapping[Split, float], seed: int)
     last: Split = "train" if "train" in used else held_out.pop()
     targets = {split: max(FEWEST, round(fractions[split] * total)) for split in held_out}
     if (rest := total - sum(targets.values())) < FEWEST:
-        raise BadInput(f"only {max(0, rest)} of {total} assets are left for {last}: lower shard.splits of the others")
+        raise BadInput(
+            f"only {max(0, rest)} of {total} assets are left for {last}; lower shard.splits of the other splits"
+        )
     least = min(FEWEST, len(left) // len(used))
     result: dict[str, Split] = {}
     for number, split in enumerate(held_out):
         most = len(left) - least * (len(held_out) - number)
-        chosen = _fill(left, targets[split], least, most)
+        chosen = _choose_families(left, targets[split], least, most)
         result |= {uid: split for at in chosen for uid in left[at]}
         left = [family for at, family in enumerate(left) if at not in chosen]
     result |= {uid: last for family in left for uid in family}
     return result
 
 
-def _fill(families: Sequence[Sequence[str]], target: int, least: int, most: int) -> set[int]:
-    """Which families make up `target` assets, taken in their order where they fit: none is more than a quarter of it.
-    At least `least`, of which the smallest are added where too few fit, and at most `most`."""
+def _choose_families(families: Sequence[Sequence[str]], target: int, least: int, most: int) -> set[int]:
+    """Indices of families that contain `target` assets in total.
+
+    They are taken in order if they fit, and none has more than a quarter of `target`. If fewer than `least` fit, the
+    smallest of the others are added. At most `most` are chosen.
+    """
     chosen: set[int] = set()
     room = target
     for at, family in enumerate(families):
@@ -89,14 +93,14 @@ def _check_enough(assets: Sequence[Asset], used: Sequence[Split]) -> None:
     if count < needed:
         each = f" ({FEWEST} each)" if len(used) > 1 else ""
         raise BadInput(
-            f"{usable} cannot fill {which}: at least {needed} are needed{each}; give {needed - count} more{fewer}"
+            f"{usable} cannot fill {which}: at least {needed} are needed{each}; add {needed - count} more{fewer}"
         )
     missing = max(len(used) - shapes, len(used) + 1 - models)
     if missing > 0:
         raise BadInput(
             f"{usable} are {models} different model{'s' * (models > 1)} of {shapes} shape{'s' * (shapes > 1)}, too few "
-            f"for {which}: one shape is in one split, and no scene holds a model twice; give at least {missing} of "
-            f"{'another shape' if missing == 1 else 'other shapes'}{fewer}"
+            f"for {which}: a shape is in one split only, and no scene contains a model twice; add at least {missing} "
+            f"of {'another shape' if missing == 1 else 'other shapes'}{fewer}"
         )
 
 
@@ -115,24 +119,24 @@ def table_of(assets: Iterable[Asset], splits: Mapping[str, Split]) -> Any:
 
 @dataclass(frozen=True)
 class AssetTable:
-    """The assets of each split, still encoded: of each model the first, for the others are the same thing."""
+    """The assets of each split, still encoded. Only the first of each model, because the others are the same object."""
 
     pools: Mapping[str, pa.ChunkedArray]
 
     @classmethod
     def read(cls, url: str) -> "AssetTable":
-        """Read the table that `table_of` made, from any fsspec URL."""
+        """Read a table that was built by `table_of` from any fsspec URL."""
         fs, path = open_store(url)
         with fs.open(path, "rb") as file:
             table = pq.read_table(file)
-        if "model" in table.column_names:  # tables of earlier versions know no models
+        if "model" in table.column_names:  # tables of earlier versions have no models
             _, first = np.unique(table["model"].to_numpy(), return_index=True)
             table = table.take(np.sort(first))
         splits = table["split"].to_numpy()
         return cls({split: table.filter(pa.array(splits == split))["asset"] for split in sorted(set(splits))})
 
     def candidates(self, split: str, seed: int, scene: int) -> list[Asset]:
-        """The assets that one scene may draw from, decoded: all of a small split, else a seeded choice."""
+        """The assets that a scene may draw from, decoded: the whole split if it is small, else a seeded sample."""
         pool = self.pools[split]
         chosen = range(len(pool))
         if len(pool) > CANDIDATES:

@@ -1,8 +1,8 @@
-"""Thin things: which may be as thin as they are, and which of them lie.
+"""Thin objects: which categories may be thin, and which of them lie on the floor.
 
-A pen, a picture frame or a sword does not stand on its tip or edge: whatever way its file holds it, it is laid down on
-its flattest side. A door or a street sign stands, thin as it is. Of all else that is much longer than it is wide, few
-are things at all, and hardly anything of them is seen.
+A pen, a picture frame or a sword does not stand on its tip or edge. Whatever its orientation in the file, it is laid
+down on its flattest side. A door or a street sign stands although it is thin. Other models that are much longer than
+they are wide are rarely real objects, and hardly any of their surface is visible.
 """
 
 import re
@@ -15,13 +15,13 @@ from .glb import Floats
 from .surface_samples import Surface
 
 THINNEST: Final = 0.002
-"""Meters: what is thinner cannot be told from a picture on the floor."""
+"""Meters. A thinner object looks like a picture on the floor."""
 _FLAT: Final = 5.0
-"""Largest over smallest extent from which a thing that lies is laid down: a step ladder stands, a ladder does not."""
-_AS_FLAT: Final = 1.2
-"""A side at most so much higher than the flattest one is as good to lie on."""
-_TOLD_BY_LOOKS: Final = 3.0
-"""CIELAB distance by which the colors of one face must spread more than those of the other to be the upper one."""
+"""Ratio of largest to smallest extent from which an object may be laid down: a ladder, but not a step ladder."""
+_FLAT_TOLERANCE: Final = 1.2
+"""An object whose height is at most so many times its smallest extent lies already."""
+_MIN_SPREAD_DIFFERENCE: Final = 3.0
+"""CIELAB distance by which the colors of the lower face must vary more than those of the upper one to turn it over."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -48,7 +48,7 @@ _STANDS: Final = _words(
 
 
 def posture(category: str) -> Literal["lies", "stands", ""]:
-    """How a thin thing of this category is put, by its whole name or last word; empty where it is no thin kind."""
+    """Whether thin objects of a category lie or stand, by its whole name or last word; empty for other categories."""
     words = category.split()
     for name in (category, words[-1] if words else ""):
         if name in _LIES:
@@ -58,32 +58,32 @@ def posture(category: str) -> Literal["lies", "stands", ""]:
     return ""
 
 
-def lay_down(category: str, extent: Floats, *, over: bool = False) -> Floats:
-    """The rotation (3, 3), of whole quarter turns, that lays a thing that lies on its flattest side; else none at all.
+def lay_down(category: str, extent: Floats, *, flipped: bool = False) -> Floats:
+    """The rotation (3, 3) by quarter turns that lays an object on its flattest side; identity if it should not lie.
 
-    Its upper face is the file's front (glTF's +z), or its right side.
+    Its upper face is the front of the file (glTF's +z), or its right side.
 
     Args:
         extent: (3,) of the model, z up, above zero.
-        over: the opposite face is the upper one.
+        flipped: make the opposite face the upper one.
     """
     flattest = int(np.argmin(extent))
-    stands = extent[2] > _AS_FLAT * extent[flattest]
+    stands = extent[2] > _FLAT_TOLERANCE * extent[flattest]
     if posture(category) != "lies" or not stands or extent.max() < _FLAT * extent[flattest]:
         return np.eye(3)
     usual = np.array([1.0, 0.0, 0.0]) if flattest == 0 else np.array([0.0, -1.0, 0.0])
-    up = -usual if over else usual
+    up = -usual if flipped else usual
     across = np.array([0.0, 1.0, 0.0]) if flattest == 0 else np.array([1.0, 0.0, 0.0])
     return np.stack([across, np.cross(up, across), up]) + 0.0
 
 
-def lies_face_down(surface: Surface, over: Surface) -> bool:
-    """Whether a laid thing's colors vary more where it lies on its other side (`over`); both z up, as seen then."""
-    return _spread(over) > _spread(surface) + _TOLD_BY_LOOKS
+def lies_face_down(surface: Surface, flipped: Surface) -> bool:
+    """Whether the upper face has more varied colors if the object lies on its other side (`flipped`); both z up."""
+    return _spread(flipped) > _spread(surface) + _MIN_SPREAD_DIFFERENCE
 
 
 def _spread(surface: Surface) -> float:
-    """How much the colors of the upper quarter vary, where it faces up: CIELAB distance from their mean."""
+    """CIELAB standard deviation of the colors of the upper quarter, of surface that faces up."""
     height = surface.points[:, 2]
     facing = surface.srgb[(surface.normals[:, 2] > 0.7) & (height > height.max() - 0.25 * np.ptp(height))]
     return float(np.linalg.norm(to_lab(facing).std(axis=0))) if len(facing) else 0.0

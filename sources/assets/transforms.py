@@ -1,6 +1,6 @@
-"""Transforms of glTF nodes as Blender takes them: in single precision, unit quaternions, matrices without shear.
+"""Transforms of glTF nodes as Blender stores them: in single precision, unit quaternions, matrices without shear.
 
-Frames are the file's own (y up). Blender turns y up into z up first, so a matrix is taken apart in that frame.
+Frames are those of the file (y up). Blender converts y up to z up first, so matrices are decomposed in that frame.
 """
 
 from collections.abc import Sequence
@@ -13,38 +13,38 @@ from .glb import Floats, Node
 
 _Z_UP: Final = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 _LARGEST: Final = 1e18
-"""Its square is still a number in single precision."""
+"""The square is still finite in single precision."""
 Numbers = Sequence[float] | NDArray[Any]
 
 
 def local_matrix(node: Node) -> Floats:
-    """(4, 4) transform of a node to its parent's frame. Raises ValueError where its numbers are too few."""
+    """(4, 4) transform of a node to its parent's frame. Raises ValueError if it is malformed."""
     if node.get("matrix") is not None:
-        return _without_shear(_single(node["matrix"], 16).reshape(4, 4).T)
-    place, turn, scale = node.get("translation"), node.get("rotation"), node.get("scale")
-    return matrix_of(place or (0.0, 0.0, 0.0), turn or (0.0, 0.0, 0.0, 1.0), scale or (1.0, 1.0, 1.0))
+        return _without_shear(_as_single(node["matrix"], 16).reshape(4, 4).T)
+    translation, rotation, scale = node.get("translation"), node.get("rotation"), node.get("scale")
+    return matrix_of(translation or (0.0, 0.0, 0.0), rotation or (0.0, 0.0, 0.0, 1.0), scale or (1.0, 1.0, 1.0))
 
 
 def matrix_of(translation: Numbers, rotation: Numbers, scale: Numbers) -> Floats:
-    """(4, 4) of a translation (3,), a quaternion (4,), x first, of any length, and a scale (3,)."""
+    """(4, 4) transform of a translation (3,), a quaternion (4,), x first, of any length, and a scale (3,)."""
     matrix = np.eye(4)
-    matrix[:3, :3] = _turn(_single(rotation, 4)) * _single(scale, 3)
-    matrix[:3, 3] = _single(translation, 3)
+    matrix[:3, :3] = _rotation_matrix(_as_single(rotation, 4)) * _as_single(scale, 3)
+    matrix[:3, 3] = _as_single(translation, 3)
     return matrix
 
 
-def _single(values: Numbers, count: int) -> Floats:
-    """Numbers as Blender keeps them. Raises ValueError where they are too few, too many or too large for it."""
+def _as_single(values: Numbers, count: int) -> Floats:
+    """Numbers as Blender stores them. Raises ValueError if there are too few or too many, or one is too large."""
     found = np.array(values, np.float64)
     if found.shape != (count,):
-        raise ValueError(f"{found.size} numbers in place of {count}")
+        raise ValueError(f"a transform has {found.size} numbers instead of {count}")
     if not (np.abs(found) < _LARGEST).all():
-        raise ValueError(f"a transform with numbers over {_LARGEST:g}")
+        raise ValueError(f"a transform has numbers above {_LARGEST:g}")
     return found.astype(np.float32).astype(np.float64)
 
 
-def _turn(quaternion: Floats) -> Floats:
-    """(3, 3) of a quaternion, x first; that of length zero is half a turn about x, as in Blender."""
+def _rotation_matrix(quaternion: Floats) -> Floats:
+    """(3, 3) of a quaternion, x first. As in Blender, one of length zero rotates by 180 degrees about x."""
     length = float(np.linalg.norm(quaternion))
     x, y, z, w = quaternion / length if length > 0 else (1.0, 0.0, 0.0, 0.0)
     return np.array(
@@ -57,20 +57,22 @@ def _turn(quaternion: Floats) -> Floats:
 
 
 def _without_shear(matrix: Floats) -> Floats:
-    """A matrix as place, rotation and scale, which is how Blender keeps the transform of a node."""
+    """A matrix reduced to translation, rotation and scale, as Blender stores the transform of a node."""
     axes = _Z_UP @ matrix[:3, :3] @ _Z_UP.T
     size = np.linalg.norm(axes, axis=0)
     axes = axes / np.where(size > 0, size, 1.0)
     if np.linalg.det(axes) < 0:
         axes, size = -axes, -size
     result = np.eye(4)
-    result[:3, :3] = _Z_UP.T @ (_turn(_quaternion(axes)) * size) @ _Z_UP
+    result[:3, :3] = _Z_UP.T @ (_rotation_matrix(_quaternion(axes)) * size) @ _Z_UP
     result[:3, 3] = matrix[:3, 3]
     return result
 
 
 def _quaternion(axes: Floats) -> Floats:
-    """x first, of a matrix with unit columns; Mike Day's method, on which columns that are not at right angles depend.
+    """Quaternion, x first, of a matrix with unit columns, by Mike Day's method.
+
+    Other methods give other results if the columns are not orthogonal.
 
     https://d3cw3dd2w32x2b.cloudfront.net/wp-content/uploads/2015/01/matrix-to-quat.pdf
     """

@@ -1,1 +1,1 @@
-"""Blender in a process of its own: the worker's scripts, the process, the renderer's client."""
+"""The Blender process: the scripts that run in it, its environment, and the client that renders with it."""

@@ -1,8 +1,9 @@
-"""Blender's own Python environment: made once a machine from the worker script's inline metadata (PEP 723), then used.
+"""Blender's Python environment. It is created once on each machine from the inline metadata of the worker script (PEP
+723).
 
-`uv run --script` would do, but for one thing: the bpy wheel names another Python in its own metadata than in its file
-name, so uv takes it for unfit and installs it anew at every start, under the feet of the processes that use it. Hence:
-made under a lock, marked when complete, never touched again.
+`uv run --script` is not used for one reason. The metadata of the bpy wheel names another Python version than its file
+name, so uv considers the wheel incompatible and reinstalls it at every start, while other processes use it. Instead,
+the environment is created under a lock, marked when complete, and never changed.
 """
 
 import fcntl
@@ -26,11 +27,11 @@ from ...shards.extras import install_command
 
 _METADATA = re.compile(r"^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$", re.MULTILINE)
 INSTALL_TIMEOUT_S = 1800.0
-"""The first time on a machine, about 360 MB are downloaded."""
+"""The first start on a machine downloads about 360 MB."""
 
 
 def requirements(script: Path) -> tuple[str, list[str]]:
-    """Which Python and which packages a script asks for in its inline metadata."""
+    """The Python version and the packages that a script requires in its inline metadata."""
     match = _METADATA.search(script.read_text())
     if match is None:
         raise BadInput(f"{script}: no inline metadata (PEP 723)")
@@ -40,7 +41,7 @@ def requirements(script: Path) -> tuple[str, list[str]]:
 
 
 def find_uv() -> str:
-    """uv's executable: the installed package's, else the one on PATH. Raises BadInput where there is neither."""
+    """Path of uv: of the installed package, else on PATH. Raises BadInput if there is neither."""
     try:
         from uv import find_uv_bin
 
@@ -56,12 +57,12 @@ def find_uv() -> str:
 
 
 def python_of(script: Path) -> Path:
-    """The Python that can run `script`; its environment is made where it does not exist yet.
+    """The Python that can run `script`. Its environment is created if it does not exist.
 
     uv looks for the Python version of the script on PATH and downloads it if it is not there, so it may differ from
     the version that runs this.
 
-    Raises BadInput, with uv's own words, where it cannot be made.
+    Raises BadInput, with the message of uv if that fails.
     """
     python, packages = requirements(script)
     wanted = json.dumps([python, packages, sys.platform, platform.machine()])
@@ -81,7 +82,7 @@ def python_of(script: Path) -> Path:
 
 
 def clean_environment() -> dict[str, str]:
-    """Our environment variables without what would lead another Python to our packages."""
+    """The environment variables, without those that make another Python import our packages."""
     hidden = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
     return {key: value for key, value in os.environ.items() if key not in hidden}
 
@@ -101,7 +102,7 @@ def _cache() -> Path:
 
 @contextmanager
 def _locked(path: Path) -> Generator[None]:
-    """Hold a file's lock, waiting for whoever makes the environment now."""
+    """Hold the lock of a file. Wait for another process that creates the environment."""
     deadline = time.monotonic() + INSTALL_TIMEOUT_S
     with path.open("w") as file:
         while True:
@@ -110,7 +111,9 @@ def _locked(path: Path) -> Generator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise BadInput(f"{path}: another process has held this lock for half an hour; end it") from None
+                    raise BadInput(
+                        f"{path}: another process has held this lock for half an hour; stop that process"
+                    ) from None
                 time.sleep(0.2)
         yield
 
@@ -134,4 +137,6 @@ def _uv(command: list[str], hint: str) -> None:
 
 
 def _failed(why: str, hint: str) -> str:
-    return f"Blender's Python environment cannot be made: {why}; {hint}, or name an executable (render.blender: /path)"
+    return (
+        f"Blender's Python environment cannot be created: {why}; {hint}, or name an executable (render.blender: /path)"
+    )

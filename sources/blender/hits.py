@@ -1,16 +1,16 @@
 # pyright: basic, reportMissingImports=false
-"""What a ray of the camera hits: one rule for every map.
+"""Defines which surface a camera ray hits, by the same rule for all maps.
 
-The surface at a pixel is the first along the ray through the pixel's center whose opacity is at least `SOLID`, whatever
-nodes it is made of; light that only passes (transmission) does not make a surface less opaque, and back faces of
-single-sided materials are not there. Depth, normal, object and material index are all of that surface.
+The surface at a pixel is the first one along the ray through the pixel's center whose opacity is at least `SOLID`,
+whatever its shader nodes. Transmission does not make a surface less opaque, and back faces of single-sided materials
+are ignored. Depth, normal, object index and material index all belong to this surface.
 
-Cycles sends the first sample of each pixel through its center, and writes depth and indices of that sample alone. So a
-material that knows itself to be on a center's ray takes away what is too faint to be surface: of many samples one, in
-which it is not seen. Materials that are opaque everywhere stay as they are.
+Cycles sends the first sample of each pixel through its center, and writes depth and indices of this sample only. So on
+center rays, materials become transparent where their opacity is below `SOLID`. This affects only one of many samples,
+which does not show in the image. Materials that are opaque everywhere are not changed.
 
-Single-sided materials follow what every viewer of glTF draws. Eye and mirrors do not see back faces. Light, which
-Cycles follows backwards (shadow and diffuse rays), is stopped where it arrives at a front: the ray meets its back.
+Single-sided materials look as in all glTF viewers: camera and mirror rays do not see back faces. Shadow and diffuse
+rays follow light backward, so they are blocked by backs (there light arrives at the front) and pass through fronts.
 """
 
 from typing import Any
@@ -20,24 +20,25 @@ import bpy
 from .materials import Graph, Value, fill_empty_slots, tree_of
 
 SOLID = 0.5
-"""Least opacity of a surface."""
+"""Minimum opacity of a surface."""
 CENTER = 0.02
-"""Pixels from the center within which a ray is the center's: one other ray of 600 is, too."""
+"""Distance from the center of a pixel within which a ray counts as the center ray, pixels. One in 600 other rays does,
+too."""
 NORMAL_AOV = "GeometricNormal"
-"""Name of the pass: world space, geometric (smooth-shaded, never bumped), facing the camera, of any length, zero where
-there is no surface."""
+"""Name of the normal pass: world space, geometric (smooth-shaded, without bump maps), facing the camera, of any length;
+zero where there is no surface."""
 FAINT_AOV = "Faint"
-"""Begins the name of a pass of each object that may be faint, followed by its id: the sum of the opacities that the
-center's ray passes through, over the number of samples."""
+"""Prefix of the name of a pass for each object that may have faint parts, followed by its id: the sum of the opacities
+that the center ray passes through, divided by the number of samples."""
 
 
 def export_hits(view_layer: Any, width: int, height: int, faint: dict[int, list]) -> None:
-    """Make every material follow the rule and write the passes; call once, when all objects are loaded.
+    """Make every material follow the rule and write the passes. Call once, after all objects are loaded.
 
     Args:
-        faint: materials of each object, by id. The passes `FAINT_AOV` are added for those that are not opaque.
+        faint: materials of each object, by id. `FAINT_AOV` passes are added for those that are not opaque everywhere.
     """
-    # One decision is made here: at a center's ray what is left is solid, and Cycles takes all of it.
+    # On center rays only solid surface is left, so Cycles must accept any remaining alpha.
     view_layer.pass_alpha_threshold = 0.01
     _add_pass(view_layer, NORMAL_AOV, "COLOR")
     fill_empty_slots()
@@ -73,7 +74,7 @@ def export_hits(view_layer: Any, width: int, height: int, faint: dict[int, list]
 
 
 def solid_everywhere(material: Any) -> bool | None:
-    """Whether a material is surface all over (True), nowhere (False), or as its textures say (None)."""
+    """Whether a material is surface everywhere (True), nowhere (False), or depends on textures (None)."""
     tree = tree_of(material)
     output = tree.get_output_node("CYCLES")
     if output is None or not output.inputs["Surface"].is_linked:
@@ -83,10 +84,10 @@ def solid_everywhere(material: Any) -> bool | None:
 
 
 def _opacity(graph: Graph, shader: Any) -> Value:
-    """What a shader lets of a camera's ray not pass straight, 0 to 1; a constant where it is one.
+    """Fraction of a camera ray that a shader does not let pass straight through, 0 to 1; a float if it is constant.
 
-    As Cycles counts it: transparency of a mixture is the mixture of transparencies, that of a sum is their sum, and
-    what is neither transparent nor made of others is opaque.
+    As in Cycles, the transparency of a mixture is the mixture of the transparencies, and that of a sum is their sum.
+    A shader that is neither transparent nor a combination of others is opaque.
     """
     node = shader.node
     if node.bl_idname == "ShaderNodeBsdfPrincipled":
@@ -108,12 +109,12 @@ def _opacity(graph: Graph, shader: Any) -> Value:
 
 
 def _part(graph: Graph, socket: Any) -> Value:
-    """Opacity of one shader of a mixture; what is not connected is black and stops light."""
+    """Opacity of one shader of a mixture. An unconnected socket is black and blocks light."""
     return _opacity(graph, socket.links[0].from_socket) if socket.is_linked else 1.0
 
 
 def _input(socket: Any) -> Value:
-    """What feeds a socket; the light path is that of a camera's ray."""
+    """The input of a socket, for a camera ray."""
     if not socket.is_linked:
         value = socket.default_value
         return value if isinstance(value, float) else tuple(value)
@@ -123,7 +124,7 @@ def _input(socket: Any) -> Value:
 
 
 def _at_center(graph: Graph, width: int, height: int) -> Value:
-    """1 where the ray goes through the center of a pixel, else 0."""
+    """1 if the ray passes through the center of a pixel, else 0."""
     window = graph.node("SeparateXYZ", graph.node("TexCoord").outputs["Window"]).outputs
     near = [
         graph.math("COMPARE", graph.math("FRACT", graph.mul(window[axis], float(size))), 0.5, CENTER)
@@ -133,7 +134,7 @@ def _at_center(graph: Graph, width: int, height: int) -> Value:
 
 
 def _not_culled(graph: Graph) -> Value:
-    """0 where this kind of ray does not see this side of a single-sided material, else 1."""
+    """0 if this type of ray does not see this side of a single-sided material, else 1."""
     path, back = graph.node("LightPath").outputs, graph.node("NewGeometry").outputs["Backfacing"]
     light = graph.math("MAXIMUM", path["Is Shadow Ray"], path["Is Diffuse Ray"])
     return graph.math("COMPARE", light, back, 0.5)
@@ -150,7 +151,7 @@ def _socket(value: Value) -> bool:
 
 
 def _product(graph: Graph, a: Value, b: Value) -> Value:
-    """a * b without nodes where a constant decides."""
+    """a * b. No nodes are added if a constant factor determines the result."""
     if not _socket(a) and not _socket(b):
         return a * b
     for constant, other in ((a, b), (b, a)):

@@ -1,8 +1,8 @@
 # pyright: basic, reportMissingImports=false
-"""One model in Blender: checked before the importer sees it, at rest, in its default scene, near the origin.
+"""Imports a model into Blender: checked before the import, at rest, only its default scene, near the origin.
 
-The importer opens whatever a file names, so that a file comes here through the same door as in the survey
-(`glb.open_glb`).
+The importer opens every file that a model references. So the model is first checked with `glb.open_glb`, as in the
+survey.
 """
 
 import logging
@@ -18,28 +18,24 @@ from ..assets.glb import GlbError, open_glb
 from ..assets.transforms import matrix_of
 
 DOUBLE_SIDED = "spatialdata_double_sided"
-"""A property of materials that are described in a file; single-sided is what glTF has for the others, too."""
+"""Custom property of imported materials. Materials without it are single-sided, the default of glTF."""
+SHEET_DISTANCE = 2e-5
+"""Distance below which points coincide, and by which coincident faces are moved apart, divided by the diagonal of the
+model: a hundredth of a millimeter for a chair, and about a hundred times the resolution of single precision."""
+MAX_SHIFT = 1e-3
+"""Limit for moving faces, as fraction of the extent of their mesh."""
 
 
-SHEET = 2e-5
-"""Within what places are one, and by what faces are moved, in diagonals of the model: a hundredth of a millimeter of a
-chair, and some hundred times what single precision tells apart."""
+class ImportFailed(Exception):
+    """A model cannot be read. The message is that of the check or of the importer."""
 
 
-MOST = 1e-3
-"""Of a mesh's own extent: what faces may be moved by."""
+class ImportHooks:
+    """Hooks of the glTF importer (its user extension interface). They keep only the visible surface, at rest.
 
-
-class NotImported(Exception):
-    """A model that cannot be read, in the words of whoever found it."""
-
-
-class AtRest:
-    """An extension of the glTF importer, by its own interface: what is not shown, or moves the rest pose, is left out.
-
-    Cameras and lights are none of a model's surface, variants other than the default one are never shown, and neither
-    are nodes outside the default scene and attributes of an application's own. It also tells which materials are
-    double-sided; the importer takes a mesh without a material for one that is.
+    Skipped are animations, cameras, lights, material variants other than the default, nodes outside the default scene,
+    and attributes of applications. The hooks also record which materials are double-sided, because the importer treats
+    a mesh without a material as double-sided.
     """
 
     def gather_import_gltf_before_hook(self, gltf: Any) -> None:
@@ -55,15 +51,15 @@ class AtRest:
         for mesh in data.meshes or []:
             for primitive in mesh.primitives:
                 (primitive.extensions or {}).pop("KHR_materials_variants", None)
-                shown_by = {name: at for name, at in primitive.attributes.items() if not name.startswith("_")}
-                primitive.attributes = shown_by
+                attributes = {name: at for name, at in primitive.attributes.items() if not name.startswith("_")}
+                primitive.attributes = attributes
 
     def gather_import_material_after_hook(self, description: Any, color: str, material: Any, gltf: Any) -> None:
         material[DOUBLE_SIDED] = bool(description.double_sided)
 
 
 def in_default_scene(data: Any) -> set[int]:
-    """Indices of the nodes of the default scene; of all nodes where a file has no scenes."""
+    """Indices of the nodes of the default scene; all nodes if the file has no scenes."""
     if not data.scenes:
         return set(range(len(data.nodes or [])))
     found: set[int] = set()
@@ -77,40 +73,40 @@ def in_default_scene(data: Any) -> set[int]:
 
 
 def import_model(file: str) -> list:
-    """Import one GLB; the objects that came of it, in the order of their names.
+    """Import one GLB and return its objects, sorted by name.
 
-    Raises NotImported with the reason.
+    Raises ImportFailed with the reason.
     """
     before = set(bpy.data.objects)
-    sys.modules["io_scene_gltf2"].__dict__["glTF2ImportUserExtension"] = AtRest
+    sys.modules["io_scene_gltf2"].__dict__["glTF2ImportUserExtension"] = ImportHooks
     try:
         open_glb(Path(file))
         bpy.ops.import_scene.gltf(filepath=file, import_webp_texture=True, disable_bone_shape=True)
     except GlbError as error:
-        raise NotImported(error.detail) from None
-    except Exception as error:  # the importer's own bugs on odd files included
-        raise NotImported(f"Blender: {last_words(error)}") from None
+        raise ImportFailed(error.detail) from None
+    except Exception as error:  # includes bugs of the importer on unusual files
+        raise ImportFailed(f"Blender: {last_error_line(error)}") from None
     finally:
-        logging.getLogger("glTFImporter").handlers.clear()  # a failed import leaves its own behind
+        logging.getLogger("glTFImporter").handlers.clear()  # a failed import does not remove its handler
     added = sorted((item for item in bpy.data.objects if item not in before), key=lambda item: item.name)
     for material in {slot.material for item in added for slot in item.material_slots if slot.material}:
         material.use_backface_culling = not material.get(DOUBLE_SIDED, False)
     return added
 
 
-def last_words(error: Exception) -> str:
-    """What went wrong in the importer: the last line of its own traceback, which an operator wraps in others."""
+def last_error_line(error: Exception) -> str:
+    """The last line of the importer's own traceback, which the operator wraps in others."""
     lines = [line.strip().removeprefix("Error: ") for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("Location: ", "File ", "Traceback"))]
-    return (told[-1] if told else type(error).__name__)[:300]
+    messages = [line for line in lines if line and not line.startswith(("Location: ", "File ", "Traceback"))]
+    return (messages[-1] if messages else type(error).__name__)[:300]
 
 
-def hang(objects: list, root: Any, pivot: np.ndarray) -> None:
-    """Put imported objects under `root`, so that the point `pivot` (3, file units, z up) is its origin.
+def attach(objects: list, root: Any, pivot: np.ndarray) -> None:
+    """Parent imported objects to `root`, so that the point `pivot` (3, file units, z up) becomes its origin.
 
-    Blender multiplies the transforms of parents in single precision, in which what is far from the origin, or moved
-    there and back, is lost. So each object hangs on the root itself, by a matrix that is computed here in double
-    precision. What belongs to an armature keeps its place there.
+    Blender multiplies the transforms of parents in single precision, which loses digits if a model is far from the
+    origin, or is moved there and back. So each object becomes a direct child of the root, with a matrix that is
+    computed here in double precision. Objects of an armature keep their parents.
     """
     worlds: dict[Any, np.ndarray] = {}
 
@@ -134,11 +130,11 @@ def hang(objects: list, root: Any, pivot: np.ndarray) -> None:
         item.matrix_basis = Matrix.Identity(4)
 
 
-def part_sheets(parts: list) -> None:
-    """Move faces apart that lie back to back in one place, each towards its front.
+def separate_sheets(parts: list) -> None:
+    """Move coincident faces that are back to back apart, each toward its front.
 
-    So files make a sheet of two sides from single-sided materials. A viewer of glTF draws the one of the two that faces
-    it; Cycles hits either, and what it does not show of that one takes the other with it.
+    Some files build a two-sided sheet from two single-sided faces. A glTF viewer draws the one that faces the camera.
+    Cycles may hit either of them, and if it hits the back of one, it may miss the other.
     """
     seen = [part for part in parts if len(part.data.polygons)]
     meshes = [_triangles(part) for part in seen]
@@ -149,30 +145,32 @@ def part_sheets(parts: list) -> None:
         return
     low = corners.min(axis=(0, 1))
     diagonal = max(float(np.linalg.norm(corners.max(axis=(0, 1)) - low)), 1e-30)
-    places = np.rint((corners - low) / (diagonal * SHEET)).astype(np.int64)
+    places = np.rint((corners - low) / (diagonal * SHEET_DISTANCE)).astype(np.int64)
     faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = np.linalg.norm(faces, axis=1)
     faces /= np.maximum(area, 1e-300)[:, None]
-    # However the two are cut into triangles, each corner has a face that looks the other way.
-    ways = np.repeat(np.rint(faces * 100).astype(np.int64)[:, None], 3, axis=1)
-    both = np.concatenate([np.concatenate([places, way], axis=2).reshape(-1, 6) for way in (ways, -ways)])
+    # However the two are triangulated, at each corner there is a face in the opposite direction.
+    directions = np.repeat(np.rint(faces * 100).astype(np.int64)[:, None], 3, axis=1)
+    both = np.concatenate(
+        [np.concatenate([places, direction], axis=2).reshape(-1, 6) for direction in (directions, -directions)]
+    )
     _, number = np.unique(both, axis=0, return_inverse=True)
-    here, across = np.split(number.ravel(), 2)
-    double = np.isin(across, here).reshape(-1, 3).all(axis=1) & (area > 0)
-    start, done = 0, set()  # a mesh is moved once, however many nodes show it
+    own, opposite = np.split(number.ravel(), 2)
+    double = np.isin(opposite, own).reshape(-1, 3).all(axis=1) & (area > 0)
+    start, done = 0, set()  # a mesh is moved once, even if several nodes use it
     for part, (points, triangles, single) in zip(seen, meshes, strict=True):
-        mine = slice(start, start := start + len(triangles))
-        moved = double[mine] & single
+        own_faces = slice(start, start := start + len(triangles))
+        moved = double[own_faces] & single
         if moved.any() and part.data.name not in done:
             done.add(part.data.name)
             towards = np.zeros_like(points)
-            np.add.at(towards, triangles[moved], faces[mine][moved][:, None])
+            np.add.at(towards, triangles[moved], faces[own_faces][moved][:, None])
             length = np.linalg.norm(towards, axis=1, keepdims=True)
-            step = towards / np.maximum(length, 1e-9) * (length > 1e-6) * diagonal * SHEET
+            step = towards / np.maximum(length, 1e-9) * (length > 1e-6) * diagonal * SHEET_DISTANCE
             pose = np.array(part.matrix_world, np.float64)[:3, :3]
-            step = step @ np.linalg.pinv(pose).T  # a node may be flat
-            # What is so small or flat that this would deform it is no sheet; other nodes may show it larger.
-            if np.abs(step).max() < MOST * np.ptp(before := _positions(part.data), axis=0).max():
+            step = step @ np.linalg.pinv(pose).T  # the scale of a node may be zero
+            # Skip meshes that are so small or flat that this would deform them. Other nodes may show them larger.
+            if np.abs(step).max() < MAX_SHIFT * np.ptp(before := _positions(part.data), axis=0).max():
                 part.data.vertices.foreach_set("co", (before + step).astype(np.float32).ravel())
                 part.data.update()
 
@@ -185,7 +183,7 @@ def _positions(mesh: Any) -> np.ndarray:
 
 
 def _triangles(part: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vertices (N, 3) in the world, triangles (M, 3) as their fronts wind them, and which of these are single-sided."""
+    """World vertices (N, 3), triangles (M, 3) counter-clockwise from the front, and whether each is single-sided."""
     mesh = part.data
     mesh.calc_loop_triangles()
     triangles, slots = np.empty(len(mesh.loop_triangles) * 3, np.int32), np.empty(len(mesh.loop_triangles), np.int32)
@@ -200,7 +198,7 @@ def _triangles(part: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def on_armature(item: Any) -> bool:
-    """Whether an object hangs on an armature, at any depth."""
+    """Whether an object is a descendant of an armature."""
     parent = item.parent
     while parent is not None:
         if parent.type == "ARMATURE":

@@ -1,11 +1,11 @@
 # pyright: basic
-"""Floors and walls as procedural Blender materials: metres in, so that a board or a tile has its real size.
+"""Procedural Blender materials of floors and walls, in meters, so that boards and tiles have their real sizes.
 
-Runs inside Blender 5.0 (bpy only). Patterns are functions of the world position alone: (x, y) on what is horizontal,
-(along the wall, z) on what is vertical, whatever the mesh's own coordinates. So one plane of any size will do, and
-nothing about a pattern changes when an object of the scene moves.
+Runs inside Blender 5.0 (bpy only). Patterns are functions of the world position: (x, y) on horizontal surfaces, (along
+the wall, z) on vertical ones. They do not use the coordinates of the mesh, so a plane of any size works, and a pattern
+does not change when an object of the scene moves.
 
-Bump is real height in metres.
+Bump heights are in meters.
 """
 
 import math
@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 import bpy  # pyright: ignore[reportMissingImports]
 
 Value = Any
-"""A node's socket, or a constant."""
+"""A socket of a node, or a constant."""
 
 
 class Graph:
-    """A material's nodes, written as expressions: every input is a socket of another node or a constant."""
+    """Builds the node tree of a material from expressions: every input is a socket of another node or a constant."""
 
     def __init__(self, tree: Any) -> None:
         self.tree = tree
 
     def node(self, kind: str, *inputs: Value, named: dict[str, Value] | None = None, **settings: Value) -> Value:
-        """A node with its first inputs, then named ones; `None` leaves an input alone."""
+        """Add a node and set its inputs, by position, then by name. `None` leaves an input unchanged."""
         node = self.tree.nodes.new("ShaderNode" + kind)
         for name, value in settings.items():
             setattr(node, name, value)
@@ -63,26 +63,26 @@ class Graph:
         return self.node("CombineXYZ", x, y, z).outputs[0]
 
     def noise(self, vector: Value, size_m: float, detail: float = 2.0, roughness: float = 0.5) -> Value:
-        """Fractal noise around 0.5, features of about `size_m`."""
+        """Fractal noise around 0.5, with features of about `size_m` meters."""
         named = {"Vector": vector, "Scale": 1.0 / size_m, "Detail": detail, "Roughness": roughness}
         return self.node("TexNoise", named=named, noise_dimensions="3D").outputs[0]
 
     def mix(self, factor: Value, a: Value, b: Value) -> Value:
-        """Colour from `a` (factor 0) to `b` (factor 1)."""
+        """Blend the colors `a` (factor 0) and `b` (factor 1)."""
         node = self.node("Mix", data_type="RGBA")
         for name, value in (("Factor_Float", factor), ("A_Color", a), ("B_Color", b)):
             self._feed(next(s for s in node.inputs if s.identifier == name), value)
         return next(s for s in node.outputs if s.identifier == "Result_Color")
 
-    def scale(self, colour: Value, factor: Value) -> Value:
-        node = self.node("VectorMath", colour, operation="SCALE", named={"Scale": factor})
+    def scale(self, color: Value, factor: Value) -> Value:
+        node = self.node("VectorMath", color, operation="SCALE", named={"Scale": factor})
         return node.outputs[0]
 
 
 class Look(NamedTuple):
-    """What a pattern gives: colour, roughness, height in metres (None: flat) and how much it reflects (1: varnish)."""
+    """Result of a pattern: color, roughness, height in meters (None: flat) and specular level (1: varnish)."""
 
-    colour: Value
+    color: Value
     roughness: Value
     height: Value
     specular: float = 0.5
@@ -92,13 +92,13 @@ class Cells(NamedTuple):
     """A grid of boards, tiles or bricks."""
 
     edge: Value
-    """Metres to the nearest seam."""
+    """Distance to the nearest seam, meters."""
     value: Value
     """A random number for each cell, 0 to 1."""
     other: Value
-    """A second one."""
+    """A second random number."""
     parity: Value
-    """0 or 1, as on a chessboard."""
+    """0 or 1, alternating as on a chessboard."""
 
 
 def surface_material(surface: dict[str, Any]) -> Any:
@@ -107,10 +107,10 @@ def surface_material(surface: dict[str, Any]) -> Any:
     rng = random.Random(surface["seed"])
     u, v = _plane(graph, math.radians(surface["rotation_deg"]), rng)
     look = _KINDS[surface["kind"]](graph, u, v, surface, rng)
-    # Wear and dust: nothing in a house is evenly coloured over two metres.
+    # Wear and dust: no real surface has exactly the same color over two meters.
     wear = graph.ramp(graph.noise(graph.vector(u, v, 9.0), 1.3, 2.0), 0.3, 0.7, 0.93, 1.05)
-    colour = graph.scale(look.colour, wear)
-    named = {"Base Color": colour, "Roughness": look.roughness, "Specular IOR Level": look.specular}
+    color = graph.scale(look.color, wear)
+    named = {"Base Color": color, "Roughness": look.roughness, "Specular IOR Level": look.specular}
     if look.height is not None:
         named["Normal"] = graph.node("Bump", named={"Strength": 1.0, "Distance": 1.0, "Height": look.height}).outputs[0]
     shader = graph.node("BsdfPrincipled", named=named)
@@ -126,62 +126,62 @@ def _new_material(name: str) -> tuple[Graph, Any]:
 
 
 def tree_of(material: Any) -> Any:
-    """The material's nodes. Before Blender 5 they are off at first; from 5 on the flag only warns."""
+    """The node tree of a material. Before Blender 5 it must be enabled; since Blender 5 setting the flag only warns."""
     if not material.node_tree:
         material.use_nodes = True
     return material.node_tree
 
 
 def fill_empty_slots() -> None:
-    """Meshes without a material get a plain grey one, for passes are written by materials alone."""
-    grey = None
+    """Assign a plain gray material to meshes without one, because only materials write passes."""
+    gray = None
     for mesh in (o.data for o in bpy.data.objects if o.type == "MESH"):
         if mesh.materials and all(mesh.materials):
             continue
-        if grey is None:
-            graph, grey = _new_material("grey")
+        if gray is None:
+            graph, gray = _new_material("grey")  # materials are numbered in the order of their names: keep this one
             graph.node("OutputMaterial", graph.node("BsdfPrincipled", [0.5, 0.5, 0.5]).outputs[0])
         if not mesh.materials:
-            mesh.materials.append(grey)
+            mesh.materials.append(gray)
         for slot, material in enumerate(mesh.materials):
             if material is None:
-                mesh.materials[slot] = grey
+                mesh.materials[slot] = gray
 
 
 def _plane(graph: Graph, angle: float, rng: random.Random) -> tuple[Value, Value]:
-    """Coordinates on the surface in metres, turned by `angle`, with an origin of their own for each seed."""
+    """Coordinates on the surface in meters, rotated by `angle` (radians). The origin depends on the seed."""
     geometry = graph.node("NewGeometry").outputs
     position = graph.node("SeparateXYZ", geometry["Position"]).outputs
     normal = graph.node("SeparateXYZ", geometry["True Normal"]).outputs
     level = graph.math("GREATER_THAN", graph.math("ABSOLUTE", normal[2]), 0.5)
-    # Along a wall: world z crossed with its normal.
+    # Along a wall: cross product of world z and its normal.
     along = graph.math("SUBTRACT", graph.mul(position[1], normal[0]), graph.mul(position[0], normal[1]))
     x = _choose(graph, level, along, position[0])
     y = _choose(graph, level, position[2], position[1])
     cos, sin = math.cos(angle), math.sin(angle)
     shift = rng.uniform(20, 60), rng.uniform(20, 60)
     u = graph.fma(x, cos, graph.fma(y, sin, shift[0]))
-    # A wall's courses begin at the floor.
+    # The courses of a wall start at the floor.
     v = graph.fma(y, cos, graph.fma(x, -sin, graph.mul(level, shift[1])))
     return u, v
 
 
 def _choose(graph: Graph, condition: Value, a: Value, b: Value) -> Value:
-    """`a` where the condition is 0, `b` where it is 1."""
+    """`a` if the condition is 0, `b` if it is 1."""
     return graph.fma(graph.math("SUBTRACT", b, a), condition, a)
 
 
 def _cells(graph: Graph, u: Value, v: Value, length: float, width: float, shift: str, seed: float) -> Cells:
-    """Rows of `width`, cut every `length`; each row moved by `shift` ("none", "half", "random") of a length."""
+    """Rows of `width`, divided every `length`. Rows are shifted by `shift` ("none", "half", "random") of a length."""
     across = graph.math("DIVIDE", v, width)
     row = graph.math("FLOOR", across)
-    moved = 0.0
+    offset = 0.0
     if shift == "half":
-        moved = graph.mul(graph.math("FLOORED_MODULO", row, 2.0), 0.5)
+        offset = graph.mul(graph.math("FLOORED_MODULO", row, 2.0), 0.5)
     elif shift == "random":
         where = graph.vector(row, seed, 5.0)
-        moved = graph.node("TexWhiteNoise", where, noise_dimensions="3D").outputs["Value"]
-    along = graph.add(graph.math("DIVIDE", u, length), moved)
+        offset = graph.node("TexWhiteNoise", where, noise_dimensions="3D").outputs["Value"]
+    along = graph.add(graph.math("DIVIDE", u, length), offset)
     column = graph.math("FLOOR", along)
     to_end = graph.mul(graph.math("PINGPONG", along, 0.5), length)
     to_side = graph.mul(graph.math("PINGPONG", across, 0.5), width)
@@ -192,35 +192,35 @@ def _cells(graph: Graph, u: Value, v: Value, length: float, width: float, shift:
 
 
 def _wood(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: random.Random) -> Look:
-    """Boards of `scale_m` width with rings, fibres and dark seams."""
+    """Boards of width `scale_m` with rings, fibers and dark seams."""
     width = surface["scale_m"]
     cells = _cells(graph, u, v, width * rng.uniform(7, 12), width, "random", rng.randrange(1000))
     depth = graph.mul(cells.value, 40.0)
     broad = graph.noise(graph.vector(graph.mul(u, 0.14), v, depth), width * 0.55, 2.0)
     rings = graph.math("SINE", graph.mul(broad, rng.uniform(28, 48)))
-    fibres = graph.noise(graph.vector(graph.mul(u, 0.03), v, depth), 0.004, 2.0, 0.6)
-    grain = graph.fma(rings, 0.13, graph.fma(fibres, 0.9, graph.fma(cells.other, 0.5, -0.3)))
+    fibers = graph.noise(graph.vector(graph.mul(u, 0.03), v, depth), 0.004, 2.0, 0.6)
+    grain = graph.fma(rings, 0.13, graph.fma(fibers, 0.9, graph.fma(cells.other, 0.5, -0.3)))
     grain = graph.math("MINIMUM", graph.math("MAXIMUM", grain, 0.0), 1.0)
-    colour = graph.mix(grain, surface["colour"], surface["accent"])
+    color = graph.mix(grain, surface["colour"], surface["accent"])
     seam = graph.ramp(cells.edge, 0.0004, 0.0022)
     shade = graph.mul(graph.fma(cells.value, 0.3, 0.85), graph.fma(seam, 0.72, 0.28))
-    roughness = graph.fma(fibres, 0.2, surface["roughness"] - 0.1)
-    height = graph.fma(seam, 0.0007, graph.mul(fibres, 0.0002))
-    return Look(graph.scale(colour, shade), roughness, height, 0.4)
+    roughness = graph.fma(fibers, 0.2, surface["roughness"] - 0.1)
+    height = graph.fma(seam, 0.0007, graph.mul(fibers, 0.0002))
+    return Look(graph.scale(color, shade), roughness, height, 0.4)
 
 
 def _tile(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: random.Random) -> Look:
-    """Square tiles of `scale_m`, grout in the accent colour; some floors are chequered, some clouded like stone."""
+    """Square tiles of `scale_m` with grout in the accent color. Some floors are checkered, some cloudy like stone."""
     side = surface["scale_m"]
     cells = _cells(graph, u, v, side, side, "none", rng.randrange(1000))
-    cloud_size, veins, chequered = rng.uniform(0.08, 0.3), rng.random() < 0.5, rng.random() < 0.25
+    cloud_size, veins, checkered = rng.uniform(0.08, 0.3), rng.random() < 0.5, rng.random() < 0.25
     cloud = graph.noise(graph.vector(u, v, graph.mul(cells.value, 30.0)), cloud_size, 4.0, 0.6)
     dark = [c * 0.72 for c in surface["colour"]]
     body = graph.mix(graph.ramp(cloud, 0.35, 0.75), surface["colour"], dark)
     if veins:
         vein = graph.ramp(graph.math("ABSOLUTE", graph.add(cloud, -0.5)), 0.0, 0.03, 0.35, 0.0)
         body = graph.mix(vein, body, [c * 0.45 for c in surface["colour"]])
-    if chequered:
+    if checkered:
         body = graph.mix(graph.mul(cells.parity, 0.85), body, [c * 0.3 for c in surface["accent"]])
     body = graph.scale(body, graph.fma(cells.other, 0.12, 0.94))
     grout = graph.ramp(cells.edge, 0.0012, 0.0024)
@@ -231,12 +231,12 @@ def _tile(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: random
 
 
 def _concrete(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: random.Random) -> Look:
-    """Stains of `scale_m`, pores, and on some floors saw cuts."""
+    """Stains of `scale_m`, pores, and saw cuts on some floors."""
     where = graph.vector(u, v)
     stains = graph.noise(where, surface["scale_m"], 8.0, 0.74)
     pores = graph.noise(where, 0.012, 3.0, 0.7)
     factor = graph.ramp(graph.fma(pores, 0.5, graph.add(stains, -0.25)), 0.2, 0.85)
-    colour = graph.mix(factor, surface["colour"], surface["accent"])
+    color = graph.mix(factor, surface["colour"], surface["accent"])
     pits = graph.ramp(pores, 0.24, 0.34, 0.72, 1.0)
     height = graph.mul(pores, 0.0006)
     if rng.random() < 0.4:
@@ -245,49 +245,49 @@ def _concrete(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: ra
         pits = graph.mul(pits, graph.fma(cut, 0.6, 0.4))
         height = graph.fma(cut, 0.002, height)
     roughness = graph.fma(stains, 0.3, surface["roughness"] - 0.15)
-    return Look(graph.scale(colour, pits), roughness, height)
+    return Look(graph.scale(color, pits), roughness, height)
 
 
 def _carpet(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: random.Random) -> Look:
-    """Tufts of `scale_m` in two mixed yarns, brushed in patches."""
+    """Tufts of `scale_m` of two mixed yarns, brushed in patches."""
     where = graph.vector(u, v)
     size = surface["scale_m"]
     tufts = graph.node("TexVoronoi", named={"Vector": where, "Scale": 1.0 / size}).outputs["Distance"]
     yarn = graph.noise(where, size * 2.5, 3.0, 0.75)
     pile = graph.noise(graph.vector(u, graph.mul(v, 0.6), 4.0), 0.22, 3.0, 0.55)
     spread = rng.uniform(0.06, 0.2)
-    colour = graph.mix(graph.ramp(yarn, 0.5 - spread, 0.5 + spread), surface["colour"], surface["accent"])
+    color = graph.mix(graph.ramp(yarn, 0.5 - spread, 0.5 + spread), surface["colour"], surface["accent"])
     shade = graph.mul(graph.ramp(tufts, 0.15, 0.85, 1.08, 0.5), graph.ramp(pile, 0.3, 0.7, 0.88, 1.08))
-    return Look(graph.scale(colour, shade), surface["roughness"], graph.mul(tufts, -0.25 * size), 0.1)
+    return Look(graph.scale(color, shade), surface["roughness"], graph.mul(tufts, -0.25 * size), 0.1)
 
 
 def _grass(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: random.Random) -> Look:
-    """Green (colour) over dry grass and soil (accent): patches, clumps of `scale_m`, blades."""
+    """Green grass (color) over dry grass and soil (accent): patches, clumps of `scale_m`, blades."""
     where = graph.vector(u, v)
     patches = graph.noise(where, rng.uniform(0.5, 1.2), 4.0, 0.6)
     clumps = graph.noise(where, surface["scale_m"], 3.0, 0.6)
     turned = graph.vector(graph.fma(clumps, 0.35, u), graph.fma(patches, 0.3, v), graph.mul(clumps, 0.3))
     blades = graph.noise(turned, 0.011, 3.0, 0.75)
     dry = graph.ramp(graph.add(patches, graph.mul(clumps, 0.5)), 0.68, 0.95)
-    colour = graph.mix(dry, surface["colour"], surface["accent"])
-    colour = graph.mix(graph.ramp(blades, 0.5, 0.75), colour, [min(1.0, c * 1.9 + 0.01) for c in surface["colour"]])
+    color = graph.mix(dry, surface["colour"], surface["accent"])
+    color = graph.mix(graph.ramp(blades, 0.5, 0.75), color, [min(1.0, c * 1.9 + 0.01) for c in surface["colour"]])
     shade = graph.mul(graph.ramp(blades, 0.25, 0.6, 0.3, 1.1), graph.ramp(clumps, 0.25, 0.65, 0.6, 1.1))
     height = graph.fma(blades, 0.008, graph.mul(clumps, 0.03))
-    return Look(graph.scale(colour, shade), surface["roughness"], height, 0.2)
+    return Look(graph.scale(color, shade), surface["roughness"], height, 0.2)
 
 
 def _plaster(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: random.Random) -> Look:
-    """Nearly even; a trowel's traces of `scale_m`."""
+    """Nearly uniform, with trowel marks of `scale_m`."""
     where = graph.vector(u, v)
     trowel = graph.noise(where, surface["scale_m"], 4.0, 0.55)
     fine = graph.noise(where, 0.006, 2.0, 0.6)
-    colour = graph.mix(graph.ramp(trowel, 0.3, 0.75), surface["colour"], surface["accent"])
+    color = graph.mix(graph.ramp(trowel, 0.3, 0.75), surface["colour"], surface["accent"])
     height = graph.fma(trowel, 0.002 * rng.random(), graph.mul(fine, 0.0003))
-    return Look(colour, surface["roughness"], height, 0.3)
+    return Look(color, surface["roughness"], height, 0.3)
 
 
 def _brick(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: random.Random) -> Look:
-    """Running bond, bricks of `scale_m` length, mortar in the accent colour."""
+    """Running bond of bricks of length `scale_m`, with mortar in the accent color."""
     length = surface["scale_m"]
     rough = graph.noise(graph.vector(u, v), 0.03, 3.0, 0.6)
     u = graph.fma(rough, 0.006, u)

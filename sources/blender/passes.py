@@ -1,5 +1,5 @@
 # pyright: basic, reportMissingImports=false
-"""Reads the passes of one render. Channel names differ between versions of Blender; nothing else knows them."""
+"""Reads the passes of a render. This module hides that channel names differ between versions of Blender."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ import numpy as np
 from .hits import FAINT_AOV, NORMAL_AOV
 
 BACKGROUND = 1e9
-"""Planar z from here on is background: Cycles writes 1e10."""
+"""Planar z from which a pixel is background, for which Cycles writes 1e10."""
 
 
 def read_channels(path: Path) -> dict[str, np.ndarray]:
     """All channels, (H, W) float32, named without the view layer: `Depth.Z`, `Combined.R`."""
     try:
         import OpenEXR
-    except ImportError:  # Blender's own Python brings OpenImageIO instead
+    except ImportError:  # an installed Blender has OpenImageIO instead
         return _read_openimageio(path)
     channels: dict[str, np.ndarray] = {}
     for part in OpenEXR.File(str(path), separate_channels=True).parts:
@@ -42,11 +42,15 @@ def _read_openimageio(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_passes(path: Path, owners: np.ndarray) -> dict[str, np.ndarray]:
-    """What one render holds. H x W x 3: linear, noisy, albedo, normal (world frame, not normalized); H x W: depth
-    (0: none), instances (0: no object), parts (each mesh and material a number from 1, 0: no surface), and `faint<id>`
-    (opacity of what is seen of an object before any surface) of objects that may have it.
+    """Read all passes of a render.
 
-    `owners` holds the object id of each number that a mesh bears.
+    Args:
+        owners: object id of each mesh, indexed by the pass index of the mesh.
+
+    Returns:
+        H x W x 3: linear, noisy, albedo, normal (world frame, not normalized). H x W: depth (0: no surface), instances
+        (0: no object), parts (a number from 1 for each mesh and material; 0: no surface), and `faint<id>` (opacity of
+        the faint parts of an object in front of the surface) of objects that may have such parts.
     """
     channels = read_channels(path)
 
@@ -58,7 +62,7 @@ def read_passes(path: Path, owners: np.ndarray) -> dict[str, np.ndarray]:
 
     linear = stack("Combined", "RGB")
     depth = channels["Depth.Z"]
-    # The names before Blender 5.0 are the second ones.
+    # The second names are those before Blender 5.0.
     mesh, material = whole("Object Index", "IndexOB"), whole("Material Index", "IndexMA")
     albedo = "Diffuse Color" if "Diffuse Color.R" in channels else "DiffCol"
     _, parts = np.unique(np.append(0, mesh * (material.max() + 1) + material), return_inverse=True)

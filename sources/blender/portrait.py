@@ -1,9 +1,9 @@
 # pyright: basic, reportMissingImports=false
-"""What one asset shows of its materials, from several sides: no light, no floor, no neighbor.
+"""Renders the materials of one asset from several sides, without light, floor or other objects.
 
-Measured are Cycles' own passes of color (what the surface reflects or lets through, and what it emits), which hold
-whatever the material's nodes make of textures, factors, vertex colors and transparency. They have no light in them and
-next to no noise, so a few samples do.
+The result is Cycles' color passes: what the surface reflects, transmits and emits. They include everything that the
+shader nodes compute from textures, factors, vertex colors and transparency. They do not depend on light and have hardly
+any noise, so a few samples are enough.
 """
 
 from pathlib import Path
@@ -20,22 +20,22 @@ from .scene import load_asset
 
 SAMPLES = 4
 MARGIN = 1.04
-"""Width of a view over the asset's diagonal."""
+"""Width of a view divided by the diagonal of the asset."""
 ROUGHNESS = "Roughness"
 
 
 def portray(asset: dict, file: str, views: list, side: int, folder: Path) -> dict[str, np.ndarray]:
-    """Views of an asset, each `side` x `side`.
+    """Render views of an asset, each `side` x `side` pixels.
 
     Args:
         asset: `scale`, `offset`, `size_m`, `axes` and `cut` of an `Asset`.
-        views: of each the camera's right, up and back (from the asset to the camera) as rows, object frame.
+        views: right, up and back (from the asset to the camera) of each camera as rows, object frame.
 
     Returns:
-        `color` (V, H, W, 3): scene-linear, reflected, let through and emitted, times coverage; `glossy`, `through`:
-        parts of it; `coverage`, `roughness` (V, H, W) 0..1; `depth` (V, H, W): along the view from the plane through
-        the middle of the box towards the asset's far side, meters, NaN where there is no surface; and `box` (2, 3): all
-        vertices, object frame.
+        `color` (V, H, W, 3): scene-linear, the sum of reflected, transmitted and emitted color times coverage;
+        `glossy`, `through` (V, H, W, 3): its specular and transmitted parts; `coverage`, `roughness` (V, H, W): 0..1;
+        `depth` (V, H, W): distance behind the plane through the center of the box, along the view, meters, NaN where
+        there is no surface; `box` (2, 3): bounds of all vertices, object frame.
     """
     loaded = load_asset({"id": 1, "asset": asset}, file)
     loaded.place({"x": 0.0, "y": 0.0, "z": 0.0, "yaw_deg": 0.0, "scale": 1.0, "present": True})
@@ -47,13 +47,13 @@ def portray(asset: dict, file: str, views: list, side: int, folder: Path) -> dic
         part.pass_index = 1
     export_hits(scene.view_layers[0], side, side, {1: loaded.materials})
     _export_roughness(scene.view_layers[0])
-    middle = np.array([0.0, 0.0, size[2] / 2])
+    center = np.array([0.0, 0.0, size[2] / 2])
     found: dict[str, list[np.ndarray]] = {}
     for view in views:
         axes = np.reshape(view, (3, 3))
         pose = np.eye(4)
         pose[:3, :3] = axes.T
-        pose[:3, 3] = middle + axes[2] * width
+        pose[:3, 3] = center + axes[2] * width
         camera.matrix_world = Matrix(pose.tolist())
         for name, array in _passes(scene, folder / "portrait.exr", width).items():
             found.setdefault(name, []).append(array)
@@ -71,13 +71,13 @@ def _set_up(scene: Any, width: float, side: int) -> Any:
     render.film_transparent = True
     cycles.device, cycles.samples, cycles.seed = "CPU", SAMPLES, 0
     cycles.use_adaptive_sampling = cycles.use_denoising = False
-    # The passes of color are those of the first surface: nothing is to be lit.
+    # The color passes are those of the first surface, and no light is needed.
     cycles.max_bounces, cycles.transparent_max_bounces = 0, 16
     layer = scene.view_layers[0]
     layer.use_pass_z = layer.use_pass_object_index = layer.use_pass_emit = True
     layer.use_pass_diffuse_color = layer.use_pass_glossy_color = layer.use_pass_transmission_color = True
     settings = render.image_settings
-    if hasattr(settings, "media_type"):  # since 5.0, and before the format
+    if hasattr(settings, "media_type"):  # since 5.0; must be set before the format
         settings.media_type = "MULTI_LAYER_IMAGE"
     settings.file_format, settings.color_depth, settings.exr_codec = "OPEN_EXR_MULTILAYER", "32", "NONE"
     if hasattr(settings, "use_exr_interleave"):
@@ -92,7 +92,7 @@ def _set_up(scene: Any, width: float, side: int) -> Any:
 
 
 def _export_roughness(layer: Any) -> None:
-    """Adds the pass `ROUGHNESS`; what has no principled shader leaves it 0."""
+    """Add the pass `ROUGHNESS`. It is 0 for materials without a Principled BSDF."""
     aov = layer.aovs.add()
     aov.name, aov.type = ROUGHNESS, "VALUE"
     for material in bpy.data.materials:
@@ -113,7 +113,7 @@ def _passes(scene: Any, exr: Path, width: float) -> dict[str, np.ndarray]:
         name = next(name for name in names if f"{name}.R" in channels)
         return np.stack([channels[f"{name}.{axis}"] for axis in "RGB"], axis=-1).astype(np.float32)
 
-    # The names before Blender 5.0 are the second ones.
+    # The second names are those before Blender 5.0.
     index = channels["Object Index.X"] if "Object Index.X" in channels else channels["IndexOB.X"]
     depth = channels["Depth.Z"]
     glossy, through = stack("Glossy Color", "GlossCol"), stack("Transmission Color", "TransCol")

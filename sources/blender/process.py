@@ -1,6 +1,7 @@
-"""The Blender process: found, started, asked, killed. It never outlives us, and never blocks us for longer than asked.
+"""Finds, starts, calls and kills the Blender process.
 
-Requests and replies are JSON lines; what Blender prints is kept as the tail of its log, for errors.
+The process never outlives its client, and a request never takes longer than its timeout. Requests and replies are JSON
+lines. The last lines that Blender prints are kept for error messages.
 """
 
 import contextlib
@@ -24,50 +25,50 @@ from .environment import clean_environment, python_of
 
 SCRIPT = Path(__file__).with_name("worker.py")
 LOG_LINES = 40
-CHATTER = re.compile(rb"^Fra:|\| INFO: |\| Saved: ")
-"""What Blender prints at every step of every scene."""
+IGNORED_LINES = re.compile(rb"^Fra:|\| INFO: |\| Saved: ")
+"""Lines that Blender prints at every step of every scene."""
 PREFIX = "spatialdata-blender-"
-SHARED_BYTES = 256 * 2**20
-"""Free shared memory that makes it worth using: a pair of 1024 x 1024 views takes about half."""
+MIN_SHARED_BYTES = 256 * 2**20
+"""Shared memory is used if at least this much is free. A pair of 1024 x 1024 views takes about half."""
 
 
 class ProcessDied(Exception):
     """Blender ended without a reply."""
 
 
-class ProcessSilent(Exception):
+class ProcessTimeout(Exception):
     """Blender did not reply in time."""
 
 
 def command(blender: str) -> list[str]:
-    """The command line that runs the worker: a named Blender, or the bpy package in an environment made by uv.
+    """The command line that runs the worker: an installed Blender, or the bpy package in an environment created by uv.
 
-    Raises BadInput, saying which of the two is missing and how to mend it.
+    Raises BadInput with what is missing and how to fix it.
     """
     if blender:
         executable = shutil.which(Path(blender).expanduser())
         if executable is None:
             raise BadInput(
-                f"render.blender: {blender} is not an executable; give the path of Blender 5's, "
-                "or leave it empty to use the bpy package"
+                f"render.blender: {blender} is not an executable; use the path of the executable of Blender 5, "
+                "or an empty value for the bpy package"
             )
         return [executable, "--background", "--factory-startup", "-noaudio", "--python", str(SCRIPT), "--"]
     return [str(python_of(SCRIPT)), "-I", str(SCRIPT), "--"]
 
 
 def _exchange() -> HeldFolder:
-    """A folder for arrays, in shared memory where there is enough."""
-    enough = SHARED.is_dir() and os.access(SHARED, os.W_OK) and shutil.disk_usage(SHARED).free >= SHARED_BYTES
+    """A folder for arrays, in shared memory if there is enough."""
+    enough = SHARED.is_dir() and os.access(SHARED, os.W_OK) and shutil.disk_usage(SHARED).free >= MIN_SHARED_BYTES
     return HeldFolder(PREFIX, SHARED if enough else Path(tempfile.gettempdir()))
 
 
 class BlenderProcess:
-    """A running worker. `close` is safe to call at any time and more than once."""
+    """A running worker. `close` may be called at any time and more than once."""
 
     def __init__(self, blender: str, device: str, threads: int) -> None:
         arguments = command(blender)
         self._folder = _exchange()
-        # What Blender and its importers leave when they are killed lies in a folder of ours, which is swept.
+        # Temporary files that Blender leaves behind when it is killed are in a folder that `sweep` removes.
         self._temporary = HeldFolder(PREFIX, Path(tempfile.gettempdir()))
         options = {"folder": str(self._folder.path), "device": device, "threads": threads}
         self._log: deque[str] = deque(maxlen=LOG_LINES)
@@ -80,7 +81,7 @@ class BlenderProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=clean_environment() | {"TMPDIR": str(self._temporary.path)},
-                start_new_session=True,  # a group of its own, which can be killed whole
+                start_new_session=True,  # a process group of its own, which can be killed as a whole
             )
         except OSError as error:
             self._folder.remove()
@@ -92,12 +93,12 @@ class BlenderProcess:
 
     @property
     def folder(self) -> Path:
-        """Where arrays are exchanged."""
+        """Folder in which arrays are exchanged."""
         return self._folder.path
 
     @property
     def pid(self) -> int:
-        """Of the process group's leader."""
+        """Process id of the leader of the process group."""
         return self._process.pid
 
     @property
@@ -106,7 +107,7 @@ class BlenderProcess:
 
     @property
     def log(self) -> str:
-        """The last lines that Blender (or uv) printed."""
+        """The last lines that Blender printed."""
         return "\n".join(self._log)
 
     def _read_replies(self) -> None:
@@ -114,20 +115,20 @@ class BlenderProcess:
         for line in self._process.stdout:
             if line.startswith(b'{"id":'):
                 self._replies.put(json.loads(line))
-            else:  # a named Blender greets before the worker takes over
+            else:  # an installed Blender prints its version before it runs the worker
                 self._log.append(line.decode(errors="replace").rstrip())
         self._replies.put(None)
 
     def _read_log(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
-            if not CHATTER.search(line):
+            if not IGNORED_LINES.search(line):
                 self._log.append(line.decode(errors="replace").rstrip())
 
     def ask(self, op: str, timeout_s: float, **arguments: Any) -> dict[str, Any]:
         """Send a request and wait for its reply.
 
-        Raises ProcessDied and ProcessSilent; after either, close the process.
+        Raises ProcessDied or ProcessTimeout. Close the process after either.
         """
         assert self._process.stdin is not None
         self._sent += 1
@@ -136,27 +137,27 @@ class BlenderProcess:
             self._process.stdin.write(json.dumps({"id": self._sent, "op": op, **arguments}).encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
-            raise ProcessDied(self._ending()) from None
+            raise ProcessDied(self._exit_reason()) from None
         while True:
             try:
                 reply = self._replies.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                raise ProcessSilent(f"no reply to {op} within {timeout_s:.0f} s") from None
+                raise ProcessTimeout(f"no reply to {op} within {timeout_s:.0f} s") from None
             if reply is None:
-                raise ProcessDied(self._ending())
+                raise ProcessDied(self._exit_reason())
             if reply["id"] == self._sent:
                 return reply
 
-    def _ending(self) -> str:
+    def _exit_reason(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
-        for reader in self._readers:  # its last words may still be on their way
+        for reader in self._readers:  # its last output may not have been read yet
             reader.join(1)
         code = self._process.poll()
-        return f"ended by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+        return f"killed by signal {-code}" if code is not None and code < 0 else f"exited with code {code}"
 
     def close(self) -> None:
-        """Kill the whole group, and remove the folders."""
+        """Kill the process group and remove the folders."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

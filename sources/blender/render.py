@@ -1,7 +1,7 @@
-"""Renders scenes with Blender, which lives in a process of its own and may crash or hang without harm to the caller.
+"""Renders scenes with Blender, which runs in its own process and may crash or hang without harm to the caller.
 
-What comes back keeps the conventions of `shards.geometry`: OpenCV camera, planar z in metres, camera-frame normals
-that point to the camera, ids that are the spec's. The same specification gives the same bytes on the same machine.
+Results follow the conventions of `shards.geometry`: OpenCV camera, planar z in meters, camera-frame normals that point
+to the camera, object ids of the spec. The same specification gives the same bytes on the same machine.
 """
 
 import time
@@ -20,18 +20,19 @@ from ...shards.errors import BadInput, WorkerLost
 from ...shards.geometry import F64, matrix3, matrix4
 from ..assets.asset import Asset
 from ..scenes.spec import CameraPose, RenderOptions, SceneSpec, State, to_json
-from .process import BlenderProcess, ProcessDied, ProcessSilent
+from .process import BlenderProcess, ProcessDied, ProcessTimeout
 
 START_TIMEOUT_S = 300.0
-"""For the start of Blender, which takes seconds, and minutes on a machine that does much else."""
-STARTS = 3
-"""Processes in a row that may die while they start: on a machine that does much else one does now and then."""
+"""Timeout for the start of Blender, which takes seconds, or minutes on a busy machine."""
+MAX_STARTS = 3
+"""How often a start is tried. On a busy machine a process occasionally dies while it starts."""
 SIZE_TOLERANCE = 0.02
-"""By which a loaded model may differ from the survey's box, of its largest side."""
-MOST_FAINT = 0.35
-"""Share of what is seen of an object that may be too faint to be surface: a car's windows, not a bottle."""
-SEEN_FAINT = 0.1
-"""Opacity from which what is no surface is seen."""
+"""Fraction of the largest side by which a loaded model may differ from the survey's box."""
+MAX_FAINT_SHARE = 0.35
+"""Fraction of the visible part of an object that may be too transparent to be surface: the windows of a car, but not a
+bottle."""
+MIN_FAINT_OPACITY = 0.1
+"""Opacity from which a part that is not surface is visible."""
 
 
 class SceneError(Exception):
@@ -39,7 +40,7 @@ class SceneError(Exception):
 
 
 class RenderCrash(SceneError):
-    """Blender died, or refused the scene."""
+    """Blender died, or failed on the scene."""
 
 
 class RenderTimeout(SceneError):
@@ -47,27 +48,27 @@ class RenderTimeout(SceneError):
 
 
 class AssetError(SceneError):
-    """A model file cannot be read, is not the one that was surveyed, or has no exact maps; the message names it."""
+    """A model file cannot be read, is not the surveyed one, or cannot have exact maps. The message names the file."""
 
     def __init__(self, message: str, reason: str = "broken_asset", uid: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.uid = uid
-        """Of the asset, where it is one of an open scene."""
+        """The asset's uid, if it is part of an open scene."""
 
 
 @dataclass(frozen=True)
 class ObjectVisibility:
-    """What can be seen of one object in one state; all zero when absent."""
+    """Visibility of one object in one state; all zero if it is absent."""
 
     own_px: float
-    """Pixels that the object alone would cover, inside the frame."""
+    """Number of pixels that the object would cover without other objects, inside the frame."""
     visible: float
-    """Fraction of those that nothing hides."""
+    """Fraction of these pixels that are not hidden."""
     in_frame: float
-    """Fraction of its surface, seen or not, that falls inside the frame."""
+    """Fraction of its surface, visible or not, that is inside the frame."""
     box: tuple[int, int, int, int]
-    """x0, y0, x1, y1 of the whole object, clipped to the frame, x1 and y1 exclusive."""
+    """x0, y0, x1, y1 of the whole object, clipped to the frame; x1 and y1 are exclusive."""
 
 
 @dataclass(frozen=True)
@@ -81,38 +82,39 @@ class RenderedView:
     noisy: NDArray[np.float32]
     """x 3, the same before denoising."""
     depth: NDArray[np.float32]
-    """Planar z in metres through the pixel's centre, 0 where there is no surface."""
+    """Planar z in meters at the pixel's center; 0 where there is no surface."""
     normal: NDArray[np.float32]
-    """x 3, camera frame, unit length, pointing to the camera, zero where there is no surface."""
+    """x 3, camera frame, unit length, pointing to the camera; zero where there is no surface."""
     instances: NDArray[np.uint8] | NDArray[np.uint16]
-    """Object ids, 0 for background, floor and walls."""
+    """Object ids; 0 for background, floor and walls."""
     parts: NDArray[np.uint16]
-    """One number for each material of each mesh, floor and walls included; 0 where there is no surface. Numbers are
-    those of this view alone."""
+    """A number for each material of each mesh, including floor and walls; 0 where there is no surface. The numbers are
+    valid only in this view."""
     exposure: float
-    """Stops between `linear` and what the view transform of `rgb` saw; one for the scene."""
+    """Stops between `linear` and the input of the view transform of `rgb`; the same for the whole scene."""
 
 
 class Renderer:
-    """One Blender, started with the first scene and replaced when it dies, hangs or grows old.
+    """A Blender process that starts with the first scene, and is replaced if it dies or hangs, and after
+    `scenes_per_process` scenes.
 
-    `open` a scene, ask for its `visibility`, render its states. Raises SceneError for what one scene costs and
-    BadInput for what no scene can get around (no Blender, no such device). Not for use by several threads.
+    `open` a scene, query its `visibility`, render its states. Raises SceneError if one scene fails, and BadInput if all
+    scenes would fail (no Blender, no such device). Not thread-safe.
     """
 
     def __init__(self, options: RenderOptions, threads: int = 0) -> None:
         self.options, self.threads = options, threads
         self.points: dict[int, NDArray[np.float32]] = {}
-        """Of the open scene: 1024 points on each object's surface, object frame, metres."""
+        """1024 points on the surface of each object of the open scene: object frame, meters."""
         self._ended_cpu_s = self._cpu_s = 0.0
-        """CPU seconds, all threads: of the processes that have ended, as of their last reply; of the running one."""
+        """CPU seconds of all threads: of ended processes, as of their last reply; of the running process."""
         self._process: BlenderProcess | None = None
         self._end: weakref.finalize[[], Renderer] | None = None
-        """Ends the process: called by `close`, or when the renderer is dropped, or at exit."""
+        """Ends the process. Called by `close`, when the renderer is garbage-collected, and at exit."""
         self._versions: dict[str, str] = {}
         self._spec: SceneSpec | None = None
         self._scenes = 0
-        self._left_s = 0.0
+        self._remaining_s = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +123,7 @@ class Renderer:
         self.close()
 
     def close(self) -> None:
-        """End the process; the next scene starts another."""
+        """End the process. The next scene starts a new one."""
         if self._end is not None:
             self._end()
         self._end, self._process, self._spec, self._scenes = None, None, None, 0
@@ -129,28 +131,28 @@ class Renderer:
 
     @property
     def cpu_s(self) -> float:
-        """CPU seconds of all Blender processes of this renderer so far, all threads."""
+        """CPU seconds of all Blender processes of this renderer so far, for all threads."""
         return self._ended_cpu_s + self._cpu_s
 
     @property
     def versions(self) -> dict[str, str]:
-        """`blender` and `device`; starts Blender where it has not run yet."""
+        """`blender` and `device`. Starts Blender if it has not run yet."""
         if not self._versions:
-            self._running()
+            self._running_process()
         return dict(self._versions)
 
     def open(self, spec: SceneSpec, files: Mapping[int, Path]) -> None:
-        """Load a scene; `files` holds the GLB of each object id.
+        """Load a scene. `files` contains the GLB of each object id.
 
-        Raises AssetError for a file that cannot be read or does not have the surveyed size.
+        Raises AssetError if a file cannot be read or does not have the surveyed size.
         """
         self._replace_process()
-        self._spec, self._left_s = spec, self.options.timeout_s
+        self._spec, self._remaining_s = spec, self.options.timeout_s
         paths = {str(item.id): str(Path(files[item.id]).absolute()) for item in spec.objects}
         options = {"samples": self.options.samples, "denoise": self.options.denoise}
         try:
             reply = self._ask("open", spec=to_json(spec), files=paths, options=options)
-            self.points = {int(name): _take(path) for name, path in reply["points"].items()}
+            self.points = {int(name): _load_and_remove(path) for name, path in reply["points"].items()}
             for item in spec.objects:
                 low, high = np.reshape(reply["bounds"][str(item.id)], (2, 3))
                 try:
@@ -162,7 +164,7 @@ class Renderer:
             raise
 
     def visibility(self, states: Sequence[State]) -> list[dict[int, ObjectVisibility]]:
-        """For each state and object id of the open scene, by ray casting (no render)."""
+        """Visibility for each state and object id of the open scene, by ray casting (no render)."""
         reply = self._ask("visibility", states=[asdict(state) for state in states])
         return [
             {
@@ -173,15 +175,15 @@ class Renderer:
         ]
 
     def render(self, state: State) -> RenderedView:
-        """One state of the open scene. The scene's first render sets the exposure of all.
+        """Render one state of the open scene. The first render of a scene sets the exposure of all.
 
-        Raises AssetError (`mostly_transparent`) where most of what is seen of an object is no surface.
+        Raises AssetError (`mostly_transparent`) if too much of the visible part of an object is not surface.
         """
         reply = self._ask("render", state=asdict(state))
-        arrays = {name: _take(path) for name, path in reply["arrays"].items()}
-        with Image.open(reply["colour"]) as image:
+        arrays = {name: _load_and_remove(path) for name, path in reply["arrays"].items()}
+        with Image.open(reply["color"]) as image:
             rgb = np.asarray(image.convert("RGB"))
-        Path(reply["colour"]).unlink()
+        Path(reply["color"]).unlink()
         instances = arrays["instances"]
         self._reject_faint(instances, arrays)
         return RenderedView(
@@ -196,72 +198,71 @@ class Renderer:
         )
 
     def _reject_faint(self, instances: NDArray[Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Opacity that was passed before any surface is in `faint<id>`: the mean of samples, of which one has it."""
+        """Check the opacity in front of the surface: `faint<id>`, a mean over samples, only one of which has it."""
         for item in self._spec.objects if self._spec else ():
             if (passed := arrays.get(f"faint{item.id}")) is None:
                 continue
             own = instances == item.id
-            faint = ~own & (passed * self.options.samples >= SEEN_FAINT)
+            faint = ~own & (passed * self.options.samples >= MIN_FAINT_OPACITY)
             share = float(faint.sum() / max(1, (faint | own).sum()))
-            if share > MOST_FAINT:
-                told = f"{share:.0%} of what is seen of it is less opaque than surface"
-                raise AssetError(f"{item.asset.uid}: {told}: its maps would show what is behind", "mostly_transparent")
+            if share > MAX_FAINT_SHARE:
+                why = f"{share:.0%} of its visible part is too transparent to count as surface"
+                raise AssetError(f"{item.asset.uid}: {why}; maps would show the background", "mostly_transparent")
 
     def portray(self, asset: Asset, file: Path, views: Sequence[F64], side: int) -> dict[str, NDArray[Any]]:
-        """What an asset shows of its materials; `views` and the arrays as of `portrait.portray`.
+        """Render the materials of an asset. For `views` and the result, see `portrait.portray`.
 
-        No scene is open afterwards. Raises AssetError for a file that cannot be read or does not have the surveyed
-        size.
+        No scene is open afterward. Raises AssetError if the file cannot be read or does not have the surveyed size.
         """
         self._replace_process()
-        self._spec, self._left_s = None, self.options.timeout_s
-        stands = {name: getattr(asset, name) for name in ("scale", "offset", "size_m", "axes", "cut")}
+        self._spec, self._remaining_s = None, self.options.timeout_s
+        fields = {name: getattr(asset, name) for name in ("scale", "offset", "size_m", "axes", "cut")}
         rows = [view.tolist() for view in views]
-        reply = self._exchange("portray", asset=stands, file=str(file.absolute()), views=rows, side=side)
-        arrays = {name: _take(path) for name, path in reply["arrays"].items()}
-        if not asset.cut:  # where it ends is still being looked for
+        reply = self._exchange("portray", asset=fields, file=str(file.absolute()), views=rows, side=side)
+        arrays = {name: _load_and_remove(path) for name, path in reply["arrays"].items()}
+        if not asset.cut:  # its visible part is still being determined
             low, high = arrays["box"]
             _compare_size(file, low, high, asset.size_m)
         return arrays
 
     def _replace_process(self) -> None:
-        """A process for one scene more."""
+        """Make sure that a process runs that may load another scene."""
         if self._scenes >= self.options.scenes_per_process:
             self.close()
-        self._running()
+        self._running_process()
         self._scenes += 1
 
-    def _running(self) -> BlenderProcess:
+    def _running_process(self) -> BlenderProcess:
         if self._process is not None and self._process.alive:
             return self._process
         self.close()
         why = log = ""
-        for _ in range(STARTS):
+        for _ in range(MAX_STARTS):
             process = BlenderProcess(self.options.blender, self.options.device, self.threads)
             try:
-                return self._started(process, process.ask("hello", START_TIMEOUT_S))
-            except (ProcessDied, ProcessSilent) as error:
+                return self._use_process(process, process.ask("hello", START_TIMEOUT_S))
+            except (ProcessDied, ProcessTimeout) as error:
                 process.close()
                 why, log = str(error), process.log
             except BaseException:
                 process.close()
                 raise
-        # One that never started here is not to be used; one that did may do so in another worker.
-        what = f"{self._what()} does not start ({why}): {_last(log)} (tried {STARTS} times)"
-        raise WorkerLost(f"{what}; is the memory full?") if self._versions else BadInput(what)
+        # If Blender has never started here, no worker can use it. Otherwise another worker may succeed.
+        message = f"{self._blender_name()} does not start ({why}): {_last_lines(log)} (tried {MAX_STARTS} times)"
+        raise WorkerLost(f"{message}; check the free memory") if self._versions else BadInput(message)
 
-    def _started(self, process: BlenderProcess, reply: Mapping[str, Any]) -> BlenderProcess:
+    def _use_process(self, process: BlenderProcess, reply: Mapping[str, Any]) -> BlenderProcess:
         if "error" in reply:
-            raise BadInput(f"render.device: {self.options.device}: {reply['message']}; cpu is always there")
+            raise BadInput(f"render.device: {self.options.device}: {reply['message']}; `cpu` always works")
         self._process, self._versions = process, reply["versions"]
         self._end = weakref.finalize(self, process.close)
         return process
 
-    def _what(self) -> str:
+    def _blender_name(self) -> str:
         return f"render.blender: {self.options.blender}" if self.options.blender else "Blender (the bpy package)"
 
     def _ask(self, op: str, **arguments: Any) -> dict[str, Any]:
-        """One request of the open scene, within the time that the scene has left."""
+        """Send a request about the open scene, within the remaining time of the scene."""
         if self._spec is None:
             raise RenderCrash(f"{op}: no scene is open")
         return self._exchange(op, **arguments)
@@ -272,19 +273,19 @@ class Renderer:
             raise RenderCrash(f"{op}: Blender is not running")
         began = time.monotonic()
         try:
-            reply = process.ask(op, self._left_s, **arguments)
-        except ProcessSilent:
+            reply = process.ask(op, self._remaining_s, **arguments)
+        except ProcessTimeout:
             self.close()
             raise RenderTimeout(
                 f"Blender was killed in {op}: the scene took more than {self.options.timeout_s:g} s (render.timeout_s)"
             ) from None
         except ProcessDied as error:
             self.close()
-            raise RenderCrash(f"Blender {error} in {op}; its last words:\n{process.log}") from None
+            raise RenderCrash(f"Blender stopped in {op} ({error}); its last output:\n{process.log}") from None
         except BaseException:  # interrupted between request and reply: its state is unknown
             self.close()
             raise
-        self._left_s -= time.monotonic() - began
+        self._remaining_s -= time.monotonic() - began
         self._cpu_s = reply["cpu_s"]
         match reply.get("error"):
             case None:
@@ -299,10 +300,10 @@ class Renderer:
 
 
 def camera_normals(world: NDArray[np.float32], depth: NDArray[np.float32], camera: CameraPose) -> NDArray[np.float32]:
-    """World normals (H, W, 3), averaged over pixels, as unit normals of the camera frame that point to the camera.
+    """Convert world normals (H, W, 3), averaged over pixels, to unit camera-frame normals that point to the camera.
 
-    Zero where `depth` (H, W) is: at the centre of such a pixel there is no surface. Smooth shading turns some normals
-    slightly away from the viewer: those are mirrored at the plane across the view.
+    They are zero where `depth` (H, W) is zero: there is no surface at the center of such a pixel. Smooth shading turns
+    some normals slightly away from the viewer. These are mirrored at the plane perpendicular to the view ray.
     """
     normal: F64 = world.astype(np.float64) @ matrix4(camera.world_from_camera)[:3, :3]
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
@@ -318,8 +319,8 @@ def camera_normals(world: NDArray[np.float32], depth: NDArray[np.float32], camer
     return (normal - 2 * away * ray).astype(np.float32)
 
 
-def _take(path: str) -> NDArray[Any]:
-    """The array of a file, which is removed: shared memory is scarce."""
+def _load_and_remove(path: str) -> NDArray[Any]:
+    """Load the array of a file, and remove the file, because shared memory is scarce."""
     array = np.load(path)
     Path(path).unlink()
     return array
@@ -332,11 +333,11 @@ def _compare_size(file: Path, low: F64, high: F64, size_m: Sequence[float]) -> N
         measured = " x ".join(f"{side:.3f}" for side in high - low)
         surveyed = " x ".join(f"{side:.3f}" for side in size_m)
         raise AssetError(
-            f"{file.name}: {measured} m from {low.round(3).tolist()} in Blender, {surveyed} m in the survey: "
-            "the file is another one since, or Blender shows it otherwise than the survey reads it"
+            f"{file.name}: {measured} m from {low.round(3).tolist()} in Blender, {surveyed} m in the survey; "
+            "the file has changed since the survey, or Blender and the survey read it differently"
         )
 
 
-def _last(log: str) -> str:
+def _last_lines(log: str) -> str:
     lines = [line for line in log.splitlines() if line.strip()]
     return " | ".join(lines[-3:]) if lines else "it printed nothing"

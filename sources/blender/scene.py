@@ -1,8 +1,8 @@
 # pyright: basic, reportMissingImports=false
-"""One scene inside Blender: loaded once, then posed and rendered as often as wanted.
+"""A scene inside Blender: loaded once, then posed and rendered any number of times.
 
-Everything comes from a `SceneSpec` as JSON (sources/scenes/spec.py); its frames are kept: world z up in metres,
-OpenCV camera. Nothing is sampled here.
+All values come from a `SceneSpec` as JSON (sources/scenes/spec.py), in its frames: world z up in meters, OpenCV camera.
+Nothing is sampled here.
 """
 
 import math
@@ -14,30 +14,29 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from .hits import SOLID, export_hits, solid_everywhere
-from .importer import NotImported, hang, import_model, part_sheets
+from .importer import ImportFailed, attach, import_model, separate_sheets
 from .materials import Graph, surface_material
 from .visibility import Shell
 
 RADII = (1.0, 4.0, 16.0, 60.0)
-"""Meters. The floor ends in a far edge, before which depth is still useful."""
-BELOW_M = 5e-5
-"""By which the floor lies lower than what stands on it: one can see the bottom of an open box, and only that."""
+"""Half widths of the squares that make up the floor, meters. Depth is useful up to the far edge."""
+FLOOR_OFFSET_M = 5e-5
+"""How much the floor is lower than the objects on it, meters, so that the bottom of an open box hides the floor."""
 SENSOR_MM = 32.0
 POINTS = 1024
 LUMINANCE = (0.2126, 0.7152, 0.0722)
-MIDDLE_GREY = 0.2
-"""Scene-linear luminance that the view transform shows as a medium grey: where the log-average of an image goes."""
+MIDDLE_GRAY = 0.2
+"""Scene-linear luminance that the view transform maps to a medium gray: target for the log-average of an image."""
 BRIGHTEST = 3.5
-"""Exposed scene-linear value that the view transform still keeps apart from white (measured: white from 4)."""
+"""Exposed scene-linear value that the view transform still distinguishes from white (measured: white from 4)."""
 WHITE_BALANCE = 0.6
-"""How far the light's colour is taken out, as a camera does; the rest is the mood of the light."""
-
+"""Strength of white balance: 1 removes the color of the light completely."""
 GLARE = 4.0
-"""The brightest background that is seen, in mean luminances of the HDRI."""
+"""Upper limit for the brightness of the visible background, in mean luminances of the HDRI."""
 
 
 class BrokenAsset(Exception):
-    """A model file that cannot be shown, or of which nothing can be told exactly."""
+    """A model file cannot be shown, or cannot have exact maps."""
 
     def __init__(self, object_id: str, message: str, reason: str = "broken_asset") -> None:
         super().__init__(message)
@@ -45,9 +44,9 @@ class BrokenAsset(Exception):
 
 
 class LoadedAsset:
-    """One object: the empty that holds all its parts, and its geometry in the object frame, meters.
+    """One object: the empty that is the parent of its parts, and its geometry in the object frame, meters.
 
-    `vertices` is all of it; `shell` and `points` are of what may be surface.
+    `vertices` includes everything; `shell` and `points` include only parts that may be surface.
     """
 
     def __init__(self, root: Any, parts: list, geometry: "Geometry", asset: dict) -> None:
@@ -71,17 +70,17 @@ class LoadedAsset:
             self._show_all_sides(geometry.material[kept], geometry.materials)
 
     def _show_all_sides(self, used: np.ndarray, materials: list) -> None:
-        """Leave materials alone of which no back face is seen from anywhere outside: most are closed solids."""
-        seen = set(used[self.shell.backs()])
+        """Disable back-face culling of materials whose backs cannot be seen from outside: most are closed solids."""
+        seen = set(used[self.shell.visible_backs()])
         for number, material in enumerate(materials):
             if material is not None and number not in seen:
                 material.use_backface_culling = False
 
     def place(self, placement: dict) -> None:
-        """world_from_object * object_from_file; the parts hang on the root with the file's origin moved already."""
+        """Set world_from_object * object_from_file. The file's offset is already part of the children's transforms."""
         yaw, scale = math.radians(placement["yaw_deg"]), placement["scale"]
-        turn = Matrix.Rotation(yaw, 3, "Z")
-        self.root.rotation_euler = (turn @ self.axes).to_euler()
+        rotation = Matrix.Rotation(yaw, 3, "Z")
+        self.root.rotation_euler = (rotation @ self.axes).to_euler()
         self.root.scale = (scale * self.scale,) * 3
         self.root.location = placement["x"], placement["y"], placement["z"]
         for part in self.parts:
@@ -89,7 +88,7 @@ class LoadedAsset:
 
 
 class Scene:
-    """A loaded scene. `exposure` (stops) and white are set by the first render and kept for the others."""
+    """A loaded scene. `exposure` (stops) and the white point are set by the first render and used for all."""
 
     def __init__(self, spec: dict, files: dict, options: dict, on_gpu: bool, threads: int) -> None:
         self.spec, self.exposure = spec, None
@@ -114,21 +113,21 @@ class Scene:
         render.resolution_x, render.resolution_y, render.resolution_percentage = self.width, self.height, 100
         render.use_persistent_data = True
         render.use_compositing = render.use_sequencer = False
-        # Colour is a function of the linear pixel alone: what an edit leaves alone stays equal to the bit.
+        # The color depends only on the linear pixel: what an edit does not change stays equal bit for bit.
         render.dither_intensity = 0.0
         render.threads_mode = "FIXED" if threads else "AUTO"
         if threads:
-            # With a single one, the thread that waits for it spins: twice the CPU time for the same picture.
+            # With a single thread, the waiting thread spins, which doubles the CPU time.
             render.threads = max(2, threads)
         cycles.device = "GPU" if on_gpu else "CPU"
         cycles.samples, cycles.seed = options["samples"], self.spec["seed"] & 0x7FFFFFFF
         cycles.use_adaptive_sampling = False
         cycles.use_denoising = options["denoise"]
         cycles.denoiser, cycles.denoising_use_gpu = "OPENIMAGEDENOISE", on_gpu
-        # Caustics from a HDRI are fireflies at these sample counts, not light.
+        # With so few samples, caustics of an HDRI are only fireflies.
         cycles.caustics_reflective = cycles.caustics_refractive = False
         cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 8, 3, 4
-        # A path that ends in the middle of a plant's leaves has no surface at all: as many as there may be.
+        # A path that ends between the leaves of a plant hits no surface, so the limit is high.
         cycles.transmission_bounces, cycles.transparent_max_bounces = 8, 256
         layer = scene.view_layers[0]
         layer.use_pass_z = layer.use_pass_object_index = layer.use_pass_diffuse_color = True
@@ -148,24 +147,24 @@ class Scene:
         tree = world.node_tree
         tree.nodes.clear()
         graph = Graph(tree)
-        # The mapping turns the direction that is looked up: the picture itself turns the other way.
-        turn = (0.0, 0.0, -math.radians(light["rotation_deg"]))
+        # The mapping rotates the lookup direction, so the image rotates the other way.
+        rotation = (0.0, 0.0, -math.radians(light["rotation_deg"]))
         direction = graph.node("TexCoord").outputs["Generated"]
-        direction = graph.node("Mapping", direction, named={"Rotation": turn}).outputs[0]
-        colour = graph.node("TexEnvironment", direction, image=image).outputs["Color"]
-        # Windows and the sun stay as bright as they are for the scene, but not for the eye, whose picture they
-        # would burn out or darken.
-        brightness = graph.math("DIVIDE", graph.node("RGBToBW", colour).outputs[0], GLARE * mean_luminance(image))
-        seen = graph.scale(colour, graph.math("DIVIDE", 1.0, graph.add(brightness, 1.0)))
-        colour = graph.mix(graph.node("LightPath").outputs["Is Camera Ray"], colour, seen)
-        background = graph.node("Background", colour, light["strength"]).outputs[0]
+        direction = graph.node("Mapping", direction, named={"Rotation": rotation}).outputs[0]
+        color = graph.node("TexEnvironment", direction, image=image).outputs["Color"]
+        # Windows and the sun light the scene at full brightness, but are dimmed for camera rays: otherwise they would
+        # be overexposed or make the image dark.
+        brightness = graph.math("DIVIDE", graph.node("RGBToBW", color).outputs[0], GLARE * mean_luminance(image))
+        dimmed = graph.scale(color, graph.math("DIVIDE", 1.0, graph.add(brightness, 1.0)))
+        color = graph.mix(graph.node("LightPath").outputs["Is Camera Ray"], color, dimmed)
+        background = graph.node("Background", color, light["strength"]).outputs[0]
         graph.node("OutputWorld", background)
-        # As fine as the picture is; what Cycles chooses by itself costs two CPU seconds a scene.
+        # The resolution of the image. Cycles' own choice costs two CPU seconds for each scene.
         world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", image.size[0]
 
     def _floor(self, surface: dict) -> None:
-        """Squares in one another: in a triangle of 60 m a hit's place is off by as much as a pixel of a near view."""
-        corners = [(x * r, y * r, -BELOW_M) for r in RADII for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+        """Nested squares. In a single triangle of 60 m, hit positions would be off by up to a pixel in close views."""
+        corners = [(x * r, y * r, -FLOOR_OFFSET_M) for r in RADII for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
         rings = [
             (4 * ring + side, 4 * ring + (side + 1) % 4, 4 * ring + (side + 1) % 4 - 4, 4 * ring + side - 4)
             for ring in range(1, len(RADII))
@@ -189,7 +188,7 @@ class Scene:
         self.scene.collection.objects.link(bpy.data.objects.new(name, mesh))
 
     def _number_parts(self) -> np.ndarray:
-        """Give every mesh a number of its own, from 1; the object id (0: floor or wall) of each number."""
+        """Number the meshes from 1. Returns the object id (0: floor or wall) for each number."""
         ids = {part: int(name) for name, asset in self.assets.items() for part in asset.parts}
         owners = [0]
         for item in self.scene.objects:
@@ -199,7 +198,7 @@ class Scene:
         return np.array(owners, np.uint16)
 
     def pose(self, state: dict) -> None:
-        """Put every object and the camera where a state says."""
+        """Place every object and the camera as in a state."""
         for name, asset in self.assets.items():
             asset.place(state["placements"][name])
         K, lens = state["camera"]["K"], self.camera.data
@@ -215,18 +214,18 @@ class Scene:
         self.camera.matrix_world = Matrix((pose @ np.diag([1, -1, -1, 1])).tolist())
 
     def render(self, exr: Path) -> None:
-        """All passes of the current pose into one uncompressed multi-layer EXR."""
+        """Render all passes of the current pose into one uncompressed multi-layer EXR."""
         settings = self.scene.render.image_settings
-        if hasattr(settings, "media_type"):  # since 5.0, and before the format
+        if hasattr(settings, "media_type"):  # since 5.0; must be set before the format
             settings.media_type = "MULTI_LAYER_IMAGE"
         settings.file_format, settings.color_depth, settings.exr_codec = "OPEN_EXR_MULTILAYER", "32", "NONE"
-        if hasattr(settings, "use_exr_interleave"):  # since 5.0, whose parts cannot hold pixels that are not square
+        if hasattr(settings, "use_exr_interleave"):  # since 5.0, whose EXR parts do not support non-square pixels
             settings.use_exr_interleave = True
         self.scene.render.filepath = str(exr)
         bpy.ops.render.render(write_still=True)
 
     def expose(self, arrays: dict[str, np.ndarray]) -> None:
-        """Set exposure and white from the scene's first image; later ones keep them."""
+        """Set exposure and white point from the first image of the scene. Later images keep them."""
         if self.exposure is not None:
             return
         self.exposure = exposure_of(arrays["linear"], arrays["depth"])
@@ -236,8 +235,8 @@ class Scene:
             view.use_white_balance = True
             view.white_balance_whitepoint = white_of(arrays)
 
-    def save_colour(self, png: Path) -> None:
-        """The last render through the view transform, 8-bit sRGB."""
+    def save_color(self, png: Path) -> None:
+        """Save the last render, after the view transform, as 8-bit sRGB."""
         settings = self.scene.render.image_settings
         if hasattr(settings, "media_type"):
             settings.media_type = "IMAGE"
@@ -247,7 +246,7 @@ class Scene:
 
 
 def mean_luminance(image: Any) -> float:
-    """Of an equirectangular image, over the sphere."""
+    """Mean luminance of an equirectangular image over the sphere."""
     width, height = image.size
     pixels = np.empty(width * height * 4, np.float32)
     image.pixels.foreach_get(pixels)
@@ -257,16 +256,16 @@ def mean_luminance(image: Any) -> float:
 
 
 def exposure_of(linear: np.ndarray, depth: np.ndarray) -> float:
-    """Stops that bring the surfaces' log-average luminance to middle grey, fewer where 2 % of all would turn white."""
+    """Stops that bring the log-average luminance of surfaces to middle gray; less if 2 % of pixels would be white."""
     luminance = np.maximum(linear @ np.array(LUMINANCE, np.float32), 1e-4)
     surfaces = depth > 0
-    stops = math.log2(MIDDLE_GREY) - float(np.mean(np.log2(luminance[surfaces] if surfaces.any() else luminance)))
+    stops = math.log2(MIDDLE_GRAY) - float(np.mean(np.log2(luminance[surfaces] if surfaces.any() else luminance)))
     bright = math.log2(BRIGHTEST) - math.log2(max(1e-4, float(np.percentile(linear.max(axis=-1), 98))))
     return round(max(-8.0, min(8.0, stops, bright)), 3)
 
 
 def white_of(arrays: dict[str, np.ndarray]) -> tuple[float, float, float]:
-    """What to show as white: the light's colour, which is what surfaces send out over what they reflect."""
+    """White point: the color of the light, estimated as the radiance of surfaces divided by their albedo."""
     lit = (arrays["depth"] > 0) & (arrays["albedo"].min(axis=-1) > 0.04)
     if lit.mean() < 0.01:
         return 1.0, 1.0, 1.0
@@ -277,49 +276,51 @@ def white_of(arrays: dict[str, np.ndarray]) -> tuple[float, float, float]:
 
 
 def load_asset(item: dict, file: str) -> LoadedAsset:
-    """Import one GLB under one empty; raises BrokenAsset where it cannot be read or holds no surface."""
+    """Import one GLB as children of an empty. Raises BrokenAsset if it cannot be read or has no surface."""
     name, scene, layer = str(item["id"]), bpy.context.scene, bpy.context.view_layer
-    asset, called = item["asset"], Path(file).name
+    asset, file_name = item["asset"], Path(file).name
     root = bpy.data.objects.new(f"object{name}", None)
     scene.collection.objects.link(root)
     try:
         added = import_model(file)
         axes = np.reshape(asset["axes"], (3, 3))
-        hang(added, root, -np.asarray(asset["offset"]) @ axes / asset["scale"])
-    except (NotImported, ValueError) as error:
-        raise BrokenAsset(name, f"{called}: {error}") from None
+        attach(added, root, -np.asarray(asset["offset"]) @ axes / asset["scale"])
+    except (ImportFailed, ValueError) as error:
+        raise BrokenAsset(name, f"{file_name}: {error}") from None
     parts = [part for part in added if part.type == "MESH"]
     for part in added:
         part.hide_render = part.type != "MESH"
     layer.update()
-    part_sheets(parts)
+    separate_sheets(parts)
     layer.update()
     shape = geometry(parts)
     if not len(shape.triangles):
-        raise BrokenAsset(name, f"{called}: Blender finds no surface in it")
+        raise BrokenAsset(name, f"{file_name}: Blender finds no surface in it")
     if not np.isfinite(shape.vertices).all():
-        raise BrokenAsset(name, f"{called}: it has coordinates that are no numbers")
+        raise BrokenAsset(name, f"{file_name}: some of its coordinates are not finite")
     loaded = LoadedAsset(root, parts, shape, asset)
     if not loaded.solid:
-        raise BrokenAsset(name, f"{called}: nothing of it is as opaque as {SOLID:g}", "mostly_transparent")
+        raise BrokenAsset(
+            name, f"{file_name}: no part of it has an opacity of at least {SOLID:g}", "mostly_transparent"
+        )
     return loaded
 
 
 class Geometry(NamedTuple):
-    """What is rendered, in the world of the moment. Triangles run counter-clockwise as seen from their front."""
+    """The rendered geometry in its current pose, world frame. Triangles are counter-clockwise seen from the front."""
 
     vertices: np.ndarray
     """(N, 3), float64."""
     triangles: np.ndarray
     """(M, 3)."""
     material: np.ndarray
-    """(M,), into `materials`."""
+    """(M,) indices into `materials`."""
     materials: list
-    """Each once; None where a mesh has none."""
+    """Each material once; None for meshes without one."""
 
     def within(self, size_m: list) -> "Geometry":
-        """What lies in an asset's box; what reaches out of it cannot be seen (sources/objaverse/appearance.py)."""
-        high, slack = np.array(size_m) * (0.5, 0.5, 1), 2e-3 * max(size_m)  # what ends at a side stays
+        """The geometry inside the box of an asset. Parts outside are invisible (sources/objaverse/appearance.py)."""
+        high, slack = np.array(size_m) * (0.5, 0.5, 1), 2e-3 * max(size_m)  # keep what ends at a side
         low, corners = high * (-1, -1, 0), self.vertices[self.triangles]
         inside = ((corners.max(axis=1) > low - slack) & (corners.min(axis=1) < high + slack)).all(axis=1)
         vertices = np.clip(self.vertices, low, high)
@@ -327,7 +328,7 @@ class Geometry(NamedTuple):
 
 
 def geometry(parts: list) -> Geometry:
-    """All parts as rendered."""
+    """The evaluated geometry of all parts."""
     depsgraph = bpy.context.evaluated_depsgraph_get()
     vertices: list[np.ndarray] = [np.zeros((0, 3))]
     triangles: list[np.ndarray] = [np.zeros((0, 3), np.int64)]
@@ -346,7 +347,7 @@ def geometry(parts: list) -> Geometry:
         mesh.loop_triangles.foreach_get("material_index", slots)
         pose = np.array(part.matrix_world, np.float64)
         corners = corners.reshape(-1, 3)
-        # A mirrored node turns the winding, and glTF says that fronts stay fronts.
+        # A mirrored node reverses the winding, but in glTF fronts stay fronts.
         triangles.append((corners if part.matrix_world.determinant() > 0 else corners[:, ::-1]) + count)
         vertices.append(points.reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3])
         numbers = [0]
@@ -358,12 +359,12 @@ def geometry(parts: list) -> Geometry:
         count += len(mesh.vertices)
         evaluated.to_mesh_clear()
     corners = np.concatenate(triangles)
-    used, corners = np.unique(corners, return_inverse=True)  # loose points are not seen
+    used, corners = np.unique(corners, return_inverse=True)  # loose points are invisible
     return Geometry(np.concatenate(vertices)[used], corners.reshape(-1, 3), np.concatenate(of_triangles), materials)
 
 
 def surface_points(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Area-weighted points (POINTS, 3) on the surface, evenly spread: one a stratum, by a low-discrepancy sequence."""
+    """Area-weighted points (POINTS, 3) on the surface: one in each stratum, by a low-discrepancy sequence."""
     a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     total = np.cumsum(area)

@@ -1,8 +1,8 @@
 # pyright: basic, reportMissingImports=false
-"""What can be seen of each object, by casting rays, before a render is paid for.
+"""Measures the visibility of each object by ray casting, which is much cheaper than a render.
 
-Surface is what is drawn as one (hits), but for textures: a leaf's transparent corners count as leaf. Own pixels
-are amodal: the object alone, inside the frame.
+Surface is defined as in `hits`, except that textures are ignored: the transparent corners of a leaf count as leaf. Own
+pixels are amodal: those of the object without the others, inside the frame.
 """
 
 import math
@@ -13,52 +13,52 @@ from mathutils import Vector
 from mathutils.bvhtree import BVHTree
 
 GRID = 48
-"""Rays along the side of a square box; other boxes take as many rays in all."""
+"""Number of rays along the side of a square box. Other boxes have the same total number of rays."""
 NEAR = 0.01
 STEP = 1e-6
-"""How far behind a back face a ray goes on, in radii of the object."""
+"""Distance behind a back face at which a ray continues, in radii of the object."""
 AROUND, ACROSS = 24, 16
-"""Directions from which back faces are looked for, and rays of each along the side of a square."""
+"""Number of directions from which back faces are searched, and number of rays along the side of a square for each."""
 
 
 class Shell:
-    """An object's triangles as rays meet them: the back of a single-sided one is not there."""
+    """The triangles of an object for ray casting. Rays pass through the visible_backs of single-sided triangles."""
 
     def __init__(self, vertices: np.ndarray, triangles: np.ndarray, single: np.ndarray) -> None:
-        """`single` (M,) tells which triangles of (M, 3), counter-clockwise as seen from the front, are single-sided."""
+        """`single` (M,): whether each of the `triangles` (M, 3), counter-clockwise from the front, is single-sided."""
         self._bvh = BVHTree.FromPolygons(vertices.tolist(), triangles.tolist(), all_triangles=True)
         self._single = single.tolist()
-        self._middle = (vertices[triangles].min(axis=(0, 1)) + vertices[triangles].max(axis=(0, 1))) / 2
+        self._center = (vertices[triangles].min(axis=(0, 1)) + vertices[triangles].max(axis=(0, 1))) / 2
         self._radius = float(np.linalg.norm(np.ptp(vertices[triangles].reshape(-1, 3), axis=0))) / 2
 
     def distance(self, origin: Vector, direction: list, limit: float = 1e9) -> float | None:
-        """To the first surface along a unit direction; None where there is none nearer than `limit`."""
-        cast, gone = self._bvh.ray_cast, 0.0
+        """Distance to the first surface along a unit direction; None if there is none within `limit`."""
+        cast, traveled = self._bvh.ray_cast, 0.0
         ray = Vector(direction)
-        while gone < limit:
-            _, normal, index, way = cast(origin + ray * gone, ray, limit - gone)
-            if way is None:
+        while traveled < limit:
+            _, normal, index, distance = cast(origin + ray * traveled, ray, limit - traveled)
+            if distance is None:
                 return None
-            gone += way
+            traveled += distance
             if not self._single[index] or normal.dot(ray) < 0:
-                return gone
-            gone += max(STEP * self._radius, 1e-7 * gone)
+                return traveled
+            traveled += max(STEP * self._radius, 1e-7 * traveled)
         return None
 
-    def backs(self) -> np.ndarray:
-        """Single-sided triangles (indices) whose back is the first thing that some ray from outside meets."""
+    def visible_backs(self) -> np.ndarray:
+        """Indices of single-sided triangles whose back is the first hit of some ray from outside."""
         if not any(self._single):
             return np.zeros(0, np.int64)
         found: set[int] = set()
         steps = (np.arange(AROUND) + 0.5) / AROUND
-        height, turn = 1 - 2 * steps, np.pi * (1 + 5**0.5) * np.arange(AROUND)
+        height, angle = 1 - 2 * steps, np.pi * (1 + 5**0.5) * np.arange(AROUND)
         flat = np.sqrt(1 - height**2)
         side = (np.arange(ACROSS) + 0.5) / ACROSS * 2 - 1
         x, y = (grid.ravel() * self._radius for grid in np.meshgrid(side, side))
-        for towards in np.stack([flat * np.cos(turn), flat * np.sin(turn), height], axis=1):
+        for towards in np.stack([flat * np.cos(angle), flat * np.sin(angle), height], axis=1):
             right = np.cross(towards, (0.0, 0.0, 1.0))
             right /= np.linalg.norm(right)
-            start = self._middle - 2 * self._radius * towards
+            start = self._center - 2 * self._radius * towards
             starts = start + np.outer(x, right) + np.outer(y, np.cross(right, towards))
             ray = Vector(towards.tolist())
             for origin in starts.tolist():
@@ -78,7 +78,7 @@ class View:
         self.width, self.height = width, height
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels (N, 2) and planar z (N) of world points; pixels mean nothing behind the camera."""
+        """Pixels (N, 2) and planar z (N) of world points. Pixels are not valid behind the camera."""
         local = (points - self.eye) @ self.rotation
         z = local[:, 2]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -91,7 +91,7 @@ class View:
 
 
 class Placed:
-    """An object as it stands in a state, and where it falls in the image."""
+    """An object placed as in a state, and its box in the image."""
 
     def __init__(self, asset: Any, placement: dict, view: View) -> None:
         yaw, self.scale = math.radians(placement["yaw_deg"]), placement["scale"]
@@ -105,7 +105,7 @@ class Placed:
         return points * self.scale @ self.rotation.T + self.origin
 
     def _box(self, view: View) -> tuple[float, float, float, float]:
-        """x0, y0, x1, y1 of the whole object, clipped to the frame; the frame where it reaches behind the camera."""
+        """x0, y0, x1, y1 of the whole object, clipped to the frame; the whole frame if it extends behind the camera."""
         pixels, z = view.project(self.world(self.asset.vertices))
         if z.max() <= NEAR:
             return 0.0, 0.0, 0.0, 0.0
@@ -126,7 +126,7 @@ class Placed:
         return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def look(scene: Any, state: dict) -> dict:
+def measure_visibility(scene: Any, state: dict) -> dict:
     """For each object: own_px, visible (fraction of the own pixels), in_frame (fraction of the surface), box."""
     view = View(state["camera"], scene.width, scene.height)
     placements = state["placements"]
@@ -137,14 +137,14 @@ def look(scene: Any, state: dict) -> dict:
     }
     absent = {"own_px": 0.0, "visible": 0.0, "in_frame": 0.0, "box": [0, 0, 0, 0]}
     return {
-        name: look_at(placed[name], [p for n, p in placed.items() if n != name], scene.spec["walls"], view)
+        name: _measure_object(placed[name], [p for n, p in placed.items() if n != name], scene.spec["walls"], view)
         if name in placed
         else absent
         for name in scene.assets
     }
 
 
-def look_at(own: Placed, others: list[Placed], walls: list[dict], view: View) -> dict:
+def _measure_object(own: Placed, others: list[Placed], walls: list[dict], view: View) -> dict:
     x0, y0, x1, y1 = own.box
     pixels, z = view.project(own.world(own.asset.points))
     with np.errstate(invalid="ignore"):
@@ -170,20 +170,20 @@ def look_at(own: Placed, others: list[Placed], walls: list[dict], view: View) ->
     count = int(hit.sum())
     if not count:
         return result
-    free = unhidden(own, others, walls, view, directions[hit], distance[hit])
+    free = _count_unhidden(own, others, walls, view, directions[hit], distance[hit])
     result["own_px"] = count / len(rays) * (x1 - x0) * (y1 - y0)
     result["visible"] = free / count
     return result
 
 
-def unhidden(
+def _count_unhidden(
     own: Placed, others: list[Placed], walls: list[dict], view: View, directions: np.ndarray, distance: np.ndarray
 ) -> int:
-    """How many of the rays that hit the object at `distance` reach it."""
+    """Number of rays that reach the object at `distance` without hitting anything before."""
     reach = distance * (1 - 1e-4)
     free = np.ones(len(reach), bool)
     for wall in walls:
-        free &= ~behind_wall(wall, view.eye, directions, reach)
+        free &= ~_behind_wall(wall, view.eye, directions, reach)
     for other in others:
         if not own.overlaps(other):
             continue
@@ -195,7 +195,7 @@ def unhidden(
     return int(free.sum())
 
 
-def behind_wall(wall: dict, eye: np.ndarray, directions: np.ndarray, reach: np.ndarray) -> np.ndarray:
+def _behind_wall(wall: dict, eye: np.ndarray, directions: np.ndarray, reach: np.ndarray) -> np.ndarray:
     angle = math.radians(wall["normal_deg"])
     normal = np.array([math.cos(angle), math.sin(angle), 0.0])
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -3,13 +3,14 @@
 # dependencies = ["bpy==5.0.1", "OpenEXR==3.5.3", "numpy==1.26.4"]
 # ///
 # pyright: basic, reportMissingImports=false
-"""Blender in a process of its own: JSON lines in, JSON lines out, arrays as files in a folder that the client names.
+"""The main script of the Blender process. It reads and writes JSON lines, and writes arrays to files in a given folder.
 
-Run as `python worker.py -- OPTIONS` in the environment of the metadata above (sources/blender/environment.py), or as
-`blender -b -P worker.py -- OPTIONS`; OPTIONS is one JSON object: folder, device,
-threads. One scene is loaded at a time; its source and target are rendered in it, each
-with all passes from one render. The same scene gives the same bytes in a fresh process, in a used one, and with any
-number of threads. When the client goes, in whatever way, its end of stdin closes and the worker ends at once.
+Run it as `python worker.py -- OPTIONS` in the environment of the metadata above (sources/blender/environment.py), or as
+`blender -b -P worker.py -- OPTIONS`. OPTIONS is a JSON object: folder, device, threads.
+
+One scene is loaded at a time. Its source and target are each rendered once, with all passes. The same scene gives the
+same bytes in a new process, in a used one, and with any number of threads. If the client ends in any way, stdin closes
+and the worker exits immediately.
 """
 
 import json
@@ -23,7 +24,7 @@ import traceback
 from pathlib import Path
 
 PROTOCOL = os.fdopen(os.dup(1), "w")
-"""The real standard output, for replies alone: Blender and its importers print to descriptor 1."""
+"""The real standard output, only for replies. Blender and its importers print to descriptor 1."""
 os.dup2(2, 1)
 HERE = Path(__file__).resolve().parent
 # Modules of this folder must not hide modules of Blender's add-ons.
@@ -32,15 +33,15 @@ sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() !=
 import bpy  # noqa: E402
 import numpy as np  # noqa: E402
 
-# The folder that holds `spatialdata_builder`: a checkout, or site-packages. It is on the path, as the last, for our own
-# imports only.
+# The folder that contains `spatialdata_builder`: a checkout, or site-packages. It is the last entry of the path, only
+# during our own imports.
 ROOT = str(HERE.parents[1] if (HERE.parents[1] / "spatialdata_builder.py").is_file() else HERE.parents[2])
 __package__ = "spatialdata_builder.sources.blender"
 sys.path.append(ROOT)
 from .passes import read_passes  # noqa: E402
 from .portrait import portray  # noqa: E402
 from .scene import BrokenAsset, Scene  # noqa: E402
-from .visibility import look  # noqa: E402
+from .visibility import measure_visibility  # noqa: E402
 
 sys.path.remove(ROOT)
 
@@ -48,13 +49,13 @@ GPU_KINDS = ("OPTIX", "CUDA", "HIP", "METAL", "ONEAPI")
 
 
 class NoDevice(Exception):
-    """The named device is not in this machine."""
+    """This machine does not have the named device."""
 
 
 def use_device(wanted: str) -> str:
-    """Switch Cycles to a device ("gpu": the best that is here, "auto": that or the CPU); its name for people.
+    """Switch Cycles to a device and return its name. "gpu": the best GPU; "auto": the best GPU, else the CPU.
 
-    Preferences are per session.
+    The setting is valid until the factory settings are loaded again.
     """
     preferences = bpy.context.preferences.addons["cycles"].preferences
     for kind in GPU_KINDS if wanted in ("auto", "gpu") else () if wanted == "cpu" else (wanted.upper(),):
@@ -62,20 +63,20 @@ def use_device(wanted: str) -> str:
             found = [device for device in preferences.get_devices_for_type(kind) if device.type == kind]
             if found:
                 preferences.compute_device_type = kind
-        except (TypeError, ValueError):  # this Blender was built without it
+        except (TypeError, ValueError):  # this Blender was built without support for it
             found = []
         if found:
             for device in preferences.devices:
                 device.use = device.type == kind
             return f"{kind} {found[0].name}"
     if wanted not in ("auto", "cpu"):
-        raise NoDevice(f"no {wanted} device is found by Blender {bpy.app.version_string}")
+        raise NoDevice(f"Blender {bpy.app.version_string} finds no {wanted} device")
     preferences.compute_device_type = "NONE"
     return "CPU"
 
 
 class Worker:
-    """The operations. Each takes the fields of a request and gives the fields of the reply."""
+    """The operations. Arguments are the fields of a request; the result has the fields of the reply."""
 
     def __init__(self, folder: str, device: str, threads: int) -> None:
         self.folder, self.wanted, self.threads = Path(folder), device, threads
@@ -86,7 +87,7 @@ class Worker:
         return {"versions": {"blender": bpy.app.version_string, "device": use_device(self.wanted)}}
 
     def open(self, spec: dict, files: dict, options: dict) -> dict:
-        """Load a scene; in place of the last one, whose memory is freed."""
+        """Load a scene. Frees the memory of the previous one."""
         self.scene = None
         bpy.ops.wm.read_factory_settings(use_empty=True)
         on_gpu = use_device(self.wanted) != "CPU"
@@ -101,24 +102,24 @@ class Worker:
 
     def visibility(self, states: list) -> dict:
         scene = self._loaded()
-        return {"states": [look(scene, state) for state in states]}
+        return {"states": [measure_visibility(scene, state) for state in states]}
 
     def render(self, state: dict) -> dict:
-        """Render a state; the first state of a scene sets the exposure."""
+        """Render a state. The first state of a scene sets the exposure."""
         scene = self._loaded()
         scene.pose(state)
-        exr, png = self.folder / "passes.exr", self.folder / "colour.png"
+        exr, png = self.folder / "passes.exr", self.folder / "color.png"
         scene.render(exr)
         arrays = read_passes(exr, scene.owners)
         exr.unlink()
         scene.expose(arrays)
         del arrays["albedo"]
-        scene.save_colour(png)
+        scene.save_color(png)
         files = {name: self._save(name, array) for name, array in arrays.items()}
-        return {"colour": str(png), "arrays": files, "exposure": scene.exposure}
+        return {"color": str(png), "arrays": files, "exposure": scene.exposure}
 
     def portray(self, asset: dict, file: str, views: list, side: int) -> dict:
-        """What one asset shows of its materials; see portrait. No scene is open afterwards."""
+        """Render the materials of one asset, see `portrait.portray`. No scene is open afterward."""
         self.scene = None
         bpy.ops.wm.read_factory_settings(use_empty=True)
         bpy.context.scene.render.threads_mode = "FIXED" if self.threads else "AUTO"
@@ -139,13 +140,13 @@ class Worker:
 
 
 def answer(worker: Worker, request: dict) -> dict:
-    """The reply to one request; an error is a reply, too."""
+    """The reply to one request. An error is also a reply."""
     arguments = {key: value for key, value in request.items() if key not in ("id", "op")}
     try:
         return {"id": request["id"], **getattr(worker, request["op"])(**arguments)}
     except BrokenAsset as error:
-        told = {"object": error.object, "reason": error.reason, "message": str(error)}
-        return {"id": request["id"], "error": "asset", **told}
+        fields = {"object": error.object, "reason": error.reason, "message": str(error)}
+        return {"id": request["id"], "error": "asset", **fields}
     except NoDevice as error:
         return {"id": request["id"], "error": "device", "message": str(error)}
     except Exception as error:
@@ -158,7 +159,7 @@ def main() -> None:
     requests: queue.SimpleQueue[dict] = queue.SimpleQueue()
 
     def listen() -> None:
-        """Read in a thread, so that the end of the client is seen during a render as well."""
+        """Runs in a thread, so that the end of the client is noticed during a render, too."""
         for line in sys.stdin:
             requests.put(json.loads(line))
         shutil.rmtree(worker.folder, ignore_errors=True)

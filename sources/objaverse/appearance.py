@@ -1,7 +1,7 @@
-"""What a model looks like, measured on portraits: its color, and how much of the file can be seen at all.
+"""Measures the appearance of a model on portraits: its color, and which part of the file is visible at all.
 
-Invariant: what is said of an asset's looks is what the renderer shows of it, with the loader and the materials of the
-scenes. Surfaces that are hidden, turned away or transparent have no color, no size and no say.
+Invariant: the measured appearance is what the renderer shows, with the same loader and materials as in scenes. Hidden,
+back-facing and transparent surfaces contribute neither to the color nor to the size.
 """
 
 import json
@@ -23,49 +23,50 @@ from ..assets.asset import Asset
 from ..assets.glb import GlbError, open_glb
 from ..assets.identity import content_of, describe
 from ..assets.primitives import read_primitives
-from ..assets.shape import HIDDEN, rotational_symmetry, turns_unseen
+from ..assets.shape import HIDDEN, looks_round, rotational_symmetry
 from ..assets.surface_samples import Surface, sample_surface
 from ..assets.thin import lies_face_down
 from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
 from ..scenes.spec import RenderOptions
-from .cache import DEFAULT_LICENCES, resolve_root
-from .survey import Seen, SurveyAssets
+from .cache import DEFAULT_LICENSES, resolve_root
+from .survey import SurveyAssets, VisiblePart
 
 SIDE: Final = 64
-"""Pixels of a view's side."""
+"""Side of a view, pixels."""
 MARGIN: Final = 1.04
-"""Width of a view over the diagonal of the asset's box; as in `blender_portrait`."""
+"""Width of a view divided by the diagonal of the asset's box; the same as in `sources/blender/portrait.py`."""
 DIELECTRIC: Final = 0.04
-"""What every surface reflects like a mirror, whatever its color: no part of the color."""
+"""Specular reflectance that every surface has, whatever its color. It is subtracted from the color."""
 _ASSET: Final = TypeAdapter(Asset)
 _NEAR: Final = 2.5
-"""Pixels by which a sample may lie behind the seen surface and still bear its color."""
+"""Pixels by which a sample may be behind the visible surface and still get its color."""
 _EDGE: Final = 1.5
-"""Pixels by which the seen box may differ from the file's."""
-_CUTS: Final = 3
-"""Portraits that are taken anew where not all can be seen: each shows the edges of what is seen more closely."""
+"""Pixels by which the visible box may differ from that of the file."""
+_MAX_CUTS: Final = 3
+"""How often portraits are repeated if a part cannot be seen. Each time they show the visible part at a larger scale."""
 _SAME: Final = 0.005
-"""Of the largest side: what two boxes may differ by."""
+"""Fraction of the largest side by which two boxes may differ."""
 _FAINT: Final = 0.02
-"""Coverage below which nobody sees anything."""
-_LEAST_SURFACE: Final = 0.6
-"""Share of what is seen that must count as surface in the maps; the rest is see-through."""
+"""Coverage below which nothing is visible."""
+_MIN_SURFACE: Final = 0.6
+"""Fraction of the visible part that must count as surface in the maps. The rest is too transparent."""
 _SOLID: Final = 0.85
-"""Mean coverage from which a surface's own color is what is seen."""
+"""Mean coverage from which an object has a color."""
 _THROUGH: Final = 0.3
-"""Share of light let through above which what stands behind gives the color."""
+"""Fraction of transmitted light above which an object has no color, because the background shows through."""
 _METAL: Final = 0.5
-"""Share of gloss of its own color from which a thing is a metal, and the roughness below which it looks like one."""
+"""An object is a metal if at least this fraction of its light is specular beyond `DIELECTRIC`, and its roughness is
+below `_ROUGH`."""
 _ROUGH: Final = 0.55
-_SAID: Final = (0.3, 0.1)
-"""Share of the surface that a word of color in a title must fit: alone, and as one of several."""
-_WORD: Final = (0.10, 0.04)
-"""Differences of lightness, and of hue and chroma, within which it fits (OKLab)."""
+_MIN_WORD_SHARE: Final = (0.3, 0.1)
+"""Fraction of the surface that a color word in a title must match: a single word, and one of several."""
+_WORD_TOLERANCE: Final = (0.10, 0.04)
+"""Differences of lightness, and of hue and chroma, within which it matches (OKLab)."""
 _LUMINANCE: Final = np.array([0.2126, 0.7152, 0.0722])
 
 
 def _axes(azimuth: float, elevation: float) -> Floats:
-    """Right, up and back (rows) of a camera that looks at the origin from there, z up, degrees."""
+    """Right, up and back (rows) of a camera that looks at the origin from this direction, z up, degrees."""
     a, e = math.radians(azimuth), math.radians(elevation)
     back = np.array([math.cos(a) * math.cos(e), math.sin(a) * math.cos(e), math.sin(e)])
     right = np.array([-math.sin(a), math.cos(a), 0.0])
@@ -77,12 +78,12 @@ VIEWS: Final[tuple[Floats, ...]] = (
     *(_axes(azimuth, 35) for azimuth in (45, 135, 225, 315)),
     _axes(0, 90),
 )
-"""Four sides, whose outlines give the box; four corners and the top, as the cameras of scenes see them."""
+"""Four sides, whose outlines give the box; four corners and the top, as cameras in scenes see them."""
 
 
 @dataclass(frozen=True)
 class Portrait:
-    """The arrays of `blender_portrait.portray`: of each of `VIEWS` what is seen, object frame, meters."""
+    """The arrays of `portray` (sources/blender/portrait.py): what each of `VIEWS` shows, object frame, meters."""
 
     color: NDArray[np.float32]
     glossy: NDArray[np.float32]
@@ -96,11 +97,11 @@ class Portrait:
 
     @property
     def pixel(self) -> float:
-        """Meters."""
+        """Side of a pixel, meters."""
         return MARGIN * float(np.linalg.norm(self.size_m)) / self.depth.shape[-1]
 
     @property
-    def middle(self) -> Floats:
+    def center(self) -> Floats:
         return np.array([0.0, 0.0, self.size_m[2] / 2])
 
     @property
@@ -110,34 +111,34 @@ class Portrait:
 
     @property
     def srgb(self) -> Floats:
-        """(V, H, W, 3), 0..1: the color of what is seen, without the gloss that all surfaces have."""
+        """(V, H, W, 3), 0..1: the visible color, without the specular reflection that all surfaces have."""
         gloss = np.minimum(self.glossy, DIELECTRIC * self.coverage[..., None])
         bare = (self.color - gloss) / np.maximum(self.coverage, _FAINT)[..., None]
-        # What shines keeps its hue.
+        # A light source keeps its hue.
         return to_srgb(bare.astype(np.float64) / np.maximum(bare.max(axis=-1, keepdims=True), 1.0))
 
     def points(self) -> Floats:
-        """(N, 3) of the seen surface, object frame."""
+        """(N, 3) points of the visible surface, object frame."""
         half = self.depth.shape[-1] / 2
         found: list[Floats] = []
         for axes, depth in zip(VIEWS, self.depth, strict=True):
             rows, columns = np.nonzero(np.isfinite(depth))
             across = np.stack([columns + 0.5 - half, half - rows - 0.5], axis=1) * self.pixel
             back = -depth[rows, columns].astype(np.float64)[:, None]
-            found.append(np.concatenate([across, back], axis=1) @ axes + self.middle)
+            found.append(np.concatenate([across, back], axis=1) @ axes + self.center)
         return np.concatenate(found)
 
     def share(self, part: NDArray[np.float32]) -> float:
-        """Of the light that the surface sends back or out."""
+        """Fraction of the light that the surface reflects, transmits or emits."""
         seen = self.surface
         return float((part[seen] @ _LUMINANCE).sum() / max(float((self.color[seen] @ _LUMINANCE).sum()), 1e-9))
 
 
-def painted(surface: Surface, asset: Asset, portrait: Portrait) -> Surface:
-    """The samples that some view shows, each in the color of the view that it faces most; turned by `asset.axes`."""
-    turn = np.reshape(asset.axes, (3, 3)).T
-    surface = replace(surface, points=surface.points @ turn, normals=surface.normals @ turn)
-    points = surface.points * asset.scale + asset.offset - portrait.middle
+def with_seen_colors(surface: Surface, asset: Asset, portrait: Portrait) -> Surface:
+    """The visible samples, rotated by `asset.axes`, each with the color in the view that it faces most."""
+    rotation = np.reshape(asset.axes, (3, 3)).T
+    surface = replace(surface, points=surface.points @ rotation, normals=surface.normals @ rotation)
+    points = surface.points * asset.scale + asset.offset - portrait.center
     side = portrait.depth.shape[-1]
     colors, srgb = np.zeros((len(points), 3)), portrait.srgb
     best = np.zeros(len(points))
@@ -160,37 +161,37 @@ def painted(surface: Surface, asset: Asset, portrait: Portrait) -> Surface:
     )
 
 
-def seen_part(portrait: Portrait, asset: Asset) -> Seen | None:
-    """What is seen of the file, where it does not fill the asset's box."""
+def visible_part(portrait: Portrait, asset: Asset) -> VisiblePart | None:
+    """The visible part of the file; None if it fills the box of the asset."""
     points, slack = portrait.points(), _EDGE * portrait.pixel
     size = np.array(portrait.size_m)
     low, high = np.array([-size[0] / 2, -size[1] / 2, 0.0]), np.array([size[0] / 2, size[1] / 2, size[2]])
     first, last = points.min(axis=0) - portrait.pixel / 2, points.max(axis=0) + portrait.pixel / 2
-    # What is left of a file that was cut before may end short of the cut.
+    # A file that was cut before may end short of the cut.
     inner = np.maximum(np.where(first > low + slack, first, low), portrait.box[0])
     outer = np.minimum(np.where(last < high - slack, last, high), portrait.box[1])
     if np.abs([inner - low, outer - high]).max() < _SAME * size.max():
         return None
-    one, other, seen = (
+    first, last, points = (
         (part - asset.offset) @ np.reshape(asset.axes, (3, 3)) / asset.scale for part in (inner, outer, points)
     )
-    return Seen(np.minimum(one, other), np.maximum(one, other), seen)
+    return VisiblePart(np.minimum(first, last), np.maximum(first, last), points)
 
 
-def sampled(file: Path, seen: Seen | None) -> tuple[Surface, Floats]:
-    """The surface of a file, of what is seen of it alone, and the corners (N, 3, 3) of its triangles.
+def sample_file(file: Path, visible: VisiblePart | None) -> tuple[Surface, Floats]:
+    """The surface of a file, or of its visible part, and the corners (N, 3, 3) of the triangles.
 
     Raises `glb.GlbError`.
     """
     glb = open_glb(file)
     primitives = read_primitives(glb)
-    shown = primitives if seen is None else [seen.part(one) for one in primitives]
+    shown = primitives if visible is None else [visible.crop(one) for one in primitives]
     return sample_surface(glb, shown), np.concatenate([one.positions[one.triangles] for one in shown])
 
 
 @dataclass(frozen=True)
 class Booth:
-    """What a worker holds."""
+    """The state of a worker."""
 
     renderer: Renderer
     root: Path
@@ -200,12 +201,11 @@ class Booth:
 class MeasureAppearance(Stage):
     """Looks at a surveyed model from nine sides. `Sample.spec` is `cache.CacheEntry.spec()`.
 
-    Columns: `asset`, JSON of `spec.Asset`, with its color, symmetry and, where a part of the file cannot be seen, its
-    size anew; `identity`, JSON of `identity.Description`.
+    Columns: `asset`, JSON of `Asset`, now with color and symmetry, and measured again if a part of the file cannot be
+    seen; `identity`, JSON of `identity.Description`.
 
-    Rejects: those of the survey, for what is left where a part cannot be seen; `nothing_to_see` (coverage);
-    `mostly_transparent` (share of what is seen that counts as surface); `broken_asset`; `blender_timeout`;
-    `blender_crash`.
+    Rejects: those of the survey, for the visible part; `nothing_to_see` (coverage); `mostly_transparent` (fraction of
+    the visible part that counts as surface); `broken_asset`; `blender_timeout`; `blender_crash`.
     """
 
     layer: ClassVar[str] = "appearance"
@@ -215,16 +215,16 @@ class MeasureAppearance(Stage):
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout"})
 
     root: str = field(default="", metadata={"fingerprint": False})
-    licences: tuple[str, ...] = DEFAULT_LICENCES
+    licences: tuple[str, ...] = DEFAULT_LICENSES
     render: RenderOptions = field(default_factory=lambda: portrait_options(RenderOptions()))
     threads: int = field(default=0, metadata={"fingerprint": False})
-    """Threads of Blender; 0: as many as `cpus`, rounded up."""
+    """Threads of Blender; 0: `cpus`, rounded up."""
     batch_size: int = field(default=1, metadata={"fingerprint": False})
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
 
     def setup(self) -> Booth:
-        """Find the cache and prepare Blender, which starts with the first asset. Raises BadInput: no such folder."""
+        """Find the cache and prepare Blender, which starts with the first asset. Raises BadInput without a cache."""
         return Booth(Renderer(self.render, threads=self.threads or math.ceil(self.cpus)), resolve_root(self.root))
 
     def cpu_seconds(self, model: Booth) -> float:
@@ -237,25 +237,26 @@ class MeasureAppearance(Stage):
         asset = _ASSET.validate_json(str(sample["survey"]["asset"]))
         file = booth.root / asset.path
         try:
-            seen, portrait = None, take_portrait(booth.renderer, asset, file)
-            for _ in range(_CUTS):
-                if refused := _refuse(portrait):
-                    return refused
-                if (part := seen_part(portrait, asset)) is None:
+            visible, portrait = None, take_portrait(booth.renderer, asset, file)
+            for _ in range(_MAX_CUTS):
+                if reject := _check_visibility(portrait):
+                    return reject
+                if (part := visible_part(portrait, asset)) is None:
                     break
-                seen, anew = part, self._survey(booth, sample, part)
-                if isinstance(anew, Reject):
-                    return anew
-                asset, portrait = anew, take_portrait(booth.renderer, anew, file)
-            samples, corners = sampled(file, seen)
-            surface = painted(samples, asset, portrait)
+                visible, cropped = part, self._survey(booth, sample, part)
+                if isinstance(cropped, Reject):
+                    return cropped
+                asset, portrait = cropped, take_portrait(booth.renderer, cropped, file)
+            samples, corners = sample_file(file, visible)
+            surface = with_seen_colors(samples, asset, portrait)
             if asset.laid:
-                anew = self._survey(booth, sample, seen, over=True)
-                if isinstance(anew, Reject):
-                    return anew
-                over = take_portrait(booth.renderer, anew, file)
-                if lies_face_down(surface, turned := painted(samples, anew, over)):
-                    asset, portrait, surface = anew, over, turned
+                flipped = self._survey(booth, sample, visible, flipped=True)
+                if isinstance(flipped, Reject):
+                    return flipped
+                flipped_portrait = take_portrait(booth.renderer, flipped, file)
+                flipped_surface = with_seen_colors(samples, flipped, flipped_portrait)
+                if lies_face_down(surface, flipped_surface):
+                    asset, portrait, surface = flipped, flipped_portrait, flipped_surface
         except AssetError as error:
             return Reject(error.reason, detail=str(error))
         except GlbError as error:
@@ -265,44 +266,46 @@ class MeasureAppearance(Stage):
         except SceneError as error:
             return Reject("blender_crash", detail=f"asset {asset.uid}: {error}")
         if not len(surface.points):
-            return Reject("nothing_to_see", 0.0, "none of its surfaces is what is seen")
+            return Reject("nothing_to_see", 0.0, "none of its surface samples is visible")
         description = describe(content_of(file), corners, surface.srgb)
-        columns = {"asset": _ASSET.dump_json(described(asset, surface, portrait)).decode()}
+        columns = {"asset": _ASSET.dump_json(with_appearance(asset, surface, portrait)).decode()}
         return Row(columns | {"identity": json.dumps(asdict(description))})
 
-    def _survey(self, booth: Booth, sample: Sample, seen: Seen | None, *, over: bool = False) -> Asset | Reject:
-        """Of what is seen; `over`: laid on its other side."""
-        result = SurveyAssets(licences=self.licences).survey(booth.root, sample.spec, seen, over=over)
+    def _survey(
+        self, booth: Booth, sample: Sample, visible: VisiblePart | None, *, flipped: bool = False
+    ) -> Asset | Reject:
+        """Survey the visible part; `flipped`: laid on its other side."""
+        result = SurveyAssets(licences=self.licences).survey(booth.root, sample.spec, visible, flipped=flipped)
         return result if isinstance(result, Reject) else _ASSET.validate_json(str(result.columns["asset"]))
 
 
 def portrait_options(render: RenderOptions) -> RenderOptions:
-    """How portraits are taken: on the CPU, so that all machines see the same; with the Blender of `render`."""
+    """Options for portraits: on the CPU, so that they are equal on all machines, with the Blender of `render`."""
     options = {"resolution": (SIDE, SIDE), "samples": 1, "denoise": False, "device": "cpu"}
     return render.model_copy(update=options)
 
 
 def take_portrait(renderer: Renderer, asset: Asset, file: Path) -> Portrait:
-    """Raises `render.SceneError`."""
+    """Render the portrait of an asset. Raises `render.SceneError`."""
     return Portrait(**renderer.portray(asset, file, VIEWS, SIDE), size_m=asset.size_m)
 
 
-def described(asset: Asset, surface: Surface, portrait: Portrait) -> Asset:
-    """The asset with what its painted surface (file units, turned by its axes) tells: color, category, symmetry."""
+def with_appearance(asset: Asset, surface: Surface, portrait: Portrait) -> Asset:
+    """The asset with color, category and symmetry from its colored surface (file units, rotated by its axes)."""
     shown = surface.srgb[surface.normals[:, 2] > HIDDEN]
     shown = shown if len(shown) else surface.srgb
-    centre = -np.array(asset.offset[:2]) / asset.scale
+    center = -np.array(asset.offset[:2]) / asset.scale
     named = replace(asset, colour=color_of(shown, portrait))
     return replace(
         named,
-        category=told(named, shown),
-        rotatable=not turns_unseen(asset.footprint, surface, centre),
-        symmetry=rotational_symmetry(surface, centre),
+        category=category_without_wrong_colors(named, shown),
+        rotatable=not looks_round(asset.footprint, surface, center),
+        symmetry=rotational_symmetry(surface, center),
     )
 
 
 def color_of(shown: Floats, portrait: Portrait) -> str:
-    """The name of what is seen (N, 3), or none where what stands behind shows through."""
+    """The name of the visible colors (N, 3); empty if the background shows through."""
     if float(portrait.coverage[portrait.surface].mean()) < _SOLID or portrait.share(portrait.through) > _THROUGH:
         return ""
     gloss = np.maximum(portrait.glossy - DIELECTRIC * portrait.coverage[..., None], 0)
@@ -310,22 +313,22 @@ def color_of(shown: Floats, portrait: Portrait) -> str:
     return name_of_surface(shown, metal=portrait.share(gloss) > _METAL and rough < _ROUGH)
 
 
-def told(asset: Asset, shown: Floats) -> str:
-    """The category without words of color that its color says better, or that what is seen (N, 3) contradicts."""
+def category_without_wrong_colors(asset: Asset, shown: Floats) -> str:
+    """The category without color words that repeat the asset's color, or that the visible colors (N, 3) contradict."""
     lab = to_oklab(shown)
 
     def drops(spoken: Spoken) -> bool:
-        least = _SAID[0] if len(spoken.colors) == 1 else _SAID[1]
-        shares = [float((distances(lab, names, *_WORD) <= 1).mean()) for names in spoken.colors]
-        return bool(asset.colour) or spoken.motley or min(shares) < least
+        needed = _MIN_WORD_SHARE[0] if len(spoken.colors) == 1 else _MIN_WORD_SHARE[1]
+        shares = [float((distances(lab, names, *_WORD_TOLERANCE) <= 1).mean()) for names in spoken.colors]
+        return bool(asset.colour) or spoken.motley or min(shares) < needed
 
     return without_colors(asset.category, drops)
 
 
-def _refuse(portrait: Portrait) -> Reject | None:
+def _check_visibility(portrait: Portrait) -> Reject | None:
     if float(portrait.coverage.max()) < _FAINT:
-        return Reject("nothing_to_see", round(float(portrait.coverage.max()), 6), "all of it is transparent")
+        return Reject("nothing_to_see", round(float(portrait.coverage.max()), 6), "all of its surface is transparent")
     share = float(portrait.surface.sum() / portrait.coverage.sum())
-    if share < _LEAST_SURFACE:
-        return Reject("mostly_transparent", round(share, 6), "most of it is less opaque than surface")
+    if share < _MIN_SURFACE:
+        return Reject("mostly_transparent", round(share, 6), "most of it is too transparent to count as surface")
     return None

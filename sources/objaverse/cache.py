@@ -1,15 +1,15 @@
-"""A reader of the cache that the `objaverse` package leaves on disk; the package itself only fetches what is missing.
+"""Reads the cache that the `objaverse` package writes. The package itself is used only to download what is missing.
 
     ROOT/hf-objaverse-v1/object-paths.json.gz          {uid: "glbs/000-023/<uid>.glb"}
     ROOT/hf-objaverse-v1/glbs/000-023/<uid>.glb
     ROOT/hf-objaverse-v1/metadata/000-023.json.gz      {uid: {name, license, user, faceCount, ...}}
     ROOT/hf-objaverse-v1/lvis-annotations.json.gz      {category: [uid, ...]}, optional
 
-ROOT may also be the folder `hf-objaverse-v1` itself; empty means `~/.objaverse`. What people and `spatialdata orient`
-add, ROOT/orientations.json, is read by `sources.assets.orientations`.
+ROOT may also be the folder `hf-objaverse-v1` itself. Default: `~/.objaverse`. ROOT/orientations.json, written by
+users or by `spatialdata orient`, is read by `sources.assets.orientations`.
 
-Invariant: no file is trusted before it was read whole (gzip checks its own sum) and has the right shape; entries
-come in the order of their uids within each metadata file, whatever the file system says.
+Invariant: a file is used only after it was read completely (gzip checks its checksum) and validated. Entries are sorted
+by metadata file, then uid, independently of the file system.
 """
 
 import gzip
@@ -28,16 +28,16 @@ from ...shards.licenses import LICENSES, LicenseName, known
 from ..assets.glb import header_error
 
 VERSIONED: Final = "hf-objaverse-v1"
-DEFAULT_LICENCES: Final = ("cc0", "by", "by-sa")
+DEFAULT_LICENSES: Final = ("cc0", "by", "by-sa")
 _MAX_TABLE: Final = 128 * 2**20
-"""Bytes of a table, unpacked; the index of all of Objaverse has 80 million."""
+"""Bytes of a table, decompressed. The index of all of Objaverse has 80 million."""
 _MAX_ITEMS: Final = 6_000_000
-"""Commas and brackets in it, by which the memory is bounded that parsing it takes."""
-_LONGEST_NAME: Final = 200
-_LONGEST_CATEGORY: Final = 80
-_LONGEST_TEXT: Final = 1000
-_MOST_TAGS: Final = 64
-"""What metadata may say at most: a name that is longer is none, and texts are cut."""
+"""Limit for the commas and brackets in a table, which bounds the memory that parsing takes."""
+_MAX_NAME: Final = 200
+_MAX_CATEGORY: Final = 80
+_MAX_TEXT: Final = 1000
+_MAX_TAGS: Final = 64
+"""Limits for metadata. A longer name is dropped; longer texts are truncated."""
 _SPELLINGS: Final = (
     (re.compile(r"(?:https?://)?(?:www\.)?creativecommons\.org/"), " cc "),
     (re.compile(r"cc[ -]?(?:0|zero)\b|publicdomain/zero|creative commons zero"), " cc0 "),
@@ -46,36 +46,36 @@ _SPELLINGS: Final = (
     (re.compile(r"share-?\s?alike"), " sa "),
     (re.compile(r"no-?\s?deriv(?:ative)?s?(?: works)?\b"), " nd "),
 )
-_SAYS_NO_MORE: Final = re.compile(
+_LICENSE_FILLER: Final = re.compile(
     r"cc|creative|commons|public|domain|dedication|universal|licen[sc]es?|international|unported|generic|deed|legalcode|"
     r"v?\d(?:\.\d)?|igo|us|uk|de|fr|es|it|nl|jp|au|ca|br|at|ch|pl|pt|se|dk|fi|kr|cn|tw|hk|nz|za|\."
 )
-"""What may stand beside a licence's name: whose it is, its version, a country's code."""
-_TEXT: Final = 40
-_TEXTS: Final = 3
-"""Texts of unknown licences that a message shows, and characters of each."""
+"""Words that may accompany the name of a license: its publisher, its version, a country code."""
+_SHOWN_CHARACTERS: Final = 40
+_SHOWN_TEXTS: Final = 3
+"""How many texts of unknown licenses a message shows, and how many characters of each."""
 _UID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """What the cache says of one model, before anyone looks at the model itself."""
+    """What the cache states about one model, before the model itself is read."""
 
     uid: str
     path: str
-    """Relative to `resolve_root(root)`; empty where the index has no path for the uid."""
+    """Relative to `resolve_root(root)`; empty if the index has no path for the uid."""
     licence: str
-    """A name of `shards.licenses`, or the text as it is; `unknown` where the metadata is silent."""
+    """License: a name of `shards.licenses`, or the text as it is; `unknown` if the metadata has none."""
     creator: str
     name: str
     category: str
-    """LVIS category in plain words, empty where there is none."""
+    """LVIS category in plain words; empty if there is none."""
     tags: tuple[str, ...]
     description: str
     size_m: tuple[float, float, float] | None
-    """Along the file's axes, as the metadata holds it; meters, if it is right. None where it holds no such numbers."""
+    """Size along the axes of the file, from the metadata; meters, if it is correct. None if there is none."""
     faces: int
-    """Faces that the metadata claims, 0 where it is silent."""
+    """Number of faces according to the metadata; 0 if it has none."""
 
     def spec(self) -> dict[str, Any]:
         """Plain JSON values: `Sample.spec` of the asset survey."""
@@ -90,36 +90,37 @@ def resolve_root(root: str | Path) -> Path:
         BadInput: it is not a local folder.
     """
     if "://" in str(root):
-        raise BadInput(f"source.root: {root} is a URL; models must lie in a local folder")
+        raise BadInput(f"source.root: {root} is a URL; models must be in a local folder")
     folder = Path(root or "~/.objaverse").expanduser()
     if not folder.is_dir():
-        raise BadInput(f"source.root: no folder {folder}; give an Objaverse cache (it holds {VERSIONED}/)")
+        raise BadInput(
+            f"source.root: no folder {folder}; use an Objaverse cache (the folder that contains {VERSIONED}/)"
+        )
     return folder
 
 
 def read_cache(root: str | Path, uids: Collection[str] | None = None, fetch: bool = False) -> Iterator[CacheEntry]:
-    """What the cache holds, sorted by metadata file, then uid.
+    """List the entries of a cache, sorted by metadata file, then uid.
 
     Args:
-        root: see the module.
-        uids: exactly these, also where the file is absent (the survey rejects them). Without it: all of the index;
-            but where most of the index has no file, the cache is a partial download of a larger index, and only
-            what is there is listed.
-        fetch: let the `objaverse` package fetch what is missing or corrupt: the index, metadata, and the models of
-            `uids` (never a whole index of models).
+        root: see the docstring of the module.
+        uids: list exactly these, even if a file is missing (the survey rejects it). Default: the whole index, or, if
+            less than half of its files exist, those that exist: the cache is then a partial download.
+        fetch: let the `objaverse` package download what is missing or corrupt: the index, the metadata, and the models
+            of `uids` (never the models of a whole index).
 
     Raises:
-        BadInput: no such root, nothing in it, a corrupt index or metadata file, an empty choice.
+        BadInput: the root does not exist or is empty, an index or metadata file is corrupt, or no entry is left.
         SpatialdataError: a download failed.
     """
-    folder = _make_root(root) if fetch else resolve_root(root)
+    folder = _create_root(root) if fetch else resolve_root(root)
     base = folder if folder.name == VERSIONED or (folder / "glbs").is_dir() else folder / VERSIONED
     if fetch:
         _fetch_tables(base, uids)
     index = _read_index(base, folder)
     chosen = _choose(base, index, uids)
     if not chosen:
-        raise BadInput(f"source.root: {folder} holds no models ({base.name}/glbs has no .glb file)")
+        raise BadInput(f"source.root: {folder} contains no models ({base.name}/glbs has no .glb file)")
     if fetch and uids is not None:
         _fetch_models(base, {uid: index[uid] for uid in chosen if uid in index})
     categories = _read_categories(base)
@@ -131,103 +132,103 @@ def read_cache(root: str | Path, uids: Collection[str] | None = None, fetch: boo
             yield _entry(uid, path, metadata.get(uid, {}), categories.get(uid, ""))
 
 
-def select_licences(entries: Iterable[CacheEntry], licences: Collection[str] = DEFAULT_LICENCES) -> list[CacheEntry]:
-    """The entries whose licence is allowed, in their order.
+def select_licences(entries: Iterable[CacheEntry], licenses: Collection[str] = DEFAULT_LICENSES) -> list[CacheEntry]:
+    """The entries with an allowed license, in their order.
 
     Raises:
-        BadInput: none is left; the line counts what there is by licence.
+        BadInput: no entry is left. The message counts the entries by license.
     """
-    allowed = {known(normalise_licence(licence)) for licence in licences}
+    allowed = {known(normalize_license(license)) for license in licenses}
     entries = list(entries)
     kept = [entry for entry in entries if known(entry.licence) in allowed]
     if not kept:
-        held = {known(entry.licence) for entry in entries}
-        more = ", ".join(name for name in LICENSES if name in held | allowed)
-        note = " (unknown: only where you know that these texts allow it)" if "unknown" in held else ""
+        present = {known(entry.licence) for entry in entries}
+        more = ", ".join(name for name in LICENSES if name in present | allowed)
+        note = " (allow unknown only if you know that these license texts permit it)" if "unknown" in present else ""
         raise BadInput(
-            f"source.licenses: no asset is left after the filter ({', '.join(sorted(allowed))}); the cache holds "
-            f"{count_licences(entry.licence for entry in entries)}: allow one of these, such as "
-            f"--set source.licenses='[{more}]'{note}, or give another source.root"
+            f"source.licenses: no asset is left after the filter ({', '.join(sorted(allowed))}); the cache contains "
+            f"{count_licences(entry.licence for entry in entries)}: allow one of these, for example "
+            f"--set source.licenses='[{more}]'{note}, or use another source.root"
         )
     return kept
 
 
-def count_licences(licences: Iterable[str]) -> str:
-    """`by 3, unknown 2 ('mit', 'royalty free')`: assets by name of `LICENSES`, with texts that are no such name."""
+def count_licences(licenses: Iterable[str]) -> str:
+    """Counts by license, such as `by 3, unknown 2 ('mit', 'royalty free')`: names of `LICENSES`, and other texts."""
     counts: Counter[LicenseName] = Counter()
     texts: dict[str, None] = {}
-    for licence in licences:
-        counts[known(licence)] += 1
-        if licence not in LICENSES:
-            texts[repr(licence[:_TEXT])] = None
-    told = [f"{name} {count}" for name, count in sorted(counts.items())]
+    for text in licenses:
+        counts[known(text)] += 1
+        if text not in LICENSES:
+            texts[repr(text[:_SHOWN_CHARACTERS])] = None
+    parts = [f"{name} {count}" for name, count in sorted(counts.items())]
     if texts:
-        shown = ", ".join([*list(texts)[:_TEXTS], *(["..."] if len(texts) > _TEXTS else [])])
-        told = [f"{one} ({shown})" if one.startswith("unknown ") else one for one in told]
-    return ", ".join(told)
+        shown = ", ".join([*list(texts)[:_SHOWN_TEXTS], *(["..."] if len(texts) > _SHOWN_TEXTS else [])])
+        parts = [f"{part} ({shown})" if part.startswith("unknown ") else part for part in parts]
+    return ", ".join(parts)
 
 
-def normalise_licence(text: str) -> str:
-    """`CC BY-SA 4.0`, `cc-by-sa`, `by-sa` or a creativecommons.org address: `by-sa`.
+def normalize_license(text: str) -> str:
+    """Normalize the text of a license. `CC BY-SA 4.0`, `cc-by-sa` and a creativecommons.org address become `by-sa`.
 
-    Other text stays as it is, in lower case: it counts as `unknown` (`shards.licenses.known`), whatever it grants. So
-    does text that says more than the name of a licence, such as `by permission`.
+    Other text is returned in lower case and counts as `unknown` (`shards.licenses.known`), whatever it grants. This
+    includes text that contains more than the name of a license, such as `by permission`.
     """
     plain = text.lower()
     for pattern, name in _SPELLINGS:
         plain = pattern.sub(name, plain)
     parts = set(re.findall("[a-z0-9.]+", plain))
     named = parts & {"by", "nc", "sa", "nd", "cc0"}
-    licence = "-".join(part for part in ("cc0", "by", "nc", "sa", "nd") if part in named)
-    if licence in LICENSES and all(_SAYS_NO_MORE.fullmatch(part) for part in parts - named):
-        return licence
-    told = " ".join(text.lower().replace(";", ",").split())
-    return (told if len(told) <= _LONGEST_NAME else f"{told[: _LONGEST_NAME - 3]}...") or "unknown"
+    license = "-".join(part for part in ("cc0", "by", "nc", "sa", "nd") if part in named)
+    if license in LICENSES and all(_LICENSE_FILLER.fullmatch(part) for part in parts - named):
+        return license
+    other = " ".join(text.lower().replace(";", ",").split())
+    return (other if len(other) <= _MAX_NAME else f"{other[: _MAX_NAME - 3]}...") or "unknown"
 
 
 def plain_category(lvis: str) -> str:
-    """`bow_(weapon)`: `bow`; `coffee_maker`: `coffee maker`."""
+    """An LVIS category in plain words: `bow_(weapon)` becomes `bow`, and `coffee_maker` becomes `coffee maker`."""
     return " ".join(re.sub(r"\([^()]*\)", " ", lvis.replace("_", " ")).lower().split())
 
 
-def _make_root(root: str | Path) -> Path:
+def _create_root(root: str | Path) -> Path:
     if "://" not in str(root):
         Path(root or "~/.objaverse").expanduser().mkdir(parents=True, exist_ok=True)
     return resolve_root(root)
 
 
 def _read_gz(path: Path) -> dict[str, Any]:
-    """A gzipped JSON object, read whole so that gzip's checksum is checked."""
+    """A gzipped JSON object. It is read completely, so that the checksum is verified."""
     try:
         with gzip.open(path, "rb") as file:
             data = file.read(_MAX_TABLE + 1)
         if len(data) > _MAX_TABLE or sum(data.count(mark) for mark in (b",", b"[", b"{")) > _MAX_ITEMS:
-            raise ValueError("it is larger than any that Objaverse publishes")
+            raise ValueError("larger than any table that Objaverse publishes")
         content = json.loads(data)
     except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
-        raise BadInput(f"{path} is corrupt ({error}): delete it and fetch it again") from None
+        raise BadInput(f"{path} is corrupt ({error}); delete it and fetch it again") from None
     if not isinstance(content, dict):
-        raise BadInput(f"{path} is not what Objaverse publishes (a JSON object): delete it and fetch it again")
+        raise BadInput(f"{path} is corrupt (not a JSON object); delete it and fetch it again")
     return content
 
 
 def _read_index(base: Path, folder: Path) -> dict[str, str]:
-    """uid to path below `base`. Without an index file, what lies there is the index."""
+    """Path below `base` by uid. Without an index file, the models that exist are the index."""
     path = base / "object-paths.json.gz"
     if not path.is_file():
         found = {file.stem: file.relative_to(base).as_posix() for file in sorted(base.glob("glbs/*/*.glb"))}
         if not found:
             raise BadInput(
-                f"source.root: {folder} is no Objaverse cache (no {path.name}, no models); "
-                f"give the folder that holds {VERSIONED}/"
+                f"source.root: {folder} is not an Objaverse cache (no {path.name}, no models); "
+                f"use the folder that contains {VERSIONED}/"
             )
         return found
     index = _read_gz(path)
     for uid, place in index.items():
-        good = isinstance(place, str) and 0 < len(place) <= _LONGEST_TEXT and _UID.fullmatch(uid)
+        good = isinstance(place, str) and 0 < len(place) <= _MAX_TEXT and _UID.fullmatch(uid)
         if not good or place.startswith("/") or not place.isprintable() or {"..", "~"} & set(re.split(r"[/\\]", place)):
-            told = f"bad entry {uid[:80]!r}: {str(place)[:80]!r}"
-            raise BadInput(f"{path}: {told}; delete the file and fetch it again")
+            entry = f"bad entry {uid[:80]!r}: {str(place)[:80]!r}"
+            raise BadInput(f"{path}: {entry}; delete the file and fetch it again")
     return index
 
 
@@ -236,15 +237,15 @@ def _choose(base: Path, index: dict[str, str], uids: Collection[str] | None) -> 
         chosen = {uid.removesuffix(".glb") for uid in uids}
     else:
         present = {file.relative_to(base).as_posix() for file in base.glob("glbs/*/*.glb")}
-        there = {uid for uid, place in index.items() if place in present}
-        chosen = set(index) if len(there) * 2 >= len(index) else there
-        if not there:
+        existing = {uid for uid, place in index.items() if place in present}
+        chosen = set(index) if len(existing) * 2 >= len(index) else existing
+        if not existing:
             return []
     return sorted(chosen, key=lambda uid: (_part(index.get(uid, "")), uid))
 
 
 def _part(place: str) -> str:
-    """`000-023` of `glbs/000-023/<uid>.glb`: which metadata file speaks of it."""
+    """Name of the metadata file of a model: `000-023` for `glbs/000-023/<uid>.glb`."""
     parts = place.split("/")
     return parts[1] if len(parts) > 2 else ""
 
@@ -262,14 +263,14 @@ def _read_categories(base: Path) -> dict[str, str]:
     for lvis, members in sorted(_read_gz(path).items()):
         if not isinstance(members, list):
             raise BadInput(f"{path}: category {lvis[:80]!r} has no list of uids; delete the file and fetch it again")
-        category = plain_category(lvis) if len(lvis) <= _LONGEST_CATEGORY else ""
+        category = plain_category(lvis) if len(lvis) <= _MAX_CATEGORY else ""
         for uid in members:
             result.setdefault(str(uid), category)
     return result
 
 
 def _entry(uid: str, path: str, metadata: Any, category: str) -> CacheEntry:
-    """One entry; metadata of the wrong type counts as silent, for it is written by thousands of hands."""
+    """One entry. Metadata of the wrong type counts as missing, because thousands of users wrote it."""
     data: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
     user = data.get("user")
     user = user if isinstance(user, dict) else {}
@@ -279,32 +280,32 @@ def _entry(uid: str, path: str, metadata: Any, category: str) -> CacheEntry:
     return CacheEntry(
         uid=uid,
         path=path,
-        licence=normalise_licence(_one_line(data.get("license"))[:_LONGEST_NAME]),
-        creator=_one_line(creator)[:_LONGEST_NAME],
-        name=name if len(name) <= _LONGEST_NAME else "",
+        licence=normalize_license(_one_line(data.get("license"))[:_MAX_NAME]),
+        creator=_one_line(creator)[:_MAX_NAME],
+        name=name if len(name) <= _MAX_NAME else "",
         category=category,
         tags=tuple(
-            _one_line(tag["name"])[:_LONGEST_CATEGORY]
-            for tag in tags[:_MOST_TAGS]
+            _one_line(tag["name"])[:_MAX_CATEGORY]
+            for tag in tags[:_MAX_TAGS]
             if isinstance(tag, dict) and "name" in tag
         )
         if isinstance(tags, list)
         else (),
-        description=_one_line(data.get("description"))[:_LONGEST_TEXT],
+        description=_one_line(data.get("description"))[:_MAX_TEXT],
         size_m=_size(data.get("size_m")),
         faces=faces if isinstance(faces, int) else 0,
     )
 
 
 def _one_line(text: Any) -> str:
-    """Printable text with single spaces; nothing of what is far longer than any use."""
-    if not isinstance(text, str) or len(text) > 64 * _LONGEST_TEXT:
+    """Printable text with single spaces; empty if it is no text or far too long."""
+    if not isinstance(text, str) or len(text) > 64 * _MAX_TEXT:
         return ""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _size(value: Any) -> tuple[float, float, float] | None:
-    """Three numbers, none below zero; in which unit they are, and whether they can be, is for `sizes.find_size`."""
+    """Three numbers, none below zero. `sizes.find_size` finds their unit and checks whether they are plausible."""
     if not isinstance(value, list) or len(value) != 3 or any(isinstance(item, bool) for item in value):
         return None
     if not all(isinstance(item, int | float) and 0 <= item < 1e9 for item in value) or not max(value) > 0:
@@ -313,22 +314,22 @@ def _size(value: Any) -> tuple[float, float, float] | None:
 
 
 def _fetch_tables(base: Path, uids: Collection[str] | None) -> None:
-    """Fetch the index, the categories and the metadata that are missing or corrupt, and check them."""
+    """Download the index, the categories and the metadata that are missing or corrupt, and check them."""
     import objaverse
 
     index_file, lvis_file = base / "object-paths.json.gz", base / "lvis-annotations.json.gz"
-    _drop_corrupt([index_file, lvis_file])
+    _delete_corrupt([index_file, lvis_file])
     index: dict[str, str] = _call(base, objaverse._load_object_paths)  # pyright: ignore[reportPrivateUsage]
     _call(base, objaverse.load_lvis_annotations)
     wanted = [uid for uid in _choose(base, index, uids) if uid in index]
     parts = sorted({_part(index[uid]) for uid in wanted})
-    _drop_corrupt([base / "metadata" / f"{part}.json.gz" for part in parts])
+    _delete_corrupt([base / "metadata" / f"{part}.json.gz" for part in parts])
     if wanted:
         _call(base, objaverse.load_annotations, wanted)
 
 
 def _fetch_models(base: Path, wanted: dict[str, str]) -> None:
-    """Fetch models that are missing or cut; one at a time, so that one failure names its model."""
+    """Download models that are missing or truncated, one at a time, so that an error names the model."""
     import objaverse
 
     for uid, place in wanted.items():
@@ -337,12 +338,12 @@ def _fetch_models(base: Path, wanted: dict[str, str]) -> None:
             file.unlink()
         if not file.is_file():
             _call(base, objaverse.load_objects, [uid])
-            if error := header_error(file) if file.is_file() else "nothing arrived":
+            if error := header_error(file) if file.is_file() else "no file was written":
                 raise SpatialdataError(f"fetching model {uid} failed ({error}): try again")
 
 
-def _drop_corrupt(files: list[Path]) -> None:
-    """A download that was cut leaves a corrupt file, which the package trusts for ever after."""
+def _delete_corrupt(files: list[Path]) -> None:
+    """An interrupted download leaves a corrupt file, which the package never checks again."""
     for file in files:
         if file.is_file():
             try:
@@ -352,7 +353,7 @@ def _drop_corrupt(files: list[Path]) -> None:
 
 
 def _call(base: Path, function: Any, *arguments: Any) -> Any:
-    """Call the package with its cache at `base`. It prints to standard output, which is not ours to fill."""
+    """Call a function of the package with its cache at `base`. Its output to stdout is discarded."""
     import contextlib
     import io
 
@@ -365,7 +366,7 @@ def _call(base: Path, function: Any, *arguments: Any) -> Any:
             return function(*arguments)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise SpatialdataError(
-            f"fetching from Objaverse into {base} failed ({error}): check the network and try again, "
+            f"fetching from Objaverse to {base} failed ({error}): check the network and try again, "
             "or fill the cache by hand"
         ) from None
     finally:

@@ -1,9 +1,9 @@
-"""The asset survey: reads each model once and says what a scene must know of it, or why it cannot be used.
+"""The asset survey: reads each model once and measures what scenes need, or rejects the model.
 
-What it looks like is measured by `sources.objaverse.appearance`, on portraits.
+Its appearance is measured by `sources.objaverse.appearance`, on portraits.
 
-Invariant: an asset's row depends on its file, its entry in the cache and this stage's thresholds, never on other
-assets, so that the survey is cut, resumed and repeated like any other layer.
+Invariant: the row of an asset depends on its file, its entry in the cache and the thresholds of this stage, never on
+other assets. So the survey can be divided into units, resumed and repeated like any other layer.
 """
 
 import re
@@ -26,7 +26,7 @@ from ..assets.shape import fit, inner_walls
 from ..assets.sizes import TYPICAL_EXTENT, Size, find_size
 from ..assets.surface_samples import Surface, check_images, sample_surface, z_up
 from ..assets.thin import THINNEST, lay_down, posture
-from .cache import DEFAULT_LICENCES, normalise_licence, resolve_root
+from .cache import DEFAULT_LICENSES, normalize_license, resolve_root
 
 _ASSET: Final = TypeAdapter(Asset)
 _ROOM_WORDS: Final = frozenset(
@@ -36,27 +36,28 @@ _ROOM_WORDS: Final = frozenset(
         "environment level dungeon classroom studio basement attic garage shop store restaurant cafe",
     )
 )
-_NO_NOUNS: Final = frozenset(("game", "map", "scale", "set", "small"))
-"""Last words of things that say nothing behind a room word: `kitchen set`, `dungeon map`, `office game ready`."""
-_NOUNS: Final = (frozenset(name.split()[-1] for name in TYPICAL_EXTENT) - _NO_NOUNS) | frozenset(
+_AMBIGUOUS_NOUNS: Final = frozenset(("game", "map", "scale", "set", "small"))
+"""Nouns that can follow a room word without naming an object: `kitchen set`, `dungeon map`, `office game ready`."""
+_NOUNS: Final = (frozenset(name.split()[-1] for name in TYPICAL_EXTENT) - _AMBIGUOUS_NOUNS) | frozenset(
     re.findall(
         "[a-z]+",
         "basin bin bowl bureau chest cooker countertop cubicle display divider dispenser freezer heater holder hook "
         "kiosk light organizer partition radiator seat stand stapler tap tub unit wastebasket",
     )
 )
-_ASIDE: Final = re.compile(r"\b(?:with|in|of|for|from|on|at|by|inside)\b")
-_APART: Final = re.compile(r"[^a-z\s_'-]+|\band\b|\s-\s")
+_PREPOSITION: Final = re.compile(r"\b(?:with|in|of|for|from|on|at|by|inside)\b")
+_SEPARATOR: Final = re.compile(r"[^a-z\s_'-]+|\band\b|\s-\s")
 _LARGEST_OBJECT: Final = 2.5
-"""Metres. What is known to be smaller is no room, whatever its shape (a crate, a sink)."""
-_STILL: Final = 0.02
-"""An animation that starts within this of the resting pose (metres, quaternion parts, factors) does no harm."""
+"""Meters. A model that is known to be smaller is not a room, whatever its shape (a crate, a sink)."""
+_MAX_MOVE: Final = 0.02
+"""An animation whose first frame differs from the rest pose by at most this is ignored: meters, components of a
+quaternion, factors."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What can be seen of a file: a box, and points on the seen surface (N, 3), of which some reach its sides. z up,
-    file units."""
+class VisiblePart:
+    """The visible part of a file: a box, and points (N, 3) on the visible surface, some of which reach the sides of the
+    box. z up, file units."""
 
     low: Floats
     high: Floats
@@ -64,16 +65,16 @@ class Seen:
 
     @property
     def slack(self) -> float:
-        """What lies so close to a side lies on it."""
+        """Points so close to a side of the box are on it."""
         return 2e-3 * float((self.high - self.low).max())
 
-    def of(self, points: Floats) -> Floats:
-        """Those of a file's points that lie in the box, and the seen ones."""
+    def clip(self, points: Floats) -> Floats:
+        """The points of a file that are in the box, and the visible points."""
         inside = (points >= self.low - self.slack).all(axis=1) & (points <= self.high + self.slack).all(axis=1)
         return np.clip(np.concatenate([points[inside], self.points]), self.low, self.high)
 
-    def part(self, primitive: Primitive) -> Primitive:
-        """The triangles (y up) that reach into the box."""
+    def crop(self, primitive: Primitive) -> Primitive:
+        """The primitive (y up) with only the triangles that intersect the box."""
         corners = z_up(primitive.positions)[primitive.triangles]
         low, high = self.low - self.slack, self.high + self.slack
         reach = ((corners.max(axis=1) > low) & (corners.min(axis=1) < high)).all(axis=1)
@@ -84,13 +85,13 @@ class Seen:
 class SurveyAssets(Stage):
     """Measures one model of an Objaverse cache.
 
-    `Sample.spec` is `cache.CacheEntry.spec()`. Column `asset`: JSON of `spec.Asset`, still without color and symmetry.
+    `Sample.spec` is `cache.CacheEntry.spec()`. Column `asset`: JSON of `Asset`, still without color and symmetry.
 
     Rejects, with their scores: `licence`; `missing_file`; `unreadable`; `too_large`; `no_geometry`;
     `too_many_triangles` (triangles); `degenerate` (smallest over largest extent); `extreme_aspect` (largest over
-    smallest extent, of what is no thin kind of thing); `too_thin` (smallest extent, meters, of what is); `animated`
-    (largest move of a node in its first frame); `missing_textures`; `untextured` (coloured share of the surface);
-    `whole_room` (share of wall surface that faces in).
+    smallest extent, of a category that is not thin by nature); `too_thin` (smallest extent, meters, of one that is);
+    `animated` (largest move of a node in its first frame); `missing_textures`; `untextured` (colored fraction of the
+    surface); `whole_room` (fraction of wall surface that faces inward).
     """
 
     layer: ClassVar[str] = "survey"
@@ -98,12 +99,12 @@ class SurveyAssets(Stage):
     version: ClassVar[int] = 6
 
     root: str = field(default="", metadata={"fingerprint": False})
-    """Of the cache, as `cache.resolve_root` takes it."""
-    licences: tuple[str, ...] = DEFAULT_LICENCES
+    """Folder of the cache, see `cache.resolve_root`."""
+    licences: tuple[str, ...] = DEFAULT_LICENSES
     max_triangles: int = 300_000
     max_aspect: float = 12.0
     min_coloured: float = 0.02
-    """Share of the surface that must have a texture or a colour of its own."""
+    """Fraction of the surface that must have a texture or a color of its own."""
     batch_size: int = field(default=1, metadata={"fingerprint": False})
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
@@ -119,74 +120,76 @@ class SurveyAssets(Stage):
     def __call__(self, model: Path, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self.survey(model, sample.spec) for sample in samples]
 
-    def survey(self, root: Path, entry: Mapping[str, Any], seen: Seen | None = None, *, over: bool = False) -> Result:
-        """The row of one entry.
+    def survey(
+        self, root: Path, entry: Mapping[str, Any], visible: VisiblePart | None = None, *, flipped: bool = False
+    ) -> Result:
+        """Survey one entry.
 
         Args:
-            seen: what can be seen of the file, where that is not all of it.
-            over: a thing that is laid down lies on its other side (`thin.lay_down`).
+            visible: the visible part of the file, if some of it cannot be seen.
+            flipped: lay a thin object on its other side (`thin.lay_down`).
         """
-        if known(entry["licence"]) not in {known(normalise_licence(licence)) for licence in self.licences}:
-            return Reject("licence", detail=f"licence '{entry['licence']}', allowed: {', '.join(self.licences)}")
+        if known(entry["licence"]) not in {known(normalize_license(license)) for license in self.licences}:
+            return Reject("licence", detail=f"license '{entry['licence']}'; allowed: {', '.join(self.licences)}")
         if not entry["path"]:
             return Reject("missing_file", detail=f"uid {entry['uid']} is not in the cache's index")
         try:
-            return self._measure(open_glb(root / entry["path"]), entry, seen, over)
+            return self._measure(open_glb(root / entry["path"]), entry, visible, flipped)
         except GlbError as error:
             return Reject(error.reason, detail=error.detail)
 
-    def _measure(self, glb: Glb, entry: Mapping[str, Any], seen: Seen | None, over: bool) -> Result:
+    def _measure(self, glb: Glb, entry: Mapping[str, Any], visible: VisiblePart | None, flipped: bool) -> Result:
         triangles = count_triangles(glb)
         if triangles == 0:
-            return Reject("no_geometry", 0, "the default scene holds no triangle")
+            return Reject("no_geometry", 0, "the default scene contains no triangles")
         if triangles > self.max_triangles:
-            return Reject("too_many_triangles", triangles, f"{triangles} triangles, at most {self.max_triangles}")
+            return Reject("too_many_triangles", triangles, f"{triangles} triangles; at most {self.max_triangles}")
         check_images(glb)
         moves = first_frame_move(glb)
-        if moves > _STILL:
-            return Reject("animated", round(moves, 6), "its first animation starts elsewhere than the model rests")
+        if moves > _MAX_MOVE:
+            return Reject("animated", round(moves, 6), "the first frame of its animation differs from its rest pose")
         primitives = read_primitives(glb)
-        points = _points(primitives) if seen is None else seen.of(_points(primitives))
+        points = _points(primitives) if visible is None else visible.clip(_points(primitives))
         extent = np.ptp(points, axis=0) if np.isfinite(points).all() else np.full(3, np.nan)
-        if refused := _degenerate(extent):
-            return refused
+        if rejected := _check_extent(extent):
+            return rejected
         category = color_first(str(entry["category"])) or category_from_name(str(entry["name"]))
         size = find_size(extent.tolist(), category, entry.get("size_m"))
-        if refused := self._refuse_thin(extent, category, size.scale):
-            return refused
-        surface = sample_surface(glb, primitives if seen is None else [seen.part(one) for one in primitives])
-        if refused := self._refuse_looks(surface, str(entry["name"]), category, float(extent.max()), size):
-            return refused
-        axes = lay_down(category, extent, over=over)
+        if rejected := self._check_thickness(extent, category, size.scale):
+            return rejected
+        surface = sample_surface(glb, primitives if visible is None else [visible.crop(one) for one in primitives])
+        if rejected := self._check_appearance(surface, str(entry["name"]), category, float(extent.max()), size):
+            return rejected
+        axes = lay_down(category, extent, flipped=flipped)
         asset = _asset(entry, category, points @ axes.T, size.scale, triangles)
-        asset = replace(asset, axes=tuple(axes.ravel().tolist()), size_note=size.note, cut=seen is not None)
+        asset = replace(asset, axes=tuple(axes.ravel().tolist()), size_note=size.note, cut=visible is not None)
         return Row({"asset": _ASSET.dump_json(asset).decode()})
 
-    def _refuse_thin(self, extent: Floats, category: str, scale: float) -> Reject | None:
+    def _check_thickness(self, extent: Floats, category: str, scale: float) -> Reject | None:
         largest, smallest = float(extent.max()), float(extent.min())
         if largest <= self.max_aspect * smallest:
             return None
-        shown = f"{category or 'a thing of unknown category'}, {' x '.join(f'{side * scale:.3g}' for side in extent)} m"
+        shown = f"{category or 'unknown category'}, {' x '.join(f'{side * scale:.3g}' for side in extent)} m"
         if not posture(category):
-            return Reject("extreme_aspect", round(largest / smallest, 6), f"{shown}: no thin kind of thing")
+            return Reject("extreme_aspect", round(largest / smallest, 6), f"{shown}: not a category of thin objects")
         if smallest * scale < THINNEST:
             return Reject("too_thin", round(smallest * scale, 6), f"{shown}: thinner than {THINNEST:g} m")
         return None
 
-    def _refuse_looks(self, surface: Surface, name: str, category: str, extent: float, size: Size) -> Reject | None:
-        if surface.coloured < self.min_coloured:
-            share = round(surface.coloured, 6)
-            return Reject("untextured", share, "no texture, and no colour but white or a default grey")
+    def _check_appearance(self, surface: Surface, name: str, category: str, extent: float, size: Size) -> Reject | None:
+        if surface.colored < self.min_coloured:
+            share = round(surface.colored, 6)
+            return Reject("untextured", share, "no texture, and no color except white or a default gray")
         if size.known and extent * size.scale < _LARGEST_OBJECT:
             return None
         walls, inward = inner_walls(surface)
         called = names_room(name) or names_room(category)
         if (walls >= 3 and inward > 0.75) or (walls >= 2 and called):
-            return Reject("whole_room", round(inward, 6), f"{walls} walls seen from inside and a floor")
+            return Reject("whole_room", round(inward, 6), f"{walls} walls seen from inside, and a floor")
         return None
 
 
-def _degenerate(extent: Floats) -> Reject | None:
+def _check_extent(extent: Floats) -> Reject | None:
     largest, smallest = float(extent.max()), float(extent.min())
     if np.isfinite(largest) and largest > 0 and smallest > 1e-5 * largest:
         return None
@@ -195,12 +198,12 @@ def _degenerate(extent: Floats) -> Reject | None:
 
 
 def names_room(text: str) -> bool:
-    """Whether a title or category calls the whole a room: `cosy bedroom`, `kitchen with table`.
+    """Whether a title or category describes a room, such as `cosy bedroom` or `kitchen with table`.
 
-    A room word before a known noun says of what kind the thing is (`office bookshelf`), and what follows a preposition
-    says where it is (`bench in a museum`).
+    A room word before a known noun only qualifies the object (`office bookshelf`), and a room word after a preposition
+    only says where it is (`bench in a museum`).
     """
-    for phrase in _APART.split(_ASIDE.split(text.lower())[0]):
+    for phrase in _SEPARATOR.split(_PREPOSITION.split(text.lower())[0]):
         words = re.findall("[a-z]+", phrase)
         nouns = [at for at, word in enumerate(words) if word in _NOUNS or word.removesuffix("s") in _NOUNS]
         if any(word in _ROOM_WORDS and not any(noun > at for noun in nouns) for at, word in enumerate(words)):
@@ -209,7 +212,7 @@ def names_room(text: str) -> bool:
 
 
 def category_from_name(name: str) -> str:
-    """A category read from a title, where the title is plain words that end in a known noun; else empty."""
+    """Category from a title, if the title consists of plain words and ends in a known noun; else empty."""
     words = name.lower().split()
     if 1 <= len(words) <= 3 and all(word.isalpha() and word.isascii() for word in words):
         plain = " ".join(words)
@@ -219,20 +222,20 @@ def category_from_name(name: str) -> str:
 
 
 def _points(primitives: Sequence[Primitive]) -> Floats:
-    """(N, 3), z up: the vertices that some triangle uses."""
+    """(N, 3), z up: the vertices that are used by triangles."""
     used: list[Floats] = []
     for primitive in (primitive for primitive in primitives if len(primitive.triangles)):
         mask = np.zeros(len(primitive.positions), np.bool_)
         mask[primitive.triangles] = True
         used.append(primitive.positions[mask])
     if not used:
-        raise GlbError("no_geometry", "the default scene holds no triangle")
+        raise GlbError("no_geometry", "the default scene contains no triangles")
     return z_up(np.concatenate(used))
 
 
 def _asset(entry: Mapping[str, Any], category: str, points: Floats, scale: float, triangles: int) -> Asset:
     try:
-        stands = fit(points, scale)
+        placed = fit(points, scale)
     except ValueError as error:
         raise GlbError("degenerate", str(error)) from None
     return Asset(
@@ -242,10 +245,10 @@ def _asset(entry: Mapping[str, Any], category: str, points: Floats, scale: float
         colour="",
         licence=entry["licence"],
         creator=entry["creator"],
-        scale=stands.scale,
-        offset=stands.offset,
-        size_m=stands.size_m,
-        footprint=stands.footprint,
+        scale=placed.scale,
+        offset=placed.offset,
+        size_m=placed.size_m,
+        footprint=placed.footprint,
         triangles=triangles,
-        contact=stands.contact,
+        contact=placed.contact,
     )

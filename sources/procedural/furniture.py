@@ -1,9 +1,9 @@
-"""Kinds of object that furnish a room."""
+"""Kinds of objects: furniture and what belongs to it."""
 
 import numpy as np
 
 from .materials import Material, named
-from .model import BLACK, BRASS, CALM, FRONT, STEEL, Dice, Model, Part
+from .model import BLACK, BRASS, CALM, FRONT, STEEL, Model, Part, Rng
 from .shapes import (
     Floats,
     Mesh,
@@ -20,12 +20,12 @@ from .shapes import (
 )
 
 GRAIN = 0.5
-"""Metres that one repeat of a wood texture covers."""
+"""Length of one repeat of a wood texture, meters."""
 _SEATS = ("red", "blue", "green", "white", "black", "grey", "yellow", "orange", "turquoise", "dark blue")
 
 
 def tapered(mesh: Mesh, height: float, foot: float) -> Mesh:
-    """Narrowed towards its base: width at z = 0 is `foot` of the width at `height`."""
+    """A mesh that tapers toward its base: its width at z = 0 is `foot` times the width at `height`."""
 
     def narrow(points: Floats) -> Floats:
         share = foot + (1 - foot) * points[:, 2:] / height
@@ -38,11 +38,11 @@ def leg(height: float, thick: float, foot: float = 0.65) -> Mesh:
     return tapered(box(thick, thick, height, 0.003), height, foot)
 
 
-def chair(dice: Dice) -> Model:
-    width, depth = dice.between(0.4, 0.46), dice.between(0.4, 0.45)
-    seat, back = dice.between(0.43, 0.47), dice.between(0.82, 0.98)
-    frame, colour = dice.wood_or(_SEATS, 0.5)
-    thick, style = 0.036, dice.pick(("slats", "bars", "panel"))
+def chair(rng: Rng) -> Model:
+    width, depth = rng.between(0.4, 0.46), rng.between(0.4, 0.45)
+    seat, back = rng.between(0.43, 0.47), rng.between(0.82, 0.98)
+    frame, color = rng.wood_or(_SEATS, 0.5)
+    thick, style = 0.036, rng.pick(("slats", "bars", "panel"))
     x, y = width / 2 - thick / 2, depth / 2 - thick / 2
     shapes = [leg(seat - 0.03, thick).moved(x=sx * x, y=-y) for sx in (-1, 1)]
 
@@ -70,48 +70,48 @@ def chair(dice: Dice) -> Model:
     board = box(width + 0.012, depth - thick + 0.008, 0.03, 0.01).moved(y=-thick / 2 - 0.004, z=seat - 0.03)
     shapes += [*apron, board]
     parts = [Part(join(shapes).textured(GRAIN), frame)]
-    if dice.chance(0.4):
+    if rng.chance(0.4):
         cushion = box(width - 0.03, depth - thick - 0.02, 0.035, 0.016).moved(y=-thick / 2, z=seat - 0.002)
-        cloth = dice.pattern("cloth", dice.shade(dice.pick(_SEATS)), roughness=0.95)
+        cloth = rng.pattern("cloth", rng.shade(rng.pick(_SEATS)), roughness=0.95)
         parts.append(Part(cushion.textured(0.12), cloth))
-    return Model(parts, colour, FRONT)
+    return Model(parts, color, FRONT)
 
 
-def table(dice: Dice) -> Model:
-    height, thick = dice.between(0.68, 0.76), dice.between(0.025, 0.04)
-    style = dice.pick(("dining", "dining", "round", "coffee"))
-    material, colour = dice.wood_or(("white", "black", "grey", "dark grey", "light blue", "dark green"), 0.6)
+def table(rng: Rng) -> Model:
+    height, thick = rng.between(0.68, 0.76), rng.between(0.025, 0.04)
+    style = rng.pick(("dining", "dining", "round", "coffee"))
+    material, color = rng.wood_or(("white", "black", "grey", "dark grey", "light blue", "dark green"), 0.6)
     if style == "round":
-        radius = dice.between(0.38, 0.55)
+        radius = rng.between(0.38, 0.55)
         top = lathe(softened([(0, 0), (radius, 0), (radius, thick), (0, thick)], 0.008), 64)
         flat = Mesh(top.vertices, top.normals, top.vertices[:, :2], top.faces).moved(z=height - thick)
         stem = curve([(0.045, 0.03), (0.05, 0.2), (0.035, 0.45), (0.06, height - thick + 0.001)], 20)
         foot = softened([(0, 0), (radius * 0.55, 0), (radius * 0.52, 0.02), (0.07, 0.045), (0.0, 0.05)], 0.01)
         shapes = join([flat.textured(GRAIN), lathe(stem), lathe(foot)])
-        return Model([Part(shapes, material)], colour, rotatable=material.texture is not None)
-    width, depth = dice.between(0.9, 1.4), dice.between(0.6, 0.8)
+        return Model([Part(shapes, material)], color, rotatable=material.texture is not None)
+    width, depth = rng.between(0.9, 1.4), rng.between(0.6, 0.8)
     if style == "coffee":
-        width, depth, height = dice.between(0.75, 1.0), dice.between(0.45, 0.55), dice.between(0.38, 0.45)
-    foot = dice.between(0.045, 0.065)
+        width, depth, height = rng.between(0.75, 1.0), rng.between(0.45, 0.55), rng.between(0.38, 0.45)
+    foot = rng.between(0.045, 0.065)
     x, y = width / 2 - foot / 2 - 0.02, depth / 2 - foot / 2 - 0.02
     legs = [leg(height - thick + 0.001, foot).moved(x=sx * x, y=sy * y) for sx in (-1, 1) for sy in (-1, 1)]
     apron = [box(2 * x, 0.02, 0.07, 0.003).moved(y=sy * y, z=height - thick - 0.07) for sy in (-1, 1)]
     apron += [box(0.02, 2 * y, 0.07, 0.003).moved(x=sx * x, z=height - thick - 0.07) for sx in (-1, 1)]
     top = box(width, depth, thick, 0.006).moved(z=height - thick)
-    if dice.chance(0.35):
-        under = dice.pick((STEEL, BLACK, Material(named("white"), 0.4)))
-        return Model([Part(top.textured(GRAIN), material), Part(join([*legs, *apron]), under)], colour)
-    return Model([Part(join([top, *legs, *apron]).textured(GRAIN), material)], colour)
+    if rng.chance(0.35):
+        under = rng.pick((STEEL, BLACK, Material(named("white"), 0.4)))
+        return Model([Part(top.textured(GRAIN), material), Part(join([*legs, *apron]), under)], color)
+    return Model([Part(join([top, *legs, *apron]).textured(GRAIN), material)], color)
 
 
-def stool(dice: Dice) -> Model:
-    height, radius = dice.between(0.43, 0.68), dice.between(0.15, 0.18)
-    material, colour = dice.wood_or(_SEATS, 0.5)
-    legs_count = dice.pick((3, 4))
+def stool(rng: Rng) -> Model:
+    height, radius = rng.between(0.43, 0.68), rng.between(0.15, 0.18)
+    material, color = rng.wood_or(_SEATS, 0.5)
+    legs_count = rng.pick((3, 4))
     seat = lathe(softened([(0, 0), (radius * 0.94, 0), (radius, 0.012), (radius, 0.035), (0, 0.035)], 0.012))
     seat = Mesh(seat.vertices, seat.normals, seat.vertices[:, :2], seat.faces).textured(GRAIN).moved(z=height - 0.035)
     angles = np.deg2rad(np.arange(legs_count) * 360 / legs_count + 45)
-    bare = material if dice.chance(0.6) else dice.pick((STEEL, BLACK))
+    bare = material if rng.chance(0.6) else rng.pick((STEEL, BLACK))
     legs: list[Mesh] = []
     for angle in angles:
         way = np.array([np.cos(angle), np.sin(angle)])
@@ -121,21 +121,21 @@ def stool(dice: Dice) -> Model:
     level = 0.35
     ring_radius = radius * (1.05 - (1.05 - 0.62) * level)
     ring = torus(ring_radius, 0.008, level * height)
-    return Model([Part(seat, material), Part(join([*legs, ring]), bare)], colour)
+    return Model([Part(seat, material), Part(join([*legs, ring]), bare)], color)
 
 
 def _grounded(mesh: Mesh) -> Mesh:
-    """Cut flat where it would reach below the floor."""
+    """A mesh flattened where it would extend below the floor."""
     vertices = mesh.vertices.copy()
     vertices[:, 2] = np.maximum(vertices[:, 2], 0.0)
     return Mesh(vertices, mesh.normals, mesh.uv, mesh.faces)
 
 
-def shelf(dice: Dice) -> Model:
-    width, depth, height = dice.between(0.6, 0.9), dice.between(0.26, 0.32), dice.between(0.8, 1.5)
+def shelf(rng: Rng) -> Model:
+    width, depth, height = rng.between(0.6, 0.9), rng.between(0.26, 0.32), rng.between(0.8, 1.5)
     board = 0.022
     rows = max(2, round(height / 0.36))
-    material, colour = dice.wood_or(("white", "black", "dark grey", "light blue", "dark green"), 0.6)
+    material, color = rng.wood_or(("white", "black", "dark grey", "light blue", "dark green"), 0.6)
     levels = np.linspace(0.05, height - board, rows + 1)
     shapes = [box(board, depth, height, 0.002).moved(x=sx * (width - board) / 2) for sx in (-1, 1)]
     shapes += [box(width - 2 * board, depth - 0.008, board, 0.002).moved(y=-0.004, z=z) for z in levels]
@@ -144,37 +144,37 @@ def shelf(dice: Dice) -> Model:
     parts = [Part(join(shapes).textured(GRAIN), material)]
     inner, clear = width - 2 * board, float(levels[1] - levels[0]) - board
     for z in levels[:-1]:
-        parts += _row_of_books(dice, inner, depth, clear, float(z) + board)
-    return Model(parts, colour, FRONT)
+        parts += _row_of_books(rng, inner, depth, clear, float(z) + board)
+    return Model(parts, color, FRONT)
 
 
-def _row_of_books(dice: Dice, inner: float, depth: float, clear: float, base: float) -> list[Part]:
-    """Some books on one board, from the left, or none."""
+def _row_of_books(rng: Rng, inner: float, depth: float, clear: float, base: float) -> list[Part]:
+    """A row of books on one board, starting at the left; may be empty."""
     parts: list[Part] = []
-    at, stop = -inner / 2 + 0.006, -inner / 2 + inner * dice.pick((0.0, 0.5, 0.8, 0.95))
-    palette = [dice.coat(dice.pick((*CALM, "red", "orange", "yellow", "green")), 0.6) for _ in range(4)]
+    at, stop = -inner / 2 + 0.006, -inner / 2 + inner * rng.pick((0.0, 0.5, 0.8, 0.95))
+    palette = [rng.coat(rng.pick((*CALM, "red", "orange", "yellow", "green")), 0.6) for _ in range(4)]
     groups: list[list[Mesh]] = [[] for _ in palette]
     while True:
-        thick = dice.between(0.018, 0.045)
+        thick = rng.between(0.018, 0.045)
         if at + thick > stop:
             break
-        tall = min(clear - 0.02, dice.between(0.19, 0.28))
-        deep = dice.between(0.14, 0.19)
+        tall = min(clear - 0.02, rng.between(0.19, 0.28))
+        deep = rng.between(0.14, 0.19)
         place = (at + thick / 2, -depth / 2 + deep / 2 + 0.03, base)
-        groups[int(dice.pick(range(len(palette))))].append(box(thick - 0.001, deep, tall, 0.002).moved(*place))
+        groups[int(rng.pick(range(len(palette))))].append(box(thick - 0.001, deep, tall, 0.002).moved(*place))
         at += thick
     parts.extend(Part(join(group), coat) for group, coat in zip(groups, palette, strict=True) if group)
     return parts
 
 
-def sofa(dice: Dice) -> Model:
-    seats = dice.pick((1, 2, 2, 3))
-    each, arm, depth = dice.between(0.55, 0.62), dice.between(0.13, 0.18), dice.between(0.78, 0.88)
-    colour = dice.pick(
+def sofa(rng: Rng) -> Model:
+    seats = rng.pick((1, 2, 2, 3))
+    each, arm, depth = rng.between(0.55, 0.62), rng.between(0.13, 0.18), rng.between(0.78, 0.88)
+    color = rng.pick(
         ("grey", "dark grey", "blue", "dark blue", "red", "green", "beige", "brown", "dark green", "yellow")
     )
-    cloth = dice.pattern("cloth", dice.shade(colour), roughness=0.95)
-    width, seat, back = seats * each + 2 * arm, 0.43, dice.between(0.78, 0.88)
+    cloth = rng.pattern("cloth", rng.shade(color), roughness=0.95)
+    width, seat, back = seats * each + 2 * arm, 0.43, rng.between(0.78, 0.88)
     foot, inner = 0.09, seats * each
     deep = depth - 0.2
     shapes = [
@@ -194,22 +194,22 @@ def sofa(dice: Dice) -> Model:
         for sx in (-1, 1)
         for sy in (-1, 1)
     ]
-    return Model([Part(join(shapes).textured(0.15), cloth), Part(join(feet), dice.pick((BLACK, STEEL)))], colour, FRONT)
+    return Model([Part(join(shapes).textured(0.15), cloth), Part(join(feet), rng.pick((BLACK, STEEL)))], color, FRONT)
 
 
-def lamp(dice: Dice) -> Model:
-    if dice.chance(0.35):
-        return _desk_lamp(dice)
-    height, shade = dice.between(0.38, 0.6), dice.between(0.12, 0.17)
+def lamp(rng: Rng) -> Model:
+    if rng.chance(0.35):
+        return _desk_lamp(rng)
+    height, shade = rng.between(0.38, 0.6), rng.between(0.12, 0.17)
     tall = height * 0.4
-    colour = dice.pick(("white", "beige", "red", "yellow", "blue", "green", "orange", "black"))
-    cone = dice.between(0.62, 0.95)
+    color = rng.pick(("white", "beige", "red", "yellow", "blue", "green", "orange", "black"))
+    cone = rng.between(0.62, 0.95)
     low = height - tall
     outside = lathe([(shade, low), (shade * cone, height)])
     inside = lathe([(shade * cone - 0.002, height), (shade - 0.002, low)])
     rims = [torus(shade - 0.001, 0.002, low), torus(shade * cone - 0.001, 0.002, height - 0.002)]
     stand = low + 0.04
-    body = dice.pick(
+    body = rng.pick(
         (
             [(0.4, 0.0), (0.42, 0.05), (0.7, 0.3), (0.65, 0.5), (0.16, 0.8), (0.1, 1.0)],
             [(0.5, 0.0), (0.52, 0.03), (0.1, 0.09), (0.08, 0.5), (0.08, 1.0)],
@@ -217,9 +217,7 @@ def lamp(dice: Dice) -> Model:
         )
     )
     profile = curve(np.array(body) * (shade * 1.05, stand), 36)
-    foot = dice.pick(
-        (BRASS, STEEL, BLACK, dice.coat(dice.pick(("white", "dark blue", "dark green")), 0.2), dice.wood())
-    )
+    foot = rng.pick((BRASS, STEEL, BLACK, rng.coat(rng.pick(("white", "dark blue", "dark green")), 0.2), rng.wood()))
     bulb = sphere(0.028, 14).moved(z=stand)
     spokes = [
         sweep(
@@ -233,22 +231,22 @@ def lamp(dice: Dice) -> Model:
         for a in np.deg2rad([90, 210, 330])
     ]
     rod = sweep([(0, 0, stand + 0.01), (0, 0, height - 0.01)], 0.003, 8)
-    cloth = dice.coat(colour, 0.9)
+    cloth = rng.coat(color, 0.9)
     return Model(
         [
             Part(join([outside, inside, *rims]), cloth),
             Part(join([lathe(np.concatenate([[(0.0, 0.0)], profile, [(0.0, stand)]])), *spokes, rod]), foot),
             Part(bulb, Material((1.0, 0.97, 0.88), 0.3)),
         ],
-        colour,
+        color,
         rotatable=False,
     )
 
 
-def _desk_lamp(dice: Dice) -> Model:
-    colour = dice.pick(("red", "blue", "black", "white", "yellow", "green", "orange"))
-    coat = dice.coat(colour, 0.3)
-    reach, height = dice.between(0.14, 0.2), dice.between(0.34, 0.46)
+def _desk_lamp(rng: Rng) -> Model:
+    color = rng.pick(("red", "blue", "black", "white", "yellow", "green", "orange"))
+    coat = rng.coat(color, 0.3)
+    reach, height = rng.between(0.14, 0.2), rng.between(0.34, 0.46)
     base = lathe(softened([(0, 0), (0.085, 0), (0.085, 0.018), (0.02, 0.028), (0, 0.028)], 0.006)).moved(y=0.06)
     arm = curve([(0, 0.06, 0.02), (0, 0.1, height * 0.5), (0, 0.02, height), (0, -reach * 0.75, height * 0.96)], 28)
     outer = curve([(0.018, 0.075), (0.026, 0.06), (0.045, 0.045), (0.07, 0.0)], 14)[::-1]
@@ -264,40 +262,40 @@ def _desk_lamp(dice: Dice) -> Model:
     return Model(
         [
             Part(join([base, placed(head)]), coat),
-            Part(sweep(arm, 0.007, 12), dice.pick((STEEL, BLACK, coat))),
+            Part(sweep(arm, 0.007, 12), rng.pick((STEEL, BLACK, coat))),
             Part(placed(lining), Material((0.9, 0.9, 0.88), 0.5)),
             Part(placed(bulb), Material((1.0, 0.97, 0.88), 0.3)),
         ],
-        colour,
+        color,
         FRONT,
     )
 
 
-def television(dice: Dice) -> Model:
-    width = dice.between(0.7, 1.2)
-    height, thick, lift = width * 9 / 16, 0.035, dice.between(0.05, 0.08)
+def television(rng: Rng) -> Model:
+    width = rng.between(0.7, 1.2)
+    height, thick, lift = width * 9 / 16, 0.035, rng.between(0.05, 0.08)
     bezel = 0.012
     case = box(width, thick, height, 0.006).moved(z=lift)
     back = box(width * 0.6, 0.035, height * 0.55, 0.012).moved(y=thick / 2 + 0.012, z=lift + height * 0.12)
     picture = panel(width - 2 * bezel, height - 2 * bezel).moved(y=-thick / 2 - 0.0004, z=lift + bezel)
-    if dice.chance(0.5):
+    if rng.chance(0.5):
         stand = [box(width * 0.35, 0.2, 0.012, 0.005), box(0.08, 0.03, lift + 0.03, 0.005).moved(y=0.015, z=0.008)]
     else:
         path = [(0, -0.12, 0.006), (0, 0, lift + 0.01), (0, 0.12, 0.006)]
         stand = [_grounded(sweep(curve(path, 15), 0.008, 8)).moved(x=sx * width * 0.34) for sx in (-1, 1)]
-    coat, colour = (BLACK, "black") if dice.chance(0.75) else (STEEL, "")
-    screen = dice.pattern("screen", (0.4, 0.6, 0.7), roughness=0.15)
-    return Model([Part(join([case, back, *stand]), coat), Part(picture, screen)], colour, FRONT)
+    coat, color = (BLACK, "black") if rng.chance(0.75) else (STEEL, "")
+    screen = rng.pattern("screen", (0.4, 0.6, 0.7), roughness=0.15)
+    return Model([Part(join([case, back, *stand]), coat), Part(picture, screen)], color, FRONT)
 
 
-def laptop(dice: Dice) -> Model:
-    width, depth = dice.between(0.31, 0.37), dice.between(0.22, 0.25)
-    colour = dice.pick(("grey", "black", "white", "light blue", "pink"))
-    coat = STEEL if colour == "grey" else dice.coat(colour, 0.35)
+def laptop(rng: Rng) -> Model:
+    width, depth = rng.between(0.31, 0.37), rng.between(0.22, 0.25)
+    color = rng.pick(("grey", "black", "white", "light blue", "pink"))
+    coat = STEEL if color == "grey" else rng.coat(color, 0.35)
     base = box(width, depth, 0.014, 0.004)
     board = panel(width * 0.88, depth * 0.42).turned("x", -90).moved(y=depth * 0.01, z=0.0143)
     pad = box(width * 0.34, depth * 0.28, 0.0006, 0.0002).moved(y=-depth * 0.31, z=0.0138)
-    opened = dice.between(12, 28)
+    opened = rng.between(12, 28)
 
     def lid(mesh: Mesh) -> Mesh:
         return mesh.turned("x", -opened).moved(y=depth / 2 - 0.004, z=0.012)
@@ -306,24 +304,24 @@ def laptop(dice: Dice) -> Model:
     back = lid(box(width, 0.007, tall, 0.003))
     frame = lid(panel(width * 0.98, tall * 0.96).moved(y=-0.0037, z=tall * 0.02))
     picture = lid(panel(width * 0.93, tall * 0.84).moved(y=-0.0041, z=tall * 0.09))
-    keys = dice.pattern("keys", (0.25, 0.25, 0.27), (0.05, 0.05, 0.06))
+    keys = rng.pattern("keys", (0.25, 0.25, 0.27), (0.05, 0.05, 0.06))
     return Model(
         [
             Part(join([base, back]), coat),
             Part(board, keys),
             Part(pad, Material((0.5, 0.5, 0.52), 0.3)),
             Part(frame, BLACK),
-            Part(picture, dice.pattern("screen", (0.4, 0.6, 0.7), roughness=0.15)),
+            Part(picture, rng.pattern("screen", (0.4, 0.6, 0.7), roughness=0.15)),
         ],
-        colour,
+        color,
         FRONT,
     )
 
 
-def ladder(dice: Dice) -> Model:
+def ladder(rng: Rng) -> Model:
     """A folding step ladder."""
-    height, width, steps = dice.between(0.9, 1.3), dice.between(0.38, 0.46), dice.pick((3, 4))
-    material, colour = dice.wood_or(("yellow", "orange", "red", "white", "blue", "green"), 0.35)
+    height, width, steps = rng.between(0.9, 1.3), rng.between(0.38, 0.46), rng.pick((3, 4))
+    material, color = rng.wood_or(("yellow", "orange", "red", "white", "blue", "green"), 0.35)
     spread = height * 0.32
 
     def rail(x: float, sign: float, thick: float) -> Mesh:
@@ -346,4 +344,4 @@ def ladder(dice: Dice) -> Model:
         shapes.append(box(across, 0.085, 0.022, 0.004).moved(y=at, z=share * height - 0.011))
     shapes.append(box(2 * x * 0.82 + 0.03, 0.12, 0.025, 0.004).moved(z=height - 0.012))
     shapes.append(box(2 * x * 0.9, 0.018, 0.03, 0.003).moved(y=spread * 0.55, z=0.42 * height))
-    return Model([Part(join(shapes).textured(GRAIN), material)], colour, FRONT)
+    return Model([Part(join(shapes).textured(GRAIN), material)], color, FRONT)

@@ -1,4 +1,4 @@
-"""Writing a model as GLB. Invariant: the same model gives the same bytes."""
+"""Writes a model as GLB. Invariant: the same model gives the same bytes."""
 
 import io
 import os
@@ -14,13 +14,13 @@ from .shapes import Floats
 
 
 def file_points(points: Floats) -> Floats:
-    """(N, 3) of the object frame (z up) in the file's frame (y up), as float32 values at a micrometre's grid."""
+    """(N, 3) points of the object frame (z up) in the frame of the file (y up): float32, rounded to micrometers."""
     turned = np.stack([points[:, 0], points[:, 2], -points[:, 1]], axis=1)
     return np.round(turned, 6).astype(np.float32).astype(np.float64)
 
 
 def encode_glb(model: Model) -> bytes:
-    """The model as binary glTF, textures embedded as PNG."""
+    """The model as binary glTF, with textures embedded as PNG."""
     import trimesh
     from trimesh.visual import TextureVisuals
 
@@ -45,7 +45,7 @@ def encode_glb(model: Model) -> bytes:
 
 
 def write_once(data: bytes, path: Path) -> None:
-    """Put a whole file in place at once; racing writers leave one of their equal results."""
+    """Write a file atomically. Concurrent writers leave one of their equal results."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.write_bytes(data)
     part.replace(path)

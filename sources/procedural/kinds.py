@@ -1,27 +1,27 @@
-"""Which kinds of procedural object there are. The name of a kind is part of a uid: never rename one."""
+"""The kinds of procedural objects. The name of a kind is part of uids, so never rename one."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from . import furniture, plants, tableware, things
-from .model import Dice, Model
+from . import furniture, household, plants, tableware
+from .model import Model, Rng
 
-KINDS: Final[Mapping[str, Callable[[Dice], Model]]] = MappingProxyType(
+KINDS: Final[Mapping[str, Callable[[Rng], Model]]] = MappingProxyType(
     {
-        "alarm-clock": things.alarm_clock,
+        "alarm-clock": household.alarm_clock,
         "apple": tableware.apple,
-        "ball": things.ball,
-        "barrel": things.barrel,
+        "ball": household.ball,
+        "barrel": household.barrel,
         "book": tableware.book,
         "bottle": tableware.bottle,
         "bowl": tableware.bowl,
-        "bucket": things.bucket,
+        "bucket": household.bucket,
         "cactus": plants.cactus,
         "candle": tableware.candle,
         "cardboard-box": tableware.box_of_card,
         "chair": furniture.chair,
-        "crate": things.crate,
+        "crate": household.crate,
         "gift-box": tableware.gift_box,
         "lamp": furniture.lamp,
         "laptop": furniture.laptop,
@@ -32,13 +32,13 @@ KINDS: Final[Mapping[str, Callable[[Dice], Model]]] = MappingProxyType(
         "sofa": furniture.sofa,
         "step-ladder": furniture.ladder,
         "stool": furniture.stool,
-        "suitcase": things.suitcase,
+        "suitcase": household.suitcase,
         "table": furniture.table,
         "teapot": tableware.teapot,
         "television": furniture.television,
-        "toy-car": things.toy_car,
-        "traffic-cone": things.traffic_cone,
+        "toy-car": household.toy_car,
+        "traffic-cone": household.traffic_cone,
         "vase": tableware.vase,
     }
 )
-"""Kind (with dashes; its category has spaces): what builds it."""
+"""Function that builds an object, by kind. The category is the name of the kind with spaces instead of dashes."""

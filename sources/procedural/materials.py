@@ -1,7 +1,7 @@
-"""Materials and the small textures that they bear, painted by numpy from a seed.
+"""Materials, and small textures for them that numpy paints from a seed.
 
-Invariant: a texture repeats without a seam where it is meant to (`wood`, `cloth`, `speckle`, `wicker`), and its mean
-colour is near the first of its colours, so that the colour's name holds.
+Invariant: textures that repeat (`wood`, `cloth`, `speckle`, `wicker`) have no seams, and the mean color of a texture is
+close to its first color, so that the name of this color is correct.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,47 +33,50 @@ Pattern = Literal[
 ]
 
 SIDE: Final = 192
-"""Pixels of a texture's side."""
+"""Side of a texture, pixels."""
 _TITLES: Final = ("ATLAS", "POEMS", "GARDEN", "ORBIT", "HARBOR", "TIDES", "NORTH", "ECHO", "FABLES", "COMPASS")
 
 
 @dataclass(frozen=True)
 class Texture:
-    """What to paint. Meaning of `colours` (sRGB 0..1): ground, then accents."""
+    """A texture to paint. `colors` (sRGB, 0..1): ground, then accents."""
 
     pattern: Pattern
-    colours: tuple[Rgb, ...]
+    colors: tuple[Rgb, ...]
     seed: int
 
 
 @dataclass(frozen=True)
 class Material:
-    """glTF's metallic-roughness material."""
+    """A metallic-roughness material of glTF."""
 
     rgb: Rgb
-    """sRGB, 0..1; not used under a texture."""
+    """sRGB, 0..1; not used if there is a texture."""
     roughness: float = 0.5
     metallic: float = 0.0
     texture: Texture | None = None
     double_sided: bool = False
 
 
-def named(colour: str) -> Rgb:
-    """The palette's colour of a name, sRGB 0..1."""
-    red, green, blue = PALETTE[colour]
+def named(color: str) -> Rgb:
+    """The color of the palette with this name, sRGB 0..1."""
+    red, green, blue = PALETTE[color]
     return red / 255, green / 255, blue / 255
 
 
 def paint(texture: Texture) -> Image:
-    """The texture as an image (H, W, 3), uint8 sRGB, its top row first."""
+    """Paint a texture: (H, W, 3), uint8 sRGB, top row first."""
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([texture.seed, 0x7EC5])))
-    colours = np.array(texture.colours, np.float64)
-    image = _PAINTERS[texture.pattern](colours, generator)
+    colors = np.array(texture.colors, np.float64)
+    image = _PAINTERS[texture.pattern](colors, generator)
     return np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
 
 
 def _noise(generator: np.random.Generator, across: float, along: float, side: int = SIDE) -> Floats:
-    """Periodic smooth noise (side, side), zero mean, unit spread; features of `across` x `along` of the side."""
+    """Periodic smooth noise (side, side) with zero mean and unit standard deviation.
+
+    `across` and `along`: size of its features as fraction of the side.
+    """
     frequency_y, frequency_x = np.meshgrid(np.fft.fftfreq(side) * side, np.fft.fftfreq(side) * side, indexing="ij")
     fall = np.exp(-((frequency_y * across) ** 2) - (frequency_x * along) ** 2)
     field = np.fft.ifft2(np.fft.fft2(generator.standard_normal((side, side))) * fall).real
@@ -87,54 +90,54 @@ def _mix(low: Floats, high: Floats, share: Floats) -> Floats:
 
 
 def _grid(side: int = SIDE) -> tuple[Floats, Floats]:
-    """x to the right and y up, 0..1, at pixel centres."""
+    """x to the right and y up, 0..1, at pixel centers."""
     line = (np.arange(side) + 0.5) / side
     x, y = np.meshgrid(line, line[::-1])
     return x, y
 
 
-def _wood(colours: Floats, generator: np.random.Generator) -> Floats:
+def _wood(colors: Floats, generator: np.random.Generator) -> Floats:
     _, y = _grid()
     rings = 0.5 + 0.5 * np.sin(2 * np.pi * (9 * y + 0.35 * _noise(generator, 0.12, 0.7)))
-    fibre = _noise(generator, 0.008, 0.35)
-    return _mix(colours[0] * 1.08, colours[0] * 0.72, 0.55 * rings + 0.12 * fibre + 0.1)
+    fiber = _noise(generator, 0.008, 0.35)
+    return _mix(colors[0] * 1.08, colors[0] * 0.72, 0.55 * rings + 0.12 * fiber + 0.1)
 
 
-def _cloth(colours: Floats, generator: np.random.Generator) -> Floats:
+def _cloth(colors: Floats, generator: np.random.Generator) -> Floats:
     x, y = _grid()
     weave = np.sin(2 * np.pi * 32 * x) * np.sin(2 * np.pi * 32 * y)
-    return colours[0] * (0.97 + 0.07 * weave + 0.03 * _noise(generator, 0.1, 0.1))[..., None]
+    return colors[0] * (0.97 + 0.07 * weave + 0.03 * _noise(generator, 0.1, 0.1))[..., None]
 
 
-def _speckle(colours: Floats, generator: np.random.Generator) -> Floats:
+def _speckle(colors: Floats, generator: np.random.Generator) -> Floats:
     spots = _noise(generator, 0.02, 0.02) > 1.7
-    return _mix(colours[0], colours[-1], spots.astype(np.float64) * 0.8)
+    return _mix(colors[0], colors[-1], spots.astype(np.float64) * 0.8)
 
 
-def _wicker(colours: Floats, generator: np.random.Generator) -> Floats:
+def _wicker(colors: Floats, generator: np.random.Generator) -> Floats:
     x, y = _grid()
     row = np.floor(y * 12)
     strand = np.abs(np.sin(np.pi * (x * 12 + row / 2))) * np.abs(np.sin(np.pi * y * 12)) ** 0.5
-    return colours[0] * (0.55 + 0.6 * strand + 0.03 * _noise(generator, 0.02, 0.02))[..., None]
+    return colors[0] * (0.55 + 0.6 * strand + 0.03 * _noise(generator, 0.02, 0.02))[..., None]
 
 
-def _bands(colours: Floats, generator: np.random.Generator) -> Floats:
+def _bands(colors: Floats, generator: np.random.Generator) -> Floats:
     """Rings around a lathe."""
     _, y = _grid()
     at, width = generator.uniform(0.2, 0.3), generator.uniform(0.015, 0.04)
     ring = (np.abs(y - at) < width) | (np.abs(y - at - 3 * width) < width / 2)
-    return _mix(colours[0], colours[-1], ring.astype(np.float64))
+    return _mix(colors[0], colors[-1], ring.astype(np.float64))
 
 
-def _gores(colours: Floats, generator: np.random.Generator) -> Floats:
+def _gores(colors: Floats, generator: np.random.Generator) -> Floats:
     """Segments of a beach ball, with a cap at each pole."""
     x, y = _grid()
-    which = (np.floor(x * 6) % len(colours)).astype(np.intp)
+    which = (np.floor(x * 6) % len(colors)).astype(np.intp)
     cap = (np.abs(y - 0.5) > 0.45)[..., None]
-    return np.where(cap, np.ones(3), colours[which])
+    return np.where(cap, np.ones(3), colors[which])
 
 
-def _basketball(colours: Floats, generator: np.random.Generator) -> Floats:
+def _basketball(colors: Floats, generator: np.random.Generator) -> Floats:
     x, y = _grid(2 * SIDE)
     longitude, latitude = 2 * np.pi * x, np.pi * (y - 0.5)
     px, py, pz = np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)
@@ -142,46 +145,46 @@ def _basketball(colours: Floats, generator: np.random.Generator) -> Floats:
     for sign in (1.0, -1.0):
         seam = np.minimum(seam, np.abs(np.hypot(py - sign * 1.15, 0.0 * pz) - 0.62 - 0.25 * pz**2))
     pebble = 0.96 + 0.04 * _noise(generator, 0.004, 0.004, 2 * SIDE)
-    return _mix(colours[0] * pebble[..., None], colours[-1], (seam < 0.028).astype(np.float64))
+    return _mix(colors[0] * pebble[..., None], colors[-1], (seam < 0.028).astype(np.float64))
 
 
-def _cover(colours: Floats, generator: np.random.Generator) -> Floats:
-    """A book's front: a frame, a title, a picture of bands or a disc."""
+def _cover(colors: Floats, generator: np.random.Generator) -> Floats:
+    """The front of a book: a frame, a title, and a picture of bands or of a disk."""
     import cv2
 
     x, y = _grid(2 * SIDE)
-    image = np.broadcast_to(colours[0], (2 * SIDE, 2 * SIDE, 3)).copy()
+    image = np.broadcast_to(colors[0], (2 * SIDE, 2 * SIDE, 3)).copy()
     edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
-    image[(edge > 0.045) & (edge < 0.06)] = colours[1]
+    image[(edge > 0.045) & (edge < 0.06)] = colors[1]
     if generator.uniform() < 0.5:
-        image[np.hypot(x - 0.5, y - 0.4) < 0.2] = colours[1]
-        image[np.hypot(x - 0.5, y - 0.4) < 0.13] = colours[0] * 0.8
+        image[np.hypot(x - 0.5, y - 0.4) < 0.2] = colors[1]
+        image[np.hypot(x - 0.5, y - 0.4) < 0.13] = colors[0] * 0.8
     else:
         for level in range(3):
-            image[(np.abs(y - 0.22 - 0.1 * level) < 0.022) & (np.abs(x - 0.5) < 0.34 - 0.06 * level)] = colours[1]
+            image[(np.abs(y - 0.22 - 0.1 * level) < 0.022) & (np.abs(x - 0.5) < 0.34 - 0.06 * level)] = colors[1]
     title = _TITLES[int(generator.integers(len(_TITLES)))]
     scale = 1.5
     (width, _), _ = cv2.getTextSize(title, cv2.FONT_HERSHEY_DUPLEX, scale, 3)
     place = (SIDE - width // 2, int(0.26 * 2 * SIDE))
     letters = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
     cv2.putText(letters, title, place, cv2.FONT_HERSHEY_DUPLEX, scale, 255, 3, cv2.LINE_AA)
-    return _mix(image, colours[1], letters / 255)
+    return _mix(image, colors[1], letters / 255)
 
 
-def _label(colours: Floats, generator: np.random.Generator) -> Floats:
-    """A bottle's label: paper, a band, an emblem, lines of small print."""
+def _label(colors: Floats, generator: np.random.Generator) -> Floats:
+    """The label of a bottle: paper, bands, an emblem, lines of small print."""
     x, y = _grid()
-    image = np.broadcast_to(colours[0], (SIDE, SIDE, 3)).copy()
-    image[(y > 0.88) | (y < 0.1)] = colours[1]
-    image[np.hypot((x - 0.5) * 1.6, y - 0.62) < 0.16] = colours[1]
+    image = np.broadcast_to(colors[0], (SIDE, SIDE, 3)).copy()
+    image[(y > 0.88) | (y < 0.1)] = colors[1]
+    image[np.hypot((x - 0.5) * 1.6, y - 0.62) < 0.16] = colors[1]
     for line in range(3):
         length = generator.uniform(0.15, 0.3)
-        image[(np.abs(y - 0.36 + 0.07 * line) < 0.014) & (np.abs(x - 0.5) < length)] = colours[1] * 0.5
+        image[(np.abs(y - 0.36 + 0.07 * line) < 0.014) & (np.abs(x - 0.5) < length)] = colors[1] * 0.5
     return image
 
 
-def _screen(colours: Floats, generator: np.random.Generator) -> Floats:
-    """A landscape: sky, sun, two ranges of hills."""
+def _screen(colors: Floats, generator: np.random.Generator) -> Floats:
+    """A landscape: sky, sun, and two ranges of hills."""
     x, y = _grid()
     image = _mix(np.array([0.75, 0.85, 0.95]), np.array([0.15, 0.4, 0.8]), y)
     image[np.hypot((x - generator.uniform(0.2, 0.8)) * 1.7, y - 0.75) < 0.1] = (1.0, 0.92, 0.6)
@@ -192,39 +195,39 @@ def _screen(colours: Floats, generator: np.random.Generator) -> Floats:
     return image
 
 
-def _dial(colours: Floats, generator: np.random.Generator) -> Floats:
+def _dial(colors: Floats, generator: np.random.Generator) -> Floats:
     """A clock face with twelve marks and two hands."""
     x, y = _grid(2 * SIDE)
     dx, dy = (x - 0.5) * 2, (y - 0.5) * 2
     radius, angle = np.hypot(dx, dy), np.arctan2(dx, dy)
-    image = np.broadcast_to(colours[0], (2 * SIDE, 2 * SIDE, 3)).copy()
+    image = np.broadcast_to(colors[0], (2 * SIDE, 2 * SIDE, 3)).copy()
     mark = np.abs((angle * 12 / (2 * np.pi) + 0.5) % 1 - 0.5) * 2 * np.pi / 12 * radius
-    image[(mark < 0.022) & (radius > 0.72) & (radius < 0.88)] = colours[1]
+    image[(mark < 0.022) & (radius > 0.72) & (radius < 0.88)] = colors[1]
     hour = float(generator.integers(12)) + float(generator.integers(12)) / 12
     for turn, length, width in ((hour / 12, 0.48, 0.04), (hour % 1, 0.72, 0.026)):
         c, s = np.cos(2 * np.pi * turn), np.sin(2 * np.pi * turn)
-        image[(np.abs(dx * c - dy * s) < width) & (dx * s + dy * c > -0.1) & (dx * s + dy * c < length)] = colours[1]
+        image[(np.abs(dx * c - dy * s) < width) & (dx * s + dy * c > -0.1) & (dx * s + dy * c < length)] = colors[1]
     return image
 
 
-def _staves(colours: Floats, generator: np.random.Generator) -> Floats:
-    """Boards around a barrel, grain upright."""
+def _staves(colors: Floats, generator: np.random.Generator) -> Floats:
+    """Boards around a barrel, with upright grain."""
     x, _ = _grid()
     board = np.floor(x * 14)
     shade = generator.uniform(0.82, 1.1, 14)[board.astype(np.intp)]
     seam = np.abs((x * 14 + 0.5) % 1 - 0.5) < 0.035
     grain = 1 + 0.06 * _noise(generator, 0.3, 0.006)
-    return colours[0] * (shade * grain * np.where(seam, 0.45, 1.0))[..., None]
+    return colors[0] * (shade * grain * np.where(seam, 0.45, 1.0))[..., None]
 
 
-def _keys(colours: Floats, generator: np.random.Generator) -> Floats:
+def _keys(colors: Floats, generator: np.random.Generator) -> Floats:
     """A keyboard: five rows of keys on a darker bed."""
     x, y = _grid()
     row = np.floor(y * 5)
     along = x * 13 + 0.3 * row
     key = (np.abs(along % 1 - 0.5) < 0.41) & (np.abs(y * 5 % 1 - 0.5) < 0.39)
     space = (row == 0) & (np.abs(x - 0.5) < 0.24) & (np.abs(y * 5 % 1 - 0.5) < 0.39)
-    return _mix(colours[0], colours[1], (key | space).astype(np.float64))
+    return _mix(colors[0], colors[1], (key | space).astype(np.float64))
 
 
 _PAINTERS: Final[Mapping[Pattern, Callable[[Floats, np.random.Generator], Floats]]] = {

@@ -1,4 +1,4 @@
-"""What a kind of object hands over: parts with materials, and what a scene must know of it."""
+"""The result of building a procedural object, and the random choices that it is built from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from .shapes import Mesh
 T = TypeVar("T")
 
 FRONT: Final = 270.0
-"""Degrees: objects that have a front face -y (the viewer of glTF: the file's +z)."""
+"""Degrees: objects with a front face -y (toward the viewer of glTF, +z of the file)."""
 BRIGHT: Final = ("red", "orange", "yellow", "green", "blue", "light blue", "purple", "pink", "turquoise", "white")
 CALM: Final = ("white", "black", "grey", "dark grey", "dark blue", "dark green", "dark red", "beige", "brown", "blue")
 GLAZES: Final = ("white", "red", "blue", "green", "yellow", "black", "turquoise", "orange", "light blue", "pink")
@@ -34,31 +34,31 @@ class Part:
 
 @dataclass(frozen=True)
 class Model:
-    """One object in its own frame: base at z = 0, centred; fields as in `sources.scenes.spec.Asset`."""
+    """An object in its own frame: centered, base at z = 0. Fields as in `Asset`."""
 
     parts: Sequence[Part]
-    colour: str
+    color: str
     front_deg: float | None = None
     rotatable: bool = True
     symmetry: int | None = None
-    """None: 1 where there is a front, else what the shape and the parts' own colours say, without their textures."""
+    """None: 1 if there is a front, else measured from the shape and the plain colors of the parts."""
     supports: float = 0.0
     opening: tuple[float, float] = (0.0, 0.0)
 
 
 def name_of_wood(tone: Rgb) -> str:
-    """What the colour of wood of this tone is called with its grain, empty where it has no clear name."""
+    """Name of the color of wood with this tone, including its grain; empty if it has no clear name."""
     return name_of_surface(np.linspace(0.78, 1.06, 15)[:, None] * np.array(tone))
 
 
-class Dice:
-    """Choices of one object: the same for the same numbers, in the same order."""
+class Rng:
+    """Random choices for one object. The same entropy and order of calls give the same choices."""
 
     def __init__(self, *entropy: int) -> None:
         self._generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
 
     def between(self, low: float, high: float) -> float:
-        """A length or factor, rounded to a tenth of a millimetre."""
+        """A length or factor, rounded to four decimals (a tenth of a millimeter)."""
         return round(float(self._generator.uniform(low, high)), 4)
 
     def pick(self, choices: Sequence[T]) -> T:
@@ -70,28 +70,28 @@ class Dice:
     def seed(self) -> int:
         return int(self._generator.integers(2**31))
 
-    def shade(self, colour: str) -> Rgb:
-        """The named colour, varied so little that the name holds."""
-        red, green, blue = (float(np.clip(part + self._generator.uniform(-0.02, 0.02), 0, 1)) for part in named(colour))
+    def shade(self, color: str) -> Rgb:
+        """The named color, varied so little that the name stays correct."""
+        red, green, blue = (float(np.clip(part + self._generator.uniform(-0.02, 0.02), 0, 1)) for part in named(color))
         return red, green, blue
 
-    def coat(self, colour: str, roughness: float = 0.5, metallic: float = 0.0) -> Material:
+    def coat(self, color: str, roughness: float = 0.5, metallic: float = 0.0) -> Material:
         """Plain paint, glaze or plastic."""
-        return Material(self.shade(colour), roughness, metallic)
+        return Material(self.shade(color), roughness, metallic)
 
     def wood(self) -> Material:
-        """Oiled wood; its texture wants `Mesh.textured(0.5)` on boxes."""
+        """Oiled wood. Boxes need `Mesh.textured(0.5)` for its texture."""
         tone = self.pick(_WOODS)
         return Material(tone, 0.55, texture=Texture("wood", (tone,), self.seed()))
 
-    def pattern(self, pattern: Pattern, *colours: Rgb, roughness: float = 0.6) -> Material:
-        """A textured material; the first colour is the ground."""
-        return Material(colours[0], roughness, texture=Texture(pattern, colours, self.seed()))
+    def pattern(self, pattern: Pattern, *colors: Rgb, roughness: float = 0.6) -> Material:
+        """A textured material. The first color is the ground."""
+        return Material(colors[0], roughness, texture=Texture(pattern, colors, self.seed()))
 
-    def wood_or(self, colours: Sequence[str], share: float = 0.5) -> tuple[Material, str]:
-        """Wood or paint, and what an instruction calls its colour."""
+    def wood_or(self, colors: Sequence[str], share: float = 0.5) -> tuple[Material, str]:
+        """Wood or paint, and the name of its color for instructions."""
         if self.chance(share):
             wood = self.wood()
             return wood, name_of_wood(wood.rgb)
-        colour = self.pick(colours)
-        return self.coat(colour, 0.45), colour
+        color = self.pick(colors)
+        return self.coat(color, 0.45), color

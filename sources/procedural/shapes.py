@@ -1,7 +1,7 @@
-"""Surfaces to build objects of: lathes, boxes with soft edges, sweeps, extrusions.
+"""Meshes that objects are built of: lathes, boxes with rounded edges, sweeps, extrusions.
 
-Frame: the object's (metres, z up). Invariant: every face is wound counter-clockwise seen from outside, its normals
-agree, and no face is without area.
+Frame: the object's (meters, z up). Invariant: every face is counter-clockwise seen from outside, its normals point
+outward, and its area is not zero.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ Floats = NDArray[np.float64]
 Points = Sequence[Sequence[float] | Floats] | Floats
 
 SEGMENTS: Final = 40
-"""Of a full turn."""
+"""Number of segments of a full turn."""
 CREASE_DEG: Final = 40.0
-"""Profile corners sharper than this stay sharp."""
+"""Corners of profiles with a larger angle stay sharp; others are smooth-shaded."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,20 @@ class Mesh:
     """Triangles with normals and texture coordinates."""
 
     vertices: Floats
-    """(N, 3) metres"""
+    """(N, 3) meters"""
     normals: Floats
-    """(N, 3) unit"""
+    """(N, 3) unit length"""
     uv: Floats
-    """(N, 2), v up; metres on boxes, sweeps and extrusions, 0..1 around and along on lathes and panels"""
+    """(N, 2), v up; meters on boxes, sweeps and extrusions, 0..1 around and along on lathes and panels"""
     faces: NDArray[np.int64]
     """(M, 3)"""
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> "Mesh":
-        """Shifted, metres."""
+        """A translated copy; meters."""
         return Mesh(self.vertices + np.array([x, y, z]), self.normals, self.uv, self.faces)
 
     def turned(self, axis: Literal["x", "y", "z"], degrees: float) -> "Mesh":
-        """Turned about an axis through the origin, counter-clockwise seen from its tip."""
+        """A copy rotated about an axis through the origin, counter-clockwise seen from its tip."""
         c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
         i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
         matrix = np.eye(3)
@@ -48,12 +48,12 @@ class Mesh:
         return Mesh(self.vertices @ matrix.T, self.normals @ matrix.T, self.uv, self.faces)
 
     def scaled(self, x: float = 1.0, y: float = 1.0, z: float = 1.0) -> "Mesh":
-        """Stretched by positive factors about the origin."""
+        """A copy scaled by positive factors about the origin."""
         factor = np.array([x, y, z])
         return Mesh(self.vertices * factor, _unit(self.normals / factor), self.uv, self.faces)
 
     def warped(self, bend: Callable[[Floats], Floats]) -> "Mesh":
-        """Every point (N, 3) moved by a smooth map; normals follow by the inverse transposed Jacobian."""
+        """A copy with points (N, 3) mapped by a smooth function, and normals by the inverse transposed Jacobian."""
         step = 1e-5
         columns = [(bend(self.vertices + step * axis) - bend(self.vertices - step * axis)) for axis in np.eye(3)]
         jacobian = np.stack(columns, axis=2) / (2 * step)
@@ -62,13 +62,13 @@ class Mesh:
         ]
         return Mesh(bend(self.vertices), _unit(normals), self.uv, self.faces)
 
-    def textured(self, metres: float) -> "Mesh":
-        """Texture coordinates in metres, scaled so that one repeat of the texture covers `metres`."""
-        return Mesh(self.vertices, self.normals, self.uv / metres, self.faces)
+    def textured(self, repeat_m: float) -> "Mesh":
+        """A copy whose texture coordinates (meters) are scaled so that the texture repeats every `repeat_m` meters."""
+        return Mesh(self.vertices, self.normals, self.uv / repeat_m, self.faces)
 
 
 def join(meshes: Sequence[Mesh]) -> Mesh:
-    """All in one."""
+    """Concatenate meshes."""
     starts = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
     return Mesh(
         np.concatenate([mesh.vertices for mesh in meshes]),
@@ -79,7 +79,7 @@ def join(meshes: Sequence[Mesh]) -> Mesh:
 
 
 def box(width: float, depth: float, height: float, soft: float = 0.004) -> Mesh:
-    """A box on the origin (base at z = 0) with edges rounded by `soft`; texture u runs along the longest side."""
+    """A box with its base at z = 0 and edges rounded by `soft`. Texture u runs along the longest side."""
     half = np.array([width, depth, height]) / 2
     soft = min(soft, 0.45 * float(half.min()) * 2)
     inner = half - soft
@@ -92,15 +92,19 @@ def box(width: float, depth: float, height: float, soft: float = 0.004) -> Mesh:
     a, b = (axis + 1) % 3, (axis + 2) % 3
     long = np.where(half[a] >= half[b], a, b)
     each, short = np.arange(len(flat)), a + b - long
-    # Each face starts elsewhere in the texture, so that neighbouring sides do not show the same grain.
+    # Each face starts at another position in the texture, so that neighboring sides do not have the same grain.
     uv = np.stack([flat[each, long], flat[each, short] + 0.37 * axis + 0.19 * sign], axis=1)
     return Mesh(core + soft * normals, normals, uv, faces).moved(z=height / 2)
 
 
 @lru_cache(maxsize=1)
 def _box_grid() -> tuple[NDArray[np.int64], NDArray[np.int64], Floats, NDArray[np.int64]]:
-    """What all soft boxes share: for each point its place on three lines of six and two ends (N, 3), the axis (N,) and
-    the sign (N,) of its face; and the faces (M, 3)."""
+    """The topology of all rounded boxes.
+
+    Returns:
+        (N, 3) indices of each point into the eight coordinates of each axis (six inner ones, two ends); (N,) axis and
+        (N,) sign of its face; (M, 3) faces.
+    """
     places: list[NDArray[np.int64]] = []
     faces: list[NDArray[np.int64]] = []
     for side in range(6):
@@ -118,11 +122,11 @@ def _box_grid() -> tuple[NDArray[np.int64], NDArray[np.int64], Floats, NDArray[n
 def lathe(
     profile: Points, segments: int = SEGMENTS, span_deg: tuple[float, float] = (0.0, 360.0), closed: bool = False
 ) -> Mesh:
-    """A profile of (radius, z) turned about z, from the base outwards and up (then down the inside, if hollow).
+    """A profile of (radius, z) rotated about z, from the base outward and up (and down the inside, if hollow).
 
     Args:
-        span_deg: start and end of the turn, degrees from +x.
-        closed: the profile is a ring (a torus' section) that ends where it begins, counter-clockwise in (r, z).
+        span_deg: start and end of the rotation, degrees from +x.
+        closed: the profile is a closed curve (the section of a torus), counter-clockwise in (r, z).
     """
     points = np.asarray(profile, np.float64)
     keep = np.concatenate([[True], np.linalg.norm(np.diff(points, axis=0), axis=1) > 1e-9])
@@ -161,7 +165,7 @@ def lathe(
 
 
 def sphere(radius: float, rows: int = 24) -> Mesh:
-    """A ball on the origin; texture coordinates are longitude and (nearly) latitude."""
+    """A ball with its lowest point at the origin. Texture coordinates are longitude and (nearly) latitude."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, rows + 1)
     profile = np.stack([radius * np.cos(angle), radius * (1 + np.sin(angle))], axis=1)
     profile[[0, -1], 0] = 0.0
@@ -169,7 +173,7 @@ def sphere(radius: float, rows: int = 24) -> Mesh:
 
 
 def torus(radius: float, thickness: float, z: float = 0.0, segments: int = SEGMENTS) -> Mesh:
-    """A ring about z, its tube's centre at height `z`; `thickness` is the tube's radius."""
+    """A torus about z with the center of its tube at height `z`. `thickness` is the radius of the tube."""
     angle = np.linspace(0, 2 * np.pi, 11)
     return lathe(
         np.stack([radius + thickness * np.cos(angle), z + thickness * np.sin(angle)], axis=1), segments, closed=True
@@ -177,11 +181,12 @@ def torus(radius: float, thickness: float, z: float = 0.0, segments: int = SEGME
 
 
 def sweep(path: Points, radius: float | Sequence[float] | Floats, sides: int = 10, flat: float = 1.0) -> Mesh:
-    """A round tube along a path (N, 3), with closed ends.
+    """A tube along a path (N, 3), with closed ends.
 
     Args:
-        radius: one, or one for each point of the path.
-        flat: width of the tube across the path's own plane over its thickness in it, for straps and leaves.
+        radius: a single radius, or one for each point of the path.
+        flat: width of the tube across the plane of the path, divided by its thickness in that plane, for straps and
+            leaves.
     """
     points = np.asarray(path, np.float64)
     radii = np.broadcast_to(np.asarray(radius, np.float64), (len(points),))
@@ -207,7 +212,7 @@ def sweep(path: Points, radius: float | Sequence[float] | Floats, sides: int = 1
 
 
 def extrude(outline: Points, height: float) -> Mesh:
-    """A flat outline (N, 2), counter-clockwise, raised from z = 0 to `height`, with sharp rims."""
+    """An outline (N, 2), counter-clockwise, extruded from z = 0 to `height`, with sharp rims."""
     import shapely
 
     ring = np.asarray(outline, np.float64)
@@ -242,7 +247,7 @@ def extrude(outline: Points, height: float) -> Mesh:
 
 
 def panel(width: float, height: float) -> Mesh:
-    """An upright rectangle on the origin that faces -y, with texture coordinates 0..1 (upright, unmirrored)."""
+    """An upright rectangle that faces -y. Base at z = 0, texture coordinates 0..1 (upright, not mirrored)."""
     x = width / 2
     vertices = np.array([[-x, 0.0, 0.0], [x, 0.0, 0.0], [x, 0.0, height], [-x, 0.0, height]])
     uv = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
@@ -250,7 +255,7 @@ def panel(width: float, height: float) -> Mesh:
 
 
 def curve(points: Points, count: int = 24) -> Floats:
-    """A Catmull-Rom spline through points (N, D): (count, D), evenly spread over the spans."""
+    """(count, D) points of a Catmull-Rom spline through points (N, D), evenly distributed over the spans."""
     given = np.asarray(points, np.float64)
     padded = np.concatenate([2 * given[:1] - given[1:2], given, 2 * given[-1:] - given[-2:-1]])
     place = np.linspace(0, len(given) - 1, count)
@@ -261,7 +266,7 @@ def curve(points: Points, count: int = 24) -> Floats:
 
 
 def softened(profile: Points, radius: float, steps: int = 4) -> Floats:
-    """A polyline (N, 2) whose inner corners are rounded by about `radius`."""
+    """A polyline (N, 2) with its inner corners rounded by about `radius`."""
     points = np.asarray(profile, np.float64)
     result = [points[0]]
     for before, corner, after in zip(points[:-2], points[1:-1], points[2:], strict=True):
@@ -279,13 +284,13 @@ def _unit(vectors: Floats) -> Floats:
 
 
 def _grid(rows: Floats, columns: Floats) -> tuple[Floats, Floats]:
-    """The two coordinates of a row-major grid's points, each (rows * columns,); meshgrid takes ten times as long."""
+    """Coordinates of the points of a row-major grid, each (rows * columns,). Ten times faster than meshgrid."""
     return rows.repeat(len(columns)), np.concatenate([columns] * len(rows))
 
 
 @lru_cache(maxsize=256)
 def _grid_faces(rows: int, columns: int) -> NDArray[np.int64]:
-    """Two triangles a cell of a row-major grid, counter-clockwise where rows x columns is right-handed."""
+    """Two triangles for each cell of a row-major grid, counter-clockwise if rows x columns is right-handed."""
     i, j = np.meshgrid(np.arange(rows - 1), np.arange(columns - 1), indexing="ij")
     corner = (i * columns + j).ravel()
     return np.concatenate(
@@ -297,7 +302,7 @@ def _grid_faces(rows: int, columns: int) -> NDArray[np.int64]:
 
 
 def _clean(vertices: Floats, normals: Floats, uv: Floats, faces: NDArray[np.int64]) -> Mesh:
-    """Without the faces that collapse (at the poles of a lathe, the tips of a sweep)."""
+    """A mesh without degenerate faces (at the poles of a lathe and the tips of a sweep)."""
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     return Mesh(vertices, normals, uv, faces[area > 1e-12])
@@ -317,7 +322,7 @@ def _fan(ring: Floats, normal: Floats, backwards: bool) -> Mesh:
 
 
 def _frames(points: Floats, tangents: Floats) -> Floats:
-    """A side direction for each point, carried along without twist, starting across the path's own plane."""
+    """A side direction for each point, transported without twist, starting perpendicular to the plane of the path."""
     bend = np.cross(points[-1] - points[0], points[len(points) // 2] - points[0])
     if np.linalg.norm(bend) < 1e-9:
         bend = np.cross(tangents[0], np.eye(3)[int(np.argmin(np.abs(tangents[0])))])

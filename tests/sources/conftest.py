@@ -1,4 +1,4 @@
-"""Blender for portraits, one process for a file of tests."""
+"""Blender for portraits: one process for each test module."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,13 +19,13 @@ Measure = Callable[..., Result]
 @pytest.fixture(scope="module")
 @needs("blender")
 def portraitist() -> Iterator[Renderer]:
-    with Renderer(portrait_options(RenderOptions()), threads=1) as made:
-        yield made
+    with Renderer(portrait_options(RenderOptions()), threads=1) as renderer:
+        yield renderer
 
 
 @pytest.fixture
 def measured(tmp_path: Path, portraitist: Renderer) -> Measure:
-    """Survey and portrait of one model: `measured(data, **entry)` gives the row, or the reject of either."""
+    """Survey and portrait of one model: `measured(data, **entry)` returns the row, or the reject of either."""
 
     def measure(data: bytes, **entry: Any) -> Result:
         (tmp_path / "model.glb").write_bytes(data)

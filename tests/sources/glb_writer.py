@@ -1,4 +1,4 @@
-"""Writes small GLBs, field by field, so that any of them can be wrong."""
+"""Writes small GLBs field by field, so that every field can be made invalid."""
 
 import json
 import struct
@@ -18,7 +18,7 @@ FACES = np.array(
 
 
 class Model:
-    """A GLB that is being written: fields of its JSON in `json`, its binary chunk in `binary`."""
+    """Builds a GLB: `json` has the fields of its JSON, `binary` its binary chunk."""
 
     def __init__(self) -> None:
         self.binary = b""
@@ -58,7 +58,7 @@ class Model:
         return len(self.json["nodes"]) - 1
 
     def box(self, points: Any = CORNERS, faces: Any = FACES, **attributes: int) -> dict[str, Any]:
-        """A primitive, by default a box of 0.4 x 0.5 x 0.3 that stands on y = 0."""
+        """A primitive; by default a box of 0.4 x 0.5 x 0.3 with its base at y = 0."""
         where = {"POSITION": self.accessor(points, "VEC3")} | attributes
         return {
             "attributes": where,
@@ -77,7 +77,7 @@ class Model:
 
 
 def glb(text: bytes, binary: bytes, *more: tuple[bytes, bytes], length: int = 0) -> bytes:
-    """Chunks in one file; `length` is added to the length that its header names."""
+    """A GLB of these chunks. `length` is added to the length in its header."""
     chunks = [(b"JSON", text + b" " * (-len(text) % 4)), (b"BIN\0", binary + b"\0" * (-len(binary) % 4)), *more]
     body = b"".join(struct.pack("<I4s", len(data), kind) + data for kind, data in chunks)
     return struct.pack("<4sII", b"glTF", 2, 12 + len(body) + length) + body

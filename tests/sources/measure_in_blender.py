@@ -1,8 +1,8 @@
 # pyright: basic, reportMissingImports=false
-"""Run in Blender's Python: the box and the triangles of GLBs as the loader of scenes shows them, as JSON.
+"""Prints the bounds and the number of triangles of GLBs, loaded as in scenes, as JSON. Runs in Blender's Python.
 
-Arguments: the root of the checkout, then files. Each is loaded in its own units, with the offset that a `.json` beside
-it holds.
+Arguments: the root of the checkout, then files. Each is loaded in its own units, with the offset in the `.json` file
+beside it, if there is one.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Small models for tests, and a cache that holds them."""
+"""Small models for tests, and a cache that contains them."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ RED = PBRMaterial(baseColorFactor=[0.6, 0.02, 0.02, 1.0], roughnessFactor=0.5, m
 
 
 def glb(*meshes: trimesh.Trimesh, material: PBRMaterial | None = RED) -> bytes:
-    """Meshes in one GLB. Coordinates are the file's (y up)."""
+    """A GLB of meshes, in coordinates of the file (y up)."""
     scene = trimesh.Scene()
     for mesh in meshes:
         if material is not None:
@@ -38,7 +38,7 @@ def checkered() -> PBRMaterial:
 
 
 def pack(content: Mapping[str, Any], binary: bytes) -> bytes:
-    """A GLB of given JSON and binary chunk."""
+    """A GLB with this JSON and binary chunk."""
     text = json.dumps(content).encode()
     text += b" " * (-len(text) % 4)
     binary += b"\0" * (-len(binary) % 4)
@@ -58,7 +58,7 @@ def write_gz(path: Path, content: Any) -> None:
 
 
 def make_cache(root: Path, models: Mapping[str, bytes | None], **metadata: Mapping[str, Any]) -> Path:
-    """An Objaverse cache with one part, `000-000`; a model that is None has no file. Metadata by uid."""
+    """An Objaverse cache with one part, `000-000`. A model that is None has no file. `metadata` is by uid."""
     base = root / "hf-objaverse-v1"
     (base / "glbs" / "000-000").mkdir(parents=True)
     for uid, data in models.items():

@@ -1,4 +1,4 @@
-"""GLBs of every odd kind that the format allows, or that exporters write: small, and made from nothing."""
+"""Small GLBs with every unusual feature that the format allows or that exporters write."""
 
 import struct
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from tests.sources.glb_writer import CORNERS, FACES, Model, glb
 
 
 def boxed(change: Callable[[Model], Any] = lambda model: None) -> bytes:
-    """A box of which something is changed."""
+    """A box with a change."""
     model = Model()
     model.node(mesh=model.mesh(model.box()))
     change(model)
@@ -18,7 +18,7 @@ def boxed(change: Callable[[Model], Any] = lambda model: None) -> bytes:
 
 
 def placed(**fields: Any) -> bytes:
-    """A box and, turned away from the axes, another under a node of these fields."""
+    """A box, and a rotated one under a node with these fields."""
     model = Model()
     mesh = model.mesh(model.box())
     model.node(mesh=mesh)
@@ -42,7 +42,7 @@ def instanced(required: bool = True, under: bool = False, **attributes: Sequence
 
 
 def skinned(sets: int = 1, bind: bool = True, bare: bool = False, weightless: bool = False, far: float = 0.0) -> bytes:
-    """A box whose upper half follows a second joint, in the last set of joints."""
+    """A box whose upper half is moved by a second joint, in the last set of joints."""
     model = Model()
     zeros = np.zeros((8, 4))
     upper = CORNERS[:, 1] > 0.2
@@ -83,7 +83,7 @@ def morphed(node: dict[str, Any] | None = None, **fields: Any) -> bytes:
 
 
 def sparse(base: bool = True) -> bytes:
-    """A box whose top is lifted by a sparse accessor; without a base, all else is at the origin."""
+    """A box whose top is raised by a sparse accessor. Without a base, all other vertices are at the origin."""
 
     def change(model: Model) -> None:
         accessor = model.json["accessors"][model.json["meshes"][0]["primitives"][0]["attributes"]["POSITION"]]
@@ -100,7 +100,7 @@ def sparse(base: bool = True) -> bytes:
 
 
 def quantized() -> bytes:
-    """Normalised 16-bit positions in views of 8 bytes a vertex, scaled by their node."""
+    """Normalized 16-bit positions with a stride of 8 bytes, scaled by their node."""
     model = Model()
     data = np.zeros((8, 4), "<i2")
     data[:, :3] = np.rint(CORNERS / 0.5 * 32767)
@@ -121,7 +121,7 @@ def quantized() -> bytes:
 
 
 def interleaved() -> bytes:
-    """Positions, normals and texture coordinates in one view."""
+    """Positions, normals and texture coordinates in one buffer view."""
     model = Model()
     rows = np.concatenate([CORNERS, np.tile([0, 1, 0], (8, 1)), np.zeros((8, 2))], axis=1).astype("<f4")
     view = model.view(rows.tobytes(), byteStride=32)
@@ -136,7 +136,7 @@ def interleaved() -> bytes:
 
 
 def mode(number: int, count: int = 8) -> bytes:
-    """A box, and a primitive of another mode; points and lines have no surface."""
+    """A box, and a primitive with another mode. Points and lines have no surface."""
 
     def change(model: Model) -> None:
         points = model.accessor(CORNERS + np.array([1, 0, 0]), "VEC3")
@@ -172,7 +172,7 @@ def no_scenes() -> bytes:
 
 
 def far(*steps: float) -> bytes:
-    """A box under nodes that move it by these, one under the other."""
+    """A box under nested nodes that translate it by these steps."""
     model = Model()
     child = model.node(root=False, mesh=model.mesh(model.box()))
     for number, step in enumerate(reversed(steps)):
@@ -185,7 +185,7 @@ def bare(**extensions: Any) -> Callable[[Model], None]:
 
 
 def field(path: str, value: Any) -> bytes:
-    """A box with one field of its JSON changed; the path as in `nodes.0.name`."""
+    """A box with one field of its JSON changed. `path` is such as `nodes.0.name`."""
 
     def change(model: Model) -> None:
         *above, last = path.split(".")
@@ -207,7 +207,7 @@ def required(name: str, used: bool = True) -> bytes:
 
 
 def extra(**changes: Any) -> bytes:
-    """A box with an attribute of its primitive added or changed: name to (values, type, dtype)."""
+    """A box with attributes of its primitive added or changed: name to (values, type, dtype)."""
 
     def change(model: Model) -> None:
         attributes = model.json["meshes"][0]["primitives"][0]["attributes"]
@@ -248,7 +248,7 @@ SOUND = {
     "sheared matrix": placed(matrix=_SHEAR),
     "sheared mirrored matrix": placed(matrix=[-value for value in _SHEAR[:12]] + _SHEAR[12:]),
     "sheared turned matrix": placed(matrix=[-1, 0.4, 0.2, 0, 0.3, 0.9, 0, 0, 0.2, 0.1, -0.8, 0, 0, 0, 0, 1]),
-    "sheared other way": placed(matrix=[-1, 0.4, 0.2, 0, 0.3, -0.9, 0, 0, 0.2, 0.1, 0.8, 0, 0, 0, 0, 1]),
+    "sheared the other way": placed(matrix=[-1, 0.4, 0.2, 0, 0.3, -0.9, 0, 0, 0.2, 0.1, 0.8, 0, 0, 0, 0, 1]),
     "matrix and trs": placed(matrix=[2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 1, 0, 0, 1], translation=[7, 7, 7]),
     "chain": chain(120),
     "instances": instanced(TRANSLATION=[[0, 0, 0], [1, 0, 0], [0, 0, 2]]),
@@ -284,8 +284,8 @@ SOUND = {
     "empty mesh": boxed(lambda model: model.node(mesh=model.mesh())),
     "mesh without positions": boxed(lambda model: model.node(mesh=model.mesh({"attributes": {}}))),
     "degenerate triangle": faces([*FACES, [8, 8, 0], [8, 0, 8], [8, 8, 8]]),
-    "same triangle twice": faces([*FACES, *FACES[:5, [1, 2, 0]], FACES[7]]),
-    "same triangle from behind": faces([*FACES, FACES[3, ::-1]]),
+    "the same triangle twice": faces([*FACES, *FACES[:5, [1, 2, 0]], FACES[7]]),
+    "the same triangle with opposite winding": faces([*FACES, FACES[3, ::-1]]),
     "flat triangle": faces([*FACES, [0, 8, 0], [0, 1, 8]]),
     "far node": far(4.3e5),
     "very far node": far(8e6),
@@ -317,7 +317,7 @@ SOUND = {
             model.json.update(extensions={"KHR_lights_punctual": {"lights": [{"type": "spot"}]}}),
         )
     ),
-    "a light that is not there": boxed(bare(KHR_lights_punctual={"light": 5})),
+    "a missing light": boxed(bare(KHR_lights_punctual={"light": 5})),
     "variants": boxed(
         lambda model: (
             model.json.update(extensions={"KHR_materials_variants": {"variants": [{"name": "a"}]}}),
@@ -327,7 +327,7 @@ SOUND = {
             model.use("KHR_materials_variants"),
         )
     ),
-    "an extension that may be left out": boxed(lambda model: model.use("VENDOR_foo", required=False)),
+    "an optional extension": boxed(lambda model: model.use("VENDOR_foo", required=False)),
     "attributes of an application": extra(_ID=(np.arange(3), "SCALAR", "f4"), _M=(np.zeros((8, 16)), "MAT4", "f4")),
     "many sets of coordinates": extra(**{f"TEXCOORD_{n}": (np.zeros((8, 2)), "VEC2", "f4") for n in range(10)}),
     "a primitive without triangles": boxed(
@@ -337,16 +337,16 @@ SOUND = {
     "small": placed(scale=[1e-6] * 3),
     "flat": placed(scale=[0, 1, 1]),
     "nowhere": placed(matrix=[0] * 16),
-    "names with a mark": field("nodes.0.name", "﻿Stuhl é"),
-    "a name twice": boxed(lambda model: (model.json["nodes"][0].update(name="a"), model.node(name="a", mesh=0))),
+    "a name with a byte order mark": field("nodes.0.name", "﻿Stuhl é"),
+    "the same name twice": boxed(lambda model: (model.json["nodes"][0].update(name="a"), model.node(name="a", mesh=0))),
     "null fields": field("nodes.0.skin", None),
 }
-"""What both read, the same way."""
+"""Models that the survey and Blender read the same way."""
 
 BROKEN = {
-    "required by a vendor": required("VENDOR_foo"),
+    "a required vendor extension": required("VENDOR_foo"),
     "meshopt": required("EXT_meshopt_compression"),
-    "the other meshopt": required("KHR_meshopt_compression"),
+    "KHR meshopt": required("KHR_meshopt_compression"),
     "draco": required("KHR_draco_mesh_compression"),
     "basis": required("KHR_texture_basisu"),
     "required, not used": required("KHR_mesh_quantization", used=False),
@@ -354,10 +354,12 @@ BROKEN = {
     "Infinity in JSON": field("nodes.0.extras", [float("inf")]),
     "byte order mark": glb(b"\xef\xbb\xbf" + _JSON, _BIN),
     "UTF-16": glb(_JSON.decode().encode("utf-16"), _BIN),
-    "BIN first": struct.pack("<4sII", b"glTF", 2, len(_BOX)) + _BOX[20 + len(_JSON) :] + _BOX[12 : 20 + len(_JSON)],
+    "BIN chunk first": struct.pack("<4sII", b"glTF", 2, len(_BOX))
+    + _BOX[20 + len(_JSON) :]
+    + _BOX[12 : 20 + len(_JSON)],
     "another chunk second": glb(_JSON, b"", (b"BIN\0", _BIN)).replace(b"BIN\0", b"XTRA", 1),
-    "longer than it says": _BOX + b"\0\0\0\0",
-    "shorter than it says": glb(_JSON, _BIN, length=4),
+    "longer than its header says": _BOX + b"\0\0\0\0",
+    "shorter than its header says": glb(_JSON, _BIN, length=4),
     "glTF 1.0": struct.pack("<4sII", b"glTF", 1, len(_BOX)) + _BOX[12:],
     "asset version 1.0": field("asset.version", "1.0"),
     "asset version as a number": field("asset.version", 2.0),
@@ -369,10 +371,10 @@ BROKEN = {
             model.node(root=False, children=[0]),
         )
     ),
-    "child of two": boxed(
+    "two parents": boxed(
         lambda model: (model.node(root=False), model.json["nodes"][0].update(children=[1]), model.node(children=[1]))
     ),
-    "child of two outside the scene": boxed(
+    "two parents outside the scene": boxed(
         lambda model: (
             model.node(root=False, children=[0]),
             model.node(root=False, children=[0]),
@@ -385,9 +387,9 @@ BROKEN = {
     "an unknown mode": field("meshes.0.primitives.0.mode", 7),
     "a short strip": mode(5, 1),
     "an empty fan": mode(6, 0),
-    "indices beyond": faces([*FACES, [0, 1, 99]]),
-    "no such material": field("meshes.0.primitives.0.material", 3),
-    "no such mesh": field("nodes.0.mesh", 3),
+    "indices out of range": faces([*FACES, [0, 1, 99]]),
+    "a missing material": field("meshes.0.primitives.0.material", 3),
+    "a missing mesh": field("nodes.0.mesh", 3),
     "short normals": extra(NORMAL=([[0, 1, 0]] * 4, "VEC3", "f4")),
     "normals of four numbers": extra(NORMAL=([[0, 1, 0, 0]] * 8, "VEC4", "f4")),
     "normals beyond the file": boxed(
@@ -397,7 +399,7 @@ BROKEN = {
         )
     ),
     "positions of two numbers": extra(POSITION=([[0, 1]] * 8, "VEC2", "f4")),
-    "instances that differ in number": instanced(TRANSLATION=[[0, 0, 0]], SCALE=[[1, 1, 1]] * 2),
+    "instancing attributes with different counts": instanced(TRANSLATION=[[0, 0, 0]], SCALE=[[1, 1, 1]] * 2),
     "instances with morph targets": boxed(
         lambda model: (
             model.json["meshes"][0]["primitives"][0].update(targets=[{"POSITION": 0}]),
@@ -411,41 +413,39 @@ BROKEN = {
     "instances without attributes": boxed(bare(EXT_mesh_gpu_instancing={})),
     "more weights than targets": morphed(weights=[0.1, 0.2, 0.3]),
     "more weights than targets, of a node": morphed({"weights": [0.1, 0.2, 0.3]}),
-    "a move without end": placed(translation=[1e39, 0, 0]),
-    "a matrix without end": placed(matrix=[1e30] * 16),
-    "a skeleton that is not there": boxed(lambda model: model.json.update(skins=[{"joints": [0], "skeleton": 9}])),
+    "an infinite translation": placed(translation=[1e39, 0, 0]),
+    "a matrix that overflows": placed(matrix=[1e30] * 16),
+    "a missing skeleton": boxed(lambda model: model.json.update(skins=[{"joints": [0], "skeleton": 9}])),
     "a buffer without data": boxed(
         lambda model: (
             model.json["buffers"].append({"byteLength": 400}),
             model.json["bufferViews"][0].update(buffer=1),
         )
     ),
-    "a node that is not there": field("nodes.0.children", [7]),
-    "a scene that is not there": field("scene", 4),
-    "a texture that is not there": field("materials.0.normalTexture", {"index": 0}),
-    "a sampler that is not there": boxed(
+    "a missing node": field("nodes.0.children", [7]),
+    "a missing scene": field("scene", 4),
+    "a missing texture": field("materials.0.normalTexture", {"index": 0}),
+    "a missing sampler": boxed(
         lambda model: (
             model.json.update(images=[{"uri": "data:image/png;base64,"}], textures=[{"source": 0, "sampler": 2}]),
             model.json["materials"][0].update(emissiveTexture={"index": 0}),
         )
     ),
-    "a joint that is not there": boxed(lambda model: model.json.update(skins=[{"joints": [44]}])),
+    "a missing joint": boxed(lambda model: model.json.update(skins=[{"joints": [44]}])),
 }
-"""What neither reads."""
+"""Models that neither of them reads."""
 
 UNWANTED = {
-    "coordinates that are no numbers": faces([*FACES, [0, 1, 8]]).replace(
-        np.full(3, 50, "<f4").tobytes(), b"\xff" * 12
-    ),
-    "coordinates without end": faces([*FACES, [0, 1, 8]]).replace(
+    "NaN coordinates": faces([*FACES, [0, 1, 8]]).replace(np.full(3, 50, "<f4").tobytes(), b"\xff" * 12),
+    "infinite coordinates": faces([*FACES, [0, 1, 8]]).replace(
         np.full(3, 50, "<f4").tobytes(), np.full(3, np.inf, "<f4").tobytes()
     ),
-    "too deep": chain(600),
+    "nested too deeply": chain(600),
     "seven indices": mode(4, 7),
-    "targets that differ in number": boxed(
+    "different numbers of morph targets": boxed(
         lambda model: model.json["meshes"][0]["primitives"].extend(
             [model.box() | {"targets": [{"POSITION": 0}]}, model.box() | {"targets": [{"POSITION": 0}] * 2}]
         )
     ),
 }
-"""What Blender reads, but not as it is meant: the survey rejects it."""
+"""Models that Blender reads incorrectly. The survey rejects them."""

@@ -1,4 +1,4 @@
-"""Made-up assets of many sizes, and the arithmetic of tests: written apart from the code that it checks."""
+"""Synthetic assets of many sizes, and geometry for tests that does not use the tested code."""
 
 import numpy as np
 from shapely.affinity import rotate, scale, translate
@@ -8,7 +8,7 @@ from spatialdata_builder.sources.scenes.spec import CameraPose, Placement, Scene
 
 
 def synthetic_pool(count: int, seed: int = 0) -> list[Asset]:
-    """Boxes, slabs, columns and blobs from 8 cm to 2.5 m; some fronts known, some round, some open crates."""
+    """Boxes, slabs, columns and blobs from 8 cm to 2.5 m: some with a known front, some round, some open crates."""
     rng = np.random.Generator(np.random.PCG64(seed))
     assets: list[Asset] = []
     for index in range(count):
@@ -43,7 +43,7 @@ def synthetic_pool(count: int, seed: int = 0) -> list[Asset]:
 
 
 def ground(placed: SceneObjectSpec, placement: Placement) -> Polygon:
-    """What the object covers of the floor, by shapely's own transformations."""
+    """The area of the floor that the object covers, by shapely's transformations."""
     outline = scale(Polygon(placed.asset.footprint), placement.scale, placement.scale, origin=(0, 0))
     return translate(rotate(outline, placement.yaw_deg, origin=(0, 0)), placement.x, placement.y)
 

@@ -1,4 +1,4 @@
-"""Models of rectangles that let some light through, or have one side only, and what a ray meets of them."""
+"""Models of rectangles with partial opacity or a single side, and their analytic ray hits."""
 
 import base64
 import io
@@ -16,17 +16,17 @@ from spatialdata_builder.sources.assets.asset import Asset
 
 @dataclass(frozen=True)
 class Sheet:
-    """A rectangle; seen from its front, its corners run counter-clockwise. World axes (z up), meters."""
+    """A rectangle. Its corners are counter-clockwise seen from its front. World axes (z up), meters."""
 
     corners: tuple[tuple[float, float, float], ...]
     material: dict[str, Any]
     opacity: tuple[float, float] = (1.0, 1.0)
-    """Of the half at the first and fourth corner, and of the other half, before a cut-off and times no factor."""
+    """Opacity of the half at the first and fourth corner, and of the other half, before the cutoff and the factor."""
     texture: bool = False
-    """Opacity is in a texture of two halves; else the material says it."""
+    """Whether the opacity is in a texture of two halves, not in the material."""
     vertex_alpha: float | None = None
     mirrored: bool = False
-    """It is stored as its mirror image in x, in a node that mirrors it back: the front stays the front."""
+    """Whether it is stored mirrored in x, in a node that mirrors it back. The front stays the front."""
 
     @property
     def single_sided(self) -> bool:
@@ -34,14 +34,14 @@ class Sheet:
 
 
 def upright(x: float, y: float, side: float, turned: bool = False, z: float = 0.0) -> tuple:
-    """A square across the y axis, centered at x, from z up; its front faces -y, or +y where it is turned."""
+    """A square perpendicular to y, centered at x, with its base at z. Its front faces -y, or +y if turned."""
     low, high = x - side / 2, x + side / 2
     corners = ((low, y, z), (high, y, z), (high, y, z + side), (low, y, z + side))
     return corners[::-1] if turned else corners
 
 
 def write(path: Path, sheets: list[Sheet]) -> Asset:
-    """The GLB, and the asset as a survey would describe it."""
+    """Write the GLB, and return the asset as the survey would measure it."""
     content: dict[str, Any] = {"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": []}]}
     for name in ("nodes", "meshes", "materials", "accessors", "bufferViews", "images", "textures"):
         content[name] = []
@@ -113,18 +113,18 @@ def write(path: Path, sheets: list[Sheet]) -> Asset:
 
 @dataclass
 class Met:
-    """What each ray meets first that is a surface."""
+    """First surface hit of each ray."""
 
     z: np.ndarray
-    """Ray parameter, infinite where nothing is met."""
+    """Ray parameter; infinite without a hit."""
     sheet: np.ndarray
-    """-1: none."""
+    """Index of the sheet; -1 without a hit."""
     sure: np.ndarray
-    """Whether no border of a sheet, and none inside a texture, is near."""
+    """Whether no border of a sheet, and no edge within a texture, is near."""
 
 
 def meet(sheets: list[Sheet], offset: tuple, origin: np.ndarray, directions: np.ndarray) -> Met:
-    """Analytic, by planes alone: the first sheet of opacity 0.5 or more whose front (or any side) faces the ray."""
+    """Analytic hits: the first sheet with an opacity of at least 0.5 whose front (or any side) faces the ray."""
     count = len(directions)
     best, which, sure = np.full(count, np.inf), np.full(count, -1), np.ones(count, bool)
     for number, sheet in enumerate(sheets):
@@ -137,7 +137,7 @@ def meet(sheets: list[Sheet], offset: tuple, origin: np.ndarray, directions: np.
         u, v = local @ right / (right @ right), local @ up / (up @ up)
         near = (t > 0) & (np.abs(u - 0.5) < 0.55) & (np.abs(v - 0.5) < 0.55)
         borders = np.minimum.reduce([np.abs(u), np.abs(1 - u), np.abs(v), np.abs(1 - v)])
-        if sheet.texture:  # linear interpolation between two texels, at the borders with the other side's
+        if sheet.texture:  # linear interpolation between two texels, which wraps around at the borders
             borders = np.minimum(borders, np.abs(u - 0.5)) - 0.0625
         sure &= ~(near & (borders < 0.04))
         opacity = np.where(u < 0.5, *sheet.opacity)

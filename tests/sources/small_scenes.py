@@ -1,4 +1,4 @@
-"""Scenes of simple solids whose geometry the tests know, written as GLB by trimesh."""
+"""Scenes of simple solids with known geometry, written as GLB by trimesh."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ def moved(mesh, x=0.0, y=0.0, z=0.0):
 
 
 def parts() -> dict[str, list[tuple[trimesh.Trimesh, np.ndarray]]]:
-    """Meshes with their node matrices, in file coordinates (y up): odd offsets, turned and unevenly scaled nodes."""
+    """Meshes with their node matrices, file coordinates (y up): with offsets, rotations and nonuniform scales."""
     turned = trimesh.transformations.rotation_matrix(0.7, (0.2, 1.0, 0.1)) @ np.diag([1.0, 2.0, 0.5, 1.0])
     shifted = trimesh.transformations.translation_matrix((3.0, -2.0, 5.0))
     cone = trimesh.creation.cone(radius=0.4, height=1.0, sections=12)
@@ -47,7 +47,7 @@ def parts() -> dict[str, list[tuple[trimesh.Trimesh, np.ndarray]]]:
 
 
 def write_glb(path: Path, nodes: list[tuple[trimesh.Trimesh, np.ndarray]]) -> None:
-    """Every mesh as a root node of its own, which trimesh alone does not write."""
+    """Write every mesh as a root node, which trimesh does not do by itself."""
     scene = trimesh.Scene()
     for number, (mesh, matrix) in enumerate(nodes):
         # Flat shading: no vertex is shared between faces.
@@ -69,7 +69,7 @@ def write_glb(path: Path, nodes: list[tuple[trimesh.Trimesh, np.ndarray]]) -> No
 
 
 def split_glb(data: bytes) -> tuple[dict, bytes]:
-    """A GLB's JSON, and the chunks that follow it."""
+    """JSON of a GLB, and the chunks after it."""
     length = struct.unpack("<I", data[12:16])[0]
     return json.loads(data[20 : 20 + length]), data[20 + length :]
 
@@ -82,9 +82,9 @@ def join_glb(content: dict, rest: bytes) -> bytes:
 
 
 def with_distractions(data: bytes) -> bytes:
-    """The same solid with what a renderer must overlook.
+    """The same solid with content that a renderer must ignore.
 
-    Its nodes hang on a lamp and a camera, one of them is animated, and a second scene holds a copy far away.
+    Its nodes are children of a light and a camera, one of them is animated, and a second scene has a copy far away.
     """
     content, rest = split_glb(data)
     nodes, first = content["nodes"], content["scenes"][0]["nodes"]
@@ -117,7 +117,7 @@ def with_distractions(data: bytes) -> bytes:
 
 
 def object_mesh(name: str, asset: Asset) -> trimesh.Trimesh:
-    """The solid in the object frame, by the definition in `Asset.offset` alone."""
+    """The solid in the object frame, by the definition in `Asset.offset`."""
     solid = trimesh.util.concatenate([mesh.copy().apply_transform(matrix) for mesh, matrix in parts()[name]])
     x, y, z = solid.vertices.T
     vertices = asset.scale * np.stack([x, -z, y], axis=-1) + asset.offset
@@ -125,7 +125,7 @@ def object_mesh(name: str, asset: Asset) -> trimesh.Trimesh:
 
 
 def asset(name: str, side_m: float) -> Asset:
-    """The asset as a survey would describe it, `side_m` along its largest side."""
+    """The asset as the survey would measure it. Its largest side is `side_m`."""
     bare = Asset(name, f"{name}.glb", name, "", "cc0", "tests", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (), 0)
     low, high = object_mesh(name, bare).bounds
     scale = side_m / float((high - low).max())
@@ -146,7 +146,7 @@ def write_assets(folder: Path) -> dict[str, Path]:
 
 
 def camera(width: int, height: int, eye=(0.7, -2.6, 1.3), at=(0.0, 0.0, 0.2)) -> CameraPose:
-    """Off-centre, with pixels that are not square: nothing may cancel out."""
+    """A camera with an off-center principal point and non-square pixels, so that errors cannot cancel out."""
     K = intrinsics(1.05 * width, 1.1 * width, width / 2 + 4.5, height / 2 - 3.25)
     return CameraPose(tuple(flat(K)), tuple(flat(look_at(eye, at))))
 
@@ -155,7 +155,7 @@ NAMES = {1: "box", 2: "two", 3: "ball"}
 
 
 def scene(width: int = 128, height: int = 96, walls: tuple[Wall, ...] = (WALL,)) -> SceneSpec:
-    """Three solids that hide each other in part; in the target one has moved and one is gone."""
+    """Three solids that partly hide each other. In the target one has moved and one is absent."""
     source = {
         1: Placement(-0.5, 0.1, 0.0, 25.0),
         2: Placement(0.35, 0.3, 0.0, -40.0, 1.2),

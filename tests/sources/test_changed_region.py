@@ -1,4 +1,4 @@
-"""Nothing else moves: the mask holds all that an edit changed, and outside it the target is the source."""
+"""The mask contains everything that an edit changed, and outside the mask the target equals the source."""
 
 from dataclasses import dataclass, replace
 
@@ -22,7 +22,7 @@ class Pair:
     source: Picture
     target: Picture
     influence: NDArray[np.float32]
-    """True difference in levels, without any noise."""
+    """True difference without noise, levels."""
 
     @property
     def own(self) -> NDArray[np.bool_]:
@@ -32,14 +32,14 @@ class Pair:
         return find_changed(self.source, self.target, (1,))
 
 
-def draw(size: int, centre: tuple[float, float], rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+def draw(size: int, center: tuple[float, float], rng: np.random.Generator) -> tuple[NDArray, NDArray]:
     """A textured floor in display levels, H x W x 3, and the mask of a ball with a wide, soft shadow."""
     y, x = np.mgrid[:size, :size] / size
     planks = np.where((x * 12).astype(int) % 2, 8.0, -8.0)
     image = np.stack([120 + 50 * y + planks, 110 + 40 * y + planks, 90 + 30 * y + planks], axis=-1)
-    away = np.hypot(x - centre[0] - 0.06, (y - centre[1] - 0.08) * 1.6)
+    away = np.hypot(x - center[0] - 0.06, (y - center[1] - 0.08) * 1.6)
     image = image * (1 - 0.45 * np.exp(-((away / 0.11) ** 2)))[..., None]
-    ball = np.hypot(x - centre[0], y - centre[1]) < 0.07
+    ball = np.hypot(x - center[0], y - center[1]) < 0.07
     image[ball] = rng.uniform(30, 220, 3)
     return image, ball
 
@@ -51,14 +51,16 @@ def as_u8(image: NDArray) -> NDArray[np.uint8]:
 def make_pair(
     size: int, seed: int, grain: float, denoised: bool = True, shared: bool = True, moved: bool = True
 ) -> Pair:
-    """A ball that moves. `grain`: standard deviation in levels of one pixel, before denoising.
+    """A ball that moves.
 
-    Shared seeds: pixels that the edit does not influence have the same noise, to the bit, and the denoiser spreads a
-    little of what is new around the rest. Otherwise every pixel has noise of its own.
+    Args:
+        grain: standard deviation of one pixel before denoising, levels.
+        shared: both renders have the same seed. Pixels that the edit does not influence then have the same noise, bit
+            for bit, and the denoiser spreads a little of the new noise around. Otherwise all noise is independent.
     """
-    colours = np.random.default_rng(seed).integers(1 << 30)
-    a, ball_a = draw(size, (0.35, 0.4), np.random.default_rng(colours))
-    b, ball_b = draw(size, (0.55, 0.5) if moved else (0.35, 0.4), np.random.default_rng(colours))
+    color_seed = np.random.default_rng(seed).integers(1 << 30)
+    a, ball_a = draw(size, (0.35, 0.4), np.random.default_rng(color_seed))
+    b, ball_b = draw(size, (0.55, 0.5) if moved else (0.35, 0.4), np.random.default_rng(color_seed))
     b = np.where(np.abs(b - a) > 0.05, b, a)
     influence = np.abs(b - a).max(axis=2).astype(np.float32)
     rng = np.random.default_rng([seed, 1])
@@ -74,7 +76,7 @@ def make_pair(
 
 
 def check(pair: Pair, changed: Changed) -> None:
-    """What holds of every result."""
+    """Check the invariants of every result."""
     outside = ~changed.mask
     assert changed.mask[pair.own].all()
     assert (changed.target_rgb[outside] == pair.source.rgb[outside]).all()
@@ -93,24 +95,24 @@ def recall(pair: Pair, changed: Changed, level: float) -> float:
     ("size", "grain", "denoised"),
     [(128, 3.0, True), (256, 6.0, True), (512, 3.0, True), (1024, 3.0, True), (256, 2.0, False), (512, 6.0, False)],
 )
-def test_the_region_holds_the_whole_influence_and_little_more(size: int, grain: float, denoised: bool):
+def test_the_region_contains_the_whole_influence_and_little_more(size: int, grain: float, denoised: bool):
     pair = make_pair(size, size, grain, denoised)
     changed = pair.find()
     check(pair, changed)
     assert recall(pair, changed, 1.5) >= 0.99
     assert recall(pair, changed, 5.0) == 1.0
     margin = max(8, round(0.05 * size))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
-    near = cv2.dilate((pair.influence > 0.5).astype(np.uint8), disc) > 0
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+    near = cv2.dilate((pair.influence > 0.5).astype(np.uint8), disk) > 0
     assert changed.mask[~near].mean() < 0.005
-    # What a person sees differ, and the little around it that fades out.
+    # The visible difference, and a little around it where it fades out.
     assert changed.fraction < 1.75 * (pair.influence > 6).mean()
-    # Where nothing is denoised, the difference that remains is noise: more of it is none of the edit's.
+    # Without denoising, the remaining difference is noise, and larger.
     assert changed.psnr_unchanged > (42 if denoised else 38)
 
 
 @pytest.mark.parametrize("grain", [2.0, 8.0])
-def test_images_with_seeds_of_their_own(grain: float):
+def test_images_with_different_seeds(grain: float):
     pair = make_pair(256, 5, grain, shared=False)
     changed = pair.find()
     check(pair, changed)
@@ -130,19 +132,19 @@ def test_no_seam_at_the_border():
         assert jump.max() <= 1
 
 
-def test_what_only_the_denoiser_changed_is_not_the_edits():
-    """The un-denoised pixels are equal to the bit, so a blotch of five levels far from the object is no influence."""
+def test_differences_of_the_denoiser_are_not_part_of_the_edit():
+    """A blotch of five levels far from the object is ignored, because the pixels before denoising are equal."""
     pair = make_pair(256, 3, 3.0)
     rgb = pair.target.rgb.copy()
     rgb[200:230, 20:60] += 5
     target = Picture(rgb, pair.target.noisy, pair.target.instances)
     changed = find_changed(pair.source, target, (1,))
     assert not changed.mask[205:225, 25:55].any()
-    blind = find_changed(Picture(pair.source.rgb, None, pair.source.instances), target, (1,))
-    assert blind.mask[205:225, 25:55].all()
+    without_noisy = find_changed(Picture(pair.source.rgb, None, pair.source.instances), target, (1,))
+    assert without_noisy.mask[205:225, 25:55].all()
 
 
-def test_identical_images_change_the_object_alone():
+def test_identical_images_change_only_the_object():
     pair = make_pair(256, 4, 3.0, moved=False)
     changed = pair.find()
     check(pair, changed)
@@ -178,7 +180,7 @@ def test_tiny_images_and_objects_that_fill_the_frame(size: int):
         assert (changed.fraction, changed.psnr_unchanged) == (1.0, EQUAL_DB)
 
 
-def test_inputs_are_left_alone_and_the_result_is_reproducible():
+def test_inputs_are_not_modified_and_the_result_is_reproducible():
     pair = make_pair(128, 8, 3.0)
     before = pair.source.rgb.copy(), pair.target.rgb.copy()
     first, second = pair.find(), pair.find()
@@ -197,7 +199,7 @@ def test_a_camera_edit_changes_everything():
     assert (changed.fraction, changed.psnr_unchanged) == (1.0, EQUAL_DB)
 
 
-def test_images_of_two_sizes_are_refused():
+def test_images_of_different_sizes_are_rejected():
     with pytest.raises(ValueError, match="differ in size"):
         find_changed(make_pair(64, 1, 1.0).source, make_pair(32, 1, 1.0).target, (1,))
 

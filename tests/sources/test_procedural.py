@@ -1,4 +1,4 @@
-"""Procedural assets: sound surfaces, honest measures, equal bytes."""
+"""Procedural assets: valid meshes, correct measurements, reproducible bytes."""
 
 import hashlib
 import json
@@ -17,18 +17,18 @@ from spatialdata_builder.shards.sample import Row, Sample
 from spatialdata_builder.sources.objaverse.survey import SurveyAssets
 from spatialdata_builder.sources.procedural import KINDS, catalogue, make
 from spatialdata_builder.sources.procedural.materials import Texture, named, paint
-from spatialdata_builder.sources.procedural.model import Dice, Model
+from spatialdata_builder.sources.procedural.model import Model, Rng
 from spatialdata_builder.sources.procedural.shapes import Mesh, box, curve, extrude, lathe, sphere, sweep, torus
 
 UIDS = [f"procedural-{kind}-{number:04d}" for kind in KINDS for number in (0, 5)]
 
 
 def build(kind: str, number: int) -> Model:
-    return KINDS[kind](Dice(int.from_bytes(kind.encode(), "big"), number))
+    return KINDS[kind](Rng(int.from_bytes(kind.encode(), "big"), number))
 
 
 def volume(mesh: Mesh) -> float:
-    """Enclosed volume, negative where the surface is inside out."""
+    """Enclosed volume; negative if the surface is inside out."""
     a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
     return float(np.einsum("ni,ni->n", a, np.cross(b, c)).sum() / 6)
 
@@ -37,9 +37,11 @@ def check_surface(mesh: Mesh) -> None:
     a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
     across = np.cross(b - a, c - a)
     assert np.isfinite(mesh.vertices).all() and np.isfinite(mesh.uv).all()
-    assert (np.linalg.norm(across, axis=1) > 0).all(), "a face without area"
+    assert (np.linalg.norm(across, axis=1) > 0).all(), "a face has no area"
     assert np.linalg.norm(mesh.normals, axis=1) == pytest.approx(1, abs=1e-6)
-    assert (np.einsum("ni,ni->n", across, mesh.normals[mesh.faces].sum(axis=1)) > 0).all(), "a normal against its face"
+    assert (np.einsum("ni,ni->n", across, mesh.normals[mesh.faces].sum(axis=1)) > 0).all(), (
+        "a normal points to the back of its face"
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,25 +58,25 @@ def check_surface(mesh: Mesh) -> None:
         (extrude([(0, 0), (2, 0), (2, 1), (1, 0.5), (0, 1)], 3.0), 4.5),
     ],
 )
-def test_shapes_enclose_what_they_should(mesh: Mesh, expected: float):
+def test_shapes_have_the_expected_volume(mesh: Mesh, expected: float):
     check_surface(mesh)
     assert volume(mesh) == pytest.approx(expected, rel=0.03)
 
 
-def test_box_lies_where_it_says():
+def test_bounds_of_a_box():
     mesh = box(1, 2, 3, 0.05)
     assert np.round(mesh.vertices.min(axis=0), 9).tolist() == [-0.5, -1, 0]
     assert np.round(mesh.vertices.max(axis=0), 9).tolist() == [0.5, 1, 3]
 
 
-def test_warped_normals_follow():
+def test_normals_of_a_warped_mesh():
     mesh = sphere(1.0).warped(lambda points: points * (1.0, 1.0, 0.3))
     want = sphere(1.0).scaled(z=0.3)
     assert mesh.normals == pytest.approx(want.normals, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_every_kind_is_sound(kind: str):
+def test_every_kind_is_valid(kind: str):
     for number in range(8):
         model = build(kind, number)
         for part in model.parts:
@@ -82,11 +84,11 @@ def test_every_kind_is_sound(kind: str):
         points = np.concatenate([part.mesh.vertices for part in model.parts])
         assert points[:, 2].min() == pytest.approx(0, abs=2e-4), "does not stand on the floor"
         assert 0.05 < np.ptp(points, axis=0).max() < 2.4
-        assert model.colour in (*PALETTE, "")
+        assert model.color in (*PALETTE, "")
 
 
 @pytest.mark.slow
-def test_catalogue_is_quick_complete_and_the_same_again():
+def test_catalogue_is_fast_complete_and_reproducible():
     start = time.process_time()
     assets = catalogue(24)
     assert time.process_time() - start < 10
@@ -104,14 +106,14 @@ def test_catalogue_is_quick_complete_and_the_same_again():
 
 
 @pytest.mark.slow
-def test_other_seed_other_assets():
+def test_another_seed_gives_other_assets():
     first, second = catalogue(3), catalogue(3, seed=1)
     assert not {asset.uid for asset in first} & {asset.uid for asset in second}
     assert second[0].uid == "procedural-alarm-clock-1000"
 
 
 @pytest.mark.parametrize(("variants", "seed"), [(0, 0), (1001, 0), (3, -1)])
-def test_bad_catalogue(variants: int, seed: int):
+def test_invalid_arguments_of_the_catalogue(variants: int, seed: int):
     with pytest.raises(BadInput):
         catalogue(variants, seed)
 
@@ -124,7 +126,7 @@ def test_unknown_uid(tmp_path: Path, uid: str):
 
 
 def test_bytes_do_not_depend_on_the_process(tmp_path: Path):
-    """Other hash seed, other order, other process: equal files."""
+    """Another hash seed, order and process give equal files."""
     uids = [f"procedural-{kind}-0003" for kind in ("mug", "shelf", "book", "television", "potted-plant")]
     code = "import sys, pathlib, spatialdata_builder.sources.procedural as p\n"
     code += "for uid in sys.argv[2:]: p.make(uid, pathlib.Path(sys.argv[1]))"
@@ -137,7 +139,7 @@ def test_bytes_do_not_depend_on_the_process(tmp_path: Path):
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(f"{uid}.glb" for uid in uids)
 
 
-def test_a_made_file_is_kept_and_not_modelled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_existing_file_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = make("procedural-ball-0001", tmp_path)
     path.write_bytes(b"mine")
     monkeypatch.setattr("spatialdata_builder.sources.procedural.KINDS", {"ball": None})
@@ -145,7 +147,7 @@ def test_a_made_file_is_kept_and_not_modelled_again(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.slow
-def test_measures_agree_with_the_survey_of_the_files(tmp_path: Path):
+def test_measurements_agree_with_the_survey_of_the_files(tmp_path: Path):
     """The survey reads the GLB and knows nothing of the generator."""
     stage = SurveyAssets(root=str(tmp_path))
     disagree = 0
@@ -160,10 +162,10 @@ def test_measures_agree_with_the_survey_of_the_files(tmp_path: Path):
         assert (seen["triangles"], seen["scale"]) == (asset.triangles, asset.scale) == (asset.triangles, 1.0)
         if seen["colour"] and asset.colour in PALETTE:
             disagree += seen["colour"].split()[-1] != asset.colour.split()[-1]
-    assert disagree <= 4, "colours by name and by eye"
+    assert disagree <= 4, "the names of colors differ from the measured colors"
 
 
-def test_file_is_what_a_loader_expects(tmp_path: Path):
+def test_trimesh_loads_the_file(tmp_path: Path):
     scene = trimesh.load(make("procedural-mug-0001", tmp_path), force="scene")
     (asset,) = [asset for asset in catalogue(2) if asset.uid == "procedural-mug-0001"]
     width, depth, height = asset.size_m
@@ -173,10 +175,10 @@ def test_file_is_what_a_loader_expects(tmp_path: Path):
 
 @pytest.mark.parametrize("pattern", ["wood", "cloth", "speckle", "wicker", "staves", "bands", "cover", "dial", "keys"])
 def test_textures(pattern: str):
-    colours = (named("brown"), named("white"))
-    image = paint(Texture(pattern, colours, 5))  # type: ignore[arg-type]
+    colors = (named("brown"), named("white"))
+    image = paint(Texture(pattern, colors, 5))  # type: ignore[arg-type]
     assert image.dtype == np.uint8 and image.ndim == 3 and image.std() > 1
-    assert (image == paint(Texture(pattern, colours, 5))).all()  # type: ignore[arg-type]
+    assert (image == paint(Texture(pattern, colors, 5))).all()  # type: ignore[arg-type]
 
 
 def test_wood_has_no_seam():

@@ -1,4 +1,4 @@
-"""Temporary folders of killed processes are swept, and no others."""
+"""Temporary folders of killed processes are removed, and no others."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from spatialdata_builder.sources.scratch import HeldFolder, sweep
 
-LEFT = """
+HOLDER = """
 import sys
 from pathlib import Path
 from spatialdata_builder.sources.scratch import HeldFolder
@@ -32,7 +32,7 @@ def start(code: str, *arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def told(process: "subprocess.Popen[str]") -> Path:
+def printed_path(process: "subprocess.Popen[str]") -> Path:
     assert process.stdout is not None
     return Path(process.stdout.readline().strip())
 
@@ -42,9 +42,9 @@ def kill(process: "subprocess.Popen[str]") -> None:
     process.communicate()
 
 
-def test_what_killed_processes_have_left_is_swept_and_no_more(tmp_path: Path):
-    processes = [start(LEFT, tmp_path) for _ in range(2)]
-    dead, alive = map(told, processes)
+def test_only_folders_of_killed_processes_are_removed(tmp_path: Path):
+    processes = [start(HOLDER, tmp_path) for _ in range(2)]
+    dead, alive = map(printed_path, processes)
     kill(processes[0])
     folder = HeldFolder("held-", tmp_path)
     assert not dead.exists() and alive.exists() and folder.path.exists()
@@ -55,11 +55,11 @@ def test_what_killed_processes_have_left_is_swept_and_no_more(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_sweeps_its_own_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_sweep_removes_only_our_abandoned_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    processes = [start(LEFT.replace("held-", "spatialdata-x-"), tmp_path) for _ in range(2)]
-    dead, alive = map(told, processes)
+    processes = [start(HOLDER.replace("held-", "spatialdata-x-"), tmp_path) for _ in range(2)]
+    dead, alive = map(printed_path, processes)
     kill(processes[0])
     for name in ("spatialdata-young", "spatialdata-old", "spatialdata-cache", "blender_a12345"):
         (tmp_path / name).mkdir()
@@ -69,24 +69,24 @@ def test_a_run_sweeps_its_own_and_no_more(tmp_path: Path, monkeypatch: pytest.Mo
         os.utime(tmp_path / name, (0, 0))
     foreign = tmp_path / "spatialdata-foreign"
     shutil.copytree(dead, foreign)
-    if os.getuid() == 0:  # nobody else may give a folder away
+    if os.getuid() == 0:  # only root may change the owner
         os.chown(foreign, 12345, 12345)
     sweep()
     left = {path.name for path in tmp_path.iterdir()} - {foreign.name}
-    # What another program made, be it a Blender of the user's own, stays; so does what has no lock but may get it yet.
+    # Kept: folders of other programs, such as the user's own Blender, and recent folders that may not be locked yet.
     assert left == {alive.name, "spatialdata-young", "spatialdata-cache", "spatialdata-link", "blender_a12345"}
     assert dead.name not in left and foreign.exists() == (os.getuid() == 0)
     kill(processes[1])
 
 
 @pytest.mark.slow
-def test_a_killed_worker_leaves_no_models_for_long(tmp_path: Path, monkeypatch):
+def test_models_of_a_killed_worker_are_removed_by_the_next_one(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     first = start(ASSETS)
-    left = told(first)
+    left = printed_path(first)
     assert left.read_bytes()[:4] == b"glTF"
     kill(first)
     second = start(ASSETS)
-    assert told(second).is_file() and not left.exists()
+    assert printed_path(second).is_file() and not left.exists()
     second.communicate("\n")
     assert list(tmp_path.iterdir()) == []

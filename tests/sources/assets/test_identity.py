@@ -1,4 +1,4 @@
-"""One model is one model, however it was exported; different ones are not."""
+"""Different exports of a model are the same model; different models are not."""
 
 import io
 from dataclasses import replace
@@ -36,14 +36,14 @@ def asset(uid: str, licence: str = "by", creator: str = "me") -> Asset:
     return Asset(uid, f"{uid}.glb", "mug", "red", licence, creator, 1.0, (0, 0, 0), (0.2, 0.2, 0.2), SQUARE, 12)
 
 
-def looked(found: Result) -> Description:
-    """As the portrait stage describes a model."""
+def description_of(found: Result) -> Description:
+    """The description by the portrait stage."""
     assert isinstance(found, Row), found
     return TypeAdapter(Description).validate_json(str(found.columns["identity"]))
 
 
 def described(folder: Path, data: bytes, name: str = "model") -> Description:
-    """The shape alone: all is gray."""
+    """The description of a file without portraits: only its shape, because all colors are gray."""
     path = folder / f"{name}.glb"
     path.write_bytes(data)
     file = open_glb(path)
@@ -52,8 +52,8 @@ def described(folder: Path, data: bytes, name: str = "model") -> Description:
     return describe(content_of(path), corners, sample_surface(file, primitives).srgb)
 
 
-def apart(one: Description, other: Description) -> tuple[float, float]:
-    """Largest differences of shape and look."""
+def differences(one: Description, other: Description) -> tuple[float, float]:
+    """Largest differences in shape and in look."""
     shapes, looks = (np.abs(np.subtract(a, b)) for a, b in ((one.shape, other.shape), (one.look, other.look)))
     return float(shapes.max()), float(looks.max())
 
@@ -64,13 +64,13 @@ def grouped(*descriptions: Description) -> tuple[list[str], list[str]]:
 
 
 def mug() -> trimesh.Trimesh:
-    """Without any symmetry."""
+    """A mesh without any symmetry."""
     body = trimesh.creation.cylinder(0.04, 0.1, sections=24)
     handle = trimesh.creation.torus(0.03, 0.006, major_sections=16, minor_sections=8).apply_translation((0.05, 0, 0.01))
     return trimesh.util.concatenate([body, handle])
 
 
-def painted(mesh: trimesh.Trimesh, picture: Image.Image) -> bytes:
+def textured(mesh: trimesh.Trimesh, picture: Image.Image) -> bytes:
     mesh = mesh.copy()
     uv = (mesh.vertices[:, :2] - mesh.vertices[:, :2].min(axis=0)) / np.ptp(mesh.vertices[:, :2], axis=0)
     mesh.visual = TextureVisuals(uv=uv, material=PBRMaterial(baseColorTexture=picture))
@@ -100,7 +100,7 @@ def moved(mesh: trimesh.Trimesh, scale: float = 1.0) -> trimesh.Trimesh:
 
 
 def in_integers(mesh: trimesh.Trimesh, bits: int) -> trimesh.Trimesh:
-    """As exporters quantize positions."""
+    """Quantize positions as exporters do."""
     low, step = mesh.bounds[0], mesh.extents.max() / (2**bits - 1)
     return trimesh.Trimesh(np.round((mesh.vertices - low) / step) * step + low, mesh.faces, process=False)
 
@@ -123,7 +123,7 @@ def unwelded(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
         lambda mesh: in_integers(mesh, 12),
         lambda mesh: shuffled(moved(in_integers(mesh, 14), 39.37)),
     ],
-    ids=["order", "transform", "centimeters", "kilometers", "cut", "unwelded", "mirrored", "12 bits", "all"],
+    ids=["order", "transform", "centimeters", "kilometers", "subdivided", "unwelded", "mirrored", "12 bits", "all"],
 )
 @pytest.mark.parametrize(
     "mesh", [mug(), box(1, 1, 1), box(0.4, 0.35, 0.3), trimesh.creation.icosphere(2)], ids=range(4)
@@ -131,11 +131,11 @@ def unwelded(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
 def test_another_export_is_the_same_model(mesh: trimesh.Trimesh, export: Any, tmp_path: Path):
     first, second = described(tmp_path, glb(mesh.copy())), described(tmp_path, glb(export(mesh)))
     assert first.content != second.content
-    assert apart(first, second)[0] < SHAPE_TOLERANCE / 2
+    assert differences(first, second)[0] < SHAPE_TOLERANCE / 2
     assert grouped(first, second) == ([min(first.content, second.content)] * 2,) * 2
 
 
-def test_node_transforms_are_no_difference(tmp_path: Path):
+def test_node_transforms_do_not_matter(tmp_path: Path):
     content, binary = unpack(glb(mug()))
     node = next(node for node in content["nodes"] if "mesh" in node)
     node.pop("matrix", None)
@@ -146,31 +146,31 @@ def test_node_transforms_are_no_difference(tmp_path: Path):
 def test_other_shapes_are_other_models(tmp_path: Path):
     meshes = [mug(), mug().apply_scale((1, 1, 1.02)), box(1, 1, 1), box(1, 1, 1.01), trimesh.creation.icosphere(3)]
     meshes += [trimesh.creation.cylinder(0.5, 1.0), trimesh.creation.cone(0.5, 1.0), trimesh.creation.capsule(1.0, 0.5)]
-    # The sizes of crates that a cache of boxes might hold.
+    # Typical sizes of crates.
     meshes += [box(0.4, 0.35, 0.3), box(0.35, 0.4, 0.4), box(0.4, 0.4, 0.3), box(0.4, 0.5, 0.3)]
     families, _ = grouped(*(described(tmp_path, glb(mesh)) for mesh in meshes))
     assert len(set(families)) == len(meshes)
 
 
-def test_texture_compression_is_no_difference_and_another_texture_is(measured: Measure):
+def test_texture_compression_does_not_matter_but_another_texture_does(measured: Measure):
     whole, small, other = photo(), as_jpeg(photo(), 40), photo(7)
     red = Image.fromarray(np.asarray(other) // np.array([1, 4, 4], np.uint8))
-    found = [looked(measured(painted(box(1, 1, 1), picture))) for picture in (whole, small, red)]
+    found = [description_of(measured(textured(box(1, 1, 1), picture))) for picture in (whole, small, red)]
     families, models = grouped(*found)
     assert len(set(families)) == 1 and models[0] == models[1] != models[2]
 
 
 def test_crates_of_two_paints_are_one_shape_and_two_models(measured: Measure):
     families, models = grouped(
-        looked(measured(glb(box(1, 1, 1), material=RED))),
-        looked(measured(glb(box(1, 1, 1), material=checkered()))),
-        looked(measured(glb(box(2, 2, 2), material=checkered()))),
+        description_of(measured(glb(box(1, 1, 1), material=RED))),
+        description_of(measured(glb(box(1, 1, 1), material=checkered()))),
+        description_of(measured(glb(box(2, 2, 2), material=checkered()))),
     )
     assert len(set(families)) == 1 and models[0] != models[1] == models[2]
 
 
-def test_no_rounding_parts_what_is_near():
-    """Wherever two descriptions lie on the grid, and whichever way they differ."""
+def test_the_grid_never_separates_close_descriptions():
+    """At any position on the grid, and for differences in any direction."""
     rng = np.random.default_rng(0)
     shapes = rng.uniform(0, 1, (300, 13))
     twins = shapes + rng.choice([-0.99, 0.99], shapes.shape) * SHAPE_TOLERANCE
@@ -183,7 +183,7 @@ def test_no_rounding_parts_what_is_near():
         assert [families[n] == families[n + 300] for n in range(300)] == [same] * 300
 
 
-def test_many_equal_ones_are_compared_once():
+def test_many_equal_descriptions_are_compared_once():
     one = Description("00", (0.5,) * 13, (50.0,) * 6)
     rows = [replace(one, content=f"{n:06x}") for n in range(20_000)]
     assert set(grouped(*rows)[1]) == {"000000"}
@@ -205,7 +205,7 @@ def test_all_licenses_and_creators_of_one_model_are_named():
 
 
 def test_integrals_are_exact():
-    """Of a unit square, by hand: second moments 1/12, third none, E[r^4] = 7/180; of a half of it, cut otherwise."""
+    """For a unit square, by hand: second moments are 1/12, third moments are 0, E[r^4] = 7/180."""
     square = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
     radius = np.sqrt(1 / 6)
     values = describe_shape(np.asarray(square.triangles))

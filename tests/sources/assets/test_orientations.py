@@ -1,4 +1,4 @@
-"""The orientation file: what people write, what the pass writes, and what either does to the assets."""
+"""The orientation file, written by users or by `spatialdata orient`, and its effect on assets."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +17,12 @@ from spatialdata_builder.sources.assets.orientations import (
 from tests.sources.pool import synthetic_pool
 
 
-def test_a_root_without_a_file_knows_nothing(tmp_path: Path):
+def test_a_root_without_a_file_has_no_orientations(tmp_path: Path):
     assert orientation_file(tmp_path) == ""
     assert read_orientations("") == {}
 
 
-def test_degrees_by_hand(tmp_path: Path):
+def test_degrees_written_by_users(tmp_path: Path):
     (tmp_path / "orientations.csv").write_text("uid,degrees\na,-90\n")
     assert read_orientations(orientation_file(tmp_path))["a"].front_deg == 270.0
     (tmp_path / "orientations.json").write_text('{"b": 405}')
@@ -32,7 +32,7 @@ def test_degrees_by_hand(tmp_path: Path):
     assert list(read_orientations(orientation_file(tmp_path, str(other)))) == ["c"]
 
 
-def test_what_the_pass_writes_is_read_back(tmp_path: Path):
+def test_encoded_orientations_are_read_back(tmp_path: Path):
     table = {
         "b": Orientation(front_deg=270, name="office chair", colour="red", votes=(270, 270, 270), model="m"),
         "a": Orientation(votes=(0, -1, 45), name="mug", material="ceramic"),
@@ -48,19 +48,19 @@ def test_what_the_pass_writes_is_read_back(tmp_path: Path):
 @pytest.mark.parametrize(
     "text", ['{"b": "left"}', "[1]", '{"b": {"front": 3}}', '{"b": NaN}', '{"b": null}', '{"b": [1]}', "{", ""]
 )
-def test_what_is_no_table_is_refused_by_name(tmp_path: Path, text: str):
+def test_an_invalid_file_is_rejected_by_name(tmp_path: Path, text: str):
     path = tmp_path / "orientations.json"
     path.write_text(text)
-    with pytest.raises(BadInput, match=r"orientations\.json: not a table of uid and degrees"):
+    with pytest.raises(BadInput, match=r"orientations\.json: expected a table of uid and degrees"):
         read_orientations(str(path))
 
 
-def test_a_named_file_that_is_not_there_is_refused(tmp_path: Path):
+def test_a_missing_file_is_reported(tmp_path: Path):
     with pytest.raises(BadInput, match=r"no orientation file .*gone\.json.*spatialdata orient"):
         read_orientations(str(tmp_path / "gone.json"))
 
 
-def test_only_what_is_known_changes_an_asset():
+def test_only_known_values_change_an_asset():
     first, second, third, *rest = synthetic_pool(6)
     first = replace(first, colour="")
     table = {
@@ -75,6 +75,6 @@ def test_only_what_is_known_changes_an_asset():
     assert changed[2:] == [third, *rest]
 
 
-def test_what_portraits_show_stands_before_an_opinion_on_the_color():
+def test_the_color_of_portraits_has_precedence():
     seen = replace(synthetic_pool(1)[0], colour="red")
     assert oriented([seen], {seen.uid: Orientation(colour="blue")}) == [seen]

@@ -1,4 +1,4 @@
-"""Sizes: those that can be are believed, in whatever unit; nothing absurd comes of those that cannot."""
+"""Known sizes are used if they are plausible in some unit. Others never lead to absurd sizes."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_sizes(extent: float, category: str, expected: float):
         ("lego car", (1, 1, 1), [0.2, 0.2, 0.2], 0.2, ""),
     ],
 )
-def test_known_sizes_are_held_against_what_can_be(
+def test_known_sizes_are_used_if_plausible(
     category: str, sides: tuple[float, float, float], known: list[float], expected: float, word: str
 ):
     found = find_size(sides, category, known)
@@ -66,10 +66,10 @@ def test_known_sizes_are_held_against_what_can_be(
     st.tuples(*[st.floats(1e-4, 1e6)] * 3),
     st.floats(1e-6, 1e9),
 )
-def test_nothing_absurd_has_a_size(category: str, sides: tuple[float, float, float], factor: float):
+def test_sizes_are_always_plausible(category: str, sides: tuple[float, float, float], factor: float):
     known = [side * factor for side in sides]
-    for given_ in (None, known, [factor] * 3):
-        size = find_size(sides, category, given_).scale * max(sides)
+    for candidate in (None, known, [factor] * 3):
+        size = find_size(sides, category, candidate).scale * max(sides)
         low, high = plausible_range(category)
         assert low * 0.99 <= size <= high * 1.01 <= LARGEST * 1.01
 
@@ -81,7 +81,7 @@ def test_every_typical_size_is_plausible():
         assert high / low <= 60, name
 
 
-def test_the_note_of_a_size_is_kept(tmp_path: Path):
+def test_the_size_note_is_stored_in_the_asset(tmp_path: Path):
     found = asset(survey(tmp_path, glb(box(60, 170, 60)), category="refrigerator", size_m=[60, 170, 60]))
     assert found.size_m == pytest.approx((0.6, 0.6, 1.7))
     assert found.size_note == "size_m 60 x 170 x 60 is in centimeters"

@@ -1,4 +1,4 @@
-"""Splits are by asset; a scene's candidates depend on the seed alone."""
+"""Assets are divided among splits, and the candidates of a scene depend only on the seed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ def fractions(train: float, val: float, test: float) -> dict:
     return {"train": train, "val": val, "test": test}
 
 
-def test_every_asset_has_one_split_and_every_split_enough():
+def test_every_asset_has_one_split_and_every_split_has_enough():
     splits = divide(assets(200), fractions(0.8, 0.1, 0.1), 3)
     counts = {split: list(splits.values()).count(split) for split in ("train", "val", "test")}
     assert counts == {"train": 160, "val": 20, "test": 20}
@@ -34,7 +34,7 @@ def test_every_asset_has_one_split_and_every_split_enough():
     assert sorted(few.values()).count("test") == sorted(few.values()).count("val") == FEWEST
 
 
-def test_no_order_and_few_moves():
+def test_splits_do_not_depend_on_order_and_few_assets_move():
     whole = assets(300)
     splits = divide(whole, fractions(0.8, 0.1, 0.1), 3)
     assert divide(list(reversed(whole)), fractions(0.8, 0.1, 0.1), 3) == splits
@@ -46,26 +46,26 @@ def test_no_order_and_few_moves():
 @pytest.mark.parametrize(
     ("count", "shares", "words"),
     [
-        (11, (0.8, 0.1, 0.1), "11 usable assets cannot fill.*12 are needed.*give 1 more, or use one split"),
+        (11, (0.8, 0.1, 0.1), "11 usable assets cannot fill.*12 are needed.*add 1 more, or use one split"),
         (100, (0.02, 0.49, 0.49), "left for train"),
-        (3, (1, 0, 0), "3 usable assets cannot fill the split train: at least 4 are needed; give 1 more$"),
-        (1, (1, 0, 0), "1 usable asset cannot fill the split train: at least 4 are needed; give 3 more$"),
-        (2, (0.5, 0.5, 0), "2 usable assets cannot fill the splits train, val: at least 8 .*give 6 more$"),
-        (5, (0, 0.5, 0.5), "splits val, test.*give 3 more, or use one split: --set shard.splits="),
+        (3, (1, 0, 0), "3 usable assets cannot fill the split train: at least 4 are needed; add 1 more$"),
+        (1, (1, 0, 0), "1 usable asset cannot fill the split train: at least 4 are needed; add 3 more$"),
+        (2, (0.5, 0.5, 0), "2 usable assets cannot fill the splits train, val: at least 8 .*add 6 more$"),
+        (5, (0, 0.5, 0.5), "splits val, test.*add 3 more, or use one split: --set shard.splits="),
     ],
 )
-def test_too_few_assets_are_named(count: int, shares: tuple[float, float, float], words: str):
+def test_too_few_assets_are_reported(count: int, shares: tuple[float, float, float], words: str):
     with pytest.raises(BadInput, match=words):
         divide(assets(count), fractions(*shares), 0)
 
 
-def test_a_split_that_is_not_wanted_gets_nothing():
+def test_a_split_with_fraction_zero_gets_no_assets():
     assert set(divide(assets(5), fractions(1, 0, 0), 0).values()) == {"train"}
     assert set(divide(assets(9), fractions(0, 0.5, 0.5), 0).values()) == {"val", "test"}
 
 
 def shaped(sizes: list[int], models: int = 1) -> list[Asset]:
-    """Families of these sizes, of at most `models` different models each."""
+    """Families of these sizes, each with at most `models` different models."""
     whole = iter(assets(sum(sizes)))
     return [
         replace(next(whole), family=f"f{number}", model=f"m{number}-{member % models}")
@@ -86,14 +86,14 @@ def test_a_family_is_in_one_split_and_no_split_is_empty(sizes: list[int], shares
     except BadInput as error:
         assert "usable asset" in str(error) or "are left for" in str(error)
         return
-    held: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {}
     for asset in whole:
-        held.setdefault(asset.family, set()).add(splits[asset.uid])
-    assert all(len(found) == 1 for found in held.values())
+        found.setdefault(asset.family, set()).add(splits[asset.uid])
+    assert all(len(names) == 1 for names in found.values())
     assert set(splits.values()) == {name for name, share in fractions(*shares).items() if share}
 
 
-def test_half_a_cache_of_equal_boxes_empties_no_split():
+def test_no_split_is_empty_if_half_of_the_assets_are_one_family():
     for seed in range(20):
         splits = divide(shaped([100, *[1] * 100]), fractions(0.9, 0.05, 0.05), seed)
         counts = {split: list(splits.values()).count(split) for split in ("train", "val", "test")}
@@ -101,11 +101,11 @@ def test_half_a_cache_of_equal_boxes_empties_no_split():
         assert splits["uid0000"] == "train"
 
 
-def test_copies_of_few_models_are_told():
-    one = r"12 usable assets are 1 different model of 1 shape, .*give at least 1 of another shape$"
+def test_copies_of_too_few_models_are_reported():
+    one = r"12 usable assets are 1 different model of 1 shape, .*add at least 1 of another shape$"
     with pytest.raises(BadInput, match=one):
         divide(shaped([12]), fractions(1, 0, 0), 0)
-    two = r"16 usable assets are 2 different models of 2 shapes, .* give at least 2 of other shapes, or use one split"
+    two = r"16 usable assets are 2 different models of 2 shapes, .* add at least 2 of other shapes, or use one split"
     with pytest.raises(BadInput, match=two):
         divide(shaped([8, 8]), fractions(0.5, 0.25, 0.25), 0)
     assert set(divide(shaped([12], models=12), fractions(1, 0, 0), 0).values()) == {"train"}
@@ -113,7 +113,7 @@ def test_copies_of_few_models_are_told():
     assert sorted(splits.values()) == ["test"] * 4 + ["train"] * 8 + ["val"] * 4
 
 
-def test_a_model_is_drawn_once_whatever_its_uids(tmp_path: Path):
+def test_a_model_with_several_uids_is_a_candidate_once(tmp_path: Path):
     whole = shaped([5, 5, 1], models=2)
     pq.write_table(table_of(whole, divide(whole, fractions(1, 0, 0), 0)), tmp_path / "assets.parquet")
     drawn = AssetTable.read(str(tmp_path / "assets.parquet")).candidates("train", 0, 0)
@@ -121,7 +121,7 @@ def test_a_model_is_drawn_once_whatever_its_uids(tmp_path: Path):
     assert pq.read_table(tmp_path / "assets.parquet").num_rows == 11
 
 
-def test_candidates_follow_from_the_seed(tmp_path: Path):
+def test_candidates_depend_only_on_the_seed(tmp_path: Path):
     whole = assets(3 * CANDIDATES)
     splits = divide(whole, fractions(0.9, 0.1, 0), 1)
     pq.write_table(table_of(whole, splits), tmp_path / "assets.parquet")

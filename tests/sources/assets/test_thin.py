@@ -1,4 +1,4 @@
-"""Thin things: which lie and which stand, and that they lie in Blender as the survey says."""
+"""Thin objects: which lie and which stand, and that they lie in Blender as in the survey."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.sources.objaverse.test_survey import asset, reason, survey
 
 
 def leaning_l(sides: tuple[float, float, float]) -> bytes:
-    """A board with a bar on one end: no quarter turn of it looks like another."""
+    """A board with a bar at one end, which looks different after every quarter turn."""
     board = box(*sides)
     bar = box(*(0.2 * side if side == max(sides) else 1.5 * side for side in sides))
     bar.apply_translation([0.4 * side if side == max(sides) else 0.5 * side for side in sides])
@@ -36,7 +36,7 @@ def surveyed(folder: Path, name: str, sides: tuple[float, float, float]) -> Asse
 
 
 @pytest.mark.blender
-def test_it_lies_in_blender_as_in_the_survey(tmp_path: Path):
+def test_objects_lie_in_blender_as_in_the_survey(tmp_path: Path):
     assets = [surveyed(tmp_path, "front", (0.4, 0.3, 0.02)), surveyed(tmp_path, "side", (0.02, 0.3, 0.4))]
     assert all(one.size_m[2] == min(one.size_m) and one.axes != Asset.axes for one in assets)
     options = SceneOptions(objects=(2, 2), walls=0)
@@ -44,19 +44,19 @@ def test_it_lies_in_blender_as_in_the_survey(tmp_path: Path):
     spec = next(spec for spec in found if isinstance(spec, SceneSpec))
     with Renderer(RenderOptions(resolution=(128, 128), samples=2, device="cpu"), threads=2) as renderer:
         files = {placed.id: tmp_path / placed.asset.path for placed in spec.objects}
-        renderer.open(spec, files)  # refuses a file whose box is not the survey's
+        renderer.open(spec, files)  # raises an error if the box of a file is not that of the survey
         view = renderer.render(spec.source)
         for placed in spec.objects:
             mask = view.instances == placed.id
             predicted = silhouette(renderer.points[placed.id], placed.id, spec.source, view.instances)
             assert mask.sum() > 200
             assert (mask & predicted).sum() / (mask | predicted).sum() > 0.85
-    # What lies is lower than a tenth of its width, above the floor.
+    # The height of an object that lies is less than a tenth of its width.
     assert all(np.array(placed.asset.size_m)[2] < 0.1 * max(placed.asset.size_m) for placed in spec.objects)
 
 
 @pytest.mark.parametrize(
-    ("category", "how"),
+    ("category", "expected"),
     [
         ("pen", "lies"),
         ("steak knife", "lies"),
@@ -68,27 +68,27 @@ def test_it_lies_in_blender_as_in_the_survey(tmp_path: Path):
         ("", ""),
     ],
 )
-def test_postures(category: str, how: str):
-    assert posture(category) == how
+def test_postures(category: str, expected: str):
+    assert posture(category) == expected
 
 
 @pytest.mark.parametrize(
     ("category", "sides", "size"),
-    [  # width, height and depth of the file; width, depth and height in the scene
-        ("knife", (0.21, 0.012, 0.02), (0.21, 0.02, 0.012)),  # lies already
-        ("knife", (0.21, 0.02, 0.008), (0.21, 0.02, 0.008)),  # stood on its edge
-        ("steak knife", (0.02, 0.21, 0.008), (0.02, 0.21, 0.008)),  # and on its tip
+    [  # width, height and depth in the file; width, depth and height in the scene
+        ("knife", (0.21, 0.012, 0.02), (0.21, 0.02, 0.012)),  # lies in the file already
+        ("knife", (0.21, 0.02, 0.008), (0.21, 0.02, 0.008)),  # stands on its edge in the file
+        ("steak knife", (0.02, 0.21, 0.008), (0.02, 0.21, 0.008)),  # stands on its tip
         ("pen", (0.01, 0.14, 0.01), (0.01, 0.14, 0.01)),
         ("picture frame", (0.6, 0.45, 0.02), (0.6, 0.45, 0.02)),
         ("picture frame", (0.02, 0.45, 0.6), (0.45, 0.6, 0.02)),
         ("plate", (0.25, 0.25, 0.03), (0.25, 0.25, 0.03)),
         ("rug", (2.0, 0.008, 1.4), (2.0, 1.4, 0.008)),
         ("door", (0.9, 2.0, 0.04), (0.9, 0.04, 2.0)),  # stands
-        ("ladder", (0.6, 1.8, 0.9), (0.6, 0.9, 1.8)),  # of two legs
+        ("ladder", (0.6, 1.8, 0.9), (0.6, 0.9, 1.8)),  # a step ladder
         ("ladder", (0.4, 2.4, 0.06), (0.4, 2.4, 0.06)),
     ],
 )
-def test_thin_things_lie_or_stand(tmp_path: Path, category: str, sides: tuple[float, ...], size: tuple[float, ...]):
+def test_thin_objects_lie_or_stand(tmp_path: Path, category: str, sides: tuple[float, ...], size: tuple[float, ...]):
     found = asset(survey(tmp_path, glb(box(*sides)), category=category, size_m=list(sides)))
     assert found.size_m in (pytest.approx(size, abs=1e-5), pytest.approx((size[1], size[0], size[2]), abs=1e-5))
     axes = np.reshape(found.axes, (3, 3))
@@ -98,7 +98,7 @@ def test_thin_things_lie_or_stand(tmp_path: Path, category: str, sides: tuple[fl
 
 
 def test_a_picture_lies_face_up(tmp_path: Path, measured: Measure):
-    """The side with the picture, else the front of glTF (+z)."""
+    """The side with the picture is the upper one, or without a picture the front of glTF (+z)."""
     sides = (0.6, 0.45, 0.02)
     plain = asset(survey(tmp_path, glb(box(*sides)), category="picture frame", size_m=list(sides)))
     assert np.reshape(plain.axes, (3, 3)) @ z_up(np.array([[0.0, 0, 1]]))[0] == pytest.approx((0, 0, 1))
@@ -115,7 +115,7 @@ def test_a_picture_lies_face_up(tmp_path: Path, measured: Measure):
         assert np.reshape(found.axes, (3, 3)) @ z_up(np.array([[0.0, 0, side]]))[0] == pytest.approx((0, 0, 1))
 
 
-def test_what_cannot_be_told_from_a_picture_on_the_floor_is_too_thin(tmp_path: Path):
+def test_a_sheet_of_paper_is_too_thin(tmp_path: Path):
     sheet = (0.21, 0.0005, 0.297)
     found = survey(tmp_path, glb(box(*sheet)), category="sheet of paper", size_m=list(sheet))
     assert reason(found) == "too_thin" and isinstance(found, Reject) and found.score == pytest.approx(0.0005)

@@ -1,4 +1,4 @@
-"""What counts as surface, against rays that know each sheet's opacity and sides."""
+"""What counts as surface, compared with analytic rays that know the opacity and sides of each sheet."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def renderer():
 
 
 def paint(alpha=1.0, mode="BLEND", double=True, **extensions):
-    """A material; keywords are extensions without their prefix `KHR_materials_`."""
+    """A material. Keywords are extensions without the prefix `KHR_materials_`."""
     return {
         "pbrMetallicRoughness": {"baseColorFactor": [0.7, 0.3, 0.2, alpha], "metallicFactor": 0.0},
         "alphaMode": mode,
@@ -38,7 +38,7 @@ def glossy(alpha):
 
 
 def halves(material, first, second, **more):
-    """Opacity in a texture of two halves."""
+    """A sheet with a texture of two halves of different opacity."""
     return {"material": material, "opacity": (first, second), "texture": True, **more}
 
 
@@ -47,7 +47,7 @@ def pane(alpha, **extensions):
 
 
 def plain(**more):
-    """Opaque, single-sided."""
+    """An opaque, single-sided sheet."""
     return {"material": paint(0.1, "OPAQUE", double=False), **more}
 
 
@@ -83,25 +83,25 @@ FRONTS = {
     "unlit, turned away": [{"material": paint(1.0, "OPAQUE", double=False, **UNLIT), "turned": True}],
     "texture, turned away": [halves(paint(double=False), 0.2, 0.9, turned=True)],
 }
-"""Sheets that stand one before the other, in columns side by side."""
+"""Sheets one behind the other; each list is a column of the display."""
 
 
 def display() -> list[Sheet]:
-    """Each of `FRONTS` before a sheet that is solid and seen from both sides; in rows of nine."""
+    """Each of `FRONTS` in front of an opaque, double-sided sheet; in rows of nine."""
     sheets: list[Sheet] = []
     for number, layers in enumerate(FRONTS.values()):
         x, z = number % 9 * 0.12, number // 9 * 0.12
         for depth, layer in enumerate(layers):
-            told = dict(layer)
-            corners = upright(x, -0.1 + 0.002 * depth, 0.1, told.pop("turned", False), z)
-            sheets.append(Sheet(corners, **told))
+            fields = dict(layer)
+            corners = upright(x, -0.1 + 0.002 * depth, 0.1, fields.pop("turned", False), z)
+            sheets.append(Sheet(corners, **fields))
         sheets.append(Sheet(upright(x, 0.0, 0.11, z=z), SOLID))
     return sheets
 
 
 @pytest.fixture(scope="module")
 def shown(renderer, tmp_path_factory):
-    """The display from three sides: for each the view and what rays meet."""
+    """The display from three sides: for each the view, and what the rays hit."""
     file = tmp_path_factory.mktemp("sheets") / "display.glb"
     stored = display()
     asset = write(file, stored)
@@ -122,7 +122,7 @@ def shown(renderer, tmp_path_factory):
 
 
 def solid_where_cut(sheets: list[Sheet]) -> list[Sheet]:
-    """What the textures' opacity becomes: cut off (at 0.5 where nothing is said), and times the material's factor."""
+    """Sheets with the final opacity of textures: times the factor of the material, and cut off (by default at 0.5)."""
     result = []
     for sheet in sheets:
         material, (first, second) = sheet.material, sheet.opacity
@@ -147,11 +147,11 @@ def test_depth_id_normal_and_part_are_of_the_first_surface(shown, azimuth):
     assert np.abs(view.depth / expected - 1)[sure & (expected < 50)].max() < 2e-4
     length = np.linalg.norm(view.normal, axis=-1)
     assert np.allclose(length[view.depth > 0], 1, atol=1e-4)
-    # All sheets are parallel, so the camera sees one normal on all of them.
+    # All sheets are parallel, so they have the same normal.
     normals = view.normal[sure & on_sheet]
     assert np.abs(normals - normals[0]).max() < 1e-3
     seen = np.unique(np.stack([view.parts[sure & on_sheet], sheet[sure & on_sheet]]), axis=1)
-    assert len(np.unique(seen[0])) == len(np.unique(seen[1])) == seen.shape[1]  # one part for each sheet
+    assert len(np.unique(seen[0])) == len(np.unique(seen[1])) == seen.shape[1]  # one part number for each sheet
     assert view.parts[view.depth > 0].min() > 0
 
 
@@ -159,27 +159,27 @@ def one_box(alpha: float, **more) -> list[Sheet]:
     return [Sheet(upright(0, y, 0.4), paint(alpha), (alpha, alpha), **more) for y in (0.0, 0.3)]
 
 
-def test_what_is_nowhere_surface_is_set_aside(renderer, tmp_path: Path):
+def test_an_object_without_any_surface_is_rejected(renderer, tmp_path: Path):
     file = tmp_path / "ghost.glb"
     spec, _ = portrait_scene(write(file, one_box(0.45)), SIDE)
-    with pytest.raises(AssetError, match=r"ghost\.glb.*nothing of it is as opaque as 0\.5") as error:
+    with pytest.raises(AssetError, match=r"ghost\.glb.*no part of it has an opacity of at least 0\.5") as error:
         renderer.open(spec, {1: file})
     assert error.value.reason == "mostly_transparent"
 
 
-def test_smoke_is_set_aside_when_it_is_seen(renderer, tmp_path: Path):
-    """Only its picture tells that little of it is solid."""
+def test_smoke_is_rejected_when_it_is_rendered(renderer, tmp_path: Path):
+    """Only the render shows that little of it is surface."""
     file = tmp_path / "smoke.glb"
     sheets = [Sheet(upright(0, y, 0.4), paint(), (0.3, 0.4), texture=True) for y in (0.0, 0.3)]
     spec, states = portrait_scene(write(file, [*sheets, Sheet(upright(0, 0.15, 0.1), SOLID)]), SIDE)
     renderer.open(spec, {1: file})
-    with pytest.raises(AssetError, match=r"smoke: \d+% of what is seen") as error:
+    with pytest.raises(AssetError, match=r"smoke: \d+% of its visible part") as error:
         renderer.render(states[FRONT])
     assert error.value.reason == "mostly_transparent"
 
 
 def test_rays_do_not_see_back_faces(renderer, tmp_path: Path):
-    """An open box of fronts that look outward: from above one sees the floor and the far walls' place through it."""
+    """An open box whose fronts face outward: from above, the backs of the far walls are invisible."""
     file = tmp_path / "open.glb"
     a, b, h = 0.2, 0.15, 0.3
     walls = [
@@ -195,14 +195,14 @@ def test_rays_do_not_see_back_faces(renderer, tmp_path: Path):
     assert seen.visible == 1
 
 
-def test_light_passes_where_it_meets_a_back(renderer, tmp_path: Path):
-    """A red box in a larger black one that is turned inside out, as toons are outlined: the light comes in."""
+def test_light_passes_through_backs(renderer, tmp_path: Path):
+    """A red box in a larger black box with inverted faces, as in cartoon outlines. Light reaches the red box."""
     file = tmp_path / "toon.glb"
-    red, ink = paint(1.0, "OPAQUE"), paint(1.0, "OPAQUE", double=False)
+    red, black = paint(1.0, "OPAQUE"), paint(1.0, "OPAQUE", double=False)
     red["pbrMetallicRoughness"]["baseColorFactor"] = [0.6, 0.02, 0.02, 1]
-    ink["pbrMetallicRoughness"]["baseColorFactor"] = [0, 0, 0, 1]
+    black["pbrMetallicRoughness"]["baseColorFactor"] = [0, 0, 0, 1]
     sheets = []
-    for low, high, material, inward in ((0.05, 0.35, red, False), (0.0, 0.4, ink, True)):
+    for low, high, material, inward in ((0.05, 0.35, red, False), (0.0, 0.4, black, True)):
         half = (high - low) / 2
         for y, turned in ((-half, inward), (half, not inward)):
             sheets.append(Sheet(upright(0, y, high - low, turned, low), material))
@@ -220,8 +220,8 @@ def test_light_passes_where_it_meets_a_back(renderer, tmp_path: Path):
 
 
 @pytest.mark.parametrize("split", [False, True])
-def test_a_sheet_of_two_single_sides_shows_the_side_that_is_looked_at(renderer, tmp_path: Path, split: bool):
-    """In one place, with the winding turned; cut into triangles along the same diagonal or along the other."""
+def test_back_to_back_faces_show_the_one_that_faces_the_camera(renderer, tmp_path: Path, split: bool):
+    """Two coincident quads with opposite winding, divided along the same diagonal or along the other one."""
     file = tmp_path / "sheet.glb"
     green, red = paint(mode="OPAQUE", double=False), paint(mode="OPAQUE", double=False)
     green["pbrMetallicRoughness"]["baseColorFactor"] = [0.02, 0.4, 0.02, 1]

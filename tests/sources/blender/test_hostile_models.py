@@ -1,5 +1,5 @@
-"""Models made to read files that are none of theirs, or to exhaust memory or time: rejected before anything is opened
-or allocated."""
+"""Models that try to read files outside their folder, or to exhaust memory or time, are rejected before any file is
+opened or memory is allocated."""
 
 import io
 import json
@@ -31,15 +31,15 @@ stage = SurveyAssets(root=sys.argv[1])
 spec = {"uid": "u", "path": "model.glb", "licence": "by", "creator": "c", "name": "", "category": ""}
 began = time.process_time()
 (result,) = stage(stage.setup(), [Sample("u", "train", spec)])
-told = {"reason": result.reason, "detail": result.detail} if isinstance(result, Reject) else {"reason": ""}
+outcome = {"reason": result.reason, "detail": result.detail} if isinstance(result, Reject) else {"reason": ""}
 (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
 peak = int(line.split()[1]) * 1024
-print(json.dumps(told | {"peak": peak, "cpu_s": time.process_time() - began}))
+print(json.dumps(outcome | {"peak": peak, "cpu_s": time.process_time() - began}))
 """
 
 
 def surveyed(folder: Path, data: bytes) -> dict[str, Any]:
-    """What the survey says of a model in a process of its own: reason (empty: it is used), detail, peak, cpu_s."""
+    """Survey a model in a separate process. Returns reason (empty: accepted), detail, peak memory, cpu_s."""
     (folder / "model.glb").write_bytes(data)
     done = subprocess.run(
         [sys.executable, "-c", _SURVEY, str(folder)],
@@ -52,7 +52,7 @@ def surveyed(folder: Path, data: bytes) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def picture(side: int = 8, kind: str = "PNG") -> bytes:
+def image_bytes(side: int = 8, kind: str = "PNG") -> bytes:
     stored = io.BytesIO()
     Image.new("RGB", (side, side), (30, 60, 200)).save(stored, kind)
     return stored.getvalue()
@@ -69,7 +69,7 @@ def textured(uri: str) -> bytes:
 
 
 def buffered(uri: str) -> bytes:
-    """A box whose binary lies in another file."""
+    """A box whose buffer is in another file."""
     model = Model()
     model.node(mesh=model.mesh(model.box()))
     model.json["buffers"] = [{"byteLength": len(model.binary), "uri": uri}]
@@ -101,12 +101,13 @@ OUTSIDE: dict[str, Callable[[Path], str]] = {
     "NUL": lambda secret: "a\0b",
     "pipe": lambda secret: "pipe",
     "folder": lambda secret: "sub",
+    "words of a message": lambda secret: f"no/does not exist/../../../{secret.name}",
 }
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """The folder of a model; beside it lies `secret`, to which a link leads."""
+    """The folder of a model. `secret` is in its parent folder; links in the folder point there."""
     folder = tmp_path / "models"
     (folder / "sub").mkdir(parents=True)
     (folder / "link").symlink_to(tmp_path / "secret")
@@ -127,22 +128,22 @@ def survey(folder: Path, data: bytes) -> Row | Reject:
 @pytest.mark.parametrize("what", ["image", "buffer", "unused image"])
 def test_no_file_outside_the_folder_is_opened(home: Path, way: str, what: str, monkeypatch: pytest.MonkeyPatch):
     secret = home.parent / "secret"
-    secret.write_bytes(picture() if "image" in what else box_bytes())
+    secret.write_bytes(image_bytes() if "image" in what else box_bytes())
     uri = OUTSIDE[way](secret)
     data = buffered(uri) if what == "buffer" else textured(uri)
     if what == "unused image":
         data = boxed(lambda model: model.json.update(images=[{"uri": uri}]))
     opened: list[str] = []
-    keep = Path.read_bytes
+    read_bytes = Path.read_bytes
 
-    def noted(path: Path) -> bytes:
+    def recorded(path: Path) -> bytes:
         opened.append(str(path))
-        return keep(path)
+        return read_bytes(path)
 
-    monkeypatch.setattr(Path, "read_bytes", noted)
+    monkeypatch.setattr(Path, "read_bytes", recorded)
     found = survey(home, data)
     if what == "unused image" and way in ("file", "file, one slash", "web", "pipe", "folder"):
-        assert isinstance(found, Row)  # names in the folder, where nothing is: Blender looks nowhere else
+        assert isinstance(found, Row)  # a name in the folder that does not exist; Blender looks nowhere else
     else:
         assert isinstance(found, Reject) and found.reason == ("unreadable" if what == "buffer" else "missing_textures")
         assert "\n" not in found.detail and len(found.detail) < 400
@@ -151,7 +152,7 @@ def test_no_file_outside_the_folder_is_opened(home: Path, way: str, what: str, m
 
 @pytest.mark.parametrize("uri", ["sub/inner.png", "sub%2Finner.png", "sub\\inner.png", "./sub/../sub/inner.png", "in"])
 def test_files_in_the_folder_are_read(home: Path, uri: str):
-    (home / "sub" / "inner.png").write_bytes(picture())
+    (home / "sub" / "inner.png").write_bytes(image_bytes())
     (home / "in").symlink_to(home / "sub" / "inner.png")
     assert isinstance(survey(home, textured(uri)), Row)
 
@@ -159,33 +160,33 @@ def test_files_in_the_folder_are_read(home: Path, uri: str):
 @pytest.mark.parametrize(
     ("uri", "word"),
     [
-        ("x" * 100_000, "characters more"),
-        ("y" * 300 + "/a.png", "is not there"),
-        ("z" * 300 + ".png", "is not there"),
-        ("x/" * 3_000, "characters more"),
-        ("data:image/png;base64,AAAA", "it is no picture"),
-        ("data:,", "it is no picture"),
+        ("x" * 100_000, "more characters"),
+        ("y" * 300 + "/a.png", "does not exist"),
+        ("z" * 300 + ".png", "does not exist"),
+        ("x/" * 3_000, "more characters"),
+        ("data:image/png;base64,AAAA", "unknown image format"),
+        ("data:,", "unknown image format"),
     ],
 )
-def test_what_no_file_can_be_called_and_no_picture_are_rejected_alike_in_every_run(home: Path, uri: str, word: str):
+def test_missing_and_invalid_images_are_rejected_with_the_same_message_in_every_run(home: Path, uri: str, word: str):
     found = survey(home, textured(uri))
     assert isinstance(found, Reject) and found.reason == "missing_textures"
     assert word in found.detail and "0x" not in found.detail
 
 
 def test_a_cache_behind_a_link_is_read(home: Path, tmp_path: Path):
-    (home / "sub" / "inner.png").write_bytes(picture())
+    (home / "sub" / "inner.png").write_bytes(image_bytes())
     (tmp_path / "linked").symlink_to(home)
     assert isinstance(survey(tmp_path / "linked", textured("sub/inner.png")), Row)
 
 
 @pytest.mark.blender
 def test_a_renderer_never_sees_a_model_that_names_a_file_outside(home: Path):
-    """Whatever comes between survey and render: the worker's own door is the same."""
+    """The worker checks files again, because they may change between survey and render."""
     from spatialdata_builder.sources.blender.environment import clean_environment
     from spatialdata_builder.sources.blender.process import command
 
-    (home.parent / "secret").write_bytes(picture())
+    (home.parent / "secret").write_bytes(image_bytes())
     files = [home / f"{number}.glb" for number in range(3)]
     for file, uri in zip(files, ("../secret", "link", str(home.parent / "secret")), strict=True):
         file.write_bytes(textured(uri))
@@ -225,7 +226,7 @@ def sparse(count: int) -> bytes:
 
 
 def many_parts(nodes: int, vertices: int) -> bytes:
-    """One triangle of a long list of vertices, again and again."""
+    """The same box with a long list of vertices, in many nodes."""
     model = Model()
     points = np.zeros((vertices, 3), "f4")
     points[:8] = CORNERS
@@ -244,9 +245,9 @@ def instances(count: int) -> bytes:
     return boxed(change)
 
 
-def pictures(side: int, count: int = 1, kind: str = "PNG") -> bytes:
+def images(side: int, count: int = 1, kind: str = "PNG") -> bytes:
     def change(model: Model) -> None:
-        view = model.view(picture(side, kind))
+        view = model.view(image_bytes(side, kind))
         model.json["images"] = [{"bufferView": view, "mimeType": f"image/{kind.lower()}"}] * count
         model.json["textures"] = [{"source": number} for number in range(count)]
         model.json["materials"] = [
@@ -270,7 +271,7 @@ def targets(count: int, vertices: int) -> bytes:
 
 
 def joints(sets: int, vertices: int) -> bytes:
-    """All vertices of a long strip, skinned."""
+    """A long skinned triangle strip."""
     model = Model()
     points = np.random.default_rng(0).random((vertices, 3)).astype("f4")
     which = model.accessor(np.zeros((vertices, 4)), "VEC4", "u1")
@@ -283,7 +284,7 @@ def joints(sets: int, vertices: int) -> bytes:
 
 
 def long_json(text: bytes) -> bytes:
-    """JSON with an `extras` of this text."""
+    """A GLB with this text as `extras` of its JSON."""
     inner = b'{"asset":{"version":"2.0"},"extras":' + text + b"}"
     return glb(inner, b"")
 
@@ -302,7 +303,7 @@ def channels(count: int) -> bytes:
 
 
 def named(attributes: int, count: int) -> bytes:
-    """Attributes that the survey does not read, without data: Blender makes arrays of them all."""
+    """Attributes without data that the survey does not read. Blender allocates arrays for all of them."""
 
     def change(model: Model) -> None:
         first = len(model.json["accessors"])
@@ -315,27 +316,27 @@ def named(attributes: int, count: int) -> bytes:
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "positions without data": (lambda: zeros(40_000_000), "too_large"),
-    "positions without data, to the limit": (lambda: zeros(4_000_000), "degenerate"),
+    "positions without data, up to the limit": (lambda: zeros(4_000_000), "degenerate"),
     "huge count": (lambda: zeros(2**62), "too_large"),
     "sparse beyond the file": (lambda: sparse(40_000_000), "unreadable"),
-    "one triangle often": (lambda: many_parts(160, 3_000_000), ""),
+    "one mesh in many nodes": (lambda: many_parts(160, 3_000_000), ""),
     "too many parts": (lambda: many_parts(21_000, 8), "too_large"),
     "too many nodes": (lambda: boxed(lambda m: m.json["nodes"].extend([{}] * 60_000)), "too_large"),
     "instances without data": (lambda: instances(4_000_000), "too_large"),
-    "a huge picture": (lambda: pictures(13_000), "too_large"),
-    "the largest picture": (lambda: pictures(8_192), ""),
-    "many pictures": (lambda: pictures(4_096, 40), "too_large"),
-    "a few pictures": (lambda: pictures(4_096, 20, "JPEG"), ""),
-    "one picture under many names": (lambda: pictures(2_048, 120), ""),
-    "many targets": (lambda: targets(5_000, 100_000), "too_large"),
-    "targets to the limit": (lambda: targets(160, 100_000), ""),
+    "a huge image": (lambda: images(13_000), "too_large"),
+    "the largest image": (lambda: images(8_192), ""),
+    "many images": (lambda: images(4_096, 40), "too_large"),
+    "a few images": (lambda: images(4_096, 20, "JPEG"), ""),
+    "one image with many names": (lambda: images(2_048, 120), ""),
+    "many morph targets": (lambda: targets(5_000, 100_000), "too_large"),
+    "morph targets up to the limit": (lambda: targets(160, 100_000), ""),
     "a long skin": (lambda: joints(3, 299_000), ""),
     "many joints": (lambda: joints(30, 1_000), "too_large"),
     "deep JSON": (lambda: long_json(b"[" * 200_000 + b"]" * 200_000), "unreadable"),
     "wide JSON": (lambda: long_json(b"[" + b"{}," * 5_000_000 + b"1]"), "no_geometry"),
     "long JSON": (lambda: long_json(b"[" + b"{}," * 6_000_000 + b"1]"), "unreadable"),
     "long numbers": (lambda: long_json(b"9" * 5_000_000), "unreadable"),
-    "an attribute of another program": (lambda: named(1, 2**40), "too_large"),
+    "an attribute of an application": (lambda: named(1, 2**40), "too_large"),
     "many attributes": (lambda: named(60, 3_900_000), "too_large"),
     "many channels": (lambda: channels(100_000), "animated"),
 }

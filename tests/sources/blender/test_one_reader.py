@@ -1,4 +1,4 @@
-"""The survey and Blender are of one opinion of a file: on models of every odd kind, and on files that are none."""
+"""The survey and Blender read files the same way: unusual models, and invalid files."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from spatialdata_builder.sources.assets.glb import IMPORTED, GlbError, open_glb
+from spatialdata_builder.sources.assets.glb import SUPPORTED_EXTENSIONS, GlbError, open_glb
 from spatialdata_builder.sources.assets.primitives import count_triangles, read_primitives
 from spatialdata_builder.sources.assets.surface_samples import check_images, z_up
 from spatialdata_builder.sources.blender.environment import clean_environment
@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).parents[1] / "measure_in_blender.py"
 
 
 def surveyed(path: Path) -> dict[str, Any]:
-    """As `measure_in_blender.measure` tells it: where the model stands, and its triangles."""
+    """The result of the survey in the form of `measure_in_blender.measure`: bounds and number of triangles."""
     try:
         glb = open_glb(path)
         count_triangles(glb)
@@ -37,7 +37,7 @@ def surveyed(path: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 @needs("blender")
 def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the survey and Blender say of each model, by name; and the extensions that Blender has."""
+    """The results of the survey and of Blender for each model, by name; and the extensions that Blender supports."""
     folder = tmp_path_factory.mktemp("odd")
     files: dict[str, Path] = {}
     ours: dict[str, Any] = {}
@@ -45,7 +45,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         files[name] = folder / f"{number}.glb"
         files[name].write_bytes(data)
         ours[name] = surveyed(files[name])
-        if "low" in ours[name]:  # loaded as scenes load it: with the middle of its foot at the origin
+        if "low" in ours[name]:  # loaded as in scenes, with the center of its base at the origin
             low, high = ours[name]["low"], ours[name]["high"]
             offset = -np.array([*(low + high)[:2] / 2, low[2]])
             ours[name] = {"low": low + offset, "high": high + offset, "triangles": ours[name]["triangles"]}
@@ -59,17 +59,17 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         timeout=600,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    told = json.loads(done.stdout)
-    theirs = {name: told["files"][str(file)] for name, file in files.items()}
-    return {"ours": ours, "theirs": theirs, "extensions": told["extensions"]}
+    reply = json.loads(done.stdout)
+    theirs = {name: reply["files"][str(file)] for name, file in files.items()}
+    return {"ours": ours, "theirs": theirs, "extensions": reply["extensions"]}
 
 
-def test_the_extensions_are_those_of_blender(both: dict[str, Any]):
-    assert sorted(IMPORTED) == both["extensions"]
+def test_supported_extensions_are_those_of_blender(both: dict[str, Any]):
+    assert sorted(SUPPORTED_EXTENSIONS) == both["extensions"]
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_what_is_measured_is_what_blender_shows(both: dict[str, Any], name: str):
+def test_survey_and_blender_measure_the_same(both: dict[str, Any], name: str):
     ours, theirs = both["ours"][name], both["theirs"][name]
     assert "error" not in ours and "error" not in theirs, (ours, theirs)
     size = float((ours["high"] - ours["low"]).max())
@@ -79,7 +79,7 @@ def test_what_is_measured_is_what_blender_shows(both: dict[str, Any], name: str)
 
 
 @pytest.mark.parametrize("name", BROKEN | UNWANTED)
-def test_what_blender_cannot_read_is_told(both: dict[str, Any], name: str):
+def test_what_blender_cannot_read_is_reported(both: dict[str, Any], name: str):
     detail = both["ours"][name].get("error", "")
     assert 0 < len(detail) < 350 and "\n" not in detail
-    assert (name in UNWANTED) or both["theirs"][name]["error"]  # its process lives on, and says why
+    assert (name in UNWANTED) or both["theirs"][name]["error"]  # the process survives and reports why

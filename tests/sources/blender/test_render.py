@@ -1,4 +1,4 @@
-"""Renders against an independent ray caster (trimesh over embree), and everything that can happen to Blender."""
+"""Renders compared with an independent ray caster (trimesh with embree), and failures of the Blender process."""
 
 import dataclasses
 import os
@@ -59,8 +59,8 @@ OPTIONS = RenderOptions(resolution=(128, 96), samples=2, device="cpu")
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[int, Path]:
-    made = write_assets(tmp_path_factory.mktemp("glb"))
-    return {id: made[name] for id, name in NAMES.items()}
+    paths = write_assets(tmp_path_factory.mktemp("glb"))
+    return {id: paths[name] for id, name in NAMES.items()}
 
 
 def rendered(renderer, spec, files):
@@ -80,8 +80,8 @@ def pair(renderer, files):
     return rendered(renderer, scene(), files)
 
 
-def test_the_base_of_a_leaning_object_stays_when_it_turns_or_grows(renderer, tmp_path):
-    """A lamp with a long arm, turned by half a turn: its foot covers the same pixels, the arm comes round."""
+def test_the_base_of_a_leaning_object_stays_when_it_is_rotated_or_scaled(renderer, tmp_path):
+    """A lamp with a long arm, rotated by 180 degrees: its foot covers the same pixels, its arm does not."""
     upright = trimesh.transformations.rotation_matrix(-np.pi / 2, (1, 0, 0))
     foot = trimesh.creation.cylinder(0.2, 0.3, transform=upright).apply_translation((3.0, 0.15, 1.0))
     arm = trimesh.creation.box((0.8, 0.1, 0.1)).apply_translation((3.4, 0.75, 1.0))
@@ -91,31 +91,31 @@ def test_the_base_of_a_leaning_object_stays_when_it_turns_or_grows(renderer, tmp
     camera = CameraPose(
         tuple(flat(intrinsics(110, 110, 64, 48))), tuple(flat(look_at((0.3, -1.6, 1.2), (0.0, 0.0, 0.2))))
     )
-    turned, grown = remade(asset, before, turn_deg=180.0), remade(asset, before, factor=1.5)
+    rotated, scaled = remade(asset, before, turn_deg=180.0), remade(asset, before, factor=1.5)
     spec = dataclasses.replace(
         scene(walls=()),
         objects=(SceneObjectSpec(1, asset, "midground"),),
         source=State({1: before}, camera),
-        target=State({1: turned}, camera),
+        target=State({1: rotated}, camera),
         edit=EditSpec("rotate", 1, rotation_deg=180.0),
     )
     renderer.open(spec, {1: tmp_path / "model.glb"})
-    views = [renderer.render(State({1: place}, camera)) for place in (before, turned, grown)]
+    views = [renderer.render(State({1: place}, camera)) for place in (before, rotated, scaled)]
     middle = np.array([*contact(asset, before), 0.0])
     x, y = np.round(project(middle[None], matrix3(camera.K), matrix4(camera.world_from_camera))[0][0]).astype(int)
     foot_px = 0.7 / max(asset.size_m) * 0.2 * asset.scale * 110 / 2.0
     masks = [view.instances == 1 for view in views]
-    # The lowest rows show the foot alone: they are the same after the turn, and have the same middle after growing.
+    # The lowest rows show only the foot. They are equal after rotating, and have the same center after scaling.
     rows = slice(int(y), int(y + 0.6 * foot_px))
     assert masks[0][rows].sum() > 40 and (masks[0][rows] != masks[1][rows]).mean() < 0.003
-    middles = [np.flatnonzero(mask[rows].any(axis=0)).mean() for mask in masks]
-    assert middles == pytest.approx([x - 0.5] * 3, abs=1.0)
+    centers = [np.flatnonzero(mask[rows].any(axis=0)).mean() for mask in masks]
+    assert centers == pytest.approx([x - 0.5] * 3, abs=1.0)
     assert (masks[0] != masks[1]).sum() > 0.3 * masks[0].sum() and masks[2].sum() > 1.8 * masks[0].sum()
 
 
 @dataclasses.dataclass
 class Cast:
-    """What the rays through the pixels' centres hit first; `inner` is true away from edges of anything."""
+    """First hits of the rays through the centers of pixels. `inner` is true for pixels that are not at an edge."""
 
     depth: np.ndarray
     instances: np.ndarray
@@ -128,7 +128,7 @@ def rays(spec: SceneSpec, state: State) -> tuple[np.ndarray, np.ndarray]:
     columns, rows = np.meshgrid(np.arange(spec.width) + 0.5, np.arange(spec.height) + 0.5)
     local = np.stack([columns, rows, np.ones_like(rows)], axis=-1).reshape(-1, 3) @ np.linalg.inv(K).T
     directions = local @ pose[:3, :3].T
-    return np.broadcast_to(pose[:3, 3], directions.shape), directions  # length such that the parameter is planar z
+    return np.broadcast_to(pose[:3, 3], directions.shape), directions  # scaled so that the ray parameter is planar z
 
 
 def first_hits(meshes: list[trimesh.Trimesh], origins: np.ndarray, directions: np.ndarray):
@@ -199,7 +199,7 @@ def test_normals_are_unit_and_face_the_camera(pair):
     assert ((normal * view_directions).sum(-1)[surface] <= 1e-5).all()
 
 
-def test_images_are_what_they_claim(pair):
+def test_shapes_and_dtypes_of_views(pair):
     for view in pair:
         assert view.rgb.shape == (96, 128, 3) and view.rgb.dtype == np.uint8
         assert view.linear.dtype == view.noisy.dtype == view.depth.dtype == view.normal.dtype == np.float32
@@ -236,11 +236,11 @@ def test_visible_fractions_agree_with_brute_force(renderer, files):
             rows, columns = np.nonzero(own.reshape(spec.height, spec.width))
             box = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
             assert np.abs(np.subtract(seen[id].box, box)).max() <= 2
-    assert 0.05 < renderer.visibility([spec.source])[0][1].visible < 0.95  # the scene tests what it should
+    assert 0.05 < renderer.visibility([spec.source])[0][1].visible < 0.95  # the scene has partly hidden objects
     assert dataclasses.astuple(renderer.visibility([spec.target])[0][3]) == (0, 0, 0, (0, 0, 0, 0))
 
 
-def test_what_leaves_the_frame_or_stands_behind_a_wall_is_told(renderer, files):
+def test_visibility_outside_the_frame_and_behind_a_wall(renderer, files):
     spec = scene()
     renderer.open(spec, files)
     places = dict(spec.source.placements)
@@ -266,7 +266,7 @@ def test_surface_points_lie_on_the_object_and_in_its_mask(renderer, files, pair)
         away = np.linalg.norm(trimesh.triangles.closest_point(triangles, tiled) - tiled, axis=1)
         assert away.reshape(len(mesh.faces), -1).min(axis=0).max() < 1e-5
         assert np.allclose(points.min(axis=0), mesh.bounds[0], atol=0.05)
-    place = spec.source.placements[3]  # the front one is seen whole
+    place = spec.source.placements[3]  # the one in front is completely visible
     world = transform(similarity(place.x, place.y, place.z, place.yaw_deg, place.scale), renderer.points[3])
     pixels, _ = project(world, matrix3(spec.source.camera.K), matrix4(spec.source.camera.world_from_camera))
     columns, rows = np.floor(pixels).astype(int).T
@@ -278,15 +278,15 @@ def same(a, b) -> bool:
     return all(np.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
 
 
-def test_same_bytes_again_in_the_same_process(renderer, files, pair):
+def test_same_bytes_in_the_same_process(renderer, files, pair):
     spec = scene()
     source, target = rendered(renderer, spec, files)
     assert same(source, pair[0]) and same(target, pair[1])
     assert same(renderer.render(spec.source), source)
 
 
-def test_same_bytes_in_a_named_blender_with_another_number_of_threads(tmp_path, files, pair):
-    """One that greets on standard output, takes Blender's own arguments, and runs the script in bpy's Python."""
+def test_same_bytes_in_an_installed_blender_with_another_number_of_threads(tmp_path, files, pair):
+    """A script that prints a version to stdout, accepts the arguments of Blender, and runs the worker with bpy."""
     blender = tmp_path / "my blender"
     blender.write_text(
         '#!/bin/sh\n[ "$1$2$3$4" = "--background--factory-startup-noaudio--python" ] || exit 4\n'
@@ -304,11 +304,11 @@ def test_without_denoising_there_is_one_linear_image(files):
         view = renderer.render(scene().source)
         assert np.array_equal(view.linear, view.noisy)
         first = worker_pid(renderer)
-        renderer.open(scene(), files)  # one scene a process
+        renderer.open(scene(), files)  # one scene for each process
         assert worker_pid(renderer) != first
 
 
-def test_a_broken_file_costs_its_scene_only(renderer, files, tmp_path, pair):
+def test_a_broken_file_fails_only_its_scene(renderer, files, tmp_path, pair):
     spec, whole = scene(), files[2].read_bytes()
     renderer.open(spec, files)
     before = worker_pid(renderer)
@@ -328,7 +328,7 @@ def test_a_broken_file_costs_its_scene_only(renderer, files, tmp_path, pair):
     assert same(renderer.render(spec.source), pair[0])
 
 
-def test_lamps_cameras_motion_and_other_scenes_of_a_file_are_overlooked(renderer, files, tmp_path, pair):
+def test_lights_cameras_animations_and_other_scenes_of_a_file_are_ignored(renderer, files, tmp_path, pair):
     distracting = tmp_path / "two.glb"
     distracting.write_bytes(with_distractions(files[2].read_bytes()))
     renderer.open(scene(), {**files, 2: distracting})
@@ -355,13 +355,13 @@ def gone(pid: int, within_s: float = 15) -> bool:
     return False
 
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 SLOW = OPTIONS.model_copy(update={"samples": 4096})
 
 
 @linux
 @pytest.mark.blender
-def test_a_killed_blender_costs_its_scene_only(files, pair):
+def test_a_killed_blender_fails_only_its_scene(files, pair):
     with Renderer(SLOW) as renderer:
         renderer.open(scene(), files)
         victim, spent = worker_pid(renderer), renderer.cpu_s
@@ -407,7 +407,7 @@ renderer.render(scene().source)
 
 @linux
 @pytest.mark.blender
-def test_no_orphan_is_left_by_a_killed_client(files):
+def test_a_killed_client_leaves_no_blender_process(files):
     arguments = [f"{id}={path}" for id, path in files.items()]
     client = subprocess.Popen([sys.executable, "-c", ORPHAN, *arguments], stdout=subprocess.PIPE, text=True)
     assert client.stdout is not None
@@ -430,18 +430,18 @@ def test_a_dropped_renderer_ends_its_process():
     assert not folder.exists()
 
 
-def test_a_named_blender_that_cannot_serve_is_told(tmp_path):
+def test_an_unusable_blender_executable_is_reported(tmp_path):
     with pytest.raises(BadInput, match=r"render\.blender: /no/blender is not an executable") as error:
         _ = Renderer(RenderOptions(blender="/no/blender")).versions
     assert error.value.exit_code == 2
     impostor = tmp_path / "blender"
     impostor.write_text("#!/bin/sh\necho no display here >&2; exit 3\n")
     impostor.chmod(0o755)
-    with pytest.raises(BadInput, match=r"does not start \(ended with code 3\): no display here"):
+    with pytest.raises(BadInput, match=r"does not start \(exited with code 3\): no display here"):
         _ = Renderer(RenderOptions(blender=str(impostor))).versions
 
 
-def test_without_uv_the_error_says_how_to_mend_it(monkeypatch, tmp_path):
+def test_without_uv_the_error_says_how_to_fix_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "uv", None)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -459,18 +459,18 @@ def test_without_the_python_that_blender_needs_the_error_says_which(monkeypatch,
         _ = Renderer(RenderOptions()).versions
 
 
-def test_an_environment_that_cannot_be_made_is_told(monkeypatch, tmp_path):
+def test_an_environment_that_cannot_be_created_is_reported(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     monkeypatch.setenv("UV_OFFLINE", "1")
-    with pytest.raises(BadInput, match=r"environment cannot be made: .*bpy.*render\.blender"):
+    with pytest.raises(BadInput, match=r"environment cannot be created: .*bpy.*render\.blender"):
         _ = Renderer(RenderOptions()).versions
 
 
 @pytest.mark.blender
-def test_a_device_that_is_not_here_is_told():
+def test_a_missing_device_is_reported():
     device = "oneapi" if sys.platform == "darwin" else "metal"
-    with pytest.raises(BadInput, match=rf"render\.device: {device}: no {device} device"):
+    with pytest.raises(BadInput, match=rf"render\.device: {device}: Blender .* finds no {device} device"):
         _ = Renderer(RenderOptions(device=device)).versions
 
 
@@ -482,7 +482,7 @@ exec {python} -I {script} "$@"
 
 
 def dying(folder: Path, deaths: int) -> tuple[RenderOptions, Path]:
-    """A Blender that dies the first `deaths` times that it starts, and the file that counts its starts."""
+    """A Blender that dies the first `deaths` times that it is started, and the file that counts its starts."""
     starts, program = folder / "starts", folder / "blender"
     program.write_text(DYING.format(starts=starts, deaths=deaths, python=python_of(SCRIPT), script=SCRIPT))
     program.chmod(0o755)
@@ -496,18 +496,18 @@ def test_a_blender_that_dies_while_it_starts_is_started_again(tmp_path: Path, mo
     with Renderer(options) as renderer:
         assert renderer.versions["device"] == "CPU"
         assert len(starts.read_text().split()) == 3
-        # What Blender leaves when it is killed lies in a folder that is swept.
+        # Temporary files that a killed Blender leaves behind are in a folder that `sweep` removes.
         assert not list(tmp_path.glob("blender_*"))
         assert list(tmp_path.glob("spatialdata-blender-*/blender_*"))
         starts.write_text("")
         renderer.close()
-        with pytest.raises(WorkerLost, match=r"does not start \(ended by signal 9\): out of memory \(tried 3 times\)"):
+        with pytest.raises(WorkerLost, match=r"does not start \(killed by signal 9\): out of memory \(tried 3 times\)"):
             Path(options.blender).write_text("#!/bin/sh\necho out of memory >&2; kill -9 $$\n")
-            renderer._running()
+            renderer._running_process()
     assert not list(tmp_path.glob("spatialdata-*"))
 
 
-def test_a_blender_that_never_starts_ends_the_run(tmp_path: Path):
+def test_a_blender_that_never_starts_raises_bad_input(tmp_path: Path):
     options, starts = dying(tmp_path, 99)
     with Renderer(options) as renderer, pytest.raises(BadInput, match=r"does not start .*tried 3 times"):
         _ = renderer.versions

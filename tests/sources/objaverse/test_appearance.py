@@ -1,4 +1,4 @@
-"""What a model looks like: the color of what is seen of it, and no say for what is not."""
+"""Appearance: the color of the visible part of a model; invisible parts have no effect."""
 
 import base64
 import io
@@ -28,7 +28,7 @@ LINEAR = {"red": [0.5, 0.01, 0.01], "green": [0.02, 0.3, 0.03], "blue": [0.01, 0
 
 @pytest.fixture
 def look(measured: Measure) -> Look:
-    """What survey and portrait say of one model."""
+    """The result of survey and portrait for one model."""
 
     def looked(data: bytes, **entry: Any) -> Asset | Reject:
         found = measured(data, **entry)
@@ -55,7 +55,7 @@ def halves(left: tuple[int, ...], right: tuple[int, ...]) -> Image.Image:
 
 
 def textured(image: Image.Image, u: tuple[float, float] = (0.1, 0.4), **material: Any) -> tuple[dict[str, Any], bytes]:
-    """A box of one matt material whose texture coordinates lie between the two `u`; `TEXTURE` in it is the image."""
+    """A box of one matte material with an image, whose texture coordinates lie between the two `u`."""
     mesh = box(0.4, 0.5, 0.3)
     mesh.visual = trimesh.visual.TextureVisuals(
         uv=np.stack([np.resize(u, len(mesh.vertices)), np.full(len(mesh.vertices), 0.5)], axis=1),
@@ -79,7 +79,7 @@ def plain(color: list[float], alpha: float = 1.0, **material: Any) -> dict[str, 
 
 
 def with_materials(materials: list[dict[str, Any]], *meshes: trimesh.Trimesh) -> bytes:
-    """A mesh a material."""
+    """Meshes with one material each."""
     content, binary = unpack(glb(*meshes))
     content["materials"] = materials
     for number, mesh in enumerate(content["meshes"]):
@@ -98,28 +98,28 @@ def test_is_a_stage():
 @pytest.mark.parametrize(
     ("reference", "color"),
     [({}, "red"), (transformed(offset=[0.5, 0]), "blue"), (transformed(rotation=np.pi, offset=[1, 1]), "blue")],
-    ids=["as it is", "offset", "rotation"],
+    ids=["none", "offset", "rotation"],
 )
-def test_texture_transforms_count(look: Look, reference: dict[str, Any], color: str):
+def test_texture_transforms_are_applied(look: Look, reference: dict[str, Any], color: str):
     content, binary = base(halves(RED, BLUE), **reference)
     content["extensionsUsed"] = ["KHR_texture_transform"]
     assert shown(look(pack(content, binary))).colour == color
 
 
 @pytest.mark.parametrize(("wrap", "color"), [(10497, "red"), (33071, "blue"), (33648, "blue")])
-def test_the_samplers_wrap_counts(look: Look, wrap: int, color: str):
+def test_the_wrap_mode_of_the_sampler_is_applied(look: Look, wrap: int, color: str):
     content, binary = base(halves(RED, BLUE), u=(1.1, 1.4))
     content["samplers"] = [{"wrapS": wrap, "wrapT": 10497}]
     content["textures"][0]["sampler"] = 0
     assert shown(look(pack(content, binary))).colour == color
 
 
-def test_sixteen_bit_grey(look: Look):
-    grey = Image.fromarray(np.full((8, 8), 125 * 257, np.uint16))
-    assert shown(look(pack(*base(grey)))).colour == "grey"
+def test_sixteen_bit_gray(look: Look):
+    gray = Image.fromarray(np.full((8, 8), 125 * 257, np.uint16))
+    assert shown(look(pack(*base(gray)))).colour == "grey"
 
 
-def test_emission_gives_the_color(look: Look):
+def test_emission_determines_the_color(look: Look):
     image = Image.new("RGB", (8, 8), YELLOW)
     black = {"baseColorFactor": [0, 0, 0, 1]}
     glowing = textured(image, pbrMetallicRoughness=black, emissiveTexture={"index": 0}, emissiveFactor=[1, 1, 1])
@@ -136,11 +136,11 @@ def test_a_metal_is_gold_and_rough_wood_of_that_color_is_not(look: Look):
     assert shown(look(pack(content, binary))).colour == "gold"
     steel = {"pbrMetallicRoughness": {"baseColorFactor": [0.6, 0.6, 0.61, 1], "roughnessFactor": 0.2}}
     assert shown(look(with_materials([steel], box(0.4, 0.5, 0.3)))).colour == "silver"
-    matt = plain([0.5, 0.25, 0.06])
-    assert shown(look(with_materials([matt], box(0.4, 0.5, 0.3)))).colour != "gold"
+    matte = plain([0.5, 0.25, 0.06])
+    assert shown(look(with_materials([matte], box(0.4, 0.5, 0.3)))).colour != "gold"
 
 
-def test_the_shown_variant_is_the_default_one(look: Look):
+def test_the_default_material_variant_is_shown(look: Look):
     content, binary = unpack(with_materials([plain(LINEAR["red"])], box(0.4, 0.5, 0.3)))
     content["materials"].append(plain(LINEAR["blue"]))
     content["extensionsUsed"] = ["KHR_materials_variants"]
@@ -158,15 +158,15 @@ def test_cut_out_texels_have_no_color(look: Look):
     assert shown(look(pack(content, binary))).colour == "blue"
 
 
-def test_what_is_inside_has_no_color(look: Look):
-    """A red heart of many times the hull's surface in a blue box."""
-    hearts = [box(0.3, 0.3, 0.3) for _ in range(12)]
-    data = with_materials([plain(LINEAR["blue"]), *[plain(LINEAR["red"])] * 12], box(0.5, 0.5, 0.5), *hearts)
+def test_hidden_parts_do_not_affect_the_color(look: Look):
+    """Red boxes inside a blue box, with many times its area."""
+    inner = [box(0.3, 0.3, 0.3) for _ in range(12)]
+    data = with_materials([plain(LINEAR["blue"]), *[plain(LINEAR["red"])] * 12], box(0.5, 0.5, 0.5), *inner)
     found = shown(look(data))
     assert (found.colour, found.size_m, found.cut) == ("blue", (0.5, 0.5, 0.5), False)
 
 
-def test_an_invisible_hull_gives_neither_size_nor_color(look: Look):
+def test_an_invisible_hull_affects_neither_size_nor_color(look: Look):
     inner = box(0.3, 0.2, 0.3)
     inner.apply_translation((0.25, 0.1, 0.25))
     hull = plain([1, 1, 1], alpha=0.0, alphaMode="BLEND")
@@ -186,7 +186,7 @@ def test_nothing_to_see(look: Look):
     assert isinstance(found, Reject) and found.reason == "nothing_to_see"
 
 
-def test_a_titles_color_is_dropped_where_it_is_not_seen(look: Look):
+def test_color_words_of_titles_are_dropped_if_they_are_wrong(look: Look):
     def category(text: str, *colors: list[float]) -> str:
         boxes = [box(0.4, 0.2, 0.3) for _ in colors]
         for number, mesh in enumerate(boxes):
@@ -198,7 +198,7 @@ def test_a_titles_color_is_dropped_where_it_is_not_seen(look: Look):
         assert category(text, white) == "bowl"
     assert category("white wine glass", LINEAR["red"]) == "white wine glass"
     assert category("redwood bowl", white) == "redwood bowl"
-    # No one color fits; what is said of a part of it does.
+    # The whole has no single color, so words that match a part are kept.
     assert category("red chair", LINEAR["red"], white) == "red chair"
     assert category("red and white chair", LINEAR["red"], white) == "red and white chair"
     assert category("blue chair", LINEAR["red"], white) == "chair"
@@ -216,41 +216,41 @@ def test_rotational_symmetry(look: Look):
 
 def legs(count: int, reach: float) -> list[trimesh.Trimesh]:
     """Thin legs on a circle, y up."""
-    made = [box(0.03, 0.5, 0.03) for _ in range(count)]
-    for leg, angle in zip(made, np.arange(count) * 2 * np.pi / count + 0.3, strict=True):
+    result = [box(0.03, 0.5, 0.03) for _ in range(count)]
+    for leg, angle in zip(result, np.arange(count) * 2 * np.pi / count + 0.3, strict=True):
         leg.apply_translation((reach * np.cos(angle), -0.25, reach * np.sin(angle)))
-    return made
+    return result
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 8])
-def test_as_many_folds_as_legs(look: Look, count: int):
+def test_symmetry_equals_the_number_of_legs(look: Look, count: int):
     up = trimesh.transformations.rotation_matrix(-np.pi / 2, (1, 0, 0))
     seat = trimesh.creation.cylinder(0.2, 0.04, sections=48, transform=up)
     stool = shown(look(glb(trimesh.util.concatenate([seat, *legs(count, 0.19)]))))
     assert (stool.symmetry, stool.rotatable) == (count, True)
-    lame = shown(look(glb(trimesh.util.concatenate([seat, *legs(count, 0.19)[1:]]))))
-    assert lame.symmetry == 1
+    missing_leg = shown(look(glb(trimesh.util.concatenate([seat, *legs(count, 0.19)[1:]]))))
+    assert missing_leg.symmetry == 1
     handle = box(0.1, 0.03, 0.08)
     handle.apply_translation((0.24, 0.1, 0))
     assert shown(look(glb(trimesh.util.concatenate([seat, *legs(count, 0.19), handle])))).symmetry == 1
 
 
-def test_folds_of_boxes_and_of_colours(look: Look):
+def test_symmetry_of_boxes_and_of_colors(look: Look):
     assert shown(look(glb(box(0.3, 0.3, 0.3)))).symmetry == 4
     assert shown(look(glb(box(0.3, 0.4, 0.2)))).symmetry == 2
     wedge = box(0.3, 0.4, 0.3)
     wedge.vertices[wedge.vertices[:, 0] > 0, 1] *= 0.3
     assert shown(look(glb(wedge))).symmetry == 1
     painted = box(0.3, 0.3, 0.3).subdivide().subdivide().subdivide()
-    colours = np.tile([40, 90, 160, 255], (len(painted.vertices), 1))
+    colors = np.tile([40, 90, 160, 255], (len(painted.vertices), 1))
     for sides, folds in ((1, 1), (-1, 2)):
         marked = (painted.vertices[:, 0] * np.array([1, sides])[:, None] > 0.14).any(axis=0)
         marked &= np.abs(painted.vertices[:, 1:]).max(axis=1) < 0.1
-        painted.visual.vertex_colors = np.where(marked[:, None], [240, 240, 240, 255], colours)
+        painted.visual.vertex_colors = np.where(marked[:, None], [240, 240, 240, 255], colors)
         assert shown(look(glb(painted, material=None))).symmetry == folds
 
 
-def test_real_models_look_as_people_say(shared_assets: Path, portraitist: Renderer):
+def test_colors_of_real_models(shared_assets: Path, portraitist: Renderer):
     root = shared_assets / "objaverse"
     from spatialdata_builder.sources.objaverse.cache import read_cache
 

@@ -1,4 +1,4 @@
-"""The cache reader: what it lists, and one clear line for each thing that can be wrong with a cache."""
+"""The cache reader: the entries that it lists, and a clear message for every defect of a cache."""
 
 import gzip
 import json
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.sources.objaverse.cache import (
-    normalise_licence,
+    normalize_license,
     plain_category,
     read_cache,
     resolve_root,
@@ -63,13 +63,13 @@ def test_root_as_url():
 
 
 def test_empty_root(tmp_path: Path):
-    with pytest.raises(BadInput, match="no Objaverse cache"):
+    with pytest.raises(BadInput, match="not an Objaverse cache"):
         list(read_cache(tmp_path))
 
 
 def test_index_without_models(tmp_path: Path):
     make_cache(tmp_path, {"a": None})
-    with pytest.raises(BadInput, match="holds no models"):
+    with pytest.raises(BadInput, match="contains no models"):
         list(read_cache(tmp_path))
 
 
@@ -126,14 +126,14 @@ def test_a_uid_is_a_plain_name(tmp_path: Path, uid: str):
 
 @pytest.mark.parametrize("name", ["object-paths.json.gz", "lvis-annotations.json.gz", "metadata/000-000.json.gz"])
 @pytest.mark.parametrize("content", [b" " * (129 * 2**20), b'{"a": [' + b"{}," * 6_100_000 + b"1]}"])
-def test_a_table_that_swells_is_not_parsed(tmp_path: Path, name: str, content: bytes):
+def test_a_table_that_is_too_large_when_decompressed_is_not_parsed(tmp_path: Path, name: str, content: bytes):
     base = make_cache(tmp_path, {"a": MODEL}) / "hf-objaverse-v1"
     (base / name).write_bytes(gzip.compress(content, 1))
     with pytest.raises(BadInput, match=f"{Path(name).name} is corrupt .*larger than any"):
         list(read_cache(tmp_path))
 
 
-def test_metadata_has_limits_of_length(tmp_path: Path):
+def test_long_metadata_is_dropped_or_truncated(tmp_path: Path):
     long = "a very long text " * 20_000
     tags = [{"name": "a long tag " * 50}] * 1000
     texts = {"name": long, "license": long, "description": long, "user": {"displayName": long}, "tags": tags}
@@ -161,14 +161,14 @@ def test_uid_without_file_is_listed_for_the_survey_to_reject(tmp_path: Path):
     ]
 
 
-def test_a_partial_download_lists_what_is_there(tmp_path: Path):
+def test_a_partial_download_lists_existing_files(tmp_path: Path):
     make_cache(tmp_path, {"a": MODEL, **{f"absent{n}": None for n in range(5)}})
     assert [entry.uid for entry in read_cache(tmp_path)] == ["a"]
 
 
-def test_strange_metadata_counts_as_silent(tmp_path: Path):
-    strange = {"license": None, "user": "me", "tags": 3, "size_m": [1, "x", 2], "faceCount": "many", "name": ["n"]}
-    make_cache(tmp_path, {"a": MODEL}, a=strange)
+def test_metadata_of_wrong_types_counts_as_missing(tmp_path: Path):
+    wrong = {"license": None, "user": "me", "tags": 3, "size_m": [1, "x", 2], "faceCount": "many", "name": ["n"]}
+    make_cache(tmp_path, {"a": MODEL}, a=wrong)
     (entry,) = read_cache(tmp_path)
     assert (entry.licence, entry.creator, entry.tags, entry.size_m, entry.faces) == ("unknown", "", (), None, 0)
 
@@ -190,27 +190,27 @@ def test_strange_metadata_counts_as_silent(tmp_path: Path):
         ([10**400, 1, 1], None),
     ],
 )
-def test_sizes_that_are_no_sizes_count_as_silent(given: Any, size: Any, tmp_path: Path):
+def test_invalid_sizes_count_as_missing(given: Any, size: Any, tmp_path: Path):
     make_cache(tmp_path, {"a": MODEL}, a={"size_m": given})
     assert next(read_cache(tmp_path)).size_m == size
 
 
-def test_unknown_licence_texts_have_a_way_in_that_works(tmp_path: Path):
+def test_the_message_about_unknown_licenses_shows_a_setting_that_works(tmp_path: Path):
     texts = {"a": "MIT", "b": "royalty free", "c": "Free " * 40, "d": "my own"}
     make_cache(tmp_path, dict.fromkeys(texts, MODEL), **{uid: {"license": text} for uid, text in texts.items()})
     entries = list(read_cache(tmp_path))
     with pytest.raises(BadInput) as caught:
         select_licences(entries)
-    told = str(caught.value)
-    assert "unknown 4 ('mit', 'royalty free', 'free free" in told and "..." in told and len(told) < 500
-    (advice,) = re.findall(r"--set source\.licenses='(\[.*?\])'", told)
+    message = str(caught.value)
+    assert "unknown 4 ('mit', 'royalty free', 'free free" in message and "..." in message and len(message) < 500
+    (advice,) = re.findall(r"--set source\.licenses='(\[.*?\])'", message)
     config = load_config(None, [f"source.licenses={advice}"])
     assert [entry.licence for entry in select_licences(entries, config.source.licenses)][:2] == ["mit", "royalty free"]
     with pytest.raises(BadInput, match=r"'mit' is not allowed; allowed: cc0, .*unknown .*any other text"):
         load_config(None, ["source.licenses=[mit]"])
 
 
-def test_licence_filter(tmp_path: Path):
+def test_license_filter(tmp_path: Path):
     make_cache(tmp_path, {"a": MODEL, "b": MODEL, "c": MODEL}, a={"license": "by-nc"}, b={"license": "CC0 1.0"})
     entries = list(read_cache(tmp_path))
     assert [entry.uid for entry in select_licences(entries)] == ["b", "c"]
@@ -220,7 +220,7 @@ def test_licence_filter(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "licence"),
+    ("text", "license"),
     [
         ("by", "by"),
         ("CC BY 4.0", "by"),
@@ -249,13 +249,13 @@ def test_licence_filter(tmp_path: Path):
         ("", "unknown"),
     ],
 )
-def test_licences(text: str, licence: str):
-    assert normalise_licence(text) == licence
+def test_licenses(text: str, license: str):
+    assert normalize_license(text) == license
 
 
 @given(st.text(max_size=40))
-def test_normalising_twice_changes_nothing(text: str):
-    assert normalise_licence(normalise_licence(text)) == normalise_licence(text)
+def test_normalizing_is_idempotent(text: str):
+    assert normalize_license(normalize_license(text)) == normalize_license(text)
 
 
 def test_categories():
@@ -263,15 +263,15 @@ def test_categories():
     assert plain_category("Christmas_tree") == "christmas tree"
 
 
-def test_fetch_of_a_full_cache_needs_no_network(tmp_path: Path):
+def test_fetch_of_a_complete_cache_needs_no_network(tmp_path: Path):
     make_cache(tmp_path, {"a": MODEL})
     write_gz(tmp_path / "hf-objaverse-v1" / "lvis-annotations.json.gz", {})
     assert [entry.uid for entry in read_cache(tmp_path, ["a"], fetch=True)] == ["a"]
 
 
-def test_fetch_drops_a_corrupt_file_and_says_why_it_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_fetch_deletes_a_corrupt_file_and_reports_why_it_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens: what a machine without a network sees
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # no server listens there, as on a machine without a network
     make_cache(tmp_path, {"a": MODEL})
     write_gz(tmp_path / "hf-objaverse-v1" / "lvis-annotations.json.gz", {})
     metadata = tmp_path / "hf-objaverse-v1" / "metadata" / "000-000.json.gz"

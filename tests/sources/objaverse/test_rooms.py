@@ -1,4 +1,4 @@
-"""Titles that call a model a room, and those that only say where it stands."""
+"""Titles that describe a room, and titles that only contain a room word."""
 
 import pytest
 from spatialdata_builder.sources.objaverse.survey import names_room
@@ -20,7 +20,7 @@ from spatialdata_builder.sources.objaverse.survey import names_room
         "living room sofa",
     ],
 )
-def test_a_room_word_before_a_known_noun_makes_no_room(text: str):
+def test_a_title_of_an_object_is_not_a_room(text: str):
     assert not names_room(text)
 
 
@@ -44,5 +44,5 @@ def test_a_room_word_before_a_known_noun_makes_no_room(text: str):
         "Office game ready",
     ],
 )
-def test_a_room_stays_a_room(text: str):
+def test_a_title_of_a_room_is_a_room(text: str):
     assert names_room(text)

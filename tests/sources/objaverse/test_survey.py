@@ -1,4 +1,4 @@
-"""The asset survey: measures of good models, and a reason for each bad one."""
+"""The asset survey: measurements of good models, and a reason for each bad model."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ ASSET = TypeAdapter(Asset)
 
 
 def survey(folder: Path, data: bytes | None, stage: SurveyAssets | None = None, **entry: Any) -> Asset | Reject:
-    """What the survey says of one model."""
+    """The result of the survey for one model."""
     stage = stage or SurveyAssets(root=str(folder))
     stage = dataclasses.replace(stage, root=str(folder))
     if data is not None:
@@ -64,8 +64,8 @@ def test_measures_a_box(tmp_path: Path):
     assert (found.front_deg, found.licence, found.cut) == (None, "by", False)
 
 
-def test_frame_is_the_one_that_asset_documents(tmp_path: Path):
-    mesh = trimesh.creation.cone(0.3, 1.0)  # tip at +z of the file, which is -y of the object
+def test_the_object_frame_is_as_documented_in_asset(tmp_path: Path):
+    mesh = trimesh.creation.cone(0.3, 1.0)  # the tip points to +z of the file, which is -y of the object frame
     found = asset(survey(tmp_path, glb(mesh)))
     points = z_up(np.asarray(mesh.vertices)) * found.scale + found.offset
     assert points[:, 2].min() == pytest.approx(0, abs=1e-6)
@@ -77,8 +77,8 @@ def test_frame_is_the_one_that_asset_documents(tmp_path: Path):
 
 @pytest.mark.parametrize("tilt", [0.0, 0.002])
 @pytest.mark.parametrize("shape", ["plant", "lamp", "desk", "ball", "tripod"])
-def test_what_a_model_stands_on(tmp_path: Path, shape: str, tilt: float):
-    """The middle of the pot, foot, legs or spot, wherever the rest of the model leans. File: y up, z to the viewer."""
+def test_contact_is_the_center_of_the_base(tmp_path: Path, shape: str, tilt: float):
+    """The center of the pot, foot or legs, wherever the rest of the model is. File: y up, z toward the viewer."""
     upright = trimesh.transformations.rotation_matrix(-np.pi / 2, (1, 0, 0))
 
     def column(radius: float, height: float, x: float, y: float, z: float) -> trimesh.Trimesh:
@@ -116,7 +116,7 @@ def test_what_a_model_stands_on(tmp_path: Path, shape: str, tilt: float):
 
 
 def test_several_roots_and_nested_transforms(tmp_path: Path):
-    """Against trimesh's own scene graph."""
+    """Compared with the scene graph of trimesh."""
     scene = trimesh.Scene()
     turn = trimesh.transformations.rotation_matrix(0.7, (1, 2, 3))
     scale = trimesh.transformations.scale_matrix(0.5)
@@ -129,7 +129,7 @@ def test_several_roots_and_nested_transforms(tmp_path: Path):
     assert found.size_m == pytest.approx((x, z, y), abs=1e-5)
 
 
-def test_real_size_of_the_metadata_wins(tmp_path: Path):
+def test_the_size_in_the_metadata_has_precedence(tmp_path: Path):
     found = asset(survey(tmp_path, glb(box(200, 100, 50)), size_m=[0.1, 0.05, 0.025], category="mug"))
     assert found.size_m == pytest.approx((0.1, 0.025, 0.05))
 
@@ -139,7 +139,7 @@ def test_huge_units_keep_their_precision(tmp_path: Path):
     assert found.scale * 81234.5 == pytest.approx(0.8, rel=1e-7)
 
 
-def test_a_texture_counts_as_colour(tmp_path: Path):
+def test_a_texture_counts_as_color(tmp_path: Path):
     mesh = box(0.3, 0.3, 0.3)
     data = glb(mesh, material=checkered())
     assert isinstance(survey(tmp_path, data), Asset)
@@ -154,7 +154,7 @@ def test_a_texture_counts_as_colour(tmp_path: Path):
         {"extensions": {"KHR_materials_transmission": {"transmissionFactor": 1.0}}},
     ],
 )
-def test_a_look_that_is_no_base_colour_counts(tmp_path: Path, material: dict[str, Any]):
+def test_emission_and_extensions_count_as_color(tmp_path: Path, material: dict[str, Any]):
     content, binary = unpack(glb(box(0.3, 0.3, 0.3), material=checkered()))
     content["materials"] = [{"pbrMetallicRoughness": {"baseColorFactor": [1, 1, 1, 1]}}]
     assert reason(survey(tmp_path, pack(content, binary))) == "untextured"
@@ -162,7 +162,7 @@ def test_a_look_that_is_no_base_colour_counts(tmp_path: Path, material: dict[str
     assert isinstance(survey(tmp_path, pack(content, binary)), Asset)
 
 
-def test_vertex_colours_count(tmp_path: Path):
+def test_vertex_colors_count(tmp_path: Path):
     mesh = box(0.3, 0.3, 0.3)
     mesh.visual.vertex_colors = np.tile([0, 120, 0, 255], (8, 1))
     mesh.visual.vertex_colors[:4] = [0, 100, 0, 255]
@@ -197,7 +197,7 @@ def test_missing_root(tmp_path: Path):
         SurveyAssets(root=str(tmp_path / "nowhere")).setup()
 
 
-def test_licence(tmp_path: Path):
+def test_license(tmp_path: Path):
     data = glb(box(1, 1, 1))
     assert reason(survey(tmp_path, data, licence="by-nc")) == "licence"
     assert asset(survey(tmp_path, data, SurveyAssets(licences=("CC BY-NC 4.0",)), licence="by-nc"))
@@ -220,7 +220,7 @@ def test_untextured(tmp_path: Path, factor: list[float] | None):
         lambda content: (content["images"][0].pop("bufferView"), content["images"][0].update(uri="gone.png")),
         lambda content: (content["images"][0].pop("bufferView"), content["images"][0].update(uri="../../x.png")),
         lambda content: content["textures"][0].update(source=4),
-        lambda content: content["images"][0].update(bufferView=0),  # indices instead of a picture
+        lambda content: content["images"][0].update(bufferView=0),  # indices instead of an image
     ],
 )
 def test_missing_textures(tmp_path: Path, change: Any):
@@ -292,14 +292,14 @@ def test_whole_room(tmp_path: Path):
     assert isinstance(survey(tmp_path, None, name="Bedroom wardrobe", category="wardrobe"), Asset)
 
 
-def test_an_open_box_is_no_room(tmp_path: Path):
+def test_an_open_box_is_not_a_room(tmp_path: Path):
     assert isinstance(survey(tmp_path, glb(*_room(thick=True)), name="Crate", category="crate"), Asset)
     small = {"size_m": [0.4, 0.25, 0.4]}
     assert isinstance(survey(tmp_path, glb(*_room(thick=False)), name="Room box", **small), Asset)
     assert isinstance(survey(tmp_path, glb(box(4, 2.5, 4)), name="Room"), Asset)
 
 
-def test_animated_away(tmp_path: Path):
+def test_an_animation_that_starts_elsewhere_is_rejected(tmp_path: Path):
     content, binary = unpack(glb(box(0.3, 0.3, 0.3)))
     start = len(binary)
     binary += np.array([0.0, 1.0], "<f4").tobytes() + np.array([[5, 0, 0], [6, 0, 0]], "<f4").tobytes()
@@ -326,14 +326,14 @@ def test_animated_away(tmp_path: Path):
     assert isinstance(survey(tmp_path, pack(content, binary)), Asset)
 
 
-def test_compressed_geometry_is_told(tmp_path: Path):
+def test_compressed_geometry_is_reported(tmp_path: Path):
     content, binary = unpack(glb(box(1, 1, 1)))
     content["extensionsRequired"] = ["KHR_draco_mesh_compression"]
     found = survey(tmp_path, pack(content, binary))
     assert reason(found) == "unreadable" and isinstance(found, Reject) and "draco" in found.detail
 
 
-def test_skinned_model_stands_where_its_joints_are(tmp_path: Path):
+def test_skinned_vertices_follow_their_joints(tmp_path: Path):
     content, binary = unpack(glb(box(0.2, 0.2, 0.2)))
     mesh_node = next(node for node in content["nodes"] if "mesh" in node)
     primitive = content["meshes"][mesh_node["mesh"]]["primitives"][0]
@@ -354,7 +354,7 @@ def test_skinned_model_stands_where_its_joints_are(tmp_path: Path):
     content["nodes"].append({"scale": [2, 3, 1], "translation": [0, 1, 0]})
     content["scenes"][0]["nodes"].append(len(content["nodes"]) - 1)
     content["skins"] = [{"joints": [len(content["nodes"]) - 1]}]
-    mesh_node |= {"skin": 0, "translation": [100, 0, 0]}  # the node of a skinned mesh does not count
+    mesh_node |= {"skin": 0, "translation": [100, 0, 0]}  # the transform of the node of a skinned mesh is ignored
     found = asset(survey(tmp_path, pack(content, binary)))
     assert found.size_m == pytest.approx((0.4, 0.2, 0.6)) and found.offset == pytest.approx((0, 0, -0.7))
 
@@ -381,14 +381,14 @@ def test_strips_and_fans(tmp_path: Path):
         st.tuples(st.floats(-2, 2, allow_nan=False), st.floats(-2, 2, allow_nan=False)), min_size=8, max_size=200
     ).filter(lambda points: min(np.ptp(np.array(points), axis=0)) > 0.05)
 )
-def test_footprint_holds_all_points(points: list[tuple[float, float]]):
+def test_footprint_contains_all_points(points: list[tuple[float, float]]):
     import shapely
 
     flat = np.array(points)
     try:
         outline = footprint(flat)
     except ValueError:
-        return  # on a line
+        return  # the points are on a line
     polygon = shapely.Polygon(outline)
     assert 3 <= len(outline) <= 24 and polygon.exterior.is_ccw
     assert shapely.contains_xy(polygon.buffer(2e-6), flat[:, 0], flat[:, 1]).all()
@@ -409,13 +409,13 @@ def test_category_from_title():
     assert category_from_name("SM_Chair_01") == "" and category_from_name("Abstract thing") == ""
 
 
-def test_same_file_same_row(tmp_path: Path):
+def test_the_same_file_gives_the_same_row(tmp_path: Path):
     first = survey(tmp_path, glb(box(0.3, 0.2, 0.1), material=checkered()))
     assert first == survey(tmp_path, None)
 
 
 def test_real_models(shared_assets: Path):
-    """All can be in a scene, at their real size, the flat ones, too (a mat, shorts, cards, a newspaper)."""
+    """All are usable at their real size, including flat ones (a mat, shorts, cards, a newspaper)."""
     root = shared_assets / "objaverse"
     entries = list(read_cache(root))
     stage = SurveyAssets(root=str(root))

@@ -1,11 +1,11 @@
-"""Kinds of object that are found on a floor, in a garden, in a child's room."""
+"""Kinds of objects: in the household, the garden and the children's room."""
 
 from itertools import pairwise
 
 import numpy as np
 
 from .materials import Material, named
-from .model import BLACK, BRASS, BRIGHT, FRONT, STEEL, Dice, Model, Part, name_of_wood
+from .model import BLACK, BRASS, BRIGHT, FRONT, STEEL, Model, Part, Rng, name_of_wood
 from .shapes import Floats, Mesh, box, curve, join, lathe, softened, sphere, sweep, torus
 from .tableware import hollow
 
@@ -13,11 +13,11 @@ _RUBBER = Material((0.035, 0.035, 0.04), 0.8)
 _CHROME = Material((0.8, 0.8, 0.82), 0.18, 1.0)
 
 
-def crate(dice: Dice) -> Model:
-    """A wooden crate, open at the top, that can take another object."""
-    width, depth, height = dice.between(0.42, 0.6), dice.between(0.32, 0.46), dice.between(0.2, 0.3)
-    board, rows = 0.016, dice.pick((2, 3))
-    material, colour = dice.wood_or(("red", "blue", "green", "white", "grey"), 0.75)
+def crate(rng: Rng) -> Model:
+    """A wooden crate, open at the top, that can hold another object."""
+    width, depth, height = rng.between(0.42, 0.6), rng.between(0.32, 0.46), rng.between(0.2, 0.3)
+    board, rows = 0.016, rng.pick((2, 3))
+    material, color = rng.wood_or(("red", "blue", "green", "white", "grey"), 0.75)
     gap = 0.012
     tall = (height - (rows - 1) * gap) / rows
     shapes: list[Mesh] = []
@@ -32,35 +32,33 @@ def crate(dice: Dice) -> Model:
     ]
     shapes.append(box(width - 2 * board, depth - 2 * board, board, 0.002).moved(z=0.004))
     opening = (round(width - 2 * board - 2 * post, 6), round(depth - 2 * board - 2 * post, 6))
-    return Model(
-        [Part(join(shapes).textured(0.5), material)], colour, supports=round(board + 0.004, 6), opening=opening
-    )
+    return Model([Part(join(shapes).textured(0.5), material)], color, supports=round(board + 0.004, 6), opening=opening)
 
 
-def ball(dice: Dice) -> Model:
-    style = dice.pick(("plain", "beach", "beach", "basketball"))
+def ball(rng: Rng) -> Model:
+    style = rng.pick(("plain", "beach", "beach", "basketball"))
     if style == "basketball":
-        material = dice.pattern("basketball", (0.8, 0.38, 0.12), (0.05, 0.04, 0.04), roughness=0.6)
+        material = rng.pattern("basketball", (0.8, 0.38, 0.12), (0.05, 0.04, 0.04), roughness=0.6)
         return Model([Part(sphere(0.121, 32), material)], "orange", symmetry=2)
-    radius = dice.between(0.09, 0.17)
+    radius = rng.between(0.09, 0.17)
     if style == "plain":
-        colour = dice.pick(BRIGHT)
-        return Model([Part(sphere(radius, 32), dice.coat(colour, 0.35))], colour, rotatable=False)
-    colour = dice.pick(("red", "blue", "green", "yellow", "orange"))
-    other = named("white") if dice.chance(0.6) else named("yellow" if colour != "yellow" else "blue")
-    gores = dice.pattern("gores", dice.shade(colour), other, roughness=0.3)
+        color = rng.pick(BRIGHT)
+        return Model([Part(sphere(radius, 32), rng.coat(color, 0.35))], color, rotatable=False)
+    color = rng.pick(("red", "blue", "green", "yellow", "orange"))
+    other = named("white") if rng.chance(0.6) else named("yellow" if color != "yellow" else "blue")
+    gores = rng.pattern("gores", rng.shade(color), other, roughness=0.3)
     return Model([Part(sphere(radius, 32), gores)], "", symmetry=3)
 
 
-def bucket(dice: Dice) -> Model:
-    height, radius = dice.between(0.22, 0.3), dice.between(0.13, 0.16)
+def bucket(rng: Rng) -> Model:
+    height, radius = rng.between(0.22, 0.3), rng.between(0.13, 0.16)
     outer = np.array([(0.72, 0.0), (0.75, 0.02), (1.0, 1.0)]) * (radius, height)
-    metal = dice.chance(0.3)
-    colour = "grey" if metal else dice.pick(("red", "blue", "green", "yellow", "white", "black", "orange"))
-    coat = Material((0.5, 0.51, 0.53), 0.35, 1.0) if metal else dice.coat(colour, 0.4)
+    metal = rng.chance(0.3)
+    color = "grey" if metal else rng.pick(("red", "blue", "green", "yellow", "white", "black", "orange"))
+    coat = Material((0.5, 0.51, 0.53), 0.35, 1.0) if metal else rng.coat(color, 0.4)
     rim = torus(radius, 0.005, height)
     angle = np.linspace(0, np.pi, 26)
-    drop = np.deg2rad(dice.between(30, 80))
+    drop = np.deg2rad(rng.between(30, 80))
     reach = radius * 1.03
     lift = reach * np.sin(angle)
     top = height - 0.025
@@ -71,16 +69,16 @@ def bucket(dice: Dice) -> Model:
         [
             Part(join([lathe(hollow(outer, 0.003, 0.006)), rim, *ears]), coat),
             Part(sweep(path, 0.0025, 8), STEEL),
-            Part(grip, BLACK if colour != "black" else dice.wood()),
+            Part(grip, BLACK if color != "black" else rng.wood()),
         ],
-        colour,
+        color,
         symmetry=1,
     )
 
 
-def barrel(dice: Dice) -> Model:
-    height = dice.between(0.7, 0.95)
-    radius = height * dice.between(0.3, 0.36)
+def barrel(rng: Rng) -> Model:
+    height = rng.between(0.7, 0.95)
+    radius = height * rng.between(0.3, 0.36)
     outer = curve(np.array([(0.8, 0.0), (0.94, 0.25), (1.0, 0.5), (0.94, 0.75), (0.8, 1.0)]) * (radius, height), 24)
     lid = height - 0.025
     inside = [(outer[-1, 0] - 0.022, height), (outer[-1, 0] - 0.022, lid), (0.0, lid)]
@@ -90,24 +88,24 @@ def barrel(dice: Dice) -> Model:
         edges = [(share - 0.022) * height, (share + 0.022) * height]
         rows = [(float(np.interp(z, outer[:, 1], outer[:, 0])) + 0.003, z) for z in edges]
         hoops.append(lathe([(rows[0][0] - 0.006, edges[0]), *rows, (rows[1][0] - 0.006, edges[1])]))
-    tone = dice.pick(((0.62, 0.42, 0.25), (0.5, 0.32, 0.18), (0.42, 0.26, 0.15)))
-    iron = Material((0.22, 0.22, 0.24), 0.5, 0.9) if dice.chance(0.7) else BRASS
+    tone = rng.pick(((0.62, 0.42, 0.25), (0.5, 0.32, 0.18), (0.42, 0.26, 0.15)))
+    iron = Material((0.22, 0.22, 0.24), 0.5, 0.9) if rng.chance(0.7) else BRASS
     return Model(
-        [Part(body, dice.pattern("staves", tone)), Part(join(hoops), iron)], name_of_wood(tone), rotatable=False
+        [Part(body, rng.pattern("staves", tone)), Part(join(hoops), iron)], name_of_wood(tone), rotatable=False
     )
 
 
-def traffic_cone(dice: Dice) -> Model:
-    height = dice.between(0.45, 0.72)
+def traffic_cone(rng: Rng) -> Model:
+    height = rng.between(0.45, 0.72)
     foot = height * 0.55
-    colour = dice.pick(("orange", "orange", "orange", "red", "yellow", "green"))
+    color = rng.pick(("orange", "orange", "orange", "red", "yellow", "green"))
     slab = box(foot, foot, 0.025, 0.01)
     low, high = foot * 0.36, height * 0.045
 
     def radius(share: float) -> float:
         return low + (high - low) * share
 
-    bands = [(0.3, 0.5), (0.62, 0.76)] if dice.chance(0.7) else [(0.42, 0.7)]
+    bands = [(0.3, 0.5), (0.62, 0.76)] if rng.chance(0.7) else [(0.42, 0.7)]
     cuts = [0.0, *(edge for band in bands for edge in band), 1.0]
     tall = height - 0.025
     shapes: tuple[list[Mesh], list[Mesh]] = ([], [])
@@ -116,16 +114,16 @@ def traffic_cone(dice: Dice) -> Model:
         if end == 1.0:
             profile += [(high - 0.006, height), (high - 0.006, height - 0.05), (0.0, height - 0.05)]
         shapes[number % 2].append(lathe(profile))
-    plastic = dice.coat(colour, 0.5)
-    base = plastic if dice.chance(0.5) else _RUBBER
+    plastic = rng.coat(color, 0.5)
+    base = plastic if rng.chance(0.5) else _RUBBER
     white = Material((0.93, 0.93, 0.92), 0.4)
-    return Model([Part(slab, base), Part(join(shapes[0]), plastic), Part(join(shapes[1]), white)], colour)
+    return Model([Part(slab, base), Part(join(shapes[0]), plastic), Part(join(shapes[1]), white)], color)
 
 
-def suitcase(dice: Dice) -> Model:
-    width, depth, height = dice.between(0.36, 0.46), dice.between(0.22, 0.28), dice.between(0.5, 0.66)
-    colour = dice.pick(("red", "blue", "black", "turquoise", "pink", "yellow", "dark green", "orange", "dark blue"))
-    coat = dice.coat(colour, 0.32)
+def suitcase(rng: Rng) -> Model:
+    width, depth, height = rng.between(0.36, 0.46), rng.between(0.22, 0.28), rng.between(0.5, 0.66)
+    color = rng.pick(("red", "blue", "black", "turquoise", "pink", "yellow", "dark green", "orange", "dark blue"))
+    coat = rng.coat(color, 0.32)
     lift = 0.045
     shapes = [box(width, depth / 2 - 0.004, height, 0.04).moved(y=sy * (depth / 4 + 0.002), z=lift) for sy in (-1, 1)]
     for x in np.linspace(-0.36, 0.36, 6):
@@ -137,14 +135,14 @@ def suitcase(dice: Dice) -> Model:
     wheels: list[Mesh] = []
     for sx in (-1, 1):
         for sy in (-1, 1):
-            disc = lathe(softened([(0, -0.011), (0.022, -0.011), (0.022, 0.011), (0, 0.011)], 0.005), 20).turned(
+            disk = lathe(softened([(0, -0.011), (0.022, -0.011), (0.022, 0.011), (0, 0.011)], 0.005), 20).turned(
                 "y", 90
             )
             fork = box(0.034, 0.03, 0.03, 0.005).moved(z=0.026)
             wheels += [
-                mesh.moved(sx * (width / 2 - 0.05), sy * (depth / 2 - 0.05)) for mesh in (disc.moved(z=0.022), fork)
+                mesh.moved(sx * (width / 2 - 0.05), sy * (depth / 2 - 0.05)) for mesh in (disk.moved(z=0.022), fork)
             ]
-    out = dice.pick((0.0, 0.0, 0.22, 0.3))
+    out = rng.pick((0.0, 0.0, 0.22, 0.3))
     top = lift + height
     rods = [box(0.014, 0.012, out + 0.06, 0.003).moved(sx * 0.08, depth / 4, top - 0.04) for sx in (-1, 1)]
     handle = box(0.2, 0.024, 0.026, 0.01).moved(y=depth / 4, z=top + out + 0.012)
@@ -156,17 +154,17 @@ def suitcase(dice: Dice) -> Model:
             Part(join([seam, *wheels, handle, sweep(strap, 0.007, 10)]), BLACK),
             Part(join(rods), _CHROME),
         ],
-        colour,
+        color,
         FRONT,
     )
 
 
-def toy_car(dice: Dice) -> Model:
-    length, width = dice.between(0.22, 0.34), dice.between(0.1, 0.14)
-    wheel = length * dice.between(0.1, 0.12)
-    colour = dice.pick(("red", "blue", "yellow", "green", "orange", "white", "black", "light blue", "pink"))
-    coat = dice.coat(colour, 0.18)
-    truck = dice.chance(0.3)
+def toy_car(rng: Rng) -> Model:
+    length, width = rng.between(0.22, 0.34), rng.between(0.1, 0.14)
+    wheel = length * rng.between(0.1, 0.12)
+    color = rng.pick(("red", "blue", "yellow", "green", "orange", "white", "black", "light blue", "pink"))
+    coat = rng.coat(color, 0.18)
+    truck = rng.chance(0.3)
     low, tall = wheel * 0.7, length * 0.16
     body = box(width, length, tall, 0.014).moved(z=low)
     cabin_long, cabin_tall = length * (0.36 if truck else 0.52), length * 0.17
@@ -191,17 +189,17 @@ def toy_car(dice: Dice) -> Model:
         shapes += [
             box(width - 2 * wall, wall, up, 0.002).moved(y=at + sy * (back - wall) / 2, z=base) for sy in (-1, 1)
         ]
-    tyres: list[Mesh] = []
+    tires: list[Mesh] = []
     caps: list[Mesh] = []
     for sx in (-1, 1):
         for sy in (-0.3, 0.3):
             turn = 90.0 * sx
-            tyre = lathe(softened([(0, 0), (wheel, 0), (wheel, 0.028), (0, 0.028)], 0.006), 28).turned("y", turn)
+            tire = lathe(softened([(0, 0), (wheel, 0), (wheel, 0.028), (0, 0.028)], 0.006), 28).turned("y", turn)
             cap = lathe(softened([(0, 0), (wheel * 0.55, 0), (wheel * 0.45, 0.005), (0, 0.006)], 0.002), 20).turned(
                 "y", turn
             )
             place = (sx * (width / 2 - 0.018), sy * length, wheel)
-            tyres.append(tyre.moved(*place))
+            tires.append(tire.moved(*place))
             caps.append(cap.moved(place[0] + sx * 0.0278, place[1], place[2]))
     bumpers = [
         box(width * 0.92, 0.014, tall * 0.28, 0.005).moved(y=sy * (length / 2 + 0.001), z=low + 0.004) for sy in (-1, 1)
@@ -213,21 +211,21 @@ def toy_car(dice: Dice) -> Model:
         [
             Part(join(shapes), coat),
             Part(glass, Material((0.05, 0.08, 0.11), 0.08)),
-            Part(join(tyres), _RUBBER),
+            Part(join(tires), _RUBBER),
             Part(join([*caps, *bumpers]), _CHROME),
             Part(join(fronts), Material((1.0, 0.96, 0.75), 0.15)),
             Part(join(rears), Material((0.75, 0.03, 0.03), 0.2)),
         ],
-        colour,
+        color,
         FRONT,
     )
 
 
-def alarm_clock(dice: Dice) -> Model:
-    radius = dice.between(0.05, 0.075)
-    thick, colour = radius * 0.75, dice.pick(("red", "blue", "green", "black", "white", "yellow", "turquoise"))
-    coat = dice.coat(colour, 0.25)
-    centre = radius * 1.22
+def alarm_clock(rng: Rng) -> Model:
+    radius = rng.between(0.05, 0.075)
+    thick, color = radius * 0.75, rng.pick(("red", "blue", "green", "black", "white", "yellow", "turquoise"))
+    coat = rng.coat(color, 0.25)
+    center = radius * 1.22
     rim = radius * 0.9
     profile = [
         (0, -thick / 2),
@@ -236,21 +234,21 @@ def alarm_clock(dice: Dice) -> Model:
         (radius, thick / 2),
         (rim, thick / 2),
     ]
-    case = lathe(softened([*profile, (rim, thick * 0.4), (0, thick * 0.4)], 0.004), 48).turned("x", 90).moved(z=centre)
-    face = _disc(rim).moved(y=-thick * 0.4 - 0.0005, z=centre)
+    case = lathe(softened([*profile, (rim, thick * 0.4), (0, thick * 0.4)], 0.004), 48).turned("x", 90).moved(z=center)
+    face = _disk(rim).moved(y=-thick * 0.4 - 0.0005, z=center)
     legs: list[Mesh] = []
     bells: list[Mesh] = []
     for sx in (-1, 1):
-        a, b = (sx * radius * 0.5, 0.0, centre - radius * 0.8), (sx * radius * 0.78, 0.0, radius * 0.09)
+        a, b = (sx * radius * 0.5, 0.0, center - radius * 0.8), (sx * radius * 0.78, 0.0, radius * 0.09)
         legs.append(sweep([a, b], radius * 0.07, 10))
         legs.append(sphere(radius * 0.09, 10).moved(b[0], 0, 0))
         angle = np.arange(0, 91, 10) * np.pi / 180
         dome = np.stack([np.cos(angle), np.sin(angle) * 0.75], axis=1) * radius * 0.42
-        bell = lathe(np.concatenate([[(0.0, 0.0)], dome])).moved(z=radius * 1.1).turned("y", sx * 35).moved(z=centre)
+        bell = lathe(np.concatenate([[(0.0, 0.0)], dome])).moved(z=radius * 1.1).turned("y", sx * 35).moved(z=center)
         bells.append(bell)
-        pin = [(sx * radius * 0.5, 0, centre + radius * 0.75), (sx * radius * 0.64, 0, centre + radius * 0.93)]
+        pin = [(sx * radius * 0.5, 0, center + radius * 0.75), (sx * radius * 0.64, 0, center + radius * 0.93)]
         legs.append(sweep(pin, radius * 0.05, 8))
-    top = centre + radius * 1.6
+    top = center + radius * 1.6
     loop = curve(
         [
             (-radius * 0.55, 0, top - radius * 0.22),
@@ -259,21 +257,21 @@ def alarm_clock(dice: Dice) -> Model:
         ],
         18,
     )
-    metal = dice.pick((_CHROME, BRASS))
+    metal = rng.pick((_CHROME, BRASS))
     ink = named("black")
     return Model(
         [
             Part(case, coat),
-            Part(face, dice.pattern("dial", (0.95, 0.94, 0.9), ink, roughness=0.3)),
+            Part(face, rng.pattern("dial", (0.95, 0.94, 0.9), ink, roughness=0.3)),
             Part(join([*legs, *bells, sweep(loop, radius * 0.045, 8)]), metal),
         ],
-        colour,
+        color,
         FRONT,
     )
 
 
-def _disc(radius: float) -> Mesh:
-    """A round plate facing -y, its texture mapped flat."""
+def _disk(radius: float) -> Mesh:
+    """A round plate that faces -y, with a planar texture mapping."""
     plate = lathe([(radius, 0.0), (0.0, 0.0)], 48)
     uv = plate.vertices[:, :2] / (2 * radius) + 0.5
     return Mesh(plate.vertices, plate.normals, uv, plate.faces).turned("x", 90)
