@@ -95,9 +95,10 @@ def _maker(stage: Stage, folder: str, known: Mapping[tuple[str, str], str]) -> M
 
 def _name(stage: Stage, known: Mapping[tuple[str, str], str]) -> str:
     """The registry's name of a stage, the import path of one that was plugged in, else its class's."""
-    kind = f":{type(stage).__qualname__}"
+    path = path_of(stage)
+    kind = path or f":{type(stage).__qualname__}"
     named = next((name for (_, name), place in known.items() if place.endswith(kind)), "")
-    return named or path_of(stage) or type(stage).__qualname__
+    return named or path or type(stage).__qualname__
 
 
 def _prompt(stage: Stage, text: str) -> Prompt:
