@@ -86,7 +86,7 @@ def open_build(out: str, overrides: Sequence[str] = (), *, running: bool = False
         raise BadInput(f"--set {of_plan[0]}: the plan fixes the splits: build into another OUT to change them")
     if other:
         raise BadInput(
-            f"--set {other[0]}: only keys of `shard` and `engine` can be set here; run a build to set others"
+            f"--set {other[0]}: only keys of `shard` and `engine` can be set here; build again to set others"
         )
     store = open_out(out)
     shown = read_shown(store, overrides, running=running)

@@ -89,7 +89,7 @@ def parse_record(text: bytes) -> Record:
 
 
 class LayerStore(Storage):
-    """The layers under OUT: `layers/<layer>-<fingerprint>/<unit>.{parquet,json}`. For other files of OUT, see `Storage`."""
+    """The layers under OUT: `layers/<layer>-<fingerprint>/<unit>.{parquet,json}`. Other files of OUT: see `Storage`."""
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
@@ -274,7 +274,7 @@ class LayerStore(Storage):
         return record
 
     def set_aside(self, layer_dir: str, unit: int) -> None:
-        """Make a unit not done and rename its files to `*.corrupt`, the record first, so that no partial state is done."""
+        """Make a unit not done: rename its files to `*.corrupt`, the record first, so that no partial state counts."""
         self._reopen(layer_dir, unit)
         for name in (self.record_name(layer_dir, unit), self.data_name(layer_dir, unit)):
             self.move(name, f"{name}.corrupt")
@@ -387,8 +387,8 @@ def _column_kinds(rows: Mapping[str, Columns], layer_dir: str) -> dict[str, type
         if found != kinds:
             differ = sorted(set(found.items()) ^ set(kinds.items()), key=str)[0][0]
             raise SpatialdataError(
-                f"{layer_dir}: sample '{key}' differs from the others of its unit in column '{differ}': a stage must give "
-                "all samples the same columns and types (empty bytes or text for a missing value)"
+                f"{layer_dir}: sample '{key}' differs from the others of its unit in column '{differ}': a stage must "
+                "give all samples the same columns and types (empty bytes or text for a missing value)"
             )
     return kinds
 

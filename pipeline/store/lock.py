@@ -165,7 +165,7 @@ class RunLock:
             self._cleared = True
 
     def _is_abandoned(self, holder: Holder) -> bool:
-        """Judged by the holder's process if it is on this machine, else by its beat, which is watched unless it is recent."""
+        """Checks the holder's process if it is on this machine, else its beat, which is watched unless it is recent."""
         if (alive := _runs_here(holder)) is not None:
             return not alive
         if 0 <= time.time() - holder.beat <= self._stale_s:
@@ -264,7 +264,7 @@ def _started(pid: int) -> str:
     except PermissionError:
         pass
     try:
-        # The name in parentheses may contain spaces. After it, the first field is the state ('Z': zombie), the 20th the start.
+        # After the name (in parentheses, may contain spaces): first the state ('Z': zombie), as 20th field the start.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return "" if fields[0] == "Z" else fields[19]
     except OSError:

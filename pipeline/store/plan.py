@@ -198,8 +198,9 @@ def write_plan(
             other = f"{UNITS} belongs to this configuration and source"  # so plan.json belongs to another folder
         if (plan and not other and digest != plan.rows_sha256) or (problem and digest != held and _are_rows(store)):
             raise PlanDamaged(
-                f"{problem or damaged_plan(store, f'{UNITS} is not the file that was planned')} (this configuration and "
-                "its source now give other samples: use the original ones, or remove plan.json and plan/ to plan again)"
+                f"{problem or damaged_plan(store, f'{UNITS} is not the file that was planned')} (this configuration "
+                "and its source now give other samples: use the original ones, or remove plan.json and plan/ to plan "
+                "again)"
             )
         if digest != held:
             store.publish_file(UNITS, finished)

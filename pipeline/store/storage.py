@@ -265,7 +265,7 @@ def _short(error: OSError) -> str:
 
 
 def _was_there(error: OSError) -> bool:
-    """Whether a write-once write failed because the file exists: 412 or 409 of S3, which s3fs raises as plain OSError."""
+    """Whether a write-once write failed because the file exists: S3 returns 412 or 409, s3fs raises a plain OSError."""
     text = str(error)
     return "PreconditionFailed" in text or "pre-conditions" in text or "ConditionalRequestConflict" in text
 

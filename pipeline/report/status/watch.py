@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from ...engine.progress_table import StageView, duration, left_of, line_of, pace_of, refusals, stages_table
+from ...engine.progress_table import StageView, duration, left_of, line_of, pace_of, rejections, stages_table
 from ...engine.summaries import LayerSummary, summarise
 from ...opened import open_build, open_out
 from ...store.lock import Holder, Sighting
@@ -138,6 +138,6 @@ def _drawn(seen: Seen, console: Console) -> Group:
     style = "green" if seen.finished else "yellow" if seen.holder is None else ""
     lines = [Text(seen.out, style="bold", overflow="ellipsis", no_wrap=True), Text(seen.state, style=style)]
     lines += [Text(seen.note, style="dim")] if seen.note else []
-    below = refusals(seen.stages)
+    below = rejections(seen.stages)
     tail = [Text(below, style="dim", no_wrap=True, overflow="ellipsis")] if below else []
     return Group(*lines, stages_table(seen.stages, console.width), *tail)
