@@ -1,6 +1,6 @@
 """Determine the front and the name of each asset of a source, from portraits and votes, into one file.
 
-Invariant: an asset with an entry in the file is not asked about again. The next run reuses the portraits and answers of a
+Invariant: an asset with an entry in the file is not asked about again. The next run reuses portraits and answers of a
 stopped run (two layers under `OUT/orient`, and the request cache). The file is written in one piece.
 """
 

@@ -132,7 +132,7 @@ class _Tally:
 
 
 def run_audit(out: str, *, pictures: str = "", worst: int = 12, limit: int = 0, quiet: bool = False) -> dict[str, Any]:
-    """Compare every estimated map of a build with the exact one; returns figures by layer, writes `OUT/audit/audit.csv`.
+    """Compare every estimated map of a build with the exact one. Returns figures by layer, writes `audit/audit.csv`.
 
     Works while a build runs, on committed units.
 

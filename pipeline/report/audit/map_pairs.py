@@ -1,6 +1,6 @@
 """An estimated map and the exact map of the same image: reading both from a build's layers, and comparing them.
 
-Invariant: the exact map comes from the renderer, or is drawn from its maps by `annotators.lines`. If the source does not
+Invariant: the exact map comes from the renderer, or `annotators.lines` draws it from its maps. If the source does not
 know it (released images have no depth and no normals), nothing is compared.
 """
 

@@ -1,4 +1,4 @@
-"""Every sample of a set with its facts and what became of it, streamed: a unit or a shard at a time, in order."""
+"""Every sample of a dataset with its facts and state, streamed one unit or shard at a time, in order."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,18 +19,18 @@ from .entry import STATES
 from .facts import Facts, facts_of
 
 ACCEPTED, REJECTED, WAITING = range(len(STATES))
-"""Positions in STATES; waiting is what some layer has not looked at yet, and none has rejected."""
+"""Positions in STATES; a sample is waiting if some layer has not computed it yet and none has rejected it."""
 
 
 class Told(NamedTuple):
-    """A sample of the set."""
+    """One sample of the dataset."""
 
     kind: str
-    """As it was planned."""
+    """Planned kind of edit."""
     split: str
     state: int
     facts: Facts | None
-    """None where no pair is made of it, or none that can be read."""
+    """None if it has no pair, or the pair cannot be read."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class BuildReader:
     summary: Summary
     duplicates: Duplicates
     damaged: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
-    """Layer and unit of files that could not be read; their facts are unknown. Filled while reading."""
+    """Layer and unit of unreadable files, whose facts are unknown. Filled while reading."""
 
     def __post_init__(self) -> None:
         self._done = {layer: self._done_units(layer) for layer in self.build.layers}
@@ -57,7 +57,7 @@ class BuildReader:
             ]
 
     def states(self) -> NDArray[np.uint8]:
-        """What became of each planned sample, in the plan's order: a position in STATES."""
+        """The state of each planned sample, in the plan's order, as a position in STATES."""
         plan = self.build.plan
         states = np.full(plan.samples, WAITING, np.uint8)
         for layer, done in self._done.items():
@@ -83,14 +83,14 @@ class BuildReader:
         found: dict[str, Facts] = {}
         for key, pair in pairs.items():
             text = rewritten.get(key) or texts.get(key)
-            infos = {"metric": pair["metric"]}  # as rendered, where the build has no such layer
+            infos = {"metric": pair["metric"]}  # of the renderer, if the build has no such layer
             for layer in maps:
                 infos |= layer.get(key, {})
             found[key] = facts_of(pair["edit"], pair["objects"], infos, text["text"] if text else "", pair["colours"])
         return self.build.plan.rows(unit), found
 
     def _column(self, layer: str, unit: int, name: str) -> dict[str, dict[str, Any]]:
-        """A column of JSON by key, parsed, without empty cells; nothing of a unit that is not done or damaged."""
+        """A column of JSON, parsed, by key, without empty cells; empty if the unit is not done or damaged."""
         if layer not in self._done or not self._done[layer][unit]:
             return {}
         try:
@@ -102,18 +102,18 @@ class BuildReader:
 
 
 def read_shards(folder: str, damaged: list[str]) -> Iterator[list[Told]]:
-    """The samples of a split's folder (any fsspec URL), all of which are accepted; of the tars the records are read.
+    """The samples in a split's folder (any fsspec URL), all accepted. Reads only the records in the tars.
 
     Args:
-        damaged: takes the URLs of shards that cannot be read.
+        damaged: the URLs of unreadable shards are appended here.
 
-    Raises FileNotFoundError where the split was not finished, and SpatialdataError where its manifest is damaged.
+    Raises FileNotFoundError if the split is not finished, and SpatialdataError if its manifest is damaged.
     """
     for shard in read_manifest(folder).shards:
         url = join(folder, shard.name)
         try:
             yield [_told(from_json(data)) for _, data in read_members(url, read_rows(folder, shard.name), "json")]
-        except (SpatialdataError, OSError, ValueError, KeyError, TypeError):  # `verify` says what is wrong with it
+        except (SpatialdataError, OSError, ValueError, KeyError, TypeError):  # `verify` reports the damage
             damaged.append(url)
 
 
