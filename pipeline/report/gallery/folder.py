@@ -1,4 +1,4 @@
-"""The folder of a gallery: written beside its place and swapped in when complete, so that no partial gallery is visible.
+"""The folder of a gallery: written beside its place and renamed when complete, so no partial gallery is visible.
 
 A folder that is not a gallery is never replaced.
 """

@@ -23,7 +23,7 @@ from ...store.layers import LayerCorrupt, Record, Rejected
 from ...store.plan import PlanRow
 from ..funnel import packed_duplicates
 from ..layer_origins import makers_of
-from .entry import Entry, parsed, map_infos
+from .entry import Entry, map_infos, parsed
 from .spread import by_unit
 from .writer import GalleryWriter
 
