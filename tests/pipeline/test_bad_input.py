@@ -1,4 +1,4 @@
-"""Bad input costs one clear line and nothing else: what is there stays, and the same command goes on when mended."""
+"""Bad input causes one clear error line and no change; after a fix, the same command resumes."""
 
 import contextlib
 import gzip
@@ -19,7 +19,7 @@ from tests.sources.object3dit.conftest import pack, pair_files
 
 @pytest.mark.parametrize("kind", ["object3dit", "objaverse"])
 @pytest.mark.parametrize("what", ["missing", "empty", "file"])
-def test_roots_that_hold_nothing(tmp_path: Path, kind: str, what: str):
+def test_roots_without_content(tmp_path: Path, kind: str, what: str):
     root = tmp_path / "root"
     if what == "empty":
         root.mkdir()
@@ -30,7 +30,7 @@ def test_roots_that_hold_nothing(tmp_path: Path, kind: str, what: str):
     assert not (tmp_path / "out" / "plan.json").exists()
 
 
-def test_a_root_that_is_not_given(tmp_path: Path):
+def test_a_missing_root(tmp_path: Path):
     told = run("build", "--out", tmp_path / "out", "--set", "source.kind=object3dit", "--set", "engine.kind=inline")
     refused(told, "samples" if "samples" in told.err else "source.root")
     told = build("", tmp_path / "out", "source.root=")
@@ -77,11 +77,11 @@ def test_a_uid_without_file(tmp_path: Path):
     root = make_cache(tmp_path / "cache", {"here": glb(box(1, 1, 1)), "gone": None})
     told = build_assets(root, tmp_path / "out", "source.uids=[gone, never-heard-of]")
     refused(told, "missing_file 1")
-    # What nobody knows has no licence either.
+    # An unknown uid has no license either.
     assert "1 of 2 assets are left out by source.licenses: unknown 1" in told.err
 
 
-def test_no_asset_is_left_after_the_licence_filter(tmp_path: Path):
+def test_no_asset_is_left_after_the_license_filter(tmp_path: Path):
     terms = {"a": {"license": "by-nc"}, "b": {"license": "by-nc"}, "c": {"license": ""}}
     root = make_cache(tmp_path / "cache", {uid: glb(box(1, 1, 1)) for uid in terms}, **terms)
     refused(build_assets(root, tmp_path / "out"), "source.licenses", "by-nc 2, unknown 1", "allow one of these")
@@ -135,7 +135,7 @@ def test_damaged_archives(tmp_path: Path, damage: str):
     refused(build(tmp_path, tmp_path / "out"), str(archive), "fetch it again")
 
 
-def test_a_source_that_went_away_rejects_nothing(release: Path, out: Path, tmp_path: Path):
+def test_a_missing_source_rejects_nothing(release: Path, out: Path, tmp_path: Path):
     unit = next(out.glob("layers/pair-*/00000001.json"))
     unit.unlink()
     refused(build(tmp_path / "elsewhere", out), "source.root", "elsewhere")
@@ -144,7 +144,7 @@ def test_a_source_that_went_away_rejects_nothing(release: Path, out: Path, tmp_p
     assert not unit.exists()
     assert build(release, out).code == 0
     assert unit.exists()
-    # What is finished needs no source.
+    # A finished build needs no source.
     assert build(tmp_path / "elsewhere", out).code == 0
     assert run("status", out).code == 0
     assert run("shard", out, "--recipe", "spatialedit").code == 0
@@ -202,11 +202,11 @@ def test_out_that_cannot_be_written(release: Path, tmp_path: Path, where: str):
     file = tmp_path / "file"
     file.write_text("mine")
     place = {"file": file, "below a file": file / "out"}.get(where) or Path(where) / "spatialdata"
-    refused(build(release, place), str(place), "not writable", "give another folder")
+    refused(build(release, place), str(place), "not writable", "use another folder")
     assert file.read_text() == "mine"
 
 
-def test_out_of_no_known_kind(release: Path):
+def test_out_with_an_unknown_protocol(release: Path):
     told = run("build", "--out", "nope://x/y", "--set", "source.kind=object3dit", "--set", f"source.root={release}")
     refused(told, "nope://x/y")
 
@@ -220,7 +220,7 @@ def test_out_that_holds_another_plan(release: Path, finished: Path):
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
-    """A disk of `size` at `folder`; gives a function that lets files through a bigger one."""
+    """A disk of `size` at `folder`; yields a function that leaves a number of bytes free on it."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
@@ -242,11 +242,11 @@ def _fill(filler: Path, room: int) -> None:
 
 @pytest.mark.parametrize("room", [4096, 100_000, 380_000])
 def test_disk_full(release: Path, finished: Path, tmp_path: Path, room: int):
-    """Full while planning, within the layers, within the shards."""
+    """The disk is full during planning, in the layers, or in the shards."""
     with small_disk(tmp_path / "disk", "4m") as leave:
         out = tmp_path / "disk" / "out"
         leave(str(room))
-        line = refused(build(release, out), "the disk is full", str(out), "MB free", "same command", code=1)
+        line = refused(build(release, out), "the disk is full", str(out), "MB free", "rerun the command", code=1)
         assert "finished units are kept" in line
         assert not list(out.rglob("*.tmp"))
         leave("3000000")
@@ -266,13 +266,13 @@ def test_disk_full(release: Path, finished: Path, tmp_path: Path, room: int):
 
 @pytest.mark.slow
 def test_a_limit_on_the_size_of_files(release: Path, finished: Path, tmp_path: Path):
-    """As above where nobody may mount, and in a process of its own."""
+    """Like a full disk, but needs no right to mount; in a separate process."""
     out = tmp_path / "out"
     arguments = build_arguments(release, out)
     limited = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000));"
     limited += "from spatialdata_builder.pipeline.cli import main; main(sys.argv[1:])"
     told = python("-c", limited, *arguments)
-    refused(told, "limit on the size of a file", str(out), "same command", code=1)
+    refused(told, "limit on the size of a file", str(out), "rerun the command", code=1)
     assert build(release, out).code == 0
     assert files_of(out / "shards") == files_of(finished / "shards")

@@ -1,4 +1,4 @@
-"""Every command says in one line why it cannot, touches nothing then, and speaks JSON alone where it is asked to."""
+"""Every failing command prints one error line and changes nothing; with `--json`, stdout has only JSON."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", list(COMMANDS))
 @pytest.mark.parametrize("what", ["missing", "empty", "file"])
-def test_commands_on_what_is_no_build(tmp_path: Path, command: str, what: str):
+def test_commands_without_a_build(tmp_path: Path, command: str, what: str):
     place, export = tmp_path / "place", tmp_path / "export"
     if what == "empty":
         place.mkdir()
@@ -43,7 +43,7 @@ def test_shard_before_the_build_is_finished(release: Path, out: Path):
     for file in out.glob("layers/checks-*/00000003.*"):
         file.unlink()
     before = files_of(out)
-    refused(run("shard", out, "--recipe", "full"), "3 of 4 units", "run the build again")
+    refused(run("shard", out, "--recipe", "full"), "3 of 4 units", "rerun the build")
     assert files_of(out) == before
     assert build(release, out).code == 0
 
@@ -60,7 +60,7 @@ def test_recipes_that_cannot_be_packed(finished: Path):
     assert files_of(finished) == before
 
 
-def test_exports_that_have_no_place(finished: Path, tmp_path: Path):
+def test_exports_to_a_bad_place(finished: Path, tmp_path: Path):
     full, file = tmp_path / "full", tmp_path / "file"
     full.mkdir()
     (full / "thesis.tex").write_text("mine")
@@ -71,7 +71,7 @@ def test_exports_that_have_no_place(finished: Path, tmp_path: Path):
     assert file.read_text() == "mine"
 
 
-def test_pictures_that_have_no_place(finished: Path, tmp_path: Path):
+def test_pictures_at_a_bad_place(finished: Path, tmp_path: Path):
     (tmp_path / "file").write_text("mine")
     refused(run("view", finished, "--sheet", tmp_path / "file" / "x.png"), str(tmp_path / "file"))
     refused(run("view", finished, "--sheet", tmp_path), str(tmp_path), "contact.png")
@@ -98,7 +98,7 @@ def test_wrong_usage(arguments: list[str]):
 
 
 @pytest.mark.blender
-def test_json_is_all_that_stands_on_stdout(release: Path, tmp_path: Path):
+def test_stdout_has_only_json(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     told = spatialdata(*build_arguments(release, out), "--json")
     assert (told.returncode, told.stderr) == (0, "")
@@ -138,7 +138,7 @@ def test_paths_in_other_scripts(tmp_path: Path, finished: Path, release: Path):
     assert run("export", out, "--layout", "spatialedit", "--out", place / "export").code == 0
 
 
-def test_an_export_says_how_many_it_leaves_out_and_why(tmp_path: Path):
+def test_an_export_reports_what_it_leaves_out(tmp_path: Path):
     kinds = ("camera", "camera", "scale", "rotate")
     pack(tmp_path / "out", {f"s-{n}": edited(f"s-{n}", kind) for n, kind in enumerate(kinds)})
     told = run("export", tmp_path / "out", "--layout", "object3dit", "--out", tmp_path / "export")
@@ -150,7 +150,7 @@ def test_an_export_says_how_many_it_leaves_out_and_why(tmp_path: Path):
     ]
 
 
-def test_verify_of_a_build_without_shards_says_so(out: Path):
+def test_verify_of_a_build_without_shards(out: Path):
     shutil.rmtree(out / "shards")
     told = run("verify", out)
     assert "there are no shards; " in told.out

@@ -1,4 +1,4 @@
-"""A build seen from another terminal: who works on it, how fast, and that it has stopped."""
+"""A build followed from another terminal: its holder, its progress, and its end."""
 
 import json
 import os
@@ -23,7 +23,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
 
 
 def start(release: Path, out: Path) -> "subprocess.Popen[bytes]":
-    """A build of units of one sample that is held still once it has committed something."""
+    """A build with units of one sample, paused once it has committed something."""
     command = [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *build_arguments(release, out, "unit_size=1")]
     driver = subprocess.Popen(command, cwd=CHECKOUT, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -35,7 +35,7 @@ def start(release: Path, out: Path) -> "subprocess.Popen[bytes]":
     return driver
 
 
-def test_running_stopped_going_on_finished(release: Path, tmp_path: Path):
+def test_running_stopped_resumed_finished(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     driver = start(release, out)
     try:
@@ -61,13 +61,13 @@ def test_running_stopped_going_on_finished(release: Path, tmp_path: Path):
     assert (seen.finished, seen.state) == (True, "finished: 16 of 16 samples are accepted")
 
 
-def test_it_is_watched_until_it_is_finished(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_it_watches_until_the_build_is_finished(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "out"
     driver = start(release, out)
     pauses: list[float] = []
 
     def pause(seconds: float) -> None:
-        """The first look is at a build that is held still, the later ones at one that goes on to its end."""
+        """The first state is of a paused build; then the build runs to its end."""
         pauses.append(seconds)
         driver.send_signal(signal.SIGCONT)
         assert driver.wait() == 0
@@ -81,7 +81,7 @@ def test_it_is_watched_until_it_is_finished(release: Path, tmp_path: Path, capsy
     assert len(pauses) == 1
 
 
-def test_interrupted_it_ends_without_a_word(release: Path, tmp_path: Path):
+def test_an_interrupt_ends_it_silently(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     driver = start(release, out)
     try:
@@ -99,7 +99,7 @@ def test_interrupted_it_ends_without_a_word(release: Path, tmp_path: Path):
         driver.wait()
 
 
-def test_who_packs_is_not_finished(out: Path):
+def test_a_packing_build_is_not_finished(out: Path):
     with RunLock(LayerStore(str(out))):
         seen = look(str(out))
     assert not seen.finished

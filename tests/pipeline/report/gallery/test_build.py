@@ -1,4 +1,4 @@
-"""The gallery of a build says of each sample what the layers say, and holds its pictures byte for byte."""
+"""The gallery of a build agrees with its layers on each sample, and has its pictures byte for byte."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def cards_of(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def columns_of(index: dict[str, Any]) -> dict[str, tuple[str, str, str, str]]:
-    """State, why not, split and category of each sample, by key."""
+    """State, reason, split and category of each sample, by key."""
     named = [("state", "states"), ("because", "reasons"), ("split", "splits"), ("category", "categories")]
     columns = [[index[values][number] for number in index[column]] for column, values in named]
     return dict(zip(index["key"], zip(*columns, strict=True), strict=True))
@@ -47,7 +47,7 @@ def test_states_are_those_of_why(mixed: Path, gallery: Path, index_of: Callable[
         if state == "rejected":
             assert f"layer {because}" == why["because"]
         elif state == "waiting":
-            assert because == f"{why['because'].removeprefix('not made yet: ').partition(',')[0]}: not made yet"
+            assert because == f"{why['because'].removeprefix('not computed yet: ').partition(',')[0]}: not computed yet"
         assert cards[key]["layers"] == {layer["layer"]: layer["state"] for layer in why["layers"]}
         assert cards[key]["plan"]["unit"] == why["plan"]["unit"]
         assert cards[key]["instruction"] == why["instruction"] | (
@@ -56,14 +56,14 @@ def test_states_are_those_of_why(mixed: Path, gallery: Path, index_of: Callable[
     assert {state for state, *_ in told.values()} == set(states.values())
 
 
-def test_what_was_refused_says_why(gallery: Path, mixed: Path):
+def test_a_rejected_sample_has_a_reason(gallery: Path, mixed: Path):
     card = cards_of(gallery)["translate-train-uid000"]
     assert card["reject"]["stage"] == "pair"
     assert card["reject"]["reason"] == "unreadable_image"
     assert card["media"] == []
     assert "objects" not in card
     told = run("view", mixed, "--out", gallery)
-    assert "units to do: " in told.out
+    assert "units left: " in told.out
     assert "checks 1" in told.out
 
 

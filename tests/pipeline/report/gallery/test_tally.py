@@ -1,4 +1,4 @@
-"""Bins are those of numpy's histogram, with one more at either end; unknown values are in none of them."""
+"""Bins agree with numpy's histogram, plus one at each end; unknown values are not binned."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_round_numbers_are_in_the_middle_of_their_bins():
         assert edges[index - 1] < value < edges[index]
 
 
-def test_samples_of_which_no_pair_is_made_count_in_the_plan_alone():
+def test_samples_without_a_pair_count_only_as_planned():
     tally = Tally()
     facts = Facts("remove", "mug", "red", "depth renderer", {"words": 5.0})
     camera = Facts("camera", None, "", "no depth", {"yaw": 45.0})
