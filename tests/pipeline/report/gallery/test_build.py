@@ -36,11 +36,11 @@ def columns_of(index: dict[str, Any]) -> dict[str, tuple[str, str, str, str]]:
 
 def test_states_are_those_of_why(mixed: Path, gallery: Path, index_of: Callable[[Path], dict[str, Any]]):
     states = {"accepted": "accepted", "refused": "rejected", "unfinished": "waiting"}
-    told = columns_of(index_of(gallery))
+    columns = columns_of(index_of(gallery))
     cards = cards_of(gallery)
     plan = open_build(str(mixed)).plan
-    assert list(told) == list(cards) == [key for unit in range(plan.units) for key in plan.keys(unit)]
-    for key, (state, because, split, _) in told.items():
+    assert list(columns) == list(cards) == [key for unit in range(plan.units) for key in plan.keys(unit)]
+    for key, (state, because, split, _) in columns.items():
         why = why_of(str(mixed), key)
         assert state == states[why["state"]]
         assert split == why["plan"]["split"]
@@ -53,7 +53,7 @@ def test_states_are_those_of_why(mixed: Path, gallery: Path, index_of: Callable[
         assert cards[key]["instruction"] == why["instruction"] | (
             {"verified": True} if why["instruction"] and "check" in cards[key] else {}
         )
-    assert {state for state, *_ in told.values()} == set(states.values())
+    assert {state for state, *_ in columns.values()} == set(states.values())
 
 
 def test_a_rejected_sample_has_a_reason(gallery: Path, mixed: Path):
@@ -122,7 +122,7 @@ def test_a_build_that_has_only_a_plan(out: Path, index_of: Callable[[Path], dict
     assert cards_of(out / "gallery")[index["key"][0]]["media"] == []
 
 
-def test_damaged_files_are_told_and_count_as_not_there(out: Path, index_of: Callable[[Path], dict[str, Any]]):
+def test_damaged_files_are_reported_and_count_as_missing(out: Path, index_of: Callable[[Path], dict[str, Any]]):
     (line,) = out.glob("layers/line-*/00000001.parquet")
     line.write_bytes(line.read_bytes()[:-1])
     (record,) = out.glob("layers/segment-*/00000002.json")
@@ -146,18 +146,18 @@ def test_no_build_no_gallery(tmp_path: Path, out: Path):
     assert not (out / "gallery").exists()
 
 
-def test_what_packing_left_out(release: Path, tmp_path: Path, index_of: Callable[[Path], dict[str, Any]]):
+def test_duplicates_that_packing_left_out(release: Path, tmp_path: Path, index_of: Callable[[Path], dict[str, Any]]):
     root, out = shutil.copytree(release, tmp_path / "release"), tmp_path / "out"
     shutil.copytree(root / "translate/train/uid000", root / "translate/train/uid900")
     assert build(root, out).code == 0
     assert run("view", out).code == 0
-    told = columns_of(index_of(out / "gallery"))
-    left = [key for key, (_, because, *_) in told.items() if because.startswith("pack: ")]
+    columns = columns_of(index_of(out / "gallery"))
+    left = [key for key, (_, because, *_) in columns.items() if because.startswith("pack: ")]
     assert left == ["translate-train-uid900"]
     assert cards_of(out / "gallery")[left[0]]["twin"]["key"] == "translate-train-uid000"
 
 
-def test_what_a_check_refused_is_shown_with_its_pictures_and_numbers(
+def test_a_sample_that_a_check_rejected_has_pictures_and_scores(
     release: Path, tmp_path: Path, index_of: Callable[[Path], dict[str, Any]]
 ):
     out = tmp_path / "out"

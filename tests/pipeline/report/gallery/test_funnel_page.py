@@ -117,11 +117,11 @@ def test_categories_colors_and_gaps(scenes, tmp_path):
     assert {row["name"]: row["accepted"] for row in found["colours"]} == {name: colours[name] for name in COLOURS}
     makers = {one.key: f"depth renderer, metric {one.maps.metric.estimator}" for one in accepted}
     cells = Counter((one.kind, one.facts.objects[0].category, makers[one.key]) for one in accepted)
-    told = {(row["edit"], row["category"], row["depth"]): row["accepted"] for row in found["coverage"]}
-    assert told == cells
+    coverage = {(row["edit"], row["category"], row["depth"]): row["accepted"] for row in found["coverage"]}
+    assert coverage == cells
     kinds = ("translate", "rotate", "scale", "remove", "insert")
     holes = 0
-    for maker in ("", *set(makers.values())):  # over all makers of depth, then of each
+    for maker in ("", *set(makers.values())):  # over all estimators of depth, then for each
         for kind in kinds:
             for category in categories:
                 holes += not sum(
@@ -143,7 +143,7 @@ def test_categories_colors_and_gaps(scenes, tmp_path):
     assert len(page.all("input")) == 3
 
 
-def test_the_funnel_is_that_of_status_and_reasons_lead_to_samples(scenes, tmp_path):
+def test_the_funnel_agrees_with_status_and_reasons_link_to_samples(scenes, tmp_path):
     out, _ = scenes
     found, page = show(out, tmp_path / "page")
     assert found["funnel"] == funnel_of(open_build(str(out)))
