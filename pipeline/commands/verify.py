@@ -11,7 +11,7 @@ from ...shards.layout import SplitFolder, base, filesystem, find_shards, find_sp
 from ...shards.recipes import get_recipe
 from ...shards.verify import Report, verify_folder
 from ..engine.run import session
-from ..engine.summaries import summary_is_true
+from ..engine.summaries import summary_matches_records
 from ..interrupts import interruptible
 from ..opened import Build, done_units, open_build, planned_edits
 from ..packing.pack import fit_recipe
@@ -139,7 +139,7 @@ def _corrupt_layers(build: Build) -> list[LayerCorrupt]:
 def _wrong_summaries(build: Build) -> list[str]:
     """Layers whose summary disagrees with their records."""
     found = build.layers.items()
-    return [folder for layer, folder in found if not summary_is_true(build.store, build.plan, layer, folder)]
+    return [folder for layer, folder in found if not summary_matches_records(build.store, build.plan, layer, folder)]
 
 
 @interruptible()

@@ -24,7 +24,7 @@ from .kill_search import DEATHS_BEFORE_TRIALS, ROUNDS, Trials
 from .pools import PoolPlan, plan_pools
 from .progress import Progress
 from .ray_cluster import check_reachable, connected, last_line, read_cluster
-from .ready_units import Board, raise_failed, settle
+from .ready_units import ReadyUnits, raise_failed, record_outcome
 from .runner import Failed, Job, Outcome, Runner, Task
 
 IN_FLIGHT = 2
@@ -102,12 +102,12 @@ class RayRun:
         store: LayerStore,
         plan: Plan,
         pools: Sequence[PoolPlan],
-        board: Board,
+        units: ReadyUnits,
         progress: Progress,
     ) -> None:
         self._tasks = {task.layer: task for task in tasks}
         self._plan = plan
-        self._board = board
+        self._units = units
         self._progress = progress
         self._arguments = [ray.put(value) for value in (store, plan, list(tasks))]
         self._pools = [_Pool(pool) for pool in pools]
@@ -116,23 +116,23 @@ class RayRun:
 
     def loop(self, guard: Callable[[], None]) -> None:
         try:
-            while not self._board.finished:
+            while not self._units.finished:
                 guard()
                 for pool in self._pools:
                     self._start_workers(pool)
                     self._assign_jobs(pool)
                 self._collect()
                 self._check_workers()
-                self._progress.tick(self._board.queues)
+                self._progress.tick(self._units.queues)
         finally:
             for pool in self._pools:
                 self._stop_workers(pool)
 
     def _has_work(self, pool: _Pool) -> bool:
-        return any(self._board.left[layer] for layer in pool.plan.layers)
+        return any(self._units.left[layer] for layer in pool.plan.layers)
 
     def _ready(self, pool: _Pool) -> int:
-        return len(pool.retries) + sum(self._board.ready(layer) for layer in pool.plan.layers)
+        return len(pool.retries) + sum(self._units.ready(layer) for layer in pool.plan.layers)
 
     def _start_workers(self, pool: _Pool) -> None:
         """Start the planned workers while there is work, and all that fit once the other pools are done."""
@@ -173,14 +173,14 @@ class RayRun:
     def _next(self, pool: _Pool) -> Job | None:
         if pool.retries:
             return pool.retries.popleft()
-        return next(filter(None, map(self._board.take, pool.plan.layers)), None)
+        return next(filter(None, map(self._units.take, pool.plan.layers)), None)
 
     def _collect(self) -> None:
         """Record finished calls; waits one second at most."""
         everyone = [(pool, worker) for pool in self._pools for worker in pool.workers]
         waiting = {worker.waiting_for: (pool, worker) for pool, worker in everyone if worker.waiting_for is not None}
         if not waiting:
-            raise SpatialdataError(f"the engine has nothing to wait for, but units are left: {self._board.left}")
+            raise SpatialdataError(f"the engine has nothing to wait for, but units are left: {self._units.left}")
         refs = list(waiting)
         done, rest = ray.wait(refs, num_returns=1, timeout=1.0)
         if done and rest:
@@ -201,7 +201,7 @@ class RayRun:
     def _record(self, pool: _Pool, worker: _WorkerHandle, result: Any) -> None:
         if not worker.placed:
             worker.placed = True
-            worker.ref = worker.actor.prepare.remote([name for name in pool.plan.layers if self._board.left[name]])
+            worker.ref = worker.actor.prepare.remote([name for name in pool.plan.layers if self._units.left[name]])
         elif not worker.ready:
             if result is not None:
                 raise_failed(result)
@@ -210,7 +210,7 @@ class RayRun:
             _, job = worker.jobs.popleft()
             worker.since = time.monotonic()
             if job.keys is None or isinstance(result, Failed):
-                settle(self._board, job, result, self._progress)
+                record_outcome(self._units, job, result, self._progress)
             else:
                 self._trials_of(job).survived()
                 self._continue_trials(job)
@@ -310,7 +310,7 @@ def run_on_ray(
     store: LayerStore,
     plan: Plan,
     options: EngineOptions,
-    board: Board,
+    units: ReadyUnits,
     progress: Progress,
     runtime_env: Mapping[str, Any] | None,
     guard: Callable[[], None],
@@ -319,5 +319,5 @@ def run_on_ray(
     with connected(options, runtime_env, places([task.stage for task in tasks])):
         cluster = read_cluster()
         check_reachable(store, options, cluster)
-        pools = plan_pools(tasks, board.left, options, cluster)
-        RayRun(tasks, store, plan, pools, board, progress).loop(guard)
+        pools = plan_pools(tasks, units.left, options, cluster)
+        RayRun(tasks, store, plan, pools, units, progress).loop(guard)

@@ -25,7 +25,7 @@ HOPELESS = 16
 _WAITING, _QUEUED, _DONE = 0, 1, 2
 
 
-class Board:
+class ReadyUnits:
     """Which units are done, and which can be started: one byte per unit and layer, for any number of samples."""
 
     def __init__(self, tasks: Sequence[Task], store: LayerStore, plan: Plan) -> None:
@@ -155,18 +155,18 @@ def _reject_line(reject: Rejected) -> str:
     return lines[-1] if reject.reason == ERROR else lines[0]
 
 
-def settle(board: Board, job: Job, outcome: Outcome, progress: Progress) -> None:
+def record_outcome(units: ReadyUnits, job: Job, outcome: Outcome, progress: Progress) -> None:
     """Record the outcome of a job. Raises SpatialdataError if the run cannot continue."""
     if isinstance(outcome, Failed):
         raise_failed(outcome)
     if isinstance(outcome, Damaged):
-        if lost := board.reopen(job, outcome):
+        if lost := units.reopen(job, outcome):
             progress.note(f"{outcome.message.split(': run ')[0]}: set aside, recomputing it")
             progress.reopened(lost)
         return
-    board.commit(outcome)
+    units.commit(outcome)
     progress.committed(outcome)
-    board.check_hope(outcome)
+    units.check_hope(outcome)
 
 
 def raise_failed(failed: Failed) -> NoReturn:

@@ -18,7 +18,7 @@ from ..plug_ins import places
 from ..store.layers import LayerCorrupt, LayerStore
 from ..store.plan import Plan
 from .progress import Progress, RunSummary
-from .ready_units import Board, raise_failed, settle
+from .ready_units import ReadyUnits, raise_failed, record_outcome
 from .runner import Failed, Runner, Task, last_lines, tasks_of
 
 Item = TypeVar("Item")
@@ -52,21 +52,21 @@ def run(
     progress = progress or Progress()
     for task in tasks:
         store.sweep(f"layers/{task.layer_dir}")
-    board = Board(tasks, store, plan)
-    progress.start(plan.units, board.found, plan.samples)
+    units = ReadyUnits(tasks, store, plan)
+    progress.start(plan.units, units.found, plan.samples)
     try:
         with interruptible():
-            if board.finished:
+            if units.finished:
                 pass
             elif options.kind == "inline":
-                _run_inline(tasks, store, plan, board, progress, guard or _no_guard)
+                _run_inline(tasks, store, plan, units, progress, guard or _no_guard)
             else:
                 from .ray_engine import run_on_ray
 
-                run_on_ray(tasks, store, plan, options, board, progress, runtime_env, guard or _no_guard)
+                run_on_ray(tasks, store, plan, options, units, progress, runtime_env, guard or _no_guard)
     finally:
         summary = progress.stop()
-        board.give_back()
+        units.give_back()
     return summary
 
 
@@ -78,18 +78,18 @@ def _run_inline(
     tasks: Sequence[Task],
     store: LayerStore,
     plan: Plan,
-    board: Board,
+    units: ReadyUnits,
     progress: Progress,
     guard: Callable[[], None],
 ) -> None:
     """For debugging: without isolation, a sample that kills the process kills this run and the next one (use Ray)."""
     runner = Runner(store, plan, tasks)
     deepest_first = [task.layer for task in reversed(tasks)]
-    while not board.finished:
+    while not units.finished:
         guard()
-        job = next(filter(None, map(board.take, deepest_first)))
-        settle(board, job, runner.do(job), progress)
-        progress.tick(board.queues)
+        job = next(filter(None, map(units.take, deepest_first)))
+        record_outcome(units, job, runner.do(job), progress)
+        progress.tick(units.queues)
 
 
 def reopen_rejects(

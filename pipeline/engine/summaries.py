@@ -94,7 +94,7 @@ class Totals:
 class LayerSummary:
     """Sums over the records of one layer."""
 
-    held: Bits
+    accepted_bits: Bits
     """Samples of committed units that the layer itself did not reject."""
     totals: Totals = field(default_factory=Totals)
     recent: list[Commit] = field(default_factory=list[Commit])
@@ -108,12 +108,12 @@ class Summary:
     """Sums over the records of a build."""
 
     layers: Mapping[str, LayerSummary]
-    held: Bits
+    accepted_bits: Bits
     """Samples that every layer accepted."""
 
     @property
     def accepted(self) -> int:
-        return int(np.bitwise_count(self.held).sum())
+        return int(np.bitwise_count(self.accepted_bits).sum())
 
 
 @dataclass(frozen=True)
@@ -129,17 +129,17 @@ class SummaryFile:
     """The run that wrote it."""
 
 
-def summarise(store: LayerStore, plan: Plan, layers: Mapping[str, str]) -> Summary:
+def summarize_layers(store: LayerStore, plan: Plan, layers: Mapping[str, str]) -> Summary:
     """Sums over the current records of layers (layer -> folder)."""
     found: dict[str, LayerSummary] = {}
     held = np.full(-(-plan.samples // 8), 255, np.uint8)
     for layer, folder in layers.items():
-        found[layer] = summarise_layer(store, plan, layer, folder)
-        held &= found[layer].held
+        found[layer] = summarize_layer(store, plan, layer, folder)
+        held &= found[layer].accepted_bits
     return Summary(found, held)
 
 
-def summarise_layer(store: LayerStore, plan: Plan, layer: str, folder: str) -> LayerSummary:
+def summarize_layer(store: LayerStore, plan: Plan, layer: str, folder: str) -> LayerSummary:
     """Sums over the records of one layer: from the summary file where it has them, else from the records."""
     marked = reopened_units(store, folder)  # before the file: marks are removed after the file is written
     kept = read_summary(store, folder, plan)
@@ -152,7 +152,7 @@ def summarise_layer(store: LayerStore, plan: Plan, layer: str, folder: str) -> L
         found.totals.merge(kept.blocks[number])
         first = number * kept.block * plan.unit_size // 8
         refused = _refused(kept.blocks[number], plan, kept.block)
-        found.held[first : first + len(refused)] = ~refused
+        found.accepted_bits[first : first + len(refused)] = ~refused
     found.recent = [commit for commit in kept.recent if commit.unit // kept.block in summed]
     whole = plan.units // kept.block
     for number in sorted({*range(min(kept.touched, whole)), whole} - summed):
@@ -182,7 +182,7 @@ def _add_records(
             found.recent = latest(found.recent)
     found.recent = latest(found.recent)
     packed = np.packbits(held)
-    found.held[first // 8 : first // 8 + len(packed)] = packed
+    found.accepted_bits[first // 8 : first // 8 + len(packed)] = packed
 
 
 def commit_of(unit: UnitSummary) -> Commit:
@@ -242,7 +242,7 @@ def read_summary(store: LayerStore, folder: str, plan: Plan) -> SummaryFile | No
         return None
 
 
-def summary_is_true(store: LayerStore, plan: Plan, layer: str, folder: str) -> bool:
+def summary_matches_records(store: LayerStore, plan: Plan, layer: str, folder: str) -> bool:
     """Whether the summary file agrees with the records, all of which are read. True if there is no file."""
     marked = reopened_units(store, folder)
     kept = read_summary(store, folder, plan)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...shards.errors import BadInput
-from ..engine.summaries import Summary, Totals, summarise
+from ..engine.summaries import Summary, Totals, summarize_layers
 from ..opened import Build
 from ..packing.duplicates import NONE, Duplicates, noted_duplicates, read_duplicates
 from ..packing.packed_recipes import packed_recipes, read_packing
@@ -27,7 +27,7 @@ def funnel_of(build: Build) -> list[dict[str, Any]]:
     `cpu_seconds`, and `gpu_seconds` (seconds times the GPUs that the worker held); `seconds_per_accepted`, the stage's
     seconds divided by the samples that are accepted by all stages, None while there are none.
     """
-    summary = summarise(build.store, build.plan, build.layers)
+    summary = summarize_layers(build.store, build.plan, build.layers)
     return funnel_rows(build, summary, left_out(build, summary))[0]
 
 
@@ -81,6 +81,6 @@ def dropped_reasons(plan: Plan, summary: Summary, duplicates: Duplicates) -> Cou
     reasons: Counter[str] = Counter()
     for sample in duplicates.dropped:
         place = sample.unit * plan.unit_size + plan.keys(sample.unit).index(sample.key)
-        if np.unpackbits(summary.held[place // 8 : place // 8 + 1])[place % 8]:
+        if np.unpackbits(summary.accepted_bits[place // 8 : place // 8 + 1])[place % 8]:
             reasons[sample.reason] += 1
     return reasons

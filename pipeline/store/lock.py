@@ -194,7 +194,7 @@ class RunLock:
                 continue  # the run itself meets and reports a full disk or a lost connection
 
 
-class Sighting:
+class LockWatcher:
     """Watches who holds a folder. Writes nothing."""
 
     def __init__(self, storage: Storage, stale_s: float = STALE_S) -> None:
@@ -204,7 +204,7 @@ class Sighting:
         self._since = 0.0
         self._alive = False
 
-    def look(self) -> Holder | None:
+    def holder(self) -> Holder | None:
         """The run that holds the folder now; None if there is none, or it is dead.
 
         For a run on another machine, the first call must rely on the clocks. Later calls see whether it renews its
@@ -227,8 +227,8 @@ class Sighting:
 
 
 def holder_of(storage: Storage) -> Holder | None:
-    """Who holds a folder, from a single check; a `Sighting` that is asked again is more reliable."""
-    return Sighting(storage).look()
+    """Who holds a folder, from a single check; a `LockWatcher` that is asked again is more reliable."""
+    return LockWatcher(storage).holder()
 
 
 def _read_holder(storage: Storage) -> Holder | None:

@@ -29,7 +29,9 @@ Given = ParamSpec("Given")
 Value = TypeVar("Value")
 
 
-def _told(method: "Callable[Concatenate[Storage, Given], Value]") -> "Callable[Concatenate[Storage, Given], Value]":
+def _explain_client_errors(
+    method: "Callable[Concatenate[Storage, Given], Value]",
+) -> "Callable[Concatenate[Storage, Given], Value]":
     """Turn errors of an object store's client about its account or endpoint into BadInput."""
 
     @wraps(method)
@@ -81,16 +83,16 @@ class Storage:
         """The path of a file; only if `is_local`."""
         return Path(self.path(name))
 
-    @_told
+    @_explain_client_errors
     def exists(self, name: str) -> bool:
         return bool(self._fs.exists(self.path(name)))
 
-    @_told
+    @_explain_client_errors
     def size(self, name: str) -> int:
         """Size of a file in bytes. Raises FileNotFoundError."""
         return int(self._fs.info(self.path(name))["size"])
 
-    @_told
+    @_explain_client_errors
     def read_file(self, name: str) -> bytes:
         """The content of a file. Raises FileNotFoundError, or NotAFile if it is not a file."""
         if self.is_local:
@@ -98,19 +100,19 @@ class Storage:
             return self.local(name).read_bytes()
         return bytes(self._fs.cat_file(self.path(name)))
 
-    @_told
+    @_explain_client_errors
     def open_file(self, name: str) -> Any:
         """Open a file for binary reading and seeking. Raises FileNotFoundError, or NotAFile if it is not a file."""
         if self.is_local:
             check_file(self.path(name))
         return self._fs.open(self.path(name), "rb")
 
-    @_told
+    @_explain_client_errors
     def open_ranges(self, name: str) -> Any:
         """Open a remote file without read-ahead, to read a few parts of a large file."""
         return self._fs.open(self.path(name), "rb", cache_type="none")
 
-    @_told
+    @_explain_client_errors
     def names(self, folder: str, prefix: str = "") -> list[str]:
         """Names of the files in a folder, in no order; empty if there is no such folder.
 
@@ -127,7 +129,7 @@ class Storage:
         except FileNotFoundError:
             return []
 
-    @_told
+    @_explain_client_errors
     def write_file(self, name: str, data: bytes | memoryview) -> None:
         """Publish a complete file, replacing an existing one."""
         with self._explained(name):
@@ -142,7 +144,7 @@ class Storage:
                     temporary.flush()
                     self._fs.put_file(temporary.name, self.path(name))
 
-    @_told
+    @_explain_client_errors
     def create_file(self, name: str, data: bytes) -> bool:
         """Publish a small file unless one of that name exists. Returns whether it was written."""
         try:
@@ -162,7 +164,7 @@ class Storage:
             raise
         return True
 
-    @_told
+    @_explain_client_errors
     def publish_file(self, name: str, finished: Path) -> None:
         """Publish a finished local file (synced by the caller if needed) by moving it, replacing an existing one."""
         with self._explained(name):
@@ -183,7 +185,7 @@ class Storage:
             self.local("plan").mkdir(parents=True, exist_ok=True)
         return self.local("plan")
 
-    @_told
+    @_explain_client_errors
     def move(self, name: str, to: str) -> None:
         """Rename a file; a missing file is not an error."""
         with suppress(FileNotFoundError):
@@ -193,7 +195,7 @@ class Storage:
             else:
                 self._fs.mv(self.path(name), self.path(to))
 
-    @_told
+    @_explain_client_errors
     def remove(self, name: str) -> None:
         if self.is_local:
             make_way(self.local(name))

@@ -104,9 +104,9 @@ def forecast(config: Config, samples: int, rates: Rates, cluster: Cluster) -> di
     )
     tasks = tasks_of(stages)
     pools = _default_pools(tasks, units, config.engine, cluster)
-    best = cut(tasks, work, config.engine, cluster)
+    best = best_pools(tasks, work, config.engine, cluster)
     double = replace(cluster, nodes=2 * cluster.nodes, cpus=2 * cluster.cpus, gpus=2 * cluster.gpus)
-    twice = cut(tasks, work, config.engine, double)
+    twice = best_pools(tasks, work, config.engine, double)
     slowest = work.slowest(pools)
     return {
         "samples": samples,
@@ -130,7 +130,7 @@ def forecast(config: Config, samples: int, rates: Rates, cluster: Cluster) -> di
     }
 
 
-def cut(tasks: Sequence[Task], work: _Work, options: EngineOptions, cluster: Cluster) -> list[PoolPlan]:
+def best_pools(tasks: Sequence[Task], work: _Work, options: EngineOptions, cluster: Cluster) -> list[PoolPlan]:
     """The number of workers per pool for the shortest run.
 
     Starts with one worker per pool and adds one to the slowest pool until it no longer fits. Returns the engine's own

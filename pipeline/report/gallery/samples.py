@@ -22,7 +22,7 @@ ACCEPTED, REJECTED, WAITING = range(len(STATES))
 """Positions in STATES; a sample is waiting if some layer has not computed it yet and none has rejected it."""
 
 
-class Told(NamedTuple):
+class GallerySample(NamedTuple):
     """One sample of the dataset."""
 
     kind: str
@@ -46,13 +46,13 @@ class BuildReader:
     def __post_init__(self) -> None:
         self._done = {layer: self._done_units(layer) for layer in self.build.layers}
 
-    def __iter__(self) -> Iterator[list[Told]]:
+    def __iter__(self) -> Iterator[list[GallerySample]]:
         states = self.states()
         size = self.build.plan.unit_size
         for unit, (rows, found) in per_unit(self.build.store, self.build.plan, self._read):
             decided = states[unit * size : unit * size + len(rows)].tolist()
             yield [
-                Told(str(row.spec.get("edit", "")), row.split, state, found.get(row.key))
+                GallerySample(str(row.spec.get("edit", "")), row.split, state, found.get(row.key))
                 for row, state in zip(rows, decided, strict=True)
             ]
 
@@ -61,9 +61,9 @@ class BuildReader:
         plan = self.build.plan
         states = np.full(plan.samples, WAITING, np.uint8)
         for layer, done in self._done.items():
-            held = np.unpackbits(self.summary.layers[layer].held, count=plan.samples)
+            held = np.unpackbits(self.summary.layers[layer].accepted_bits, count=plan.samples)
             states[np.repeat(done, plan.unit_size)[: plan.samples] & (held == 0)] = REJECTED
-        states[np.unpackbits(self.summary.held, count=plan.samples) == 1] = ACCEPTED
+        states[np.unpackbits(self.summary.accepted_bits, count=plan.samples) == 1] = ACCEPTED
         for unit, keys in self.duplicates.by_unit.items():
             places = {key: place for place, key in enumerate(plan.keys(unit))}
             states[[unit * plan.unit_size + places[key] for key in keys]] = REJECTED
@@ -101,7 +101,7 @@ class BuildReader:
             return {}
 
 
-def read_shards(folder: str, damaged: list[str]) -> Iterator[list[Told]]:
+def read_shards(folder: str, damaged: list[str]) -> Iterator[list[GallerySample]]:
     """The samples in a split's folder (any fsspec URL), all accepted. Reads only the records in the tars.
 
     Args:
@@ -112,11 +112,11 @@ def read_shards(folder: str, damaged: list[str]) -> Iterator[list[Told]]:
     for shard in read_manifest(folder).shards:
         url = join(folder, shard.name)
         try:
-            yield [_told(from_json(data)) for _, data in read_members(url, read_rows(folder, shard.name), "json")]
+            yield [_sample_of(from_json(data)) for _, data in read_members(url, read_rows(folder, shard.name), "json")]
         except (SpatialdataError, OSError, ValueError, KeyError, TypeError):  # `verify` reports the damage
             damaged.append(url)
 
 
-def _told(record: Mapping[str, Any]) -> Told:
+def _sample_of(record: Mapping[str, Any]) -> GallerySample:
     facts = facts_of(record["edit"], record["objects"], record["maps"], record["instruction"]["text"])
-    return Told(facts.kind, record["split"], ACCEPTED, facts)
+    return GallerySample(facts.kind, record["split"], ACCEPTED, facts)

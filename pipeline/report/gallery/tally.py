@@ -9,7 +9,7 @@ import numpy as np
 
 from .entry import STATES
 from .measures import MEASURES, Measure
-from .samples import ACCEPTED, Told
+from .samples import ACCEPTED, GallerySample
 
 _AT_ONCE: Final = 8192
 """Values that are binned together."""
@@ -88,7 +88,7 @@ class Tally:
         self.cells: Counter[tuple[str, str, str]] = Counter()
         """Accepted samples by kind, category and estimator of depth."""
 
-    def add(self, samples: Iterable[Told]) -> None:
+    def add(self, samples: Iterable[GallerySample]) -> None:
         for kind, split, state, facts in samples:
             self.states[state] += 1
             self.splits.add((kind, split), state)

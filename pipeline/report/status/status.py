@@ -15,7 +15,7 @@ from ....shards.layout import find_splits
 from ....shards.schema import SPLITS
 from ....sources.rendered.pairs import BROKEN
 from ...engine.progress_table import cost, count, plural, spent
-from ...engine.summaries import LayerSummary, summarise
+from ...engine.summaries import LayerSummary, summarize_layers
 from ...opened import Build, open_build
 from ...planning.samples import pair_arguments
 from ...planning.survey import REJECTED_ASSETS, rejected_assets
@@ -37,7 +37,7 @@ def status_of(out: str) -> dict[str, Any]:
     Raises BadInput if there is no build.
     """
     build = open_build(out, running=True)
-    summary = summarise(build.store, build.plan, build.layers)
+    summary = summarize_layers(build.store, build.plan, build.layers)
     layers = {layer: _layer(folder, summary.layers[layer]) for layer, folder in build.layers.items()}
     duplicates = left_out(build, summary)
     funnel, accepted = funnel_rows(build, summary, duplicates)
@@ -66,7 +66,7 @@ def _unfinished(build: Build) -> dict[str, Any]:
         stages = build_stages(other, pair_arguments(other, build.store, build.plan), build.store.url)
     except SpatialdataError as error:
         return {"problem": str(error)}
-    summary = summarise(build.store, build.plan, layer_dirs(stages, build.plan.hash))
+    summary = summarize_layers(build.store, build.plan, layer_dirs(stages, build.plan.hash))
     layers: dict[str, Any] = {}
     for layer, found in summary.layers.items():
         values = found.totals.to_json()

@@ -14,9 +14,9 @@ from rich.live import Live
 from rich.text import Text
 
 from ...engine.progress_table import StageView, duration, left_of, line_of, pace_of, rejections, stages_table
-from ...engine.summaries import LayerSummary, summarise
+from ...engine.summaries import LayerSummary, summarize_layers
 from ...opened import open_build, open_out
-from ...store.lock import Holder, Sighting
+from ...store.lock import Holder, LockWatcher
 from ...terminal import say, terminal
 
 EVERY_S = 3.0
@@ -24,7 +24,7 @@ PLAIN_EVERY_S = 60.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class BuildState:
     """The state of a build at one moment."""
 
     out: str
@@ -80,21 +80,21 @@ class Seen:
         }
 
 
-def look(out: str, sighting: Sighting | None = None) -> Seen:
+def read_state(out: str, watcher: LockWatcher | None = None) -> BuildState:
     """The current state of the build under `out`. Raises BadInput if there is none.
 
     Args:
-        sighting: remembers the holder from earlier calls.
+        watcher: remembers the holder from earlier calls.
     """
     build = open_build(out, running=True)
     # Before the records: a build that ends meanwhile is finished, not stopped.
-    holder = (sighting or Sighting(build.store)).look()
-    summary = summarise(build.store, build.plan, build.layers)
+    holder = (watcher or LockWatcher(build.store)).holder()
+    summary = summarize_layers(build.store, build.plan, build.layers)
     now = time.time()
     stages = tuple(_view(layer, found, build.plan.units, now, holder) for layer, found in summary.layers.items())
     ends = [found.recent[-1].ended for found in summary.layers.values() if found.recent]
     quiet = max(0.0, now - max(ends)) if ends else None
-    return Seen(str(build.store), build.plan.samples, summary.accepted, stages, holder, quiet, build.note)
+    return BuildState(str(build.store), build.plan.samples, summary.accepted, stages, holder, quiet, build.note)
 
 
 def _view(layer: str, found: LayerSummary, units: int, now: float, holder: Holder | None) -> StageView:
@@ -108,8 +108,8 @@ def watch(out: str, *, as_json: bool = False, pause: Callable[[float], None] = t
     With `as_json`, one object per line. KeyboardInterrupt ends it at any time; the last state stays on the screen.
     """
     console = terminal()
-    sighting = Sighting(open_out(out))
-    seen = look(out, sighting)
+    watcher = LockWatcher(open_out(out))
+    seen = read_state(out, watcher)
     if as_json or not console.is_terminal:
         printed, last = "", 0.0
         while True:
@@ -121,20 +121,20 @@ def watch(out: str, *, as_json: bool = False, pause: Callable[[float], None] = t
             if seen.finished:
                 return
             pause(EVERY_S)
-            seen = look(out, sighting)
+            seen = read_state(out, watcher)
     with Live(_drawn(seen, console), console=console, auto_refresh=False) as live:
         while not seen.finished:
             pause(EVERY_S)
-            seen = look(out, sighting)
+            seen = read_state(out, watcher)
             live.update(_drawn(seen, console), refresh=True)
 
 
-def _line(seen: Seen) -> str:
+def _line(seen: BuildState) -> str:
     note = f"; {seen.note}" if seen.note else ""
     return f"{seen.state}; {line_of(seen.stages)}{note}"
 
 
-def _drawn(seen: Seen, console: Console) -> Group:
+def _drawn(seen: BuildState, console: Console) -> Group:
     style = "green" if seen.finished else "yellow" if seen.holder is None else ""
     lines = [Text(seen.out, style="bold", overflow="ellipsis", no_wrap=True), Text(seen.state, style=style)]
     lines += [Text(seen.note, style="dim")] if seen.note else []

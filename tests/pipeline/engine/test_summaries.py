@@ -17,7 +17,12 @@ from spatialdata_builder.pipeline.config import EngineOptions
 from spatialdata_builder.pipeline.engine import summaries
 from spatialdata_builder.pipeline.engine.run import reopen_rejects, run
 from spatialdata_builder.pipeline.engine.runner import summarize, tasks_of
-from spatialdata_builder.pipeline.engine.summaries import read_summary, summarise, summarise_layer, summary_is_true
+from spatialdata_builder.pipeline.engine.summaries import (
+    read_summary,
+    summarize_layer,
+    summarize_layers,
+    summary_matches_records,
+)
 from spatialdata_builder.pipeline.engine.summary_keeper import SummaryKeeper
 from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
 from spatialdata_builder.pipeline.store.plan import Plan
@@ -75,7 +80,7 @@ def recount(out: Path | str, samples: int) -> tuple[dict[str, dict[str, Any]], i
 
 def totals(store: LayerStore, samples: int) -> tuple[dict[str, dict[str, Any]], int]:
     """The same, from summaries and records."""
-    found = summarise(store, toy_plan(store, samples, unit_size=1), layers_of())
+    found = summarize_layers(store, toy_plan(store, samples, unit_size=1), layers_of())
     assert not any(layer.damaged for layer in found.layers.values())
     return {layer: part.totals.to_json() for layer, part in found.layers.items()}, found.accepted
 
@@ -98,7 +103,7 @@ def test_whole_blocks_are_summed_and_their_records_not_read(tmp_path: Path):
     assert totals(store, 44) == (sums, accepted)
     for folder in layers_of().values():
         (tmp_path / store.summary_name(folder)).unlink()
-    found = summarise(store, toy_plan(store, 44, unit_size=1), layers_of())
+    found = summarize_layers(store, toy_plan(store, 44, unit_size=1), layers_of())
     assert [len(layer.damaged) for layer in found.layers.values()] == [40, 40, 40]
 
 
@@ -137,7 +142,7 @@ def test_a_killed_driver_loses_nothing_and_counts_nothing_twice(tmp_path: Path, 
     sums, accepted = recount(tmp_path, 100)
     assert totals(store, 100) == (sums, accepted)
     assert sums["pair"]["units"] == 100
-    assert all(summary_is_true(store, toy_plan(store, 100, unit_size=1), *item) for item in layers_of().items())
+    assert all(summary_matches_records(store, toy_plan(store, 100, unit_size=1), *item) for item in layers_of().items())
 
 
 @pytest.mark.slow
@@ -150,7 +155,7 @@ def test_counts_during_a_run_match_the_records(tmp_path: Path):
     while driver.poll() is None:
         for layer, folder in layers_of().items():
             before = len(store.done_units(folder))
-            seen = summarise_layer(store, plan, layer, folder).totals.units
+            seen = summarize_layer(store, plan, layer, folder).totals.units
             assert before <= seen <= len(store.done_units(folder))
             checks += before > 0
     assert driver.wait() == 0
@@ -195,9 +200,9 @@ def test_a_damaged_summary_is_ignored(tmp_path: Path, damage: str):
     changes = {"cut": text[:-9], "changed": text.replace(b'"units":8', b'"units":9', 1), "other": b"[]", "nothing": b""}
     file.write_bytes(changes[damage])
     assert totals(store, 44) == recount(tmp_path, 44)
-    assert not summary_is_true(store, plan, layer, folder)
+    assert not summary_matches_records(store, plan, layer, folder)
     resume(tmp_path, 44)
-    assert summary_is_true(store, plan, layer, folder)
+    assert summary_matches_records(store, plan, layer, folder)
     assert read_summary(store, folder, plan) is not None
 
 
@@ -206,9 +211,9 @@ def test_a_removed_record_is_noticed_by_verify_and_by_the_next_run(tmp_path: Pat
     plan = toy_plan(store, 44, unit_size=1)
     layer, folder = next(iter(layers_of().items()))
     (tmp_path / store.record_name(folder, 9)).unlink()
-    assert not summary_is_true(store, plan, layer, folder)
+    assert not summary_matches_records(store, plan, layer, folder)
     SummaryKeeper(store, plan, layer, folder)
-    assert summarise_layer(store, plan, layer, folder).totals.units == 43
+    assert summarize_layer(store, plan, layer, folder).totals.units == 43
 
 
 def test_a_run_that_lost_its_lock_no_longer_writes_the_summary(tmp_path: Path):
@@ -251,7 +256,7 @@ def test_on_object_stores(kind: str, tmp_path: Path, request: pytest.FixtureRequ
         keeper.commit(summarize("pair", store.write("pair-0", unit, {}, record), plan))
     assert store.done_units("pair-0", range(8, 16)) == [8, 9, 10, 11, 12]
     store.discard("pair-0", 4)
-    found = summarise_layer(store, plan, "pair", "pair-0")
+    found = summarize_layer(store, plan, "pair", "pair-0")
     assert (found.totals.units, found.totals.rejects.total()) == (12, 5)
     kept = read_summary(store, "pair-0", plan)
     assert kept is not None
@@ -309,11 +314,11 @@ def test_any_history(tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple
     model = Model(tmp_path_factory.mktemp("history"))
     for what, unit in [("commit", unit) for unit in range(20)] + drawn:
         model.step(what, unit)
-        found = summarise_layer(model.store, model.plan, "pair", "pair-0")
+        found = summarize_layer(model.store, model.plan, "pair", "pair-0")
         odd = [unit for unit, version in model.done.items() if version % 2]
         assert found.totals.units == len(model.done)
         assert found.totals.seconds == sum(model.done.values())
         assert found.totals.rejects.total() == len(odd)
         held = 2 * len(model.done) - len(odd)
-        assert sum(bin(byte).count("1") for byte in found.held.tolist()) == held
+        assert sum(bin(byte).count("1") for byte in found.accepted_bits.tolist()) == held
         assert [commit.unit for commit in found.recent] == sorted(model.done, key=lambda unit: (model.done[unit], unit))

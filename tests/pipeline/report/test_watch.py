@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from spatialdata_builder.pipeline.report.status.watch import look, watch
+from spatialdata_builder.pipeline.report.status.watch import read_state, watch
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.lock import RunLock
 from spatialdata_builder.shards.errors import BadInput
@@ -39,7 +39,7 @@ def test_running_stopped_resumed_finished(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     driver = start(release, out)
     try:
-        seen = look(str(out))
+        seen = read_state(str(out))
         assert seen.holder is not None
         assert seen.holder.pid == driver.pid
         assert seen.state.startswith(f"running: process {driver.pid} on ")
@@ -52,12 +52,12 @@ def test_running_stopped_resumed_finished(release: Path, tmp_path: Path):
     finally:
         driver.kill()
         driver.wait()
-    seen = look(str(out))
+    seen = read_state(str(out))
     assert (seen.holder, seen.finished) == (None, False)
     assert seen.state.startswith("stopped: no run holds it, the last unit was committed ")
     assert all(stage.pace.samples == 0 for stage in seen.stages)
     assert run(*build_arguments(release, out, "unit_size=1")).code == 0
-    seen = look(str(out))
+    seen = read_state(str(out))
     assert (seen.finished, seen.state) == (True, "finished: 16 of 16 samples are accepted")
 
 
@@ -101,7 +101,7 @@ def test_an_interrupt_ends_it_silently(release: Path, tmp_path: Path):
 
 def test_a_packing_build_is_not_finished(out: Path):
     with RunLock(LayerStore(str(out))):
-        seen = look(str(out))
+        seen = read_state(str(out))
     assert not seen.finished
     assert seen.state == f"packing: {seen.holder}"
     told = run("status", out, "--watch")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from spatialdata_builder.pipeline.store import lock as lock_module
 from spatialdata_builder.pipeline.store.layers import LayerStore
-from spatialdata_builder.pipeline.store.lock import LOCK, RunLock, Sighting, wait_for_lock
+from spatialdata_builder.pipeline.store.lock import LOCK, LockWatcher, RunLock, wait_for_lock
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 
 HOLD = (
@@ -109,13 +109,13 @@ def test_a_run_with_a_wrong_clock_is_alive(tmp_path: Path, ahead_s: float):
             _elsewhere(store, time.time() + ahead_s)
 
     holder = threading.Thread(target=renew)
-    seen = Sighting(store)
-    assert seen.look() is None  # the first check has only the clocks
+    seen = LockWatcher(store)
+    assert seen.holder() is None  # the first check has only the clocks
     holder.start()
     try:
         with pytest.raises(BadInput, match="on far since"), RunLock(store, stale_s=5):
             raise AssertionError
-        found = seen.look()
+        found = seen.holder()
         assert found is not None and found.host == "far"
     finally:
         ended.set()
@@ -127,10 +127,10 @@ def test_a_run_with_a_wrong_clock_is_alive(tmp_path: Path, ahead_s: float):
 def test_a_watched_holder_is_dead_after_its_last_renewal(tmp_path: Path):
     store = LayerStore(str(tmp_path))
     _elsewhere(store, time.time())
-    seen = Sighting(store, stale_s=0.3)
-    assert seen.look() is not None
+    seen = LockWatcher(store, stale_s=0.3)
+    assert seen.holder() is not None
     deadline = time.monotonic() + 20
-    while seen.look() is not None:
+    while seen.holder() is not None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

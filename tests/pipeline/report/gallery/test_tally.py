@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from spatialdata_builder.pipeline.report.gallery.facts import Facts
 from spatialdata_builder.pipeline.report.gallery.measures import MEASURES
-from spatialdata_builder.pipeline.report.gallery.samples import ACCEPTED, REJECTED, STATES, WAITING, Told
+from spatialdata_builder.pipeline.report.gallery.samples import ACCEPTED, REJECTED, STATES, WAITING, GallerySample
 from spatialdata_builder.pipeline.report.gallery.tally import Spread, Tally
 
 
@@ -46,10 +46,10 @@ def test_samples_without_a_pair_count_only_as_planned():
     camera = Facts("camera", None, "", "no depth", {"yaw": 45.0})
     tally.add(
         [
-            Told("remove", "train", ACCEPTED, facts),
-            Told("remove", "train", REJECTED, facts),
-            Told("remove", "test", REJECTED, None),
-            Told("camera", "val", WAITING, camera),
+            GallerySample("remove", "train", ACCEPTED, facts),
+            GallerySample("remove", "train", REJECTED, facts),
+            GallerySample("remove", "test", REJECTED, None),
+            GallerySample("camera", "val", WAITING, camera),
         ]
     )
     found = tally.to_json()
