@@ -72,13 +72,13 @@ def check_device(config: Config, store: LayerStore) -> None:
     """Raise BadInput if a build that started on GPUs cannot resume here. Called before work, not before reading."""
     if config.render.device != "auto" or _remembered(store) != "gpu":
         return
-    begun = f"render.device: auto is 'gpu' in {store}, because the build started on a GPU"
+    started = f"render.device: auto is 'gpu' in {store}, because the build started on a GPU"
     cure = "set render.device=cpu to render all images again on the CPU"
     if _asked(config) == 0:
-        raise BadInput(f"{begun}, but engine.resources.pair.gpus is 0: remove that key, or {cure}")
+        raise BadInput(f"{started}, but engine.resources.pair.gpus is 0: remove that key, or {cure}")
     if gpus_found(config.engine) == 0:
         where = "the cluster has none" if config.engine.kind == "ray" else "none is found here"
-        raise BadInput(f"{begun}, but {where}: resume on a machine with a GPU, or {cure}")
+        raise BadInput(f"{started}, but {where}: resume on a machine with a GPU, or {cure}")
 
 
 def gpus_found(engine: EngineOptions) -> float:

@@ -132,11 +132,11 @@ class SummaryFile:
 def summarize_layers(store: LayerStore, plan: Plan, layers: Mapping[str, str]) -> Summary:
     """Sums over the current records of layers (layer -> folder)."""
     found: dict[str, LayerSummary] = {}
-    held = np.full(-(-plan.samples // 8), 255, np.uint8)
+    accepted = np.full(-(-plan.samples // 8), 255, np.uint8)
     for layer, folder in layers.items():
         found[layer] = summarize_layer(store, plan, layer, folder)
-        held &= found[layer].accepted_bits
-    return Summary(found, held)
+        accepted &= found[layer].accepted_bits
+    return Summary(found, accepted)
 
 
 def summarize_layer(store: LayerStore, plan: Plan, layer: str, folder: str) -> LayerSummary:
@@ -168,20 +168,20 @@ def _add_records(
     """Add records one by one; `among` starts at a block."""
     span = among or range(plan.units)
     first = span[0] * plan.unit_size
-    held = np.zeros(span[-1] * plan.unit_size + plan.size(span[-1]) - first, np.bool_)
+    accepted = np.zeros(span[-1] * plan.unit_size + plan.size(span[-1]) - first, np.bool_)
     for record in store.records(folder, found.damaged, among):
         if record.unit not in span:
             continue
         unit = summarize(layer, record, plan)
         found.totals.add(unit)
         begin = unit.unit * plan.unit_size - first
-        held[begin : begin + plan.size(unit.unit)] = True
-        held[[begin + place for place in unit.refused]] = False
+        accepted[begin : begin + plan.size(unit.unit)] = True
+        accepted[[begin + place for place in unit.refused]] = False
         found.recent.append(commit_of(unit))
         if len(found.recent) > 8 * RECENT:
             found.recent = latest(found.recent)
     found.recent = latest(found.recent)
-    packed = np.packbits(held)
+    packed = np.packbits(accepted)
     found.accepted_bits[first // 8 : first // 8 + len(packed)] = packed
 
 

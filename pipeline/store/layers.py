@@ -190,14 +190,14 @@ class LayerStore(Storage):
             file = self._peeked(layer_dir, record)
         with file:
             with self._peeking(layer_dir, record.unit):
-                held = [name for name in file.schema_arrow.names if name in columns]
+                present = [name for name in file.schema_arrow.names if name in columns]
                 found = file.read(["key"], use_threads=False).column("key").to_pylist()
                 sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
             for index, size in enumerate(sizes):
                 mine, found = found[:size], found[size:]
                 if not keys.isdisjoint(mine):
                     with self._peeking(layer_dir, record.unit):
-                        table = file.read_row_group(index, ["key", *held], use_threads=False)
+                        table = file.read_row_group(index, ["key", *present], use_threads=False)
                     yield table
 
     def _peeked(self, layer_dir: str, record: Record) -> Any:

@@ -138,7 +138,7 @@ def check_rows(plan: Plan) -> None:
 
     Raises PlanDamaged if the file is missing or differs.
     """
-    digest = _held_rows(plan.store)
+    digest = _rows_digest(plan.store)
     if not digest:
         raise PlanDamaged(damaged_plan(plan.store, f"{UNITS} is missing"))
     if digest != plan.rows_sha256:
@@ -181,28 +181,28 @@ def write_plan(
         problem = str(error)
     if plan and foreign:
         problem, plan = damaged_plan(store, f"{PLAN} belongs to another folder"), None
-    held = _held_rows(store)
+    stored = _rows_digest(store)
     other = _differing(plan, config, unit_size, seed) if plan else ""
-    if plan and held == plan.rows_sha256 and not other:
+    if plan and stored == plan.rows_sha256 and not other:
         return plan
-    if plan and other and (held == plan.rows_sha256 or not _are_rows(store)):
+    if plan and other and (stored == plan.rows_sha256 or not _are_rows(store)):
         raise _holds_other(store, other)
     with TemporaryDirectory(dir=store.workplace(), prefix=".planning-", suffix=".tmp") as folder:
         finished = Path(folder) / "units.parquet"
         samples = _write_rows(finished, _batches(rows), unit_size)
         with finished.open("rb") as file:
             digest = _sha256(file)
-        if other and digest != held:
+        if other and digest != stored:
             raise _holds_other(store, other)
-        if plan and digest == held != plan.rows_sha256:
+        if plan and digest == stored != plan.rows_sha256:
             other = f"{UNITS} belongs to this configuration and source"  # so plan.json belongs to another folder
-        if (plan and not other and digest != plan.rows_sha256) or (problem and digest != held and _are_rows(store)):
+        if (plan and not other and digest != plan.rows_sha256) or (problem and digest != stored and _are_rows(store)):
             raise PlanDamaged(
                 f"{problem or damaged_plan(store, f'{UNITS} is not the file that was planned')} (this configuration "
                 "and its source now give other samples: use the original ones, or remove plan.json and plan/ to plan "
                 "again)"
             )
-        if digest != held:
+        if digest != stored:
             store.publish_file(UNITS, finished)
     _file.cache_clear()
     _group.cache_clear()
@@ -225,7 +225,7 @@ def write_plan(
     return read_plan(store)
 
 
-def _held_rows(store: LayerStore) -> str:
+def _rows_digest(store: LayerStore) -> str:
     """sha256 of the list of units; empty if there is none."""
     try:
         with store.open_file(UNITS) as file:
@@ -283,18 +283,18 @@ def _write_rows(finished: Path, batches: Iterable[RecordBatch], unit_size: int) 
 
 def _regrouped(batches: Iterable[RecordBatch], group_rows: int) -> Iterator[Any]:
     """The same rows in tables of whole row groups (a multiple of `group_rows` rows); only the last may be shorter."""
-    held: list[RecordBatch] = []
+    waiting: list[RecordBatch] = []
     count = 0
     for batch in batches:
-        held.append(batch)
+        waiting.append(batch)
         count += batch.num_rows
         if count >= group_rows:
-            table = pa.Table.from_batches(held)
+            table = pa.Table.from_batches(waiting)
             whole = count // group_rows * group_rows
             yield table.slice(0, whole)
-            held, count = table.slice(whole).to_batches(), count - whole
+            waiting, count = table.slice(whole).to_batches(), count - whole
     if count:
-        yield pa.Table.from_batches(held)
+        yield pa.Table.from_batches(waiting)
 
 
 def _batches(rows: Iterable[PlanRow] | Iterable[RecordBatch]) -> Iterator[RecordBatch]:

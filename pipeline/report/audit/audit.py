@@ -223,8 +223,8 @@ class _Auditor:
             facts = PairFacts.model_validate_json(str(pairs[key]["facts"]))
             for view in VIEWS:
                 scene = Scene(pairs[key], facts, view)
-                held = [layer for layer in rows if key in rows[layer] and view in self._views[layer]]
-                findings += [_examine(unit, key, scene, Estimate.of(layer, rows[layer][key], view)) for layer in held]
+                chosen = [layer for layer in rows if key in rows[layer] and view in self._views[layer]]
+                findings += [_examine(unit, key, scene, Estimate.of(layer, rows[layer][key], view)) for layer in chosen]
         return len(keys), findings
 
     def _read(

@@ -196,8 +196,8 @@ def _stage(stage: Stage, rate: LayerRate, samples: int, pools: Sequence[PoolPlan
 
 
 def _storage(config: Config, samples: int, rates: Rates, layers: Sequence[str]) -> dict[str, Any]:
-    held = sum(rates.layers[layer].bytes * rates.layers[layer].reached for layer in layers) * samples
-    found: dict[str, Any] = {"layers_bytes": round(held), "shards": {}}
+    size = sum(rates.layers[layer].bytes * rates.layers[layer].reached for layer in layers) * samples
+    found: dict[str, Any] = {"layers_bytes": round(size), "shards": {}}
     for recipe in config.shard.recipes:
         if recipe not in rates.recipes:
             continue

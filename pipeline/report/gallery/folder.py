@@ -77,10 +77,10 @@ def _size(number: int) -> str:
 
 def _is_gallery(place: Path) -> bool:
     try:
-        held = json.loads((place / MARKER).read_bytes())
+        marker = json.loads((place / MARKER).read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(held, dict) and held.get("format") == FORMAT
+    return isinstance(marker, dict) and marker.get("format") == FORMAT
 
 
 def _swap(made: Path, place: Path) -> None:

@@ -61,8 +61,8 @@ class BuildReader:
         plan = self.build.plan
         states = np.full(plan.samples, WAITING, np.uint8)
         for layer, done in self._done.items():
-            held = np.unpackbits(self.summary.layers[layer].accepted_bits, count=plan.samples)
-            states[np.repeat(done, plan.unit_size)[: plan.samples] & (held == 0)] = REJECTED
+            accepted = np.unpackbits(self.summary.layers[layer].accepted_bits, count=plan.samples)
+            states[np.repeat(done, plan.unit_size)[: plan.samples] & (accepted == 0)] = REJECTED
         states[np.unpackbits(self.summary.accepted_bits, count=plan.samples) == 1] = ACCEPTED
         for unit, keys in self.duplicates.by_unit.items():
             places = {key: place for place, key in enumerate(plan.keys(unit))}

@@ -142,8 +142,8 @@ def _undirected(value: Any) -> Any:
     if isinstance(value, str):
         return undirected(value)
     if isinstance(value, dict):
-        held = cast("dict[str, Any]", value)
-        return {undirected(name): _undirected(part) for name, part in held.items()}
+        mapping = cast("dict[str, Any]", value)
+        return {undirected(name): _undirected(part) for name, part in mapping.items()}
     return [_undirected(part) for part in cast("list[Any]", value)] if isinstance(value, list | tuple) else value
 
 

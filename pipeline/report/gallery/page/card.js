@@ -119,7 +119,7 @@ const card = (() => {
   const objects = () => {
     const rows = (known.objects ?? []).map((thing) => {
       const swatch = element("span", { class: "swatch" });
-      swatch.style.background = maps.colour(thing.id);
+      swatch.style.background = maps.color(thing.id);
       const share = (value) => (thing.known ? `${Math.round(100 * value)} %` : "");
       const row = element("button", { class: "object", ariaPressed: "false" }, swatch,
         element("span", { class: "what" },

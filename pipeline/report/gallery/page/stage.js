@@ -71,7 +71,7 @@ const stage = (() => {
         if (!boxed.has(thing.id) || x1 <= x0) continue;
         const box = document.createElementNS(SVG, "rect");
         for (const [key, value] of Object.entries({ x: x0, y: y0, width: x1 - x0, height: y1 - y0 })) box.setAttribute(key, value);
-        box.style.stroke = maps.colour(thing.id);
+        box.style.stroke = maps.color(thing.id);
         boxes.append(box);
       }
       const masks = host.querySelector(".masks");
