@@ -94,7 +94,8 @@ def blocked(arguments: Sequence[str], started: Path) -> tuple[subprocess.Popen[b
     [
         ("planning", "inline", signal.SIGTERM),
         ("planning", "inline", signal.SIGINT),
-        ("planning", "ray", signal.SIGTERM),  # which Ray would turn into an exit of its own
+        # Ray would turn it into an exit of its own.
+        pytest.param("planning", "ray", signal.SIGTERM, marks=pytest.mark.ray),
         ("packing", "inline", signal.SIGTERM),
         ("packing", "inline", signal.SIGINT),
     ],

@@ -98,6 +98,7 @@ def test_fronts_of_model_files_are_found_and_reach_the_plan(root: Path, tmp_path
     assert {asset.category for asset in assets.values()} == {"toy block"} and assets["slab"].front_deg is None
 
 
+@pytest.mark.blender
 def test_a_run_whose_server_failed_resumes(root: Path, tmp_path: Path, server: Served, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("spatialdata_builder.pipeline.commands.orient.UNIT", 1)
     server.healthy = 5
