@@ -172,7 +172,7 @@ class LayerStore(Storage):
         """Like `read`, for some columns only: the rest of the file is neither read nor hashed.
 
         For reports that need the texts of layers with images. Packing and stages use `read`.
-        Raises LayerCorrupt if the file is missing, is not a layer file, or has not the record's size.
+        Raises LayerCorrupt if the file is missing, is not a layer file, or its size differs from the record.
         """
         record = self.record(layer_dir, unit)
         with self._peeking(layer_dir, unit), self._peeked(layer_dir, record) as file:
@@ -341,7 +341,7 @@ def _rows(file: Any, layer_dir: str, columns: Sequence[str] | None) -> dict[str,
 
 
 def encode_rows(rows: Mapping[str, Columns], layer_dir: str) -> memoryview:
-    """Rows as one Parquet file. Equal rows give equal bytes: columns are sorted, options fixed, no own metadata.
+    """Rows as one Parquet file. Equal rows give equal bytes: columns are sorted, options fixed, no metadata added.
 
     Columns of bytes are not compressed (images already are), all others use zstd. Raises SpatialdataError, naming the
     key, if rows differ in their columns or types.

@@ -62,7 +62,7 @@ class Rates(Options):
     derived: float = Field(default=0.0, description="samples derived from others, per planned sample")
     accepted: float = Field(description="samples that no layer rejected, per planned sample")
     startup_s: float = Field(description="until workers are warmed up; -1: not known")
-    pack_start_s: float = Field(description="wall time of packing without working packers; -1: not known")
+    pack_start_s: float = Field(description="wall time of packing outside the workers; -1: not known")
     pack_s: float = Field(description="time of packing workers, per planned sample; -1: not known")
     layers: dict[str, LayerRate]
     recipes: dict[str, RecipeRate]
@@ -242,8 +242,8 @@ def _manifests(build: Build) -> list[Manifest]:
 def _run_times(build: Build, records: dict[str, list[Record]]) -> tuple[float, float, float]:
     """Times of the run that computed all units, in seconds; UNMEASURED if no single run did.
 
-    Returns the time until the first unit started, the wall time of packing without working packers, and the time of
-    packing workers per planned sample.
+    Returns the time until the first unit started, the wall time of packing outside the workers, and the
+    worker time of packing per planned sample.
     """
     first = min(_started(record) for each in records.values() for record in each)
     for name in sorted(build.store.names(RUNS)):
