@@ -42,13 +42,13 @@ def run(*arguments: object) -> Told:
     return Told(code, out.getvalue(), err.getvalue())
 
 
-def refused(told: Told, *words: str, code: int = 2) -> str:
+def refused(result: Told, *words: str, code: int = 2) -> str:
     """Assert that a command failed with one error line that contains `words`; returns the line."""
-    assert told.code == code, told
-    assert len(told.errors) == 1, told
-    (line,) = told.errors
+    assert result.code == code, result
+    assert len(result.errors) == 1, result
+    (line,) = result.errors
     assert line.startswith("error: ")
-    assert "Traceback" not in told.err
+    assert "Traceback" not in result.err
     assert "internal error" not in line
     for word in words:
         assert word in line

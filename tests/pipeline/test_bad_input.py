@@ -25,16 +25,16 @@ def test_roots_without_content(tmp_path: Path, kind: str, what: str):
         root.mkdir()
     elif what == "file":
         root.write_text("no folder")
-    told = build(root, tmp_path / "out", f"source.kind={kind}", "samples=3")
-    assert "give" in refused(told, "source.root", str(root))
+    result = build(root, tmp_path / "out", f"source.kind={kind}", "samples=3")
+    assert "give" in refused(result, "source.root", str(root))
     assert not (tmp_path / "out" / "plan.json").exists()
 
 
 def test_a_missing_root(tmp_path: Path):
-    told = run("build", "--out", tmp_path / "out", "--set", "source.kind=object3dit", "--set", "engine.kind=inline")
-    refused(told, "samples" if "samples" in told.err else "source.root")
-    told = build("", tmp_path / "out", "source.root=")
-    refused(told, "source.root: give the folder")
+    result = run("build", "--out", tmp_path / "out", "--set", "source.kind=object3dit", "--set", "engine.kind=inline")
+    refused(result, "samples" if "samples" in result.err else "source.root")
+    result = build("", tmp_path / "out", "source.root=")
+    refused(result, "source.root: give the folder")
 
 
 @pytest.mark.parametrize("name", ["object-paths.json.gz", "metadata/000-000.json.gz"])
@@ -65,20 +65,20 @@ def bad_models() -> dict[str, bytes | None]:
 @pytest.mark.blender
 def test_bad_models_are_rejected_with_reasons(tmp_path: Path):
     root = make_cache(tmp_path / "cache", bad_models())
-    told = build_assets(root, tmp_path / "out")
-    refused(told, "none of the 5 assets can be used", "missing_file 1", "missing_textures 1", "unreadable 3")
+    result = build_assets(root, tmp_path / "out")
+    refused(result, "none of the 5 assets can be used", "missing_file 1", "missing_textures 1", "unreadable 3")
     sound = {f"box{number}": glb(box(1, 1, 1 + number / 10)) for number in range(12)}
     root = make_cache(tmp_path / "mixed", bad_models() | sound)
-    told = build_assets(root, tmp_path / "mixed-out", "samples=1", "render.resolution=[32, 32]", "render.samples=1")
-    assert "5 of 17 assets cannot be used: missing_file 1, missing_textures 1, unreadable 3" in told.err
+    result = build_assets(root, tmp_path / "mixed-out", "samples=1", "render.resolution=[32, 32]", "render.samples=1")
+    assert "5 of 17 assets cannot be used: missing_file 1, missing_textures 1, unreadable 3" in result.err
 
 
 def test_a_uid_without_file(tmp_path: Path):
     root = make_cache(tmp_path / "cache", {"here": glb(box(1, 1, 1)), "gone": None})
-    told = build_assets(root, tmp_path / "out", "source.uids=[gone, never-heard-of]")
-    refused(told, "missing_file 1")
+    result = build_assets(root, tmp_path / "out", "source.uids=[gone, never-heard-of]")
+    refused(result, "missing_file 1")
     # An unknown uid has no license either.
-    assert "1 of 2 assets are left out by source.licenses: unknown 1" in told.err
+    assert "1 of 2 assets are left out by source.licenses: unknown 1" in result.err
 
 
 def test_no_asset_is_left_after_the_license_filter(tmp_path: Path):
@@ -90,8 +90,8 @@ def test_no_asset_is_left_after_the_license_filter(tmp_path: Path):
 @pytest.mark.parametrize("blender", ["/nonexistent", "/bin/true", "/bin/cat", "/tmp"])
 def test_no_blender(tmp_path: Path, blender: str):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(12)})
-    told = build_assets(root, tmp_path / "out", f"render.blender={blender}")
-    refused(told, f"render.blender: {blender}")
+    result = build_assets(root, tmp_path / "out", f"render.blender={blender}")
+    refused(result, f"render.blender: {blender}")
     assert not list((tmp_path / "out").glob("layers/*/*.json")), "a unit was committed without Blender"
 
 
@@ -176,8 +176,8 @@ def test_a_missing_source_rejects_nothing(release: Path, out: Path, tmp_path: Pa
     ],
 )
 def test_bad_configuration(release: Path, tmp_path: Path, setting: str, words: Sequence[str]):
-    told = build(release, tmp_path / "out", setting)
-    refused(told, *words)
+    result = build(release, tmp_path / "out", setting)
+    refused(result, *words)
     assert not (tmp_path / "out").exists(), "something was written before the configuration was checked"
 
 
@@ -190,8 +190,8 @@ def test_bad_configuration_files(tmp_path: Path, content: str | None):
 
 
 def test_no_ray_where_it_should_be(release: Path, tmp_path: Path):
-    told = build(release, tmp_path / "out", "engine.kind=ray", "engine.address=127.0.0.1:1")
-    refused(told, "127.0.0.1:1", "engine.address")
+    result = build(release, tmp_path / "out", "engine.kind=ray", "engine.address=127.0.0.1:1")
+    refused(result, "127.0.0.1:1", "engine.address")
 
 
 # OUT
@@ -207,8 +207,8 @@ def test_out_that_cannot_be_written(release: Path, tmp_path: Path, where: str):
 
 
 def test_out_with_an_unknown_protocol(release: Path):
-    told = run("build", "--out", "nope://x/y", "--set", "source.kind=object3dit", "--set", f"source.root={release}")
-    refused(told, "nope://x/y")
+    result = run("build", "--out", "nope://x/y", "--set", "source.kind=object3dit", "--set", f"source.root={release}")
+    refused(result, "nope://x/y")
 
 
 def test_out_that_holds_another_plan(release: Path, finished: Path):
@@ -253,12 +253,12 @@ def test_disk_full(release: Path, finished: Path, tmp_path: Path, room: int):
         assert build(release, out).code == 0
         assert files_of(out / "shards") == files_of(finished / "shards")
         leave("4096")
-        for told in (
+        for result in (
             run("view", out, "--sheet", tmp_path / "disk" / "sheet.png"),
             run("export", out, "--layout", "object3dit", "--out", tmp_path / "disk" / "export"),
             run("shard", out, "--recipe", "spatialedit"),
         ):
-            refused(told, "the disk is full", str(tmp_path / "disk"), code=1)
+            refused(result, "the disk is full", str(tmp_path / "disk"), code=1)
         assert not (tmp_path / "disk" / "sheet.png").exists()
         refused(run("view", out), "16 samples take about", "--limit", str(tmp_path / "disk"), code=1)
         assert not (out / "gallery").exists()
@@ -272,7 +272,7 @@ def test_a_limit_on_the_size_of_files(release: Path, finished: Path, tmp_path: P
     limited = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000));"
     limited += "from spatialdata_builder.pipeline.cli import main; main(sys.argv[1:])"
-    told = python("-c", limited, *arguments)
-    refused(told, "limit on the size of a file", str(out), "rerun the command", code=1)
+    result = python("-c", limited, *arguments)
+    refused(result, "limit on the size of a file", str(out), "rerun the command", code=1)
     assert build(release, out).code == 0
     assert files_of(out / "shards") == files_of(finished / "shards")

@@ -49,13 +49,13 @@ def test_a_damaged_layer_is_recomputed_by_the_next_build(
         damaged.unlink()
     else:
         damaged.write_bytes(change(whole))
-    told = run("verify", out)
-    assert told.code == 1
-    assert f"{damaged.parent.name}/1" in told.out
-    assert f"spatialdata verify {out} --repair" in told.out
-    told = build(release, out)
-    assert told.code == 0, told
-    assert "set aside, recomputing it" in told.err
+    result = run("verify", out)
+    assert result.code == 1
+    assert f"{damaged.parent.name}/1" in result.out
+    assert f"spatialdata verify {out} --repair" in result.out
+    result = build(release, out)
+    assert result.code == 0, result
+    assert "set aside, recomputing it" in result.err
     if file == "parquet":
         assert damaged.read_bytes() == whole
     assert run("verify", out).code == 0
@@ -65,9 +65,9 @@ def test_a_damaged_layer_is_recomputed_by_the_next_build(
 def test_a_changed_layer_file_is_found_when_it_is_read(release: Path, finished: Path, out: Path):
     damaged = next(out.glob("layers/pair-*/00000000.parquet"))
     damaged.write_bytes(flip(damaged.read_bytes()))
-    told = run("shard", out, "--recipe", "spatialedit")
-    assert told.code == 0, told
-    assert "another sha256" in told.err
+    result = run("shard", out, "--recipe", "spatialedit")
+    assert result.code == 0, result
+    assert "another sha256" in result.err
     assert run("verify", out).code == 0
     sound = shutil.copytree(finished, out.parent / "sound")
     assert run("shard", sound, "--recipe", "spatialedit").code == 0
@@ -80,14 +80,14 @@ def test_a_changed_layer_file_is_found_when_it_is_read(release: Path, finished: 
 def test_a_damaged_plan(release: Path, finished: Path, out: Path, change: Callable[[bytes], bytes]):
     (out / "plan.json").write_bytes(change((out / "plan.json").read_bytes()))
     before = files_of(out)
-    for told in (run("status", out), run("verify", out), run("shard", out, "--recipe", "full")):
-        refused(told, str(out), "plan.json", "rerun the same `spatialdata build`", code=1)
+    for result in (run("status", out), run("verify", out), run("shard", out, "--recipe", "full")):
+        refused(result, str(out), "plan.json", "rerun the same `spatialdata build`", code=1)
     refused(build(release, out, "edits.rotate=2"), "plan.json", "edits.rotate")
     assert files_of(out) == before
-    told = build(release, out)
-    assert told.code == 0
-    assert "plan.json was damaged: rebuilt" in told.err
-    assert "already done: pair 4" in told.err
+    result = build(release, out)
+    assert result.code == 0
+    assert "plan.json was damaged: rebuilt" in result.err
+    assert "already done: pair 4" in result.err
     assert without_corrupt(out) == files_of(finished)
 
 
@@ -110,9 +110,9 @@ def test_layers_of_another_plan_are_not_used(release: Path, finished: Path, out:
     (out / "plan.json").unlink()
     shutil.rmtree(out / "plan")
     settings = ("edits={rotate: 1, translate: 1}",)
-    told = build(release, out, *settings)
-    assert told.code == 0, told
-    assert "already done: pair 0" in told.err
+    result = build(release, out, *settings)
+    assert result.code == 0, result
+    assert "already done: pair 0" in result.err
     assert build(release, tmp_path / "new", *settings).code == 0
     assert files_of(out / "shards") == files_of(tmp_path / "new" / "shards")
     assert run("verify", out).code == 0
@@ -124,12 +124,12 @@ def test_a_damaged_list_of_units(release: Path, out: Path):
     whole = units.read_bytes()
     units.write_bytes(cut(whole))
     # In separate processes, because one process reads the list only once.
-    told = python("-m", "spatialdata_builder.pipeline.cli", "verify", str(out))
-    assert told.code == 1
-    assert "plan:" in told.out
-    told = python("-m", "spatialdata_builder.pipeline.cli", *build_arguments(release, out))
-    assert told.code == 0, told
-    assert "plan/units.parquet was damaged: rebuilt" in told.err
+    result = python("-m", "spatialdata_builder.pipeline.cli", "verify", str(out))
+    assert result.code == 1
+    assert "plan:" in result.out
+    result = python("-m", "spatialdata_builder.pipeline.cli", *build_arguments(release, out))
+    assert result.code == 0, result
+    assert "plan/units.parquet was damaged: rebuilt" in result.err
     assert units.read_bytes() == whole
 
 
@@ -139,11 +139,11 @@ def test_another_list_of_units_is_not_used(release: Path, finished: Path, out: P
     splits = ["train"] * table.num_rows
     pq.write_table(table.set_column(table.schema.get_field_index("split"), "split", pa.array(splits)), units)
     before = files_of(out)
-    told = run("verify", out)
-    assert told.code == 1
-    assert "plan: " in told.out
-    for told in (run("shard", out, "--recipe", "full"), run("verify", out, "--repair")):
-        refused(told, "plan/units.parquet", "rerun the same `spatialdata build`", code=1)
+    result = run("verify", out)
+    assert result.code == 1
+    assert "plan: " in result.out
+    for result in (run("shard", out, "--recipe", "full"), run("verify", out, "--repair")):
+        refused(result, "plan/units.parquet", "rerun the same `spatialdata build`", code=1)
     assert files_of(out) == before
     assert build(release, out).code == 0
     assert files_of(out) == files_of(finished)
@@ -191,9 +191,9 @@ def test_shards_are_repaired_as_they_were_packed(out: Path):
     before = files_of(out / "shards")
     damaged = sorted(out.glob("shards/full/train/mine-*.tar"))[1]
     damaged.write_bytes(flip(damaged.read_bytes()))
-    told = run("verify", out, "--repair")
-    assert told.code == 0, told
-    assert f"rebuilt {damaged.name}" in told.out
+    result = run("verify", out, "--repair")
+    assert result.code == 0, result
+    assert f"rebuilt {damaged.name}" in result.out
     assert files_of(out / "shards") == before
 
 
@@ -202,12 +202,12 @@ def test_missing_shards_are_noticed_and_rebuilt(out: Path, lost: str):
     assert run("shard", out, "--recipe", "spatialedit", "--set", "shard.samples_per_shard=3").code == 0
     before = files_of(out / "shards")
     shutil.rmtree(out / "shards" / lost)
-    told = run("verify", out)
-    assert told.code == 1, told
-    assert f"{lost or 'full'}" in told.out
-    assert "--repair" in told.out
-    told = run("verify", out, "--repair")
-    assert told.code == 0, told
+    result = run("verify", out)
+    assert result.code == 1, result
+    assert f"{lost or 'full'}" in result.out
+    assert "--repair" in result.out
+    result = run("verify", out, "--repair")
+    assert result.code == 0, result
     if lost:
         assert files_of(out / "shards") == before
     else:  # other recipes than those of the build are not recorded anywhere else
@@ -218,14 +218,14 @@ def test_missing_shards_are_noticed_and_rebuilt(out: Path, lost: str):
 def test_layers_are_verified_without_shards(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     assert build(release, out, "shard.recipes=[]").code == 0
-    told = run("verify", out)
-    assert told.code == 0, told
+    result = run("verify", out)
+    assert result.code == 0, result
     damaged = next(out.glob("layers/pair-*/00000000.parquet"))
     whole = damaged.read_bytes()
     damaged.write_bytes(flip(whole))
     assert f"{damaged.parent.name}/0" in run("verify", out).out
-    told = run("verify", out, "--repair")
-    assert told.code == 0, told
+    result = run("verify", out, "--repair")
+    assert result.code == 0, result
     assert damaged.read_bytes() == whole
     assert not (out / "shards").exists()
 
@@ -235,9 +235,9 @@ def test_a_damaged_packing_record(out: Path, change: Callable[[bytes], bytes]):
     before = files_of(out / "shards")
     note = out / "shards" / ".made" / "full.json"
     note.write_bytes(change(note.read_bytes()))
-    told = run("verify", out)
-    assert told.code == 1
-    assert str(note) in told.out
+    result = run("verify", out)
+    assert result.code == 1
+    assert str(note) in result.out
     refused(run("verify", out, "--repair"), str(note), f"spatialdata shard {out} --recipe full")
     assert run("shard", out, "--recipe", "full").code == 0
     assert files_of(out / "shards") == before
@@ -250,21 +250,21 @@ def test_a_damaged_shard_is_named(out: Path, change: Callable[[bytes], bytes] | 
         shard.unlink()
     else:
         shard.write_bytes(change(shard.read_bytes()))
-    told = run("verify", out)
-    assert told.code == 1
-    assert shard.name in told.out
-    told = run("export", out, "--layout", "object3dit", "--out", out.parent / "export")
+    result = run("verify", out)
+    assert result.code == 1
+    assert shard.name in result.out
+    result = run("export", out, "--layout", "object3dit", "--out", out.parent / "export")
     if change is not flip:  # only verify finds a flipped pixel
-        assert "spatialdata verify" in refused(told, str(shard.parent), code=told.code)
-        assert told.code in (1, 2)
+        assert "spatialdata verify" in refused(result, str(shard.parent), code=result.code)
+        assert result.code in (1, 2)
 
 
 def test_status_names_a_damaged_record_and_reports_the_rest(release: Path, out: Path):
     record = sorted(out.glob("layers/line-*/*.json"))[0]
     record.write_bytes(b"{")
-    told = run("status", out)
-    assert told.code == 0, told
-    assert "line: the records of units 0 cannot be read" in told.out
+    result = run("status", out)
+    assert result.code == 0, result
+    assert "line: the records of units 0 cannot be read" in result.out
     found = json.loads(run("status", out, "--json").out)
     assert found["layers"]["line"]["damaged"] == [0]
     assert found["layers"]["pair"]["damaged"] == []
@@ -282,6 +282,6 @@ def test_splits_cannot_be_changed_by_packing(out: Path):
 
 
 def test_a_retry_without_matches_is_reported(release: Path, out: Path):
-    told = run(*build_arguments(release, out), "--retry", "nonsense")
-    assert told.code == 0, told
-    assert "no sample was rejected for nonsense" in told.err
+    result = run(*build_arguments(release, out), "--retry", "nonsense")
+    assert result.code == 0, result
+    assert "no sample was rejected for nonsense" in result.err

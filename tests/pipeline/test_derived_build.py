@@ -201,6 +201,6 @@ def test_a_forecast_counts_derived_samples(scenes: Path):
 
 def test_rebuilding_a_family_changes_nothing(removals: Path):
     key = next(key for key in samples_of(removals) if key.endswith("-comp"))
-    told = run("rebuild", removals, key, "--json")
-    assert told.code == 0, told
-    assert json.loads(told.out)["changed"] == []
+    result = run("rebuild", removals, key, "--json")
+    assert result.code == 0, result
+    assert json.loads(result.out)["changed"] == []

@@ -34,9 +34,9 @@ def undisturbed(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_rebuilding_an_inverse_changes_nothing(undisturbed: Path, tmp_path: Path):
     key = next(key for key in samples_of(undisturbed) if key.endswith("-inv"))
-    told = run("rebuild", undisturbed, key, "--json")
-    assert told.code == 0, told
-    assert json.loads(told.out)["changed"] == []
+    result = run("rebuild", undisturbed, key, "--json")
+    assert result.code == 0, result
+    assert json.loads(result.out)["changed"] == []
 
 
 def test_released_pairs_are_read_backwards(undisturbed: Path):

@@ -53,25 +53,25 @@ def contents(out: Path) -> dict[str, bytes]:
     return {name: data for name, data in files_of(out).items() if ".corrupt" not in name}
 
 
-def sound(told: Told) -> Told:
+def sound(result: Told) -> Told:
     """Assert that there is no traceback and no internal error and that, if it failed, a line names a command."""
-    assert "Traceback" not in told.err + told.out, told
-    assert "internal error" not in told.err, told
-    if told.code:
-        assert told.code in (1, 2), told
-        assert "`spatialdata " in told.err + told.out or "repair with: spatialdata" in told.out, told
-    return told
+    assert "Traceback" not in result.err + result.out, result
+    assert "internal error" not in result.err, result
+    if result.code:
+        assert result.code in (1, 2), result
+        assert "`spatialdata " in result.err + result.out or "repair with: spatialdata" in result.out, result
+    return result
 
 
-def repair(root: Path, out: Path, told: Told) -> Told:
+def repair(root: Path, out: Path, result: Told) -> Told:
     """Run the command that a finding names, or a build if there is no finding."""
-    if packs := re.search(r"pack again with `(spatialdata shard [^`]*)`", told.out):
+    if packs := re.search(r"pack again with `(spatialdata shard [^`]*)`", result.out):
         return run(*shlex.split(packs.group(1))[1:])
-    if told.code and "repair with: " in told.out and "same `spatialdata build`" not in told.out:
-        command = told.out.partition("repair with: ")[2].splitlines()[0]
+    if result.code and "repair with: " in result.out and "same `spatialdata build`" not in result.out:
+        command = result.out.partition("repair with: ")[2].splitlines()[0]
         return run(*shlex.split(command)[1:])
-    if told.code:
-        assert "`spatialdata build`" in told.err + told.out, told
+    if result.code:
+        assert "`spatialdata build`" in result.err + result.out, result
     return build(root, out, *SETTINGS)
 
 
@@ -109,10 +109,10 @@ def test_each_file_is_repaired_by_the_command_that_is_named(
         shutil.copytree(finished, out)
         damage(out / name)
         sound(run("status", out))
-        told = sound(run("verify", out))
-        if told.code:
-            assert name.name in told.out + told.err, (name, told)
-        done = sound(repair(root, out, told))
+        result = sound(run("verify", out))
+        if result.code:
+            assert name.name in result.out + result.err, (name, result)
+        done = sound(repair(root, out, result))
         assert done.code == 0, (name, done)
         assert sound(run("verify", out)).code == 0, name
         after = contents(out)
@@ -170,9 +170,9 @@ def test_each_file_replaced_by_a_similar_one_is_rebuilt(small: tuple[Path, Path,
             shutil.rmtree(out, ignore_errors=True)
             shutil.copytree(finished, out)
             shutil.copyfile(other, out / name)
-            told = sound(run("verify", out))
+            result = sound(run("verify", out))
             sound(run("status", out))
-            done = sound(repair(root, out, told))
+            done = sound(repair(root, out, result))
             assert done.code == 0, (name, other, done)
             sound(run("shard", out, "--recipe", "spatialedit"))
             assert run("verify", out).code == 0, (name, other)
@@ -197,10 +197,10 @@ def test_a_unit_copied_over_another_with_its_record(small: tuple[Path, Path, Pat
     }[unit]
     for suffix in (".parquet", ".json"):
         shutil.copyfile(f"{place}{suffix}", checks / f"00000000{suffix}")
-    told = run("verify", out)
-    assert told.code == 1
+    result = run("verify", out)
+    assert result.code == 1
     what = f"is the record of unit {int(place.name)} of {place.parent.name}, not of unit 0 of {checks.name}"
-    assert what in told.out
+    assert what in result.out
     for command in (["status", out], ["shard", out, "--recipe", "full"]):
         copy = shutil.copytree(out, tmp_path / "copy", dirs_exist_ok=True)
         sound(run(command[0], copy, *command[2:]))
@@ -221,8 +221,8 @@ def test_a_plan_of_other_settings_and_the_same_samples(
     foreign = (tmp_path / "foreign" / "plan.json").read_bytes()
     assert foreign != (out / "plan.json").read_bytes()
     (out / "plan.json").write_bytes(foreign)
-    told = run("verify", out)
-    assert told.code and "rerun the same `spatialdata build`" in told.out + told.err
+    result = run("verify", out)
+    assert result.code and "rerun the same `spatialdata build`" in result.out + result.err
     other = build(root, out, *SETTINGS, "samples=4")
     assert other.code == 2 and "holds another plan" in other.err
     done = build(root, out, *SETTINGS)

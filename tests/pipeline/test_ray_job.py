@@ -186,14 +186,14 @@ def test_literally_ray_job_submit_pipeline_build(head: Head):
         assert run.poll() is None, run.communicate()[0]
         (driver,) = head.find("pipeline/build.py", "python")[-1:]
         os.kill(driver, signal.SIGTERM)
-        told, _ = run.communicate(timeout=60)
+        result, _ = run.communicate(timeout=60)
     finally:
         run.kill()
     plan = json.loads((out / "plan.json").read_text())
     assert (plan["samples"], plan["config"]["source"]["kind"]) == (120, "procedural")
-    assert "assets to draw from" in told
-    assert "rerun the command to resume" in told
-    assert "Traceback" not in told
+    assert "assets to draw from" in result
+    assert "rerun the command to resume" in result
+    assert "Traceback" not in result
 
 
 def test_a_killed_driver_and_a_killed_worker_give_the_same_bytes(head: Head, copy: Path, release: Path, tmp_path: Path):
@@ -202,8 +202,8 @@ def test_a_killed_driver_and_a_killed_worker_give_the_same_bytes(head: Head, cop
     wait_for(lambda: records(out) >= 15 or first.poll() is not None)
     for pid in head.find("pipeline/build.py", str(out)):
         os.kill(pid, signal.SIGKILL)
-    told, _ = first.communicate(timeout=60)
-    assert first.returncode != 0, told
+    result, _ = first.communicate(timeout=60)
+    assert first.returncode != 0, result
     wait_for(lambda: not head.find("ray::Worker"))  # of the dead driver
     before = records(out)
     assert not (out / "shards").exists()
@@ -219,12 +219,12 @@ def test_a_killed_driver_and_a_killed_worker_give_the_same_bytes(head: Head, cop
     wait_for(found)
     for pid in victim:
         os.kill(pid, signal.SIGKILL)
-    told, _ = second.communicate(timeout=120)
-    assert victim, told
-    assert second.returncode == 0, told
-    assert "32 of 32 samples accepted" in told
-    assert "its worker died" in told
-    assert "32 units; already done: pair" in told
+    result, _ = second.communicate(timeout=120)
+    assert victim, result
+    assert second.returncode == 0, result
+    assert "32 of 32 samples accepted" in result
+    assert "its worker died" in result
+    assert "32 units; already done: pair" in result
 
     inline = tmp_path / "inline"
     assert spatialdata(*build_arguments(release, inline, "unit_size=1")).returncode == 0
@@ -239,12 +239,12 @@ def test_a_killed_driver_and_a_killed_worker_give_the_same_bytes(head: Head, cop
 
 
 def test_a_relative_out_is_an_error(relative: subprocess.Popen[str]):
-    told, _ = relative.communicate(timeout=60)
+    result, _ = relative.communicate(timeout=60)
     assert relative.returncode != 0
-    (line,) = {line for line in told.splitlines() if line.startswith("error: ")}
+    (line,) = {line for line in result.splitlines() if line.startswith("error: ")}
     assert "--out out/relative" in line
     assert "absolute path or a URL" in line
-    assert "Traceback" not in told
+    assert "Traceback" not in result
 
 
 def test_a_driver_outside_of_a_job_sends_its_packages(head: Head, release: Path, tmp_path: Path):

@@ -31,8 +31,8 @@ def test_options_of_the_pair_reach_its_stage(tmp_path: Path):
 
 def test_options_of_the_pair_reach_its_pixels(release: Path, tmp_path: Path):
     for name, setting in (("copied", "copy"), ("kept", "keep")):
-        told = build(release, tmp_path / name, f"layers.pair.unchanged={setting}", "shard.recipes=[]")
-        assert told.code == 0, told
+        result = build(release, tmp_path / name, f"layers.pair.unchanged={setting}", "shard.recipes=[]")
+        assert result.code == 0, result
     copied, kept = (next((tmp_path / name).glob("layers/pair-*/00000000.parquet")) for name in ("copied", "kept"))
     assert copied.parent.name != kept.parent.name
     assert copied.read_bytes() != kept.read_bytes()
@@ -60,8 +60,8 @@ def test_wrong_options_of_layers(tmp_path: Path, settings: tuple[str, ...], word
 
 
 def test_a_recipe_without_planned_edits_is_an_error_before_work(release: Path, tmp_path: Path):
-    told = build(release, tmp_path / "out", "edits={remove: 1}", "shard.recipes=[spatialedit]")
-    refused(told, "spatialedit", "translate, rotate, scale, camera", "remove")
+    result = build(release, tmp_path / "out", "edits={remove: 1}", "shard.recipes=[spatialedit]")
+    refused(result, "spatialedit", "translate, rotate, scale, camera", "remove")
     assert not (tmp_path / "out").exists()
 
 

@@ -34,10 +34,10 @@ def with_password(url: str) -> str:
     return url.replace("http://", f"http://ann:{PASSWORD}@")
 
 
-def check(out: Path, *told: Told) -> None:
+def check(out: Path, *result: Told) -> None:
     """Assert that no file and no output has a secret."""
     files = {str(file): file.read_bytes() for file in out.rglob("*") if file.is_file()}
-    files |= {f"output {number}": (one.out + one.err).encode() for number, one in enumerate(told)}
+    files |= {f"output {number}": (one.out + one.err).encode() for number, one in enumerate(result)}
     for secret in (PASSWORD, KEY, BASIC):
         held = [name for name, data in files.items() if secret.encode() in data]
         assert held == [], secret
@@ -57,12 +57,12 @@ def test_no_file_and_no_output_has_a_secret(
     with serving(reply) as service:
         services.append(service)
         for url, options in ((with_password(service.url), {}), (service.url, {"api_key_env": "SEER_KEY"})):
-            told = [build(release, out, judge(url, **options), "samples=4")]
-            told += [run("status", out, "--json"), run("why", out, "translate-train-uid000"), run("view", out)]
+            result = [build(release, out, judge(url, **options), "samples=4")]
+            result += [run("status", out, "--json"), run("why", out, "translate-train-uid000"), run("view", out)]
             again = ("--set", judge(url, **options), "--set", "engine.kind=inline")
-            told += [run("card", out), run("--debug", "build", "--out", out, *again)]
+            result += [run("card", out), run("--debug", "build", "--out", out, *again)]
             assert len(service.headers) > 0
-            check(out, *told)
+            check(out, *result)
     if status == 200:
         assert list(out.glob("answers/*/*/*.json"))
 
@@ -83,8 +83,8 @@ def test_a_password_changes_no_layer_and_is_requested_again(
         record = next(out.glob("layers/judge-*/00000000.json"))
         record.unlink()
         name = "SPATIALDATA_LAYERS_JUDGE_BASE_URL"
-        told = refused(run("verify", out, "--repair"), "layers.judge.base_url", name)
-        assert PASSWORD not in told
+        result = refused(run("verify", out, "--repair"), "layers.judge.base_url", name)
+        assert PASSWORD not in result
         before = len(service.headers)
         monkeypatch.setenv(name, url)
         assert run("rebuild", out, "translate-train-uid000").code == 0

@@ -22,8 +22,8 @@ def test_packing_again_keeps_them_correct(out: Path):
     assert {"README.md", "croissant.json", "_info.json", ".nv-meta/.info.json"} <= before.keys()
     indexes = {name for name in before if name.endswith(".tar.idx")}
     assert {name.removesuffix(".idx") for name in indexes} == {name for name in before if name.endswith(".tar")}
-    told = run("shard", out, "--recipe", "full", "--set", "shard.samples_per_shard=2")
-    assert told.code == 0, told
+    result = run("shard", out, "--recipe", "full", "--set", "shard.samples_per_shard=2")
+    assert result.code == 0, result
     after = public(folder)
     assert not indexes & after.keys()
     listed = json.loads(after[".nv-meta/.info.json"])["shard_counts"]
@@ -40,9 +40,9 @@ def test_missing_files_are_repaired(out: Path, finished: Path, name: str):
         shutil.rmtree(lost)
     else:
         lost.unlink()
-    told = run("verify", out)
-    assert told.code == 1
-    assert " is missing" in told.out
+    result = run("verify", out)
+    assert result.code == 1
+    assert " is missing" in result.out
     assert run("verify", out, "--repair").code == 0
     assert files_of(out / "shards") == files_of(finished / "shards")
 

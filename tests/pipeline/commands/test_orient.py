@@ -67,10 +67,10 @@ def orient(root: Path, out: Path, server: Served, to: Path, *uids: str) -> dict[
 @pytest.mark.blender
 def test_fronts_of_model_files_are_found_and_reach_the_plan(root: Path, tmp_path: Path, server: Served):
     out, to = tmp_path / "out", tmp_path / "found.json"
-    told = orient(root, out, server, to)
-    assert told["to"] == str(to)
+    result = orient(root, out, server, to)
+    assert result["to"] == str(to)
     counts = {"assets": 4, "asked": 4, "known": 3, "unknown": 0, "undistinguishable": 1, "failed": 0}
-    assert told.items() >= counts.items() and told["reasons"] == {}
+    assert result.items() >= counts.items() and result["reasons"] == {}
     found = read_orientations(str(to))
     assert {uid: found[uid].front_deg for uid in FRONTS} == FRONTS
     assert found["south"].votes == (270, 270, 270) and found["south"].model == "seer"
@@ -118,8 +118,8 @@ def test_a_run_whose_server_failed_resumes(root: Path, tmp_path: Path, server: S
 def test_manual_entries_stay(root: Path, tmp_path: Path, server: Served):
     to = tmp_path / "found.json"
     to.write_text(json.dumps({"east": 33, "west": 44, "south": 55}))
-    told = orient(root, tmp_path / "out", server, to)
-    assert told["asked"] == 1 and server.answered == 3
+    result = orient(root, tmp_path / "out", server, to)
+    assert result["asked"] == 1 and server.answered == 3
     assert read_orientations(str(to))["west"].front_deg == 44
 
 

@@ -17,9 +17,9 @@ KEY = "translate-train-uid000"
 def test_only_its_unit_is_recomputed(out: Path):
     before = files_of(out)
     times = {file: file.stat().st_mtime_ns for file in out.glob("layers/*/*")}
-    told = run("rebuild", out, KEY, "--json")
-    assert told.code == 0, told
-    found = json.loads(told.out)
+    result = run("rebuild", out, KEY, "--json")
+    assert result.code == 0, result
+    found = json.loads(result.out)
     assert found["changed"] == []
     assert files_of(out) == before
     made = {file.stem for file, when in times.items() if file.stat().st_mtime_ns != when}
@@ -35,10 +35,10 @@ def test_a_repaired_source_changes_its_unit_and_names_the_recipes_to_pack(tmp_pa
     image.write_bytes(whole[:300])
     assert build(root, out).code == 0
     image.write_bytes(whole)
-    told = run("rebuild", out, KEY)
-    assert told.code == 0, told
-    assert "changed: pair" in told.out
-    assert f"spatialdata shard {out} --recipe full" in told.out
+    result = run("rebuild", out, KEY)
+    assert result.code == 0, result
+    assert "changed: pair" in result.out
+    assert f"spatialdata shard {out} --recipe full" in result.out
     assert run("shard", out, "--recipe", "full").code == 0
     other = tmp_path / "other"
     assert build(root, other).code == 0

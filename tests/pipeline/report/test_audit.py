@@ -280,8 +280,8 @@ class TestMapsThatCannotBeCompared:
         assert {row["state"] for row in rows} == {"without exact map"}
         assert set(lines["without_exact_keys"]) == {row["key"] for row in rows}
         print_audit(found)
-        told = capsys.readouterr().out
-        assert f"line: {lines['without_exact']} without exact maps: {lines['without_exact_keys'][0]}" in told
+        result = capsys.readouterr().out
+        assert f"line: {lines['without_exact']} without exact maps: {lines['without_exact_keys'][0]}" in result
 
     def test_one_view_and_layers_left_out(self, tmp_path: Path):
         make_build(tmp_path, settings=("layers.line.views=[target]", "layers.depth=none"))
@@ -310,13 +310,13 @@ def test_a_limit_takes_units_from_all_over_the_plan(tmp_path: Path):
 
 def test_the_printed_table(exact: Path, capsys: pytest.CaptureFixture[str]):
     print_audit(run_audit(str(exact), quiet=True))
-    told = capsys.readouterr().out
+    result = capsys.readouterr().out
     for word in ("abs_rel ↓", "best_iou ↑", "line: 8 maps compared; 8 by r 1", "audit.csv"):
-        assert word in told
+        assert word in result
     # An exact layer has one row that says so, not a row of zeros and ones for each figure.
-    (row,) = [line for line in told.splitlines() if line.strip().startswith("metric ")]
+    (row,) = [line for line in result.splitlines() if line.strip().startswith("metric ")]
     assert row.split()[1:4] == ["abs_rel", "↓", "exact"]
-    assert "delta1" not in told
+    assert "delta1" not in result
 
 
 class TestBadInput:

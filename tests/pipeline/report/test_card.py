@@ -50,7 +50,7 @@ def rows_of(text: str, head: str) -> list[list[str]]:
 
 
 def pack(out: Path) -> None:
-    assert (told := run("shard", out, "--recipe", "full")).code == 0, told
+    assert (result := run("shard", out, "--recipe", "full")).code == 0, result
 
 
 def test_the_card_of_a_build_counts_its_samples(finished):
@@ -86,9 +86,9 @@ def test_the_same_build_gives_the_same_card(out, finished):
     shutil.rmtree(out / "shards")
     pack(out)
     assert files_of(out / "shards") == before
-    told = run("card", out, "--json")
+    result = run("card", out, "--json")
     assert files_of(out / "shards") == before
-    (card,) = json.loads(told.out)["cards"]
+    (card,) = json.loads(result.out)["cards"]
     assert (card["samples"], card["licence"], card["leaks"]) == (len(records(out)), "", False)
     assert run("verify", out).code == 0
 
@@ -136,8 +136,8 @@ def test_untrusted_texts_stay_text(out):
 
 def test_contradicting_licenses_are_named(out):
     relicense(out, lambda _, item: {"licence": "by-sa" if item.asset.endswith("a") else "by-nc-sa"})
-    told = run("shard", out, "--recipe", "full")
-    assert "CC BY-SA and CC BY-NC-SA cannot be combined" in told.out
+    result = run("shard", out, "--recipe", "full")
+    assert "CC BY-SA and CC BY-NC-SA cannot be combined" in result.out
     text = body(card_of(out))
     assert "There is no licence under which the whole may be shared" in text
     assert "`spatialdata shard OUT --recipe RECIPE --licenses by-sa`" in text
@@ -181,8 +181,8 @@ def test_all_licenses_of_one_model_are_named_and_required(out):
         assert {row[2] for row in body_rows(part)} == seen and {row[0] for row in body_rows(part)} == {"Ann; Zoe"}
     assert "by 2 named creators" in text
     assert DatasetCard.load(out / "shards" / "full" / "README.md").data.license == "cc-by-nc-4.0"
-    told = run("shard", out, "--recipe", "full", "--licenses", "by")
-    assert told.code and "shows models under" in told.err.replace("show ", "shows ") and "by-nc" in told.err
+    result = run("shard", out, "--recipe", "full", "--licenses", "by")
+    assert result.code and "shows models under" in result.err.replace("show ", "shows ") and "by-nc" in result.err
     assert run("shard", out, "--recipe", "full", "--licenses", "by,by-nc").code == 0
 
 
@@ -196,15 +196,15 @@ def test_near_duplicates_are_reported(release, tmp_path):
     assert "Near-duplicates were not looked for." in card_of(out)
     before = files_of(out)
     assert run("card", out).code == 0
-    assert files_of(out) == before, "told as it was packed, not as the build says"
+    assert files_of(out) == before, "the card must describe the packing, not the build"
 
 
 def test_the_configuration_is_that_of_the_plan_and_the_packing(release, tmp_path):
     out = tmp_path / "out"
     splits = "shard.splits={train: 0.8, val: 0.1, test: 0.1}"
     assert build(release, out, splits, "shard.samples_per_shard=5", "layers.screen.max_blur=0.8").code == 0
-    told = re.search(r"```yaml\n(.*?)```", card_of(out), re.S)
-    assert told and yaml.safe_load(told.group(1)) == {
+    result = re.search(r"```yaml\n(.*?)```", card_of(out), re.S)
+    assert result and yaml.safe_load(result.group(1)) == {
         "source": {"kind": "object3dit"},
         "samples": "all",
         "unit_size": 4,
@@ -220,8 +220,8 @@ def test_the_configuration_is_that_of_the_plan_and_the_packing(release, tmp_path
 
 def test_a_card_without_layers_states_what_is_missing(out):
     shutil.rmtree(out / "layers")
-    told = run("card", out)
-    assert told.code == 0, told
+    result = run("card", out)
+    assert result.code == 0, result
     assert "What was rejected cannot be told" in card_of(out)
     assert "near-duplicates are not all there any more" in card_of(out)
 

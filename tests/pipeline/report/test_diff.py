@@ -29,9 +29,9 @@ def stricter(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def diff(first: Path, second: Path) -> dict:
-    told = run("diff", first, second, "--json")
-    assert told.code == 0, told
-    return json.loads(told.out)
+    result = run("diff", first, second, "--json")
+    assert result.code == 0, result
+    return json.loads(result.out)
 
 
 def test_a_build_and_itself(finished):
@@ -42,8 +42,8 @@ def test_a_build_and_itself(finished):
     samples = found["first"]["samples"]
     assert found["samples"]["accepted_in_both"] == found["keys"]["common"] == samples
     assert all(sides["first"] == sides["second"] for sides in found["scores"].values())
-    told = run("diff", finished, finished)
-    assert "configuration: identical" in told.out and "accepted only in the" not in told.out
+    result = run("diff", finished, finished)
+    assert "configuration: identical" in result.out and "accepted only in the" not in result.out
 
 
 def test_changed_settings_and_their_effects(finished, stricter):
@@ -66,8 +66,8 @@ def test_changed_settings_and_their_effects(finished, stricter):
     assert found["edits"]["rotate"][0] - found["edits"]["rotate"][1] == lost["count"]
     swapped = diff(stricter, finished)
     assert swapped["samples"]["only_in_second"] == lost
-    told = run("diff", finished, stricter).out
-    assert f"accepted only in the first: {lost['count']}" in told and "turned_too_little" in told
+    result = run("diff", finished, stricter).out
+    assert f"accepted only in the first: {lost['count']}" in result and "turned_too_little" in result
 
 
 def test_scores_are_those_of_the_samples(finished, stricter):

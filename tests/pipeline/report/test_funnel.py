@@ -49,13 +49,13 @@ def test_every_sample_is_accounted_for(rejecting: Path):
 
 
 def test_it_is_printed_as_a_table(rejecting: Path):
-    told = run("status", rejecting)
-    lines = [line.split() for line in told.out.splitlines()]
+    result = run("status", rejecting)
+    lines = [line.split() for line in result.out.splitlines()]
     (pair,) = [line for line in lines if line[:2] == ["pair", "4/4"]]
     assert pair[2:5] == ["16", "14", "2"]
     (accepted,) = [line for line in lines if line[:1] == ["accepted"]]
     assert accepted[1:3] == ["16", "14"]
-    assert "pair rejected: unreadable_image 2" in told.out
+    assert "pair rejected: unreadable_image 2" in result.out
 
 
 @pytest.mark.parametrize("width", [40, 56, 100])
@@ -74,8 +74,8 @@ def test_nothing_is_accepted_before_the_last_layer_is_computed(rejecting: Path, 
     rows = funnel_of(open_build(str(out)))
     assert {row["seconds_per_accepted"] for row in rows} == {None}
     assert status_of(str(out))["accepted"] == 0
-    told = run("status", out)
-    assert (told.code, "not finished" in told.out) == (0, True)
+    result = run("status", out)
+    assert (result.code, "not finished" in result.out) == (0, True)
 
 
 @pytest.mark.parametrize("held", [None, 0.25])

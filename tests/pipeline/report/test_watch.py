@@ -104,8 +104,8 @@ def test_a_packing_build_is_not_finished(out: Path):
         seen = read_state(str(out))
     assert not seen.finished
     assert seen.state == f"packing: {seen.holder}"
-    told = run("status", out, "--watch")
-    assert (told.code, told.out.partition(":")[0]) == (0, "finished")
+    result = run("status", out, "--watch")
+    assert (result.code, result.out.partition(":")[0]) == (0, "finished")
 
 
 def test_nothing_to_watch(tmp_path: Path):

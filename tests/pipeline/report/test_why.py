@@ -87,9 +87,9 @@ def test_a_rejected_sample(tmp_path: Path):
     assert states.pop("pair") == "refused"
     assert set(states.values()) == {"skipped"}
     assert (found["assets"], found["shards"], found["instruction"]) == ([], [], {})
-    told = run("why", out, "translate-train-uid000")
-    assert "refused: unreadable_image" in told.out
-    assert "spatialdata rebuild" in told.out
+    result = run("why", out, "translate-train-uid000")
+    assert "refused: unreadable_image" in result.out
+    assert "spatialdata rebuild" in result.out
 
 
 def test_a_build_in_progress_and_a_damaged_layer(out: Path):

@@ -116,6 +116,6 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gallery(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The gallery of `mixed`."""
     place = tmp_path_factory.mktemp("gallery") / "größe #1 数据"
-    told = run("view", mixed, "--out", place)
-    assert told.code == 0, told
+    result = run("view", mixed, "--out", place)
+    assert result.code == 0, result
     return place

@@ -62,16 +62,16 @@ def test_a_rejected_sample_has_a_reason(gallery: Path, mixed: Path):
     assert card["reject"]["reason"] == "unreadable_image"
     assert card["media"] == []
     assert "objects" not in card
-    told = run("view", mixed, "--out", gallery)
-    assert "units left: " in told.out
-    assert "checks 1" in told.out
+    result = run("view", mixed, "--out", gallery)
+    assert "units left: " in result.out
+    assert "checks 1" in result.out
 
 
 def test_pictures_are_those_of_the_shards(finished: Path, tmp_path: Path, index_of: Callable[[Path], dict[str, Any]]):
     before = files_of(finished)
-    told = run("view", finished, "--out", tmp_path / "g", "--json")
-    assert (told.code, told.err) == (0, "")
-    assert json.loads(told.out)["gallery"] == str(tmp_path / "g" / "index.html")
+    result = run("view", finished, "--out", tmp_path / "g", "--json")
+    assert (result.code, result.err) == (0, "")
+    assert json.loads(result.out)["gallery"] == str(tmp_path / "g" / "index.html")
     assert files_of(finished) == before
     cards, index, seen = cards_of(tmp_path / "g"), index_of(tmp_path / "g"), 0
     for tar in finished.glob("shards/full/*/*.tar"):
@@ -97,10 +97,10 @@ def test_pictures_are_those_of_the_shards(finished: Path, tmp_path: Path, index_
 
 
 def test_default_place_and_limit(out: Path, index_of: Callable[[Path], dict[str, Any]]):
-    told = run("view", out, "--limit", "5")
-    assert told.code == 0
-    assert "5 of 16 samples" in told.out
-    assert str(out / "gallery" / "index.html") in told.out
+    result = run("view", out, "--limit", "5")
+    assert result.code == 0
+    assert "5 of 16 samples" in result.out
+    assert str(out / "gallery" / "index.html") in result.out
     index = index_of(out / "gallery")
     assert index["about"]["planned"] == 16
     assert len(index["key"]) == 5
@@ -127,9 +127,9 @@ def test_damaged_files_are_reported_and_count_as_missing(out: Path, index_of: Ca
     line.write_bytes(line.read_bytes()[:-1])
     (record,) = out.glob("layers/segment-*/00000002.json")
     record.write_text("{")
-    told = run("view", out)
-    assert told.code == 0
-    assert "2 layer files could not be read" in told.out
+    result = run("view", out)
+    assert result.code == 0
+    assert "2 layer files could not be read" in result.out
     index = index_of(out / "gallery")
     states = [index["states"][state] for state in index["state"]]
     assert states == ["accepted"] * 4 + ["waiting"] * 8 + ["accepted"] * 4

@@ -178,15 +178,15 @@ def test_maps_and_overlays(look_in: Opens):
 def test_a_rejected_sample_shows_its_reason_and_a_command(look_in: Opens, mixed: Path):
     found = look_in(f"#open={REJECTED}")
     found.page.wait_for_selector("#card[open]")
-    told = found.page.inner_text("#card")
-    assert "unreadable_image" in told
-    assert f"spatialdata why {mixed} {REJECTED}" in told
+    result = found.page.inner_text("#card")
+    assert "unreadable_image" in result
+    assert f"spatialdata why {mixed} {REJECTED}" in result
     found.page.keyboard.press("f")  # no pictures, so nothing to flicker
     found.page.keyboard.press("ArrowRight")
     found.page.wait_for_selector(".stage .picture")
-    told = found.page.inner_text("#card")
-    assert "verified by geometry" in told
-    assert "says translate, is translate" in told
+    result = found.page.inner_text("#card")
+    assert "verified by geometry" in result
+    assert "says translate, is translate" in result
 
 
 @pytest.mark.parametrize("width", [390, 1300])

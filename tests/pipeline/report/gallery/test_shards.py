@@ -24,8 +24,8 @@ Index = Callable[[Path], dict[str, Any]]
 def test_each_recipe_with_its_members(recipe: str, tmp_path: Path, index_of: Index):
     folder = out_of(tmp_path, recipe=recipe)
     make_split(folder, [["a-1", "a-2"], ["b-1"]], recipe=get_recipe(recipe))
-    told = run("view", tmp_path, "--out", tmp_path / "g")
-    assert told.code == 0, told
+    result = run("view", tmp_path, "--out", tmp_path / "g")
+    assert result.code == 0, result
     index = index_of(tmp_path / "g")
     assert index["key"] == ["a-1", "a-2", "b-1"]
     assert set(index["fields"]) == set(get_recipe(recipe).fields()) - {"json"}
@@ -66,8 +66,8 @@ def test_default_places(finished: Path, tmp_path: Path, index_of: Index):
 def test_a_limit_takes_samples_from_all_shards(tmp_path: Path, index_of: Index):
     folder = join(str(tmp_path), "full", "train")
     make_split(folder, [[f"s{shard}-{number}" for number in range(5)] for shard in range(4)])
-    told = run("view", folder, "--out", tmp_path / "g", "--limit", "6")
-    assert "6 of 20 samples" in told.out
+    result = run("view", folder, "--out", tmp_path / "g", "--limit", "6")
+    assert "6 of 20 samples" in result.out
     assert index_of(tmp_path / "g")["key"] == ["s0-0", "s0-1", "s1-0", "s1-1", "s2-0", "s3-0"]
 
 
@@ -102,8 +102,8 @@ def test_a_damaged_shard_is_named(tmp_path: Path):
 
 def test_an_object_store(tmp_path: Path, bucket: str, index_of: Index):
     make_split(join(bucket, "full", "train"), [["a-1", "a-2"]])
-    told = run("view", bucket, "--out", tmp_path / "g")
-    assert told.code == 0, told
+    result = run("view", bucket, "--out", tmp_path / "g")
+    assert result.code == 0, result
     assert index_of(tmp_path / "g")["key"] == ["a-1", "a-2"]
 
 
