@@ -102,7 +102,7 @@ def test_a_damaged_plan_of_a_source_that_changed(release: Path, out: Path, tmp_p
     other = shutil.copytree(release, tmp_path / "release")
     shutil.rmtree(other / "rotate")
     before = files_of(out)
-    refused(build(other, out), "plan.json", "other samples now", "remove plan.json and plan/", code=1)
+    refused(build(other, out), "plan.json", "now give other samples", "remove plan.json and plan/", code=1)
     assert files_of(out) == before
 
 
