@@ -90,7 +90,7 @@ def run_orient(
         root = source.root(config.source)
         file = _target(root, store, to)
         table = file.read()
-        if not table:  # a new one begins with what people wrote into the root's own
+        if not table:  # a new file starts with the manual entries of the root
             given = source.orientations(config.source)
             table = {uid: entry for uid, entry in given.items() if not entry.model}
         assets = find_assets(config, store, say, make_progress(quiet))
