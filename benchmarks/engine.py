@@ -24,7 +24,7 @@ import click
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from spatialdata_builder.pipeline.config import EngineOptions
-from spatialdata_builder.pipeline.engine.ready_units import Board
+from spatialdata_builder.pipeline.engine.ready_units import ReadyUnits
 from spatialdata_builder.pipeline.engine.run import run, session
 from spatialdata_builder.pipeline.engine.runner import tasks_of
 from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
@@ -169,8 +169,8 @@ def start(units: int, unit_size: int) -> dict[str, float]:
         store = LayerStore(folder)
         plan = make_plan(store, units * unit_size, unit_size)
         tasks = tasks_of([Burn(1)])
-        board = Board(tasks, store, plan)
-        job = board.take("pair")
+        units = ReadyUnits(tasks, store, plan)
+        job = units.take("pair")
         assert job is not None
         plan.rows(job.unit)
         seconds = time.monotonic() - began

@@ -1,9 +1,9 @@
-"""Ctrl-C and SIGTERM while there is work: one signal is enough, whenever it comes.
+"""Ctrl-C and SIGTERM during work: one signal is enough, at any time.
 
-Invariant: once a signal has come, the outermost `interruptible` ends with Stopped; once a thread has said by `give_up`
-that the work has no sense any more, with that error. The KeyboardInterrupt that this raises may be swallowed (by an
-import, a callback, a finalizer) or turned into another error, so it is raised again until the stack unwinds; while it
-does, further signals leave the cleaning up alone.
+Invariant: after a signal, the outermost `interruptible` ends with Stopped; after a call of `give_up` in any thread, it
+ends with the error given there. The KeyboardInterrupt that a signal raises may be swallowed (by an import, a callback,
+a finalizer) or turned into another error, so it is raised again until the stack unwinds. Signals during the unwinding
+do not interrupt the cleanup.
 """
 
 import signal
@@ -19,13 +19,13 @@ from ..shards.plain import plain
 from .start import SIGNALS, STOPPED, STOPPED_TEXT, end_with, exit_at_once
 
 AGAIN_S = 0.5
-"""After which a KeyboardInterrupt that did not end the work is raised again."""
+"""Seconds after which a KeyboardInterrupt that did not end the work is raised again."""
 GRACE_S = 30.0
-"""For the cleaning up of the command (a store that does not answer, a Ray that does not end); then it just ends."""
+"""Seconds that cleanup may take (if a store does not answer, or Ray does not end); then the command exits."""
 
 
 class Stopped(SpatialdataError):
-    """A person or the system asked the run to stop; everything committed is kept."""
+    """The user or the system stopped the run; everything committed is kept."""
 
     exit_code = STOPPED
 
@@ -34,15 +34,15 @@ class Stopped(SpatialdataError):
 
 
 class _Interrupt(KeyboardInterrupt):
-    """Ours: after a plain KeyboardInterrupt in an `exec`, caught or not, Python ends by SIGINT, not with our code."""
+    """Distinct from KeyboardInterrupt: after a plain one in an `exec`, even a caught one, Python exits by SIGINT."""
 
 
 class _Watch:
-    """What an outermost `interruptible` knows of signals. No lock is taken: the handler runs anywhere."""
+    """State of an outermost `interruptible`. Takes no lock, because the handler may run at any point."""
 
     def __init__(self) -> None:
         self.error: SpatialdataError | None = None
-        """Why the work is to end."""
+        """Why the work must end; None while it need not."""
         self.closing = False
         self._ended = threading.Event()
         self._is_command = signal.getsignal(signal.SIGINT) is exit_at_once
@@ -66,7 +66,7 @@ class _Watch:
             signal.pthread_kill(self._main, signal.SIGINT)
 
     def _unwinds(self, error: BaseException | None) -> bool:
-        """Whether the code that was interrupted is cleaning up after an interrupt."""
+        """Whether the interrupted code is already cleaning up after an interrupt."""
         while error is not None:
             if isinstance(error, KeyboardInterrupt) or error is self.error:
                 return True
@@ -83,7 +83,7 @@ _watch: _Watch | None = None
 
 @contextmanager
 def interruptible() -> Generator[None]:
-    """Ctrl-C and SIGTERM inside become Stopped. May be nested, and be entered again where a library set handlers."""
+    """Turn Ctrl-C and SIGTERM inside into Stopped. May be nested, such as after a library has set its own handlers."""
     global _watch
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -118,22 +118,22 @@ def interruptible() -> Generator[None]:
 
 
 def error_line(error: SpatialdataError) -> str:
-    """What a person is told of it."""
+    """The line to print for an error."""
     kind = "" if isinstance(error, Stopped) else "error: "
     return plain(f"{kind}{' '.join(str(error).split())}")
 
 
 def give_up(error: SpatialdataError) -> None:
-    """Called in any thread: end what is at work in the main thread with this error."""
+    """End the work in the main thread with this error. May be called in any thread."""
     if _watch is not None and _watch.error is None:
         _watch.error = error
 
 
 def _quiet_hook(hook: Any) -> Any:
-    """Of the interrupts that a finalizer swallowed, nothing is said: they come again."""
+    """Print nothing for an interrupt that a finalizer swallowed: it is raised again."""
 
-    def told(found: Any) -> None:
+    def quiet(found: Any) -> None:
         if not isinstance(found.exc_value, KeyboardInterrupt):
             hook(found)
 
-    return told
+    return quiet

@@ -1,4 +1,4 @@
-"""A build under OUT, opened: its configuration, plan and stages, and what its layers rejected."""
+"""Open a build under OUT: its configuration, plan and stages, and the samples that its layers rejected."""
 
 import os
 from collections import Counter
@@ -22,7 +22,7 @@ from .store.layers import LayerCorrupt, LayerStore, Record
 from .store.plan import Plan, read_plan
 
 RUNS = "runs"
-"""Folder of what each run that came to its end did: counts, times."""
+"""Folder with a file for each completed run: counts and times."""
 
 
 @dataclass(frozen=True)
@@ -34,35 +34,35 @@ class Build:
     plan: Plan
     stages: tuple[Stage, ...]
     shown: Shown | None = None
-    """Where the configuration comes from, of a build that was opened."""
+    """Source of the configuration; set by `open_build`."""
 
     @property
     def note(self) -> str:
-        """Which configuration this is, where OUT holds two; else empty."""
+        """Which configuration this is, if OUT holds two; else empty."""
         return self.shown.note if self.shown else ""
 
     @property
     def layers(self) -> dict[str, str]:
-        """Layer: its folder."""
+        """Folder name of each layer."""
         return layer_dirs(self.stages, self.plan.hash)
 
 
 @dataclass(frozen=True)
 class Rejects:
-    """What the layers of a finished build refused, and what packing leaves out."""
+    """Samples that the layers of a finished build rejected, and that packing leaves out."""
 
     samples: int
-    """Different ones: a sample that two layers refused counts once."""
+    """Number of distinct samples: a sample that two layers rejected counts once."""
     reasons: Mapping[str, int]
-    """By `layer: reason`; a sample is counted at each layer that refused it. Duplicates are refused by `pack`."""
+    """Count for each `layer: reason`; a sample counts at each layer that rejected it. Duplicates count at `pack`."""
 
 
 def open_out(out: str) -> LayerStore:
-    """The store of a build. Raises BadInput for a relative path inside a Ray job, whose folder is a passing copy."""
+    """The store of a build. Raises BadInput for a relative path in a Ray job, whose working directory is temporary."""
     if "://" not in out:
         path = Path(out).expanduser()
         if not path.is_absolute() and in_ray_job():
-            raise BadInput(f"--out {out}: a Ray job runs in a copy that is deleted: give an absolute path or a URL")
+            raise BadInput(f"--out {out}: a Ray job runs in a temporary folder: give an absolute path or a URL")
         out = str(path.absolute())
     return LayerStore(out)
 
@@ -73,18 +73,21 @@ def in_ray_job() -> bool:
 
 
 def open_build(out: str, overrides: Sequence[str] = (), *, running: bool = False) -> Build:
-    """The build under OUT that counts (`pipeline.planning.configurations`), its `shard` and `engine` keys overridden.
+    """Open the build under OUT whose configuration is in effect (see `pipeline.planning.configurations`).
 
     Args:
-        running: while a build runs, open that one.
+        overrides: `key=value` for keys of `shard` and `engine`.
+        running: while a build runs, open that one instead.
 
-    Raises BadInput where there is no build, or an override names another key.
+    Raises BadInput if there is no build, or an override names another key.
     """
     other = [text for text in overrides if not text.startswith(("shard.", "engine."))]
     if of_plan := [text for text in overrides if text.startswith("shard.splits")]:
-        raise BadInput(f"--set {of_plan[0]}: the plan divides the samples: build into another OUT to divide them anew")
+        raise BadInput(f"--set {of_plan[0]}: the plan fixes the splits: build into another OUT to change them")
     if other:
-        raise BadInput(f"--set {other[0]}: only keys of `shard` and `engine` can change here; build again for others")
+        raise BadInput(
+            f"--set {other[0]}: only keys of `shard` and `engine` can be set here; build again to set others"
+        )
     store = open_out(out)
     shown = read_shown(store, overrides, running=running)
     plan = read_plan(store)
@@ -94,20 +97,20 @@ def open_build(out: str, overrides: Sequence[str] = (), *, running: bool = False
 
 
 def planned_edits(config: Config) -> list[EditKind]:
-    """The kinds of edit that a build plans, rendered or derived."""
+    """The kinds of edit in a build's plan, rendered or derived."""
     return planned_kinds(config.edits)
 
 
 def done_units(build: Build) -> int:
-    """Units that every layer holds."""
+    """Number of units that every layer has committed."""
     planned = build.plan.units
     return min(sum(unit < planned for unit in build.store.done_units(folder)) for folder in build.layers.values())
 
 
 def rejects_of(build: Build) -> Rejects:
-    """Counted from the records of a finished build, one unit at a time, and from its duplicates.
+    """Count the rejected samples of a finished build from its records and duplicates, one unit at a time.
 
-    Raises LayerCorrupt for a record that is missing or unreadable, or whose layer file is missing or of another size.
+    Raises LayerCorrupt if a record is missing or unreadable, or its layer file is missing or has another size.
     """
     store, folders, reasons, samples = build.store, build.layers, Counter[str](), 0
     found = find_duplicates(store, build.plan, folders, build.config.shard.duplicates)
@@ -125,8 +128,8 @@ def rejects_of(build: Build) -> Rejects:
                 for layer, record in zip(folders, records, strict=True):
                     _check_size(store, record, sizes[record.layer])
                     reasons.update(f"{layer}: {reject.reason}" for reject in record.rejects)
-                refused = {reject.key for record in records for reject in record.rejects}
-                samples += len(refused.union(duplicates.get(unit, ())))
+                rejected = {reject.key for record in records for reject in record.rejects}
+                samples += len(rejected.union(duplicates.get(unit, ())))
     return Rejects(samples, dict(sorted(reasons.items())))
 
 
@@ -135,10 +138,10 @@ def _check_size(store: LayerStore, record: Record, sizes: Mapping[str, int]) -> 
     size = sizes.get(base(name), 0)
     if size != record.bytes:
         what = f"layer file {store.path(name)} has {size} bytes, its record says {record.bytes}"
-        raise LayerCorrupt(f"{what}: run `spatialdata build` again", record.layer, record.unit)
+        raise LayerCorrupt(f"{what}: rerun `spatialdata build`", record.layer, record.unit)
 
 
 def _sizes(store: LayerStore, layer_dir: str) -> dict[str, int]:
-    """Bytes of each file of a layer, by name: one listing."""
+    """Size in bytes of each file of a layer, by name, from one listing."""
     fs, path = filesystem(join(store.url, "layers", layer_dir))
     return {base(str(entry["name"])): int(entry["size"] or 0) for entry in fs.ls(path, detail=True)}

@@ -1,7 +1,7 @@
-"""Configuration values of which a part is secret: kept without it, whole again from the environment.
+"""Configuration values with a secret part: files hold them without it, the environment completes them.
 
-Invariant: what is read from a file of OUT holds no secret; where it stands for one (`shards.redact.HIDDEN`), the
-environment variable that bears the key's name holds the whole value.
+Invariant: no file of OUT holds a secret. Where a file has `shards.redact.HIDDEN` in its place, the environment variable
+named after the key holds the complete value.
 """
 
 import os
@@ -15,35 +15,35 @@ from ..shards.redact import HIDDEN
 
 
 def secret_variable(key: str) -> str:
-    """The environment variable for the whole value of a key: SPATIALDATA_LAYERS_JUDGE_BASE_URL."""
+    """The environment variable for the complete value of a key, such as SPATIALDATA_LAYERS_JUDGE_BASE_URL."""
     return f"SPATIALDATA_{re.sub('[^A-Z0-9]+', '_', key.upper())}"
 
 
 def restored(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values of a configuration, those whole again that the environment holds."""
+    """Plain values of a configuration, with secrets filled in from the environment where it holds them."""
     found = deepcopy(dict(values))
     for path, value in _texts(found, ()):
-        if HIDDEN in value and (whole := os.environ.get(secret_variable(_key(path)))):
+        if HIDDEN in value and (complete := os.environ.get(secret_variable(_key(path)))):
             inner: Any = found
             for part in path[:-1]:
                 inner = inner[part]
-            inner[path[-1]] = whole
+            inner[path[-1]] = complete
     return found
 
 
 def check_secrets(values: Mapping[str, Any]) -> None:
-    """Raise BadInput where a value of a configuration lacks the part that is not kept: before work that may need it."""
+    """Raise BadInput if a value of a configuration still lacks its secret part. Called before work that may need it."""
     for path, value in _texts(values, ()):
         if HIDDEN in value:
             key = _key(path)
             raise BadInput(
-                f"{key} is kept without its password or token ({value}): set the environment variable "
-                f"{secret_variable(key)} to the whole value, here and on the workers, and run the command again"
+                f"{key} is stored without its password or token ({value}): set the environment variable "
+                f"{secret_variable(key)} to the complete value, here and on the workers, and rerun the command"
             )
 
 
 def _texts(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """Each text within a value, with where it is."""
+    """Each string within a value, with its path."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):
@@ -55,7 +55,7 @@ def _texts(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...],
 
 
 def _key(path: Sequence[Any]) -> str:
-    """As a person writes it: the options of a layer stand beside its stage."""
+    """The key as a user writes it: the options of a layer are siblings of its `stage`."""
     parts = [str(part) for part in path]
     if parts[0] == "layers" and parts[2:3] == ["options"]:
         del parts[2]

@@ -1,7 +1,6 @@
-"""What a person is told, on stdout and stderr: whatever the locale, and whatever strangers wrote into names and errors.
+"""Output to stdout and stderr, safe in any locale and for any text in names and errors.
 
-All that is printed goes through `say` or a `terminal`: no control character of a foreign text reaches the terminal, and
-no secret.
+Everything that is printed goes through `say` or `terminal`, which remove control characters and secrets.
 """
 
 import io
@@ -20,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def prepare() -> None:
-    """What the encoding of the terminal lacks is spelled out (`\\u6570`) and no error."""
+    """Print characters that the terminal's encoding lacks as escapes (`\\u6570`) instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str, *, err: bool = False, file: TextIO | None = None) -> None:
-    """Print a line, or lines. A stderr that cannot be written ends no run; a stdout raises OSError.
+    """Print text. Raises OSError if stdout cannot be written; ignores a stderr that cannot be written.
 
     Args:
-        file: takes the lines in place of either.
+        file: written to instead of stdout or stderr.
     """
     try:
         click.echo(plain(redact(text), keep="\n\t"), file, err=err)
@@ -41,7 +40,7 @@ def say(text: str, *, err: bool = False, file: TextIO | None = None) -> None:
 
 
 def terminal(*, stderr: bool = False, **options: Any) -> "Console":
-    """A console of rich for tables and styles, harmless as `say` is."""
+    """A rich console for tables and styles; like `say`, it removes control characters."""
     from rich.console import Console
     from rich.segment import Segment
 
@@ -57,9 +56,9 @@ def terminal(*, stderr: bool = False, **options: Any) -> "Console":
 
 
 def stdout_is_lost() -> bool:
-    """Whether stdout cannot be written; then all that follows is dropped, so that nothing else fails for it.
+    """Whether stdout cannot be written. If so, later output is dropped, so that it causes no further error.
 
-    Tried with an empty line: what failed to be written is forgotten by then.
+    Tests with an empty line, because Python has already discarded the text that failed.
     """
     try:
         sys.stdout.write("\n")
@@ -71,7 +70,7 @@ def stdout_is_lost() -> bool:
 
 
 def _drop(stream: TextIO) -> None:
-    """Let what a stream still holds, and all that follows, go nowhere."""
+    """Discard the buffer of a stream and everything written to it later."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -1,6 +1,6 @@
-"""A build from configuration to shards, and the packing of a finished one again.
+"""Build a dataset from configuration to shards, and pack a finished build again.
 
-Every function gives a plain dict: what `--json` prints.
+The `run_*` functions return a plain dict: what `--json` prints.
 """
 
 import json
@@ -35,23 +35,23 @@ from ..store.plan import check_rows
 from ..terminal import say
 
 FEW_SHARDS = 8
-"""Shards that are packed sooner in this process than Ray starts."""
+"""Up to this many shards, packing in this process is faster than starting Ray."""
 
 
 @interruptible()
 def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[str] = ()) -> dict[str, Any]:
-    """Plan, compute every layer, pack the recipes of `shard.recipes`. Goes on where an earlier run stopped.
+    """Plan, compute every layer, pack the recipes of `shard.recipes`. Resumes an earlier run.
 
     Args:
-        retry: reasons; units with samples that were rejected for them are computed again.
+        retry: reject reasons; units with samples that were rejected for them are recomputed.
 
-    Raises Stopped on Ctrl-C and SIGTERM, wherever they come; OUT is unlocked then.
+    Raises Stopped on Ctrl-C and SIGTERM at any time; OUT is then unlocked.
     """
     began, started = time.monotonic(), datetime.now(UTC)
     check_packages(config.engine)
     sweep()
     store = open_out(out)
-    # What is wrong with layers and recipes is told before a survey or a render is paid for.
+    # Errors in layers and recipes are reported before an expensive survey or render.
     planned = build_stages(config, pair_arguments(config, store), store.url)
     recipes = [fit_recipe(get_recipe(name), planned, planned_edits(config)) for name in config.shard.recipes]
     with RunLock(store, say=_say(quiet), doing=BUILDING) as lock, session(config.engine, stages=planned):
@@ -89,11 +89,11 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
 
 @interruptible()
 def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
-    """Pack the accepted samples of a finished build for one recipe. Raises Stopped as `run_build` does."""
+    """Pack the accepted samples of a finished build for one recipe. Raises Stopped like `run_build`."""
     build = open_build(out, overrides)
     chosen = fit_recipe(get_recipe(recipe), build.stages, planned_edits(build.config))
     if (done := done_units(build)) < build.plan.units:
-        raise BadInput(f"{build.store} is not finished ({done} of {build.plan.units} units): run the build again")
+        raise BadInput(f"{build.store} is not finished ({done} of {build.plan.units} units): rerun the build")
     if build.plan.samples <= FEW_SHARDS * build.config.shard.samples_per_shard:
         engine = build.config.engine.model_copy(update={"kind": "inline"})
         build = replace(build, config=build.config.model_copy(update={"engine": engine}))
@@ -111,7 +111,7 @@ def check_packages(engine: EngineOptions) -> None:
 
 
 def compute(build: Build, lock: RunLock, quiet: bool) -> RunSummary:
-    """Compute what is not committed yet; the source is looked at only where something is."""
+    """Compute all units that are not committed yet. Reads the source only if there are any."""
     if done_units(build) < build.plan.units:
         check_packages(build.config.engine)
         check_secrets(build.config.model_dump(mode="json"))
@@ -124,17 +124,17 @@ def compute(build: Build, lock: RunLock, quiet: bool) -> RunSummary:
 def _pack_all(
     build: Build, recipes: Sequence[Recipe], lock: RunLock, quiet: bool
 ) -> tuple[list[dict[str, Any]], Rejects]:
-    """Pack the recipes and count the rejects; a unit that turns out to be damaged is computed again, once."""
-    mended: set[tuple[str, int]] = set()
+    """Pack the recipes and count the rejects. A unit that turns out to be damaged is recomputed once."""
+    repaired: set[tuple[str, int]] = set()
     while True:
         try:
             return [pack_recipe(build, recipe, quiet) for recipe in recipes], rejects_of(build)
         except LayerCorrupt as error:
             place = (error.layer_dir, error.unit)
-            if place in mended:
+            if place in repaired:
                 raise
-            mended.add(place)
-            _say(quiet)(f"{str(error).split(': run ')[0]}: moved aside, computing it again")
+            repaired.add(place)
+            _say(quiet)(f"{str(error).split(': run ')[0]}: set aside, recomputing it")
             build.store.set_aside(*place)
             compute(build, lock, quiet)
 
@@ -149,7 +149,7 @@ def pack_recipe(build: Build, recipe: Recipe, quiet: bool) -> dict[str, Any]:
     ) -> list[ShardEntry | Damaged]:
         done = 0
 
-        def told(job: ShardJob, result: tuple[ShardEntry | Damaged, float]) -> None:
+        def count(job: ShardJob, result: tuple[ShardEntry | Damaged, float]) -> None:
             nonlocal done, seconds
             entry, spent = result
             seconds += spent
@@ -159,17 +159,17 @@ def pack_recipe(build: Build, recipe: Recipe, quiet: bool) -> dict[str, Any]:
             say(f"packed {job.name} ({done} of {len(jobs)}, {entry.samples} samples)")
 
         timed = partial(_timed, function)
-        results = map_items(timed, jobs, build.config.engine, name=lambda job: job.name, on_result=told)
+        results = map_items(timed, jobs, build.config.engine, name=lambda job: job.name, on_result=count)
         return [entry for entry, _ in results]
 
     packed = pack(build.store, build.plan, build.layers, recipe, build.config.shard, packer)
-    told = write_card(build, recipe.name)
-    shown = {name: told[name] for name in ("licence", "licence_problems")}
-    return packed | shown | {"worker_seconds": round(seconds, 3)}
+    card = write_card(build, recipe.name)
+    licenses = {name: card[name] for name in ("licence", "licence_problems")}
+    return packed | licenses | {"worker_seconds": round(seconds, 3)}
 
 
 def _timed(function: Callable[[ShardJob], ShardEntry | Damaged], job: ShardJob) -> tuple[ShardEntry | Damaged, float]:
-    """With the seconds that it took a worker."""
+    """The result, and the seconds that the worker took."""
     began = time.monotonic()
     return function(job), time.monotonic() - began
 

@@ -1,4 +1,4 @@
-"""The first five minutes: a small dataset from nothing, built, packed, verified, drawn and shown."""
+"""The demo: a small dataset, built without any data, packed, verified and shown."""
 
 import time
 from collections.abc import Sequence
@@ -25,27 +25,27 @@ DEMO: dict[str, Any] = {
 
 
 def run_demo(out: str, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
-    """Build the demo under `out`, check it, draw it, make its gallery, and say what to try next.
+    """Build the demo under `out`, verify it, draw a contact sheet, write a gallery, and print what to try next.
 
-    Goes on where it was stopped.
+    Resumes after a stop.
 
-    Raises SpatialdataError where what was built is not sound.
+    Raises SpatialdataError if the shards are damaged.
     """
     began = time.monotonic()
     config = with_overrides(deepcopy(DEMO), overrides, "demo")
     if not quiet:
         size = " x ".join(str(side) for side in config.render.resolution)
-        say(f"Building {config.samples} triplets at {size}. The first time, Blender is fetched (360 MB).", err=True)
+        say(f"Building {config.samples} triplets at {size}. The first run downloads Blender (360 MB).", err=True)
     folder = str(open_out(out))
     built = run_build(config, folder, quiet=quiet)
     verified = run_verify(folder)
     if not verified["ok"]:
-        raise SpatialdataError(f"the demo's shards are not sound: {verified['problems'][0]['message']}")
+        raise SpatialdataError(f"the demo's shards are damaged: {verified['problems'][0]['message']}")
     picture = run_sheet(folder, f"{folder}/contact.png", limit=built["accepted"])["picture"]
     gallery = run_gallery(folder, quiet=quiet)["gallery"]
     if not quiet:
         _say(folder, built, verified, picture, time.monotonic() - began)
-        say(f"\nLook at it in a browser:\n  {gallery}")
+        say(f"\nOpen in a browser:\n  {gallery}")
     return {"built": built, "verified": verified, "picture": picture, "gallery": gallery}
 
 
@@ -55,12 +55,12 @@ def _say(folder: str, built: dict[str, Any], verified: dict[str, Any], picture: 
         f"""
 {built["accepted"]} triplets in {seconds:.0f} s ({built["rejected"]} rejected), {verified["shards"]} shards, verified.
 
-  the picture   {picture}
-  the shards    {here / "shards" / "full"}
-  how it went   spatialdata status {here}
+  picture       {picture}
+  shards        {here / "shards" / "full"}
+  statistics    spatialdata status {here}
 
 Next:
-  spatialdata shard {here} --recipe spatialdiff      pack the same samples for one trainer
+  spatialdata shard {here} --recipe spatialdiff      pack the same samples for another trainer
   spatialdata export {here} --layout spatialedit --out {here}-spatialedit
   spatialdata build --config examples/procedural.yaml --out out/procedural
   spatialdata build --config examples/objaverse.yaml --out out/objaverse --set source.root=/path/to/objaverse"""

@@ -1,4 +1,4 @@
-"""What works on this machine, and what to do about the rest. Looks only; changes nothing but uv's own cache."""
+"""Check this machine, with a fix for each problem. Changes nothing except uv's own cache."""
 
 import importlib.metadata
 import importlib.util
@@ -31,7 +31,7 @@ WEIGHTS = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `mend` is what to type where it is not ok."""
+    """Result of one check. `mend`, a key of the `--json` output, is the fix if the state is not ok."""
 
     name: str
     state: State
@@ -40,11 +40,11 @@ class Finding:
 
 
 def examine(out: str = "", blender: str = "") -> list[Finding]:
-    """Look at the interpreter, packages, Blender, GPU, weights, memory and disk.
+    """Check the interpreter, packages, Blender, GPU, weights, memory and disk.
 
     Args:
-        out: where a build would go, to look at its disk; empty: the current folder.
-        blender: a Blender executable to try instead of the bpy package.
+        out: output folder of a planned build, whose disk is checked; empty: the current folder.
+        blender: a Blender executable to check instead of the bpy package.
     """
     checks: tuple[Callable[[], list[Finding]], ...] = (
         _python,
@@ -76,7 +76,7 @@ def _extras() -> list[Finding]:
 
 
 def _onnxruntime() -> list[Finding]:
-    """Two packages bring the same module, one for CPUs and one for GPUs."""
+    """Check which of the two packages with this module works: one is for CPUs, one for GPUs."""
     if importlib.util.find_spec("onnxruntime") is None:
         return [Finding("onnxruntime", "optional", "not installed", install_command("annotators"))]
     code = "import onnxruntime; print(onnxruntime.__version__, *onnxruntime.get_available_providers())"
@@ -84,15 +84,15 @@ def _onnxruntime() -> list[Finding]:
         [sys.executable, "-c", code], capture_output=True, text=True, errors="replace", timeout=60, check=False
     )
     if done.returncode:
-        return [Finding("onnxruntime", "optional", done.stderr.strip()[-120:], "install it again")]
+        return [Finding("onnxruntime", "optional", done.stderr.strip()[-120:], "reinstall it")]
     return [Finding("onnxruntime", "ok", done.stdout.strip())]
 
 
-def _package(name: str, absent: State, mend: str) -> Finding:
+def _package(name: str, absent: State, fix: str) -> Finding:
     try:
         return Finding(name, "ok", importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, absent, "not installed", mend)
+        return Finding(name, absent, "not installed", fix)
 
 
 def _blender(executable: str) -> Finding:
@@ -127,8 +127,8 @@ def _weights() -> list[Finding]:
     for model in WEIGHTS:
         folder = home / f"models--{model.replace('/', '--')}" / "snapshots"
         state: State = "ok" if folder.is_dir() and any(folder.iterdir()) else "optional"
-        mend = "" if state == "ok" else f"hf download {model}"
-        findings.append(Finding(f"weights {model}", state, str(folder) if state == "ok" else "not in the cache", mend))
+        fix = "" if state == "ok" else f"hf download {model}"
+        findings.append(Finding(f"weights {model}", state, str(folder) if state == "ok" else "not in the cache", fix))
     return findings
 
 
@@ -138,7 +138,7 @@ def _disk(out: str) -> Finding:
     except BadInput as error:
         return Finding("disk", "missing", str(error), "choose another --out")
     if not is_local(fs):
-        return Finding("disk", "ok", f"{out} is remote: its space is not known here")
+        return Finding("disk", "ok", f"{out} is remote: its free space is not known")
     folder = Path(path)
     while not folder.exists():
         folder = folder.parent
@@ -155,5 +155,5 @@ def _shared_memory() -> Finding:
         return Finding("shared memory", "optional", "none: the renderer passes arrays through the temporary folder")
     free = shutil.disk_usage(folder).free / 2**20
     good = free > 256
-    mend = "" if good else "in a container: --shm-size=1g"
-    return Finding("shared memory", "ok" if good else "missing", f"{free:.0f} MiB free", mend)
+    fix = "" if good else "in a container: --shm-size=1g"
+    return Finding("shared memory", "ok" if good else "missing", f"{free:.0f} MiB free", fix)

@@ -1,7 +1,7 @@
-"""Which way the assets of a root face and what they are called: portraits, a vote, one file.
+"""Determine the front and the name of each asset of a source, from portraits and votes, into one file.
 
-Invariant: an asset that the file answers for is not asked about again; what was rendered or answered when a run ended
-is found again by the next (two layers under `OUT/orient`, and the request cache), and the file is written whole.
+Invariant: an asset with an entry in the file is not asked about again. The next run reuses portraits and answers of a
+stopped run (two layers under `OUT/orient`, and the request cache). The file is written in one piece.
 """
 
 import dataclasses
@@ -48,9 +48,9 @@ from ..terminal import say
 from .build import check_packages
 
 UNIT: Final = 16
-"""Assets of one unit: with three votes 48 questions at once."""
+"""Assets per unit: with three votes, 48 questions at once."""
 NEAR: Final = 22.5
-"""Degrees within which a named front is the one that was known: half a step between views."""
+"""A voted front counts as right within this many degrees of the known one: half a step between views."""
 ANSWERS: Final = "answers"
 
 
@@ -63,21 +63,20 @@ def run_orient(
     side: int = SIDE,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Ask about every usable asset of the source that the file does not answer for yet. Goes on where it was stopped.
+    """Ask about every usable asset of the source that has no entry in the file yet. Resumes after a stop.
 
     Args:
-        out: where portraits and answers are kept; the OUT of a build may serve.
-        to: path or URL of the file; empty: `orientations.json` in an Objaverse root where that can be written, else in
-            OUT.
+        out: folder for portraits and answers; can be the OUT of a build.
+        to: path or URL of the file; empty: `orientations.json` in an Objaverse root if that is writable, else in OUT.
         side: pixels of a view; the model is shown eight of them in two rows.
 
     Returns:
-        `to`; counts `assets`, `asked`, `known`, `unknown`, `undistinguishable`, `failed`; `reasons` of what failed; and
-        of the named fronts that the source knew before (procedural assets), how many are `right` and `wrong`.
+        `to`; counts `assets`, `asked`, `known`, `unknown`, `undistinguishable`, `failed`; `reasons` of failed assets;
+        and, for fronts that the source itself knows (procedural assets), how many votes are `right` and `wrong`.
 
     Raises:
         BadInput: a source without 3D models, an option that does not exist, a file that cannot be read.
-        Stopped: on Ctrl-C and SIGTERM; the file is as it was, and what was rendered and answered is found again.
+        Stopped: on Ctrl-C and SIGTERM; the file is unchanged, and the next run reuses portraits and answers.
     """
     source = get_source(config.source.kind)
     if not isinstance(source, SceneSource):
@@ -93,7 +92,7 @@ def run_orient(
         root = source.root(config.source)
         file = _target(root, store, to)
         table = file.read()
-        if not table:  # a new one begins with what people wrote into the root's own
+        if not table:  # a new file starts with the manual entries of the root
             given = source.orientations(config.source)
             table = {uid: entry for uid, entry in given.items() if not entry.model}
         assets = find_assets(config, store, say, make_progress(quiet))
@@ -103,8 +102,8 @@ def run_orient(
             say(f"asking {vote.model} about {len(todo)} of {len(assets)} assets")
             settle(config, store)
             job = _plan(config, root, store, vote, side, todo)
-            # Only then: with a part of the answers in the file the next run would have another plan, and render anew
-            # what this one had rendered and not asked about.
+            # Only after all answers: with a part of them in the file, the next run would have another plan, and would
+            # render again what this run had rendered but not asked about.
             found, reasons = mended(
                 job.store,
                 lambda: run(job.stages, job.store, job.plan, config.engine, make_progress(quiet), guard=lock.check),
@@ -117,7 +116,7 @@ def run_orient(
 
 
 def make_vote(config: Config, options: Mapping[str, Any], out: str) -> VlmOrientation:
-    """The stage that asks. Raises BadInput for an option that does not exist or has a bad value."""
+    """The stage that asks the model. Raises BadInput for an unknown option or a bad value."""
     own = [field.name for field in dataclasses.fields(VlmOrientation) if field.init and field.name != "colours"]
     for option in options:
         if option not in own:
@@ -133,7 +132,7 @@ def make_vote(config: Config, options: Mapping[str, Any], out: str) -> VlmOrient
 
 @dataclass(frozen=True)
 class _File:
-    """The orientation file, in a folder that it is written to whole."""
+    """The orientation file and its folder."""
 
     folder: Storage
     name: str
@@ -161,7 +160,7 @@ def _target(root: str, store: LayerStore, to: str) -> _File:
 
 @dataclass(frozen=True)
 class _Job:
-    """Portraits of the assets that are asked about, and the vote: two layers of a plan of their own."""
+    """Portraits of the assets to ask about, and the votes: two layers of a separate plan."""
 
     store: LayerStore
     plan: Plan
@@ -170,7 +169,7 @@ class _Job:
     """By key."""
 
     def collect(self) -> tuple[dict[str, Orientation], dict[str, int]]:
-        """What is answered so far, by uid, and the rejects by reason."""
+        """The answers so far, by uid, and the number of rejects by reason."""
         folders = layer_dirs(self.stages)
         answered = folders[VlmOrientation.layer]
         found = {
@@ -193,14 +192,14 @@ def _plan(
         config.source.kind,
         root,
         render,
-        # Inline, one Blender has the machine to itself.
+        # Inline, one Blender uses the whole machine.
         threads=os.cpu_count() or 1 if config.engine.kind == "inline" else 0,
         cpus=resources["cpus"],
         gpus=resources["gpus"],
     )
     by_key = {asset_key(asset.uid): asset for asset in assets}
     rows = [PlanRow(key, "train", portrait_spec(asset)) for key, asset in by_key.items()]
-    # Other packages may give other pixels: they begin anew rather than go on with what others made.
+    # Other package versions may give other pixels: they start a new plan instead of resuming.
     content = [dict(versions()), [row.spec for row in rows]]
     digest = hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
     kept = LayerStore(join(store.url, "orient", digest), **store.options)
@@ -208,7 +207,7 @@ def _plan(
 
 
 def _entry(asset: Asset, answer: str) -> Orientation:
-    """The vote on an asset, unless its shape speaks against it: a front that a turn shows again is none."""
+    """The vote on an asset, unless its shape contradicts it: a rotationally symmetric asset has no front."""
     entry = Orientation.model_validate_json(answer)
     if asset.rotatable and asset.symmetry == 1:
         return entry
@@ -216,10 +215,10 @@ def _entry(asset: Asset, answer: str) -> Orientation:
 
 
 def count_fronts(assets: Sequence[Asset], table: Mapping[str, Orientation]) -> dict[str, int]:
-    """What the table says of the assets, and how often it is `right` where the source knows a front itself."""
+    """Counts of the table's entries, and how often they are `right` for assets whose front the source knows."""
     entries = {asset.uid: table[asset.uid] for asset in assets if asset.uid in table}
     kinds = Counter(kind_of(entry) for entry in entries.values())
-    told = [
+    matches = [
         abs(wrapped(front - asset.front_deg)) < NEAR
         for asset in assets
         if asset.front_deg is not None and (entry := entries.get(asset.uid)) and (front := entry.front_deg) is not None
@@ -230,13 +229,13 @@ def count_fronts(assets: Sequence[Asset], table: Mapping[str, Orientation]) -> d
         "unknown": kinds["unknown"],
         "undistinguishable": kinds["undistinguishable"],
         "failed": len(assets) - len(entries),
-        "right": sum(told),
-        "wrong": len(told) - sum(told),
+        "right": sum(matches),
+        "wrong": len(matches) - sum(matches),
     }
 
 
 def _resources(config: Config, layer: str) -> dict[str, float]:
-    """What `engine.resources` says of a layer of this pass."""
+    """The configured `engine.resources` of a layer."""
     asked = {str(name): resources for name, resources in config.engine.resources.items()}.get(layer)
     values = {"cpus": asked.cpus, "gpus": asked.gpus} if asked else {}
     return {name: value for name, value in values.items() if value is not None}

@@ -1,6 +1,6 @@
-"""One sample made again: its unit, all layers, in this process.
+"""Rebuild one sample: all layers of its unit, in this process.
 
-Invariant: nothing is removed before every stage is ready to work, and only under the run lock.
+Invariant: nothing is removed before every stage is ready, and only under the run lock.
 """
 
 from typing import Any
@@ -22,15 +22,15 @@ from ..store.plan import check_rows
 
 @interruptible()
 def run_rebuild(out: str, key: str) -> dict[str, Any]:
-    """Make the unit of a sample again. A unit is what is committed, so its other samples are made again, too.
+    """Recompute the unit of a sample. The unit is what is committed, so its other samples are recomputed as well.
 
-    Gives the unit, its samples, `changed`: the layers whose files have other bytes than before, and `recipes`: those
-    that are packed, and want to be packed again where something changed.
+    Returns the unit, its samples, `changed`: the layers whose files differ from before, and `recipes`: the packed
+    recipes, which should be packed again if a layer changed.
 
     Raises:
-        BadInput: no build, no such key, another run holds OUT, or the source is not there.
-        SpatialdataError: a stage cannot go on. What was made before stays where none was ready to work; else the next
-            build makes what is missing.
+        BadInput: there is no build, or no such key, another run holds OUT, or the source is missing.
+        SpatialdataError: a stage failed. If it failed to load, the old files stay; else the next build recomputes the
+            missing ones.
     """
     build = open_build(out)
     require_all("rebuilding a sample", ("shapely", "trimesh"), "build")
@@ -52,17 +52,17 @@ def run_rebuild(out: str, key: str) -> dict[str, Any]:
             if isinstance(outcome, Failed):
                 raise_failed(outcome)
             if isinstance(outcome, Damaged):
-                raise SpatialdataError(f"{outcome.message} (check the disk: it was written a moment ago)")
+                raise SpatialdataError(f"{outcome.message} (check the disk: the file was just written)")
     changed = [task.layer for task in tasks if _digest(store, task.layer_dir, unit) != before[task.layer]]
-    told = {"out": str(store), "key": key, "unit": unit, "samples": build.plan.size(unit)}
-    return {**told, "changed": changed, "recipes": packed_recipes(store)}
+    about = {"out": str(store), "key": key, "unit": unit, "samples": build.plan.size(unit)}
+    return {**about, "changed": changed, "recipes": packed_recipes(store)}
 
 
 def _digest(store: LayerStore, folder: str, unit: int) -> str:
-    """Of a layer file and of what was refused; empty where there is none."""
+    """Digest of a layer file and its rejects; empty if there is no record."""
     try:
         record = store.record(folder, unit)
     except LayerCorrupt:
         return ""
-    refused = sorted((reject.key, reject.reason) for reject in record.rejects)
-    return f"{record.sha256} {refused}"
+    rejects = sorted((reject.key, reject.reason) for reject in record.rejects)
+    return f"{record.sha256} {rejects}"

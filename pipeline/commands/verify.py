@@ -1,4 +1,4 @@
-"""What is done with a build or its shards once they are there: verify and repair, export."""
+"""Verify and repair a build or its shards."""
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -11,7 +11,7 @@ from ...shards.layout import SplitFolder, base, filesystem, find_shards, find_sp
 from ...shards.recipes import get_recipe
 from ...shards.verify import Report, verify_folder
 from ..engine.run import session
-from ..engine.summaries import summary_is_true
+from ..engine.summaries import summary_matches_records
 from ..interrupts import interruptible
 from ..opened import Build, done_units, open_build, planned_edits
 from ..packing.pack import fit_recipe
@@ -22,20 +22,20 @@ from ..store.lock import RunLock
 from ..store.plan import check_rows
 from .build import compute, pack_recipe
 
-_WRONG_SUMMARY = "is damaged, or says other than the records: `status` may be wrong until the build is run again"
+_WRONG_SUMMARY = "is damaged, or disagrees with the records: `status` may be wrong until the build is rerun"
 FEW_SHARDS, FEW_BYTES = 8, 64 << 20
 
 
 def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[str, Any]:
-    """Check the shards under `path`, and where it is OUT its layers, and whether all that was packed is there.
+    """Check the shards under `path` and, if it is OUT, its layers, and that no packed shards are missing.
 
-    With `repair`, what is damaged or lost is made again.
+    With `repair`, damaged or missing files are rebuilt.
 
-    Raises BadInput where there is nothing to check, or `path` holds no build to repair from.
+    Raises BadInput if there is nothing to check, or `path` has no build to repair from.
     """
     build = open_build(path) if holds_build(LayerStore(path)) else None
     if repair and build is None:
-        raise BadInput(f"{path} is not the folder of a build: only OUT holds the layers that shards are rebuilt from")
+        raise BadInput(f"{path} is not the folder of a build: give OUT, whose layers shards are rebuilt from")
     repaired: list[str] = []
     if repair and build is not None:
         repaired = _repair(build, quiet)
@@ -67,7 +67,7 @@ def _problem(where: str, message: str, key: str = "", member: str = "") -> dict[
 
 
 def _corrupt_plan(build: Build) -> list[dict[str, str]]:
-    """Whether the list of units is the one that was planned."""
+    """Problems of the plan's list of units."""
     try:
         check_rows(build.plan)
     except SpatialdataError as error:
@@ -76,8 +76,8 @@ def _corrupt_plan(build: Build) -> list[dict[str, str]]:
 
 
 def _lost(build: Build) -> list[dict[str, str]]:
-    """Splits and recipes that were packed, or should have been, and are not there."""
-    there = {(folder.recipe, folder.split) for folder in _folders(build)}
+    """Splits and recipes that were packed, or should have been, and are missing."""
+    present = {(folder.recipe, folder.split) for folder in _folders(build)}
     problems: list[dict[str, str]] = []
     for recipe in packed_recipes(build.store):
         try:
@@ -86,11 +86,11 @@ def _lost(build: Build) -> list[dict[str, str]]:
             problems.append(_problem(recipe, str(error)))
             continue
         splits = packing.splits if packing else ()
-        gone = [split for split in splits if (recipe, split) not in there]
-        problems += [_problem(f"{recipe}/{split}", "was packed and is not there") for split in gone]
-    held = {recipe for recipe, _ in there}.union(packed_recipes(build.store))
+        missing = [split for split in splits if (recipe, split) not in present]
+        problems += [_problem(f"{recipe}/{split}", "was packed and is missing") for split in missing]
+    packed = {recipe for recipe, _ in present}.union(packed_recipes(build.store))
     if done_units(build) == build.plan.units:
-        wanted = [recipe for recipe in build.config.shard.recipes if recipe not in held]
+        wanted = [recipe for recipe in build.config.shard.recipes if recipe not in packed]
         problems += [_problem(recipe, "is not packed, though `shard.recipes` names it") for recipe in wanted]
     return problems
 
@@ -117,12 +117,12 @@ def _are_few(path: str) -> bool:
         return False
     try:
         return sum(fs.size(name) for fs, name in map(filesystem, shards)) < FEW_BYTES
-    except OSError:  # one cannot be read: which, and why, is for the check itself
+    except OSError:  # one cannot be read: the check itself reports it
         return True
 
 
 def _corrupt_layers(build: Build) -> list[LayerCorrupt]:
-    """Layer files that do not hold what their records say."""
+    """Layer files that disagree with their records."""
 
     def check(place: tuple[str, int]) -> LayerCorrupt | None:
         try:
@@ -137,16 +137,16 @@ def _corrupt_layers(build: Build) -> list[LayerCorrupt]:
 
 
 def _wrong_summaries(build: Build) -> list[str]:
-    """Layers whose summary does not say what their records say."""
+    """Layers whose summary disagrees with their records."""
     found = build.layers.items()
-    return [folder for layer, folder in found if not summary_is_true(build.store, build.plan, layer, folder)]
+    return [folder for layer, folder in found if not summary_matches_records(build.store, build.plan, layer, folder)]
 
 
 @interruptible()
 def _repair(build: Build, quiet: bool) -> list[str]:
-    """Compute damaged units again, then pack every recipe whose shards are damaged or lost, as it was packed before.
+    """Recompute damaged units, then pack every recipe with damaged or missing shards, with its original options.
 
-    Gives what was made again. Raises BadInput where it is not known how a recipe was packed.
+    Returns the names of rebuilt files. Raises BadInput if the options of a recipe are not known.
     """
     repaired: list[str] = []
     with RunLock(build.store) as lock, session(build.config.engine, stages=build.stages):
@@ -154,7 +154,7 @@ def _repair(build: Build, quiet: bool) -> list[str]:
         for error in _corrupt_layers(build):
             build.store.set_aside(error.layer_dir, error.unit)
             repaired.append(f"{error.layer_dir}/{error.unit}")
-        for folder in _wrong_summaries(build):  # the run makes it anew
+        for folder in _wrong_summaries(build):  # the run rebuilds it
             build.store.remove(build.store.summary_name(folder))
             repaired.append(f"summaries/{folder}")
         compute(build, lock, quiet)
@@ -169,14 +169,14 @@ def _repair(build: Build, quiet: bool) -> list[str]:
 
 
 def _damaged_shards(build: Build, recipe: str) -> tuple[list[str], bool]:
-    """Names of a recipe's damaged shards, and whether anything at all is wrong with what is there."""
+    """Names of a recipe's damaged shards, and whether its shards have any problem."""
     there = any(folder.recipe == recipe for folder in _folders(build))
     problems = _verify_shards(join(build.store.url, "shards", recipe)).problems if there else ()
     return sorted({base(problem.shard) for problem in problems if problem.shard}), bool(problems)
 
 
 def _pack_again(build: Build, recipe: str, damaged: Sequence[str], quiet: bool) -> None:
-    """Pack a recipe as it was packed last, or as the build says where it never was."""
+    """Pack a recipe with its last options or, if it was never packed, with those of the build."""
     if packing := read_packing(build.store, recipe):
         build = replace(build, config=build.config.model_copy(update={"shard": packing.options}))
     for shard in damaged:

@@ -1,4 +1,4 @@
-"""To look at a set: a gallery for a browser, or one picture of a few samples."""
+"""View a dataset: a gallery for a browser, or a contact sheet of a few samples."""
 
 import time
 from collections.abc import Iterator
@@ -28,18 +28,18 @@ SHEET_LIMIT: Final = 24
 def run_gallery(
     path: str, out: str = "", *, recipe: str = "", limit: int = LIMIT, quiet: bool = False
 ) -> dict[str, Any]:
-    """Make a gallery of OUT, also while it is built, or of shards; with `recipe`, of that recipe's shards.
+    """Write a gallery of OUT (also during a build) or of shards; with `recipe`, of that recipe's shards.
 
     Args:
-        out: its folder; default: `gallery` in OUT; beside the folder of shards where they belong to no OUT here.
-        limit: samples to show, spread evenly where there are more.
+        out: folder to write; default: `gallery` in OUT, or beside the folder of shards if they are not in an OUT here.
+        limit: number of samples to show, spread evenly if there are more.
 
-    Raises BadInput where there is no build and no shard, or the folder holds something else, SpatialdataError where
-    the disk has too little room.
+    Raises BadInput if there is no build and no shard, or the folder has other content; SpatialdataError if the disk has
+    too little space.
     """
     began = time.monotonic()
     if "://" in path and not out:
-        raise BadInput(f"{path} is remote: name the gallery's folder with --out")
+        raise BadInput(f"{path} is remote: give a local folder for the gallery with --out")
     is_build = not recipe and holds_build(LayerStore(path))
     place = _place(path, out, recipe, is_build)
     check_place(place)
@@ -75,18 +75,18 @@ def _show_shards(path: str, place: Path, recipe: str, limit: int, quiet: bool) -
 
 
 def _follow(done: Iterator[int], total: int, quiet: bool) -> None:
-    """Run to the end, showing how far it is."""
+    """Run the iterator to its end, with a progress bar."""
     console = terminal(stderr=True)
     with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task("making the gallery", total=total)
+        task = progress.add_task("writing the gallery", total=total)
         for count in done:
             progress.advance(task, count)
 
 
 def _place(path: str, out: str, recipe: str, is_build: bool) -> Path:
-    """Where the gallery goes. Raises BadInput where that is no local folder."""
+    """The gallery's folder. Raises BadInput if it is not a local folder."""
     if "://" in out:
-        raise BadInput(f"--out {out}: a gallery is a folder of this machine, for a browser to open")
+        raise BadInput(f"--out {out}: give a folder on this machine, because a browser opens the gallery's files")
     if out:
         return Path(out).expanduser().absolute()
     here = Path(path).expanduser().absolute()
@@ -104,15 +104,15 @@ def _place(path: str, out: str, recipe: str, is_build: bool) -> Path:
 def run_sheet(
     path: str, picture: str, *, recipe: str = "", limit: int = SHEET_LIMIT, tile: int = 176
 ) -> dict[str, Any]:
-    """Draw a contact sheet of the shards under `path`: of `recipe`, else of `full` where it is there.
+    """Draw a contact sheet of the shards under `path`: of `recipe`, else of `full` if it exists.
 
-    Raises BadInput where there are no samples of that recipe, or the picture cannot be named so.
+    Raises BadInput if there are no samples of that recipe, or the name of the picture is not valid.
     """
     from ..report.gallery.contact_sheet import contact_sheet
 
     file = Path(picture).expanduser()
     if file.suffix.lower() != ".png" or file.is_dir():
-        raise BadInput(f"--sheet {picture}: give the name of a picture to write, such as contact.png")
+        raise BadInput(f"--sheet {picture}: give the name of a PNG file to write, such as contact.png")
     stored = chain.from_iterable(read_samples(shard.url) for shard in find_samples(path, recipe).shards)
     drawn = contact_sheet(stored, file, limit=limit, tile=tile)
     if not drawn:

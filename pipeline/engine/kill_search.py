@@ -1,7 +1,7 @@
-"""Which samples of a unit kill their worker: found by halving.
+"""Bisection for the samples of a unit that kill their worker.
 
-Invariant: the number of trials of one unit is bounded (about 2 k log2 n for k killers among n samples), and the search
-ends with a set of samples to leave out, so a unit is never tried for ever.
+Invariant: the number of trials per unit is bounded (about 2 k log2 n for k such samples among n), and the search ends
+with a set of samples to leave out, so a unit is never retried forever.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 DEATHS_BEFORE_TRIALS = 3
 DEATHS_OF_ONE = 2
 ROUNDS = 2
-"""Searches in one unit; after that all its samples are left out."""
+"""Searches in one unit; after that, all its samples are left out."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Trials:
         self._halve(self.keys)
 
     def take(self) -> tuple[str, ...] | None:
-        """The next keys to try together, or None when there are none now."""
+        """The next keys to try together, or None if there are none now."""
         if not self.waiting:
             return None
         self.running += 1
@@ -36,7 +36,7 @@ class Trials:
         self.running -= 1
 
     def died(self, keys: tuple[str, ...]) -> None:
-        """The worker that tried these keys (one at least) died; a single sample is blamed the second time."""
+        """The worker that tried these keys (at least one) died. A single sample is blamed at its second death."""
         self.running -= 1
         key = "".join(keys[:1])
         if len(keys) > 1:

@@ -1,7 +1,8 @@
-"""How many workers each stage gets: arithmetic on resources, without Ray.
+"""Number of workers for each stage, computed from resources, without Ray.
 
-Invariant: what is asked for fits the cluster, or the run ends at once with the numbers: it never waits for resources
-that do not exist. Every pool with work left has at least one worker, so two cores suffice for any set of stages.
+Invariant: the request fits the cluster, or the run ends at once with an error that states the numbers; it never waits
+for resources that do not exist. Every pool with work left has at least one worker, so two cores suffice for any set of
+stages.
 """
 
 import math
@@ -17,7 +18,7 @@ SHARED = "shared"
 
 @dataclass(frozen=True)
 class Cluster:
-    """What Ray knows of its nodes: in all, and on the largest node."""
+    """Resources of Ray's nodes: in total, and of the largest node."""
 
     nodes: int
     cpus: float
@@ -28,17 +29,17 @@ class Cluster:
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """One pool: the layers that its workers make, deepest first, and what one worker asks Ray for."""
+    """One pool: the layers that its workers compute, deepest first, and the resources of one worker."""
 
     name: str
     layers: tuple[str, ...]
     actors: int
     most: int
-    """Workers once the other pools have nothing left to do."""
+    """Number of workers once the other pools have no work left."""
     cpus: float
     gpus: float
     fixed: bool
-    """Whether the configuration names `cpus` or `actors`: then they are kept as they are."""
+    """Whether the configuration sets `cpus` or `actors`; they are then not changed."""
 
 
 def plan_pools(
@@ -46,15 +47,16 @@ def plan_pools(
 ) -> list[PoolPlan]:
     """The pools of a run.
 
-    Model stages and stages with `own_pool` have workers of their own; the others share one pool (a stage whose
-    resources are configured gets its own, too). Unless configured, a pool of CPU stages has a worker a core, the
-    shared one half as many while others render; a stage on GPUs a worker for each `gpus`. Where the defaults ask for
-    more than there is, each worker's share of a core or GPU shrinks: Ray counts shares, the processes take turns.
+    Model stages, stages with `own_pool` and stages with configured resources have their own workers; the others share
+    one pool. By default, a pool of CPU stages has one worker per core, the shared pool half as many while other pools
+    have work, and a stage on GPUs one worker per `gpus`. If the defaults exceed the cluster, each worker's share of a
+    core or GPU shrinks: Ray counts shares, the processes take turns.
 
     Args:
-        left: units that each layer still has to make; a pool without any has no worker until it has.
+        left: units that each layer still has to compute; a pool without any starts no worker.
 
-    Raises BadInput with the numbers when the configured resources, or a GPU where there is none, exceed the cluster.
+    Raises BadInput with the numbers if the configured resources exceed the cluster, or a stage needs a GPU and there is
+    none.
     """
     configured = options.resources
     groups: dict[str, list[Task]] = {}
@@ -71,7 +73,7 @@ def plan_pools(
 
 
 def _idle(name: str, group: Sequence[Task]) -> PoolPlan:
-    """A pool with nothing to do, unless a damaged file has to be made again: then one worker beside the others."""
+    """A pool without work; it gets one worker if a damaged file has to be recomputed."""
     gpus = max(task.stage.gpus for task in group)
     return PoolPlan(name, tuple(task.layer for task in group), 1, 1, 0.0, gpus, True)
 
@@ -97,7 +99,7 @@ def _pool(
 
 
 def _shrink_gpus(pools: Sequence[PoolPlan], cluster: Cluster) -> list[PoolPlan]:
-    """Several model stages on too few GPUs share them evenly, unless the configuration says how."""
+    """Share too few GPUs evenly among the model stages that have no configured share."""
     users = [pool for pool in pools if pool.gpus and not pool.fixed]
     taken = sum(pool.gpus * pool.actors for pool in pools if pool.gpus and pool.fixed)
     wanted = sum(pool.gpus * pool.actors for pool in users)
@@ -117,7 +119,7 @@ def _shrink_gpus(pools: Sequence[PoolPlan], cluster: Cluster) -> list[PoolPlan]:
 
 
 def _fewer_workers(pools: Sequence[PoolPlan], named: Mapping[str, Resources], cluster: Cluster) -> list[PoolPlan]:
-    """Where only `cpus` of a pool is configured, how many workers there are is ours to choose: as many as fit."""
+    """If only `cpus` of a pool is configured, its number of workers can be chosen: as many as fit."""
     chosen = {pool.name: pool for pool in pools if pool.fixed}
     while sum(pool.cpus * pool.actors for pool in chosen.values()) > cluster.cpus + 1e-9:
         free = [pool for pool in chosen.values() if named[pool.name].actors is None and pool.actors > 1]
@@ -129,7 +131,7 @@ def _fewer_workers(pools: Sequence[PoolPlan], named: Mapping[str, Resources], cl
 
 
 def _shrink_cpus(pools: Sequence[PoolPlan], cluster: Cluster) -> list[PoolPlan]:
-    """What is not configured takes what the rest leaves, be it nothing: the processes take turns all the same."""
+    """Pools that are not configured share the remaining cores, even if none remain: the processes take turns."""
     taken = sum(pool.cpus * pool.actors for pool in pools if pool.fixed)
     wanted = sum(pool.cpus * pool.actors for pool in pools if not pool.fixed)
     free = max(0.0, cluster.cpus - taken)
@@ -146,7 +148,7 @@ def _refuse_too_much(pools: Sequence[PoolPlan], cluster: Cluster) -> None:
         return
     asked = ", ".join(f"{pool.name} {pool.actors} x ({pool.cpus:g} CPU, {pool.gpus:g} GPU)" for pool in pools)
     raise BadInput(
-        f"the stages ask for {cpus:g} CPUs and {gpus:g} GPUs ({asked}); the cluster has {cluster.cpus:g} CPUs and "
+        f"the stages need {cpus:g} CPUs and {gpus:g} GPUs ({asked}); the cluster has {cluster.cpus:g} CPUs and "
         f"{cluster.gpus:g} GPUs, its largest node {cluster.largest_cpus:g} and {cluster.largest_gpus:g}: lower "
         "engine.resources.<layer>.actors, .cpus or .gpus, or add nodes"
     )

@@ -1,4 +1,4 @@
-"""What a person sees of a run, and what a program gets: counts of each stage, rate, time left, rejects.
+"""Progress of a run, for users and programs: counts of each stage, rate, time left, rejects.
 
 Invariant: numbers count committed units and samples only.
 """
@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from ..terminal import say, terminal
-from .progress_table import Queue, StageView, duration, left_of, line_of, pace_of, plural, refusals, stages_table
+from .progress_table import Queue, StageView, duration, left_of, line_of, pace_of, plural, rejections, stages_table
 from .runner import UnitSummary
 
 PLAIN_EVERY_S = 60.0
 COMMITS = 512
-"""Of each stage, that its pace may be told from."""
+"""Latest commits of each stage that are kept to compute its pace."""
 
 
 @dataclass
 class StageProgress:
-    """One stage of one run. Samples, bytes and rejects are of this run; `found` units were done before it."""
+    """One stage of one run. Samples, bytes and rejects count this run; `found` units were done before it."""
 
     layer: str
     units: int
@@ -52,11 +52,11 @@ class StageProgress:
 
 @dataclass
 class RunSummary:
-    """What a run did; `to_json` is for `--json`."""
+    """Summary of a run; `to_json` is for `--json`."""
 
     stages: dict[str, StageProgress] = field(default_factory=dict[str, StageProgress])
     quarantined: list[str] = field(default_factory=list[str])
-    """`<layer>/<key>` of samples that killed their worker, found in this run."""
+    """`<layer>/<key>` of samples that killed their worker in this run."""
     notes: list[str] = field(default_factory=list[str])
     seconds: float = 0.0
 
@@ -70,7 +70,7 @@ class RunSummary:
 
 
 class Progress:
-    """Counts, and shows nothing: the base of the two that do."""
+    """Counts without display; base class of the two that display."""
 
     def __init__(self) -> None:
         self.summary = RunSummary()
@@ -79,7 +79,7 @@ class Progress:
         self._queues: Mapping[str, Queue] = {}
 
     def start(self, units: int, found: Mapping[str, int], samples: int = 0) -> None:
-        """A run begins: `units` of `samples` in the plan, `found` of each layer done before, in the stages' order."""
+        """Start a run: the plan has `units` with `samples`; `found` units of each layer are done, in stage order."""
         self._began = time.monotonic()
         self.summary = RunSummary({name: StageProgress(name, units, done) for name, done in found.items()})
         self._commits = {name: deque([(self._began, 0)], maxlen=COMMITS) for name in found}
@@ -95,7 +95,7 @@ class Progress:
         self._commits[unit.layer].append((time.monotonic(), unit.rows + sum(unit.rejects.values())))
 
     def reopened(self, layer: str) -> None:
-        """A unit that was done must be made again."""
+        """A unit that was done must be recomputed."""
         self.summary.stages[layer].found -= 1
 
     def quarantined(self, layer: str, key: str, why: str) -> None:
@@ -103,7 +103,7 @@ class Progress:
         self.note(f"sample {key} is quarantined from layer {layer}: {why}")
 
     def note(self, text: str) -> None:
-        """Something that a person should know; the run goes on."""
+        """A message for the user; the run continues."""
         self.summary.notes.append(text)
 
     def tick(self, queues: Mapping[str, Queue]) -> None:
@@ -111,7 +111,7 @@ class Progress:
         self._queues = queues
 
     def views(self) -> tuple[StageView, ...]:
-        """The stages as they are now."""
+        """The current state of the stages."""
         now = time.monotonic()
         return tuple(
             StageView(
@@ -134,7 +134,7 @@ class Progress:
 
 
 class PlainProgress(Progress):
-    """Lines for a log: one at the start, one at most every PLAIN_EVERY_S seconds, one at the end."""
+    """Lines for a log: at the start, at most every PLAIN_EVERY_S seconds, and at the end."""
 
     def __init__(self, stream: TextIO | None = None, every_s: float = PLAIN_EVERY_S) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class PlainProgress(Progress):
     def start(self, units: int, found: Mapping[str, int], samples: int = 0) -> None:
         super().start(units, found, samples)
         done = ", ".join(f"{name} {done:,}" for name, done in found.items())
-        self._say(f"{plural(units, 'unit')}; done before: {done}{_what_counts(units, samples)}")
+        self._say(f"{plural(units, 'unit')}; already done: {done}{_unit_note(units, samples)}")
 
     def tick(self, queues: Mapping[str, Queue]) -> None:
         super().tick(queues)
@@ -170,14 +170,14 @@ class PlainProgress(Progress):
 
 
 class TerminalProgress(Progress):
-    """One line a stage, redrawn in place, for a terminal."""
+    """One line per stage, redrawn in place, for a terminal."""
 
     def __init__(self) -> None:
         super().__init__()
         from rich.live import Live
 
         self._drawn: Sequence[StageView] = ()
-        # Drawn in a thread of its own, from a tuple that is replaced and never changed.
+        # Another thread draws, from a tuple that is replaced and never changed.
         self._console = terminal(stderr=True)
         self._live = Live(console=self._console, get_renderable=self._draw, refresh_per_second=2)
 
@@ -186,7 +186,7 @@ class TerminalProgress(Progress):
         self._drawn = self.views()
         self._live.start()
         if samples:
-            self._console.print(_what_counts(units, samples).removeprefix("; "), markup=False, highlight=False)
+            self._console.print(_unit_note(units, samples).removeprefix("; "), markup=False, highlight=False)
 
     def tick(self, queues: Mapping[str, Queue]) -> None:
         super().tick(queues)
@@ -207,20 +207,20 @@ class TerminalProgress(Progress):
 
         left = left_of(self._drawn)
         rest = "" if left == 0 else f" so far, about {duration(left)} left" if left else " so far"
-        lines = [f"{duration(self.elapsed())}{rest}", refusals(self._drawn)]
+        lines = [f"{duration(self.elapsed())}{rest}", rejections(self._drawn)]
         texts = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines if line]
         return Group(stages_table(self._drawn, self._console.width), *texts)
 
 
-def _what_counts(units: int, samples: int) -> str:
-    """What is counted below; without it, a first unit that takes long looks like a standstill."""
+def _unit_note(units: int, samples: int) -> str:
+    """Explains what is counted; without it, a long first unit looks like a standstill."""
     if not samples:
         return ""
-    return f"; a unit is {plural(-(-samples // max(1, units)), 'sample')}, and counts once a stage has made all of it"
+    return f"; a unit has {plural(-(-samples // max(1, units)), 'sample')} and counts once a stage finished all of them"
 
 
 def make_progress(quiet: bool = False) -> Progress:
-    """A table on a terminal, lines elsewhere, nothing when quiet; all of it on stderr."""
+    """A table on a terminal, lines elsewhere, nothing if quiet; on stderr."""
     if quiet:
         return Progress()
     return TerminalProgress() if sys.stderr.isatty() else PlainProgress()

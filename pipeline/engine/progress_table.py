@@ -1,4 +1,4 @@
-"""How a build that runs is drawn: a line a stage, in the build's own terminal and in `status --watch`."""
+"""The table of a running build: one line per stage, in the build's terminal and in `status --watch`."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,29 +10,29 @@ if TYPE_CHECKING:
 
 WINDOW_S = 120.0
 LEAST = 8
-"""Commits that are looked at, be they older than WINDOW_S."""
+"""Commits that are used even if they are older than WINDOW_S."""
 WIDEST = 100
 
 
 class Queue(NamedTuple):
-    """Units of a stage that wait for a worker, and that a worker has."""
+    """Units of a stage that wait for a worker, and that are with a worker."""
 
     ready: int
     in_flight: int
 
 
 class Pace(NamedTuple):
-    """How fast a stage goes now: a second, 0 where it is not known."""
+    """Current speed of a stage, per second; 0 if not known."""
 
     units: float = 0.0
     samples: float = 0.0
 
 
 def pace_of(commits: Sequence[tuple[float, int]], now: float) -> Pace:
-    """The pace of the latest commits (time in seconds and samples, in the order of time).
+    """The pace of the latest commits (time in seconds and samples, in order of time).
 
-    From the first commit of the last WINDOW_S seconds (or the last LEAST commits, where these reach further) until now;
-    so a stage that stands still slows down on the screen, too.
+    Measured from the first commit of the last WINDOW_S seconds, or over the last LEAST commits if these reach further
+    back, until now. So the pace of a stage that stands still drops.
     """
     late = next((index for index, (when, _) in enumerate(commits) if now - when <= WINDOW_S), len(commits))
     seen = commits[max(0, min(late, len(commits) - LEAST)) :]
@@ -44,7 +44,7 @@ def pace_of(commits: Sequence[tuple[float, int]], now: float) -> Pace:
 
 @dataclass(frozen=True)
 class StageView:
-    """What is shown of one stage."""
+    """The displayed values of one stage."""
 
     layer: str
     units: int
@@ -55,21 +55,21 @@ class StageView:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until it is done at this pace; None where that is not known."""
+        """Seconds until it is done at this pace; None if not known."""
         if self.done >= self.units:
             return 0.0
         return (self.units - self.done) / self.pace.units if self.pace.units else None
 
 
 def left_of(stages: Sequence[StageView]) -> float | None:
-    """Seconds until the last stage is done; None where one of them has no pace."""
+    """Seconds until the last stage is done; None if a stage has no pace."""
     left = [stage.left_s for stage in stages]
     known = [seconds for seconds in left if seconds is not None]
     return max(known, default=0.0) if len(known) == len(left) else None
 
 
 def stages_table(stages: Sequence[StageView], width: int) -> "Table":
-    """A row a stage, for a terminal of `width` columns."""
+    """One row per stage, for a terminal of `width` columns."""
     from rich import box
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -79,12 +79,12 @@ def stages_table(stages: Sequence[StageView], width: int) -> "Table":
     table.add_column("", ratio=1, min_width=4)
     for name in ("units", "samples/s"):
         table.add_column(name, justify="right", no_wrap=True)
-    # As wide as most times are: else the bars jump.
+    # As wide as most times, so that the bars do not jump.
     table.add_column("left", justify="right", no_wrap=True, min_width=11 if width >= WIDEST else None)
     queued = any(stage.queue is not None for stage in stages)
     if queued:
         table.add_column("ready+working", justify="right", no_wrap=True)
-    table.add_column("refused", justify="right", no_wrap=True)
+    table.add_column("rejected", justify="right", no_wrap=True)
     for stage in stages:
         done = stage.done >= stage.units
         queue = stage.queue or Queue(0, 0)
@@ -97,25 +97,25 @@ def stages_table(stages: Sequence[StageView], width: int) -> "Table":
     return table
 
 
-def refusals(stages: Sequence[StageView], most: int = 3) -> str:
-    """The most frequent reasons of all stages in one line; empty where nothing was refused."""
+def rejections(stages: Sequence[StageView], most: int = 3) -> str:
+    """The most frequent reasons of all stages in one line; empty if nothing was rejected."""
     reasons = Counter({f"{stage.layer} {name}": count for stage in stages for name, count in stage.rejects.items()})
     listed = ", ".join(f"{name} {count:,}" for name, count in reasons.most_common(most))
     more = len(reasons) - most
     rest = f" and {plural(more, 'other reason')}" if more > 0 else ""
-    return f"refused: {listed}{rest}" if listed else ""
+    return f"rejected: {listed}{rest}" if listed else ""
 
 
 def line_of(stages: Sequence[StageView]) -> str:
-    """The stages in words, for a log; those that are as far, refuse nothing and have nothing to do are told as one."""
-    told: dict[object, list[StageView]] = {}
+    """The stages as text, for a log. Idle stages without rejects and with equal counts share one entry."""
+    groups: dict[object, list[StageView]] = {}
     for stage in stages:
-        rests = not stage.rejects and (stage.done == stage.units or stage.queue in (None, Queue(0, 0)))
-        told.setdefault((stage.done, stage.units) if rests else stage.layer, []).append(stage)
-    return "; ".join(_words(group[0], [stage.layer for stage in group]) for group in told.values())
+        idle = not stage.rejects and (stage.done == stage.units or stage.queue in (None, Queue(0, 0)))
+        groups.setdefault((stage.done, stage.units) if idle else stage.layer, []).append(stage)
+    return "; ".join(_stage_text(group[0], [stage.layer for stage in group]) for group in groups.values())
 
 
-def _words(stage: StageView, layers: Sequence[str]) -> str:
+def _stage_text(stage: StageView, layers: Sequence[str]) -> str:
     text = f"{', '.join(layers)} {stage.done:,}/{stage.units:,} units"
     if stage.done < stage.units:
         if stage.pace.samples:
@@ -123,7 +123,7 @@ def _words(stage: StageView, layers: Sequence[str]) -> str:
         if stage.left_s is not None:
             text += f", {duration(stage.left_s)} left"
         if stage.queue is not None:
-            text += f", {stage.queue.ready:,} ready, {stage.queue.in_flight} in work"
+            text += f", {stage.queue.ready:,} ready, {stage.queue.in_flight} in progress"
     if stage.rejects:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in Counter(stage.rejects).most_common(3))
         text += f", {sum(stage.rejects.values()):,} rejected ({reasons})"
@@ -131,7 +131,7 @@ def _words(stage: StageView, layers: Sequence[str]) -> str:
 
 
 def count(number: int) -> str:
-    """In full up to 99,999; then in four figures: 123.4k, 63.97M."""
+    """All digits up to 99,999, then four significant digits: 123.4k, 63.97M."""
     if number < 100_000:
         return f"{number:,}"
     value, unit = (number / 1e6, "M") if number >= 1_000_000 else (number / 1e3, "k")
@@ -139,19 +139,19 @@ def count(number: int) -> str:
 
 
 def rate(value: float) -> str:
-    """Three figures: 0.0123, 1.23, 123."""
+    """Three significant digits: 0.0123, 1.23, 123."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.{1 if value >= 10 else 2}f}" if value >= 1 else f"{value:.3g}" if value else "-"
 
 
 def cost(seconds: float) -> str:
-    """What one sample takes: 1.2 ms, 0.45 s, 12.3 s."""
+    """Time per sample: 1.2 ms, 0.45 s, 12.3 s."""
     return f"{1e3 * seconds:.2g} ms" if seconds < 0.1 else f"{rate(seconds)} s"
 
 
 def duration(seconds: float) -> str:
-    """In two figures: 4 s, 3 min 05 s, 2 h 09 min, 3 d 04 h."""
+    """The two largest units: 4 s, 3 min 05 s, 2 h 09 min, 3 d 04 h."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours >= 48:
@@ -160,7 +160,7 @@ def duration(seconds: float) -> str:
 
 
 def spent(seconds: float) -> str:
-    """As `duration`; as `cost` below a second."""
+    """Like `duration`; below one second, like `cost`."""
     return duration(seconds) if seconds >= 1 else cost(seconds)
 
 

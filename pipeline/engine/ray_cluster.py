@@ -1,6 +1,6 @@
-"""The connection to Ray, what its nodes have, and a parallel map.
+"""The connection to Ray, the resources of its nodes, and a parallel map.
 
-Invariant: who finds a connection leaves it; who makes one ends it.
+Invariant: code that finds a connection leaves it open; code that makes one closes it.
 """
 
 import io
@@ -28,23 +28,23 @@ from .runner import Failed
 
 Item = TypeVar("Item")
 HOME = Path(__file__).resolve().parents[2]
-"""The folder of our packages: a checkout, or `site-packages/spatialdata_builder`."""
+"""Folder of our packages: a checkout, or `site-packages/spatialdata_builder`."""
 
 
 @contextmanager
 def connected(
     options: EngineOptions, runtime_env: Mapping[str, Any] | None = None, code: Sequence[Path] = ()
 ) -> Generator[None]:
-    """Connected to Ray inside: the connection that is there, else `engine.address`, else the job's, else a local Ray.
+    """Connect to Ray: an existing connection, else `engine.address`, else the cluster of the job, else a local Ray.
 
-    Nodes of a cluster that is not ours are sent our packages, and `code` (`shipped`); workers of a local Ray find
-    `code` where it lies.
+    A cluster that this run did not start gets our packages and `code` (`shipped`); workers of a local Ray import `code`
+    from its place.
 
     Args:
         code: packages that workers must be able to import: folders, or files of modules.
 
-    Raises BadInput when there is no cluster at that address, or no place for a local one, SpatialdataError when a local
-    one does not start in time, or the cluster is gone.
+    Raises BadInput if there is no cluster at that address, or no place for a local Ray; SpatialdataError if a local Ray
+    does not start in time, or the cluster dies.
     """
     if ray.is_initialized():
         yield
@@ -57,7 +57,7 @@ def connected(
     with ExitStack() as stack:
         local = address in ("", "local")
         folder = stack.enter_context(session_folder()) if local else None
-        # Ray's threads print on stdout whatever they are told, where `--json` speaks; deaths of workers are our notes.
+        # Ray's threads always print on stdout, which must hold only the output of `--json`; dead workers are our notes.
         stack.enter_context(redirect_stdout(cast("Any", _WithoutRay(sys.stdout))))
         stack.callback(_leave)
         if folder is None:
@@ -70,13 +70,13 @@ def connected(
 
 
 def _leave() -> None:
-    """End the connection, and a Ray of our own; it repeats the last words of processes that died, which we told."""
+    """Close the connection and end a local Ray. Silent: Ray repeats errors of dead processes, already reported."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         ray.shutdown()
 
 
 def _join(address: str, settings: Mapping[str, Any]) -> None:
-    """Connect to a cluster. Raises BadInput when there is none at that address."""
+    """Connect to a cluster. Raises BadInput if there is none at that address."""
     _check_listening(address)
     try:
         with own_signals():
@@ -87,7 +87,7 @@ def _join(address: str, settings: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _on_python_path(code: Sequence[Path]) -> Generator[None]:
-    """Processes that start inside import `code` where it lies."""
+    """Let processes that start inside import `code` from its place."""
     before = os.environ.get("PYTHONPATH")
     folders = dict.fromkeys([*(str(place.parent) for place in code), *filter(None, (before or "").split(os.pathsep))])
     if code:
@@ -104,15 +104,16 @@ def _on_python_path(code: Sequence[Path]) -> Generator[None]:
 def shipped(
     address: str, given: Mapping[str, Any] | None, job: str, home: Path = HOME, code: Sequence[Path] = ()
 ) -> dict[str, Any]:
-    """The runtime environment with our packages, and `code`, in it where workers would not find them.
+    """The runtime environment, with our packages and `code` added if workers would not find them.
 
-    A checkout goes as `working_dir`, less what its .rayignore and .gitignore name; of an installed package its own
-    folder, not all of site-packages. `code` goes as `py_modules`, unless it lies directly in the working directory.
-    Nothing is added for a local Ray; of our packages nothing where a working directory is set already.
+    A checkout is sent as `working_dir`, without the files that its .rayignore and .gitignore name. Of an installed
+    package, only its own folder is sent, not all of site-packages. `code` is sent as `py_modules`, unless it is directly
+    in the working directory. Nothing is added for a local Ray, and our packages are not added if a working directory is
+    already set.
 
     Args:
-        given: what the caller asks for; wins.
-        job: JSON of the Ray job that we are the driver of, empty outside of one.
+        given: the runtime environment that the caller asks for; takes precedence.
+        job: JSON of the Ray job whose driver this is; empty outside a job.
     """
     environment = dict(given or {})
     of_job = (json.loads(job).get("runtime_env") or {}) if job else {}
@@ -136,7 +137,7 @@ def shipped(
 
 
 def _check_listening(address: str) -> None:
-    """Raise BadInput at once when nobody listens: Ray itself would try for minutes."""
+    """Raise BadInput at once if nothing listens there: Ray itself would try for minutes."""
     host, separator, port = address.rpartition("://")[2].rpartition(":")
     if not separator or not port.isdigit():  # "auto", "local", or empty
         return
@@ -147,7 +148,7 @@ def _check_listening(address: str) -> None:
 
 
 class _WithoutRay:
-    """A text stream that drops what Ray's own threads write."""
+    """A text stream that drops the output of Ray's own threads."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -168,13 +169,13 @@ def read_cluster() -> Cluster:
 
 
 def check_reachable(store: LayerStore, options: EngineOptions, cluster: Cluster) -> None:
-    """Raise BadInput when workers would not see the driver's OUT."""
+    """Raise BadInput if workers could not reach the driver's OUT."""
     if store.is_memory:
-        raise BadInput(f"{store} lives in this process: use engine.kind inline, or a folder")
+        raise BadInput(f"{store} exists only in this process: set engine.kind=inline, or use a folder")
     if store.is_local and cluster.nodes > 1 and not options.shared_fs:
         raise BadInput(
-            f"{store} is a path of one node and the cluster has {cluster.nodes}: give a URL that all reach (s3://...), "
-            "or set engine.shared_fs=true if it is a folder that all nodes share"
+            f"{store} is a path on one node and the cluster has {cluster.nodes}: use a URL that all nodes reach "
+            "(s3://...), or set engine.shared_fs=true if all nodes share this folder"
         )
 
 
@@ -184,7 +185,7 @@ def map_on_ray(
     guarded: Callable[..., Any],
     on_result: Callable[[Item, Any], None],
 ) -> None:
-    """Call `guarded(function, item)` in tasks of one core, at most two a core at once; results as they come."""
+    """Call `guarded(function, item)` in one-core tasks, at most two per core; `on_result` gets results as they come."""
     call = cast("Any", ray.remote(guarded)).options(num_cpus=1, max_retries=2, scheduling_strategy="SPREAD")
     most = max(1, int(2 * read_cluster().cpus))
     shared = ray.put(function)
@@ -200,7 +201,7 @@ def map_on_ray(
                 try:
                     result = ray.get(ref)
                 except RayError as error:
-                    result = Failed(f"its worker died again and again ({last_line(error)})")
+                    result = Failed(f"its worker died repeatedly ({last_line(error)})")
                 on_result(item, result)
     finally:
         for ref in running:

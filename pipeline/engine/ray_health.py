@@ -1,7 +1,7 @@
-"""Whether the Ray that we are connected to still lives.
+"""Health check of the connected Ray.
 
-When its GCS or our node's raylet is gone, Ray lets calls hang, and then ends this process from C++ with a line of its
-own or none. So both are looked after here, and the run ends before that, with an error for people.
+When its GCS or this node's raylet is gone, Ray's calls hang, and then Ray ends this process from C++ with a line of its
+own or none. So this module checks both, and the run ends earlier, with an error message.
 """
 
 import errno
@@ -19,17 +19,17 @@ from ..interrupts import give_up
 
 EVERY_S: Final = 1.0
 LOCAL_S: Final = 2.0
-"""For which a Ray of our own may be away: nobody starts it again."""
+"""Seconds that a local Ray may be unreachable: nothing restarts it."""
 CLUSTER_S: Final = 40.0
-"""The same of a cluster, whose head may be started again; Ray itself gives up after 60 s."""
+"""Seconds that a cluster may be unreachable: its head may be restarted. Ray itself gives up after 60 s."""
 
 
 @contextmanager
 def watched(patience_s: float) -> Generator[None]:
-    """Inside, the work ends with SpatialdataError once GCS or raylet answer no more for `patience_s`."""
+    """End the work inside with SpatialdataError if the GCS or raylet does not answer for `patience_s` seconds."""
     addresses, ended = _addresses(), threading.Event()
 
-    def look() -> None:
+    def check() -> None:
         seen = dict.fromkeys(addresses, time.monotonic())
         while not ended.wait(EVERY_S):
             for name, address in addresses.items():
@@ -38,13 +38,13 @@ def watched(patience_s: float) -> Generator[None]:
                 elif time.monotonic() - seen[name] > patience_s and not ended.is_set():
                     give_up(
                         SpatialdataError(
-                            f"Ray's {name} died under the run (is the memory full?): run the same command again, "
-                            "what is finished is kept"
+                            f"Ray's {name} died during the run (is the memory full?): rerun the command, finished "
+                            "units are kept"
                         )
                     )
                     return
 
-    thread = threading.Thread(target=look, name="ray-health", daemon=True)
+    thread = threading.Thread(target=check, name="ray-health", daemon=True)
     thread.start()
     try:
         yield
@@ -54,7 +54,7 @@ def watched(patience_s: float) -> Generator[None]:
 
 
 def _addresses() -> dict[str, tuple[str, int]]:
-    """Of the cluster's GCS and of our node's raylet."""
+    """Addresses of the cluster's GCS and of this node's raylet."""
     context = ray.get_runtime_context()
     host, _, port = context.gcs_address.rpartition(":")
     found = {"control service (GCS)": (host.strip("[]"), int(port))}
@@ -65,7 +65,7 @@ def _addresses() -> dict[str, tuple[str, int]]:
 
 
 def _listens(address: tuple[str, int]) -> bool:
-    """Whether somebody takes connections there; what is wrong with our own end (no file left to open) says nothing."""
+    """Whether the address accepts connections. Errors on this side (no file handles left) do not count as gone."""
     try:
         socket.create_connection(address, timeout=EVERY_S).close()
     except OSError as error:

@@ -1,7 +1,7 @@
-"""A Ray of our own, started and ended with the run: where its sockets lie, and what is done when it is slow to start.
+"""A local Ray, started and ended with the run: the place of its sockets, and a second try if it is slow to start.
 
-Invariant: its session folder is private to the user (Ray makes its own folders writable for everybody), and is gone
-with the run, or with the next one where this one is killed.
+Invariant: its session folder is private to the user (Ray makes its own folders writable for everybody). It is removed
+at the end of the run or, if the run was killed, by the next run.
 """
 
 import os
@@ -21,17 +21,17 @@ from ...sources.scratch import HeldFolder
 
 PREFIX: Final = "spatialdata-ray-"
 _LONGEST: Final = 107 - len(f"/{PREFIX}12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.99")
-"""Bytes in the name of a folder that leave room for a socket below it."""
+"""Longest path of a folder, in bytes, that leaves room for the path of a socket in it."""
 WAITS_S: Final = (30.0, 120.0)
-"""For a node to come up, try by try; Ray's own wait cannot be set and is the first."""
+"""Seconds to wait for a node, per try. The first is Ray's own limit, which cannot be changed."""
 _SLOW: Final = ("timed out", "timeout", "time out", "overloaded", "deadline")
 
 
 @contextmanager
 def session_folder() -> Generator[Path]:
-    """A new folder of mode 0700 for Ray's session: in RAY_TMPDIR, else TMPDIR, or in /tmp where that is too long.
+    """A new folder of mode 0700 for Ray's session: in RAY_TMPDIR, else TMPDIR, or in /tmp if TMPDIR is too long.
 
-    Raises BadInput where none of them can be used.
+    Raises BadInput if none of them can be used.
     """
     chosen = os.environ.get("RAY_TMPDIR")
     places = [chosen] if chosen else [tempfile.gettempdir(), "/tmp", "/var/tmp"]
@@ -39,26 +39,26 @@ def session_folder() -> Generator[Path]:
         if len(os.fsencode(place)) <= _LONGEST and os.access(place, os.W_OK | os.X_OK):
             folder = HeldFolder(PREFIX, Path(place))
             try:
-                yield folder.path / "r"  # Ray opens its folder to everybody: the one above stays shut
+                yield folder.path / "r"  # Ray makes its folder accessible to everybody; the parent stays private
             finally:
                 folder.remove()
             return
     raise BadInput(
-        f"Ray has no place for its sockets: {' and '.join(dict.fromkeys(places))} cannot be written, or have names of "
-        f"more than {_LONGEST} characters: set RAY_TMPDIR to a short folder, or engine.kind=inline"
+        f"Ray has no place for its sockets: {' and '.join(dict.fromkeys(places))}: not writable, or longer than "
+        f"{_LONGEST} characters: set RAY_TMPDIR to a folder with a short path, or engine.kind=inline"
     )
 
 
 def start_local(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Start a Ray of this machine with its session under `folder`; once more, with a longer wait, where it is slow.
+    """Start a Ray on this machine with its session under `folder`; tries again, with a longer wait, if it is slow.
 
-    Raises SpatialdataError when it does not start.
+    Raises SpatialdataError if it does not start.
     """
     what = ""
     for wait_s in WAITS_S:
         try:
             with own_signals(), _patient(wait_s):
-                # No pixel goes through the object store: the smallest will do.
+                # No pixels go through the object store: the smallest size is enough.
                 ray.init(
                     address="local",
                     include_dashboard=False,
@@ -67,21 +67,21 @@ def start_local(folder: Path, settings: Mapping[str, Any]) -> None:
                     **settings,
                 )
                 return
-        except Exception as error:  # Ray raises bare ones
+        except Exception as error:  # Ray raises plain Exceptions
             _end_half_started(error)
             ray.shutdown()
             what = first_line(error)
             if not any(word in what.lower() for word in _SLOW):
                 break
     raise SpatialdataError(
-        f"Ray did not start on this machine ({what}): it may be too busy, or short of memory: run the same command "
-        "again when it is idle, or set engine.kind=inline"
+        f"Ray did not start on this machine ({what}); it may be too busy, or short of memory: rerun the command when "
+        "it is idle, or set engine.kind=inline"
     )
 
 
 @contextmanager
 def own_signals() -> Generator[None]:
-    """Ray sets handlers of SIGTERM that end the process on their own terms: not inside."""
+    """Keep Ray from setting its own SIGTERM handler, which ends the process, inside."""
 
     def keep_ours(_: object) -> None:
         return None
@@ -92,7 +92,7 @@ def own_signals() -> Generator[None]:
 
 @contextmanager
 def _patient(wait_s: float) -> Generator[None]:
-    """Ray asks for its new node again and again for 30 s: inside, it is answered after `wait_s` at the latest."""
+    """Let Ray wait up to `wait_s` for its new node, instead of its own 30 s."""
     ask, ends = services.get_node, time.monotonic() + wait_s
 
     def get_node(gcs_address: str, node_id: str) -> Any:
@@ -119,7 +119,7 @@ def _replaced(module: Any, name: str, function: Callable[..., Any]) -> Generator
 
 
 def _end_half_started(error: BaseException) -> None:
-    """Processes of a node that did not come up are known to nobody but the node, which is lost with the error."""
+    """Kill the processes of a node that did not start. Only the node object, which is in the traceback, knows them."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         started = frame.f_locals.get("self")
         if isinstance(started, node.Node):

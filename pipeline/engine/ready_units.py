@@ -1,7 +1,7 @@
-"""What is done and what can be started.
+"""Which units are done, and which can be started.
 
-Invariants: a unit of a layer is handed out only when the layers that it needs are committed, and once at a time; the
-memory is one byte a unit and layer, the ids of the units that are ready, and the numbers of a few blocks of units.
+Invariants: a unit of a layer is handed out only when the layers that it needs are committed, and to one worker at a
+time. Memory: one byte per unit and layer, the ids of the ready units, and the numbers of a few blocks of units.
 """
 
 from collections import deque
@@ -21,12 +21,12 @@ from .summary_keeper import SummaryKeeper
 
 MAX_DAMAGES = 3
 HOPELESS = 16
-"""Samples of one layer that fail before any succeeds: then the stage is broken, not the samples."""
+"""Samples of one layer that fail before any succeeds; after that many, the stage is broken, not the samples."""
 _WAITING, _QUEUED, _DONE = 0, 1, 2
 
 
-class Board:
-    """Which units are done, and which can be started: one byte a unit and layer, whatever the number of samples."""
+class ReadyUnits:
+    """Which units are done, and which can be started: one byte per unit and layer, for any number of samples."""
 
     def __init__(self, tasks: Sequence[Task], store: LayerStore, plan: Plan) -> None:
         units = plan.units
@@ -62,7 +62,7 @@ class Board:
         return not any(self.left.values())
 
     def take(self, layer: str) -> Job | None:
-        """The next unit of a layer to start, or None when none is ready now."""
+        """The next unit of a layer to start, or None if none is ready now."""
         queue = self._queues[layer]
         if not queue:
             return None
@@ -75,11 +75,11 @@ class Board:
 
     @property
     def queues(self) -> dict[str, Queue]:
-        """What of each layer waits for a worker, and what is with one."""
+        """Units of each layer that wait for a worker, and that are with one."""
         return {layer: Queue(len(queue), self._handed_out[layer]) for layer, queue in self._queues.items()}
 
     def commit(self, done: UnitSummary) -> None:
-        """A unit is done: what waited for it becomes ready."""
+        """Record that a unit is done; units that waited for it become ready."""
         self._keepers[done.layer].commit(done)
         self._states[done.layer][done.unit] = _DONE
         self.left[done.layer] -= 1
@@ -88,11 +88,11 @@ class Board:
             self._offer(user, done.unit)
 
     def reopen(self, job: Job, damaged: Damaged) -> str:
-        """A layer file was moved aside: its unit is made again, then the job that needs it.
+        """A damaged layer file was set aside: queue its unit again, then the job that needs it.
 
-        Returns the layer that lost a unit, or nothing where another job had found the same damage.
+        Returns the layer that lost a unit, or empty text if another job had found the same damage.
 
-        Raises SpatialdataError when the same unit is damaged again and again.
+        Raises SpatialdataError if the same unit is damaged repeatedly.
         """
         layer = self._layer_of[damaged.layer_dir]
         self._states[job.layer][job.unit] = _WAITING
@@ -111,9 +111,9 @@ class Board:
         return layer if lost else ""
 
     def check_hope(self, done: UnitSummary) -> None:
-        """Raise SpatialdataError when the first HOPELESS samples of a layer all failed; then `give_back` their units.
+        """Raise SpatialdataError if the first HOPELESS samples of a layer all failed; then call `give_back`.
 
-        A missing library or a wrong model would else turn a whole dataset into rejects that are never tried again.
+        Otherwise a missing library or a wrong model would turn a whole dataset into rejects that are never retried.
         """
         if done.layer not in self._hopeless:
             return
@@ -127,12 +127,12 @@ class Board:
             last = next((found for found in reversed(rejects) if found.reason != ORIGIN_REJECTED), rejects[-1])
             self._broken = (done.layer, [unit.unit for unit in units])
             raise SpatialdataError(
-                f"layer '{done.layer}': each of the first samples failed, such as {last.key} with "
-                f"'{_words(last)}': mend this, then run the same command again"
+                f"layer '{done.layer}': all of the first samples failed, such as {last.key} with "
+                f"'{_reject_line(last)}': fix the cause, then rerun the command"
             )
 
     def give_back(self) -> None:
-        """Make not done what a broken stage made of its units, and what others made of that; once no worker is left."""
+        """Reopen the units of a broken stage and of the layers that need it. Call it after all workers have ended."""
         layer, units = self._broken
         layers = {layer}
         for user, needs in self._needs.items():  # each layer comes after those that it needs
@@ -149,26 +149,26 @@ class Board:
             self._queues[layer].append(unit)
 
 
-def _words(reject: Rejected) -> str:
-    """The line of a reject's detail that says it: a traceback's last, else the first."""
+def _reject_line(reject: Rejected) -> str:
+    """The most informative line of a reject's detail: the last of a traceback, else the first."""
     lines = reject.detail.splitlines() or [reject.reason]
     return lines[-1] if reject.reason == ERROR else lines[0]
 
 
-def settle(board: Board, job: Job, outcome: Outcome, progress: Progress) -> None:
-    """Book what became of a job. Raises SpatialdataError when the run cannot go on."""
+def record_outcome(units: ReadyUnits, job: Job, outcome: Outcome, progress: Progress) -> None:
+    """Record the outcome of a job. Raises SpatialdataError if the run cannot continue."""
     if isinstance(outcome, Failed):
         raise_failed(outcome)
     if isinstance(outcome, Damaged):
-        if lost := board.reopen(job, outcome):
-            progress.note(f"{outcome.message.split(': run ')[0]}: moved aside, computing it again")
+        if lost := units.reopen(job, outcome):
+            progress.note(f"{outcome.message.split(': run ')[0]}: set aside, recomputing it")
             progress.reopened(lost)
         return
-    board.commit(outcome)
+    units.commit(outcome)
     progress.committed(outcome)
-    board.check_hope(outcome)
+    units.check_hope(outcome)
 
 
 def raise_failed(failed: Failed) -> NoReturn:
-    """Raise what a worker reported."""
+    """Raise the error that a worker reported."""
     raise (BadInput if failed.exit_code == BadInput.exit_code else SpatialdataError)(failed.message)

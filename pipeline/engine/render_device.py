@@ -1,8 +1,8 @@
-"""On what a build renders: `render.device: auto`, settled once.
+"""The render device of a build: `render.device: auto` is resolved once.
 
-Invariant: the images of one layer come from one kind of device. The first build under an OUT settles `auto` to `gpu`
-or `cpu` and writes that to `plan/device.json`; whoever opens OUT later, be it where no GPU is, takes it from there, and
-it is part of the pair layer's fingerprint. A device that is named is taken as it is and not remembered.
+Invariant: the images of one layer come from one kind of device. The first build under an OUT resolves `auto` to `gpu`
+or `cpu` and writes it to `plan/device.json`. Later commands on OUT read it from there, also on machines without a GPU,
+and it is part of the pair layer's fingerprint. An explicit device is used as given and not stored.
 """
 
 import json
@@ -21,12 +21,12 @@ from ..store.plan import damaged_plan
 
 DEVICE = "plan/device.json"
 COUNTED = ("gpu", "cuda", "optix", "hip")
-"""Devices that Ray counts as its `GPU`: a worker that renders on one asks for it, or all would use the first."""
+"""Devices that Ray counts as `GPU`. A worker that renders on one must request it; else all would use the first."""
 Kind = Literal["cpu", "gpu"]
 
 
 def settled(config: Config, store: LayerStore) -> RenderOptions:
-    """`config.render` with `auto` replaced by what OUT remembers; `auto` stays where nothing is settled yet.
+    """`config.render` with `auto` replaced by the device stored in OUT; `auto` stays if none is stored yet.
 
     Raises SpatialdataError for a damaged `plan/device.json`.
     """
@@ -35,15 +35,15 @@ def settled(config: Config, store: LayerStore) -> RenderOptions:
 
 
 def gpus_of(render: RenderOptions) -> float:
-    """GPUs that one rendering worker asks for, unless `engine.resources.pair.gpus` says otherwise."""
+    """GPUs that one rendering worker requests, unless `engine.resources.pair.gpus` is set."""
     return 1.0 if render.device in COUNTED else 0.0
 
 
 def settle(config: Config, store: LayerStore, rendered: Callable[[], Kind | None] = lambda: None) -> None:
-    """Write what `auto` means for this OUT, unless it is written. Only under a `RunLock`, connected to the engine.
+    """Resolve `auto` for this OUT and store the result, unless it is stored. Needs a `RunLock` and a connected engine.
 
     Args:
-        rendered: what images that are there were rendered on, if any; asked where what was written is damaged.
+        rendered: the device of existing images, if any; called if the stored file is damaged.
     """
     if config.render.device != "auto":
         return
@@ -58,10 +58,10 @@ def settle(config: Config, store: LayerStore, rendered: Callable[[], Kind | None
 
 
 def choose(asked: float | None, found: float) -> Kind:
-    """What `auto` is.
+    """The device that `auto` resolves to.
 
     Args:
-        asked: `engine.resources.pair.gpus`, which decides where it is given.
+        asked: `engine.resources.pair.gpus`; decides if set.
         found: GPUs of the cluster, or of this machine for the inline engine.
     """
     wanted = asked if asked is not None else found
@@ -69,22 +69,22 @@ def choose(asked: float | None, found: float) -> Kind:
 
 
 def check_device(config: Config, store: LayerStore) -> None:
-    """Raise BadInput where an OUT that was begun on GPUs cannot be gone on with here: before work, not for reading."""
+    """Raise BadInput if a build that started on GPUs cannot resume here. Called before work, not before reading."""
     if config.render.device != "auto" or _remembered(store) != "gpu":
         return
-    begun = f"render.device: auto is 'gpu' in {store}, which was begun on one"
-    cure = "set render.device=cpu to make all images again on the CPU"
+    started = f"render.device: auto is 'gpu' in {store}, because the build started on a GPU"
+    cure = "set render.device=cpu to render all images again on the CPU"
     if _asked(config) == 0:
-        raise BadInput(f"{begun}, and engine.resources.pair.gpus is 0: leave that out, or {cure}")
+        raise BadInput(f"{started}, but engine.resources.pair.gpus is 0: remove that key, or {cure}")
     if gpus_found(config.engine) == 0:
         where = "the cluster has none" if config.engine.kind == "ray" else "none is found here"
-        raise BadInput(f"{begun}, and {where}: go on where there is one, or {cure}")
+        raise BadInput(f"{started}, but {where}: resume on a machine with a GPU, or {cure}")
 
 
 def gpus_found(engine: EngineOptions) -> float:
-    """GPUs of the Ray cluster that we are connected to, or for the inline engine the NVIDIA GPUs of this machine.
+    """Number of GPUs of the connected Ray cluster or, for the inline engine, of NVIDIA GPUs of this machine.
 
-    Others are not looked for: name them (`render.device: metal`).
+    Other devices are not detected: set them explicitly (`render.device: metal`).
     """
     if engine.kind == "ray":
         from .ray_cluster import read_cluster
@@ -94,7 +94,7 @@ def gpus_found(engine: EngineOptions) -> float:
 
 
 def local_gpus(visible: str | None, listing: str) -> int:
-    """Number of GPUs in the output of `nvidia-smi -L`, 0 where CUDA_VISIBLE_DEVICES hides them all."""
+    """Number of GPUs in the output of `nvidia-smi -L`; 0 if CUDA_VISIBLE_DEVICES hides all of them."""
     if visible is not None and visible.strip() in ("", "-1", "NoDevFiles"):
         return 0
     return sum(line.startswith("GPU ") for line in listing.splitlines())

@@ -1,7 +1,7 @@
 """Moves units through stages until all layers are done: in this process (`inline`), or on Ray.
 
-Invariants: a unit of a stage is started only when the layers that it needs are committed; what is committed is never
-started again; however a run ends, the same call goes on from what is committed.
+Invariants: a unit of a stage is started only when the layers that it needs are committed. A committed unit is never
+started again. After a run ends for any reason, the same call resumes from the committed units.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from ..plug_ins import places
 from ..store.layers import LayerCorrupt, LayerStore
 from ..store.plan import Plan
 from .progress import Progress, RunSummary
-from .ready_units import Board, raise_failed, settle
+from .ready_units import ReadyUnits, raise_failed, record_outcome
 from .runner import Failed, Runner, Task, last_lines, tasks_of
 
 Item = TypeVar("Item")
@@ -40,33 +40,33 @@ def run(
 
     Args:
         plan_hash: part of the layers' fingerprints (`layer_dirs`).
-        runtime_env: passed to `ray.init` when this call connects to Ray (such as `{"working_dir": "."}`).
-        guard: called about once a second; raises to end the run (such as `RunLock.check`).
+        runtime_env: passed to `ray.init` if this call connects to Ray (such as `{"working_dir": "."}`).
+        guard: called about once a second; may raise to end the run (such as `RunLock.check`).
 
     Raises:
         Stopped: Ctrl-C or SIGTERM.
-        BadInput: resources that the cluster lacks, or OUT on one node of several.
-        SpatialdataError: a stage said that the run cannot go on, the disk is full, or workers cannot start.
+        BadInput: the cluster lacks resources, or OUT is on one node of several.
+        SpatialdataError: a stage reported that the run cannot continue, the disk is full, or workers cannot start.
     """
     tasks = tasks_of(stages, plan_hash)
     progress = progress or Progress()
     for task in tasks:
         store.sweep(f"layers/{task.layer_dir}")
-    board = Board(tasks, store, plan)
-    progress.start(plan.units, board.found, plan.samples)
+    units = ReadyUnits(tasks, store, plan)
+    progress.start(plan.units, units.found, plan.samples)
     try:
         with interruptible():
-            if board.finished:
+            if units.finished:
                 pass
             elif options.kind == "inline":
-                _run_inline(tasks, store, plan, board, progress, guard or _no_guard)
+                _run_inline(tasks, store, plan, units, progress, guard or _no_guard)
             else:
                 from .ray_engine import run_on_ray
 
-                run_on_ray(tasks, store, plan, options, board, progress, runtime_env, guard or _no_guard)
+                run_on_ray(tasks, store, plan, options, units, progress, runtime_env, guard or _no_guard)
     finally:
         summary = progress.stop()
-        board.give_back()
+        units.give_back()
     return summary
 
 
@@ -78,26 +78,26 @@ def _run_inline(
     tasks: Sequence[Task],
     store: LayerStore,
     plan: Plan,
-    board: Board,
+    units: ReadyUnits,
     progress: Progress,
     guard: Callable[[], None],
 ) -> None:
-    """For debugging: no isolation, so a sample that kills the process kills the run (and the next one: use Ray)."""
+    """For debugging: without isolation, a sample that kills the process kills this run and the next one (use Ray)."""
     runner = Runner(store, plan, tasks)
     deepest_first = [task.layer for task in reversed(tasks)]
-    while not board.finished:
+    while not units.finished:
         guard()
-        job = next(filter(None, map(board.take, deepest_first)))
-        settle(board, job, runner.do(job), progress)
-        progress.tick(board.queues)
+        job = next(filter(None, map(units.take, deepest_first)))
+        record_outcome(units, job, runner.do(job), progress)
+        progress.tick(units.queues)
 
 
 def reopen_rejects(
     stages: Sequence[Stage], store: LayerStore, reasons: Sequence[str], plan_hash: str = ""
 ) -> dict[str, int]:
-    """Make units with rejects of these reasons not done, and those of the layers built on them; number by layer.
+    """Reopen units with rejects of these reasons, and the same units of dependent layers. Returns the count by layer.
 
-    For samples that failed for a cause that is mended now: the next run computes them again. Only under a `RunLock`.
+    For samples that failed for a cause that is now fixed: the next run recomputes them. Needs a `RunLock`.
     """
     tasks = tasks_of(stages, plan_hash)
     opened: dict[str, set[int]] = {}
@@ -111,7 +111,7 @@ def reopen_rejects(
 
 
 def _rejecting(store: LayerStore, layer_dir: str, reasons: Sequence[str]) -> set[int]:
-    """Units with rejects of these reasons; where a record is damaged, its unit is set aside for the next run."""
+    """Units with rejects of these reasons. A unit with a damaged record is set aside for the next run."""
     while True:
         try:
             done = store.records(layer_dir)
@@ -129,12 +129,12 @@ def map_items(
     on_result: Callable[[Item, Value], None] | None = None,
     runtime_env: Mapping[str, Any] | None = None,
 ) -> list[Value]:
-    """`[function(item) for item in items]`, one core each, in parallel on Ray or in this process; in order.
+    """`[function(item) for item in items]`, in order; in parallel on Ray with one core each, or in this process.
 
     Args:
-        function: pure, at the top level of a module (it may be called again for an item whose worker died).
-        name: what an error calls an item.
-        on_result: called in the driver as results come, in any order (for progress).
+        function: a pure function at the top level of a module (called again for an item whose worker died).
+        name: name of an item in errors.
+        on_result: called in the driver for each result, in any order (for progress).
 
     Raises:
         Stopped: Ctrl-C or SIGTERM.
@@ -167,7 +167,7 @@ def _guarded(function: Callable[[Item], Value], numbered: tuple[int, Item]) -> V
         return function(numbered[1])
     except SpatialdataError as error:
         return Failed(str(error), error.exit_code)
-    except Exception as error:  # the border of the process: the driver is told
+    except Exception as error:  # last handler of the worker process: the driver reports it
         return Failed(last_lines(error))
 
 
@@ -175,7 +175,7 @@ def _guarded(function: Callable[[Item], Value], numbered: tuple[int, Item]) -> V
 def session(
     options: EngineOptions, runtime_env: Mapping[str, Any] | None = None, stages: Sequence[Stage] = ()
 ) -> Generator[None]:
-    """Connected to Ray inside (nothing for `inline`), so that several calls share one start of Ray (5 to 14 s).
+    """Connect to Ray (no-op for `inline`), so that several calls share one start of Ray (5 to 14 s).
 
     Args:
         stages: those that `run` is given inside; workers get the packages of plugged-in ones.
@@ -187,6 +187,6 @@ def session(
         return
     from .ray_engine import connected
 
-    # Ray has put a handler of its own in place, which ends the process.
+    # Entered again, because Ray has set its own handler, which ends the process.
     with connected(options, runtime_env, places(stages)), interruptible():
         yield

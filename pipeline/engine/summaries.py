@@ -1,13 +1,13 @@
-"""What the records of a layer say in all, added up as they are written, so that nobody reads a million of them.
+"""Sums over the records of a layer, maintained as records are written, so that no command reads a million of them.
 
-Records are the only truth. `OUT/summaries/<layer>-<fingerprint>.json` keeps the sums of whole blocks of BLOCK units; it
-can be deleted at any time, and the next run makes it again. Invariants:
+The records are the only source of truth. `OUT/summaries/<layer>-<fingerprint>.json` is a cache with the sums of whole
+blocks of BLOCK units. It can be deleted at any time; the next run rebuilds it. Invariants:
 - One process writes it: the driver, under the run lock (`pipeline.engine.summary_keeper`).
-- `touched` is raised before a unit of a new block is handed out. So each record lies in a block that is summed, or in
-  another one below `touched`, or in the last, broken one; in the latter two, who reads looks for it.
-- A unit that is made not done is marked (`<unit>.reopened`) before its record goes, and a marked block counts as not
-  summed. The mark goes after the block was summed anew.
-- A digest covers the file: what was cut off or changed is not believed, and all records are read.
+- `touched` is raised before a unit of a new block is handed out. So each record is in a summed block, in another block
+  below `touched`, or in the last, partial block. Readers look for records in the latter two.
+- A unit that becomes not done is marked (`<unit>.reopened`) before its record is removed, and a marked block counts as
+  not summed. The mark is removed after the block has been summed again.
+- A digest covers the file: a truncated or changed file is ignored, and all records are read.
 """
 
 import base64
@@ -29,17 +29,17 @@ from ..store.plan import Plan
 from .runner import UnitSummary, summarize
 
 BLOCK = 1000
-"""Units of a block: a power of ten, so that an object store lists one by its prefix, and a multiple of eight."""
+"""Units per block: a power of ten, so that an object store can list a block by prefix, and a multiple of eight."""
 RECENT = 128
 _DIGEST = 77
-"""Bytes of `_digest`."""
+"""Length of `_digest` in bytes."""
 _MARK = re.compile(r"(\d+)\.reopened")
 Bits = NDArray[np.uint8]
-"""One bit a sample, in the plan's order, eight in a byte."""
+"""One bit per sample, in the plan's order, eight per byte."""
 
 
 class Commit(NamedTuple):
-    """A unit that was committed: when (seconds since 1970), and how many samples it gave or refused."""
+    """A committed unit: when it ended (seconds since 1970), and its number of accepted and rejected samples."""
 
     unit: int
     ended: float
@@ -52,7 +52,7 @@ class Totals:
 
     units: int = 0
     samples: int = 0
-    """Those with a row."""
+    """Samples with a row."""
     bytes: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -71,7 +71,7 @@ class Totals:
         self.counts.update(unit.counts)
 
     def merge(self, values: Mapping[str, Any]) -> None:
-        """Add what `to_json` gave of other units."""
+        """Add sums of other units, as returned by `to_json`."""
         for name in ("units", "samples", "bytes", "seconds", "cpu_seconds", "gpu_seconds"):
             setattr(self, name, getattr(self, name) + values[name])
         self.rejects.update(values["rejects"])
@@ -92,28 +92,28 @@ class Totals:
 
 @dataclass
 class LayerSummary:
-    """What the records of one layer say."""
+    """Sums over the records of one layer."""
 
-    held: Bits
-    """Samples of committed units that the layer did not itself refuse."""
+    accepted_bits: Bits
+    """Samples of committed units that the layer itself did not reject."""
     totals: Totals = field(default_factory=Totals)
     recent: list[Commit] = field(default_factory=list[Commit])
-    """The RECENT latest, in the order of their time."""
+    """The latest RECENT commits, in order of time."""
     damaged: list[LayerCorrupt] = field(default_factory=list[LayerCorrupt])
-    """Records that cannot be read; their units are not counted."""
+    """Errors for unreadable records; their units are not counted."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the records of a build say."""
+    """Sums over the records of a build."""
 
     layers: Mapping[str, LayerSummary]
-    held: Bits
-    """Samples that every layer holds."""
+    accepted_bits: Bits
+    """Samples that every layer accepted."""
 
     @property
     def accepted(self) -> int:
-        return int(np.bitwise_count(self.held).sum())
+        return int(np.bitwise_count(self.accepted_bits).sum())
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class SummaryFile:
     """`summaries/<layer>-<fingerprint>.json`."""
 
     blocks: Mapping[int, Mapping[str, Any]]
-    """Block: `sum_block` of its units."""
+    """Block number -> `sum_block` of its units."""
     block: int
     touched: int
     recent: tuple[Commit, ...]
@@ -129,19 +129,19 @@ class SummaryFile:
     """The run that wrote it."""
 
 
-def summarise(store: LayerStore, plan: Plan, layers: Mapping[str, str]) -> Summary:
-    """What the records of these layers (layer: folder) say at this moment."""
+def summarize_layers(store: LayerStore, plan: Plan, layers: Mapping[str, str]) -> Summary:
+    """Sums over the current records of layers (layer -> folder)."""
     found: dict[str, LayerSummary] = {}
-    held = np.full(-(-plan.samples // 8), 255, np.uint8)
+    accepted = np.full(-(-plan.samples // 8), 255, np.uint8)
     for layer, folder in layers.items():
-        found[layer] = summarise_layer(store, plan, layer, folder)
-        held &= found[layer].held
-    return Summary(found, held)
+        found[layer] = summarize_layer(store, plan, layer, folder)
+        accepted &= found[layer].accepted_bits
+    return Summary(found, accepted)
 
 
-def summarise_layer(store: LayerStore, plan: Plan, layer: str, folder: str) -> LayerSummary:
-    """What the records of one layer say: the sums where there are some, else the records."""
-    marked = reopened_units(store, folder)  # before the file, which goes ahead of the removal of marks
+def summarize_layer(store: LayerStore, plan: Plan, layer: str, folder: str) -> LayerSummary:
+    """Sums over the records of one layer: from the summary file where it has them, else from the records."""
+    marked = reopened_units(store, folder)  # before the file: marks are removed after the file is written
     kept = read_summary(store, folder, plan)
     found = LayerSummary(np.zeros(-(-plan.samples // 8), np.uint8))
     if kept is None:
@@ -152,7 +152,7 @@ def summarise_layer(store: LayerStore, plan: Plan, layer: str, folder: str) -> L
         found.totals.merge(kept.blocks[number])
         first = number * kept.block * plan.unit_size // 8
         refused = _refused(kept.blocks[number], plan, kept.block)
-        found.held[first : first + len(refused)] = ~refused
+        found.accepted_bits[first : first + len(refused)] = ~refused
     found.recent = [commit for commit in kept.recent if commit.unit // kept.block in summed]
     whole = plan.units // kept.block
     for number in sorted({*range(min(kept.touched, whole)), whole} - summed):
@@ -165,45 +165,49 @@ def summarise_layer(store: LayerStore, plan: Plan, layer: str, folder: str) -> L
 def _add_records(
     store: LayerStore, plan: Plan, layer: str, folder: str, found: LayerSummary, among: range | None
 ) -> None:
-    """Read records one by one; `among` begins a block."""
+    """Add records one by one; `among` starts at a block."""
     span = among or range(plan.units)
     first = span[0] * plan.unit_size
-    held = np.zeros(span[-1] * plan.unit_size + plan.size(span[-1]) - first, np.bool_)
+    accepted = np.zeros(span[-1] * plan.unit_size + plan.size(span[-1]) - first, np.bool_)
     for record in store.records(folder, found.damaged, among):
         if record.unit not in span:
             continue
         unit = summarize(layer, record, plan)
         found.totals.add(unit)
         begin = unit.unit * plan.unit_size - first
-        held[begin : begin + plan.size(unit.unit)] = True
-        held[[begin + place for place in unit.refused]] = False
+        accepted[begin : begin + plan.size(unit.unit)] = True
+        accepted[[begin + place for place in unit.refused]] = False
         found.recent.append(commit_of(unit))
         if len(found.recent) > 8 * RECENT:
             found.recent = latest(found.recent)
     found.recent = latest(found.recent)
-    packed = np.packbits(held)
-    found.held[first // 8 : first // 8 + len(packed)] = packed
+    packed = np.packbits(accepted)
+    found.accepted_bits[first // 8 : first // 8 + len(packed)] = packed
 
 
 def commit_of(unit: UnitSummary) -> Commit:
-    """When a unit was committed."""
+    """The commit of a unit."""
     return Commit(unit.unit, round(unit.ended, 3), unit.rows + sum(unit.rejects.values()))
 
 
 def latest(commits: Iterable[Commit]) -> list[Commit]:
-    """The RECENT ones that ended last, in the order of their time."""
+    """The RECENT commits that ended last, in order of time."""
     return sorted(commits, key=lambda commit: (commit.ended, commit.unit))[-RECENT:]
 
 
 def sum_block(units: Iterable[UnitSummary], plan: Plan) -> dict[str, Any]:
-    """All that is kept of a whole block, of which these are the units, in whatever order.
+    """The entry of a whole block in the summary file.
 
-    `Totals.to_json`, and `refused`: a bit a sample, packed, compressed, in base 64; empty where none was refused.
+    It is `Totals.to_json` and `refused`: a bit per sample, packed, compressed, in base 64; empty if no sample was
+    rejected.
+
+    Args:
+        units: all units of the block, in any order.
     """
     ordered = sorted(units, key=lambda unit: unit.unit)
     totals = Totals()
     refused = np.zeros(len(ordered) * plan.unit_size, np.bool_)
-    for index, unit in enumerate(ordered):  # in order: sums of floating-point numbers depend on it
+    for index, unit in enumerate(ordered):  # sorted, because sums of floating-point numbers depend on the order
         totals.add(unit)
         refused[[index * plan.unit_size + place for place in unit.refused]] = True
     packed = base64.b64encode(zlib.compress(np.packbits(refused).tobytes())).decode() if refused.any() else ""
@@ -217,13 +221,13 @@ def _refused(values: Mapping[str, Any], plan: Plan, block: int) -> Bits:
 
 
 def reopened_units(store: LayerStore, folder: str) -> list[int]:
-    """The marked units of a layer."""
+    """The units of a layer that are marked as reopened."""
     matches = (_MARK.fullmatch(name) for name in store.names(f"summaries/{folder}"))
     return sorted(int(match.group(1)) for match in matches if match)
 
 
 def read_summary(store: LayerStore, folder: str, plan: Plan) -> SummaryFile | None:
-    """What is kept of a layer; None where there is nothing, or nothing that can be believed."""
+    """The summary file of a layer; None if there is none, or it is damaged or of another layer."""
     try:
         data = store.read_file(store.summary_name(folder))
         if not data.startswith(_digest(data[_DIGEST:])):
@@ -238,8 +242,8 @@ def read_summary(store: LayerStore, folder: str, plan: Plan) -> SummaryFile | No
         return None
 
 
-def summary_is_true(store: LayerStore, plan: Plan, layer: str, folder: str) -> bool:
-    """Whether what is kept is what the records say, all of them read again. True where nothing is kept."""
+def summary_matches_records(store: LayerStore, plan: Plan, layer: str, folder: str) -> bool:
+    """Whether the summary file agrees with the records, all of which are read. True if there is no file."""
     marked = reopened_units(store, folder)
     kept = read_summary(store, folder, plan)
     if kept is None:
@@ -254,7 +258,7 @@ def summary_is_true(store: LayerStore, plan: Plan, layer: str, folder: str) -> b
 
 
 def write_summary(store: LayerStore, folder: str, plan: Plan, kept: SummaryFile) -> None:
-    """Only from the driver of a run."""
+    """Write a summary file. Only for the driver of a run."""
     values = {
         "layer": folder,
         "units": plan.units,
@@ -269,5 +273,5 @@ def write_summary(store: LayerStore, folder: str, plan: Plan, kept: SummaryFile)
 
 
 def _digest(rest: bytes) -> bytes:
-    """What a summary file begins with: the sha256 of all that follows."""
+    """The start of a summary file: the sha256 of the rest."""
     return b'{"digest":"' + hashlib.sha256(rest).hexdigest().encode() + b'",'

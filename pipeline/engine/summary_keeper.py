@@ -1,7 +1,7 @@
-"""The driver's side of a layer's summary: what is committed in a run is added up, block by block.
+"""The driver's side of a layer's summary: adds up the units committed in a run, block by block.
 
-The invariants are those of `pipeline.engine.summaries`. A run that lost OUT to another one finds the other's name in
-the file and does not touch it any more.
+The invariants are those of `pipeline.engine.summaries`. A run that lost OUT to another run finds the other's id in the
+file and no longer writes it.
 """
 
 import secrets
@@ -26,7 +26,7 @@ from .summaries import (
 
 
 class SummaryKeeper:
-    """Keeps the summary of one layer during one run; made before anything is handed out."""
+    """Maintains the summary of one layer during one run. Created before any unit is handed out."""
 
     def __init__(self, store: LayerStore, plan: Plan, layer: str, folder: str) -> None:
         self._store = store
@@ -35,13 +35,13 @@ class SummaryKeeper:
         self._folder = folder
         self._size = summaries.BLOCK
         self._writer = secrets.token_hex(8)
-        marked = reopened_units(store, folder)  # before the listing: a mark that comes later is not ours to remove
+        marked = reopened_units(store, folder)  # before the listing: this run must not remove later marks
         self.done = [unit for unit in store.done_units(folder) if unit < plan.units]
         """Units with a record."""
         whole = plan.units // self._size
         counts = np.bincount(np.array(self.done, np.int64) // self._size, minlength=whole + 1)[:whole]
         self._left: list[int] = (self._size - counts).tolist()
-        """Of each whole block, the units that are not done. The last, broken block is never summed."""
+        """For each whole block, the number of units not done. The last, partial block is never summed."""
         self._fresh: dict[int, dict[int, UnitSummary]] = {}
         self._reopened: set[int] = set()
         self._blocks: dict[int, Any] = {}
@@ -51,7 +51,7 @@ class SummaryKeeper:
             self._take_up(read_summary(store, folder, plan), set(marked), counts)
 
     def _take_up(self, kept: SummaryFile | None, marked: set[int], counts: Any) -> None:
-        """Believe of the file what agrees with the listing; sum whole blocks that it lacks."""
+        """Keep the blocks of the file that agree with the listing; sum the whole blocks that it lacks."""
         self._touched = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 0
         before: Any = None
         if kept is not None and kept.block == self._size:
@@ -72,7 +72,7 @@ class SummaryKeeper:
             self._unmark(marked)
 
     def touch(self, unit: int) -> None:
-        """A unit is about to be handed out."""
+        """Called before a unit is handed out."""
         number = unit // self._size
         if self._touched <= number < len(self._left):
             self._touched = number + 1
@@ -83,7 +83,7 @@ class SummaryKeeper:
         number = unit.unit // self._size
         if number >= len(self._left):
             return
-        # Of a unit that was done before, only this commit counts.
+        # This commit replaces an earlier one of the same unit.
         self._recent = latest([*(commit for commit in self._recent if commit.unit != unit.unit), commit_of(unit)])
         self._fresh.setdefault(number, {})[unit.unit] = unit
         self._left[number] -= 1
@@ -93,7 +93,7 @@ class SummaryKeeper:
                 self._unmark({unit for unit in self._reopened if unit // self._size == number})
 
     def reopen(self, unit: int) -> None:
-        """A unit that was done is not any more: a worker has marked it and moved it aside."""
+        """A unit is no longer done: a worker has marked it and set it aside."""
         number = unit // self._size
         if number < len(self._left):
             self._left[number] += 1
@@ -102,7 +102,7 @@ class SummaryKeeper:
             self._reopened.add(unit)
 
     def _sum(self, number: int) -> None:
-        """Add up a whole block; what was done before this run is read. A damaged record leaves it as it is."""
+        """Sum a whole block; units done before this run are read. A block with a damaged record is not summed."""
         fresh = self._fresh.pop(number, {})
         among = range(number * self._size, (number + 1) * self._size)
         if len(fresh) < len(among):
@@ -113,7 +113,7 @@ class SummaryKeeper:
             self._blocks[number] = sum_block(fresh.values(), self._plan)
 
     def _write(self) -> bool:
-        """Publish what there is; whether the file is still ours to write."""
+        """Write the summary file, unless another run has taken it over. Returns whether it was written."""
         kept = read_summary(self._store, self._folder, self._plan)
         if kept is not None and kept.writer not in (self._known, self._writer):
             return False

@@ -1,1 +1,1 @@
-"""What a person looks at."""
+"""Reports for users: status, galleries, cards, comparisons, audits, forecasts."""

@@ -1,7 +1,7 @@
-"""What the shards of one recipe hold, counted from the record of every sample: what a card says follows from here.
+"""Counts over the shards of one recipe, from the record of every sample: the facts of a dataset card.
 
-Invariant: each sample's `json` is read, where its parquet says that it lies; no image is, but for the size of one a
-shard. What is kept of a sample is a few numbers and its key.
+Invariant: the `json` of each sample is read, at the offset in the shard's Parquet file. No image is read, except one
+per shard for its size. A few numbers and the key are kept per sample.
 """
 
 from array import array
@@ -22,17 +22,17 @@ from ...shards.schema import Derivation, EditKind, Maps, SampleRecord, SceneObje
 from ...shards.sidecars import read_splits
 
 _AT_ONCE: Final = 256
-"""Records that are asked for together."""
+"""Records that are read together."""
 
 
 @dataclass
 class Shown:
-    """An asset of which something is seen."""
+    """An asset that is visible in some sample."""
 
     uid: str
     creator: str
     licence: str
-    """As the source names it; several of one model are joined (`shards.licenses.joined`)."""
+    """As named by the source; several licenses of one model are joined (`shards.licenses.joined`)."""
     category: str
     family: str
     dataset: str
@@ -50,28 +50,28 @@ class Census:
     """Of the edited objects; camera edits have none."""
     datasets: Counter[str] = field(default_factory=Counter[str])
     objects: Counter[int] = field(default_factory=Counter[int])
-    """Samples by the number of objects that are seen."""
+    """Samples by the number of visible objects."""
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter[tuple[int, int]])
     """Width and height of the first image of each shard."""
     assets: dict[str, Shown] = field(default_factory=dict[str, Shown])
     licences: Counter[tuple[LicenseName, ...]] = field(default_factory=Counter[tuple[LicenseName, ...]])
-    """Samples by the licences of what they show."""
+    """Samples by the licenses of their visible objects."""
     authors: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """Samples by method and model of the instruction."""
     texts: set[int] = field(default_factory=set[int])
     """Hashes of the instructions."""
     unverified: int = 0
     unknown: Counter[str] = field(default_factory=Counter[str])
-    """Samples by what is not known of them: `camera`, `objects`."""
+    """Samples by the facts that are not known: `camera`, `objects`."""
     unknown_edits: Counter[EditKind] = field(default_factory=Counter[EditKind])
-    """Samples by kind, where the numbers of the edit are not known."""
+    """Samples by kind, for edits whose numbers are not known."""
     focal: Counter[str] = field(default_factory=Counter[str])
     maps: dict[str, Counter[tuple[str, str]]] = field(default_factory=dict[str, Counter[tuple[str, str]]])
-    """Of each map member, samples by estimator and revision."""
+    """For each map member, samples by estimator and revision."""
     scores: "dict[str, array[float]]" = field(default_factory=dict[str, Any])
-    """What was measured, by score."""
+    """Measured values of each score."""
     derived: Counter[Derivation] = field(default_factory=Counter[Derivation])
-    """Samples by how they were made from others; empty text: by no such way."""
+    """Samples by how they were derived; empty text: not derived."""
     plans: set[str] = field(default_factory=set[str])
     layers: set[str] = field(default_factory=set[str])
     versions: set[str] = field(default_factory=set[str])
@@ -120,9 +120,9 @@ class Census:
 
 
 def take_census(folder: str) -> Census:
-    """Count what a recipe's folder (any fsspec URL) holds.
+    """Count the samples in a recipe's folder (any fsspec URL).
 
-    Raises FileNotFoundError where a split was not finished, and SpatialdataError where shards are damaged.
+    Raises FileNotFoundError if a split is not finished, and SpatialdataError if shards are damaged.
     """
     census = Census()
     for split in read_splits(folder):
@@ -150,7 +150,7 @@ def _records(url: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[SampleReco
 
 
 def read_members(url: str, rows: Sequence[Mapping[str, Any]], member: str) -> Iterator[tuple[Mapping[str, Any], bytes]]:
-    """A member of each sample, read where the parquet says that it lies."""
+    """One member of each sample, read at the offset in the Parquet file."""
     fs, path = filesystem(url)
     for start in range(0, len(rows), _AT_ONCE):
         some = rows[start : start + _AT_ONCE]
@@ -168,4 +168,4 @@ def _size(url: str, row: Mapping[str, Any], member: str) -> tuple[int, int]:
 
 
 def _damaged(url: str, row: Mapping[str, Any]) -> str:
-    return f"{url}: sample {row['key']} is damaged: run `spatialdata verify --repair`, then make the card again"
+    return f"{url}: sample {row['key']} is damaged: run `spatialdata verify --repair`, then rebuild the card"

@@ -1,6 +1,6 @@
-"""The funnel: what goes into each stage and comes out of it, why the rest is refused, what an accepted sample costs.
+"""The funnel: samples into and out of each stage, reject reasons, and the cost of an accepted sample.
 
-Read from the records; works while the build runs.
+Read from the records; works while a build runs.
 """
 
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...shards.errors import BadInput
-from ..engine.summaries import Summary, Totals, summarise
+from ..engine.summaries import Summary, Totals, summarize_layers
 from ..opened import Build
 from ..packing.duplicates import NONE, Duplicates, noted_duplicates, read_duplicates
 from ..packing.packed_recipes import packed_recipes, read_packing
@@ -17,22 +17,22 @@ from ..store.layers import LayerCorrupt
 from ..store.plan import Plan
 
 PACK = "pack"
-"""Stands for the layer where packing leaves out duplicates."""
+"""Layer name of the row for duplicates that packing leaves out."""
 
 
 def funnel_of(build: Build) -> list[dict[str, Any]]:
-    """One row for each stage, in the order of their needs; a last one, `pack`, where something was left out of shards.
+    """One row per stage, each after the stages that it needs; a last one, `pack`, if packing left samples out.
 
-    Keys: `layer`; `samples_in`, `samples_out`; `rejects`, number by reason; `seconds` of all workers, their
+    Keys: `layer`; `samples_in`, `samples_out`; `rejects`, count by reason; `seconds` of all workers, their
     `cpu_seconds`, and `gpu_seconds` (seconds times the GPUs that the worker held); `seconds_per_accepted`, the stage's
-    seconds over the samples that are accepted in the end, None while there are none.
+    seconds divided by the samples that are accepted by all stages, None while there are none.
     """
-    summary = summarise(build.store, build.plan, build.layers)
+    summary = summarize_layers(build.store, build.plan, build.layers)
     return funnel_rows(build, summary, left_out(build, summary))[0]
 
 
 def funnel_rows(build: Build, summary: Summary, duplicates: Duplicates) -> tuple[list[dict[str, Any]], int]:
-    """The funnel of what was read already (see `funnel_of`), and how many samples are accepted in the end."""
+    """The funnel (see `funnel_of`) of a summary, and the number of samples that are accepted by all stages."""
     dropped = dropped_reasons(build.plan, summary, duplicates)
     accepted = summary.accepted - dropped.total()
     rows = [_row(layer, found.totals, accepted) for layer, found in summary.layers.items()]
@@ -56,31 +56,31 @@ def _row(layer: str, totals: Totals, accepted: int) -> dict[str, Any]:
 
 
 def left_out(build: Build, summary: Summary) -> Duplicates:
-    """What the latest packing left out, where all units are done; nothing before the first packing."""
+    """Duplicates that the latest packing left out, if all units are done; none before the first packing."""
     unfinished = any(found.totals.units < build.plan.units for found in summary.layers.values())
     return NONE if unfinished else packed_duplicates(build)
 
 
 def packed_duplicates(build: Build) -> Duplicates:
-    """What the latest packing left out; nothing before the first."""
+    """Duplicates that the latest packing left out; none before the first packing."""
     for recipe in packed_recipes(build.store):
         try:
             packing = read_packing(build.store, recipe)
             if packing and packing.duplicates:
                 return read_duplicates(build.store, packing.duplicates) or NONE
-            if packing:  # packed before packings told: all records are read
+            if packing:  # packed by a version that did not store them: all records are read
                 found = noted_duplicates(build.store, build.plan, build.layers, build.config.shard.duplicates)
                 return found if isinstance(found, Duplicates) else NONE
-        except (BadInput, LayerCorrupt):  # what is damaged is for `verify` to tell
+        except (BadInput, LayerCorrupt):  # `verify` reports damage
             continue
     return NONE
 
 
 def dropped_reasons(plan: Plan, summary: Summary, duplicates: Duplicates) -> Counter[str]:
-    """Duplicates by reason, but for those that a layer refused as well."""
+    """Duplicates by reason, without those that a layer also rejected."""
     reasons: Counter[str] = Counter()
     for sample in duplicates.dropped:
         place = sample.unit * plan.unit_size + plan.keys(sample.unit).index(sample.key)
-        if np.unpackbits(summary.held[place // 8 : place // 8 + 1])[place % 8]:
+        if np.unpackbits(summary.accepted_bits[place // 8 : place // 8 + 1])[place % 8]:
             reasons[sample.reason] += 1
     return reasons

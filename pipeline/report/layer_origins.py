@@ -1,4 +1,4 @@
-"""Who made each layer of a build: stage, model, revision, prompts. For cards, and to say what two builds differ in."""
+"""Origin of each layer of a build: stage, model, revision, prompts. For cards and for the comparison of builds."""
 
 import hashlib
 import re
@@ -16,40 +16,40 @@ from ..registry import known_stages
 from ..store.fingerprints import plain
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_TOLD: Final = ("class", "model", "revision", "texts")
-"""Fields of a stage that stand in a place of their own."""
+_OWN_FIELDS: Final = ("class", "model", "revision", "texts")
+"""Fields of a stage that `Maker` has own fields for."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text that a model was asked with."""
+    """A prompt of a model."""
 
     name: str
     """`instruction_system_v1`; for a file of the user's own, that file's name."""
     version: str
     """`v1`; empty for a file of the user's own."""
     sha256: str
-    """16 hex digits, of the text."""
+    """Of the text; 16 hex digits."""
 
 
 @dataclass(frozen=True)
 class Maker:
-    """What made one layer."""
+    """The stage that computed one layer."""
 
     layer: str
     folder: str
     """`<layer>-<fingerprint>`"""
     needs: tuple[str, ...]
-    """Layers that it is made from; of none, it answers the plan."""
+    """Layers that it is computed from; if none, it is computed from the plan."""
     stage: str
-    """As the configuration calls it: `depth_anything_v2`."""
+    """Name in the configuration, such as `depth_anything_v2`."""
     version: int
     model: str
-    """Hub id, or the last part of a local path: where something lay on a machine is nobody's business."""
+    """Hub id, or the last part of a local path, so that no path of a machine is published."""
     revision: str
-    """As it was asked for; what was loaded stands in the records."""
+    """The requested revision; the records have the loaded one."""
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """All else that the fingerprint covers."""
+    """All other fields that the fingerprint covers."""
     prompts: tuple[Prompt, ...] = ()
 
     @property
@@ -58,19 +58,19 @@ class Maker:
 
     @property
     def address(self) -> str:
-        """Of the model's page on the hub; empty where it is no hub id."""
+        """URL of the model's page on the hub; empty if `model` is not a hub id."""
         return f"https://huggingface.co/{self.model}" if _HUB_ID.fullmatch(self.model) else ""
 
 
 def makers_of(build: Build) -> list[Maker]:
-    """The layers of a build, each after those that it needs."""
+    """The origins of a build's layers, each after the layers that it needs."""
     by_layer = {stage.layer: stage for stage in build.stages}
     known = known_stages(build.config)
     return [_maker(by_layer[layer], folder, known) for layer, folder in build.layers.items()]
 
 
 def without_place(value: Any) -> Any:
-    """A value without the folders of this machine: of an absolute path, its last part."""
+    """A value in which absolute paths are reduced to their last part, so that no path of this machine is published."""
     if isinstance(value, str):
         return PurePath(value).name if value.startswith(("/", "~")) else value
     if isinstance(value, Mapping):
@@ -88,13 +88,13 @@ def _maker(stage: Stage, folder: str, known: Mapping[tuple[str, str], str]) -> M
         version=stage.version,
         model=without_place(str(options.get("model", ""))),
         revision=str(options.get("revision", "")),
-        options={name: without_place(value) for name, value in options.items() if name not in _TOLD},
+        options={name: without_place(value) for name, value in options.items() if name not in _OWN_FIELDS},
         prompts=tuple(_prompt(stage, text) for text in options.get("texts", ())),
     )
 
 
 def _name(stage: Stage, known: Mapping[tuple[str, str], str]) -> str:
-    """The registry's name of a stage, the import path of one that was plugged in, else its class's."""
+    """Name of a stage in the registry, the import path of a plugged-in stage, else the name of its class."""
     path = path_of(stage)
     kind = path or f":{type(stage).__qualname__}"
     named = next((name for (_, name), place in known.items() if place.endswith(kind)), "")
@@ -110,5 +110,5 @@ def _prompt(stage: Stage, text: str) -> Prompt:
 
 @cache
 def _packaged() -> dict[str, str]:
-    """The package's prompts: text -> name."""
+    """The prompts in the package: text -> name."""
     return {read_prompt(file.stem): file.stem for file in sorted(FOLDER.glob("*.txt"))}

@@ -1,4 +1,4 @@
-"""`spatialdata stream`: what a batch of some shards holds, or how fast batches come."""
+"""`spatialdata stream`: describe a batch of some shards, or measure the speed of batches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +14,9 @@ from ..terminal import say
 def run_stream(
     url: str, recipe: str, *, split: str, size: int, seconds: float, options: Sequence[str]
 ) -> dict[str, Any]:
-    """Describe the first batch, or measure for `seconds` where they are above 0.
+    """Describe the first batch or, if `seconds` is above 0, measure the speed for that time.
 
-    Raises BadInput for an option that does not exist, and what `shards.stream` raises.
+    Raises BadInput for an unknown option, and the errors of `shards.stream`.
     """
     chosen = read_options(options)
     if seconds:
@@ -38,7 +38,7 @@ def _shape(array: Any) -> dict[str, Any]:
 
 
 def print_stream(found: dict[str, Any]) -> None:
-    """On stdout, for people."""
+    """Print the result of `run_stream`."""
     if "batch" in found and isinstance(found["batch"], dict):
         sizes = " and ".join(f"{width} x {height}" for width, height in found["image_sizes"])
         say(f"{found['samples']} samples{f', images of {sizes}' if sizes else ''}; the first batch:")
@@ -49,7 +49,7 @@ def print_stream(found: dict[str, Any]) -> None:
         return
     say(f"{found['samples_per_second']:.1f} samples/s in batches of {found['batch']}, {found['threads']} threads")
     times = ", ".join(f"{name} {spent:.2f}" for name, spent in found["milliseconds"].items())
-    say(f"milliseconds a sample and thread: {times} ({found['megabytes']:.2f} MB)")
+    say(f"milliseconds per sample and thread: {times} ({found['megabytes']:.2f} MB)")
     slowest = sorted(found["decode_milliseconds"].items(), key=lambda item: -item[1])
     say("decoding by member: " + ", ".join(f"{name} {spent:.2f}" for name, spent in slowest))
     for sentence in found["advice"]:

@@ -1,1 +1,1 @@
-"""What lies under OUT: the plan, layers, records, summaries, the lock."""
+"""Files under OUT: the plan, layers, records, summaries, the lock."""

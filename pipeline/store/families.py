@@ -1,10 +1,10 @@
-"""Families: planned samples and what is derived from them, one after the other in one unit of the plan.
+"""Families: planned samples and the samples derived from them, consecutive in one unit of the plan.
 
-The family of a sample is itself and its inverse (`edits.invert`); with `edits.compose` it is two samples of one scene,
-A to B and A to C, the composed one, B to C, and the inverses of all three. The `spec` of a derived sample holds
-`derived` (how), `origin` (keys of what it is made from) and `family` (key of the family's first sample); those of two
-samples that share a scene hold `edits` (the kinds of both) and `turn` (0 or 1). A unit holds as many families whole as
-`unit_size` rendered samples make.
+The family of a sample is the sample and its inverse (`edits.invert`). With `edits.compose` it is two samples of one
+scene, A to B and A to C, the composed sample B to C, and the inverses of all three. The `spec` of a derived sample has
+`derived` (how), `origin` (keys of the samples it is derived from) and `family` (key of the family's first sample). The
+specs of two samples that share a scene have `edits` (both kinds) and `turn` (0 or 1). A unit holds only whole families,
+those of `unit_size` rendered samples.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,9 +16,9 @@ from ..config import Config, EditOptions
 from .plan import PlanRow
 
 OF_DERIVED: Final = ("derived", "origin", "family")
-"""Keys that the spec of a derived sample has beside its origin's."""
+"""Keys that the spec of a derived sample has in addition to those of its origin."""
 INVERTED, COMPOSED = "-inv", "-comp"
-"""What the key of a derived sample has behind that of its (first) origin."""
+"""Suffixes that make the key of a derived sample from the key of its (first) origin."""
 _LONE: Final[tuple[EditKind, ...]] = tuple(kind for kind in EDIT_KINDS if not composes_alone(kind))
 """Kinds of which two edits do not share a scene."""
 Twos = Mapping[tuple[EditKind, EditKind], float]
@@ -31,30 +31,30 @@ def family_of(key: str, spec: Mapping[str, Any]) -> str:
 
 
 def with_inverse(row: PlanRow) -> Iterator[PlanRow]:
-    """A planned sample, and the one that leads back."""
+    """A planned sample and its inverse."""
     yield row
     told = {"derived": "invert", "edit": inverse_kind(row.spec["edit"]), "family": row.key, "origin": [row.key]}
     yield PlanRow(f"{row.key}{INVERTED}", row.split, {**row.spec, **told})
 
 
 def planned_rows(rendered: int, edits: EditOptions) -> int:
-    """Samples of a plan of so many that are rendered (or read)."""
+    """Number of samples in a plan with `rendered` samples that are rendered (or read)."""
     rows = rendered + rendered // 2 if edits.compose else rendered
     return 2 * rows if edits.invert else rows
 
 
 def unit_rows(config: Config) -> int:
-    """Samples of one unit of the plan."""
+    """Number of samples in one unit of the plan."""
     return planned_rows(config.unit_size, config.edits)
 
 
 def rendered_of(rows: int, config: Config) -> int:
-    """Of whole units with so many samples, those that are rendered (or read)."""
+    """Number of rendered (or read) samples in whole units that have `rows` samples."""
     return rows * config.unit_size // unit_rows(config)
 
 
 def derived_share(config: Config) -> float:
-    """Of a unit's samples, those that are derived from others."""
+    """Fraction of a unit's samples that are derived from others."""
     return 1.0 - config.unit_size / unit_rows(config)
 
 
@@ -83,7 +83,7 @@ def twos_of(weights: Mapping[EditKind, float]) -> Twos:
 
 
 def planned_kinds(edits: EditOptions) -> list[EditKind]:
-    """The kinds of edit of a plan's samples, derived ones among them."""
+    """The kinds of edit of a plan's samples, including derived samples."""
     kinds = set(edits.weights)
     if edits.compose:
         kinds |= {kind for two in twos_of(edits.weights) if (kind := composed_kind(*two))}

@@ -1,8 +1,8 @@
-"""Which layer depends on which, and what each is called on disk.
+"""Dependencies between layers, and the folder name of each layer.
 
-Invariant: a fingerprint changes exactly when the output of its layer may change: it covers the layer's name, the
-stage's version, the configuration that matters, the fingerprints of the layers that it needs and, where it needs none,
-the plan that it answers. So a layer of another plan, or of another configuration, is never looked at.
+Invariant: a fingerprint changes exactly when the output of its layer may change. It covers the layer's name, the
+stage's version, the configuration that affects the output, the fingerprints of the layers that it needs and, if it
+needs none, the plan. So a layer of another plan or configuration is never read.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ from ..plug_ins import path_of
 
 
 def fingerprint(stage: Stage, needs: Mapping[str, str], plan: str = "") -> str:
-    """16 hex digits that name the output of `stage` given the fingerprints of the layers that it needs, or its plan.
+    """16 hex digits that name the output of `stage`, given the fingerprints of the layers that it needs, or the plan.
 
     Covered: dataclass fields, except those with `metadata={"fingerprint": False}`, and inside pydantic sections all
     fields but those with `json_schema_extra={"fingerprint": False}`; the class's qualified name without its module,
     and of a stage that was plugged in its import path.
 
     Args:
-        plan: hash of the plan; it counts where the stage needs no layer, and through those for all others.
+        plan: hash of the plan. Used if the stage needs no layer; the other layers depend on it through those.
     """
     path = path_of(stage)
     content = {
@@ -43,17 +43,17 @@ def fingerprint(stage: Stage, needs: Mapping[str, str], plan: str = "") -> str:
 
 
 def layer_dirs(stages: Sequence[Stage], plan: str = "") -> dict[str, str]:
-    """`<layer>-<fingerprint>` of every layer, in an order in which each follows the layers that it needs.
+    """`<layer>-<fingerprint>` of every layer, each after the layers that it needs.
 
     Args:
-        plan: hash of the plan whose samples the layers hold; empty where the folder can hold but one plan.
+        plan: hash of the plan whose samples the layers hold; empty if the folder can hold only one plan.
 
-    Raises SpatialdataError for two stages of one layer, a need that nobody makes, and a circle.
+    Raises SpatialdataError if two stages compute one layer, a needed layer has no stage, or layers form a cycle.
     """
     by_layer: dict[str, Stage] = {}
     for stage in stages:
         if stage.layer in by_layer:
-            raise SpatialdataError(f"two stages make the layer '{stage.layer}': remove one from `layers`")
+            raise SpatialdataError(f"two stages compute the layer '{stage.layer}': remove one from `layers`")
         by_layer[stage.layer] = stage
     prints: dict[str, str] = {}
     for layer in by_layer:
@@ -65,11 +65,12 @@ def _visit(layer: str, by_layer: Mapping[str, Stage], prints: dict[str, str], pa
     if layer in prints:
         return
     if layer in path:
-        raise SpatialdataError(f"layers need each other in a circle: {' -> '.join([*path, layer])}")
+        raise SpatialdataError(f"layers need each other in a cycle: {' -> '.join([*path, layer])}")
     if layer not in by_layer:
-        made = ", ".join(sorted(by_layer))
+        computed = ", ".join(sorted(by_layer))
         raise SpatialdataError(
-            f"layer '{path[-1]}' needs the layer '{layer}', which no stage makes (made: {made}): add it to `layers`"
+            f"layer '{path[-1]}' needs the layer '{layer}', which no stage computes (computed: {computed}): "
+            "add it to `layers`"
         )
     for need in by_layer[layer].needs:
         _visit(need, by_layer, prints, (*path, layer), plan)
@@ -82,9 +83,9 @@ def canonical(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """`value` as plain JSON values. Dataclasses and pydantic sections carry their class's name.
+    """`value` as plain JSON values. Dataclasses and pydantic sections include their class's name.
 
-    A password or a token is left out: with another one the output is the same.
+    Passwords and tokens are left out: they do not affect the output.
     """
     return redacted(_plain(value))
 
@@ -124,6 +125,6 @@ def _plain_collection(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(part) for part in cast("Sequence[Any]", value)]
     raise SpatialdataError(
-        f"a stage's configuration holds a {type(value).__name__}, which has no stable text for the fingerprint: use "
+        f"a stage's configuration has a {type(value).__name__}, which has no stable text for the fingerprint: use "
         'numbers, text, dataclasses or pydantic sections, or declare it with field(metadata={"fingerprint": False})'
     )

@@ -1,8 +1,8 @@
 """The layer store: one Parquet file and one record for each unit of each layer.
 
-Invariants: a record's presence alone means "done"; it is written once, after its layer file is whole; a layer file
-that disagrees with its record is never handed out. Same rows, same bytes: nothing in a layer file depends on time,
-host or order (those live in the record).
+Invariants: a unit is done if and only if its record exists. The record is written once, after its layer file is
+complete. `read` never returns a layer file that disagrees with its record. Equal rows give equal bytes: nothing in a
+layer file depends on time, host or order (the record holds those).
 """
 
 import hashlib
@@ -31,7 +31,7 @@ _VERIFIED_KEPT = 4096
 
 
 class LayerCorrupt(SpatialdataError):
-    """A layer file or its record does not hold what was committed. `build` recomputes the unit."""
+    """A layer file or its record differs from what was committed. `build` recomputes the unit."""
 
     def __init__(self, message: str, layer_dir: str, unit: int) -> None:
         super().__init__(message)
@@ -44,7 +44,7 @@ class LayerCorrupt(SpatialdataError):
 
 @dataclass(frozen=True)
 class Rejected:
-    """A sample that a stage refused, as the record keeps it."""
+    """A sample that a stage rejected, as stored in the record."""
 
     key: str
     reason: str
@@ -55,7 +55,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Record:
-    """What was committed for one unit of one layer; `LayerStore.write` fills in `rows`, `bytes` and `sha256`."""
+    """The record of one committed unit of one layer. `LayerStore.write` fills in `rows`, `bytes` and `sha256`."""
 
     unit: int
     layer: str
@@ -65,7 +65,7 @@ class Record:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     gpus: float = 0.0
-    """What the worker held meanwhile, in GPUs or shares of one."""
+    """GPUs that the worker held; may be fractional."""
     attempts: int = 1
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
     host: str = ""
@@ -76,12 +76,12 @@ class Record:
     sha256: str = ""
 
     def to_json(self) -> str:
-        told = [replace(reject, detail=redact(reject.detail)) for reject in self.rejects]
-        return json.dumps(asdict(replace(self, rejects=tuple(told))), indent=1, sort_keys=True)
+        rejects = [replace(reject, detail=redact(reject.detail)) for reject in self.rejects]
+        return json.dumps(asdict(replace(self, rejects=tuple(rejects))), indent=1, sort_keys=True)
 
 
 def parse_record(text: bytes) -> Record:
-    """Raises ValueError, KeyError or TypeError when the text is not a record."""
+    """Parse a record. Raises ValueError, KeyError or TypeError if the text is not a record."""
     values = json.loads(text)
     known = {item.name for item in fields(Record)}
     kept = {name: value for name, value in values.items() if name in known}
@@ -110,16 +110,17 @@ class LayerStore(Storage):
 
     @staticmethod
     def reopened_name(layer_dir: str, unit: int) -> str:
-        """The mark of a unit that was made not done and that the layer's summary may still count."""
+        """The mark of a unit that is no longer done, but that the layer's summary may still count."""
         return f"summaries/{layer_dir}/{unit:08d}.reopened"
 
     def write(self, layer_dir: str, unit: int, rows: Mapping[str, Columns], record: Record) -> Record:
-        """Commit one unit: the layer file, then its record; the record that counts, which is another's if he was first.
+        """Commit one unit: write the layer file, then its record. Returns the record on disk.
 
-        Two writers may race: the loser checks that the file on disk is the one that the winning record describes
-        (it is when the stage is deterministic); where it is not, the unit is cleared and committed again.
+        Two writers may race. The second one checks that the file on disk matches the first one's record, which is so
+        if the stage is deterministic, and returns that record. If it does not match, the unit is cleared and committed
+        again.
 
-        Raises SpatialdataError when the disk is full or the rows differ in their columns, BadInput when OUT is not
+        Raises SpatialdataError if the disk is full or the rows differ in their columns, BadInput if OUT is not
         writable.
         """
         data = encode_rows(rows, layer_dir)
@@ -140,7 +141,7 @@ class LayerStore(Storage):
         )
 
     def record(self, layer_dir: str, unit: int) -> Record:
-        """Raises LayerCorrupt when it is missing or unreadable."""
+        """Read a record. Raises LayerCorrupt if it is missing, unreadable, or of another unit."""
         name = self.record_name(layer_dir, unit)
         try:
             record = parse_record(self.read_file(name))
@@ -154,10 +155,10 @@ class LayerStore(Storage):
         return record
 
     def read(self, layer_dir: str, unit: int, columns: Sequence[str] | None = None) -> dict[str, dict[str, Value]]:
-        """The accepted samples of a unit, in the plan's order: key -> columns (all, or those named).
+        """The accepted samples of a unit, in the plan's order: key -> columns (all, or `columns`).
 
-        Raises LayerCorrupt when size or sha256 are not those of the record (a local file is hashed once a process as
-        long as it is not touched), SpatialdataError for a column that the layer does not have.
+        Raises LayerCorrupt if size or sha256 differ from the record (a local file is hashed once per process, and
+        again when it changes), SpatialdataError for a column that the layer does not have.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -168,19 +169,20 @@ class LayerStore(Storage):
         return _rows(file, layer_dir, columns) if record.rows else {}
 
     def peek(self, layer_dir: str, unit: int, columns: Sequence[str]) -> dict[str, dict[str, Value]]:
-        """As `read`, but of these columns alone: the rest of the file is neither read nor hashed.
+        """Like `read`, for some columns only: the rest of the file is neither read nor hashed.
 
-        For who looks at the texts of layers that hold images. What is packed or computed from is `read`.
-        Raises LayerCorrupt when the file is missing, or no layer file of the record's size.
+        For reports that need the texts of layers with images. Packing and stages use `read`.
+        Raises LayerCorrupt if the file is missing, is not a layer file, or its size differs from the record.
         """
         record = self.record(layer_dir, unit)
         with self._peeking(layer_dir, unit), self._peeked(layer_dir, record) as file:
             return _rows(file, layer_dir, columns) if record.rows else {}
 
     def groups(self, layer_dir: str, record: Record, columns: Collection[str], keys: Set[str]) -> Iterator[Any]:
-        """Tables of a few rows that hold some of these keys: column `key` and those of `columns` that the layer has.
+        """Tables of a few rows with some of these keys: column `key`, and those of `columns` that the layer has.
 
-        For who shows images: as much is held as one table has, and nothing is hashed. Raises LayerCorrupt as `peek`.
+        For reports that show images: only one table is in memory at a time, and nothing is hashed. Raises LayerCorrupt
+        like `peek`.
         """
         if not record.rows:
             return
@@ -188,18 +190,18 @@ class LayerStore(Storage):
             file = self._peeked(layer_dir, record)
         with file:
             with self._peeking(layer_dir, record.unit):
-                held = [name for name in file.schema_arrow.names if name in columns]
+                present = [name for name in file.schema_arrow.names if name in columns]
                 found = file.read(["key"], use_threads=False).column("key").to_pylist()
                 sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
             for index, size in enumerate(sizes):
                 mine, found = found[:size], found[size:]
                 if not keys.isdisjoint(mine):
                     with self._peeking(layer_dir, record.unit):
-                        table = file.read_row_group(index, ["key", *held], use_threads=False)
+                        table = file.read_row_group(index, ["key", *present], use_threads=False)
                     yield table
 
     def _peeked(self, layer_dir: str, record: Record) -> Any:
-        """A layer file of the record's size as an open `pyarrow.parquet.ParquetFile`."""
+        """Open a layer file as a `pyarrow.parquet.ParquetFile`, after checking its size."""
         import pyarrow.parquet as pq
 
         name = self.data_name(layer_dir, record.unit)
@@ -210,7 +212,7 @@ class LayerStore(Storage):
 
     @contextmanager
     def _peeking(self, layer_dir: str, unit: int) -> Generator[None]:
-        """Raise LayerCorrupt for what goes wrong within."""
+        """Turn read errors inside into LayerCorrupt."""
         import pyarrow as pa
 
         name = self.data_name(layer_dir, unit)
@@ -222,9 +224,12 @@ class LayerStore(Storage):
             raise self._corrupt(layer_dir, unit, name, f"cannot be read ({error})") from error
 
     def done_units(self, layer_dir: str, among: range | None = None) -> list[int]:
-        """Units with a record, ascending, of all or of some that follow each other: nothing is opened.
+        """Units with a record, ascending. Opens no file.
 
-        One listing of the folder; of `among` alone, which must not be empty, where the store can list a part.
+        One listing of the folder, or of a part of it if `among` is given and the store can list by prefix.
+
+        Args:
+            among: report only these units; must not be empty.
         """
         if among is not None and self.is_local:
             return [unit for unit in among if os.access(self.path(self.record_name(layer_dir, unit)), os.F_OK)]
@@ -237,11 +242,11 @@ class LayerStore(Storage):
     def records(
         self, layer_dir: str, damaged: list[LayerCorrupt] | None = None, among: range | None = None
     ) -> Iterator[Record]:
-        """The records of a layer in the order of their units. Raises LayerCorrupt for one that is unreadable.
+        """The records of a layer in the order of their units. Raises LayerCorrupt for an unreadable one.
 
         Args:
-            damaged: takes those that are unreadable, instead; for who only looks.
-            among: the units to look for, where not all.
+            damaged: if given, errors are appended here instead of raised; for reports.
+            among: read only these units.
         """
 
         def read(unit: int) -> Record | None:
@@ -269,7 +274,7 @@ class LayerStore(Storage):
         return record
 
     def set_aside(self, layer_dir: str, unit: int) -> None:
-        """Make a unit not done; its files stay as `*.corrupt`. The record goes first, so no state in between counts."""
+        """Make a unit not done: rename its files to `*.corrupt`, the record first, so that no partial state counts."""
         self._reopen(layer_dir, unit)
         for name in (self.record_name(layer_dir, unit), self.data_name(layer_dir, unit)):
             self.move(name, f"{name}.corrupt")
@@ -282,12 +287,12 @@ class LayerStore(Storage):
         self.remove(self.data_name(layer_dir, unit))
 
     def _reopen(self, layer_dir: str, unit: int) -> None:
-        """Tell who reads the summary of a layer that it does not speak of this unit any more, before that is so."""
+        """Mark that the summary of a layer no longer covers this unit. Called before the record is removed."""
         if self.exists(self.summary_name(layer_dir)):
             self.create_file(self.reopened_name(layer_dir, unit), b"")
 
     def _checked(self, layer_dir: str, unit: int, record: Record) -> Any:
-        """The layer file as a pyarrow buffer, compared with its record."""
+        """The layer file as a pyarrow buffer, checked against its record."""
         import pyarrow as pa
 
         name = self.data_name(layer_dir, unit)
@@ -317,7 +322,7 @@ class LayerStore(Storage):
             raise self._corrupt(layer_dir, unit, name, "has another sha256 than its record")
 
     def _corrupt(self, layer_dir: str, unit: int, name: str, what: str) -> LayerCorrupt:
-        advice = f"run `spatialdata verify {self} --repair`, which makes this unit again"
+        advice = f"run `spatialdata verify {self} --repair` to recompute this unit"
         return LayerCorrupt(f"layer file {self.path(name)} {what}: {advice}", layer_dir, unit)
 
 
@@ -336,10 +341,10 @@ def _rows(file: Any, layer_dir: str, columns: Sequence[str] | None) -> dict[str,
 
 
 def encode_rows(rows: Mapping[str, Columns], layer_dir: str) -> memoryview:
-    """Rows as one Parquet file, the same bytes for the same rows: columns sorted, options fixed, no metadata of ours.
+    """Rows as one Parquet file. Equal rows give equal bytes: columns are sorted, options fixed, no metadata added.
 
-    Bytes are stored as they are (images are compressed already), all else with zstd. Raises SpatialdataError when
-    rows differ in their columns or types, naming the key.
+    Columns of bytes are not compressed (images already are), all others use zstd. Raises SpatialdataError, naming the
+    key, if rows differ in their columns or types.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -375,21 +380,21 @@ def _column_kinds(rows: Mapping[str, Columns], layer_dir: str) -> dict[str, type
             name = unknown[0] if unknown else "key"
             kind = found[name].__name__
             raise SpatialdataError(
-                f"{layer_dir}: sample '{key}' gives column '{name}' as {kind}: "
-                "a column is bytes, str, bool, int or float, and not called 'key'"
+                f"{layer_dir}: sample '{key}' has column '{name}' of type {kind}: "
+                "a column must be bytes, str, bool, int or float, and must not be named 'key'"
             )
         kinds = kinds or found
         if found != kinds:
             differ = sorted(set(found.items()) ^ set(kinds.items()), key=str)[0][0]
             raise SpatialdataError(
-                f"{layer_dir}: sample '{key}' differs from the others of its unit in column '{differ}': a stage gives "
-                "all samples the same columns and types (empty bytes or text where there is nothing)"
+                f"{layer_dir}: sample '{key}' differs from the others of its unit in column '{differ}': a stage must "
+                "give all samples the same columns and types (empty bytes or text for a missing value)"
             )
     return kinds
 
 
 @cache
 def versions() -> dict[str, str]:
-    """What shapes the bytes of a layer: Python and the packages that are pinned for it."""
+    """Versions of Python and of the packages that determine the bytes of a layer."""
     packages = ("numpy", "pillow", "opencv-python-headless", "pyarrow", "trimesh", "shapely")
     return {"python": ".".join(platform.python_version_tuple()[:2])} | {name: version(name) for name in packages}

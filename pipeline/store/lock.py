@@ -1,10 +1,10 @@
-"""One run at a time on one OUT.
+"""The run lock: one run at a time on one OUT.
 
-Invariant: who holds `run.lock` renews it every BEAT_S seconds; a lock counts as abandoned when its process is gone
-(same machine), or when it was watched for STALE_S seconds and not renewed (another machine). No clock is compared with
-another's but to save the watching of who is alive for sure: a beat that is old, or lies in the future, proves nothing.
-Should two runs meet all the same, nothing breaks: commits are write-once and deterministic; the one whose lock was
-taken is told by `check`.
+Invariant: the holder of `run.lock` renews it every BEAT_S seconds. A lock is abandoned if its process is gone (same
+machine), or if it was watched for STALE_S seconds and not renewed (another machine). Clocks of two machines are
+compared only to skip the watching: a recent beat proves that the holder is alive; an old beat, or one in the future,
+proves nothing. If two runs do overlap, nothing breaks: commits are write-once and deterministic, and `check` raises in
+the run that lost its lock.
 """
 
 import json
@@ -31,19 +31,19 @@ STALE_S = 60.0
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock. `machine` tells a process table from another (a container's from its host's)."""
+    """The holder of a lock. `machine` identifies a process table (a container's differs from its host's)."""
 
     host: str
     machine: str
     pid: int
     process: str
-    """Start time of the process in the machine's ticks: a pid that was given to another process does not count."""
+    """Start time of the process in the machine's ticks, to detect a pid that was reused."""
     since: str
     token: str
     beat: float
     """Seconds since 1970."""
     doing: str = ""
-    """What it holds the lock for, where that matters to who looks on."""
+    """What it holds the lock for, if that matters to a reader."""
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since[:19].replace('T', ' ')} UTC"
@@ -62,28 +62,28 @@ class InUse(BadInput):
 
 @contextmanager
 def wait_for_lock(storage: Storage, say: Callable[[str], None], poll_s: float = 2.0) -> Generator["RunLock"]:
-    """A `RunLock` on a folder that builds share: waits until who holds it is done, or does not renew it any more.
+    """A `RunLock` on a folder that builds share. Waits until the holder releases it or no longer renews it.
 
     Args:
-        say: told once for whom we wait.
+        say: called once for each holder that is waited for.
     """
-    told = ""
+    named = ""
     with ExitStack() as stack:
         while True:
             try:
-                # A new one each time: its first beat is of now.
+                # A new lock each time: its first beat must be recent.
                 lock = stack.enter_context(RunLock(storage, say=say))
                 break
             except InUse as error:
-                if str(error.holder) != told:
-                    told = str(error.holder)
-                    say(f"waiting for {told}, which works in {storage}")
+                if str(error.holder) != named:
+                    named = str(error.holder)
+                    say(f"waiting for {named}, which holds {storage}")
                 time.sleep(poll_s)
         yield lock
 
 
 class RunLock:
-    """`with RunLock(store): ...`; raises InUse when another run holds OUT, BadInput when OUT is not writable."""
+    """`with RunLock(store): ...`. Raises InUse if another run holds OUT, BadInput if OUT is not writable."""
 
     def __init__(
         self,
@@ -114,11 +114,11 @@ class RunLock:
             if self._create():
                 break
             self._clear_abandoned()
-        # Who saw the same abandoned lock has removed it by now, or will not: the one whose token stays holds OUT.
+        # Other runs that saw the same abandoned lock have removed it by now: the run whose token remains holds OUT.
         time.sleep(0.2 if self._cleared else 0)
         holder = self._read()
         if holder is None or holder.token != self._me.token:
-            what = f"{self._storage} is fought over by other runs ({holder}): wait, or give another --out"
+            what = f"{self._storage} was locked by another run at the same time ({holder}): wait, or give another --out"
             raise InUse(what, holder)
         self._thread.start()
         return self
@@ -128,19 +128,19 @@ class RunLock:
     ) -> None:
         self._ended.set()
         self._thread.join()
-        # What cannot be removed falls by itself, as we are gone; and it must not hide how the run ended.
+        # A lock that cannot be removed expires by itself; this error must not hide how the run ended.
         with suppress(OSError, SpatialdataError):
             holder = self._read()
             if holder is not None and holder.token == self._me.token:
                 self._storage.remove(LOCK)
 
     def check(self) -> None:
-        """Raise SpatialdataError when the lock was lost: another run took it while this one could not renew it."""
+        """Raise SpatialdataError if the lock was lost: another run took it while this one could not renew it."""
         if self._lost:
             raise SpatialdataError(
-                f"{self._storage} was taken over by {self._lost}; this run renewed its lock "
+                f"{self._storage} was taken over by {self._lost}; this run last renewed its lock "
                 f"{time.monotonic() - self._renewed:.0f} s ago (was it paused, cut off from its storage, or its lock "
-                "removed?): stop one of them; nothing is lost"
+                "removed?): stop one of the two runs; no finished work is lost"
             )
 
     def _create(self) -> bool:
@@ -150,14 +150,14 @@ class RunLock:
         return json.dumps(asdict(replace(self._me, beat=time.time()))).encode()
 
     def _clear_abandoned(self) -> None:
-        """Remove a lock that nobody renews. Raises InUse when somebody does."""
+        """Remove a lock that is abandoned. Raises InUse if it is not."""
         holder = self._read()
         if holder is not None and not self._is_abandoned(holder):
-            if self._read() is None:  # given back while it was watched
+            if self._read() is None:  # released while it was watched
                 return
             raise InUse(
                 f"{self._storage} is in use by {holder}: wait for it, stop it, or give another --out "
-                f"(if that run is dead, its lock falls after {self._stale_s:.0f} s)",
+                f"(if that run is dead, its lock expires after {self._stale_s:.0f} s)",
                 holder,
             )
         if holder is not None or self._storage.exists(LOCK):
@@ -165,7 +165,7 @@ class RunLock:
             self._cleared = True
 
     def _is_abandoned(self, holder: Holder) -> bool:
-        """By its process; else by its beat, which is watched where clocks cannot say that it is of now."""
+        """Checks the holder's process if it is on this machine, else its beat, which is watched unless it is recent."""
         if (alive := _runs_here(holder)) is not None:
             return not alive
         if 0 <= time.time() - holder.beat <= self._stale_s:
@@ -191,11 +191,11 @@ class RunLock:
                 self._storage.write_file(LOCK, self._of_now())
                 self._renewed = time.monotonic()
             except (OSError, SpatialdataError):
-                continue  # a full disk or a lost connection is met, and told, by the run itself
+                continue  # the run itself meets and reports a full disk or a lost connection
 
 
-class Sighting:
-    """Who holds a folder, seen again and again. Writes nothing."""
+class LockWatcher:
+    """Watches who holds a folder. Writes nothing."""
 
     def __init__(self, storage: Storage, stale_s: float = STALE_S) -> None:
         self._storage = storage
@@ -204,10 +204,11 @@ class Sighting:
         self._since = 0.0
         self._alive = False
 
-    def look(self) -> Holder | None:
-        """The run that holds the folder now; None where there is none, or one that is dead.
+    def holder(self) -> Holder | None:
+        """The run that holds the folder now; None if there is none, or it is dead.
 
-        Of a run on another machine, the first look must believe the clocks; those that follow see it renew its lock.
+        For a run on another machine, the first call must rely on the clocks. Later calls see whether it renews its
+        lock.
         """
         holder, now = _read_holder(self._storage), time.monotonic()
         if holder is None or (alive := _runs_here(holder)) is False:
@@ -226,12 +227,12 @@ class Sighting:
 
 
 def holder_of(storage: Storage) -> Holder | None:
-    """Who holds a folder, at a first look: `Sighting` knows better at the next."""
-    return Sighting(storage).look()
+    """Who holds a folder, from a single check; a `LockWatcher` that is asked again is more reliable."""
+    return LockWatcher(storage).holder()
 
 
 def _read_holder(storage: Storage) -> Holder | None:
-    """None when there is no lock, or one cut off by a crash of its machine."""
+    """The holder; None if there is no lock, or a crash of its machine truncated it."""
     try:
         return Holder(**json.loads(storage.read_file(LOCK)))
     except (FileNotFoundError, ValueError, TypeError):
@@ -239,23 +240,23 @@ def _read_holder(storage: Storage) -> Holder | None:
 
 
 def _runs_here(holder: Holder) -> bool | None:
-    """Whether its process runs on this machine; None where it is one of another machine."""
+    """Whether its process runs on this machine; None if it is on another machine."""
     return _started(holder.pid) == holder.process if holder.machine == _machine() else None
 
 
 def _machine() -> str:
-    """Equal for two processes that see each other's pids."""
+    """An identifier that is equal for two processes that see each other's pids."""
     parts = [socket.gethostname()]
     try:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    except OSError:  # not Linux: the host's name must do
+    except OSError:  # not Linux: use only the host's name
         pass
     return " ".join(parts)
 
 
 def _started(pid: int) -> str:
-    """Start time of a process as the kernel counts it; empty when there is no such process."""
+    """Start time of a process in kernel ticks; empty if there is no such process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -263,7 +264,7 @@ def _started(pid: int) -> str:
     except PermissionError:
         pass
     try:
-        # The name in parentheses may hold spaces; field 22 is the twentieth after it, 'Z' among the first is a zombie.
+        # After the name (in parentheses, may contain spaces): first the state ('Z': zombie), as 20th field the start.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return "" if fields[0] == "Z" else fields[19]
     except OSError:

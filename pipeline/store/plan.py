@@ -1,8 +1,8 @@
-"""The plan: which samples exist, cut into units, frozen before work starts.
+"""The plan: which samples exist, divided into units, fixed before work starts.
 
-Invariants: `plan.json` is written last, so it exists only beside a whole `plan/units.parquet`; a plan is never
-changed: another configuration needs another OUT. Rows are read by workers, one row group (`GROUP_UNITS` units) at a
-time; the driver never holds them all.
+Invariants: `plan.json` is written last, so it exists only beside a complete `plan/units.parquet`. A plan never changes:
+another configuration needs another OUT. Workers read rows one row group (`GROUP_UNITS` units) at a time; the driver
+never holds all of them.
 """
 
 import hashlib
@@ -37,19 +37,19 @@ RecordBatch: TypeAlias = Any
 """A `pyarrow.RecordBatch` with the string columns key, split, spec (JSON)."""
 _HASHED = ("samples", "unit_size", "seed", "config", "versions")
 _ONE_READER = Lock()
-"""Arrow waits for ever where two threads read one Python file (pyarrow 26)."""
+"""Arrow (pyarrow 26) deadlocks if two threads read one Python file."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan that exists under `store`; small, picklable, its rows stay on disk."""
+    """A plan under `store`. Small and picklable: its rows stay on disk."""
 
     store: LayerStore = field(compare=False, repr=False)
     samples: int
     unit_size: int
     seed: int
     hash: str
-    """sha256 over configuration, versions and rows: equal plans, equal hash, on every machine."""
+    """sha256 of configuration, versions and rows: equal plans have equal hashes on every machine."""
     config: Mapping[str, Any]
     versions: Mapping[str, str]
     rows_sha256: str
@@ -60,11 +60,11 @@ class Plan:
         return -(-self.samples // self.unit_size)
 
     def size(self, unit: int) -> int:
-        """Samples of one unit: `unit_size`, fewer in the last."""
+        """Number of samples in one unit: `unit_size`, or fewer in the last."""
         return min(self.unit_size, self.samples - unit * self.unit_size)
 
     def rows(self, unit: int) -> list[PlanRow]:
-        """The samples of one unit, in order. Raises SpatialdataError when the plan on disk is damaged."""
+        """The samples of one unit, in order. Raises PlanDamaged if the plan on disk is damaged."""
         try:
             rows = self._table(unit).to_pylist()
             return [PlanRow(row["key"], row["split"], json.loads(row["spec"])) for row in rows]
@@ -72,7 +72,7 @@ class Plan:
             raise PlanDamaged(damaged_plan(self.store, str(error))) from error
 
     def keys(self, unit: int) -> list[str]:
-        """The keys of one unit, in order: sooner than `rows`, which reads what to make, too."""
+        """The keys of one unit, in order. Faster than `rows`, which also reads the specs."""
         return self._table(unit).column("key").to_pylist()
 
     def _table(self, unit: int) -> Any:
@@ -85,7 +85,7 @@ class Plan:
         except (OSError, pa.ArrowException, KeyError) as error:
             raise PlanDamaged(damaged_plan(self.store, str(error))) from error
         if len(units) != self.size(unit) or np.any(units != unit):
-            raise PlanDamaged(damaged_plan(self.store, f"unit {unit} is not where it should be"))
+            raise PlanDamaged(damaged_plan(self.store, f"unit {unit} is not at its place"))
         return table
 
     def __hash__(self) -> int:
@@ -104,11 +104,11 @@ def _group(plan: Plan, group: int) -> Any:
 
 
 class PlanDamaged(SpatialdataError):
-    """The plan cannot be used as it is; a build of the same configuration makes it again."""
+    """The plan is damaged; a build of the same configuration rebuilds it."""
 
 
 def read_plan(store: LayerStore) -> Plan:
-    """The plan under OUT. Raises BadInput when there is none, PlanDamaged when it is damaged."""
+    """The plan under OUT. Raises BadInput if there is none, PlanDamaged if it is damaged."""
     try:
         values = json.loads(store.read_file(PLAN))
         fields = {name: values[name] for name in (*_HASHED, "hash")}
@@ -121,12 +121,12 @@ def read_plan(store: LayerStore) -> Plan:
     except (ValueError, KeyError, TypeError) as error:
         raise PlanDamaged(damaged_plan(store, f"plan.json: {error}")) from error
     if whole != plan.hash:
-        raise PlanDamaged(damaged_plan(store, "plan.json was changed: its hash is another"))
+        raise PlanDamaged(damaged_plan(store, "plan.json was changed: its hash does not match"))
     return plan
 
 
 def find_plan(store: LayerStore) -> Plan | None:
-    """The plan under OUT, or None where there is none. Raises PlanDamaged."""
+    """The plan under OUT, or None if there is none. Raises PlanDamaged."""
     try:
         return read_plan(store)
     except BadInput:
@@ -134,15 +134,15 @@ def find_plan(store: LayerStore) -> Plan | None:
 
 
 def check_rows(plan: Plan) -> None:
-    """Compare the list of units with what was planned: once a run, at the speed of reading it.
+    """Check the list of units against its digest in the plan; done once per run, as fast as the file can be read.
 
-    Raises PlanDamaged where it is missing or holds anything else.
+    Raises PlanDamaged if the file is missing or differs.
     """
-    digest = _held_rows(plan.store)
+    digest = _rows_digest(plan.store)
     if not digest:
         raise PlanDamaged(damaged_plan(plan.store, f"{UNITS} is missing"))
     if digest != plan.rows_sha256:
-        raise PlanDamaged(damaged_plan(plan.store, f"{UNITS} is not the list that was planned"))
+        raise PlanDamaged(damaged_plan(plan.store, f"{UNITS} is not the file that was planned"))
 
 
 def write_plan(
@@ -155,21 +155,22 @@ def write_plan(
     *,
     foreign: bool = False,
 ) -> Plan:
-    """Freeze the samples under OUT, or return the plan that is there when it is of the same configuration.
+    """Write the plan under OUT, or return the existing plan if it has the same configuration.
 
-    A plan of which a part is damaged, or of another OUT, is made again, provided that what is sound of it agrees.
+    A plan with a part that is damaged, or that belongs to another OUT, is rebuilt, provided that the undamaged parts
+    agree.
 
     Args:
         config: what decides which samples exist and how they look, as plain JSON values.
-        rows: samples in order, or Arrow batches with the string columns key, split, spec (JSON), of which the keys
-            are trusted to be unique. Not consumed when the plan exists and is whole: the frozen list wins.
-        say: told what was made again.
-        foreign: the plan.json that is there is known to be of another OUT: it counts as damaged.
+        rows: samples in order, or Arrow batches with the string columns key, split, spec (JSON), whose keys must be
+            unique (this is not checked). Not consumed if the plan exists and is undamaged: the existing rows are used.
+        say: called with a message for each part that was rebuilt.
+        foreign: the existing plan.json is known to belong to another OUT: treat it as damaged.
 
     Raises:
-        BadInput: OUT holds another plan (the message names the keys that differ), a key that is not
-            `[a-z0-9-]{1,80}` or comes twice, an unknown split, no samples, or OUT is not writable.
-        PlanDamaged: the plan that is there is damaged, and the rows are not those that it was made from.
+        BadInput: OUT holds another plan (the message names the keys that differ), a key is not `[a-z0-9-]{1,80}` or
+            occurs twice, a split is unknown, there are no samples, or OUT is not writable.
+        PlanDamaged: the existing plan is damaged, and the rows differ from those that it was built from.
     """
     config = json.loads(canonical(dict(config)))
     store.sweep("plan")
@@ -179,33 +180,34 @@ def write_plan(
     except PlanDamaged as error:
         problem = str(error)
     if plan and foreign:
-        problem, plan = damaged_plan(store, f"{PLAN} is of another folder"), None
-    held = _held_rows(store)
+        problem, plan = damaged_plan(store, f"{PLAN} belongs to another folder"), None
+    stored = _rows_digest(store)
     other = _differing(plan, config, unit_size, seed) if plan else ""
-    if plan and held == plan.rows_sha256 and not other:
+    if plan and stored == plan.rows_sha256 and not other:
         return plan
-    if plan and other and (held == plan.rows_sha256 or not _are_rows(store)):
+    if plan and other and (stored == plan.rows_sha256 or not _are_rows(store)):
         raise _holds_other(store, other)
     with TemporaryDirectory(dir=store.workplace(), prefix=".planning-", suffix=".tmp") as folder:
         finished = Path(folder) / "units.parquet"
         samples = _write_rows(finished, _batches(rows), unit_size)
         with finished.open("rb") as file:
             digest = _sha256(file)
-        if other and digest != held:
+        if other and digest != stored:
             raise _holds_other(store, other)
-        if plan and digest == held != plan.rows_sha256:
-            other = f"{UNITS} is of this configuration and its source"  # so the plan is of another folder
-        if (plan and not other and digest != plan.rows_sha256) or (problem and digest != held and _are_rows(store)):
+        if plan and digest == stored != plan.rows_sha256:
+            other = f"{UNITS} belongs to this configuration and source"  # so plan.json belongs to another folder
+        if (plan and not other and digest != plan.rows_sha256) or (problem and digest != stored and _are_rows(store)):
             raise PlanDamaged(
-                f"{problem or damaged_plan(store, f'{UNITS} is not the list that was planned')} (this configuration "
-                "and its source give other samples now: give those of then, or remove plan.json and plan/ to plan anew)"
+                f"{problem or damaged_plan(store, f'{UNITS} is not the file that was planned')} (this configuration "
+                "and its source now give other samples: use the original ones, or remove plan.json and plan/ to plan "
+                "again)"
             )
-        if digest != held:
+        if digest != stored:
             store.publish_file(UNITS, finished)
     _file.cache_clear()
     _group.cache_clear()
     if plan and not other:
-        say(f"{UNITS} was damaged: made again, as it was")
+        say(f"{UNITS} was damaged: rebuilt, identical to before")
         return plan
     content = {
         "samples": samples,
@@ -216,15 +218,15 @@ def write_plan(
     }
     text = json.dumps(content | {"rows": digest, "hash": _digest(content, digest)}, indent=1, sort_keys=True)
     if plan or problem:
-        say(f"{PLAN} was {'of another folder' if plan or foreign else 'damaged'}: made again")
+        say(f"{PLAN} {'belonged to another folder' if plan or foreign else 'was damaged'}: rebuilt")
         store.move(PLAN, f"{PLAN}.corrupt")
     if not store.create_file(PLAN, text.encode()):
-        raise SpatialdataError(f"another run planned {store} at the same moment: run the same command again")
+        raise SpatialdataError(f"another run planned {store} at the same time: rerun the command")
     return read_plan(store)
 
 
-def _held_rows(store: LayerStore) -> str:
-    """sha256 of the list of units; empty where there is none."""
+def _rows_digest(store: LayerStore) -> str:
+    """sha256 of the list of units; empty if there is none."""
     try:
         with store.open_file(UNITS) as file:
             return _sha256(file)
@@ -233,7 +235,7 @@ def _held_rows(store: LayerStore) -> str:
 
 
 def _are_rows(store: LayerStore) -> bool:
-    """Whether the list of units is one, be it of this plan or of another."""
+    """Whether the file is a list of units, of this plan or of another."""
     try:
         with store.open_file(UNITS) as file:
             return pq.ParquetFile(file).schema_arrow.names == SCHEMA.names
@@ -254,7 +256,7 @@ def _digest(content: Mapping[str, Any], rows: str) -> str:
 
 
 def _write_rows(finished: Path, batches: Iterable[RecordBatch], unit_size: int) -> int:
-    """Write the rows in groups of GROUP_UNITS units; the number of samples."""
+    """Write the rows in groups of GROUP_UNITS units; returns the number of samples."""
     group_rows, samples = GROUP_UNITS * unit_size, 0
     options: dict[str, Any] = {
         "compression": "zstd",
@@ -275,24 +277,24 @@ def _write_rows(finished: Path, batches: Iterable[RecordBatch], unit_size: int) 
             raise disk_full(str(finished.parent), error) from error
         raise
     if not samples:
-        raise BadInput("the plan has no samples: nothing was found in the source, or `samples` is 0")
+        raise BadInput("the plan has no samples: the source is empty, or `samples` is 0")
     return samples
 
 
 def _regrouped(batches: Iterable[RecordBatch], group_rows: int) -> Iterator[Any]:
-    """The same rows in tables of whole row groups (a multiple of `group_rows`), the last one shorter."""
-    held: list[RecordBatch] = []
+    """The same rows in tables of whole row groups (a multiple of `group_rows` rows); only the last may be shorter."""
+    waiting: list[RecordBatch] = []
     count = 0
     for batch in batches:
-        held.append(batch)
+        waiting.append(batch)
         count += batch.num_rows
         if count >= group_rows:
-            table = pa.Table.from_batches(held)
+            table = pa.Table.from_batches(waiting)
             whole = count // group_rows * group_rows
             yield table.slice(0, whole)
-            held, count = table.slice(whole).to_batches(), count - whole
+            waiting, count = table.slice(whole).to_batches(), count - whole
     if count:
-        yield pa.Table.from_batches(held)
+        yield pa.Table.from_batches(waiting)
 
 
 def _batches(rows: Iterable[PlanRow] | Iterable[RecordBatch]) -> Iterator[RecordBatch]:
@@ -307,24 +309,24 @@ def _batches(rows: Iterable[PlanRow] | Iterable[RecordBatch]) -> Iterator[Record
 
 
 def _listed(rows: Iterator[PlanRow]) -> Iterator[RecordBatch]:
-    """Batches of checked rows. Keys are compared by 64-bit digests (8 bytes a sample, not 100)."""
+    """Batches of checked rows. Keys are compared by 64-bit digests (8 bytes per sample instead of 100)."""
     digests = array("Q")
     while chunk := list(islice(rows, 8192)):
         for row in chunk:
             if not is_key(row.key):
-                raise BadInput(f"'{row.key}' is not a key: use {KEY_RULE}")
+                raise BadInput(f"'{row.key}' is not a valid key: use {KEY_RULE}")
             if row.split not in SPLITS:
-                raise BadInput(f"sample '{row.key}' is of split '{row.split}'; allowed: {', '.join(SPLITS)}")
+                raise BadInput(f"sample '{row.key}' has split '{row.split}'; allowed: {', '.join(SPLITS)}")
             digests.append(int.from_bytes(hashlib.blake2b(row.key.encode(), digest_size=8).digest(), "little"))
         columns = [[row.key for row in chunk], [row.split for row in chunk], [canonical(dict(r.spec)) for r in chunk]]
         yield pa.RecordBatch.from_arrays([pa.array(column) for column in columns], names=["key", "split", "spec"])
     ordered = np.sort(np.frombuffer(digests, dtype=np.uint64))
     if twice := int(np.count_nonzero(ordered[1:] == ordered[:-1])):
-        raise BadInput(f"{twice} of {len(ordered)} samples have a key that another sample has: keys must be unique")
+        raise BadInput(f"{twice} of {len(ordered)} samples have the key of another sample: keys must be unique")
 
 
 def _differing(plan: Plan, config: Mapping[str, Any], unit_size: int, seed: int) -> str:
-    """What a plan has other than it is asked for."""
+    """The keys in which a plan differs from the requested one."""
     old = {"seed": plan.seed, "versions": plan.versions, **plan.config}
     new = {"seed": seed, "versions": versions(), **config}
     old["unit_size"], new["unit_size"] = _rendered(plan.unit_size, old), _rendered(unit_size, new)
@@ -332,18 +334,18 @@ def _differing(plan: Plan, config: Mapping[str, Any], unit_size: int, seed: int)
 
 
 def _rendered(unit_size: int, config: Mapping[str, Any]) -> int:
-    """Of the samples of a unit those that are not derived: what a person sets as `unit_size`."""
+    """Number of samples in a unit that are not derived: the `unit_size` that the user sets."""
     edits = cast("Mapping[str, Any]", config.get("edits", {}))
     rows = 3 if edits.get("compose") else 2
     return unit_size * 2 // (rows * 2 if edits.get("invert") else rows)
 
 
 def _holds_other(store: LayerStore, what: str) -> BadInput:
-    return BadInput(f"{store} holds another plan: {what} (old -> new); give another --out, or the old configuration")
+    return BadInput(f"{store} holds another plan: {what} (old -> new); use another --out, or the old configuration")
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 4) -> str:
-    """The keys whose values differ, `a.b 1 -> 2`, so many of them at most; empty where all are the same."""
+    """The keys whose values differ, as `a.b 1 -> 2`, at most `most` of them; empty if all are equal."""
     differences = list(_differences(old, new, ""))
     more = len(differences) - most
     return ", ".join(differences[:most]) + (f" and {more} more" if more > 0 else "")
@@ -364,5 +366,5 @@ def _brief(value: Any) -> str:
 
 
 def damaged_plan(store: LayerStore, what: str) -> str:
-    """What to tell of a plan that cannot be used."""
-    return f"the plan in {store} is damaged ({what}): run the same `spatialdata build` again, which makes it again"
+    """Message for a plan that is damaged."""
+    return f"the plan in {store} is damaged ({what}): rerun the same `spatialdata build` to rebuild it"

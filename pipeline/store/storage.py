@@ -1,8 +1,8 @@
 """Files under OUT, on any fsspec URL.
 
-Invariants: a name in OUT holds a whole file or nothing (finished elsewhere, synced, then renamed or put);
-`create_file` never replaces a file that is there. On object stores `create_file` is atomic where the store can do it
-(S3, GCS); fsspec falls back to look-then-write elsewhere, and the layer store settles what may come of that.
+Invariants: a name in OUT is a complete file or does not exist (files are written elsewhere, synced, then renamed or
+put). `create_file` never replaces an existing file. On object stores, `create_file` is atomic if the store supports it
+(S3, GCS). For others, fsspec checks and then writes; the layer store resolves the races that this allows.
 """
 
 import errno
@@ -24,35 +24,37 @@ from ...shards.writer import make_way
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 OBJECT_STORES = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google")
-"""Packages whose errors speak of an account, an endpoint or a network. Known by name: they may not be installed."""
+"""Packages whose errors are about an account, an endpoint or a network. By name, since they may not be installed."""
 Given = ParamSpec("Given")
 Value = TypeVar("Value")
 
 
-def _told(method: "Callable[Concatenate[Storage, Given], Value]") -> "Callable[Concatenate[Storage, Given], Value]":
-    """Raise BadInput for what an object store's client says of its account or endpoint."""
+def _explain_client_errors(
+    method: "Callable[Concatenate[Storage, Given], Value]",
+) -> "Callable[Concatenate[Storage, Given], Value]":
+    """Turn errors of an object store's client about its account or endpoint into BadInput."""
 
     @wraps(method)
     def call(storage: "Storage", *args: Given.args, **kwargs: Given.kwargs) -> Value:
         try:
             return method(storage, *args, **kwargs)
         except Exception as error:
-            refused = isinstance(error, PermissionError) and not storage.is_local
-            if not refused and type(error).__module__.partition(".")[0] not in OBJECT_STORES:
+            denied = isinstance(error, PermissionError) and not storage.is_local
+            if not denied and type(error).__module__.partition(".")[0] not in OBJECT_STORES:
                 raise
             raise BadInput(
-                f"{storage} cannot be used ({' '.join(str(error).split()) or type(error).__name__}): check the "
+                f"cannot use {storage} ({' '.join(str(error).split()) or type(error).__name__}): check the "
                 "credentials (for S3: AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), the endpoint "
-                "(AWS_ENDPOINT_URL) and the bucket's name"
+                "(AWS_ENDPOINT_URL) and the name of the bucket"
             ) from error
 
     return call
 
 
 class Storage:
-    """A folder named by a path or an fsspec URL; `options` go to the file system (such as `endpoint_url`).
+    """A folder, given as a path or an fsspec URL. `options` go to the file system (such as `endpoint_url`).
 
-    Picklable: workers open their own connection. Paths given to the methods are relative to the folder, with `/`.
+    Picklable: each worker opens its own connection. Methods take names relative to the folder, with `/`.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
@@ -61,7 +63,7 @@ class Storage:
         try:
             self._fs, root = open_store(url, **({"use_listings_cache": False} | options))
         except (ValueError, ImportError) as error:
-            raise BadInput(f"'{url}' cannot be used as a folder for results: {error}") from error
+            raise BadInput(f"cannot use '{url}' as an output folder: {error}") from error
         self.root = str(root).rstrip("/")
         protocol = self._fs.protocol
         names = (protocol,) if isinstance(protocol, str) else tuple(protocol)
@@ -78,44 +80,44 @@ class Storage:
         return f"{self.root}/{name}" if name else self.root
 
     def local(self, name: str) -> Path:
-        """The path of a local folder's file; only where `is_local`."""
+        """The path of a file; only if `is_local`."""
         return Path(self.path(name))
 
-    @_told
+    @_explain_client_errors
     def exists(self, name: str) -> bool:
         return bool(self._fs.exists(self.path(name)))
 
-    @_told
+    @_explain_client_errors
     def size(self, name: str) -> int:
-        """Bytes of a file. Raises FileNotFoundError."""
+        """Size of a file in bytes. Raises FileNotFoundError."""
         return int(self._fs.info(self.path(name))["size"])
 
-    @_told
+    @_explain_client_errors
     def read_file(self, name: str) -> bytes:
-        """The whole file. Raises FileNotFoundError; NotAFile for what is none."""
+        """The content of a file. Raises FileNotFoundError, or NotAFile if it is not a file."""
         if self.is_local:
             check_file(self.path(name))
             return self.local(name).read_bytes()
         return bytes(self._fs.cat_file(self.path(name)))
 
-    @_told
+    @_explain_client_errors
     def open_file(self, name: str) -> Any:
-        """A binary file to read and seek in. Raises FileNotFoundError; NotAFile for what is none."""
+        """Open a file for binary reading and seeking. Raises FileNotFoundError, or NotAFile if it is not a file."""
         if self.is_local:
             check_file(self.path(name))
         return self._fs.open(self.path(name), "rb")
 
-    @_told
+    @_explain_client_errors
     def open_ranges(self, name: str) -> Any:
-        """The same of a remote folder, for who reads a few parts of a large file: nothing is read ahead."""
+        """Open a remote file without read-ahead, to read a few parts of a large file."""
         return self._fs.open(self.path(name), "rb", cache_type="none")
 
-    @_told
+    @_explain_client_errors
     def names(self, folder: str, prefix: str = "") -> list[str]:
-        """Names of the files in a folder, in no order; empty when there is no such folder.
+        """Names of the files in a folder, in no order; empty if there is no such folder.
 
         Args:
-            prefix: object stores list only names that begin with it; other stores may give others, too.
+            prefix: object stores list only names that begin with it; other stores may return other names as well.
         """
         try:
             if self.is_local:
@@ -127,9 +129,9 @@ class Storage:
         except FileNotFoundError:
             return []
 
-    @_told
+    @_explain_client_errors
     def write_file(self, name: str, data: bytes | memoryview) -> None:
-        """Publish a whole file, replacing what is there."""
+        """Publish a complete file, replacing an existing one."""
         with self._explained(name):
             if self.is_local:
                 with self._temporary(name, data) as temporary:
@@ -142,9 +144,9 @@ class Storage:
                     temporary.flush()
                     self._fs.put_file(temporary.name, self.path(name))
 
-    @_told
+    @_explain_client_errors
     def create_file(self, name: str, data: bytes) -> bool:
-        """Publish a small file unless there is one of that name; whether it was ours that stayed."""
+        """Publish a small file unless one of that name exists. Returns whether it was written."""
         try:
             with self._explained(name):
                 if not self.is_local:
@@ -162,9 +164,9 @@ class Storage:
             raise
         return True
 
-    @_told
+    @_explain_client_errors
     def publish_file(self, name: str, finished: Path) -> None:
-        """Publish a finished local file (already synced when it matters), replacing what is there; it is moved away."""
+        """Publish a finished local file (synced by the caller if needed) by moving it, replacing an existing one."""
         with self._explained(name):
             if self.is_local:
                 self.local(name).parent.mkdir(parents=True, exist_ok=True)
@@ -176,16 +178,16 @@ class Storage:
                 finished.unlink()
 
     def workplace(self) -> Path:
-        """Where a file that `publish_file` takes is best made: on the same disk for a local folder."""
+        """Folder to write a file for `publish_file` in: on the same disk if this folder is local."""
         if not self.is_local:
             return Path(tempfile.gettempdir())
         with self._explained("plan"):
             self.local("plan").mkdir(parents=True, exist_ok=True)
         return self.local("plan")
 
-    @_told
+    @_explain_client_errors
     def move(self, name: str, to: str) -> None:
-        """Rename a file that is there; a missing one is no error."""
+        """Rename a file; a missing file is not an error."""
         with suppress(FileNotFoundError):
             if self.is_local:
                 make_way(self.local(to))
@@ -193,7 +195,7 @@ class Storage:
             else:
                 self._fs.mv(self.path(name), self.path(to))
 
-    @_told
+    @_explain_client_errors
     def remove(self, name: str) -> None:
         if self.is_local:
             make_way(self.local(name))
@@ -201,7 +203,7 @@ class Storage:
             self._fs.rm_file(self.path(name))
 
     def sweep(self, folder: str) -> None:
-        """Remove the temporary files that killed writers left; only while no other run writes here."""
+        """Remove temporary files of writers that were killed. Call it only while no other run writes here."""
         if self.is_local:
             for name in self.names(folder):
                 if name.startswith(".") and name.endswith(".tmp"):
@@ -213,7 +215,7 @@ class Storage:
 
     @contextmanager
     def _temporary(self, name: str, data: bytes | memoryview) -> Generator[Path]:
-        """A finished, synced file beside `name` that is gone afterwards whatever happens."""
+        """A finished, synced file beside `name`, removed at the end in any case."""
         final = self.local(name)
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = final.with_name(f".{final.name}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
@@ -228,12 +230,12 @@ class Storage:
 
     @contextmanager
     def _explained(self, name: str) -> Generator[None]:
-        """Turn what the disk says into an error for people; FileExistsError of a file is left to `create_file`."""
+        """Turn disk errors into errors for users; FileExistsError of a file is left to `create_file`."""
         try:
             yield
         except OSError as error:
             if error.errno in FULL:
-                # A bucket has no end: what is full is where the file was prepared.
+                # A bucket does not fill up: the full disk is the one where the file was prepared.
                 place = self.path(name) if self.is_local else f"{tempfile.gettempdir()}/file"
                 raise disk_full(place, error) from error
             final_exists = isinstance(error, FileExistsError) and self.is_local and self.local(name).is_file()
@@ -241,13 +243,13 @@ class Storage:
                 raise
             if isinstance(error, PermissionError | FileNotFoundError) or error.errno in _FORBIDDEN:
                 raise BadInput(
-                    f"{self} is not writable ({_short(error)}): give another folder, or the right to write"
+                    f"{self} is not writable ({_short(error)}): use another folder, or fix its permissions"
                 ) from error
             raise
 
 
 def disk_full(path: str, error: OSError) -> SpatialdataError:
-    """What to tell when `path` could not be written because the disk, a quota or a limit is reached."""
+    """The error for a `path` that could not be written because of a full disk, a quota or a size limit."""
     folder = Path(path).parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -255,8 +257,8 @@ def disk_full(path: str, error: OSError) -> SpatialdataError:
     limit = {errno.EDQUOT: "the quota is used up", errno.EFBIG: "the limit on the size of a file is reached"}
     what = limit.get(error.errno or 0, "the disk is full")
     return SpatialdataError(
-        f"{what}: cannot write in {folder} ({free:.0f} MB free); make room and run the same command again, "
-        "finished units are kept"
+        f"{what}: cannot write in {folder} ({free:.0f} MB free); free some space and rerun the command, finished units "
+        "are kept"
     )
 
 
@@ -265,7 +267,7 @@ def _short(error: OSError) -> str:
 
 
 def _was_there(error: OSError) -> bool:
-    """Whether a write-once write was refused; S3 says so by 412 or 409, which s3fs passes on as a plain OSError."""
+    """Whether a write-once write failed because the file exists: S3 returns 412 or 409, s3fs raises a plain OSError."""
     text = str(error)
     return "PreconditionFailed" in text or "pre-conditions" in text or "ConditionalRequestConflict" in text
 
@@ -275,7 +277,7 @@ def _reopen(kind: type[Storage], url: str, options: dict[str, Any]) -> Storage:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut; file systems that cannot sync folders are left as they are."""
+    """Make a rename survive a power failure; file systems that cannot sync folders are skipped."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

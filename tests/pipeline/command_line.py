@@ -1,4 +1,4 @@
-"""Runs commands and asserts how they end."""
+"""Runs commands and checks how they end."""
 
 import contextlib
 import io
@@ -18,7 +18,7 @@ PROGRESS = ("packed ", "looking at ")
 
 @dataclass(frozen=True)
 class Told:
-    """What a command said; `errors` is stderr without the lines of progress."""
+    """Exit code and output of a command; `errors` is stderr without progress lines."""
 
     code: int
     out: str
@@ -31,7 +31,7 @@ class Told:
 
 
 def run(*arguments: object) -> Told:
-    """The command in this process: all but the interpreter's start is the same."""
+    """Run a command in this process: only the start of the interpreter differs from a real command."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -42,14 +42,14 @@ def run(*arguments: object) -> Told:
     return Told(code, out.getvalue(), err.getvalue())
 
 
-def refused(told: Told, *words: str, code: int = 2) -> str:
-    """Asserts that a command ended with one line that holds `words`; the line."""
-    assert told.code == code, told
-    assert len(told.errors) == 1, told
-    (line,) = told.errors
+def refused(result: Told, *words: str, code: int = 2) -> str:
+    """Assert that a command failed with one error line that contains `words`; returns the line."""
+    assert result.code == code, result
+    assert len(result.errors) == 1, result
+    (line,) = result.errors
     assert line.startswith("error: ")
-    assert "Traceback" not in told.err
-    assert "fault of spatialdata" not in line
+    assert "Traceback" not in result.err
+    assert "internal error" not in line
     for word in words:
         assert word in line
     return line

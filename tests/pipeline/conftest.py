@@ -1,4 +1,4 @@
-"""What several modules share: an object store on this machine, a small release and a finished build of it."""
+"""Shared fixtures: an object store on this machine, a small release and a finished build of it."""
 
 import shutil
 import sys
@@ -16,7 +16,7 @@ from tests.pipeline.releases import write_release
 @pytest.fixture(scope="session")
 @needs("s3")
 def s3() -> Iterator[dict[str, object]]:
-    """Options for a bucket `bucket` on moto's server."""
+    """Storage options for a bucket named `bucket` on moto's server."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -37,7 +37,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished build. Tests that change it take a copy."""
+    """A finished build. Tests that change it use a copy (`out`)."""
     out = tmp_path_factory.mktemp("finished") / "out"
     assert build(release, out).code == 0
     return out
@@ -45,7 +45,7 @@ def finished(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def out(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished build, to be damaged."""
+    """A copy of the finished build that a test may damage."""
     return shutil.copytree(finished, tmp_path / "out")
 
 

@@ -1,4 +1,4 @@
-"""A run of toy stages in a process to be killed: `python -m tests.pipeline.kill_me OUT inline|ray MARKS`."""
+"""A run of toy stages in a process that tests kill: `python -m tests.pipeline.kill_me OUT inline|ray MARKS`."""
 
 import sys
 

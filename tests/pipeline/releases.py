@@ -12,7 +12,7 @@ TASKS = ("translate", "rotate", "remove")
 
 
 def write_release(root: Path, pairs: int = 24) -> Path:
-    """`pairs` pairs, two thirds of them training pairs, every pair with objects and a floor of its own."""
+    """`pairs` pairs, two thirds of them training pairs, each with its own objects and floor."""
     for number in range(pairs):
         task = TASKS[number % 3]
         split = "train" if number % 9 < 6 else "test/unseen"
@@ -26,7 +26,7 @@ def write_release(root: Path, pairs: int = 24) -> Path:
 
 
 def spatialdata(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does, in a process of its own."""
+    """Run the command in a separate process, like a user."""
     return subprocess.run(
         [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *arguments],
         cwd=cwd or CHECKOUT,
@@ -45,7 +45,7 @@ def build_arguments(root: Path, out: Path, *settings: str) -> list[str]:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Everything under a folder but records and notes of runs (times, hosts), by relative path."""
+    """Everything under a folder except records and run files (times, hosts), by relative path."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""A finished build whose models have licences and creators of a test's choosing: its pairs are committed again."""
+"""A finished build with other licenses and creators of its models: its pairs are committed again."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +10,7 @@ from spatialdata_builder.shards.schema import PairFacts, SceneObject
 
 
 def relicense(out: Path, change: Callable[[str, SceneObject], dict[str, Any]]) -> Build:
-    """Change objects of layer `pair`: `change` gives an object's new fields, by the sample's key."""
+    """Change objects of layer `pair`: `change` returns the new fields of an object of a sample, given its key."""
     build = open_build(str(out))
     folder = build.layers["pair"]
     for unit in build.store.done_units(folder):

@@ -1,4 +1,4 @@
-"""Bad input costs one clear line and nothing else: what is there stays, and the same command goes on when mended."""
+"""Bad input causes one clear error line and no change; after a fix, the same command resumes."""
 
 import contextlib
 import gzip
@@ -19,22 +19,22 @@ from tests.sources.object3dit.conftest import pack, pair_files
 
 @pytest.mark.parametrize("kind", ["object3dit", "objaverse"])
 @pytest.mark.parametrize("what", ["missing", "empty", "file"])
-def test_roots_that_hold_nothing(tmp_path: Path, kind: str, what: str):
+def test_roots_without_content(tmp_path: Path, kind: str, what: str):
     root = tmp_path / "root"
     if what == "empty":
         root.mkdir()
     elif what == "file":
         root.write_text("no folder")
-    told = build(root, tmp_path / "out", f"source.kind={kind}", "samples=3")
-    assert "give" in refused(told, "source.root", str(root))
+    result = build(root, tmp_path / "out", f"source.kind={kind}", "samples=3")
+    assert "give" in refused(result, "source.root", str(root))
     assert not (tmp_path / "out" / "plan.json").exists()
 
 
-def test_a_root_that_is_not_given(tmp_path: Path):
-    told = run("build", "--out", tmp_path / "out", "--set", "source.kind=object3dit", "--set", "engine.kind=inline")
-    refused(told, "samples" if "samples" in told.err else "source.root")
-    told = build("", tmp_path / "out", "source.root=")
-    refused(told, "source.root: give the folder")
+def test_a_missing_root(tmp_path: Path):
+    result = run("build", "--out", tmp_path / "out", "--set", "source.kind=object3dit", "--set", "engine.kind=inline")
+    refused(result, "samples" if "samples" in result.err else "source.root")
+    result = build("", tmp_path / "out", "source.root=")
+    refused(result, "source.root: give the folder")
 
 
 @pytest.mark.parametrize("name", ["object-paths.json.gz", "metadata/000-000.json.gz"])
@@ -65,23 +65,23 @@ def bad_models() -> dict[str, bytes | None]:
 @pytest.mark.blender
 def test_bad_models_are_rejected_with_reasons(tmp_path: Path):
     root = make_cache(tmp_path / "cache", bad_models())
-    told = build_assets(root, tmp_path / "out")
-    refused(told, "none of the 5 assets can be used", "missing_file 1", "missing_textures 1", "unreadable 3")
+    result = build_assets(root, tmp_path / "out")
+    refused(result, "none of the 5 assets can be used", "missing_file 1", "missing_textures 1", "unreadable 3")
     sound = {f"box{number}": glb(box(1, 1, 1 + number / 10)) for number in range(12)}
     root = make_cache(tmp_path / "mixed", bad_models() | sound)
-    told = build_assets(root, tmp_path / "mixed-out", "samples=1", "render.resolution=[32, 32]", "render.samples=1")
-    assert "5 of 17 assets cannot be used: missing_file 1, missing_textures 1, unreadable 3" in told.err
+    result = build_assets(root, tmp_path / "mixed-out", "samples=1", "render.resolution=[32, 32]", "render.samples=1")
+    assert "5 of 17 assets cannot be used: missing_file 1, missing_textures 1, unreadable 3" in result.err
 
 
 def test_a_uid_without_file(tmp_path: Path):
     root = make_cache(tmp_path / "cache", {"here": glb(box(1, 1, 1)), "gone": None})
-    told = build_assets(root, tmp_path / "out", "source.uids=[gone, never-heard-of]")
-    refused(told, "missing_file 1")
-    # What nobody knows has no licence either.
-    assert "1 of 2 assets are left out by source.licenses: unknown 1" in told.err
+    result = build_assets(root, tmp_path / "out", "source.uids=[gone, never-heard-of]")
+    refused(result, "missing_file 1")
+    # An unknown uid has no license either.
+    assert "1 of 2 assets are left out by source.licenses: unknown 1" in result.err
 
 
-def test_no_asset_is_left_after_the_licence_filter(tmp_path: Path):
+def test_no_asset_is_left_after_the_license_filter(tmp_path: Path):
     terms = {"a": {"license": "by-nc"}, "b": {"license": "by-nc"}, "c": {"license": ""}}
     root = make_cache(tmp_path / "cache", {uid: glb(box(1, 1, 1)) for uid in terms}, **terms)
     refused(build_assets(root, tmp_path / "out"), "source.licenses", "by-nc 2, unknown 1", "allow one of these")
@@ -90,8 +90,8 @@ def test_no_asset_is_left_after_the_licence_filter(tmp_path: Path):
 @pytest.mark.parametrize("blender", ["/nonexistent", "/bin/true", "/bin/cat", "/tmp"])
 def test_no_blender(tmp_path: Path, blender: str):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(12)})
-    told = build_assets(root, tmp_path / "out", f"render.blender={blender}")
-    refused(told, f"render.blender: {blender}")
+    result = build_assets(root, tmp_path / "out", f"render.blender={blender}")
+    refused(result, f"render.blender: {blender}")
     assert not list((tmp_path / "out").glob("layers/*/*.json")), "a unit was committed without Blender"
 
 
@@ -135,7 +135,7 @@ def test_damaged_archives(tmp_path: Path, damage: str):
     refused(build(tmp_path, tmp_path / "out"), str(archive), "fetch it again")
 
 
-def test_a_source_that_went_away_rejects_nothing(release: Path, out: Path, tmp_path: Path):
+def test_a_missing_source_rejects_nothing(release: Path, out: Path, tmp_path: Path):
     unit = next(out.glob("layers/pair-*/00000001.json"))
     unit.unlink()
     refused(build(tmp_path / "elsewhere", out), "source.root", "elsewhere")
@@ -144,7 +144,7 @@ def test_a_source_that_went_away_rejects_nothing(release: Path, out: Path, tmp_p
     assert not unit.exists()
     assert build(release, out).code == 0
     assert unit.exists()
-    # What is finished needs no source.
+    # A finished build needs no source.
     assert build(tmp_path / "elsewhere", out).code == 0
     assert run("status", out).code == 0
     assert run("shard", out, "--recipe", "spatialedit").code == 0
@@ -176,8 +176,8 @@ def test_a_source_that_went_away_rejects_nothing(release: Path, out: Path, tmp_p
     ],
 )
 def test_bad_configuration(release: Path, tmp_path: Path, setting: str, words: Sequence[str]):
-    told = build(release, tmp_path / "out", setting)
-    refused(told, *words)
+    result = build(release, tmp_path / "out", setting)
+    refused(result, *words)
     assert not (tmp_path / "out").exists(), "something was written before the configuration was checked"
 
 
@@ -190,8 +190,8 @@ def test_bad_configuration_files(tmp_path: Path, content: str | None):
 
 
 def test_no_ray_where_it_should_be(release: Path, tmp_path: Path):
-    told = build(release, tmp_path / "out", "engine.kind=ray", "engine.address=127.0.0.1:1")
-    refused(told, "127.0.0.1:1", "engine.address")
+    result = build(release, tmp_path / "out", "engine.kind=ray", "engine.address=127.0.0.1:1")
+    refused(result, "127.0.0.1:1", "engine.address")
 
 
 # OUT
@@ -202,13 +202,13 @@ def test_out_that_cannot_be_written(release: Path, tmp_path: Path, where: str):
     file = tmp_path / "file"
     file.write_text("mine")
     place = {"file": file, "below a file": file / "out"}.get(where) or Path(where) / "spatialdata"
-    refused(build(release, place), str(place), "not writable", "give another folder")
+    refused(build(release, place), str(place), "not writable", "use another folder")
     assert file.read_text() == "mine"
 
 
-def test_out_of_no_known_kind(release: Path):
-    told = run("build", "--out", "nope://x/y", "--set", "source.kind=object3dit", "--set", f"source.root={release}")
-    refused(told, "nope://x/y")
+def test_out_with_an_unknown_protocol(release: Path):
+    result = run("build", "--out", "nope://x/y", "--set", "source.kind=object3dit", "--set", f"source.root={release}")
+    refused(result, "nope://x/y")
 
 
 def test_out_that_holds_another_plan(release: Path, finished: Path):
@@ -220,7 +220,7 @@ def test_out_that_holds_another_plan(release: Path, finished: Path):
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
-    """A disk of `size` at `folder`; gives a function that lets files through a bigger one."""
+    """A disk of `size` at `folder`; yields a function that leaves a number of bytes free on it."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
@@ -242,23 +242,23 @@ def _fill(filler: Path, room: int) -> None:
 
 @pytest.mark.parametrize("room", [4096, 100_000, 380_000])
 def test_disk_full(release: Path, finished: Path, tmp_path: Path, room: int):
-    """Full while planning, within the layers, within the shards."""
+    """The disk is full during planning, in the layers, or in the shards."""
     with small_disk(tmp_path / "disk", "4m") as leave:
         out = tmp_path / "disk" / "out"
         leave(str(room))
-        line = refused(build(release, out), "the disk is full", str(out), "MB free", "same command", code=1)
+        line = refused(build(release, out), "the disk is full", str(out), "MB free", "rerun the command", code=1)
         assert "finished units are kept" in line
         assert not list(out.rglob("*.tmp"))
         leave("3000000")
         assert build(release, out).code == 0
         assert files_of(out / "shards") == files_of(finished / "shards")
         leave("4096")
-        for told in (
+        for result in (
             run("view", out, "--sheet", tmp_path / "disk" / "sheet.png"),
             run("export", out, "--layout", "object3dit", "--out", tmp_path / "disk" / "export"),
             run("shard", out, "--recipe", "spatialedit"),
         ):
-            refused(told, "the disk is full", str(tmp_path / "disk"), code=1)
+            refused(result, "the disk is full", str(tmp_path / "disk"), code=1)
         assert not (tmp_path / "disk" / "sheet.png").exists()
         refused(run("view", out), "16 samples take about", "--limit", str(tmp_path / "disk"), code=1)
         assert not (out / "gallery").exists()
@@ -266,13 +266,13 @@ def test_disk_full(release: Path, finished: Path, tmp_path: Path, room: int):
 
 @pytest.mark.slow
 def test_a_limit_on_the_size_of_files(release: Path, finished: Path, tmp_path: Path):
-    """As above where nobody may mount, and in a process of its own."""
+    """Like a full disk, but needs no right to mount; in a separate process."""
     out = tmp_path / "out"
     arguments = build_arguments(release, out)
     limited = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000));"
     limited += "from spatialdata_builder.pipeline.cli import main; main(sys.argv[1:])"
-    told = python("-c", limited, *arguments)
-    refused(told, "limit on the size of a file", str(out), "same command", code=1)
+    result = python("-c", limited, *arguments)
+    refused(result, "limit on the size of a file", str(out), "rerun the command", code=1)
     assert build(release, out).code == 0
     assert files_of(out / "shards") == files_of(finished / "shards")

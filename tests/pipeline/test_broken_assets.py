@@ -1,4 +1,4 @@
-"""A model that breaks between survey and render is named wherever one looks, with the reason."""
+"""A model that is damaged between survey and render is named in status and why, with the reason."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.sources.models import box, glb, make_cache
 
 
 @pytest.mark.blender
-def test_models_that_broke_after_the_survey_are_named(tmp_path: Path):
+def test_models_damaged_after_the_survey_are_named(tmp_path: Path):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(0.3, 0.3, 0.3 + n / 20)) for n in range(4)})
     settings = (
         *("source.kind=objaverse", f"source.root={root}", f"source.survey={tmp_path / 'survey'}"),
@@ -26,14 +26,14 @@ def test_models_that_broke_after_the_survey_are_named(tmp_path: Path):
     out = tmp_path / "out"
     again = run("build", "--out", out, *given)
     assert again.code and "Traceback" not in again.err
-    told = run("status", out).out
-    # Each is drawn once; the last one alone makes no scene.
-    assert "proposals refused and sampled again: broken_asset 3, too_few_models" in told
-    named = re.findall(r"asset not shown, 1 scene sampled again: (box\d\.glb: truncated): ", told)
+    result = run("status", out).out
+    # Each is sampled once; the last one is not enough for a scene.
+    assert "proposals rejected and sampled again: broken_asset 3, too_few_models" in result
+    named = re.findall(r"asset not rendered, 1 scene sampled again: (box\d\.glb: truncated): ", result)
     assert len(set(named)) == 3
     why = " ".join(run("why", out, "objaverse-0-00000000").out.split())
     assert "broken_asset" in why and all(name in why for name in named)
-    # The same of a configuration that is not shown, as another one is finished.
+    # The same for an unfinished configuration, if another one is finished.
     run("build", "--out", tmp_path / "before", *given, "--set", "render.samples=3")
-    told = run("status", tmp_path / "before").out
-    assert all(f"unfinished: asset not shown, 1 scene sampled again: {name}: " in told for name in named)
+    result = run("status", tmp_path / "before").out
+    assert all(f"unfinished: asset not rendered, 1 scene sampled again: {name}: " in result for name in named)

@@ -33,10 +33,10 @@ def shards_of(out: Path) -> dict[str, bytes]:
     return files_of(out / "shards")
 
 
-def test_a_build_ends_in_sound_shards(undisturbed: Path):
+def test_a_build_ends_in_valid_shards(undisturbed: Path):
     done = spatialdata("verify", str(undisturbed), "--json")
     found = json.loads(done.stdout)
-    # A third of 24 pairs are removals, which are insertions too.
+    # A third of 24 pairs are removals, which also give insertions.
     assert (done.returncode, found["ok"], found["samples"]) == (0, True, 32)
     status = json.loads(spatialdata("status", str(undisturbed), "--json").stdout)
     assert status["finished"]
@@ -44,7 +44,7 @@ def test_a_build_ends_in_sound_shards(undisturbed: Path):
     assert all(layer["samples"] == 32 for layer in status["layers"].values())
 
 
-def test_killed_anywhere_it_goes_on_to_the_same_bytes(release: Path, undisturbed: Path, tmp_path: Path):
+def test_a_killed_build_resumes_to_the_same_bytes(release: Path, undisturbed: Path, tmp_path: Path):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *build_arguments(release, out)]
     for wanted in (1, 9, 20):  # records at which the run is killed: in the first layers, midway, near the end
@@ -70,7 +70,7 @@ def test_engines_agree(release: Path, undisturbed: Path, tmp_path: Path):
     assert shards_of(out) == shards_of(undisturbed)
 
 
-def test_a_changed_layer_is_all_that_is_made_again(release: Path, tmp_path: Path):
+def test_only_a_changed_layer_is_recomputed(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     assert spatialdata(*build_arguments(release, out)).returncode == 0
     before = {path: path.stat().st_mtime_ns for path in out.glob("layers/*/*")}
@@ -112,7 +112,7 @@ def test_damaged_shards_are_found_and_rebuilt(release: Path, undisturbed: Path, 
     assert shards_of(out) == shards_of(undisturbed)
 
 
-def test_a_damaged_layer_file_is_made_again(release: Path, undisturbed: Path, tmp_path: Path):
+def test_a_damaged_layer_file_is_recomputed(release: Path, undisturbed: Path, tmp_path: Path):
     out = tmp_path / "out"
     assert spatialdata(*build_arguments(release, out)).returncode == 0
     layer = sorted(out.glob("layers/pair-*/*.parquet"))[2]
@@ -152,7 +152,7 @@ def test_two_runs_at_once(release: Path, tmp_path: Path):
         assert first.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.kill(first.pid, signal.SIGSTOP)  # hold the first where it is, so that the second meets it for sure
+    os.kill(first.pid, signal.SIGSTOP)  # pause the first, so that the second meets its lock
     try:
         second = spatialdata(*build_arguments(release, out, "unit_size=1"))
     finally:
@@ -163,7 +163,7 @@ def test_two_runs_at_once(release: Path, tmp_path: Path):
     assert first.wait() == 0
 
 
-def test_interrupted_it_says_how_to_go_on(release: Path, tmp_path: Path):
+def test_an_interrupted_build_prints_how_to_resume(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     run = subprocess.Popen(
         [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *build_arguments(release, out, "unit_size=1")],
@@ -177,13 +177,13 @@ def test_interrupted_it_says_how_to_go_on(release: Path, tmp_path: Path):
         assert time.monotonic() < deadline
         time.sleep(0.005)
     run.send_signal(signal.SIGINT)
-    _, told = run.communicate(timeout=60)
+    _, stderr = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert "rerun the command to resume" in told
-    assert "Traceback" not in told
+    assert "rerun the command to resume" in stderr
+    assert "Traceback" not in stderr
 
 
-def test_rejects_whose_cause_is_mended_are_tried_again(release: Path, tmp_path: Path):
+def test_rejects_are_retried_after_a_fix(release: Path, tmp_path: Path):
     root, out = tmp_path / "release", tmp_path / "out"
     write_release(root, 9)
     image = root / "translate/train/uid000/2.png"

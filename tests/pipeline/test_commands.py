@@ -1,4 +1,4 @@
-"""Every command says in one line why it cannot, touches nothing then, and speaks JSON alone where it is asked to."""
+"""Every failing command prints one error line and changes nothing; with `--json`, stdout has only JSON."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", list(COMMANDS))
 @pytest.mark.parametrize("what", ["missing", "empty", "file"])
-def test_commands_on_what_is_no_build(tmp_path: Path, command: str, what: str):
+def test_commands_without_a_build(tmp_path: Path, command: str, what: str):
     place, export = tmp_path / "place", tmp_path / "export"
     if what == "empty":
         place.mkdir()
@@ -43,7 +43,7 @@ def test_shard_before_the_build_is_finished(release: Path, out: Path):
     for file in out.glob("layers/checks-*/00000003.*"):
         file.unlink()
     before = files_of(out)
-    refused(run("shard", out, "--recipe", "full"), "3 of 4 units", "run the build again")
+    refused(run("shard", out, "--recipe", "full"), "3 of 4 units", "rerun the build")
     assert files_of(out) == before
     assert build(release, out).code == 0
 
@@ -60,7 +60,7 @@ def test_recipes_that_cannot_be_packed(finished: Path):
     assert files_of(finished) == before
 
 
-def test_exports_that_have_no_place(finished: Path, tmp_path: Path):
+def test_exports_to_a_bad_place(finished: Path, tmp_path: Path):
     full, file = tmp_path / "full", tmp_path / "file"
     full.mkdir()
     (full / "thesis.tex").write_text("mine")
@@ -71,7 +71,7 @@ def test_exports_that_have_no_place(finished: Path, tmp_path: Path):
     assert file.read_text() == "mine"
 
 
-def test_pictures_that_have_no_place(finished: Path, tmp_path: Path):
+def test_pictures_at_a_bad_place(finished: Path, tmp_path: Path):
     (tmp_path / "file").write_text("mine")
     refused(run("view", finished, "--sheet", tmp_path / "file" / "x.png"), str(tmp_path / "file"))
     refused(run("view", finished, "--sheet", tmp_path), str(tmp_path), "contact.png")
@@ -81,8 +81,8 @@ def test_pictures_that_have_no_place(finished: Path, tmp_path: Path):
 
 
 def test_a_sheet(finished: Path, tmp_path: Path):
-    told = run("view", finished, "--sheet", tmp_path / "x.png", "--limit", "3")
-    assert told.out == f"3 samples drawn: {tmp_path / 'x.png'}\n"
+    result = run("view", finished, "--sheet", tmp_path / "x.png", "--limit", "3")
+    assert result.out == f"3 samples drawn: {tmp_path / 'x.png'}\n"
     with Image.open(tmp_path / "x.png") as sheet:
         assert sheet.width > sheet.height > 3 * 176
 
@@ -91,18 +91,18 @@ def test_a_sheet(finished: Path, tmp_path: Path):
     "arguments", [["biuld"], ["build"], ["view", "x", "--tile", "0"], ["view", "x", "--limit", "0"]]
 )
 def test_wrong_usage(arguments: list[str]):
-    told = run(*arguments)
-    assert told.code == 2
-    assert told.err.splitlines()[-1].startswith("Error: ")
-    assert "Traceback" not in told.err
+    result = run(*arguments)
+    assert result.code == 2
+    assert result.err.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in result.err
 
 
 @pytest.mark.blender
-def test_json_is_all_that_stands_on_stdout(release: Path, tmp_path: Path):
+def test_stdout_has_only_json(release: Path, tmp_path: Path):
     out = tmp_path / "out"
-    told = spatialdata(*build_arguments(release, out), "--json")
-    assert (told.returncode, told.stderr) == (0, "")
-    assert json.loads(told.stdout)["accepted"] == 16
+    result = spatialdata(*build_arguments(release, out), "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["accepted"] == 16
     commands = [
         ["shard", out, "--recipe", "spatialedit"],
         ["status", out],
@@ -113,14 +113,14 @@ def test_json_is_all_that_stands_on_stdout(release: Path, tmp_path: Path):
         ["export", out, "--layout", "spatialedit", "--out", tmp_path / "export"],
     ]
     for command in commands:
-        told = run(*command, "--json")
-        assert (told.code, told.err) == (0, ""), command
-        assert isinstance(json.loads(told.out), dict)
-    told = run("doctor", "--blender", "/bin/true", "--out", tmp_path, "--json")
-    assert told.code == 1
-    assert isinstance(json.loads(told.out), dict)
-    told = spatialdata("status", str(tmp_path / "nowhere"), "--json")
-    assert (told.returncode, told.stdout) == (2, "")
+        result = run(*command, "--json")
+        assert (result.code, result.err) == (0, ""), command
+        assert isinstance(json.loads(result.out), dict)
+    result = run("doctor", "--blender", "/bin/true", "--out", tmp_path, "--json")
+    assert result.code == 1
+    assert isinstance(json.loads(result.out), dict)
+    result = spatialdata("status", str(tmp_path / "nowhere"), "--json")
+    assert (result.returncode, result.stdout) == (2, "")
 
 
 def test_paths_in_other_scripts(tmp_path: Path, finished: Path, release: Path):
@@ -128,36 +128,36 @@ def test_paths_in_other_scripts(tmp_path: Path, finished: Path, release: Path):
     place.mkdir()
     root = shutil.copytree(release, place / "réf #2")
     out = place / "aus gäbe"
-    told = build(root, out)
-    assert told.code == 0, told
+    result = build(root, out)
+    assert result.code == 0, result
     assert files_of(out / "shards") == files_of(finished / "shards")
     for command in (["status"], ["verify"], ["view"], ["shard", "--recipe", "spatialedit"]):
-        told = run(command[0], out, *command[1:])
-        assert told.code == 0, told
+        result = run(command[0], out, *command[1:])
+        assert result.code == 0, result
     assert str(out) in run("status", out).out
     assert run("export", out, "--layout", "spatialedit", "--out", place / "export").code == 0
 
 
-def test_an_export_says_how_many_it_leaves_out_and_why(tmp_path: Path):
+def test_an_export_reports_what_it_leaves_out(tmp_path: Path):
     kinds = ("camera", "camera", "scale", "rotate")
     pack(tmp_path / "out", {f"s-{n}": edited(f"s-{n}", kind) for n, kind in enumerate(kinds)})
-    told = run("export", tmp_path / "out", "--layout", "object3dit", "--out", tmp_path / "export")
-    assert told.code == 0
-    assert told.out.splitlines() == [
+    result = run("export", tmp_path / "out", "--layout", "object3dit", "--out", tmp_path / "export")
+    assert result.code == 0
+    assert result.out.splitlines() == [
         f"1 sample exported to {tmp_path / 'export'}",
         "2 samples left out: the layout does not support camera edits",
         "1 sample left out: the layout does not support scale edits",
     ]
 
 
-def test_verify_of_a_build_without_shards_says_so(out: Path):
+def test_verify_of_a_build_without_shards(out: Path):
     shutil.rmtree(out / "shards")
-    told = run("verify", out)
-    assert "there are no shards; " in told.out
-    assert f"`spatialdata shard {out} --recipe full`" in told.out
+    result = run("verify", out)
+    assert "there are no shards; " in result.out
+    assert f"`spatialdata shard {out} --recipe full`" in result.out
     for file in out.glob("layers/checks-*/00000003.*"):
         file.unlink()
-    told = run("verify", out)
-    assert told.out.splitlines()[-1].endswith(
+    result = run("verify", out)
+    assert result.out.splitlines()[-1].endswith(
         f"there are no shards; its layers and plan are not damaged; pack with `spatialdata shard {out} --recipe full`"
     )

@@ -1,4 +1,4 @@
-"""A wrong configuration is one line that names the key, the nearest right one and what is allowed."""
+"""A wrong configuration is one error line with the key, the most similar valid key and the allowed values."""
 
 from pathlib import Path
 from typing import get_args
@@ -94,7 +94,7 @@ def test_overrides_reach_nested_keys_and_shorthand_layers(tmp_path: Path):
 
 
 @pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2", "\t"])
-def test_files_that_are_no_configuration(tmp_path: Path, text: str):
+def test_files_that_are_not_a_configuration(tmp_path: Path, text: str):
     file = tmp_path / "c.yaml"
     file.write_text(text)
     with pytest.raises(BadInput, match=r"c\.yaml"):
@@ -120,7 +120,7 @@ def test_examples_are_valid(example: Path):
         (["scene.min_visible=0.1", "layers.checks.min_visible=0.5"], 0.5, 0.1),
     ],
 )
-def test_checks_ask_for_what_the_scene_was_sampled_for(settings: list[str], least: float, behind: float):
+def test_checks_use_the_thresholds_of_the_scene(settings: list[str], least: float, behind: float):
     (checks,) = (
         stage for stage in build_stages(load_config(None, settings), PAIR) if isinstance(stage, GeometryChecks)
     )
@@ -139,7 +139,7 @@ def test_every_kind_of_edit_has_a_weight():
     assert schema_version(list(parse_config({}).edits.weights)) == 3
 
 
-def test_every_recipe_of_shards_can_be_asked_for():
+def test_every_recipe_can_be_configured():
     assert get_args(RecipeName) == tuple(RECIPES)
 
 
@@ -162,7 +162,7 @@ def test_every_recipe_of_shards_can_be_asked_for():
         ("samples=[2026-13-45]", ("--set samples=", "has an invalid value")),
     ],
 )
-def test_what_an_option_broke_is_its_fault(tmp_path: Path, override: str, words: tuple[str, ...]):
+def test_an_error_caused_by_an_option_names_it(tmp_path: Path, override: str, words: tuple[str, ...]):
     file = tmp_path / "mine.yaml"
     file.write_text("samples: 3\nseed: 1\n")
     with pytest.raises(BadInput) as caught:
@@ -194,7 +194,7 @@ BOMB = "a: &a [1,2,3,4,5,6,7,8,9]\n" + "".join(
         ("!!python/object/apply:os.getcwd []", "not YAML"),
     ],
 )
-def test_files_of_no_configurations_size_or_shape(tmp_path: Path, text: str, words: str):
+def test_files_with_an_implausible_size_or_shape(tmp_path: Path, text: str, words: str):
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(BadInput, match=r"mine\.yaml") as caught:
@@ -202,7 +202,7 @@ def test_files_of_no_configurations_size_or_shape(tmp_path: Path, text: str, wor
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_list_of_many_models_is_a_configuration(tmp_path: Path):
+def test_a_configuration_with_many_models(tmp_path: Path):
     file = tmp_path / "mine.yaml"
     uids = [f"{number:032x}" for number in range(10_000)]
     file.write_text("source: {kind: objaverse, uids: [" + ", ".join(f"'{uid}'" for uid in uids) + "]}\n")

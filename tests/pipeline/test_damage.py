@@ -1,4 +1,4 @@
-"""What a hand or a disk has damaged is named, and made again from what is sound; the rest stays as it is."""
+"""Damaged files are named and rebuilt from undamaged ones; all other files stay unchanged."""
 
 import json
 import shutil
@@ -40,34 +40,34 @@ def junk(_: bytes) -> bytes:
         ("checks", "json", lambda _: b"[]"),
     ],
 )
-def test_a_damaged_layer_is_made_again_by_the_next_build(
+def test_a_damaged_layer_is_recomputed_by_the_next_build(
     release: Path, finished: Path, out: Path, layer: str, file: str, change: Callable[[bytes], bytes] | None
 ):
-    harmed = next(out.glob(f"layers/{layer}-*/00000001.{file}"))
-    whole = harmed.read_bytes()
+    damaged = next(out.glob(f"layers/{layer}-*/00000001.{file}"))
+    whole = damaged.read_bytes()
     if change is None:
-        harmed.unlink()
+        damaged.unlink()
     else:
-        harmed.write_bytes(change(whole))
-    told = run("verify", out)
-    assert told.code == 1
-    assert f"{harmed.parent.name}/1" in told.out
-    assert f"spatialdata verify {out} --repair" in told.out
-    told = build(release, out)
-    assert told.code == 0, told
-    assert "moved aside, computing it again" in told.err
+        damaged.write_bytes(change(whole))
+    result = run("verify", out)
+    assert result.code == 1
+    assert f"{damaged.parent.name}/1" in result.out
+    assert f"spatialdata verify {out} --repair" in result.out
+    result = build(release, out)
+    assert result.code == 0, result
+    assert "set aside, recomputing it" in result.err
     if file == "parquet":
-        assert harmed.read_bytes() == whole
+        assert damaged.read_bytes() == whole
     assert run("verify", out).code == 0
     assert files_of(out / "shards") == files_of(finished / "shards")
 
 
-def test_a_layer_that_rotted_is_found_when_it_is_read(release: Path, finished: Path, out: Path):
-    harmed = next(out.glob("layers/pair-*/00000000.parquet"))
-    harmed.write_bytes(flip(harmed.read_bytes()))
-    told = run("shard", out, "--recipe", "spatialedit")
-    assert told.code == 0, told
-    assert "another sha256" in told.err
+def test_a_changed_layer_file_is_found_when_it_is_read(release: Path, finished: Path, out: Path):
+    damaged = next(out.glob("layers/pair-*/00000000.parquet"))
+    damaged.write_bytes(flip(damaged.read_bytes()))
+    result = run("shard", out, "--recipe", "spatialedit")
+    assert result.code == 0, result
+    assert "another sha256" in result.err
     assert run("verify", out).code == 0
     sound = shutil.copytree(finished, out.parent / "sound")
     assert run("shard", sound, "--recipe", "spatialedit").code == 0
@@ -80,39 +80,39 @@ def test_a_layer_that_rotted_is_found_when_it_is_read(release: Path, finished: P
 def test_a_damaged_plan(release: Path, finished: Path, out: Path, change: Callable[[bytes], bytes]):
     (out / "plan.json").write_bytes(change((out / "plan.json").read_bytes()))
     before = files_of(out)
-    for told in (run("status", out), run("verify", out), run("shard", out, "--recipe", "full")):
-        refused(told, str(out), "plan.json", "run the same `spatialdata build` again", code=1)
+    for result in (run("status", out), run("verify", out), run("shard", out, "--recipe", "full")):
+        refused(result, str(out), "plan.json", "rerun the same `spatialdata build`", code=1)
     refused(build(release, out, "edits.rotate=2"), "plan.json", "edits.rotate")
     assert files_of(out) == before
-    told = build(release, out)
-    assert told.code == 0
-    assert "plan.json was damaged: made again" in told.err
-    assert "done before: pair 4" in told.err
-    assert moved_back(out) == files_of(finished)
+    result = build(release, out)
+    assert result.code == 0
+    assert "plan.json was damaged: rebuilt" in result.err
+    assert "already done: pair 4" in result.err
+    assert without_corrupt(out) == files_of(finished)
 
 
-def moved_back(out: Path) -> dict[str, bytes]:
-    """What is under OUT but for what was moved aside."""
+def without_corrupt(out: Path) -> dict[str, bytes]:
+    """The files under OUT, without those that were set aside."""
     return {name: data for name, data in files_of(out).items() if not name.endswith(".corrupt")}
 
 
 def test_a_damaged_plan_of_a_source_that_changed(release: Path, out: Path, tmp_path: Path):
-    """It is not made again as another one behind one's back."""
+    """It is not silently rebuilt as another plan."""
     (out / "plan.json").write_bytes(b"")
     other = shutil.copytree(release, tmp_path / "release")
     shutil.rmtree(other / "rotate")
     before = files_of(out)
-    refused(build(other, out), "plan.json", "other samples now", "remove plan.json and plan/", code=1)
+    refused(build(other, out), "plan.json", "now give other samples", "remove plan.json and plan/", code=1)
     assert files_of(out) == before
 
 
-def test_layers_of_another_plan_are_not_taken(release: Path, finished: Path, out: Path, tmp_path: Path):
+def test_layers_of_another_plan_are_not_used(release: Path, finished: Path, out: Path, tmp_path: Path):
     (out / "plan.json").unlink()
     shutil.rmtree(out / "plan")
     settings = ("edits={rotate: 1, translate: 1}",)
-    told = build(release, out, *settings)
-    assert told.code == 0, told
-    assert "done before: pair 0" in told.err
+    result = build(release, out, *settings)
+    assert result.code == 0, result
+    assert "already done: pair 0" in result.err
     assert build(release, tmp_path / "new", *settings).code == 0
     assert files_of(out / "shards") == files_of(tmp_path / "new" / "shards")
     assert run("verify", out).code == 0
@@ -123,27 +123,27 @@ def test_a_damaged_list_of_units(release: Path, out: Path):
     units = out / "plan" / "units.parquet"
     whole = units.read_bytes()
     units.write_bytes(cut(whole))
-    # In processes of their own: one process reads the list once.
-    told = python("-m", "spatialdata_builder.pipeline.cli", "verify", str(out))
-    assert told.code == 1
-    assert "plan:" in told.out
-    told = python("-m", "spatialdata_builder.pipeline.cli", *build_arguments(release, out))
-    assert told.code == 0, told
-    assert "plan/units.parquet was damaged: made again" in told.err
+    # In separate processes, because one process reads the list only once.
+    result = python("-m", "spatialdata_builder.pipeline.cli", "verify", str(out))
+    assert result.code == 1
+    assert "plan:" in result.out
+    result = python("-m", "spatialdata_builder.pipeline.cli", *build_arguments(release, out))
+    assert result.code == 0, result
+    assert "plan/units.parquet was damaged: rebuilt" in result.err
     assert units.read_bytes() == whole
 
 
-def test_another_list_of_units_is_not_followed(release: Path, finished: Path, out: Path):
+def test_another_list_of_units_is_not_used(release: Path, finished: Path, out: Path):
     units = out / "plan" / "units.parquet"
     table = pq.read_table(units)
     splits = ["train"] * table.num_rows
     pq.write_table(table.set_column(table.schema.get_field_index("split"), "split", pa.array(splits)), units)
     before = files_of(out)
-    told = run("verify", out)
-    assert told.code == 1
-    assert "plan: " in told.out
-    for told in (run("shard", out, "--recipe", "full"), run("verify", out, "--repair")):
-        refused(told, "plan/units.parquet", "run the same `spatialdata build` again", code=1)
+    result = run("verify", out)
+    assert result.code == 1
+    assert "plan: " in result.out
+    for result in (run("shard", out, "--recipe", "full"), run("verify", out, "--repair")):
+        refused(result, "plan/units.parquet", "rerun the same `spatialdata build`", code=1)
     assert files_of(out) == before
     assert build(release, out).code == 0
     assert files_of(out) == files_of(finished)
@@ -166,9 +166,9 @@ def test_a_damaged_table_of_assets(tmp_path: Path, change: Callable[[bytes], byt
 
     def plan(*settings: str) -> list[str]:
         given = ["source.kind=objaverse", f"source.root={root}", "samples=3", "engine.kind=inline", *settings]
-        said: list[str] = []
-        plan_build(load_config(None, given), LayerStore(str(out)), said.append, quiet=True)
-        return said
+        lines: list[str] = []
+        plan_build(load_config(None, given), LayerStore(str(out)), lines.append, quiet=True)
+        return lines
 
     plan()
     table = out / "plan" / "assets.parquet"
@@ -177,10 +177,10 @@ def test_a_damaged_table_of_assets(tmp_path: Path, change: Callable[[bytes], byt
         table.unlink()
     else:
         table.write_bytes(change(whole))
-    harmed = table.read_bytes() if table.exists() else None
-    with pytest.raises(SpatialdataError):  # another table is not put in its place
+    damaged = table.read_bytes() if table.exists() else None
+    with pytest.raises(SpatialdataError):  # it is not replaced by another table
         plan("source.uids=[box1, box2, box3, box4]")
-    assert (table.read_bytes() if table.exists() else None) == harmed
+    assert (table.read_bytes() if table.exists() else None) == damaged
     assert any(line.startswith("plan/assets.parquet was damaged: made again") for line in plan())
     assert table.read_bytes() == whole
 
@@ -189,55 +189,55 @@ def test_shards_are_repaired_as_they_were_packed(out: Path):
     settings = ("--set", "shard.name=mine", "--set", "shard.samples_per_shard=3", "--set", "shard.codecs.image=png")
     assert run("shard", out, "--recipe", "full", *settings).code == 0
     before = files_of(out / "shards")
-    harmed = sorted(out.glob("shards/full/train/mine-*.tar"))[1]
-    harmed.write_bytes(flip(harmed.read_bytes()))
-    told = run("verify", out, "--repair")
-    assert told.code == 0, told
-    assert f"rebuilt {harmed.name}" in told.out
+    damaged = sorted(out.glob("shards/full/train/mine-*.tar"))[1]
+    damaged.write_bytes(flip(damaged.read_bytes()))
+    result = run("verify", out, "--repair")
+    assert result.code == 0, result
+    assert f"rebuilt {damaged.name}" in result.out
     assert files_of(out / "shards") == before
 
 
 @pytest.mark.parametrize("lost", ["full/test", "full", "spatialedit", "spatialedit/train", ""])
-def test_lost_shards_are_noticed_and_made_again(out: Path, lost: str):
+def test_missing_shards_are_noticed_and_rebuilt(out: Path, lost: str):
     assert run("shard", out, "--recipe", "spatialedit", "--set", "shard.samples_per_shard=3").code == 0
     before = files_of(out / "shards")
     shutil.rmtree(out / "shards" / lost)
-    told = run("verify", out)
-    assert told.code == 1, told
-    assert f"{lost or 'full'}" in told.out
-    assert "--repair" in told.out
-    told = run("verify", out, "--repair")
-    assert told.code == 0, told
+    result = run("verify", out)
+    assert result.code == 1, result
+    assert f"{lost or 'full'}" in result.out
+    assert "--repair" in result.out
+    result = run("verify", out, "--repair")
+    assert result.code == 0, result
     if lost:
         assert files_of(out / "shards") == before
-    else:  # what was packed beside the build's own recipes is known nowhere else
+    else:  # other recipes than those of the build are not recorded anywhere else
         kept = {name: data for name, data in before.items() if "spatialedit" not in name}
         assert files_of(out / "shards") == kept
 
 
-def test_layers_are_verified_where_nothing_is_packed(release: Path, tmp_path: Path):
+def test_layers_are_verified_without_shards(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     assert build(release, out, "shard.recipes=[]").code == 0
-    told = run("verify", out)
-    assert told.code == 0, told
-    harmed = next(out.glob("layers/pair-*/00000000.parquet"))
-    whole = harmed.read_bytes()
-    harmed.write_bytes(flip(whole))
-    assert f"{harmed.parent.name}/0" in run("verify", out).out
-    told = run("verify", out, "--repair")
-    assert told.code == 0, told
-    assert harmed.read_bytes() == whole
+    result = run("verify", out)
+    assert result.code == 0, result
+    damaged = next(out.glob("layers/pair-*/00000000.parquet"))
+    whole = damaged.read_bytes()
+    damaged.write_bytes(flip(whole))
+    assert f"{damaged.parent.name}/0" in run("verify", out).out
+    result = run("verify", out, "--repair")
+    assert result.code == 0, result
+    assert damaged.read_bytes() == whole
     assert not (out / "shards").exists()
 
 
 @pytest.mark.parametrize("change", [cut, junk, lambda _: b"[]"])
-def test_a_damaged_note_of_a_packing(out: Path, change: Callable[[bytes], bytes]):
+def test_a_damaged_packing_record(out: Path, change: Callable[[bytes], bytes]):
     before = files_of(out / "shards")
     note = out / "shards" / ".made" / "full.json"
     note.write_bytes(change(note.read_bytes()))
-    told = run("verify", out)
-    assert told.code == 1
-    assert str(note) in told.out
+    result = run("verify", out)
+    assert result.code == 1
+    assert str(note) in result.out
     refused(run("verify", out, "--repair"), str(note), f"spatialdata shard {out} --recipe full")
     assert run("shard", out, "--recipe", "full").code == 0
     assert files_of(out / "shards") == before
@@ -250,27 +250,27 @@ def test_a_damaged_shard_is_named(out: Path, change: Callable[[bytes], bytes] | 
         shard.unlink()
     else:
         shard.write_bytes(change(shard.read_bytes()))
-    told = run("verify", out)
-    assert told.code == 1
-    assert shard.name in told.out
-    told = run("export", out, "--layout", "object3dit", "--out", out.parent / "export")
-    if change is not flip:  # a flipped pixel is for verify to find
-        assert "spatialdata verify" in refused(told, str(shard.parent), code=told.code)
-        assert told.code in (1, 2)
+    result = run("verify", out)
+    assert result.code == 1
+    assert shard.name in result.out
+    result = run("export", out, "--layout", "object3dit", "--out", out.parent / "export")
+    if change is not flip:  # only verify finds a flipped pixel
+        assert "spatialdata verify" in refused(result, str(shard.parent), code=result.code)
+        assert result.code in (1, 2)
 
 
-def test_status_names_a_damaged_record_and_tells_the_rest(release: Path, out: Path):
+def test_status_names_a_damaged_record_and_reports_the_rest(release: Path, out: Path):
     record = sorted(out.glob("layers/line-*/*.json"))[0]
     record.write_bytes(b"{")
-    told = run("status", out)
-    assert told.code == 0, told
-    assert "line: the records of units 0 cannot be read" in told.out
+    result = run("status", out)
+    assert result.code == 0, result
+    assert "line: the records of units 0 cannot be read" in result.out
     found = json.loads(run("status", out, "--json").out)
     assert found["layers"]["line"]["damaged"] == [0]
     assert found["layers"]["pair"]["damaged"] == []
 
 
-def test_what_a_killed_packing_left_is_removed(out: Path):
+def test_temporary_files_of_a_killed_packing_are_removed(out: Path):
     left = out / "shards" / "full" / "train" / ".trial.tar.0123456789abcdef.tmp"
     left.write_bytes(b"half a shard")
     assert run("shard", out, "--recipe", "full").code == 0
@@ -281,7 +281,7 @@ def test_splits_cannot_be_changed_by_packing(out: Path):
     refused(run("shard", out, "--recipe", "full", "--set", "shard.splits={train: 1, val: 0, test: 0}"), "shard.splits")
 
 
-def test_a_retry_of_nothing_says_so(release: Path, out: Path):
-    told = run(*build_arguments(release, out), "--retry", "nonsense")
-    assert told.code == 0, told
-    assert "no sample was rejected for nonsense" in told.err
+def test_a_retry_without_matches_is_reported(release: Path, out: Path):
+    result = run(*build_arguments(release, out), "--retry", "nonsense")
+    assert result.code == 0, result
+    assert "no sample was rejected for nonsense" in result.err

@@ -1,4 +1,4 @@
-"""Scenes with samples that are derived from others: what they show, measured apart from how they are made."""
+"""Scenes with derived samples: their content, checked independently of how they are computed."""
 
 import json
 from pathlib import Path
@@ -49,7 +49,7 @@ def build_scenes(out: Path, *settings: str) -> Path:
 @pytest.fixture(scope="module")
 @needs("blender")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two edits of each kind but removals, of one scene; and all that follows from them."""
+    """Two edits of each kind but removals, of one scene, and all samples derived from them."""
     weights = ", ".join(f"{kind}: 1" for kind in EDIT_KINDS if kind != "remove")
     edits = f"edits={{{weights}, invert: true, compose: true}}"
     return build_scenes(tmp_path_factory.mktemp("scenes") / "out", "samples=10", "unit_size=4", "seed=3", edits)
@@ -58,7 +58,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 @needs("blender")
 def removals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Removals, each with a move of the same object; and a last sample of a scene of its own."""
+    """Removals, each with a translation of the same object; and a last sample with its own scene."""
     edits = "edits={translate: 1, remove: 1, invert: true, compose: true}"
     return build_scenes(tmp_path_factory.mktemp("removals") / "out", "samples=5", "unit_size=4", "seed=4", edits)
 
@@ -76,14 +76,14 @@ def inverses(built: Built) -> list[tuple[tuple[StoredSample, SampleRecord], tupl
 
 
 def composed(built: Built) -> list[tuple[tuple[StoredSample, SampleRecord], ...]]:
-    """First, second and the one between their targets."""
+    """First sample, second sample, and the composed one between their targets."""
     keys = [(*record.provenance.origin.split(), key) for key, (_, record) in built.items() if key.endswith("-comp")]
     found = [tuple(built[key] for key in three) for three in keys if all(key in built for key in three)]
     assert len(found) >= 6
     return found
 
 
-def test_an_inverse_has_its_origin_s_bytes_the_other_way_round(built: Built):
+def test_an_inverse_has_the_swapped_bytes_of_its_origin(built: Built):
     for (here, one), (there, other) in inverses(built):
         for source, target in SWAPPED:
             assert here.members[source] == there.members[target]
@@ -116,8 +116,8 @@ def test_a_composed_sample_has_the_bytes_of_two_targets_of_one_source(built: Bui
                 assert changed[codecs.decode_labels(sample.members[name]) == record.edit.object].all()
 
 
-def test_numbers_are_those_of_the_sample_s_own_poses_and_pixels(built: Built):
-    """Measured from what the record and the members say, not from how they were made."""
+def test_numbers_agree_with_poses_and_pixels(built: Built):
+    """Checked against the record and the members, not against how they are computed."""
     derived = [found for found in built.values() if found[1].provenance.derived]
     for sample, record in derived:
         edit = record.edit
@@ -128,23 +128,23 @@ def test_numbers_are_those_of_the_sample_s_own_poses_and_pixels(built: Built):
             check_orbit(*poses, edit.yaw_deg, edit.pitch_deg, edit.zoom)
             continue
         assert record.camera.source == record.camera.target
-        thing = next(item for item in record.objects if item.id == edit.object)
-        before, after = (np.reshape(pose, (4, 4)) for pose in (thing.source_pose, thing.target_pose))
+        edited = next(item for item in record.objects if item.id == edit.object)
+        before, after = (np.reshape(pose, (4, 4)) for pose in (edited.source_pose, edited.target_pose))
         labels = codecs.decode_labels(sample.members["target_instances"])
         rows, columns = np.nonzero(labels == edit.object)
         if edit.kind == "remove":
-            assert not len(rows) and edit.box == [0, 0, 0, 0] and thing.target_visible == 0 < thing.source_visible
+            assert not len(rows) and edit.box == [0, 0, 0, 0] and edited.target_visible == 0 < edited.source_visible
             continue
         assert edit.box == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         if edit.kind == "insert":
-            assert thing.source_visible == 0 < thing.target_visible
+            assert edited.source_visible == 0 < edited.target_visible
             continue
         if edit.kind == "translate":
             np.testing.assert_allclose(after[:3, 3] - before[:3, 3], edit.translation, atol=3e-6)
-        else:  # what it stands on stays: one point of its base is in both poses at the same place
+        else:  # its support does not move: one point of its base is at the same place in both poses
             gap = before - after
             stays = np.linalg.solve(gap[:2, :2], -gap[:2, 3])
-            assert (np.abs(stays) <= np.array(thing.size_m[:2]) / 2 + 1e-4).all()
+            assert (np.abs(stays) <= np.array(edited.size_m[:2]) / 2 + 1e-4).all()
             assert edit.translation == [0, 0, 0] and abs(gap[2, 3]) < 3e-6
         turn = np.deg2rad(edit.rotation_deg)
         spun = [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
@@ -152,7 +152,7 @@ def test_numbers_are_those_of_the_sample_s_own_poses_and_pixels(built: Built):
 
 
 def check_orbit(source: np.ndarray, target: np.ndarray, yaw_deg: float, pitch_deg: float, zoom: float) -> None:
-    """Directions by the angles; places by the point that both look at, where two lines of sight tell it."""
+    """Check directions by the angles, and the zoom by the crossing of the lines of sight if they are not parallel."""
     ahead = [pose[:3, 2] for pose in (source, target)]
     bearing, rise = (
         [np.rad2deg(np.arctan2(-a[1], -a[0])) for a in ahead],
@@ -169,7 +169,7 @@ def check_orbit(source: np.ndarray, target: np.ndarray, yaw_deg: float, pitch_de
 def test_every_kind_is_derived_checked_and_counted(built: Built, scenes: Path, removals: Path):
     derived = {record.key: record for _, record in built.values() if record.provenance.derived}
     assert {record.edit.kind for record in derived.values()} == set(EDIT_KINDS)
-    # Nothing of a derived sample is taken on trust: geometry read its instruction as any other.
+    # Derived samples are checked like others: geometry checked their instructions.
     assert all(record.instruction.verified and record.scores.instruction_check == 1 for record in derived.values())
     for out, planned in ((scenes, 30), (removals, 14)):
         assert json.loads(run("status", out, "--json").out)["samples"] == planned
@@ -190,17 +190,17 @@ def test_why_names_the_origins(built: Built, scenes: Path):
     assert f"derived by compose from {' and '.join(origins)}" in run("why", scenes, key).out
 
 
-def test_a_forecast_counts_what_is_derived(scenes: Path):
+def test_a_forecast_counts_derived_samples(scenes: Path):
     config = load_config(None, [*SCENES, "unit_size=4", "edits.invert=true", "edits.compose=true"])
     found = run_forecast(config, str(scenes), 100, 1, 2.0, 0.0, "")
     assert (found["samples"], found["derived"], found["units"]) == (300, 200, 25)
     assert not any("derived" in note or "unit_size" in note for note in found["notes"])
-    alone = run_forecast(load_config(None, [*SCENES, "unit_size=4"]), str(scenes), 100, 1, 2.0, 0.0, "")
-    assert any("67% of the samples were derived" in note for note in alone["notes"])
+    rendered = run_forecast(load_config(None, [*SCENES, "unit_size=4"]), str(scenes), 100, 1, 2.0, 0.0, "")
+    assert any("67% of the samples were derived" in note for note in rendered["notes"])
 
 
-def test_making_a_family_again_changes_nothing(removals: Path):
+def test_rebuilding_a_family_changes_nothing(removals: Path):
     key = next(key for key in samples_of(removals) if key.endswith("-comp"))
-    told = run("rebuild", removals, key, "--json")
-    assert told.code == 0, told
-    assert json.loads(told.out)["changed"] == []
+    result = run("rebuild", removals, key, "--json")
+    assert result.code == 0, result
+    assert json.loads(result.out)["changed"] == []

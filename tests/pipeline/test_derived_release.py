@@ -1,4 +1,4 @@
-"""Released pairs and their inverses: read, killed, resumed and moved between engines, always the same bytes."""
+"""Released pairs and their inverses: identical output after kills, resumes and on both engines."""
 
 import json
 import signal
@@ -34,9 +34,9 @@ def undisturbed(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_rebuilding_an_inverse_changes_nothing(undisturbed: Path, tmp_path: Path):
     key = next(key for key in samples_of(undisturbed) if key.endswith("-inv"))
-    told = run("rebuild", undisturbed, key, "--json")
-    assert told.code == 0, told
-    assert json.loads(told.out)["changed"] == []
+    result = run("rebuild", undisturbed, key, "--json")
+    assert result.code == 0, result
+    assert json.loads(result.out)["changed"] == []
 
 
 def test_released_pairs_are_read_backwards(undisturbed: Path):
@@ -48,13 +48,13 @@ def test_released_pairs_are_read_backwards(undisturbed: Path):
         assert other.edit.kind == inverse_kind(one.edit.kind)
         assert other.edit.known == one.edit.known
         assert (other.edit.rotation_deg + one.edit.rotation_deg) % 360 == 0
-    # A removal read backwards is an insertion: it is not planned a second time.
+    # A removal read backwards is an insertion, which is not planned a second time.
     assert not any(key.startswith("insert-") for key in built)
     assert Counter(record.edit.kind for _, record in built.values())["insert"] > 0
 
 
 @pytest.mark.slow
-def test_a_killed_build_goes_on_to_the_same_bytes(release: Path, undisturbed: Path, tmp_path: Path):
+def test_a_killed_build_resumes_to_the_same_bytes(release: Path, undisturbed: Path, tmp_path: Path):
     out = tmp_path / "out"
     arguments = build_arguments(release, out, "edits.invert=true", "unit_size=4")
     driver = subprocess.Popen(
@@ -81,7 +81,7 @@ def test_engines_agree(release: Path, undisturbed: Path, tmp_path: Path):
     assert files_of(tmp_path / "out" / "shards") == files_of(undisturbed / "shards")
 
 
-def test_what_its_origin_lost_is_refused_and_named(release: Path, tmp_path: Path):
+def test_a_rejected_origin_rejects_its_derived_samples(release: Path, tmp_path: Path):
     root = write_release(tmp_path / "release", 3)
     image = root / "translate/train/uid000/2.png"
     image.write_bytes(image.read_bytes()[:300])
@@ -91,5 +91,5 @@ def test_what_its_origin_lost_is_refused_and_named(release: Path, tmp_path: Path
     assert found["rejects"]["pair: unreadable_image"] == found["rejects"]["pair: origin_rejected"] == 1
     story = why_of(str(tmp_path / "out"), "translate-train-uid000-inv")
     assert story["because"] == "layer pair: origin_rejected"
-    refused = next(layer["reject"] for layer in story["layers"] if layer["state"] == "refused")
-    assert "translate-train-uid000: unreadable_image" in refused["detail"]
+    rejected = next(layer["reject"] for layer in story["layers"] if layer["state"] == "refused")
+    assert "translate-train-uid000: unreadable_image" in rejected["detail"]

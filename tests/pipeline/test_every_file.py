@@ -1,4 +1,4 @@
-"""Each file under OUT, damaged or replaced in turn: it is named, one command mends it, and the bytes are as before."""
+"""Each file under OUT, damaged or replaced in turn: it is named, and one command restores its bytes."""
 
 import re
 import shlex
@@ -33,7 +33,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 
 
 def kinds(out: Path) -> Iterator[Path]:
-    """One file of each kind, relative: of the units, shards and splits that are alike the first."""
+    """One file of each kind, as a relative path: the first of several units, shards or splits."""
     seen: set[str] = set()
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out)
@@ -49,29 +49,29 @@ def kinds(out: Path) -> Iterator[Path]:
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    """All but records, notes of runs, and what was moved aside."""
+    """All files but records, run files, and files that were set aside."""
     return {name: data for name, data in files_of(out).items() if ".corrupt" not in name}
 
 
-def sound(told: Told) -> Told:
-    """No traceback, no fault of ours; where it failed, a line that names a command."""
-    assert "Traceback" not in told.err + told.out, told
-    assert "fault of spatialdata" not in told.err, told
-    if told.code:
-        assert told.code in (1, 2), told
-        assert "`spatialdata " in told.err + told.out or "repair with: spatialdata" in told.out, told
-    return told
+def sound(result: Told) -> Told:
+    """Assert that there is no traceback and no internal error and that, if it failed, a line names a command."""
+    assert "Traceback" not in result.err + result.out, result
+    assert "internal error" not in result.err, result
+    if result.code:
+        assert result.code in (1, 2), result
+        assert "`spatialdata " in result.err + result.out or "repair with: spatialdata" in result.out, result
+    return result
 
 
-def mend(root: Path, out: Path, told: Told) -> Told:
-    """Run the one command that a finding names; a build where none was found."""
-    if packs := re.search(r"pack again with `(spatialdata shard [^`]*)`", told.out):
+def repair(root: Path, out: Path, result: Told) -> Told:
+    """Run the command that a finding names, or a build if there is no finding."""
+    if packs := re.search(r"pack again with `(spatialdata shard [^`]*)`", result.out):
         return run(*shlex.split(packs.group(1))[1:])
-    if told.code and "repair with: " in told.out and "same `spatialdata build` again" not in told.out:
-        command = told.out.partition("repair with: ")[2].splitlines()[0]
+    if result.code and "repair with: " in result.out and "same `spatialdata build`" not in result.out:
+        command = result.out.partition("repair with: ")[2].splitlines()[0]
         return run(*shlex.split(command)[1:])
-    if told.code:
-        assert "`spatialdata build` again" in told.err + told.out, told
+    if result.code:
+        assert "`spatialdata build`" in result.err + result.out, result
     return build(root, out, *SETTINGS)
 
 
@@ -94,11 +94,11 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "a loop": loop,
 }
 TEXTS = ("README.md", "ATTRIBUTION.md", "croissant.json")
-"""People may change these: half of one is a text, too. `spatialdata card`, and each packing, write them anew."""
+"""Users may change these, so any content is valid. `spatialdata card` and each packing write them again."""
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_each_file_is_mended_by_the_command_that_is_named(
+def test_each_file_is_repaired_by_the_command_that_is_named(
     small: tuple[Path, Path, Path], tmp_path: Path, damage: Callable[[Path], object]
 ):
     root, finished, _ = small
@@ -109,10 +109,10 @@ def test_each_file_is_mended_by_the_command_that_is_named(
         shutil.copytree(finished, out)
         damage(out / name)
         sound(run("status", out))
-        told = sound(run("verify", out))
-        if told.code:
-            assert name.name in told.out + told.err, (name, told)
-        done = sound(mend(root, out, told))
+        result = sound(run("verify", out))
+        if result.code:
+            assert name.name in result.out + result.err, (name, result)
+        done = sound(repair(root, out, result))
         assert done.code == 0, (name, done)
         assert sound(run("verify", out)).code == 0, name
         after = contents(out)
@@ -130,7 +130,7 @@ def test_each_file_is_mended_by_the_command_that_is_named(
 def test_a_build_and_a_packing_over_each_damaged_file(
     small: tuple[Path, Path, Path], tmp_path: Path, damage: Callable[[Path], object]
 ):
-    """Who does not look first loses nothing either: it is mended on the way, or a line names the command."""
+    """Also without a check first, nothing is lost: the file is repaired on the way, or a line names the command."""
     root, finished, _ = small
     before = contents(finished)
     for name in kinds(finished):
@@ -141,24 +141,24 @@ def test_a_build_and_a_packing_over_each_damaged_file(
             damage(out / name)
             done = sound(build(root, out, *SETTINGS) if words == ["build"] else run("shard", out, "--recipe", "full"))
             if done.code or sound(run("verify", out)).code:
-                done = sound(mend(root, out, run("verify", out)))
+                done = sound(repair(root, out, run("verify", out)))
             assert done.code == 0, (name, words, done)
             assert run("verify", out).code == 0, (name, words)
             assert {n for n in before if n.startswith("layers/") and contents(out).get(n) != before[n]} == set(), name
 
 
 def foreign_of(name: Path, out: Path, foreign: Path) -> Iterator[Path]:
-    """What may be copied over a file by mistake: its like of another build, unit, layer, split or recipe."""
+    """Files that may be copied over a file by mistake: of another build, unit, layer, split or recipe."""
     pattern = re.sub(r"-[0-9a-f]{16}", "-*", name.as_posix())
     yield from sorted(foreign.glob(pattern))[:1]
     mine = out / name
     alike = [path for path in sorted(out.rglob(f"*{mine.suffix}")) if path.is_file() and path != mine]
-    near = [path for path in alike if path.parent == mine.parent or path.name == mine.name]
-    yield from (near or alike)[:2]
+    closest = [path for path in alike if path.parent == mine.parent or path.name == mine.name]
+    yield from (closest or alike)[:2]
     yield from [path for path in alike if path.parent.parent == mine.parent.parent and path.parent != mine.parent][:1]
 
 
-def test_each_file_replaced_by_a_like_one_is_made_again(small: tuple[Path, Path, Path], tmp_path: Path):
+def test_each_file_replaced_by_a_similar_one_is_rebuilt(small: tuple[Path, Path, Path], tmp_path: Path):
     root, finished, foreign = small
     before = contents(finished)
     tried = 0
@@ -170,9 +170,9 @@ def test_each_file_replaced_by_a_like_one_is_made_again(small: tuple[Path, Path,
             shutil.rmtree(out, ignore_errors=True)
             shutil.copytree(finished, out)
             shutil.copyfile(other, out / name)
-            told = sound(run("verify", out))
+            result = sound(run("verify", out))
             sound(run("status", out))
-            done = sound(mend(root, out, told))
+            done = sound(repair(root, out, result))
             assert done.code == 0, (name, other, done)
             sound(run("shard", out, "--recipe", "spatialedit"))
             assert run("verify", out).code == 0, (name, other)
@@ -197,10 +197,10 @@ def test_a_unit_copied_over_another_with_its_record(small: tuple[Path, Path, Pat
     }[unit]
     for suffix in (".parquet", ".json"):
         shutil.copyfile(f"{place}{suffix}", checks / f"00000000{suffix}")
-    told = run("verify", out)
-    assert told.code == 1
+    result = run("verify", out)
+    assert result.code == 1
     what = f"is the record of unit {int(place.name)} of {place.parent.name}, not of unit 0 of {checks.name}"
-    assert what in told.out
+    assert what in result.out
     for command in (["status", out], ["shard", out, "--recipe", "full"]):
         copy = shutil.copytree(out, tmp_path / "copy", dirs_exist_ok=True)
         sound(run(command[0], copy, *command[2:]))
@@ -214,18 +214,18 @@ def test_a_unit_copied_over_another_with_its_record(small: tuple[Path, Path, Pat
 def test_a_plan_of_other_settings_and_the_same_samples(
     small: tuple[Path, Path, Path], tmp_path: Path, settings: tuple[str, ...]
 ):
-    """Its list of units is the same, so nothing but the finished configuration tells which of the two is foreign."""
+    """The lists of units are equal, so only the finished configuration shows which plan.json belongs to another OUT."""
     root, finished, _ = small
     out = shutil.copytree(finished, tmp_path / "out")
     assert build(root, tmp_path / "foreign", *SETTINGS, *settings).code == 0
     foreign = (tmp_path / "foreign" / "plan.json").read_bytes()
     assert foreign != (out / "plan.json").read_bytes()
     (out / "plan.json").write_bytes(foreign)
-    told = run("verify", out)
-    assert told.code and "run the same `spatialdata build` again" in told.out + told.err
+    result = run("verify", out)
+    assert result.code and "same `spatialdata build`" in result.out + result.err
     other = build(root, out, *SETTINGS, "samples=4")
     assert other.code == 2 and "holds another plan" in other.err
     done = build(root, out, *SETTINGS)
-    assert done.code == 0 and "plan.json was of another folder: made again" in done.err
+    assert done.code == 0 and "plan.json belonged to another folder: rebuilt" in done.err
     assert contents(out) == contents(finished)
     assert run("verify", out).code == 0

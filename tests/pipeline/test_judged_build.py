@@ -1,4 +1,4 @@
-"""A build with a judge: its scores are in the shards, its rejects in the records, and no answer is paid for twice."""
+"""A build with a judge: its scores are in the shards, its rejects in the records, and no question is asked twice."""
 
 import json
 import math
@@ -15,7 +15,7 @@ MEANT, LOOKS = (8, 9), (9, 4)
 
 
 def assess(text: str, images: list[np.ndarray]) -> dict[str, object]:
-    """Both images for what was meant, one for how it looks; turns are done badly."""
+    """Scores: semantic consistency for two images, perceptual quality for one; rotations get a low score."""
     if len(images) == 1:
         return {"reason": "A seam.", "naturalness": LOOKS[0], "artifacts": LOOKS[1]}
     badly = "clockwise" in instruction_in(text)
@@ -33,7 +33,7 @@ def test_scores_of_the_judge_are_kept_for_accepted_and_rejected_alike(release: P
         strict = "layers.judge.min_semantic_consistency=0.5"
         assert build(release, out, f"layers.judge={judge}", strict).code == 0
         asked = server.answered
-        # Another threshold is another layer of verdicts, from the same answers.
+        # Another threshold gives another layer, from the same answers.
         assert build(release, out, f"layers.judge={judge}", "layers.judge.min_semantic_consistency=0.6").code == 0
         assert server.answered == asked
     store = LayerStore(str(out))

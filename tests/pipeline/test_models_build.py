@@ -1,4 +1,4 @@
-"""Every map by a model, through Ray, on rendered scenes; then one annotator is replaced, and nothing else is redone."""
+"""Every map by a model, through Ray, on rendered scenes; replacing one annotator recomputes only its layer."""
 
 import json
 from pathlib import Path
@@ -65,7 +65,7 @@ def files(out: Path, layer: str) -> dict[str, tuple[float, bytes]]:
     }
 
 
-def test_every_map_says_which_model_made_it(built: Path):
+def test_every_map_names_its_model(built: Path):
     found = samples(built)
     assert len(found) >= 3
     for sample in found:
@@ -79,17 +79,17 @@ def test_every_map_says_which_model_made_it(built: Path):
     assert json.loads(done.stdout)["problems"] == []
 
 
-def test_the_audit_holds_them_against_the_exact_maps(built: Path):
+def test_the_audit_compares_them_with_exact_maps(built: Path):
     done = spatialdata("audit", str(built), "--json", "--pictures", str(built / "audit"))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     figures = {name: layer["metrics"] for name, layer in found["layers"].items()}
-    assert figures["metric"]["abs_rel"]["mean"] > 0.05, "random weights are no good"
+    assert figures["metric"]["abs_rel"]["mean"] > 0.05, "random weights cannot be accurate"
     assert figures["normal"]["mean_deg"]["mean"] > 5
     assert {path.stem for path in (built / "audit").glob("*.png")} == set(ESTIMATORS)
 
 
-def test_one_annotator_is_replaced_and_nothing_else_is_redone(built: Path, models: dict[str, str]):
+def test_replacing_one_annotator_recomputes_nothing_else(built: Path, models: dict[str, str]):
     layers = ("pair", "screen", "instruction", "checks", "metric", "normal", "segment", "line", "depth")
     before = {layer: files(built, layer) for layer in layers}
     lines = {sample.key: sample.members["line"] for sample in samples(built)}

@@ -1,4 +1,4 @@
-"""The Ray job entry, on a real head: nothing of ours is installed for a job but what it ships."""
+"""The Ray job entry, on a real head node: a job has only the packages that it ships."""
 
 import json
 import os
@@ -39,12 +39,12 @@ def free_port() -> int:
 def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < deadline, "it did not come in time"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
 
 
 def processes() -> Iterator[tuple[int, bytes, bytes]]:
-    """Pid, command line and environment of every process that we may look at."""
+    """Pid, command line and environment of every readable process."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -54,7 +54,7 @@ def processes() -> Iterator[tuple[int, bytes, bytes]]:
 
 
 class Head:
-    """A Ray cluster of one node, with ports of its own; its interpreter is not the python3 on its PATH."""
+    """A Ray cluster of one node on free ports, whose interpreter is not the python3 on its PATH."""
 
     def __init__(self, home: Path) -> None:
         self.temp = Path(tempfile.mkdtemp(prefix="rj", dir="/tmp"))  # a socket's path has 107 characters
@@ -66,7 +66,7 @@ class Head:
             MARK: self.mark,
             "HOME": str(home),
             "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"),
-            "UV_OFFLINE": "1",  # never a download for a job that is stopped at once
+            "UV_OFFLINE": "1",  # no download for a job that is stopped at once
             "PATH": os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if Path(p) != RAY.parent),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "token",
@@ -103,7 +103,7 @@ class Head:
         subprocess.run([str(RAY), "job", "stop", name], env=env, capture_output=True, timeout=60, check=True)
 
     def find(self, *parts: str) -> list[int]:
-        """Processes of this head whose command line holds all `parts`."""
+        """Pids of this head's processes whose command line contains all `parts`."""
         mark = f"{MARK}={self.mark}".encode()
         found = [(pid, line) for pid, line, env in processes() if mark in env and pid != os.getpid()]
         return [pid for pid, line in found if all(part.encode() in line for part in parts)]
@@ -124,7 +124,7 @@ class Head:
 @needs("ray")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     if not Path("/proc/self/environ").exists():
-        pytest.skip("the head's processes are found through /proc: Linux only")
+        pytest.skip("needs /proc to find the processes of the head")
     head = Head(tmp_path_factory.mktemp("home"))
     try:
         head.start()
@@ -144,7 +144,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def marked_copy(folder: Path) -> Path:
-    """A copy of the checkout that notes which process imports it, and from where."""
+    """A copy of the checkout that records which process imports it, and from where."""
     for name in SHIPPED:
         if (CHECKOUT / name).is_dir():
             shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -164,8 +164,8 @@ def marks_of(copy: Path) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def refused(head: Head, copy: Path, release: Path) -> subprocess.Popen[str]:
-    """A job with a relative --out, which runs beside the other tests."""
+def relative(head: Head, copy: Path, release: Path) -> subprocess.Popen[str]:
+    """A job with a relative --out, which runs during the other tests."""
     return head.submit(*job(copy, Path("out/relative"), release))
 
 
@@ -180,7 +180,7 @@ def records(out: Path) -> int:
     return len(list(out.glob("layers/*/*.json")))
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("relative")
 def test_literally_ray_job_submit_pipeline_build(head: Head):
     run = head.submit("pipeline/build.py")
     out = head.home / "spatialdata" / "procedural"
@@ -189,25 +189,25 @@ def test_literally_ray_job_submit_pipeline_build(head: Head):
         assert run.poll() is None, run.communicate()[0]
         (driver,) = head.find("pipeline/build.py", "python")[-1:]
         os.kill(driver, signal.SIGTERM)
-        told, _ = run.communicate(timeout=60)
+        result, _ = run.communicate(timeout=60)
     finally:
         run.kill()
     plan = json.loads((out / "plan.json").read_text())
     assert (plan["samples"], plan["config"]["source"]["kind"]) == (120, "procedural")
-    assert "assets to draw from" in told
-    assert "rerun the command to resume" in told
-    assert "Traceback" not in told
+    assert "assets to draw from" in result
+    assert "rerun the command to resume" in result
+    assert "Traceback" not in result
 
 
-def test_killed_driver_and_killed_worker_leave_the_same_bytes(head: Head, copy: Path, release: Path, tmp_path: Path):
+def test_a_killed_driver_and_a_killed_worker_give_the_same_bytes(head: Head, copy: Path, release: Path, tmp_path: Path):
     out = tmp_path / "out"
     first = head.submit(*job(copy, out, release))
     wait_for(lambda: records(out) >= 15 or first.poll() is not None)
     for pid in head.find("pipeline/build.py", str(out)):
         os.kill(pid, signal.SIGKILL)
-    told, _ = first.communicate(timeout=60)
-    assert first.returncode != 0, told
-    wait_for(lambda: not head.find("ray::Worker"))  # of the driver that is dead
+    result, _ = first.communicate(timeout=60)
+    assert first.returncode != 0, result
+    wait_for(lambda: not head.find("ray::Worker"))  # of the dead driver
     before = records(out)
     assert not (out / "shards").exists()
 
@@ -222,32 +222,32 @@ def test_killed_driver_and_killed_worker_leave_the_same_bytes(head: Head, copy: 
     wait_for(found)
     for pid in victim:
         os.kill(pid, signal.SIGKILL)
-    told, _ = second.communicate(timeout=120)
-    assert victim, told
-    assert second.returncode == 0, told
-    assert "32 of 32 samples accepted" in told
-    assert "its worker died" in told
-    assert "32 units; done before: pair" in told
+    result, _ = second.communicate(timeout=120)
+    assert victim, result
+    assert second.returncode == 0, result
+    assert "32 of 32 samples accepted" in result
+    assert "its worker died" in result
+    assert "32 units; already done: pair" in result
 
     inline = tmp_path / "inline"
     assert spatialdata(*build_arguments(release, inline, "unit_size=1")).returncode == 0
     assert files_of(out / "shards" / "full") == files_of(inline / "shards" / "full")
     assert json.loads(spatialdata("verify", str(out), "--json").stdout)["ok"]
 
-    # The code of the working dir ran on driver and workers, not what this environment has installed.
+    # Driver and workers ran the code of the working directory, not the installed packages.
     ran = marks_of(copy)
     assert all(file.startswith(f"{head.temp}/") and "_ray_pkg_" in file for _, file in ran)
     programs = {Path(program).name for program, _ in ran}
     assert {"build.py", "default_worker.py"} <= programs
 
 
-def test_a_relative_out_is_refused(refused: subprocess.Popen[str]):
-    told, _ = refused.communicate(timeout=60)
-    assert refused.returncode != 0
-    (line,) = {line for line in told.splitlines() if line.startswith("error: ")}
+def test_a_relative_out_is_an_error(relative: subprocess.Popen[str]):
+    result, _ = relative.communicate(timeout=60)
+    assert relative.returncode != 0
+    (line,) = {line for line in result.splitlines() if line.startswith("error: ")}
     assert "--out out/relative" in line
     assert "absolute path or a URL" in line
-    assert "Traceback" not in told
+    assert "Traceback" not in result
 
 
 def test_a_driver_outside_of_a_job_sends_its_packages(head: Head, release: Path, tmp_path: Path):
@@ -298,12 +298,12 @@ def test_a_cluster_is_sent_the_package_of_a_users_stage(head: Head, release: Pat
 
 
 @pytest.mark.parametrize("address", ["", "local"])
-def test_nothing_is_sent_to_a_local_ray(address: str):
+def test_nothing_is_shipped_to_a_local_ray(address: str):
     assert shipped(address, None, "") == {}
     assert shipped(address, {"env_vars": {"A": "1"}}, "") == {"env_vars": {"A": "1"}}
 
 
-def test_what_is_sent_to_a_cluster(tmp_path: Path):
+def test_packages_shipped_to_a_cluster(tmp_path: Path):
     given = {"env_vars": {"A": "1"}}
     (tmp_path / ".rayignore").touch()
     assert shipped("10.0.0.1:6379", given, "", tmp_path) == given | {"working_dir": str(tmp_path)}

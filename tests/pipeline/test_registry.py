@@ -1,4 +1,4 @@
-"""A configuration's layers become stages, each with the options that were given to it, or one line says why not."""
+"""The layers of a configuration become stages with their options, or one error line says why not."""
 
 from pathlib import Path
 
@@ -31,8 +31,8 @@ def test_options_of_the_pair_reach_its_stage(tmp_path: Path):
 
 def test_options_of_the_pair_reach_its_pixels(release: Path, tmp_path: Path):
     for name, setting in (("copied", "copy"), ("kept", "keep")):
-        told = build(release, tmp_path / name, f"layers.pair.unchanged={setting}", "shard.recipes=[]")
-        assert told.code == 0, told
+        result = build(release, tmp_path / name, f"layers.pair.unchanged={setting}", "shard.recipes=[]")
+        assert result.code == 0, result
     copied, kept = (next((tmp_path / name).glob("layers/pair-*/00000000.parquet")) for name in ("copied", "kept"))
     assert copied.parent.name != kept.parent.name
     assert copied.read_bytes() != kept.read_bytes()
@@ -52,16 +52,16 @@ def test_options_of_the_pair_reach_its_pixels(release: Path, tmp_path: Path):
         (("layers.judge={stage: viescore, texts: [a, b, c]}",), ("unknown key 'layers.judge.texts'",)),
     ],
 )
-def test_what_the_pair_cannot_be(tmp_path: Path, settings: tuple[str, ...], words: tuple[str, ...]):
+def test_wrong_options_of_layers(tmp_path: Path, settings: tuple[str, ...], words: tuple[str, ...]):
     with pytest.raises(BadInput) as caught:
         stages_of(tmp_path, *settings)
     for word in words:
         assert word in str(caught.value)
 
 
-def test_a_recipe_without_planned_edits_is_refused_before_work(release: Path, tmp_path: Path):
-    told = build(release, tmp_path / "out", "edits={remove: 1}", "shard.recipes=[spatialedit]")
-    refused(told, "spatialedit", "translate, rotate, scale, camera", "remove")
+def test_a_recipe_without_planned_edits_is_an_error_before_work(release: Path, tmp_path: Path):
+    result = build(release, tmp_path / "out", "edits={remove: 1}", "shard.recipes=[spatialedit]")
+    refused(result, "spatialedit", "translate, rotate, scale, camera", "remove")
     assert not (tmp_path / "out").exists()
 
 
@@ -69,8 +69,8 @@ def test_a_recipe_without_planned_edits_is_refused_before_work(release: Path, tm
     ("example", "machine"),
     [("h200", Cluster(1, 16, 1, 16, 1)), ("cluster", Cluster(8, 8 * 96, 64, 96, 8))],
 )
-def test_examples_fit_the_machines_that_they_are_written_for(example: str, machine: Cluster, tmp_path: Path):
-    """Every option exists, and all workers fit together: no layer waits for what another holds."""
+def test_examples_fit_their_machines(example: str, machine: Cluster, tmp_path: Path):
+    """Every option exists, and all workers fit at the same time: no layer waits for resources of another."""
     config = load_config(EXAMPLES / f"{example}.yaml")
     stages = build_stages(config, pair_arguments(config, LayerStore(str(tmp_path))))
     tasks = tasks_of(stages)
@@ -83,7 +83,7 @@ def test_examples_fit_the_machines_that_they_are_written_for(example: str, machi
     assert sum(pool.gpus * pool.actors for pool in pools) <= machine.gpus + 1e-9
 
 
-def test_answers_of_a_model_are_kept_under_out(tmp_path: Path):
+def test_answers_of_a_model_are_stored_under_out(tmp_path: Path):
     config = load_config(EXAMPLES / "h200.yaml")
     store = LayerStore(str(tmp_path))
     stages = {stage.layer: stage for stage in build_stages(config, pair_arguments(config, store), store.url)}

@@ -22,7 +22,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def account(s3: dict[str, object]) -> dict[str, str]:
-    """The environment that a user of an object store has."""
+    """The environment variables of an object store's user."""
     return {
         "AWS_ENDPOINT_URL": str(s3["endpoint_url"]),
         "AWS_ACCESS_KEY_ID": str(s3["key"]),
@@ -62,7 +62,7 @@ def test_a_whole_build(release: Path, account: dict[str, str], s3: dict[str, obj
     assert "12 of 12 samples accepted" in done.stdout
     assert objects(s3, "shards") == files_of(local / "shards")
 
-    # Again, and nothing is done twice.
+    # A rerun computes nothing.
     before = {name: data for name, data in objects(s3, "layers").items() if name.endswith(".json")}
     done = spatialdata(*arguments, "--json", **account)
     assert done.returncode == 0, done.stderr
@@ -70,15 +70,15 @@ def test_a_whole_build(release: Path, account: dict[str, str], s3: dict[str, obj
     after = objects(s3, "layers")
     assert {name: data for name, data in after.items() if name.endswith(".json")} == before
 
-    # A layer file that was lost is made again.
+    # A lost layer file is recomputed.
     lost = next(name for name in sorted(after) if name.startswith("pair-") and name.endswith("1.parquet"))
     connect(s3).delete_object(Bucket="bucket", Key=f"{PREFIX}/layers/{lost}")
     done = spatialdata(*arguments, **account)
     assert done.returncode == 0, done.stderr
-    assert "moved aside, computing it again" in done.stderr
+    assert "set aside, recomputing it" in done.stderr
     assert objects(s3, "layers")[lost] == after[lost]
 
-    # The tools read what is there.
+    # The other commands read it.
     found = json.loads(spatialdata("verify", OUT, "--json", **account).stdout)
     assert (found["ok"], found["samples"]) == (True, 12)
     found = json.loads(spatialdata("status", OUT, "--json", **account).stdout)
@@ -97,7 +97,7 @@ def test_no_such_bucket(release: Path, account: dict[str, str], tmp_path: Path):
     assert line.startswith("error: s3://nobody/set is not writable")
 
 
-def test_no_account(release: Path, account: dict[str, str], tmp_path: Path):
+def test_no_credentials(release: Path, account: dict[str, str], tmp_path: Path):
     without = account | {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
     without |= {"AWS_CONFIG_FILE": str(tmp_path / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
     arguments = [OUT if part == str(tmp_path) else part for part in build_arguments(release, tmp_path)]
@@ -105,7 +105,7 @@ def test_no_account(release: Path, account: dict[str, str], tmp_path: Path):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "Unable to locate credentials" in line
-    assert line.startswith(f"error: {OUT} cannot be used")
+    assert line.startswith(f"error: cannot use {OUT}")
     assert "check the credentials" in line
     assert "AWS_PROFILE" in line
 
@@ -124,7 +124,7 @@ CALLS: dict[str, Callable[[Storage], object]] = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_every_call_names_the_account_that_is_missing(
+def test_every_call_reports_missing_credentials(
     call: Callable[[Storage], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
@@ -133,5 +133,5 @@ def test_every_call_names_the_account_that_is_missing(
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     nobody = Storage("s3://bucket/set", endpoint_url="http://127.0.0.1:1", skip_instance_cache=True)
-    with pytest.raises(BadInput, match=r"s3://bucket/set cannot be used \(Unable to locate credentials\): check"):
+    with pytest.raises(BadInput, match=r"cannot use s3://bucket/set \(Unable to locate credentials\): check"):
         call(nobody)

@@ -1,4 +1,4 @@
-"""Scenes from nothing to shards: what a shard says is held against rays cast through the models that it names."""
+"""Scenes from a configuration to shards: the content of shards is checked by ray casting through the named models."""
 
 import json
 import signal
@@ -48,7 +48,7 @@ def samples(built: Path) -> list[tuple[StoredSample, SampleRecord]]:
     return [(sample, read_record(sample.members["json"])) for sample in stored]
 
 
-def test_every_kind_of_edit_is_there_and_sound(built: Path, samples: list[tuple[StoredSample, SampleRecord]]):
+def test_every_kind_of_edit_is_valid(built: Path, samples: list[tuple[StoredSample, SampleRecord]]):
     assert sorted(record.edit.kind for _, record in samples) == sorted(EDIT_KINDS)
     done = spatialdata("verify", str(built), "--json")
     assert json.loads(done.stdout)["problems"] == []
@@ -69,7 +69,7 @@ def test_nothing_else_moves(samples: list[tuple[StoredSample, SampleRecord]]):
 
 
 def cast(record: SampleRecord, view: str, folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Planar depth (0: none), object id and camera-frame normal of the objects and the floor, by ray casting alone."""
+    """Planar depth (0: none), object id and camera-frame normal of the objects and the floor, by ray casting."""
     camera = getattr(record.camera, view)
     K, pose = np.reshape(camera.K, (3, 3)), np.reshape(camera.world_from_camera, (4, 4))
     width, height = 128, 96
@@ -96,13 +96,13 @@ def cast(record: SampleRecord, view: str, folder: Path) -> tuple[np.ndarray, np.
         hits, rays, faces = mesh.ray.intersects_location(origins, directions, multiple_hits=False)
         # Directions have planar z = 1, so the distance along them is planar depth.
         along = np.linalg.norm(hits - origins[rays], axis=1) / np.linalg.norm(directions[rays], axis=1)
-        near = along < depth[rays]
-        depth[rays[near]], ids[rays[near]] = along[near], item.id
-        # As the model is shaded: round things are of few flat faces, with normals that run on from one to the next.
-        corners = mesh.triangles[faces[near]]
-        weights = trimesh.triangles.points_to_barycentric(corners, hits[near])
-        smooth = np.einsum("nk,nki->ni", weights, shading[mesh.faces[faces[near]]]) @ placed[:3, :3].T
-        normals[rays[near]] = smooth / np.linalg.norm(smooth, axis=1, keepdims=True) @ pose[:3, :3]
+        closer = along < depth[rays]
+        depth[rays[closer]], ids[rays[closer]] = along[closer], item.id
+        # Shading normals: round objects have few flat faces, with normals interpolated across them.
+        corners = mesh.triangles[faces[closer]]
+        weights = trimesh.triangles.points_to_barycentric(corners, hits[closer])
+        smooth = np.einsum("nk,nki->ni", weights, shading[mesh.faces[faces[closer]]]) @ placed[:3, :3].T
+        normals[rays[closer]] = smooth / np.linalg.norm(smooth, axis=1, keepdims=True) @ pose[:3, :3]
     return (grid.reshape(height, width, -1).squeeze() for grid in (depth, ids, normals))
 
 
@@ -123,7 +123,7 @@ def test_maps_agree_with_rays_through_the_named_models(
         assert np.median(error) < 1e-3, record.key
         assert np.percentile(error, 95) < 0.02, record.key
         np.testing.assert_allclose(inverse[inside], 1 / metric[inside], rtol=0.02, atol=1e-3)
-        # Of the sides of a surface, the one that is seen counts: thin leaves have but one face.
+        # Normals may point to either side: thin leaves have only one face.
         cosine = np.abs(np.sum(measured[inside] * normals[inside], axis=-1))
         assert np.median(cosine) > np.cos(np.radians(6)), record.key
 

@@ -1,4 +1,4 @@
-"""A password, a token or a key is in no file of OUT and in no line, and what was built can be gone on with."""
+"""No file of OUT and no printed line has a password, a token or a key, and a build can be resumed."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ BASIC = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
 
 
 def echoing(service: list[Service]) -> Any:
-    """Every answer says again which headers came with its request."""
+    """Every answer repeats the headers of its request."""
 
     def answer(_: dict[str, Any]) -> Reply:
         sent = json.dumps(service[0].headers[-1])
@@ -26,25 +26,25 @@ def echoing(service: list[Service]) -> Any:
 
 
 def judge(url: str, **options: object) -> str:
-    told = {"stage": "viescore", "backend": "openai", "base_url": url, "model": "tiny", "tries": 1, "attempts": 1}
-    return f"layers.judge={json.dumps(told | options)}"
+    values = {"stage": "viescore", "backend": "openai", "base_url": url, "model": "tiny", "tries": 1, "attempts": 1}
+    return f"layers.judge={json.dumps(values | options)}"
 
 
 def with_password(url: str) -> str:
     return url.replace("http://", f"http://ann:{PASSWORD}@")
 
 
-def check(out: Path, *told: Told) -> None:
-    """None of the secrets anywhere."""
+def check(out: Path, *result: Told) -> None:
+    """Assert that no file and no output has a secret."""
     files = {str(file): file.read_bytes() for file in out.rglob("*") if file.is_file()}
-    files |= {f"said {number}": (one.out + one.err).encode() for number, one in enumerate(told)}
+    files |= {f"output {number}": (one.out + one.err).encode() for number, one in enumerate(result)}
     for secret in (PASSWORD, KEY, BASIC):
         held = [name for name, data in files.items() if secret.encode() in data]
         assert held == [], secret
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
-def test_nothing_that_is_written_or_said_holds_a_secret(
+def test_no_file_and_no_output_has_a_secret(
     release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ):
     out, services = tmp_path / "out", list[Service]()
@@ -57,17 +57,17 @@ def test_nothing_that_is_written_or_said_holds_a_secret(
     with serving(reply) as service:
         services.append(service)
         for url, options in ((with_password(service.url), {}), (service.url, {"api_key_env": "SEER_KEY"})):
-            told = [build(release, out, judge(url, **options), "samples=4")]
-            told += [run("status", out, "--json"), run("why", out, "translate-train-uid000"), run("view", out)]
+            result = [build(release, out, judge(url, **options), "samples=4")]
+            result += [run("status", out, "--json"), run("why", out, "translate-train-uid000"), run("view", out)]
             again = ("--set", judge(url, **options), "--set", "engine.kind=inline")
-            told += [run("card", out), run("--debug", "build", "--out", out, *again)]
+            result += [run("card", out), run("--debug", "build", "--out", out, *again)]
             assert len(service.headers) > 0
-            check(out, *told)
+            check(out, *result)
     if status == 200:
         assert list(out.glob("answers/*/*/*.json"))
 
 
-def test_a_password_changes_no_layer_and_is_asked_for_again(
+def test_a_password_changes_no_layer_and_is_requested_again(
     release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     out = tmp_path / "out"
@@ -83,8 +83,8 @@ def test_a_password_changes_no_layer_and_is_asked_for_again(
         record = next(out.glob("layers/judge-*/00000000.json"))
         record.unlink()
         name = "SPATIALDATA_LAYERS_JUDGE_BASE_URL"
-        told = refused(run("verify", out, "--repair"), "layers.judge.base_url", name)
-        assert PASSWORD not in told
+        result = refused(run("verify", out, "--repair"), "layers.judge.base_url", name)
+        assert PASSWORD not in result
         before = len(service.headers)
         monkeypatch.setenv(name, url)
         assert run("rebuild", out, "translate-train-uid000").code == 0

@@ -1,4 +1,4 @@
-"""Packing leaves the files of other readers beside the shards, keeps them true, and mends them."""
+"""Packing writes the files of other readers beside the shards, keeps them correct, and repairs them."""
 
 import json
 import shutil
@@ -12,18 +12,18 @@ from tests.pipeline.releases import files_of
 
 
 def public(folder: Path) -> dict[str, bytes]:
-    """Without the builder's own notes."""
+    """All files but the builder's own records."""
     return {name: data for name, data in files_of(folder).items() if not name.startswith(".made/")}
 
 
-def test_packing_again_keeps_them_true(out: Path):
+def test_packing_again_keeps_them_correct(out: Path):
     folder = out / "shards" / "full"
     before = public(folder)
     assert {"README.md", "croissant.json", "_info.json", ".nv-meta/.info.json"} <= before.keys()
     indexes = {name for name in before if name.endswith(".tar.idx")}
     assert {name.removesuffix(".idx") for name in indexes} == {name for name in before if name.endswith(".tar")}
-    told = run("shard", out, "--recipe", "full", "--set", "shard.samples_per_shard=2")
-    assert told.code == 0, told
+    result = run("shard", out, "--recipe", "full", "--set", "shard.samples_per_shard=2")
+    assert result.code == 0, result
     after = public(folder)
     assert not indexes & after.keys()
     listed = json.loads(after[".nv-meta/.info.json"])["shard_counts"]
@@ -34,21 +34,21 @@ def test_packing_again_keeps_them_true(out: Path):
 
 
 @pytest.mark.parametrize("name", ["_info.json", ".nv-meta", "*/*.tar.idx"])
-def test_what_was_lost_is_mended(out: Path, finished: Path, name: str):
+def test_missing_files_are_repaired(out: Path, finished: Path, name: str):
     lost = sorted((out / "shards" / "full").glob(name))[0]
     if lost.is_dir():
         shutil.rmtree(lost)
     else:
         lost.unlink()
-    told = run("verify", out)
-    assert told.code == 1
-    assert " is missing" in told.out
+    result = run("verify", out)
+    assert result.code == 1
+    assert " is missing" in result.out
     assert run("verify", out, "--repair").code == 0
     assert files_of(out / "shards") == files_of(finished / "shards")
 
 
 @pytest.mark.slow
-def test_a_packing_that_failed_leaves_no_list_of_shards(out: Path):
+def test_a_failed_packing_leaves_no_list_of_shards(out: Path):
     folder = out / "shards" / "full"
     finer = ("shard", str(out), "--recipe", "full", "--set", "shard.samples_per_shard=1")
     limited = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "

@@ -1,8 +1,8 @@
-"""A tiny random checkpoint of the real architecture for every model stage, and the settings that choose them.
+"""A tiny random checkpoint of the real architecture for every model stage, and the settings to use them.
 
     python -m tests.pipeline.tiny_models FOLDER
 
-makes them and prints the `--set` options of a build that uses them all.
+writes them and prints the `--set` options of a build that uses all of them.
 """
 
 import shlex

@@ -1,4 +1,4 @@
-"""Stages for tests of the store and the engine: small, deterministic, and as ill-behaved as they are told to be."""
+"""Stages for tests of the store and the engine: small, deterministic, with configurable faults."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ def key(number: int) -> str:
 
 @dataclass(frozen=True)
 class Make(Stage):
-    """Layer `pair`: bytes from the seed. `ills`: key -> what goes wrong with it."""
+    """Layer `pair`: bytes from the seed. `ills`: key -> fault of that sample."""
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
@@ -42,7 +42,7 @@ class Make(Stage):
     ills: Mapping[str, str] = field(default_factory=dict[str, str], metadata={"fingerprint": False})
     seconds: float = field(default=0.0, metadata={"fingerprint": False})
     marks: str = field(default="", metadata={"fingerprint": False})
-    """A folder in which each call leaves a file `<key>-<pid>-<ns>`."""
+    """A folder in which each call creates a file `<key>-<pid>-<ns>`."""
     timeout: float = field(default=0.0, metadata={"fingerprint": False})
 
     def setup(self) -> str:
@@ -88,7 +88,7 @@ class Make(Stage):
 
 @dataclass(frozen=True)
 class Measure(Stage):
-    """Layer `metric`: a number from `pair`, of which only some columns are read."""
+    """Layer `metric`: a number from `pair`; reads only some of its columns."""
 
     layer: ClassVar[str] = "metric"
     needs: ClassVar[tuple[str, ...]] = ("pair",)
@@ -114,7 +114,7 @@ class Measure(Stage):
 
 @dataclass(frozen=True)
 class Judge(Stage):
-    """Layer `checks`: rejects by what two layers say."""
+    """Layer `checks`: rejects samples by the values of two layers."""
 
     layer: ClassVar[str] = "checks"
     needs: ClassVar[tuple[str, ...]] = ("metric", "pair")
@@ -140,6 +140,6 @@ def toy_run(out: Path | str, stages: Sequence[Stage], kind: str = "inline", samp
 
 
 def hashes(out: Path | str) -> dict[str, str]:
-    """sha256 of every layer file and of the plan's rows, by name: equal runs, equal hashes."""
+    """sha256 of every layer file and of the plan's rows, by name; equal runs have equal hashes."""
     files = sorted(Path(out).rglob("*.parquet"))
     return {str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

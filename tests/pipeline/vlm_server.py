@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's chat completions and answers with what a function makes of a request's images."""
+"""A server for OpenAI's chat completions API that answers with a function of the request's images."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ Answer = Callable[[str, list[np.ndarray]], object]
 
 
 class Served:
-    """What the server was asked, and how it behaves: after `healthy` answers it only says 503."""
+    """State of the server: after `healthy` answers, it returns only 503."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer, self.healthy, self.answered = answer, 10**9, 0
@@ -24,7 +24,7 @@ class Served:
 
 @contextmanager
 def serve(answer: Answer):
-    """Model `seer` on a port of its own."""
+    """Serve a model `seer` on a free port."""
     served = Served(answer)
 
     class Handler(BaseHTTPRequestHandler):
@@ -52,7 +52,7 @@ def serve(answer: Answer):
             self.wfile.write(data)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """No log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))

@@ -1,1 +1,1 @@
-"""Estimated maps against exact maps."""
+"""Comparison of estimated maps with exact maps."""

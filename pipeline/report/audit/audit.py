@@ -1,9 +1,9 @@
-"""The audit of a build: each estimated map against the renderer's exact map of the same image.
+"""The audit of a build: compares each estimated map with the renderer's exact map of the same image.
 
-Invariant: nothing is averaged away: every map is one row of `OUT/audit/audit.csv`, by which a builder picks the samples
-to reject. Layers are read unit by unit; what is kept of a map is its figures (4 bytes each) and, of the worst, names.
+Invariant: no map is lost in an average: each is one row of `OUT/audit/audit.csv`, from which users choose samples to
+reject. Layers are read unit by unit; only the figures of a map (4 bytes each) are kept, and the names of the worst.
 
-A build of exact maps is audited against itself: perfect, but for the rounding of stored depth.
+A build of exact maps is compared with itself: perfect, except for the rounding of stored depth.
 """
 
 import csv
@@ -40,7 +40,7 @@ from .pictures import draw_sheet
 TABLE: Final = "audit/audit.csv"
 COMPARED, WITHOUT_EXACT, DAMAGED = "compared", "without exact map", "damaged map"
 NAMED: Final = 20
-"""Samples without exact maps that a report names; the table names them all."""
+"""Samples without exact maps that a report lists by key; the table has all of them."""
 VIEWS: Final[tuple[ViewName, ...]] = ("source", "target")
 
 Item = TypeVar("Item")
@@ -49,7 +49,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one map."""
+    """Result for one map."""
 
     unit: int
     key: str
@@ -58,27 +58,27 @@ class Finding:
     estimator: str
     revision: str
     state: str
-    """`compared`, or why it was not."""
+    """`compared`, or the reason why not."""
     figures: Mapping[str, float] = field(default_factory=dict[str, float])
     is_exact: bool = False
-    """The map is by the maker of the pair, so it is compared with itself."""
+    """The map is the exact map itself."""
 
     @property
     def badness(self) -> tuple[float, str, str]:
-        """Sorts the worst map of a layer first."""
+        """Sort key: the worst map of a layer comes first."""
         primary = PRIMARY[self.layer]
         return -is_worse(primary, self.figures[primary]), self.key, self.view
 
 
 @dataclass
 class _Tally:
-    """What is kept of a layer's findings."""
+    """Statistics over the findings of a layer."""
 
     keep: int
-    """How many of the worst."""
+    """Number of worst maps to keep."""
     values: "dict[str, array[float]]" = field(default_factory=dict[str, Any])
     worst: dict[str, Finding] = field(default_factory=dict[str, Finding])
-    """By metric."""
+    """The worst finding by metric."""
     worst_maps: list[Finding] = field(default_factory=list[Finding])
     estimators: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     states: Counter[str] = field(default_factory=Counter[str])
@@ -132,16 +132,16 @@ class _Tally:
 
 
 def run_audit(out: str, *, pictures: str = "", worst: int = 12, limit: int = 0, quiet: bool = False) -> dict[str, Any]:
-    """Compare every estimated map of a build with the exact one; figures by layer, and `OUT/audit/audit.csv`.
+    """Compare every estimated map of a build with the exact one. Returns figures by layer, writes `audit/audit.csv`.
 
-    Works while the build runs, on what is committed.
+    Works while a build runs, on committed units.
 
     Args:
-        pictures: a local folder; for each layer, a sheet `<layer>.png` of its worst maps goes there.
-        worst: maps on a sheet.
-        limit: samples to look at, at most, of units spread evenly over the plan; 0: all.
+        pictures: local folder for one sheet per layer, `<layer>.png`, of its worst maps.
+        worst: maps per sheet.
+        limit: maximum number of samples, from units spread evenly over the plan; 0: all.
 
-    Raises BadInput where there is no build, none of its layers holds maps, or the folder cannot be one.
+    Raises BadInput if there is no build, none of its layers has maps, or `pictures` cannot be a folder.
     """
     build = open_build(out)
     auditor = _Auditor(build)
@@ -175,7 +175,7 @@ class _Auditor:
         stages = {stage.layer: stage for stage in build.stages}
         self.layers = [layer for layer in AUDITED if layer in stages]
         if not self.layers:
-            raise BadInput(f"{build.store} has no layer of maps ({', '.join(AUDITED)}): add one to `layers`")
+            raise BadInput(f"{build.store} has no layer with maps ({', '.join(AUDITED)}): add one to `layers`")
         self._views = {layer: member_views(stages[layer]) for layer in self.layers}
         own = [layer for layer in stages if layer not in LAYERS]
         self._own = {layer: build.store.done_units(build.layers[layer]) for layer in own}
@@ -223,14 +223,14 @@ class _Auditor:
             facts = PairFacts.model_validate_json(str(pairs[key]["facts"]))
             for view in VIEWS:
                 scene = Scene(pairs[key], facts, view)
-                held = [layer for layer in rows if key in rows[layer] and view in self._views[layer]]
-                findings += [_examine(unit, key, scene, Estimate.of(layer, rows[layer][key], view)) for layer in held]
+                chosen = [layer for layer in rows if key in rows[layer] and view in self._views[layer]]
+                findings += [_examine(unit, key, scene, Estimate.of(layer, rows[layer][key], view)) for layer in chosen]
         return len(keys), findings
 
     def _read(
         self, unit: int, layers: Sequence[str], more: Sequence[str]
     ) -> tuple[dict[str, Any], dict[str, dict[str, Columns]]]:
-        """Rows of layer `pair` (and `more` of its columns), and of each layer, by key."""
+        """Rows of layer `pair` (with `more` columns), and of each layer in `layers`, by key."""
         store, folders = self._build.store, self._build.layers
         wanted = {column for layer in layers for view in self._views[layer] for column in exact_columns(layer, view)}
         pairs = store.read(folders["pair"], unit, ["facts", *sorted(wanted), *more])
@@ -242,7 +242,7 @@ class _Auditor:
         return pairs, rows
 
     def draw(self, findings: Sequence[Finding], path: Path) -> Path:
-        """A sheet of maps of one layer, read again one by one."""
+        """Draw a sheet of maps of one layer, reading them one by one."""
         draw_sheet(path, findings[0].layer, map(self._pictured, findings))
         return path
 
@@ -279,7 +279,7 @@ def _cells(finding: Finding) -> list[str]:
 def _in_order(
     threads: ThreadPoolExecutor, function: Callable[[Item], Value], items: Iterable[Item], ahead: int = 16
 ) -> Iterator[Value]:
-    """`map`, of which no more than `ahead` results wait."""
+    """Like `map`, with at most `ahead` results waiting."""
     waiting: deque[Future[Value]] = deque()
     for item in items:
         waiting.append(threads.submit(function, item))
@@ -300,7 +300,7 @@ def _picture_folder(pictures: str) -> Path | None:
 
 
 def print_audit(found: dict[str, Any]) -> None:
-    """The same as a table."""
+    """Print the result of `run_audit` as a table."""
     console = terminal()
     table = Table(box=SIMPLE)
     for name in ("layer", "metric", "mean", "median", "worst"):
@@ -310,7 +310,7 @@ def print_audit(found: dict[str, Any]) -> None:
         if values["exact"]:
             metric = PRIMARY[layer]
             arrow = "↓" if METRICS[metric].better == "lower" else "↑"
-            table.add_row(layer, f"{metric} {arrow}", "exact", "", "", "the renderer's own maps")
+            table.add_row(layer, f"{metric} {arrow}", "exact", "", "", "maps of the renderer")
             table.add_section()
             continue
         for number, (metric, figure) in enumerate(values["metrics"].items()):
@@ -327,7 +327,7 @@ def print_audit(found: dict[str, Any]) -> None:
 def _remarks(found: dict[str, Any]) -> Iterator[str]:
     for layer, values in found["layers"].items():
         made = [f"{made['maps']} by {made['estimator']} {made['revision']}" for made in values["estimators"]]
-        yield f"{layer}: {values['maps']} maps compared; {', '.join(made) or 'none there'}"
+        yield f"{layer}: {values['maps']} maps compared; {', '.join(made) or 'no maps'}"
         if values["without_exact"]:
             keys = values["without_exact_keys"]
             named = ", ".join(keys[:3]) + (" ..." if len(keys) > 3 else "")

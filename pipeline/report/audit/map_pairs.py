@@ -1,7 +1,7 @@
-"""One estimated map beside the exact map of the same image: how both are read from a build's layers, and measured.
+"""An estimated map and the exact map of the same image: reading both from a build's layers, and comparing them.
 
-Invariant: the exact map is the renderer's own, or what `annotators.lines` draws from its maps; where the maker of a
-pair does not know one (released images have no depth and no normals), there is none, and nothing is compared.
+Invariant: the exact map comes from the renderer, or `annotators.lines` draws it from its maps. If the source does not
+know it (released images have no depth and no normals), nothing is compared.
 """
 
 import json
@@ -23,7 +23,7 @@ from ....shards.sample import Columns
 from ....shards.schema import MapInfo, PairFacts
 
 AUDITED: Final = ("depth", "metric", "normal", "segment", "line")
-"""Layers with exact maps to compare with, in the order of a report."""
+"""Layers that can be compared with exact maps, in the order of a report."""
 PRIMARY: Final[Mapping[str, str]] = {
     "depth": "abs_rel",
     "metric": "abs_rel",
@@ -45,12 +45,12 @@ Pixels = NDArray[Any]
 
 
 def exact_columns(layer: str, view: ViewName) -> set[str]:
-    """Columns of layer `pair` that the exact map of a layer is made from."""
+    """Columns of layer `pair` from which the exact map of a layer is computed."""
     return {_column(name, view) for name in _FROM[layer]}
 
 
 def _column(name: str, view: ViewName) -> str:
-    """Of layer `pair`: instance maps are named after both images, other maps after the source alone."""
+    """Column of layer `pair`. Instance maps have a prefix for both images, other maps only for the source image."""
     if name == "instances":
         return f"{view}_instances"
     return name if view == "target" else f"source_{name}"
@@ -58,10 +58,10 @@ def _column(name: str, view: ViewName) -> str:
 
 @dataclass(frozen=True)
 class Scene:
-    """One image of a pair; its exact maps are decoded once, when asked for. Reading them raises CodecError."""
+    """One image of a pair. Its exact maps are decoded once, on demand. Raises CodecError if a map cannot be decoded."""
 
     pair: Columns
-    """Row of layer `pair`, of which the columns that are asked for must be there."""
+    """Row of layer `pair`, with the columns of the requested maps."""
     facts: PairFacts
     view: ViewName
 
@@ -83,14 +83,14 @@ class Scene:
         return decode_normals(self._bytes(_column("normal", self.view)))
 
     def is_own(self, info: MapInfo) -> bool:
-        """Whether a map is by the maker of this pair: the exact one itself."""
+        """Whether a map is the exact map itself."""
         own = self.facts.metric if self.view == "target" else self.facts.source_metric
         return (info.estimator, info.revision) in ((own.estimator, own.revision), ("masks", ""))
 
     def exact(self, layer: str) -> Pixels | None:
-        """The exact map to hold a layer's map against, None where the pair's maker does not know it.
+        """The exact map for a layer; None if the source does not know it.
 
-        For `depth` and `metric` planar z in metres (H, W), for `normal` unit vectors (H, W, 3), for `segment` the
+        For `depth` and `metric` planar z in meters (H, W), for `normal` unit vectors (H, W, 3), for `segment` the
         instance map (H, W), for `line` a drawing uint8 (H, W).
         """
         if not all(self._bytes(_column(name, self.view)) for name in _FROM[layer]):
@@ -121,15 +121,17 @@ class Estimate:
 
     @classmethod
     def of(cls, layer: str, row: Columns, view: ViewName) -> "Estimate":
-        """From a layer's row."""
+        """The map of one image in a layer's row."""
         member = layer if view == "target" else f"source_{layer}"
         data = row[member]
         info = MapInfo.model_validate(json.loads(str(row["maps"]))[member])
         return cls(layer, data if isinstance(data, bytes) else b"", info)
 
     def decode(self) -> Pixels:
-        """As `Scene.exact`, but for `depth` relative inverse depth. Raises CodecError, and NotComparable for a map
-        that is of another kind than its layer's."""
+        """Like `Scene.exact`, but relative inverse depth for `depth`.
+
+        Raises CodecError, and NotComparable if the kind of the map is not that of its layer.
+        """
         match self.layer:
             case "depth" | "metric":
                 if self.info.kind != _KINDS[self.layer]:
@@ -146,7 +148,7 @@ class Estimate:
 
 
 def figures(layer: str, exact: Pixels, estimated: Pixels) -> dict[str, float]:
-    """What `annotators.agreement` measures for a layer. Raises NotComparable."""
+    """The figures of `annotators.agreement` for a layer. Raises NotComparable."""
     match layer:
         case "depth":
             return agreement.relative_depth_figures(exact, estimated)
@@ -166,9 +168,9 @@ def is_worse(metric: str, value: float) -> float:
 
 
 def error_map(layer: str, exact: Pixels, estimated: Pixels) -> tuple[Pixels, float]:
-    """Error of each pixel (H, W), NaN where nothing is compared, and the error that counts as full.
+    """Error of each pixel (H, W), NaN for pixels that are not compared, and the largest error of the color scale.
 
-    Relative error of depth, angle of normals in degrees, 1 - best IoU of the instance.
+    Relative error of depth, angle between normals in degrees, or 1 - best IoU of the instance.
     """
     match layer:
         case "depth" | "metric":

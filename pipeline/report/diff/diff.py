@@ -1,6 +1,6 @@
-"""`spatialdata diff`: what changed between two builds, from plans, records and the texts of layers; no pixel is read.
+"""`spatialdata diff`: compare two builds by their plans, records and the texts of their layers. No image is read.
 
-Works while either is being built: what is not computed yet is told as such, and counts as no difference.
+Works while a build runs: samples that are not computed yet are reported as such and do not count as differences.
 """
 
 from collections import Counter
@@ -17,11 +17,11 @@ from ..layer_origins import Maker, makers_of
 from .verdicts import ACCEPTED, PENDING, Verdicts, scores_of, verdicts_of
 
 SOME: Final = 20
-"""Keys that are named of many."""
+"""Number of keys that are listed by name."""
 
 
 def run_diff(first: str, second: str) -> dict[str, Any]:
-    """Compare two builds. Raises BadInput where there is none, SpatialdataError where a plan is damaged."""
+    """Compare two builds. Raises BadInput if one does not exist, SpatialdataError if a plan is damaged."""
     builds = (open_build(first), open_build(second))
     one, other = (verdicts_of(build) for build in builds)
     return {
@@ -38,7 +38,7 @@ def run_diff(first: str, second: str) -> dict[str, Any]:
 
 
 def configuration(first: Build, second: Build) -> list[dict[str, Any]]:
-    """The keys whose values differ, with both; None where one build does not have the key."""
+    """The keys whose values differ, with both values; None if a build does not have the key."""
     one, other = without_secrets(first.config), without_secrets(second.config)
     return [{"key": key, "first": old, "second": new} for key, old, new in differences(one, other)]
 
@@ -54,7 +54,7 @@ def differences(first: Any, second: Any, name: str = "") -> Iterator[tuple[str, 
 
 
 def layers(builds: tuple[Build, Build], verdicts: tuple[Verdicts, Verdicts]) -> list[dict[str, Any]]:
-    """Each layer that either build has: whether it is the same, and what makes it another."""
+    """Each layer of either build: whether it is the same in both, and what differs."""
     ours, theirs = ({maker.layer: maker for maker in makers_of(build)} for build in builds)
     found: list[dict[str, Any]] = []
     for layer in dict.fromkeys((*ours, *theirs)):
@@ -76,9 +76,9 @@ def layers(builds: tuple[Build, Build], verdicts: tuple[Verdicts, Verdicts]) -> 
 
 
 def samples(first: Verdicts, second: Verdicts) -> dict[str, Any]:
-    """What became of the samples that both plans have."""
-    lost: dict[str, str] = {}
-    won: dict[str, str] = {}
+    """Compare the verdicts on samples that both plans have."""
+    only_first: dict[str, str] = {}
+    only_second: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for key, one in first.samples.items():
         other = second.samples.get(key)
@@ -89,22 +89,22 @@ def samples(first: Verdicts, second: Verdicts) -> dict[str, Any]:
         elif one == other == ACCEPTED:
             counts["both"] += 1
         elif one == ACCEPTED:
-            lost[key] = other
+            only_first[key] = other
         elif other == ACCEPTED:
-            won[key] = one
+            only_second[key] = one
         else:
             counts["neither"] += 1
     return {
         "accepted_in_both": counts["both"],
         "accepted_in_neither": counts["neither"],
         "undecided": counts["undecided"],
-        "only_in_first": _reasons(lost),
-        "only_in_second": _reasons(won),
+        "only_in_first": _reasons(only_first),
+        "only_in_second": _reasons(only_second),
     }
 
 
 def scores(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Both spreads of each score that was measured; None where one build did not."""
+    """The statistics of each score in both builds; None if a build did not measure it."""
     return {name: {"first": first.get(name), "second": second.get(name)} for name in dict.fromkeys((*first, *second))}
 
 
@@ -137,22 +137,22 @@ def _sets(first: Sequence[str], second: Sequence[str]) -> dict[str, Any]:
 
 
 def _assets(build: Build) -> list[str]:
-    """Uids of the plan's asset table; none of released pairs, which have no table."""
+    """Uids of the plan's asset table; empty for released pairs, which have no table."""
     if not build.store.exists(ASSETS):
         return []
     return pq.read_table(BytesIO(build.store.read_file(ASSETS)), columns=["uid"], use_threads=False)["uid"].to_pylist()
 
 
 def _changes(first: Maker | None, second: Maker | None) -> list[str]:
-    """What differs of two makers of a layer, in words."""
+    """The differences between the origins of a layer, as text."""
     if first is None or second is None:
         return [f"only in the {'second' if first is None else 'first'}"]
     if first.folder == second.folder:
         return []
-    told = ["stage", "version", "model", "revision"]
+    compared = ["stage", "version", "model", "revision"]
     if first.stage == second.stage:
-        told.append("options")  # of another stage they are others, all of them
-    one, other = ({name: getattr(maker, name) for name in told} for maker in (first, second))
+        compared.append("options")  # another stage has other options anyway
+    one, other = ({name: getattr(maker, name) for name in compared} for maker in (first, second))
     found = [
         f"{name.removeprefix('options.')} {_brief(old)} -> {_brief(new)}" for name, old, new in differences(one, other)
     ]
@@ -162,11 +162,11 @@ def _changes(first: Maker | None, second: Maker | None) -> list[str]:
 
 
 def _inherited(layer: str, ours: Mapping[str, Maker], theirs: Mapping[str, Maker]) -> list[str]:
-    """Why a layer is another one where its maker is the same; nothing where it is no other."""
+    """Why a layer differs although its stage is the same; empty if it does not differ."""
     if ours[layer].folder == theirs[layer].folder:
         return []
     needs = [need for need in ours[layer].needs if ours[need].folder != theirs[need].folder]
-    return [f"made from another {' and '.join(needs)}" if needs else "of another plan"]
+    return [f"computed from another {' and '.join(needs)}" if needs else "of another plan"]
 
 
 def _brief(value: Any) -> str:
@@ -175,7 +175,7 @@ def _brief(value: Any) -> str:
 
 
 def _reasons(samples: Mapping[str, str]) -> dict[str, Any]:
-    """Samples with why the other build has not accepted them."""
+    """Samples, with the reasons of the other build for not accepting them."""
     counts = Counter(samples.values())
     return {
         "count": len(samples),

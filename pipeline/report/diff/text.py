@@ -1,4 +1,4 @@
-"""A comparison of two builds as a person reads it."""
+"""Print a comparison of two builds."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,16 +13,16 @@ from ...terminal import terminal
 _BRIEF = 60
 _NAMED = 5
 _SPREAD = ("samples", "mean", "p5", "p50", "p95")
-"""All that fits a terminal of 80 columns."""
+"""The columns that fit a terminal of 80 columns."""
 
 
 def print_diff(found: dict[str, Any]) -> None:
-    """Only what differs, section by section; scores side by side."""
+    """Print the differences, section by section, and the scores side by side."""
     console = terminal(highlight=False, soft_wrap=True)
     for name in ("first", "second"):
         side = found[name]
         pending = f", {side['pending']} not computed yet" if side["pending"] else ""
-        damaged = f", {side['damaged']} records cannot be read" if side["damaged"] else ""
+        damaged = f", {side['damaged']} unreadable records" if side["damaged"] else ""
         console.print(
             f"{name}: {escape(side['out'])}: plan {side['plan'][:12]}, {side['samples']} samples, {side['accepted']} "
             f"accepted, {side['rejected']} rejected{pending}{damaged}"
@@ -48,7 +48,7 @@ def _plan(console: Console, found: Mapping[str, Any]) -> None:
 
 def _configuration(console: Console, found: Mapping[str, Any]) -> None:
     if not found["configuration"]:
-        console.print("configuration: the same")
+        console.print("configuration: identical")
         return
     table = Table("configuration", "first", "second", box=SIMPLE)
     for entry in found["configuration"]:
@@ -59,10 +59,10 @@ def _configuration(console: Console, found: Mapping[str, Any]) -> None:
 def _layers(console: Console, found: Mapping[str, Any]) -> None:
     same = [layer["layer"] for layer in found["layers"] if layer["same"]]
     if same:
-        console.print(f"layers that are the same: {', '.join(same)}")
+        console.print(f"identical layers: {', '.join(same)}")
     if len(same) == len(found["layers"]):
         return
-    table = Table("layer", "first", "second", "what differs", box=SIMPLE)
+    table = Table("layer", "first", "second", "difference", box=SIMPLE)
     for layer in found["layers"]:
         if not layer["same"]:
             sides = [
@@ -76,12 +76,12 @@ def _layers(console: Console, found: Mapping[str, Any]) -> None:
 def _samples(console: Console, found: Mapping[str, Any]) -> None:
     both = found["samples"]
     console.print(
-        f"samples of both plans: {both['accepted_in_both']} accepted in both, {both['accepted_in_neither']} in "
+        f"samples in both plans: {both['accepted_in_both']} accepted in both, {both['accepted_in_neither']} in "
         f"neither, {both['undecided']} not decided yet"
     )
     for name, where, other in (("only_in_first", "first", "second"), ("only_in_second", "second", "first")):
         if both[name]["count"]:
-            console.print(f"accepted in the {where} alone: {both[name]['count']}; why not in the {other}:")
+            console.print(f"accepted only in the {where}: {both[name]['count']}; reasons in the {other}:")
             for reason, count in both[name]["reasons"].items():
                 keys = [key for key, why in both[name]["some"].items() if why == reason][:_NAMED]
                 console.print(escape(f"  {count:>7}  {reason}  ({', '.join(keys)}{', ...' * (count > len(keys))})"))

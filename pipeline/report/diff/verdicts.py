@@ -1,4 +1,4 @@
-"""What became of every sample of a build, finished or not, and how its scores are spread: one side of a comparison."""
+"""The verdict on every sample of a build, finished or not, and statistics of its scores: one side of a comparison."""
 
 import json
 from array import array
@@ -19,27 +19,27 @@ PENDING: Final = "not computed yet"
 QUANTILES: Final = (5, 25, 50, 75, 95)
 """In percent."""
 SCORED: Final = ("checks", "judge")
-"""Layers with a column `scores`, the judge's over those of the checks."""
+"""Layers with a column `scores`; those of the judge replace those of the checks."""
 
 
 @dataclass
 class Verdicts:
-    """One build, as far as it is."""
+    """The verdicts of one build so far."""
 
     samples: dict[str, str] = field(default_factory=dict[str, str])
-    """Key: `ACCEPTED`, `PENDING`, or the `layer: reason` that refused it first, in the plan's order."""
+    """By key: `ACCEPTED`, `PENDING`, or the first `layer: reason` that rejected it; in the plan's order."""
     edits: Counter[str] = field(default_factory=Counter[str])
     """Accepted samples by kind of edit."""
     done: dict[str, int] = field(default_factory=dict[str, int])
-    """Units of each layer."""
+    """Done units of each layer."""
     damaged: int = 0
-    """Records and layer files that cannot be read: their units count as not computed."""
+    """Number of unreadable records; their units count as not computed."""
 
 
 def verdicts_of(build: Build) -> Verdicts:
-    """Read the records of a build's layers, and its plan. Raises SpatialdataError where the plan is damaged."""
+    """Read the records of a build's layers, and its plan. Raises SpatialdataError if the plan is damaged."""
     found = Verdicts()
-    refused: dict[str, str] = {}
+    rejected: dict[str, str] = {}
     finished: Counter[int] = Counter()
     damaged: list[LayerCorrupt] = []
     layers = build.layers
@@ -48,26 +48,26 @@ def verdicts_of(build: Build) -> Verdicts:
             found.done[layer] = found.done.get(layer, 0) + 1
             finished[record.unit] += 1
             for reject in record.rejects:
-                refused.setdefault(reject.key, f"{layer}: {reject.reason}")
-    refused = _duplicates(build) | refused
+                rejected.setdefault(reject.key, f"{layer}: {reject.reason}")
+    rejected = _duplicates(build) | rejected
     for unit in range(build.plan.units):
         for row in build.plan.rows(unit):
             other = ACCEPTED if finished[unit] == len(layers) else PENDING
-            verdict = found.samples[row.key] = refused.get(row.key, other)
+            verdict = found.samples[row.key] = rejected.get(row.key, other)
             found.edits[str(row.spec["edit"])] += verdict == ACCEPTED
     found.damaged = len(damaged)
     return found
 
 
 def scores_of(build: Build) -> dict[str, dict[str, Any]]:
-    """Of each score, over the samples that the layers hold: how many were measured, mean and quantiles."""
+    """For each score, over the samples in the layers: number of values, mean and quantiles."""
     values = {name: array("d") for name in Scores.model_fields}
     for layer in SCORED:
         folder = build.layers.get(layer, "")
         for unit in build.store.done_units(folder) if folder else ():
             try:
                 rows = build.store.peek(folder, unit, ("scores",))
-            except SpatialdataError:  # a damaged file: `status` and `verify` name it
+            except SpatialdataError:  # a damaged file: `status` and `verify` report it
                 continue
             for row in rows.values():
                 for name, value in json.loads(str(row["scores"])).items():
@@ -83,7 +83,7 @@ def _spread(values: "np.ndarray[Any, np.dtype[np.float64]]") -> dict[str, Any]:
 
 
 def _duplicates(build: Build) -> dict[str, str]:
-    """What packing left out; nothing before the first packing."""
+    """Duplicates that packing left out; none before the first packing."""
     try:
         noted = noted_duplicates(build.store, build.plan, build.layers, build.config.shard.duplicates)
     except LayerCorrupt:

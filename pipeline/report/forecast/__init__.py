@@ -1,1 +1,1 @@
-"""What a larger run costs."""
+"""The cost of a larger run."""

@@ -1,10 +1,10 @@
-"""What a larger run will cost: wall time, GPU-hours, storage, how to cut the cluster, what doubling it would give.
+"""Forecast of a larger run: wall time, GPU-hours, storage, the best number of workers, and twice the cluster.
 
-The model: a pool of a workers takes ceil(units / a) rounds of its layers' measured seconds; pools work side by side, so
-the slowest decides, and the others add what one unit takes in them, before its first and after its last. More workers
-than there are cores or GPUs for take turns. Workers are as fast as those that were measured, and what a run spends
-before its first unit and before and after packing is the measured run's. Another size of image or number of render
-samples is scaled by the rule of `rates.scaled`. Checked against real runs by `benchmarks/forecast.py`.
+The model: a pool of a workers takes ceil(units / a) rounds of its layers' measured seconds. Pools run in parallel, so
+the slowest one decides; each other pool adds the time of one unit, before the first or after the last unit of the
+slowest. Workers in excess of cores or GPUs take turns. Workers are as fast as the measured ones. The time before the
+first unit and around packing is that of the measured run. Another image size or number of render samples is scaled by
+`rates.scaled`. `benchmarks/forecast.py` checks the model against real runs.
 """
 
 import math
@@ -32,21 +32,21 @@ _NO_LIMIT = Cluster(1, 1e9, 1e9, 1e9, 1e9)
 
 @dataclass(frozen=True)
 class _Work:
-    """A run as the model sees it."""
+    """A run as seen by the model."""
 
     units: int
     unit_seconds: Mapping[str, float]
-    """Of a worker, by layer."""
+    """Seconds of one worker per unit, by layer."""
     asked: Mapping[str, tuple[float, float]]
-    """CPUs and GPUs that a worker keeps busy, by layer."""
+    """CPUs and GPUs that one worker uses, by layer."""
     start_and_pack_s: float
 
     def rounds(self, pool: PoolPlan) -> float:
-        """Wall seconds in which a pool does all its units."""
+        """Wall seconds that a pool takes for all units."""
         return math.ceil(self.units / pool.actors) * self.once(pool)
 
     def once(self, pool: PoolPlan) -> float:
-        """Worker seconds of one unit in a pool."""
+        """Worker seconds for one unit in a pool."""
         return sum(self.unit_seconds[layer] for layer in pool.layers)
 
     def slowest(self, pools: Sequence[PoolPlan]) -> PoolPlan:
@@ -58,7 +58,7 @@ class _Work:
         return max(self.rounds(slowest), self._turns(cluster)) + others + self.start_and_pack_s
 
     def _turns(self, cluster: Cluster) -> float:
-        """Wall seconds that all the work takes on all the cores, and on all the GPUs."""
+        """Wall seconds for all the work on all cores or on all GPUs, whichever is larger."""
         cpu, gpu = (
             self.units * sum(seconds * self.asked[layer][kind] for layer, seconds in self.unit_seconds.items())
             for kind in range(2)
@@ -69,29 +69,29 @@ class _Work:
 def run_forecast(
     config: Config, measured: str, samples: int | None, nodes: int, cpus: float | None, gpus: float | None, save: str
 ) -> dict[str, Any]:
-    """What `spatialdata plan` prints. Raises BadInput as `forecast` and `read_rates`, or where no size is given."""
+    """The output of `spatialdata plan`. Raises BadInput like `forecast` and `read_rates`, or if no size is given."""
     rates = read_rates(measured)
     if save:
         Path(save).expanduser().write_text(rates.model_dump_json(indent=1) + "\n", encoding="utf-8")
     wanted = samples or config.samples
     if wanted == "all":
-        raise BadInput("samples: 'all' says no number: give --samples")
+        raise BadInput("samples: 'all' is not a number: give --samples")
     each = float(cpus or os.cpu_count() or 1)
     on_each = gpus if gpus is not None else gpus_found(config.engine.model_copy(update={"kind": "inline"}))
     return forecast(config, wanted, rates, Cluster(nodes, nodes * each, nodes * on_each, each, on_each))
 
 
 def forecast(config: Config, samples: int, rates: Rates, cluster: Cluster) -> dict[str, Any]:
-    """The cost of a build of `samples` samples, and of what is derived from them, on `cluster`, from measured rates.
+    """The cost of building `samples` samples, and those derived from them, on `cluster`, from measured rates.
 
-    Raises BadInput where the configuration has a layer that was not measured, or asks for more than the cluster has.
+    Raises BadInput if the configuration has a layer that was not measured, or needs more than the cluster has.
     """
     stages = _stages(config, cluster)
     pair = next(stage for stage in stages if stage.layer == "pair")
     if missing := [stage.layer for stage in stages if stage.layer not in rates.layers]:
         raise BadInput(
             f"layer {missing[0]} was not measured (measured: {', '.join(rates.layers)}): "
-            "let a small run of this configuration finish, and give its OUT"
+            "finish a small run of this configuration, and give its OUT"
         )
     rates, assumed = scaled(rates, flat(plain(pair)))
     units = math.ceil(samples / config.unit_size)
@@ -104,9 +104,9 @@ def forecast(config: Config, samples: int, rates: Rates, cluster: Cluster) -> di
     )
     tasks = tasks_of(stages)
     pools = _default_pools(tasks, units, config.engine, cluster)
-    best = cut(tasks, work, config.engine, cluster)
+    best = best_pools(tasks, work, config.engine, cluster)
     double = replace(cluster, nodes=2 * cluster.nodes, cpus=2 * cluster.cpus, gpus=2 * cluster.gpus)
-    twice = cut(tasks, work, config.engine, double)
+    twice = best_pools(tasks, work, config.engine, double)
     slowest = work.slowest(pools)
     return {
         "samples": samples,
@@ -130,9 +130,12 @@ def forecast(config: Config, samples: int, rates: Rates, cluster: Cluster) -> di
     }
 
 
-def cut(tasks: Sequence[Task], work: _Work, options: EngineOptions, cluster: Cluster) -> list[PoolPlan]:
-    """Workers to each pool so that the run ends soonest: one each, then one more where it waits longest, until that
-    one no longer fits; or what the engine would start, where its shared cores are faster by more than 5 %."""
+def best_pools(tasks: Sequence[Task], work: _Work, options: EngineOptions, cluster: Cluster) -> list[PoolPlan]:
+    """The number of workers per pool for the shortest run.
+
+    Starts with one worker per pool and adds one to the slowest pool until it no longer fits. Returns the engine's own
+    pools instead if their shared cores are faster by more than 5 %.
+    """
     usual = _default_pools(tasks, work.units, options, cluster)
     resources = {name: asked.model_copy(update={"actors": None}) for name, asked in options.resources.items()}
     unbound = options.model_copy(update={"resources": resources})
@@ -153,14 +156,14 @@ def _fits(pools: Sequence[PoolPlan], cluster: Cluster) -> bool:
 
 
 def _default_pools(tasks: Sequence[Task], units: int, options: EngineOptions, cluster: Cluster) -> list[PoolPlan]:
-    """What the engine itself would start."""
+    """The pools that the engine itself would start."""
     if options.kind == "inline":
         return [PoolPlan("inline", tuple(task.layer for task in tasks), 1, 1, 1.0, 0.0, True)]
     return plan_pools(tasks, {task.layer: units for task in tasks}, options, cluster)
 
 
 def _stages(config: Config, cluster: Cluster) -> list[Stage]:
-    """The stages of a build of this configuration; `render.device: auto` as the cluster would settle it."""
+    """The stages of a build of this configuration, with `render.device: auto` resolved for the cluster."""
     if config.render.device == "auto":
         asked = config.engine.resources.get("pair")
         kind = choose(asked.gpus if asked else None, cluster.gpus)
@@ -173,7 +176,7 @@ def _unit_seconds(rate: LayerRate, samples: float) -> float:
 
 
 def _pack_seconds(config: Config, samples: int, rates: Rates, cluster: Cluster) -> float:
-    """Wall time of packing: what it takes at any size, and the workers' share, a core for each shard at most."""
+    """Wall time of packing: a constant part, and the workers' part, on at most one core per shard."""
     shards = max(1.0, samples * rates.accepted / config.shard.samples_per_shard)
     return max(0.0, rates.pack_start_s) + max(0.0, rates.pack_s) * samples / min(cluster.cpus, shards)
 
@@ -193,8 +196,8 @@ def _stage(stage: Stage, rate: LayerRate, samples: int, pools: Sequence[PoolPlan
 
 
 def _storage(config: Config, samples: int, rates: Rates, layers: Sequence[str]) -> dict[str, Any]:
-    held = sum(rates.layers[layer].bytes * rates.layers[layer].reached for layer in layers) * samples
-    found: dict[str, Any] = {"layers_bytes": round(held), "shards": {}}
+    size = sum(rates.layers[layer].bytes * rates.layers[layer].reached for layer in layers) * samples
+    found: dict[str, Any] = {"layers_bytes": round(size), "shards": {}}
     for recipe in config.shard.recipes:
         if recipe not in rates.recipes:
             continue
@@ -208,27 +211,29 @@ def _storage(config: Config, samples: int, rates: Rates, layers: Sequence[str]) 
 
 
 def _notes(stages: Sequence[Stage], rates: Rates, config: Config, scaled: Sequence[str]) -> list[str]:
-    """What the figures do not hold for; `scaled` are settings that they were scaled by."""
+    """Limits of the forecast. `scaled` are the settings by which it was scaled."""
     notes: list[str] = []
     for stage in stages:
         measured, wanted = rates.layers[stage.layer].settings, flat(plain(stage))
         for name in sorted(measured.keys() | wanted.keys()):
             if measured.get(name) != wanted.get(name) and name not in scaled:
                 was, now = measured.get(name, "(none)"), wanted.get(name, "(none)")
-                notes.append(f"layer {stage.layer} was measured with {name} {was}, this configuration says {now}")
+                notes.append(f"layer {stage.layer} was measured with {name} {was}, this configuration has {now}")
     if abs(rates.derived - derived_share(config)) > 1e-6:
         notes.append(
             f"measured where {rates.derived:.0%} of the samples were derived from others; this configuration derives "
             f"{derived_share(config):.0%} of them"
         )
     if rates.unit_size != config.unit_size:
-        notes.append(f"measured with unit_size {rates.unit_size}, this configuration says {config.unit_size}")
+        notes.append(f"measured with unit_size {rates.unit_size}, this configuration has {config.unit_size}")
     if unknown := [stage.layer for stage in stages if rates.layers[stage.layer].cpu_seconds < 0]:
-        notes.append(f"CPU time was not measured of {', '.join(unknown)}: measure again with this version")
+        notes.append(f"CPU time was not measured for {', '.join(unknown)}: measure again with this version")
     if rates.startup_s == UNMEASURED:
-        notes.append("the run was interrupted, or is not finished: its start and its packing are not in the wall time")
+        notes.append(
+            "the measured run was interrupted, or is not finished: the wall time does not include start and packing"
+        )
     notes += [
-        f"recipe {recipe} was not packed: its size is not known"
+        f"recipe {recipe} was not packed in the measured run: its size is not known"
         for recipe in config.shard.recipes
         if recipe not in rates.recipes
     ]

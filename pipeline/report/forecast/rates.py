@@ -1,6 +1,6 @@
-"""What a sample costs, stage by stage: read from the records of a run, or from a file that an earlier reading wrote.
+"""Cost of a sample, stage by stage: read from the records of a run, or from a file with earlier measured rates.
 
-Invariant: every figure was measured; what a run did not measure is -1 (times) or absent (recipes), never a guess.
+Invariant: every figure was measured. A figure that was not measured is -1 (times) or absent (recipes), never a guess.
 """
 
 import json
@@ -27,46 +27,43 @@ from ...store.layers import Record
 
 UNMEASURED: Final = -1.0
 SCALED: Final = ("render.resolution", "render.samples")
-"""Settings of layer `pair` from whose measured values `scaled` gets to others."""
+"""Settings of layer `pair` to whose other values `scaled` can scale."""
 DENOISING: Final = 4
-"""Render samples that take as long as what a view costs once: denoising and passes. Checked by
-`benchmarks/forecast.py --scale 2`."""
+"""Constant cost of a view (denoising and passes), in render samples. Checked by `benchmarks/forecast.py --scale 2`."""
 
 
 class LayerRate(Options):
-    """One stage, for each sample that reaches it."""
+    """Rates of one stage, per sample that reaches it."""
 
     seconds: float = Field(ge=0, description="of one worker")
-    cpu_seconds: float = Field(
-        default=UNMEASURED, description="of the worker and the processes that it started; -1: not known"
-    )
-    cpus: float = Field(ge=0, description="that one worker asks for")
+    cpu_seconds: float = Field(default=UNMEASURED, description="of the worker and its child processes; -1: not known")
+    cpus: float = Field(ge=0, description="that one worker requests")
     gpus: float = Field(ge=0)
     bytes: float = Field(ge=0, description="of the layer file")
-    reached: float = Field(ge=0, description="samples that reach the stage, for each that is planned")
+    reached: float = Field(ge=0, description="samples that reach the stage, per planned sample")
     settings: dict[str, Any] = Field(description="the stage's configuration, flat")
 
 
 class RecipeRate(Options):
     """One recipe's shards."""
 
-    samples: float = Field(ge=0, description="for each that is planned")
-    bytes: float = Field(ge=0, description="for each that is packed")
+    samples: float = Field(ge=0, description="per planned sample")
+    bytes: float = Field(ge=0, description="per packed sample")
 
 
 class Rates(Options):
-    """What a run of `samples` samples has cost."""
+    """Measured cost of a run of `samples` samples."""
 
     machine: str
     cpus: float
     gpus: float
     samples: int
-    unit_size: int = Field(description="rendered (or read) samples of a unit")
-    derived: float = Field(default=0.0, description="samples that are derived from others, for each that is planned")
-    accepted: float = Field(description="samples that no layer refused, for each that is planned")
-    startup_s: float = Field(description="until workers are warm; -1: not known")
-    pack_start_s: float = Field(description="wall time of packing that no worker packs in; -1: not known")
-    pack_s: float = Field(description="of a worker that packs, for each sample that is planned; -1: not known")
+    unit_size: int = Field(description="rendered (or read) samples per unit")
+    derived: float = Field(default=0.0, description="samples derived from others, per planned sample")
+    accepted: float = Field(description="samples that no layer rejected, per planned sample")
+    startup_s: float = Field(description="until workers are warmed up; -1: not known")
+    pack_start_s: float = Field(description="wall time of packing outside the workers; -1: not known")
+    pack_s: float = Field(description="time of packing workers, per planned sample; -1: not known")
     layers: dict[str, LayerRate]
     recipes: dict[str, RecipeRate]
 
@@ -74,7 +71,7 @@ class Rates(Options):
 def read_rates(measured: str) -> Rates:
     """The rates of a build (its OUT), or of a file that `spatialdata plan --save` wrote.
 
-    Raises BadInput where it is neither, or no unit of the build is whole.
+    Raises BadInput if it is neither, or the build has no complete unit.
     """
     if not measured.endswith(".json"):
         return measure(open_build(measured))
@@ -85,19 +82,21 @@ def read_rates(measured: str) -> Rates:
     except (OSError, ValidationError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(
-            f"--measured {measured} holds no rates ({reason}): make them with `spatialdata plan --measured OUT --save`"
+            f"--measured {measured} has no rates ({reason}): write a file with `spatialdata plan --measured OUT --save`"
         ) from None
 
 
 def measure(build: Build) -> Rates:
-    """The rates of a build, from the units that all layers hold. Raises BadInput where there is none."""
+    """The rates of a build, from the units that all layers have. Raises BadInput if there is none."""
     folders, store = build.layers, build.store
     units = sorted(set[int].intersection(*(set(store.done_units(folder)) for folder in folders.values())))
     if not units:
-        raise BadInput(f"no unit of {store} is whole yet: let the build finish one, and better several, first")
+        raise BadInput(
+            f"no unit of {store} is complete yet: let the build finish at least one unit, preferably several"
+        )
     planned = sum(build.plan.size(unit) for unit in units)
     records = {layer: [store.record(folder, unit) for unit in units] for layer, folder in folders.items()}
-    refused = {(record.unit, reject.key) for each in records.values() for record in each for reject in record.rejects}
+    rejected = {(record.unit, reject.key) for each in records.values() for record in each for reject in record.rejects}
     stages = {stage.layer: stage for stage in build.stages}
     startup, pack_start, pack = _run_times(build, records)
     layers = {layer: _layer(stages[layer], each, planned) for layer, each in records.items()}
@@ -108,7 +107,7 @@ def measure(build: Build) -> Rates:
         samples=planned,
         unit_size=rendered_of(build.plan.unit_size, build.config),
         derived=derived_share(build.config),
-        accepted=1 - len(refused) / planned,
+        accepted=1 - len(rejected) / planned,
         startup_s=startup if startup < 0 else startup + max(map(_warm_up, records.values())),
         pack_start_s=pack_start,
         pack_s=pack,
@@ -118,12 +117,12 @@ def measure(build: Build) -> Rates:
 
 
 def scaled(rates: Rates, wanted: Mapping[str, Any]) -> tuple[Rates, str]:
-    """The rates of the same run at another size of image and another number of render samples, and what was assumed.
+    """The rates scaled to another image size and number of render samples, and a text that states the assumption.
 
-    The rule: rendering takes time in proportion to pixels times (render samples + DENOISING), any other stage and all
-    files in proportion to pixels. A stage with a model keeps its time: models resize images to their own size. Where
-    the rates or `wanted` know no size (released pairs), or nothing differs, the rates are returned as they are and no
-    text.
+    Rendering time is proportional to pixels times (render samples + DENOISING); the time of other stages and the size
+    of all files are proportional to pixels. A stage with a model keeps its time, because models resize images to their
+    own size. If the rates or `wanted` have no image size (released pairs), or nothing differs, the rates are returned
+    unchanged, with empty text.
 
     Args:
         wanted: the settings of layer `pair` to plan for, as in `LayerRate.settings`.
@@ -166,7 +165,7 @@ def _scale(rate: LayerRate, time: float, size: float) -> LayerRate:
 
 
 def flat(values: Any, name: str = "") -> dict[str, Any]:
-    """Nested mappings as `a.b`: value, without class names and the digest of the assets, which is the plan's."""
+    """Nested mappings as `a.b`: value, without class names and the digest of the assets, which belongs to the plan."""
     if not isinstance(values, dict):
         return {name: values}
     found: dict[str, Any] = {}
@@ -192,19 +191,19 @@ def _layer(stage: Stage, records: list[Record], planned: int) -> LayerRate:
 
 
 def _samples(record: Record) -> int:
-    """That reached the stage."""
+    """Number of samples that reached the stage."""
     return record.rows + len(record.rejects)
 
 
 def _seconds(records: Sequence[Record]) -> float:
-    """Of a worker, for each sample."""
+    """Worker seconds per sample."""
     return sum(record.seconds for record in records) / max(1, sum(map(_samples, records)))
 
 
 def _split(records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Record]]:
-    """The first unit of each worker (those begun before any was done), in which it warms up, and the rest.
+    """The first unit of each worker (started before any unit was done), in which it warms up, and the rest.
 
-    Where there is no rest, all count as it.
+    If there is no rest, all records count as rest.
     """
     ended = min(_started(record) + timedelta(seconds=record.seconds) for record in records)
     first = [record for record in records if _started(record) < ended]
@@ -213,7 +212,7 @@ def _split(records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Record
 
 
 def _warm_up(records: Sequence[Record]) -> float:
-    """Seconds that a worker's first unit takes longer than its others."""
+    """Seconds that a worker's first unit takes longer than later ones."""
     first, rest = _split(records)
     if not first:
         return 0.0
@@ -241,8 +240,10 @@ def _manifests(build: Build) -> list[Manifest]:
 
 
 def _run_times(build: Build, records: dict[str, list[Record]]) -> tuple[float, float, float]:
-    """Of the run that made all units, seconds: until the first unit was at work; of packing, less what workers packed
-    in; of a packing worker for each planned sample. Where no one run did, UNMEASURED.
+    """Times of the run that computed all units, in seconds; UNMEASURED if no single run did.
+
+    Returns the time until the first unit started, the wall time of packing outside the workers, and the
+    worker time of packing per planned sample.
     """
     first = min(_started(record) for each in records.values() for record in each)
     for name in sorted(build.store.names(RUNS)):
@@ -261,5 +262,5 @@ def _run_times(build: Build, records: dict[str, list[Record]]) -> tuple[float, f
 
 
 def _packers(packed: dict[str, Any]) -> int:
-    """Workers that could pack at once: splits are packed one after the other, a split's shards side by side."""
+    """Number of parallel packers: splits are packed one after the other, the shards of a split in parallel."""
     return min(os.cpu_count() or 1, max(split["shards"] for split in packed["splits"].values()))

@@ -1,4 +1,4 @@
-"""A forecast as tables for a person."""
+"""Print a forecast."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ...terminal import terminal
 
 
 def print_forecast(found: dict[str, Any]) -> None:
-    """What `pipeline.report.forecast.forecast.forecast` gives."""
+    """Print the result of `pipeline.report.forecast.forecast.forecast`."""
     console = terminal(highlight=False)
 
     def say(text: str) -> None:
@@ -22,7 +22,7 @@ def print_forecast(found: dict[str, Any]) -> None:
         f"{cluster['cpus']:g} CPUs and {cluster['gpus']:g} GPUs in all"
     )
     say(f"from {measured['samples']} samples on {measured['machine']} ({measured['cpus']:g} CPUs)")
-    table = Table("layer", "workers", "s a sample", "CPU-hours", "GPU-hours", "GiB")
+    table = Table("layer", "workers", "s/sample", "CPU-hours", "GPU-hours", "GiB")
     for stage in found["stages"]:
         table.add_row(
             stage["layer"],
@@ -36,8 +36,8 @@ def print_forecast(found: dict[str, Any]) -> None:
     say(f"wall time     {duration(found['wall_s'])}, bound by {found['bottleneck']} ({found['bound_by']})")
     best, twice = found["cut"], found["doubled"]
     actors = ", ".join(f"{name} {count}" for name, count in best["actors"].items())
-    say(f"best cut      {duration(best['wall_s'])}, workers: {actors}; bound by {best['bottleneck']}")
-    say(f"twice as much {duration(twice['wall_s'])}, best cut; bound by {twice['bottleneck']}")
+    say(f"best          {duration(best['wall_s'])}, workers: {actors}; bound by {best['bottleneck']}")
+    say(f"2x cluster    {duration(twice['wall_s'])}, best workers; bound by {twice['bottleneck']}")
     say(f"layers        {found['storage']['layers_bytes'] / 2**30:.1f} GiB")
     for recipe, shards in found["storage"]["shards"].items():
         say(f"shards        {recipe}: {shards['shards']} of {shards['bytes'] / 2**30:.1f} GiB in all")

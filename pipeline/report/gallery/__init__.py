@@ -1,5 +1,5 @@
-"""The gallery: one folder of plain files that shows a set in a browser, from `file://`, without a server.
+"""The gallery: one folder of plain files that shows a dataset in a browser, from `file://`, without a server.
 
-`DIR/index.html` and what it loads (`page/`); `DIR/data/` what is known of the samples, as scripts; `DIR/media/` their
-pictures, byte for byte as layers or shards hold them.
+`DIR/index.html` and the files that it loads (copied from `page/`); `DIR/data/`, the facts of the samples, as scripts;
+`DIR/media/`, their pictures, byte for byte as in layers or shards.
 """

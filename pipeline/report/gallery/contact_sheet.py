@@ -1,6 +1,6 @@
-"""The contact sheet: one row a sample, as a single PNG that a person can look at.
+"""The contact sheet: one PNG with one row per sample.
 
-Every picture is made from what the shard holds, by the codec of its member: what is wrong in the data is wrong here.
+Every picture is decoded from the shard by the codec of its member, so errors in the data are visible here.
 """
 
 import textwrap
@@ -27,7 +27,7 @@ GAP, TEXT_WIDTH = 8, 330
 
 
 def contact_sheet(samples: Iterable[StoredSample], path: Path, *, limit: int = 24, tile: int = 176) -> int:
-    """Draw up to `limit` samples, a row each, into a PNG at `path`; returns how many were drawn.
+    """Draw up to `limit` samples, one row each, into a PNG at `path`. Returns the number of drawn samples.
 
     Args:
         tile: width of one picture in pixels.
@@ -106,12 +106,12 @@ def _depth_picture(name: str, data: bytes, maps: Maps) -> U8:
     info = getattr(maps, name)
     values = codecs.decode_depth(data, info)
     known = values > 0
-    near = np.where(known, values if info.kind == "relative_inverse" else 1 / np.maximum(values, 1e-6), 0)
-    low, high = (float(near[known].min()), float(near.max())) if known.any() else (0.0, 1.0)
-    shade = np.clip((near - low) / max(high - low, 1e-9), 0, 1)
-    coloured = cv2.applyColorMap((shade * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
-    coloured[~known] = 0
-    return cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB).astype(np.uint8)
+    inverse = np.where(known, values if info.kind == "relative_inverse" else 1 / np.maximum(values, 1e-6), 0)
+    low, high = (float(inverse[known].min()), float(inverse.max())) if known.any() else (0.0, 1.0)
+    shade = np.clip((inverse - low) / max(high - low, 1e-9), 0, 1)
+    colored = cv2.applyColorMap((shade * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    colored[~known] = 0
+    return cv2.cvtColor(colored, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
 def _label_picture(labels: NDArray[np.integer]) -> U8:

@@ -1,6 +1,6 @@
-"""What a gallery tells of one sample, from a layer's columns or from a shard's record: plain values.
+"""The values that a gallery shows for one sample, from a layer's columns or from a shard's record.
 
-Only facts that a page shows are kept; poses and matrices stay where they are.
+Only facts that a page shows are copied, not poses and matrices.
 """
 
 import json
@@ -28,20 +28,20 @@ _OBJECT: Final = (
 
 @dataclass
 class Entry:
-    """One sample as the gallery shows it."""
+    """One sample in the gallery."""
 
     key: str
     split: str
     kind: str
     state: State = "waiting"
     because: str = ""
-    """`layer: reason` of what was refused; the first `layer` that is not made; empty where it is accepted."""
+    """`layer: reason` of a rejected sample, or the first `layer` that is not computed; empty if accepted."""
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What its card tells; see `tell`."""
+    """The content of its card; see `add_facts`."""
     scores: dict[str, float] = field(default_factory=dict[str, float])
-    """Those that were measured."""
+    """The measured scores."""
     media: list[str] = field(default_factory=list[str])
-    """The members that there are, as `source.webp`."""
+    """The existing members, such as `source.webp`."""
 
     @property
     def text(self) -> str:
@@ -53,36 +53,36 @@ class Entry:
 
     @property
     def category(self) -> str:
-        """Of the edited object; empty for camera edits, and where it is not known yet."""
+        """Category of the edited object; empty for camera edits, and if not known yet."""
         edited = self.facts.get("edit", {}).get("object", 0)
-        return next((str(thing["category"]) for thing in self.objects if thing["id"] == edited), "")
+        return next((str(item["category"]) for item in self.objects if item["id"] == edited), "")
 
     @property
     def names(self) -> list[str]:
-        """What the objects may be called, each once."""
-        return list(dict.fromkeys(str(thing[part]) for thing in self.objects for part in ("name", "category")))
+        """Names and categories of the objects, each once."""
+        return list(dict.fromkeys(str(item[part]) for item in self.objects for part in ("name", "category")))
 
-    def tell(self, facts: Mapping[str, Any]) -> None:
-        """Take what `PairFacts` and `SampleRecord` have in common."""
+    def add_facts(self, facts: Mapping[str, Any]) -> None:
+        """Add the facts that `PairFacts` and `SampleRecord` have in common."""
         self.facts["dataset"] = facts["dataset"]
         self.facts["edit"] = facts["edit"]
-        self.facts["objects"] = [{name: thing[name] for name in _OBJECT} for thing in facts["objects"]]
+        self.facts["objects"] = [{name: item[name] for name in _OBJECT} for item in facts["objects"]]
         camera = facts["camera"]["target"]
         self.facts["camera"] = {"known": camera["known"], "focal": camera["focal"], "K": camera["K"]}
 
-    def measure(self, scores: Mapping[str, Any]) -> None:
-        """Take the scores that were measured."""
+    def add_scores(self, scores: Mapping[str, Any]) -> None:
+        """Add the scores that were measured."""
         self.scores |= {
             name: float(value) for name, value in scores.items() if isinstance(value, int | float) and value != -1
         }
 
     def card(self) -> dict[str, Any]:
-        """All that the page of the sample needs."""
+        """Everything that the page of the sample needs."""
         return {**self.facts, "key": self.key, "scores": self.scores, "media": self.media}
 
 
 def parsed(text: Any) -> dict[str, Any]:
-    """A JSON object; empty for empty text and for what is none."""
+    """Parse a JSON object; empty if the text is empty or not a JSON object."""
     try:
         found = json.loads(str(text)) if text else {}
     except ValueError:
@@ -90,6 +90,6 @@ def parsed(text: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
-def told_maps(maps: Mapping[str, Mapping[str, Any]], members: Iterable[str]) -> dict[str, Any]:
-    """How to read the maps that are there."""
+def map_infos(maps: Mapping[str, Mapping[str, Any]], members: Iterable[str]) -> dict[str, Any]:
+    """How to decode the maps among the members."""
     return {name: dict(maps[name]) for name in members if name in maps and maps[name]["estimator"]}

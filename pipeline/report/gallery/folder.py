@@ -1,6 +1,6 @@
-"""The folder of a gallery: made beside its place and swapped in when it is whole, so that none is ever seen half made.
+"""The folder of a gallery: written beside its place and renamed when complete, so no partial gallery is visible.
 
-A folder that is no gallery is never replaced.
+A folder that is not a gallery is never replaced.
 """
 
 import json
@@ -19,15 +19,15 @@ MARKER: Final = "gallery.json"
 FORMAT: Final = "spatialdata-gallery-1"
 PAGE: Final = Path(__file__).parent / "page"
 _SPARE: Final = 64 << 20
-"""Bytes that a gallery leaves free."""
+"""Bytes that a gallery leaves free on the disk."""
 
 
 @contextmanager
 def new_folder(place: Path) -> Generator[Path]:
-    """A folder to fill, with the page in it, that takes the name `place` when the block ends without an error.
+    """A new folder with the page in it, which is renamed to `place` when the block ends without an error.
 
-    Raises BadInput where `place` holds something else than a gallery or cannot be written, SpatialdataError where the
-    disk is full.
+    Raises BadInput if `place` has other content than a gallery or cannot be written, SpatialdataError if the disk is
+    full.
     """
     check_place(place)
     made = place.with_name(f".{place.name}.{socket.gethostname()}-{os.getpid()}.tmp")
@@ -42,23 +42,23 @@ def new_folder(place: Path) -> Generator[Path]:
         if error.errno in FULL:
             raise disk_full(str(made), error) from error
         if error.filename is not None and Path(str(error.filename)).is_relative_to(place.parent):
-            raise BadInput(f"{place} cannot be written ({error.strerror}): give another --out") from error
+            raise BadInput(f"cannot write {place} ({error.strerror}): give another --out") from error
         raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
 def check_place(place: Path) -> None:
-    """Raises BadInput where a gallery may not take this place."""
+    """Raise BadInput if `place` may not become a gallery."""
     if place.is_dir():
         if any(place.iterdir()) and not _is_gallery(place):
-            raise BadInput(f"{place} holds something else than a gallery: give another --out")
+            raise BadInput(f"{place} has other content than a gallery: give another --out")
     elif place.exists() or place.is_symlink():
         raise BadInput(f"{place} is not a folder: give another --out")
 
 
 def check_room(place: Path, needed: int, samples: int) -> None:
-    """Raises SpatialdataError where `needed` bytes, an estimate for `samples`, are more than the disk has."""
+    """Raise SpatialdataError if the disk has less than `needed` bytes, an estimate for `samples`."""
     folder = place
     while not folder.exists():
         folder = folder.parent
@@ -66,8 +66,8 @@ def check_room(place: Path, needed: int, samples: int) -> None:
     if needed > free - _SPARE:
         fit = max(1, int(samples * max(0, free - _SPARE) / needed * 0.95))
         raise SpatialdataError(
-            f"{samples} samples take about {_size(needed)} and {folder} has {_size(free)} free: show "
-            f"fewer (--limit {fit}), give an --out on another disk, or make room"
+            f"{samples} samples take about {_size(needed)}, but {folder} has {_size(free)} free: show "
+            f"fewer (--limit {fit}), give an --out on another disk, or free some space"
         )
 
 
@@ -77,10 +77,10 @@ def _size(number: int) -> str:
 
 def _is_gallery(place: Path) -> bool:
     try:
-        held = json.loads((place / MARKER).read_bytes())
+        marker = json.loads((place / MARKER).read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(held, dict) and held.get("format") == FORMAT
+    return isinstance(marker, dict) and marker.get("format") == FORMAT
 
 
 def _swap(made: Path, place: Path) -> None:
@@ -97,7 +97,7 @@ def _swap(made: Path, place: Path) -> None:
 
 
 def _sweep(place: Path) -> None:
-    """Remove what killed runs on this machine left."""
+    """Remove the folders of killed runs on this machine."""
     prefix = f".{place.name}.{socket.gethostname()}-"
     for left in place.parent.iterdir():
         number = left.name.removeprefix(prefix).partition(".")[0]

@@ -1,7 +1,7 @@
 """The samples of a build, finished or not, from its plan, records and layers.
 
-A unit's layers are read one after the other, a few rows at a time, of their images those that a shard would hold;
-nothing is decoded. What is damaged is told and treated as not there.
+The layers of a unit are read one after the other, a few rows at a time, with the images that a shard would contain.
+Nothing is decoded. Damaged files are reported and treated as missing.
 """
 
 import json
@@ -23,7 +23,7 @@ from ...store.layers import LayerCorrupt, Record, Rejected
 from ...store.plan import PlanRow
 from ..funnel import packed_duplicates
 from ..layer_origins import makers_of
-from .entry import Entry, parsed, told_maps
+from .entry import Entry, map_infos, parsed
 from .spread import by_unit
 from .writer import GalleryWriter
 
@@ -38,21 +38,21 @@ TEXTS: Final = (
     "judgement",
     "screen",
 )
-"""Columns that are told, of whichever layer has them."""
-_NOT_MADE: Final = {"waiting": "not made yet", "damaged": "damaged", "skipped": "not made"}
-LOOKED: Final = 64
-"""Units whose sizes tell what all of them take."""
+"""Columns with texts, read from every layer that has them."""
+_NOT_MADE: Final = {"waiting": "not computed yet", "damaged": "damaged", "skipped": "not computed"}
+SAMPLED_UNITS: Final = 64
+"""Units from whose sizes the total size is estimated."""
 MEMBERS: Final = (*PAIR_MEMBERS, *MAP_MEMBERS, *(f"source_{name}" for name in MAP_MEMBERS))
 
 
 @dataclass
 class _Made:
-    """What the layers of a unit hold of one sample."""
+    """One sample of a unit, with the results of the layers so far."""
 
     position: int
     row: PlanRow
     place: int
-    """In the unit."""
+    """Row within the unit."""
     states: dict[str, str] = field(default_factory=dict[str, str])
     reject: tuple[str, Rejected] | None = None
     texts: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
@@ -80,12 +80,12 @@ class BuildSamples:
                 self._fields[stage.layer] = {name: field_of(name, stage.member) for name in members_of(stage)}
         self._dropped: dict[str, Dropped] = {one.key: one for one in packed_duplicates(build).dropped}
         self.done = {layer: frozenset(build.store.done_units(folder)) for layer, folder in self._layers.items()}
-        """Units of each layer."""
+        """Done units of each layer."""
         self.damaged: list[LayerCorrupt] = []
-        """What could not be read."""
+        """Errors for files that could not be read."""
 
     def write(self, runs: Iterator[range], writer: GalleryWriter) -> Iterator[int]:
-        """Write the samples at these positions of the plan; gives how many, after each unit."""
+        """Write the samples at these positions of the plan; yields the number of samples after each unit."""
         for unit, places in by_unit(runs, self._build.plan.unit_size):
             rows = self._build.plan.rows(unit)
             first = writer.samples
@@ -97,17 +97,17 @@ class BuildSamples:
             yield len(places)
 
     def bytes_of(self, runs: Iterator[range]) -> int:
-        """What the layer files of these samples take, by the sizes of a few of their units: no file is opened."""
+        """Estimated size of the layer files of these samples, from the sizes of a few units; opens no file."""
         store, plan = self._build.store, self._build.plan
         shown = list(by_unit(runs, plan.unit_size))
-        looked = shown[:: -(-len(shown) // LOOKED)]
+        measured = shown[:: -(-len(shown) // SAMPLED_UNITS)]
         total = 0.0
-        for unit, places in looked:
+        for unit, places in measured:
             for layer, folder in self._layers.items():
                 if unit in self.done[layer]:
                     with suppress(FileNotFoundError):
                         total += store.size(store.data_name(folder, unit)) * len(places) / plan.size(unit)
-        return int(total * len(shown) / len(looked))
+        return int(total * len(shown) / len(measured))
 
     def _read(self, layer: str, unit: int, found: Mapping[str, _Made], writer: GalleryWriter) -> None:
         store, folder = self._build.store, self._layers[layer]
@@ -151,12 +151,12 @@ class BuildSamples:
     def _entry(self, unit: int, made: _Made) -> Entry:
         row, dropped = made.row, self._dropped.get(made.row.key)
         entry = Entry(row.key, row.split, str(row.spec.get("edit", "")), media=sorted(made.media))
-        _tell(entry, made.texts)
+        _add_texts(entry, made.texts)
         own = {name: made.texts.get(layer, {}).get(name, "") for layer, names in self._own.items() for name in names}
-        if told := {name: text for name, text in own.items() if text}:
-            entry.facts["own"] = told
+        if shown := {name: text for name, text in own.items() if text}:
+            entry.facts["own"] = shown
         entry.facts["layers"] = made.states
-        entry.facts["plan"] = {  # numbers of 63 bits as text: JavaScript has 53
+        entry.facts["plan"] = {  # 63-bit numbers as text, because JavaScript has 53 bits
             "unit": unit,
             "row": made.place,
             "seed": str(row.spec.get("seed", self._build.plan.seed)),
@@ -164,7 +164,7 @@ class BuildSamples:
         }
         if made.reject:
             layer, reject = made.reject
-            _refuse(entry, layer, reject)
+            _add_reject(entry, layer, reject)
         elif missing := [f"{layer}: {_NOT_MADE[state]}" for layer, state in made.states.items() if state in _NOT_MADE]:
             entry.because = missing[0]
         elif dropped:
@@ -176,7 +176,7 @@ class BuildSamples:
         return entry
 
     def about(self) -> dict[str, Any]:
-        """What the page tells of the build as a whole."""
+        """Facts about the whole build, for the page."""
         build = self._build
         layers = [
             {
@@ -193,10 +193,10 @@ class BuildSamples:
         notes = [build.note] if build.note else []
         if self.damaged:
             files = f"{len(self.damaged)} layer file{'s' * (len(self.damaged) > 1)}"
-            notes.append(f"{files} could not be read and count as not there: run `spatialdata build` again")
+            notes.append(f"{files} could not be read and count as missing: rerun `spatialdata build`")
         left = {layer: build.plan.units - len(units) for layer, units in self.done.items()}
         if waiting := [f"{layer} {units}" for layer, units in left.items() if units]:
-            notes.append(f"the build is not finished: units to do: {', '.join(waiting)}")
+            notes.append(f"the build is not finished; units left: {', '.join(waiting)}")
         return {
             "kind": "build",
             "name": build.config.shard.name,
@@ -211,32 +211,32 @@ class BuildSamples:
         }
 
 
-def _tell(entry: Entry, texts: Mapping[str, Mapping[str, str]]) -> None:
-    """Take what the layers say in words and numbers."""
+def _add_texts(entry: Entry, texts: Mapping[str, Mapping[str, str]]) -> None:
+    """Add the texts and scores of the layers."""
     if facts := parsed(texts.get("pair", {}).get("facts")):
-        entry.tell(facts)
-    told, checks = texts.get("instruction", {}), texts.get("checks", {})
-    entry.facts["instruction"] = parsed(checks.get("instruction")) or parsed(told.get("instruction"))
-    entry.facts |= {name: told[name] for name in ("caption", "source_caption") if told.get(name)}
+        entry.add_facts(facts)
+    written, checks = texts.get("instruction", {}), texts.get("checks", {})
+    entry.facts["instruction"] = parsed(checks.get("instruction")) or parsed(written.get("instruction"))
+    entry.facts |= {name: written[name] for name in ("caption", "source_caption") if written.get(name)}
     if verdict := parsed(checks.get("instruction_verdict")):
         entry.facts["check"] = verdict
         entry.facts["instruction"]["verified"] = verdict.get("verdict") == "agrees"
     for layer in ("checks", "judge"):
-        entry.measure(parsed(texts.get(layer, {}).get("scores")))
+        entry.add_scores(parsed(texts.get(layer, {}).get("scores")))
     if judgement := parsed(texts.get("judge", {}).get("judgement")):
         entry.facts["judgement"] = judgement
     if screen := parsed(texts.get("screen", {}).get("screen")):
         entry.facts["screen"] = screen
     maps = {name: info for columns in texts.values() for name, info in parsed(columns.get("maps")).items()}
-    entry.facts["maps"] = told_maps(maps, [name.partition(".")[0] for name in entry.media])
+    entry.facts["maps"] = map_infos(maps, [name.partition(".")[0] for name in entry.media])
 
 
-def _refuse(entry: Entry, layer: str, reject: Rejected) -> None:
-    """Why a layer refused it; the numbers that it had measured, which stand in the detail where a check failed."""
+def _add_reject(entry: Entry, layer: str, reject: Rejected) -> None:
+    """Add the reject of a layer, and the scores that it measured, which are in the detail if a check failed."""
     entry.state, entry.because = "rejected", f"{layer}: {reject.reason}"
     numbers = parsed(reject.detail)
     numbers = numbers if numbers.keys() <= Scores.model_fields.keys() else {}
-    entry.measure({**numbers, **reject.scores})
+    entry.add_scores({**numbers, **reject.scores})
     entry.facts["reject"] = {
         "stage": layer,
         "reason": reject.reason,

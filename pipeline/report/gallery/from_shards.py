@@ -1,4 +1,4 @@
-"""The samples of a folder of shards, wherever they were made: of one recipe, or of one split of it."""
+"""The samples of a folder of shards, of one recipe or of one of its splits; needs no build."""
 
 import json
 from collections.abc import Iterator
@@ -11,23 +11,23 @@ from ....shards.index import read_manifest
 from ....shards.layout import TEXT_EXTENSIONS, base, filesystem, find_splits, list_shards
 from ....shards.reader import ShardError, StoredSample, read_record, read_samples
 from ....shards.schema import SampleRecord
-from .entry import Entry, told_maps
+from .entry import Entry, map_infos
 from .spread import PLACES
 from .writer import GalleryWriter
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar to show."""
+    """One shard to show."""
 
     url: str
     samples: int
-    """0 where no manifest tells."""
+    """0 if there is no manifest."""
 
 
 @dataclass(frozen=True)
 class ShardSamples:
-    """The shards of one recipe that are shown, in order."""
+    """The shards of one recipe to show, in order."""
 
     place: str
     recipe: str
@@ -36,11 +36,11 @@ class ShardSamples:
 
     @property
     def samples(self) -> int:
-        """0 where some shard's number is not known."""
+        """Number of samples; 0 if not known for some shard."""
         return sum(shard.samples for shard in self.shards) if all(shard.samples for shard in self.shards) else 0
 
     def chosen(self, limit: int) -> list[tuple[Shard, int]]:
-        """The shards to read and how many samples of each, from its start: evenly over all, `limit` at most."""
+        """The shards to read, and the number of samples from the start of each: spread evenly, at most `limit`."""
         mine = self.shards
         if self.samples:  # enough shards for the limit, and enough places
             needed = -(-limit * len(mine) // self.samples)
@@ -55,7 +55,7 @@ class ShardSamples:
         return [(shard, count) for shard, count in found if count]
 
     def bytes_of(self, limit: int) -> int:
-        """About what the samples to show take."""
+        """Approximate size of the samples to show."""
         total = 0.0
         for shard, count in self.chosen(limit):
             fs, path = filesystem(shard.url)
@@ -63,14 +63,14 @@ class ShardSamples:
         return int(total)
 
     def write(self, limit: int, writer: GalleryWriter) -> Iterator[int]:
-        """Write the samples; gives one after each. Raises ShardError for damage, naming shard and sample."""
+        """Write the samples; yields 1 after each. Raises ShardError, with shard and sample, for damage."""
         for shard, count in self.chosen(limit):
             for sample in islice(read_samples(shard.url), count):
                 writer.add(_entry(shard.url, sample, writer))
                 yield 1
 
     def about(self) -> dict[str, Any]:
-        """What the page tells of the shards as a whole."""
+        """Facts about all the shards, for the page."""
         return {
             "kind": "shards",
             "name": f"{self.recipe} ({', '.join(self.splits)})",
@@ -84,21 +84,23 @@ class ShardSamples:
 
 
 def find_samples(path: str, recipe: str = "") -> ShardSamples:
-    """The shards under `path`: of `recipe`, else of `full` where it is there, else of the first.
+    """The shards under `path`: of `recipe`, else of `full` if it exists, else of the first recipe.
 
-    Raises BadInput where there are none, or none of the recipe.
+    Raises BadInput if there are none, or none of the recipe.
     """
     folders = find_splits(path)
     recipes = sorted({folder.recipe for folder in folders})
     if recipe and recipe not in recipes:
-        raise BadInput(f"{path} holds shards of {', '.join(recipes)}, none of {recipe}: run `spatialdata shard` first")
+        raise BadInput(
+            f"{path} has shards of {', '.join(recipes)}, but none of {recipe}: run `spatialdata shard` first"
+        )
     chosen = recipe or ("full" if "full" in recipes else recipes[0])
     mine = [folder for folder in folders if folder.recipe == chosen]
     shards: list[Shard] = []
     for folder in mine:
         try:
             counts = {shard.name: shard.samples for shard in read_manifest(folder.url).shards}
-        except (FileNotFoundError, SpatialdataError):  # not finished, or damaged: what is there is shown
+        except (FileNotFoundError, SpatialdataError):  # unfinished or damaged: existing shards are shown
             counts = {}
         shards += [Shard(url, counts.get(base(url), 0)) for url in list_shards(folder.url)]
     return ShardSamples(path, chosen, tuple(folder.split for folder in mine), tuple(shards))
@@ -118,18 +120,18 @@ def _entry(shard: str, sample: StoredSample, writer: GalleryWriter) -> Entry:
             media.append(f"{name}.{extension}")
             writer.put(position, sample.key, media[-1], sample.members[name])
     entry = Entry(sample.key, record.split, record.edit.kind, "accepted", media=sorted(media))
-    _tell(entry, record, json.loads(sample.members["json"]))
+    _add_record(entry, record, json.loads(sample.members["json"]))
     entry.facts["shard"] = base(shard)
     if own:
         entry.facts["own"] = own
     return entry
 
 
-def _tell(entry: Entry, record: SampleRecord, values: dict[str, Any]) -> None:
-    entry.tell(values)
-    entry.measure(values["scores"])
+def _add_record(entry: Entry, record: SampleRecord, values: dict[str, Any]) -> None:
+    entry.add_facts(values)
+    entry.add_scores(values["scores"])
     entry.facts |= {name: values[name] for name in ("caption", "source_caption", "instruction") if values[name]}
-    entry.facts["maps"] = told_maps(values["maps"], [name.partition(".")[0] for name in entry.media])
+    entry.facts["maps"] = map_infos(values["maps"], [name.partition(".")[0] for name in entry.media])
     origin = record.provenance
     entry.facts["plan"] = {"hash": origin.plan, "unit": origin.unit, "seed": str(origin.seed)}
     entry.facts["made_from"] = origin.layers

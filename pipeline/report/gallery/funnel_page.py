@@ -14,7 +14,7 @@ from ....shards.layout import SplitFolder, base, find_splits, join
 from ....shards.writer import publish_bytes
 from ....sources.registry import get_source
 from ...engine.progress_table import plural
-from ...engine.summaries import summarise
+from ...engine.summaries import summarize_layers
 from ...opened import open_build, planned_edits
 from ...planning.configurations import holds_build
 from ...store.layers import LayerStore
@@ -66,7 +66,7 @@ def write_funnel_page(source: str, folder: Path, recipe: str = "") -> None:
 def facts_of_build(out: str) -> FunnelFacts:
     """Count the samples of a build."""
     build = open_build(out, running=True)
-    summary = summarise(build.store, build.plan, build.layers)
+    summary = summarize_layers(build.store, build.plan, build.layers)
     duplicates = left_out(build, summary)
     rows, _ = funnel_rows(build, summary, duplicates)
     reader, tally = BuildReader(build, summary, duplicates), Tally()

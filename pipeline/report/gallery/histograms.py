@@ -1,4 +1,4 @@
-"""Histograms as inline SVG, and bars of what has names: accepted samples over all of which a pair is made."""
+"""Histograms as inline SVG, and bars for named values: accepted samples compared with all samples that have a pair."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,24 @@ from .samples import ACCEPTED
 from .tally import Shares, Spread
 
 MOST: Final = 30
-"""Categories that are named."""
+"""Values with a row of their own."""
 _WIDTH, _LEFT, _RIGHT = 320, 8, 312
 _TOP, _BASE, _HEIGHT = 16, 92, 108
 _ROOM: Final = 26
-"""Between the middles of two marks of an axis."""
+"""Minimum distance between the centers of two axis marks."""
 _OUTER: Final = 1.6
-"""Slots that a bin beyond the edges takes, with its gap."""
+"""Width of a bin beyond the edges, with its gap, in inner bins."""
 
 
 def histograms(spreads: Mapping[str, Spread]) -> str:
-    """A figure for each measure that is known of some sample; the others are named."""
+    """A figure for each measure that is known for some sample; the others are listed."""
     known = [spread for spread in spreads.values() if any(map(any, spread.counts))]
     absent = [spread for spread in spreads.values() if spread not in known and not sum(spread.unknown)]
     unknown = [spread for spread in spreads.values() if spread not in known and sum(spread.unknown)]
-    told = [f"{spread.measure.title} (of {sum(spread.unknown):,} {spread.measure.of})" for spread in unknown]
-    lines = [f"Known of no sample, so not drawn: {esc('; '.join(told))}."] if told else []
+    titles = [f"{spread.measure.title} (of {sum(spread.unknown):,} {spread.measure.of})" for spread in unknown]
+    lines = [f"Not known for any sample, so not drawn: {esc('; '.join(titles))}."] if titles else []
     if absent:
-        lines.append(f"Nothing here has: {esc('; '.join(spread.measure.title for spread in absent))}.")
+        lines.append(f"No sample has: {esc('; '.join(spread.measure.title for spread in absent))}.")
     notes = "".join(f'<p class="faint">{line}</p>' for line in lines)
     return f'<div class="figures">{"".join(map(figure, known))}</div>{notes}'
 
@@ -58,7 +58,7 @@ def _drawn(measure: Measure, counts: Sequence[Sequence[int]]) -> str:
     parts += [_text(x, _HEIGHT - 4, mark) for x, mark in _axis(measure, slots)]
     middle = sum(slots[tallest]) / 2
     parts.append(_text(middle, _BASE - (_BASE - _TOP) - 4, f"{sums[tallest]:,}", "peak"))
-    label = f"{measure.title}: most, {sums[tallest]:,} of {sum(sums):,}, {_range(measure, tallest)}"
+    label = f"{measure.title}: the largest bin, {sums[tallest]:,} of {sum(sums):,}, is {_range(measure, tallest)}"
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{esc(label)}">{"".join(parts)}'
         f'<line class="axis" x1="{_LEFT}" y1="{_BASE}" x2="{_RIGHT}" y2="{_BASE}"/></svg>'
@@ -66,7 +66,7 @@ def _drawn(measure: Measure, counts: Sequence[Sequence[int]]) -> str:
 
 
 def _axis(measure: Measure, slots: Mapping[int, tuple[float, float]]) -> list[tuple[float, str]]:
-    """What stands below the bars, x and HTML: names of the outer bins that are drawn, and the ticks that leave room."""
+    """Labels below the bars as x and HTML: names of the drawn outer bins, and the ticks that have enough room."""
     last = len(measure.edges)
     marks = [
         (sum(slots[index]) / 2, f"{sign} {_end(measure, edge)}")
@@ -79,7 +79,7 @@ def _axis(measure: Measure, slots: Mapping[int, tuple[float, float]]) -> list[tu
 
 
 def _slots(measure: Measure, sums: Sequence[int]) -> dict[int, tuple[float, float]]:
-    """Where each bin stands, x from and to; the outer two only where they hold something."""
+    """Start and end x of each bin; the outer two only if they are not empty."""
     inner = len(measure.edges) - 1
     left, right = _OUTER * (sums[0] > 0), _OUTER * (sums[-1] > 0)
     step = (_RIGHT - _LEFT) / (inner + left + right)
@@ -92,7 +92,7 @@ def _slots(measure: Measure, sums: Sequence[int]) -> dict[int, tuple[float, floa
 
 
 def _stack(measure: Measure, index: int, numbers: Sequence[int], place: tuple[float, float], most: int) -> str:
-    """The bars of one bin, accepted ones at the bottom."""
+    """The stacked bars of one bin, accepted samples at the bottom."""
     if not any(numbers):
         return ""
     start, end = place
@@ -106,8 +106,8 @@ def _stack(measure: Measure, index: int, numbers: Sequence[int], place: tuple[fl
                 f'<rect class="{state}" x="{start + gap:.2f}" y="{bottom:.2f}" width="{end - start - 2 * gap:.2f}" '
                 f'height="{height:.2f}"/>'
             )
-    told = ", ".join(f"{number:,} {state}" for state, number in zip(STATES, numbers, strict=True) if number)
-    return f"<g><title>{esc(_range(measure, index))}: {told}</title>{drawn}</g>"
+    numbers_text = ", ".join(f"{number:,} {state}" for state, number in zip(STATES, numbers, strict=True) if number)
+    return f"<g><title>{esc(_range(measure, index))}: {numbers_text}</title>{drawn}</g>"
 
 
 def _place(measure: Measure, value: float, first: float, last: float) -> float:
@@ -118,7 +118,7 @@ def _place(measure: Measure, value: float, first: float, last: float) -> float:
 
 
 def _range(measure: Measure, index: int) -> str:
-    """A bin in words: `0.3 to 0.4 m`, `12 words`, `more than 3 m`."""
+    """A bin as text: `0.3 to 0.4 m`, `12 words`, `more than 3 m`."""
     unit = f" {measure.unit}" if measure.unit else ""
     if index == 0:
         return f"less than {_end(measure, 0)}{unit}"
@@ -129,7 +129,7 @@ def _range(measure: Measure, index: int) -> str:
 
 
 def _end(measure: Measure, edge: int) -> str:
-    """The first (0) or the last (-1) edge; of whole numbers the number inside it."""
+    """The first (0) or the last (-1) edge; for whole numbers, the outermost number inside it."""
     inside = (0.5 if edge == 0 else -0.5) if measure.whole else 0
     return _short(measure.edges[edge] + inside)
 
@@ -139,7 +139,7 @@ def _short(value: float) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str = "tick") -> str:
-    """`text` is HTML; what would stick out is set against the edge."""
+    """SVG text at a position, moved inside if it would overlap the edge; `text` is HTML."""
     half = 3.1 * len(text)
     anchor = "start" if x - half < 0 else "end" if x + half > _WIDTH else "middle"
     x = {"start": 1.0, "end": _WIDTH - 1.0, "middle": x}[anchor]
@@ -147,11 +147,11 @@ def _text(x: float, y: float, text: str, kind: str = "tick") -> str:
 
 
 def shares(title: str, found: Shares[str], *, filters: str = "", none: str = "", swatches: bool = False) -> str:
-    """A row for each of the commonest values, and one for the rest.
+    """One row for each of the most frequent values, and one for the rest.
 
     Args:
-        filters: by what the gallery finds those samples.
-        none: what an empty value means.
+        filters: the gallery's filter that selects the samples of a value.
+        none: label of an empty value.
     """
     ordered = sorted(found.all.items(), key=lambda item: (-item[1], item[0]))
     most = ordered[0][1] if ordered else 1

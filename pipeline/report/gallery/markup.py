@@ -1,4 +1,4 @@
-"""Pieces of HTML: any text as a text, links into the gallery, bars."""
+"""HTML fragments: escaped text, links into the gallery, bars, tables."""
 
 import html
 from collections.abc import Iterable
@@ -9,30 +9,30 @@ PAGE: Final = "index.html"
 
 
 def esc(text: object) -> str:
-    """Any text, fit for content and for attributes. What cannot be encoded becomes `?`."""
+    """Escape text for content and attributes. Characters that cannot be encoded become `?`."""
     return html.escape(str(text).encode("utf-8", "replace").decode(), quote=True)
 
 
 def plain(text: str) -> str:
-    """A text of strangers: it turns the order of nothing that stands beside it."""
+    """Escape untrusted text and isolate its writing direction from the surrounding text."""
     return f"<bdi>{esc(text)}</bdi>"
 
 
 def permalink(**filters: str) -> str:
-    """Address of the gallery, showing the samples of which all of these hold.
+    """URL of the gallery with filters: the samples that match all of them.
 
-    Filters as `page/filters.js` knows them: state, reason (`layer: reason`), edit, split, category.
+    Filters are those of `page/filters.js`: state, reason (`layer: reason`), edit, split, category.
     """
     return f"{PAGE}#{urlencode(filters)}"
 
 
 def link(content: str, **filters: str) -> str:
-    """HTML that leads to those samples."""
+    """A link to the gallery with filters."""
     return f'<a href="{esc(permalink(**filters))}">{content}</a>'
 
 
 def bar(parts: Iterable[tuple[str, float]]) -> str:
-    """A bar of parts: class and share of the whole, 0 to 1. The numbers stand beside it, so it is not read out."""
+    """A bar of parts: class and share, 0 to 1. Hidden from screen readers, because the numbers are beside it."""
     drawn = "".join(
         f'<i class="{kind}" style="width:{100 * share:.2f}%"></i>' for kind, share in parts if share > 0.00005
     )
@@ -40,7 +40,7 @@ def bar(parts: Iterable[tuple[str, float]]) -> str:
 
 
 def table(head: Iterable[str], rows: Iterable[str], *, label: str, kind: str, foot: str = "") -> str:
-    """A table in a box that scrolls where the screen is narrow; `head` and `rows` are HTML."""
+    """A table in a box that scrolls on narrow screens; `head` and `rows` are HTML."""
     columns = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     tail = f"<tfoot>{foot}</tfoot>" if foot else ""
     return (

@@ -1,4 +1,4 @@
-"""Every sample of a set with its facts and what became of it, streamed: a unit or a shard at a time, in order."""
+"""Every sample of a dataset with its facts and state, streamed one unit or shard at a time, in order."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,18 +19,18 @@ from .entry import STATES
 from .facts import Facts, facts_of
 
 ACCEPTED, REJECTED, WAITING = range(len(STATES))
-"""Positions in STATES; waiting is what some layer has not looked at yet, and none has rejected."""
+"""Positions in STATES; a sample is waiting if some layer has not computed it yet and none has rejected it."""
 
 
-class Told(NamedTuple):
-    """A sample of the set."""
+class GallerySample(NamedTuple):
+    """One sample of the dataset."""
 
     kind: str
-    """As it was planned."""
+    """Planned kind of edit."""
     split: str
     state: int
     facts: Facts | None
-    """None where no pair is made of it, or none that can be read."""
+    """None if it has no pair, or the pair cannot be read."""
 
 
 @dataclass
@@ -41,29 +41,29 @@ class BuildReader:
     summary: Summary
     duplicates: Duplicates
     damaged: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
-    """Layer and unit of files that could not be read; their facts are unknown. Filled while reading."""
+    """Layer and unit of unreadable files, whose facts are unknown. Filled while reading."""
 
     def __post_init__(self) -> None:
         self._done = {layer: self._done_units(layer) for layer in self.build.layers}
 
-    def __iter__(self) -> Iterator[list[Told]]:
+    def __iter__(self) -> Iterator[list[GallerySample]]:
         states = self.states()
         size = self.build.plan.unit_size
         for unit, (rows, found) in per_unit(self.build.store, self.build.plan, self._read):
             decided = states[unit * size : unit * size + len(rows)].tolist()
             yield [
-                Told(str(row.spec.get("edit", "")), row.split, state, found.get(row.key))
+                GallerySample(str(row.spec.get("edit", "")), row.split, state, found.get(row.key))
                 for row, state in zip(rows, decided, strict=True)
             ]
 
     def states(self) -> NDArray[np.uint8]:
-        """What became of each planned sample, in the plan's order: a position in STATES."""
+        """The state of each planned sample, in the plan's order, as a position in STATES."""
         plan = self.build.plan
         states = np.full(plan.samples, WAITING, np.uint8)
         for layer, done in self._done.items():
-            held = np.unpackbits(self.summary.layers[layer].held, count=plan.samples)
-            states[np.repeat(done, plan.unit_size)[: plan.samples] & (held == 0)] = REJECTED
-        states[np.unpackbits(self.summary.held, count=plan.samples) == 1] = ACCEPTED
+            accepted = np.unpackbits(self.summary.layers[layer].accepted_bits, count=plan.samples)
+            states[np.repeat(done, plan.unit_size)[: plan.samples] & (accepted == 0)] = REJECTED
+        states[np.unpackbits(self.summary.accepted_bits, count=plan.samples) == 1] = ACCEPTED
         for unit, keys in self.duplicates.by_unit.items():
             places = {key: place for place, key in enumerate(plan.keys(unit))}
             states[[unit * plan.unit_size + places[key] for key in keys]] = REJECTED
@@ -83,14 +83,14 @@ class BuildReader:
         found: dict[str, Facts] = {}
         for key, pair in pairs.items():
             text = rewritten.get(key) or texts.get(key)
-            infos = {"metric": pair["metric"]}  # as rendered, where the build has no such layer
+            infos = {"metric": pair["metric"]}  # of the renderer, if the build has no such layer
             for layer in maps:
                 infos |= layer.get(key, {})
             found[key] = facts_of(pair["edit"], pair["objects"], infos, text["text"] if text else "", pair["colours"])
         return self.build.plan.rows(unit), found
 
     def _column(self, layer: str, unit: int, name: str) -> dict[str, dict[str, Any]]:
-        """A column of JSON by key, parsed, without empty cells; nothing of a unit that is not done or damaged."""
+        """A column of JSON, parsed, by key, without empty cells; empty if the unit is not done or damaged."""
         if layer not in self._done or not self._done[layer][unit]:
             return {}
         try:
@@ -101,22 +101,22 @@ class BuildReader:
             return {}
 
 
-def read_shards(folder: str, damaged: list[str]) -> Iterator[list[Told]]:
-    """The samples of a split's folder (any fsspec URL), all of which are accepted; of the tars the records are read.
+def read_shards(folder: str, damaged: list[str]) -> Iterator[list[GallerySample]]:
+    """The samples in a split's folder (any fsspec URL), all accepted. Reads only the records in the tars.
 
     Args:
-        damaged: takes the URLs of shards that cannot be read.
+        damaged: the URLs of unreadable shards are appended here.
 
-    Raises FileNotFoundError where the split was not finished, and SpatialdataError where its manifest is damaged.
+    Raises FileNotFoundError if the split is not finished, and SpatialdataError if its manifest is damaged.
     """
     for shard in read_manifest(folder).shards:
         url = join(folder, shard.name)
         try:
-            yield [_told(from_json(data)) for _, data in read_members(url, read_rows(folder, shard.name), "json")]
-        except (SpatialdataError, OSError, ValueError, KeyError, TypeError):  # `verify` says what is wrong with it
+            yield [_sample_of(from_json(data)) for _, data in read_members(url, read_rows(folder, shard.name), "json")]
+        except (SpatialdataError, OSError, ValueError, KeyError, TypeError):  # `verify` reports the damage
             damaged.append(url)
 
 
-def _told(record: Mapping[str, Any]) -> Told:
+def _sample_of(record: Mapping[str, Any]) -> GallerySample:
     facts = facts_of(record["edit"], record["objects"], record["maps"], record["instruction"]["text"])
-    return Told(facts.kind, record["split"], ACCEPTED, facts)
+    return GallerySample(facts.kind, record["split"], ACCEPTED, facts)

@@ -1,7 +1,7 @@
-"""Data as scripts: pages from `file://` may load scripts, but fetch nothing.
+"""Data as scripts: pages from `file://` may load scripts, but cannot fetch files.
 
-What is in the data comes from anybody's metadata. It stands in a JavaScript string of ASCII without `<`, so no text can
-end the string, the script or its line, and it is read with JSON.parse: quicker than a literal, and nothing runs.
+The data contains untrusted metadata. It is written as a JavaScript string in ASCII without `<`, so no text can end the
+string, the script or its line. JSON.parse reads it: faster than a literal, and nothing in it is executed.
 """
 
 import json

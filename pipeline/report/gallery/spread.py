@@ -1,19 +1,19 @@
-"""Which samples a gallery shows where not all of them fit: short runs of neighbours, evenly over the whole.
+"""Choice of the samples in a gallery with a limit: short runs of consecutive samples, spread evenly.
 
-Runs and not single samples, since a row of a layer file is read with its neighbours.
+Runs instead of single samples, because a row of a layer file is read together with its neighbors.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
 RUN: Final = 16
-"""Samples that follow each other, at most: the rows that a layer file keeps together."""
+"""Maximum length of a run: the rows in one row group of a layer file."""
 PLACES: Final = 64
-"""Places that are looked at, at least, where there are as many."""
+"""Minimum number of runs, if there are enough samples."""
 
 
 def spread(samples: int, limit: int) -> Iterator[range]:
-    """Runs of positions in `range(samples)`, in order: `limit` positions in all, or all that there are."""
+    """Runs of positions in `range(samples)`, in order: `limit` positions in total, or all if there are fewer."""
     if limit >= samples:
         yield range(samples)
         return
@@ -28,7 +28,7 @@ def spread(samples: int, limit: int) -> Iterator[range]:
 
 
 def by_unit(runs: Iterator[range], unit_size: int) -> Iterator[tuple[int, list[int]]]:
-    """The same positions as rows of units: unit, its rows in order."""
+    """The same positions as rows of units: (unit, its rows in order)."""
     unit, rows = -1, list[int]()
     for run in runs:
         for position in run:

@@ -1,4 +1,4 @@
-"""The funnel as a table: for each stage what goes in and comes out, why the rest is rejected, and what it costs."""
+"""The funnel as a table: for each stage, samples in and out, reject reasons, and cost."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -10,20 +10,20 @@ _HEAD: Final = ("stage", "", "in", "out", "rejected", "time", "GPU time", "per a
 
 
 def stages(funnel: Sequence[Mapping[str, Any]], planned: int, accepted: int) -> str:
-    """The rows of `pipeline.report.funnel`, each with its reasons below it.
+    """The rows of `pipeline.report.funnel`, each with its reject reasons below it.
 
     Args:
-        planned: samples of the plan: what bars are a share of.
+        planned: samples in the plan, the full length of a bar.
     """
     seconds, gpus = (sum(row[column] for row in funnel) for column in ("seconds", "gpu_seconds"))
     head = [column for column in _HEAD if gpus or column != "GPU time"]
     most = max((number for row in funnel for number in row["rejects"].values()), default=0)
 
     def costs(seconds: float, gpu_seconds: float, each: float | None) -> str:
-        """The last cells, empty where there is nothing to tell."""
-        told = [spent(seconds) if seconds else "", cost(each) if each else ""]
-        told[1:1] = [spent(gpu_seconds) if gpu_seconds else ""] if gpus else []
-        return "".join(f"<td>{text}</td>" for text in told)
+        """The last cells, empty without a value."""
+        cells = [spent(seconds) if seconds else "", cost(each) if each else ""]
+        cells[1:1] = [spent(gpu_seconds) if gpu_seconds else ""] if gpus else []
+        return "".join(f"<td>{text}</td>" for text in cells)
 
     rows: list[str] = []
     for row in funnel:
@@ -47,7 +47,7 @@ def _stage(row: Mapping[str, Any], planned: int, costs: str) -> str:
 
 
 def _reasons(layer: str, rejects: Mapping[str, int], most: int, columns: int) -> str:
-    """One row with a bar for each reason, the commonest first, as long as its share of the commonest of all stages."""
+    """One row with a bar per reason, most frequent first, relative to the most frequent reason of all stages."""
     ordered = sorted(rejects.items(), key=lambda item: (-item[1], item[0]))
     items = "".join(
         f"<li>{link(plain(reason), state='rejected', reason=f'{layer}: {reason}')}"
@@ -58,7 +58,7 @@ def _reasons(layer: str, rejects: Mapping[str, int], most: int, columns: int) ->
 
 
 def proposals(counts: Mapping[str, int]) -> str:
-    """What layer `pair` refused and sampled again; empty where it counts nothing."""
+    """The proposals that layer `pair` rejected and sampled again; empty if there are none."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    told = ", ".join(f"{plain(reason)} {number:,}" for reason, number in ordered)
-    return f'<p class="faint">Proposals refused and sampled again: {told}.</p>' if told else ""
+    listed = ", ".join(f"{plain(reason)} {number:,}" for reason, number in ordered)
+    return f'<p class="faint">Proposals rejected and sampled again: {listed}.</p>' if listed else ""

@@ -1,4 +1,4 @@
-"""What the page of the funnel shows, added up sample by sample: memory does not grow with the set."""
+"""Counts for the funnel page, added up sample by sample: memory does not grow with the dataset."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterable
@@ -9,7 +9,7 @@ import numpy as np
 
 from .entry import STATES
 from .measures import MEASURES, Measure
-from .samples import ACCEPTED, Told
+from .samples import ACCEPTED, GallerySample
 
 _AT_ONCE: Final = 8192
 """Values that are binned together."""
@@ -17,12 +17,12 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Spread:
-    """The histogram of one measure, one for each of STATES."""
+    """The histograms of one measure, one per state in STATES."""
 
     def __init__(self, measure: Measure) -> None:
         self.measure = measure
         self.unknown = [0] * len(STATES)
-        """Samples that have the measure, but nobody knows it."""
+        """Number of samples whose value is not known, by state."""
         self._counts = np.zeros((len(STATES), len(measure.edges) + 1), np.int64)
         self._waiting: list[list[float]] = [[] for _ in STATES]
 
@@ -37,7 +37,7 @@ class Spread:
 
     @property
     def counts(self) -> list[list[int]]:
-        """Of each state: below the first edge, the bins, above the last edge."""
+        """For each state: count below the first edge, of each bin, and above the last edge."""
         for state in range(len(STATES)):
             self._bin(state)
         return self._counts.tolist()
@@ -54,7 +54,7 @@ class Spread:
 
 @dataclass
 class Shares(Generic[K]):
-    """Samples by some value, accepted ones and all."""
+    """Number of samples by value: accepted ones, and all."""
 
     accepted: Counter[K] = field(default_factory=Counter[K])
     all: Counter[K] = field(default_factory=Counter[K])
@@ -66,29 +66,29 @@ class Shares(Generic[K]):
 
 
 class Tally:
-    """Counts over a set."""
+    """Counts over a dataset."""
 
     def __init__(self) -> None:
         self.spreads = {measure.name: Spread(measure) for measure in MEASURES}
         self.states = [0] * len(STATES)
-        """Of the planned samples."""
+        """Planned samples by state."""
         self.pairs = [0] * len(STATES)
-        """Of those of which a pair is made: these are what all else is counted over."""
+        """Samples with a pair, by state; all other counts are over these."""
         self.categories = Shares[str]()
         self.colours = Shares[str]()
-        """Of edited objects."""
+        """By color of the edited object."""
         self.splits = Shares[tuple[str, str]]()
         """Planned samples by kind and split."""
         self.kinds = Shares[tuple[str, str]]()
         """By kind and category of the edited object."""
         self.unedited = Shares[str]()
-        """By kind, of edits of no object."""
+        """By kind, for edits without an object."""
         self.depths: Counter[tuple[str, str]] = Counter()
-        """Accepted samples by kind and maker of depth."""
+        """Accepted samples by kind and estimator of depth."""
         self.cells: Counter[tuple[str, str, str]] = Counter()
-        """Accepted samples by kind, category and maker of depth."""
+        """Accepted samples by kind, category and estimator of depth."""
 
-    def add(self, samples: Iterable[Told]) -> None:
+    def add(self, samples: Iterable[GallerySample]) -> None:
         for kind, split, state, facts in samples:
             self.states[state] += 1
             self.splits.add((kind, split), state)
@@ -109,7 +109,7 @@ class Tally:
                 self.cells[kind, facts.category, facts.depth] += 1
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, in an order that does not depend on that of the samples."""
+        """Plain values, in an order that does not depend on the order of samples."""
         return {
             "samples": dict(zip(STATES, self.states, strict=True)),
             "pairs": dict(zip(STATES, self.pairs, strict=True)),
@@ -143,6 +143,6 @@ def _spread(spread: Spread) -> dict[str, Any]:
 
 
 def _shares(shares: Shares[str]) -> list[dict[str, Any]]:
-    """The commonest first."""
+    """Most frequent first."""
     ordered = sorted(shares.all.items(), key=lambda item: (-item[1], item[0]))
     return [{"name": name, "accepted": shares.accepted[name], "pairs": number} for name, number in ordered]

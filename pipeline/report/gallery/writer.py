@@ -1,6 +1,6 @@
 """The files of a gallery: pictures, cards in blocks, and the index that the page filters and sorts.
 
-Memory: the index is held (about 300 bytes a sample), the cards of one block, and no picture.
+In memory: the index (about 300 bytes per sample) and the cards of one block; no pictures.
 """
 
 import os
@@ -16,14 +16,14 @@ from .entry import STATES, Entry
 from .scripts import script
 
 BLOCK: Final = 64
-"""Samples whose cards lie in one script, and whose pictures lie in one folder."""
+"""Samples whose cards are in one script, and whose pictures are in one folder."""
 PAGES: Final = {"funnel.html": "Funnel"}
-"""Pages that may lie beside the samples' own; the bar on top links to them."""
+"""Optional pages beside the page of samples; the bar at the top links to them."""
 _MISSING: Final = float("nan")
 
 
 class _Dictionary:
-    """Texts by number, in the order in which they come."""
+    """Assigns numbers to texts, in order of appearance."""
 
     def __init__(self, *texts: str) -> None:
         self.numbers: dict[str, int] = {text: number for number, text in enumerate(texts)}
@@ -33,7 +33,7 @@ class _Dictionary:
 
 
 class GalleryWriter:
-    """Takes pictures and entries, both in the order of the gallery; `finish` writes the index."""
+    """Writes pictures and entries, given in the order of the gallery; `finish` writes the index."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -49,9 +49,9 @@ class GalleryWriter:
         self._kinds, self._splits, self._reasons = _Dictionary(), _Dictionary(*SPLITS), _Dictionary("")
         self._categories, self._names, self._fields = _Dictionary(""), _Dictionary(), _Dictionary()
         self.bytes = 0
-        """Of the pictures."""
+        """Size of all pictures."""
         self.size = (1, 1)
-        """Width and height of the first picture: tiles have its shape."""
+        """Width and height of the first picture; tiles have its aspect ratio."""
 
     @property
     def samples(self) -> int:
@@ -65,7 +65,7 @@ class GalleryWriter:
         if block not in self._folders:
             Path(f"{self._media}/{block:05d}").mkdir(parents=True)
             self._folders.add(block)
-        # Plain calls: a file object costs more than the file.
+        # Direct system calls: creating a file object takes longer than writing the file.
         file = os.open(f"{self._media}/{block:05d}/{key}.{field}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             left = memoryview(data)
@@ -76,7 +76,7 @@ class GalleryWriter:
         self.bytes += len(data)
 
     def add(self, entry: Entry) -> None:
-        """The next sample; its pictures are written already."""
+        """Add the next sample, whose pictures are already written."""
         columns = self._columns
         self._keys.append(entry.key)
         self._texts.append(entry.text)
@@ -94,14 +94,14 @@ class GalleryWriter:
             self._flush()
 
     def finish(self, about: dict[str, Any]) -> None:
-        """Write the index. `about`: what the page tells of the whole set."""
+        """Write the index. `about`: facts about the whole dataset."""
         if self._cards:
             self._flush()
         scores = {name: [_rounded(value) for value in values] for name, values in self._scores.items()}
         index = {
             "about": {
                 **about,
-                **_colours(),
+                **_colors(),
                 "pages": self._pages(),
                 "size": self.size,
                 "block": BLOCK,
@@ -123,7 +123,7 @@ class GalleryWriter:
         (self._data / "index.js").write_bytes(script("spatialdata.index", _undirected(index)))
 
     def _pages(self) -> list[dict[str, str]]:
-        """The other pages of the gallery that were written."""
+        """The optional pages that were written."""
         return [{"href": name, "title": title} for name, title in PAGES.items() if (self._folder / name).is_file()]
 
     def _flush(self) -> None:
@@ -132,21 +132,21 @@ class GalleryWriter:
         self._cards = []
 
 
-def _colours() -> dict[str, str]:
-    """For the page's own tables: six hexadecimal digits a colour."""
+def _colors() -> dict[str, str]:
+    """The color tables of the page: six hexadecimal digits per color."""
     return {"palette": label_palette(256).tobytes().hex(), "turbo": turbo().tobytes().hex()}
 
 
 def _undirected(value: Any) -> Any:
-    """Plain values, whose texts turn the order of nothing that stands beside them on the page."""
+    """Plain values without characters that change the writing direction of text beside them on the page."""
     if isinstance(value, str):
         return undirected(value)
     if isinstance(value, dict):
-        held = cast("dict[str, Any]", value)
-        return {undirected(name): _undirected(part) for name, part in held.items()}
+        mapping = cast("dict[str, Any]", value)
+        return {undirected(name): _undirected(part) for name, part in mapping.items()}
     return [_undirected(part) for part in cast("list[Any]", value)] if isinstance(value, list | tuple) else value
 
 
 def _rounded(value: float) -> float | None:
-    """Five significant digits; None where it was not measured."""
+    """A value with five significant digits; None if not measured."""
     return None if value != value else float(f"{value:.5g}")

@@ -1,1 +1,1 @@
-"""How far a build is."""
+"""Progress of a build."""

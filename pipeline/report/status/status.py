@@ -1,4 +1,4 @@
-"""How far a build is, read from its records; works while the build runs."""
+"""Progress of a build, from its records; works while a build runs."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -15,7 +15,7 @@ from ....shards.layout import find_splits
 from ....shards.schema import SPLITS
 from ....sources.rendered.pairs import BROKEN
 from ...engine.progress_table import cost, count, plural, spent
-from ...engine.summaries import LayerSummary, summarise
+from ...engine.summaries import LayerSummary, summarize_layers
 from ...opened import Build, open_build
 from ...planning.samples import pair_arguments
 from ...planning.survey import REJECTED_ASSETS, rejected_assets
@@ -25,19 +25,19 @@ from ...terminal import terminal
 from ..funnel import funnel_rows, left_out
 
 NARROWER = ("size", "GPU", "worker time", "units")
-"""Columns that a narrow terminal goes without, one after the other."""
+"""Columns that are dropped on a narrow terminal, in this order."""
 _NAMED = 10
-"""Assets that are told by name."""
-_COLUMNS = ("stage", "units", "in", "out", "refused", "worker time", "GPU", "each", "size")
+"""Number of assets that are listed by name."""
+_COLUMNS = ("stage", "units", "in", "out", "rejected", "worker time", "GPU", "each", "size")
 
 
 def status_of(out: str) -> dict[str, Any]:
-    """Units and samples of each layer, rejects by reason, proposals refused, duplicates, shards.
+    """Units and samples of each layer, rejects by reason, rejected proposals, duplicates, shards.
 
-    Raises BadInput where there is no build.
+    Raises BadInput if there is no build.
     """
     build = open_build(out, running=True)
-    summary = summarise(build.store, build.plan, build.layers)
+    summary = summarize_layers(build.store, build.plan, build.layers)
     layers = {layer: _layer(folder, summary.layers[layer]) for layer, folder in build.layers.items()}
     duplicates = left_out(build, summary)
     funnel, accepted = funnel_rows(build, summary, duplicates)
@@ -59,20 +59,20 @@ def status_of(out: str) -> dict[str, Any]:
 
 
 def _unfinished(build: Build) -> dict[str, Any]:
-    """What became of the configuration that was begun and is not shown: units done, rejects and counts."""
+    """Progress of the unfinished configuration, which is not in effect: units done, rejects and counts."""
     if build.shown is None or (other := build.shown.other) is None:
         return {}
     try:
         stages = build_stages(other, pair_arguments(other, build.store, build.plan), build.store.url)
     except SpatialdataError as error:
         return {"problem": str(error)}
-    summary = summarise(build.store, build.plan, layer_dirs(stages, build.plan.hash))
-    told: dict[str, Any] = {}
+    summary = summarize_layers(build.store, build.plan, layer_dirs(stages, build.plan.hash))
+    layers: dict[str, Any] = {}
     for layer, found in summary.layers.items():
         values = found.totals.to_json()
-        told[layer] = {"done": values["units"], "rejects": values["rejects"]}
-        told[layer] |= {"counts": values["counts"]} if values["counts"] else {}
-    return told
+        layers[layer] = {"done": values["units"], "rejects": values["rejects"]}
+        layers[layer] |= {"counts": values["counts"]} if values["counts"] else {}
+    return layers
 
 
 def _layer(folder: str, found: LayerSummary) -> dict[str, Any]:
@@ -106,40 +106,40 @@ def _shards(build: Build) -> list[dict[str, Any]]:
 
 
 def print_status(found: dict[str, Any]) -> None:
-    """The same as tables."""
+    """Print the result of `status_of` as tables."""
     console = terminal()
-    state = "finished" if found["finished"] else "not finished: run the same build again to go on"
+    state = "finished" if found["finished"] else "not finished: rerun the build to resume"
     samples, units = plural(found["samples"], "sample"), plural(found["units"], "unit")
     _say(console, f"{found['out']}: {samples} in {units}, {state}")
     console.print(_fitting_table(found, console))
     for row in found["funnel"]:
         if row["rejects"]:
-            _say(console, f"{row['layer']} refused: {_listed(row['rejects'])}")
+            _say(console, f"{row['layer']} rejected: {_listed(row['rejects'])}")
     for layer, values in found["layers"].items():
         if values["damaged"]:
             units = ", ".join(str(unit) for unit in values["damaged"][:10])
-            _say(console, f"{layer}: the records of units {units} cannot be read: run the same build again")
+            _say(console, f"{layer}: the records of units {units} cannot be read: rerun the build")
     counts = found["layers"].get("pair", {}).get("counts", {})
-    refused = {name: count for name, count in counts.items() if not name.startswith(BROKEN)}
-    if refused:
-        _say(console, f"proposals refused and sampled again: {_listed(refused)}")
-    for line in _not_shown(counts):
+    rejected = {name: count for name, count in counts.items() if not name.startswith(BROKEN)}
+    if rejected:
+        _say(console, f"proposals rejected and sampled again: {_listed(rejected)}")
+    for line in _broken_assets(counts):
         _say(console, line)
     _print_rejected_assets(console, found["rejected_assets"])
     if found["duplicates"]:
         _say(console, f"left out of the shards: {_listed(found['duplicates'])}")
     if found["note"]:
         _say(console, found["note"])
-        for line in _told_unfinished(found):
+        for line in _unfinished_lines(found):
             _say(console, line)
     for shard in sorted(found["shards"], key=lambda shard: (shard["recipe"], SPLITS.index(shard["split"]))):
         samples, shards = plural(shard["samples"], "sample"), plural(shard["shards"], "shard")
-        told = f"{samples} in {shards}, {decimal(shard['bytes'])}" if shard["shards"] else "not finished"
-        _say(console, f"{shard['recipe']}/{shard['split']}: {told}")
+        text = f"{samples} in {shards}, {decimal(shard['bytes'])}" if shard["shards"] else "not finished"
+        _say(console, f"{shard['recipe']}/{shard['split']}: {text}")
 
 
 def _print_rejected_assets(console: Console, rejected: list[dict[str, str]]) -> None:
-    """How many assets the survey rejected, and why; the first by name."""
+    """Print the assets that the survey rejected: counts by reason, and the first ones by name."""
     if not rejected:
         return
     reasons = Counter(asset["reason"] for asset in rejected)
@@ -147,35 +147,35 @@ def _print_rejected_assets(console: Console, rejected: list[dict[str, str]]) -> 
     for asset in rejected[:_NAMED]:
         _say(console, f"  {_plain(asset['uid'])}: {asset['reason']}: {_plain(asset['detail'])}")
     if len(rejected) > _NAMED:
-        _say(console, f"  and {plural(len(rejected) - _NAMED, 'other')}: all are in {REJECTED_ASSETS}")
+        _say(console, f"  and {plural(len(rejected) - _NAMED, 'other')}: see {REJECTED_ASSETS}")
 
 
-def _not_shown(counts: Mapping[str, int]) -> Iterator[str]:
-    """The assets that Blender did not show, and why; those first that cost the most scenes."""
+def _broken_assets(counts: Mapping[str, int]) -> Iterator[str]:
+    """The assets that Blender could not render, with reasons; those that affected the most scenes first."""
     chosen = [(name, scenes) for name, scenes in counts.items() if name.startswith(BROKEN)]
     for name, scenes in sorted(chosen, key=lambda item: (-item[1], item[0]))[:_NAMED]:
-        yield f"asset not shown, {plural(scenes, 'scene')} sampled again: {_plain(name.removeprefix(BROKEN))}"
+        yield f"asset not rendered, {plural(scenes, 'scene')} sampled again: {_plain(name.removeprefix(BROKEN))}"
 
 
 def _plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-def _told_unfinished(found: dict[str, Any]) -> Iterator[str]:
-    """Of the unfinished configuration, what is not as in the one that is shown."""
+def _unfinished_lines(found: dict[str, Any]) -> Iterator[str]:
+    """The differences between the unfinished configuration and the one in effect."""
     if problem := found["unfinished"].get("problem"):
-        yield f"unfinished: it cannot be built now: {problem}"
+        yield f"unfinished: this configuration cannot be built: {problem}"
         return
     for layer, values in found["unfinished"].items():
         shown = found["layers"].get(layer, {})
         if values["done"] < found["units"] or values["rejects"] != shown.get("rejects"):
-            refused = f", refused: {_listed(values['rejects'])}" if values["rejects"] else ""
-            yield f"unfinished: {layer} {values['done']} of {plural(found['units'], 'unit')}{refused}"
-            yield from (f"unfinished: {line}" for line in _not_shown(values.get("counts", {})))
+            rejected = f", rejected: {_listed(values['rejects'])}" if values["rejects"] else ""
+            yield f"unfinished: {layer} {values['done']} of {plural(found['units'], 'unit')}{rejected}"
+            yield from (f"unfinished: {line}" for line in _broken_assets(values.get("counts", {})))
 
 
 def _fitting_table(found: dict[str, Any], console: Console) -> Table:
-    """The funnel with as many columns as the terminal holds."""
+    """The funnel with as many columns as fit the terminal."""
     endless = console.options.update(width=1000)
     idle = set[str]() if any(row["gpu_seconds"] for row in found["funnel"]) else {"GPU"}
     table = _funnel_table(found, idle)
@@ -187,7 +187,7 @@ def _fitting_table(found: dict[str, Any], console: Console) -> Table:
 
 
 def _funnel_table(found: dict[str, Any], hidden: Collection[str]) -> Table:
-    """The funnel, a row a stage; in the last one what is accepted, and what it cost in all."""
+    """The funnel, one row per stage; the footer has the accepted samples and the total cost."""
     funnel: list[dict[str, Any]] = found["funnel"]
     seconds, gpus = sum(row["seconds"] for row in funnel), sum(row["gpu_seconds"] for row in funnel)
     accepted: int = found["accepted"]
@@ -213,7 +213,7 @@ def _funnel_table(found: dict[str, Any], hidden: Collection[str]) -> Table:
 
 
 def _costs(seconds: float, gpu_seconds: float, each: float | None, size: int) -> tuple[str, str, str, str]:
-    """Empty where there is nothing to tell."""
+    """The last cells of a row; empty without a value."""
     return (
         spent(seconds) if seconds else "",
         spent(gpu_seconds) if gpu_seconds else "",

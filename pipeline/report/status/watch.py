@@ -1,6 +1,6 @@
-"""`status --watch`: a build seen from another terminal, be it a Ray job on a cluster: its records and its run lock.
+"""`status --watch`: follow a build from another terminal, also a Ray job on a cluster, by its records and run lock.
 
-Nothing is asked of the build itself, so what is shown is what is committed.
+The build itself is not contacted, so only committed units are shown.
 """
 
 import json
@@ -13,10 +13,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from ...engine.progress_table import StageView, duration, left_of, line_of, pace_of, refusals, stages_table
-from ...engine.summaries import LayerSummary, summarise
+from ...engine.progress_table import StageView, duration, left_of, line_of, pace_of, rejections, stages_table
+from ...engine.summaries import LayerSummary, summarize_layers
 from ...opened import open_build, open_out
-from ...store.lock import Holder, Sighting
+from ...store.lock import Holder, LockWatcher
 from ...terminal import say, terminal
 
 EVERY_S = 3.0
@@ -24,8 +24,8 @@ PLAIN_EVERY_S = 60.0
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A build at one moment."""
+class BuildState:
+    """The state of a build at one moment."""
 
     out: str
     samples: int
@@ -33,25 +33,25 @@ class Seen:
     stages: tuple[StageView, ...]
     holder: Holder | None
     quiet_s: float | None
-    """Seconds since the latest commit; None where there is none."""
+    """Seconds since the latest commit; None if there is none."""
     note: str = ""
-    """Which configuration it is, where OUT holds two."""
+    """Which configuration this is, if OUT holds two."""
 
     @property
     def finished(self) -> bool:
-        """All layers are made, and nobody packs them."""
+        """All layers are computed, and no run is packing."""
         return self.holder is None and all(stage.done >= stage.units for stage in self.stages)
 
     @property
     def state(self) -> str:
-        """Who works on it, and when something was committed last."""
+        """Who holds it, and when the last unit was committed."""
         quiet = "nothing is committed yet"
         if self.quiet_s is not None:
             quiet = f"the last unit was committed {duration(self.quiet_s)} ago"
         if self.finished:
             return f"finished: {self.accepted:,} of {self.samples:,} samples are accepted"
         if self.holder is None:
-            return f"stopped: no run holds it, {quiet}; run the same build again to go on"
+            return f"stopped: no run holds it, {quiet}; rerun the build to resume"
         left = left_of(self.stages)
         if left == 0.0:
             return f"packing: {self.holder}"
@@ -80,21 +80,21 @@ class Seen:
         }
 
 
-def look(out: str, sighting: Sighting | None = None) -> Seen:
-    """The build under `out` as it is now. Raises BadInput where there is none.
+def read_state(out: str, watcher: LockWatcher | None = None) -> BuildState:
+    """The current state of the build under `out`. Raises BadInput if there is none.
 
     Args:
-        sighting: remembers who held it at earlier looks.
+        watcher: remembers the holder from earlier calls.
     """
     build = open_build(out, running=True)
     # Before the records: a build that ends meanwhile is finished, not stopped.
-    holder = (sighting or Sighting(build.store)).look()
-    summary = summarise(build.store, build.plan, build.layers)
+    holder = (watcher or LockWatcher(build.store)).holder()
+    summary = summarize_layers(build.store, build.plan, build.layers)
     now = time.time()
     stages = tuple(_view(layer, found, build.plan.units, now, holder) for layer, found in summary.layers.items())
     ends = [found.recent[-1].ended for found in summary.layers.values() if found.recent]
     quiet = max(0.0, now - max(ends)) if ends else None
-    return Seen(str(build.store), build.plan.samples, summary.accepted, stages, holder, quiet, build.note)
+    return BuildState(str(build.store), build.plan.samples, summary.accepted, stages, holder, quiet, build.note)
 
 
 def _view(layer: str, found: LayerSummary, units: int, now: float, holder: Holder | None) -> StageView:
@@ -103,41 +103,41 @@ def _view(layer: str, found: LayerSummary, units: int, now: float, holder: Holde
 
 
 def watch(out: str, *, as_json: bool = False, pause: Callable[[float], None] = time.sleep) -> None:
-    """Show the build under `out` again and again until it is finished: redrawn on a terminal, a line a minute else.
+    """Show the build under `out` until it is finished: redrawn on a terminal, else one line per minute.
 
-    With `as_json`, one object a line. KeyboardInterrupt ends it at any time; the last picture stays.
+    With `as_json`, one object per line. KeyboardInterrupt ends it at any time; the last state stays on the screen.
     """
     console = terminal()
-    sighting = Sighting(open_out(out))
-    seen = look(out, sighting)
+    watcher = LockWatcher(open_out(out))
+    seen = read_state(out, watcher)
     if as_json or not console.is_terminal:
-        told, last = "", 0.0
+        printed, last = "", 0.0
         while True:
             line = json.dumps(seen.to_json(), sort_keys=True) if as_json else _line(seen)
             due = time.monotonic() - last >= (EVERY_S if as_json else PLAIN_EVERY_S)
-            if line != told and (due or seen.finished or not told):
-                told, last = line, time.monotonic()
+            if line != printed and (due or seen.finished or not printed):
+                printed, last = line, time.monotonic()
                 say(line)
             if seen.finished:
                 return
             pause(EVERY_S)
-            seen = look(out, sighting)
+            seen = read_state(out, watcher)
     with Live(_drawn(seen, console), console=console, auto_refresh=False) as live:
         while not seen.finished:
             pause(EVERY_S)
-            seen = look(out, sighting)
+            seen = read_state(out, watcher)
             live.update(_drawn(seen, console), refresh=True)
 
 
-def _line(seen: Seen) -> str:
+def _line(seen: BuildState) -> str:
     note = f"; {seen.note}" if seen.note else ""
     return f"{seen.state}; {line_of(seen.stages)}{note}"
 
 
-def _drawn(seen: Seen, console: Console) -> Group:
+def _drawn(seen: BuildState, console: Console) -> Group:
     style = "green" if seen.finished else "yellow" if seen.holder is None else ""
     lines = [Text(seen.out, style="bold", overflow="ellipsis", no_wrap=True), Text(seen.state, style=style)]
     lines += [Text(seen.note, style="dim")] if seen.note else []
-    below = refusals(seen.stages)
+    below = rejections(seen.stages)
     tail = [Text(below, style="dim", no_wrap=True, overflow="ellipsis")] if below else []
     return Group(*lines, stages_table(seen.stages, console.width), *tail)

@@ -1,1 +1,1 @@
-"""What happened to one sample."""
+"""The history of one sample."""

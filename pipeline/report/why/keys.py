@@ -1,4 +1,4 @@
-"""Where a key is in the plan, and which keys are near one that is not: a pass over the column of keys."""
+"""Find a key in the plan, or the most similar keys, in one pass over the column of keys."""
 
 import difflib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from ....shards.errors import BadInput, SpatialdataError
 from ...store.plan import UNITS, Plan, damaged_plan
 
 LIKELY = 8
-"""Keys of each row group that are compared closely."""
+"""Keys per row group that are compared in detail."""
 
 
 @dataclass(frozen=True)
@@ -23,27 +23,27 @@ class Place:
 
     unit: int
     row: int
-    """In the unit."""
+    """Row within the unit."""
 
 
 def find_key(plan: Plan, key: str) -> Place:
-    """Where a key is: half a second for a million keys. Raises BadInput, naming the nearest keys, where it is not."""
+    """The place of a key: half a second for a million keys. Raises BadInput, with similar keys, if not found."""
     first = 0
     for keys in _key_groups(plan):
         index = pc.index(keys, pa.scalar(key)).as_py()
         if index >= 0:
             return Place(*divmod(first + index, plan.unit_size))
         first += len(keys)
-    near = nearest_keys(plan, key)
-    named = f"; the nearest are {', '.join(near)}" if near else ""
-    raise BadInput(f"no sample '{key}' is planned in {plan.store}{named}")
+    similar = nearest_keys(plan, key)
+    named = f"; the most similar keys are {', '.join(similar)}" if similar else ""
+    raise BadInput(f"the plan in {plan.store} has no sample '{key}'{named}")
 
 
 def nearest_keys(plan: Plan, key: str, most: int = 3) -> list[str]:
-    """Keys that are like this one, the nearest first.
+    """The keys that are most similar to `key`, best first.
 
-    Of each row group those are looked at closely that have most characters in common with it at the same place, counted
-    from the front and from the end: so a letter too many or too few costs little.
+    In each row group, the keys with the most characters equal at the same position are compared in detail. Positions
+    are counted from the start and from the end, so that one missing or additional character costs little.
     """
     likely: list[str] = []
     for keys in _key_groups(plan):
@@ -55,7 +55,7 @@ def nearest_keys(plan: Plan, key: str, most: int = 3) -> list[str]:
 
 
 def _agreement(keys: Any, key: str) -> Any:
-    """Number of leading places at which each key (pyarrow strings) has the character of `key`; an array (n,)."""
+    """Number of positions at which each key (pyarrow strings) has the character of `key`; an array (n,)."""
     given = np.frombuffer(key.encode(), np.uint8)
     width = max(1, len(given))
     table = np.array(keys.to_numpy(zero_copy_only=False), dtype=f"S{width}").view(np.uint8).reshape(len(keys), width)
@@ -63,7 +63,7 @@ def _agreement(keys: Any, key: str) -> Any:
 
 
 def _key_groups(plan: Plan) -> Iterator[Any]:
-    """The keys of the plan in order, a row group at a time."""
+    """The keys of the plan in order, one row group at a time."""
     try:
         with plan.store.open_file(UNITS) as opened:
             file = pq.ParquetFile(opened)

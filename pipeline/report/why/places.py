@@ -1,7 +1,7 @@
-"""In which shard of which recipe a sample lies, and at which byte.
+"""Find the shards that contain a sample, and its byte offset.
 
-The shards of a split hold its samples in the plan's order, so one is found by bisection over the units of their first
-samples: a few reads, however many shards there are.
+The shards of a split have their samples in the plan's order, so a sample is found by bisection over the units of their
+first samples: a few reads for any number of shards.
 """
 
 import json
@@ -16,9 +16,9 @@ from ....shards.writer import BLOCK
 
 
 def shards_of(out: str, key: str, split: str, unit: int) -> list[dict[str, Any]]:
-    """Where the sample is: `recipe`, `split`, `shard`, `offset` (of its first header), `bytes`, `members`.
+    """The places of a sample: `recipe`, `split`, `shard`, `offset` (of its first header), `bytes`, `members`.
 
-    `members`: offset and size of each member's bytes. Split folders that are not finished, or damaged, hold none.
+    `members` has the offset and size of each member. Split folders that are unfinished or damaged are skipped.
     """
     try:
         folders = find_splits(out, split=split)
@@ -42,13 +42,13 @@ def _in_folder(folder: SplitFolder, key: str, unit: int) -> dict[str, Any] | Non
                 if row["key"] == key:
                     return {"recipe": folder.recipe, "split": folder.split, "shard": names[index], **_bytes(row)}
             index += 1
-    except (OSError, SpatialdataError, ValueError, KeyError):  # `verify` says what is wrong with them
+    except (OSError, SpatialdataError, ValueError, KeyError):  # `verify` reports the damage
         return None
     return None
 
 
 def _first_unit(folder: str, shard: str) -> int:
-    """The unit of a shard's first sample, as its json member says."""
+    """The unit of a shard's first sample, from its json member."""
     row = read_rows(folder, shard)[0]
     fs, path = filesystem(join(folder, shard))
     start = row["json_offset"]

@@ -1,6 +1,6 @@
-"""The whole story of one sample: what was planned, what each layer made of it, why it was refused, where it lies.
+"""Everything about one sample: its plan, its row in each layer, why it was rejected, and its place in shards.
 
-Reads layers, records and shards only; works while the build runs.
+Reads only layers, records and shards; works while a build runs.
 """
 
 import json
@@ -25,15 +25,14 @@ from .places import shards_of
 
 
 def why_of(out: str, key: str) -> dict[str, Any]:
-    """All that is known of one sample, as plain values.
+    """Everything about one sample, as plain values.
 
-    Keys: `key`, `note` (which configuration is shown, where OUT holds two), `state` (`accepted`, `refused`, `left out`
-    of the shards, `unfinished`), `because` (empty for what is accepted),
-    `plan` (hash, seed, unit, row, split, how it is `derived` from which `origin`, and the `spec`: what to
-    make), `edit`, `instruction`, `assets` (name, uid, licence, creator, what was made of a known size), `layers` (see
-    `_layer`), `duplicate`, `shards` and `rebuild`, a command.
+    Keys: `key`, `note` (which configuration is shown, if OUT holds two), `state` (`accepted`, `refused`, `left out` of
+    the shards, `unfinished`), `because` (empty for accepted samples), `plan` (hash, seed, unit, row, split, how it is
+    `derived` from which `origin`, and the `spec`: what to build), `edit`, `instruction`, `assets` (name, uid, license,
+    creator, how a known size was used), `layers` (see `_layer`), `duplicate`, `shards`, and `rebuild`, a command.
 
-    Raises BadInput where there is no build, or no such key (the nearest are named).
+    Raises BadInput if there is no build, or no such key (the message has similar keys).
     """
     build = open_build(out, running=True)
     place = find_key(build.plan, key)
@@ -47,7 +46,7 @@ def why_of(out: str, key: str) -> dict[str, Any]:
     duplicate = _duplicate(build, key)
     state, because = _verdict(layers, duplicate)
     facts: Mapping[str, Any] = values["pair"].get("facts", {})
-    notes = _size_notes(build, {str(thing["asset"]) for thing in facts.get("objects", [])})
+    notes = _size_notes(build, {str(item["asset"]) for item in facts.get("objects", [])})
     return {
         "out": str(build.store),
         "key": key,
@@ -58,9 +57,9 @@ def why_of(out: str, key: str) -> dict[str, Any]:
         "edit": facts.get("edit", {}),
         "instruction": _instruction(values),
         "assets": [
-            {name: thing[name] for name in ("id", "name", "category", "asset", "licence", "creator")}
-            | {"size_note": notes.get(thing["asset"], "")}
-            for thing in facts.get("objects", [])
+            {name: item[name] for name in ("id", "name", "category", "asset", "licence", "creator")}
+            | {"size_note": notes.get(item["asset"], "")}
+            for item in facts.get("objects", [])
         ],
         "layers": layers,
         "duplicate": duplicate,
@@ -70,13 +69,13 @@ def why_of(out: str, key: str) -> dict[str, Any]:
 
 
 def _size_notes(build: Build, uids: Collection[str]) -> dict[str, str]:
-    """What the survey made of the known sizes of these assets, by uid; empty where the plan holds no asset table."""
+    """How the survey used the known sizes of these assets, by uid; empty if the plan has no asset table."""
     if not build.store.exists(ASSETS):
         return {}
     try:
         table = pq.read_table(pa.BufferReader(build.store.read_file(ASSETS)), filters=[("uid", "in", sorted(uids))])
     except pa.ArrowException:
-        return {}  # a damaged table is told by whoever needs it whole
+        return {}  # commands that need the whole table report the damage
     assets = map(json.loads, table["asset"].to_pylist())
     return {asset["uid"]: note for asset in assets if (note := asset.get("size_note", ""))}
 
@@ -98,15 +97,18 @@ def _planned(build: Build, place: Place, row: PlanRow) -> dict[str, Any]:
 def _layer(
     build: Build, stage: Stage, folder: str, place: Place, key: str, lost: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """What one layer made of a sample.
+    """The result of one layer for a sample.
 
-    Keys: `layer`, `folder`, `stage`, `model` and `revision` (empty where the stage has none), `state` (`made`,
-    `refused`, `skipped` as a layer that it needs has no such row, `waiting` for its unit, `damaged`), `reject`,
-    `values` (the columns that are not images, JSON parsed) and, of the unit: `samples`, `seconds`, `cpu_seconds`,
-    `gpus`, `attempts`, `host`, `started`, `versions`.
+    Keys: `layer`, `folder`, `stage`, `model` and `revision` (empty if the stage has none), `state` (`made`; `refused`;
+    `skipped`, because a layer that it needs has no row; `waiting` for its unit; `damaged`), `reject`, `values` (the
+    columns that are not images, JSON parsed) and, for the unit: `samples`, `seconds`, `cpu_seconds`, `gpus`,
+    `attempts`, `host`, `started`, `versions`.
+
+    Args:
+        lost: the first needed layer without a row of the sample.
     """
-    told = {"layer": stage.layer, "folder": folder, "stage": type(stage).__name__, "model": "", "revision": ""}
-    found: dict[str, Any] = {**told, "state": "waiting", "reject": {}, "values": {}}
+    about = {"layer": stage.layer, "folder": folder, "stage": type(stage).__name__, "model": "", "revision": ""}
+    found: dict[str, Any] = {**about, "state": "waiting", "reject": {}, "values": {}}
     found["model"] = stage.model
     found["revision"] = stage.revision
     store = build.store
@@ -115,14 +117,14 @@ def _layer(
     try:
         record = store.record(folder, place.unit)
         found |= _made(record)
-        refused = next((reject for reject in record.rejects if reject.key == key), None)
-        if refused is not None:
-            return {**found, "state": "refused", "reject": {**asdict(refused), "scores": dict(refused.scores)}}
+        rejected = next((reject for reject in record.rejects if reject.key == key), None)
+        if rejected is not None:
+            return {**found, "state": "refused", "reject": {**asdict(rejected), "scores": dict(rejected.scores)}}
         columns = None if lost else store.read(folder, place.unit).get(key)
     except LayerCorrupt as error:
         return {**found, "state": "damaged", "because": str(error)}
     if columns is None:
-        return {**found, "state": "skipped", "because": f"layer {lost['layer']} has no row of it" if lost else ""}
+        return {**found, "state": "skipped", "because": f"layer {lost['layer']} has no row for it" if lost else ""}
     values = {name: _parsed(value) for name, value in columns.items() if not isinstance(value, bytes)}
     return {**found, "state": "made", "values": values, **_model(values, found)}
 
@@ -134,7 +136,7 @@ def _made(record: Record) -> dict[str, Any]:
 
 
 def _parsed(value: Value) -> Any:
-    """A cell; text that is a JSON object or list as that."""
+    """The value of a cell, with JSON objects and lists parsed."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
             return json.loads(value)
@@ -144,17 +146,17 @@ def _parsed(value: Value) -> Any:
 
 
 def _model(values: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, str]:
-    """Model and revision as the layer itself tells them: of a map its estimator, of an instruction its model."""
+    """Model and revision as stored in the layer: the estimator of a map, the model of an instruction."""
     maps = [info for info in dict(values.get("maps", {})).values() if info["estimator"]]
     if maps:
         return {"model": maps[0]["estimator"], "revision": maps[0]["revision"] or found["revision"]}
     instruction = values.get("instruction")
-    told = instruction.get("model", "") if isinstance(instruction, dict) else ""
-    return {"model": told or found["model"]}
+    model = instruction.get("model", "") if isinstance(instruction, dict) else ""
+    return {"model": model or found["model"]}
 
 
 def _instruction(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """As it goes into shards: what the checks made of it, where they changed it."""
+    """The instruction as in shards: that of the checks if they changed it."""
     rewritten = values.get("checks", {}).get("instruction")
     return dict(rewritten or values.get("instruction", {}).get("instruction", {}))
 
@@ -165,12 +167,12 @@ def _verdict(layers: list[dict[str, Any]], duplicate: Mapping[str, Any]) -> tupl
             return "refused", f"layer {found['layer']}: {found['reject']['reason']}"
     missing = [found["layer"] for found in layers if found["state"] != "made"]
     if missing:
-        return "unfinished", f"not made yet: {', '.join(missing)}"
+        return "unfinished", f"not computed yet: {', '.join(missing)}"
     if duplicate:
-        return "left out", f"{duplicate['reason']}, as {duplicate['twin']} is in {duplicate['distance']} bits the same"
+        return "left out", f"{duplicate['reason']}: differs from {duplicate['twin']} in {duplicate['distance']} bits"
     return "accepted", ""
 
 
 def _duplicate(build: Build, key: str) -> dict[str, Any]:
-    """Whose twin it is, as the latest packing found."""
+    """The duplicate that the latest packing found for it; empty if none."""
     return next((asdict(sample) for sample in packed_duplicates(build).dropped if sample.key == key), {})

@@ -1,4 +1,4 @@
-"""What a build counts, how it is stopped, and what finds it again."""
+"""Counts of a build, stopping it, and opening it again."""
 
 import contextlib
 import fcntl
@@ -29,8 +29,8 @@ from tests.pipeline.toys import EDITS, SPLITS, Judge, Make, Measure, key, toy_pl
 
 
 @dataclass(frozen=True)
-class Refuse(Judge):
-    """Refuses all that `Judge` sees."""
+class RejectAll(Judge):
+    """Rejects every sample."""
 
     layer: ClassVar[str] = "line"
 
@@ -38,10 +38,10 @@ class Refuse(Judge):
         return [Reject("no_line") for _ in samples]
 
 
-def test_a_sample_that_two_layers_refused_is_counted_once(tmp_path: Path):
+def test_a_sample_that_two_layers_rejected_is_counted_once(tmp_path: Path):
     store = LayerStore(str(tmp_path))
     plan = toy_plan(store)
-    stages = (Make(ills={key(5): "reject"}), Measure(), Judge(), Refuse())
+    stages = (Make(ills={key(5): "reject"}), Measure(), Judge(), RejectAll())
     run(stages, store, plan, EngineOptions(kind="inline"), plan_hash=plan.hash)
     found = rejects_of(Build(store, Config(), plan, stages))
     divisible = found.reasons["checks: divisible"]
@@ -50,12 +50,12 @@ def test_a_sample_that_two_layers_refused_is_counted_once(tmp_path: Path):
     assert found.samples == plan.samples == 40
 
 
-def test_a_time_out_changes_no_layer_and_is_kept(tmp_path: Path):
+def test_a_timeout_changes_no_layer_and_is_stored(tmp_path: Path):
     def folders(*settings: str) -> dict[str, str]:
         config = load_config(None, settings)
         store.write_file(BUILD, config.model_dump_json().encode())
         found = open_build(str(tmp_path))
-        assert found.config == config, "build.json does not say what was asked for"
+        assert found.config == config, "build.json differs from the requested configuration"
         stages = build_stages(config, pair_arguments(config, store, plan))
         assert found.layers == Build(store, config, plan, tuple(stages)).layers
         return found.layers
@@ -67,8 +67,8 @@ def test_a_time_out_changes_no_layer_and_is_kept(tmp_path: Path):
     assert folders("render.samples=33") != usual
 
 
-def blocked(arguments: Sequence[str], begun: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """A command whose stderr takes nothing more, once `begun` is there: it stands at the first line that it says."""
+def blocked(arguments: Sequence[str], started: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """A command that blocks at its first line on stderr, which is full. Returns once the file `started` exists."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETFL, fcntl.fcntl(writing, fcntl.F_GETFL) | os.O_NONBLOCK)
     for size in (4096, 1):
@@ -82,7 +82,7 @@ def blocked(arguments: Sequence[str], begun: Path) -> tuple[subprocess.Popen[byt
     process = subprocess.Popen(command, cwd=CHECKOUT, stderr=writing, stdout=subprocess.DEVNULL)
     os.close(writing)
     deadline = time.monotonic() + 60
-    while not begun.exists():
+    while not started.exists():
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -94,34 +94,34 @@ def blocked(arguments: Sequence[str], begun: Path) -> tuple[subprocess.Popen[byt
     [
         ("planning", "inline", signal.SIGTERM),
         ("planning", "inline", signal.SIGINT),
-        # Of which Ray would make an exit of its own.
+        # Ray would turn it into an exit of its own.
         pytest.param("planning", "ray", signal.SIGTERM, marks=pytest.mark.ray),
         ("packing", "inline", signal.SIGTERM),
         ("packing", "inline", signal.SIGINT),
     ],
 )
 @pytest.mark.slow
-def test_stopped_anywhere_it_lets_go_of_the_lock(
+def test_a_stopped_command_releases_the_lock(
     out: Path, tmp_path: Path, doing: str, engine: str, number: signal.Signals
 ):
     if doing == "planning":
         out = tmp_path / "new"
         settings = ["--set", f"engine.kind={engine}", "--set", "source.variants=1"]
-        process, said = blocked(["build", "--out", str(out), *settings], out / "plan" / "assets.parquet")
+        process, stderr = blocked(["build", "--out", str(out), *settings], out / "plan" / "assets.parquet")
         assert not (out / "plan.json").exists()
     else:
         settings = ["--set", "shard.samples_per_shard=1"]
-        process, said = blocked(["shard", str(out), "--recipe", "spatialedit", *settings], out / "shards/spatialedit")
+        process, stderr = blocked(["shard", str(out), "--recipe", "spatialedit", *settings], out / "shards/spatialedit")
     assert (out / "run.lock").exists()
     process.send_signal(number)
-    with os.fdopen(said, "rb") as stream:
-        told = stream.read().decode().lstrip(".").splitlines()
+    with os.fdopen(stderr, "rb") as stream:
+        lines = stream.read().decode().lstrip(".").splitlines()
     assert process.wait(60) == 130
-    assert told[-1] == "stopped; rerun the command to resume"
+    assert lines[-1] == "stopped; rerun the command to resume"
     assert not (out / "run.lock").exists()
 
 
-def test_stopped_before_there_is_a_lock(tmp_path: Path):
+def test_stopped_before_it_holds_a_lock(tmp_path: Path):
     fifo = tmp_path / "config.yaml"
     os.mkfifo(fifo)
     command = [
@@ -134,7 +134,7 @@ def test_stopped_before_there_is_a_lock(tmp_path: Path):
         "--out",
         str(tmp_path / "out"),
     ]
-    # Started by a shell's background job, the tests and all that they start would ignore SIGINT.
+    # If the tests run in a background job of a shell, their child processes would ignore SIGINT.
     process = subprocess.Popen(
         command,
         cwd=CHECKOUT,
@@ -144,15 +144,15 @@ def test_stopped_before_there_is_a_lock(tmp_path: Path):
     )
     deadline = time.monotonic() + 60
     writing = None
-    while writing is None:  # there is a reader once the command stands in its configuration
+    while writing is None:  # there is a reader once the command opens its configuration
         assert process.poll() is None
         assert time.monotonic() < deadline
         with contextlib.suppress(OSError):
             writing = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     os.close(writing)
     assert process.returncode == 130
-    assert told.splitlines()[-1] == "stopped; rerun the command to resume"
-    assert "Traceback" not in told
+    assert stderr.splitlines()[-1] == "stopped; rerun the command to resume"
+    assert "Traceback" not in stderr

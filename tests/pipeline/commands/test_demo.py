@@ -1,4 +1,4 @@
-"""The first five minutes: what `make demo` promises, at a size that a test can afford."""
+"""The content and output of `make demo`, at a smaller size."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ from spatialdata_builder.shards.schema import EDIT_KINDS
 from tests.pipeline.releases import spatialdata
 
 
-def test_the_demo_holds_every_kind_of_edit():
+def test_the_demo_has_every_kind_of_edit():
     config = parse_config(DEMO)
     assert isinstance(config.samples, int)
     assert config.samples >= 24
@@ -28,7 +28,7 @@ def test_the_demo_holds_every_kind_of_edit():
 
 
 @pytest.mark.blender
-def test_it_says_what_it_made_and_what_to_try_next(tmp_path: Path):
+def test_it_prints_its_results_and_the_next_commands(tmp_path: Path):
     out = tmp_path / "demo"
     small = ["samples=6", "render.resolution=[64, 64]", "render.samples=1", "source.variants=3"]
     settings = [*small, "shard.splits={train: 1, val: 0, test: 0}", "engine.kind=inline"]

@@ -1,4 +1,4 @@
-"""What doctor finds is a line, whatever is wrong with the machine or with what was asked."""
+"""Every problem that doctor finds is one line, for any broken machine or argument."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from spatialdata_builder.pipeline.commands.doctor import Finding, examine
 
 @pytest.fixture
 def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The findings by name, with a given nvidia-smi, without trying Blender."""
+    """The findings by name, with a given nvidia-smi and without Blender."""
 
     def look(out: str = "", nvidia_smi: str = "exit 0") -> dict[str, Finding]:
         program = tmp_path / "nvidia-smi"
@@ -32,4 +32,4 @@ def test_an_out_that_cannot_be_used(found, tmp_path: Path):
     assert disk.state == "missing"
     assert "nosuch" in disk.detail
     assert found(str(tmp_path / "not" / "there" / "yet"))["disk"].state == "ok"
-    assert found("memory://set")["disk"].detail.endswith("its space is not known here")
+    assert found("memory://set")["disk"].detail.endswith("its free space is not known")

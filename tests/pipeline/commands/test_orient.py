@@ -1,4 +1,4 @@
-"""From model files to fronts: real renders, a real server, and a model that names what it sees."""
+"""From model files to fronts: real renders, a real server, and a model that detects painted sides."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ SIDE = 40
 
 
 def look(text: str, images: list[np.ndarray]) -> dict[str, object]:
-    """Where the red side faces the viewer is the front, where the blue one does the rear."""
+    """The front is the view that shows the red side, the rear the view that shows the blue side."""
     (sheet,) = images
     height, width = sheet.shape[0] // 2, sheet.shape[1] // 4
     panels = [sheet[r * height :, c * width :][:height, :width] for r in range(2) for c in range(4)]
@@ -67,21 +67,21 @@ def orient(root: Path, out: Path, server: Served, to: Path, *uids: str) -> dict[
 @pytest.mark.blender
 def test_fronts_of_model_files_are_found_and_reach_the_plan(root: Path, tmp_path: Path, server: Served):
     out, to = tmp_path / "out", tmp_path / "found.json"
-    told = orient(root, out, server, to)
-    assert told["to"] == str(to)
+    result = orient(root, out, server, to)
+    assert result["to"] == str(to)
     counts = {"assets": 4, "asked": 4, "known": 3, "unknown": 0, "undistinguishable": 1, "failed": 0}
-    assert told.items() >= counts.items() and told["reasons"] == {}
+    assert result.items() >= counts.items() and result["reasons"] == {}
     found = read_orientations(str(to))
     assert {uid: found[uid].front_deg for uid in FRONTS} == FRONTS
     assert found["south"].votes == (270, 270, 270) and found["south"].model == "seer"
     assert found["slab"].front_deg is None and not found["slab"].distinguishable
     assert server.answered == 12
 
-    # Killed after the work, before the file was written: nothing is rendered or asked again.
+    # As after a kill before the file was written: nothing is rendered or asked again.
     to.unlink()
     again = orient(root, out, server, to)
     assert server.answered == 12 and again["known"] == 3
-    # An answered asset is not asked about, whoever asks.
+    # An asset with an entry is not asked about, also with another OUT.
     assert orient(root, tmp_path / "other", server, to)["asked"] == 0
     assert server.answered == 12
 
@@ -99,9 +99,7 @@ def test_fronts_of_model_files_are_found_and_reach_the_plan(root: Path, tmp_path
 
 
 @pytest.mark.blender
-def test_a_run_whose_server_falls_ill_goes_on_where_it_was(
-    root: Path, tmp_path: Path, server: Served, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_run_whose_server_failed_resumes(root: Path, tmp_path: Path, server: Served, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("spatialdata_builder.pipeline.commands.orient.UNIT", 1)
     server.healthy = 5
     out, to = tmp_path / "out", tmp_path / "found.json"
@@ -117,15 +115,15 @@ def test_a_run_whose_server_falls_ill_goes_on_where_it_was(
 
 
 @pytest.mark.blender
-def test_what_people_wrote_stays(root: Path, tmp_path: Path, server: Served):
+def test_manual_entries_stay(root: Path, tmp_path: Path, server: Served):
     to = tmp_path / "found.json"
     to.write_text(json.dumps({"east": 33, "west": 44, "south": 55}))
-    told = orient(root, tmp_path / "out", server, to)
-    assert told["asked"] == 1 and server.answered == 3
+    result = orient(root, tmp_path / "out", server, to)
+    assert result["asked"] == 1 and server.answered == 3
     assert read_orientations(str(to))["west"].front_deg == 44
 
 
-def test_fronts_that_are_known_before_measure_the_model():
+def test_known_fronts_measure_the_model():
     known = [asset for asset in catalogue(1) if asset.front_deg is not None][:4]
     fronts = [asset.front_deg for asset in known]
     table = {
@@ -148,7 +146,7 @@ def test_options_of_the_vote():
         make_vote(Config(), {"backend": "openai"}, "/out")
 
 
-def test_bad_targets_are_told_before_work(root: Path, tmp_path: Path, server: Served):
+def test_bad_targets_are_errors_before_work(root: Path, tmp_path: Path, server: Served):
     with pytest.raises(BadInput, match=r"--to .*found\.csv: give a path or URL that ends in \.json"):
         orient(root, tmp_path / "out", server, tmp_path / "found.csv")
     (tmp_path / "found.json").write_text("[]")

@@ -1,4 +1,4 @@
-"""A sample made again is the same as before, or says where it is not; nothing is lost when it cannot be made."""
+"""A rebuilt sample is identical to before, or its changes are reported; a failed rebuild loses nothing."""
 
 import json
 import shutil
@@ -14,12 +14,12 @@ from tests.pipeline.releases import files_of, write_release
 KEY = "translate-train-uid000"
 
 
-def test_its_unit_is_made_again_and_nothing_else(out: Path):
+def test_only_its_unit_is_recomputed(out: Path):
     before = files_of(out)
     times = {file: file.stat().st_mtime_ns for file in out.glob("layers/*/*")}
-    told = run("rebuild", out, KEY, "--json")
-    assert told.code == 0, told
-    found = json.loads(told.out)
+    result = run("rebuild", out, KEY, "--json")
+    assert result.code == 0, result
+    found = json.loads(result.out)
     assert found["changed"] == []
     assert files_of(out) == before
     made = {file.stem for file, when in times.items() if file.stat().st_mtime_ns != when}
@@ -28,24 +28,24 @@ def test_its_unit_is_made_again_and_nothing_else(out: Path):
 
 
 @pytest.mark.slow
-def test_a_mended_source_changes_its_unit_and_names_what_to_pack(tmp_path: Path):
+def test_a_repaired_source_changes_its_unit_and_names_the_recipes_to_pack(tmp_path: Path):
     root, out = write_release(tmp_path / "release", 9), tmp_path / "out"
     image = root / "translate/train/uid000/2.png"
     whole = image.read_bytes()
     image.write_bytes(whole[:300])
     assert build(root, out).code == 0
     image.write_bytes(whole)
-    told = run("rebuild", out, KEY)
-    assert told.code == 0, told
-    assert "changed: pair" in told.out
-    assert f"spatialdata shard {out} --recipe full" in told.out
+    result = run("rebuild", out, KEY)
+    assert result.code == 0, result
+    assert "changed: pair" in result.out
+    assert f"spatialdata shard {out} --recipe full" in result.out
     assert run("shard", out, "--recipe", "full").code == 0
     other = tmp_path / "other"
     assert build(root, other).code == 0
     assert files_of(out / "shards") == files_of(other / "shards")
 
 
-def test_nothing_is_removed_where_it_cannot_be_made(release: Path, finished: Path, tmp_path: Path):
+def test_nothing_is_removed_if_it_cannot_be_recomputed(release: Path, finished: Path, tmp_path: Path):
     root, out = shutil.copytree(release, tmp_path / "release"), tmp_path / "out"
     assert build(root, out).code == 0
     before = files_of(out)

@@ -1,4 +1,4 @@
-"""The killers, and only they, are found, in a bounded number of trials."""
+"""The search finds exactly the samples that kill workers, in a bounded number of trials."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ def search(keys: tuple[str, ...], killers: set[str]) -> tuple[set[str], int]:
 
 
 @given(st.integers(1, 64), st.sets(st.integers(0, 63), max_size=5))
-def test_killers_are_found(size: int, numbers: set[int]):
+def test_samples_that_kill_are_found(size: int, numbers: set[int]):
     keys = tuple(f"k-{number}" for number in range(size))
     killers = {f"k-{number}" for number in numbers} & set(keys)
     found, count = search(keys, killers)

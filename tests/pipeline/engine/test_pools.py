@@ -1,4 +1,4 @@
-"""Every pool with work gets a worker, within what the cluster has; what cannot fit is refused with the numbers."""
+"""Every pool with work gets a worker within the cluster; a request that does not fit is an error with the numbers."""
 
 import pytest
 from spatialdata_builder.pipeline.config import EngineOptions
@@ -30,13 +30,13 @@ def test_two_cores_suffice():
     assert sum(pool.actors * pool.cpus for pool in found.values()) <= 2
 
 
-def test_one_core_and_stages_that_want_more_than_it_has():
+def test_one_core_and_stages_that_need_more():
     found = pools([Make(cpus=4), Measure(cpus=2), Judge()], Cluster(1, 1, 0, 1, 0))
     assert all(pool.actors == 1 for pool in found.values())
     assert sum(pool.actors * pool.cpus for pool in found.values()) <= 1
 
 
-def test_a_pool_without_work_waits_beside_the_others():
+def test_a_pool_without_work_takes_no_cores():
     found = pools([Make(), Measure()], left={"pair": 0})
     assert found[SHARED].actors == 2
     assert (found["pair"].actors, found["pair"].cpus) == (1, 0)
@@ -54,12 +54,12 @@ def test_model_stages_share_too_few_gpus():
     assert many["metric"].gpus == 1
 
 
-def test_one_blender_a_gpu():
+def test_one_blender_per_gpu():
     found = pools([Make(gpus=1), Measure(), Judge()], Cluster(2, 64, 4, 32, 2))
     assert (found["pair"].actors, found["pair"].gpus) == (4, 1)
 
 
-def test_what_is_configured_is_kept():
+def test_configured_resources_are_kept():
     found = pools([Make(), Measure(), Judge()], Cluster(1, 8, 0, 8, 0), pair={"actors": 3, "cpus": 2})
     assert (found["pair"].actors, found["pair"].cpus) == (3, 2)
     assert found[SHARED].cpus * found[SHARED].actors <= 2
@@ -69,19 +69,19 @@ def test_what_is_configured_is_kept():
 @pytest.mark.parametrize(
     ("resources", "message"),
     [
-        ({"pair": {"actors": 3, "cpus": 1}}, "ask for 3"),
+        ({"pair": {"actors": 3, "cpus": 1}}, "need 3"),
         ({"pair": {"gpus": 1}}, "1 GPU"),
         ({"pair": {"actors": 1, "cpus": 3}}, "3 CPU"),
     ],
 )
-def test_too_much_is_refused_with_numbers(resources: dict[str, dict[str, float]], message: str):
+def test_too_much_is_an_error_with_numbers(resources: dict[str, dict[str, float]], message: str):
     with pytest.raises(BadInput, match=message) as caught:
         pools([Make()], Cluster(2, 2, 0, 1, 0), **resources)
     assert "the cluster has 2 CPUs" in str(caught.value)
     assert "engine.resources.<layer>" in str(caught.value)
 
 
-def test_configured_cpus_leave_the_number_of_workers_open():
+def test_configured_cpus_do_not_fix_the_number_of_workers():
     found = pools([Make(), Measure(), Judge()], pair={"cpus": 1})
     assert (found["pair"].actors, found["pair"].cpus, found[SHARED].cpus) == (2, 1, 0)
     both = pools([Make(), Measure(), Judge()], Cluster(1, 4, 0, 4, 0), pair={"cpus": 1}, metric={"cpus": 2})

@@ -1,4 +1,4 @@
-"""What is shown counts committed units; logs stay short."""
+"""Progress counts committed units; logs stay short."""
 
 import io
 import json
@@ -18,42 +18,42 @@ def feed(progress: Progress) -> None:
     progress.reopened("pair")
 
 
-def test_plain_lines_are_few_and_say_it_all():
+def test_plain_lines_are_few_and_complete():
     stream = io.StringIO()
     progress = PlainProgress(stream)
     feed(progress)
     progress.stop()
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "10 units; done before: pair 2, depth 0"
+    assert lines[0] == "10 units; already done: pair 2, depth 0"
     assert lines[1] == "sample scene-7 is quarantined from layer pair: it kills its worker"
     assert lines[2].startswith("after 0 s: pair 4/10 units, ")
     assert "samples/s" in lines[2]
-    assert "left, 5 ready, 2 in work, 12 rejected (9 too_dark, 3 error); depth 0/10 units, 0 ready" in lines[2]
+    assert "left, 5 ready, 2 in progress, 12 rejected (9 too_dark, 3 error); depth 0/10 units, 0 ready" in lines[2]
     assert len(lines) == 3
 
 
-def test_the_first_line_says_what_is_counted():
+def test_the_first_line_explains_what_is_counted():
     stream = io.StringIO()
     PlainProgress(stream).start(10, {"pair": 2}, 631)
     (line,) = stream.getvalue().splitlines()
-    assert line == "10 units; done before: pair 2; a unit is 64 samples, and counts once a stage has made all of it"
+    assert line == "10 units; already done: pair 2; a unit has 64 samples and counts once a stage finished all of them"
 
 
-def test_stages_that_are_as_far_are_told_as_one():
+def test_stages_with_equal_counts_share_an_entry():
     stream = io.StringIO()
     progress = PlainProgress(stream)
     progress.start(2, {"pair": 0, "depth": 0, "line": 0, "screen": 0})
     for layer in ("pair", "depth", "line"):
         progress.committed(UnitSummary(layer, 0, 64, 1000, {}, 2.0, 1.5))
     progress.committed(UnitSummary("screen", 0, 63, 1000, {"too_dark": 1}, 2.0, 1.5))
-    at_rest = Queue(0, 0)
-    progress.tick({"pair": Queue(0, 1), "depth": at_rest, "line": at_rest, "screen": at_rest})
+    idle = Queue(0, 0)
+    progress.tick({"pair": Queue(0, 1), "depth": idle, "line": idle, "screen": idle})
     progress.stop()
     parts = stream.getvalue().splitlines()[-1].split("; ")
     assert [part.partition(" units")[0] for part in parts] == ["after 0 s: pair 1/2", "depth, line 1/2", "screen 1/2"]
 
 
-def test_every_tick_is_a_line_when_asked():
+def test_every_tick_can_print_a_line():
     stream = io.StringIO()
     progress = PlainProgress(stream, every_s=0)
     feed(progress)
@@ -78,7 +78,7 @@ def test_the_summary_is_json():
     assert len(found["notes"]) == 1
 
 
-def test_a_table_is_drawn_and_ends(capsys: pytest.CaptureFixture[str]):
+def test_a_table_is_drawn(capsys: pytest.CaptureFixture[str]):
     progress = TerminalProgress()
     feed(progress)
     progress.stop()
@@ -87,9 +87,9 @@ def test_a_table_is_drawn_and_ends(capsys: pytest.CaptureFixture[str]):
     (row,) = [line for line in captured.err.splitlines() if line.startswith("pair ")]
     assert row.split()[1] == "4/10" or row.split()[2] == "4/10"
     assert row.split()[-2:] == ["5+2", "12"]
-    assert "refused: pair too_dark 9, pair error 3" in captured.err
+    assert "rejected: pair too_dark 9, pair error 3" in captured.err
 
 
-def test_quiet_and_not_a_terminal():
+def test_the_kind_of_progress_without_a_terminal():
     assert type(make_progress(quiet=True)) is Progress
     assert isinstance(make_progress(), PlainProgress)

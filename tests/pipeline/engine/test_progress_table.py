@@ -1,4 +1,4 @@
-"""The pace is that of now, and what is drawn fits a narrow terminal."""
+"""The pace is the current one, and the table fits a narrow terminal."""
 
 import io
 
@@ -17,13 +17,13 @@ from spatialdata_builder.pipeline.engine.progress_table import (
     pace_of,
     plural,
     rate,
-    refusals,
+    rejections,
     spent,
     stages_table,
 )
 
 
-def test_the_pace_is_of_the_last_two_minutes_not_since_the_start():
+def test_the_pace_covers_the_last_two_minutes_only():
     slow = [(10.0 * index, 64) for index in range(100)]
     fast = [(990.0 + index, 64) for index in range(1, 301)]
     pace = pace_of(slow + fast, now=1290.0)
@@ -31,7 +31,7 @@ def test_the_pace_is_of_the_last_two_minutes_not_since_the_start():
     assert pace.samples == pytest.approx(64.0)
 
 
-def test_slow_commits_are_looked_at_beyond_the_window():
+def test_slow_commits_count_beyond_the_window():
     commits = [(600.0 * index, 64) for index in range(30)]
     now = commits[-1][0]
     assert now - commits[-2][0] > WINDOW_S
@@ -39,7 +39,7 @@ def test_slow_commits_are_looked_at_beyond_the_window():
     assert pace_of(commits[:-1], now).units == pytest.approx((LEAST - 1) / (LEAST * 600))
 
 
-def test_who_stands_still_slows_down_and_who_has_not_begun_has_no_pace():
+def test_the_pace_drops_without_commits_and_is_zero_before_the_first():
     commits = [(float(index), 10) for index in range(20)]
     paces = [pace_of(commits, now).samples for now in (19.0, 60.0, 600.0, 6000.0)]
     assert paces == sorted(paces, reverse=True)
@@ -48,7 +48,7 @@ def test_who_stands_still_slows_down_and_who_has_not_begun_has_no_pace():
     assert pace_of([(0.0, 0)], 10.0) == pace_of([], 10.0) == Pace()
 
 
-def test_what_is_left():
+def test_time_left():
     going, done = StageView("pair", 100, 40, Pace(0.5, 32)), StageView("depth", 100, 100)
     assert going.left_s == 120.0
     assert left_of([going, done]) == 120.0
@@ -73,11 +73,11 @@ def test_the_table_fits(width: int):
         assert cell in text
 
 
-def test_refusals_of_all_stages():
+def test_rejections_of_all_stages():
     stages = [StageView("pair", 1, 1, rejects={"a": 3, "b": 1}), StageView("checks", 1, 1, rejects={"a": 2, "c": 9})]
-    assert refusals(stages) == "refused: checks c 9, pair a 3, checks a 2 and 1 other reason"
-    assert refusals(stages[:1], most=2) == "refused: pair a 3, pair b 1"
-    assert refusals([]) == ""
+    assert rejections(stages) == "rejected: checks c 9, pair a 3, checks a 2 and 1 other reason"
+    assert rejections(stages[:1], most=2) == "rejected: pair a 3, pair b 1"
+    assert rejections([]) == ""
 
 
 def test_numbers():

@@ -1,4 +1,4 @@
-"""A Ray of our own: where its sockets lie, who may look there, and what is said when it does not start or dies."""
+"""A local Ray: the place and permissions of its sockets, and the errors if it does not start or dies."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def test_a_long_tmpdir_works(tmp_path: Path):
     assert set(Path("/tmp").glob("spatialdata-ray-*")) <= before
 
 
-def test_the_session_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_session_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     with session_folder() as folder:
         folder.mkdir()
@@ -44,13 +44,16 @@ def test_the_session_is_the_users_own(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not folder.parent.exists()
 
 
-def test_no_place_for_sockets_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_place_for_sockets_is_an_error_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("x" * 100)))
-    with pytest.raises(BadInput, match=r"set RAY_TMPDIR to a short folder, or engine\.kind=inline"), session_folder():
+    with (
+        pytest.raises(BadInput, match=r"set RAY_TMPDIR to a folder with a short path"),
+        session_folder(),
+    ):
         raise AssertionError
 
 
-def test_a_slow_start_is_tried_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_slow_start_is_retried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     waits: list[float] = []
 
     def slow(**_: object) -> None:
@@ -66,14 +69,14 @@ def test_a_slow_start_is_tried_once_more(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(ray, "init", slow)
     monkeypatch.setattr(ray_local.services, "get_node", absent)
     monkeypatch.setattr(ray_local, "WAITS_S", (0.1, 0.6))
-    with pytest.raises(SpatialdataError, match=r"did not start .*timed out.*again when it is idle.*engine.kind=inline"):
+    with pytest.raises(SpatialdataError, match=r"did not start .*timed out.*when it is idle.*engine.kind=inline"):
         start_local(tmp_path, {})
     assert len(waits) == 2 and waits[1] > 0.5 > waits[0]
 
 
 @pytest.mark.parametrize("part", ["raylet", "gcs_server"])
 @pytest.mark.ray
-def test_its_death_is_one_line_with_advice(tmp_path: Path, part: str):
+def test_a_dead_ray_is_one_line_with_advice(tmp_path: Path, part: str):
     out = tmp_path / "out"
     arguments = build_arguments(write_release(tmp_path / "release", 60), out, "engine.kind=ray", "unit_size=1")
     env = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
@@ -85,10 +88,10 @@ def test_its_death_is_one_line_with_advice(tmp_path: Path, part: str):
         time.sleep(0.02)
     (victim,) = [pid for pid in children(driver.pid) if part in Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0]]
     os.kill(victim, signal.SIGKILL)
-    said, told = driver.communicate(timeout=60)
-    assert driver.returncode == 1 and said == ""
-    (line,) = [line for line in told.splitlines() if not line.startswith(("after ", "80 units"))]
-    assert line.startswith("error: Ray's ") and line.endswith("run the same command again, what is finished is kept")
+    stdout, stderr = driver.communicate(timeout=60)
+    assert driver.returncode == 1 and stdout == ""
+    (line,) = [line for line in stderr.splitlines() if not line.startswith(("after ", "80 units"))]
+    assert line.startswith("error: Ray's ") and line.endswith("rerun the command, finished units are kept")
     assert not (out / "run.lock").exists()
 
 
@@ -97,7 +100,7 @@ def children(parent: int) -> list[int]:
     return [int(pid) for task in tasks for pid in task.read_text().split()]
 
 
-def test_who_only_answers_late_is_alive(monkeypatch: pytest.MonkeyPatch):
+def test_a_slow_answer_counts_as_alive(monkeypatch: pytest.MonkeyPatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = ("127.0.0.1", server.getsockname()[1])
         monkeypatch.setattr(ray_health, "_addresses", lambda: {"raylet": address})

@@ -1,4 +1,4 @@
-"""`render.device: auto` is settled once for an OUT: the pixels of one layer come from one kind of device."""
+"""`render.device: auto` is resolved once for an OUT: the pixels of one layer come from one kind of device."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> LayerStore:
 
 
 @pytest.fixture
-def begun_on_gpu(store: LayerStore) -> LayerStore:
+def started_on_gpu(store: LayerStore) -> LayerStore:
     store.write_file(DEVICE, b'{"device": "gpu"}')
     return store
 
@@ -45,7 +45,7 @@ def begun_on_gpu(store: LayerStore) -> LayerStore:
     ("asked", "found", "kind"),
     [(None, 0, "cpu"), (None, 2, "gpu"), (0, 2, "cpu"), (0.5, 2, "gpu"), (1, 0, "gpu")],
 )
-def test_what_auto_is(asked: float | None, found: float, kind: str):
+def test_the_device_of_auto(asked: float | None, found: float, kind: str):
     assert choose(asked, found) == kind
 
 
@@ -57,7 +57,7 @@ def test_gpus_of_this_machine(visible: str | None, listing: str, count: int):
     assert local_gpus(visible, listing) == count
 
 
-def test_auto_is_remembered(store: LayerStore, monkeypatch: pytest.MonkeyPatch):
+def test_auto_is_stored(store: LayerStore, monkeypatch: pytest.MonkeyPatch):
     assert settled(config(), store).device == "auto"
     settle(config("engine.resources.pair.gpus=1"), store)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -67,7 +67,7 @@ def test_auto_is_remembered(store: LayerStore, monkeypatch: pytest.MonkeyPatch):
     assert settled(config("render.device=optix"), store).device == "optix"
 
 
-def test_a_named_device_is_not_remembered(store: LayerStore):
+def test_an_explicit_device_is_not_stored(store: LayerStore):
     settle(config("render.device=cpu"), store)
     assert not store.exists(DEVICE)
 
@@ -77,33 +77,35 @@ def pair(store: LayerStore, *settings: str) -> Any:
     return next(stage for stage in build_stages(chosen, pair_arguments(chosen, store)) if stage.layer == "pair")
 
 
-def test_a_worker_on_a_gpu_asks_for_it(begun_on_gpu: LayerStore):
-    assert pair(begun_on_gpu).gpus == 1
-    assert pair(begun_on_gpu, "engine.resources.pair.gpus=0.5").gpus == 0.5
-    assert pair(begun_on_gpu, "render.device=cpu").gpus == 0
-    assert pair(begun_on_gpu, "render.device=cuda").gpus == 1
+def test_a_worker_on_a_gpu_requests_it(started_on_gpu: LayerStore):
+    assert pair(started_on_gpu).gpus == 1
+    assert pair(started_on_gpu, "engine.resources.pair.gpus=0.5").gpus == 0.5
+    assert pair(started_on_gpu, "render.device=cpu").gpus == 0
+    assert pair(started_on_gpu, "render.device=cuda").gpus == 1
     assert gpus_of(config("render.device=metal").render) == 0
 
 
-def test_pixels_of_a_cpu_and_a_gpu_are_never_one_layer(begun_on_gpu: LayerStore, tmp_path: Path):
-    on_gpu, on_cpu = (layer_dirs([stage]) for stage in (pair(begun_on_gpu), pair(begun_on_gpu, "render.device=cpu")))
+def test_pixels_of_cpu_and_gpu_are_different_layers(started_on_gpu: LayerStore, tmp_path: Path):
+    on_gpu, on_cpu = (
+        layer_dirs([stage]) for stage in (pair(started_on_gpu), pair(started_on_gpu, "render.device=cpu"))
+    )
     assert on_gpu != on_cpu
-    assert layer_dirs([pair(begun_on_gpu, "render.device=gpu")]) == on_gpu
+    assert layer_dirs([pair(started_on_gpu, "render.device=gpu")]) == on_gpu
     other = LayerStore(str(tmp_path / "other"))
     other.write_file(DEVICE, b'{"device": "cpu"}')
     assert layer_dirs([pair(other)]) == on_cpu
 
 
-def test_going_on_without_a_gpu_is_refused_before_work(begun_on_gpu: LayerStore, monkeypatch: pytest.MonkeyPatch):
+def test_resuming_without_a_gpu_is_an_error_before_work(started_on_gpu: LayerStore, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(BadInput, match=r"render\.device: auto is 'gpu'.* none is found here.*render\.device=cpu"):
-        check_device(config(), begun_on_gpu)
+        check_device(config(), started_on_gpu)
     with pytest.raises(BadInput, match=r"engine\.resources\.pair\.gpus is 0"):
-        check_device(config("engine.resources.pair.gpus=0"), begun_on_gpu)
-    check_device(config("render.device=cpu"), begun_on_gpu)
+        check_device(config("engine.resources.pair.gpus=0"), started_on_gpu)
+    check_device(config("render.device=cpu"), started_on_gpu)
 
 
-def test_a_damaged_memory_is_named(store: LayerStore):
+def test_a_damaged_device_file_is_named(store: LayerStore):
     store.write_file(DEVICE, b'{"device": "cp')
     with pytest.raises(SpatialdataError, match=r"plan/device\.json"):
         settled(config(), store)

@@ -1,4 +1,4 @@
-"""However a run ends, the same call goes on and gives the same bytes. Workers and drivers are killed for real."""
+"""After a run ends for any reason, the same call resumes with identical output. Real workers and drivers are killed."""
 
 import hashlib
 import os
@@ -79,14 +79,14 @@ def test_layers_flow_and_a_second_run_does_nothing(tmp_path: Path):
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "layers").rglob("*.*")} == before
 
 
-def test_one_changed_layer_redoes_only_what_depends_on_it(tmp_path: Path):
+def test_a_changed_layer_recomputes_only_its_dependents(tmp_path: Path):
     toy_run(tmp_path, [Make(), Measure(), Judge()])
     again = toy_run(tmp_path, [Make(), Measure(factor=2), Judge()])
     assert {name: stage.committed for name, stage in again.stages.items()} == {"pair": 0, "metric": 5, "checks": 5}
 
 
 @pytest.mark.parametrize("kind", ["inline", ON_RAY])
-def test_a_damaged_layer_file_is_made_again(tmp_path: Path, kind: str, undisturbed: dict[str, str], request: Any):
+def test_a_damaged_layer_file_is_recomputed(tmp_path: Path, kind: str, undisturbed: dict[str, str], request: Any):
     if kind == "ray":
         request.getfixturevalue("ray_cluster")
     toy_run(tmp_path, [Make(), Measure()])
@@ -113,9 +113,9 @@ def test_an_object_store_holds_the_same_bytes(tmp_path: Path, s3: dict[str, Any]
     assert hashlib.sha256(store.read_file(bad)).hexdigest() == undisturbed[bad]
 
 
-def test_a_stage_that_only_raises_stops_the_run_and_keeps_nothing(tmp_path: Path, undisturbed: dict[str, str]):
+def test_a_stage_that_always_fails_stops_the_run_and_keeps_nothing(tmp_path: Path, undisturbed: dict[str, str]):
     broken = Make(ills={key(number): "raise" for number in range(40)})
-    with pytest.raises(SpatialdataError, match=r"'pair': each of the first .* 'ValueError: cannot make scene-"):
+    with pytest.raises(SpatialdataError, match=r"'pair': all of the first .* 'ValueError: cannot make scene-"):
         toy_run(tmp_path, [broken, Measure(), Judge()])
     toy_run(tmp_path, [Make(), Measure(), Judge()])
     assert hashes(tmp_path) == undisturbed
@@ -123,7 +123,7 @@ def test_a_stage_that_only_raises_stops_the_run_and_keeps_nothing(tmp_path: Path
 
 @dataclass(frozen=True)
 class Unlucky(Make):
-    """Fails as a broken machine does, so that nothing can be derived either."""
+    """Fails like a broken machine, so that derived samples fail as well."""
 
     faults: ClassVar[frozenset[str]] = frozenset({"lost"})
 
@@ -133,14 +133,14 @@ class Unlucky(Make):
         return Reject("lost", detail="no display")
 
 
-def test_what_is_derived_hides_no_broken_machine(tmp_path: Path):
+def test_derived_samples_do_not_hide_a_broken_machine(tmp_path: Path):
     store = LayerStore(str(tmp_path))
     plan = write_plan(store, {}, plan_scenes(40, 0, EDITS, SPLITS, invert=True), 8)
-    with pytest.raises(SpatialdataError, match=r"each of the first .* such as scene-\d+ with 'no display'"):
+    with pytest.raises(SpatialdataError, match=r"all of the first .* such as scene-\d+ with 'no display'"):
         run([Unlucky()], store, plan, INLINE)
 
 
-def test_rejects_are_tried_again_when_asked(tmp_path: Path, undisturbed: dict[str, str]):
+def test_rejects_are_retried_on_request(tmp_path: Path, undisturbed: dict[str, str]):
     stages = [Make(), Measure(), Judge()]
     toy_run(tmp_path, [Make(ills={key(3): "raise", key(20): "reject"}), *stages[1:]])
     assert reopen_rejects(stages, LayerStore(str(tmp_path)), ["error"]) == {"pair": 1, "metric": 1, "checks": 1}
@@ -154,7 +154,7 @@ def test_rejects_are_tried_again_when_asked(tmp_path: Path, undisturbed: dict[st
     assert toy_run(tmp_path, stages).stages["metric"].committed == 2
 
 
-def test_a_stage_that_says_stop_stops(tmp_path: Path):
+def test_a_stage_can_stop_the_run(tmp_path: Path):
     with pytest.raises(SpatialdataError, match="no model for scene-00000009"):
         toy_run(tmp_path, [Make(ills={key(9): "fatal"})])
     assert toy_run(tmp_path, [Make()]).stages["pair"].found == 1
@@ -173,12 +173,12 @@ def test_a_worker_that_lost_its_device_rejects_nothing(tmp_path: Path, ray_clust
     assert hashes(tmp_path / "inline") == undisturbed
 
 
-def test_a_setup_that_fails_is_told(tmp_path: Path):
+def test_a_failing_setup_is_reported(tmp_path: Path):
     with pytest.raises(SpatialdataError, match=r"(?s)setup of the stage of layer 'pair'.*cannot make setup"):
         toy_run(tmp_path, [Make(ills={"setup": "raise"})])
 
 
-def test_ray_gives_the_same_bytes_and_isolates_what_raises(tmp_path: Path, ray_cluster: None, undisturbed: Any):
+def test_ray_gives_the_same_bytes_and_isolates_failing_samples(tmp_path: Path, ray_cluster: None, undisturbed: Any):
     ray_run(tmp_path / "a", [Make(), Measure(), Judge()])
     assert hashes(tmp_path / "a") == undisturbed
     faults = {key(3): "raise", key(5): "reject"}
@@ -187,7 +187,7 @@ def test_ray_gives_the_same_bytes_and_isolates_what_raises(tmp_path: Path, ray_c
     assert hashes(tmp_path / "b") == hashes(tmp_path / "c")
 
 
-def test_a_killed_worker_is_replaced_and_its_unit_redone(tmp_path: Path, ray_cluster: None, undisturbed: Any):
+def test_a_killed_worker_is_replaced_and_its_unit_recomputed(tmp_path: Path, ray_cluster: None, undisturbed: Any):
     (marks := tmp_path / "marks").mkdir()
 
     def kill_a_worker() -> None:
@@ -229,23 +229,23 @@ def test_a_setup_that_kills_its_worker_ends_the_run(tmp_path: Path, ray_cluster:
         ray_run(tmp_path, [Make(ills={"setup": "fatal"})])
 
 
-def test_resources_that_do_not_exist_are_refused_at_once(tmp_path: Path, ray_cluster: None):
-    with pytest.raises(BadInput, match=r"the stages ask for 8 CPUs .*the cluster has 2 CPUs"):
+def test_resources_that_do_not_exist_are_an_error_at_once(tmp_path: Path, ray_cluster: None):
+    with pytest.raises(BadInput, match=r"the stages need 8 CPUs .*the cluster has 2 CPUs"):
         ray_run(tmp_path, [Make()], resources={"pair": {"actors": 4, "cpus": 2}})
     with pytest.raises(BadInput, match=r"1 GPUs .*0 GPUs"):
         ray_run(tmp_path, [Make(gpus=1)])
 
 
-def test_out_on_one_node_of_several_is_refused(tmp_path: Path):
+def test_out_on_one_node_of_several_is_an_error(tmp_path: Path):
     cluster = Cluster(3, 12, 0, 4, 0)
-    with pytest.raises(BadInput, match="3: give a URL"):
+    with pytest.raises(BadInput, match="3: use a URL"):
         check_reachable(LayerStore(str(tmp_path)), RAY, cluster)
     check_reachable(LayerStore(str(tmp_path)), EngineOptions(kind="ray", shared_fs=True), cluster)
     with pytest.raises(BadInput, match="inline"):
         check_reachable(LayerStore("memory://x"), RAY, cluster)
 
 
-def test_a_cluster_that_never_has_room_ends_the_run(tmp_path: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_cluster_ends_the_run(tmp_path: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch):
     import ray
 
     class Greedy:
@@ -333,7 +333,7 @@ def wait_for_records(out: Path, count: int) -> None:
 
 @pytest.mark.parametrize(("kind", "number"), KILLS)
 @pytest.mark.slow
-def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, kind: str, number: str, whole: dict[str, str]):
+def test_a_killed_driver_resumes(tmp_path: Path, kind: str, number: str, whole: dict[str, str]):
     out, marks = tmp_path / "out", tmp_path / "marks"
     driver = start(out, kind, marks)
     wait_for_records(out, 3)
@@ -355,7 +355,7 @@ def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, kind: str, number:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Hashes of what `kill_me` makes when nobody kills it."""
+    """Hashes of the output of `kill_me` if it is not killed."""
     out = tmp_path_factory.mktemp("whole")
     store = LayerStore(str(out))
     run([Make(), Measure(), Judge()], store, toy_plan(store, samples=40, unit_size=4), INLINE)
@@ -363,7 +363,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def wait_until_gone(pids: set[int]) -> None:
-    """A local Ray ends with its driver: no worker goes on writing."""
+    """Wait for the processes to end: a local Ray ends with its driver."""
     deadline = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""Every sample ends as a row or a reject, in one commit, whatever its stage does."""
+"""Every sample becomes a row or a reject, in one commit, for any behavior of its stage."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ class Bench:
         return self.store.record(self.tasks[layer].layer_dir, unit)
 
 
-def test_what_raises_costs_one_sample(tmp_path: Path):
+def test_an_exception_costs_one_sample(tmp_path: Path):
     bench = Bench(tmp_path, Make(ills={key(3): "raise", key(5): "reject"}))
     done = bench.runner.do(Job("pair", 0, attempt=2))
     assert isinstance(done, UnitSummary)
@@ -60,7 +60,7 @@ def test_a_rejected_sample_does_not_reach_the_next_stage(tmp_path: Path):
     assert bench.record("metric").rejects == ()
 
 
-def test_quarantined_samples_are_not_touched(tmp_path: Path):
+def test_quarantined_samples_are_skipped(tmp_path: Path):
     bench = Bench(tmp_path, Make(ills={key(2): "exit"}))
     done = bench.runner.do(Job("pair", 0, quarantined={key(2): "it kills its worker"}))
     assert isinstance(done, UnitSummary)
@@ -74,7 +74,7 @@ def test_a_trial_commits_nothing(tmp_path: Path):
     assert bench.store.done_units(bench.tasks["pair"].layer_dir) == []
 
 
-def test_a_committed_unit_is_not_computed_again(tmp_path: Path):
+def test_a_committed_unit_is_not_recomputed(tmp_path: Path):
     bench = Bench(tmp_path)
     first = bench.runner.do(Job("pair", 0))
     again = Bench(tmp_path, Make(ills={key(0): "fatal"}))
@@ -92,7 +92,7 @@ def test_batches_do_not_change_the_bytes(tmp_path: Path, batch_size: int):
     assert one.record("pair", 1).sha256 == two.record("pair", 1).sha256
 
 
-def test_a_damaged_need_is_moved_aside_and_reported(tmp_path: Path):
+def test_a_damaged_needed_layer_is_set_aside_and_reported(tmp_path: Path):
     bench = Bench(tmp_path)
     bench.runner.do(Job("pair", 0))
     file = tmp_path / bench.store.data_name(bench.tasks["pair"].layer_dir, 0)
@@ -126,7 +126,7 @@ def full_disk(self: Make, model: str, samples: Sequence[Sample]) -> Sequence[Res
         (full_disk, "the disk is full: cannot write in /tmp"),
     ],
 )
-def test_what_is_wrong_with_the_stage_or_the_machine_stops(
+def test_a_broken_stage_or_machine_stops_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call, message: str
 ):
     monkeypatch.setattr(Make, "__call__", call)
@@ -137,7 +137,7 @@ def test_what_is_wrong_with_the_stage_or_the_machine_stops(
     assert bench.store.done_units(bench.tasks["pair"].layer_dir) == []
 
 
-def test_a_column_that_a_layer_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_column_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Measure, "columns", {"pair": ("mask",)})
     bench = Bench(tmp_path)
     bench.runner.do(Job("pair", 0))

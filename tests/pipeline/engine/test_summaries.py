@@ -1,4 +1,4 @@
-"""Whatever happens to a build, its summaries say what its records say: recounted here from the records' text."""
+"""Summaries always agree with the records of a build; the tests recount the text of the records."""
 
 import json
 import os
@@ -17,7 +17,12 @@ from spatialdata_builder.pipeline.config import EngineOptions
 from spatialdata_builder.pipeline.engine import summaries
 from spatialdata_builder.pipeline.engine.run import reopen_rejects, run
 from spatialdata_builder.pipeline.engine.runner import summarize, tasks_of
-from spatialdata_builder.pipeline.engine.summaries import read_summary, summarise, summarise_layer, summary_is_true
+from spatialdata_builder.pipeline.engine.summaries import (
+    read_summary,
+    summarize_layer,
+    summarize_layers,
+    summary_matches_records,
+)
 from spatialdata_builder.pipeline.engine.summary_keeper import SummaryKeeper
 from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
 from spatialdata_builder.pipeline.store.plan import Plan
@@ -31,7 +36,7 @@ STAGES = [Make(ills={key(3): "reject", key(21): "reject", key(38): "raise"}), Me
 CHECKOUT = Path(__file__).resolve().parents[3]
 RUN = (
     "import sys; from spatialdata_builder.pipeline.engine import summaries; summaries.BLOCK = 8\n"
-    "from tests.pipeline.engine.test_summaries import go_on; go_on(sys.argv[1], 100)"
+    "from tests.pipeline.engine.test_summaries import resume; resume(sys.argv[1], 100)"
 )
 
 
@@ -40,8 +45,8 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(summaries, "BLOCK", BLOCK)
 
 
-def go_on(out: Path | str, samples: int, stages: Any = STAGES) -> LayerStore:
-    """A run of units of one sample."""
+def resume(out: Path | str, samples: int, stages: Any = STAGES) -> LayerStore:
+    """Run, or resume, a build with units of one sample."""
     store = LayerStore(str(out))
     run(stages, store, toy_plan(store, samples, unit_size=1), EngineOptions(kind="inline"))
     return store
@@ -52,14 +57,14 @@ def layers_of(stages: Any = STAGES) -> dict[str, str]:
 
 
 def recount(out: Path | str, samples: int) -> tuple[dict[str, dict[str, Any]], int]:
-    """The sums of each layer, and the accepted samples, from the text of the records alone."""
+    """The sums of each layer, and the accepted samples, from the text of the records only."""
     sums: dict[str, dict[str, Any]] = {}
     accepted = {key(number) for number in range(samples)}
     for layer, folder in layers_of().items():
         records = [json.loads(file.read_text()) for file in Path(out, "layers", folder).glob("????????.json")]
-        refused = [reject for record in records for reject in record["rejects"]]
+        rejects = [reject for record in records for reject in record["rejects"]]
         done = {key(record["unit"]) for record in records}
-        accepted &= done - {reject["key"] for reject in refused}
+        accepted &= done - {reject["key"] for reject in rejects}
         sums[layer] = {
             "units": len(records),
             "samples": sum(record["rows"] for record in records),
@@ -67,15 +72,15 @@ def recount(out: Path | str, samples: int) -> tuple[dict[str, dict[str, Any]], i
             "seconds": pytest.approx(sum(record["seconds"] for record in records), abs=1e-6),
             "cpu_seconds": pytest.approx(sum(record["cpu_seconds"] for record in records), abs=1e-6),
             "gpu_seconds": 0.0,
-            "rejects": dict(Counter(reject["reason"] for reject in refused)),
+            "rejects": dict(Counter(reject["reason"] for reject in rejects)),
             "counts": dict(sum((Counter(record["counts"]) for record in records), Counter[str]())),
         }
     return sums, len(accepted)
 
 
-def told(store: LayerStore, samples: int) -> tuple[dict[str, dict[str, Any]], int]:
-    """The same, as summaries and records give it."""
-    found = summarise(store, toy_plan(store, samples, unit_size=1), layers_of())
+def totals(store: LayerStore, samples: int) -> tuple[dict[str, dict[str, Any]], int]:
+    """The same, from summaries and records."""
+    found = summarize_layers(store, toy_plan(store, samples, unit_size=1), layers_of())
     assert not any(layer.damaged for layer in found.layers.values())
     return {layer: part.totals.to_json() for layer, part in found.layers.items()}, found.accepted
 
@@ -85,44 +90,44 @@ def marks(out: Path) -> list[Path]:
 
 
 def test_whole_blocks_are_summed_and_their_records_not_read(tmp_path: Path):
-    store = go_on(tmp_path, 44)
+    store = resume(tmp_path, 44)
     sums, accepted = recount(tmp_path, 44)
-    assert told(store, 44) == (sums, accepted)
+    assert totals(store, 44) == (sums, accepted)
     assert accepted == sums["checks"]["samples"]
     for folder in layers_of().values():
         kept = read_summary(store, folder, toy_plan(store, 44, unit_size=1))
         assert kept is not None
-        assert sorted(kept.blocks) == [0, 1, 2, 3, 4]  # the last four units are no whole block
+        assert sorted(kept.blocks) == [0, 1, 2, 3, 4]  # the last four units are not a whole block
         for unit in range(40):
             (tmp_path / store.record_name(folder, unit)).write_text("{")
-    assert told(store, 44) == (sums, accepted)
+    assert totals(store, 44) == (sums, accepted)
     for folder in layers_of().values():
         (tmp_path / store.summary_name(folder)).unlink()
-    found = summarise(store, toy_plan(store, 44, unit_size=1), layers_of())
+    found = summarize_layers(store, toy_plan(store, 44, unit_size=1), layers_of())
     assert [len(layer.damaged) for layer in found.layers.values()] == [40, 40, 40]
 
 
-def test_a_build_smaller_than_a_block_keeps_nothing(tmp_path: Path):
-    store = go_on(tmp_path, 7)
+def test_a_build_smaller_than_a_block_has_no_summary(tmp_path: Path):
+    store = resume(tmp_path, 7)
     store.discard(layers_of()["checks"], 2)
-    assert told(store, 7) == recount(tmp_path, 7)
+    assert totals(store, 7) == recount(tmp_path, 7)
     assert not (tmp_path / "summaries").exists()
 
 
-def test_a_build_without_summaries_is_told_and_gets_them_from_its_next_run(tmp_path: Path):
-    store = go_on(tmp_path, 44)
+def test_a_build_without_summaries_is_counted_and_gets_them_from_its_next_run(tmp_path: Path):
+    store = resume(tmp_path, 44)
     before = {file.name: file.read_bytes() for file in (tmp_path / "summaries").glob("*.json")}
     for name in before:
         (tmp_path / "summaries" / name).unlink()
-    assert told(store, 44) == recount(tmp_path, 44)
-    go_on(tmp_path, 44)
+    assert totals(store, 44) == recount(tmp_path, 44)
+    resume(tmp_path, 44)
     assert sorted(file.name for file in (tmp_path / "summaries").glob("*.json")) == sorted(before)
-    assert told(store, 44) == recount(tmp_path, 44)
+    assert totals(store, 44) == recount(tmp_path, 44)
 
 
 @pytest.mark.parametrize("wanted", [1, 20, 90, 170, 260])
 @pytest.mark.slow
-def test_a_driver_killed_at_any_moment_loses_nothing_and_counts_nothing_twice(tmp_path: Path, wanted: int):
+def test_a_killed_driver_loses_nothing_and_counts_nothing_twice(tmp_path: Path, wanted: int):
     command = [sys.executable, "-c", RUN, str(tmp_path)]
     driver = subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
     deadline = time.monotonic() + 60
@@ -132,86 +137,86 @@ def test_a_driver_killed_at_any_moment_loses_nothing_and_counts_nothing_twice(tm
     driver.send_signal(signal.SIGKILL)
     assert driver.wait() == -signal.SIGKILL, "the run ended before it could be killed"
     store = LayerStore(str(tmp_path))
-    assert told(store, 100) == recount(tmp_path, 100)
-    go_on(tmp_path, 100)
+    assert totals(store, 100) == recount(tmp_path, 100)
+    resume(tmp_path, 100)
     sums, accepted = recount(tmp_path, 100)
-    assert told(store, 100) == (sums, accepted)
+    assert totals(store, 100) == (sums, accepted)
     assert sums["pair"]["units"] == 100
-    assert all(summary_is_true(store, toy_plan(store, 100, unit_size=1), *item) for item in layers_of().items())
+    assert all(summary_matches_records(store, toy_plan(store, 100, unit_size=1), *item) for item in layers_of().items())
 
 
 @pytest.mark.slow
-def test_who_looks_while_it_runs_sees_no_more_and_no_less_than_there_is(tmp_path: Path):
+def test_counts_during_a_run_match_the_records(tmp_path: Path):
     command = [sys.executable, "-c", RUN, str(tmp_path)]
     store = LayerStore(str(tmp_path))
     plan = toy_plan(store, 100, unit_size=1)
     driver = subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
-    looks = 0
+    checks = 0
     while driver.poll() is None:
         for layer, folder in layers_of().items():
             before = len(store.done_units(folder))
-            seen = summarise_layer(store, plan, layer, folder).totals.units
+            seen = summarize_layer(store, plan, layer, folder).totals.units
             assert before <= seen <= len(store.done_units(folder))
-            looks += before > 0
+            checks += before > 0
     assert driver.wait() == 0
-    assert looks
+    assert checks
 
 
-def test_reopened_units_are_counted_rightly_at_every_step(tmp_path: Path):
-    store = go_on(tmp_path, 44)
+def test_reopened_units_are_counted_correctly_at_every_step(tmp_path: Path):
+    store = resume(tmp_path, 44)
     folder = layers_of()["pair"]
     store.set_aside(folder, 5)
-    assert told(store, 44) == recount(tmp_path, 44)
+    assert totals(store, 44) == recount(tmp_path, 44)
     store.discard(folder, 21)
-    assert told(store, 44)[0]["pair"]["units"] == 42
-    assert told(store, 44) == recount(tmp_path, 44)
+    assert totals(store, 44)[0]["pair"]["units"] == 42
+    assert totals(store, 44) == recount(tmp_path, 44)
     assert len(marks(tmp_path)) == 2
     assert reopen_rejects(STAGES, store, ["too_dark"])["pair"] == 1
-    assert told(store, 44) == recount(tmp_path, 44)
-    mended = [Make(), *STAGES[1:]]
-    go_on(tmp_path, 44, mended)
-    assert told(store, 44) == recount(tmp_path, 44)
-    assert told(store, 44)[0]["pair"]["rejects"] == {"error": 1}
+    assert totals(store, 44) == recount(tmp_path, 44)
+    repaired = [Make(), *STAGES[1:]]
+    resume(tmp_path, 44, repaired)
+    assert totals(store, 44) == recount(tmp_path, 44)
+    assert totals(store, 44)[0]["pair"]["rejects"] == {"error": 1}
     assert not marks(tmp_path)
 
 
-def test_what_a_worker_moved_aside_is_made_and_counted_again(tmp_path: Path):
-    store = go_on(tmp_path, 44, STAGES[:1])
+def test_a_unit_that_a_worker_set_aside_is_recomputed_and_counted(tmp_path: Path):
+    store = resume(tmp_path, 44, STAGES[:1])
     bad = tmp_path / store.data_name(layers_of()["pair"], 10)
     bad.write_bytes(bad.read_bytes()[:-1] + b"!")
-    go_on(tmp_path, 44)
+    resume(tmp_path, 44)
     assert bad.with_name(f"{bad.name}.corrupt").exists()
-    assert told(store, 44) == recount(tmp_path, 44)
+    assert totals(store, 44) == recount(tmp_path, 44)
     assert not marks(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "other", "nothing"])
-def test_a_file_that_cannot_be_believed_is_not(tmp_path: Path, damage: str):
-    store = go_on(tmp_path, 44)
+def test_a_damaged_summary_is_ignored(tmp_path: Path, damage: str):
+    store = resume(tmp_path, 44)
     plan = toy_plan(store, 44, unit_size=1)
     layer, folder = next(iter(layers_of().items()))
     file = tmp_path / store.summary_name(folder)
     text = file.read_bytes()
     changes = {"cut": text[:-9], "changed": text.replace(b'"units":8', b'"units":9', 1), "other": b"[]", "nothing": b""}
     file.write_bytes(changes[damage])
-    assert told(store, 44) == recount(tmp_path, 44)
-    assert not summary_is_true(store, plan, layer, folder)
-    go_on(tmp_path, 44)
-    assert summary_is_true(store, plan, layer, folder)
+    assert totals(store, 44) == recount(tmp_path, 44)
+    assert not summary_matches_records(store, plan, layer, folder)
+    resume(tmp_path, 44)
+    assert summary_matches_records(store, plan, layer, folder)
     assert read_summary(store, folder, plan) is not None
 
 
-def test_a_record_that_somebody_removed_is_noticed_by_verify_and_by_the_next_run(tmp_path: Path):
-    store = go_on(tmp_path, 44)
+def test_a_removed_record_is_noticed_by_verify_and_by_the_next_run(tmp_path: Path):
+    store = resume(tmp_path, 44)
     plan = toy_plan(store, 44, unit_size=1)
     layer, folder = next(iter(layers_of().items()))
     (tmp_path / store.record_name(folder, 9)).unlink()
-    assert not summary_is_true(store, plan, layer, folder)
+    assert not summary_matches_records(store, plan, layer, folder)
     SummaryKeeper(store, plan, layer, folder)
-    assert summarise_layer(store, plan, layer, folder).totals.units == 43
+    assert summarize_layer(store, plan, layer, folder).totals.units == 43
 
 
-def test_a_run_that_lost_the_build_leaves_the_file_to_the_other(tmp_path: Path):
+def test_a_run_that_lost_its_lock_no_longer_writes_the_summary(tmp_path: Path):
     store = LayerStore(str(tmp_path))
     plan = toy_plan(store, 44, unit_size=1)
     lost = SummaryKeeper(store, plan, "pair", "pair-0")
@@ -225,17 +230,17 @@ def test_a_run_that_lost_the_build_leaves_the_file_to_the_other(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_verify_tells_a_wrong_summary_and_mends_it(release: Path, tmp_path: Path):
+def test_verify_reports_and_repairs_a_wrong_summary(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     assert build(release, out, "unit_size=1").code == 0
     assert command("verify", out).code == 0
     (file,) = out.glob("summaries/line-*.json")
     whole = file.read_bytes()
     file.write_bytes(whole.replace(b'"units":8', b'"units":7', 1))
-    told = command("verify", out)
-    assert (told.code, f"summaries/{file.stem}: is damaged" in told.out) == (1, True)
-    mended = command("verify", out, "--repair")
-    assert (mended.code, f"rebuilt summaries/{file.stem}" in mended.out) == (0, True)
+    found = command("verify", out)
+    assert (found.code, f"summaries/{file.stem}: is damaged" in found.out) == (1, True)
+    repaired = command("verify", out, "--repair")
+    assert (repaired.code, f"rebuilt summaries/{file.stem}" in repaired.out) == (0, True)
     assert json.loads(file.read_bytes())["blocks"] == json.loads(whole)["blocks"]
 
 
@@ -251,7 +256,7 @@ def test_on_object_stores(kind: str, tmp_path: Path, request: pytest.FixtureRequ
         keeper.commit(summarize("pair", store.write("pair-0", unit, {}, record), plan))
     assert store.done_units("pair-0", range(8, 16)) == [8, 9, 10, 11, 12]
     store.discard("pair-0", 4)
-    found = summarise_layer(store, plan, "pair", "pair-0")
+    found = summarize_layer(store, plan, "pair", "pair-0")
     assert (found.totals.units, found.totals.rejects.total()) == (12, 5)
     kept = read_summary(store, "pair-0", plan)
     assert kept is not None
@@ -275,20 +280,20 @@ class Model:
             self.store.discard("pair-0", unit)
             if self.done.pop(unit, None) is not None:
                 self.keeper.reopen(unit)
-        elif what == "discard unseen":  # and the driver dies before it is told
+        elif what == "discard unseen":  # and the driver dies before it learns of it
             self.store.discard("pair-0", unit)
             self.done.pop(unit, None)
             self.keeper = SummaryKeeper(self.store, self.plan, "pair", "pair-0")
         elif unit not in self.done:
             self.version += 1
             self.keeper.touch(unit)
-            refused = (Rejected(key(2 * unit), "odd"),) if self.version % 2 else ()
-            record = Record(unit, "pair-0", refused, seconds=float(self.version), started="2026-01-01T00:00:00+00:00")
+            rejects = (Rejected(key(2 * unit), "odd"),) if self.version % 2 else ()
+            record = Record(unit, "pair-0", rejects, seconds=float(self.version), started="2026-01-01T00:00:00+00:00")
             committed = self.store.write("pair-0", unit, {}, record)
             self.done[unit] = self.version
             if what == "commit":
                 self.keeper.commit(summarize("pair", committed, self.plan))
-            else:  # "commit unseen": the driver dies before it is told
+            else:  # "commit unseen": the driver dies before it learns of it
                 self.keeper = SummaryKeeper(self.store, self.plan, "pair", "pair-0")
 
 
@@ -309,11 +314,11 @@ def test_any_history(tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple
     model = Model(tmp_path_factory.mktemp("history"))
     for what, unit in [("commit", unit) for unit in range(20)] + drawn:
         model.step(what, unit)
-        found = summarise_layer(model.store, model.plan, "pair", "pair-0")
+        found = summarize_layer(model.store, model.plan, "pair", "pair-0")
         odd = [unit for unit, version in model.done.items() if version % 2]
         assert found.totals.units == len(model.done)
         assert found.totals.seconds == sum(model.done.values())
         assert found.totals.rejects.total() == len(odd)
         held = 2 * len(model.done) - len(odd)
-        assert sum(bin(byte).count("1") for byte in found.held.tolist()) == held
+        assert sum(bin(byte).count("1") for byte in found.accepted_bits.tolist()) == held
         assert [commit.unit for commit in found.recent] == sorted(model.done, key=lambda unit: (model.done[unit], unit))

@@ -103,7 +103,7 @@ def test_damaged_facts_are_computed_again(mixed):
     file.write_bytes(file.read_bytes()[:100])
     told = run("shard", mixed, "--recipe", "full", "--licenses", "cc0,by")
     assert told.code == 0, told
-    assert "moved aside, computing it again" in told.err
+    assert "set aside, recomputing it" in told.err
     assert keys_in(mixed) == expected(mixed, "cc0", "by")
 
 

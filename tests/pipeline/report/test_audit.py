@@ -1,4 +1,4 @@
-"""The audit of builds whose maps are exact, and of builds whose maps were disturbed by a known amount."""
+"""Audits of builds with exact maps, and of builds whose maps are disturbed by a known amount."""
 
 import csv
 import json
@@ -32,11 +32,11 @@ from tests.pipeline.toys import EDITS, SPLITS
 
 MODEL = {"estimator": "a-model", "revision": "abc123"}
 Disturb = Callable[[int, np.ndarray], np.ndarray]
-"""Number of the sample and its map, to the map that an estimator would give."""
+"""(number of the sample, its map) -> the map of an estimator."""
 
 
 def exact_maps(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Planar z and normals of a slanted floor with things on it that face the camera; open background above."""
+    """Planar z and normals of a slanted floor with objects on it that face the camera; empty background above."""
     rows = np.mgrid[:SIDE, :SIDE][0]
     z = np.where((rows > 20) | (labels > 0), 300 / (rows + 30.0), 0).astype(np.float32)
     normals = np.zeros((SIDE, SIDE, 3), np.float32)
@@ -60,7 +60,7 @@ def pair_of(seed: int) -> dict[str, Any]:
 def make_build(
     out: Path, disturb: Mapping[str, Disturb] = {}, settings: tuple[str, ...] = (), samples: int = 4
 ) -> Build:
-    """Plan, layer `pair` and the layers of maps: exact ones, but those of `disturb` as an estimator would give them."""
+    """Write a plan, layer `pair` and the layers of maps: exact maps, or disturbed ones for layers in `disturb`."""
     store = LayerStore(str(out))
     chosen = (f"samples={samples}", "unit_size=2", "engine.kind=inline", "render.device=cpu", *settings)
     store.write_file(BUILD, load_config(None, chosen).model_dump_json().encode())
@@ -93,7 +93,7 @@ def estimated(layer: str, row: Mapping[str, Any], disturb: Disturb, number: int)
     changed, infos = dict(row), json.loads(row["maps"])
     for member, given in infos.items():
         info = MapInfo.model_validate(given)
-        if info.kind == "confidence":  # layer metric holds it beside its map; nothing is compared with it
+        if info.kind == "confidence":  # layer metric has it beside its map; it is not compared
             continue
         match layer:
             case "metric":
@@ -162,7 +162,7 @@ class TestExactAgainstItself:
                 assert sheet.width > 4 * 200 and sheet.height > 3 * 200
                 assert len(np.unique(np.asarray(sheet.convert("L")))) > 20
 
-    def test_again_gives_the_same_table(self, found: dict[str, Any], exact: Path):
+    def test_a_rerun_gives_the_same_table(self, found: dict[str, Any], exact: Path):
         first = Path(found["table"]).read_bytes()
         again = run_audit(str(exact), quiet=True)
         assert again["pictures"] == []
@@ -211,7 +211,7 @@ class TestDisturbedMaps:
         assert metrics["best_iou"]["worst"] == pytest.approx(min(ious), rel=1e-5)
 
     @pytest.mark.parametrize("shift", [1, 5])
-    def test_lines_moved_aside(self, tmp_path: Path, shift: int):
+    def test_shifted_lines(self, tmp_path: Path, shift: int):
         def moved(_: int, lines: np.ndarray) -> np.ndarray:
             return np.pad(lines, ((0, 0), (shift, 0)), constant_values=255)[:, :-shift]
 
@@ -230,7 +230,7 @@ class TestDisturbedMaps:
                 scores.append(f1_by_distance(lines, moved(0, lines)))
         assert metrics["f1"]["mean"] == pytest.approx(np.mean(scores), abs=1e-5)
         assert metrics["f1"]["worst"] == pytest.approx(min(scores), abs=1e-5)
-        # One pixel is within tolerance (but for what left the frame), five are not (but where lines lie flat).
+        # One pixel is within tolerance (except at the border), five are not (except on horizontal lines).
         assert (metrics["f1"]["worst"] > 0.99) is (shift == 1)
         assert shift == 1 or metrics["f1"]["mean"] < 0.8
 
@@ -247,8 +247,8 @@ class TestDisturbedMaps:
         assert (tmp_path / "sheets" / "metric.png").stat().st_size > 5000
 
 
-class TestWhatCannotBeCompared:
-    def test_is_counted_by_reason_and_stops_nothing(self, tmp_path: Path):
+class TestMapsThatCannotBeCompared:
+    def test_is_counted_by_reason_without_an_error(self, tmp_path: Path):
         disturb: dict[str, Disturb] = {
             "metric": lambda n, z: np.zeros_like(z) if n == 0 else z,
             "segment": lambda n, labels: labels[:-1] if n == 1 else labels,
@@ -270,7 +270,7 @@ class TestWhatCannotBeCompared:
         normals = run_audit(str(tmp_path), quiet=True)["layers"]["normal"]
         assert (normals["maps"], normals["not_compared"]) == (7, {"damaged map": 1})
 
-    def test_released_pairs_have_masks_alone(self, out: Path, capsys: pytest.CaptureFixture[str]):
+    def test_released_pairs_have_only_masks(self, out: Path, capsys: pytest.CaptureFixture[str]):
         found = run_audit(str(out), quiet=True)
         assert list(found["layers"]) == ["segment", "line"]
         segments, lines = found["layers"]["segment"], found["layers"]["line"]
@@ -280,8 +280,8 @@ class TestWhatCannotBeCompared:
         assert {row["state"] for row in rows} == {"without exact map"}
         assert set(lines["without_exact_keys"]) == {row["key"] for row in rows}
         print_audit(found)
-        told = capsys.readouterr().out
-        assert f"line: {lines['without_exact']} without exact maps: {lines['without_exact_keys'][0]}" in told
+        result = capsys.readouterr().out
+        assert f"line: {lines['without_exact']} without exact maps: {lines['without_exact_keys'][0]}" in result
 
     def test_one_view_and_layers_left_out(self, tmp_path: Path):
         make_build(tmp_path, settings=("layers.line.views=[target]", "layers.depth=none"))
@@ -308,15 +308,15 @@ def test_a_limit_takes_units_from_all_over_the_plan(tmp_path: Path):
     assert run_audit(str(tmp_path), limit=50, quiet=True)["samples"] == 10
 
 
-def test_the_table_for_people(exact: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_printed_table(exact: Path, capsys: pytest.CaptureFixture[str]):
     print_audit(run_audit(str(exact), quiet=True))
-    told = capsys.readouterr().out
+    result = capsys.readouterr().out
     for word in ("abs_rel ↓", "best_iou ↑", "line: 8 maps compared; 8 by r 1", "audit.csv"):
-        assert word in told
-    # Not a row of zeros and ones for each figure: what is exact is called so.
-    (row,) = [line for line in told.splitlines() if line.strip().startswith("metric ")]
+        assert word in result
+    # An exact layer has one row that says so, not a row of zeros and ones for each figure.
+    (row,) = [line for line in result.splitlines() if line.strip().startswith("metric ")]
     assert row.split()[1:4] == ["abs_rel", "↓", "exact"]
-    assert "delta1" not in told
+    assert "delta1" not in result
 
 
 class TestBadInput:
@@ -326,11 +326,11 @@ class TestBadInput:
 
     def test_no_maps(self, tmp_path: Path):
         make_build(tmp_path, settings=tuple(f"layers.{name}=none" for name in AUDITED))
-        with pytest.raises(BadInput, match="no layer of maps"):
+        with pytest.raises(BadInput, match="no layer with maps"):
             run_audit(str(tmp_path), quiet=True)
 
     @pytest.mark.parametrize("pictures", ["s3://bucket/pictures", __file__])
-    def test_pictures_are_a_folder_here(self, exact: Path, pictures: str):
+    def test_pictures_need_a_local_folder(self, exact: Path, pictures: str):
         with pytest.raises(BadInput, match="give a folder"):
             run_audit(str(exact), pictures=pictures, quiet=True)
 

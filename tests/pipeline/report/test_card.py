@@ -1,4 +1,4 @@
-"""Cards of real builds: what they say is counted again here, and strangers' texts stay texts."""
+"""Cards of real builds: the tests recount their facts, and untrusted text stays text."""
 
 import html
 import json
@@ -37,7 +37,7 @@ def card_of(out: Path, name: str = "README.md") -> str:
 
 
 def body(text: str) -> str:
-    """The card below its head."""
+    """The card without its YAML header."""
     return text.split("---\n", 2)[2]
 
 
@@ -50,10 +50,10 @@ def rows_of(text: str, head: str) -> list[list[str]]:
 
 
 def pack(out: Path) -> None:
-    assert (told := run("shard", out, "--recipe", "full")).code == 0, told
+    assert (result := run("shard", out, "--recipe", "full")).code == 0, result
 
 
-def test_a_build_leaves_a_card_that_counts_what_is_there(finished):
+def test_the_card_of_a_build_counts_its_samples(finished):
     text, found = body(card_of(finished)), records(finished)
     kinds = Counter((record.edit.kind, record.split) for record in found)
     edits = {row[0]: [int(cell) for cell in row[1:]] for row in rows_of(text, "edit")}
@@ -86,14 +86,14 @@ def test_the_same_build_gives_the_same_card(out, finished):
     shutil.rmtree(out / "shards")
     pack(out)
     assert files_of(out / "shards") == before
-    told = run("card", out, "--json")
+    result = run("card", out, "--json")
     assert files_of(out / "shards") == before
-    (card,) = json.loads(told.out)["cards"]
+    (card,) = json.loads(result.out)["cards"]
     assert (card["samples"], card["licence"], card["leaks"]) == (len(records(out)), "", False)
     assert run("verify", out).code == 0
 
 
-def test_every_creator_who_is_seen_is_named(out):
+def test_every_creator_of_a_visible_object_is_named(out):
     relicense(out, lambda _, item: {"licence": "by" if item.asset.endswith("a") else "cc0", "creator": item.asset[5:]})
     pack(out)
     named = body_rows(card_of(out, "ATTRIBUTION.md"))
@@ -113,8 +113,8 @@ def body_rows(text: str) -> list[list[str]]:
     return [[html.unescape(re.sub(r"<[^>]*>", "", cell)) for cell in row] for row in rows]
 
 
-def test_texts_of_strangers_stay_texts(out):
-    """Creators, titles, categories and licences that hold Markdown and HTML are shown, and make nothing."""
+def test_untrusted_texts_stay_text(out):
+    """Markdown and HTML in creators, titles, categories and licenses are shown as text."""
     relicense(out, lambda _, item: {"licence": HOSTILE, "creator": f"{HOSTILE} é", "category": HOSTILE})
     titles = [
         PlanRow(f"asset-{number}", "train", {"uid": uid, "name": f"{HOSTILE} 椅子"})
@@ -134,10 +134,10 @@ def test_texts_of_strangers_stay_texts(out):
     assert yaml.safe_load(card_of(out).split("---\n")[1])["license"] == "other"
 
 
-def test_licences_that_contradict_each_other_are_named(out):
+def test_contradicting_licenses_are_named(out):
     relicense(out, lambda _, item: {"licence": "by-sa" if item.asset.endswith("a") else "by-nc-sa"})
-    told = run("shard", out, "--recipe", "full")
-    assert "CC BY-SA and CC BY-NC-SA cannot be combined" in told.out
+    result = run("shard", out, "--recipe", "full")
+    assert "CC BY-SA and CC BY-NC-SA cannot be combined" in result.out
     text = body(card_of(out))
     assert "There is no licence under which the whole may be shared" in text
     assert "`spatialdata shard OUT --recipe RECIPE --licenses by-sa`" in text
@@ -150,7 +150,7 @@ def test_licences_that_contradict_each_other_are_named(out):
     )
 
 
-def test_splits_that_share_a_model_are_told(out):
+def test_splits_that_share_a_model_are_reported(out):
     shared = "asset000a"
     relicense(out, lambda key, item: {"asset": shared} if "-test-" in key and item.id == 1 else {})
     pack(out)
@@ -160,7 +160,7 @@ def test_splits_that_share_a_model_are_told(out):
     assert "A held-out split shows what another holds" in card_of(out)
 
 
-def test_splits_that_share_a_shape_are_told(out):
+def test_splits_that_share_a_shape_are_reported(out):
     def one_shape(key: str, item: SceneObject) -> dict[str, str]:
         asset = f"{'test' if '-test-' in key else 'other'}-{item.asset}"
         return {"asset": asset, "family": "f"} if item.id == 1 else {"asset": asset}
@@ -171,7 +171,7 @@ def test_splits_that_share_a_shape_are_told(out):
     assert card["leaks"] and card["shared_assets"]["train+test"] > 0
 
 
-def test_all_licences_of_one_model_are_named_and_asked_for(out):
+def test_all_licenses_of_one_model_are_named_and_required(out):
     relicense(out, lambda _, item: {"licence": "by;by-nc", "creator": "Ann; Zoe"})
     pack(out)
     text = card_of(out, "ATTRIBUTION.md")
@@ -181,12 +181,12 @@ def test_all_licences_of_one_model_are_named_and_asked_for(out):
         assert {row[2] for row in body_rows(part)} == seen and {row[0] for row in body_rows(part)} == {"Ann; Zoe"}
     assert "by 2 named creators" in text
     assert DatasetCard.load(out / "shards" / "full" / "README.md").data.license == "cc-by-nc-4.0"
-    told = run("shard", out, "--recipe", "full", "--licenses", "by")
-    assert told.code and "shows models under" in told.err.replace("show ", "shows ") and "by-nc" in told.err
+    result = run("shard", out, "--recipe", "full", "--licenses", "by")
+    assert result.code and "shows models under" in result.err.replace("show ", "shows ") and "by-nc" in result.err
     assert run("shard", out, "--recipe", "full", "--licenses", "by,by-nc").code == 0
 
 
-def test_near_duplicates_are_told(release, tmp_path):
+def test_near_duplicates_are_reported(release, tmp_path):
     twin = shutil.copytree(release, tmp_path / "release")
     shutil.copytree(twin / "translate/train/uid000", twin / "translate/train/uid900")
     out = tmp_path / "out"
@@ -196,15 +196,15 @@ def test_near_duplicates_are_told(release, tmp_path):
     assert "Near-duplicates were not looked for." in card_of(out)
     before = files_of(out)
     assert run("card", out).code == 0
-    assert files_of(out) == before, "told as it was packed, not as the build says"
+    assert files_of(out) == before, "the card must describe the packing, not the build"
 
 
-def test_the_configuration_is_the_one_that_was_planned_and_packed_with(release, tmp_path):
+def test_the_configuration_is_that_of_the_plan_and_the_packing(release, tmp_path):
     out = tmp_path / "out"
     splits = "shard.splits={train: 0.8, val: 0.1, test: 0.1}"
     assert build(release, out, splits, "shard.samples_per_shard=5", "layers.screen.max_blur=0.8").code == 0
-    told = re.search(r"```yaml\n(.*?)```", card_of(out), re.S)
-    assert told and yaml.safe_load(told.group(1)) == {
+    result = re.search(r"```yaml\n(.*?)```", card_of(out), re.S)
+    assert result and yaml.safe_load(result.group(1)) == {
         "source": {"kind": "object3dit"},
         "samples": "all",
         "unit_size": 4,
@@ -218,15 +218,15 @@ def test_the_configuration_is_the_one_that_was_planned_and_packed_with(release, 
     assert files_of(out / "shards") == before
 
 
-def test_a_card_without_layers_says_what_it_cannot(out):
+def test_a_card_without_layers_states_what_is_missing(out):
     shutil.rmtree(out / "layers")
-    told = run("card", out)
-    assert told.code == 0, told
+    result = run("card", out)
+    assert result.code == 0, result
     assert "What was rejected cannot be told" in card_of(out)
     assert "near-duplicates are not all there any more" in card_of(out)
 
 
-def test_what_cannot_be_told_of_is_refused(out, tmp_path):
+def test_cards_that_cannot_be_written_are_errors(out, tmp_path):
     refused(run("card", tmp_path), "no build in")
     refused(run("card", out, "--recipe", "ildm"), "holds no shards of ildm", "packed: full")
     refused(run("card", out, "--recipe", "nothing"), "unknown recipe 'nothing'")
@@ -236,7 +236,7 @@ def test_what_cannot_be_told_of_is_refused(out, tmp_path):
     refused(run("card", out), "were packed from layer checks-", "pack again")
 
 
-def test_an_unfinished_packing_is_refused(out):
+def test_an_unfinished_packing_is_an_error(out):
     (out / "shards/full/train/manifest.json").unlink()
     refused(run("card", out), "is not finished", "spatialdata shard")
     shutil.rmtree(out / "shards")

@@ -1,4 +1,4 @@
-"""Two builds side by side: what differs is told, and nothing else."""
+"""Comparison of two builds: exactly the differences are reported."""
 
 import json
 import shutil
@@ -22,16 +22,16 @@ STRICTER = (
 
 @pytest.fixture(scope="module")
 def stricter(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished build, but that turns must show more and wordings are fewer."""
+    """The finished build, with stricter checks of rotations and fewer variants of instructions."""
     out = tmp_path_factory.mktemp("stricter") / "out"
     assert build(release, out, *STRICTER).code == 0
     return out
 
 
 def diff(first: Path, second: Path) -> dict:
-    told = run("diff", first, second, "--json")
-    assert told.code == 0, told
-    return json.loads(told.out)
+    result = run("diff", first, second, "--json")
+    assert result.code == 0, result
+    return json.loads(result.out)
 
 
 def test_a_build_and_itself(finished):
@@ -42,11 +42,11 @@ def test_a_build_and_itself(finished):
     samples = found["first"]["samples"]
     assert found["samples"]["accepted_in_both"] == found["keys"]["common"] == samples
     assert all(sides["first"] == sides["second"] for sides in found["scores"].values())
-    told = run("diff", finished, finished)
-    assert "configuration: the same" in told.out and "accepted in the" not in told.out
+    result = run("diff", finished, finished)
+    assert "configuration: identical" in result.out and "accepted only in the" not in result.out
 
 
-def test_what_was_set_otherwise_and_what_came_of_it(finished, stricter):
+def test_changed_settings_and_their_effects(finished, stricter):
     found = diff(finished, stricter)
     assert {entry["key"]: (entry["first"], entry["second"]) for entry in found["configuration"]} == {
         "layers.checks": (None, {"stage": "", "options": {"min_object_change": 0.99, "min_outline_change": 9}}),
@@ -64,10 +64,10 @@ def test_what_was_set_otherwise_and_what_came_of_it(finished, stricter):
     assert all(key.startswith("rotate") for key in lost["some"])
     assert found["samples"]["only_in_second"]["count"] == 0
     assert found["edits"]["rotate"][0] - found["edits"]["rotate"][1] == lost["count"]
-    mirrored = diff(stricter, finished)
-    assert mirrored["samples"]["only_in_second"] == lost
-    told = run("diff", finished, stricter).out
-    assert f"accepted in the first alone: {lost['count']}" in told and "turned_too_little" in told
+    swapped = diff(stricter, finished)
+    assert swapped["samples"]["only_in_second"] == lost
+    result = run("diff", finished, stricter).out
+    assert f"accepted only in the first: {lost['count']}" in result and "turned_too_little" in result
 
 
 def test_scores_are_those_of_the_samples(finished, stricter):
@@ -79,11 +79,11 @@ def test_scores_are_those_of_the_samples(finished, stricter):
             spread = sides[side]
             assert spread["samples"] == len(values)
             assert spread["mean"] == pytest.approx(np.mean(values), abs=1e-5)
-            told = [spread[f"p{percent}"] for percent in QUANTILES]
-            assert told == pytest.approx(np.percentile(values, QUANTILES).tolist(), abs=1e-5)
+            quantiles = [spread[f"p{percent}"] for percent in QUANTILES]
+            assert quantiles == pytest.approx(np.percentile(values, QUANTILES).tolist(), abs=1e-5)
 
 
-def test_keys_that_come_and_go(finished, release, tmp_path):
+def test_removed_and_added_keys(finished, release, tmp_path):
     out = tmp_path / "fewer"
     assert build(release, out, "samples=10").code == 0
     found = diff(finished, out)
@@ -93,8 +93,8 @@ def test_keys_that_come_and_go(finished, release, tmp_path):
     assert not set(found["keys"]["gone"]["some"]) & set(open_keys(out))
     changes = {layer["layer"]: layer["changes"] for layer in found["layers"]}
     assert changes.pop("pair") == ["of another plan"]
-    assert changes.pop("checks") == ["made from another pair and instruction"]
-    assert set(map(tuple, changes.values())) == {("made from another pair",)}
+    assert changes.pop("checks") == ["computed from another pair and instruction"]
+    assert set(map(tuple, changes.values())) == {("computed from another pair",)}
     assert diff(out, finished)["keys"]["added"] == found["keys"]["gone"]
 
 

@@ -1,4 +1,4 @@
-"""The funnel adds up: every planned sample is accepted or refused somewhere, and costs are those of the records."""
+"""The funnel adds up: every planned sample is accepted or rejected, and costs agree with the records."""
 
 import json
 from pathlib import Path
@@ -17,9 +17,9 @@ from tests.pipeline.toys import Make, Measure, toy_plan
 
 
 @pytest.fixture(scope="module")
-def refusing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A build of 16 pairs of which two have an image that is cut off."""
-    folder = tmp_path_factory.mktemp("refusing")
+def rejecting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build of 16 pairs, two of them with a truncated image."""
+    folder = tmp_path_factory.mktemp("rejecting")
     root = write_release(folder / "release", 12)
     for name in ("translate/train/uid000/2.png", "translate/train/uid003/1.png"):
         file = root / name
@@ -28,9 +28,9 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-def test_every_sample_is_accounted_for(refusing: Path):
-    rows = {row["layer"]: row for row in funnel_of(open_build(str(refusing)))}
-    records = [json.loads(file.read_text()) for file in refusing.glob("layers/*/????????.json")]
+def test_every_sample_is_accounted_for(rejecting: Path):
+    rows = {row["layer"]: row for row in funnel_of(open_build(str(rejecting)))}
+    records = [json.loads(file.read_text()) for file in rejecting.glob("layers/*/????????.json")]
     assert next(iter(rows)) == "pair"
     assert rows["pair"]["samples_in"] == 16
     assert rows["pair"]["rejects"] == {"unreadable_image": 2}
@@ -41,47 +41,45 @@ def test_every_sample_is_accounted_for(refusing: Path):
         assert row["seconds"] == pytest.approx(sum(record["seconds"] for record in mine), abs=1e-3)
         assert row["cpu_seconds"] == pytest.approx(sum(record["cpu_seconds"] for record in mine), abs=1e-3)
         assert row["seconds_per_accepted"] == pytest.approx(row["seconds"] / 14, abs=1e-5)
-    status = status_of(str(refusing))
+    status = status_of(str(rejecting))
     assert status["accepted"] == 14
     assert status["funnel"] == list(rows.values())
     shards = [shard for shard in status["shards"] if shard["recipe"] == "full"]
     assert sum(shard["samples"] for shard in shards) == 14
 
 
-def test_it_is_told_as_a_table(refusing: Path):
-    told = run("status", refusing)
-    lines = [line.split() for line in told.out.splitlines()]
+def test_it_is_printed_as_a_table(rejecting: Path):
+    result = run("status", rejecting)
+    lines = [line.split() for line in result.out.splitlines()]
     (pair,) = [line for line in lines if line[:2] == ["pair", "4/4"]]
     assert pair[2:5] == ["16", "14", "2"]
     (accepted,) = [line for line in lines if line[:1] == ["accepted"]]
     assert accepted[1:3] == ["16", "14"]
-    assert "pair refused: unreadable_image 2" in told.out
+    assert "pair rejected: unreadable_image 2" in result.out
 
 
 @pytest.mark.parametrize("width", [40, 56, 100])
-def test_the_table_goes_without_columns_on_a_narrow_terminal(
-    refusing: Path, width: int, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_table_drops_columns_on_a_narrow_terminal(rejecting: Path, width: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", str(width))
-    lines = run("status", refusing).out.splitlines()
-    (pair,) = [line for line in lines if line.split()[:1] == ["pair"] and "refused" not in line]
+    lines = run("status", rejecting).out.splitlines()
+    (pair,) = [line for line in lines if line.split()[:1] == ["pair"] and "rejected" not in line]
     assert len(pair) <= width and "…" not in pair
     assert {"16", "14", "2"} <= set(pair.split())
     assert ("4/4" in pair, "kB" in pair) == (width >= 56, width == 100)
 
 
-def test_nothing_is_accepted_before_the_last_layer_is_made(refusing: Path, out: Path):
+def test_nothing_is_accepted_before_the_last_layer_is_computed(rejecting: Path, out: Path):
     for file in out.glob("layers/checks-*/*"):
         file.unlink()
     rows = funnel_of(open_build(str(out)))
     assert {row["seconds_per_accepted"] for row in rows} == {None}
     assert status_of(str(out))["accepted"] == 0
-    told = run("status", out)
-    assert (told.code, "not finished" in told.out) == (0, True)
+    result = run("status", out)
+    assert (result.code, "not finished" in result.out) == (0, True)
 
 
 @pytest.mark.parametrize("held", [None, 0.25])
-def test_gpu_seconds_are_of_what_the_worker_held(tmp_path: Path, held: float | None):
+def test_gpu_seconds_count_the_gpus_of_the_worker(tmp_path: Path, held: float | None):
     store = LayerStore(str(tmp_path))
     plan: Plan = toy_plan(store)
     tasks = tasks_of([Make(seconds=0.002, gpus=2), Measure()])

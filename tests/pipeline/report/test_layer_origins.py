@@ -1,4 +1,4 @@
-"""Who made each layer: names of models and prompts that mean something on another machine."""
+"""Origins of layers: names of models and prompts that are meaningful on another machine."""
 
 import hashlib
 from dataclasses import replace
@@ -17,7 +17,7 @@ def opened(finished) -> Build:
 
 
 def with_layers(opened: Build, **layers: object) -> dict:
-    """The makers of the build, were its layers others."""
+    """The origins of the build's layers, with other layers configured."""
     config = parse_config({**opened.config.model_dump(mode="json"), "layers": layers})
     stages = tuple(build_stages(config, {"root": "/release"}))
     return {maker.layer: maker for maker in makers_of(replace(opened, config=config, stages=stages))}
@@ -41,7 +41,7 @@ def test_a_model_its_revision_and_its_prompts(opened):
     assert found["checks"].folder.startswith("checks-") and found["checks"].fingerprint in found["checks"].folder
 
 
-def test_a_place_on_this_machine_is_not_told(opened, tmp_path):
+def test_paths_of_this_machine_are_not_published(opened, tmp_path):
     own = tmp_path / "mine.txt"
     own.write_text("What changed? $facts $fields")
     found = with_layers(

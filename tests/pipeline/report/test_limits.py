@@ -1,4 +1,4 @@
-"""What a card calls a limit is counted from samples: it comes with them, and goes with them."""
+"""The limits in a card are counted from samples: each appears and disappears with them."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from tests.shards.factory import make_sample
 
 @pytest.fixture
 def samples() -> list[SampleRecord]:
-    """Enough samples of two splits, all measured, verified, judged, worded by a model and rendered with exact maps."""
+    """Enough samples of two splits: measured, verified, judged, with a model's instructions and exact maps."""
     return [*_samples("train", 120), *_samples("val", 100), *_samples("test", 100)]
 
 
@@ -47,7 +47,7 @@ def changed(sample: SampleRecord, **parts: object) -> SampleRecord:
     return sample.model_copy(update=updates)
 
 
-def test_a_set_without_gaps_has_none_but_that_it_is_rendered(samples):
+def test_a_complete_dataset_has_only_the_limit_of_rendering(samples):
     (only,) = limits(samples)
     assert "render" in only
 
@@ -78,7 +78,7 @@ def test_unknown_cameras_and_objects(samples):
     assert "the focal length is assumed" in told[0]
 
 
-def test_what_nobody_measured_is_named_and_what_somebody_did_is_not(samples):
+def test_only_unmeasured_scores_are_named(samples):
     judged = ("semantic_consistency", "perceptual_quality", "overall")
     none = [changed(sample, scores=dict.fromkeys((*judged, "box_iou"), -1.0)) for sample in samples]
     told = limits(none)[1:]
@@ -93,7 +93,7 @@ def test_estimated_maps_name_their_model_escaped(samples):
     assert told == "Estimated by x/&lt;b&gt;Depth&lt;/b&gt;, not ground truth: `depth`."
 
 
-def test_holes_small_splits_and_repeated_words(samples):
+def test_gaps_small_splits_and_repeated_words(samples):
     told = limits([changed(sample, instruction={"text": "Move it."}) for sample in samples])
     assert "Instructions repeat: 1 different ones in 320 samples" in told[1]
     turned = [changed(sample, edit={"kind": "rotate"}) for sample in _samples("train", 3)]

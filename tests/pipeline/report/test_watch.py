@@ -1,4 +1,4 @@
-"""A build seen from another terminal: who works on it, how fast, and that it has stopped."""
+"""A build followed from another terminal: its holder, its progress, and its end."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from spatialdata_builder.pipeline.report.status.watch import look, watch
+from spatialdata_builder.pipeline.report.status.watch import read_state, watch
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.lock import RunLock
 from spatialdata_builder.shards.errors import BadInput
@@ -23,7 +23,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
 
 
 def start(release: Path, out: Path) -> "subprocess.Popen[bytes]":
-    """A build of units of one sample that is held still once it has committed something."""
+    """A build with units of one sample, paused once it has committed something."""
     command = [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *build_arguments(release, out, "unit_size=1")]
     driver = subprocess.Popen(command, cwd=CHECKOUT, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -35,11 +35,11 @@ def start(release: Path, out: Path) -> "subprocess.Popen[bytes]":
     return driver
 
 
-def test_running_stopped_going_on_finished(release: Path, tmp_path: Path):
+def test_running_stopped_resumed_finished(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     driver = start(release, out)
     try:
-        seen = look(str(out))
+        seen = read_state(str(out))
         assert seen.holder is not None
         assert seen.holder.pid == driver.pid
         assert seen.state.startswith(f"running: process {driver.pid} on ")
@@ -52,22 +52,22 @@ def test_running_stopped_going_on_finished(release: Path, tmp_path: Path):
     finally:
         driver.kill()
         driver.wait()
-    seen = look(str(out))
+    seen = read_state(str(out))
     assert (seen.holder, seen.finished) == (None, False)
     assert seen.state.startswith("stopped: no run holds it, the last unit was committed ")
     assert all(stage.pace.samples == 0 for stage in seen.stages)
     assert run(*build_arguments(release, out, "unit_size=1")).code == 0
-    seen = look(str(out))
+    seen = read_state(str(out))
     assert (seen.finished, seen.state) == (True, "finished: 16 of 16 samples are accepted")
 
 
-def test_it_is_watched_until_it_is_finished(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_it_watches_until_the_build_is_finished(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "out"
     driver = start(release, out)
     pauses: list[float] = []
 
     def pause(seconds: float) -> None:
-        """The first look is at a build that is held still, the later ones at one that goes on to its end."""
+        """The first state is of a paused build; then the build runs to its end."""
         pauses.append(seconds)
         driver.send_signal(signal.SIGCONT)
         assert driver.wait() == 0
@@ -81,7 +81,7 @@ def test_it_is_watched_until_it_is_finished(release: Path, tmp_path: Path, capsy
     assert len(pauses) == 1
 
 
-def test_interrupted_it_ends_without_a_word(release: Path, tmp_path: Path):
+def test_an_interrupt_ends_it_silently(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     driver = start(release, out)
     try:
@@ -99,13 +99,13 @@ def test_interrupted_it_ends_without_a_word(release: Path, tmp_path: Path):
         driver.wait()
 
 
-def test_who_packs_is_not_finished(out: Path):
+def test_a_packing_build_is_not_finished(out: Path):
     with RunLock(LayerStore(str(out))):
-        seen = look(str(out))
+        seen = read_state(str(out))
     assert not seen.finished
     assert seen.state == f"packing: {seen.holder}"
-    told = run("status", out, "--watch")
-    assert (told.code, told.out.partition(":")[0]) == (0, "finished")
+    result = run("status", out, "--watch")
+    assert (result.code, result.out.partition(":")[0]) == (0, "finished")
 
 
 def test_nothing_to_watch(tmp_path: Path):

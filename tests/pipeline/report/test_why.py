@@ -1,4 +1,4 @@
-"""The story of a sample is that of its records, layers and shards; an unknown key is told the nearest."""
+"""The report on a sample agrees with its records, layers and shards; for an unknown key, similar ones are listed."""
 
 import difflib
 import json
@@ -42,13 +42,13 @@ def test_an_accepted_sample(finished: Path):
     by_layer = {layer["layer"]: layer for layer in found["layers"]}
     assert by_layer["line"]["model"] == "masks"
     assert by_layer["checks"]["values"]["scores"]["instruction_check"] == 1.0
-    assert {thing["asset"] for thing in found["assets"]} == {
-        thing["asset"] for thing in by_layer["pair"]["values"]["facts"]["objects"]
+    assert {item["asset"] for item in found["assets"]} == {
+        item["asset"] for item in by_layer["pair"]["values"]["facts"]["objects"]
     }
     assert json.loads(run("why", finished, key, "--json").out) == found
 
 
-def test_bytes_in_every_recipe_are_where_it_says(finished: Path, tmp_path: Path):
+def test_byte_offsets_in_every_recipe(finished: Path, tmp_path: Path):
     out = shutil.copytree(finished, tmp_path / "out")
     assert run("shard", out, "--recipe", "full", "--set", "shard.samples_per_shard=3").code == 0
     assert run("shard", out, "--recipe", "spatialedit", "--set", "shard.samples_per_shard=5").code == 0
@@ -76,7 +76,7 @@ def test_bytes_in_every_recipe_are_where_it_says(finished: Path, tmp_path: Path)
     assert {place["recipe"] for place in shards_of(str(out), key, "train", 0)} <= {"spatialedit"}
 
 
-def test_a_refused_sample(tmp_path: Path):
+def test_a_rejected_sample(tmp_path: Path):
     root, out = write_release(tmp_path / "release", 3), tmp_path / "out"
     image = root / "translate/train/uid000/2.png"
     image.write_bytes(image.read_bytes()[:300])
@@ -87,9 +87,9 @@ def test_a_refused_sample(tmp_path: Path):
     assert states.pop("pair") == "refused"
     assert set(states.values()) == {"skipped"}
     assert (found["assets"], found["shards"], found["instruction"]) == ([], [], {})
-    told = run("why", out, "translate-train-uid000")
-    assert "refused: unreadable_image" in told.out
-    assert "spatialdata rebuild" in told.out
+    result = run("why", out, "translate-train-uid000")
+    assert "refused: unreadable_image" in result.out
+    assert "spatialdata rebuild" in result.out
 
 
 def test_a_build_in_progress_and_a_damaged_layer(out: Path):
@@ -97,7 +97,7 @@ def test_a_build_in_progress_and_a_damaged_layer(out: Path):
     for file in out.glob("layers/checks-*/00000001.*"):
         file.unlink()
     found = why_of(str(out), key)
-    assert (found["state"], found["because"]) == ("unfinished", "not made yet: checks")
+    assert (found["state"], found["because"]) == ("unfinished", "not computed yet: checks")
     (line,) = out.glob("layers/line-*/00000001.parquet")
     line.write_bytes(line.read_bytes()[:-1])
     found = why_of(str(out), key)
@@ -117,9 +117,9 @@ def test_hostile_names_are_plain_text(finished: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("command", ["why", "rebuild"])
-def test_unknown_keys_are_told_the_nearest(finished: Path, command: str):
+def test_similar_keys_are_listed_for_unknown_ones(finished: Path, command: str):
     key = keys_of(finished)[5]
-    refused(run(command, finished, key + "x"), key, "nearest")
+    refused(run(command, finished, key + "x"), key, "most similar")
     refused(run(command, finished, key.replace("-", "", 1)), key)
     refused(run(command, finished, "数据"), "数据")
     refused(run(command, finished, ""), "no sample ''")
@@ -141,7 +141,7 @@ def test_keys_among_many(tmp_path: Path):
     for wrong in ("scene-0001234", "scen-00012345", "scene-000123456", "scene_00012345", "scene-00021345"):
         matcher = difflib.SequenceMatcher(b=wrong)
         assert ratio(matcher, nearest_keys(plan, wrong)[0]) == max(ratio(matcher, key) for key in keys)
-    with pytest.raises(BadInput, match="nearest are scene-00012345"):
+    with pytest.raises(BadInput, match="most similar keys are scene-00012345"):
         find_key(plan, "sceen-00012345")
     assert nearest_keys(plan, "nothing like it at all") == []
 

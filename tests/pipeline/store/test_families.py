@@ -1,4 +1,4 @@
-"""Samples and what is derived from them: rows of the plan, whole in one unit, and no trace where not asked for."""
+"""Samples and their derived samples: rows of the plan, together in one unit; no effect if not configured."""
 
 import hashlib
 import json
@@ -39,14 +39,14 @@ def all_rows(plan: Plan) -> list[PlanRow]:
     return [row for unit in range(plan.units) for row in plan.rows(unit)]
 
 
-def test_what_is_not_asked_for_changes_nothing():
-    """Rows and plan as they were before anything could be derived."""
+def test_plans_without_derived_samples_are_unchanged():
+    """Rows and plan are as before derived samples existed."""
     digest = hashlib.sha256(canonical(rows(1000)).encode()).hexdigest()
     assert digest == "aca36228d2db39efa7fd62bf549a469269f6a8ed347b7a9efd353b6658a46f4c"
     config = load_config(None, ["edits={rotate: 2, camera: 1, insert: 0}"])
     assert plan_config(config)["edits"] == {"camera": 1.0, "rotate": 2.0}
     assert config.model_dump(mode="json")["edits"] == {"rotate": 2.0, "camera": 1.0, "insert": 0.0}
-    # No stage knows of it: with one plan, layers have one name whatever is derived.
+    # Stages do not depend on it: with one plan, layers have the same names for any derived samples.
     assert folders() == folders("edits.invert=true", "edits.compose=true")
 
 
@@ -56,8 +56,8 @@ def folders(*settings: str) -> dict[str, str]:
 
 
 def test_each_sample_is_followed_by_its_inverse():
-    alone, both = rows(300), rows(300, invert=True)
-    assert both[::2] == alone
+    rendered, both = rows(300), rows(300, invert=True)
+    assert both[::2] == rendered
     for origin, inverse in zip(both[::2], both[1::2], strict=True):
         assert inverse["key"] == f"{origin['key']}-inv"
         assert inverse["split"] == origin["split"]
@@ -72,7 +72,7 @@ def test_each_sample_is_followed_by_its_inverse():
         assert family_of(there.key, there.spec) == family_of(here.key, here.spec) == origin["key"]
 
 
-def test_a_unit_holds_its_families_whole(tmp_path: Path):
+def test_a_unit_holds_whole_families(tmp_path: Path):
     plan = planned(tmp_path / "both", "edits.invert=true")
     assert (plan.samples, plan.units, plan.unit_size) == (10, 3, 4)
     assert [plan.size(unit) for unit in range(3)] == [4, 4, 2]
@@ -101,7 +101,7 @@ def test_kinds_of_a_plan(setting: str, kinds: Sequence[str]):
 
 
 @pytest.mark.parametrize("invert", [False, True])
-def test_two_samples_of_one_scene_and_what_follows_from_them(tmp_path: Path, invert: bool):
+def test_two_samples_of_one_scene_and_their_derived_samples(tmp_path: Path, invert: bool):
     flag = f"edits.invert={str(invert).lower()}"
     plan = planned(tmp_path / "out", "samples=61", "unit_size=6", "edits.compose=true", flag)
     each = 2 if invert else 1
@@ -120,7 +120,7 @@ def test_two_samples_of_one_scene_and_what_follows_from_them(tmp_path: Path, inv
     assert "edits" not in plan.rows(plan.units - 1)[-each].spec
 
 
-def test_families_do_not_depend_on_how_many_are_asked_for():
+def test_families_do_not_depend_on_the_number_of_samples():
     options = {"invert": True, "compose": True}
     many = rows(40, **options)
     for samples in (2, 4, 10):
@@ -130,7 +130,7 @@ def test_families_do_not_depend_on_how_many_are_asked_for():
 
 
 @pytest.mark.parametrize("weights", [dict.fromkeys(EDIT_KINDS, 1.0), {"remove": 1.0, "scale": 3.0, "camera": 2.5}])
-def test_composing_leaves_the_weights_as_they_are(weights: dict[str, float]):
+def test_composing_keeps_the_weights(weights: dict[str, float]):
     made = pa.Table.from_batches(list(plan_scenes(4000, 5, weights, SPLITS, compose=True))).to_pylist()
     specs = [json.loads(row["spec"]) for row in made]
     kinds = Counter(spec["edit"] for spec in specs if "derived" not in spec)
@@ -149,7 +149,7 @@ def test_composing_leaves_the_weights_as_they_are(weights: dict[str, float]):
         (["edits={remove: 0, compose: true, invrt: true}"], ["edits.invrt", "did you mean 'invert'"]),
     ],
 )
-def test_what_cannot_be_composed_is_refused_in_one_line(settings: list[str], words: list[str]):
+def test_configurations_that_cannot_be_composed_are_errors(settings: list[str], words: list[str]):
     with pytest.raises(BadInput) as caught:
         load_config(None, settings)
     for word in words:
@@ -157,7 +157,7 @@ def test_what_cannot_be_composed_is_refused_in_one_line(settings: list[str], wor
 
 
 class Families:
-    """A stage that makes what is derived from what it was given before in the same call."""
+    """A stage that derives samples from earlier samples of the same call."""
 
     layer, needs, version, families, batch_size = "pair", (), 1, True, 2
 
@@ -179,5 +179,5 @@ def test_a_family_is_in_one_call_and_fails_as_one():
     assert stage.calls[0] == ["a", "a-x", "broken", "broken-x"]
     assert stage.calls[1:3] == [["a", "a-x"], ["broken", "broken-x"]]
     assert stage.calls[3] == ["c", "d", "d-x", "d-x-x"]
-    refused = [s.key for s, result in zip(samples, results, strict=True) if isinstance(result, Reject)]
-    assert refused == ["broken", "broken-x"]
+    rejected = [s.key for s, result in zip(samples, results, strict=True) if isinstance(result, Reject)]
+    assert rejected == ["broken", "broken-x"]

@@ -55,25 +55,25 @@ def test_sixteen_hex_digits_and_stable():
         Configured(extra={"x": [1, 2.0, None, {"y"}]}),
     ],
 )
-def test_what_matters_changes_it(changed: Configured):
+def test_settings_that_affect_the_output_change_it(changed: Configured):
     assert of(changed) != of(Configured())
 
 
 @pytest.mark.parametrize(
     "changed", [Configured(folder="/data"), Configured(options=Section(where="/data")), Configured(batch_size=8)]
 )
-def test_what_does_not_matter_leaves_it(changed: Configured):
+def test_other_settings_do_not_change_it(changed: Configured):
     assert of(changed) == of(Configured())
 
 
-def test_a_need_and_the_version_change_it(monkeypatch: pytest.MonkeyPatch):
+def test_a_needed_layer_and_the_version_change_it(monkeypatch: pytest.MonkeyPatch):
     before = of(Configured())
     assert of(Configured(), pair="1" * 16) != before
     monkeypatch.setattr(Configured, "version", 2)
     assert of(Configured()) != before
 
 
-def test_only_dependents_are_redone():
+def test_only_dependents_change():
     old = layer_dirs([Make(), Measure(), Judge()])
     new = layer_dirs([Make(), Measure(factor=2), Judge()])
     assert old["pair"] == new["pair"]
@@ -88,7 +88,7 @@ def test_another_plan_is_another_layer():
     assert layer_dirs([Make()], "a" * 64)["pair"] == old["pair"]
 
 
-def test_a_value_without_stable_text_is_refused():
+def test_a_value_without_stable_text_is_an_error():
     with pytest.raises(SpatialdataError, match="object"):
         of(Configured(extra=object()))
 
@@ -100,7 +100,7 @@ def test_graph_errors_name_the_layers():
         layer_dirs([Make(), replace(Make(), size=1)])
 
 
-def test_a_circle_is_named(monkeypatch: pytest.MonkeyPatch):
+def test_a_cycle_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Make, "needs", ("checks",))
     with pytest.raises(SpatialdataError, match="pair -> checks -> metric -> pair"):
         layer_dirs([Make(), Measure(), Judge()])

@@ -1,4 +1,4 @@
-"""Commits are whole, written once, checked when read, and the same bytes for the same rows."""
+"""Commits are complete, written once and checked when read; equal rows give equal bytes."""
 
 import hashlib
 import os
@@ -47,7 +47,7 @@ def test_write_and_read(store: LayerStore):
     assert (committed.bytes, committed.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 
 
-def test_a_look_at_some_columns_reads_them_alone(store: LayerStore):
+def test_peek_reads_only_some_columns(store: LayerStore):
     store.write(LAYER, 7, ROWS, record())
     assert store.peek(LAYER, 7, ["n", "text"]) == {
         key: {"n": row["n"], "text": row["text"]} for key, row in ROWS.items()
@@ -76,7 +76,7 @@ def test_a_record_is_written_once(store: LayerStore):
     assert store.read_file("x") == b"1"
 
 
-def test_a_second_writer_with_other_bytes_leaves_a_sound_unit(store: LayerStore):
+def test_a_second_writer_with_other_bytes_leaves_a_valid_unit(store: LayerStore):
     store.write(LAYER, 0, ROWS, record())
     other = {"b-1": {"image": b"other"}}
     store.write(LAYER, 0, other, record())
@@ -102,7 +102,7 @@ def test_a_unit_without_rows(store: LayerStore):
     assert store.read(LAYER, 0, ["image"]) == {}
 
 
-def test_nothing_there(store: LayerStore):
+def test_an_empty_store(store: LayerStore):
     assert store.done_units(LAYER) == []
     assert list(store.records(LAYER)) == []
     with pytest.raises(LayerCorrupt):
@@ -124,18 +124,18 @@ values = st.dictionaries(
 
 @given(values)
 @settings(max_examples=40, deadline=None)
-def test_any_value_comes_back_and_bytes_do_not_depend_on_the_order_of_columns(drawn: dict[str, tuple[object, ...]]):
+def test_values_round_trip_and_bytes_do_not_depend_on_the_order_of_columns(drawn: dict[str, tuple[object, ...]]):
     rows = {key: dict(zip(("b", "t", "i", "f", "o"), cells, strict=True)) for key, cells in drawn.items()}
     store = LayerStore("memory://any")
     store.set_aside(LAYER, 1)
     store.write(LAYER, 1, rows, record())
     assert store.read(LAYER, 1) == rows
-    turned = {key: dict(reversed(row.items())) for key, row in rows.items()}
-    assert bytes(encode_rows(turned, LAYER)) == bytes(encode_rows(rows, LAYER))
+    reordered = {key: dict(reversed(row.items())) for key, row in rows.items()}
+    assert bytes(encode_rows(reordered, LAYER)) == bytes(encode_rows(rows, LAYER))
 
 
 @pytest.mark.parametrize("row", [{"image": b"x", "more": 1}, {"image": "text"}, {"image": None}, {"key": "k"}])
-def test_rows_that_differ_are_refused_by_name(row: dict[str, object]):
+def test_rows_that_differ_are_an_error_with_the_key(row: dict[str, object]):
     with pytest.raises(SpatialdataError, match="sample 'b'"):
         encode_rows({"a": {"image": b""}, "b": row}, LAYER)  # type: ignore[dict-item]
 
@@ -144,7 +144,7 @@ def test_rows_that_differ_are_refused_by_name(row: dict[str, object]):
 def test_damage_is_found_and_named(tmp_path: Path, damage: str):
     store = LayerStore(str(tmp_path))
     store.write(LAYER, 3, ROWS, record())
-    store.read(LAYER, 3)  # verified once in this process: a later change must be seen all the same
+    store.read(LAYER, 3)  # verified once in this process; a later change must still be noticed
     file = tmp_path / store.data_name(LAYER, 3)
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
@@ -164,7 +164,7 @@ def test_damage_is_found_and_named(tmp_path: Path, damage: str):
     assert store.read(LAYER, 3) == ROWS
 
 
-def test_listing_is_a_hundred_thousand_units_a_second_at_least(tmp_path: Path):
+def test_listing_speed_is_at_least_a_hundred_thousand_units_per_second(tmp_path: Path):
     folder = tmp_path / "layers" / LAYER
     folder.mkdir(parents=True)
     for unit in range(20_000):
@@ -204,8 +204,8 @@ except Exception as error:
 """
 
 
-def test_no_room_is_told_and_leaves_nothing(tmp_path: Path):
-    """A limit on the size of a file stands for a full disk: the write fails midway, by the kernel."""
+def test_a_full_disk_is_reported_and_leaves_no_file(tmp_path: Path):
+    """A limit on the file size simulates a full disk: the kernel fails the write midway."""
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
     found = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert found.stdout.startswith("SpatialdataError"), found
@@ -214,8 +214,8 @@ def test_no_room_is_told_and_leaves_nothing(tmp_path: Path):
     assert list((tmp_path / "layers" / "pair-0").iterdir()) == []
 
 
-def test_no_room_to_prepare_what_goes_to_an_object_store(tmp_path: Path):
-    """The folder to make room in is this machine's."""
+def test_a_full_temporary_folder_for_an_object_store(tmp_path: Path):
+    """The error names the temporary folder of this machine."""
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", FULL, "memory://store"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
@@ -223,7 +223,7 @@ def test_no_room_to_prepare_what_goes_to_an_object_store(tmp_path: Path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
-def test_a_full_disk_by_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_error_of_a_full_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store = LayerStore(str(tmp_path))
     original = Path.open
     monkeypatch.setattr(Path, "open", lambda self, mode: original(Path("/dev/full"), mode.replace("x", "w")))
@@ -232,7 +232,7 @@ def test_a_full_disk_by_its_own_error(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list((tmp_path / "layers" / LAYER).iterdir()) == []
 
 
-def test_leftovers_of_killed_writers_are_swept(tmp_path: Path):
+def test_temporary_files_of_killed_writers_are_removed(tmp_path: Path):
     folder = tmp_path / "layers" / LAYER
     folder.mkdir(parents=True)
     (folder / ".00000000.parquet-12-ab.tmp").write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""One run at a time on one OUT; a dead run's lock falls."""
+"""One run at a time on one OUT; the lock of a dead run expires."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from spatialdata_builder.pipeline.store import lock as lock_module
 from spatialdata_builder.pipeline.store.layers import LayerStore
-from spatialdata_builder.pipeline.store.lock import LOCK, RunLock, Sighting, wait_for_lock
+from spatialdata_builder.pipeline.store.lock import LOCK, LockWatcher, RunLock, wait_for_lock
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 
 HOLD = (
@@ -45,7 +45,7 @@ def test_held_and_released(kind: str, tmp_path: Path, request: pytest.FixtureReq
         pass
 
 
-def test_the_second_run_is_told_and_a_killed_one_gives_way(tmp_path: Path):
+def test_a_second_run_is_an_error_until_the_first_is_killed(tmp_path: Path):
     first = hold(tmp_path)
     try:
         with pytest.raises(BadInput, match=f"process {first.pid} on"), RunLock(LayerStore(str(tmp_path))):
@@ -59,10 +59,10 @@ def test_the_second_run_is_told_and_a_killed_one_gives_way(tmp_path: Path):
 
 def test_a_shared_folder_is_waited_for(tmp_path: Path):
     first = hold(tmp_path)
-    told: list[str] = []
+    lines: list[str] = []
 
     def end(line: str) -> None:
-        told.append(line)
+        lines.append(line)
         first.kill()
         first.wait()
 
@@ -71,9 +71,9 @@ def test_a_shared_folder_is_waited_for(tmp_path: Path):
             lock.check()
     finally:
         end("")
-    assert f"waiting for process {first.pid} on" in told[0]
-    assert told[0].endswith(f"which works in {tmp_path}")
-    assert len(told) == 2
+    assert f"waiting for process {first.pid} on" in lines[0]
+    assert lines[0].endswith(f"which holds {tmp_path}")
+    assert len(lines) == 2
     assert not (tmp_path / LOCK).exists()
 
 
@@ -82,24 +82,24 @@ def _elsewhere(store: LayerStore, beat: float) -> None:
     store.write_file(LOCK, json.dumps(holder | {"beat": beat}).encode())
 
 
-def test_a_lock_from_another_machine_falls_when_it_is_not_renewed(tmp_path: Path):
+def test_a_lock_from_another_machine_expires_if_it_is_not_renewed(tmp_path: Path):
     store = LayerStore(str(tmp_path))
     _elsewhere(store, time.time() - 30)
     with pytest.raises(BadInput, match="on far since"), RunLock(store):
         raise AssertionError
-    told: list[str] = []
-    for beat in (time.time() - 61, time.time() + 1e6):  # of a clock that is ahead, too
+    lines: list[str] = []
+    for beat in (time.time() - 61, time.time() + 1e6):  # also of a clock that is ahead
         text = json.loads(store.read_file(LOCK))
         store.write_file(LOCK, json.dumps(text | {"token": "t", "machine": "far", "beat": beat}).encode())
-        with RunLock(store, stale_s=0.5, say=told.append) as lock:
+        with RunLock(store, stale_s=0.5, say=lines.append) as lock:
             lock.check()
             text = json.loads(store.read_file(LOCK))
         store.write_file(LOCK, json.dumps(text).encode())
-    assert len(told) == 2 and "watching its lock for" in told[0]
+    assert len(lines) == 2 and "watching its lock for" in lines[0]
 
 
 @pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0])
-def test_a_run_is_alive_whatever_its_clock_says(tmp_path: Path, ahead_s: float):
+def test_a_run_with_a_wrong_clock_is_alive(tmp_path: Path, ahead_s: float):
     store = LayerStore(str(tmp_path))
     _elsewhere(store, time.time() + ahead_s)
     ended = threading.Event()
@@ -109,13 +109,13 @@ def test_a_run_is_alive_whatever_its_clock_says(tmp_path: Path, ahead_s: float):
             _elsewhere(store, time.time() + ahead_s)
 
     holder = threading.Thread(target=renew)
-    seen = Sighting(store)
-    assert seen.look() is None  # at a first look there is nothing but the clocks
+    seen = LockWatcher(store)
+    assert seen.holder() is None  # the first check has only the clocks
     holder.start()
     try:
         with pytest.raises(BadInput, match="on far since"), RunLock(store, stale_s=5):
             raise AssertionError
-        found = seen.look()
+        found = seen.holder()
         assert found is not None and found.host == "far"
     finally:
         ended.set()
@@ -124,22 +124,22 @@ def test_a_run_is_alive_whatever_its_clock_says(tmp_path: Path, ahead_s: float):
         lock.check()
 
 
-def test_a_sighting_ends_with_the_last_renewal(tmp_path: Path):
+def test_a_watched_holder_is_dead_after_its_last_renewal(tmp_path: Path):
     store = LayerStore(str(tmp_path))
     _elsewhere(store, time.time())
-    seen = Sighting(store, stale_s=0.3)
-    assert seen.look() is not None
+    seen = LockWatcher(store, stale_s=0.3)
+    assert seen.holder() is not None
     deadline = time.monotonic() + 20
-    while seen.look() is not None:
+    while seen.holder() is not None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def test_releasing_hides_no_error(tmp_path: Path):
+def test_releasing_does_not_hide_an_error(tmp_path: Path):
     out = tmp_path / "out"
     with pytest.raises(BadInput, match="the real one"), RunLock(LayerStore(str(out))):
         shutil.rmtree(out)
-        out.write_text("no folder any more")
+        out.write_text("not a folder")
         raise BadInput("the real one")
 
 
@@ -160,7 +160,7 @@ def test_it_is_renewed_and_a_lost_lock_is_noticed(tmp_path: Path):
     assert store.exists(LOCK)
 
 
-def test_a_cut_off_lock_does_not_hold(tmp_path: Path):
+def test_a_truncated_lock_is_ignored(tmp_path: Path):
     (tmp_path / LOCK).write_text('{"host"')
     with RunLock(LayerStore(str(tmp_path))):
         pass

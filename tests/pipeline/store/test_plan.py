@@ -1,4 +1,4 @@
-"""A plan is frozen, refuses another configuration, and gives each worker its own rows."""
+"""A plan never changes, rejects another configuration, and gives each worker its own rows."""
 
 import json
 import pickle
@@ -36,7 +36,7 @@ def test_threads_share_a_plan(tmp_path: Path):
     def read(own: list[int]) -> None:
         wrong.extend(unit for unit in own if plan.rows(unit)[0].key != f"k-{unit}")
 
-    # Daemons: where they wait for each other for ever, the test fails instead of waiting, too.
+    # Daemon threads: on a deadlock, the test fails instead of waiting forever.
     threads = [threading.Thread(target=read, args=(units[first::16],), daemon=True) for first in range(16)]
     for thread in threads:
         thread.start()
@@ -62,7 +62,7 @@ def test_each_unit_gives_its_rows(url: str, tmp_path: Path):
         plan.rows(334)
 
 
-def test_the_hash_names_the_content(tmp_path: Path):
+def test_the_hash_identifies_the_content(tmp_path: Path):
     def plan(name: str, count: int = 10, **config: object) -> Plan:
         return write_plan(LayerStore(str(tmp_path / name)), config, listed(count), 4)
 
@@ -72,7 +72,7 @@ def test_the_hash_names_the_content(tmp_path: Path):
     assert len(files) == 1
 
 
-def test_another_plan_is_refused_by_the_keys_that_differ(tmp_path: Path):
+def test_another_plan_is_an_error_with_the_differing_keys(tmp_path: Path):
     store = LayerStore(str(tmp_path))
     write_plan(store, {"render": {"samples": 32, "size": 512}, "edits": {"move": 1.0}}, listed(10), 4)
     with pytest.raises(BadInput) as caught:
@@ -85,9 +85,9 @@ def test_another_plan_is_refused_by_the_keys_that_differ(tmp_path: Path):
     assert str(tmp_path) in text
 
 
-def test_the_frozen_list_wins_without_being_listed_again(tmp_path: Path):
+def test_an_existing_plan_does_not_read_the_rows(tmp_path: Path):
     def never() -> Iterator[PlanRow]:
-        raise AssertionError("listed again")
+        raise AssertionError("rows were read")
         yield
 
     store = LayerStore(str(tmp_path))
@@ -98,8 +98,8 @@ def test_the_frozen_list_wins_without_being_listed_again(tmp_path: Path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([PlanRow("A", "train", {})], "'A' is not a key"),
-        ([PlanRow("a.b", "train", {})], "is not a key"),
+        ([PlanRow("A", "train", {})], "'A' is not a valid key"),
+        ([PlanRow("a.b", "train", {})], "is not a valid key"),
         ([PlanRow("a", "trial", {})], "split 'trial'"),  # type: ignore[arg-type]
         ([PlanRow("a", "train", {}), PlanRow("b", "val", {}), PlanRow("a", "test", {})], "1 of 3 samples"),
         ([], "no samples"),
@@ -139,7 +139,7 @@ def test_a_damaged_plan_is_named(tmp_path: Path):
         read_plan(store)
 
 
-def test_every_kind_appears_early_and_by_its_weight():
+def test_every_kind_appears_early_and_in_proportion_to_its_weight():
     kinds = [json.loads(row["spec"])["edit"] for row in scenes(24)]
     assert set(Counter(kinds).values()) == {4}
     weighted = [json.loads(row["spec"])["edit"] for row in scenes(1000, 0, {"remove": 3.0, "camera": 1.0, "scale": 0})]
@@ -148,7 +148,7 @@ def test_every_kind_appears_early_and_by_its_weight():
     assert "scale" not in weighted
 
 
-def test_samples_do_not_depend_on_how_many_or_on_the_order_of_weights():
+def test_samples_do_not_depend_on_their_number_or_the_order_of_weights():
     assert scenes(50) == scenes(300_000)[:50]
     assert scenes(50) == scenes(50, 0, dict(reversed(EQUAL.items())))
     other = scenes(50, seed=1)
@@ -167,18 +167,18 @@ def test_seeds_differ_and_splits_are_even_in_every_kind():
         assert shares[kind, "test"] / 10_000 == pytest.approx(0.05, abs=0.003)
 
 
-def test_batches_join_without_a_seam(monkeypatch: pytest.MonkeyPatch):
+def test_rows_do_not_depend_on_the_size_of_batches(monkeypatch: pytest.MonkeyPatch):
     whole = scenes(5000, 3, {"camera": 1.0, "remove": 0.3, "scale": 0.01})
     monkeypatch.setattr("spatialdata_builder.pipeline.planning.scene_rows._BATCH", 64)
     assert scenes(5000, 3, {"camera": 1.0, "remove": 0.3, "scale": 0.01}) == whole
 
 
-def test_all_of_one_split():
+def test_a_single_split():
     rows = pa.Table.from_batches(list(plan_scenes(1000, 0, EQUAL, {"train": 0, "val": 1, "test": 0}))).to_pylist()
     assert {row["split"] for row in rows} == {"val"}
 
 
 @pytest.mark.parametrize("weights", [{}, {"camera": 0.0}, {"camera": -1.0}, {"camera": float("nan")}])
-def test_weights_that_are_no_shares(weights: dict[str, float]):
+def test_weights_that_are_not_valid(weights: dict[str, float]):
     with pytest.raises(BadInput, match="edits"):
         scenes(10, 0, weights)

@@ -1,12 +1,12 @@
 "use strict";
-// One sample: its pictures and maps, and all that is known of it.
+// One sample: its pictures, maps and facts.
 const card = (() => {
   const dialog = document.getElementById("card");
   const MAPS = ["changed", "instances", "depth", "metric", "normal", "segment", "line", "confidence"];
   const TITLES = { depth: "relative depth", metric: "metric depth" };
   let shown = -1; // position
-  let known = null; // what is known of it
-  let held = ""; // the map that stays
+  let known = null; // its facts
+  let held = ""; // the map that stays visible
   let boxed = new Set();
   let masked = new Set();
 
@@ -35,7 +35,7 @@ const card = (() => {
       const ends = name === "metric" && info ? [`${number(info.max)} ${info.unit}`, `${number(info.min)} ${info.unit}`] : ["far", "near"];
       legend.append(element("span", { class: "scale" }, ends[0], bar, ends[1]));
     }
-    if (name === "segment" && info?.max > 255) legend.append(` ${info.max} segments, of which 8 bits are seen`);
+    if (name === "segment" && info?.max > 255) legend.append(` ${info.max} segments, shown with 8 bits`);
     if (name === "changed") legend.append(" tinted: where source and target differ");
   };
 
@@ -87,7 +87,7 @@ const card = (() => {
     }
   };
 
-  // Where the slider begins: between the edited object's two places, where it moves right and can be seen in both.
+  // Start of the slider: between the two places of the edited object, if it moves right and is visible in both.
   const border = () => {
     const thing = (known.objects ?? []).find(({ id }) => id === known.edit?.object);
     if (!thing) return 50;
@@ -119,7 +119,7 @@ const card = (() => {
   const objects = () => {
     const rows = (known.objects ?? []).map((thing) => {
       const swatch = element("span", { class: "swatch" });
-      swatch.style.background = maps.colour(thing.id);
+      swatch.style.background = maps.color(thing.id);
       const share = (value) => (thing.known ? `${Math.round(100 * value)} %` : "");
       const row = element("button", { class: "object", ariaPressed: "false" }, swatch,
         element("span", { class: "what" },
@@ -142,7 +142,7 @@ const card = (() => {
     return rows.length ? facts.section("Objects", element("div", { class: "objects" }, rows)) : null;
   };
 
-  // ---- the whole
+  // ---- the card
 
   const neighbour = (step) => {
     const order = grid.order;
@@ -174,8 +174,8 @@ const card = (() => {
     const left = pictured ? element("div", { class: "left" },
       element("div", { class: "stage" }),
       element("div", { class: "tools" },
-        button("flicker-button", "flicker", "Source and target in turn (f)", () => stage.flicker()),
-        button("mode-button", "view: slider", "Slider, source alone, target alone (x)", () => stage.next()),
+        button("flicker-button", "flicker", "Alternate source and target (f)", () => stage.flicker()),
+        button("mode-button", "view: slider", "Slider, only source, only target (x)", () => stage.next()),
         known.objects?.length ? button("boxes-button", "boxes", "Boxes of all objects (b)", allBoxes) : null,
         edited().length && (media("source_instances") || media("target_instances")) ? button("mask-button", "mask", "Mask of the edited object (m)", mask) : null,
         element("p", { class: "legend" })),
@@ -233,7 +233,7 @@ const card = (() => {
       } catch (error) {
         dialog.replaceChildren(element("p", { class: "empty" }, error.message));
       }
-      if (shown !== position) return; // another was asked for meanwhile
+      if (shown !== position) return; // another sample was opened meanwhile
       if (loaded) {
         known = loaded;
         fill();

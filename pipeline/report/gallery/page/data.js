@@ -1,11 +1,11 @@
 "use strict";
-// What is known of the samples: columns for all of them at once, cards in blocks as they are asked for. The scripts
+// The facts of the samples: columns for all of them at once, cards in blocks on demand. The scripts
 // under data/ call `spatialdata.index` and `spatialdata.cards`.
 const spatialdata = (() => {
-  const blocks = new Map(); // block: its cards
-  const asked = new Map(); // block: promise of its cards
-  let positions = null; // key: position
-  let hay = null; // text to search, a sample
+  const blocks = new Map(); // block -> its cards
+  const asked = new Map(); // block -> promise of its cards
+  let positions = null; // key -> position
+  let hay = null; // searchable text of each sample
 
   const self = {
     set: null,
@@ -33,7 +33,7 @@ const spatialdata = (() => {
           script.onload = () => resolve(blocks.get(block));
           script.onerror = () => {
             asked.delete(block);
-            reject(new Error(`${script.src} cannot be read: make the gallery again`));
+            reject(new Error(`${script.src} cannot be read: rebuild the gallery`));
           };
           document.head.append(script);
         }));
@@ -53,7 +53,7 @@ const spatialdata = (() => {
       return hay[position];
     },
 
-    // Where a member lies, or "" where the sample has none.
+    // Path of a member, or "" if the sample has none.
     media(position, member) {
       const set = self.set;
       const field = set.fields.findIndex((name, bit) =>

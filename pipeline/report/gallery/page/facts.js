@@ -1,6 +1,6 @@
 "use strict";
-// What is known of a sample beside its pictures, section by section: each gives an element, or null where it has nothing
-// to say.
+// The facts of a sample beside its pictures, section by section: each function returns an element, or null if there is
+// nothing to show.
 const facts = (() => {
   const section = (title, ...content) => element("section", {}, title ? element("h2", {}, title) : null, ...content);
   const pair = (name, ...value) => [element("dt", {}, name), element("dd", {}, ...value)];
@@ -11,7 +11,7 @@ const facts = (() => {
     const state = set.states[set.state[position]];
     const { reject, check, judgement, screen, twin } = known;
     const told = [element("p", {}, element("span", { class: `chip ${state}` }, LABELS[state]), " ",
-      element("strong", {}, set.reasons[set.because[position]] || "every layer holds it"))];
+      element("strong", {}, set.reasons[set.because[position]] || "accepted by every layer"))];
     if (reject) {
       const measuredIt = reject.score !== -1;
       told.push(list(pair("stage", reject.stage), pair("reason", reject.reason), ...(measuredIt ? [pair("score", number(reject.score))] : [])));
@@ -76,7 +76,7 @@ const facts = (() => {
       const dot = element("i");
       dot.style.left = high > low ? `${(100 * (value - low)) / (high - low)}%` : "50%";
       return element("tr", {}, element("th", {}, words(name)), element("td", {}, number(value)),
-        element("td", { class: "where", title: `in this set: ${number(low)} to ${number(high)}` }, element("span", {}, dot)));
+        element("td", { class: "where", title: `in this dataset: ${number(low)} to ${number(high)}` }, element("span", {}, dot)));
     })));
   };
 
@@ -104,7 +104,7 @@ const facts = (() => {
         pair("unit", plan.row === undefined ? String(plan.unit) : `${plan.unit}, row ${plan.row}`),
         pair("seed", element("span", { class: "mono" }, plan.seed ?? "")),
         ...(known.shard ? [pair("shard", element("span", { class: "mono" }, known.shard))] : []),
-        ...(plan.spec ? [pair("to make", element("span", { class: "mono" }, plan.spec))] : [])),
+        ...(plan.spec ? [pair("spec", element("span", { class: "mono" }, plan.spec))] : [])),
       element("p", { class: "command" }, element("code", {}, why), copy));
   };
 
@@ -112,7 +112,7 @@ const facts = (() => {
     try {
       await navigator.clipboard.writeText(text);
       button.textContent = "copied";
-    } catch { // where a file may not write there: it is selected, to be copied by hand
+    } catch { // pages from files may not write to the clipboard: select the text, to be copied by hand
       getSelection().selectAllChildren(button.parentElement.querySelector("code"));
       button.textContent = "press Ctrl-C";
     }

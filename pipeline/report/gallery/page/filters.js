@@ -1,19 +1,19 @@
 "use strict";
-// Which samples are shown, in which order. One pass over the columns finds them, and what each facet would give.
+// Selection and order of the samples. One pass over the columns finds them, and the counts of each facet.
 const FACETS = [
   { name: "state", column: "state", values: "states", title: "State" },
-  { name: "reason", column: "because", values: "reasons", title: "Why not" },
+  { name: "reason", column: "because", values: "reasons", title: "Reason" },
   { name: "edit", column: "kind", values: "kinds", title: "Edit" },
   { name: "split", column: "split", values: "splits", title: "Split" },
   { name: "category", column: "category", values: "categories", title: "Category of the edited object" },
 ];
-const LABELS = { accepted: "accepted", rejected: "rejected", waiting: "not yet" };
+const LABELS = { accepted: "accepted", rejected: "rejected", waiting: "not built yet" };
 
 const filters = (() => {
   const empty = () => ({ q: "", chosen: {}, ranges: {}, sort: "", down: false });
   let wanted = empty();
 
-  // Order of the whole set by a score or by key; what was not measured comes last.
+  // Order of all samples by a score or by key; samples without the score come last.
   const ordered = (found) => {
     const set = spatialdata.set;
     const sign = wanted.down ? -1 : 1;
@@ -50,7 +50,7 @@ const filters = (() => {
       else delete wanted.chosen[facet];
     },
 
-    // Positions in order, and for each facet how many samples each of its values has among what the others let pass.
+    // Positions in order, and for each facet the count of each value among the samples that pass the other facets.
     apply() {
       const set = spatialdata.set;
       const facets = FACETS.map(({ name, column, values }) => ({
@@ -88,7 +88,7 @@ const filters = (() => {
       return { found: ordered(found), counts: Object.fromEntries(facets.map(({ name, counts }) => [name, counts])) };
     },
 
-    // As a permalink says it.
+    // The fragment of a permalink.
     write() {
       const hash = new URLSearchParams();
       if (wanted.q) hash.set("q", wanted.q);

@@ -2,13 +2,13 @@
 // The page: filters, order, permalinks and keys around the grid and the card.
 const gallery = (() => {
   const BINS = 28;
-  const FEW = 10; // values of a facet that are shown before one asks for all
+  const FEW = 10; // values of a facet that are shown at first
   const by = (id) => document.getElementById(id);
-  const spans = new Map(); // score: least, greatest, histogram
-  const rows = new Map(); // facet: its rows
+  const spans = new Map(); // score -> least, greatest, histogram
+  const rows = new Map(); // facet -> its rows
   let opened = ""; // key of the sample whose card is open
   let remembering = 0;
-  let applied = null; // the filters that the grid shows, as a permalink says them
+  let applied = null; // the filters of the grid, as in a permalink
 
   const span = (name) => {
     if (!spans.has(name)) {
@@ -41,7 +41,7 @@ const gallery = (() => {
     history.replaceState(null, "", hash(opened));
   };
 
-  // The same for what comes many times a second: browsers allow only so many changes of the address.
+  // The same for frequent changes: browsers limit the rate of changes of the URL.
   const rememberSoon = () => {
     clearTimeout(remembering);
     remembering = setTimeout(remember, 250);
@@ -74,7 +74,7 @@ const gallery = (() => {
     by("count").textContent = found.length === total ? `${total.toLocaleString("en")} samples` : `${found.length.toLocaleString("en")} of ${total.toLocaleString("en")} samples`;
     by("clear").hidden = !filters.active;
     by("nothing").hidden = found.length > 0;
-    by("nothing").textContent = total ? "No sample is like that." : "There are no samples yet.";
+    by("nothing").textContent = total ? "No sample matches." : "There are no samples yet.";
     for (const { name } of FACETS) {
       for (const row of rows.get(name) ?? []) {
         const count = counts[name][row.dataset.index];
@@ -163,13 +163,13 @@ const gallery = (() => {
       ...(measured.length ? [element("section", { class: "facet" }, element("h2", {}, "Scores"), ...measured)] : []));
   };
 
-  // Set the controls to what is wanted.
+  // Set the controls to the current filters.
   const controls = () => {
     const { wanted } = filters;
     by("search").value = wanted.q;
     by("sort").value = wanted.sort;
     by("direction").textContent = wanted.down ? "↓" : "↑";
-    by("direction").title = wanted.down ? "from the greatest" : "from the least";
+    by("direction").title = wanted.down ? "descending" : "ascending";
     for (const made of by("panel").querySelectorAll(".score-range")) made.refresh();
   };
 
@@ -182,7 +182,7 @@ const gallery = (() => {
     by("title").title = about.place;
     for (const { title, href } of about.pages ?? []) by("pages").append(element("a", { href }, title));
     const notes = [...about.notes];
-    if (about.planned > about.samples) notes.unshift(`${about.samples.toLocaleString("en")} of ${about.planned.toLocaleString("en")} samples are shown, spread evenly over the set (--limit shows more)`);
+    if (about.planned > about.samples) notes.unshift(`${about.samples.toLocaleString("en")} of ${about.planned.toLocaleString("en")} samples are shown, spread evenly over the dataset (--limit shows more)`);
     by("notes").append(...notes.map((text) => element("p", { class: "note" }, text)));
     by("sort").append(...[["", "in order"], ["key", "by key"], ...Object.keys(scores).map((name) => [name, words(name)])].map(([value, text]) => element("option", { value }, text)));
     panel();
@@ -241,7 +241,7 @@ const gallery = (() => {
 
   document.addEventListener("DOMContentLoaded", () => {
     if (spatialdata.set) start();
-    else by("notes").append(element("p", { class: "note" }, "data/index.js cannot be read: make the gallery again with `spatialdata view`."));
+    else by("notes").append(element("p", { class: "note" }, "data/index.js cannot be read: rebuild the gallery with `spatialdata view`."));
   });
 
   return {

@@ -1,16 +1,16 @@
 "use strict";
-// The grid: of all rows, those that are in sight are in the page, so that the number of samples does not matter.
+// The grid: only visible rows are in the page, so that the number of samples does not matter.
 const grid = (() => {
   const GAP = 12;
-  const TEXT = 58; // pixels below the pictures, as gallery.css has it
-  const SPARE = 2; // rows made ahead on either side
+  const TEXT = 58; // pixels below the pictures, as in gallery.css
+  const SPARE = 2; // rows rendered ahead on either side
   const host = document.getElementById("grid");
-  const tiles = new Map(); // rank: element
+  const tiles = new Map(); // rank -> element
   let order = [];
   let columns = 1;
   let width = 0;
   let height = 0;
-  let cursor = 0; // rank of the tile that the arrows move
+  let cursor = 0; // rank of the tile that has the cursor
 
   const measure = () => {
     const least = host.clientWidth < 520 ? 250 : 264;
@@ -39,7 +39,7 @@ const grid = (() => {
       element("p", { class: "text" }, set.text[position] || (pictures.length ? because : "")),
       element("p", { class: "meta" },
         element("span", { class: "chip" }, set.kinds[set.kind[position]]),
-        state === "accepted" ? null : element("span", { class: `chip ${state}`, title: because }, state === "waiting" ? "not yet" : because),
+        state === "accepted" ? null : element("span", { class: `chip ${state}`, title: because }, state === "waiting" ? "not built yet" : because),
         score === undefined ? null : element("span", { class: "score" }, `${words(filters.wanted.sort)} ${number(score)}`),
         element("span", { class: "key mono" }, set.key[position])));
     made.dataset.rank = rank;

@@ -1,6 +1,6 @@
 "use strict";
-// Colours for maps without reading a pixel, which a page from `file://` may not: SVG filters look every value up in a
-// table. Values reach them as 8 bits, so of a 16-bit map the high byte.
+// Colors for maps without reading pixels, which a page from `file://` may not do: SVG filters look every value up in a
+// table. They get 8-bit values, that is the high byte of a 16-bit map.
 const maps = (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const made = new Set();
@@ -22,14 +22,14 @@ const maps = (() => {
 
   const fixed = (id, primitives) => (made.has(id) ? `url(#${id})` : define(id, ...primitives()));
 
-  // Each channel through a table of 256: [r, g, b] of each value, 0 to 255.
-  const lookUp = (colours) => node("feComponentTransfer", {}, ...["R", "G", "B"].map((name, channel) =>
+  // Each channel through a table with 256 entries: [r, g, b] of each value, 0 to 255.
+  const lookUp = (colors) => node("feComponentTransfer", {}, ...["R", "G", "B"].map((name, channel) =>
     node(`feFunc${name}`, {
       type: "discrete",
-      tableValues: Array.from({ length: 256 }, (_, value) => +(colours(value)[channel] / 255).toFixed(3)).join(" "),
+      tableValues: Array.from({ length: 256 }, (_, value) => +(colors(value)[channel] / 255).toFixed(3)).join(" "),
     })));
 
-  // The values that are wanted as a flat colour, all else transparent.
+  // The selected values in a flat color, all others transparent.
   const only = (wanted, [r, g, b], opacity) => [
     node("feComponentTransfer", {}, node("feFuncR", {
       type: "discrete",
@@ -44,7 +44,7 @@ const maps = (() => {
   const table = (text) => text.match(/.{6}/g).map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
   let turbo = null;
   let palette = null;
-  const colours = () => {
+  const colors = () => {
     turbo ??= table(spatialdata.set.about.turbo);
     palette ??= table(spatialdata.set.about.palette);
     return { turbo, palette };
@@ -52,11 +52,11 @@ const maps = (() => {
 
   const NOTHING = [0, 0, 0];
 
-  // Inverse depth as it is: near is red. Its 0 is infinitely far where what it spans begins at 0.
-  const relative = (info) => (value) => (value || info?.min > 0 ? colours().turbo[value] : NOTHING);
+  // Inverse depth unchanged: near is red. 0 is infinitely far if its range starts at 0.
+  const relative = (info) => (value) => (value || info?.min > 0 ? colors().turbo[value] : NOTHING);
 
-  // Metres: near is red, as in relative depth; colours run over the inverse of what the map spans.
-  // The high byte is 0 for the nearest depths and where there is none: `known` says that the latter are covered.
+  // Meters: near is red, as in relative depth; colors are linear in inverse depth over the range of the map.
+  // The high byte is 0 for the nearest depths and for pixels without depth; `known`: the latter are covered.
   const metric = (info, known) => {
     const near = 1 / Math.max(info.min, 1e-6);
     const far = 1 / Math.max(info.max, 1e-6);
@@ -64,26 +64,26 @@ const maps = (() => {
       if (value === 0 && !known) return NOTHING;
       const metres = info.offset + info.scale * (value * 256 + 128);
       const share = (1 / Math.max(metres, 1e-6) - far) / Math.max(near - far, 1e-9);
-      return colours().turbo[Math.round(255 * Math.min(1, Math.max(0, share)))];
+      return colors().turbo[Math.round(255 * Math.min(1, Math.max(0, share)))];
     };
   };
 
   return {
-    // Of a label.
-    colour(id) {
-      return `rgb(${colours().palette[id % 256].join(" ")})`;
+    // The color of a label.
+    color(id) {
+      return `rgb(${colors().palette[id % 256].join(" ")})`;
     },
 
     gradient() {
       return `linear-gradient(90deg, ${[0, 36, 73, 109, 146, 182, 219, 255].map((at) =>
-        `rgb(${colours().turbo[at].join(" ")})`).join(", ")})`;
+        `rgb(${colors().turbo[at].join(" ")})`).join(", ")})`;
     },
 
-    // The CSS filter that shows a member; `info` says how its pixels are read, `known` that a cover lies over it.
+    // The CSS filter that shows a member; `info`: how to read its pixels; `known`: a cover is drawn over it.
     filter(member, info, known = false) {
       const name = member.replace(/^(source|target)_/, "");
       if (name === "instances" || name === "segment") {
-        return fixed("as-labels", () => [lookUp((value) => colours().palette[value])]);
+        return fixed("as-labels", () => [lookUp((value) => colors().palette[value])]);
       }
       if (name === "depth") return define(`as-${member}`, lookUp(relative(info)));
       if (name === "metric" && info) return define(`as-${member}${known ? "-known" : ""}`, lookUp(metric(info, known)));
@@ -91,20 +91,20 @@ const maps = (() => {
     },
 
     mask(id, opacity = 0.55) {
-      return fixed(`only-${id}`, () => only((value) => value === id, colours().palette[id % 256], opacity));
+      return fixed(`only-${id}`, () => only((value) => value === id, colors().palette[id % 256], opacity));
     },
 
-    // Where the edit changed the image, over the picture.
+    // The changed region, over the picture.
     changed() {
       return fixed("only-changed", () => only((value) => value > 127, [255, 45, 120], 0.5));
     },
 
-    // Black where a map is 0, else nothing.
+    // Black where a map is 0, else transparent.
     cover() {
       return fixed("only-zero", () => only((value) => value === 0, NOTHING, 1));
     },
 
-    // What must not be blended where it is scaled: a value between two labels, or between none and far, is a third one.
+    // Members that must not be interpolated: a value between two labels, or between none and far, would be a third one.
     isHard: (member) => /(instances|segment|changed|depth|metric)$/.test(member),
   };
 })();

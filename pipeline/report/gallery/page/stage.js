@@ -5,12 +5,12 @@ const stage = (() => {
   const MODES = ["slider", "source", "target"];
   const SIDES = ["source", "target"];
   const SVG = "http://www.w3.org/2000/svg";
-  let now = null; // what is shown: see `show`
+  let now = null; // the current content: see `show`
   let timer = 0;
 
   const image = (className, source, alt) => element("img", { class: className, src: source, alt, decoding: "async", draggable: false });
 
-  // Members that hold a map of each side, "" where there is none: what only one view has is shown on that one alone.
+  // Members with a map of each side, or "" if there is none: a map of only one view is shown only on that side.
   const members = (map, has) => {
     if (map === "changed") return { source: "changed", target: "changed" };
     if (map === "instances") return { source: "source_instances", target: "target_instances" };
@@ -31,13 +31,13 @@ const stage = (() => {
     return made;
   };
 
-  // Black over what has no metric depth, where a map of certainty tells; whether one does.
+  // Black over pixels without metric depth, if a map of confidence exists. Returns whether one does.
   const cover = (one, member) => {
     const certain = member.replace("metric", "confidence");
     const source = certain !== member && now.media(certain);
     if (!source || !now.infos[certain]) return false;
     const host = now.root.querySelector(`.side.${one} .cover`);
-    host.hidden = now.infos[certain].min > 0; // there is depth everywhere
+    host.hidden = now.infos[certain].min > 0; // every pixel has depth
     host.src = source;
     host.style.filter = maps.cover();
     return true;
@@ -71,7 +71,7 @@ const stage = (() => {
         if (!boxed.has(thing.id) || x1 <= x0) continue;
         const box = document.createElementNS(SVG, "rect");
         for (const [key, value] of Object.entries({ x: x0, y: y0, width: x1 - x0, height: y1 - y0 })) box.setAttribute(key, value);
-        box.style.stroke = maps.colour(thing.id);
+        box.style.stroke = maps.color(thing.id);
         boxes.append(box);
       }
       const masks = host.querySelector(".masks");

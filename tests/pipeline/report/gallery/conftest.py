@@ -1,4 +1,4 @@
-"""Galleries of small builds, and a Chromium to look at them; its tests are skipped where there is none."""
+"""Galleries of small builds, and a Chromium to open them; tests that need it are skipped without one."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -16,14 +16,14 @@ from tests.pipeline.releases import write_release
 
 @dataclass
 class Look:
-    """A page of the browser, and what went wrong in it."""
+    """A page of the browser, and its errors."""
 
     page: Any
     errors: list[str] = field(default_factory=list[str])
 
     @property
     def tiles(self) -> list[str]:
-        """The keys in the grid, as they are seen: row by row."""
+        """The keys in the grid, row by row."""
         keys = "[...document.querySelectorAll('.tile')].sort((a, b) => a.dataset.rank - b.dataset.rank)"
         return self.page.evaluate(f"{keys}.map((tile) => tile.querySelector('.key').textContent)")
 
@@ -46,7 +46,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def look(browser: Any) -> Iterator[Callable[..., Look]]:
-    """Opens a page from disk; at the end no page may have had an error, or asked for anything beyond its folder."""
+    """Open a page from disk. At the end, assert that no page had an error or requested anything outside its folder."""
     contexts: list[Any] = []
     looks: list[Look] = []
 
@@ -64,7 +64,7 @@ def look(browser: Any) -> Iterator[Callable[..., Look]]:
             lambda asked: (
                 None
                 if asked.url.startswith((index.parent.as_uri(), "data:"))
-                else found.errors.append(f"asked for {asked.url}")
+                else found.errors.append(f"requested {asked.url}")
             ),
         )
         page.goto(index.as_uri() + fragment)
@@ -81,7 +81,7 @@ def look(browser: Any) -> Iterator[Callable[..., Look]]:
 
 @pytest.fixture(scope="session")
 def index_of() -> Callable[[Path], dict[str, Any]]:
-    """What the page loads first: the index of a gallery."""
+    """Read the index of a gallery, which the page loads first."""
 
     def read(folder: Path) -> dict[str, Any]:
         return values_of(folder / "data" / "index.js")[0]
@@ -90,7 +90,7 @@ def index_of() -> Callable[[Path], dict[str, Any]]:
 
 
 def values_of(script: Path) -> list[Any]:
-    """The values with which a script of data/ calls its function."""
+    """The arguments of the function call in a script of data/."""
     text = script.read_text(encoding="ascii").strip()
     inside = text[text.index("(") + 1 : -2]
     parts = [part.removesuffix(")") for part in inside.split("JSON.parse(")[1:]]
@@ -99,7 +99,7 @@ def values_of(script: Path) -> list[Any]:
 
 @pytest.fixture(scope="session")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """OUT with accepted samples, one that was refused before it had pictures, and ones that are not there yet."""
+    """OUT with accepted samples, one that was rejected before it had pictures, and unfinished ones."""
     folder = tmp_path_factory.mktemp("mixed")
     root, out = write_release(folder / "release", 12), folder / "out"
     image = root / "translate/train/uid000/2.png"
@@ -114,8 +114,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def gallery(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its gallery."""
+    """The gallery of `mixed`."""
     place = tmp_path_factory.mktemp("gallery") / "größe #1 数据"
-    told = run("view", mixed, "--out", place)
-    assert told.code == 0, told
+    result = run("view", mixed, "--out", place)
+    assert result.code == 0, result
     return place

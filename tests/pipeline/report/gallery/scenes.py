@@ -1,4 +1,4 @@
-"""Builds whose facts are made up, so that what a page counts can be counted again: layers on disk, without pixels."""
+"""Builds with made-up facts, so that tests can recount a page: layers on disk, without pixels."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ MADE_BY = ("renderer", "onnx-community/metric3d-vit-small", "renderer")
 
 @dataclass(frozen=True)
 class Written:
-    """One sample as it was written."""
+    """One written sample."""
 
     key: str
     split: str
@@ -41,8 +41,8 @@ def write_scenes(
     """A build of scenes under `out`.
 
     Args:
-        change: what becomes of the facts of sample i.
-        missing: layers and units that are not done; without its pairs, no layer of a unit is.
+        change: (number of the sample, its facts) -> the facts to write.
+        missing: (layer, unit) that are not done; if it is layer `pair`, no layer of the unit is done.
     """
     config = load_config(None, [f"samples={samples}", f"unit_size={UNIT}", "engine.kind=inline"])
     store = LayerStore(str(out))
@@ -72,7 +72,7 @@ def write_scenes(
 
 
 def _lost(number: int) -> str:
-    """The layer that refuses a sample; empty where none does."""
+    """The layer that rejects a sample; empty if none does."""
     return {3: "pair", 5: "screen", 6: "checks"}.get(number % 11, "")
 
 
@@ -93,12 +93,12 @@ def _written(number: int, row: PlanRow, state: str, facts: PairFacts | None) -> 
 
 def _columns(one: Written) -> dict[str, dict[str, str]]:
     facts = one.facts.model_dump_json() if one.facts else ""
-    told = Instruction(text=one.text, variants=["Do it."], method="template", model="", verified=True)
+    instruction = Instruction(text=one.text, variants=["Do it."], method="template", model="", verified=True)
     maps = {name: f'{{"{name}": {getattr(one.maps, name).model_dump_json()}}}' for name in ("depth", "metric")}
     rest = {layer: {"nothing": ""} for layer in ("screen", "normal", "segment", "line")}
     return {
         "pair": {"facts": facts},
-        "instruction": {"instruction": told.model_dump_json()},
+        "instruction": {"instruction": instruction.model_dump_json()},
         "checks": {"instruction": "", "scores": "{}"},
         "depth": {"maps": maps["depth"]},
         "metric": {"maps": maps["metric"]},

@@ -1,4 +1,4 @@
-"""The gallery of a build says of each sample what the layers say, and holds its pictures byte for byte."""
+"""The gallery of a build agrees with its layers on each sample, and has its pictures byte for byte."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def cards_of(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def columns_of(index: dict[str, Any]) -> dict[str, tuple[str, str, str, str]]:
-    """State, why not, split and category of each sample, by key."""
+    """State, reason, split and category of each sample, by key."""
     named = [("state", "states"), ("because", "reasons"), ("split", "splits"), ("category", "categories")]
     columns = [[index[values][number] for number in index[column]] for column, values in named]
     return dict(zip(index["key"], zip(*columns, strict=True), strict=True))
@@ -36,42 +36,42 @@ def columns_of(index: dict[str, Any]) -> dict[str, tuple[str, str, str, str]]:
 
 def test_states_are_those_of_why(mixed: Path, gallery: Path, index_of: Callable[[Path], dict[str, Any]]):
     states = {"accepted": "accepted", "refused": "rejected", "unfinished": "waiting"}
-    told = columns_of(index_of(gallery))
+    columns = columns_of(index_of(gallery))
     cards = cards_of(gallery)
     plan = open_build(str(mixed)).plan
-    assert list(told) == list(cards) == [key for unit in range(plan.units) for key in plan.keys(unit)]
-    for key, (state, because, split, _) in told.items():
+    assert list(columns) == list(cards) == [key for unit in range(plan.units) for key in plan.keys(unit)]
+    for key, (state, because, split, _) in columns.items():
         why = why_of(str(mixed), key)
         assert state == states[why["state"]]
         assert split == why["plan"]["split"]
         if state == "rejected":
             assert f"layer {because}" == why["because"]
         elif state == "waiting":
-            assert because == f"{why['because'].removeprefix('not made yet: ').partition(',')[0]}: not made yet"
+            assert because == f"{why['because'].removeprefix('not computed yet: ').partition(',')[0]}: not computed yet"
         assert cards[key]["layers"] == {layer["layer"]: layer["state"] for layer in why["layers"]}
         assert cards[key]["plan"]["unit"] == why["plan"]["unit"]
         assert cards[key]["instruction"] == why["instruction"] | (
             {"verified": True} if why["instruction"] and "check" in cards[key] else {}
         )
-    assert {state for state, *_ in told.values()} == set(states.values())
+    assert {state for state, *_ in columns.values()} == set(states.values())
 
 
-def test_what_was_refused_says_why(gallery: Path, mixed: Path):
+def test_a_rejected_sample_has_a_reason(gallery: Path, mixed: Path):
     card = cards_of(gallery)["translate-train-uid000"]
     assert card["reject"]["stage"] == "pair"
     assert card["reject"]["reason"] == "unreadable_image"
     assert card["media"] == []
     assert "objects" not in card
-    told = run("view", mixed, "--out", gallery)
-    assert "units to do: " in told.out
-    assert "checks 1" in told.out
+    result = run("view", mixed, "--out", gallery)
+    assert "units left: " in result.out
+    assert "checks 1" in result.out
 
 
 def test_pictures_are_those_of_the_shards(finished: Path, tmp_path: Path, index_of: Callable[[Path], dict[str, Any]]):
     before = files_of(finished)
-    told = run("view", finished, "--out", tmp_path / "g", "--json")
-    assert (told.code, told.err) == (0, "")
-    assert json.loads(told.out)["gallery"] == str(tmp_path / "g" / "index.html")
+    result = run("view", finished, "--out", tmp_path / "g", "--json")
+    assert (result.code, result.err) == (0, "")
+    assert json.loads(result.out)["gallery"] == str(tmp_path / "g" / "index.html")
     assert files_of(finished) == before
     cards, index, seen = cards_of(tmp_path / "g"), index_of(tmp_path / "g"), 0
     for tar in finished.glob("shards/full/*/*.tar"):
@@ -97,10 +97,10 @@ def test_pictures_are_those_of_the_shards(finished: Path, tmp_path: Path, index_
 
 
 def test_default_place_and_limit(out: Path, index_of: Callable[[Path], dict[str, Any]]):
-    told = run("view", out, "--limit", "5")
-    assert told.code == 0
-    assert "5 of 16 samples" in told.out
-    assert str(out / "gallery" / "index.html") in told.out
+    result = run("view", out, "--limit", "5")
+    assert result.code == 0
+    assert "5 of 16 samples" in result.out
+    assert str(out / "gallery" / "index.html") in result.out
     index = index_of(out / "gallery")
     assert index["about"]["planned"] == 16
     assert len(index["key"]) == 5
@@ -122,14 +122,14 @@ def test_a_build_that_has_only_a_plan(out: Path, index_of: Callable[[Path], dict
     assert cards_of(out / "gallery")[index["key"][0]]["media"] == []
 
 
-def test_damaged_files_are_told_and_count_as_not_there(out: Path, index_of: Callable[[Path], dict[str, Any]]):
+def test_damaged_files_are_reported_and_count_as_missing(out: Path, index_of: Callable[[Path], dict[str, Any]]):
     (line,) = out.glob("layers/line-*/00000001.parquet")
     line.write_bytes(line.read_bytes()[:-1])
     (record,) = out.glob("layers/segment-*/00000002.json")
     record.write_text("{")
-    told = run("view", out)
-    assert told.code == 0
-    assert "2 layer files could not be read" in told.out
+    result = run("view", out)
+    assert result.code == 0
+    assert "2 layer files could not be read" in result.out
     index = index_of(out / "gallery")
     states = [index["states"][state] for state in index["state"]]
     assert states == ["accepted"] * 4 + ["waiting"] * 8 + ["accepted"] * 4
@@ -146,18 +146,18 @@ def test_no_build_no_gallery(tmp_path: Path, out: Path):
     assert not (out / "gallery").exists()
 
 
-def test_what_packing_left_out(release: Path, tmp_path: Path, index_of: Callable[[Path], dict[str, Any]]):
+def test_duplicates_that_packing_left_out(release: Path, tmp_path: Path, index_of: Callable[[Path], dict[str, Any]]):
     root, out = shutil.copytree(release, tmp_path / "release"), tmp_path / "out"
     shutil.copytree(root / "translate/train/uid000", root / "translate/train/uid900")
     assert build(root, out).code == 0
     assert run("view", out).code == 0
-    told = columns_of(index_of(out / "gallery"))
-    left = [key for key, (_, because, *_) in told.items() if because.startswith("pack: ")]
+    columns = columns_of(index_of(out / "gallery"))
+    left = [key for key, (_, because, *_) in columns.items() if because.startswith("pack: ")]
     assert left == ["translate-train-uid900"]
     assert cards_of(out / "gallery")[left[0]]["twin"]["key"] == "translate-train-uid000"
 
 
-def test_what_a_check_refused_is_shown_with_its_pictures_and_numbers(
+def test_a_sample_that_a_check_rejected_has_pictures_and_scores(
     release: Path, tmp_path: Path, index_of: Callable[[Path], dict[str, Any]]
 ):
     out = tmp_path / "out"

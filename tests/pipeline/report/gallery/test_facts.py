@@ -1,4 +1,4 @@
-"""Facts are those of the record: what nobody knows is None, what does not belong to a kind is not there."""
+"""Facts agree with the record: unknown values are None, values of other kinds are missing."""
 
 import math
 
@@ -9,7 +9,7 @@ from spatialdata_builder.shards.schema import PairFacts
 from tests.annotators.factory import random_facts
 
 
-def told(facts: PairFacts, **changes: object) -> Facts:
+def facts_from(facts: PairFacts, **changes: object) -> Facts:
     plain = facts.model_dump()
     arguments = {"edit": plain["edit"], "objects": plain["objects"], "maps": {}, "text": "", "colours": ()}
     return facts_of(**{**arguments, **changes})
@@ -28,12 +28,12 @@ BOTH = {"visible_source", "visible_target"}
 
 
 @pytest.mark.parametrize("kind", AMOUNTS)
-def test_what_belongs_to_a_kind(kind):
+def test_facts_of_each_kind(kind):
     facts = random_facts(7, kind)
-    found = told(facts)
+    found = facts_from(facts)
     assert found.kind == kind
     assert found.values.keys() == AMOUNTS[kind] | SEEN.get(kind, BOTH) | {"near", "far", "words"}
-    unknown = told(facts.model_copy(update={"edit": facts.edit.model_copy(update={"known": False})}))
+    unknown = facts_from(facts.model_copy(update={"edit": facts.edit.model_copy(update={"known": False})}))
     assert all(unknown.values[name] is None for name in AMOUNTS[kind])
     assert (found.category is None) == (kind == "camera")
     if kind != "camera":
@@ -42,34 +42,34 @@ def test_what_belongs_to_a_kind(kind):
 
 def test_numbers():
     moved = random_facts(3, "translate")
-    assert told(moved).values["displacement"] == math.dist(moved.edit.translation, (0, 0, 0)) > 0
+    assert facts_from(moved).values["displacement"] == math.dist(moved.edit.translation, (0, 0, 0)) > 0
     turned = random_facts(3, "rotate")
-    assert told(turned).values["rotation"] == turned.edit.rotation_deg
-    assert told(turned, text="turn it\n a  bit").values["words"] == 4
-    assert told(turned).values["words"] is None
+    assert facts_from(turned).values["rotation"] == turned.edit.rotation_deg
+    assert facts_from(turned, text="turn it\n a  bit").values["words"] == 4
+    assert facts_from(turned).values["words"] is None
     item = turned.objects[0]
-    assert told(turned).values["visible_source"] == item.source_visible
+    assert facts_from(turned).values["visible_source"] == item.source_visible
     hidden = turned.model_copy(update={"objects": [item.model_copy(update={"known": False}), *turned.objects[1:]]})
-    assert told(hidden).values["visible_target"] is None
+    assert facts_from(hidden).values["visible_target"] is None
 
 
-def test_depth_is_told_in_metres_or_not_at_all():
+def test_depth_is_in_meters_or_unknown():
     info = {"estimator": "renderer", "kind": "metric", "unit": "m", "min": 1.5, "max": 9.0}
     facts = random_facts(1, "remove")
-    found = told(facts, maps={"metric": info, "depth": {"estimator": "model"}})
+    found = facts_from(facts, maps={"metric": info, "depth": {"estimator": "model"}})
     assert (found.values["near"], found.values["far"]) == (1.5, 9.0)
     assert found.depth == "depth model, metric renderer"
-    free = told(facts, maps={"metric": {**info, "unit": ""}})
+    free = facts_from(facts, maps={"metric": {**info, "unit": ""}})
     assert (free.values["near"], free.values["far"], free.depth) == (None, None, "metric renderer")
-    empty = told(facts, maps={"metric": {**info, "min": 0.0, "max": 0.0}})
+    empty = facts_from(facts, maps={"metric": {**info, "min": 0.0, "max": 0.0}})
     assert empty.values["far"] is None
-    assert told(facts).depth == NO_DEPTH
+    assert facts_from(facts).depth == NO_DEPTH
 
 
-def test_colours():
+def test_colors():
     facts = random_facts(2, "scale")
-    assert told(facts, colours=["blue"] * len(facts.objects)).colour == "blue"
-    assert told(facts, colours=[""] * len(facts.objects)).colour == ""
+    assert facts_from(facts, colours=["blue"] * len(facts.objects)).colour == "blue"
+    assert facts_from(facts, colours=[""] * len(facts.objects)).colour == ""
     for name, colour in {
         "left dark red mug": "dark red",
         "wooden crate": "",
@@ -79,4 +79,4 @@ def test_colours():
     }.items():
         assert colour_in(name) == colour
     named = facts.model_copy(update={"objects": [facts.objects[0].model_copy(update={"name": "dark green mug"})]})
-    assert told(named).colour == "dark green"
+    assert facts_from(named).colour == "dark green"

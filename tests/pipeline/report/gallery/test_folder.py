@@ -1,4 +1,4 @@
-"""A gallery appears whole or not at all, and never in the place of something else."""
+"""A gallery appears complete or not at all, and never replaces anything else."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ def make(place: Path, text: str) -> None:
         (folder / "mine").write_text(text)
 
 
-def test_swapped_in_whole_and_made_again(tmp_path: Path):
+def test_it_is_complete_and_can_be_rebuilt(tmp_path: Path):
     place = tmp_path / "deep" / "gallery"
     make(place, "first")
     assert (place / "index.html").is_file()
@@ -30,7 +30,7 @@ def test_swapped_in_whole_and_made_again(tmp_path: Path):
     assert [path.name for path in place.parent.iterdir()] == ["gallery"]
 
 
-def test_what_is_no_gallery_is_left_alone(tmp_path: Path, finished: Path):
+def test_other_folders_are_not_replaced(tmp_path: Path, finished: Path):
     place, file = tmp_path / "thesis", tmp_path / "file"
     place.mkdir()
     (place / "thesis.tex").write_text("mine")
@@ -44,7 +44,7 @@ def test_what_is_no_gallery_is_left_alone(tmp_path: Path, finished: Path):
     make(tmp_path / "empty", "into an empty folder")
 
 
-def test_what_killed_runs_left_goes(tmp_path: Path):
+def test_folders_of_killed_runs_are_removed(tmp_path: Path):
     dead = os.fork()
     if dead == 0:
         os._exit(0)
@@ -60,21 +60,21 @@ def test_what_killed_runs_left_goes(tmp_path: Path):
     assert other.exists()
 
 
-def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path):
+def test_too_little_space_is_an_error_before_anything_is_written(tmp_path: Path):
     with pytest.raises(SpatialdataError, match=r"10000 samples take about .*--limit \d+"):
         check_room(tmp_path / "deep" / "gallery", 10**18, 10_000)
     assert not list(tmp_path.iterdir())
     check_room(tmp_path, 1, 1)
 
 
-def test_a_full_disk_is_told(tmp_path: Path):
+def test_a_full_disk_is_reported(tmp_path: Path):
     with pytest.raises(SpatialdataError, match="the disk is full"), new_folder(tmp_path / "gallery") as folder:
         raise OSError(errno.ENOSPC, "No space left on device", str(folder / "media"))
     assert not list(tmp_path.iterdir())
 
 
 def test_remote_folders_are_not_written(finished: Path):
-    refused(run("view", finished, "--out", "s3://bucket/gallery"), "s3://bucket/gallery", "folder of this machine")
+    refused(run("view", finished, "--out", "s3://bucket/gallery"), "s3://bucket/gallery", "folder on this machine")
     refused(run("view", "s3://bucket/set"), "s3://bucket/set", "--out")
     with pytest.raises(BadInput, match="not a folder"), new_folder(Path("/dev/null")):
         pass

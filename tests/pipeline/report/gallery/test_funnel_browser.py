@@ -1,4 +1,4 @@
-"""The funnel's page in Chromium: it fits a phone, a choice works without a script, its links filter the gallery."""
+"""The funnel page in Chromium: it fits a phone, choices work without scripts, links filter the gallery."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +20,10 @@ def funnel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_on_a_phone(funnel: Path, look: Callable[..., Look]):
-    colours = set()
+    colors = set()
     for scheme in ("light", "dark"):
         page = look(funnel, width=390, scheme=scheme, ready=DRAWN).page
-        colours.add(page.evaluate("getComputedStyle(document.querySelector('rect.accepted')).fill"))
+        colors.add(page.evaluate("getComputedStyle(document.querySelector('rect.accepted')).fill"))
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         assert page.locator(".part:visible").count() == 1
         before = page.locator(".part:visible").inner_text()
@@ -31,7 +31,7 @@ def test_on_a_phone(funnel: Path, look: Callable[..., Look]):
         assert page.locator(".part:visible").count() == 1
         assert page.locator(".part:visible").inner_text() != before
         assert page.locator("rect.accepted").first.bounding_box()["height"] > 1
-    assert len(colours) == 2
+    assert len(colors) == 2
 
 
 def test_its_links_filter_the_gallery(funnel: Path, look: Callable[..., Look]):

@@ -1,4 +1,4 @@
-"""The page of the funnel counts all samples of a set; its numbers are counted here again, from what was written."""
+"""The funnel page counts all samples of a dataset; the tests recount its numbers from the written facts."""
 
 import json
 import math
@@ -25,7 +25,7 @@ UNFINISHED = {("checks", 4), ("depth", 6), ("pair", 5)}
 
 
 class Page(HTMLParser):
-    """What a browser makes of a page, as far as it matters here."""
+    """The tags and the text of a page, as a browser parses them."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Written
 
 
 def values_of(one: Written) -> dict[str, float]:
-    """Measures of one sample, worked out anew."""
+    """The measures of one sample, computed independently."""
     edit = one.facts.edit
     found = {"words": len(one.text.split()), "near": one.maps.metric.min, "far": one.maps.metric.max}
     if one.kind == "translate":
@@ -83,8 +83,8 @@ def test_every_sample_is_counted_once(scenes, tmp_path):
     assert f"{sum(one.facts is not None for one in written):,} pairs made" in page.text
     planned = Counter((one.kind, one.split) for one in written)
     accepted = Counter((one.kind, one.split) for one in written if one.state == "accepted")
-    told = {(row["edit"], row["split"]): (row["planned"], row["accepted"]) for row in found["edits_by_split"]}
-    assert told == {place: (number, accepted[place]) for place, number in planned.items()}
+    rows = {(row["edit"], row["split"]): (row["planned"], row["accepted"]) for row in found["edits_by_split"]}
+    assert rows == {place: (number, accepted[place]) for place, number in planned.items()}
 
 
 def test_histograms(scenes, tmp_path):
@@ -106,7 +106,7 @@ def test_histograms(scenes, tmp_path):
     assert all(svg["aria-label"] and svg["role"] == "img" for svg in page.all("svg"))
 
 
-def test_categories_colours_and_holes(scenes, tmp_path):
+def test_categories_colors_and_gaps(scenes, tmp_path):
     out, written = scenes
     found, page = show(out, tmp_path / "page")
     edited = [one for one in written if one.facts and one.kind != "camera"]
@@ -117,11 +117,11 @@ def test_categories_colours_and_holes(scenes, tmp_path):
     assert {row["name"]: row["accepted"] for row in found["colours"]} == {name: colours[name] for name in COLOURS}
     makers = {one.key: f"depth renderer, metric {one.maps.metric.estimator}" for one in accepted}
     cells = Counter((one.kind, one.facts.objects[0].category, makers[one.key]) for one in accepted)
-    told = {(row["edit"], row["category"], row["depth"]): row["accepted"] for row in found["coverage"]}
-    assert told == cells
+    coverage = {(row["edit"], row["category"], row["depth"]): row["accepted"] for row in found["coverage"]}
+    assert coverage == cells
     kinds = ("translate", "rotate", "scale", "remove", "insert")
     holes = 0
-    for maker in ("", *set(makers.values())):  # over all makers of depth, then of each
+    for maker in ("", *set(makers.values())):  # over all estimators of depth, then for each
         for kind in kinds:
             for category in categories:
                 holes += not sum(
@@ -143,7 +143,7 @@ def test_categories_colours_and_holes(scenes, tmp_path):
     assert len(page.all("input")) == 3
 
 
-def test_the_funnel_is_that_of_status_and_reasons_lead_to_samples(scenes, tmp_path):
+def test_the_funnel_agrees_with_status_and_reasons_link_to_samples(scenes, tmp_path):
     out, _ = scenes
     found, page = show(out, tmp_path / "page")
     assert found["funnel"] == funnel_of(open_build(str(out)))
@@ -173,12 +173,12 @@ def test_released_pairs_leave_much_unknown(finished, tmp_path):
     assert words["counts"]["accepted"][1:-1] == np.histogram(lengths, words["edges"])[0].tolist()
     drawn = {figure["id"] for figure in page.all("figure") if "id" in figure}
     assert "words" in drawn and not drawn & {"displacement", "near", "far", "visible_source", "scale"}
-    assert "Known of no sample" in page.text and "Scale factor" in page.text
+    assert "Not known for any sample" in page.text and "Scale factor" in page.text
     assert "No accepted sample has depth maps" in page.text
     assert {button["name"] for button in page.all("input")} == set()
 
 
-def test_shards_are_counted_as_the_build_they_are_of(finished, tmp_path):
+def test_shards_are_counted_like_their_build(finished, tmp_path):
     built, _ = show(finished, tmp_path / "built")
     for source, recipe in ((finished / "shards", ""), (finished, "full"), (finished / "shards" / "full", "")):
         found, page = show(source, tmp_path / "packed", recipe)
@@ -192,7 +192,7 @@ def test_shards_are_counted_as_the_build_they_are_of(finished, tmp_path):
     assert {row["split"] for row in one["edits_by_split"]} == {"train"}
 
 
-def test_damage_and_what_is_missing(out, tmp_path):
+def test_damaged_and_missing_files(out, tmp_path):
     before, _ = show(out, tmp_path / "page")
     build = open_build(str(out))
     pair = out / build.store.data_name(build.layers["pair"], 0)
@@ -212,7 +212,7 @@ def test_damage_and_what_is_missing(out, tmp_path):
     assert found["edits_by_split"] == [] and "no sample to count" in page.text
 
 
-def test_nothing_is_made_yet(tmp_path):
+def test_a_build_without_pairs(tmp_path):
     write_scenes(tmp_path / "out", 16, missing={("pair", 0), ("pair", 1)})
     found, page = show(tmp_path / "out", tmp_path / "page")
     assert found["samples"] == {"accepted": 0, "rejected": 0, "waiting": 16}
@@ -220,13 +220,13 @@ def test_nothing_is_made_yet(tmp_path):
     assert page.all("svg") == []
 
 
-def test_no_set(tmp_path):
+def test_no_dataset(tmp_path):
     with pytest.raises(BadInput):
         write_funnel_page(str(tmp_path), tmp_path / "page")
     assert not (tmp_path / "page").exists()
 
 
-def test_hostile_texts_stay_texts(tmp_path):
+def test_hostile_texts_are_shown_as_text(tmp_path):
     hostile = ("<script>alert(1)</script>", '" onmouseover="alert(1)', "Stühle & 数据 \u202egnp", "'><img src=x>")
 
     def change(number, facts):

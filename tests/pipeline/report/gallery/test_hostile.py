@@ -1,4 +1,4 @@
-"""Scripts and markup in anybody's metadata are shown as the text that they are, and nothing runs."""
+"""Scripts and markup in untrusted metadata are shown as text and never run."""
 
 import json
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def test_data_in_scripts_is_only_data(tmp_path: Path, text: str):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gallery of shards each of whose texts is a script."""
+    """A gallery of shards in which every text is a script."""
     folder = tmp_path_factory.mktemp("hostile")
     changes: dict[str, dict[str, bytes]] = {}
     for number, text in enumerate(PLANTED):
@@ -43,8 +43,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         values = json.loads(make_sample(key)["json"])
         values |= {"caption": text, "source_caption": text, "dataset": text}
         values["instruction"] |= {"text": text, "variants": [text, text], "model": text}
-        for thing in values["objects"]:
-            thing |= dict.fromkeys(("name", "category", "asset", "licence", "creator"), text)
+        for item in values["objects"]:
+            item |= dict.fromkeys(("name", "category", "asset", "licence", "creator"), text)
         values["maps"]["depth"] |= {"estimator": text, "revision": text}
         values["provenance"] |= {"plan": text, "layers": [text], "versions": [text]}
         changes[key] = {"json": encode_record(read_record(json.dumps(values).encode()))}
@@ -53,19 +53,19 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "gallery"
 
 
-def test_no_text_turns_the_order_of_others(tmp_path: Path):
+def test_no_text_changes_the_writing_direction_of_others(tmp_path: Path):
     values = json.loads(make_sample("turned")["json"])
     turned = "a \u202egnp.exe\u2066"
     values |= {"caption": turned}
     values["instruction"] |= {"text": turned}
-    for thing in values["objects"]:
-        thing |= dict.fromkeys(("name", "category", "creator"), turned)
+    for item in values["objects"]:
+        item |= dict.fromkeys(("name", "category", "creator"), turned)
     changes = {"turned": {"json": encode_record(read_record(json.dumps(values).encode()))}}
     make_split(out_of(tmp_path), [["turned"]], changes=changes)
     assert run("view", tmp_path, "--out", tmp_path / "gallery").code == 0
     data = [values_of(file) for file in sorted((tmp_path / "gallery" / "data").glob("*.js"))]
-    told = json.dumps(data, ensure_ascii=False)
-    assert "a gnp.exe" in told and not {"\u202e", "\u2066"} & set(told)
+    text = json.dumps(data, ensure_ascii=False)
+    assert "a gnp.exe" in text and not {"\u202e", "\u2066"} & set(text)
 
 
 def test_nothing_planted_runs(hostile: Path, look: Callable[..., Look]):
@@ -87,8 +87,8 @@ def test_nothing_planted_runs(hostile: Path, look: Callable[..., Look]):
     assert found.count("script:not([src])") == found.count("#card img[onerror]") == 0
 
 
-def test_a_script_that_stood_in_the_page_would_not_run(hostile: Path, look: Callable[..., Look]):
-    """The second wall: the page's own policy."""
+def test_a_script_in_the_page_would_not_run(hostile: Path, look: Callable[..., Look]):
+    """The second protection: the page's content security policy."""
     found = look(hostile / "index.html")
     found.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=data: onerror=\"window.ran = 9\">')")
     found.page.evaluate(

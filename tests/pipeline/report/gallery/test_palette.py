@@ -1,4 +1,4 @@
-"""What the browser makes of a map's pixels is what the contact sheet makes of them, as far as 8 bits can tell."""
+"""The browser draws a map with the same colors as the contact sheet, within 8-bit precision."""
 
 import io
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Pixels = NDArray[np.integer[Any]]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("colours")
+    folder = tmp_path_factory.mktemp("colors")
     make_split(out_of(folder), [["a-1"]])
     assert run("view", folder, "--out", folder / "gallery").code == 0
     return folder
@@ -37,25 +37,25 @@ def sample(folder: Path) -> StoredSample:
 
 @pytest.fixture
 def seen(folder: Path, look: Callable[..., Look]) -> Callable[[str], Pixels]:
-    """The colour in the middle of each pixel of the target, a map held on it; (SIDE, SIDE, 3)."""
+    """The color at the center of each pixel of the target, with a map drawn over it; (SIDE, SIDE, 3)."""
     found = look(folder / "gallery" / "index.html", "#open=a-1")
     found.page.wait_for_selector(".stage .picture")
     for _ in range(2):
-        found.page.keyboard.press("x")  # the target alone
+        found.page.keyboard.press("x")  # only the target
     found.page.evaluate("document.querySelectorAll('.label').forEach((label) => label.remove())")
 
-    def hold(name: str) -> Pixels:
+    def draw(name: str) -> Pixels:
         found.page.click(f".map-tile[data-map={name}]")
         found.page.wait_for_function("() => [...document.images].every((one) => !one.src || one.complete)")
         shot = np.asarray(Image.open(io.BytesIO(found.page.locator(".stage").screenshot())).convert("RGB")).astype(int)
         at = ((np.arange(SIDE) + 0.5) * shot.shape[0] / SIDE).astype(int)
         return shot[at][:, at]
 
-    return hold
+    return draw
 
 
 @pytest.mark.parametrize("name", ["instances", "segment"])
-def test_labels_have_the_colours_of_the_sheet(name: str, seen: Callable[[str], Pixels], sample: StoredSample):
+def test_labels_have_the_colors_of_the_sheet(name: str, seen: Callable[[str], Pixels], sample: StoredSample):
     member = {"instances": "target_instances"}.get(name, name)
     expected = picture(member, sample.members, read_record(sample.members["json"]))
     assert len(np.unique(expected.reshape(-1, 3), axis=0)) == 3
@@ -63,7 +63,7 @@ def test_labels_have_the_colours_of_the_sheet(name: str, seen: Callable[[str], P
 
 
 @pytest.mark.parametrize("name", ["normal", "line"])
-def test_what_needs_no_colours_is_as_stored(name: str, seen: Callable[[str], Pixels], sample: StoredSample):
+def test_maps_without_a_color_table_are_as_stored(name: str, seen: Callable[[str], Pixels], sample: StoredSample):
     expected = picture(name, sample.members, read_record(sample.members["json"])).astype(int)
     assert np.median(np.abs(seen(name) - expected)) <= 1
 
@@ -72,7 +72,7 @@ def test_relative_depth(seen: Callable[[str], Pixels], sample: StoredSample):
     high = codecs.decode_depth_pixels(sample.members["depth"]) >> 8
     expected = turbo()[high].astype(int)
     expected[high == 0] = 0
-    assert np.abs(seen("depth") - expected).max() <= 10  # a browser may round where we cut
+    assert np.abs(seen("depth") - expected).max() <= 10  # a browser may round where our code truncates
 
 
 def test_metric_depth(seen: Callable[[str], Pixels], sample: StoredSample):

@@ -1,4 +1,4 @@
-"""The gallery of shards alone: any recipe, any codec, wherever they lie."""
+"""The gallery of shards without a build: any recipe, any codec, any place."""
 
 import shutil
 from collections.abc import Callable
@@ -24,8 +24,8 @@ Index = Callable[[Path], dict[str, Any]]
 def test_each_recipe_with_its_members(recipe: str, tmp_path: Path, index_of: Index):
     folder = out_of(tmp_path, recipe=recipe)
     make_split(folder, [["a-1", "a-2"], ["b-1"]], recipe=get_recipe(recipe))
-    told = run("view", tmp_path, "--out", tmp_path / "g")
-    assert told.code == 0, told
+    result = run("view", tmp_path, "--out", tmp_path / "g")
+    assert result.code == 0, result
     index = index_of(tmp_path / "g")
     assert index["key"] == ["a-1", "a-2", "b-1"]
     assert set(index["fields"]) == set(get_recipe(recipe).fields()) - {"json"}
@@ -63,18 +63,18 @@ def test_default_places(finished: Path, tmp_path: Path, index_of: Index):
     refused(run("view", out, "--recipe", "ildm"), "ildm", "spatialdata shard")
 
 
-def test_a_few_of_many_come_from_all_shards(tmp_path: Path, index_of: Index):
+def test_a_limit_takes_samples_from_all_shards(tmp_path: Path, index_of: Index):
     folder = join(str(tmp_path), "full", "train")
     make_split(folder, [[f"s{shard}-{number}" for number in range(5)] for shard in range(4)])
-    told = run("view", folder, "--out", tmp_path / "g", "--limit", "6")
-    assert "6 of 20 samples" in told.out
+    result = run("view", folder, "--out", tmp_path / "g", "--limit", "6")
+    assert "6 of 20 samples" in result.out
     assert index_of(tmp_path / "g")["key"] == ["s0-0", "s0-1", "s1-0", "s1-1", "s2-0", "s3-0"]
 
 
 @pytest.mark.parametrize(
     ("shards", "each", "limit"), [(1000, 16, 10_000), (3, 1000, 10_000), (5000, 1000, 100), (1, 9, 3)]
 )
-def test_as_many_as_asked_for_of_however_many_shards(shards: int, each: int, limit: int):
+def test_the_number_of_samples_for_any_number_of_shards(shards: int, each: int, limit: int):
     found = ShardSamples("x", "full", ("train",), tuple(Shard(str(number), each) for number in range(shards)))
     chosen = found.chosen(limit)
     assert sum(count for _, count in chosen) == min(limit, shards * each)
@@ -83,7 +83,7 @@ def test_as_many_as_asked_for_of_however_many_shards(shards: int, each: int, lim
     assert int(chosen[-1][0].url) >= shards * 0.95 - 1
 
 
-def test_shards_whose_manifest_is_not_there_yet(tmp_path: Path, index_of: Index):
+def test_shards_without_a_manifest(tmp_path: Path, index_of: Index):
     folder = join(str(tmp_path), "full", "train")
     make_split(folder, [["a-1", "a-2"], ["b-1"]])
     (Path(folder) / "manifest.json").unlink()
@@ -102,8 +102,8 @@ def test_a_damaged_shard_is_named(tmp_path: Path):
 
 def test_an_object_store(tmp_path: Path, bucket: str, index_of: Index):
     make_split(join(bucket, "full", "train"), [["a-1", "a-2"]])
-    told = run("view", bucket, "--out", tmp_path / "g")
-    assert told.code == 0, told
+    result = run("view", bucket, "--out", tmp_path / "g")
+    assert result.code == 0, result
     assert index_of(tmp_path / "g")["key"] == ["a-1", "a-2"]
 
 
@@ -116,7 +116,7 @@ def test_a_build_in_an_object_store(finished: Path, tmp_path: Path, bucket: str,
     remote, local = index_of(tmp_path / "remote"), index_of(tmp_path / "local")
     assert remote["about"].pop("place") == f"{bucket}/out"
     assert remote["about"].pop("why") == f"{bucket}/out"
-    assert remote["about"] == {name: told for name, told in local["about"].items() if name not in ("place", "why")}
+    assert remote["about"] == {name: value for name, value in local["about"].items() if name not in ("place", "why")}
     assert {**remote, "about": 0} == {**local, "about": 0}
     media = {
         path.relative_to(tmp_path / "local"): path.read_bytes() for path in (tmp_path / "local").rglob("media/*/*")

@@ -1,4 +1,4 @@
-"""Which samples are shown: all, or as many as asked for, evenly over the plan."""
+"""The samples in a gallery: all, or `limit` of them, spread evenly over the plan."""
 
 import itertools
 
@@ -8,7 +8,7 @@ from spatialdata_builder.pipeline.report.gallery.spread import RUN, by_unit, spr
 
 @pytest.mark.parametrize("samples", [1, 5, 63, 64, 1000, 20_000])
 @pytest.mark.parametrize("limit", [1, 7, 64, 999, 10_000])
-def test_as_many_as_asked_for_and_evenly(samples: int, limit: int):
+def test_the_number_of_samples_and_even_spread(samples: int, limit: int):
     runs = list(spread(samples, limit))
     positions = [position for run in runs for position in run]
     assert len(positions) == min(samples, limit)

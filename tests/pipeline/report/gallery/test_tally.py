@@ -1,10 +1,10 @@
-"""Bins are those of numpy's histogram, with one more at either end; unknown values are in none of them."""
+"""Bins agree with numpy's histogram, plus one at each end; unknown values are not binned."""
 
 import numpy as np
 import pytest
 from spatialdata_builder.pipeline.report.gallery.facts import Facts
 from spatialdata_builder.pipeline.report.gallery.measures import MEASURES
-from spatialdata_builder.pipeline.report.gallery.samples import ACCEPTED, REJECTED, STATES, WAITING, Told
+from spatialdata_builder.pipeline.report.gallery.samples import ACCEPTED, REJECTED, STATES, WAITING, GallerySample
 from spatialdata_builder.pipeline.report.gallery.tally import Spread, Tally
 
 
@@ -40,16 +40,16 @@ def test_round_numbers_are_in_the_middle_of_their_bins():
         assert edges[index - 1] < value < edges[index]
 
 
-def test_samples_of_which_no_pair_is_made_count_in_the_plan_alone():
+def test_samples_without_a_pair_count_only_as_planned():
     tally = Tally()
     facts = Facts("remove", "mug", "red", "depth renderer", {"words": 5.0})
     camera = Facts("camera", None, "", "no depth", {"yaw": 45.0})
     tally.add(
         [
-            Told("remove", "train", ACCEPTED, facts),
-            Told("remove", "train", REJECTED, facts),
-            Told("remove", "test", REJECTED, None),
-            Told("camera", "val", WAITING, camera),
+            GallerySample("remove", "train", ACCEPTED, facts),
+            GallerySample("remove", "train", REJECTED, facts),
+            GallerySample("remove", "test", REJECTED, None),
+            GallerySample("camera", "val", WAITING, camera),
         ]
     )
     found = tally.to_json()
