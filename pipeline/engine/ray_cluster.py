@@ -107,9 +107,9 @@ def shipped(
     """The runtime environment, with our packages and `code` added if workers would not find them.
 
     A checkout is sent as `working_dir`, without the files that its .rayignore and .gitignore name. Of an installed
-    package, only its own folder is sent, not all of site-packages. `code` is sent as `py_modules`, unless it is directly
-    in the working directory. Nothing is added for a local Ray, and our packages are not added if a working directory is
-    already set.
+    package, only its own folder is sent, not all of site-packages. `code` is sent as `py_modules`, unless it is
+    directly in the working directory. Nothing is added for a local Ray, and our packages are not added if a working
+    directory is already set.
 
     Args:
         given: the runtime environment that the caller asks for; takes precedence.
