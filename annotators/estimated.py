@@ -77,6 +77,7 @@ class EstimatedMap(Stage, ABC):
     needs: ClassVar[tuple[str, ...]] = ("pair",)
     version: ClassVar[int] = 1
     own_pool: ClassVar[bool] = True
+    renamed: ClassVar[Mapping[str, str]] = {"call_size": "samples_per_call"}
 
     model: str = ""
     """Hub id, or a folder (for models of one file: the file) that every node sees."""
@@ -88,7 +89,7 @@ class EstimatedMap(Stage, ABC):
     views: tuple[ViewName, ...] = ("source", "target")
     batch_size: int = field(default=16, metadata={"fingerprint": False})
     """Images that go through the model at once; halved, and kept so, where memory runs out."""
-    call_size: int = field(default=64, metadata={"fingerprint": False})
+    samples_per_call: int = field(default=64, metadata={"fingerprint": False})
     """Samples handed over at once: within them preparing, the model and encoding overlap."""
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=1.0, metadata={"fingerprint": False})
@@ -96,8 +97,8 @@ class EstimatedMap(Stage, ABC):
     def __post_init__(self) -> None:
         if not self.model:
             raise BadInput(f"layers.{self.layer}.model is empty: give a hub id or a folder")
-        if self.batch_size < 1 or self.call_size < 1:
-            raise BadInput(f"layers.{self.layer}: batch_size and call_size must be 1 or more")
+        if self.batch_size < 1 or self.samples_per_call < 1:
+            raise BadInput(f"layers.{self.layer}: batch_size and samples_per_call must be 1 or more")
         if not self.views or len(set(self.views)) < len(self.views):
             raise BadInput(f"layers.{self.layer}.views: give source, target or both, each once")
 

@@ -175,8 +175,8 @@ def run_pipeline(pipeline: Any, images: list[bytes], batch: int) -> list[np.ndar
 
 def run_stage(stage: DepthAnything, model: DepthEstimator, samples: list[Sample]) -> list[np.ndarray | Row]:
     rows: list[Any] = []
-    for first in range(0, len(samples), stage.call_size):
-        rows += stage(model, samples[first : first + stage.call_size])
+    for first in range(0, len(samples), stage.samples_per_call):
+        rows += stage(model, samples[first : first + stage.samples_per_call])
     return rows
 
 

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..shards.errors import BadInput
 from ..shards.layout import join
+from ..shards.options import with_new_keys
 from ..shards.stage import Stage
 from ..sources.registry import get_source
 from . import plug_ins
@@ -123,14 +124,18 @@ def _make(
     kind: Any = plug_ins.load(layer, chosen.stage) if path else _known(known, layer, chosen.stage)
     fields = {field.name for field in dataclasses.fields(kind) if field.init}
     defaults = {ANSWERS: join(out, ANSWERS)} if ANSWERS in fields and out else {}
-    for option in chosen.options:
+    try:
+        options = with_new_keys(chosen.options, kind.renamed)
+    except ValueError as error:
+        raise BadInput(f"layers.{layer}: {error}") from None
+    for option in options:
         if option not in fields:
             allowed = ", ".join(sorted(fields))
             raise BadInput(
                 f"unknown key 'layers.{layer}.{option}'{nearest(option, sorted(fields))}; allowed: {allowed}"
             )
     try:
-        return TypeAdapter(kind).validate_python({**defaults, **chosen.options, **arguments})
+        return TypeAdapter(kind).validate_python({**defaults, **options, **arguments})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -30,6 +30,8 @@ class Stage(ABC):
     """The layers that it reads; of none, it answers the plan."""
     version: ClassVar[int]
     """Raise it when the output of the same configuration changes: it is part of the fingerprint."""
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Old option: new option. An old name is still read, and names the value in the fingerprint."""
     member: ClassVar[OwnExtension | Literal[""]] = ""
     """Of a layer that the package does not know: the type of its member, which has the layer's name. The column of that
     name holds it: bytes for `png` and `webp`, text for `txt` and `json`. Empty: the layer holds no member, and only its
@@ -43,7 +45,7 @@ class Stage(ABC):
 
     batch_size: int = 8
     """Samples of one call."""
-    call_size: int = 0
+    samples_per_call: int = 0
     """Samples of one call where that is not `batch_size` (which is then the batch of a model); 0: `batch_size`."""
     cpus: float = 1.0
     gpus: float = 0.0

@@ -149,7 +149,7 @@ class VllmBackend:
     def _sampling(self, request: Request, seed: int) -> Any:
         own = self._llm.get_default_sampling_params()
         return self._sampling_params(
-            temperature=self._options.heat(seed),
+            temperature=self._options.temperature_of(seed),
             top_p=own.top_p,
             top_k=own.top_k,
             min_p=own.min_p,

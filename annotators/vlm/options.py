@@ -6,7 +6,7 @@ answer; where and how fast the model runs does neither.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from ...shards.errors import BadInput
 
@@ -16,7 +16,7 @@ RETRY_TEMPERATURE: Final = 0.7
 """At least this from the second attempt on: greedy decoding gives the same answer whatever the seed."""
 
 
-def _aside(default: Any) -> Any:
+def _not_fingerprinted(default: Any) -> Any:
     return field(default=default, metadata={"fingerprint": False})
 
 
@@ -24,7 +24,9 @@ def _aside(default: Any) -> Any:
 class VlmOptions:
     """Options of a vision-language model: which one, how it is served, how it is sampled."""
 
-    backend: Literal["vllm", "openai"] = _aside("vllm")
+    renamed: ClassVar[Mapping[str, str]] = {"attempts": "answer_attempts", "tries": "send_attempts"}
+
+    backend: Literal["vllm", "openai"] = _not_fingerprinted("vllm")
     """`vllm`: loaded in the worker; `openai`: any server that speaks OpenAI's chat completions, at `base_url`."""
     model: str = "Qwen/Qwen3-VL-32B-Instruct"
     """vllm: hub id, or a folder that every node sees; openai: the name under which the server has it."""
@@ -37,39 +39,39 @@ class VlmOptions:
     temperature: float = RETRY_TEMPERATURE
     max_tokens: int = 1536
     """Of an answer."""
-    attempts: int = 3
+    answer_attempts: int = 3
     """How often a request is asked before a malformed answer is a reject; each attempt has a seed of its own."""
     image_side: int = 1024
     """Pixels: larger images are shrunk to this longer side before they are sent."""
-    tensor_parallel: int = _aside(1)
+    tensor_parallel: int = _not_fingerprinted(1)
     """vllm: GPUs that share the model; the stage's `gpus` must be as many."""
-    max_model_len: int = _aside(16_384)
+    max_model_len: int = _not_fingerprinted(16_384)
     """vllm: tokens of a request, its images and its answer together."""
-    gpu_memory_utilization: float = _aside(0.0)
+    gpu_memory_utilization: float = _not_fingerprinted(0.0)
     """vllm: share of each GPU's memory; 0: nine tenths of the share that the stage's `gpus` is of a GPU."""
-    enforce_eager: bool = _aside(False)
+    enforce_eager: bool = _not_fingerprinted(False)
     """vllm: no CUDA graphs; starts sooner, answers slower."""
-    base_url: str = _aside("")
+    base_url: str = _not_fingerprinted("")
     """openai: such as http://host:8000/v1"""
-    api_key_env: str = _aside("")
+    api_key_env: str = _not_fingerprinted("")
     """openai: name of the environment variable, on the workers, that holds the key; empty: no key is sent."""
-    in_flight: int = _aside(32)
+    in_flight: int = _not_fingerprinted(32)
     """openai: requests of one worker at once."""
-    timeout_s: float = _aside(600.0)
+    timeout_s: float = _not_fingerprinted(600.0)
     """Seconds to wait. vllm: for one step of the engine, behind which it hangs and the worker is lost; openai: for the
-    whole of one answer, each of `tries` times, behind which the run stops. No sample is refused for either."""
-    tries: int = _aside(6)
+    whole of one answer, each of `send_attempts` times, behind which the run stops. No sample is refused for either."""
+    send_attempts: int = _not_fingerprinted(6)
     """openai: how often one request is sent while the server is busy, failing or away; pauses double, from 1 s."""
-    answers: str = _aside("")
+    answers: str = _not_fingerprinted("")
     """Folder (any fsspec URL) of the request cache; a build puts it under OUT. Empty: nothing is kept."""
-    batch_size: int = _aside(256)
+    batch_size: int = _not_fingerprinted(256)
     """Samples handed over at once."""
-    cpus: float = _aside(1.0)
-    gpus: float = _aside(1.0)
+    cpus: float = _not_fingerprinted(1.0)
+    gpus: float = _not_fingerprinted(1.0)
 
     def __post_init__(self) -> None:
-        limits = {"max_tokens": 1, "attempts": 1, "image_side": 32, "tensor_parallel": 1, "max_model_len": 1}
-        limits |= {"in_flight": 1, "tries": 1, "batch_size": 1, "temperature": 0, "timeout_s": 0.1}
+        limits = {"max_tokens": 1, "answer_attempts": 1, "image_side": 32, "tensor_parallel": 1, "max_model_len": 1}
+        limits |= {"in_flight": 1, "send_attempts": 1, "batch_size": 1, "temperature": 0, "timeout_s": 0.1}
         for name, least in limits.items():
             if getattr(self, name) < least:
                 raise BadInput(f"{self.where}.{name} is {getattr(self, name)}: give {least} or more")
@@ -107,6 +109,6 @@ class VlmOptions:
         names = ("dtype", "engine", "temperature", "max_tokens", "image_side")
         return {name: getattr(self, name) for name in names}
 
-    def heat(self, seed: int) -> float:
+    def temperature_of(self, seed: int) -> float:
         """The temperature of an attempt."""
         return self.temperature if seed == 0 else max(self.temperature, RETRY_TEMPERATURE)

@@ -83,7 +83,7 @@ class ServerBackend:
         body = {
             "model": self.model,
             "messages": chat,
-            "temperature": self._options.heat(seed),
+            "temperature": self._options.temperature_of(seed),
             "max_tokens": self._options.max_tokens,
             "seed": seed_of(request, seed),
             "response_format": {
@@ -110,7 +110,7 @@ class ServerBackend:
             ) from None
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> "Reply":
-        """Send, again while the server is busy, away or silent. Raises SpatialdataError after `tries`."""
+        """Send, again while the server is busy, away or silent. Raises SpatialdataError after `send_attempts`."""
         from requests import RequestException
 
         from .exchange import MOST_BYTES, TooLong, TooSlow, send
@@ -118,7 +118,7 @@ class ServerBackend:
         options = self._options
         patience = options.timeout_s if body else min(options.timeout_s, _LIST_S)
         problem = ""
-        for attempt in range(options.tries):
+        for attempt in range(options.send_attempts):
             try:
                 reply = send(self._session, method, f"{self._url}/{path}", body, patience)
             except TooLong:
@@ -132,17 +132,17 @@ class ServerBackend:
                 reply, problem = None, redact(" ".join(str(error).split()))[-160:]
             if reply is not None and reply.status not in _BUSY:
                 return reply
-            if attempt + 1 < options.tries:
+            if attempt + 1 < options.send_attempts:
                 time.sleep(_pause(attempt, reply))
             elif reply is not None:
                 return reply
         if not problem:
             raise SpatialdataError(
-                f"the server at {self._url} hangs: no answer in {patience:g} s, {options.tries} times; restart it, "
-                f"or raise {options.where}.timeout_s where its model is that slow; answers so far are kept"
+                f"the server at {self._url} hangs: no answer in {patience:g} s, {options.send_attempts} times; "
+                f"restart it, or raise {options.where}.timeout_s where its model is that slow; answers so far are kept"
             )
         raise SpatialdataError(
-            f"the server at {self._url} cannot be reached, {options.tries} times ({problem}): start it, or set "
+            f"the server at {self._url} cannot be reached, {options.send_attempts} times ({problem}): start it, or set "
             f"{options.where}.base_url; answers so far are kept"
         )
 
@@ -166,7 +166,7 @@ class ServerBackend:
                 f"{where}.model and {where}.base_url"
             )
         raise SpatialdataError(
-            f"the server at {self._url} still answers {reply.status} after {self._options.tries} tries "
+            f"the server at {self._url} still answers {reply.status} after {self._options.send_attempts} tries "
             f"({reason}): run the same command again when it is well, answers so far are kept"
         )
 

@@ -37,4 +37,4 @@ class VlmStage(VlmOptions, Stage):
     ) -> list[Answered[T] | Reject]:
         """`annotators.vlm.answers.ask` with these options' attempts and cache."""
         cache = AnswerCache(self.answers, self.settings) if self.answers else None
-        return ask(backend, requests, parse, attempts=self.attempts, cache=cache)
+        return ask(backend, requests, parse, attempts=self.answer_attempts, cache=cache)

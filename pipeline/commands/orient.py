@@ -20,6 +20,7 @@ from ...shards.colors import PALETTE
 from ...shards.errors import BadInput
 from ...shards.geometry import wrapped
 from ...shards.layout import base, join
+from ...shards.options import with_new_keys
 from ...shards.stage import Stage
 from ...sources.assets.asset import Asset
 from ...sources.assets.orientations import (
@@ -117,6 +118,10 @@ def run_orient(
 
 def make_vote(config: Config, options: Mapping[str, Any], out: str) -> VlmOrientation:
     """The stage that asks the model. Raises BadInput for an unknown option or a bad value."""
+    try:
+        options = with_new_keys(options, VlmOrientation.renamed)
+    except ValueError as error:
+        raise BadInput(f"orient: {error}") from None
     own = [field.name for field in dataclasses.fields(VlmOrientation) if field.init and field.name != "colours"]
     for option in options:
         if option not in own:

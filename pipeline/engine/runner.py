@@ -250,7 +250,7 @@ def load_samples(store: LayerStore, plan: Plan, task: Task, unit: int) -> list[S
 
 
 def _call_all(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Result]:
-    size = max(1, stage.call_size or stage.batch_size)
+    size = max(1, stage.samples_per_call or stage.batch_size)
     results: list[Result] = []
     parts = _inseparable(stage, samples)
     for first in range(0, len(parts), size):

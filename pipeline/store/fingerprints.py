@@ -96,18 +96,26 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return {"class": type(value).__qualname__, **{name: _plain(part) for name, part in _section(value).items()}}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kept = [field for field in dataclasses.fields(value) if field.metadata.get("fingerprint", True)]
-        return {"class": type(value).__qualname__, **{field.name: _plain(getattr(value, field.name)) for field in kept}}
+        names = [field.name for field in dataclasses.fields(value) if field.metadata.get("fingerprint", True)]
+        old = _old_names(type(value))
+        kept = {old.get(name, name): _plain(getattr(value, name)) for name in names}
+        return {"class": type(value).__qualname__, **kept}
     return _plain_collection(value)
+
+
+def _old_names(kind: type) -> dict[str, str]:
+    """The names under which renamed options of a section or a stage enter the fingerprint, by their new names."""
+    renamed: Mapping[str, str] = getattr(kind, "renamed", {})
+    return {new: old for old, new in renamed.items()}
 
 
 def _section(section: BaseModel) -> dict[str, Any]:
     kept: dict[str, Any] = {}
-    old_names = {new: old for old, new in getattr(type(section), "renamed", {}).items()}
+    old = _old_names(type(section))
     for name, info in type(section).model_fields.items():
         extra = info.json_schema_extra
         if not (isinstance(extra, dict) and extra.get("fingerprint") is False):
-            kept[old_names.get(name, name)] = getattr(section, name)
+            kept[old.get(name, name)] = getattr(section, name)
     return kept
 
 

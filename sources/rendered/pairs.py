@@ -40,7 +40,7 @@ CRASHES = 2
 
 
 @dataclass(frozen=True)
-class Studio:
+class PairRenderer:
     """What a worker holds: a Blender process, the asset table, and where the model files are."""
 
     renderer: Renderer
@@ -75,39 +75,39 @@ class RenderPairs(Stage):
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
 
-    def setup(self) -> Studio:
+    def setup(self) -> PairRenderer:
         """Read the asset table and prepare Blender, which starts with the first scene.
 
         Raises BadInput on a node that does not have the models: it would reject each sample that it is given.
         """
         files = get_scene_source(self.source).models(self.root)
         renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
-        return Studio(renderer, AssetTable.read(self.assets), files)
+        return PairRenderer(renderer, AssetTable.read(self.assets), files)
 
-    def cpu_seconds(self, model: Studio) -> float:
+    def cpu_seconds(self, model: PairRenderer) -> float:
         return model.renderer.cpu_s
 
-    def __call__(self, model: Studio, samples: Sequence[Sample]) -> Sequence[Result]:
+    def __call__(self, model: PairRenderer, samples: Sequence[Sample]) -> Sequence[Result]:
         results: list[Result] = []
         for _, members in groupby(samples, lambda sample: sample.spec.get("family", sample.key)):
             results += self._family(model, list(members))
         return results
 
-    def _family(self, studio: Studio, samples: Sequence[Sample]) -> list[Result]:
+    def _family(self, model: PairRenderer, samples: Sequence[Sample]) -> list[Result]:
         """Samples of one scene, rendered ones before those that are derived from them."""
         rendered: list[Made] | Reject | None = None
         made: dict[str, Made | Result] = {}
         for sample in samples:
             if is_derived(sample):
-                made[sample.key] = self._derive(studio, sample, made)
+                made[sample.key] = self._derive(model, sample, made)
                 continue
-            rendered = self._make(studio, sample) if rendered is None else rendered
+            rendered = self._make(model, sample) if rendered is None else rendered
             made[sample.key] = rendered if isinstance(rendered, Reject) else rendered[sample.spec.get("turn", 0)]
             # What was refused on the way is counted once.
             rendered = replace(rendered, counts={}) if isinstance(rendered, Reject) else rendered
         return [found.row if isinstance(found, Made) else found for found in made.values()]
 
-    def _derive(self, studio: Studio, sample: Sample, made: Mapping[str, Made | Result]) -> Made | Result:
+    def _derive(self, model: PairRenderer, sample: Sample, made: Mapping[str, Made | Result]) -> Made | Result:
         origins: list[Made] = []
         for key in origins_of(sample.spec):
             origin = made.get(key)
@@ -117,9 +117,9 @@ class RenderPairs(Stage):
         limits = Limits(min_visible=self.scene.min_visible)
         if len(origins) == 1:
             return invert(origins[0], limits)
-        return between(origins[0], origins[1], self.dataset, studio.renderer.points, limits)
+        return between(origins[0], origins[1], self.dataset, model.renderer.points, limits)
 
-    def _make(self, studio: Studio, sample: Sample) -> list[Made] | Reject:
+    def _make(self, model: PairRenderer, sample: Sample) -> list[Made] | Reject:
         """The pair of a sample's scene or, where it shares the scene with another sample, the pairs of both."""
         seed = int(sample.spec["seed"])
         refused: Counter[str] = Counter()
@@ -130,13 +130,13 @@ class RenderPairs(Stage):
         while attempt < self.scene.max_proposals:
             scene = scene_number(attempt)
             try:
-                specs = self._propose(studio, sample, seed, attempt, broken)
+                specs = self._propose(model, sample, seed, attempt, broken)
                 if not isinstance(specs, str):
                     if scene != loaded:
-                        files = {placed.id: studio.files(placed.asset) for placed in specs[0].objects}
-                        studio.renderer.open(specs[0], files)
+                        files = {placed.id: model.files(placed.asset) for placed in specs[0].objects}
+                        model.renderer.open(specs[0], files)
                         loaded, ever_loaded = scene, True
-                    outcome = self._render(studio.renderer, specs)
+                    outcome = self._render(model.renderer, specs)
                     if not isinstance(outcome, str):
                         return [replace(outcome[0], row=replace(outcome[0].row, counts=refused)), *outcome[1:]]
                     specs = outcome
@@ -166,11 +166,11 @@ class RenderPairs(Stage):
         )
 
     def _propose(
-        self, studio: Studio, sample: Sample, seed: int, attempt: int, broken: Collection[str]
+        self, model: PairRenderer, sample: Sample, seed: int, attempt: int, broken: Collection[str]
     ) -> tuple[SceneSpec, ...] | str:
         """One proposal (of two edits, where two samples share the scene) whose edited object has a name, or why there
         is none. Assets of the uids `broken` are not drawn."""
-        drawn = studio.table.candidates(sample.split, seed, scene_number(attempt))
+        drawn = model.table.candidates(sample.split, seed, scene_number(attempt))
         candidates = [asset for asset in drawn if asset.uid not in broken]
         settings = (self.scene, self.render.resolution, seed, attempt)
         if two := sample.spec.get("edits"):

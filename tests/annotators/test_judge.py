@@ -22,7 +22,7 @@ from spatialdata_builder.shards.schema import Instruction, Provenance, Scores
 
 from tests.annotators.factory import random_facts
 
-STAGE = VieScoreJudge(backend="openai", base_url="http://nowhere.invalid", attempts=2)
+STAGE = VieScoreJudge(backend="openai", base_url="http://nowhere.invalid", answer_attempts=2)
 
 
 class Examiner:

@@ -25,7 +25,7 @@ from spatialdata_builder.shards.sample import Reject, Row
 from tests.annotators.portraits import COLOURS, SIDE, Observer, panels_of, portraits, view_of
 
 AZIMUTHS = tuple(range(0, 360, 45))
-STAGE = VlmOrientation(backend="openai", base_url="http://nowhere.invalid", colours=COLOURS, attempts=2)
+STAGE = VlmOrientation(backend="openai", base_url="http://nowhere.invalid", colours=COLOURS, answer_attempts=2)
 
 
 def told(result: Row | Reject) -> dict[str, object]:

@@ -64,7 +64,7 @@ MOVED = random_facts(1, "translate")
 
 
 def stage(url: str = "http://nowhere.invalid", **options: Any) -> Qwen3VLInstruction:
-    given = {"backend": "openai", "base_url": url, "model": "tiny", "tries": 1, "variants": 2}
+    given = {"backend": "openai", "base_url": url, "model": "tiny", "send_attempts": 1, "variants": 2}
     return Qwen3VLInstruction(**{**given, **options})
 
 
@@ -154,7 +154,7 @@ def test_repeated_paraphrases_are_left_out():
     ],
 )
 def test_an_answer_that_is_not_the_form_is_asked_again_and_then_a_reject(wrong: dict[str, Any]):
-    result, bodies = told({**ANSWER, **wrong}, attempts=2)
+    result, bodies = told({**ANSWER, **wrong}, answer_attempts=2)
     assert isinstance(result, Reject) and result.reason == "malformed_answer"
     assert next(iter(wrong)) in result.detail or "paraphrase" in result.detail
     assert len(bodies) == 2 and result.counts == {"answers_asked": 2, "answers_retried": 1}
@@ -187,9 +187,21 @@ def of(**options: Any) -> str:
 
 def test_the_fingerprint_knows_what_shapes_an_answer(tmp_path: Path):
     changes = [{"mode": "images"}, {"variants": 3}, {"model": "huge"}, {"revision": "r2"}, {"temperature": 0.0}]
-    changes += [{"max_tokens": 9}, {"image_side": 64}, {"dtype": "float16"}, {"attempts": 1}, {"engine": {"a": 1}}]
+    changes += [
+        {"max_tokens": 9},
+        {"image_side": 64},
+        {"dtype": "float16"},
+        {"answer_attempts": 1},
+        {"engine": {"a": 1}},
+    ]
     assert len({of(), *(of(**change) for change in changes)}) == 1 + len(changes)
-    for same in ({"url": "http://other"}, {"answers": "s3://b/a"}, {"in_flight": 2}, {"batch_size": 1}, {"tries": 9}):
+    for same in (
+        {"url": "http://other"},
+        {"answers": "s3://b/a"},
+        {"in_flight": 2},
+        {"batch_size": 1},
+        {"send_attempts": 9},
+    ):
         assert of(**same) == of()
     served, loaded = stage(revision="r"), stage(revision="r", backend="vllm", gpus=1)
     assert fingerprint(served, {"pair": "", "screen": ""}) == fingerprint(loaded, {"pair": "", "screen": ""})

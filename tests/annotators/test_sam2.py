@@ -52,7 +52,7 @@ def checkpoint(tmp_path_factory):
 
 
 def stage_of(folder, **options):
-    return Sam2Segments(model=str(folder), gpus=0, **{"call_size": 4, **options})
+    return Sam2Segments(model=str(folder), gpus=0, **{"samples_per_call": 4, **options})
 
 
 def photo(seed, width, height):

@@ -8,6 +8,7 @@ from spatialdata_builder.pipeline.engine.pools import Cluster, plan_pools
 from spatialdata_builder.pipeline.engine.runner import tasks_of
 from spatialdata_builder.pipeline.planning.samples import pair_arguments
 from spatialdata_builder.pipeline.registry import build_stages
+from spatialdata_builder.pipeline.store.fingerprints import plain
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.stage import Stage
@@ -88,3 +89,14 @@ def test_answers_of_a_model_are_stored_under_out(tmp_path: Path):
     store = LayerStore(str(tmp_path))
     stages = {stage.layer: stage for stage in build_stages(config, pair_arguments(config, store), store.url)}
     assert getattr(stages["instruction"], "answers") == f"{store.url}/answers"  # noqa: B009
+
+
+def test_old_names_of_options_are_read_and_keep_the_fingerprint(tmp_path: Path):
+    server = "stage: qwen3_vl, backend: openai, base_url: 'http://host/v1'"
+    old = stages_of(tmp_path, *RELEASED, f"layers.instruction={{{server}, attempts: 2, tries: 4}}")["instruction"]
+    new = stages_of(tmp_path, *RELEASED, f"layers.instruction={{{server}, answer_attempts: 2, send_attempts: 4}}")
+    assert old == new["instruction"]
+    assert plain(old)["attempts"] == 2
+    assert "answer_attempts" not in plain(old)
+    with pytest.raises(BadInput, match=r"layers\.instruction: attempts is the old name of answer_attempts"):
+        stages_of(tmp_path, *RELEASED, f"layers.instruction={{{server}, attempts: 2, answer_attempts: 2}}")

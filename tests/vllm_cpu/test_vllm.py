@@ -141,7 +141,13 @@ def test_the_engine_holds_the_model_to_every_form(trial: Path):
 
 def test_a_server_that_speaks_openai_s_protocol(server: str, trial: Path):
     stage = Qwen3VLInstruction(
-        backend="openai", base_url=server, model="tiny", answers=str(trial / "served"), tries=2, in_flight=4, **OPTIONS
+        backend="openai",
+        base_url=server,
+        model="tiny",
+        answers=str(trial / "served"),
+        send_attempts=2,
+        in_flight=4,
+        **OPTIONS,
     )
     model = stage.setup()
     results = dict(zip([one.key for one in samples()], stage(model, samples()), strict=True))

@@ -38,7 +38,9 @@ def opened(service: Service, **options: Any) -> Backend:
 
 
 def options_of(service: Service, **options: Any) -> Qwen3VLInstruction:
-    return Qwen3VLInstruction(**{"backend": "openai", "base_url": service.url, "model": "tiny", "tries": 1, **options})
+    return Qwen3VLInstruction(
+        **{"backend": "openai", "base_url": service.url, "model": "tiny", "send_attempts": 1, **options}
+    )
 
 
 def values(answers: list[Answered[int] | Reject]) -> list[int | str]:

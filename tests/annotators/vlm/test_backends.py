@@ -29,7 +29,7 @@ def question(*images: bytes) -> Request:
 
 
 def options(url: str, **others: Any) -> VlmOptions:
-    return VlmOptions(**{"backend": "openai", "base_url": url, "model": "tiny", "tries": 1, **others})
+    return VlmOptions(**{"backend": "openai", "base_url": url, "model": "tiny", "send_attempts": 1, **others})
 
 
 def well(body: dict[str, Any]) -> Reply:
@@ -73,14 +73,14 @@ def test_the_request_says_how_to_sample_and_which_form_to_fill():
 def test_a_busy_server_is_asked_again():
     replies: list[Reply] = [(429, {"error": {"message": "slow down"}}), '{"n": 1}']
     with serving(lambda body: replies.pop(0)) as service:
-        backend = open_backend(options(service.url, tries=2), images=0)
+        backend = open_backend(options(service.url, send_attempts=2), images=0)
         assert complete(backend, [question()]) == ['{"n": 1}']
         assert len(service.bodies) == 2
 
 
 def test_a_server_that_stays_busy_stops_the_run():
     with serving(lambda body: (503, {"error": {"message": "overloaded"}})) as service:
-        backend = open_backend(options(service.url, tries=2), images=0)
+        backend = open_backend(options(service.url, send_attempts=2), images=0)
         with pytest.raises(SpatialdataError, match=r"answers 503 after 2 tries \(overloaded\).*kept") as caught:
             complete(backend, [question()])
         assert not isinstance(caught.value, BadInput)
@@ -100,7 +100,7 @@ def test_a_server_that_never_answers_stops_the_run_and_refuses_nothing():
 
     closing = threading.Event()
     with serving(answer) as service:
-        backend = open_backend(options(service.url, tries=2, timeout_s=0.3, in_flight=1), images=0)
+        backend = open_backend(options(service.url, send_attempts=2, timeout_s=0.3, in_flight=1), images=0)
         answers = backend.stream([question(), question()], 0)
         assert next(answers) == (0, "{}")  # what came before is not lost
         began = time.monotonic()
@@ -178,7 +178,7 @@ def test_a_model_that_declines_gives_an_empty_answer():
         ({"model": ""}, r"vlm\.model is empty"),
         ({"gpu_memory_utilization": 2}, "give 0 to 1"),
         ({"timeout_s": 0}, r"vlm\.timeout_s is 0: give 0\.1 or more"),
-        ({"attempts": 0}, r"vlm\.attempts is 0: give 1 or more"),
+        ({"answer_attempts": 0}, r"vlm\.answer_attempts is 0: give 1 or more"),
         ({"temperature": -0.1}, r"vlm\.temperature is -0\.1"),
         ({"tensor_parallel": 2}, r"tensor_parallel is 2 and a worker has 1 GPU: set engine\.resources\.vlm\.gpus to 2"),
     ],

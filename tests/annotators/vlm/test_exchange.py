@@ -105,7 +105,7 @@ def pours(head: bytes, block: bytes) -> Behavior:
 
 
 def options(url: str, **others: object) -> VlmOptions:
-    return VlmOptions(**{"backend": "openai", "base_url": url, "model": "tiny", "tries": 1, **others})  # pyright: ignore[reportArgumentType]
+    return VlmOptions(**{"backend": "openai", "base_url": url, "model": "tiny", "send_attempts": 1, **others})  # pyright: ignore[reportArgumentType]
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -129,7 +129,7 @@ SLOW: dict[str, Behavior] = {
 @pytest.mark.parametrize("behave", SLOW.values(), ids=SLOW.keys())
 def test_a_server_that_never_comes_to_an_end_is_given_up(behave: Behavior):
     with speaking(behave) as url:
-        backend = open_backend(options(url, timeout_s=0.5, tries=2), images=0)
+        backend = open_backend(options(url, timeout_s=0.5, send_attempts=2), images=0)
         began = time.monotonic()
         with pytest.raises(SpatialdataError, match=r"hangs: no answer in 0\.5 s, 2 times; .*timeout_s.*are kept"):
             complete(backend, [QUESTION])
@@ -168,7 +168,7 @@ ENDLESS: dict[str, Behavior] = {
 @pytest.mark.parametrize("behave", ENDLESS.values(), ids=ENDLESS.keys())
 def test_an_answer_that_is_too_long_is_not_read(behave: Behavior):
     with speaking(behave) as url:
-        backend = open_backend(options(url, timeout_s=60, tries=2), images=0)
+        backend = open_backend(options(url, timeout_s=60, send_attempts=2), images=0)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with pytest.raises(SpatialdataError, match=r"answers with more than 16 MiB: check vlm\.base_url.*are kept"):
             complete(backend, [QUESTION])
@@ -225,7 +225,7 @@ def test_a_server_that_sends_elsewhere_is_not_followed():
 def test_it_waits_as_long_as_a_busy_server_asks():
     replies = [b"HTTP/1.1 429 Slow\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", whole(ANSWER)]
     with speaking(lambda send: send(replies.pop(0))) as url:
-        backend = open_backend(options(url, tries=2), images=0)
+        backend = open_backend(options(url, send_attempts=2), images=0)
         began = time.monotonic()
         assert complete(backend, [QUESTION]) == ["{}"]
         assert time.monotonic() - began >= 1

@@ -150,7 +150,7 @@ def test_bad_targets_are_errors_before_work(root: Path, tmp_path: Path, server: 
     with pytest.raises(BadInput, match=r"--to .*found\.csv: give a path or URL that ends in \.json"):
         orient(root, tmp_path / "out", server, tmp_path / "found.csv")
     (tmp_path / "found.json").write_text("[]")
-    with pytest.raises(BadInput, match=r"found\.json: not a table"):
+    with pytest.raises(BadInput, match=r"found\.json: expected a table"):
         orient(root, tmp_path / "out", server, tmp_path / "found.json")
     released = parse_config({"source": {"kind": "object3dit", "root": "/x"}})
     with pytest.raises(BadInput, match=r"source\.kind: object3dit has images, no 3D models"):
