@@ -20,6 +20,7 @@ from spatialdata_builder.pipeline.store.plan import Plan, PlanRow
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Result, Row, Sample
 from spatialdata_builder.shards.schema import EDIT_KINDS
+from spatialdata_builder.shards.stage import Stage
 from spatialdata_builder.sources.edits.registry import RULES, composed_kind, inverse_kind
 
 COMPOSING = [kind for kind in EDIT_KINDS if RULES[kind].composes]
@@ -157,7 +158,7 @@ def test_configurations_that_cannot_be_composed_are_errors(settings: list[str], 
         assert word in str(caught.value)
 
 
-class Families:
+class Families(Stage):
     """A stage that derives samples from earlier samples of the same call."""
 
     layer, needs, version, families, batch_size = "pair", (), 1, True, 2
@@ -176,7 +177,7 @@ def test_a_family_is_in_one_call_and_fails_as_one():
     keys = {"a": 2, "broken": 2, "c": 1, "d": 3}
     samples = [Sample(f"{key}{'-x' * n}", "train", {"family": key}) for key, size in keys.items() for n in range(size)]
     stage = Families()
-    results = _call_all(stage, None, samples)  # pyright: ignore[reportArgumentType]
+    results = _call_all(stage, None, samples)
     assert stage.calls[0] == ["a", "a-x", "broken", "broken-x"]
     assert stage.calls[1:3] == [["a", "a-x"], ["broken", "broken-x"]]
     assert stage.calls[3] == ["c", "d", "d-x", "d-x-x"]
