@@ -59,6 +59,7 @@ class EditOptions(Options):
     remove: Weight = 0.0
     insert: Weight = 0.0
     camera: Weight = 0.0
+    swap: Weight = 0.0
     invert: bool = Field(default=False, description="of each sample its inverse, too: target to source")
     compose: bool = Field(
         default=False, description="samples in twos of one scene, and of each two the edit between their targets, too"
@@ -238,6 +239,11 @@ class Config(Options):
         weights = self.edits.weights
         for kind, weight in weights.items():
             partners = partners_of(kind)
+            if not RULES[kind].composes:
+                raise ValueError(
+                    f"edits.compose: no edit leads from one {RULES[kind].noun} to another of its scene; give {kind} no "
+                    "weight, or leave edits.compose out"
+                )
             others = sum(weights.get(other, 0.0) for other in partners)
             if weight > others and not composes_alone(kind):
                 raise ValueError(

@@ -19,8 +19,8 @@ READABLE_VERSIONS = (1, 2, 3, 4)
 """Versions of the record. Version 1 lacks `derived` and `origin` in `provenance`, since there were no derived samples.
 Versions 1 and 2 lack `family` of objects. Versions 1 to 3 lack `second_object` in `edit`."""
 
-EditKind = Literal["translate", "rotate", "scale", "remove", "insert", "camera"]
-EDIT_KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert", "camera")
+EditKind = Literal["translate", "rotate", "scale", "remove", "insert", "camera", "swap"]
+EDIT_KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert", "camera", "swap")
 
 
 def objects_edited(kind: EditKind) -> int:
@@ -30,6 +30,8 @@ def objects_edited(kind: EditKind) -> int:
             return 1
         case "camera":
             return 0
+        case "swap":
+            return 2
         case _:
             assert_never(kind)
 

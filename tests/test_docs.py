@@ -65,6 +65,19 @@ def test_links_lead_somewhere(page: Path):
         assert not anchor or anchor in anchors(other), target
 
 
+@pytest.mark.parametrize(
+    ("section", "file"), [("A recipe", "shards/recipes.py"), ("An export", "shards/interop/spatialedit.py")]
+)
+def test_extending_shows_lines_of_the_code(section: str, file: str):
+    text = (ROOT / "docs/extending.md").read_text()
+    (block,) = re.findall(rf"^## {section}\n[^#]*?^```python\n(.*?)^```", text, re.S | re.M)
+    shown = [re.sub(r"  # .*| *\.\.\.  +# .*", "", line).rstrip() for line in block.splitlines()]
+    code = iter((ROOT / file).read_text().splitlines())
+    for line in filter(None, (line.strip().rstrip(",") for line in shown)):
+        assert any(line == other.strip().rstrip(",") for other in code), f"{line} is missing, or not in this order"
+    assert len(shown) > 3
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_named_files_exist(page: Path):
     for name in re.findall(

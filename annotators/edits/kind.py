@@ -10,7 +10,7 @@ no kinds: `annotators.phrases`, `annotators.relations`, `annotators.directions`,
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from ...shards.interop.wording import asks_for_box
 from ...shards.schema import Edit, EditKind, PairFacts, SceneObject, objects_edited
@@ -144,6 +144,13 @@ class Kind(ABC):
         An object of the source needs a name that fits no other object; an object that comes needs only a noun.
         """
         return all(case.name_of(one) if self.in_source else case.noun_of(one) for one in case.edited_objects)
+
+    def named_objects(self, phrase: str) -> dict[str, Any]:
+        """Fields of `Claims` for the phrase after the verb, which names the edited objects; empty for the camera.
+
+        One phrase may name several objects: which words belong to which field is known only to the kind.
+        """
+        return {"object": phrase}
 
     def object_clauses(self, claims: Claims, case: Case) -> Iterator[Clause]:
         """Judge which object `claims.object`, which is not empty, means. The claims may be of another kind."""

@@ -10,6 +10,7 @@ from .kind import Kind
 from .remove import Remove
 from .rotate import Rotate
 from .scale import Scale
+from .swap import Swap
 from .translate import Translate
 
 KINDS: Final[Mapping[EditKind, Kind]] = {
@@ -21,6 +22,7 @@ KINDS: Final[Mapping[EditKind, Kind]] = {
         Remove(),
         Insert(),
         Camera(),
+        Swap(),
     )
 }
 """Complete over `shards.schema.EDIT_KINDS`, in the same order: tests/annotators/edits/test_registry.py."""

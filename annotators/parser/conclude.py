@@ -81,6 +81,7 @@ def conclude(reading: Reading) -> Parsed:
         fields["view"] = "front" if directions == ["towards"] else "rear"
     ends = kind.places_objects and "part" in kind.claims
     _place_on_side(reading, fields, ends and not places and not directions and "part" not in reading.values)
+    fields |= kind.named_objects(fields["object"])
     fields |= {name: value for name, value in reading.values.items() if name in kind.claims}
     if reading.below and "turn" in fields:
         fields["turn"] = "clockwise" if fields["turn"] == "counterclockwise" else "counterclockwise"

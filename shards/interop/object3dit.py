@@ -45,7 +45,7 @@ _FLAT_PNG: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv
 def export(shards_url: str, out: str) -> Exported:
     """Write shards of recipe `full` as OBJECT-3DIT folders; `out` is any fsspec URL.
 
-    Scale and camera edits, and scenes with more objects than the masks have colors, are skipped and counted.
+    Edits that no task shows, and scenes with more objects than the masks have colors, are skipped and counted.
 
     Raises:
         BadInput: no such shards, or `out` has other content than this export.

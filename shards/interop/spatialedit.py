@@ -51,7 +51,11 @@ def export(shards_url: str, out: str, *, samples_per_tar: int = SAMPLES_PER_TAR)
             if asks_for_box(record.edit.kind) and not any(record.edit.box):
                 skipped["no_box"] += 1
                 continue
-            folder = f"{record.split}/{family_of(record.edit.kind)}"
+            family = family_of(record.edit.kind)
+            if family is None:
+                skipped[f"no_task_for_{record.edit.kind}"] += 1
+                continue
+            folder = f"{record.split}/{family}"
             if folder not in families:
                 local = Path(scratch) / folder.replace("/", "-")
                 families[folder] = stack.enter_context(_family(join(out, folder), local, samples_per_tar))
@@ -62,13 +66,15 @@ def export(shards_url: str, out: str, *, samples_per_tar: int = SAMPLES_PER_TAR)
     return result
 
 
-def family_of(kind: EditKind) -> str:
-    """The folder of an edit's samples."""
+def family_of(kind: EditKind) -> str | None:
+    """The folder of an edit's samples; None where the layout has none: its bench edits one object at most."""
     match kind:
         case "translate" | "scale":
             return "move"
         case "rotate" | "camera" | "remove" | "insert":
             return kind
+        case "swap":
+            return None
         case _:
             assert_never(kind)
 
@@ -103,7 +109,7 @@ def _human_instruction(record: SampleRecord) -> str:
             return f"Make the {_name(record)} {size}, as large as the red box, and take the red box away."
         case "translate" | "scale":
             return f"Put the {_name(record)} where the red box is, and take the red box away."
-        case "rotate" | "camera" | "remove" | "insert":
+        case "rotate" | "camera" | "remove" | "insert" | "swap":
             texts = [record.instruction.text, *record.instruction.variants]
             return next((text for text in texts if text != bench_instruction(record)), texts[0])
         case _:

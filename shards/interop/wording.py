@@ -30,7 +30,7 @@ def bench_wording(edit: Edit, noun: str) -> str:
                 f"- Camera zoom: {zoom}.\n"
                 "- Keep the 3D scene static; only change the viewpoint."
             )
-        case "remove" | "insert":
+        case "remove" | "insert" | "swap":
             return ""
         case _:
             assert_never(edit.kind)
@@ -41,7 +41,7 @@ def asks_for_box(kind: EditKind) -> bool:
     match kind:
         case "translate" | "scale":
             return True
-        case "rotate" | "remove" | "insert" | "camera":
+        case "rotate" | "remove" | "insert" | "camera" | "swap":
             return False
         case _:
             assert_never(kind)

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ...shards.schema import EDIT_KINDS, EditKind
-from . import camera, insert, remove, rotate, scale, translate
+from . import camera, insert, remove, rotate, scale, swap, translate
 from .kind import EditRules
 
 RULES: Final[Mapping[EditKind, EditRules]] = MappingProxyType(
@@ -16,6 +16,7 @@ RULES: Final[Mapping[EditKind, EditRules]] = MappingProxyType(
         "remove": remove.RULES,
         "insert": insert.RULES,
         "camera": camera.RULES,
+        "swap": swap.RULES,
     }
 )
 """Of every kind of `shards.schema.EDIT_KINDS`, what it says of itself."""

@@ -78,6 +78,12 @@ def random_facts(seed: int, kind: EditKind | None = None) -> PairFacts:
         after[0] = replace(before[0], present=False)
     elif kind == "insert":
         before[0] = replace(before[0], present=False)
+    elif kind == "swap":
+        while np.hypot(before[1].x - before[0].x, before[1].y - before[0].y) < 0.5:
+            before[1] = replace(before[1], x=float(rng.uniform(-1.2, 1.2)), y=float(rng.uniform(-1.2, 1.2)))
+        after[0] = replace(before[0], x=before[1].x, y=before[1].y)
+        after[1] = replace(before[1], x=before[0].x, y=before[0].y)
+        edit["translation"] = flat(after[0].pose()[:3, 3] - before[0].pose()[:3, 3])
     else:
         edit["yaw_deg"] = float(rng.choice([0, 45, -90, 135]))
         edit["pitch_deg"] = float(rng.choice([0, 15, -5]))
@@ -87,7 +93,14 @@ def random_facts(seed: int, kind: EditKind | None = None) -> PairFacts:
     objects = [_object(i + 1, nouns[i], sizes[i], before[i], after[i], views[0], views[1]) for i in range(count)]
     return PairFacts(
         dataset="random",
-        edit=Edit(kind=kind, known=True, object=0 if kind == "camera" else 1, box=objects[0].target_box, **edit),
+        edit=Edit(
+            kind=kind,
+            known=True,
+            object=0 if kind == "camera" else 1,
+            second_object=2 if kind == "swap" else 0,
+            box=objects[0].target_box,
+            **edit,
+        ),
         camera=Camera(source=views[0], target=views[1]),
         objects=objects,
         colours=[str(colour) for colour in rng.choice(COLOURS, count)],

@@ -18,16 +18,12 @@ def draw(facts: PairFacts) -> tuple[PairFacts, dict[str, bytes]]:
     views = (facts.camera.source, facts.camera.target)
     drawn = [_draw(facts, state, view, grain) for state, view in zip(("source", "target"), views, strict=True)]
     (source, source_labels), (target, target_labels) = drawn
-    edited = facts.edit.object
-    changed = (
-        (source != target).any(axis=2)
-        | (source_labels == edited) & (edited > 0)
-        | (target_labels == edited) & (edited > 0)
-    )
+    edited = facts.edit.edited
+    changed = (source != target).any(axis=2) | np.isin(source_labels, edited) | np.isin(target_labels, edited)
     if facts.edit.kind == "camera":
         changed[:] = True
     objects = [_fitted(thing, source_labels == thing.id, target_labels == thing.id) for thing in facts.objects]
-    box = box_of_mask(target_labels == edited) if edited else [0] * 4
+    box = box_of_mask(target_labels == edited[0]) if edited else [0] * 4
     facts = facts.model_copy(update={"objects": objects, "edit": facts.edit.model_copy(update={"box": box})})
     return facts, {
         "source": codecs.encode_image(source),

@@ -63,6 +63,7 @@ def _facts(spec: SceneSpec, names: dict[int, str]) -> PairFacts:
             kind=edit.kind,
             known=True,
             object=edit.object,
+            second_object=edit.second_object,
             translation=list(edit.translation),
             rotation_deg=edit.rotation_deg,
             view=edit.view,

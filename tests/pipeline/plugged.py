@@ -7,7 +7,6 @@ from tests.pipeline.releases import CHECKOUT
 
 NAME = "mypackage"
 CANNY, CAPTION = f"{NAME}.canny:Canny", f"{NAME}.caption:Caption"
-_PAGES = ("extending.md", "extending-stages.part.md")
 _MORE = '''
 from dataclasses import dataclass
 from typing import ClassVar
@@ -117,8 +116,8 @@ class Sound(Plain):
 
 def worked_example() -> dict[str, str]:
     """The files of the page, by their path."""
-    texts = [page.read_text() for name in _PAGES if (page := CHECKOUT / "docs" / name).is_file()]
-    blocks = [block for text in texts for block in re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)]
+    text = (CHECKOUT / "docs" / "extending.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)
     return {match[1]: block for block in blocks if (match := re.match(rf"# ({NAME}/\w+\.py)\n", block))}
 
 

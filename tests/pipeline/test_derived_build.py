@@ -11,13 +11,14 @@ from spatialdata_builder.pipeline.report.why.why import why_of
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
-from spatialdata_builder.shards.schema import EDIT_KINDS, SampleRecord
+from spatialdata_builder.shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS, SampleRecord
 from spatialdata_builder.sources.edits.registry import composed_kind, inverse_kind
 
 from tests.needs import needs
 from tests.pipeline.command_line import run
 from tests.pipeline.releases import spatialdata
 
+KINDS = [kind for kind in EDIT_KINDS if kind not in TWO_OBJECT_KINDS]
 Built = dict[str, tuple[StoredSample, SampleRecord]]
 SWAPPED = (
     ("source", "target"),
@@ -50,7 +51,7 @@ def build_scenes(out: Path, *settings: str) -> Path:
 @needs("blender")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two edits of each kind but removals, of one scene, and all samples derived from them."""
-    weights = ", ".join(f"{kind}: 1" for kind in EDIT_KINDS if kind != "remove")
+    weights = ", ".join(f"{kind}: 1" for kind in KINDS if kind != "remove")
     edits = f"edits={{{weights}, invert: true, compose: true}}"
     return build_scenes(tmp_path_factory.mktemp("scenes") / "out", "samples=10", "unit_size=4", "seed=3", edits)
 
@@ -168,7 +169,7 @@ def check_orbit(source: np.ndarray, target: np.ndarray, yaw_deg: float, pitch_de
 
 def test_every_kind_is_derived_checked_and_counted(built: Built, scenes: Path, removals: Path):
     derived = {record.key: record for _, record in built.values() if record.provenance.derived}
-    assert {record.edit.kind for record in derived.values()} == set(EDIT_KINDS)
+    assert {record.edit.kind for record in derived.values()} == set(KINDS)
     # Derived samples are checked like others: geometry checked their instructions.
     assert all(record.instruction.verified and record.scores.instruction_check == 1 for record in derived.values())
     for out, planned in ((scenes, 30), (removals, 14)):

@@ -40,7 +40,7 @@ def test_layout_and_counts(built, tmp_path):
         "translate/test/unseen": 1,
         "translate/train": 1,
     }
-    assert result.skipped == {"no_task_for_camera": 1, "no_task_for_scale": 1}
+    assert result.skipped == {"no_task_for_camera": 1, "no_task_for_scale": 1, "no_task_for_swap": 1}
     assert result.samples == 5
     folder = tmp_path / "o3/translate/test/unseen/s-held"
     assert sorted(path.name for path in folder.iterdir()) == sorted(object3dit.FILES)

@@ -27,6 +27,7 @@ def test_layout_and_counts(built, tmp_path):
         "train/remove": 1,
         "train/rotate": 1,
     }
+    assert result.skipped == {"no_task_for_swap": 1}
     tars = sorted(str(path.relative_to(tmp_path / "se")) for path in tmp_path.glob("se/**/*.tar"))
     assert tars == [f"{folder}/worker0-000000.tar" for folder in result.written]
     names = list(members_of(tmp_path / "se/train/move/worker0-000000.tar"))

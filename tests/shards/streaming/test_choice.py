@@ -10,13 +10,13 @@ from spatialdata_builder.shards import stream
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.reader import ShardError
 from spatialdata_builder.shards.recipes import get_recipe
-from spatialdata_builder.shards.schema import EDIT_KINDS
+from spatialdata_builder.shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS
 from spatialdata_builder.shards.streaming.measure import measure
 
 from tests.shards.factory import make_sample, make_split, out_of
 from tests.shards.streaming.test_buckets import forget_sizes
 
-KINDS = {f"{kind}-{n}": kind for n in range(3) for kind in EDIT_KINDS}
+KINDS = {f"{kind}-{n}": kind for n in range(3) for kind in EDIT_KINDS if kind not in TWO_OBJECT_KINDS}
 KEYS = [list(KINDS)[:7], list(KINDS)[7:8], list(KINDS)[8:]]
 WANTED = sorted(key for key, kind in KINDS.items() if kind in get_recipe("spatialdiff").edits)
 

@@ -43,7 +43,7 @@ def test_nothing_but_the_edit_changes(kind):
     neutral = {"translation": (0.0, 0.0, 0.0), "rotation_deg": 0.0, "view": "", "scale": 1.0}
     neutral |= {"yaw_deg": 0.0, "pitch_deg": 0.0, "zoom": 1.0}
     uses = {"translate": {"translation"}, "rotate": {"rotation_deg", "view"}, "scale": {"scale"}}
-    uses |= {"camera": {"yaw_deg", "pitch_deg", "zoom"}}
+    uses |= {"swap": {"translation"}, "camera": {"yaw_deg", "pitch_deg", "zoom"}}
     for spec in proposals(kind):
         assert spec.edit.kind == kind
         assert (spec.edit.edited == ()) == (kind == "camera")
