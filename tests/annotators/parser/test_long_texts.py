@@ -7,7 +7,7 @@ import pytest
 from spatialdata_builder.annotators.clauses.names import phrase_of
 from spatialdata_builder.annotators.parser.parse import LONGEST, parse
 from spatialdata_builder.annotators.parser.text import normalised, split
-from spatialdata_builder.sources.objaverse.cache import normalise_licence, plain_category
+from spatialdata_builder.sources.objaverse.cache import normalize_license, plain_category
 
 SHAPES = (
     *("a", "1", "1.", "1 ", "-", "_ ", "é", "(", "°", "\n", ". ", ", ", "and ", "the ", "the x ", "not ", "a-", "'s "),
@@ -31,7 +31,7 @@ def _split(text: str) -> object:
     return split(text, "move|remove")
 
 
-@pytest.mark.parametrize("call", [normalised, _split, phrase_of, normalise_licence])
+@pytest.mark.parametrize("call", [normalised, _split, phrase_of, normalize_license])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_time_grows_no_faster_than_the_text(call: Callable[[str], object], shape: str):
     short, long = (seconds(call, (shape * length)[:length]) for length in (4_000, 16_000))
