@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import TypeAdapter
+
 from spatialdata_builder.annotators.measure import hull_fill, speckle
 from spatialdata_builder.shards.codecs import Mask
 from spatialdata_builder.shards.sample import Row, Sample

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from pydantic import TypeAdapter
+
 from spatialdata_builder.shards.color_words import names_of
 from spatialdata_builder.shards.colors import PALETTE, contradicted, distances, to_oklab
 from spatialdata_builder.shards.sample import Row, Sample

@@ -27,13 +27,13 @@ import transformers
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
+
 from spatialdata_builder.annotators.depth_anything import DepthAnything, DepthEstimator, Resizing
 from spatialdata_builder.annotators.device import to_device
 from spatialdata_builder.shards.codecs import decode_depth, decode_image, encode_image
 from spatialdata_builder.shards.sample import Row, Sample
 from spatialdata_builder.shards.schema import MapInfo
-from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
-
 from tests.annotators.factory import random_facts
 
 INPUT = 518

@@ -28,7 +28,6 @@ from spatialdata_builder.shards.index import pack_shard, write_manifest
 from spatialdata_builder.shards.layout import shard_name
 from spatialdata_builder.shards.reader import read_record, read_samples
 from spatialdata_builder.shards.writer import encode_record
-
 from tests.chromium import find_chromium, open_browser
 
 FIRST = """() => [...document.querySelectorAll('.tile img')].filter((image) => {

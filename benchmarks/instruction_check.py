@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from spatialdata_builder.annotators.case import Case
 from spatialdata_builder.annotators.templates import instructions
 from spatialdata_builder.annotators.verdict.check import Verdict, check_text
-
 from tests.annotators.parser.labelled import Group, accuracy, deceived, labelled
 from tests.annotators.planted import planted, reworded
 from tests.annotators.scenes import SIDE, scenes

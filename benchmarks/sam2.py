@@ -43,7 +43,6 @@ from spatialdata_builder.annotators.sam2 import Sam2Segments
 from spatialdata_builder.annotators.sam2_masks import grid_points, paint, stability_scores, suppress
 from spatialdata_builder.shards.codecs import decode_labels, encode_image
 from spatialdata_builder.shards.sample import Sample
-
 from tests.annotators.factory import random_facts
 
 SIZES: dict[str, dict[str, Any]] = {

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import click
+
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.pipeline.engine.runner import UnitSummary, summarize
 from spatialdata_builder.pipeline.engine.summaries import (

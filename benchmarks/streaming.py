@@ -33,7 +33,6 @@ from spatialdata_builder.shards.index import pack_shard, write_manifest
 from spatialdata_builder.shards.layout import shard_name
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.shards.streaming.decode import decoder_of
-
 from tests.shards.factory import make_sample
 
 MEMBERS = ("depth", "source", "target")

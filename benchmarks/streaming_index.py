@@ -34,7 +34,6 @@ from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.shards.streaming.order import make_order
 from spatialdata_builder.shards.streaming.places import PlaceTable, open_set
 from spatialdata_builder.shards.streaming.steps import Share, steps
-
 from tests.shards.factory import make_sample
 
 BATCH = 16

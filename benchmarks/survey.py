@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import trimesh
+
 from spatialdata_builder.shards.sample import Sample
 from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
 from spatialdata_builder.sources.objaverse.survey import SurveyAssets

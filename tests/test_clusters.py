@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from spatialdata_builder.pipeline.cli import cli
-from spatialdata_builder.pipeline.config import load_config
 
 from spatialdata_builder import __version__
+from spatialdata_builder.pipeline.cli import cli
+from spatialdata_builder.pipeline.config import load_config
 from tests.pipeline.releases import spatialdata, write_release
 
 ROOT = Path(__file__).resolve().parents[1]

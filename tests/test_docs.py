@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 from spatialdata_builder.pipeline.cli import cli
 from spatialdata_builder.shards.recipes import RECIPES
 

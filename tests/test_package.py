@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.shards.extras import EXTRA_OF, install_command, missing_package, require_all
 
 import spatialdata_builder
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.extras import EXTRA_OF, install_command, missing_package, require_all
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -16,7 +16,6 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from spatialdata_builder.pipeline.commands.view import run_gallery
-
 from tests.chromium import open_browser
 
 HERE = Path(__file__).resolve().parent

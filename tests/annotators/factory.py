@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+
 from spatialdata_builder.shards.geometry import (
     F64,
     flat,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from shapely.geometry import Polygon
+
 from spatialdata_builder.shards.geometry import F64, matrix3, matrix4, project, transform
 from spatialdata_builder.shards.schema import PairFacts, SceneObject, View
 

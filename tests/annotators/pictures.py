@@ -4,11 +4,11 @@ from itertools import product
 
 import cv2
 import numpy as np
+
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.geometry import box_of_mask, matrix3, matrix4, project, transform
 from spatialdata_builder.shards.sample import Columns, Sample, Value
 from spatialdata_builder.shards.schema import PairFacts, SceneObject, View
-
 from tests.annotators.factory import SIDE
 
 

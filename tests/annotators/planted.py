@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from spatialdata_builder.shards.geometry import wrapped
 from spatialdata_builder.shards.schema import PairFacts
-
 from tests.annotators.oracle import holds
 
 _SWAPS: dict[str, tuple[tuple[str, str], ...]] = {

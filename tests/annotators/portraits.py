@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+
 from spatialdata_builder.annotators.vlm.client import Request
 from spatialdata_builder.shards.codecs import decode_image, encode_image
 from spatialdata_builder.shards.sample import Sample

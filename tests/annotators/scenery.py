@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+
 from spatialdata_builder.shards.codecs import U8, encode_image, encode_labels
 from spatialdata_builder.shards.sample import Sample
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
+
 from spatialdata_builder.shards.geometry import F64, flat, matrix3, matrix4, project, transform
 from spatialdata_builder.shards.schema import EDIT_KINDS, Camera, Edit, EditKind, PairFacts, SceneObject, View
 from spatialdata_builder.sources.assets.asset import Asset

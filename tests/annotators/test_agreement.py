@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.annotators.agreement import (
     METRICS,
     NotComparable,

@@ -6,6 +6,7 @@ from threading import Event
 
 import pytest
 import torch
+
 from spatialdata_builder.annotators.batches import Batches, out_of_memory
 from spatialdata_builder.shards.errors import SpatialdataError, WorkerLost
 

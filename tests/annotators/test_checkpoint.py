@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.annotators.checkpoint import Checkpoint, digest_of, find_checkpoint, find_file, require
 from spatialdata_builder.shards.errors import BadInput
 

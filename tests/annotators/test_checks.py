@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+
 from spatialdata_builder.annotators.case import Case
 from spatialdata_builder.annotators.checks import GeometryChecks, edit_error
 from spatialdata_builder.annotators.claims import Claims
@@ -16,7 +17,6 @@ from spatialdata_builder.shards.geometry import box_of_mask, flat, matrix4
 from spatialdata_builder.shards.sample import Reject, Result, Row
 from spatialdata_builder.shards.schema import EDIT_KINDS, EditKind, Instruction, Measures, PairFacts, Scores
 from spatialdata_builder.shards.stage import Stage
-
 from tests.annotators.factory import SIDE, random_facts
 from tests.annotators.pictures import draw, sample
 

@@ -8,13 +8,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from spatialdata_builder.annotators.checkpoint import Checkpoint, digest_of
-from spatialdata_builder.annotators.depth_anything import DepthAnything, DepthAnythingMetric, DepthEstimator, Resizing
-from spatialdata_builder.annotators.device import to_device
-from spatialdata_builder.shards.codecs import U8, decode_confidence, decode_depth, decode_image, encode_image
-from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.shards.sample import Reject, Row, Sample
-from spatialdata_builder.shards.schema import MapInfo
 from transformers import (
     AutoImageProcessor,
     AutoModelForDepthEstimation,
@@ -24,6 +17,13 @@ from transformers import (
 )
 from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
 
+from spatialdata_builder.annotators.checkpoint import Checkpoint, digest_of
+from spatialdata_builder.annotators.depth_anything import DepthAnything, DepthAnythingMetric, DepthEstimator, Resizing
+from spatialdata_builder.annotators.device import to_device
+from spatialdata_builder.shards.codecs import U8, decode_confidence, decode_depth, decode_image, encode_image
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.sample import Reject, Row, Sample
+from spatialdata_builder.shards.schema import MapInfo
 from tests.annotators.factory import random_facts
 from tests.annotators.pictures import cut_off
 

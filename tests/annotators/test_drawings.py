@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from spatialdata_builder.annotators.drawings import InformativeDrawings
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.stage import Stage
-
 from tests.annotators.factory import random_facts
 from tests.annotators.pictures import cut_off
 

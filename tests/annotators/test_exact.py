@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.annotators.checks import GeometryChecks
 from spatialdata_builder.annotators.exact import ExactDepth, ExactLines, ExactMetric, ExactNormal, ExactSegments
 from spatialdata_builder.annotators.templates import TemplateInstruction
@@ -10,7 +11,6 @@ from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.schema import MapInfo, PairFacts
 from spatialdata_builder.shards.stage import Stage
-
 from tests.annotators.factory import SIDE, random_facts
 from tests.annotators.pictures import draw, sample
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+
 from spatialdata_builder.annotators.judge import Consistency, Quality, VieScoreJudge, viescore
 from spatialdata_builder.annotators.vlm.client import Request
 from spatialdata_builder.pipeline.packing.assemble import record_of
@@ -19,7 +20,6 @@ from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.recipes import Recipe
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.schema import Instruction, Provenance, Scores
-
 from tests.annotators.factory import random_facts
 
 STAGE = VieScoreJudge(backend="openai", base_url="http://nowhere.invalid", answer_attempts=2)

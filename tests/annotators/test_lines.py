@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from spatialdata_builder.annotators.lines import draw_lines
 from spatialdata_builder.shards.geometry import intrinsics_of_lens
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from spatialdata_builder.annotators.map_stage import MapStage
 from spatialdata_builder.annotators.xdog import XDoG
 from spatialdata_builder.shards import codecs

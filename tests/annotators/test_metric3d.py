@@ -9,6 +9,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 from pydantic import TypeAdapter
+
 from spatialdata_builder.annotators.metric3d import Frame, Metric3D, Metric3DNormal, NormalFromMetric
 from spatialdata_builder.pipeline.store.fingerprints import fingerprint
 from spatialdata_builder.shards import codecs
@@ -16,7 +17,6 @@ from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.schema import Camera, MapInfo, PairFacts
 from spatialdata_builder.shards.stage import Stage
-
 from tests.annotators import metric3d_models as models
 from tests.annotators.factory import random_facts, without_poses
 from tests.annotators.pictures import draw, sample

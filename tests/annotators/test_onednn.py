@@ -4,8 +4,9 @@ import copy
 
 import pytest
 import torch
-from spatialdata_builder.annotators.onednn import speed_up_linears
 from transformers import Dinov2Config, Dinov2Model
+
+from spatialdata_builder.annotators.onednn import speed_up_linears
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_pytorch_tanh", "relu"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+
 from spatialdata_builder.annotators.orientation import (
     PANELS,
     STARTS,
@@ -21,7 +22,6 @@ from spatialdata_builder.annotators.vlm.client import Request
 from spatialdata_builder.pipeline.store.fingerprints import fingerprint
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Row
-
 from tests.annotators.portraits import COLOURS, SIDE, Observer, panels_of, portraits, view_of
 
 AZIMUTHS = tuple(range(0, 360, 45))

@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 import pytest
+
 from spatialdata_builder.annotators.perceptual import BITS, change_hash, distance, image_hash, thumbnail
 from spatialdata_builder.pipeline.config import DuplicateOptions
 from spatialdata_builder.shards.codecs import U8
-
 from tests.annotators.scenery import SIDE, as_jpeg, lit, scene, with_thing
 
 SEEDS = range(24)

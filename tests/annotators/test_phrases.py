@@ -1,4 +1,5 @@
 import pytest
+
 from spatialdata_builder.annotators.phrases import (
     bare,
     counted,

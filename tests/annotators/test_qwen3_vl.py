@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from spatialdata_builder.annotators.case import Case
 from spatialdata_builder.annotators.claims import Claims
 from spatialdata_builder.annotators.grounding import edit_facts
@@ -28,7 +29,6 @@ from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Result, Row
 from spatialdata_builder.shards.schema import EDIT_KINDS, Instruction
 from spatialdata_builder.shards.stage import Stage
-
 from tests.annotators.factory import SIDE, random_facts, without_poses
 from tests.annotators.oracle import false_claims, false_motion
 from tests.annotators.pictures import cut_off, draw, sample

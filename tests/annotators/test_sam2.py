@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+
 from spatialdata_builder.annotators.checkpoint import find_checkpoint
 from spatialdata_builder.annotators.sam2 import Processor, Sam2Segments, load_sam2
 from spatialdata_builder.annotators.sam2_decoder import PointDecoder
@@ -16,7 +17,6 @@ from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Row
 from spatialdata_builder.shards.schema import MapInfo
-
 from tests.annotators.factory import random_facts
 from tests.annotators.pictures import cut_off, draw, sample
 from tests.annotators.sam2_models import SIDE, save_tiny, tiny_config

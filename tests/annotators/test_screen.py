@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.annotators.perceptual import change_hash, image_hash, thumbnail
 from spatialdata_builder.annotators.screen import JunkScreen, blur, measure, structure
 from spatialdata_builder.shards.codecs import U8
 from spatialdata_builder.shards.sample import Reject, Result, Row, Sample
-
 from tests.annotators.scenery import SIDE, blurred, lit, pair, scene, with_thing
 
 RNG = np.random.default_rng(0)

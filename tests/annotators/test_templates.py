@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from spatialdata_builder.annotators.captions import caption
 from spatialdata_builder.annotators.case import Case, noun_phrase
 from spatialdata_builder.annotators.phrases import bare
@@ -16,7 +17,6 @@ from spatialdata_builder.shards.interop.wording import bench_wording
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.schema import EDIT_KINDS, Instruction, PairFacts
 from spatialdata_builder.shards.stage import Stage
-
 from tests.annotators.factory import SIDE, random_facts, without_poses
 from tests.annotators.oracle import false_claims, false_motion
 from tests.annotators.scenes import SIDE as SCENE_SIDE

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+
 from spatialdata_builder.annotators.checkpoint import digest_of
 from spatialdata_builder.annotators.vggt import INSTALL, VggtMetric, metres_per_unit, network_size
 from spatialdata_builder.shards.codecs import (
@@ -28,7 +29,6 @@ from spatialdata_builder.shards.codecs import (
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.schema import MapInfo
-
 from tests.annotators.factory import random_facts
 from tests.annotators.pictures import cut_off
 

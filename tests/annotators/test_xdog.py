@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+
 from spatialdata_builder.annotators.agreement import line_figures
 from spatialdata_builder.annotators.xdog import XDoG, draw
 from spatialdata_builder.pipeline.engine.runner import Task

@@ -17,7 +17,6 @@ from spatialdata_builder.sources.edits.composed_pairs import propose_two
 from spatialdata_builder.sources.edits.proposals import Refusal, propose
 from spatialdata_builder.sources.rendered.portraits import SIDE, RenderPortraits, portrait_options
 from spatialdata_builder.sources.scenes.spec import SceneOptions, SceneSpec, to_json
-
 from tests.golden.reading import digest
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spatialdata_builder.pipeline.cli import main
-
 from tests.pipeline.releases import CHECKOUT, build_arguments
 
 PROGRESS = ("packed ", "looking at ")

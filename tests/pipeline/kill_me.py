@@ -6,7 +6,6 @@ from spatialdata_builder.pipeline.config import EngineOptions
 from spatialdata_builder.pipeline.engine.run import Stopped, run
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.lock import RunLock
-
 from tests.pipeline.toys import Judge, Make, Measure, toy_plan
 
 

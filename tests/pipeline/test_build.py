@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from spatialdata_builder.shards.interop.object3dit import FILES
 
+from spatialdata_builder.shards.interop.object3dit import FILES
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
 pytestmark = pytest.mark.slow

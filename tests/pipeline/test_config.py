@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+
 from spatialdata_builder.annotators.checks import GeometryChecks
 from spatialdata_builder.pipeline.config import Config, EditOptions, RecipeName, load_config, parse_config
 from spatialdata_builder.pipeline.registry import build_stages

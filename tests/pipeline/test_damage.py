@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.pipeline.planning.samples import plan_build
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.shards.errors import SpatialdataError
-
 from tests.pipeline.command_line import build, python, refused, run
 from tests.pipeline.releases import build_arguments, files_of
 from tests.sources.models import box, glb, make_cache

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.pipeline.report.forecast.forecast import run_forecast
 from spatialdata_builder.pipeline.report.why.why import why_of
@@ -13,7 +14,6 @@ from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
 from spatialdata_builder.shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS, SampleRecord
 from spatialdata_builder.sources.edits.registry import composed_kind, inverse_kind
-
 from tests.needs import needs
 from tests.pipeline.command_line import run
 from tests.pipeline.releases import spatialdata

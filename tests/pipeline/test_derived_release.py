@@ -9,9 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.report.why.why import why_of
 from spatialdata_builder.sources.edits.registry import inverse_kind
-
 from tests.pipeline.command_line import run
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 from tests.pipeline.test_derived_build import inverses, samples_of

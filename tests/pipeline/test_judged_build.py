@@ -6,8 +6,8 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
-from spatialdata_builder.pipeline.store.layers import LayerStore
 
+from spatialdata_builder.pipeline.store.layers import LayerStore
 from tests.pipeline.command_line import build
 from tests.pipeline.vlm_server import serve
 

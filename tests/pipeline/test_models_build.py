@@ -13,7 +13,6 @@ pytest.importorskip("onnx", reason="needs the extra dev")
 
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
-
 from tests.pipeline.releases import spatialdata
 from tests.pipeline.tiny_models import make_models, settings
 

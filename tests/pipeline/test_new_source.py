@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
 from spatialdata_builder.sources.registry import SOURCES
-
 from tests.pipeline.command_line import Told, refused, run
 from tests.sources.object3dit.conftest import labels_of, picture, png
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.pipeline.opened import Build, open_build
 from spatialdata_builder.pipeline.planning.samples import pair_arguments
@@ -20,7 +21,6 @@ from spatialdata_builder.shards.index import read_manifest
 from spatialdata_builder.shards.reader import read_record, read_samples
 from spatialdata_builder.shards.stage import Stage, member_views
 from spatialdata_builder.shards.streaming.dataset import stream
-
 from tests.pipeline.command_line import build, refused, run
 from tests.pipeline.plugged import CANNY, CAPTION, NAME, OWN, worked_example
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from spatialdata_builder.pipeline.engine.ray_cluster import shipped
 
+from spatialdata_builder.pipeline.engine.ray_cluster import shipped
 from tests.needs import needs
 from tests.pipeline.plugged import CANNY, CAPTION, write_package
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.pipeline.engine.pools import Cluster, plan_pools
 from spatialdata_builder.pipeline.engine.runner import tasks_of
@@ -12,7 +13,6 @@ from spatialdata_builder.pipeline.store.fingerprints import plain
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.stage import Stage
-
 from tests.pipeline.command_line import build, refused
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

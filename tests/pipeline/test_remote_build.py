@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from spatialdata_builder.pipeline.store.storage import Storage
 from spatialdata_builder.shards.errors import BadInput
-
 from tests.pipeline.releases import build_arguments, files_of, spatialdata, write_release
 
 PREFIX = "a whole/set"

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
 from spatialdata_builder.shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS, SampleRecord
 from spatialdata_builder.sources.procedural import catalogue, make
-
 from tests.needs import needs
 from tests.pipeline.releases import CHECKOUT, files_of, spatialdata
 

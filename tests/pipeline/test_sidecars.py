@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from spatialdata_builder.shards.sidecars import SIDECARS
 
+from spatialdata_builder.shards.sidecars import SIDECARS
 from tests.pipeline.command_line import python, run
 from tests.pipeline.releases import files_of
 

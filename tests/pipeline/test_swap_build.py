@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from spatialdata_builder import stream
 from spatialdata_builder.shards.codecs import decode_image, decode_labels, decode_mask
 from spatialdata_builder.shards.geometry import matrix4
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
 from spatialdata_builder.shards.schema import TWO_OBJECT_VERSION, SampleRecord
-
-from spatialdata_builder import stream
 from tests.needs import needs
 from tests.pipeline.command_line import run
 from tests.pipeline.releases import spatialdata

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from rich.table import Table
+
 from spatialdata_builder.pipeline.report.why.text import print_why
 from spatialdata_builder.pipeline.report.why.why import why_of
 from spatialdata_builder.pipeline.terminal import say, terminal
-
 from tests.pipeline.command_line import run
 from tests.pipeline.releases import CHECKOUT
 from tests.pipeline.report.test_why import keys_of

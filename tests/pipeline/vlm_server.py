@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+
 from spatialdata_builder.shards.codecs import decode_image
 
 Answer = Callable[[str, list[np.ndarray]], object]

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.index import read_manifest
 from spatialdata_builder.shards.layout import list_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
 from spatialdata_builder.shards.sidecars import write_sidecars
 from spatialdata_builder.shards.writer import encode_record
-
 from tests.readers.pixels import Values, ours
 from tests.shards.factory import SIDE, make_sample, make_split
 

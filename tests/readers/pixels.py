@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.reader import StoredSample, read_record
 

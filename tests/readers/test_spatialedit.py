@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 import webdataset
+
 from spatialdata_builder.shards.index import pack_shard, write_manifest
 from spatialdata_builder.shards.layout import shard_name
 from spatialdata_builder.shards.recipes import get_recipe
-
 from tests.pipeline.command_line import run
 from tests.readers.pixels import pillow
 from tests.shards.factory import out_of

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from spatialdata_builder.shards.sidecars.facts import PUBLIC_SPLIT
 
+from spatialdata_builder.shards.sidecars.facts import PUBLIC_SPLIT
 from tests.readers.apart import load_pixels, needs_environment, run_apart
 
 pytestmark = [pytest.mark.readers, needs_environment]

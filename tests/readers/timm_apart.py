@@ -14,8 +14,9 @@ for schema in (
 ):
     LIBRARY.define(schema)
 
-from spatialdata_builder.shards.schema import SCHEMA_VERSION  # noqa: E402
 from timm.data import create_dataset  # noqa: E402
+
+from spatialdata_builder.shards.schema import SCHEMA_VERSION  # noqa: E402
 
 
 def main(folder: str, pixels: str) -> None:

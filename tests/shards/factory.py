@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.geometry import box_of_mask, flat, intrinsics_of_lens, look_at, similarity
 from spatialdata_builder.shards.index import Manifest, ShardEntry, pack_shard, write_manifest

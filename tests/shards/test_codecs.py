@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
+
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.errors import BadInput
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards.color_words import color_first, names_of, spoken_colors, without_colors
 from spatialdata_builder.shards.colors import NEUTRAL, PALETTE, contradicted, family, name_of_surface, to_oklab
 

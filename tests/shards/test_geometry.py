@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from spatialdata_builder.shards import geometry as g
 
 COORDINATE = st.floats(-5, 5)

@@ -3,6 +3,7 @@ import json
 
 import jsonschema
 import pytest
+
 from spatialdata_builder.shards.errors import SpatialdataError
 from spatialdata_builder.shards.index import (
     MANIFEST,
@@ -18,7 +19,6 @@ from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.shards.schema import SCHEMA_VERSION, Scores
 from spatialdata_builder.shards.writer import encode_record
-
 from tests.shards.factory import make_sample, make_split, out_of
 
 

@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import pytest
+
 from spatialdata_builder.shards.licenses import (
     LICENSES,
     combine,
@@ -15,7 +16,6 @@ from spatialdata_builder.shards.licenses import (
     licences_shown,
 )
 from spatialdata_builder.shards.reader import read_record
-
 from tests.shards.factory import make_sample
 
 ADAPTER: dict[str, set[str]] = {

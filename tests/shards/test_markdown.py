@@ -5,6 +5,7 @@ import re
 
 import pytest
 from markdown_it import MarkdownIt
+
 from spatialdata_builder.shards.markdown import code, escape, fenced, link, table
 
 HOSTILE = [

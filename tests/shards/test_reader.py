@@ -4,11 +4,11 @@ import tarfile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.layout import SplitFolder, find_shards, find_splits
 from spatialdata_builder.shards.reader import ShardError, read_samples
 from spatialdata_builder.shards.writer import write_shard
-
 from tests.shards.factory import make_split, out_of
 
 KEYS = ["a", "b", "c"]

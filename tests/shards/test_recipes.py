@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.recipes import RECIPES, Recipe, extension_of, get_recipe, layer_of
 from spatialdata_builder.shards.schema import Maps

@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.redact import HIDDEN, hide, hide_url, redact, redacted, shown, without_known
 

@@ -5,7 +5,6 @@ from spatialdata_builder.shards.layout import find_shards, join
 from spatialdata_builder.shards.reader import read_samples
 from spatialdata_builder.shards.verify import verify_folder
 from spatialdata_builder.shards.writer import publish_bytes
-
 from tests.shards.factory import make_sample, make_split
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from spatialdata_builder.shards.errors import SpatialdataError
 from spatialdata_builder.shards.index import read_manifest
 from spatialdata_builder.shards.layout import open_url
@@ -13,7 +14,6 @@ from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.shards.sidecars import SIDECARS, write_sidecars
 from spatialdata_builder.shards.verify import verify_folder
 from spatialdata_builder.shards.writer import encode_record
-
 from tests.shards.factory import make_sample, make_split
 
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.store.storage import Storage
 from spatialdata_builder.shards import stores, stream
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.layout import join, open_url
 from spatialdata_builder.shards.stores import DEFAULT_TIMEOUT_S, TIMEOUT_VARIABLE, StoreTimeout, store_timeout
 from spatialdata_builder.shards.verify import verify_folder
-
 from tests.needs import needs
 from tests.shards.factory import make_split
 from tests.shards.slow_servers import silent_server, slow_server, web_server

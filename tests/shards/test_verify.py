@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.index import MANIFEST, SAMPLE_SCHEMA, WIDS_INDEX, pack_shard, read_rows, write_manifest
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.shards.verify import verify_folder
 from spatialdata_builder.shards.writer import write_shard
-
 from tests.shards.factory import make_sample, make_split, out_of
 
 KEYS = [["a", "b"], ["c", "d", "e"]]

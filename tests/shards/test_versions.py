@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from spatialdata_builder.shards import stream
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.index import (
@@ -30,7 +31,6 @@ from spatialdata_builder.shards.schema import (
 from spatialdata_builder.shards.sidecars.card import features
 from spatialdata_builder.shards.verify import verify_folder
 from spatialdata_builder.shards.writer import encode_record
-
 from tests.shards.factory import make_sample, make_split, out_of
 
 

@@ -5,11 +5,11 @@ import pytest
 import webdataset
 from hypothesis import given
 from hypothesis import strategies as st
+
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.layout import is_field, is_key, shard_name
 from spatialdata_builder.shards.reader import read_members, read_samples
 from spatialdata_builder.shards.writer import encode_record, publish, publish_bytes, replace_file, write_shard
-
 from tests.shards.factory import make_sample
 
 KEYS = st.lists(st.from_regex(r"[a-z0-9-]{1,70}", fullmatch=True), min_size=1, max_size=5, unique=True)

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from spatialdata_builder.shards.sample import Result, Row, Sample
 from spatialdata_builder.sources.blender.render import Renderer
 from spatialdata_builder.sources.objaverse.appearance import Booth, MeasureAppearance, portrait_options
 from spatialdata_builder.sources.objaverse.survey import SurveyAssets
 from spatialdata_builder.sources.scenes.spec import RenderOptions
-
 from tests.needs import needs
 
 Measure = Callable[..., Result]

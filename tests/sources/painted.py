@@ -2,9 +2,10 @@
 
 import numpy as np
 import trimesh
-from spatialdata_builder.sources.assets.asset import Asset
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
+
+from spatialdata_builder.sources.assets.asset import Asset
 
 EDGE = 0.4
 FRONT, REAR, LEFT, REST = (0.8, 0.02, 0.02), (0.02, 0.02, 0.8), (0.02, 0.6, 0.02), (0.8, 0.8, 0.8)

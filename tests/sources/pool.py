@@ -3,6 +3,7 @@
 import numpy as np
 from shapely.affinity import rotate, scale, translate
 from shapely.geometry import MultiPoint, Polygon
+
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.scenes.spec import CameraPose, Placement, SceneObjectSpec
 

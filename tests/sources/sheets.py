@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
 from spatialdata_builder.shards.geometry import flat
 from spatialdata_builder.sources.assets.asset import Asset
 

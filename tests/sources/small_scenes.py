@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
+
 from spatialdata_builder.shards.geometry import flat, intrinsics, look_at, similarity, transform
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.scenes.spec import (

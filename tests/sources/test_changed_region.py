@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from spatialdata_builder.shards.geometry import EQUAL_DB
 from spatialdata_builder.sources.changed_region import Changed, all_changed, changed_between, find_changed
 

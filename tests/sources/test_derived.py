@@ -1,11 +1,11 @@
 """A pair read backwards has the other image's everything, and backwards again it is itself."""
 
 import pytest
+
 from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.sample import Reject
 from spatialdata_builder.shards.schema import MapInfo, Measures, PairFacts
 from spatialdata_builder.sources.derived import inverted_columns, origin_rejected, swapped_facts
-
 from tests.shards.factory import make_sample
 
 

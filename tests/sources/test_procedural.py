@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+
 from spatialdata_builder.shards.colors import PALETTE
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Row, Sample

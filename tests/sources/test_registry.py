@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from pydantic import Field
+
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.sources.procedural.source import Procedural
@@ -16,7 +17,6 @@ from spatialdata_builder.sources.registry import (
     source_options,
 )
 from spatialdata_builder.sources.source import PairSource, SceneSource, SourceOptions
-
 from tests.sources.png_pairs.source import PngPairs
 
 OF_PAIRS = (

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.sources.scratch import HeldFolder, sweep
 
 HOLDER = """

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from spatialdata_builder.shards.recipes import get_recipe
 
+from spatialdata_builder.shards.recipes import get_recipe
 from tests.shards.factory import make_split
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from spatialdata_builder.training.command import run_train
 from spatialdata_builder.training.loop import Summary
 from spatialdata_builder.training.metrics import read_metrics

@@ -14,14 +14,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.options import Options
 from spatialdata_builder.training import flow
 from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.loop import Summary, train
 from spatialdata_builder.training.recipe import Batch, Inputs, StepRng
-from torch import nn
-from torch.nn import functional
 
 
 class LinearOptions(Options):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+
 from spatialdata_builder.training.checkpoint import read_facts
 from spatialdata_builder.training.metrics import read_metrics
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.caches import CacheSpec, TensorCache, folder_revision, module_revision
 

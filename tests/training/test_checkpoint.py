@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.training.checkpoint import (
     FACTS,

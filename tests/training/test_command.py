@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training import registry
 from spatialdata_builder.training.cli import train

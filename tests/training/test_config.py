@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.config import differences, load_config, parse_config
-
 from tests.training.linear import Linear
 
 

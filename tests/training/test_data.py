@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS
 from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.data import fixed_batch, open_batches
-
 from tests.shards.factory import make_sample, make_split
 from tests.training.linear import Linear, LinearOptions, Stopped, run
 from tests.training.runs import assert_same_run

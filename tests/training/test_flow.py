@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.flow import denoised, draw_times, flow_loss, interpolate, shifted, velocity
 from spatialdata_builder.training.recipe import StepRng

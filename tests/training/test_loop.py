@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.training.metrics import read_metrics
-
 from tests.shards.factory import make_split
 from tests.training.linear import Stopped, run
 from tests.training.runs import SETTINGS, assert_same_run, newest

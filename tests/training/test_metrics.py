@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.metrics import check_logger, read_metrics
-
 from tests.training.linear import run
 from tests.training.test_processes import start
 

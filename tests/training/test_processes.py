@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from spatialdata_builder.training.metrics import read_metrics
 
+from spatialdata_builder.training.metrics import read_metrics
 from tests.training.linear import run
 from tests.training.runs import SETTINGS, assert_same_run, newest
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.training.checkpoint import read_facts
 from spatialdata_builder.training.command import run_train
 from spatialdata_builder.training.metrics import read_metrics
-
 from tests.shards.factory import make_sample, make_split
 from tests.training.test_processes import ROOT, start
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards.codecs import decode_confidence, decode_depth, encode_known
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.shards.writer import encode_record
 from spatialdata_builder.training.spatialfusion import stream_fusion
-
 from tests.shards.factory import make_sample, make_split
 
 FUSION = get_recipe("spatialfusion")

@@ -24,7 +24,6 @@ from spatialdata_builder.annotators.vlm.client import Request
 from spatialdata_builder.annotators.vlm.forms import read_form, schema_of
 from spatialdata_builder.shards.errors import WorkerLost
 from spatialdata_builder.shards.sample import Row, Sample
-
 from tests.annotators.factory import random_facts
 from tests.annotators.pictures import draw, sample
 from tests.annotators.vlm.server import complete

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from spatialdata_builder.annotators.claims import Claims
 from spatialdata_builder.annotators.qwen3_vl import Qwen3VLInstruction
 from spatialdata_builder.annotators.vlm.forms import read_form
 from spatialdata_builder.shards.sample import Reject, Row
 from spatialdata_builder.shards.schema import Instruction
-
 from tests.needs import needs
 from tests.vllm_cpu.in_process import ENGINE, FORMS, KINDS, OPTIONS, QUESTIONS, TOO_LONG, samples
 from tests.vllm_cpu.set_up import FOLDER, ROOT

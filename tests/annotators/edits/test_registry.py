@@ -4,6 +4,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.annotators.case import Case
 from spatialdata_builder.annotators.checks import GeometryChecks, edit_error
 from spatialdata_builder.annotators.claims import Claims
@@ -15,7 +16,6 @@ from spatialdata_builder.annotators.grounding import edit_facts
 from spatialdata_builder.annotators.parser.parse import parse
 from spatialdata_builder.annotators.templates import instructions
 from spatialdata_builder.shards.schema import EDIT_KINDS, Edit, EditKind, PairFacts
-
 from tests.annotators.factory import SIDE, random_facts
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.annotators.case import Case
 from spatialdata_builder.annotators.checks import edit_error
 from spatialdata_builder.annotators.edits.registry import kind_of
@@ -12,7 +13,6 @@ from spatialdata_builder.annotators.parser.parse import parse
 from spatialdata_builder.annotators.templates import instructions
 from spatialdata_builder.annotators.verdict.check import check_text
 from spatialdata_builder.shards.schema import SceneObject
-
 from tests.annotators.factory import SIDE, random_facts
 
 

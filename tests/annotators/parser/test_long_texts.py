@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from spatialdata_builder.annotators.clauses.names import phrase_of
 from spatialdata_builder.annotators.parser.parse import LONGEST, parse
 from spatialdata_builder.annotators.parser.text import normalised, split

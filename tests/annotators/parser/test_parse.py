@@ -1,9 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from spatialdata_builder.annotators.claims import Claims
 from spatialdata_builder.annotators.parser.parse import parse
-
 from tests.annotators.parser.labelled import accuracy, deceived, labelled, mistakes
 
 

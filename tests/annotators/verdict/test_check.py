@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.annotators.case import Case
 from spatialdata_builder.annotators.claims import CANONICAL_VIEWS, Claims
 from spatialdata_builder.annotators.clauses.clause import Tolerances
@@ -13,7 +14,6 @@ from spatialdata_builder.annotators.verdict.check import Verdict, check, check_t
 from spatialdata_builder.shards.geometry import flat, look_at, matrix4, similarity, wrapped
 from spatialdata_builder.shards.interop.wording import bench_wording
 from spatialdata_builder.shards.schema import UNKNOWN_FRONT, PairFacts
-
 from tests.annotators.factory import SIDE, random_facts, without_poses
 from tests.annotators.planted import planted, reworded
 from tests.annotators.scenes import SIDE as SCENE_SIDE

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.annotators.case import Case
 from spatialdata_builder.annotators.verdict.check import check_text
 from spatialdata_builder.annotators.verdict.colors import caption_clause, color_clause
 from spatialdata_builder.shards.colors import PALETTE, to_oklab
-
 from tests.annotators.factory import SIDE, random_facts
 
 

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
+
 from spatialdata_builder.annotators.vlm.client import Backend, Refused, Request
 from spatialdata_builder.shards.codecs import decode_image
 

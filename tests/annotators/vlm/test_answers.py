@@ -10,13 +10,13 @@ from threading import Event
 from typing import Any
 
 import pytest
+
 from spatialdata_builder.annotators.qwen3_vl import Qwen3VLInstruction
 from spatialdata_builder.annotators.vlm.answers import AnswerCache, Answered, ask
 from spatialdata_builder.annotators.vlm.backends import open_backend
 from spatialdata_builder.annotators.vlm.client import Backend, Request
 from spatialdata_builder.shards.errors import SpatialdataError
 from spatialdata_builder.shards.sample import Reject
-
 from tests.annotators.vlm.server import Reply, Service, serving, text_of
 
 ROOT = Path(__file__).resolve().parents[3]

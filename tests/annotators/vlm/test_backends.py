@@ -9,13 +9,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
 from spatialdata_builder.annotators.vlm.backends import open_backend
 from spatialdata_builder.annotators.vlm.client import Refused, Request
 from spatialdata_builder.annotators.vlm.images import pixels
 from spatialdata_builder.annotators.vlm.options import VlmOptions
 from spatialdata_builder.shards.codecs import encode_image
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
-
 from tests.annotators.vlm.server import Reply, complete, images_of, serving, text_of
 
 RNG = np.random.default_rng(0)

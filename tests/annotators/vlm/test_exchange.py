@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.annotators.vlm.backends import open_backend
 from spatialdata_builder.annotators.vlm.client import Request
 from spatialdata_builder.annotators.vlm.exchange import MOST_BYTES
 from spatialdata_builder.annotators.vlm.options import VlmOptions
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
-
 from tests.annotators.vlm.server import complete
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+
 from spatialdata_builder.pipeline.config import Config, EngineOptions, load_config
 from spatialdata_builder.pipeline.engine.run import run
 from spatialdata_builder.pipeline.opened import Build, open_build, rejects_of
@@ -23,7 +24,6 @@ from spatialdata_builder.pipeline.registry import build_stages
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import write_plan
 from spatialdata_builder.shards.sample import Reject, Result, Sample
-
 from tests.pipeline.releases import CHECKOUT
 from tests.pipeline.toys import EDITS, SPLITS, Judge, Make, Measure, key, toy_plan
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
 from spatialdata_builder.pipeline.commands.demo import DEMO
 from spatialdata_builder.pipeline.config import parse_config
 from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
 from spatialdata_builder.shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS
-
 from tests.pipeline.releases import spatialdata
 
 

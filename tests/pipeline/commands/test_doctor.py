@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.commands.doctor import Finding, examine
 
 

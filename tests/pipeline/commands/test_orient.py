@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter
+
 from spatialdata_builder.pipeline.commands.orient import count_fronts, make_vote, run_orient
 from spatialdata_builder.pipeline.config import Config, parse_config
 from spatialdata_builder.pipeline.opened import open_out
@@ -17,7 +18,6 @@ from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.assets.orientations import Orientation, read_orientations
 from spatialdata_builder.sources.procedural import catalogue
-
 from tests.pipeline.vlm_server import Served, serve
 from tests.sources.models import box, checkered, glb, make_cache
 from tests.sources.painted import painted_box, tinted

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.lock import RunLock
-
 from tests.pipeline.command_line import build, refused, run
 from tests.pipeline.releases import files_of, write_release
 

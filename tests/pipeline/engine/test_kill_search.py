@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from spatialdata_builder.pipeline.engine.kill_search import Trials
 
 

@@ -1,12 +1,12 @@
 """Every pool with work gets a worker within the cluster; a request that does not fit is an error with the numbers."""
 
 import pytest
+
 from spatialdata_builder.pipeline.config import EngineOptions
 from spatialdata_builder.pipeline.engine.pools import SHARED, Cluster, PoolPlan, plan_pools
 from spatialdata_builder.pipeline.engine.runner import tasks_of
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.stage import Stage
-
 from tests.pipeline.toys import Judge, Make, Measure
 
 TWO_CORES = Cluster(1, 2, 0, 2, 0)

@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+
 from spatialdata_builder.pipeline.engine.progress import PlainProgress, Progress, TerminalProgress, make_progress
 from spatialdata_builder.pipeline.engine.progress_table import Queue
 from spatialdata_builder.pipeline.engine.runner import UnitSummary

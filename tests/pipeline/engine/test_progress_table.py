@@ -4,6 +4,7 @@ import io
 
 import pytest
 from rich.console import Console
+
 from spatialdata_builder.pipeline.engine.progress_table import (
     LEAST,
     WINDOW_S,

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import ray
+
 from spatialdata_builder.pipeline.engine import ray_health, ray_local
 from spatialdata_builder.pipeline.engine.ray_local import session_folder, start_local
 from spatialdata_builder.pipeline.interrupts import interruptible
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
-
 from tests.pipeline.releases import CHECKOUT, build_arguments, spatialdata, write_release
 
 SLOW = "The current node timed out during startup. This could happen because the GCS has become overloaded."

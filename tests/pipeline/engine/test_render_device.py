@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from spatialdata_builder.pipeline.config import Config, load_config
 from spatialdata_builder.pipeline.engine.render_device import (
     DEVICE,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+
 from spatialdata_builder.pipeline.config import EngineOptions
 from spatialdata_builder.pipeline.engine import ray_engine
 from spatialdata_builder.pipeline.engine.pools import Cluster
@@ -26,7 +27,6 @@ from spatialdata_builder.pipeline.store.plan import write_plan
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.sample import Reject, Result, Sample
 from spatialdata_builder.sources.derived import is_derived, origin_rejected
-
 from tests.needs import needs
 from tests.pipeline.toys import EDITS, SPLITS, Judge, Make, Measure, hashes, key, toy_plan, toy_run
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.engine.runner import (
     Damaged,
     Failed,
@@ -17,7 +18,6 @@ from spatialdata_builder.pipeline.engine.runner import (
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import Plan
 from spatialdata_builder.shards.sample import Result, Row, Sample
-
 from tests.pipeline.toys import Judge, Make, Measure, key, toy_plan
 
 

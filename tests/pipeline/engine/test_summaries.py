@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+
 from spatialdata_builder.pipeline.config import EngineOptions
 from spatialdata_builder.pipeline.engine import summaries
 from spatialdata_builder.pipeline.engine.run import reopen_rejects, run
@@ -26,7 +27,6 @@ from spatialdata_builder.pipeline.engine.summaries import (
 from spatialdata_builder.pipeline.engine.summary_keeper import SummaryKeeper
 from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
 from spatialdata_builder.pipeline.store.plan import Plan
-
 from tests.pipeline.command_line import build
 from tests.pipeline.command_line import run as command
 from tests.pipeline.toys import Judge, Make, Measure, key, toy_plan

@@ -1,11 +1,11 @@
 import json
 
 import pytest
+
 from spatialdata_builder.pipeline.packing.assemble import record_of
 from spatialdata_builder.shards.recipes import Recipe
 from spatialdata_builder.shards.sample import Columns, Sample
 from spatialdata_builder.shards.schema import Instruction, Provenance, Scores
-
 from tests.annotators.factory import random_facts
 
 RECIPE = Recipe("words", "test", ("source",))

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from spatialdata_builder.pipeline.commands.build import run_shard
 from spatialdata_builder.pipeline.commands.verify import run_verify
 from spatialdata_builder.pipeline.config import DuplicateOptions
@@ -23,7 +24,6 @@ from spatialdata_builder.pipeline.store.plan import Plan, PlanRow, write_plan
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_samples
 from spatialdata_builder.shards.schema import Split
-
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
 LAYERS = {"pair": "pair-1", "screen": "screen-1", "checks": "checks-1"}

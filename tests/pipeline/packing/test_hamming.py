@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.pipeline.packing.hamming import U64, distances, first_near, first_twins, parse_hashes
 
 

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.opened import open_build
 from spatialdata_builder.pipeline.packing.license_filter import find_unlicensed
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
-
 from tests.pipeline.command_line import build, refused, run
 from tests.pipeline.releases import files_of
 from tests.pipeline.relicensed import objects_of, relicense

@@ -5,11 +5,11 @@ import shlex
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.pipeline.planning.configurations import BUILD, BUILDING, UNFINISHED, begin
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.lock import RunLock
-
 from tests.annotators.vlm.server import Reply, serving
 from tests.pipeline.command_line import Told, build, refused, run
 from tests.pipeline.releases import build_arguments, files_of

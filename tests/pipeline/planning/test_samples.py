@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import trimesh
+
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.pipeline.engine.render_device import DEVICE
 from spatialdata_builder.pipeline.planning.request import ASSETS
@@ -15,7 +16,6 @@ from spatialdata_builder.pipeline.planning.survey import REJECTED_ASSETS, reject
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import PLAN, Plan
 from spatialdata_builder.shards.errors import BadInput
-
 from tests.sources.models import box, checkered, glb, make_cache
 from tests.sources.odd_models import required
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+
 from spatialdata_builder.annotators import agreement
 from spatialdata_builder.annotators.lines import draw_lines
 from spatialdata_builder.pipeline.config import load_config
@@ -25,7 +26,6 @@ from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.geometry import matrix3
 from spatialdata_builder.shards.sample import Row, Sample
 from spatialdata_builder.shards.schema import MapInfo, PairFacts
-
 from tests.annotators.factory import SIDE, random_facts
 from tests.annotators.pictures import draw
 from tests.pipeline.toys import EDITS, SPLITS

@@ -11,13 +11,13 @@ import pytest
 import yaml
 from huggingface_hub import DatasetCard
 from markdown_it import MarkdownIt
+
 from spatialdata_builder.pipeline.opened import open_build
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import PlanRow, write_plan
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
 from spatialdata_builder.shards.schema import SceneObject
-
 from tests.pipeline.command_line import build, refused, run
 from tests.pipeline.releases import files_of
 from tests.pipeline.relicensed import relicense

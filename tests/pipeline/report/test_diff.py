@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.pipeline.opened import open_build
 from spatialdata_builder.pipeline.report.diff.verdicts import QUANTILES
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
-
 from tests.pipeline.command_line import build, refused, run
 
 STRICTER = (

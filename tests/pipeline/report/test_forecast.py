@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.config import Config, load_config
 from spatialdata_builder.pipeline.engine.pools import Cluster
 from spatialdata_builder.pipeline.engine.runner import tasks_of
@@ -13,7 +14,6 @@ from spatialdata_builder.pipeline.report.forecast.forecast import forecast
 from spatialdata_builder.pipeline.report.forecast.rates import LayerRate, Rates, RecipeRate, measure, read_rates
 from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
 from spatialdata_builder.shards.errors import BadInput
-
 from tests.pipeline.command_line import refused, run
 from tests.pipeline.toys import Judge, Make, Measure, toy_plan
 

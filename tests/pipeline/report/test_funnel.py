@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.engine.runner import Job, Runner, summarize, tasks_of
 from spatialdata_builder.pipeline.opened import open_build
 from spatialdata_builder.pipeline.report.funnel import funnel_of
 from spatialdata_builder.pipeline.report.status.status import status_of
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import Plan
-
 from tests.pipeline.command_line import build, run
 from tests.pipeline.releases import write_release
 from tests.pipeline.toys import Make, Measure, toy_plan

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
+
 from spatialdata_builder.annotators.vlm.prompts import FOLDER
 from spatialdata_builder.pipeline.config import parse_config
 from spatialdata_builder.pipeline.opened import Build, open_build

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
+
 from spatialdata_builder.pipeline.report.card.limits import known_limits
 from spatialdata_builder.pipeline.report.census import Census
 from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.schema import SampleRecord, Scores
-
 from tests.shards.factory import make_sample
 
 

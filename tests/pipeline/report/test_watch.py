@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.report.status.watch import read_state, watch
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.lock import RunLock
 from spatialdata_builder.shards.errors import BadInput
-
 from tests.pipeline.command_line import run
 from tests.pipeline.releases import CHECKOUT, build_arguments
 

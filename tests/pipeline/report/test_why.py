@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
 from spatialdata_builder.pipeline.report.why.keys import Place, find_key, nearest_keys
 from spatialdata_builder.pipeline.report.why.places import shards_of
@@ -16,7 +17,6 @@ from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import PlanRow, write_plan
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.reader import read_record
-
 from tests.pipeline.command_line import build, refused, run
 from tests.pipeline.releases import write_release
 

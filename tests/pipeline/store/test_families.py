@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.pipeline.engine.runner import _call_all  # pyright: ignore[reportPrivateUsage]
 from spatialdata_builder.pipeline.planning.samples import pair_arguments, plan_build, plan_config

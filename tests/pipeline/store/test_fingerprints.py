@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import pytest
 from pydantic import Field
+
 from spatialdata_builder.pipeline.store.fingerprints import fingerprint, layer_dirs
 from spatialdata_builder.shards.errors import SpatialdataError
 from spatialdata_builder.shards.options import Options
 from spatialdata_builder.shards.sample import Result, Sample
 from spatialdata_builder.shards.stage import Stage
-
 from tests.pipeline.toys import Judge, Make, Measure
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from spatialdata_builder.pipeline.store.layers import LayerCorrupt, LayerStore, Record, Rejected, encode_rows
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 

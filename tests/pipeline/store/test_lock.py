@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.store import lock as lock_module
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.lock import LOCK, LockWatcher, RunLock, wait_for_lock

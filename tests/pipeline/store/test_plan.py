@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+
 from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
 from spatialdata_builder.pipeline.store import plan as plan_module
 from spatialdata_builder.pipeline.store.layers import LayerStore

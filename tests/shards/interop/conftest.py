@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.geometry import box_of_mask
 from spatialdata_builder.shards.index import Manifest, pack_shard, write_manifest
@@ -12,7 +13,6 @@ from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.shards.schema import EDIT_KINDS, EditKind, SampleRecord, Split
 from spatialdata_builder.shards.writer import encode_record
-
 from tests.shards.factory import make_sample, out_of
 
 SIDE = 64

@@ -4,6 +4,7 @@ import tarfile
 import numpy as np
 import pytest
 from PIL import Image
+
 from spatialdata_builder.shards.codecs import decode_image, decode_labels
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.interop import object3dit
@@ -11,7 +12,6 @@ from spatialdata_builder.shards.sample import Row, Sample
 from spatialdata_builder.shards.schema import PairFacts
 from spatialdata_builder.shards.writer import encode_record
 from spatialdata_builder.sources.object3dit import ReadPairs, scan
-
 from tests.shards.interop.conftest import edited, pack, record_of
 
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from spatialdata_builder.shards.interop.set1 import MAX_OBJECTS, SET1, MaskError, draw_mask, read_mask
 
 

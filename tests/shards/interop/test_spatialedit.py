@@ -3,12 +3,12 @@ import tarfile
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards.codecs import decode_image
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.geometry import psnr
 from spatialdata_builder.shards.interop import spatialedit
 from spatialdata_builder.shards.interop.spatialedit import bench_instruction, draw_box
-
 from tests.shards.interop.conftest import edited, pack, record_of
 
 

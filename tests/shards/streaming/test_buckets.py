@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from spatialdata_builder.shards import codecs, stream
 from spatialdata_builder.shards.errors import BadInput
-
 from tests.shards.factory import make_sample, make_split, out_of
 from tests.shards.streaming.test_dataset import damage
 
@@ -262,6 +262,7 @@ def test_sizes_of_jpegs_with_large_metadata(tmp_path: Path):
     import io
 
     from PIL import Image
+
     from spatialdata_builder.shards.index import pack_shard, write_manifest
 
     def photo(key: str, side: int) -> dict[str, bytes]:

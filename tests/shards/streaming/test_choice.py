@@ -6,13 +6,13 @@ import pickle
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.shards import stream
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.reader import ShardError
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS
 from spatialdata_builder.shards.streaming.measure import measure
-
 from tests.shards.factory import make_sample, make_split, out_of
 from tests.shards.streaming.test_buckets import forget_sizes
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from spatialdata_builder.shards import codecs, stream
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.reader import ShardError, read_record
-
 from tests.shards.factory import make_sample, make_split, out_of
 
 KEYS = [[f"s-{shard}-{i}" for i in range(count)] for shard, count in enumerate((5, 3, 6, 1, 4))]

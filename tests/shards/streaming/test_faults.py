@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards import codecs, stream
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.index import parquet_name
 from spatialdata_builder.shards.reader import ShardError
 from spatialdata_builder.shards.recipes import get_recipe
-
 from tests.shards.factory import make_sample, make_split, out_of
 
 KEYS = [[f"s-{shard}-{i}" for i in range(count)] for shard, count in enumerate((5, 3, 6, 4))]

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards import codecs, stream
 from spatialdata_builder.shards.streaming.loader import tensors, torch_dataset
-
 from tests.shards.factory import make_sample, make_split, out_of
 
 torch = pytest.importorskip("torch", reason="torch is not installed")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from spatialdata_builder.shards.streaming.order import Permutation, UnweightedOrder, WeightedOrder, make_order
 
 FIRST = [2, 5, 8, 3, 4, 0, 1, 7, 9, 6]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.streaming.buffers import BufferPool
 from spatialdata_builder.shards.streaming.handles import LazyCache

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards import stream
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.layout import join
@@ -19,7 +20,6 @@ from spatialdata_builder.shards.streaming.places import open_set
 from spatialdata_builder.shards.streaming.remote import file_at
 from spatialdata_builder.shards.streaming.retry import retried
 from spatialdata_builder.shards.writer import publish_bytes
-
 from tests.shards.factory import make_split
 
 KEYS = [["a", "b"], ["c", "d"], ["e"]]

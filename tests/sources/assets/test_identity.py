@@ -10,6 +10,9 @@ import pytest
 import trimesh
 from PIL import Image
 from pydantic import TypeAdapter
+from trimesh.visual import TextureVisuals
+from trimesh.visual.material import PBRMaterial
+
 from spatialdata_builder.shards.sample import Result, Row
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.assets.glb import open_glb
@@ -23,9 +26,6 @@ from spatialdata_builder.sources.assets.identity import (
 )
 from spatialdata_builder.sources.assets.primitives import read_primitives
 from spatialdata_builder.sources.assets.surface_samples import sample_surface
-from trimesh.visual import TextureVisuals
-from trimesh.visual.material import PBRMaterial
-
 from tests.sources.conftest import Measure
 from tests.sources.models import RED, box, checkered, glb, pack, unpack
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.sources.assets.orientations import (
     Orientation,
@@ -13,7 +14,6 @@ from spatialdata_builder.sources.assets.orientations import (
     oriented,
     read_orientations,
 )
-
 from tests.sources.pool import synthetic_pool
 
 

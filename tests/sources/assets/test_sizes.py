@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spatialdata_builder.sources.assets.sizes import LARGEST, TYPICAL_EXTENT, find_size, plausible_range
 
+from spatialdata_builder.sources.assets.sizes import LARGEST, TYPICAL_EXTENT, find_size, plausible_range
 from tests.sources.models import box, glb
 from tests.sources.objaverse.test_survey import asset, survey
 

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.assets.table import CANDIDATES, FEWEST, AssetTable, divide, table_of

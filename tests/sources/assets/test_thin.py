@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import trimesh
 from pydantic import TypeAdapter
+
 from spatialdata_builder.shards.sample import Reject, Row
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.assets.surface_samples import z_up
@@ -15,7 +16,6 @@ from spatialdata_builder.sources.blender.render import Renderer
 from spatialdata_builder.sources.edits.proposals import propose
 from spatialdata_builder.sources.rendered.facts import silhouette
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions, SceneSpec
-
 from tests.sources.conftest import Measure
 from tests.sources.models import RED, box, checkered, glb
 from tests.sources.objaverse.test_survey import asset, reason, survey

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards.geometry import matrix3, matrix4
 from spatialdata_builder.sources.blender.render import AssetError, Renderer
 from spatialdata_builder.sources.rendered.portraits import portrait_options, portrait_scene
 from spatialdata_builder.sources.scenes.spec import RenderOptions
-
 from tests.needs import needs
 from tests.sources.sheets import Sheet, meet, upright, write
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.sources.assets.glb import GlbError, open_glb
 from spatialdata_builder.sources.objaverse.survey import SurveyAssets
-
 from tests.sources.glb_writer import CORNERS, FACES, Model, glb
 from tests.sources.odd_models import boxed
 

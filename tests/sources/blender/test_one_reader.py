@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.sources.assets.glb import SUPPORTED_EXTENSIONS, GlbError, open_glb
 from spatialdata_builder.sources.assets.primitives import count_triangles, read_primitives
 from spatialdata_builder.sources.assets.surface_samples import check_images, z_up
 from spatialdata_builder.sources.blender.environment import clean_environment
 from spatialdata_builder.sources.blender.process import command
-
 from tests.needs import needs
 from tests.sources.odd_models import BROKEN, SOUND, UNWANTED
 

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 import trimesh
+from trimesh.ray.ray_pyembree import RayMeshIntersector
+
 from spatialdata_builder.shards.errors import BadInput, WorkerLost
 from spatialdata_builder.shards.geometry import (
     flat,
@@ -38,8 +40,6 @@ from spatialdata_builder.sources.scenes.spec import (
     SceneSpec,
     State,
 )
-from trimesh.ray.ray_pyembree import RayMeshIntersector
-
 from tests.needs import needs
 from tests.sources.models import glb
 from tests.sources.objaverse.test_survey import asset as usable

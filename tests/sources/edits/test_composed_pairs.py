@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards.geometry import wrapped
 from spatialdata_builder.shards.schema import EditKind
 from spatialdata_builder.sources.edits.composed_pairs import propose_two
@@ -12,7 +13,6 @@ from spatialdata_builder.sources.edits.proposals import Refusal
 from spatialdata_builder.sources.edits.registry import composed_kind
 from spatialdata_builder.sources.scenes.rotations import VIEWS
 from spatialdata_builder.sources.scenes.spec import SceneOptions, SceneSpec
-
 from tests.sources.edits.test_inverse import orbit, pivot_of
 from tests.sources.pool import synthetic_pool
 

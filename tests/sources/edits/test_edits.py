@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards.schema import EDIT_KINDS
 from spatialdata_builder.sources.edits.inverse import inverted
 from spatialdata_builder.sources.edits.judge import judge
@@ -12,7 +13,6 @@ from spatialdata_builder.sources.edits.limits import Limits
 from spatialdata_builder.sources.edits.proposals import Refusal, propose
 from spatialdata_builder.sources.scenes.rotations import ANGLES, VIEWS, free_turns
 from spatialdata_builder.sources.scenes.spec import Placement, SceneOptions, SceneSpec
-
 from tests.sources.pool import ground, seen_at, synthetic_pool
 
 POOL = synthetic_pool(32)

@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards.geometry import wrapped
 from spatialdata_builder.shards.schema import EDIT_KINDS
 from spatialdata_builder.sources.edits.inverse import inverted
@@ -12,7 +13,6 @@ from spatialdata_builder.sources.scenes.camera import eye
 from spatialdata_builder.sources.scenes.naming import name_objects
 from spatialdata_builder.sources.scenes.rotations import VIEWS
 from spatialdata_builder.sources.scenes.spec import SceneSpec
-
 from tests.sources.edits.test_edits import edited, proposals
 from tests.sources.pool import seen_at
 

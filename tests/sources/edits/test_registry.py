@@ -3,12 +3,12 @@
 from dataclasses import fields
 
 import pytest
+
 from spatialdata_builder.shards.schema import EDIT_KINDS, Edit, EditKind, objects_edited
 from spatialdata_builder.sources.edits.kind import EditRules
 from spatialdata_builder.sources.edits.proposals import propose
 from spatialdata_builder.sources.edits.registry import RULES, composed_kind, composes_alone, inverse_kind, partners_of
 from spatialdata_builder.sources.scenes.spec import EditSpec, SceneOptions
-
 from tests.sources.edits.test_edits import proposals
 
 by_kind = pytest.mark.parametrize("kind", EDIT_KINDS)

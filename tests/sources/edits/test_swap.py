@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+
 from spatialdata_builder.pipeline.config import parse_config
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.sources.assets.asset import Asset
@@ -10,7 +11,6 @@ from spatialdata_builder.sources.edits.inverse import inverted
 from spatialdata_builder.sources.edits.judge import judge
 from spatialdata_builder.sources.scenes.naming import name_objects
 from spatialdata_builder.sources.scenes.spec import Placement, to_json
-
 from tests.sources.edits.test_edits import proposals
 from tests.sources.pool import seen_at
 

@@ -11,13 +11,13 @@ import pytest
 import trimesh
 from PIL import Image
 from pydantic import TypeAdapter
+
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.stage import Stage
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.blender.render import Renderer
 from spatialdata_builder.sources.objaverse.appearance import Booth, MeasureAppearance
 from spatialdata_builder.sources.objaverse.survey import SurveyAssets
-
 from tests.sources.conftest import Measure
 from tests.sources.models import box, checkered, glb, pack, unpack
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.sources.objaverse.cache import (
@@ -18,7 +19,6 @@ from spatialdata_builder.sources.objaverse.cache import (
     resolve_root,
     select_licences,
 )
-
 from tests.sources.models import box, glb, make_cache, write_gz
 
 MODEL = glb(box(1, 1, 1))

@@ -1,6 +1,7 @@
 """Titles that describe a room, and titles that only contain a room word."""
 
 import pytest
+
 from spatialdata_builder.sources.objaverse.survey import names_room
 
 

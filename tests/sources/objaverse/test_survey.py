@@ -11,6 +11,8 @@ import trimesh
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from trimesh.visual.material import PBRMaterial
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.stage import Stage
@@ -21,8 +23,6 @@ from spatialdata_builder.sources.assets.shape import footprint
 from spatialdata_builder.sources.assets.surface_samples import z_up
 from spatialdata_builder.sources.objaverse.cache import read_cache
 from spatialdata_builder.sources.objaverse.survey import SurveyAssets, category_from_name
-from trimesh.visual.material import PBRMaterial
-
 from tests.sources.models import RED, box, checkered, glb, make_cache, pack, unpack
 
 ASSET = TypeAdapter(Asset)

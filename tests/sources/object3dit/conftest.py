@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards.interop.set1 import draw_mask
 
 SIZE = 64

@@ -5,10 +5,10 @@ import tarfile
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.sources.object3dit import archive
 from spatialdata_builder.sources.object3dit.archive import Archive, digest, walk
-
 from tests.sources.object3dit.conftest import pack
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from spatialdata_builder.shards.codecs import decode_image, decode_labels, decode_mask
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.schema import PairFacts
 from spatialdata_builder.shards.stage import Stage
 from spatialdata_builder.sources.object3dit import ReadPairs, scan
-
 from tests.sources.object3dit.conftest import labels_of, pair_files, png
 
 

@@ -4,10 +4,10 @@ import tracemalloc
 from itertools import islice
 
 import pytest
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.interop.object3dit import FILES
 from spatialdata_builder.sources.object3dit import scan
-
 from tests.sources.object3dit.conftest import pack, pair_files
 
 SHORT = b'{"object_data": [{"uid": "aaa"}]}'

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.geometry import box_of_mask
 from spatialdata_builder.shards.sample import Columns, Reject, Result, Row, Sample

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.schema import SPLITS
 from spatialdata_builder.sources.source import PairSource, PlanRow, Request, SourceOptions, root_lacks

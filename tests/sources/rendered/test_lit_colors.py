@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards.colors import PALETTE
 from spatialdata_builder.sources.blender.render import RenderedView
 from spatialdata_builder.sources.rendered.lit_colors import truly_named
 from spatialdata_builder.sources.scenes.naming import name_objects
 from spatialdata_builder.sources.scenes.spec import SceneSpec
-
 from tests.sources.scenes.test_naming import asset, scene
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.sources.assets.table import divide, table_of

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards.codecs import decode_image
 from spatialdata_builder.shards.geometry import similarity, transform, wrapped
 from spatialdata_builder.shards.sample import Reject, Row, Sample
@@ -20,7 +21,6 @@ from spatialdata_builder.sources.rendered.portraits import (
 )
 from spatialdata_builder.sources.scenes.rotations import bearing_of_camera
 from spatialdata_builder.sources.scenes.spec import RenderOptions
-
 from tests.sources.painted import painted_asset, painted_box, tinted
 from tests.sources.pool import seen_at, synthetic_pool
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from spatialdata_builder.shards.schema import EDIT_KINDS
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.assets.sizes import LARGEST
@@ -30,7 +31,6 @@ from spatialdata_builder.sources.scenes import layout
 from spatialdata_builder.sources.scenes.casting import Cast, cast_scene
 from spatialdata_builder.sources.scenes.needs import SceneNeeds
 from spatialdata_builder.sources.scenes.spec import SceneOptions, SceneSpec, State, to_json
-
 from tests.sources.pool import ground, seen_at, synthetic_pool
 
 POOL = synthetic_pool(32)

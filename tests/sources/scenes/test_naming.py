@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from spatialdata_builder.shards.colors import PALETTE
 from spatialdata_builder.shards.geometry import flat, intrinsics_of_lens, look_at, matrix3, matrix4, project
 from spatialdata_builder.sources.assets.asset import Asset

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.scenes.camera import Orbit
 from spatialdata_builder.sources.scenes.silhouettes import forecast

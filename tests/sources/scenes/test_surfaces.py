@@ -5,6 +5,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.sources.scenes.spec import SurfaceKind
 from spatialdata_builder.sources.scenes.surfaces import Role, sample_surface
 

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from spatialdata_builder.shards import stream
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.training.ildm.options import PRESETS, IldmOptions
 from spatialdata_builder.training.ildm.recipe import Ildm
 from spatialdata_builder.training.recipe import StepRng
-
 from tests.shards.factory import make_sample, make_split
 
 torch.set_num_threads(1)

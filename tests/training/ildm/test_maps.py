@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.ildm.maps import MapLayout, palette
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+
 from spatialdata_builder.training.ildm.maps import MapLayout
 from spatialdata_builder.training.ildm.models import Base, make_module
 from spatialdata_builder.training.ildm.nets import CrossDomainAttention, IntrinsicVae, TwoDomainUNet, valid_mean, widen
 from spatialdata_builder.training.ildm.schedules import Constant, Drop
-
 from tests.training.ildm.parts import CPU, tiny
 
 

@@ -7,9 +7,9 @@ same. So the small base is first trained on these images, just as SD2.1 was trai
 import pytest
 import torch
 from diffusers import DDPMScheduler
+
 from spatialdata_builder.training.ildm.models import Base
 from spatialdata_builder.training.ildm.recipe import Ildm
-
 from tests.training.ildm.parts import CPU, first_batch, make_shards, rng_of, tiny, train
 
 LORA = {"train_base": False, "rank": 32, "alpha": 32}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.ildm.models import Base
 from spatialdata_builder.training.ildm.pipeline import IldmPipeline
 from spatialdata_builder.training.ildm.recipe import Ildm
-
 from tests.training.ildm.parts import CPU, SIDE, first_batch, make_shards, tiny
 
 DROP = {"kind": "drop", "tau": 500, "blocks": [1, 3]}

@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors import safe_open
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.ildm.models import Base
 from spatialdata_builder.training.ildm.options import IldmOptions
@@ -17,7 +18,6 @@ from spatialdata_builder.training.ildm.unet_phase import target
 from spatialdata_builder.training.ildm.vae_phase import zero_mask
 from spatialdata_builder.training.ildm.views import Views
 from spatialdata_builder.training.recipe import StepRng
-
 from tests.training.ildm.parts import CPU, SIDE, first_batch, make_shards, rng_of, tiny
 
 

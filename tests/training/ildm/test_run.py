@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.ildm.recipe import Ildm
-
 from tests.training.ildm.parts import make_shards
 from tests.training.launched import assert_same_after_a_kill, assert_same_on_two_processes
 

@@ -2,6 +2,7 @@ import math
 
 import pytest
 from pydantic import ValidationError
+
 from spatialdata_builder.training.ildm.options import IldmOptions
 from spatialdata_builder.training.ildm.schedules import Drop, Gaussian
 

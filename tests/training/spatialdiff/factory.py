@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from spatialdata_builder.shards import stream
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.training.recipe import Batch, Inputs, StepRng
 from spatialdata_builder.training.spatialdiff.options import TINY_RECIPE, SpatialDiffOptions
 from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
-
 from tests.shards.factory import make_sample, make_split
 
 SIDE = 32

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.spatialdiff.files import read_options
 from spatialdata_builder.training.spatialdiff.tiny import tiny_base
-
 from tests.training.spatialdiff.factory import batch_of, built, inputs_of, perturb
 
 

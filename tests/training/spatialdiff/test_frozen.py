@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.spatialdiff.frozen import (
     load_base,
@@ -15,7 +16,6 @@ from spatialdata_builder.training.spatialdiff.frozen import (
     unpatchify,
 )
 from spatialdata_builder.training.spatialdiff.tiny import tiny_base
-
 from tests.training.spatialdiff.factory import CPU, SIDE, tiny
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.spatialdiff.geometry import AggregatorEncoder, aggregator_weights, fit, load_geometry
 from spatialdata_builder.training.spatialdiff.nets import TinyAggregator
 from spatialdata_builder.training.spatialdiff.options import GeometrySection
-
 from tests.training.spatialdiff.factory import CPU
 
 

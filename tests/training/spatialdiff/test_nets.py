@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from spatialdata_builder.training.spatialdiff.nets import Connector, CrossAttention, SpatialDecodeHead
 
+from spatialdata_builder.training.spatialdiff.nets import Connector, CrossAttention, SpatialDecodeHead
 from tests.training.spatialdiff.factory import batch_of, built, inputs_of, perturb
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.recipe import StepRng
 from spatialdata_builder.training.spatialdiff.pipeline import SpatialDiffPipeline
 from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
 from spatialdata_builder.training.spatialdiff.tiny import tiny_base
-
 from tests.training.spatialdiff.factory import CPU, SIDE, batch_of, built, perturb, tiny
 
 

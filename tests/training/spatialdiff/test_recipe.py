@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.recipe import StepRng
 from spatialdata_builder.training.spatialdiff.options import SpatialDiffOptions
 from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
-
 from tests.training.spatialdiff.factory import batch_of, built, inputs_of, tiny
 
 EIGHT = {"to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"}

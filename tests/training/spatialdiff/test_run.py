@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from spatialdata_builder.training.command import run_sample
 from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.loop import Summary, train
 from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
-
 from tests.training.spatialdiff.factory import SIDE, batch_of, built
 
 

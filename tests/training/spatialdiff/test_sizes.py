@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+
 from spatialdata_builder.training.spatialdiff.build import make_net
 from spatialdata_builder.training.spatialdiff.options import SpatialDiffOptions
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+
 from spatialdata_builder.shards.index import Manifest, pack_shard, write_manifest
 from spatialdata_builder.shards.layout import shard_name
 from spatialdata_builder.shards.recipes import get_recipe
@@ -11,7 +12,6 @@ from spatialdata_builder.training.recipe import StepRng
 from spatialdata_builder.training.spatialedit.options import SpatialEditOptions
 from spatialdata_builder.training.spatialedit.recipe import SpatialEdit
 from spatialdata_builder.training.spatialedit.tiny import tiny_models
-
 from tests.shards.factory import make_sample
 
 SIDE = 32

@@ -9,15 +9,15 @@ from accelerate import init_empty_weights
 from diffusers import JoyImageEditTransformer3DModel
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
+from torch import distributed
+from torch.distributed.fsdp import fully_shard
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.recipe import StepRng
 from spatialdata_builder.training.spatialedit.models import folder_of, load_models, lora_config
 from spatialdata_builder.training.spatialedit.nets import EditNet
 from spatialdata_builder.training.spatialedit.pipeline import edit, load_pipeline
 from spatialdata_builder.training.spatialedit.tiny import tiny_models
-from torch import distributed
-from torch.distributed.fsdp import fully_shard
-
 from tests.training.spatialedit.conftest import build, opened, randomize_adapter, rng_of
 
 CPU = torch.device("cpu")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fsspec.implementations.local import LocalFileSystem
+
 from spatialdata_builder.shards.codecs import decode_image, encode_image
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.index import pack_shard, write_manifest
@@ -20,7 +21,6 @@ from spatialdata_builder.shards.layout import shard_name
 from spatialdata_builder.shards.reader import ShardError
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.training.spatialedit.published import stream_published
-
 from tests.shards.factory import out_of
 from tests.shards.interop.conftest import edited, pack
 from tests.training.spatialedit.conftest import build, opened, rng_of

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.shards.interop import spatialedit
 from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.loop import train
 from spatialdata_builder.training.metrics import read_metrics
 from spatialdata_builder.training.spatialedit.recipe import SpatialEdit
-
 from tests.shards.interop.conftest import edited, pack
 from tests.training.launched import assert_same_after_a_kill, assert_same_on_two_processes
 from tests.training.runs import newest

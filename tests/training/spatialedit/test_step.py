@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from spatialdata_builder.shards.codecs import decode_image
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.interop.spatialedit import draw_box
 from spatialdata_builder.training.recipe import StepRng
-
 from tests.shards.factory import make_sample
 from tests.training.spatialedit.conftest import build, opened, pack_moves, rng_of
 

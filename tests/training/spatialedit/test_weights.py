@@ -7,13 +7,13 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.spatialedit.models import TARGETS, load_models
 from spatialdata_builder.training.spatialedit.options import SpatialEditOptions
 from spatialdata_builder.training.spatialedit.pipeline import load_pipeline
 from spatialdata_builder.training.spatialedit.tiny import tiny_models
 from spatialdata_builder.training.spatialedit.weights import load_transformer
-
 from tests.training.spatialedit.conftest import build, opened, randomize_adapter, rng_of
 
 CPU = torch.device("cpu")

@@ -11,7 +11,6 @@ from spatialdata_builder.pipeline.planning.samples import plan_build
 from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
 from spatialdata_builder.pipeline.store.plan import PlanRow
 from spatialdata_builder.shards.schema import Instruction, MapInfo, Maps, PairFacts
-
 from tests.annotators.factory import random_facts
 
 UNIT = 8

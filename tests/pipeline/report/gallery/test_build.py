@@ -11,7 +11,6 @@ from spatialdata_builder.pipeline.opened import open_build
 from spatialdata_builder.pipeline.report.gallery.writer import BLOCK
 from spatialdata_builder.pipeline.report.why.why import why_of
 from spatialdata_builder.shards.reader import read_record
-
 from tests.pipeline.command_line import build, refused, run
 from tests.pipeline.releases import files_of
 from tests.pipeline.report.gallery.conftest import values_of

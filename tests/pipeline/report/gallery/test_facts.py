@@ -3,9 +3,9 @@
 import math
 
 import pytest
+
 from spatialdata_builder.pipeline.report.gallery.facts import NO_DEPTH, Facts, colour_in, facts_of
 from spatialdata_builder.shards.schema import PairFacts
-
 from tests.annotators.factory import random_facts
 
 

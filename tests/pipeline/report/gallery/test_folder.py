@@ -6,9 +6,9 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.report.gallery.folder import check_room, new_folder
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
-
 from tests.pipeline.command_line import refused, run
 
 

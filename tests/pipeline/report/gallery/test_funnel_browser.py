@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from spatialdata_builder.pipeline.commands.view import run_gallery
 
+from spatialdata_builder.pipeline.commands.view import run_gallery
 from tests.pipeline.report.gallery.conftest import Look
 from tests.pipeline.report.gallery.scenes import write_scenes
 

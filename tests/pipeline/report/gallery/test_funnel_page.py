@@ -10,13 +10,13 @@ from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.pipeline.opened import open_build
 from spatialdata_builder.pipeline.report.funnel import funnel_of
 from spatialdata_builder.pipeline.report.gallery.funnel_page import write_funnel_page
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
-
 from tests.pipeline.report.gallery.scenes import COLOURS, Written, write_scenes
 
 pytestmark = pytest.mark.slow

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from spatialdata_builder.pipeline.report.gallery.scripts import script
 from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.writer import encode_record
-
 from tests.pipeline.command_line import run
 from tests.pipeline.report.gallery.conftest import Look, values_of
 from tests.shards.factory import make_sample, make_split, out_of

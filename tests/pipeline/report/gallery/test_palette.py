@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+
 from spatialdata_builder.pipeline.report.gallery.contact_sheet import picture
 from spatialdata_builder.pipeline.report.palette import turbo
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
-
 from tests.pipeline.command_line import run
 from tests.pipeline.report.gallery.conftest import Look
 from tests.shards.factory import SIDE, make_split, out_of

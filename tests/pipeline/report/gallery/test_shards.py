@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from spatialdata_builder.pipeline.report.gallery.from_shards import Shard, ShardSamples
 from spatialdata_builder.shards.layout import join
 from spatialdata_builder.shards.recipes import get_recipe
-
 from tests.pipeline.command_line import refused, run
 from tests.pipeline.report.gallery.conftest import values_of
 from tests.shards.conftest import bucket

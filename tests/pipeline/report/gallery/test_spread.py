@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+
 from spatialdata_builder.pipeline.report.gallery.spread import RUN, by_unit, spread
 
 

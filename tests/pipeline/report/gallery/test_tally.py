@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from spatialdata_builder.pipeline.report.gallery.facts import Facts
 from spatialdata_builder.pipeline.report.gallery.measures import MEASURES
 from spatialdata_builder.pipeline.report.gallery.samples import ACCEPTED, REJECTED, STATES, WAITING, GallerySample
