@@ -92,7 +92,7 @@ def test_every_kind_is_valid(kind: str):
 def test_catalogue_is_fast_complete_and_reproducible():
     start = time.process_time()
     assets = catalogue(24)
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 20
     assert len(assets) == 24 * len(KINDS) and len(KINDS) >= 16
     assert [asset.uid for asset in assets] == sorted({asset.uid for asset in assets})
     assert assets == catalogue(24)

@@ -122,7 +122,7 @@ def test_a_process_that_is_killed_in_a_call_loses_no_answer_that_was_finished(tr
     for after, fault, told in ((6, "end", ""), (9, "hang", "its engine hangs: no step in timeout_s, 20 s")):
         lost = ask([*asker, str(after), fault])
         assert lost.returncode == 1, (lost.stdout + lost.stderr)[-4000:]
-        assert f"lost: vLLM failed in vlm ({told}" in lost.stderr, lost.stderr[-4000:]
+        assert f"lost: vLLM failed in layers.instruction ({told}" in lost.stderr, lost.stderr[-4000:]
         kept = {json.loads(file.read_text())["key"] for file in trial.glob("asked/*/*/*.json")}
         assert after <= len(kept) < len(QUESTIONS)
         assert not Path("/proc", (trial / "engine").read_text()).exists()

@@ -217,7 +217,7 @@ def test_a_build_leaves_out_twins_and_leaks(built: tuple[Path, dict]):
     assert (last["samples_in"], last["samples_out"]) == (summary["samples"], summary["accepted"])
     story = why_of(str(out), "rotate-train-zz-jpeg")
     assert (story["state"], story["shards"]) == ("left out", [])
-    assert story["because"].startswith("duplicate, as rotate-train-uid001 ")
+    assert story["because"].startswith("duplicate: differs from rotate-train-uid001 ")
     assert "left out of the shards: duplicate 2, leaks_into_test 1" in spatialdata("status", str(out)).stdout
 
 

@@ -90,7 +90,7 @@ def test_an_experiment_whose_samples_are_all_rejected(release: Path, out: Path, 
     assert files_of(out / "shards") == shards
     found = json.loads(run("status", out, "--json").out)
     assert (found["finished"], found["accepted"]) == (True, 16)
-    assert "unfinished: screen 4 of 4 units, refused: too_dark 16" in run("status", out).out
+    assert "unfinished: screen 4 of 4 units, rejected: too_dark 16" in run("status", out).out
     assert run("shard", out, "--recipe", "full").code == 0
     assert files_of(out / "shards") == shards
 

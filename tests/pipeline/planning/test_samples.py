@@ -89,7 +89,7 @@ def test_what_the_survey_rejects_is_listed_by_name(tmp_path: Path):
     store = planned(tmp_path / "out", *settings).store
     listed = rejected_assets(store)
     assert [(asset["uid"], asset["reason"]) for asset in listed] == [("broken", "unreadable"), ("vendor", "unreadable")]
-    assert listed[1]["detail"] == "it requires the extension X_y, which Blender does not have"
+    assert listed[1]["detail"] == "it requires the extension X_y, which Blender does not support"
     data = store.read_file(REJECTED_ASSETS)
     again = planned(tmp_path / "again", *settings, "engine.kind=inline").store
     assert again.read_file(REJECTED_ASSETS) == data
