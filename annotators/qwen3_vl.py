@@ -106,7 +106,7 @@ class Qwen3VLInstruction(VlmStage):
         question = self.prompt if own else f"instruction_{self.mode}_{version}"
         names = (f"instruction_system_{version}", question, f"instruction_fields_{version}")
         object.__setattr__(self, "texts", tuple(read_prompt(name) for name in names))
-        self._question("")  # a placeholder that nobody fills is told now, not by the first sample
+        self._question("")  # an unknown placeholder is reported now, not at the first sample
 
     @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
