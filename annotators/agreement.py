@@ -63,7 +63,7 @@ METRICS: Final[Mapping[str, Metric]] = {
 def metric_depth_figures(exact: F32, estimated: F32) -> dict[str, float]:
     """AbsRel and δ1 of metric depth as it is, neither scaled nor shifted (Eigen et al. 2014, section 4.1).
 
-    `exact`, `estimated` (H, W): planar z in metres, 0 for none. AbsRel = mean |z' - z| / z and δ1 = share of
+    `exact`, `estimated` (H, W): planar z in meters, 0 for none. AbsRel = mean |z' - z| / z and δ1 = share of
     max(z' / z, z / z') < 1.25 over the pixels that have both; `coverage`: their share of the pixels with exact depth.
 
     Raises NotComparable where no pixel has both.
@@ -80,7 +80,7 @@ def metric_depth_figures(exact: F32, estimated: F32) -> dict[str, float]:
 def relative_depth_figures(exact: F32, inverse: F32) -> dict[str, float]:
     """AbsRel and δ1 of relative inverse depth, after `aligned_depth`.
 
-    `exact` (H, W): planar z in metres, 0 for none (not compared); `inverse` (H, W): any unit, near = large.
+    `exact` (H, W): planar z in meters, 0 for none (not compared); `inverse` (H, W): any unit, near = large.
     """
     aligned = aligned_depth(exact, inverse)
     known = exact > 0
@@ -88,9 +88,9 @@ def relative_depth_figures(exact: F32, inverse: F32) -> dict[str, float]:
 
 
 def aligned_depth(exact: F32, inverse: F32) -> F64:
-    """Planar z in metres (H, W) from relative inverse depth, by the exact depth's best scale and shift.
+    """Planar z in meters (H, W) from relative inverse depth, by the exact depth's best scale and shift.
 
-    Scale s and shift t minimise the sum of (s d + t - 1/z)² over the pixels with exact depth (MiDaS: Ranftl et al.
+    Scale s and shift t minimize the sum of (s d + t - 1/z)² over the pixels with exact depth (MiDaS: Ranftl et al.
     2020, section 5, the alignment of Depth Anything's zero-shot evaluation too); depth is then 1 / (s d + t), at
     most the farthest exact depth, as these evaluations cap it. Unlike there, s may not be negative: a map of which
     the far is large is wrong, not merely reversed.
@@ -126,8 +126,8 @@ def normal_figures(exact: F32, estimated: F32) -> dict[str, float]:
         raise NotComparable("no normal in common")
     found = angles[both]
     within = {f"within_{step:g}".replace(".", "_"): 100.0 * float(np.mean(found < step)) for step in NORMAL_STEPS_DEG}
-    centre = {"mean_deg": float(found.mean()), "median_deg": float(np.median(found))}
-    return {**centre, **within, "coverage": int(both.sum()) / int(known.sum())}
+    center = {"mean_deg": float(found.mean()), "median_deg": float(np.median(found))}
+    return {**center, **within, "coverage": int(both.sum()) / int(known.sum())}
 
 
 def angles_deg(exact: F32, estimated: F32) -> F64:
@@ -199,7 +199,7 @@ def line_matches(exact: U8, estimated: U8, tolerance: int = TOLERANCE_PX) -> tup
 
 
 def _grown(mask: Mask, radius: int) -> Mask:
-    """The pixels (H, W) whose centre is at most `radius` from the centre of a true one."""
+    """The pixels (H, W) whose center is at most `radius` from the center of a true one."""
     height, width = mask.shape
     padded = np.pad(mask, radius)
     grown = np.zeros_like(mask)

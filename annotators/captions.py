@@ -41,7 +41,7 @@ def caption(facts: PairFacts, state: StateName, rng: np.random.Generator) -> str
 
 
 def _noun(facts: PairFacts, id: int) -> str:
-    """Colour and category: a name's `left` or `larger` compares with objects that the sentence may not show."""
+    """Color and category: a name's `left` or `larger` compares with objects that the sentence may not show."""
     thing = next(thing for thing in facts.objects if thing.id == id)
     return noun_phrase(facts, thing, bare(thing.category) or ("object" if thing.known else bare(thing.name)))
 

@@ -109,7 +109,7 @@ class Case:
         return ""
 
     def _fits(self, noun: str, other: SceneObject) -> bool:
-        """Whether an object may be called so: by its name, or by its category with its colour.
+        """Whether an object may be called so: by its name, or by its category with its color.
 
         What is called `rightmost red mug` is a red mug all the same.
         """
@@ -121,6 +121,6 @@ class Case:
 
 
 def noun_phrase(facts: PairFacts, thing: SceneObject, noun: str) -> str:
-    """`noun` with the object's colour, where it is known and not said yet."""
-    colour = dict(zip((other.id for other in facts.objects), facts.colours, strict=False)).get(thing.id, "")
-    return f"{colour} {noun}" if colour and f" {colour} " not in f" {noun} " else noun
+    """`noun` with the object's color, where it is known and not said yet."""
+    color = dict(zip((other.id for other in facts.objects), facts.colours, strict=False)).get(thing.id, "")
+    return f"{color} {noun}" if color and f" {color} " not in f" {noun} " else noun

@@ -19,12 +19,12 @@ from .relations import viewer_axes
 STRAIGHT: Final = 2.5
 """One direction is said where the move along it is so many times the move across; else both."""
 LEAST_PX: Final = 0.03
-"""Share of the image's width or height by which a box centre must move before the image's direction is said."""
+"""Share of the image's width or height by which a box center must move before the image's direction is said."""
 OUTER: Final = 0.34
 INNER: Final = 0.08
-"""Shares of the image: its left side ends at the first, its centre reaches to the second on both sides."""
+"""Shares of the image: its left side ends at the first, its center reaches to the second on both sides."""
 LEAST_WAY: Final = 0.15
-"""Share of the image by which a box's centre must go towards a part of it before that part is where the move ends."""
+"""Share of the image by which a box's center must go towards a part of it before that part is where the move ends."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Motion:
     """`to the left`, `towards the camera`, ..."""
     parts: list[str] = field(default_factory=list[str])
     """Of a slanting move, how far along either direction: `about 30 cm to the left and about 20 cm towards ...`."""
-    metres: float = 0.0
+    meters: float = 0.0
     """Along the floor; 0 where not known."""
     magnitude: str = ""
-    """The distance in terms of the object itself, or in metres."""
+    """The distance in terms of the object itself, or in meters."""
     slight: bool = False
     end: list[str] = field(default_factory=list[str])
     """`to the left side of the image`, ..."""
@@ -54,25 +54,25 @@ def motion(case: Case) -> Motion:
     thing, facts = case.edited, case.facts
     end = _end(case)
     step = matrix4(thing.target_pose)[:2, 3] - matrix4(thing.source_pose)[:2, 3]
-    metres = float(np.linalg.norm(step))
-    if not (facts.edit.known and thing.known and facts.camera.source.known and metres > 0):
+    meters = float(np.linalg.norm(step))
+    if not (facts.edit.known and thing.known and facts.camera.source.known and meters > 0):
         return Motion(directions=_in_image(case), end=end)
     right, forward = viewer_axes(matrix4(facts.camera.source.world_from_camera))
     if forward is None:
-        return Motion(_in_image(case), [], metres, f"about {length(metres)}", end=end)
-    breadth = breadth_along(thing, step / metres)
-    slight = metres < 0.75 * breadth and float(np.abs(_shift(thing)).max()) < 0.75 * _width_px(thing)
+        return Motion(_in_image(case), [], meters, f"about {length(meters)}", end=end)
+    breadth = breadth_along(thing, step / meters)
+    slight = meters < 0.75 * breadth and float(np.abs(_shift(thing)).max()) < 0.75 * _width_px(thing)
     straight = abs(float(step @ right)) > STRAIGHT * abs(float(step @ forward))
-    magnitude = _own_widths(metres / breadth, "their" if is_plural(case.edited_name) else "its") if straight else ""
+    magnitude = _own_widths(meters / breadth, "their" if is_plural(case.edited_name) else "its") if straight else ""
     directions = _on_floor(case, step, right, forward)
     parts = (
         _parts(float(step @ right), float(step @ forward)) if len(directions) > 1 and " and " in directions[0] else []
     )
-    return Motion(directions, parts, metres, magnitude or f"about {length(metres)}", slight, end)
+    return Motion(directions, parts, meters, magnitude or f"about {length(meters)}", slight, end)
 
 
 def _on_floor(case: Case, step: F64, right: F64, forward: F64) -> list[str]:
-    """Directions of a move (2,) in metres, unless the image seems to say something else."""
+    """Directions of a move (2,) in meters, unless the image seems to say something else."""
     sideways, away = float(step @ right), float(step @ forward)
     side = "right" if sideways > 0 else "left"
     if abs(away) * STRAIGHT > abs(sideways) and away * _recession(case) <= 0:
@@ -105,7 +105,7 @@ def _parts(sideways: float, away: float) -> list[str]:
 
 
 def _recession(case: Case) -> float:
-    """By how much the object's distance to the camera grows, metres."""
+    """By how much the object's distance to the camera grows, meters."""
     eye = matrix4(case.facts.camera.source.world_from_camera)[:3, 3]
     before, after = matrix4(case.edited.source_pose)[:3, 3], matrix4(case.edited.target_pose)[:3, 3]
     return float(np.linalg.norm(after - eye) - np.linalg.norm(before - eye))
@@ -124,14 +124,14 @@ def _own_widths(ratio: float, own: str) -> str:
 
 
 def breadth_along(thing: SceneObject, direction: F64) -> float:
-    """The extent of the source's object along a horizontal unit direction (2,), metres."""
+    """The extent of the source's object along a horizontal unit direction (2,), meters."""
     w, d, _ = thing.size_m
     half = np.abs(matrix4(thing.source_pose)[:2, :2].T @ direction) * (w / 2, d / 2)
     return max(2 * float(half.sum()), 1e-6)
 
 
 def _in_image(case: Case) -> list[str]:
-    """Directions of the box's centre in the image, for pairs without poses."""
+    """Directions of the box's center in the image, for pairs without poses."""
     u, v = (float(share) for share in _shift(case.edited) / (case.width, case.height))
     across = "" if abs(u) < LEAST_PX else "right" if u > 0 else "left"
     along = "" if abs(v) < LEAST_PX else "bottom" if v > 0 else "top"
@@ -146,7 +146,7 @@ def _in_image(case: Case) -> list[str]:
 
 
 def _part_of_image(case: Case, box: Sequence[int]) -> tuple[list[str], list[str]]:
-    """Where a box's centre lies: as an end (`to the ...`) and as a place (`on the ...`); nothing where it is empty."""
+    """Where a box's center lies: as an end (`to the ...`) and as a place (`on the ...`); nothing where it is empty."""
     x0, y0, x1, y1 = box
     if x1 <= x0:
         return [], []
@@ -191,6 +191,6 @@ def _is_new(words: Sequence[str], across: tuple[float, float], down: tuple[float
 
 
 def _shift(thing: SceneObject) -> F64:
-    """Move of the box's centre (2,), pixels."""
+    """Move of the box's center (2,), pixels."""
     before, after = np.array(thing.source_box, np.float64), np.array(thing.target_box, np.float64)
     return (after[:2] + after[2:] - before[:2] - before[2:]) / 2

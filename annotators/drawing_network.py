@@ -29,7 +29,7 @@ def make_generator() -> "nn.Module":
     """The network with random weights: float (N, 3, H, W), sRGB in 0..1, to (N, 1, H, W) in 0..1, dark lines on white.
 
     CycleGAN's ResNet generator (Johnson et al. 2016) with 4.3 million parameters: reflection padding, instance
-    normalisation without weights, two halvings, three residual blocks, two doublings, and a sigmoid.
+    normalization without weights, two halvings, three residual blocks, two doublings, and a sigmoid.
     """
     from torch import nn
 

@@ -1,6 +1,6 @@
 """A line drawing from exact maps: outlines of objects, edges that hide something, and creases.
 
-Invariant: a flat surface has no line on it, however slanted. Each test looks at two neighbouring pixels, so a line lies
+Invariant: a flat surface has no line on it, however slanted. Each test looks at two neighboring pixels, so a line lies
 on the border between pixels; it is drawn there at twice the resolution, smoothed and reduced: 1 to 2 pixels wide,
 antialiased, dark on white.
 """
@@ -19,9 +19,9 @@ Mask = NDArray[np.bool_]
 
 CREASE_DEG: Final = 28.0
 JUMP: Final = 0.015
-"""Step of inverse depth between neighbours, over its value, beyond what the slopes of their surfaces explain."""
+"""Step of inverse depth between neighbors, over its value, beyond what the slopes of their surfaces explain."""
 SLOPES: Final = 4.0
-"""A sample may lie anywhere in its pixel (and a little outside): two neighbours on one surface may differ by the
+"""A sample may lie anywhere in its pixel (and a little outside): two neighbors on one surface may differ by the
 slope times one pixel plus twice that."""
 OUTLINE: Final = np.uint8(255)
 CREASE: Final = np.uint8(180)
@@ -38,7 +38,7 @@ SPECKLE: Final = 8
 def draw_lines(labels: NDArray[Any], depth: F32 | None = None, normals: F32 | None = None, K: F64 | None = None) -> U8:
     """Draw the lines of a view; uint8 (H, W), 255 where there is none.
 
-    `labels` (H, W) integer instance map; `depth` (H, W) planar z in metres, 0 for none; `normals` (H, W, 3) unit,
+    `labels` (H, W) integer instance map; `depth` (H, W) planar z in meters, 0 for none; `normals` (H, W, 3) unit,
     camera frame (x right, y down, z forward), zero for none; `K` (3, 3) pixels. The last three come together or not at
     all: without them, the borders of the instances alone are drawn.
     """
@@ -59,7 +59,7 @@ def draw_lines(labels: NDArray[Any], depth: F32 | None = None, normals: F32 | No
 
 
 def _pairs(values: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Each pixel and its next neighbour along an axis (0 down, 1 right)."""
+    """Each pixel and its next neighbor along an axis (0 down, 1 right)."""
     return (values[:, :-1], values[:, 1:]) if axis == 1 else (values[:-1], values[1:])
 
 
@@ -97,7 +97,7 @@ def _jumps(inverse: F32, slope: F32, axis: int) -> U8:
 
 
 def _creases(normals: F32, surface: Mask, axis: int) -> U8:
-    """Ink where the normal turns at once: more than `CREASE_DEG` between neighbours, and much more than beside them.
+    """Ink where the normal turns at once: more than `CREASE_DEG` between neighbors, and much more than beside them.
 
     The second condition keeps small round objects, whose normals turn fast everywhere, from becoming black.
     """

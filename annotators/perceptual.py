@@ -25,8 +25,8 @@ _KEPT: Final = 16
 
 def thumbnail(rgb: U8) -> F32:
     """What the hashes look at: luma (0..255) of an image (H, W, 3), squeezed to float32 64 x 64 by area."""
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    return cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    return cv2.resize(gray, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def image_hash(small: F32) -> str:

@@ -171,7 +171,7 @@ def listed(items: Sequence[str]) -> str:
 
 
 def sentence(text: str) -> str:
-    """Capitalised, with a full stop and single spaces."""
+    """Capitalized, with a full stop and single spaces."""
     text = " ".join(text.split())
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
@@ -181,12 +181,12 @@ def distinct(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def length(metres: float) -> str:
+def length(meters: float) -> str:
     """`20 cm`, `1.4 m`: the roundest number within 7 %."""
-    if metres >= 1:
-        steps, unit, value = (1.0, 0.5, 0.1), "m", metres
+    if meters >= 1:
+        steps, unit, value = (1.0, 0.5, 0.1), "m", meters
     else:
-        steps, unit, value = (50.0, 10.0, 5.0, 1.0), "cm", 100 * metres
+        steps, unit, value = (50.0, 10.0, 5.0, 1.0), "cm", 100 * meters
     for step in steps:
         rounded = round(value / step) * step
         if rounded > 0 and abs(rounded - value) <= 0.07 * value:

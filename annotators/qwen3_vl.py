@@ -28,7 +28,7 @@ Sentence = Annotated[str, Field(pattern=f"^[A-Z]{plain_text(4, 240)}[.]$")]
 Phrase = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ,'/-]{0,60}$")]
 _MOST_VARIANTS: Final = 12
 _LARGEST: Final = 100
-"""Where a claim has no bound of its own, in metres, widths or times: a number without bounds has no last digit."""
+"""Where a claim has no bound of its own, in meters, widths or times: a number without bounds has no last digit."""
 DEFAULT_PROMPT: Final = "v1"
 
 

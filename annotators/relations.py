@@ -43,7 +43,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Seen:
-    """A visible object in one state. `corners` (8, 3) of its bounding box in the world, metres; `box` in pixels."""
+    """A visible object in one state. `corners` (8, 3) of its bounding box in the world, meters; `box` in pixels."""
 
     id: int
     corners: F64
@@ -52,8 +52,8 @@ class Seen:
     size: F64
 
     @property
-    def centre(self) -> F64:
-        """On the floor plan (2,), metres."""
+    def center(self) -> F64:
+        """On the floor plan (2,), meters."""
         return self.corners[:, :2].mean(axis=0)
 
     @property
@@ -72,13 +72,13 @@ class Seen:
         return min(a[2], b[2]) - max(a[0], b[0]) >= 0.25 * min(a[2] - a[0], b[2] - b[0])
 
     def half(self, direction: F64) -> float:
-        """Half extent along a horizontal unit direction (2,), metres."""
+        """Half extent along a horizontal unit direction (2,), meters."""
         along = self.corners[:, :2] @ direction
         return float(along.max() - along.min()) / 2
 
     @property
     def breadth(self) -> float:
-        """Larger horizontal extent, metres."""
+        """Larger horizontal extent, meters."""
         extent = self.corners[:, :2].max(axis=0) - self.corners[:, :2].min(axis=0)
         return float(extent.max())
 
@@ -142,7 +142,7 @@ class Layout:
         if not all(id in self.seen for id in (relation.subject, *relation.others)):
             return False
         a, b, c = (self.seen[id] for id in (relation.subject, relation.others[0], relation.others[-1]))
-        offset = a.centre - b.centre
+        offset = a.center - b.center
         sideways = float(offset @ self.right)
         away = float(offset @ self.forward) if self.forward is not None else 0.0
         match relation.kind:
@@ -155,7 +155,7 @@ class Layout:
                 return sign * away > 0.25 * abs(sideways) and sign * (b.box[3] - a.box[3]) > 0
             case "between":
                 low, high = sorted((b.middle_px, c.middle_px))
-                line = c.centre - b.centre
+                line = c.center - b.center
                 along = float(offset @ line) / max(float(line @ line), 1e-9)
                 return low < a.middle_px < high and 0 < along < 1
             case "next":
@@ -164,7 +164,7 @@ class Layout:
                 return inside(a, b)
 
     def _side(self, a: Seen, b: Seen) -> RelationKind | None:
-        offset = a.centre - b.centre
+        offset = a.center - b.center
         sideways = float(offset @ self.right)
         apart = abs(sideways) - a.half(self.right) - b.half(self.right)
         if self.forward is None:
@@ -193,7 +193,7 @@ class Layout:
         """Whether two objects stand side by side as the camera sees them: not one behind the other, none hidden."""
         if a.overlaps(b) > APART:
             return False
-        offset = a.centre - b.centre
+        offset = a.center - b.center
         return self.forward is None or abs(float(offset @ self.right)) >= 0.7 * abs(float(offset @ self.forward))
 
 
@@ -222,27 +222,27 @@ def _seen(thing: SceneObject, state: StateName) -> Seen:
 
 
 def _horizontal(a: Seen, b: Seen, sideways: float) -> RelationKind | None:
-    """Left or right in the world, where the image shows it as well: neither centre lies within the other's box."""
+    """Left or right in the world, where the image shows it as well: neither center lies within the other's box."""
     first, second = (a, b) if sideways < 0 else (b, a)
     clear = first.middle_px < second.box[0] and second.middle_px > first.box[2]
     return ("left" if sideways < 0 else "right") if clear else None
 
 
 def _between(a: Seen, b: Seen, c: Seen) -> bool:
-    line = c.centre - b.centre
+    line = c.center - b.center
     span = float(np.linalg.norm(line))
     if span < 1e-6:
         return False
-    along = float((a.centre - b.centre) @ line) / span**2
-    across = abs(float(np.cross(np.append(line, 0.0), np.append(a.centre - b.centre, 0.0))[2])) / span
+    along = float((a.center - b.center) @ line) / span**2
+    across = abs(float(np.cross(np.append(line, 0.0), np.append(a.center - b.center, 0.0))[2])) / span
     left, right = (b, c) if b.middle_px < c.middle_px else (c, b)
     in_image = left.box[2] < a.middle_px < right.box[0]
     return in_image and 0.25 <= along <= 0.75 and across <= 0.15 * span
 
 
 def gap(a: Seen, b: Seen) -> float:
-    """Free floor between two objects along the line of their centres, metres; negative where they overlap."""
-    offset = b.centre - a.centre
+    """Free floor between two objects along the line of their centers, meters; negative where they overlap."""
+    offset = b.center - a.center
     distance = float(np.linalg.norm(offset))
     direction = offset / distance if distance > 1e-9 else np.array([1.0, 0.0])
     return distance - a.half(direction) - b.half(direction)

@@ -38,7 +38,7 @@ class JunkScreen(Stage):
     of each image `luma`, `black`, `white`, `structure`, `blur`).
 
     The thresholds lie between what was measured on good pictures (288 images, rendered and OBJECT-3DIT, 256 x 256)
-    and on the same ones spoilt.
+    and on the same ones spoiled.
     """
 
     layer: ClassVar[str] = "screen"
@@ -105,21 +105,21 @@ def measure(rgb: U8) -> dict[str, float]:
     """What the screen judges an image uint8 (H, W, 3) by: `luma`, `black`, `white` (0..1), `structure`, `blur`."""
     step = max(1, min(rgb.shape[:2]) // _ENOUGH)
     luma, black, white = exposure(np.ascontiguousarray(rgb[::step, ::step]))
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
-    numbers = {"luma": luma, "black": black, "white": white, "structure": structure(grey), "blur": blur(grey)}
+    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+    numbers = {"luma": luma, "black": black, "white": white, "structure": structure(gray), "blur": blur(gray)}
     return {name: round(value, 4) for name, value in numbers.items()}
 
 
-def structure(grey: U8) -> float:
+def structure(gray: U8) -> float:
     """How strong the strongest edges of an image (H, W) are, in levels of 255 a pixel at 128 x 128: percentile 99.
 
     Gradients after a Gaussian of one pixel, so that neither grain nor the slow shading of a wall counts.
     """
-    small = cv2.resize(grey, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.resize(gray, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA).astype(np.float32)
     return float(np.sqrt(np.percentile(_energy(_smoothed(small, 1.0)), 99)))
 
 
-def blur(grey: U8) -> float:
+def blur(gray: U8) -> float:
     """Share of an image's (H, W) gradient energy that another blur leaves: near 1 where it was blurred already.
 
     After Crete et al., "The blur effect: perception and estimation with a new no-reference perceptual blur metric"
@@ -128,7 +128,7 @@ def blur(grey: U8) -> float:
     differences: squared gradients, at edges alone, so that smooth backgrounds have no vote and a single sharp object
     decides. 1 where there is no edge.
     """
-    pixels = grey.astype(np.float32)
+    pixels = gray.astype(np.float32)
     before, after = _energy(pixels), _energy(_smoothed(pixels, _REBLUR))
     edges = (after > _EDGE**2).astype(np.float32)
     total = float(np.vdot(before, edges))

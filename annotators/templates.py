@@ -94,7 +94,7 @@ def _choose(found: Wordings, count: int, rng: np.random.Generator) -> list[str]:
 
 
 def _in_turn(groups: Sequence[Group], rng: np.random.Generator) -> list[str]:
-    """All sentences, one of each group before the second of any: neighbours differ in what they say."""
+    """All sentences, one of each group before the second of any: neighbors differ in what they say."""
     shuffled = [[group[i] for i in rng.permutation(len(group)).tolist()] for group in groups]
     order = [shuffled[i] for i in rng.permutation(len(groups)).tolist()]
     rounds = max((len(group) for group in order), default=0)

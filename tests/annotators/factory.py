@@ -26,7 +26,7 @@ VIEWS = ("", "the front view.", "the rear left side view.")
 
 @dataclass(frozen=True)
 class Stand:
-    """One object's place: metres, degrees."""
+    """One object's place: meters, degrees."""
 
     x: float
     y: float

@@ -66,8 +66,8 @@ def community(path: Path, *, half: bool = False, channels: int = 3, scale: float
         *red_channel("red", "pixel_values"),
         helper.make_node("Mul", ["red", "scale"], ["scaled"]),
         helper.make_node("Squeeze", ["scaled", "axis"], ["predicted_depth"]),
-        helper.make_node("Sub", ["pixel_values", "middle"], ["centred"]),
-        helper.make_node("Mul", ["centred", "half"], ["vectors"]),
+        helper.make_node("Sub", ["pixel_values", "middle"], ["centered"]),
+        helper.make_node("Mul", ["centered", "half"], ["vectors"]),
         helper.make_node("Concat", ["vectors", "red"][: channels - 2], ["predicted_normal"], axis=1),
         helper.make_node("Squeeze", ["red", "axis"], ["normal_confidence"]),
     ]
@@ -102,7 +102,7 @@ import torch
 
 
 class Network(torch.nn.Module):
-    """The interface of the authors' model; depth is the red of the image that was normalised."""
+    """The interface of the authors' model; depth is the red of the image that was normalized."""
 
     def __init__(self, normals, gain=1.0):
         super().__init__()

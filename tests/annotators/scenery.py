@@ -1,4 +1,4 @@
-"""Pictures of made-up scenes: a shaded backdrop, a patterned floor, a few sharp things; and the same ones spoilt."""
+"""Pictures of made-up scenes: a shaded backdrop, a patterned floor, a few sharp things; and the same ones spoiled."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ SIDE = 192
 
 
 def scene(seed: int, side: int = SIDE) -> U8:
-    """A scene (side, side, 3): backdrop, floor and five ellipses of random places, sizes and colours."""
+    """A scene (side, side, 3): backdrop, floor and five ellipses of random places, sizes and colors."""
     rng = np.random.default_rng(seed)
     down, across = np.mgrid[0 : 1 : side * 1j, 0 : 1 : side * 1j]
     shade = 60 + 90 * (down * rng.uniform(-1, 1) + across * rng.uniform(-1, 1) + 1) / 2
@@ -18,9 +18,9 @@ def scene(seed: int, side: int = SIDE) -> U8:
     shade += np.where(down > rng.uniform(0.3, 0.6), 12 * tiles + 30, 0)
     rgb = np.repeat(shade[..., None], 3, axis=2).clip(0, 255).astype(np.uint8)
     for _ in range(5):
-        centre, axes = rng.integers(side // 8, side * 7 // 8, 2), rng.integers(side // 16, side // 5, 2)
-        colour = [int(level) for level in rng.integers(20, 235, 3)]
-        cv2.ellipse(rgb, centre.tolist(), axes.tolist(), float(rng.uniform(0, 180)), 0, 360, colour, -1)
+        center, axes = rng.integers(side // 8, side * 7 // 8, 2), rng.integers(side // 16, side // 5, 2)
+        color = [int(level) for level in rng.integers(20, 235, 3)]
+        cv2.ellipse(rgb, center.tolist(), axes.tolist(), float(rng.uniform(0, 180)), 0, 360, color, -1)
     return rgb
 
 

@@ -105,7 +105,9 @@ def test_what_a_failed_batch_held_is_free_before_memory_is_given_back(monkeypatc
             raise torch.OutOfMemoryError("CUDA out of memory")
         return ready
 
-    monkeypatch.setattr("spatialdata_builder.annotators.batches._free", lambda: left.append(held[-1]() is not None))
+    monkeypatch.setattr(
+        "spatialdata_builder.annotators.batches._empty_cuda_cache", lambda: left.append(held[-1]() is not None)
+    )
     batches(forward, 8)(ITEMS)
     assert left == [False, False]
 
@@ -124,7 +126,7 @@ def test_a_gpu_that_is_lost_is_no_fault_of_the_items(step: str):
         fails("finish")
         return raw
 
-    with pytest.raises(WorkerLost, match=r"illegal memory access was encountered\): run the same command again"):
+    with pytest.raises(WorkerLost, match=r"illegal memory access was encountered\): rerun the same command"):
         Batches(int, forward, finish, size=4)(ITEMS)
 
 
@@ -135,7 +137,7 @@ def test_real_failure_to_allocate_on_the_cpu_is_out_of_memory():
 
 
 def test_one_image_that_does_not_fit_stops_the_run_with_advice():
-    with pytest.raises(SpatialdataError, match="one image alone exceeds the memory") as caught:
+    with pytest.raises(SpatialdataError, match="a single image exceeds the memory") as caught:
         batches(Model(memory=0, error=lambda: torch.OutOfMemoryError("CUDA out of memory\nmore lines")), 4)(ITEMS)
     assert "\n" not in str(caught.value) and "smaller model" in str(caught.value)
 

@@ -89,7 +89,7 @@ def test_a_model_of_one_file_is_given_as_the_file_or_as_what_holds_it(folder: Pa
     assert by_file.folder == by_folder.folder == file
     assert by_file.revision == digest_of(file) and by_file.name == "model.safetensors"
     assert find_file("lab/depth-small", "config.json").revision == COMMIT
-    with pytest.raises(BadInput, match=r"holds no file model\.onnx"):
+    with pytest.raises(BadInput, match=r"has no file model\.onnx"):
         find_file(str(folder), "model.onnx")
 
 

@@ -70,8 +70,8 @@ def test_good_pairs_pass_with_what_was_measured(kind):
         assert scores.displacement_px == -1
     else:
         middle = [cv2.moments(mask.astype(np.uint8)) for mask in (before, after)]
-        centres = [np.array([m["m10"], m["m01"]]) / m["m00"] for m in middle]
-        assert scores.displacement_px == pytest.approx(np.linalg.norm(centres[1] - centres[0]), abs=1e-2)
+        centers = [np.array([m["m10"], m["m01"]]) / m["m00"] for m in middle]
+        assert scores.displacement_px == pytest.approx(np.linalg.norm(centers[1] - centers[0]), abs=1e-2)
     assert scores.visible_source == scores.box_iou == -1
     assert scores.instruction_check == 1 and result.columns["instruction"] == ""
     assert json.loads(str(result.columns["instruction_verdict"]))["verdict"] == "agrees"
@@ -176,9 +176,9 @@ def test_a_turn_must_change_more_than_grain(share, passes):
     """Every pixel of the object differs, but only a part of it looks different: a stool's legs that change places."""
     facts, members = accepted("rotate")
     mask = codecs.decode_labels(members["source_instances"]) == facts.edit.object
-    chequered = np.indices(mask.shape).sum(axis=0) % 2 * 40
+    checkered = np.indices(mask.shape).sum(axis=0) % 2 * 40
     images = []
-    for grain in (chequered, 40 - chequered):
+    for grain in (checkered, 40 - checkered):
         image = codecs.decode_image(members["source"])
         image[mask] = 100 + grain[mask][:, None]
         images.append(image)
@@ -244,9 +244,9 @@ def drawn_thing(shape: str, degrees: float) -> tuple[np.ndarray, np.ndarray]:
 def test_turns_that_a_person_sees(shape: str, degrees: float, shows: bool):
     (source, before), (target, after) = drawn_thing(shape, 20), drawn_thing(shape, 20 + degrees)
     images = Images(source, target, before, after, np.ones(before.shape, np.bool_))
-    seen = images.looks_other(1) >= 0.06 or outline_change(before == 1, after == 1) >= 1.15
-    assert seen == shows, (images.looks_other(1), outline_change(before == 1, after == 1))
-    assert images.looks_other(2) == 0
+    seen = images.appearance_change(1) >= 0.06 or outline_change(before == 1, after == 1) >= 1.15
+    assert seen == shows, (images.appearance_change(1), outline_change(before == 1, after == 1))
+    assert images.appearance_change(2) == 0
 
 
 @pytest.mark.parametrize(("visible", "cut", "passes"), [(1.0, 0, True), (0.15, 0, False), (1.0, 24, False)])

@@ -83,7 +83,7 @@ def metric(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def picture(shape: tuple[int, int], seed: int) -> bytes:
-    """Smooth colours with some grain, lossless."""
+    """Smooth colors with some grain, lossless."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
         shape[::-1], Image.Resampling.BICUBIC
@@ -255,10 +255,10 @@ def test_damaged_and_foreign_checkpoints_are_one_line(relative: Path, tmp_path: 
     with pytest.raises(BadInput, match="cannot be loaded"):
         stage.setup()
     (folder / "config.json").write_text('{"model_type": "dpt"}')
-    with pytest.raises(BadInput, match="holds a 'dpt'"):
+    with pytest.raises(BadInput, match="has model type 'dpt'"):
         stage.setup()
     (folder / "config.json").unlink()
-    with pytest.raises(BadInput, match="no model folder"):
+    with pytest.raises(BadInput, match="not a model folder"):
         stage.setup()
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(BadInput, match="no image-processor configuration") as caught:

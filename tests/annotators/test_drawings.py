@@ -206,7 +206,7 @@ class TestWeightsThatDoNotFit:
             InformativeDrawings(model=str(path), gpus=0).setup()
 
     def test_a_file_that_is_not_there(self, tmp_path: Path):
-        with pytest.raises(BadInput, match=r"holds no file sk_model\.pth"):
+        with pytest.raises(BadInput, match=r"has no file sk_model\.pth"):
             InformativeDrawings(model=str(tmp_path), gpus=0).setup()
 
 

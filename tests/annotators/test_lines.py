@@ -80,12 +80,12 @@ def test_a_card_before_a_wall_of_the_same_orientation_is_outlined():
 
 def test_a_sphere_has_an_outline_and_nothing_inside():
     d = rays()
-    centre, radius = np.array([0.0, 0.0, 3.0]), 0.8
-    b, dd = d @ centre, (d**2).sum(axis=2)
-    root = b**2 - dd * (centre @ centre - radius**2)
+    center, radius = np.array([0.0, 0.0, 3.0]), 0.8
+    b, dd = d @ center, (d**2).sum(axis=2)
+    root = b**2 - dd * (center @ center - radius**2)
     hit = root > 0
     z = np.where(hit, (b - np.sqrt(np.maximum(root, 0))) / dd, 0).astype(np.float32)
-    normals = np.where(hit[..., None], (d * z[..., None] - centre) / radius, 0).astype(np.float32)
+    normals = np.where(hit[..., None], (d * z[..., None] - center) / radius, 0).astype(np.float32)
     wall = plane([0.0, 0.0, -1.0], 6.0)
     depth, normals = nearest((z, normals), wall)
     lines = draw_lines(hit.astype(np.uint8), depth, normals, K)

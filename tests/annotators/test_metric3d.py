@@ -77,7 +77,7 @@ def one_line(error: pytest.ExceptionInfo) -> str:
 
 @pytest.mark.parametrize(("size", "canvas", "place"), PLACES)
 def test_depth_is_cut_out_of_the_canvas_and_scaled(size, canvas, place, tmp_path):
-    """Against the ramp's formula at the canvas coordinates of each pixel's centre."""
+    """Against the ramp's formula at the canvas coordinates of each pixel's center."""
     (width, height), (left, top, inner_width, inner_height) = size, place
     stage = metric(models.stock(tmp_path / "vit.onnx", canvas, ramp(canvas)), views=("target",))
     depth, info = depth_of(run(stage, pair(plain(90, size)))[0])
@@ -105,13 +105,13 @@ def test_images_lie_in_the_middle_of_the_mean_colour(size, canvas, place):
 
 @pytest.mark.parametrize(("canvas", "margin"), [((128, 200), 0), ((64, 128), 1)])
 def test_a_perfect_model_gives_the_depth_of_the_scene(canvas, margin, tmp_path):
-    """The image's red is the scene's z in decimetres; the model answers z * 1000 / (fx * scale)."""
-    decimetres = np.broadcast_to(2 * np.arange(128)[None, :], (128, 128))
+    """The image's red is the scene's z in decimeters; the model answers z * 1000 / (fx * scale)."""
+    decimeters = np.broadcast_to(2 * np.arange(128)[None, :], (128, 128))
     scale = canvas[0] / 128
     model = models.community(tmp_path / "exact.onnx", scale=0.1 * 1000 / (FX * scale))
-    depth, info = depth_of(run(metric(model, canvas=canvas, views=("target",)), pair(np.dstack([decimetres] * 3)))[0])
+    depth, info = depth_of(run(metric(model, canvas=canvas, views=("target",)), pair(np.dstack([decimeters] * 3)))[0])
     inner = np.s_[:, margin : 128 - margin]
-    assert np.abs(depth - decimetres / 10)[inner].max() <= info.scale / 2 + 1e-5
+    assert np.abs(depth - decimeters / 10)[inner].max() <= info.scale / 2 + 1e-5
     assert "assumed" not in info.estimator
 
 
@@ -160,7 +160,7 @@ def test_depth_is_clamped_and_what_is_no_depth_is_zero(tmp_path):
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("half", [False, True])
 def test_normals_come_back_at_length_one_in_our_convention(half, channels, tmp_path):
-    """The model reads normals from the image's colours; they come back with their signs, x right, y down."""
+    """The model reads normals from the image's colors; they come back with their signs, x right, y down."""
     rows, columns = np.mgrid[:128, :128]
     slopes = np.stack([columns / 200 - 0.3, rows / 300 - 0.2, np.full((128, 128), -1.0)], axis=2)
     wanted = slopes / np.linalg.norm(slopes, axis=2, keepdims=True)
@@ -234,7 +234,7 @@ def test_models_know_their_canvas(tmp_path):
     assert metric(convnext).setup().backend.canvas == (544, 1216)
     fixed = models.stock(tmp_path / "stock/m.onnx", CANVAS)
     assert metric(fixed).setup().backend.canvas == CANVAS
-    with pytest.raises(BadInput, match=r"takes \[56, 112\] alone"):
+    with pytest.raises(BadInput, match=r"takes only \[56, 112\]"):
         metric(fixed, canvas=(56, 56)).setup()
 
 
@@ -247,7 +247,7 @@ def test_folders_hold_one_graph_or_name_it(tmp_path):
     with pytest.raises(BadInput, match=r"onnx/model\.onnx, onnx/model_fp16\.onnx"):
         metric(str(tmp_path)).setup()
     assert metric(str(tmp_path), file="onnx/model_fp16.onnx").setup().backend.dtype == np.float16
-    with pytest.raises(BadInput, match=r"holds no file q4\.onnx"):
+    with pytest.raises(BadInput, match=r"has no file q4\.onnx"):
         metric(str(tmp_path), file="q4.onnx").setup()
 
 
@@ -263,12 +263,12 @@ def _bad(tmp_path: Path) -> dict[str, tuple[str, str]]:
             models.red_channel(image="rgb"),
             {"rgb": image["image"]},
             depth,
-            "no input `image` or `pixel_values`, but rgb",
+            "no input `image` or `pixel_values` (found: rgb)",
         ),
         "output": (models.red_channel("y"), image, {"y": depth["pred_depth"]}, "no output `pred_depth`"),
         "bytes": (cast, {"image": (TensorProto.UINT8, (1, 3, 56, 112))}, depth, "tensor(uint8)"),
-        "grey": (red, {"image": (TensorProto.FLOAT, (1, 1, 56, 112))}, depth, "not float [B, 3, H, W]"),
-        "camera": (red, image | {"K": (TensorProto.FLOAT, (3, 3))}, depth, "more than an image (image, K)"),
+        "gray": (red, {"image": (TensorProto.FLOAT, (1, 1, 56, 112))}, depth, "not float [B, 3, H, W]"),
+        "camera": (red, image | {"K": (TensorProto.FLOAT, (3, 3))}, depth, "more inputs than an image (image, K)"),
     }
     found = {
         name: (models.save_graph(tmp_path / f"{name}.onnx", nodes, constants, inputs, outputs), says)
@@ -277,11 +277,11 @@ def _bad(tmp_path: Path) -> dict[str, tuple[str, str]]:
     return found | {
         "text": (str(tmp_path / "text.onnx"), "cannot load"),
         "missing": (str(tmp_path / "none.onnx"), "does not exist"),
-        "empty": (str(tmp_path / "empty"), "must hold one .onnx file"),
+        "empty": (str(tmp_path / "empty"), "must have one .onnx file"),
     }
 
 
-@pytest.mark.parametrize("name", ["input", "output", "bytes", "grey", "camera", "text", "missing", "empty"])
+@pytest.mark.parametrize("name", ["input", "output", "bytes", "gray", "camera", "text", "missing", "empty"])
 def test_bad_checkpoints_are_one_line(name, tmp_path):
     checkpoint, says = _bad(tmp_path)[name]
     with pytest.raises(BadInput) as error:
@@ -354,7 +354,7 @@ def test_the_hub_backend_gives_what_the_graph_gives(tmp_path):
         ("metric3d_of_old", ("torch",), "pip install mmcv-lite mmengine"),
         ("metric3d_vit_huge", ("torch",), "metric3d_vit_huge"),
         ("metric3d_convnext_tiny", ("torch",), "no normals"),
-        ("metric3d_vit_giant2", ("torch",), "runs on a GPU alone"),
+        ("metric3d_vit_giant2", ("torch",), "runs only on a GPU"),
     ],
 )
 def test_what_the_hub_backend_lacks_is_one_line(entry, dependencies, says, tmp_path):

@@ -82,7 +82,7 @@ def test_small_things():
 
 def test_lengths_are_round_and_right():
     assert length(0.2) == "20 cm" and length(0.48) == "50 cm" and length(1.37) == "1.4 m" and length(0.034) == "3.4 cm"
-    for millimetres in range(5, 5000, 7):
-        value, unit = length(millimetres / 1000).split()
-        metres = float(value) * (0.01 if unit == "cm" else 1)
-        assert abs(metres - millimetres / 1000) <= 0.07 * millimetres / 1000 + 1e-9
+    for millimeters in range(5, 5000, 7):
+        value, unit = length(millimeters / 1000).split()
+        meters = float(value) * (0.01 if unit == "cm" else 1)
+        assert abs(meters - millimeters / 1000) <= 0.07 * millimeters / 1000 + 1e-9

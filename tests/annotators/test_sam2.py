@@ -66,7 +66,7 @@ def sample_of(seed, width, height, facts=None):
 
 
 def pixels_of(rgb):
-    """As SAM 2 was released: stretched to a square, ImageNet's normalisation."""
+    """As SAM 2 was released: stretched to a square, ImageNet's normalization."""
     square = np.asarray(Image.fromarray(rgb).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) / 255
     return torch.from_numpy(((square - MEAN) / STD).transpose(2, 0, 1)[None].astype(np.float32))
 
@@ -319,7 +319,7 @@ def test_what_cannot_be_used_is_one_line(checkpoint, tmp_path):
 
     with pytest.raises(BadInput, match="does not exist"):
         stage_of(tmp_path / "nowhere").setup()
-    with pytest.raises(BadInput, match="no SAM 2"):
+    with pytest.raises(BadInput, match="not a SAM 2"):
         stage_of(tmp_path).setup()
     shutil.copytree(checkpoint[0], tmp_path / "cut")
     weights = load_file(tmp_path / "cut" / "model.safetensors")

@@ -7,16 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spatialdata_builder.annotators.sam2_masks import (
+    box_nms,
     distinct_masks,
     grid_points,
     label_map,
     mask_boxes,
     paint,
+    remove_specks,
     stability_scores,
     stable_masks,
-    suppress,
     upsample,
-    without_specks,
 )
 from spatialdata_builder.shards.geometry import box_of_mask
 
@@ -91,7 +91,7 @@ def test_suppression_is_greedy_by_score(seed, count, threshold):
     start, size = rng.integers(0, 12, (count, 2)), rng.integers(1, 20, (count, 2))
     boxes = np.concatenate([start, start + size], axis=1)
     scores = rng.integers(1, 6, count).astype(np.float32) / 8  # with ties
-    assert suppress(boxes, scores, threshold).tolist() == greedy(boxes.tolist(), scores, threshold).tolist()
+    assert box_nms(boxes, scores, threshold).tolist() == greedy(boxes.tolist(), scores, threshold).tolist()
 
 
 def test_upsampling_is_torchs_bilinear():
@@ -107,18 +107,18 @@ def test_small_holes_are_filled_and_small_islands_removed():
     mask = rectangle(4, 4, 20, 20) & ~rectangle(6, 6, 8, 8) & ~rectangle(10, 10, 14, 14)
     mask |= rectangle(25, 25, 27, 27) | rectangle(22, 4, 26, 8)
     expected = (rectangle(4, 4, 20, 20) & ~rectangle(10, 10, 14, 14)) | rectangle(22, 4, 26, 8)
-    assert np.array_equal(without_specks(mask, 5), expected)
-    assert np.array_equal(without_specks(mask, 1), mask)
+    assert np.array_equal(remove_specks(mask, 5), expected)
+    assert np.array_equal(remove_specks(mask, 1), mask)
     # The largest island stays, however small; an empty mask stays empty, a full one full.
     specks = rectangle(1, 1, 3, 3) | rectangle(9, 9, 12, 12)
-    assert np.array_equal(without_specks(specks, 50), rectangle(9, 9, 12, 12))
+    assert np.array_equal(remove_specks(specks, 50), rectangle(9, 9, 12, 12))
     for uniform in (np.zeros((SIDE, SIDE), bool), np.ones((SIDE, SIDE), bool)):
-        assert np.array_equal(without_specks(uniform, 50), uniform)
+        assert np.array_equal(remove_specks(uniform, 50), uniform)
 
 
 def test_pixels_that_touch_at_a_corner_are_one_island():
     diagonal = np.eye(SIDE, dtype=bool)
-    assert np.array_equal(without_specks(diagonal | rectangle(20, 2, 26, 8), 20), diagonal | rectangle(20, 2, 26, 8))
+    assert np.array_equal(remove_specks(diagonal | rectangle(20, 2, 26, 8), 20), diagonal | rectangle(20, 2, 26, 8))
 
 
 def test_smaller_masks_are_painted_over_larger_ones():

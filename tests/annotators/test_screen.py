@@ -1,4 +1,4 @@
-"""The junk screen: good pictures pass, spoilt ones are refused for what was done to them."""
+"""The junk screen: good pictures pass, spoiled ones are refused for what was done to them."""
 
 import json
 
@@ -24,7 +24,7 @@ SPOILT = {
     "white": (np.full((SIDE, SIDE, 3), 255, np.uint8), "blown_out", "luma"),
     "overexposed": (lit(scene(1), 4), "blown_out", "luma"),
     "half white": (HALF_WHITE, "blown_out", "white"),
-    "one grey": (np.full((SIDE, SIDE, 3), 130, np.uint8), "nothing_visible", "structure"),
+    "one gray": (np.full((SIDE, SIDE, 3), 130, np.uint8), "nothing_visible", "structure"),
     "floor": (FLOOR.astype(np.uint8), "nothing_visible", "structure"),
     "blurred by 3": (blurred(scene(1), 3), "blurred", "blur"),
     "blurred by 5": (blurred(scene(4), 5), "blurred", "blur"),
@@ -36,7 +36,7 @@ def screened(sample: Sample, **options: float) -> Result:
     return stage(stage.setup(), [sample])[0]
 
 
-def grey(rgb: U8) -> U8:
+def gray(rgb: U8) -> U8:
     return (rgb.astype(np.float64) @ [0.299, 0.587, 0.114]).round().astype(np.uint8)
 
 
@@ -98,17 +98,17 @@ def test_thresholds_are_options():
 
 def test_blur_rises_with_blur_and_not_with_contrast():
     for seed in range(6):
-        rising = [blur(grey(blurred(scene(seed), sigma) if sigma else scene(seed))) for sigma in (0, 1, 1.5, 2, 3, 4)]
+        rising = [blur(gray(blurred(scene(seed), sigma) if sigma else scene(seed))) for sigma in (0, 1, 1.5, 2, 3, 4)]
         assert rising == sorted(rising)
-        assert blur(grey(lit(scene(seed), 0.5, 60))) == pytest.approx(rising[0], abs=0.03)
+        assert blur(gray(lit(scene(seed), 0.5, 60))) == pytest.approx(rising[0], abs=0.03)
 
 
 def test_one_sharp_thing_before_a_smooth_backdrop_is_sharp():
-    assert blur(grey(with_thing(blurred(scene(1), 8), 60, 120, radius=12))) < 0.5
+    assert blur(gray(with_thing(blurred(scene(1), 8), 60, 120, radius=12))) < 0.5
 
 
 def test_blur_against_sums_written_out():
-    picture = grey(scene(7)).astype(np.float64)
+    picture = gray(scene(7)).astype(np.float64)
     offsets = np.arange(-9, 10)
     kernel = np.exp(-(offsets**2) / (2 * 1.5**2))
     kernel /= kernel.sum()

@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from spatialdata_builder.annotators.checkpoint import digest_of
-from spatialdata_builder.annotators.vggt import INSTALL, VggtMetric, metres_per_unit, network_size
+from spatialdata_builder.annotators.vggt import INSTALL, VggtMetric, meters_per_unit, network_size
 from spatialdata_builder.shards.codecs import (
     CodecError,
     decode_confidence,
@@ -152,7 +152,7 @@ def test_depth_and_confidence_equal_the_networks_at_the_images_size(folder: Path
             depth, confidence = expected_maps(network, image)
             found, info = read(row, f"{prefix}metric")
             np.testing.assert_allclose(found, depth, atol=info.scale / 2 + 1e-4, rtol=1e-4)
-            assert (info.kind, info.unit) == ("metric", ""), "VGGT's depth is up to scale: no metres are claimed"
+            assert (info.kind, info.unit) == ("metric", ""), "VGGT's depth is up to scale: no meters are claimed"
             assert (info.estimator, info.revision) == ("tiny-vggt", digest_of(folder))
             found, info = read(row, f"{prefix}confidence")
             np.testing.assert_allclose(found, confidence, atol=info.scale / 2 + 1e-4, rtol=1e-4)
@@ -182,14 +182,14 @@ def test_the_released_package_on_a_small_network(tmp_path: Path, monkeypatch: py
 def test_exact_alignment_gives_metres_by_one_factor_an_image(folder: Path):
     plain, aligned = (VggtMetric(model=str(folder), side=SIDE, gpus=0, align=align) for align in ("none", "exact"))
     given = samples()
-    for sample, free, metres in zip(given, plain(plain.setup(), given), aligned(aligned.setup(), given), strict=True):
+    for sample, free, meters in zip(given, plain(plain.setup(), given), aligned(aligned.setup(), given), strict=True):
         facts = json.loads(str(sample["pair"]["facts"]))
         for member in ("source_metric", "metric"):
             data = sample["pair"][member]
             assert isinstance(data, bytes)
             exact = decode_depth(data, MapInfo.model_validate(facts[member]))
             relative, info = read(free, member)
-            found, info = read(metres, member)
+            found, info = read(meters, member)
             known = exact > 0
             assert not known.all()
             factor = np.median(exact[known] / relative[known])
@@ -227,8 +227,8 @@ def test_only_the_columns_in_use_are_read():
 def test_factor_of_scale():
     depth = np.array([[1.0, 2.0, 4.0, 1.0]], np.float32)
     exact = np.array([[3.0, 6.0, 20.0, 0.0]], np.float32)
-    assert metres_per_unit(depth, exact) == pytest.approx(3)
-    assert metres_per_unit(depth, np.zeros_like(exact)) == 0 and metres_per_unit(depth, None) == 0
+    assert meters_per_unit(depth, exact) == pytest.approx(3)
+    assert meters_per_unit(depth, np.zeros_like(exact)) == 0 and meters_per_unit(depth, None) == 0
 
 
 @pytest.mark.parametrize(
