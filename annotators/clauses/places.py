@@ -162,7 +162,7 @@ def _on_side(a: Seen, b: Seen, side: str, axes: Axes, in_image: bool) -> tuple[O
     o, r = float(offset @ direction), a.half(direction) + b.half(direction)
     p = abs(float(offset @ across)) if across is not None else 0.0
     q = a.half(across) + b.half(across) if across is not None else np.inf
-    true = o > 0.6 * r and p <= max(q, 1.2 * o) and (side in ("left", "right") or not in_image or a.one_column(b))
+    true = o > 0.6 * r and p <= max(q, 1.2 * o) and (side in ("left", "right") or not in_image or a.shares_columns(b))
     false = o < -0.25 * r or (o < 0.25 * r and p > q)
     if in_image:
         shown = _shown(a, b, side)

@@ -194,7 +194,7 @@ class TestWeightsThatDoNotFit:
         assert "'model4.1.weight' is of shape (3, 64, 7, 7), not of shape (1, 64, 7, 7)" in text
 
     def test_something_else(self, tmp_path: Path):
-        assert "holds a list" in self.refused([1, 2], tmp_path / "a.pth")
+        assert "contains a list" in self.refused([1, 2], tmp_path / "a.pth")
 
     def test_code_is_not_run(self, tmp_path: Path):
         assert "safely" in self.refused(Path("x"), tmp_path / "a.pth")
