@@ -1,4 +1,4 @@
-"""Pictures of made-up scenes: a shaded backdrop, a patterned floor, a few sharp things; and the same ones spoiled."""
+"""Synthetic pictures, a shaded backdrop, a patterned floor and a few sharp objects, and functions that degrade them."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ SIDE = 192
 
 
 def scene(seed: int, side: int = SIDE) -> U8:
-    """A scene (side, side, 3): backdrop, floor and five ellipses of random places, sizes and colors."""
+    """A scene (side, side, 3): backdrop, floor, and five ellipses of random positions, sizes and colors."""
     rng = np.random.default_rng(seed)
     down, across = np.mgrid[0 : 1 : side * 1j, 0 : 1 : side * 1j]
     shade = 60 + 90 * (down * rng.uniform(-1, 1) + across * rng.uniform(-1, 1) + 1) / 2
@@ -25,7 +25,7 @@ def scene(seed: int, side: int = SIDE) -> U8:
 
 
 def with_thing(rgb: U8, x: int, y: int, radius: int = 22) -> U8:
-    """The scene with a red ball at a place: what an edit puts there."""
+    """The scene with a red ball at x, y, as if an edit had inserted it."""
     drawn = rgb.copy()
     cv2.circle(drawn, (x, y), radius, (220, 30, 40), -1)
     return drawn
@@ -45,7 +45,7 @@ def as_jpeg(rgb: U8, quality: int = 80) -> U8:
 
 
 def pair(source: U8, target: U8, *, objects: bool | None = True) -> Sample:
-    """A sample whose instance maps show an object, show none, or (None) are not known."""
+    """A sample whose instance maps have an object (True), have none (False), or are unknown (None)."""
     labels = np.zeros(source.shape[:2], np.uint8)
     labels[:20, :20] = bool(objects)
     coded = b"" if objects is None else encode_labels(labels)
