@@ -72,7 +72,7 @@ class Sam2Segments(EstimatedMap):
         if self.points_per_side < 1 or self.points_per_batch < 0:
             raise BadInput(f"layers.{self.layer}: points_per_side must be 1 or more, points_per_batch 0 or more")
         if not 0 < self.box_nms_thresh <= 1 or self.stability_score_offset < 0:
-            raise BadInput(f"layers.{self.layer}: box_nms_thresh must lie in 0..1, stability_score_offset be 0 or more")
+            raise BadInput(f"layers.{self.layer}: box_nms_thresh must be in 0..1, stability_score_offset 0 or more")
 
     def setup(self) -> "Sam2Segmenter":
         device = pick_device(self.layer, self.gpus)

@@ -18,7 +18,7 @@ import numpy as np
 from ...shards.geometry import F64, matrix4
 from ..case import Case
 from ..claims import Claims
-from ..directions import MIN_SHIFT, breadth_along
+from ..directions import LEAST_PX, breadth_along
 from .clause import Clause, Tolerances, decided, within
 from .places import Axes, own, viewer
 
@@ -67,7 +67,7 @@ def _in_image(claims: Claims, case: Case) -> Clause:
     if before[2] <= before[0] or after[2] <= after[0] or not set(claims.directions) <= _IN_IMAGE.keys():
         return Clause("direction", "unchecked", f"says {said}, which cannot be told")
     step = (after[:2] + after[2:] - before[:2] - before[2:]) / 2 / (case.width, case.height)
-    if np.abs(step).max() < MIN_SHIFT:
+    if np.abs(step).max() < LEAST_PX:
         return Clause("direction", "unchecked", f"says {said}, hardly moves in the image")
     return _compare(step, [np.array(_IN_IMAGE[way]) for way in claims.directions], f"says {said} in the image")
 

@@ -57,8 +57,8 @@ class Translate(Kind):
         yield from related("after the edit it is", case.reached, case.names)
         if way.directions:
             yield f"direction of the move, as the camera sees it: {way.directions[0]}"
-        if way.meters:
-            yield f"distance of the move: {length(way.meters)} ({number(way.meters)} metres)"
+        if way.metres:
+            yield f"distance of the move: {length(way.metres)} ({number(way.metres)} metres)"
         if way.end:
             yield f"the move leads {way.end[0]}"
 
@@ -91,11 +91,11 @@ class Translate(Kind):
 
 def _far(way: Motion) -> list[str]:
     """The direction with the distance."""
-    if not way.directions or not way.meters:
+    if not way.directions or not way.metres:
         return []
     if way.parts:
         return way.parts
-    first, metres = way.directions[0], f"about {length(way.meters)}"
+    first, metres = way.directions[0], f"about {length(way.metres)}"
     return distinct(
         [f"{metres} {first}", f"{first} by {way.magnitude}"]
         + [f"{words}{',' if ',' in words else ''} by {metres}" for words in way.directions]
