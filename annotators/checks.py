@@ -173,7 +173,7 @@ class GeometryChecks(Stage):
                         yield "mask_broken_up", broken
 
     def _slivers(self, facts: PairFacts) -> Iterator[Fault]:
-        """Objects, in either image, of which too little is in sight to recognize them."""
+        """Objects, in either image, that are too little visible to be recognized."""
         states: tuple[StateName, StateName] = ("source", "target")
         for thing in facts.objects:
             for state in states:

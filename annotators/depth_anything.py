@@ -74,7 +74,7 @@ class DepthAnythingMetric(_DepthStage):
 
 @dataclass(frozen=True)
 class Resizing:
-    """Preprocessing, as a checkpoint's image-processor configuration describes it; fields are named as there."""
+    """Preprocessing, as a checkpoint's image-processor configuration describes it; fields have the same names."""
 
     height: int
     width: int

@@ -171,7 +171,7 @@ def listed(items: Sequence[str]) -> str:
 
 
 def sentence(text: str) -> str:
-    """Capitalize, and add a final period; spaces become single ones."""
+    """Capitalize, collapse spaces, and add a final period."""
     text = " ".join(text.split())
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 

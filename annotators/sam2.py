@@ -91,7 +91,7 @@ class Processor:
 
     @classmethod
     def load(cls, folder: Path) -> "Processor":
-        """Read the checkpoint's image-processor configuration. Missing values are those of the SAM 2 release."""
+        """Read the checkpoint's image-processor configuration. Missing values default to those of the SAM 2 release."""
         values: dict[str, Any] = {}
         for name in ("preprocessor_config.json", "processor_config.json"):
             if (folder / name).is_file():

@@ -77,10 +77,16 @@ def test_an_observer_finds_every_front():
 
 
 def test_no_front_differs_from_an_unknown_front():
-    alike, unsure = STAGE(Observer(), [portraits("ball", None)])[0], STAGE(biased("A"), [portraits("chair", 90)])[0]
-    assert (orientation_of(alike)["front_deg"], orientation_of(alike)["distinguishable"]) == (None, False)
-    assert (orientation_of(unsure)["front_deg"], orientation_of(unsure)["distinguishable"]) == (None, True)
-    assert orientation_of(alike)["name"] == "office chair"
+    symmetric, biased_result = (
+        STAGE(Observer(), [portraits("ball", None)])[0],
+        STAGE(biased("A"), [portraits("chair", 90)])[0],
+    )
+    assert (orientation_of(symmetric)["front_deg"], orientation_of(symmetric)["distinguishable"]) == (None, False)
+    assert (orientation_of(biased_result)["front_deg"], orientation_of(biased_result)["distinguishable"]) == (
+        None,
+        True,
+    )
+    assert orientation_of(symmetric)["name"] == "office chair"
 
 
 def biased(letter: str) -> Observer:
