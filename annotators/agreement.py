@@ -1,9 +1,9 @@
-"""How well an estimated map agrees with the exact map of the same picture. Pure numpy.
+"""Agreement of an estimated map with the exact map of the same picture. Pure numpy.
 
-Invariant: only pixels that the exact map knows are compared, and what an estimate leaves open (`coverage`) is told
-apart from what it gets wrong; maps that cannot be compared raise NotComparable, and never give a number.
+Invariant: only pixels with an exact value are compared. Pixels without an estimate lower `coverage`, not the other
+figures. Maps that cannot be compared raise NotComparable and never give a number.
 
-Every function of figures takes the exact map first and gives `{metric: value}`, the names in `METRICS`.
+The `*_figures` functions take the exact map first and return `{metric: value}`, with the names in `METRICS`.
 """
 
 from collections.abc import Mapping
@@ -19,25 +19,25 @@ F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 DELTA1: Final = 1.25
-"""Ratio of depths below which a pixel counts as right (Eigen et al. 2014, section 4.1)."""
+"""Ratio of depths below which a pixel counts as correct (Eigen et al. 2014, section 4.1)."""
 NORMAL_STEPS_DEG: Final = (11.25, 22.5, 30.0)
-"""Angles below which a normal counts as right (Fouhey et al. 2013, section 5)."""
+"""Angles below which a normal counts as correct (Fouhey et al. 2013, section 5)."""
 MIN_AREA: Final = 1 / 1000
-"""Instances that cover less than this share of the picture are not looked for."""
+"""Instances that cover less than this share of the picture are ignored."""
 FOUND_IOU: Final = 0.5
 TOLERANCE_PX: Final = 2
-"""Distance at which two line pixels still agree."""
+"""Largest distance at which two line pixels agree."""
 INK: Final = 128
-"""A pixel of a drawing is a line where it is darker than this."""
+"""Level below which a pixel of a drawing is a line."""
 
 
 class NotComparable(ValueError):
-    """Two maps of which nothing can be compared; the message is short and stable, such as `sizes differ`."""
+    """Two maps cannot be compared. The message is short and stable, such as `sizes differ`."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a figure means."""
+    """How to read a figure."""
 
     better: Literal["lower", "higher"]
     unit: str = ""
@@ -61,12 +61,12 @@ METRICS: Final[Mapping[str, Metric]] = {
 
 
 def metric_depth_figures(exact: F32, estimated: F32) -> dict[str, float]:
-    """AbsRel and δ1 of metric depth as it is, neither scaled nor shifted (Eigen et al. 2014, section 4.1).
+    """AbsRel and δ1 of metric depth, neither scaled nor shifted (Eigen et al. 2014, section 4.1).
 
-    `exact`, `estimated` (H, W): planar z in metres, 0 for none. AbsRel = mean |z' - z| / z and δ1 = share of
+    `exact`, `estimated` (H, W): planar z in meters, 0 for none. AbsRel = mean |z' - z| / z and δ1 = share of
     max(z' / z, z / z') < 1.25 over the pixels that have both; `coverage`: their share of the pixels with exact depth.
 
-    Raises NotComparable where no pixel has both.
+    Raises NotComparable if no pixel has both.
     """
     _same_size(exact, estimated)
     known = exact > 0
@@ -80,7 +80,7 @@ def metric_depth_figures(exact: F32, estimated: F32) -> dict[str, float]:
 def relative_depth_figures(exact: F32, inverse: F32) -> dict[str, float]:
     """AbsRel and δ1 of relative inverse depth, after `aligned_depth`.
 
-    `exact` (H, W): planar z in metres, 0 for none (not compared); `inverse` (H, W): any unit, near = large.
+    `exact` (H, W): planar z in meters, 0 for none (not compared); `inverse` (H, W): any unit, near = large.
     """
     aligned = aligned_depth(exact, inverse)
     known = exact > 0
@@ -88,14 +88,14 @@ def relative_depth_figures(exact: F32, inverse: F32) -> dict[str, float]:
 
 
 def aligned_depth(exact: F32, inverse: F32) -> F64:
-    """Planar z in metres (H, W) from relative inverse depth, by the exact depth's best scale and shift.
+    """Planar z in meters (H, W) from relative inverse depth, with the scale and shift that fit the exact depth best.
 
-    Scale s and shift t minimise the sum of (s d + t - 1/z)² over the pixels with exact depth (MiDaS: Ranftl et al.
-    2020, section 5, the alignment of Depth Anything's zero-shot evaluation too); depth is then 1 / (s d + t), at
-    most the farthest exact depth, as these evaluations cap it. Unlike there, s may not be negative: a map of which
-    the far is large is wrong, not merely reversed.
+    Scale s and shift t minimize the sum of (s d + t - 1/z)² over the pixels with exact depth (MiDaS: Ranftl et al.
+    2020, section 5; Depth Anything's zero-shot evaluation uses it too). Depth is 1 / (s d + t), capped at the largest
+    exact depth, as in these evaluations. Unlike there, s is not negative: a map that is large where the scene is far
+    counts as wrong, not as reversed.
 
-    Raises NotComparable where there is no exact depth.
+    Raises NotComparable if there is no exact depth.
     """
     _same_size(exact, inverse)
     known = exact > 0
@@ -115,10 +115,10 @@ def _depth_errors(z: F64, found: F64) -> dict[str, float]:
 
 
 def normal_figures(exact: F32, estimated: F32) -> dict[str, float]:
-    """Mean and median angle in degrees, and the percentage under 11.25, 22.5 and 30 degrees.
+    """Mean and median angle in degrees, and the percentages below 11.25, 22.5 and 30 degrees.
 
-    `exact`, `estimated` (H, W, 3): unit vectors, zero for none. Over the pixels that have both; `coverage`: their share
-    of the pixels with an exact normal. Raises NotComparable where no pixel has both.
+    `exact`, `estimated` (H, W, 3): unit vectors, zero for none. Computed over the pixels that have both; `coverage` is
+    their share of the pixels with an exact normal. Raises NotComparable if no pixel has both.
     """
     angles = angles_deg(exact, estimated)
     known, both = _squared(exact) > 0, np.isfinite(angles)
@@ -126,16 +126,16 @@ def normal_figures(exact: F32, estimated: F32) -> dict[str, float]:
         raise NotComparable("no normal in common")
     found = angles[both]
     within = {f"within_{step:g}".replace(".", "_"): 100.0 * float(np.mean(found < step)) for step in NORMAL_STEPS_DEG}
-    centre = {"mean_deg": float(found.mean()), "median_deg": float(np.median(found))}
-    return {**centre, **within, "coverage": int(both.sum()) / int(known.sum())}
+    averages = {"mean_deg": float(found.mean()), "median_deg": float(np.median(found))}
+    return {**averages, **within, "coverage": int(both.sum()) / int(known.sum())}
 
 
 def angles_deg(exact: F32, estimated: F32) -> F64:
-    """Angle between two fields of unit vectors (H, W, 3) in degrees (H, W); NaN where either is zero."""
+    """Angles in degrees (H, W) between two fields of unit vectors (H, W, 3); NaN where either is zero."""
     _same_size(exact, estimated)
     a, b = exact.astype(np.float64), estimated.astype(np.float64)
     both = (_squared(a) > 0) & (_squared(b) > 0)
-    # Half the angle by its tangent: exact where vectors are equal, which the arc cosine of a rounded product is not.
+    # Half the angle by its tangent: exact for equal vectors, unlike the arc cosine of a rounded product.
     half = np.arctan2(np.sqrt(_squared(a - b)), np.sqrt(_squared(a + b)))
     return np.where(both, np.degrees(2.0 * half), np.nan)
 
@@ -146,13 +146,13 @@ def _squared(vectors: NDArray[Any]) -> NDArray[Any]:
 
 
 def segment_figures(instances: NDArray[Any], segments: NDArray[Any], min_area: float = MIN_AREA) -> dict[str, float]:
-    """How well each instance is some segment: mean best IoU, and the share of instances with IoU of 0.5 or more.
+    """How well segments match instances: mean best IoU, and the share of instances with a best IoU of 0.5 or more.
 
-    The mean is over the exact instances that cover `min_area` of the picture or more, each counted once, whatever its
-    size (as COCO's average recall counts them); segments of what is no instance (floor, walls) cost nothing. A segment
-    may be the best of several instances: merged, each gets but its share of the union.
+    The mean is over the exact instances that cover `min_area` of the picture or more, all with the same weight, as in
+    COCO's average recall. Segments outside instances (floor, walls) do not count. One segment may be the best match of
+    several instances that it merges; the IoU with each of them is then low.
 
-    `instances`, `segments` (H, W): labels, 0 for none. Raises NotComparable where no instance is large enough.
+    `instances`, `segments` (H, W): labels, 0 for none. Raises NotComparable if no instance is large enough.
     """
     best = np.array(list(best_ious(instances, segments, min_area).values()))
     if not len(best):
@@ -161,7 +161,7 @@ def segment_figures(instances: NDArray[Any], segments: NDArray[Any], min_area: f
 
 
 def best_ious(instances: NDArray[Any], segments: NDArray[Any], min_area: float = MIN_AREA) -> dict[int, float]:
-    """Of each instance that is large enough: its label, and the IoU of the segment that fits it best."""
+    """IoU of the best matching segment, by the label of each instance that is large enough."""
     _same_size(instances, segments)
     sizes = np.bincount(segments.ravel())
     found: dict[int, float] = {}
@@ -173,12 +173,12 @@ def best_ious(instances: NDArray[Any], segments: NDArray[Any], min_area: float =
 
 
 def line_figures(exact: U8, estimated: U8, tolerance: int = TOLERANCE_PX) -> dict[str, float]:
-    """Precision, recall and F1 of line pixels, `tolerance` pixels apart at most.
+    """Precision, recall and F1 of line pixels, which match if they are at most `tolerance` pixels apart.
 
     `exact`, `estimated` (H, W) uint8: dark lines on white. Precision: share of estimated line pixels near an exact
     one; recall: share of exact line pixels near an estimated one; F1: their harmonic mean. As for boundaries (Martin
-    et al. 2004, section 3), but pixels need not pair off one to one: a thicker line is no error. Two empty drawings
-    agree; of one empty drawing all figures are 0.
+    et al. 2004, section 3), but without a one-to-one assignment of pixels, so a thicker line is not an error. Two empty
+    drawings agree; if only one is empty, all figures are 0.
     """
     hits, false, missed = line_matches(exact, estimated, tolerance)
     drawn, wanted = int(hits.sum() + false.sum()), int((exact < INK).sum())
@@ -191,24 +191,25 @@ def line_figures(exact: U8, estimated: U8, tolerance: int = TOLERANCE_PX) -> dic
 
 
 def line_matches(exact: U8, estimated: U8, tolerance: int = TOLERANCE_PX) -> tuple[Mask, Mask, Mask]:
-    """Estimated line pixels near an exact one, those that are not, and exact ones that none is near; each (H, W)."""
+    """Hits, false positives and misses: estimated line pixels near an exact one, those not near any, and exact line
+    pixels without an estimated one nearby; each (H, W)."""
     _same_size(exact, estimated)
     wanted, drawn = exact < INK, estimated < INK
-    near_exact, near_drawn = _grown(wanted, tolerance), _grown(drawn, tolerance)
+    near_exact, near_drawn = _dilated(wanted, tolerance), _dilated(drawn, tolerance)
     return drawn & near_exact, drawn & ~near_exact, wanted & ~near_drawn
 
 
-def _grown(mask: Mask, radius: int) -> Mask:
-    """The pixels (H, W) whose centre is at most `radius` from the centre of a true one."""
+def _dilated(mask: Mask, radius: int) -> Mask:
+    """The pixels (H, W) whose center is at most `radius` away from the center of a true pixel."""
     height, width = mask.shape
     padded = np.pad(mask, radius)
-    grown = np.zeros_like(mask)
+    dilated = np.zeros_like(mask)
     for down in range(-radius, radius + 1):
         reach = int(np.sqrt(radius**2 - down**2))
         for right in range(-reach, reach + 1):
             top, left = radius + down, radius + right
-            grown |= padded[top : top + height, left : left + width]
-    return grown
+            dilated |= padded[top : top + height, left : left + width]
+    return dilated
 
 
 def _same_size(exact: NDArray[Any], estimated: NDArray[Any]) -> None:

@@ -1,7 +1,7 @@
-"""Batches through a model: what the CPU does before and after overlaps with what the model does.
+"""Runs items through a model in batches, while threads prepare the next batch and finish the previous one.
 
-Invariant: one result for each item, in order, whatever the batch size; running out of memory halves the batch and goes
-on, for good. Needs no torch at import.
+Invariant: one result per item, in order, whatever the batch size. If memory runs out, the batch size is halved
+permanently and the batch is retried. Importing this module does not import torch.
 """
 
 import sys
@@ -18,19 +18,19 @@ Raw = TypeVar("Raw")
 Done = TypeVar("Done")
 
 _AHEAD = 2
-"""Batches that are prepared before the model asks for them."""
+"""Number of batches to prepare in advance."""
 _NO_MEMORY = ("can't allocate memory", "out of memory", "Failed to allocate memory", "_STATUS_ALLOC_FAILED")
-"""What torch, ONNX Runtime, cuBLAS and cuDNN say."""
+"""Messages of torch, ONNX Runtime, cuBLAS and cuDNN."""
 
 
 class Batches(Generic[Item, Ready, Raw, Done]):
-    """Three steps: `prepare` an item (threads), run the model on a batch (this thread), `finish` an item (threads).
+    """Three steps: `prepare` an item and `finish` an item (in threads), `forward` a batch (in the calling thread).
 
     Args:
-        size: items of one batch at most.
-        threads: how many prepare and finish; OpenCV, Pillow and numpy release the interpreter's lock.
-        whole: fill what is left over up to a whole batch, with its last item again: a compiled model is compiled anew
-            for each number of items, and not at all after a few.
+        size: maximum batch size.
+        threads: number of threads that prepare and finish items. OpenCV, Pillow and numpy release the GIL.
+        whole: pad the last batch to the full size by repeating its last item. A compiled model is recompiled for each
+            new batch size, and no longer compiled after a few.
     """
 
     def __init__(
@@ -52,18 +52,18 @@ class Batches(Generic[Item, Ready, Raw, Done]):
         """Results in the order of `items`.
 
         Args:
-            bucket: items with equal values may share a batch (images of one size); all by default.
+            bucket: only items with equal values share a batch (such as images of one size); by default, any do.
 
-        Raises what `prepare`, `forward` or `finish` raise; SpatialdataError where one item alone exceeds the memory,
-        WorkerLost where CUDA failed for good.
+        Raises what `prepare`, `forward` or `finish` raise; SpatialdataError if a single item exceeds the memory;
+        WorkerLost if CUDA has failed and cannot recover.
         """
         try:
             return self._all(items, bucket)
-        except Exception as error:  # CUDA tells in any of the three steps what went wrong in one before
+        except Exception as error:  # CUDA reports errors of earlier calls in any of the three steps
             if device_lost(error):
                 raise WorkerLost(
-                    f"the GPU no longer answers this worker ({_first_line(error)}): run the same command again; where "
-                    "it comes back, look at `nvidia-smi` and `dmesg`"
+                    f"the GPU no longer responds to this worker ({_first_line(error)}): rerun the same command; if it "
+                    "fails again, check `nvidia-smi` and `dmesg`"
                 ) from error
             raise
 
@@ -105,37 +105,37 @@ class Batches(Generic[Item, Ready, Raw, Done]):
                     raise
                 if len(filled) == 1:
                     raise SpatialdataError(
-                        f"one image alone exceeds the memory of the device ({_first_line(error)}): give the stage a "
+                        f"a single image exceeds the memory of the device ({_first_line(error)}): give the stage a "
                         "larger share of the GPU, a smaller model or dtype bfloat16"
                     ) from error
                 self.size = max(1, len(filled) // 2)
-            # Only here: while the exception lives, so do the frames that hold what the failed batch allocated.
-            _free()
+            # Not in the except block: the exception's frames still hold what the failed batch allocated.
+            _empty_cuda_cache()
         return done
 
 
 def device_lost(error: BaseException) -> bool:
-    """Whether CUDA is in an error that stays for as long as the process lives: every later call fails, too."""
+    """Whether CUDA is in an error state that lasts until the process ends, so every later call fails too."""
     text = str(error)
     return not out_of_memory(error) and any(sign in text for sign in ("CUDA error: ", "CUDA failure "))
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether torch, on a GPU or on the CPU, or ONNX Runtime says that memory ran out."""
+    """Whether the error of torch (on GPU or CPU) or ONNX Runtime means that memory ran out."""
     torch: Any = sys.modules.get("torch")
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
     text = str(error)
-    # ONNX Runtime's own exceptions derive from Exception alone.
-    told = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
-    return isinstance(error, MemoryError) or (told and any(sign in text for sign in _NO_MEMORY))
+    # ONNX Runtime's exceptions derive directly from Exception.
+    of_library = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
+    return isinstance(error, MemoryError) or (of_library and any(sign in text for sign in _NO_MEMORY))
 
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
-def _free() -> None:
+def _empty_cuda_cache() -> None:
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,8 +1,7 @@
-"""One sentence on what an image shows: the objects that can be seen, and how they stand to one another.
+"""Captions of one sentence: the objects that an image shows, and their spatial relations.
 
-Invariant: every object named is well seen in that image, of slivers nothing is said, and every relation holds in it
-(`annotators.relations`).
-Nothing is said of floor, walls or light, which the facts do not tell.
+Invariant: every named object is clearly visible in that image (no slivers), and every relation holds in it
+(`annotators.relations`). Captions do not mention floor, walls or light, which the facts do not describe.
 """
 
 from collections import Counter
@@ -14,7 +13,7 @@ from .case import noun_phrase
 from .phrases import bare, counted, definite, listed, sentence
 from .relations import Layout, Relation, StateName, present
 
-_SAID = {
+_RELATION_WORDS = {
     "left": "to the left of {b}",
     "right": "to the right of {b}",
     "front": "in front of {b}",
@@ -26,28 +25,29 @@ _SAID = {
 
 
 def caption(facts: PairFacts, state: StateName, rng: np.random.Generator) -> str:
-    """Describe one image of a pair; `rng` chooses which one or two of the true relations are told, and how."""
+    """Describe one image of a pair. `rng` chooses which true relations are mentioned, two at most, and the wording."""
     nouns = {thing.id: _noun(facts, thing.id) for thing in facts.objects if present(facts, thing, state)}
     if not nouns:
         return "An empty scene."
     counts = Counter(nouns[id] for id in rng.permutation(list(nouns)).tolist())
     everything = listed([counted(count, noun) for noun, count in counts.items()])
-    told = _told(facts, state, nouns, rng)
+    relations = _relation_phrases(facts, state, nouns, rng)
     opening = ("", "A scene with ", "An image of ", "A view of ")[int(rng.integers(4))]
-    if not told:
+    if not relations:
         return sentence(f"{opening}{everything}")
     joint = (", with ", ": ", "; ")[int(rng.integers(3))]
-    return sentence(f"{opening}{everything}{joint}{listed(told)}")
+    return sentence(f"{opening}{everything}{joint}{listed(relations)}")
 
 
 def _noun(facts: PairFacts, id: int) -> str:
-    """Colour and category: a name's `left` or `larger` compares with objects that the sentence may not show."""
+    """Color and category. A name is not used: its `left` or `larger` may compare with objects that are not
+    mentioned."""
     thing = next(thing for thing in facts.objects if thing.id == id)
     return noun_phrase(facts, thing, bare(thing.category) or ("object" if thing.known else bare(thing.name)))
 
 
-def _told(facts: PairFacts, state: StateName, nouns: dict[int, str], rng: np.random.Generator) -> list[str]:
-    """Up to two relations between objects that their nouns tell apart, about different subjects."""
+def _relation_phrases(facts: PairFacts, state: StateName, nouns: dict[int, str], rng: np.random.Generator) -> list[str]:
+    """Up to two relations between objects with distinct nouns, with different subjects."""
     clear = [id for id in nouns if not any(_fits(nouns[id], nouns[other]) for other in nouns if other != id)]
     layout = Layout(facts, state)
     found = [relation for id in clear for relation in layout.relations(id, clear)]
@@ -59,15 +59,15 @@ def _told(facts: PairFacts, state: StateName, nouns: dict[int, str], rng: np.ran
     words: list[str] = []
     for relation in chosen[:2]:
         b, c = (definite(nouns[id]) for id in (relation.others[0], relation.others[-1]))
-        words.append(f"{definite(nouns[relation.subject])} {_SAID[relation.kind].format(b=b, c=c)}")
+        words.append(f"{definite(nouns[relation.subject])} {_RELATION_WORDS[relation.kind].format(b=b, c=c)}")
     return words
 
 
 def _fits(noun: str, other: str) -> bool:
-    """Whether `the noun` could mean what `other` names: the mug, and a red mug."""
+    """Whether `the <noun>` may also mean `other`, as `the mug` may mean a red mug."""
     return f" {other}".endswith(f" {noun}")
 
 
 def _independent(a: Relation, b: Relation) -> bool:
-    """Not two statements about the same object or the same pair."""
+    """Whether two relations have different subjects and are not about the same pair of objects."""
     return a.subject != b.subject and len({a.subject, *a.others} & {b.subject, *b.others}) < 2

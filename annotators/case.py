@@ -1,6 +1,6 @@
-"""One pair as the templates speak of it: its facts, the size of its images, and what each object may be called.
+"""The facts of one pair as the templates need them: image size, names of objects, and relations.
 
-Invariant: a name in `names` fits one object of the source image alone, and that object can be seen in both images.
+Invariant: a name in `names` fits only one object of the source image, and that object is visible in both images.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from .relations import Layout, Relation, StateName, present
 
 @dataclass(frozen=True)
 class Case:
-    """`width` and `height` of both images, pixels."""
+    """`width` and `height`: size of both images in pixels."""
 
     facts: PairFacts
     width: int
@@ -23,29 +23,29 @@ class Case:
     pixels: Mapping[tuple[int, StateName], Floats] = field(
         default_factory=dict[tuple[int, StateName], Floats], compare=False, repr=False
     )
-    """OKLab colors (N, 3) of each object in each image that shows enough of it, where the images were looked at."""
+    """OKLab colors (N, 3) by object id and image, for objects that are large enough; empty if no image was read."""
 
     @cached_property
     def edited_objects(self) -> tuple[SceneObject, ...]:
-        """The edited objects, in the order of `Edit.edited`; none where the camera moves.
+        """The edited objects, in the order of `Edit.edited`; empty for camera edits.
 
-        Raises ValueError where the facts hold no object with such an id.
+        Raises ValueError if the facts have no object with such an id.
         """
         objects = {one.id: one for one in self.facts.objects}
-        if absent := [id for id in self.facts.edit.edited if id not in objects]:
-            raise ValueError(f"the facts hold no object {absent[0]}")
+        if missing := [id for id in self.facts.edit.edited if id not in objects]:
+            raise ValueError(f"the facts have no object {missing[0]}")
         return tuple(objects[id] for id in self.facts.edit.edited)
 
     @property
     def edited(self) -> SceneObject:
-        """The edited object, or the first of several. Raises ValueError where there is none."""
+        """The edited object, or the first of several. Raises ValueError if there is none."""
         if not self.edited_objects:
             raise ValueError(f"a {self.facts.edit.kind} edit edits no object")
         return self.edited_objects[0]
 
     @cached_property
     def names(self) -> dict[int, str]:
-        """Definite names, by id, of the objects that an instruction may refer to beside the edited ones."""
+        """Definite names, by id, of the other objects that an instruction may refer to."""
         named: dict[int, str] = {}
         for thing in self.facts.objects:
             seen = present(self.facts, thing, "source") and present(self.facts, thing, "target")
@@ -65,7 +65,7 @@ class Case:
 
     @cached_property
     def before(self) -> list[Relation]:
-        """Relations of the edited object to the named ones in the source."""
+        """Relations of the edited object to the objects of `names` in the source."""
         return self.source_layout.relations(self.edited.id, list(self.names))
 
     @cached_property
@@ -75,8 +75,8 @@ class Case:
 
     @cached_property
     def reached(self) -> list[Relation]:
-        """Of those in the target what tells where the object comes to be: near, and not so in the source by any
-        margin."""
+        """The relations in the target that describe where the object ends: near objects, and not true of the source,
+        even without a margin."""
         return [one for one in self.after if self.target_layout.near(one) and not self.source_layout.suggests(one)]
 
     @cached_property
@@ -88,13 +88,14 @@ class Case:
         return Layout(self.facts, "target")
 
     def noun_of(self, thing: SceneObject) -> str:
-        """An object's noun phrase without article, with its color where known: how a new object is introduced."""
+        """An object's noun phrase without an article, with its color if known: for the first mention of a new
+        object."""
         return noun_phrase(self.facts, thing, bare(thing.name))
 
     def name_of(self, thing: SceneObject) -> str:
-        """An object's definite name, which fits no other object of the source image; empty where there is none.
+        """An object's definite name, which fits no other object of the source image; empty if there is none.
 
-        Where the bare name fits others, its side of the image is added.
+        If the bare name fits other objects, the object's side of the image is added.
         """
         noun = bare(thing.name)
         others = [other for other in self.facts.objects if other.id != thing.id and self._in_source(other)]
@@ -109,18 +110,18 @@ class Case:
         return ""
 
     def _fits(self, noun: str, other: SceneObject) -> bool:
-        """Whether an object may be called so: by its name, or by its category with its colour.
+        """Whether `noun` also fits another object: by its name, or by its category with its color.
 
-        What is called `rightmost red mug` is a red mug all the same.
+        An object named `rightmost red mug` is also a red mug.
         """
-        called = (bare(other.name), noun_phrase(self.facts, other, bare(other.category)))
-        return any(f" {phrase}".endswith(f" {noun}") for phrase in called)
+        phrases = (bare(other.name), noun_phrase(self.facts, other, bare(other.category)))
+        return any(f" {phrase}".endswith(f" {noun}") for phrase in phrases)
 
     def _in_source(self, thing: SceneObject) -> bool:
         return thing.source_box[2] > thing.source_box[0]
 
 
 def noun_phrase(facts: PairFacts, thing: SceneObject, noun: str) -> str:
-    """`noun` with the object's colour, where it is known and not said yet."""
-    colour = dict(zip((other.id for other in facts.objects), facts.colours, strict=False)).get(thing.id, "")
-    return f"{colour} {noun}" if colour and f" {colour} " not in f" {noun} " else noun
+    """`noun` with the object's color, if it is known and `noun` does not name it."""
+    color = dict(zip((other.id for other in facts.objects), facts.colours, strict=False)).get(thing.id, "")
+    return f"{color} {noun}" if color and f" {color} " not in f" {noun} " else noun

@@ -1,9 +1,9 @@
-"""Whether a pair shows what its facts say, measured again on the stored pixels, and whether its instruction is true.
+"""Checks each pair's stored pixels against its facts, and its instruction against the geometry.
 
-Invariant: an accepted pair is coherent (boxes are those of the masks, masks lie where poses and camera put them, the
-images are bit-equal outside `changed`), its edit can be seen, and its text is not what geometry contradicts, unless the
-configuration keeps that. What only the maker could measure comes from its measures; what nobody measured stays -1 and
-is not judged.
+Invariant: in an accepted pair, boxes match masks, masks lie where poses and camera project them, the images are equal
+bit for bit outside `changed`, the edit is visible, and geometry does not contradict the text (unless the configuration
+keeps such texts). What only the renderer can measure is taken from `facts.measures`. A measure of -1 is unknown and is
+not judged.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,72 +22,76 @@ from .claims import Claims
 from .clauses.clause import Clause, Tolerances
 from .edits.kind import Fault
 from .edits.registry import kind_of
-from .measure import Images, Misfit, hull_fill, outside_projection, speckle
+from .measure import Images, SizeMismatch, hull_fill, outside_projection, speckle
 from .relations import Layout, StateName, box_share
 from .verdict.colors import caption_clause
 from .verdict.instruction import Checked, OnContradiction, check_instruction
 
-_GONE = 0.01
-"""Of an object: less is not seen at all."""
-_LEAST_SHAPE = 32
-"""Pixels from which a mask's shape says something."""
-_FILLS, _ALLOWED = (0.5, 0.65), (1.0, 0.5)
-"""Shares of its hull that the mask of an open thing (leaves) fills at most, and of a compact one at least, where holes
-of one pixel are not its own; and how much of `max_speckle` each may have. Between the two on a line."""
+_MIN_VISIBLE_SHARE = 0.01
+"""Visible share of an object below which it counts as not visible at all."""
+_MIN_SHAPE_PX = 32
+"""Pixels of the smallest mask whose shape is judged."""
+_HULL_FILLS, _SPECKLE_FACTORS = (0.5, 0.65), (1.0, 0.5)
+"""`_HULL_FILLS`: share of its hull that an open mask (leaves) fills at most, and that a compact mask fills at least.
+`_SPECKLE_FACTORS`: the factor on `max_speckle` for each of the two; interpolated linearly in between."""
 
 
 @dataclass(frozen=True)
 class GeometryChecks(Stage):
     """Columns: `scores` (JSON of shards.schema.Scores), `accepted` (true: others are rejects), `reason` (empty),
-    `instruction_verdict` (JSON of annotators.verdict.instruction.Checked), `instruction` (JSON of
-    shards.schema.Instruction where it shall take the place of the one that was checked, else empty)."""
+    `instruction_verdict` (JSON of annotators.verdict.instruction.Checked), `instruction` (JSON of the
+    shards.schema.Instruction that replaces the checked one, empty if it is kept)."""
 
     layer: ClassVar[str] = "checks"
     needs: ClassVar[tuple[str, ...]] = ("pair", "instruction")
     version: ClassVar[int] = 11
 
     min_visible: float = 0.35
-    """Of the edited object's own pixels."""
+    """Visible share of the edited object's own pixels."""
     min_visible_behind: float = 0.2
-    """The same where the edit puts it behind or into something."""
+    """The same in a target where the object is placed behind or into something."""
     min_displacement: float = 0.02
-    """Of a moved object's mask centre, over the image's smaller side; less counts where its outline changes."""
+    """Displacement of a moved object's mask center, over the image's smaller side. A smaller displacement is accepted
+    if the outline changes."""
     min_object_change: float = 0.06
-    """Of what a turned object covers that looks different at a glance. Measured of renders, turns by 30 to 180 degrees:
-    stools 0.00 to 0.04, barrels, round tables and plain vases 0.00, a crate by 30 degrees 0.10, a bottle whose label
-    goes out of sight 0.16, chairs 0.10 to 0.69. Less counts where its proportions change."""
+    """Share of a rotated object's area whose appearance changes (`Images.appearance_change`). Measured on renders, for
+    rotations by 30 to 180 degrees: stools 0.00 to 0.04; barrels, round tables and plain vases 0.00; a crate rotated by
+    30 degrees 0.10; a bottle whose label turns out of sight 0.16; chairs 0.10 to 0.69. A smaller change is accepted if
+    the outline changes."""
     min_outline_change: float = 1.15
-    """That change: by which factor its box grows wide or narrow for its height. Stools 1.06 at most, mugs whose handle
+    """Factor by which the aspect ratio of the object's box changes. Measured: stools 1.06 at most, mugs whose handle
     comes into sight 1.26 to 1.42."""
     min_shown: float = 0.2
-    """Of any object of which something is seen, in both images: what the frame or others cut to less is a sliver."""
+    """Share of any visible object that is in sight, in both images. An object that the frame or other objects cut to
+    less is a sliver."""
     min_scale_change: float = 1.1
-    """Ratio of the mask areas where it is scaled."""
+    """Ratio of the mask areas of a scaled object."""
     max_still: float = 0.9
-    """Camera edits: an object whose box has more than this in common with itself stands still; not all may."""
+    """Camera edits: IoU of an object's two boxes above which it counts as still. Not all objects may be still."""
     min_area: float = 0.002
     max_area: float = 0.6
-    """Of the frame, for the edited object wherever it is seen."""
+    """Share of the frame that the edited object covers, in each image that shows it."""
     max_speckle: float = 0.45
-    """Share of a mask that is single pixels and single holes, for each object of 32 pixels or more; half of it where
-    the mask fills 0.7 of its hull and more. Measured (benchmarks/broken_masks.py): a plant of single leaves 0.18 to
-    0.40, other open shapes up to 0.25, compact ones up to 0.13; pixels drawn by lot 0.34 (70 % of a box)
-    to 1.01 (10 %)."""
+    """Share of a mask that is single pixels and single holes, for each object of 32 pixels or more; half of this value
+    for masks that fill 0.65 of their hull or more. Measured (benchmarks/broken_masks.py): a plant of separate leaves
+    0.18 to 0.40, other open shapes up to 0.25, compact ones up to 0.13; randomly chosen pixels of a box 0.34 (70 % of
+    them) to 1.01 (10 %)."""
     max_changed: float = 0.9
-    """Of the frame, for all but camera edits."""
+    """Share of the frame that `changed` covers, for all edits except camera edits."""
     min_box_iou: float = 0.7
     min_mask_iou: float = 0.6
     min_psnr: float = 38.0
-    """dB outside `changed`, before the source's pixels were copied there."""
+    """PSNR in dB outside `changed`, before the source's pixels are copied there."""
     on_contradiction: OnContradiction = "reject"
-    """What becomes of an instruction that geometry contradicts: the sample is rejected, the instruction is rewritten
-    from the templates (rejected where those have none), or all is kept as it is, not verified."""
+    """What happens if geometry contradicts an instruction. `reject`: the sample is rejected. `rewrite`: the instruction
+    is rewritten from the templates, or the sample is rejected if no template fits. `keep`: the instruction is kept,
+    unverified."""
     length_tolerance: float = 0.15
-    """Share of a move's length by which an instruction may be off; beyond twice that it is contradicted."""
+    """Share of a move's length by which an instruction may be off. Beyond twice this share, it is contradicted."""
     angle_tolerance: float = 7.5
-    """The same of a turn or an orbit, degrees; half of it for the camera's rise."""
+    """The same for a rotation or an orbit, in degrees; half of it for the camera's pitch."""
     factor_tolerance: float = 0.1
-    """The same of a change of size or of the camera's distance, as a share."""
+    """The same for a change of size or of the camera's distance, as a share."""
     batch_size: int = field(default=8, metadata={"fingerprint": False})
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
@@ -99,7 +103,7 @@ class GeometryChecks(Stage):
 
     @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
-        """Of `instruction` all: `claims` is there where a model wrote it."""
+        """All columns of `instruction` are read: `claims` exists only if a model wrote the instruction."""
         return {"pair": ("facts", "source", "target", "source_instances", "target_instances", "changed")}
 
     def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
@@ -110,18 +114,18 @@ class GeometryChecks(Stage):
         facts = PairFacts.model_validate_json(str(pair["facts"]))
         try:
             images = Images.decode(pair)
-        except Misfit as misfit:
-            return Reject("size_mismatch", detail=str(misfit))
-        scores = _scores(facts, images)
+        except SizeMismatch as mismatch:
+            return Reject("size_mismatch", detail=str(mismatch))
+        scores = _measure_scores(facts, images)
         for reason, score in self._faults(facts, images, scores):
             return Reject(reason, round(float(score), 6), scores.model_dump_json())
         height, width = images.source.shape[:2]
         case = Case(facts, width, height, images.colors())
-        told = self._check_instruction(sample, case)
-        scores = scores.model_copy(update={"instruction_check": told.verdict.score})
-        if told.verdict.outcome == "contradicted" and self.on_contradiction != "keep":
-            measured = scores.model_dump()
-            return Reject("instruction_contradicted", told.verdict.score, told.verdict.failing, scores=measured)
+        checked = self._check_instruction(sample, case)
+        verdict = checked.verdict
+        scores = scores.model_copy(update={"instruction_check": verdict.score})
+        if verdict.outcome == "contradicted" and self.on_contradiction != "keep":
+            return Reject("instruction_contradicted", verdict.score, verdict.failing, scores=scores.model_dump())
         if (wrong := _false_caption(sample, case)) and self.on_contradiction != "keep":
             return Reject("caption_contradicted", detail=str(wrong), scores=scores.model_dump())
         return Row(
@@ -129,25 +133,25 @@ class GeometryChecks(Stage):
                 "scores": scores.model_dump_json(),
                 "accepted": True,
                 "reason": "",
-                "instruction_verdict": told.as_json(),
-                "instruction": told.instruction.model_dump_json() if told.changed else "",
+                "instruction_verdict": checked.as_json(),
+                "instruction": checked.instruction.model_dump_json() if checked.changed else "",
             }
         )
 
     def _check_instruction(self, sample: Sample, case: Case) -> Checked:
-        told = sample["instruction"]
-        instruction = Instruction.model_validate_json(str(told["instruction"]))
-        claims = Claims.model_validate_json(str(told["claims"])) if told.get("claims") else None
+        columns = sample["instruction"]
+        instruction = Instruction.model_validate_json(str(columns["instruction"]))
+        claims = Claims.model_validate_json(str(columns["claims"])) if columns.get("claims") else None
         tolerances = Tolerances(self.length_tolerance, self.angle_tolerance, self.factor_tolerance)
         return check_instruction(instruction, claims, case, sample.key, self.on_contradiction, tolerances)
 
     def _faults(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Fault]:
-        """What is wrong with a pair, the gravest first."""
-        yield from _incoherent(facts, images)
-        yield from self._broken_up(facts, images)
+        """The faults of a pair, most severe first."""
+        yield from _contradictions(facts, images)
+        yield from self._broken_masks(facts, images)
         yield from self._slivers(facts)
         if facts.edit.edited:
-            yield from self._badly_seen(facts, images, scores)
+            yield from self._poorly_visible(facts, images, scores)
             if scores.changed_fraction > self.max_changed:
                 yield "changes_everything", scores.changed_fraction
         yield from kind_of(facts.edit.kind).unseen(facts, images, self)
@@ -159,45 +163,45 @@ class GeometryChecks(Stage):
             if 0 <= score < least:
                 yield reason, score
 
-    def _broken_up(self, facts: PairFacts, images: Images) -> Iterator[Fault]:
-        """An object whose mask is no shape: the renderer or the release could not tell what is seen of it."""
+    def _broken_masks(self, facts: PairFacts, images: Images) -> Iterator[Fault]:
+        """Objects whose mask is scattered pixels: the renderer or the release failed to segment them."""
         for thing in facts.objects:
             for mask in images.masks(thing.id):
-                if np.count_nonzero(mask) >= _LEAST_SHAPE:
+                if np.count_nonzero(mask) >= _MIN_SHAPE_PX:
                     broken = speckle(mask)
-                    if broken > self.max_speckle * float(np.interp(hull_fill(mask), _FILLS, _ALLOWED)):
+                    if broken > self.max_speckle * float(np.interp(hull_fill(mask), _HULL_FILLS, _SPECKLE_FACTORS)):
                         yield "mask_broken_up", broken
 
     def _slivers(self, facts: PairFacts) -> Iterator[Fault]:
-        """Any object, in either image, of which too little is left to be seen as what it is."""
+        """Objects, in either image, that are too little visible to be recognized."""
         states: tuple[StateName, StateName] = ("source", "target")
         for thing in facts.objects:
             for state in states:
                 visible = thing.source_visible if state == "source" else thing.target_visible
                 box = thing.source_box if state == "source" else thing.target_box
-                # The box of a whole object fills half of its projected bounding box and more.
+                # The mask's box of a whole object covers at least half of its projected bounding box.
                 share = min(visible, 2 * box_share(facts, thing, state))
-                if thing.known and any(box) and visible > _GONE and share < self.min_shown:
+                if thing.known and any(box) and visible > _MIN_VISIBLE_SHARE and share < self.min_shown:
                     yield "sliver", share
 
-    def _badly_seen(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Fault]:
-        """An edited object that an image which should show it does not show well, or that should be absent."""
+    def _poorly_visible(self, facts: PairFacts, images: Images, scores: Scores) -> Iterator[Fault]:
+        """Edited objects that are poorly visible where they should be shown, or visible where they should be absent."""
         kind, edited = kind_of(facts.edit.kind), facts.edit.edited
         layout = Layout(facts, "target")
-        hidden = {relation.kind for id in edited for relation in layout.relations(id, images.ids)}
-        asked = bool(hidden & {"behind", "into"}) and kind.places_objects
-        min_visible_target = self.min_visible_behind if asked else self.min_visible
+        relations = {relation.kind for id in edited for relation in layout.relations(id, images.ids)}
+        intended = bool(relations & {"behind", "into"}) and kind.places_objects
+        min_visible_target = self.min_visible_behind if intended else self.min_visible
         for present, labels, visible, least in (
             (kind.in_source, images.source_labels, scores.visible_source, self.min_visible),
             (kind.in_target, images.target_labels, scores.visible_target, min_visible_target),
         ):
             areas = [float(np.mean(labels == id)) for id in edited]
             if present:
-                yield from self._ill_sized(areas, visible, least)
+                yield from self._visibility_and_area(areas, visible, least)
             else:
                 yield from (("object_not_absent", area) for area in areas if area > 0)
 
-    def _ill_sized(self, areas: Sequence[float], visible: float, least: float) -> Iterator[Fault]:
+    def _visibility_and_area(self, areas: Sequence[float], visible: float, least: float) -> Iterator[Fault]:
         """Objects that are hidden, or that cover too little or too much of an image."""
         if 0 <= visible < least:
             yield "hidden", visible
@@ -209,15 +213,15 @@ class GeometryChecks(Stage):
 
 
 def _false_caption(sample: Sample, case: Case) -> Clause | None:
-    """A caption that says a color that its image does not show."""
-    told = sample["instruction"]
+    """The clause of a caption that names a color that its image does not show, or None."""
+    columns = sample["instruction"]
     captions: tuple[tuple[str, StateName], ...] = (("caption", "target"), ("source_caption", "source"))
-    found = (caption_clause(case, str(told.get(column, "")), state) for column, state in captions)
+    found = (caption_clause(case, str(columns.get(column, "")), state) for column, state in captions)
     return next((clause for clause in found if clause), None)
 
 
-def _scores(facts: PairFacts, images: Images) -> Scores:
-    """Measured again where pixels tell, taken from the maker where they do not."""
+def _measure_scores(facts: PairFacts, images: Images) -> Scores:
+    """Scores measured on the pixels; those that pixels cannot give are taken from `facts.measures`."""
     measures = facts.measures
     moved = min((displacement(*images.masks(id)) for id in facts.edit.edited), default=-1.0)
     return Scores(
@@ -232,12 +236,12 @@ def _scores(facts: PairFacts, images: Images) -> Scores:
     )
 
 
-def _incoherent(facts: PairFacts, images: Images) -> Iterator[Fault]:
-    """Facts and pixels that contradict one another: a fault of the maker, whatever the thresholds."""
+def _contradictions(facts: PairFacts, images: Images) -> Iterator[Fault]:
+    """Facts and pixels that contradict each other: an error of the renderer or the source, whatever the thresholds."""
     known = {thing.id for thing in facts.objects}
-    strangers = set(images.ids) - known
-    if strangers:
-        yield "unknown_label", float(min(strangers))
+    unknown = set(images.ids) - known
+    if unknown:
+        yield "unknown_label", float(min(unknown))
     for thing in facts.objects:
         masks = images.masks(thing.id)
         for mask, box in zip(masks, (thing.source_box, thing.target_box), strict=True):
@@ -262,9 +266,9 @@ def _incoherent(facts: PairFacts, images: Images) -> Iterator[Fault]:
 
 
 def edit_error(facts: PairFacts) -> float:
-    """How far the edit's numbers are from the poses of the edited objects, in tolerances: above 1 they disagree.
+    """Error of the edit's numbers against the poses of the edited objects, in tolerances: above 1 they disagree.
 
-    Infinite where the facts lack an edited object, or where an edit of this kind has more objects.
+    Infinite if the number of edited objects in the facts is not that of the edit kind.
     """
     kind, edit = kind_of(facts.edit.kind), facts.edit
     edited = [one for one in facts.objects if one.id in edit.edited]

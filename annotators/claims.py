@@ -1,7 +1,7 @@
-"""What an instruction says, in fields that arithmetic can check: one form for a VLM's answer and for parsed text.
+"""The claims of an instruction, in fields that the geometry check can verify, for VLM answers and for parsed text.
 
-Invariant: `none`, an empty value and 0 mean that the instruction says nothing of the kind; every other value is a claim
-that is true or false of a pair (`annotators.clauses` and `annotators.edits` say which, and by which formula).
+Invariant: `none`, an empty value and 0 mean that the instruction makes no such claim. Every other value is a claim that
+is true or false of a pair; `annotators.clauses` and `annotators.edits` have the formulas.
 """
 
 from typing import Annotated, Final, Literal, get_args
@@ -43,7 +43,7 @@ CANONICAL_VIEWS: Final[tuple[CanonicalView, ...]] = get_args(CanonicalView)[1:]
 
 
 class Claims(BaseModel):
-    """One instruction, clause by clause. `none`, empty and 0 where it says nothing: what is not said is not checked."""
+    """The claims of one instruction. `none`, empty and 0: no claim, and nothing to check."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

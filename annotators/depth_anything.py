@@ -1,7 +1,7 @@
-"""Depth-Anything-V2: relative inverse depth, and planar depth in metres from its metric checkpoints.
+"""Depth-Anything-V2: relative inverse depth, and planar depth in meters from its metric checkpoints.
 
-Invariant: maps equal those of transformers' own image processor, model and post-processing at the same precision; the
-network's last layer computes in float32 whatever the autocast, since bfloat16 has 8 bits for 65536 levels of depth.
+Invariant: maps equal those of transformers' image processor, model and post-processing at the same precision. The
+network's last layer computes in float32 even under autocast: bfloat16 has 8 bits of precision, too few for depth.
 Model: Yang et al., Depth Anything V2, 2024 (arXiv:2406.09414), sections 3 and 7.2 (metric).
 """
 
@@ -31,7 +31,7 @@ _ENCODE = {"relative": encode_relative, "metric": encode_metric}
 @dataclass(frozen=True)
 class _DepthStage(EstimatedMap):
     kind: ClassVar[Kind]
-    """What the checkpoint's configuration must say."""
+    """The kind of depth that the checkpoint's configuration must name."""
 
     def setup(self) -> "DepthEstimator":
         torch = require("torch", "annotators")
@@ -42,8 +42,8 @@ class _DepthStage(EstimatedMap):
         _check_kind(transformers, checkpoint, self.layer, self.kind)
         network = _load_network(transformers, checkpoint, torch.float32)
         _fold_layer_scale(network)
-        _last_layer_in_float32(network, device)
-        # Pixels come interleaved, and oneDNN's convolutions need no reordering then.
+        _keep_last_layer_in_float32(network, device)
+        # Pixels arrive interleaved, so oneDNN's convolutions need no reordering.
         network = network.to(memory_format=torch.channels_last)
         network = ready_model(network, device, compiled=self.compile)
         if device.type == "cpu" and self.dtype in ("auto", "float32") and not self.compile:
@@ -53,7 +53,7 @@ class _DepthStage(EstimatedMap):
 
 @dataclass(frozen=True)
 class DepthAnything(_DepthStage):
-    """Relative inverse depth (near = large), in no unit."""
+    """Relative inverse depth (near = large), without a unit."""
 
     layer: ClassVar[str] = "depth"
     kind: ClassVar[Kind] = "relative"
@@ -63,7 +63,7 @@ class DepthAnything(_DepthStage):
 
 @dataclass(frozen=True)
 class DepthAnythingMetric(_DepthStage):
-    """Planar depth in metres, up to the checkpoint's `max_depth` (20 m indoors, 80 m outdoors)."""
+    """Planar depth in meters, up to the checkpoint's `max_depth` (20 m indoors, 80 m outdoors)."""
 
     layer: ClassVar[str] = "metric"
     version: ClassVar[int] = 2
@@ -74,7 +74,7 @@ class DepthAnythingMetric(_DepthStage):
 
 @dataclass(frozen=True)
 class Resizing:
-    """What a checkpoint's image-processor configuration asks for; fields as there."""
+    """Preprocessing, as a checkpoint's image-processor configuration describes it; fields have the same names."""
 
     height: int
     width: int
@@ -82,40 +82,41 @@ class Resizing:
     multiple: int
     resample: int
     scale: tuple[float, ...]
-    """Of red, green, blue: network input = scale * byte + shift."""
+    """For red, green, blue: network input = scale * byte + shift."""
     shift: tuple[float, ...]
 
     @classmethod
     def load(cls, checkpoint: Checkpoint) -> "Resizing":
-        """Raises BadInput where the checkpoint has no such configuration, or one that is not Depth-Anything's."""
+        """Raises BadInput if the checkpoint has no such configuration, or one that is not supported."""
         processors: Any = require("transformers.models.dpt.image_processing_pil_dpt", "annotators")
         try:
-            read: Any = processors.DPTImageProcessorPil.from_pretrained(str(checkpoint.folder))
+            loaded: Any = processors.DPTImageProcessorPil.from_pretrained(str(checkpoint.folder))
         except (OSError, ValueError) as error:
             raise BadInput(
                 f"checkpoint '{checkpoint.model}' has no image-processor configuration ({_first_line(error)}): give "
                 "one in transformers' layout, such as depth-anything/Depth-Anything-V2-Small-hf"
             ) from None
-        if not read.do_resize or read.do_pad:
+        if not loaded.do_resize or loaded.do_pad:
             raise BadInput(
-                f"checkpoint '{checkpoint.model}': images that are not resized, or padded, are not supported"
+                f"checkpoint '{checkpoint.model}': an image processor that pads, or does not resize, is not supported"
             )
-        mean, std = (read.image_mean, read.image_std) if read.do_normalize else ((0.0,) * 3, (1.0,) * 3)
-        factor = read.rescale_factor if read.do_rescale else 1.0
+        mean, std = (loaded.image_mean, loaded.image_std) if loaded.do_normalize else ((0.0,) * 3, (1.0,) * 3)
+        factor = loaded.rescale_factor if loaded.do_rescale else 1.0
         return cls(
-            height=read.size["height"],
-            width=read.size["width"],
-            keep_aspect_ratio=bool(read.keep_aspect_ratio),
-            multiple=int(read.ensure_multiple_of),
-            resample=int(read.resample),
+            height=loaded.size["height"],
+            width=loaded.size["width"],
+            keep_aspect_ratio=bool(loaded.keep_aspect_ratio),
+            multiple=int(loaded.ensure_multiple_of),
+            resample=int(loaded.resample),
             scale=tuple(factor / s for s in std),
             shift=tuple(-m / s for m, s in zip(mean, std, strict=True)),
         )
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height at which the network sees an image of this width and height.
+        """Width and height of the network's input for an image of this width and height.
 
-        With `keep_aspect_ratio` the side that changes less decides, so the other may exceed the configured one.
+        With `keep_aspect_ratio`, the scale of the side that changes less is used for both, so the other side may exceed
+        its configured length.
         """
         across, down = self.width / width, self.height / height
         if self.keep_aspect_ratio:
@@ -124,13 +125,14 @@ class Resizing:
         return max(1, sides[0]) * self.multiple, max(1, sides[1]) * self.multiple
 
     def __call__(self, rgb: U8) -> U8:
-        """Resized as the library does, by Pillow: H x W x 3, still bytes, a quarter of what floats weigh on a bus."""
+        """Resize an image to uint8 H x W x 3, with Pillow as transformers does; floats would take four times the
+        bytes."""
         size = self.size(rgb.shape[1], rgb.shape[0])
         return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling(self.resample)))
 
 
 class DepthEstimator:
-    """A loaded checkpoint: pictures of any sizes in, one depth map each, at the picture's size."""
+    """A loaded checkpoint. Takes pictures of any sizes and gives one depth map for each, at the picture's size."""
 
     def __init__(
         self, stage: _DepthStage, checkpoint: Checkpoint, network: Any, resizing: Resizing, device: "torch.device"
@@ -143,7 +145,7 @@ class DepthEstimator:
             torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)
             for values in (resizing.scale, resizing.shift)
         )
-        # A CPU gains nothing from batches: what one image leaves in its cache is gone after the next.
+        # Batches bring no gain on a CPU: the data of one image does not stay in its caches.
         size = stage.batch_size if device.type == "cuda" else 1
         self._batches = Batches(
             self._prepare, self._forward, self._finish, size=size, threads=stage.threads, whole=stage.compile
@@ -153,7 +155,7 @@ class DepthEstimator:
         return self._batches(pictures, bucket=lambda picture: picture.size)
 
     def predict(self, pixels: "torch.Tensor") -> "torch.Tensor":
-        """Network output float32 (N, h, w) of resized images, uint8 (N, h, w, 3), on the device."""
+        """Network output, float32 (N, h, w), for resized images, uint8 (N, h, w, 3), on the device."""
         import torch
 
         with torch.inference_mode():
@@ -170,8 +172,8 @@ class DepthEstimator:
 
         depth = self.predict(to_device([one.pixels for one in ready], self._device))
         with torch.inference_mode():
-            whole = torch.nn.functional.interpolate(depth[:, None], ready[0].shape, mode="bicubic", align_corners=False)
-        return to_host(whole[:, 0])
+            maps = torch.nn.functional.interpolate(depth[:, None], ready[0].shape, mode="bicubic", align_corners=False)
+        return to_host(maps[:, 0])
 
     def _finish(self, picture: Picture, ready: "_Ready", raw: Callable[[], F32]) -> Mapping[str, Map]:
         encode = _ENCODE[self._stage.kind]
@@ -181,20 +183,20 @@ class DepthEstimator:
 class _Ready(NamedTuple):
     pixels: U8
     shape: tuple[int, int]
-    """Height and width of the picture itself."""
+    """Height and width of the original picture."""
 
 
 def _check_kind(transformers: Any, checkpoint: Checkpoint, layer: str, kind: Kind) -> None:
-    """Raises BadInput for a checkpoint of another model, or of the other kind."""
+    """Raises BadInput if the checkpoint is of another model or of the other kind."""
     try:
         config = transformers.AutoConfig.from_pretrained(str(checkpoint.folder))
     except (OSError, ValueError) as error:
         raise BadInput(
-            f"layers.{layer}.model: '{checkpoint.model}' is no model folder ({_first_line(error)})"
+            f"layers.{layer}.model: '{checkpoint.model}' is not a model folder ({_first_line(error)})"
         ) from None
     if config.model_type != "depth_anything":
         raise BadInput(
-            f"layers.{layer}.model: '{checkpoint.model}' holds a '{config.model_type}', not a depth_anything"
+            f"layers.{layer}.model: '{checkpoint.model}' has model type '{config.model_type}', not depth_anything"
         )
     if config.depth_estimation_type != kind:
         other = {"relative": "Depth-Anything-V2-Large-hf", "metric": "Depth-Anything-V2-Metric-Indoor-Large-hf"}[kind]
@@ -205,25 +207,25 @@ def _check_kind(transformers: Any, checkpoint: Checkpoint, layer: str, kind: Kin
 
 
 def _load_network(transformers: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
-    """Raises BadInput where the weights cannot be read, or some are missing (which the library would make up)."""
+    """Raises BadInput if weights cannot be loaded or are missing (transformers would initialize them at random)."""
     damaged = require("safetensors", "annotators").SafetensorError
     try:
-        network, read = transformers.AutoModelForDepthEstimation.from_pretrained(
+        network, loaded = transformers.AutoModelForDepthEstimation.from_pretrained(
             str(checkpoint.folder), dtype=dtype, output_loading_info=True
         )
     except (damaged, OSError, RuntimeError, ValueError) as error:
         raise BadInput(
-            f"checkpoint '{checkpoint.model}' cannot be loaded ({_first_line(error)}): fetch it anew"
+            f"checkpoint '{checkpoint.model}' cannot be loaded ({_first_line(error)}): fetch it again"
         ) from None
-    if missing := sorted(read["missing_keys"]):
+    if missing := sorted(loaded["missing_keys"]):
         raise BadInput(
-            f"checkpoint '{checkpoint.model}' lacks {len(missing)} weights, such as {missing[0]}: fetch it anew"
+            f"checkpoint '{checkpoint.model}' lacks {len(missing)} weights, such as {missing[0]}: fetch it again"
         )
     return network
 
 
 def _fold_layer_scale(network: "torch.nn.Module") -> None:
-    """Multiply DINOv2's LayerScale into the linear layer before it: the same function, two passes over memory less."""
+    """Multiply DINOv2's LayerScale into the preceding linear layer: the same function, with fewer memory accesses."""
     import torch
 
     for layer in network.modules():
@@ -240,7 +242,7 @@ def _fold_layer_scale(network: "torch.nn.Module") -> None:
                 setattr(layer, scale, torch.nn.Identity())
 
 
-def _last_layer_in_float32(network: Any, device: "torch.device") -> None:
+def _keep_last_layer_in_float32(network: Any, device: "torch.device") -> None:
     import torch
 
     convolution: Any = network.head.conv3

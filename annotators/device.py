@@ -1,4 +1,4 @@
-"""Where a torch model runs and in which precision. Torch is imported by the functions that need it."""
+"""Device and precision of torch models. Functions import torch when called."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -19,23 +19,23 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def pick_device(layer: str, gpus: float) -> "torch.device":
-    """The first GPU that the worker was given where the stage asks for one, else the CPU.
+    """The worker's first GPU if the stage asks for one, else the CPU.
 
-    Raises BadInput where the stage asks for a GPU and torch sees none.
+    Raises BadInput if the stage asks for a GPU and torch sees none.
     """
     torch = require("torch", "annotators")
     if gpus <= 0:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise BadInput(
-            f"layer '{layer}' asks for {gpus:g} GPU and torch sees none here: set engine.resources.{layer}.gpus to 0 "
+            f"layer '{layer}' asks for {gpus:g} GPU, but torch sees none here: set engine.resources.{layer}.gpus to 0 "
             "to run it on the CPU, or install a CUDA build of torch"
         )
     return torch.device("cuda")
 
 
 def autocast(device: "torch.device", dtype: Dtype) -> AbstractContextManager[Any]:
-    """The context in which to call a float32 model."""
+    """The context in which to run a float32 model."""
     import torch
 
     chosen = ("bfloat16" if device.type == "cuda" else "float32") if dtype == "auto" else dtype
@@ -43,7 +43,7 @@ def autocast(device: "torch.device", dtype: Dtype) -> AbstractContextManager[Any
 
 
 def ready_model(model: Any, device: "torch.device", *, compiled: bool) -> Any:
-    """In evaluation mode, on the device, channels last on a GPU, compiled where asked."""
+    """Prepare a model for inference: evaluation mode, on the device, channels last on a GPU, optionally compiled."""
     import torch
 
     model = model.eval().requires_grad_(False).to(device)
@@ -53,7 +53,7 @@ def ready_model(model: Any, device: "torch.device", *, compiled: bool) -> Any:
 
 
 def to_device(arrays: Sequence[NDArray[Any]], device: "torch.device") -> "torch.Tensor":
-    """Stack arrays of one shape and dtype and move them; through pinned memory, without waiting, to a GPU."""
+    """Stack arrays of one shape and dtype and move them to the device; to a GPU asynchronously, from pinned memory."""
     import torch
 
     batch = torch.from_numpy(np.stack(arrays))
@@ -63,10 +63,10 @@ def to_device(arrays: Sequence[NDArray[Any]], device: "torch.device") -> "torch.
 
 
 def to_host(batch: "torch.Tensor") -> list[Callable[[], NDArray[np.float32]]]:
-    """Move a float32 batch (N, ...) off the device: one function for each item, which gives its array.
+    """Copy a float32 batch (N, ...) to the host. Returns one function per item, which returns the item's array.
 
-    Nothing waits here: from a GPU the functions wait for the copy, so that, called in another thread
-    (`Batches.finish`), the next batch is on its way meanwhile.
+    The copy from a GPU is asynchronous, and the functions wait for it. Called in other threads (`Batches.finish`), they
+    do not delay the next batch.
     """
     import torch
 
@@ -75,9 +75,9 @@ def to_host(batch: "torch.Tensor") -> list[Callable[[], NDArray[np.float32]]]:
     rows = batch.to("cpu", non_blocking=True)
     copied = torch.cuda.Event()
     copied.record()
-    return [partial(_when, copied, row) for row in rows]
+    return [partial(_wait_for_copy, copied, row) for row in rows]
 
 
-def _when(copied: "torch.cuda.Event", row: "torch.Tensor") -> NDArray[np.float32]:
+def _wait_for_copy(copied: "torch.cuda.Event", row: "torch.Tensor") -> NDArray[np.float32]:
     copied.synchronize()
     return row.numpy()

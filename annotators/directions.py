@@ -1,7 +1,7 @@
-"""Which way an object moved and where it ended, in the viewer's frame.
+"""The direction of an object's move and the place where it ends, in the viewer's frame.
 
-Invariant: a direction is said where the floor plan and the image agree on it; where poses are not known (released
-images), the image alone is spoken of, and no length.
+Invariant: a direction is stated only if the floor plan and the image agree on it. If poses are unknown (released
+images), directions are those in the image, and no length is stated.
 """
 
 from collections.abc import Sequence
@@ -17,35 +17,36 @@ from .phrases import is_plural, length
 from .relations import viewer_axes
 
 STRAIGHT: Final = 2.5
-"""One direction is said where the move along it is so many times the move across; else both."""
+"""Only one direction is stated if the move along it is at least this many times the move across it, else both."""
 LEAST_PX: Final = 0.03
-"""Share of the image's width or height by which a box centre must move before the image's direction is said."""
+"""Share of the image's width or height by which a box center must move for a direction in the image to be stated."""
 OUTER: Final = 0.34
 INNER: Final = 0.08
-"""Shares of the image: its left side ends at the first, its centre reaches to the second on both sides."""
-LEAST_WAY: Final = 0.15
-"""Share of the image by which a box's centre must go towards a part of it before that part is where the move ends."""
+"""Shares of the image: the left side is narrower than `OUTER`; the center is within `INNER` of the middle."""
+MIN_APPROACH: Final = 0.15
+"""Share of the image by which a box center must move towards a part of it for that part to be stated as the end."""
 
 
 @dataclass(frozen=True)
 class Motion:
-    """What may be said of a move; empty where nothing holds with a margin."""
+    """The statements about a move that hold with a margin; empty if none does."""
 
     directions: list[str] = field(default_factory=list[str])
-    """`to the left`, `towards the camera`, ..."""
+    """Directions: `to the left`, `towards the camera`, ..."""
     parts: list[str] = field(default_factory=list[str])
-    """Of a slanting move, how far along either direction: `about 30 cm to the left and about 20 cm towards ...`."""
+    """Distances along both directions of an oblique move: `about 30 cm to the left and about 20 cm towards ...`."""
     metres: float = 0.0
-    """Along the floor; 0 where not known."""
+    """Distance along the floor; 0 if unknown."""
     magnitude: str = ""
-    """The distance in terms of the object itself, or in metres."""
+    """The distance in widths of the object, or in meters."""
     slight: bool = False
+    """Whether the object moves by less than 0.75 of its own breadth, in the world and in the image."""
     end: list[str] = field(default_factory=list[str])
-    """`to the left side of the image`, ..."""
+    """Ends: `to the left side of the image`, ..."""
 
 
 def place_in_image(case: Case) -> list[str]:
-    """The part of the image where the edited object stands in the target: `on the left side of the image`, ..."""
+    """The part of the image where the target shows the edited object: `on the left side of the image`, ..."""
     return _part_of_image(case, case.edited.target_box)[1]
 
 
@@ -54,25 +55,25 @@ def motion(case: Case) -> Motion:
     thing, facts = case.edited, case.facts
     end = _end(case)
     step = matrix4(thing.target_pose)[:2, 3] - matrix4(thing.source_pose)[:2, 3]
-    metres = float(np.linalg.norm(step))
-    if not (facts.edit.known and thing.known and facts.camera.source.known and metres > 0):
+    meters = float(np.linalg.norm(step))
+    if not (facts.edit.known and thing.known and facts.camera.source.known and meters > 0):
         return Motion(directions=_in_image(case), end=end)
     right, forward = viewer_axes(matrix4(facts.camera.source.world_from_camera))
     if forward is None:
-        return Motion(_in_image(case), [], metres, f"about {length(metres)}", end=end)
-    breadth = breadth_along(thing, step / metres)
-    slight = metres < 0.75 * breadth and float(np.abs(_shift(thing)).max()) < 0.75 * _width_px(thing)
+        return Motion(_in_image(case), [], meters, f"about {length(meters)}", end=end)
+    breadth = breadth_along(thing, step / meters)
+    slight = meters < 0.75 * breadth and float(np.abs(_shift(thing)).max()) < 0.75 * _width_px(thing)
     straight = abs(float(step @ right)) > STRAIGHT * abs(float(step @ forward))
-    magnitude = _own_widths(metres / breadth, "their" if is_plural(case.edited_name) else "its") if straight else ""
+    magnitude = _in_widths(meters / breadth, "their" if is_plural(case.edited_name) else "its") if straight else ""
     directions = _on_floor(case, step, right, forward)
     parts = (
         _parts(float(step @ right), float(step @ forward)) if len(directions) > 1 and " and " in directions[0] else []
     )
-    return Motion(directions, parts, metres, magnitude or f"about {length(metres)}", slight, end)
+    return Motion(directions, parts, meters, magnitude or f"about {length(meters)}", slight, end)
 
 
 def _on_floor(case: Case, step: F64, right: F64, forward: F64) -> list[str]:
-    """Directions of a move (2,) in metres, unless the image seems to say something else."""
+    """Directions of a move (2,) in meters; empty if the image suggests another direction."""
     sideways, away = float(step @ right), float(step @ forward)
     side = "right" if sideways > 0 else "left"
     if abs(away) * STRAIGHT > abs(sideways) and away * _recession(case) <= 0:
@@ -105,7 +106,7 @@ def _parts(sideways: float, away: float) -> list[str]:
 
 
 def _recession(case: Case) -> float:
-    """By how much the object's distance to the camera grows, metres."""
+    """Increase of the object's distance to the camera, meters."""
     eye = matrix4(case.facts.camera.source.world_from_camera)[:3, 3]
     before, after = matrix4(case.edited.source_pose)[:3, 3], matrix4(case.edited.target_pose)[:3, 3]
     return float(np.linalg.norm(after - eye) - np.linalg.norm(before - eye))
@@ -115,8 +116,8 @@ def _width_px(thing: SceneObject) -> int:
     return thing.source_box[2] - thing.source_box[0]
 
 
-def _own_widths(ratio: float, own: str) -> str:
-    """A distance as a simple multiple of the object's width, within 8 %; else empty."""
+def _in_widths(ratio: float, own: str) -> str:
+    """A distance in words as a simple multiple of the object's width, within 8 %; empty if there is none."""
     for times, words in ((0.5, f"half {own}"), (1.0, f"{own} own"), (2.0, f"twice {own}")):
         if abs(ratio - times) <= 0.08 * times:
             return f"about {words} width"
@@ -124,14 +125,14 @@ def _own_widths(ratio: float, own: str) -> str:
 
 
 def breadth_along(thing: SceneObject, direction: F64) -> float:
-    """The extent of the source's object along a horizontal unit direction (2,), metres."""
+    """Extent of the object in the source along a horizontal unit direction (2,), meters."""
     w, d, _ = thing.size_m
     half = np.abs(matrix4(thing.source_pose)[:2, :2].T @ direction) * (w / 2, d / 2)
     return max(2 * float(half.sum()), 1e-6)
 
 
 def _in_image(case: Case) -> list[str]:
-    """Directions of the box's centre in the image, for pairs without poses."""
+    """Directions in which the box center moves in the image, for pairs without poses."""
     u, v = (float(share) for share in _shift(case.edited) / (case.width, case.height))
     across = "" if abs(u) < LEAST_PX else "right" if u > 0 else "left"
     along = "" if abs(v) < LEAST_PX else "bottom" if v > 0 else "top"
@@ -146,7 +147,10 @@ def _in_image(case: Case) -> list[str]:
 
 
 def _part_of_image(case: Case, box: Sequence[int]) -> tuple[list[str], list[str]]:
-    """Where a box's centre lies: as an end (`to the ...`) and as a place (`on the ...`); nothing where it is empty."""
+    """The part of the image with a box's center, as an end (`to the ...`) and as a place (`on the ...`).
+
+    Both are empty if the box is empty.
+    """
     x0, y0, x1, y1 = box
     if x1 <= x0:
         return [], []
@@ -167,7 +171,7 @@ def _part_of_image(case: Case, box: Sequence[int]) -> tuple[list[str], list[str]
 
 
 def _end(case: Case) -> list[str]:
-    """The part of the image that the move leads to, where the object was clearly not there before."""
+    """The part of the image in which the move ends, if the object is clearly not in it in the source."""
     across, down = (float(share) for share in _shift(case.edited) / (case.width, case.height))
     x0, y0, x1, y1 = case.edited.source_box
     if x1 <= x0:
@@ -178,19 +182,23 @@ def _end(case: Case) -> list[str]:
 
 
 def _is_new(words: Sequence[str], across: tuple[float, float], down: tuple[float, float]) -> bool:
-    """Whether a thing that starts at a share of the image and goes by another comes to a part of it by that: to one of
-    its sides at least, from the other half and over a good way."""
+    """Whether a move leads to the part of the image that `words` name: far enough, and for a side, from the other half.
+
+    Args:
+        across: start and displacement of the box center, as shares of the image's width.
+        down: the same, as shares of its height.
+    """
     for word, (start, way) in (("left", across), ("right", across), ("upper", down), ("lower", down)):
         sign = -1 if word in ("left", "upper") else 1
-        if word in words and sign * way >= LEAST_WAY and sign * (start - 0.5) <= 0:
+        if word in words and sign * way >= MIN_APPROACH and sign * (start - 0.5) <= 0:
             return True
     if {"left", "right"} & set(words):
         return False
     axes = (across, down) if "centre" in words else (across,)
-    return any(abs(start - 0.5) - abs(start + way - 0.5) >= LEAST_WAY / 2 for start, way in axes)
+    return any(abs(start - 0.5) - abs(start + way - 0.5) >= MIN_APPROACH / 2 for start, way in axes)
 
 
 def _shift(thing: SceneObject) -> F64:
-    """Move of the box's centre (2,), pixels."""
+    """Displacement of the box center (2,), pixels."""
     before, after = np.array(thing.source_box, np.float64), np.array(thing.target_box, np.float64)
     return (after[:2] + after[2:] - before[:2] - before[2:]) / 2

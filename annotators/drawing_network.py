@@ -1,8 +1,8 @@
 """The generator of informative-drawings (Chan, Durand and Isola 2022, "Learning to Generate Line Drawings that Convey
 Geometry and Semantics"): from a photograph to a line drawing.
 
-Invariant: the names and shapes of its weights are those of the released checkpoints (`netG_A_latest.pth`, and
-`sk_model.pth` and `sk_model2.pth` of ControlNet's annotators), so that those load as they are, or not at all.
+Invariant: weights have the names and shapes of the released checkpoints (`netG_A_latest.pth`, and `sk_model.pth` and
+`sk_model2.pth` of ControlNet's annotators). A checkpoint loads completely or raises an error.
 """
 
 from collections import OrderedDict
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 STRIDE: Final = 4
-"""Both sides of an input are multiples of this: two halvings, undone by two doublings."""
-SMALLEST: Final = 2 * STRIDE
-"""Least side of an input, so that the smallest maps can be padded by reflection."""
+"""Both sides of an input must be multiples of this: two downsampling steps halve them."""
+MIN_SIDE: Final = 2 * STRIDE
+"""Smallest side of an input at which all feature maps can be padded by reflection."""
 _WIDTH: Final = 64
 _BLOCKS: Final = 3
 
@@ -29,7 +29,7 @@ def make_generator() -> "nn.Module":
     """The network with random weights: float (N, 3, H, W), sRGB in 0..1, to (N, 1, H, W) in 0..1, dark lines on white.
 
     CycleGAN's ResNet generator (Johnson et al. 2016) with 4.3 million parameters: reflection padding, instance
-    normalisation without weights, two halvings, three residual blocks, two doublings, and a sigmoid.
+    normalization without weights, two downsampling steps, three residual blocks, two upsampling steps, and a sigmoid.
     """
     from torch import nn
 
@@ -66,13 +66,13 @@ def make_generator() -> "nn.Module":
 def load_generator(path: Path) -> "nn.Module":
     """The network with the weights of a released checkpoint (`torch.save` of its state dict).
 
-    Nothing but tensors is unpickled. Raises BadInput where the file is no such checkpoint, naming the first weight that
-    is missing, unexpected or of another shape.
+    Only tensors are unpickled. Raises BadInput if the file is not such a checkpoint; the message names the first weight
+    that is missing, unexpected or of another shape.
     """
     torch = require("torch", "annotators")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds, all of which mean: not a file of weights
+    except Exception as error:  # torch.load raises many types of errors, all meaning: not a file of weights
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         raise BadInput(f"{path} is not a checkpoint that torch can load safely ({reason}): fetch it again") from None
     network = make_generator()
@@ -84,9 +84,9 @@ def load_generator(path: Path) -> "nn.Module":
 
 
 def _misfit(wanted: Mapping[str, Any], found: object) -> str:
-    """What is wrong with loaded weights, empty where they fit."""
+    """What is wrong with loaded weights; empty if they fit."""
     if not isinstance(found, Mapping):
-        return f"it holds a {type(found).__name__}, not a table of weights"
+        return f"it contains a {type(found).__name__}, not a dictionary of weights"
     weights = cast("Mapping[str, Any]", found)
     if missing := next((name for name in wanted if name not in weights), ""):
         return f"weight '{missing}' is missing"

@@ -1,7 +1,7 @@
-"""Line drawings by the informative-drawings generator: its own weights, or those of ControlNet's LineartDetector.
+"""Line drawings by the informative-drawings generator, with its own weights or those of ControlNet's LineartDetector.
 
-Invariant: a drawing has the size of its image and is dark on white, as the generator gives it (ControlNet turns it
-round afterwards; a shard does not).
+Invariant: a drawing has the size of its image and is dark on white, as the generator draws it (ControlNet inverts it
+afterwards).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from ..shards.errors import BadInput
 from .batches import Batches
 from .checkpoint import find_file
 from .device import autocast, pick_device, ready_model, to_device, to_host
-from .drawing_network import SMALLEST, STRIDE, load_generator
+from .drawing_network import MIN_SIDE, STRIDE, load_generator
 from .estimated import EstimatedMap, Map, Picture
 
 if TYPE_CHECKING:
@@ -25,21 +25,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InformativeDrawings(EstimatedMap):
-    """Layer `line` by a generator with released weights: fine lines by default, coarse ones by `sk_model2.pth`."""
+    """Layer `line` by the generator with released weights: fine lines by default, coarse ones with `sk_model2.pth`."""
 
     layer: ClassVar[str] = "line"
 
     model: str = "lllyasviel/Annotators"
-    """A checkpoint, a folder that holds `file`, or a repository on the hub that does."""
+    """A checkpoint file, or a folder or hub repository that contains `file`."""
     file: str = "sk_model.pth"
     resolution: int = 0
-    """Pixels of the image's shorter side as the generator sees it (its authors' 256, ControlNet's 512): the smaller,
-    the fewer and the bolder the lines. 0: the image's own."""
+    """Length in pixels of the shorter side of the generator's input (256 by its authors, 512 in ControlNet). Smaller
+    values give fewer and bolder lines. 0: the image's own size."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.resolution and self.resolution < SMALLEST:
-            raise BadInput(f"layers.line.resolution: 0 (the image's own), or {SMALLEST} pixels or more")
+        if self.resolution and self.resolution < MIN_SIDE:
+            raise BadInput(
+                f"layers.line.resolution is {self.resolution}: give 0 (the image's size), or {MIN_SIDE} pixels or more"
+            )
 
     def setup(self) -> "Drawer":
         device = pick_device(self.layer, self.gpus)
@@ -49,7 +51,7 @@ class InformativeDrawings(EstimatedMap):
 
 
 class Drawer:
-    """The loaded generator; see `annotators.estimated.Estimator`."""
+    """The loaded generator, an `annotators.estimated.Estimator`."""
 
     def __init__(
         self, stage: InformativeDrawings, network: Any, device: "torch.device", estimator: str, revision: str
@@ -70,7 +72,7 @@ class Drawer:
 
     def _prepare(self, picture: Picture) -> U8:
         rgb = picture.rgb
-        width, height = self._seen_size(picture.size)
+        width, height = self._input_size(picture.size)
         if (width, height) != picture.size:
             shrinks = width < rgb.shape[1]
             rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
@@ -84,20 +86,20 @@ class Drawer:
             return to_host(self._network(batch)[:, 0].float())
 
     def _finish(self, picture: Picture, ready: U8, drawn: Callable[[], F32]) -> Mapping[str, Map]:
-        width, height = self._seen_size(picture.size)
+        width, height = self._input_size(picture.size)
         lines = np.clip(np.rint(drawn()[:height, :width] * 255), 0, 255).astype(np.uint8)
         if (width, height) != picture.size:
             shrinks = picture.size[0] < width
             lines = cv2.resize(lines, picture.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         return {"line": (encode_lines(lines.astype(np.uint8, copy=False)), self._info)}
 
-    def _seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Width and height at `resolution`, before padding."""
+    def _input_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Width and height of the generator's input, before padding."""
         width, height = size
         scale = self._stage.resolution / min(size) if self._stage.resolution else 1.0
         return round(width * scale), round(height * scale)
 
 
 def _padding(side: int) -> int:
-    """Pixels to add at the end of a side."""
-    return max(SMALLEST, -(-side // STRIDE) * STRIDE) - side
+    """Number of pixels to add at the end of a side."""
+    return max(MIN_SIDE, -(-side // STRIDE) * STRIDE) - side

@@ -1,7 +1,7 @@
-"""What every stage that estimates maps with a model shares: pictures in, one member a view out.
+"""Base of the stages that estimate maps with a model: images in, one member per view out.
 
-Invariant: estimated maps have the names, conventions and sizes of the exact ones (`annotators.exact`), so that a layer
-can be replaced and nothing else changes; each map's MapInfo names the estimator and the revision that made it.
+Invariant: estimated maps have the names, conventions and sizes of the exact ones (`annotators.exact`), so replacing a
+layer changes nothing else. Each map's MapInfo names the estimator and its revision.
 """
 
 import json
@@ -19,29 +19,29 @@ from ..shards.stage import Stage
 from .device import Dtype
 
 Map = tuple[bytes, MapInfo]
-"""An encoded member and how to read it."""
+"""An encoded member, and the MapInfo that describes how to decode it."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of a pair, as an estimator gets it."""
+    """One image of a pair: the input of an estimator."""
 
     key: str
     view: ViewName
     data: bytes
-    """Encoded as the layer holds it."""
+    """The encoded image, as stored in the layer."""
     facts: PairFacts
     metric: bytes = b""
-    """The maker's exact metric depth, encoded; empty where it is unknown, or where the stage does not ask for it."""
+    """The exact metric depth, encoded; empty if it is unknown or the stage does not read it."""
 
     @property
     def rgb(self) -> U8:
-        """H x W x 3, decoded anew at each call: do it in a thread."""
+        """H x W x 3. Each access decodes the image: access it in a worker thread."""
         return decode_image(self.data)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height, from the header."""
+        """Width and height, read from the header."""
         return image_size(self.data)
 
     @property
@@ -50,7 +50,7 @@ class Picture:
 
     @property
     def exact_metric(self) -> F32 | None:
-        """Planar depth H x W in metres, 0 where there is none, as the pair's maker knows it. Raises CodecError."""
+        """Exact planar depth H x W in meters, 0 where there is none; None if unknown. Raises CodecError."""
         info = self.facts.source_metric if self.view == "source" else self.facts.metric
         return decode_depth(self.metric, info) if self.metric else None
 
@@ -60,7 +60,7 @@ class Picture:
 
 
 class Estimator(Protocol):
-    """A loaded model: for each picture its maps by name (of the stage's own layer, and others it makes along)."""
+    """A loaded model. Gives each picture's maps by name: those of the stage's layer, and maps of other layers."""
 
     def __call__(self, pictures: Sequence[Picture]) -> Sequence[Mapping[str, Map] | Reject]: ...
 
@@ -69,8 +69,8 @@ class Estimator(Protocol):
 class EstimatedMap(Stage, ABC):
     """Base of the stages. Columns as in `annotators.exact`: `<layer>`, `source_<layer>`, `maps`.
 
-    Layer `metric` has `confidence` and `source_confidence` beside its depth.
-    Maps of other layers that a model makes along lie in columns of their names; how to read them in `other_maps`.
+    Layer `metric` also has `confidence` and `source_confidence`. Maps of other layers that the model gives as well are
+    in columns of their own names, with their MapInfo in `other_maps`.
     """
 
     layer: ClassVar[str]
@@ -80,17 +80,17 @@ class EstimatedMap(Stage, ABC):
     renamed: ClassVar[Mapping[str, str]] = {"call_size": "samples_per_call"}
 
     model: str = ""
-    """Hub id, or a folder (for models of one file: the file) that every node sees."""
+    """Hub id, or a folder (for models of one file: the file) that exists on every node."""
     revision: str = ""
     """Branch, tag or commit on the hub; empty: the default branch."""
     dtype: Dtype = "auto"
     compile: bool = False
-    """`torch.compile`: minutes at the start, faster from then on."""
+    """Use `torch.compile`: takes minutes at the start, then runs faster."""
     views: tuple[ViewName, ...] = ("source", "target")
     batch_size: int = field(default=16, metadata={"fingerprint": False})
-    """Images that go through the model at once; halved, and kept so, where memory runs out."""
+    """Images per forward pass. Halved permanently if memory runs out."""
     samples_per_call: int = field(default=64, metadata={"fingerprint": False})
-    """Samples handed over at once: within them preparing, the model and encoding overlap."""
+    """Samples per call of the stage. Within a call, decoding, inference and encoding overlap."""
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=1.0, metadata={"fingerprint": False})
 
@@ -108,12 +108,12 @@ class EstimatedMap(Stage, ABC):
 
     @property
     def threads(self) -> int:
-        """Threads that decode, resize and encode beside the model."""
+        """Threads that decode, resize and encode while the model runs."""
         return max(2, int(self.cpus))
 
     @abstractmethod
     def setup(self) -> Estimator:
-        """Load the model; raises BadInput for a package or checkpoint that is missing."""
+        """Load the model. Raises BadInput if a package or checkpoint is missing."""
 
     def __call__(self, model: Estimator, samples: Sequence[Sample]) -> Sequence[Result]:
         pictures = [picture for sample in samples for picture in _pictures(sample, self.views)]
@@ -128,8 +128,8 @@ class EstimatedMap(Stage, ABC):
         for view, maps in zip(self.views, found, strict=True):
             if isinstance(maps, Reject):
                 return maps
-            whole = _with_confidence(maps) if self.layer == "metric" else maps
-            for base, (data, info) in whole.items():
+            complete = _with_confidence(maps) if self.layer == "metric" else maps
+            for base, (data, info) in complete.items():
                 name = base if view == "target" else f"source_{base}"
                 columns[name] = data
                 (infos if layer_of(base) == self.layer else others)[name] = info.model_dump()
@@ -138,18 +138,18 @@ class EstimatedMap(Stage, ABC):
 
 
 def _estimates(model: Estimator, pictures: Sequence[Picture | Reject]) -> list[Mapping[str, Map] | Reject]:
-    """What the model makes of each picture; of one whose pixels cannot be decoded, a reject.
+    """The maps of each picture, or a reject if its pixels cannot be decoded.
 
-    Models decode in threads of their own, so damage behind a sound header shows there, and stops the whole call. Only
-    then is every picture decoded here, and the model asked again without the damaged ones.
+    Models decode in their own threads, so an image with a valid header and damaged pixels makes the whole call fail.
+    Only then is every picture decoded here, and the model is called again without the damaged ones.
     """
-    whole = [picture for picture in pictures if isinstance(picture, Picture)]
+    readable = [picture for picture in pictures if isinstance(picture, Picture)]
     try:
-        estimates = iter(model(whole))
+        estimates = iter(model(readable))
     except CodecError:
         checked = [_decodable(picture) if isinstance(picture, Picture) else picture for picture in pictures]
         if checked == pictures:
-            raise  # something else cannot be decoded, or encoded
+            raise  # the error is not in an image
         return _estimates(model, checked)
     return [next(estimates) if isinstance(picture, Picture) else picture for picture in pictures]
 
@@ -167,14 +167,14 @@ def _unreadable(view: str, error: CodecError) -> Reject:
 
 
 def _with_confidence(maps: Mapping[str, Map]) -> Mapping[str, Map]:
-    """Metric depth never comes without: where the model tells of none, what is known, where there is depth at all."""
+    """Add a confidence map if the model gives none: 1 where there is depth, else 0."""
     if "confidence" in maps:
         return maps
     return {**maps, "confidence": encode_default_confidence(maps["metric"][0], estimator="known", revision="")}
 
 
 def _pictures(sample: Sample, views: Sequence[ViewName]) -> Iterator[Picture | Reject]:
-    """One a view; a header that is no image's is a reject, and never reaches a model."""
+    """One picture per view; a reject, which never reaches the model, if the header is not that of an image."""
     pair = sample["pair"]
     facts = PairFacts.model_validate_json(str(pair["facts"]))
     for view in views:

@@ -1,7 +1,7 @@
-"""Maps that the maker of a pair knows exactly, turned into the members of a sample. No model guesses here.
+"""Stages that encode the exact maps of a pair, as the renderer or the release gives them, as members of a sample.
 
-Invariant: a map is exact or the sample is rejected (`no_exact_map`); a pair without exact maps (released images)
-needs a layer made by a model instead. Columns: each map's member, and `maps`, JSON of {member: MapInfo}.
+Invariant: a map is exact or the sample is rejected (`no_exact_map`). Pairs without exact maps (released images) need a
+stage with a model for that layer. Columns: each map's member, and `maps`, JSON of {member: MapInfo}.
 """
 
 import json
@@ -37,14 +37,14 @@ from .lines import draw_lines
 
 @dataclass(frozen=True)
 class _View:
-    """One image of a pair: its exact maps, encoded and (once asked for) decoded."""
+    """One image of a pair, with its exact maps: encoded, and decoded on first use."""
 
     pair: Columns
     facts: PairFacts
     name: ViewName
 
     def bytes(self, member: str) -> bytes:
-        """The encoded member of this view in the pair, empty where the maker does not know it."""
+        """The encoded member of this view in layer `pair`; empty if the pair does not have it."""
         data = self.pair.get(self.member(member), b"")
         return data if isinstance(data, bytes) else b""
 
@@ -74,13 +74,13 @@ Map = tuple[bytes, MapInfo]
 
 @dataclass(frozen=True)
 class _Exact(Stage, ABC):
-    """What the stages of this module share; `_made` gives one view's maps, or the name of the exact map it lacks."""
+    """Base of the stages of this module; `_encode` gives one view's maps, or names the exact map that it lacks."""
 
     layer: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ("pair",)
     version: ClassVar[int] = 1
     maps: ClassVar[tuple[str, ...]]
-    """The exact maps of each view that are looked at: `metric`, `normal`, `parts`, `instances`."""
+    """The exact maps of each view that are read: `metric`, `normal`, `parts`, `instances`."""
 
     views: tuple[ViewName, ...] = ("source", "target")
     """Which images get the map: the target's member is `<layer>`, the source's `source_<layer>`."""
@@ -105,28 +105,28 @@ class _Exact(Stage, ABC):
         infos: dict[str, dict[str, object]] = {}
         for side in self.views:
             view = _View(pair, facts, side)
-            made = self._made(view)
-            if isinstance(made, str):
-                detail = f"{facts.dataset} has no exact {made} of the {side} image: give layer `{self.layer}` a model"
+            maps = self._encode(view)
+            if isinstance(maps, str):
+                detail = f"{facts.dataset} has no exact {maps} of the {side} image: give layer `{self.layer}` a model"
                 return Reject("no_exact_map", detail=f"{detail} in `layers`, or leave it out")
-            for name, (data, info) in made.items():
+            for name, (data, info) in maps.items():
                 columns[view.member(name)] = data
                 infos[view.member(name)] = info.model_dump()
         return Row({**columns, "maps": json.dumps(infos, sort_keys=True)})
 
     @abstractmethod
-    def _made(self, view: _View) -> dict[str, Map] | str: ...
+    def _encode(self, view: _View) -> dict[str, Map] | str: ...
 
 
 @dataclass(frozen=True)
 class ExactMetric(_Exact):
-    """Planar depth in metres: the renderer's own bytes, passed through; `confidence` is 1 where there is depth."""
+    """Planar depth in meters, the renderer's bytes unchanged; `confidence` is 1 where there is depth."""
 
     layer: ClassVar[str] = "metric"
     maps: ClassVar[tuple[str, ...]] = ("metric",)
     version: ClassVar[int] = 2
 
-    def _made(self, view: _View) -> dict[str, Map] | str:
+    def _encode(self, view: _View) -> dict[str, Map] | str:
         data, info = view.bytes("metric"), view.metric_info
         if not data:
             return "metric depth"
@@ -136,24 +136,24 @@ class ExactMetric(_Exact):
 
 @dataclass(frozen=True)
 class ExactNormal(_Exact):
-    """Normals in the camera frame: the renderer's own bytes, passed through."""
+    """Normals in the camera frame, the renderer's bytes unchanged."""
 
     layer: ClassVar[str] = "normal"
     maps: ClassVar[tuple[str, ...]] = ("normal",)
 
-    def _made(self, view: _View) -> dict[str, Map] | str:
+    def _encode(self, view: _View) -> dict[str, Map] | str:
         data = view.bytes("normal")
         return {"normal": (data, view.normal_info)} if data else "normals"
 
 
 @dataclass(frozen=True)
 class ExactDepth(_Exact):
-    """Relative inverse depth, 1/z with z in metres; what has no depth (open background) is infinitely far: 0."""
+    """Relative inverse depth, 1/z with z in meters; 0 (infinitely far) where there is no depth (open background)."""
 
     layer: ClassVar[str] = "depth"
     maps: ClassVar[tuple[str, ...]] = ("metric",)
 
-    def _made(self, view: _View) -> dict[str, Map] | str:
+    def _encode(self, view: _View) -> dict[str, Map] | str:
         if not view.bytes("metric"):
             return "metric depth"
         z, info = view.depth, view.metric_info
@@ -163,36 +163,36 @@ class ExactDepth(_Exact):
 
 @dataclass(frozen=True)
 class ExactSegments(_Exact):
-    """Parts renumbered 1, 2, ... by falling area; 0 is what has no surface (sky).
+    """Parts renumbered 1, 2, ... by descending area; 0 where there is no surface (sky).
 
-    A part is one material of one mesh of an object, also where something cuts it into pieces; the floor is one, and so
-    is each wall. Small and thin parts are joined (`join_small`). A pair that knows masks alone gets the instance map
-    renumbered: a segment is one object, 0 is all else, and its MapInfo says `masks`.
+    A part is one material of one mesh of an object, even if an occluder cuts it into pieces. The floor is one part, and
+    so is each wall. Small and thin parts are merged (`join_small`). A pair that has only masks gets the renumbered
+    instance map: a segment is one object, 0 is everything else, and the estimator in its MapInfo is `masks`.
     """
 
     layer: ClassVar[str] = "segment"
     maps: ClassVar[tuple[str, ...]] = ("instances", "parts", "metric")
     version: ClassVar[int] = 2
 
-    def _made(self, view: _View) -> dict[str, Map] | str:
+    def _encode(self, view: _View) -> dict[str, Map] | str:
         parts = view.bytes("parts")
         segments = relabel(join_small(decode_labels(parts), view.labels) if parts else view.labels)
-        estimator, revision = _maker(view)
+        estimator, revision = _mask_origin(view)
         info = map_info("segments", estimator=estimator, revision=revision, count=int(segments.max()))
         return {"segment": (encode_labels(segments), info)}
 
 
-LEAST_PART: Final = 1 / 2000
-"""Share of the frame from which a part is a segment of its own."""
-LEAST_CORE: Final = 0.1
-"""Share of its pixels that have none but their own kind around them: less have wires, seams, and surfaces that lie in
-one another."""
+MIN_PART: Final = 1 / 2000
+"""Share of the frame that a part must cover to be a segment of its own."""
+MIN_CORE: Final = 0.1
+"""Share of a part's pixels whose 3 x 3 neighborhood lies in the part. Wires, seams and interpenetrating surfaces have
+less."""
 
 
 def join_small(parts: Labels, instances: Labels) -> Labels:
-    """Let small and thin parts of an object be of its largest part, which stays whatever its size.
+    """Merge small and thin parts of each object into its largest part, which is kept whatever its size.
 
-    `parts`, `instances` (H, W): labels, 0 for none; each part lies in one instance. What is no instance stays as it is.
+    `parts`, `instances` (H, W): labels, 0 for none; each part lies in one instance. Parts outside instances are kept.
     """
     count = int(parts.max()) + 1
     area = np.bincount(parts.ravel(), minlength=count)
@@ -204,7 +204,7 @@ def join_small(parts: Labels, instances: Labels) -> Labels:
     joined = np.arange(count)
     for instance in np.unique(owner[area > 0]).tolist():
         own = np.flatnonzero((owner == instance) & (area > 0))
-        small = own[(area[own] < LEAST_PART * parts.size) | (inside[own] < LEAST_CORE * area[own])]
+        small = own[(area[own] < MIN_PART * parts.size) | (inside[own] < MIN_CORE * area[own])]
         if instance:
             joined[small] = own[np.argmax(area[own])]
     return joined[parts].astype(parts.dtype)
@@ -214,15 +214,15 @@ def join_small(parts: Labels, instances: Labels) -> Labels:
 class ExactLines(_Exact):
     """Dark lines on white: borders of instances, depth discontinuities, creases (`annotators.lines`).
 
-    A pair that knows masks but no depth and normals gets the borders alone; its MapInfo says `masks`.
+    A pair that has masks but no depth and normals gets only the borders; the estimator in its MapInfo is `masks`.
     """
 
     layer: ClassVar[str] = "line"
     maps: ClassVar[tuple[str, ...]] = ("instances", "metric", "normal")
     version: ClassVar[int] = 2
 
-    def _made(self, view: _View) -> dict[str, Map] | str:
-        estimator, revision = _maker(view)
+    def _encode(self, view: _View) -> dict[str, Map] | str:
+        estimator, revision = _mask_origin(view)
         normal = view.bytes("normal")
         if view.bytes("metric") and normal:
             camera = view.facts.camera.target if view.name == "target" else view.facts.camera.source
@@ -233,7 +233,7 @@ class ExactLines(_Exact):
         return {"line": (encode_lines(lines), map_info("lines", estimator=estimator, revision=revision))}
 
 
-def _maker(view: _View) -> tuple[str, str]:
-    """Who drew the masks: the renderer where it made the depth, else the source itself."""
+def _mask_origin(view: _View) -> tuple[str, str]:
+    """Estimator and revision of the masks: the renderer if it gave the depth, else `masks`."""
     info = view.metric_info
     return (info.estimator, info.revision) if view.bytes("metric") else ("masks", "")

@@ -1,7 +1,7 @@
-"""What is known of an edit, in lines of plain English: a model gets them so that it need not guess.
+"""The facts of an edit as lines of plain English, for the prompt of a vision-language model.
 
-Invariant: every line holds, in the viewer's frame, by the same margins as the templates' sentences
-(`annotators.relations`, `annotators.directions`); what the source does not know is not said.
+Invariant: every line is true, in the viewer's frame, by the same margins as the templates' sentences
+(`annotators.relations`, `annotators.directions`). Unknown facts are left out.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from .relations import present
 
 
 def edit_facts(case: Case) -> str:
-    """One fact a line, each begun by `- `."""
+    """One fact per line, each starting with `- `."""
     return "\n".join(f"- {line}" for line in _lines(case))
 
 
@@ -42,7 +42,7 @@ def _edited(case: Case, kind: Kind, one: SceneObject) -> Iterator[str]:
 
 
 def _others(case: Case, kind: Kind) -> Iterator[str]:
-    """Only objects that have a name of their own may be referred to."""
+    """The other objects. Only those with a unique name may serve as references."""
     facts = case.facts
     seen = [
         indefinite(noun_phrase(facts, one, bare(one.name) or "object"))

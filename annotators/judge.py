@@ -1,12 +1,12 @@
-"""A vision-language model scores triplets as VIEScore does.
+"""Scores triplets with a vision-language model, as VIEScore does.
 
 Ku et al., VIEScore: Towards Explainable Metrics for Conditional Image Synthesis Evaluation, ACL 2024, section 3: two
-questions with sub-scores of 0 to 10 each; semantic consistency SC and perceptual quality PQ are the least of their
-sub-scores; overall = sqrt(SC * PQ). Semantic consistency is asked with both images and the instruction, perceptual
-quality with the target alone. Here all are divided by 10.
+questions, each with sub-scores of 0 to 10. Semantic consistency SC and perceptual quality PQ are the minimum of their
+sub-scores; overall = sqrt(SC * PQ). The question on semantic consistency shows both images and the instruction, that on
+perceptual quality only the target. Here, all scores are divided by 10.
 
-Invariant: a verdict follows from the scores and the thresholds alone, and the scores are kept for accepted and rejected
-samples alike.
+Invariant: a verdict depends only on the scores and the thresholds. The scores of accepted and rejected samples are
+    kept.
 """
 
 import json
@@ -34,7 +34,7 @@ SubScore = Annotated[int, Field(ge=0, le=HIGHEST)]
 
 
 class Consistency(BaseModel):
-    """What the model says of source, instruction and target; the prompt `judge_consistency_v1` explains the fields."""
+    """The model's answer on source, instruction and target; the prompt `judge_consistency_v1` explains the fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,7 +44,7 @@ class Consistency(BaseModel):
 
 
 class Quality(BaseModel):
-    """What the model says of the target alone; the prompt `judge_quality_v1` explains the fields."""
+    """The model's answer on the target; the prompt `judge_quality_v1` explains the fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -55,19 +55,19 @@ class Quality(BaseModel):
 
 def viescore(consistency: Consistency, quality: Quality) -> dict[str, float]:
     """`semantic_consistency`, `perceptual_quality` and `overall`, each 0 to 1."""
-    meant = min(consistency.following, consistency.preserving) / HIGHEST
-    looks = min(quality.naturalness, quality.artifacts) / HIGHEST
-    overall = round(math.sqrt(meant * looks), 6)
-    return {"semantic_consistency": meant, "perceptual_quality": looks, "overall": overall}
+    semantic = min(consistency.following, consistency.preserving) / HIGHEST
+    perceptual = min(quality.naturalness, quality.artifacts) / HIGHEST
+    overall = round(math.sqrt(semantic * perceptual), 6)
+    return {"semantic_consistency": semantic, "perceptual_quality": perceptual, "overall": overall}
 
 
 @dataclass(frozen=True)
 class VieScoreJudge(VlmStage):
-    """Columns: `scores` (JSON of what `viescore` returns), `judgement` (JSON: the sub-scores and their reasons).
+    """Columns: `scores` (JSON of the result of `viescore`), `judgement` (JSON: the sub-scores and their reasons).
 
-    The instruction is the one that goes into the shard: the rewritten one where `checks` holds one.
+    It judges the instruction that goes into the shard: the one that `checks` rewrote, if any.
 
-    Rejects: `low_semantic_consistency`, `low_perceptual_quality`, `low_overall` (all with the three scores, the reasons
+    Rejects: `low_semantic_consistency`, `low_perceptual_quality`, `low_overall` (with the three scores, and the reasons
     as detail); `unreadable_image`, `malformed_answer`, `request_refused`.
     """
 
@@ -78,13 +78,13 @@ class VieScoreJudge(VlmStage):
 
     temperature: float = 0.0
     min_semantic_consistency: float = 0.0
-    """0 to 1; below it a sample is rejected. 0: scores only."""
+    """0 to 1. Samples with a lower score are rejected; 0 rejects none."""
     min_perceptual_quality: float = 0.0
     min_overall: float = 0.0
     prompt: str = field(default="v1", metadata={"fingerprint": False})
     """A version of the package's prompts."""
     texts: tuple[str, str, str] = field(init=False, repr=False, default=("", "", ""))
-    """System, consistency and quality as `prompt` names them: they enter the fingerprint."""
+    """System prompt and the two questions that `prompt` names; part of the fingerprint."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -107,12 +107,12 @@ class VieScoreJudge(VlmStage):
         return {"pair": ("source", "target"), "instruction": ("instruction",)}
 
     def __call__(self, model: Backend, samples: Sequence[Sample]) -> Sequence[Result]:
-        asked = [self._requests(sample) for sample in samples]
-        sound = [pair for pair in asked if not isinstance(pair, Reject)]
-        meant = self.ask(model, [pair[0] for pair in sound], partial(read_form, Consistency))
-        looks = self.ask(model, [pair[1] for pair in sound], partial(read_form, Quality))
-        judged = (self._result(*answers) for answers in zip(meant, looks, strict=True))
-        return [pair if isinstance(pair, Reject) else next(judged) for pair in asked]
+        requests = [self._requests(sample) for sample in samples]
+        valid = [pair for pair in requests if not isinstance(pair, Reject)]
+        consistency = self.ask(model, [pair[0] for pair in valid], partial(read_form, Consistency))
+        quality = self.ask(model, [pair[1] for pair in valid], partial(read_form, Quality))
+        results = (self._result(*answers) for answers in zip(consistency, quality, strict=True))
+        return [pair if isinstance(pair, Reject) else next(results) for pair in requests]
 
     def _requests(self, sample: Sample) -> tuple[Request, Request] | Reject:
         pair = sample["pair"]
@@ -129,22 +129,26 @@ class VieScoreJudge(VlmStage):
             Request(sample.key, system, quality, (target,), schema_of(Quality)),
         )
 
-    def _result(self, meant: Answered[Consistency] | Reject, looks: Answered[Quality] | Reject) -> Result:
-        counts = Counter(meant.counts) + Counter(looks.counts)
-        if isinstance(meant, Reject):
-            return replace(meant, counts=counts)
-        if isinstance(looks, Reject):
-            return replace(looks, counts=counts)
-        scores = viescore(meant.value, looks.value)
-        judgement = {"semantic_consistency": meant.value.model_dump(), "perceptual_quality": looks.value.model_dump()}
+    def _result(self, consistency: Answered[Consistency] | Reject, quality: Answered[Quality] | Reject) -> Result:
+        counts = Counter(consistency.counts) + Counter(quality.counts)
+        if isinstance(consistency, Reject):
+            return replace(consistency, counts=counts)
+        if isinstance(quality, Reject):
+            return replace(quality, counts=counts)
+        scores = viescore(consistency.value, quality.value)
+        judgement = {
+            "semantic_consistency": consistency.value.model_dump(),
+            "perceptual_quality": quality.value.model_dump(),
+        }
         for name, least in self._thresholds.items():
             if scores[name] < least:
-                detail = f"{meant.value.reason} {looks.value.reason}"
+                detail = f"{consistency.value.reason} {quality.value.reason}"
                 return Reject(f"low_{name}", scores[name], detail, counts, scores)
         return Row({"scores": json.dumps(scores), "judgement": json.dumps(judgement)}, counts)
 
 
 def instruction_of(sample: Sample) -> Instruction:
-    """The instruction that goes into the shard: the one that `checks` wrote anew, where it did."""
+    """The instruction that goes into the shard: the one that `checks` rewrote, if any, else that of layer
+    `instruction`."""
     rewritten = sample["checks"].get("instruction", "")
     return Instruction.model_validate_json(str(rewritten or sample["instruction"]["instruction"]))

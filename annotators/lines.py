@@ -1,7 +1,7 @@
-"""A line drawing from exact maps: outlines of objects, edges that hide something, and creases.
+"""Line drawings from exact maps: outlines of objects, occlusion edges, and creases.
 
-Invariant: a flat surface has no line on it, however slanted. Each test looks at two neighbouring pixels, so a line lies
-on the border between pixels; it is drawn there at twice the resolution, smoothed and reduced: 1 to 2 pixels wide,
+Invariant: a flat surface has no line on it, however slanted. Each test compares two neighboring pixels, so a line lies
+on the border between pixels. It is drawn there at twice the resolution, then smoothed and reduced: 1 to 2 pixels wide,
 antialiased, dark on white.
 """
 
@@ -19,52 +19,52 @@ Mask = NDArray[np.bool_]
 
 CREASE_DEG: Final = 28.0
 JUMP: Final = 0.015
-"""Step of inverse depth between neighbours, over its value, beyond what the slopes of their surfaces explain."""
-SLOPES: Final = 4.0
-"""A sample may lie anywhere in its pixel (and a little outside): two neighbours on one surface may differ by the
-slope times one pixel plus twice that."""
+"""Smallest relative step of inverse depth between neighbors that is an edge, beyond what surface slopes explain."""
+SLOPE_PX: Final = 4.0
+"""A sample may lie anywhere in its pixel and slightly outside. So two neighbors on one surface may differ by the slope
+times the pixel distance plus both offsets: at most this many pixels."""
 OUTLINE: Final = np.uint8(255)
 CREASE: Final = np.uint8(180)
 """Ink: creases are fainter than outlines."""
 GAIN: Final = 1.8
-"""A straight line covers half of two pixels; so much makes it dark."""
+"""Factor that makes lines dark: a straight line covers only half of each of two pixels."""
 SLIVER: Final = 1 / 80
-"""Open background along the frame that is thinner than this share of its side is no place for a line: where the floor
-ends just below the upper border, only dashes of its far edge would show."""
+"""Open background along the frame gets no line if it is thinner than this share of the frame's side: if the floor ends
+just below the upper border, only dashes of its far edge would show."""
 SPECKLE: Final = 8
-"""Depth and normal edges that form a connected line shorter than so many half pixels are left out."""
+"""Connected depth and normal edges that are shorter than this many half pixels are left out."""
 
 
 def draw_lines(labels: NDArray[Any], depth: F32 | None = None, normals: F32 | None = None, K: F64 | None = None) -> U8:
-    """Draw the lines of a view; uint8 (H, W), 255 where there is none.
+    """Draw the lines of a view: uint8 (H, W), 255 where there is none.
 
-    `labels` (H, W) integer instance map; `depth` (H, W) planar z in metres, 0 for none; `normals` (H, W, 3) unit,
-    camera frame (x right, y down, z forward), zero for none; `K` (3, 3) pixels. The last three come together or not at
-    all: without them, the borders of the instances alone are drawn.
+    `labels` (H, W): integer instance map; `depth` (H, W): planar z in meters, 0 for none; `normals` (H, W, 3): unit
+    vectors in the camera frame (x right, y down, z forward), zero for none; `K` (3, 3): intrinsic matrix in pixels.
+    Unless `depth`, `normals` and `K` are all given, only the borders of the instances are drawn.
     """
     outlines = [OUTLINE * (a != b).astype(np.uint8) for a, b in (_pairs(labels, 1), _pairs(labels, 0))]
     ink = _canvas(outlines)
     if depth is not None and normals is not None and K is not None:
         inverse = np.divide(1.0, depth, out=np.zeros_like(depth), where=depth > 0)
-        inverse[_slivers(depth == 0)] = np.nan  # compares false: no jump
+        inverse[_slivers(depth == 0)] = np.nan  # comparisons with NaN are false: no jump
         slope = _slope(normals, K)
         jumps = [_jumps(inverse, slope, axis) for axis in (1, 0)]
         surface = np.any(normals != 0, axis=2)
         creases = [_creases(normals, surface, axis) for axis in (1, 0)]
         inner = np.maximum(_canvas(jumps), _canvas(creases))
-        ink = np.maximum(ink, _without_speckle(inner))
+        ink = np.maximum(ink, _remove_speckle(inner))
     smooth = cv2.GaussianBlur(ink, (5, 5), 1.0)
     reduced = cv2.resize(smooth, (labels.shape[1], labels.shape[0]), interpolation=cv2.INTER_AREA)
     return (255.0 - np.minimum(GAIN * reduced.astype(np.float32), 255.0)).astype(np.uint8)
 
 
 def _pairs(values: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Each pixel and its next neighbour along an axis (0 down, 1 right)."""
+    """Each pixel and its next neighbor along an axis (0 down, 1 right)."""
     return (values[:, :-1], values[:, 1:]) if axis == 1 else (values[:-1], values[1:])
 
 
 def _slivers(background: Mask) -> Mask:
-    """The connected parts of the background that touch the frame and are thin across it."""
+    """Connected parts of the background that lie along the frame and are thin (`SLIVER`)."""
     height, width = background.shape
     _, parts, statistics, _ = cv2.connectedComponentsWithStats(background.astype(np.uint8), connectivity=8)
     left, top, across, down = statistics[:, :4].T
@@ -76,9 +76,9 @@ def _slivers(background: Mask) -> Mask:
 
 
 def _slope(normals: F32, K: F64) -> F32:
-    """Relative change of inverse depth per pixel (H, W), down plus across, on the plane that the normal describes.
+    """Relative change of inverse depth per pixel (H, W), vertical plus horizontal, on the plane given by the normal.
 
-    With ray r = (x, y, 1) the plane through P is n.P = 1/w n.r, so (dw/du) / w = n_x / (f_x n.r); infinite edge-on.
+    With ray r = (x, y, 1), the plane through P is n.P = 1/w n.r, so (dw/du) / w = n_x / (f_x n.r); infinite edge-on.
     """
     height, width = normals.shape[:2]
     x = ((np.arange(width) + 0.5 - K[0, 2]) / K[0, 0]).astype(np.float32)
@@ -89,32 +89,33 @@ def _slope(normals: F32, K: F64) -> F32:
 
 
 def _jumps(inverse: F32, slope: F32, axis: int) -> U8:
-    """Ink where one surface ends before another, farther one; a crease's where two steep ones may as well meet."""
+    """Ink where one surface occludes another; only that of a crease where two steep surfaces may also meet."""
     (a, b), (slope_a, slope_b) = _pairs(inverse, axis), _pairs(slope, axis)
     step = np.abs(a - b) / np.maximum(np.maximum(a, b), np.float32(1e-9)) - np.float32(JUMP)
-    jump, apart = step > SLOPES * np.minimum(slope_a, slope_b), step > 1.5 * (slope_a + slope_b)
+    jump, apart = step > SLOPE_PX * np.minimum(slope_a, slope_b), step > 1.5 * (slope_a + slope_b)
     return np.where(jump, np.where(apart, OUTLINE, CREASE), np.uint8(0))
 
 
 def _creases(normals: F32, surface: Mask, axis: int) -> U8:
-    """Ink where the normal turns at once: more than `CREASE_DEG` between neighbours, and much more than beside them.
+    """Ink where the normal changes abruptly: by more than `CREASE_DEG` between neighbors, and by much more than beside
+    them.
 
-    The second condition keeps small round objects, whose normals turn fast everywhere, from becoming black.
+    The second condition keeps small round objects, whose normals change fast everywhere, from becoming black.
     """
     a, b = _pairs(normals, axis)
     on_a, on_b = _pairs(surface, axis)
-    # Squared length of the chord between the two unit vectors: as good as their angle, and cheaper.
+    # Squared length of the chord between the two unit vectors: monotonic in their angle, and cheaper.
     chord = np.where(on_a & on_b, 2.0 - 2.0 * np.einsum("hwc,hwc->hw", a, b), np.float32(0))
     widths = ((0, 0), (1, 1)) if axis == 1 else ((1, 1), (0, 0))
     beside = np.pad(chord, widths)
     before, after = (beside[:, :-2], beside[:, 2:]) if axis == 1 else (beside[:-2], beside[2:])
     found = (chord > 2.0 - 2.0 * np.cos(np.deg2rad(CREASE_DEG))) & (chord > 4.0 * np.minimum(before, after))
-    # A pixel that blends both sides makes two steps of one crease: the larger one is drawn.
+    # A pixel that blends both sides splits a crease into two steps: only the larger one is drawn.
     return CREASE * (found & (chord > before) & (chord >= after)).astype(np.uint8)
 
 
 def _canvas(borders: Sequence[U8]) -> U8:
-    """Ink of pixels' borders (right (H, W-1), lower (H-1, W)) on a canvas (2H, 2W): one pixel wide, on the border."""
+    """Draw the ink of pixel borders (right (H, W-1), lower (H-1, W)) on a canvas (2H, 2W), one pixel on either side."""
     right, lower = borders
     height, width = right.shape[0], lower.shape[1]
     canvas = np.zeros((2 * height, 2 * width), np.uint8)
@@ -127,8 +128,8 @@ def _canvas(borders: Sequence[U8]) -> U8:
     return canvas
 
 
-def _without_speckle(canvas: U8) -> U8:
-    """The canvas without connected lines that cover less than a short line's pixels (lines are two pixels wide)."""
+def _remove_speckle(canvas: U8) -> U8:
+    """Remove connected lines of fewer than `2 * SPECKLE` pixels (lines are two pixels wide)."""
     _, parts, statistics, _ = cv2.connectedComponentsWithStats(canvas, connectivity=8)
     long = statistics[:, cv2.CC_STAT_AREA] >= 2 * SPECKLE
     long[0] = False

@@ -1,4 +1,4 @@
-"""Base of the stages that need no model: one image in, one member out."""
+"""Base of the stages that compute one member from each image, without a model."""
 
 import json
 from abc import ABC, abstractmethod
@@ -19,20 +19,20 @@ Map = tuple[bytes, MapInfo]
 
 @dataclass(frozen=True)
 class MapStage(Stage, ABC):
-    """A stage sets `layer` and `version`, adds its options, and says in `annotate` what an image gives.
+    """A subclass sets `layer` and `version`, adds its options, and implements `annotate`.
 
-    What it gives depends on the layer, H and W being those of the image: `line` uint8 (H, W), dark on white; `depth`
-    float (H, W), inverse depth; `metric` float (H, W), planar depth in meters, 0 where there is none; `normal` float
-    (H, W, 3), unit length, camera frame; `segment` integers (H, W), 0 background. In a layer that the package does not
-    know, `member` decides: `png` integers (H, W) of 0 to 65535, `webp` uint8 (H, W, 3) sRGB, `txt` text, `json` a
-    dictionary.
+    The return value of `annotate` depends on the layer, for an image of height H and width W: `line` uint8 (H, W), dark
+    on white; `depth` float (H, W), inverse depth; `metric` float (H, W), planar depth in meters, 0 where there is none;
+    `normal` float (H, W, 3), unit length, camera frame; `segment` integers (H, W), 0 background. In a layer that is not
+    one of these, `member` decides: `png` integers (H, W) of 0 to 65535, `webp` uint8 (H, W, 3) sRGB, `txt` text, `json`
+    a dictionary.
 
     An image that cannot be decoded is a reject, `unreadable_image`.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("pair",)
     estimator: ClassVar[str] = ""
-    """What `maps` of a sample calls it; empty: the name of the class."""
+    """Name for the maps' `estimator`; empty: the name of the class."""
 
     views: tuple[ViewName, ...] = ("source", "target")
     batch_size: int = field(default=8, metadata={"fingerprint": False})
@@ -49,7 +49,7 @@ class MapStage(Stage, ABC):
 
     @abstractmethod
     def annotate(self, image: U8) -> Any:
-        """What an image gives, uint8 (H, W, 3) sRGB."""
+        """Annotate one image, uint8 (H, W, 3) sRGB."""
 
     def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self._row(sample) for sample in samples]
@@ -70,44 +70,44 @@ class MapStage(Stage, ABC):
                     infos[name] = info.model_dump()
         return Row({**columns, "maps": json.dumps(infos, sort_keys=True)} if infos else columns)
 
-    def _encoded(self, found: Any) -> Mapping[str, tuple[Value, MapInfo | None]]:
+    def _encoded(self, value: Any) -> Mapping[str, tuple[Value, MapInfo | None]]:
         estimator, revision = self.estimator or type(self).__name__, str(self.version)
         if self.layer == "metric":
-            data, info = codecs.encode_metric(found, estimator=estimator, revision=revision)
+            data, info = codecs.encode_metric(value, estimator=estimator, revision=revision)
             return {
                 "metric": (data, info),
                 "confidence": codecs.encode_default_confidence(data, estimator="known", revision=""),
             }
-        if self.layer in _MAPS:
-            return {self.layer: _MAPS[self.layer](found, estimator, revision)}
-        if self.member in _OWN:
-            return {self.layer: (_OWN[self.member](found), None)}
+        if self.layer in _MAP_ENCODERS:
+            return {self.layer: _MAP_ENCODERS[self.layer](value, estimator, revision)}
+        if self.member in _ENCODERS:
+            return {self.layer: (_ENCODERS[self.member](value), None)}
         raise SpatialdataError(
             f"stage {type(self).__name__} (layer '{self.layer}') is a MapStage without a member: set its `member` to "
-            f"{', '.join(_OWN)}"
+            f"{', '.join(_ENCODERS)}"
         )
 
 
-def _depth(found: Any, estimator: str, revision: str) -> Map:
-    return codecs.encode_relative(found, estimator=estimator, revision=revision)
+def _depth(value: Any, estimator: str, revision: str) -> Map:
+    return codecs.encode_relative(value, estimator=estimator, revision=revision)
 
 
-def _normal(found: Any, estimator: str, revision: str) -> Map:
-    return codecs.encode_normals(found), codecs.map_info("normal", estimator=estimator, revision=revision)
+def _normal(value: Any, estimator: str, revision: str) -> Map:
+    return codecs.encode_normals(value), codecs.map_info("normal", estimator=estimator, revision=revision)
 
 
-def _segment(found: Any, estimator: str, revision: str) -> Map:
-    labels = codecs.relabel(found)
+def _segment(value: Any, estimator: str, revision: str) -> Map:
+    labels = codecs.relabel(value)
     return codecs.encode_labels(labels), codecs.map_info(
         "segments", estimator=estimator, revision=revision, count=int(labels.max())
     )
 
 
-def _line(found: Any, estimator: str, revision: str) -> Map:
-    return codecs.encode_lines(found), codecs.map_info("lines", estimator=estimator, revision=revision)
+def _line(value: Any, estimator: str, revision: str) -> Map:
+    return codecs.encode_lines(value), codecs.map_info("lines", estimator=estimator, revision=revision)
 
 
-_MAPS: Final[Mapping[str, Callable[[Any, str, str], Map]]] = {
+_MAP_ENCODERS: Final[Mapping[str, Callable[[Any, str, str], Map]]] = {
     "depth": _depth,
     "normal": _normal,
     "segment": _segment,
@@ -115,15 +115,15 @@ _MAPS: Final[Mapping[str, Callable[[Any, str, str], Map]]] = {
 }
 
 
-def _image(found: Any) -> bytes:
-    return codecs.encode_image(found, "webp")
+def _image(value: Any) -> bytes:
+    return codecs.encode_image(value, "webp")
 
 
-def _json(found: Any) -> str:
-    return json.dumps(found, sort_keys=True, ensure_ascii=False, allow_nan=False)
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-_OWN: Final[Mapping[str, Callable[[Any], Value]]] = {
+_ENCODERS: Final[Mapping[str, Callable[[Any], Value]]] = {
     "png": codecs.encode_labels,
     "webp": _image,
     "txt": str,

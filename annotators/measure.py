@@ -1,6 +1,6 @@
 """Measurements on a pair's stored pixels and facts, for `annotators.checks`.
 
-Invariant: nothing here trusts the maker's own measurements; poses are held against masks by projection.
+Invariant: nothing here uses `facts.measures`. Poses are compared with masks by projection.
 """
 
 from dataclasses import dataclass
@@ -18,21 +18,22 @@ from ..shards.schema import Edit, PairFacts, SceneObject, View
 from .relations import StateName
 
 ROWS: Final = 8
-"""Rows of an object, each in two halves: as coarse as a glance."""
+"""Rows into which `Images.appearance_change` divides an object; each row has two cells."""
 OTHER_COLOR: Final = 10.0
-"""CIELAB distance from which the mean color of a cell is another one."""
+"""CIELAB distance above which the mean color of a cell has changed."""
 OTHER_FILL: Final = 0.5
-"""Share of what the object fills of a cell in the one image below which the other shows something else."""
+"""A cell has changed if the object fills less than this share of what it fills in the other image."""
 SLACK_PX: Final = 2.0
 SLACK: Final = 0.03
-"""How far (and what share of the box's size) a mask may stick out of its object's projected bounding box."""
-_COLOR_PX: Final = 24
-"""Pixels of an object from which its color is judged, and the most that are looked at."""
-_MOST_PX: Final = 256
+"""Pixels, plus a share of the box's size, by which a mask may extend beyond its object's projected bounding box."""
+_MIN_COLOR_PX: Final = 24
+"""Pixels of the smallest object whose color is judged."""
+_MAX_COLOR_PX: Final = 256
+"""Pixels of an object that are sampled for its color, at most."""
 _LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
-class Misfit(ValueError):
+class SizeMismatch(ValueError):
     """Members of a pair whose sizes differ."""
 
 
@@ -48,7 +49,7 @@ class Images:
 
     @classmethod
     def decode(cls, pair: Columns) -> "Images":
-        """Raises CodecError on damaged members, Misfit where their sizes differ."""
+        """Raises CodecError on damaged members, SizeMismatch where their sizes differ."""
         source, target = decode_image(_bytes(pair, "source")), decode_image(_bytes(pair, "target"))
         labels = [decode_labels(_bytes(pair, f"{state}_instances")) for state in ("source", "target")]
         changed = decode_mask(_bytes(pair, "changed"))
@@ -59,11 +60,11 @@ class Images:
             ("changed", changed),
         ):
             if member.shape[:2] != source.shape[:2]:
-                raise Misfit(f"{name} is {member.shape[:2]}, the source is {source.shape[:2]} (height, width)")
+                raise SizeMismatch(f"{name} is {member.shape[:2]}, the source is {source.shape[:2]} (height, width)")
         return cls(source, target, labels[0], labels[1], changed)
 
     def colors(self) -> dict[tuple[int, StateName], F64]:
-        """OKLab colors (N, 3) of each object in each image that shows enough of it."""
+        """OKLab colors (N, 3) by object id and image, for objects of at least 24 pixels."""
         found: dict[tuple[int, StateName], F64] = {}
         views: tuple[tuple[StateName, U8, Labels], ...] = (
             ("source", self.source, self.source_labels),
@@ -72,13 +73,13 @@ class Images:
         for state, image, labels in views:
             for id in self.ids:
                 pixels = image[labels == id]
-                if len(pixels) >= _COLOR_PX:
-                    found[id, state] = to_oklab(pixels[:: -(-len(pixels) // _MOST_PX)] / 255)
+                if len(pixels) >= _MIN_COLOR_PX:
+                    found[id, state] = to_oklab(pixels[:: -(-len(pixels) // _MAX_COLOR_PX)] / 255)
         return found
 
     @cached_property
     def ids(self) -> list[int]:
-        """Object ids in either instance map, rising."""
+        """Object ids in either instance map, in ascending order."""
         found: list[int] = np.union1d(self.source_labels, self.target_labels).tolist()
         return [id for id in found if id]
 
@@ -88,15 +89,15 @@ class Images:
 
     @cached_property
     def unequal(self) -> Mask:
-        """Pixels that are not equal to the bit."""
+        """Pixels (H, W) at which the images differ in any bit."""
         return np.any(self.source != self.target, axis=2)
 
-    def looks_other(self, id: int) -> float:
-        """Share of what an object covers in either image that looks different at a glance.
+    def appearance_change(self, id: int) -> float:
+        """Share of an object's area, in either image, whose appearance clearly changes; 0 if it is in neither image.
 
-        Its left and right half are cut into `ROWS` rows; of each cell count the object's own mean color and how much of
-        the cell it fills, not where: thin parts that change places (the legs of a stool), grain, and an edge that
-        shifts a little make no difference. 0 where it is in neither image.
+        The object's box is divided into two columns and `ROWS` rows. Each cell is compared by the object's mean color
+        in it and by the share that the object fills, not pixel by pixel. So grain, small shifts of an edge, and thin
+        parts that trade places (the legs of a stool) do not count.
         """
         masks = self.masks(id)
         x0, y0, x1, y1 = box_of_mask(np.logical_or(*masks))
@@ -117,12 +118,12 @@ class Images:
 
 
 def _cells(values: F32) -> F32:
-    """Means of the two halves' `ROWS` rows."""
+    """Means over the cells, `ROWS` x 2."""
     return np.asarray(cv2.resize(values, (2, ROWS), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def outline_change(before: Mask, after: Mask) -> float:
-    """Ratio (1 or more) by which the proportions of an object's box change; 1 where either mask is empty."""
+    """Factor (1 or more) by which the aspect ratio of an object's box changes; 1 if either mask is empty."""
     boxes = [box_of_mask(mask) for mask in (before, after)]
     if any(box[2] <= box[0] for box in boxes):
         return 1.0
@@ -136,8 +137,10 @@ def _bytes(pair: Columns, name: str) -> bytes:
 
 
 def speckle(mask: Mask) -> float:
-    """Share of a mask (H, W) that is broken up: pixels that at most one of their four neighbors is like, in the mask or
-    in its holes, over the mask's pixels. 0 for an empty mask; a checkerboard has 2.
+    """Number of isolated pixels of a mask (H, W), over the number of its pixels.
+
+    A pixel in the mask or in a hole is isolated if at most one of its four neighbors has its value. An empty mask
+    gives 0, a checkerboard 2.
     """
     area = int(np.count_nonzero(mask))
     cross = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
@@ -147,7 +150,7 @@ def speckle(mask: Mask) -> float:
 
 
 def hull_fill(mask: Mask) -> float:
-    """Share of the convex hull of a mask (H, W) that is in it; 1 for an empty mask."""
+    """Share of the convex hull of a mask (H, W) that the mask fills; 1 for an empty mask."""
     if not mask.any():
         return 1.0
     hull = np.zeros(mask.shape, np.uint8)
@@ -156,8 +159,8 @@ def hull_fill(mask: Mask) -> float:
 
 
 def exposure(rgb: U8) -> tuple[float, float, float]:
-    """Mean sRGB luma (0..1), and the shares of pixels that are black and white in all channels, within 2 levels."""
-    # By OpenCV, plane by plane: numpy reduces an axis of three a pixel at a time, 20 times slower.
+    """Mean sRGB luma (0..1), and the shares of black and of white pixels (all channels, within 2 levels)."""
+    # OpenCV, channel by channel: numpy reduces an axis of length 3 about 20 times more slowly.
     red, green, blue = cv2.split(rgb)
     brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
     luma = float((np.array(cv2.mean(rgb)[:3]) @ _LUMA) / 255)
@@ -165,10 +168,10 @@ def exposure(rgb: U8) -> tuple[float, float, float]:
 
 
 def outside_projection(facts: PairFacts, thing: SceneObject) -> list[float]:
-    """By how many pixels an object's mask sticks out of its projected bounding box, beyond the slack, where seen."""
+    """Pixels, beyond the slack, by which a mask extends outside its projected bounding box; per image that shows it."""
     camera = facts.camera
     return [
-        _sticks_out(thing.size_m, pose, view, box)
+        _excess(thing.size_m, pose, view, box)
         for pose, view, box in (
             (thing.source_pose, camera.source, thing.source_box),
             (thing.target_pose, camera.target, thing.target_box),
@@ -177,10 +180,10 @@ def outside_projection(facts: PairFacts, thing: SceneObject) -> list[float]:
     ]
 
 
-def _sticks_out(size: list[float], pose: list[float], view: View, box: list[int]) -> float:
+def _excess(size: list[float], pose: list[float], view: View, box: list[int]) -> float:
     pixels, z = project(transform(matrix4(pose), box_corners(size)), matrix3(view.K), matrix4(view.world_from_camera))
     if (z <= 0).any():
-        return 0.0  # partly behind the camera: its projection has no bounds
+        return 0.0  # partly behind the camera: the projection is unbounded
     low, high = pixels.min(axis=0), pixels.max(axis=0)
     slack = SLACK_PX + SLACK * float((high - low).max())
     over = np.concatenate([low - np.array(box[:2]), np.array(box[2:]) - high]) - slack
@@ -188,28 +191,28 @@ def _sticks_out(size: list[float], pose: list[float], view: View, box: list[int]
 
 
 def pose_error(edit: Edit, thing: SceneObject, about_base: bool) -> float:
-    """How far the edit's numbers are from what an object's two poses say, in tolerances: above 1 they disagree.
+    """Error of the edit's numbers against an object's two poses, in tolerances: above 1 they disagree.
 
-    Tolerances, above what rounding does: 0.1 mm, 0.05 degrees, one thousandth of the scale.
+    Tolerances, larger than rounding errors: 0.1 mm, 0.05 degrees, one thousandth of the scale.
 
     Args:
-        about_base: the edit leaves a point of the object's base where it is, as a turn or a change of size does. That
-            point need not be the object's origin, which may move.
+        about_base: the edit (a rotation or a change of size) fixes a point of the object's base. That point need not be
+            the object's origin, so the origin may move.
     """
     before, after = matrix4(thing.source_pose), matrix4(thing.target_pose)
-    turn = _yaw(after) - _yaw(before) - edit.rotation_deg
+    rotation = _yaw(after) - _yaw(before) - edit.rotation_deg
     moved = float(np.abs(after[:3, 3] - before[:3, 3] - edit.translation).max())
     errors = (
-        (min(moved, _off_base(thing, before, after)) if about_base else moved) / 1e-4,
-        abs(wrap_degrees(turn)) / 0.05,
+        (min(moved, _base_error(thing, before, after)) if about_base else moved) / 1e-4,
+        abs(wrap_degrees(rotation)) / 0.05,
         abs(_size(after) / _size(before) / edit.scale - 1) / 1e-3,
     )
     return max(errors)
 
 
-def _off_base(thing: SceneObject, before: F64, after: F64) -> float:
-    """Metres by which the point of the floor plan that stays where it is, or the change of height, misses the base of
-    the object's box; infinite where all points move alike."""
+def _base_error(thing: SceneObject, before: F64, after: F64) -> float:
+    """Distance in meters of the edit's fixed point from the base of the object's box, or the change of height if that
+    is larger; infinite for a pure translation."""
     change = after[:2, :2] @ np.linalg.inv(before[:2, :2])
     if abs(np.linalg.det(np.eye(2) - change)) < 1e-9:
         return float("inf")

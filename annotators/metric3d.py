@@ -1,17 +1,17 @@
-"""Metric3D v2 (Hu et al. 2024, arXiv 2404.15506): metric depth and normals of one image, by either backend.
+"""Metric3D v2 (Hu et al. 2024, arXiv 2404.15506): metric depth and normals from a single image, with two backends.
 
-Invariant: what is done around the model is the authors' own (their `hubconf.py` and `mono/utils/do_test.py`):
+Invariant: pre- and post-processing are those of the authors (`hubconf.py` and `mono/utils/do_test.py`):
 
-- The image is resized into the canvas with its ratio kept and centred on the mean colour (`Frame`).
-- The model answers for a camera with a focal length of 1000 px. Depth in metres is its answer times f * scale / 1000,
-  where `scale` is that of the resizing and f = (fx + fy) / 2 of the image as given: the paper's canonical camera
-  transformation of labels (CSTM label).
-- Depth is planar z, as ours: the authors unproject it by z * inverse(K) (u, v, 1).
-- Normals are in our convention already, OpenCV axes and pointing to the camera: the authors turn their training normals
-  from OpenGL axes by diag(1, -1, -1) and orient them to a negative product with the point that is seen.
-- Both come back bilinearly, pixel centres on pixel centres, and normals to length one.
+- The image is resized to fit the canvas, keeping its aspect ratio, and centered on the mean color (`Frame`).
+- The model predicts for a camera with a focal length of 1000 px. Depth in meters is the prediction times
+  f * scale / 1000, where `scale` is that of the resizing and f = (fx + fy) / 2 of the original image: the paper's
+  canonical camera transformation of labels (CSTM label).
+- Depth is planar z, like all depth here: the authors unproject it by z * inverse(K) (u, v, 1).
+- Normals are in the convention of `docs/formats.md`, OpenCV axes and pointing to the camera: the authors convert their
+  training normals from OpenGL axes by diag(1, -1, -1) and orient them to a negative product with the visible point.
+- Both are resized bilinearly, with pixel centers aligned; normals are then normalized to length one.
 
-Which focal length was used is told: a depth map made with one that is not exact says so in its `estimator`.
+If the focal length is not exact, the `estimator` of the depth map says so.
 """
 
 import json
@@ -36,7 +36,7 @@ from ..shards.sample import Columns, Reject, Result, Row, Sample
 from ..shards.stage import Stage
 from .batches import Batches
 from .estimated import EstimatedMap, Map, Picture, ViewName
-from .metric3d_backends import MEAN, Backend, Prediction, Wish
+from .metric3d_backends import MEAN, Backend, BackendOptions, Prediction
 from .metric3d_hub import load_hub
 from .metric3d_onnx import load_onnx
 
@@ -45,13 +45,13 @@ Focal = Literal["auto", "exact", "assumed"]
 _MODELS: Final = {"onnx": "onnx-community/metric3d-vit-large", "hub": "yvanyin/metric3d"}
 _CANONICAL_FOCAL: Final = 1000.0
 _FOV_DEG: Final = 50.0
-_FARTHEST: Final = 300.0
-"""Metres; the authors clamp there."""
+_MAX_DEPTH: Final = 300.0
+"""Meters. The authors clamp depth to this value."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where an image lies in the canvas: in its middle, as large as fits."""
+    """Placement of an image in the canvas: centered, as large as fits."""
 
     canvas: tuple[int, int]
     """Height and width."""
@@ -60,26 +60,26 @@ class Frame:
 
     @property
     def scale(self) -> float:
-        """Canvas pixels to one of the image."""
+        """Canvas pixels per image pixel."""
         return min(self.canvas[0] / self.size[1], self.canvas[1] / self.size[0])
 
     @property
     def box(self) -> tuple[int, int, int, int]:
         """Left, top, width and height of the image in the canvas."""
-        # Cut off, as the authors do; the small summand keeps 616 from becoming 615 by a last bit.
+        # Truncated, as the authors do; the small summand keeps rounding errors from turning 616 into 615.
         width, height = (max(1, int(side * self.scale + 1e-6)) for side in self.size)
         return (self.canvas[1] - width) // 2, (self.canvas[0] - height) // 2, width, height
 
     def place(self, rgb: U8) -> F32:
-        """The canvas, 3 x H x W float32 0..255, of an image H x W x 3."""
+        """Place an image, H x W x 3, on the canvas, 3 x H x W float32 0..255."""
         left, top, width, height = self.box
         small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)
         right, bottom = self.canvas[1] - width - left, self.canvas[0] - height - top
-        filled = cv2.copyMakeBorder(small, top, bottom, left, right, cv2.BORDER_CONSTANT, value=MEAN)
-        return np.ascontiguousarray(filled.transpose(2, 0, 1), np.float32)
+        canvas = cv2.copyMakeBorder(small, top, bottom, left, right, cv2.BORDER_CONSTANT, value=MEAN)
+        return np.ascontiguousarray(canvas.transpose(2, 0, 1), np.float32)
 
-    def lift(self, values: F32) -> F32:
-        """Values of the canvas (H x W, or H x W x C) at the image's pixels."""
+    def extract(self, values: F32) -> F32:
+        """Crop values of the canvas (H x W, or H x W x C) and resize them to the image."""
         left, top, width, height = self.box
         inside = np.ascontiguousarray(values[top : top + height, left : left + width])
         return np.asarray(cv2.resize(inside, self.size, interpolation=cv2.INTER_LINEAR), np.float32)
@@ -87,24 +87,24 @@ class Frame:
 
 @dataclass(frozen=True)
 class _Ready:
-    """A picture on its canvas."""
+    """A picture placed on the canvas."""
 
     frame: Frame
     canvas: F32
     focal: float
-    """Pixels of the picture."""
+    """Focal length in pixels of the picture."""
     exact: bool
 
 
 @dataclass(frozen=True)
 class _FocalRule:
-    """Which focal length a picture is taken to have."""
+    """Chooses the focal length of a picture."""
 
     focal: Focal
     fov_deg: float
 
     def of(self, picture: Picture) -> tuple[float, bool] | None:
-        """Pixels, and whether that is exact; None where it must be and is not."""
+        """Focal length in pixels, and whether it is exact; None if an exact one is required and not known."""
         view = picture.camera
         known = (view.K[0] + view.K[4]) / 2
         if self.focal != "assumed" and view.focal == "exact" and known > 0:
@@ -117,7 +117,7 @@ class _FocalRule:
 
 
 class _Estimator:
-    """A loaded backend with what is done around it; `layers` says which maps are made of each picture."""
+    """A loaded backend with pre- and post-processing; `layers` names the maps to compute of each picture."""
 
     def __init__(self, stage: "_Metric3DStage", backend: Backend, rule: _FocalRule, layers: Sequence[str]) -> None:
         self.backend, self._rule, self._layers = backend, rule, layers
@@ -156,52 +156,52 @@ class _Estimator:
         name, revision = f"metric3d:{self.backend.name}", self.backend.revision
         maps: dict[str, Map] = {}
         if "metric" in self._layers:
-            depth = metres(prediction.depth, ready.frame, ready.focal)
+            depth = planar_depth(prediction.depth, ready.frame, ready.focal)
             if not depth.any():
                 return Reject("no_depth", detail=f"{name} gives no depth above 0 m for the {picture.view} image")
             estimator = name if ready.exact else f"{name} (focal: assumed)"
             maps["metric"] = encode_metric(depth, estimator=estimator, revision=revision)
             if prediction.confidence is not None:
-                certain = ready.frame.lift(prediction.confidence)
-                maps["confidence"] = encode_confidence(certain, estimator=name, revision=revision)
+                confidence = ready.frame.extract(prediction.confidence)
+                maps["confidence"] = encode_confidence(confidence, estimator=name, revision=revision)
         if "normal" in self._layers and prediction.normals is not None:
             normals = unit_normals(prediction.normals, ready.frame)
             maps["normal"] = encode_normals(normals), map_info("normal", estimator=name, revision=revision)
         return maps
 
 
-def metres(canonical: F32, frame: Frame, focal: float) -> F32:
-    """Planar z (H x W of the image) of canonical depth on the canvas; 0 where the model gives no finite number.
+def planar_depth(canonical: F32, frame: Frame, focal: float) -> F32:
+    """Planar z in meters (H x W of the image) from canonical depth on the canvas; 0 where that is not finite.
 
     Args:
-        focal: of the image, in pixels.
+        focal: focal length of the image in pixels.
     """
-    depth = frame.lift(canonical) * np.float32(focal * frame.scale / _CANONICAL_FOCAL)
-    return np.where(np.isfinite(depth), np.clip(depth, 0, _FARTHEST), np.float32(0))
+    depth = frame.extract(canonical) * np.float32(focal * frame.scale / _CANONICAL_FOCAL)
+    return np.where(np.isfinite(depth), np.clip(depth, 0, _MAX_DEPTH), np.float32(0))
 
 
 def unit_normals(normals: F32, frame: Frame) -> F32:
-    """Normals (H x W x 3 of the image) of length one from those on the canvas (3 x H x W); zero where there is none."""
-    lifted = frame.lift(normals.transpose(1, 2, 0))
-    length = np.linalg.norm(lifted, axis=2, keepdims=True)
-    there = np.isfinite(length) & (length > 1e-4)
-    return np.divide(lifted, length, out=np.zeros_like(lifted), where=there)
+    """Unit normals (H x W x 3 of the image) from the normals on the canvas (3 x H x W); zero where there is none."""
+    resized = frame.extract(normals.transpose(1, 2, 0))
+    length = np.linalg.norm(resized, axis=2, keepdims=True)
+    valid = np.isfinite(length) & (length > 1e-4)
+    return np.divide(resized, length, out=np.zeros_like(resized), where=valid)
 
 
 @dataclass(frozen=True)
 class _Metric3DStage(EstimatedMap):
-    """What the stages that run the model share."""
+    """Base of the stages that run the model."""
 
     backend: Literal["onnx", "hub"] = "onnx"
-    """`onnx`: ONNX Runtime; `hub`: the authors' torch code (wants a GPU, mmcv-lite, mmengine, timm, torchvision)."""
+    """`onnx`: ONNX Runtime. `hub`: the authors' torch code (needs a GPU, mmcv-lite, mmengine, timm and torchvision)."""
     file: str = ""
-    """onnx: the graph in a folder or hub repository; empty: the only one, on the hub `onnx/model.onnx`. The graph
-    settles the precision: `onnx/model_fp16.onnx` is half precision."""
+    """onnx: the graph in a folder or hub repository. Empty: a folder's only graph, or `onnx/model.onnx` on the hub. The
+    graph determines the precision: `onnx/model_fp16.onnx` is half precision."""
     entry: str = "metric3d_vit_large"
-    """hub: metric3d_vit_small, _large, _giant2, or metric3d_convnext_tiny, _large (depth alone)."""
+    """hub: metric3d_vit_small, _large, _giant2, or metric3d_convnext_tiny, _large (depth only)."""
     canvas: tuple[int, int] = (0, 0)
-    """Height and width that images are resized into; zeros: what the model was trained at (616 x 1064, ConvNeXt
-    544 x 1216). Square images waste 42 % of that: [616, 616] is faster, on models that take any size."""
+    """Height and width of the canvas. Zeros: the size that the model was trained at (616 x 1064, ConvNeXt 544 x 1216).
+    Square images use only 58 % of that: [616, 616] is faster, with models that take any size."""
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -209,36 +209,38 @@ class _Metric3DStage(EstimatedMap):
         super().__post_init__()
         if self.backend == "onnx" and (self.dtype != "auto" or self.compile):
             raise BadInput(
-                f"layers.{self.layer}: dtype and compile are for backend: hub; an ONNX graph has its own precision: "
-                "choose it with `file`"
+                f"layers.{self.layer}: dtype and compile need backend: hub; an ONNX graph has a fixed precision: "
+                "choose a graph with `file`"
             )
         if self.canvas != (0, 0) and min(self.canvas) < 1:
             raise BadInput(f"layers.{self.layer}.canvas: give height and width in pixels, not {list(self.canvas)}")
 
     def _estimator(self, rule: _FocalRule, layers: Sequence[str]) -> _Estimator:
         normals = "normal" in layers
-        wish = Wish(self.layer, self.model, self.revision, normals, self.canvas, self.gpus, max(1, int(self.cpus)))
+        options = BackendOptions(
+            self.layer, self.model, self.revision, normals, self.canvas, self.gpus, max(1, int(self.cpus))
+        )
         if self.backend == "onnx":
-            backend: Backend = load_onnx(wish, self.file)
+            backend: Backend = load_onnx(options, self.file)
         else:
-            backend = load_hub(wish, self.entry, self.dtype, compiled=self.compile)
+            backend = load_hub(options, self.entry, self.dtype, compiled=self.compile)
         return _Estimator(self, backend, rule, layers)
 
 
 @dataclass(frozen=True)
 class Metric3D(_Metric3DStage):
-    """Planar depth in metres, 0..300, with the model's confidence where it tells of one (`hub`)."""
+    """Planar depth in meters, 0..300, with the model's confidence if it gives one (backend `hub`)."""
 
     layer: ClassVar[str] = "metric"
     version: ClassVar[int] = 2
 
     focal: Focal = "auto"
-    """`auto`: the exact focal length where the pair knows it, else an assumed one; `exact`: pairs without are rejected
-    (`no_exact_focal`); `assumed`: always assumed, as a measure of what knowing it is worth."""
+    """`auto`: the exact focal length if the pair has it, else an assumed one. `exact`: pairs without it are rejected
+    (`no_exact_focal`). `assumed`: always an assumed one, to measure what an exact one is worth."""
     assumed_fov_deg: float = _FOV_DEG
-    """Field of view along the longer side of an image of an unknown camera. Objaverse's rendering scripts have 49.1."""
+    """Field of view along the longer side of images whose camera is unknown. Objaverse's rendering scripts use 49.1."""
     normals: bool = False
-    """Keep the model's normals too, for `normal: from_metric`: one pass instead of two."""
+    """Also keep the model's normals, for `normal: from_metric`: one forward pass instead of two."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -252,7 +254,7 @@ class Metric3D(_Metric3DStage):
 
 @dataclass(frozen=True)
 class Metric3DNormal(_Metric3DStage):
-    """Normals in the camera frame, pointing to the camera; they do not depend on the focal length that is told."""
+    """Normals in the camera frame, pointing to the camera. They do not depend on the focal length."""
 
     layer: ClassVar[str] = "normal"
 
@@ -262,10 +264,10 @@ class Metric3DNormal(_Metric3DStage):
 
 @dataclass(frozen=True)
 class NormalFromMetric(Stage):
-    """The normals that the metric stage kept (`layers.metric.normals: true`): the same bytes, no second pass."""
+    """The normals that the metric stage kept (`layers.metric.normals: true`): the same bytes, without a second pass."""
 
     layer: ClassVar[str] = "normal"
-    # All columns are read, for the store's own message on a missing one could not say which option makes it.
+    # All columns are read: if one is missing, `_copy` names the option that produces it, which the store cannot.
     needs: ClassVar[tuple[str, ...]] = ("metric",)
     version: ClassVar[int] = 1
 
@@ -279,7 +281,7 @@ class NormalFromMetric(Stage):
             raise BadInput("layers.normal.views: give source, target or both, each once")
 
     def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
-        """Raises BadInput where the metric layer holds no normals of a view."""
+        """Raises BadInput if layer `metric` has no normals of a view."""
         return [self._copy(sample["metric"]) for sample in samples]
 
     def _copy(self, metric: Columns) -> Row:
@@ -290,7 +292,7 @@ class NormalFromMetric(Stage):
             data = metric.get(name)
             if not isinstance(data, bytes) or name not in kept:
                 raise BadInput(
-                    f"layer 'normal' (from_metric): layer 'metric' holds no normals of the {view} image: use `metric: "
+                    f"layer 'normal' (from_metric): layer 'metric' has no normals of the {view} image: use `metric: "
                     f"{{stage: metric3d, normals: true}}` with {view} in its views, or give layer 'normal' a model"
                 )
             columns[name] = data

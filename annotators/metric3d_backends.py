@@ -1,8 +1,8 @@
-"""What Metric3D v2 takes and gives, whichever way it is run: `metric3d_onnx` (ONNX Runtime), `metric3d_hub` (torch).
+"""The interface of the Metric3D v2 backends: `metric3d_onnx` (ONNX Runtime) and `metric3d_hub` (torch).
 
 Invariant: a backend takes canvases of sRGB 0..255 and gives depth for the canonical camera (focal length 1000 px) and
-normals of the same height and width, in float32, whatever the names, precision and fixed batch of the model. What a
-model lacks is one line when it is loaded, not a failure in the middle of a run.
+normals of the same height and width, in float32, whatever the tensor names, precision and fixed batch size of the
+model. A model that does not fit is reported in one line when it is loaded, not in the middle of a run.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ _CONVNEXT_CANVAS: Final = (544, 1216)
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one canvas (H, W)."""
+    """The model's output for one canvas (H, W)."""
 
     depth: F32
     """H x W, planar z for a focal length of 1000 px."""
     normals: F32 | None
-    """3 x H x W in the camera frame, not yet of unit length; None where the model gives none."""
+    """3 x H x W in the camera frame, not normalized; None if the model gives none."""
     confidence: F32 | None = None
-    """H x W, of the depth, larger where it is more certain; None where the model gives none."""
+    """H x W, larger where the depth is more certain; None if the model gives none."""
 
 
 class Backend(Protocol):
@@ -35,43 +35,44 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """What the maps' `estimator` says."""
+        """Name for the maps' `estimator`."""
         ...
 
     @property
     def revision(self) -> str: ...
     @property
     def canvas(self) -> tuple[int, int]:
-        """Height and width of what it takes."""
+        """Height and width of the input."""
         ...
 
     def __call__(self, canvases: Sequence[F32]) -> list[Prediction]:
-        """Canvases (3, H, W), sRGB 0..255. Raises SpatialdataError for maps of another size than the canvas."""
+        """Predict for canvases (3, H, W), sRGB 0..255. Raises SpatialdataError if maps do not have the canvas's
+        size."""
         ...
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a stage asks of a backend."""
+class BackendOptions:
+    """Options of a stage that backends share."""
 
     layer: str
     model: str
     revision: str
     normals: bool
-    """Whether they are needed."""
+    """Whether normals are needed."""
     canvas: tuple[int, int]
-    """Zeros: the model's own."""
+    """Height and width; zeros: the model's own."""
     gpus: float
     threads: int
 
 
 def family_canvas(name: str) -> tuple[int, int]:
-    """Height and width that a model of this name was trained at."""
+    """Height and width at which a model of this name was trained."""
     return _CONVNEXT_CANVAS if "convnext" in name.lower() else _VIT_CANVAS
 
 
-def expect_canvas(name: str, found: tuple[int, ...], canvas: tuple[int, int]) -> None:
-    """Raises SpatialdataError where maps do not have the canvas's height and width."""
+def check_map_size(name: str, found: tuple[int, ...], canvas: tuple[int, int]) -> None:
+    """Raises SpatialdataError if maps do not have the canvas's height and width."""
     if tuple(found) != canvas:
         raise SpatialdataError(
             f"{name} gives maps of {list(found)} for a canvas of {list(canvas)}: choose a canvas whose sides are "
@@ -80,5 +81,5 @@ def expect_canvas(name: str, found: tuple[int, ...], canvas: tuple[int, int]) ->
 
 
 def first_line(error: BaseException) -> str:
-    """Of another package's message, for ours."""
+    """The first line of an error message of another package."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,9 +1,9 @@
-"""Metric3D as an ONNX graph.
+"""Metric3D backend: an ONNX graph in ONNX Runtime.
 
-Invariant: names, shapes and precision of a graph's inputs and outputs are checked when it is loaded. Graphs known: the
+Invariant: names, shapes and precision of a graph's inputs and outputs are checked when it is loaded. Known graphs: the
 authors' export (`image` float32 [1, 3, 616, 1064] -> `pred_depth` [1, 1, H, W]) and those of `onnx-community`
 (`pixel_values` float32 or float16 [B, 3, H, W] -> `predicted_depth` [B, H, W], `predicted_normal` [B, 3, H, W],
-`normal_confidence`). Both take 0..255 and normalise inside.
+`normal_confidence`). Both take 0..255 and normalize inside.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,14 +17,14 @@ from ..shards.codecs import F32
 from ..shards.errors import BadInput
 from ..shards.extras import require
 from .checkpoint import digest_of, find_checkpoint
-from .metric3d_backends import Prediction, Wish, expect_canvas, family_canvas, first_line
+from .metric3d_backends import BackendOptions, Prediction, check_map_size, family_canvas, first_line
 
 _INPUTS: Final = ("image", "pixel_values")
 _DEPTHS: Final = ("pred_depth", "predicted_depth", "depth")
 _NORMALS: Final = ("predicted_normal", "pred_normal", "prediction_normal", "normal")
 _FLOATS: Final[dict[str, type[np.floating[Any]]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _EXPORT: Final = "use an export of Metric3D's onnx/metric3d_onnx_export.py, or onnx-community/metric3d-vit-large"
-_WITH_NORMALS: Final = "the authors' export gives depth alone: use onnx-community/metric3d-vit-large, or backend: hub"
+_WITH_NORMALS: Final = "the authors' export gives only depth: use onnx-community/metric3d-vit-large, or backend: hub"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Graph:
 
 @dataclass(frozen=True)
 class OnnxBackend:
-    """An ONNX Runtime session whose inputs and outputs were checked."""
+    """An ONNX Runtime session whose inputs and outputs have been checked."""
 
     session: Any
     name: str
@@ -47,9 +47,9 @@ class OnnxBackend:
     input: str
     dtype: type[np.floating[Any]]
     outputs: tuple[str, ...]
-    """Depth and, where needed, normals."""
+    """Names of depth and, if needed, normals."""
     batch: int
-    """The fixed first dimension of the graph, 0 where any number will do."""
+    """The fixed batch size of the graph; 0 if it is dynamic."""
 
     def __call__(self, canvases: Sequence[F32]) -> list[Prediction]:
         size = self.batch or len(canvases)
@@ -58,38 +58,41 @@ class OnnxBackend:
             part = canvases[first : first + size]
             filled = [*part, *[part[-1]] * (size - len(part))]
             batch = np.stack(filled).astype(self.dtype, copy=False)
-            maps = [np.asarray(made, np.float32) for made in self.session.run(self.outputs, {self.input: batch})]
+            maps = [np.asarray(output, np.float32) for output in self.session.run(self.outputs, {self.input: batch})]
             found += self._split(maps, len(part), size)
         return found
 
     def _split(self, maps: Sequence[F32], count: int, size: int) -> list[Prediction]:
         for values in maps:
-            expect_canvas(self.name, values.shape[-2:], self.canvas)
+            check_map_size(self.name, values.shape[-2:], self.canvas)
         depth = maps[0].reshape(size, *self.canvas)
         normals = maps[1][:, :3] if len(maps) > 1 else None
         return [Prediction(depth[i], None if normals is None else normals[i]) for i in range(count)]
 
 
-def load_onnx(wish: Wish, file: str) -> OnnxBackend:
-    """An ONNX graph: a file, a folder that holds one, or a hub repository.
+def load_onnx(options: BackendOptions, file: str) -> OnnxBackend:
+    """Load an ONNX graph: a file, a folder that holds one, or a hub repository.
 
     Args:
-        file: the graph's name in a folder or repository; empty: the only one, on the hub `onnx/model.onnx`.
+        file: the graph's name in a folder or repository; empty: the only graph of a folder, `onnx/model.onnx` on the
+            hub.
 
-    Raises BadInput for a file, an input or an output that is missing, and for a GPU that ONNX Runtime cannot use.
+    Raises BadInput if a file, an input or an output is missing, or if ONNX Runtime cannot use the GPU.
     """
     runtime = require("onnxruntime", "annotators")
-    graph = _find_graph(wish.model, file, wish.revision)
-    session = _session(runtime, graph, wish)
+    graph = _find_graph(options.model, file, options.revision)
+    session = _session(runtime, graph, options)
     node = _image_input(graph, session.get_inputs())
     return OnnxBackend(
         session=session,
         name=graph.name,
         revision=graph.revision,
-        canvas=_canvas_of(graph, node.shape[2:], wish),
+        canvas=_canvas_of(graph, node.shape[2:], options),
         input=node.name,
         dtype=_FLOATS[node.type],
-        outputs=_outputs(graph, {output.name: output.shape for output in session.get_outputs()}, normals=wish.normals),
+        outputs=_outputs(
+            graph, {output.name: output.shape for output in session.get_outputs()}, normals=options.normals
+        ),
         batch=_fixed(node.shape[0]),
     )
 
@@ -98,7 +101,7 @@ def _image_input(graph: _Graph, inputs: Sequence[Any]) -> Any:
     nodes = {node.name: node for node in inputs}
     node = nodes[_pick(graph, "input", _INPUTS, nodes)]
     if len(nodes) > 1:
-        raise BadInput(f"{graph.name} wants more than an image ({', '.join(nodes)}): {_EXPORT}")
+        raise BadInput(f"{graph.name} has more inputs than an image ({', '.join(nodes)}): {_EXPORT}")
     if node.type not in _FLOATS or len(node.shape) != 4 or _fixed(node.shape[1]) not in (0, 3):
         raise BadInput(
             f"input `{node.name}` of {graph.name} is {node.type} {node.shape}, not float [B, 3, H, W]: {_EXPORT}"
@@ -124,75 +127,79 @@ def _find_graph(model: str, file: str, revision: str) -> _Graph:
     if path.is_file():
         return _Graph(path, path.name, _digest(path))
     if path.suffix == ".onnx":
-        raise BadInput(f"ONNX file {model} does not exist: give a file or folder on every node, or a hub id")
+        raise BadInput(
+            f"ONNX file {model} does not exist: give a file or folder that exists on every node, or a hub id"
+        )
     name = file or "onnx/model.onnx"
     found = find_checkpoint(model, revision, files=[name, f"{name}[._]data*"])
     if not (found.folder / name).is_file():
-        raise BadInput(f"checkpoint '{model}' holds no file {name}: name its graph with the option `file`")
+        raise BadInput(f"checkpoint '{model}' has no file {name}: name its graph with the option `file`")
     return _Graph(found.folder / name, f"{model}/{name}", found.revision)
 
 
 def _only_graph(folder: Path, file: str) -> Path:
     if file:
         if not (folder / file).is_file():
-            raise BadInput(f"checkpoint folder {folder} holds no file {file}: see the option `file`")
+            raise BadInput(f"checkpoint folder {folder} has no file {file}: see the option `file`")
         return folder / file
     graphs = sorted(folder.rglob("*.onnx"))
     if len(graphs) != 1:
         names = ", ".join(path.relative_to(folder).as_posix() for path in graphs) or "none"
-        raise BadInput(f"checkpoint folder {folder} must hold one .onnx file or the option `file` name one: {names}")
+        raise BadInput(
+            f"checkpoint folder {folder} must have one .onnx file, or the option `file` must name one (found: {names})"
+        )
     return graphs[0]
 
 
 def _digest(path: Path) -> str:
-    """Of the graph and of the weights that it keeps in a file beside it."""
+    """Digest of the graph and of its external weight files."""
     return "+".join(digest_of(part) for part in [path, *sorted(path.parent.glob(f"{path.name}[._]data*"))])
 
 
-def _session(runtime: Any, graph: _Graph, wish: Wish) -> Any:
+def _session(runtime: Any, graph: _Graph, options: BackendOptions) -> Any:
     providers = ["CPUExecutionProvider"]
-    mend = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
-    where = f"layer '{wish.layer}' asks for {wish.gpus:g} GPU"
-    if wish.gpus > 0:
+    advice = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
+    where = f"layer '{options.layer}' asks for {options.gpus:g} GPU"
+    if options.gpus > 0:
         if "CUDAExecutionProvider" not in runtime.get_available_providers():
-            raise BadInput(f"{where} and this onnxruntime has no CUDA: {mend}, or set its gpus to 0")
+            raise BadInput(f"{where} but this onnxruntime has no CUDA: {advice}, or set its gpus to 0")
         runtime.preload_dlls()
         providers.insert(0, "CUDAExecutionProvider")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = wish.threads
-    # What goes wrong is raised; its log would be a second, longer copy of the message.
-    options.log_severity_level = 4
+    session_options = runtime.SessionOptions()
+    session_options.intra_op_num_threads = options.threads
+    # Errors are raised; logging them would repeat the message.
+    session_options.log_severity_level = 4
     try:
-        session = runtime.InferenceSession(str(graph.path), options, providers=providers)
+        session = runtime.InferenceSession(str(graph.path), session_options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions have no common base
         raise BadInput(f"ONNX Runtime cannot load {graph.path} ({first_line(error)}): {_EXPORT}") from None
     if session.get_providers()[0] != providers[0]:
-        raise BadInput(f"{where} and ONNX Runtime could not start CUDA: install CUDA and cuDNN, or set its gpus to 0")
+        raise BadInput(f"{where} but ONNX Runtime cannot start CUDA: install CUDA and cuDNN, or set its gpus to 0")
     return session
 
 
-def _pick(graph: _Graph, side: str, names: Sequence[str], found: Iterable[str], mend: str = _EXPORT) -> str:
-    held = list(found)
+def _pick(graph: _Graph, side: str, names: Sequence[str], found: Iterable[str], advice: str = _EXPORT) -> str:
+    available = list(found)
     for name in names:
-        if name in held:
+        if name in available:
             return name
     known = " or ".join(f"`{name}`" for name in names)
-    raise BadInput(f"{graph.name} has no {side} {known}, but {', '.join(held)}: {mend}")
+    raise BadInput(f"{graph.name} has no {side} {known} (found: {', '.join(available)}): {advice}")
 
 
-def _canvas_of(graph: _Graph, sides: Sequence[object], wish: Wish) -> tuple[int, int]:
-    """The graph's own size, else the one that is asked for, else that of the model's family."""
+def _canvas_of(graph: _Graph, sides: Sequence[object], options: BackendOptions) -> tuple[int, int]:
+    """The graph's fixed size, else the configured one, else that of the model family."""
     height, width = (_fixed(side) for side in sides)
     if height and width:
-        if any(wish.canvas) and wish.canvas != (height, width):
+        if any(options.canvas) and options.canvas != (height, width):
             raise BadInput(
-                f"layers.{wish.layer}.canvas is {list(wish.canvas)}, but {graph.name} takes {[height, width]} alone: "
-                "leave the option out, or use a graph with dynamic height and width"
+                f"layers.{options.layer}.canvas is {list(options.canvas)}, but {graph.name} takes only "
+                f"{[height, width]}: remove the option, or use a graph with dynamic height and width"
             )
         return height, width
-    return wish.canvas if any(wish.canvas) else family_canvas(f"{wish.model} {graph.name}")
+    return options.canvas if any(options.canvas) else family_canvas(f"{options.model} {graph.name}")
 
 
 def _fixed(side: object) -> int:
-    """A dimension's size, 0 where any will do."""
+    """A dimension's size; 0 if it is dynamic."""
     return side if isinstance(side, int) and side > 0 else 0

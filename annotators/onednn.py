@@ -1,10 +1,10 @@
-"""Linear layers of float32 models on a CPU, through oneDNN instead of MKL.
+"""Computes linear layers of float32 models on a CPU with oneDNN instead of MKL.
 
-torch multiplies float32 matrices with MKL, which takes its AVX2 path on processors that are not Intel's; oneDNN takes
-what the processor has, and applies GELU to a product while it is in the cache. These are the operators that
-`torch.compile` itself puts in place of linear layers; without them the layers stay as they are.
+torch multiplies float32 matrices with MKL, which uses only AVX2 on processors of other makers than Intel. oneDNN uses
+all that the processor supports, and applies GELU while a product is still in the cache. The operators are those that
+`torch.compile` substitutes for linear layers; if torch does not have them, the layers are unchanged.
 
-Invariant: same weights, same dtype, same function; results differ by float32 rounding alone.
+Invariant: same weights, dtype and function; results differ only by float32 rounding.
 """
 
 from collections.abc import Callable
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 def speed_up_linears(network: "torch.nn.Module") -> None:
-    """Replace, in place, how the float32 linear layers of a model on the CPU compute; for inference alone."""
+    """Replace, in place, the forward of a CPU model's float32 linear layers; for inference only."""
     import torch
 
     operators: Any = torch.ops.mkldnn
     if not (torch.backends.mkldnn.is_available() and hasattr(operators, "_linear_pointwise")):
         return
-    followed_by_gelu = {id(first) for module in network.modules() if (first := _absorb_gelu(module)) is not None}
+    with_gelu = {id(first) for module in network.modules() if (first := _absorb_gelu(module)) is not None}
     linears: list[Any] = [module for module in network.modules() if isinstance(module, torch.nn.Linear)]
     for linear in linears:
         if linear.weight.dtype == torch.float32:
-            linear.forward = _packed(linear, gelu=id(linear) in followed_by_gelu)
+            linear.forward = _onednn_forward(linear, gelu=id(linear) in with_gelu)
 
 
 def _absorb_gelu(module: "torch.nn.Module") -> "torch.nn.Module | None":
-    """The first layer of a transformer's MLP (transformers' names), whose exact GELU it takes over."""
+    """Remove the exact GELU of an MLP (with transformers' names), and return the linear layer that is to apply it."""
     import torch
 
     first, activation = getattr(module, "fc1", None), getattr(module, "activation_fn", None)
@@ -42,16 +42,16 @@ def _absorb_gelu(module: "torch.nn.Module") -> "torch.nn.Module | None":
     return first
 
 
-def _packed(linear: "torch.nn.Linear", *, gelu: bool) -> "Callable[[torch.Tensor], torch.Tensor]":
+def _onednn_forward(linear: "torch.nn.Linear", *, gelu: bool) -> "Callable[[torch.Tensor], torch.Tensor]":
     import torch
 
     operators: Any = torch.ops.mkldnn
     bias = linear.bias
     weight = operators._reorder_linear_weight(linear.weight.detach(), None)
     # "none" is the algorithm of the exact GELU (by erf); the alternative is "tanh".
-    after = ("gelu", [], "none") if gelu else ("none", [], "")
+    post_op = ("gelu", [], "none") if gelu else ("none", [], "")
 
     def forward(x: "torch.Tensor") -> "torch.Tensor":
-        return operators._linear_pointwise(x, weight, bias, *after)
+        return operators._linear_pointwise(x, weight, bias, *post_op)
 
     return forward

@@ -1,7 +1,8 @@
-"""Which way an asset faces, and what it is called: a vision-language model votes on contact sheets of eight views.
+"""Front and name of an asset, by votes of a vision-language model on contact sheets of eight views.
 
-Invariant: a front is told only where enough questions agree on it, each asked with the sheet begun at another side. A
-model that answers by the place in the sheet instead of the picture gives another direction each time, and so none.
+Invariant: an asset gets a front only if enough votes agree on it, each on a sheet that starts with another view. A
+model that answers by the position in the sheet, not by the picture, names a different direction each time, and so no
+front.
 """
 
 import json
@@ -29,7 +30,7 @@ from .vlm.stage import VlmStage
 Panel = Literal["A", "B", "C", "D", "E", "F", "G", "H", "none"]
 PANELS: Final[tuple[Panel, ...]] = get_args(Panel)[:-1]
 STARTS: Final = (0, 3, 6, 1, 4, 7, 2, 5)
-"""Where the sheets begin, in steps: any three in a row differ by 90 degrees or more, so that no fixed letter wins."""
+"""Index of each sheet's first view: any three in a row differ by 90 degrees or more, so that no fixed letter wins."""
 _COLUMNS: Final = 4
 _STEP: Final = 360.0 / len(PANELS)
 NO_FRONT: Final = -1.0
@@ -37,7 +38,7 @@ _VIEW: Final = re.compile(r"view_(\d{3})")
 
 
 def _plain(text: Any) -> Any:
-    """Lower-case words without article; what is no phrase (`none`, `unknown`) is empty."""
+    """Lowercase words without an article; empty for placeholders (`none`, `unknown`)."""
     if not isinstance(text, str):
         return text
     words = re.sub(r"[^a-z0-9' -]+", " ", text.lower()).split()
@@ -50,7 +51,7 @@ Phrase = Annotated[str, Field(pattern=r"^[A-Za-z0-9' -]{0,40}$"), BeforeValidato
 
 
 class SheetAnswer(BaseModel):
-    """What the model says of one sheet; the prompt `orientation_sheet_v1` explains the fields."""
+    """The model's answer for one sheet; the prompt `orientation_sheet_v1` explains the fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -63,14 +64,14 @@ class SheetAnswer(BaseModel):
     rear: Panel
 
 
-def sheet_order(azimuths: Sequence[int], turn: int) -> list[int]:
-    """The azimuths of panels A to H of sheet number `turn`: the same walk, begun at another side."""
-    first = STARTS[turn]
+def sheet_order(azimuths: Sequence[int], sheet: int) -> list[int]:
+    """The azimuths of panels A to H of a sheet, by its number: the views in circular order from `STARTS[sheet]`."""
+    first = STARTS[sheet]
     return [*azimuths[first:], *azimuths[:first]]
 
 
 def draw_sheet(views: Sequence[U8]) -> bytes:
-    """Eight equal views (H, W, 3) as panels A to H, two rows of four, each with its letter; JPEG."""
+    """Draw eight views (H, W, 3) of equal size as panels A to H, in two rows of four, each with its letter. JPEG."""
     height, width = views[0].shape[:2]
     panels = [_lettered(view, letter) for view, letter in zip(views, PANELS, strict=True)]
     rows = [np.concatenate(panels[first : first + _COLUMNS], axis=1) for first in range(0, len(panels), _COLUMNS)]
@@ -91,9 +92,9 @@ def _lettered(view: U8, letter: str) -> U8:
 
 
 def front_of(answer: SheetAnswer, order: Sequence[int]) -> float:
-    """The direction of the front that one answer names, degrees; `NO_FRONT` where it names none or contradicts itself.
+    """Direction of the front in one answer, degrees; `NO_FRONT` if it names none or contradicts itself.
 
-    The rear is asked for apart: it must be opposite, to within one step.
+    An answer also names the rear, which must be opposite to the front, within one step.
     """
     if not answer.distinguishable or "none" in (answer.front, answer.rear):
         return NO_FRONT
@@ -102,56 +103,59 @@ def front_of(answer: SheetAnswer, order: Sequence[int]) -> float:
 
 
 def vote(
-    answers: Sequence[SheetAnswer | None], orders: Sequence[Sequence[int]], agree: int, colours: Sequence[str]
+    answers: Sequence[SheetAnswer | None], orders: Sequence[Sequence[int]], agree: int, colors: Sequence[str]
 ) -> dict[str, Any]:
-    """What the answers to one asset's sheets say together; None stands for an answer that could not be had.
+    """Combine the answers for one asset's sheets.
 
     Args:
+        answers: one per sheet; None if there is no valid answer.
         orders: the azimuths of each sheet's panels.
-        agree: votes that must name the same front.
-        colours: words that a colour may be.
+        agree: number of votes that must name the same front.
+        colors: the accepted color names.
 
     Returns:
-        `front_deg` (None where unknown), `name`, `colour`, `material` (empty where no majority names one),
+        `front_deg` (None if unknown), `name`, `colour`, `material` (empty if no majority names one),
         `distinguishable`, `votes` (a direction or `NO_FRONT` for each sheet).
     """
-    given = [answer for answer in answers if answer is not None]
+    valid = [answer for answer in answers if answer is not None]
     votes = [front_of(a, order) if a is not None else NO_FRONT for a, order in zip(answers, orders, strict=True)]
-    distinguishable = 2 * sum(answer.distinguishable for answer in given) > len(given)
+    distinguishable = 2 * sum(answer.distinguishable for answer in valid) > len(valid)
     front, count = Counter(votes).most_common(1)[0]
     return {
         "front_deg": front if distinguishable and front != NO_FRONT and count >= agree else None,
-        "name": _agreed_name([_bare(answer.name, colours) for answer in given]),
-        "colour": _agreed([answer.colour if answer.colour in colours else "" for answer in given]),
-        "material": _agreed([answer.material for answer in given]),
+        "name": _agreed_name([_without_color(answer.name, colors) for answer in valid]),
+        "colour": _agreed([answer.colour if answer.colour in colors else "" for answer in valid]),
+        "material": _agreed([answer.material for answer in valid]),
         "distinguishable": distinguishable,
         "votes": votes,
     }
 
 
 def _agreed(words: Sequence[str]) -> str:
-    """What more than half say, else nothing."""
+    """The word that more than half of the answers give, else empty."""
     word, count = Counter(words).most_common(1)[0] if words else ("", 0)
     return word if 2 * count > len(words) else ""
 
 
 def _agreed_name(names: Sequence[str]) -> str:
-    """The name of more than half; else the noun that more than half end in: office chair, desk chair: chair."""
+    """The name that more than half give, else the noun that more than half end in: office chair, desk chair ->
+    chair."""
     return _agreed(names) or _agreed([name.split()[-1] if name else "" for name in names])
 
 
-def _bare(name: str, colours: Sequence[str]) -> str:
-    """A name without the colours before its noun, which instructions put there themselves where they are needed."""
-    before = next((colour for colour in sorted(colours, key=len, reverse=True) if name.startswith(f"{colour} ")), "")
-    return name.removeprefix(before).strip()
+def _without_color(name: str, colors: Sequence[str]) -> str:
+    """Remove a leading color from a name: instructions add the color themselves if it is needed."""
+    leading = next((color for color in sorted(colors, key=len, reverse=True) if name.startswith(f"{color} ")), "")
+    return name.removeprefix(leading).strip()
 
 
 @dataclass(frozen=True)
 class VlmOrientation(VlmStage):
-    """Asks for the front and the name of assets. Layer `portraits`: columns `view_000` ... `view_315`, by azimuth.
+    """Asks for the front and the name of assets. Reads layer `portraits`: columns `view_000` ... `view_315`, by
+    azimuth.
 
-    Columns: `orientation`, JSON of what `vote` returns, with `model` and `revision`; `answers`, JSON of the answers,
-    null where there was none. Rejects: `malformed_answer` and `request_refused` where no sheet was answered;
+    Columns: `orientation`, JSON of the result of `vote` with `model` and `revision`; `answers`, JSON list of the
+    answers, null for a sheet without one. Rejects: `malformed_answer` and `request_refused` if no sheet has an answer;
     `unreadable_portrait`.
     """
 
@@ -161,15 +165,15 @@ class VlmOrientation(VlmStage):
     images: ClassVar[int] = 1
 
     votes: int = 3
-    """Sheets to ask about, 1 to 8, each begun at another side."""
+    """Number of sheets, 1 to 8, each starting with another view."""
     agree: int = 0
-    """Votes that must name the same front, more than half; 0: all."""
+    """Number of votes that must name the same front: more than half, or 0 for all."""
     colours: tuple[str, ...] = ()
-    """What a colour may be called."""
+    """The accepted color names."""
     prompt: str = field(default="v1", metadata={"fingerprint": False})
     """A version of the package's prompts."""
     texts: tuple[str, str] = field(init=False, repr=False, default=("", ""))
-    """System and question as `prompt` names them: they enter the fingerprint."""
+    """System prompt and question that `prompt` names; part of the fingerprint."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -184,27 +188,29 @@ class VlmOrientation(VlmStage):
 
     @property
     def where(self) -> str:
-        """What the options are called in the configuration: this is no layer of a build."""
+        """Prefix of the options in the configuration: not `layers.orient`, since this is not a layer of a build."""
         return self.layer
 
     def __call__(self, model: Backend, samples: Sequence[Sample]) -> Sequence[Result]:
         views = [_views(sample["portraits"]) for sample in samples]
         requests = [
-            self._request(sample.key, seen, turn)
-            for sample, seen in zip(samples, views, strict=True)
-            if not isinstance(seen, Reject)
-            for turn in range(self.votes)
+            self._request(sample.key, decoded, sheet)
+            for sample, decoded in zip(samples, views, strict=True)
+            if not isinstance(decoded, Reject)
+            for sheet in range(self.votes)
         ]
         answers = iter(self.ask(model, requests, partial(read_form, SheetAnswer)))
         return [
-            seen if isinstance(seen, Reject) else self._result(seen, [next(answers) for _ in range(self.votes)], model)
-            for seen in views
+            decoded
+            if isinstance(decoded, Reject)
+            else self._result(decoded, [next(answers) for _ in range(self.votes)], model)
+            for decoded in views
         ]
 
-    def _request(self, key: str, views: Mapping[int, U8], turn: int) -> Request:
-        order = sheet_order(list(views), turn)
+    def _request(self, key: str, views: Mapping[int, U8], sheet: int) -> Request:
+        order = sheet_order(list(views), sheet)
         return Request(
-            key=f"{key}-sheet-{turn}",
+            key=f"{key}-sheet-{sheet}",
             system=self.texts[0],
             text=self.texts[1],
             images=(draw_sheet([views[azimuth] for azimuth in order]),),
@@ -221,22 +227,22 @@ class VlmOrientation(VlmStage):
     def _result(
         self, views: Mapping[int, U8], answers: Sequence[Answered[SheetAnswer] | Reject], model: Backend
     ) -> Result:
-        given = [None if isinstance(answer, Reject) else answer.value for answer in answers]
+        parsed = [None if isinstance(answer, Reject) else answer.value for answer in answers]
         counts: Counter[str] = Counter()
         for answer in answers:
             counts.update(answer.counts)
-        if not any(given):
+        if not any(parsed):
             first = next(answer for answer in answers if isinstance(answer, Reject))
             return Reject(first.reason, detail=first.detail, counts=counts)
-        orders = [sheet_order(list(views), turn) for turn in range(self.votes)]
-        told = vote(given, orders, self.agree or self.votes, self.colours)
-        told |= {"model": model.model, "revision": model.revision}
-        shown = [answer.model_dump() if answer else None for answer in given]
-        return Row({"orientation": json.dumps(told), "answers": json.dumps(shown)}, counts)
+        orders = [sheet_order(list(views), sheet) for sheet in range(self.votes)]
+        orientation = vote(parsed, orders, self.agree or self.votes, self.colours)
+        orientation |= {"model": model.model, "revision": model.revision}
+        dumped = [answer.model_dump() if answer else None for answer in parsed]
+        return Row({"orientation": json.dumps(orientation), "answers": json.dumps(dumped)}, counts)
 
 
 def _views(columns: Columns) -> dict[int, U8] | Reject:
-    """Decoded views by azimuth, in the order of the walk."""
+    """Decoded views by azimuth, in ascending order."""
     found = {int(match[1]): data for name, data in sorted(columns.items()) if (match := _VIEW.fullmatch(name))}
     if len(found) != len(PANELS):
         raise ValueError(f"layer portraits holds {len(found)} views, not {len(PANELS)}")

@@ -1,14 +1,14 @@
 """Perceptual hashes of a pair: its two images, and what the edit changed.
 
-Invariant: pictures that look alike (encoded again, resized, a level brighter) have hashes a few bits apart, pictures
-of different scenes have not; a hash depends on its pixels alone.
+Invariant: the hashes of images that look the same (reencoded, resized, one level brighter) differ in a few bits, those
+of different scenes in many. A hash depends only on the pixels.
 
-A hash has 256 bits, as PDQ's (Facebook, "The TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm",
-2019), for the usual 64 are too few for a large set. Measured on 66 rendered and 48 OBJECT-3DIT pairs of 256 x 256
-pixels, alike (JPEG at quality 80, one level brighter or darker, at 3/4 and at twice the size, grain of 3 levels)
-against images of another scene: 256 bits at most 10 apart against 84 and more (mean 127, deviation 10); 64 bits at
-most 6 against 14 and more (mean 31, deviation 5), which lets thousands of the 10^11 image pairs of a million samples
-collide by chance.
+A hash has 256 bits, like PDQ's (Facebook, "The TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm",
+2019), since the usual 64 are too few for a large dataset. Measured on 66 rendered and 48 OBJECT-3DIT pairs of 256 x 256
+pixels: with 256 bits, variants of an image (JPEG at quality 80, one level brighter or darker, 3/4 and twice the size,
+grain of 3 levels) differ in at most 10 bits, and images of different scenes in at least 84 (mean 127, standard
+deviation 10). With 64 bits, these are at most 6 and at least 14 (mean 31, standard deviation 5), so that thousands of
+the 10^11 image pairs of a million samples would collide by chance.
 """
 
 from typing import Final
@@ -24,15 +24,15 @@ _KEPT: Final = 16
 
 
 def thumbnail(rgb: U8) -> F32:
-    """What the hashes look at: luma (0..255) of an image (H, W, 3), squeezed to float32 64 x 64 by area."""
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    return cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    """The input of the hashes: luma (0..255) of an image (H, W, 3), resized by area to float32 64 x 64."""
+    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    return cv2.resize(gray, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def image_hash(small: F32) -> str:
-    """64 hex digits from a `thumbnail`: which of its lowest 16 x 16 DCT coefficients exceed their median.
+    """Hash of a `thumbnail`, 64 hex digits: which of its lowest 16 x 16 DCT coefficients exceed their median.
 
-    The mean brightness has no part in it: the coefficient of frequency zero gives way to the next one of its row.
+    The hash ignores mean brightness: the next coefficient of the row replaces that of frequency zero.
     """
     spectrum = cv2.dct(small)
     kept = spectrum[:_KEPT, :_KEPT].copy()
@@ -41,14 +41,14 @@ def image_hash(small: F32) -> str:
 
 
 def change_hash(source: F32, target: F32) -> str:
-    """The hash of the signed difference of two thumbnails: what an edit did, and where.
+    """Hash of the signed difference of two thumbnails: what an edit changed, and where.
 
-    Two edits of one scene have nearly the same images, yet not the same difference; that of an edit and of its
-    reverse (a removal, an insertion) are opposite in all bits.
+    Two edits of one scene have nearly the same images but different change hashes. The hashes of an edit and of its
+    inverse (such as a removal and an insertion) differ in all bits.
     """
     return image_hash(target - source)
 
 
 def distance(first: str, second: str) -> int:
-    """In how many bits two hashes differ."""
+    """Number of bits in which two hashes differ."""
     return (int(first, 16) ^ int(second, 16)).bit_count()

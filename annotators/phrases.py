@@ -1,6 +1,6 @@
-"""English as the templates need it: articles, plurals, lists, lengths.
+"""English phrases for the templates: articles, plurals, lists, lengths.
 
-Invariant: a noun phrase (`red mug`, `scissors`) goes in bare, without an article, and comes out with the right one.
+Invariant: functions take bare noun phrases, without an article (`red mug`, `scissors`), and add the right one.
 """
 
 import re
@@ -62,7 +62,7 @@ _PAIRED: Final = frozenset(
         "tweezers",
     )
 )
-# LVIS and Objaverse categories that have no plural and take no article.
+# LVIS and Objaverse categories without a plural and an article.
 _MASS: Final = frozenset(
     (
         "bread",
@@ -94,12 +94,12 @@ _COUNTS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "
 
 
 def bare(name: str) -> str:
-    """A name as a noun phrase without article: single spaces, no final stop."""
+    """A name as a noun phrase without an article: single spaces, no final period."""
     return _ARTICLE.sub("", " ".join(name.split()).rstrip(".").strip()).strip()
 
 
 def is_plural(noun: str) -> bool:
-    """Whether a bare noun phrase names several things or a pair (`scissors`); not where a number qualifies it."""
+    """Whether a bare noun phrase is a plural or names a pair (`scissors`). False if it contains a number."""
     word = _last_word(noun)
     if any(part.isdigit() for part in noun.split()):
         return False  # `sofa 2 seats`
@@ -154,13 +154,13 @@ def _plural_word(word: str) -> str:
 
 
 def _last_word(noun: str) -> str:
-    """Of the part before `of`, `with`, ...: what carries the number."""
+    """Last word before `of`, `with`, ...: the noun that has a singular and a plural."""
     words = _head(noun)[0].lower().split()
     return words[-1] if words else ""
 
 
 def _head(noun: str) -> tuple[str, str]:
-    """`bottle of wine` as (`bottle`, ` of wine`)."""
+    """Split `bottle of wine` into (`bottle`, ` of wine`)."""
     found = _HEAD.match(noun)
     return (found.group(1), found.group(2) or "") if found else (noun, "")
 
@@ -171,22 +171,22 @@ def listed(items: Sequence[str]) -> str:
 
 
 def sentence(text: str) -> str:
-    """Capitalised, with a full stop and single spaces."""
+    """Capitalize, collapse spaces, and add a final period."""
     text = " ".join(text.split())
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 
 def distinct(texts: Iterable[str]) -> list[str]:
-    """Without repetitions, in order."""
+    """Remove duplicates, keeping the order."""
     return list(dict.fromkeys(texts))
 
 
-def length(metres: float) -> str:
-    """`20 cm`, `1.4 m`: the roundest number within 7 %."""
-    if metres >= 1:
-        steps, unit, value = (1.0, 0.5, 0.1), "m", metres
+def length(meters: float) -> str:
+    """`20 cm`, `1.4 m`: the length, rounded as far as 7 % error allows."""
+    if meters >= 1:
+        steps, unit, value = (1.0, 0.5, 0.1), "m", meters
     else:
-        steps, unit, value = (50.0, 10.0, 5.0, 1.0), "cm", 100 * metres
+        steps, unit, value = (50.0, 10.0, 5.0, 1.0), "cm", 100 * meters
     for step in steps:
         rounded = round(value / step) * step
         if rounded > 0 and abs(rounded - value) <= 0.07 * value:

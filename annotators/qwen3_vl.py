@@ -1,7 +1,7 @@
-"""Instructions and captions by a vision-language model, from the two images alone or with what is known of the edit.
+"""Instructions and captions by a vision-language model, from the two images alone or also from the facts of the edit.
 
-Invariant: what is kept fits `Answer`, whichever backend served it; `verified` stays False until arithmetic agreed with
-the claims. The same configuration, prompts and answers give the same row.
+Invariant: every accepted answer fits `Answer`, whichever backend served it. `verified` is False until the geometry
+check agrees with the instruction. The same configuration, prompts and answers give the same row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,52 +26,54 @@ from .vlm.stage import VlmStage
 
 Sentence = Annotated[str, Field(pattern=f"^[A-Z]{plain_text(4, 240)}[.]$")]
 Phrase = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ,'/-]{0,60}$")]
-_MOST_VARIANTS: Final = 12
-_LARGEST: Final = 100
-"""Where a claim has no bound of its own, in metres, widths or times: a number without bounds has no last digit."""
+_MAX_VARIANTS: Final = 12
+_MAX_NUMBER: Final = 100
+"""Upper bound of numbers that have none of their own (meters, widths, factors), so that their digits end."""
 DEFAULT_PROMPT: Final = "v1"
 
 
 class Answer(Claims):
-    """What the model is asked for: the claims of its instruction, the instruction, and a caption of each image."""
+    """The model's answer: an instruction, its claims, its paraphrases, and a caption of each image."""
 
     object: Phrase = ""
     references: Annotated[list[Phrase], Field(max_length=2)] = Field(default_factory=list)
     source_caption: Sentence
     target_caption: Sentence
     instruction: Sentence
-    paraphrases: Annotated[list[Sentence], Field(min_length=1, max_length=_MOST_VARIANTS)]
+    paraphrases: Annotated[list[Sentence], Field(min_length=1, max_length=_MAX_VARIANTS)]
 
 
-_LOOK_FIRST: Final = ("source_caption", "target_caption")
-_SAY_LAST: Final = ("instruction", "paraphrases")
+_FIRST_FIELDS: Final = ("source_caption", "target_caption")
+_LAST_FIELDS: Final = ("instruction", "paraphrases")
 
 
 def answer_schema(variants: int) -> dict[str, Any]:
-    """JSON Schema of `Answer` with so many paraphrases: all fields required, in the order in which to think.
+    """JSON Schema of `Answer` with `variants` paraphrases. All fields are required, in the order in which to reason.
 
-    A model describes the images before it names the edit, and names it before it words it. Only keywords that
-    grammar-guided decoding knows, and every string, list and number bounded: an answer ends.
+    The model describes the images first, then states the edit, then words the instruction. The schema uses only
+    keywords that grammar-guided decoding supports, and bounds every string, list and number, so that every answer ends.
     """
     schema = schema_of(Answer)
     rules = schema["properties"]
-    order = [*_LOOK_FIRST, *(name for name in rules if name not in (*_LOOK_FIRST, *_SAY_LAST)), *_SAY_LAST]
+    middle = (name for name in rules if name not in (*_FIRST_FIELDS, *_LAST_FIELDS))
+    order = [*_FIRST_FIELDS, *middle, *_LAST_FIELDS]
     for rule in rules.values():
         if rule["type"] == "number":
-            rule.setdefault("maximum", _LARGEST)
+            rule.setdefault("maximum", _MAX_NUMBER)
     rules["paraphrases"] |= {"minItems": variants, "maxItems": variants}
     return {**schema, "properties": {name: rules[name] for name in order}, "required": order}
 
 
 def parse_answer(text: str) -> Answer:
-    """Raises ValueError where the text holds no such answer."""
+    """Parse a model's answer and normalize its spaces. Raises ValueError if it does not fit `Answer`."""
     answer = read_form(Answer, text)
-    said = " ".join(answer.instruction.split())
-    others = [other for other in distinct(" ".join(text.split()) for text in answer.paraphrases) if other != said]
-    if not others:
+    instruction = " ".join(answer.instruction.split())
+    texts = distinct(" ".join(text.split()) for text in answer.paraphrases)
+    paraphrases = [text for text in texts if text != instruction]
+    if not paraphrases:
         raise ValueError("no paraphrase differs from the instruction")
-    captions = {name: " ".join(getattr(answer, name).split()) for name in _LOOK_FIRST}
-    return answer.model_copy(update={"instruction": said, "paraphrases": others, **captions})
+    captions = {name: " ".join(getattr(answer, name).split()) for name in _FIRST_FIELDS}
+    return answer.model_copy(update={"instruction": instruction, "paraphrases": paraphrases, **captions})
 
 
 @dataclass(frozen=True)
@@ -87,26 +89,27 @@ class Qwen3VLInstruction(VlmStage):
     images: ClassVar[int] = 2
 
     mode: Literal["images", "grounded"] = "grounded"
-    """`images`: the two images alone, as SpatialDiff does; `grounded`: with the facts of the edit."""
+    """`images`: the prompt has only the two images, as in SpatialDiff. `grounded`: it also has the facts of the
+    edit."""
     variants: int = 4
-    """Paraphrases, 1 to 12; repeated ones are left out."""
+    """Number of paraphrases, 1 to 12. Duplicates are removed."""
     prompt: str = field(default=DEFAULT_PROMPT, metadata={"fingerprint": False})
-    """A version of the package's prompts, or the path of a .txt file of your own question: in it $facts, $fields and
-    $paraphrases are filled."""
+    """A version of the package's prompts, or the path of a .txt file with your own question, in which $facts, $fields
+    and $paraphrases are replaced."""
     texts: tuple[str, str, str] = field(init=False, repr=False, default=("", "", ""))
-    """System, question and fields as `prompt` names them, read once: they go to the workers with the stage and enter
-    its fingerprint."""
+    """System prompt, question and fields that `prompt` names. They are read once, sent to the workers with the stage,
+    and part of its fingerprint."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.variants <= _MOST_VARIANTS:
-            raise BadInput(f"layers.instruction.variants is {self.variants}: give 1 to {_MOST_VARIANTS}")
+        if not 1 <= self.variants <= _MAX_VARIANTS:
+            raise BadInput(f"layers.instruction.variants is {self.variants}: give 1 to {_MAX_VARIANTS}")
         own = self.prompt.endswith(".txt")
         version = DEFAULT_PROMPT if own else self.prompt
         question = self.prompt if own else f"instruction_{self.mode}_{version}"
         names = (f"instruction_system_{version}", question, f"instruction_fields_{version}")
         object.__setattr__(self, "texts", tuple(read_prompt(name) for name in names))
-        self._question("")  # an unknown placeholder is reported now, not at the first sample
+        self._question("")  # reports an unknown placeholder now, not at the first sample
 
     @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
@@ -114,9 +117,9 @@ class Qwen3VLInstruction(VlmStage):
 
     def __call__(self, model: Backend, samples: Sequence[Sample]) -> Sequence[Result]:
         schema = answer_schema(self.variants)
-        asked = [self._request(sample, schema) for sample in samples]
-        answers = iter(self.ask(model, [one for one in asked if isinstance(one, Request)], parse_answer))
-        found = [one if isinstance(one, Reject) else next(answers) for one in asked]
+        requests = [self._request(sample, schema) for sample in samples]
+        answers = iter(self.ask(model, [one for one in requests if isinstance(one, Request)], parse_answer))
+        found = [one if isinstance(one, Reject) else next(answers) for one in requests]
         name = f"{model.model}@{model.revision}" if model.revision else model.model
         row = partial(_row, name)
         return [one if isinstance(one, Reject) else row(one.value, one.counts) for one in found]
@@ -136,8 +139,8 @@ class Qwen3VLInstruction(VlmStage):
 
     def _question(self, facts: str) -> str:
         _, question, fields = self.texts
-        told = fill(fields, paraphrases=self.variants)
-        return fill(question, facts=facts, fields=told, paraphrases=self.variants)
+        fields = fill(fields, paraphrases=self.variants)
+        return fill(question, facts=facts, fields=fields, paraphrases=self.variants)
 
 
 def _row(model: str, answer: Answer, counts: Mapping[str, int]) -> Row:

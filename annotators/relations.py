@@ -1,8 +1,8 @@
-"""Which spatial relations hold between the objects of a pair, as the camera sees them.
+"""Spatial relations between the objects of a pair, as the camera sees them.
 
-Invariant: a relation is only reported where it holds with a margin, both on the floor plan (from poses and sizes) and
-in the image (from the boxes of the masks), in the viewer's frame: left and right along the image, front nearer to the
-camera. So whoever looks at the image agrees. Nothing is said in an object's own frame: its front is not known here.
+Invariant: a relation is reported only if it holds with a margin, both on the floor plan (from poses and sizes) and in
+the image (from the boxes of the masks), so that every viewer agrees. Relations are in the viewer's frame: left and
+right in the image, front is nearer to the camera. None is in an object's own frame, since its front is not known here.
 """
 
 from collections.abc import Sequence
@@ -19,22 +19,24 @@ StateName = Literal["source", "target"]
 RelationKind = Literal["left", "right", "front", "behind", "between", "next", "into"]
 
 MIN_VISIBLE: Final = 0.35
-"""Share of its own pixels below which an object is not spoken of."""
+"""Visible share of an object's pixels below which the object is not mentioned."""
 MIN_BOX: Final = 0.25
-"""The same of its projected box's area, which its mask's box fills: a sliver at the edge of the frame is no object."""
+"""Share of the projected bounding box that the mask's box covers, below which the object is not mentioned: slivers at
+the edge of the frame."""
 NEAR: Final = 1.5
-"""Free floor, in breadths of the larger of two objects, within which one is a place for the other."""
+"""Largest gap between two objects, in breadths of the larger one, at which one describes the place of the other."""
 APART: Final = 0.1
-"""Of the smaller of two boxes in the image: more in common, and the one hides the other rather than stands beside."""
+"""Share of the smaller of two boxes in the image; if they overlap by more, the objects are not side by side."""
 DOMINANT: Final = 1.5
-"""Left and right are said where the sideways offset is so many times the offset in depth, and the other way round."""
+"""Left or right holds only if the sideways offset is this many times the offset in depth; front or behind, vice
+versa."""
 STEEP: Final = 0.35
-"""Horizontal share of the viewing direction below which (steeper than 70 degrees) front and behind are not said."""
+"""Horizontal share of the viewing direction below which (steeper than 70 degrees) there is no front and behind."""
 
 
 @dataclass(frozen=True)
 class Relation:
-    """`subject` is left of, in front of, ... `others` (one id; two for between), seen by the camera."""
+    """`subject` is left of, in front of, ... `others` (one id; two for `between`), as the camera sees them."""
 
     kind: RelationKind
     subject: int
@@ -43,7 +45,8 @@ class Relation:
 
 @dataclass(frozen=True)
 class Seen:
-    """A visible object in one state. `corners` (8, 3) of its bounding box in the world, metres; `box` in pixels."""
+    """An object that is visible in one state. `corners` (8, 3): its bounding box in the world, meters. `box`:
+    pixels."""
 
     id: int
     corners: F64
@@ -52,8 +55,8 @@ class Seen:
     size: F64
 
     @property
-    def centre(self) -> F64:
-        """On the floor plan (2,), metres."""
+    def center(self) -> F64:
+        """Center on the floor plan (2,), meters."""
         return self.corners[:, :2].mean(axis=0)
 
     @property
@@ -61,30 +64,30 @@ class Seen:
         return (self.box[0] + self.box[2]) / 2
 
     def overlaps(self, other: "Seen") -> float:
-        """Share of the smaller of two boxes in the image that the other covers."""
+        """Area that two boxes share in the image, over the area of the smaller box."""
         a, b = self.box, other.box
         common = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
         return common / max(1, min((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (a, b)))
 
-    def one_column(self, other: "Seen") -> bool:
-        """Whether one is above the other in the image: a quarter of the narrower box's columns are the other's, too."""
+    def shares_columns(self, other: "Seen") -> bool:
+        """Whether the boxes share image columns: at least a quarter of those of the narrower box."""
         a, b = self.box, other.box
         return min(a[2], b[2]) - max(a[0], b[0]) >= 0.25 * min(a[2] - a[0], b[2] - b[0])
 
     def half(self, direction: F64) -> float:
-        """Half extent along a horizontal unit direction (2,), metres."""
+        """Half extent along a horizontal unit direction (2,), meters."""
         along = self.corners[:, :2] @ direction
         return float(along.max() - along.min()) / 2
 
     @property
     def breadth(self) -> float:
-        """Larger horizontal extent, metres."""
+        """Larger horizontal extent, meters."""
         extent = self.corners[:, :2].max(axis=0) - self.corners[:, :2].min(axis=0)
         return float(extent.max())
 
 
 def present(facts: PairFacts, thing: SceneObject, state: StateName) -> bool:
-    """Whether enough of the object is there to be seen in a state, and spoken of."""
+    """Whether enough of the object is visible in a state to mention it."""
     box = thing.source_box if state == "source" else thing.target_box
     visible = thing.source_visible if state == "source" else thing.target_visible
     if box[2] <= box[0] or box[3] <= box[1]:
@@ -93,8 +96,10 @@ def present(facts: PairFacts, thing: SceneObject, state: StateName) -> bool:
 
 
 def box_share(facts: PairFacts, thing: SceneObject, state: StateName) -> float:
-    """Area of an object's box in the image over that of its projected bounding box: small where the frame or another
-    object leaves a sliver of it. 1 where poses or camera are not known, or it reaches behind the camera."""
+    """Area of an object's box in the image over that of its projected bounding box: small for slivers.
+
+    1 if poses or camera are unknown, or if the object reaches behind the camera.
+    """
     view = facts.camera.source if state == "source" else facts.camera.target
     if not (thing.known and view.known):
         return 1.0
@@ -108,7 +113,7 @@ def box_share(facts: PairFacts, thing: SceneObject, state: StateName) -> float:
 
 
 class Layout:
-    """One state of a pair whose poses and camera are known: who stands where, in the viewer's frame."""
+    """The visible objects of one state of a pair, in the viewer's frame. Empty if the camera is unknown."""
 
     def __init__(self, facts: PairFacts, state: StateName) -> None:
         camera = facts.camera.source if state == "source" else facts.camera.target
@@ -120,7 +125,7 @@ class Layout:
                     self.seen[thing.id] = _seen(thing, state)
 
     def relations(self, subject: int, references: Sequence[int]) -> list[Relation]:
-        """All relations that hold of `subject` to `references` (ids; those not seen are ignored)."""
+        """All relations of `subject` to `references` (ids; objects that are not visible are ignored)."""
         if subject not in self.seen:
             return []
         a = self.seen[subject]
@@ -133,16 +138,16 @@ class Layout:
         return found + [Relation("next", subject, (b.id,)) for b in others if self._next(a, b)]
 
     def near(self, relation: Relation) -> bool:
-        """Whether what a relation refers to is near enough to be a place: not across the room."""
+        """Whether a relation's references are near enough to describe a place, not across the room."""
         a, *others = (self.seen[id] for id in (relation.subject, *relation.others))
         return relation.kind == "between" or all(gap(a, b) <= NEAR * max(a.breadth, b.breadth) for b in others)
 
     def suggests(self, relation: Relation) -> bool:
-        """Whether a viewer may say a relation already: as `relations`, without their margins."""
+        """Whether a viewer may claim a relation: like `relations`, but without the margins."""
         if not all(id in self.seen for id in (relation.subject, *relation.others)):
             return False
         a, b, c = (self.seen[id] for id in (relation.subject, relation.others[0], relation.others[-1]))
-        offset = a.centre - b.centre
+        offset = a.center - b.center
         sideways = float(offset @ self.right)
         away = float(offset @ self.forward) if self.forward is not None else 0.0
         match relation.kind:
@@ -155,7 +160,7 @@ class Layout:
                 return sign * away > 0.25 * abs(sideways) and sign * (b.box[3] - a.box[3]) > 0
             case "between":
                 low, high = sorted((b.middle_px, c.middle_px))
-                line = c.centre - b.centre
+                line = c.center - b.center
                 along = float(offset @ line) / max(float(line @ line), 1e-9)
                 return low < a.middle_px < high and 0 < along < 1
             case "next":
@@ -164,7 +169,7 @@ class Layout:
                 return inside(a, b)
 
     def _side(self, a: Seen, b: Seen) -> RelationKind | None:
-        offset = a.centre - b.centre
+        offset = a.center - b.center
         sideways = float(offset @ self.right)
         apart = abs(sideways) - a.half(self.right) - b.half(self.right)
         if self.forward is None:
@@ -175,9 +180,9 @@ class Layout:
         apart = abs(away) - a.half(self.forward) - b.half(self.forward)
         if abs(away) <= DOMINANT * abs(sideways) or apart <= 0:
             return None
-        if not a.one_column(b):
-            return None  # nobody sees that it is behind, only that it is higher in the image
-        # On one floor, what is nearer to the camera reaches lower in the image.
+        if not a.shares_columns(b):
+            return None  # a viewer sees only that it is higher in the image, not that it is behind
+        # On a common floor, nearer objects reach lower in the image.
         lower = a.box[3] > b.box[3]
         if away < 0:
             return "front" if lower else None
@@ -190,22 +195,22 @@ class Layout:
         return close and self.beside(a, b)
 
     def beside(self, a: Seen, b: Seen) -> bool:
-        """Whether two objects stand side by side as the camera sees them: not one behind the other, none hidden."""
+        """Whether two objects are side by side as the camera sees them: neither is behind or hidden by the other."""
         if a.overlaps(b) > APART:
             return False
-        offset = a.centre - b.centre
+        offset = a.center - b.center
         return self.forward is None or abs(float(offset @ self.right)) >= 0.7 * abs(float(offset @ self.forward))
 
 
 def viewer_axes(world_from_camera: F64) -> tuple[F64, F64 | None]:
-    """Unit vectors (2,) on the floor: to the image's right, and away from the camera (None where it looks down)."""
+    """Unit vectors (2,) on the floor: to the image's right, and away from the camera (None if it looks down)."""
     right, forward = world_from_camera[:2, 0], world_from_camera[:2, 2]
     level = float(np.linalg.norm(forward))
     return right / max(float(np.linalg.norm(right)), 1e-9), forward / level if level > STEEP else None
 
 
 def inside(a: Seen, b: Seen) -> bool:
-    """Whether `a` stands in `b`: within its bounding box, lifted off the floor on which `b` stands, below its rim."""
+    """Whether `a` stands in `b`: within its bounding box, above the floor on which `b` stands, and below its rim."""
     inverse = np.linalg.inv(b.pose).astype(np.float64)
     corners = transform(inverse, a.corners)
     half = b.size[:2] / 2 + 1e-3
@@ -222,27 +227,27 @@ def _seen(thing: SceneObject, state: StateName) -> Seen:
 
 
 def _horizontal(a: Seen, b: Seen, sideways: float) -> RelationKind | None:
-    """Left or right in the world, where the image shows it as well: neither centre lies within the other's box."""
+    """Left or right in the world, if the image shows it too: neither center lies in the columns of the other's box."""
     first, second = (a, b) if sideways < 0 else (b, a)
     clear = first.middle_px < second.box[0] and second.middle_px > first.box[2]
     return ("left" if sideways < 0 else "right") if clear else None
 
 
 def _between(a: Seen, b: Seen, c: Seen) -> bool:
-    line = c.centre - b.centre
+    line = c.center - b.center
     span = float(np.linalg.norm(line))
     if span < 1e-6:
         return False
-    along = float((a.centre - b.centre) @ line) / span**2
-    across = abs(float(np.cross(np.append(line, 0.0), np.append(a.centre - b.centre, 0.0))[2])) / span
+    along = float((a.center - b.center) @ line) / span**2
+    across = abs(float(np.cross(np.append(line, 0.0), np.append(a.center - b.center, 0.0))[2])) / span
     left, right = (b, c) if b.middle_px < c.middle_px else (c, b)
     in_image = left.box[2] < a.middle_px < right.box[0]
     return in_image and 0.25 <= along <= 0.75 and across <= 0.15 * span
 
 
 def gap(a: Seen, b: Seen) -> float:
-    """Free floor between two objects along the line of their centres, metres; negative where they overlap."""
-    offset = b.centre - a.centre
+    """Free distance between two objects along the line of their centers, meters; negative if they overlap."""
+    offset = b.center - a.center
     distance = float(np.linalg.norm(offset))
     direction = offset / distance if distance > 1e-9 else np.array([1.0, 0.0])
     return distance - a.half(direction) - b.half(direction)

@@ -1,14 +1,14 @@
-"""Segments by SAM 2: everything in the image by a grid of points, or the pair's known objects by their boxes.
+"""Segments by SAM 2: everything in the image, prompted by a grid of points, or the known objects, prompted by boxes.
 
-Invariant: one label map an image (0 background, ids contiguous, larger areas first), which depends on neither the
-number of images nor the number of prompts that go through the model at once, up to rounding in the model.
+Invariant: one label map per image (0 background, ids contiguous, larger areas first). Up to rounding in the model, it
+depends neither on the number of images nor on the number of prompts that are processed at once.
 
-Everything mode follows SAM 2's automatic mask generator without crops: points of a grid, three masks each, those with
-a good predicted IoU and a stable outline, of near-equal boxes the best, painted from large to small. An image is
-encoded once; masks are chosen at the decoder's resolution, where the generator works at the image's, so that a
-stability score may differ by a few thousandths.
+`prompts: grid` follows SAM 2's automatic mask generator without crops: three masks for each point of a grid; masks with
+a low predicted IoU or an unstable outline are removed, then all but the best of those with nearly equal boxes; the rest
+is painted from large to small. Masks are selected at the decoder's resolution, while the generator works at the
+image's, so a stability score may differ by a few thousandths.
 
-Load the hub's `facebook/sam2.1-hiera-{tiny,small,base-plus,large}`, or a folder that transformers wrote.
+Checkpoints: `facebook/sam2.1-hiera-{tiny,small,base-plus,large}` on the hub, or a folder saved by transformers.
 """
 
 import json
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _FILES = ("*.json", "*.safetensors")
-_ON_GPU, _ON_CPU = 64, 4
-"""Points decoded at once: SAM 2's own number, and as many as a CPU's caches hold."""
+_GPU_POINTS, _CPU_POINTS = 64, 4
+"""Points decoded at once: SAM 2's default, and a number whose data fits a CPU's caches."""
 
 
 @dataclass(frozen=True)
@@ -50,29 +50,29 @@ class Sam2Segments(EstimatedMap):
     model: str = "facebook/sam2.1-hiera-large"
     batch_size: int = field(default=4, metadata={"fingerprint": False})
     prompts: Literal["grid", "boxes"] = "grid"
-    """`grid`: everything in the image; `boxes`: one mask for each known object in sight, without thresholds."""
+    """`grid`: everything in the image. `boxes`: one mask for each visible known object, without thresholds."""
     points_per_side: int = 32
     points_per_batch: int = field(default=0, metadata={"fingerprint": False})
-    """Points decoded at once, halved where memory runs out; 0: 64 on a GPU, 4 on the CPU."""
+    """Points decoded at once, halved if memory runs out. 0: 64 on a GPU, 4 on the CPU."""
     pred_iou_thresh: float = 0.8
-    """Masks of which the model predicts a lower IoU go."""
+    """Masks with a lower predicted IoU are removed."""
     stability_score_thresh: float = 0.95
     stability_score_offset: float = 1.0
-    """In logits: the outline is cut this much above and below `mask_threshold`."""
+    """Offset in logits: the stability score compares the mask at this much above and below `mask_threshold`."""
     mask_threshold: float = 0.0
     box_nms_thresh: float = 0.7
-    """Of two masks whose boxes have a higher IoU, the one with the lower predicted IoU goes."""
+    """Of two masks whose boxes have a higher IoU, the one with the lower predicted IoU is removed."""
     min_mask_region_area: int = 0
-    """Pixels of the image: smaller holes and islands of a mask go."""
+    """Area in pixels of the image below which holes of a mask are filled and islands removed."""
     min_mask_area: int = 0
-    """Pixels of the image: segments of which less is visible go."""
+    """Visible area in pixels of the image below which segments are removed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.points_per_side < 1 or self.points_per_batch < 0:
             raise BadInput(f"layers.{self.layer}: points_per_side must be 1 or more, points_per_batch 0 or more")
         if not 0 < self.box_nms_thresh <= 1 or self.stability_score_offset < 0:
-            raise BadInput(f"layers.{self.layer}: box_nms_thresh must lie in 0..1, stability_score_offset be 0 or more")
+            raise BadInput(f"layers.{self.layer}: box_nms_thresh must be in 0..1, stability_score_offset 0 or more")
 
     def setup(self) -> "Sam2Segmenter":
         device = pick_device(self.layer, self.gpus)
@@ -82,16 +82,16 @@ class Sam2Segments(EstimatedMap):
 
 @dataclass(frozen=True)
 class Processor:
-    """How images become the encoder's input: resized to its square, then scale * byte + shift."""
+    """Preprocessing for the encoder: resize to its square, then scale * byte + shift."""
 
     scale: tuple[float, ...]
-    """Of red, green, blue."""
+    """For red, green, blue."""
     shift: tuple[float, ...]
     resample: Image.Resampling
 
     @classmethod
     def load(cls, folder: Path) -> "Processor":
-        """As the checkpoint's image-processor configuration says; what it leaves open as SAM 2 was released."""
+        """Read the checkpoint's image-processor configuration. Missing values default to those of the SAM 2 release."""
         values: dict[str, Any] = {}
         for name in ("preprocessor_config.json", "processor_config.json"):
             if (folder / name).is_file():
@@ -109,31 +109,31 @@ class Processor:
 
 @dataclass(frozen=True)
 class _Ready:
-    """An image for the encoder, and its box prompts."""
+    """An input image of the encoder, and its box prompts."""
 
     pixels: U8
-    """(S, S, 3): bytes, a quarter of what floats weigh on a bus."""
+    """(S, S, 3): bytes, a quarter of the size of floats in transfer."""
     boxes: F32
     """(K, 4) in the encoder's pixels; empty for the grid."""
 
 
 class Sam2Segmenter:
-    """A loaded SAM 2. Raises BadInput where the checkpoint is not one."""
+    """A loaded SAM 2. Raises BadInput if the checkpoint is not one."""
 
     def __init__(self, stage: Sam2Segments, checkpoint: Checkpoint, device: "torch.device") -> None:
         self._stage, self._checkpoint, self._device = stage, checkpoint, device
         self.network = ready_model(load_sam2(checkpoint), device, compiled=False)
         self._decoder = PointDecoder(self.network)
-        if stage.compile:  # by part: the whole model's forward is never called
+        if stage.compile:  # only this part: the model's own forward is never called
             self.network.vision_encoder.compile(dynamic=False)
         elif device.type == "cpu" and stage.dtype in ("auto", "float32"):
             speed_up_linears(self.network)
             speed_up_linears(self._decoder.upscaling)
         self._side = int(self.network.prompt_encoder.input_image_size)
         self._processor = Processor.load(checkpoint.folder)
-        self._points_at_once = stage.points_per_batch or (_ON_GPU if device.type == "cuda" else _ON_CPU)
+        self._points_per_batch = stage.points_per_batch or (_GPU_POINTS if device.type == "cuda" else _CPU_POINTS)
         self._prepare_prompts()
-        # A CPU gains nothing from batches: what one image leaves in its cache is gone after the next.
+        # Batches bring no gain on a CPU: the data of one image does not stay in its caches.
         size = stage.batch_size if device.type == "cuda" else 1
         self._batches = Batches(
             self._prepare, self._forward, self._finish, size=size, threads=stage.threads, whole=stage.compile
@@ -143,7 +143,7 @@ class Sam2Segmenter:
         return self._batches(pictures)
 
     def _prepare_prompts(self) -> None:
-        """What is the same for all images. In float32: bfloat16 would move points by several pixels."""
+        """Compute what all images share, in float32: bfloat16 would move points by several pixels."""
         import torch
 
         with torch.inference_mode():
@@ -159,7 +159,7 @@ class Sam2Segmenter:
         return _Ready(np.asarray(square), boxes)
 
     def _forward(self, ready: list[_Ready]) -> list[Callable[[], F32]]:
-        """Logits (K, S / 4, S / 4) of each image's kept masks."""
+        """Logits (K, S / 4, S / 4) of the kept masks of each image."""
         import torch
 
         scale, shift = (
@@ -173,18 +173,20 @@ class Sam2Segmenter:
                 features = self.network.get_image_embeddings(pixels)
                 for index, image in enumerate(ready):
                     own = [feature[index : index + 1] for feature in features]
-                    logits = self._everything(own) if self._stage.prompts == "grid" else self._boxed(own, image.boxes)
+                    logits = (
+                        self._grid_masks(own) if self._stage.prompts == "grid" else self._box_masks(own, image.boxes)
+                    )
                     found += to_host(logits.float()[None])
         return found
 
-    def _everything(self, features: "list[Tensor]") -> "Tensor":
-        """The grid's masks that are good, stable and not twice there, in the order of the grid."""
+    def _grid_masks(self, features: "list[Tensor]") -> "Tensor":
+        """Logits of the grid's masks that pass both thresholds, without duplicates, in the order of the grid."""
         stage = self._stage
         image = self._decoder.share(features, self._positions, self._dense)
         parts: list[tuple[Tensor, Tensor]] = []
         first = 0
         while first < len(self._grid):
-            points = self._grid[first : first + self._points_at_once]
+            points = self._grid[first : first + self._points_per_batch]
             found = self._decode(image, points)
             if found is not None:
                 stable = stable_masks(
@@ -198,24 +200,24 @@ class Sam2Segmenter:
         return distinct_masks(parts, threshold=stage.mask_threshold, nms_threshold=stage.box_nms_thresh)
 
     def _decode(self, image: SharedTokens, points: "Tensor") -> "tuple[Tensor, Tensor] | None":
-        """As `PointDecoder`; None where memory ran out: from now on, fewer points at once."""
+        """Call the decoder. None if memory runs out: then fewer points are decoded at once from here on."""
         try:
             return self._decoder(image, points, self._stage.pred_iou_thresh)
         except Exception as error:
             if len(points) == 1 or not out_of_memory(error):
                 raise
-            self._points_at_once = len(points) // 2
+            self._points_per_batch = len(points) // 2
             return None
 
-    def _boxed(self, features: "list[Tensor]", boxes: F32) -> "Tensor":
-        """One mask a box, which a box says without ambiguity."""
+    def _box_masks(self, features: "list[Tensor]", boxes: F32) -> "Tensor":
+        """Logits of one mask per box: unlike points, boxes are not ambiguous."""
         import torch
 
         if len(boxes) == 0:
             return features[0].new_zeros((0, self._side // 4, self._side // 4))
-        given = torch.from_numpy(boxes)[None].to(self._device)
+        prompts = torch.from_numpy(boxes)[None].to(self._device)
         with torch.autocast(self._device.type, enabled=False):
-            sparse, dense = self.network.prompt_encoder(None, None, given, None)
+            sparse, dense = self.network.prompt_encoder(None, None, prompts, None)
         logits, *_ = self.network.mask_decoder(
             image_embeddings=features[-1],
             image_positional_embeddings=self._positions,
@@ -242,20 +244,20 @@ class Sam2Segmenter:
 
 
 def box_prompts(picture: Picture, side: int) -> F32:
-    """Boxes (K, 4) of the objects in sight, first and last pixel, in an encoder's pixels of `side` x `side`."""
+    """Boxes (K, 4) of the visible objects, first and last pixel, in pixels of an encoder input of `side` x `side`."""
     width, height = picture.size
     boxes = [thing.source_box if picture.view == "source" else thing.target_box for thing in picture.objects]
-    given = np.array([box for box in boxes if any(box)], np.float32).reshape(-1, 4)
-    # SAM's boxes end with the last pixel, ours after it.
-    given[:, 2:] -= 1
-    return given * np.array([side / width, side / height] * 2, np.float32)
+    prompts = np.array([box for box in boxes if any(box)], np.float32).reshape(-1, 4)
+    # SAM's boxes include the last pixel; those of the facts end after it.
+    prompts[:, 2:] -= 1
+    return prompts * np.array([side / width, side / height] * 2, np.float32)
 
 
 def load_sam2(checkpoint: Checkpoint) -> Any:
-    """A `transformers.Sam2Model` in float32. Raises BadInput where weights are missing or do not fit."""
+    """Load a `transformers.Sam2Model` in float32. Raises BadInput if weights are missing or do not fit."""
     transformers = require("transformers", "annotators")
     require("torch", "annotators")
-    # Released checkpoints hold the video model too, of which transformers warns at each load.
+    # Released checkpoints are of the video model, about which transformers warns at each load.
     logger = logging.getLogger("transformers.configuration_utils")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -263,15 +265,15 @@ def load_sam2(checkpoint: Checkpoint) -> Any:
         model, loading = transformers.Sam2Model.from_pretrained(
             checkpoint.folder, output_loading_info=True, dtype="float32", local_files_only=True
         )
-    except Exception as error:  # transformers raises many kinds: no configuration, another model's, damaged weights
+    except Exception as error:  # transformers raises many types: no configuration, another model, damaged weights
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BadInput(f"checkpoint '{checkpoint.model}' is no SAM 2 that transformers can load: {reason}") from None
+        raise BadInput(f"checkpoint '{checkpoint.model}' is not a SAM 2 that transformers can load: {reason}") from None
     finally:
         logger.setLevel(level)
     if loading["missing_keys"] or loading["mismatched_keys"]:
-        lacking = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
+        missing = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
         raise BadInput(
-            f"checkpoint '{checkpoint.model}' lacks {len(lacking)} weights of SAM 2 (first: {lacking[0]}): give one "
-            "that transformers' Sam2Model or Sam2VideoModel wrote"
+            f"checkpoint '{checkpoint.model}' lacks {len(missing)} weights of SAM 2 (first: {missing[0]}): give one "
+            "saved by transformers' Sam2Model or Sam2VideoModel"
         )
     return model

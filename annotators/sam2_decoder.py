@@ -1,16 +1,16 @@
-"""SAM 2's mask decoder for many point prompts on one image: the same numbers for a fraction of the work.
+"""A faster SAM 2 mask decoder for many point prompts on one image, with the same output.
 
 Invariant: logits and predicted IoUs are those of `Sam2Model` with `multimask_output=True`, up to rounding, whatever the
-number of prompts decoded at once. What is saved, on the modules and weights as transformers loads them:
+number of prompts decoded at once. It uses the modules and weights that transformers loads, and saves work as follows:
 
-- until the first layer's end the image's tokens are the same for all prompts: projected once an image;
-- of both cross attentions one side has a few tokens: with their heads folded into the other side's projection,
-  (X W_q) K^T = X (W_q K^T) and (A X) W_v = A (X W_v), the products over the image's tokens halve;
-- the last attention is asked only for the tokens that are read, and masks are upscaled only for prompts of which a
-  predicted IoU passes the threshold;
-- a 2 x 2 convolution transposed with stride 2 is one product over channels, whose pixels stay in blocks to the end.
+- Up to the end of the first layer, image tokens are the same for all prompts: they are projected once per image.
+- In both cross attentions, one side has only a few tokens. Folding its heads into the other side's projection,
+  (X W_q) K^T = X (W_q K^T) and (A X) W_v = A (X W_v), halves the products over image tokens.
+- The last attention computes only the tokens that are read, and masks are upscaled only for prompts with a predicted
+  IoU above the threshold.
+- A transposed 2 x 2 convolution with stride 2 is one product over channels; pixels stay in blocks until the end.
 
-Shapes: P prompts, T tokens of a prompt, N = h w image tokens, C channels, H heads of E channels inside an attention.
+Shapes: P prompts, T tokens per prompt, N = h w image tokens, C channels, H heads of E channels in an attention.
 """
 
 from dataclasses import dataclass
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SharedTokens:
-    """What all prompts on one image share."""
+    """Tensors that all prompts on one image share."""
 
     keys: "Tensor"
-    """(N, C): the image's embedding, the dense prompt added."""
+    """(N, C): the image embedding plus the dense prompt."""
     positions: "Tensor"
     """(N, C)"""
     first_keys: "Tensor"
-    """(1, H, N, E), of the first layer's attention from tokens to the image."""
+    """(1, H, N, E), for the first layer's attention from tokens to the image."""
     first_values: "Tensor"
     first_queries: "Tensor"
-    """(1, H, E, N), of the first layer's attention from the image to tokens."""
+    """(1, H, E, N), for the first layer's attention from the image to tokens."""
     middle: "Tensor"
-    """(N, 4, C / 4): features of twice the resolution, in blocks of 2 x 2."""
+    """(N, 4, C / 4): features at twice the resolution, in blocks of 2 x 2."""
     fine: "Tensor"
-    """(N, 4, 4, C / 8): features of four times the resolution, in blocks of blocks."""
+    """(N, 4, 4, C / 8): features at four times the resolution, in nested blocks of 2 x 2."""
     side: tuple[int, int]
     """h and w."""
 
@@ -49,19 +49,21 @@ class PointDecoder:
 
         decoder = model.mask_decoder
         self._decoder = decoder
-        # Of a prompt's tokens (object score, IoU, masks, point, padding) those that are read.
+        # Indices of the output tokens that are read, in (object score, IoU, masks, point, padding).
         self._read = [1, *range(3, 2 + decoder.num_mask_tokens)]
-        self._own = torch.cat([decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight])
+        self._outputs = torch.cat(
+            [decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight]
+        )
         self.upscaling = torch.nn.ModuleList(map(_blocks_of, (decoder.upscale_conv1, decoder.upscale_conv2)))
 
     def share(self, features: "list[Tensor]", positions: "Tensor", dense: "Tensor") -> SharedTokens:
-        """What is computed once an image.
+        """Compute the tensors that all prompts on one image share.
 
         Args:
-            features: of one image, as `Sam2Model.get_image_embeddings` gives them: (1, C / 8, 4 h, 4 w),
+            features: output of `Sam2Model.get_image_embeddings` for one image: (1, C / 8, 4 h, 4 w),
                 (1, C / 4, 2 h, 2 w), (1, C, h, w).
-            positions: (1, C, h, w), of `get_image_wide_positional_embeddings`.
-            dense: (1, C, h, w), the prompt encoder's "no mask".
+            positions: (1, C, h, w), from `get_image_wide_positional_embeddings`.
+            dense: (1, C, h, w), the prompt encoder's embedding for "no mask".
         """
         fine, middle, image = features
         h, w = image.shape[-2:]
@@ -83,17 +85,17 @@ class PointDecoder:
         )
 
     def __call__(self, image: SharedTokens, prompts: "Tensor", threshold: float) -> "tuple[Tensor, Tensor]":
-        """The masks of which the predicted IoU exceeds `threshold`, by prompt, then as the model orders them.
+        """Decode the masks whose predicted IoU exceeds `threshold`, ordered by prompt, then as the model orders them.
 
         Args:
-            prompts: (P, 2, C) float32, the prompt encoder's tokens of P points.
+            prompts: (P, 2, C) float32, the prompt encoder's tokens for P points.
 
         Returns:
             Logits (K, 4 h, 4 w) in the precision of the features, predicted IoUs (K,) float32.
         """
         import torch
 
-        tokens, keys = self._transform(image, torch.cat([self._own.expand(len(prompts), -1, -1), prompts], dim=1))
+        tokens, keys = self._transform(image, torch.cat([self._outputs.expand(len(prompts), -1, -1), prompts], dim=1))
         ious = self._decoder.iou_prediction_head(tokens[:, 0]).float()[:, 1:]
         wanted = ious > threshold
         prompts_kept = wanted.any(dim=1)
@@ -101,17 +103,17 @@ class PointDecoder:
         return logits[wanted[prompts_kept]], ious[wanted]
 
     def _transform(self, image: SharedTokens, start: "Tensor") -> "tuple[Tensor, Tensor]":
-        """The two-way transformer on tokens (P, T, C).
+        """Run the two-way transformer on tokens (P, T, C).
 
-        Returns: the tokens that are read (P, M + 1, C), image tokens (P, N, C).
+        Returns the tokens that are read (P, M + 1, C) and the image tokens (P, N, C).
         """
         transformer = self._decoder.transformer
         tokens, keys, placed = start, image.keys, image.positions
         for index, layer in enumerate(transformer.layers):
-            tokens = layer.layer_norm1(_among_tokens(layer, tokens, start))
+            tokens = layer.layer_norm1(_self_attention(layer, tokens, start))
             attention = layer.cross_attn_token_to_image
             if index == 0:
-                seen = _to_one_image(attention, tokens + start, image)
+                seen = _to_shared_image(attention, tokens + start, image)
             else:
                 seen = _to_image(attention, tokens + start, placed, keys)
             tokens = layer.layer_norm2(tokens + seen)
@@ -129,7 +131,7 @@ class PointDecoder:
         return transformer.layer_norm_final_attn(tokens + seen), keys
 
     def _masks(self, image: SharedTokens, tokens: "Tensor", keys: "Tensor") -> "Tensor":
-        """Logits (P, M, 4 h, 4 w) of mask tokens (P, M, C) on image tokens (P, N, C)."""
+        """Logits (P, M, 4 h, 4 w) from mask tokens (P, M, C) and image tokens (P, N, C)."""
         import torch
         from torch.nn import functional
 
@@ -137,7 +139,7 @@ class PointDecoder:
         heads = self._decoder.output_hypernetworks_mlps[1:]
         weights = torch.stack([head(tokens[:, index]) for index, head in enumerate(heads)], dim=-1)
         pixels = up(keys).unflatten(-1, image.middle.shape[1:]).add_(image.middle)
-        # Not by the module's call, which expects channels first. Autocast gives float32 here: twice the memory.
+        # The module itself expects channels first. Autocast gives float32 here, hence the cast: it halves the memory.
         pixels = functional.layer_norm(pixels, norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(keys.dtype)
         pixels = up_again(functional.gelu(pixels)).unflatten(-1, image.fine.shape[2:]).add_(image.fine)
         logits = torch.matmul(functional.gelu(pixels).flatten(1, -2), weights)
@@ -148,7 +150,7 @@ class PointDecoder:
 
 
 def _blocks_of(convolution: Any) -> Any:
-    """A 2 x 2 transposed convolution of stride 2, (.., in) -> (.., 4 out), without its bias."""
+    """A transposed 2 x 2 convolution with stride 2 as a linear layer, (.., in) -> (.., 4 out), without its bias."""
     import torch
 
     weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)
@@ -162,16 +164,16 @@ def _heads(attention: Any, values: "Tensor") -> "Tensor":
     return values.unflatten(-1, (attention.num_attention_heads, attention.head_dim))
 
 
-def _among_tokens(layer: Any, tokens: "Tensor", start: "Tensor") -> "Tensor":
-    """Self-attention of (P, T, C); the first layer's has neither positions nor a residual."""
+def _self_attention(layer: Any, tokens: "Tensor", start: "Tensor") -> "Tensor":
+    """Self-attention of (P, T, C). In the first layer, it has neither positions nor a residual."""
     if layer.skip_first_layer_pe:
         return layer.self_attn(query=tokens[None], key=tokens[None], value=tokens[None])[0][0]
     query = (tokens + start)[None]
     return tokens + layer.self_attn(query=query, key=query, value=tokens[None])[0][0]
 
 
-def _to_one_image(attention: Any, query: "Tensor", image: SharedTokens) -> "Tensor":
-    """Attention of (P, T, C) to one image's tokens: all prompts' tokens are one long query."""
+def _to_shared_image(attention: Any, query: "Tensor", image: SharedTokens) -> "Tensor":
+    """Attention of (P, T, C) to tokens that all prompts share: the tokens of all prompts form one long query."""
     from torch.nn.functional import scaled_dot_product_attention
 
     queries = _heads(attention, attention.q_proj(query).flatten(0, 1))[None].transpose(1, 2)
@@ -180,10 +182,10 @@ def _to_one_image(attention: Any, query: "Tensor", image: SharedTokens) -> "Tens
 
 
 def _to_image(attention: Any, query: "Tensor", placed: "Tensor", keys: "Tensor") -> "Tensor":
-    """Attention of (P, T, C) to (P, N, C), each prompt's own.
+    """Attention of (P, T, C) to each prompt's own image tokens (P, N, C).
 
-    The keys' bias adds the same to all of a query's scores, which softmax ignores; weights sum to one, so the values'
-    bias is added last.
+    The bias of the keys adds a constant to all scores of a query, which softmax ignores. Weights sum to one, so the
+    bias of the values can be added last.
     """
     import torch
 
@@ -198,7 +200,7 @@ def _to_image(attention: Any, query: "Tensor", placed: "Tensor", keys: "Tensor")
 
 
 def _scores(attention: Any, placed: "Tensor", key: "Tensor") -> "Tensor":
-    """(P, H, T, N): what image tokens (P, N, C), each prompt's own, ask of tokens (P, T, C), before softmax."""
+    """Scores (P, H, T, N), before softmax, of each prompt's own image tokens (P, N, C) for its tokens (P, T, C)."""
     import torch
 
     keys = _heads(attention, attention.k_proj(key)) * attention.scaling
@@ -210,7 +212,7 @@ def _scores(attention: Any, placed: "Tensor", key: "Tensor") -> "Tensor":
 
 
 def _shared_scores(attention: Any, queries: "Tensor", key: "Tensor") -> "Tensor":
-    """The same of one image's tokens, whose queries (1, H, E, N) are known."""
+    """The same for image tokens that all prompts share, whose queries (1, H, E, N) are given."""
     import torch
 
     keys = _heads(attention, attention.k_proj(key)) * attention.scaling
@@ -218,9 +220,9 @@ def _shared_scores(attention: Any, queries: "Tensor", key: "Tensor") -> "Tensor"
 
 
 def _from_tokens(attention: Any, scores: "Tensor", value: "Tensor") -> "Tensor":
-    """What image tokens (P, N, C) get from tokens (P, T, C).
+    """Attention output (P, N, C) of image tokens, from scores (P, H, T, N) and tokens (P, T, C).
 
-    Softmax runs over T, with N innermost: over eight numbers in a row it is several times slower.
+    Softmax runs over T with N innermost: it is several times slower over eight contiguous numbers.
     """
     import torch
 

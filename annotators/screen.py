@@ -1,7 +1,7 @@
-"""Whether a pair's two images are pictures at all: not black, not blown out, not empty, not blurred.
+"""Rejects pairs with junk images: black, blown out, empty or blurred.
 
-Invariant: needs no facts but what stands in layer `pair`, so it holds for every source. What is accepted carries the
-perceptual hashes by which packing finds duplicates.
+Invariant: reads only layer `pair`, so it works for every source. Accepted pairs get the perceptual hashes by which
+packing finds duplicates.
 """
 
 import json
@@ -19,26 +19,26 @@ from .measure import exposure
 from .perceptual import change_hash, image_hash, thumbnail
 
 VIEWS: Final = ("source", "target")
-_ENOUGH: Final = 128
-"""Pixels of an image's smaller side from which exposure is measured."""
+_EXPOSURE_SIDE: Final = 128
+"""Exposure is measured on an image reduced to about this many pixels on its smaller side."""
 _REBLUR: Final = 1.5
-"""Pixels: deviation of the Gaussian that `blur` compares with."""
-_EDGE: Final = 1.5
-"""Levels a pixel: what an edge has left of its gradient after `_REBLUR`; less is grain or shading."""
-_COARSE: Final = 128
-"""Pixels: the side at which `structure` is measured."""
+"""Standard deviation in pixels of the Gaussian that `blur` applies."""
+_MIN_EDGE: Final = 1.5
+"""Gradient, in levels per pixel, that an edge has after `_REBLUR`; less is grain or shading."""
+_STRUCTURE_SIDE: Final = 128
+"""Side length in pixels at which `structure` is measured."""
 
 
 @dataclass(frozen=True)
 class JunkScreen(Stage):
-    """Refuses junk as `too_dark`, `blown_out`, `nothing_visible` or `blurred`; the score is the number that decided.
-    What is no image at all is `unreadable_image`.
+    """Rejects junk as `too_dark`, `blown_out`, `nothing_visible` or `blurred`; the score is the measured value that
+    failed. Images that cannot be decoded are `unreadable_image`.
 
     Columns: `source_hash`, `target_hash`, `change_hash` (64 hex digits, `annotators.perceptual`), and `screen` (JSON:
-    of each image `luma`, `black`, `white`, `structure`, `blur`).
+    `luma`, `black`, `white`, `structure`, `blur` of each image).
 
-    The thresholds lie between what was measured on good pictures (288 images, rendered and OBJECT-3DIT, 256 x 256)
-    and on the same ones spoilt.
+    The thresholds lie between the values measured on good images (288, rendered and OBJECT-3DIT, 256 x 256) and those
+    on degraded copies of them.
     """
 
     layer: ClassVar[str] = "screen"
@@ -47,15 +47,15 @@ class JunkScreen(Stage):
 
     min_luminance: float = 0.06
     max_luminance: float = 0.92
-    """Mean of sRGB luma, 0..1. Good: 0.26 to 0.79."""
+    """Mean sRGB luma, 0..1. Good images: 0.26 to 0.79."""
     max_clipped: float = 0.35
-    """Share of an image's pixels that are black, or white. Good: 0.10 at most."""
+    """Share of black, or of white, pixels of an image. Good images: 0.10 at most."""
     min_structure: float = 4.0
-    """See `structure`. Good: 9.3 at least. The plainest eighth of a good picture's side: 0.0 to 2.3 where it is plain
-    floor; more where the floor has a pattern, which only instance maps tell from an object."""
+    """See `structure`. Good images: 9.3 at least. Crops of a plain floor (an eighth of the side): 0.0 to 2.3. A
+    patterned floor has more; only instance maps distinguish it from an object."""
     max_blur: float = 0.7
-    """See `blur`. Good: 0.14 to 0.47. After Gaussians of 1, 2, 3, 4 pixels: 0.32 to 0.65, 0.59 to 0.83, from 0.76 and
-    from 0.85. Grain that was added after the blur hides a part of it."""
+    """See `blur`. Good images: 0.14 to 0.47. After Gaussians of 1, 2, 3 and 4 pixels: 0.32 to 0.65, 0.59 to 0.83, at
+    least 0.76, at least 0.85. Grain that is added after the blur lowers the value."""
     batch_size: int = field(default=16, metadata={"fingerprint": False})
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
@@ -89,7 +89,7 @@ class JunkScreen(Stage):
         )
 
     def _faults(self, numbers: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-        """What is wrong with one image, and the number that says so."""
+        """The faults of one image, each with the measured value."""
         luma, black, white = numbers["luma"], numbers["black"], numbers["white"]
         if luma < self.min_luminance or black > self.max_clipped:
             yield "too_dark", luma if luma < self.min_luminance else black
@@ -102,35 +102,36 @@ class JunkScreen(Stage):
 
 
 def measure(rgb: U8) -> dict[str, float]:
-    """What the screen judges an image uint8 (H, W, 3) by: `luma`, `black`, `white` (0..1), `structure`, `blur`."""
-    step = max(1, min(rgb.shape[:2]) // _ENOUGH)
+    """Measure an image uint8 (H, W, 3): `luma`, `black`, `white` (0..1), `structure`, `blur`."""
+    step = max(1, min(rgb.shape[:2]) // _EXPOSURE_SIDE)
     luma, black, white = exposure(np.ascontiguousarray(rgb[::step, ::step]))
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
-    numbers = {"luma": luma, "black": black, "white": white, "structure": structure(grey), "blur": blur(grey)}
+    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+    numbers = {"luma": luma, "black": black, "white": white, "structure": structure(gray), "blur": blur(gray)}
     return {name: round(value, 4) for name, value in numbers.items()}
 
 
-def structure(grey: U8) -> float:
-    """How strong the strongest edges of an image (H, W) are, in levels of 255 a pixel at 128 x 128: percentile 99.
+def structure(gray: U8) -> float:
+    """Strength of the strongest edges of an image (H, W): the 99th percentile of its gradient at 128 x 128 pixels, in
+    levels (of 255) per pixel.
 
-    Gradients after a Gaussian of one pixel, so that neither grain nor the slow shading of a wall counts.
+    A Gaussian of one pixel is applied first, so grain does not count; nor does the slow shading of a wall.
     """
-    small = cv2.resize(grey, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.resize(gray, (_STRUCTURE_SIDE, _STRUCTURE_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     return float(np.sqrt(np.percentile(_energy(_smoothed(small, 1.0)), 99)))
 
 
-def blur(grey: U8) -> float:
-    """Share of an image's (H, W) gradient energy that another blur leaves: near 1 where it was blurred already.
+def blur(gray: U8) -> float:
+    """Share of an image's (H, W) gradient energy that is left after blurring it again: near 1 if it is already blurred.
 
-    After Crete et al., "The blur effect: perception and estimation with a new no-reference perceptual blur metric"
-    (SPIE 6492, 2007): a sharp image loses much of its variation when it is blurred again, a blurred one little, so
-    the ratio does not depend on content or contrast as the variance of a Laplacian does. In place of absolute
-    differences: squared gradients, at edges alone, so that smooth backgrounds have no vote and a single sharp object
-    decides. 1 where there is no edge.
+    Follows Crete et al., "The blur effect: perception and estimation with a new no-reference perceptual blur metric"
+    (SPIE 6492, 2007): a sharp image loses much of its variation when it is blurred again, a blurred one loses
+    little. Unlike the variance of a Laplacian, the ratio does not depend on content or contrast. Instead of absolute
+    differences it uses squared gradients, only at edges: smooth backgrounds do not count, and a single sharp object
+    decides. 1 if there is no edge.
     """
-    pixels = grey.astype(np.float32)
+    pixels = gray.astype(np.float32)
     before, after = _energy(pixels), _energy(_smoothed(pixels, _REBLUR))
-    edges = (after > _EDGE**2).astype(np.float32)
+    edges = (after > _MIN_EDGE**2).astype(np.float32)
     total = float(np.vdot(before, edges))
     return float(np.vdot(after, edges)) / total if total else 1.0
 
@@ -140,16 +141,16 @@ def _smoothed(pixels: F32, sigma: float) -> F32:
 
 
 def _energy(pixels: F32) -> F32:
-    """Squared gradient (H, W) in squared levels a pixel."""
+    """Squared gradient (H, W), in squared levels per pixel."""
     across, down = (cv2.Sobel(pixels, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (1, 0))
-    # In place: new arrays of a megabyte cost more than the sums.
+    # In place: allocating arrays of a megabyte takes longer than the sums.
     np.square(across, out=across)
     np.square(down, out=down)
     return np.add(across, down, out=across).astype(np.float32, copy=False)
 
 
 def _no_object(pair: Columns) -> bool:
-    """Whether the instance maps are known and neither shows an object."""
+    """Whether both instance maps are known and neither has an object."""
     maps = [data for view in VIEWS if (data := _bytes(pair, f"{view}_instances"))]
     return len(maps) == len(VIEWS) and not any(decode_labels(data).any() for data in maps)
 

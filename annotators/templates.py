@@ -1,8 +1,8 @@
 """Instructions and captions from the facts of a pair, without a model.
 
 Invariant: every sentence is true by construction, in the frame that it names (`annotators.relations`,
-`annotators.directions`); a pair of which nothing unambiguous can be said is rejected. The choice among true sentences
-depends on the sample's key alone.
+`annotators.directions`). A pair without an unambiguous sentence is rejected. The choice among true sentences depends
+only on the sample's key.
 """
 
 import hashlib
@@ -28,8 +28,8 @@ from .wording import Group, Wordings
 class TemplateInstruction(Stage):
     """Columns: `instruction` (JSON of shards.schema.Instruction), `caption` (of the target), `source_caption`.
 
-    The text of camera edits and of turns to a canonical view is the wording of SpatialEdit's bench, but for zooms,
-    whose amount it does not say: there it is the last variant. All others are natural English.
+    For camera edits and rotations to a canonical view, the text is the wording of SpatialEdit's bench. For zooms, whose
+    amount that wording does not state, it is the last variant instead. All other texts are natural English.
     """
 
     layer: ClassVar[str] = "instruction"
@@ -37,7 +37,7 @@ class TemplateInstruction(Stage):
     version: ClassVar[int] = 4
 
     variants: int = 4
-    """Other ways to say it, at least 1; fewer where fewer are true."""
+    """Number of paraphrases, at least 1. There are fewer if fewer sentences are true."""
     batch_size: int = field(default=32, metadata={"fingerprint": False})
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
@@ -48,12 +48,12 @@ class TemplateInstruction(Stage):
 
     @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
-        return {"pair": ("facts", "source")}  # of the image only its size
+        return {"pair": ("facts", "source")}  # of `source`, only the image size is read
 
     def __call__(self, model: None, samples: Sequence[Sample]) -> Sequence[Result]:
-        return [self._tell(sample) for sample in samples]
+        return [self._instruct(sample) for sample in samples]
 
-    def _tell(self, sample: Sample) -> Result:
+    def _instruct(self, sample: Sample) -> Result:
         pair = sample["pair"]
         facts = PairFacts.model_validate_json(str(pair["facts"]))
         source = pair["source"]
@@ -74,9 +74,9 @@ class TemplateInstruction(Stage):
 
 
 def instructions(case: Case, variants: int, rng: np.random.Generator) -> list[str] | str:
-    """The text and its variants (at least one), all different and true; or the reason why there are none.
+    """The text and its variants (at least one), all distinct and true, or the reject reason if there are none.
 
-    Reasons: `ambiguous_name` (no name fits the edited object alone), `no_true_wording` (the facts bear no sentence).
+    Reasons: `ambiguous_name` (no name fits only the edited object), `no_true_wording` (the facts support no sentence).
     """
     kind = kind_of(case.facts.edit.kind)
     if not kind.can_name(case):
@@ -88,20 +88,20 @@ def instructions(case: Case, variants: int, rng: np.random.Generator) -> list[st
 
 
 def _choose(found: Wordings, count: int, rng: np.random.Generator) -> list[str]:
-    """`count` different sentences, loose ones only where the exact ones do not suffice."""
+    """`count` distinct sentences. Loose ones are used only if there are too few exact ones."""
     exact, loose = ([group for group in groups if group] for groups in (found.exact, found.loose))
-    return (_in_turn(exact, rng) + _in_turn(loose, rng))[:count]
+    return (_round_robin(exact, rng) + _round_robin(loose, rng))[:count]
 
 
-def _in_turn(groups: Sequence[Group], rng: np.random.Generator) -> list[str]:
-    """All sentences, one of each group before the second of any: neighbours differ in what they say."""
+def _round_robin(groups: Sequence[Group], rng: np.random.Generator) -> list[str]:
+    """All sentences, in rounds of one sentence per group, so that consecutive sentences differ in meaning."""
     shuffled = [[group[i] for i in rng.permutation(len(group)).tolist()] for group in groups]
     order = [shuffled[i] for i in rng.permutation(len(groups)).tolist()]
     rounds = max((len(group) for group in order), default=0)
-    return distinct(group[turn] for turn in range(rounds) for group in order if turn < len(group))
+    return distinct(group[index] for index in range(rounds) for group in order if index < len(group))
 
 
 def generator(key: str) -> np.random.Generator:
-    """Of the choices for one sample: the same on every machine."""
+    """Random generator for the choices of one sample, the same on every machine."""
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big")
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))

@@ -1,10 +1,10 @@
-"""Planar depth with confidence from VGGT, a network for the geometry of one or many views.
+"""Planar depth with confidence from VGGT, a network that estimates geometry from one or more views.
 
-Invariant: a unit of metres is written only where something known in metres set the scale. VGGT's depth is up to scale:
-its scenes are trained with the mean distance of their points at one (Wang et al., VGGT, 2025, arXiv:2503.11651, section
-3.3), so `align: none` leaves MapInfo's `unit` empty, and `align: exact` says so in `estimator`.
+Invariant: the unit is meters only if exact depth gave the scale. VGGT's depth is up to scale: its training scenes are
+scaled to a mean point distance of one (Wang et al., VGGT, 2025, arXiv:2503.11651, section 3.3). So `align: none` leaves
+MapInfo's `unit` empty, and `align: exact` adds `+exact_scale` to `estimator`.
 
-Each image is a scene of its own, since an edit contradicts the static world that VGGT sees in several views.
+Each image is a separate scene: source and target do not show one static scene, which VGGT assumes for several views.
 """
 
 import contextlib
@@ -36,17 +36,17 @@ _PATCH: Final = 14
 
 @dataclass(frozen=True)
 class VggtMetric(EstimatedMap):
-    """Its confidence is VGGT's own, 1 and more, in no unit: larger where the depth is more certain."""
+    """Layer `metric` by VGGT. `confidence` is VGGT's own, 1 or more, without a unit: larger is more certain."""
 
     layer: ClassVar[str] = "metric"
     version: ClassVar[int] = 2
 
     model: str = "facebook/VGGT-1B"
     side: int = 518
-    """Of the longer side, in pixels, at which the network sees an image; a multiple of 14."""
+    """Length in pixels of the longer side of the network's input; a multiple of 14."""
     align: Literal["none", "exact"] = "none"
-    """`none`: VGGT's own unit, and an empty `unit` in MapInfo. `exact`: metres, by one factor for each image, the
-    median of exact over estimated depth; for renders, which know it, and then no test of the estimator's scale."""
+    """`none`: VGGT's own scale, and an empty `unit` in MapInfo. `exact`: meters, by one factor per image, the median of
+    exact over estimated depth. This needs exact depth, and an audit then does not test the estimator's scale."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,7 +59,7 @@ class VggtMetric(EstimatedMap):
         return {"pair": ("facts", *self.views, *(exact if self.align == "exact" else ()))}
 
     def setup(self) -> "VggtEstimator":
-        """Raises BadInput for a missing package (which no package index holds) or checkpoint."""
+        """Raises BadInput if the package (which is not on PyPI) or the checkpoint is missing."""
         require("torch", "annotators")
         vggt = _package()
         device = pick_device(self.layer, self.gpus)
@@ -69,7 +69,7 @@ class VggtMetric(EstimatedMap):
 
 
 class VggtEstimator:
-    """A loaded checkpoint: for each picture its depth and its confidence, at the picture's size."""
+    """A loaded checkpoint. Gives depth and confidence of each picture, at the picture's size."""
 
     def __init__(self, stage: VggtMetric, checkpoint: Checkpoint, network: Any, device: "torch.device") -> None:
         self._stage, self._checkpoint, self._network, self._device = stage, checkpoint, network, device
@@ -92,49 +92,49 @@ class VggtEstimator:
         return _Ready(np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC)), (height, width))
 
     def _forward(self, ready: list["_Ready"]) -> list[Callable[[], F32]]:
-        """For each image depth and confidence, float32 (2, H, W)."""
+        """Depth and confidence of each image, float32 (2, H, W)."""
         import torch
 
         pixels = to_device([one.pixels for one in ready], self._device)
         with torch.inference_mode():
             images = (pixels.permute(0, 3, 1, 2).float() / 255)[:, None].contiguous()
             with autocast(self._device, self._stage.dtype):
-                seen = self._network(images)
-            maps = torch.stack([seen["depth"][:, 0, ..., 0], seen["depth_conf"][:, 0]], dim=1).float()
-            whole = torch.nn.functional.interpolate(maps, ready[0].shape, mode="bilinear", align_corners=False)
-        return to_host(whole)
+                predictions = self._network(images)
+            maps = torch.stack([predictions["depth"][:, 0, ..., 0], predictions["depth_conf"][:, 0]], dim=1).float()
+            resized = torch.nn.functional.interpolate(maps, ready[0].shape, mode="bilinear", align_corners=False)
+        return to_host(resized)
 
     def _finish(self, picture: Picture, ready: "_Ready", raw: Callable[[], F32]) -> Mapping[str, Map] | Reject:
         depth, confidence = raw()
-        maker = {"estimator": self._checkpoint.name, "revision": self._checkpoint.revision}
-        certain = encode_confidence(confidence, **maker)
+        origin = {"estimator": self._checkpoint.name, "revision": self._checkpoint.revision}
+        encoded_confidence = encode_confidence(confidence, **origin)
         if self._stage.align == "none":
-            data, info = encode_metric(depth, **maker)
-            return {"metric": (data, info.model_copy(update={"unit": ""})), "confidence": certain}
-        factor = metres_per_unit(depth, picture.exact_metric)
+            data, info = encode_metric(depth, **origin)
+            return {"metric": (data, info.model_copy(update={"unit": ""})), "confidence": encoded_confidence}
+        factor = meters_per_unit(depth, picture.exact_metric)
         if not factor:
             return Reject(
                 "no_exact_map", detail=f"no exact metric depth of the {picture.view} image: set align to none"
             )
-        maker["estimator"] += "+exact_scale"
-        return {"metric": encode_metric(depth * np.float32(factor), **maker), "confidence": certain}
+        origin["estimator"] += "+exact_scale"
+        return {"metric": encode_metric(depth * np.float32(factor), **origin), "confidence": encoded_confidence}
 
 
 class _Ready(NamedTuple):
     pixels: U8
     shape: tuple[int, int]
-    """Height and width of the picture itself."""
+    """Height and width of the original picture."""
 
 
 def network_size(width: int, height: int, side: int) -> tuple[int, int]:
-    """Width and height at which the network sees an image: the longer side `side`, both multiples of 14, all of it."""
+    """Width and height of the network's input for an image: longer side `side`, both multiples of 14, uncropped."""
     scale = side / max(width, height)
     across, down = (max(1, round(length * scale / _PATCH)) * _PATCH for length in (width, height))
     return across, down
 
 
-def metres_per_unit(depth: F32, exact: F32 | None) -> float:
-    """Median of exact (H, W; metres, 0 where there is none) over estimated depth (H, W); 0 where none is known."""
+def meters_per_unit(depth: F32, exact: F32 | None) -> float:
+    """Median of exact depth (H, W; meters, 0 where there is none) over estimated depth (H, W); 0 if there is none."""
     if exact is None or not (known := (exact > 0) & (depth > 0)).any():
         return 0.0
     return float(np.median(exact[known] / depth[known]))
@@ -142,7 +142,7 @@ def metres_per_unit(depth: F32, exact: F32 | None) -> float:
 
 def _package() -> Any:
     if importlib.util.find_spec("vggt") is None:
-        raise BadInput(f"package 'vggt' is not installed, and no package index holds it: {INSTALL}")
+        raise BadInput(f"package 'vggt' is not installed, and it is not on PyPI: {INSTALL}")
     try:
         return importlib.import_module("vggt.models.vggt").VGGT
     except ImportError as error:
@@ -150,11 +150,11 @@ def _package() -> Any:
 
 
 def _load_network(vggt: Any, checkpoint: Checkpoint) -> Any:
-    """The aggregator and the depth head alone. Raises BadInput where weights of theirs are missing or do not fit."""
+    """Load only the aggregator and the depth head. Raises BadInput if their weights are missing or do not fit."""
     safetensors = require("safetensors", "annotators")
     weights = checkpoint.folder / "model.safetensors"
     try:
-        # The hub's loader says on standard output what it loads.
+        # The hub's loader prints to standard output.
         with contextlib.redirect_stdout(sys.stderr):
             network = vggt.from_pretrained(str(checkpoint.folder))
         with safetensors.safe_open(str(weights), framework="pt") as file:

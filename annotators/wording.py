@@ -1,9 +1,9 @@
-"""How the templates say relations, and how sentences are collected.
+"""Phrases of the templates for relations, and the groups of sentences from which the templates choose.
 
-Invariant: a sentence is offered only where the facts support it, so any choice among the sentences is a true
-instruction. The sentences of one group say the same (where to, which way, how far); choosing from different groups
-gives variety. Sentences that leave open where or how much (`Move the mug to the left.`) are kept apart. A sentence by
-which a person could not do the edit at all (`Make the mug larger.`) is not offered.
+Invariant: every sentence is supported by the facts, so every choice is a true instruction. The sentences of one group
+state the same (destination, direction or distance); choosing from different groups gives variety. Sentences that do not
+state where or how much (`Move the mug to the left.`) are in separate groups. Sentences too vague to carry out (`Make
+the mug larger.`) are left out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +18,12 @@ Group = list[str]
 
 @dataclass(frozen=True)
 class Wordings:
-    """True sentences in groups; `loose` ones do not say where, or how much."""
+    """True sentences in groups. `loose` sentences do not state where, or how much."""
 
     exact: list[Group]
     loose: list[Group] = field(default_factory=list[Group])
     first: list[str] = field(default_factory=list[str])
-    """Always used: the instruction's text and its first variants."""
+    """Always used, as the instruction's text and its first variants."""
     last: list[str] = field(default_factory=list[str])
     """Always used, as the last variants."""
 
@@ -60,22 +60,22 @@ _SIDES: dict[RelationKind, tuple[str, ...]] = {
 
 
 def where(relation: Relation, names: Mapping[int, str]) -> list[str]:
-    """The ways to say where something is put; `names` are definite noun phrases by id."""
+    """Phrases for the place where an object is put. `names`: definite noun phrases by id."""
     b, c = names[relation.others[0]], names[relation.others[-1]]
     return [phrase.format(b=b, c=c) for phrase in _SIDES[relation.kind]]
 
 
 def stands(relation: Relation, names: Mapping[int, str]) -> str:
-    """How to say where something already is: `inside the box`, not `into the box`."""
+    """Phrase for the place where an object already is: `inside the box`, not `into the box`."""
     return where(relation, names)[-1 if relation.kind == "into" else 0]
 
 
 def related(start: str, relations: Sequence[Relation], names: Mapping[int, str]) -> Iterator[str]:
-    """One line on all relations, beginning with `start`; nothing where there are none."""
+    """One line with all relations, beginning with `start`; nothing if there are none."""
     if relations:
         yield f"{start}, as the camera sees it, {listed([stands(relation, names) for relation in relations])}"
 
 
 def sentences(verbs: Sequence[str], object_phrase: str, ends: Sequence[str]) -> list[str]:
-    """Every verb with every end."""
+    """Combine every verb with every end."""
     return distinct(sentence(f"{verb} {object_phrase} {end}") for verb, end in product(verbs, ends))

@@ -157,12 +157,12 @@ def _on_side(a: Seen, b: Seen, side: str, axes: Axes, in_image: bool) -> tuple[O
     direction = axes.along(side)
     if direction is None:
         return "unchecked", "seen from above"
-    offset = a.centre - b.centre
+    offset = a.center - b.center
     across = axes.front if side in ("left", "right") else axes.right
     o, r = float(offset @ direction), a.half(direction) + b.half(direction)
     p = abs(float(offset @ across)) if across is not None else 0.0
     q = a.half(across) + b.half(across) if across is not None else np.inf
-    true = o > 0.6 * r and p <= max(q, 1.2 * o) and (side in ("left", "right") or not in_image or a.one_column(b))
+    true = o > 0.6 * r and p <= max(q, 1.2 * o) and (side in ("left", "right") or not in_image or a.shares_columns(b))
     false = o < -0.25 * r or (o < 0.25 * r and p > q)
     if in_image:
         shown = _shown(a, b, side)
@@ -185,9 +185,9 @@ def _actual(offset: F64, axes: Axes) -> str:
 
 
 def _between(a: Seen, b: Seen, c: Seen) -> tuple[Outcome, str]:
-    line = c.centre - b.centre
+    line = c.center - b.center
     span = max(float(np.linalg.norm(line)), 1e-6)
-    start = a.centre - b.centre
+    start = a.center - b.center
     along = float(start @ line) / span**2
     aside = abs(float(line[0] * start[1] - line[1] * start[0])) / span**2
     low, high = sorted((b.middle_px, c.middle_px))
@@ -198,7 +198,7 @@ def _between(a: Seen, b: Seen, c: Seen) -> tuple[Outcome, str]:
 
 def _next_to(a: Seen, b: Seen, layout: Layout) -> tuple[Outcome, str]:
     free, breadth, common = gap(a, b), max(a.breadth, b.breadth), a.overlaps(b)
-    offset = a.centre - b.centre
+    offset = a.center - b.center
     deep = layout.forward is not None and abs(float(offset @ layout.forward)) > abs(float(offset @ layout.right))
     hides = deep and common > 0.5
     said = f"is {max(free, 0):.2f} m from it" + (", one before the other" if deep and common > APART else "")

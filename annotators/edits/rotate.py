@@ -94,7 +94,7 @@ class Rotate(Kind):
 
     def unseen(self, facts: PairFacts, images: Images, limits: Limits) -> Iterator[Fault]:
         for id in facts.edit.edited:
-            change = images.looks_other(id)
+            change = images.appearance_change(id)
             if change < limits.min_object_change and outline_change(*images.masks(id)) < limits.min_outline_change:
                 yield "turned_too_little", change
 

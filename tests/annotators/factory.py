@@ -1,4 +1,4 @@
-"""Facts of random pairs: boxes on a floor, seen by a pinhole camera, with one edit. No images are made."""
+"""Facts of random pairs, without images: boxes on a floor, seen by a pinhole camera, with one edit."""
 
 from dataclasses import dataclass, replace
 from itertools import product
@@ -20,13 +20,13 @@ from spatialdata_builder.shards.schema import EDIT_KINDS, Camera, Edit, EditKind
 
 SIDE = 128
 NOUNS = ("mug", "apple", "armchair", "wooden crate", "shelf", "coffee table", "hourglass", "scissors", "umbrella")
-COLOURS = ("red", "", "blue", "orange", "dark green")
+COLORS = ("red", "", "blue", "orange", "dark green")
 VIEWS = ("", "the front view.", "the rear left side view.")
 
 
 @dataclass(frozen=True)
-class Stand:
-    """One object's place: metres, degrees."""
+class Pose:
+    """Pose of one object: meters, degrees."""
 
     x: float
     y: float
@@ -35,7 +35,7 @@ class Stand:
     scale: float = 1.0
     present: bool = True
 
-    def pose(self) -> F64:
+    def matrix(self) -> F64:
         return similarity(self.x, self.y, self.z, self.yaw, self.scale)
 
 
@@ -45,7 +45,7 @@ def random_facts(seed: int, kind: EditKind | None = None) -> PairFacts:
     count = int(rng.integers(2, 7))
     nouns = [str(noun) for noun in rng.choice(NOUNS, count, replace=False)]
     sizes = rng.uniform(0.1, 0.6, (count, 3))
-    before = [Stand(*rng.uniform(-1.2, 1.2, 2), 0.0, rng.uniform(0, 360)) for _ in range(count)]
+    before = [Pose(*rng.uniform(-1.2, 1.2, 2), 0.0, rng.uniform(0, 360)) for _ in range(count)]
     after = list(before)
     edit = {
         "translation": [0.0] * 3,
@@ -61,13 +61,13 @@ def random_facts(seed: int, kind: EditKind | None = None) -> PairFacts:
     if kind == "translate":
         into = bool(rng.random() < 0.2)
         spot = (before[1].x, before[1].y) if into else rng.uniform(-1.2, 1.2, 2)
-        while np.hypot(spot[0] - before[0].x, spot[1] - before[0].y) < 0.1:  # of which nothing true could be said
+        while np.hypot(spot[0] - before[0].x, spot[1] - before[0].y) < 0.1:  # too short a move for a true instruction
             into, spot = False, rng.uniform(-1.2, 1.2, 2)
         after[0] = replace(before[0], x=float(spot[0]), y=float(spot[1]), z=0.02 if into else 0.0)
         if into:
             sizes[0] *= 0.3
             sizes[1] = 0.6
-        edit["translation"] = to_json_list(after[0].pose()[:3, 3] - before[0].pose()[:3, 3])
+        edit["translation"] = to_json_list(after[0].matrix()[:3, 3] - before[0].matrix()[:3, 3])
     elif kind == "rotate":
         edit["rotation_deg"] = float(rng.choice([45, -90, 180, 135, -30.5]))
         edit["view"] = str(rng.choice(VIEWS))
@@ -84,7 +84,7 @@ def random_facts(seed: int, kind: EditKind | None = None) -> PairFacts:
             before[1] = replace(before[1], x=float(rng.uniform(-1.2, 1.2)), y=float(rng.uniform(-1.2, 1.2)))
         after[0] = replace(before[0], x=before[1].x, y=before[1].y)
         after[1] = replace(before[1], x=before[0].x, y=before[0].y)
-        edit["translation"] = to_json_list(after[0].pose()[:3, 3] - before[0].pose()[:3, 3])
+        edit["translation"] = to_json_list(after[0].matrix()[:3, 3] - before[0].matrix()[:3, 3])
     else:
         edit["yaw_deg"] = float(rng.choice([0, 45, -90, 135]))
         edit["pitch_deg"] = float(rng.choice([0, 15, -5]))
@@ -104,12 +104,12 @@ def random_facts(seed: int, kind: EditKind | None = None) -> PairFacts:
         ),
         camera=Camera(source=views[0], target=views[1]),
         objects=objects,
-        colours=[str(colour) for colour in rng.choice(COLOURS, count)],
+        colours=[str(color) for color in rng.choice(COLORS, count)],
     )
 
 
 def without_poses(facts: PairFacts) -> PairFacts:
-    """The same pair as a released image tells it: masks and names, no pose, no camera."""
+    """The facts that a released pair has: masks and names, no poses, no camera."""
     unknown = View(known=False, focal="unknown", K=[0.0] * 9, world_from_camera=[0.0] * 16)
     blank = {"known": False, "source_pose": [0.0] * 16, "target_pose": [0.0] * 16, "size_m": [0.0] * 3}
     blank |= {"source_visible": 0.0, "target_visible": 0.0}
@@ -131,8 +131,8 @@ def _view(azimuth: float, elevation: float, distance: float) -> View:
     return View(known=True, focal="exact", K=to_json_list(K), world_from_camera=to_json_list(look_at(eye, [0, 0, 0.1])))
 
 
-def _object(id: int, noun: str, size: F64, before: Stand, after: Stand, source: View, target: View) -> SceneObject:
-    boxes = [_box(size, stand, view) for stand, view in ((before, source), (after, target))]
+def _object(id: int, noun: str, size: F64, before: Pose, after: Pose, source: View, target: View) -> SceneObject:
+    boxes = [_box(size, pose, view) for pose, view in ((before, source), (after, target))]
     return SceneObject(
         id=id,
         name=noun,
@@ -142,8 +142,8 @@ def _object(id: int, noun: str, size: F64, before: Stand, after: Stand, source: 
         creator="test",
         known=True,
         size_m=to_json_list(size),
-        source_pose=to_json_list(before.pose()),
-        target_pose=to_json_list(after.pose()),
+        source_pose=to_json_list(before.matrix()),
+        target_pose=to_json_list(after.matrix()),
         source_box=boxes[0],
         target_box=boxes[1],
         source_visible=float(any(boxes[0])),
@@ -151,12 +151,12 @@ def _object(id: int, noun: str, size: F64, before: Stand, after: Stand, source: 
     )
 
 
-def _box(size: F64, stand: Stand, view: View) -> list[int]:
-    """Around the projected bounding box, cut by the frame; zeros when absent."""
+def _box(size: F64, pose: Pose, view: View) -> list[int]:
+    """Box around the projected bounding box, clipped to the frame; zeros if absent."""
     w, d, h = size
     corners = np.array(list(product((-w / 2, w / 2), (-d / 2, d / 2), (0.0, h))))
-    pixels, _ = project(transform(stand.pose(), corners), matrix3(view.K), matrix4(view.world_from_camera))
+    pixels, _ = project(transform(pose.matrix(), corners), matrix3(view.K), matrix4(view.world_from_camera))
     low, high = np.clip(np.floor(pixels.min(axis=0)), 0, SIDE), np.clip(np.ceil(pixels.max(axis=0)), 0, SIDE)
-    if not stand.present or (high <= low).any():
+    if not pose.present or (high <= low).any():
         return [0, 0, 0, 0]
     return [int(low[0]), int(low[1]), int(high[0]), int(high[1])]

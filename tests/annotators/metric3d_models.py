@@ -1,4 +1,4 @@
-"""Small models with Metric3D's inputs and outputs, whose answers are known: ONNX graphs, and a torch.hub repository."""
+"""Small models with Metric3D's inputs and outputs and known results: ONNX graphs, and a torch.hub repository."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def save_graph(
 
 
 def red_channel(output: str = "pred_depth", image: str = "image") -> list[onnx.NodeProto]:
-    """`output` = the image's red, 0..255: (B, 1, H, W). Wants the constants of `red_constants`."""
+    """`output` = the image's red, 0..255: (B, 1, H, W). Needs the constants of `red_constants`."""
     return [helper.make_node("Slice", [image, "zero", "one", "channel"], [output])]
 
 
@@ -42,7 +42,7 @@ def red_constants() -> dict[str, np.ndarray]:
 
 
 def stock(path: Path, canvas: tuple[int, int], ramp: np.ndarray | None = None, *, batch: int | str = 1) -> str:
-    """As the authors export: fixed size, depth alone; it is a ramp over the canvas, or the image's red."""
+    """Like the authors' export: fixed size, only depth, which is a ramp over the canvas or the image's red."""
     constants, nodes = red_constants(), red_channel("red" if ramp is not None else "pred_depth")
     if ramp is not None:
         constants |= {"ramp": ramp.astype(np.float32)[None, None], "nothing": np.zeros((), np.float32)}
@@ -54,7 +54,7 @@ def stock(path: Path, canvas: tuple[int, int], ramp: np.ndarray | None = None, *
 
 
 def community(path: Path, *, half: bool = False, channels: int = 3, scale: float = 1.0) -> str:
-    """As `onnx-community` exports: any size; depth = red * scale, normals = (rgb - 128) / 127."""
+    """Like the exports of `onnx-community`: any size; depth = red * scale, normals = (rgb - 128) / 127."""
     kind, dtype = (TensorProto.FLOAT16, np.float16) if half else (TensorProto.FLOAT, np.float32)
     constants = red_constants() | {
         "middle": np.array(128, dtype),
@@ -66,8 +66,8 @@ def community(path: Path, *, half: bool = False, channels: int = 3, scale: float
         *red_channel("red", "pixel_values"),
         helper.make_node("Mul", ["red", "scale"], ["scaled"]),
         helper.make_node("Squeeze", ["scaled", "axis"], ["predicted_depth"]),
-        helper.make_node("Sub", ["pixel_values", "middle"], ["centred"]),
-        helper.make_node("Mul", ["centred", "half"], ["vectors"]),
+        helper.make_node("Sub", ["pixel_values", "middle"], ["centered"]),
+        helper.make_node("Mul", ["centered", "half"], ["vectors"]),
         helper.make_node("Concat", ["vectors", "red"][: channels - 2], ["predicted_normal"], axis=1),
         helper.make_node("Squeeze", ["red", "axis"], ["normal_confidence"]),
     ]
@@ -81,7 +81,7 @@ def community(path: Path, *, half: bool = False, channels: int = 3, scale: float
 
 
 def hungry(path: Path) -> str:
-    """Depth is the image's red; more than one image at once asks for 2^45 numbers of memory."""
+    """Depth is the image's red. A batch of more than one image allocates 2^45 numbers."""
     constants = red_constants() | {"numbers": np.array([2**45], np.int64)}
     nodes = [
         *red_channel("red"),
@@ -102,7 +102,7 @@ import torch
 
 
 class Network(torch.nn.Module):
-    """The interface of the authors' model; depth is the red of the image that was normalised."""
+    """The interface of the authors' model. Depth is the red of the image before normalization."""
 
     def __init__(self, normals, gain=1.0):
         super().__init__()

@@ -1,6 +1,6 @@
-"""Reads English sentences about a pair and says which of their claims are false, from poses and cameras alone.
+"""Finds false claims in English sentences about a pair, from its poses and cameras.
 
-Written apart from `annotators`: it projects points and intersects footprints, and knows no margins.
+Independent of `annotators`: it projects points and intersects footprints, and uses no margins.
 """
 
 import re
@@ -16,7 +16,7 @@ LENGTH = r"about (?P<value>[\d.]+) (?P<unit>cm|m)\b"
 
 
 def false_claims(facts: PairFacts, text: str, subject: int, state: str, names: Mapping[str, int]) -> Iterator[str]:
-    """Claims of relations of `subject` (0: named in the text) that do not hold in a state. `names`: noun to id."""
+    """Claimed relations of `subject` (0: the text names it) that do not hold in a state. `names`: ids by noun."""
     noun = "the (" + "|".join(sorted(map(re.escape, names), key=len, reverse=True)) + r")\b"
     who = rf"{noun} " if not subject else r"()"
     patterns = {
@@ -38,14 +38,14 @@ def false_claims(facts: PairFacts, text: str, subject: int, state: str, names: M
                 yield f"{kind} {a} {others} in {state}"
     words = r"\b(?:(?:left|right) of the (?!image|centre)|in front of|behind|next to|beside|close to|inside|between)\b"
     if claims != len(re.findall(words, text)) + len(re.findall(rf"\binto {noun}", text)):
-        yield "a claim that was not understood"
+        yield "a claim that the oracle cannot read"
 
 
 def holds(facts: PairFacts, kind: str, a: int, others: list[int], state: str) -> bool:
     things = {thing.id: thing for thing in facts.objects}
     view = facts.camera.source if state == "source" else facts.camera.target
     subject, first, last = things[a], things[others[0]], things[others[-1]]
-    pixels, depth = zip(*(centre(thing, view, state) for thing in (subject, first, last)), strict=True)
+    pixels, depth = zip(*(center(thing, view, state) for thing in (subject, first, last)), strict=True)
     if not all(thing.source_visible if state == "source" else thing.target_visible for thing in (subject, first, last)):
         return False
     match kind:
@@ -72,12 +72,12 @@ def holds(facts: PairFacts, kind: str, a: int, others: list[int], state: str) ->
 
 
 def false_motion(facts: PairFacts, text: str) -> Iterator[str]:
-    """False claims about which way and how far the edited object moves. Relations are removed from `text` before."""
+    """False claims about direction and distance of the edited object's move. `text` must contain no relations."""
     thing = next(thing for thing in facts.objects if thing.id == facts.edit.object)
     view = facts.camera.source
     eye = matrix4(view.world_from_camera)[:3, 3]
     before, after = matrix4(thing.source_pose)[:3, 3], matrix4(thing.target_pose)[:3, 3]
-    (u0, _), (u1, _) = (centre(thing, view, state) for state in ("source", "target"))
+    (u0, _), (u1, _) = (center(thing, view, state) for state in ("source", "target"))
     box = thing.target_box
     across, down = (box[0] + box[2]) / 2 / (2 * view.K[2]), (box[1] + box[3]) / 2 / (2 * view.K[5])
     for side, sign in (("left", -1), ("right", 1)):
@@ -96,23 +96,23 @@ def false_motion(facts: PairFacts, text: str) -> Iterator[str]:
         if word in text and sign * (down - 0.5) < 0.1:
             yield f"ends in the {word} part"
     moved = float(np.linalg.norm((after - before)[:2]))
-    told = [float(found["value"]) * (0.01 if found["unit"] == "cm" else 1) for found in re.finditer(LENGTH, text)]
-    if len(told) == 2:  # along the viewer's two axes, of which the oracle knows the one across
+    lengths = [float(found["value"]) * (0.01 if found["unit"] == "cm" else 1) for found in re.finditer(LENGTH, text)]
+    if len(lengths) == 2:  # along the viewer's two axes; only the sideways one is checked
         right = matrix4(view.world_from_camera)[:2, 0]
         across_m = abs(float((after - before)[:2] @ (right / np.linalg.norm(right))))
-        sideways = told[0] if re.search(r"(?:cm|m) to the (?:left|right) and", text) else told[1]
+        sideways = lengths[0] if re.search(r"(?:cm|m) to the (?:left|right) and", text) else lengths[1]
         if abs(sideways - across_m) > 0.1 * across_m:
             yield f"moves {sideways} aside instead of {across_m}"
-        told = [float(np.hypot(*told))]
-    for length in told:
+        lengths = [float(np.hypot(*lengths))]
+    for length in lengths:
         if abs(length - moved) > 0.1 * moved:
             yield f"moves {length} instead of {moved}"
 
 
-def centre(thing: SceneObject, view: View, state: str) -> tuple[float, float]:
-    """Column in pixels of the middle of the object's bounding box, and planar z in metres of the place where it stands.
+def center(thing: SceneObject, view: View, state: str) -> tuple[float, float]:
+    """Column in pixels of the center of the object's bounding box, and planar z in meters of its base on the floor.
 
-    Seen from high above, the middle of something tall is nearer than its foot: in front is said of places on the floor.
+    Seen from high above, the center of a tall object is nearer than its base; `in front` compares places on the floor.
     """
     points = transform(pose(thing, state), [[0.0, 0.0, thing.size_m[2] / 2], [0.0, 0.0, 0.0]])
     pixels, depth = project(points, matrix3(view.K), matrix4(view.world_from_camera))

@@ -1,4 +1,4 @@
-"""Pictures of random facts: every box is drawn as the hull of its projected corners, far ones first."""
+"""Pictures of random facts: each box is drawn as the hull of its projected corners, distant boxes first."""
 
 from itertools import product
 
@@ -13,7 +13,7 @@ from tests.annotators.factory import SIDE
 
 
 def draw(facts: PairFacts) -> tuple[PairFacts, dict[str, bytes]]:
-    """Facts whose boxes fit the drawn masks, and the encoded members of layer `pair`."""
+    """Facts with the boxes of the drawn masks, and the encoded members of layer `pair`."""
     grain = np.random.default_rng(7).integers(90, 140, (SIDE, SIDE, 3), dtype=np.uint8)
     views = (facts.camera.source, facts.camera.target)
     drawn = [_draw(facts, state, view, grain) for state, view in zip(("source", "target"), views, strict=True)]
@@ -45,7 +45,7 @@ def sample(facts: PairFacts, members: Columns, key: str = "a-1") -> Sample:
 
 
 def cut_off(image: Value | None) -> bytes:
-    """A PNG with the header of an image, whose pixels end too soon."""
+    """An image as a truncated PNG: its header is valid, but pixels are missing."""
     assert isinstance(image, bytes)
     png = image if image.startswith(b"\x89PNG") else codecs.encode_image(codecs.decode_image(image), "png")
     cut = png[: 2 * len(png) // 3]
@@ -64,9 +64,9 @@ def _draw(facts: PairFacts, state: str, view: View, grain: np.ndarray) -> tuple[
         mask = np.zeros((SIDE, SIDE), np.uint8)
         cv2.fillConvexPoly(mask, cv2.convexHull(np.floor(pixels).astype(np.int32)), 1)
         labels[mask > 0] = thing.id
-        # Stripes that turn with the object, so that a turn can be seen.
-        stripe = 60 * int(_pose(thing, state)[0, 0] * 10 % 3)
-        rgb[mask > 0] = (40 * thing.id % 200, 30 + stripe, 120)
+        # The color depends on the object's rotation, so that a rotation is visible.
+        shade = 60 * int(_pose(thing, state)[0, 0] * 10 % 3)
+        rgb[mask > 0] = (40 * thing.id % 200, 30 + shade, 120)
     return rgb, labels
 
 

@@ -1,7 +1,7 @@
-"""Instructions that are false of a pair, made from true ones by one change each, and true ones in other words.
+"""False instructions, made from true ones by one change each, and paraphrases of true ones.
 
-Whether a change makes a sentence false is decided here from the facts (`tests.annotators.oracle` for relations),
-without the check that is tested.
+Whether a change makes a sentence false is decided from the facts (`tests.annotators.oracle` for relations), without the
+check under test.
 """
 
 import re
@@ -59,7 +59,7 @@ _REWORDINGS = (
 
 
 def reworded(text: str) -> Iterator[str]:
-    """The same in other words."""
+    """Paraphrases of a text."""
     for pattern, replacement in _REWORDINGS:
         other = re.sub(pattern, replacement, text)
         if other != text and "\n" not in text:
@@ -67,7 +67,7 @@ def reworded(text: str) -> Iterator[str]:
 
 
 def planted(facts: PairFacts, text: str) -> Iterator[tuple[str, str]]:
-    """Kind of error and the false sentence."""
+    """Pairs of the kind of error and the false sentence."""
     yield from _swapped(facts, text)
     yield from _misnamed(facts, text)
     yield from _miscounted(facts, text)
@@ -87,7 +87,7 @@ def _edited(facts: PairFacts) -> str:
 
 
 def _hidden(facts: PairFacts, text: str) -> tuple[str, list[str]]:
-    """The text with its objects' names out of the way."""
+    """The text with object names replaced by `#number#`, and the names by number."""
     names = sorted({thing.name for thing in facts.objects} | {thing.category for thing in facts.objects}, key=len)[::-1]
     for number, name in enumerate(names):
         text = re.sub(rf"\bthe {re.escape(name)}(?: on the (?:left|right)(?! side))?", f"the #{number}#", text)
@@ -107,14 +107,14 @@ def _swapped(facts: PairFacts, text: str) -> Iterator[tuple[str, str]]:
         pattern = "|".join(rf"(?<![\w-]){re.escape(word)}\b" for word in sorted(words, key=len, reverse=True))
         other = re.sub(pattern, lambda found, words=words: words[found.group()], hidden)
         if kind == "size" and re.search(r"\d|half|twice|third|quarter", other):
-            continue  # `shrink to 150 %` says two things
+            continue  # `shrink to 150 %` contradicts itself
         if other != hidden:
             restored = re.sub(r"#(\d+)#", lambda found: names[int(found[1])], other)
             yield kind, restored
 
 
 def _misnamed(facts: PairFacts, text: str) -> Iterator[tuple[str, str]]:
-    """Another object is named instead of the edited one, or of the reference where the relation does not hold."""
+    """Name another object instead of the edited one, or instead of a reference for which the relation does not hold."""
     if facts.edit.kind == "camera":
         return
     mine = _edited(facts)

@@ -1,10 +1,10 @@
-"""A SAM 2 of the released architecture, made small: random weights, written to disk as transformers writes them."""
+"""A small SAM 2 of the released architecture, with random weights, saved by transformers."""
 
 from pathlib import Path
 from typing import Any
 
 SIDE = 128
-"""Pixels of the encoder's square; its masks have a quarter."""
+"""Side in pixels of the encoder's input; its masks have a quarter of it."""
 
 
 def tiny_config() -> Any:
@@ -36,7 +36,7 @@ def tiny_config() -> Any:
 
 
 def tiny_model(seed: int = 0) -> Any:
-    """Weights far larger than the library's own start, so that masks have outlines and prompts differ."""
+    """Weights are much larger than the library's initial ones, so that masks have outlines and prompts differ."""
     import torch
     from transformers import Sam2Model
 
@@ -51,7 +51,7 @@ def tiny_model(seed: int = 0) -> Any:
 
 
 def save_tiny(folder: Path, seed: int = 0) -> Any:
-    """The model, which `folder` now holds."""
+    """Save a tiny model in `folder` and return it."""
     model = tiny_model(seed)
     model.save_pretrained(folder)
     return model

@@ -1,4 +1,4 @@
-"""Pictures of made-up scenes: a shaded backdrop, a patterned floor, a few sharp things; and the same ones spoilt."""
+"""Synthetic pictures, a shaded backdrop, a patterned floor and a few sharp objects, and functions that degrade them."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ SIDE = 192
 
 
 def scene(seed: int, side: int = SIDE) -> U8:
-    """A scene (side, side, 3): backdrop, floor and five ellipses of random places, sizes and colours."""
+    """A scene (side, side, 3): backdrop, floor, and five ellipses of random positions, sizes and colors."""
     rng = np.random.default_rng(seed)
     down, across = np.mgrid[0 : 1 : side * 1j, 0 : 1 : side * 1j]
     shade = 60 + 90 * (down * rng.uniform(-1, 1) + across * rng.uniform(-1, 1) + 1) / 2
@@ -18,14 +18,14 @@ def scene(seed: int, side: int = SIDE) -> U8:
     shade += np.where(down > rng.uniform(0.3, 0.6), 12 * tiles + 30, 0)
     rgb = np.repeat(shade[..., None], 3, axis=2).clip(0, 255).astype(np.uint8)
     for _ in range(5):
-        centre, axes = rng.integers(side // 8, side * 7 // 8, 2), rng.integers(side // 16, side // 5, 2)
-        colour = [int(level) for level in rng.integers(20, 235, 3)]
-        cv2.ellipse(rgb, centre.tolist(), axes.tolist(), float(rng.uniform(0, 180)), 0, 360, colour, -1)
+        center, axes = rng.integers(side // 8, side * 7 // 8, 2), rng.integers(side // 16, side // 5, 2)
+        color = [int(level) for level in rng.integers(20, 235, 3)]
+        cv2.ellipse(rgb, center.tolist(), axes.tolist(), float(rng.uniform(0, 180)), 0, 360, color, -1)
     return rgb
 
 
 def with_thing(rgb: U8, x: int, y: int, radius: int = 22) -> U8:
-    """The scene with a red ball at a place: what an edit puts there."""
+    """The scene with a red ball at x, y, as if an edit had inserted it."""
     drawn = rgb.copy()
     cv2.circle(drawn, (x, y), radius, (220, 30, 40), -1)
     return drawn
@@ -45,7 +45,7 @@ def as_jpeg(rgb: U8, quality: int = 80) -> U8:
 
 
 def pair(source: U8, target: U8, *, objects: bool | None = True) -> Sample:
-    """A sample whose instance maps show an object, show none, or (None) are not known."""
+    """A sample whose instance maps have an object (True), have none (False), or are unknown (None)."""
     labels = np.zeros(source.shape[:2], np.uint8)
     labels[:20, :20] = bool(objects)
     coded = b"" if objects is None else encode_labels(labels)

@@ -1,4 +1,4 @@
-"""Facts of scenes that the sampler proposes from procedural assets, without a render: boxes are projected."""
+"""Facts of scenes that the sampler proposes from procedural assets. Nothing is rendered: boxes are projected."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ def assets() -> tuple[Asset, ...]:
 
 
 def scenes(count: int, kinds: Sequence[EditKind] = EDIT_KINDS) -> Iterator[tuple[PairFacts, dict[int, float]]]:
-    """`count` pairs, kind after kind, with the fronts (degrees, by id) that the assets have."""
+    """Facts of `count` pairs, cycling through the kinds, with the fronts of their assets (degrees, by id)."""
     seed = 0
     while count:
         spec = propose(assets(), kinds[seed % len(kinds)], SceneOptions(), (SIDE, SIDE), seed, 0)
@@ -84,9 +84,9 @@ def _view(camera: CameraPose) -> View:
     return View(known=True, focal="exact", K=list(camera.K), world_from_camera=list(camera.world_from_camera))
 
 
-def _box(identity: int, asset: Asset, state: State) -> list[int]:
-    """Around the projected hull of the footprint at its base and at its top, cut by the frame; zeros when absent."""
-    place = state.placements[identity]
+def _box(id: int, asset: Asset, state: State) -> list[int]:
+    """Box around the projected footprint at base and top, clipped to the frame; zeros if absent."""
+    place = state.placements[id]
     corners: F64 = np.array([(x, y, z) for (x, y), z in product(asset.footprint, (0.0, asset.size_m[2]))])
     pixels, depth = project(
         transform(pose_of(place), corners), matrix3(state.camera.K), matrix4(state.camera.world_from_camera)

@@ -1,4 +1,4 @@
-"""Figures of agreement against cases worked out by hand."""
+"""Figures of agreement, compared with cases computed by hand."""
 
 import numpy as np
 import pytest
@@ -20,8 +20,8 @@ from spatialdata_builder.annotators.agreement import (
 Z = np.array([[1.0, 2.0, 4.0, 0.0], [8.0, 5.0, 0.0, 10.0]], np.float32)
 
 
-def turned(normals: np.ndarray, degrees: float) -> np.ndarray:
-    """Rotated about the viewing axis' perpendicular x."""
+def rotated(normals: np.ndarray, degrees: float) -> np.ndarray:
+    """Normals rotated about the x axis."""
     a = np.deg2rad(degrees)
     return (normals @ np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]]).T).astype(np.float32)
 
@@ -40,7 +40,7 @@ class TestMetricDepth:
         assert found["abs_rel"] == pytest.approx((0.5 + 0.25 + 0.2 + 0.3) / 6, rel=1e-6)
         assert found["delta1"] == pytest.approx(2 / 6)
 
-    def test_what_either_lacks_is_not_compared(self):
+    def test_pixels_without_both_depths_are_not_compared(self):
         estimate = np.array([[2.0, 0.0, 4.0, 9.0], [0.0, 0.0, 9.0, 10.0]], np.float32)
         found = metric_depth_figures(Z, estimate)
         assert found == pytest.approx({"abs_rel": 1 / 3, "delta1": 2 / 3, "coverage": 3 / 6})
@@ -49,7 +49,7 @@ class TestMetricDepth:
 
 
 class TestRelativeDepth:
-    def test_any_scale_and_shift_of_inverse_depth_is_perfect(self):
+    def test_any_scale_and_shift_of_inverse_depth_has_no_error(self):
         inverse = np.divide(1, Z, out=np.zeros_like(Z), where=Z > 0)
         for scale, shift in ((1, 0), (250, 0), (0.01, 3), (7, -2)):
             found = relative_depth_figures(Z, scale * inverse + np.float32(shift))
@@ -84,17 +84,17 @@ class TestRelativeDepth:
         with pytest.raises(NotComparable, match="no exact depth"):
             relative_depth_figures(np.zeros_like(Z), Z)
 
-    def test_no_depth_is_farther_than_the_farthest(self):
+    def test_depth_is_capped_at_the_largest_exact_depth(self):
         assert aligned_depth(Z, np.full_like(Z, -5.0)).max() <= Z.max() + 1e-6
 
 
 class TestNormals:
-    def test_a_turn_of_ten_degrees(self):
+    def test_a_rotation_by_ten_degrees(self):
         rng = np.random.default_rng(1)
         normals = rng.normal(size=(9, 11, 3))
-        normals[..., 0] = 0  # the turn is about x: what points along it would not turn
+        normals[..., 0] = 0  # a rotation about x leaves vectors along x unchanged
         normals = (normals / np.linalg.norm(normals, axis=2, keepdims=True)).astype(np.float32)
-        found = normal_figures(normals, turned(normals, 10))
+        found = normal_figures(normals, rotated(normals, 10))
         assert found["mean_deg"] == pytest.approx(10, abs=1e-3)
         assert found["median_deg"] == pytest.approx(10, abs=1e-3)
         assert (found["within_11_25"], found["within_22_5"], found["within_30"]) == (100, 100, 100)
@@ -103,13 +103,13 @@ class TestNormals:
         facing = np.zeros((1, 8, 3), np.float32)
         facing[..., 2] = -1
         angles = [0, 5, 11, 12, 22, 25, 40, 180]
-        estimate = np.concatenate([turned(facing[:, :1], angle) for angle in angles], axis=1)
+        estimate = np.concatenate([rotated(facing[:, :1], angle) for angle in angles], axis=1)
         found = normal_figures(facing, estimate)
         assert found["mean_deg"] == pytest.approx(np.mean(angles), abs=1e-3)
         assert found["median_deg"] == pytest.approx(17, abs=1e-3)
         assert (found["within_11_25"], found["within_22_5"], found["within_30"]) == (37.5, 62.5, 75)
 
-    def test_equal_vectors_have_no_angle_at_all(self):
+    def test_equal_vectors_have_an_angle_of_exactly_zero(self):
         rng = np.random.default_rng(2)
         normals = rng.normal(size=(40, 40, 3)).astype(np.float32)
         normals /= np.linalg.norm(normals, axis=2, keepdims=True)
@@ -131,24 +131,24 @@ class TestSegments:
         labels[2:6, 2:12], labels[10:16, 5:15] = 7, 3  # 40 and 60 pixels
         return labels
 
-    def test_other_numbers_and_more_segments_cost_nothing(self):
+    def test_labels_and_further_segments_do_not_matter(self):
         exact = self.scene()
-        segments = exact.astype(np.uint16) * 100 + 1  # the background is a segment, too
+        segments = exact.astype(np.uint16) * 100 + 1  # the background is a segment too
         assert segment_figures(exact, segments) == {"best_iou": 1, "found_50": 1}
 
-    def test_merged_instances_share_the_union(self):
+    def test_merged_instances_have_their_share_of_the_union(self):
         exact = self.scene()
         merged = (exact > 0).astype(np.uint8)
         assert best_ious(exact, merged) == pytest.approx({7: 0.4, 3: 0.6})
         assert segment_figures(exact, merged) == pytest.approx({"best_iou": 0.5, "found_50": 0.5})
 
-    def test_a_split_instance_keeps_its_largest_part(self):
+    def test_a_split_instance_counts_its_largest_part(self):
         exact = self.scene()
         split = exact.copy()
         split[10:16, 5:8] = 9  # 18 of 60 pixels
         assert best_ious(exact, split) == pytest.approx({7: 1.0, 3: 0.7})
 
-    def test_background_is_no_segment_and_small_instances_do_not_count(self):
+    def test_background_and_small_instances_do_not_count(self):
         exact = self.scene()
         assert best_ious(exact, np.zeros_like(exact)) == {7: 0.0, 3: 0.0}
         assert best_ious(exact, exact, min_area=0.15) == {3: 1.0}
@@ -163,11 +163,11 @@ class TestLines:
         return lines
 
     @pytest.mark.parametrize("shift", [0, 1, 2])
-    def test_near_is_there(self, shift: int):
+    def test_near_lines_match(self, shift: int):
         assert line_figures(self.drawing(10), self.drawing(10 + shift))["f1"] == 1
 
     @pytest.mark.parametrize("shift", [3, 5])
-    def test_farther_is_not(self, shift: int):
+    def test_distant_lines_do_not_match(self, shift: int):
         assert line_figures(self.drawing(10), self.drawing(10 + shift)) == {"f1": 0, "precision": 0, "recall": 0}
 
     def test_one_of_two_lines_moved(self):
@@ -182,7 +182,7 @@ class TestLines:
             other[10 + down, 10 + right] = 0
             assert bool(line_matches(exact, other)[0].any()) is near
 
-    def test_faint_ink_is_paper(self):
+    def test_faint_lines_do_not_count(self):
         faint = np.where(self.drawing(10) == 0, 128, 255).astype(np.uint8)
         assert line_figures(self.drawing(), faint) == {"f1": 1, "precision": 1, "recall": 1}
         assert line_figures(self.drawing(10), faint) == {"f1": 0, "precision": 0, "recall": 0}
@@ -190,7 +190,7 @@ class TestLines:
 
 
 @pytest.mark.parametrize("compare", [metric_depth_figures, relative_depth_figures, segment_figures, line_figures])
-def test_maps_of_two_sizes(compare):
+def test_maps_of_different_sizes(compare):
     with pytest.raises(NotComparable, match="sizes differ"):
         compare(np.ones((4, 5), np.uint8), np.ones((5, 4), np.uint8))
 

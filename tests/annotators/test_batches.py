@@ -12,7 +12,7 @@ from spatialdata_builder.shards.errors import SpatialdataError, WorkerLost
 
 
 class Model:
-    """Doubles numbers; as many as `memory` at once."""
+    """Doubles numbers, at most `memory` at once."""
 
     def __init__(self, memory: int = 1000, error: Callable[[], Exception] = torch.OutOfMemoryError) -> None:
         self.memory, self.error = memory, error
@@ -53,7 +53,7 @@ def test_buckets_never_share_a_batch_and_keep_the_order():
     assert sorted(map(len, seen)) == [2, 3, 3, 3]
 
 
-def test_a_compiled_model_sees_whole_batches_alone():
+def test_a_compiled_model_gets_only_whole_batches():
     seen: list[list[int]] = []
 
     def forward(ready: list[int]) -> list[int]:
@@ -68,7 +68,7 @@ def test_a_compiled_model_sees_whole_batches_alone():
     assert seen[-1] == [3, 6, 0, 0]
 
 
-def test_nothing_in_nothing_out():
+def test_no_items_give_no_results():
     assert batches(Model())([]) == []
 
 
@@ -86,7 +86,7 @@ def test_out_of_memory_halves_the_batch_for_good(error: Callable[[], Exception])
     model = Model(memory=3, error=error)
     run = batches(model, 8)
     assert [raw for _, _, raw in run(ITEMS)] == [2 * int(item) for item in ITEMS]
-    # Eight and four are too many; what was learnt holds for the rest, and for the next call.
+    # Eight and four are too many; the smaller size is used for the rest and for the next call.
     assert model.sizes == [8, 4, 2, 2, 2, 2, 2, 1]
     assert run.size == 2
     model.sizes.clear()
@@ -94,24 +94,27 @@ def test_out_of_memory_halves_the_batch_for_good(error: Callable[[], Exception])
     assert model.sizes == [2, 2]
 
 
-def test_what_a_failed_batch_held_is_free_before_memory_is_given_back(monkeypatch: pytest.MonkeyPatch):
-    held: list[weakref.ref[torch.Tensor]] = []
-    left: list[bool] = []
+def test_tensors_of_a_failed_batch_are_freed_before_the_cache_is_emptied(monkeypatch: pytest.MonkeyPatch):
+    allocated: list[weakref.ref[torch.Tensor]] = []
+    still_allocated: list[bool] = []
 
     def forward(ready: list[int]) -> list[int]:
         batch = torch.zeros(len(ready))
-        held.append(weakref.ref(batch))
+        allocated.append(weakref.ref(batch))
         if len(ready) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return ready
 
-    monkeypatch.setattr("spatialdata_builder.annotators.batches._free", lambda: left.append(held[-1]() is not None))
+    monkeypatch.setattr(
+        "spatialdata_builder.annotators.batches._empty_cuda_cache",
+        lambda: still_allocated.append(allocated[-1]() is not None),
+    )
     batches(forward, 8)(ITEMS)
-    assert left == [False, False]
+    assert still_allocated == [False, False]
 
 
 @pytest.mark.parametrize("step", ["forward", "finish"])
-def test_a_gpu_that_is_lost_is_no_fault_of_the_items(step: str):
+def test_a_lost_gpu_is_worker_lost(step: str):
     def fails(name: str) -> None:
         if name == step:
             raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore lines")
@@ -124,30 +127,30 @@ def test_a_gpu_that_is_lost_is_no_fault_of_the_items(step: str):
         fails("finish")
         return raw
 
-    with pytest.raises(WorkerLost, match=r"illegal memory access was encountered\): run the same command again"):
+    with pytest.raises(WorkerLost, match=r"illegal memory access was encountered\): rerun the same command"):
         Batches(int, forward, finish, size=4)(ITEMS)
 
 
-def test_real_failure_to_allocate_on_the_cpu_is_out_of_memory():
+def test_a_real_allocation_failure_on_the_cpu_is_out_of_memory():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
     assert out_of_memory(caught.value)
 
 
-def test_one_image_that_does_not_fit_stops_the_run_with_advice():
-    with pytest.raises(SpatialdataError, match="one image alone exceeds the memory") as caught:
+def test_an_image_that_exceeds_the_memory_is_an_error_with_advice():
+    with pytest.raises(SpatialdataError, match="a single image exceeds the memory") as caught:
         batches(Model(memory=0, error=lambda: torch.OutOfMemoryError("CUDA out of memory\nmore lines")), 4)(ITEMS)
     assert "\n" not in str(caught.value) and "smaller model" in str(caught.value)
 
 
-def test_other_errors_pass_unchanged_and_halve_nothing():
+def test_other_errors_are_raised_and_do_not_halve_the_batch():
     run = batches(Model(memory=0, error=lambda: RuntimeError("shapes do not match")), 4)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         run(ITEMS)
     assert run.size == 4
 
 
-def test_errors_of_preparing_and_finishing_reach_the_caller():
+def test_errors_in_prepare_and_finish_reach_the_caller():
     with pytest.raises(ValueError, match="invalid literal"):
         batches(Model())([*ITEMS, "not a number"])
 

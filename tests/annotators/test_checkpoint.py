@@ -1,4 +1,4 @@
-"""Where models are found: folders, single files, and the hub's cache, read by the hub's own client, offline."""
+"""Finding models: folders, single files, and the hub's cache, read by the hub's client, offline."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_a_folder_is_named_by_its_content_and_its_last_component(folder: Path):
     assert find_checkpoint(f"{folder.parent}/../models/mine-hf/").name == "mine-hf"
 
 
-def test_the_digest_follows_names_sizes_and_content_and_not_the_place(folder: Path, tmp_path: Path):
+def test_the_digest_depends_on_names_sizes_and_content_but_not_on_the_path(folder: Path, tmp_path: Path):
     first = digest_of(folder)
     moved = folder.rename(tmp_path / "elsewhere")
     assert digest_of(moved) == first
@@ -58,14 +58,14 @@ def test_the_digest_follows_names_sizes_and_content_and_not_the_place(folder: Pa
     assert len(seen) == 5
 
 
-def test_the_home_folder_may_be_written_as_a_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_tilde_is_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", str(folder.parent))
     found = find_checkpoint("~/mine-hf")
     assert found.folder == folder and found.name == "mine-hf"
 
 
 @pytest.mark.parametrize("model", ["/nowhere/depth", "./depth", "~/no-such-model"])
-def test_a_folder_that_does_not_exist_is_never_looked_for_on_the_hub(model: str):
+def test_a_missing_folder_is_not_searched_on_the_hub(model: str):
     with pytest.raises(BadInput, match="does not exist"):
         find_checkpoint(model)
 
@@ -77,19 +77,19 @@ def test_a_cached_snapshot_is_named_by_its_commit(hub: Path, revision: str):
     assert (found.folder / "config.json").read_text() == "{}"
 
 
-def test_what_cannot_be_fetched_names_the_command_that_fetches_it(hub: Path):
+def test_a_failed_download_names_the_command_that_downloads_it(hub: Path):
     with pytest.raises(BadInput, match="hf download lab/depth-huge --revision v2`") as caught:
         find_checkpoint("lab/depth-huge", "v2")
     assert "\n" not in str(caught.value) and "'lab/depth-huge'" in str(caught.value)
 
 
-def test_a_model_of_one_file_is_given_as_the_file_or_as_what_holds_it(folder: Path, hub: Path):
+def test_a_single_file_model_is_given_by_its_file_or_folder(folder: Path, hub: Path):
     file = folder / "model.safetensors"
     by_file, by_folder = find_file(str(file), "ignored.onnx"), find_file(str(folder), "model.safetensors")
     assert by_file.folder == by_folder.folder == file
     assert by_file.revision == digest_of(file) and by_file.name == "model.safetensors"
     assert find_file("lab/depth-small", "config.json").revision == COMMIT
-    with pytest.raises(BadInput, match=r"holds no file model\.onnx"):
+    with pytest.raises(BadInput, match=r"has no file model\.onnx"):
         find_file(str(folder), "model.onnx")
 
 

@@ -22,17 +22,17 @@ from tests.annotators.pictures import draw, sample
 
 
 def check(
-    facts: PairFacts, members: dict[str, bytes], told: dict[str, str] | None = None, **options: float | str
+    facts: PairFacts, members: dict[str, bytes], row: dict[str, str] | None = None, **options: float | str
 ) -> Result:
     stage = GeometryChecks(**options)
     drawn = sample(facts, members)
-    told = told or {"instruction": instruction_of(facts).model_dump_json()}
-    drawn = dataclasses.replace(drawn, layers={**drawn.layers, "instruction": told})
+    row = row or {"instruction": instruction_of(facts).model_dump_json()}
+    drawn = dataclasses.replace(drawn, layers={**drawn.layers, "instruction": row})
     return stage(stage.setup(), [drawn])[0]
 
 
 def instruction_of(facts: PairFacts) -> Instruction:
-    """The templates'; a text that says nothing where they have none."""
+    """The templates' instruction; a meaningless text if they have none."""
     found = instructions(Case(facts, SIDE, SIDE), 4, np.random.default_rng(0))
     texts = ["Do it.", "Do it now."] if isinstance(found, str) else found
     return Instruction(text=texts[0], variants=texts[1:], method="template", model="", verified=True)
@@ -40,12 +40,12 @@ def instruction_of(facts: PairFacts) -> Instruction:
 
 @functools.cache
 def accepted(kind: EditKind) -> tuple[PairFacts, dict[str, bytes]]:
-    """The first drawn pair of a kind that passes."""
+    """The first drawn pair of a kind that the checks accept."""
     for seed in range(200):
         facts, members = draw(random_facts(seed, kind))
         if isinstance(check(facts, members), Row):
             return facts, members
-    raise AssertionError(f"no good {kind}")
+    raise AssertionError(f"no accepted pair of kind {kind}")
 
 
 def reason(result: Result) -> str:
@@ -59,7 +59,7 @@ def test_is_a_stage():
 
 
 @pytest.mark.parametrize("kind", EDIT_KINDS)
-def test_good_pairs_pass_with_what_was_measured(kind):
+def test_good_pairs_pass_with_measured_scores(kind):
     facts, members = accepted(kind)
     result = check(facts, members)
     assert isinstance(result, Row) and result.columns["accepted"] is True and result.columns["reason"] == ""
@@ -70,15 +70,15 @@ def test_good_pairs_pass_with_what_was_measured(kind):
         assert scores.displacement_px == -1
     else:
         middle = [cv2.moments(mask.astype(np.uint8)) for mask in (before, after)]
-        centres = [np.array([m["m10"], m["m01"]]) / m["m00"] for m in middle]
-        assert scores.displacement_px == pytest.approx(np.linalg.norm(centres[1] - centres[0]), abs=1e-2)
+        centers = [np.array([m["m10"], m["m01"]]) / m["m00"] for m in middle]
+        assert scores.displacement_px == pytest.approx(np.linalg.norm(centers[1] - centers[0]), abs=1e-2)
     assert scores.visible_source == scores.box_iou == -1
     assert scores.instruction_check == 1 and result.columns["instruction"] == ""
     assert json.loads(str(result.columns["instruction_verdict"]))["verdict"] == "agrees"
 
 
 def test_most_random_pairs_are_coherent():
-    """Whatever the thresholds say of these pairs, their facts and pixels do not contradict one another."""
+    """Whether or not the thresholds reject these pairs, their facts and pixels do not contradict each other."""
     contradictions = {"unknown_label", "box_is_not_the_masks", "pose_disagrees", "edit_disagrees"}
     contradictions |= {"differs_outside_changed", "changed_misses_object", "object_not_absent", "size_mismatch"}
     for seed in range(40):
@@ -97,7 +97,7 @@ def test_most_random_pairs_are_coherent():
         ({"psnr_unchanged": 30.0}, "background_moved"),
     ],
 )
-def test_what_the_maker_measured_is_judged(measures, expected):
+def test_the_renderers_measures_are_judged(measures, expected):
     facts, members = accepted("scale")
     judged = facts.model_copy(update={"measures": Measures(**measures)})
     result = check(judged, members)
@@ -113,7 +113,7 @@ def test_pixels_that_differ_outside_changed():
     assert reason(result) == "differs_outside_changed" and result.score == 1
 
 
-def test_changed_must_hold_the_object():
+def test_changed_must_cover_the_object():
     facts, members = accepted("remove")
     changed = codecs.decode_mask(members["changed"])
     source, target = codecs.decode_image(members["source"]), codecs.decode_image(members["target"])
@@ -123,7 +123,7 @@ def test_changed_must_hold_the_object():
     assert reason(check(facts, members)) == "changed_misses_object"
 
 
-def test_boxes_poses_and_edits_that_are_not_those_of_the_pixels():
+def test_boxes_poses_and_edits_that_disagree_with_the_pixels():
     facts, members = accepted("translate")
     first = facts.objects[0]
     shifted = first.model_copy(update={"target_box": [v + 1 for v in first.target_box]})
@@ -133,16 +133,17 @@ def test_boxes_poses_and_edits_that_are_not_those_of_the_pixels():
     assert reason(check(_with(facts, first.model_copy(update={"target_pose": pose})), members)) == "pose_disagrees"
     edit = facts.edit.model_copy(update={"translation": [v + 0.01 for v in facts.edit.translation]})
     assert reason(check(facts.model_copy(update={"edit": edit}), members)) == "edit_disagrees"
-    turned = facts.edit.model_copy(update={"rotation_deg": 30.0})
-    assert reason(check(facts.model_copy(update={"edit": turned}), members)) == "edit_disagrees"
+    rotated = facts.edit.model_copy(update={"rotation_deg": 30.0})
+    assert reason(check(facts.model_copy(update={"edit": rotated}), members)) == "edit_disagrees"
     only = facts.model_copy(update={"objects": facts.objects[:1]})
     assert reason(check(only, members)) == "unknown_label"
 
 
 @pytest.mark.parametrize(("share", "agrees"), [(0.0, True), (0.45, True), (0.8, False), (-3.0, False)])
-def test_a_turn_leaves_a_point_of_the_base_in_place(share: float, agrees: bool):
-    """Turned about a point `share` of the box's width from its middle: the two poses need not share their origin."""
-    facts, _ = turned()
+def test_a_rotation_fixes_a_point_of_the_base(share: float, agrees: bool):
+    """Rotated about a point at `share` of the box's width from its center: the two poses need not share their
+    origin."""
+    facts, _ = rotated()
     thing = facts.objects[0]
     before, after = matrix4(thing.source_pose), matrix4(thing.target_pose)
     pivot = np.array([share * thing.size_m[0], 0.0, 0.0])
@@ -172,13 +173,14 @@ def test_edits_that_cannot_be_seen():
 
 
 @pytest.mark.parametrize(("share", "passes"), [(0.0, False), (0.03, False), (0.25, True)])
-def test_a_turn_must_change_more_than_grain(share, passes):
-    """Every pixel of the object differs, but only a part of it looks different: a stool's legs that change places."""
+def test_a_rotation_must_change_more_than_grain(share, passes):
+    """Every pixel of the object differs, but only a share of it looks different, as when a stool's legs trade
+    places."""
     facts, members = accepted("rotate")
     mask = codecs.decode_labels(members["source_instances"]) == facts.edit.object
-    chequered = np.indices(mask.shape).sum(axis=0) % 2 * 40
+    checkered = np.indices(mask.shape).sum(axis=0) % 2 * 40
     images = []
-    for grain in (chequered, 40 - chequered):
+    for grain in (checkered, 40 - checkered):
         image = codecs.decode_image(members["source"])
         image[mask] = 100 + grain[mask][:, None]
         images.append(image)
@@ -195,8 +197,8 @@ def test_a_turn_must_change_more_than_grain(share, passes):
     assert isinstance(result, Row) if passes else reason(result) == "turned_too_little"
 
 
-def drawn_thing(shape: str, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """A thing seen from a little above, turned about the vertical: picture (96, 96, 3) and mask, projected."""
+def drawn_object(shape: str, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """An object seen from slightly above, rotated about the vertical axis: picture (96, 96, 3) and mask, projected."""
     image, mask = np.full((96, 96, 3), 170, np.uint8), np.zeros((96, 96), np.uint8)
 
     def at(x: float, y: float, z: float) -> tuple[int, int]:
@@ -241,17 +243,17 @@ def drawn_thing(shape: str, degrees: float) -> tuple[np.ndarray, np.ndarray]:
         ("cabinet", 180, True),
     ],
 )
-def test_turns_that_a_person_sees(shape: str, degrees: float, shows: bool):
-    (source, before), (target, after) = drawn_thing(shape, 20), drawn_thing(shape, 20 + degrees)
+def test_rotations_that_a_person_sees(shape: str, degrees: float, shows: bool):
+    (source, before), (target, after) = drawn_object(shape, 20), drawn_object(shape, 20 + degrees)
     images = Images(source, target, before, after, np.ones(before.shape, np.bool_))
-    seen = images.looks_other(1) >= 0.06 or outline_change(before == 1, after == 1) >= 1.15
-    assert seen == shows, (images.looks_other(1), outline_change(before == 1, after == 1))
-    assert images.looks_other(2) == 0
+    seen = images.appearance_change(1) >= 0.06 or outline_change(before == 1, after == 1) >= 1.15
+    assert seen == shows, (images.appearance_change(1), outline_change(before == 1, after == 1))
+    assert images.appearance_change(2) == 0
 
 
 @pytest.mark.parametrize(("visible", "cut", "passes"), [(1.0, 0, True), (0.15, 0, False), (1.0, 24, False)])
 def test_no_object_is_cut_to_a_sliver(visible: float, cut: int, passes: bool):
-    """Any object, by what hides it or by the frame: here the mask of one that is not edited keeps two columns."""
+    """Any object, hidden or cut by the frame: here, the mask of an object that is not edited keeps two columns."""
     facts, members = accepted("rotate")
     other = next(thing for thing in facts.objects if thing.id != facts.edit.object and any(thing.source_box))
     changes: dict[str, object] = {"source_visible": visible, "target_visible": visible}
@@ -287,13 +289,13 @@ def test_members_of_different_sizes():
     assert isinstance(result, Reject) and result.reason == "size_mismatch" and "changed is (8, 8)" in result.detail
 
 
-def test_being_hidden_is_allowed_where_the_edit_asks_for_it():
+def test_an_object_may_be_hidden_if_the_edit_asks_for_it():
     inside = 0
     for seed in range(50):
         facts, members = draw(random_facts(seed, "translate"))
         hidden = facts.model_copy(update={"measures": Measures(visible_source=1.0, visible_target=0.2)})
         if facts.objects[0].target_pose[11] > 0 and isinstance(check(facts, members), Row):
-            # Boxes have no hole: what stands in one is drawn over it or hidden; facts alone say that it is inside.
+            # Drawn boxes are solid: an object in one is drawn over it or hidden. Only the facts say that it is inside.
             assert isinstance(check(hidden, members), Row)
             inside += 1
         if facts.edit.translation[2] == 0 and isinstance(check(facts, members), Row):
@@ -302,32 +304,32 @@ def test_being_hidden_is_allowed_where_the_edit_asks_for_it():
     assert inside >= 1
 
 
-def told(text: str, *variants: str, **claims: object) -> dict[str, str]:
-    """The row of layer `instruction`, with claims where there are some."""
-    said = Instruction(text=text, variants=list(variants) or ["Do it."], method="vlm", model="m", verified=False)
+def row_of(text: str, *variants: str, **claims: object) -> dict[str, str]:
+    """The row of layer `instruction`, with claims if any are given."""
+    instruction = Instruction(text=text, variants=list(variants) or ["Do it."], method="vlm", model="m", verified=False)
     form = {"claims": Claims.model_validate(claims).model_dump_json()} if claims else {}
-    return {"instruction": said.model_dump_json(), **form}
+    return {"instruction": instruction.model_dump_json(), **form}
 
 
-def flipped(facts: PairFacts) -> str:
-    """A turn the wrong way round, of the right object."""
+def wrong_direction(facts: PairFacts) -> str:
+    """An instruction for the right object, rotated in the wrong direction."""
     sense = "clockwise" if facts.edit.rotation_deg > 0 else "counter-clockwise"
     return f"Rotate the {facts.objects[0].name} {sense} by {abs(facts.edit.rotation_deg):g} degrees, seen from above."
 
 
 @functools.cache
-def turned() -> tuple[PairFacts, dict[str, bytes]]:
-    """A pair with a turn whose sense can be told."""
+def rotated() -> tuple[PairFacts, dict[str, bytes]]:
+    """A pair with a rotation whose direction is unambiguous."""
     for seed in range(200):
         facts, members = draw(random_facts(seed, "rotate"))
         if abs(facts.edit.rotation_deg) < 170 and isinstance(check(facts, members), Row):
             return facts, members
-    raise AssertionError("no good turn")
+    raise AssertionError("no accepted rotation")
 
 
 def test_a_contradicted_instruction_is_a_reject_with_the_failing_clause():
-    facts, members = turned()
-    result = check(facts, members, told(flipped(facts)))
+    facts, members = rotated()
+    result = check(facts, members, row_of(wrong_direction(facts)))
     assert isinstance(result, Reject) and result.reason == "instruction_contradicted"
     assert result.detail.startswith("turn: says ") and "is " in result.detail
     assert 0 < result.score < 1 and result.scores["instruction_check"] == result.score
@@ -335,13 +337,13 @@ def test_a_contradicted_instruction_is_a_reject_with_the_failing_clause():
 
 
 def test_contradicted_claims_count_as_much_as_the_text():
-    facts, members = turned()
+    facts, members = rotated()
     true = instruction_of(facts).text
     wrong = "clockwise" if facts.edit.rotation_deg > 0 else "counterclockwise"
-    result = check(facts, members, told(true, edit="rotate", object=facts.objects[0].name, turn=wrong))
+    result = check(facts, members, row_of(true, edit="rotate", object=facts.objects[0].name, turn=wrong))
     assert isinstance(result, Reject) and result.reason == "instruction_contradicted"
     right = "counterclockwise" if facts.edit.rotation_deg > 0 else "clockwise"
-    # Of what the parser cannot read nobody but the writer says that it means what is claimed.
+    # If the parser cannot read a text, only its writer states that it means what is claimed.
     claims = {"edit": "rotate", "object": facts.objects[0].name, "turn": right}
     aside = f"Rotate the {facts.objects[0].name} {right}, as if by magic."
     for text, form, verdict in (
@@ -349,14 +351,14 @@ def test_contradicted_claims_count_as_much_as_the_text():
         (aside, {}, "unchecked"),
         (aside, claims, "agrees"),
     ):
-        result = check(facts, members, told(text, **form))
+        result = check(facts, members, row_of(text, **form))
         assert isinstance(result, Row)
         assert json.loads(str(result.columns["instruction_verdict"]))["verdict"] == verdict, text
 
 
-def test_a_contradicted_instruction_is_rewritten_where_that_is_asked_for():
-    facts, members = turned()
-    result = check(facts, members, told(flipped(facts)), on_contradiction="rewrite")
+def test_a_contradicted_instruction_is_rewritten_on_request():
+    facts, members = rotated()
+    result = check(facts, members, row_of(wrong_direction(facts)), on_contradiction="rewrite")
     assert isinstance(result, Row)
     rewritten = Instruction.model_validate_json(str(result.columns["instruction"]))
     possible = instructions(Case(facts, SIDE, SIDE), 50, np.random.default_rng(0))
@@ -365,38 +367,38 @@ def test_a_contradicted_instruction_is_rewritten_where_that_is_asked_for():
     assert verdict["verdict"] == "agrees" and verdict["replaced"].startswith("turn: says ")
 
 
-def test_a_contradicted_instruction_is_kept_unverified_where_that_is_asked_for():
-    facts, members = turned()
-    result = check(facts, members, told(flipped(facts), flipped(facts)), on_contradiction="keep")
+def test_a_contradicted_instruction_is_kept_unverified_on_request():
+    facts, members = rotated()
+    result = check(facts, members, row_of(wrong_direction(facts), wrong_direction(facts)), on_contradiction="keep")
     assert isinstance(result, Row) and result.columns["instruction"] == ""
     assert json.loads(str(result.columns["instruction_verdict"]))["verdict"] == "contradicted"
 
 
 def test_contradicted_variants_are_dropped():
-    facts, members = turned()
+    facts, members = rotated()
     good = instruction_of(facts)
-    result = check(facts, members, told(good.text, flipped(facts), good.variants[0], "Something else."))
+    result = check(facts, members, row_of(good.text, wrong_direction(facts), good.variants[0], "Something else."))
     assert isinstance(result, Row)
     kept = Instruction.model_validate_json(str(result.columns["instruction"]))
     assert kept.text == good.text and kept.variants == [good.variants[0], "Something else."] and kept.method == "vlm"
     assert len(json.loads(str(result.columns["instruction_verdict"]))["dropped"]) == 1
-    result = check(facts, members, told(good.text, flipped(facts)))
+    result = check(facts, members, row_of(good.text, wrong_direction(facts)))
     assert isinstance(result, Row)
     assert Instruction.model_validate_json(str(result.columns["instruction"])).variants == [good.text]
 
 
-def test_what_cannot_be_told_is_neither_rejected_nor_verified():
-    facts, members = turned()
-    result = check(facts, members, told("Do something nice."))
+def test_an_unreadable_instruction_is_neither_rejected_nor_verified():
+    facts, members = rotated()
+    result = check(facts, members, row_of("Do something nice."))
     assert isinstance(result, Row)
     verdict = json.loads(str(result.columns["instruction_verdict"]))
     assert verdict["verdict"] == "unchecked" and verdict["score"] == -1
 
 
 def test_tolerances():
-    facts, members = turned()
+    facts, members = rotated()
     near = abs(facts.edit.rotation_deg) + 20
-    text = told(f"Rotate the {facts.objects[0].name} by {near:g} degrees.")
+    text = row_of(f"Rotate the {facts.objects[0].name} by {near:g} degrees.")
     assert isinstance(check(facts, members, text), Reject)
     assert isinstance(check(facts, members, text, angle_tolerance=20.0), Row)
     with pytest.raises(BadInput, match=r"layers\.checks\.angle_tolerance is 0"):
@@ -413,7 +415,7 @@ def _scaled(image: bytes, factor: float) -> bytes:
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.66, 0.7, 0.75])
 def test_a_mask_of_scattered_pixels_is_rejected(share: float):
-    """What a stochastic pass leaves of a see-through object: its pixels by lot, in the same box."""
+    """What a stochastic pass leaves of a translucent object: random pixels, in the same box."""
     facts, members = accepted("translate")
     labels = codecs.decode_labels(members["source_instances"]).copy()
     areas = np.bincount(labels.ravel())
@@ -428,7 +430,7 @@ def test_a_mask_of_scattered_pixels_is_rejected(share: float):
     assert isinstance(check(facts, broken, max_speckle=2.0), Row)
 
 
-def test_thin_and_leafy_masks_are_shapes():
+def test_thin_and_leafy_masks_pass():
     chair, leaves = np.zeros((80, 80), bool), np.zeros((80, 80), bool)
     chair[10:40, 20:22] = chair[40:42, 20:50] = chair[42:70, 20:21] = chair[42:70, 49:50] = True
     for turn in range(40):

@@ -1,4 +1,4 @@
-"""Depth-Anything-V2 on tiny random checkpoints of the real architecture, against transformers' own road."""
+"""Depth-Anything-V2 on tiny random checkpoints of the real architecture, compared with transformers' own pipeline."""
 
 import json
 from pathlib import Path
@@ -29,11 +29,11 @@ from tests.annotators.pictures import cut_off
 
 SIDE = 70
 SHAPES = ((64, 64), (48, 80), (80, 48), (64, 64), (33, 90), (70, 70))
-"""Height and width: several sizes, one of them twice, one at which nothing is resized."""
+"""Height and width: several sizes, one of them twice, and one that needs no resizing."""
 
 
 def make_checkpoint(folder: Path, kind: str, seed: int = 3) -> Path:
-    """The released layout: config.json, model.safetensors, preprocessor_config.json."""
+    """Save a checkpoint in the released layout: config.json, model.safetensors, preprocessor_config.json."""
     torch.manual_seed(seed)
     backbone = Dinov2Config(
         hidden_size=32,
@@ -83,7 +83,7 @@ def metric(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def picture(shape: tuple[int, int], seed: int) -> bytes:
-    """Smooth colours with some grain, lossless."""
+    """Smooth colors with some grain, lossless."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
         shape[::-1], Image.Resampling.BICUBIC
@@ -106,7 +106,7 @@ def samples() -> list[Sample]:
 
 
 def reference(folder: Path, image: bytes) -> np.ndarray:
-    """transformers' own processor, model and post-processing: float32 H x W."""
+    """Depth by transformers' own processor, model and post-processing: float32 H x W."""
     rgb = decode_image(image)
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     network = AutoModelForDepthEstimation.from_pretrained(folder, dtype=torch.float32).eval()
@@ -131,7 +131,7 @@ def confidence(row: Row | Reject, member: str) -> tuple[np.ndarray, MapInfo]:
 
 
 @pytest.mark.parametrize("stage", [DepthAnything, DepthAnythingMetric])
-def test_the_stage_equals_the_librarys_processor_model_and_post_processing(
+def test_the_stage_equals_transformers_processor_model_and_post_processing(
     stage: type[DepthAnything | DepthAnythingMetric], relative: Path, metric: Path
 ):
     folder = relative if stage is DepthAnything else metric
@@ -145,7 +145,7 @@ def test_the_stage_equals_the_librarys_processor_model_and_post_processing(
             expected = reference(folder, image)
             found, info = read(row, member)
             span = float(np.ptp(expected))
-            assert span > 0.05, "the checkpoint tells nothing apart"
+            assert span > 0.05, "the checkpoint gives nearly constant depth"
             assert found.shape == expected.shape and found.dtype == np.float32
             np.testing.assert_allclose(found, expected, rtol=0, atol=info.scale / 2 + 1e-4 * span)
             assert (info.estimator, info.revision) == (folder.name, digest_of(folder))
@@ -153,11 +153,11 @@ def test_the_stage_equals_the_librarys_processor_model_and_post_processing(
                 ("metric", "m") if stage is DepthAnythingMetric else ("relative_inverse", "")
             )
             if stage is DepthAnythingMetric:
-                certain, told = confidence(row, member.replace("metric", "confidence"))
-                assert told.estimator == "known" and (certain == (found > 0)).all()
+                values, info = confidence(row, member.replace("metric", "confidence"))
+                assert info.estimator == "known" and (values == (found > 0)).all()
 
 
-def test_bytes_do_not_depend_on_what_else_is_in_the_call(relative: Path):
+def test_bytes_do_not_depend_on_the_other_samples_of_a_call(relative: Path):
     asked = DepthAnything(model=str(relative), gpus=0, batch_size=16, views=("target",))
     model = asked.setup()
     given = samples()
@@ -167,7 +167,7 @@ def test_bytes_do_not_depend_on_what_else_is_in_the_call(relative: Path):
     assert all(isinstance(row, Row) and set(row.columns) == {"depth", "maps"} for row in together)
 
 
-def test_what_is_no_image_is_a_reject_and_costs_no_other_sample(relative: Path):
+def test_an_unreadable_image_rejects_only_its_sample(relative: Path):
     asked = DepthAnything(model=str(relative), gpus=0)
     given = samples()[:2]
     for damaged in (b"no image", cut_off(given[0]["pair"]["target"])):
@@ -179,7 +179,7 @@ def test_what_is_no_image_is_a_reject_and_costs_no_other_sample(relative: Path):
 
 @pytest.mark.parametrize("shape", [*SHAPES, (512, 512), (37, 201), (600, 100)])
 @pytest.mark.parametrize("keep", [True, False])
-def test_resizing_equals_the_librarys_pillow_processor(
+def test_resizing_equals_transformers_pillow_processor(
     shape: tuple[int, int], keep: bool, relative: Path, tmp_path: Path
 ):
     config = json.loads((relative / "preprocessor_config.json").read_text())
@@ -208,7 +208,8 @@ def test_a_very_long_image_keeps_at_least_one_patch(relative: Path):
 
 
 def test_bfloat16_keeps_the_levels_of_float32(relative: Path):
-    """Autocast rounds what lies before the last layer, not the depth: bfloat16 has 256 levels between powers of two."""
+    """Autocast rounds the features before the last layer but not the depth: bfloat16 has 128 levels per power of
+    two."""
     rgb = decode_image(picture((64, 64), 9))
     found: dict[str, torch.Tensor] = {}
     for dtype in ("float32", "bfloat16"):
@@ -227,7 +228,7 @@ def checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(str(folder), folder, "")
 
 
-def test_the_wrong_kind_of_checkpoint_is_refused_at_setup(relative: Path, metric: Path):
+def test_the_wrong_kind_of_checkpoint_is_rejected_at_setup(relative: Path, metric: Path):
     with pytest.raises(
         BadInput, match=r"layers\.depth\.model: .* estimates metric depth, and layer 'depth' is relative"
     ):
@@ -255,10 +256,10 @@ def test_damaged_and_foreign_checkpoints_are_one_line(relative: Path, tmp_path: 
     with pytest.raises(BadInput, match="cannot be loaded"):
         stage.setup()
     (folder / "config.json").write_text('{"model_type": "dpt"}')
-    with pytest.raises(BadInput, match="holds a 'dpt'"):
+    with pytest.raises(BadInput, match="has model type 'dpt'"):
         stage.setup()
     (folder / "config.json").unlink()
-    with pytest.raises(BadInput, match="no model folder"):
+    with pytest.raises(BadInput, match="not a model folder"):
         stage.setup()
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(BadInput, match="no image-processor configuration") as caught:
@@ -266,7 +267,7 @@ def test_damaged_and_foreign_checkpoints_are_one_line(relative: Path, tmp_path: 
     assert "\n" not in str(caught.value)
 
 
-def test_a_gpu_that_is_not_there_is_said_before_anything_is_loaded(relative: Path):
+def test_a_missing_gpu_is_reported_before_anything_is_loaded(relative: Path):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(BadInput, match=r"engine\.resources\.depth\.gpus"):

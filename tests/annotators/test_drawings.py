@@ -1,4 +1,4 @@
-"""The informative-drawings stage on random weights of the real network, under the released names."""
+"""The informative-drawings stage on random weights of the real network, with the released names."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from spatialdata_builder.shards.stage import Stage
 from tests.annotators.factory import random_facts
 from tests.annotators.pictures import cut_off
 
-# As listed by torch.load of the released files: nothing here comes from the package.
+# As torch.load lists them in the released files, independent of the package.
 SHAPES = {
     "model0.1": (64, 3, 7, 7),
     "model1.0": (128, 64, 3, 3),
@@ -40,7 +40,7 @@ def random_weights(seed: int = 0) -> dict[str, torch.Tensor]:
 
 
 def reference(weights: dict[str, torch.Tensor], rgb: np.ndarray) -> np.ndarray:
-    """The network by the names of its weights, sides multiples of four; float (H, W) in 0..1."""
+    """The network computed from its weights by name: float (H, W) in 0..1. Both sides are multiples of four."""
 
     def of(name: str) -> tuple[torch.Tensor, torch.Tensor]:
         return weights[f"{name}.weight"].double(), weights[f"{name}.bias"].double()
@@ -92,14 +92,14 @@ def lines_of(row: Row, member: str = "line") -> np.ndarray:
     return codecs.decode_lines(row.columns[member])
 
 
-def test_the_same_drawing_as_the_network_computed_by_hand(weights: dict[str, torch.Tensor], checkpoint: Path):
+def test_drawings_equal_the_reference_network(weights: dict[str, torch.Tensor], checkpoint: Path):
     stage = InformativeDrawings(model=str(checkpoint), gpus=0)
     assert isinstance(stage, Stage) and stage.needs == ("pair",) and stage.layer == "line"
     source, target = image(64, 48), image(64, 48, 1)
     (row,) = drawn(stage, [sample(source, target)])
     for member, rgb in (("source_line", source), ("line", target)):
         expected = reference(weights, rgb) * 255
-        assert np.ptp(expected) > 30, "a reference without contrast proves nothing"
+        assert np.ptp(expected) > 30, "the reference has too little contrast"
         assert np.abs(lines_of(row, member) - expected).max() < 0.51
     infos = json.loads(str(row.columns["maps"]))
     assert set(infos) == {"line", "source_line"}
@@ -108,7 +108,7 @@ def test_the_same_drawing_as_the_network_computed_by_hand(weights: dict[str, tor
     assert infos["line"]["revision"].startswith("sha256:")
 
 
-def test_a_folder_holds_the_fine_and_the_coarse_weights(checkpoint: Path, tmp_path: Path):
+def test_file_chooses_fine_or_coarse_weights_of_a_folder(checkpoint: Path, tmp_path: Path):
     (tmp_path / "sk_model.pth").write_bytes(checkpoint.read_bytes())
     torch.save(random_weights(9), tmp_path / "sk_model2.pth")
     pair = sample(image(32, 32), image(32, 32, 1))
@@ -130,7 +130,7 @@ def test_half_precision_draws_the_same(weights: dict[str, torch.Tensor], checkpo
 
 
 @pytest.mark.parametrize("size", [(33, 21), (30, 48), (5, 9), (64, 3)])
-def test_sides_that_are_no_multiples_of_four(weights: dict[str, torch.Tensor], checkpoint: Path, size: tuple[int, int]):
+def test_sides_of_any_length(weights: dict[str, torch.Tensor], checkpoint: Path, size: tuple[int, int]):
     width, height = size
     rgb = image(width, height)
     (row,) = drawn(InformativeDrawings(model=str(checkpoint), gpus=0, views=("target",)), [sample(rgb, rgb)])
@@ -152,15 +152,15 @@ def test_images_of_several_sizes_share_a_call(checkpoint: Path):
             assert np.abs(difference).max() <= 1
 
 
-def test_resolution_is_the_shorter_side_that_the_network_sees(weights: dict[str, torch.Tensor], checkpoint: Path):
-    flat = np.repeat(np.repeat(image(12, 8), 8, axis=0), 8, axis=1)  # 96 x 64; by areas exactly 12 x 8
+def test_resolution_is_the_shorter_side_of_the_input(weights: dict[str, torch.Tensor], checkpoint: Path):
+    flat = np.repeat(np.repeat(image(12, 8), 8, axis=0), 8, axis=1)  # 96 x 64; reduced by area it is exactly 12 x 8
     stage = InformativeDrawings(model=str(checkpoint), gpus=0, views=("target",), resolution=8)
     lines = lines_of(drawn(stage, [sample(flat, flat)])[0])
     assert lines.shape == (64, 96)
     expected = reference(weights, image(12, 8)) * 255
-    # Enlarged bilinearly: the middle of each of the network's pixels keeps nearly its value.
-    middles = (lines[3::8, 3::8].astype(float) + lines[4::8, 4::8]) / 2
-    assert np.corrcoef(middles.ravel(), expected.ravel())[0, 1] > 0.98
+    # After bilinear enlargement, the center of each network pixel nearly keeps its value.
+    centers = (lines[3::8, 3::8].astype(float) + lines[4::8, 4::8]) / 2
+    assert np.corrcoef(centers.ravel(), expected.ravel())[0, 1] > 0.98
 
 
 def test_a_damaged_image_is_one_reject(checkpoint: Path):
@@ -174,39 +174,39 @@ def test_a_damaged_image_is_one_reject(checkpoint: Path):
 
 
 class TestWeightsThatDoNotFit:
-    def refused(self, content: object, path: Path) -> str:
+    def error_for(self, content: object, path: Path) -> str:
         torch.save(content, path)
         with pytest.raises(BadInput) as caught:
             InformativeDrawings(model=str(path), gpus=0).setup()
         assert "\n" not in str(caught.value) and str(path) in str(caught.value)
         return str(caught.value)
 
-    def test_the_first_key_that_is_missing(self, weights: dict[str, torch.Tensor], tmp_path: Path):
+    def test_a_missing_key_is_named(self, weights: dict[str, torch.Tensor], tmp_path: Path):
         rest = {name: value for name, value in weights.items() if not name.startswith("model1.3")}
-        assert "'model1.3.weight' is missing" in self.refused(rest, tmp_path / "a.pth")
+        assert "'model1.3.weight' is missing" in self.error_for(rest, tmp_path / "a.pth")
 
-    def test_the_first_key_that_is_unexpected(self, weights: dict[str, torch.Tensor], tmp_path: Path):
+    def test_an_unexpected_key_is_named(self, weights: dict[str, torch.Tensor], tmp_path: Path):
         more = weights | {"model2.3.conv_block.1.weight": torch.zeros(1)}
-        assert "'model2.3.conv_block.1.weight' is unexpected" in self.refused(more, tmp_path / "a.pth")
+        assert "'model2.3.conv_block.1.weight' is unexpected" in self.error_for(more, tmp_path / "a.pth")
 
     def test_another_shape(self, weights: dict[str, torch.Tensor], tmp_path: Path):
-        text = self.refused(weights | {"model4.1.weight": torch.zeros(3, 64, 7, 7)}, tmp_path / "a.pth")
+        text = self.error_for(weights | {"model4.1.weight": torch.zeros(3, 64, 7, 7)}, tmp_path / "a.pth")
         assert "'model4.1.weight' is of shape (3, 64, 7, 7), not of shape (1, 64, 7, 7)" in text
 
-    def test_something_else(self, tmp_path: Path):
-        assert "holds a list" in self.refused([1, 2], tmp_path / "a.pth")
+    def test_another_object(self, tmp_path: Path):
+        assert "contains a list" in self.error_for([1, 2], tmp_path / "a.pth")
 
     def test_code_is_not_run(self, tmp_path: Path):
-        assert "safely" in self.refused(Path("x"), tmp_path / "a.pth")
+        assert "safely" in self.error_for(Path("x"), tmp_path / "a.pth")
 
-    def test_a_file_that_was_cut_off(self, checkpoint: Path, tmp_path: Path):
+    def test_a_truncated_file(self, checkpoint: Path, tmp_path: Path):
         path = tmp_path / "sk_model.pth"
         path.write_bytes(checkpoint.read_bytes()[:5000])
         with pytest.raises(BadInput, match="fetch it again"):
             InformativeDrawings(model=str(path), gpus=0).setup()
 
-    def test_a_file_that_is_not_there(self, tmp_path: Path):
-        with pytest.raises(BadInput, match=r"holds no file sk_model\.pth"):
+    def test_a_missing_file(self, tmp_path: Path):
+        with pytest.raises(BadInput, match=r"has no file sk_model\.pth"):
             InformativeDrawings(model=str(tmp_path), gpus=0).setup()
 
 

@@ -23,7 +23,7 @@ def members_of(kind) -> set[str]:
 
 @pytest.fixture(scope="module")
 def rendered() -> Sample:
-    """A pair with exact maps: a slanted plane, open background above it."""
+    """A pair with exact maps: a slanted plane with open background above it."""
     facts, members = draw(random_facts(3, "translate"))
     rows = np.mgrid[:SIDE, :SIDE][0]
     z = np.where(rows > 20, 40 / (rows + 1e-3), 0).astype(np.float32)
@@ -60,10 +60,10 @@ def test_are_stages_that_map_the_target_or_both(kind, rendered):
 
 @pytest.mark.parametrize("views", [("target",), ("source",), ("source", "target")])
 @pytest.mark.parametrize("kind", [*STAGES, TemplateInstruction, GeometryChecks])
-def test_declared_columns_are_all_that_is_looked_at(kind, views, rendered):
+def test_only_declared_columns_are_read(kind, views, rendered):
     stage = kind(views=views) if kind in STAGES else kind()
-    told = TemplateInstruction()(None, [rendered])[0]
-    rendered = replace(rendered, layers={**rendered.layers, "instruction": told.columns})
+    written = TemplateInstruction()(None, [rendered])[0]
+    rendered = replace(rendered, layers={**rendered.layers, "instruction": written.columns})
     declared = {name: rendered["pair"][name] for name in stage.columns["pair"]}
     assert set(declared) < set(rendered["pair"])
     given = replace(rendered, layers={**rendered.layers, "pair": declared})
@@ -78,7 +78,7 @@ def test_metric_and_normals_pass_through(rendered):
             assert columns[member] == rendered["pair"][member] and maps[member] == getattr(facts, member)
 
 
-def test_exact_depth_is_certain_where_there_is_any(rendered):
+def test_exact_depth_has_confidence_one(rendered):
     columns, maps = run(ExactMetric(), rendered)
     for view in ("source_", ""):
         z = codecs.decode_depth(columns[f"{view}metric"], maps[f"{view}metric"])
@@ -111,8 +111,8 @@ def segments_of(given: Sample) -> np.ndarray:
     return segments
 
 
-def test_segments_are_parts_floor_and_walls_and_the_sky_is_none(rendered):
-    """A chair of seat and legs, on a floor before a wall, under the sky."""
+def test_segments_are_parts_floor_and_walls_but_not_the_sky(rendered):
+    """A chair with seat and legs on a floor, in front of a wall, under the sky."""
     parts, instances = np.zeros((80, 80), np.uint16), np.zeros((80, 80), np.uint8)
     parts[10:40], parts[40:] = 3, 7
     parts[30:40, 20:60], parts[40:60, 20:26], parts[40:60, 54:60] = 300, 5, 5
@@ -123,7 +123,7 @@ def test_segments_are_parts_floor_and_walls_and_the_sky_is_none(rendered):
     assert segments[70, 40] == 1 and segments[15, 5] == 2 and segments[35, 40] == 3 and segments[50, 57] == 4
 
 
-def test_small_thin_and_interwoven_parts_are_of_the_largest(rendered):
+def test_small_thin_and_interwoven_parts_join_the_largest(rendered):
     parts, instances = np.full((80, 80), 1, np.uint8), np.zeros((80, 80), np.uint8)
     instances[20:60, 20:60] = 2
     parts[20:60, 20:60] = 2
@@ -131,8 +131,8 @@ def test_small_thin_and_interwoven_parts_are_of_the_largest(rendered):
     parts[30, 30] = 4  # a screw
     rows, columns = np.mgrid[:80, :80]
     parts[(rows >= 40) & (rows < 60) & (columns >= 40) & (columns < 60) & ((rows + columns) % 2 == 0)] = 5
-    parts[24:30, 24:34] = 6  # a label that is a part of its own
-    instances[70, 70], parts[70, 70] = 3, 9  # a thing of one pixel is one all the same
+    parts[24:30, 24:34] = 6  # a label that is a separate part
+    instances[70, 70], parts[70, 70] = 3, 9  # an object of one pixel is still an object
     segments = segments_of(with_parts(rendered, parts, instances))
     assert len(np.unique(segments)) == 4
     body = segments[50, 22]
@@ -169,13 +169,13 @@ def test_released_pairs_have_segments_and_outlines_only(rendered):
         assert maps[kind.layer].estimator == "masks"
 
 
-def test_the_view_that_lacks_a_map_is_named(rendered):
+def test_the_view_without_a_map_is_named(rendered):
     half = Sample("b-2", "train", {}, {"pair": {**rendered["pair"], "source_metric": b""}})
     assert isinstance(ExactDepth(views=("target",))(None, [half])[0], Row)
     result = ExactDepth()(None, [half])[0]
     assert isinstance(result, Reject) and "source image" in result.detail
 
 
-def test_same_bytes(rendered):
+def test_output_is_deterministic(rendered):
     for kind in STAGES:
         assert kind()(None, [rendered])[0] == kind()(None, [rendered])[0]

@@ -1,4 +1,4 @@
-"""The judge: VIEScore's arithmetic, thresholds, and what a sample's record keeps of it."""
+"""The judge: VIEScore's arithmetic, thresholds, and the scores in a sample's record."""
 
 import json
 import math
@@ -26,9 +26,9 @@ STAGE = VieScoreJudge(backend="openai", base_url="http://nowhere.invalid", answe
 
 
 class Examiner:
-    """A backend whose scores stand in what it is shown: in the instruction (f and p), and in the target's pixels.
+    """A backend that reads its scores from the instruction (f and p) and from the target's pixels.
 
-    So an answer is right only where the right texts and images reach it, in the right order.
+    So an answer is right only if the right texts and images are sent, in the right order.
     """
 
     model, revision = "examiner", ""
@@ -91,7 +91,7 @@ def test_scores_are_those_of_the_paper():
         f, p, n, a = case
         assert isinstance(result, Row)
         scores = json.loads(str(result.columns["scores"]))
-        # VIEScore: O = sqrt(SC * PQ) on its scale of 0 to 10, each the least of its sub-scores.
+        # VIEScore: O = sqrt(SC * PQ) on a scale of 0 to 10; SC and PQ are the minimum of their sub-scores.
         assert scores["semantic_consistency"] * 10 == pytest.approx(min(f, p))
         assert scores["perceptual_quality"] * 10 == pytest.approx(min(n, a))
         assert scores["overall"] * 10 == pytest.approx(math.sqrt(min(f, p) * min(n, a)), abs=1e-4)
@@ -101,9 +101,12 @@ def test_scores_are_those_of_the_paper():
         assert reasons["perceptual_quality"] == {"reason": "Looks so.", "naturalness": n, "artifacts": a}
 
 
-def test_by_hand():
-    meant, looks = Consistency(reason="x", following=8, preserving=9), Quality(reason="x", naturalness=2, artifacts=7)
-    assert viescore(meant, looks) == {"semantic_consistency": 0.8, "perceptual_quality": 0.2, "overall": 0.4}
+def test_scores_computed_by_hand():
+    consistency, quality = (
+        Consistency(reason="x", following=8, preserving=9),
+        Quality(reason="x", naturalness=2, artifacts=7),
+    )
+    assert viescore(consistency, quality) == {"semantic_consistency": 0.8, "perceptual_quality": 0.2, "overall": 0.4}
 
 
 @pytest.mark.parametrize(
@@ -136,25 +139,25 @@ def test_a_rewritten_instruction_is_the_one_that_is_judged():
     assert [score["semantic_consistency"] for score in scores] == [0.1, 0.8]
 
 
-def test_an_instruction_cannot_fill_the_prompt():
+def test_placeholders_in_an_instruction_are_not_replaced():
     tricky = triplet("a", 1, 1, 9, 9, worded("Pay $5 for $instruction and f=8 p=9."))
     examiner = Examiner()
     STAGE(examiner, [tricky])
     assert "Pay $5 for $instruction and f=8 p=9." in examiner.asked[0].text
 
 
-def test_a_second_run_asks_nobody_and_says_the_same(tmp_path: Path):
+def test_a_second_run_reuses_the_answers(tmp_path: Path):
     stage = replace(STAGE, answers=str(tmp_path / "answers"))
     first, second = Examiner(), Examiner()
     samples = [triplet("a", 7, 8, 9, 10), triplet("b", 5, 8, 9, 10)]
     before, after = stage(first, samples), stage(second, samples)
-    # The two targets are equal: their quality is one question.
+    # The two targets are equal, so their quality is asked about once.
     assert len(first.asked) == 4 and second.asked == []
     assert [result.columns for result in before] == [result.columns for result in after]
     assert [result.counts for result in after] == [{"answers_cached": 2}] * 2
 
 
-def test_what_cannot_be_judged_is_rejected_alone():
+def test_a_sample_that_cannot_be_judged_is_rejected_alone():
     blind = triplet("a", 7, 8, 9, 10)
     blind.layers["pair"]["target"] = b"no image"
     bad, good = STAGE(Examiner(), [blind, triplet("b", 7, 8, 9, 10)])
@@ -165,7 +168,7 @@ def test_what_cannot_be_judged_is_rejected_alone():
 
 
 @pytest.mark.parametrize("form", [Consistency, Quality])
-def test_the_schema_and_the_form_take_the_same(form: type[Consistency] | type[Quality]):
+def test_the_schema_and_the_form_accept_the_same_answers(form: type[Consistency] | type[Quality]):
     examiner = Examiner()
     STAGE(examiner, [triplet("a", 7, 8, 9, 10)])
     request = next(r for r in examiner.asked if (len(r.images) == 2) == (form is Consistency))
@@ -180,7 +183,7 @@ def test_the_schema_and_the_form_take_the_same(form: type[Consistency] | type[Qu
     assert list(request.schema["required"]) == list(good)
 
 
-def test_the_record_holds_the_scores_of_checks_and_judge():
+def test_the_record_has_the_scores_of_checks_and_judge():
     sample = triplet("a", 7, 8, 9, 4)
     (row,) = STAGE(Examiner(), [sample])
     assert isinstance(row, Row)

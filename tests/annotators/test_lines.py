@@ -17,7 +17,7 @@ def rays(jitter: np.ndarray | float = 0.0) -> np.ndarray:
 
 
 def plane(normal, distance: float, jitter: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Depth and normals of n.P = -distance, the normal turned to the camera; no surface behind the camera."""
+    """Depth and normals of n.P = -distance, with normals pointing to the camera; no surface behind the camera."""
     normal = np.asarray(normal, np.float64) / np.linalg.norm(normal)
     z = -distance / (rays(jitter) @ normal)
     seen = (z > 0) & (z < 1e3)
@@ -43,7 +43,7 @@ def test_a_plane_has_no_lines_however_slanted_and_sampled(x, y, distance, seed, 
         assert (draw_lines(EMPTY, depth, normals, K) == 255).all()
 
 
-def test_a_floor_to_the_horizon_has_only_the_horizon():
+def test_an_endless_floor_has_only_the_horizon_line():
     depth, normals = plane([0.0, -1.0, 0.0], 1.0)
     lines = draw_lines(EMPTY, depth, normals, K)
     assert (lines[: SIDE // 2 - 2] == 255).all() and (lines[SIDE // 2 + 2 :] == 255).all()
@@ -51,7 +51,7 @@ def test_a_floor_to_the_horizon_has_only_the_horizon():
 
 @pytest.mark.parametrize(("row", "drawn"), [(1, False), (12, True)])
 def test_a_floor_that_ends_just_below_the_border_leaves_no_dashes(row: int, drawn: bool):
-    """Its far edge slants: background is left in one corner only."""
+    """Its far edge is oblique, so there is background only in one corner."""
     depth, normals = plane([0.0, -1.0, -1.0], 1.0)
     beyond = np.add.outer(np.arange(SIDE), np.arange(SIDE) // 40) < row
     assert (depth > 0).all()
@@ -70,7 +70,7 @@ def test_a_wall_meets_the_floor_in_one_faint_thin_line():
     assert (lines[: edge - 3] == 255).all() and (lines[edge + 3 :] == 255).all()
 
 
-def test_a_card_before_a_wall_of_the_same_orientation_is_outlined():
+def test_a_card_in_front_of_a_parallel_wall_is_outlined():
     depth, normals = plane([0.0, 0.0, -1.0], 3.0)
     depth[20:40, 10:50] = 2.7
     lines = draw_lines(EMPTY, depth, normals, K)
@@ -80,12 +80,12 @@ def test_a_card_before_a_wall_of_the_same_orientation_is_outlined():
 
 def test_a_sphere_has_an_outline_and_nothing_inside():
     d = rays()
-    centre, radius = np.array([0.0, 0.0, 3.0]), 0.8
-    b, dd = d @ centre, (d**2).sum(axis=2)
-    root = b**2 - dd * (centre @ centre - radius**2)
+    center, radius = np.array([0.0, 0.0, 3.0]), 0.8
+    b, dd = d @ center, (d**2).sum(axis=2)
+    root = b**2 - dd * (center @ center - radius**2)
     hit = root > 0
     z = np.where(hit, (b - np.sqrt(np.maximum(root, 0))) / dd, 0).astype(np.float32)
-    normals = np.where(hit[..., None], (d * z[..., None] - centre) / radius, 0).astype(np.float32)
+    normals = np.where(hit[..., None], (d * z[..., None] - center) / radius, 0).astype(np.float32)
     wall = plane([0.0, 0.0, -1.0], 6.0)
     depth, normals = nearest((z, normals), wall)
     lines = draw_lines(hit.astype(np.uint8), depth, normals, K)
@@ -95,7 +95,7 @@ def test_a_sphere_has_an_outline_and_nothing_inside():
     assert (across[left + 4 : SIDE - left - 4] == 255).all() and (across[: left - 3] == 255).all()
 
 
-def test_masks_alone_give_their_borders():
+def test_masks_without_depth_give_their_borders():
     labels = EMPTY.copy()
     labels[10:30, 10:30], labels[20:40, 25:50] = 1, 2
     lines = draw_lines(labels)

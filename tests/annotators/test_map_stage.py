@@ -1,4 +1,4 @@
-"""What `MapStage` makes of an array, for each layer that it serves."""
+"""How `MapStage` encodes arrays, for each layer."""
 
 import json
 from dataclasses import dataclass
@@ -25,32 +25,32 @@ def sample(data: bytes | None = None) -> Sample:
     return Sample("one", "train", {}, {"pair": {"source": given, "target": given}})
 
 
-def stage(of: str, member: Any, made: Any, **options: Any) -> MapStage:
-    """A stage of layer `of`, which makes the same of every image."""
+def stage(of: str, member: Any, value: Any, **options: Any) -> MapStage:
+    """A stage of layer `of` that returns `value` for every image."""
 
     @dataclass(frozen=True)
-    class Made(MapStage):
+    class Constant(MapStage):
         layer: ClassVar[str] = of
         version: ClassVar[int] = 3
 
         def annotate(self, image: NDArray[np.uint8]) -> Any:
             assert np.array_equal(image, IMAGE)
-            return made
+            return value
 
-    Made.member = member
-    return Made(**options)
+    Constant.member = member
+    return Constant(**options)
 
 
-def row_of(made: MapStage) -> Row:
-    (result,) = made(None, [sample()])
+def row_of(stage: MapStage) -> Row:
+    (result,) = stage(None, [sample()])
     assert isinstance(result, Row)
-    assert set(members_of(made)) <= set(result.columns)
+    assert set(members_of(stage)) <= set(result.columns)
     return result
 
 
 def info_of(row: Row, member: str) -> MapInfo:
     info = MapInfo.model_validate(json.loads(str(row.columns["maps"]))[member])
-    assert (info.estimator, info.revision) == ("Made", "3")
+    assert (info.estimator, info.revision) == ("Constant", "3")
     return info
 
 

@@ -25,7 +25,7 @@ FACTS, MEMBERS = draw(random_facts(5, "translate"))
 FX = FACTS.camera.target.K[0]
 CANVAS = (56, 112)
 
-# Image (width, height), canvas (height, width), the image's place in it (left, top, width, height), worked out by hand.
+# Image (width, height), canvas (height, width), expected place of the image in it (left, top, width, height).
 PLACES = [
     ((101, 37), CANVAS, (0, 7, 112, 41)),
     ((37, 101), CANVAS, (46, 0, 20, 56)),
@@ -76,8 +76,8 @@ def one_line(error: pytest.ExceptionInfo) -> str:
 
 
 @pytest.mark.parametrize(("size", "canvas", "place"), PLACES)
-def test_depth_is_cut_out_of_the_canvas_and_scaled(size, canvas, place, tmp_path):
-    """Against the ramp's formula at the canvas coordinates of each pixel's centre."""
+def test_depth_is_cropped_from_the_canvas_and_scaled(size, canvas, place, tmp_path):
+    """Compared with the ramp's formula at the canvas coordinates of each pixel's center."""
     (width, height), (left, top, inner_width, inner_height) = size, place
     stage = metric(models.stock(tmp_path / "vit.onnx", canvas, ramp(canvas)), views=("target",))
     depth, info = depth_of(run(stage, pair(plain(90, size)))[0])
@@ -86,12 +86,12 @@ def test_depth_is_cut_out_of_the_canvas_and_scaled(size, canvas, place, tmp_path
     scale = min(canvas[0] / height, canvas[1] / width)
     expected = (2.0 + 0.03 * x[None, :] + 0.07 * y[:, None]) * FX * scale / 1000
     assert depth.shape == (height, width) and info.kind == "metric" and info.unit == "m"
-    # OpenCV interpolates with weights of float32: the rest is the codec's half step.
+    # OpenCV interpolates with float32 weights; the other term is half a step of the codec.
     assert np.abs(depth - expected).max() <= info.scale / 2 + 2e-5 * expected.max()
 
 
 @pytest.mark.parametrize(("size", "canvas", "place"), PLACES)
-def test_images_lie_in_the_middle_of_the_mean_colour(size, canvas, place):
+def test_images_are_centered_on_the_mean_color(size, canvas, place):
     left, top, width, height = place
     frame = Frame(canvas, size)
     placed = frame.place(plain((255, 1, 0), size))
@@ -105,17 +105,17 @@ def test_images_lie_in_the_middle_of_the_mean_colour(size, canvas, place):
 
 @pytest.mark.parametrize(("canvas", "margin"), [((128, 200), 0), ((64, 128), 1)])
 def test_a_perfect_model_gives_the_depth_of_the_scene(canvas, margin, tmp_path):
-    """The image's red is the scene's z in decimetres; the model answers z * 1000 / (fx * scale)."""
-    decimetres = np.broadcast_to(2 * np.arange(128)[None, :], (128, 128))
+    """The image's red is the scene's z in decimeters; the model predicts z * 1000 / (fx * scale)."""
+    decimeters = np.broadcast_to(2 * np.arange(128)[None, :], (128, 128))
     scale = canvas[0] / 128
     model = models.community(tmp_path / "exact.onnx", scale=0.1 * 1000 / (FX * scale))
-    depth, info = depth_of(run(metric(model, canvas=canvas, views=("target",)), pair(np.dstack([decimetres] * 3)))[0])
+    depth, info = depth_of(run(metric(model, canvas=canvas, views=("target",)), pair(np.dstack([decimeters] * 3)))[0])
     inner = np.s_[:, margin : 128 - margin]
-    assert np.abs(depth - decimetres / 10)[inner].max() <= info.scale / 2 + 1e-5
+    assert np.abs(depth - decimeters / 10)[inner].max() <= info.scale / 2 + 1e-5
     assert "assumed" not in info.estimator
 
 
-def test_unknown_cameras_get_an_assumed_field_of_view_and_say_so(tmp_path):
+def test_unknown_cameras_get_an_assumed_field_of_view(tmp_path):
     model = models.community(tmp_path / "m.onnx")
     released = pair(plain(100, (128, 96)), without_poses(FACTS))
     known = pair(plain(100, (128, 96)))
@@ -128,11 +128,11 @@ def test_unknown_cameras_get_an_assumed_field_of_view_and_say_so(tmp_path):
     assert np.array_equal(assumed, depth) and info.estimator.endswith("(focal: assumed)")
     exact, info = depth_of(run(metric(model, canvas=CANVAS, focal="exact"), known)[0])
     assert np.allclose(exact, depth * FX / 64, rtol=1e-6) and info.estimator == "metric3d:m.onnx"
-    refused, kept = run(metric(model, canvas=CANVAS, focal="exact"), released, known)
-    assert isinstance(refused, Reject) and refused.reason == "no_exact_focal" and isinstance(kept, Row)
+    rejected, kept = run(metric(model, canvas=CANVAS, focal="exact"), released, known)
+    assert isinstance(rejected, Reject) and rejected.reason == "no_exact_focal" and isinstance(kept, Row)
 
 
-def test_the_focal_length_is_the_mean_of_both_axes_and_an_assumed_one_of_the_pair_is_used(tmp_path):
+def test_the_focal_length_is_the_mean_of_both_axes_even_if_assumed(tmp_path):
     model = models.community(tmp_path / "m.onnx")
     view = FACTS.camera.target.model_copy(update={"K": [100.0, 0, 64, 0, 140.0, 64, 0, 0, 1]})
     for focal, suffix in (("exact", ""), ("assumed", " (focal: assumed)")):
@@ -145,7 +145,7 @@ def test_the_focal_length_is_the_mean_of_both_axes_and_an_assumed_one_of_the_pai
         assert depth_of(result, "source_metric")[1].estimator == "metric3d:m.onnx"
 
 
-def test_depth_is_clamped_and_what_is_no_depth_is_zero(tmp_path):
+def test_depth_is_clamped_and_zero_where_invalid(tmp_path):
     values = np.full(CANVAS, 5.0)
     values[10:30, 40:50], values[10:30, 60:70], values[40:50, 40:50] = 1e6, np.inf, -3
     model = models.stock(tmp_path / "m.onnx", CANVAS, values)
@@ -159,8 +159,8 @@ def test_depth_is_clamped_and_what_is_no_depth_is_zero(tmp_path):
 
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("half", [False, True])
-def test_normals_come_back_at_length_one_in_our_convention(half, channels, tmp_path):
-    """The model reads normals from the image's colours; they come back with their signs, x right, y down."""
+def test_normals_have_unit_length_in_our_convention(half, channels, tmp_path):
+    """The model computes normals from the image's colors; signs are kept, x right, y down."""
     rows, columns = np.mgrid[:128, :128]
     slopes = np.stack([columns / 200 - 0.3, rows / 300 - 0.2, np.full((128, 128), -1.0)], axis=2)
     wanted = slopes / np.linalg.norm(slopes, axis=2, keepdims=True)
@@ -217,7 +217,7 @@ def test_running_out_of_memory_halves_the_batch(tmp_path):
         assert np.allclose(depth_of(result)[0], (20 + i) * FX * (56 / 128) / 1000, rtol=1e-6)
 
 
-def test_a_damaged_image_costs_its_own_sample(tmp_path):
+def test_a_damaged_image_rejects_only_its_sample(tmp_path):
     model = models.community(tmp_path / "m.onnx")
     png = codecs.encode_image(plain(9), "png")
     damaged = sample(FACTS, {**MEMBERS, "target": png[: len(png) // 2]}, "b-1")
@@ -228,17 +228,17 @@ def test_a_damaged_image_costs_its_own_sample(tmp_path):
     assert {bad.reason, none.reason} == {"unreadable_image"} and "target" in bad.detail and "source" in none.detail
 
 
-def test_models_know_their_canvas(tmp_path):
+def test_each_model_has_its_canvas(tmp_path):
     assert metric(models.community(tmp_path / "vit/onnx/model.onnx")).setup().backend.canvas == (616, 1064)
     convnext = models.community(tmp_path / "convnext/metric3d_convnext_tiny.onnx")
     assert metric(convnext).setup().backend.canvas == (544, 1216)
     fixed = models.stock(tmp_path / "stock/m.onnx", CANVAS)
     assert metric(fixed).setup().backend.canvas == CANVAS
-    with pytest.raises(BadInput, match=r"takes \[56, 112\] alone"):
+    with pytest.raises(BadInput, match=r"takes only \[56, 112\]"):
         metric(fixed, canvas=(56, 56)).setup()
 
 
-def test_folders_hold_one_graph_or_name_it(tmp_path):
+def test_a_folder_has_one_graph_or_file_names_it(tmp_path):
     models.community(tmp_path / "onnx/model.onnx")
     only = metric(str(tmp_path)).setup().backend
     (tmp_path / "onnx/model.onnx_data").write_bytes(b"weights")
@@ -247,12 +247,12 @@ def test_folders_hold_one_graph_or_name_it(tmp_path):
     with pytest.raises(BadInput, match=r"onnx/model\.onnx, onnx/model_fp16\.onnx"):
         metric(str(tmp_path)).setup()
     assert metric(str(tmp_path), file="onnx/model_fp16.onnx").setup().backend.dtype == np.float16
-    with pytest.raises(BadInput, match=r"holds no file q4\.onnx"):
+    with pytest.raises(BadInput, match=r"has no file q4\.onnx"):
         metric(str(tmp_path), file="q4.onnx").setup()
 
 
 def _bad(tmp_path: Path) -> dict[str, tuple[str, str]]:
-    """Name -> (checkpoint, what its message must say)."""
+    """Name -> (checkpoint, text that the message must contain)."""
     red, constants = models.red_channel(), models.red_constants()
     image, depth = {"image": (TensorProto.FLOAT, (1, 3, 56, 112))}, {"pred_depth": (TensorProto.FLOAT, (1, 1, 56, 112))}
     (tmp_path / "text.onnx").write_text("not a graph")
@@ -263,33 +263,33 @@ def _bad(tmp_path: Path) -> dict[str, tuple[str, str]]:
             models.red_channel(image="rgb"),
             {"rgb": image["image"]},
             depth,
-            "no input `image` or `pixel_values`, but rgb",
+            "no input `image` or `pixel_values` (found: rgb)",
         ),
         "output": (models.red_channel("y"), image, {"y": depth["pred_depth"]}, "no output `pred_depth`"),
         "bytes": (cast, {"image": (TensorProto.UINT8, (1, 3, 56, 112))}, depth, "tensor(uint8)"),
-        "grey": (red, {"image": (TensorProto.FLOAT, (1, 1, 56, 112))}, depth, "not float [B, 3, H, W]"),
-        "camera": (red, image | {"K": (TensorProto.FLOAT, (3, 3))}, depth, "more than an image (image, K)"),
+        "gray": (red, {"image": (TensorProto.FLOAT, (1, 1, 56, 112))}, depth, "not float [B, 3, H, W]"),
+        "camera": (red, image | {"K": (TensorProto.FLOAT, (3, 3))}, depth, "more inputs than an image (image, K)"),
     }
     found = {
-        name: (models.save_graph(tmp_path / f"{name}.onnx", nodes, constants, inputs, outputs), says)
-        for name, (nodes, inputs, outputs, says) in graphs.items()
+        name: (models.save_graph(tmp_path / f"{name}.onnx", nodes, constants, inputs, outputs), expected_text)
+        for name, (nodes, inputs, outputs, expected_text) in graphs.items()
     }
     return found | {
         "text": (str(tmp_path / "text.onnx"), "cannot load"),
         "missing": (str(tmp_path / "none.onnx"), "does not exist"),
-        "empty": (str(tmp_path / "empty"), "must hold one .onnx file"),
+        "empty": (str(tmp_path / "empty"), "must have one .onnx file"),
     }
 
 
-@pytest.mark.parametrize("name", ["input", "output", "bytes", "grey", "camera", "text", "missing", "empty"])
+@pytest.mark.parametrize("name", ["input", "output", "bytes", "gray", "camera", "text", "missing", "empty"])
 def test_bad_checkpoints_are_one_line(name, tmp_path):
-    checkpoint, says = _bad(tmp_path)[name]
+    checkpoint, expected_text = _bad(tmp_path)[name]
     with pytest.raises(BadInput) as error:
         metric(checkpoint).setup()
-    assert says in one_line(error)
+    assert expected_text in one_line(error)
 
 
-def test_a_graph_without_normals_is_refused_where_they_are_asked_for(tmp_path):
+def test_a_graph_without_normals_is_rejected_if_they_are_needed(tmp_path):
     stock = models.stock(tmp_path / "m.onnx", CANVAS)
     metric(stock).setup()
     for stage in (metric(stock, normals=True), Metric3DNormal(model=stock, gpus=0)):
@@ -314,19 +314,19 @@ def test_maps_of_another_size_than_the_canvas_stop_the_run(tmp_path):
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="needs the CPU build")
-def test_a_gpu_that_onnx_runtime_lacks_is_one_line(tmp_path):
+def test_onnx_runtime_without_cuda_is_one_line(tmp_path):
     with pytest.raises(BadInput) as error:
         Metric3D(model=models.community(tmp_path / "m.onnx")).setup()
     assert "pip install onnxruntime-gpu" in one_line(error)
 
 
-def test_the_hub_backend_gives_what_the_graph_gives(tmp_path):
+def test_the_hub_backend_agrees_with_the_graph(tmp_path):
     repository = models.hub_repository(tmp_path / "clone")
     hub = {"model": repository, "backend": "hub", "canvas": CANVAS, "gpus": 0}
     graph = {"model": models.community(tmp_path / "m.onnx"), "canvas": CANVAS, "gpus": 0}
     rng = np.random.default_rng(1)
     pairs = [pair(rng.integers(1, 255, (45, 80, 3)), key=f"a-{i}") for i in range(4)]
-    # One pair first: the authors' model could not take more afterwards, but for the image it is tried out on.
+    # One pair first: without the blank image of `load_hub`, the authors' model could not take more afterwards.
     stage = Metric3D(**hub, entry="metric3d_vit_small", normals=True, views=("target",))
     model = stage.setup()
     found = [*stage(model, pairs[:1]), *stage(model, pairs[1:])]
@@ -336,7 +336,7 @@ def test_the_hub_backend_gives_what_the_graph_gives(tmp_path):
         assert np.abs(depth - reference).max() <= info.scale + 1e-4 and info.estimator == "metric3d:metric3d_vit_small"
         angles = [codecs.decode_normals(each.columns["normal"]) for each in (ours, theirs)]
         assert np.abs(angles[0] - angles[1]).max() < 0.03
-        # The graph tells of no confidence, the model does, here more coarsely than of depth.
+        # The graph gives no confidence. The hub model does, here at a lower resolution than depth.
         assert (confidence_of(theirs)[0] == (reference > 0)).all() and confidence_of(theirs)[1].estimator == "known"
         assert confidence_of(ours)[1].estimator == info.estimator
     for value in (30, 200):
@@ -347,26 +347,26 @@ def test_the_hub_backend_gives_what_the_graph_gives(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("entry", "dependencies", "says"),
+    ("entry", "dependencies", "expected_text"),
     [
         ("metric3d_convnext_large", ("torch",), "pip install package_that_is_not_there"),
         ("metric3d_vit_small", ("torch", "mmengine_x"), "pip install mmengine_x"),
         ("metric3d_of_old", ("torch",), "pip install mmcv-lite mmengine"),
         ("metric3d_vit_huge", ("torch",), "metric3d_vit_huge"),
         ("metric3d_convnext_tiny", ("torch",), "no normals"),
-        ("metric3d_vit_giant2", ("torch",), "runs on a GPU alone"),
+        ("metric3d_vit_giant2", ("torch",), "runs only on a GPU"),
     ],
 )
-def test_what_the_hub_backend_lacks_is_one_line(entry, dependencies, says, tmp_path):
+def test_anything_missing_for_the_hub_backend_is_one_line(entry, dependencies, expected_text, tmp_path):
     if entry == "metric3d_vit_giant2" and torch.cuda.is_available():
         pytest.skip("needs a machine without a GPU")
     repository = models.hub_repository(tmp_path / "clone", dependencies)
     with pytest.raises(BadInput) as error:
         Metric3DNormal(model=repository, backend="hub", entry=entry, canvas=CANVAS, gpus=0).setup()
-    assert says in one_line(error)
+    assert expected_text in one_line(error)
 
 
-def test_convnext_gives_depth_alone_on_its_own_canvas(tmp_path):
+def test_convnext_gives_only_depth_on_its_canvas(tmp_path):
     hub = {"model": models.hub_repository(tmp_path / "clone"), "backend": "hub", "entry": "metric3d_convnext_tiny"}
     depth, _ = depth_of(run(Metric3D(**hub, gpus=0, views=("target",)), pair(plain(40)))[0])
     assert np.allclose(depth, 40 * FX * (544 / 128) / 1000, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""The faster linear layers give what torch's own give."""
+"""Linear layers in oneDNN give the same results as those of torch."""
 
 import copy
 
@@ -10,7 +10,7 @@ from spatialdata_builder.annotators.onednn import speed_up_linears
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_pytorch_tanh", "relu"])
-def test_a_transformer_computes_the_same_with_any_batch(activation: str):
+def test_a_transformer_gives_the_same_results_for_any_batch_size(activation: str):
     torch.manual_seed(0)
     config = Dinov2Config(hidden_size=48, num_hidden_layers=3, num_attention_heads=3, hidden_act=activation)
     plain = Dinov2Model(config).eval()
@@ -27,7 +27,7 @@ def test_a_transformer_computes_the_same_with_any_batch(activation: str):
             torch.testing.assert_close(fast(images).last_hidden_state, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_layers_without_bias_and_inputs_that_are_not_contiguous():
+def test_layers_without_bias_and_noncontiguous_inputs():
     torch.manual_seed(1)
     plain = torch.nn.Linear(24, 7, bias=False)
     fast = copy.deepcopy(plain)
@@ -37,7 +37,7 @@ def test_layers_without_bias_and_inputs_that_are_not_contiguous():
         torch.testing.assert_close(fast(x), plain(x), rtol=1e-5, atol=1e-5)
 
 
-def test_other_precisions_are_left_alone():
+def test_layers_of_other_precisions_are_unchanged():
     half = torch.nn.Linear(8, 8).to(torch.bfloat16)
     speed_up_linears(half)
     assert "forward" not in vars(half)

@@ -1,4 +1,4 @@
-"""Hashes: what is alike is near, what is not is far; against a DCT written out."""
+"""Hashes of similar images are near, others are far. They are compared with a DCT computed step by step."""
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ def grained(rgb: U8) -> U8:
     return np.clip(rgb + np.random.default_rng(0).normal(0, 3, rgb.shape), 0, 255).astype(np.uint8)
 
 
-ALIKE = {
+VARIANTS = {
     "jpeg": as_jpeg,
     "brighter": lambda rgb: lit(rgb, 1, 1),
     "darker": lambda rgb: lit(rgb, 1, -1),
@@ -35,7 +35,7 @@ ALIKE = {
 }
 
 
-def test_it_is_the_dct_that_it_says():
+def test_hashes_are_the_documented_dct():
     small = thumbnail(scene(3))
     assert small.shape == (64, 64)
     n = np.arange(64)
@@ -47,12 +47,12 @@ def test_it_is_the_dct_that_it_says():
     bits = "".join(str(int(bit)) for bit in (kept > np.median(kept)).ravel())
     found = hash_of(scene(3))
     assert len(found) == 64
-    assert distance(found, f"{int(bits, 2):064x}") <= 2  # the two coefficients beside the median may change places
+    assert distance(found, f"{int(bits, 2):064x}") <= 2  # the two coefficients next to the median may be swapped
     assert int(found, 16).bit_count() == BITS // 2
 
 
-@pytest.mark.parametrize("change", ALIKE.values(), ids=ALIKE)
-def test_what_is_alike_is_near(change):
+@pytest.mark.parametrize("change", VARIANTS.values(), ids=VARIANTS)
+def test_variants_of_an_image_are_near(change):
     assert max(distance(hash_of(scene(seed)), hash_of(change(scene(seed)))) for seed in SEEDS) <= NEAR
 
 
@@ -62,26 +62,26 @@ def test_other_scenes_are_far():
 
 
 @pytest.mark.parametrize(
-    "change", [ALIKE["jpeg"], ALIKE["smaller"], ALIKE["larger"]], ids=["jpeg", "smaller", "larger"]
+    "change", [VARIANTS["jpeg"], VARIANTS["smaller"], VARIANTS["larger"]], ids=["jpeg", "smaller", "larger"]
 )
-def test_the_same_edit_is_near_when_encoded_again(change):
+def test_a_reencoded_edit_is_near(change):
     for seed in SEEDS:
         source, target = scene(seed), with_thing(scene(seed), 60, 120)
         assert distance(change_of(source, target), change_of(change(source), change(target))) <= 2 * NEAR
 
 
-def test_edits_of_one_scene_are_told_apart():
+def test_edits_of_one_scene_are_far_apart():
     for seed in SEEDS:
         source = with_thing(scene(seed), 40, 110, radius=9)
         here, there = with_thing(scene(seed), 100, 110, radius=9), with_thing(scene(seed), 130, 110, radius=9)
         assert distance(change_of(source, here), change_of(source, there)) > 2 * NEAR
 
 
-def test_an_edit_and_its_reverse_are_opposite():
+def test_an_edit_and_its_inverse_are_opposite():
     source, target = scene(5), with_thing(scene(5), 60, 120)
     assert distance(change_of(source, target), change_of(target, source)) == BITS
 
 
-def test_no_change_is_no_fault():
+def test_identical_images_have_a_hash():
     assert change_of(scene(1), scene(1)) == "0" * 64
     assert thumbnail(scene(1)[: SIDE // 2]).shape == (64, 64)

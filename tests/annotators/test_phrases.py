@@ -73,16 +73,16 @@ def test_plurals():
     assert plural("brush") == "brushes"
 
 
-def test_small_things():
+def test_small_helpers():
     assert bare(" The  cat. ") == "cat" and bare("an apple") == "apple" and bare("theatre") == "theatre"
     assert listed(["a"]) == "a" and listed(["a", "b"]) == "a and b" and listed(["a", "b", "c"]) == "a, b and c"
     assert sentence("move  it") == "Move it." and sentence("Done.") == "Done."
     assert number(1.5) == "1.5" and number(2.0) == "2" and number(100.0, 0) == "100" and number(0.75) == "0.75"
 
 
-def test_lengths_are_round_and_right():
+def test_lengths_are_rounded_within_the_tolerance():
     assert length(0.2) == "20 cm" and length(0.48) == "50 cm" and length(1.37) == "1.4 m" and length(0.034) == "3.4 cm"
-    for millimetres in range(5, 5000, 7):
-        value, unit = length(millimetres / 1000).split()
-        metres = float(value) * (0.01 if unit == "cm" else 1)
-        assert abs(metres - millimetres / 1000) <= 0.07 * millimetres / 1000 + 1e-9
+    for millimeters in range(5, 5000, 7):
+        value, unit = length(millimeters / 1000).split()
+        meters = float(value) * (0.01 if unit == "cm" else 1)
+        assert abs(meters - millimeters / 1000) <= 0.07 * millimeters / 1000 + 1e-9

@@ -1,4 +1,4 @@
-"""Instructions by a VLM: what it is asked, what is made of its answer, and what changes the layer's fingerprint."""
+"""Instructions by a VLM: the requests, the rows made from its answers, and the layer's fingerprint."""
 
 import json
 import re
@@ -68,8 +68,8 @@ def stage(url: str = "http://nowhere.invalid", **options: Any) -> Qwen3VLInstruc
     return Qwen3VLInstruction(**{**given, **options})
 
 
-def told(answer: dict[str, Any] | str, **options: Any) -> tuple[Result, list[dict[str, Any]]]:
-    """What the stage makes of one drawn pair where every answer is this one, and what it asked."""
+def run(answer: dict[str, Any] | str, **options: Any) -> tuple[Result, list[dict[str, Any]]]:
+    """The stage's result for one drawn pair if every answer is `answer`, and the bodies of its requests."""
     reply = answer if isinstance(answer, str) else json.dumps(answer)
     with serving(lambda body: reply) as service:
         asking = stage(service.url, **options)
@@ -78,7 +78,7 @@ def told(answer: dict[str, Any] | str, **options: Any) -> tuple[Result, list[dic
 
 
 def test_the_columns_are_those_of_the_templates_and_the_claims():
-    result, _ = told(ANSWER, revision="abc")
+    result, _ = run(ANSWER, revision="abc")
     assert isinstance(result, Row) and result.counts == {"answers_asked": 1}
     template = TemplateInstruction()
     (written,) = template(template.setup(), [sample(*draw(MOVED))])
@@ -95,7 +95,7 @@ def test_the_columns_are_those_of_the_templates_and_the_claims():
 
 @pytest.mark.parametrize("mode", ["images", "grounded"])
 def test_both_modes_show_source_then_target(mode: str):
-    _, (body,) = told(ANSWER, mode=mode)
+    _, (body,) = run(ANSWER, mode=mode)
     _, members = draw(MOVED)
     for shown, view in zip(images_of(body), ("source", "target"), strict=True):
         np.testing.assert_array_equal(shown, decode_image(members[view]))
@@ -109,7 +109,7 @@ def test_both_modes_show_source_then_target(mode: str):
     assert ("mug" in text.split("Answer these fields")[0]) == (mode == "grounded")
 
 
-def test_the_schema_ends_every_answer():
+def test_the_schema_bounds_every_answer():
     schema = answer_schema(2)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(ANSWER, schema)
@@ -133,11 +133,11 @@ def test_the_schema_ends_every_answer():
         jsonschema.validate({**ANSWER, "paraphrases": ANSWER["paraphrases"][:1]}, schema)
 
 
-def test_repeated_paraphrases_are_left_out():
-    said = ANSWER["instruction"]
-    parsed = parse_answer(json.dumps({**ANSWER, "paraphrases": [said, "Put it  back.", "Put it back."]}))
+def test_duplicate_paraphrases_are_removed():
+    instruction = ANSWER["instruction"]
+    parsed = parse_answer(json.dumps({**ANSWER, "paraphrases": [instruction, "Put it  back.", "Put it back."]}))
     assert parsed.paraphrases == ["Put it back."]
-    assert parse_answer(f"Here it is:\n```json\n{json.dumps(ANSWER)}\n```").instruction == said
+    assert parse_answer(f"Here it is:\n```json\n{json.dumps(ANSWER)}\n```").instruction == instruction
 
 
 @pytest.mark.parametrize(
@@ -153,14 +153,14 @@ def test_repeated_paraphrases_are_left_out():
         {"references": ["a", "b", "c"]},
     ],
 )
-def test_an_answer_that_is_not_the_form_is_asked_again_and_then_a_reject(wrong: dict[str, Any]):
-    result, bodies = told({**ANSWER, **wrong}, answer_attempts=2)
+def test_a_malformed_answer_is_asked_again_and_then_rejected(wrong: dict[str, Any]):
+    result, bodies = run({**ANSWER, **wrong}, answer_attempts=2)
     assert isinstance(result, Reject) and result.reason == "malformed_answer"
     assert next(iter(wrong)) in result.detail or "paraphrase" in result.detail
     assert len(bodies) == 2 and result.counts == {"answers_asked": 2, "answers_retried": 1}
 
 
-def test_samples_keep_their_order_around_those_that_cannot_be_asked():
+def test_samples_keep_their_order_if_some_are_unreadable():
     def named(body: dict[str, Any]) -> Reply:
         first = int(images_of(body)[0][0, 0, 0])
         return json.dumps({**ANSWER, "source_caption": f"The first value is {first}."})
@@ -181,11 +181,11 @@ def test_samples_keep_their_order_around_those_that_cannot_be_asked():
     assert sum(isinstance(result, Row) for result in results) == 3
 
 
-def of(**options: Any) -> str:
+def fingerprint_of(**options: Any) -> str:
     return fingerprint(stage(**options), {"pair": "0" * 16, "screen": "1" * 16})
 
 
-def test_the_fingerprint_knows_what_shapes_an_answer(tmp_path: Path):
+def test_the_fingerprint_covers_what_determines_an_answer(tmp_path: Path):
     changes = [{"mode": "images"}, {"variants": 3}, {"model": "huge"}, {"revision": "r2"}, {"temperature": 0.0}]
     changes += [
         {"max_tokens": 9},
@@ -194,7 +194,7 @@ def test_the_fingerprint_knows_what_shapes_an_answer(tmp_path: Path):
         {"answer_attempts": 1},
         {"engine": {"a": 1}},
     ]
-    assert len({of(), *(of(**change) for change in changes)}) == 1 + len(changes)
+    assert len({fingerprint_of(), *(fingerprint_of(**change) for change in changes)}) == 1 + len(changes)
     for same in (
         {"url": "http://other"},
         {"answers": "s3://b/a"},
@@ -202,24 +202,24 @@ def test_the_fingerprint_knows_what_shapes_an_answer(tmp_path: Path):
         {"batch_size": 1},
         {"send_attempts": 9},
     ):
-        assert of(**same) == of()
+        assert fingerprint_of(**same) == fingerprint_of()
     served, loaded = stage(revision="r"), stage(revision="r", backend="vllm", gpus=1)
     assert fingerprint(served, {"pair": "", "screen": ""}) == fingerprint(loaded, {"pair": "", "screen": ""})
 
 
-def test_the_fingerprint_knows_the_prompt_by_its_words(tmp_path: Path):
+def test_the_fingerprint_covers_the_text_of_the_prompt(tmp_path: Path):
     mine, copy = tmp_path / "mine.txt", tmp_path / "copy.txt"
     mine.write_text("What happened?\n$facts\n$fields")
     copy.write_text(mine.read_text())
-    before = of(prompt=str(mine))
-    assert before == of(prompt=str(copy)) != of()
+    before = fingerprint_of(prompt=str(mine))
+    assert before == fingerprint_of(prompt=str(copy)) != fingerprint_of()
     mine.write_text("What happened here?\n$facts\n$fields")
-    assert of(prompt=str(mine)) != before
-    _, (body,) = told(ANSWER, prompt=str(mine))
+    assert fingerprint_of(prompt=str(mine)) != before
+    _, (body,) = run(ANSWER, prompt=str(mine))
     assert text_of(body).startswith("What happened here?\n- kind of edit: translate")
 
 
-def test_prompts_that_cannot_be(tmp_path: Path):
+def test_invalid_prompts_and_options(tmp_path: Path):
     with pytest.raises(BadInput, match=r"no prompt 'instruction_\w+_v0'.*instruction_grounded_v1"):
         stage(prompt="v0")
     with pytest.raises(BadInput, match=r"no prompt '/nowhere/mine\.txt'"):
@@ -234,27 +234,27 @@ def test_prompts_that_cannot_be(tmp_path: Path):
     assert read_prompt("instruction_system_v1").endswith("ASCII characters.")
 
 
-def test_it_is_a_stage_of_a_build(tmp_path: Path):
-    def made(*settings: str) -> Stage:
+def test_a_configuration_builds_the_stage(tmp_path: Path):
+    def stage_with(*settings: str) -> Stage:
         given = ("layers.screen=junk", "layers.instruction.stage=qwen3_vl", *settings)
         config = load_config(None, given)
         stages = build_stages(config, pair_arguments(config, LayerStore(str(tmp_path))), "s3://bucket/out")
         return next(one for one in stages if one.layer == "instruction")
 
-    found = made("layers.instruction.engine.quantization=fp8", "engine.resources.instruction.gpus=2")
+    found = stage_with("layers.instruction.engine.quantization=fp8", "engine.resources.instruction.gpus=2")
     assert isinstance(found, Qwen3VLInstruction) and found.answers == "s3://bucket/out/answers"
     assert found.engine == {"quantization": "fp8"} and found.gpus == 2 and found.texts[0]
     with pytest.raises(BadInput, match=r"layers\.instruction\.mode: Input should be 'images' or 'grounded'"):
-        made("layers.instruction.mode=imagined")
+        stage_with("layers.instruction.mode=imagined")
     with pytest.raises(BadInput, match=r"layers\.instruction\.tensor_parallel is 4.*engine\.resources\.instruction"):
-        made("layers.instruction.tensor_parallel=4")
+        stage_with("layers.instruction.tensor_parallel=4")
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**31))
 @example(1890)
 @pytest.mark.slow
-def test_every_fact_that_the_model_is_told_is_true(seed: int):
+def test_every_fact_in_the_prompt_is_true(seed: int):
     for kind in ("translate", "remove", "insert"):
         facts = random_facts(seed, kind)
         names = {bare(thing.name): thing.id for thing in facts.objects}
@@ -268,8 +268,8 @@ def test_every_fact_that_the_model_is_told_is_true(seed: int):
 
 def test_facts_of_each_kind():
     def facts(kind: Any, **edit: Any) -> str:
-        made = random_facts(4, kind)
-        return edit_facts(Case(made.model_copy(update={"edit": made.edit.model_copy(update=edit)}), SIDE, SIDE))
+        drawn = random_facts(4, kind)
+        return edit_facts(Case(drawn.model_copy(update={"edit": drawn.edit.model_copy(update=edit)}), SIDE, SIDE))
 
     assert "turn: 90 degrees clockwise, seen from above" in facts("rotate", rotation_deg=-90.0, view="")
     assert "turn: 135 degrees counterclockwise" in facts("rotate", rotation_deg=135.0)
@@ -287,11 +287,11 @@ def test_facts_of_each_kind():
     assert "closer (zoom in): to 50 % of its distance" in facts("camera", yaw_deg=0.0, pitch_deg=0.0, zoom=2.0)
 
 
-def test_what_a_released_pair_does_not_know_is_not_told():
+def test_facts_of_released_pairs_leave_out_what_is_unknown():
     for seed in range(30):
         for kind in EDIT_KINDS:
-            made = without_poses(random_facts(seed, kind))
-            lines = edit_facts(Case(made, SIDE, SIDE)).splitlines()
+            released = without_poses(random_facts(seed, kind))
+            lines = edit_facts(Case(released, SIDE, SIDE)).splitlines()
             numbers = [line for line in lines if re.search(r"\d", line)]
             assert all(line.startswith("- turn") for line in numbers) and (kind == "rotate") >= bool(numbers)
             assert not any("as the camera sees it, " in line for line in lines if "edit it" in line)

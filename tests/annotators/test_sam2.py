@@ -1,4 +1,4 @@
-"""SAM 2's stage on tiny random checkpoints of the released architecture, against transformers' own model, bare."""
+"""The SAM 2 stage on tiny random checkpoints of the released architecture, compared with transformers' own model."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ torch = pytest.importorskip("torch")
 functional = torch.nn.functional
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-# Of random weights: many masks, at a cut where their boxes differ.
+# For random weights: many masks, at a threshold where their boxes differ.
 CUT = 30.0
 GRID = {
     "points_per_side": 5,
@@ -38,7 +38,7 @@ GRID = {
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Threads cost a tiny network more than they save, and much more beside other tests."""
+    """Threads slow a tiny network down, even more when other tests run in parallel."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -66,19 +66,20 @@ def sample_of(seed, width, height, facts=None):
 
 
 def pixels_of(rgb):
-    """As SAM 2 was released: stretched to a square, ImageNet's normalisation."""
+    """The released preprocessing: resized to a square, with ImageNet's normalization."""
     square = np.asarray(Image.fromarray(rgb).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) / 255
     return torch.from_numpy(((square - MEAN) / STD).transpose(2, 0, 1)[None].astype(np.float32))
 
 
 def reference_segments(model, rgb, options):
-    """Everything mode in its plainest form: one call of the whole model a point, all else at the image's size."""
+    """A plain implementation of `prompts: grid`: one call of the whole model per point, the rest at the image's
+    size."""
     height, width = rgb.shape[:2]
     masks = []
     for point in grid_points(options["points_per_side"]):
         with torch.no_grad():
-            said = model(pixels_of(rgb), input_points=torch.from_numpy(point * SIDE).view(1, 1, 1, 2))
-        for logits, score in zip(said.pred_masks[0, 0], said.iou_scores[0, 0], strict=True):
+            output = model(pixels_of(rgb), input_points=torch.from_numpy(point * SIDE).view(1, 1, 1, 2))
+        for logits, score in zip(output.pred_masks[0, 0], output.iou_scores[0, 0], strict=True):
             stability = np.count_nonzero(logits > CUT + 1) / max(1, np.count_nonzero(logits > CUT - 1))
             if score > options["pred_iou_thresh"] and stability >= options["stability_score_thresh"]:
                 masks.append((float(score), logits))
@@ -105,7 +106,7 @@ def iou(a, b):
 
 
 def agreement(found, expected):
-    """Share of pixels whose regions correspond; regions of one area may be numbered either way."""
+    """Share of pixels whose regions correspond; regions of equal area may be numbered in any order."""
     assert found.max() == expected.max()
     both = np.zeros((int(found.max()) + 1,) * 2, int)
     np.add.at(both, (found, expected), 1)
@@ -126,16 +127,16 @@ def decoded(model, features, grid, at_once, threshold):
 
 
 @pytest.mark.parametrize("at_once", [1, 4, 9])
-def test_the_decoder_says_what_the_model_says_of_each_point(checkpoint, at_once):
+def test_the_decoder_agrees_with_the_model_on_each_point(checkpoint, at_once):
     model = checkpoint[1]
     grid = torch.from_numpy(grid_points(3) * SIDE)
     for seed in range(2):
         pixels = pixels_of(photo(seed, SIDE, SIDE))
         with torch.no_grad():
-            said = [model(pixels, input_points=point.view(1, 1, 1, 2)) for point in grid]
+            output = [model(pixels, input_points=point.view(1, 1, 1, 2)) for point in grid]
             features = model.get_image_embeddings(pixels)
-        logits = torch.cat([one.pred_masks[0, 0] for one in said])
-        ious = torch.cat([one.iou_scores[0, 0] for one in said])
+        logits = torch.cat([one.pred_masks[0, 0] for one in output])
+        ious = torch.cat([one.iou_scores[0, 0] for one in output])
         assert logits.std() > 1
         ordered = ious.sort().values
         middle = 9 + int(ordered[9:19].diff().argmax())
@@ -146,7 +147,7 @@ def test_the_decoder_says_what_the_model_says_of_each_point(checkpoint, at_once)
             assert torch.allclose(found, logits[wanted], atol=1e-3, rtol=1e-4)
 
 
-def test_bfloat16_costs_the_decoder_no_more_than_it_costs_the_model(checkpoint):
+def test_bfloat16_is_as_accurate_in_the_decoder_as_in_the_model(checkpoint):
     model = checkpoint[1]
     grid = torch.from_numpy(grid_points(4) * SIDE)
     with torch.no_grad():
@@ -161,7 +162,7 @@ def test_bfloat16_costs_the_decoder_no_more_than_it_costs_the_model(checkpoint):
 
 
 @pytest.mark.parametrize("size", [(160, 96), (300, 260)])
-def test_everything_mode_equals_its_plainest_form(checkpoint, size):
+def test_grid_masks_equal_a_plain_implementation(checkpoint, size):
     folder, model = checkpoint
     stage = stage_of(folder, **GRID)
     given = sample_of(11, *size)
@@ -198,7 +199,7 @@ def test_a_damaged_image_is_one_reject(checkpoint):
     assert isinstance(reject, Reject) and reject.reason == "unreadable_image" and "the source" in reject.detail
 
 
-def test_known_objects_by_their_boxes(checkpoint):
+def test_known_objects_are_segmented_by_their_boxes(checkpoint):
     folder, model = checkpoint
     facts, members = draw(random_facts(8, "remove"))
     stage = stage_of(folder, prompts="boxes")
@@ -213,8 +214,8 @@ def test_known_objects_by_their_boxes(checkpoint):
                 continue
             box = torch.tensor([x0 / width, y0 / height, (x1 - 1) / width, (y1 - 1) / height]) * SIDE
             with torch.no_grad():
-                said = model(pixels_of(rgb), input_boxes=box.view(1, 1, 4), multimask_output=False)
-            masks.append(functional.interpolate(said.pred_masks[0], (height, width), mode="bilinear")[0, 0] > 0)
+                output = model(pixels_of(rgb), input_boxes=box.view(1, 1, 4), multimask_output=False)
+            masks.append(functional.interpolate(output.pred_masks[0], (height, width), mode="bilinear")[0, 0] > 0)
         assert len(masks) == len(facts.objects) - (view == "target")
         labels = np.zeros((height, width), np.int32)
         for index, mask in enumerate(sorted(masks, key=lambda mask: -int(mask.sum()))):
@@ -223,7 +224,7 @@ def test_known_objects_by_their_boxes(checkpoint):
         assert agreement(codecs.decode_labels(row.columns[name]), codecs.relabel(labels)) > 0.999
 
 
-def test_what_finds_nothing_gives_background(checkpoint):
+def test_without_masks_all_is_background(checkpoint):
     folder, _ = checkpoint
     facts = random_facts(3)
     unseen = [thing.model_copy(update={"target_box": [0, 0, 0, 0]}) for thing in facts.objects]
@@ -251,8 +252,8 @@ def test_the_checkpoints_processor_settings_are_used(checkpoint, tmp_path):
     assert Processor.load(folder) == own
 
 
-def test_pixels_are_those_of_the_librarys_own_backend(checkpoint):
-    """SAM 2's own image processor needs torchvision; its parent for Pillow does the same steps without."""
+def test_pixels_equal_those_of_transformers(checkpoint):
+    """SAM 2's own image processor needs torchvision; its Pillow base class does the same steps without it."""
     from transformers.image_processing_backends import PilBackend
 
     library = PilBackend(
@@ -271,7 +272,7 @@ def test_pixels_are_those_of_the_librarys_own_backend(checkpoint):
     assert np.allclose((square * ours.scale + ours.shift).transpose(2, 0, 1), expected, atol=1e-5)
 
 
-def test_too_little_memory_for_a_batch_of_points_halves_it(checkpoint):
+def test_running_out_of_memory_halves_the_points_per_batch(checkpoint):
     folder, _ = checkpoint
     given = sample_of(60, 128, 128)
     stage = stage_of(folder, **GRID, points_per_batch=16)
@@ -292,8 +293,9 @@ def test_too_little_memory_for_a_batch_of_points_halves_it(checkpoint):
     assert max(seen[3:]) == 4
 
 
-def test_a_checkpoint_of_the_video_model_is_one_too(checkpoint, tmp_path):
-    """What is released under facebook/sam2.1-hiera-*: the video model, whose image part has the same names."""
+def test_a_checkpoint_of_the_video_model_loads(checkpoint, tmp_path):
+    """The checkpoints released as facebook/sam2.1-hiera-* are of the video model, whose image part has the same
+    names."""
     from transformers.models.sam2_video import Sam2VideoConfig, Sam2VideoModel
 
     config = tiny_config()
@@ -314,12 +316,12 @@ def test_a_checkpoint_of_the_video_model_is_one_too(checkpoint, tmp_path):
         assert torch.equal(loaded.state_dict()[name], value), name
 
 
-def test_what_cannot_be_used_is_one_line(checkpoint, tmp_path):
+def test_unusable_checkpoints_are_one_line(checkpoint, tmp_path):
     from safetensors.torch import load_file, save_file
 
     with pytest.raises(BadInput, match="does not exist"):
         stage_of(tmp_path / "nowhere").setup()
-    with pytest.raises(BadInput, match="no SAM 2"):
+    with pytest.raises(BadInput, match="not a SAM 2"):
         stage_of(tmp_path).setup()
     shutil.copytree(checkpoint[0], tmp_path / "cut")
     weights = load_file(tmp_path / "cut" / "model.safetensors")

@@ -1,4 +1,4 @@
-"""The way from logits to a label map, against brute force and masks made by hand."""
+"""From logits to a label map, compared with brute force and hand-made masks."""
 
 import cv2
 import numpy as np
@@ -7,16 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spatialdata_builder.annotators.sam2_masks import (
+    box_nms,
     distinct_masks,
     grid_points,
     label_map,
     mask_boxes,
     paint,
+    remove_specks,
     stability_scores,
     stable_masks,
-    suppress,
     upsample,
-    without_specks,
 )
 from spatialdata_builder.shards.geometry import box_of_mask
 
@@ -46,7 +46,7 @@ def test_grid_points_lie_in_the_middle_of_cells_row_by_row():
     assert np.allclose(np.diff(grid_points(32)[:32, 0]), 1 / 32)
 
 
-def test_stability_is_the_iou_of_a_higher_and_a_lower_cut():
+def test_stability_is_the_iou_at_a_higher_and_a_lower_threshold():
     logits = smooth(0, 5)
     logits[3], logits[4] = -9, np.where(rectangle(0, 0, 4, 4), 0.5, -9)
     expected = []
@@ -77,24 +77,24 @@ def iou(a, b):
 
 
 def greedy(boxes, scores, threshold):
-    stay = np.zeros(len(boxes), bool)
+    kept = np.zeros(len(boxes), bool)
     for index in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
-        stay[index] = all(iou(boxes[index], boxes[other]) <= threshold for other in np.flatnonzero(stay))
-    return stay
+        kept[index] = all(iou(boxes[index], boxes[other]) <= threshold for other in np.flatnonzero(kept))
+    return kept
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 40), st.sampled_from([0.1037, 0.3119, 0.5003, 0.7001]))
 def test_suppression_is_greedy_by_score(seed, count, threshold):
-    # Thresholds that no IoU of such boxes equals, which rounding would decide.
+    # No IoU of such boxes equals these thresholds, so rounding does not decide.
     rng = np.random.default_rng(seed)
     start, size = rng.integers(0, 12, (count, 2)), rng.integers(1, 20, (count, 2))
     boxes = np.concatenate([start, start + size], axis=1)
     scores = rng.integers(1, 6, count).astype(np.float32) / 8  # with ties
-    assert suppress(boxes, scores, threshold).tolist() == greedy(boxes.tolist(), scores, threshold).tolist()
+    assert box_nms(boxes, scores, threshold).tolist() == greedy(boxes.tolist(), scores, threshold).tolist()
 
 
-def test_upsampling_is_torchs_bilinear():
+def test_upsampling_equals_torchs_bilinear():
     logits = smooth(2, 1)[0]
     for width, height in ((100, 75), (512, 512), (20, 31)):
         expected = torch.nn.functional.interpolate(
@@ -107,18 +107,18 @@ def test_small_holes_are_filled_and_small_islands_removed():
     mask = rectangle(4, 4, 20, 20) & ~rectangle(6, 6, 8, 8) & ~rectangle(10, 10, 14, 14)
     mask |= rectangle(25, 25, 27, 27) | rectangle(22, 4, 26, 8)
     expected = (rectangle(4, 4, 20, 20) & ~rectangle(10, 10, 14, 14)) | rectangle(22, 4, 26, 8)
-    assert np.array_equal(without_specks(mask, 5), expected)
-    assert np.array_equal(without_specks(mask, 1), mask)
-    # The largest island stays, however small; an empty mask stays empty, a full one full.
+    assert np.array_equal(remove_specks(mask, 5), expected)
+    assert np.array_equal(remove_specks(mask, 1), mask)
+    # The largest island is kept, however small. Empty and full masks are unchanged.
     specks = rectangle(1, 1, 3, 3) | rectangle(9, 9, 12, 12)
-    assert np.array_equal(without_specks(specks, 50), rectangle(9, 9, 12, 12))
+    assert np.array_equal(remove_specks(specks, 50), rectangle(9, 9, 12, 12))
     for uniform in (np.zeros((SIDE, SIDE), bool), np.ones((SIDE, SIDE), bool)):
-        assert np.array_equal(without_specks(uniform, 50), uniform)
+        assert np.array_equal(remove_specks(uniform, 50), uniform)
 
 
 def test_pixels_that_touch_at_a_corner_are_one_island():
     diagonal = np.eye(SIDE, dtype=bool)
-    assert np.array_equal(without_specks(diagonal | rectangle(20, 2, 26, 8), 20), diagonal | rectangle(20, 2, 26, 8))
+    assert np.array_equal(remove_specks(diagonal | rectangle(20, 2, 26, 8), 20), diagonal | rectangle(20, 2, 26, 8))
 
 
 def test_smaller_masks_are_painted_over_larger_ones():
@@ -133,13 +133,13 @@ def test_smaller_masks_are_painted_over_larger_ones():
     assert np.array_equal(labels, expected)
 
 
-def test_labels_follow_what_is_visible_not_the_masks():
+def test_labels_are_ordered_by_visible_area():
     behind, front, other = rectangle(0, 0, 20, 20), rectangle(0, 0, 20, 15), rectangle(22, 0, 32, 20)
     labels = paint([behind, front, other], (SIDE, SIDE))
     assert [int(labels[0, 0]), int(labels[0, 25]), int(labels[18, 0])] == [1, 2, 3]
 
 
-def test_what_hardly_shows_is_left_out_and_gives_way_to_what_lies_beneath():
+def test_a_hardly_visible_mask_is_left_out_and_shows_what_is_beneath():
     wall, frame, picture = rectangle(0, 0, 32, 32), rectangle(4, 4, 15, 14), rectangle(4, 4, 14, 14)
     speck = rectangle(28, 28, 30, 30)
     labels = paint([wall, frame, picture, speck], (SIDE, SIDE), min_area=11)
@@ -148,7 +148,7 @@ def test_what_hardly_shows_is_left_out_and_gives_way_to_what_lies_beneath():
     assert paint([wall, frame, picture, speck], (SIDE, SIDE), min_area=10).max() == 3
 
 
-def test_of_equal_masks_one_is_seen_and_none_gives_background():
+def test_equal_masks_show_one_and_no_masks_show_background():
     same = rectangle(3, 3, 9, 9)
     assert np.array_equal(paint([same, same], (SIDE, SIDE)), same.astype(np.uint8))
     assert paint([], (SIDE, 7)).shape == (7, SIDE)
@@ -174,18 +174,18 @@ def test_painting_equals_overwriting_from_large_to_small(seed, count):
 
 
 def test_perfect_logits_give_the_scene():
-    """What a perfect decoder says of a table, a plate on it and an apple, by several points, and some nonsense."""
+    """The masks of a perfect decoder for a table, a plate on it and an apple, from several points, plus wrong ones."""
     table, plate, apple = rectangle(2, 2, 30, 30), rectangle(8, 8, 24, 24), rectangle(10, 10, 14, 14)
-    said = [
+    candidates = [
         (table, 0.95, 10.0),
-        (table | rectangle(30, 2, 31, 30), 0.90, 10.0),  # a worse table: the box is nearly the same
+        (table | rectangle(30, 2, 31, 30), 0.90, 10.0),  # a worse mask of the table, with nearly the same box
         (plate, 0.93, 10.0),
-        (rectangle(0, 0, 12, 12), 0.99, 0.5),  # sure of itself, and unstable
+        (rectangle(0, 0, 12, 12), 0.99, 0.5),  # a high score, but unstable
         (apple, 0.91, 10.0),
         (apple, 0.97, 10.0),
     ]
-    logits = torch.from_numpy(np.stack([logits_of(mask, inside, -inside) for mask, _, inside in said]))
-    ious = torch.tensor([score for _, score, _ in said])
+    logits = torch.from_numpy(np.stack([logits_of(mask, inside, -inside) for mask, _, inside in candidates]))
+    ious = torch.tensor([score for _, score, _ in candidates])
     settings_of = {"threshold": 0.0, "offset": 1.0, "least": 0.95}
     expected = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
     for label, mask in enumerate((table, plate, apple), start=1):
@@ -193,12 +193,12 @@ def test_perfect_logits_give_the_scene():
     for size in (1, 2, 6):
         parts = [
             stable_masks(logits[first : first + size], ious[first : first + size], **settings_of)
-            for first in range(0, len(said), size)
+            for first in range(0, len(candidates), size)
         ]
         kept = distinct_masks(parts, threshold=0.0, nms_threshold=0.7)
         assert len(kept) == 3
         found = label_map(kept.numpy(), (2 * SIDE, 2 * SIDE))
-        # Only corners differ: bilinear upsampling rounds them.
+        # Only corners differ, since bilinear upsampling rounds them.
         assert np.count_nonzero(found != expected) <= 12
         assert found.max() == 3
 

@@ -1,4 +1,4 @@
-"""The junk screen: good pictures pass, spoilt ones are refused for what was done to them."""
+"""The junk screen: good pictures pass, degraded ones are rejected with the matching reason."""
 
 import json
 
@@ -17,14 +17,14 @@ HALF_BLACK = scene(2)
 HALF_BLACK[: SIDE // 2] = 0
 HALF_WHITE = scene(2)
 HALF_WHITE[: SIDE // 2] = 255
-SPOILT = {
+DEGRADED = {
     "black": (np.zeros((SIDE, SIDE, 3), np.uint8), "too_dark", "luma"),
     "dim": (lit(scene(1), 0.1), "too_dark", "luma"),
     "half black": (HALF_BLACK, "too_dark", "black"),
     "white": (np.full((SIDE, SIDE, 3), 255, np.uint8), "blown_out", "luma"),
     "overexposed": (lit(scene(1), 4), "blown_out", "luma"),
     "half white": (HALF_WHITE, "blown_out", "white"),
-    "one grey": (np.full((SIDE, SIDE, 3), 130, np.uint8), "nothing_visible", "structure"),
+    "one gray": (np.full((SIDE, SIDE, 3), 130, np.uint8), "nothing_visible", "structure"),
     "floor": (FLOOR.astype(np.uint8), "nothing_visible", "structure"),
     "blurred by 3": (blurred(scene(1), 3), "blurred", "blur"),
     "blurred by 5": (blurred(scene(4), 5), "blurred", "blur"),
@@ -36,7 +36,7 @@ def screened(sample: Sample, **options: float) -> Result:
     return stage(stage.setup(), [sample])[0]
 
 
-def grey(rgb: U8) -> U8:
+def gray(rgb: U8) -> U8:
     return (rgb.astype(np.float64) @ [0.299, 0.587, 0.114]).round().astype(np.uint8)
 
 
@@ -56,9 +56,9 @@ def test_good_pictures_pass_with_their_hashes(seed: int):
     }
 
 
-@pytest.mark.parametrize(("bad", "reason", "number"), SPOILT.values(), ids=SPOILT)
+@pytest.mark.parametrize(("bad", "reason", "number"), DEGRADED.values(), ids=DEGRADED)
 @pytest.mark.parametrize("view", ["source", "target"])
-def test_junk_is_refused_in_either_view(view: str, bad: U8, reason: str, number: str):
+def test_junk_is_rejected_in_either_view(view: str, bad: U8, reason: str, number: str):
     good = scene(1)
     result = screened(pair(bad, good) if view == "source" else pair(good, bad))
     assert isinstance(result, Reject)
@@ -67,14 +67,14 @@ def test_junk_is_refused_in_either_view(view: str, bad: U8, reason: str, number:
 
 
 @pytest.mark.parametrize("view", ["source", "target"])
-def test_an_image_that_breaks_off_is_a_reject_with_its_reason(view: str):
+def test_a_truncated_image_is_a_reject_with_its_reason(view: str):
     sample = pair(scene(3), scene(3))
     broken = dict(sample["pair"]) | {view: bytes(sample["pair"][view])[:200]}
     result = screened(Sample("a-1", "train", {}, {"pair": broken}))
     assert isinstance(result, Reject) and result.reason == "unreadable_image" and result.detail
 
 
-def test_a_patterned_floor_alone_is_nothing_where_the_masks_are_known():
+def test_a_patterned_floor_without_objects_is_rejected_if_masks_are_known():
     for objects, passes in ((True, True), (None, True), (False, False)):
         result = screened(pair(scene(1), scene(1), objects=objects))
         assert isinstance(result, Row) == passes
@@ -96,19 +96,19 @@ def test_thresholds_are_options():
         assert result.reason == reason
 
 
-def test_blur_rises_with_blur_and_not_with_contrast():
+def test_blur_increases_with_blur_but_not_with_contrast():
     for seed in range(6):
-        rising = [blur(grey(blurred(scene(seed), sigma) if sigma else scene(seed))) for sigma in (0, 1, 1.5, 2, 3, 4)]
-        assert rising == sorted(rising)
-        assert blur(grey(lit(scene(seed), 0.5, 60))) == pytest.approx(rising[0], abs=0.03)
+        values = [blur(gray(blurred(scene(seed), sigma) if sigma else scene(seed))) for sigma in (0, 1, 1.5, 2, 3, 4)]
+        assert values == sorted(values)
+        assert blur(gray(lit(scene(seed), 0.5, 60))) == pytest.approx(values[0], abs=0.03)
 
 
-def test_one_sharp_thing_before_a_smooth_backdrop_is_sharp():
-    assert blur(grey(with_thing(blurred(scene(1), 8), 60, 120, radius=12))) < 0.5
+def test_one_sharp_object_on_a_smooth_backdrop_is_sharp():
+    assert blur(gray(with_thing(blurred(scene(1), 8), 60, 120, radius=12))) < 0.5
 
 
-def test_blur_against_sums_written_out():
-    picture = grey(scene(7)).astype(np.float64)
+def test_blur_equals_the_formula_step_by_step():
+    picture = gray(scene(7)).astype(np.float64)
     offsets = np.arange(-9, 10)
     kernel = np.exp(-(offsets**2) / (2 * 1.5**2))
     kernel /= kernel.sum()
@@ -127,7 +127,7 @@ def test_blur_against_sums_written_out():
     assert blur(picture.astype(np.uint8)) == pytest.approx(after[edges].sum() / before[edges].sum(), rel=0.01)
 
 
-def test_grain_and_shading_are_no_structure():
+def test_grain_and_shading_are_not_structure():
     grain = RNG.normal(128, 6, (256, 256)).clip(0, 255).astype(np.uint8)
     slope = np.tile(np.linspace(60, 200, 256).astype(np.uint8), (256, 1))
     step = np.where(slope > 128, 150, 110).astype(np.uint8)

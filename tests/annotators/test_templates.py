@@ -27,19 +27,19 @@ MANY = settings(max_examples=150, deadline=None)
 
 
 def texts_of(facts: PairFacts, seed: int = 0, variants: int = 4) -> list[str]:
-    told = instructions(Case(facts, SIDE, SIDE), variants, np.random.default_rng(seed))
-    if facts.edit.kind == "translate" and told == "no_true_wording":
-        return []  # of a few moves nothing holds with a margin: `test_nearly_every_edit_can_be_told` counts them
-    assert not isinstance(told, str), told
-    return told
+    texts = instructions(Case(facts, SIDE, SIDE), variants, np.random.default_rng(seed))
+    if facts.edit.kind == "translate" and texts == "no_true_wording":
+        return []  # for a few moves, nothing holds with a margin: `test_nearly_every_edit_has_instructions` counts them
+    assert not isinstance(texts, str), texts
+    return texts
 
 
 @pytest.mark.slow
-def test_nearly_every_edit_can_be_told():
+def test_nearly_every_edit_has_instructions():
     cases = [Case(random_facts(seed), SIDE, SIDE) for seed in range(200)]
     cases += [Case(facts, SCENE_SIDE, SCENE_SIDE) for facts, _ in scenes(60)]
-    silent = sum(isinstance(instructions(case, 4, np.random.default_rng(0)), str) for case in cases)
-    assert silent <= 2
+    without_instruction = sum(isinstance(instructions(case, 4, np.random.default_rng(0)), str) for case in cases)
+    assert without_instruction <= 2
 
 
 def sample_of(facts: PairFacts, key: str = "a-1") -> Sample:
@@ -64,7 +64,7 @@ def test_relations_of_moves_and_insertions_are_true(seed):
 
 @MANY
 @given(SEEDS)
-def test_relations_that_point_out_what_to_remove_are_true_of_the_source(seed):
+def test_relations_that_identify_the_removed_object_are_true_of_the_source(seed):
     facts = random_facts(seed, "remove")
     for text in texts_of(facts, seed, 20):
         assert not list(false_claims(facts, text, 1, "source", names_of(facts))), text
@@ -92,13 +92,13 @@ def test_captions_are_true_of_their_own_image(seed):
             box = getattr(thing, f"{state}_box")
             named = noun_phrase(facts, thing, thing.category) in text
             cut = min(box[:2]) == 0 or max(box[2:]) == SIDE
-            # What the frame cuts to a sliver is not named; what it does not cut is.
+            # Objects that the frame cuts to a sliver are not named; those that it does not cut are.
             assert named if any(box) and not cut else not named or any(box), text
 
 
 @MANY
 @given(SEEDS)
-def test_turns_have_the_right_sense_and_angle(seed):
+def test_rotations_have_the_right_direction_and_angle(seed):
     facts = random_facts(seed, "rotate")
     before, after = (matrix4(pose) for pose in (facts.objects[0].source_pose, facts.objects[0].target_pose))
     heading = [np.arctan2(pose[1, 0], pose[0, 0]) for pose in (before, after)]
@@ -141,7 +141,7 @@ def test_camera_moves_are_true(seed):
         if text == bench:
             continue
         if re.search("closer|[Zz]oom|farther|back", text):
-            assert "% of its distance" in text  # by how much, wherever it is said that
+            assert "% of its distance" in text  # stated with every change of distance
         if "to the right" in text or "to the left" in text:
             assert ("to the right" in text) == (moved[0] > 0), text
         if re.search("[Rr]aise|more steeply|[Ll]ower|less steeply", text):
@@ -167,14 +167,14 @@ def test_bench_wording_is_the_published_one():
 
 @MANY
 @given(SEEDS, st.booleans())
-def test_no_sentence_has_a_slip(seed, released):
+def test_sentences_are_well_formed(seed, released):
     facts = random_facts(seed)
     if released and facts.edit.kind in ("camera", "scale"):
         return
     facts = without_poses(facts) if released else facts
     rng = np.random.default_rng(seed)
     if released and instructions(Case(facts, SIDE, SIDE), 8, rng) == "no_true_wording":
-        return  # moved by less than the image can tell
+        return  # the move is too small in the image
     natural = [text for text in texts_of(facts, seed, 8) if not text.startswith("Move the camera.\n")]
     for text in [*natural, *(caption(facts, state, rng) for state in ("source", "target"))]:
         assert text == text.strip() and text[0].isupper() and text.endswith(".") and not text.endswith("..")
@@ -184,18 +184,18 @@ def test_no_sentence_has_a_slip(seed, released):
     assert len(set(natural)) == len(natural)
 
 
-def test_released_pairs_are_told_of_the_image_alone():
+def test_instructions_of_released_pairs_use_only_the_image():
     for seed in range(60):
         facts = without_poses(random_facts(seed, "translate"))
         for text in texts_of(facts, seed, 8):
             assert not re.search(r"\d|camera|viewer|behind|in front|next to|between", text), text
 
 
-def test_the_sampler_s_into_and_between_are_said():
-    said = " ".join(text for seed in range(60) for text in texts_of(random_facts(seed, "translate"), seed, 12))
+def test_all_relations_occur_in_instructions():
+    texts = " ".join(text for seed in range(60) for text in texts_of(random_facts(seed, "translate"), seed, 12))
     for words in ("into the", "between the", "to the left of the", "in front of the", "behind the", "next to the"):
-        assert words in said
-    assert "towards the camera" in said and "about" in said
+        assert words in texts
+    assert "towards the camera" in texts and "about" in texts
 
 
 @pytest.mark.slow
@@ -212,13 +212,13 @@ def test_variety():
         assert len(shapes) >= least, (kind, len(shapes))
 
 
-def test_at_least_three_variants_that_do_not_repeat_the_text():
+def test_there_are_at_least_three_distinct_variants():
     for seed in range(200):
         texts = texts_of(random_facts(seed), seed)
         assert len(texts) >= 4 and len(set(texts)) == len(texts)
 
 
-def test_an_insertion_says_where_when_it_can():
+def test_an_insertion_says_where_if_possible():
     for seed in range(60):
         facts = random_facts(seed, "insert")
         case = Case(facts, SIDE, SIDE)
@@ -228,7 +228,7 @@ def test_an_insertion_says_where_when_it_can():
             )
 
 
-def test_shared_names_are_told_apart_by_side_or_refused():
+def test_ambiguous_names_get_a_side_or_are_rejected():
     facts = random_facts(3, "remove")
     twin = facts.objects[0].model_copy(update={"id": 2, "name": f"old {facts.objects[0].name}"})
     apart = twin.model_copy(update={"source_box": [200, 10, 240, 60]})
@@ -239,8 +239,8 @@ def test_shared_names_are_told_apart_by_side_or_refused():
     assert instructions(Case(over, SIDE, SIDE), 4, np.random.default_rng(0)) == "ambiguous_name"
 
 
-def test_a_colour_that_all_share_names_none():
-    """`light grey machine`, where the others are called by their places: they are light grey machines, too."""
+def test_a_color_that_all_objects_share_identifies_none():
+    """`light grey machine` is ambiguous if the other objects, named by their places, are light grey machines too."""
     facts = random_facts(3, "translate")
     category = facts.objects[0].category
     boxes = ([10, 10, 60, 60], [40, 10, 90, 60], [80, 10, 130, 60])
@@ -250,9 +250,9 @@ def test_a_colour_that_all_share_names_none():
             enumerate((f"nearest {category}", f"grey {category}", f"farthest {category}"), 1), boxes, strict=True
         )
     ]
-    colours = facts.model_copy(update={"objects": alike, "colours": ["grey"] * 3})
-    assert Case(colours, SIDE, SIDE).names == {3: f"the farthest {category}"}
-    other = colours.model_copy(update={"colours": ["red", "grey", "red"]})
+    same_color = facts.model_copy(update={"objects": alike, "colours": ["grey"] * 3})
+    assert Case(same_color, SIDE, SIDE).names == {3: f"the farthest {category}"}
+    other = same_color.model_copy(update={"colours": ["red", "grey", "red"]})
     assert Case(other, SIDE, SIDE).names == {2: f"the grey {category}", 3: f"the farthest {category}"}
 
 
@@ -261,15 +261,15 @@ def test_stage():
     assert isinstance(stage, Stage)
     facts = random_facts(5, "translate")
     samples = [sample_of(facts, "a-1"), sample_of(facts, "a-2"), sample_of(without_poses(random_facts(5, "scale")))]
-    first, other, refused = stage(stage.setup(), samples)
+    first, other, rejected = stage(stage.setup(), samples)
     again = stage(stage.setup(), samples[:1])[0]
     assert first == again != other
     assert isinstance(first, Row) and set(first.columns) == {"instruction", "caption", "source_caption"}
     instruction = Instruction.model_validate(json.loads(str(first.columns["instruction"])))
     assert instruction.method == "template" and instruction.verified and len(instruction.variants) == 4
-    assert isinstance(refused, Reject) and refused.reason == "no_true_wording"
+    assert isinstance(rejected, Reject) and rejected.reason == "no_true_wording"
 
 
-def test_variants_are_checked():
+def test_an_invalid_number_of_variants_is_reported():
     with pytest.raises(BadInput, match=r"layers\.instruction\.variants is 0"):
         TemplateInstruction(variants=0)

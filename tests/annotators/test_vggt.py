@@ -1,6 +1,6 @@
-"""VGGT through an interface fixture: a small network with the released package's module path, class, loading mixin,
-call and output shapes. It is made of real layers, so that pre- and post-processing are compared with numbers. Where
-the package itself is installed, one test uses it."""
+"""VGGT, tested with a small network that has the module path, class, loading mixin, call and output shapes of the
+released package. It has real layers, so that pre- and post-processing are compared by numbers. One test uses the
+package itself, if it is installed."""
 
 import importlib.util
 import json
@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from spatialdata_builder.annotators.checkpoint import digest_of
-from spatialdata_builder.annotators.vggt import INSTALL, VggtMetric, metres_per_unit, network_size
+from spatialdata_builder.annotators.vggt import INSTALL, VggtMetric, meters_per_unit, network_size
 from spatialdata_builder.shards.codecs import (
     CodecError,
     decode_confidence,
@@ -45,7 +45,7 @@ class PointHead(nn.Module):
         self.out = nn.Linear(width, 4)
 
     def forward(self, tokens):
-        raise AssertionError("a head that nobody asked for was run")
+        raise AssertionError("an unused head was run")
 
 
 class VGGT(nn.Module, PyTorchModelHubMixin):
@@ -101,9 +101,9 @@ def folder(package: type[torch.nn.Module], tmp_path: Path) -> Path:
 
 
 def samples(exact: bool = True) -> list[Sample]:
-    """Three sizes; exact depth is a tilted plane with a hole."""
+    """Samples of three sizes. Exact depth is a tilted plane with a hole."""
     facts = random_facts(1, "translate")
-    made: list[Sample] = []
+    found: list[Sample] = []
     for i, shape in enumerate(((40, 40), (30, 64), (64, 30), (40, 40))):
         rng = np.random.default_rng(i)
         members: dict[str, bytes] = {}
@@ -115,9 +115,9 @@ def samples(exact: bool = True) -> list[Sample]:
             members[member], infos[member] = encode_metric(z, estimator="renderer", revision="1")
             if not exact:
                 members[member] = b""
-        told = facts.model_copy(update=infos).model_dump_json()
-        made.append(Sample(f"a-{i}", "train", {}, {"pair": {**members, "facts": told}}))
-    return made
+        known = facts.model_copy(update=infos).model_dump_json()
+        found.append(Sample(f"a-{i}", "train", {}, {"pair": {**members, "facts": known}}))
+    return found
 
 
 def expected_maps(network: torch.nn.Module, image: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -126,8 +126,8 @@ def expected_maps(network: torch.nn.Module, image: bytes) -> tuple[np.ndarray, n
     size = network_size(width, height, SIDE)
     small = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC)).astype(np.float32) / 255
     with torch.inference_mode():
-        seen = network(torch.from_numpy(small.transpose(2, 0, 1))[None])
-    maps = seen["depth"][0, 0, :, :, 0].numpy(), seen["depth_conf"][0, 0].numpy()
+        output = network(torch.from_numpy(small.transpose(2, 0, 1))[None])
+    maps = output["depth"][0, 0, :, :, 0].numpy(), output["depth_conf"][0, 0].numpy()
     depth, confidence = (cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR) for values in maps)
     return depth, confidence
 
@@ -140,7 +140,7 @@ def read(row: Row | Reject, member: str) -> tuple[np.ndarray, MapInfo]:
     return (decode_confidence if "confidence" in member else decode_depth)(data, info), info
 
 
-def test_depth_and_confidence_equal_the_networks_at_the_images_size(folder: Path, package: type[torch.nn.Module]):
+def test_depth_and_confidence_equal_the_networks_output(folder: Path, package: type[torch.nn.Module]):
     stage = VggtMetric(model=str(folder), side=SIDE, gpus=0, batch_size=3)
     network = package.from_pretrained(folder).eval()  # pyright: ignore
     network.camera_head = network.point_head = None
@@ -152,7 +152,7 @@ def test_depth_and_confidence_equal_the_networks_at_the_images_size(folder: Path
             depth, confidence = expected_maps(network, image)
             found, info = read(row, f"{prefix}metric")
             np.testing.assert_allclose(found, depth, atol=info.scale / 2 + 1e-4, rtol=1e-4)
-            assert (info.kind, info.unit) == ("metric", ""), "VGGT's depth is up to scale: no metres are claimed"
+            assert (info.kind, info.unit) == ("metric", ""), "VGGT's depth is up to scale: no meters are claimed"
             assert (info.estimator, info.revision) == ("tiny-vggt", digest_of(folder))
             found, info = read(row, f"{prefix}confidence")
             np.testing.assert_allclose(found, confidence, atol=info.scale / 2 + 1e-4, rtol=1e-4)
@@ -161,7 +161,7 @@ def test_depth_and_confidence_equal_the_networks_at_the_images_size(folder: Path
 
 @pytest.mark.skipif(importlib.util.find_spec("vggt") is None, reason="package vggt is not installed")
 def test_the_released_package_on_a_small_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Its own classes, heads and loader; the patches are embedded by a convolution, since its DINOv2 is large."""
+    """The package's classes, heads and loader. A convolution embeds the patches, since its DINOv2 is large."""
     module = importlib.import_module("vggt.models.vggt")
     small = partial(module.Aggregator, num_heads=4, patch_embed="conv", init_values=1.0)
     monkeypatch.setattr(module, "Aggregator", small)
@@ -179,17 +179,17 @@ def test_the_released_package_on_a_small_network(tmp_path: Path, monkeypatch: py
             assert expected.min() > (1 if member == "confidence" else 0)
 
 
-def test_exact_alignment_gives_metres_by_one_factor_an_image(folder: Path):
+def test_exact_alignment_gives_meters_by_one_factor_per_image(folder: Path):
     plain, aligned = (VggtMetric(model=str(folder), side=SIDE, gpus=0, align=align) for align in ("none", "exact"))
     given = samples()
-    for sample, free, metres in zip(given, plain(plain.setup(), given), aligned(aligned.setup(), given), strict=True):
+    for sample, free, meters in zip(given, plain(plain.setup(), given), aligned(aligned.setup(), given), strict=True):
         facts = json.loads(str(sample["pair"]["facts"]))
         for member in ("source_metric", "metric"):
             data = sample["pair"][member]
             assert isinstance(data, bytes)
             exact = decode_depth(data, MapInfo.model_validate(facts[member]))
             relative, info = read(free, member)
-            found, info = read(metres, member)
+            found, info = read(meters, member)
             known = exact > 0
             assert not known.all()
             factor = np.median(exact[known] / relative[known])
@@ -198,7 +198,7 @@ def test_exact_alignment_gives_metres_by_one_factor_an_image(folder: Path):
             assert (info.unit, info.estimator) == ("m", "tiny-vggt+exact_scale")
 
 
-def test_a_damaged_image_is_one_reject_and_damaged_depth_is_not_the_images_fault(folder: Path):
+def test_a_damaged_image_is_a_reject_but_damaged_depth_is_an_error(folder: Path):
     stage = VggtMetric(model=str(folder), side=SIDE, gpus=0, align="exact")
     good, other = samples()[:2]
     for member in ("target", "metric"):
@@ -213,7 +213,7 @@ def test_a_damaged_image_is_one_reject_and_damaged_depth_is_not_the_images_fault
         assert isinstance(reject, Reject) and reject.reason == "unreadable_image" and "the target" in reject.detail
 
 
-def test_without_exact_depth_alignment_is_a_reject_and_no_guess(folder: Path):
+def test_alignment_without_exact_depth_is_a_reject(folder: Path):
     stage = VggtMetric(model=str(folder), side=SIDE, gpus=0, align="exact")
     rows = stage(stage.setup(), samples(exact=False))
     assert {row.reason for row in rows if isinstance(row, Reject)} == {"no_exact_map"} and len(rows) == 4
@@ -227,8 +227,8 @@ def test_only_the_columns_in_use_are_read():
 def test_factor_of_scale():
     depth = np.array([[1.0, 2.0, 4.0, 1.0]], np.float32)
     exact = np.array([[3.0, 6.0, 20.0, 0.0]], np.float32)
-    assert metres_per_unit(depth, exact) == pytest.approx(3)
-    assert metres_per_unit(depth, np.zeros_like(exact)) == 0 and metres_per_unit(depth, None) == 0
+    assert meters_per_unit(depth, exact) == pytest.approx(3)
+    assert meters_per_unit(depth, np.zeros_like(exact)) == 0 and meters_per_unit(depth, None) == 0
 
 
 @pytest.mark.parametrize(
@@ -241,11 +241,11 @@ def test_factor_of_scale():
         (14, 14, (518, 518)),
     ],
 )
-def test_the_longer_side_is_filled_and_nothing_is_cropped(width: int, height: int, expected: tuple[int, int]):
+def test_the_longer_side_sets_the_size_and_nothing_is_cropped(width: int, height: int, expected: tuple[int, int]):
     assert network_size(width, height, 518) == expected
 
 
-def test_what_is_missing_is_one_line_that_says_how_to_get_it(tmp_path: Path):
+def test_a_missing_package_is_one_line_with_the_command_that_installs_it(tmp_path: Path):
     if importlib.util.find_spec("vggt") is not None:
         pytest.skip("package vggt is installed here")
     with pytest.raises(BadInput) as caught:
@@ -274,6 +274,6 @@ def test_a_broken_package_or_checkpoint_is_one_line(folder: Path, tmp_path: Path
         stage.setup()
 
 
-def test_sides_that_are_no_whole_patches_are_refused():
+def test_sides_that_are_not_whole_patches_are_rejected():
     with pytest.raises(BadInput, match=r"layers\.metric\.side: 500"):
         VggtMetric(side=500)

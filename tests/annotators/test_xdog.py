@@ -1,4 +1,4 @@
-"""Drawings of pictures whose lines are known, bright and dark."""
+"""Drawings of bright and dark pictures whose outlines are known."""
 
 import json
 
@@ -14,14 +14,14 @@ from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.stage import Stage
 
-DEFAULTS = {"sigma": XDoG().sigma, "density": XDoG().density, "contrast": XDoG().contrast, "colour": XDoG().colour}
+DEFAULTS = {"sigma": XDoG().sigma, "density": XDoG().density, "contrast": XDoG().contrast, "color": XDoG().colour}
 SIDE = 160
 
 
 def picture(
     things: tuple[int, int, int], ground: tuple[int, int, int], noise: float = 2.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A box and a disc on a shaded floor with grain, and where their outlines are."""
+    """A box and a disc on a shaded floor with grain, and a drawing of their outlines."""
     rng = np.random.default_rng(5)
     labels = np.zeros((SIDE, SIDE), np.uint8)
     cv2.rectangle(labels, (25, 30), (75, 90), 1, -1)
@@ -39,7 +39,7 @@ PICTURES = {
     "dark": ((45, 40, 38), (14, 14, 16)),
     "black things": ((5, 5, 5), (120, 118, 110)),
     "white things at night": ((180, 180, 180), (8, 8, 10)),
-    "colours of one lightness": ((205, 92, 92), (95, 140, 95)),
+    "colors of equal lightness": ((205, 92, 92), (95, 140, 95)),
 }
 
 
@@ -61,25 +61,25 @@ def test_dark_areas_stay_white():
 
 
 @pytest.mark.parametrize("level", [0, 7, 128, 255])
-def test_an_even_image_is_white_paper(level: int):
+def test_a_constant_image_gives_a_white_drawing(level: int):
     assert (draw(np.full((40, 60, 3), level, np.uint8), **DEFAULTS) == 255).all()
 
 
-def test_what_is_drawn_is_bounded():
+def test_density_bounds_the_drawn_share():
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
     assert (draw(noise, **DEFAULTS) < 255).mean() <= DEFAULTS["density"] + 1e-3
 
 
-def test_lightness_alone_misses_colours_of_one_lightness():
-    rgb, outline = picture(*PICTURES["colours of one lightness"])
-    assert line_figures(outline, draw(rgb, **DEFAULTS | {"colour": 0.0}))["f1"] < 0.9
+def test_lightness_alone_misses_colors_of_equal_lightness():
+    rgb, outline = picture(*PICTURES["colors of equal lightness"])
+    assert line_figures(outline, draw(rgb, **DEFAULTS | {"color": 0.0}))["f1"] < 0.9
 
 
 def test_the_threshold_is_soft():
     rgb, _ = picture(*PICTURES["bright"])
     lines = draw(rgb, **DEFAULTS)
     assert len(np.unique(lines)) > 20
-    # Eq. 5 never reaches black, and epsilon itself is white.
+    # Eq. 5 never reaches black, and the response epsilon is white.
     assert lines.min() < 40
 
 
@@ -104,7 +104,7 @@ class TestStage:
             expected = draw(picture(*PICTURES[name])[0], **DEFAULTS)
             np.testing.assert_array_equal(codecs.decode_lines(row.columns[member]), expected)
 
-    def test_reads_no_more_than_the_images_that_it_draws(self):
+    def test_only_the_drawn_images_are_read(self):
         stage = XDoG(views=("target",))
         assert stage.columns == {"pair": ("target",)}
         row = stage(None, [Sample("a-1", "train", {}, {"pair": {"target": self.sample()["pair"]["target"]}})])[0]
@@ -117,6 +117,6 @@ class TestStage:
         assert bad.reason == "unreadable_image" and "source" in bad.detail
 
     @pytest.mark.parametrize("options", [{"sigma": 0}, {"density": 1}, {"contrast": 0}, {"colour": -1}, {"views": ()}])
-    def test_options_that_make_no_sense(self, options: dict):
+    def test_invalid_options(self, options: dict):
         with pytest.raises(BadInput, match=r"layers\.line"):
             XDoG(**options)

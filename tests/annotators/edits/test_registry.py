@@ -117,7 +117,7 @@ def test_an_edit_of_two_objects_edits_both():
 def test_an_edit_whose_object_is_absent_is_an_error():
     facts = random_facts(0, "remove")
     facts = facts.model_copy(update={"objects": facts.objects[1:]})
-    with pytest.raises(ValueError, match="hold no object 1"):
+    with pytest.raises(ValueError, match="facts have no object 1"):
         _ = Case(facts, SIDE, SIDE).edited
     with pytest.raises(ValueError, match="camera edit edits no object"):
         _ = Case(random_facts(0, "camera"), SIDE, SIDE).edited
