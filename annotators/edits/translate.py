@@ -16,7 +16,7 @@ from ..measure import Images, pose_error
 from ..phrases import distinct, length, number
 from ..wording import Wordings, related, sentences, where
 from .kind import PLACE_CLAIMS, Fault, Kind, Limits, Words
-from .words import GOES_ON
+from .words import AFTER_VERB
 
 
 class Translate(Kind):
@@ -28,14 +28,14 @@ class Translate(Kind):
         participles="moved|shifted|slid|pushed|pulled|dragged|brought|repositioned|relocated|nudged|displaced"
         "|transferred|carried|shoved|transported|parked|sent|translated|rolled|tucked",
         nouns="shift|movement|translation|displacement|relocation|repositioning",
-        after_object=rf"(?:move|slide|shift){GOES_ON}",
+        after_object=rf"(?:move|slide|shift){AFTER_VERB}",
     )
     claims = PLACE_CLAIMS | {"directions", "part", "metres", "widths"}
     places_objects = True
     verbs_of_camera = True
 
     def wordings(self, case: Case) -> Wordings:
-        """Where to (relations that the move brings about), which way and how far, and where in the image it ends."""
+        """The relations that the move brings about, its direction and distance, and where in the image it ends."""
         x = case.edited_name
         after = case.reached
         into = any(relation.kind == "into" for relation in after)
@@ -78,7 +78,7 @@ class Translate(Kind):
                 yield "moved_too_little", share
 
     def amount(self, case: Case) -> float | None:
-        """The distance over the object's own width along it."""
+        """The distance, relative to the object's extent along it."""
         if not case.edited.known:
             return None
         step = floor_step(case)
@@ -90,7 +90,7 @@ class Translate(Kind):
 
 
 def _far(way: Motion) -> list[str]:
-    """The direction with the distance."""
+    """Directions with distances."""
     if not way.directions or not way.metres:
         return []
     if way.parts:

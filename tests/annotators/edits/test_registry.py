@@ -8,7 +8,7 @@ import pytest
 from spatialdata_builder.annotators.case import Case
 from spatialdata_builder.annotators.checks import GeometryChecks, edit_error
 from spatialdata_builder.annotators.claims import Claims
-from spatialdata_builder.annotators.clauses.names import references
+from spatialdata_builder.annotators.clauses.names import matching_references
 from spatialdata_builder.annotators.edits.kind import Kind, Limits
 from spatialdata_builder.annotators.edits.registry import KINDS, kind_of
 from spatialdata_builder.annotators.edits.remove import Remove
@@ -110,7 +110,7 @@ def test_an_edit_of_two_objects_edits_both():
         assert sum(line.startswith("- edited object: ") for line in lines) == 2
         assert not any(case.name_of(case.edited_objects[1]) in line for line in lines if "other objects" in line)
         for one in facts.objects:
-            assert references(case, case.name_of(one)) == [one.id]
+            assert matching_references(case, case.name_of(one)) == [one.id]
         assert edit_error(facts) == float("inf"), "a move has one object"
 
 

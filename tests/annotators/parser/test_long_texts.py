@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from spatialdata_builder.annotators.clauses.names import phrase_of
-from spatialdata_builder.annotators.parser.parse import LONGEST, parse
-from spatialdata_builder.annotators.parser.text import normalised, split
+from spatialdata_builder.annotators.clauses.names import parse_phrase
+from spatialdata_builder.annotators.parser.parse import MAX_CHARACTERS, parse
+from spatialdata_builder.annotators.parser.text import normalize, split
 from spatialdata_builder.sources.objaverse.cache import normalize_license, plain_category
 
 SHAPES = (
@@ -32,7 +32,7 @@ def _split(text: str) -> object:
     return split(text, "move|remove")
 
 
-@pytest.mark.parametrize("call", [normalised, _split, phrase_of, normalize_license])
+@pytest.mark.parametrize("call", [normalize, _split, parse_phrase, normalize_license])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_time_grows_no_faster_than_the_text(call: Callable[[str], object], shape: str):
     short, long = (seconds(call, (shape * length)[:length]) for length in (4_000, 16_000))
@@ -41,7 +41,7 @@ def test_time_grows_no_faster_than_the_text(call: Callable[[str], object], shape
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_instruction_takes_little_whatever_its_length(shape: str):
-    longest = (shape * LONGEST)[:LONGEST]
+    longest = (shape * MAX_CHARACTERS)[:MAX_CHARACTERS]
     assert seconds(parse, longest) < 0.25
     assert seconds(lambda text: parse("Move the mug to the left.", ["mug", text]), longest) < 0.25
     assert seconds(parse, shape * 1_000_000) < 0.05
