@@ -105,7 +105,7 @@ def test_a_server_that_never_answers_stops_the_run_and_rejects_nothing():
         assert next(answers) == (0, "{}")  # an answer that arrived before is not lost
         began = time.monotonic()
         with pytest.raises(
-            SpatialdataError, match=r"did not answer within 0\.3 s \(2 attempts\).*vlm\.timeout_s.*kept"
+            SpatialdataError, match=r"not answer within 0\.3 s \(2 attempts\).*vlm\.timeout_s.*kept"
         ):
             next(answers)
         assert asked.is_set() and time.monotonic() - began < 10
@@ -135,7 +135,7 @@ def test_no_server_at_the_address():
 def test_a_model_that_the_server_does_not_have():
     with (
         serving(empty_object) as service,
-        pytest.raises(BadInput, match=r"does not have model 'huge' \(it has: tiny\)"),
+        pytest.raises(BadInput, match=r"not have model 'huge' \(it has: tiny\)"),
     ):
         open_backend(options(service.url, model="huge"), images=0)
     missing = (404, {"error": {"message": "The model `tiny` does not exist."}})
@@ -187,7 +187,7 @@ def test_a_model_that_declines_gives_an_empty_answer():
         ({"temperature": -0.1}, r"vlm\.temperature must be 0 or more \(got -0\.1\)"),
         (
             {"tensor_parallel": 2},
-            r"tensor_parallel is 2, but a worker has 1 GPU: set engine\.resources\.vlm\.gpus to 2",
+            r"tensor_parallel is 2, but a worker has 1 GPU: set .*\.vlm\.gpus to 2",
         ),
     ],
 )

@@ -16,7 +16,7 @@ import pytest
 from spatialdata_builder.pipeline.commands.build import run_shard
 from spatialdata_builder.pipeline.commands.verify import run_verify
 from spatialdata_builder.pipeline.config import DuplicateOptions
-from spatialdata_builder.pipeline.packing.duplicates import HASHES, Duplicates, find_duplicates, noted_duplicates
+from spatialdata_builder.pipeline.packing.duplicates import HASHES, Duplicates, find_duplicates, stored_duplicates
 from spatialdata_builder.pipeline.report.status.status import status_of
 from spatialdata_builder.pipeline.report.why.why import why_of
 from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
@@ -129,12 +129,12 @@ def test_what_another_layer_refused_is_not_compared(tmp_path: Path):
 
 def test_a_decision_is_noted_and_follows_the_records(tmp_path: Path):
     store, plan = write_layers(tmp_path, [("a", "train", A), ("b", "train", A)])
-    digest = noted_duplicates(store, plan, LAYERS, DuplicateOptions())
+    digest = stored_duplicates(store, plan, LAYERS, DuplicateOptions())
     assert isinstance(digest, str)
     found = decided(store, plan)
     note = tmp_path / f"duplicates-{digest}.json"
     content = note.read_bytes()
-    assert noted_duplicates(store, plan, LAYERS, DuplicateOptions()) == found
+    assert stored_duplicates(store, plan, LAYERS, DuplicateOptions()) == found
     note.write_bytes(content[:40])  # as a crash of the machine may leave it
     assert decided(store, plan) == found
     assert note.read_bytes() == content
