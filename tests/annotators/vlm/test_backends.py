@@ -104,9 +104,7 @@ def test_a_server_that_never_answers_stops_the_run_and_rejects_nothing():
         answers = backend.stream([question(), question()], 0)
         assert next(answers) == (0, "{}")  # an answer that arrived before is not lost
         began = time.monotonic()
-        with pytest.raises(
-            SpatialdataError, match=r"not answer within 0\.3 s \(2 attempts\).*vlm\.timeout_s.*kept"
-        ):
+        with pytest.raises(SpatialdataError, match=r"not answer within 0\.3 s \(2 attempts\).*vlm\.timeout_s.*kept"):
             next(answers)
         assert asked.is_set() and time.monotonic() - began < 10
         closing.set()
