@@ -14,7 +14,7 @@ from math import log
 from typing import Final
 
 from ...shards.geometry import wrap_degrees
-from .clause import Clause, decided, within
+from .clause import Clause, number_clause, truth_clause
 
 STILL_DEG: Final = 1.0
 """A turn by less counts as no turn."""
@@ -51,18 +51,18 @@ def turn_clauses(
         else:
             agrees = sense * true > 0 or abs(true) > 170
         claimed = names[0] if sense > 0 else names[1]
-        found.append(decided(sense_name, agrees, not agrees, f"says {claimed}, {actual}"))
+        found.append(truth_clause(sense_name, agrees, not agrees, f"says {claimed}, {actual}"))
     if angle:
-        found.append(within(angle_name, min(errors), tolerance, f"says {angle:g} deg, {actual}"))
+        found.append(number_clause(angle_name, min(errors), tolerance, f"says {angle:g} deg, {actual}"))
     return found
 
 
 def ratio_clause(name: str, claimed: float, true: float, tolerance: float, actual: str) -> Clause:
     """Judge a claimed ratio."""
-    return within(name, abs(log(claimed / true)), log(1 + tolerance), f"says {claimed:.2f}, {actual}")
+    return number_clause(name, abs(log(claimed / true)), log(1 + tolerance), f"says {claimed:.2f}, {actual}")
 
 
 def amount_clause(claimed: str, amount: float) -> Clause:
     """Judge `little` or `much`, claimed without a number."""
     true, false = (amount <= 1.0, amount > 2.0) if claimed == "little" else (amount >= 1.5, amount < 0.75)
-    return decided("amount", true, false, f"says {claimed}, is {amount:.1f} of a middling one")
+    return truth_clause("amount", true, false, f"says {claimed}, is {amount:.1f} of a middling one")

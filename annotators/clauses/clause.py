@@ -39,13 +39,13 @@ class Tolerances:
 DEFAULT: Final = Tolerances()
 
 
-def within(name: str, error: float, tolerance: float, detail: str) -> Clause:
+def number_clause(name: str, error: float, tolerance: float, detail: str) -> Clause:
     """A clause on a number. `error` and `tolerance` have the same unit."""
     if error <= tolerance:
         return Clause(name, "agrees", detail)
     return Clause(name, "contradicted" if error > CLEARLY * tolerance else "unchecked", detail)
 
 
-def decided(name: str, true: bool, false: bool, detail: str) -> Clause:
+def truth_clause(name: str, true: bool, false: bool, detail: str) -> Clause:
     """A clause that is clearly true, clearly false, or neither."""
     return Clause(name, "agrees" if true else "contradicted" if false else "unchecked", detail)

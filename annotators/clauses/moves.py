@@ -20,8 +20,8 @@ from ...shards.geometry import F64, matrix4
 from ..case import Case
 from ..claims import Claims
 from ..directions import LEAST_PX, breadth_along
-from .clause import Clause, Tolerances, decided, within
-from .places import Axes, own, viewer
+from .clause import Clause, Tolerances, number_clause, truth_clause
+from .places import Axes, axes_of_object, axes_of_viewer
 
 AGREES_DEG: Final = 50.0
 CONTRADICTED_DEG: Final = 80.0
@@ -41,16 +41,16 @@ def direction_clause(claims: Claims, case: Case, fronts: Mapping[int, float]) ->
         front = fronts.get(case.edited.id)
         if front is None or not case.edited.known:
             return Clause("direction", "unchecked", f"says {claimed} in the object's own frame, its front is not known")
-        return _judge(claims, case, own(matrix4(case.edited.source_pose), front))
+        return _judge(claims, case, axes_of_object(matrix4(case.edited.source_pose), front))
     posed = case.edited.known and case.facts.camera.source.known and case.facts.edit.known
-    axes = viewer(case, "source") if posed else None
+    axes = axes_of_viewer(case, "source") if posed else None
     if axes is None or axes.front is None or {"up", "down"} & set(claims.directions):
         return _in_image(claims, case)
     return _judge(claims, case, axes)
 
 
 def _judge(claims: Claims, case: Case, axes: Axes) -> Clause:
-    vectors = [axes.along(way) for way in claims.directions if way not in ("up", "down")]
+    vectors = [axes.along(direction) for direction in claims.directions if direction not in ("up", "down")]
     known = [vector for vector in vectors if vector is not None]
     step = floor_step(case)
     moved = float(np.linalg.norm(step))
@@ -70,7 +70,9 @@ def _in_image(claims: Claims, case: Case) -> Clause:
     step = (after[:2] + after[2:] - before[:2] - before[2:]) / 2 / (case.width, case.height)
     if np.abs(step).max() < LEAST_PX:
         return Clause("direction", "unchecked", f"says {claimed}, hardly moves in the image")
-    return _compare(step, [np.array(_IN_IMAGE[way]) for way in claims.directions], f"says {claimed} in the image")
+    return _compare(
+        step, [np.array(_IN_IMAGE[direction]) for direction in claims.directions], f"says {claimed} in the image"
+    )
 
 
 def _compare(step: F64, directions: Sequence[F64], claim: str) -> Clause:
@@ -80,9 +82,9 @@ def _compare(step: F64, directions: Sequence[F64], claim: str) -> Clause:
         claim: the start of the clause's detail.
     """
     angle = _angle(step, np.sum(directions, axis=0))
-    against = max(_angle(step, way) for way in directions) >= AGAINST_DEG
+    against = max(_angle(step, direction) for direction in directions) >= AGAINST_DEG
     detail = f"{claim}, is off by {angle:.0f} deg"
-    return decided("direction", angle <= AGREES_DEG and not against, angle >= CONTRADICTED_DEG or against, detail)
+    return truth_clause("direction", angle <= AGREES_DEG and not against, angle >= CONTRADICTED_DEG or against, detail)
 
 
 def _angle(a: F64, b: F64) -> float:
@@ -107,11 +109,13 @@ def length_clauses(claims: Claims, case: Case, tolerances: Tolerances) -> list[C
     if claims.metres:
         error = min(abs(claims.metres - length) for length in (moved, *_parts(claims, case, step)))
         tolerance = max(tolerances.length * moved, 0.02)
-        found.append(within("metres", error, tolerance, f"says {claims.metres:g} m, is {moved:.2f} m"))
+        found.append(number_clause("metres", error, tolerance, f"says {claims.metres:g} m, is {moved:.2f} m"))
     if claims.widths:
         widths = moved / breadth_along(case.edited, step / moved) if moved > 1e-6 else 0.0
         detail = f"says {claims.widths:g} times its width, is {widths:.2f} times"
-        found.append(within("widths", abs(claims.widths - widths), 2 * tolerances.length * max(widths, 0.1), detail))
+        found.append(
+            number_clause("widths", abs(claims.widths - widths), 2 * tolerances.length * max(widths, 0.1), detail)
+        )
     return found
 
 
@@ -120,6 +124,6 @@ def _parts(claims: Claims, case: Case, step: F64) -> list[float]:
     rise = matrix4(case.edited.target_pose)[2, 3] - matrix4(case.edited.source_pose)[2, 3]
     lengths = [float(np.hypot(np.linalg.norm(step), rise))]
     if len(claims.directions) == 1 and case.facts.camera.source.known and claims.frame == "viewer":
-        direction = viewer(case, "source").along(claims.directions[0])
+        direction = axes_of_viewer(case, "source").along(claims.directions[0])
         lengths += [] if direction is None else [abs(float(step @ direction))]
     return lengths

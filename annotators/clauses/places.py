@@ -30,7 +30,7 @@ from ...shards.geometry import F64, matrix4
 from ..case import Case
 from ..claims import Claims, Part
 from ..relations import APART, Layout, Relation, Seen, StateName, gap, inside, viewer_axes
-from .clause import Clause, Outcome, decided
+from .clause import Clause, Outcome, truth_clause
 from .names import is_name, matching_references
 
 _SAID: Final = {
@@ -62,14 +62,14 @@ class Axes:
         return self.front if side in ("front", "towards") else -self.front
 
 
-def viewer(case: Case, state: StateName) -> Axes:
+def axes_of_viewer(case: Case, state: StateName) -> Axes:
     """The viewer's axes. `front` points towards the camera."""
     view = case.facts.camera.source if state == "source" else case.facts.camera.target
     right, away = viewer_axes(matrix4(view.world_from_camera))
     return Axes(right, None if away is None else -away)
 
 
-def own(pose: F64, front_deg: float) -> Axes:
+def axes_of_object(pose: F64, front_deg: float) -> Axes:
     """An object's own axes.
 
     Args:
@@ -148,14 +148,14 @@ def _judge(
             return _outcome(inside(a, b), gap(a, b) > 0), f"is {max(gap(a, b), 0):.2f} m beside it"
         case side:
             if claims.frame == "viewer":
-                return _on_side(a, b, side, viewer(case, state), in_image=True)
+                return _on_side(a, b, side, axes_of_viewer(case, state), in_image=True)
             if b.id not in fronts:
                 return "unchecked", "whose front is not known"
-            return _on_side(a, b, side, own(b.pose, fronts[b.id]), in_image=False)
+            return _on_side(a, b, side, axes_of_object(b.pose, fronts[b.id]), in_image=False)
 
 
 def _outcome(true: bool, false: bool) -> Outcome:
-    return decided("", true, false, "").outcome
+    return truth_clause("", true, false, "").outcome
 
 
 def _on_side(a: Seen, b: Seen, side: str, axes: Axes, in_image: bool) -> tuple[Outcome, str]:
@@ -249,31 +249,31 @@ def _part_clause(claims: Claims, case: Case, state: StateName, moved: bool) -> C
         new, against = _reaches_part(claims.part, start, (u, v))
         true, false = true and new, false or against
         detail += "" if new else ", where it was before"
-    return decided("part", true, false, detail)
+    return truth_clause("part", true, false, detail)
 
 
 def _reaches_part(part: Part, start: tuple[float, float], end: tuple[float, float]) -> tuple[bool, bool]:
     """Whether a move goes far enough towards a side that `part` names, starting beyond the center; and whether it goes
     away from one."""
-    ways = {"left": 0, "right": 0, "upper": 1, "lower": 1}
+    axis_of = {"left": 0, "right": 0, "upper": 1, "lower": 1}
     new, against = False, False
     for word in part.split():
         if word == "centre":
             axes = (0, 1) if part == "centre" else (0,)
             new |= any(abs(start[k] - 0.5) - abs(end[k] - 0.5) >= _EDGE for k in axes)
             continue
-        sign, k = (-1 if word in ("left", "upper") else 1), ways[word]
-        way = sign * (end[k] - start[k])
-        new |= way >= 2 * _EDGE and sign * (start[k] - 0.5) <= 0
-        against |= way <= -_EDGE
+        sign, k = (-1 if word in ("left", "upper") else 1), axis_of[word]
+        progress = sign * (end[k] - start[k])
+        new |= progress >= 2 * _EDGE and sign * (start[k] - 0.5) <= 0
+        against |= progress <= -_EDGE
     return new, against
 
 
 def _in_part(word: str, u: float, v: float, part: Part) -> Outcome:
     if word == "centre":
         # The center of the whole image, or of its upper or lower row.
-        away = max(abs(u - 0.5), abs(v - 0.5) - 0.05) if part == "centre" else abs(u - 0.5)
-        return _outcome(away <= 0.15, away > 0.25)
-    at = u if word in ("left", "right") else v
-    inwards = 0.5 - at if word in ("left", "upper") else at - 0.5
+        distance = max(abs(u - 0.5), abs(v - 0.5) - 0.05) if part == "centre" else abs(u - 0.5)
+        return _outcome(distance <= 0.15, distance > 0.25)
+    position = u if word in ("left", "right") else v
+    inwards = 0.5 - position if word in ("left", "upper") else position - 0.5
     return _outcome(inwards >= _EDGE, inwards < -_EDGE)

@@ -13,7 +13,7 @@ from ...shards.schema import PairFacts
 from ..case import Case
 from ..claims import Claims
 from ..clauses.amounts import STILL_DEG, STILL_LOG, ratio_clause, turn_clauses
-from ..clauses.clause import Clause, Tolerances, decided
+from ..clauses.clause import Clause, Tolerances, truth_clause
 from ..measure import Images
 from ..phrases import number, sentence
 from ..wording import Wordings
@@ -56,13 +56,13 @@ class Camera(Kind):
             side = "right" if edit.yaw_deg > 0 else "left"
             yield f"the camera orbits the scene by {number(abs(edit.yaw_deg), 1)} degrees to the viewer's {side}"
         if edit.pitch_deg:
-            way = "rises" if edit.pitch_deg > 0 else "sinks"
-            yield f"the camera {way} by {number(abs(edit.pitch_deg), 1)} degrees and keeps looking at the scene"
+            verb = "rises" if edit.pitch_deg > 0 else "sinks"
+            yield f"the camera {verb} by {number(abs(edit.pitch_deg), 1)} degrees and keeps looking at the scene"
         if edit.zoom == 1:
             yield "the distance of the camera is unchanged"
             return
-        way = "closer (zoom in)" if edit.zoom > 1 else "farther away (zoom out)"
-        yield f"the camera comes {way}: to {number(100 / edit.zoom, 0)} % of its distance"
+        direction = "closer (zoom in)" if edit.zoom > 1 else "farther away (zoom out)"
+        yield f"the camera comes {direction}: to {number(100 / edit.zoom, 0)} % of its distance"
 
     def clauses(
         self, claims: Claims, case: Case, fronts: Mapping[int, float], tolerances: Tolerances
@@ -77,7 +77,7 @@ class Camera(Kind):
         ):
             if claimed == "unchanged":
                 still = abs(true) < STILL_DEG
-                yield decided(name, still, not still, f"says unchanged, is {true:g} deg")
+                yield truth_clause(name, still, not still, f"says unchanged, is {true:g} deg")
             else:
                 sense = 0 if claimed == "none" else 1 if claimed == names[0] else -1
                 # Pitch changes by few degrees: the tolerance of yaw would accept 15 for 5.
@@ -112,11 +112,11 @@ def _pitch(degrees: float) -> list[str]:
     if not degrees:
         return []
     angle = number(abs(degrees), 1)
-    verb, steep, way = ("raise", "more steeply", "up") if degrees > 0 else ("lower", "less steeply", "down")
+    verb, steep, direction = ("raise", "more steeply", "up") if degrees > 0 else ("lower", "less steeply", "down")
     return [
         f"{verb} the camera by {angle} degrees",
         f"{verb} the viewpoint {angle} degrees along its orbit",
-        f"move the camera {way} by {angle} degrees so that it looks down {steep}",
+        f"move the camera {direction} by {angle} degrees so that it looks down {steep}",
         f"{verb} the camera's elevation by {angle} degrees",
     ]
 
@@ -125,16 +125,16 @@ def _zoom(factor: float) -> list[str]:
     if factor == 1:
         return []
     share = number(100 / factor, 0)
-    word, way = ("in", "closer to the scene") if factor > 1 else ("out", "farther away from the scene")
+    word, direction = ("in", "closer to the scene") if factor > 1 else ("out", "farther away from the scene")
     bring = "bring the camera" if factor > 1 else "pull the camera back,"
     return [
         f"zoom {word} by moving the camera to {share} % of its distance",
-        f"move the camera {way}, to {share} % of its distance",
+        f"move the camera {direction}, to {share} % of its distance",
         f"zoom {word}: move the camera to {share} % of its distance",
-        f"{bring} {way}, to {share} % of its distance",
+        f"{bring} {direction}, to {share} % of its distance",
     ]
 
 
 def _zoom_clause(claimed: str, closer: float) -> Clause:
     true = "unchanged" if abs(closer) < STILL_LOG else "in" if closer > 0 else "out"
-    return decided("zoom", claimed == true, claimed != true, f"says {claimed}, is {true}")
+    return truth_clause("zoom", claimed == true, claimed != true, f"says {claimed}, is {true}")

@@ -39,9 +39,9 @@ class Remove(Kind):
         ]
         verb = "are" if is_plural(x) else "is"
         # Avoid `the left mug that is next to the right mug`.
-        kin = {id for id, name in case.names.items() if name.split()[-1] == x.split()[-1]}
+        same_noun = {id for id, name in case.names.items() if name.split()[-1] == x.split()[-1]}
         for relation in case.before:
-            if not kin & set(relation.others):
+            if not same_noun & set(relation.others):
                 place = stands(relation, case.names)
                 groups.append([f"{start} {x} that {verb} {place}." for start in ("Remove", "Delete", "Take away")])
         return Wordings(groups)

@@ -13,7 +13,7 @@ from ...shards.schema import Edit, PairFacts, SceneObject
 from ..case import Case
 from ..claims import CANONICAL_VIEWS, Claims
 from ..clauses.amounts import turn_clauses
-from ..clauses.clause import Clause, Tolerances, decided
+from ..clauses.clause import Clause, Tolerances, truth_clause
 from ..clauses.fronts import bearing, side_of_view
 from ..clauses.places import place_clauses
 from ..measure import Images, outline_change, pose_error
@@ -123,9 +123,9 @@ def _view_clause(claims: Claims, case: Case, fronts: Mapping[int, float]) -> Cla
     claimed = claims.view
     if case.facts.edit.view:
         true = side_of_view(case.facts.edit.view)
-        return decided("view", claimed == true, claimed != true, f"says {claimed}, is {true}")
+        return truth_clause("view", claimed == true, claimed != true, f"says {claimed}, is {true}")
     front = fronts.get(case.edited.id)
     if front is None or not case.facts.camera.target.known or not case.edited.known or claimed == "none":
         return Clause("view", "unchecked", f"says {claimed}, the object's front is not known")
     off = abs(wrap_degrees(45.0 * CANONICAL_VIEWS.index(claimed) - bearing(case.facts, case.edited, front)))
-    return decided("view", off <= 22.5, off > 45, f"says {claimed}, is off by {off:.0f} deg")
+    return truth_clause("view", off <= 22.5, off > 45, f"says {claimed}, is off by {off:.0f} deg")

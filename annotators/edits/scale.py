@@ -12,7 +12,7 @@ from ...shards.schema import Edit, PairFacts, SceneObject
 from ..case import Case
 from ..claims import Claims
 from ..clauses.amounts import STILL_LOG, ratio_clause
-from ..clauses.clause import Clause, Tolerances, decided
+from ..clauses.clause import Clause, Tolerances, truth_clause
 from ..clauses.places import place_clauses
 from ..measure import Images, pose_error
 from ..phrases import is_plural, number
@@ -119,7 +119,7 @@ def _size_clauses(claims: Claims, case: Case, tolerances: Tolerances) -> list[Cl
     if claims.size != "none":
         sign = 1 if claims.size == "larger" else -1
         agrees = sign * log(true) > STILL_LOG
-        found.append(decided("size", agrees, not agrees, f"says {claims.size}, is {true:.2f} times as large"))
+        found.append(truth_clause("size", agrees, not agrees, f"says {claims.size}, is {true:.2f} times as large"))
     if claims.factor:
         found.append(ratio_clause("factor", claims.factor, true, tolerances.factor, f"is {true:.2f}"))
     return found

@@ -43,24 +43,26 @@ class Translate(Kind):
         groups = [sentences(verbs, x, where(relation, case.names)) for relation in after]
         if into:
             return Wordings(groups)
-        way = motion(case)
+        move = motion(case)
         verbs = ("move", "shift", "slide")
-        groups.append(sentences(("move", "shift", "bring"), x, way.end))
-        groups.append(sentences(verbs, x, _far(way)))
-        slight = [f"{little} {words}" for words in way.directions[:1] for little in ("a bit", "slightly") if way.slight]
-        return Wordings(groups, [sentences(verbs, x, way.directions), sentences(verbs, x, slight)])
+        groups.append(sentences(("move", "shift", "bring"), x, move.end))
+        groups.append(sentences(verbs, x, _distances(move)))
+        slight = [
+            f"{little} {words}" for words in move.directions[:1] for little in ("a bit", "slightly") if move.slight
+        ]
+        return Wordings(groups, [sentences(verbs, x, move.directions), sentences(verbs, x, slight)])
 
     def facts(self, case: Case) -> Iterator[str]:
-        way = motion(case)
+        move = motion(case)
         left = [relation for relation in case.before if relation not in case.after]
         yield from related("before the edit it was", left, case.names)
         yield from related("after the edit it is", case.reached, case.names)
-        if way.directions:
-            yield f"direction of the move, as the camera sees it: {way.directions[0]}"
-        if way.metres:
-            yield f"distance of the move: {length(way.metres)} ({number(way.metres)} metres)"
-        if way.end:
-            yield f"the move leads {way.end[0]}"
+        if move.directions:
+            yield f"direction of the move, as the camera sees it: {move.directions[0]}"
+        if move.metres:
+            yield f"distance of the move: {length(move.metres)} ({number(move.metres)} metres)"
+        if move.end:
+            yield f"the move leads {move.end[0]}"
 
     def clauses(
         self, claims: Claims, case: Case, fronts: Mapping[int, float], tolerances: Tolerances
@@ -89,14 +91,14 @@ class Translate(Kind):
         return pose_error(edit, edited, about_base=False)
 
 
-def _far(way: Motion) -> list[str]:
+def _distances(move: Motion) -> list[str]:
     """Directions with distances."""
-    if not way.directions or not way.metres:
+    if not move.directions or not move.metres:
         return []
-    if way.parts:
-        return way.parts
-    first, metres = way.directions[0], f"about {length(way.metres)}"
+    if move.parts:
+        return move.parts
+    first, distance = move.directions[0], f"about {length(move.metres)}"
     return distinct(
-        [f"{metres} {first}", f"{first} by {way.magnitude}"]
-        + [f"{words}{',' if ',' in words else ''} by {metres}" for words in way.directions]
+        [f"{distance} {first}", f"{first} by {move.magnitude}"]
+        + [f"{words}{',' if ',' in words else ''} by {distance}" for words in move.directions]
     )

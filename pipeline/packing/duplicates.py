@@ -91,7 +91,7 @@ def find_duplicates(store: LayerStore, plan: Plan, layers: Mapping[str, str], op
     stored = stored_duplicates(store, plan, layers, options)
     if isinstance(stored, Duplicates):
         return stored
-    found = Duplicates(stored, tuple(_find(_load(store, plan, _required_layers(layers)), options)))
+    found = Duplicates(stored, tuple(_search(_load(store, plan, _required_layers(layers)), options)))
     content = {
         "digest": stored,
         "plan": plan.hash,
@@ -154,13 +154,13 @@ class _Candidates:
     change: U64
     """Hashes, each (n, 4)."""
 
-    def of(self, splits: Collection[Split], free: NDArray[np.bool_]) -> I64:
-        """Positions of the samples of these splits that are `free`."""
-        return np.flatnonzero(np.isin(self.splits, list(splits)) & free)
+    def in_splits(self, splits: Collection[Split], remaining: NDArray[np.bool_]) -> I64:
+        """Positions of the samples of these splits that are `remaining`."""
+        return np.flatnonzero(np.isin(self.splits, list(splits)) & remaining)
 
-    def with_derivation(self, split: Split, derived: str, free: NDArray[np.bool_]) -> I64:
-        """Positions of the `free` samples of a split that were derived in this way."""
-        return np.flatnonzero((self.splits == split) & (self.derived == derived) & free)
+    def with_derivation(self, split: Split, derived: str, remaining: NDArray[np.bool_]) -> I64:
+        """Positions of the `remaining` samples of a split that were derived in this way."""
+        return np.flatnonzero((self.splits == split) & (self.derived == derived) & remaining)
 
     def dropped(self, index: int, twin: int, distance: int, reason: Reason) -> Dropped:
         split: Split = self.splits[index].item()
@@ -191,24 +191,24 @@ def _load(store: LayerStore, plan: Plan, layers: Mapping[str, str]) -> _Candidat
     return _Candidates(keys, np.array(units, np.int64), np.array(splits, "U5"), derivations, source, target, change)
 
 
-def _find(samples: _Candidates, options: DuplicateOptions) -> list[Dropped]:
+def _search(samples: _Candidates, options: DuplicateOptions) -> list[Dropped]:
     found: dict[int, Dropped] = {}
-    free = np.ones(len(samples.keys), np.bool_)
+    remaining = np.ones(len(samples.keys), np.bool_)
     stages = [partial(_leaks, split=split) for split in LEAK_REASONS] if options.across_splits else []
     # A derived sample has the images of its origin, so it is compared only with samples derived in the same way.
     derivations: list[str] = np.unique(samples.derived).tolist()
     stages += [partial(_twins, split=split, derived=derived) for split in SPLITS for derived in derivations]
     for stage in stages:
-        found |= stage(samples, free, options.distance)
-        free[list(found)] = False
+        found |= stage(samples, remaining, options.distance)
+        remaining[list(found)] = False
     return [found[index] for index in sorted(found)]
 
 
-def _leaks(samples: _Candidates, free: NDArray[np.bool_], limit: int, *, split: Split) -> dict[int, Dropped]:
+def _leaks(samples: _Candidates, remaining: NDArray[np.bool_], limit: int, *, split: Split) -> dict[int, Dropped]:
     """Samples of later splits, by position, that show an image of a held-out split."""
-    held_out = samples.of((split,), free)
+    held_out = samples.in_splits((split,), remaining)
     later: tuple[Split, ...] = ("train", "val") if split == "test" else ("train",)
-    others = samples.of(later, free)
+    others = samples.in_splits(later, remaining)
     shown = np.concatenate([samples.source[held_out], samples.target[held_out]])
     found: dict[int, Dropped] = {}
     for images in (samples.source, samples.target):
@@ -221,19 +221,17 @@ def _leaks(samples: _Candidates, free: NDArray[np.bool_], limit: int, *, split: 
 
 
 def _twins(
-    samples: _Candidates, free: NDArray[np.bool_], limit: int, *, split: Split, derived: str
+    samples: _Candidates, remaining: NDArray[np.bool_], limit: int, *, split: Split, derived: str
 ) -> dict[int, Dropped]:
     """Duplicates, by position, among the samples of a split that were derived in the same way."""
-    mine = samples.with_derivation(split, derived, free)
+    candidates = samples.with_derivation(split, derived, remaining)
     # Targets first: edits of one scene share their source, not their target.
-    hashes = [part[mine] for part in (samples.target, samples.source, samples.change)]
+    hashes = [part[candidates] for part in (samples.target, samples.source, samples.change)]
     twins = first_twins(hashes, (limit, limit, 2 * limit))
     later = np.flatnonzero(twins >= 0)
     distance = np.maximum(*(distances(part[later], part[twins[later]]) for part in hashes[:2]))
-    return {
-        int(mine[index]): samples.dropped(int(mine[index]), int(mine[twins[index]]), int(bits), "duplicate")
-        for index, bits in zip(later, distance, strict=True)
-    }
+    pairs = zip(candidates[later].tolist(), candidates[twins[later]].tolist(), distance.tolist(), strict=True)
+    return {index: samples.dropped(index, twin, bits, "duplicate") for index, twin, bits in pairs}
 
 
 def _required_layers(layers: Mapping[str, str]) -> dict[str, str]:
