@@ -47,7 +47,7 @@ def conclude(reading: Reading) -> Parsed:
     """Derive the claims from what all clauses say."""
     name = _kind(reading)
     kind = kind_of(name) if name else None
-    if not (reading.kind or reading.light) and (reading.bare or _UNKNOWN_VERB.match(reading.object)):
+    if not (reading.kind or reading.light) and (reading.without_article or _UNKNOWN_VERB.match(reading.object)):
         return Parsed(None, (reading.object, *reading.rest))
     if kind is None or (kind.objects and not reading.object) or (not kind.in_source and "more" in reading.signs):
         return Parsed(None, tuple(reading.rest))
@@ -108,7 +108,7 @@ def _kind(reading: Reading) -> EditKind | Literal[""]:
             return _kind_from_phrases(reading)
         case "place":
             return "insert" if reading.new else "translate"
-        case "translate" if (reading.sizes or reading.larger) and not (reading.places or reading.directions):
+        case "translate" if (reading.sizes or reading.size_sense) and not (reading.places or reading.directions):
             return "scale"  # `bring it down to half its size`
         case kind:
             return kind
@@ -121,7 +121,7 @@ def _kind_from_phrases(reading: Reading) -> EditKind | Literal[""]:
         return "remove"
     if "appears" in signs:
         return "insert"
-    if reading.larger or reading.sizes:
+    if reading.size_sense or reading.sizes:
         return "scale"
     if values.keys() & {"turn", "view", "degrees"} or "whirl" in signs:
         return "rotate"
@@ -143,7 +143,7 @@ def _place_on_side(reading: Reading, fields: dict[str, Any], is_end: bool) -> No
 
 def _size(reading: Reading) -> dict[str, Any]:
     """Sense and factor (new size over old) of a change of size: `to 80 percent` and `20 percent smaller` are 0.8."""
-    sense = reading.larger or ("larger" if "up" in reading.signs else "smaller" if "down" in reading.signs else "")
+    sense = reading.size_sense or ("larger" if "up" in reading.signs else "smaller" if "down" in reading.signs else "")
     factor = 0.0
     for chunk in reading.sizes[:1]:
         value = float(chunk.value.split()[-1])

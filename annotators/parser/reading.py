@@ -61,7 +61,7 @@ class Reading:
     """The first verb that asks for nothing by itself (`verbs.LIGHT`)."""
     object: str = ""
     new: bool = False
-    bare: bool = False
+    without_article: bool = False
     """Whether the object was named without an article: it may then be an unknown verb."""
     places: list[Place] = field(default_factory=list[Place])
     own_frame: bool = False
@@ -71,7 +71,7 @@ class Reading:
     """Each `on the left` or `on the right`: the side, and how many places came before it."""
     below: bool = False
     """Whether the direction of a turn is seen from below."""
-    larger: str = ""
+    size_sense: str = ""
     sizes: list[Chunk] = field(default_factory=list[Chunk])
     values: dict[str, Any] = field(default_factory=dict[str, Any])
     """Fields of Claims."""
@@ -83,49 +83,55 @@ class Reading:
     """Words that were not understood."""
 
 
-def read_clause(reading: Reading, found: list[Chunk]) -> None:
+def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
     """Add one clause, given as its chunks, to the reading."""
     has_phrases = (
-        reading.places or reading.sizes or reading.larger or reading.values or reading.signs or reading.directions
+        reading.places or reading.sizes or reading.size_sense or reading.values or reading.signs or reading.directions
     )
     # In `turn the mug's handle : rotate the mug` the second clause explains the first.
-    again = found[0].value == reading.kind and [chunk.kind for chunk in found[:2]] == ["verb", "words"]
-    if not has_phrases and (not reading.kind or (again and trim_noun_phrase(found[1].value) not in PRONOUNS)):
+    repeats_verb = chunks[0].value == reading.kind and [chunk.kind for chunk in chunks[:2]] == ["verb", "words"]
+    if not has_phrases and (not reading.kind or (repeats_verb and trim_noun_phrase(chunks[1].value) not in PRONOUNS)):
         # An object named before the request (`take the mug and ...`) is only what a pronoun refers to.
         reading.mentioned, reading.object = reading.object or reading.mentioned, ""
     pending: Place | None = None
     described = ignored = other_subject = False
-    for number, chunk in enumerate(found):
+    for index, chunk in enumerate(chunks):
         match chunk.kind:
             case "verb":
                 _read_verb(reading, chunk)
             case "words":
-                thing, tail = _split_tail(chunk.value)
-                opened = _OTHER_SUBJECT.search(chunk.value)
-                if opened and not reading.object and all(word in WHOLE_SCENE | FILLERS for word in thing.split()):
-                    thing, tail = trim_noun_phrase(chunk.value[opened.end() :]), ""
-                other_subject = bool(opened and tail) and not _PRONOUN_LAST.search(chunk.value)
+                noun_phrase, tail = _split_tail(chunk.value)
+                subordinate = _OTHER_SUBJECT.search(chunk.value)
+                if (
+                    subordinate
+                    and not reading.object
+                    and all(word in WHOLE_SCENE | FILLERS for word in noun_phrase.split())
+                ):
+                    noun_phrase, tail = trim_noun_phrase(chunk.value[subordinate.end() :]), ""
+                other_subject = bool(subordinate and tail) and not _PRONOUN_LAST.search(chunk.value)
                 reading.rest += [tail] if tail else []
-                before = found[number - 1] if number else None
-                named = before is not None and before.kind == "open" and reading.object.endswith(f" {before.word}")
-                meaningless = all(word in FILLERS for word in thing.split()) and thing not in PRONOUNS
+                before = chunks[index - 1] if index else None
+                continues_name = (
+                    before is not None and before.kind == "open" and reading.object.endswith(f" {before.word}")
+                )
+                meaningless = all(word in FILLERS for word in noun_phrase.split()) and noun_phrase not in PRONOUNS
                 if described and reading.object and (location := _LOCATION.match(chunk.value)):
-                    reading.object += f" {found[number - 1].word} {location[0].strip()}"
+                    reading.object += f" {chunks[index - 1].word} {location[0].strip()}"
                     described = False
-                elif named:
+                elif continues_name:
                     reading.object += f" {chunk.value.partition(' , ')[0]}"
                 elif pending is not None and not meaningless:
-                    pending.references += _references(reading, pending, thing)
-                    if not reading.object and pending.relation != "between" and " , " in thing:
+                    pending.references += _references(reading, pending, noun_phrase)
+                    if not reading.object and pending.relation != "between" and " , " in noun_phrase:
                         # `insert , to the right of the stove , a copper kettle`
-                        late = thing.partition(" , ")[2]
-                        _read_words(reading, late, trim_noun_phrase(late))
+                        object_phrase = noun_phrase.partition(" , ")[2]
+                        _read_words(reading, object_phrase, trim_noun_phrase(object_phrase))
                     pending = None
                 elif ignored and not meaningless:
                     ignored = False
-                elif not meaningless and not _continue_between(reading, chunk.value, thing):
-                    another = _read_words(reading, chunk.value, thing)
-                    other_subject = other_subject or (another and found[number - 1].kind != "open")
+                elif not meaningless and not _continue_between(reading, chunk.value, noun_phrase):
+                    another = _read_words(reading, chunk.value, noun_phrase)
+                    other_subject = other_subject or (another and chunks[index - 1].kind != "open")
             case _ if (
                 other_subject
                 and chunk.kind in _TIED_TO_SUBJECT
@@ -141,10 +147,10 @@ def read_clause(reading: Reading, found: list[Chunk]) -> None:
                 described = ignored = False
             case "that":
                 described = (
-                    number > 0 and found[number - 1].kind == "words" and not chunk.word.startswith(("so ", "to "))
+                    index > 0 and chunks[index - 1].kind == "words" and not chunk.word.startswith(("so ", "to "))
                 )
             case "open" if described and reading.object:
-                reading.object += f" {found[number - 1].word} {chunk.word}"
+                reading.object += f" {chunks[index - 1].word} {chunk.word}"
             case "origin":
                 ignored = True
             case "beyond":
@@ -161,19 +167,19 @@ def read_clause(reading: Reading, found: list[Chunk]) -> None:
 def _split_tail(words: str) -> tuple[str, str]:
     """Split words into a noun phrase and the part after it that was not understood."""
     found = TAIL.search(words)
-    thing = trim_noun_phrase(words[: found.start()] if found else words)
+    noun_phrase = trim_noun_phrase(words[: found.start()] if found else words)
     tail = trim_noun_phrase(found.group()) if found else ""
-    return thing, "" if not tail or HARMLESS.fullmatch(found.group().strip() if found else "") else tail
+    return noun_phrase, "" if not tail or HARMLESS.fullmatch(found.group().strip() if found else "") else tail
 
 
-def _continue_between(reading: Reading, words: str, thing: str) -> bool:
+def _continue_between(reading: Reading, words: str, noun_phrase: str) -> bool:
     """Add `and the vase` as the second reference of `between the clock on the left and the vase`, if it is one."""
     place = reading.places[-1] if reading.places else None
     if place is None or place.relation != "between" or len(place.references) != 1 or not words.startswith("and "):
         return False
     if reading.onside and reading.onside[-1][1] == len(reading.places):
         place.references = [f"{place.references[0]} on the {reading.onside.pop()[0]}"]
-    place.references.append(thing)
+    place.references.append(noun_phrase)
     return True
 
 
@@ -186,36 +192,36 @@ def _read_verb(reading: Reading, chunk: Chunk) -> None:
     sense, factor = SIZES.get(chunk.word, SIZES.get(chunk.word.removesuffix("d"), ("", 0.0)))
     if not sense and chunk.word.endswith("ed"):
         sense, factor = SIZES.get(chunk.word.removesuffix("ed"), ("", 0.0))
-    reading.larger = reading.larger or sense
+    reading.size_sense = reading.size_sense or sense
     if factor:
         reading.sizes.append(Chunk("factor", f"{max(factor, 1 / factor)}"))
 
 
-def _read_words(reading: Reading, words: str, thing: str) -> bool:
+def _read_words(reading: Reading, words: str, noun_phrase: str) -> bool:
     """Read words as the name of the edited object. Return whether they name another object."""
-    thing, more = _noun(thing)
+    noun_phrase, more = _split_noun_phrase(noun_phrase)
     reading.rest += [more] if more else []
-    if thing in PRONOUNS:
-        reading.object = reading.object or reading.mentioned or ("it" if thing == "it" else "")
-    elif not thing or thing == reading.object:
+    if noun_phrase in PRONOUNS:
+        reading.object = reading.object or reading.mentioned or ("it" if noun_phrase == "it" else "")
+    elif not noun_phrase or noun_phrase == reading.object:
         return False
     elif not reading.object:
-        reading.object = thing
+        reading.object = noun_phrase
         phrase = re.sub(r"^(?:, )*(?:(?:please|now|over|just|only|,) )*", "", words)
         reading.new = bool(NEW.match(phrase))
-        reading.bare = not ARTICLE.match(phrase) and not phrase.startswith(("both ", "all "))
+        reading.without_article = not ARTICLE.match(phrase) and not phrase.startswith(("both ", "all "))
         reading.signs |= {"more"} if phrase.startswith("more ") else set()
     else:
-        reading.rest.append(thing)
+        reading.rest.append(noun_phrase)
         return True
     return False
 
 
-def _noun(thing: str) -> tuple[str, str]:
+def _split_noun_phrase(noun_phrase: str) -> tuple[str, str]:
     """Split a noun phrase at the first word that ends one. Return it and the rest, or no rest if it means nothing."""
-    if particle := _PARTICLE.match(thing):
-        return _noun(thing[particle.end() :])[0], particle[1]
-    words = _UNKNOWN_VERB.sub(r" | ", thing).split()
+    if particle := _PARTICLE.match(noun_phrase):
+        return _split_noun_phrase(noun_phrase[particle.end() :])[0], particle[1]
+    words = _UNKNOWN_VERB.sub(r" | ", noun_phrase).split()
     ends = (at for at, word in enumerate(words) if at and (word in NO_NOUN or word in ",|"))
     end = len(words) if NEAREST.intersection(words) else next(ends, len(words))
     more = [word for word in words[end:] if word not in ",|"]
@@ -223,15 +229,15 @@ def _noun(thing: str) -> tuple[str, str]:
     return " ".join(words[:end]), " ".join(more)
 
 
-def _references(reading: Reading, place: Place, thing: str) -> list[str]:
-    if thing in PRONOUNS:
+def _references(reading: Reading, place: Place, noun_phrase: str) -> list[str]:
+    if noun_phrase in PRONOUNS:
         earlier = [other.references for other in reading.places if other is not place and len(other.references) == 1]
-        return earlier[-1] if earlier else [reading.mentioned or thing]
+        return earlier[-1] if earlier else [reading.mentioned or noun_phrase]
     if place.relation == "between":
-        return [trim_noun_phrase(part) for part in re.split(r",? and |, ", thing)][:2]
-    thing, more = _noun(thing.split(" , ")[0])
+        return [trim_noun_phrase(part) for part in re.split(r",? and |, ", noun_phrase)][:2]
+    noun_phrase, more = _split_noun_phrase(noun_phrase.split(" , ")[0])
     reading.rest += [more] if more else []
-    return [thing]
+    return [noun_phrase]
 
 
 def _read_place(reading: Reading, chunk: Chunk, described: bool, ignored: bool) -> Place | None:
@@ -287,10 +293,10 @@ def _read_phrase(reading: Reading, chunk: Chunk) -> None:
         case "aux":
             pass
         case "becomes larger" | "becomes smaller":
-            reading.larger = chunk.kind.removeprefix("becomes ")
+            reading.size_sense = chunk.kind.removeprefix("becomes ")
             reading.signs.add("becomes")
         case "larger" | "smaller":
-            reading.larger = reading.larger or chunk.kind
+            reading.size_sense = reading.size_sense or chunk.kind
         case "grown":
             reading.signs.add("up" if chunk.value == "up" else "down")
         case "times" | "factor" | "share" | "more":
