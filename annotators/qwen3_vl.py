@@ -20,11 +20,11 @@ from .claims import Claims
 from .grounding import edit_facts
 from .phrases import distinct
 from .vlm.client import Backend, Request
-from .vlm.forms import plain_text, read_form, schema_of
+from .vlm.forms import read_form, schema_of, text_pattern
 from .vlm.prompts import fill, read_prompt
 from .vlm.stage import VlmStage
 
-Sentence = Annotated[str, Field(pattern=f"^[A-Z]{plain_text(4, 240)}[.]$")]
+Sentence = Annotated[str, Field(pattern=f"^[A-Z]{text_pattern(4, 240)}[.]$")]
 Phrase = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ,'/-]{0,60}$")]
 _MAX_VARIANTS: Final = 12
 _MAX_NUMBER: Final = 100

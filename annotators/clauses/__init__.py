@@ -1,4 +1,4 @@
-"""What an instruction may say of any edit, and how one clause of it is judged: names, places, moves, turns, numbers.
+"""Judge single clauses of an instruction: names, places, moves, turns and numbers.
 
-No module here knows which kinds of edits there are: the kinds (`annotators.edits`) choose the clauses that they judge.
+These modules do not depend on the kinds of edits. Each kind (`annotators.edits`) selects the clauses that it judges.
 """

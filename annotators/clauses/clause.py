@@ -1,7 +1,7 @@
-"""What the geometry check says of one clause of an instruction, and by how much a number may be off.
+"""The outcome of the geometry check for one clause of an instruction, and the tolerances of numbers.
 
-Invariant: `contradicted` means that the geometry clearly says otherwise and `agrees` that it clearly says so; between
-the two, and where the facts do not tell, a clause is `unchecked`.
+Invariant: `agrees` means that the clause is clearly true, `contradicted` that it is clearly false. In between, and if
+the facts do not decide, it is `unchecked`.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from typing import Final, Literal
 
 Outcome = Literal["agrees", "contradicted", "unchecked"]
 CLEARLY: Final = 2.0
-"""A number is contradicted where its error is more than so many tolerances."""
+"""A number is contradicted if its error exceeds this many tolerances."""
 
 
 @dataclass(frozen=True)
 class Clause:
-    """`name`: kind, object, relation, ...; `detail`: what is said and what is, as text."""
+    """`name` is kind, object, relation, ...; `detail` says what is claimed and what is true."""
 
     name: str
     outcome: Outcome
@@ -26,7 +26,7 @@ class Clause:
 
 @dataclass(frozen=True)
 class Tolerances:
-    """Within these a number agrees; beyond twice as much it is contradicted."""
+    """A number agrees within its tolerance and is contradicted beyond `CLEARLY` tolerances."""
 
     length: float = 0.15
     """Share of a move's length (at least 2 cm)."""
@@ -39,13 +39,13 @@ class Tolerances:
 DEFAULT: Final = Tolerances()
 
 
-def within(name: str, error: float, tolerance: float, detail: str) -> Clause:
-    """A clause on a number, from its error and its tolerance in the same unit."""
+def number_clause(name: str, error: float, tolerance: float, detail: str) -> Clause:
+    """A clause on a number. `error` and `tolerance` have the same unit."""
     if error <= tolerance:
         return Clause(name, "agrees", detail)
     return Clause(name, "contradicted" if error > CLEARLY * tolerance else "unchecked", detail)
 
 
-def decided(name: str, true: bool, false: bool, detail: str) -> Clause:
-    """A clause that is clearly so, clearly not so, or neither."""
+def truth_clause(name: str, true: bool, false: bool, detail: str) -> Clause:
+    """A clause that is clearly true, clearly false, or neither."""
     return Clause(name, "agrees" if true else "contradicted" if false else "unchecked", detail)

@@ -1,7 +1,7 @@
-"""Which objects of a pair a noun phrase fits: by name and category, then by colour, size and place.
+"""Find the objects of a pair that a noun phrase matches: by name and category, then by color, size and place.
 
-Invariant: a phrase fits as a viewer of the source image understands it. `table` fits a coffee table too; `office chair`
-fits the chair where there is no other; colours that people take for one another never tell two objects apart.
+Invariant: a phrase matches what a viewer of the source image would understand. `table` matches a coffee table too.
+`office chair` matches the chair if there is no other. Similar colors do not distinguish two objects.
 """
 
 import re
@@ -17,7 +17,7 @@ from ..case import Case
 from ..phrases import bare
 from .clause import Clause
 
-_FAMILIES: Final[dict[str, tuple[str, ...]]] = {
+_COLOR_FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     "black": ("black", "charcoal"),
     "white": ("white", "ivory", "cream"),
     "grey": ("grey", "gray", "silver", "silvery"),
@@ -32,8 +32,8 @@ _FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     "brown": ("brown", "tan", "bronze", "copper"),
     "beige": ("beige", "khaki"),
 }
-_FAMILY: Final = {word: family for family, words in _FAMILIES.items() for word in words}
-_NEIGHBOURS: Final[dict[str, tuple[str, ...]]] = {
+_FAMILY_OF_COLOR: Final = {word: family for family, words in _COLOR_FAMILIES.items() for word in words}
+_SIMILAR_COLORS: Final[dict[str, tuple[str, ...]]] = {
     "grey": ("black", "white", "blue", "beige", "brown", "green"),
     "brown": ("black", "red", "orange", "yellow", "beige", "green"),
     "blue": ("black", "turquoise", "purple"),
@@ -43,9 +43,9 @@ _NEIGHBOURS: Final[dict[str, tuple[str, ...]]] = {
     "turquoise": ("green",),
     "purple": ("pink",),
 }
-"""Colours that people may take for one another; each pair stands once."""
+"""Colors that people may confuse. Each pair is listed once."""
 _SHADES: Final = frozenset({"light", "dark", "bright", "pale", "deep", "wooden"})
-"""Words before a noun that tell neither what it is nor which color it has."""
+"""Words before a noun that determine neither the object nor its color."""
 _SIZES: Final = {
     **dict.fromkeys(("larger", "largest", "bigger", "biggest", "large", "big", "taller", "tallest"), 1.0),
     **dict.fromkeys(("smaller", "smallest", "small", "little", "tiny", "shorter", "shortest"), -1.0),
@@ -57,8 +57,8 @@ _PLACES: Final = {
     **dict.fromkeys(("rear", "back", "farthest", "farther", "rearmost", "hindmost"), "rear"),
     "middle": "middle",
 }
-_MODIFIERS: Final = frozenset((*_FAMILY, *_SIZES, *_PLACES, *_SHADES))
-_ALIKE: Final = tuple(
+_MODIFIERS: Final = frozenset((*_FAMILY_OF_COLOR, *_SIZES, *_PLACES, *_SHADES))
+_SIMILAR_NOUNS: Final = tuple(
     frozenset(words.split("/"))
     for words in (
         "sofa/couch/settee/loveseat",
@@ -89,7 +89,7 @@ _ALIKE: Final = tuple(
         "cupcake/cake/muffin",
     )
 )
-"""Kinds that one and the same object may be called: enough to leave open, never enough to contradict."""
+"""Nouns for the same object. Such a match is never contradicted by another name: the clause is unchecked."""
 _UNSPECIFIC: Final = frozenset({"object", "item", "thing", "one", "it", "they", "them", "that", "this"})
 _TAIL: Final = re.compile(
     r"\s+(?:(?:that|which|who|standing|sitting|located|placed|next to|in front of|behind|beside|near|between|to the) .*"
@@ -97,41 +97,41 @@ _TAIL: Final = re.compile(
 )
 _ON_SIDE: Final = re.compile(r"\s+(?:on|to|at) the (left|right)(?:[- ]hand)?(?: side)?$")
 _MARGIN: Final = 0.02
-"""Share of the image by which places must differ."""
+"""Share of the image by which the positions of two objects must differ."""
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A noun phrase taken apart; all words lower case and in the singular."""
+    """A parsed noun phrase. All words are in lower case and singular."""
 
     words: tuple[str, ...]
-    """As said, without article, place at the end and relative clause."""
+    """The phrase without its article, a place at its end and a relative clause."""
     nouns: tuple[str, ...]
-    colour: str = ""
+    color: str = ""
     size: float = 0.0
     place: str = ""
     vague: bool = False
-    """Something that was not understood tells more."""
+    """Whether a relative clause was dropped, which may say more."""
 
     @property
     def modified(self) -> bool:
         return self.words != self.nouns
 
 
-def phrase_of(text: str) -> Phrase:
-    """Take a noun phrase apart."""
+def parse_phrase(text: str) -> Phrase:
+    """Parse a noun phrase."""
     plain = bare(text.lower())
     cut = _TAIL.sub("", plain)
     side = _ON_SIDE.search(cut)
     words = _words(_ON_SIDE.sub("", cut))
-    told = 0
-    colour, size, place = "", 0.0, side[1] if side else ""
-    while told < len(words) - 1 and (word := words[told]) in _MODIFIERS:
-        told += 1
-        colour = _FAMILY.get(word, colour)
+    modifiers = 0
+    color, size, place = "", 0.0, side[1] if side else ""
+    while modifiers < len(words) - 1 and (word := words[modifiers]) in _MODIFIERS:
+        modifiers += 1
+        color = _FAMILY_OF_COLOR.get(word, color)
         size = _SIZES.get(word, size)
         place = _PLACES.get(word, place)
-    return Phrase(words, words[told:], colour, size, place, cut != plain)
+    return Phrase(words, words[modifiers:], color, size, place, cut != plain)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -142,77 +142,79 @@ def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
 
 
-def fitting(case: Case, text: str, pool: Sequence[SceneObject]) -> list[int]:
-    """Ids of the objects of `pool` that a noun phrase fits equally well, none where it fits no name."""
-    phrase = phrase_of(text)
+def matching_ids(case: Case, text: str, pool: Sequence[SceneObject]) -> list[int]:
+    """Ids of the objects of `pool` that a noun phrase matches equally well; none if it matches no name."""
+    phrase = parse_phrase(text)
     if not phrase.nouns or phrase.words[-1] in _UNSPECIFIC:
         exact = [thing for thing in pool if phrase.words == _words(thing.name)]
         return [thing.id for thing in exact]
-    named = _first(
-        lambda thing: _named(thing, phrase),
-        lambda thing: any(_ends(phrase.nouns, name) for name in _names(thing)),
-        lambda thing: _alike(thing, phrase),
+    named = _first_match(
+        lambda thing: _is_named(thing, phrase),
+        lambda thing: any(_ends_with(phrase.nouns, name) for name in _names(thing)),
+        lambda thing: _has_similar_noun(thing, phrase),
         pool=pool,
     )
     if phrase.modified:
         exact = [thing for thing in named if phrase.words in _full_names(case, thing)]
         if len(exact) == 1:
             return [exact[0].id]
-    kept = [thing for thing in named if not conflicting(phrase.colour, _colour(case, thing))] or named
-    if phrase.colour and any(_family(_colour(case, thing)) == phrase.colour for thing in kept):
-        kept = [thing for thing in kept if _colour(case, thing)]
-        same = [thing for thing in kept if _family(_colour(case, thing)) == phrase.colour]
+    kept = [thing for thing in named if not colors_conflict(phrase.color, _color(case, thing))] or named
+    if phrase.color and any(_family(_color(case, thing)) == phrase.color for thing in kept):
+        kept = [thing for thing in kept if _color(case, thing)]
+        same = [thing for thing in kept if _family(_color(case, thing)) == phrase.color]
         kept = same if len(same) == 1 else kept
-    return [thing.id for thing in _at_place(case, phrase, _of_size(phrase, kept))]
+    return [thing.id for thing in _filter_by_place(case, phrase, _filter_by_size(phrase, kept))]
 
 
-def _first(*tests: Callable[[SceneObject], bool], pool: Sequence[SceneObject]) -> list[SceneObject]:
-    """The objects that the first test passes that any passes."""
+def _first_match(*tests: Callable[[SceneObject], bool], pool: Sequence[SceneObject]) -> list[SceneObject]:
+    """The objects that pass the first test that any object passes."""
     for test in tests:
         if found := [thing for thing in pool if test(thing)]:
             return found
     return []
 
 
-def _named(thing: SceneObject, phrase: Phrase) -> bool:
-    """Whether the phrase's nouns are a name of the thing, or the end of one."""
-    return any(_ends(name, phrase.nouns) for name in _names(thing))
+def _is_named(thing: SceneObject, phrase: Phrase) -> bool:
+    """Whether the phrase's nouns are a name of the object, or the end of one."""
+    return any(_ends_with(name, phrase.nouns) for name in _names(thing))
 
 
 def is_name(case: Case, text: str, id: int) -> bool:
-    """Whether a phrase names the object in its own words, rather than in others for the same (`couch`, `tall lamp`)."""
+    """Whether a phrase names the object by a name that it has, not by a similar noun (`couch` for a sofa)."""
     thing = next(thing for thing in case.facts.objects if thing.id == id)
-    return _named(thing, phrase_of(text))
+    return _is_named(thing, parse_phrase(text))
 
 
-def names_thing(thing: SceneObject, words: Sequence[str]) -> bool:
-    """Whether words begin with a name of the thing, or with another word for it."""
-    said = [_singular(word) for word in words]
-    if any(tuple(said[: len(name)]) == name for name in _names(thing)):
+def names_object(thing: SceneObject, words: Sequence[str]) -> bool:
+    """Whether words start with a name of the object, or with a similar noun."""
+    singular = [_singular(word) for word in words]
+    if any(tuple(singular[: len(name)]) == name for name in _names(thing)):
         return True
     heads = {_head(name) for name in _names(thing)}
-    return bool(said) and any(said[0] == head or any({said[0], head} <= group for group in _ALIKE) for head in heads)
+    return bool(singular) and any(
+        singular[0] == head or any({singular[0], head} <= group for group in _SIMILAR_NOUNS) for head in heads
+    )
 
 
 def _names(thing: SceneObject) -> list[tuple[str, ...]]:
-    """What a thing is: its category, and its name without the words of colour, size and place before it."""
-    return [name for name in (_words(thing.category), phrase_of(thing.name).nouns) if name]
+    """An object's category, and its name without leading words of color, size and place."""
+    return [name for name in (_words(thing.category), parse_phrase(thing.name).nouns) if name]
 
 
 def _full_names(case: Case, thing: SceneObject) -> list[tuple[str, ...]]:
     name = _words(thing.name)
-    return [name, (*_words(_colour(case, thing)), *name)]
+    return [name, (*_words(_color(case, thing)), *name)]
 
 
-def _ends(words: tuple[str, ...], end: tuple[str, ...]) -> bool:
+def _ends_with(words: tuple[str, ...], end: tuple[str, ...]) -> bool:
     return len(end) <= len(words) and words[len(words) - len(end) :] == end
 
 
-def _alike(thing: SceneObject, phrase: Phrase) -> bool:
-    """Whether the two heads are one word, or two for one thing."""
+def _has_similar_noun(thing: SceneObject, phrase: Phrase) -> bool:
+    """Whether the phrase's head noun and one of the object's are equal or similar."""
     heads = {_head(name) for name in _names(thing)}
     mine = _head(phrase.nouns)
-    return any(mine == head or any({mine, head} <= group for group in _ALIKE) for head in heads)
+    return any(mine == head or any({mine, head} <= group for group in _SIMILAR_NOUNS) for head in heads)
 
 
 def _head(words: tuple[str, ...]) -> str:
@@ -222,27 +224,27 @@ def _head(words: tuple[str, ...]) -> str:
     return words[cut - 1]
 
 
-def _colour(case: Case, thing: SceneObject) -> str:
+def _color(case: Case, thing: SceneObject) -> str:
     ids = [other.id for other in case.facts.objects]
     return dict(zip(ids, case.facts.colours, strict=False)).get(thing.id, "")
 
 
-def _family(colour: str) -> str:
-    return next((_FAMILY[word] for word in reversed(colour.split()) if word in _FAMILY), "")
+def _family(color: str) -> str:
+    return next((_FAMILY_OF_COLOR[word] for word in reversed(color.split()) if word in _FAMILY_OF_COLOR), "")
 
 
-def conflicting(family: str, colour: str) -> bool:
-    """Whether nobody would call a thing of `colour` by a colour of `family`; unknown colours could be any."""
-    other = _family(colour)
+def colors_conflict(family: str, color: str) -> bool:
+    """Whether an object of this color clearly has no color of the family. Unknown colors conflict with none."""
+    other = _family(color)
     return (
         bool(family and other)
         and family != other
-        and other not in _NEIGHBOURS.get(family, ())
-        and family not in _NEIGHBOURS.get(other, ())
+        and other not in _SIMILAR_COLORS.get(family, ())
+        and family not in _SIMILAR_COLORS.get(other, ())
     )
 
 
-def _of_size(phrase: Phrase, things: list[SceneObject]) -> list[SceneObject]:
+def _filter_by_size(phrase: Phrase, things: list[SceneObject]) -> list[SceneObject]:
     if not phrase.size or len(things) < 2 or not all(thing.known for thing in things):
         return things
     sizes = [_volume(thing) for thing in things]
@@ -255,8 +257,8 @@ def _volume(thing: SceneObject) -> float:
     return float(np.cbrt(np.prod(thing.size_m)) * np.linalg.norm(pose[:3, 0]))
 
 
-def _at_place(case: Case, phrase: Phrase, things: list[SceneObject]) -> list[SceneObject]:
-    """The one thing at the place that the phrase names, where it is so with a margin."""
+def _filter_by_place(case: Case, phrase: Phrase, things: list[SceneObject]) -> list[SceneObject]:
+    """The object at the place that the phrase names, if it is there by a margin; else all."""
     if len(things) < 2 or phrase.place in ("", "middle"):
         return things
     sign = 1 if phrase.place in ("left", "rear") else -1
@@ -270,45 +272,48 @@ def _at_place(case: Case, phrase: Phrase, things: list[SceneObject]) -> list[Sce
 
 
 def in_source(things: Iterable[SceneObject]) -> list[SceneObject]:
-    """Those that the source image shows."""
+    """The objects that the source image shows."""
     return [thing for thing in things if thing.source_box[2] > thing.source_box[0]]
 
 
-def references(case: Case, text: str) -> list[int]:
-    """Ids that a reference's phrase may mean; an edited object where it fits nothing else."""
+def matching_references(case: Case, text: str) -> list[int]:
+    """Ids of the objects that a reference may mean; an edited object only if it matches no other."""
     edited = case.facts.edit.edited
     others = [one for one in in_source(case.facts.objects) if one.id not in edited]
-    return fitting(case, text, others) or fitting(case, text, [one for one in case.facts.objects if one.id in edited])
+    return matching_ids(case, text, others) or matching_ids(
+        case, text, [one for one in case.facts.objects if one.id in edited]
+    )
 
 
 def object_clause(case: Case, text: str, edited: SceneObject, new: bool = False) -> Clause:
-    """Judge whether the phrase fits an edited object, and no other.
+    """Judge whether the phrase matches an edited object, and no other.
 
-    Contradicted: it fits other objects but not this one, it names several alike, or its color is another. Unchecked:
-    no object bears such a name, or what tells them apart was not understood.
+    Contradicted: it matches other objects only, it matches several equally well, or its color conflicts. Unchecked: no
+    object has such a name, or the words that distinguish the objects were not understood.
 
     Args:
-        new: the source image does not show the object, so the phrase may fit others as well (`a mug` beside a mug).
+        new: whether the source image does not show the object, so that the phrase may also match others (`a mug` beside
+            a mug).
     """
-    phrase = phrase_of(text)
+    phrase = parse_phrase(text)
     pool = in_source(case.facts.objects)
     pool = [*[thing for thing in pool if thing.id != edited.id], edited]
-    found = fitting(case, text, pool)
+    found = matching_ids(case, text, pool)
     called = {thing.id: thing.name for thing in pool}
     if edited.id in found:
-        if conflicting(phrase.colour, _colour(case, edited)) and phrase.words not in _full_names(case, edited):
-            return Clause("object", "contradicted", f"says {text}, is {_colour(case, edited)}")
+        if colors_conflict(phrase.color, _color(case, edited)) and phrase.words not in _full_names(case, edited):
+            return Clause("object", "contradicted", f"says {text}, is {_color(case, edited)}")
         if len(found) == 1 or new:
             return Clause("object", "agrees", f"{text} is object {edited.id}")
         names = ", ".join(called[id] for id in found)
-        clear = not phrase.vague and all(_named(thing, phrase) for thing in pool if thing.id in found)
+        clear = not phrase.vague and all(_is_named(thing, phrase) for thing in pool if thing.id in found)
         detail = f"{text} fits {len(found)} objects ({names})"
         return Clause("object", "contradicted" if clear else "unchecked", detail)
     unknown = not edited.category or _words(edited.category)[-1] in _UNSPECIFIC
-    if not found or unknown or _may_be(edited, phrase):
+    if not found or unknown or _may_mean(edited, phrase):
         return Clause("object", "unchecked", f"{text} is no known name")
     return Clause("object", "contradicted", f"says {text}, which is the {called[found[0]]}, is the {edited.name}")
 
 
-def _may_be(thing: SceneObject, phrase: Phrase) -> bool:
-    return _alike(thing, phrase) and not _named(thing, phrase)
+def _may_mean(thing: SceneObject, phrase: Phrase) -> bool:
+    return _has_similar_noun(thing, phrase) and not _is_named(thing, phrase)

@@ -1,22 +1,22 @@
-"""Whether an object stands where an instruction says: relations to other objects, and parts of the image.
+"""Judge where an instruction says that an object stands: relations to other objects, and parts of the image.
 
-Invariant: a relation is judged on the floor plan and in the image together; it agrees, or is contradicted, only where
-the two do not disagree. Where poses are not known, only what the boxes show is judged: left, right, and not into.
+Invariant: a relation is judged on the floor plan and in the image. It agrees or is contradicted only if both say the
+same. If poses are unknown, only what boxes can show is judged: left, right, and that an object is not inside another.
 
-Formulas, with `o` the offset of the object's centre from the reference's centre along the claimed direction (of the
-viewer, or of the reference's own frame), `r` the sum of their half extents along it, `p` and `q` the same across:
-- left, right, front, behind agree where o > 0.6 r and |p| <= max(q, 1.2 o); they are contradicted where o < -0.25 r,
-  or where o < 0.25 r and |p| > q (it stands beside, not there).
-- between, with `a` the position along the line of the two references (0 to 1) and `d` the distance from it over its
-  length: agrees where 0.15 <= a <= 0.85 and d <= 0.35 and the image shows it between the two; contradicted where
+Formulas: `o` is the offset of the object's center from the reference's center along the claimed direction (of the
+viewer, or of the reference's own frame), `r` the sum of their half extents along it. `p` and `q` are the same across.
+- left, right, front, behind: agree if o > 0.6 r and |p| <= max(q, 1.2 o). Contradicted if o < -0.25 r, or if
+  o < 0.25 r and |p| > q (the object is on another side).
+- between: `a` is the position along the line between the two references (0 to 1), `d` the distance from the line over
+  its length. Agrees if 0.15 <= a <= 0.85, d <= 0.35 and the image shows the object between the two. Contradicted if
   a < -0.05, a > 1.05 or d > 0.6.
-- next, with `g` the free floor between the two and `b` the larger breadth: agrees where g <= 0.8 b and the one hides
-  nothing of the other, side by side as the camera sees them; contradicted where g > 2 b, or where it stands before or
-  behind and their boxes have more than half of the smaller one in common.
-- into agrees where the object stands within the reference's bounding box, lifted off the floor; is contradicted where
-  there is free floor between them.
-Where a move shall lead to what held before, by any margin, the clause is open: nobody could do the move by it. A part
-of the image where the object was before is contradicted where it has gone away from that part.
+- next: `g` is the free floor between the two, `b` the larger breadth. Agrees if g <= 0.8 b and the camera sees them
+  side by side, neither hiding the other. Contradicted if g > 2 b, or if one is in front of the other and their boxes
+  share more than half of the smaller one.
+- into: agrees if the object is within the reference's bounding box, lifted off the floor. Contradicted if there is free
+  floor between them.
+If the claim of a move already held in the source, by any margin, the clause is unchecked: it does not say what to do. A
+part of the image that contained the object before is contradicted if the object moved away from that part.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,8 +30,8 @@ from ...shards.geometry import F64, matrix4
 from ..case import Case
 from ..claims import Claims, Part
 from ..relations import APART, Layout, Relation, Seen, StateName, gap, inside, viewer_axes
-from .clause import Clause, Outcome, decided
-from .names import is_name, references
+from .clause import Clause, Outcome, truth_clause
+from .names import is_name, matching_references
 
 _SAID: Final = {
     "left": "left of {b}",
@@ -43,12 +43,12 @@ _SAID: Final = {
     "into": "inside {b}",
 }
 _EDGE: Final = 0.06
-"""Share of the image around a part's border within which nothing is said."""
+"""Share of the image around the border of a part within which a claim is unchecked."""
 
 
 @dataclass(frozen=True)
 class Axes:
-    """Unit vectors (2,) on the floor: to the right, and to the front (None where a camera looks down)."""
+    """Unit vectors (2,) on the floor: to the right, and to the front (None if the camera looks down)."""
 
     right: F64
     front: F64 | None
@@ -62,15 +62,20 @@ class Axes:
         return self.front if side in ("front", "towards") else -self.front
 
 
-def viewer(case: Case, state: StateName) -> Axes:
-    """The viewer's axes: `front` is towards the camera."""
+def axes_of_viewer(case: Case, state: StateName) -> Axes:
+    """The viewer's axes. `front` points towards the camera."""
     view = case.facts.camera.source if state == "source" else case.facts.camera.target
     right, away = viewer_axes(matrix4(view.world_from_camera))
     return Axes(right, None if away is None else -away)
 
 
-def own(pose: F64, front_deg: float) -> Axes:
-    """An object's own axes, from its pose and its front's direction in its own frame: facing front, its right hand."""
+def axes_of_object(pose: F64, front_deg: float) -> Axes:
+    """An object's own axes.
+
+    Args:
+        pose: world from object (4, 4).
+        front_deg: direction of its front, degrees from +x of its own frame.
+    """
     angle = np.arctan2(pose[1, 0], pose[0, 0]) + np.deg2rad(front_deg)
     front = np.array([np.cos(angle), np.sin(angle)])
     return Axes(np.array([front[1], -front[0]]), front)
@@ -79,11 +84,11 @@ def own(pose: F64, front_deg: float) -> Axes:
 def place_clauses(
     claims: Claims, case: Case, fronts: Mapping[int, float], state: StateName, moved: bool = False
 ) -> Iterator[Clause]:
-    """Judge the relation and the part of the image that are claimed of the edited object, where there are any.
+    """Judge the claimed relation and part of the image of the edited object, if any.
 
     Args:
-        state: the image of which the claims speak: the target where the edit puts the object there.
-        moved: the edit moves the object from one place to another, so a place where it was before says nothing.
+        state: the image that the claims describe: the target if the edit decides where the object ends.
+        moved: whether the edit moves the object, so that a place where it was before does not say what to do.
     """
     if claims.relation != "none" and claims.references:
         yield _relation_clause(claims, case, fronts, state, moved)
@@ -92,15 +97,15 @@ def place_clauses(
 
 
 def _relation_clause(claims: Claims, case: Case, fronts: Mapping[int, float], state: StateName, moved: bool) -> Clause:
-    """Judge the claimed relation for every object that the references may mean; open where those differ.
+    """Judge the claimed relation for every object that the references may mean. Unchecked if the outcomes differ.
 
-    A reference that is only like an object's name (`couch` for a sofa) may agree, but contradicts nothing.
+    A similar noun as reference (`couch` for a sofa) can agree, but never contradicts.
     """
     kind, subject, edited = claims.relation, case.edited.id, case.facts.edit.edited
-    said = _SAID[kind].format(b=_the(claims.references[:1]), c=_the(claims.references[1:]))
-    candidates = [[id for id in references(case, text) if id not in edited] for text in claims.references]
+    claimed = _SAID[kind].format(b=_the(claims.references[:1]), c=_the(claims.references[1:]))
+    candidates = [[id for id in matching_references(case, text) if id not in edited] for text in claims.references]
     if not candidates or not all(candidates) or (kind == "between" and len(candidates) < 2):
-        return Clause("relation", "unchecked", f"says {said}, which is no known name")
+        return Clause("relation", "unchecked", f"says {claimed}, which is no known name")
     layout = Layout(case.facts, state)
     found: list[tuple[Outcome, str]] = []
     for ids in product(*candidates):
@@ -113,13 +118,13 @@ def _relation_clause(claims: Claims, case: Case, fronts: Mapping[int, float], st
     outcome: Outcome = found[0][0] if len(outcomes) == 1 else "unchecked"
     named = all(is_name(case, text, id) for text, ids in zip(claims.references, candidates, strict=False) for id in ids)
     if outcome == "contradicted" and not named:
-        outcome = "unchecked"  # the reference may be another than the one that was taken for it
+        outcome = "unchecked"  # the reference may mean another object
     frame = ", in its own frame," if claims.frame == "object" else ""
-    return Clause("relation", outcome, f"says {said}{frame} {found[0][1]}".strip())
+    return Clause("relation", outcome, f"says {claimed}{frame} {found[0][1]}".strip())
 
 
 def _unless_before(found: tuple[Outcome, str], claims: Claims, case: Case, ids: Sequence[int]) -> tuple[Outcome, str]:
-    """The outcome, left open where a move leads to what could be said of the source already."""
+    """The outcome, but unchecked if the claim of a move already held in the source."""
     if found[0] != "agrees" or claims.frame != "viewer" or claims.relation == "none":
         return found
     relation = Relation(claims.relation, case.edited.id, tuple(ids))
@@ -143,14 +148,14 @@ def _judge(
             return _outcome(inside(a, b), gap(a, b) > 0), f"is {max(gap(a, b), 0):.2f} m beside it"
         case side:
             if claims.frame == "viewer":
-                return _on_side(a, b, side, viewer(case, state), in_image=True)
+                return _on_side(a, b, side, axes_of_viewer(case, state), in_image=True)
             if b.id not in fronts:
                 return "unchecked", "whose front is not known"
-            return _on_side(a, b, side, own(b.pose, fronts[b.id]), in_image=False)
+            return _on_side(a, b, side, axes_of_object(b.pose, fronts[b.id]), in_image=False)
 
 
 def _outcome(true: bool, false: bool) -> Outcome:
-    return decided("", true, false, "").outcome
+    return truth_clause("", true, false, "").outcome
 
 
 def _on_side(a: Seen, b: Seen, side: str, axes: Axes, in_image: bool) -> tuple[Outcome, str]:
@@ -171,7 +176,8 @@ def _on_side(a: Seen, b: Seen, side: str, axes: Axes, in_image: bool) -> tuple[O
 
 
 def _shown(a: Seen, b: Seen, side: str) -> float:
-    """Pixels by which the image shows the relation: middles for left and right, lower edges for front and behind."""
+    """Pixels by which the image shows the relation: of centers for left and right, of lower edges for front and
+    behind."""
     if side in ("left", "right"):
         return (a.middle_px - b.middle_px) * (1 if side == "right" else -1)
     return (a.box[3] - b.box[3]) * (1 if side == "front" else -1)
@@ -201,12 +207,12 @@ def _next_to(a: Seen, b: Seen, layout: Layout) -> tuple[Outcome, str]:
     offset = a.center - b.center
     deep = layout.forward is not None and abs(float(offset @ layout.forward)) > abs(float(offset @ layout.right))
     hides = deep and common > 0.5
-    said = f"is {max(free, 0):.2f} m from it" + (", one before the other" if deep and common > APART else "")
-    return _outcome(free <= 0.8 * breadth and layout.beside(a, b), free > 2 * breadth or hides), said
+    actual = f"is {max(free, 0):.2f} m from it" + (", one before the other" if deep and common > APART else "")
+    return _outcome(free <= 0.8 * breadth and layout.beside(a, b), free > 2 * breadth or hides), actual
 
 
 def _in_boxes(claims: Claims, case: Case, ids: Sequence[int], state: StateName) -> tuple[Outcome, str]:
-    """What the boxes of the masks tell where poses are not known."""
+    """Judge a relation by the boxes of the masks, if poses are unknown."""
     things = {thing.id: thing for thing in case.facts.objects}
     a, b = (getattr(things[id], f"{state}_box") for id in (case.edited.id, ids[0]))
     if a[2] <= a[0] or b[2] <= b[0] or claims.frame == "object" or things[ids[0]].known:
@@ -225,10 +231,10 @@ def _in_boxes(claims: Claims, case: Case, ids: Sequence[int], state: StateName) 
 
 
 def _part_clause(claims: Claims, case: Case, state: StateName, moved: bool) -> Clause:
-    """Judge where the middle of the object's box lies, as shares `u`, `v` of the image.
+    """Judge where the center of the object's box is, as shares `u`, `v` of the image's width and height.
 
-    left: u < 0.5, upper: v < 0.5, each clear by 0.06; centre: within 0.15 of the middle, contradicted beyond 0.25.
-    `upper centre`, `lower left`, ...: both.
+    `left`: u < 0.5; `upper`: v < 0.5, each by at least 0.06. `centre`: within 0.15 of the center, contradicted beyond
+    0.25. For `upper centre`, `lower left`, ... both words must hold.
     """
     x0, y0, x1, y1 = case.edited.target_box if state == "target" else case.edited.source_box
     if x1 <= x0:
@@ -236,38 +242,38 @@ def _part_clause(claims: Claims, case: Case, state: StateName, moved: bool) -> C
     u, v = (x0 + x1) / 2 / case.width, (y0 + y1) / 2 / case.height
     outcomes = [_in_part(word, u, v, claims.part) for word in claims.part.split()]
     true, false = all(o == "agrees" for o in outcomes), "contradicted" in outcomes
-    said = f"says {claims.part}, is at {100 * u:.0f} % across and {100 * v:.0f} % down"
+    detail = f"says {claims.part}, is at {100 * u:.0f} % across and {100 * v:.0f} % down"
     before = case.edited.source_box
     if moved and before[2] > before[0]:
         start = (before[0] + before[2]) / 2 / case.width, (before[1] + before[3]) / 2 / case.height
-        new, against = _reached(claims.part, start, (u, v))
+        new, against = _reaches_part(claims.part, start, (u, v))
         true, false = true and new, false or against
-        said += "" if new else ", where it was before"
-    return decided("part", true, false, said)
+        detail += "" if new else ", where it was before"
+    return truth_clause("part", true, false, detail)
 
 
-def _reached(part: Part, start: tuple[float, float], end: tuple[float, float]) -> tuple[bool, bool]:
-    """Whether a move leads to some side that `part` names: from beyond the middle, or over a good way of the image;
-    and whether it leads away from one."""
-    ways = {"left": 0, "right": 0, "upper": 1, "lower": 1}
+def _reaches_part(part: Part, start: tuple[float, float], end: tuple[float, float]) -> tuple[bool, bool]:
+    """Whether a move goes far enough towards a side that `part` names, starting beyond the center; and whether it goes
+    away from one."""
+    axis_of = {"left": 0, "right": 0, "upper": 1, "lower": 1}
     new, against = False, False
     for word in part.split():
         if word == "centre":
             axes = (0, 1) if part == "centre" else (0,)
             new |= any(abs(start[k] - 0.5) - abs(end[k] - 0.5) >= _EDGE for k in axes)
             continue
-        sign, k = (-1 if word in ("left", "upper") else 1), ways[word]
-        way = sign * (end[k] - start[k])
-        new |= way >= 2 * _EDGE and sign * (start[k] - 0.5) <= 0
-        against |= way <= -_EDGE
+        sign, k = (-1 if word in ("left", "upper") else 1), axis_of[word]
+        progress = sign * (end[k] - start[k])
+        new |= progress >= 2 * _EDGE and sign * (start[k] - 0.5) <= 0
+        against |= progress <= -_EDGE
     return new, against
 
 
 def _in_part(word: str, u: float, v: float, part: Part) -> Outcome:
     if word == "centre":
-        # The middle of the whole image, or of its upper or lower row.
-        away = max(abs(u - 0.5), abs(v - 0.5) - 0.05) if part == "centre" else abs(u - 0.5)
-        return _outcome(away <= 0.15, away > 0.25)
-    at = u if word in ("left", "right") else v
-    inwards = 0.5 - at if word in ("left", "upper") else at - 0.5
+        # The center of the whole image, or of its upper or lower row.
+        distance = max(abs(u - 0.5), abs(v - 0.5) - 0.05) if part == "centre" else abs(u - 0.5)
+        return _outcome(distance <= 0.15, distance > 0.25)
+    position = u if word in ("left", "right") else v
+    inwards = 0.5 - position if word in ("left", "upper") else position - 0.5
     return _outcome(inwards >= _EDGE, inwards < -_EDGE)

@@ -1,1 +1,1 @@
-"""What the annotators know of each kind of edit, one module a kind: see `annotators.edits.kind`."""
+"""One module for each kind of edit: see `annotators.edits.kind`."""

@@ -1,7 +1,7 @@
-"""Camera: the scene stays as it is, the camera orbits it, rises or sinks, comes closer or goes away.
+"""Camera: the scene stays the same; the camera orbits it, rises or sinks, moves closer or away.
 
-Formulas: the orbit is judged like a turn (`annotators.clauses.amounts.turn_clauses`), to the right counting as
-positive; a rise has half of its tolerance. The distance is judged like a size.
+Formulas: yaw and pitch are judged like turns (`annotators.clauses.amounts.turn_clauses`): to the right and up are
+positive, and pitch has half the tolerance. The distance is judged like a change of size.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from ...shards.schema import PairFacts
 from ..case import Case
 from ..claims import Claims
 from ..clauses.amounts import STILL_DEG, STILL_LOG, ratio_clause, turn_clauses
-from ..clauses.clause import Clause, Tolerances, decided
+from ..clauses.clause import Clause, Tolerances, truth_clause
 from ..measure import Images
 from ..phrases import number, sentence
 from ..wording import Wordings
@@ -28,22 +28,22 @@ class Camera(Kind):
     verbs_of_camera = True
 
     def wordings(self, case: Case) -> Wordings:
-        """Around, up or down, closer or away.
+        """Yaw, pitch and distance.
 
-        The text has the wording of SpatialEdit's bench. The bench says `zoom: in`, not how far: nobody could do a zoom
-        by that, so it is the last variant there.
+        The text has the wording of SpatialEdit's benchmark. That wording says `zoom: in` without an amount, so it is
+        the last variant if the camera zooms.
         """
         edit = case.facts.edit
         bench = [bench_wording(edit, "")] if edit.known else []
         first, last = (bench, []) if edit.zoom == 1 else ([], bench)
-        said = [part for part in (_yaw(edit.yaw_deg), _pitch(edit.pitch_deg), _zoom(edit.zoom)) if part]
-        if not edit.known or not said:
+        parts = [part for part in (_yaw(edit.yaw_deg), _pitch(edit.pitch_deg), _zoom(edit.zoom)) if part]
+        if not edit.known or not parts:
             return Wordings([], first=first, last=last)
-        plain = [", then ".join(choice) for choice in zip(*said, strict=True)]
+        plain = [", then ".join(choice) for choice in zip(*parts, strict=True)]
         groups = [[sentence(text) for text in plain]]
         groups.append([f"Keep the scene as it is: {text}." for text in plain])
         groups.append([f"Without changing the scene, {plain[0]}.", f"Leave every object where it is: {plain[-1]}."])
-        if edit.yaw_deg and len(said) == 1:
+        if edit.yaw_deg and len(parts) == 1:
             side, angle = "right" if edit.yaw_deg > 0 else "left", number(abs(edit.yaw_deg), 1)
             groups.append([f"Show the same scene from a viewpoint {angle} degrees further to the {side}."])
         return Wordings(groups, first=first, last=last)
@@ -56,13 +56,13 @@ class Camera(Kind):
             side = "right" if edit.yaw_deg > 0 else "left"
             yield f"the camera orbits the scene by {number(abs(edit.yaw_deg), 1)} degrees to the viewer's {side}"
         if edit.pitch_deg:
-            way = "rises" if edit.pitch_deg > 0 else "sinks"
-            yield f"the camera {way} by {number(abs(edit.pitch_deg), 1)} degrees and keeps looking at the scene"
+            verb = "rises" if edit.pitch_deg > 0 else "sinks"
+            yield f"the camera {verb} by {number(abs(edit.pitch_deg), 1)} degrees and keeps looking at the scene"
         if edit.zoom == 1:
             yield "the distance of the camera is unchanged"
             return
-        way = "closer (zoom in)" if edit.zoom > 1 else "farther away (zoom out)"
-        yield f"the camera comes {way}: to {number(100 / edit.zoom, 0)} % of its distance"
+        direction = "closer (zoom in)" if edit.zoom > 1 else "farther away (zoom out)"
+        yield f"the camera comes {direction}: to {number(100 / edit.zoom, 0)} % of its distance"
 
     def clauses(
         self, claims: Claims, case: Case, fronts: Mapping[int, float], tolerances: Tolerances
@@ -71,18 +71,18 @@ class Camera(Kind):
         if not edit.known:
             yield Clause("camera", "unchecked", "the camera's way is not known")
             return
-        for name, said, said_deg, true, names in (
+        for name, claimed, claimed_deg, true, names in (
             ("yaw", claims.yaw, claims.yaw_deg, wrap_degrees(edit.yaw_deg), ("right", "left")),
             ("pitch", claims.pitch, claims.pitch_deg, edit.pitch_deg, ("up", "down")),
         ):
-            if said == "unchanged":
+            if claimed == "unchanged":
                 still = abs(true) < STILL_DEG
-                yield decided(name, still, not still, f"says unchanged, is {true:g} deg")
+                yield truth_clause(name, still, not still, f"says unchanged, is {true:g} deg")
             else:
-                sense = 0 if said == "none" else 1 if said == names[0] else -1
-                # A rise is a few degrees only: the tolerance of an orbit would accept 15 for 5.
+                sense = 0 if claimed == "none" else 1 if claimed == names[0] else -1
+                # Pitch changes by few degrees: the tolerance of yaw would accept 15 for 5.
                 tolerance = tolerances.angle if name == "yaw" else tolerances.angle / 2
-                yield from turn_clauses(name, f"{name}_deg", sense, said_deg, true, names, tolerance)
+                yield from turn_clauses(name, f"{name}_deg", sense, claimed_deg, true, names, tolerance)
         if claims.zoom != "none":
             yield _zoom_clause(claims.zoom, log(edit.zoom))
         if claims.zoom_factor:
@@ -90,7 +90,7 @@ class Camera(Kind):
             yield ratio_clause("zoom_factor", claims.zoom_factor, edit.zoom, tolerances.factor, detail)
 
     def unseen(self, facts: PairFacts, images: Images, limits: Limits) -> Iterator[Fault]:
-        """After the edit every object is where it was."""
+        """`camera_too_still`: every object is almost where it was in the image."""
         least = min(box_iou(one.source_box, one.target_box) for one in facts.objects)
         if least > limits.max_still:
             yield "camera_too_still", least
@@ -112,11 +112,11 @@ def _pitch(degrees: float) -> list[str]:
     if not degrees:
         return []
     angle = number(abs(degrees), 1)
-    verb, steep, way = ("raise", "more steeply", "up") if degrees > 0 else ("lower", "less steeply", "down")
+    verb, steep, direction = ("raise", "more steeply", "up") if degrees > 0 else ("lower", "less steeply", "down")
     return [
         f"{verb} the camera by {angle} degrees",
         f"{verb} the viewpoint {angle} degrees along its orbit",
-        f"move the camera {way} by {angle} degrees so that it looks down {steep}",
+        f"move the camera {direction} by {angle} degrees so that it looks down {steep}",
         f"{verb} the camera's elevation by {angle} degrees",
     ]
 
@@ -125,16 +125,16 @@ def _zoom(factor: float) -> list[str]:
     if factor == 1:
         return []
     share = number(100 / factor, 0)
-    word, way = ("in", "closer to the scene") if factor > 1 else ("out", "farther away from the scene")
+    word, direction = ("in", "closer to the scene") if factor > 1 else ("out", "farther away from the scene")
     bring = "bring the camera" if factor > 1 else "pull the camera back,"
     return [
         f"zoom {word} by moving the camera to {share} % of its distance",
-        f"move the camera {way}, to {share} % of its distance",
+        f"move the camera {direction}, to {share} % of its distance",
         f"zoom {word}: move the camera to {share} % of its distance",
-        f"{bring} {way}, to {share} % of its distance",
+        f"{bring} {direction}, to {share} % of its distance",
     ]
 
 
-def _zoom_clause(said: str, closer: float) -> Clause:
+def _zoom_clause(claimed: str, closer: float) -> Clause:
     true = "unchanged" if abs(closer) < STILL_LOG else "in" if closer > 0 else "out"
-    return decided("zoom", said == true, said != true, f"says {said}, is {true}")
+    return truth_clause("zoom", claimed == true, claimed != true, f"says {claimed}, is {true}")

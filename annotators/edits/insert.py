@@ -31,7 +31,7 @@ class Insert(Kind):
     places_objects = True
 
     def wordings(self, case: Case) -> Wordings:
-        """What comes, by its indefinite name, and where: by relations, otherwise by the part of the image."""
+        """The new object by its indefinite name, and its place: relations, and the part of the image."""
         a = indefinite(case.edited_noun)
         groups: list[Group] = []
         for relation in case.reached:
@@ -54,5 +54,5 @@ class Insert(Kind):
         yield from place_clauses(claims, case, fronts, "target")
 
     def unseen(self, facts: PairFacts, images: Images, limits: Limits) -> tuple[Fault, ...]:
-        """Nothing more: an object that is absent in the source and visible in the target is an edit that is seen."""
+        """None: an object that is absent in the source and visible in the target is a visible edit."""
         return ()

@@ -1,4 +1,4 @@
-"""The kinds of edits: one line each."""
+"""The kinds of edits by name."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -25,7 +25,7 @@ KINDS: Final[Mapping[EditKind, Kind]] = {
         Swap(),
     )
 }
-"""Complete over `shards.schema.EDIT_KINDS`, in the same order: tests/annotators/edits/test_registry.py."""
+"""All of `shards.schema.EDIT_KINDS`, in the same order (checked by tests/annotators/edits/test_registry.py)."""
 
 
 def kind_of(name: EditKind) -> Kind:

@@ -29,7 +29,7 @@ class Remove(Kind):
     in_target = False
 
     def wordings(self, case: Case) -> Wordings:
-        """That it goes, and where it stands in the source, which its name does not always say."""
+        """The object by its name, some with its place in the source."""
         x = case.edited_name
         ends = ("", " from the scene", " from the image", " from the picture")
         groups = [
@@ -38,10 +38,10 @@ class Remove(Kind):
             [f"Make {x} disappear.", f"Edit {x} out of the image.", f"Leave everything as it is, but without {x}."],
         ]
         verb = "are" if is_plural(x) else "is"
-        # `the left mug that is next to the right mug` helps nobody.
-        kin = {id for id, name in case.names.items() if name.split()[-1] == x.split()[-1]}
+        # Avoid `the left mug that is next to the right mug`.
+        same_noun = {id for id, name in case.names.items() if name.split()[-1] == x.split()[-1]}
         for relation in case.before:
-            if not kin & set(relation.others):
+            if not same_noun & set(relation.others):
                 place = stands(relation, case.names)
                 groups.append([f"{start} {x} that {verb} {place}." for start in ("Remove", "Delete", "Take away")])
         return Wordings(groups)
@@ -55,5 +55,5 @@ class Remove(Kind):
         yield from place_clauses(claims, case, fronts, "source")
 
     def unseen(self, facts: PairFacts, images: Images, limits: Limits) -> tuple[Fault, ...]:
-        """Nothing more: an object that is visible in the source and absent in the target is an edit that is seen."""
+        """None: an object that is visible in the source and absent in the target is a visible edit."""
         return ()

@@ -1,8 +1,8 @@
-"""Rotate: one object is turned about the vertical where it stands.
+"""Rotate: one object is turned in place about the vertical axis.
 
-Formulas: the sense and the angle as `annotators.clauses.amounts.turn_clauses` judges them. A view: the named side
-against the side that faces the camera; where the facts name none but the front is known, the angle between the two
-agrees up to 22.5 degrees and is contradicted beyond 45.
+Formulas: `annotators.clauses.amounts.turn_clauses` judges sense and angle. A claimed view is compared with the side
+that faces the camera. If the facts name no view but the front is known, the view agrees if it is off by at most 22.5
+degrees and is contradicted beyond 45.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,14 +13,14 @@ from ...shards.schema import Edit, PairFacts, SceneObject
 from ..case import Case
 from ..claims import CANONICAL_VIEWS, Claims
 from ..clauses.amounts import turn_clauses
-from ..clauses.clause import Clause, Tolerances, decided
+from ..clauses.clause import Clause, Tolerances, truth_clause
 from ..clauses.fronts import bearing, side_of_view
 from ..clauses.places import place_clauses
 from ..measure import Images, outline_change, pose_error
 from ..phrases import is_plural, number
 from ..wording import Group, Wordings
 from .kind import PLACE_CLAIMS, Fault, Kind, Limits, Words
-from .words import GOES_ON
+from .words import AFTER_VERB
 
 
 class Rotate(Kind):
@@ -30,15 +30,15 @@ class Rotate(Kind):
         verbs="rotate|turn|spin|pivot|swivel|twist|revolve|reorient|orient|face",
         participles="rotated|turned|spun|pivoted|swivelled|swiveled|twisted|reoriented|oriented",
         nouns="rotation|turn|spin",
-        after_object=rf"(?:turn|rotate|spin|pivot|swivel){GOES_ON}",
+        after_object=rf"(?:turn|rotate|spin|pivot|swivel){AFTER_VERB}",
     )
     claims = PLACE_CLAIMS | {"turn", "view", "degrees"}
     verbs_of_camera = True
 
     def wordings(self, case: Case) -> Wordings:
-        """By how much, clockwise or counter-clockwise as seen from above; the canonical view where there is one.
+        """The angle, clockwise or counterclockwise seen from above, and the canonical view if there is one.
 
-        A turn to a canonical view has the wording of SpatialEdit's bench as its text.
+        The text of a turn to a canonical view has the wording of SpatialEdit's benchmark.
         """
         x, edit = case.edited_name, case.facts.edit
         own = "their" if is_plural(x) else "its"
@@ -99,7 +99,7 @@ class Rotate(Kind):
                 yield "turned_too_little", change
 
     def amount(self, case: Case) -> float | None:
-        """The turn over 45 degrees."""
+        """The turn, relative to 45 degrees."""
         return abs(wrap_degrees(case.facts.edit.rotation_deg)) / 45.0
 
     def edit_error(self, edit: Edit, edited: SceneObject) -> float:
@@ -120,12 +120,12 @@ def _turn(claims: Claims, case: Case, tolerances: Tolerances) -> list[Clause]:
 
 def _view_clause(claims: Claims, case: Case, fronts: Mapping[int, float]) -> Clause:
     """Judge which side of the object faces the camera in the target."""
-    said = claims.view
+    claimed = claims.view
     if case.facts.edit.view:
         true = side_of_view(case.facts.edit.view)
-        return decided("view", said == true, said != true, f"says {said}, is {true}")
+        return truth_clause("view", claimed == true, claimed != true, f"says {claimed}, is {true}")
     front = fronts.get(case.edited.id)
-    if front is None or not case.facts.camera.target.known or not case.edited.known or said == "none":
-        return Clause("view", "unchecked", f"says {said}, the object's front is not known")
-    off = abs(wrap_degrees(45.0 * CANONICAL_VIEWS.index(said) - bearing(case.facts, case.edited, front)))
-    return decided("view", off <= 22.5, off > 45, f"says {said}, is off by {off:.0f} deg")
+    if front is None or not case.facts.camera.target.known or not case.edited.known or claimed == "none":
+        return Clause("view", "unchecked", f"says {claimed}, the object's front is not known")
+    off = abs(wrap_degrees(45.0 * CANONICAL_VIEWS.index(claimed) - bearing(case.facts, case.edited, front)))
+    return truth_clause("view", off <= 22.5, off > 45, f"says {claimed}, is off by {off:.0f} deg")

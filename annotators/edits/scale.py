@@ -1,7 +1,7 @@
-"""Scale: one object changes its size where it stands.
+"""Scale: one object changes its size in place.
 
-Formulas: |log(claimed factor / true factor)| against log(1 + tolerance); larger and smaller by the sign of the true
-logarithm. Factors are those of lengths: `twice as large` may mean the area.
+Formulas: |log(claimed factor / true factor)| against log(1 + tolerance). Larger and smaller are judged by the sign of
+the true logarithm. Factors are factors of lengths, and templates say so, since `twice as large` may mean the area.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from ...shards.schema import Edit, PairFacts, SceneObject
 from ..case import Case
 from ..claims import Claims
 from ..clauses.amounts import STILL_LOG, ratio_clause
-from ..clauses.clause import Clause, Tolerances, decided
+from ..clauses.clause import Clause, Tolerances, truth_clause
 from ..clauses.places import place_clauses
 from ..measure import Images, pose_error
 from ..phrases import is_plural, number
@@ -35,7 +35,7 @@ class Scale(Kind):
     claims = PLACE_CLAIMS | {"size", "factor"}
 
     def wordings(self, case: Case) -> Wordings:
-        """By which factor of lengths, as a factor, a share or a word."""
+        """The factor of lengths, as a number, a percentage or a word."""
         x, factor = case.edited_name, case.facts.edit.scale
         if not case.facts.edit.known or factor == 1:
             return Wordings([])
@@ -83,7 +83,7 @@ class Scale(Kind):
                 yield "scaled_too_little", ratio
 
     def amount(self, case: Case) -> float | None:
-        """The logarithm of the change of size over that of 1.4."""
+        """The change of size, relative to a factor of 1.4 (both as logarithms)."""
         return abs(log(case.facts.edit.scale)) / log(1.4)
 
     def edit_error(self, edit: Edit, edited: SceneObject) -> float:
@@ -119,7 +119,7 @@ def _size_clauses(claims: Claims, case: Case, tolerances: Tolerances) -> list[Cl
     if claims.size != "none":
         sign = 1 if claims.size == "larger" else -1
         agrees = sign * log(true) > STILL_LOG
-        found.append(decided("size", agrees, not agrees, f"says {claims.size}, is {true:.2f} times as large"))
+        found.append(truth_clause("size", agrees, not agrees, f"says {claims.size}, is {true:.2f} times as large"))
     if claims.factor:
         found.append(ratio_clause("factor", claims.factor, true, tolerances.factor, f"is {true:.2f}"))
     return found

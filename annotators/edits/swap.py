@@ -17,7 +17,7 @@ from ..wording import Wordings
 from .kind import Fault, Kind, Limits, Words
 
 _PLACES: Final = re.compile(r"^(?:places|positions|locations) of (?:the |an? )?")
-"""Before the names, where the places are named (`exchange the places of the vase and the lamp`)."""
+"""Words before the names (`exchange the places of the vase and the lamp`)."""
 _PARTNER: Final = re.compile(r" (?:and|with) (?:the |an? )")
 _VERBS: Final = ("Swap", "Exchange", "Switch")
 _ENDS: Final = (
@@ -43,10 +43,10 @@ class Swap(Kind):
         return {"object": first, "references": second}
 
     def wordings(self, case: Case) -> Wordings:
-        """Both orders of the two names: neither object is the first."""
+        """Sentences with the names in both orders."""
         names = [case.name_of(one) for one in case.edited_objects]
         orders = [(a, b) for a, b in (names, names[::-1]) if " on the " not in a]
-        # `the mug on the left and the lamp` reads as if both were on the left, unless both have a side.
+        # A name with a side comes second: `the mug on the left and the lamp` reads as if both were on the left.
         orders = orders or [(names[0], names[1])]
         return Wordings(
             [
@@ -68,7 +68,7 @@ class Swap(Kind):
     ) -> Iterator[Clause]:
         """Whether the reference is the other one of the two objects."""
         if claims.relation != "none":
-            return  # it tells which object is meant
+            return  # the relation tells which object is meant
         named = [one for one in case.edited_objects if object_clause(case, claims.object, one).outcome == "agrees"]
         others = [one for one in case.edited_objects if one not in named]
         for text in claims.references:
@@ -83,7 +83,7 @@ class Swap(Kind):
                 yield "moved_too_little", share
 
     def edit_error(self, edit: Edit, edited: SceneObject) -> float:
-        """`translation` is that of the first object; the second moves the opposite way."""
+        """`translation` is that of the first object. The second moves in the opposite direction."""
         if edited.id == edit.object:
             return pose_error(edit, edited, about_base=False)
         opposite = edit.model_copy(update={"translation": [-value for value in edit.translation]})
@@ -91,6 +91,6 @@ class Swap(Kind):
 
 
 def _best(clauses: list[Clause]) -> Clause:
-    """The first that agrees, else the first that could not be checked, else the last."""
+    """The first clause that agrees, else the first unchecked one, else the last."""
     by_outcome = {clause.outcome: clause for clause in reversed(clauses)}
     return by_outcome.get("agrees") or by_outcome.get("unchecked") or clauses[-1]

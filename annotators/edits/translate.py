@@ -16,7 +16,7 @@ from ..measure import Images, pose_error
 from ..phrases import distinct, length, number
 from ..wording import Wordings, related, sentences, where
 from .kind import PLACE_CLAIMS, Fault, Kind, Limits, Words
-from .words import GOES_ON
+from .words import AFTER_VERB
 
 
 class Translate(Kind):
@@ -28,14 +28,14 @@ class Translate(Kind):
         participles="moved|shifted|slid|pushed|pulled|dragged|brought|repositioned|relocated|nudged|displaced"
         "|transferred|carried|shoved|transported|parked|sent|translated|rolled|tucked",
         nouns="shift|movement|translation|displacement|relocation|repositioning",
-        after_object=rf"(?:move|slide|shift){GOES_ON}",
+        after_object=rf"(?:move|slide|shift){AFTER_VERB}",
     )
     claims = PLACE_CLAIMS | {"directions", "part", "metres", "widths"}
     places_objects = True
     verbs_of_camera = True
 
     def wordings(self, case: Case) -> Wordings:
-        """Where to (relations that the move brings about), which way and how far, and where in the image it ends."""
+        """The relations that the move brings about, its direction and distance, and where in the image it ends."""
         x = case.edited_name
         after = case.reached
         into = any(relation.kind == "into" for relation in after)
@@ -43,24 +43,26 @@ class Translate(Kind):
         groups = [sentences(verbs, x, where(relation, case.names)) for relation in after]
         if into:
             return Wordings(groups)
-        way = motion(case)
+        move = motion(case)
         verbs = ("move", "shift", "slide")
-        groups.append(sentences(("move", "shift", "bring"), x, way.end))
-        groups.append(sentences(verbs, x, _far(way)))
-        slight = [f"{little} {words}" for words in way.directions[:1] for little in ("a bit", "slightly") if way.slight]
-        return Wordings(groups, [sentences(verbs, x, way.directions), sentences(verbs, x, slight)])
+        groups.append(sentences(("move", "shift", "bring"), x, move.end))
+        groups.append(sentences(verbs, x, _distances(move)))
+        slight = [
+            f"{little} {words}" for words in move.directions[:1] for little in ("a bit", "slightly") if move.slight
+        ]
+        return Wordings(groups, [sentences(verbs, x, move.directions), sentences(verbs, x, slight)])
 
     def facts(self, case: Case) -> Iterator[str]:
-        way = motion(case)
+        move = motion(case)
         left = [relation for relation in case.before if relation not in case.after]
         yield from related("before the edit it was", left, case.names)
         yield from related("after the edit it is", case.reached, case.names)
-        if way.directions:
-            yield f"direction of the move, as the camera sees it: {way.directions[0]}"
-        if way.metres:
-            yield f"distance of the move: {length(way.metres)} ({number(way.metres)} metres)"
-        if way.end:
-            yield f"the move leads {way.end[0]}"
+        if move.directions:
+            yield f"direction of the move, as the camera sees it: {move.directions[0]}"
+        if move.metres:
+            yield f"distance of the move: {length(move.metres)} ({number(move.metres)} metres)"
+        if move.end:
+            yield f"the move leads {move.end[0]}"
 
     def clauses(
         self, claims: Claims, case: Case, fronts: Mapping[int, float], tolerances: Tolerances
@@ -78,7 +80,7 @@ class Translate(Kind):
                 yield "moved_too_little", share
 
     def amount(self, case: Case) -> float | None:
-        """The distance over the object's own width along it."""
+        """The distance, relative to the object's extent along it."""
         if not case.edited.known:
             return None
         step = floor_step(case)
@@ -89,14 +91,14 @@ class Translate(Kind):
         return pose_error(edit, edited, about_base=False)
 
 
-def _far(way: Motion) -> list[str]:
-    """The direction with the distance."""
-    if not way.directions or not way.metres:
+def _distances(move: Motion) -> list[str]:
+    """Directions with distances."""
+    if not move.directions or not move.metres:
         return []
-    if way.parts:
-        return way.parts
-    first, metres = way.directions[0], f"about {length(way.metres)}"
+    if move.parts:
+        return move.parts
+    first, distance = move.directions[0], f"about {length(move.metres)}"
     return distinct(
-        [f"{metres} {first}", f"{first} by {way.magnitude}"]
-        + [f"{words}{',' if ',' in words else ''} by {metres}" for words in way.directions]
+        [f"{distance} {first}", f"{first} by {move.magnitude}"]
+        + [f"{words}{',' if ',' in words else ''} by {distance}" for words in move.directions]
     )

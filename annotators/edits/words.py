@@ -1,7 +1,9 @@
-"""Parts of regular expressions that the words of several kinds use."""
+"""Regular expressions that the words of several kinds share."""
 
 from typing import Final
 
-GOES_ON: Final = r"(?= (?:its|their|to|by|so|until|around|away|towards|clockwise|counterclockwise|the|\d|left|right)\b)"
-"""After a word that may be a noun as well (`a turn`): what follows a verb only."""
+AFTER_VERB: Final = (
+    r"(?= (?:its|their|to|by|so|until|around|away|towards|clockwise|counterclockwise|the|\d|left|right)\b)"
+)
+"""What can follow a verb but not a noun, for words that are both (`turn`)."""
 WORD_ENDS: Final = r"(?![\w'-])"

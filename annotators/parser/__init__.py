@@ -1,1 +1,1 @@
-"""Free text to `annotators.claims.Claims`, by rules: `parse.parse`. What is not understood is left out, not guessed."""
+"""Parse instructions into `annotators.claims.Claims` by rules (`parse.parse`). The parser does not guess."""

@@ -1,7 +1,7 @@
-"""What an instruction says of the camera: how far around, up or down, closer or away.
+"""Parse camera moves: yaw, pitch and zoom of an orbit around the scene.
 
-Invariant: only orbits, rises and distances are read. A camera that pans or tilts where it stands does something else,
-and is left open. Seen from above, a camera that orbits clockwise goes to the viewer's left.
+Invariant: only orbits, changes of elevation and changes of distance are parsed. Panning and tilting in place are
+reported as not understood. Seen from above, a camera that orbits clockwise moves to the viewer's left.
 """
 
 import re
@@ -19,8 +19,8 @@ VERBS: Final = (
     "orbit|zoom|raise|lower|swing|walk|circle|dolly|tilt|pan|look|view|show|rise|fly|step|elevate|sink|go|yaw|pitch"
     "|get closer"
 )
-NOTHING: Final = Claims(edit="camera")
-"""The claims of a text that asks for an edit of the camera, but for none that is known here."""
+NO_CLAIMS: Final = Claims(edit="camera")
+"""The claims of a text that mentions a camera edit without any move that this module knows."""
 _OPENS: Final = re.compile(
     r"(?:please |now |just |only |could you |can you )*(?:"
     rf"(?:orbit|zoom|dolly|circle|walk around|pan around|step (?:closer|back))\b"
@@ -71,8 +71,8 @@ _DISTANCE: Final = re.compile(
 )
 
 
-def bench(text: str) -> dict[str, Any] | None:
-    """Fields of Claims from the four lines of SpatialEdit's bench; None where the text is none of its."""
+def parse_bench(text: str) -> dict[str, Any] | None:
+    """Fields of Claims from an instruction of SpatialEdit's benchmark (four lines); None for any other text."""
     found = _BENCH.search(text)
     if not found:
         return None
@@ -87,61 +87,61 @@ def bench(text: str) -> dict[str, Any] | None:
     }
 
 
-def of_camera(clause: str) -> bool:
-    """Whether a normalised clause asks for a move of the camera."""
+def is_camera_clause(clause: str) -> bool:
+    """Whether a normalized clause asks for a camera move."""
     return bool(_OPENS.match(clause))
 
 
-def read(clauses: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Fields of Claims, and the parts of the clauses that were not understood."""
+def read_clauses(clauses: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields of Claims, and the parts of the clauses that were not understood."""
     fields: dict[str, Any] = {"edit": "camera"}
     rest: list[str] = []
     for clause in clauses:
         for part in _PARTS.split(_ASIDES.sub("", clause.replace("pan around", "orbit"))):
-            found = _read(part) if part.strip() else {}
+            found = _read_part(part) if part.strip() else {}
             if found is None:
                 rest.append(part)
             else:
                 fields |= {name: value for name, value in found.items() if name not in fields}
-    # `zoom in , to 68 percent of its distance`: the share stands in a part of its own.
+    # In `zoom in , to 68 percent of its distance` the share is in a separate part.
     share = fields.pop("share", 0.0)
     if share and "zoom" in fields and "zoom_factor" not in fields:
         fields["zoom_factor"] = share
     return fields, rest
 
 
-def unchanged(refused: Sequence[str]) -> dict[str, str]:
-    """Fields of Claims that clauses name which say what shall not change (`without changing the distance`)."""
-    return {name: "unchanged" for name, pattern in _SAME if any(map(pattern.search, refused))}
+def unchanged(prohibited: Sequence[str]) -> dict[str, str]:
+    """Fields of Claims that prohibiting clauses keep unchanged (`without changing the distance`)."""
+    return {name: "unchanged" for name, pattern in _SAME if any(map(pattern.search, prohibited))}
 
 
-def _read(part: str) -> Mapping[str, Any] | None:
+def _read_part(part: str) -> Mapping[str, Any] | None:
     if _IN_PLACE.search(part):
         return None
     degrees = _DEGREES.search(part)
     angle = float(degrees[1]) if degrees else 0.0
     if side := _YAW.search(part):
-        rises = "up" if _UP.search(part) else "down" if _DOWN.search(part) else ""
-        if rises and angle and not _ANGLE_OF_YAW.search(part):
-            return None  # of which of the two is not said
+        pitch = "up" if _UP.search(part) else "down" if _DOWN.search(part) else ""
+        if pitch and angle and not _ANGLE_OF_YAW.search(part):
+            return None  # the angle may be yaw or pitch
         fields: dict[str, Any] = {"yaw": "left" if side[1] in ("left", "clockwise") else "right"}
-        return fields | ({"yaw_deg": angle} if angle else {}) | ({"pitch": rises} if rises else {})
+        return fields | ({"yaw_deg": angle} if angle else {}) | ({"pitch": pitch} if pitch else {})
     zoom = "in" if _ZOOM_IN.search(part) else "out" if _ZOOM_OUT.search(part) else ""
     if not zoom:
-        for pattern, way in ((_UP, "up"), (_DOWN, "down")):
+        for pattern, direction in ((_UP, "up"), (_DOWN, "down")):
             if pattern.search(part):
-                return {"pitch": way, "pitch_deg": angle} if angle else {"pitch": way}
+                return {"pitch": direction, "pitch_deg": angle} if angle else {"pitch": direction}
     if angle and _AROUND.search(part):
         return {"yaw_deg": angle}
     zoom = zoom or ("in" if _IN.search(part) else "out" if _OUT.search(part) else "")
-    closeness = _closeness(part, zoom)
+    factor = _zoom_factor(part, zoom)
     if zoom:
-        return {"zoom": zoom, "zoom_factor": closeness} if closeness else {"zoom": zoom}
-    return {"share": closeness} if closeness else (None if _means_something(part) else {})
+        return {"zoom": zoom, "zoom_factor": factor} if factor else {"zoom": zoom}
+    return {"share": factor} if factor else (None if _means_something(part) else {})
 
 
-def _closeness(part: str, zoom: str) -> float:
-    """Distance before over after; 0 where nothing is said."""
+def _zoom_factor(part: str, zoom: str) -> float:
+    """Distance before divided by distance after; 0 if the part names none."""
     found = _DISTANCE.search(part)
     if not found:
         return 0.0
@@ -156,7 +156,7 @@ def _closeness(part: str, zoom: str) -> float:
 
 
 def _means_something(part: str) -> bool:
-    """Whether a part without any known phrase might ask for something."""
+    """Whether a part without known phrases has words besides those that mean nothing on their own."""
     return not re.fullmatch(
         rf"(?:(?:move|change|turn|rotate|show|the|this|scene|please|same|{_CAMERA})\b ?)*", part.strip()
     )

@@ -1,6 +1,6 @@
-"""A clause cut into phrases of the lexicon, verbs, and the noun phrases between them.
+"""Split a clause into phrases of the lexicon, verbs, and the noun phrases between them.
 
-Invariant: the chunks of a clause are its words, in order; at each place the longest phrase of the lexicon counts.
+Invariant: the chunks of a clause are its words, in order. At each position the longest phrase of the lexicon wins.
 """
 
 import re
@@ -11,14 +11,18 @@ from typing import Final
 from .lexicon import ARTICLE, FILLERS, MARKERS, PICTURES
 from .verbs import AFTER_LIGHT, OPENING, PARTICIPLES
 
-_NAMED: Final = re.compile(r"(?<=\bthe )|(?<=\ba )|(?<=\ban )|(?<=\bits )|(?<=\btheir )")
-"""Matches at a place behind an article."""
+_AFTER_ARTICLE: Final = re.compile(r"(?<=\bthe )|(?<=\ba )|(?<=\ban )|(?<=\bits )|(?<=\btheir )")
+"""Matches at a position after an article or a possessive."""
 PRONOUNS: Final = frozenset({"it", "them", "that", "this"})
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A phrase of the lexicon, a verb (`verb`, its kind, its word), or the words between phrases (`words`)."""
+    """A phrase of the lexicon, a verb, or the words between phrases.
+
+    `kind` is the kind of a `Marker`, `verb` or `words`. `value` is what the phrase means, the `VerbKind`, or the words.
+    `word` is the matched text of a phrase or verb.
+    """
 
     kind: str
     value: str
@@ -26,7 +30,7 @@ class Chunk:
 
 
 def chunks(clause: str) -> Iterator[Chunk]:
-    """Cut a clause into phrases of the lexicon and the words between them."""
+    """Yield the chunks of a normalized clause."""
     at, words = 0, list[str]()
     opened, light = False, False
     while at < len(clause):
@@ -51,7 +55,9 @@ def chunks(clause: str) -> Iterator[Chunk]:
 
 def _verb(clause: str, at: int, first: bool, light: bool) -> tuple[Chunk, int] | None:
     tables = (
-        () if _NAMED.match(clause, at) else (*(OPENING if first else ()), *PARTICIPLES, *(AFTER_LIGHT if light else ()))
+        ()
+        if _AFTER_ARTICLE.match(clause, at)
+        else (*(OPENING if first else ()), *PARTICIPLES, *(AFTER_LIGHT if light else ()))
     )
     best: tuple[Chunk, int] | None = None
     for kind, pattern in tables:
@@ -62,7 +68,7 @@ def _verb(clause: str, at: int, first: bool, light: bool) -> tuple[Chunk, int] |
 
 
 def _phrase(clause: str, at: int) -> tuple[Chunk, int] | None:
-    """The longest phrase of the lexicon at a place."""
+    """The longest phrase of the lexicon at a position."""
     best: tuple[Chunk, int] | None = None
     for marker in MARKERS:
         match = marker.pattern.match(clause, at)
@@ -72,10 +78,10 @@ def _phrase(clause: str, at: int) -> tuple[Chunk, int] | None:
     return best
 
 
-def trimmed(words: str) -> str:
-    """A noun phrase without article and without the fillers around it."""
+def trim_noun_phrase(words: str) -> str:
+    """Remove the article and the fillers around a noun phrase."""
     tokens = words.split()
-    # `the lamp in the picture` ends in a filler, `the framed picture` in its noun.
+    # `picture` is a filler in `the lamp in the picture`, and the noun in `the framed picture`.
     while (
         tokens
         and tokens[-1] in FILLERS - PRONOUNS

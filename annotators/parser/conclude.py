@@ -1,4 +1,4 @@
-"""The claims that follow from what was read."""
+"""Derive claims from what the clauses say (`reading.Reading`)."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ...shards.schema import EditKind
 from ..claims import Claims
 from ..edits.registry import kind_of
-from .lexicon import NOT_THINGS
+from .lexicon import NOT_OBJECTS
 from .reading import Reading
 
 _UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|their) ")
@@ -18,17 +18,20 @@ _UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|the
 
 @dataclass(frozen=True)
 class Parsed:
-    """`claims` is None where no edit was understood; `rest` holds the words that no rule takes."""
+    """Result of parsing an instruction."""
 
     claims: Claims | None
+    """None if no edit was understood."""
     rest: tuple[str, ...] = ()
-    boxed: bool = False
-    """Asks for a move into the red box that is drawn on the source: the wording of moves and of changes of size."""
+    """The words that were not understood."""
+    uses_red_box: bool = False
+    """Whether it asks for a move into the red box drawn on the source. Moves and changes of size share this wording."""
     amount: Literal["", "little", "much"] = ""
-    """What it says of the amount beside numbers: `slightly`, `a bit`; `far`, `a lot`."""
+    """An amount without a number: `slightly`, `a bit`; `far`, `a lot`."""
 
 
 def claims_of(fields: dict[str, Any], rest: Sequence[str]) -> Parsed:
+    """Claims with these fields. No claims if a value is out of range (a rotation by 720 degrees)."""
     for name in ("object", "references"):
         if name in fields:
             value = fields[name]
@@ -36,19 +39,19 @@ def claims_of(fields: dict[str, Any], rest: Sequence[str]) -> Parsed:
             fields[name] = plain[0] if isinstance(value, str) else plain
     try:
         return Parsed(Claims(**fields), tuple(rest))
-    except ValidationError:  # 720 degrees: said, but nothing that can be checked
+    except ValidationError:
         return Parsed(None, tuple(rest) or ("values out of range",))
 
 
 def conclude(reading: Reading) -> Parsed:
-    """The claims, from what all clauses said."""
+    """Derive the claims from what all clauses say."""
     name = _kind(reading)
     kind = kind_of(name) if name else None
-    if not (reading.kind or reading.light) and (reading.bare or _UNKNOWN_VERB.match(reading.object)):
+    if not (reading.kind or reading.light) and (reading.without_article or _UNKNOWN_VERB.match(reading.object)):
         return Parsed(None, (reading.object, *reading.rest))
     if kind is None or (kind.objects and not reading.object) or (not kind.in_source and "more" in reading.signs):
         return Parsed(None, tuple(reading.rest))
-    if re.sub(r"^(?:entire|whole|full) ", "", reading.object) in NOT_THINGS or reading.object.partition(" ")[0] in (
+    if re.sub(r"^(?:entire|whole|full) ", "", reading.object) in NOT_OBJECTS or reading.object.partition(" ")[0] in (
         "camera",
         "viewpoint",
     ):
@@ -57,9 +60,9 @@ def conclude(reading: Reading) -> Parsed:
         return Parsed(None, ("into", *reading.rest))  # `turn the table into a bench`
     fields: dict[str, Any] = {"edit": kind.name, "object": reading.object}
     rest = list(reading.rest)
-    places = [place for place in reading.places if not place.dropped and place.references]
+    places = [place for place in reading.places if not place.ignored and place.references]
     if kind.moves_objects:
-        # A relation says where the object shall end; what tells which object is meant stays open.
+        # A relation that says where the object ends is a claim. One that tells which object is meant is not checked.
         described = [place for place in places if place.described]
         rest += [f"{place.relation} {' and '.join(place.references)}" for place in described]
         places = [place for place in places if not place.described]
@@ -67,13 +70,13 @@ def conclude(reading: Reading) -> Parsed:
     if places:
         place = places[-1]
         fields |= {"relation": place.relation, "references": place.references}
-        if place.own or reading.own:
+        if place.own_frame or reading.own_frame:
             fields["frame"] = "object"
-    elif reading.own:
+    elif reading.own_frame:
         fields["frame"] = "object"
     directions = list(dict.fromkeys(reading.directions))[:2]
     if places and places[-1].relation in ("front", "behind"):
-        # `in front of the sofa , closer to the camera` says where, not which way.
+        # `in front of the sofa , closer to the camera` describes a place, not a direction.
         directions = [way for way in directions if way not in ("towards", "away")]
     if "directions" in kind.claims:
         fields["directions"] = directions
@@ -91,9 +94,9 @@ def conclude(reading: Reading) -> Parsed:
 
 
 def _kind(reading: Reading) -> EditKind | Literal[""]:
-    """The kind of edit that the verb asks for, or the phrases where the verb says nothing; empty where none does.
+    """The kind of edit; empty if neither a verb nor a phrase asks for one.
 
-    A verb decides, except where a phrase says more than the verbs named here.
+    The verb decides, except in the cases below, where a phrase is more specific.
     """
     signs = reading.signs
     if "gone" in signs and reading.kind in ("", "scale", "translate"):
@@ -102,23 +105,23 @@ def _kind(reading: Reading) -> EditKind | Literal[""]:
         return "scale"  # `cut the size of the tower in half`, `turn it into a smaller one`
     match reading.kind:
         case "":
-            return _kind_of_phrases(reading)
+            return _kind_from_phrases(reading)
         case "place":
             return "insert" if reading.new else "translate"
-        case "translate" if (reading.sizes or reading.larger) and not (reading.places or reading.directions):
+        case "translate" if (reading.sizes or reading.size_sense) and not (reading.places or reading.directions):
             return "scale"  # `bring it down to half its size`
         case kind:
             return kind
 
 
-def _kind_of_phrases(reading: Reading) -> EditKind | Literal[""]:
-    """The kind of edit that phrases ask for without a verb that says it (`make it larger`, `the mug on the left`)."""
+def _kind_from_phrases(reading: Reading) -> EditKind | Literal[""]:
+    """The kind of edit, by phrases alone (`make it larger`, `the mug on the left`)."""
     signs, values = reading.signs, reading.values
     if reading.light in ("take", "get") and (reading.directions == ["away"] or "out" in signs):
         return "remove"
     if "appears" in signs:
         return "insert"
-    if reading.larger or reading.sizes:
+    if reading.size_sense or reading.sizes:
         return "scale"
     if values.keys() & {"turn", "view", "degrees"} or "whirl" in signs:
         return "rotate"
@@ -128,7 +131,7 @@ def _kind_of_phrases(reading: Reading) -> EditKind | Literal[""]:
 
 
 def _place_on_side(reading: Reading, fields: dict[str, Any], is_end: bool) -> None:
-    """`on the left`: where it ends if nothing else says so, else it tells which object is meant."""
+    """Add `on the left`: where the object ends if `is_end`, else part of the name of a reference or the object."""
     for side, places in reading.onside:
         if is_end:
             fields["part"] = side
@@ -139,8 +142,8 @@ def _place_on_side(reading: Reading, fields: dict[str, Any], is_end: bool) -> No
 
 
 def _size(reading: Reading) -> dict[str, Any]:
-    """Sense and factor of a change of size. Shares (`to 80 percent`) count from now, `20 percent smaller` is 0.8."""
-    sense = reading.larger or ("larger" if "up" in reading.signs else "smaller" if "down" in reading.signs else "")
+    """Sense and factor (new size over old) of a change of size: `to 80 percent` and `20 percent smaller` are 0.8."""
+    sense = reading.size_sense or ("larger" if "up" in reading.signs else "smaller" if "down" in reading.signs else "")
     factor = 0.0
     for chunk in reading.sizes[:1]:
         value = float(chunk.value.split()[-1])

@@ -1,8 +1,7 @@
-"""The words that the parser knows, as tables: verbs, and the phrases that say where, which way, how far and how much.
+"""Tables of the phrases that the parser knows: places, directions, distances, turns and sizes.
 
-Invariant: a phrase stands for one thing only. Words that name objects as well (`left`, `front`, `larger`, `scale`,
-`stand`) count as phrases only where no noun can follow; what fits several meanings (`turn it to the left`) is in no
-table.
+Invariant: a phrase has one meaning. Words that also occur in names of objects (`left`, `front`, `larger`, `scale`,
+`stand`) count as phrases only where no noun can follow. Ambiguous phrases (`turn it to the left`) are in no table.
 """
 
 import re
@@ -16,7 +15,7 @@ CLOSED: Final = (
     r"|roughly|approximately|without|when|closer|nearer|towards?|away|farther|up|down|seen|viewed|if|while|of where"
     r"|before|than|should|must|shall|ought|needs?|has|have|is|are|was|will|would|could|gets?|becomes?)(?: |$))"
 )
-"""What may follow a word that is no adjective: the end, or a word that opens no noun."""
+"""What may follow a word that is not an adjective: the end, or a word that starts no noun phrase."""
 _NOT_NAMED: Final = r"(?<!\bthe )(?<!\ba )(?<!\ban )(?<!\bits )(?<!\btheir )(?<!\bthis )"
 _IMAGE: Final = r"(?:image|picture|frame|photo(?:graph)?|view|shot|scene|screen)"
 _VIEWER: Final = r"(?:viewer|camera|observer|photographer|onlooker|spectator|beholder|image|picture|lens)"
@@ -38,7 +37,7 @@ def _words(text: str) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Marker:
-    """A phrase and what it stands for. `value` may refer to groups of the match: `{1}`."""
+    """A phrase and its meaning. `value` may refer to groups of the match: `{1}`."""
 
     kind: str
     pattern: re.Pattern[str]
@@ -297,7 +296,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker("origin", r"from(?= (?:the (?:left|right)|behind|in front|between|next to|beside|inside)\b)"),
     _marker("origin", r"out of(?= )|off(?= the)"),
     _marker("beyond", r"(?:to|on|at) the (?:other|opposite|far) side of(?! the (?:room|scene|image|picture|frame)\b)"),
-    # What has no meaning here still ends a noun phrase.
+    # Phrases without a meaning here still end a noun phrase.
     _marker(
         "open",
         r"(?:underneath|beneath|under|below|above|atop|on top of|against|opposite(?: to)?|across from|beyond|past"
@@ -313,7 +312,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
         rf"|(?:{_MODAL}) (?:now )?(?:go|sit|stand|lie|rest|end up|come|appear|get|turn out)",
     ),
 )
-"""At each place the longest match counts; of two that are as long, the first."""
+"""At each position the longest match wins; of equally long matches, the first."""
 
 FILLERS: Final = _words(
     """please kindly now just only simply about around roughly approximately slightly somewhat a bit little few over so
@@ -322,9 +321,9 @@ FILLERS: Final = _words(
     from straight directly exactly completely entirely fully noticeably considerably significantly diagonally
     horizontally sideways quickly again should must until any whole new instead afterwards too anymore namely"""
 )
-"""Words that change nothing where they stand alone between phrases."""
+"""Words without meaning if they stand alone between phrases."""
 PICTURES: Final = _words("scene image picture")
-"""Those that name things as well."""
+"""Fillers that may also name an object."""
 ARTICLE: Final = re.compile(r"^(?:the|an?|some|another|one more|one|this|that) ")
 NEW: Final = re.compile(r"^(?:an?|some|another|one more|one) ")
 NO_NOUN: Final = _words(
@@ -332,26 +331,26 @@ NO_NOUN: Final = _words(
     their them we you us there here now currently still also that which who what when if because as than closer nearer
     farther further away up not or so until while forward backward towards"""
 )
-"""Words that no noun phrase holds behind its first: what they begin is not understood."""
+"""Words that end a noun phrase, unless they are its first word. What they start is not understood."""
 SILENT: Final = _words("off forth has have had needs now currently still also to be")
-"""Those that say nothing where nothing follows them."""
+"""Words of `NO_NOUN` that mean nothing if nothing else follows."""
 NEAREST: Final = _words("nearest closest farthest furthest next")
-"""After these a noun phrase goes on (`the bottle nearest to the camera`)."""
-EVERYTHING: Final = _words("objects things items layout arrangement composition scene image picture photo")
-"""What stands for no object of its own (`rearrange the objects so that the ball is on the left`)."""
-NOT_THINGS: Final = _words(
+"""Words after which a noun phrase continues (`the bottle nearest to the camera`)."""
+WHOLE_SCENE: Final = _words("objects things items layout arrangement composition scene image picture photo")
+"""Words for the scene as a whole (`rearrange the objects so that the ball is on the left`)."""
+NOT_OBJECTS: Final = _words(
     "what everything anything something nothing there one image photo scene frame all camera viewpoint view"
 )
-"""What no instruction can ask to edit as an object."""
+"""Words that never name the edited object."""
 
 TAIL: Final = re.compile(
     r"(?<!nearest)(?<!closest)(?<!farthest) (?:so|until|to|across|along|from|into|onto|by|via|than|in (?:its|their)"
     r"|on the (?:other|opposite)|where)\b.*$"
 )
-"""Where a noun phrase ends although no phrase of the lexicon follows."""
+"""What ends a noun phrase although it is no phrase of the lexicon."""
 HARMLESS: Final = re.compile(
     r"(?:so(?: that)?|until|where) (?:it|they)|(?:across|along) the (?:floor|room|scene|ground|table)"
     r"|than (?:it|they|before|now)"
     r"|from (?:its|their|the) (?:\w+ )?(?:place|position|spot|location)|to the (?:space|spot|place|area)(?: right)?"
 )
-"""Tails that say nothing that the phrases do not."""
+"""Tails without meaning of their own."""

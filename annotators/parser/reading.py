@@ -1,7 +1,7 @@
-"""What the clauses of an instruction say, phrase by phrase: read in order, before anything is made of it.
+"""Collect what the clauses of an instruction say, phrase by phrase. `conclude` derives claims from the result.
 
-Invariant: what is said of another subject than the edited object (`so that the table is behind it`), and words that no
-rule takes, go to `Reading.rest`.
+Invariant: phrases with another subject than the edited object (`so that the table is behind it`), and words that were
+not understood, go to `Reading.rest`.
 """
 
 import re
@@ -10,10 +10,9 @@ from math import hypot
 from typing import Any, Final, Literal, cast
 
 from ...shards.schema import EditKind
-from .chunks import PRONOUNS, Chunk, trimmed
+from .chunks import PRONOUNS, Chunk, trim_noun_phrase
 from .lexicon import (
     ARTICLE,
-    EVERYTHING,
     FILLERS,
     HARMLESS,
     NEAREST,
@@ -21,149 +20,170 @@ from .lexicon import (
     NO_NOUN,
     SILENT,
     TAIL,
+    WHOLE_SCENE,
 )
 from .verbs import SIZES, VerbKind
 
-_ANOTHER: Final = re.compile(r" (?:so that|so|until|where)\b")
-"""What opens a clause with a subject of its own."""
+_OTHER_SUBJECT: Final = re.compile(r" (?:so that|so|until|where)\b")
+"""What opens a clause with its own subject."""
 _PARTICLE: Final = re.compile(r"(back|forth|up|down|off|out|over|away|forward|forwards) (?:the|an?|its|one) ")
-"""Of a verb that stands apart from it (`pull back the chair`)."""
-_CLAUSE: Final = re.compile(r" and (?=(?!the |an? |its |their |another |some )\w+ (?:the|an?|its|their) )")
-"""Behind it stands a verb that is not known here (`and fill the hole`), no second object."""
-_LYING: Final = re.compile(r"(?:on|in|by|over) (?:the|an?) [\w -]+")
-"""Where a thing is, in no relation of ours: part of its name (`the clock hanging on the wall`)."""
+"""A particle that is separate from its verb (`pull back the chair`)."""
+_UNKNOWN_VERB: Final = re.compile(r" and (?=(?!the |an? |its |their |another |some )\w+ (?:the|an?|its|their) )")
+"""An `and` before an unknown verb (`and fill the hole`), not before a second object."""
+_LOCATION: Final = re.compile(r"(?:on|in|by|over) (?:the|an?) [\w -]+")
+"""Where an object is, by a relation that claims do not have: part of its name (`the clock hanging on the wall`)."""
 _PRONOUN_LAST: Final = re.compile(r" (?:it|they)$")
 _OWN: Final = re.compile(r"\b(?:its|their|it|they)\b")
-_OF_ITS_SUBJECT: Final = frozenset({"relation", "into", "own", "itself", "onside", "direction", "part", "view"})
+_TIED_TO_SUBJECT: Final = frozenset({"relation", "into", "own", "itself", "onside", "direction", "part", "view"})
 
 
 @dataclass
 class Place:
-    """One relation with what it refers to. `described`: it tells which object is meant, not where it shall end."""
+    """One relation and its reference objects."""
 
     relation: str
     references: list[str]
-    own: bool = False
+    own_frame: bool = False
+    """Whether left and right are those of the reference object, not of the viewer."""
     described: bool = False
-    dropped: bool = False
+    """Whether it tells which object is meant, not where the object ends."""
+    ignored: bool = False
+    """Whether it is where the object comes from, or on a side that is not named: neither is a claim."""
 
 
 @dataclass
 class Reading:
-    """What the clauses read so far say."""
+    """What the clauses say so far."""
 
     kind: EditKind | Literal["", "place"] = ""
     """What the verb asks for; `place`: a move or an insertion."""
     light: str = ""
-    """The first verb that asks for nothing without what follows."""
+    """The first verb that asks for nothing by itself (`verbs.LIGHT`)."""
     object: str = ""
     new: bool = False
-    bare: bool = False
-    """Whether the object was named without article: then it may be a verb that nobody knows here."""
+    without_article: bool = False
+    """Whether the object was named without an article: it may then be an unknown verb."""
     places: list[Place] = field(default_factory=list[Place])
-    own: bool = False
+    own_frame: bool = False
+    """Whether left and right are those of the object, not of the viewer."""
     directions: list[str] = field(default_factory=list[str])
     onside: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    """Each `on the left` or `on the right`: the side, and how many places came before it."""
     below: bool = False
-    larger: str = ""
+    """Whether the direction of a turn is seen from below."""
+    size_sense: str = ""
     sizes: list[Chunk] = field(default_factory=list[Chunk])
     values: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Fields of Claims."""
     signs: set[str] = field(default_factory=set[str])
+    """Kinds of the other phrases (`gone`, `appears`, `whirl`, `up`, ...)."""
     mentioned: str = ""
+    """What a pronoun refers to if no object is named."""
     rest: list[str] = field(default_factory=list[str])
+    """Words that were not understood."""
 
 
-def take_clause(reading: Reading, found: list[Chunk]) -> None:
-    """Take in one clause."""
-    told = reading.places or reading.sizes or reading.larger or reading.values or reading.signs or reading.directions
-    # `turn the mug's handle : rotate the mug`: the second says what the first means.
-    again = found[0].value == reading.kind and [chunk.kind for chunk in found[:2]] == ["verb", "words"]
-    if not told and (not reading.kind or (again and trimmed(found[1].value) not in PRONOUNS)):
-        # What was named before anything was asked for (`take the mug and ...`) is meant by a pronoun at most.
+def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
+    """Add one clause, given as its chunks, to the reading."""
+    has_phrases = (
+        reading.places or reading.sizes or reading.size_sense or reading.values or reading.signs or reading.directions
+    )
+    # In `turn the mug's handle : rotate the mug` the second clause explains the first.
+    repeats_verb = chunks[0].value == reading.kind and [chunk.kind for chunk in chunks[:2]] == ["verb", "words"]
+    if not has_phrases and (not reading.kind or (repeats_verb and trim_noun_phrase(chunks[1].value) not in PRONOUNS)):
+        # An object named before the request (`take the mug and ...`) is only what a pronoun refers to.
         reading.mentioned, reading.object = reading.object or reading.mentioned, ""
     pending: Place | None = None
-    described = dropped = stranger = False
-    for number, chunk in enumerate(found):
+    described = ignored = other_subject = False
+    for index, chunk in enumerate(chunks):
         match chunk.kind:
             case "verb":
-                _take_verb(reading, chunk)
+                _read_verb(reading, chunk)
             case "words":
-                thing, tail = _without_tail(chunk.value)
-                opened = _ANOTHER.search(chunk.value)
-                if opened and not reading.object and all(word in EVERYTHING | FILLERS for word in thing.split()):
-                    thing, tail = trimmed(chunk.value[opened.end() :]), ""
-                stranger = bool(opened and tail) and not _PRONOUN_LAST.search(chunk.value)
+                noun_phrase, tail = _split_tail(chunk.value)
+                subordinate = _OTHER_SUBJECT.search(chunk.value)
+                if (
+                    subordinate
+                    and not reading.object
+                    and all(word in WHOLE_SCENE | FILLERS for word in noun_phrase.split())
+                ):
+                    noun_phrase, tail = trim_noun_phrase(chunk.value[subordinate.end() :]), ""
+                other_subject = bool(subordinate and tail) and not _PRONOUN_LAST.search(chunk.value)
                 reading.rest += [tail] if tail else []
-                before = found[number - 1] if number else None
-                named = before is not None and before.kind == "open" and reading.object.endswith(f" {before.word}")
-                meaningless = all(word in FILLERS for word in thing.split()) and thing not in PRONOUNS
-                if described and reading.object and (said := _LYING.match(chunk.value)):
-                    reading.object += f" {found[number - 1].word} {said[0].strip()}"
+                before = chunks[index - 1] if index else None
+                continues_name = (
+                    before is not None and before.kind == "open" and reading.object.endswith(f" {before.word}")
+                )
+                meaningless = all(word in FILLERS for word in noun_phrase.split()) and noun_phrase not in PRONOUNS
+                if described and reading.object and (location := _LOCATION.match(chunk.value)):
+                    reading.object += f" {chunks[index - 1].word} {location[0].strip()}"
                     described = False
-                elif named:
+                elif continues_name:
                     reading.object += f" {chunk.value.partition(' , ')[0]}"
                 elif pending is not None and not meaningless:
-                    pending.references += _references(reading, pending, thing)
-                    if not reading.object and pending.relation != "between" and " , " in thing:
+                    pending.references += _references(reading, pending, noun_phrase)
+                    if not reading.object and pending.relation != "between" and " , " in noun_phrase:
                         # `insert , to the right of the stove , a copper kettle`
-                        late = thing.partition(" , ")[2]
-                        _take_words(reading, late, trimmed(late))
+                        object_phrase = noun_phrase.partition(" , ")[2]
+                        _read_words(reading, object_phrase, trim_noun_phrase(object_phrase))
                     pending = None
-                elif dropped and not meaningless:
-                    dropped = False
-                elif not meaningless and not _continued(reading, chunk.value, thing):
-                    another = _take_words(reading, chunk.value, thing)
-                    stranger = stranger or (another and found[number - 1].kind != "open")
+                elif ignored and not meaningless:
+                    ignored = False
+                elif not meaningless and not _continue_between(reading, chunk.value, noun_phrase):
+                    another = _read_words(reading, chunk.value, noun_phrase)
+                    other_subject = other_subject or (another and chunks[index - 1].kind != "open")
             case _ if (
-                stranger and chunk.kind in _OF_ITS_SUBJECT and not (chunk.kind == "view" and _OWN.search(chunk.word))
+                other_subject
+                and chunk.kind in _TIED_TO_SUBJECT
+                and not (chunk.kind == "view" and _OWN.search(chunk.word))
             ):
-                # `so that the table is behind it`: of the table, not of what is edited.
+                # `so that the table is behind it` is about the table, not the edited object.
                 reading.rest.append(chunk.word)
             case "relation" | "into" if pending is not None and pending.relation != "between":
-                # `behind and slightly to the left of the lamp`: one of them can be held; the other stays open.
+                # `behind and slightly to the left of the lamp`: claims hold one relation; the other is not understood.
                 reading.rest.append(chunk.word)
             case "relation" | "into" | "own":
-                pending = _take_place(reading, chunk, described, dropped)
-                described = dropped = False
+                pending = _read_place(reading, chunk, described, ignored)
+                described = ignored = False
             case "that":
                 described = (
-                    number > 0 and found[number - 1].kind == "words" and not chunk.word.startswith(("so ", "to "))
+                    index > 0 and chunks[index - 1].kind == "words" and not chunk.word.startswith(("so ", "to "))
                 )
             case "open" if described and reading.object:
-                reading.object += f" {found[number - 1].word} {chunk.word}"
+                reading.object += f" {chunks[index - 1].word} {chunk.word}"
             case "origin":
-                dropped = True
+                ignored = True
             case "beyond":
-                # Of which side that is, nothing is said; what follows may (`, that is , to its right`).
-                pending = _take_place(reading, chunk, False, True)
+                # Which side that is depends on what follows (`, that is , to its right`).
+                pending = _read_place(reading, chunk, False, True)
             case "onside":
                 if not described:
                     reading.onside.append((chunk.value, len(reading.places)))
                 described = False
             case _:
-                _take(reading, chunk)
+                _read_phrase(reading, chunk)
 
 
-def _without_tail(words: str) -> tuple[str, str]:
-    """A noun phrase, and what stands behind it and is not understood."""
+def _split_tail(words: str) -> tuple[str, str]:
+    """Split words into a noun phrase and the part after it that was not understood."""
     found = TAIL.search(words)
-    thing = trimmed(words[: found.start()] if found else words)
-    tail = trimmed(found.group()) if found else ""
-    return thing, "" if not tail or HARMLESS.fullmatch(found.group().strip() if found else "") else tail
+    noun_phrase = trim_noun_phrase(words[: found.start()] if found else words)
+    tail = trim_noun_phrase(found.group()) if found else ""
+    return noun_phrase, "" if not tail or HARMLESS.fullmatch(found.group().strip() if found else "") else tail
 
 
-def _continued(reading: Reading, words: str, thing: str) -> bool:
-    """Take `and the vase` as the second reference of `between the clock on the left and the vase`."""
+def _continue_between(reading: Reading, words: str, noun_phrase: str) -> bool:
+    """Add `and the vase` as the second reference of `between the clock on the left and the vase`, if it is one."""
     place = reading.places[-1] if reading.places else None
     if place is None or place.relation != "between" or len(place.references) != 1 or not words.startswith("and "):
         return False
     if reading.onside and reading.onside[-1][1] == len(reading.places):
         place.references = [f"{place.references[0]} on the {reading.onside.pop()[0]}"]
-    place.references.append(thing)
+    place.references.append(noun_phrase)
     return True
 
 
-def _take_verb(reading: Reading, chunk: Chunk) -> None:
+def _read_verb(reading: Reading, chunk: Chunk) -> None:
     kind = cast("VerbKind", chunk.value)
     if kind == "light":
         reading.light = reading.light or chunk.word
@@ -172,36 +192,36 @@ def _take_verb(reading: Reading, chunk: Chunk) -> None:
     sense, factor = SIZES.get(chunk.word, SIZES.get(chunk.word.removesuffix("d"), ("", 0.0)))
     if not sense and chunk.word.endswith("ed"):
         sense, factor = SIZES.get(chunk.word.removesuffix("ed"), ("", 0.0))
-    reading.larger = reading.larger or sense
+    reading.size_sense = reading.size_sense or sense
     if factor:
         reading.sizes.append(Chunk("factor", f"{max(factor, 1 / factor)}"))
 
 
-def _take_words(reading: Reading, words: str, thing: str) -> bool:
-    """Take words as what is edited; whether they name something else."""
-    thing, more = _noun(thing)
+def _read_words(reading: Reading, words: str, noun_phrase: str) -> bool:
+    """Read words as the name of the edited object. Return whether they name another object."""
+    noun_phrase, more = _split_noun_phrase(noun_phrase)
     reading.rest += [more] if more else []
-    if thing in PRONOUNS:
-        reading.object = reading.object or reading.mentioned or ("it" if thing == "it" else "")
-    elif not thing or thing == reading.object:
+    if noun_phrase in PRONOUNS:
+        reading.object = reading.object or reading.mentioned or ("it" if noun_phrase == "it" else "")
+    elif not noun_phrase or noun_phrase == reading.object:
         return False
     elif not reading.object:
-        reading.object = thing
-        said = re.sub(r"^(?:, )*(?:(?:please|now|over|just|only|,) )*", "", words)
-        reading.new = bool(NEW.match(said))
-        reading.bare = not ARTICLE.match(said) and not said.startswith(("both ", "all "))
-        reading.signs |= {"more"} if said.startswith("more ") else set()
+        reading.object = noun_phrase
+        phrase = re.sub(r"^(?:, )*(?:(?:please|now|over|just|only|,) )*", "", words)
+        reading.new = bool(NEW.match(phrase))
+        reading.without_article = not ARTICLE.match(phrase) and not phrase.startswith(("both ", "all "))
+        reading.signs |= {"more"} if phrase.startswith("more ") else set()
     else:
-        reading.rest.append(thing)
+        reading.rest.append(noun_phrase)
         return True
     return False
 
 
-def _noun(thing: str) -> tuple[str, str]:
-    """A noun phrase up to the first word that none holds, and the words from there that say something."""
-    if particle := _PARTICLE.match(thing):
-        return _noun(thing[particle.end() :])[0], particle[1]
-    words = _CLAUSE.sub(r" | ", thing).split()
+def _split_noun_phrase(noun_phrase: str) -> tuple[str, str]:
+    """Split a noun phrase at the first word that ends one. Return it and the rest, or no rest if it means nothing."""
+    if particle := _PARTICLE.match(noun_phrase):
+        return _split_noun_phrase(noun_phrase[particle.end() :])[0], particle[1]
+    words = _UNKNOWN_VERB.sub(r" | ", noun_phrase).split()
     ends = (at for at, word in enumerate(words) if at and (word in NO_NOUN or word in ",|"))
     end = len(words) if NEAREST.intersection(words) else next(ends, len(words))
     more = [word for word in words[end:] if word not in ",|"]
@@ -209,51 +229,51 @@ def _noun(thing: str) -> tuple[str, str]:
     return " ".join(words[:end]), " ".join(more)
 
 
-def _references(reading: Reading, place: Place, thing: str) -> list[str]:
-    if thing in PRONOUNS:
+def _references(reading: Reading, place: Place, noun_phrase: str) -> list[str]:
+    if noun_phrase in PRONOUNS:
         earlier = [other.references for other in reading.places if other is not place and len(other.references) == 1]
-        return earlier[-1] if earlier else [reading.mentioned or thing]
+        return earlier[-1] if earlier else [reading.mentioned or noun_phrase]
     if place.relation == "between":
-        return [trimmed(part) for part in re.split(r",? and |, ", thing)][:2]
-    thing, more = _noun(thing.split(" , ")[0])
+        return [trim_noun_phrase(part) for part in re.split(r",? and |, ", noun_phrase)][:2]
+    noun_phrase, more = _split_noun_phrase(noun_phrase.split(" , ")[0])
     reading.rest += [more] if more else []
-    return [thing]
+    return [noun_phrase]
 
 
-def _take_place(reading: Reading, chunk: Chunk, described: bool, dropped: bool) -> Place | None:
-    """Open a place; None where it brings its own reference along (`on the chair's left`)."""
+def _read_place(reading: Reading, chunk: Chunk, described: bool, ignored: bool) -> Place | None:
+    """Add a place. Return it if its references follow, None if the phrase has one (`on the chair's left`)."""
     if chunk.kind == "own":
         side, _, owner = chunk.value.partition(" ")
-        reading.places.append(Place(side, [trimmed(owner)], True, described, dropped))
+        reading.places.append(Place(side, [trim_noun_phrase(owner)], True, described, ignored))
         return None
-    place = Place(chunk.value, [], False, described, dropped)
+    place = Place(chunk.value, [], False, described, ignored)
     reading.places.append(place)
     return place
 
 
-def _take(reading: Reading, chunk: Chunk) -> None:
-    """Take in a phrase that needs no words after it."""
+def _read_phrase(reading: Reading, chunk: Chunk) -> None:
+    """Add a phrase that needs no words after it."""
     match chunk.kind:
         case "direction":
             ways = {"top": "up", "bottom": "down"}
             reading.directions.append(ways.get(chunk.value, chunk.value))
         case "itself":
-            if reading.places and reading.places[-1].dropped:
+            if reading.places and reading.places[-1].ignored:
                 # `from the right of the laptop to its left`
                 reading.places.append(Place(chunk.value, reading.places[-1].references, True))
             elif reading.places and reading.places[-1].references:
-                reading.places[-1].relation, reading.places[-1].own = chunk.value, True
+                reading.places[-1].relation, reading.places[-1].own_frame = chunk.value, True
             else:
                 reading.directions.append(chunk.value)
-            reading.own = True
+            reading.own_frame = True
         case "viewer":
-            reading.own = False
+            reading.own_frame = False
             if reading.places:
-                reading.places[-1].own = False
+                reading.places[-1].own_frame = False
         case "open":
             reading.rest.append(chunk.word)
         case "own frame":
-            reading.own = True
+            reading.own_frame = True
         case "part":
             names = {"top": "upper", "bottom": "lower", "middle": "centre", "center": "centre"}
             reading.values["part"] = " ".join(names.get(word, word) for word in chunk.value.split())
@@ -266,17 +286,17 @@ def _take(reading: Reading, chunk: Chunk) -> None:
         case "degrees":
             reading.values["degrees"] = float(chunk.value)
         case "metres":
-            # `30 cm to the left and 40 cm towards the camera` are 50 cm in all.
+            # `30 cm to the left and 40 cm towards the camera` is a move by 50 cm.
             reading.values["metres"] = round(hypot(reading.values.get("metres", 0.0), float(chunk.value)), 6)
         case "width":
             reading.values["widths"] = float(chunk.value)
         case "aux":
             pass
         case "becomes larger" | "becomes smaller":
-            reading.larger = chunk.kind.removeprefix("becomes ")
+            reading.size_sense = chunk.kind.removeprefix("becomes ")
             reading.signs.add("becomes")
         case "larger" | "smaller":
-            reading.larger = reading.larger or chunk.kind
+            reading.size_sense = reading.size_sense or chunk.kind
         case "grown":
             reading.signs.add("up" if chunk.value == "up" else "down")
         case "times" | "factor" | "share" | "more":
@@ -286,6 +306,6 @@ def _take(reading: Reading, chunk: Chunk) -> None:
 
 
 def _view(words: str) -> str:
-    """`rear left side` of `back left`; `front` and `rear` alone have no `side`."""
+    """The name in `claims.CanonicalView`: `back left` is `rear left side`."""
     parts = ["rear" if word == "back" else word for word in words.split() if word != "side"]
     return f"{' '.join(parts)} side" if parts[-1] in ("left", "right") else parts[-1]

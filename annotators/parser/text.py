@@ -1,8 +1,8 @@
-"""English text in the plain form that the parser reads: lower case, tokens apart, every quantity in one unit.
+"""Normalize English text for the parser, and split it into requesting and prohibiting clauses.
 
-Invariant: what comes out says the same as what went in. Lengths are `N metres`, angles `N degrees`, shares `N percent`,
-multiples `N times`; what is no quantity keeps its words (`the smaller one` stays so). What an instruction rules out
-(`do not rotate it`, `without moving the vase`, `not the red one`) stands apart from what it asks for.
+Invariant: normalizing keeps the meaning. Lengths become `N metres` (this spelling reaches stored files), angles
+`N degrees`, shares `N percent`, multiples `N times`. Words that are not quantities stay (`the smaller one`). Clauses
+that prohibit something (`do not rotate it`, `without moving the vase`, `not the red one`) are kept apart.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Final
 NUMBER: Final = r"(?<!\d)\d{1,9}(?:\.\d{1,9})?"
 _ONES: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _TENS: Final = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_NAMED: Final[dict[str, int]] = {
+_NUMBER_WORDS: Final[dict[str, int]] = {
     **{word: value for value, word in enumerate(_ONES, start=1)},
     "fifteen": 15,
     **{word: 10 * value for value, word in enumerate(_TENS, start=2)},
@@ -21,7 +21,7 @@ _NAMED: Final[dict[str, int]] = {
     "hundred": 100,
     "one hundred": 100,
 }
-_WORDS: Final = "|".join(sorted((word.replace(" ", "[ -]") for word in _NAMED), key=len, reverse=True))
+_ANY_NUMBER_WORD: Final = "|".join(sorted((word.replace(" ", "[ -]") for word in _NUMBER_WORDS), key=len, reverse=True))
 _UNIT: Final = r"(?:(?:centi|milli)?met(?:re|er)s?|cm|degrees?|per ?cent|%|times|feet|inches)"
 
 _ORDINAL: Final = r"(?:first|second|third|fourth|fifth|last)"
@@ -29,8 +29,8 @@ _ORDINAL: Final = r"(?:first|second|third|fourth|fifth|last)"
 _Replacement = str | Callable[[re.Match[str]], str]
 
 
-def _metres(share: float) -> Callable[[re.Match[str]], str]:
-    return lambda found: f"{float(found[1]) * share:.6g} metres"
+def _to_meters(meters_per_unit: float) -> Callable[[re.Match[str]], str]:
+    return lambda found: f"{float(found[1]) * meters_per_unit:.6g} metres"
 
 
 _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
@@ -54,7 +54,7 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
         "slightly",
     ),
     (r"\b(front|rear|back)-(?=(?:left|right)\b)", r"\1 "),
-    # What belongs to a thing stands for it: its size is read from the verb.
+    # Attributes of an object (`the position of the mug`) are replaced by the object; the verb says which is changed.
     (r"\b(?:the )?(?:position|location|orientation) of (?=the |an? )", ""),
     (r"\b(?:every|any|all) traces? of ", ""),
     (r"(?<=\w)'s (?:position|location|orientation|size and position)\b", ""),
@@ -67,8 +67,8 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"(\d)\s*%", r"\1 percent "),
     (r"per cent", "percent"),
     (r"(?<![\w.])[-+−](?=\d)", ""),
-    (rf"\b({_WORDS})(?= {_UNIT}\b)", lambda found: str(_NAMED[found[1].replace("-", " ")])),
-    (rf"\bfactor of ({_WORDS})\b", lambda found: f"factor of {_NAMED[found[1].replace('-', ' ')]}"),
+    (rf"\b({_ANY_NUMBER_WORD})(?= {_UNIT}\b)", lambda found: str(_NUMBER_WORDS[found[1].replace("-", " ")])),
+    (rf"\bfactor of ({_ANY_NUMBER_WORD})\b", lambda found: f"factor of {_NUMBER_WORDS[found[1].replace('-', ' ')]}"),
     # Turns, the longer phrases first.
     (r"(?<=a )(?:revolution|rotation)\b(?! (?:of|to))", "turn"),
     (r"\b(?:three|3) eighths? of a turn\b|\b3/8 (?:of a )?turn\b", "135 degrees"),
@@ -81,13 +81,16 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     # Lengths.
     (r"\bhalf a met(?:re|er)\b", "0.5 metres"),
     (r"\b(?:one|a) met(?:re|er)\b", "1 metres"),
-    (rf"({NUMBER}) ?(?:cm|centimet(?:re|er)s?)\b", _metres(0.01)),
-    (rf"({NUMBER}) ?(?:mm|millimet(?:re|er)s?)\b", _metres(0.001)),
-    (rf"({NUMBER}) ?(?:m|met(?:re|er)s?)\b", _metres(1.0)),
-    (rf"({NUMBER}) ?(?:feet|foot|ft)\b", _metres(0.3048)),
-    (rf"({NUMBER}) ?(?:inch(?:es)?)\b", _metres(0.0254)),
-    (rf"\b({_WORDS}) (?:of |times )?(?=(?:its|their) (?:own )?widths\b)", lambda found: f"{_NAMED[found[1]]} times "),
-    # Multiples and shares; `a third smaller` is smaller by a third.
+    (rf"({NUMBER}) ?(?:cm|centimet(?:re|er)s?)\b", _to_meters(0.01)),
+    (rf"({NUMBER}) ?(?:mm|millimet(?:re|er)s?)\b", _to_meters(0.001)),
+    (rf"({NUMBER}) ?(?:m|met(?:re|er)s?)\b", _to_meters(1.0)),
+    (rf"({NUMBER}) ?(?:feet|foot|ft)\b", _to_meters(0.3048)),
+    (rf"({NUMBER}) ?(?:inch(?:es)?)\b", _to_meters(0.0254)),
+    (
+        rf"\b({_ANY_NUMBER_WORD}) (?:of |times )?(?=(?:its|their) (?:own )?widths\b)",
+        lambda found: f"{_NUMBER_WORDS[found[1]]} times ",
+    ),
+    # Multiples and shares: `a third smaller` becomes `by a third smaller`.
     (
         r"(?<!\bby )\b((?:an? |one |two )?(?:half|thirds?|quarter|fifth)) (?=(?:larger|bigger|greater|smaller)\b)",
         r"by \1 ",
@@ -105,15 +108,15 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\b(?<=by )half\b", "0.5 times"),
     (r"\bin half\b", "by 0.5 times"),
     (r"\b(degree)\b", "degrees"),
-    # Counted from a side: one name.
+    # An object counted from a side (`second mug from the left`) is one noun phrase.
     (rf"\b({_ORDINAL} [\w-]+(?: [\w-]+)?) from the (left|right|front|back)\b", r"\1 from_the_\2"),
     (r"([,;:!?()\n]|\.(?!\d))", r" \1 "),
 )
 _PATTERNS: Final = tuple((re.compile(pattern), replacement) for pattern, replacement in _REWRITES)
 
 
-def normalised(text: str) -> str:
-    """Lower case, one space between tokens, punctuation apart, quantities in one unit each."""
+def normalize(text: str) -> str:
+    """Return the text in lower case, with single spaces, separate punctuation, and one unit per kind of quantity."""
     text = text.lower()
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
@@ -122,22 +125,22 @@ def normalised(text: str) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """The clauses of a normalised text, in order."""
+    """The clauses of a normalized text, in order."""
 
-    asked: list[str]
-    refused: list[str]
-    """What shall not be done or not change."""
+    requested: list[str]
+    prohibited: list[str]
+    """What must not be done or must not change."""
 
 
 _HARD: Final = re.compile(r" ?(?:[;:!?()]|\.(?!\d))+ ?| - ")
-_REFUSAL: Final = (
+_PROHIBITION: Final = (
     r"(?:do not|never|without (?:\w+ing|any)|keep|keeping|leave|leaving|instead of|rather than|nothing else|not"
     r"|(?:change|alter|touch) nothing|no (?:more|other)|only change"
     r"|(?:everything|all) else (?:remains?|stays?|is|are|should|must|as|unchanged|untouched))"
 )
-_REFUSED: Final = re.compile(rf"(?:but |and |while |please |i |we )*{_REFUSAL}\b")
+_PROHIBITED: Final = re.compile(rf"(?:but |and |while |please |i |we )*{_PROHIBITION}\b")
 _PLACE: Final = r"(?:in front of|behind|beside|next to|near|between|into|inside|(?:to|on|at) the|left of|right of)\b"
-# `do not put it behind the lamp but in front of it`: put it from there to here.
+# `do not put it behind the lamp but in front of it` is read as `put it from behind the lamp , in front of it`.
 _CONTRAST: Final = re.compile(
     rf"^(?:please )?do not (?=\w+ )([^,]{{0,200}}?) ({_PLACE}[^,]{{0,200}}?)(?: ,)? but(?: rather)? (?={_PLACE})"
 )
@@ -148,36 +151,39 @@ _NO_LONGER: Final = re.compile(
 # `, not the vase ,`, `instead of the right`, `without changing its position`: up to the next comma.
 _ASIDE: Final = re.compile(
     r"(?:(?<!\bdo)(?: ,)?(?: but| and| while)? (?!do not|never|keep |leave |only)| , (?=do not\b[^,]*,))"
-    rf"{_REFUSAL}\b[^,]*"
+    rf"{_PROHIBITION}\b[^,]*"
 )
 _FIRST: Final = re.compile(r"((?:instead of|rather than|without \w+ing)\b[^,]*) , (?=(?:the|it|they|its)\b)")
-"""An aside before what is asked for with a subject of its own."""
+"""An aside before a clause with its own subject."""
 _WITHOUT: Final = re.compile(
     r"(?:^|(?:(?: ,)? but|^show the scene|^show the image) )without (?=(?:the|a|an|any|that) )"
 )
 
 
 def _base_forms(text: str, verbs: str) -> str:
-    """`by removing` as a clause of its own: `; remove`."""
+    """Turn `by removing` into a separate clause: `; remove`."""
     gerunds = {f"{verb.removesuffix('e')}ing": verb for verb in verbs.split("|") if verb.isalpha()}
     return re.sub(r" by (\w+ing)\b", lambda found: f" ; {gerunds[found[1]]}" if found[1] in gerunds else found[0], text)
 
 
 def split(text: str, verbs: str) -> Split:
-    """Clauses of a normalised text. `verbs`: a regular expression of what may open a clause after a comma or `and`.
+    """Split a normalized text into clauses.
 
-    `Leave everything as it is , but without the lamp` asks to remove the lamp: that clause reads `remove the lamp`.
+    `Leave everything as it is , but without the lamp` asks to remove the lamp: its last clause is `remove the lamp`.
+
+    Args:
+        verbs: regular expression of the verbs that may open a clause after a comma or `and`.
     """
     text = _CONTRAST.sub(r"\1 from \2 , ", _NO_LONGER.sub(r" from \1 , ", _base_forms(text, verbs)))
-    boundary = re.compile(rf"(?: ,| and| then| but| just| please){{1,6}} (?=(?:{verbs}|{_REFUSAL})\b)")
-    asked: list[str] = []
-    refused: list[str] = []
+    boundary = re.compile(rf"(?: ,| and| then| but| just| please){{1,6}} (?=(?:{verbs}|{_PROHIBITION})\b)")
+    requested: list[str] = []
+    prohibited: list[str] = []
     for sentence in _HARD.split(_WITHOUT.sub(" ; remove ", text)):
         if found := _FIRST.match(sentence):
-            refused.append(found[1])
+            prohibited.append(found[1])
             sentence = sentence[found.end() :]
         asides = [found.group().strip(" ,") for found in _ASIDE.finditer(sentence)]
         for clause in boundary.split(re.sub(" ?,", " ,", _ASIDE.sub("", sentence))):
-            (refused if _REFUSED.match(clause) else asked).append(clause.strip(" ,"))
-        refused += asides
-    return Split([clause for clause in asked if clause], [clause for clause in refused if clause])
+            (prohibited if _PROHIBITED.match(clause) else requested).append(clause.strip(" ,"))
+        prohibited += asides
+    return Split([clause for clause in requested if clause], [clause for clause in prohibited if clause])

@@ -1,11 +1,10 @@
-"""The verbs that the parser knows: which kind of edit they ask for, and what they say of size.
+"""The verbs that the parser knows: which kind of edit they ask for, and which change of size they imply.
 
-The kinds of edits contribute their own words (`annotators.edits.kind.Words`). Here are the words that stand for several
-kinds, and the tables that the parser looks words up in.
+Each kind of edit contributes its own words (`annotators.edits.kind.Words`). This module adds the words that several
+kinds share, and the tables in which the parser looks words up.
 
-Invariant: a verb stands for one kind of edit only, or for none without what follows (`make`). What turns an object
-about another axis than the vertical one (`tilt`, `flip`, `lean`) or changes one dimension only (`widen`) is no verb
-here.
+Invariant: a verb asks for one kind of edit, or for none by itself (`make`). Verbs that turn an object about a
+horizontal axis (`tilt`, `flip`, `lean`) or change one dimension only (`widen`) are not listed.
 """
 
 import re
@@ -18,16 +17,16 @@ from ..edits.registry import KINDS
 from ..edits.words import WORD_ENDS
 
 VerbKind = EditKind | Literal["place", "light"]
-"""What a verb asks for: an edit; `place`: a move or an insertion; `light`: nothing without what follows."""
+"""What a verb asks for: an edit; `place`: a move or an insertion; `light`: nothing by itself."""
 _WORDS: Final[Mapping[EditKind, Words]] = {name: kind.words for name, kind in KINDS.items() if kind.words}
 PLACING: Final = "put|place|set|position|drop|stand|situate|settle|lay|plant|rest"
-"""Of an object of the scene (`the mug`) a move, of a new one (`a mug`) an insertion."""
+"""With an object of the scene (`the mug`) a move, with a new object (`a mug`) an insertion."""
 PLACED: Final = "put|placed|positioned|dropped|standing|situated"
 LIGHT: Final = (
     "make|let|have|give|apply|take|get|grab|lift|pick up|edit|leave|change|adjust|alter|modify|perform|carry out"
     "|execute|do|swing|(?:show|present|display)(?! (?:us )?(?:its|their) )|set the size of|i want|i would like|i need"
 )
-"""They say nothing without what follows (`make it larger`, `have it moved`, `take it away`)."""
+"""Verbs that ask for nothing by themselves (`make it larger`, `have it moved`, `take it away`)."""
 SIZES: Final[Mapping[str, tuple[str, float]]] = {
     "enlarge": ("larger", 0.0),
     "upscale": ("larger", 0.0),
@@ -55,11 +54,9 @@ SIZES: Final[Mapping[str, tuple[str, float]]] = {
     "scaled down": ("smaller", 0.0),
     "halve": ("smaller", 0.5),
 }
-"""What verbs (participles too, less their `d`) say of size: the sense, and the factor where they name one."""
-
-
+"""The change of size that a verb (or participle, without its `d`) implies: sense, and factor, 0 if it names none."""
 KIND_VERBS: Final = "|".join(words.verbs for words in _WORDS.values())
-"""The verbs of all kinds, less what the grammar of the camera knows."""
+"""The verbs of all kinds except the camera (`camera.VERBS`)."""
 _SOMEWHERE: Final = (
     r"(?=$| (?:,|in|inside|on|to|at|by|behind|between|beside|next|near|right|left|close|closer|alongside|adjacent"
     r"|directly|just|immediately|exactly|half|halfway|midway|away|farther|further|where|there|somewhere|upright"
@@ -68,7 +65,7 @@ _SOMEWHERE: Final = (
 
 
 def _pattern(words: str) -> re.Pattern[str]:
-    """Of alternatives, the longest first where one begins another."""
+    """Match alternatives up to the end of a word. List `scale up` before `scale`."""
     return re.compile(rf"(?:{words}){WORD_ENDS}")
 
 
@@ -93,4 +90,4 @@ PARTICIPLES: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = (
     ("place", _pattern(PLACED)),
 )
 AFTER_LIGHT: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = tuple(_after_object())
-"""Verbs after the object that they speak of, as in `let the cone stand between them`."""
+"""Verbs after their object, as in `let the cone stand between them`."""

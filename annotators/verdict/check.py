@@ -1,7 +1,7 @@
-"""Whether an instruction is true of a pair, clause by clause, by arithmetic on poses, boxes and camera.
+"""Check an instruction against a pair, clause by clause, from poses, boxes and camera.
 
-Invariant: nothing is judged that the facts do not tell, and nothing that the instruction does not say. The formulas
-are in the modules of the clauses (`annotators.clauses`) and of the kinds of edits (`annotators.edits`).
+Invariant: only what the instruction says and the facts determine is judged. The formulas are in the modules of the
+clauses (`annotators.clauses`) and of the kinds of edits (`annotators.edits`).
 """
 
 from collections.abc import Iterator
@@ -21,12 +21,13 @@ from .colors import color_clause
 
 @dataclass(frozen=True)
 class Verdict:
-    """`agrees`: every clause does. `contradicted`: at least one is. `unchecked`: none is, but not all could be told."""
+    """The judged clauses of an instruction."""
 
     clauses: tuple[Clause, ...]
 
     @property
     def outcome(self) -> Outcome:
+        """`contradicted` if any clause is, else `unchecked` if any clause is or there are none, else `agrees`."""
         outcomes = {clause.outcome for clause in self.clauses}
         if "contradicted" in outcomes:
             return "contradicted"
@@ -34,7 +35,7 @@ class Verdict:
 
     @property
     def score(self) -> float:
-        """Share of the clauses that could be checked that agree; -1 where none could."""
+        """Share of clauses that agree among those that were checked; -1 if none was."""
         checked = [clause for clause in self.clauses if clause.outcome != "unchecked"]
         return round(sum(clause.outcome == "agrees" for clause in checked) / len(checked), 6) if checked else -1.0
 
@@ -44,7 +45,7 @@ class Verdict:
         return "; ".join(str(clause) for clause in self.clauses if clause.outcome == "contradicted")
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values: verdict, score, and each clause's name, outcome and detail."""
+        """Verdict, score, and the name, outcome and detail of each clause."""
         clauses = [{"name": c.name, "outcome": c.outcome, "detail": c.detail} for c in self.clauses]
         return {"verdict": self.outcome, "score": self.score, "clauses": clauses}
 
@@ -55,9 +56,9 @@ def check(claims: Claims, case: Case, tolerances: Tolerances = DEFAULT) -> Verdi
 
 
 def check_text(text: str, case: Case, tolerances: Tolerances = DEFAULT) -> Verdict:
-    """Judge free text as far as the parser understands it; what it does not is one clause more, `text`, unchecked.
+    """Judge free text. Words that the parser does not understand become one unchecked clause, `text`.
 
-    Its words of color are held against the pixels, understood or not.
+    Color words are compared with the pixels, whether the parser understands their sentence or not.
     """
     names = {name for thing in case.facts.objects for name in (thing.name, thing.category)}
     verdict = check_parsed(parse(text, sorted(names)), case, tolerances)
@@ -66,9 +67,9 @@ def check_text(text: str, case: Case, tolerances: Tolerances = DEFAULT) -> Verdi
 
 
 def check_parsed(parsed: Parsed, case: Case, tolerances: Tolerances = DEFAULT) -> Verdict:
-    """Judge what the parser made of a text."""
+    """Judge the parser's result for a text."""
     claims, edit = parsed.claims, case.facts.edit
-    if claims and parsed.boxed and kind_of(edit.kind).by_red_box:
+    if claims and parsed.uses_red_box and kind_of(edit.kind).by_red_box:
         claims = claims.model_copy(update={"edit": edit.kind})
     clauses = check(claims, case, tolerances).clauses if claims else ()
     if claims and parsed.amount and claims.edit == edit.kind and edit.known:
@@ -86,5 +87,5 @@ def _clauses(claims: Claims, case: Case, tolerances: Tolerances) -> Iterator[Cla
     yield Clause("kind", "agrees" if same else "contradicted", f"says {claimed.name}, is {kind.name}")
     if kind.objects and claimed.objects and claims.object:
         yield from kind.object_clauses(claims, case)
-    if same:  # what claims say of another kind of edit has no counterpart
+    if same:  # claims of another kind have nothing to be compared with
         yield from kind.clauses(claims, case, known_fronts(case.facts), tolerances)

@@ -1,7 +1,7 @@
-"""An instruction held against the geometry of its pair, and what becomes of it.
+"""Check an instruction against the geometry of its pair, and drop or replace contradicted texts.
 
-Invariant: no text that geometry contradicts goes on, unless the configuration keeps it; what takes its place is a
-template's, held against the same geometry.
+Invariant: contradicted texts are kept only if the configuration says so. A replacement is a template's sentence, which
+is checked in the same way.
 """
 
 import json
@@ -20,17 +20,17 @@ OnContradiction = Literal["reject", "rewrite", "keep"]
 
 @dataclass(frozen=True)
 class Checked:
-    """An instruction as it may go on, and why."""
+    """A checked instruction, with dropped and replaced texts."""
 
     verdict: Verdict
     """Of `instruction.text`."""
     instruction: Instruction
     changed: bool = False
-    """Whether `instruction` is not what came in: variants are dropped, or all of it is rewritten."""
+    """Whether `instruction` differs from the one that was checked: variants were dropped, or it was rewritten."""
     replaced: str = ""
-    """What was wrong with the text that a template's replaced."""
+    """The contradicted clauses of a text that a template replaced."""
     dropped: tuple[str, ...] = ()
-    """What was wrong with each variant that was dropped."""
+    """The contradicted clauses of each dropped variant."""
 
     def as_json(self) -> str:
         """`verdict`, `score` and `clauses` of the text; `replaced` and `dropped` as above."""
@@ -46,19 +46,23 @@ def check_instruction(
     on_contradiction: OnContradiction,
     tolerances: Tolerances,
 ) -> Checked:
-    """Judge the text (and the claims that came with it) and every variant.
+    """Judge the text (with the claims of its writer) and every variant.
 
-    Contradicted variants are dropped; where none is left the text stands for one, as the schema asks for. A
-    contradicted text is replaced where `on_contradiction` is `rewrite` and the facts bear a template's sentence; else
-    it is handed back with its verdict, for the caller to reject or to keep (with `keep`, with all its variants).
+    Contradicted variants are dropped. If none is left, the text becomes the only variant, since the schema requires
+    one. A contradicted text is replaced if `on_contradiction` is `rewrite` and the templates have a sentence for the
+    pair. Otherwise it is returned with its verdict, and the caller rejects or keeps it. `keep` also keeps all variants.
+
+    Args:
+        claims: the claims of the model that wrote the text; None if there are none.
+        key: the sample's key, which seeds the choice of a template's sentence.
     """
-    verdict = merged(check_text(instruction.text, case, tolerances), claims, case, tolerances)
+    verdict = merge(check_text(instruction.text, case, tolerances), claims, case, tolerances)
     if verdict.outcome == "contradicted":
         rewritten = _rewritten(instruction, case, key) if on_contradiction == "rewrite" else None
         if rewritten is None:
             return Checked(verdict, instruction)
-        again = check_instruction(rewritten, None, case, key, "reject", tolerances)
-        return replace(again, changed=True, replaced=verdict.failing)
+        checked = check_instruction(rewritten, None, case, key, "reject", tolerances)
+        return replace(checked, changed=True, replaced=verdict.failing)
     if on_contradiction == "keep":
         return Checked(verdict, instruction)
     judged = [(text, check_text(text, case, tolerances)) for text in instruction.variants]
@@ -68,12 +72,12 @@ def check_instruction(
     return Checked(verdict, pruned if dropped else instruction, changed=bool(dropped), dropped=dropped)
 
 
-def merged(text: Verdict, claims: Claims | None, case: Case, tolerances: Tolerances) -> Verdict:
-    """The verdict on a text together with that on the claims of whoever wrote it.
+def merge(text: Verdict, claims: Claims | None, case: Case, tolerances: Tolerances) -> Verdict:
+    """Merge the verdict on a text with the verdict on its writer's claims.
 
-    Clause by clause: contradicted where either is, else in agreement where either is. Words that the parser did not
-    take leave nothing open where it read by itself of all that is claimed; else nobody but the writer says that the
-    text means what is claimed.
+    A clause is contradicted if either verdict contradicts it, else it agrees if either does. The unchecked clause
+    `text` is dropped if the parser found every claimed clause in the text. Otherwise only the writer says that the text
+    means what is claimed.
     """
     if claims is None:
         return text
@@ -81,10 +85,10 @@ def merged(text: Verdict, claims: Claims | None, case: Case, tolerances: Toleran
     rank = {"contradicted": 2, "agrees": 1, "unchecked": 0}
     claimed = check(claims, case, tolerances).clauses
     read = {clause.name for clause in text.clauses}
-    heard = all(clause.name in read for clause in claimed)
+    all_read = all(clause.name in read for clause in claimed)
     for clause in (*text.clauses, *claimed):
         known = both.get(clause.name)
-        if clause.name == "text" and heard:
+        if clause.name == "text" and all_read:
             continue
         if known is None or rank[clause.outcome] > rank[known.outcome]:
             both[clause.name] = clause

@@ -1,7 +1,7 @@
-"""How stages talk to a vision-language model, whichever serves it.
+"""The interface between stages and a vision-language model.
 
-A stage builds `Request`s, a `Backend` answers them with text, and `annotators.vlm.answers.ask` turns text into checked
-values: cached by content, retried with another seed, rejected after that.
+A stage builds `Request`s, and a `Backend` answers them with text. `annotators.vlm.answers.ask` turns the text into
+checked values: it caches answers by content, retries malformed ones with another seed, and then rejects.
 """
 
 import hashlib
@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-REFUSED: Final = "request_refused"
-"""Reason of a request that the model's server or engine would not take. Stages list it among their `faults`: where
-every sample is refused so, the configuration is wrong rather than the samples."""
-UNREADABLE: Final = "unreadable_image"
+REQUEST_REFUSED: Final = "request_refused"
+"""Reject reason of a request that the server or engine rejected. It is in the `faults` of stages: if all samples have
+it, the configuration is wrong rather than the samples."""
+UNREADABLE_IMAGE: Final = "unreadable_image"
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,19 @@ class Request:
     """One question."""
 
     key: str
-    """Of the sample or the asset: for messages."""
+    """Key of the sample or the asset, for people."""
     system: str
     text: str
     images: tuple[bytes, ...]
-    """Encoded (webp, png, jpg), in the order in which the text speaks of them."""
+    """Encoded images (webp, png, jpg), in the order in which the text refers to them."""
     schema: Mapping[str, Any]
-    """JSON Schema that the answer must fit."""
+    """JSON Schema of the answer."""
 
 
 def seed_of(request: Request, seed: int) -> int:
-    """The sampler's seed for an attempt, below 2**31: another one for each request.
+    """The sampler's seed for an attempt, below 2**31. It differs between requests.
 
-    With one seed for all, a model would make the same choices everywhere, and a dataset the same turns of phrase.
+    With one seed for all requests, a model would use the same phrases throughout a dataset.
     """
     parts = (str(seed).encode(), request.system.encode(), request.text.encode(), *request.images)
     digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
@@ -40,31 +40,34 @@ def seed_of(request: Request, seed: int) -> int:
 
 
 @dataclass(frozen=True)
-class Refused:
-    """What came instead of an answer: this one request cannot be served (too long, an unreadable image)."""
+class RejectedRequest:
+    """Returned instead of an answer if a request cannot be served: it is too long, or an image is unreadable."""
 
     detail: str
-    reason: str = REFUSED
-    """Of the reject that comes of it."""
+    reason: str = REQUEST_REFUSED
+    """Reason of the sample's reject."""
 
 
 class Backend(Protocol):
-    """A served model, whose answers do not come all at once: each can be kept as soon as it is there."""
+    """A model that yields answers as they arrive, so that each can be cached at once."""
 
     @property
     def model(self) -> str:
-        """The model's name, as provenance has it."""
+        """The model's name, for provenance."""
         ...
 
     @property
     def revision(self) -> str:
-        """The checkpoint's revision, empty where the server does not tell."""
+        """The checkpoint's revision; empty if the server does not report it."""
         ...
 
-    def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | Refused]]:
-        """Index of each request and its answer's text, in the order of arrival.
+    def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | RejectedRequest]]:
+        """Yield the index of each request and its answer's text, in the order of arrival.
 
-        `seed` counts the attempts from 0; requests are sampled with `seed_of`. Raises SpatialdataError where the model
-        cannot be reached, after what arrived; WorkerLost where it is gone for good.
+        Args:
+            seed: number of the attempt, from 0. Requests are sampled with `seed_of(request, seed)`.
+
+        Raises SpatialdataError if the model cannot be reached, after yielding what arrived. Raises WorkerLost if the
+        model must be loaded again.
         """
         ...

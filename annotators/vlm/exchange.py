@@ -1,8 +1,8 @@
-"""One exchange with a server, and its end: limits on the whole of an answer, its time and its size.
+"""Send one HTTP request, with limits on the total time and size of the reply.
 
-A socket's own time-out counts from one byte to the next, so a server that drips bytes would never be given up; and an
-answer is read whole, so one without an end would fill the memory. Invariant: `send` returns or raises within the limit,
-whatever the server does, and holds no more than MOST_BYTES of what it says.
+A socket's timeout restarts with each byte, so a server that sends single bytes would never time out. A reply without
+end would fill the memory. Invariant: whatever the server does, `send` returns or raises within the time limit, and
+holds at most `MAX_REPLY_BYTES` of the reply.
 """
 
 import json
@@ -18,32 +18,32 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-MOST_BYTES: Final = 16 << 20
-"""Of an answer, decoded: a chat answer has a few kilobytes, the longest list of models a few megabytes."""
+MAX_REPLY_BYTES: Final = 16 << 20
+"""Limit of a decoded reply. A chat answer has a few kilobytes, the longest list of models a few megabytes."""
 _CHUNK: Final = 1 << 16
 _CONNECT_S: Final = 10.0
 _exchange = threading.local()
-"""`.watch`: of the exchange that this thread has begun."""
+"""`.deadline` is the deadline of this thread's current request."""
 
 
-class TooSlow(Exception):
-    """The answer was not whole when its time was over."""
+class ReplyTimeout(Exception):
+    """The reply was not complete within its time limit."""
 
 
-class TooLong(Exception):
-    """The answer has more than MOST_BYTES."""
+class ReplyTooLarge(Exception):
+    """The reply has more than `MAX_REPLY_BYTES`."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server answered."""
+    """A server's reply."""
 
     status: int
     headers: Mapping[str, str]
     text: str
 
     def json(self) -> Any:
-        """Raises ValueError where it is no JSON, or JSON that is nested without an end."""
+        """The parsed text. Raises ValueError if it is not JSON, or nested too deeply."""
         try:
             return json.loads(self.text)
         except RecursionError as error:
@@ -51,8 +51,8 @@ class Reply:
 
 
 @dataclass
-class _Watch:
-    """Cuts the connection of one exchange when its time is over: whoever reads from it then meets its end."""
+class _Deadline:
+    """Shuts down the connection of one request when its time is over, which ends any read from it."""
 
     seconds: float
     expired: bool = False
@@ -63,18 +63,18 @@ class _Watch:
         self._timer = threading.Timer(self.seconds, self._expire)
         self._timer.daemon = True
 
-    def __enter__(self) -> "_Watch":
-        _exchange.watch = self
+    def __enter__(self) -> "_Deadline":
+        _exchange.deadline = self
         self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
-        _exchange.watch = None
+        _exchange.deadline = None
         with self._lock:
-            self._socket = None  # from here on it may serve another exchange
+            self._socket = None  # the connection may now serve another request
 
-    def follow(self, connection: HTTPConnection) -> None:
+    def watch(self, connection: HTTPConnection) -> None:
         with self._lock:
             self._socket = connection.sock
             if self.expired:
@@ -87,55 +87,55 @@ class _Watch:
 
     def _cut(self) -> None:
         if self._socket is not None:
-            with suppress(OSError):  # it is closed already
+            with suppress(OSError):  # already closed
                 self._socket.shutdown(SHUT_RDWR)
 
 
-class _Followed(HTTPConnection):
+class _WatchedConnection(HTTPConnection):
     def getresponse(self) -> Any:
-        _follow(self)
+        _watch(self)
         return super().getresponse()
 
 
-class _FollowedTls(HTTPSConnection):
+class _WatchedTlsConnection(HTTPSConnection):
     def getresponse(self) -> Any:
-        _follow(self)
+        _watch(self)
         return super().getresponse()
 
 
-def _follow(connection: HTTPConnection) -> None:
-    watch: _Watch | None = getattr(_exchange, "watch", None)
-    if watch is not None:
-        watch.follow(connection)
+def _watch(connection: HTTPConnection) -> None:
+    deadline: _Deadline | None = getattr(_exchange, "deadline", None)
+    if deadline is not None:
+        deadline.watch(connection)
 
 
-class _Pool(HTTPConnectionPool):
-    ConnectionCls: Any = _Followed
+class _WatchedPool(HTTPConnectionPool):
+    ConnectionCls: Any = _WatchedConnection
 
 
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls: Any = _FollowedTls
+class _WatchedTlsPool(HTTPSConnectionPool):
+    ConnectionCls: Any = _WatchedTlsConnection
 
 
 class _Adapter(HTTPAdapter):
-    """Connections of its own, also those through a proxy."""
+    """Uses watched connections, also through a proxy."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        _follow_pools(self.poolmanager)
+        _use_watched_pools(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
-        _follow_pools(manager)
+        _use_watched_pools(manager)
         return manager
 
 
-def _follow_pools(manager: Any) -> None:
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+def _use_watched_pools(manager: Any) -> None:
+    manager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTlsPool}
 
 
 def open_session(connections: int) -> requests.Session:
-    """A session for `send`, of so many connections that are kept."""
+    """A session for `send` that keeps this many connections open."""
     session = requests.Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, _Adapter(pool_maxsize=connections, max_retries=0))
@@ -143,35 +143,35 @@ def open_session(connections: int) -> requests.Session:
 
 
 def send(session: requests.Session, method: str, url: str, body: Mapping[str, Any] | None, seconds: float) -> Reply:
-    """Send once; the answer, read whole.
+    """Send a request once, and read the whole reply.
 
-    Raises TooSlow where the answer is not whole after `seconds`, TooLong where it has more than MOST_BYTES, and
-    requests.RequestException for all else.
+    Raises ReplyTimeout if the reply is not complete after `seconds`, ReplyTooLarge if it has more than
+    `MAX_REPLY_BYTES`, and requests.RequestException for all other failures.
     """
-    patience = (min(_CONNECT_S, seconds), seconds)
-    with _Watch(seconds) as watch:
+    timeouts = (min(_CONNECT_S, seconds), seconds)
+    with _Deadline(seconds) as deadline:
         try:
             with session.request(
-                method, url, json=body, timeout=patience, stream=True, allow_redirects=False
+                method, url, json=body, timeout=timeouts, stream=True, allow_redirects=False
             ) as answer:
                 reply = Reply(answer.status_code, answer.headers, _read(answer).decode("utf-8", "replace"))
         except requests.ReadTimeout:
-            raise TooSlow from None
+            raise ReplyTimeout from None
         except requests.RequestException:
-            if watch.expired:
-                raise TooSlow from None
+            if deadline.expired:
+                raise ReplyTimeout from None
             raise
-        if watch.expired:  # what was cut may look like an answer that ends with its connection
-            raise TooSlow
+        if deadline.expired:  # a reply that was cut off may look complete
+            raise ReplyTimeout
         return reply
 
 
 def _read(answer: requests.Response) -> bytes:
     parts: list[bytes] = []
-    left = MOST_BYTES
+    left = MAX_REPLY_BYTES
     for part in answer.iter_content(_CHUNK):
         left -= len(part)
         if left < 0:
-            raise TooLong
+            raise ReplyTooLarge
         parts.append(part)
     return b"".join(parts)

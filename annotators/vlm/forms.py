@@ -1,7 +1,7 @@
-"""Answers as forms: a pydantic model is the schema that holds the model's answer, and the check of what came.
+"""Answers as forms: a pydantic model gives the JSON Schema of an answer and parses the answer.
 
-Invariant: a schema has only keywords that grammar-guided decoding knows (no titles, defaults or references), all fields
-required in the order in which they are declared: what is reasoned comes before what is concluded.
+Invariant: a schema has only keywords that grammar-guided decoding supports (no titles, defaults or references). All
+fields are required, in the order in which they are declared, so that reasoning comes before conclusions.
 """
 
 from typing import Annotated, Any, Final, TypeVar
@@ -11,23 +11,23 @@ from pydantic import BaseModel, Field
 Form = TypeVar("Form", bound=BaseModel)
 
 _CHARACTER: Final = "[A-Za-z0-9 ,.;:'()%/-]"
-_AT_ONCE: Final = 120
-"""xgrammar fails on a pattern that repeats a character more than 128 times: longer texts are made of parts."""
+_MAX_REPEAT: Final = 120
+"""xgrammar fails on a pattern that repeats a character more than 128 times, so longer texts consist of parts."""
 
 
-def plain_text(least: int, most: int) -> str:
-    """Part of a pattern: `least` (at most 120) to `most` characters of plain ASCII text.
+def text_pattern(least: int, most: int) -> str:
+    """Regular expression of `least` (at most 120) to `most` characters of printable ASCII text.
 
-    Patterns rather than lengths: they bound what a model can write, so that an answer ends, and keep it printable.
+    A pattern, unlike a length, also restricts decoding: the answer ends, and it is printable.
     """
-    first = min(most, _AT_ONCE)
-    rest = [min(_AT_ONCE, most - done) for done in range(first, most, _AT_ONCE)]
+    first = min(most, _MAX_REPEAT)
+    rest = [min(_MAX_REPEAT, most - done) for done in range(first, most, _MAX_REPEAT)]
     return f"{_CHARACTER}{{{least},{first}}}" + "".join(f"{_CHARACTER}{{0,{count}}}" for count in rest)
 
 
-Sentences = Annotated[str, Field(pattern=f"^{plain_text(1, 400)}$")]
+Sentences = Annotated[str, Field(pattern=f"^{text_pattern(1, 400)}$")]
 """Free text."""
-_KNOWN: Final = (
+_KEYWORDS: Final = (
     "type",
     "enum",
     "const",
@@ -42,12 +42,12 @@ _KNOWN: Final = (
 
 
 def schema_of(form: type[BaseModel]) -> dict[str, Any]:
-    """JSON Schema of a flat form, to be changed by the caller as needed."""
+    """JSON Schema of a flat form. The caller may change it."""
     fields: dict[str, dict[str, Any]] = form.model_json_schema()["properties"]
-    properties = {name: {key: rule[key] for key in _KNOWN if key in rule} for name, rule in fields.items()}
+    properties = {name: {key: rule[key] for key in _KEYWORDS if key in rule} for name, rule in fields.items()}
     return {"type": "object", "properties": properties, "required": list(fields), "additionalProperties": False}
 
 
 def read_form(form: type[Form], text: str) -> Form:
-    """The form that a text holds; a fence or words around the JSON are tolerated. Raises ValueError."""
+    """Parse a form from a text. Other text around the JSON object is ignored. Raises ValueError if it is malformed."""
     return form.model_validate_json(text[text.find("{") : text.rfind("}") + 1])

@@ -1,4 +1,4 @@
-"""What of an image reaches a model: the same pixels in the same order, whichever backend sends them."""
+"""Chat messages with images. Both backends send the same pixels in the same order."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,9 +22,13 @@ def pixels(data: bytes, side: int) -> U8:
 
 
 def messages(request: Request, side: int, part: Callable[[U8], Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A chat of the request: the system's text, then the images in their order, then the question.
+    """Chat messages of a request: the system's text, then the images in order and the question.
 
-    `part` makes an image's content part from its pixels. Raises CodecError where an image cannot be decoded.
+    Args:
+        side: longer side of an image, pixels, at most.
+        part: makes an image's content part from its pixels.
+
+    Raises CodecError if an image cannot be decoded.
     """
     content = [dict(part(pixels(image, side))) for image in request.images]
     question = {"role": "user", "content": [*content, {"type": "text", "text": request.text}]}

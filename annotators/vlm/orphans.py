@@ -1,9 +1,9 @@
-"""No process outlives the one that started it: vLLM's engine would keep its GPU's memory from whoever comes next.
+"""Kill child processes when their parent ends: an orphaned vLLM engine would keep its GPU's memory.
 
-A process that is killed cannot end its children, and vLLM's engine does not notice that nobody asks any more. So a
-small process of its own waits at a pipe that closes with the parent, however that ends, and then kills them.
+A killed process cannot end its children, and vLLM's engine does not notice that its parent is gone. So a small separate
+process reads from a pipe, which closes when the parent ends for any reason, and then kills the children.
 
-Run as a script: `orphans.py PID:START ...` waits for the end of its standard input.
+Run as a script, `orphans.py PID:START ...` waits for the end of its standard input, then kills these processes.
 """
 
 import contextlib
@@ -15,12 +15,12 @@ import sys
 from pathlib import Path
 
 
-def end_with_me() -> None:
-    """See to it that the processes that multiprocessing started here end with this one. On Linux."""
+def kill_children_on_exit() -> None:
+    """Kill the processes that multiprocessing started here when this process ends. On Linux only."""
     children = [f"{child.pid}:{_start(child.pid)}" for child in multiprocessing.active_children() if child.pid]
     if not children or not sys.platform.startswith("linux"):
         return
-    # Its end of the pipe stays open for as long as this process lives: nobody else holds it.
+    # Only this process has the other end of the pipe, which closes when this process ends.
     subprocess.Popen(
         [sys.executable, __file__, *children],
         stdin=subprocess.PIPE,
@@ -31,7 +31,7 @@ def end_with_me() -> None:
 
 
 def _start(pid: int) -> str:
-    """When a process began, in ticks, which tells it from a later one of the same number; empty where there is none."""
+    """When a process started, in ticks; empty if it is gone. A later process with its PID has another value."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

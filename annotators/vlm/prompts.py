@@ -1,7 +1,6 @@
-"""Prompts are files: `annotators/prompts/<name>.txt`, with `$name` where a value goes.
+"""Prompts are files, `annotators/prompts/<name>.txt`, with placeholders such as `$name`.
 
-Invariant: what a stage sends is the text that it read when it was made, so that text, not a file's name, is what its
-fingerprint holds.
+Invariant: a stage reads its prompt once, when it is constructed. Its fingerprint covers the text, not the file's name.
 """
 
 from pathlib import Path
@@ -19,18 +18,17 @@ def read_prompt(name: str) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        there = ", ".join(sorted(file.stem for file in FOLDER.glob("*.txt")))
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.txt")))
         raise BadInput(
-            f"no prompt '{name}' ({type(error).__name__}): give the path of a .txt file, or one of {there}"
+            f"no prompt '{name}' ({type(error).__name__}): give the path of a .txt file, or one of {known}"
         ) from None
 
 
 def fill(text: str, **values: object) -> str:
-    """Put values in place of `$names`. Raises BadInput for a `$name` that has no value; `$$` is a dollar sign."""
+    """Replace placeholders (`$name`) by values. `$$` is a dollar sign. Raises BadInput for a name without a value."""
     try:
         return Template(text).substitute(values)
     except (KeyError, ValueError) as error:
         raise BadInput(
-            f"a prompt has a placeholder that cannot be filled ({error}): allowed are "
-            + ", ".join(f"${name}" for name in values)
+            f"a prompt has an invalid placeholder ({error}): use only " + ", ".join(f"${name}" for name in values)
         ) from None

@@ -1,7 +1,7 @@
-"""A model behind any server that speaks OpenAI's chat completions (vLLM, SGLang, llama.cpp, a hosted service).
+"""A model on any server with OpenAI's chat completions API (vLLM, SGLang, llama.cpp, a hosted service).
 
-Invariant: an answer that arrived is handed on whatever happens to the others. A busy, failing or absent server is
-waited for a bounded time and then stops the run; a request that the server refuses costs that request alone.
+Invariant: an answer that arrived is yielded even if other requests fail. If the server is busy, failing or absent, the
+backend retries for a limited time and then stops the run. If the server rejects a request, only that request fails.
 """
 
 import base64
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ...shards.codecs import U8, CodecError, encode_image
 from ...shards.errors import BadInput, SpatialdataError
 from ...shards.redact import redact, redact_registered, register_secret, register_url
-from .client import UNREADABLE, Refused, Request, seed_of
+from .client import UNREADABLE_IMAGE, RejectedRequest, Request, seed_of
 from .images import messages
 from .options import VlmOptions
 
@@ -26,20 +26,21 @@ if TYPE_CHECKING:
     from .exchange import Reply
 
 _BUSY: Final = (408, 425, 429, 500, 502, 503, 504)
-_LIST_S: Final = 60.0
-"""For the list of its models, at most: no model has to run for it."""
+_MODELS_TIMEOUT_S: Final = 60.0
+"""Longest time for the list of models, which needs no inference."""
 _BACKOFF_S: Final = 0.5
-"""The first retry comes at once, the next after twice this, then four times, and so on; or when the server says."""
-_LONGEST_S: Final = 60.0
-_MOST_TOLD: Final = 20_000
-"""Characters of an answer that are looked at for what to tell of it."""
+"""The first retry is immediate. The next waits for twice this time, the one after for four times, and so on, unless
+the server names a time."""
+_MAX_PAUSE_S: Final = 60.0
+_SCANNED_CHARACTERS: Final = 20_000
+"""Characters of an error reply that are searched for its message."""
 
 
 class ServerBackend:
     """Chat completions with base64 PNG images and `response_format: json_schema`."""
 
     def __init__(self, options: VlmOptions) -> None:
-        """Raises BadInput where the server cannot be reached, wants another key, or does not have the model."""
+        """Raises BadInput if the server cannot be reached, requires another key, or does not have the model."""
         self._options = options
         self._url = options.base_url.rstrip("/")
         register_url(self._url)
@@ -47,17 +48,17 @@ class ServerBackend:
         self.model, self.revision = options.model, options.revision
         self._check_model()
 
-    def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | Refused]]:
-        """Answers as they come; see `annotators.vlm.client.Backend`."""
+    def stream(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[int, str | RejectedRequest]]:
+        """Yield answers as they arrive; see `annotators.vlm.client.Backend`."""
         ended = Event()
 
-        def answer(request: Request) -> str | Refused:
+        def answer(request: Request) -> str | RejectedRequest:
             if ended.is_set():
                 raise CancelledError
             try:
                 return self._answer(request, seed)
             except BaseException:
-                ended.set()  # before this thread takes the next request to a server that fails
+                ended.set()  # before this thread sends its next request to a failing server
                 raise
 
         failure: BaseException | None = None
@@ -75,11 +76,11 @@ class ServerBackend:
         if failure is not None:
             raise failure
 
-    def _answer(self, request: Request, seed: int) -> str | Refused:
+    def _answer(self, request: Request, seed: int) -> str | RejectedRequest:
         try:
             chat = messages(request, self._options.image_side, _part)
         except CodecError as error:
-            return Refused(f"an image cannot be read: {error}", UNREADABLE)
+            return RejectedRequest(f"an image cannot be read: {error}", UNREADABLE_IMAGE)
         body = {
             "model": self.model,
             "messages": chat,
@@ -93,40 +94,43 @@ class ServerBackend:
         }
         reply = self._send("POST", "chat/completions", body)
         if reply.status in (400, 413, 422):
-            return Refused(f"the server at {self._url} refused the request: {_reason(reply)}")
+            return RejectedRequest(f"the server at {self._url} refused the request: {_reason(reply)}")
         self._check_status(reply)
         return self._text(reply)
 
     def _text(self, reply: "Reply") -> str:
         try:
-            # A model that declines leaves `content` null: an answer that does not parse, like any other.
-            # It may say again what it was sent, its key among that.
+            # If a model declines to answer, `content` is null: an empty answer, which does not parse.
+            # A server may repeat what it was sent, including the key.
             return redact_registered(str(reply.json()["choices"][0]["message"].get("content") or ""))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            told = redact(reply.text[:_MOST_TOLD])[:120]
+            content = redact(reply.text[:_SCANNED_CHARACTERS])[:120]
             raise SpatialdataError(
-                f"{self._url} does not speak OpenAI's chat completions (it answered {told!r}): check "
+                f"{self._url} does not implement OpenAI's chat completions API (it answered {content!r}): check "
                 f"{self._options.where}.base_url"
             ) from None
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> "Reply":
-        """Send, again while the server is busy, away or silent. Raises SpatialdataError after `send_attempts`."""
+        """Send a request; retry while the server is busy, absent or silent.
+
+        Raises SpatialdataError after `send_attempts` attempts.
+        """
         from requests import RequestException
 
-        from .exchange import MOST_BYTES, TooLong, TooSlow, send
+        from .exchange import MAX_REPLY_BYTES, ReplyTimeout, ReplyTooLarge, send
 
         options = self._options
-        patience = options.timeout_s if body else min(options.timeout_s, _LIST_S)
+        timeout_s = options.timeout_s if body else min(options.timeout_s, _MODELS_TIMEOUT_S)
         problem = ""
         for attempt in range(options.send_attempts):
             try:
-                reply = send(self._session, method, f"{self._url}/{path}", body, patience)
-            except TooLong:
+                reply = send(self._session, method, f"{self._url}/{path}", body, timeout_s)
+            except ReplyTooLarge:
                 raise SpatialdataError(
-                    f"the server at {self._url} answers with more than {MOST_BYTES >> 20} MiB: check "
-                    f"{options.where}.base_url and what runs there; answers so far are kept"
+                    f"the server at {self._url} answers with more than {MAX_REPLY_BYTES >> 20} MiB: check "
+                    f"{options.where}.base_url and which server runs there; answers so far are kept"
                 ) from None
-            except TooSlow:
+            except ReplyTimeout:
                 reply, problem = None, ""
             except RequestException as error:
                 reply, problem = None, redact(" ".join(str(error).split()))[-160:]
@@ -138,11 +142,11 @@ class ServerBackend:
                 return reply
         if not problem:
             raise SpatialdataError(
-                f"the server at {self._url} hangs: no answer in {patience:g} s, {options.send_attempts} times; "
-                f"restart it, or raise {options.where}.timeout_s where its model is that slow; answers so far are kept"
+                f"the server at {self._url} did not answer within {timeout_s:g} s ({_attempts(options)}): restart it, "
+                f"or increase {options.where}.timeout_s if its model is that slow; answers so far are kept"
             )
         raise SpatialdataError(
-            f"the server at {self._url} cannot be reached, {options.send_attempts} times ({problem}): start it, or set "
+            f"the server at {self._url} cannot be reached ({_attempts(options)}; {problem}): start it, or set "
             f"{options.where}.base_url; answers so far are kept"
         )
 
@@ -152,13 +156,13 @@ class ServerBackend:
         where, reason = self._options.where, _reason(reply)
         if 300 <= reply.status < 400:
             raise BadInput(
-                f"the server at {self._url} sends elsewhere ({reply.status}, to "
-                f"{reply.headers.get('Location', 'no address')}): set {where}.base_url to where the model is"
+                f"the server at {self._url} redirects to {reply.headers.get('Location', 'no address')} (status "
+                f"{reply.status}): set {where}.base_url to the address of the model"
             )
         if reply.status in (401, 403):
             raise BadInput(
-                f"the server at {self._url} wants a key ({reply.status}: {reason}): put it into an environment "
-                f"variable of the workers and its name into {where}.api_key_env"
+                f"the server at {self._url} requires a key ({reply.status}: {reason}): set it in an environment "
+                f"variable of the workers, and set {where}.api_key_env to the name of the variable"
             )
         if reply.status == 404:
             raise BadInput(
@@ -166,8 +170,8 @@ class ServerBackend:
                 f"{where}.model and {where}.base_url"
             )
         raise SpatialdataError(
-            f"the server at {self._url} still answers {reply.status} after {self._options.send_attempts} tries "
-            f"({reason}): run the same command again when it is well, answers so far are kept"
+            f"the server at {self._url} still answers {reply.status} after {_attempts(self._options)} ({reason}): "
+            "rerun the same command when the server has recovered; answers so far are kept"
         )
 
     def _check_model(self) -> None:
@@ -176,7 +180,7 @@ class ServerBackend:
         except SpatialdataError as error:
             raise BadInput(str(error)) from None
         if reply.status in (404, 405, 501):
-            return  # a server without the list; the first request tells
+            return  # the server has no list of models: the first request shows whether it has this one
         self._check_status(reply)
         try:
             served = [str(entry["id"]) for entry in reply.json()["data"]]
@@ -190,17 +194,21 @@ class ServerBackend:
             )
 
 
+def _attempts(options: VlmOptions) -> str:
+    return f"{options.send_attempts} attempt{'s' if options.send_attempts > 1 else ''}"
+
+
 def _pause(attempt: int, reply: "Reply | None") -> float:
-    """Seconds to wait behind an attempt, counted from 0: what the server asks for, else nothing, then 1, 2, 4, ..."""
+    """Seconds to wait after an attempt, counted from 0: as the server says, else 0, 1, 2, 4, ..."""
     from urllib3.exceptions import InvalidHeader
     from urllib3.util import Retry
 
     if asked := reply.headers.get("Retry-After") if reply is not None else None:
         try:
-            return min(Retry().parse_retry_after(asked), _LONGEST_S)
+            return min(Retry().parse_retry_after(asked), _MAX_PAUSE_S)
         except InvalidHeader:
             pass
-    return min(_BACKOFF_S * 2**attempt, _LONGEST_S) if attempt else 0.0
+    return min(_BACKOFF_S * 2**attempt, _MAX_PAUSE_S) if attempt else 0.0
 
 
 def _session(options: VlmOptions) -> "Session":
@@ -220,15 +228,15 @@ def _session(options: VlmOptions) -> "Session":
 
 
 def _reason(reply: "Reply") -> str:
-    """What the server says of an error, in the forms that servers have."""
+    """The message of an error reply, which servers put under different keys."""
     try:
-        told = reply.json()
+        content = reply.json()
     except ValueError:
-        told = reply.text[:_MOST_TOLD]
+        content = reply.text[:_SCANNED_CHARACTERS]
     for name in ("error", "message", "detail"):
-        told = told.get(name, told) if isinstance(told, dict) else told
-    text = told if isinstance(told, str) else json.dumps(told)
-    return redact(" ".join(text[:_MOST_TOLD].split()))[:300]
+        content = content.get(name, content) if isinstance(content, dict) else content
+    text = content if isinstance(content, str) else json.dumps(content)
+    return redact(" ".join(text[:_SCANNED_CHARACTERS].split()))[:300]
 
 
 def _part(rgb: U8) -> dict[str, Any]:

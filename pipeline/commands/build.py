@@ -24,7 +24,7 @@ from ..engine.runner import Damaged
 from ..interrupts import interruptible
 from ..opened import RUNS, Build, Rejects, done_units, open_build, open_out, planned_edits, rejects_of
 from ..packing.pack import ShardJob, fit_recipe, pack
-from ..planning.configurations import BUILDING, begin, check_replanned, finish
+from ..planning.configurations import BUILDING, begin, finish, is_plan_foreign
 from ..planning.samples import check_source, pair_arguments, plan_build
 from ..registry import build_stages
 from ..report.card.card import write_card
@@ -55,7 +55,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
     planned = build_stages(config, pair_arguments(config, store), store.url)
     recipes = [fit_recipe(get_recipe(name), planned, planned_edits(config)) for name in config.shard.recipes]
     with RunLock(store, say=_say(quiet), doing=BUILDING) as lock, session(config.engine, stages=planned):
-        foreign = check_replanned(store, config)
+        foreign = is_plan_foreign(store, config)
         plan = plan_build(config, store, _say(quiet), quiet, foreign=foreign)
         build = Build(store, config, plan, tuple(build_stages(config, pair_arguments(config, store, plan), store.url)))
         begin(store, config)

@@ -39,7 +39,7 @@ from ..engine.render_device import gpus_of, resolve_device, with_resolved_device
 from ..engine.run import run, session
 from ..interrupts import interruptible
 from ..opened import open_out
-from ..planning.survey import asset_key, find_assets, mended, read_planned
+from ..planning.survey import asset_key, find_assets, read_planned, rebuild_damaged
 from ..store.fingerprints import canonical, layer_dirs
 from ..store.layers import LayerStore, versions
 from ..store.lock import RunLock
@@ -105,7 +105,7 @@ def run_orient(
             job = _plan(config, root, store, vote, side, todo)
             # Only after all answers: with a part of them in the file, the next run would have another plan, and would
             # render again what this run had rendered but not asked about.
-            found, reasons = mended(
+            found, reasons = rebuild_damaged(
                 job.store,
                 lambda: run(job.stages, job.store, job.plan, config.engine, make_progress(quiet), guard=lock.check),
                 job.collect,

@@ -1,1 +1,1 @@
-"""From layers to shards: duplicates, assembly, packing."""
+"""Pack layers into shards: find duplicates, filter by license, assemble samples, write tars."""

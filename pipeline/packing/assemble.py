@@ -1,4 +1,4 @@
-"""One sample's members, joined from its layers: the same bytes from the same layers, on any machine."""
+"""Assemble the members of a sample from its layers. The same layers give the same bytes on any machine."""
 
 import json
 from collections.abc import Sequence
@@ -22,25 +22,25 @@ from ...shards.schema import (
 )
 from ...shards.writer import encode_record
 
-MAKERS = ("spatialdata-builder", "numpy", "opencv-python-headless", "pillow", "pyarrow")
+PACKAGES = ("spatialdata-builder", "numpy", "opencv-python-headless", "pillow", "pyarrow")
 STORED_CODEC: ImageCodec = "webp"
-"""How layer `pair` holds its images: lossless, so that any other codec can be made from it."""
+"""Codec of the images in layer `pair`: lossless, so that other codecs can be encoded from it."""
 
 
 def software_versions() -> list[str]:
-    """`name=version` of what shapes the bytes of a sample, sorted."""
-    return sorted(f"{name}={version(name)}" for name in MAKERS)
+    """`name=version` of each package that determines the bytes of a sample, sorted."""
+    return sorted(f"{name}={version(name)}" for name in PACKAGES)
 
 
 def members_of(sample: Sample, recipe: Recipe, codec: ImageCodec, provenance: Provenance) -> dict[str, bytes]:
     """The members of one accepted sample by field (`source.webp`, `json`), as `shards.writer.write_shard` takes them.
 
     Args:
-        sample: with all the layers that the recipe needs.
+        sample: a sample with all layers that the recipe needs.
     """
     members: dict[str, bytes] = {}
     for column in recipe.columns:
-        data = _member(sample, column)
+        data = _read_member(sample, column)
         if column.member in IMAGE_MEMBERS and codec != STORED_CODEC:
             data = codecs.encode_image(codecs.decode_image(data), codec)
         members[recipe.field_of(column.member, codec)] = data
@@ -49,12 +49,12 @@ def members_of(sample: Sample, recipe: Recipe, codec: ImageCodec, provenance: Pr
 
 
 def record_of(sample: Sample, recipe: Recipe, provenance: Provenance) -> SampleRecord:
-    """The `json` member: facts of the pair, text, verdict, and how to read the maps that the recipe takes."""
+    """The `json` member: facts of the pair, text, verdict, and how to read the maps of the recipe."""
     facts = PairFacts.model_validate_json(_text(sample["pair"], "facts"))
     instruction = sample["instruction"]
     version = schema_version(recipe.edits)
     edit = facts.edit
-    if version >= TWO_OBJECT_VERSION:  # all samples of the set have the key, or a reader would infer two schemas
+    if version >= TWO_OBJECT_VERSION:  # all samples must have the key, or readers would infer two schemas
         edit = edit.model_copy(update={"second_object": edit.second_object})
     return SampleRecord(
         key=sample.key,
@@ -74,7 +74,7 @@ def record_of(sample: Sample, recipe: Recipe, provenance: Provenance) -> SampleR
 
 
 def _instruction(sample: Sample) -> Instruction:
-    """What the checks made of it, where they rewrote it; verified where they agree with it."""
+    """The instruction, as rewritten by the checks if they did, and verified if they agree with it."""
     checks = sample["checks"]
     text = str(checks.get("instruction", "")) or _text(sample["instruction"], "instruction")
     instruction = Instruction.model_validate_json(text)
@@ -85,7 +85,7 @@ def _instruction(sample: Sample) -> Instruction:
 
 
 def _scores(sample: Sample) -> Scores:
-    """What the checks measured, and the judge where the build has one."""
+    """Scores of the checks, and of the judge if the build has one."""
     found = [json.loads(_text(sample[layer], "scores")) for layer in ("checks", "judge") if layer in sample.layers]
     return Scores.model_validate({name: value for scores in found for name, value in scores.items()})
 
@@ -99,16 +99,16 @@ def _maps(sample: Sample, members: Sequence[str]) -> Maps:
     return Maps(**found)
 
 
-def _member(sample: Sample, column: Column) -> bytes:
-    """The bytes of a member; text as UTF-8. Raises SpatialdataError where the layer holds neither."""
+def _read_member(sample: Sample, column: Column) -> bytes:
+    """The bytes of a member; text is encoded as UTF-8. Raises SpatialdataError if the column holds neither."""
     value = sample[column.layer].get(column.column)
     if isinstance(value, str):
         return value.encode()
     if not isinstance(value, bytes):
         what = "no" if value is None else f"a {type(value).__name__} in"
         raise SpatialdataError(
-            f"layer '{column.layer}' has {what} column '{column.column}' for sample {sample.key}: its stage must give "
-            "bytes or text there for each image in its `views`"
+            f"layer '{column.layer}' has {what} column '{column.column}' for sample {sample.key}: its stage must "
+            "return bytes or text in this column for each image in its `views`"
         )
     return value
 

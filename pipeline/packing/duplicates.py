@@ -1,11 +1,11 @@
-"""Which samples of a whole build are the same pair twice, or show in training what a held-out split shows.
+"""Find duplicate samples of a build, and samples that leak images of held-out splits.
 
-Invariant: the decision follows from the plan, the records and `shard.duplicates` alone, and is kept under OUT as
-`duplicates-<digest>.json`, the digest being that of all three; so each packing of a build leaves out the same samples,
-and a layer that was made again is looked at again.
+Invariant: the result depends only on the plan, the records and `shard.duplicates`. It is stored under OUT as
+`duplicates-<digest>.json` with a digest of all three, so each packing of a build leaves out the same samples, and a
+recomputed layer leads to a new search.
 
-What is compared are the hashes of layer `screen` (annotators.perceptual), of the samples that no layer of which every
-recipe's samples consist refused. A build without that layer has no duplicates.
+The search compares the hashes of layer `screen` (`annotators.perceptual`) of samples that no layer rejected, among the
+layers that every recipe needs. A build without layer `screen` has no duplicates.
 """
 
 import hashlib
@@ -30,16 +30,16 @@ from .hamming import I64, U64, WORDS, distances, first_near, first_twins, parse_
 SCREEN = "screen"
 HASHES = ("source_hash", "target_hash", "change_hash")
 Reason = Literal["duplicate", "leaks_into_test", "leaks_into_val"]
-LEAKS: Mapping[Split, Reason] = {"test": "leaks_into_test", "val": "leaks_into_val"}
-"""Of each held-out split, the reason for what shows an image of it in a later one of these, or in `train`."""
-_AHEAD = 1024
-"""Units that are asked for at once."""
+LEAK_REASONS: Mapping[Split, Reason] = {"test": "leaks_into_test", "val": "leaks_into_val"}
+"""For each held-out split, the reason of samples of later splits, or of `train`, that show an image of it."""
+_UNITS_AT_ONCE = 1024
+"""Units that are queued at once."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A sample that is left out."""
+    """A sample that is left out of the shards."""
 
     key: str
     unit: int
@@ -47,13 +47,13 @@ class Dropped:
     twin: str
     """Key of the sample that stays."""
     distance: int
-    """Bits between the two images (the larger of source and target) or, where one leaks, between the nearest two."""
+    """Differing bits: of a duplicate, the larger of source and target; of a leak, those of the nearest two images."""
     reason: Reason
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What is left out of the shards of a build."""
+    """The samples that are left out of the shards of a build."""
 
     digest: str
     dropped: tuple[Dropped, ...] = ()
@@ -61,62 +61,62 @@ class Duplicates:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Number by reason."""
+        """Number of samples by reason."""
         return dict(sorted(Counter(sample.reason for sample in self.dropped).items()))
 
     @property
     def by_unit(self) -> dict[int, tuple[str, ...]]:
-        """Keys by unit, of the units that have some."""
+        """Keys by unit, for units that have any."""
         found: dict[int, tuple[str, ...]] = {}
         for sample in self.dropped:
             found[sample.unit] = (*found.get(sample.unit, ()), sample.key)
         return found
 
 
-NONE = Duplicates("")
+NO_DUPLICATES = Duplicates("")
 
 
 def find_duplicates(store: LayerStore, plan: Plan, layers: Mapping[str, str], options: DuplicateOptions) -> Duplicates:
-    """What a finished build leaves out of its shards: read where it was found before, else found and noted.
+    """Find the samples that a finished build leaves out of its shards, or read the stored result.
 
-    A twin within a split: source, target and change are all near those of a sample before it in the plan (for the
-    change twice as many bits, since it has the noise of two images); sharing one image with another edit is none.
-    A leak: one image is near one of a held-out split's; that split keeps its sample.
+    A duplicate has source, target and change near those of an earlier sample of its split. The limit of the change is
+    twice as many bits, since it has the noise of two images. Two edits that share one image are no duplicates. A leak
+    has an image near an image of a held-out split; the held-out split keeps its sample.
 
     Args:
         layers: the folder of each layer of the build.
 
-    Raises LayerCorrupt for a record, or a file of layer `screen`, that is missing or damaged.
+    Raises LayerCorrupt if a record or a file of layer `screen` is missing or damaged.
     """
-    known = noted_duplicates(store, plan, layers, options)
-    if isinstance(known, Duplicates):
-        return known
-    found = Duplicates(known, tuple(_decide(_load(store, plan, _compared(layers)), options)))
+    stored = stored_duplicates(store, plan, layers, options)
+    if isinstance(stored, Duplicates):
+        return stored
+    found = Duplicates(stored, tuple(_search(_load(store, plan, _required_layers(layers)), options)))
     content = {
-        "digest": known,
+        "digest": stored,
         "plan": plan.hash,
         "options": options.model_dump(),
         "dropped": [asdict(one) for one in found.dropped],
     }
-    store.write_file(_name(known), json.dumps(content, indent=1, sort_keys=True).encode())
+    store.write_file(_name(stored), json.dumps(content, indent=1, sort_keys=True).encode())
     return found
 
 
-def noted_duplicates(
+def stored_duplicates(
     store: LayerStore, plan: Plan, layers: Mapping[str, str], options: DuplicateOptions
 ) -> Duplicates | str:
-    """What was found before for a build as it is now, or the digest under which it is to be noted.
+    """The stored result for the current state of a build, or the digest under which to store it.
 
-    Raises LayerCorrupt for a record that is missing or damaged.
+    Raises LayerCorrupt if a record is missing or damaged.
     """
     if not options.enabled or SCREEN not in layers:
-        return NONE
-    digest = _digest(store, plan, _compared(layers), options)
+        return NO_DUPLICATES
+    digest = _digest(store, plan, _required_layers(layers), options)
     return read_duplicates(store, digest) or digest
 
 
 def read_duplicates(store: LayerStore, digest: str) -> Duplicates | None:
-    """What is noted under a digest; None where nothing is, or nothing that can be read."""
+    """The result stored under a digest; None if it is missing or damaged."""
     try:
         content = json.loads(store.read_file(_name(digest)))
         if content["digest"] != digest:
@@ -127,15 +127,15 @@ def read_duplicates(store: LayerStore, digest: str) -> Duplicates | None:
 
 
 def per_unit(store: LayerStore, plan: Plan, function: Callable[[int], T]) -> Iterator[tuple[int, T]]:
-    """Each unit with what the function gives for it, in order: many at once where OUT is remote."""
+    """Yield each unit with the function's result for it, in order. Runs concurrently if OUT is remote."""
     with ThreadPoolExecutor(1 if store.is_local else 16) as threads:
-        for start in range(0, plan.units, _AHEAD):
-            units = range(start, min(start + _AHEAD, plan.units))
+        for start in range(0, plan.units, _UNITS_AT_ONCE):
+            units = range(start, min(start + _UNITS_AT_ONCE, plan.units))
             yield from zip(units, threads.map(function, units), strict=True)
 
 
 def rejected_keys(store: LayerStore, layers: Mapping[str, str], unit: int) -> tuple[set[str], list[str]]:
-    """Keys of a unit that some layer refused, and the sha256 of its layer files in the order of the layers' names."""
+    """Keys of a unit that any of the layers rejected, and the sha256 of its layer files, in order of layer names."""
     records = [store.record(folder, unit) for _, folder in sorted(layers.items())]
     return {reject.key for record in records for reject in record.rejects}, [record.sha256 for record in records]
 
@@ -148,19 +148,19 @@ class _Candidates:
     units: I64
     splits: NDArray[np.str_]
     derived: NDArray[np.str_]
-    """How each was derived; empty where it was not."""
+    """How each sample was derived; empty if it was not."""
     source: U64
     target: U64
     change: U64
     """Hashes, each (n, 4)."""
 
-    def of(self, splits: Collection[Split], free: NDArray[np.bool_]) -> I64:
-        """Positions of the samples of these splits that are `free`."""
-        return np.flatnonzero(np.isin(self.splits, list(splits)) & free)
+    def in_splits(self, splits: Collection[Split], remaining: NDArray[np.bool_]) -> I64:
+        """Positions of the samples of these splits that are `remaining`."""
+        return np.flatnonzero(np.isin(self.splits, list(splits)) & remaining)
 
-    def alike(self, split: Split, derived: str, free: NDArray[np.bool_]) -> I64:
-        """Positions of the `free` samples of a split that were made in one way."""
-        return np.flatnonzero((self.splits == split) & (self.derived == derived) & free)
+    def with_derivation(self, split: Split, derived: str, remaining: NDArray[np.bool_]) -> I64:
+        """Positions of the `remaining` samples of a split that were derived in this way."""
+        return np.flatnonzero((self.splits == split) & (self.derived == derived) & remaining)
 
     def dropped(self, index: int, twin: int, distance: int, reason: Reason) -> Dropped:
         split: Split = self.splits[index].item()
@@ -169,9 +169,9 @@ class _Candidates:
 
 def _load(store: LayerStore, plan: Plan, layers: Mapping[str, str]) -> _Candidates:
     def read(unit: int) -> list[tuple[PlanRow, list[str]]]:
-        refused, _ = rejected_keys(store, layers, unit)
+        rejected, _ = rejected_keys(store, layers, unit)
         rows = store.read(layers[SCREEN], unit, HASHES)
-        taken = [row for row in plan.rows(unit) if row.key not in refused]
+        taken = [row for row in plan.rows(unit) if row.key not in rejected]
         return [(row, [str(rows[row.key][name]) for name in HASHES]) for row in taken]
 
     keys: list[str] = []
@@ -187,65 +187,64 @@ def _load(store: LayerStore, plan: Plan, layers: Mapping[str, str]) -> _Candidat
         hashes.append(parse_hashes([text for _, texts in found for text in texts]))
     words = np.concatenate(hashes).reshape(-1, len(HASHES), WORDS)
     source, target, change = (np.ascontiguousarray(words[:, index]) for index in range(len(HASHES)))
-    made = np.array(derived, "U7")
-    return _Candidates(keys, np.array(units, np.int64), np.array(splits, "U5"), made, source, target, change)
+    derivations = np.array(derived, "U7")
+    return _Candidates(keys, np.array(units, np.int64), np.array(splits, "U5"), derivations, source, target, change)
 
 
-def _decide(samples: _Candidates, options: DuplicateOptions) -> list[Dropped]:
+def _search(samples: _Candidates, options: DuplicateOptions) -> list[Dropped]:
     found: dict[int, Dropped] = {}
-    free = np.ones(len(samples.keys), np.bool_)
-    stages = [partial(_leaks, split=split) for split in LEAKS] if options.across_splits else []
-    # A derived sample has the images of its origin: it is compared with those that were derived as it was.
-    made: list[str] = np.unique(samples.derived).tolist()
-    for stage in (*stages, *(partial(_twins, split=split, derived=way) for split in SPLITS for way in made)):
-        found |= stage(samples, free, options.distance)
-        free[list(found)] = False
+    remaining = np.ones(len(samples.keys), np.bool_)
+    stages = [partial(_leaks, split=split) for split in LEAK_REASONS] if options.across_splits else []
+    # A derived sample has the images of its origin, so it is compared only with samples derived in the same way.
+    derivations: list[str] = np.unique(samples.derived).tolist()
+    stages += [partial(_twins, split=split, derived=derived) for split in SPLITS for derived in derivations]
+    for stage in stages:
+        found |= stage(samples, remaining, options.distance)
+        remaining[list(found)] = False
     return [found[index] for index in sorted(found)]
 
 
-def _leaks(samples: _Candidates, free: NDArray[np.bool_], limit: int, *, split: Split) -> dict[int, Dropped]:
-    """Samples of val and train, by position, that show an image of a held-out split; val is asked after test."""
-    held = samples.of((split,), free)
+def _leaks(samples: _Candidates, remaining: NDArray[np.bool_], limit: int, *, split: Split) -> dict[int, Dropped]:
+    """Samples of later splits, by position, that show an image of a held-out split."""
+    held_out = samples.in_splits((split,), remaining)
     later: tuple[Split, ...] = ("train", "val") if split == "test" else ("train",)
-    others = samples.of(later, free)
-    shown = np.concatenate([samples.source[held], samples.target[held]])
+    others = samples.in_splits(later, remaining)
+    shown = np.concatenate([samples.source[held_out], samples.target[held_out]])
     found: dict[int, Dropped] = {}
     for images in (samples.source, samples.target):
         nearest = first_near(images[others], shown, limit)
         for index, image in zip(others[nearest >= 0].tolist(), nearest[nearest >= 0].tolist(), strict=True):
-            apart = int(distances(images[index : index + 1], shown[image : image + 1])[0])
-            twin = int(held[image % len(held)])
-            found.setdefault(index, samples.dropped(index, twin, apart, LEAKS[split]))
+            distance = int(distances(images[index : index + 1], shown[image : image + 1])[0])
+            twin = int(held_out[image % len(held_out)])
+            found.setdefault(index, samples.dropped(index, twin, distance, LEAK_REASONS[split]))
     return found
 
 
 def _twins(
-    samples: _Candidates, free: NDArray[np.bool_], limit: int, *, split: Split, derived: str
+    samples: _Candidates, remaining: NDArray[np.bool_], limit: int, *, split: Split, derived: str
 ) -> dict[int, Dropped]:
-    """Samples of a split, by position, that are the same pair as one before them that was made as they were."""
-    mine = samples.alike(split, derived, free)
+    """Duplicates, by position, among the samples of a split that were derived in the same way."""
+    candidates = samples.with_derivation(split, derived, remaining)
     # Targets first: edits of one scene share their source, not their target.
-    hashes = [part[mine] for part in (samples.target, samples.source, samples.change)]
+    hashes = [part[candidates] for part in (samples.target, samples.source, samples.change)]
     twins = first_twins(hashes, (limit, limit, 2 * limit))
     later = np.flatnonzero(twins >= 0)
-    apart = np.maximum(*(distances(part[later], part[twins[later]]) for part in hashes[:2]))
-    return {
-        int(mine[index]): samples.dropped(int(mine[index]), int(mine[twins[index]]), int(bits), "duplicate")
-        for index, bits in zip(later, apart, strict=True)
-    }
+    distance = np.maximum(*(distances(part[later], part[twins[later]]) for part in hashes[:2]))
+    pairs = zip(candidates[later].tolist(), candidates[twins[later]].tolist(), distance.tolist(), strict=True)
+    return {index: samples.dropped(index, twin, bits, "duplicate") for index, twin, bits in pairs}
 
 
-def _compared(layers: Mapping[str, str]) -> dict[str, str]:
-    """The layers whose rejects are not compared: those that the samples of every recipe need."""
+def _required_layers(layers: Mapping[str, str]) -> dict[str, str]:
+    """The layers that every recipe needs. Samples that they reject are not compared."""
     return {layer: layers[layer] for layer in (*ALWAYS, *FILTERS) if layer in layers}
 
 
 def _digest(store: LayerStore, plan: Plan, layers: Mapping[str, str], options: DuplicateOptions) -> str:
-    """16 hex digits of all that the decision follows from."""
-    place = sorted(layers).index(SCREEN)
+    """16 hex digits of a digest of everything that determines the result."""
+    position = sorted(layers).index(SCREEN)
     digest = hashlib.sha256(json.dumps([plan.hash, layers[SCREEN], options.model_dump()]).encode())
-    for _, (refused, sha256) in per_unit(store, plan, partial(rejected_keys, store, layers)):
-        digest.update(json.dumps([sha256[place], sorted(refused)]).encode())
+    for _, (rejected, sha256) in per_unit(store, plan, partial(rejected_keys, store, layers)):
+        digest.update(json.dumps([sha256[position], sorted(rejected)]).encode())
     return digest.hexdigest()[:16]
 
 

@@ -1,7 +1,7 @@
-"""What each sample shows, by the facts of its pair: which samples hold a model under a licence that is not wanted.
+"""Find samples that show models under licenses that `shard.licenses` does not allow.
 
-The facts are one column of layer `pair`, a thousandth of its bytes: no pixel is read. Who packs reads the whole file,
-and finds damage.
+Only the facts are read: one column of layer `pair`, a thousandth of its bytes. Damage elsewhere in the file is found
+when it is packed.
 """
 
 from collections import Counter
@@ -19,34 +19,35 @@ from .duplicates import per_unit
 
 @dataclass(frozen=True)
 class Unlicensed:
-    """Samples of which some visible asset has none of the licences that are asked for."""
+    """Samples with a visible asset that has none of the allowed licenses."""
 
     by_unit: Mapping[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
-    """Their keys in the plan's order, of the units that have some."""
-    licences: Mapping[LicenseName, int] = field(default_factory=dict[LicenseName, int])
-    """Those samples by licence that was not asked for; one may show several."""
+    """Their keys in the plan's order, for units that have any."""
+    licenses: Mapping[LicenseName, int] = field(default_factory=dict[LicenseName, int])
+    """Number of these samples by license that is not allowed. A sample may count for several."""
 
     @property
     def warning(self) -> str:
-        """Why they are left out, and what to do; empty where there are none."""
-        found = ", ".join(f"{name} {count}" for name, count in self.licences.items())
-        return f"shard.licenses leaves out samples that show models under {found}: allow more licences" if found else ""
+        """Why they are left out, and what to do; empty if there are none."""
+        found = ", ".join(f"{name} {count}" for name, count in self.licenses.items())
+        return f"shard.licenses leaves out samples that show models under {found}: allow more licenses" if found else ""
 
     def added_to(self, left_out: Mapping[int, tuple[str, ...]]) -> dict[int, tuple[str, ...]]:
-        """Keys by unit: those of `left_out`, and these."""
+        """Keys by unit: those of `left_out` and of these samples."""
         units = sorted({*left_out, *self.by_unit})
         return {unit: (*left_out.get(unit, ()), *self.by_unit.get(unit, ())) for unit in units}
 
 
-def find_unlicensed(store: LayerStore, plan: Plan, pair: str, licences: Collection[LicenseName]) -> Unlicensed:
-    """The samples of a finished build to leave out; none where no licences are asked for.
+def find_unlicensed(store: LayerStore, plan: Plan, pair: str, licenses: Collection[LicenseName]) -> Unlicensed:
+    """Find the samples of a finished build to leave out.
 
     Args:
         pair: folder of layer `pair`.
+        licenses: the allowed licenses; empty: all.
 
-    Raises LayerCorrupt for a record or a layer file that is missing or damaged.
+    Raises LayerCorrupt if a record or a layer file is missing or damaged.
     """
-    if not licences:
+    if not licenses:
         return Unlicensed()
 
     def others(unit: int) -> dict[str, set[LicenseName]]:
@@ -54,10 +55,10 @@ def find_unlicensed(store: LayerStore, plan: Plan, pair: str, licences: Collecti
         try:
             shown = {key: PairFacts.model_validate_json(str(row["facts"])).objects for key, row in rows.items()}
         except ValidationError:
-            store.check(pair, unit)  # says so where the file is damaged
+            store.check(pair, unit)  # raises LayerCorrupt if the file is damaged
             raise
         return {
-            key: rest for key, objects in shown.items() if (rest := set(visible_licenses(objects)).difference(licences))
+            key: rest for key, objects in shown.items() if (rest := set(visible_licenses(objects)).difference(licenses))
         }
 
     by_unit: dict[int, tuple[str, ...]] = {}

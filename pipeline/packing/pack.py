@@ -1,8 +1,8 @@
-"""From layers to shards: which samples go into which tar, and the packing of one tar.
+"""Pack the accepted samples of a build into shards.
 
-Invariants: a shard's samples follow from the plan and the records alone, so they are the same on every run; a shard
-that is there, whole, and made from the same samples and layers is not made again; a split folder without a manifest
-is one that was not finished.
+Invariants: the samples of a shard depend only on the plan and the records, so they are the same in every run. An
+existing complete shard of the same samples and layers is not packed again. A split folder without a manifest is
+unfinished.
 """
 
 import hashlib
@@ -45,27 +45,27 @@ from .license_filter import find_unlicensed
 from .packed_recipes import Packing, write_packing
 
 Packer = Callable[[Callable[["ShardJob"], ShardEntry | Damaged], Sequence["ShardJob"]], list[ShardEntry | Damaged]]
-"""Runs the function on every job, somewhere, and gives the results in order."""
+"""Runs a function on every job, in this process or on Ray, and returns the results in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Accepted samples of one unit and one split, by position: 35 MB for 100,000 units in three splits, all in all."""
+    """Accepted samples of one unit and one split, by position. Small: 100,000 units in three splits take 35 MB."""
 
     unit: int
     first: int
     count: int
     state: str
-    """Digest of the unit's records and duplicates: another when a layer file of it was made again."""
+    """Digest of the unit's records and left-out samples. It changes if one of the unit's layer files is recomputed."""
 
 
 @dataclass(frozen=True)
 class ShardJob:
-    """One tar to make: small, picklable."""
+    """One shard to pack. Small and picklable."""
 
     plan: Plan
     layers: Mapping[str, str]
-    """Layer: its folder in the store."""
+    """The folder of each layer in the store."""
     recipe: Recipe
     codec: ImageCodec
     folder: str
@@ -74,27 +74,27 @@ class ShardJob:
     slices: tuple[Slice, ...]
     """In the plan's order."""
     left_out: Mapping[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
-    """Keys of accepted samples that are left out, by unit, of the slices' units; a slice's state covers them."""
+    """Keys of accepted samples to leave out, by unit, for the units of the slices. `Slice.state` covers them."""
 
     @property
-    def _described(self) -> dict[str, Any]:
-        """The recipe; without `own` where it has none, so that shards of builds before it keep their digests."""
-        described = asdict(self.recipe)
-        return described if self.recipe.own else {name: part for name, part in described.items() if name != "own"}
+    def _recipe_fields(self) -> dict[str, Any]:
+        """The recipe's fields, without an empty `own`, so that shards of earlier versions keep their digests."""
+        fields = asdict(self.recipe)
+        return fields if self.recipe.own else {name: part for name, part in fields.items() if name != "own"}
 
     @property
     def digest(self) -> str:
-        """What the shard is made from: equal digests, equal bytes."""
-        made_from = [
+        """Digest of everything that determines the shard: equal digests mean equal bytes."""
+        inputs = [
             self.plan.hash,
             sorted(self.layers.items()),
-            self._described,
+            self._recipe_fields,
             self.codec,
             self.name,
             [asdict(part) for part in self.slices],
         ]
         return hashlib.sha256(
-            json.dumps([made_from, schema_version(self.recipe.edits), INDEX_VERSION, software_versions()]).encode()
+            json.dumps([inputs, schema_version(self.recipe.edits), INDEX_VERSION, software_versions()]).encode()
         ).hexdigest()
 
 
@@ -106,31 +106,33 @@ def pack(
     options: ShardOptions,
     packer: Packer,
 ) -> dict[str, Any]:
-    """Pack the accepted samples into `OUT/shards/<recipe>/<split>/`, a manifest last; then what describes all splits.
+    """Pack the accepted samples into `OUT/shards/<recipe>/<split>/`.
+
+    A split's manifest is written after its shards, and the files that describe all splits are written last.
 
     Args:
-        recipe: one that the build can fill (`fit_recipe`).
+        recipe: a recipe that the build can fill (`fit_recipe`).
         layers: the folder of each layer of the build.
 
     Returns:
-        What was made: `recipe`, `folder`, `splits` (split: samples, shards, bytes).
+        A summary: `recipe`, `folder`, `splits` (split: samples, shards, bytes).
 
     Raises:
         BadInput: no sample is accepted.
-        LayerCorrupt: a layer file that a shard needs is damaged, or a record: compute that unit again, then pack again.
+        LayerCorrupt: a record or a layer file that a shard needs is damaged. Recompute that unit, then pack again.
     """
     used = {layer: layers[layer] for layer in (*recipe.needs, *FILTERS) if layer in recipe.needs or layer in layers}
     root = join(store.url, "shards", recipe.name)
     splits: dict[str, Any] = {}
     duplicates = find_duplicates(store, plan, layers, options.duplicates)
-    others = find_unlicensed(store, plan, layers["pair"], options.licenses)
-    left_out = others.added_to(duplicates.by_unit)
-    chosen = choose(store, plan, used, recipe, left_out)
+    unlicensed = find_unlicensed(store, plan, layers["pair"], options.licenses)
+    left_out = unlicensed.added_to(duplicates.by_unit)
+    chosen = choose_samples(store, plan, used, recipe, left_out)
     if not chosen:
-        told = others.warning or "`spatialdata status` says why"
-        raise BadInput(f"no sample of {store} is accepted for recipe {recipe.name}: {told}")
+        reason = unlicensed.warning or "`spatialdata status` shows why"
+        raise BadInput(f"no sample of {store} is accepted for recipe {recipe.name}: {reason}")
     write_packing(store, recipe.name, Packing(options, tuple(chosen), duplicates.digest))
-    for folder in (".made", *SPLITS):  # what killed packings left may be a gigabyte a worker
+    for folder in (".made", *SPLITS):  # a killed packing may leave a gigabyte per worker
         store.sweep(f"shards/{recipe.name}/{folder}")
     for split, slices in chosen.items():
         chunks = list(_chunks(slices, options.samples_per_shard))
@@ -157,21 +159,21 @@ def pack(
 
 
 def fit_recipe(recipe: Recipe, stages: Sequence[Stage], edits: Collection[EditKind]) -> Recipe:
-    """The recipe as this build can fill it: `full` is everything that there is; the others need all that they name.
+    """Adapt a recipe to a build: `full` takes everything that the build has; other recipes need all their members.
 
     Args:
-        edits: the kinds that are planned.
+        edits: the planned kinds of edits.
 
-    Raises BadInput where a recipe needs a layer, a view or an edit that the build lacks, before work is spent on it.
+    Raises BadInput if the recipe needs a layer, a view or an edit that the build lacks.
     """
     if not set(recipe.edits) & set(edits):
         raise BadInput(
             f"recipe {recipe.name} takes edits of {', '.join(recipe.edits)}; this build plans none of them "
-            f"({', '.join(sorted(edits))}): add one to `edits` of another build, or choose another recipe"
+            f"({', '.join(sorted(edits))}): add one to `edits` in a new build, or choose another recipe"
         )
-    # The schema of a set follows from the kinds that it may have (`shards.schema.schema_version`).
-    taken = tuple(kind for kind in recipe.edits if kind in edits or kind not in TWO_OBJECT_KINDS)
-    recipe = replace(recipe, edits=taken)
+    # The schema version of a set depends on the kinds that it may have (`shards.schema.schema_version`).
+    edit_kinds = tuple(kind for kind in recipe.edits if kind in edits or kind not in TWO_OBJECT_KINDS)
+    recipe = replace(recipe, edits=edit_kinds)
     by_layer = {stage.layer: stage for stage in stages}
     own = tuple(_own_layer(stage) for stage in stages if stage.layer not in LAYERS)
     if recipe.name == "full":
@@ -184,13 +186,13 @@ def fit_recipe(recipe: Recipe, stages: Sequence[Stage], edits: Collection[EditKi
     if missing:
         raise BadInput(
             f"recipe {recipe.name} needs the layer{'s' * (len(missing) > 1)} {', '.join(missing)}, which this build "
-            "lacks: add to `layers` and build again, or choose another recipe"
+            "lacks: add to `layers` and rerun the build, or choose another recipe"
         )
     for layer in sorted({column.layer for column in recipe.columns} - {"pair"}):
         if not set(recipe.views) <= set(member_views(by_layer[layer])):
             raise BadInput(
-                f"recipe {recipe.name} needs maps of {' and '.join(recipe.views)}: set layers.{layer}.views and build "
-                "again (only that layer is made again)"
+                f"recipe {recipe.name} needs maps of {' and '.join(recipe.views)}: set layers.{layer}.views and rerun "
+                "the build (only that layer is recomputed)"
             )
     return recipe
 
@@ -199,44 +201,44 @@ def _own_layer(stage: Stage) -> OwnLayer:
     return OwnLayer(stage.layer, stage.member, member_views(stage))
 
 
-def choose(
+def choose_samples(
     store: LayerStore,
     plan: Plan,
     layers: Mapping[str, str],
     recipe: Recipe,
     left_out: Mapping[int, Sequence[str]],
 ) -> dict[Split, list[Slice]]:
-    """How many samples of each unit and split are accepted: those that every layer holds, of the recipe's edits.
+    """Choose the samples of each split: those of the recipe's edits that no layer rejected.
 
-    Reads records and the plan, no layer file: the rows of a layer are the plan's less the rejects.
+    Reads the plan and the records, but no layer file: a layer has a row for every planned sample that is no reject.
 
     Args:
         left_out: keys to leave out, by unit.
     """
     chosen: dict[Split, list[Slice]] = {}
-    for unit, (keys, state) in per_unit(store, plan, partial(_left_out, store, layers, left_out)):
-        counts = Counter(row.split for row in plan.rows(unit) if _taken(row, keys, recipe))
+    for unit, (keys, state) in per_unit(store, plan, partial(_excluded_keys, store, layers, left_out)):
+        counts = Counter(row.split for row in plan.rows(unit) if _is_included(row, keys, recipe))
         for split in SPLITS:
             if counts[split]:
                 chosen.setdefault(split, []).append(Slice(unit, 0, counts[split], state))
     return chosen
 
 
-def _left_out(
+def _excluded_keys(
     store: LayerStore, layers: Mapping[str, str], left_out: Mapping[int, Sequence[str]], unit: int
 ) -> tuple[set[str], str]:
-    """Keys of a unit that some layer refused or that are left out, and the digest of what its records say."""
-    refused, sha256 = rejected_keys(store, layers, unit)
-    keys = refused.union(left_out.get(unit, ()))
+    """Keys of a unit that any layer rejected or that are left out, and the unit's state (`Slice.state`)."""
+    rejected, sha256 = rejected_keys(store, layers, unit)
+    keys = rejected.union(left_out.get(unit, ()))
     return keys, hashlib.sha256(json.dumps([sha256, sorted(keys)]).encode()).hexdigest()[:16]
 
 
-def _taken(row: PlanRow, left_out: set[str], recipe: Recipe) -> bool:
+def _is_included(row: PlanRow, left_out: set[str], recipe: Recipe) -> bool:
     return row.key not in left_out and row.spec["edit"] in recipe.edits
 
 
 def _chunks(slices: Sequence[Slice], size: int) -> Iterator[tuple[Slice, ...]]:
-    """Cut a split's samples into shards of `size`, which may begin and end within a unit."""
+    """Divide a split's samples into shards of `size`, which may begin and end within a unit."""
     chunk: list[Slice] = []
     room = size
     for part in slices:
@@ -256,10 +258,10 @@ def _pack_split(
     store: LayerStore, split: Split, jobs: Sequence[ShardJob], options: ShardOptions, packer: Packer
 ) -> dict[str, int]:
     first = jobs[0]
-    done = {job.name: entry for job in jobs if (entry := _already(store, job))}
+    done = {job.name: entry for job in jobs if (entry := _existing_entry(store, job))}
     todo = [job for job in jobs if job.name not in done]
     if todo:
-        # What lists shards goes first and comes last: an interrupted packing leaves no list of other shards.
+        # Remove the files that list shards first, and write them last: an interrupted packing leaves no outdated list.
         for name in (*SIDECARS, ATTRIBUTION, f"{split}/{MANIFEST}"):
             _remove(join(first.folder.rpartition("/")[0], name))
     for job, packed in zip(todo, packer(pack_one, todo), strict=True):
@@ -280,10 +282,10 @@ def _pack_split(
 
 
 def pack_one(job: ShardJob) -> ShardEntry | Damaged:
-    """Make one shard with its parquet, and note what it was made from. Holds one unit of each layer at a time.
+    """Pack one shard with its Parquet file, and record its digest. Holds one unit of each layer in memory at a time.
 
-    A damaged layer file is returned, not raised: an error loses its type on the way to the driver. Raises
-    SpatialdataError where the disk is full.
+    Returns `Damaged` if a layer file is damaged: an exception would lose its type on the way to the driver. Raises
+    SpatialdataError if the disk is full or the shard cannot be written.
     """
     try:
         entry = pack_shard(job.folder, job.name, _samples(job))
@@ -303,14 +305,15 @@ def _samples(job: ShardJob) -> Iterator[tuple[str, dict[str, bytes]]]:
     layer_names = sorted(job.layers.values())
     versions = software_versions()
     for part in job.slices:
-        left_out, _ = _left_out(store, job.layers, job.left_out, part.unit)
-        rows = [row for row in plan.rows(part.unit) if row.split == job.split and _taken(row, left_out, job.recipe)]
+        left_out, _ = _excluded_keys(store, job.layers, job.left_out, part.unit)
+        planned = (row for row in plan.rows(part.unit) if row.split == job.split)
+        rows = [row for row in planned if _is_included(row, left_out, job.recipe)]
         columns = {layer: store.read(folder, part.unit) for layer, folder in job.layers.items()}
         for row in rows[part.first : part.first + part.count]:
-            lacking = next((layer for layer in job.layers if row.key not in columns[layer]), None)
-            if lacking is not None:
-                what = f"layer file {store.path(store.data_name(job.layers[lacking], part.unit))} lacks {row.key}"
-                raise LayerCorrupt(f"{what}: run `spatialdata build` again", job.layers[lacking], part.unit)
+            missing = next((layer for layer in job.layers if row.key not in columns[layer]), None)
+            if missing is not None:
+                what = f"layer file {store.path(store.data_name(job.layers[missing], part.unit))} lacks {row.key}"
+                raise LayerCorrupt(f"{what}: run `spatialdata build` again", job.layers[missing], part.unit)
             sample = Sample(row.key, row.split, row.spec, {layer: columns[layer][row.key] for layer in job.layers})
             provenance = Provenance(
                 plan=plan.hash,
@@ -328,22 +331,22 @@ def _note_name(job: ShardJob) -> str:
     return f"shards/{job.recipe.name}/.made/{job.name.removesuffix('.tar')}.json"
 
 
-def _already(store: LayerStore, job: ShardJob) -> ShardEntry | None:
-    """The shard's entry where it is there, as it should be as far as that is cheap to tell, and made from the same."""
+def _existing_entry(store: LayerStore, job: ShardJob) -> ShardEntry | None:
+    """The entry of an existing shard, if it has the same digest and its files look complete; else None."""
     name = _note_name(job)
     if not store.exists(name):
         return None
     try:
         note = json.loads(store.read_file(name))
         entry = ShardEntry.model_validate_json(json.dumps(note["entry"]))
-        of_this = (note["digest"], entry.name) == (job.digest, job.name)
+        matches = (note["digest"], entry.name) == (job.digest, job.name)
     except (ValueError, KeyError, TypeError):
         return None
-    return entry if of_this and is_whole(job.folder, entry) else None
+    return entry if matches and is_whole(job.folder, entry) else None
 
 
 def _drop_other_shards(folder: str, names: set[str]) -> None:
-    """Remove tars of an earlier packing, with other names, and what lies beside them."""
+    """Remove tars of an earlier packing with other names, and the files beside them."""
     for url in list_shards(folder):
         if url.rpartition("/")[2] not in names:
             for name in (url, parquet_name(url), offsets_name(url)):
@@ -351,7 +354,7 @@ def _drop_other_shards(folder: str, names: set[str]) -> None:
 
 
 def _drop_other_splits(root: str, splits: Mapping[str, Any]) -> None:
-    """A split that no longer has samples must not keep an old manifest."""
+    """Remove the folders of splits that have no samples any more."""
     fs, path = filesystem(root)
     for split in SPLITS:
         if split not in splits and fs.exists(join(path, split)):

@@ -1,7 +1,7 @@
-"""How each recipe was packed: what a lost or damaged shard is made again from.
+"""Record how each recipe was packed, so that lost or damaged shards can be packed again.
 
-Invariant: `shards/.made/<recipe>.json` is written before the first shard of a packing, so whatever lies under
-`shards/<recipe>` is of that packing or older, and what it names and is not there was lost or not finished.
+Invariant: `shards/.made/<recipe>.json` is written before the first shard of a packing. So the files under
+`shards/<recipe>` are from that packing or an older one, and a shard that is missing was lost or not finished.
 """
 
 import json
@@ -17,9 +17,9 @@ from ..config import ShardOptions
 from ..store.storage import Storage
 
 FOLDER = "shards/.made"
-_AGAIN = "pack again with `spatialdata shard {storage} --recipe {recipe}` and the options of then"
-_KEPT = {"name", "samples_per_shard", "codecs", "duplicates", "licenses"}
-"""Options that decide the bytes of the shards; the splits are the plan's."""
+_PACK_AGAIN = "pack again with `spatialdata shard {storage} --recipe {recipe}` and the same options as before"
+_STORED_OPTIONS = {"name", "samples_per_shard", "codecs", "duplicates", "licenses"}
+"""Options that determine the bytes of the shards. The splits are part of the plan."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,20 @@ class Packing:
 
     options: ShardOptions
     splits: tuple[str, ...]
-    """Those that have samples."""
+    """The splits that have samples."""
     duplicates: str = ""
-    """Digest of the note of what was left out (`pipeline.packing.duplicates`); empty where nothing is compared."""
+    """Digest of the list of left-out duplicates (`pipeline.packing.duplicates`); empty if none were searched."""
 
 
 def write_packing(storage: Storage, recipe: str, packing: Packing) -> None:
-    """Note how a recipe is packed from now on."""
-    options = packing.options.model_dump(mode="json", include=_KEPT)
+    """Record how a recipe is packed from now on."""
+    options = packing.options.model_dump(mode="json", include=_STORED_OPTIONS)
     content = {"options": options, "splits": packing.splits, "duplicates": packing.duplicates}
     storage.write_file(_name(recipe), json.dumps(content, indent=1, sort_keys=True).encode())
 
 
 def read_packing(storage: Storage, recipe: str) -> Packing | None:
-    """How a recipe was packed last, or None where it never was. Raises BadInput when the note is damaged."""
+    """How a recipe was last packed; None if it never was. Raises BadInput if the record is damaged."""
     name = _name(recipe)
     try:
         content = json.loads(storage.read_file(name))
@@ -49,15 +49,17 @@ def read_packing(storage: Storage, recipe: str) -> Packing | None:
         options = ShardOptions.model_validate(content["options"])
         return Packing(options, splits, str(content.get("duplicates", "")))
     except NotAFile as error:
-        raise BadInput(f"{error}: {_AGAIN.format(storage=storage, recipe=recipe)}") from None
+        raise BadInput(f"{error}: {_PACK_AGAIN.format(storage=storage, recipe=recipe)}") from None
     except FileNotFoundError:
         return None
     except (ValidationError, ValueError, KeyError, TypeError):
-        raise BadInput(f"{storage.path(name)} is damaged: {_AGAIN.format(storage=storage, recipe=recipe)}") from None
+        raise BadInput(
+            f"{storage.path(name)} is damaged: {_PACK_AGAIN.format(storage=storage, recipe=recipe)}"
+        ) from None
 
 
 def packed_recipes(storage: Storage) -> list[str]:
-    """The recipes that were packed, by what is noted."""
+    """The recipes that have a record of their packing."""
     names = storage.names(FOLDER)
     return [recipe for recipe in RECIPES if f"{recipe}.json" in names]
 

@@ -1,1 +1,1 @@
-"""Which samples a build has, and which configuration OUT shows."""
+"""Plan the samples of a build, and decide which configuration OUT shows."""

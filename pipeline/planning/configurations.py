@@ -1,13 +1,12 @@
-"""Which configuration OUT shows: the last one that was finished, until another one is finished, too.
+"""Decide which configuration OUT shows: the last one that finished.
 
-Invariants: `build.json` is written when a build has come to its end with accepted samples, and by nothing else; a build
-of another configuration notes that one in `unfinished.json` before it works, and the note goes when that build has come
-to its end, or when the finished configuration is built again. So an experiment that fails, is stopped, or has all its
-samples rejected leaves what is shown, packed and told as it was. Before the first build has come to its end there is
-only `unfinished.json`, and it is what is shown.
+Invariants: `build.json` is written only when a build finishes with accepted samples. A build of another configuration
+writes `unfinished.json` when it starts. That file is removed when the build finishes, or when the finished
+configuration is built again. So an experiment that fails, is stopped, or has all samples rejected does not change what
+commands show, pack and report. Before the first build finishes there is only `unfinished.json`, which is shown.
 
-Both files are configurations as `--config` takes them, without secrets. Where one held a secret, the whole value is
-taken from an environment variable when it is read: see `pipeline.secret_values`.
+Both files are configurations for `--config`, without secrets. If a value contained a secret, the whole value is read
+from an environment variable: see `pipeline.secret_values`.
 """
 
 import json
@@ -30,115 +29,116 @@ from .samples import plan_config
 BUILD = "build.json"
 UNFINISHED = "unfinished.json"
 BUILDING = "build"
-"""What the lock of a running build says that it does."""
+"""The activity (`doing`) in the lock of a running build."""
 
 
 @dataclass(frozen=True)
 class ShownConfig:
-    """The configuration of a build that is shown, and what to tell of the other one."""
+    """The configuration that is shown, and another one that was started, if any."""
 
     config: Config
     file: str
-    """Its name under OUT."""
+    """Name of its file under OUT."""
     other: Config | None = None
-    """The one that was begun and is not finished, where it is not the one that is shown."""
+    """The unfinished configuration, if it is not the one that is shown."""
     note: str = ""
-    """For a person, where there are two: which one is shown, in what they differ, what to do. One line."""
+    """If there are two configurations, one line: which one is shown, how they differ, and what to do."""
 
 
 def holds_build(storage: Storage) -> bool:
-    """Whether a build was begun here."""
+    """Whether a build was started here."""
     return storage.exists(BUILD) or storage.exists(UNFINISHED)
 
 
 def begin(storage: Storage, config: Config) -> None:
-    """A build of this configuration begins: under the run lock, once its plan is there."""
-    kept = _kept(storage, BUILD)
-    if kept is not None and without_secrets(kept) == without_secrets(config):
+    """Record that a build of this configuration starts. Call it under the run lock, after writing the plan."""
+    stored = _read_valid(storage, BUILD)
+    if stored is not None and without_secrets(stored) == without_secrets(config):
         storage.remove(UNFINISHED)
     else:
         storage.write_file(UNFINISHED, _text(config))
 
 
-def check_replanned(storage: LayerStore, config: Config) -> bool:
-    """Whether plan.json is of another OUT: this is the configuration that was finished here, and not that of the plan.
+def is_plan_foreign(storage: LayerStore, config: Config) -> bool:
+    """Whether plan.json belongs to another OUT: `config` is the finished configuration here, but not that of the plan.
 
-    Raises BadInput where the plan is damaged and would be made again from another configuration than it was.
+    Raises BadInput if the plan is damaged and `config` is not the configuration that it was made from.
     """
     try:
         plan = find_plan(storage)
-        finished = _kept(storage, BUILD)
-        return bool(plan and finished and _unlike(plan, config) and not _replanned(finished, config))
+        finished = _read_valid(storage, BUILD)
+        return bool(plan and finished and _differs_from_plan(plan, config) and not _differs_in_plan(finished, config))
     except PlanDamaged as error:
         problem = str(error)
-    for kept in filter(None, (_kept(storage, BUILD), _kept(storage, UNFINISHED))):
-        if what := _replanned(kept, config):
-            raise BadInput(f"{problem}; the configuration that is given is another one: {what} (old -> new)")
+    for stored in filter(None, (_read_valid(storage, BUILD), _read_valid(storage, UNFINISHED))):
+        if what := _differs_in_plan(stored, config):
+            raise BadInput(f"{problem}; this build has another configuration: {what} (old -> new)")
     return False
 
 
-def _replanned(kept: Config, config: Config) -> str:
-    """What another plan has other; empty where two configurations make the same."""
-    old, new = ({**plan_config(one), "seed": one.seed, "unit_size": one.unit_size} for one in (kept, config))
+def _differs_in_plan(stored: Config, config: Config) -> str:
+    """How the plans of two configurations differ; empty if they do not."""
+    old, new = ({**plan_config(one), "seed": one.seed, "unit_size": one.unit_size} for one in (stored, config))
     return differing(old, new)
 
 
 def finish(storage: Storage, config: Config) -> None:
-    """That build has come to its end."""
+    """Record that the build of this configuration finished."""
     storage.write_file(BUILD, _text(config))
     storage.remove(UNFINISHED)
 
 
 def read_shown(storage: Storage, overrides: Sequence[str] = (), *, running: bool = False) -> ShownConfig:
-    """The configuration that counts.
+    """Read the configuration to show.
 
     Args:
-        overrides: `--set` texts for it.
-        running: while a build runs, show that one's, finished or not.
+        overrides: texts of `--set`, applied to it.
+        running: while a build runs, show its configuration although it is not finished.
 
-    Raises BadInput where there is none, or none that can be read, or an override is none.
+    Raises BadInput if there is no readable configuration, or if an override is invalid.
     """
-    began = storage.exists(UNFINISHED)
+    has_unfinished = storage.exists(UNFINISHED)
     if not storage.exists(BUILD):
-        if not began:
+        if not has_unfinished:
             raise BadInput(
                 f"no build in {storage}: give the --out of a build, or run `spatialdata build --out {storage}` first"
             )
         try:
             return ShownConfig(_read(storage, UNFINISHED, overrides), UNFINISHED)
-        except FileNotFoundError:  # it was finished meanwhile
+        except FileNotFoundError:  # the build finished meanwhile
             return ShownConfig(_read(storage, BUILD, overrides), BUILD)
     finished = _read(storage, BUILD, overrides)
-    if not began:
+    if not has_unfinished:
         return ShownConfig(finished, BUILD)
     try:
-        begun = _read(storage, UNFINISHED)
+        unfinished = _read(storage, UNFINISHED)
     except FileNotFoundError:
         return ShownConfig(_read(storage, BUILD, overrides), BUILD)
     except BadInput as error:
-        return ShownConfig(finished, BUILD, note=f"{error}, or {_again(storage, BUILD)} to stay with the finished one")
-    what = differing(_told(finished), _told(begun), most=12)
+        note = f"{error}, or run {_build_command(storage, BUILD)} to keep the finished configuration"
+        return ShownConfig(finished, BUILD, note=note)
+    what = differing(_readable(finished), _readable(unfinished), most=12)
     if running and (holder := holder_of(storage)) is not None and holder.doing == BUILDING:
-        note = f"shown is the configuration that is being built ({what}); once it stops, the last finished one is again"
+        note = f"showing the configuration that is being built ({what}); otherwise the last finished one is shown"
         return ShownConfig(_read(storage, UNFINISHED, overrides), UNFINISHED, note=note)
     note = (
-        f"shown is the last finished configuration; another one was begun and is not finished: {what}. To finish that "
-        f"one: {_again(storage, UNFINISHED)}; to stay with this one: {_again(storage, BUILD)}"
+        f"showing the last finished configuration; another one was started but is not finished: {what}. To finish it, "
+        f"run {_build_command(storage, UNFINISHED)}; to discard it, run {_build_command(storage, BUILD)}"
     )
-    return ShownConfig(finished, BUILD, begun, note)
+    return ShownConfig(finished, BUILD, unfinished, note)
 
 
 def check_plan(storage: Storage, shown: ShownConfig, plan: Plan) -> None:
-    """Raise BadInput where the configuration is not of the plan that lies beside it: one of them is of another OUT."""
-    if what := _unlike(plan, shown.config):
+    """Raise BadInput if the configuration and the plan beside it differ: one of them belongs to another OUT."""
+    if what := _differs_from_plan(plan, shown.config):
         raise BadInput(
-            f"{join(str(storage), shown.file)} is of another build than the plan.json beside it: {what} (plan -> "
-            "configuration): run the same `spatialdata build` again"
+            f"{join(str(storage), shown.file)} belongs to another build than the plan.json beside it: {what} (plan -> "
+            "configuration): rerun the same `spatialdata build`"
         )
 
 
-def _unlike(plan: Plan, config: Config) -> str:
-    """What a configuration has other than a plan; empty where they agree."""
+def _differs_from_plan(plan: Plan, config: Config) -> str:
+    """How a configuration differs from a plan; empty if they agree."""
     wanted = plan_config(config)
     keys = plan.config.keys() & wanted.keys()
     what = differing({key: plan.config[key] for key in keys}, {key: wanted[key] for key in keys})
@@ -148,7 +148,7 @@ def _unlike(plan: Plan, config: Config) -> str:
 
 
 def without_secrets(config: Config) -> dict[str, Any]:
-    """A configuration as plain values that may be written anywhere."""
+    """A configuration as plain values, with secrets redacted, which may be written anywhere."""
     return redact_values(config.model_dump(mode="json"))
 
 
@@ -158,12 +158,12 @@ def _read(storage: Storage, name: str, overrides: Sequence[str] = ()) -> Config:
         parse_config(values, name)
     except (ValueError, BadInput) as error:
         what = f"{join(str(storage), name)} is damaged ({error})"
-        raise BadInput(f"{what}: run the same `spatialdata build` again") from None
+        raise BadInput(f"{what}: rerun the same `spatialdata build`") from None
     return with_overrides(values, overrides, "--set")
 
 
-def _kept(storage: Storage, name: str) -> Config | None:
-    """What a file holds; None where it is missing or damaged."""
+def _read_valid(storage: Storage, name: str) -> Config | None:
+    """The configuration in a file; None if the file is missing or damaged."""
     try:
         return parse_config(json.loads(storage.read_file(name)), name)
     except (FileNotFoundError, ValueError, BadInput):
@@ -174,8 +174,8 @@ def _text(config: Config) -> bytes:
     return json.dumps(without_secrets(config), indent=1).encode()
 
 
-def _told(config: Config) -> dict[str, Any]:
-    """As a person writes it, a layer's stage by the layer's name alone."""
+def _readable(config: Config) -> dict[str, Any]:
+    """The values as users write them, with each layer's stage under the layer's name."""
     values = without_secrets(config)
     layers: dict[str, Any] = dict(get_source(config.source.kind).layers)
     for name, layer in values["layers"].items():
@@ -184,6 +184,6 @@ def _told(config: Config) -> dict[str, Any]:
     return values | {"layers": layers}
 
 
-def _again(storage: Storage, name: str) -> str:
-    """The command that builds what a file of OUT says."""
+def _build_command(storage: Storage, name: str) -> str:
+    """The command that builds the configuration in a file of OUT."""
     return f"`spatialdata build --config {shlex.quote(join(str(storage), name))} --out {shlex.quote(str(storage))}`"

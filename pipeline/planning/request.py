@@ -1,4 +1,4 @@
-"""What a build asks its source with: the sections of the configuration, and places under OUT."""
+"""The request that a build makes to its source: sections of the configuration, and paths under OUT."""
 
 import os
 from collections.abc import Callable
@@ -17,7 +17,7 @@ ASSETS: Final = "plan/assets.parquet"
 
 
 def request_of(config: Config, store: LayerStore, say: Callable[[str], None] = lambda _: None) -> Request[Any]:
-    """For a plan, with the render device as configured."""
+    """The request for planning, with the render device as configured."""
     return Request(
         options=config.source,
         out=str(store),
@@ -29,7 +29,7 @@ def request_of(config: Config, store: LayerStore, say: Callable[[str], None] = l
         scene=config.scene,
         render=config.render,
         gpus=gpus_of(config.render),
-        # Inline, one Blender has the machine to itself.
+        # Inline, a single Blender process uses the whole machine.
         threads=os.cpu_count() or 1 if config.engine.kind == "inline" else 0,
         assets=_inside(store, ASSETS),
         say=say,
@@ -37,7 +37,7 @@ def request_of(config: Config, store: LayerStore, say: Callable[[str], None] = l
 
 
 def resolved_request(config: Config, store: LayerStore, plan: Plan | None = None) -> Request[Any]:
-    """For the pair stage, with the plan's table of assets and the render device that OUT settled, where it has them."""
+    """The request for the pair stage, with the plan's table of assets and the render device of OUT, if they exist."""
     renders = isinstance(get_source(config.source.kind), SceneSource)
     render = with_resolved_device(config, store) if renders else config.render
     digest = plan.config.get("assets", "") if plan is not None else ""
@@ -45,5 +45,5 @@ def resolved_request(config: Config, store: LayerStore, plan: Plan | None = None
 
 
 def _inside(store: LayerStore, name: str) -> str:
-    """The path or URL of a file under OUT, for those who open it themselves."""
+    """The path or URL of a file under OUT, for callers that open it themselves."""
     return store.path(name) if store.is_local else join(store.url, name)

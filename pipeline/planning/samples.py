@@ -1,7 +1,7 @@
-"""What a build's samples are: asks the source, and freezes the answer.
+"""Plan the samples of a build: ask the source once, and store the result under OUT.
 
-Invariant: once `plan.json` is there, the asset table and the rows under OUT are the truth; the source is only looked
-at again to read what they name.
+Invariant: once `plan.json` exists, the asset table and the rows under OUT decide which samples exist. The source is
+then used only to read what they name.
 """
 
 import hashlib
@@ -29,25 +29,25 @@ from .request import ASSETS, request_of, resolved_request
 from .scene_rows import plan_scenes
 from .survey import find_assets
 
-_LOOKED_FOR = 4
-"""Of the planned pairs, or of the planned models of each split, those that must be under the root."""
+_CHECKED = 4
+"""How many planned pairs, or planned models of each split, `check_source` looks for under the root."""
 
 
 def plan_build(
     config: Config, store: LayerStore, say: Callable[[str], None], quiet: bool = False, *, foreign: bool = False
 ) -> Plan:
-    """The plan of a build: the one that is under OUT if it is of this configuration, else a new one.
+    """The plan of a build: the existing plan under OUT if it has this configuration, else a new one.
 
     Args:
-        say: told what a person should know, a line each.
-        foreign: the plan.json under OUT is known to be of another OUT (`configurations.check_replanned`).
+        say: called with each line for the user.
+        foreign: whether the plan.json under OUT belongs to another OUT (`configurations.is_plan_foreign`).
 
     Raises:
-        BadInput: OUT holds another plan, or the source cannot give what is asked.
+        BadInput: OUT holds another plan, or the source cannot provide the samples.
     """
     if (rows := unit_rows(config)) != config.unit_size:
         say(
-            f"unit_size: a unit has {config.unit_size} samples of the source and those derived from them, {rows} in all"
+            f"unit_size: a unit has {config.unit_size} samples of the source and their derived samples, {rows} in total"
         )
     source = get_source(config.source.kind)
     if isinstance(source, PairSource):
@@ -56,7 +56,7 @@ def plan_build(
 
 
 def plan_config(config: Config) -> dict[str, Any]:
-    """What decides which samples exist. The root is not in it: a source may be mounted elsewhere tomorrow."""
+    """The configuration that decides which samples exist. It lacks the root, since the source may be moved."""
     kind = config.source.kind
     return {
         "source": {"kind": kind, **config.source.model_dump(mode="json", include=set(get_source(kind).planned))},
@@ -67,7 +67,7 @@ def plan_config(config: Config) -> dict[str, Any]:
 
 
 def _derived(config: Config) -> dict[str, bool]:
-    """What is derived, if anything: plans of earlier versions say nothing of it."""
+    """Which derived samples are planned. Keys that are off are left out, as in plans of earlier versions."""
     return {name: True for name in ("invert", "compose") if getattr(config.edits, name)}
 
 
@@ -79,7 +79,7 @@ def _plan_scenes(
     quiet: bool,
     foreign: bool,
 ) -> Plan:
-    digest = _settle_assets(config, source, store, say, quiet, foreign)
+    digest = _write_assets(config, source, store, say, quiet, foreign)
     samples = config.samples if isinstance(config.samples, int) else 0
     edits = {str(kind): weight for kind, weight in config.edits.weights.items()}
     splits = {str(split): fraction for split, fraction in config.shard.splits.fractions().items()}
@@ -88,12 +88,12 @@ def _plan_scenes(
     rows = plan_scenes(samples, config.seed, edits, splits, prefix, invert=invert, compose=compose)
     content = plan_config(config) | {"assets": digest}
     plan = write_plan(store, content, rows, unit_rows(config), config.seed, say, foreign=foreign)
-    resolve_device(config, store, lambda: _rendered_on(config, store, plan))
+    resolve_device(config, store, lambda: _device_of_renders(config, store, plan))
     return plan
 
 
-def _rendered_on(config: Config, store: LayerStore, plan: Plan) -> Kind | None:
-    """On what kind of device the images were rendered that the build has; None where it has none."""
+def _device_of_renders(config: Config, store: LayerStore, plan: Plan) -> Kind | None:
+    """The kind of device that rendered the existing images; None if there are none."""
     for kind in ("cpu", "gpu"):
         chosen = config.model_copy(update={"render": config.render.model_copy(update={"device": kind})})
         stages = build_stages(chosen, pair_arguments(chosen, store, plan), store.url)
@@ -103,32 +103,32 @@ def _rendered_on(config: Config, store: LayerStore, plan: Plan) -> Kind | None:
 
 
 def pair_arguments(config: Config, store: LayerStore, plan: Plan | None = None) -> dict[str, Any]:
-    """The fields of the pair stage that the plan and the source settle; without a plan, those known so far.
+    """The fields of the pair stage that follow from the plan and the source; without a plan, those known so far.
 
-    Looks at nothing but OUT: a finished build can be packed where its source, or its GPU, is not. `check_source` does.
+    Reads only OUT, so that a finished build can be packed without its source or GPU. `check_source` looks for them.
     """
     return get_source(config.source.kind).pair_arguments(resolved_request(config, store, plan))
 
 
 def check_source(config: Config, store: LayerStore, plan: Plan) -> None:
-    """Look whether samples of the plan can be made: another source would reject them one by one, for good.
+    """Check that the samples of the plan can be made: with a wrong source, each of them would become a reject.
 
-    Raises BadInput where the source lacks what was planned or the device that it was begun on is not here,
-    SpatialdataError where the asset table is damaged.
+    Raises BadInput if the source lacks what was planned or the render device of the build is missing, PlanDamaged if
+    the asset table is damaged.
     """
     source = get_source(config.source.kind)
     if isinstance(source, PairSource):
-        source.check_root(config.source, [row.spec for row in plan.rows(0)[:_LOOKED_FOR]], str(store))
+        source.check_root(config.source, [row.spec for row in plan.rows(0)[:_CHECKED]], str(store))
         return
     check_device(config, store)
-    if _held_assets(store) != plan.config["assets"]:
-        raise PlanDamaged(damaged_plan(store, f"{ASSETS} is not the table that was planned with"))
+    if _table_digest(store) != plan.config["assets"]:
+        raise PlanDamaged(damaged_plan(store, f"{ASSETS} is not the table of the plan"))
     table = AssetTable.read(request_of(config, store).assets)
-    looked = [asset for split in sorted(table.pools) for asset in table.candidates(split, 0, 0)[:_LOOKED_FOR]]
-    source.check_root(config.source, looked, str(store))
+    checked = [asset for split in sorted(table.pools) for asset in table.candidates(split, 0, 0)[:_CHECKED]]
+    source.check_root(config.source, checked, str(store))
 
 
-def _settle_assets(
+def _write_assets(
     config: Config,
     source: SceneSource[Any],
     store: LayerStore,
@@ -136,9 +136,9 @@ def _settle_assets(
     quiet: bool,
     foreign: bool,
 ) -> str:
-    """Write the table of the assets that scenes may draw, unless it is there; its sha256, which the plan keeps.
+    """Write the table of the assets that scenes may draw, unless it exists. Returns its sha256, for the plan.
 
-    Raises PlanDamaged where the table is damaged and the source gives another one now.
+    Raises PlanDamaged if the table is damaged and the source now gives another one.
     """
     damaged, plan = foreign, None
     try:
@@ -146,26 +146,26 @@ def _settle_assets(
     except PlanDamaged:
         damaged = True
     planned = str(plan.config.get("assets", "")) if plan else ""
-    held = _held_assets(store)
-    if held and (held == planned or damaged):
-        return held
+    table_digest = _table_digest(store)
+    if table_digest and (table_digest == planned or damaged):
+        return table_digest
     assets = apply_orientations(
         find_assets(config, store, say, make_progress(quiet)), source.orientations(config.source)
     )
-    data = _table(config, assets, say)
+    data = _encode_table(config, assets, say)
     digest = hashlib.sha256(data).hexdigest()
     if plan and digest != planned:
-        check_rows(plan)  # else the plan may be of another folder, which is for `write_plan` to settle
-        what = f"{ASSETS} is not the table that was planned with, and the source gives another one now"
-        raise PlanDamaged(f"{damaged_plan(store, what)} where the source is as it was")
-    if digest != held:
+        check_rows(plan)  # raises if the plan may belong to another folder
+        what = f"{ASSETS} is not the table of the plan, and the source now gives another one"
+        raise PlanDamaged(f"{damaged_plan(store, what)}, with the original source")
+    if digest != table_digest:
         store.write_file(ASSETS, data)
-    say(f"{ASSETS} was damaged: made again, as it was" if plan else f"{len(assets)} assets to draw from")
+    say(f"{ASSETS} was damaged: rebuilt without changes" if plan else f"{len(assets)} assets to draw from")
     return digest
 
 
-def _held_assets(store: LayerStore) -> str:
-    """sha256 of the table of assets; empty where there is none that can be read."""
+def _table_digest(store: LayerStore) -> str:
+    """sha256 of the table of assets; empty if there is no readable table."""
     try:
         data = store.read_file(ASSETS)
         pq.ParquetFile(pa.BufferReader(data))
@@ -174,10 +174,10 @@ def _held_assets(store: LayerStore) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _table(config: Config, assets: Sequence[Asset], say: Callable[[str], None]) -> bytes:
-    """The table of the assets that scenes may draw."""
+def _encode_table(config: Config, assets: Sequence[Asset], say: Callable[[str], None]) -> bytes:
+    """The table of the assets that scenes may draw, as a Parquet file."""
     splits = split_assets(assets, config.shard.splits.fractions(), config.seed)
-    for line in _told_of_splits(assets, splits):
+    for line in _small_split_warnings(assets, splits):
         say(line)
     table = table_of(assets, splits)
     sink = pa.BufferOutputStream()
@@ -185,16 +185,16 @@ def _table(config: Config, assets: Sequence[Asset], say: Callable[[str], None]) 
     return sink.getvalue().to_pybytes()
 
 
-def _told_of_splits(assets: Sequence[Asset], splits: Mapping[str, Split]) -> Iterator[str]:
-    """Which splits hold too few models for a scene, a line each."""
-    held: dict[Split, set[str]] = {}
+def _small_split_warnings(assets: Sequence[Asset], splits: Mapping[str, Split]) -> Iterator[str]:
+    """One line for each split that has too few models for a scene."""
+    models: dict[Split, set[str]] = {}
     for asset in assets:
-        held.setdefault(splits[asset.uid], set()).add(asset.model or asset.uid)
-    for split, found in sorted(held.items()):
+        models.setdefault(splits[asset.uid], set()).add(asset.model or asset.uid)
+    for split, found in sorted(models.items()):
         if len(found) < MIN_MODELS:
             yield (
-                f"{split} has one model alone, and a scene needs {MIN_MODELS} different ones: its samples will be "
-                "rejected; give more models, or fewer splits"
+                f"{split} has only one model, but a scene needs {MIN_MODELS} different models: its samples will be "
+                "rejected; add models or use fewer splits"
             )
 
 

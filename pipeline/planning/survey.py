@@ -1,6 +1,6 @@
-"""The models of a source, and the asset survey: a build of its own, of a row for each model.
+"""The assets of a source, and the asset survey: a separate build with one row for each model.
 
-Invariant: what it says of a model depends on that model alone, so builds may share it (`source.survey_folder`). It
+Invariant: the result for a model depends only on that model, so builds may share a survey (`source.survey_folder`). It
 is resumed and rebuilt like any other build.
 """
 
@@ -30,14 +30,14 @@ from .request import request_of
 
 REJECTED_ASSETS: Final = "plan/rejected_assets.json"
 _UNIT: Final = 16
-"""Assets of a unit."""
+"""Assets per unit."""
 _ASSET: Final = TypeAdapter(Asset)
 _DESCRIPTION: Final = TypeAdapter(Description)
 T = TypeVar("T")
 
 
 def find_assets(config: Config, store: LayerStore, say: Callable[[str], None], progress: Progress) -> list[Asset]:
-    """The models of the source that scenes can show. Raises BadInput where there are none."""
+    """The assets of the source that scenes can show. Raises BadInput if there are none."""
 
     def survey(specs: Sequence[Mapping[str, Any]], stages: Sequence[Stage]) -> list[Asset]:
         return _survey(config, store, specs, stages, say, progress)
@@ -53,41 +53,44 @@ def _survey(
     say: Callable[[str], None],
     progress: Progress,
 ) -> list[Asset]:
-    """Look at every model, once for a source: a build of two layers, resumable like any other.
+    """Survey every model of a source once: a build of two layers that resumes like any other.
 
-    Builds may share its folder (`source.survey_folder`): one looks, the others wait for it. A unit that turns out to be
-    damaged is looked at again, once.
+    Builds may share its folder (`source.survey_folder`): one runs the survey, the others wait for it. A damaged unit is
+    recomputed once.
 
     Raises:
-        BadInput: no model can be used (the line counts the reasons), or the survey was made with other packages.
+        BadInput: no model can be used (the message counts the reasons), or the survey was made with other packages.
     """
     digest = hashlib.sha256(canonical(specs).encode()).hexdigest()[:16]
-    kept = LayerStore(f"{survey_folder(config, store).rstrip('/')}/{digest}", **store.options)
+    survey_store = LayerStore(f"{survey_folder(config, store).rstrip('/')}/{digest}", **store.options)
     rows = (PlanRow(asset_key(spec["uid"]), "train", spec) for spec in specs)
-    with wait_for_lock(kept, say) as lock:
-        if kept.exists(PLAN):
-            _check_versions(kept)
-        plan = write_plan(kept, {"survey": digest}, rows, _UNIT, say=say)
-        say(f"looking at {len(specs)} assets")
-        assets = mended(
-            kept,
-            lambda: run(stages, kept, plan, config.engine, progress, guard=lock.check),
-            lambda: _usable(kept, plan, stages, say),
+    with wait_for_lock(survey_store, say) as lock:
+        if survey_store.exists(PLAN):
+            _check_versions(survey_store)
+        plan = write_plan(survey_store, {"survey": digest}, rows, _UNIT, say=say)
+        say(f"surveying {len(specs)} assets")
+        assets = rebuild_damaged(
+            survey_store,
+            lambda: run(stages, survey_store, plan, config.engine, progress, guard=lock.check),
+            lambda: _usable(survey_store, plan, stages, say),
             say,
         )
-    store.write_file(REJECTED_ASSETS, canonical(_rejected(kept, plan, stages)).encode())
+    store.write_file(REJECTED_ASSETS, canonical(_rejected(survey_store, plan, stages)).encode())
     return assets
 
 
 def survey_folder(config: Config, store: LayerStore) -> str:
-    """Folder of the asset surveys of a build, one in it for each list of models."""
+    """Folder of a build's asset surveys. It has one subfolder for each list of models."""
     return absolute(get_source(config.source.kind).survey_folder(config.source)) or f"{store.url.rstrip('/')}/survey"
 
 
 def read_planned(store: LayerStore, folder: str, unit: int, keys: Collection[str]) -> dict[str, dict[str, Value]]:
-    """As `LayerStore.read`, of a layer whose fingerprint does not cover the plan; `keys` are the samples asked for.
+    """Like `LayerStore.read`, for a layer whose fingerprint does not cover the plan.
 
-    Raises LayerCorrupt where its samples are others, too: the files may be of another folder.
+    Args:
+        keys: the samples that the unit must have.
+
+    Raises LayerCorrupt also if the unit has other samples: the files may belong to another folder.
     """
     rows = store.read(folder, unit)
     if {*rows, *(reject.key for reject in store.record(folder, unit).rejects)} != set(keys):
@@ -96,35 +99,38 @@ def read_planned(store: LayerStore, folder: str, unit: int, keys: Collection[str
     return rows
 
 
-def mended(store: LayerStore, make: Callable[[], object], read: Callable[[], T], say: Callable[[str], None]) -> T:
-    """What `read` gives once all is made; a unit that turns out to be damaged is made again, once."""
-    places: set[tuple[str, int]] = set()
+def rebuild_damaged(
+    store: LayerStore, make: Callable[[], object], read: Callable[[], T], say: Callable[[str], None]
+) -> T:
+    """Run `make` and return the result of `read`. If `read` finds a damaged unit, recompute that unit once."""
+    rebuilt: set[tuple[str, int]] = set()
     while True:
         make()
         try:
             return read()
         except LayerCorrupt as error:
             place = (error.layer_dir, error.unit)
-            if place in places:
+            if place in rebuilt:
                 raise
-            places.add(place)
-            say(f"{str(error).split(': run ')[0]}: moved aside, made again")
+            rebuilt.add(place)
+            say(f"{str(error).split(': run ')[0]}: set aside, recomputing it")
             store.set_aside(*place)
 
 
-def _check_versions(kept: LayerStore) -> None:
-    """Raise BadInput where other packages looked at the models: they may have seen other shapes and colours."""
+def _check_versions(survey_store: LayerStore) -> None:
+    """Raise BadInput if the survey was made with other packages, which may measure other shapes and colors."""
     try:
-        old, new = dict(read_plan(kept).versions), versions()
+        old, new = dict(read_plan(survey_store).versions), versions()
     except PlanDamaged:
-        return  # it is made again
+        return  # the plan is written again
     changed = [
         f"{name} {old.get(name)} -> {new.get(name)}" for name in sorted(old | new) if old.get(name) != new.get(name)
     ]
     if changed:
         raise BadInput(
-            f"source.survey_folder: the asset survey in {kept} was made with other packages ({', '.join(changed)}): "
-            "remove that folder, or set source.survey_folder to another one, and the models are surveyed again"
+            f"source.survey_folder: the asset survey in {survey_store} was made with other packages "
+            f"({', '.join(changed)}): remove that folder, or set source.survey_folder to another one, to survey the "
+            "models again"
         )
 
 
@@ -139,44 +145,44 @@ def _usable(store: LayerStore, plan: Plan, stages: Sequence[Stage], say: Callabl
         for stage in stages:
             rows = read_planned(store, folders[stage.layer], unit, keys)
             reasons.update(reject.reason for reject in store.record(folders[stage.layer], unit).rejects)
-            keys = list(rows)  # what one rejects the next is not asked
+            keys = list(rows)  # the next stage does not get the rejects of this one
         assets += [_ASSET.validate_json(str(row["asset"])) for row in rows.values()]
         descriptions += [_DESCRIPTION.validate_json(str(row["identity"])) for row in rows.values()]
     counted = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
     if not assets:
         first = "; ".join(f"{asset['uid']}: {asset['detail']}" for asset in _rejected(store, plan, stages)[:3])
         raise BadInput(
-            f"source.root: none of the {plan.samples} assets can be used: {counted} ({first}); give a cache with sound "
-            f"models (the record of each is under {store})"
+            f"source.root: none of the {plan.samples} assets can be used: {counted} ({first}); use a cache with intact "
+            f"models (the records are under {store})"
         )
     if reasons:
         say(f"{reasons.total()} of {plan.samples} assets cannot be used: {counted} ({REJECTED_ASSETS} names them)")
-    if noted := [asset for asset in assets if asset.size_note]:
-        say(f"{len(noted)} known sizes are not plain meters, such as {noted[0].size_note} (asset {noted[0].uid})")
+    if unclear := [asset for asset in assets if asset.size_note]:
+        say(f"{len(unclear)} known sizes are not plain meters, such as {unclear[0].size_note} (asset {unclear[0].uid})")
     assets = identify(assets, descriptions)
     models, shapes = len({asset.model for asset in assets}), len({asset.family for asset in assets})
     if shapes < len(assets):
         say(
-            f"{len(assets)} assets are {models} different models of {shapes} shapes: those of one shape are in one "
-            "split, and no scene holds a model twice"
+            f"{len(assets)} assets are {models} different models of {shapes} shapes: assets of one shape are in one "
+            "split, and no scene has a model twice"
         )
     return assets
 
 
-def _rejected(kept: LayerStore, plan: Plan, stages: Sequence[Stage]) -> list[dict[str, str]]:
-    """What the survey rejected (uid, reason, detail), by uid."""
+def _rejected(survey_store: LayerStore, plan: Plan, stages: Sequence[Stage]) -> list[dict[str, str]]:
+    """The assets that the survey rejected (uid, reason, detail), sorted by uid."""
     uids = {row.key: str(row.spec["uid"]) for unit in range(plan.units) for row in plan.rows(unit)}
     found = [
         {"uid": uids[reject.key], "reason": reject.reason, "detail": reject.detail}
         for folder in layer_dirs(stages).values()
-        for record in kept.records(folder)
+        for record in survey_store.records(folder)
         for reject in record.rejects
     ]
     return sorted(found, key=lambda asset: asset["uid"])
 
 
 def rejected_assets(store: LayerStore) -> list[dict[str, str]]:
-    """The assets that a build's survey rejected (uid, reason, detail); none where there is no readable list."""
+    """The assets that a build's survey rejected (uid, reason, detail); empty if there is no readable list."""
     try:
         found: list[dict[str, str]] = json.loads(store.read_file(REJECTED_ASSETS))
     except (FileNotFoundError, ValueError):
@@ -185,12 +191,12 @@ def rejected_assets(store: LayerStore) -> list[dict[str, str]]:
 
 
 def asset_key(uid: str) -> str:
-    """A uid as a key of the survey's plan: as it is where it fits, else its hash."""
+    """The key of a uid in the survey's plan: the uid itself if it is a valid key, else its hash."""
     plain = uid.lower()
     fits = plain == uid and plain.replace("-", "").isalnum() and plain.isascii() and len(plain) <= 80
     return plain if fits else hashlib.sha256(uid.encode()).hexdigest()[:32]
 
 
 def absolute(path: str) -> str:
-    """The same on every node, whatever folder its workers run in; URLs and nothing stay as they are."""
+    """An absolute path, since workers run in other folders. URLs and an empty path are unchanged."""
     return path if not path or "://" in path else str(Path(path).expanduser().absolute())

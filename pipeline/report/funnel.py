@@ -11,7 +11,7 @@ import numpy as np
 from ...shards.errors import BadInput
 from ..engine.summaries import Summary, Totals, summarize_layers
 from ..opened import Build
-from ..packing.duplicates import NONE, Duplicates, noted_duplicates, read_duplicates
+from ..packing.duplicates import NO_DUPLICATES, Duplicates, read_duplicates, stored_duplicates
 from ..packing.packed_recipes import packed_recipes, read_packing
 from ..store.layers import LayerCorrupt
 from ..store.plan import Plan
@@ -58,7 +58,7 @@ def _row(layer: str, totals: Totals, accepted: int) -> dict[str, Any]:
 def left_out(build: Build, summary: Summary) -> Duplicates:
     """Duplicates that the latest packing left out, if all units are done; none before the first packing."""
     unfinished = any(found.totals.units < build.plan.units for found in summary.layers.values())
-    return NONE if unfinished else packed_duplicates(build)
+    return NO_DUPLICATES if unfinished else packed_duplicates(build)
 
 
 def packed_duplicates(build: Build) -> Duplicates:
@@ -67,13 +67,13 @@ def packed_duplicates(build: Build) -> Duplicates:
         try:
             packing = read_packing(build.store, recipe)
             if packing and packing.duplicates:
-                return read_duplicates(build.store, packing.duplicates) or NONE
+                return read_duplicates(build.store, packing.duplicates) or NO_DUPLICATES
             if packing:  # packed by a version that did not store them: all records are read
-                found = noted_duplicates(build.store, build.plan, build.layers, build.config.shard.duplicates)
-                return found if isinstance(found, Duplicates) else NONE
+                found = stored_duplicates(build.store, build.plan, build.layers, build.config.shard.duplicates)
+                return found if isinstance(found, Duplicates) else NO_DUPLICATES
         except (BadInput, LayerCorrupt):  # `verify` reports damage
             continue
-    return NONE
+    return NO_DUPLICATES
 
 
 def dropped_reasons(plan: Plan, summary: Summary, duplicates: Duplicates) -> Counter[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from spatialdata_builder.pipeline.cli import main
 from tests.pipeline.releases import CHECKOUT, build_arguments
 
-PROGRESS = ("packed ", "looking at ")
+PROGRESS = ("packed ", "surveying ")
 
 
 @dataclass(frozen=True)

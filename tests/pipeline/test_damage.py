@@ -181,7 +181,7 @@ def test_a_damaged_table_of_assets(tmp_path: Path, change: Callable[[bytes], byt
     with pytest.raises(SpatialdataError):  # it is not replaced by another table
         plan("source.uids=[box1, box2, box3, box4]")
     assert (table.read_bytes() if table.exists() else None) == damaged
-    assert any(line.startswith("plan/assets.parquet was damaged: made again") for line in plan())
+    assert any(line.startswith("plan/assets.parquet was damaged: rebuilt") for line in plan())
     assert table.read_bytes() == whole
 
 

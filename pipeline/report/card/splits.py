@@ -8,7 +8,7 @@ from typing import Any
 from ....shards.schema import KEEPS_ITS_SPLITS, SPLITS, Split
 from ...config import DuplicateOptions
 from ...opened import Build
-from ...packing.duplicates import Duplicates, noted_duplicates
+from ...packing.duplicates import Duplicates, stored_duplicates
 from ...store.families import OF_DERIVED
 from ...store.fingerprints import canonical
 from ...store.layers import LayerCorrupt
@@ -65,7 +65,7 @@ def check_splits(build: Build, census: Census, options: DuplicateOptions) -> Spl
     }
     held = _scenes(build, census)
     try:
-        found, lost = noted_duplicates(build.store, build.plan, build.layers, options), False
+        found, lost = stored_duplicates(build.store, build.plan, build.layers, options), False
     except LayerCorrupt:
         found, lost = None, True
     return SplitCheck(

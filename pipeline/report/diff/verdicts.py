@@ -11,7 +11,7 @@ import numpy as np
 from ....shards.errors import SpatialdataError
 from ....shards.schema import Scores
 from ...opened import Build
-from ...packing.duplicates import Duplicates, noted_duplicates
+from ...packing.duplicates import Duplicates, stored_duplicates
 from ...store.layers import LayerCorrupt
 
 ACCEPTED: Final = ""
@@ -85,7 +85,7 @@ def _spread(values: "np.ndarray[Any, np.dtype[np.float64]]") -> dict[str, Any]:
 def _duplicates(build: Build) -> dict[str, str]:
     """Duplicates that packing left out; none before the first packing."""
     try:
-        noted = noted_duplicates(build.store, build.plan, build.layers, build.config.shard.duplicates)
+        noted = stored_duplicates(build.store, build.plan, build.layers, build.config.shard.duplicates)
     except LayerCorrupt:
         return {}
     return {one.key: f"pack: {one.reason}" for one in noted.dropped} if isinstance(noted, Duplicates) else {}

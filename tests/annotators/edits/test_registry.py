@@ -8,7 +8,7 @@ import pytest
 from spatialdata_builder.annotators.case import Case
 from spatialdata_builder.annotators.checks import GeometryChecks, edit_error
 from spatialdata_builder.annotators.claims import Claims
-from spatialdata_builder.annotators.clauses.names import references
+from spatialdata_builder.annotators.clauses.names import matching_references
 from spatialdata_builder.annotators.edits.kind import Kind, Limits
 from spatialdata_builder.annotators.edits.registry import KINDS, kind_of
 from spatialdata_builder.annotators.edits.remove import Remove
@@ -24,13 +24,13 @@ def test_every_kind_of_the_schema_is_registered_once():
     assert [kind_of(name).name for name in EDIT_KINDS] == list(EDIT_KINDS)
 
 
-def test_a_kind_that_says_too_little_cannot_be_defined_or_registered():
+def test_an_incomplete_kind_cannot_be_defined_or_registered():
     attributes = {"name": "remove", "summary": "gone", "words": None}
     with pytest.raises(TypeError, match="Bare does not define claims"):
         type("Bare", (Kind,), attributes)
-    silent: type[Kind] = type("Silent", (Kind,), {**attributes, "claims": frozenset[str]()})
+    incomplete: type[Kind] = type("Silent", (Kind,), {**attributes, "claims": frozenset[str]()})
     with pytest.raises(TypeError, match=r"abstract.*clauses.*facts.*unseen.*wordings"):
-        silent()
+        incomplete()
 
 
 def test_the_thresholds_are_those_of_the_stage():
@@ -40,7 +40,7 @@ def test_the_thresholds_are_those_of_the_stage():
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_pairs_are_as_their_kind_says(kind: Kind):
+def test_pairs_match_the_attributes_of_their_kind(kind: Kind):
     for seed in range(10):
         facts = random_facts(seed, kind.name)
         case = Case(facts, SIDE, SIDE)
@@ -51,8 +51,7 @@ def test_pairs_are_as_their_kind_says(kind: Kind):
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_instructions_make_the_claims_that_their_kind_names(kind: Kind):
-    """What the parser reads in the templates' sentences: no field of another kind, and each of its own somewhere."""
+def test_template_sentences_make_only_the_claims_of_their_kind(kind: Kind):
     silent = Claims(edit=kind.name)
     read: set[str] = set()
     for seed in range(20):
@@ -63,16 +62,16 @@ def test_instructions_make_the_claims_that_their_kind_names(kind: Kind):
             assert claims is not None and claims.edit == kind.name, text
             read |= {name for name in Claims.model_fields if getattr(claims, name) != getattr(silent, name)}
     assert read <= kind.claims <= set(Claims.model_fields)
-    assert read, "the templates say nothing that can be checked"
+    assert read, "the templates make no claims"
 
 
-def test_a_word_stands_for_one_kind():
+def test_a_word_belongs_to_one_kind():
     words = {name: kind.words for name, kind in KINDS.items() if kind.words}
     for (one, first), (other, second) in combinations(words.items(), 2):
         for field in ("verbs", "participles", "nouns"):
             same = set(getattr(first, field).split("|")) & set(getattr(second, field).split("|"))
             assert not same, (one, other, field)
-    assert {name for name in KINDS if name not in words} == {"camera"}  # it has a grammar of its own
+    assert {name for name in KINDS if name not in words} == {"camera"}  # it has its own grammar
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.words])
@@ -110,7 +109,7 @@ def test_an_edit_of_two_objects_edits_both():
         assert sum(line.startswith("- edited object: ") for line in lines) == 2
         assert not any(case.name_of(case.edited_objects[1]) in line for line in lines if "other objects" in line)
         for one in facts.objects:
-            assert references(case, case.name_of(one)) == [one.id]
+            assert matching_references(case, case.name_of(one)) == [one.id]
         assert edit_error(facts) == float("inf"), "a move has one object"
 
 

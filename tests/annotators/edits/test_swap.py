@@ -1,4 +1,4 @@
-"""Sentences about a swap: true ones agree, a wrong partner or another edit does not."""
+"""Sentences about a swap: true sentences agree; a wrong partner or another edit is contradicted."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from tests.annotators.factory import SIDE, random_facts
 
 
 def cases(least: int = 2) -> Iterator[Case]:
-    """Pairs of at least so many objects."""
+    """Pairs with at least this many objects."""
     for seed in range(40):
         facts = random_facts(seed, "swap")
         if len(facts.objects) >= least:
@@ -59,7 +59,7 @@ def test_one_object_twice_is_no_swap():
         assert check_text(f"Swap {name} and {name}.", case).outcome == "contradicted"
 
 
-def test_another_edit_is_contradicted_and_a_swap_of_another_pair_of_images_too():
+def test_another_edit_is_contradicted():
     for case in cases():
         assert check_text(f"Remove {case.name_of(case.edited)}.", case).outcome == "contradicted"
     for seed in range(20):
@@ -90,7 +90,7 @@ def test_a_lamp_that_is_switched_on_is_not_swapped():
 
 
 def test_the_side_of_an_object_is_named_last():
-    """Otherwise it could be the side of both."""
+    """Otherwise it could be read as the side of both."""
     case = next(cases(least=3))
     edited, twin = case.edited, next(thing for thing in case.facts.objects if thing.id == 3)
 

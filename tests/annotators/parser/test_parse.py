@@ -4,32 +4,32 @@ from hypothesis import strategies as st
 
 from spatialdata_builder.annotators.claims import Claims
 from spatialdata_builder.annotators.parser.parse import parse
-from tests.annotators.parser.labelled import accuracy, deceived, labelled, mistakes
+from tests.annotators.parser.labeled import accuracy, labeled, mistakes, undetected_mistakes
 
 
 def rows(group):
-    return [row for row in labelled() if row.group == group]
+    return [row for row in labeled() if row.group == group]
 
 
-def test_there_are_enough_labelled_sentences():
-    assert len(labelled()) >= 300 and len(rows("fresh")) >= 60
-    assert len({row.text for row in labelled()}) == len(labelled())
+def test_there_are_enough_labeled_sentences():
+    assert len(labeled()) >= 300 and len(rows("fresh")) >= 60
+    assert len({row.text for row in labeled()}) == len(labeled())
 
 
 @pytest.mark.parametrize(("group", "least"), [("tuned", 0.96), ("tuned later", 0.9), ("held out", 0.9)])
-def test_every_field_is_read_as_labelled(group, least):
-    for field, (right, said) in accuracy(rows(group)).items():
-        assert right >= least * said - 0.5, (field, right, said)
+def test_accuracy_of_every_field(group, least):
+    for field, (right, total) in accuracy(rows(group)).items():
+        assert right >= least * total - 0.5, (field, right, total)
 
 
-def test_sentences_that_the_rules_were_not_made_for():
+def test_sentences_that_the_rules_were_not_developed_on():
     found = accuracy(rows("fresh"))
-    right, said = found["whole"]
-    assert right >= 0.8 * said
-    assert deceived(rows("fresh")) <= 0.08 * said
+    right, total = found["whole"]
+    assert right >= 0.8 * total
+    assert undetected_mistakes(rows("fresh")) <= 0.08 * total
     for field in ("degrees", "factor", "metres", "part", "size", "turn"):
-        right, said = found[field]
-        assert right >= said - 2, (field, right, said)
+        right, total = found[field]
+        assert right >= total - 2, (field, right, total)
 
 
 @pytest.mark.parametrize(
@@ -48,16 +48,16 @@ def test_sentences_that_the_rules_were_not_made_for():
         "Move the mug from the left of the lamp to the right of the lamp.",
     ],
 )
-def test_traps(text):
-    (row,) = (row for row in labelled() if row.text == text)
+def test_misleading_phrases(text):
+    (row,) = (row for row in labeled() if row.text == text)
     assert mistakes(row) == {}
 
 
 def test_a_claim_is_not_guessed():
-    """Which way an object turns `to the left`, and what `forward` means, is not settled by the words."""
+    """`turn to the left` and `forward` are ambiguous."""
     assert parse("Turn the mug to the left by 90 degrees.").claims == Claims(edit="rotate", object="mug", degrees=90)
-    said = parse("Pull the chair forward.")
-    assert said.claims is not None and said.claims.directions == [] and said.rest == ("forward",)
+    parsed = parse("Pull the chair forward.")
+    assert parsed.claims is not None and parsed.claims.directions == [] and parsed.rest == ("forward",)
     for text in ("Paint the chair red.", "Hug the mug to the left of the lamp.", "", "42", "The lamp is beautiful."):
         assert parse(text).claims is None
 
@@ -71,10 +71,10 @@ def test_a_claim_is_not_guessed():
         "Shift the stool until the lamp is to the left of the vase.",
     ],
 )
-def test_what_is_said_of_another_thing_is_not_said_of_the_edited_one(text: str):
-    said = parse(text)
-    assert said.claims is not None and said.rest
-    assert said.claims == Claims(edit=said.claims.edit, object=text.split()[2])
+def test_clauses_about_another_object_are_not_claims_about_the_edited_one(text: str):
+    parsed = parse(text)
+    assert parsed.claims is not None and parsed.rest
+    assert parsed.claims == Claims(edit=parsed.claims.edit, object=text.split()[2])
 
 
 @pytest.mark.parametrize(
@@ -88,67 +88,69 @@ def test_what_is_said_of_another_thing_is_not_said_of_the_edited_one(text: str):
         ("Remove the bottle nearest to the camera.", "bottle nearest to the camera"),
     ],
 )
-def test_a_noun_phrase_holds_no_verb_and_no_particle(text: str, thing: str):
-    said = parse(text)
-    assert said.claims is not None and said.claims.object == thing
+def test_a_noun_phrase_has_no_verb_and_no_particle(text: str, thing: str):
+    parsed = parse(text)
+    assert parsed.claims is not None and parsed.claims.object == thing
 
 
 @pytest.mark.parametrize("text", ["Turn the lamp on.", "Turn on the lamp.", "Add more light.", "Spin the whole image."])
-def test_what_is_no_edit_of_an_object_is_none(text: str):
+def test_a_text_that_edits_no_object_has_no_claims(text: str):
     assert parse(text).claims is None
 
 
-def test_a_camera_among_the_objects_is_not_the_one_that_takes_the_picture():
+def test_an_object_named_camera():
     names = ["camera", "vase"]
     for text, kind in (("Remove the camera.", "remove"), ("Make the camera twice as large.", "scale")):
-        said = parse(text, names)
-        assert said.claims is not None and (said.claims.edit, said.claims.object) == (kind, "camera")
+        parsed = parse(text, names)
+        assert parsed.claims is not None and (parsed.claims.edit, parsed.claims.object) == (kind, "camera")
     for text in ("Move the camera to the left of the vase.", "Rotate the camera 90 degrees clockwise."):
         assert parse(text, names).claims is None and parse(text, names).rest
-        said = parse(text)
-        assert said.claims is not None and said.claims.edit == "camera"
+        parsed = parse(text)
+        assert parsed.claims is not None and parsed.claims.edit == "camera"
     for text in ("Orbit the camera 45 degrees to the right.", "Zoom in."):
         assert parse(text, names) == parse(text)
-    said = parse("Move the vase towards the camera.", names)
-    assert said.claims is not None and said.claims.directions == ["towards"]
+    parsed = parse("Move the vase towards the camera.", names)
+    assert parsed.claims is not None and parsed.claims.directions == ["towards"]
 
 
-def test_a_picture_among_the_objects_is_not_the_one_that_is_edited():
+def test_an_object_named_picture():
     text = "Shift the picture over to the right side of the picture."
-    said = parse(text, ["picture"])
-    assert said.claims == Claims(edit="translate", object="picture", part="right") and said.rest == ()
+    parsed = parse(text, ["picture"])
+    assert parsed.claims == Claims(edit="translate", object="picture", part="right") and parsed.rest == ()
     assert parse(text).claims is None
 
 
-def test_what_a_camera_that_stays_has_to_do_with_the_edit():
+def test_a_camera_that_must_not_move_is_not_edited():
     for text in ("Keep the camera fixed, take the mug and turn it by 90 degrees.", "Turn the mug; leave the camera."):
-        said = parse(text)
-        assert said.claims is not None and (said.claims.edit, said.claims.object) == ("rotate", "mug"), text
+        parsed = parse(text)
+        assert parsed.claims is not None and (parsed.claims.edit, parsed.claims.object) == ("rotate", "mug"), text
 
 
-def test_of_two_relations_to_one_thing_the_second_stays_open():
-    said = parse("Put the can behind and to the left of the barrel.")
-    assert said.claims is not None and (said.claims.relation, said.claims.references) == ("behind", ["barrel"])
-    assert said.rest == ("to the left of",)
+def test_the_second_relation_to_one_object_is_not_understood():
+    parsed = parse("Put the can behind and to the left of the barrel.")
+    assert parsed.claims is not None and (parsed.claims.relation, parsed.claims.references) == ("behind", ["barrel"])
+    assert parsed.rest == ("to the left of",)
 
 
-def test_what_is_not_understood_is_handed_back():
+def test_words_that_are_not_understood_are_returned():
     assert parse("Move the mug to the left of the lamp.").rest == ()
-    said = parse("Move the mug to the north of the lamp by 20 cm.")
-    assert said.claims is not None and said.claims.relation == "none" and said.claims.metres == 0.2 and said.rest
+    parsed = parse("Move the mug to the north of the lamp by 20 cm.")
+    assert (
+        parsed.claims is not None and parsed.claims.relation == "none" and parsed.claims.metres == 0.2 and parsed.rest
+    )
 
 
-def test_names_are_nothing_else():
+def test_words_of_a_name_have_no_other_meaning():
     text = "Rotate the left turn signal 90 degrees clockwise."
-    said = parse(text, ["left turn signal", "lamp"])
-    assert said.claims == Claims(edit="rotate", object="left turn signal", turn="clockwise", degrees=90)
-    said = parse("Move the right behind to the left of the next to nothing.", ["right behind", "next to nothing"])
-    assert said.claims is not None
-    assert (said.claims.object, said.claims.references) == ("right behind", ["next to nothing"])
+    parsed = parse(text, ["left turn signal", "lamp"])
+    assert parsed.claims == Claims(edit="rotate", object="left turn signal", turn="clockwise", degrees=90)
+    parsed = parse("Move the right behind to the left of the next to nothing.", ["right behind", "next to nothing"])
+    assert parsed.claims is not None
+    assert (parsed.claims.object, parsed.claims.references) == ("right behind", ["next to nothing"])
 
 
 @pytest.mark.parametrize(
-    ("said", "field", "value"),
+    ("text", "field", "value"),
     [
         ("Move the mug 5 cm to the left.", "metres", 0.05),
         ("Move the mug 200 mm to the left.", "metres", 0.2),
@@ -165,15 +167,15 @@ def test_names_are_nothing_else():
         ("Orbit the camera ninety degrees to the left.", "yaw_deg", 90),
     ],
 )
-def test_quantities_and_units(said, field, value):
-    claims = parse(said).claims
+def test_quantities_and_units(text, field, value):
+    claims = parse(text).claims
     assert claims is not None and getattr(claims, field) == pytest.approx(value, rel=1e-3)
 
 
 @pytest.mark.parametrize("yaw", ["720.0", "4.5.6", "-", "9" * 400])
 def test_a_bench_wording_with_impossible_numbers(yaw):
-    said = parse(f"Move the camera.\n- Camera rotation: Yaw {yaw}°, Pitch 0.0°.\n- Camera zoom: in.")
-    assert said.claims is None or said.claims.yaw_deg <= 360
+    parsed = parse(f"Move the camera.\n- Camera rotation: Yaw {yaw}°, Pitch 0.0°.\n- Camera zoom: in.")
+    assert parsed.claims is None or parsed.claims.yaw_deg <= 360
 
 
 @given(

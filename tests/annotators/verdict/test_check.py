@@ -35,7 +35,7 @@ def outcome(verdict: Verdict, name: str) -> str:
 
 @pytest.mark.slow
 def test_templates_agree_clause_by_clause():
-    """Made by the relations' own margins, so that every clause can be checked and holds; other words change nothing."""
+    """Templates respect the margins of relations, so every clause agrees. Other words must not contradict anything."""
     seen = 0
     cases = [Case(facts, SCENE_SIDE, SCENE_SIDE) for facts, _ in scenes(120)]
     cases += [case_of(random_facts(seed)) for seed in range(120)]
@@ -53,7 +53,7 @@ def test_templates_agree_clause_by_clause():
 
 
 @pytest.mark.parametrize("name", ["camera", "picture", "scale", "stand", "trash can", "left shoe", "plant"])
-def test_objects_whose_name_means_something_else_too_cost_no_true_sentence(name: str):
+def test_true_sentences_about_objects_with_ambiguous_names_are_not_contradicted(name: str):
     seen: Counter[str] = Counter()
     for facts, _ in scenes(30):
         edited = facts.edit.object or facts.objects[0].id
@@ -84,15 +84,15 @@ def test_planted_errors_are_found():
 
 
 def facing(case: Case, fronts: dict[int, float]) -> Case:
-    """The same pair, with fronts that its maker knows."""
-    told = [fronts.get(thing.id, UNKNOWN_FRONT) for thing in case.facts.objects]
-    return replace(case, facts=case.facts.model_copy(update={"fronts": told}))
+    """The same pair, with known fronts."""
+    all_fronts = [fronts.get(thing.id, UNKNOWN_FRONT) for thing in case.facts.objects]
+    return replace(case, facts=case.facts.model_copy(update={"fronts": all_fronts}))
 
 
 def stage(front: float = 0.0) -> PairFacts:
-    """A chair at the origin, turned by 90 degrees, and a mug that goes from the viewer's left of it to its right.
+    """A chair at the origin, turned by 90 degrees, and a mug that moves from its left to its right, for the viewer.
 
-    The camera stands at -y and looks along +y: the image's right is +x, away is +y.
+    The camera is at -y and looks along +y: the image's right is +x, away is +y.
     """
     facts = random_facts(0, "translate")
     chair, mug = (facts.objects[1], facts.objects[0])
@@ -140,7 +140,8 @@ def test_relations_in_the_viewers_frame(relation, expected):
         assert verdict.failing.startswith("relation: says ") and "is right of it" in verdict.failing
 
 
-# The chair's own +x faces away (yaw 90): with its front there, the mug at +x of the world stands at its right hand.
+# The chair's own +x points away from the camera (yaw 90). If its front is there, the mug at the world's +x is on its
+# right.
 @pytest.mark.parametrize(("front", "side"), [(0.0, "right"), (180.0, "left"), (270.0, "front"), (90.0, "behind")])
 def test_relations_in_the_reference_objects_own_frame(front, side):
     case = case_of(stage())
@@ -152,7 +153,7 @@ def test_relations_in_the_reference_objects_own_frame(front, side):
 
 
 @pytest.mark.parametrize(
-    ("ways", "expected"),
+    ("directions", "expected"),
     [
         (["right"], "agrees"),
         (["left"], "contradicted"),
@@ -162,11 +163,11 @@ def test_relations_in_the_reference_objects_own_frame(front, side):
         (["left", "towards"], "contradicted"),
     ],
 )
-def test_directions(ways, expected):
-    assert check(says(directions=ways), case_of(stage())).outcome == expected
+def test_directions(directions, expected):
+    assert check(says(directions=directions), case_of(stage())).outcome == expected
 
 
-def test_other_words_for_a_reference_contradict_nothing():
+def test_a_similar_noun_as_reference_contradicts_nothing():
     case = case_of(stage())
     assert check(says(relation="right", references=["the armchair"]), case).outcome == "agrees"
     assert check(says(relation="left", references=["the armchair"]), case).outcome == "unchecked"
@@ -174,7 +175,7 @@ def test_other_words_for_a_reference_contradict_nothing():
 
 
 def test_directions_in_the_objects_own_frame():
-    case = case_of(stage())  # the mug goes along its own +x
+    case = case_of(stage())  # the mug moves along its own +x
     for front, way in ((90.0, "right"), (270.0, "left")):
         other = "left" if way == "right" else "right"
         assert check(says(directions=[way], frame="object"), facing(case, {1: front})).outcome == "agrees"
@@ -220,7 +221,7 @@ def test_which_object_is_meant(name, expected):
     assert outcome(check(says(object=name), case_of(stage())), "object") == expected
 
 
-def test_a_name_that_fits_two_objects():
+def test_a_name_that_matches_two_objects():
     facts = stage()
     twin = facts.objects[1].model_copy(update={"name": "blue mug", "category": "mug"})
     two = case_of(facts.model_copy(update={"objects": [facts.objects[0], twin]}))
@@ -256,12 +257,12 @@ def test_views_from_the_facts_and_from_a_known_front():
         expected = "agrees" if view == "rear left side" else "contradicted"
         assert outcome(check(claims, case_of(facts)), "view") == expected
         assert outcome(check(claims, blind), "view") == "unchecked"
-        told = outcome(check(claims, facing(blind, fronts)), "view")
+        found = outcome(check(claims, facing(blind, fronts)), "view")
         near = view in ("rear", "left side")
-        assert told == ("unchecked" if near else expected)
+        assert found == ("unchecked" if near else expected)
 
 
-def test_fronts_that_the_facts_imply_are_those_of_the_assets():
+def test_fronts_implied_by_the_facts_equal_those_of_the_assets():
     seen = 0
     for facts, fronts in scenes(150, kinds=("rotate",)):
         for id, front in known_fronts(facts).items():
@@ -301,7 +302,7 @@ def test_sizes():
         assert check(Claims.model_validate({"edit": "scale", **claims}), case).outcome == expected, claims
 
 
-def test_the_red_box_asks_for_moves_and_sizes_alike():
+def test_the_red_box_asks_for_moves_and_changes_of_size():
     for kind, expected in (("translate", "agrees"), ("scale", "agrees"), ("rotate", "contradicted")):
         facts = random_facts(4, kind)
         text = bench_wording(facts.edit.model_copy(update={"kind": "translate"}), facts.objects[0].name)
@@ -314,7 +315,7 @@ def test_another_kind_of_edit_is_contradicted():
     assert verdict.score == 0.5 and json.loads(json.dumps(verdict.as_json()))["verdict"] == "contradicted"
 
 
-def test_released_pairs_are_checked_by_what_they_know():
+def test_pairs_without_poses_are_checked_by_their_boxes():
     case = case_of(without_poses(stage()))
     for text, expected in (
         ("Move the red mug to the right of the chair.", "agrees"),
@@ -330,7 +331,7 @@ def test_released_pairs_are_checked_by_what_they_know():
         assert check_text(text, case).outcome == expected, text
 
 
-def test_words_that_are_not_understood_leave_it_open():
+def test_words_that_are_not_understood_are_unchecked():
     case = case_of(stage())
     assert check_text("Move the red mug to the right of the chair.", case).outcome == "agrees"
     assert check_text("Move the red mug to the right of the chair, across the abyss.", case).outcome == "unchecked"
@@ -339,7 +340,7 @@ def test_words_that_are_not_understood_leave_it_open():
 
 
 def moved(source: tuple[float, float], target: tuple[float, float], boxes: tuple[list[int], list[int]]) -> Case:
-    """The stage, whose mug goes from one place on the floor to another, with its boxes in the two images."""
+    """The stage, with a mug that moves between two places on the floor, and its boxes in both images."""
     facts = stage()
     poses = {
         f"{name}_pose": to_json_list(similarity(*at, 0, 0)) for name, at in (("source", source), ("target", target))
@@ -352,15 +353,15 @@ def moved(source: tuple[float, float], target: tuple[float, float], boxes: tuple
 
 LEFT, FARTHER_LEFT, RIGHT = [22, 50, 38, 70], [6, 50, 22, 70], [102, 50, 118, 70]
 PLACES = [
-    # On the left of image and chair before and after: it cannot be done by that.
+    # On the left of the image and the chair before and after: the text does not say what to do.
     ((-0.5, 0), (-0.8, 0), (LEFT, FARTHER_LEFT), "Move the mug to the left side of the image.", "unchecked"),
     ((-0.5, 0), (-0.8, 0), (LEFT, FARTHER_LEFT), "Move the mug to the left of the chair.", "unchecked"),
     ((-0.5, 0), (-0.8, 0), (LEFT, FARTHER_LEFT), "Move the mug about 30 cm to the left.", "agrees"),
     ((0.8, 0), (-0.8, 0), (RIGHT, FARTHER_LEFT), "Move the mug to the left side of the image.", "agrees"),
     ((0.8, 0), (-0.8, 0), (RIGHT, FARTHER_LEFT), "Move the mug to the left of the chair.", "agrees"),
-    # It stays on the left, yet goes to the right.
+    # It is on the left before and after, but moves to the right.
     ((-0.8, 0), (-0.5, 0), (FARTHER_LEFT, LEFT), "Move the mug to the left side of the image.", "contradicted"),
-    # Before the chair it hides it, aside of it it stands beside it.
+    # In front of the chair it hides the chair; at its side it is beside it.
     ((0.8, 0), (0.0, -0.25), (RIGHT, [55, 54, 73, 76]), "Move the mug beside the chair.", "contradicted"),
     ((0.8, 0), (0.05, -0.25), (RIGHT, [68, 54, 86, 76]), "Move the mug next to the chair.", "unchecked"),
     ((0.8, 0), (0.25, 0.0), (RIGHT, [76, 50, 92, 70]), "Move the mug next to the chair.", "agrees"),
@@ -375,13 +376,13 @@ PLACES = [
 
 
 @pytest.mark.parametrize(("source", "target", "boxes", "text", "expected"), PLACES)
-def test_what_is_true_and_misleads_is_not_verified(source, target, boxes, text, expected):
+def test_true_but_misleading_texts_are_not_verified(source, target, boxes, text, expected):
     verdict = check_text(text, moved(source, target, boxes))
     assert verdict.outcome == expected, verdict
 
 
 @pytest.mark.parametrize(("source", "target", "boxes"), [(a, b, c) for a, b, c, _, _ in PLACES])
-def test_templates_do_not_say_what_misleads(source, target, boxes):
+def test_templates_do_not_mislead(source, target, boxes):
     case = moved(source, target, boxes)
     texts = true_of(case, 40)
     misleading = [text for a, b, c, text, found in PLACES if (a, b, c) == (source, target, boxes) and found != "agrees"]
@@ -400,17 +401,17 @@ def test_amounts_without_a_number():
         facts = random_facts(3, kind)
         case = case_of(facts.model_copy(update={"edit": facts.edit.model_copy(update=numbers)}))
         if kind == "rotate":
-            said = f"Turn the {facts.objects[0].name} slightly counter-clockwise, seen from above."
-            assert outcome(check_text(said, case), "amount") == little
+            text = f"Turn the {facts.objects[0].name} slightly counter-clockwise, seen from above."
+            assert outcome(check_text(text, case), "amount") == little
             continue
         word = "larger" if numbers["scale"] > 1 else "smaller"
         for amount, expected in (("slightly", little), ("a lot", much), ("much", much)):
-            said = f"Make the {facts.objects[0].name} {amount} {word}."
-            assert outcome(check_text(said, case), "amount") == expected, said
+            text = f"Make the {facts.objects[0].name} {amount} {word}."
+            assert outcome(check_text(text, case), "amount") == expected, text
 
 
-def test_poses_are_what_is_looked_at():
-    """The same words of the same scene seen from the other side are false."""
+def test_the_check_uses_poses():
+    """A true text is false if the camera is on the other side of the scene."""
     facts = stage()
     view = facts.camera.source.model_copy(update={"world_from_camera": to_json_list(look_at([0, 4, 1.5], [0, 0, 0.1]))})
     mug = facts.objects[0].model_copy(update={"source_box": [102, 50, 118, 70], "target_box": [10, 50, 26, 70]})

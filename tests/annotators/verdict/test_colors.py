@@ -1,4 +1,4 @@
-"""Words of color against pixels."""
+"""Color words are compared with pixels."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.annotators.factory import SIDE, random_facts
 
 
 def case_of(kind: str = "remove", **colors: str) -> Case:
-    """Objects 1 and 2 as named in `colors` by category (`mug="red"`), of which the images show those colors."""
+    """A pair whose objects have the categories and colors of `colors` (`mug="red"`), in both images."""
     facts = random_facts(0, kind)  # type: ignore[arg-type]
     while len(facts.objects) < len(colors):
         facts = random_facts(int(facts.objects[0].source_box[0]) + 1, kind)  # type: ignore[arg-type]
@@ -35,7 +35,7 @@ def case_of(kind: str = "remove", **colors: str) -> Case:
         "Remove the mug that stands beside the green umbrella.",
     ],
 )
-def test_a_color_that_is_not_seen_is_contradicted(text: str):
+def test_a_color_that_the_image_does_not_show_is_contradicted(text: str):
     case = case_of(mug="red", umbrella="yellow")
     assert color_clause(case, text) is not None
     assert "color" in {clause.name for clause in check_text(text, case).clauses}
@@ -54,7 +54,7 @@ def test_a_color_that_is_not_seen_is_contradicted(text: str):
         "Remove the mug and the orange.",
     ],
 )
-def test_what_is_seen_or_nobody_can_tell_is_not(text: str):
+def test_shown_or_undecidable_colors_are_not_contradicted(text: str):
     case = case_of(mug="red", umbrella="yellow")
     assert color_clause(case, text) is None
 
@@ -64,7 +64,7 @@ def test_without_pixels_nothing_is_contradicted():
     assert color_clause(Case(case.facts, SIDE, SIDE), "Remove the blue mug.") is None
 
 
-def test_captions_are_held_against_their_own_image():
+def test_captions_are_compared_with_their_own_image():
     case = case_of(mug="red")
     changed = {**case.pixels, (1, "target"): to_oklab(np.array([PALETTE["blue"]] * 40) / 255)}
     moved = Case(case.facts, SIDE, SIDE, changed)
@@ -72,7 +72,7 @@ def test_captions_are_held_against_their_own_image():
     assert caption_clause(moved, "A scene with a red mug.", "target") is not None
 
 
-def test_an_inserted_thing_is_seen_in_the_target():
+def test_an_inserted_object_is_compared_with_the_target():
     case = case_of("insert", mug="red")
     pixels = {(1, "target"): case.pixels[1, "target"]}
     assert color_clause(Case(case.facts, SIDE, SIDE, pixels), "Add a blue mug.") is not None
@@ -87,6 +87,6 @@ def test_an_inserted_thing_is_seen_in_the_target():
         "The bowl is behind the orange, the bowl on the right.",
     ],
 )
-def test_a_fruit_is_no_color_of_what_the_next_phrase_names(text: str):
+def test_an_orange_is_no_color_of_the_next_phrase(text: str):
     assert caption_clause(case_of(orange="orange", bowl="blue"), text, "source") is None
     assert caption_clause(case_of(orange="orange", bowl="blue"), "A view of an old orange bowl.", "source") is not None

@@ -1,4 +1,4 @@
-"""A small foreign service: speaks OpenAI's chat completions on a port of its own, and keeps what it was sent."""
+"""A small server with OpenAI's chat completions API that records its requests."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from spatialdata_builder.annotators.vlm.client import Backend, Refused, Request
+from spatialdata_builder.annotators.vlm.client import Backend, RejectedRequest, Request
 from spatialdata_builder.shards.codecs import decode_image
 
 Reply = str | tuple[int, Any]
@@ -18,7 +18,7 @@ Reply = str | tuple[int, Any]
 
 
 class Service:
-    """What came in, in order of arrival."""
+    """The server's URL and its requests, in order of arrival."""
 
     def __init__(self, answer: Callable[[dict[str, Any]], Reply], models: Reply) -> None:
         self.answer, self.models = answer, models
@@ -30,7 +30,12 @@ class Service:
 
 @contextmanager
 def serving(answer: Callable[[dict[str, Any]], Reply], models: Reply | None = None) -> Iterator[Service]:
-    """`answer` makes a reply of each request's body; `models` is what GET /models says (model `tiny`)."""
+    """Run a server.
+
+    Args:
+        answer: returns the reply to a request, from its body.
+        models: the reply to GET /models; by default a list with model `tiny`.
+    """
     service = Service(answer, models or (200, {"object": "list", "data": [{"id": "tiny"}]}))
 
     class Handler(BaseHTTPRequestHandler):
@@ -57,7 +62,7 @@ def serving(answer: Callable[[dict[str, Any]], Reply], models: Reply | None = No
             self.wfile.write(data)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -83,7 +88,7 @@ def text_of(body: dict[str, Any]) -> str:
     return "".join(part["text"] for part in body["messages"][-1]["content"] if part["type"] == "text")
 
 
-def complete(backend: Backend, requests: Sequence[Request]) -> list[str | Refused]:
-    """First answers, in the order of the requests."""
-    told = dict(backend.stream(requests, 0))
-    return [told[index] for index in range(len(requests))]
+def complete(backend: Backend, requests: Sequence[Request]) -> list[str | RejectedRequest]:
+    """The answers of the first attempt, in the order of the requests."""
+    answers = dict(backend.stream(requests, 0))
+    return [answers[index] for index in range(len(requests))]

@@ -1,4 +1,4 @@
-"""Answers are paid for once, asked again when malformed, and never lost to what happens afterwards."""
+"""Answers are requested once, retried if malformed, and never lost by a later failure."""
 
 import json
 import signal
@@ -29,7 +29,7 @@ def parse(text: str) -> int:
 
 
 def echo(body: dict[str, Any]) -> Reply:
-    """The question's own number."""
+    """Answer with the question's number."""
     return json.dumps({"n": int(text_of(body).split()[-1])})
 
 
@@ -47,7 +47,7 @@ def values(answers: list[Answered[int] | Reject]) -> list[int | str]:
     return [answer.value if isinstance(answer, Answered) else answer.reason for answer in answers]
 
 
-def test_answers_come_back_in_the_order_of_the_questions(tmp_path: Path):
+def test_answers_are_in_the_order_of_the_questions(tmp_path: Path):
     with serving(echo) as service:
         cache = AnswerCache(str(tmp_path), {})
         assert values(ask(opened(service), QUESTIONS, parse, attempts=1, cache=cache)) == list(range(8))
@@ -55,7 +55,7 @@ def test_answers_come_back_in_the_order_of_the_questions(tmp_path: Path):
         assert len(service.bodies) == 16
 
 
-def test_what_was_answered_before_a_crash_is_not_asked_again(tmp_path: Path):
+def test_questions_answered_before_a_crash_are_not_sent_again(tmp_path: Path):
     answered = 0
 
     def fails_in_the_middle(body: dict[str, Any]) -> Reply:
@@ -67,7 +67,7 @@ def test_what_was_answered_before_a_crash_is_not_asked_again(tmp_path: Path):
     with serving(fails_in_the_middle) as service:
         with pytest.raises(SpatialdataError, match=r"503 .*overloaded.* are kept"):
             ask(opened(service, in_flight=1), QUESTIONS, parse, attempts=3, cache=cache)
-        assert len(service.bodies) == 6  # nothing more was sent to a server that fails
+        assert len(service.bodies) == 6  # nothing was sent after the failure
     with serving(echo) as service:
         found = ask(opened(service), QUESTIONS, parse, attempts=3, cache=cache)
         assert values(found) == list(range(8))
@@ -87,11 +87,11 @@ options.ask(options.setup(), QUESTIONS, parse)
 """
 
 
-def test_a_process_that_is_killed_loses_no_answer_that_it_had(tmp_path: Path):
+def test_a_killed_process_loses_no_answer_that_arrived(tmp_path: Path):
     enough, dead = 3, Event()
 
     def kill_when_enough_is_kept(body: dict[str, Any]) -> Reply:
-        # The last questions are only answered once the first answers lie in the cache, or the asker is dead.
+        # The last questions are answered only after the first answers are cached, or the asker is dead.
         if int(text_of(body).split()[-1]) >= enough + 1:
             while len(list(tmp_path.glob("*/*/*.json"))) < enough:
                 assert not dead.wait(0.01)
@@ -112,7 +112,7 @@ def test_a_process_that_is_killed_loses_no_answer_that_it_had(tmp_path: Path):
     assert asked == {request.key for request in QUESTIONS} - kept
 
 
-def test_answers_in_flight_are_kept_when_one_fails(tmp_path: Path):
+def test_answers_in_flight_are_cached_if_one_request_fails(tmp_path: Path):
     def one_fails(body: dict[str, Any]) -> Reply:
         return (500, {"message": "broken"}) if text_of(body) == "question 0" else echo(body)
 
@@ -125,7 +125,7 @@ def test_answers_in_flight_are_kept_when_one_fails(tmp_path: Path):
     assert kept == {f"s-{text.split()[-1]}" for text in sent - {"question 0"}}
 
 
-def test_the_folder_has_two_levels_and_names_that_say_everything(tmp_path: Path):
+def test_the_cache_has_two_levels_of_folders(tmp_path: Path):
     with serving(echo) as service:
         backend = opened(service, revision="r1")
         ask(backend, QUESTIONS[:1], parse, attempts=1, cache=AnswerCache(str(tmp_path), {"temperature": 0.7}))
@@ -139,7 +139,7 @@ def test_the_folder_has_two_levels_and_names_that_say_everything(tmp_path: Path)
 @pytest.mark.parametrize(
     "damage", ["", '{"name": "', '{"text": "{}"}', "[1]", '{"name": "other", "text": "{}"}', b"\xff"]
 )
-def test_an_entry_that_is_not_whole_is_asked_again(tmp_path: Path, damage: str | bytes):
+def test_a_damaged_cache_entry_is_requested_again(tmp_path: Path, damage: str | bytes):
     cache = AnswerCache(str(tmp_path), {})
     with serving(echo) as service:
         ask(opened(service), QUESTIONS[:2], parse, attempts=1, cache=cache)
@@ -154,7 +154,7 @@ def _parts(name: str) -> tuple[str, ...]:
     return name[:2], name[2:4], f"{name}.json"
 
 
-def test_a_malformed_answer_is_asked_again_with_another_seed_and_warmer(tmp_path: Path):
+def test_a_malformed_answer_is_retried_with_another_seed_and_a_higher_temperature(tmp_path: Path):
     seeds: dict[str, list[tuple[int, float]]] = {}
 
     def second_time_lucky(body: dict[str, Any]) -> Reply:
@@ -185,7 +185,7 @@ def test_a_malformed_answer_is_asked_again_with_another_seed_and_warmer(tmp_path
         ("", "Expecting"),
     ],
 )
-def test_after_the_last_attempt_it_is_a_reject(answer: str, problem: str):
+def test_a_malformed_answer_is_a_reject_after_the_last_attempt(answer: str, problem: str):
     with serving(lambda body: answer) as service:
         (found,) = ask(opened(service), QUESTIONS[:1], parse, attempts=3)
         assert isinstance(found, Reject) and found.reason == "malformed_answer"
@@ -194,17 +194,17 @@ def test_after_the_last_attempt_it_is_a_reject(answer: str, problem: str):
         assert len(service.bodies) == 3 and len({body["seed"] for body in service.bodies}) == 3
 
 
-def test_a_refused_request_costs_itself_alone_and_is_not_kept(tmp_path: Path):
+def test_a_rejected_request_does_not_affect_others_and_is_not_cached(tmp_path: Path):
     def too_long(body: dict[str, Any]) -> Reply:
-        told = {"error": {"message": "This model's maximum context length is 8 tokens."}}
-        return (400, told) if text_of(body) == "question 2" else echo(body)
+        error = {"error": {"message": "This model's maximum context length is 8 tokens."}}
+        return (400, error) if text_of(body) == "question 2" else echo(body)
 
     cache = AnswerCache(str(tmp_path), {})
     with serving(too_long) as service:
         found = ask(opened(service), QUESTIONS[:4], parse, attempts=3, cache=cache)
         assert values(found) == [0, 1, "request_refused", 3]
         assert isinstance(found[2], Reject) and "maximum context length" in found[2].detail
-        assert len(service.bodies) == 4  # asked once: another seed does not make it shorter
+        assert len(service.bodies) == 4  # no retry: another seed does not make the request shorter
     with serving(echo) as service:
         assert values(ask(opened(service), QUESTIONS[:4], parse, attempts=3, cache=cache)) == [0, 1, 2, 3]
         assert len(service.bodies) == 1
@@ -218,7 +218,7 @@ CHANGES: dict[str, Callable[[Request], Request]] = {
 }
 
 
-def test_a_name_covers_what_shapes_an_answer():
+def test_a_cache_name_covers_everything_that_determines_the_answer():
     request = Request("s-0", "You count.", "question 0", (b"a", b"b"), SCHEMA)
     with serving(echo) as service:
         one, two = opened(service), opened(service, revision="r2")
@@ -243,7 +243,7 @@ def _rest(request: Request) -> tuple[Any, ...]:
     return request.system, request.text, request.images, request.schema
 
 
-def test_any_store_holds_the_cache():
+def test_the_cache_can_be_on_any_store():
     with serving(echo) as service:
         cache = AnswerCache("memory://store/answers", {})
         assert values(ask(opened(service), QUESTIONS, parse, attempts=1, cache=cache)) == list(range(8))

@@ -1,4 +1,4 @@
-"""What a server gets, and what a user is told where there is no server, no model, no key or no package."""
+"""What the backends send to a server, and the errors for a missing server, model, key or package."""
 
 import importlib.util
 import socket
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spatialdata_builder.annotators.vlm.backends import open_backend
-from spatialdata_builder.annotators.vlm.client import Refused, Request
+from spatialdata_builder.annotators.vlm.client import RejectedRequest, Request
 from spatialdata_builder.annotators.vlm.images import pixels
 from spatialdata_builder.annotators.vlm.options import VlmOptions
 from spatialdata_builder.shards.codecs import encode_image
@@ -32,13 +32,13 @@ def options(url: str, **others: Any) -> VlmOptions:
     return VlmOptions(**{"backend": "openai", "base_url": url, "model": "tiny", "send_attempts": 1, **others})
 
 
-def well(body: dict[str, Any]) -> Reply:
+def empty_object(body: dict[str, Any]) -> Reply:
     return "{}"
 
 
 @pytest.mark.parametrize("codec", ["webp", "png"])
 def test_images_arrive_in_order_with_the_same_pixels(codec: Any):
-    with serving(well) as service:
+    with serving(empty_object) as service:
         backend = open_backend(options(service.url), images=2)
         assert complete(backend, [question(encode_image(SOURCE, codec), encode_image(TARGET, codec))]) == ["{}"]
         (body,) = service.bodies
@@ -59,18 +59,18 @@ def test_large_images_are_shrunk_to_the_longer_side():
     np.testing.assert_array_equal(pixels(encode_image(SOURCE, "png"), 80), SOURCE)
 
 
-def test_the_request_says_how_to_sample_and_which_form_to_fill():
-    with serving(well) as service:
+def test_a_request_has_sampling_parameters_and_a_schema():
+    with serving(empty_object) as service:
         backend = open_backend(options(service.url, temperature=0.25, max_tokens=77), images=2)
         complete(backend, [question()])
         (body,) = service.bodies
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("tiny", 0.25, 77)
     form = body["response_format"]
     assert form["type"] == "json_schema" and form["json_schema"]["schema"] == SCHEMA
-    assert list(form["json_schema"]["schema"]["properties"]) == ["b", "a"]  # the order in which to answer
+    assert list(form["json_schema"]["schema"]["properties"]) == ["b", "a"]  # the order is that of the answer
 
 
-def test_a_busy_server_is_asked_again():
+def test_a_request_to_a_busy_server_is_retried():
     replies: list[Reply] = [(429, {"error": {"message": "slow down"}}), '{"n": 1}']
     with serving(lambda body: replies.pop(0)) as service:
         backend = open_backend(options(service.url, send_attempts=2), images=0)
@@ -81,13 +81,13 @@ def test_a_busy_server_is_asked_again():
 def test_a_server_that_stays_busy_stops_the_run():
     with serving(lambda body: (503, {"error": {"message": "overloaded"}})) as service:
         backend = open_backend(options(service.url, send_attempts=2), images=0)
-        with pytest.raises(SpatialdataError, match=r"answers 503 after 2 tries \(overloaded\).*kept") as caught:
+        with pytest.raises(SpatialdataError, match=r"answers 503 after 2 attempts \(overloaded\).*kept") as caught:
             complete(backend, [question()])
         assert not isinstance(caught.value, BadInput)
         assert len(service.bodies) == 2
 
 
-def test_a_server_that_never_answers_stops_the_run_and_refuses_nothing():
+def test_a_server_that_never_answers_stops_the_run_and_rejects_nothing():
     quick, asked = threading.Event(), threading.Event()
 
     def answer(body: dict[str, Any]) -> Reply:
@@ -102,28 +102,28 @@ def test_a_server_that_never_answers_stops_the_run_and_refuses_nothing():
     with serving(answer) as service:
         backend = open_backend(options(service.url, send_attempts=2, timeout_s=0.3, in_flight=1), images=0)
         answers = backend.stream([question(), question()], 0)
-        assert next(answers) == (0, "{}")  # what came before is not lost
+        assert next(answers) == (0, "{}")  # an answer that arrived before is not lost
         began = time.monotonic()
-        with pytest.raises(SpatialdataError, match=r"hangs: no answer in 0\.3 s, 2 times; .*vlm\.timeout_s.*kept"):
+        with pytest.raises(SpatialdataError, match=r"not answer within 0\.3 s \(2 attempts\).*vlm\.timeout_s.*kept"):
             next(answers)
         assert asked.is_set() and time.monotonic() - began < 10
         closing.set()
-    # It need not even say which models it has.
+    # The list of models has the same limit.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
-        with pytest.raises(BadInput, match=rf"{url} hangs: no answer in 0\.2 s, 1 times"):
+        with pytest.raises(BadInput, match=rf"{url} did not answer within 0\.2 s \(1 attempt\)"):
             open_backend(options(url, timeout_s=0.2), images=0)
 
 
-def test_a_damaged_image_is_refused_before_anything_is_sent():
-    with serving(well) as service:
+def test_a_request_with_a_damaged_image_is_rejected_and_not_sent():
+    with serving(empty_object) as service:
         backend = open_backend(options(service.url), images=2)
         broken, whole = complete(backend, [question(b"RIFF no image"), question(encode_image(SOURCE))])
-        assert isinstance(broken, Refused) and broken.reason == "unreadable_image" and whole == "{}"
+        assert isinstance(broken, RejectedRequest) and broken.reason == "unreadable_image" and whole == "{}"
         assert len(service.bodies) == 1
 
 
-def test_a_server_that_is_not_there():
+def test_no_server_at_the_address():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(BadInput, match=rf"http://127\.0\.0\.1:{port}/v1 cannot be reached.*base_url"):
@@ -131,7 +131,10 @@ def test_a_server_that_is_not_there():
 
 
 def test_a_model_that_the_server_does_not_have():
-    with serving(well) as service, pytest.raises(BadInput, match=r"does not have model 'huge' \(it has: tiny\)"):
+    with (
+        serving(empty_object) as service,
+        pytest.raises(BadInput, match=r"not have model 'huge' \(it has: tiny\)"),
+    ):
         open_backend(options(service.url, model="huge"), images=0)
     missing = (404, {"error": {"message": "The model `tiny` does not exist."}})
     with serving(lambda body: missing, models=(404, {})) as service:  # servers need not list their models
@@ -142,7 +145,7 @@ def test_a_model_that_the_server_does_not_have():
 
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SEER_KEY", "k-123")
-    with serving(well) as service:
+    with serving(empty_object) as service:
         complete(open_backend(options(service.url, api_key_env="SEER_KEY"), images=0), [question()])
         complete(open_backend(options(service.url), images=0), [question()])
         assert service.headers[0]["Authorization"] == "Bearer k-123"
@@ -151,17 +154,17 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch):
         with pytest.raises(BadInput, match="SEER_KEY, which is not set"):
             open_backend(options(service.url, api_key_env="SEER_KEY"), images=0)
     with (
-        serving(well, models=(401, {"error": {"message": "Invalid key"}})) as service,
+        serving(empty_object, models=(401, {"error": {"message": "Invalid key"}})) as service,
         pytest.raises(BadInput, match=r"401: Invalid key.*vlm\.api_key_env"),
     ):
         open_backend(options(service.url), images=0)
 
 
 @pytest.mark.parametrize("body", ["<html>Welcome</html>", {"choices": []}, {"answer": "{}"}, [1]])
-def test_a_server_of_another_kind(body: Any):
+def test_a_server_with_another_api(body: Any):
     with serving(lambda _: (200, body)) as service:
         backend = open_backend(options(service.url), images=0)
-        with pytest.raises(SpatialdataError, match="does not speak OpenAI's chat completions"):
+        with pytest.raises(SpatialdataError, match="does not implement OpenAI's chat completions API"):
             complete(backend, [question()])
 
 
@@ -171,35 +174,38 @@ def test_a_model_that_declines_gives_an_empty_answer():
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "message"),
     [
-        ({"backend": "openai"}, r"vlm\.base_url is ''.*http://host:8000/v1"),
-        ({"backend": "openai", "base_url": "host:8000"}, r"vlm\.base_url is 'host:8000'"),
+        ({"backend": "openai"}, r"vlm\.base_url must be the address of a server, .*http://host:8000/v1.*\(got ''\)"),
+        ({"backend": "openai", "base_url": "host:8000"}, r"vlm\.base_url must be .*\(got 'host:8000'\)"),
         ({"model": ""}, r"vlm\.model is empty"),
-        ({"gpu_memory_utilization": 2}, "give 0 to 1"),
-        ({"timeout_s": 0}, r"vlm\.timeout_s is 0: give 0\.1 or more"),
-        ({"answer_attempts": 0}, r"vlm\.answer_attempts is 0: give 1 or more"),
-        ({"temperature": -0.1}, r"vlm\.temperature is -0\.1"),
-        ({"tensor_parallel": 2}, r"tensor_parallel is 2 and a worker has 1 GPU: set engine\.resources\.vlm\.gpus to 2"),
+        ({"gpu_memory_utilization": 2}, r"vlm\.gpu_memory_utilization must be 0 to 1 \(got 2\)"),
+        ({"timeout_s": 0}, r"vlm\.timeout_s must be 0\.1 or more \(got 0\)"),
+        ({"answer_attempts": 0}, r"vlm\.answer_attempts must be 1 or more \(got 0\)"),
+        ({"temperature": -0.1}, r"vlm\.temperature must be 0 or more \(got -0\.1\)"),
+        (
+            {"tensor_parallel": 2},
+            r"tensor_parallel is 2, but a worker has 1 GPU: set .*\.vlm\.gpus to 2",
+        ),
     ],
 )
-def test_options_that_cannot_be(given: dict[str, Any], words: str):
-    with pytest.raises(BadInput, match=words):
+def test_invalid_options(given: dict[str, Any], message: str):
+    with pytest.raises(BadInput, match=message):
         VlmOptions(**given)
 
 
 def test_a_share_of_a_gpu_is_a_share_of_its_memory():
-    assert VlmOptions(gpus=0.5).memory == pytest.approx(0.45)
-    assert VlmOptions(gpus=2, tensor_parallel=2).memory == VlmOptions().memory == pytest.approx(0.9)
-    assert VlmOptions(gpus=0.5, gpu_memory_utilization=0.3).memory == 0.3
+    assert VlmOptions(gpus=0.5).memory_share == pytest.approx(0.45)
+    assert VlmOptions(gpus=2, tensor_parallel=2).memory_share == VlmOptions().memory_share == pytest.approx(0.9)
+    assert VlmOptions(gpus=0.5, gpu_memory_utilization=0.3).memory_share == 0.3
 
 
-def test_a_stage_that_asks_a_server_takes_no_gpu():
+def test_a_stage_that_uses_a_server_needs_no_gpu():
     assert options("http://host/v1").gpus == 0
     assert VlmOptions(tensor_parallel=2, gpus=2).gpus == 2
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed here")
-def test_vllm_that_is_not_installed():
+def test_vllm_is_not_installed():
     with pytest.raises(BadInput, match=r"pip install -c constraints\.txt -e '\.\[vllm\]'"):
         open_backend(VlmOptions(gpus=0), images=2)

@@ -1,4 +1,4 @@
-"""An answer has an end, whatever the server does: its whole time and its whole size are limited."""
+"""The total time and size of a reply are limited, whatever the server does."""
 
 import json
 import resource
@@ -16,7 +16,7 @@ import pytest
 
 from spatialdata_builder.annotators.vlm.backends import open_backend
 from spatialdata_builder.annotators.vlm.client import Request
-from spatialdata_builder.annotators.vlm.exchange import MOST_BYTES
+from spatialdata_builder.annotators.vlm.exchange import MAX_REPLY_BYTES
 from spatialdata_builder.annotators.vlm.options import VlmOptions
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from tests.annotators.vlm.server import complete
@@ -27,12 +27,12 @@ MODELS = json.dumps({"data": [{"id": "tiny"}]}).encode()
 ANSWER = json.dumps({"choices": [{"message": {"content": "{}"}}]}).encode()
 Send = Callable[[bytes], None]
 Behavior = Callable[[Send], object]
-"""Writes a reply to a request of a chat; raises OSError when whoever asked is gone."""
+"""Sends a reply to a chat request. Raises OSError when the client is gone."""
 
 
 @contextmanager
-def speaking(behave: Behavior, *, wrap: Callable[[socket.socket], socket.socket] | None = None) -> Generator[str]:
-    """The address of a server whose list of models is sound and whose answers are what `behave` makes of them."""
+def serving(behave: Behavior, *, wrap: Callable[[socket.socket], socket.socket] | None = None) -> Generator[str]:
+    """The address of a server with a valid list of models, whose replies to chat requests `behave` sends."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve(plain: socket.socket) -> None:
@@ -64,7 +64,7 @@ def speaking(behave: Behavior, *, wrap: Callable[[socket.socket], socket.socket]
 
 
 def _request_of(connection: socket.socket) -> bytes:
-    """One request, whole; empty at the end of the connection."""
+    """Read one complete request; empty at the end of the connection."""
     data = b""
     while b"\r\n\r\n" not in data:
         if not (part := connection.recv(65536)):
@@ -82,7 +82,7 @@ def whole(body: bytes) -> bytes:
 
 
 def drips(data: bytes, pause: float = 0.05) -> Behavior:
-    """A byte at a time, without an end: each comes long before any socket's time-out."""
+    """Send single bytes without end, each long before a socket's timeout."""
 
     def behave(send: Send) -> None:
         for byte in data:
@@ -127,16 +127,16 @@ SLOW: dict[str, Behavior] = {
 
 
 @pytest.mark.parametrize("behave", SLOW.values(), ids=SLOW.keys())
-def test_a_server_that_never_comes_to_an_end_is_given_up(behave: Behavior):
-    with speaking(behave) as url:
+def test_a_reply_that_does_not_end_times_out(behave: Behavior):
+    with serving(behave) as url:
         backend = open_backend(options(url, timeout_s=0.5, send_attempts=2), images=0)
         began = time.monotonic()
-        with pytest.raises(SpatialdataError, match=r"hangs: no answer in 0\.5 s, 2 times; .*timeout_s.*are kept"):
+        with pytest.raises(SpatialdataError, match=r"did not answer within 0\.5 s \(2 attempts\).*timeout_s.*are kept"):
             complete(backend, [QUESTION])
         assert 0.9 < time.monotonic() - began < 10
 
 
-def test_a_server_that_drips_over_tls_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_slow_reply_over_tls_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
     names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
@@ -147,10 +147,10 @@ def test_a_server_that_drips_over_tls_is_given_up(tmp_path: Path, monkeypatch: p
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    with speaking(drips(LONG), wrap=lambda plain: context.wrap_socket(plain, server_side=True)) as url:
+    with serving(drips(LONG), wrap=lambda plain: context.wrap_socket(plain, server_side=True)) as url:
         backend = open_backend(options(url, timeout_s=0.5), images=0)
         began = time.monotonic()
-        with pytest.raises(SpatialdataError, match="hangs"):
+        with pytest.raises(SpatialdataError, match="did not answer within"):
             complete(backend, [QUESTION])
         assert time.monotonic() - began < 10
 
@@ -166,65 +166,65 @@ ENDLESS: dict[str, Behavior] = {
 
 
 @pytest.mark.parametrize("behave", ENDLESS.values(), ids=ENDLESS.keys())
-def test_an_answer_that_is_too_long_is_not_read(behave: Behavior):
-    with speaking(behave) as url:
+def test_a_reply_that_is_too_large_is_not_read(behave: Behavior):
+    with serving(behave) as url:
         backend = open_backend(options(url, timeout_s=60, send_attempts=2), images=0)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with pytest.raises(SpatialdataError, match=r"answers with more than 16 MiB: check vlm\.base_url.*are kept"):
             complete(backend, [QUESTION])
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * MOST_BYTES / 1024
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * MAX_REPLY_BYTES / 1024
 
 
-def test_a_server_that_is_slow_but_comes_to_an_end_is_heard():
+def test_a_slow_reply_within_the_limit_is_read():
     def slowly(send: Send) -> None:
         for byte in whole(ANSWER):
             send(bytes([byte]))
             time.sleep(0.005)
 
-    with speaking(slowly) as url:
+    with serving(slowly) as url:
         assert complete(open_backend(options(url, timeout_s=30), images=0), [QUESTION]) == ["{}"]
 
 
-def test_the_end_of_one_exchange_does_not_cut_the_next():
-    """A connection is kept for the next question, and the time of the one before runs out meanwhile."""
-    heard: list[float] = []
+def test_the_deadline_of_one_request_does_not_end_the_next():
+    """The next request uses the same connection while the time of the one before runs out."""
+    answered: list[float] = []
 
     def behave(send: Send) -> None:
         time.sleep(0.4)
-        heard.append(time.monotonic())
+        answered.append(time.monotonic())
         send(whole(ANSWER))
 
-    with speaking(behave) as url:
+    with serving(behave) as url:
         backend = open_backend(options(url, timeout_s=0.6), images=0)  # the list of models has its own 0.6 s
         assert complete(backend, [QUESTION]) == ["{}"]
-    assert len(heard) == 1
+    assert len(answered) == 1
 
 
-def test_a_long_answer_within_the_limit_is_read():
-    text = "x" * (MOST_BYTES // 2)
+def test_a_large_reply_within_the_limit_is_read():
+    text = "x" * (MAX_REPLY_BYTES // 2)
     body = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
-    with speaking(lambda send: send(whole(body))) as url:
+    with serving(lambda send: send(whole(body))) as url:
         assert complete(open_backend(options(url), images=0), [QUESTION]) == [text]
 
 
-def test_brackets_without_an_end_are_no_answer():
-    with speaking(lambda send: send(whole(b"[" * 1_000_000))) as url:
+def test_deeply_nested_json_is_no_answer():
+    with serving(lambda send: send(whole(b"[" * 1_000_000))) as url:
         backend = open_backend(options(url), images=0)
-        with pytest.raises(SpatialdataError, match="does not speak OpenAI's chat completions"):
+        with pytest.raises(SpatialdataError, match="does not implement OpenAI's chat completions API"):
             complete(backend, [QUESTION])
 
 
-def test_a_server_that_sends_elsewhere_is_not_followed():
+def test_a_redirect_is_not_followed():
     moved = b"HTTP/1.1 307 Moved\r\nLocation: http://other/v1/chat\r\nContent-Length: 0\r\n\r\n"
-    with speaking(lambda send: send(moved)) as url:
+    with serving(lambda send: send(moved)) as url:
         backend = open_backend(options(url), images=0)
-        with pytest.raises(BadInput, match=r"sends elsewhere \(307, to http://other/v1/chat\): set vlm\.base_url"):
+        with pytest.raises(BadInput, match=r"redirects to http://other/v1/chat \(status 307\): set vlm\.base_url"):
             complete(backend, [QUESTION])
 
 
-def test_it_waits_as_long_as_a_busy_server_asks():
+def test_retry_after_is_respected():
     replies = [b"HTTP/1.1 429 Slow\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", whole(ANSWER)]
-    with speaking(lambda send: send(replies.pop(0))) as url:
+    with serving(lambda send: send(replies.pop(0))) as url:
         backend = open_backend(options(url, send_attempts=2), images=0)
         began = time.monotonic()
         assert complete(backend, [QUESTION]) == ["{}"]
@@ -238,5 +238,5 @@ assert "requests" not in sys.modules
 """
 
 
-def test_nothing_is_loaded_before_a_server_is_asked():
+def test_importing_the_server_backend_does_not_import_requests():
     subprocess.run([sys.executable, "-c", STARTS], cwd=ROOT, check=True)

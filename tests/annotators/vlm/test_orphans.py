@@ -1,4 +1,4 @@
-"""A process that is killed takes along what it started, and nothing else."""
+"""The children of a killed process are killed, and no other processes."""
 
 import os
 import signal
@@ -8,12 +8,12 @@ from pathlib import Path
 
 PARENT = """
 import multiprocessing, sys, time
-from spatialdata_builder.annotators.vlm.orphans import end_with_me
+from spatialdata_builder.annotators.vlm.orphans import kill_children_on_exit
 def sleep(): time.sleep(600)
 if __name__ == "__main__":
     child = multiprocessing.get_context("spawn").Process(target=sleep)
     child.start()
-    end_with_me()
+    kill_children_on_exit()
     print(child.pid, flush=True)
     time.sleep(600)
 """
@@ -28,11 +28,11 @@ def test_a_killed_process_leaves_no_child_behind(tmp_path: Path):
         child = int(parent.stdout.readline())
         os.kill(child, 0)
         parent.send_signal(signal.SIGKILL)
-        # The child holds the other end too: what is read ends once both are gone.
+        # The child has the pipe open too, so reading ends only when both are gone.
         assert parent.stdout.read() == ""
 
 
-def test_another_process_of_the_same_number_is_let_be():
+def test_another_process_with_the_same_pid_is_not_killed():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
         script = Path(__file__).resolve().parents[3] / "annotators" / "vlm" / "orphans.py"
         subprocess.run([sys.executable, str(script), f"{bystander.pid}:1"], stdin=subprocess.DEVNULL, check=True)

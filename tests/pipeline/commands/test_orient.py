@@ -142,7 +142,7 @@ def test_options_of_the_vote():
         make_vote(Config(), {"vote": 5}, "/out")
     with pytest.raises(BadInput, match=r"orient\.votes: .*'many'"):
         make_vote(Config(), {"votes": "many"}, "/out")
-    with pytest.raises(BadInput, match=r"orient\.base_url is ''"):
+    with pytest.raises(BadInput, match=r"orient\.base_url must be .*\(got ''\)"):
         make_vote(Config(), {"backend": "openai"}, "/out")
 
 

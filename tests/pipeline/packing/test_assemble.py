@@ -10,32 +10,34 @@ from tests.annotators.factory import random_facts
 
 RECIPE = Recipe("words", "test", ("source",))
 PROVENANCE = Provenance(plan="p", unit=0, seed=1, layers=["pair-1"], versions=["numpy=2"])
-TOLD = Instruction(text="Do it.", variants=["Do it now."], method="vlm", model="m", verified=False)
+ORIGINAL = Instruction(text="Do it.", variants=["Do it now."], method="vlm", model="m", verified=False)
 REWRITTEN = Instruction(text="Turn it.", variants=["Spin it."], method="template", model="", verified=False)
 
 
-def recorded(checks: Columns, told: Instruction = TOLD) -> Instruction:
+def recorded_instruction(checks: Columns, instruction: Instruction = ORIGINAL) -> Instruction:
     layers = {
         "pair": {"facts": random_facts(0).model_dump_json()},
-        "instruction": {"instruction": told.model_dump_json(), "caption": "a", "source_caption": "b"},
+        "instruction": {"instruction": instruction.model_dump_json(), "caption": "a", "source_caption": "b"},
         "checks": {"scores": Scores().model_dump_json(), **checks},
     }
     return record_of(Sample("a-1", "train", {}, layers), RECIPE, PROVENANCE).instruction
 
 
 @pytest.mark.parametrize(("verdict", "verified"), [("agrees", True), ("unchecked", False), ("contradicted", False)])
-def test_verified_is_what_the_checks_found(verdict: str, verified: bool):
+def test_verified_follows_the_verdict_of_the_checks(verdict: str, verified: bool):
     for before in (True, False):
-        told = TOLD.model_copy(update={"verified": before})
-        found = recorded({"instruction_verdict": json.dumps({"verdict": verdict}), "instruction": ""}, told)
-        assert found == TOLD.model_copy(update={"verified": verified})
+        original = ORIGINAL.model_copy(update={"verified": before})
+        found = recorded_instruction(
+            {"instruction_verdict": json.dumps({"verdict": verdict}), "instruction": ""}, original
+        )
+        assert found == ORIGINAL.model_copy(update={"verified": verified})
 
 
-def test_what_the_checks_rewrote_takes_the_place():
+def test_an_instruction_rewritten_by_the_checks_replaces_the_original():
     verdict = json.dumps({"verdict": "agrees"})
-    found = recorded({"instruction_verdict": verdict, "instruction": REWRITTEN.model_dump_json()})
+    found = recorded_instruction({"instruction_verdict": verdict, "instruction": REWRITTEN.model_dump_json()})
     assert found == REWRITTEN.model_copy(update={"verified": True})
 
 
-def test_checks_that_do_not_judge_words_leave_them_as_they_are():
-    assert recorded({}) == TOLD
+def test_without_a_verdict_the_instruction_is_unchanged():
+    assert recorded_instruction({}) == ORIGINAL

@@ -1,4 +1,4 @@
-"""What is left out of the shards: by layers written for it, and by builds of a release with planted twins."""
+"""Which samples are left out of the shards: with synthetic layers, and with builds of a release with planted twins."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ import pytest
 from spatialdata_builder.pipeline.commands.build import run_shard
 from spatialdata_builder.pipeline.commands.verify import run_verify
 from spatialdata_builder.pipeline.config import DuplicateOptions
-from spatialdata_builder.pipeline.packing.duplicates import HASHES, Duplicates, find_duplicates, noted_duplicates
+from spatialdata_builder.pipeline.packing.duplicates import HASHES, Duplicates, find_duplicates, stored_duplicates
 from spatialdata_builder.pipeline.report.status.status import status_of
 from spatialdata_builder.pipeline.report.why.why import why_of
 from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
@@ -28,19 +28,23 @@ from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatial
 
 LAYERS = {"pair": "pair-1", "screen": "screen-1", "checks": "checks-1"}
 Hashes = tuple[int, int, int]
-"""Of source, target and change, as numbers of 256 bits."""
+"""Hashes of source, target and change, as numbers of 256 bits."""
 
 
 def write_layers(
-    out: Path, samples: Iterable[tuple[str, Split, Hashes]], refused: Mapping[str, str] | None = None
+    out: Path, samples: Iterable[tuple[str, Split, Hashes]], rejected: Mapping[str, str] | None = None
 ) -> tuple[LayerStore, Plan]:
-    """A plan in units of two, with the layers that are looked at. `refused`: key -> layer."""
+    """Write a plan with units of two samples, and its layers.
+
+    Args:
+        rejected: key of each rejected sample, and the layer that rejects it.
+    """
     store, rows = LayerStore(str(out)), list(samples)
     plan = write_plan(store, {}, [PlanRow(key, split, {"edit": "translate"}) for key, split, _ in rows], 2)
     for unit in range(plan.units):
         for layer, folder in LAYERS.items():
             part = rows[2 * unit : 2 * unit + 2]
-            gone = [key for key, _, _ in part if (refused or {}).get(key) == layer]
+            gone = [key for key, _, _ in part if (rejected or {}).get(key) == layer]
             columns = {
                 key: {name: f"{value:064x}" for name, value in zip(HASHES, h, strict=True)}
                 for key, _, h in part
@@ -51,11 +55,11 @@ def write_layers(
     return store, plan
 
 
-def decided(store: LayerStore, plan: Plan, layers: Mapping[str, str] = LAYERS, **options: int) -> Duplicates:
+def search(store: LayerStore, plan: Plan, layers: Mapping[str, str] = LAYERS, **options: int) -> Duplicates:
     return find_duplicates(store, plan, layers, DuplicateOptions(**options))
 
 
-def told(found: Duplicates) -> list[tuple[str, str, int, str]]:
+def dropped_rows(found: Duplicates) -> list[tuple[str, str, int, str]]:
     return [(one.key, one.twin, one.distance, one.reason) for one in found.dropped]
 
 
@@ -65,28 +69,28 @@ def numbers(seed: int) -> Hashes:
 
 
 def off(hashes: Hashes, source: int = 0, target: int = 0, change: int = 0) -> Hashes:
-    """The hashes with so many of their bits turned."""
+    """The hashes with this many bits flipped in each."""
     return tuple(h ^ ((1 << bits) - 1) << 40 for h, bits in zip(hashes, (source, target, change), strict=True))
 
 
 A, B, C = numbers(1), numbers(2), numbers(3)
 
 
-def test_the_first_of_the_plan_stays(tmp_path: Path):
+def test_the_first_sample_of_the_plan_is_kept(tmp_path: Path):
     samples = [("a", "train", A), ("b", "train", B), ("c", "train", off(A, 12, 3, 24)), ("d", "train", A)]
-    found = decided(*write_layers(tmp_path, samples))
-    assert told(found) == [("c", "a", 12, "duplicate"), ("d", "a", 0, "duplicate")]
+    found = search(*write_layers(tmp_path, samples))
+    assert dropped_rows(found) == [("c", "a", 12, "duplicate"), ("d", "a", 0, "duplicate")]
     assert found.by_unit == {1: ("c", "d")}
     assert found.reasons == {"duplicate": 2}
 
 
 @pytest.mark.parametrize("other", [off(A, 13), off(A, 0, 13), off(A, 0, 0, 25), (A[0], *B[1:]), (B[0], A[1], B[2])])
-def test_what_differs_in_one_thing_is_no_twin(tmp_path: Path, other: Hashes):
-    assert told(decided(*write_layers(tmp_path, [("a", "train", A), ("b", "train", other)]))) == []
+def test_a_sample_that_differs_in_one_hash_is_no_duplicate(tmp_path: Path, other: Hashes):
+    assert dropped_rows(search(*write_layers(tmp_path, [("a", "train", A), ("b", "train", other)]))) == []
 
 
-def test_what_is_derived_is_no_twin_of_its_origin(tmp_path: Path):
-    """Here even the images of one pair are near each other: read backwards it is the same as far as hashes tell."""
+def test_a_derived_sample_is_no_duplicate_of_its_origin(tmp_path: Path):
+    """Source and target have equal hashes here, so the hashes of a pair and its inverse are equal."""
     store, names = LayerStore(str(tmp_path)), ("a", "a-inv", "b", "b-inv")
     specs = [{"edit": "translate", **({"derived": "invert", "origin": [n[0]]} if "inv" in n else {})} for n in names]
     rows = [PlanRow(name, "train", spec) for name, spec in zip(names, specs, strict=True)]
@@ -94,64 +98,64 @@ def test_what_is_derived_is_no_twin_of_its_origin(tmp_path: Path):
     for folder in LAYERS.values():
         columns = {name: dict.fromkeys(HASHES, f"{A[0]:064x}") for name in names}
         store.write(folder, 0, columns, Record(0, folder, ()))
-    assert told(decided(store, plan)) == [("b", "a", 0, "duplicate"), ("b-inv", "a-inv", 0, "duplicate")]
+    assert dropped_rows(search(store, plan)) == [("b", "a", 0, "duplicate"), ("b-inv", "a-inv", 0, "duplicate")]
 
 
-def test_held_out_splits_keep_theirs(tmp_path: Path):
+def test_held_out_splits_keep_their_samples(tmp_path: Path):
     samples: list[tuple[str, Split, Hashes]] = [
         ("a", "train", A),
-        ("b", "train", (C[0], B[1], C[2])),  # its target is one of val
+        ("b", "train", (C[0], B[1], C[2])),  # its target is an image of val
         ("c", "test", (A[1], C[1], A[2])),  # its source is the target of the first
         ("d", "val", off(B, 4, 4)),
-        ("e", "val", (numbers(4)[0], C[1], B[2])),  # its target is one of test
+        ("e", "val", (numbers(4)[0], C[1], B[2])),  # its target is an image of test
         ("f", "train", numbers(5)),
     ]
     store, plan = write_layers(tmp_path, samples)
-    assert told(decided(store, plan)) == [
+    assert dropped_rows(search(store, plan)) == [
         ("a", "c", 0, "leaks_into_test"),
         ("b", "d", 4, "leaks_into_val"),
         ("e", "c", 0, "leaks_into_test"),
     ]
-    assert told(decided(store, plan, across_splits=False)) == []
-    assert told(decided(store, plan, enabled=False)) == []
-    assert told(decided(store, plan, distance=3)) == [
+    assert dropped_rows(search(store, plan, across_splits=False)) == []
+    assert dropped_rows(search(store, plan, enabled=False)) == []
+    assert dropped_rows(search(store, plan, distance=3)) == [
         ("a", "c", 0, "leaks_into_test"),
         ("e", "c", 0, "leaks_into_test"),
     ]
 
 
-def test_what_another_layer_refused_is_not_compared(tmp_path: Path):
+def test_samples_rejected_by_a_layer_are_not_compared(tmp_path: Path):
     samples = [("a", "train", A), ("b", "train", A), ("c", "train", A)]
     for layer in ("screen", "checks"):
         store, plan = write_layers(tmp_path / layer, samples, {"a": layer})
-        assert told(decided(store, plan)) == [("c", "b", 0, "duplicate")]
+        assert dropped_rows(search(store, plan)) == [("c", "b", 0, "duplicate")]
 
 
-def test_a_decision_is_noted_and_follows_the_records(tmp_path: Path):
+def test_the_result_is_stored_and_follows_the_records(tmp_path: Path):
     store, plan = write_layers(tmp_path, [("a", "train", A), ("b", "train", A)])
-    digest = noted_duplicates(store, plan, LAYERS, DuplicateOptions())
+    digest = stored_duplicates(store, plan, LAYERS, DuplicateOptions())
     assert isinstance(digest, str)
-    found = decided(store, plan)
+    found = search(store, plan)
     note = tmp_path / f"duplicates-{digest}.json"
     content = note.read_bytes()
-    assert noted_duplicates(store, plan, LAYERS, DuplicateOptions()) == found
-    note.write_bytes(content[:40])  # as a crash of the machine may leave it
-    assert decided(store, plan) == found
+    assert stored_duplicates(store, plan, LAYERS, DuplicateOptions()) == found
+    note.write_bytes(content[:40])  # as after a crash of the machine
+    assert search(store, plan) == found
     assert note.read_bytes() == content
     store.discard("checks-1", 0)
     store.write("checks-1", 0, {"a": {"ok": True}}, Record(0, "checks-1", (Rejected("b", "junk"),)))
-    assert decided(store, plan).digest != digest
-    assert told(decided(store, plan)) == []
+    assert search(store, plan).digest != digest
+    assert dropped_rows(search(store, plan)) == []
 
 
-def test_without_a_screen_there_is_nothing_to_say(tmp_path: Path):
+def test_without_layer_screen_there_are_no_duplicates(tmp_path: Path):
     store, plan = write_layers(tmp_path, [("a", "train", A), ("b", "train", A)])
-    assert told(decided(store, plan, {"pair": "pair-1"})) == []
+    assert dropped_rows(search(store, plan, {"pair": "pair-1"})) == []
     assert not list(tmp_path.glob("duplicates-*"))
 
 
 def plant(root: Path, original: str, copy: str, jpeg: bool = False, **metadata: object) -> None:
-    """Copy a pair of a release; its images encoded as JPEG first, its metadata changed."""
+    """Copy a pair of a release, with changed metadata and, if `jpeg`, with images that were encoded as JPEG."""
     shutil.copytree(root / original, root / copy)
     for name in ("1.png", "2.png") if jpeg else ():
         path = root / copy / name
@@ -168,7 +172,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plant(root, "rotate/train/uid001", "rotate/train/zz-jpeg", jpeg=True)
     strangers = [{"uid": f"stranger{i}", "category": name} for i, name in enumerate(("mug", "book"))]
     plant(root, "translate/test/unseen/uid006", "translate/train/zz-leak", object_data=strangers)
-    # The same place, another edit of it: no twin.
+    # Another edit of the same scene: no duplicate.
     plant(root, "translate/train/uid003", "translate/train/zz-other")
     for kind in ("", "_mask"):
         shutil.copy(root / f"translate/train/uid003/1{kind}.png", root / f"translate/train/zz-other/2{kind}.png")
@@ -191,7 +195,7 @@ def packed(out: Path) -> set[str]:
 LEFT_OUT = {"translate-train-zz-twin", "rotate-train-zz-jpeg", "translate-train-zz-leak"}
 
 
-def test_a_build_leaves_out_twins_and_leaks(built: tuple[Path, dict]):
+def test_a_build_leaves_out_duplicates_and_leaks(built: tuple[Path, dict]):
     out, summary = built
     (note,) = out.glob("duplicates-*.json")
     dropped = {one["key"]: (one["twin"], one["reason"]) for one in json.loads(note.read_text())["dropped"]}
@@ -222,12 +226,12 @@ def test_a_build_leaves_out_twins_and_leaks(built: tuple[Path, dict]):
 
 
 def shards_of(out: Path) -> dict[str, bytes]:
-    """What is packed, less the notes of how."""
+    """The files under `shards`, without the records of packing."""
     return {name: data for name, data in files_of(out / "shards").items() if ".made" not in name}
 
 
 @pytest.mark.slow
-def test_packed_again_with_other_options_and_back(built: tuple[Path, dict], tmp_path: Path):
+def test_packing_with_other_options_and_back(built: tuple[Path, dict], tmp_path: Path):
     out = tmp_path / "out"
     shutil.copytree(built[0], out)
     before = shards_of(out)
@@ -239,16 +243,18 @@ def test_packed_again_with_other_options_and_back(built: tuple[Path, dict], tmp_
         run_shard(str(out), "full", [setting, "shard.samples_per_shard=3"], quiet=True)
         assert packed(out) & LEFT_OUT == back
         assert run_verify(str(out))["ok"]
-    held = shards_of(out)
+    last_packed = shards_of(out)
     next(out.glob("shards/full/train/*.tar")).unlink()
     assert run_verify(str(out), repair=True, quiet=True)["ok"]
-    assert shards_of(out) == held, "it was packed as the build says, not as it was packed last"
+    assert shards_of(out) == last_packed, "it was packed as the build says, not as it was packed last"
     run_shard(str(out), "full", quiet=True)
     assert shards_of(out) == before
 
 
 @pytest.mark.slow
-def test_killed_as_it_packs_it_goes_on_to_the_same_bytes(planted: Path, built: tuple[Path, dict], tmp_path: Path):
+def test_a_killed_packing_resumes_and_produces_identical_output(
+    planted: Path, built: tuple[Path, dict], tmp_path: Path
+):
     out = tmp_path / "out"
     arguments = build_arguments(planted, out, "shard.samples_per_shard=3")
     driver = subprocess.Popen(
@@ -269,7 +275,7 @@ def test_killed_as_it_packs_it_goes_on_to_the_same_bytes(planted: Path, built: t
     assert [path.name for path in out.glob("duplicates-*")] == [path.name for path in built[0].glob("duplicates-*")]
 
 
-def test_without_a_screen_all_are_packed(planted: Path, built: tuple[Path, dict], tmp_path: Path):
+def test_without_layer_screen_all_samples_are_packed(planted: Path, built: tuple[Path, dict], tmp_path: Path):
     out = tmp_path / "out"
     done = spatialdata(*build_arguments(planted, out, "layers.screen=none"), "--json")
     assert json.loads(done.stdout)["rejected"] == 0

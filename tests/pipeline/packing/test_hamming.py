@@ -1,4 +1,4 @@
-"""Near neighbours, against all compared with all, and a million of them in bounded time and memory."""
+"""Near-neighbor search: equal to brute force, and a million hashes in bounded time and memory."""
 
 import time
 import tracemalloc
@@ -10,7 +10,7 @@ from spatialdata_builder.pipeline.packing.hamming import U64, distances, first_n
 
 
 def hashes_with_twins(count: int, twins: int, flips: int, seed: int = 0) -> tuple[U64, np.ndarray, np.ndarray]:
-    """Random hashes, some of them copies of earlier ones with up to `flips` bits turned: hashes, originals, copies."""
+    """Random hashes, and positions of originals and of their copies, in which up to `flips` bits are flipped."""
     rng = np.random.default_rng(seed)
     hashes = rng.integers(0, 2**64, (count, 4), dtype=np.uint64)
     originals = rng.choice(count // 2, twins, replace=False)
@@ -23,7 +23,7 @@ def hashes_with_twins(count: int, twins: int, flips: int, seed: int = 0) -> tupl
 
 
 def first_of(close: np.ndarray) -> np.ndarray:
-    """Position of the first true column of each row, -1 where there is none."""
+    """Position of the first true column of each row; -1 if there is none."""
     return np.where(close.any(axis=1), close.argmax(axis=1), -1)
 
 
@@ -31,7 +31,7 @@ def all_distances(first: U64, second: U64) -> np.ndarray:
     return np.bitwise_count(first[:, None] ^ second[None]).sum(axis=2)
 
 
-def test_hashes_are_read_as_they_are_written():
+def test_parse_hashes():
     texts = [f"{value:064x}" for value in (0, 1, 2**255, 2**64 + 5)]
     assert parse_hashes(texts).tolist() == [[0, 0, 0, 0], [0, 0, 0, 1], [2**63, 0, 0, 0], [0, 0, 1, 5]]
     assert parse_hashes([]).shape == (0, 4)
@@ -39,7 +39,7 @@ def test_hashes_are_read_as_they_are_written():
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3, 12, 16])
-def test_none_is_missed_and_none_is_made_up(limit: int):
+def test_results_equal_brute_force(limit: int):
     hashes, _, _ = hashes_with_twins(1200, 400, 20)
     close = all_distances(hashes, hashes) <= limit
     earlier = first_of(close & np.tri(len(hashes), k=-1, dtype=bool))
@@ -52,7 +52,7 @@ def test_none_is_missed_and_none_is_made_up(limit: int):
     assert found.tolist() == roots.tolist()
 
 
-def test_a_twin_is_near_in_all_its_hashes():
+def test_a_twin_is_near_in_all_hashes():
     first, _, _ = hashes_with_twins(600, 300, 8, seed=1)
     second, _, _ = hashes_with_twins(600, 300, 30, seed=1)
     close = (all_distances(first, first) <= 6) & (all_distances(second, second) <= 14)
@@ -62,18 +62,18 @@ def test_a_twin_is_near_in_all_its_hashes():
 
 
 def test_equal_rows_have_the_first_as_their_twin():
-    hashes = np.zeros((50_000, 4), np.uint64)  # compared in pairs, these would be a thousand million
+    hashes = np.zeros((50_000, 4), np.uint64)  # more than a billion pairs
     assert first_twins([hashes, hashes], [12, 12]).tolist() == [-1] + [0] * 49_999
     assert set(first_near(hashes, hashes, 12).tolist()) == {0}
 
 
-def test_likeness_is_passed_on_to_the_one_that_stays():
+def test_twins_are_transitive():
     chain = parse_hashes([f"{(1 << 10 * i) - 1:064x}" for i in range(6)])  # each 10 bits from the next
     assert first_twins([chain], [10]).tolist() == [-1, 0, 0, 0, 0, 0]
     assert first_twins([chain], [9]).tolist() == [-1] * 6
 
 
-def test_nothing_is_near_nothing():
+def test_empty_arrays():
     some, none = parse_hashes(["0" * 64]), parse_hashes([])
     assert first_near(some, none, 12).tolist() == [-1]
     assert first_near(none, some, 12).tolist() == []
@@ -81,7 +81,7 @@ def test_nothing_is_near_nothing():
 
 
 @pytest.mark.slow
-def test_a_million_in_bounded_time_and_memory():
+def test_a_million_hashes_in_bounded_time_and_memory():
     hashes, originals, copies = hashes_with_twins(1_000_000, 2000, 12)
     tracemalloc.start()
     began = time.process_time()

@@ -1,4 +1,4 @@
-"""`shard --licenses`: samples by the licences of what they show, without building anything again."""
+"""`shard --licenses` selects samples by the licenses of their models, without recomputing layers."""
 
 import json
 from pathlib import Path
@@ -18,13 +18,13 @@ HIDDEN = {"source_visible": 0.0, "target_visible": 0.0, "source_box": [0] * 4, "
 
 @pytest.fixture
 def mixed(out: Path) -> Path:
-    """Object `a` of each pair is CC0; object `b` is BY, BY-NC or unknown, by the pair's number."""
+    """A build in which object `a` of each pair is CC0, and object `b` is BY, BY-NC or unknown, by the pair's number."""
 
-    def licence(key: str, item) -> dict[str, str]:
+    def license_of(key: str, item) -> dict[str, str]:
         number = int(item.asset[5:8])
         return {"licence": "cc0" if item.asset.endswith("a") else ("by", "by-nc", "unknown", "by")[number % 4]}
 
-    relicense(out, licence)
+    relicense(out, license_of)
     assert run("shard", out, "--recipe", "full").code == 0
     return out
 
@@ -33,34 +33,34 @@ def keys_in(out: Path, recipe: str = "full") -> set[str]:
     return {sample.key for url in find_shards(str(out), recipe=recipe) for sample in read_samples(url)}
 
 
-def expected(out: Path, *licences: str) -> set[str]:
+def expected(out: Path, *licenses: str) -> set[str]:
     objects = objects_of(open_build(str(out)))
-    return {key for key, shown in objects.items() if all(item.licence in licences for item in shown)}
+    return {key for key, shown in objects.items() if all(item.licence in licenses for item in shown)}
 
 
-def test_only_samples_all_of_whose_models_have_one(mixed):
+def test_all_models_of_a_packed_sample_have_an_allowed_license(mixed):
     before = files_of(mixed / "shards" / "full")
-    told = run("shard", mixed, "--recipe", "full", "--licenses", "cc0,by")
-    assert told.code == 0, told
+    result = run("shard", mixed, "--recipe", "full", "--licenses", "cc0,by")
+    assert result.code == 0, result
     assert keys_in(mixed) == expected(mixed, "cc0", "by") < expected(mixed, "cc0", "by", "by-nc", "unknown")
     records = [read_record(s.members["json"]) for url in find_shards(str(mixed)) for s in read_samples(url)]
     assert {item.licence for record in records for item in record.objects} == {"cc0", "by"}
-    assert "license of the dataset: CC BY" in told.out
+    assert "license of the dataset: CC BY" in result.out
     assert run("verify", mixed).code == 0
     again = run("shard", mixed, "--recipe", "full", "--licenses", "by,cc0")
-    assert "packed " not in again.err, "made from the same samples: nothing is packed again"
+    assert "packed " not in again.err, "the samples are the same: no shard is packed again"
     assert run("shard", mixed, "--recipe", "full").code == 0
     assert files_of(mixed / "shards" / "full") == before
 
 
-def test_the_configuration_asks_for_it_too(mixed):
+def test_licenses_in_the_configuration(mixed):
     option = ("--set", "shard.licenses=[cc0, by-nc]")
     assert run("shard", mixed, "--recipe", "spatialedit", *option).code == 0
     taken = {key for key in expected(mixed, "cc0", "by-nc") if not key.startswith(("remove", "insert"))}
     assert keys_in(mixed, "spatialedit") == taken
 
 
-def test_a_lost_shard_is_made_again_of_the_same_samples(mixed):
+def test_a_lost_shard_is_packed_again_with_the_same_samples(mixed):
     assert run("shard", mixed, "--recipe", "full", "--licenses", "cc0,by").code == 0
     before = files_of(mixed / "shards" / "full")
     next((mixed / "shards" / "full" / "train").glob("*.tar")).unlink()
@@ -68,7 +68,7 @@ def test_a_lost_shard_is_made_again_of_the_same_samples(mixed):
     assert files_of(mixed / "shards" / "full") == before
 
 
-def test_what_is_not_seen_does_not_count(mixed):
+def test_invisible_objects_do_not_count(mixed):
     def hide(key: str, item) -> dict[str, object]:
         return {} if item.asset.endswith("a") else HIDDEN
 
@@ -81,33 +81,33 @@ def test_what_is_not_seen_does_not_count(mixed):
     assert keys_in(mixed) == everything
 
 
-def test_an_unknown_licence_is_named_with_those_that_there_are(mixed):
+def test_the_error_for_an_unknown_license_lists_the_known_ones(mixed):
     before = files_of(mixed / "shards")
     line = assert_fails(run("shard", mixed, "--recipe", "full", "--licenses", "cc0,bye"), "'bye'", "did you mean 'by'")
     assert "cc0, by, by-sa, by-nc, by-nc-sa, by-nd, by-nc-nd, unknown" in line
     assert files_of(mixed / "shards") == before
 
 
-def test_no_sample_left_leaves_the_shards_alone(mixed):
+def test_shards_are_unchanged_if_no_sample_is_left(mixed):
     before = files_of(mixed / "shards")
-    told = run("shard", mixed, "--recipe", "full", "--licenses", "by-sa")
-    assert_fails(told, "no sample", "shard.licenses leaves out", "by-nc", "unknown")
+    result = run("shard", mixed, "--recipe", "full", "--licenses", "by-sa")
+    assert_fails(result, "no sample", "shard.licenses leaves out", "by-nc", "unknown")
     assert files_of(mixed / "shards") == before
     assert run("verify", mixed).code == 0
 
 
-def test_damaged_facts_are_computed_again(mixed):
-    """The released pairs are: their licences are the source's again, unknown."""
+def test_damaged_facts_are_recomputed(mixed):
+    """The recomputed pairs have the licenses of the source: unknown."""
     opened = open_build(str(mixed))
     file = mixed / opened.store.data_name(opened.layers["pair"], 0)
     file.write_bytes(file.read_bytes()[:100])
-    told = run("shard", mixed, "--recipe", "full", "--licenses", "cc0,by")
-    assert told.code == 0, told
-    assert "set aside, recomputing it" in told.err
+    result = run("shard", mixed, "--recipe", "full", "--licenses", "cc0,by")
+    assert result.code == 0, result
+    assert "set aside, recomputing it" in result.err
     assert keys_in(mixed) == expected(mixed, "cc0", "by")
 
 
-def test_a_build_packs_by_its_configuration(release, tmp_path):
+def test_a_build_packs_with_the_licenses_of_its_configuration(release, tmp_path):
     out = tmp_path / "out"
     assert_fails(build(release, out, "shard.licenses=[by]"), "shard.licenses leaves out", "unknown 16")
     assert build(release, out, "shard.licenses=[unknown]").code == 0

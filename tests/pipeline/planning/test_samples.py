@@ -1,4 +1,4 @@
-"""What a plan settles beyond its rows: keys that tell builds apart, and the device."""
+"""Planning a build: unique keys, the render device, the asset survey and the splits."""
 
 import json
 from collections.abc import Callable
@@ -21,8 +21,8 @@ from tests.sources.odd_models import required
 
 
 def planned(out: Path, *settings: str, say: Callable[[str], None] = lambda _: None) -> Plan:
-    given = ["engine.kind=inline", "samples=5", "source.variants=2", "render.device=cpu", *settings]
-    return plan_build(load_config(None, given), LayerStore(str(out)), say, quiet=True)
+    overrides = ["engine.kind=inline", "samples=5", "source.variants=2", "render.device=cpu", *settings]
+    return plan_build(load_config(None, overrides), LayerStore(str(out)), say, quiet=True)
 
 
 @pytest.mark.slow
@@ -34,7 +34,7 @@ def test_keys_of_two_builds_differ(tmp_path: Path):
     assert longest == "procedural-9223372036854775807-00000000"
 
 
-def test_planning_settles_the_device(tmp_path: Path):
+def test_planning_resolves_the_device(tmp_path: Path):
     named = planned(tmp_path / "named")
     assert not named.store.exists(DEVICE)
     auto = planned(tmp_path / "auto", "render.device=auto", "engine.resources.pair.gpus=1")
@@ -43,7 +43,7 @@ def test_planning_settles_the_device(tmp_path: Path):
 
 @pytest.mark.parametrize("damaged", ["appearance-*/*.parquet", "appearance-*/*.json", "survey-*/*.json"])
 @pytest.mark.blender
-def test_a_damaged_survey_is_looked_at_again(damaged: str, tmp_path: Path):
+def test_a_damaged_survey_is_rebuilt(damaged: str, tmp_path: Path):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(4)})
     settings = (
         "source.kind=objaverse",
@@ -59,7 +59,7 @@ def test_a_damaged_survey_is_looked_at_again(damaged: str, tmp_path: Path):
 
 
 @pytest.mark.blender
-def test_a_shared_survey_of_other_packages_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_shared_survey_of_other_packages_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(4)})
     shared = tmp_path / "shared"
     settings = (
@@ -69,20 +69,20 @@ def test_a_shared_survey_of_other_packages_is_refused(tmp_path: Path, monkeypatc
         "shard.splits={train: 1, val: 0, test: 0}",
     )
     assert planned(tmp_path / "one", *settings).samples == 5
-    (held,) = shared.iterdir()
-    assert not (held / "run.lock").exists()
+    (survey,) = shared.iterdir()
+    assert not (survey / "run.lock").exists()
     monkeypatch.setattr(
         "spatialdata_builder.pipeline.planning.survey.versions",
-        lambda: json.loads((held / PLAN).read_text())["versions"] | {"numpy": "9"},
+        lambda: json.loads((survey / PLAN).read_text())["versions"] | {"numpy": "9"},
     )
     with pytest.raises(BadInput, match=r"source\.survey_folder: .*\(numpy .* -> 9\): remove that folder") as caught:
         planned(tmp_path / "two", *settings)
-    assert str(held) in str(caught.value)
+    assert str(survey) in str(caught.value)
     assert "--out" not in str(caught.value)
 
 
 @pytest.mark.blender
-def test_what_the_survey_rejects_is_listed_by_name(tmp_path: Path):
+def test_rejected_assets_are_listed(tmp_path: Path):
     models = {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(4)} | {"broken": b"glTF", "vendor": required("X_y")}
     root = make_cache(tmp_path / "cache", models)
     settings = ("source.kind=objaverse", f"source.root={root}", "shard.splits={train: 1, val: 0, test: 0}")
@@ -95,7 +95,7 @@ def test_what_the_survey_rejects_is_listed_by_name(tmp_path: Path):
     assert again.read_file(REJECTED_ASSETS) == data
 
 
-def test_a_cache_without_a_sound_model_names_some(tmp_path: Path):
+def test_the_error_for_a_cache_without_usable_models_names_some(tmp_path: Path):
     root = make_cache(tmp_path / "cache", {"broken": b"glTF", "vendor": required("X_y")})
     with pytest.raises(BadInput, match="vendor: it requires the extension X_y") as caught:
         planned(tmp_path / "out", "source.kind=objaverse", f"source.root={root}")
@@ -103,8 +103,8 @@ def test_a_cache_without_a_sound_model_names_some(tmp_path: Path):
 
 
 @pytest.mark.blender
-def test_one_shape_is_in_one_split_whatever_its_file_says(tmp_path: Path):
-    """Copies, other exports and other paints of six boxes."""
+def test_all_assets_of_one_shape_are_in_one_split(tmp_path: Path):
+    """Six boxes, each with a copy, another export and another texture."""
     models: dict[str, bytes] = {}
     for number in range(6):
         mesh = box(1, 1.1 + number / 10, 1.4)
@@ -113,10 +113,10 @@ def test_one_shape_is_in_one_split_whatever_its_file_says(tmp_path: Path):
         models |= {f"plain{number}": glb(mesh), f"copy{number}": glb(mesh), f"painted{number}": painted}
         models[f"turned{number}"] = glb(turned.apply_scale(100))
     licences = {f"copy{number}": {"license": "by-sa", "user": {"displayName": "Zoe"}} for number in range(6)}
-    said: list[str] = []
+    lines: list[str] = []
     settings = ("source.kind=objaverse", f"source.root={make_cache(tmp_path / 'cache', models, **licences)}")
     splits = "shard.splits={train: 0.5, val: 0.25, test: 0.25}"
-    planned(tmp_path / "out", *settings, splits, say=said.append)
+    planned(tmp_path / "out", *settings, splits, say=lines.append)
     rows = pq.read_table(tmp_path / "out" / ASSETS).to_pylist()
     by_shape = {number: [row for row in rows if row["uid"].endswith(str(number))] for number in range(6)}
     for found in by_shape.values():
@@ -124,31 +124,31 @@ def test_one_shape_is_in_one_split_whatever_its_file_says(tmp_path: Path):
         models_of = {row["uid"][:-1]: row["model"] for row in found}
         assert models_of["plain"] == models_of["copy"] == models_of["turned"] != models_of["painted"]
         for row in found:
-            told = json.loads(row["asset"])
+            asset = json.loads(row["asset"])
             one = row["uid"].startswith("painted")
-            assert told["licence"] == ("by" if one else "by;by-sa")
-            assert one or "Zoe" in told["creator"].split("; ")
+            assert asset["licence"] == ("by" if one else "by;by-sa")
+            assert one or "Zoe" in asset["creator"].split("; ")
     assert {row["split"] for row in rows} == {"train", "val", "test"}
-    assert any(line.startswith("24 assets are 12 different models of 6 shapes") for line in said)
+    assert any(line.startswith("24 assets are 12 different models of 6 shapes") for line in lines)
 
 
 @pytest.mark.blender
-def test_a_split_without_two_models_is_told(tmp_path: Path):
+def test_a_split_with_one_model_is_reported(tmp_path: Path):
     models = {f"m{n}-{copy}": glb(box(1, 1, 1 + n / 10)) for n in range(4) for copy in range(4)}
-    said: list[str] = []
+    lines: list[str] = []
     settings = ("source.kind=objaverse", f"source.root={make_cache(tmp_path / 'cache', models)}")
-    planned(tmp_path / "out", *settings, "shard.splits={train: 0.5, val: 0.25, test: 0.25}", say=said.append)
-    assert [line.split(" ")[0] for line in said if "has one model alone" in line] == ["test", "val"]
+    planned(tmp_path / "out", *settings, "shard.splits={train: 0.5, val: 0.25, test: 0.25}", say=lines.append)
+    assert [line.split(" ")[0] for line in lines if "has only one model" in line] == ["test", "val"]
 
 
 @pytest.mark.blender
-def test_sizes_in_another_unit_are_said(tmp_path: Path):
+def test_sizes_in_another_unit_are_reported(tmp_path: Path):
     names = ("refrigerator", "chair", "table", "stool")
     models = {name: glb(box(60, 170 + n, 60)) for n, name in enumerate(names)}
     sizes = {name: {"name": name, "size_m": [60, 170 + n, 60]} for n, name in enumerate(names)}
-    said: list[str] = []
+    lines: list[str] = []
     settings = ("source.kind=objaverse", f"source.root={make_cache(tmp_path / 'cache', models, **sizes)}")
-    planned(tmp_path / "out", *settings, "shard.splits={train: 1, val: 0, test: 0}", say=said.append)
-    assert any("4 known sizes are not plain meters, such as size_m 60 x" in line for line in said)
+    planned(tmp_path / "out", *settings, "shard.splits={train: 1, val: 0, test: 0}", say=lines.append)
+    assert any("4 known sizes are not plain meters, such as size_m 60 x" in line for line in lines)
     for row in pq.read_table(tmp_path / "out" / ASSETS).to_pylist():
         assert max(json.loads(row["asset"])["size_m"]) < 2
