@@ -150,7 +150,7 @@ def test_every_recipe_can_be_configured():
         ("sampels=12", ("--set sampels=12", "'samples'")),
         ("a.b = c", ("--set 'a.b = c'", "--set a.b=c")),
         ("a..b=c", ("single dots", "--set a.b=c")),
-        (".=c", ("'.' is no key", "--set key=c")),
+        (".=c", ("'.' is not a key", "--set key=c")),
         ("source.licenses=by", ("source.licenses", "write a list, such as [a, b]")),
         ("source.licenses=[]", ("source.licenses", "list should have at least 1 item")),
         ("source=procedural", ("source: write a section",)),

@@ -91,5 +91,5 @@ def test_a_rejected_origin_rejects_its_derived_samples(release: Path, tmp_path: 
     assert found["rejects"]["pair: unreadable_image"] == found["rejects"]["pair: origin_rejected"] == 1
     story = why_of(str(tmp_path / "out"), "translate-train-uid000-inv")
     assert story["because"] == "layer pair: origin_rejected"
-    rejected = next(layer["reject"] for layer in story["layers"] if layer["state"] == "refused")
+    rejected = next(layer["reject"] for layer in story["layers"] if layer["state"] == "rejected")
     assert "translate-train-uid000: unreadable_image" in rejected["detail"]

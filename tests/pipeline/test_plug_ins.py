@@ -205,7 +205,7 @@ def test_a_stage_without_views_is_packed(release: Path, package: Path, tmp_path:
 
 def test_a_stage_that_gives_another_column_is_named(release: Path, package: Path, tmp_path: Path):
     told = build(release, tmp_path / "out", f"layers.note={NAME}.more:Forgetful")
-    assert_fails(told, "Forgetful", "'note'", "gave no str in column 'note'", code=1)
+    assert_fails(told, "Forgetful", "'note'", "returned no str in column 'note'", code=1)
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,9 @@ def test_a_stage_that_gives_another_column_is_named(release: Path, package: Path
         (f"layers.line={{stage: '{CANNY}', low: much}}", ["layers.line.low", "'much'"]),
         (f"layers.line={{stage: '{CANNY}', views: []}}", ["layers.line.views", "source, target or both"]),
         (f"layers.pair={CANNY}", ["layers.pair", "source.kind"]),
-        (f"layers.source_x={CAPTION}", ["layers.source_x", "cannot have this name"]),
-        (f"layers.confidence={CAPTION}", ["layers.confidence", "cannot have this name"]),
-        (f"layers.My-Layer={CAPTION}", ["layers.My-Layer", "cannot have this name"]),
+        (f"layers.source_x={CAPTION}", ["layers.source_x", "not allowed as a layer name"]),
+        (f"layers.confidence={CAPTION}", ["layers.confidence", "not allowed as a layer name"]),
+        (f"layers.My-Layer={CAPTION}", ["layers.My-Layer", "not allowed as a layer name"]),
         ("layers.captoin=caption", ["unknown key 'layers.captoin'", "allowed: pair"]),
         ("engine.resources.caption.cpus=1", ["unknown key 'engine.resources.caption'"]),
     ],

@@ -104,7 +104,7 @@ def test_a_registered_source_brings_its_keys(monkeypatch: pytest.MonkeyPatch):
         load_config(None, ["source.patern=a"])
     with pytest.raises(BadInput, match=r"samples: 'all' needs source\.kind object3dit or png_pairs"):
         load_config(None, ["samples=all"])
-    with pytest.raises(BadInput, match=r"edits\.compose: png_pairs has one edit of each scene"):
+    with pytest.raises(BadInput, match=r"edits\.compose: png_pairs has one edit per scene"):
         load_config(None, ["source.kind=png_pairs", "edits={compose: true}"])
 
 

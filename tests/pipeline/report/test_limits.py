@@ -56,7 +56,7 @@ def test_a_complete_dataset_has_only_the_limit_of_rendering(samples):
     ("parts", "told"),
     [
         ({"instruction": {"verified": False}}, "did not confirm the instruction of 2 of 320 samples (0.6%)"),
-        ({"instruction": {"method": "template"}}, "Templates word the instructions of 2 of 320 samples"),
+        ({"instruction": {"method": "template"}}, "The instructions of 2 of 320 samples"),
         ({"edit": {"known": False}}, "The numbers of the edit are not known in 2 of 320 samples"),
     ],
 )
@@ -102,4 +102,4 @@ def test_gaps_small_splits_and_repeated_words(samples):
         "`test` has no sample of `rotate`.",
     ]
     few = limits([*samples[:120], *_samples("test", 1)])
-    assert few[1:] == ["There is no split `validation`.", "`test` has 1 sample: too few to tell two models apart."]
+    assert few[1:] == ["There is no split `validation`.", "`test` has 1 sample: too few to compare two models."]

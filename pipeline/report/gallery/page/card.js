@@ -14,7 +14,7 @@ const card = (() => {
 
   // ---- pictures
 
-  // Pictures of layers that the package does not know follow its own maps.
+  // Pictures of a user's own layers follow the built-in maps.
   const named = () => [...new Set([...MAPS, ...spatialdata.set.fields
     .map((field) => field.slice(0, field.indexOf(".")).replace(/^(source|target)_/, ""))
     .filter((name) => name !== "source" && name !== "target")])];

@@ -46,7 +46,7 @@ const facts = (() => {
         ...(known.caption ? [pair("target", known.caption)] : [])) : null);
   };
 
-  // Texts and JSON of layers that the package does not know, as they are.
+  // Texts and JSON of a user's own layers, unchanged.
   const own = (known) => (known.own ? section("Own layers",
     list(...Object.entries(known.own).map(([name, text]) => pair(words(name), text)))) : null);
 

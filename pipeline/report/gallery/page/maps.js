@@ -62,8 +62,8 @@ const maps = (() => {
     const far = 1 / Math.max(info.max, 1e-6);
     return (value) => {
       if (value === 0 && !known) return NOTHING;
-      const metres = info.offset + info.scale * (value * 256 + 128);
-      const share = (1 / Math.max(metres, 1e-6) - far) / Math.max(near - far, 1e-9);
+      const meters = info.offset + info.scale * (value * 256 + 128);
+      const share = (1 / Math.max(meters, 1e-6) - far) / Math.max(near - far, 1e-9);
       return colors().turbo[Math.round(255 * Math.min(1, Math.max(0, share)))];
     };
   };
@@ -104,7 +104,7 @@ const maps = (() => {
       return fixed("only-zero", () => only((value) => value === 0, NOTHING, 1));
     },
 
-    // Members that must not be interpolated: a value between two labels, or between none and far, would be a third one.
+    // Members that must not be interpolated, because a value between two labels, or between none and far, is wrong.
     isHard: (member) => /(instances|segment|changed|depth|metric)$/.test(member),
   };
 })();

@@ -86,8 +86,8 @@ const stage = (() => {
   };
 
   return {
-    // Fill `root`: `media(member)` says where a member lies, `infos` how its pixels are read, `start` (percent) where
-    // the border is at first; `onmode` is called where another view is chosen.
+    // Fill `root`. `media(member)`: path of a member; `infos`: how to read its pixels; `start`: initial position of the
+    // border in percent; `onmode`: called when another view is chosen.
     show(root, media, infos, start, onmode) {
       halt();
       now = { root, media, infos, onmode };

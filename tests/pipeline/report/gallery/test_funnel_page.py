@@ -80,7 +80,7 @@ def test_every_sample_is_counted_once(scenes, tmp_path):
     assert states["waiting"] and states["rejected"]
     assert found["pairs"]["accepted"] == states["accepted"]
     assert sum(found["pairs"].values()) == sum(one.facts is not None for one in written)
-    assert f"{sum(one.facts is not None for one in written):,} pairs made" in page.text
+    assert f"{sum(one.facts is not None for one in written):,} pairs" in page.text
     planned = Counter((one.kind, one.split) for one in written)
     accepted = Counter((one.kind, one.split) for one in written if one.state == "accepted")
     rows = {(row["edit"], row["split"]): (row["planned"], row["accepted"]) for row in found["edits_by_split"]}
@@ -216,7 +216,7 @@ def test_a_build_without_pairs(tmp_path):
     write_scenes(tmp_path / "out", 16, missing={("pair", 0), ("pair", 1)})
     found, page = show(tmp_path / "out", tmp_path / "page")
     assert found["samples"] == {"accepted": 0, "rejected": 0, "waiting": 16}
-    assert "No pair is made yet." in page.text
+    assert "There are no pairs yet." in page.text
     assert page.all("svg") == []
 
 
