@@ -123,7 +123,7 @@ def test_malicious_archives(tmp_path: Path, kind: str):
     archive = pack(root / "translate.tar.gz", files, members=evil(kind))
     before = files_of(tmp_path)
     for place in (root,) if kind == "bomb" else (root, archive):
-        assert_fails(build(place, tmp_path / "deep" / "out"), str(archive), "refused")
+        assert_fails(build(place, tmp_path / "deep" / "out"), str(archive), "is rejected")
     shutil.rmtree(tmp_path / "deep")
     assert files_of(tmp_path) == before
 
@@ -141,7 +141,7 @@ def test_a_missing_source_rejects_nothing(release: Path, out: Path, tmp_path: Pa
     unit.unlink()
     assert_fails(build(tmp_path / "elsewhere", out), "source.root", "elsewhere")
     (tmp_path / "other").mkdir()
-    assert_fails(build(tmp_path / "other", out), "source.root", "holds none of the pairs", "--out")
+    assert_fails(build(tmp_path / "other", out), "source.root", "has none of the pairs", "--out")
     assert not unit.exists()
     assert build(release, out).code == 0
     assert unit.exists()
@@ -162,7 +162,7 @@ def test_a_missing_source_rejects_nothing(release: Path, out: Path, tmp_path: Pa
         ("layers.line.veiws=[target]", ("'layers.line.veiws'", "'views'")),
         ("layers.line.views=[left]", ("layers.line.views", "left")),
         ("layers.line=magic", ("layers.line", "magic", "exact")),
-        ("layers.depth=exact", ("layers.depth", "holds no exact depth")),
+        ("layers.depth=exact", ("layers.depth", "has no exact depth")),
         ("edits={tarnslate: 1}", ("edits.tarnslate", "'translate'")),
         ("edits={translate: 0}", ("edits", "above 0")),
         ("samples=-3", ("samples", "greater than or equal to 1")),

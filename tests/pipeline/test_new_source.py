@@ -91,7 +91,7 @@ def test_it_resumes_and_checks_its_root(root: Path, tmp_path: Path):
     data = first.read_bytes()
     first.with_suffix(".json").unlink()
     moved = root.rename(tmp_path / "moved")
-    assert_fails(build(root, out, "edits={remove: 1}"), "holds none of the pairs", "original source.root", code=2)
+    assert_fails(build(root, out, "edits={remove: 1}"), "has none of the pairs", "original source.root", code=2)
     assert build(moved, out, "edits={remove: 1}").code == 0
     assert first.read_bytes() == data
     shutil.rmtree(moved / "train/mug-0000")

@@ -104,7 +104,7 @@ def test_what_no_one_edit_does_is_not_composed():
     assert composed_kind("translate", "rotate") is None
     assert composed_kind("camera", "remove") is None
     moved, turned = proposals(("translate", "translate"))[0][0], proposals(("rotate", "rotate"))[0][0]
-    with pytest.raises(ValueError, match="no one edit leads from the target of a translate to that of a rotate"):
+    with pytest.raises(ValueError, match="no single edit leads from the target of a translate to that of a rotate"):
         composed(moved, turned)
 
 

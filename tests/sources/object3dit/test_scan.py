@@ -49,7 +49,7 @@ def test_no_object_of_test_is_seen_in_train(release, packed, tmp_path):
             "remove-test-seen-m2",
             "insert-test-seen-m2",
         }
-        assert result.notes == ("1 released pairs of test show an object of train: they go to val",)
+        assert result.notes == ("1 released pairs of test show an object of train: they are moved to val",)
 
 
 def test_names_are_no_patterns(release, tmp_path):
@@ -67,7 +67,7 @@ def test_a_folder_wins_over_an_archive_of_its_task(release, release_files, tmp_p
     pack(release / "rotate.tar.gz", {name: data for name, data in release_files.items() if name.startswith("rotate")})
     result = scan(str(release), str(tmp_path / "idx"))
     assert listed(result) == KEYS
-    assert "rotate.tar.gz is not read: another copy of rotate is there" in result.notes
+    assert "rotate.tar.gz is not read: there is another copy of rotate" in result.notes
 
 
 def test_uids_that_keys_cannot_hold_are_renamed_without_collision(tmp_path):
@@ -99,14 +99,14 @@ def test_broken_metadata_is_planned_and_left_to_the_stage(release, tmp_path):
         (lambda root: (root / "chairs").mkdir(parents=True), r"no OBJECT-3DIT pairs .* translate/, rotate/, remove/"),
     ],
 )
-def test_a_root_without_pairs_is_refused(tmp_path, make, message):
+def test_a_root_without_pairs_is_rejected(tmp_path, make, message):
     root = tmp_path / "root"
     make(root)
     with pytest.raises(BadInput, match=message):
         scan(str(root), str(tmp_path / "idx"))
 
 
-def test_files_of_a_pair_need_not_be_neighbours(release_files, tmp_path):
+def test_files_of_a_pair_need_not_be_adjacent(release_files, tmp_path):
     """A tar may be sorted by file name, the descriptions in front of what they describe."""
     names = sorted(release_files, key=lambda name: (name.rpartition("/")[2], name), reverse=True)
     (tmp_path / "root").mkdir()
@@ -121,7 +121,7 @@ def test_files_of_a_pair_need_not_be_neighbours(release_files, tmp_path):
 
 @pytest.mark.parametrize("archived", [True, False])
 @pytest.mark.slow
-def test_pairs_are_not_held(tmp_path, archived):
+def test_pairs_are_not_kept_in_memory(tmp_path, archived):
     """When the last rows are made, what the scan holds is less than a name each, where a description takes 1 kB."""
     pairs = 1000
     names = FILES if archived else ("metadata.json",)
@@ -144,7 +144,7 @@ def test_pairs_are_not_held(tmp_path, archived):
     assert len(list(result.rows)) == 1
 
 
-def test_names_that_are_not_utf_8_are_refused(release_files, tmp_path):
+def test_names_that_are_not_utf_8_are_rejected(release_files, tmp_path):
     info = tarfile.TarInfo("rotate/train/a\udcff/1.png")
     pack(tmp_path / "rotate.tar", {}, members=[info])
     with pytest.raises(BadInput, match="is not UTF-8"):
