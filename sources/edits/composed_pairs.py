@@ -12,7 +12,7 @@ from ...shards.schema import EditKind
 from ..assets.asset import Asset
 from ..scenes.layout import Scene, compose
 from ..scenes.spec import SceneOptions, SceneSpec
-from .composition import alike, composed
+from .composition import composed, looks_same
 from .draft import Draft, specify
 from .judge import forecast_fault
 from .limits import forecast_limits
@@ -67,6 +67,6 @@ def _of_the_same(scene: Scene, first: Draft) -> Scene:
 
 
 def _fault_between(scene: Scene, spec: SceneSpec, min_visible: float) -> str | None:
-    if alike(spec):
+    if looks_same(spec):
         return "moved_too_little"
     return forecast_fault(scene, Draft(spec.edit, spec.source, spec.target), forecast_limits(min_visible))

@@ -32,7 +32,7 @@ def named(spec: SceneSpec) -> SceneSpec | str:
     return names if isinstance(names, str) else replace(spec, names=names)
 
 
-def alike(spec: SceneSpec) -> bool:
+def looks_same(spec: SceneSpec) -> bool:
     """Whether source and target of a composed scene look the same, or no instruction states the difference."""
     return RULES[spec.edit.kind].looks_same(spec)
 

@@ -94,7 +94,7 @@ def _read_objects(entries: Any) -> tuple[Described, ...]:
             raise ValueError(f"object_data[{number}] has a uid or a category of over {LONGEST} characters, or odd ones")
         found.append(Described(uid, " ".join(category.replace("_", " ").lower().split())))
     if len(found) > MAX_OBJECTS:
-        raise ValueError(f"{len(found)} objects, more than the {MAX_OBJECTS} that masks can tell apart")
+        raise ValueError(f"{len(found)} objects, more than the {MAX_OBJECTS} that masks can distinguish")
     return tuple(found)
 
 

@@ -52,7 +52,7 @@ def test_no_object_of_test_is_seen_in_train(release, packed, tmp_path):
         assert result.notes == ("1 released pairs of test show an object of train: they are moved to val",)
 
 
-def test_names_are_no_patterns(release, tmp_path):
+def test_names_are_not_patterns(release, tmp_path):
     odd = tmp_path / "a [b] *?"
     release.rename(odd)
     assert listed(scan(str(odd), str(tmp_path))) == KEYS
@@ -70,7 +70,7 @@ def test_a_folder_wins_over_an_archive_of_its_task(release, release_files, tmp_p
     assert "rotate.tar.gz is not read: there is another copy of rotate" in result.notes
 
 
-def test_uids_that_keys_cannot_hold_are_renamed_without_collision(tmp_path):
+def test_uids_that_are_not_valid_in_keys_are_renamed_without_collision(tmp_path):
     files = {
         f"rotate/train/{uid}/{n}": d for uid in ("A b.c", "A_b_c", "ok-1") for n, d in pair_files("rotate").items()
     }
@@ -107,7 +107,7 @@ def test_a_root_without_pairs_is_rejected(tmp_path, make, message):
 
 
 def test_files_of_a_pair_need_not_be_adjacent(release_files, tmp_path):
-    """A tar may be sorted by file name, the descriptions in front of what they describe."""
+    """A tar may be sorted by file name, with metadata before the images."""
     names = sorted(release_files, key=lambda name: (name.rpartition("/")[2], name), reverse=True)
     (tmp_path / "root").mkdir()
     for task in ("translate", "rotate", "remove"):
@@ -122,7 +122,7 @@ def test_files_of_a_pair_need_not_be_adjacent(release_files, tmp_path):
 @pytest.mark.parametrize("archived", [True, False])
 @pytest.mark.slow
 def test_pairs_are_not_kept_in_memory(tmp_path, archived):
-    """When the last rows are made, what the scan holds is less than a name each, where a description takes 1 kB."""
+    """At the last rows, the scan uses less than 150 bytes per pair; the metadata of one takes 1 kB."""
     pairs = 1000
     names = FILES if archived else ("metadata.json",)
     folders = (f"rotate/{'train' if number % 10 else 'test/unseen'}/{number:032x}" for number in range(pairs))

@@ -17,7 +17,7 @@ from spatialdata_builder.pipeline.report.gallery.funnel_page import write_funnel
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
-from tests.pipeline.report.gallery.scenes import COLOURS, Written, write_scenes
+from tests.pipeline.report.gallery.scenes import COLORS, Written, write_scenes
 
 pytestmark = pytest.mark.slow
 
@@ -113,8 +113,8 @@ def test_categories_colors_and_gaps(scenes, tmp_path):
     accepted = [one for one in edited if one.state == "accepted"]
     categories = Counter(one.facts.objects[0].category for one in edited)
     assert {row["name"]: row["pairs"] for row in found["categories"]} == categories
-    colours = Counter(one.facts.colours[0] for one in accepted)
-    assert {row["name"]: row["accepted"] for row in found["colours"]} == {name: colours[name] for name in COLOURS}
+    colors = Counter(one.facts.colours[0] for one in accepted)
+    assert {row["name"]: row["accepted"] for row in found["colours"]} == {name: colors[name] for name in COLORS}
     makers = {one.key: f"depth renderer, metric {one.maps.metric.estimator}" for one in accepted}
     cells = Counter((one.kind, one.facts.objects[0].category, makers[one.key]) for one in accepted)
     coverage = {(row["edit"], row["category"], row["depth"]): row["accepted"] for row in found["coverage"]}
@@ -182,7 +182,7 @@ def test_shards_are_counted_like_their_build(finished, tmp_path):
     built, _ = show(finished, tmp_path / "built")
     for source, recipe in ((finished / "shards", ""), (finished, "full"), (finished / "shards" / "full", "")):
         found, page = show(source, tmp_path / "packed", recipe)
-        assert found["funnel"] == [] and "where they were built" in page.text
+        assert found["funnel"] == [] and "Open the gallery of OUT" in page.text
         assert found["coverage"] == built["coverage"]
         for name, histogram in built["histograms"].items():
             assert found["histograms"][name]["counts"]["accepted"] == histogram["counts"]["accepted"]
