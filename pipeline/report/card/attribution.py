@@ -41,16 +41,16 @@ def attribution(title: str, census: Census, titles: Mapping[str, str]) -> str:
         dataset_license(census),
         "The page of an asset states the version of its license; the links below lead to the latest version.\n",
     ]
-    for licence in LICENSES:
-        assets = [asset for asset in census.assets.values() if licence in licenses_of(asset.licence)]
+    for name in LICENSES:
+        assets = [asset for asset in census.assets.values() if name in licenses_of(asset.license)]
         if assets:
-            parts += [f"## {_heading(licence)}\n", _listed(assets, titles)]
+            parts += [f"## {_heading(name)}\n", _listed(assets, titles)]
     return "\n".join(parts)
 
 
 def dataset_license(census: Census) -> str:
     """The license of the dataset as a whole, or why there is none, as Markdown paragraphs."""
-    whole = combine(asset.licence for asset in census.assets.values())
+    whole = combine(asset.license for asset in census.assets.values())
     if whole.licence:
         version = "1.0" if whole.licence == "cc0" else "4.0"
         name = link(f"{label(whole.licence)} {version}", license_url(whole.licence))
@@ -93,8 +93,8 @@ def source_page(asset: VisibleAsset) -> str:
     return get_source(asset.dataset).asset_page(asset.uid) if asset.dataset in SOURCES else ""
 
 
-def _heading(licence: str) -> str:
-    return link(label(licence), license_url(licence)) if licence != "unknown" else "License unknown"
+def _heading(name: str) -> str:
+    return link(label(name), license_url(name)) if name != "unknown" else "License unknown"
 
 
 def _listed(assets: Sequence[VisibleAsset], titles: Mapping[str, str]) -> str:
@@ -104,13 +104,13 @@ def _listed(assets: Sequence[VisibleAsset], titles: Mapping[str, str]) -> str:
     def order(asset: VisibleAsset) -> tuple[int, str, str, str]:
         return -number[asset.creator], asset.creator.casefold(), _title(asset, titles).casefold(), asset.uid
 
-    terms = ["terms as named"] if any(asset.licence not in (*LICENSES, "") for asset in assets) else []
+    terms = ["terms as named"] if any(asset.license not in (*LICENSES, "") for asset in assets) else []
     rows = [
         [
             escape(asset.creator) if asset.creator not in _NAMELESS else "(not named)",
             escape(_title(asset, titles)) or "(no title)",
             link(asset.uid, source_page(asset)),
-            *(escape(asset.licence) for _ in terms),
+            *(escape(asset.license) for _ in terms),
             asset.samples,
         ]
         for asset in sorted(assets, key=order)

@@ -68,7 +68,7 @@ def _summary(facts: CardFacts) -> dict[str, Any]:
         "assets": len(census.assets),
         "licence": facts.whole.licence or "",
         "licence_problems": list(facts.whole.problems),
-        "licences": {"+".join(names): count for names, count in sorted(census.licences.items())},
+        "licences": {"+".join(names): count for names, count in sorted(census.licenses.items())},
         "leaks": splits.leaks,
         "shared_assets": {f"{one}+{other}": len(found) for (one, other), found in splits.assets.items()},
         "shared_scenes": {f"{one}+{other}": found for (one, other), found in splits.scenes.items()},

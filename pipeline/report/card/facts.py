@@ -78,7 +78,7 @@ def gather(build: Build, recipe: str) -> CardFacts:
         rejects=_rejects(build),
         splits=check_splits(build, census, options.duplicates),
         limits=tuple(known_limits(census)),
-        whole=combine(asset.licence for asset in census.assets.values()),
+        whole=combine(asset.license for asset in census.assets.values()),
         titles=titles_of(build, census.assets),
     )
 

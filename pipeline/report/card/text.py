@@ -117,7 +117,7 @@ def _licenses(facts: CardFacts) -> Iterator[str]:
     yield "## Licenses\n"
     yield dataset_license(census)
     rows: list[list[object]] = []
-    for names, count in sorted(census.licences.items(), key=lambda item: (-item[1], item[0])):
+    for names, count in sorted(census.licenses.items(), key=lambda item: (-item[1], item[0])):
         alone = combine(names)
         rows.append(
             [
@@ -129,7 +129,7 @@ def _licenses(facts: CardFacts) -> Iterator[str]:
         )
     yield "Samples by the licenses of the models that they show, and the license of one such sample:\n"
     yield table(["models under", "samples", "share", "sample under"], rows)
-    models = Counter(name for asset in census.assets.values() for name in licenses_of(asset.licence))
+    models = Counter(name for asset in census.assets.values() for name in licenses_of(asset.license))
     yield table(["license", "models"], [[label(name), models[name]] for name in LICENSES if models[name]])
     yield f"[{ATTRIBUTION}]({ATTRIBUTION}) names every visible model, its creator and its license.\n"
 

@@ -3,7 +3,7 @@
 // table. They get 8-bit values, that is the high byte of a 16-bit map.
 const maps = (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const made = new Set();
+  const defined = new Set();
 
   const node = (tag, attributes, ...children) => {
     const created = document.createElementNS(SVG, tag);
@@ -16,11 +16,11 @@ const maps = (() => {
     document.getElementById(id)?.remove();
     const place = { x: 0, y: 0, width: 1, height: 1, "color-interpolation-filters": "sRGB" };
     document.getElementById("filters").append(node("filter", { id, ...place }, ...primitives));
-    made.add(id);
+    defined.add(id);
     return `url(#${id})`;
   };
 
-  const fixed = (id, primitives) => (made.has(id) ? `url(#${id})` : define(id, ...primitives()));
+  const fixed = (id, primitives) => (defined.has(id) ? `url(#${id})` : define(id, ...primitives()));
 
   // Each channel through a table with 256 entries: [r, g, b] of each value, 0 to 255.
   const lookUp = (colors) => node("feComponentTransfer", {}, ...["R", "G", "B"].map((name, channel) =>
