@@ -50,7 +50,7 @@ Hdri = Literal["city", "courtyard", "forest", "interior", "night", "studio", "su
 
 @dataclass(frozen=True)
 class Light:
-    """One of the HDRIs that ship with Blender, rotated about z and scaled."""
+    """One of Blender's own HDRIs, turned about z and scaled."""
 
     hdri: Hdri
     rotation_deg: float
@@ -137,7 +137,7 @@ class SceneSpec:
 
 
 def to_json(spec: SceneSpec) -> dict[str, Any]:
-    """The specification as plain JSON values; object ids become strings, and `second_object` is left out if 0."""
+    """The specification as plain JSON values (object ids become strings); no `second_object` where there is none."""
     values = asdict(spec)
     if not spec.edit.second_object:
         del values["edit"]["second_object"]

@@ -117,13 +117,13 @@ _WALLS: dict[SurfaceKind, tuple[float, _Product]] = {
     "wood": (0.08, _Product(_WOOD, (0.08, 0.18), (0.4, 0.7))),
     "tile": (0.08, _Product(_WALL_TILE, (0.1, 0.25), (0.1, 0.35))),
 }
-_ANGLES: dict[SurfaceKind, tuple[float, ...]] = {"wood": (0.0, 90.0), "tile": (0.0, 45.0)}
+_TURNS: dict[SurfaceKind, tuple[float, ...]] = {"wood": (0.0, 90.0), "tile": (0.0, 45.0)}
 
 
 def sample_surface(rng: np.random.Generator, role: Role) -> Surface:
-    """A realistic floor or wall: the kind is drawn by its share, and a real color pair is varied a little.
+    """A floor or a wall that one could meet: kind by its share, a known colour pair a little varied.
 
-    Floors are rotated by any angle to the world's axes; the patterns of walls stay vertical.
+    Floors lie at any angle to the world's axes; patterns of walls stay plumb.
     """
     products = _FLOORS if role == "floor" else _WALLS
     kinds = tuple(products)
@@ -133,14 +133,14 @@ def sample_surface(rng: np.random.Generator, role: Role) -> Surface:
     pair = product.pairs[int(rng.integers(len(product.pairs)))]
     # One gain and one tint for both colors, so that they still match.
     gain = np.exp(rng.uniform(-0.15, 0.15)) * np.exp(rng.uniform(-0.04, 0.04, 3))
-    angles = _ANGLES.get(kind, (0.0,))
-    angle = float(rng.uniform(0.0, 360.0)) if role == "floor" else angles[int(rng.integers(len(angles)))]
+    turns = _TURNS.get(kind, (0.0,))
+    turn = float(rng.uniform(0.0, 360.0)) if role == "floor" else turns[int(rng.integers(len(turns)))]
     return Surface(
         kind=kind,
         colour=_linear_rgb(pair[0], gain),
         accent=_linear_rgb(pair[1], gain),
         scale_m=round(float(np.exp(rng.uniform(*np.log(product.scale_m)))), 6),
-        rotation_deg=round(angle, 6),
+        rotation_deg=round(turn, 6),
         roughness=round(float(rng.uniform(*product.roughness)), 6),
         seed=int(rng.integers(1_000_000)),
     )
