@@ -26,7 +26,7 @@ def test_roots_without_content(tmp_path: Path, kind: str, what: str):
     elif what == "file":
         root.write_text("no folder")
     result = build(root, tmp_path / "out", f"source.kind={kind}", "samples=3")
-    advice = {"object3dit": "give", "objaverse": "use"}[kind]
+    advice = {"object3dit": "set", "objaverse": "use"}[kind]
     assert f" {advice} " in assert_fails(result, "source.root", str(root))
     assert not (tmp_path / "out" / "plan.json").exists()
 
@@ -35,7 +35,7 @@ def test_a_missing_root(tmp_path: Path):
     result = run("build", "--out", tmp_path / "out", "--set", "source.kind=object3dit", "--set", "engine.kind=inline")
     assert_fails(result, "samples" if "samples" in result.err else "source.root")
     result = build("", tmp_path / "out", "source.root=")
-    assert_fails(result, "source.root: give the folder")
+    assert_fails(result, "source.root: set it to the folder")
 
 
 @pytest.mark.parametrize("name", ["object-paths.json.gz", "metadata/000-000.json.gz"])
