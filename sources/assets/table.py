@@ -32,7 +32,7 @@ def split_assets(assets: Iterable[Asset], fractions: Mapping[Split, float], seed
     """Assign each asset (by uid) to one split, so that no shape is in two splits.
 
     Families are assigned as a whole, in the order of a keyed hash, so that adding an asset moves few others. Every
-    split with a fraction above zero gets at least `MIN_ASSETS` assets, and at least `MIN_ASSETS` families if there are enough.
+    split with a fraction above zero gets at least `MIN_ASSETS` assets and, where possible, as many families.
     A family that would fill more than a quarter of a held-out split goes to the last split instead, which is train if
     train has a fraction above zero.
 
