@@ -19,7 +19,7 @@ from spatialdata_builder.sources.blender.render import RenderedView, Renderer
 from spatialdata_builder.sources.changed_region import Changed, find_changed
 from spatialdata_builder.sources.edits.judge import judge
 from spatialdata_builder.sources.edits.proposals import propose
-from spatialdata_builder.sources.procedural import catalogue, write_glb
+from spatialdata_builder.sources.procedural import catalog, write_glb
 from spatialdata_builder.sources.scenes.naming import name_objects
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions, SceneSpec
 
@@ -36,7 +36,7 @@ class Pair:
 
 def pairs(count: int, side: int, samples: int, threads: int) -> Iterator[Pair]:
     """Pairs that the sampler proposes and ray casting accepts; edit kinds alternate."""
-    assets, seed = catalogue(8, 0), 0
+    assets, seed = catalog(8, 0), 0
     rendering = RenderOptions(resolution=(side, side), samples=samples, device="cpu")
     with tempfile.TemporaryDirectory() as folder, Renderer(rendering, threads=threads) as made:
         while count:

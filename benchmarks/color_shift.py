@@ -30,7 +30,7 @@ from spatialdata_builder.sources.objaverse.appearance import (
 )
 from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
 from spatialdata_builder.sources.objaverse.survey import SurveyAssets
-from spatialdata_builder.sources.procedural import catalogue, write_glb
+from spatialdata_builder.sources.procedural import catalog, write_glb
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions
 
 RENDER = RenderOptions(resolution=(128, 128), samples=8, device="cpu")
@@ -42,7 +42,7 @@ def main() -> None:
     scenes = int(sys.argv[2]) if len(sys.argv) > 2 else 60
     with TemporaryDirectory() as folder:
         files = dict(surveyed(root))
-        files |= {asset: write_glb(asset.uid, Path(folder)) for asset in catalogue(4)}
+        files |= {asset: write_glb(asset.uid, Path(folder)) for asset in catalog(4)}
         with Renderer(portrait_options(RenderOptions())) as booth:
             shown = {asset.uid: median(take_portrait(booth, asset, file)) for asset, file in files.items()}
         rows = list(lit(files, scenes))

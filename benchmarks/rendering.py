@@ -22,7 +22,7 @@ from spatialdata_builder.sources.blender.environment import clean_environment, p
 from spatialdata_builder.sources.blender.process import SCRIPT
 from spatialdata_builder.sources.blender.render import Renderer
 from spatialdata_builder.sources.edits.proposals import propose
-from spatialdata_builder.sources.procedural import catalogue, write_glb
+from spatialdata_builder.sources.procedural import catalog, write_glb
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions, SceneSpec, to_json
 
 PLAIN = Path(__file__).with_name("plain_render.py")
@@ -30,7 +30,7 @@ PLAIN = Path(__file__).with_name("plain_render.py")
 
 def scenes(number: int, side: int) -> list[SceneSpec]:
     """The first valid proposal of each seed."""
-    assets, options = catalogue(), SceneOptions(objects=(4, 4))
+    assets, options = catalog(), SceneOptions(objects=(4, 4))
     found: list[SceneSpec] = []
     for seed in range(number):
         proposals = (propose(assets, "translate", options, (side, side), seed, attempt) for attempt in range(200))

@@ -16,7 +16,7 @@ DEFAULT_OUT = Path.home() / "spatialdata" / "procedural"
 
 
 def run() -> None:
-    """Make the package importable, which need not be installed on a cluster, then run the command."""
+    """Make the package importable (it need not be installed on a cluster), then run the command."""
     sys.path[:] = [str(ROOT), *(entry for entry in sys.path if Path(entry or ".").resolve() != ROOT / "pipeline")]
     try:
         import click  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -45,7 +45,7 @@ def _enter_environment() -> None:
 
 
 def _ray_python() -> "Path | None":
-    """The interpreter that this node's Ray runs its workers with: the raylet, an ancestor of ours, was told it."""
+    """The Python interpreter of this node's Ray workers, from the command line of the raylet, our ancestor process."""
     pid = os.getppid()
     try:
         while pid > 1:

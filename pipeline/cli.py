@@ -354,32 +354,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; errors become one line on stderr and an exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     prepare()
-    told, code = "", 0
+    message, code = "", 0
     try:
         with interruptible():
             cli.main(args=given, prog_name="spatialdata", standalone_mode=False)
             sys.stdout.flush()
     except KeyboardInterrupt:
-        told, code = STOPPED_TEXT, STOPPED
+        message, code = STOPPED_TEXT, STOPPED
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        told, code = shown.getvalue(), error.exit_code
+        message, code = shown.getvalue(), error.exit_code
     except Exception as error:  # the last handler: a user reads this
         if "--debug" in given and not isinstance(error, Stopped | BrokenPipeError):
             say(traceback.format_exc(), err=True)
             sys.exit(1)
-        told, code = _explain(error)
+        message, code = _explain(error)
     work_is_done()
-    if told:
-        say(told.rstrip("\n"), err=True)
+    if message:
+        say(message.rstrip("\n"), err=True)
     end_if_command(code)
     if code:
         sys.exit(code)
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """A line and an exit code."""
+    """The error line and the exit code."""
     if isinstance(error, SpatialdataError):
         return error_line(error), error.exit_code
     if isinstance(error, ImportError) and (text := missing_package(error)):

@@ -1,6 +1,6 @@
-"""The configuration of a build: typed, one YAML file plus `--set a.b=c`.
+"""The configuration of a build: typed, from one YAML file plus `--set a.b=c`.
 
-An unknown key or a bad value is one line that names the key, the nearest valid one and the allowed values.
+The error for an unknown key or a bad value is one line with the key, the nearest valid key and the allowed values.
 """
 
 import re
@@ -33,24 +33,24 @@ from .secret_values import restored
 
 LayerName = Literal["pair", "screen", "instruction", "depth", "metric", "normal", "segment", "line", "checks", "judge"]
 PoolName = Literal[LayerName, "portraits", "orient"]
-"""Layers of a build, and those of `spatialdata orient`."""
+"""Layers of a build and of `spatialdata orient`."""
 LAYERS: Final[tuple[str, ...]] = get_args(LayerName)
-"""Layers that the package knows. Others are a user's own: their stage is named by its import path."""
+"""Built-in layers. A user's own layers name their stage by its import path."""
 POOLS: Final[tuple[str, ...]] = get_args(PoolName)
 _OWN_LAYER: Final = re.compile(r"(?!source_|target_)[a-z][a-z0-9_]{0,30}")
 _TAKEN: Final = (*PAIR_MEMBERS, *MAP_MEMBERS, *POOLS, "json", "key", "record", "valid")
-"""Names of members, of layers, and of what a batch of `stream` holds: no layer of a user's own can have one."""
+"""Names of members, of built-in layers, and of the entries of a `stream` batch: not allowed for a user's own layer."""
 RecipeName = Literal["full", "spatialdiff", "ildm", "spatialedit", "spatialfusion"]
 _ONE_OBJECT_KINDS: Final = tuple(kind for kind in EDIT_KINDS if kind not in TWO_OBJECT_KINDS)
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
 class EditOptions(Options):
-    """`edits`: kind of edit: weight; and what is derived from the samples that are rendered.
+    """`edits`: the weight of each kind of edit, and which samples are derived from the rendered ones.
 
-    A kind that is not named has no weight, but where none is named all have the same, except kinds of two objects:
-    these change the schema of the samples. What is not set is not written either, so that a configuration of an earlier
-    version stays what it was.
+    A kind that is not set has weight 0. If no kind is set, all have the same weight, except kinds with two objects,
+    because these change the schema of the samples. Only keys that are set are serialized, so that configurations of
+    earlier versions keep their serialized form.
     """
 
     translate: Weight = 0.0
@@ -60,14 +60,14 @@ class EditOptions(Options):
     insert: Weight = 0.0
     camera: Weight = 0.0
     swap: Weight = 0.0
-    invert: bool = Field(default=False, description="of each sample its inverse, too: target to source")
+    invert: bool = Field(default=False, description="add the inverse of each sample: target to source")
     compose: bool = Field(
-        default=False, description="samples in twos of one scene, and of each two the edit between their targets, too"
+        default=False, description="render two edits of each scene, and add the edit between their targets"
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _all_alike(cls, given: Any) -> Any:
+    def _equal_weights(cls, given: Any) -> Any:
         if isinstance(given, Mapping) and not set(EDIT_KINDS) & set(cast("Mapping[str, Any]", given)):
             return {**dict.fromkeys(_ONE_OBJECT_KINDS, 1.0), **given}
         return given
@@ -79,7 +79,7 @@ class EditOptions(Options):
 
     @property
     def weights(self) -> dict[EditKind, float]:
-        """Of the kinds that have one."""
+        """The kinds of edit with a weight above 0."""
         return {kind: weight for kind in EDIT_KINDS if (weight := float(getattr(self, kind))) > 0}
 
 
@@ -90,7 +90,7 @@ class CodecOptions(Options):
 
 
 class SplitOptions(Options):
-    """`shard.splits`: fractions of the samples; assets are divided likewise."""
+    """`shard.splits`: fractions of the samples, and of the assets."""
 
     train: Weight = 0.9
     val: Weight = 0.05
@@ -107,14 +107,14 @@ class SplitOptions(Options):
 
 
 class DuplicateOptions(Options):
-    """`shard.duplicates`: samples that are left out of the shards because others are the same."""
+    """`shard.duplicates`: which samples are left out of the shards because they repeat others."""
 
     enabled: bool = True
     distance: int = Field(
-        default=12, ge=0, le=16, description="bits of 256 by which images that are the same may differ"
+        default=12, ge=0, le=16, description="most bits, of 256, in which the hashes of duplicate images differ"
     )
     across_splits: bool = Field(
-        default=True, description="leave out what shows an image of test (or, in train, of val), too"
+        default=True, description="also leave out samples that repeat an image of test (or, in train, of val)"
     )
 
 
@@ -128,12 +128,12 @@ class ShardOptions(Options):
     splits: SplitOptions = SplitOptions()
     duplicates: DuplicateOptions = DuplicateOptions()
     licenses: tuple[License, ...] = Field(
-        default=(), description="pack only samples all of whose visible assets have one of these; empty: all samples"
+        default=(), description="pack only samples whose visible assets all have one of these; empty: all samples"
     )
 
 
 class Resources(Options):
-    """Resources of one stage; what is not set is the stage's own choice."""
+    """Resources of one stage; the stage chooses those that are not set."""
 
     actors: int | None = Field(default=None, ge=1)
     cpus: float | None = Field(default=None, ge=0, allow_inf_nan=False)
@@ -141,23 +141,23 @@ class Resources(Options):
 
     @field_validator("gpus")
     @classmethod
-    def _whole(cls, gpus: float | None) -> float | None:
+    def _share_or_whole(cls, gpus: float | None) -> float | None:
         if gpus is not None and gpus > 1 and gpus != int(gpus):
             raise ValueError(f"{gpus:g} is not allowed; allowed: a share of one GPU (0 to 1), or a whole number")
         return gpus
 
 
 class EngineOptions(Options):
-    """`engine`: what moves the work."""
+    """`engine`: where stages run, and with which resources."""
 
     kind: Literal["ray", "inline"] = "ray"
-    address: str = Field(default="", description="of a Ray cluster; empty: the one of the job, else a local one")
+    address: str = Field(default="", description="of a Ray cluster; empty: that of the Ray job, else a local Ray")
     resources: dict[str, Resources] = Field(default_factory=dict[str, Resources])
     shared_fs: bool = Field(default=False, description="OUT is a folder that all nodes of the cluster share")
 
 
 class LayerOptions(BaseModel):
-    """One entry of `layers`: the name of a stage, or its import path `package.module:Class`, and its own options."""
+    """One entry of `layers`: the name of a stage, or its import path `package.module:Class`, and its options."""
 
     stage: str
     options: dict[str, Any]
@@ -188,7 +188,7 @@ class Config(Options):
     )
     seed: int = Field(default=0, ge=0, lt=2**63)
     unit_size: int = Field(
-        default=64, ge=1, le=65_536, description="rendered samples of a unit: of work, commit, retry"
+        default=64, ge=1, le=65_536, description="rendered samples in a unit, the unit of work, commit and retry"
     )
     edits: EditOptions = EditOptions()
     scene: SceneOptions = SceneOptions()
@@ -197,11 +197,11 @@ class Config(Options):
     shard: ShardOptions = ShardOptions()
     engine: EngineOptions = EngineOptions()
     orient: dict[str, Any] = Field(
-        default_factory=dict[str, Any], description="`spatialdata orient`: options of the model that is asked"
+        default_factory=dict[str, Any], description="options of the model that `spatialdata orient` asks"
     )
 
     @model_validator(mode="after")
-    def _names(self) -> "Config":
+    def _check_names(self) -> "Config":
         own = [name for name in self.layers if name not in LAYERS]
         for name in own:
             if ":" not in self.layers[name].stage:
@@ -209,8 +209,8 @@ class Config(Options):
             if name in _TAKEN or not _OWN_LAYER.fullmatch(name):
                 raise _in_words(
                     ("layers", name),
-                    f"layers.{name}: a layer of your own cannot have this name: write up to 31 of a-z, 0-9 and _, "
-                    f"without source_ or target_ before it, and none of {', '.join(_TAKEN)}",
+                    f"layers.{name}: not allowed as a layer name: use up to 31 of a-z, 0-9 and _, not starting with "
+                    f"source_ or target_, and none of {', '.join(_TAKEN)}",
                 )
         for name in self.engine.resources:
             if name not in (*POOLS, *own):
@@ -218,37 +218,39 @@ class Config(Options):
         return self
 
     @model_validator(mode="after")
-    def _whole(self) -> "Config":
+    def _check_keys_together(self) -> "Config":
         if not self.edits.weights:
             raise ValueError("edits: at least one kind needs a weight above 0")
         if self.edits.compose:
             self._check_compose()
         if self.samples == "all" and not get_source(self.source.kind).released:
             released = " or ".join(source.kind for source in all_sources() if source.released)
-            raise ValueError(f"samples: 'all' needs source.kind {released}; {self.source.kind} scenes have no end")
+            raise ValueError(
+                f"samples: 'all' needs source.kind {released}; {self.source.kind} has an unlimited number of scenes"
+            )
         return self
 
     def _check_compose(self) -> None:
         kind = self.source.kind
         if get_source(kind).released:
-            raise ValueError(f"edits.compose: {kind} has one edit of each scene; leave it out, or use edits.invert")
+            raise ValueError(f"edits.compose: {kind} has one edit per scene: remove edits.compose, or use edits.invert")
         if self.unit_size % 2:
-            raise ValueError(f"unit_size: {self.unit_size} cuts samples in two that edits.compose makes together: even")
-        from ..sources.edits.registry import RULES, composes_alone, partners_of  # imports numpy, which others need not
+            raise ValueError(f"unit_size must be even when edits.compose is set (got {self.unit_size})")
+        from ..sources.edits.registry import RULES, composes_alone, partners_of  # imports numpy
 
         weights = self.edits.weights
         for kind, weight in weights.items():
             partners = partners_of(kind)
             if not RULES[kind].composes:
                 raise ValueError(
-                    f"edits.compose: no edit leads from one {RULES[kind].noun} to another of its scene; give {kind} no "
-                    "weight, or leave edits.compose out"
+                    f"edits.compose: {RULES[kind].noun} cannot be composed with another edit of its scene: set "
+                    f"edits.{kind} to 0, or remove edits.compose"
                 )
             others = sum(weights.get(other, 0.0) for other in partners)
             if weight > others and not composes_alone(kind):
                 raise ValueError(
-                    f"edits.compose: each {RULES[kind].noun} goes with another edit of that object: give "
-                    f"{', '.join(partners)} together the weight of {kind} at least ({weight:g}; they have {others:g})"
+                    f"edits.compose: each {RULES[kind].noun} needs another edit of that object: the weights of "
+                    f"{', '.join(partners)} must sum to at least that of {kind} ({weight:g}; they sum to {others:g})"
                 )
 
 
@@ -258,7 +260,7 @@ def _unknown(place: tuple[str, ...], allowed: Sequence[str]) -> PydanticCustomEr
 
 
 def _in_words(place: tuple[str, ...], message: str) -> PydanticCustomError:
-    """An error of a validator that sees the whole configuration, with the key that it is about."""
+    """An error about the key at `place`, for a validator of the whole configuration."""
     return PydanticCustomError("in_words", "{message}", {"message": message, "place": place})
 
 
@@ -266,26 +268,28 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
     """Read a YAML file, apply `a.b=c` overrides, and validate.
 
     Raises:
-        BadInput: no such file, not YAML, an unknown key or a bad value: one line that says what to write instead.
+        BadInput: no such file, not YAML, an unknown key or a bad value. One line that says what to write instead.
     """
     values = read_yaml(path) if path is not None else {}
     return with_overrides(values, overrides, str(path) if path is not None else "configuration")
 
 
 def with_overrides(values: dict[str, Any], overrides: Sequence[str], origin: str) -> Config:
-    """Plain values with `a.b=c` overrides applied, their secrets restored, validated; see `load_config`."""
+    """Apply `a.b=c` overrides to plain values, restore their secrets, and validate; see `load_config`."""
     given = deepcopy(values)
     for override in overrides:
         _apply(values, override)
     try:
         return Config.model_validate(restored(values))
     except ValidationError as error:
-        raise BadInput(f"{_blamed(error, given, overrides) or origin}: {explain(error, Config)}") from None
+        raise BadInput(f"{_wrong_overrides(error, given, overrides) or origin}: {explain(error, Config)}") from None
 
 
-def _blamed(error: ValidationError, given: Mapping[str, Any], overrides: Sequence[str]) -> str:
-    """The override that the first problem is about, all of them where they break what was right without them; else
-    nothing: it is in the file."""
+def _wrong_overrides(error: ValidationError, given: Mapping[str, Any], overrides: Sequence[str]) -> str:
+    """The override that caused the first problem, or all of them if the file is valid without them.
+
+    Empty if the problem is in the file.
+    """
     first = error.errors()[0]
     place = [str(part) for part in first.get("ctx", {}).get("place", _location(first["loc"]))]
     for override in reversed(overrides):
@@ -315,7 +319,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if name != "".join(name.split()) or not all(name.split(".")):
         key = ".".join(filter(None, "".join(name.split()).split("."))) or "key"
         raise BadInput(
-            f"--set '{shortened(override)}': '{name}' is no key; write names with single dots and no spaces: "
+            f"--set '{shortened(override)}': '{name}' is not a key; write names with single dots and no spaces: "
             f"--set {shortened(f'{key}={text.strip()}')}"
         )
     *path, last = name.split(".")
@@ -338,7 +342,7 @@ def read_options(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(text: str, origin: str) -> Any:
-    """YAML where it is a number, a list and so on; what would be text is taken as it stands: `/data/set #2: a`."""
+    """Parse numbers, lists and so on as YAML; keep other text unchanged, such as `/data/set #2: a`."""
     if not text or text[0] in "[{'\"":
         return parse_yaml(text, origin) if text else ""
     try:
@@ -349,11 +353,11 @@ def _value(text: str, origin: str) -> Any:
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """One line for the first problem of `error`: the key, the nearest valid one, the allowed values."""
+    """One line for the first problem of `error`: the key, the nearest valid key, the allowed values."""
     first, *others = error.errors()
     context = first.get("ctx", {})
     location = _location(first["loc"])
-    # Another alternative of a union, or a list too short without its bad entry, is no second mistake.
+    # Do not count other alternatives of a union, or a list that is too short without its bad entry.
     others = [other for other in others if (place := _location(other["loc"])) != location[: len(place)]]
     key = ".".join(str(part) for part in location)
     last = str(location[-1]) if location else ""
@@ -382,11 +386,11 @@ _PLAIN_WORDS: Final = {
     "model_type": "write a section, such as {key: value}",
     "missing": "a value is missing",
 }
-"""What pydantic calls by Python's names."""
+"""Messages for errors that pydantic states in terms of Python types."""
 
 
 def _location(loc: Sequence[str | int]) -> list[str | int]:
-    """A key's parts. A union reports one location per alternative; their names are not part of the key."""
+    """The parts of a key. Pydantic adds the names of a union's alternatives, which are not part of the key."""
     named = ("[key]", "constrained-", "literal")
     return [part for part in loc if not (isinstance(part, str) and part.startswith(named))]
 

@@ -77,7 +77,7 @@ def open_build(out: str, overrides: Sequence[str] = (), *, running: bool = False
 
     Args:
         overrides: `key=value` for keys of `shard` and `engine`.
-        running: while a build runs, open that one instead.
+        running: open the build that is running, if there is one.
 
     Raises BadInput if there is no build, or an override names another key.
     """
@@ -86,7 +86,7 @@ def open_build(out: str, overrides: Sequence[str] = (), *, running: bool = False
         raise BadInput(f"--set {of_plan[0]}: the plan fixes the splits: build into another OUT to change them")
     if other:
         raise BadInput(
-            f"--set {other[0]}: only keys of `shard` and `engine` can be set here; build again to set others"
+            f"--set {other[0]}: only keys of `shard` and `engine` can be set here; rerun `build` to set others"
         )
     store = open_out(out)
     shown = read_shown(store, overrides, running=running)

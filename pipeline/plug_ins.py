@@ -1,7 +1,7 @@
-"""Stages of a user's own package, named by their import path: `layers: {line: {stage: "mypackage.canny:Canny"}}`.
+"""Stages of a user's package, named by their import path: `layers: {line: {stage: "mypackage.canny:Canny"}}`.
 
-A plug-in's module is imported where a build's stages are made, so it should import what is heavy in `setup`. On a
-cluster its package is sent to the nodes (`places`), without the packages that it depends on.
+A plug-in's module is imported when a build creates its stages, so heavy imports belong in `setup`. On a cluster, its
+package is sent to the nodes (`places`), without the packages that it depends on.
 """
 
 import importlib
@@ -29,16 +29,16 @@ def is_path(stage: str) -> bool:
 
 
 def path_of(stage: Stage) -> str:
-    """The import path of a stage that was plugged in, where its class is defined; empty for the package's own."""
+    """The import path of a plugged-in stage, where its class is defined; empty for built-in stages."""
     kind = type(stage)
     return "" if kind.__module__.partition(".")[0] == _OURS else f"{kind.__module__}:{kind.__qualname__}"
 
 
 def load(layer: str, path: str) -> type[Stage]:
-    """The class of a stage by its import path, `package.module:Class`.
+    """Import the class of a stage from `package.module:Class`.
 
-    Raises BadInput, in one line, for a path that is none, a module that cannot be imported, and a class that is not
-    there or does not fit `shards.stage.Stage`.
+    Raises BadInput if the path is malformed, the module cannot be imported, or the class does not exist or does not fit
+    `shards.stage.Stage`.
     """
     where = f"layers.{layer}.stage"
     if not _PATH.fullmatch(path):
@@ -56,7 +56,7 @@ def load(layer: str, path: str) -> type[Stage]:
 
 
 def places(stages: Iterable[Stage]) -> tuple[Path, ...]:
-    """Where the packages of plugged-in stages lie: a folder, or the file of a module without a package."""
+    """The locations of the packages of plugged-in stages: folders, or files of modules without a package."""
     names = {path.partition(":")[0].partition(".")[0] for stage in stages if (path := path_of(stage))}
     found: list[Path] = []
     for name in sorted(names):
@@ -72,7 +72,7 @@ def _module(where: str, name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise BadInput(
-                f"{where}: there is no module '{error.name}': install its package, or add its folder to PYTHONPATH"
+                f"{where}: no module '{error.name}': install its package, or add its folder to PYTHONPATH"
             ) from None
         raise BadInput(f"{where}: module '{name}' needs module '{error.name}', which is not installed") from None
     except Exception as error:  # a module may raise anything

@@ -1,4 +1,4 @@
-"""Which stages exist: one line each. A stage's module is imported when it is asked for, not before."""
+"""The stages of the package, one line each. A stage's module is imported when the stage is used."""
 
 import dataclasses
 import importlib
@@ -37,7 +37,7 @@ STAGES: dict[tuple[str, str], str] = {
     ("checks", "geometry"): "spatialdata_builder.annotators.checks:GeometryChecks",
     ("judge", "viescore"): "spatialdata_builder.annotators.judge:VieScoreJudge",
 }
-"""All but the stages of layer `pair`, which the sources name; see `known_stages`."""
+"""All stages except those of layer `pair`, which the sources name; see `known_stages`."""
 LEFT_OUT = "none"
 ANSWERS = "answers"
 
@@ -49,15 +49,15 @@ def known_stages(config: Config) -> dict[tuple[str, str], str]:
 
 
 def build_stages(config: Config, pair_arguments: Mapping[str, Any], out: str = "") -> list[Stage]:
-    """The stages of a build, in the order of their needs: the source's defaults, overridden layer by layer.
+    """The stages of a build, each after the layers that it needs: the source's defaults, overridden layer by layer.
 
     Args:
-        pair_arguments: fields of the pair stage that the plan settles (its root, its asset table).
-        out: URL of OUT; stages with a field `answers` keep what a model answered under `OUT/answers`.
+        pair_arguments: fields of the pair stage that the plan sets (its root, its asset table).
+        out: URL of OUT; stages with a field `answers` store the answers of models under `OUT/answers`.
 
     Raises:
-        BadInput: a stage or an option that does not exist, a pair stage that is not the source's, an option of it
-            that the source or the plan settles, or a layer that another one needs is missing.
+        BadInput: a stage or an option does not exist, the pair stage is not the source's, an option of the pair stage
+            is set by the source or the plan, or a layer that another one needs is missing.
     """
     source, known = get_source(config.source.kind), known_stages(config)
     defaults = {**source.layers, "pair": source.pair_stage}
@@ -77,7 +77,7 @@ def build_stages(config: Config, pair_arguments: Mapping[str, Any], out: str = "
     }
     for name, reason in source.not_exact.items():
         if name in chosen and chosen[name].stage == "exact":
-            raise BadInput(f"layers.{name}: {reason}: leave the layer out, or give a model")
+            raise BadInput(f"layers.{name}: {reason}: remove the layer, or name a model")
     _check_normals(chosen)
     for name, stage in stages.items():
         for need in stage.needs:
@@ -88,7 +88,7 @@ def build_stages(config: Config, pair_arguments: Mapping[str, Any], out: str = "
 
 
 def _check_normals(chosen: Mapping[str, LayerOptions]) -> None:
-    """Normals that another layer's model makes along must be kept by it."""
+    """`from_metric` needs a metric stage that keeps its normals."""
     normal, metric = chosen.get("normal"), chosen.get("metric")
     if normal is None or normal.stage != "from_metric":
         return
@@ -102,16 +102,16 @@ def _check_normals(chosen: Mapping[str, LayerOptions]) -> None:
 def _check_pair(config: Config, chosen: LayerOptions, stage: str, settled: Mapping[str, Any]) -> None:
     if chosen.stage != stage:
         raise BadInput(
-            f"layers.pair: source.kind {config.source.kind} makes its pairs with stage '{stage}', not "
-            f"'{chosen.stage}': leave the stage out, or set source.kind"
+            f"layers.pair: the pair stage of source.kind {config.source.kind} is '{stage}', not "
+            f"'{chosen.stage}': remove the stage, or set source.kind"
         )
     for option in chosen.options:
         if option in settled:
-            raise BadInput(f"layers.pair.{option}: follows from `source`, `scene`, `render` and the plan: set it there")
+            raise BadInput(f"layers.pair.{option}: set by `source`, `scene`, `render` and the plan: set it there")
 
 
 def _resources(config: Config, layer: str) -> dict[str, float]:
-    """What `engine.resources` says of a layer, for a stage that shapes itself by it (threads, batches)."""
+    """The `engine.resources` of a layer, for stages that adapt to them (threads, batches)."""
     asked = {str(name): resources for name, resources in config.engine.resources.items()}.get(layer)
     values = {"cpus": asked.cpus, "gpus": asked.gpus} if asked else {}
     return {name: value for name, value in values.items() if value is not None}
@@ -143,7 +143,7 @@ def _make(
 
 
 def _known(known: Mapping[tuple[str, str], str], layer: str, name: str) -> Any:
-    """The class of one of the package's own stages, or of the source's pair stage."""
+    """The class of a built-in stage, or of the source's pair stage."""
     available = sorted(stage for other, stage in known if other == layer)
     if (layer, name) not in known:
         raise BadInput(

@@ -1,4 +1,4 @@
-"""Configuration values with a secret part: files hold them without it, the environment completes them.
+"""Configuration values with a secret part: files store them without it, the environment completes them.
 
 Invariant: no file of OUT holds a secret. Where a file has `shards.redact.HIDDEN` in its place, the environment variable
 named after the key holds the complete value.
@@ -20,7 +20,7 @@ def secret_variable(key: str) -> str:
 
 
 def restored(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values of a configuration, with secrets filled in from the environment where it holds them."""
+    """Plain values of a configuration, with their secrets filled in from the environment if it has them."""
     found = deepcopy(dict(values))
     for path, value in _texts(found, ()):
         if HIDDEN in value and (complete := os.environ.get(secret_variable(_key(path)))):

@@ -31,7 +31,7 @@ def end_with(text: str, code: int) -> NoReturn:
 
 
 def work_is_done() -> None:
-    """From now on, a signal ends the process silently: there is nothing to resume."""
+    """Let later signals end the process silently, because there is nothing to resume."""
     for number in SIGNALS:
         if signal.getsignal(number) is exit_at_once:
             signal.signal(number, _exit_silently)

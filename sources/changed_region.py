@@ -76,9 +76,9 @@ def all_changed(source: View, target: View) -> Changed:
 
 
 def find_changed(source: View, target: View, edited: Collection[int]) -> Changed:
-    """Find what the edit of the objects `edited` influenced, and put the source's pixels everywhere else.
+    """Find the region that the edit of the objects `edited` influenced, and copy the source's pixels everywhere else.
 
-    Raises ValueError where the images' shapes differ.
+    Raises ValueError if the shapes of the images differ.
     """
     _check(source, target)
     own = _mask_of(source, edited) | _mask_of(target, edited)
@@ -96,19 +96,21 @@ def find_changed(source: View, target: View, edited: Collection[int]) -> Changed
 
 
 def changed_between(first: View, second: View, edited: Collection[int], changed: Mask) -> Mask:
-    """What differs between the targets of two edits of one source, as `find_changed` finds it; and no pixel else does.
+    """The region in which the targets of two edits of one source differ, found like in `find_changed`.
+
+    Contains every pixel that differs.
 
     Args:
-        first, second: as stored: equal to the source outside the region that their own edit changed.
-        changed: H x W, what at least one of the two edits changed.
+        first, second: the stored targets, equal to the source outside the region that their own edit changed.
+        changed: H x W, the region that at least one of the two edits changed.
 
-    Raises ValueError where the images' shapes differ, or pixels differ where neither edit changed any.
+    Raises ValueError if the shapes of the images differ, or pixels differ outside `changed`.
     """
     _check(first, second)
     differ = first.rgb != second.rgb
     unequal = differ[..., 0] | differ[..., 1] | differ[..., 2]
     if (unequal & ~changed).any():
-        raise ValueError("two targets of one source differ where neither edit changed it")
+        raise ValueError("two targets of one source differ outside the region that their edits changed")
     own = _mask_of(first, edited) | _mask_of(second, edited)
     difference = _f32(cv2.subtract(second.rgb, first.rgb, dtype=cv2.CV_32F))
     channels = [_f32(channel) for channel in cv2.split(difference)]
@@ -120,7 +122,7 @@ def changed_between(first: View, second: View, edited: Collection[int], changed:
 
 
 def _mask_of(view: View, edited: Collection[int]) -> Mask:
-    """Where the objects are seen, (H, W)."""
+    """The visible pixels of the objects, (H, W)."""
     return np.isin(view.instances, list(edited))
 
 
@@ -131,7 +133,7 @@ def _check(source: View, target: View) -> None:
 
 
 def _touched(source: F32 | None, target: F32 | None) -> Mask | None:
-    """Pixels whose paths met the edit, dilated by the denoiser's radius; None if the renders do not share paths."""
+    """Pixels whose paths hit the edit, dilated by the denoiser's radius; None if the renders do not share paths."""
     if source is None or target is None:
         return None
     differ = source != target

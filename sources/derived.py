@@ -1,6 +1,6 @@
-"""Samples that follow from others: their images and maps are those of their origins, their edit is arithmetic.
+"""Derived samples: they reuse the images and maps of their origins; their edit is computed.
 
-Invariant: nothing is rendered, decoded or encoded again, so a derived image has the very bytes of its origin's.
+Invariant: nothing is rendered, decoded or encoded again, so a derived image has the same bytes as its origin's image.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from ..shards.sample import Columns, Reject, Sample
 from ..shards.schema import PairFacts, SceneObject
 
 ORIGIN_REJECTED: Final = "origin_rejected"
-"""Reason of the reject of a sample whose origin was not made."""
+"""Reject reason of a sample whose origin was rejected or quarantined."""
 VIEWS: Final = (
     ("source", "target"),
     ("source_instances", "target_instances"),
@@ -26,22 +26,22 @@ def is_derived(sample: Sample) -> bool:
 
 
 def origins_of(spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """Keys of the samples that a planned sample is derived from; none where it is not derived."""
+    """Keys of the samples that a planned sample is derived from; empty if it is not derived."""
     return tuple(spec.get("origin", ()))
 
 
 def origin_rejected(key: str, origin: object) -> Reject:
-    """What becomes of a sample whose origin was not made.
+    """The reject of a sample whose origin has no row.
 
     Args:
-        origin: the origin's reject; anything else where the stage was not given it, since it had killed a worker.
+        origin: the origin's reject; any other value if the origin is quarantined, so that the stage did not get it.
     """
     why = origin.reason if isinstance(origin, Reject) else "it is quarantined"
     return Reject(ORIGIN_REJECTED, detail=f"its origin {key}: {why}")
 
 
 def inverted_columns(columns: Columns, facts: PairFacts) -> Columns:
-    """The row of layer `pair` read backwards, with its own facts."""
+    """The row of layer `pair` with source and target exchanged, and with its own facts."""
     swapped = dict(columns)
     for one, other in VIEWS:
         swapped[one], swapped[other] = columns[other], columns[one]
@@ -49,7 +49,7 @@ def inverted_columns(columns: Columns, facts: PairFacts) -> Columns:
 
 
 def swapped_facts(facts: PairFacts) -> PairFacts:
-    """The facts with source and target exchanged, but for the edit and the names, which are not symmetric."""
+    """The facts with source and target exchanged, except the edit and the names, which are not symmetric."""
     measures = facts.measures
     return facts.model_copy(
         update={

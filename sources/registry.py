@@ -1,4 +1,4 @@
-"""Which sources exist: one line each. A source is imported when a configuration is read, not before."""
+"""The sources of the package, one line each. A source is imported when a configuration is read."""
 
 import importlib
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ AnySource: TypeAlias = PairSource[Any] | SceneSource[Any]
 
 
 def get_source(kind: str) -> AnySource:
-    """The source of a valid `source.kind`. Raises SpatialdataError where a part of the protocol is missing."""
+    """The source of a valid `source.kind`. Raises SpatialdataError if its class does not implement the protocol."""
     return _load(kind, SOURCES[kind])
 
 
 def get_scene_source(kind: str) -> SceneSource[Any]:
-    """The same, for workers that open 3D models. Raises SpatialdataError for a source that has none."""
+    """Like `get_source`, for workers that open 3D models. Raises SpatialdataError if the source has no models."""
     source = get_source(kind)
     if not isinstance(source, SceneSource):
         raise SpatialdataError(f"source '{kind}' has no 3D models")
@@ -35,14 +35,14 @@ def get_scene_source(kind: str) -> SceneSource[Any]:
 
 
 def all_sources() -> Iterator[AnySource]:
-    """In the order of the registry."""
+    """All sources, in the order of the registry."""
     return map(get_source, SOURCES)
 
 
 def source_options() -> type[SourceOptions]:
     """The section `source` of a configuration: the keys of all sources, in the order of the registry.
 
-    Loads every source, so each command that reads a configuration finds a source that lacks something.
+    Loads every source, so that each command that reads a configuration reports an incomplete source.
     """
     return _composed(tuple(SOURCES.items()))
 
@@ -57,7 +57,7 @@ def _load(kind: str, place: str) -> AnySource:
 
 
 def missing_parts(kind: str, source: type[Any]) -> str:
-    """What a class lacks of the protocol, for a message; empty where it is complete."""
+    """What a class lacks of the protocol, as text for a message; empty if it is complete."""
     if not issubclass(source, (PairSource, SceneSource)):
         return "it is neither a PairSource nor a SceneSource"
     declared = {name for base in source.__mro__ for name in vars(base).get("__annotations__", ())}
@@ -67,7 +67,7 @@ def missing_parts(kind: str, source: type[Any]) -> str:
     if source.kind != kind:
         return f"its kind is '{source.kind}'"
     if unknown := set(source.planned) - source.options.model_fields.keys():
-        return f"planned names {', '.join(sorted(unknown))}, which its options do not have"
+        return f"`planned` has {', '.join(sorted(unknown))}, which its options do not have"
     return ""
 
 
@@ -80,7 +80,7 @@ def _composed(sources: tuple[tuple[str, str], ...]) -> type[SourceOptions]:
             other = owners.setdefault(name, section)
             if not (issubclass(section, other) or issubclass(other, section)):
                 raise SpatialdataError(f"source.{name} is a key of {other.__name__} and of {section.__name__}")
-    # A class that another one derives from adds nothing. pydantic orders the keys by the last base first.
+    # Leave out classes that others derive from. pydantic takes keys from the last base first.
     bases = [one for one in sections if not any(one is not other and issubclass(other, one) for other in sections)]
     kinds: Any = Literal[tuple(kind for kind, _ in sources)]
     section = create_model("SourceOptions", __base__=tuple(reversed(bases)), kind=(kinds, sources[0][0]))

@@ -1,14 +1,13 @@
-"""The protocol of a source: where pairs come from.
+"""The protocol of a source of pairs.
 
-A source is a class in a folder of its own and one line in `sources.registry`. The pipeline asks it for everything that
-differs between sources and compares no names of sources. A class derives from one of two bases:
+A source is a class in its own folder and one line in `sources.registry`. The pipeline asks it for everything that
+differs between sources and never compares names of sources. The class derives from one of two bases:
+- `PairSource`: the pairs already exist. The source lists them (`rows`), and its own pair stage reads them.
+- `SceneSource`: a source of 3D models (`assets`, `models`), from which `sources.rendered.pairs` composes, edits and
+  renders scenes.
 
-- `PairSource`: the pairs exist already. It lists them (`rows`), and a pair stage of its own reads them.
-- `SceneSource`: there are 3D models. It gives them (`assets`, `models`); scenes are composed of them, edited and
-  rendered by `sources.rendered.pairs`.
-
-A source has no state: one instance serves every build of a process. It does not import the pipeline. What it needs
-from a build comes in a `Request`.
+A source has no state: one instance serves every build of a process. It does not import the pipeline; a `Request` has
+everything that it needs from a build.
 """
 
 from abc import ABC, abstractmethod
@@ -27,15 +26,15 @@ from .assets.orientations import Orientation
 from .scenes.spec import RenderOptions, SceneOptions
 
 NOT_IN_CARD: Final[dict[str, Any]] = {"card": False}
-"""`json_schema_extra` of an option that says where something lies on a machine: cards do not show it."""
-LIGHT: Final = "Floors and walls are computed; light comes from the HDRIs that Blender carries, CC0."
+"""`json_schema_extra` of an option that is a location on a machine: cards do not show it."""
+LIGHT: Final = "Floors and walls are procedural; light comes from the HDRIs that ship with Blender (CC0)."
 
 
 class SourceOptions(Options):
-    """`source`: the keys that belong to no single source; the options of a source derive from it and add its own.
+    """`source`: the keys that all sources share; the options of each source derive from this class.
 
-    A configuration holds the keys of all registered sources (`sources.registry.source_options`), so an instance of it
-    is an instance of the options of each.
+    A configuration has the keys of all registered sources (`sources.registry.source_options`), so its `source` section
+    is an instance of the options of each source.
     """
 
     kind: str = "procedural"
@@ -47,7 +46,7 @@ class SourceOptions(Options):
     licenses: tuple[License, ...] = Field(
         default=("cc0", "by", "by-sa"),
         min_length=1,
-        description="asset licenses to use; unknown: the cache names none, or another text such as MIT",
+        description="asset licenses to use; unknown: no license in the cache, or another text such as MIT",
     )
 
 
@@ -56,7 +55,7 @@ Keys = TypeVar("Keys", bound=SourceOptions)
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One sample of the plan: its key, its split and what to make (a scene seed, or a path in a source)."""
+    """One sample of the plan: its key, its split and what to build (a scene seed, or a path in a source)."""
 
     key: str
     split: Split
@@ -65,29 +64,30 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class Request(Generic[Keys]):
-    """What a build asks a source with: sections of its configuration, and a place under OUT."""
+    """The request of a build to a source: sections of its configuration, and a folder under OUT."""
 
     options: Keys
     out: str
     """OUT, for messages."""
     folder: str
-    """Path or URL of `OUT/plan`, the same on every node. A source may keep files there that follow from its root."""
+    """Path or URL of `OUT/plan`, the same on every node. A source may store files there that only depend on its root.
+    """
     samples: int | None
-    """Samples to plan, derived ones not counted; None: all that the source has."""
+    """Samples to plan, not counting derived ones; None: all that the source has."""
     seed: int
     edits: Mapping[EditKind, float]
     """Kinds of edit to plan, with their weights."""
     invert: bool
-    """The inverse of each planned sample is planned, too (by the pipeline)."""
+    """Whether the pipeline also plans the inverse of each sample."""
     scene: SceneOptions
     render: RenderOptions
-    """For `pair_arguments` with the device that OUT settled, else as configured."""
+    """In `pair_arguments` with the device that OUT resolved, else as configured."""
     gpus: float
-    """GPUs that one rendering worker asks for."""
+    """GPUs that one rendering worker requests."""
     threads: int
     """Threads of Blender; 0: as many as its worker has CPUs."""
     assets: str
-    """Path or URL of the table of assets that scenes draw from, where the plan has one."""
+    """Path or URL of the table of assets that scenes draw from, if the plan has one."""
     assets_sha256: str = ""
     """Its digest; empty before there is a plan."""
     say: Callable[[str], None] = lambda _: None
@@ -95,104 +95,104 @@ class Request(Generic[Keys]):
 
 
 class Survey(Protocol):
-    """The pipeline's asset survey: stages look at every model once, as a resumable build of its own."""
+    """The pipeline's asset survey: a separate, resumable build whose stages examine every model once."""
 
     def __call__(self, specs: Sequence[Mapping[str, Any]], stages: Sequence[Any]) -> list[Asset]:
-        """The assets that can be used, identified.
+        """The usable assets, with their identity.
 
         Args:
-            specs: of each model what the stages need, as plain JSON values, with its `uid` and its title, `name`.
-            stages: make the layers `survey` and `appearance`, with the columns `asset` and `identity` (JSON).
+            specs: for each model what the stages need, as plain JSON values, with its `uid` and its title, `name`.
+            stages: the stages of layers `survey` and `appearance`, with the columns `asset` and `identity` (JSON).
 
-        Raises BadInput where none can be used.
+        Raises BadInput if no asset can be used.
         """
         ...
 
 
 class Source(ABC, Generic[Keys]):
-    """Where the pairs of a build come from. See the module; derive from `PairSource` or `SceneSource`.
+    """A source of pairs. See the module; derive from `PairSource` or `SceneSource`.
 
-    Attributes without a value and abstract methods must be there: `sources.registry` names what is missing when it
-    loads the source, before any work.
+    A source must define all attributes without a value and all abstract methods. `sources.registry` checks this when
+    it loads the source.
     """
 
     kind: ClassVar[str]
     """Its name in `source.kind` and in the registry, and the `dataset` of its samples."""
     options: ClassVar[type[SourceOptions]]
-    """Its keys of the section `source`."""
+    """Its keys in the section `source`."""
     planned: ClassVar[tuple[str, ...]]
-    """Those that decide which samples exist: they are part of plan.json. A place, such as the root, is not."""
+    """The keys that determine which samples exist; they are part of plan.json. A location, such as the root, is not."""
     released: ClassVar[bool]
-    """Whether its pairs exist before the build: `samples: all` takes them all, and `edits` chooses among them."""
+    """Whether its pairs exist before the build: `samples: all` takes all of them, and `edits` selects among them."""
     pair_stage: ClassVar[str]
     """Name of the stage of layer `pair` in the configuration and in reports."""
     pair_class: ClassVar[str]
     """`package.module:Class` of that stage (`pipeline.stage.Stage`)."""
     layers: ClassVar[Mapping[str, str]]
-    """The other layers of a build unless `layers` says otherwise, each with its stage."""
+    """The default stages of the other layers, by layer."""
     not_exact: ClassVar[Mapping[str, str]]
-    """Layers of which the pairs hold no exact values, so that stage `exact` is an error; each with the reason."""
+    """Layers for which the pairs have no exact values, with the reason; stage `exact` is an error there."""
     summary: ClassVar[str]
-    """For the dataset card: what the pairs are. A sentence without its end, to which a `SceneSource` adds how they were
-    rendered."""
+    """For the dataset card: a description of the pairs, a sentence without its full stop. A `SceneSource` appends how
+    they were rendered."""
     terms: ClassVar[str]
-    """For the dataset card: terms beside the licenses of the models, as Markdown; may be empty."""
+    """For the dataset card: terms in addition to the licenses of the models, as Markdown; may be empty."""
     citation: ClassVar[str]
     """For the dataset card: the work to cite; may be empty."""
 
     @abstractmethod
     def root(self, options: Keys) -> str:
-        """Where the source lies, as an absolute path or URL; empty where it lies nowhere.
+        """The location of the source as an absolute path or URL; empty if it has none.
 
-        Does not look there: a finished build can be packed where its source is not. Raises BadInput where a root is
-        needed and not given.
+        Does not access it: a finished build can be packed on a machine without its source. Raises BadInput if a root is
+        required and not set.
         """
 
     @abstractmethod
     def pair_arguments(self, request: Request[Keys]) -> dict[str, Any]:
-        """The fields of the pair stage that follow from the configuration and the plan. Looks at nothing but OUT."""
+        """The fields of the pair stage that the configuration and the plan determine. Accesses only OUT."""
 
     @abstractmethod
     def how_made(self, rendered: str) -> str:
-        """For the dataset card: one sentence.
+        """For the dataset card: one sentence on how the pairs were made.
 
         Args:
-            rendered: how this project's renderer was used: `rendered by ... with Cycles at 16 samples a pixel.`
+            rendered: how this project's renderer was used: `rendered by ... with Cycles at 16 samples per pixel.`
         """
 
     def layer_options(self, scene: SceneOptions) -> Mapping[str, Mapping[str, Any]]:
-        """Options of the stages of `layers` unless the configuration gives them, by layer."""
+        """Default options of the stages of `layers`, by layer."""
         return {}
 
     def survey_folder(self, options: Keys) -> str:
-        """Path or URL of an asset survey that builds share; empty: `OUT/survey`, where there is one."""
+        """Path or URL of an asset survey that builds share; empty: `OUT/survey`, if the source has a survey."""
         return ""
 
     def asset_page(self, uid: str) -> str:
-        """For the dataset card: address of the page of an asset; empty where it has none that is known."""
+        """For the dataset card: URL of the page of an asset; empty if not known."""
         return ""
 
 
 class PairSource(Source[Keys]):
-    """A source whose pairs exist already, with their own pair stage."""
+    """A source of existing pairs, with its own pair stage."""
 
     released: ClassVar[bool] = True
 
     @abstractmethod
     def rows(self, request: Request[Keys]) -> Iterator[PlanRow]:
-        """The pairs in a fixed order, `request.samples` at most.
+        """The pairs in a fixed order, at most `request.samples`.
 
-        A key is the same wherever the source is mounted. `spec` is what the pair stage needs, as plain JSON values,
-        with the kind of the `edit`. The pipeline adds the inverses.
+        A key does not depend on where the source is mounted. `spec` has what the pair stage needs, as plain JSON
+        values, with the kind of the `edit`. The pipeline adds the inverses.
 
-        Raises BadInput where the root holds no pairs.
+        Raises BadInput if the root has no pairs.
         """
 
     @abstractmethod
     def check_root(self, options: Keys, specs: Sequence[Mapping[str, Any]], out: str) -> None:
-        """Raise BadInput where the root holds none of the first planned pairs (`root_lacks`): each would be rejected.
+        """Raise BadInput (`root_lacks`) if the root has none of the first planned pairs: each would be rejected.
 
-        Called before pairs are read. `specs` are those of `rows`, four at most.
+        Called before pairs are read. `specs` are those of the first rows, at most four.
         """
 
     def how_made(self, rendered: str) -> str:
@@ -200,7 +200,7 @@ class PairSource(Source[Keys]):
 
 
 class SceneSource(Source[Keys]):
-    """A source of 3D models, of which scenes are composed, edited and rendered."""
+    """A source of 3D models, from which scenes are composed, edited and rendered."""
 
     released: ClassVar[bool] = False
     pair_stage: ClassVar[str] = "render"
@@ -221,31 +221,33 @@ class SceneSource(Source[Keys]):
     def assets(self, request: Request[Keys], survey: Survey) -> list[Asset]:
         """The models that scenes may show, measured, sorted by uid.
 
-        A source whose models must be looked at first gives what is known of each to `survey`, with the stages that
-        look. Raises BadInput where the root holds none that can be used.
+        A source whose models must be examined first calls `survey` with what is known of each model and with the stages
+        that examine it. Raises BadInput if the root has no usable model.
         """
 
     @abstractmethod
     def orientations(self, options: Keys) -> dict[str, Orientation]:
-        """What `spatialdata orient`, or a person, has written about the models of the root, by uid."""
+        """The entries of the root's orientation file, by uid; written by `spatialdata orient` or by hand."""
 
     @abstractmethod
     def models(self, root: str) -> Callable[[Asset], Path]:
-        """Where the GLB files are on this node; called in a worker, with `root(options)`. Files may be made there.
+        """A function that returns the GLB file of an asset on this node, and may create it.
 
-        Raises BadInput on a node that does not have the root.
+        Called in a worker, with `root(options)`. Raises BadInput if the node does not have the root.
         """
 
     @abstractmethod
     def check_root(self, options: Keys, assets: Sequence[Asset], out: str) -> None:
-        """Raise BadInput where the root holds none of these planned models (`root_lacks`): each scene would fail."""
+        """Raise BadInput (`root_lacks`) if the root has none of these planned models: each scene would fail."""
 
     def how_made(self, rendered: str) -> str:
         return f"{self.summary}, {rendered}"
 
     def layer_options(self, scene: SceneOptions) -> Mapping[str, Mapping[str, Any]]:
-        """The checks ask for no more than scenes were sampled for; where the edit puts an object behind or into
-        something, sampler and checks ask for the lesser of the two."""
+        """The limits of the checks, not stricter than those of the sampler.
+
+        For edits that put an object behind or into something, both use the lower limit.
+        """
         least = scene.min_visible
         return {"checks": {"min_visible": least, "min_visible_behind": min(0.2, least)}}
 
@@ -266,6 +268,6 @@ class SceneSource(Source[Keys]):
 def root_lacks(root: str, what: str, out: str, example: str) -> BadInput:
     """The error of `check_root`."""
     return BadInput(
-        f"source.root: {root} holds none of the {what} that {out} was planned with (such as {example}): "
+        f"source.root: {root} has none of the {what} that {out} was planned with (such as {example}): "
         "use the original source.root, or build into another --out"
     )

@@ -106,7 +106,7 @@ def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bo
 
 
 def check_packages(engine: EngineOptions) -> None:
-    """Raises BadInput if packages that every build needs are not installed."""
+    """Raise BadInput if packages that every build needs are not installed."""
     require_all("building", ("shapely", "trimesh") + (("ray",) if engine.kind == "ray" else ()), "build")
 
 

@@ -103,8 +103,8 @@ def run_orient(
             say(f"asking {vote.model} about {len(todo)} of {len(assets)} assets")
             resolve_device(config, store)
             job = _plan(config, root, store, vote, side, todo)
-            # Only after all answers: with a part of them in the file, the next run would have another plan, and would
-            # render again what this run had rendered but not asked about.
+            # Written only after all answers. With some of them in the file, the next run would plan other assets, and
+            # rerender those that this run had rendered but not asked about.
             found, reasons = rebuild_damaged(
                 job.store,
                 lambda: run(job.stages, job.store, job.plan, config.engine, make_progress(quiet), guard=lock.check),
@@ -126,9 +126,9 @@ def make_vote(config: Config, options: Mapping[str, Any], out: str) -> VlmOrient
     for option in options:
         if option not in own:
             raise BadInput(f"unknown key 'orient.{option}'{nearest(option, own)}; allowed: {', '.join(sorted(own))}")
-    settled_here = {"colours": tuple(PALETTE)} | _resources(config, VlmOrientation.layer)
+    own_arguments = {"colours": tuple(PALETTE)} | _resources(config, VlmOrientation.layer)
     try:
-        return TypeAdapter(VlmOrientation).validate_python({"answers": join(out, ANSWERS), **options, **settled_here})
+        return TypeAdapter(VlmOrientation).validate_python({"answers": join(out, ANSWERS), **options, **own_arguments})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

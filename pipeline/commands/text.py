@@ -28,13 +28,13 @@ def print_reasons(rejects: dict[str, int]) -> None:
 
 
 def print_shards(found: dict[str, Any]) -> None:
-    from ..report.card.card import licence_told
+    from ..report.card.card import license_summary
 
     for split, counts in found["splits"].items():
         samples, shards = plural(counts["samples"], "sample"), plural(counts["shards"], "shard")
         say(f"{found['recipe']}/{split}: {samples} in {shards}")
     say(f"shards: {found['folder']}")
-    say(f"license of the dataset: {licence_told(found)}")
+    say(f"license of the dataset: {license_summary(found)}")
 
 
 def print_rebuild(found: dict[str, Any]) -> None:
@@ -59,8 +59,8 @@ def print_verify(found: dict[str, Any]) -> None:
     count = len(found["problems"])
     state = "no damage" if found["ok"] else plural(count, "problem")
     if not found["shards"]:
-        told = "its layers and plan are not damaged" if found["ok"] else state
-        state = f"there are no shards; {told}; pack with `spatialdata shard {found['path']} --recipe full`"
+        layers = "its layers and plan are not damaged" if found["ok"] else state
+        state = f"there are no shards; {layers}; pack with `spatialdata shard {found['path']} --recipe full`"
     say(f"{plural(found['shards'], 'shard')}, {plural(found['samples'], 'sample')}: {state}")
     if len(found["image_sizes"]) > 1:
         sizes = " and ".join(f"{width} x {height} ({count:,})" for width, height, count in found["image_sizes"])

@@ -48,7 +48,7 @@ def run_verify(path: str, *, repair: bool = False, quiet: bool = False) -> dict[
         problems += [_problem(f"{error.layer_dir}/{error.unit}", str(error)) for error in _corrupt_layers(build)]
         problems += [_problem(f"summaries/{folder}", _WRONG_SUMMARY) for folder in _wrong_summaries(build)]
         problems += _corrupt_plan(build)
-        problems += _lost(build)
+        problems += _missing_shards(build)
     return {
         "path": path,
         "repairable": build is not None,
@@ -75,7 +75,7 @@ def _corrupt_plan(build: Build) -> list[dict[str, str]]:
     return []
 
 
-def _lost(build: Build) -> list[dict[str, str]]:
+def _missing_shards(build: Build) -> list[dict[str, str]]:
     """Splits and recipes that were packed, or should have been, and are missing."""
     present = {(folder.recipe, folder.split) for folder in _folders(build)}
     problems: list[dict[str, str]] = []
@@ -158,7 +158,7 @@ def _repair(build: Build, quiet: bool) -> list[str]:
             build.store.remove(build.store.summary_name(folder))
             repaired.append(f"summaries/{folder}")
         compute(build, lock, quiet)
-        lost = [problem["shard"] for problem in _lost(build)]
+        lost = [problem["shard"] for problem in _missing_shards(build)]
         for recipe in sorted({name.partition("/")[0] for name in lost} | {f.recipe for f in _folders(build)}):
             damaged, broken = _damaged_shards(build, recipe)
             gone = [name for name in lost if name.partition("/")[0] == recipe]

@@ -43,8 +43,8 @@ def run_gallery(
     is_build = not recipe and holds_build(LayerStore(path))
     place = _place(path, out, recipe, is_build)
     check_place(place)
-    made = _show_build(path, place, limit, quiet) if is_build else _show_shards(path, place, recipe, limit, quiet)
-    return made | {"gallery": str(place / "index.html"), "seconds": round(time.monotonic() - began, 3)}
+    shown = _show_build(path, place, limit, quiet) if is_build else _show_shards(path, place, recipe, limit, quiet)
+    return shown | {"gallery": str(place / "index.html"), "seconds": round(time.monotonic() - began, 3)}
 
 
 def _show_build(path: str, place: Path, limit: int, quiet: bool) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class PoolPlan:
     layers: tuple[str, ...]
     actors: int
     most: int
-    """Number of workers once the other pools have no work left."""
+    """Number of workers when the other pools have no work left."""
     cpus: float
     gpus: float
     fixed: bool
@@ -50,7 +50,7 @@ def plan_pools(
     Model stages, stages with `own_pool` and stages with configured resources have their own workers; the others share
     one pool. By default, a pool of CPU stages has one worker per core, the shared pool half as many while other pools
     have work, and a stage on GPUs one worker per `gpus`. If the defaults exceed the cluster, each worker's share of a
-    core or GPU shrinks: Ray counts shares, the processes take turns.
+    core or GPU shrinks: Ray only counts shares, and the processes run in turn.
 
     Args:
         left: units that each layer still has to compute; a pool without any starts no worker.
@@ -68,7 +68,7 @@ def plan_pools(
     pools = _shrink_gpus(pools, cluster)
     pools = _fewer_workers(pools, configured, cluster)
     pools = _shrink_cpus(pools, cluster)
-    _refuse_too_much(pools, cluster)
+    _check_capacity(pools, cluster)
     return pools + [_idle(name, group) for name, group in groups.items() if name not in busy]
 
 
@@ -131,7 +131,7 @@ def _fewer_workers(pools: Sequence[PoolPlan], named: Mapping[str, Resources], cl
 
 
 def _shrink_cpus(pools: Sequence[PoolPlan], cluster: Cluster) -> list[PoolPlan]:
-    """Pools that are not configured share the remaining cores, even if none remain: the processes take turns."""
+    """Divide the remaining cores among the pools that are not configured; the shares may be 0."""
     taken = sum(pool.cpus * pool.actors for pool in pools if pool.fixed)
     wanted = sum(pool.cpus * pool.actors for pool in pools if not pool.fixed)
     free = max(0.0, cluster.cpus - taken)
@@ -141,7 +141,7 @@ def _shrink_cpus(pools: Sequence[PoolPlan], cluster: Cluster) -> list[PoolPlan]:
     return [pool if pool.fixed else replace(pool, cpus=math.floor(1e3 * pool.cpus * share) / 1e3) for pool in pools]
 
 
-def _refuse_too_much(pools: Sequence[PoolPlan], cluster: Cluster) -> None:
+def _check_capacity(pools: Sequence[PoolPlan], cluster: Cluster) -> None:
     cpus, gpus = sum(pool.cpus * pool.actors for pool in pools), sum(pool.gpus * pool.actors for pool in pools)
     single = [pool for pool in pools if pool.cpus > cluster.largest_cpus or pool.gpus > max(cluster.largest_gpus, 0)]
     if cpus <= cluster.cpus + 1e-6 and gpus <= cluster.gpus + 1e-6 and not single:

@@ -213,7 +213,7 @@ class TerminalProgress(Progress):
 
 
 def _unit_note(units: int, samples: int) -> str:
-    """Explains what is counted; without it, a long first unit looks like a standstill."""
+    """Explains what is counted, because nothing changes on screen during a long first unit."""
     if not samples:
         return ""
     return f"; a unit has {plural(-(-samples // max(1, units)), 'sample')} and counts once a stage finished all of them"

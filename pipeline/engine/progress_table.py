@@ -32,7 +32,7 @@ def pace_of(commits: Sequence[tuple[float, int]], now: float) -> Pace:
     """The pace of the latest commits (time in seconds and samples, in order of time).
 
     Measured from the first commit of the last WINDOW_S seconds, or over the last LEAST commits if these reach further
-    back, until now. So the pace of a stage that stands still drops.
+    back, until now. So the pace of a stage without new commits drops.
     """
     late = next((index for index, (when, _) in enumerate(commits) if now - when <= WINDOW_S), len(commits))
     seen = commits[max(0, min(late, len(commits) - LEAST)) :]

@@ -37,8 +37,8 @@ def connected(
 ) -> Generator[None]:
     """Connect to Ray: an existing connection, else `engine.address`, else the cluster of the job, else a local Ray.
 
-    A cluster that this run did not start gets our packages and `code` (`shipped`); workers of a local Ray import `code`
-    from its place.
+    Our packages and `code` are sent to a cluster that this run did not start (`shipped`); workers of a local Ray import
+    `code` from where it is.
 
     Args:
         code: packages that workers must be able to import: folders, or files of modules.
@@ -87,7 +87,7 @@ def _join(address: str, settings: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _on_python_path(code: Sequence[Path]) -> Generator[None]:
-    """Let processes that start inside import `code` from its place."""
+    """Let processes that start inside import `code`, through PYTHONPATH."""
     before = os.environ.get("PYTHONPATH")
     folders = dict.fromkeys([*(str(place.parent) for place in code), *filter(None, (before or "").split(os.pathsep))])
     if code:

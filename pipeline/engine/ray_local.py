@@ -1,4 +1,4 @@
-"""A local Ray, started and ended with the run: the place of its sockets, and a second try if it is slow to start.
+"""A local Ray, started and ended with the run: where its sockets are, and a second try if it is slow to start.
 
 Invariant: its session folder is private to the user (Ray makes its own folders writable for everybody). It is removed
 at the end of the run or, if the run was killed, by the next run.

@@ -75,7 +75,7 @@ class ReadyUnits:
 
     @property
     def queues(self) -> dict[str, Queue]:
-        """Units of each layer that wait for a worker, and that are with one."""
+        """Units of each layer that wait for a worker, and that a worker has."""
         return {layer: Queue(len(queue), self._handed_out[layer]) for layer, queue in self._queues.items()}
 
     def commit(self, done: UnitSummary) -> None:
@@ -111,7 +111,7 @@ class ReadyUnits:
         return layer if lost else ""
 
     def check_hope(self, done: UnitSummary) -> None:
-        """Raise SpatialdataError if the first HOPELESS samples of a layer all failed; then call `give_back`.
+        """Raise SpatialdataError if the first HOPELESS samples of a layer all failed; `give_back` then reopens them.
 
         Otherwise a missing library or a wrong model would turn a whole dataset into rejects that are never retried.
         """

@@ -1,7 +1,7 @@
-"""What happens to one unit of one stage, in a worker or in the driver's process: the same code.
+"""Computes one unit of one stage; the same code runs in workers and in the driver's process.
 
-Invariants: every sample of the unit that all needed layers accepted ends as a row or as a reject in one commit; a
-stage's exception costs one sample (and what is made of it), SpatialdataError stops the run. What is returned is small:
+Invariants: every sample of the unit that all needed layers accepted becomes a row or a reject in one commit. An
+exception of a stage rejects one sample (and its derived samples); SpatialdataError stops the run. Results are small:
 ids and numbers.
 """
 
@@ -32,7 +32,7 @@ ERROR, QUARANTINED = "error", "quarantined"
 
 @dataclass(frozen=True)
 class Task:
-    """A stage and where its layer and those that it needs lie."""
+    """A stage, the folder of its layer, and the folders of the layers that it needs."""
 
     stage: Stage
     layer_dir: str
@@ -49,7 +49,7 @@ class Task:
 
     @property
     def faults(self) -> frozenset[str]:
-        """Reasons that speak of the machine, or of another sample, rather than of the sample."""
+        """Reject reasons whose cause is the machine or another sample, not the sample itself."""
         return frozenset({ERROR, ORIGIN_REJECTED, *self.stage.faults})
 
     @property
@@ -59,40 +59,40 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """One unit of one layer to do. With `keys`, a trial of those samples alone: nothing is committed."""
+    """One unit of one layer to compute. With `keys`, a trial of these samples only: nothing is committed."""
 
     layer: str
     unit: int
     attempt: int = 1
     quarantined: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Samples not to touch: key -> why."""
+    """Samples to leave out: key -> why."""
     keys: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class UnitSummary:
-    """A unit that is committed (or a trial that survived)."""
+    """A committed unit, or a trial that the worker survived."""
 
     layer: str
     unit: int
     rows: int = 0
     bytes: int = 0
     rejects: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Number by reason."""
+    """Count for each reason."""
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     gpu_seconds: float = 0.0
-    """Seconds times the GPUs that the worker held."""
+    """Seconds times the GPUs of the worker."""
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
     rejected: tuple[int, ...] = ()
-    """Positions in the unit of the samples that were rejected."""
+    """Positions of the rejected samples in the unit."""
     ended: float = 0.0
     """Seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """A layer file that the job needs is corrupt: it was moved aside and must be made again first."""
+    """A layer file that the job needs is corrupt. It was set aside and must be recomputed first."""
 
     layer_dir: str
     unit: int
@@ -101,12 +101,12 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Failed:
-    """The run cannot go on, or at least this worker cannot."""
+    """The run, or this worker, cannot continue."""
 
     message: str
     exit_code: int = 1
     worker_lost: bool = False
-    """Another worker may do the job."""
+    """Only this worker is lost; another one can run the job."""
 
 
 Outcome = UnitSummary | Damaged | Failed
@@ -120,9 +120,10 @@ def tasks_of(stages: Sequence[Stage], plan: str = "") -> list[Task]:
 
 
 class Runner:
-    """Does jobs of several stages in one process; models are loaded when first needed, and kept.
+    """Runs jobs of several stages in one process; models are loaded when first needed, and kept.
 
-    `gpus`: what the process holds of them; without it, what each stage asks for.
+    Args:
+        gpus: GPUs of the process; default: the `gpus` of each stage.
     """
 
     def __init__(self, store: LayerStore, plan: Plan, tasks: Sequence[Task], gpus: float | None = None) -> None:
@@ -133,7 +134,7 @@ class Runner:
         self._models: dict[str, Any] = {}
 
     def prepare(self, layers: Sequence[str]) -> Failed | None:
-        """Load what these layers' stages need."""
+        """Call `setup` of the stages of these layers."""
         for layer in layers:
             try:
                 self._model(layer)
@@ -144,7 +145,7 @@ class Runner:
         return None
 
     def do(self, job: Job) -> Outcome:
-        """One job; never raises but for what ends the process."""
+        """Run one job. Errors are returned, except those that end the process."""
         task = self._tasks[job.layer]
         try:
             failed = self.prepare([job.layer])
@@ -163,7 +164,7 @@ class Runner:
             if error.errno in FULL:
                 return Failed(str(disk_full(str(error.filename or self._store), error)))
             return Failed(f"layer '{job.layer}', unit {job.unit}: {last_lines(error)}")
-        except Exception as error:  # the border of the process: the driver is told
+        except Exception as error:  # last handler of the worker process: the driver reports it
             return Failed(f"layer '{job.layer}', unit {job.unit}: {last_lines(error)}")
 
     def _model(self, layer: str) -> Any:
@@ -173,9 +174,9 @@ class Runner:
 
 
 def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job, gpus: float = 0.0) -> UnitSummary:
-    """Read what a unit needs, call the stage, commit (unless the job is a trial, or another was first).
+    """Read the needed layers of a unit, call the stage, and commit, unless the job is a trial or the unit is done.
 
-    Raises LayerCorrupt for a needed layer file that is damaged, SpatialdataError when the run cannot go on.
+    Raises LayerCorrupt if a needed layer file is damaged, SpatialdataError if the run cannot continue.
     """
     began, cpu = time.monotonic(), _cpu_seconds(task.stage, model)
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -215,12 +216,12 @@ def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job, gp
 
 
 def _cpu_seconds(stage: Stage, model: Any) -> float:
-    """Of this process and those that the stage has started, so far."""
+    """CPU seconds so far of this process and of the processes that the stage has started."""
     return time.process_time() + stage.cpu_seconds(model)
 
 
 def summarize(layer: str, record: Record, plan: Plan) -> UnitSummary:
-    """A record in numbers: positions in place of keys."""
+    """The numbers of a record, with positions in place of keys."""
     keys = {reject.key for reject in record.rejects}
     started = datetime.fromisoformat(record.started).timestamp() if record.started else 0.0
     return UnitSummary(
@@ -239,7 +240,7 @@ def summarize(layer: str, record: Record, plan: Plan) -> UnitSummary:
 
 
 def load_samples(store: LayerStore, plan: Plan, task: Task, unit: int) -> list[Sample]:
-    """The samples of a unit that every needed layer accepted, in the plan's order, with those layers' columns."""
+    """The samples of a unit that every needed layer accepted, in plan order, with the columns of these layers."""
     wanted = task.stage.columns
     layers = {name: store.read(folder, unit, wanted.get(name)) for name, folder in task.needs.items()}
     return [
@@ -259,14 +260,14 @@ def _call_all(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Resul
 
 
 def _inseparable(stage: Stage, samples: Sequence[Sample]) -> list[list[Sample]]:
-    """What must be in one call: families where the stage asks for them, else each sample is for itself."""
+    """Groups of samples that one call must get together: families if the stage asks for them, else single samples."""
     if not stage.families:
         return [[sample] for sample in samples]
     return [list(family) for _, family in groupby(samples, lambda sample: family_of(sample.key, sample.spec))]
 
 
 def _call(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Result]:
-    """One batch; after an exception sample by sample, the failing ones rejected with their traceback."""
+    """Call the stage on a batch; after an exception, sample by sample, rejecting those that fail with a traceback."""
     try:
         results = list(stage(model, samples))
     except SpatialdataError:
@@ -283,24 +284,24 @@ def _call(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Result]:
 
 def _check_results(stage: Stage, samples: Sequence[Sample], results: Sequence[object]) -> None:
     name = f"stage {type(stage).__name__} (layer '{stage.layer}')"
-    rule = "a stage gives one Row or Reject for each sample, in order"
+    rule = "a stage must return one Row or Reject for each sample, in order"
     if len(results) != len(samples):
         raise SpatialdataError(
-            f"{name} gave {len(results)} results for {len(samples)} samples (from '{samples[0].key}'): {rule}"
+            f"{name} returned {len(results)} results for {len(samples)} samples (from '{samples[0].key}'): {rule}"
         )
     for sample, result in zip(samples, results, strict=True):
         if not isinstance(result, Row | Reject):
-            raise SpatialdataError(f"{name} gave a {type(result).__name__} for sample '{sample.key}': {rule}")
+            raise SpatialdataError(f"{name} returned a {type(result).__name__} for sample '{sample.key}': {rule}")
         if isinstance(result, Row):
             for column, kind in members_of(stage).items():
                 if not isinstance(result.columns.get(column), kind):
                     raise SpatialdataError(
-                        f"{name} gave no {kind.__name__} in column '{column}' for sample '{sample.key}': {rule}, with "
-                        "the member of each image in its `views`"
+                        f"{name} returned no {kind.__name__} in column '{column}' for sample '{sample.key}': {rule}, "
+                        "with the member of each image in its `views`"
                     )
 
 
 def last_lines(error: BaseException, lines: int = 4) -> str:
-    """The end of a traceback: what was raised, and where."""
+    """The last lines of a traceback, with secrets removed."""
     text = redact("".join(traceback.format_exception(error))).strip().splitlines()
     return "\n".join(text[-lines:])[-2000:]

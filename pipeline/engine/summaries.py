@@ -151,8 +151,8 @@ def summarize_layer(store: LayerStore, plan: Plan, layer: str, folder: str) -> L
     for number in summed:
         found.totals.merge(kept.blocks[number])
         first = number * kept.block * plan.unit_size // 8
-        refused = _refused(kept.blocks[number], plan, kept.block)
-        found.accepted_bits[first : first + len(refused)] = ~refused
+        rejected = _rejected_bits(kept.blocks[number], plan, kept.block)
+        found.accepted_bits[first : first + len(rejected)] = ~rejected
     found.recent = [commit for commit in kept.recent if commit.unit // kept.block in summed]
     whole = plan.units // kept.block
     for number in sorted({*range(min(kept.touched, whole)), whole} - summed):
@@ -198,23 +198,23 @@ def latest(commits: Iterable[Commit]) -> list[Commit]:
 def sum_block(units: Iterable[UnitSummary], plan: Plan) -> dict[str, Any]:
     """The entry of a whole block in the summary file.
 
-    It is `Totals.to_json` and `refused`: a bit per sample, packed, compressed, in base 64; empty if no sample was
-    rejected.
+    It is `Totals.to_json` and, under `refused`, one bit per sample (1: rejected), packed, compressed, in base 64; empty
+    if no sample was rejected.
 
     Args:
         units: all units of the block, in any order.
     """
     ordered = sorted(units, key=lambda unit: unit.unit)
     totals = Totals()
-    refused = np.zeros(len(ordered) * plan.unit_size, np.bool_)
+    rejected = np.zeros(len(ordered) * plan.unit_size, np.bool_)
     for index, unit in enumerate(ordered):  # sorted, because sums of floating-point numbers depend on the order
         totals.add(unit)
-        refused[[index * plan.unit_size + place for place in unit.rejected]] = True
-    packed = base64.b64encode(zlib.compress(np.packbits(refused).tobytes())).decode() if refused.any() else ""
+        rejected[[index * plan.unit_size + place for place in unit.rejected]] = True
+    packed = base64.b64encode(zlib.compress(np.packbits(rejected).tobytes())).decode() if rejected.any() else ""
     return totals.to_json() | {"refused": packed}
 
 
-def _refused(values: Mapping[str, Any], plan: Plan, block: int) -> Bits:
+def _rejected_bits(values: Mapping[str, Any], plan: Plan, block: int) -> Bits:
     if not values["refused"]:
         return np.zeros(block * plan.unit_size // 8, np.uint8)
     return np.frombuffer(zlib.decompress(base64.b64decode(values["refused"])), np.uint8)

@@ -48,9 +48,9 @@ class SummaryKeeper:
         self._touched = 0
         self._recent: list[Commit] = []
         if whole:
-            self._take_up(read_summary(store, folder, plan), set(marked), counts)
+            self._restore(read_summary(store, folder, plan), set(marked), counts)
 
-    def _take_up(self, kept: SummaryFile | None, marked: set[int], counts: Any) -> None:
+    def _restore(self, kept: SummaryFile | None, marked: set[int], counts: Any) -> None:
         """Keep the blocks of the file that agree with the listing; sum the whole blocks that it lacks."""
         self._touched = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 0
         before: Any = None

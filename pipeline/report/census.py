@@ -31,7 +31,7 @@ class VisibleAsset:
 
     uid: str
     creator: str
-    licence: str
+    license: str
     """As named by the source; several licenses of one model are joined (`shards.licenses.join_licenses`)."""
     category: str
     family: str
@@ -54,7 +54,7 @@ class Census:
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter[tuple[int, int]])
     """Width and height of the first image of each shard."""
     assets: dict[str, VisibleAsset] = field(default_factory=dict[str, VisibleAsset])
-    licences: Counter[tuple[LicenseName, ...]] = field(default_factory=Counter[tuple[LicenseName, ...]])
+    licenses: Counter[tuple[LicenseName, ...]] = field(default_factory=Counter[tuple[LicenseName, ...]])
     """Samples by the licenses of their visible objects."""
     authors: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """Samples by method and model of the instruction."""
@@ -106,7 +106,7 @@ class Census:
     def _add_objects(self, record: SampleRecord) -> None:
         shown = {item.asset: item for item in record.objects if item.visible}
         self.objects[sum(item.visible for item in record.objects)] += 1
-        self.licences[visible_licenses(record.objects)] += 1
+        self.licenses[visible_licenses(record.objects)] += 1
         for uid, item in shown.items():
             asset = self.assets.setdefault(uid, _shown(item, record.dataset))
             asset.samples += 1

@@ -24,8 +24,8 @@ def funnel_of(build: Build) -> list[dict[str, Any]]:
     """One row per stage, each after the stages that it needs; a last one, `pack`, if packing left samples out.
 
     Keys: `layer`; `samples_in`, `samples_out`; `rejects`, count by reason; `seconds` of all workers, their
-    `cpu_seconds`, and `gpu_seconds` (seconds times the GPUs that the worker held); `seconds_per_accepted`, the stage's
-    seconds divided by the samples that are accepted by all stages, None while there are none.
+    `cpu_seconds`, and `gpu_seconds` (seconds times the GPUs of the worker); `seconds_per_accepted`, the stage's seconds
+    divided by the number of samples that all stages accepted, None if there are none.
     """
     summary = summarize_layers(build.store, build.plan, build.layers)
     return funnel_rows(build, summary, left_out(build, summary))[0]

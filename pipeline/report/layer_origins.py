@@ -17,7 +17,7 @@ from ..store.fingerprints import plain
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _OWN_FIELDS: Final = ("class", "model", "revision", "texts")
-"""Fields of a stage that `LayerOrigin` has own fields for."""
+"""Fields of a stage that have their own fields in `LayerOrigin`."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Prompt:
     """A prompt of a model."""
 
     name: str
-    """`instruction_system_v1`; for a file of the user's own, that file's name."""
+    """`instruction_system_v1.txt`, or the name of the user's own file."""
     version: str
-    """`v1`; empty for a file of the user's own."""
+    """`v1`; empty for the user's own file."""
     sha256: str
-    """Of the text; 16 hex digits."""
+    """First 16 hex digits of the sha256 of the text."""
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ OF_DERIVED: Final = ("derived", "origin", "family")
 INVERTED, COMPOSED = "-inv", "-comp"
 """Suffixes that make the key of a derived sample from the key of its (first) origin."""
 _LONE: Final[tuple[EditKind, ...]] = tuple(kind for kind in EDIT_KINDS if not composes_alone(kind))
-"""Kinds of which two edits do not share a scene."""
+"""Kinds that cannot share a scene with another edit of the same kind."""
 KindPairs = Mapping[tuple[EditKind, EditKind], float]
-"""Weight of each two of kinds."""
+"""The weight of each ordered pair of kinds."""
 
 
 def family_of(key: str, spec: Mapping[str, Any]) -> str:
@@ -33,8 +33,8 @@ def family_of(key: str, spec: Mapping[str, Any]) -> str:
 def with_inverse(row: PlanRow) -> Iterator[PlanRow]:
     """A planned sample and its inverse."""
     yield row
-    told = {"derived": "invert", "edit": inverse_kind(row.spec["edit"]), "family": row.key, "origin": [row.key]}
-    yield PlanRow(f"{row.key}{INVERTED}", row.split, {**row.spec, **told})
+    changes = {"derived": "invert", "edit": inverse_kind(row.spec["edit"]), "family": row.key, "origin": [row.key]}
+    yield PlanRow(f"{row.key}{INVERTED}", row.split, {**row.spec, **changes})
 
 
 def planned_rows(rendered: int, edits: EditOptions) -> int:
@@ -59,15 +59,18 @@ def derived_share(config: Config) -> float:
 
 
 def kind_pairs(weights: Mapping[EditKind, float]) -> KindPairs:
-    """Which kinds share a scene, such that all twos together have each kind as often as its weight asks.
+    """Pairs of kinds that share a scene, weighted so that each kind occurs in proportion to its own weight.
 
-    Weights: of kinds that `Config` lets pass. A kind that composes with itself goes with its like. One that does not (a
-    removal) goes with its partners (a move, a turn or a scaling), with each as often as that one's weight asks.
+    A kind that composes with itself is paired with itself. One that does not (a removal) is paired with its partners (a
+    move, a rotation or a scaling) in proportion to their weights.
+
+    Args:
+        weights: weights that `Config` accepts.
     """
     lone: dict[EditKind, float] = {
         kind: sum(weights.get(other, 0.0) for other in partners_of(kind)) for kind in weights if kind in _LONE
     }
-    twos: dict[tuple[EditKind, EditKind], float] = {}
+    pairs: dict[tuple[EditKind, EditKind], float] = {}
     for kind, weight in weights.items():
         if kind in lone:
             continue
@@ -76,17 +79,17 @@ def kind_pairs(weights: Mapping[EditKind, float]) -> KindPairs:
             for other, total in lone.items()
             if total and composed_kind(other, kind)
         }
-        twos[kind, kind] = (weight - sum(taken.values())) / 2
+        pairs[kind, kind] = (weight - sum(taken.values())) / 2
         for other, share in taken.items():
-            twos |= {(kind, other): share / 2, (other, kind): share / 2}
-    return {kinds: weight for kinds, weight in twos.items() if weight > 1e-9 * sum(weights.values())}
+            pairs |= {(kind, other): share / 2, (other, kind): share / 2}
+    return {kinds: weight for kinds, weight in pairs.items() if weight > 1e-9 * sum(weights.values())}
 
 
 def planned_kinds(edits: EditOptions) -> list[EditKind]:
     """The kinds of edit of a plan's samples, including derived samples."""
     kinds = set(edits.weights)
     if edits.compose:
-        kinds |= {kind for two in kind_pairs(edits.weights) if (kind := composed_kind(*two))}
+        kinds |= {kind for pair in kind_pairs(edits.weights) if (kind := composed_kind(*pair))}
     if edits.invert:
         kinds |= {inverse_kind(kind) for kind in kinds}
     return [kind for kind in EDIT_KINDS if kind in kinds]

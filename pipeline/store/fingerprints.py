@@ -24,12 +24,12 @@ from ..plug_ins import path_of
 def fingerprint(stage: Stage, needs: Mapping[str, str], plan: str = "") -> str:
     """16 hex digits that name the output of `stage`, given the fingerprints of the layers that it needs, or the plan.
 
-    Covered: dataclass fields, except those with `metadata={"fingerprint": False}`, and inside pydantic sections all
-    fields but those with `json_schema_extra={"fingerprint": False}`; the class's qualified name without its module,
-    and of a stage that was plugged in its import path.
+    Covered: dataclass fields, except those with `metadata={"fingerprint": False}`; in pydantic sections, all fields
+    except those with `json_schema_extra={"fingerprint": False}`; the class's qualified name without its module; and,
+    for a plugged-in stage, its import path.
 
     Args:
-        plan: hash of the plan. Used if the stage needs no layer; the other layers depend on it through those.
+        plan: hash of the plan. Used if the stage needs no layer; the other layers depend on the plan through that one.
     """
     path = path_of(stage)
     content = {
@@ -104,7 +104,7 @@ def _plain(value: Any) -> Any:
 
 
 def _old_names(kind: type) -> dict[str, str]:
-    """The names under which renamed options of a section or a stage enter the fingerprint, by their new names."""
+    """New name -> old name of renamed options of a section or a stage; fingerprints keep the old names."""
     renamed: Mapping[str, str] = getattr(kind, "renamed", {})
     return {new: old for old, new in renamed.items()}
 

@@ -2,7 +2,7 @@
 
 Invariants: a unit is done if and only if its record exists. The record is written once, after its layer file is
 complete. `read` never returns a layer file that disagrees with its record. Equal rows give equal bytes: nothing in a
-layer file depends on time, host or order (the record holds those).
+layer file depends on time, host or order (these are in the record).
 """
 
 import hashlib
@@ -65,7 +65,7 @@ class Record:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     gpus: float = 0.0
-    """GPUs that the worker held; may be fractional."""
+    """GPUs of the worker; may be fractional."""
     attempts: int = 1
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
     host: str = ""
@@ -116,8 +116,8 @@ class LayerStore(Storage):
     def write(self, layer_dir: str, unit: int, rows: Mapping[str, Columns], record: Record) -> Record:
         """Commit one unit: write the layer file, then its record. Returns the record on disk.
 
-        Two writers may race. The second one checks that the file on disk matches the first one's record, which is so
-        if the stage is deterministic, and returns that record. If it does not match, the unit is cleared and committed
+        Two writers may race. The second one checks that the file on disk matches the first one's record (it does if the
+        stage is deterministic), and returns that record. If it does not match, the unit is set aside and committed
         again.
 
         Raises SpatialdataError if the disk is full or the rows differ in their columns, BadInput if OUT is not
@@ -155,10 +155,10 @@ class LayerStore(Storage):
         return record
 
     def read(self, layer_dir: str, unit: int, columns: Sequence[str] | None = None) -> dict[str, dict[str, Value]]:
-        """The accepted samples of a unit, in the plan's order: key -> columns (all, or `columns`).
+        """The accepted samples of a unit, in plan order: key -> columns (all, or `columns`).
 
         Raises LayerCorrupt if size or sha256 differ from the record (a local file is hashed once per process, and
-        again when it changes), SpatialdataError for a column that the layer does not have.
+        again when it changes), SpatialdataError if the layer does not have a column.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -388,7 +388,7 @@ def _column_kinds(rows: Mapping[str, Columns], layer_dir: str) -> dict[str, type
             differ = sorted(set(found.items()) ^ set(kinds.items()), key=str)[0][0]
             raise SpatialdataError(
                 f"{layer_dir}: sample '{key}' differs from the others of its unit in column '{differ}': a stage must "
-                "give all samples the same columns and types (empty bytes or text for a missing value)"
+                "return the same columns and types for all samples (empty bytes or text for a missing value)"
             )
     return kinds
 

@@ -165,7 +165,7 @@ class RunLock:
             self._cleared = True
 
     def _is_abandoned(self, holder: Holder) -> bool:
-        """Checks the holder's process if it is on this machine, else its beat, which is watched unless it is recent."""
+        """Check the holder's process if it is on this machine, else its beat, which is watched unless it is recent."""
         if (alive := _runs_here(holder)) is not None:
             return not alive
         if 0 <= time.time() - holder.beat <= self._stale_s:

@@ -53,7 +53,7 @@ class Plan:
     config: Mapping[str, Any]
     versions: Mapping[str, str]
     rows_sha256: str
-    """Of `plan/units.parquet`; see `check_rows`."""
+    """sha256 of `plan/units.parquet`; see `check_rows`."""
 
     @property
     def units(self) -> int:
@@ -161,7 +161,7 @@ def write_plan(
     agree.
 
     Args:
-        config: what decides which samples exist and how they look, as plain JSON values.
+        config: the configuration that determines which samples exist and how they look, as plain JSON values.
         rows: samples in order, or Arrow batches with the string columns key, split, spec (JSON), whose keys must be
             unique (this is not checked). Not consumed if the plan exists and is undamaged: the existing rows are used.
         say: called with a message for each part that was rebuilt.
@@ -366,5 +366,5 @@ def _brief(value: Any) -> str:
 
 
 def damaged_plan(store: LayerStore, what: str) -> str:
-    """Message for a plan that is damaged."""
+    """The message for a damaged plan."""
     return f"the plan in {store} is damaged ({what}): rerun the same `spatialdata build` to rebuild it"

@@ -1,1 +1,1 @@
-"""Edits of a scene: what may be proposed, what is derived, what composes with what."""
+"""Edits of a scene: proposals, inverses and compositions."""

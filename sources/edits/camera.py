@@ -17,13 +17,13 @@ from .kind import EditRules
 from .limits import Limits
 
 _TWO_SHARE = 0.25
-"""Of the edits: those that combine two of yaw, pitch and zoom."""
+"""Share of the edits that combine two of yaw, pitch and zoom."""
 _YAWS = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)
 _YAW_SHARES = (0.25, 0.25, 0.15, 0.15, 0.07, 0.07, 0.06)
 _PITCHES = (15.0, -15.0, 30.0, -30.0)
 _ELEVATION = (5.0, 75.0)
 _LEAST_ZOOM = 1.15
-"""Ratio of two distances from which it is said that one camera is closer."""
+"""Least ratio of two distances at which an instruction says that one camera is closer."""
 
 
 class Camera(EditRules):
@@ -40,7 +40,7 @@ class Camera(EditRules):
             yield Draft(edit, source, State(dict(scene.placements), orbit.pose()))
 
     def floor_fault(self, scene: Scene, draft: Draft) -> str | None:
-        """The camera stays above the floor, before the walls and off the objects."""
+        """The camera stays above the floor, in front of the walls and away from the objects."""
         edit = draft.edit
         orbit = scene.orbit.turned(edit.yaw_deg, edit.pitch_deg, edit.zoom)
         if edit.pitch_deg and not _ELEVATION[0] <= orbit.elevation_deg <= _ELEVATION[1]:
@@ -52,7 +52,7 @@ class Camera(EditRules):
         return "camera_too_near" if too_near(scene.objects, draft.target.placements, orbit) else None
 
     def view_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
-        """Enough objects stay in the frame and in sight, and fill enough of it, in both views."""
+        """In both views, enough objects are in the frame, visible and large enough."""
         area = spec.width * spec.height
         for seen in (source, target):
             framed = [item for item in seen.values() if item.in_frame >= limits.in_frame]
@@ -64,18 +64,18 @@ class Camera(EditRules):
                 return "too_small"
             if max(item.own_px for item in seen.values()) > limits.most_share * area:
                 return "too_large"
-            # What leaves the frame leaves it altogether.
+            # An object that leaves the frame must leave it completely.
             if any(limits.gone < visible_share(item) < limits.shown for item in seen.values()):
                 return "sliver"
         return None
 
     def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
-        """The smallest change that is proposed can be seen."""
+        """None: the smallest proposed change is visible."""
         return None
 
     def inverted(self, spec: SceneSpec) -> EditSpec:
         edit = spec.edit
-        # Zero less a number, since the negative of zero prints as -0.
+        # Subtracted from zero, because the negative of zero prints as -0.
         yaw, pitch = wrap_degrees(0.0 - edit.yaw_deg), 0.0 - edit.pitch_deg
         return EditSpec("camera", 0, yaw_deg=yaw, pitch_deg=pitch, zoom=1.0 / edit.zoom)
 
@@ -98,7 +98,7 @@ RULES = Camera(
     inverse="camera",
     noun="camera edit",
     numbers=("view", "yaw_deg", "pitch_deg", "zoom"),
-    # Walls stand far behind, or the camera would end outside.
+    # Walls are far behind, or the camera would end behind them.
     needs=SceneNeeds(fill=(0.55, 0.7), wall_gap=(1.0, 2.0)),
     composes={"camera": "camera"},
 )

@@ -1,4 +1,4 @@
-"""Checks that kinds of edit share: of the floor plan, and of what is seen of the objects in the two states."""
+"""Checks that kinds of edit share: of the floor plan, and of the visibility of the objects in both states."""
 
 from collections.abc import Mapping
 
@@ -14,11 +14,14 @@ from .limits import Limits, Visibility
 Seen = Mapping[int, Visibility]
 """Visibility of each object of a state, by id."""
 _MARGIN = 0.04
-"""Least space between objects after an edit, in sizes of the scene."""
+"""Least space between objects after an edit, as a share of the scene's size."""
 
 
 def stands_fault(scene: Scene, draft: Draft) -> str | None:
-    """Whether the edited objects reach past the floor, into a wall or into another object, in the target."""
+    """Why the edited objects cannot stand where they are in the target; None if they can.
+
+    Reasons: `beyond_floor`, `behind_wall`, `collides`.
+    """
     placements = draft.target.placements
     if fault := beyond_floor(scene.objects, placements):
         return fault
@@ -32,7 +35,10 @@ def stands_fault(scene: Scene, draft: Draft) -> str | None:
 
 
 def objects_fault(spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
-    """Whether the edited objects are badly seen where they are present, or hide another object in the target."""
+    """Why too little is seen of the edited objects in a state, or of another object in the target; None if enough is.
+
+    Reasons: `out_of_frame`, `too_small`, `too_large`, `hidden`, `occludes`.
+    """
     area = spec.width * spec.height
     asked = spec.edit.allows_occlusion
     for state, seen, occluded in ((spec.source, source, False), (spec.target, target, asked)):
@@ -46,18 +52,18 @@ def objects_fault(spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -
 
 
 def hides_others(state: State, edited: tuple[int, ...], seen: Seen, limits: Limits) -> bool:
-    """Whether too little is seen of an object that is not edited."""
+    """Whether too little is visible of an object that is not edited."""
     others = [seen[id] for id, place in state.placements.items() if id not in edited and place.present]
     return any(visible_share(item) < limits.shown for item in others)
 
 
 def visible_share(seen: Visibility) -> float:
-    """Share of the object that is seen."""
+    """Share of the object that is visible: neither hidden nor outside the frame."""
     return seen.visible * seen.in_frame
 
 
 def moved_px(spec: SceneSpec, identity: int) -> float:
-    """How far the middle of an object moves in the image of the source camera, pixels."""
+    """Distance that the middle of an object moves in the image of the source camera, pixels."""
     asset, camera = spec.asset(identity), spec.source.camera
     before, after = (
         pixel_of(middle(asset, state.placements[identity]), camera) for state in (spec.source, spec.target)

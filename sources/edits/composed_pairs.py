@@ -1,7 +1,7 @@
-"""Two edits of one scene, sampled together, so that the one between their targets is an edit, too.
+"""Proposals of two edits of one scene, such that the change from one target to the other is also an edit.
 
-Invariant: as for `sources.edits.proposals`: a proposal depends on its arguments alone, and attempts of one scene number
-differ in the edits only.
+Invariant: as for `sources.edits.proposals`, a proposal depends only on its arguments, and attempts of one scene number
+differ only in the edits.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from ...shards.schema import EditKind
 from ..assets.asset import Asset
 from ..scenes.layout import Scene, compose
 from ..scenes.spec import SceneOptions, SceneSpec
-from .composition import alike, composed
+from .composition import composed, looks_same
 from .draft import Draft, specify
 from .judge import forecast_fault
 from .limits import forecast_limits
@@ -20,8 +20,9 @@ from .proposals import EDIT, EDITS_PER_SCENE, SCENE, Rejection, generator, propo
 from .registry import RULES, composes_alone
 
 _SECONDS = 4
-"""Second edits that are tried with one first edit."""
-Two = tuple[SceneSpec, SceneSpec]
+"""Second edits that are tried for each first edit."""
+
+SpecPair = tuple[SceneSpec, SceneSpec]
 
 
 def propose_two(
@@ -31,10 +32,10 @@ def propose_two(
     resolution: tuple[int, int],
     seed: int,
     attempt: int,
-) -> Two | Rejection:
-    """Two edits of the same objects of one scene, or of its camera; arguments as of `proposals.propose`."""
+) -> SpecPair | Rejection:
+    """Two edits of the same objects of one scene, or of its camera. Arguments: see `proposals.propose`."""
     number, turn = scene_number(attempt), attempt % EDITS_PER_SCENE
-    # The kind that composes with itself shapes the scene: its partner, a removal, asks nothing of it.
+    # The scene follows the needs of the kind that composes with itself: its partner, a removal, has none.
     main, other = kinds if composes_alone(kinds[0]) else (kinds[1], kinds[0])
     scene = compose(generator(seed, number, SCENE), assets, RULES[main].needs, options, resolution)
     if isinstance(scene, str):
@@ -46,7 +47,7 @@ def propose_two(
     later = _of_the_same(scene, first)
     faults: Counter[str] = Counter()
     for _ in range(_SECONDS):
-        # Of two edits of one kind it is the second: an insertion looks for a place of its own.
+        # With `turn` 1, a second insertion searches a place instead of taking the one of the layout.
         second = propose_edit(rng, later, other, options.min_visible, turn=int(other == main))
         if isinstance(second, str):
             faults[second] += 1
@@ -61,11 +62,11 @@ def propose_two(
 
 
 def _of_the_same(scene: Scene, first: Draft) -> Scene:
-    """The scene, of which nothing but the objects of an edit may be edited."""
+    """The scene, restricted to edits of the objects of `first`."""
     return replace(scene, fit=first.edit.edited) if first.edit.edited else scene
 
 
 def _fault_between(scene: Scene, spec: SceneSpec, min_visible: float) -> str | None:
-    if alike(spec):
+    if looks_same(spec):
         return "moved_too_little"
     return forecast_fault(scene, Draft(spec.edit, spec.source, spec.target), forecast_limits(min_visible))

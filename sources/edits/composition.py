@@ -1,7 +1,7 @@
-"""The edit between the targets of two edits of one scene: second after first undone.
+"""The edit between the targets of two edits of one scene.
 
-Invariant: both edits are of the same objects (or of the camera), so in the world of the two targets nothing else
-differs, and the numbers are the differences and ratios of theirs.
+Invariant: both edits change the same objects (or the camera), so the two targets differ in nothing else, and the
+numbers of the composed edit are differences and ratios of theirs.
 """
 
 from dataclasses import replace
@@ -12,14 +12,14 @@ from .registry import RULES, composed_kind
 
 
 def composed(first: SceneSpec, second: SceneSpec) -> SceneSpec:
-    """The scene with the edit from the target of `first` to that of `second`; the names are those of `first`.
+    """The scene with the edit from the target of `first` to that of `second`, and with the names of `first`.
 
-    Raises ValueError where no one edit leads there.
+    Raises ValueError if no single edit does this.
     """
     one, two = first.edit, second.edit
     kind = composed_kind(one.kind, two.kind)
     if kind is None or one.edited != two.edited or first.objects != second.objects:
-        raise ValueError(f"no one edit leads from the target of a {one.kind} to that of a {two.kind}")
+        raise ValueError(f"no single edit leads from the target of a {one.kind} to that of a {two.kind}")
     source, target = _states(first.target, second.target, one.edited)
     edit = EditSpec(kind, one.object, allows_occlusion=two.allows_occlusion, second_object=one.second_object)
     spec = replace(first, source=source, target=target, edit=edit)
@@ -27,18 +27,18 @@ def composed(first: SceneSpec, second: SceneSpec) -> SceneSpec:
 
 
 def named(spec: SceneSpec) -> SceneSpec | str:
-    """With the names that fit the image that is the source, or why there are none."""
+    """The scene with names that fit its source image, or why there are none."""
     names = name_objects(replace(spec, names={}))
     return names if isinstance(names, str) else replace(spec, names=names)
 
 
-def alike(spec: SceneSpec) -> bool:
-    """Whether the edit of a composed scene leads to what looks or is said the same."""
+def looks_same(spec: SceneSpec) -> bool:
+    """Whether source and target of a composed scene look the same, or no instruction states the difference."""
     return RULES[spec.edit.kind].looks_same(spec)
 
 
 def _states(source: State, target: State, edited: tuple[int, ...]) -> tuple[State, State]:
-    """An object that is in one of the states alone has the same place in the other, as with every such edit."""
+    """Give an object that is present in only one state the same placement in the other, as in every such edit."""
     for identity in edited:
         before, after = source.placements[identity], target.placements[identity]
         if not before.present:

@@ -1,4 +1,4 @@
-"""Where an object may go: places that a sentence can name.
+"""Places to which an object may move, and which an instruction can describe.
 
 Directions are the viewer's: right and away along the floor, as the source camera sees the scene.
 """
@@ -18,20 +18,20 @@ _AIMS = ("view", "reference", "between", "free")
 
 @dataclass(frozen=True)
 class Spot:
-    """A place to stand."""
+    """A place for an object."""
 
     placement: Placement
     allows_occlusion: bool = False
-    """The place is behind or inside something: being partly hidden is what is asked for."""
+    """Whether the place is behind or inside something, so that the object may be partly hidden."""
 
 
 def aim(
     rng: np.random.Generator, scene: Scene, identity: int, shares: tuple[float, float, float, float]
 ) -> Spot | None:
-    """A place for an object, not checked yet; None where there is none of the drawn sort.
+    """A place for an object, not checked yet; None if there is none of the drawn sort.
 
     Args:
-        shares: of places along the view, beside another object, between two others, and anywhere.
+        shares: probabilities of places along the view, beside another object, between two others, and anywhere.
     """
     others = [placed.id for placed in scene.objects if placed.id != identity]
     sort = _AIMS[int(rng.choice(len(_AIMS), p=shares))]
@@ -45,7 +45,7 @@ def aim(
 
 
 def _along_view(rng: np.random.Generator, scene: Scene, identity: int) -> Spot:
-    """Left, right, towards the camera or away from it; depth is foreshortened, so those moves are longer."""
+    """Left, right, towards the camera or away from it. Moves in depth are longer, because depth is foreshortened."""
     right, away = bearings(scene.camera)
     side = int(rng.integers(4))
     direction = (right, -right, away, -away)[side]
@@ -94,7 +94,7 @@ def into(rng: np.random.Generator, scene: Scene) -> Spot:
     spot = np.array([base.x, base.y])
     for axis, side in zip(axes, box.opening, strict=True):
         low, high = extent(asset, replace(own, x=0.0, y=0.0), axis)
-        # The guest's outline need not be centred on its origin once it is turned.
+        # The outline of a rotated guest need not be centered on its origin.
         room = max(0.0, 0.95 * side * base.scale - (high - low)) / 2
         spot = spot + axis * (float(rng.uniform(-0.5, 0.5)) * room - (low + high) / 2)
     height = round(base.z + box.supports * base.scale, 6)

@@ -9,7 +9,7 @@ from ..scenes.spec import EditSpec, Placement, SceneSpec, State
 
 @dataclass(frozen=True)
 class Draft:
-    """An edit and the two states that it lies between."""
+    """An edit with its source and target states."""
 
     edit: EditSpec
     source: State
@@ -17,13 +17,13 @@ class Draft:
 
 
 def draft_of(scene: Scene, edit: EditSpec, targets: Mapping[int, Placement]) -> Draft:
-    """The draft of an edit that only gives the objects `targets` (by id) another placement."""
+    """The draft of an edit that only changes the placements of objects; `targets`: new placements by id."""
     source = State(dict(scene.placements), scene.camera)
     return Draft(edit, source, State({**scene.placements, **targets}, scene.camera))
 
 
 def specify(scene: Scene, draft: Draft) -> SceneSpec:
-    """The scene and one edit of it, as the renderer takes them."""
+    """The specification of a scene and its edit for the renderer."""
     return SceneSpec(
         width=scene.resolution[0],
         height=scene.resolution[1],

@@ -18,9 +18,9 @@ _SHARES = (0.0, 0.5, 0.2, 0.3)
 
 class Insert(EditRules):
     def drafts(self, rng: np.random.Generator, scene: Scene, turn: int) -> Iterator[Draft]:
-        """The newcomer depends on the scene alone, so that all edits of a scene have the same source image.
+        """The inserted object depends only on the scene, so that all edits of a scene have the same source image.
 
-        The first edit of a scene first tries the place that the object had in the layout.
+        The first edit of a scene first tries the place of the object in the layout.
         """
         identity = scene.fit[scene.seed % len(scene.fit)]
         for spot in _places(rng, scene, identity, turn == 0):
@@ -30,7 +30,7 @@ class Insert(EditRules):
             yield Draft(edit, State(source, scene.camera), State(target, scene.camera))
 
     def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
-        """That it is new is seen wherever it is seen."""
+        """None: an inserted object that is visible is a visible change."""
         return None
 
     def inverted(self, spec: SceneSpec) -> EditSpec:
@@ -41,7 +41,7 @@ class Insert(EditRules):
 
 
 def _places(rng: np.random.Generator, scene: Scene, identity: int, first: bool) -> Iterator[Spot]:
-    """Without end: places for an object that is to be inserted; the first of the first edit is that of the layout."""
+    """Endless: places for the inserted object. With `first`, the first one is that of the layout."""
     if first:
         yield Spot(scene.placements[identity])
     while True:

@@ -1,7 +1,6 @@
-"""The way back: an edit of a rendered scene read from target to source.
+"""The inverse of an edit of a rendered scene: from target to source.
 
-Invariant: the inverse of an inverse is the edit itself; names and views are made anew for the image that is now the
-source.
+Invariant: the inverse of an inverse is the edit itself. Names and views are computed again for the new source image.
 """
 
 from dataclasses import replace
@@ -12,7 +11,7 @@ from .registry import RULES
 
 
 def inverted(spec: SceneSpec) -> SceneSpec | str:
-    """The scene with its edit read backwards and its objects named anew, or why there is no such instruction."""
+    """The scene with its edit inverted and its objects named again, or why they have no names."""
     edit = RULES[spec.edit.kind].inverted(spec)
     back = replace(spec, source=spec.target, target=spec.source, edit=edit)
     names = name_objects(back)

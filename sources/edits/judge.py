@@ -1,4 +1,4 @@
-"""Whether what is seen of an edit will do: in a forecast before anything is rendered, and in the renders."""
+"""Whether an edit is visible enough: in a forecast before anything is rendered, and in the renders."""
 
 from ..scenes.layout import Scene
 from ..scenes.silhouettes import forecast
@@ -15,10 +15,10 @@ def judge(
     target_visibility: Seen,
     limits: Limits | None = None,
 ) -> str | None:
-    """Why a pair will not do, given what is seen of each object (by id) in its two states; None where it will.
+    """Why a pair is rejected, given the visibility of each object (by id) in its two states; None if it is accepted.
 
-    Reasons: `other_hidden` (of another object of the source a sliver is seen, or nothing), `out_of_frame`, `too_small`,
-    `too_large`, `hidden` (the edited object), `sliver` (of an object of a camera's other view a sliver is seen),
+    Reasons: `other_hidden` (too little is visible of another object in the source), `out_of_frame`, `too_small`,
+    `too_large`, `hidden` (the edited object), `sliver` (after a camera edit, too little is visible of an object),
     `occludes` (the edit hides another object), `moved_too_little`.
     """
     limits = limits or Limits()
@@ -31,7 +31,7 @@ def judge(
 
 
 def forecast_fault(scene: Scene, draft: Draft, limits: Limits) -> str | None:
-    """As `judge`, of what is forecast to be seen."""
+    """Like `judge`, with the forecast visibility."""
     seen = [
         scene.outlook
         if state.camera == scene.camera and state.placements == scene.placements

@@ -1,4 +1,4 @@
-"""When an edit can be seen: what is measured of each object, and the limits that it must keep."""
+"""The visibility of objects, and the limits that a pair must meet."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,47 +7,46 @@ from ..scenes.layout import FIT_SHARE
 
 
 class Visibility(Protocol):
-    """What is seen of one object in one state: the renderer's measure, or a forecast. Zero when absent."""
+    """Visibility of one object in one state, measured by the renderer or forecast. Zero if the object is absent."""
 
     @property
     def own_px(self) -> float:
-        """Pixels of the specification's frame that the object alone would cover."""
+        """Pixels of the frame that the object would cover if it were alone."""
         ...
 
     @property
     def visible(self) -> float:
-        """Share of them that nothing hides."""
+        """Share of these pixels that no other object hides."""
         ...
 
     @property
     def in_frame(self) -> float:
-        """Share of the object that falls inside the frame."""
+        """Share of the object's silhouette inside the frame."""
         ...
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When an edit can be seen. Shares of the frame's area (`share`), of its smaller side (`shift`), or plain."""
+    """When an edit is visible. `*_share`: of the frame's area; `*shift`: of its smaller side; others as described."""
 
     min_visible: float = 0.35
     min_visible_asked: float = 0.2
-    """Where the edit asks for occlusion: behind something, or into it."""
+    """Replaces `min_visible` if the edit asks for occlusion (behind something, or into it)."""
     in_frame: float = 0.85
     least_share: float = 0.012
     most_share: float = 0.45
     shown: float = 0.2
-    """Of any object of which something is seen, in either image: the share that neither the frame nor others hide."""
+    """Least visible share of any object that is in an image: neither hidden nor outside the frame."""
     gone: float = 0.01
-    """An object of which no more is seen is not in the image at all."""
+    """At most this visible share: the object counts as not in the image."""
     shift: float = 0.06
     turn_shift: float = 0.03
     size_ratio: float = 1.25
-    """Of the areas, for a change of scale."""
+    """Least ratio of the areas, for a change of scale."""
     framed: float = 0.5
-    """Of the objects, after a camera edit."""
+    """Least share of the objects that are in the frame after a camera edit."""
 
 
 def forecast_limits(min_visible: float) -> Limits:
-    """What a forecast must show: a prism covers more than its object, so more of the frame than a render, and a little
-    more of everything else."""
+    """The limits for a forecast, stricter than those for a render, because a prism covers more than its object."""
     return Limits(min_visible=min_visible, in_frame=0.9, least_share=FIT_SHARE[0], shift=0.07, framed=0.6)

@@ -1,7 +1,7 @@
 """Proposals: a scene and an edit from a seed, without Blender, equal on every machine.
 
-Invariant: a proposal depends on its arguments alone, and attempts of one scene number differ in the edit only, so that
-a renderer may keep the scene that it has loaded.
+Invariant: a proposal depends only on its arguments, and attempts of one scene number differ only in the edit, so that
+a renderer can keep the loaded scene.
 """
 
 from collections import Counter
@@ -21,22 +21,22 @@ from .registry import RULES
 
 EDITS_PER_SCENE = 5
 SCENE, EDIT = 0, 1
-"""What a generator is for, which tells its stream from others of one seed."""
+"""Purpose of a generator; separates the random streams of one seed."""
 _TRIES = 24
-"""Drafts of an edit that are checked against the floor plan before the proposal is refused."""
-_LOOKS = 5
-"""Drafts of those whose view is forecast."""
+"""Drafts of an edit that are checked against the floor plan before the proposal is rejected."""
+_FORECASTS = 5
+"""Most drafts, of those, whose visibility is forecast."""
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why there is no proposal: short and stable, to be counted."""
+    """Why there is no proposal: a short, stable reason that is counted."""
 
     reason: str
 
 
 def scene_number(attempt: int) -> int:
-    """Attempts with the same number propose edits of one scene: same objects, floor, walls, light and source."""
+    """The number of the scene of an attempt. Attempts with the same number share objects, floor, walls and light."""
     return attempt // EDITS_PER_SCENE
 
 
@@ -48,13 +48,13 @@ def propose(
     seed: int,
     attempt: int,
 ) -> SceneSpec | Rejection:
-    """One proposal, valid as far as geometry tells; what the renderer sees of it is for `judge.judge` to say.
+    """One proposal, geometrically valid; `judge.judge` decides on the renderer's visibility.
 
     Args:
-        assets: what the scene may hold; the same for all attempts of one scene number.
+        assets: assets that the scene may contain; the same for all attempts of one scene number.
         resolution: width and height, pixels.
-        seed: of the sample, not negative.
-        attempt: 0, 1, ...: each gives another proposal.
+        seed: seed of the sample, not negative.
+        attempt: 0, 1, ...; each gives another proposal.
     """
     number, edit = scene_number(attempt), attempt % EDITS_PER_SCENE
     scene = compose(generator(seed, number, SCENE), assets, RULES[kind].needs, options, resolution)
@@ -65,32 +65,32 @@ def propose(
 
 
 def propose_edit(rng: np.random.Generator, scene: Scene, kind: EditKind, min_visible: float, turn: int) -> Draft | str:
-    """An edit of a composed scene that is valid as far as prisms tell, or the commonest reason why none was found.
+    """An edit of a composed scene that is valid in the forecast, or the most frequent reason why none was found.
 
     Args:
-        turn: 0, 1, ... for the edits of one scene.
+        turn: number of the edit among those of one scene, from 0.
     """
     limits = forecast_limits(min_visible)
     faults: Counter[str] = Counter()
     rules = RULES[kind]
     drafts = rules.drafts(rng, scene, turn)
-    looks = 0
+    forecasts = 0
     for _ in range(_TRIES):
         draft = next(drafts, None)
         if draft is None:
             break
         fault = rules.floor_fault(scene, draft)
         if fault is None:
-            looks += 1
+            forecasts += 1
             fault = forecast_fault(scene, draft, limits)
             if fault is None:
                 return draft
         faults[fault] += 1
-        if looks == _LOOKS:
+        if forecasts == _FORECASTS:
             break
     return faults.most_common(1)[0][0] if faults else "nothing_left_to_edit"
 
 
 def generator(*entropy: int) -> np.random.Generator:
-    """Of a scene or an edit: its stream depends on these numbers alone."""
+    """A random generator whose stream depends only on these numbers."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))

@@ -1,4 +1,4 @@
-"""The kinds of edit: one line each. `tests/sources/edits/test_registry.py` proves that none is missing."""
+"""The kinds of edit, one line each. `tests/sources/edits/test_registry.py` checks that none is missing."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -19,22 +19,24 @@ RULES: Final[Mapping[EditKind, EditRules]] = MappingProxyType(
         "swap": swap.RULES,
     }
 )
-"""Of every kind of `shards.schema.EDIT_KINDS`, what it says of itself."""
+"""The rules of every kind in `shards.schema.EDIT_KINDS`."""
 
 
 def inverse_kind(kind: EditKind) -> EditKind:
-    """The kind of edit that leads back."""
+    """The kind of the inverse edit."""
     return RULES[kind].inverse
 
 
 def composed_kind(first: EditKind, second: EditKind) -> EditKind | None:
-    """The kind of the one edit that leads from the target of `first` to that of `second`, both of the same objects (or
-    of the camera) in one scene; None where no one edit does."""
+    """The kind of the edit from the target of `first` to that of `second`; None if no single edit does this.
+
+    Both edits change the same objects (or the camera) of one scene.
+    """
     return RULES[first].composes.get(second)
 
 
 def composes_alone(kind: EditKind) -> bool:
-    """Whether two edits of this kind may share a scene, so that one edit leads from target to target."""
+    """Whether two edits of this kind may share a scene, with a single edit between their targets."""
     return kind in RULES[kind].composes
 
 

@@ -1,4 +1,4 @@
-"""`remove`: an object is gone."""
+"""`remove`: an object is removed."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,18 +15,18 @@ from .limits import Limits
 
 class Remove(EditRules):
     def drafts(self, rng: np.random.Generator, scene: Scene, turn: int) -> Iterator[Draft]:
-        """Each `turn` takes another object, until there is none left."""
+        """Each `turn` removes another object, until none is left."""
         if turn < len(scene.fit):
             identity = scene.fit[(scene.seed + turn) % len(scene.fit)]
             gone = replace(scene.placements[identity], present=False)
             yield draft_of(scene, EditSpec("remove", identity), {identity: gone})
 
     def floor_fault(self, scene: Scene, draft: Draft) -> str | None:
-        """What is gone stands nowhere."""
+        """None: a removed object needs no place."""
         return None
 
     def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
-        """That it is gone is seen wherever it was seen."""
+        """None: removing a visible object is a visible change."""
         return None
 
     def inverted(self, spec: SceneSpec) -> EditSpec:

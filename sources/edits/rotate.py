@@ -1,4 +1,4 @@
-"""`rotate`: an object turns about the vertical, by an angle or until a canonical view of it is seen."""
+"""`rotate`: an object rotates about the vertical, by an angle or until it shows a canonical view."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,9 +17,9 @@ from .kind import EditRules
 from .limits import Limits
 
 _VIEW_SHARE = 0.6
-"""Of the turns of an object whose front is known: those to a canonical view."""
+"""Share of rotations to a canonical view, if an object with a known front can be edited."""
 _VIEW_TOLERANCE = 1e-3
-"""Degrees by which a canonical view may be missed: poses are rounded to six decimals."""
+"""Tolerance of a canonical view, degrees: poses are rounded to six decimals."""
 
 
 class Rotate(EditRules):
@@ -40,7 +40,7 @@ class Rotate(EditRules):
             yield draft_of(scene, EditSpec("rotate", identity, rotation_deg=angle, view=view), {identity: target})
 
     def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
-        """How far a corner of the object's prism moves in the image."""
+        """Limits the largest distance that a corner of the object's prism moves in the image."""
         edited, camera = spec.edit.object, spec.source.camera
         K, pose = matrix3(camera.K), matrix4(camera.world_from_camera)
         before, after = (
@@ -64,7 +64,7 @@ class Rotate(EditRules):
 
 
 def _canonical_view(spec: SceneSpec, state: State) -> str:
-    """The canonical view that the edited object shows in a state, or an empty string."""
+    """The canonical view that the edited object shows in a state; empty if none."""
     asset = spec.asset(spec.edit.object)
     if asset.front_deg is None:
         return ""
@@ -75,7 +75,7 @@ def _canonical_view(spec: SceneSpec, state: State) -> str:
 RULES = Rotate(
     kind="rotate",
     inverse="rotate",
-    noun="turn",
+    noun="rotation",
     numbers=("rotation_deg", "view"),
     needs=SceneNeeds(gap=(0.4, 1.0), turnable=True),
     composes={"rotate": "rotate", "remove": "remove"},

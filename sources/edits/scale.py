@@ -24,7 +24,7 @@ class Scale(EditRules):
             yield draft_of(scene, EditSpec("scale", identity, scale=factor), {identity: target})
 
     def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
-        """The ratio of the areas that the object covers."""
+        """Limits the ratio of the areas that the object covers in the two images."""
         ratio = target[spec.edit.object].own_px / source[spec.edit.object].own_px
         return "moved_too_little" if max(ratio, 1 / ratio) < limits.size_ratio else None
 

@@ -1,4 +1,4 @@
-"""`swap`: two objects stand in each other's place."""
+"""`swap`: two objects exchange their places."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,23 +17,23 @@ from .limits import Limits
 
 class Swap(EditRules):
     def drafts(self, rng: np.random.Generator, scene: Scene, turn: int) -> Iterator[Draft]:
-        # Two mugs that change places leave two mugs where they were.
-        twos = [(i, j) for i in scene.fit for j in scene.fit if scene.asset(i).category != scene.asset(j).category]
-        while twos:
-            one, other = twos[int(rng.integers(len(twos)))]
+        # Two objects of one category that exchange places would leave almost the same image.
+        pairs = [(i, j) for i in scene.fit for j in scene.fit if scene.asset(i).category != scene.asset(j).category]
+        while pairs:
+            one, other = pairs[int(rng.integers(len(pairs)))]
             here, there = scene.placements[one], scene.placements[other]
             x, y, z = to_json_list((there.x - here.x, there.y - here.y, there.z - here.z))
             targets = {one: replace(here, x=there.x, y=there.y), other: replace(there, x=here.x, y=here.y)}
             yield draft_of(scene, EditSpec("swap", one, translation=(x, y, z), second_object=other), targets)
 
     def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
-        """How far the middles of the objects move in the image, the lesser of the two."""
+        """Limits the smaller of the distances that the middles of the two objects move in the image."""
         shift = min(moved_px(spec, identity) for identity in spec.edit.edited)
         return "moved_too_little" if shift < limits.shift * min(spec.width, spec.height) else None
 
     def inverted(self, spec: SceneSpec) -> EditSpec:
         x, y, z = spec.edit.translation
-        # Zero less a number, since the negative of zero prints as -0.
+        # Subtracted from zero, because the negative of zero prints as -0.
         return replace(spec.edit, translation=(0.0 - x, 0.0 - y, 0.0 - z))
 
     def between(self, spec: SceneSpec, first: EditSpec, second: EditSpec) -> EditSpec:

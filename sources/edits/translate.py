@@ -1,4 +1,4 @@
-"""`translate`: an object stands somewhere else, on the floor or in a container."""
+"""`translate`: an object moves to another place, on the floor or in a container."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +17,7 @@ from .limits import Limits
 
 _SHARES = (0.35, 0.35, 0.12, 0.18)
 _INTO_SHARE = 0.7
-"""Of the moves in a scene that was cast with a container and an object that fits into it."""
+"""Share of moves into the container, in a scene with a container and an object that fits into it."""
 
 
 class Translate(EditRules):
@@ -29,13 +29,13 @@ class Translate(EditRules):
             yield draft_of(scene, edit, {identity: target})
 
     def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
-        """How far the middle of the object moves in the image."""
+        """Limits the distance that the middle of the object moves in the image."""
         shift = moved_px(spec, spec.edit.object)
         return "moved_too_little" if shift < limits.shift * min(spec.width, spec.height) else None
 
     def inverted(self, spec: SceneSpec) -> EditSpec:
         x, y, z = spec.edit.translation
-        # Zero less a number, since the negative of zero prints as -0.
+        # Subtracted from zero, because the negative of zero prints as -0.
         return EditSpec("translate", spec.edit.object, translation=(0.0 - x, 0.0 - y, 0.0 - z))
 
     def between(self, spec: SceneSpec, first: EditSpec, second: EditSpec) -> EditSpec:
@@ -45,7 +45,7 @@ class Translate(EditRules):
 
 
 def _moves(rng: np.random.Generator, scene: Scene) -> Iterator[tuple[int, Spot]]:
-    """Without end: an object and a place to move it to, not checked yet."""
+    """Endless: an object and a place to move it to, not checked yet."""
     while True:
         if scene.guest in scene.fit and rng.random() < _INTO_SHARE:
             yield scene.guest, into(rng, scene)
@@ -59,7 +59,7 @@ def _moves(rng: np.random.Generator, scene: Scene) -> Iterator[tuple[int, Spot]]
 RULES = Translate(
     kind="translate",
     inverse="translate",
-    noun="move",
+    noun="translation",
     numbers=("translation",),
     needs=SceneNeeds(gap=(0.35, 1.3), fill=(0.55, 0.72), wall_gap=(0.15, 0.8), container=True),
     composes={"translate": "translate", "remove": "remove"},

@@ -1,8 +1,8 @@
-"""A tar or tar.gz read where it lies: one pass finds every file's place, later reads take byte ranges.
+"""Reads a tar or tar.gz in place: one pass finds the byte range of every file, later reads take these ranges.
 
-Nothing of an archive is ever written to disk, whatever its members are called. What a sample's archive has no use
-for (links, devices, absolute names, `..`) is refused by name, and neither a header, nor a member, nor the whole may
-swell beyond a bound. An archive that is cut off or damaged is refused where it breaks, before anything is planned.
+No member is ever written to disk, whatever its name. Members that an archive of samples does not need (links, devices,
+absolute names, `..`) are rejected by name. Headers, members and the whole content have size limits. A truncated or
+damaged archive is rejected with the place of the damage, before anything is planned.
 """
 
 import gzip
@@ -23,14 +23,14 @@ from ...shards.writer import publish_bytes
 
 SUFFIXES: Final = (".tar.gz", ".tgz", ".tar")
 MAX_MEMBER: Final = 64 * 2**20
-"""Largest file in an archive, in bytes: images and their descriptions stay far below."""
+"""Largest file in an archive, in bytes: images and their descriptions are much smaller."""
 MAX_RATIO: Final = 100
-"""Largest size of the contents over that of the archive: pictures hardly compress, bombs reach 1000."""
+"""Largest ratio of the size of the contents to that of the archive: images hardly compress, bombs reach 1000."""
 MAX_METADATA: Final = 2**20
 _SPACING: Final = 16 * 2**20
-"""Bytes between two points of the seek index, each 32 KiB: a read inflates half of it on average (30 ms)."""
+"""Bytes between two points of the seek index (32 KiB each). A read inflates half of that on average (30 ms)."""
 _BUFFER: Final = 2**20
-"""Bytes inflated at once; the library's default, four times the spacing, would inflate 64 MiB for one sample."""
+"""Bytes inflated at once. The library's default, four times the spacing, would inflate 64 MiB for one sample."""
 _LONGEST_PATH: Final = 4096
 _SAMPLE_BYTES: Final = 64 * 1024
 _PLAIN: Final = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
@@ -41,7 +41,7 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True)
 class Entry:
-    """One plain file of an archive. `data` only where it was asked for."""
+    """One plain file of an archive. `data` is empty unless requested."""
 
     path: PurePosixPath
     place: Range
@@ -49,7 +49,7 @@ class Entry:
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file name is one of an archive that is read."""
+    """Whether a file name has the suffix of a supported archive."""
     return name.lower().endswith(SUFFIXES)
 
 
@@ -59,9 +59,9 @@ def stem(name: str) -> str:
 
 
 def digest(url: str) -> str:
-    """Names an archive's contents without reading them all: its size, its first and its last 64 KiB (12 hex digits).
+    """Identifies an archive without reading all of it: a hash of its size, first and last 64 KiB (12 hex digits).
 
-    Raises BadInput where there is no such file.
+    Raises BadInput if the file cannot be read.
     """
     fs, path = filesystem(url)
     try:
@@ -82,12 +82,12 @@ def index_name(url: str, archive_digest: str) -> str:
 
 
 def walk(url: str, indexes: str, wanted: str) -> Iterator[Entry]:
-    """All plain files of an archive in their order, in one pass; files named `wanted` come with their contents.
+    """All plain files of an archive in order, in one pass; files named `wanted` have their contents.
 
-    A compressed archive's seek index is put under `indexes` (an fsspec URL) when the pass is complete.
+    At the end, the seek index of a compressed archive is written under `indexes` (an fsspec URL).
 
     Raises:
-        BadInput: the archive is damaged, cut off, swells beyond the bounds, or holds a member that no sample needs.
+        BadInput: the archive is damaged, truncated, larger than the limits, or has a member that no sample needs.
     """
     with _inflated(url) as (stream, size):
         meter = _Meter(stream, url, max(MAX_MEMBER, MAX_RATIO * size))
@@ -95,9 +95,9 @@ def walk(url: str, indexes: str, wanted: str) -> Iterator[Entry]:
         try:
             with tarfile.open(fileobj=meter, mode="r|", bufsize=2**20) as tar:
                 while (info := tar.next()) is not None:
-                    # An archive may hold millions of members; tarfile would remember them all.
+                    # An archive may have millions of members, and tarfile would keep all of them.
                     tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
-                    _refuse(info, url)
+                    _check_member(info, url)
                     last = info.name
                     meter.expect(info.size)
                     if info.type in _PLAIN:
@@ -106,7 +106,7 @@ def walk(url: str, indexes: str, wanted: str) -> Iterator[Entry]:
         except tarfile.TarError as error:
             raise BadInput(_damaged(url, meter.total, last, str(error))) from error
         except OSError as error:
-            # Of the library that inflates, whose words (a code, a temporary state) say nothing to a person.
+            # An error of the decompression library, whose message (an error code) does not help a user.
             raise BadInput(_damaged(url, meter.total, last, "the compressed data is damaged")) from error
         meter.drain()
         _expect_end(stream, end, url, last)
@@ -119,26 +119,26 @@ class Archive:
     """Random access to the files of one archive."""
 
     def __init__(self, url: str, archive_digest: str, indexes: str) -> None:
-        """Open `url` with the seek index that `walk` put under `indexes`; one that is lost or damaged is made again.
+        """Open `url` with the seek index that `walk` wrote under `indexes`; a missing or damaged one is rebuilt.
 
-        Raises BadInput where the archive is missing or damaged, or the archive is not the one that was walked.
+        Raises BadInput if the archive is missing or damaged, or is not the one that was walked.
         """
         self._url = url
         if digest(url) != archive_digest:
-            raise BadInput(f"archive {url} has changed since the plan was made: plan again into a new folder")
+            raise BadInput(f"archive {url} has changed since it was planned: build into a new --out")
         fs, path = filesystem(url)
         self._file: Any = fs.open(path, "rb")
         if _is_compressed(url):
             index = join(indexes, index_name(url, archive_digest))
             try:
                 self._file = _with_index(self._file, index)
-            except BadInput:  # lost, cut off, or of another archive: made again, it is as it was
+            except BadInput:  # missing, truncated, or of another archive: the rebuilt index is identical
                 for _ in walk(url, indexes, ""):
                     pass
                 self._file = _with_index(self._file, index)
 
     def read(self, places: Mapping[str, Range]) -> dict[str, bytes]:
-        """Several files by their places. Raises OSError where the archive cannot be read there."""
+        """Read several files at their byte ranges. Raises OSError if the archive cannot be read there."""
         found: dict[str, bytes] = {}
         for name, (offset, size) in sorted(places.items(), key=lambda item: item[1]):
             self._file.seek(offset)
@@ -153,7 +153,7 @@ class Archive:
 
 
 class _Meter(io.RawIOBase):
-    """A forward-only reader that sums what passes and stops what swells."""
+    """A forward-only reader that counts bytes, computes their CRC-32, and enforces the size limits."""
 
     def __init__(self, stream: IO[bytes], url: str, limit: int) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class _Meter(io.RawIOBase):
         return True
 
     def expect(self, size: int) -> None:
-        """A header was read: the next one must come within its member's size and one member more."""
+        """Called after each header: the next one must follow within the member's size plus MAX_MEMBER bytes."""
         self._next = self.total + size + MAX_MEMBER
 
     def read(self, size: int = -1) -> bytes:
@@ -176,33 +176,41 @@ class _Meter(io.RawIOBase):
         self.total += len(data)
         self.crc = zlib.crc32(data, self.crc)
         if self.total > self._limit:
-            raise BadInput(f"archive {self._url} holds over {self._limit} bytes, {MAX_RATIO} times its size: refused")
+            raise BadInput(
+                f"archive {self._url} is rejected: it contains over {self._limit} bytes, {MAX_RATIO} times its size"
+            )
         if self.total > self._next:
-            raise BadInput(f"archive {self._url}: a header over {MAX_MEMBER} bytes near byte {self.total}: refused")
+            raise BadInput(
+                f"archive {self._url} is rejected: it has a header over {MAX_MEMBER} bytes near byte {self.total}"
+            )
         return data
 
     def drain(self) -> None:
-        """Read to the end, so that the sums cover everything."""
+        """Read to the end, so that count and CRC cover everything."""
         self._next = self._limit
         while self.read(2**20):
             pass
 
 
-def _refuse(info: tarfile.TarInfo, url: str) -> None:
-    """Raise BadInput for a member that an archive of samples cannot hold."""
+def _check_member(info: tarfile.TarInfo, url: str) -> None:
+    """Raise BadInput for a member that an archive of samples cannot have."""
     if len(info.name) > _LONGEST_PATH:
-        raise BadInput(f"archive {url}: member {info.name[:80]!r}... has a name of {len(info.name)} letters: refused")
+        raise _rejected(url, f"{info.name[:80]!r}...", f"has a name of {len(info.name)} characters")
     path = PurePosixPath(info.name)
     if any("\ud800" <= letter <= "\udfff" for letter in info.name):
-        raise BadInput(f"archive {url}: member {info.name!r} has a name that is not UTF-8: refused")
+        raise _rejected(url, repr(info.name), "has a name that is not UTF-8")
     if path.is_absolute() or ".." in path.parts or "\\" in info.name:
-        raise BadInput(f"archive {url}: member {info.name!r} leads out of the archive: refused")
+        raise _rejected(url, repr(info.name), "leads out of the archive")
     if info.issym() or info.islnk():
-        raise BadInput(f"archive {url}: member {info.name!r} is a link to {info.linkname!r}: refused")
+        raise _rejected(url, repr(info.name), f"is a link to {info.linkname!r}")
     if info.type not in (*_PLAIN, tarfile.DIRTYPE):
-        raise BadInput(f"archive {url}: member {info.name!r} is neither a plain file nor a folder: refused")
+        raise _rejected(url, repr(info.name), "is neither a plain file nor a folder")
     if info.size > MAX_MEMBER:
-        raise BadInput(f"archive {url}: member {info.name!r} has {info.size} bytes, over {MAX_MEMBER}: refused")
+        raise _rejected(url, repr(info.name), f"has {info.size} bytes, over {MAX_MEMBER}")
+
+
+def _rejected(url: str, member: str, problem: str) -> BadInput:
+    return BadInput(f"archive {url} is rejected: its member {member} {problem}")
 
 
 def _entry(tar: tarfile.TarFile, info: tarfile.TarInfo, url: str, wanted: str) -> Entry:
@@ -210,29 +218,29 @@ def _entry(tar: tarfile.TarFile, info: tarfile.TarInfo, url: str, wanted: str) -
     data = b""
     if path.name == wanted:
         if info.size > MAX_METADATA:
-            raise BadInput(f"archive {url}: member {info.name!r} has {info.size} bytes, over {MAX_METADATA}: refused")
+            raise _rejected(url, repr(info.name), f"has {info.size} bytes, over {MAX_METADATA}")
         file = tar.extractfile(info)
         data = file.read() if file else b""
     return Entry(path, (info.offset_data, info.size), data)
 
 
 def _expect_end(stream: IO[bytes], end: int, url: str, last: str) -> None:
-    """A tar ends with a block of zeros; tarfile takes any damaged header, and the end of the file, for it."""
+    """Raise BadInput unless a block of zeros ends the tar; tarfile also stops at a damaged header or the file's end."""
     stream.seek(end)
     block = _read_fully(stream, tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE:
-        raise BadInput(_damaged(url, end + len(block), last, "the archive is cut off"))
+        raise BadInput(_damaged(url, end + len(block), last, "the archive is truncated"))
     if any(block):
         raise BadInput(_damaged(url, end, last, "a header is damaged"))
 
 
 def _damaged(url: str, offset: int, last: str, problem: str) -> str:
-    behind = f"behind member {last!r}" if last else "at its start"
-    return f"archive {url} cannot be read {behind} (byte {offset} of its contents): {problem}; fetch it again"
+    place = f"after member {last!r}" if last else "at its start"
+    return f"archive {url} cannot be read {place} (byte {offset} of its contents): {problem}; fetch it again"
 
 
 def _check_sum(url: str, meter: _Meter) -> None:
-    """Compare with the sum and size at the archive's end. Only where they differ, several gzip members may be why."""
+    """Compare CRC and size with those at the archive's end; they may differ if it has several gzip members."""
     fs, path = filesystem(url)
     with fs.open(path, "rb") as file:
         file.seek(-8, os.SEEK_END)
@@ -278,7 +286,7 @@ def _inflated(url: str) -> Generator[tuple[Any, int]]:
 
 
 def _publish_index(inflated: Any, url: str, indexes: str) -> None:
-    """Put the seek index, and its own checksum behind it, beside the plan."""
+    """Write the seek index, followed by its checksum, under `indexes`."""
     stored = io.BytesIO()
     inflated.export_index(fileobj=stored)
     data = stored.getvalue()
@@ -292,17 +300,17 @@ def _with_index(file: Any, index_url: str) -> Any:
     try:
         stored: bytes = fs.cat_file(path)
     except OSError as error:
-        raise BadInput(f"cannot read seek index {index_url} ({error}): plan again into a new folder") from error
+        raise BadInput(f"cannot read seek index {index_url} ({error}): build into a new --out") from error
     data, checksum = stored[:-32], stored[-32:]
     if hashlib.sha256(data).digest() != checksum:
-        raise BadInput(f"seek index {index_url} is damaged: plan again into a new folder")
+        raise BadInput(f"seek index {index_url} is damaged: build into a new --out")
     inflated = IndexedGzipFile(fileobj=file, spacing=_SPACING, buffer_size=_BUFFER)
     inflated.import_index(fileobj=io.BytesIO(data))
     return inflated
 
 
 def _read_fully(file: IO[bytes], size: int) -> bytes:
-    """Exactly `size` bytes, less only at the end."""
+    """Exactly `size` bytes, fewer only at the end."""
     data = file.read(size)
     while len(data) < size and (more := file.read(size - len(data))):
         data += more

@@ -1,7 +1,7 @@
-"""The pairs of archives, kept in a temporary database on disk: an archive is walked once, in its own order.
+"""The pairs in archives, listed in a temporary database on disk. An archive is walked once, in its own order.
 
-Invariant: a pair's files count together wherever they lie in the archive; pairs come back in the order in which the
-first file of each was stored. In memory are the uids of the training pairs' assets alone.
+Invariant: the files of a pair belong together wherever they are in the archive. Pairs are returned in the order of
+their first files. Only the uids of the training pairs' assets are in memory.
 """
 
 import json
@@ -27,7 +27,7 @@ Identity = tuple[str, str, str]
 _TABLE: Final = """
     CREATE TABLE pairs (number INTEGER PRIMARY KEY, task TEXT, released TEXT, uid TEXT, archive TEXT, digest TEXT,
         members TEXT, assets TEXT, UNIQUE (task, released, uid, archive))"""
-# A pair's files need not be neighbours: what comes later is appended.
+# A pair's files need not be adjacent: later ones are appended.
 _ADD: Final = """
     INSERT INTO pairs (task, released, uid, archive, digest, members, assets) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET members = members || excluded.members, assets = assets || excluded.assets"""
@@ -36,7 +36,7 @@ _CACHE_KIB: Final = 32 * 1024
 
 @dataclass
 class Pair:
-    """One pair as found: where it lies, and the assets that it shows as far as they were asked for."""
+    """One pair: its location, and the assets that it shows, if requested."""
 
     task: Task
     released: str
@@ -48,7 +48,7 @@ class Pair:
 
 
 class Contents:
-    """What archives hold."""
+    """The pairs in archives."""
 
     def __init__(self) -> None:
         self.trained: set[str] = set()
@@ -56,7 +56,7 @@ class Contents:
         self._opened: Connection | None = None
 
     def add(self, url: str, indexes: str) -> None:
-        """Walk one archive; the seek index of a compressed one is put under `indexes`.
+        """Walk one archive; the seek index of a compressed one is written under `indexes`.
 
         Raises:
             BadInput: the archive is damaged or unsafe.
@@ -72,14 +72,14 @@ class Contents:
                     self._note(identity, place, [entry for _, entry in entries])
         except Error as error:
             raise SpatialdataError(
-                f"the pairs of {url} cannot be listed in the temporary folder ({error}): make room, or set TMPDIR"
+                f"the pairs of {url} cannot be listed in the temporary folder ({error}): free some space, or set TMPDIR"
             ) from error
 
     def hold_any(self) -> bool:
         return self._opened is not None and self._opened.execute("SELECT 1 FROM pairs LIMIT 1").fetchone() is not None
 
     def pairs(self, task: Task, released: str) -> Iterator[Pair]:
-        """Pairs of one folder of the release, with assets (those of train have theirs in `trained`)."""
+        """Pairs of one folder of the release, with their assets (empty for train, see `trained`)."""
         if self._opened is None:
             return
         query = (
@@ -108,7 +108,7 @@ class Contents:
 
 
 def assets_in(metadata: bytes) -> tuple[str, ...]:
-    """Asset uids that a metadata.json names; none where it is broken (the pair is rejected when it is read)."""
+    """Asset uids in a metadata.json; empty if it is broken (the pair is rejected when it is read)."""
     try:
         values = json.loads(metadata)
         objects: Sequence[Any] = values["object_data"]
@@ -118,7 +118,7 @@ def assets_in(metadata: bytes) -> tuple[str, ...]:
 
 
 def _open() -> "Connection":
-    """A database without a name: sqlite keeps it in a temporary file that is gone with the connection."""
+    """A database without a name, which sqlite keeps in a temporary file and removes with the connection."""
     import sqlite3
 
     opened = sqlite3.connect("")
@@ -129,7 +129,7 @@ def _open() -> "Connection":
 
 
 def _identify(path: PurePosixPath, archive: str) -> Identity | None:
-    """Task, released split and uid of a member, None where it is no file of a sample."""
+    """Task, released split and uid of a member; None if it is not a file of a sample."""
     *parents, name = path.parts
     if name not in FILES or len(parents) < 2:
         return None

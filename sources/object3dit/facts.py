@@ -1,7 +1,9 @@
-"""What a released pair tells: objects and their boxes, the edit, and nothing that would be a guess.
+"""The facts of a released pair: objects, their boxes and the edit; nothing is guessed.
 
 Invariant: object k of the facts is object k of `object_data` and label k of the masks; object 1 is the edited one.
-The camera is not known; its focal length is that of the generator's near-identical public relatives, marked `assumed`.
+
+The camera is not known. Its focal length is that of public generators that are nearly identical to the one of the
+release, and is marked `assumed`.
 """
 
 import json
@@ -22,22 +24,22 @@ U8 = NDArray[np.uint8]
 
 DATASET: Final = "object3dit"
 FOCAL_MM: Final = 35.0
-"""On a sensor 32 mm wide."""
+"""Focal length on a 32 mm wide sensor."""
 UNKNOWN: Final = "unknown"
 LONGEST: Final = 128
-"""Characters of a uid or a category: released ones have up to 40."""
+"""Most characters of a uid or a category; released ones have up to 40."""
 _ARTICLES: Final = ("the ", "a ", "an ")
 _PLACE_MARGIN: Final = 0.06
-"""Share of the image's width by which left and right must differ to be said."""
+"""Least difference of two places, as a share of the image's width, for `left` or `right`."""
 
 
 class NoName(ValueError):
-    """No words tell the edited object from the others."""
+    """The edited object has no unique name."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """A pair: colours sRGB uint8 (H, W, 3), labels uint8 (H, W)."""
+    """The images of a pair: sRGB uint8 (H, W, 3), labels uint8 (H, W)."""
 
     source: U8
     target: U8
@@ -60,7 +62,7 @@ class Described:
 class Metadata:
     objects: tuple[Described, ...]
     rotation_deg: float
-    """As released, degrees about the vertical, counter-clockwise seen from above; 0 for other tasks."""
+    """As released: degrees about the vertical, counter-clockwise seen from above; 0 for other tasks."""
 
 
 def read_metadata(data: bytes, task: Task) -> Metadata:
@@ -92,7 +94,7 @@ def _read_objects(entries: Any) -> tuple[Described, ...]:
             raise ValueError(f"object_data[{number}] has a uid or a category of over {LONGEST} characters, or odd ones")
         found.append(Described(uid, " ".join(category.replace("_", " ").lower().split())))
     if len(found) > MAX_OBJECTS:
-        raise ValueError(f"{len(found)} objects, more than the {MAX_OBJECTS} that masks can tell apart")
+        raise ValueError(f"{len(found)} objects, more than the {MAX_OBJECTS} that masks can distinguish")
     return tuple(found)
 
 
@@ -110,7 +112,7 @@ def make_facts(kind: EditKind, metadata: Metadata, images: Images, caption: Call
         caption: the release's description of an asset uid, or an empty string.
 
     Raises:
-        NoName: the edited object cannot be told from another of its category.
+        NoName: the edited object cannot be distinguished from another of its category.
     """
     boxes = [
         [box_of_mask(labels == number) for number in range(1, len(metadata.objects) + 1)]
@@ -137,11 +139,11 @@ def make_facts(kind: EditKind, metadata: Metadata, images: Images, caption: Call
 def _edit(kind: EditKind, metadata: Metadata, box: list[int]) -> Edit:
     return Edit(
         kind=kind,
-        # The release says where a moved object ends in the image, not in metres; the box says that.
+        # The release states the target position of a moved object only in the image, which the box covers.
         known=kind != "translate",
         object=1,
         translation=[0.0, 0.0, 0.0],
-        # 315 degrees counter-clockwise are said as 45 clockwise.
+        # 315 degrees counter-clockwise become 45 clockwise.
         rotation_deg=wrap_degrees(metadata.rotation_deg),
         view="",
         scale=1.0,
@@ -177,18 +179,18 @@ def _object(number: int, entry: Described, name: str, source_box: list[int], tar
 
 
 def _names(objects: Sequence[Described], captions: Sequence[str], boxes: list[list[int]], width: int) -> list[str]:
-    """A noun phrase without an article for each object; the first one's fits no other object with a box.
+    """A noun phrase without an article for each object; that of the first describes no other object with a box.
 
-    In this order: category, the release's own caption, place in the image.
+    Tried in this order: category, the release's own caption, place in the image.
     """
     nouns = [entry.category or "object" for entry in objects]
     rivals = [k for k in range(1, len(objects)) if any(boxes[k]) and f" {nouns[k]}".endswith(f" {nouns[0]}")]
     if not rivals:
         return nouns
     phrases = [_without_article(text) for text in captions]
-    told = phrases[0] and phrases[0] != nouns[0]
-    # `red mug` fits what its own caption calls a shiny red mug, too.
-    if told and all(phrases[k] and not f" {phrases[k]}".endswith(f" {phrases[0]}") for k in rivals):
+    has_caption = phrases[0] and phrases[0] != nouns[0]
+    # `red mug` also describes an object whose caption is `shiny red mug`.
+    if has_caption and all(phrases[k] and not f" {phrases[k]}".endswith(f" {phrases[0]}") for k in rivals):
         return [phrases[0], *nouns[1:]]
     place = _place(boxes[0], [boxes[k] for k in rivals], width)
     if not place:
@@ -197,8 +199,8 @@ def _names(objects: Sequence[Described], captions: Sequence[str], boxes: list[li
 
 
 def _place(box: list[int], others: list[list[int]], width: int) -> str:
-    centre = (box[0] + box[2]) / 2
-    shifts = [(other[0] + other[2]) / 2 - centre for other in others]
+    center = (box[0] + box[2]) / 2
+    shifts = [(other[0] + other[2]) / 2 - center for other in others]
     margin = _PLACE_MARGIN * width
     if all(shift > margin for shift in shifts):
         return "left" if len(others) == 1 else "leftmost"

@@ -1,13 +1,14 @@
-"""The stage that reads a released pair: its files where they lie, and what is known of them.
+"""The stage that reads released pairs and their facts.
 
-Released pictures keep their source pixels; masks name the objects; numbers that the release does not give (poses,
-sizes, metres) are zeros with `known: false`. The two images were rendered one by one, so they differ by noise
-everywhere: `changed` is where they differ beyond it, and outside it the source's pixels replace the target's, as the
-format promises (measured on 36 pairs: the replaced pixels were 57 to 69 dB alike; each pair's number is in
-`measures.psnr_unchanged`), and next to its border the target fades into it, by 7 levels of 255 at most where that was
-measured. With `unchanged: keep` no pixel is replaced, and `changed` is every pixel that differs.
+The source image keeps its pixels. Masks identify the objects. Numbers that the release does not have (poses, sizes,
+meters) are zeros with `known: false`. The two images were rendered separately, so they differ by noise everywhere:
+`changed` is the region in which they differ by more than the noise. Outside it, pixels of the source replace those of
+the target, as the format requires (on 36 measured pairs, the PSNR of the replaced pixels was 57 to 69 dB; the value of
+each pair is in `measures.psnr_unchanged`). Near the border of the region the two are blended, which changes the target
+by at most 7 levels of 255 on these pairs. With `unchanged: keep` no pixel is replaced, and `changed` is every pixel
+that differs.
 
-A broken sample is a reject that says what is missing, never another sample in its place.
+A broken sample becomes a reject that states the problem; no other sample takes its place.
 """
 
 import json
@@ -36,9 +37,9 @@ from .facts import Images, Metadata, NoName, make_facts, read_metadata
 from .scan import plain_file
 
 MAX_SIDE: Final = 4096
-"""Pixels a side: released images have 256; what is larger is no image of the release."""
+"""Most pixels per side of an image; released images have 256."""
 LONGEST_CAPTION: Final = 500
-"""Characters: what the release says of an asset is a phrase or a sentence; what is longer counts as nothing."""
+"""Most characters of a caption, which is a phrase or a sentence; longer ones are ignored."""
 MAX_CAPTIONS: Final = 64 * 2**20
 EDITED: Final = 1
 """Label of the edited object in every mask of the release."""
@@ -47,7 +48,7 @@ _MAPS: Final = ("source_parts", "parts", "source_metric", "metric", "source_norm
 
 @dataclass(frozen=True)
 class _View:
-    """One image, as `find_changed` compares them: released pictures were each rendered with noise of their own."""
+    """One image for `find_changed`. `noisy` is None, because released images were rendered with different seeds."""
 
     rgb: NDArray[np.uint8]
     instances: NDArray[np.uint8]
@@ -55,8 +56,8 @@ class _View:
 
 
 @dataclass(frozen=True)
-class _Made:
-    """A pair that was read, and what its inverse is made from."""
+class _Pair:
+    """The row of a pair, and what its inverse is derived from."""
 
     metadata: Metadata
     images: Images
@@ -76,7 +77,7 @@ class Release:
     """A copy of the release, open for reading in one worker."""
 
     def __init__(self, root: str, indexes: str) -> None:
-        """Raises BadInput where there is no such root, or its captions are not JSON."""
+        """Raises BadInput if the root does not exist, or its captions are not JSON."""
         self._root = root
         self._indexes = indexes
         self._fs, self._path = filesystem(root)
@@ -86,13 +87,13 @@ class Release:
         self._captions = self._read_captions()
 
     def caption(self, asset: str) -> str:
-        """What the release says of an asset, or an empty string."""
+        """The release's caption of an asset; empty if it has none."""
         entry = self._captions.get(asset)
         text: Any = cast("Mapping[str, Any]", entry).get("description") if isinstance(entry, Mapping) else entry
         return text.strip() if isinstance(text, str) and len(text) <= LONGEST_CAPTION and text.isprintable() else ""
 
     def files(self, spec: Mapping[str, Any]) -> dict[str, bytes]:
-        """The files of one sample by name; those that are not there are left out. Raises OSError, BadInput."""
+        """The existing files of one sample by name. Raises OSError, BadInput."""
         if "archive" not in spec:
             return self._files_of_folder(f"{self._path.rstrip('/')}/{spec['path']}")
         name, digest = str(spec["archive"]), str(spec["digest"])
@@ -107,7 +108,7 @@ class Release:
         for name in FILES:
             path = f"{folder}/{name}"
             if is_local(self._fs) and os.path.lexists(path) and not plain_file(self._fs, self._path, path):
-                raise _Broken("unreadable", f"{name} is no plain file of the release: a link out of it, or a pipe")
+                raise _Broken("unreadable", f"{name} is not a plain file of the release: a link out of it, or a pipe")
             try:
                 with self._fs.open(path, "rb") as file:
                     found[name] = file.read(MAX_MEMBER + 1)
@@ -155,21 +156,21 @@ class ReadPairs(Stage):
 
     def __call__(self, model: Release, samples: Sequence[Sample]) -> Sequence[Result]:
         results: list[Result] = []
-        made: dict[str, _Made | Reject] = {}
+        pairs: dict[str, _Pair | Reject] = {}
         for sample in samples:
             if is_derived(sample):
-                results.append(self._invert(model, sample, made))
+                results.append(self._invert(model, sample, pairs))
                 continue
-            made = {sample.key: self._make(model, sample)}
-            found = made[sample.key]
+            found = self._read(model, sample)
+            pairs = {sample.key: found}
             results.append(found if isinstance(found, Reject) else found.row)
         return results
 
-    def _invert(self, release: Release, sample: Sample, made: "Mapping[str, _Made | Reject]") -> Result:
-        """The pair of its origin, read backwards; its objects are named in the image that is now the source."""
+    def _invert(self, release: Release, sample: Sample, pairs: "Mapping[str, _Pair | Reject]") -> Result:
+        """The inverse of its origin, with objects named for the new source image."""
         (key,) = origins_of(sample.spec)
-        origin = made.get(key)
-        if not isinstance(origin, _Made):
+        origin = pairs.get(key)
+        if not isinstance(origin, _Pair):
             return origin_rejected(key, origin)
         metadata = replace(origin.metadata, rotation_deg=0.0 - origin.metadata.rotation_deg)
         try:
@@ -179,7 +180,7 @@ class ReadPairs(Stage):
         measures = PairFacts.model_validate_json(str(origin.row.columns["facts"])).measures
         return Row(inverted_columns(origin.row.columns, facts.model_copy(update={"measures": measures})))
 
-    def _make(self, release: Release, sample: Sample) -> "_Made | Reject":
+    def _read(self, release: Release, sample: Sample) -> "_Pair | Reject":
         spec = sample.spec
         where = spec.get("path") or f"{spec['archive']} ({spec['released']})"
         try:
@@ -191,13 +192,13 @@ class ReadPairs(Stage):
         except _Broken as broken:
             return Reject(broken.reason, detail=f"{where}: {broken.detail}")
 
-    def _row(self, release: Release, files: Mapping[str, bytes], kind: EditKind) -> "_Made":
+    def _row(self, release: Release, files: Mapping[str, bytes], kind: EditKind) -> "_Pair":
         missing = [name for name in FILES if name not in files]
         if missing:
             raise _Broken("missing_file", f"no {', '.join(missing)}")
         task = task_of(kind)
         if task is None:
-            raise ValueError(f"no pair of the release shows an edit of kind {kind}")
+            raise ValueError(f"the release has no edits of kind {kind}")
         try:
             metadata = read_metadata(files[METADATA], task)
         except ValueError as error:
@@ -223,7 +224,7 @@ class ReadPairs(Stage):
             **dict.fromkeys(_MAPS, b""),
             "facts": facts.model_copy(update={"measures": measures}).model_dump_json(),
         }
-        return _Made(metadata, images, Row(columns))
+        return _Pair(metadata, images, Row(columns))
 
     def _changed(self, images: Images) -> Changed:
         if self.unchanged == "keep":
@@ -258,7 +259,7 @@ def _decode(name: str, data: bytes) -> NDArray[np.uint8]:
     try:
         width, height = codecs.image_size(data)
         if max(width, height) > MAX_SIDE:
-            raise _Broken("image_too_large", f"{name}: {width} x {height} pixels, over {MAX_SIDE} a side")
+            raise _Broken("image_too_large", f"{name}: {width} x {height} pixels, over {MAX_SIDE} per side")
         return codecs.decode_image(data)
     except codecs.ImageTooLargeError as error:
         raise _Broken("image_too_large", f"{name}: {error}") from error

@@ -1,10 +1,11 @@
-"""Which pairs a copy of OBJECT-3DIT holds: folders and archives, every task and split, nothing unpacked.
+"""Finds the pairs in a copy of OBJECT-3DIT: folders and archives, every task and split, without unpacking.
 
-Invariant: a pair's key depends on its task, split and uid alone, so that folders and archives of one release give the
-same keys. Splits are the release's own, but for one rule: no object of test is ever seen in train. The release's `seen`
-pairs break it by design; a pair of test that shows an object of any training pair (of any task) is planned for val.
+Invariant: a pair's key depends only on its task, split and uid, so that folders and archives of one release give the
+same keys. Splits are those of the release, with one exception: no object of test is ever seen in train. The release's
+`seen` pairs break this rule by design, so a pair of test that shows an object of any training pair (of any task) is
+planned for val.
 
-Memory: the names in one folder, and the uids of the training pairs' assets; rows are made as they are asked for.
+Memory: the names in one folder, and the uids of the training pairs' assets; rows are generated on demand.
 """
 
 import hashlib
@@ -25,17 +26,17 @@ from .archive import MAX_METADATA, SUFFIXES, is_archive
 from .contents import Contents, Pair, assets_in
 
 _READ_TOGETHER: Final = 512
-_ADVICE: Final = "; give the folder of OBJECT-3DIT's tasks, or the archive of one task"
+_ADVICE: Final = "; set it to the folder of OBJECT-3DIT's tasks, or to the archive of one task"
 RELEASED: Final = tuple(
     name
     for split in SPLITS
     for name in (split, *(() if split == "train" else (f"{split}/{group}" for group in GROUPS)))
 )
-"""Folders of a task, in the order in which they are planned."""
+"""Folders of a task, in plan order."""
 
 
 class Scan:
-    """What lies under a root. `rows` can be iterated once."""
+    """The pairs under a root. `rows` can be iterated once."""
 
     def __init__(self, places: "_Places", kinds: Collection[EditKind]) -> None:
         self._places = places
@@ -44,14 +45,14 @@ class Scan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know, one line each: of the rows that were made so far."""
-        moved = f"{self._moved} released pairs of test show an object of train: they go to val"
+        """Messages for the user, one line each, about the rows so far."""
+        moved = f"{self._moved} released pairs of test show an object of train: they are moved to val"
         return (*self._places.notes, *([moved] if self._moved else []))
 
     def _rows(self, kinds: Collection[EditKind]) -> Iterator[PlanRow]:
         trained: frozenset[str] | None = None
-        for task, made in TASKS.items():
-            if not set(made) & set(kinds):
+        for task, task_kinds in TASKS.items():
+            if not set(task_kinds) & set(kinds):
                 continue
             for released in RELEASED:
                 split: Split = next(name for name in SPLITS if name == released.partition("/")[0])
@@ -69,31 +70,31 @@ def scan(root: str, indexes: str, *, kinds: Collection[EditKind] = EDIT_KINDS) -
     Archives are walked here, once; folders are listed and read when the rows are iterated.
 
     Args:
-        root: holds `<task>/` folders or `<task>.tar.gz` (`.tgz`, `.tar`), or is such an archive. Where a task is
-            there as both, its folder is read.
-        indexes: folder for the seek indexes of compressed archives, which `ReadPairs` needs again.
-        kinds: edits to plan.
+        root: a folder with `<task>/` folders or `<task>.tar.gz` (`.tgz`, `.tar`), or such an archive. If a task has
+            both, its folder is read.
+        indexes: folder for the seek indexes of compressed archives, which `ReadPairs` needs, too.
+        kinds: kinds of edit to plan.
 
     Returns:
         Rows of the plan: tasks in the order of TASKS, splits train, val, test, pairs by uid (in archives: as stored).
 
     Raises:
-        BadInput: no such root, nothing in it, or an archive that is damaged or unsafe.
+        BadInput: the root does not exist or is empty, or an archive is damaged or unsafe.
         SpatialdataError: the temporary folder has no room for the list of an archive's pairs.
     """
     places = _find(root, indexes)
     if not places.hold_any():
         raise BadInput(
-            f"no OBJECT-3DIT pairs in {root}: looked for {', '.join(f'{task}/' for task in TASKS)} with train/<uid>/, "
-            f"val/{{seen,unseen}}/<uid>/, test/{{seen,unseen}}/<uid>/, and for the same in "
-            f"{', '.join(f'{task}.tar.gz' for task in TASKS)}; set source.root to the folder that holds them"
+            f"no OBJECT-3DIT pairs in {root}: searched {', '.join(f'{task}/' for task in TASKS)} for train/<uid>/, "
+            f"val/{{seen,unseen}}/<uid>/, test/{{seen,unseen}}/<uid>/, and "
+            f"{', '.join(f'{task}.tar.gz' for task in TASKS)} for the same; set source.root to the folder with these"
         )
     return Scan(places, kinds)
 
 
 @dataclass(frozen=True)
 class _Places:
-    """Where pairs lie: in folders of tasks, and in archives whose contents are known."""
+    """The locations of pairs: folders of tasks, and archives whose contents are known."""
 
     folders: dict[str, "_Folder"]
     contents: Contents
@@ -105,7 +106,7 @@ class _Places:
         )
 
     def pairs(self, task: Task, released: str, *, read: bool) -> Iterator[Pair]:
-        """Pairs of one folder of the release; those of folders have their assets only where `read` asks for them."""
+        """Pairs of one folder of the release. Pairs in folders have their assets only with `read`."""
         if task in self.folders:
             yield from self.folders[task].pairs(released, read=read)
         yield from self.contents.pairs(task, released)
@@ -135,7 +136,7 @@ def _rows(pair: Pair, split: Split, kinds: Collection[EditKind]) -> Iterator[Pla
 
 
 def _slug(uid: str) -> str:
-    """A uid as part of a key: as it is where the key's grammar allows, else made so, with a hash of the original."""
+    """A uid as part of a key: unchanged if it is valid in a key, else normalized, with a hash of the original."""
     if re.fullmatch(r"[a-z0-9-]{1,50}", uid):
         return uid
     digits = hashlib.sha256(uid.encode()).hexdigest()[:12]
@@ -163,7 +164,7 @@ def _find(root: str, indexes: str) -> _Places:
             folders[task] = _Folder(fs, path.rstrip("/"), task)
         elif archives:
             contents.add(join(root, archives.pop(0)), indexes)
-        notes += [f"{name} is not read: another copy of {task} is there" for name in archives]
+        notes += [f"{name} is not read: there is another copy of {task}" for name in archives]
     return _Places(folders, contents, tuple(notes))
 
 
@@ -176,9 +177,9 @@ class _Folder:
     task: Task
 
     def pairs(self, released: str, *, read: bool) -> Iterator[Pair]:
-        """Pairs of one folder by uid, with the assets of their metadata where `read`."""
+        """Pairs of one folder by uid; with `read`, with the assets from their metadata."""
         names = _folders(self.fs, f"{self.root}/{self.task}/{released}")
-        # `val` and `test` hold pairs, or the folders `seen` and `unseen` of pairs.
+        # `val` and `test` contain pairs, or the folders `seen` and `unseen` of pairs.
         found = (
             Pair(self.task, released, uid, {"path": f"{self.task}/{released}/{uid}"})
             for uid in names
@@ -190,7 +191,7 @@ class _Folder:
         while pairs := list(islice(found, _READ_TOGETHER)):
             paths = [f"{self.root}/{pair.place['path']}/{METADATA}" for pair in pairs]
             paths = [path if plain_file(self.fs, self.root, path) else os.devnull for path in paths]
-            # Not `cat`, which would take brackets in a folder's name for a pattern.
+            # Not `cat`, which would interpret brackets in a folder's name as a pattern.
             contents = self.fs.cat_ranges(paths, 0, MAX_METADATA, on_error="return")
             for pair, content in zip(pairs, contents, strict=True):
                 pair.assets = assets_in(content) if isinstance(content, bytes) else ()
@@ -198,9 +199,9 @@ class _Folder:
 
 
 def plain_file(fs: Any, root: str, path: str) -> bool:
-    """Whether a path below `root` is, on a local disk, a plain file that no link leads out of `root`.
+    """Whether a path below `root` is a plain file that is not, through a link, outside `root`.
 
-    A pipe or a device would never end; elsewhere there are neither.
+    Checked on local disks, where reading a pipe or a device would never end. Always true on other file systems.
     """
     if not is_local(fs):
         return True
@@ -209,11 +210,11 @@ def plain_file(fs: Any, root: str, path: str) -> bool:
 
 
 def _folders(fs: Any, path: str) -> list[str]:
-    """Names of the folders in a folder, sorted; none where it is absent."""
+    """Names of the folders in a folder, sorted; empty if it does not exist."""
     if not fs.isdir(path):
         return []
     if is_local(fs):
-        # The file system's own listing would hold a kilobyte an entry, of which only the name is needed.
+        # fsspec's listing would use a kilobyte per entry, of which only the name is needed.
         with os.scandir(path) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir())
     entries = fs.ls(path, detail=True)

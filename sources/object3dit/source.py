@@ -19,7 +19,7 @@ class Object3dit(PairSource[SourceOptions]):
     planned: ClassVar[tuple[str, ...]] = ()
     pair_stage: ClassVar[str] = "object3dit"
     pair_class: ClassVar[str] = "spatialdata_builder.sources.object3dit:ReadPairs"
-    # What a released pair knows exactly is its masks: its depth and normals need a model.
+    # Only the masks of a released pair are exact; depth and normals need a model.
     layers: ClassVar[Mapping[str, str]] = {
         "screen": "junk",
         "segment": "exact",
@@ -28,12 +28,12 @@ class Object3dit(PairSource[SourceOptions]):
         "checks": "geometry",
     }
     not_exact: ClassVar[Mapping[str, str]] = {
-        layer: f"OBJECT-3DIT's release holds no exact {layer}" for layer in ("metric", "normal", "depth")
+        layer: f"OBJECT-3DIT's release has no exact {layer}" for layer in ("metric", "normal", "depth")
     }
-    summary: ClassVar[str] = "Released pairs of OBJECT-3DIT, read as they are; all other layers were made from them"
+    summary: ClassVar[str] = "Released pairs of OBJECT-3DIT; all other layers were computed from them"
     terms: ClassVar[str] = (
-        "The images are OBJECT-3DIT's: the terms of that release hold beside those of the models, whose "
-        "licences and creators it does not name."
+        "The images are those of OBJECT-3DIT. The terms of that release apply in addition to those of the models, "
+        "whose licenses and creators it does not name."
     )
     citation: ClassVar[str] = (
         "Michel et al., OBJECT 3DIT: Language-guided 3D-aware Image Editing, NeurIPS 2023, arXiv 2307.11073"
@@ -43,7 +43,7 @@ class Object3dit(PairSource[SourceOptions]):
         root = options.root
         if not root:
             raise BadInput(
-                "source.root: give the folder that holds OBJECT-3DIT's tasks: --set source.root=/data/object3dit"
+                "source.root: set it to the folder of OBJECT-3DIT's tasks: --set source.root=/data/object3dit"
             )
         return root if "://" in root else str(Path(root).expanduser().absolute())
 

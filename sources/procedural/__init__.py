@@ -22,13 +22,13 @@ from .kinds import KINDS
 from .model import Model, Rng
 from .shapes import Floats, join
 
-__all__ = ["KINDS", "catalogue", "write_glb"]
+__all__ = ["KINDS", "catalog", "write_glb"]
 
 MAX_VARIANTS: Final = 1000
 _UID: Final = re.compile(r"procedural-([a-z-]+)-(\d{4,})")
 
 
-def catalogue(variants: int = 24, seed: int = 0) -> list[Asset]:
+def catalog(variants: int = 24, seed: int = 0) -> list[Asset]:
     """The assets of a seed, `variants` of each kind, measured from their meshes, sorted by uid.
 
     Catalogs of different seeds have no assets in common.
@@ -40,7 +40,7 @@ def catalogue(variants: int = 24, seed: int = 0) -> list[Asset]:
         raise BadInput(
             f"source.variants: {variants} (seed {seed}); use 1 to {MAX_VARIANTS} variants and a seed of at least 0"
         )
-    return list(_catalogue(variants, seed))
+    return list(_catalog(variants, seed))
 
 
 def write_glb(uid: str, folder: Path) -> Path:
@@ -58,7 +58,7 @@ def write_glb(uid: str, folder: Path) -> Path:
 
 
 @lru_cache(maxsize=4)
-def _catalogue(variants: int, seed: int) -> tuple[Asset, ...]:
+def _catalog(variants: int, seed: int) -> tuple[Asset, ...]:
     first = seed * MAX_VARIANTS
     uids = sorted(f"procedural-{kind}-{number:04d}" for kind in KINDS for number in range(first, first + variants))
     models = [_build(*_parse(uid)) for uid in uids]

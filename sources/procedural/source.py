@@ -12,7 +12,7 @@ from ..assets.asset import Asset
 from ..assets.orientations import Orientation
 from ..scratch import LockedFolder
 from ..source import LIGHT, Request, SceneSource, SourceOptions, Survey
-from . import catalogue, write_glb
+from . import catalog, write_glb
 
 MADE_PREFIX: Final = "spatialdata-assets-"
 
@@ -33,7 +33,7 @@ class Procedural(SceneSource[ProceduralOptions]):
         return ""
 
     def assets(self, request: Request[ProceduralOptions], survey: Survey) -> list[Asset]:
-        return catalogue(request.options.variants, request.seed)
+        return catalog(request.options.variants, request.seed)
 
     def orientations(self, options: ProceduralOptions) -> dict[str, Orientation]:
         return {}

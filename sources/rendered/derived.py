@@ -1,6 +1,6 @@
-"""Pairs that were rendered, and those that follow from them: backwards, and from one's target to another's.
+"""Rendered pairs, and pairs derived from them: inverses, and pairs between the targets of two edits.
 
-Invariant: nothing is rendered here, and the members that a derived pair takes over are its origins' bytes.
+Invariant: nothing is rendered here, and the members that a derived pair reuses have the bytes of its origins.
 """
 
 from dataclasses import dataclass, replace
@@ -23,23 +23,23 @@ from ..scenes.spec import SceneSpec
 from .facts import MapInfos, Seen, inverted_facts, pair_facts
 
 Points = dict[int, NDArray[np.float32]]
-"""(n, 3) of each object, by id: object frame, metres."""
+"""Surface points (n, 3) of each object, by id: object frame, meters."""
 
 
 @dataclass(frozen=True)
 class RenderedPair:
-    """A pair, and what others are derived from it by."""
+    """A rendered or composed pair, with what is needed to derive others from it."""
 
     spec: SceneSpec
     seen: Seen
     row: Row
     target: RenderedView
-    """As rendered."""
+    """The target as rendered."""
     changed: Changed
 
     @property
     def kept(self) -> RenderedView:
-        """The target with the colours that it is kept with: outside `changed` those of the source."""
+        """The target as stored: with the colors of the source outside `changed`."""
         return replace(self.target, rgb=self.changed.target_rgb)
 
     @property
@@ -48,8 +48,7 @@ class RenderedPair:
 
 
 def invert(origin: RenderedPair, limits: Limits) -> Row | Reject:
-    """The pair read backwards, or why it will not do: in what is the source now its object is badly seen, or has no
-    name."""
+    """The inverse of a pair, or why it is rejected: its object is not visible enough in its source, or has no name."""
     back = inverted(origin.spec)
     if isinstance(back, str):
         return Reject(back, detail="the edited object of the inverse, in the image that is its source")
@@ -61,10 +60,10 @@ def invert(origin: RenderedPair, limits: Limits) -> Row | Reject:
 def between(
     first: RenderedPair, second: RenderedPair, dataset: str, points: Points, limits: Limits
 ) -> RenderedPair | Reject:
-    """The pair from the target of one edit to that of another of the same scene, or why it will not do.
+    """The pair from the target of one edit to that of another of the same scene, or why it is rejected.
 
     Args:
-        points: on the objects' surfaces; see `pair_facts`.
+        points: see `pair_facts`.
     """
     spec = named(composed(first.spec, second.spec))
     if isinstance(spec, str):

@@ -1,7 +1,7 @@
-"""What is known of a rendered pair, and what can be measured on it.
+"""The facts and measures of a rendered pair.
 
-Poses, camera and sizes come from the specification; boxes and displacement from the rendered masks; and the two are
-held against each other: an object's surface points, put through the specified pose and camera, must cover its mask.
+Poses, camera and sizes come from the specification; boxes and displacement come from the rendered masks. The two are
+compared: an object's surface points, projected with the specified pose and camera, must cover its mask.
 """
 
 from dataclasses import dataclass
@@ -46,9 +46,9 @@ def pair_columns(
     """The row of layer `pair` (see `shards.schema.PairFacts`) of two views of one scene, and what the edit changed.
 
     Args:
-        views: source and target as rendered; the target's colours outside the changed region are replaced here.
+        views: source and target as rendered; the target's colors outside the changed region are replaced here.
         seen: visibility of each object in source and target.
-        renderer: for the objects' surface points and the versions that made the pixels.
+        renderer: for the objects' surface points and the versions of the rendering software.
     """
     source, target = views
     edited = spec.edit.edited
@@ -78,7 +78,7 @@ def pair_columns(
 
 @dataclass(frozen=True)
 class MapInfos:
-    """How to read the maps of a pair; fields as of `shards.schema.PairFacts`."""
+    """How to decode the maps of a pair; fields as in `shards.schema.PairFacts`."""
 
     metric: MapInfo
     source_metric: MapInfo
@@ -95,10 +95,10 @@ def pair_facts(
     maps: MapInfos,
     points: dict[int, NDArray[np.float32]],
 ) -> PairFacts:
-    """What is known of a pair.
+    """The facts of a pair.
 
     Args:
-        points: on the objects' surfaces, object frame, metres.
+        points: surface points (n, 3) of each object, by id: object frame, meters.
     """
     source, target = views
     edited = spec.edit.edited
@@ -129,7 +129,7 @@ def pair_facts(
 
 
 def _least_visible(edited: tuple[int, ...], state: State, seen: dict[int, ObjectVisibility]) -> float:
-    """Of the edited objects that are present; -1 where there is none."""
+    """The least visibility of the edited objects that are present; -1 if none is."""
     return min((seen[one].visible for one in edited if state.placements[one].present), default=-1.0)
 
 
@@ -138,9 +138,9 @@ def _revision(renderer: Renderer) -> str:
 
 
 def edit_of(spec: SceneSpec, box: list[int]) -> Edit:
-    """The edit as facts state it; `box` is the (first) object's in the target image, zeros where there is none."""
+    """The edit for the facts; `box` is that of the (first) object in the target image, zeros if there is none."""
     edit = spec.edit
-    # An edit of one object does not say that it has no second one: see `shards.schema.Edit`.
+    # Left out for edits of one object: see `shards.schema.Edit`.
     second = {"second_object": edit.second_object} if edit.second_object else {}
     return Edit(
         kind=edit.kind,
@@ -196,9 +196,9 @@ def _object(
 def _consistency(
     spec: SceneSpec, views: tuple[RenderedView, RenderedView], points: dict[int, NDArray[np.float32]]
 ) -> dict[str, float]:
-    """The worst agreement, over both states, of the projected surface points with the rendered mask.
+    """The worst agreement of projected surface points with the rendered mask, over both states.
 
-    For camera edits every object is held against its mask, else the edited ones.
+    Compared for all objects in camera edits, else for the edited ones.
     """
     edited = spec.edit.edited or [placed.id for placed in spec.objects]
     scores: list[tuple[float, float]] = []
@@ -214,11 +214,11 @@ def _consistency(
 
 
 def silhouette(points: NDArray[np.float32], identity: int, state: State, instances: NDArray[np.integer]) -> Mask:
-    """Where an object should be seen, (H, W): its surface points projected, closed, less what other objects cover.
+    """Predicted mask (H, W) of an object: its projected surface points, closed, without pixels of other objects.
 
     Args:
-        points: (N, 3) on the object's surface, object frame, metres.
-        instances: (H, W) rendered object ids: pixels of other objects are not predicted.
+        points: (N, 3) on the object's surface, object frame, meters.
+        instances: (H, W) rendered object ids.
     """
     height, width = instances.shape
     world = transform(pose_of(state.placements[identity]), points)
@@ -228,7 +228,7 @@ def silhouette(points: NDArray[np.float32], identity: int, state: State, instanc
     columns, rows = np.floor(pixels[inside]).astype(int).T
     splat = np.zeros((height, width), np.uint8)
     splat[rows, columns] = 1
-    # Close the gaps between points: their mean distance, were they spread evenly over the silhouette.
+    # Close the gaps between points: 1.5 times their mean distance if spread evenly over the silhouette.
     area = int(np.count_nonzero(instances == identity))
     size = 2 * int(np.ceil(1.5 * np.sqrt(area / max(1, len(rows))))) + 1
     closed = cv2.morphologyEx(splat, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
@@ -236,11 +236,11 @@ def silhouette(points: NDArray[np.float32], identity: int, state: State, instanc
 
 
 def inverted_facts(back: SceneSpec, facts: PairFacts) -> PairFacts:
-    """What is known of a pair that is read backwards.
+    """The facts of the inverse of a pair.
 
     Args:
-        back: of `inverted`.
-        facts: of the pair as it was rendered.
+        back: the result of `inverted`.
+        facts: the facts of the rendered pair.
     """
     swapped = swapped_facts(facts)
     objects = [thing.model_copy(update={"name": back.names[thing.id]}) for thing in swapped.objects]

@@ -1,7 +1,6 @@
-"""Words of color held against the pictures themselves: light, shade and view transform may make another color of one.
+"""Checks color words against the images: light, shade and view transform may change the color of an object.
 
-Invariant: what is said of an object's color by its `colour` or its category fits its pixels in every image of the pair
-that shows it.
+Invariant: an object's color, in its `colour` or its category, fits its pixels in every image of the pair that shows it.
 """
 
 from collections.abc import Sequence
@@ -15,14 +14,15 @@ from ..scenes.naming import name_objects
 from ..scenes.spec import SceneObjectSpec, SceneSpec
 
 LEAST_PX: Final = 24
-"""Pixels of an object from which its color is judged."""
+"""Least number of pixels of an object to judge its color."""
 MOST_PX: Final = 256
-"""Pixels that are looked at, evenly spread."""
+"""Most pixels that are compared, evenly spread."""
 
 
 def truly_named(specs: Sequence[SceneSpec], views: Sequence[RenderedView]) -> tuple[SceneSpec, ...] | str:
-    """Scenes of the same objects, without the words of color that their images contradict, and named anew; or why an
-    edited object has no name then.
+    """The scenes, which have the same objects, without color words that their images contradict, and with new names.
+
+    Returns a reason instead if an edited object then has no name.
 
     Args:
         views: all images of the scenes.
@@ -55,8 +55,8 @@ def _without(placed: SceneObjectSpec, pixels: Sequence[Floats]) -> SceneObjectSp
     def drops(spoken: ColorRun) -> bool:
         return len(spoken.colors) == 1 and false(spoken.colors[0])
 
-    colour = "" if false(names_of(asset.colour)) else asset.colour
+    color = "" if false(names_of(asset.colour)) else asset.colour
     category = without_colors(asset.category, drops) if asset.category else ""
-    if (colour, category) == (asset.colour, asset.category):
+    if (color, category) == (asset.colour, asset.category):
         return placed
-    return replace(placed, asset=replace(asset, colour=colour, category=category))
+    return replace(placed, asset=replace(asset, colour=color, category=category))

@@ -1,7 +1,7 @@
-"""The stage that makes a pair: propose, look, render, measure, and say what is known.
+"""The stage that renders pairs: propose, check visibility, render, measure, collect facts.
 
-A sample is a pure function of its seed, the asset table and the options: proposals are tried in order until one is
-valid, each refusal is counted by reason, and a broken asset skips the scene that holds it, is named, and is not drawn
+A sample is a pure function of its seed, the asset table and the options. Proposals are tried in order until one is
+valid; rejected proposals are counted by reason. A broken asset is reported, its scene is skipped, and it is not drawn
 again for the sample.
 """
 
@@ -32,16 +32,16 @@ from .facts import pair_columns
 from .lit_colors import truly_named
 
 BROKEN = "broken_asset: "
-"""Begins the names of counts that name an asset, and why Blender does not show it."""
+"""Prefix of counts that name an asset and why Blender cannot render it."""
 _NAMED = 10
-"""Broken assets that a reject names."""
+"""Most broken assets that a reject names."""
 CRASHES = 2
-"""Times that Blender may die on one sample before the sample is rejected."""
+"""Number of Blender crashes after which a sample is rejected."""
 
 
 @dataclass(frozen=True)
 class PairRenderer:
-    """What a worker holds: a Blender process, the asset table, and where the model files are."""
+    """The state of a worker: a Blender process, the asset table, and a function that finds model files."""
 
     renderer: Renderer
     table: AssetTable
@@ -50,7 +50,7 @@ class PairRenderer:
 
 @dataclass(frozen=True)
 class RenderPairs(Stage):
-    """Renders pairs of scenes that are sampled from a seed; planned ones that are derived follow from those."""
+    """Renders pairs of scenes that are sampled from a seed, and derives the planned derived samples from them."""
 
     layer: ClassVar[str] = "pair"
     needs: ClassVar[tuple[str, ...]] = ()
@@ -58,7 +58,7 @@ class RenderPairs(Stage):
     own_pool: ClassVar[bool] = True
     families: ClassVar[bool] = True
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout", "broken_asset"})
-    """Of the machine: where nothing else comes, the run ends instead of rejecting every sample."""
+    """Faults of the machine: if all first samples are rejected for these, the run ends."""
 
     source: str
     """Kind of a `SceneSource`."""
@@ -70,7 +70,7 @@ class RenderPairs(Stage):
     render: RenderOptions
     root: str = field(default="", metadata={"fingerprint": False})
     threads: int = field(default=0, metadata={"fingerprint": False})
-    """Threads of Blender; 0: as many as `cpus`, rounded up, so that workers side by side do not fight for cores."""
+    """Threads of Blender; 0: `cpus`, rounded up, so that workers on one machine do not compete for cores."""
     batch_size: int = field(default=1, metadata={"fingerprint": False})
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
@@ -78,7 +78,7 @@ class RenderPairs(Stage):
     def setup(self) -> PairRenderer:
         """Read the asset table and prepare Blender, which starts with the first scene.
 
-        Raises BadInput on a node that does not have the models: it would reject each sample that it is given.
+        Raises BadInput on a node that does not have the models: it would reject all its samples.
         """
         files = get_scene_source(self.source).models(self.root)
         renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
@@ -94,25 +94,25 @@ class RenderPairs(Stage):
         return results
 
     def _family(self, model: PairRenderer, samples: Sequence[Sample]) -> list[Result]:
-        """Samples of one scene, rendered ones before those that are derived from them."""
+        """Samples of one scene, rendered ones before the samples derived from them."""
         rendered: list[RenderedPair] | Reject | None = None
-        made: dict[str, RenderedPair | Result] = {}
+        results: dict[str, RenderedPair | Result] = {}
         for sample in samples:
             if is_derived(sample):
-                made[sample.key] = self._derive(model, sample, made)
+                results[sample.key] = self._derive(model, sample, results)
                 continue
             rendered = self._make(model, sample) if rendered is None else rendered
-            made[sample.key] = rendered if isinstance(rendered, Reject) else rendered[sample.spec.get("turn", 0)]
-            # What was refused on the way is counted once.
+            results[sample.key] = rendered if isinstance(rendered, Reject) else rendered[sample.spec.get("turn", 0)]
+            # Rejected proposals are counted once per scene.
             rendered = replace(rendered, counts={}) if isinstance(rendered, Reject) else rendered
-        return [found.row if isinstance(found, RenderedPair) else found for found in made.values()]
+        return [found.row if isinstance(found, RenderedPair) else found for found in results.values()]
 
     def _derive(
-        self, model: PairRenderer, sample: Sample, made: Mapping[str, RenderedPair | Result]
+        self, model: PairRenderer, sample: Sample, results: Mapping[str, RenderedPair | Result]
     ) -> RenderedPair | Result:
         origins: list[RenderedPair] = []
         for key in origins_of(sample.spec):
-            origin = made.get(key)
+            origin = results.get(key)
             if not isinstance(origin, RenderedPair):
                 return origin_rejected(key, origin)
             origins.append(origin)
@@ -122,9 +122,9 @@ class RenderPairs(Stage):
         return between(origins[0], origins[1], self.dataset, model.renderer.points, limits)
 
     def _make(self, model: PairRenderer, sample: Sample) -> list[RenderedPair] | Reject:
-        """The pair of a sample's scene or, where it shares the scene with another sample, the pairs of both."""
+        """The pair of a sample's scene or, if it shares the scene with another sample, the pairs of both."""
         seed = int(sample.spec["seed"])
-        refused: Counter[str] = Counter()
+        rejected: Counter[str] = Counter()
         broken: dict[str, str] = {}
         loaded: int | None = None
         ever_loaded = False
@@ -140,43 +140,45 @@ class RenderPairs(Stage):
                         loaded, ever_loaded = scene, True
                     outcome = self._render(model.renderer, specs)
                     if not isinstance(outcome, str):
-                        return [replace(outcome[0], row=replace(outcome[0].row, counts=refused)), *outcome[1:]]
+                        return [replace(outcome[0], row=replace(outcome[0].row, counts=rejected)), *outcome[1:]]
                     specs = outcome
-                refused[specs] += 1
+                rejected[specs] += 1
                 attempt += 1
             except AssetError as error:
-                # The file is what it is: none of this scene's edits can be rendered, and it is not drawn again.
-                refused[error.reason] += 1
-                refused[f"{BROKEN}{error}"[:300]] += 1
+                # A retry would fail as well: skip all edits of this scene, and do not draw the asset again.
+                rejected[error.reason] += 1
+                rejected[f"{BROKEN}{error}"[:300]] += 1
                 broken[error.uid] = str(error)
                 loaded = None
                 while scene_number(attempt) == scene:
                     attempt += 1
             except SceneError as error:
                 reason = "blender_timeout" if isinstance(error, RenderTimeout) else "blender_crash"
-                refused[reason] += 1
+                rejected[reason] += 1
                 loaded = None  # the same proposal again, in a fresh process
                 crashes += 1
                 if crashes >= CRASHES:
-                    return Reject(reason, crashes, f"{error} (seed {seed}, attempt {attempt})", refused)
-        told = (f"{reason} {count}" for reason, count in sorted(refused.items()) if not reason.startswith(BROKEN))
-        tried = f"{attempt} proposals refused: {', '.join(told)}"
+                    return Reject(reason, crashes, f"{error} (seed {seed}, attempt {attempt})", rejected)
+        counts = (f"{reason} {count}" for reason, count in sorted(rejected.items()) if not reason.startswith(BROKEN))
+        tried = f"{attempt} proposals rejected: {', '.join(counts)}"
         named = "; ".join(sorted(broken.values())[:_NAMED])
-        reason = "no_valid_scene" if ever_loaded or not refused["broken_asset"] else "broken_asset"
+        reason = "no_valid_scene" if ever_loaded or not rejected["broken_asset"] else "broken_asset"
         return Reject(
-            reason, attempt, f"{tried}; {len(broken)} assets cannot be shown: {named}" if broken else tried, refused
+            reason, attempt, f"{tried}; {len(broken)} assets cannot be shown: {named}" if broken else tried, rejected
         )
 
     def _propose(
         self, model: PairRenderer, sample: Sample, seed: int, attempt: int, broken: Collection[str]
     ) -> tuple[SceneSpec, ...] | str:
-        """One proposal (of two edits, where two samples share the scene) whose edited object has a name, or why there
-        is none. Assets of the uids `broken` are not drawn."""
+        """One proposal whose edited object has a name, or why there is none.
+
+        Two specifications if two samples share the scene. Assets with the uids `broken` are not drawn.
+        """
         drawn = model.table.candidates(sample.split, seed, scene_number(attempt))
         candidates = [asset for asset in drawn if asset.uid not in broken]
         settings = (self.scene, self.render.resolution, seed, attempt)
-        if two := sample.spec.get("edits"):
-            specs = propose_two(candidates, (two[0], two[1]), *settings)
+        if kinds := sample.spec.get("edits"):
+            specs = propose_two(candidates, (kinds[0], kinds[1]), *settings)
         else:
             spec = propose(candidates, sample.spec["edit"], *settings)
             specs = spec if isinstance(spec, Rejection) else (spec,)
@@ -191,9 +193,9 @@ class RenderPairs(Stage):
         return tuple(found)
 
     def _render(self, renderer: Renderer, specs: tuple[SceneSpec, ...]) -> list[RenderedPair] | str:
-        """The pairs, whose source is rendered once, or why what is seen of the proposal will not do.
+        """Render the pairs, whose source is rendered once, or return why the proposal is rejected.
 
-        Words of color that the images contradict are dropped.
+        Color words that the images contradict are removed from the names.
         """
         states = [specs[0].source, *(spec.target for spec in specs)]
         seen = renderer.visibility(states)
@@ -204,11 +206,12 @@ class RenderPairs(Stage):
         if len(specs) == 2 and (reason := judge(composed(*specs), seen[1], seen[2], limits)):
             return reason
         source, *targets = [renderer.render(state) for state in states]
-        told = truly_named(specs, (source, *targets))
-        if isinstance(told, str):
-            return told
-        made: list[RenderedPair] = []
-        for spec, target, looks in zip(told, targets, seen[1:], strict=True):
-            columns, changed = pair_columns(spec, self.dataset, (source, target), (seen[0], looks), renderer)
-            made.append(RenderedPair(spec, (seen[0], looks), Row(columns), target, changed))
-        return made
+        named = truly_named(specs, (source, *targets))
+        if isinstance(named, str):
+            return named
+        pairs: list[RenderedPair] = []
+        for spec, target, target_seen in zip(named, targets, seen[1:], strict=True):
+            both_seen = (seen[0], target_seen)
+            columns, changed = pair_columns(spec, self.dataset, (source, target), both_seen, renderer)
+            pairs.append(RenderedPair(spec, both_seen, Row(columns), target, changed))
+        return pairs

@@ -1,9 +1,8 @@
-"""Portraits: one asset alone on a plain floor, seen from eight sides.
+"""Portraits: one asset on a plain floor, seen from eight sides.
 
-Invariant: view `azimuth` shows the side that faces `azimuth`: seen from the object, the viewer stands in that
-direction, degrees about z from +x in the object frame, as `Asset.front_deg` is measured. So the view of azimuth
-`front_deg` is the front view. All views share one camera and one light: it is the object that turns, and nothing else
-tells the views apart.
+Invariant: view `azimuth` shows the side of the object that faces `azimuth`, degrees about z from +x in the object
+frame, like `Asset.front_deg`. So the view of azimuth `front_deg` is the front view. All views share one camera and one
+light: only the object rotates.
 """
 
 import math
@@ -29,31 +28,31 @@ ELEVATION_DEG: Final = 20.0
 SIDE: Final = 224
 """Pixels of a view's side: eight views make a sheet of 896 x 448, about 400 tokens of a vision-language model."""
 SAMPLES: Final = 4
-"""With the denoiser enough to tell a front from a rear: 1.4 CPU seconds a view, a third of what 16 take."""
+"""With the denoiser, enough to distinguish front and rear: 1.4 CPU seconds per view, a third of the time for 16."""
 _FOCAL_MM: Final = 50.0
 _FILL: Final = 0.86
 _FLOOR: Final = Surface("plaster", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, 0.0, 0.9, 0)
 _LIGHT: Final = Light("studio", 60.0, 1.0)
-"""Turned so that a lamp stands behind the viewer: the side that is asked about is not in the shade."""
+"""Rotated so that a lamp is behind the viewer, and the visible side is not in the shade."""
 _ASSET: Final = TypeAdapter(Asset)
 
 
 def column_of(azimuth: int) -> str:
-    """The column of layer `portraits` that holds a view."""
+    """The column of layer `portraits` for a view."""
     return f"view_{azimuth:03d}"
 
 
 def portrait_scene(asset: Asset, side: int = SIDE) -> tuple[SceneSpec, dict[int, State]]:
     """The scene of one asset, and its state for each of `AZIMUTHS`.
 
-    The camera frames the cylinder that the turning object fills, so that all views have one scale.
+    The camera frames the cylinder that contains the rotating object, so that all views have one scale.
     """
     radius = math.hypot(asset.size_m[0], asset.size_m[1]) / 2
     around = np.deg2rad(np.arange(0, 360, 15))
     rim = np.stack([radius * np.cos(around), radius * np.sin(around)], axis=1)
     points = np.concatenate([np.insert(rim, 2, z, axis=1) for z in (0.0, asset.size_m[2])])
     camera = frame(points, 0.0, ELEVATION_DEG, _FOCAL_MM, (side, side), _FILL, (0.0, 0.0)).pose()
-    # The camera stands in the direction of +x; an object that is turned by -a shows it the side that faces a.
+    # The camera is in the direction of +x; an object rotated by -a shows it the side that faces a.
     states = {a: State({1: Placement(0.0, 0.0, 0.0, float(-a % 360))}, camera) for a in AZIMUTHS}
     spec = SceneSpec(
         width=side,
@@ -78,13 +77,13 @@ def render_portraits(renderer: Renderer, asset: Asset, file: Path, side: int = S
 
 
 def portrait_options(render: RenderOptions, side: int = SIDE) -> RenderOptions:
-    """How portraits are rendered: small and quick, on the device and with the limits of `render`."""
+    """Options for portraits: small and fast, on the device and with the limits of `render`."""
     return render.model_copy(update={"resolution": (side, side), "samples": SAMPLES, "denoise": True})
 
 
 @dataclass(frozen=True)
 class Booth:
-    """What a worker holds."""
+    """The state of a worker: a Blender process, and a function that finds model files."""
 
     renderer: Renderer
     files: Callable[[Asset], Path]
@@ -102,13 +101,13 @@ class RenderPortraits(Stage):
     version: ClassVar[int] = 1
     own_pool: ClassVar[bool] = True
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout"})
-    """Broken models are not among them: a run over what an earlier one left may have nothing else."""
+    """Without `broken_asset`, because a resumed run may have only broken models left."""
 
     source: str
     """Kind of a `SceneSource`."""
     root: str = field(default="", metadata={"fingerprint": False})
     render: RenderOptions = field(default_factory=lambda: portrait_options(RenderOptions()))
-    """Views are squares with its width as their side."""
+    """Views are squares whose side is the width of its resolution."""
     threads: int = field(default=0, metadata={"fingerprint": False})
     """Threads of Blender; 0: as many as `cpus`, rounded up."""
     batch_size: int = field(default=1, metadata={"fingerprint": False})
@@ -116,7 +115,7 @@ class RenderPortraits(Stage):
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
 
     def setup(self) -> Booth:
-        """Prepare Blender, which starts with the first asset. Raises BadInput where the models are not here."""
+        """Prepare Blender, which starts with the first asset. Raises BadInput if this node does not have the models."""
         files = get_scene_source(self.source).models(self.root)
         return Booth(Renderer(self.render, threads=self.threads or math.ceil(self.cpus)), files)
 
@@ -139,5 +138,5 @@ class RenderPortraits(Stage):
 
 
 def portrait_spec(asset: Asset) -> Mapping[str, Any]:
-    """What a plan says of one asset: plain JSON values."""
+    """The `spec` of one asset in a plan: plain JSON values."""
     return {"asset": _ASSET.dump_python(asset, mode="json")}

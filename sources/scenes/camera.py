@@ -1,8 +1,9 @@
 """The scene's camera: it looks at a pivot, and camera edits orbit around that pivot.
 
 Signs. `azimuth_deg` is the direction from the pivot to the camera, about world z from +x, counter-clockwise seen from
-above. A positive yaw adds to it: the camera moves to the viewer's right (and turns left to keep the pivot in the
-middle). A positive pitch adds to the elevation: the camera rises. A zoom above 1 divides the distance: closer.
+above. A positive yaw adds to it: the camera moves to the viewer's right (and rotates left to keep the pivot in the
+middle). A positive pitch adds to the elevation: the camera rises. A zoom above 1 divides the distance: the camera comes
+closer.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ _STEPS = 10
 
 @dataclass(frozen=True)
 class Orbit:
-    """A camera by what it looks at. Degrees, metres, pixels; rounded to six decimals."""
+    """A camera that looks at a pivot. Degrees, meters, pixels; rounded to six decimals."""
 
     pivot: tuple[float, float, float]
     azimuth_deg: float
@@ -43,7 +44,7 @@ class Orbit:
         return look_at(np.asarray(self.pivot) + self.distance * towards, self.pivot)
 
     def pose(self) -> CameraPose:
-        """The camera as a specification holds it."""
+        """The camera as stored in a specification."""
         return CameraPose(K=self.K, world_from_camera=tuple(to_json_list(self.matrix())))
 
 
@@ -56,10 +57,10 @@ def frame(
     fill: float,
     offset: tuple[float, float],
 ) -> Orbit:
-    """A camera that sees all `points` (N, 3), metres, seen from the given direction.
+    """A camera in the given direction that sees all `points` (N, 3), meters.
 
-    The larger of the points' shares of the image's width and height becomes `fill`; the middle of their box is moved
-    by `offset` (shares of width and height) from the middle of the image.
+    The points fill the share `fill` of the image's width or height, whichever they fill more. The middle of their box
+    is moved by `offset` (shares of width and height) from the middle of the image.
     """
     size = np.array(resolution, np.float64)
     K = intrinsics_of_lens(focal_mm, *resolution)
@@ -73,7 +74,7 @@ def frame(
         K=tuple(to_json_list(K)),
     )
     axes = orbit.matrix()[:3, :3]
-    # Points as the camera's axes see them from the pivot: only shift and distance change from step to step.
+    # Points relative to the pivot, in the camera's axes: only shift and distance change from step to step.
     local = (points - np.asarray(orbit.pivot)) @ axes
     shift, distance = np.zeros(2), orbit.distance
     for _ in range(_STEPS):
@@ -85,7 +86,7 @@ def frame(
 
 
 def eye(camera: CameraPose) -> F64:
-    """Where the camera is (3,), metres."""
+    """Position of the camera (3,), meters."""
     return matrix4(camera.world_from_camera)[:3, 3]
 
 
@@ -97,7 +98,7 @@ def bearings(camera: CameraPose) -> tuple[F64, F64]:
 
 
 def pixel_of(point: F64, camera: CameraPose) -> F64:
-    """Where a world point (3,) is seen: pixel coordinates (2,)."""
+    """Pixel coordinates (2,) of a world point (3,)."""
     return project(point[None], matrix3(camera.K), matrix4(camera.world_from_camera))[0][0]
 
 

@@ -1,7 +1,7 @@
-"""Which assets meet in one scene.
+"""Choice of the assets of a scene.
 
-Invariant: the objects of a scene keep their real sizes, and none looks more than about five times as long as another,
-so that all of them can be seen in one picture.
+Invariant: objects keep their real sizes, and none looks more than about five times as long as another, so that all of
+them are visible in one image.
 """
 
 from collections.abc import Sequence
@@ -17,28 +17,28 @@ from .rotations import free_turns
 from .spec import SceneOptions
 
 _REACH = 2.2
-"""An object looks at most so many times longer or shorter than the anchor."""
+"""Largest ratio between the apparent sizes of an object and the anchor."""
 _SPREAD = 0.5
 """Standard deviation of the logarithm of that ratio."""
 _FLAT = 0.08
-"""Objects lower than this share of their width are seldom an anchor: little of them can be seen."""
+"""Objects lower than this share of their width are rarely an anchor, because little of them is visible."""
 _INTO_SHARE = 0.3
-"""Share of the scenes that may have a container (`SceneNeeds.container`) in which an object could go into one."""
+"""Share of scenes with a container and a guest, among those that may have them (`SceneNeeds.container`)."""
 _ROOM = 0.9
 """Share of a container's opening that an object may fill."""
 _GUEST = 0.4
-"""A guest looks at least so long, as a share of its container: else it is lost in it."""
+"""Least apparent size of a guest, as a share of its container's."""
 _RIM = 0.85
-"""A guest reaches at least this share of its container's height: else the rim hides it."""
+"""Least height that a guest reaches, as a share of its container's height: else the rim hides it."""
 _INTO_COUNT = 4
-"""Most objects of a scene with a guest, so that it is seen from near enough."""
+"""Most objects of a scene with a guest, so that the camera is close enough to show it."""
 
 
 @dataclass(frozen=True)
 class Cast:
     """The assets of a scene, in the order of their object ids (from 1).
 
-    `container` and `guest` are positions in `assets`, -1 where there is none.
+    `container` and `guest` are positions in `assets`, -1 if there is none.
     """
 
     assets: tuple[Asset, ...]
@@ -50,10 +50,10 @@ class Cast:
 def cast_scene(
     rng: np.random.Generator, assets: Sequence[Asset], needs: SceneNeeds, options: SceneOptions
 ) -> Cast | str:
-    """Choose the assets of a scene, or say why there are none.
+    """Choose the assets of a scene, or return why this is not possible.
 
-    One anchor is drawn, and others of comparable size around it, each model once. Where fewer are comparable than
-    were drawn, the scene is smaller; where fewer than the least, those nearest in size make it up.
+    Draws an anchor, then other assets of comparable size, each model once. If fewer are comparable than the drawn
+    number of objects, the scene has fewer objects; it is filled up to the least number with those closest in size.
     """
     if not assets:
         return "no_assets"
@@ -81,10 +81,10 @@ def cast_scene(
 
 
 def _anchor_weights(assets: Sequence[Asset], needs: SceneNeeds) -> F64:
-    """How often each asset is the one that a scene is built around."""
+    """The weight with which each asset is drawn as the anchor of a scene."""
     weights = np.array([0.25 if asset.size_m[2] < _FLAT * max(asset.size_m[:2]) else 1.0 for asset in assets])
     if needs.turnable:
-        # Canonical views need a known front: let half of the scenes have one where few assets do.
+        # Canonical views need a known front: if few assets have one, raise their weight to half of the scenes.
         fronts = np.array([asset.front_deg is not None for asset in assets])
         weights = weights * np.array([bool(free_turns(asset)) for asset in assets])
         known, unknown = weights[fronts].sum(), weights[~fronts].sum()
@@ -94,7 +94,7 @@ def _anchor_weights(assets: Sequence[Asset], needs: SceneNeeds) -> F64:
 
 
 def _company(rng: np.random.Generator, assets: Sequence[Asset], first: list[int], count: int, least: int) -> list[int]:
-    """Complete `first` to `count` indices of comparable assets, or to `least` where no more are comparable."""
+    """Extend `first` to `count` indices of comparable assets, or to `least` if fewer are comparable."""
     sizes = np.log([apparent_size(asset) for asset in assets])
     models = np.array([asset.model or asset.uid for asset in assets])
     distance = np.abs(sizes - sizes[first[0]])
@@ -110,28 +110,28 @@ def _company(rng: np.random.Generator, assets: Sequence[Asset], first: list[int]
             break
         chosen.append(index)
         free[models == models[index]] = 0.0
-        alike = [asset.category == assets[index].category for asset in assets]
-        free[alike] *= 0.4
+        same_category = [asset.category == assets[index].category for asset in assets]
+        free[same_category] *= 0.4
     return chosen
 
 
 def _fitting(assets: Sequence[Asset]) -> list[tuple[int, int]]:
-    """(container, guest): pairs of which the second can stand in the first."""
+    """Pairs (container, guest) in which the guest fits into the container."""
     boxes = [index for index, asset in enumerate(assets) if asset.supports > 0 and min(asset.opening) > 0]
     if not boxes:
         return []
     sizes = np.array([asset.size_m for asset in assets])
-    looks = np.array([apparent_size(asset) for asset in assets])
+    apparent = np.array([apparent_size(asset) for asset in assets])
     pairs: list[tuple[int, int]] = []
     for box in boxes:
         width, depth = (_ROOM * side for side in assets[box].opening)
         along = (sizes[:, 0] <= width) & (sizes[:, 1] <= depth)
         across = (sizes[:, 1] <= width) & (sizes[:, 0] <= depth)
-        seen = (looks >= _GUEST * looks[box]) & (assets[box].supports + sizes[:, 2] >= _RIM * sizes[box, 2])
+        seen = (apparent >= _GUEST * apparent[box]) & (assets[box].supports + sizes[:, 2] >= _RIM * sizes[box, 2])
         pairs += [(box, int(index)) for index in np.flatnonzero((along | across) & seen) if index != box]
     return pairs
 
 
 def _draw(rng: np.random.Generator, weights: F64) -> int:
-    """An index, by weight."""
+    """An index, drawn by weight."""
     return int(rng.choice(len(weights), p=weights / weights.sum()))

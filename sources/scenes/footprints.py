@@ -1,6 +1,6 @@
-"""What objects cover of the floor: convex polygons, and how far they are from each other and from walls.
+"""Footprints of objects on the floor as convex polygons, and their distances to each other and to walls.
 
-Invariant: an object that stands in a container is not held against that container; every other pair is.
+Invariant: every pair of objects is compared, except an object and the container that it stands in.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,10 @@ def pose_of(placement: Placement) -> F64:
 
 
 def remade(asset: Asset, placement: Placement, turn_deg: float = 0.0, factor: float = 1.0) -> Placement:
-    """The object turned (degrees about z) and scaled where it stands: the center of what it stands on stays put, its
-    origin need not."""
+    """The placement after the object is rotated (degrees about z) and scaled about its contact center.
+
+    Its origin may move.
+    """
     after = replace(
         placement, yaw_deg=round((placement.yaw_deg + turn_deg) % 360.0, 6), scale=round(placement.scale * factor, 6)
     )
@@ -32,19 +34,19 @@ def remade(asset: Asset, placement: Placement, turn_deg: float = 0.0, factor: fl
 
 
 def contact(asset: Asset, placement: Placement) -> F64:
-    """Center of what the object stands on (2,), world metres."""
+    """Center of the area on which the object stands (2,), world meters."""
     pose = pose_of(placement)
     return pose[:2, :2] @ np.asarray(asset.contact) + pose[:2, 3]
 
 
 def footprint(asset: Asset, placement: Placement) -> F64:
-    """The object seen from above, (N, 2) world metres, convex, counter-clockwise."""
+    """The outline of the object from above, (N, 2) world meters, convex, counter-clockwise."""
     pose = pose_of(placement)
     return np.asarray(asset.footprint, np.float64) @ pose[:2, :2].T + pose[:2, 3]
 
 
 def prism(asset: Asset, placement: Placement) -> F64:
-    """The footprint at the object's base and at its top, (2, N, 3) world metres: a hull around the object."""
+    """The footprint at the object's base and at its top, (2, N, 3) world meters: a hull around the object."""
     outline = footprint(asset, placement)
     hull = np.empty((2, len(outline), 3))
     hull[:, :, :2] = outline
@@ -53,18 +55,18 @@ def prism(asset: Asset, placement: Placement) -> F64:
 
 
 def middle(asset: Asset, placement: Placement) -> F64:
-    """The point (3,) at half of the object's height above its origin, world metres."""
+    """The point (3,) at half of the object's height above its origin, world meters."""
     return np.array([placement.x, placement.y, placement.z + 0.5 * asset.size_m[2] * placement.scale])
 
 
 def extent(asset: Asset, placement: Placement, direction: F64) -> tuple[float, float]:
-    """How far the object reaches from its origin against and along a unit direction (2,): least and most, metres."""
+    """Least and largest coordinate of the object along a unit direction (2,), relative to its origin, meters."""
     reach = (footprint(asset, placement) - (placement.x, placement.y)) @ direction
     return float(reach.min()), float(reach.max())
 
 
 def container_of(identity: int, objects: Objects, placements: Placements) -> int:
-    """Id of the container that the object stands in, 0 where it stands on the floor."""
+    """Id of the container that the object stands in; 0 if it stands on the floor."""
     placement = placements[identity]
     if placement.z <= 0:
         return 0
@@ -79,16 +81,16 @@ def container_of(identity: int, objects: Objects, placements: Placements) -> int
 
 
 def opening(asset: Asset, placement: Placement) -> F64:
-    """What may stand on the inner floor of a container, (N, 2) world metres: its outline, narrowed to its opening."""
+    """The inner floor of a container, (N, 2) world meters: its outline, scaled down to its opening."""
     pose = pose_of(placement)
     inner = np.asarray(asset.footprint, np.float64) * (np.asarray(asset.opening) / asset.size_m[:2])
     return inner @ pose[:2, :2].T + pose[:2, 3]
 
 
 def clearance(identity: int, objects: Objects, placements: Placements) -> float:
-    """Metres of floor between an object and its nearest neighbour; inf where it is alone.
+    """Distance along the floor between an object and its nearest neighbor, meters; inf if there is none.
 
-    0 where they touch, or where the object stands in a container and does not fit its opening.
+    0 if they touch, or if the object stands in a container and does not fit its opening.
     """
     import shapely
 
@@ -108,7 +110,7 @@ def clearance(identity: int, objects: Objects, placements: Placements) -> float:
 
 
 def wall_clearance(points: F64, walls: Sequence[Wall]) -> float:
-    """Least distance of points (N, 2 or 3) to the walls; negative behind one, inf without walls. Metres."""
+    """Least distance of points (N, 2 or 3) to the walls, meters; negative behind a wall, inf without walls."""
     distances = [
         float((points[:, :2] @ normal_of(wall) - np.dot(normal_of(wall), (wall.x, wall.y))).min()) for wall in walls
     ]
@@ -122,7 +124,7 @@ def normal_of(wall: Wall) -> F64:
 
 
 def apparent_size(asset: Asset) -> float:
-    """How large an object looks from the usual height (25 degrees), whatever its yaw: root of its area, metres."""
+    """Apparent size of an object from an elevation of 25 degrees, averaged over yaw: root of its area, meters."""
     width, depth, height = asset.size_m
     across = (width + depth) / 2
     return float(np.sqrt(0.9 * across * height + 0.42 * width * depth))

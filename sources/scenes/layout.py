@@ -1,7 +1,7 @@
 """A scene before its edit: objects in rows on the floor, walls behind them, light, and a camera that sees them all.
 
-Invariant: footprints of a composed scene are disjoint, every object is forecast to be seen, and all walls lie behind
-all objects as the camera sees them.
+Invariant: footprints of a composed scene are disjoint, every object is visible in the forecast, and all walls are
+behind all objects from the camera.
 """
 
 from collections.abc import Sequence
@@ -38,23 +38,23 @@ _ROWS_OF: dict[int, tuple[Layer, ...]] = {
     3: ("foreground", "midground", "background"),
 }
 _LAYOUTS = 6
-"""Arrangements of one cast that are tried before the scene is refused."""
+"""Arrangements of one cast that are tried before the scene is rejected."""
 _ROW_LENGTH = 3
 _ROW_GAP: Range = (0.15, 0.6)
 _LEAST_VISIBLE = 0.3
 _LEAST_SHARE = 0.004
-"""Of the frame, for any object of a scene."""
+"""Least share of the frame for any object of a scene."""
 FIT_SHARE: Range = (0.018, 0.45)
-"""Of the frame, for an object that may be edited."""
+"""Range of the share of the frame for an object that may be edited."""
 _GUEST_SHARE = 0.024
-"""Of the frame, for an object that may go into a container, which may be farther away."""
+"""Least share of the frame for a guest, because its container may be farther away."""
 _NEAREST = 0.25
-"""No object comes nearer to the camera than this share of the distance of the pivot."""
+"""Least distance of an object to the camera, as a share of the pivot's distance."""
 _WALL_HEIGHT = 2.6
 FARTHEST = 40.0
-"""Meters from the middle of the scene that any object may reach. The floor ends at 60 m (`blender_scene.RADII`)."""
+"""Largest distance of an object from the scene's middle, meters. The floor ends at 60 m (`blender_scene.RADII`)."""
 _LONG = 1.7
-"""Things longer than this, seen from above, are laid across the view."""
+"""Objects with a larger ratio of length to width, seen from above, are laid across the view."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,19 @@ class Scene:
     resolution: tuple[int, int]
     outlook: dict[int, Forecast]
     fit: tuple[int, ...]
-    """Ids of the objects that are seen well enough to be edited; never empty."""
+    """Ids of the objects that are visible enough to be edited; never empty."""
     seed: int
     container: int = 0
-    """Id of a container in which object `guest` can stand, 0 for none."""
+    """Id of a container into which object `guest` fits; 0: none."""
     guest: int = 0
 
     @property
     def size(self) -> float:
-        """What counts as one step in this scene: the median of the apparent sizes, metres."""
+        """Unit of length of this scene: the median of the apparent sizes, meters."""
         return float(np.median([apparent_size(placed.asset) for placed in self.objects]))
 
     def asset(self, identity: int) -> Asset:
-        """Ids count from 1 in the order of `objects`."""
+        """The asset of an object. Ids count from 1 in the order of `objects`."""
         return self.objects[identity - 1].asset
 
 
@@ -94,7 +94,7 @@ def compose(
     options: SceneOptions,
     resolution: tuple[int, int],
 ) -> Scene | str:
-    """A scene that meets what an edit needs of it, or why there is none."""
+    """A scene that meets the needs of an edit, or why there is none."""
     chosen = cast_scene(rng, assets, needs, options)
     if isinstance(chosen, str):
         return chosen
@@ -103,13 +103,13 @@ def compose(
         azimuth = float(rng.uniform(0.0, 360.0))
         objects, placements = _arrange(rng, chosen, needs, options.layers, azimuth)
         low, high = options.camera.elevation_deg
-        # One looks into a container from above.
+        # The inside of a container is visible only from above.
         elevations = ((low + high) / 2, high) if chosen.guest >= 0 else (low, high)
         orbit = _camera(rng, objects, placements, needs, options, azimuth, elevations, resolution)
         camera = orbit.pose()
         outlook = forecast(objects, placements, camera, resolution)
         fit = _editable(objects, outlook, needs, resolution, options.min_visible)
-        # Where no layout shows the guest well, the last one serves for other moves.
+        # If no layout shows the guest well, the last one is used for other moves.
         guest = chosen.guest + 1 if _guest_seen(outlook, fit, chosen.guest + 1, resolution) else 0
         fault = _fault(outlook, fit, needs, resolution) or beyond_floor(objects, placements)
         fault = fault or ("camera_too_near" if too_near(objects, placements, orbit) else "")
@@ -140,7 +140,7 @@ def too_near(objects: Objects, placements: Placements, orbit: Orbit) -> bool:
 
 
 def beyond_floor(objects: Objects, placements: Placements) -> str:
-    """`beyond_floor` where an object that is present, or not yet, would reach past `FARTHEST`; else empty."""
+    """`beyond_floor` if an object, present or absent, reaches beyond `FARTHEST`; else empty."""
     corners = [footprint(placed.asset, placements[placed.id]) for placed in objects]
     return "beyond_floor" if np.abs(np.concatenate(corners)).max() > FARTHEST else ""
 
@@ -148,7 +148,7 @@ def beyond_floor(objects: Objects, placements: Placements) -> str:
 def _editable(
     objects: Objects, outlook: dict[int, Forecast], needs: SceneNeeds, resolution: tuple[int, int], min_visible: float
 ) -> tuple[int, ...]:
-    """Ids of the objects that the edit may take, as far as the forecast tells."""
+    """Ids of the objects that may be edited according to the forecast."""
     area = resolution[0] * resolution[1]
     return tuple(
         placed.id
@@ -175,10 +175,10 @@ def _fault(outlook: dict[int, Forecast], fit: tuple[int, ...], needs: SceneNeeds
 def _arrange(
     rng: np.random.Generator, chosen: Cast, needs: SceneNeeds, layers: int, azimuth: float
 ) -> tuple[tuple[SceneObjectSpec, ...], dict[int, Placement]]:
-    """Put the cast into rows across the view, the lower things mostly in front.
+    """Put the cast into rows across the view, lower objects mostly in front.
 
-    Rows are built from front to back: each begins behind all that stands before it, so that footprints are disjoint
-    by construction.
+    Rows are built from front to back. Each begins behind all objects of the row before it, so that footprints are
+    disjoint by construction.
     """
     assets = chosen.assets
     turn = np.deg2rad(azimuth + 90.0 + rng.uniform(-12.0, 12.0))
@@ -191,7 +191,7 @@ def _arrange(
     front, side = 0.0, 1.0 if rng.random() < 0.5 else -1.0
     for name, members in _rows(rng, assets, layers):
         u, back = _row(rng, [assets[i] for i in members], [yaws[i] for i in members], needs.gap, right)
-        # One thing alone steps aside, each time to the other side, or few things would stand in one line of sight.
+        # Single objects are moved alternately to either side, or they would hide each other.
         aside = side * float(rng.uniform(0.5, 1.3)) if len(members) == 1 else float(rng.uniform(-0.5, 0.5))
         shift, side = aside * size, -side
         ends: list[float] = []
@@ -202,9 +202,9 @@ def _arrange(
             ends.append(along + far)
             names[index] = name
         front = max(ends) + float(rng.uniform(*_ROW_GAP)) * max(size, 0.5 * back)
-    centre = np.mean(list(spots.values()), axis=0)
+    center = np.mean(list(spots.values()), axis=0)
     objects = tuple(SceneObjectSpec(i + 1, asset, names[i]) for i, asset in enumerate(assets))
-    placements = {i + 1: _placed(spots[i] - centre, yaws[i]) for i in range(len(assets))}
+    placements = {i + 1: _placed(spots[i] - center, yaws[i]) for i in range(len(assets))}
     return objects, placements
 
 
@@ -223,7 +223,7 @@ def _rows(rng: np.random.Generator, assets: Sequence[Asset], layers: int) -> lis
     order = np.argsort(heights, kind="stable")
     rows: list[tuple[Layer, list[int]]] = []
     for name, part in zip(names, np.split(order, np.cumsum(counts)[:-1]), strict=True):
-        # A long row would make everything small: a crowded layer takes two.
+        # A long row would make everything small, so a layer with many objects gets several rows.
         for row in np.array_split(part, -(-len(part) // _ROW_LENGTH)):
             rows.append((name, rng.permutation(row).tolist()))
     return rows
@@ -232,7 +232,7 @@ def _rows(rng: np.random.Generator, assets: Sequence[Asset], layers: int) -> lis
 def _row(
     rng: np.random.Generator, assets: Sequence[Asset], yaws: Sequence[float], gap: Range, right: F64
 ) -> tuple[list[float], float]:
-    """Positions across the view, centred, and the tallest height of a row, metres."""
+    """Positions of a row's objects across the view, centered on 0, and the height of the tallest, meters."""
     cursor = 0.0
     positions: list[float] = []
     sizes = [apparent_size(asset) for asset in assets]
@@ -246,8 +246,11 @@ def _row(
 
 
 def _yaws(rng: np.random.Generator, chosen: Cast, azimuth: float) -> list[float]:
-    """Where a front is known it looks at most 60 degrees past the camera; long things lie more across the view than
-    along it; of the rest most stand square to each other."""
+    """Yaw of each object, degrees.
+
+    A known front faces at most 60 degrees away from the camera. Long objects lie across the view rather than along it.
+    Most others are aligned with each other, up to multiples of 90 degrees.
+    """
     square = azimuth + float(rng.uniform(-25.0, 25.0))
     yaws: list[float] = []
     for asset in chosen.assets:
@@ -310,8 +313,8 @@ def _walls(
         normal_deg = round((orbit.azimuth_deg + (0.6 if corner else 1.0) * turn + side) % 360.0, 6)
         normal = np.array([np.cos(np.deg2rad(normal_deg)), np.sin(np.deg2rad(normal_deg))])
         behind = float((points @ normal).min()) - float(rng.uniform(*needs.wall_gap)) * reach
-        centre = np.asarray(orbit.pivot[:2])
-        x, y = centre - normal * (centre @ normal - behind)
+        center = np.asarray(orbit.pivot[:2])
+        x, y = center - normal * (center @ normal - behind)
         walls.append(Wall(round(float(x), 6), round(float(y), 6), normal_deg, round(height, 6), surface))
     return tuple(walls)
 

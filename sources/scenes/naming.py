@@ -1,8 +1,8 @@
-"""Names by which an instruction may call the objects of a scene.
+"""Names of the objects of a scene for instructions.
 
-Invariant: the name of an object that is in the source image fits that object and no other object of the source image,
-as a viewer of it understands the words. A word is only used where it holds with a margin; where no word does, there is
-no name, and the caller samples another scene.
+Invariant: the name of an object in the source image describes that object and no other object of the source image, as a
+viewer understands the words. A word is used only if it is true with a margin. If no word is, the object has no name,
+and the caller samples another scene.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ from .footprints import pose_of
 from .spec import CameraPose, Placement, SceneSpec, State
 
 SIZE_RATIO: Final = 1.25
-"""The larger of two objects must be so many times as large before it is called larger."""
+"""Least ratio of the sizes of two objects for `larger`."""
 PLACE_MARGIN: Final = 0.06
-"""Share of the image's width (left, right) or of the distance (front, rear) by which places must differ."""
+"""Least difference of two places, as a share of the image's width (left, right) or of the distance (front, rear)."""
 
 CONFUSABLE: Final[frozenset[frozenset[str]]] = frozenset(
     frozenset(pair)
@@ -77,48 +77,47 @@ CONFUSABLE: Final[frozenset[frozenset[str]]] = frozenset(
         ("light brown", "beige"),
     )
 )
-"""Colours (`shards.colors.PALETTE`) that people may take for one another: they never tell two objects apart."""
+"""Pairs of colors (`shards.colors.PALETTE`) that people may confuse: they never distinguish two objects."""
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """One object as the camera of its state sees it. Pixels; metres."""
+    """One object as the camera of its state sees it. Pixels; meters."""
 
     id: int
     words: tuple[str, ...]
-    """The category's words, none where it is unknown."""
-    colour: str
+    """The words of the category; empty if it is unknown."""
+    color: str
     size: float
-    """Geometric mean of its three extents in the scene, metres."""
+    """Geometric mean of its three extents in the scene, meters."""
     extent: float
-    """The largest of the three."""
+    """The largest of the three extents."""
     apparent: float
-    """Its share of the view's scale: size over distance."""
+    """Apparent size: size over distance."""
     u: float
     half_u: float
-    """Centre and half width of its bounding box's projection, over the image's width."""
+    """Center and half width of its projected bounding box, as shares of the image's width."""
     depth: float
     half_depth: float
-    """Of its bounding box along the camera's horizontal forward direction, metres."""
+    """Center and half length of its bounding box along the camera's horizontal forward direction, meters."""
 
     @property
     def noun(self) -> str:
         return " ".join(self.words) or "object"
 
     @property
-    def coloured(self) -> str:
-        return self.noun if not self.colour or f" {self.colour} " in f" {self.noun} " else f"{self.colour} {self.noun}"
+    def colored(self) -> str:
+        return self.noun if not self.color or f" {self.color} " in f" {self.noun} " else f"{self.color} {self.noun}"
 
 
 def name_objects(spec: SceneSpec) -> dict[int, str] | Literal["ambiguous_name"]:
     """Noun phrase without an article for every object, by id, or why there is none.
 
-    Only the edited objects must have a name of their own (no object, for camera edits); another object that has none
-    gets a phrase that it shares, which instructions then avoid. In this order: category (`mug`), colour (`red mug`),
-    size (`larger mug`), place in the source image (`left mug`, `front mug`), colour with size or place (`left red
-    mug`). An object that is only in the target image (insert) is named by category, or by colour too where the target
-    image holds another of its category; no size or place is said of it, and it never fails: an instruction introduces
-    it as `a mug`.
+    Only edited objects must have a unique name (no object, for camera edits). Other objects may share a phrase, which
+    instructions then avoid. Tried in this order: category (`mug`), color (`red mug`), size (`larger mug`), place in the
+    source image (`left mug`, `front mug`), color with size or place (`left red mug`). An object that is only in the
+    target image (insert) is named by its category, with its color if the target image has another object of this
+    category. It has no word of size or place and need not be unique, because an instruction introduces it as `a mug`.
     """
     before, after = _seen_objects(spec, spec.source), _seen_objects(spec, spec.target)
     names: dict[int, str] = {}
@@ -126,10 +125,10 @@ def name_objects(spec: SceneSpec) -> dict[int, str] | Literal["ambiguous_name"]:
         name = _unambiguous(seen, _rivals(seen, before))
         if name is None and seen.id in spec.edit.edited:
             return "ambiguous_name"
-        names[seen.id] = name or seen.coloured
+        names[seen.id] = name or seen.colored
     for seen in after:
         if seen.id not in names:
-            names[seen.id] = seen.coloured if _rivals(seen, after) else seen.noun
+            names[seen.id] = seen.colored if _rivals(seen, after) else seen.noun
     return names
 
 
@@ -139,7 +138,7 @@ def _seen_objects(spec: SceneSpec, state: State) -> list[_Seen]:
 
 
 def _rivals(seen: _Seen, others: Sequence[_Seen]) -> list[_Seen]:
-    """The other objects that the category alone fits as well: `table` fits a coffee table, not the other way round."""
+    """Other objects that the category also describes: `table` describes a coffee table, but not vice versa."""
     n = len(seen.words)
     return [other for other in others if other.id != seen.id and other.words[len(other.words) - n :] == seen.words]
 
@@ -147,25 +146,25 @@ def _rivals(seen: _Seen, others: Sequence[_Seen]) -> list[_Seen]:
 def _unambiguous(seen: _Seen, rivals: Sequence[_Seen]) -> str | None:
     if not rivals:
         return seen.noun
-    alike = [rival for rival in rivals if not _colours_differ(seen, rival)]
-    if seen.coloured != seen.noun and not alike:
-        return seen.coloured
+    same_color = [rival for rival in rivals if not _colors_differ(seen, rival)]
+    if seen.colored != seen.noun and not same_color:
+        return seen.colored
     word = _separating_word(seen, rivals)
     if word:
         return f"{word} {seen.noun}"
-    word = _separating_word(seen, alike) if len(alike) < len(rivals) and seen.coloured != seen.noun else ""
-    return f"{word} {seen.coloured}" if word else None
+    word = _separating_word(seen, same_color) if len(same_color) < len(rivals) and seen.colored != seen.noun else ""
+    return f"{word} {seen.colored}" if word else None
 
 
-def _colours_differ(a: _Seen, b: _Seen) -> bool:
-    """Whether a viewer tells the two colours apart: an unknown colour could be any, and `blue` fits dark blue too."""
-    if not a.colour or not b.colour or a.colour == b.colour or frozenset({a.colour, b.colour}) in CONFUSABLE:
+def _colors_differ(a: _Seen, b: _Seen) -> bool:
+    """Whether a viewer can distinguish the two colors. Unknown colors cannot be, nor `blue` from `dark blue`."""
+    if not a.color or not b.color or a.color == b.color or frozenset({a.color, b.color}) in CONFUSABLE:
         return False
-    return a.colour.split()[-1] != b.colour.split()[-1] or a.colour.count(" ") == b.colour.count(" ") == 1
+    return a.color.split()[-1] != b.color.split()[-1] or a.color.count(" ") == b.color.count(" ") == 1
 
 
 def _separating_word(seen: _Seen, rivals: Sequence[_Seen]) -> str:
-    """A word of size or place that fits `seen` and none of the rivals, or an empty string."""
+    """A word of size or place that is true of `seen` and of none of the rivals; empty if there is none."""
     pair = len(rivals) == 1
     words: tuple[tuple[str, str, Callable[[_Seen, _Seen], bool]], ...] = (
         ("larger", "largest", lambda a, b: _larger(a, b)),
@@ -186,7 +185,7 @@ def _separating_word(seen: _Seen, rivals: Sequence[_Seen]) -> str:
 
 
 def _larger(a: _Seen, b: _Seen) -> bool:
-    """Larger in the world, and not made to look the smaller one by perspective."""
+    """Larger in the world, and also in the image, despite perspective."""
     return a.size > SIZE_RATIO * b.size and a.extent > 1.1 * b.extent and a.apparent > 1.1 * b.apparent
 
 
@@ -202,14 +201,14 @@ def _see(id: int, asset: Asset, placement: Placement, camera: CameraPose, width:
     world_from_camera = matrix4(camera.world_from_camera)
     corners = _corners(asset, placement)
     pixels, z = project(corners, matrix3(camera.K), world_from_camera)
-    u = np.where(z > 0, pixels[:, 0] / width, np.nan)  # partly behind the camera: compares as false to any place
+    u = np.where(z > 0, pixels[:, 0] / width, np.nan)  # partly behind the camera: all comparisons are false
     away = corners - world_from_camera[:3, 3]
     along = away @ _forward(world_from_camera)
     size = float(np.cbrt(np.prod(asset.size_m))) * placement.scale
     return _Seen(
         id=id,
         words=tuple(asset.category.split()),
-        colour=asset.colour,
+        color=asset.colour,
         size=size,
         extent=max(asset.size_m) * placement.scale,
         apparent=size / float(np.linalg.norm(away.mean(axis=0))),
@@ -221,7 +220,7 @@ def _see(id: int, asset: Asset, placement: Placement, camera: CameraPose, width:
 
 
 def _forward(world_from_camera: F64) -> F64:
-    """The viewing direction along the floor, which looking straight down is the top of the image; unit length."""
+    """The viewing direction along the floor, unit length; for a camera that looks straight down, the image's up."""
     level = world_from_camera[:3, 2].copy()
     if np.hypot(level[0], level[1]) < 1e-3:
         level = -world_from_camera[:3, 1]
@@ -230,5 +229,5 @@ def _forward(world_from_camera: F64) -> F64:
 
 
 def _corners(asset: Asset, placement: Placement) -> F64:
-    """Corners (8, 3) of the bounding box in the world, metres."""
+    """Corners (8, 3) of the bounding box in the world, meters."""
     return transform(pose_of(placement), box_corners(asset.size_m))

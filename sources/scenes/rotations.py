@@ -1,9 +1,9 @@
-"""Turns of an object, and the eight canonical views.
+"""Rotations of an object, and the eight canonical views.
 
-A view is named by the side of the object that faces the viewer, left and right being the object's own: where the
-viewer stands at the object's right hand (its front seen straight ahead by itself), it shows the right side view. The
-viewer's place is where the camera is, seen from the object's origin along the floor, so that a name holds for objects
-away from the middle of the image too.
+A view is named by the side of the object that faces the viewer; left and right are the object's own. A viewer on the
+object's right-hand side (the object looking along its front) sees the right side view. The viewer's direction is that
+of the camera from the object's origin along the floor, so that names also hold for objects away from the middle of the
+image.
 """
 
 from functools import lru_cache
@@ -26,29 +26,29 @@ VIEWS: dict[str, float] = {
     "the right side view.": -90.0,
     "the front right side view.": -45.0,
 }
-"""Wording of SpatialEdit's bench: degrees from the object's front to the camera, counter-clockwise from above."""
+"""Name in SpatialEdit's benchmark -> degrees from the object's front to the camera, counter-clockwise from above."""
 ANGLES: tuple[float, ...] = tuple(float(angle) for angle in range(-165, 181, 15) if abs(angle) >= 30)
-"""Free turns, degrees about z, counter-clockwise seen from above."""
+"""Rotations that are not to a canonical view, degrees about z, counter-clockwise seen from above."""
 REGULAR = 3
 MOST_COMMON = 0.9
-"""Of an object whose symmetry is `REGULAR` or more: the part of its outline that a turn may leave where it is."""
+"""For objects with a symmetry of at least `REGULAR`: largest overlap of the outline before and after a rotation."""
 Outline = tuple[tuple[float, float], ...]
 _STEPS = 12
-"""Each leaves of the error the share that the shift has of the distance to the camera."""
+"""Each step multiplies the error by the ratio of the origin's shift to the camera's distance."""
 LEAST_TURN = 25.0
-"""Degrees: what an object shows after a turn must be at least so far from what it shows already."""
+"""Least difference, degrees, between a rotation and any rotation that looks the same as none."""
 
 
 def shows(asset: Asset, degrees: float) -> bool:
-    """Whether a turn differs enough from every turn that cannot be seen: the multiples of 360 over the symmetry.
+    """Whether a rotation is visible: it differs enough from all multiples of 360 degrees over the symmetry.
 
-    Of what has three equal sides or more, a viewer sees no turn but that of its outline: not of a stool's legs.
+    For an object with three or more equal sides, a viewer sees only the rotation of its outline, not of a stool's legs.
     """
     return asset.rotatable and _differs(asset.symmetry, _outline(asset), degrees)
 
 
 def free_turns(asset: Asset) -> tuple[float, ...]:
-    """Those of `ANGLES` that show; none for an object that cannot be turned."""
+    """The visible rotations of `ANGLES`; empty for an object that cannot be rotated."""
     return _angles(asset.symmetry, _outline(asset)) if asset.rotatable else ()
 
 
@@ -68,7 +68,7 @@ def _differs(symmetry: int, outline: Outline, degrees: float) -> bool:
 
 
 def _common(outline: Outline, degrees: float) -> float:
-    """Area that an outline, seen from above, has in common with itself turned about its middle, over that of both."""
+    """Intersection over union of an outline and the same outline rotated about its centroid."""
     import shapely
     from shapely.affinity import rotate
 
@@ -80,7 +80,7 @@ def _common(outline: Outline, degrees: float) -> float:
 def bearing_of_camera(asset: Asset, placement: Placement, camera: CameraPose) -> float:
     """Degrees from the object's front to the camera, counter-clockwise from above, in (-180, 180].
 
-    Raises ValueError where the object's front is not known.
+    Raises ValueError if the object's front is not known.
     """
     if asset.front_deg is None:
         raise ValueError(f"the front of asset {asset.uid} is not known")
@@ -88,9 +88,9 @@ def bearing_of_camera(asset: Asset, placement: Placement, camera: CameraPose) ->
 
 
 def turn_to(view: str, asset: Asset, placement: Placement, camera: CameraPose) -> float:
-    """The turn (degrees, in (-180, 180]) after which the camera sees the canonical view named `view`.
+    """The rotation (degrees, in (-180, 180]) after which the camera sees the canonical view named `view`.
 
-    What is turned may shift its origin, from which the camera is seen a little elsewhere then: each step closes in.
+    Found by iteration, because a rotation may move the object's origin, and with it the direction of the camera.
     """
     turn = 0.0
     for _ in range(_STEPS):

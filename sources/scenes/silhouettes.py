@@ -1,7 +1,7 @@
-"""What will be seen of a scene, foretold from prisms (footprint times height) before anything is rendered.
+"""Forecast of the visibility of a scene's objects from prisms (footprint times height), before anything is rendered.
 
-A prism holds its object, so areas and occlusion are over-estimated: a forecast serves to propose, the renderer's
-ray casting decides.
+A prism contains its object, so areas and occlusion are overestimated. The forecast is used for proposals; the
+renderer's ray casting decides.
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Forecast:
-    """One object in one state, as far as prisms tell; fields as of the renderer's visibility."""
+    """Forecast visibility of one object in one state; fields as in `sources.edits.limits.Visibility`."""
 
     own_px: float
-    """Pixels that the object would cover alone, in the frame."""
+    """Pixels of the frame that the object would cover if it were alone."""
     visible: float
-    """Share of them that no other object covers."""
+    """Share of these pixels that no other object covers."""
     in_frame: float
-    """Share of its silhouette that is in the frame."""
+    """Share of the object's silhouette inside the frame."""
     box: tuple[int, int, int, int]
 
 
@@ -40,7 +40,7 @@ _UNSEEN = Forecast(0.0, 0.0, 0.0, (0, 0, 0, 0))
 def forecast(
     objects: Objects, placements: Placements, camera: CameraPose, resolution: tuple[int, int]
 ) -> dict[int, Forecast]:
-    """Forecast of every object of one state, by id; all zero for one that is absent or reaches behind the camera."""
+    """Forecast of every object of one state, by id; zeros for objects that are absent or reach behind the camera."""
     present = [placed for placed in objects if placements[placed.id].present]
     pixels, depths = _project_prisms([prism(placed.asset, placements[placed.id]) for placed in present], camera)
     rows = (np.arange(-_ROWS // 2, 3 * _ROWS // 2) + 0.5) / _ROWS * resolution[1]
@@ -74,14 +74,14 @@ def _project_prisms(prisms: list[F64], camera: CameraPose) -> tuple[F64, F64]:
 
 
 def _edges(pixels: F64) -> F64:
-    """Projected edges (O, 72, 2, 2) of prisms (O, 2, 24, 2): base, top and uprights; they hold the outline."""
+    """Projected edges (O, 72, 2, 2) of prisms (O, 2, 24, 2): base, top and uprights, which include the outline."""
     around = np.stack([pixels, np.roll(pixels, -1, axis=2)], axis=-2)
     upright = np.stack([pixels[:, 0], pixels[:, 1]], axis=-2)
     return np.concatenate([around[:, 0], around[:, 1], upright], axis=1)
 
 
 def _spans(edges: F64, rows: F64) -> tuple[F64, F64]:
-    """Least and most x (O, R) of convex outlines, given by edges (O, E, 2, 2), on each row; inf and -inf off it."""
+    """Least and largest x (O, R) of convex outlines, given by edges (O, E, 2, 2), in each row; inf and -inf outside."""
     start, end = edges[:, :, 0, None], edges[:, :, 1, None]
     y0, y1 = start[..., 1], end[..., 1]
     crosses = (np.minimum(y0, y1) <= rows) & (rows < np.maximum(y0, y1))
@@ -105,7 +105,7 @@ def _hidden(
     rows: F64,
     resolution: tuple[int, int],
 ) -> Mask:
-    """Cells (O, rows, columns) of each object that some other object is in front of."""
+    """Cells (O, rows, columns) of each object that another object hides."""
     hidden = np.zeros_like(masks)
     index = {placed.id: i for i, placed in enumerate(present)}
     front = _in_front(present, placements, camera)
@@ -115,7 +115,7 @@ def _hidden(
             j = index[container]
             edges = _opening_edges(present[j].asset, placements[container], camera)
             within = _masks(*_spans(edges, rows), resolution)[0]
-            # Through the opening one sees what stands in the container; elsewhere the container is before it.
+            # Through the opening the guest is visible; elsewhere the container hides it.
             hidden[i] |= masks[j] & ~within
             hidden[j] |= masks[i] & within
             front[[i, j], [j, i]] = False
@@ -127,8 +127,8 @@ def _hidden(
 def _in_front(present: Objects, placements: Placements, camera: CameraPose) -> Mask:
     """(O, O): whether object i may hide part of object j.
 
-    Two disjoint convex outlines are parted by the line that halves the shortest way between them; what stands on the
-    camera's side of it is in front.
+    The perpendicular bisector of the shortest line between two disjoint convex outlines separates them; the object on
+    the camera's side is in front.
     """
     import shapely
 

@@ -1,9 +1,9 @@
-"""What a scene is, before it is rendered: plain values, equal on every machine.
+"""The specification of a scene before it is rendered: plain values, equal on every machine.
 
-Frames. World: metres, z up, the floor is z = 0. Object: metres, z up, origin at the center of the base (the middle of
-the bounding box in x and y, its lowest point in z), which need not be what it stands on (`Asset.contact`). File: a
-GLB's own units, y up. Camera: OpenCV (x right, y down, z forward). All floats of a spec are rounded to six decimals
-where they are made, so that a specification does not depend on the last bit of a machine's arithmetic.
+Frames. World: meters, z up, the floor is z = 0. Object: meters, z up, origin at the center of the base (the middle of
+the bounding box in x and y, its lowest point in z), which may differ from the contact center (`Asset.contact`). File: a
+GLB's own units, y up. Camera: OpenCV (x right, y down, z forward). All floats of a specification are rounded to six
+decimals when they are created, so that they do not depend on the last bit of a machine's arithmetic.
 """
 
 from collections.abc import Callable, Mapping
@@ -67,7 +67,7 @@ class CameraPose:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where one object stands: a similarity, world_from_object = translate(x, y, z) rotate_z(yaw) scale."""
+    """The pose of one object, a similarity: world_from_object = translate(x, y, z) rotate_z(yaw) scale."""
 
     x: float
     y: float
@@ -86,7 +86,7 @@ class SceneObjectSpec:
 
 @dataclass(frozen=True)
 class State:
-    """One image of the pair: where everything stands and from where it is seen. Keys of `placements`: object ids."""
+    """One image of the pair: the placements of the objects, by id, and the camera."""
 
     placements: dict[int, Placement]
     camera: CameraPose
@@ -116,7 +116,7 @@ class EditSpec:
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """A scene and its edit: all that the renderer needs."""
+    """A scene and its edit: everything that the renderer needs."""
 
     width: int
     height: int
@@ -132,7 +132,7 @@ class SceneSpec:
     names: dict[int, str] = field(default_factory=dict[int, str])
 
     def asset(self, identity: int) -> Asset:
-        """Of the object with this id."""
+        """The asset of the object with this id."""
         return next(placed.asset for placed in self.objects if placed.id == identity)
 
 
@@ -145,7 +145,7 @@ def to_json(spec: SceneSpec) -> dict[str, Any]:
 
 
 def _from_to(low: float, high: float) -> Callable[[tuple[float, float]], tuple[float, float]]:
-    """A check of a range; a bound that is not a number is in no range."""
+    """A validator for a range within [low, high]; rejects NaN."""
 
     def check(given: tuple[float, float]) -> tuple[float, float]:
         if not low <= given[0] <= given[1] <= high:
@@ -192,7 +192,7 @@ class SceneOptions(Options):
     renamed: ClassVar[Mapping[str, str]] = {"attempts": "max_proposals"}
 
     objects: Annotated[tuple[int, int], AfterValidator(_from_to(2, 8))] = Field(
-        default=(2, 6), description="fewest and most objects in a scene; of one alone, `remove` would leave nothing"
+        default=(2, 6), description="fewest and most objects in a scene; at least 2, or `remove` would leave nothing"
     )
     layers: int = Field(
         default=3, ge=1, le=3, description="layers of depth: 1 midground, 2 + background, 3 + foreground"
@@ -205,7 +205,7 @@ class SceneOptions(Options):
 
 
 class RenderOptions(Options):
-    """`render`. What is marked `fingerprint: False` cannot change a pixel and is no part of the layer's fingerprint."""
+    """`render`. Options marked `fingerprint: False` cannot change a pixel and are not part of the fingerprint."""
 
     renamed: ClassVar[Mapping[str, str]] = {"recycle": "scenes_per_process"}
 
@@ -215,14 +215,14 @@ class RenderOptions(Options):
     samples: int = Field(default=32, ge=1, le=65_536)
     denoise: bool = True
     device: Literal["auto", "cpu", "gpu", "cuda", "optix", "hip", "metal", "oneapi"] = Field(
-        default="auto", description="gpu: the best that Blender finds; a build settles auto to gpu or cpu, once"
+        default="auto", description="gpu: the best that Blender finds; a build resolves auto to gpu or cpu, once"
     )
     blender: str = Field(default="", description="a Blender executable; empty: the bpy package through uv")
     timeout_s: float = Field(
         default=300.0,
         gt=0,
         allow_inf_nan=False,
-        description="for one scene, then Blender is killed and the sample rejected",
+        description="limit for one scene, after which Blender is killed and the sample is rejected",
         json_schema_extra={"fingerprint": False},
     )
     scenes_per_process: int = Field(

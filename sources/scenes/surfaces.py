@@ -1,4 +1,4 @@
-"""Colours and sizes of floors and walls, as they are sold: what `blender_materials` turns into patterns.
+"""Colors and sizes of real floors and walls, which `blender_materials` renders as patterns.
 
 Every number of a sampled `Surface` is rounded to six decimals, so that a specification is equal on every machine.
 """
@@ -17,7 +17,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class _Product:
-    """Colour pairs (main, accent) as sRGB hex, and ranges of size (metres) and roughness."""
+    """Color pairs (main, accent) as sRGB hex, and ranges of size (meters) and roughness."""
 
     pairs: tuple[tuple[str, str], ...]
     scale_m: Range
@@ -33,7 +33,7 @@ _WOOD = (  # early wood, late wood
     ("8f5436", "6a3822"),  # cherry
     ("6b4a32", "432c1d"),  # walnut
     ("46352b", "2c211b"),  # smoked oak
-    ("a59c8e", "837a6d"),  # weathered grey
+    ("a59c8e", "837a6d"),  # weathered gray
     ("d9d2c5", "bdb3a2"),  # limed
 )
 _TILE = (  # tile, grout
@@ -131,14 +131,14 @@ def sample_surface(rng: np.random.Generator, role: Role) -> Surface:
     kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
     product = products[kind][1]
     pair = product.pairs[int(rng.integers(len(product.pairs)))]
-    # One gain and one tint for both colours: the pair stays a pair.
+    # One gain and one tint for both colors, so that they still match.
     gain = np.exp(rng.uniform(-0.15, 0.15)) * np.exp(rng.uniform(-0.04, 0.04, 3))
     turns = _TURNS.get(kind, (0.0,))
     turn = float(rng.uniform(0.0, 360.0)) if role == "floor" else turns[int(rng.integers(len(turns)))]
     return Surface(
         kind=kind,
-        colour=_colour(pair[0], gain),
-        accent=_colour(pair[1], gain),
+        colour=_linear_rgb(pair[0], gain),
+        accent=_linear_rgb(pair[1], gain),
         scale_m=round(float(np.exp(rng.uniform(*np.log(product.scale_m)))), 6),
         rotation_deg=round(turn, 6),
         roughness=round(float(rng.uniform(*product.roughness)), 6),
@@ -146,8 +146,8 @@ def sample_surface(rng: np.random.Generator, role: Role) -> Surface:
     )
 
 
-def _colour(srgb: str, gain: np.ndarray) -> tuple[float, float, float]:
-    """Linear RGB of an sRGB hex colour times `gain`, within what real paint reflects (2 to 85 %)."""
+def _linear_rgb(srgb: str, gain: np.ndarray) -> tuple[float, float, float]:
+    """Linear RGB of an sRGB hex color times `gain`, clipped to the reflectance of real paint (2 to 85 %)."""
     value = np.array([int(srgb[i : i + 2], 16) for i in (0, 2, 4)]) / 255.0
     r, g, b = (round(float(x), 6) for x in np.clip(to_linear(value) * gain, 0.02, 0.85))
     return r, g, b

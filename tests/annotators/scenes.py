@@ -10,7 +10,7 @@ from spatialdata_builder.shards.geometry import F64, matrix3, matrix4, project, 
 from spatialdata_builder.shards.schema import EDIT_KINDS, Camera, Edit, EditKind, PairFacts, SceneObject, View
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.edits.proposals import propose
-from spatialdata_builder.sources.procedural import catalogue
+from spatialdata_builder.sources.procedural import catalog
 from spatialdata_builder.sources.scenes.footprints import pose_of
 from spatialdata_builder.sources.scenes.naming import name_objects
 from spatialdata_builder.sources.scenes.spec import CameraPose, SceneOptions, SceneSpec, State
@@ -20,7 +20,7 @@ SIDE = 512
 
 @functools.cache
 def assets() -> tuple[Asset, ...]:
-    return tuple(catalogue(4, 0))
+    return tuple(catalog(4, 0))
 
 
 def scenes(count: int, kinds: Sequence[EditKind] = EDIT_KINDS) -> Iterator[tuple[PairFacts, dict[int, float]]]:

@@ -51,7 +51,7 @@ def out(finished: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a user's package (`tests.pipeline.plugged`), on the path of this process and nowhere else."""
+    """The folder of a user's package (`tests.pipeline.plugged`), only on the path of this process."""
     root = write_package(tmp_path_factory.mktemp("user"))
     sys.path.insert(0, str(root))
     yield root
@@ -62,8 +62,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def owned(release: Path, package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished build with a line layer of the user's, and layers that we do not know. Tests change a copy."""
+    """A finished build with a user's own line layer and other own layers. Tests change a copy."""
     out = tmp_path_factory.mktemp("owned") / "out"
-    told = build(release, out, f"layers.line={CANNY}", *OWN)
-    assert told.code == 0, told
+    result = build(release, out, f"layers.line={CANNY}", *OWN)
+    assert result.code == 0, result
     return out

@@ -1,4 +1,4 @@
-"""A user's package outside of the tree: the code of docs/extending.md as it stands there, and more stages."""
+"""A user's package outside of the checkout: the code of docs/extending.md unchanged, and more stages."""
 
 import re
 from pathlib import Path
@@ -115,14 +115,14 @@ class Sound(Plain):
 
 
 def worked_example() -> dict[str, str]:
-    """The files of the page, by their path."""
+    """The files of the page, by path."""
     text = (CHECKOUT / "docs" / "extending.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)
     return {match[1]: block for block in blocks if (match := re.match(rf"# ({NAME}/\w+\.py)\n", block))}
 
 
 def write_package(root: Path) -> Path:
-    """Write the package below `root`, which is to be on the path."""
+    """Write the package below `root`, which the caller puts on the path."""
     files = worked_example() | {f"{NAME}/__init__.py": "", f"{NAME}/more.py": _MORE, f"{NAME}/wrong.py": _WRONG}
     files |= {f"{NAME}/raises.py": "raise RuntimeError('out of order')\n", f"{NAME}/lacks.py": "import not_installed\n"}
     for name, text in files.items():
@@ -139,4 +139,4 @@ OWN = (
     f"layers.numbers={NAME}.more:Numbers",
     f"layers.picky={NAME}.more:Picky",
 )
-"""Layers that we do not know, one of each type."""
+"""A user's own layers, one of each type."""

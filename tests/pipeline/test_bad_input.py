@@ -26,7 +26,7 @@ def test_roots_without_content(tmp_path: Path, kind: str, what: str):
     elif what == "file":
         root.write_text("no folder")
     result = build(root, tmp_path / "out", f"source.kind={kind}", "samples=3")
-    advice = {"object3dit": "give", "objaverse": "use"}[kind]
+    advice = {"object3dit": "set", "objaverse": "use"}[kind]
     assert f" {advice} " in assert_fails(result, "source.root", str(root))
     assert not (tmp_path / "out" / "plan.json").exists()
 
@@ -35,7 +35,7 @@ def test_a_missing_root(tmp_path: Path):
     result = run("build", "--out", tmp_path / "out", "--set", "source.kind=object3dit", "--set", "engine.kind=inline")
     assert_fails(result, "samples" if "samples" in result.err else "source.root")
     result = build("", tmp_path / "out", "source.root=")
-    assert_fails(result, "source.root: give the folder")
+    assert_fails(result, "source.root: set it to the folder")
 
 
 @pytest.mark.parametrize("name", ["object-paths.json.gz", "metadata/000-000.json.gz"])
@@ -123,7 +123,7 @@ def test_malicious_archives(tmp_path: Path, kind: str):
     archive = pack(root / "translate.tar.gz", files, members=evil(kind))
     before = files_of(tmp_path)
     for place in (root,) if kind == "bomb" else (root, archive):
-        assert_fails(build(place, tmp_path / "deep" / "out"), str(archive), "refused")
+        assert_fails(build(place, tmp_path / "deep" / "out"), str(archive), "is rejected")
     shutil.rmtree(tmp_path / "deep")
     assert files_of(tmp_path) == before
 
@@ -141,7 +141,7 @@ def test_a_missing_source_rejects_nothing(release: Path, out: Path, tmp_path: Pa
     unit.unlink()
     assert_fails(build(tmp_path / "elsewhere", out), "source.root", "elsewhere")
     (tmp_path / "other").mkdir()
-    assert_fails(build(tmp_path / "other", out), "source.root", "holds none of the pairs", "--out")
+    assert_fails(build(tmp_path / "other", out), "source.root", "has none of the pairs", "--out")
     assert not unit.exists()
     assert build(release, out).code == 0
     assert unit.exists()
@@ -162,7 +162,7 @@ def test_a_missing_source_rejects_nothing(release: Path, out: Path, tmp_path: Pa
         ("layers.line.veiws=[target]", ("'layers.line.veiws'", "'views'")),
         ("layers.line.views=[left]", ("layers.line.views", "left")),
         ("layers.line=magic", ("layers.line", "magic", "exact")),
-        ("layers.depth=exact", ("layers.depth", "holds no exact depth")),
+        ("layers.depth=exact", ("layers.depth", "has no exact depth")),
         ("edits={tarnslate: 1}", ("edits.tarnslate", "'translate'")),
         ("edits={translate: 0}", ("edits", "above 0")),
         ("samples=-3", ("samples", "greater than or equal to 1")),

@@ -77,10 +77,10 @@ def test_only_a_changed_layer_is_recomputed(release: Path, tmp_path: Path):
     done = spatialdata(*build_arguments(release, out, "layers.instruction.variants=2"), "--json")
     assert done.returncode == 0, done.stderr
     stages = json.loads(done.stdout)["stages"]
-    made = {name: stage["samples"] for name, stage in stages.items() if stage["samples"]}
-    dependants = {name for name in made if name != "instruction"}
-    assert made["instruction"] == 32
-    assert dependants <= {"checks"}
+    computed = {name: stage["samples"] for name, stage in stages.items() if stage["samples"]}
+    dependents = {name for name in computed if name != "instruction"}
+    assert computed["instruction"] == 32
+    assert dependents <= {"checks"}
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 

@@ -52,7 +52,7 @@ def test_recipes_that_cannot_be_packed(finished: Path):
     before = files_of(finished)
     assert_fails(run("shard", finished, "--recipe", "ful"), "'ful'", "spatialdiff")
     assert_fails(run("shard", finished, "--recipe", "ildm"), "ildm", "depth, normal", "add to `layers`")
-    assert_fails(run("shard", finished, "--recipe", "full", "--set", "seed=4"), "seed=4", "build again")
+    assert_fails(run("shard", finished, "--recipe", "full", "--set", "seed=4"), "seed=4", "rerun `build`")
     assert_fails(
         run("shard", finished, "--recipe", "full", "--set", "shard.sampels=4"), "shard.sampels", "samples_per_shard"
     )

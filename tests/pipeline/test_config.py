@@ -135,7 +135,7 @@ def test_checks_of_released_pairs_keep_their_own_threshold():
 
 
 def test_every_kind_of_edit_has_a_weight():
-    """Where none is named, a set keeps the schema that foreign readers know."""
+    """If no kind is set, the samples keep the schema that other readers know."""
     assert tuple(EditOptions.model_fields) == (*EDIT_KINDS, "invert", "compose")
     assert schema_version(list(parse_config({}).edits.weights)) == 3
 
@@ -150,7 +150,7 @@ def test_every_recipe_can_be_configured():
         ("sampels=12", ("--set sampels=12", "'samples'")),
         ("a.b = c", ("--set 'a.b = c'", "--set a.b=c")),
         ("a..b=c", ("single dots", "--set a.b=c")),
-        (".=c", ("'.' is no key", "--set key=c")),
+        (".=c", ("'.' is not a key", "--set key=c")),
         ("source.licenses=by", ("source.licenses", "write a list, such as [a, b]")),
         ("source.licenses=[]", ("source.licenses", "list should have at least 1 item")),
         ("source=procedural", ("source: write a section",)),

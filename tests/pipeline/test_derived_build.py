@@ -50,7 +50,7 @@ def build_scenes(out: Path, *settings: str) -> Path:
 @pytest.fixture(scope="module")
 @needs("blender")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two edits of each kind but removals, of one scene, and all samples derived from them."""
+    """Two edits per scene, of each kind except removals, and all samples derived from them."""
     weights = ", ".join(f"{kind}: 1" for kind in KINDS if kind != "remove")
     edits = f"edits={{{weights}, invert: true, compose: true}}"
     return build_scenes(tmp_path_factory.mktemp("scenes") / "out", "samples=10", "unit_size=4", "seed=3", edits)

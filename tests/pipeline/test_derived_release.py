@@ -39,7 +39,7 @@ def test_rebuilding_an_inverse_changes_nothing(undisturbed: Path, tmp_path: Path
     assert json.loads(result.out)["changed"] == []
 
 
-def test_released_pairs_are_read_backwards(undisturbed: Path):
+def test_released_pairs_are_inverted(undisturbed: Path):
     built = samples_of(undisturbed)
     for (here, one), (there, other) in inverses(built):
         assert here.members["source"] == there.members["target"]
@@ -48,7 +48,7 @@ def test_released_pairs_are_read_backwards(undisturbed: Path):
         assert other.edit.kind == inverse_kind(one.edit.kind)
         assert other.edit.known == one.edit.known
         assert (other.edit.rotation_deg + one.edit.rotation_deg) % 360 == 0
-    # A removal read backwards is an insertion, which is not planned a second time.
+    # The inverse of a removal is an insertion, which is not planned a second time.
     assert not any(key.startswith("insert-") for key in built)
     assert Counter(record.edit.kind for _, record in built.values())["insert"] > 0
 
@@ -91,5 +91,5 @@ def test_a_rejected_origin_rejects_its_derived_samples(release: Path, tmp_path: 
     assert found["rejects"]["pair: unreadable_image"] == found["rejects"]["pair: origin_rejected"] == 1
     story = why_of(str(tmp_path / "out"), "translate-train-uid000-inv")
     assert story["because"] == "layer pair: origin_rejected"
-    rejected = next(layer["reject"] for layer in story["layers"] if layer["state"] == "refused")
+    rejected = next(layer["reject"] for layer in story["layers"] if layer["state"] == "rejected")
     assert "translate-train-uid000: unreadable_image" in rejected["detail"]

@@ -26,7 +26,7 @@ def instruction_in(text: str) -> str:
     return text.partition("<instruction>")[2].partition("</instruction>")[0]
 
 
-def test_scores_of_the_judge_are_kept_for_accepted_and_rejected_alike(release: Path, tmp_path: Path):
+def test_scores_of_the_judge_are_kept_for_accepted_and_rejected_samples(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     with serve(assess) as server:
         judge = f"{{stage: viescore, backend: openai, base_url: '{server.url}', model: seer}}"

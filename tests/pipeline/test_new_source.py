@@ -1,4 +1,4 @@
-"""A source that the product does not know is a folder and a line in the registry: a build with it, from end to end."""
+"""A new source is a folder and a line in the registry: a complete build with one."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Each pair has a floor of its own."""
+    """Each pair has its own floor."""
     root = tmp_path / "pictures"
     for number, noun in enumerate(NOUNS):
         folder = root / ("test" if number == 4 else "train") / f"{noun}-{number:04d}"
@@ -43,8 +43,8 @@ def build(root: Path, out: Path, *settings: str) -> CommandResult:
 
 def test_a_build_of_a_new_source(root: Path, tmp_path: Path):
     out = tmp_path / "out"
-    told = build(root, out, "edits={remove: 1, invert: true}")
-    assert told.code == 0, told
+    result = build(root, out, "edits={remove: 1, invert: true}")
+    assert result.code == 0, result
     found = {
         record.key: (record, sample.members)
         for shard in find_shards(str(out), recipe="full")
@@ -91,7 +91,7 @@ def test_it_resumes_and_checks_its_root(root: Path, tmp_path: Path):
     data = first.read_bytes()
     first.with_suffix(".json").unlink()
     moved = root.rename(tmp_path / "moved")
-    assert_fails(build(root, out, "edits={remove: 1}"), "holds none of the pairs", "original source.root", code=2)
+    assert_fails(build(root, out, "edits={remove: 1}"), "has none of the pairs", "original source.root", code=2)
     assert build(moved, out, "edits={remove: 1}").code == 0
     assert first.read_bytes() == data
     shutil.rmtree(moved / "train/mug-0000")

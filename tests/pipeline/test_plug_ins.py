@@ -1,4 +1,4 @@
-"""Stages of a user's own package, which lies outside of the tree and is only on the path."""
+"""Stages of a user's package, which is outside of the checkout and only on the path."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def test_the_page_shows_the_whole_package():
     assert set(worked_example()) == {f"{NAME}/canny.py", f"{NAME}/caption.py"}
 
 
-def test_a_line_layer_of_a_users_own(owned: Path):
+def test_a_users_own_line_layer(owned: Path):
     looked = 0
     for shard in shards_of(owned):
         for sample in read_samples(str(shard)):
@@ -59,9 +59,9 @@ def test_a_line_layer_of_a_users_own(owned: Path):
 
 @pytest.mark.ray
 def test_workers_of_a_local_ray_import_it(release: Path, owned: Path, tmp_path: Path):
-    """Though the package is neither installed nor in the environment: only the driver's path has it."""
-    told = build(release, tmp_path / "out", f"layers.line={CANNY}", f"layers.caption={CAPTION}", "engine.kind=ray")
-    assert told.code == 0, told
+    """The package is neither installed nor in the environment: only the driver's path has it."""
+    result = build(release, tmp_path / "out", f"layers.line={CANNY}", f"layers.caption={CAPTION}", "engine.kind=ray")
+    assert result.code == 0, result
     for layer in ("line", "caption"):
         found = layer_files(tmp_path / "out", layer)
         assert found and found == layer_files(owned, layer)
@@ -100,7 +100,7 @@ def test_where_a_package_lies(package: Path, tmp_path: Path):
     assert places(alone.values()) == (package / "single.py",)
 
 
-def test_layers_that_we_do_not_know_are_members(owned: Path):
+def test_own_layers_are_members(owned: Path):
     members = {
         "bands.png",
         "caption.txt",
@@ -125,9 +125,9 @@ def test_layers_that_we_do_not_know_are_members(owned: Path):
 def test_a_layer_without_a_member_still_rejects(owned: Path):
     keys = [sample.key for shard in shards_of(owned) for sample in read_samples(str(shard))]
     assert keys and not [key for key in keys if "uid003" in key]
-    told = run("status", owned, "--json")
-    assert told.code == 0, told
-    assert "uid003" in told.out
+    result = run("status", owned, "--json")
+    assert result.code == 0, result
+    assert "uid003" in result.out
     other = run("shard", owned, "--recipe", "spatialedit", "--json")
     assert other.code == 0, other
     spatialedit = [sample.key for tar in owned.glob("shards/spatialedit/*/*.tar") for sample in read_samples(str(tar))]
@@ -159,9 +159,9 @@ def test_they_are_verified(owned: Path, tmp_path: Path):
     out = shutil.copytree(owned, tmp_path / "out")
     shard = next(path for path in shards_of(out) if path.parent.name == "train")
     shard.write_bytes(shard.read_bytes().replace(b"A scene with ", b"A scene \xff\xfe\xfa\xfb ", 1))
-    told = run("verify", out)
-    assert told.code == 1
-    assert "caption.txt" in told.out + told.err
+    result = run("verify", out)
+    assert result.code == 1
+    assert "caption.txt" in result.out + result.err
     repaired = run("verify", out, "--repair")
     assert repaired.code == 0, repaired
     assert shard.read_bytes() == (owned / shard.relative_to(out)).read_bytes()
@@ -175,8 +175,8 @@ def test_card_sidecars_why_and_audit_name_them(owned: Path):
     croissant = json.loads((owned / "shards" / "full" / "croissant.json").read_text())
     (files,) = (found for found in croissant["distribution"] if found["@id"] == "files-caption")
     assert (files["encodingFormat"], files["includes"]) == ("text/plain", "*.caption.txt")
-    told = run("why", owned, "translate-train-uid000")
-    assert told.code == 0 and "caption" in told.out
+    result = run("why", owned, "translate-train-uid000")
+    assert result.code == 0 and "caption" in result.out
     audit = json.loads(run("audit", owned, "--json").out)
     assert audit["own"]["caption"]["samples"] == audit["samples"] == 16
     assert audit["own"]["soft"]["type"] == "webp"
@@ -186,8 +186,8 @@ def test_card_sidecars_why_and_audit_name_them(owned: Path):
 
 def test_an_untouched_build_of_them_resumes(release: Path, owned: Path, tmp_path: Path):
     out = shutil.copytree(owned, tmp_path / "out")
-    told = build(release, out, f"layers.line={CANNY}", *OWN)
-    assert told.code == 0, told
+    result = build(release, out, f"layers.line={CANNY}", *OWN)
+    assert result.code == 0, result
     for shard in shards_of(owned):
         copied = out / shard.relative_to(owned)
         assert copied.stat().st_mtime_ns == shard.stat().st_mtime_ns
@@ -195,17 +195,17 @@ def test_an_untouched_build_of_them_resumes(release: Path, owned: Path, tmp_path
 
 def test_a_stage_without_views_is_packed(release: Path, package: Path, tmp_path: Path):
     out = tmp_path / "out"
-    told = build(release, out, f"layers.line={NAME}.more:Bare")
-    assert told.code == 0, told
+    result = build(release, out, f"layers.line={NAME}.more:Bare")
+    assert result.code == 0, result
     opened: Build = open_build(str(out))
     assert member_views(next(stage for stage in opened.stages if stage.layer == "line")) == ("target",)
     members = read_manifest(str(shards_of(out)[0].parent)).members
     assert "line.png" in members and "source_line.png" not in members
 
 
-def test_a_stage_that_gives_another_column_is_named(release: Path, package: Path, tmp_path: Path):
-    told = build(release, tmp_path / "out", f"layers.note={NAME}.more:Forgetful")
-    assert_fails(told, "Forgetful", "'note'", "gave no str in column 'note'", code=1)
+def test_a_stage_that_returns_another_column_is_named(release: Path, package: Path, tmp_path: Path):
+    result = build(release, tmp_path / "out", f"layers.note={NAME}.more:Forgetful")
+    assert_fails(result, "Forgetful", "'note'", "returned no str in column 'note'", code=1)
 
 
 @pytest.mark.parametrize(
@@ -226,14 +226,14 @@ def test_a_stage_that_gives_another_column_is_named(release: Path, package: Path
         (f"layers.line={{stage: '{CANNY}', low: much}}", ["layers.line.low", "'much'"]),
         (f"layers.line={{stage: '{CANNY}', views: []}}", ["layers.line.views", "source, target or both"]),
         (f"layers.pair={CANNY}", ["layers.pair", "source.kind"]),
-        (f"layers.source_x={CAPTION}", ["layers.source_x", "cannot have this name"]),
-        (f"layers.confidence={CAPTION}", ["layers.confidence", "cannot have this name"]),
-        (f"layers.My-Layer={CAPTION}", ["layers.My-Layer", "cannot have this name"]),
+        (f"layers.source_x={CAPTION}", ["layers.source_x", "not allowed as a layer name"]),
+        (f"layers.confidence={CAPTION}", ["layers.confidence", "not allowed as a layer name"]),
+        (f"layers.My-Layer={CAPTION}", ["layers.My-Layer", "not allowed as a layer name"]),
         ("layers.captoin=caption", ["unknown key 'layers.captoin'", "allowed: pair"]),
         ("engine.resources.caption.cpus=1", ["unknown key 'engine.resources.caption'"]),
     ],
 )
-def test_what_is_wrong_is_one_line(package: Path, tmp_path: Path, setting: str, words: list[str]):
+def test_errors_are_one_line(package: Path, tmp_path: Path, setting: str, words: list[str]):
     with pytest.raises(BadInput) as caught:
         stages_of(tmp_path, setting)
     message = str(caught.value)
@@ -242,7 +242,7 @@ def test_what_is_wrong_is_one_line(package: Path, tmp_path: Path, setting: str, 
         assert word in message
 
 
-def test_resources_of_a_layer_of_ones_own(package: Path, tmp_path: Path):
+def test_resources_of_an_own_layer(package: Path, tmp_path: Path):
     stages = stages_of(tmp_path, f"layers.line={CANNY}", "engine.resources.line.cpus=2")
     assert stages["line"].cpus == 2
     config = load_config(None, (f"layers.caption={CAPTION}", "engine.resources.caption.actors=3"))

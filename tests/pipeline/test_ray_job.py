@@ -314,7 +314,7 @@ def test_packages_shipped_to_a_cluster(tmp_path: Path):
     assert shipped("auto", given, "", package) == given | {"py_modules": [str(package)]}
 
 
-def test_the_package_of_a_users_stage_goes_along(tmp_path: Path):
+def test_the_package_of_a_users_stage_is_shipped(tmp_path: Path):
     (tmp_path / ".rayignore").touch()
     code = (tmp_path / "user" / "mypackage",)
     sent = {"working_dir": str(tmp_path), "py_modules": [str(code[0])]}

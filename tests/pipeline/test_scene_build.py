@@ -15,7 +15,7 @@ from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
 from spatialdata_builder.shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS, SampleRecord
-from spatialdata_builder.sources.procedural import catalogue, write_glb
+from spatialdata_builder.sources.procedural import catalog, write_glb
 from tests.needs import needs
 from tests.pipeline.releases import CHECKOUT, files_of, spatialdata
 
@@ -77,7 +77,7 @@ def cast(record: SampleRecord, view: str, folder: Path) -> tuple[np.ndarray, np.
     local = np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones_like(u)], axis=-1).reshape(-1, 3)
     directions = local @ pose[:3, :3].T
     origins = np.broadcast_to(pose[:3, 3], directions.shape)
-    assets = {asset.uid: asset for asset in catalogue(4, 0)}
+    assets = {asset.uid: asset for asset in catalog(4, 0)}
     with np.errstate(divide="ignore"):
         floor = np.where(directions[:, 2] < 0, -origins[:, 2] / directions[:, 2], np.inf)
     depth, ids = floor, np.zeros(len(floor), int)

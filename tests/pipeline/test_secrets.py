@@ -39,8 +39,8 @@ def check(out: Path, *result: CommandResult) -> None:
     files = {str(file): file.read_bytes() for file in out.rglob("*") if file.is_file()}
     files |= {f"output {number}": (one.out + one.err).encode() for number, one in enumerate(result)}
     for secret in (PASSWORD, KEY, BASIC):
-        held = [name for name, data in files.items() if secret.encode() in data]
-        assert held == [], secret
+        leaking = [name for name, data in files.items() if secret.encode() in data]
+        assert leaking == [], secret
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])

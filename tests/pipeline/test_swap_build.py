@@ -108,10 +108,10 @@ def test_commands_read_it(out: Path, swaps: Built):
     assert json.loads(run("verify", out, "--json").out)["problems"] == []
     for layout in ("spatialedit", "object3dit"):
         there = out.parent / layout
-        told = run("export", out, "--layout", layout, "--out", there, "--json")
-        assert json.loads(told.out)["skipped"] == {"no_task_for_swap": 4}
-        told = run("export", out, "--layout", layout, "--out", there)
-        assert "4 samples left out: the layout does not support swap edits" in told.out
+        result = run("export", out, "--layout", layout, "--out", there, "--json")
+        assert json.loads(result.out)["skipped"] == {"no_task_for_swap": 4}
+        result = run("export", out, "--layout", layout, "--out", there)
+        assert "4 samples left out: the layout does not support swap edits" in result.out
     card = (out / "shards/full/README.md").read_text()
     assert "| swap | 4 |" in card
     keys = {key for batch in stream(str(out), members=["source", "target"]).batches(2) for key in batch["key"]}

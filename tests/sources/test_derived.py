@@ -1,4 +1,4 @@
-"""A pair read backwards has the other image's everything, and backwards again it is itself."""
+"""The inverse of a pair has its images and facts exchanged; the inverse of the inverse is the pair."""
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_members_of_the_two_images_are_exchanged():
 
 
 @pytest.mark.parametrize(("origin", "why"), [(Reject("no_valid_scene"), "no_valid_scene"), (None, "quarantined")])
-def test_without_its_origin_there_is_none(origin: object, why: str):
-    refused = origin_rejected("scene-1", origin)
-    assert refused.reason == "origin_rejected"
-    assert "scene-1" in refused.detail and why in refused.detail
+def test_without_its_origin_a_derived_sample_is_rejected(origin: object, why: str):
+    rejected = origin_rejected("scene-1", origin)
+    assert rejected.reason == "origin_rejected"
+    assert "scene-1" in rejected.detail and why in rejected.detail

@@ -16,7 +16,7 @@ from spatialdata_builder.shards.colors import PALETTE
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Row, Sample
 from spatialdata_builder.sources.objaverse.survey import SurveyAssets
-from spatialdata_builder.sources.procedural import KINDS, catalogue, write_glb
+from spatialdata_builder.sources.procedural import KINDS, catalog, write_glb
 from spatialdata_builder.sources.procedural.materials import Texture, named, paint
 from spatialdata_builder.sources.procedural.model import Model, Rng
 from spatialdata_builder.sources.procedural.shapes import Mesh, box, curve, extrude, lathe, sphere, sweep, torus
@@ -89,7 +89,7 @@ def test_every_kind_is_valid(kind: str):
 
 
 @pytest.mark.slow
-def test_catalogue_is_fast_complete_and_reproducible():
+def test_catalog_is_fast_complete_and_reproducible():
     # In units of this machine's speed in the same run: CPU seconds alone depend on the machine and its load.
     points = np.random.default_rng(0).normal(size=(2000, 3))
     start = time.process_time()
@@ -97,17 +97,17 @@ def test_catalogue_is_fast_complete_and_reproducible():
         np.linalg.norm(np.cross(points, points[::-1]), axis=1)
     yardstick = time.process_time() - start
     start = time.process_time()
-    assets = catalogue(24)
+    assets = catalog(24)
     cost = time.process_time() - start
     assert cost < 9 * yardstick, (cost, yardstick)
     assert len(assets) == 24 * len(KINDS) and len(KINDS) >= 16
     assert [asset.uid for asset in assets] == sorted({asset.uid for asset in assets})
-    assert assets == catalogue(24)
+    assert assets == catalog(24)
     assert {asset.category for asset in assets} == {kind.replace("-", " ") for kind in KINDS}
     assert {asset.licence for asset in assets} == {"cc0"}
     for kind in KINDS:
-        looks = {(asset.colour, asset.size_m) for asset in assets if asset.uid.startswith(f"procedural-{kind}-")}
-        assert len(looks) >= 12, f"{kind}: too few variants differ"
+        appearances = {(asset.colour, asset.size_m) for asset in assets if asset.uid.startswith(f"procedural-{kind}-")}
+        assert len(appearances) >= 12, f"{kind}: too few variants differ"
     crates = [asset for asset in assets if asset.category == "crate"]
     assert all(asset.supports > 0 and min(asset.opening) > 0.15 for asset in crates)
     assert all(asset.front_deg == 270 for asset in assets if asset.category in ("chair", "shelf", "television"))
@@ -115,15 +115,15 @@ def test_catalogue_is_fast_complete_and_reproducible():
 
 @pytest.mark.slow
 def test_another_seed_gives_other_assets():
-    first, second = catalogue(3), catalogue(3, seed=1)
+    first, second = catalog(3), catalog(3, seed=1)
     assert not {asset.uid for asset in first} & {asset.uid for asset in second}
     assert second[0].uid == "procedural-alarm-clock-1000"
 
 
 @pytest.mark.parametrize(("variants", "seed"), [(0, 0), (1001, 0), (3, -1)])
-def test_invalid_arguments_of_the_catalogue(variants: int, seed: int):
+def test_invalid_arguments_of_the_catalog(variants: int, seed: int):
     with pytest.raises(BadInput):
-        catalogue(variants, seed)
+        catalog(variants, seed)
 
 
 @pytest.mark.parametrize("uid", ["procedural-dragon-0001", "procedural-mug-1", "../x", "procedural-mug-0001/../../x"])
@@ -159,7 +159,7 @@ def test_measurements_agree_with_the_survey_of_the_files(tmp_path: Path):
     """The survey reads the GLB and knows nothing of the generator."""
     stage = SurveyAssets(root=str(tmp_path))
     disagree = 0
-    for asset in catalogue(2):
+    for asset in catalog(2):
         write_glb(asset.uid, tmp_path)
         spec = {"uid": asset.uid, "path": f"{asset.uid}.glb", "licence": "cc0", "creator": "", "name": ""}
         (result,) = stage(tmp_path, [Sample("k", "train", {**spec, "category": asset.category})])
@@ -175,7 +175,7 @@ def test_measurements_agree_with_the_survey_of_the_files(tmp_path: Path):
 
 def test_trimesh_loads_the_file(tmp_path: Path):
     scene = trimesh.load(write_glb("procedural-mug-0001", tmp_path), force="scene")
-    (asset,) = [asset for asset in catalogue(2) if asset.uid == "procedural-mug-0001"]
+    (asset,) = [asset for asset in catalog(2) if asset.uid == "procedural-mug-0001"]
     width, depth, height = asset.size_m
     assert scene.extents == pytest.approx((width, height, depth), abs=1e-5)  # y up
     assert all(mesh.visual.uv is not None for mesh in scene.geometry.values())
@@ -197,7 +197,7 @@ def test_wood_has_no_seam():
 
 @pytest.mark.slow
 def test_symmetry():
-    folds = {asset.uid: asset.symmetry for asset in catalogue(6)}
+    folds = {asset.uid: asset.symmetry for asset in catalog(6)}
     for kind, number, expected in (
         *(("traffic-cone", number, {4}) for number in range(6)),
         *(("stool", number, {3, 4}) for number in range(6)),

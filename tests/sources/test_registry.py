@@ -1,4 +1,4 @@
-"""Every source is complete; one that is not is named, with what it lacks, when a configuration is read."""
+"""Every source is complete. An incomplete one is an error, with what it lacks, when a configuration is read."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ OF_SCENES = (
 
 
 def without(base: Any, source: Any, part: str) -> Any:
-    """A source that is complete but for one part."""
+    """A source that lacks only one part."""
     return type("Lacking", (base,), {name: value for name, value in vars(source).items() if name != part})
 
 
@@ -79,7 +79,7 @@ def test_an_incomplete_source_ends_every_command_before_work(monkeypatch: pytest
         ("other", "tests.sources.test_registry:Other", "source.variants is a key of .* and of OtherOptions"),
     ],
 )
-def test_what_is_no_source_is_an_error(kind: str, place: str, words: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_class_that_is_not_a_source_is_an_error(kind: str, place: str, words: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(SOURCES, kind, place)
     with pytest.raises(SpatialdataError, match=words):
         load_config(None)
@@ -92,7 +92,7 @@ def test_a_configuration_has_the_keys_of_all_sources_in_one_order():
     assert all(isinstance(load_config(None).source, source.options) for source in all_sources())
 
 
-def test_a_registered_source_brings_its_keys(monkeypatch: pytest.MonkeyPatch):
+def test_a_registered_source_adds_its_keys(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(BadInput, match="'png_pairs' is not allowed"):
         load_config(None, ["source.kind=png_pairs"])
     with pytest.raises(BadInput, match=r"unknown key 'source\.pattern'"):
@@ -104,7 +104,7 @@ def test_a_registered_source_brings_its_keys(monkeypatch: pytest.MonkeyPatch):
         load_config(None, ["source.patern=a"])
     with pytest.raises(BadInput, match=r"samples: 'all' needs source\.kind object3dit or png_pairs"):
         load_config(None, ["samples=all"])
-    with pytest.raises(BadInput, match=r"edits\.compose: png_pairs has one edit of each scene"):
+    with pytest.raises(BadInput, match=r"edits\.compose: png_pairs has one edit per scene"):
         load_config(None, ["source.kind=png_pairs", "edits={compose: true}"])
 
 

@@ -20,10 +20,10 @@ print(folder.path, flush=True)
 input()
 """
 ASSETS = """
-from spatialdata_builder.sources.procedural import catalogue
+from spatialdata_builder.sources.procedural import catalog
 from spatialdata_builder.sources.registry import get_scene_source
 models = get_scene_source("procedural").models("")
-print(models(catalogue(1)[0]), flush=True)
+print(models(catalog(1)[0]), flush=True)
 input()
 """
 

@@ -1,7 +1,7 @@
 """The audit of a build: compares each estimated map with the renderer's exact map of the same image.
 
-Invariant: no map is lost in an average: each is one row of `OUT/audit/audit.csv`, from which users choose samples to
-reject. Layers are read unit by unit; only the figures of a map (4 bytes each) are kept, and the names of the worst.
+Invariant: every map has its own row in `OUT/audit/audit.csv`, from which users choose samples to reject. Layers are
+read unit by unit; only the figures of each map (4 bytes per figure) and the names of the worst maps are kept.
 
 A build of exact maps is compared with itself: perfect, except for the rounding of stored depth.
 """
@@ -61,7 +61,7 @@ class Finding:
     """`compared`, or the reason why not."""
     figures: Mapping[str, float] = field(default_factory=dict[str, float])
     is_exact: bool = False
-    """The map is the exact map itself."""
+    """Whether the map is the exact map itself."""
 
     @property
     def badness(self) -> tuple[float, str, str]:
@@ -72,7 +72,7 @@ class Finding:
 
 @dataclass
 class _Tally:
-    """Statistics over the findings of a layer."""
+    """Statistics of the findings of a layer."""
 
     keep: int
     """Number of worst maps to keep."""
@@ -183,11 +183,11 @@ class _Auditor:
 
     @property
     def has_own(self) -> bool:
-        """Whether the build has layers that the package does not know."""
+        """Whether the build has a user's own layers."""
         return bool(self._own)
 
     def own(self) -> dict[str, Any]:
-        """Of the layers that the package does not know: type of their member, folder, and committed samples."""
+        """For each of the user's own layers: the type of its member, its folder, and its committed samples."""
         store, folders = self._build.store, self._build.layers
         return {
             stage.layer: {
@@ -200,7 +200,7 @@ class _Auditor:
         }
 
     def run(self, limit: int, quiet: bool) -> Iterator[tuple[int, list[Finding]]]:
-        """Samples and findings of each unit, in the plan's order."""
+        """Number of samples and findings of each unit, in plan order."""
         units = sorted(unit for unit in self._done["pair"] if any(unit in self._done[layer] for layer in self.layers))
         size = self._build.plan.unit_size
         if limit and limit < len(units) * size:
@@ -326,8 +326,8 @@ def print_audit(found: dict[str, Any]) -> None:
 
 def _remarks(found: dict[str, Any]) -> Iterator[str]:
     for layer, values in found["layers"].items():
-        made = [f"{made['maps']} by {made['estimator']} {made['revision']}" for made in values["estimators"]]
-        yield f"{layer}: {values['maps']} maps compared; {', '.join(made) or 'no maps'}"
+        counts = [f"{entry['maps']} by {entry['estimator']} {entry['revision']}" for entry in values["estimators"]]
+        yield f"{layer}: {values['maps']} maps compared; {', '.join(counts) or 'no maps'}"
         if values["without_exact"]:
             keys = values["without_exact_keys"]
             named = ", ".join(keys[:3]) + (" ..." if len(keys) > 3 else "")

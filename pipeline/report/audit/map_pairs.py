@@ -1,7 +1,7 @@
-"""An estimated map and the exact map of the same image: reading both from a build's layers, and comparing them.
+"""Reads an estimated map and the exact map of the same image from a build's layers, and compares them.
 
-Invariant: the exact map comes from the renderer, or `annotators.lines` draws it from its maps. If the source does not
-know it (released images have no depth and no normals), nothing is compared.
+Invariant: the exact map comes from the renderer, or `annotators.lines` draws it from the renderer's maps. If the source
+does not have it (released images have no depth and no normals), nothing is compared.
 """
 
 import json
@@ -88,10 +88,10 @@ class Scene:
         return (info.estimator, info.revision) in ((own.estimator, own.revision), ("masks", ""))
 
     def exact(self, layer: str) -> Pixels | None:
-        """The exact map for a layer; None if the source does not know it.
+        """The exact map for a layer; None if the source does not have it.
 
-        For `depth` and `metric` planar z in meters (H, W), for `normal` unit vectors (H, W, 3), for `segment` the
-        instance map (H, W), for `line` a drawing uint8 (H, W).
+        For `depth` and `metric`: planar z in meters (H, W). For `normal`: unit vectors (H, W, 3). For `segment`: the
+        instance map (H, W). For `line`: a drawing, uint8 (H, W).
         """
         if not all(self._bytes(_column(name, self.view)) for name in _FROM[layer]):
             return None

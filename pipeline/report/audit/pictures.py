@@ -1,7 +1,7 @@
 """The worst maps of a layer as one PNG: image, exact map, estimated map and error, one row per map.
 
 Invariant: exact and estimated maps share one color scale, so that equal colors mean equal values. Relative depth is
-shown aligned, as it was compared.
+shown after the alignment of the comparison.
 """
 
 from collections.abc import Iterable

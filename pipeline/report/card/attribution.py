@@ -1,7 +1,7 @@
-"""`ATTRIBUTION.md`: whose models the samples show, as Creative Commons asks: title, author, source, licence, changes.
+"""`ATTRIBUTION.md`: title, author, source, license and changes of each model, as Creative Commons licenses require.
 
-Every asset of which something is seen in source or target of a sample of the shards has a line. Texts come from
-metadata that anyone could write: all of them are escaped.
+Every asset that is visible in the source or target of a packed sample has a row. All texts are escaped, because they
+come from metadata that anybody could write.
 """
 
 from collections import Counter
@@ -23,11 +23,11 @@ _NAMELESS: Final = ("", "unknown")
 
 
 def attribution(title: str, census: Census, titles: Mapping[str, str]) -> str:
-    """The file's text.
+    """The text of `ATTRIBUTION.md`.
 
     Args:
-        title: of the set, as Markdown.
-        titles: what an asset is called where it comes from, by uid; its category stands in.
+        title: title of the dataset, as Markdown.
+        titles: titles of assets in their source, by uid; without one, the category is shown.
     """
     creators = {
         name for asset in census.assets.values() for name in asset.creator.split(CREATORS) if name not in _NAMELESS
@@ -35,32 +35,32 @@ def attribution(title: str, census: Census, titles: Mapping[str, str]) -> str:
     who = f"by {_counted(len(creators), 'named creator')}" if creators else "whose creators are not named"
     parts = [
         f"# Attribution for {title}\n",
-        f"The images of this set show {_counted(len(census.assets), '3D model')} {who}. Changes that were made: models "
-        "were scaled, placed in composed scenes with floors, walls and light, and rendered; the images are adaptations "
-        "of every model that they show.\n",
-        whole_licence(census),
-        "An asset's own page says which version of its licence holds; links lead to the latest.\n",
+        f"The images of this dataset show {_counted(len(census.assets), '3D model')} {who}. Changes: models were "
+        "scaled, placed in composed scenes with floors, walls and light, and rendered; each image is an adaptation of "
+        "every model that it shows.\n",
+        dataset_license(census),
+        "The page of an asset states the version of its license; the links below lead to the latest version.\n",
     ]
-    for licence in LICENSES:
-        assets = [asset for asset in census.assets.values() if licence in licenses_of(asset.licence)]
+    for name in LICENSES:
+        assets = [asset for asset in census.assets.values() if name in licenses_of(asset.license)]
         if assets:
-            parts += [f"## {_heading(licence)}\n", _listed(assets, titles)]
+            parts += [f"## {_heading(name)}\n", _listed(assets, titles)]
     return "\n".join(parts)
 
 
-def whole_licence(census: Census) -> str:
-    """What may be said of the set as one, as Markdown paragraphs."""
-    whole = combine(asset.licence for asset in census.assets.values())
+def dataset_license(census: Census) -> str:
+    """The license of the dataset as a whole, or why there is none, as Markdown paragraphs."""
+    whole = combine(asset.license for asset in census.assets.values())
     if whole.licence:
         version = "1.0" if whole.licence == "cc0" else "4.0"
         name = link(f"{label(whole.licence)} {version}", license_url(whole.licence))
         lines = [
-            f"**Licence of the whole: {name}**, the freest that the licences of all models allow for one work that "
-            "shows them. It speaks of what comes from the models; this is no legal advice."
+            f"**License of the dataset: {name}**, the least restrictive license that the licenses of all its models "
+            "allow. It covers what comes from the models. This is not legal advice."
         ]
     else:
         lines = [
-            "**There is no licence under which the whole may be shared.** This is no legal advice.\n",
+            "**There is no license under which the whole dataset may be shared.** This is not legal advice.\n",
             *(f"- {problem}" for problem in whole.problems),
             *(f"- {_remedy(choice)}" for choice in whole.remedies),
         ]
@@ -71,11 +71,11 @@ def whole_licence(census: Census) -> str:
 
 def _remedy(choice: Sequence[LicenseName]) -> str:
     ask = code(f"spatialdata shard OUT --recipe RECIPE --licenses {','.join(choice)}")
-    return f"{ask} packs what may be shared under {label(combine(choice).licence or '')}"
+    return f"{ask} packs samples that may be shared under {label(combine(choice).licence or '')}"
 
 
 def titles_of(build: Build, uids: Container[str]) -> dict[str, str]:
-    """What the survey's plan calls these assets, by uid; empty where there is no survey, or it is gone."""
+    """Titles of these assets in the plan of the survey, by uid; empty if there is no survey."""
     kept = LayerStore(survey_folder(build.config, build.store), **build.store.options)
     titles: dict[str, str] = {}
     for digest in sorted(kept.names("")):
@@ -89,28 +89,28 @@ def titles_of(build: Build, uids: Container[str]) -> dict[str, str]:
 
 
 def source_page(asset: VisibleAsset) -> str:
-    """Address of an asset's page; empty where it has none that is known."""
+    """URL of an asset's page; empty if none is known."""
     return get_source(asset.dataset).asset_page(asset.uid) if asset.dataset in SOURCES else ""
 
 
-def _heading(licence: str) -> str:
-    return link(label(licence), license_url(licence)) if licence != "unknown" else "Licence unknown"
+def _heading(name: str) -> str:
+    return link(label(name), license_url(name)) if name != "unknown" else "License unknown"
 
 
 def _listed(assets: Sequence[VisibleAsset], titles: Mapping[str, str]) -> str:
-    """One row an asset, by creator: those with most models first."""
+    """One row per asset, grouped by creator, those with the most models first."""
     number = Counter(asset.creator for asset in assets)
 
     def order(asset: VisibleAsset) -> tuple[int, str, str, str]:
         return -number[asset.creator], asset.creator.casefold(), _title(asset, titles).casefold(), asset.uid
 
-    terms = ["terms as named"] if any(asset.licence not in (*LICENSES, "") for asset in assets) else []
+    terms = ["terms as named"] if any(asset.license not in (*LICENSES, "") for asset in assets) else []
     rows = [
         [
             escape(asset.creator) if asset.creator not in _NAMELESS else "(not named)",
             escape(_title(asset, titles)) or "(no title)",
             link(asset.uid, source_page(asset)),
-            *(escape(asset.licence) for _ in terms),
+            *(escape(asset.license) for _ in terms),
             asset.samples,
         ]
         for asset in sorted(assets, key=order)

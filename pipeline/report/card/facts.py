@@ -1,4 +1,4 @@
-"""What a card is written from: gathered from the shards, the plan and the records, once."""
+"""The facts of a card, gathered once from the shards, the plan and the records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,17 +25,17 @@ class CardFacts:
 
     folder: str
     build: Build
-    """With the `shard` options with which the recipe was packed; but the splits are the plan's."""
+    """With the `shard` options that the recipe was packed with, except the splits, which the plan fixes."""
     recipe: RecipeFacts
     census: Census
     origins: tuple[LayerOrigin, ...]
     rejects: Rejects | None
-    """None where the records of the layers are not all there any more."""
+    """None if some records of the layers are missing."""
     splits: SplitCheck
     limits: tuple[str, ...]
     whole: CombinedLicense
     titles: Mapping[str, str]
-    """What assets are called where they come from, by uid."""
+    """Titles of assets in their source, by uid."""
 
     @property
     def options(self) -> ShardOptions:
@@ -47,16 +47,16 @@ class CardFacts:
 
     @cached_property
     def version(self) -> str:
-        """Of this project, when the shards were packed."""
+        """The version of this project that packed the shards."""
         found = dict(text.split("=", 1) for text in self.census.versions)
         return found.get("spatialdata-builder", "")
 
 
 def gather(build: Build, recipe: str) -> CardFacts:
-    """Read what a card says of a recipe.
+    """Read the facts of a recipe's card.
 
-    Raises BadInput where its shards are not finished, or of other layers than the build has; SpatialdataError where
-    they are damaged.
+    Raises BadInput if its shards are not finished, or were packed from other layers than the build has;
+    SpatialdataError if they are damaged.
     """
     folder = join(build.store.url, "shards", recipe)
     packing = read_packing(build.store, recipe)
@@ -78,7 +78,7 @@ def gather(build: Build, recipe: str) -> CardFacts:
         rejects=_rejects(build),
         splits=check_splits(build, census, options.duplicates),
         limits=tuple(known_limits(census)),
-        whole=combine(asset.licence for asset in census.assets.values()),
+        whole=combine(asset.license for asset in census.assets.values()),
         titles=titles_of(build, census.assets),
     )
 
@@ -91,7 +91,7 @@ def _rejects(build: Build) -> Rejects | None:
 
 
 def _check_same(build: Build, recipe: str, census: Census) -> None:
-    """The build under OUT must be the one that the shards were packed from."""
+    """Raise BadInput unless the shards were packed from the layers and the plan of this build."""
     others = census.layers - set(build.layers.values())
     if others or census.plans != {build.plan.hash}:
         what = f"layer {min(others)}" if others else "another plan"

@@ -1,7 +1,6 @@
-"""What a set does not know, did not measure, or only estimated: counted, never a list that is true of any set.
+"""Known limits of a dataset: what is unknown, not measured, or only estimated in its samples, with counts.
 
-Invariant: a limit is told where the samples have it and nowhere else; sentences hold no text of strangers but names of
-models, which are escaped.
+Invariant: a limit is stated only if samples have it. The only foreign texts are names of models, which are escaped.
 """
 
 from collections.abc import Iterator
@@ -15,18 +14,18 @@ from ..census import Census
 
 _JUDGED: Final = ("semantic_consistency", "perceptual_quality", "overall")
 _FEW: Final = 100
-"""Samples of a held-out split, below which a difference between two models is mostly chance."""
+"""With fewer samples in a held-out split, a difference between two models is mostly chance."""
 _REPEATED: Final = 0.5
-"""Different instructions, as a share of the samples, below which a trainer is told."""
+"""Below this ratio of different instructions to samples, repetition is stated as a limit."""
 
 
 def known_limits(census: Census) -> list[str]:
-    """Markdown sentences, the gravest first."""
+    """Markdown sentences, the most important first."""
     return [*_images(census), *_text(census), *_scores(census), *_maps(census), *_balance(census)]
 
 
 def _images(census: Census) -> Iterator[str]:
-    yield "Every image is a render of 3D models, none a photograph: noise and clutter of real pictures are absent."
+    yield "Every image is a render of 3D models, not a photograph: it lacks the noise and clutter of real pictures."
     samples = census.samples
     if count := census.unknown["camera"]:
         focal = "; the focal length is assumed" if census.focal["assumed"] else ""
@@ -39,7 +38,7 @@ def _images(census: Census) -> Iterator[str]:
     for kind in EDIT_KINDS:
         if count := census.unknown_edits[kind]:
             all_of = sum(number for (_, other), number in census.edits.items() if other == kind)
-            yield f"The numbers of the edit are not known in {_of(count, all_of)} of `{kind}`: only the boxes are."
+            yield f"The numbers of the edit are not known in {_of(count, all_of)} of `{kind}`: only its boxes are."
 
 
 def _text(census: Census) -> Iterator[str]:
@@ -48,9 +47,12 @@ def _text(census: Census) -> Iterator[str]:
         yield f"Geometry did not confirm the instruction of {_of(census.unverified, samples)} (`verified: false`)."
     templates = sum(number for (method, _), number in census.authors.items() if method == "template")
     if templates:
-        yield f"Templates word the instructions of {_of(templates, samples)}: true of the pair, not as people write."
+        yield (
+            f"The instructions of {_of(templates, samples)} come from templates: correct for the pair, but not natural "
+            "language."
+        )
     if len(census.texts) < _REPEATED * samples:
-        yield f"Instructions repeat: {len(census.texts)} different ones in {_counted(samples)}; `variants` hold more."
+        yield f"Instructions repeat: {len(census.texts)} different ones in {_counted(samples)}; `variants` has more."
 
 
 def _scores(census: Census) -> Iterator[str]:
@@ -70,19 +72,19 @@ def _maps(census: Census) -> Iterator[str]:
     for estimator, members in sorted(by_maker.items()):
         listed = ", ".join(map(code, sorted(members)))
         if estimator == "masks":
-            yield f"Made from instance masks alone, without depth or normals: {listed}."
+            yield f"Computed from instance masks only, without depth or normals: {listed}."
         elif estimator != ESTIMATOR:
             yield f"Estimated by {escape(estimator)}, not ground truth: {listed}."
 
 
 def _balance(census: Census) -> Iterator[str]:
     for split in SPLITS:
-        held = census.keys.get(split)
-        if not held:
+        keys = census.keys.get(split)
+        if not keys:
             yield f"There is no split `{PUBLIC_SPLIT[split]}`."
             continue
-        if split != "train" and len(held) < _FEW:
-            yield f"`{PUBLIC_SPLIT[split]}` has {_counted(len(held))}: too few to tell two models apart."
+        if split != "train" and len(keys) < _FEW:
+            yield f"`{PUBLIC_SPLIT[split]}` has {_counted(len(keys))}: too few to compare two models."
             continue
         planned = {kind for _, kind in census.edits}
         absent = [code(kind) for kind in EDIT_KINDS if kind in planned and not census.edits[split, kind]]

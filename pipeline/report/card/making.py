@@ -1,4 +1,4 @@
-"""The part of a card that says how a set was made: source, plan, configuration, layers, models, prompts."""
+"""The part of a card on provenance: source, plan, configuration, layers, models, prompts."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
@@ -19,19 +19,19 @@ from .facts import CardFacts
 
 _OF_ONE_MACHINE: Final = {"shard": {"splits"}, "engine": True, "orient": True}
 _WHOLE: Final = ("layers", "edits")
-"""Sections that are shown whole: what they leave out says something, too."""
+"""Sections that are shown completely, because their absent keys carry information."""
 
 
 def making(facts: CardFacts) -> Iterator[str]:
-    """Where the pairs come from, what became of the planned samples, and how to make them again."""
+    """The source of the pairs, the counts of planned, rejected and accepted samples, and how to reproduce them."""
     build, plan = facts.build, facts.build.plan
     yield "## How it was made\n"
     yield f"{get_source(build.config.source.kind).how_made(_rendered(facts))}\n"
     pair = next(origin for origin in facts.origins if origin.layer == "pair")
     if pair.options.get("unchanged", "copy") == "copy":
         yield (
-            "Outside `changed`, the target has the source's own pixels: there the two are equal"
-            f"{' but for what JPEG loses' if facts.options.codecs.image == 'jpg' else ''}. Camera edits may change "
+            "Outside `changed`, source and target have identical pixels"
+            f"{' (up to JPEG compression)' if facts.options.codecs.image == 'jpg' else ''}. Camera edits may change "
             "every pixel.\n"
         )
     yield (
@@ -39,8 +39,8 @@ def making(facts: CardFacts) -> Iterator[str]:
         f"seed {plan.seed}. {_funnel(facts)}\n"
     )
     yield (
-        "With this configuration (all else by default), the same source, the versions below and the same kind of "
-        "processor, `spatialdata build` gives the same samples again:\n"
+        "With this configuration (defaults for all other keys), the same source, the versions below and the same kind "
+        "of processor, `spatialdata build` produces identical samples:\n"
     )
     yield fenced(yaml.safe_dump(_configuration(facts), sort_keys=False, allow_unicode=True), "yaml")
     versions = sorted(facts.census.versions | {f"{name}={number}" for name, number in plan.versions.items()})
@@ -48,7 +48,7 @@ def making(facts: CardFacts) -> Iterator[str]:
 
 
 def layers(facts: CardFacts) -> Iterator[str]:
-    """Which stage made each layer, with which model and which prompts."""
+    """The stage, model and prompts of each layer."""
     yield "## Layers, models and prompts\n"
     rows = [
         [
@@ -71,7 +71,7 @@ def layers(facts: CardFacts) -> Iterator[str]:
         yield "Prompts, with the first 16 digits of their SHA-256:\n"
         yield table(["layer", "file", "version", "sha256"], prompts)
     if any(origin.model for origin in facts.origins):
-        yield "Models have licences of their own, which their pages state; what follows does not speak of them.\n"
+        yield "Models have their own licenses, stated on their pages. The next sections do not cover them.\n"
 
 
 def _rendered(facts: CardFacts) -> str:
@@ -84,27 +84,27 @@ def _rendered(facts: CardFacts) -> str:
     }
     by = f" by {' and '.join(map(code, sorted(found)))}" if found else ""
     noise = "denoised" if render.denoise else "not denoised"
-    return f"rendered{by} with Cycles at {render.samples} samples a pixel, {noise}."
+    return f"rendered{by} with Cycles at {render.samples} samples per pixel, {noise}."
 
 
 def _funnel(facts: CardFacts) -> str:
-    """What became of the planned samples."""
+    """The counts of rejected and accepted samples as a sentence."""
     if facts.rejects is None:
-        return "What was rejected cannot be told: the records of the layers are not all there any more."
+        return "The number of rejected samples is not known: some records of the layers are missing."
     planned, recipe = facts.build.plan.samples, RECIPES[facts.recipe.recipe]
     accepted = planned - facts.rejects.samples
     reasons = ", ".join(f"{escape(reason)} {count}" for reason, count in facts.rejects.reasons.items())
-    told = f"{facts.rejects.samples} were rejected{f' ({reasons})' if reasons else ''}, {accepted} accepted"
+    text = f"{facts.rejects.samples} were rejected{f' ({reasons})' if reasons else ''}, {accepted} accepted"
     why = [f"edits of this recipe are {', '.join(recipe.edits)}"] if recipe.edits != EDIT_KINDS else []
     if facts.options.licenses:
         why.append(f"all models that a sample shows are under {', '.join(map(label, facts.options.licenses))}")
     if accepted != facts.recipe.samples:
-        told += f", {facts.recipe.samples} of these are here{f' ({chr(59).join(why)})' if why else ''}"
-    return f"{told}."
+        text += f", {facts.recipe.samples} of these packed{f' ({chr(59).join(why)})' if why else ''}"
+    return f"{text}."
 
 
 def _configuration(facts: CardFacts) -> dict[str, Any]:
-    """What the samples follow from: no default, no place on a machine, nothing of the engine."""
+    """The configuration that determines the samples, without defaults, paths of this machine and engine options."""
     config = facts.build.config
     fields = type(config.source).model_fields
     places = {name for name, field in fields.items() if field.json_schema_extra == NOT_IN_CARD}
@@ -125,7 +125,7 @@ def _layer(facts: CardFacts, name: str, layer: Mapping[str, Any]) -> dict[str, A
 
 
 def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that are not as in `defaults`, section by section."""
+    """The keys that differ from `defaults`, section by section."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         default = defaults.get(name)
@@ -137,7 +137,7 @@ def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
 
 
 def _revision(facts: CardFacts, origin: LayerOrigin) -> str:
-    """What the samples say was loaded; else what was asked for."""
+    """The revision of the loaded model as stored in the samples, else the requested revision."""
     loaded = {
         revision
         for member, estimators in facts.census.maps.items()

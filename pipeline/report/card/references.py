@@ -1,4 +1,4 @@
-"""What to cite beside a set: the works whose data, models and methods its layers come from."""
+"""Works to cite with a dataset: the data, models and methods of its layers."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -22,7 +22,7 @@ _STAGES: Final = {
 
 
 def references(datasets: Iterable[str], origins: Iterable[LayerOrigin]) -> list[str]:
-    """One line a work, those of the sources first; what neither a source nor the table above names is not guessed."""
+    """One line per work, those of the sources first. Only works that a source or the table above names are listed."""
     seen = set(datasets)
     stages = {"metric3d" if origin.stage == "from_metric" else origin.stage for origin in origins}
     return [

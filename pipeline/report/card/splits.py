@@ -1,4 +1,4 @@
-"""Whether splits are held apart: assets, scenes and near-duplicates that two of them share, looked for, not assumed."""
+"""Checks for leaks between splits: assets, scenes and near-duplicates that two splits share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,34 +19,34 @@ Pair = tuple[Split, Split]
 
 @dataclass(frozen=True)
 class SplitCheck:
-    """What was found across the splits of one recipe."""
+    """What the splits of one recipe share."""
 
     assets: Mapping[Pair, tuple[str, ...]]
-    """Of each pair of splits that are there, the assets of the first whose shape, or which themselves, both show."""
+    """For each pair of present splits, the assets of the first one that the second shows, or whose shape it shows."""
     scenes: Mapping[Pair, int]
-    """The same of scenes: how many."""
+    """For each pair of present splits, the number of shared scenes."""
     duplicates: Duplicates | None
-    """What packing left out; None where near-duplicates were not looked for, or the records are gone."""
+    """Near-duplicates that packing left out; None if they were not searched, or records are missing."""
     lost: bool
-    """Whether they are gone."""
+    """Whether records are missing."""
     options: DuplicateOptions
     released: bool
     """Whether samples keep the splits of a release, in which val shares assets with train."""
 
     @property
     def leaks(self) -> bool:
-        """Whether a held-out split shows what it must not."""
+        """Whether a held-out split shows an asset or a scene of another split."""
         kept: set[Pair] = {("train", "val"), ("val", "test")} if self.released else set()
         return any(self.scenes.values()) or any(found for pair, found in self.assets.items() if pair not in kept)
 
 
 def check_splits(build: Build, census: Census, options: DuplicateOptions) -> SplitCheck:
-    """Look for what splits share.
+    """Find assets, scenes and near-duplicates that two splits share.
 
     Args:
-        options: with which duplicates were looked for when the recipe was packed.
+        options: the options of the duplicate search when the recipe was packed.
 
-    Raises SpatialdataError where the plan is damaged.
+    Raises SpatialdataError if the plan is damaged.
     """
     present: list[Split] = [split for split in SPLITS if census.keys.get(split)]
     pairs: list[Pair] = [(one, other) for one, other in combinations(present, 2)]
@@ -63,14 +63,14 @@ def check_splits(build: Build, census: Census, options: DuplicateOptions) -> Spl
         )
         for one, other in pairs
     }
-    held = _scenes(build, census)
+    scenes = _scenes(build, census)
     try:
         found, lost = stored_duplicates(build.store, build.plan, build.layers, options), False
     except LayerCorrupt:
         found, lost = None, True
     return SplitCheck(
         assets,
-        {(one, other): len(held[one] & held[other]) for one, other in pairs},
+        {(one, other): len(scenes[one] & scenes[other]) for one, other in pairs},
         found if isinstance(found, Duplicates) and found.digest else None,
         lost,
         options,
@@ -79,7 +79,7 @@ def check_splits(build: Build, census: Census, options: DuplicateOptions) -> Spl
 
 
 def scene_of(spec: Mapping[str, Any]) -> str:
-    """What names a sample's scene: its seed, or the place of a released pair, whichever way round it is shown."""
+    """Identifier of a sample's scene: its seed, or the location of a released pair. A pair and its inverse share it."""
     if "seed" in spec:
         return str(spec["seed"])
     return canonical({name: value for name, value in spec.items() if name not in ("edit", *OF_DERIVED)})
@@ -87,10 +87,10 @@ def scene_of(spec: Mapping[str, Any]) -> str:
 
 def _scenes(build: Build, census: Census) -> dict[Split, set[int]]:
     """Hashes of the scenes of each split's samples."""
-    held: dict[Split, set[int]] = {split: set() for split in SPLITS}
+    hashes: dict[Split, set[int]] = {split: set() for split in SPLITS}
     for unit in range(build.plan.units):
         for row in build.plan.rows(unit):
             for split, keys in census.keys.items():
                 if row.key in keys:
-                    held[split].add(hash(scene_of(row.spec)))
-    return held
+                    hashes[split].add(hash(scene_of(row.spec)))
+    return hashes

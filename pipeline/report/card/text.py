@@ -1,4 +1,4 @@
-"""The words of a card, section by section. Texts that come from metadata or the configuration are escaped."""
+"""The text of a card, section by section. Texts from metadata or the configuration are escaped."""
 
 import re
 from collections import Counter
@@ -14,22 +14,22 @@ from ....shards.schema import Derivation, Scores
 from ....shards.sidecars.card import ATTRIBUTION, USAGE, edits_table, members_table, splits_table
 from ....shards.sidecars.facts import PUBLIC_SPLIT
 from ..census import Census
-from .attribution import whole_licence
+from .attribution import dataset_license
 from .facts import CardFacts
 from .making import layers, making
 from .references import references
 from .splits import SplitCheck
 
 _CATEGORIES: Final = 20
-"""Named in the card."""
+"""Most categories that the card names."""
 _MEANINGS: Final = {
     "visible_target": "the same in the target",
-    "displacement_m": "how far the edited object moved, in metres",
+    "displacement_m": "distance that the edited object moved, in meters",
     "semantic_consistency": "does the target follow the instruction and keep the rest",
     "perceptual_quality": "does the target look natural",
     "instruction_check": "agreement of the instruction with geometry",
 }
-"""Of scores whose names the schema does not explain."""
+"""Meanings of scores that the schema does not describe."""
 
 
 _DERIVED: Final[dict[Derivation, str]] = {
@@ -39,8 +39,8 @@ _DERIVED: Final[dict[Derivation, str]] = {
 
 
 def card_text(facts: CardFacts) -> str:
-    """The card below its head."""
-    sections = (_summary, _composition, _members, making, layers, _limits, _licences, _splits, _citation)
+    """The card without its YAML header."""
+    sections = (_summary, _composition, _members, making, layers, _limits, _licenses, _splits, _citation)
     return "\n".join(part for section in sections for part in section(facts))
 
 
@@ -69,7 +69,7 @@ def _composition(facts: CardFacts) -> Iterator[str]:
     yield edits_table(facts.recipe)
     yield from _derived(census)
     seen = np.repeat(list(census.objects), list(census.objects.values()))
-    yield f"Objects that are seen in a sample: {seen.min()} to {seen.max()}, {seen.mean():.1f} on average.\n"
+    yield f"Visible objects per sample: {seen.min()} to {seen.max()}, {seen.mean():.1f} on average.\n"
     named = sorted((-count, name) for name, count in census.categories.items() if name)
     listed = ", ".join(f"{escape(name)} {-count}" for count, name in named[:_CATEGORIES])
     if named:
@@ -81,11 +81,11 @@ def _composition(facts: CardFacts) -> Iterator[str]:
 def _derived(census: Census) -> Iterator[str]:
     found = {how: count for how, count in census.derived.items() if how}
     if found:
-        told = " and ".join(f"{found[how]} {words}" for how, words in _DERIVED.items() if how in found)
+        kinds = " and ".join(f"{found[how]} {words}" for how, words in _DERIVED.items() if how in found)
         yield (
             f"{sum(found.values())} of the {census.samples} samples were derived from others, without rendering: "
-            f"{told}. They have the very images of those (`provenance.origin` names them), exact facts and "
-            "instructions of their own; `provenance.derived` tells them apart.\n"
+            f"{kinds}. They have the images of their origins (`provenance.origin`), and exact facts and instructions "
+            "of their own. `provenance.derived` states how a sample was derived.\n"
         )
 
 
@@ -108,16 +108,16 @@ def _members(facts: CardFacts) -> Iterator[str]:
 
 def _limits(facts: CardFacts) -> Iterator[str]:
     yield "## Known limits\n"
-    yield "Counted from the samples of this set:\n"
+    yield "Counted from the samples of this dataset:\n"
     yield "".join(f"- {limit}\n" for limit in facts.limits)
 
 
-def _licences(facts: CardFacts) -> Iterator[str]:
+def _licenses(facts: CardFacts) -> Iterator[str]:
     census = facts.census
-    yield "## Licences\n"
-    yield whole_licence(census)
+    yield "## Licenses\n"
+    yield dataset_license(census)
     rows: list[list[object]] = []
-    for names, count in sorted(census.licences.items(), key=lambda item: (-item[1], item[0])):
+    for names, count in sorted(census.licenses.items(), key=lambda item: (-item[1], item[0])):
         alone = combine(names)
         rows.append(
             [
@@ -127,11 +127,11 @@ def _licences(facts: CardFacts) -> Iterator[str]:
                 label(alone.licence) if alone.licence else "nothing",
             ]
         )
-    yield "Samples by the licences of the models that they show, and what one such sample may be shared under:\n"
+    yield "Samples by the licenses of the models that they show, and the license of one such sample:\n"
     yield table(["models under", "samples", "share", "sample under"], rows)
-    held = Counter(name for asset in census.assets.values() for name in licenses_of(asset.licence))
-    yield table(["licence", "models"], [[label(name), held[name]] for name in LICENSES if held[name]])
-    yield f"[{ATTRIBUTION}]({ATTRIBUTION}) names every model that is seen, its creator and its licence.\n"
+    models = Counter(name for asset in census.assets.values() for name in licenses_of(asset.license))
+    yield table(["license", "models"], [[label(name), models[name]] for name in LICENSES if models[name]])
+    yield f"[{ATTRIBUTION}]({ATTRIBUTION}) names every visible model, its creator and its license.\n"
 
 
 def _splits(facts: CardFacts) -> Iterator[str]:
@@ -142,28 +142,29 @@ def _splits(facts: CardFacts) -> Iterator[str]:
         for (one, other), found in check.assets.items()
     ]
     if rows:
-        yield "Looked for in the samples of this set:\n"
+        yield "Counted from the samples of this dataset:\n"
         yield table(["splits", "models that both show", "scenes in both"], rows)
-        yield ("**A held-out split shows what another holds: see the table.**" if check.leaks else _apart(check)) + "\n"
+        leak = "**A held-out split shares models or scenes with another split: see the table.**"
+        yield (leak if check.leaks else _no_leaks(check)) + "\n"
     else:
-        yield "There is one split alone: nothing to keep apart.\n"
+        yield "There is only one split.\n"
     if check.duplicates is None:
-        gone = "The records that would tell of near-duplicates are not all there any more.\n"
-        yield gone if check.lost else "Near-duplicates were not looked for.\n"
+        missing = "Near-duplicates are not known, because some records of the layers are missing.\n"
+        yield missing if check.lost else "Near-duplicates were not searched.\n"
         return
     found = ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in check.duplicates.reasons.items())
     bits = f"{check.options.distance} of 256 bits of a perceptual hash"
     across = "within a split and across splits" if check.options.across_splits else "within a split, not across splits"
-    yield f"Near-duplicates (images within {bits}) were looked for {across}; left out: {found or 'none was found'}.\n"
+    yield f"Near-duplicates (images within {bits}) were searched {across}; left out: {found or 'none found'}.\n"
 
 
-def _apart(check: SplitCheck) -> str:
+def _no_leaks(check: SplitCheck) -> str:
     if check.released:
         return (
-            "No model of test is seen in train, and no scene is in two splits. Released pairs keep their split, so "
-            "validation shares models with the others where the release does."
+            "No model of test is seen in train, and no scene is in two splits. Released pairs keep the split of the "
+            "release, in which validation may share models with the other splits."
         )
-    return "No model of test is seen in train, none of validation in either, and no scene is in two splits."
+    return "No model of test is seen in train, no model of validation in train or test, and no scene is in two splits."
 
 
 def _citation(facts: CardFacts) -> Iterator[str]:
@@ -179,5 +180,5 @@ def _citation(facts: CardFacts) -> Iterator[str]:
     )
     works = references(facts.census.datasets, facts.origins)
     if works:
-        yield "Works that it builds on:\n"
+        yield "Works that this dataset builds on:\n"
         yield "".join(f"- {work}\n" for work in works)

@@ -1,4 +1,4 @@
-"""`spatialdata diff`: compare two builds by their plans, records and the texts of their layers. No image is read.
+"""`spatialdata diff`: compare the plans, records and layer texts of two builds. No image is read.
 
 Works while a build runs: samples that are not computed yet are reported as such and do not count as differences.
 """
@@ -17,7 +17,7 @@ from ..layer_origins import LayerOrigin, layer_origins
 from .verdicts import ACCEPTED, PENDING, Verdicts, scores_of, verdicts_of
 
 SOME: Final = 20
-"""Number of keys that are listed by name."""
+"""Most keys that are listed by name."""
 
 
 def run_diff(first: str, second: str) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _brief(value: Any) -> str:
 
 
 def _reasons(samples: Mapping[str, str]) -> dict[str, Any]:
-    """Samples, with the reasons of the other build for not accepting them."""
+    """Samples of one build, with the reasons why the other build did not accept them."""
     counts = Counter(samples.values())
     return {
         "count": len(samples),

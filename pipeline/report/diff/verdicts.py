@@ -27,7 +27,7 @@ class Verdicts:
     """The verdicts of one build so far."""
 
     samples: dict[str, str] = field(default_factory=dict[str, str])
-    """By key: `ACCEPTED`, `PENDING`, or the first `layer: reason` that rejected it; in the plan's order."""
+    """By key, in plan order: `ACCEPTED`, `PENDING`, or the first `layer: reason` that rejected it."""
     edits: Counter[str] = field(default_factory=Counter[str])
     """Accepted samples by kind of edit."""
     done: dict[str, int] = field(default_factory=dict[str, int])

@@ -2,9 +2,9 @@
 
 The model: a pool of a workers takes ceil(units / a) rounds of its layers' measured seconds. Pools run in parallel, so
 the slowest one decides; each other pool adds the time of one unit, before the first or after the last unit of the
-slowest. Workers in excess of cores or GPUs take turns. Workers are as fast as the measured ones. The time before the
-first unit and around packing is that of the measured run. Another image size or number of render samples is scaled by
-`rates.scaled`. `benchmarks/forecast.py` checks the model against real runs.
+slowest. Workers in excess of cores or GPUs share them. Workers are as fast as the measured ones. The time before the
+first unit and around packing is that of the measured run. `rates.scaled` converts rates to another image size or number
+of render samples. `benchmarks/forecast.py` checks the model against real runs.
 """
 
 import math
@@ -55,9 +55,9 @@ class _Work:
     def wall(self, pools: Sequence[PoolPlan], cluster: Cluster) -> float:
         slowest = self.slowest(pools)
         others = sum(self.once(pool) for pool in pools if pool is not slowest)
-        return max(self.rounds(slowest), self._turns(cluster)) + others + self.start_and_pack_s
+        return max(self.rounds(slowest), self._shared(cluster)) + others + self.start_and_pack_s
 
-    def _turns(self, cluster: Cluster) -> float:
+    def _shared(self, cluster: Cluster) -> float:
         """Wall seconds for all the work on all cores or on all GPUs, whichever is larger."""
         cpu, gpu = (
             self.units * sum(seconds * self.asked[layer][kind] for layer, seconds in self.unit_seconds.items())
@@ -221,8 +221,7 @@ def _notes(stages: Sequence[Stage], rates: Rates, config: Config, scaled: Sequen
                 notes.append(f"layer {stage.layer} was measured with {name} {was}, this configuration has {now}")
     if abs(rates.derived - derived_share(config)) > 1e-6:
         notes.append(
-            f"measured where {rates.derived:.0%} of the samples were derived from others; this configuration derives "
-            f"{derived_share(config):.0%} of them"
+            f"measured with {rates.derived:.0%} derived samples; this configuration has {derived_share(config):.0%}"
         )
     if rates.unit_size != config.unit_size:
         notes.append(f"measured with unit_size {rates.unit_size}, this configuration has {config.unit_size}")

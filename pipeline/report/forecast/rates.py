@@ -27,7 +27,7 @@ from ...store.layers import Record
 
 UNMEASURED: Final = -1.0
 SCALED: Final = ("render.resolution", "render.samples")
-"""Settings of layer `pair` to whose other values `scaled` can scale."""
+"""Settings of layer `pair` that `scaled` can scale."""
 DENOISING: Final = 4
 """Constant cost of a view (denoising and passes), in render samples. Checked by `benchmarks/forecast.py --scale 2`."""
 

@@ -1,4 +1,4 @@
-"""What a set covers, and where it has holes: kinds of edit against splits, makers of depth, and categories."""
+"""Coverage tables of a dataset: accepted samples by kind of edit and split, depth estimator or category."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -9,22 +9,22 @@ from .markup import esc, link, plain, table
 from .tally import Tally
 
 MOST: Final = 200
-"""Categories that have a row."""
+"""Most categories with their own row."""
 MOST_DEPTHS: Final = 6
-"""Makers of depth that have a table of categories each."""
+"""Most depth estimators with their own table of categories."""
 
 _UNEDITED: Final = frozenset(kind for kind in EDIT_KINDS if not objects_edited(kind))
 """Kinds of edit that change no object."""
 
 
 def coverage(tally: Tally, planned: Iterable[str]) -> str:
-    """The three tables. `planned`: kinds of edit that the set should have, beside those that it has."""
+    """The three tables as HTML. `planned`: kinds of edit to show even if no sample has them."""
     kinds = in_order({*planned, *(kind for kind, _ in tally.splits.all)})
     return f"{_splits(tally, kinds)}{_depths(tally, kinds)}{_categories(tally, kinds)}"
 
 
 def in_order(kinds: Iterable[str]) -> list[str]:
-    """Those of the schema first."""
+    """Kinds in the order of the schema, then unknown ones by name."""
     known = {kind: place for place, kind in enumerate(EDIT_KINDS)}
     return sorted(kinds, key=lambda kind: (known.get(kind, len(known)), kind))
 
@@ -56,9 +56,9 @@ def _splits(tally: Tally, kinds: Sequence[str]) -> str:
 def _depths(tally: Tally, kinds: Sequence[str]) -> str:
     makers = _makers(tally)
     if len(makers) < 2:
-        told = f"All accepted samples have the same makers of depth: {plain(makers[0])}." if makers else ""
-        told = "No accepted sample has depth maps." if makers == [NO_DEPTH] else told
-        return f'<p class="faint">{told}</p>' if told else ""
+        text = f"All accepted samples have the same depth estimators: {plain(makers[0])}." if makers else ""
+        text = "No accepted sample has depth maps." if makers == [NO_DEPTH] else text
+        return f'<p class="faint">{text}</p>' if text else ""
     most = max(tally.depths.values())
 
     def cell(kind: str, maker: str) -> str:
@@ -82,24 +82,24 @@ def _depths(tally: Tally, kinds: Sequence[str]) -> str:
 
 
 def _categories(tally: Tally, kinds: Sequence[str]) -> str:
-    """A table over all makers of depth, and one for each, of which a reader chooses."""
-    made: Mapping[tuple[str, str], int] = tally.kinds.all
+    """One table for all depth estimators and one for each; the reader chooses."""
+    pairs: Mapping[tuple[str, str], int] = tally.kinds.all
     edited = [kind for kind in kinds if kind not in _UNEDITED and not tally.unedited.all[kind]]
     left = [
         f"{tally.unedited.accepted[kind]:,} accepted edits of kind {esc(kind)} change no object"
         for kind in kinds
         if kind not in edited
     ]
-    if not made:
-        return _figure("Edit and category", '<p class="faint">No pair with an edited object is made yet.</p>')
+    if not pairs:
+        return _figure("Edit and category", '<p class="faint">There is no pair with an edited object yet.</p>')
     ordered = sorted(tally.categories.all.items(), key=lambda item: (-item[1], item[0]))
     categories = [category for category, _ in ordered]
     makers = _makers(tally)
     chosen = makers[:MOST_DEPTHS] if len(makers) > 1 else []
     total = tally.kinds.accepted
-    parts = [_matrix(edited, categories, lambda kind, category: total[kind, category], made, "")]
+    parts = [_matrix(edited, categories, lambda kind, category: total[kind, category], pairs, "")]
     for maker in chosen:
-        parts.append(_matrix(edited, categories, lambda k, c, maker=maker: tally.cells[k, c, maker], made, maker))
+        parts.append(_matrix(edited, categories, lambda k, c, maker=maker: tally.cells[k, c, maker], pairs, maker))
     notes = "".join(f'<p class="faint">{text}.</p>' for text in left)
     return _figure("Edit and category", _choice(["all depth layers", *chosen], parts) + notes, "wide")
 
@@ -108,19 +108,24 @@ def _matrix(
     kinds: Sequence[str],
     categories: Sequence[str],
     accepted: Callable[[str, str], int],
-    made: Mapping[tuple[str, str], int],
+    pairs: Mapping[tuple[str, str], int],
     maker: str,
 ) -> str:
-    """Categories down, kinds of edit across. Cells without an accepted sample are holes."""
+    """Accepted samples by category (rows) and kind of edit (columns).
+
+    Args:
+        pairs: samples with a pair, by kind and category.
+        maker: depth estimator of the counted samples; empty: all.
+    """
     numbers = {(kind, category): accepted(kind, category) for category in categories for kind in kinds}
     most = max(numbers.values(), default=0)
     holes = {kind: sum(not numbers[kind, category] for category in categories) for kind in kinds}
     where = f" with {maker}" if maker else ""
 
     def cell(kind: str, category: str) -> str:
-        number, pairs = numbers[kind, category], made.get((kind, category), 0)
-        what = f"{kind}, {category or 'unknown category'}{where}: {number:,} accepted of {pairs:,} pairs made"
-        return _cell(number, most, what, pairs, edit=kind, **({"category": category} if category else {}))
+        number, tried = numbers[kind, category], pairs.get((kind, category), 0)
+        what = f"{kind}, {category or 'unknown category'}{where}: {number:,} accepted of {tried:,} pairs"
+        return _cell(number, most, what, tried, edit=kind, **({"category": category} if category else {}))
 
     rows = [
         _row(link(plain(category), category=category) if category else "unknown", [cell(k, category) for k in kinds])
@@ -132,9 +137,9 @@ def _matrix(
     empty = "".join(f"<td>{holes[kind]:,} of {len(categories):,}</td>" for kind in kinds)
     foot = f'<tr><th scope="row">none in</th>{empty}</tr>'
     head = ["category", *(link(esc(kind), edit=kind) for kind in kinds)]
-    told = f"{sum(holes.values()):,} of {len(kinds) * len(categories):,} cells are empty."
+    summary = f"{sum(holes.values()):,} of {len(kinds) * len(categories):,} cells are empty."
     label = f"Accepted samples by category and edit{where}"
-    return f"<p>{told}</p>{table(head, rows, label=label, kind='matrix', foot=foot)}"
+    return f"<p>{summary}</p>{table(head, rows, label=label, kind='matrix', foot=foot)}"
 
 
 def _choice(names: Sequence[str], parts: Sequence[str]) -> str:
@@ -152,7 +157,7 @@ def _choice(names: Sequence[str], parts: Sequence[str]) -> str:
 
 
 def _makers(tally: Tally) -> list[str]:
-    """Of depth maps of accepted samples, the commonest first."""
+    """The depth estimators of accepted samples, the most frequent first."""
     counts = {maker: 0 for _, maker in sorted(tally.depths)}
     for (_, maker), number in tally.depths.items():
         counts[maker] += number
@@ -160,10 +165,10 @@ def _makers(tally: Tally) -> list[str]:
 
 
 def _cell(number: int, most: int, what: str, tried: int, **filters: str) -> str:
-    """A count, coloured by its share of the largest; nothing accepted is a hole.
+    """A cell with a count, colored by its share of the largest count, or `none`.
 
     Args:
-        tried: samples that might have been accepted; a hole leads to them where there are some.
+        tried: number of samples that could have been accepted; if above 0, `none` links to the rejected ones.
     """
     if not number:
         inner = link('<span class="none">none</span>', state="rejected", **filters) if tried and filters else ""

@@ -1,7 +1,7 @@
-"""What the charts of a set are drawn from: a few facts of each sample, of the record alone; no pixel is read.
+"""The facts of each sample for the charts of a dataset, taken from its record; no pixel is read.
 
-Invariant: what is not known is None, and never a number. A measure that does not belong to a kind of edit is not there
-at all, so nothing is counted as unknown that could not be known.
+Invariant: an unknown value is None, never a number. A measure that does not apply to a kind of edit is absent, so that
+it is not counted as unknown.
 """
 
 import math
@@ -13,11 +13,11 @@ from ....shards.colors import PALETTE
 from ....sources.edits.registry import RULES
 from ....sources.scenes.naming import CONFUSABLE
 
-NO_COLOUR: Final = ""
-"""The edited object has no one colour, or nobody knows it."""
+NO_COLOR: Final = ""
+"""The edited object has no single color, or its color is not known."""
 NO_DEPTH: Final = "no depth"
 _NAMED: Final = sorted({*PALETTE, *(name for pair in CONFUSABLE for name in pair)}, key=len, reverse=True)
-_COLOUR: Final = re.compile(rf"\b({'|'.join(_NAMED)})\b")
+_COLOR: Final = re.compile(rf"\b({'|'.join(_NAMED)})\b")
 
 
 class Facts(NamedTuple):
@@ -25,12 +25,12 @@ class Facts(NamedTuple):
 
     kind: str
     category: str | None
-    """Of the (first) edited object, empty where it has none; None where no object is edited."""
-    colour: str
+    """Of the (first) edited object, empty if it has none; None if no object is edited."""
+    color: str
     depth: str
-    """Who made its depth maps: `depth renderer, metric renderer`, or NO_DEPTH."""
+    """Estimators of its depth maps: `depth renderer, metric renderer`, or NO_DEPTH."""
     values: Mapping[str, float | None]
-    """By `measures.Measure.name`, of the measures that apply."""
+    """The measures that apply, by `measures.Measure.name`."""
 
 
 def facts_of(
@@ -38,21 +38,21 @@ def facts_of(
     objects: Sequence[Mapping[str, Any]],
     maps: Mapping[str, Mapping[str, Any]],
     text: str,
-    colours: Sequence[str] = (),
+    colors: Sequence[str] = (),
 ) -> Facts:
-    """From parts of a record as plain values (`shards.schema`).
+    """The facts of a sample from parts of its record as plain values (`shards.schema`).
 
     Args:
-        maps: at least `depth` and `metric`, where there are such.
-        text: the instruction; empty where there is none yet.
-        colours: of the objects, in order, where the record tells; else the words of the name are looked at.
+        maps: at least `depth` and `metric`, if the sample has them.
+        text: the instruction; empty if there is none yet.
+        colors: colors of the objects, in order, if the record has them; default: from the words of their names.
     """
     ids = (edit["object"], edit.get("second_object", 0))
     edited = [number for identity in ids for number, item in enumerate(objects) if item["id"] == identity]
     values = {"words": float(len(text.split())) if text else None, **_depth_range(maps.get("metric", {}))}
     values |= _amounts(edit)
     if not edited:
-        return Facts(edit["kind"], None, NO_COLOUR, _makers(maps), values)
+        return Facts(edit["kind"], None, NO_COLOR, _makers(maps), values)
     rules = RULES[edit["kind"]]
     if rules.in_source:
         values["visible_source"] = _least([objects[number] for number in edited], "source_visible")
@@ -60,26 +60,29 @@ def facts_of(
         values["visible_target"] = _least([objects[number] for number in edited], "target_visible")
     place = edited[0]
     item = objects[place]
-    colour = colours[place] if place < len(colours) else colour_in(item["name"])
-    return Facts(edit["kind"], item["category"], colour, _makers(maps), values)
+    color = colors[place] if place < len(colors) else color_in(item["name"])
+    return Facts(edit["kind"], item["category"], color, _makers(maps), values)
 
 
 def _least(edited: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    """Of the edited objects; None where it is not known."""
+    """The smallest value among the edited objects; None if not known for all."""
     return min(float(item[name]) for item in edited) if all(item["known"] for item in edited) else None
 
 
-def colour_in(name: str) -> str:
-    """The colour that a name of an object tells; empty where it tells none."""
-    found = _COLOUR.search(name)
-    return found[1] if found else NO_COLOUR
+def color_in(name: str) -> str:
+    """The color word in the name of an object; empty if there is none."""
+    found = _COLOR.search(name)
+    return found[1] if found else NO_COLOR
 
 
 def _amounts(edit: Mapping[str, Any]) -> dict[str, float | None]:
-    """How much the edit moves, turns or scales. Numbers that do not belong to a kind are 0; factors are 1."""
+    """Displacement, rotation, scale and camera motion, if they apply; None if not known.
+
+    In a record, numbers that do not belong to a kind are 0, and factors are 1.
+    """
     numbers, known = RULES[edit["kind"]].numbers, bool(edit["known"])
     moved = math.hypot(*edit["translation"])
-    told = {
+    amounts = {
         "displacement": ("translation" in numbers or moved > 0, moved),
         "rotation": ("rotation_deg" in numbers or edit["rotation_deg"] != 0, edit["rotation_deg"]),
         "scale": ("scale" in numbers or edit["scale"] != 1, edit["scale"]),
@@ -87,13 +90,13 @@ def _amounts(edit: Mapping[str, Any]) -> dict[str, float | None]:
         "pitch": ("pitch_deg" in numbers, edit["pitch_deg"]),
         "zoom": ("zoom" in numbers, edit["zoom"]),
     }
-    return {name: float(value) if known else None for name, (applies, value) in told.items() if applies}
+    return {name: float(value) if known else None for name, (applies, value) in amounts.items() if applies}
 
 
 def _depth_range(metric: Mapping[str, Any]) -> dict[str, float | None]:
-    """Nearest and farthest depth of the target in metres; models whose scale is free tell no metres."""
-    metres = metric.get("kind") == "metric" and metric.get("unit") == "m" and metric["max"] > 0
-    return {"near": float(metric["min"]) if metres else None, "far": float(metric["max"]) if metres else None}
+    """Nearest and farthest depth of the target in meters; None for models whose depth has no known scale."""
+    meters = metric.get("kind") == "metric" and metric.get("unit") == "m" and metric["max"] > 0
+    return {"near": float(metric["min"]) if meters else None, "far": float(metric["max"]) if meters else None}
 
 
 def _makers(maps: Mapping[str, Mapping[str, Any]]) -> str:

@@ -30,22 +30,22 @@ def new_folder(place: Path) -> Generator[Path]:
     full.
     """
     check_place(place)
-    made = place.with_name(f".{place.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+    new = place.with_name(f".{place.name}.{socket.gethostname()}-{os.getpid()}.tmp")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _sweep(place)
-        shutil.copytree(PAGE, made, copy_function=shutil.copyfile)
-        yield made
-        (made / MARKER).write_text(json.dumps({"format": FORMAT}) + "\n")
-        _swap(made, place)
+        shutil.copytree(PAGE, new, copy_function=shutil.copyfile)
+        yield new
+        (new / MARKER).write_text(json.dumps({"format": FORMAT}) + "\n")
+        _swap(new, place)
     except OSError as error:
         if error.errno in FULL:
-            raise disk_full(str(made), error) from error
+            raise disk_full(str(new), error) from error
         if error.filename is not None and Path(str(error.filename)).is_relative_to(place.parent):
             raise BadInput(f"cannot write {place} ({error.strerror}): give another --out") from error
         raise
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def check_place(place: Path) -> None:
@@ -83,12 +83,12 @@ def _is_gallery(place: Path) -> bool:
     return isinstance(marker, dict) and marker.get("format") == FORMAT
 
 
-def _swap(made: Path, place: Path) -> None:
-    old = made.with_suffix(".old.tmp")
+def _swap(new: Path, place: Path) -> None:
+    old = new.with_suffix(".old.tmp")
     if place.exists():
         place.rename(old)
     try:
-        made.rename(place)
+        new.rename(place)
     except OSError:
         if old.exists():
             old.rename(place)

@@ -39,14 +39,14 @@ TEXTS: Final = (
     "screen",
 )
 """Columns with texts, read from every layer that has them."""
-_NOT_MADE: Final = {"waiting": "not computed yet", "damaged": "damaged", "skipped": "not computed"}
+_MISSING: Final = {"waiting": "not computed yet", "damaged": "damaged", "skipped": "not computed"}
 SAMPLED_UNITS: Final = 64
 """Units from whose sizes the total size is estimated."""
 MEMBERS: Final = (*PAIR_MEMBERS, *MAP_MEMBERS, *(f"source_{name}" for name in MAP_MEMBERS))
 
 
 @dataclass
-class _Made:
+class _Sample:
     """One sample of a unit, with the results of the layers so far."""
 
     position: int
@@ -72,7 +72,7 @@ class BuildSamples:
             for layer in self._layers
         }
         self._own: dict[str, list[str]] = {}
-        """Texts of layers that the package does not know, by layer."""
+        """Text columns of the user's own layers, by layer."""
         for stage in build.stages:
             if stage.layer not in LAYERS and stage.member in TEXT_EXTENSIONS:
                 self._own[stage.layer] = [*members_of(stage)]
@@ -89,11 +89,11 @@ class BuildSamples:
         for unit, places in by_unit(runs, self._build.plan.unit_size):
             rows = self._build.plan.rows(unit)
             first = writer.samples
-            found = {rows[place].key: _Made(first + index, rows[place], place) for index, place in enumerate(places)}
+            found = {rows[place].key: _Sample(first + index, rows[place], place) for index, place in enumerate(places)}
             for layer in self._layers:
                 self._read(layer, unit, found, writer)
-            for made in found.values():
-                writer.add(self._entry(unit, made))
+            for sample in found.values():
+                writer.add(self._entry(unit, sample))
             yield len(places)
 
     def bytes_of(self, runs: Iterator[range]) -> int:
@@ -109,29 +109,31 @@ class BuildSamples:
                         total += store.size(store.data_name(folder, unit)) * len(places) / plan.size(unit)
         return int(total * len(shown) / len(measured))
 
-    def _read(self, layer: str, unit: int, found: Mapping[str, _Made], writer: GalleryWriter) -> None:
+    def _read(self, layer: str, unit: int, found: Mapping[str, _Sample], writer: GalleryWriter) -> None:
         store, folder = self._build.store, self._layers[layer]
         if unit not in self.done[layer]:
-            for made in found.values():
-                made.states[layer] = "waiting"
+            for sample in found.values():
+                sample.states[layer] = "waiting"
             return
         try:
             record = store.record(folder, unit)
             self._take(layer, folder, record, found, writer)
         except LayerCorrupt as error:
             self.damaged.append(error)
-            for made in found.values():
-                made.states.setdefault(layer, "damaged")
+            for sample in found.values():
+                sample.states.setdefault(layer, "damaged")
             return
-        for made in found.values():
-            made.states.setdefault(layer, "skipped")
+        for sample in found.values():
+            sample.states.setdefault(layer, "skipped")
 
-    def _take(self, layer: str, folder: str, record: Record, found: Mapping[str, _Made], writer: GalleryWriter) -> None:
+    def _take(
+        self, layer: str, folder: str, record: Record, found: Mapping[str, _Sample], writer: GalleryWriter
+    ) -> None:
         for reject in record.rejects:
             if reject.key in found:
-                made = found[reject.key]
-                made.states[layer] = "refused"
-                made.reject = made.reject or (layer, reject)
+                sample = found[reject.key]
+                sample.states[layer] = "rejected"
+                sample.reject = sample.reject or (layer, reject)
         fields = self._fields[layer]
         wanted = {*TEXTS, *fields, *self._own.get(layer, ())}
         for table in self._build.store.groups(folder, record, wanted, found.keys()):
@@ -139,33 +141,33 @@ class BuildSamples:
             columns = {name: table.column(name).combine_chunks() for name in table.column_names if name != "key"}
             texts = {name: values.to_pylist() for name, values in columns.items() if name not in fields}
             for index, key in enumerate(keys):
-                if (made := found.get(key)) is None:
+                if (sample := found.get(key)) is None:
                     continue
-                made.states[layer] = "made"
-                made.texts[layer] = {name: str(values[index]) for name, values in texts.items()}
+                sample.states[layer] = "made"
+                sample.texts[layer] = {name: str(values[index]) for name, values in texts.items()}
                 for name in fields.keys() & columns.keys():
                     if data := columns[name][index].as_buffer():
-                        writer.put(made.position, key, fields[name], data)
-                        made.media.append(fields[name])
+                        writer.put(sample.position, key, fields[name], data)
+                        sample.media.append(fields[name])
 
-    def _entry(self, unit: int, made: _Made) -> Entry:
-        row, dropped = made.row, self._dropped.get(made.row.key)
-        entry = Entry(row.key, row.split, str(row.spec.get("edit", "")), media=sorted(made.media))
-        _add_texts(entry, made.texts)
-        own = {name: made.texts.get(layer, {}).get(name, "") for layer, names in self._own.items() for name in names}
+    def _entry(self, unit: int, sample: _Sample) -> Entry:
+        row, dropped = sample.row, self._dropped.get(sample.row.key)
+        entry = Entry(row.key, row.split, str(row.spec.get("edit", "")), media=sorted(sample.media))
+        _add_texts(entry, sample.texts)
+        own = {name: sample.texts.get(layer, {}).get(name, "") for layer, names in self._own.items() for name in names}
         if shown := {name: text for name, text in own.items() if text}:
             entry.facts["own"] = shown
-        entry.facts["layers"] = made.states
+        entry.facts["layers"] = sample.states
         entry.facts["plan"] = {  # 63-bit numbers as text, because JavaScript has 53 bits
             "unit": unit,
-            "row": made.place,
+            "row": sample.place,
             "seed": str(row.spec.get("seed", self._build.plan.seed)),
             "spec": json.dumps(dict(row.spec), ensure_ascii=False),
         }
-        if made.reject:
-            layer, reject = made.reject
+        if sample.reject:
+            layer, reject = sample.reject
             _add_reject(entry, layer, reject)
-        elif missing := [f"{layer}: {_NOT_MADE[state]}" for layer, state in made.states.items() if state in _NOT_MADE]:
+        elif missing := [f"{layer}: {_MISSING[state]}" for layer, state in sample.states.items() if state in _MISSING]:
             entry.because = missing[0]
         elif dropped:
             entry.state, entry.because = "rejected", f"pack: {dropped.reason}"

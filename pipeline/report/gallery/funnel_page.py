@@ -1,7 +1,8 @@
-"""`DIR/funnel.html`: the funnel of a build, what its samples are like and do not cover; see docs/operations.md.
+"""`DIR/funnel.html`: the funnel, coverage and distributions of a dataset; see docs/operations.md.
 
-Invariant: all samples of the set are counted, whichever the gallery shows, from plan, records and texts of layers (of
-shards: from the records in them). The page needs no script and no server; `funnel.json` beside it holds its numbers.
+Invariant: all samples of the dataset are counted, not only those that the gallery shows: for a build from the plan,
+records and texts of layers, for shards from their records. The page needs no script and no server; its numbers are in
+`funnel.json` beside it.
 """
 
 import json
@@ -33,17 +34,17 @@ FUNNEL_JSON: Final = "funnel.json"
 
 @dataclass(frozen=True)
 class FunnelFacts:
-    """What the page tells."""
+    """The content of the page."""
 
     title: str
     place: str
     tally: Tally
     kinds: tuple[str, ...]
-    """Of edits, as planned."""
+    """The planned kinds of edit."""
     funnel: tuple[dict[str, Any], ...] = ()
-    """As `pipeline.report.funnel` gives it; empty for shards."""
+    """The rows of `pipeline.report.funnel`; empty for shards."""
     counts: dict[str, int] = field(default_factory=dict[str, int])
-    """Proposals that layer `pair` refused, by reason."""
+    """Proposals that layer `pair` rejected, by reason."""
     notes: tuple[str, ...] = ()
 
 
@@ -54,7 +55,7 @@ def write_funnel_page(source: str, folder: Path, recipe: str = "") -> None:
         source: OUT of a build, finished or not, or a folder of shards.
         recipe: count the shards of this recipe, not the layers of OUT.
 
-    Raises BadInput where there is no build and no shard, SpatialdataError where a plan or a manifest is damaged.
+    Raises BadInput if there is no build and no shard, SpatialdataError if a plan or a manifest is damaged.
     """
     is_build = not recipe and holds_build(LayerStore(source))
     facts = facts_of_build(source) if is_build else facts_of_shards(source, recipe)
@@ -75,11 +76,12 @@ def facts_of_build(out: str) -> FunnelFacts:
     notes = [build.note] if build.note else []
     units = {layer: found.totals.units for layer, found in summary.layers.items()}
     if left := [f"{layer} {build.plan.units - done:,}" for layer, done in units.items() if done < build.plan.units]:
-        notes.append(f"The build is not finished. Units to do, of {build.plan.units:,}: {', '.join(left)}.")
+        notes.append(f"The build is not finished. Units left, of {build.plan.units:,}: {', '.join(left)}.")
     damaged = len(reader.damaged) + sum(len(found.damaged) for found in summary.layers.values())
     if damaged:
-        what = f"{plural(damaged, 'layer file')} could not be read, and what they hold is not counted"
-        notes.append(f"{what}: run `spatialdata build` again.")
+        notes.append(
+            f"{plural(damaged, 'layer file')} could not be read and are not counted: rerun `spatialdata build`."
+        )
     released = get_source(build.config.source.kind).released
     return FunnelFacts(
         title=build.config.shard.name,
@@ -93,7 +95,7 @@ def facts_of_build(out: str) -> FunnelFacts:
 
 
 def facts_of_shards(url: str, recipe: str = "") -> FunnelFacts:
-    """Count the samples of one recipe's shards: of `recipe`, else of `full` where it is there."""
+    """Count the samples in the shards of `recipe`, else of `full` if it exists, else of the first recipe."""
     found = find_splits(url, recipe=recipe or None)
     recipes = sorted({split.recipe for split in found})
     chosen = recipe or ("full" if "full" in recipes else recipes[0])
@@ -101,15 +103,15 @@ def facts_of_shards(url: str, recipe: str = "") -> FunnelFacts:
     tally, notes, damaged = Tally(), list[str](), list[str]()
     for split in splits:
         if not _count(split, tally, damaged):
-            notes.append(f"Split {split.split} is not finished, and not counted: run `spatialdata shard` again.")
+            notes.append(f"Split {split.split} is not finished and not counted: rerun `spatialdata shard`.")
     if damaged:
         what = f"{plural(len(damaged), 'shard')} could not be read, such as {base(damaged[0])}"
-        notes.append(f"{what}, and what they hold is not counted: run `spatialdata verify`.")
+        notes.append(f"{what}, and are not counted: run `spatialdata verify`.")
     return FunnelFacts(title=f"recipe {chosen}", place=url, tally=tally, kinds=(), notes=tuple(notes))
 
 
 def _count(split: SplitFolder, tally: Tally, damaged: list[str]) -> bool:
-    """Count a split; False where it was not finished."""
+    """Count a split. Returns False if it is not finished."""
     try:
         for samples in read_shards(split.url, damaged):
             tally.add(samples)
@@ -119,7 +121,7 @@ def _count(split: SplitFolder, tally: Tally, damaged: list[str]) -> bool:
 
 
 def numbers(facts: FunnelFacts) -> dict[str, Any]:
-    """What `funnel.json` holds."""
+    """The content of `funnel.json`."""
     return {
         "source": facts.place,
         "funnel": list(facts.funnel),
@@ -140,40 +142,40 @@ def page(facts: FunnelFacts) -> str:
         _section("objects", "Edited objects", _objects(tally)),
     ]
     if not any(tally.pairs):
-        told = "No pair is made yet." if facts.funnel else "There is no sample to count."
-        sections[1:] = [f'<p class="faint">{told}</p>']
+        text = "There are no pairs yet." if facts.funnel else "There are no samples."
+        sections[1:] = [f'<p class="faint">{text}</p>']
     return _PAGE.format(title=esc(facts.title), index=PAGE, notes=notes, head=_head(facts), sections="".join(sections))
 
 
 def _funnel(facts: FunnelFacts) -> str:
     tally = facts.tally
     if not facts.funnel:
-        return '<p class="faint">Shards hold what was accepted; the funnel is told of OUT, where they were built.</p>'
+        return '<p class="faint">Shards contain only accepted samples. Open the gallery of OUT to see the funnel.</p>'
     return stages(facts.funnel, sum(tally.states), tally.states[0]) + proposals(facts.counts)
 
 
 def _objects(tally: Tally) -> str:
     categories = shares("Categories", tally.categories, filters="category", none="unknown")
-    colours = shares("Colours", tally.colours, none="no one colour, or unknown", swatches=True)
-    return f'<div class="things">{categories}{colours}</div>'
+    colors = shares("Colors", tally.colors, none="several colors, or unknown", swatches=True)
+    return f'<div class="things">{categories}{colors}</div>'
 
 
 def _head(facts: FunnelFacts) -> str:
-    """What the set comes to, in one line of numbers."""
+    """The totals, in one line."""
     tally = facts.tally
-    told = [("planned", sum(tally.states)), ("pairs made", sum(tally.pairs))] if facts.funnel else []
-    told += [
+    totals = [("planned", sum(tally.states)), ("pairs", sum(tally.pairs))] if facts.funnel else []
+    totals += [
         (state, number) for state, number in zip(STATES, tally.states, strict=True) if number or state == "accepted"
     ]
-    items = "".join(f"<div><dt>{label}</dt><dd>{number:,}</dd></div>" for label, number in told)
+    items = "".join(f"<div><dt>{label}</dt><dd>{number:,}</dd></div>" for label, number in totals)
     return f'<p class="place"><bdi>{esc(facts.place)}</bdi></p><dl class="sums">{items}</dl>'
 
 
 def _legend(tally: Tally) -> str:
-    """The colours of the bars, of the states that there are."""
+    """The colors of the bars, for the states that occur."""
     there: Iterable[str] = (state for state, number in zip(STATES, tally.pairs, strict=True) if number)
     marks = "".join(f'<span><i class="swatch {state}" aria-hidden="true"></i>{state}</span>' for state in there)
-    return f'<p class="legend">{marks}<span class="faint">over {sum(tally.pairs):,} pairs made</span></p>'
+    return f'<p class="legend">{marks}<span class="faint">{sum(tally.pairs):,} pairs</span></p>'
 
 
 def _section(name: str, title: str, content: str) -> str:

@@ -57,7 +57,7 @@ class BuildReader:
             ]
 
     def states(self) -> NDArray[np.uint8]:
-        """The state of each planned sample, in the plan's order, as a position in STATES."""
+        """The state of each planned sample, in plan order, as a position in STATES."""
         plan = self.build.plan
         states = np.full(plan.samples, WAITING, np.uint8)
         for layer, done in self._done.items():
@@ -96,7 +96,7 @@ class BuildReader:
         try:
             rows = self.build.store.peek(self.build.layers[layer], unit, (name,))
             return {key: from_json(str(row[name])) for key, row in rows.items() if row[name]}
-        except (SpatialdataError, ValueError):  # `status` and `verify` say what is wrong with it
+        except (SpatialdataError, ValueError):  # `status` and `verify` report the damage
             self.damaged.add((layer, unit))
             return {}
 

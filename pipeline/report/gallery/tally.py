@@ -75,7 +75,7 @@ class Tally:
         self.pairs = [0] * len(STATES)
         """Samples with a pair, by state; all other counts are over these."""
         self.categories = Shares[str]()
-        self.colours = Shares[str]()
+        self.colors = Shares[str]()
         """By color of the edited object."""
         self.splits = Shares[tuple[str, str]]()
         """Planned samples by kind and split."""
@@ -103,7 +103,7 @@ class Tally:
                 self.unedited.add(kind, state)
                 continue
             self.categories.add(facts.category, state)
-            self.colours.add(facts.colour, state)
+            self.colors.add(facts.color, state)
             self.kinds.add((kind, facts.category), state)
             if state == ACCEPTED:
                 self.cells[kind, facts.category, facts.depth] += 1
@@ -115,7 +115,7 @@ class Tally:
             "pairs": dict(zip(STATES, self.pairs, strict=True)),
             "histograms": {name: _spread(spread) for name, spread in self.spreads.items()},
             "categories": _shares(self.categories),
-            "colours": _shares(self.colours),
+            "colours": _shares(self.colors),
             "edits_by_split": [
                 {"edit": kind, "split": split, "accepted": self.splits.accepted[kind, split], "planned": planned}
                 for (kind, split), planned in sorted(self.splits.all.items())
@@ -125,8 +125,8 @@ class Tally:
                 for (kind, category, depth), accepted in sorted(self.cells.items())
             ],
             "pairs_made": [
-                {"edit": kind, "category": category, "pairs": made}
-                for (kind, category), made in sorted(self.kinds.all.items())
+                {"edit": kind, "category": category, "pairs": pairs}
+                for (kind, category), pairs in sorted(self.kinds.all.items())
             ],
         }
 

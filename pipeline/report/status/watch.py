@@ -44,7 +44,7 @@ class BuildState:
 
     @property
     def state(self) -> str:
-        """Who holds it, and when the last unit was committed."""
+        """Which run holds the build, and when the last unit was committed."""
         quiet = "nothing is committed yet"
         if self.quiet_s is not None:
             quiet = f"the last unit was committed {duration(self.quiet_s)} ago"

@@ -1,7 +1,7 @@
 """Find the shards that contain a sample, and its byte offset.
 
-The shards of a split have their samples in the plan's order, so a sample is found by bisection over the units of their
-first samples: a few reads for any number of shards.
+The shards of a split have their samples in plan order, so a sample is found by bisection over the units of their first
+samples: a few reads for any number of shards.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""The story of a sample for a person: what `pipeline.report.why.why` gives, in a terminal.
+"""Prints the result of `pipeline.report.why.why` in a terminal.
 
-Names and instructions may come from anybody's metadata: they are printed as plain text, without control characters.
+Names and instructions may come from untrusted metadata: they are printed as plain text, without control characters.
 """
 
 import json
@@ -19,11 +19,11 @@ from ....sources.edits.registry import RULES
 from ...engine.progress_table import cost
 from ...terminal import terminal
 
-_STYLES = {"accepted": "green", "made": "", "refused": "red", "damaged": "red", "left out": "yellow"}
+_STYLES = {"accepted": "green", "made": "", "rejected": "red", "damaged": "red", "left out": "yellow"}
 
 
 def print_why(found: Mapping[str, Any]) -> None:
-    """All of it, a paragraph a subject."""
+    """Print everything about one sample, one paragraph per subject."""
     console = terminal()
     state = f"{found['state']}: {found['because']}" if found["because"] else found["state"]
     console.print(Text(found["key"], style="bold"), Text(sanitize(state), style=_STYLES.get(found["state"], "dim")))
@@ -35,7 +35,7 @@ def print_why(found: Mapping[str, Any]) -> None:
     _line(console, f"seed {plan['spec'].get('seed', plan['seed'])}, plan {plan['hash'][:16]}")
     if plan["derived"]:
         _line(console, f"derived by {plan['derived']} from {' and '.join(plan['origin'])}, without rendering")
-    _wide(console, f"to make: {json.dumps(plan['spec'], ensure_ascii=False, sort_keys=True)}")
+    _wide(console, f"spec: {json.dumps(plan['spec'], ensure_ascii=False, sort_keys=True)}")
     _print_pair(console, found)
     _head(console, "layers")
     console.print(Padding(_layers_table(found["layers"]), (0, 0, 0, 2)))
@@ -52,8 +52,8 @@ def print_why(found: Mapping[str, Any]) -> None:
         _line(console, f"{place['recipe']}/{place['split']}: {place['shard']}")
         _line(console, f"  at byte {place['offset']:,}, {place['bytes']:,} bytes")
     if not found["shards"]:
-        _line(console, "in none")
-    _head(console, "to make its unit again")
+        _line(console, "none")
+    _head(console, "rebuild its unit with")
     _wide(console, found["rebuild"])
 
 
@@ -77,7 +77,7 @@ def _print_pair(console: Console, found: Mapping[str, Any]) -> None:
         if thing["size_note"]:
             _line(console, f"  {thing['size_note']}", style="dim")
     if not found["assets"]:
-        _line(console, "not known: layer pair has made nothing of it")
+        _line(console, "not known: layer pair has no row for it")
 
 
 def _layers_table(layers: list[dict[str, Any]]) -> Table:
@@ -90,20 +90,20 @@ def _layers_table(layers: list[dict[str, Any]]) -> Table:
     for layer in layers:
         model = " ".join(part for part in (layer["model"], layer["revision"][:12]) if part)
         stage = f"{layer['stage']}{', ' if model else ''}{model}"
-        made = "seconds" in layer
+        done = "seconds" in layer
         table.add_row(
             layer["layer"],
             sanitize(stage),
             Text(layer["state"], style=_STYLES.get(layer["state"], "dim")),
-            cost(layer["seconds"] / max(1, layer["samples"])) if made else "",
-            str(layer["attempts"]) if made else "",
-            f"{layer['host']} {layer['started'][5:16].replace('T', ' ')}" if made else "",
+            cost(layer["seconds"] / max(1, layer["samples"])) if done else "",
+            str(layer["attempts"]) if done else "",
+            f"{layer['host']} {layer['started'][5:16].replace('T', ' ')}" if done else "",
         )
     return table
 
 
 def _versions(layers: list[dict[str, Any]]) -> list[str]:
-    """What the layers were made with; several lines where that changed in between."""
+    """The package versions of the layers; several lines if they differ between layers."""
     by_versions: dict[str, list[str]] = {}
     for layer in layers:
         if "versions" in layer:
@@ -115,7 +115,7 @@ def _versions(layers: list[dict[str, Any]]) -> list[str]:
 
 
 def _print_layer(console: Console, layer: Mapping[str, Any]) -> None:
-    """Why it was refused, or the numbers that were measured."""
+    """Print why the layer rejected the sample, or the numbers that it measured."""
     reject, values = layer["reject"], layer["values"]
     numbers = {**reject.get("scores", {}), **_scores(values)}
     measured = {name: value for name, value in numbers.items() if value != -1.0}
@@ -124,7 +124,7 @@ def _print_layer(console: Console, layer: Mapping[str, Any]) -> None:
     _head(console, layer["layer"])
     if reject:
         score = f", score {reject['score']:g}" if reject["score"] != -1.0 else ""
-        _line(console, f"refused: {reject['reason']}{score}", style="red")
+        _line(console, f"rejected: {reject['reason']}{score}", style="red")
         for text in str(reject["detail"]).splitlines():
             _line(console, text)
     if layer.get("because"):
@@ -134,7 +134,7 @@ def _print_layer(console: Console, layer: Mapping[str, Any]) -> None:
 
 
 def _scores(values: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a layer: `scores`, and what `screen` measured of each image."""
+    """The numbers of a layer: `scores`, and the measures of `screen` for each image."""
     found: dict[str, float] = dict(values.get("scores", {}))
     for image, measures in dict(values.get("screen", {})).items():
         found |= {f"{image} {name}": value for name, value in measures.items()}
@@ -161,5 +161,5 @@ def _line(console: Console, text: str, style: str = "") -> None:
 
 
 def _wide(console: Console, text: str) -> None:
-    """A line that may be copied: never broken."""
+    """Print a line without breaking it, so that it can be copied."""
     console.print(Text(f"  {sanitize(text)}"), soft_wrap=True)

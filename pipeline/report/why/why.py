@@ -27,7 +27,7 @@ from .places import shards_of
 def why_of(out: str, key: str) -> dict[str, Any]:
     """Everything about one sample, as plain values.
 
-    Keys: `key`, `note` (which configuration is shown, if OUT holds two), `state` (`accepted`, `refused`, `left out` of
+    Keys: `key`, `note` (which configuration is shown, if OUT has two), `state` (`accepted`, `rejected`, `left out` of
     the shards, `unfinished`), `because` (empty for accepted samples), `plan` (hash, seed, unit, row, split, how it is
     `derived` from which `origin`, and the `spec`: what to build), `edit`, `instruction`, `assets` (name, uid, license,
     creator, how a known size was used), `layers` (see `_layer`), `duplicate`, `shards`, and `rebuild`, a command.
@@ -99,7 +99,7 @@ def _layer(
 ) -> dict[str, Any]:
     """The result of one layer for a sample.
 
-    Keys: `layer`, `folder`, `stage`, `model` and `revision` (empty if the stage has none), `state` (`made`; `refused`;
+    Keys: `layer`, `folder`, `stage`, `model` and `revision` (empty if the stage has none), `state` (`made`; `rejected`;
     `skipped`, because a layer that it needs has no row; `waiting` for its unit; `damaged`), `reject`, `values` (the
     columns that are not images, JSON parsed) and, for the unit: `samples`, `seconds`, `cpu_seconds`, `gpus`,
     `attempts`, `host`, `started`, `versions`.
@@ -116,10 +116,10 @@ def _layer(
         return found
     try:
         record = store.record(folder, place.unit)
-        found |= _made(record)
+        found |= _unit_facts(record)
         rejected = next((reject for reject in record.rejects if reject.key == key), None)
         if rejected is not None:
-            return {**found, "state": "refused", "reject": {**asdict(rejected), "scores": dict(rejected.scores)}}
+            return {**found, "state": "rejected", "reject": {**asdict(rejected), "scores": dict(rejected.scores)}}
         columns = None if lost else store.read(folder, place.unit).get(key)
     except LayerCorrupt as error:
         return {**found, "state": "damaged", "because": str(error)}
@@ -129,10 +129,10 @@ def _layer(
     return {**found, "state": "made", "values": values, **_model(values, found)}
 
 
-def _made(record: Record) -> dict[str, Any]:
+def _unit_facts(record: Record) -> dict[str, Any]:
     names = ("seconds", "cpu_seconds", "gpus", "attempts", "host", "started", "sha256")
-    made = {name: getattr(record, name) for name in names}
-    return {**made, "samples": record.rows + len(record.rejects), "versions": dict(record.versions)}
+    facts = {name: getattr(record, name) for name in names}
+    return {**facts, "samples": record.rows + len(record.rejects), "versions": dict(record.versions)}
 
 
 def _parsed(value: Value) -> Any:
@@ -156,15 +156,15 @@ def _model(values: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, str
 
 
 def _instruction(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The instruction as in shards: that of the checks if they changed it."""
+    """The instruction as in shards: that of layer `checks` if it changed the text."""
     rewritten = values.get("checks", {}).get("instruction")
     return dict(rewritten or values.get("instruction", {}).get("instruction", {}))
 
 
 def _verdict(layers: list[dict[str, Any]], duplicate: Mapping[str, Any]) -> tuple[str, str]:
     for found in layers:
-        if found["state"] == "refused":
-            return "refused", f"layer {found['layer']}: {found['reject']['reason']}"
+        if found["state"] == "rejected":
+            return "rejected", f"layer {found['layer']}: {found['reject']['reason']}"
     missing = [found["layer"] for found in layers if found["state"] != "made"]
     if missing:
         return "unfinished", f"not computed yet: {', '.join(missing)}"

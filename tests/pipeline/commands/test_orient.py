@@ -17,7 +17,7 @@ from spatialdata_builder.shards.colors import PALETTE
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.assets.orientations import Orientation, read_orientations
-from spatialdata_builder.sources.procedural import catalogue
+from spatialdata_builder.sources.procedural import catalog
 from tests.pipeline.vlm_server import Served, serve
 from tests.sources.models import box, checkered, glb, make_cache
 from tests.sources.painted import painted_box, tinted
@@ -47,7 +47,7 @@ def server() -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three painted cubes, a plain white and blue slab, and a file that is no model."""
+    """Three painted cubes, a plain white and blue slab, and a file that is not a model."""
     models: dict[str, bytes | None] = {name: painted_box(front) for name, front in FRONTS.items()}
     models |= {"slab": glb(box(0.4, 0.1, 0.4), material=checkered()), "broken": b"glTF?"}
     return make_cache(tmp_path_factory.mktemp("cache"), models)
@@ -124,7 +124,7 @@ def test_manual_entries_stay(root: Path, tmp_path: Path, server: Served):
 
 
 def test_known_fronts_measure_the_model():
-    known = [asset for asset in catalogue(1) if asset.front_deg is not None][:4]
+    known = [asset for asset in catalog(1) if asset.front_deg is not None][:4]
     fronts = [asset.front_deg for asset in known]
     table = {
         known[0].uid: Orientation(front_deg=fronts[0]),

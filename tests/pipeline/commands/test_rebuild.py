@@ -22,8 +22,8 @@ def test_only_its_unit_is_recomputed(out: Path):
     found = json.loads(result.out)
     assert found["changed"] == []
     assert files_of(out) == before
-    made = {file.stem for file, when in times.items() if file.stat().st_mtime_ns != when}
-    assert made == {f"{found['unit']:08d}"}
+    rewritten = {file.stem for file, when in times.items() if file.stat().st_mtime_ns != when}
+    assert rewritten == {f"{found['unit']:08d}"}
     assert run("verify", out).code == 0
 
 

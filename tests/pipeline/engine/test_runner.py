@@ -121,8 +121,8 @@ def full_disk(self: Make, model: str, samples: Sequence[Sample]) -> Sequence[Res
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (no_result, "stage Make (layer 'pair') gave 3 results for 4 samples"),
-        (not_a_result, "gave a dict for sample 'scene-00000000'"),
+        (no_result, "stage Make (layer 'pair') returned 3 results for 4 samples"),
+        (not_a_result, "returned a dict for sample 'scene-00000000'"),
         (full_disk, "the disk is full: cannot write in /tmp"),
     ],
 )

@@ -319,6 +319,6 @@ def test_any_history(tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple
         assert found.totals.units == len(model.done)
         assert found.totals.seconds == sum(model.done.values())
         assert found.totals.rejects.total() == len(odd)
-        held = 2 * len(model.done) - len(odd)
-        assert sum(bin(byte).count("1") for byte in found.accepted_bits.tolist()) == held
+        accepted = 2 * len(model.done) - len(odd)
+        assert sum(bin(byte).count("1") for byte in found.accepted_bits.tolist()) == accepted
         assert [commit.unit for commit in found.recent] == sorted(model.done, key=lambda unit: (model.done[unit], unit))

@@ -97,19 +97,19 @@ def estimated(layer: str, row: Mapping[str, Any], disturb: Disturb, number: int)
             continue
         match layer:
             case "metric":
-                changed[member], made = codecs.encode_metric(change(codecs.decode_depth(row[member], info)), **MODEL)
+                changed[member], new = codecs.encode_metric(change(codecs.decode_depth(row[member], info)), **MODEL)
             case "depth":
-                changed[member], made = codecs.encode_relative(change(codecs.decode_depth(row[member], info)), **MODEL)
+                changed[member], new = codecs.encode_relative(change(codecs.decode_depth(row[member], info)), **MODEL)
             case "normal":
                 changed[member] = codecs.encode_normals(change(codecs.decode_normals(row[member])))
-                made = codecs.map_info("normal", **MODEL)
+                new = codecs.map_info("normal", **MODEL)
             case "segment":
                 changed[member] = codecs.encode_labels(change(codecs.decode_labels(row[member])))
-                made = codecs.map_info("segments", **MODEL)
+                new = codecs.map_info("segments", **MODEL)
             case _:
                 changed[member] = codecs.encode_lines(change(codecs.decode_lines(row[member])))
-                made = codecs.map_info("lines", **MODEL)
-        infos[member] = made.model_dump()
+                new = codecs.map_info("lines", **MODEL)
+        infos[member] = new.model_dump()
     return {**changed, "maps": json.dumps(infos)}
 
 

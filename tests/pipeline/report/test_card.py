@@ -139,7 +139,7 @@ def test_contradicting_licenses_are_named(out):
     result = run("shard", out, "--recipe", "full")
     assert "CC BY-SA and CC BY-NC-SA cannot be combined" in result.out
     text = body(card_of(out))
-    assert "There is no licence under which the whole may be shared" in text
+    assert "There is no license under which the whole dataset may be shared" in text
     assert "`spatialdata shard OUT --recipe RECIPE --licenses by-sa`" in text
     ((models, samples, share, alone),) = rows_of(text, "models under")
     assert (models, int(samples), share, alone) == (
@@ -157,7 +157,7 @@ def test_splits_that_share_a_model_are_reported(out):
     (card,) = json.loads(run("card", out, "--json").out)["cards"]
     assert card["leaks"] and card["shared_assets"] == {"train+test": 1}
     assert ["train, test", "1", "0"] in rows_of(body(card_of(out)), "splits")
-    assert "A held-out split shows what another holds" in card_of(out)
+    assert "A held-out split shares models or scenes with another split" in card_of(out)
 
 
 def test_splits_that_share_a_shape_are_reported(out):
@@ -193,7 +193,7 @@ def test_near_duplicates_are_reported(release, tmp_path):
     assert build(twin, out).code == 0
     assert "left out: duplicate 1." in card_of(out)
     assert run("shard", out, "--recipe", "full", "--set", "shard.duplicates.enabled=false").code == 0
-    assert "Near-duplicates were not looked for." in card_of(out)
+    assert "Near-duplicates were not searched." in card_of(out)
     before = files_of(out)
     assert run("card", out).code == 0
     assert files_of(out) == before, "the card must describe the packing, not the build"
@@ -222,13 +222,13 @@ def test_a_card_without_layers_states_what_is_missing(out):
     shutil.rmtree(out / "layers")
     result = run("card", out)
     assert result.code == 0, result
-    assert "What was rejected cannot be told" in card_of(out)
-    assert "near-duplicates are not all there any more" in card_of(out)
+    assert "The number of rejected samples is not known" in card_of(out)
+    assert "Near-duplicates are not known" in card_of(out)
 
 
 def test_cards_that_cannot_be_written_are_errors(out, tmp_path):
     assert_fails(run("card", tmp_path), "no build in")
-    assert_fails(run("card", out, "--recipe", "ildm"), "holds no shards of ildm", "packed: full")
+    assert_fails(run("card", out, "--recipe", "ildm"), "has no shards of ildm", "packed: full")
     assert_fails(run("card", out, "--recipe", "nothing"), "unknown recipe 'nothing'")
     values = json.loads((out / "build.json").read_bytes())
     values["layers"]["checks"] = {"stage": "geometry", "options": {"min_area": 0.001}}
@@ -240,7 +240,7 @@ def test_an_unfinished_packing_is_an_error(out):
     (out / "shards/full/train/manifest.json").unlink()
     assert_fails(run("card", out), "is not finished", "spatialdata shard")
     shutil.rmtree(out / "shards")
-    assert_fails(run("card", out), "holds no shards", "--recipe full")
+    assert_fails(run("card", out), "has no shards", "--recipe full")
 
 
 def test_a_damaged_record_is_named(out):

@@ -78,16 +78,16 @@ def test_nothing_is_accepted_before_the_last_layer_is_computed(rejecting: Path, 
     assert (result.code, "not finished" in result.out) == (0, True)
 
 
-@pytest.mark.parametrize("held", [None, 0.25])
-def test_gpu_seconds_count_the_gpus_of_the_worker(tmp_path: Path, held: float | None):
+@pytest.mark.parametrize("worker_gpus", [None, 0.25])
+def test_gpu_seconds_count_the_gpus_of_the_worker(tmp_path: Path, worker_gpus: float | None):
     store = LayerStore(str(tmp_path))
     plan: Plan = toy_plan(store)
     tasks = tasks_of([Make(seconds=0.002, gpus=2), Measure()])
-    runner = Runner(store, plan, tasks, held)
+    runner = Runner(store, plan, tasks, worker_gpus)
     done = [runner.do(Job(layer, 0)) for layer in ("pair", "metric")]
     records = [store.record(task.layer_dir, 0) for task in tasks]
     gpus = [record.gpus for record in records]
-    assert gpus == ([2, 0] if held is None else [0.25, 0.25])
+    assert gpus == ([2, 0] if worker_gpus is None else [0.25, 0.25])
     for task, outcome, record in zip(tasks, done, records, strict=True):
         assert outcome == summarize(task.layer, record, plan)
         assert outcome.gpu_seconds == record.seconds * record.gpus

@@ -53,53 +53,53 @@ def test_a_complete_dataset_has_only_the_limit_of_rendering(samples):
 
 
 @pytest.mark.parametrize(
-    ("parts", "told"),
+    ("parts", "sentence"),
     [
         ({"instruction": {"verified": False}}, "did not confirm the instruction of 2 of 320 samples (0.6%)"),
-        ({"instruction": {"method": "template"}}, "Templates word the instructions of 2 of 320 samples"),
+        ({"instruction": {"method": "template"}}, "The instructions of 2 of 320 samples"),
         ({"edit": {"known": False}}, "The numbers of the edit are not known in 2 of 320 samples"),
     ],
 )
-def test_some_samples_are_counted(samples, parts, told):
+def test_some_samples_are_counted(samples, parts, sentence):
     some = [changed(sample, **parts) if index < 2 else sample for index, sample in enumerate(samples)]
     (_, limit) = limits(some)
-    assert told in limit
+    assert sentence in limit
 
 
 def test_unknown_cameras_and_objects(samples):
     view = samples[0].camera.target.model_copy(update={"known": False, "focal": "assumed"})
     things = [item.model_copy(update={"known": False}) for item in samples[0].objects]
     some = [changed(samples[0], camera={"target": view}).model_copy(update={"objects": things}), *samples[1:]]
-    told = limits(some)[1:]
-    assert [text.split(" in ")[0] for text in told] == [
+    found = limits(some)[1:]
+    assert [text.split(" in ")[0] for text in found] == [
         "The camera is not known",
         "Sizes, poses and visible fractions of objects are not known",
     ]
-    assert "the focal length is assumed" in told[0]
+    assert "the focal length is assumed" in found[0]
 
 
 def test_only_unmeasured_scores_are_named(samples):
     judged = ("semantic_consistency", "perceptual_quality", "overall")
     none = [changed(sample, scores=dict.fromkeys((*judged, "box_iou"), -1.0)) for sample in samples]
-    told = limits(none)[1:]
-    assert "No person and no model judged" in told[0] and all(f"`{name}`" in told[0] for name in judged)
-    assert told[1] == "Measured in no sample (-1): `box_iou`."
+    found = limits(none)[1:]
+    assert "No person and no model judged" in found[0] and all(f"`{name}`" in found[0] for name in judged)
+    assert found[1] == "Measured in no sample (-1): `box_iou`."
     assert len(limits([*none[1:], samples[0]])) == 1
 
 
 def test_estimated_maps_name_their_model_escaped(samples):
     depth = samples[0].maps.depth.model_copy(update={"estimator": "x/<b>Depth</b>"})
-    (_, told) = limits([changed(sample, maps={"depth": depth}) for sample in samples])
-    assert told == "Estimated by x/&lt;b&gt;Depth&lt;/b&gt;, not ground truth: `depth`."
+    (_, found) = limits([changed(sample, maps={"depth": depth}) for sample in samples])
+    assert found == "Estimated by x/&lt;b&gt;Depth&lt;/b&gt;, not ground truth: `depth`."
 
 
 def test_gaps_small_splits_and_repeated_words(samples):
-    told = limits([changed(sample, instruction={"text": "Move it."}) for sample in samples])
-    assert "Instructions repeat: 1 different ones in 320 samples" in told[1]
+    found = limits([changed(sample, instruction={"text": "Move it."}) for sample in samples])
+    assert "Instructions repeat: 1 different ones in 320 samples" in found[1]
     turned = [changed(sample, edit={"kind": "rotate"}) for sample in _samples("train", 3)]
     assert limits([*samples, *turned])[1:] == [
         "`validation` has no sample of `rotate`.",
         "`test` has no sample of `rotate`.",
     ]
     few = limits([*samples[:120], *_samples("test", 1)])
-    assert few[1:] == ["There is no split `validation`.", "`test` has 1 sample: too few to tell two models apart."]
+    assert few[1:] == ["There is no split `validation`.", "`test` has 1 sample: too few to compare two models."]

@@ -82,13 +82,13 @@ def test_a_rejected_sample(tmp_path: Path):
     image.write_bytes(image.read_bytes()[:300])
     assert build(root, out).code == 0
     found = why_of(str(out), "translate-train-uid000")
-    assert (found["state"], found["because"]) == ("refused", "layer pair: unreadable_image")
+    assert (found["state"], found["because"]) == ("rejected", "layer pair: unreadable_image")
     states = {layer["layer"]: layer["state"] for layer in found["layers"]}
-    assert states.pop("pair") == "refused"
+    assert states.pop("pair") == "rejected"
     assert set(states.values()) == {"skipped"}
     assert (found["assets"], found["shards"], found["instruction"]) == ([], [], {})
     result = run("why", out, "translate-train-uid000")
-    assert "refused: unreadable_image" in result.out
+    assert "rejected: unreadable_image" in result.out
     assert "spatialdata rebuild" in result.out
 
 

@@ -134,12 +134,12 @@ def test_families_do_not_depend_on_the_number_of_samples():
 
 @pytest.mark.parametrize("weights", [dict.fromkeys(COMPOSING, 1.0), {"remove": 1.0, "scale": 3.0, "camera": 2.5}])
 def test_composing_keeps_the_weights(weights: dict[str, float]):
-    made = pa.Table.from_batches(list(plan_scenes(4000, 5, weights, SPLITS, compose=True))).to_pylist()
-    specs = [json.loads(row["spec"]) for row in made]
+    table = pa.Table.from_batches(list(plan_scenes(4000, 5, weights, SPLITS, compose=True))).to_pylist()
+    specs = [json.loads(row["spec"]) for row in table]
     kinds = Counter(spec["edit"] for spec in specs if "derived" not in spec)
     for kind, weight in weights.items():
         assert abs(kinds[kind] - 4000 * weight / sum(weights.values())) <= 4
-    assert Counter(row["split"] for row in made)["train"] == pytest.approx(0.8 * len(made), abs=6)
+    assert Counter(row["split"] for row in table)["train"] == pytest.approx(0.8 * len(table), abs=6)
 
 
 @pytest.mark.parametrize(

@@ -138,9 +138,9 @@ def test_candidates_depend_only_on_the_seed(tmp_path: Path):
 
 
 def test_procedural_files_are_made_on_the_spot(tmp_path: Path):
-    from spatialdata_builder.sources.procedural import catalogue
+    from spatialdata_builder.sources.procedural import catalog
 
-    asset = catalogue(1)[0]
+    asset = catalog(1)[0]
     models = get_scene_source("procedural").models("")
     assert models(asset).read_bytes()[:4] == b"glTF"
     assert get_scene_source("objaverse").models(str(tmp_path))(assets(1)[0]) == tmp_path / "glbs/0.glb"

@@ -1,4 +1,4 @@
-"""Two edits of one scene, and the one between their targets: held against the poses, apart from how it is composed."""
+"""Two edits of one scene, and the edit between their targets, compared with the poses of the objects."""
 
 from functools import cache
 
@@ -44,7 +44,7 @@ def pose(spec: SceneSpec, state: str) -> tuple[np.ndarray, float, float, bool]:
 
 
 @pytest.mark.parametrize("kinds", TWOS)
-def test_two_edits_of_one_thing_have_one_source(kinds: tuple[EditKind, EditKind]):
+def test_two_edits_of_one_object_have_one_source(kinds: tuple[EditKind, EditKind]):
     for first, second in proposals(kinds):
         assert (first.edit.kind, second.edit.kind) == kinds
         assert first.edit.object == second.edit.object
@@ -99,12 +99,12 @@ def test_the_composed_edit_leads_from_one_target_to_the_other(kinds: tuple[EditK
     assert views > 3 or kinds != ("rotate", "rotate")
 
 
-def test_what_no_one_edit_does_is_not_composed():
+def test_what_no_single_edit_does_is_not_composed():
     assert composed_kind("remove", "remove") is None
     assert composed_kind("translate", "rotate") is None
     assert composed_kind("camera", "remove") is None
     moved, turned = proposals(("translate", "translate"))[0][0], proposals(("rotate", "rotate"))[0][0]
-    with pytest.raises(ValueError, match="no one edit leads from the target of a translate to that of a rotate"):
+    with pytest.raises(ValueError, match="no single edit leads from the target of a translate to that of a rotate"):
         composed(moved, turned)
 
 

@@ -1,4 +1,4 @@
-"""Edits: their numbers are those of the poses, their names are those of the view, and a verdict has a reason."""
+"""Edits: their numbers agree with the poses, their views with the camera, and every rejection has a reason."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -70,7 +70,7 @@ def test_translations_are_the_difference_of_the_places():
     assert lifted > 3 and occluded > lifted
 
 
-def test_turns_are_the_difference_of_the_yaws():
+def test_rotations_are_the_difference_of_the_yaws():
     seen = set()
     for spec in proposals("rotate"):
         placed, before, after = edited(spec)
@@ -87,16 +87,16 @@ def test_turns_are_the_difference_of_the_yaws():
 
 
 @pytest.mark.parametrize("folds", [2, 3, 4, 5, 6])
-def test_symmetric_objects_turn_by_angles_that_show(folds):
+def test_symmetric_objects_rotate_by_visible_angles(folds):
     pool = [replace(asset, symmetry=folds) for asset in POOL]
     specs = [propose(pool, "rotate", SceneOptions(), (512, 512), seed, 0) for seed in range(16)]
-    turns = {(bool(spec.edit.view), spec.edit.rotation_deg) for spec in specs if isinstance(spec, SceneSpec)}
-    rest = np.array([turn for _, turn in turns]) % (360 / folds)
+    rotations = {(bool(spec.edit.view), spec.edit.rotation_deg) for spec in specs if isinstance(spec, SceneSpec)}
+    rest = np.array([angle for _, angle in rotations]) % (360 / folds)
     assert np.minimum(rest, 360 / folds - rest).min() > 20
-    assert {named for named, _ in turns} == {False, True}
+    assert {named for named, _ in rotations} == {False, True}
 
 
-def test_what_looks_the_same_after_every_turn_is_not_turned():
+def test_objects_that_look_the_same_after_every_rotation_are_not_rotated():
     pool = [replace(asset, symmetry=8) for asset in POOL]
     assert propose(pool, "rotate", SceneOptions(), (512, 512), 0, 0) == Rejection("nothing_rotatable")
     one = replace(POOL[0], symmetry=4, rotatable=True)
@@ -112,7 +112,7 @@ def test_a_canonical_view_shows_the_side_that_it_names():
         assert placed.asset.front_deg is not None
         angle = np.radians(after.yaw_deg + placed.asset.front_deg)
         front = np.array([np.cos(angle), np.sin(angle)])
-        # Who looks along `front` has the right hand a quarter turn clockwise, seen from above.
+        # The right side is 90 degrees clockwise from `front`, seen from above.
         right = np.array([front[1], -front[0]])
         viewer = matrices(spec)[1][:2, 3] - (after.x, after.y)
         viewer /= np.linalg.norm(viewer)
@@ -136,12 +136,12 @@ def test_in_the_front_view_the_object_s_right_is_on_the_viewer_s_left():
 
 
 LEANING = [replace(asset, contact=(0.31 * asset.size_m[0], -0.22 * asset.size_m[1])) for asset in POOL]
-"""Objects that stand on something away from the middle of their box."""
+"""Objects whose contact center is not the middle of their box."""
 
 
 @pytest.mark.parametrize("kind", ["rotate", "scale"])
-def test_what_an_object_stands_on_stays_where_it_is(kind):
-    """The center of its contact with the floor, by plain trigonometry; what stands over it swings around."""
+def test_the_contact_center_of_an_object_stays_where_it_is(kind):
+    """Computed by trigonometry; the rest of the object moves around it."""
     specs = [propose(LEANING, kind, SceneOptions(), (512, 512), seed, 0) for seed in range(24)]
     found = [spec for spec in specs if isinstance(spec, SceneSpec)]
     assert len(found) > 12
@@ -158,8 +158,8 @@ def test_what_an_object_stands_on_stays_where_it_is(kind):
         assert isinstance(back, str) or edited(back)[1:] == (ends[1], ends[0])
 
 
-def test_views_are_those_of_leaning_objects_too():
-    """Turning shifts the origin, from which the camera is seen: the view that is named is exact all the same."""
+def test_views_of_objects_whose_origin_moves_are_exact():
+    """A rotation moves the origin, and with it the direction of the camera; the named view is still exact."""
     seen = 0
     for seed in range(24):
         spec = propose(LEANING, "rotate", SceneOptions(), (512, 512), seed, 0)
@@ -194,7 +194,7 @@ def test_camera_edits_orbit_by_their_numbers():
     kinds = set()
     for spec in proposals("camera", range(24)):
         before, after = matrices(spec)
-        # The camera looks at the pivot: the way back along its axis leads to the camera's azimuth and elevation.
+        # The camera looks at the pivot, so its axis gives its azimuth and elevation.
         azimuths = [np.degrees(np.arctan2(-pose[1, 2], -pose[0, 2])) for pose in (before, after)]
         elevations = [np.degrees(np.arcsin(-pose[2, 2])) for pose in (before, after)]
         assert (azimuths[1] - azimuths[0] - spec.edit.yaw_deg + 180) % 360 - 180 == pytest.approx(0, abs=1e-3)
@@ -211,7 +211,7 @@ def test_camera_edits_orbit_by_their_numbers():
             )
             assert pivot[0] / pivot[1] == pytest.approx(spec.edit.zoom, rel=1e-3)
         else:
-            # Along the axis; the distance that the zoom implies leads to the group.
+            # Along the axis, at the distance that the zoom implies, is the group.
             step = (after[:3, 3] - before[:3, 3]) @ before[:3, 2]
             assert after[:3, 3] - before[:3, 3] == pytest.approx(step * before[:3, 2], abs=1e-4 * abs(step))
             pivot_at = before[:2, 3] + step / (1 - 1 / spec.edit.zoom) * before[:2, 2]
@@ -222,7 +222,7 @@ def test_camera_edits_orbit_by_their_numbers():
     assert len(kinds) == 6, "one or two of yaw, pitch and zoom"
 
 
-def test_a_positive_yaw_carries_the_camera_to_the_viewer_s_right_and_a_positive_pitch_up():
+def test_a_positive_yaw_moves_the_camera_to_the_viewer_s_right_and_a_positive_pitch_up():
     for spec in proposals("camera", range(24)):
         before, after = matrices(spec)
         step = after[:3, 3] - before[:3, 3]
@@ -242,7 +242,7 @@ class Seen:
 
 
 def verdict(kind="remove", source=None, target=None, spec=None, limits=None):
-    """The verdict where all is well seen but for `source` and `target`, given for "edited" and "other"."""
+    """The verdict if everything is visible, except for `source` and `target`: values for "edited" and "other"."""
     spec = spec or proposals(kind, [1])[0]
     views = []
     for state, given in ((spec.source, source or {}), (spec.target, target or {})):
@@ -254,7 +254,7 @@ def verdict(kind="remove", source=None, target=None, spec=None, limits=None):
     return judge(spec, views[0], views[1], limits)
 
 
-def test_what_is_well_seen_is_accepted():
+def test_visible_edits_are_accepted():
     for kind in EDIT_KINDS:
         target = {"edited": {"own_px": 0.1 * 512 * 512}} if kind == "scale" else None
         assert verdict(kind, target=target) is None
@@ -276,12 +276,12 @@ def test_what_is_well_seen_is_accepted():
         ("camera", {}, {"other": {"own_px": 0.005 * 512 * 512}}, "too_small"),
         ("camera", {}, {"other": {"own_px": 0.6 * 512 * 512}}, "too_large"),
         ("camera", {"other": {"visible": 0.0}}, {}, "other_hidden"),
-        # Neither frame nor others: a fifth of any object is shown.
+        # At least a fifth of any object is neither hidden nor outside the frame.
         ("remove", {"other": {"visible": 0.4, "in_frame": 0.4}}, {}, "other_hidden"),
         ("translate", {}, {"other": {"visible": 0.15}}, "occludes"),
     ],
 )
-def test_what_is_badly_seen_is_refused_with_a_reason(kind, source, target, reason):
+def test_hardly_visible_edits_are_rejected_with_a_reason(kind, source, target, reason):
     assert verdict(kind, source, target) == reason
 
 
@@ -290,14 +290,14 @@ def test_what_is_badly_seen_is_refused_with_a_reason(kind, source, target, reaso
     [({"in_frame": 0.1}, "sliver"), ({"visible": 0.1}, "sliver"), ({"in_frame": 0.0}, None), ({"in_frame": 0.3}, None)],
 )
 def test_a_camera_cuts_no_object_to_a_sliver(seen, reason):
-    """One of several objects: it may leave the frame, but altogether."""
+    """An object may leave the frame, but only completely."""
     spec = next(s for s in proposals("camera", range(24)) if len(s.objects) >= 4)
     whole = {placed.id: Seen() for placed in spec.objects}
     assert judge(spec, whole, whole | {spec.objects[0].id: Seen(**seen)}) == reason
 
 
 def nudged(kind: str, **change: float) -> SceneSpec:
-    """A proposal whose target differs from its source by `change` alone."""
+    """A proposal whose target differs from its source only by `change`."""
     spec = next(s for s in proposals(kind) if not s.edit.allows_occlusion)
     placements = dict(spec.source.placements)
     place: Placement = placements[spec.edit.object]
@@ -305,7 +305,7 @@ def nudged(kind: str, **change: float) -> SceneSpec:
     return replace(spec, target=replace(spec.target, placements=placements))
 
 
-def test_moves_and_turns_that_cannot_be_seen_are_refused():
+def test_translations_and_rotations_that_cannot_be_seen_are_rejected():
     assert verdict(spec=nudged("translate", x=0.002)) == "moved_too_little"
     assert verdict(spec=nudged("rotate", yaw_deg=1.0)) == "moved_too_little"
     assert verdict(spec=nudged("rotate", yaw_deg=90.0)) is None
@@ -322,7 +322,7 @@ def test_an_edit_that_asks_for_occlusion_may_hide_its_object():
     assert verdict(spec=plain, target=partly, limits=Limits(min_visible=0.2)) is None
 
 
-def test_what_goes_into_a_container_fits_its_opening():
+def test_an_object_that_moves_into_a_container_fits_its_opening():
     inside = 0
     for spec in proposals("translate", range(24)):
         placed, _, after = edited(spec)

@@ -1,4 +1,4 @@
-"""Edits read backwards: the numbers lead from the target's poses to the source's, and twice back is the edit."""
+"""Inverses of edits: numbers lead from the target's poses to the source's; the inverse of an inverse is the edit."""
 
 from dataclasses import asdict, replace
 
@@ -18,7 +18,7 @@ from tests.sources.pool import seen_at
 
 
 def pairs(kind: str) -> list[tuple[SceneSpec, SceneSpec]]:
-    """Edits that can be named both ways, with their inverses."""
+    """Edits whose objects have names in both images, with their inverses."""
     found = [(spec, inverted(spec)) for spec in proposals(kind)]
     named = [(spec, back) for spec, back in found if not isinstance(back, str)]
     assert len(named) > 0.6 * len(found) > 3
@@ -26,7 +26,7 @@ def pairs(kind: str) -> list[tuple[SceneSpec, SceneSpec]]:
 
 
 @pytest.mark.parametrize("kind", EDIT_KINDS)
-def test_twice_back_is_the_edit(kind):
+def test_the_inverse_of_an_inverse_is_the_edit(kind):
     for spec, back in pairs(kind):
         assert back.edit.kind == inverse_kind(kind)
         assert (back.source, back.target, back.edit.object) == (spec.target, spec.source, spec.edit.object)
@@ -74,7 +74,7 @@ def test_camera_edits_lead_back_along_their_orbit():
 
 
 def pivot_of(spec: SceneSpec) -> np.ndarray:
-    """Where the two lines of sight are nearest to each other; of one line, the point that a zoom leaves in place."""
+    """The point nearest to both lines of sight; if they are one line, the point that the zoom leaves in place."""
     rays = [np.reshape(state.camera.world_from_camera, (4, 4)) for state in (spec.source, spec.target)]
     eyes, ahead = [ray[:3, 3] for ray in rays], [ray[:3, 2] for ray in rays]
     if np.linalg.norm(np.cross(*ahead)) < 1e-6:
@@ -100,7 +100,7 @@ def test_a_named_view_is_the_one_that_the_first_image_showed():
     for spec in proposals("rotate", range(40)):
         if not spec.edit.view:
             continue
-        # Twice back, the target is the image that shows the named view.
+        # For the inverse of the inverse, the target is the image that shows the named view.
         back = inverted(spec)
         again = inverted(back) if isinstance(back, SceneSpec) else back
         if isinstance(again, SceneSpec):
@@ -110,7 +110,7 @@ def test_a_named_view_is_the_one_that_the_first_image_showed():
 
 
 @pytest.mark.parametrize("kind", EDIT_KINDS)
-def test_names_are_those_of_the_image_that_is_now_the_source(kind):
+def test_names_are_those_of_the_new_source_image(kind):
     for spec, back in pairs(kind):
         assert back.names == name_objects(replace(back, names={}))
         if kind == "camera":

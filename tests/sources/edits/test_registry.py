@@ -27,15 +27,15 @@ def test_an_unknown_kind_is_an_error():
 
 
 @by_kind
-def test_every_kind_leads_back(kind: EditKind):
+def test_every_kind_has_an_inverse(kind: EditKind):
     back = RULES[inverse_kind(kind)]
     assert back.inverse == kind
     assert (back.in_source, back.in_target) == (RULES[kind].in_target, RULES[kind].in_source)
 
 
 @by_kind
-def test_a_kind_composes_one_way_and_the_other(kind: EditKind):
-    """The edit between two targets, read backwards, is of the inverse kind."""
+def test_kinds_compose_in_both_orders(kind: EditKind):
+    """The inverse of the edit between two targets is of the inverse kind."""
     for other in EDIT_KINDS:
         there, back = composed_kind(kind, other), composed_kind(other, kind)
         assert (there is None) == (back is None)
@@ -44,16 +44,16 @@ def test_a_kind_composes_one_way_and_the_other(kind: EditKind):
 
 
 @by_kind
-def test_edits_say_what_their_kind_says(kind: EditKind):
-    """All other numbers are at rest, as many objects are edited as the schema says, and are where they should be."""
+def test_edits_agree_with_the_rules_of_their_kind(kind: EditKind):
+    """All other numbers are neutral, and the edited objects have the number and presence that the schema requires."""
     rules = RULES[kind]
     names = {field.name for field in fields(EditSpec)} & NUMBERS
     assert set(rules.numbers) <= names == NUMBERS <= set(Edit.model_fields)
     rest = EditSpec(kind, 1)
     specs = proposals(kind, range(12))
     assert len(specs) > 6
-    told = {name for spec in specs for name in names if getattr(spec.edit, name) != getattr(rest, name)}
-    assert told <= set(rules.numbers) <= told | {"view"}
+    changed = {name for spec in specs for name in names if getattr(spec.edit, name) != getattr(rest, name)}
+    assert changed <= set(rules.numbers) <= changed | {"view"}
     for spec in specs:
         assert len(spec.edit.edited) == objects_edited(kind)
         for state, there in ((spec.source, rules.in_source), (spec.target, rules.in_target)):

@@ -1,4 +1,4 @@
-"""Two objects exchange their places: held against the two states."""
+"""Two objects exchange their places, compared with the two states."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from tests.sources.edits.test_edits import proposals
 from tests.sources.pool import seen_at
 
 
-def test_two_objects_stand_in_each_others_place():
+def test_two_objects_exchange_their_places():
     specs = proposals("swap")
     assert len(specs) > 20
     for spec in specs:
@@ -33,7 +33,7 @@ def test_two_objects_stand_in_each_others_place():
 
 
 def test_nothing_collides_and_nothing_else_moves():
-    """Outlines from rotation matrices, cut with one another: in each state the cuts are empty."""
+    """Outlines from rotation matrices: in each state, their intersections are empty."""
 
     def outline(asset: Asset, place: Placement) -> np.ndarray:
         angle = np.deg2rad(place.yaw_deg)
@@ -85,5 +85,5 @@ def test_each_of_the_objects_must_be_seen():
 
 
 def test_it_does_not_compose():
-    with pytest.raises(BadInput, match="no edit leads from one swap to another of its scene; give swap no weight"):
+    with pytest.raises(BadInput, match="swap cannot be composed with another edit of its scene"):
         parse_config({"edits": {"swap": 1, "compose": True}})

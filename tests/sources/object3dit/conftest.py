@@ -1,4 +1,4 @@
-"""Small pairs in the release's layout: a coloured object on a noisy floor, and another one beside it."""
+"""Small pairs in the release's layout: a colored object on a noisy floor, and another one beside it."""
 
 import io
 import json
@@ -27,7 +27,7 @@ def labels_of(edited_box, other_box=(40, 40, 52, 56)):
 
 
 def picture(labels, seed, tiles=0):
-    """`tiles`: seed of a pattern of the floor, which makes another place of it; 0: a plain floor."""
+    """`tiles`: seed of a pattern of the floor, for images that are not duplicates; 0: a plain floor."""
     floor = np.random.default_rng(seed).integers(98, 101, (SIZE, SIZE, 3)).astype(np.uint8)
     if tiles:
         levels = np.random.default_rng(tiles).integers(0, 60, (8, 8, 1)).astype(np.uint8)
@@ -104,7 +104,7 @@ def release(tmp_path, release_files):
 
 @pytest.fixture
 def packed(tmp_path, release_files):
-    """The small release as one archive a task: two compressed, one not."""
+    """The small release as one archive per task: two compressed, one not."""
     root = tmp_path / "packed"
     root.mkdir()
     for task, suffix in (("translate", ".tar.gz"), ("rotate", ".tar"), ("remove", ".tgz")):

@@ -62,7 +62,7 @@ def large(name, size):
 @pytest.mark.parametrize(
     ("member", "message"),
     [
-        (large("../../evil.png", 1), r"'../../evil.png' leads out of the archive"),
+        (large("../../evil.png", 1), r"is rejected: its member '../../evil.png' leads out of the archive"),
         (large("/rotate/train/a/1.png", 1), r"'/rotate/train/a/1.png' leads out"),
         (large("rotate\\..\\1.png", 1), "leads out"),
         (link("rotate/train/a/1.png", tarfile.SYMTYPE), r"'rotate/train/a/1.png' is a link to '/etc/passwd'"),
@@ -73,7 +73,7 @@ def large(name, size):
         (large("rotate/train/a/metadata.json", 2**20 + 1), r"metadata.json' has 1048577 bytes"),
     ],
 )
-def test_unsafe_members_are_refused_by_name(tmp_path, member, message):
+def test_unsafe_members_are_rejected_by_name(tmp_path, member, message):
     path = pack(tmp_path / "rotate.tar.gz", content(100), members=[member])
     with pytest.raises(BadInput, match=message) as caught:
         read_all(path, tmp_path)
@@ -82,7 +82,7 @@ def test_unsafe_members_are_refused_by_name(tmp_path, member, message):
     assert not (tmp_path / "idx").exists()
 
 
-def test_a_bomb_of_many_files_is_refused(tmp_path):
+def test_a_bomb_of_many_files_is_rejected(tmp_path):
     path = tmp_path / "rotate.tar.gz"
     zeros = bytes(8 * 2**20)
     with tarfile.open(path, "w:gz", compresslevel=9) as tar:
@@ -94,7 +94,7 @@ def test_a_bomb_of_many_files_is_refused(tmp_path):
         read_all(path, tmp_path)
 
 
-def test_a_header_that_swells_is_refused(tmp_path, monkeypatch):
+def test_a_header_that_is_too_large_is_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "MAX_MEMBER", 2**20)
     path = tmp_path / "rotate.tar"
     info = tarfile.TarInfo("rotate/train/a/1.png")
@@ -116,16 +116,16 @@ def flip(data, at):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (cut, r"behind member 'rotate/train/00\d/.*\(byte \d+ of its contents\)"),
+        (cut, r"after member 'rotate/train/00\d/.*\(byte \d+ of its contents\)"),
         (lambda data: b"", "is empty"),
         (lambda data: os.urandom(5000), "is not gzip"),
         (lambda data: flip(data, len(data) // 2), "fetch it again"),
         (lambda data: flip(data, len(data) - 6), "is damaged"),
-        (lambda data: gzip.compress(gzip.decompress(data)[:-10240]), "behind member|cut off"),
+        (lambda data: gzip.compress(gzip.decompress(data)[:-10240]), "after member|truncated"),
         (lambda data: gzip.compress(flip(gzip.decompress(data), 512 + 300_032 + 3)), "a header is damaged"),
     ],
 )
-def test_damaged_archives_are_refused_where_they_break(tmp_path, damage, message):
+def test_damaged_archives_are_rejected_where_they_break(tmp_path, damage, message):
     path = pack(tmp_path / "rotate.tar.gz", content())
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(BadInput, match=message) as caught:
@@ -133,7 +133,7 @@ def test_damaged_archives_are_refused_where_they_break(tmp_path, damage, message
     assert "rotate.tar.gz" in str(caught.value)
 
 
-def test_reading_needs_the_archive_of_the_plan_and_makes_its_index_again(tmp_path):
+def test_reading_needs_the_archive_of_the_plan_and_rebuilds_its_index(tmp_path):
     path = pack(tmp_path / "rotate.tar.gz", content(1000))
     read_all(path, tmp_path)
     index = next((tmp_path / "idx").iterdir())
@@ -144,5 +144,5 @@ def test_reading_needs_the_archive_of_the_plan_and_makes_its_index_again(tmp_pat
         Archive(str(path), name, str(tmp_path / "idx"))
         assert index.read_bytes() == stored
     pack(path, content(1001))
-    with pytest.raises(BadInput, match="has changed since the plan"):
+    with pytest.raises(BadInput, match="has changed since it was planned"):
         Archive(str(path), name, str(tmp_path / "idx"))

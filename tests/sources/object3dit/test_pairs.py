@@ -47,7 +47,7 @@ def test_folders_and_archives_give_the_same_rows(release, packed, tmp_path):
     assert all(isinstance(result, Row) for result in rows.values())
 
 
-def test_what_is_known_of_a_move(release, tmp_path):
+def test_facts_of_a_translation(release, tmp_path):
     (release / "objaverse_cat_descriptions_64k.json").write_text(json.dumps({"aaa": {"description": "the mug"}}))
     row = read(release, tmp_path)["translate-train-t1"]
     facts = facts_of(row)
@@ -76,7 +76,7 @@ def test_noise_is_replaced_outside_the_changed_region(release, release_files, tm
     np.testing.assert_array_equal(target[~region], source[~region])
     edited = (labels_of((8, 10, 20, 24)) == 1) | (labels_of((24, 12, 38, 28)) == 1)
     np.testing.assert_array_equal(target[edited], released[edited])
-    # From there the target fades into the source, never further from the released picture than that is.
+    # From there the target fades into the source, and never differs more from the released image than the source does.
     away = np.abs(target.astype(int) - released)
     assert (away <= np.abs(source.astype(int) - released)).all()
     assert region[10:24, 8:20].all()
@@ -112,7 +112,7 @@ def test_rotation_angle(tmp_path, released, angle):
     assert (edit.known, edit.rotation_deg) == (True, angle)
 
 
-def grey(value):
+def gray(value):
     return png(np.full((64, 64, 3), value, np.uint8))
 
 
@@ -148,7 +148,7 @@ def bomb():
         (metadata(object_data=[{"uid": "a\x1bb"}]), "bad_metadata", "odd ones"),
         (metadata(rotation_angle=None), "bad_metadata", "no rotation_angle"),
         (metadata(object_data=[{"uid": str(n)} for n in range(9)]), "bad_metadata", "9 objects"),
-        ({"1_mask.png": grey(0)}, "bad_mask", "1_mask.png: 4096 of 4096 pixels"),
+        ({"1_mask.png": gray(0)}, "bad_mask", "1_mask.png: 4096 of 4096 pixels"),
         ({"2_mask.png": png(np.tile(np.uint8([228, 26, 28]), (64, 64, 1)))}, "no_edited_object", "2_mask.png"),
     ],
 )
@@ -213,7 +213,7 @@ def test_a_removal_that_removes_nothing_is_rejected(tmp_path):
         ({"aaa": {"description": "a cup"}, "bbb": {"description": "a coffee cup"}}, "left mug"),
     ],
 )
-def test_an_object_is_named_apart_from_its_like(tmp_path, captions, name):
+def test_an_object_has_a_unique_name(tmp_path, captions, name):
     root = write(tmp_path, pair_files(categories=("mug", "coffee mug")))
     (root / "objaverse_cat_descriptions_64k.json").write_text(json.dumps(captions))
     assert facts_of(read(root, tmp_path)["translate-train-a"]).objects[0].name == name

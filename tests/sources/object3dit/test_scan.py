@@ -49,10 +49,10 @@ def test_no_object_of_test_is_seen_in_train(release, packed, tmp_path):
             "remove-test-seen-m2",
             "insert-test-seen-m2",
         }
-        assert result.notes == ("1 released pairs of test show an object of train: they go to val",)
+        assert result.notes == ("1 released pairs of test show an object of train: they are moved to val",)
 
 
-def test_names_are_no_patterns(release, tmp_path):
+def test_names_are_not_patterns(release, tmp_path):
     odd = tmp_path / "a [b] *?"
     release.rename(odd)
     assert listed(scan(str(odd), str(tmp_path))) == KEYS
@@ -67,10 +67,10 @@ def test_a_folder_wins_over_an_archive_of_its_task(release, release_files, tmp_p
     pack(release / "rotate.tar.gz", {name: data for name, data in release_files.items() if name.startswith("rotate")})
     result = scan(str(release), str(tmp_path / "idx"))
     assert listed(result) == KEYS
-    assert "rotate.tar.gz is not read: another copy of rotate is there" in result.notes
+    assert "rotate.tar.gz is not read: there is another copy of rotate" in result.notes
 
 
-def test_uids_that_keys_cannot_hold_are_renamed_without_collision(tmp_path):
+def test_uids_that_are_not_valid_in_keys_are_renamed_without_collision(tmp_path):
     files = {
         f"rotate/train/{uid}/{n}": d for uid in ("A b.c", "A_b_c", "ok-1") for n, d in pair_files("rotate").items()
     }
@@ -99,15 +99,15 @@ def test_broken_metadata_is_planned_and_left_to_the_stage(release, tmp_path):
         (lambda root: (root / "chairs").mkdir(parents=True), r"no OBJECT-3DIT pairs .* translate/, rotate/, remove/"),
     ],
 )
-def test_a_root_without_pairs_is_refused(tmp_path, make, message):
+def test_a_root_without_pairs_is_rejected(tmp_path, make, message):
     root = tmp_path / "root"
     make(root)
     with pytest.raises(BadInput, match=message):
         scan(str(root), str(tmp_path / "idx"))
 
 
-def test_files_of_a_pair_need_not_be_neighbours(release_files, tmp_path):
-    """A tar may be sorted by file name, the descriptions in front of what they describe."""
+def test_files_of_a_pair_need_not_be_adjacent(release_files, tmp_path):
+    """A tar may be sorted by file name, with metadata before the images."""
     names = sorted(release_files, key=lambda name: (name.rpartition("/")[2], name), reverse=True)
     (tmp_path / "root").mkdir()
     for task in ("translate", "rotate", "remove"):
@@ -121,8 +121,8 @@ def test_files_of_a_pair_need_not_be_neighbours(release_files, tmp_path):
 
 @pytest.mark.parametrize("archived", [True, False])
 @pytest.mark.slow
-def test_pairs_are_not_held(tmp_path, archived):
-    """When the last rows are made, what the scan holds is less than a name each, where a description takes 1 kB."""
+def test_pairs_are_not_kept_in_memory(tmp_path, archived):
+    """At the last rows, the scan uses less than 150 bytes per pair; the metadata of one takes 1 kB."""
     pairs = 1000
     names = FILES if archived else ("metadata.json",)
     folders = (f"rotate/{'train' if number % 10 else 'test/unseen'}/{number:032x}" for number in range(pairs))
@@ -144,7 +144,7 @@ def test_pairs_are_not_held(tmp_path, archived):
     assert len(list(result.rows)) == 1
 
 
-def test_names_that_are_not_utf_8_are_refused(release_files, tmp_path):
+def test_names_that_are_not_utf_8_are_rejected(release_files, tmp_path):
     info = tarfile.TarInfo("rotate/train/a\udcff/1.png")
     pack(tmp_path / "rotate.tar", {}, members=[info])
     with pytest.raises(BadInput, match="is not UTF-8"):

@@ -1,4 +1,4 @@
-"""Names of a scene's objects, after its images were looked at."""
+"""Names of a scene's objects, after a comparison with its images."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from tests.sources.scenes.test_naming import asset, scene
 
 
 def view(*colors: str) -> RenderedView:
-    """Object k is a stripe of the k-th color; an empty one is not seen."""
+    """Object k is a stripe of the k-th color; an empty color: the object is not visible."""
     rgb, labels = np.full((16, 16 * len(colors), 3), 128, np.uint8), np.zeros((16, 16 * len(colors)), np.uint8)
     for number, color in enumerate(colors):
         if color:
@@ -41,7 +41,7 @@ def test_true_names_stay():
 
 
 @pytest.mark.parametrize("views", [(("white", "blue"),), (("red", "blue"), ("dark grey", "blue"))])
-def test_a_color_that_some_image_contradicts_is_dropped(views: tuple[tuple[str, str], ...]):
+def test_a_color_that_an_image_contradicts_is_removed(views: tuple[tuple[str, str], ...]):
     spec = named(scene((RED, -0.5, 0), (BLUE, 0.5, 0)))
     (found,) = truly_named([spec], [view(*colors) for colors in views])
     assert isinstance(found, SceneSpec)
@@ -54,7 +54,7 @@ def test_no_name_is_left():
     assert truly_named([spec], [view("white", "blue")]) == "ambiguous_name"
 
 
-def test_the_category_is_held_against_the_pixels_too():
+def test_the_category_is_compared_with_the_pixels_too():
     spec = named(scene((asset("red mug"), 0, 0), (asset("chair"), 1, 0)))
     (found,) = truly_named([spec], [view("blue", "")])
     assert isinstance(found, SceneSpec) and found.names[1] == "mug"

@@ -1,4 +1,4 @@
-"""What Blender and broken files do to a sample: bounded, counted, never the end of a run."""
+"""Failures of Blender and broken files: they are bounded and counted, and never end a run."""
 
 import re
 import socket
@@ -11,7 +11,7 @@ import pytest
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.sources.assets.table import split_assets, table_of
-from spatialdata_builder.sources.procedural import catalogue, write_glb
+from spatialdata_builder.sources.procedural import catalog, write_glb
 from spatialdata_builder.sources.rendered.pairs import BROKEN, RenderPairs
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions
 
@@ -20,9 +20,9 @@ SPLITS = {"train": 1.0, "val": 0.0, "test": 0.0}
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models in files, as an Objaverse cache holds them."""
+    """Models in files, as in an Objaverse cache."""
     folder = tmp_path_factory.mktemp("models")
-    chosen = [asset for asset in catalogue(2) if asset.category in ("mug", "bottle", "vase", "bowl", "teapot")]
+    chosen = [asset for asset in catalog(2) if asset.category in ("mug", "bottle", "vase", "bowl", "teapot")]
     for asset in chosen:
         write_glb(asset.uid, folder).rename(folder / asset.path)
     pq.write_table(table_of(chosen, split_assets(chosen, SPLITS, 0)), folder / "assets.parquet")
@@ -48,7 +48,7 @@ def test_a_node_without_the_models_ends_the_run(root: Path, tmp_path: Path):
 
 
 @pytest.mark.blender
-def test_models_that_are_all_gone_are_told_from_scenes_that_do_not_fit(root: Path, tmp_path: Path):
+def test_missing_models_have_another_reason_than_scenes_that_do_not_fit(root: Path, tmp_path: Path):
     pairs = replace(stage(root), root=str(tmp_path))
     model = pairs.setup()
     (result,) = pairs(model, [sample(1, "scale")])
@@ -57,7 +57,7 @@ def test_models_that_are_all_gone_are_told_from_scenes_that_do_not_fit(root: Pat
     assert result.reason == "broken_asset"
     assert "broken_asset" in result.detail
     assert re.search(r"\d assets cannot be shown: procedural-[\w-]+: there is no such file", result.detail)
-    # Each is drawn once, then no more.
+    # Each is drawn only once.
     named = [name for name in result.counts if name.startswith(BROKEN)]
     assert sum(result.counts[name] for name in named) == len(named) == result.counts["broken_asset"]
 
@@ -80,11 +80,11 @@ def test_a_scene_that_takes_too_long_is_a_reject(root: Path):
 
 @pytest.mark.blender
 def test_a_sample_does_not_depend_on_the_rest_of_its_family(root: Path):
-    """Whichever of two samples of one scene is quarantined, the other is what it would have been."""
-    pairs, told = stage(root), {"seed": 5, "edits": ["scale", "remove"], "family": "a"}
+    """If one of two samples of a scene is quarantined, the other does not change."""
+    pairs, shared = stage(root), {"seed": 5, "edits": ["scale", "remove"], "family": "a"}
     specs = {
-        "a": {**told, "edit": "scale", "turn": 0},
-        "b": {**told, "edit": "remove", "turn": 1},
+        "a": {**shared, "edit": "scale", "turn": 0},
+        "b": {**shared, "edit": "remove", "turn": 1},
         "a-comp": {"seed": 5, "edit": "remove", "family": "a", "derived": "compose", "origin": ["a", "b"]},
         "a-comp-inv": {"seed": 5, "edit": "insert", "family": "a", "derived": "invert", "origin": ["a-comp"]},
     }

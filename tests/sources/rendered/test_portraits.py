@@ -1,4 +1,4 @@
-"""Views of one asset: the one that is called the front shows the front."""
+"""Views of one asset: the front view shows the front."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from spatialdata_builder.shards.codecs import decode_image
 from spatialdata_builder.shards.geometry import similarity, transform, wrap_degrees
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.sources.assets.asset import Asset
-from spatialdata_builder.sources.procedural import catalogue
+from spatialdata_builder.sources.procedural import catalog
 from spatialdata_builder.sources.rendered.portraits import (
     AZIMUTHS,
     RenderPortraits,
@@ -28,15 +28,15 @@ SIDE = 48
 
 
 @pytest.mark.parametrize("asset", synthetic_pool(8), ids=lambda asset: asset.uid[-2:])
-def test_the_view_of_an_azimuth_is_seen_from_there_and_holds_the_whole_object(asset: Asset):
+def test_the_view_of_an_azimuth_is_seen_from_there_and_shows_the_whole_object(asset: Asset):
     spec, states = portrait_scene(asset, 200)
     assert tuple(states) == AZIMUTHS == tuple(range(0, 360, 45))
     for azimuth, state in states.items():
         placement = state.placements[1]
-        # The repository's own arithmetic of canonical views calls it the front view.
+        # The code of canonical views calls it the front view.
         facing = replace(asset, front_deg=float(azimuth))
         assert abs(bearing_of_camera(facing, placement, state.camera)) < 0.01
-        # And so does plain geometry: of all directions on the object, this one points to the camera.
+        # So does plain geometry: of all directions on the object, this one points to the camera.
         pose = similarity(placement.x, placement.y, placement.z, placement.yaw_deg)
         angles = np.deg2rad(np.arange(0, 360, 5))
         rim = transform(pose, np.stack([np.cos(angles), np.sin(angles), np.zeros_like(angles)], axis=1))
@@ -51,7 +51,7 @@ def test_the_view_of_an_azimuth_is_seen_from_there_and_holds_the_whole_object(as
 
 
 def test_a_view_counter_clockwise_shows_the_objects_own_left():
-    """One step further, the viewer stands at the object's left front: the side that faces +90 degrees of its front."""
+    """One step further, the view shows the object's left front; its left side faces +90 degrees from its front."""
     asset = replace(synthetic_pool(1)[0], front_deg=270.0)
     _, states = portrait_scene(asset)
     assert bearing_of_camera(asset, states[315].placements[1], states[315].camera) == pytest.approx(45)
@@ -84,13 +84,13 @@ def test_renders_show_the_painted_sides_where_they_are(stage: RenderPortraits):
         amount = {azimuth: tinted(view, channel) for azimuth, view in views.items()}
         assert max(amount, key=lambda azimuth: amount[azimuth]) == facing
         assert amount[facing] > 0.1
-        # From the other side nothing of it is seen.
+        # It is not visible from the other side.
         assert all(amount[azimuth] == 0 for azimuth in AZIMUTHS if abs(wrap_degrees(azimuth - facing)) > 90)
 
 
 @pytest.mark.blender
-def test_procedural_assets_are_portrayed_too(tmp_path: Path):
-    asset = next(asset for asset in catalogue(1) if asset.category == "chair")
+def test_portraits_of_procedural_assets(tmp_path: Path):
+    asset = next(asset for asset in catalog(1) if asset.category == "chair")
     stage = RenderPortraits("procedural", "", portrait_options(RenderOptions(device="cpu"), 24), threads=2)
     booth = stage.setup()
     (row,) = stage(booth, [sample(asset)])

@@ -1,4 +1,4 @@
-"""Scenes: apart on the floor, in the frame, before the walls, the same from the same seed."""
+"""Scenes: objects do not overlap, are in the frame and in front of the walls; the same seed gives the same scene."""
 
 import json
 import re
@@ -72,7 +72,7 @@ def test_objects_stand_apart_on_the_floor_or_in_a_container(kind):
 
 
 @pytest.mark.parametrize("kind", EDIT_KINDS)
-def test_the_camera_sees_the_group_before_the_walls(kind):
+def test_the_camera_sees_the_group_in_front_of_the_walls(kind):
     walls = 0
     for spec in proposals(kind, range(10)):
         for state in (spec.source, spec.target):
@@ -119,7 +119,7 @@ def test_few_layers_few_and_many_objects_and_other_shapes():
     assert {o.layer for s in specs for o in s.objects} == {"foreground", "midground", "background"}
 
 
-def test_layers_lie_one_behind_the_other():
+def test_layers_are_one_behind_the_other():
     for spec in proposals("remove", range(20), attempts=[0]):
         depth = {name: [] for name in ("foreground", "midground", "background")}
         for placed in spec.objects:
@@ -129,7 +129,7 @@ def test_layers_lie_one_behind_the_other():
         assert rows == sorted(rows)
 
 
-def test_a_scene_holds_each_asset_once_and_comparable_sizes():
+def test_a_scene_has_each_asset_once_and_comparable_sizes():
     for spec in proposals("scale", range(30), attempts=[0]):
         uids = [placed.asset.uid for placed in spec.objects]
         sizes = [np.cbrt(np.prod(placed.asset.size_m)) for placed in spec.objects]
@@ -181,8 +181,8 @@ def test_a_proposal_is_a_pure_function_with_short_numbers(kind, seed, attempt):
     if isinstance(first, SceneSpec):
         text = to_json(first)
         assert json.loads(json.dumps(text)) == json.loads(json.dumps(to_json(second)))
-        made = [text[name] for name in ("source", "target", "edit", "walls", "light", "floor")]
-        assert all(number == round(number, 6) for number in numbers(made))
+        rounded = [text[name] for name in ("source", "target", "edit", "walls", "light", "floor")]
+        assert all(number == round(number, 6) for number in numbers(rounded))
         assert all(np.isfinite(number) for number in numbers(text))
     else:
         assert first.reason.replace("_", "").isalpha()
@@ -203,7 +203,7 @@ def test_another_process_proposes_the_same():
     assert outputs[0] == outputs[1] and len(outputs[0]) == 65
 
 
-def test_refusals_are_named():
+def test_rejections_have_reasons():
     assert propose([], "remove", OPTIONS, (512, 512), 0, 0) == Rejection("no_assets")
     balls = [asset for asset in POOL if not asset.rotatable]
     assert propose(balls, "rotate", OPTIONS, (512, 512), 0, 0) == Rejection("nothing_rotatable")
@@ -217,8 +217,8 @@ def casts(pool: list[Asset], count: int, options: SceneOptions = OPTIONS) -> lis
     return [list(cast.assets) for cast in found if isinstance(cast, Cast)]
 
 
-def test_no_scene_holds_a_model_twice():
-    """Nor a copy of it under another uid; in a pool that is too small, scenes are smaller."""
+def test_no_scene_has_a_model_twice():
+    """Nor a copy of it under another uid. If the pool is too small, scenes have fewer objects."""
     copies = [replace(asset, uid=f"{asset.uid}-{copy}", model=asset.uid) for asset in POOL[:8] for copy in range(5)]
     for pool, most in ((copies, 6), (POOL[:3], 3), (POOL[:2], 2)):
         found = casts(pool, 200)
@@ -229,12 +229,12 @@ def test_no_scene_holds_a_model_twice():
     assert casts(copies[:5], 1, OPTIONS.model_copy(update={"objects": (1, 2)})) != []
 
 
-def test_a_painted_variant_may_stand_beside_its_twin():
+def test_a_scene_may_have_two_variants_of_a_shape():
     variants = [replace(POOL[0], uid=f"v{n}", family="one", model=f"m{n}") for n in range(4)]
     assert max(len(cast) for cast in casts(variants, 50)) == 4
 
 
-def test_where_nothing_is_comparable_the_nearest_in_size_stands_beside():
+def test_if_no_asset_is_comparable_the_closest_in_size_is_taken():
     sizes = [replace(POOL[0], uid=f"s{n}", size_m=(side, side, side)) for n, side in enumerate((0.1, 1.0, 3.2, 30.0))]
     for cast in casts(sizes, 50):
         assert len(cast) == 2
@@ -242,8 +242,8 @@ def test_where_nothing_is_comparable_the_nearest_in_size_stands_beside():
         assert ratio < 11
 
 
-def test_no_object_stands_beyond_the_floor():
-    """Things of 10 m, as large as the survey lets them be, in scenes that would be larger than the floor."""
+def test_no_object_is_beyond_the_floor():
+    """Objects of 10 m, the largest that the survey accepts, in scenes that would be larger than the floor."""
     text = (Path(layout.__file__).parents[1] / "blender" / "scene.py").read_text()
     (radii,) = re.findall(r"^RADII = \((.*)\)$", text, re.M)
     radius = float(radii.split(",")[-1])
@@ -257,18 +257,18 @@ def test_no_object_stands_beyond_the_floor():
         for n in range(8)
     ]
     options = SceneOptions(objects=(2, 8))
-    made = 0
+    proposed = 0
     for seed in range(40):
         for kind in ("translate", "scale", "insert"):
             spec = propose(giants, kind, options, (128, 128), seed, 0)
             if isinstance(spec, Rejection):
                 continue
-            made += 1
+            proposed += 1
             for state in (spec.source, spec.target):
                 for placed in spec.objects:
                     low_x, low_y, high_x, high_y = ground(placed, state.placements[placed.id]).bounds
                     assert max(-low_x, -low_y, high_x, high_y) <= 0.7 * radius
-    assert made > 60
+    assert proposed > 60
 
 
 def test_a_scene_has_as_many_objects_to_edit_as_it_needs():

@@ -27,16 +27,16 @@ CAMERA = CameraPose(
     world_from_camera=tuple(to_json_list(look_at([0.0, -3.0, 1.5], [0.0, 0.0, 0.1]))),
 )
 NOUNS = ("mug", "coffee mug", "chair", "")
-COLOURS = ("", "red", "dark red", "blue", "green", "orange")
+COLORS = ("", "red", "dark red", "blue", "green", "orange")
 
 
-def asset(category: str, colour: str = "", size: float = 0.2) -> Asset:
+def asset(category: str, color: str = "", size: float = 0.2) -> Asset:
     corners = ((-size / 2, -size / 2), (size / 2, -size / 2), (size / 2, size / 2), (-size / 2, size / 2))
     return Asset(
-        uid=f"{category}-{colour}-{size}",
+        uid=f"{category}-{color}-{size}",
         path="",
         category=category,
-        colour=colour,
+        colour=color,
         licence="cc0",
         creator="",
         scale=1.0,
@@ -97,30 +97,30 @@ def test_names(things, expected):
     assert (names if isinstance(names, str) else names[1]) == (expected or "ambiguous_name")
 
 
-def test_a_light_blue_thing_is_no_blue_thing_but_not_the_other_way_round_either():
+def test_blue_and_light_blue_do_not_distinguish_objects():
     for near in CONFUSABLE:
         assert near <= {*PALETTE}
         one, other = sorted(near)
         assert name_objects(scene((asset("mug", one), 0, 0), (asset("mug", other), 0, 0))) == "ambiguous_name"
-    told = name_objects(scene((asset("mug", "light blue"), 0, 0), (asset("mug", "dark blue"), 0, 0)))
-    assert told == {1: "light blue mug", 2: "dark blue mug"}
+    names = name_objects(scene((asset("mug", "light blue"), 0, 0), (asset("mug", "dark blue"), 0, 0)))
+    assert names == {1: "light blue mug", 2: "dark blue mug"}
 
 
 def test_perspective_must_not_contradict_size():
-    # Farther by so much that the larger one looks the smaller.
+    # So far away that the larger one looks smaller.
     near, far = (asset("mug", "", 0.2), 0, -2), (asset("mug", "", 0.3), 0, 3)
     names = name_objects(scene(far, near))
     assert isinstance(names, dict) and names[1] == "rear mug"
 
 
-def test_only_the_edited_object_needs_a_name_of_its_own():
+def test_only_the_edited_object_needs_a_unique_name():
     twins = [(MUG, 0, 0), (MUG, 0.05, 0.02), (asset("chair"), 1, 0)]
     assert name_objects(scene(*twins, edited=1)) == "ambiguous_name"
     assert name_objects(scene(*twins, edited=3)) == {1: "mug", 2: "mug", 3: "chair"}
     assert name_objects(scene(*twins, edited=0, kind="camera")) == {1: "mug", 2: "mug", 3: "chair"}
 
 
-def test_an_inserted_object_never_fails_and_bears_no_place():
+def test_an_inserted_object_always_has_a_name_without_a_place():
     names = name_objects(scene((RED, 0, 0), (RED, 0.05, 0.02), kind="insert"))
     assert names == {1: "red mug", 2: "mug"}
     assert name_objects(scene((RED, 0, 0), (asset("chair"), 1, 0), kind="insert")) == {1: "mug", 2: "chair"}
@@ -131,7 +131,7 @@ def test_an_inserted_object_never_fails_and_bears_no_place():
     st.lists(
         st.tuples(
             st.sampled_from(NOUNS),
-            st.sampled_from(COLOURS),
+            st.sampled_from(COLORS),
             st.sampled_from((0.1, 0.2, 0.24, 0.4)),
             st.floats(-1, 1),
             st.floats(-1, 1),
@@ -141,8 +141,8 @@ def test_an_inserted_object_never_fails_and_bears_no_place():
     )
 )
 @pytest.mark.slow
-def test_the_name_of_the_edited_object_fits_it_alone(things):
-    spec = scene(*((asset(noun, colour, size), x, y) for noun, colour, size, x, y in things))
+def test_the_name_of_the_edited_object_is_unique(things):
+    spec = scene(*((asset(noun, color, size), x, y) for noun, color, size, x, y in things))
     names = name_objects(spec)
     assert names == name_objects(spec)
     if isinstance(names, str):
@@ -163,7 +163,7 @@ SUPERLATIVES = {
 
 
 def named_by(spec: SceneSpec, name: str) -> list[int]:
-    """Which objects of the source a viewer could mean: reads the words from right to left, each narrowing."""
+    """The objects of the source that a name may describe: each word, from right to left, narrows the choice."""
     words = name.split()
     rank = words.pop(0) if words[0] in {*SUPERLATIVES, "middle"} else ""
     rest = " ".join(words)
@@ -185,9 +185,9 @@ def named_by(spec: SceneSpec, name: str) -> list[int]:
 
 
 def could_be(thing: Asset, phrase: str) -> bool:
-    """Whether someone may call a thing so: unknown colours could be any, and dark red is red."""
-    colour = next((c for c in sorted(COLOURS, key=len, reverse=True) if c and phrase.startswith(f"{c} ")), "")
-    noun = phrase.removeprefix(f"{colour} ")
+    """Whether a phrase may describe an object: an unknown color may be any, and dark red is red."""
+    color = next((c for c in sorted(COLORS, key=len, reverse=True) if c and phrase.startswith(f"{c} ")), "")
+    noun = phrase.removeprefix(f"{color} ")
     fits = noun == "object" or f" {thing.category}".endswith(f" {noun}")
-    similar = not colour or not thing.colour or colour.split()[-1] == thing.colour.split()[-1]
-    return fits and (similar or {colour, thing.colour} == {"red", "orange"})
+    similar = not color or not thing.colour or color.split()[-1] == thing.colour.split()[-1]
+    return fits and (similar or {color, thing.colour} == {"red", "orange"})

@@ -1,4 +1,4 @@
-"""Forecasts of what is seen, on boxes whose picture can be worked out by hand."""
+"""Forecasts of visibility, for boxes whose image can be computed by hand."""
 
 import numpy as np
 import pytest
@@ -30,14 +30,14 @@ def box(identity: int, side: float, height: float, supports: float = 0.0) -> Sce
 
 
 def camera(elevation: float = 0.0, height: float = 0.5):
-    """From -y, five metres away, focal length 400 px, 400 x 400."""
+    """From -y, five meters away, focal length 400 px, 400 x 400."""
     K = (400.0, 0.0, 200.0, 0.0, 400.0, 200.0, 0.0, 0.0, 1.0)
     return Orbit((0.0, 0.0, height), 270.0, elevation, 5.0, K).pose()
 
 
 def test_one_box_seen_from_the_front():
     seen = forecast([box(1, 1.0, 1.0)], {1: Placement(0.0, 0.0, 0.0, 0.0)}, camera(), (400, 400))[1]
-    side = 400 * 1.0 / 4.5  # the front face is half a metre nearer
+    side = 400 * 1.0 / 4.5  # the front face is half a meter nearer
     assert seen.own_px == pytest.approx(side**2, rel=0.07)
     assert (seen.visible, seen.in_frame) == (1.0, 1.0)
     assert seen.box == (155, 155, 245, 245)
@@ -65,7 +65,7 @@ def test_a_box_at_the_border_is_half_in_the_frame_and_one_behind_the_camera_unse
 
 
 @pytest.mark.parametrize(("elevation", "low", "high"), [(5.0, 0.0, 0.05), (60.0, 0.4, 1.0)])
-def test_one_looks_into_a_container_from_above_only(elevation, low, high):
+def test_the_inside_of_a_container_is_visible_only_from_above(elevation, low, high):
     objects = [box(1, 1.0, 0.8, supports=0.1), box(2, 0.4, 0.4)]
     placements = {1: Placement(0.0, 0.0, 0.0, 0.0), 2: Placement(0.0, 0.0, 0.1, 0.0)}
     seen = forecast(objects, placements, camera(elevation), (400, 400))
@@ -73,7 +73,7 @@ def test_one_looks_into_a_container_from_above_only(elevation, low, high):
     assert seen[1].visible > 0.5
 
 
-def test_yaw_goes_to_the_viewer_s_right_and_keeps_the_distance():
+def test_yaw_moves_to_the_viewer_s_right_and_keeps_the_distance():
     orbit = Orbit((1.0, 2.0, 0.3), 270.0, 20.0, 5.0, (1.0,) * 9)
     before, after = orbit.matrix(), orbit.turned(yaw_deg=45.0, pitch_deg=15.0, zoom=1.25).matrix()
     step = after[:3, 3] - before[:3, 3]

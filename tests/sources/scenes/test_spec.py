@@ -1,10 +1,10 @@
-"""What a build's options promise: kept whole in `build.json`, and in a layer's name only what can change a pixel."""
+"""Options are stored completely in `build.json`; fingerprints cover only those that can change a pixel."""
 
 from spatialdata_builder.pipeline.store.fingerprints import plain
 from spatialdata_builder.sources.scenes.spec import RenderOptions
 
 
-def test_times_and_recycling_are_written_but_name_no_layer():
+def test_timeouts_and_scenes_per_process_are_stored_but_not_in_fingerprints():
     patient = RenderOptions(timeout_s=900, scenes_per_process=7)
     assert plain(patient) == plain(RenderOptions())
     assert RenderOptions.model_validate_json(patient.model_dump_json()) == patient

@@ -1,4 +1,4 @@
-"""Sampled floors and walls are plain, rounded, reproducible and made of what real rooms are made of."""
+"""Sampled floors and walls are plain values, rounded, reproducible, and of materials of real rooms."""
 
 from dataclasses import asdict
 from typing import get_args
@@ -40,6 +40,6 @@ def test_kinds_fit_their_role():
     assert not walls & {"grass", "carpet"}
 
 
-def test_patterns_of_walls_stay_plumb():
+def test_patterns_of_walls_stay_vertical():
     rng = np.random.default_rng(2)
     assert all(sample_surface(rng, "wall").rotation_deg in (0.0, 45.0, 90.0) for _ in range(200))

@@ -6,7 +6,7 @@ const card = (() => {
   const TITLES = { depth: "relative depth", metric: "metric depth" };
   let shown = -1; // position
   let known = null; // its facts
-  let held = ""; // the map that stays visible
+  let pinned = ""; // the map that stays visible
   let boxed = new Set();
   let masked = new Set();
 
@@ -14,7 +14,7 @@ const card = (() => {
 
   // ---- pictures
 
-  // Pictures of layers that the package does not know follow its own maps.
+  // Pictures of a user's own layers follow the built-in maps.
   const named = () => [...new Set([...MAPS, ...spatialdata.set.fields
     .map((field) => field.slice(0, field.indexOf(".")).replace(/^(source|target)_/, ""))
     .filter((name) => name !== "source" && name !== "target")])];
@@ -45,17 +45,17 @@ const card = (() => {
   };
 
   const hold = (name) => {
-    held = held === name ? "" : name;
-    for (const tile of dialog.querySelectorAll(".map-tile")) tile.setAttribute("aria-pressed", String(tile.dataset.map === held));
-    preview(held);
+    pinned = pinned === name ? "" : name;
+    for (const tile of dialog.querySelectorAll(".map-tile")) tile.setAttribute("aria-pressed", String(tile.dataset.map === pinned));
+    preview(pinned);
   };
 
   const thumb = (member) => {
     const source = member && media(member);
     if (!source) return element("span", { class: "empty" });
-    const made = element("img", { src: source, alt: words(member), decoding: "async", class: maps.isHard(member) ? "hard" : "" });
-    made.style.filter = maps.filter(member, known.maps?.[member]);
-    return made;
+    const node = element("img", { src: source, alt: words(member), decoding: "async", class: maps.isHard(member) ? "hard" : "" });
+    node.style.filter = maps.filter(member, known.maps?.[member]);
+    return node;
   };
 
   const strip = () => element("div", { class: "strip", role: "group", ariaLabel: "Maps" }, available().map((name, index) => {
@@ -66,9 +66,9 @@ const card = (() => {
       element("span", { class: "name" }, TITLES[name] ?? name));
     tile.dataset.map = name;
     tile.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && preview(name));
-    tile.addEventListener("pointerleave", () => preview(held));
+    tile.addEventListener("pointerleave", () => preview(pinned));
     tile.addEventListener("focus", () => tile.matches(":focus-visible") && preview(name));
-    tile.addEventListener("blur", () => preview(held));
+    tile.addEventListener("blur", () => preview(pinned));
     tile.addEventListener("click", () => hold(name));
     return tile;
   }));
@@ -157,9 +157,9 @@ const card = (() => {
   };
 
   const button = (className, text, title, action) => {
-    const made = element("button", { class: `button ${className}`, title }, text);
-    made.addEventListener("click", action);
-    return made;
+    const node = element("button", { class: `button ${className}`, title }, text);
+    node.addEventListener("click", action);
+    return node;
   };
 
   const fill = () => {
@@ -203,12 +203,12 @@ const card = (() => {
     if (pictured) {
       stage.show(dialog.querySelector(".stage"), media, known.maps ?? {}, border(), modes);
       outline();
-      if (held && available().includes(held)) {
-        const name = held;
-        held = "";
+      if (pinned && available().includes(pinned)) {
+        const name = pinned;
+        pinned = "";
         hold(name);
       } else {
-        held = "";
+        pinned = "";
       }
     }
   };

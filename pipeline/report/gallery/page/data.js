@@ -71,14 +71,14 @@ const spatialdata = (() => {
 
 // An element: attributes, then children. Text always becomes a text node, never markup.
 const element = (tag, attributes = {}, ...children) => {
-  const made = document.createElement(tag);
+  const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name === "class") made.className = value;
-    else if (name in made && name !== "list") made[name] = value;
-    else made.setAttribute(name, value);
+    if (name === "class") node.className = value;
+    else if (name in node && name !== "list") node[name] = value;
+    else node.setAttribute(name, value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== ""));
-  return made;
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== ""));
+  return node;
 };
 
 const words = (name) => name.replaceAll("_", " ");

@@ -10,58 +10,58 @@ const facts = (() => {
     const set = spatialdata.set;
     const state = set.states[set.state[position]];
     const { reject, check, judgement, screen, twin } = known;
-    const told = [element("p", {}, element("span", { class: `chip ${state}` }, LABELS[state]), " ",
+    const parts = [element("p", {}, element("span", { class: `chip ${state}` }, LABELS[state]), " ",
       element("strong", {}, set.reasons[set.because[position]] || "accepted by every layer"))];
     if (reject) {
       const measuredIt = reject.score !== -1;
-      told.push(list(pair("stage", reject.stage), pair("reason", reject.reason), ...(measuredIt ? [pair("score", number(reject.score))] : [])));
-      if (reject.detail) told.push(element("pre", {}, reject.detail));
+      parts.push(list(pair("stage", reject.stage), pair("reason", reject.reason), ...(measuredIt ? [pair("score", number(reject.score))] : [])));
+      if (reject.detail) parts.push(element("pre", {}, reject.detail));
     }
-    if (twin) told.push(element("p", {}, "same pair as ", element("a", { href: gallery.link(twin.key), class: "mono" }, twin.key), `, ${twin.distance} bits differ`));
+    if (twin) parts.push(element("p", {}, "same pair as ", element("a", { href: gallery.link(twin.key), class: "mono" }, twin.key), `, ${twin.distance} bits differ`));
     if (check?.clauses?.length) {
       const marks = { agrees: "✓", contradicted: "✗", unchecked: "–" };
-      told.push(element("ul", { class: "clauses" }, check.clauses.map((clause) => element("li", { class: clause.outcome },
+      parts.push(element("ul", { class: "clauses" }, check.clauses.map((clause) => element("li", { class: clause.outcome },
         element("span", { class: "mark", title: clause.outcome }, marks[clause.outcome] ?? "–"), element("b", {}, words(clause.name)), " ", clause.detail))));
     }
     for (const [name, part] of Object.entries(judgement ?? {})) {
-      told.push(element("p", { class: "soft" }, element("b", {}, words(name)), " ",
+      parts.push(element("p", { class: "soft" }, element("b", {}, words(name)), " ",
         Object.values(part ?? {}).map((value) => (typeof value === "string" ? value : JSON.stringify(value))).join(" ")));
     }
-    return section("Verdict", ...told, screen ? measured(screen) : null);
+    return section("Verdict", ...parts, screen ? measured(screen) : null);
   };
 
   const measured = (screen) => element("p", { class: "faint small" }, Object.entries(screen).map(([image, numbers]) =>
     `${image}: ${Object.entries(numbers ?? {}).map(([name, value]) => `${words(name)} ${number(value)}`).join(", ")}`).join(" — "));
 
   const instruction = (known) => {
-    const told = known.instruction ?? {};
-    if (!told.text) return null;
-    const made = [told.method, told.model, told.verified ? "verified by geometry" : "not verified"].filter(Boolean).join(" · ");
+    const found = known.instruction ?? {};
+    if (!found.text) return null;
+    const author = [found.method, found.model, found.verified ? "verified by geometry" : "not verified"].filter(Boolean).join(" · ");
     return element("section", {},
-      element("p", { class: "instruction" }, told.text),
-      element("p", { class: "faint small" }, made),
-      element("ul", { class: "variants" }, (told.variants ?? []).map((text) => element("li", {}, text))),
+      element("p", { class: "instruction" }, found.text),
+      element("p", { class: "faint small" }, author),
+      element("ul", { class: "variants" }, (found.variants ?? []).map((text) => element("li", {}, text))),
       known.source_caption || known.caption ? list(
         ...(known.source_caption ? [pair("source", known.source_caption)] : []),
         ...(known.caption ? [pair("target", known.caption)] : [])) : null);
   };
 
-  // Texts and JSON of layers that the package does not know, as they are.
+  // Texts and JSON of a user's own layers, unchanged.
   const own = (known) => (known.own ? section("Own layers",
     list(...Object.entries(known.own).map(([name, text]) => pair(words(name), text)))) : null);
 
   const edit = (known) => {
-    const told = known.edit;
-    if (!told) return null;
-    const camera = told.kind === "camera";
+    const found = known.edit;
+    if (!found) return null;
+    const camera = found.kind === "camera";
     const rest = { scale: 1, zoom: 1, rotation_deg: 0, yaw_deg: 0, pitch_deg: 0, view: "" };
     const units = { rotation_deg: "°", yaw_deg: "°", pitch_deg: "°" };
-    const rows = [pair("kind", told.kind)];
-    if (told.known && told.translation.some((value) => value)) rows.push(pair("moved by", `${told.translation.map(number).join(", ")} m`));
+    const rows = [pair("kind", found.kind)];
+    if (found.known && found.translation.some((value) => value)) rows.push(pair("moved by", `${found.translation.map(number).join(", ")} m`));
     for (const [name, value] of Object.entries(rest)) {
-      if (told[name] !== value && (told.known || name === "view")) rows.push(pair(words(name.replace("_deg", "")), `${typeof told[name] === "number" ? number(told[name]) : told[name]}${units[name] ?? ""}`));
+      if (found[name] !== value && (found.known || name === "view")) rows.push(pair(words(name.replace("_deg", "")), `${typeof found[name] === "number" ? number(found[name]) : found[name]}${units[name] ?? ""}`));
     }
-    if (!told.known) rows.push(pair("amounts", element("span", { class: "faint" }, "not known to the source")));
+    if (!found.known) rows.push(pair("amounts", element("span", { class: "faint" }, "not known to the source")));
     const view = known.camera;
     rows.push(pair("camera", view?.known ? `known, focal length ${view.focal}` : `not known, focal length ${view?.focal ?? "unknown"}`));
     return section(camera ? "Camera edit" : "Edit", list(...rows));
@@ -85,12 +85,12 @@ const facts = (() => {
     const plan = known.plan ?? {};
     const key = spatialdata.set.key[position];
     const estimators = Object.values(known.maps ?? {});
-    const rows = about.layers.map(({ layer, stage: made, model, revision, address, folder }) => {
+    const rows = about.layers.map(({ layer, stage: stageName, model, revision, address, folder }) => {
       const info = estimators.find((_, index) => Object.keys(known.maps)[index].replace(/^source_/, "") === layer);
       const name = info?.estimator || model;
       const state = known.layers?.[layer] ?? "";
       return element("tr", { title: folder }, element("th", {}, layer), element("td", { class: `state ${state}` }, state),
-        element("td", {}, made, name ? ", " : "", address && name === model ? element("a", { href: address, rel: "noreferrer" }, name) : name,
+        element("td", {}, stageName, name ? ", " : "", address && name === model ? element("a", { href: address, rel: "noreferrer" }, name) : name,
           element("span", { class: "faint mono" }, ` ${(info?.revision || revision).slice(0, 12)}`)));
     });
     const why = `spatialdata why ${about.why} ${key}`;

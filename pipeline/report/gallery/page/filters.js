@@ -44,9 +44,9 @@ const filters = (() => {
     },
 
     toggle(facet, value) {
-      const held = wanted.chosen[facet] ?? new Set();
-      if (!held.delete(value)) held.add(value);
-      if (held.size) wanted.chosen[facet] = held;
+      const selected = wanted.chosen[facet] ?? new Set();
+      if (!selected.delete(value)) selected.add(value);
+      if (selected.size) wanted.chosen[facet] = selected;
       else delete wanted.chosen[facet];
     },
 

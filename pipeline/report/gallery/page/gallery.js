@@ -100,7 +100,7 @@ const gallery = (() => {
     const known = set[values].map((value, index) => ({ value, index })).filter(({ value, index }) => value && totals[index]);
     if (!["state", "split"].includes(name)) known.sort((a, b) => totals[b.index] - totals[a.index]);
     if (known.length < (name === "reason" ? 1 : 2)) return null;
-    const made = known.map(({ value, index }) => {
+    const items = known.map(({ value, index }) => {
       const row = element("button", { class: "value", ariaPressed: "false" },
         element("span", { class: "name", title: value }, LABELS[value] ?? value), element("span", { class: "number" }));
       row.dataset.value = value;
@@ -111,11 +111,11 @@ const gallery = (() => {
       });
       return row;
     });
-    rows.set(name, made);
-    const host = element("div", { class: "values" }, made.slice(0, FEW));
-    const rest = made.length > FEW ? element("button", { class: "link" }, `all ${made.length}`) : null;
+    rows.set(name, items);
+    const host = element("div", { class: "values" }, items.slice(0, FEW));
+    const rest = items.length > FEW ? element("button", { class: "link" }, `all ${items.length}`) : null;
     rest?.addEventListener("click", () => {
-      host.append(...made.slice(FEW));
+      host.append(...items.slice(FEW));
       rest.remove();
     });
     return element("section", { class: "facet" }, element("h2", {}, title), host, rest);
@@ -130,7 +130,7 @@ const gallery = (() => {
       bar.style.height = `${count ? Math.max(6, (100 * count) / most) : 0}%`;
       return bar;
     }));
-    const told = element("span", { class: "number" });
+    const interval = element("span", { class: "number" });
     const ends = ["low", "high"].map((end) => element("input", { type: "range", min: 0, max: 1000, step: 1, class: end, ariaLabel: `${words(name)}, ${end} end` }));
     const at = (value) => low + ((high - low) * value) / 1000;
     const show = () => {
@@ -138,7 +138,7 @@ const gallery = (() => {
       const share = (value) => (value - low) / (high - low);
       ends[0].value = Math.round(1000 * share(from));
       ends[1].value = Math.round(1000 * share(to));
-      told.textContent = `${number(from)} – ${number(to)}`;
+      interval.textContent = `${number(from)} – ${number(to)}`;
       [...bars.children].forEach((bar, index) => bar.classList.toggle("out", (index + 0.999) / BINS < share(from) || index / BINS > share(to)));
     };
     let pending = 0;
@@ -152,9 +152,9 @@ const gallery = (() => {
         pending = requestAnimationFrame(() => changed(rememberSoon));
       });
     }
-    const made = element("div", { class: "score-range" }, element("div", { class: "title" }, element("span", {}, words(name)), told), bars, ...ends);
-    made.refresh = show;
-    return made;
+    const node = element("div", { class: "score-range" }, element("div", { class: "title" }, element("span", {}, words(name)), interval), bars, ...ends);
+    node.refresh = show;
+    return node;
   };
 
   const panel = () => {
@@ -170,7 +170,7 @@ const gallery = (() => {
     by("sort").value = wanted.sort;
     by("direction").textContent = wanted.down ? "↓" : "↑";
     by("direction").title = wanted.down ? "descending" : "ascending";
-    for (const made of by("panel").querySelectorAll(".score-range")) made.refresh();
+    for (const node of by("panel").querySelectorAll(".score-range")) node.refresh();
   };
 
   // ---- start

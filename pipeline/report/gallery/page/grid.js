@@ -34,7 +34,7 @@ const grid = (() => {
     const because = set.reasons[set.because[position]];
     const pictures = [picture(position, "source"), picture(position, "target")].filter(Boolean);
     const score = set.scores[filters.wanted.sort]?.[position];
-    const made = element("a", { class: `tile ${state}`, href: gallery.link(set.key[position]), tabIndex: rank === cursor ? 0 : -1 },
+    const node = element("a", { class: `tile ${state}`, href: gallery.link(set.key[position]), tabIndex: rank === cursor ? 0 : -1 },
       element("div", { class: "pictures" }, pictures.length ? pictures : element("span", { class: "empty" }, because || "no pictures yet")),
       element("p", { class: "text" }, set.text[position] || (pictures.length ? because : "")),
       element("p", { class: "meta" },
@@ -42,35 +42,35 @@ const grid = (() => {
         state === "accepted" ? null : element("span", { class: `chip ${state}`, title: because }, state === "waiting" ? "not built yet" : because),
         score === undefined ? null : element("span", { class: "score" }, `${words(filters.wanted.sort)} ${number(score)}`),
         element("span", { class: "key mono" }, set.key[position])));
-    made.dataset.rank = rank;
-    return made;
+    node.dataset.rank = rank;
+    return node;
   };
 
-  const place = (made, rank) => {
+  const place = (node, rank) => {
     const x = (rank % columns) * (width + GAP);
     const y = Math.floor(rank / columns) * (height + GAP);
-    made.style.transform = `translate(${x}px, ${y}px)`;
-    made.style.width = `${width}px`;
-    made.style.height = `${height}px`;
+    node.style.transform = `translate(${x}px, ${y}px)`;
+    node.style.width = `${width}px`;
+    node.style.height = `${height}px`;
   };
 
   const draw = () => {
     const top = -host.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor(top / (height + GAP)) - SPARE) * columns;
     const last = Math.min(order.length, (Math.floor((top + innerHeight) / (height + GAP)) + 1 + SPARE) * columns);
-    for (const [rank, made] of tiles) {
+    for (const [rank, node] of tiles) {
       if (rank < first || rank >= last) {
-        made.remove();
+        node.remove();
         tiles.delete(rank);
       }
     }
     const fresh = document.createDocumentFragment();
     for (let rank = first; rank < last; rank++) {
       if (tiles.has(rank)) continue;
-      const made = tile(rank);
-      place(made, rank);
-      tiles.set(rank, made);
-      fresh.append(made);
+      const node = tile(rank);
+      place(node, rank);
+      tiles.set(rank, node);
+      fresh.append(node);
     }
     host.append(fresh);
   };
@@ -94,7 +94,7 @@ const grid = (() => {
     const before = [columns, width];
     measure();
     if (before[0] === columns && before[1] === width) return;
-    for (const [rank, made] of tiles) place(made, rank);
+    for (const [rank, node] of tiles) place(node, rank);
     draw();
   }).observe(host);
 
@@ -105,7 +105,7 @@ const grid = (() => {
     if (y < bar) scrollBy(0, y - bar);
     else if (y + height > innerHeight) scrollBy(0, y + height - innerHeight + 8);
     draw();
-    for (const [other, made] of tiles) made.tabIndex = other === cursor ? 0 : -1;
+    for (const [other, node] of tiles) node.tabIndex = other === cursor ? 0 : -1;
     tiles.get(cursor)?.focus({ preventScroll: true });
   };
 

@@ -3,7 +3,7 @@
 // table. They get 8-bit values, that is the high byte of a 16-bit map.
 const maps = (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const made = new Set();
+  const defined = new Set();
 
   const node = (tag, attributes, ...children) => {
     const created = document.createElementNS(SVG, tag);
@@ -16,11 +16,11 @@ const maps = (() => {
     document.getElementById(id)?.remove();
     const place = { x: 0, y: 0, width: 1, height: 1, "color-interpolation-filters": "sRGB" };
     document.getElementById("filters").append(node("filter", { id, ...place }, ...primitives));
-    made.add(id);
+    defined.add(id);
     return `url(#${id})`;
   };
 
-  const fixed = (id, primitives) => (made.has(id) ? `url(#${id})` : define(id, ...primitives()));
+  const fixed = (id, primitives) => (defined.has(id) ? `url(#${id})` : define(id, ...primitives()));
 
   // Each channel through a table with 256 entries: [r, g, b] of each value, 0 to 255.
   const lookUp = (colors) => node("feComponentTransfer", {}, ...["R", "G", "B"].map((name, channel) =>
@@ -62,8 +62,8 @@ const maps = (() => {
     const far = 1 / Math.max(info.max, 1e-6);
     return (value) => {
       if (value === 0 && !known) return NOTHING;
-      const metres = info.offset + info.scale * (value * 256 + 128);
-      const share = (1 / Math.max(metres, 1e-6) - far) / Math.max(near - far, 1e-9);
+      const meters = info.offset + info.scale * (value * 256 + 128);
+      const share = (1 / Math.max(meters, 1e-6) - far) / Math.max(near - far, 1e-9);
       return colors().turbo[Math.round(255 * Math.min(1, Math.max(0, share)))];
     };
   };
@@ -104,7 +104,7 @@ const maps = (() => {
       return fixed("only-zero", () => only((value) => value === 0, NOTHING, 1));
     },
 
-    // Members that must not be interpolated: a value between two labels, or between none and far, would be a third one.
+    // Members that must not be interpolated, because a value between two labels, or between none and far, is wrong.
     isHard: (member) => /(instances|segment|changed|depth|metric)$/.test(member),
   };
 })();

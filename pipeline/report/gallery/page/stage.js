@@ -19,7 +19,7 @@ const stage = (() => {
 
   const side = (name) => {
     const pictured = now.media(name);
-    const made = element("div", { class: `side ${name}` },
+    const node = element("div", { class: `side ${name}` },
       pictured ? image("picture", pictured, name) : element("span", { class: "empty" }, `no ${name} image`),
       element("img", { class: "map", hidden: true, alt: "", draggable: false }),
       element("img", { class: "cover", hidden: true, alt: "", draggable: false }),
@@ -27,8 +27,8 @@ const stage = (() => {
     const boxes = document.createElementNS(SVG, "svg");
     boxes.setAttribute("class", "boxes");
     boxes.setAttribute("preserveAspectRatio", "none");
-    made.append(boxes, element("span", { class: "label" }, name));
-    return made;
+    node.append(boxes, element("span", { class: "label" }, name));
+    return node;
   };
 
   // Black over pixels without metric depth, if a map of confidence exists. Returns whether one does.
@@ -86,8 +86,8 @@ const stage = (() => {
   };
 
   return {
-    // Fill `root`: `media(member)` says where a member lies, `infos` how its pixels are read, `start` (percent) where
-    // the border is at first; `onmode` is called where another view is chosen.
+    // Fill `root`. `media(member)`: path of a member; `infos`: how to read its pixels; `start`: initial position of the
+    // border in percent; `onmode`: called when another view is chosen.
     show(root, media, infos, start, onmode) {
       halt();
       now = { root, media, infos, onmode };

@@ -1,5 +1,5 @@
 "use strict";
-// Light, dark, or as the system has it: kept for the reader where the browser lets a file keep anything.
+// Light, dark, or the system's theme; stored if the browser lets a file store values.
 (() => {
   const NAMES = ["auto", "light", "dark"];
   const KEY = "spatialdata-theme";
@@ -33,7 +33,7 @@
       try {
         localStorage.setItem(KEY, current);
       } catch {
-        // Nothing is kept, then.
+        // The choice is not stored.
       }
     });
   });

@@ -1,4 +1,4 @@
-"""Builds with made-up facts, so that tests can recount a page: layers on disk, without pixels."""
+"""Builds with synthetic facts, so that tests can recount a page: layers on disk, without pixels."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from spatialdata_builder.shards.schema import Instruction, MapInfo, Maps, PairFa
 from tests.annotators.factory import random_facts
 
 UNIT = 8
-COLOURS = ("red", "", "dark green", "wooden", "no such colour")
+COLORS = ("red", "", "dark green", "wooden", "no such color")
 MADE_BY = ("renderer", "onnx-community/metric3d-vit-small", "renderer")
 
 
@@ -77,8 +77,8 @@ def _lost(number: int) -> str:
 
 def _facts(number: int, kind: str, change: Callable[[int, PairFacts], PairFacts]) -> PairFacts:
     facts = random_facts(number, kind)
-    colours = [COLOURS[(number + place) % len(COLOURS)] for place in range(len(facts.objects))]
-    return change(number, facts.model_copy(update={"colours": colours}))
+    colors = [COLORS[(number + place) % len(COLORS)] for place in range(len(facts.objects))]
+    return change(number, facts.model_copy(update={"colours": colors}))
 
 
 def _written(number: int, row: PlanRow, state: str, facts: PairFacts | None) -> Written:

@@ -34,7 +34,7 @@ def columns_of(index: dict[str, Any]) -> dict[str, tuple[str, str, str, str]]:
 
 
 def test_states_are_those_of_why(mixed: Path, gallery: Path, index_of: Callable[[Path], dict[str, Any]]):
-    states = {"accepted": "accepted", "refused": "rejected", "unfinished": "waiting"}
+    states = {"accepted": "accepted", "rejected": "rejected", "unfinished": "waiting"}
     columns = columns_of(index_of(gallery))
     cards = cards_of(gallery)
     plan = open_build(str(mixed)).plan
@@ -170,4 +170,4 @@ def test_a_sample_that_a_check_rejected_has_pictures_and_scores(
     assert 0 < card["reject"]["score"] < 0.5
     assert card["reject"]["detail"] == ""
     assert card["scores"]["displacement_px"] == index["scores"]["displacement_px"][index["key"].index(key)] > 0
-    assert card["layers"]["checks"] == "refused"
+    assert card["layers"]["checks"] == "rejected"

@@ -4,14 +4,14 @@ import math
 
 import pytest
 
-from spatialdata_builder.pipeline.report.gallery.facts import NO_DEPTH, Facts, colour_in, facts_of
+from spatialdata_builder.pipeline.report.gallery.facts import NO_DEPTH, Facts, color_in, facts_of
 from spatialdata_builder.shards.schema import PairFacts
 from tests.annotators.factory import random_facts
 
 
 def facts_from(facts: PairFacts, **changes: object) -> Facts:
     plain = facts.model_dump()
-    arguments = {"edit": plain["edit"], "objects": plain["objects"], "maps": {}, "text": "", "colours": ()}
+    arguments = {"edit": plain["edit"], "objects": plain["objects"], "maps": {}, "text": "", "colors": ()}
     return facts_of(**{**arguments, **changes})
 
 
@@ -68,15 +68,15 @@ def test_depth_is_in_meters_or_unknown():
 
 def test_colors():
     facts = random_facts(2, "scale")
-    assert facts_from(facts, colours=["blue"] * len(facts.objects)).colour == "blue"
-    assert facts_from(facts, colours=[""] * len(facts.objects)).colour == ""
-    for name, colour in {
+    assert facts_from(facts, colors=["blue"] * len(facts.objects)).color == "blue"
+    assert facts_from(facts, colors=[""] * len(facts.objects)).color == ""
+    for name, color in {
         "left dark red mug": "dark red",
         "wooden crate": "",
         "redwood table": "",
         "light blue light grey pot": "light blue",
         "": "",
     }.items():
-        assert colour_in(name) == colour
+        assert color_in(name) == color
     named = facts.model_copy(update={"objects": [facts.objects[0].model_copy(update={"name": "dark green mug"})]})
-    assert facts_from(named).colour == "dark green"
+    assert facts_from(named).color == "dark green"

@@ -17,7 +17,7 @@ from spatialdata_builder.pipeline.report.gallery.funnel_page import write_funnel
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
-from tests.pipeline.report.gallery.scenes import COLOURS, Written, write_scenes
+from tests.pipeline.report.gallery.scenes import COLORS, Written, write_scenes
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +80,7 @@ def test_every_sample_is_counted_once(scenes, tmp_path):
     assert states["waiting"] and states["rejected"]
     assert found["pairs"]["accepted"] == states["accepted"]
     assert sum(found["pairs"].values()) == sum(one.facts is not None for one in written)
-    assert f"{sum(one.facts is not None for one in written):,} pairs made" in page.text
+    assert f"{sum(one.facts is not None for one in written):,} pairs" in page.text
     planned = Counter((one.kind, one.split) for one in written)
     accepted = Counter((one.kind, one.split) for one in written if one.state == "accepted")
     rows = {(row["edit"], row["split"]): (row["planned"], row["accepted"]) for row in found["edits_by_split"]}
@@ -113,8 +113,8 @@ def test_categories_colors_and_gaps(scenes, tmp_path):
     accepted = [one for one in edited if one.state == "accepted"]
     categories = Counter(one.facts.objects[0].category for one in edited)
     assert {row["name"]: row["pairs"] for row in found["categories"]} == categories
-    colours = Counter(one.facts.colours[0] for one in accepted)
-    assert {row["name"]: row["accepted"] for row in found["colours"]} == {name: colours[name] for name in COLOURS}
+    colors = Counter(one.facts.colours[0] for one in accepted)
+    assert {row["name"]: row["accepted"] for row in found["colours"]} == {name: colors[name] for name in COLORS}
     makers = {one.key: f"depth renderer, metric {one.maps.metric.estimator}" for one in accepted}
     cells = Counter((one.kind, one.facts.objects[0].category, makers[one.key]) for one in accepted)
     coverage = {(row["edit"], row["category"], row["depth"]): row["accepted"] for row in found["coverage"]}
@@ -182,7 +182,7 @@ def test_shards_are_counted_like_their_build(finished, tmp_path):
     built, _ = show(finished, tmp_path / "built")
     for source, recipe in ((finished / "shards", ""), (finished, "full"), (finished / "shards" / "full", "")):
         found, page = show(source, tmp_path / "packed", recipe)
-        assert found["funnel"] == [] and "where they were built" in page.text
+        assert found["funnel"] == [] and "Open the gallery of OUT" in page.text
         assert found["coverage"] == built["coverage"]
         for name, histogram in built["histograms"].items():
             assert found["histograms"][name]["counts"]["accepted"] == histogram["counts"]["accepted"]
@@ -216,7 +216,7 @@ def test_a_build_without_pairs(tmp_path):
     write_scenes(tmp_path / "out", 16, missing={("pair", 0), ("pair", 1)})
     found, page = show(tmp_path / "out", tmp_path / "page")
     assert found["samples"] == {"accepted": 0, "rejected": 0, "waiting": 16}
-    assert "No pair is made yet." in page.text
+    assert "There are no pairs yet." in page.text
     assert page.all("svg") == []
 
 

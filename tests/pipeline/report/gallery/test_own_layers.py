@@ -1,4 +1,4 @@
-"""Layers of a user's own in the gallery: text is shown as text, images and label maps as pictures."""
+"""A user's own layers in the gallery: text is shown as text, images and label maps as pictures."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +10,8 @@ from tests.pipeline.report.gallery.conftest import Look, values_of
 def test_they_are_in_both_galleries(owned: Path, tmp_path: Path):
     for source, name in ((owned, "build"), (owned / "shards" / "full", "shards")):
         place = tmp_path / name
-        told = run("view", source, "--out", place)
-        assert told.code == 0, told
+        result = run("view", source, "--out", place)
+        assert result.code == 0, result
         _, cards = values_of(place / "data" / "00000.js")
         own = [card for card in cards if "own" in card]
         assert own
