@@ -63,7 +63,7 @@ class HeightMap:
     corner_z: Floats
     """(V,)"""
     steep_at: Integers
-    """(S,) cells that a steep triangle (of a wall, a net, a pane) crosses, unless the triangle is smaller than a cell"""
+    """(S,) cells that a steep triangle (of a wall, a net, a pane) crosses, if it is larger than half a cell"""
     steep_z: Floats
     """(S, 2) lowest and highest point of that triangle"""
 

@@ -17,7 +17,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, TypeAdapter
 
 from .glb import Floats
@@ -57,6 +56,8 @@ radius."""
 _RIM_GAP: Final = 0.15
 """Fraction of the directions in which the surroundings may be lower."""
 _DIRECTIONS: Final = 24
+_SIDES: Final[tuple[tuple[Side, int, int], ...]] = (("+x", 0, -1), ("-x", 0, 1), ("+y", 1, -1), ("-y", 1, 1))
+"""The sides, their axes, and the directions in which one looks from them."""
 _HAND: Final = 0.15
 """Meters above a covered region at which its sides are open or closed; at most half of its free height."""
 _REACHED: Final = 0.5
@@ -183,8 +184,9 @@ def rest_height(support: Support, base: Sequence[Sequence[float]] | Floats) -> f
     patch = support.patch
     # Cells that the base touches, not only those whose centers it covers.
     hull = shapely.buffer(shapely.convex_hull(shapely.multipoints(np.asarray(base, np.float64))), 0.5 * patch.cell)
-    first = np.maximum(np.floor((np.array(hull.bounds[:2]) - patch.low) / patch.cell).astype(np.int64), 0)
-    last = np.maximum(np.ceil((np.array(hull.bounds[2:]) - patch.low) / patch.cell).astype(np.int64), first)
+    left, bottom, right, top = shapely.bounds(hull)
+    first = np.maximum(np.floor(([left, bottom] - np.array(patch.low)) / patch.cell).astype(np.int64), 0)
+    last = np.maximum(np.ceil(([right, top] - np.array(patch.low)) / patch.cell).astype(np.int64), first)
     heights = patch.heights()[first[0] : last[0], first[1] : last[1]]
     i, j = np.nonzero(np.isfinite(heights))
     centers = (np.column_stack([i, j]) + first + 0.5) * patch.cell + patch.low
@@ -366,8 +368,9 @@ class _Search:
         ways = np.stack([np.cos(angles), np.sin(angles)], axis=1)
         cells = np.rint(center + ways[:, None] * steps[:, None]).astype(np.int64)  # (directions, steps, 2)
         on_grid = ((cells >= 0) & (cells < core.shape)).all(axis=2)
-        i, j = np.where(on_grid[..., None], cells, 0).transpose(2, 0, 1)
-        own = core[i, j] & on_grid
+        cells[~on_grid] = 0
+        i, j = cells[..., 0], cells[..., 1]
+        own = np.asarray(core[i, j]) & on_grid
         # Beyond the region: what stands in its middle is no rim.
         beyond = on_grid & (steps > np.where(own, steps, -1.0).max(axis=1, keepdims=True))
         heights = np.where(beyond, self.highest.reshape(core.shape)[i, j], -np.inf).max(axis=1)
@@ -377,7 +380,7 @@ class _Search:
         """Sides from which most of a region can be reached at a height."""
         solid = self.surface.slice(level)
         sides: list[Side] = []
-        for side, axis, step in (("+x", 0, -1), ("-x", 0, 1), ("+y", 1, -1), ("-y", 1, 1)):
+        for side, axis, step in _SIDES:
             order = (slice(None, None, step), slice(None)) if axis == 0 else (slice(None), slice(None, None, step))
             hidden = np.logical_or.accumulate(solid[order], axis=axis)[order]
             if (~hidden[core]).mean() > _REACHED:
