@@ -61,22 +61,45 @@ def _survey(
     Raises:
         BadInput: no model can be used (the line counts the reasons), or the survey was made with other packages.
     """
-    digest = hashlib.sha256(canonical(specs).encode()).hexdigest()[:16]
+    rows = [PlanRow(asset_key(spec["uid"]), "train", spec) for spec in specs]
+
+    def read(kept: LayerStore, plan: Plan) -> tuple[list[Asset], list[dict[str, str]]]:
+        return _usable(kept, plan, stages, say), _rejected(kept, plan, stages)
+
+    assets, rejected = look_at(config, store, "survey", rows, stages, read, say, progress)
+    store.write_file(REJECTED_ASSETS, canonical(rejected).encode())
+    return assets
+
+
+def look_at(
+    config: Config,
+    store: LayerStore,
+    what: str,
+    rows: Sequence[PlanRow],
+    stages: Sequence[Stage],
+    read: Callable[[LayerStore, Plan], T],
+    say: Callable[[str], None],
+    progress: Progress,
+) -> T:
+    """Let stages look at models, in a folder of its own for each list of models (`survey_folder`); see `_survey`.
+
+    Args:
+        what: name of the list's digest in the plan.
+        read: reads the layers; may raise LayerCorrupt.
+    """
+    digest = hashlib.sha256(canonical([row.spec for row in rows]).encode()).hexdigest()[:16]
     kept = LayerStore(f"{survey_folder(config, store).rstrip('/')}/{digest}", **store.options)
-    rows = (PlanRow(asset_key(spec["uid"]), "train", spec) for spec in specs)
     with wait_for_lock(kept, say) as lock:
         if kept.exists(PLAN):
             _check_versions(kept)
-        plan = write_plan(kept, {"survey": digest}, rows, _UNIT, say=say)
-        say(f"looking at {len(specs)} assets")
-        assets = mended(
+        plan = write_plan(kept, {what: digest}, rows, _UNIT, say=say)
+        say(f"looking at {len(rows)} assets")
+        return mended(
             kept,
             lambda: run(stages, kept, plan, config.engine, progress, guard=lock.check),
-            lambda: _usable(kept, plan, stages, say),
+            lambda: read(kept, plan),
             say,
         )
-    store.write_file(REJECTED_ASSETS, canonical(_rejected(kept, plan, stages)).encode())
-    return assets
 
 
 def survey_folder(config: Config, store: LayerStore) -> str:
