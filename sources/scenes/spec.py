@@ -15,24 +15,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from ...shards.options import Options
 from ...shards.schema import EditKind
 from ..assets.asset import Asset
-
-SurfaceKind = Literal["wood", "tile", "concrete", "carpet", "grass", "plaster", "brick"]
-
-
-@dataclass(frozen=True)
-class Surface:
-    """A procedural material, evaluated in world coordinates."""
-
-    kind: SurfaceKind
-    colour: tuple[float, float, float]
-    """Linear RGB, 0 to 1."""
-    accent: tuple[float, float, float]
-    scale_m: float
-    """Size of one board, tile or grain."""
-    rotation_deg: float
-    roughness: float
-    seed: int
-
+from .garden import Garden
+from .room import Room
+from .values import CameraPose, Hdri, Light, Surface
 
 @dataclass(frozen=True)
 class Wall:
@@ -43,26 +28,6 @@ class Wall:
     normal_deg: float
     height: float
     surface: Surface
-
-
-Hdri = Literal["city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset"]
-
-
-@dataclass(frozen=True)
-class Light:
-    """One of Blender's own HDRIs, turned about z and scaled."""
-
-    hdri: Hdri
-    rotation_deg: float
-    strength: float
-
-
-@dataclass(frozen=True)
-class CameraPose:
-    """Pinhole camera. `K` 3x3 pixels and `world_from_camera` 4x4, both row-major, OpenCV axes."""
-
-    K: tuple[float, ...]
-    world_from_camera: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -122,14 +87,19 @@ class SceneSpec:
     height: int
     objects: tuple[SceneObjectSpec, ...]
     floor: Surface
+    """Of a room: equal to `room.floor`. Of a garden: equal to `garden.ground`."""
     walls: tuple[Wall, ...]
+    """Of an open scene; a room and a garden have none here."""
     light: Light
+    """Of an open scene and a garden: the light. Of a room: what is seen through its windows and in reflections."""
     source: State
     target: State
     edit: EditSpec
     seed: int
     """Seed of the renderer, the same for both images."""
     names: dict[int, str] = field(default_factory=dict[int, str])
+    room: Room | None = None
+    garden: Garden | None = None
 
     def asset(self, identity: int) -> Asset:
         """Of the object with this id."""
@@ -137,10 +107,14 @@ class SceneSpec:
 
 
 def to_json(spec: SceneSpec) -> dict[str, Any]:
-    """The specification as plain JSON values (object ids become strings); no `second_object` where there is none."""
+    """The specification as plain JSON values (object ids become strings); no `second_object`, `room` or `garden` where
+    there is none."""
     values = asdict(spec)
     if not spec.edit.second_object:
         del values["edit"]["second_object"]
+    for name in ("room", "garden"):
+        if values[name] is None:
+            del values[name]
     return values
 
 
