@@ -4,18 +4,20 @@ Invariant: footprints of a composed scene are disjoint, every object is forecast
 all objects as the camera sees them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from ...shards.geometry import F64, matrix3, project
 from ..assets.asset import Asset
+from ..assets.supports import Support
 from .camera import Orbit, frame
 from .casting import Cast, cast_scene
 from .footprints import Objects, Placements, apparent_size, extent, footprint, prism
 from .needs import Range, SceneNeeds
+from .room import Room
 from .rotations import free_turns
 from .silhouettes import Forecast, forecast
 from .spec import (
@@ -76,6 +78,10 @@ class Scene:
     container: int = 0
     """Id of a container in which object `guest` can stand, 0 for none."""
     guest: int = 0
+    room: Room | None = None
+    """The furnished room that the scene is, with no `walls`; None for an open scene."""
+    supports: Mapping[int, tuple[Support, ...]] = field(default_factory=dict[int, tuple[Support, ...]])
+    """Of each object, those that `Placement.standing` counts."""
 
     @property
     def size(self) -> float:

@@ -316,7 +316,11 @@ def _light(
 ) -> RoomLight:
     """Day: the windows' light leads and the sun may shine in. Evening: both are dim, and the lamp is on. Lamp: it is
     dark outside."""
-    windows, fill = {"day": ((9.0, 18.0), (0.45, 0.8)), "evening": ((1.2, 3.0), (0.2, 0.35)), "lamp": ((0.03, 0.1), (0.1, 0.2))}[mood]
+    windows, fill = {
+        "day": ((9.0, 18.0), (0.45, 0.8)),
+        "evening": ((1.2, 3.0), (0.2, 0.35)),
+        "lamp": ((0.03, 0.1), (0.1, 0.2)),
+    }[mood]
     cool = {"day": (0.9, 0.96, 1.0), "evening": (0.72, 0.8, 1.0), "lamp": (0.55, 0.68, 1.0)}[mood]
     warm = {"day": (1.0, 0.98, 0.95), "evening": (1.0, 0.9, 0.8), "lamp": (1.0, 0.84, 0.66)}[mood]
     glass = [opening.wall for opening in openings if opening.kind == "window"]
@@ -457,9 +461,7 @@ def _pictures(
         style: Literal["abstract", "landscape", "shapes", "botanical"] = _STYLES[int(rng.integers(len(_STYLES)))]
         for _ in range(12):
             middle = float(rng.uniform(-reach, reach))
-            if not any(
-                a < middle + half and middle - half < b and top > z - height / 2 - 0.1 for a, b, top in blocked
-            ):
+            if not any(a < middle + half and middle - half < b and top > z - height / 2 - 0.1 for a, b, top in blocked):
                 for index in range(count):
                     along = middle - half + width / 2 + index * (width + gap)
                     where = (_rounded(v) for v in (along, z, width, height, frame, min(mat, 0.15 * height)))
@@ -468,7 +470,13 @@ def _pictures(
     return tuple(found)
 
 
-_FRAMES: tuple[Color, ...] = ((0.02, 0.02, 0.02), (0.36, 0.2, 0.09), (0.75, 0.74, 0.71), (0.12, 0.06, 0.03), (0.5, 0.36, 0.14))
+_FRAMES: tuple[Color, ...] = (
+    (0.02, 0.02, 0.02),
+    (0.36, 0.2, 0.09),
+    (0.75, 0.74, 0.71),
+    (0.12, 0.06, 0.03),
+    (0.5, 0.36, 0.14),
+)
 _STYLES = ("abstract", "landscape", "shapes", "botanical")
 _RUG_STYLES = ("plain", "border", "stripes", "checks", "kilim", "medallion")
 _RUG_COLOURS: tuple[tuple[Color, Color, Color], ...] = (

@@ -19,6 +19,7 @@ from .garden import Garden
 from .room import Room
 from .values import CameraPose, Hdri, Light, Surface
 
+
 @dataclass(frozen=True)
 class Wall:
     """A vertical plane through (x, y, 0), facing `normal_deg` (degrees about z from +x)."""
@@ -31,6 +32,16 @@ class Wall:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What an object stands on, in or under, other than the floor."""
+
+    object: int
+    """Id of the object whose support it is."""
+    support: int
+    """Index of the support among those of that object (`Scene.supports`)."""
+
+
+@dataclass(frozen=True)
 class Placement:
     """Where one object stands: a similarity, world_from_object = translate(x, y, z) rotate_z(yaw) scale."""
 
@@ -40,6 +51,8 @@ class Placement:
     yaw_deg: float
     scale: float = 1.0
     present: bool = True
+    standing: Standing | None = None
+    """None: on the floor, or in the container of an open scene."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +120,18 @@ class SceneSpec:
 
 
 def to_json(spec: SceneSpec) -> dict[str, Any]:
-    """The specification as plain JSON values (object ids become strings); no `second_object`, `room` or `garden` where
-    there is none."""
+    """The specification as plain JSON values (object ids become strings), without `second_object`, `room`, `garden` and
+    `standing` where there is none."""
     values = asdict(spec)
     if not spec.edit.second_object:
         del values["edit"]["second_object"]
     for name in ("room", "garden"):
         if values[name] is None:
             del values[name]
+    for state in (values["source"], values["target"]):
+        for placement in state["placements"].values():
+            if placement["standing"] is None:
+                del placement["standing"]
     return values
 
 
