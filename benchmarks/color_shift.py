@@ -4,7 +4,7 @@
 
 ROOT is an Objaverse cache. Renders scenes of its models and of procedural ones (128 x 128, 8 samples), and compares the
 median OKLab color of each mask with that of the asset's portrait. Prints percentiles of the shift, the distance of
-masks from the region of their own color word, how many correct color words `shards.colors.contradicted` drops, and how
+masks from the region of their own color word, how many correct color words `shards.colors.contradicts` drops, and how
 many wrong ones it detects.
 """
 

@@ -49,7 +49,7 @@ def combine(parts: Iterable[str]) -> CombinedLicense:
     """The freest license that all of these allow for one adaptation of them all; see the module docstring.
 
     Args:
-        parts: names from `LICENSES`, or several of them `joined`; other texts, and the empty one, count as unknown.
+        parts: names from `LICENSES`, or several in one text (`join_licenses`). Other texts count as unknown.
             Without parts, the result is `cc0`.
     """
     names: set[LicenseName] = {name for part in parts for name in licenses_of(part)}

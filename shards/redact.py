@@ -1,6 +1,6 @@
 """Removes secrets from what is written and printed: passwords and tokens in URLs, keys in headers, registered keys.
 
-Invariant: a text without a secret stays equal to the byte. `redacted` depends only on the value, so its result may
+Invariant: a text without a secret stays equal to the byte. `redact_values` depends only on the value, so its result may
 enter a fingerprint; `redact` also hides the secrets registered in this process.
 """
 
@@ -74,7 +74,7 @@ def register_url(url: str) -> None:
 
 
 def redact_registered(text: str) -> str:
-    """An external text (such as a server's response) without the secrets registered with `hide`."""
+    """An external text (such as a server's response) without the secrets registered with `register_secret`."""
     return _hide_secrets(text, _known)
 
 

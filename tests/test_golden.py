@@ -183,6 +183,7 @@ def test_whole_files_of_shards(name: str, found: Found):
     same(recorded(name)["hashes"]["files"], found(name)["hashes"]["files"])
 
 
+@pytest.mark.blender
 def test_sampled_scenes(work: Path, found: Found):
     """Floor, walls, light, camera, placements and edits, before anything is rendered."""
     if found("procedural")["assets"] != recorded("procedural")["assets"]:

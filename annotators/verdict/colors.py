@@ -1,7 +1,7 @@
 """Words of color in a text against the pixels of what they name.
 
 Invariant: a word is contradicted only where every object that it may be said of shows another color, under the light of
-that image, by the tolerance of `shards.colors.contradicted`.
+that image, by the tolerance of `shards.colors.contradicts`.
 """
 
 import re

@@ -32,7 +32,7 @@ class VisibleAsset:
     uid: str
     creator: str
     licence: str
-    """As named by the source; several licenses of one model are joined (`shards.licenses.joined`)."""
+    """As named by the source; several licenses of one model are joined (`shards.licenses.join_licenses`)."""
     category: str
     family: str
     dataset: str

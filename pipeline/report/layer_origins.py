@@ -17,7 +17,7 @@ from ..store.fingerprints import plain
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _OWN_FIELDS: Final = ("class", "model", "revision", "texts")
-"""Fields of a stage that `Maker` has own fields for."""
+"""Fields of a stage that `LayerOrigin` has own fields for."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ class Asset:
     colour: str
     """A plain color name that fits the whole object; empty if there is none."""
     licence: str
-    """License, as the source names it. A model with several uids has all their licenses (`shards.licenses.joined`)."""
+    """License, as the source names it. A model with several uids has all their licenses, joined."""
     creator: str
     scale: float
     """Meters per file unit."""

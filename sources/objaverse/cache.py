@@ -171,8 +171,8 @@ def count_licenses(licenses: Iterable[str]) -> str:
 def normalize_license(text: str) -> str:
     """Normalize the text of a license. `CC BY-SA 4.0`, `cc-by-sa` and a creativecommons.org address become `by-sa`.
 
-    Other text is returned in lower case and counts as `unknown` (`shards.licenses.known`), whatever it grants. This
-    includes text that contains more than the name of a license, such as `by permission`.
+    Other text is returned in lower case and counts as `unknown` (`shards.licenses.to_license_name`), whatever it
+    grants. This includes text that contains more than the name of a license, such as `by permission`.
     """
     plain = text.lower()
     for pattern, name in _SPELLINGS:

@@ -64,10 +64,10 @@ def test_similarity_rotates_counterclockwise_seen_from_above_then_translates():
     assert g.transform(pose, [[1, 0, 0], [0, 0, 1]]) == pytest.approx(np.array([[1, 4, 3], [1, 2, 5]]))
 
 
-def test_flat_is_row_major_rounded_and_has_no_negative_zero():
-    assert g.flat([[1, 2.123456789], [-1e-9, 4]]) == [1.0, 2.123457, 0.0, 4.0]
-    assert str(g.flat([-0.0])) == "[0.0]"
-    assert np.array_equal(g.matrix3(g.flat(K)), np.round(K, 6))
+def test_json_lists_are_row_major_rounded_and_has_no_negative_zero():
+    assert g.to_json_list([[1, 2.123456789], [-1e-9, 4]]) == [1.0, 2.123457, 0.0, 4.0]
+    assert str(g.to_json_list([-0.0])) == "[0.0]"
+    assert np.array_equal(g.matrix3(g.to_json_list(K)), np.round(K, 6))
     assert g.matrix4(range(16))[1, 0] == 4
 
 
@@ -98,8 +98,8 @@ def test_displacement_is_between_the_centers_of_the_masks():
 
 
 @pytest.mark.parametrize(("degrees", "same"), [(0, 0), (180, 180), (-180, 180), (315, -45), (725, 5), (-90.5, -90.5)])
-def test_wrapped(degrees, same):
-    assert g.wrapped(degrees) == same
+def test_wrapped_degrees(degrees, same):
+    assert g.wrap_degrees(degrees) == same
 
 
 def test_psnr():

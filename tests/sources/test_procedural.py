@@ -137,7 +137,7 @@ def test_bytes_do_not_depend_on_the_process(tmp_path: Path):
     """Another hash seed, order and process give equal files."""
     uids = [f"procedural-{kind}-0003" for kind in ("mug", "shelf", "book", "television", "potted-plant")]
     code = "import sys, pathlib, spatialdata_builder.sources.procedural as p\n"
-    code += "for uid in sys.argv[2:]: p.make(uid, pathlib.Path(sys.argv[1]))"
+    code += "for uid in sys.argv[2:]: p.write_glb(uid, pathlib.Path(sys.argv[1]))"
     environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "b"), *uids], check=True, env=environment)
     for uid in reversed(uids):

@@ -76,7 +76,7 @@ def test_what_is_not_seen_does_not_count(mixed):
     everything = keys_in(mixed)
     relicense(mixed, hide)
     found = find_unlicensed((opened := open_build(str(mixed))).store, opened.plan, opened.layers["pair"], ("cc0",))
-    assert found.by_unit == {} and found.told == ""
+    assert found.by_unit == {} and found.warning == ""
     assert run("shard", mixed, "--recipe", "full", "--licenses", "cc0").code == 0
     assert keys_in(mixed) == everything
 
