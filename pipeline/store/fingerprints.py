@@ -25,7 +25,8 @@ def fingerprint(stage: Stage, needs: Mapping[str, str], plan: str = "") -> str:
     """16 hex digits that name the output of `stage`, given the fingerprints of the layers that it needs, or the plan.
 
     Covered: dataclass fields, except those with `metadata={"fingerprint": False}`, and inside pydantic sections all
-    fields but those with `json_schema_extra={"fingerprint": False}`; the class's qualified name without its module,
+    fields but those with `json_schema_extra={"fingerprint": False}`, and those with `"if changed"` that have their
+    default: options that were added later. Further the class's qualified name without its module,
     and of a stage that was plugged in its import path.
 
     Args:
@@ -114,8 +115,10 @@ def _section(section: BaseModel) -> dict[str, Any]:
     old = _old_names(type(section))
     for name, info in type(section).model_fields.items():
         extra = info.json_schema_extra
-        if not (isinstance(extra, dict) and extra.get("fingerprint") is False):
-            kept[old.get(name, name)] = getattr(section, name)
+        covered = extra.get("fingerprint", True) if isinstance(extra, dict) else True
+        value = getattr(section, name)
+        if covered is True or (covered == "if changed" and value != info.default):
+            kept[old.get(name, name)] = value
     return kept
 
 

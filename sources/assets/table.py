@@ -4,6 +4,7 @@ Assets and supports stay encoded until a scene draws them. So a table of a milli
 bytes.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,8 @@ SUPPORTS = "supports.parquet"
 """Name of the table of supports. It is in the folder of the table of assets."""
 CANDIDATES = 192
 """Number of assets that a scene chooses from. It is fixed so that the cost does not grow with the table."""
+PER_CATEGORY = 6
+"""Number of assets of one category that a furnished room chooses from."""
 MIN_ASSETS = 4
 """Minimum number of assets in a split."""
 MIN_MODELS = 2
@@ -163,6 +166,31 @@ class AssetTable:
             generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, scene, 0xA55E7])))
             chosen = sorted(generator.choice(len(pool), CANDIDATES, replace=False).tolist())
         return [_decode(pool[index].as_py()) for index in chosen]
+
+    def of_categories(self, split: str, seed: int, scene: int, names: frozenset[str]) -> list[Asset]:
+        """Some assets of each category whose last words are one of `names`: at most `PER_CATEGORY`, a seeded sample.
+
+        In the order of the table, so that the result does not depend on the order of `names`.
+        """
+        pool = self.pools[split]
+        generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, scene, 0xF0121])))
+        chosen: list[int] = []
+        for category, rows in _categories(pool).items():
+            words = category.split()
+            if not any(" ".join(words[start:]) in names for start in range(len(words))):
+                continue
+            few = len(rows) <= PER_CATEGORY
+            chosen += rows if few else generator.choice(rows, PER_CATEGORY, replace=False).tolist()
+        return [_decode(pool[index].as_py()) for index in sorted(chosen)]
+
+
+@lru_cache(maxsize=4)
+def _categories(pool: pa.ChunkedArray) -> dict[str, list[int]]:
+    """Rows of each category, sorted by category."""
+    found: dict[str, list[int]] = {}
+    for row, text in enumerate(pool.to_pylist()):
+        found.setdefault(str(json.loads(text)["category"]), []).append(row)
+    return dict(sorted(found.items()))
 
 
 def supports_table(supports: Mapping[str, AssetSupports]) -> Any:

@@ -265,7 +265,9 @@ def _rug(rug: dict) -> list[Part]:
 def _lathe(name: str, side: str, material: str, lamp: dict, outline: list) -> Part:
     """A surface of revolution around the lamp's axis: outline of (radius, z)."""
     angle = 2 * np.pi * np.arange(_ROUND) / _ROUND
-    rings = [np.stack([lamp["x"] + r * np.cos(angle), lamp["y"] + r * np.sin(angle), 0 * angle + z], -1) for r, z in outline]
+    rings = [
+        np.stack([lamp["x"] + r * np.cos(angle), lamp["y"] + r * np.sin(angle), 0 * angle + z], -1) for r, z in outline
+    ]
     faces = [
         (_ROUND * k + i, _ROUND * k + (i + 1) % _ROUND, _ROUND * (k + 1) + (i + 1) % _ROUND, _ROUND * (k + 1) + i)
         for k in range(len(outline) - 1)

@@ -19,6 +19,7 @@ class Swap(EditRules):
     def drafts(self, rng: np.random.Generator, scene: Scene, turn: int) -> Iterator[Draft]:
         # Two mugs that change places leave two mugs where they were.
         twos = [(i, j) for i in scene.fit for j in scene.fit if scene.asset(i).category != scene.asset(j).category]
+        twos = [(i, j) for i, j in twos if scene.placements[i].standing == scene.placements[j].standing]
         while twos:
             one, other = twos[int(rng.integers(len(twos)))]
             here, there = scene.placements[one], scene.placements[other]

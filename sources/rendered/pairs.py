@@ -25,6 +25,7 @@ from ..edits.judge import judge
 from ..edits.limits import Limits
 from ..edits.proposals import Rejection, propose, scene_number
 from ..registry import get_scene_source
+from ..scenes.kinds import Furniture, furniture_categories, needs_supports
 from ..scenes.naming import name_objects
 from ..scenes.spec import RenderOptions, SceneOptions, SceneSpec
 from .derived import RenderedPair, between, invert
@@ -172,9 +173,14 @@ class RenderPairs(Stage):
     ) -> tuple[SceneSpec, ...] | str:
         """One proposal (of two edits, where two samples share the scene) whose edited object has a name, or why there
         is none. Assets of the uids `broken` are not drawn."""
-        drawn = model.table.candidates(sample.split, seed, scene_number(attempt))
+        scene = scene_number(attempt)
+        drawn = model.table.candidates(sample.split, seed, scene)
         candidates = [asset for asset in drawn if asset.uid not in broken]
-        settings = (self.scene, self.render.resolution, seed, attempt)
+        furniture = None
+        if needs_supports(self.scene):
+            pieces = model.table.of_categories(sample.split, seed, scene, furniture_categories())
+            furniture = Furniture([asset for asset in pieces if asset.uid not in broken], model.table.supports_of)
+        settings = (self.scene, self.render.resolution, seed, attempt, furniture)
         if two := sample.spec.get("edits"):
             specs = propose_two(candidates, (two[0], two[1]), *settings)
         else:

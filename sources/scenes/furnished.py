@@ -1,7 +1,7 @@
 """A furnished room as a scene: the room, what stands in it, and a camera in it.
 
 Invariant: the camera is inside the room at the height of a person's eyes, no object is at the camera, every object that
-may be edited carries nothing, and all objects that `furnish` placed are in the scene, seen or not.
+may be edited carries nothing, and the camera sees a good part of every object.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +22,15 @@ from .room import WALLS, Room, WallName, dress_room, sample_outlook, sample_room
 from .rotations import free_turns
 from .silhouettes import Forecast, forecast
 from .spec import SceneObjectSpec, SceneOptions
-from .standing import riders
+from .standing import carrying, riders
 from .template import Role, Template
 
 View = Literal["room", "near"]
-_CAMERAS: Final = 32
+_LAYOUTS: Final = 4
+"""Rooms that are tried before the scene is rejected."""
+_SEEN: Final = 0.3
+"""Objects of which less is forecast to be seen are left out."""
+_CAMERAS: Final = 16
 """Cameras that are tried for one room."""
 _EYE: Final[Mapping[View, Range]] = {"room": (1.3, 1.65), "near": (1.15, 1.7)}
 """Height of the eyes, meters."""
@@ -60,26 +64,47 @@ def furnish_scene(
         view: of the room, or near what stands on the focus of the template.
         assets, supports_of: as in `furnish.furnish`.
     """
-    back: WallName = tuple(WALLS)[int(rng.integers(4))]
-    room = _sized(rng, template, back)
-    found = furnish(rng, room, back, template, roles, assets, supports_of)
-    if isinstance(found, str):
-        return found
-    room = dress_room(rng, room, outlines(found))
-    objects = tuple(SceneObjectSpec(id, asset, "midground") for id, asset in found.assets.items())
+    fault = ""
+    for _ in range(_LAYOUTS):
+        room, back = _sized(rng, template)
+        found = furnish(rng, room, back, template, roles, assets, supports_of)
+        if isinstance(found, str):
+            fault = found
+            continue
+        scene = _seen_scene(rng, view, found, room, back, needs, options, resolution)
+        if not isinstance(scene, str):
+            return scene
+        fault = scene
+    return fault
+
+
+def _seen_scene(
+    rng: np.random.Generator,
+    view: View,
+    found: Furnished,
+    room: Room,
+    back: WallName,
+    needs: SceneNeeds,
+    options: SceneOptions,
+    resolution: tuple[int, int],
+) -> Scene | str:
+    """The scene of the first camera that sees enough, with what it sees."""
     fault = "no_camera"
     for _ in range(_CAMERAS):
         orbit = _camera(rng, view, found, room, back, resolution)
         if isinstance(orbit, str):
             continue
-        outlook = forecast(objects, found.placements, orbit.pose(), resolution)
-        fit = _editable(found, outlook, needs, options, resolution)
-        if len(fit) < needs.editable:
+        kept = _seen(found, orbit, resolution)
+        objects = tuple(SceneObjectSpec(id, asset, "midground") for id, asset in kept.assets.items())
+        outlook = forecast(objects, kept.placements, orbit.pose(), resolution) if objects else {}
+        fit = _editable(kept, outlook, needs, options, resolution)
+        if len(objects) < options.objects[0] or len(fit) < needs.editable:
             fault = "nothing_to_edit"
             continue
+        room = dress_room(rng, room, outlines(kept))
         return Scene(
-            objects=_layered(objects, found.placements, orbit),
-            placements=found.placements,
+            objects=_layered(objects, kept.placements, orbit),
+            placements=kept.placements,
             floor=room.floor,
             walls=(),
             light=sample_outlook(rng, room.light.mood),
@@ -90,9 +115,43 @@ def furnish_scene(
             fit=fit,
             seed=int(rng.integers(2**31)),
             room=room,
-            supports=found.supports,
+            supports=kept.supports,
         )
     return fault
+
+
+def _seen(found: Furnished, orbit: Orbit, resolution: tuple[int, int]) -> Furnished:
+    """What a camera sees, numbered from 1. What it does not see, or little of, is left out, unless it carries what is.
+
+    So names and relations never count an object that the viewer does not see.
+    """
+    gone: set[int] = set()
+    while True:
+        ids = [id for id in found.assets if id not in gone]
+        if not ids:
+            return Furnished()
+        objects = [SceneObjectSpec(id, found.assets[id], "midground") for id in ids]
+        placements = {id: found.placements[id] for id in ids}
+        outlook = forecast(objects, placements, orbit.pose(), resolution)
+        carriers = carrying(placements)
+        unseen = {id for id, seen in outlook.items() if id not in carriers and seen.visible * seen.in_frame < _SEEN}
+        if not unseen:
+            break
+        gone |= unseen
+    new = {id: index + 1 for index, id in enumerate(ids)}
+    moved = {
+        new[id]: replace(place, standing=replace(place.standing, object=new[place.standing.object]))
+        if place.standing
+        else place
+        for id, place in placements.items()
+    }
+    return Furnished(
+        {new[id]: found.assets[id] for id in ids},
+        {id: moved[id] for id in sorted(moved)},
+        {new[id]: found.supports[id] for id in ids if id in found.supports},
+        new.get(found.focus, 0),
+        found.left_out,
+    )
 
 
 def inside_room(room: Room, point: F64, margin: float) -> bool:
@@ -110,10 +169,15 @@ def eye_fault(scene: Scene, placements: Placements, position: F64) -> str | None
     return "camera_too_near" if _touches(assets, placements, position) else None
 
 
-def _sized(rng: np.random.Generator, template: Template, back: WallName) -> Room:
-    """The template's width is along the wall that the camera looks at."""
+def _sized(rng: np.random.Generator, template: Template) -> tuple[Room, WallName]:
+    """A room, and the wall that the camera looks at: along the template's width, and with as few openings as any."""
     width, depth, height = template.size
-    return sample_room(rng, (width, depth, height) if back[1] == "y" else (depth, width, height))
+    axis = "xy"[int(rng.integers(2))]
+    room = sample_room(rng, (width, depth, height) if axis == "y" else (depth, width, height))
+    walls: list[WallName] = [name for name in WALLS if name[1] == axis]
+    counts = [sum(opening.wall == name for opening in room.openings) for name in walls]
+    first = int(rng.integers(2)) if counts[0] == counts[1] else int(np.argmin(counts))
+    return room, walls[first]
 
 
 def _camera(

@@ -88,6 +88,14 @@ class Scene:
         """What counts as one step in this scene: the median of the apparent sizes, metres."""
         return float(np.median([apparent_size(placed.asset) for placed in self.objects]))
 
+    def step(self, identity: int) -> float:
+        """`size` for an object: in a room, of what stands on the same support, or on the floor as it does."""
+        if self.room is None:
+            return self.size
+        level = self.placements[identity].standing
+        sizes = [apparent_size(self.asset(id)) for id, place in self.placements.items() if place.standing == level]
+        return float(np.median(sizes))
+
     def asset(self, identity: int) -> Asset:
         """Ids count from 1 in the order of `objects`."""
         return self.objects[identity - 1].asset

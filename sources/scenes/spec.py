@@ -19,6 +19,9 @@ from .garden import Garden
 from .room import Room
 from .values import CameraPose, Hdri, Light, Surface
 
+SceneKind = Literal["open", "room", "tabletop"]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
 
 @dataclass(frozen=True)
 class Wall:
@@ -161,6 +164,14 @@ def _each_within(low: int, high: int) -> Callable[[tuple[int, int]], tuple[int, 
     return check
 
 
+def _some_weight(given: dict[SceneKind, float]) -> dict[SceneKind, float]:
+    """The kinds with a weight above zero; one at least."""
+    kept: dict[SceneKind, float] = {kind: weight for kind, weight in given.items() if weight > 0}
+    if not kept:
+        raise ValueError(f"no kind has a weight above 0; kinds: {', '.join(get_args(SceneKind))}")
+    return kept
+
+
 class CameraOptions(Options):
     """`scene.camera`."""
 
@@ -182,6 +193,12 @@ class SceneOptions(Options):
 
     renamed: ClassVar[Mapping[str, str]] = {"attempts": "max_proposals"}
 
+    kinds: Annotated[dict[SceneKind, Weight], AfterValidator(_some_weight)] = Field(
+        default={"open": 1.0},
+        description="weights of the kinds of scenes: objects on a floor (open), or a furnished room, seen as a whole "
+        "(room) or near what stands on a table or cabinet (tabletop)",
+        json_schema_extra={"fingerprint": "if changed"},
+    )
     objects: Annotated[tuple[int, int], AfterValidator(_from_to(2, 8))] = Field(
         default=(2, 6), description="fewest and most objects in a scene; of one alone, `remove` would leave nothing"
     )

@@ -45,6 +45,11 @@ def riders(identity: int, placements: Mapping[int, Placement]) -> frozenset[int]
     return frozenset(found)
 
 
+def carrying(placements: Mapping[int, Placement]) -> frozenset[int]:
+    """Ids of the objects on, in or under which some present object stands."""
+    return frozenset(place.standing.object for place in placements.values() if place.present and place.standing)
+
+
 def region(support: Support, base: Placement) -> "shapely.Polygon":
     """The polygon of a support of the object placed at `base`, world meters."""
     import shapely
