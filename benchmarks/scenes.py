@@ -27,6 +27,7 @@ from spatialdata_builder.sources.changed_region import find_changed
 from spatialdata_builder.sources.edits.proposals import propose
 from spatialdata_builder.sources.procedural import catalogue, make
 from spatialdata_builder.sources.scenes.footprints import footprint
+from spatialdata_builder.sources.scenes.garden import sample_garden, sample_sky
 from spatialdata_builder.sources.scenes.room import dress_room, sample_outlook, sample_room, seen_from
 from spatialdata_builder.sources.scenes.spec import (
     CameraOptions,
@@ -44,7 +45,7 @@ MARGIN_M = 0.12
 
 def proposals(side: int, first: int, options: SceneOptions) -> Iterator[tuple[int, SceneSpec]]:
     """The first valid proposal of each seed from `first`."""
-    assets = catalogue()
+    assets = catalogue(6)
     for seed in range(first, first + 1000):
         found = (propose(assets, "translate", options, (side, side), seed, attempt) for attempt in range(60))
         if spec := next((spec for spec in found if isinstance(spec, SceneSpec)), None):
@@ -101,13 +102,25 @@ def in_room(seed: int, spec: SceneSpec) -> SceneSpec | None:
     return replace(spec, floor=room.floor, light=sample_outlook(rng, room.light.mood), room=room)
 
 
+def in_garden(seed: int, spec: SceneSpec) -> SceneSpec:
+    """The scene in a garden."""
+    rng = np.random.default_rng([seed, 12])
+    spec = moved(spec, 0.0, (0.0, 0.0))
+    pads: list[tuple[float, float, float]] = []
+    for outline, _ in furniture(spec):
+        x, y = outline.mean(axis=0)
+        pads.append((x, y, float(np.hypot(*(outline - (x, y)).T).max())))
+    garden = sample_garden(rng, pads, [spec.source.camera, spec.target.camera])
+    return replace(spec, floor=garden.ground, light=sample_sky(rng), garden=garden)
+
+
 def scenes(kind: str, count: int, side: int, first: int) -> list[SceneSpec]:
     """The first scenes of a kind."""
     lens = CameraOptions(elevation_deg=(10.0, 32.0), focal_mm=(22.0, 34.0))
     options = SceneOptions() if kind == "open" else SceneOptions(camera=lens)
     found: list[SceneSpec] = []
     for seed, spec in proposals(side, first, options):
-        made = spec if kind == "open" else in_room(seed, spec)
+        made = {"open": lambda seed, spec: spec, "room": in_room, "garden": in_garden}[kind](seed, spec)
         if made is not None:
             found.append(made)
         if len(found) == count:

@@ -13,6 +13,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
+from .garden import build_garden
 from .hits import SOLID, export_hits, solid_everywhere
 from .importer import ImportFailed, attach, import_model, separate_sheets
 from .materials import Graph, surface_material
@@ -100,9 +101,10 @@ class Scene:
         self._world(spec["light"])
         self.surroundings: Shell | None = None
         if "room" in spec:
-            parts = build_room(self.scene, spec["room"])
+            self.surroundings = shell_of(build_room(self.scene, spec["room"]))
             use_fast_light(self.scene)
-            self.surroundings = shell_of(parts)
+        elif "garden" in spec:
+            self.surroundings = shell_of(build_garden(self.scene, spec["garden"]))
         else:
             self._floor(spec["floor"])
             for number, wall in enumerate(spec["walls"]):
@@ -201,7 +203,7 @@ class Scene:
         self.scene.collection.objects.link(bpy.data.objects.new(name, mesh))
 
     def _number_parts(self) -> np.ndarray:
-        """Number the meshes from 1. Returns the object id (0: floor or wall) for each number."""
+        """Number the meshes from 1. Returns the object id (0: what surrounds the objects) for each number."""
         ids = {part: int(name) for name, asset in self.assets.items() for part in asset.parts}
         owners = [0]
         for item in self.scene.objects:
