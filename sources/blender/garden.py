@@ -44,7 +44,7 @@ def _material(garden: dict, name: str) -> Any:
     surface = garden["border"]["surface"]
     if name == "hedge":
         return _leaves(name, surface["colour"], surface["accent"])
-    return _leaves(name, *2 * [[0.3 * value for value in surface["colour"]]])
+    return _leaves(name, *2 * [[0.55 * value for value in surface["colour"]]])
 
 
 def _leaves(name: str, first: Any, second: Any) -> Any:

@@ -83,12 +83,14 @@ def _grass(garden: dict, ground: Ground) -> Part:
     grass = garden["grass"]
     rng = np.random.default_rng([garden["seed"], 1])
     count = grass["blades"]
-    distance = grass["reach"] * rng.uniform(0.03, 1.0, count) ** 1.25
+    distance = grass["reach"] * rng.uniform(0.03, 1.0, count) ** 1.2
     turn = np.deg2rad(grass["heading_deg"] + grass["spread_deg"] * rng.uniform(-1, 1, count))
     place = np.stack([np.cos(turn), np.sin(turn)], -1) * distance[:, None] + (grass["x"], grass["y"])
     x, y = place.T
     clumps = np.sin(2.1 * x + 1) * np.sin(1.7 * y) + 0.6 * np.sin(5.3 * x) * np.sin(6.1 * y + 2)
     keep = clumps + rng.uniform(-1.2, 1.2, count) > -0.5
+    # The lawn has no edge where the blades end: they thin out.
+    keep &= rng.random(count) < 1.6 * (1 - distance / grass["reach"])
     for px, py, radius in ground.pads:
         keep &= np.hypot(x - px, y - py) > radius * rng.uniform(0.85, 1.02, count)
     if garden["path"]:
@@ -189,9 +191,9 @@ def _hedge(garden: dict, ground: Ground) -> list[Part]:
     border = garden["border"]
     rng = np.random.default_rng([garden["seed"], 3])
     half, height, thick = border["length"] / 2, border["height"], 0.7
-    count = 16_000
+    count = 24_000
     # Leaves lie near the front, the back and the top.
-    s, depth = rng.uniform(-half, half, count), rng.exponential(0.05, count)
+    s, depth = rng.uniform(-half, half, count), rng.exponential(0.06, count)
     face = rng.choice(3, count, p=[0.62, 0.13, 0.25])
     up, across = rng.uniform(0.02, 1.0, count), rng.uniform(-0.5, 0.5, count)
     bulge = 0.06 * (np.sin(2.3 * s) + np.sin(5.1 * s + 7 * up))
@@ -201,7 +203,7 @@ def _hedge(garden: dict, ground: Ground) -> list[Part]:
     first, second = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in rng.normal(size=(2, count, 3)))
     second = np.cross(first, second)
     second /= np.linalg.norm(second, axis=1, keepdims=True)
-    length = rng.uniform(0.025, 0.05, count)[:, None]
+    length = rng.uniform(0.035, 0.075, count)[:, None]
     points = np.stack([centers + first * length, centers + second * length * 0.55, centers - first * length, centers - second * length * 0.55], 1)
     leaves = Part("hedge", "inside", "hedge", points.reshape(-1, 3), (np.arange(count)[:, None] * 4 + np.arange(4)).tolist())
     core = np.array([[-half, half, -thick / 2 + 0.1, thick / 2 - 0.1, -0.1, height - 0.1]])

@@ -30,6 +30,8 @@ POINTS = 1024
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 MIDDLE_GRAY = 0.2
 """Scene-linear luminance that the view transform maps to a medium gray: target for the log-average of an image."""
+LAWN_GRAY = 0.12
+"""The same for a garden: grass is darker than most of what stands on it."""
 BRIGHTEST = 3.5
 """Exposed scene-linear value that the view transform still distinguishes from white (measured: white from 4)."""
 WHITE_BALANCE = 0.6
@@ -243,7 +245,12 @@ class Scene:
         """Set exposure and white point from the first image of the scene. Later images keep them."""
         if self.exposure is not None:
             return
-        self.exposure = exposure_of(arrays["linear"], arrays["depth"], whole="room" not in self.spec)
+        self.exposure = exposure_of(
+            arrays["linear"],
+            arrays["depth"],
+            LAWN_GRAY if "garden" in self.spec else MIDDLE_GRAY,
+            background="room" not in self.spec,
+        )
         view = self.scene.view_settings
         view.exposure = self.exposure
         if hasattr(view, "use_white_balance"):  # since 4.3
@@ -270,15 +277,16 @@ def mean_luminance(image: Any) -> float:
     return float(rows @ weight / weight.sum())
 
 
-def exposure_of(linear: np.ndarray, depth: np.ndarray, whole: bool) -> float:
-    """Stops that bring the log-average luminance of surfaces to middle gray; less if 2 % of pixels would be white.
+def exposure_of(linear: np.ndarray, depth: np.ndarray, gray: float, background: bool) -> float:
+    """Stops that bring the log-average luminance of surfaces to `gray`; less if 2 % of pixels would be white.
 
-    `whole`: the pixels include those without a surface. In a room, what is seen through windows may be white.
+    These pixels include those without a surface only if `background`: what is seen through windows may be white.
     """
     luminance = np.maximum(linear @ np.array(LUMINANCE, np.float32), 1e-4)
     surfaces = depth > 0
-    stops = math.log2(MIDDLE_GRAY) - float(np.mean(np.log2(luminance[surfaces] if surfaces.any() else luminance)))
-    brightness = linear.max(axis=-1) if whole or not surfaces.any() else linear.max(axis=-1)[surfaces]
+    stops = math.log2(gray) - float(np.mean(np.log2(luminance[surfaces] if surfaces.any() else luminance)))
+    brightness = linear.max(axis=-1)
+    brightness = brightness if background or not surfaces.any() else brightness[surfaces]
     bright = math.log2(BRIGHTEST) - math.log2(max(1e-4, float(np.percentile(brightness, 98))))
     return round(max(-8.0, min(8.0, stops, bright)), 3)
 

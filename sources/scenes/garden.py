@@ -98,9 +98,9 @@ def sample_garden(rng: np.random.Generator, pads: Sequence[Pad], cameras: Sequen
     turns = np.rad2deg(np.arccos(np.clip(looks @ away, -1.0, 1.0)))
     reach = float(np.linalg.norm(middle - eyes.mean(axis=0)))
     tip = eyes.mean(axis=0) - 0.15 * reach * away
-    young = np.array(ground.colour) * rng.uniform(0.8, 1.2)
+    young = np.array(ground.colour) * rng.uniform(1.1, 1.7)
     grass = Grass(
-        blades=int(rng.integers(26_000, 40_000)),
+        blades=int(rng.integers(36_000, 52_000)),
         height=_rounded(rng.uniform(0.03, 0.075)),
         young=_color(young),
         dry=_color(0.6 * young + 0.4 * np.array(ground.accent)),
@@ -149,9 +149,9 @@ def _path(rng: np.random.Generator, pads: Sequence[Pad], middle: F64, away: F64,
         lean, side = rng.uniform(-1.0, 1.0), rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 1.4) * max(reach, 1.5)
         along = away * np.cos(lean) + right * np.sin(lean)
         across = np.array([along[1], -along[0]])
-        start, bend = middle + across * side, rng.uniform(-0.5, 0.5)
+        start, bend = middle + across * side, rng.uniform(-0.8, 0.8)
         steps = np.linspace(-9.0, 14.0, 47)
-        line = start + steps[:, None] * along + (bend * np.sin(steps / rng.uniform(2.0, 4.0)))[:, None] * across
+        line = start + steps[:, None] * along + (bend * np.sin(steps / rng.uniform(1.5, 3.0)))[:, None] * across
         if all(np.hypot(*(line - pad[:2]).T).min() > pad[2] + width / 2 + 0.12 for pad in pads):
             return Path(
                 points=tuple((_rounded(x), _rounded(y)) for x, y in line),
@@ -172,7 +172,7 @@ def _border(rng: np.random.Generator, pads: Sequence[Pad], middle: F64, away: F6
         x=_rounded(x),
         y=_rounded(y),
         yaw_deg=_rounded(np.rad2deg(np.arctan2(away[1], away[0])) + 90.0 + rng.uniform(-18.0, 18.0)),
-        length=30.0,
+        length=24.0,
         height=_rounded(rng.uniform(0.9, 1.7)),
         surface=sample_surface(rng, "hedge" if hedge else "fence"),
     )
