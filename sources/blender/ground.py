@@ -1,9 +1,11 @@
 # pyright: basic
-"""The geometry of a garden from a `Garden` as JSON (sources/scenes/garden.py): meshes in world meters, in numpy alone."""
+"""The geometry of a garden from a `Garden` as JSON (sources/scenes/garden.py): meshes in world meters, numpy alone."""
+
+from itertools import pairwise
 
 import numpy as np
 
-from .shell import OFFSET, Part
+from .shell import FLOOR_OFFSET_M, Part
 
 LINES = 150
 """Lines of the ground's grid in each direction, dense in the middle."""
@@ -39,13 +41,13 @@ class Ground:
         if self.path:
             level = np.minimum(level, (self.from_path(points) - self.path["width"] / 2 - 0.05) / LEVEL_M)
         far = (FLAT_M - np.hypot(*(points - self.middle).T)) / (FLAT_M - FLAT_FROM_M)
-        return z * _smooth(level) * _smooth(far) - OFFSET
+        return z * _smooth(level) * _smooth(far) - FLOOR_OFFSET_M
 
     def from_path(self, points: np.ndarray) -> np.ndarray:
         """Distance (N,) of points (N, 2) from the middle line of the path."""
         line = np.array(self.path["points"])
         best = np.full(len(points), np.inf)
-        for a, b in zip(line[:-1], line[1:], strict=True):
+        for a, b in pairwise(line):
             t = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
             best = np.minimum(best, np.hypot(*(points - a - t[:, None] * (b - a)).T))
         return best
@@ -57,7 +59,7 @@ def _smooth(t: np.ndarray) -> np.ndarray:
 
 
 def garden_parts(garden: dict) -> list[Part]:
-    """Ground, grass, path and border; materials `ground`, `grass`, `path`, `fence` or `hedge`, and `core` in a hedge."""
+    """All parts of a garden; materials `ground`, `grass`, `path`, `fence`, `hedge` and, inside of a hedge, `core`."""
     ground = Ground(garden)
     parts = [_ground(ground), _grass(garden, ground)]
     if garden["path"]:
@@ -95,7 +97,9 @@ def _grass(garden: dict, ground: Ground) -> Part:
         keep &= np.hypot(x - px, y - py) > radius * rng.uniform(0.85, 1.02, count)
     if garden["path"]:
         stones = garden["path"]["stones"]
-        keep &= ground.from_path(place) > garden["path"]["width"] * (0.3 if stones else 0.5) * rng.uniform(0.9, 1.05, count)
+        keep &= ground.from_path(place) > garden["path"]["width"] * (0.3 if stones else 0.5) * rng.uniform(
+            0.9, 1.05, count
+        )
     place, distance = place[keep], distance[keep]
     count = len(place)
     wide = np.maximum(1.0, distance / 2.5)
@@ -109,7 +113,7 @@ def _grass(garden: dict, ground: Ground) -> Part:
     tip = base + out * lean[:, None] + up * height[:, None]
     points = np.stack([base - side, base + side, middle + 0.75 * side, middle - 0.75 * side, tip], 1).reshape(-1, 3)
     first = np.arange(count)[:, None] * 5
-    faces = (first + (0, 1, 2, 3)).tolist() + (first + (3, 2, 4)).tolist()
+    faces = [*(first + np.arange(4)).tolist(), *(first + np.array([3, 2, 4])).tolist()]
     return Part("grass", "inside", "grass", points, faces, True)
 
 
@@ -147,7 +151,10 @@ def _stones(rng: np.random.Generator, line: np.ndarray, width: float, ground: Gr
         points.append(np.column_stack([plan, np.full(corners, z)]))
         points.append(np.column_stack([plan + 0.01 * (plan - (x, y)), np.full(corners, z - 0.06)]))
         faces.append(tuple(range(start, start + corners)))
-        faces += [(start + i, start + corners + i, start + corners + (i + 1) % corners, start + (i + 1) % corners) for i in range(corners)]
+        faces += [
+            (start + i, start + corners + i, start + corners + (i + 1) % corners, start + (i + 1) % corners)
+            for i in range(corners)
+        ]
     return Part("path", "inside", "path", np.concatenate(points), faces)
 
 
@@ -204,7 +211,17 @@ def _hedge(garden: dict, ground: Ground) -> list[Part]:
     second = np.cross(first, second)
     second /= np.linalg.norm(second, axis=1, keepdims=True)
     length = rng.uniform(0.035, 0.075, count)[:, None]
-    points = np.stack([centers + first * length, centers + second * length * 0.55, centers - first * length, centers - second * length * 0.55], 1)
-    leaves = Part("hedge", "inside", "hedge", points.reshape(-1, 3), (np.arange(count)[:, None] * 4 + np.arange(4)).tolist())
+    points = np.stack(
+        [
+            centers + first * length,
+            centers + second * length * 0.55,
+            centers - first * length,
+            centers - second * length * 0.55,
+        ],
+        1,
+    )
+    leaves = Part(
+        "hedge", "inside", "hedge", points.reshape(-1, 3), (np.arange(count)[:, None] * 4 + np.arange(4)).tolist()
+    )
     core = np.array([[-half, half, -thick / 2 + 0.1, thick / 2 - 0.1, -0.1, height - 0.1]])
     return [leaves, Part("core", "inside", "core", *_box_mesh(border, ground, core))]

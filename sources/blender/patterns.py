@@ -31,9 +31,8 @@ def _palette(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def _waves(rng: np.random.Generator, x: np.ndarray, octaves: int, base: float) -> np.ndarray:
     """Sum of sines with falling amplitude, about -1 to 1."""
-    return sum(
-        np.sin(x * base * 2.1**k * rng.uniform(0.8, 1.25) + rng.uniform(0, 7)) / 1.9**k for k in range(octaves)
-    ) / 1.6
+    shifts, rates = rng.uniform(0, 7, octaves), base * 2.1 ** np.arange(octaves) * rng.uniform(0.8, 1.25, octaves)
+    return np.sin(x[..., None] * rates + shifts) @ (1.9 ** -np.arange(octaves)) / 1.6
 
 
 def _abstract(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, aspect: float) -> np.ndarray:
@@ -137,7 +136,9 @@ def rug_image(rug: dict) -> np.ndarray:
         image = _blend(image, accent, (np.abs(edge - 0.2) < 0.012).astype(float))
         image = _blend(image, accent, (np.abs(edge - 0.03) < 0.01).astype(float))
         # Mirrored waves make a dense ornament, as knotted rugs have.
-        field = np.cos(dx * rng.uniform(40, 60)) * np.cos(dy * rng.uniform(40, 60)) + np.cos((dx + dy) * rng.uniform(25, 45))
+        field = np.cos(dx * rng.uniform(40, 60)) * np.cos(dy * rng.uniform(40, 60)) + np.cos(
+            (dx + dy) * rng.uniform(25, 45)
+        )
         image = _blend(image, accent, ((field > 0.75) & (edge > 0.2)) * 0.85)
         image = _blend(image, ground, ((field > 0.9) & (edge < 0.17)) * 0.9)
         star = np.hypot(dx / (0.3 * rug["length"]), dy / (0.34 * rug["width"])) * (

@@ -74,12 +74,12 @@ def room_world(graph: Graph, outlook: Value, light: dict) -> Value:
 
 
 def use_fast_light(scene: Any) -> None:
-    """Replace what follows the first bounce with ambient occlusion, which looks the same here and costs less.
+    """Replace what follows the second bounce with ambient occlusion, which looks the same here and costs less.
 
     The tree of lights is for many lights: with a few, it is slower, and noisier where a beam crosses.
     """
     scene.cycles.use_fast_gi, scene.cycles.fast_gi_method = True, "REPLACE"
-    scene.cycles.ao_bounces_render = 1
+    scene.cycles.ao_bounces_render = 2
     scene.cycles.use_light_tree = False
     scene.world.light_settings.distance = AO_M
 

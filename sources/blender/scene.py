@@ -18,13 +18,11 @@ from .hits import SOLID, export_hits, solid_everywhere
 from .importer import ImportFailed, attach, import_model, separate_sheets
 from .materials import Graph, surface_material
 from .room import build_room, room_world, use_fast_light
-from .shell import Part
+from .shell import FLOOR_OFFSET_M, Part
 from .visibility import Shell
 
 RADII = (1.0, 4.0, 16.0, 60.0)
 """Half widths of the squares that make up the floor, meters. Depth is useful up to the far edge."""
-FLOOR_OFFSET_M = 5e-5
-"""How much the floor is lower than the objects on it, meters, so that the bottom of an open box hides the floor."""
 SENSOR_MM = 32.0
 POINTS = 1024
 LUMINANCE = (0.2126, 0.7152, 0.0722)
@@ -169,7 +167,8 @@ class Scene:
         brightness = graph.math("DIVIDE", graph.node("RGBToBW", color).outputs[0], GLARE * mean_luminance(image))
         dimmed = graph.scale(color, graph.math("DIVIDE", 1.0, graph.add(brightness, 1.0)))
         if "room" in self.spec:
-            color = room_world(graph, graph.scale(dimmed, light["strength"]), self.spec["room"]["light"])
+            outlook = graph.scale(dimmed, light["strength"] / mean_luminance(image))
+            color = room_world(graph, outlook, self.spec["room"]["light"])
             graph.node("OutputWorld", graph.node("Background", color).outputs[0])
             world.cycles.sampling_method = "NONE"  # even light needs none
             return

@@ -19,6 +19,7 @@ from .garden import Garden
 from .room import Room
 from .values import CameraPose, Hdri, Light, Surface
 
+
 @dataclass(frozen=True)
 class Wall:
     """A vertical plane through (x, y, 0), facing `normal_deg` (degrees about z from +x)."""
@@ -91,7 +92,8 @@ class SceneSpec:
     walls: tuple[Wall, ...]
     """Of an open scene; a room and a garden have none here."""
     light: Light
-    """Of an open scene and a garden: the light. Of a room: what is seen through its windows and in reflections."""
+    """Of an open scene and a garden: the light. Of a room: what is seen through its windows and in reflections, with
+    `strength` as its mean radiance."""
     source: State
     target: State
     edit: EditSpec

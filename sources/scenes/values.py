@@ -4,7 +4,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 SurfaceKind = Literal[
-    "wood", "tile", "concrete", "carpet", "grass", "plaster", "brick", "paint", "wallpaper", "lacquer", "cloth", "gravel"
+    "wood",
+    "tile",
+    "concrete",
+    "carpet",
+    "grass",
+    "plaster",
+    "brick",
+    "paint",
+    "wallpaper",
+    "lacquer",
+    "cloth",
+    "gravel",
 ]
 
 

@@ -97,7 +97,7 @@ def test_visible_fractions_agree_with_brute_force(rendered, renderer, files):
 
 @pytest.mark.slow
 def test_the_image_is_exposed_and_only_the_edit_changes_it(rendered):
-    spec, source, target = rendered
+    _, source, target = rendered
     assert 60 < source.rgb.mean() < 175
     assert ((source.rgb >= 254).any(axis=-1) & (source.depth > 0)).mean() < 0.02
     changed = find_changed(source, target, (1, 3))

@@ -8,7 +8,7 @@ import pytest
 
 from spatialdata_builder.shards.geometry import flat, intrinsics_of_lens, look_at
 from spatialdata_builder.sources.blender.ground import Ground, garden_parts
-from spatialdata_builder.sources.blender.shell import OFFSET
+from spatialdata_builder.sources.blender.shell import FLOOR_OFFSET_M
 from spatialdata_builder.sources.scenes.garden import Garden, sample_garden
 from spatialdata_builder.sources.scenes.spec import CameraPose, to_json
 from tests.sources.small_scenes import scene
@@ -40,7 +40,7 @@ def test_the_ground_is_flat_on_pads_and_uneven_elsewhere(garden: Garden):
     for x, y, radius in PADS:
         inside = rng.uniform(-1, 1, (200, 2))
         inside = inside[np.hypot(*inside.T) < 1] * radius + (x, y)
-        assert np.allclose(ground.height(inside), -OFFSET, atol=1e-9)
+        assert np.allclose(ground.height(inside), -FLOOR_OFFSET_M, atol=1e-9)
     assert ground.height(rng.uniform(-6, 6, (500, 2))).std() > 0.1 * garden.relief
 
 

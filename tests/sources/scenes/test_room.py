@@ -78,7 +78,9 @@ def spans(room: Room, wall: str, kinds: tuple[str, ...]) -> list[shapely.Polygon
             if p.wall == wall
         ]
     if "curtain" in kinds:
-        boxes += [(c.along - c.width / 2, c.along + c.width / 2, c.bottom, c.top) for c in room.curtains if c.wall == wall]
+        boxes += [
+            (c.along - c.width / 2, c.along + c.width / 2, c.bottom, c.top) for c in room.curtains if c.wall == wall
+        ]
     return [shapely.box(a0, z0, a1, z1) for a0, a1, z0, z1 in boxes]
 
 
@@ -158,7 +160,9 @@ def test_the_shell_is_closed_but_for_windows():
         eye = np.array([0.05, 0.1, 1.3])
         hit = RayMeshIntersector(mesh, scale_to_box=False).intersects_any(np.tile(eye, (4000, 1)), directions)
         for direction in directions[~hit]:
-            planes = {w: (room.size[0 if n[0] else 1] / 2 - eye[:2] @ n) / (direction[:2] @ n) for w, n in WALLS.items()}
+            planes = {
+                w: (room.size[0 if n[0] else 1] / 2 - eye[:2] @ n) / (direction[:2] @ n) for w, n in WALLS.items()
+            }
             wall, t = min(((w, t) for w, t in planes.items() if t > 0), key=lambda item: item[1])
             point = eye + t * direction
             along = point[:2] @ (WALLS[wall][1], -WALLS[wall][0])
