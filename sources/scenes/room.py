@@ -279,7 +279,7 @@ def _openings(
     panes = (int(rng.integers(1, 4)), int(rng.choice([1, 1, 2, 3])))
     count = int(rng.choice([1, 2, 3], p=[0.4, 0.42, 0.18]))
     for wall in (order[0], order[int(rng.integers(2))], order[1])[:count]:
-        width = float(rng.uniform(0.85, 1.9))
+        width = min(float(rng.uniform(0.85, 1.9)), size[1 if WALLS[wall][0] else 0] - 2 * CORNER_M)
         spot = _free_spot(rng, size, wall, width, found)
         if spot is not None:
             shape = {"width": _rounded(width), "bottom": _rounded(bottom), "height": _rounded(height)}
