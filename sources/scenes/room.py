@@ -232,10 +232,17 @@ def dress_room(rng: np.random.Generator, room: Room, taken: Furniture) -> Room:
 
 
 def seen_from(room: Room, cameras: Sequence[CameraPose]) -> Room:
-    """The room, lit for cameras inside it: light passes the ceiling and the walls that none of them sees."""
+    """The room for cameras inside it: light passes the ceiling and the walls that none of them sees, and no standing
+    lamp is so near to one that its pole divides the image."""
     shares = np.max([_seen_shares(room, camera) for camera in cameras], axis=0)
     walls: list[Side] = [name for name, share in zip(_WALL_NAMES, shares, strict=True) if share < _SEEN]
-    return replace(room, light=replace(room.light, unseen=("ceiling", *walls)))
+    eyes = [matrix4(camera.world_from_camera)[:2, 3] for camera in cameras]
+    lamps = tuple(
+        lamp
+        for lamp in room.light.lamps
+        if lamp.kind != "standing" or all(np.hypot(lamp.x - x, lamp.y - y) > _LAMP_M for x, y in eyes)
+    )
+    return replace(room, light=replace(room.light, unseen=("ceiling", *walls), lamps=lamps))
 
 
 def sample_outlook(rng: np.random.Generator, mood: Mood) -> Light:
@@ -251,6 +258,8 @@ def sample_outlook(rng: np.random.Generator, mood: Mood) -> Light:
 _WALL_NAMES: tuple[WallName, ...] = tuple(WALLS)
 _SEEN = 0.01
 """Share of the image from which a wall counts as seen."""
+_LAMP_M = 1.5
+"""Least distance of a standing lamp from a camera."""
 _RAYS = 24
 """Rays across and down the image that decide which walls are seen."""
 _OUTLOOKS: dict[Mood, tuple[Literal["city", "courtyard", "forest", "sunrise", "sunset", "night"], ...]] = {

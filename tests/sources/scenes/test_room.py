@@ -134,6 +134,16 @@ def test_light_passes_the_walls_that_no_camera_sees():
     assert "-y" not in seen_from(room, [camera((0.0, 1.0, 1.2)), camera((0.3, -1.0, 1.2))]).light.unseen
 
 
+def test_standing_lamps_keep_away_from_the_camera():
+    lit = [(room, lamp) for room, _ in ROOMS for lamp in room.light.lamps if lamp.kind == "standing"]
+    assert len(lit) > 5
+    for room, lamp in lit:
+        for share, kept in ((0.95, False), (-0.9, True)):
+            eye = (lamp.x * share, lamp.y * share, 1.4)
+            pose = CameraPose(tuple(flat(intrinsics_of_lens(30.0, 64, 48))), tuple(flat(look_at(eye, (0.0, 0.1, 1.0)))))
+            assert (lamp in seen_from(room, [pose]).light.lamps) == kept
+
+
 def test_a_specification_with_a_room_is_plain_json_and_others_do_not_change():
     room, _ = ROOMS[1]
     spec = scene(walls=())
