@@ -3,12 +3,14 @@
     python benchmarks/scenes.py SHEET.png [--kinds open,room,garden] [--count 6] [--side 192] [--samples 32] [--noise]
 
 A pair: load the scene, cast visibility rays, render source and target. Scenes have a few procedural objects that the
-sampler of open scenes put on the floor; for rooms and gardens they are moved as a whole. Noise: root mean square of the
-difference between renders of two seeds, divided by the root of two, in levels of 255. Blotch: the same after a mean
+sampler of open scenes put on the floor; for rooms and gardens they are moved as a whole. Kind `same` shows the scenes
+of `room` as open ones, with the same materials, since fine patterns are noise of their own. Noise: root mean square of
+the difference between renders of two seeds, divided by the root of two, in levels of 255. Blotch: the same after a mean
 over 9 x 9 pixels. Black: pixels below 10 levels in each channel. Blown: pixels of surfaces with a channel of at least
 254.
 """
 
+import os
 import sys
 import tempfile
 import time
@@ -27,6 +29,7 @@ from spatialdata_builder.sources.changed_region import find_changed
 from spatialdata_builder.sources.edits.proposals import propose
 from spatialdata_builder.sources.procedural import catalogue, make
 from spatialdata_builder.sources.scenes.footprints import footprint
+from spatialdata_builder.sources.scenes.garden import sample_garden, sample_sky
 from spatialdata_builder.sources.scenes.room import dress_room, sample_outlook, sample_room, seen_from
 from spatialdata_builder.sources.scenes.spec import (
     CameraOptions,
@@ -36,6 +39,7 @@ from spatialdata_builder.sources.scenes.spec import (
     SceneOptions,
     SceneSpec,
     State,
+    Wall,
 )
 
 MARGIN_M = 0.12
@@ -44,7 +48,7 @@ MARGIN_M = 0.12
 
 def proposals(side: int, first: int, options: SceneOptions) -> Iterator[tuple[int, SceneSpec]]:
     """The first valid proposal of each seed from `first`."""
-    assets = catalogue()
+    assets = catalogue(6)
     for seed in range(first, first + 1000):
         found = (propose(assets, "translate", options, (side, side), seed, attempt) for attempt in range(60))
         if spec := next((spec for spec in found if isinstance(spec, SceneSpec)), None):
@@ -101,13 +105,37 @@ def in_room(seed: int, spec: SceneSpec) -> SceneSpec | None:
     return replace(spec, floor=room.floor, light=sample_outlook(rng, room.light.mood), room=room)
 
 
+def same_open(seed: int, spec: SceneSpec) -> SceneSpec | None:
+    """The scene of `in_room` as an open one: floor and one wall of the same materials, and the light of today."""
+    made = in_room(seed, spec)
+    if made is None or made.room is None:
+        return None
+    wall = Wall(0.0, made.room.size[1] / 2, 270.0, made.room.size[2], made.room.wall)
+    return replace(made, room=None, light=spec.light, walls=(wall,))
+
+
+def in_garden(seed: int, spec: SceneSpec) -> SceneSpec:
+    """The scene in a garden."""
+    rng = np.random.default_rng([seed, 12])
+    spec = moved(spec, 0.0, (0.0, 0.0))
+    pads: list[tuple[float, float, float]] = []
+    for outline, _ in furniture(spec):
+        x, y = outline.mean(axis=0)
+        pads.append((x, y, float(np.hypot(*(outline - (x, y)).T).max())))
+    garden = sample_garden(rng, pads, [spec.source.camera, spec.target.camera])
+    return replace(spec, floor=garden.ground, light=sample_sky(rng), garden=garden)
+
+
+KINDS = {"open": lambda seed, spec: spec, "same": same_open, "room": in_room, "garden": in_garden}
+
+
 def scenes(kind: str, count: int, side: int, first: int) -> list[SceneSpec]:
     """The first scenes of a kind."""
     lens = CameraOptions(elevation_deg=(10.0, 32.0), focal_mm=(22.0, 34.0))
     options = SceneOptions() if kind == "open" else SceneOptions(camera=lens)
     found: list[SceneSpec] = []
     for seed, spec in proposals(side, first, options):
-        made = spec if kind == "open" else in_room(seed, spec)
+        made = KINDS[kind](seed, spec)
         if made is not None:
             found.append(made)
         if len(found) == count:
@@ -138,6 +166,30 @@ def figures(
     return source, target, row
 
 
+def blender_megabytes() -> float:
+    """Resident memory of the Blender process that this process started, from /proc."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status, command = (folder / "status").read_text(), (folder / "cmdline").read_bytes()
+        except OSError:  # it has ended
+            continue
+        if f"PPid:\t{os.getpid()}\n" in status and b"worker.py" in command:
+            return int(status.split("VmRSS:")[1].split()[0]) / 1e3
+    raise RuntimeError("no Blender process runs")
+
+
+def print_memory(count: int, folder: Path) -> None:
+    """Resident memory of the Blender process while it loads and renders rooms."""
+    few = scenes("room", 10, 32, 0)
+    with Renderer(RenderOptions(resolution=(32, 32), samples=1, device="cpu"), threads=2) as renderer:
+        for number in range(count):
+            spec = few[number % len(few)]
+            renderer.open(spec, {placed.id: make(placed.asset.uid, folder) for placed in spec.objects})
+            renderer.render(spec.source)
+            if number + 1 in (10, 20, 50, count):
+                click.echo(f"after {number + 1} rooms: {blender_megabytes():.0f} MB")
+
+
 @click.command(help=__doc__)
 @click.argument("sheet", type=click.Path(path_type=Path))
 @click.option("--kinds", default="open,room,garden", show_default=True)
@@ -147,15 +199,27 @@ def figures(
 @click.option("--first", default=0, show_default=True, help="the first seed")
 @click.option("--columns", default=4, show_default=True)
 @click.option("--noise", is_flag=True, help="also render each source with another seed")
+@click.option("--memory", default=0, help="first open and render so many rooms at 32 x 32, and print Blender's memory")
 @click.option("--targets", is_flag=True, help="show targets beside sources")
 def main(
-    sheet: Path, kinds: str, count: int, side: int, samples: int, first: int, columns: int, noise: bool, targets: bool
+    sheet: Path,
+    kinds: str,
+    count: int,
+    side: int,
+    samples: int,
+    first: int,
+    columns: int,
+    noise: bool,
+    memory: int,
+    targets: bool,
 ) -> None:
     """Render and measure."""
     options = RenderOptions(resolution=(side, side), samples=samples, device="cpu")
     pictures: list[np.ndarray] = []
     means: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder, Renderer(options, threads=2) as renderer:
+        if memory:
+            print_memory(memory, Path(folder))
         for kind in kinds.split(","):
             rows: list[dict[str, float]] = []
             for spec in scenes(kind, count, side, first):

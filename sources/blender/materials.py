@@ -1,5 +1,5 @@
 # pyright: basic
-"""Procedural Blender materials of floors, walls and furnishings, in meters, so that boards and tiles have their real sizes.
+"""Procedural Blender materials of floors, walls and furnishings, in meters, so that boards have their real sizes.
 
 Runs inside Blender 5.0 (bpy only). Patterns are functions of the world position: (x, y) on horizontal surfaces, (along
 the wall, z) on vertical ones. They do not use the coordinates of the mesh, so a plane of any size works, and a pattern

@@ -31,10 +31,8 @@ def _palette(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def _waves(rng: np.random.Generator, x: np.ndarray, octaves: int, base: float) -> np.ndarray:
     """Sum of sines with falling amplitude, about -1 to 1."""
-    return (
-        sum(np.sin(x * base * 2.1**k * rng.uniform(0.8, 1.25) + rng.uniform(0, 7)) / 1.9**k for k in range(octaves))
-        / 1.6
-    )
+    shifts, rates = rng.uniform(0, 7, octaves), base * 2.1 ** np.arange(octaves) * rng.uniform(0.8, 1.25, octaves)
+    return np.sin(x[..., None] * rates + shifts) @ (1.9 ** -np.arange(octaves)) / 1.6
 
 
 def _abstract(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, aspect: float) -> np.ndarray:

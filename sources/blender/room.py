@@ -74,9 +74,13 @@ def room_world(graph: Graph, outlook: Value, light: dict) -> Value:
 
 
 def use_fast_light(scene: Any) -> None:
-    """Replace what follows the second bounce with ambient occlusion, which looks the same and costs less."""
+    """Replace what follows the second bounce with ambient occlusion, which looks the same here and costs less.
+
+    The tree of lights is for many lights: with a few, it is slower, and noisier where a beam crosses.
+    """
     scene.cycles.use_fast_gi, scene.cycles.fast_gi_method = True, "REPLACE"
     scene.cycles.ao_bounces_render = 2
+    scene.cycles.use_light_tree = False
     scene.world.light_settings.distance = AO_M
 
 
@@ -144,7 +148,7 @@ def _glowing(lamp: dict, name: str) -> Any:
     return material
 
 
-def _add_light(scene: Any, kind: str, name: str, at: Any, towards: Any, watts: float, color: Any, **shape: Any) -> Any:
+def add_light(scene: Any, kind: str, name: str, at: Any, towards: Any, watts: float, color: Any, **shape: Any) -> Any:
     data = bpy.data.lights.new(name, kind)
     data.energy, data.color = watts, color
     for key, value in shape.items():
@@ -168,7 +172,7 @@ def _windows(scene: Any, room: dict) -> None:
         middle = side.world(np.array([opening["along"], opening["bottom"] + height / 2, 0.18]))[0]
         watts = light["windows"] * math.pi * width * height
         shape = {"shape": "RECTANGLE", "size": width, "size_y": height}
-        _add_light(scene, "AREA", f"window{number}", middle, -side.normal, watts, light["windows_colour"], **shape)
+        add_light(scene, "AREA", f"window{number}", middle, -side.normal, watts, light["windows_colour"], **shape)
         if sun and sun["wall"] == opening["wall"]:
             towards = np.array(sun["direction"])
             # As seen along the beam, the window is a parallelogram, and the light a box around it.
@@ -179,7 +183,7 @@ def _windows(scene: Any, room: dict) -> None:
             size_y = height * abs(upward[2]) + width * abs(upward @ side.right) + 0.1
             shape = {"shape": "RECTANGLE", "size": size, "size_y": size_y, "spread": math.radians(SPREAD_DEG)}
             watts, at = sun["irradiance"] * size * size_y, middle - BEAM_M * towards
-            beam = _add_light(scene, "AREA", f"beam{number}", at, towards, watts, sun["colour"], **shape)
+            beam = add_light(scene, "AREA", f"beam{number}", at, towards, watts, sun["colour"], **shape)
             beam.visible_glossy = False
 
 
@@ -189,11 +193,11 @@ def _lamp(scene: Any, lamp: dict, number: int) -> None:
     down, up = (0.0, 0.0, -1.0), (0.0, 0.0, 1.0)
     if lamp["kind"] == "flush":
         shape = {"shape": "DISK", "size": 2 * lamp["radius"]}
-        _add_light(scene, "AREA", f"lamp{number}", (*at[:2], at[2] - 0.01), down, watts, color, **shape)
+        add_light(scene, "AREA", f"lamp{number}", (*at[:2], at[2] - 0.01), down, watts, color, **shape)
         return
     cone = {"spot_size": math.radians(110), "spot_blend": 0.5, "shadow_soft_size": 0.06}
     below = 0.75 if lamp["kind"] == "pendant" else 0.4
-    _add_light(scene, "SPOT", f"lamp{number}", at, down, 4 * watts * below, color, **cone)
+    add_light(scene, "SPOT", f"lamp{number}", at, down, 4 * watts * below, color, **cone)
     if lamp["kind"] == "standing":
-        _add_light(scene, "SPOT", f"lamp{number}up", at, up, 4 * watts * 0.3, color, **cone)
-    _add_light(scene, "POINT", f"lamp{number}glow", at, down, watts * 0.3, color, shadow_soft_size=lamp["radius"])
+        add_light(scene, "SPOT", f"lamp{number}up", at, up, 4 * watts * 0.3, color, **cone)
+    add_light(scene, "POINT", f"lamp{number}glow", at, down, watts * 0.3, color, shadow_soft_size=lamp["radius"])

@@ -1,16 +1,17 @@
 # pyright: basic
-"""The geometry of a room's shell from a `Room` as JSON (sources/scenes/room.py): meshes in world meters, in numpy alone.
+"""The geometry of a room's shell from a `Room` as JSON (sources/scenes/room.py): meshes in world meters, numpy alone.
 
 Everything is made of boxes and sheets, a few thousand triangles in total. Each part belongs to a side of the room, so
 that light can pass all parts of one side, and names what it is made of.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-OFFSET = 5e-5
+FLOOR_OFFSET_M = 5e-5
 """How much the floor is lower than the objects on it, meters, so that the bottom of an open box hides the floor."""
 THICKNESS = 0.22
 """Of the walls, seen in the reveals of windows."""
@@ -65,7 +66,12 @@ def shell_parts(room: dict) -> list[Part]:
     width, depth, height = room["size"]
     x, y = width / 2 + THICKNESS, depth / 2 + THICKNESS
     parts = [
-        _quad("floor", "inside", "floor", [(-x, -y, -OFFSET), (x, -y, -OFFSET), (x, y, -OFFSET), (-x, y, -OFFSET)]),
+        _quad(
+            "floor",
+            "inside",
+            "floor",
+            [(-x, -y, -FLOOR_OFFSET_M), (x, -y, -FLOOR_OFFSET_M), (x, y, -FLOOR_OFFSET_M), (-x, y, -FLOOR_OFFSET_M)],
+        ),
         _quad("ceiling", "ceiling", "ceiling", [(-x, -y, height), (-x, y, height), (x, y, height), (x, -y, height)]),
     ]
     for name in NORMALS:
@@ -122,8 +128,8 @@ def _wall(room: dict, side: Side) -> list[Part]:
     up = sorted({0.0, height, *(value for hole in holes for value in hole[2:])})
     quads = [
         [(a0, z0, 0), (a1, z0, 0), (a1, z1, 0), (a0, z1, 0)]
-        for a0, a1 in zip(across, across[1:], strict=False)
-        for z0, z1 in zip(up, up[1:], strict=False)
+        for a0, a1 in pairwise(across)
+        for z0, z1 in pairwise(up)
         if not any(h[0] <= a0 and a1 <= h[1] and h[2] <= z0 and z1 <= h[3] for h in holes)
     ]
     t = THICKNESS

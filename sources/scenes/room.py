@@ -232,11 +232,17 @@ def dress_room(rng: np.random.Generator, room: Room, taken: Furniture) -> Room:
 
 
 def seen_from(room: Room, cameras: Sequence[CameraPose]) -> Room:
-    """The room, lit for cameras inside it: light passes the ceiling and the walls that none of them sees."""
+    """The room for cameras inside it: light passes the ceiling and the walls that none of them sees, and no standing
+    lamp is so near to one that its pole divides the image."""
     shares = np.max([_seen_shares(room, camera) for camera in cameras], axis=0)
-    unseen: list[Side] = ["ceiling"]
-    unseen += [name for name, share in zip(_WALL_NAMES, shares, strict=True) if share < _SEEN]
-    return replace(room, light=replace(room.light, unseen=tuple(unseen)))
+    walls: list[Side] = [name for name, share in zip(_WALL_NAMES, shares, strict=True) if share < _SEEN]
+    eyes = [matrix4(camera.world_from_camera)[:2, 3] for camera in cameras]
+    lamps = tuple(
+        lamp
+        for lamp in room.light.lamps
+        if lamp.kind != "standing" or all(np.hypot(lamp.x - x, lamp.y - y) > _LAMP_M for x, y in eyes)
+    )
+    return replace(room, light=replace(room.light, unseen=("ceiling", *walls), lamps=lamps))
 
 
 def sample_outlook(rng: np.random.Generator, mood: Mood) -> Light:
@@ -252,6 +258,8 @@ def sample_outlook(rng: np.random.Generator, mood: Mood) -> Light:
 _WALL_NAMES: tuple[WallName, ...] = tuple(WALLS)
 _SEEN = 0.01
 """Share of the image from which a wall counts as seen."""
+_LAMP_M = 1.5
+"""Least distance of a standing lamp from a camera."""
 _RAYS = 24
 """Rays across and down the image that decide which walls are seen."""
 _OUTLOOKS: dict[Mood, tuple[Literal["city", "courtyard", "forest", "sunrise", "sunset", "night"], ...]] = {
@@ -259,7 +267,7 @@ _OUTLOOKS: dict[Mood, tuple[Literal["city", "courtyard", "forest", "sunrise", "s
     "evening": ("sunset", "sunrise", "city"),
     "lamp": ("night", "night", "city"),
 }
-_OUTLOOK_STRENGTH: dict[Mood, Range] = {"day": (1.6, 3.2), "evening": (0.25, 0.6), "lamp": (0.02, 0.06)}
+_OUTLOOK_STRENGTH: dict[Mood, Range] = {"day": (1.5, 3.0), "evening": (0.2, 0.5), "lamp": (0.02, 0.06)}
 _WARM: Color = (1.0, 0.72, 0.45)
 """Of lamps, about 3000 K."""
 
@@ -280,7 +288,7 @@ def _openings(
     panes = (int(rng.integers(1, 4)), int(rng.choice([1, 1, 2, 3])))
     count = int(rng.choice([1, 2, 3], p=[0.4, 0.42, 0.18]))
     for wall in (order[0], order[int(rng.integers(2))], order[1])[:count]:
-        width = float(rng.uniform(0.85, 1.9))
+        width = min(float(rng.uniform(0.85, 1.9)), size[1 if WALLS[wall][0] else 0] - 2 * CORNER_M)
         spot = _free_spot(rng, size, wall, width, found)
         if spot is not None:
             shape = {"width": _rounded(width), "bottom": _rounded(bottom), "height": _rounded(height)}
@@ -323,7 +331,7 @@ def _light(
     }[mood]
     cool = {"day": (0.9, 0.96, 1.0), "evening": (0.72, 0.8, 1.0), "lamp": (0.55, 0.68, 1.0)}[mood]
     warm = {"day": (1.0, 0.98, 0.95), "evening": (1.0, 0.9, 0.8), "lamp": (1.0, 0.84, 0.66)}[mood]
-    glass = [opening.wall for opening in openings if opening.kind == "window"]
+    glass: list[WallName] = [opening.wall for opening in openings if opening.kind == "window"]
     sunny = rng.random() < {"day": 0.6, "evening": 0.35, "lamp": 0.0}[mood]
     sun = _sun(rng, glass[int(rng.integers(len(glass)))], mood) if glass and sunny else None
     return RoomLight(
@@ -431,9 +439,16 @@ def _curtains(rng: np.random.Generator, room: Room, taken: Furniture) -> tuple[C
             tall = max(below, default=0.0)
             bottom = 0.015 if not below else max(window.bottom - 0.06, tall + 0.03)
             if tall < window.bottom or not below:
-                seed = int(rng.integers(1_000_000))
-                values = (_rounded(value) for value in (along, width, bottom, top))
-                found.append(Curtain(window.wall, *values, seed))
+                found.append(
+                    Curtain(
+                        wall=window.wall,
+                        along=_rounded(along),
+                        width=_rounded(width),
+                        bottom=_rounded(bottom),
+                        top=_rounded(top),
+                        seed=int(rng.integers(1_000_000)),
+                    )
+                )
     return tuple(found)
 
 
@@ -463,9 +478,20 @@ def _pictures(
             middle = float(rng.uniform(-reach, reach))
             if not any(a < middle + half and middle - half < b and top > z - height / 2 - 0.1 for a, b, top in blocked):
                 for index in range(count):
-                    along = middle - half + width / 2 + index * (width + gap)
-                    where = (_rounded(v) for v in (along, z, width, height, frame, min(mat, 0.15 * height)))
-                    found.append(Picture(wall, *where, colour, style, int(rng.integers(1_000_000))))
+                    found.append(
+                        Picture(
+                            wall=wall,
+                            along=_rounded(middle - half + width / 2 + index * (width + gap)),
+                            z=_rounded(z),
+                            width=_rounded(width),
+                            height=_rounded(height),
+                            frame=frame,
+                            mat=_rounded(min(mat, 0.15 * height)),
+                            colour=colour,
+                            style=style,
+                            seed=int(rng.integers(1_000_000)),
+                        )
+                    )
                 break
     return tuple(found)
 
@@ -497,7 +523,8 @@ def _rug(rng: np.random.Generator, room: Room, taken: Furniture) -> Rug | None:
 
     low = [shapely.Polygon(outline) for outline, height in taken if height < FLAT_M]
     centers = [outline.mean(axis=0) for outline, height in taken if height >= FLAT_M]
-    floor = shapely.box(*(-side / 2 + 0.08 for side in room.size[:2]), *(side / 2 - 0.08 for side in room.size[:2]))
+    across, along = (side / 2 - 0.08 for side in room.size[:2])
+    floor = shapely.box(-across, -along, across, along)
     colours = _RUG_COLOURS[int(rng.integers(len(_RUG_COLOURS)))]
     style: Literal["plain", "border", "stripes", "checks", "kilim", "medallion"] = _RUG_STYLES[int(rng.integers(6))]
     for shrink in np.linspace(1.0, 0.6, 14):
@@ -510,8 +537,16 @@ def _rug(rng: np.random.Generator, room: Room, taken: Furniture) -> Rug | None:
         outline = corners @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + (x, y)
         shape = shapely.Polygon(outline)
         if floor.contains(shape) and not any(shape.intersects(other) for other in low):
-            values = (_rounded(value) for value in (x, y, yaw, length, width))
-            return Rug(*values, style, colours, int(rng.integers(1_000_000)))
+            return Rug(
+                x=_rounded(x),
+                y=_rounded(y),
+                yaw_deg=_rounded(yaw),
+                length=_rounded(length),
+                width=_rounded(width),
+                style=style,
+                colours=colours,
+                seed=int(rng.integers(1_000_000)),
+            )
     return None
 
 

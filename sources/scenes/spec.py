@@ -107,7 +107,8 @@ class SceneSpec:
     walls: tuple[Wall, ...]
     """Of an open scene; a room and a garden have none here."""
     light: Light
-    """Of an open scene and a garden: the light. Of a room: what is seen through its windows and in reflections."""
+    """Of an open scene and a garden: the light. Of a room: what is seen through its windows and in reflections, with
+    `strength` as its mean radiance."""
     source: State
     target: State
     edit: EditSpec

@@ -11,8 +11,22 @@ import numpy as np
 from ...shards.colors import to_linear
 from .values import Surface, SurfaceKind
 
-Role = Literal["floor", "wall", "room floor", "room wall", "feature wall", "ceiling", "trim", "door", "cloth", "path"]
-"""`floor` and `wall` are those of open scenes. The others are parts of rooms, and the paths of gardens."""
+Role = Literal[
+    "floor",
+    "wall",
+    "room floor",
+    "room wall",
+    "feature wall",
+    "ceiling",
+    "trim",
+    "door",
+    "cloth",
+    "lawn",
+    "path",
+    "fence",
+    "hedge",
+]
+"""`floor` and `wall` are those of open scenes; the four last are parts of gardens, the others of rooms."""
 Range = tuple[float, float]
 
 
@@ -174,6 +188,8 @@ _CLOTH = (  # thread, weft
     ("c9a25e", "b58f4e"),
     ("51424f", "433642"),
 )
+_FENCE = (("8f8578", "6d6459"), ("a07a50", "7d5c39"), ("6f5a45", "574535"), ("d8d5cd", "c4c0b6"))
+_HEDGE = (("3c5a26", "5d7a35"), ("2f4a24", "4a6a33"), ("4a6628", "72863f"))  # leaves in shade, leaves in light
 _GRAVEL = (("b3a996", "7f7768"), ("9c9a96", "6a6966"), ("c4b08c", "8f7d5e"))
 
 _ROOM_FLOORS: dict[SurfaceKind, tuple[float, _Product]] = {
@@ -210,7 +226,10 @@ _PRODUCTS: dict[Role, dict[SurfaceKind, tuple[float, _Product]]] = {
     "trim": {"lacquer": (1.0, _Product(_TRIM, (0.02, 0.05), (0.25, 0.5)))},
     "door": {"lacquer": (1.0, _Product(_DOOR, (0.02, 0.05), (0.25, 0.5)))},
     "cloth": {"cloth": (1.0, _Product(_CLOTH, (0.003, 0.006), (0.9, 1.0)))},
+    "lawn": {"grass": (1.0, _Product(_GRASS, (0.05, 0.12), (0.9, 1.0)))},
     "path": _PATHS,
+    "fence": {"wood": (1.0, _Product(_FENCE, (0.09, 0.14), (0.7, 0.95)))},
+    "hedge": {"grass": (1.0, _Product(_HEDGE, (0.03, 0.06), (0.7, 0.9)))},
 }
 _WALL_TURNS: dict[SurfaceKind, tuple[float, ...]] = {"wood": (0.0, 90.0), "tile": (0.0, 45.0)}
 _ROOM_FLOOR_TURNS: dict[SurfaceKind, tuple[float, ...]] = {
