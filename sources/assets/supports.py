@@ -29,7 +29,7 @@ SupportKind = Literal["top", "shelf", "soft", "inside", "under"]
 Side = Literal["+x", "-x", "+y", "-y"]
 Ring = tuple[tuple[float, float], ...]
 
-SINK: Final = 0.0015
+SINK: Final = 0.001
 """Meters: largest depth to which a base sinks into a soft region."""
 _SINK_SHARE: Final = 0.2
 """Fraction of a soft region below a base that may be above the base, if it does not sink deeper than `SINK`."""
@@ -56,6 +56,7 @@ radius."""
 _RIM_GAP: Final = 0.15
 """Fraction of the directions in which the surroundings may be lower."""
 _DIRECTIONS: Final = 24
+_CORNERS: Final = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
 _SIDES: Final[tuple[tuple[Side, int, int], ...]] = (("+x", 0, -1), ("-x", 0, 1), ("+y", 1, -1), ("-y", 1, 1))
 """The sides, their axes, and the directions in which one looks from them."""
 _HAND: Final = 0.15
@@ -182,8 +183,9 @@ def rest_height(support: Support, base: Sequence[Sequence[float]] | Floats) -> f
     import shapely
 
     patch = support.patch
-    # Cells that the base touches, not only those whose centers it covers.
-    hull = shapely.buffer(shapely.convex_hull(shapely.multipoints(np.asarray(base, np.float64))), 0.5 * patch.cell)
+    # The base touches a cell if the sum of its hull and a cell contains the cell's center.
+    points = np.asarray(base, np.float64)[:, None] + 0.5 * patch.cell * _CORNERS
+    hull = shapely.convex_hull(shapely.multipoints(points.reshape(-1, 2)))
     left, bottom, right, top = shapely.bounds(hull)
     first = np.maximum(np.floor(([left, bottom] - np.array(patch.low)) / patch.cell).astype(np.int64), 0)
     last = np.maximum(np.ceil(([right, top] - np.array(patch.low)) / patch.cell).astype(np.int64), first)
@@ -342,14 +344,14 @@ class _Search:
     def _heights(self, cells: Mask, own: Integers, low: float, high: float) -> Floats:
         """(nx, ny) highest point of each cell between two heights; NaN where there is none.
 
-        A surface of flat triangles is highest at a vertex, or where its edge crosses the outline of a base. So the
-        vertices count, beside the crossings.
+        Vertices and steep triangles count, because the lines of the grid miss what is thinner than a cell.
         """
         surface = self.surface
-        corners = (surface.corner_z >= low) & (surface.corner_z <= high) & cells.ravel()[surface.corner_at]
         heights = np.full(cells.size, -np.inf)
         np.maximum.at(heights, surface.at[own], surface.z[own])
-        np.maximum.at(heights, surface.corner_at[corners], surface.corner_z[corners])
+        for at, z in ((surface.corner_at, surface.corner_z), (surface.steep_at, surface.steep_z[:, 1])):
+            within = (z >= low) & (z <= high) & cells.ravel()[at]
+            np.maximum.at(heights, at[within], z[within])
         return np.where(np.isfinite(heights), heights, np.nan).reshape(surface.shape)
 
     def _lowest_above(self, cells: Mask, level: float, own: Integers) -> float:
