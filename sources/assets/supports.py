@@ -140,7 +140,7 @@ class Support:
     polygon: tuple[Ring, ...]
     """The outline, then the holes. A base must lie inside, so the outline keeps a distance from edges and walls."""
     clearance: Annotated[float, BeforeValidator(_infinite)]
-    """Least free height above `z`; infinite below the open sky (null in JSON)."""
+    """Least free height above `z`; infinite (null in JSON) if there is nothing above."""
     radius: float
     """Of the largest circle in the polygon."""
     rim: float = 0.0
@@ -235,8 +235,7 @@ class _Search:
         # Most of what is seen from above faces up; else the file is inside out.
         sign = 1.0 if (surface.up[top] > 0).mean() >= 0.5 else -1.0
         self.up = np.where(top, np.abs(surface.up), sign * surface.up)
-        low = float(surface.z.min())
-        self.above_floor = surface.z > low + min(0.001, 0.3 * (float(surface.z.max()) - low))
+        self.above_floor = surface.z > min(0.001, 0.3 * float(surface.z.max()))
         self.highest = np.full(surface.shape[0] * surface.shape[1], -np.inf)
         self.highest[surface.at[top]] = surface.z[top]
 
@@ -315,11 +314,11 @@ class _Search:
         """The support of a region; None if it is inside a closed body, or too low."""
         surface = self.surface
         name: SupportKind = "top" if kind.range < 0.01 else "soft"
-        clearance, rim, sides = math.inf, 0.0, ()
+        rim, sides = 0.0, ()
         z = float(np.median(surface.z[own]))
+        clearance = self._lowest_above(core, base + kind.range, own) - z
         if math.isfinite(surface.clearance[own[0]]):
             name = "shelf"
-            clearance = self._lowest_above(around, base + kind.range, own) - z
             sides = self._open_sides(core, z + min(0.5 * clearance, _HAND))
             if clearance < _FREE_COVERED or not sides:
                 return None
@@ -344,12 +343,12 @@ class _Search:
     def _heights(self, cells: Mask, own: Integers, low: float, high: float) -> Floats:
         """(nx, ny) highest point of each cell between two heights; NaN where there is none.
 
-        Vertices and steep triangles count, because the lines of the grid miss what is thinner than a cell.
+        Vertices and thin parts count, because the lines of the grid miss what is smaller than a cell.
         """
         surface = self.surface
         heights = np.full(cells.size, -np.inf)
         np.maximum.at(heights, surface.at[own], surface.z[own])
-        for at, z in ((surface.corner_at, surface.corner_z), (surface.steep_at, surface.steep_z[:, 1])):
+        for at, z in ((surface.corner_at, surface.corner_z), (surface.thin_at, surface.thin_z[:, 1])):
             within = (z >= low) & (z <= high) & cells.ravel()[at]
             np.maximum.at(heights, at[within], z[within])
         return np.where(np.isfinite(heights), heights, np.nan).reshape(surface.shape)
@@ -358,9 +357,9 @@ class _Search:
         """Lowest point above a level in some cells."""
         surface, inside = self.surface, cells.ravel()
         corners = surface.corner_z[inside[surface.corner_at] & (surface.corner_z > level)]
-        steep = surface.steep_z[inside[surface.steep_at] & (surface.steep_z[:, 0] > level), 0]
+        thin = surface.thin_z[inside[surface.thin_at] & (surface.thin_z[:, 0] > level), 0]
         above = (surface.z + surface.clearance)[own]
-        return float(min(part.min(initial=math.inf) for part in (above, corners, steep)))
+        return float(min(part.min(initial=math.inf) for part in (above, corners, thin)))
 
     def _rim(self, core: Mask, z: float) -> float:
         """Height that the surroundings rise above a region in most directions, seen from its center."""
