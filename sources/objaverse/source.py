@@ -14,7 +14,7 @@ from ..assets.orientations import Orientation, orientation_file, read_orientatio
 from ..assets.sketchfab import model_page
 from ..source import LIGHT, NOT_IN_CARD, Request, SceneSource, SourceOptions, Survey, root_lacks
 from .appearance import MeasureAppearance, portrait_options
-from .cache import count_licences, read_cache, resolve_root, select_licences
+from .cache import count_licenses, read_cache, resolve_root, select_licenses
 from .survey import SurveyAssets
 
 
@@ -59,10 +59,10 @@ class Objaverse(SceneSource[ObjaverseOptions]):
     def assets(self, request: Request[ObjaverseOptions], survey: Survey) -> list[Asset]:
         options = request.options
         found = list(read_cache(options.root, options.uids or None, options.fetch))
-        entries = select_licences(found, options.licenses)
+        entries = select_licenses(found, options.licenses)
         if len(entries) < len(found):
             others = Counter(entry.licence for entry in found) - Counter(entry.licence for entry in entries)
-            held = count_licences(others.elements())
+            held = count_licenses(others.elements())
             request.say(f"{len(found) - len(entries)} of {len(found)} assets are left out by source.licenses: {held}")
         root = str(resolve_root(options.root).absolute())
         stages = (

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from ...shards.color_words import color_first
-from ...shards.licenses import known
+from ...shards.licenses import to_license_name
 from ...shards.sample import Reject, Result, Row, Sample
 from ...shards.stage import Stage
 from ..assets.asset import Asset
@@ -129,7 +129,9 @@ class SurveyAssets(Stage):
             visible: the visible part of the file, if some of it cannot be seen.
             flipped: lay a thin object on its other side (`thin.lay_down`).
         """
-        if known(entry["licence"]) not in {known(normalize_license(license)) for license in self.licences}:
+        if to_license_name(entry["licence"]) not in {
+            to_license_name(normalize_license(license)) for license in self.licences
+        }:
             return Reject("licence", detail=f"license '{entry['licence']}'; allowed: {', '.join(self.licences)}")
         if not entry["path"]:
             return Reject("missing_file", detail=f"uid {entry['uid']} is not in the cache's index")

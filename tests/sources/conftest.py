@@ -8,7 +8,7 @@ import pytest
 
 from spatialdata_builder.shards.sample import Result, Row, Sample
 from spatialdata_builder.sources.blender.render import Renderer
-from spatialdata_builder.sources.objaverse.appearance import Booth, MeasureAppearance, portrait_options
+from spatialdata_builder.sources.objaverse.appearance import MeasureAppearance, PortraitModel, portrait_options
 from spatialdata_builder.sources.objaverse.survey import SurveyAssets
 from spatialdata_builder.sources.scenes.spec import RenderOptions
 from tests.needs import needs
@@ -33,7 +33,7 @@ def measured(tmp_path: Path, portraitist: Renderer) -> Measure:
         (found,) = SurveyAssets()(tmp_path, [Sample("u", "train", spec)])
         if isinstance(found, Row):
             sample = Sample("u", "train", spec, {"survey": found.columns})
-            (found,) = MeasureAppearance()(Booth(portraitist, tmp_path), [sample])
+            (found,) = MeasureAppearance()(PortraitModel(portraitist, tmp_path), [sample])
         return found
 
     return measure

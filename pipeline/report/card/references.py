@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ....sources.registry import all_sources
-from ..layer_origins import Maker
+from ..layer_origins import LayerOrigin
 
 _STAGES: Final = {
     "depth_anything_v2": "Yang et al., Depth Anything V2, NeurIPS 2024, arXiv 2406.09414",
@@ -21,10 +21,10 @@ _STAGES: Final = {
 }
 
 
-def references(datasets: Iterable[str], makers: Iterable[Maker]) -> list[str]:
+def references(datasets: Iterable[str], origins: Iterable[LayerOrigin]) -> list[str]:
     """One line a work, those of the sources first; what neither a source nor the table above names is not guessed."""
     seen = set(datasets)
-    stages = {"metric3d" if maker.stage == "from_metric" else maker.stage for maker in makers}
+    stages = {"metric3d" if origin.stage == "from_metric" else origin.stage for origin in origins}
     return [
         *(source.citation for source in all_sources() if source.kind in seen and source.citation),
         *(text for name, text in _STAGES.items() if name in stages),
