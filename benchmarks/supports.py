@@ -24,7 +24,7 @@ from spatialdata_builder.sources.assets.mesh import read_mesh
 from spatialdata_builder.sources.assets.supports import Support, find_supports, to_json
 from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
 from spatialdata_builder.sources.objaverse.survey import SurveyAssets
-from spatialdata_builder.sources.procedural import catalogue, make
+from spatialdata_builder.sources.procedural import catalogue, write_glb
 from spatialdata_builder.sources.rendered.supports import FindSupports
 
 ASSET = TypeAdapter(Asset)
@@ -58,7 +58,7 @@ def main() -> None:
             found += time.process_time() - start
     report(f"{len(models)} models of {root.name}", models)
     with tempfile.TemporaryDirectory() as folder:
-        made = [(asset, make(asset.uid, Path(folder))) for asset in catalogue(arguments.variants)]
+        made = [(asset, write_glb(asset.uid, Path(folder))) for asset in catalogue(arguments.variants)]
         report(f"{len(made)} procedural models", made)
     before, after = len(samples) / surveyed, len(samples) / (surveyed + found)
     print(f"survey: {before:.1f} assets per CPU second, with supports {after:.1f}: {before / after:.1f} x the time")

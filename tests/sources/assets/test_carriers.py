@@ -16,7 +16,7 @@ from spatialdata_builder.sources.assets.carriers import (
 )
 from spatialdata_builder.sources.assets.mesh import read_mesh
 from spatialdata_builder.sources.assets.supports import Ring, Support, SupportKind, find_supports
-from spatialdata_builder.sources.procedural import catalogue, make
+from spatialdata_builder.sources.procedural import catalogue, write_glb
 
 
 def region(
@@ -111,7 +111,7 @@ def test_procedural_models_carry_what_they_should_and_face_their_front(tmp_path:
     fronts = 0
     for asset in catalogue(2):
         found = AssetSupports.of(
-            asset.category, asset.size_m, find_supports(*read_mesh(asset, make(asset.uid, tmp_path)))
+            asset.category, asset.size_m, find_supports(*read_mesh(asset, write_glb(asset.uid, tmp_path)))
         )
         carried.setdefault(asset.category, set()).update(one.kind for one in found.supports)
         if found.furniture_front_deg is not None:
