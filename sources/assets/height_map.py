@@ -9,7 +9,7 @@ its crossings.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ SMALLEST_CELL: Final = 0.002
 """Meters."""
 MAX_TRIANGLES: Final = 1_000_000
 MAX_CROSSINGS: Final = 4_000_000
-"""Limit for the crossings of lines and triangles, and for the samples on the edges of steep triangles."""
+"""Limit for the crossings of lines and triangles, together with the samples on edges."""
 _SHIFT: Final = 0.123
 """Fraction of a cell by which the grid is shifted, so that its lines rarely meet the edges of a model."""
 _STEEP: Final = 0.1
@@ -62,10 +62,11 @@ class HeightMap:
     """(V,) number of a vertex's cell"""
     corner_z: Floats
     """(V,)"""
-    steep_at: Integers
-    """(S,) cells that a steep triangle (of a wall, a net, a pane) crosses, if it is larger than half a cell"""
-    steep_z: Floats
-    """(S, 2) lowest and highest point of that triangle"""
+    thin_at: Integers
+    """(S,) cells of samples on the edges of triangles that vertical lines miss although they are larger than half a
+    cell: of walls, nets, panes and rods"""
+    thin_z: Floats
+    """(S, 2) lowest and highest point there: of a steep triangle, else of the sample"""
 
     @classmethod
     def of(cls, vertices: Floats, faces: Integers) -> "HeightMap":
@@ -85,22 +86,23 @@ class HeightMap:
         shape = (int((high[0] - low[0]) / cell) + 2, int((high[1] - low[1]) / cell) + 2)
         # In units of cells, with the lines at integers.
         grid = np.column_stack([(vertices[:, :2] - low) / cell - 0.5, vertices[:, 2] / cell])
-        crossings: list[tuple[Integers, Floats, Floats]] = []
+        crossings: list[list[NDArray[Any]]] = []
         edges: list[tuple[Integers, Floats]] = []
         left = MAX_CROSSINGS
         for start in range(0, len(faces), _BLOCK):
             corners = grid[faces[start : start + _BLOCK]]
             up = _upward(corners)
-            crossings.append(_cross(corners, up, shape[1], left))
-            left -= len(crossings[-1][0])
+            missed, *crossed = _cross(corners, up, shape[1], left)
+            crossings.append(crossed)
+            left -= len(crossed[0])
             # The vertices of smaller triangles are dense enough.
-            walls = corners[np.abs(up) < _STEEP]
-            low_side, high_side = _range(walls)
-            edges.append(_edge_cells(walls[(high_side - low_side > 0.5).any(axis=1)], shape[1], left))
+            low_side, high_side = _range(corners)
+            chosen = (missed | (np.abs(up) < _STEEP)) & (high_side - low_side > 0.5).any(axis=1)
+            edges.append(_edge_cells(corners[chosen], np.abs(up[chosen]) < _STEEP, shape[1], left))
             left -= len(edges[-1][0])
         at, z, up = (np.concatenate(column) for column in zip(*crossings, strict=True))
         order = np.lexsort((z, at))
-        steep_at, steep_z = (np.concatenate(column) for column in zip(*edges, strict=True))
+        thin_at, thin_z = (np.concatenate(column) for column in zip(*edges, strict=True))
         corner = np.rint(grid[used, :2]).astype(np.int64)
         return cls(
             low=low,
@@ -111,8 +113,8 @@ class HeightMap:
             up=up[order],
             corner_at=corner[:, 0] * shape[1] + corner[:, 1],
             corner_z=points[:, 2],
-            steep_at=steep_at,
-            steep_z=steep_z * cell,
+            thin_at=thin_at,
+            thin_z=thin_z * cell,
         )
 
     @cached_property
@@ -145,7 +147,7 @@ class HeightMap:
                 [
                     self.at[(self.z > low) & (self.z < high)],
                     self.corner_at[(self.corner_z > low) & (self.corner_z < high)],
-                    self.steep_at[(self.steep_z[:, 1] > low) & (self.steep_z[:, 0] < high)],
+                    self.thin_at[(self.thin_z[:, 1] > low) & (self.thin_z[:, 0] < high)],
                 ]
             )
         )
@@ -155,12 +157,12 @@ class HeightMap:
         slope = np.sqrt(1 - self.up**2) / np.maximum(np.abs(self.up), _STEEP)
         near = np.abs(self.z - level) <= 0.5 * self.cell * slope + 1e-6
         corners = np.abs(self.corner_z - level) <= 0.5 * self.cell
-        steep = (self.steep_z[:, 0] <= level) & (self.steep_z[:, 1] >= level)
-        return self.grid(np.concatenate([self.at[near], self.corner_at[corners], self.steep_at[steep]]))
+        thin = (self.thin_z[:, 0] <= level) & (self.thin_z[:, 1] >= level)
+        return self.grid(np.concatenate([self.at[near], self.corner_at[corners], self.thin_at[thin]]))
 
 
-def _cross(corners: Floats, up: Floats, columns: int, most: int) -> tuple[Integers, Floats, Floats]:
-    """Cell, height and upward component of the normal at each crossing of triangles (m, 3, 3).
+def _cross(corners: Floats, up: Floats, columns: int, most: int) -> tuple[Mask, Integers, Floats, Floats]:
+    """Which triangles (m, 3, 3) no line crosses; cell, height and upward component of the normal at each crossing.
 
     A triangle owns its lower and left edges only, so that a line that meets a shared edge crosses once.
     """
@@ -190,7 +192,9 @@ def _cross(corners: Floats, up: Floats, columns: int, most: int) -> tuple[Intege
     # Rounding must not move a crossing of a steep triangle beyond it.
     lowest, highest = _range(ordered[:, :, 2])
     z = np.clip(z, lowest[own], highest[own])
-    return i * columns + j, z, up[kept[own]]
+    missed = np.ones(len(corners), np.bool_)
+    missed[kept[own]] = False
+    return missed, i * columns + j, z, up[kept[own]]
 
 
 def _range(corners: Floats) -> tuple[Floats, Floats]:
@@ -213,8 +217,8 @@ def _edge_y(i: Integers, start: Floats, end: Floats) -> Floats:
     return start[:, 1] + (i - start[:, 0]) * (end[:, 1] - start[:, 1]) / (end[:, 0] - start[:, 0])
 
 
-def _edge_cells(corners: Floats, columns: int, most: int) -> tuple[Integers, Floats]:
-    """Cells that the edges of triangles (m, 3, 3) cross, and the range of heights (., 2) of their triangles."""
+def _edge_cells(corners: Floats, steep: Mask, columns: int, most: int) -> tuple[Integers, Floats]:
+    """Cells that the edges of triangles (m, 3, 3) cross, and the ranges of heights (., 2) there."""
     start, end = corners.reshape(-1, 3), corners[:, [1, 2, 0]].reshape(-1, 3)
     length = np.abs(end - start)
     steps = np.ceil(2 * np.maximum(length[:, 0], length[:, 1])).astype(np.int64).clip(1)
@@ -222,9 +226,10 @@ def _edge_cells(corners: Floats, columns: int, most: int) -> tuple[Integers, Flo
         raise TooComplex(f"more than {MAX_CROSSINGS} crossings")
     edge, step = _spread(steps)
     share = (step / steps[edge])[:, None]
-    places = np.rint(start[edge, :2] * (1 - share) + end[edge, :2] * share).astype(np.int64)
-    heights = np.column_stack(_range(corners[:, :, 2]))
-    return places[:, 0] * columns + places[:, 1], heights[edge // 3]
+    points = start[edge] * (1 - share) + end[edge] * share
+    places = np.rint(points[:, :2]).astype(np.int64)
+    heights = np.where(steep[edge // 3, None], np.column_stack(_range(corners[:, :, 2]))[edge // 3], points[:, 2:])
+    return places[:, 0] * columns + places[:, 1], heights
 
 
 def _spread(counts: Integers) -> tuple[Integers, Integers]:

@@ -29,7 +29,7 @@ SupportKind = Literal["top", "shelf", "soft", "inside", "under"]
 Side = Literal["+x", "-x", "+y", "-y"]
 Ring = tuple[tuple[float, float], ...]
 
-SINK: Final = 0.0015
+SINK: Final = 0.001
 """Meters: largest depth to which a base sinks into a soft region."""
 _SINK_SHARE: Final = 0.2
 """Fraction of a soft region below a base that may be above the base, if it does not sink deeper than `SINK`."""
@@ -56,6 +56,7 @@ radius."""
 _RIM_GAP: Final = 0.15
 """Fraction of the directions in which the surroundings may be lower."""
 _DIRECTIONS: Final = 24
+_CORNERS: Final = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
 _SIDES: Final[tuple[tuple[Side, int, int], ...]] = (("+x", 0, -1), ("-x", 0, 1), ("+y", 1, -1), ("-y", 1, 1))
 """The sides, their axes, and the directions in which one looks from them."""
 _HAND: Final = 0.15
@@ -139,7 +140,7 @@ class Support:
     polygon: tuple[Ring, ...]
     """The outline, then the holes. A base must lie inside, so the outline keeps a distance from edges and walls."""
     clearance: Annotated[float, BeforeValidator(_infinite)]
-    """Least free height above `z`; infinite below the open sky (null in JSON)."""
+    """Least free height above `z`; infinite (null in JSON) if there is nothing above."""
     radius: float
     """Of the largest circle in the polygon."""
     rim: float = 0.0
@@ -182,8 +183,9 @@ def rest_height(support: Support, base: Sequence[Sequence[float]] | Floats) -> f
     import shapely
 
     patch = support.patch
-    # Cells that the base touches, not only those whose centers it covers.
-    hull = shapely.buffer(shapely.convex_hull(shapely.multipoints(np.asarray(base, np.float64))), 0.5 * patch.cell)
+    # The base touches a cell if the sum of its hull and a cell contains the cell's center.
+    points = np.asarray(base, np.float64)[:, None] + 0.5 * patch.cell * _CORNERS
+    hull = shapely.convex_hull(shapely.multipoints(points.reshape(-1, 2)))
     left, bottom, right, top = shapely.bounds(hull)
     first = np.maximum(np.floor(([left, bottom] - np.array(patch.low)) / patch.cell).astype(np.int64), 0)
     last = np.maximum(np.ceil(([right, top] - np.array(patch.low)) / patch.cell).astype(np.int64), first)
@@ -233,8 +235,7 @@ class _Search:
         # Most of what is seen from above faces up; else the file is inside out.
         sign = 1.0 if (surface.up[top] > 0).mean() >= 0.5 else -1.0
         self.up = np.where(top, np.abs(surface.up), sign * surface.up)
-        low = float(surface.z.min())
-        self.above_floor = surface.z > low + min(0.001, 0.3 * (float(surface.z.max()) - low))
+        self.above_floor = surface.z > min(0.001, 0.3 * float(surface.z.max()))
         self.highest = np.full(surface.shape[0] * surface.shape[1], -np.inf)
         self.highest[surface.at[top]] = surface.z[top]
 
@@ -313,11 +314,11 @@ class _Search:
         """The support of a region; None if it is inside a closed body, or too low."""
         surface = self.surface
         name: SupportKind = "top" if kind.range < 0.01 else "soft"
-        clearance, rim, sides = math.inf, 0.0, ()
+        rim, sides = 0.0, ()
         z = float(np.median(surface.z[own]))
+        clearance = self._lowest_above(core, base + kind.range, own) - z
         if math.isfinite(surface.clearance[own[0]]):
             name = "shelf"
-            clearance = self._lowest_above(around, base + kind.range, own) - z
             sides = self._open_sides(core, z + min(0.5 * clearance, _HAND))
             if clearance < _FREE_COVERED or not sides:
                 return None
@@ -342,23 +343,23 @@ class _Search:
     def _heights(self, cells: Mask, own: Integers, low: float, high: float) -> Floats:
         """(nx, ny) highest point of each cell between two heights; NaN where there is none.
 
-        A surface of flat triangles is highest at a vertex, or where its edge crosses the outline of a base. So the
-        vertices count, beside the crossings.
+        Vertices and thin parts count, because the lines of the grid miss what is smaller than a cell.
         """
         surface = self.surface
-        corners = (surface.corner_z >= low) & (surface.corner_z <= high) & cells.ravel()[surface.corner_at]
         heights = np.full(cells.size, -np.inf)
         np.maximum.at(heights, surface.at[own], surface.z[own])
-        np.maximum.at(heights, surface.corner_at[corners], surface.corner_z[corners])
+        for at, z in ((surface.corner_at, surface.corner_z), (surface.thin_at, surface.thin_z[:, 1])):
+            within = (z >= low) & (z <= high) & cells.ravel()[at]
+            np.maximum.at(heights, at[within], z[within])
         return np.where(np.isfinite(heights), heights, np.nan).reshape(surface.shape)
 
     def _lowest_above(self, cells: Mask, level: float, own: Integers) -> float:
         """Lowest point above a level in some cells."""
         surface, inside = self.surface, cells.ravel()
         corners = surface.corner_z[inside[surface.corner_at] & (surface.corner_z > level)]
-        steep = surface.steep_z[inside[surface.steep_at] & (surface.steep_z[:, 0] > level), 0]
+        thin = surface.thin_z[inside[surface.thin_at] & (surface.thin_z[:, 0] > level), 0]
         above = (surface.z + surface.clearance)[own]
-        return float(min(part.min(initial=math.inf) for part in (above, corners, steep)))
+        return float(min(part.min(initial=math.inf) for part in (above, corners, thin)))
 
     def _rim(self, core: Mask, z: float) -> float:
         """Height that the surroundings rise above a region in most directions, seen from its center."""
