@@ -6,7 +6,7 @@ bytes.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -131,6 +131,8 @@ class AssetTable:
     pools: Mapping[str, pa.ChunkedArray]
     supports_url: str = ""
     """Of the table of supports (`supports_table`), which only some scenes need. It is read on first use."""
+    _categories: dict[str, dict[str, list[int]]] = field(default_factory=dict[str, dict[str, list[int]]], repr=False)
+    """Of each split, rows by category. Filled on first use."""
 
     @classmethod
     def read(cls, url: str) -> "AssetTable":
@@ -175,7 +177,9 @@ class AssetTable:
         pool = self.pools[split]
         generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, scene, 0xF0121])))
         chosen: list[int] = []
-        for category, rows in _categories(pool).items():
+        if split not in self._categories:
+            self._categories[split] = _categories(pool)
+        for category, rows in self._categories[split].items():
             words = category.split()
             if not any(" ".join(words[start:]) in names for start in range(len(words))):
                 continue
@@ -184,7 +188,6 @@ class AssetTable:
         return [_decode(pool[index].as_py()) for index in sorted(chosen)]
 
 
-@lru_cache(maxsize=4)
 def _categories(pool: pa.ChunkedArray) -> dict[str, list[int]]:
     """Rows of each category, sorted by category."""
     found: dict[str, list[int]] = {}
