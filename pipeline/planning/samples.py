@@ -16,6 +16,7 @@ from ...sources.assets.asset import Asset
 from ...sources.assets.orientations import apply_orientations
 from ...sources.assets.table import MIN_MODELS, AssetTable, split_assets, table_of
 from ...sources.registry import get_source
+from ...sources.scenes.kinds import needs_supports
 from ...sources.source import PairSource, SceneSource
 from ..config import Config
 from ..engine.progress import make_progress
@@ -27,6 +28,8 @@ from ..store.layers import LayerStore
 from ..store.plan import Plan, PlanDamaged, check_rows, damaged_plan, find_plan, write_plan
 from .request import ASSETS, request_of, resolved_request
 from .scene_rows import plan_scenes
+from .supports import FILE as SUPPORTS
+from .supports import held_supports, settle_supports
 from .survey import find_assets
 
 _CHECKED = 4
@@ -87,9 +90,21 @@ def _plan_scenes(
     invert, compose = config.edits.invert, config.edits.compose
     rows = plan_scenes(samples, config.seed, edits, splits, prefix, invert=invert, compose=compose)
     content = plan_config(config) | {"assets": digest}
+    if needs_supports(config.scene):
+        held = None if foreign else _planned(store)
+        planned = str(held.config.get("supports", "")) if held else ""
+        content["supports"] = settle_supports(config, store, planned, say, make_progress(quiet))
     plan = write_plan(store, content, rows, unit_rows(config), config.seed, say, foreign=foreign)
     resolve_device(config, store, lambda: _device_of_renders(config, store, plan))
     return plan
+
+
+def _planned(store: LayerStore) -> Plan | None:
+    """The plan under OUT; None if there is none, or it is damaged."""
+    try:
+        return find_plan(store)
+    except PlanDamaged:
+        return None
 
 
 def _device_of_renders(config: Config, store: LayerStore, plan: Plan) -> Kind | None:
@@ -123,6 +138,8 @@ def check_source(config: Config, store: LayerStore, plan: Plan) -> None:
     check_device(config, store)
     if _table_digest(store) != plan.config["assets"]:
         raise PlanDamaged(damaged_plan(store, f"{ASSETS} is not the table of the plan"))
+    if held_supports(store) != plan.config.get("supports", ""):
+        raise PlanDamaged(damaged_plan(store, f"{SUPPORTS} is not the table of the plan"))
     table = AssetTable.read(request_of(config, store).assets)
     checked = [asset for split in sorted(table.pools) for asset in table.candidates(split, 0, 0)[:_CHECKED]]
     source.check_root(config.source, checked, str(store))

@@ -61,22 +61,45 @@ def _survey(
     Raises:
         BadInput: no model can be used (the message counts the reasons), or the survey was made with other packages.
     """
-    digest = hashlib.sha256(canonical(specs).encode()).hexdigest()[:16]
+    rows = [PlanRow(asset_key(spec["uid"]), "train", spec) for spec in specs]
+
+    def read(survey_store: LayerStore, plan: Plan) -> tuple[list[Asset], list[dict[str, str]]]:
+        return _usable(survey_store, plan, stages, say), _rejected(survey_store, plan, stages)
+
+    assets, rejected = look_at(config, store, "survey", rows, stages, read, say, progress)
+    store.write_file(REJECTED_ASSETS, canonical(rejected).encode())
+    return assets
+
+
+def look_at(
+    config: Config,
+    store: LayerStore,
+    what: str,
+    rows: Sequence[PlanRow],
+    stages: Sequence[Stage],
+    read: Callable[[LayerStore, Plan], T],
+    say: Callable[[str], None],
+    progress: Progress,
+) -> T:
+    """Run stages over models, in a folder of its own for each list of models (`survey_folder`); see `_survey`.
+
+    Args:
+        what: name of the list's digest in the plan.
+        read: reads the layers; may raise LayerCorrupt.
+    """
+    digest = hashlib.sha256(canonical([row.spec for row in rows]).encode()).hexdigest()[:16]
     survey_store = LayerStore(f"{survey_folder(config, store).rstrip('/')}/{digest}", **store.options)
-    rows = (PlanRow(asset_key(spec["uid"]), "train", spec) for spec in specs)
     with wait_for_lock(survey_store, say) as lock:
         if survey_store.exists(PLAN):
             _check_versions(survey_store)
-        plan = write_plan(survey_store, {"survey": digest}, rows, _UNIT, say=say)
-        say(f"surveying {len(specs)} assets")
-        assets = rebuild_damaged(
+        plan = write_plan(survey_store, {what: digest}, rows, _UNIT, say=say)
+        say(f"surveying {len(rows)} assets")
+        return rebuild_damaged(
             survey_store,
             lambda: run(stages, survey_store, plan, config.engine, progress, guard=lock.check),
-            lambda: _usable(survey_store, plan, stages, say),
+            lambda: read(survey_store, plan),
             say,
         )
-    store.write_file(REJECTED_ASSETS, canonical(_rejected(survey_store, plan, stages)).encode())
-    return assets
 
 
 def survey_folder(config: Config, store: LayerStore) -> str:

@@ -1,10 +1,12 @@
-"""The table of assets that is part of a plan, and how assets are divided among splits.
+"""The table of assets that is part of a plan, the table of their supports, and how assets are divided among splits.
 
-Assets stay encoded until a scene draws them. So a table of a million assets takes no more memory than its bytes.
+Assets and supports stay encoded until a scene draws them. So a table of a million assets takes no more memory than its
+bytes.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -14,14 +16,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from ...shards.errors import BadInput
+from ...shards.errors import BadInput, SpatialdataError
 from ...shards.schema import SPLITS, Split
 from ...shards.stores import open_store
 from .asset import Asset
+from .carriers import AssetSupports, from_json, to_json
 
 _ASSET = TypeAdapter(Asset)
+SUPPORTS = "supports.parquet"
+"""Name of the table of supports. It is in the folder of the table of assets."""
 CANDIDATES = 192
 """Number of assets that a scene chooses from. It is fixed so that the cost does not grow with the table."""
+PER_CATEGORY = 6
+"""Number of assets of one category that a furnished room chooses from."""
 MIN_ASSETS = 4
 """Minimum number of assets in a split."""
 MIN_MODELS = 2
@@ -122,10 +129,14 @@ class AssetTable:
     """The assets of each split, still encoded. Only the first of each model, because the others are the same object."""
 
     pools: Mapping[str, pa.ChunkedArray]
+    supports_url: str = ""
+    """Of the table of supports (`supports_table`), which only some scenes need. It is read on first use."""
+    _categories: dict[str, dict[str, list[int]]] = field(default_factory=dict[str, dict[str, list[int]]], repr=False)
+    """Of each split, rows by category. Filled on first use."""
 
     @classmethod
     def read(cls, url: str) -> "AssetTable":
-        """Read a table that was built by `table_of` from any fsspec URL."""
+        """Read a table that was built by `table_of` from any fsspec URL. The table of supports is beside it."""
         fs, path = open_store(url)
         with fs.open(path, "rb") as file:
             table = pq.read_table(file)
@@ -133,7 +144,21 @@ class AssetTable:
             _, first = np.unique(table["model"].to_numpy(), return_index=True)
             table = table.take(np.sort(first))
         splits = table["split"].to_numpy()
-        return cls({split: table.filter(pa.array(splits == split))["asset"] for split in sorted(set(splits))})
+        pools = {split: table.filter(pa.array(splits == split))["asset"] for split in sorted(set(splits))}
+        return cls(pools, url.removesuffix(url.split("/")[-1]) + SUPPORTS)
+
+    def all(self) -> list[Asset]:
+        """The assets of all splits, decoded, sorted by split and uid."""
+        return [_decode(text) for split in sorted(self.pools) for text in self.pools[split].to_pylist()]
+
+    def supports_of(self, uid: str) -> AssetSupports:
+        """What an asset carries others with; nothing for an asset that carries none.
+
+        Raises:
+            SpatialdataError: the plan has no supports.
+        """
+        table, rows = _read_supports(self.supports_url)
+        return _decode_supports(table[rows[uid]].as_py()) if uid in rows else AssetSupports()
 
     def candidates(self, split: str, seed: int, scene: int) -> list[Asset]:
         """The assets that a scene may draw from, decoded: the whole split if it is small, else a seeded sample."""
@@ -143,6 +168,56 @@ class AssetTable:
             generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, scene, 0xA55E7])))
             chosen = sorted(generator.choice(len(pool), CANDIDATES, replace=False).tolist())
         return [_decode(pool[index].as_py()) for index in chosen]
+
+    def of_categories(self, split: str, seed: int, scene: int, names: frozenset[str]) -> list[Asset]:
+        """Some assets of each category whose last words are one of `names`: at most `PER_CATEGORY`, a seeded sample.
+
+        In the order of the table, so that the result does not depend on the order of `names`.
+        """
+        pool = self.pools[split]
+        generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, scene, 0xF0121])))
+        chosen: list[int] = []
+        if split not in self._categories:
+            self._categories[split] = _categories(pool)
+        for category, rows in self._categories[split].items():
+            words = category.split()
+            if not any(" ".join(words[start:]) in names for start in range(len(words))):
+                continue
+            few = len(rows) <= PER_CATEGORY
+            chosen += rows if few else generator.choice(rows, PER_CATEGORY, replace=False).tolist()
+        return [_decode(pool[index].as_py()) for index in sorted(chosen)]
+
+
+def _categories(pool: Any) -> dict[str, list[int]]:
+    """Rows of each category of a column of encoded assets, sorted by category."""
+    found: dict[str, list[int]] = {}
+    for row, text in enumerate(pool.to_pylist()):
+        found.setdefault(str(json.loads(text)["category"]), []).append(row)
+    return dict(sorted(found.items()))
+
+
+def supports_table(supports: Mapping[str, AssetSupports]) -> Any:
+    """The table of supports as it is stored: uid, supports (JSON), sorted by uid."""
+    ordered = sorted(supports)
+    columns = {"uid": ordered, "supports": [to_json(supports[uid]) for uid in ordered]}
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
+@lru_cache(maxsize=1)
+def _read_supports(url: str) -> tuple[Any, dict[str, int]]:
+    """The column of supports, and the row of each uid."""
+    fs, path = open_store(url)
+    try:
+        with fs.open(path, "rb") as file:
+            table = pq.read_table(file)
+    except FileNotFoundError:
+        raise SpatialdataError(f"{url} does not exist: run `spatialdata build` again, which writes it") from None
+    return table["supports"], {uid: row for row, uid in enumerate(table["uid"].to_pylist())}
+
+
+@lru_cache(maxsize=4096)
+def _decode_supports(text: str) -> AssetSupports:
+    return from_json(text)
 
 
 @lru_cache(maxsize=4096)

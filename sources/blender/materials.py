@@ -1,5 +1,5 @@
 # pyright: basic
-"""Procedural Blender materials of floors and walls, in meters, so that boards and tiles have their real sizes.
+"""Procedural Blender materials of floors, walls and furnishings, in meters, so that boards have their real sizes.
 
 Runs inside Blender 5.0 (bpy only). Patterns are functions of the world position: (x, y) on horizontal surfaces, (along
 the wall, z) on vertical ones. They do not use the coordinates of the mesh, so a plane of any size works, and a pattern
@@ -13,6 +13,9 @@ import random
 from typing import Any, NamedTuple
 
 import bpy  # pyright: ignore[reportMissingImports]
+import numpy as np
+
+from .patterns import wallpaper_image
 
 Value = Any
 """A socket of a node, or a constant."""
@@ -86,6 +89,8 @@ class Look(NamedTuple):
     roughness: Value
     height: Value
     specular: float = 0.5
+    translucent: float = 0.0
+    """Share of the light that passes, as through cloth."""
 
 
 class Cells(NamedTuple):
@@ -103,7 +108,7 @@ class Cells(NamedTuple):
 
 def surface_material(surface: dict[str, Any]) -> Any:
     """The material of a `Surface` (a dict with its fields): Principled BSDF, opaque, no displacement."""
-    graph, material = _new_material(surface["kind"])
+    graph, material = new_material(surface["kind"])
     rng = random.Random(surface["seed"])
     u, v = _plane(graph, math.radians(surface["rotation_deg"]), rng)
     look = _KINDS[surface["kind"]](graph, u, v, surface, rng)
@@ -113,12 +118,25 @@ def surface_material(surface: dict[str, Any]) -> Any:
     named = {"Base Color": color, "Roughness": look.roughness, "Specular IOR Level": look.specular}
     if look.height is not None:
         named["Normal"] = graph.node("Bump", named={"Strength": 1.0, "Distance": 1.0, "Height": look.height}).outputs[0]
-    shader = graph.node("BsdfPrincipled", named=named)
-    graph.node("OutputMaterial", shader.outputs[0])
+    shader = graph.node("BsdfPrincipled", named=named).outputs[0]
+    if look.translucent:
+        through = graph.node("BsdfTranslucent", color).outputs[0]
+        shader = graph.node("MixShader", look.translucent, shader, through).outputs[0]
+    graph.node("OutputMaterial", shader)
     return material
 
 
-def _new_material(name: str) -> tuple[Graph, Any]:
+def image_of(name: str, pixels: np.ndarray) -> Any:
+    """A Blender image of linear values (H, W) or (H, W, 3), row 0 below."""
+    height, width = pixels.shape[:2]
+    image = bpy.data.images.new(name, width, height, float_buffer=True, is_data=True)
+    values = np.ones((height, width, 4), np.float32)
+    values[..., :3] = pixels[..., None] if pixels.ndim == 2 else pixels
+    image.pixels.foreach_set(values.ravel())
+    return image
+
+
+def new_material(name: str) -> tuple[Graph, Any]:
     material = bpy.data.materials.new(name)
     graph = Graph(tree_of(material))
     graph.tree.nodes.clear()
@@ -139,7 +157,7 @@ def fill_empty_slots() -> None:
         if mesh.materials and all(mesh.materials):
             continue
         if gray is None:
-            graph, gray = _new_material("grey")  # materials are numbered in the order of their names: keep this one
+            graph, gray = new_material("grey")  # materials are numbered in the order of their names: keep this one
             graph.node("OutputMaterial", graph.node("BsdfPrincipled", [0.5, 0.5, 0.5]).outputs[0])
         if not mesh.materials:
             mesh.materials.append(gray)
@@ -304,6 +322,58 @@ def _brick(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: rando
     return Look(graph.mix(joint, mortar, body), surface["roughness"], height, 0.2)
 
 
+def _paint(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: random.Random) -> Look:
+    """Wall paint on plaster: the grain of a roller, waves of `scale_m` that show in grazing light, faint dirt."""
+    where = graph.vector(u, v)
+    grain = graph.noise(where, rng.uniform(0.004, 0.008), 2.0)
+    waves = graph.noise(where, surface["scale_m"], 3.0)
+    dirt = graph.noise(graph.vector(u, v, 7.0), 0.8, 4.0, 0.6)
+    color = graph.mix(graph.ramp(dirt, 0.35, 0.75), surface["colour"], surface["accent"])
+    height = graph.fma(grain, 0.00022, graph.mul(waves, rng.uniform(0.002, 0.006)))
+    return Look(color, surface["roughness"], height, 0.3)
+
+
+def _wallpaper(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: random.Random) -> Look:
+    """A motif in the accent color that repeats every `scale_m`, on paper with a fine grain."""
+    scale = 1.0 / surface["scale_m"]
+    image = image_of("wallpaper", wallpaper_image(rng.randrange(1_000_000)))
+    motif = graph.node("TexImage", graph.vector(graph.mul(u, scale), graph.mul(v, scale)), image=image).outputs["Color"]
+    share = graph.node("SeparateXYZ", motif).outputs[0]
+    grain = graph.noise(graph.vector(u, v), 0.003, 2.0, 0.6)
+    shade = graph.ramp(grain, 0.3, 0.7, 0.95, 1.03)
+    color = graph.scale(graph.mix(share, surface["colour"], surface["accent"]), shade)
+    return Look(color, surface["roughness"], graph.fma(share, 0.0001, graph.mul(grain, 0.0001)), 0.3)
+
+
+def _lacquer(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: random.Random) -> Look:
+    """Painted wood: brush marks of `scale_m`, a little uneven in color."""
+    marks = graph.noise(graph.vector(graph.mul(u, 0.08), v), surface["scale_m"] * 0.15, 2.0)
+    uneven = graph.noise(graph.vector(u, v, 3.0), surface["scale_m"] * 8.0, 3.0)
+    color = graph.mix(graph.ramp(uneven, 0.35, 0.75), surface["colour"], surface["accent"])
+    return Look(color, graph.fma(marks, 0.1, surface["roughness"] - 0.05), graph.mul(marks, 0.0001), 0.5)
+
+
+def _cloth(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: random.Random) -> Look:
+    """Woven cloth with threads of `scale_m`; some light passes."""
+    place = graph.node("NewGeometry").outputs["Position"]
+    threads = graph.noise(place, surface["scale_m"], 2.0, 0.6)
+    slubs = graph.noise(graph.node("VectorMath", place, [1.0, 1.0, 0.06], operation="MULTIPLY").outputs[0], 0.006)
+    factor = graph.ramp(graph.fma(threads, 0.6, graph.mul(slubs, 0.4)), 0.3, 0.7)
+    color = graph.mix(factor, surface["colour"], surface["accent"])
+    return Look(color, surface["roughness"], graph.mul(threads, 0.0003), 0.1, rng.uniform(0.2, 0.4))
+
+
+def _gravel(graph: Graph, u: Value, v: Value, surface: dict[str, Any], rng: random.Random) -> Look:
+    """Pebbles of `scale_m` with soil in the accent color between them."""
+    size = surface["scale_m"]
+    stones = graph.node("TexVoronoi", named={"Vector": graph.vector(u, v), "Scale": 1.0 / size})
+    shade = graph.node("SeparateXYZ", stones.outputs["Color"]).outputs[0]
+    gap = graph.ramp(stones.outputs["Distance"], 0.35, 0.75)
+    body = graph.scale(surface["colour"], graph.fma(shade, 0.8, 0.5))
+    color = graph.mix(gap, body, [c * 0.5 for c in surface["accent"]])
+    return Look(color, surface["roughness"], graph.mul(stones.outputs["Distance"], -0.4 * size), 0.2)
+
+
 _KINDS = {
     "wood": _wood,
     "tile": _tile,
@@ -312,4 +382,9 @@ _KINDS = {
     "grass": _grass,
     "plaster": _plaster,
     "brick": _brick,
+    "paint": _paint,
+    "wallpaper": _wallpaper,
+    "lacquer": _lacquer,
+    "cloth": _cloth,
+    "gravel": _gravel,
 }

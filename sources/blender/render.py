@@ -86,10 +86,10 @@ class RenderedView:
     normal: NDArray[np.float32]
     """x 3, camera frame, unit length, pointing to the camera; zero where there is no surface."""
     instances: NDArray[np.uint8] | NDArray[np.uint16]
-    """Object ids; 0 for background, floor and walls."""
+    """Object ids; 0 for background and for what surrounds the objects: floor, walls, shell, garden."""
     parts: NDArray[np.uint16]
-    """A number for each material of each mesh, including floor and walls; 0 where there is no surface. The numbers are
-    valid only in this view."""
+    """A number for each material of each mesh, including what surrounds the objects; 0 where there is no surface. The
+    numbers are valid only in this view."""
     exposure: float
     """Stops between `linear` and the input of the view transform of `rgb`; the same for the whole scene."""
 

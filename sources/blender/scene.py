@@ -13,20 +13,23 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
+from .garden import build_garden
 from .hits import SOLID, export_hits, solid_everywhere
 from .importer import ImportFailed, attach, import_model, separate_sheets
 from .materials import Graph, surface_material
+from .room import build_room, room_world, use_fast_light
+from .shell import FLOOR_OFFSET_M, Part
 from .visibility import Shell
 
 RADII = (1.0, 4.0, 16.0, 60.0)
 """Half widths of the squares that make up the floor, meters. Depth is useful up to the far edge."""
-FLOOR_OFFSET_M = 5e-5
-"""How much the floor is lower than the objects on it, meters, so that the bottom of an open box hides the floor."""
 SENSOR_MM = 32.0
 POINTS = 1024
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 MIDDLE_GRAY = 0.2
 """Scene-linear luminance that the view transform maps to a medium gray: target for the log-average of an image."""
+LAWN_GRAY = 0.12
+"""The same for a garden: grass is darker than most of what stands on it."""
 BRIGHTEST = 3.5
 """Exposed scene-linear value that the view transform still distinguishes from white (measured: white from 4)."""
 WHITE_BALANCE = 0.6
@@ -96,9 +99,16 @@ class Scene:
         self.scene = bpy.context.scene
         self._settings(options, on_gpu, threads)
         self._world(spec["light"])
-        self._floor(spec["floor"])
-        for number, wall in enumerate(spec["walls"]):
-            self._wall(number, wall)
+        self.surroundings: Shell | None = None
+        if "room" in spec:
+            self.surroundings = shell_of(build_room(self.scene, spec["room"]))
+            use_fast_light(self.scene)
+        elif "garden" in spec:
+            self.surroundings = shell_of(build_garden(self.scene, spec["garden"]))
+        else:
+            self._floor(spec["floor"])
+            for number, wall in enumerate(spec["walls"]):
+                self._wall(number, wall)
         self.assets = {str(item["id"]): load_asset(item, files[str(item["id"])]) for item in spec["objects"]}
         self.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
         self.scene.collection.objects.link(self.camera)
@@ -156,6 +166,12 @@ class Scene:
         # be overexposed or make the image dark.
         brightness = graph.math("DIVIDE", graph.node("RGBToBW", color).outputs[0], GLARE * mean_luminance(image))
         dimmed = graph.scale(color, graph.math("DIVIDE", 1.0, graph.add(brightness, 1.0)))
+        if "room" in self.spec:
+            outlook = graph.scale(dimmed, light["strength"] / mean_luminance(image))
+            color = room_world(graph, outlook, self.spec["room"]["light"])
+            graph.node("OutputWorld", graph.node("Background", color).outputs[0])
+            world.cycles.sampling_method = "NONE"  # even light needs none
+            return
         color = graph.mix(graph.node("LightPath").outputs["Is Camera Ray"], color, dimmed)
         background = graph.node("Background", color, light["strength"]).outputs[0]
         graph.node("OutputWorld", background)
@@ -188,7 +204,7 @@ class Scene:
         self.scene.collection.objects.link(bpy.data.objects.new(name, mesh))
 
     def _number_parts(self) -> np.ndarray:
-        """Number the meshes from 1. Returns the object id (0: floor or wall) for each number."""
+        """Number the meshes from 1. Returns the object id (0: what surrounds the objects) for each number."""
         ids = {part: int(name) for name, asset in self.assets.items() for part in asset.parts}
         owners = [0]
         for item in self.scene.objects:
@@ -228,7 +244,12 @@ class Scene:
         """Set exposure and white point from the first image of the scene. Later images keep them."""
         if self.exposure is not None:
             return
-        self.exposure = exposure_of(arrays["linear"], arrays["depth"])
+        self.exposure = exposure_of(
+            arrays["linear"],
+            arrays["depth"],
+            LAWN_GRAY if "garden" in self.spec else MIDDLE_GRAY,
+            background="room" not in self.spec,
+        )
         view = self.scene.view_settings
         view.exposure = self.exposure
         if hasattr(view, "use_white_balance"):  # since 4.3
@@ -255,12 +276,17 @@ def mean_luminance(image: Any) -> float:
     return float(rows @ weight / weight.sum())
 
 
-def exposure_of(linear: np.ndarray, depth: np.ndarray) -> float:
-    """Stops that bring the log-average luminance of surfaces to middle gray; less if 2 % of pixels would be white."""
+def exposure_of(linear: np.ndarray, depth: np.ndarray, gray: float, background: bool) -> float:
+    """Stops that bring the log-average luminance of surfaces to `gray`; less if 2 % of pixels would be white.
+
+    These pixels include those without a surface only if `background`: what is seen through windows may be white.
+    """
     luminance = np.maximum(linear @ np.array(LUMINANCE, np.float32), 1e-4)
     surfaces = depth > 0
-    stops = math.log2(MIDDLE_GRAY) - float(np.mean(np.log2(luminance[surfaces] if surfaces.any() else luminance)))
-    bright = math.log2(BRIGHTEST) - math.log2(max(1e-4, float(np.percentile(linear.max(axis=-1), 98))))
+    stops = math.log2(gray) - float(np.mean(np.log2(luminance[surfaces] if surfaces.any() else luminance)))
+    brightness = linear.max(axis=-1)
+    brightness = brightness if background or not surfaces.any() else brightness[surfaces]
+    bright = math.log2(BRIGHTEST) - math.log2(max(1e-4, float(np.percentile(brightness, 98))))
     return round(max(-8.0, min(8.0, stops, bright)), 3)
 
 
@@ -273,6 +299,13 @@ def white_of(arrays: dict[str, np.ndarray]) -> tuple[float, float, float]:
     light = np.clip(light / (light @ np.array(LUMINANCE, np.float32)), 0.5, 2.0) ** WHITE_BALANCE
     r, g, b = (round(float(value), 4) for value in light)
     return r, g, b
+
+
+def shell_of(parts: list[Part]) -> Shell:
+    """What surrounds the objects, for ray casting: all of it hides what is behind."""
+    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    triangles = np.concatenate([part.triangles() + start for part, start in zip(parts, starts[:-1], strict=True)])
+    return Shell(np.concatenate([part.vertices for part in parts]), triangles, np.zeros(len(triangles), bool))
 
 
 def load_asset(item: dict, file: str) -> LoadedAsset:

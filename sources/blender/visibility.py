@@ -137,14 +137,14 @@ def measure_visibility(scene: Any, state: dict) -> dict:
     }
     absent = {"own_px": 0.0, "visible": 0.0, "in_frame": 0.0, "box": [0, 0, 0, 0]}
     return {
-        name: _measure_object(placed[name], [p for n, p in placed.items() if n != name], scene.spec["walls"], view)
+        name: _measure_object(placed[name], [p for n, p in placed.items() if n != name], scene, view)
         if name in placed
         else absent
         for name in scene.assets
     }
 
 
-def _measure_object(own: Placed, others: list[Placed], walls: list[dict], view: View) -> dict:
+def _measure_object(own: Placed, others: list[Placed], scene: Any, view: View) -> dict:
     x0, y0, x1, y1 = own.box
     pixels, z = view.project(own.world(own.asset.points))
     with np.errstate(invalid="ignore"):
@@ -170,20 +170,23 @@ def _measure_object(own: Placed, others: list[Placed], walls: list[dict], view: 
     count = int(hit.sum())
     if not count:
         return result
-    free = _count_unhidden(own, others, walls, view, directions[hit], distance[hit])
+    free = _count_unhidden(own, others, scene, view, directions[hit], distance[hit])
     result["own_px"] = count / len(rays) * (x1 - x0) * (y1 - y0)
     result["visible"] = free / count
     return result
 
 
 def _count_unhidden(
-    own: Placed, others: list[Placed], walls: list[dict], view: View, directions: np.ndarray, distance: np.ndarray
+    own: Placed, others: list[Placed], scene: Any, view: View, directions: np.ndarray, distance: np.ndarray
 ) -> int:
     """Number of rays that reach the object at `distance` without hitting anything before."""
     reach = distance * (1 - 1e-4)
     free = np.ones(len(reach), bool)
-    for wall in walls:
+    for wall in scene.spec["walls"]:
         free &= ~_behind_wall(wall, view.eye, directions, reach)
+    if scene.surroundings is not None:
+        eye, cast = Vector(view.eye.tolist()), scene.surroundings.distance
+        free = np.array([cast(eye, *ray) is None for ray in zip(directions.tolist(), reach.tolist(), strict=True)])
     for other in others:
         if not own.overlaps(other):
             continue

@@ -8,6 +8,7 @@ import numpy as np
 from ...shards.geometry import wrap_degrees
 from ..scenes.camera import eye
 from ..scenes.footprints import wall_clearance
+from ..scenes.furnished import eye_fault
 from ..scenes.layout import Scene, too_near
 from ..scenes.needs import SceneNeeds
 from ..scenes.spec import EditSpec, SceneSpec, State
@@ -47,6 +48,8 @@ class Camera(EditRules):
             return "too_steep"
         if eye(draft.target.camera)[2] < 0.02 * orbit.distance:
             return "below_floor"
+        if scene.room is not None:
+            return eye_fault(scene, draft.target.placements, eye(draft.target.camera))
         if wall_clearance(eye(draft.target.camera)[None], scene.walls) < 0.1 * orbit.distance:
             return "behind_wall"
         return "camera_too_near" if too_near(scene.objects, draft.target.placements, orbit) else None

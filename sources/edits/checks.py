@@ -8,6 +8,7 @@ from ..scenes.camera import pixel_of
 from ..scenes.footprints import clearance, footprint, middle, wall_clearance
 from ..scenes.layout import Scene, beyond_floor
 from ..scenes.spec import SceneSpec, State
+from ..scenes.standing import carrying, standing_fault
 from .draft import Draft
 from .limits import Limits, Visibility
 
@@ -23,6 +24,8 @@ def stands_fault(scene: Scene, draft: Draft) -> str | None:
     Reasons: `beyond_floor`, `behind_wall`, `collides`.
     """
     placements = draft.target.placements
+    if scene.room is not None:
+        return _room_fault(scene, draft)
     if fault := beyond_floor(scene.objects, placements):
         return fault
     for identity in draft.edit.edited:
@@ -30,6 +33,34 @@ def stands_fault(scene: Scene, draft: Draft) -> str | None:
         if wall_clearance(outline, scene.walls) < 0.02 * scene.size:
             return "behind_wall"
         if clearance(identity, scene.objects, placements) < _MARGIN * scene.size:
+            return "collides"
+    return None
+
+
+def _room_fault(scene: Scene, draft: Draft) -> str | None:
+    """As `stands_fault`, in a room: the floor ends at the walls, and objects keep apart from those of their level."""
+    import shapely
+
+    assert scene.room is not None
+    placements = draft.target.placements
+    assets = {placed.id: placed.asset for placed in scene.objects}
+    width, depth, _ = scene.room.size
+    inside = shapely.box(-width / 2, -depth / 2, width / 2, depth / 2)
+    for identity in draft.edit.edited:
+        place = placements[identity]
+        if fault := standing_fault(identity, assets, placements, scene.supports):
+            return fault
+        if place.standing is not None or not place.present:
+            continue
+        outline = shapely.Polygon(footprint(assets[identity], place))
+        if not inside.contains(outline):
+            return "behind_wall"
+        others = [
+            shapely.Polygon(footprint(assets[id], other))
+            for id, other in placements.items()
+            if id != identity and other.present and other.standing is None
+        ]
+        if others and shapely.distance(outline, others).min() < _MARGIN * scene.size:
             return "collides"
     return None
 
@@ -53,7 +84,9 @@ def objects_fault(spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -
 
 def hides_others(state: State, edited: tuple[int, ...], seen: Seen, limits: Limits) -> bool:
     """Whether too little is visible of an object that is not edited."""
-    others = [seen[id] for id, place in state.placements.items() if id not in edited and place.present]
+    # The frame may cut off any part of a table with things on it.
+    excluded = {*edited, *carrying(state.placements)}
+    others = [seen[id] for id, place in state.placements.items() if id not in excluded and place.present]
     return any(visible_share(item) < limits.shown for item in others)
 
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from ...shards.schema import EditKind
 from ..assets.asset import Asset
-from ..scenes.layout import Scene, compose
+from ..scenes.kinds import Furniture, compose_scene
+from ..scenes.layout import Scene
 from ..scenes.spec import SceneOptions, SceneSpec
 from .composition import composed, looks_same
 from .draft import Draft, specify
@@ -32,12 +33,13 @@ def propose_two(
     resolution: tuple[int, int],
     seed: int,
     attempt: int,
+    furniture: Furniture | None = None,
 ) -> SpecPair | Rejection:
     """Two edits of the same objects of one scene, or of its camera. Arguments: see `proposals.propose`."""
     number, turn = scene_number(attempt), attempt % EDITS_PER_SCENE
     # The scene follows the needs of the kind that composes with itself: its partner, a removal, has none.
     main, other = kinds if composes_alone(kinds[0]) else (kinds[1], kinds[0])
-    scene = compose(generator(seed, number, SCENE), assets, RULES[main].needs, options, resolution)
+    scene = compose_scene(generator(seed, number, SCENE), assets, furniture, RULES[main].needs, options, resolution)
     if isinstance(scene, str):
         return Rejection(scene)
     rng = generator(seed, number, EDIT, turn)

@@ -12,6 +12,7 @@ from ..scenes.camera import bearings
 from ..scenes.footprints import apparent_size, extent
 from ..scenes.layout import Scene
 from ..scenes.spec import Placement
+from ..scenes.standing import region, rested
 
 _AIMS = ("view", "reference", "between", "free")
 
@@ -33,7 +34,8 @@ def aim(
     Args:
         shares: probabilities of places along the view, beside another object, between two others, and anywhere.
     """
-    others = [placed.id for placed in scene.objects if placed.id != identity]
+    level = scene.placements[identity].standing
+    others = [id for id, place in scene.placements.items() if id != identity and place.standing == level]
     sort = _AIMS[int(rng.choice(len(_AIMS), p=shares))]
     if sort == "reference" and others:
         return _beside(rng, scene, identity, others[int(rng.integers(len(others)))])
@@ -50,7 +52,7 @@ def _along_view(rng: np.random.Generator, scene: Scene, identity: int) -> Spot:
     side = int(rng.integers(4))
     direction = (right, -right, away, -away)[side]
     steps = float(rng.uniform(0.6, 2.2) if side < 2 else rng.uniform(0.9, 3.0))
-    step = 0.5 * (apparent_size(scene.asset(identity)) + scene.size)
+    step = 0.5 * (apparent_size(scene.asset(identity)) + scene.step(identity))
     place = scene.placements[identity]
     return _at(scene, identity, np.array([place.x, place.y]) + steps * step * direction)
 
@@ -64,7 +66,7 @@ def _beside(rng: np.random.Generator, scene: Scene, identity: int, reference: in
     base = scene.placements[reference]
     reach = extent(scene.asset(reference), base, direction)[1] - extent(scene.asset(identity), own, direction)[0]
     low, high = extent(scene.asset(reference), base, across)
-    gap = float(rng.uniform(0.15, 0.7)) * scene.size
+    gap = float(rng.uniform(0.15, 0.7)) * scene.step(identity)
     drift = float(rng.uniform(-0.5, 0.5)) * (high - low) * (1.0 if side == 3 else 0.5)
     spot = np.array([base.x, base.y]) + (reach + gap) * direction + drift * across
     return _at(scene, identity, spot, allows_occlusion=side == 3)
@@ -80,6 +82,10 @@ def _between(rng: np.random.Generator, scene: Scene, identity: int, others: list
 
 def _free(rng: np.random.Generator, scene: Scene, identity: int) -> Spot:
     """Anywhere in and around the group."""
+    level = scene.placements[identity].standing
+    if level is not None:
+        bounds = region(scene.supports[level.object][level.support], scene.placements[level.object]).bounds
+        return _at(scene, identity, rng.uniform(bounds[:2], bounds[2:]))
     spots = np.array([(place.x, place.y) for place in scene.placements.values()])
     low, high = spots.min(axis=0) - 0.8 * scene.size, spots.max(axis=0) + 0.8 * scene.size
     return _at(scene, identity, rng.uniform(low, high))
@@ -103,4 +109,7 @@ def into(rng: np.random.Generator, scene: Scene) -> Spot:
 
 def _at(scene: Scene, identity: int, spot: F64, height: float = 0.0, allows_occlusion: bool = False) -> Spot:
     place = replace(scene.placements[identity], x=round(float(spot[0]), 6), y=round(float(spot[1]), 6), z=height)
+    if place.standing is not None:
+        base, support = scene.placements[place.standing.object], scene.supports[place.standing.object]
+        place = rested(scene.asset(identity), place, base, support[place.standing.support])
     return Spot(place, allows_occlusion)

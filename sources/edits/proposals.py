@@ -12,7 +12,8 @@ import numpy as np
 
 from ...shards.schema import EditKind
 from ..assets.asset import Asset
-from ..scenes.layout import Scene, compose
+from ..scenes.kinds import Furniture, compose_scene
+from ..scenes.layout import Scene
 from ..scenes.spec import SceneOptions, SceneSpec
 from .draft import Draft, specify
 from .judge import forecast_fault
@@ -47,17 +48,19 @@ def propose(
     resolution: tuple[int, int],
     seed: int,
     attempt: int,
+    furniture: Furniture | None = None,
 ) -> SceneSpec | Rejection:
     """One proposal, geometrically valid; `judge.judge` decides on the renderer's visibility.
 
     Args:
-        assets: assets that the scene may contain; the same for all attempts of one scene number.
+        assets: assets that an open scene may contain; the same for all attempts of one scene number.
         resolution: width and height, pixels.
         seed: seed of the sample, not negative.
         attempt: 0, 1, ...; each gives another proposal.
+        furniture: needed if `options.kinds` has more than open scenes; the same for all attempts of one scene number.
     """
     number, edit = scene_number(attempt), attempt % EDITS_PER_SCENE
-    scene = compose(generator(seed, number, SCENE), assets, RULES[kind].needs, options, resolution)
+    scene = compose_scene(generator(seed, number, SCENE), assets, furniture, RULES[kind].needs, options, resolution)
     if isinstance(scene, str):
         return Rejection(scene)
     draft = propose_edit(generator(seed, number, EDIT, edit), scene, kind, options.min_visible, edit)

@@ -19,6 +19,7 @@ class Swap(EditRules):
     def drafts(self, rng: np.random.Generator, scene: Scene, turn: int) -> Iterator[Draft]:
         # Two objects of one category that exchange places would leave almost the same image.
         pairs = [(i, j) for i in scene.fit for j in scene.fit if scene.asset(i).category != scene.asset(j).category]
+        pairs = [(i, j) for i, j in pairs if scene.placements[i].standing == scene.placements[j].standing]
         while pairs:
             one, other = pairs[int(rng.integers(len(pairs)))]
             here, there = scene.placements[one], scene.placements[other]

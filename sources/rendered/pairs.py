@@ -25,6 +25,7 @@ from ..edits.judge import judge
 from ..edits.limits import Limits
 from ..edits.proposals import Rejection, propose, scene_number
 from ..registry import get_scene_source
+from ..scenes.kinds import Furniture, furniture_categories, needs_supports
 from ..scenes.naming import name_objects
 from ..scenes.spec import RenderOptions, SceneOptions, SceneSpec
 from .derived import RenderedPair, between, invert
@@ -174,9 +175,14 @@ class RenderPairs(Stage):
 
         Two specifications if two samples share the scene. Assets with the uids `broken` are not drawn.
         """
-        drawn = model.table.candidates(sample.split, seed, scene_number(attempt))
+        scene = scene_number(attempt)
+        drawn = model.table.candidates(sample.split, seed, scene)
         candidates = [asset for asset in drawn if asset.uid not in broken]
-        settings = (self.scene, self.render.resolution, seed, attempt)
+        furniture = None
+        if needs_supports(self.scene):
+            pieces = model.table.of_categories(sample.split, seed, scene, furniture_categories())
+            furniture = Furniture([asset for asset in pieces if asset.uid not in broken], model.table.supports_of)
+        settings = (self.scene, self.render.resolution, seed, attempt, furniture)
         if kinds := sample.spec.get("edits"):
             specs = propose_two(candidates, (kinds[0], kinds[1]), *settings)
         else:

@@ -4,18 +4,20 @@ Invariant: footprints of a composed scene are disjoint, every object is visible 
 behind all objects from the camera.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from ...shards.geometry import F64, matrix3, project
 from ..assets.asset import Asset
+from ..assets.supports import Support
 from .camera import Orbit, frame
 from .casting import Cast, cast_scene
 from .footprints import Objects, Placements, apparent_size, extent, footprint, prism
 from .needs import Range, SceneNeeds
+from .room import Room
 from .rotations import free_turns
 from .silhouettes import Forecast, forecast
 from .spec import (
@@ -76,11 +78,23 @@ class Scene:
     container: int = 0
     """Id of a container into which object `guest` fits; 0: none."""
     guest: int = 0
+    room: Room | None = None
+    """The furnished room that the scene is, with no `walls`; None for an open scene."""
+    supports: Mapping[int, tuple[Support, ...]] = field(default_factory=dict[int, tuple[Support, ...]])
+    """Of each object, those that `Placement.standing` counts."""
 
     @property
     def size(self) -> float:
         """Unit of length of this scene: the median of the apparent sizes, meters."""
         return float(np.median([apparent_size(placed.asset) for placed in self.objects]))
+
+    def step(self, identity: int) -> float:
+        """`size` for an object: in a room, of what stands on the same support, or on the floor as it does."""
+        if self.room is None:
+            return self.size
+        level = self.placements[identity].standing
+        sizes = [apparent_size(self.asset(id)) for id, place in self.placements.items() if place.standing == level]
+        return float(np.median(sizes))
 
     def asset(self, identity: int) -> Asset:
         """The asset of an object. Ids count from 1 in the order of `objects`."""

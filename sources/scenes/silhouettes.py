@@ -139,7 +139,42 @@ def _in_front(present: Objects, placements: Placements, camera: CameraPose) -> M
         ways = shapely.get_coordinates(shapely.shortest_line(outlines[first], outlines[second])).reshape(-1, 2, 2)
         towards = np.einsum("ij,ij->i", eye(camera)[:2] - ways.mean(axis=1), ways[:, 1] - ways[:, 0])
         front[second, first], front[first, second] = towards > 0, towards <= 0
+        _order_stacks(front, present, placements, camera, np.ptp(ways, axis=1).max(axis=1) < 1e-9, first, second)
     return front
+
+
+def _order_stacks(
+    front: Mask,
+    present: Objects,
+    placements: Placements,
+    camera: CameraPose,
+    touching: Mask,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+) -> None:
+    """Order the pairs whose outlines overlap in the plan: one is on, in or under the other, or reaches below it.
+
+    What stands on something is in front of it. Of two objects at different heights, that on the camera's side of the
+    height between them is in front; otherwise the one whose middle is nearer.
+    """
+    position = eye(camera)
+    for i, j in zip(first[touching].tolist(), second[touching].tolist(), strict=True):
+        one, other = placements[present[i].id], placements[present[j].id]
+        if not (one.standing or other.standing):
+            tops = [p.z + p.scale * o.asset.size_m[2] for o, p in ((present[i], one), (present[j], other))]
+            if one.z < tops[1] and other.z < tops[0]:
+                away = [np.hypot(p.x - position[0], p.y - position[1]) for p in (one, other)]
+                front[i, j], front[j, i] = away[0] < away[1], away[0] >= away[1]
+                continue
+        upper = one.z > other.z
+        if (one.standing and one.standing.object == present[j].id) or (
+            other.standing and other.standing.object == present[i].id
+        ):
+            upper_is_front = True
+        else:
+            upper_is_front = position[2] > max(one.z, other.z)
+        front[i, j] = upper == upper_is_front
+        front[j, i] = not front[i, j]
 
 
 def _opening_edges(asset: Asset, placement: Placement, camera: CameraPose) -> F64:

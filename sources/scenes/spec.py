@@ -15,23 +15,12 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from ...shards.options import Options
 from ...shards.schema import EditKind
 from ..assets.asset import Asset
+from .garden import Garden
+from .room import Room
+from .values import CameraPose, Hdri, Light, Surface
 
-SurfaceKind = Literal["wood", "tile", "concrete", "carpet", "grass", "plaster", "brick"]
-
-
-@dataclass(frozen=True)
-class Surface:
-    """A procedural material, evaluated in world coordinates."""
-
-    kind: SurfaceKind
-    colour: tuple[float, float, float]
-    """Linear RGB, 0 to 1."""
-    accent: tuple[float, float, float]
-    scale_m: float
-    """Size of one board, tile or grain."""
-    rotation_deg: float
-    roughness: float
-    seed: int
+SceneKind = Literal["open", "room", "tabletop"]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -45,24 +34,14 @@ class Wall:
     surface: Surface
 
 
-Hdri = Literal["city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset"]
-
-
 @dataclass(frozen=True)
-class Light:
-    """One of Blender's own HDRIs, turned about z and scaled."""
+class Standing:
+    """What an object stands on, in or under, other than the floor."""
 
-    hdri: Hdri
-    rotation_deg: float
-    strength: float
-
-
-@dataclass(frozen=True)
-class CameraPose:
-    """Pinhole camera. `K` 3x3 pixels and `world_from_camera` 4x4, both row-major, OpenCV axes."""
-
-    K: tuple[float, ...]
-    world_from_camera: tuple[float, ...]
+    object: int
+    """Id of the object whose support it is."""
+    support: int
+    """Index of the support among those of that object (`Scene.supports`)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +54,8 @@ class Placement:
     yaw_deg: float
     scale: float = 1.0
     present: bool = True
+    standing: Standing | None = None
+    """None: on the floor, or in the container of an open scene."""
 
 
 @dataclass(frozen=True)
@@ -122,14 +103,20 @@ class SceneSpec:
     height: int
     objects: tuple[SceneObjectSpec, ...]
     floor: Surface
+    """Of a room: equal to `room.floor`. Of a garden: equal to `garden.ground`."""
     walls: tuple[Wall, ...]
+    """Of an open scene; a room and a garden have none here."""
     light: Light
+    """Of an open scene and a garden: the light. Of a room: what is seen through its windows and in reflections, with
+    `strength` as its mean radiance."""
     source: State
     target: State
     edit: EditSpec
     seed: int
     """Seed of the renderer, the same for both images."""
     names: dict[int, str] = field(default_factory=dict[int, str])
+    room: Room | None = None
+    garden: Garden | None = None
 
     def asset(self, identity: int) -> Asset:
         """The asset of the object with this id."""
@@ -137,10 +124,18 @@ class SceneSpec:
 
 
 def to_json(spec: SceneSpec) -> dict[str, Any]:
-    """The specification as plain JSON values (object ids become strings); no `second_object` where there is none."""
+    """The specification as plain JSON values (object ids become strings), without `second_object`, `room`, `garden` and
+    `standing` where there is none."""
     values = asdict(spec)
     if not spec.edit.second_object:
         del values["edit"]["second_object"]
+    for name in ("room", "garden"):
+        if values[name] is None:
+            del values[name]
+    for state in (values["source"], values["target"]):
+        for placement in state["placements"].values():
+            if placement["standing"] is None:
+                del placement["standing"]
     return values
 
 
@@ -170,6 +165,14 @@ def _each_within(low: int, high: int) -> Callable[[tuple[int, int]], tuple[int, 
     return check
 
 
+def _some_weight(given: dict[SceneKind, float]) -> dict[SceneKind, float]:
+    """The kinds with a weight above zero; one at least."""
+    kept: dict[SceneKind, float] = {kind: weight for kind, weight in given.items() if weight > 0}
+    if not kept:
+        raise ValueError(f"no kind has a weight above 0; kinds: {', '.join(get_args(SceneKind))}")
+    return kept
+
+
 class CameraOptions(Options):
     """`scene.camera`."""
 
@@ -191,6 +194,12 @@ class SceneOptions(Options):
 
     renamed: ClassVar[Mapping[str, str]] = {"attempts": "max_proposals"}
 
+    kinds: Annotated[dict[SceneKind, Weight], AfterValidator(_some_weight)] = Field(
+        default={"open": 1.0},
+        description="weights of the kinds of scenes: objects on a floor (open), or a furnished room, seen as a whole "
+        "(room) or near what stands on a table or cabinet (tabletop)",
+        json_schema_extra={"fingerprint": "if changed"},
+    )
     objects: Annotated[tuple[int, int], AfterValidator(_from_to(2, 8))] = Field(
         default=(2, 6), description="fewest and most objects in a scene; at least 2, or `remove` would leave nothing"
     )

@@ -9,9 +9,24 @@ from typing import Literal
 import numpy as np
 
 from ...shards.colors import to_linear
-from .spec import Surface, SurfaceKind
+from .values import Surface, SurfaceKind
 
-Role = Literal["floor", "wall"]
+Role = Literal[
+    "floor",
+    "wall",
+    "room floor",
+    "room wall",
+    "feature wall",
+    "ceiling",
+    "trim",
+    "door",
+    "cloth",
+    "lawn",
+    "path",
+    "fence",
+    "hedge",
+]
+"""`floor` and `wall` are those of open scenes; the four last are parts of gardens, the others of rooms."""
 Range = tuple[float, float]
 
 
@@ -117,15 +132,120 @@ _WALLS: dict[SurfaceKind, tuple[float, _Product]] = {
     "wood": (0.08, _Product(_WOOD, (0.08, 0.18), (0.4, 0.7))),
     "tile": (0.08, _Product(_WALL_TILE, (0.1, 0.25), (0.1, 0.35))),
 }
-_TURNS: dict[SurfaceKind, tuple[float, ...]] = {"wood": (0.0, 90.0), "tile": (0.0, 45.0)}
+_PAINT = (  # paint, the same in shade
+    ("f0ede6", "e9e5dc"),
+    ("e8e4da", "e0dbd0"),
+    ("e4ddcd", "dbd3c2"),
+    ("d8d2c6", "cfc8bb"),
+    ("cfd2cf", "c5c9c6"),
+    ("d5d9d0", "cbd0c5"),
+    ("b9c4b2", "b0bba8"),  # sage
+    ("a9b8c0", "9fafb8"),  # dusty blue
+    ("d9bfae", "d0b5a4"),  # blush
+    ("e0cba0", "d7c195"),  # straw
+    ("c98f6f", "bf8565"),  # terracotta
+)
+_STRONG_PAINT = (
+    ("3f5c6e", "3a5567"),  # petrol
+    ("2f3e55", "2b394e"),  # navy
+    ("4e6150", "485a4a"),  # forest
+    ("7a8a6f", "728268"),
+    ("8c4f3f", "844938"),  # brick red
+    ("b7864f", "ae7d47"),  # ocher
+    ("6d6a73", "65626b"),
+    ("94707a", "8b6872"),  # mauve
+)
+_WALLPAPER = (  # ground, motif
+    ("e9e3d5", "c9bea6"),
+    ("e2e6e0", "a9b9a4"),
+    ("dfe4e8", "9fb0bf"),
+    ("efe6dc", "d0a58c"),
+    ("d6cdb9", "8f8468"),
+    ("46586a", "8c9aa5"),
+    ("3d5247", "7f9382"),
+    ("ece9e2", "5c6470"),
+    ("e8d9d2", "b98a80"),
+)
+_CEILING = (("f3f1ec", "ebe8e1"), ("efece6", "e6e2da"))
+_TRIM = (("f0eee8", "e2dfd6"), ("ebe7dd", "dcd7ca"), ("e6e6e4", "d6d6d3"))
+_DOOR = (
+    ("efece5", "e0dcd2"),
+    ("e8e4da", "d8d3c6"),
+    ("c9cac6", "b9bab5"),
+    ("8d9a94", "7f8c86"),
+    ("4a5560", "404a54"),
+    ("8a5f3c", "6f4a2c"),  # varnished oak
+    ("5b3d28", "47301f"),  # walnut
+)
+_CLOTH = (  # thread, weft
+    ("e8e2d4", "d6cebd"),
+    ("ddd6c8", "c5bcaa"),
+    ("f1eee8", "dedad1"),
+    ("a8aeb0", "93999c"),
+    ("6f7f8c", "5e6d7a"),
+    ("8c9a84", "798771"),
+    ("b5654a", "9f543b"),
+    ("c9a25e", "b58f4e"),
+    ("51424f", "433642"),
+)
+_FENCE = (("8f8578", "6d6459"), ("a07a50", "7d5c39"), ("6f5a45", "574535"), ("d8d5cd", "c4c0b6"))
+_HEDGE = (("3c5a26", "5d7a35"), ("2f4a24", "4a6a33"), ("4a6628", "72863f"))  # leaves in shade, leaves in light
+_GRAVEL = (("b3a996", "7f7768"), ("9c9a96", "6a6966"), ("c4b08c", "8f7d5e"))
+
+_ROOM_FLOORS: dict[SurfaceKind, tuple[float, _Product]] = {
+    "wood": (0.62, _Product(_WOOD, (0.07, 0.2), (0.25, 0.5))),
+    "tile": (0.15, _Product(_TILE, (0.2, 0.6), (0.15, 0.5))),
+    "carpet": (0.16, _Product(_CARPET, (0.004, 0.01), (0.95, 1.0))),
+    "concrete": (0.07, _Product(_CONCRETE, (0.3, 1.2), (0.35, 0.7))),
+}
+_FEATURE_WALLS: dict[SurfaceKind, tuple[float, _Product]] = {
+    "paint": (0.4, _Product(_STRONG_PAINT, (0.3, 0.9), (0.75, 0.92))),
+    "wallpaper": (0.3, _Product(_WALLPAPER, (0.2, 0.5), (0.75, 0.9))),
+    "brick": (0.18, _Product(_BRICK, (0.19, 0.25), (0.8, 0.95))),
+    "wood": (0.12, _Product(_WOOD, (0.08, 0.18), (0.4, 0.7))),
+}
+_ROOM_WALLS: dict[SurfaceKind, tuple[float, _Product]] = {
+    "paint": (0.66, _Product(_PAINT, (0.3, 0.9), (0.78, 0.95))),
+    "plaster": (0.12, _Product(_PLASTER, (0.08, 0.5), (0.8, 0.95))),
+    "wallpaper": (0.16, _Product(_WALLPAPER, (0.2, 0.5), (0.75, 0.9))),
+    "concrete": (0.03, _Product(_CONCRETE, (0.3, 1.2), (0.6, 0.9))),
+    "brick": (0.03, _Product(_BRICK, (0.19, 0.25), (0.8, 0.95))),
+}
+_PATHS: dict[SurfaceKind, tuple[float, _Product]] = {
+    "gravel": (0.4, _Product(_GRAVEL, (0.012, 0.03), (0.9, 1.0))),
+    "tile": (0.25, _Product(_CONCRETE, (0.3, 0.5), (0.7, 0.95))),
+    "brick": (0.35, _Product(_BRICK, (0.19, 0.25), (0.8, 0.95))),
+}
+_PRODUCTS: dict[Role, dict[SurfaceKind, tuple[float, _Product]]] = {
+    "floor": _FLOORS,
+    "wall": _WALLS,
+    "room floor": _ROOM_FLOORS,
+    "room wall": _ROOM_WALLS,
+    "feature wall": _FEATURE_WALLS,
+    "ceiling": {"paint": (1.0, _Product(_CEILING, (0.4, 0.9), (0.88, 0.96)))},
+    "trim": {"lacquer": (1.0, _Product(_TRIM, (0.02, 0.05), (0.25, 0.5)))},
+    "door": {"lacquer": (1.0, _Product(_DOOR, (0.02, 0.05), (0.25, 0.5)))},
+    "cloth": {"cloth": (1.0, _Product(_CLOTH, (0.003, 0.006), (0.9, 1.0)))},
+    "lawn": {"grass": (1.0, _Product(_GRASS, (0.05, 0.12), (0.9, 1.0)))},
+    "path": _PATHS,
+    "fence": {"wood": (1.0, _Product(_FENCE, (0.09, 0.14), (0.7, 0.95)))},
+    "hedge": {"grass": (1.0, _Product(_HEDGE, (0.03, 0.06), (0.7, 0.9)))},
+}
+_WALL_TURNS: dict[SurfaceKind, tuple[float, ...]] = {"wood": (0.0, 90.0), "tile": (0.0, 45.0)}
+_ROOM_FLOOR_TURNS: dict[SurfaceKind, tuple[float, ...]] = {
+    "wood": (0.0, 0.0, 90.0, 90.0, 45.0),
+    "tile": (0.0, 0.0, 0.0, 45.0),
+    "carpet": (0.0, 90.0),
+}
 
 
 def sample_surface(rng: np.random.Generator, role: Role) -> Surface:
-    """A floor or a wall that one could meet: kind by its share, a known colour pair a little varied.
+    """A surface that one could meet: kind by its share, a known colour pair a little varied.
 
-    Floors lie at any angle to the world's axes; patterns of walls stay plumb.
+    Floors of open scenes lie at any angle to the world's axes, those of rooms mostly square to the walls; patterns of
+    walls stay plumb.
     """
-    products = _FLOORS if role == "floor" else _WALLS
+    products = _PRODUCTS[role]
     kinds = tuple(products)
     shares = np.array([products[kind][0] for kind in kinds])
     kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
@@ -133,7 +253,7 @@ def sample_surface(rng: np.random.Generator, role: Role) -> Surface:
     pair = product.pairs[int(rng.integers(len(product.pairs)))]
     # One gain and one tint for both colors, so that they still match.
     gain = np.exp(rng.uniform(-0.15, 0.15)) * np.exp(rng.uniform(-0.04, 0.04, 3))
-    turns = _TURNS.get(kind, (0.0,))
+    turns = (_ROOM_FLOOR_TURNS if role == "room floor" else _WALL_TURNS).get(kind, (0.0,))
     turn = float(rng.uniform(0.0, 360.0)) if role == "floor" else turns[int(rng.integers(len(turns)))]
     return Surface(
         kind=kind,

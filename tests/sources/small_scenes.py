@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import trimesh
 
 from spatialdata_builder.shards.geometry import intrinsics, look_at, similarity, to_json_list, transform
 from spatialdata_builder.sources.assets.asset import Asset
+from spatialdata_builder.sources.blender.ground import garden_parts
+from spatialdata_builder.sources.blender.shell import shell_parts
 from spatialdata_builder.sources.scenes.spec import (
     CameraPose,
     EditSpec,
@@ -185,7 +188,10 @@ def world_mesh(spec: SceneSpec, id: int, placement: Placement) -> trimesh.Trimes
 
 
 def sheets(spec: SceneSpec) -> list[trimesh.Trimesh]:
-    """Floor and walls as two triangles each."""
+    """What surrounds the objects: floor and walls as two triangles each, or the parts of a room or a garden."""
+    if spec.room or spec.garden:
+        parts = shell_parts(asdict(spec.room)) if spec.room else garden_parts(asdict(spec.garden))
+        return [trimesh.Trimesh(part.vertices, part.triangles(), process=False) for part in parts]
     r = FLOOR_RADIUS
     corners = [np.array([(-r, -r, 0), (r, -r, 0), (r, r, 0), (-r, r, 0)], float)]
     for wall in spec.walls:

@@ -82,7 +82,7 @@ def titles_of(build: Build, uids: Container[str]) -> dict[str, str]:
         try:
             plan = read_plan(LayerStore(f"{kept.url.rstrip('/')}/{digest}", **kept.options))
             rows = (row.spec for unit in range(plan.units) for row in plan.rows(unit))
-            titles |= {spec["uid"]: spec["name"] for spec in rows if spec["uid"] in uids}
+            titles |= {spec["uid"]: spec["name"] for spec in rows if "name" in spec and spec["uid"] in uids}
         except SpatialdataError:
             continue
     return titles

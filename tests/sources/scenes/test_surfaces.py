@@ -6,8 +6,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from spatialdata_builder.sources.scenes.spec import SurfaceKind
 from spatialdata_builder.sources.scenes.surfaces import Role, sample_surface
+from spatialdata_builder.sources.scenes.values import SurfaceKind
 
 
 @pytest.mark.parametrize("role", get_args(Role))
@@ -33,11 +33,11 @@ def test_numbers_are_rounded_and_physical(role: Role):
 
 def test_kinds_fit_their_role():
     rng = np.random.default_rng(1)
-    floors = {sample_surface(rng, "floor").kind for _ in range(400)}
-    walls = {sample_surface(rng, "wall").kind for _ in range(400)}
-    assert floors | walls == set(get_args(SurfaceKind))
-    assert "plaster" not in floors
-    assert not walls & {"grass", "carpet"}
+    kinds = {role: {sample_surface(rng, role).kind for _ in range(300)} for role in get_args(Role)}
+    assert set().union(*kinds.values()) == set(get_args(SurfaceKind))
+    assert not kinds["floor"] & {"plaster", "paint", "wallpaper"}
+    assert not (kinds["wall"] | kinds["room wall"]) & {"grass", "carpet"}
+    assert not kinds["room floor"] & {"grass", "brick"}
 
 
 def test_patterns_of_walls_stay_vertical():

@@ -1,0 +1,86 @@
+"""Cost of finding supports, and how much slower the asset survey is with them.
+
+    python benchmarks/supports.py ROOT [--variants 2]
+
+ROOT is an Objaverse cache. Prints CPU ms per model, for the models of ROOT and for procedural ones; the size of the
+stored supports; and assets per CPU second of the survey (without portraits) with and without supports. Targets: a
+median of at most 80 ms, less than 4 kB on average, and at least 10 assets per second on one core.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pydantic import TypeAdapter
+
+from spatialdata_builder.shards.sample import Row, Sample
+from spatialdata_builder.sources.assets.asset import Asset
+from spatialdata_builder.sources.assets.mesh import read_mesh
+from spatialdata_builder.sources.assets.supports import Support, find_supports, to_json
+from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
+from spatialdata_builder.sources.objaverse.survey import SurveyAssets
+from spatialdata_builder.sources.procedural import catalogue, write_glb
+from spatialdata_builder.sources.rendered.supports import FindSupports
+
+ASSET = TypeAdapter(Asset)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root")
+    parser.add_argument("--variants", type=int, default=2)
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    root = resolve_root(arguments.root)
+    survey, finder = SurveyAssets(root=str(root)), FindSupports(source="objaverse", root=str(root))
+    files = finder.setup()
+    samples = [Sample(entry.uid, "train", entry.spec()) for entry in read_cache(root)]
+    survey(root, samples[:1])  # warm up: imports happen once per worker
+    surveyed, found = 0.0, 0.0
+    models: list[tuple[Asset, Path]] = []
+    for sample in samples:
+        start = time.process_time()
+        (row,) = survey(root, [sample])
+        surveyed += time.process_time() - start
+        if isinstance(row, Row):
+            asset = ASSET.validate_json(str(row.columns["asset"]))
+            models.append((asset, root / asset.path))
+            planned = Sample(sample.key, "train", json.loads(ASSET.dump_json(asset)))
+            if len(models) == 1:
+                finder(files, [planned])
+            start = time.process_time()
+            finder(files, [planned])
+            found += time.process_time() - start
+    report(f"{len(models)} models of {root.name}", models)
+    with tempfile.TemporaryDirectory() as folder:
+        made = [(asset, write_glb(asset.uid, Path(folder))) for asset in catalogue(arguments.variants)]
+        report(f"{len(made)} procedural models", made)
+    before, after = len(samples) / surveyed, len(samples) / (surveyed + found)
+    print(f"survey: {before:.1f} assets per CPU second, with supports {after:.1f}: {before / after:.1f} x the time")
+
+
+def report(title: str, models: Sequence[tuple[Asset, Path]]) -> None:
+    """Print the cost and the size of the supports of some models."""
+    ms: list[float] = []
+    supports: list[tuple[Support, ...]] = []
+    for asset, file in models:
+        vertices, faces = read_mesh(asset, file)
+        start = time.process_time()
+        supports.append(find_supports(vertices, faces))
+        ms.append(1e3 * (time.process_time() - start))
+    sizes = [len(to_json(one)) for one in supports]
+    having = sum(bool(one) for one in supports)
+    print(f"{title}, {having} with supports: CPU ms {spread(ms)}; bytes {spread(sizes)}")
+
+
+def spread(values: Sequence[float]) -> str:
+    return f"median {np.median(values):.0f}, mean {np.mean(values):.0f}, maximum {max(values):.0f}"
+
+
+if __name__ == "__main__":
+    main()

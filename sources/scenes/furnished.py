@@ -1,0 +1,262 @@
+"""A furnished room as a scene: the room, what stands in it, and a camera in it.
+
+Invariant: the camera is inside the room at the height of a person's eyes, no object is at the camera, every object that
+may be edited carries nothing, and the camera sees a good part of every object.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, Literal
+
+import numpy as np
+
+from ...shards.geometry import F64
+from ..assets.asset import Asset
+from ..assets.carriers import AssetSupports
+from .camera import Orbit, eye, frame
+from .footprints import Placements, footprint, prism
+from .furnish import Furnished, furnish, outlines
+from .layout import FIT_SHARE, Layer, Scene
+from .needs import Range, SceneNeeds
+from .room import WALLS, Room, WallName, dress_room, sample_outlook, sample_room
+from .rotations import free_turns
+from .silhouettes import Forecast, forecast
+from .spec import SceneObjectSpec, SceneOptions
+from .standing import carrying, riders
+from .template import Role, Template
+
+View = Literal["room", "near"]
+_LAYOUTS: Final = 4
+"""Rooms that are tried before the scene is rejected."""
+_SEEN: Final = 0.3
+"""Objects of which less is forecast to be seen are left out."""
+_CAMERAS: Final = 16
+"""Cameras that are tried for one room."""
+_EYE: Final[Mapping[View, Range]] = {"room": (1.3, 1.65), "near": (1.15, 1.7)}
+"""Height of the eyes, meters."""
+_AZIMUTH: Final = 40.0
+"""Largest angle between the viewing direction and the normal of the wall that the camera looks at, degrees."""
+_FROM_WALL: Final = 0.15
+"""Meters between the eye and the walls."""
+_FROM_OBJECT: Final = 0.25
+"""Meters between the eye and an object that reaches up to it."""
+_ELEVATION: Final[Mapping[View, Range]] = {"room": (4.0, 35.0), "near": (12.0, 55.0)}
+_FOCAL: Final[Mapping[View, Range]] = {"room": (24.0, 34.0), "near": (32.0, 48.0)}
+"""Focal length on a 32 mm wide sensor, mm."""
+_NEIGHBORS: Final = 1.6
+"""Meters around the focus: what stands there belongs into a view of the room."""
+
+
+def furnish_scene(
+    rng: np.random.Generator,
+    view: View,
+    template: Template,
+    roles: Mapping[str, Role],
+    assets: Sequence[Asset],
+    supports_of: Callable[[str], AssetSupports],
+    needs: SceneNeeds,
+    options: SceneOptions,
+    resolution: tuple[int, int],
+) -> Scene | str:
+    """A scene in a furnished room that meets what an edit needs of it, or why there is none.
+
+    Args:
+        view: of the room, or near what stands on the focus of the template.
+        assets, supports_of: as in `furnish.furnish`.
+    """
+    fault = ""
+    for _ in range(_LAYOUTS):
+        room, back = _sized(rng, template)
+        found = furnish(rng, room, back, template, roles, assets, supports_of)
+        if isinstance(found, str):
+            fault = found
+            continue
+        scene = _seen_scene(rng, view, found, room, back, needs, options, resolution)
+        if not isinstance(scene, str):
+            return scene
+        fault = scene
+    return fault
+
+
+def _seen_scene(
+    rng: np.random.Generator,
+    view: View,
+    found: Furnished,
+    room: Room,
+    back: WallName,
+    needs: SceneNeeds,
+    options: SceneOptions,
+    resolution: tuple[int, int],
+) -> Scene | str:
+    """The scene of the first camera that sees enough, with what it sees."""
+    fault = "no_camera"
+    for _ in range(_CAMERAS):
+        orbit = _camera(rng, view, found, room, back, resolution)
+        if isinstance(orbit, str):
+            continue
+        kept = _seen(found, orbit, resolution)
+        objects = tuple(SceneObjectSpec(id, asset, "midground") for id, asset in kept.assets.items())
+        outlook = forecast(objects, kept.placements, orbit.pose(), resolution) if objects else {}
+        fit = _editable(kept, outlook, needs, options, resolution)
+        if len(objects) < options.objects[0] or len(fit) < needs.editable:
+            fault = "nothing_to_edit"
+            continue
+        room = dress_room(rng, room, outlines(kept))
+        return Scene(
+            objects=_layered(objects, kept.placements, orbit),
+            placements=kept.placements,
+            floor=room.floor,
+            walls=(),
+            light=sample_outlook(rng, room.light.mood),
+            orbit=orbit,
+            camera=orbit.pose(),
+            resolution=resolution,
+            outlook=outlook,
+            fit=fit,
+            seed=int(rng.integers(2**31)),
+            room=room,
+            supports=kept.supports,
+        )
+    return fault
+
+
+def _seen(found: Furnished, orbit: Orbit, resolution: tuple[int, int]) -> Furnished:
+    """What a camera sees, numbered from 1. What it does not see, or little of, is left out, unless it carries what is.
+
+    So names and relations never count an object that the viewer does not see.
+    """
+    gone: set[int] = set()
+    while True:
+        ids = [id for id in found.assets if id not in gone]
+        if not ids:
+            return Furnished()
+        objects = [SceneObjectSpec(id, found.assets[id], "midground") for id in ids]
+        placements = {id: found.placements[id] for id in ids}
+        outlook = forecast(objects, placements, orbit.pose(), resolution)
+        carriers = carrying(placements)
+        unseen = {id for id, seen in outlook.items() if id not in carriers and seen.visible * seen.in_frame < _SEEN}
+        if not unseen:
+            break
+        gone |= unseen
+    new = {id: index + 1 for index, id in enumerate(ids)}
+    moved = {
+        new[id]: replace(place, standing=replace(place.standing, object=new[place.standing.object]))
+        if place.standing
+        else place
+        for id, place in placements.items()
+    }
+    return Furnished(
+        {new[id]: found.assets[id] for id in ids},
+        {id: moved[id] for id in sorted(moved)},
+        {new[id]: found.supports[id] for id in ids if id in found.supports},
+        new.get(found.focus, 0),
+        found.left_out,
+    )
+
+
+def inside_room(room: Room, point: F64, margin: float) -> bool:
+    """Whether a point (2 or 3,) is inside the walls by a margin, meters."""
+    return bool((np.abs(point[:2]) <= np.array(room.size[:2]) / 2 - margin).all())
+
+
+def eye_fault(scene: Scene, placements: Placements, position: F64) -> str | None:
+    """Why a camera cannot be at a point (3,) of the scene's room: behind a wall, above the ceiling, in an object."""
+    if scene.room is None:
+        return None
+    if not inside_room(scene.room, position, _FROM_WALL) or not 0.2 <= position[2] <= scene.room.size[2] - _FROM_WALL:
+        return "behind_wall"
+    assets = {placed.id: placed.asset for placed in scene.objects}
+    return "camera_too_near" if _touches(assets, placements, position) else None
+
+
+def _sized(rng: np.random.Generator, template: Template) -> tuple[Room, WallName]:
+    """A room, and the wall that the camera looks at: along the template's width, and with as few openings as any."""
+    width, depth, height = template.size
+    axis = "xy"[int(rng.integers(2))]
+    room = sample_room(rng, (width, depth, height) if axis == "y" else (depth, width, height))
+    walls: list[WallName] = [name for name in WALLS if name[1] == axis]
+    counts = [sum(opening.wall == name for opening in room.openings) for name in walls]
+    first = int(rng.integers(2)) if counts[0] == counts[1] else int(np.argmin(counts))
+    return room, walls[first]
+
+
+def _camera(
+    rng: np.random.Generator, view: View, found: Furnished, room: Room, back: WallName, resolution: tuple[int, int]
+) -> Orbit | str:
+    """A camera that sees the focus with what stands on it, or why the one that was drawn cannot be used."""
+    normal = WALLS[back]
+    azimuth = float(np.rad2deg(np.arctan2(-normal[1], -normal[0])) + rng.uniform(-_AZIMUTH, _AZIMUTH))
+    height = float(rng.uniform(*_EYE[view]))
+    points = _subject(found, view)
+    target = (points.min(axis=0) + points.max(axis=0)) / 2
+    fill, focal = float(rng.uniform(0.6, 0.85)), float(rng.uniform(*_FOCAL[view]))
+    offset = (float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.05, 0.04)))
+    elevation = float(rng.uniform(*_ELEVATION[view]))
+    # The elevation follows from the height of the eyes and the distance, which follows from the framing.
+    for _ in range(4):
+        orbit = frame(points, azimuth, elevation, focal, resolution, fill, offset)
+        rise = float(np.clip((max(height, target[2] + 0.1) - orbit.pivot[2]) / orbit.distance, 0.0, 0.9))
+        elevation = float(np.clip(np.rad2deg(np.arcsin(rise)), *_ELEVATION[view]))
+    orbit = frame(points, azimuth, elevation, focal, resolution, fill, offset)
+    position = eye(orbit.pose())
+    if not inside_room(room, position, _FROM_WALL) or not 0.6 <= position[2] <= room.size[2] - 0.3:
+        return "outside"
+    return "touches" if _touches(found.assets, found.placements, position) else orbit
+
+
+def _touches(assets: Mapping[int, Asset], placements: Placements, position: F64) -> bool:
+    import shapely
+
+    point = shapely.Point(position[:2])
+    for id, place in placements.items():
+        if not place.present or position[2] > place.z + place.scale * assets[id].size_m[2] + _FROM_OBJECT:
+            continue
+        if shapely.Polygon(footprint(assets[id], place)).distance(point) < _FROM_OBJECT:
+            return True
+    return False
+
+
+def _subject(found: Furnished, view: View) -> F64:
+    """Points (n, 3) that the camera frames."""
+    on_it = sorted(riders(found.focus, found.placements))
+    focus = prism(found.assets[found.focus], found.placements[found.focus])
+    if view == "near" and on_it:
+        # What stands there, and the surface around it.
+        points = [prism(found.assets[id], found.placements[id]).reshape(-1, 3) for id in on_it]
+        return np.concatenate([*points, 0.5 * (focus[1] + np.concatenate(points).mean(axis=0))])
+    points = [prism(found.assets[id], found.placements[id]).reshape(-1, 3) for id in (found.focus, *on_it)]
+    base = found.placements[found.focus]
+    for id, place in found.placements.items():
+        if place.standing is None and np.hypot(place.x - base.x, place.y - base.y) < _NEIGHBORS:
+            points.append(np.array([[place.x, place.y, 0.5 * found.assets[id].size_m[2]]]))
+    return np.concatenate(points)
+
+
+def _editable(
+    found: Furnished,
+    outlook: Mapping[int, Forecast],
+    needs: SceneNeeds,
+    options: SceneOptions,
+    resolution: tuple[int, int],
+) -> tuple[int, ...]:
+    """Ids of the objects that the edit may take: well seen, and nothing stands on them."""
+    area = resolution[0] * resolution[1]
+    return tuple(
+        id
+        for id, seen in outlook.items()
+        if FIT_SHARE[0] * area <= seen.own_px <= FIT_SHARE[1] * area
+        and seen.visible >= options.min_visible
+        and seen.in_frame >= 0.9
+        and (not needs.turnable or bool(free_turns(found.assets[id])))
+        and not riders(id, found.placements)
+    )
+
+
+def _layered(objects: Sequence[SceneObjectSpec], placements: Placements, orbit: Orbit) -> tuple[SceneObjectSpec, ...]:
+    """The objects with their layers of depth: thirds of the range of their distances."""
+    names: tuple[Layer, ...] = ("foreground", "midground", "background")
+    spots = np.array([(placements[placed.id].x, placements[placed.id].y) for placed in objects])
+    distances = np.linalg.norm(spots - eye(orbit.pose())[:2], axis=1)
+    low, high = float(distances.min()), float(distances.max())
+    thirds = np.minimum((distances - low) / max(high - low, 1e-9) * 3, 2).astype(int)
+    return tuple(replace(placed, layer=names[third]) for placed, third in zip(objects, thirds.tolist(), strict=True))

@@ -1,0 +1,91 @@
+"""The kinds of scenes: which one a sample gets, and how it is composed.
+
+Invariant: a scene depends on its arguments only. A build with open scenes only draws nothing for the choice of a kind.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..assets.asset import Asset
+from ..assets.carriers import AssetSupports
+from .furnished import furnish_scene
+from .layout import Scene, compose
+from .needs import SceneNeeds
+from .spec import SceneKind, SceneOptions
+from .template import Template, read_roles, read_templates
+
+
+@dataclass(frozen=True)
+class Furniture:
+    """What furnished rooms are made of."""
+
+    assets: Sequence[Asset]
+    """Models of many categories."""
+    supports_of: Callable[[str], AssetSupports]
+    """Supports of a model, by uid."""
+
+
+def draw_kind(rng: np.random.Generator, options: SceneOptions) -> SceneKind:
+    """The kind of a scene."""
+    kinds = sorted(options.kinds)
+    if len(kinds) == 1:
+        return kinds[0]
+    weights = np.array([options.kinds[kind] for kind in kinds])
+    return kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
+
+
+def needs_supports(options: SceneOptions) -> bool:
+    """Whether some scenes put objects on others."""
+    return set(options.kinds) != {"open"}
+
+
+def furniture_categories() -> frozenset[str]:
+    """Categories that some role of the templates names."""
+    return frozenset(name for role in read_roles().values() for name in role.is_)
+
+
+def compose_scene(
+    rng: np.random.Generator,
+    assets: Sequence[Asset],
+    furniture: Furniture | None,
+    needs: SceneNeeds,
+    options: SceneOptions,
+    resolution: tuple[int, int],
+) -> Scene | str:
+    """A scene that meets what an edit needs of it, or why there is none.
+
+    Args:
+        assets: models of open scenes.
+        furniture: models of furnished rooms; None if `options` has open scenes only.
+        resolution: width and height, pixels.
+    """
+    kind = draw_kind(rng, options)
+    match kind:
+        case "open":
+            return compose(rng, assets, needs, options, resolution)
+        case "room" | "tabletop":
+            if furniture is None:
+                raise ValueError(f"a scene of kind {kind} needs furniture")
+            template = _draw_template(rng, furniture.assets)
+            if template is None:
+                return "no_template_fits_models"
+            view = "near" if kind == "tabletop" else "room"
+            arguments = (furniture.assets, furniture.supports_of, needs, options, resolution)
+            return furnish_scene(rng, view, template, read_roles(), *arguments)
+
+
+def _draw_template(rng: np.random.Generator, assets: Sequence[Asset]) -> Template | None:
+    """A template whose needed items the models can play; None if there is none."""
+    roles = read_roles()
+    usable = [
+        template
+        for template in read_templates().values()
+        if all(
+            any(roles[item.role].fits(asset.category, asset.size_m) for asset in assets)
+            for item in template.items
+            if item.needed
+        )
+    ]
+    return usable[int(rng.integers(len(usable)))] if usable else None

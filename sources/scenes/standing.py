@@ -1,0 +1,95 @@
+"""Objects that stand on supports of other objects: where they may stand, and what they stand on.
+
+Invariant: the base of an object that stands on a support lies inside the polygon of the support, rests at its
+`rest_height`, is lower than its clearance, and keeps `APART` from what else stands on it. Which object stands on which
+support is stored (`Placement.standing`) and never derived from boxes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ...shards.geometry import F64
+from ..assets.asset import Asset
+from ..assets.supports import Support, rest_height
+from .footprints import footprint, pose_of
+from .spec import Placement, Standing
+
+if TYPE_CHECKING:
+    import shapely
+
+APART: Final = 0.01
+"""Meters between two objects on one support."""
+_ABOVE: Final = 0.02
+"""Meters of free height above an object on a covered support."""
+Supports = Mapping[int, tuple[Support, ...]]
+"""Supports of each object that has any, by id."""
+Assets = Mapping[int, Asset]
+
+
+def riders(identity: int, placements: Mapping[int, Placement]) -> frozenset[int]:
+    """Ids of what stands on an object, on what stands on it, and so on; only what is present."""
+    found: set[int] = set()
+    left = [identity]
+    while left:
+        below = left.pop()
+        new = {
+            id
+            for id, place in placements.items()
+            if place.present and place.standing and place.standing.object == below and id not in found
+        }
+        found |= new
+        left += new
+    return frozenset(found)
+
+
+def carrying(placements: Mapping[int, Placement]) -> frozenset[int]:
+    """Ids of the objects on, in or under which some present object stands."""
+    return frozenset(place.standing.object for place in placements.values() if place.present and place.standing)
+
+
+def region(support: Support, base: Placement) -> "shapely.Polygon":
+    """The polygon of a support of the object placed at `base`, world meters."""
+    import shapely
+
+    pose = pose_of(base)
+    return shapely.transform(support.shape(), lambda points: points @ pose[:2, :2].T + pose[:2, 3])
+
+
+def rested(asset: Asset, placement: Placement, base: Placement, support: Support) -> Placement:
+    """The placement at the height at which the object rests on a support of the object placed at `base`."""
+    pose = pose_of(base)
+    points: F64 = (footprint(asset, placement) - pose[:2, 3]) @ np.linalg.inv(pose[:2, :2]).T
+    height = base.z + base.scale * rest_height(support, points)
+    return replace(placement, z=round(height, 6))
+
+
+def standing_fault(
+    identity: int, assets: Assets, placements: Mapping[int, Placement], supports: Supports
+) -> str | None:
+    """Why an object cannot stand where its placement puts it on a support; None if it can, or stands on the floor."""
+    import shapely
+
+    place = placements[identity]
+    if place.standing is None:
+        return None
+    base = placements[place.standing.object]
+    support = supports[place.standing.object][place.standing.support]
+    outline = shapely.Polygon(footprint(assets[identity], place))
+    if not region(support, base).contains(outline):
+        return "beyond_support"
+    if place.scale * assets[identity].size_m[2] + _ABOVE > base.scale * support.clearance:
+        return "too_high_for_support"
+    others = [
+        shapely.Polygon(footprint(assets[id], other))
+        for id, other in placements.items()
+        if id != identity and other.present and other.standing == place.standing
+    ]
+    return "collides" if others and shapely.distance(outline, others).min() < APART else None
+
+
+def same_level(first: Standing | None, second: Standing | None) -> bool:
+    """Whether two objects stand on one support, or both on the floor."""
+    return first == second
