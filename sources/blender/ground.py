@@ -15,6 +15,8 @@ LEVEL_M = 0.6
 """Distance from a pad or a path over which the ground becomes uneven."""
 FLAT_FROM_M, FLAT_M = 9.0, 18.0
 """The ground's waves fade between these distances from the middle, where its grid becomes too coarse for them."""
+MOWN_M = 0.007
+"""Height of the grass on pads: the bottom of most boxes and bowls is thicker."""
 BLADE_M = 0.0032
 """Width of a blade; far ones are wider, as there are fewer of them."""
 
@@ -93,17 +95,19 @@ def _grass(garden: dict, ground: Ground) -> Part:
     keep = clumps + rng.uniform(-1.2, 1.2, count) > -0.5
     # The lawn has no edge where the blades end: they thin out.
     keep &= rng.random(count) < 1.6 * (1 - distance / grass["reach"])
-    for px, py, radius in ground.pads:
-        keep &= np.hypot(x - px, y - py) > radius * rng.uniform(0.85, 1.02, count)
     if garden["path"]:
         stones = garden["path"]["stones"]
         keep &= ground.from_path(place) > garden["path"]["width"] * (0.3 if stones else 0.5) * rng.uniform(
             0.9, 1.05, count
         )
     place, distance = place[keep], distance[keep]
+    x, y = place.T
     count = len(place)
     wide = np.maximum(1.0, distance / 2.5)
     height = grass["height"] * rng.uniform(0.5, 1.2, count) * (1 + 0.9 * rng.random(count) ** 4) * wide**0.25
+    # Bald pads would show where an object is going to stand. On them, the lawn is mown short.
+    free = np.min([np.hypot(x - px, y - py) - radius for px, py, radius in ground.pads], axis=0)
+    height = np.minimum(height, MOWN_M + (height - MOWN_M) * _smooth(free / 0.12))
     turn, lean = rng.uniform(0, 2 * np.pi, count), rng.uniform(0.1, 0.9, count) * height
     out = np.stack([np.cos(turn), np.sin(turn), 0 * turn], -1)
     side = np.stack([-np.sin(turn), np.cos(turn), 0 * turn], -1) * (BLADE_M / 2 * wide)[:, None]

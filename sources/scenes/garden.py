@@ -24,7 +24,7 @@ class Grass:
     """Blades in the sector that the cameras see, denser near them."""
 
     blades: int
-    """Before those on pads, on the path and between clumps are left out."""
+    """Before those on the path and between clumps are left out."""
     height: float
     """Of a typical blade."""
     young: Color

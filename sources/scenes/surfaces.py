@@ -189,7 +189,7 @@ _CLOTH = (  # thread, weft
     ("51424f", "433642"),
 )
 _FENCE = (("8f8578", "6d6459"), ("a07a50", "7d5c39"), ("6f5a45", "574535"), ("d8d5cd", "c4c0b6"))
-_HEDGE = (("3c5a26", "5d7a35"), ("2f4a24", "4a6a33"), ("4a6628", "72863f"))  # leaves in shade, leaves in light
+_HEDGE = (("587a36", "86a04c"), ("4a6f38", "6f9450"), ("6b8a3c", "97a556"))  # leaves in shade, leaves in light
 _GRAVEL = (("b3a996", "7f7768"), ("9c9a96", "6a6966"), ("c4b08c", "8f7d5e"))
 
 _ROOM_FLOORS: dict[SurfaceKind, tuple[float, _Product]] = {
