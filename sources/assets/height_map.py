@@ -63,8 +63,8 @@ class HeightMap:
     corner_z: Floats
     """(V,)"""
     thin_at: Integers
-    """(S,) cells of samples on the edges of triangles that vertical lines miss although they are larger than half a
-    cell: of walls, nets, panes and rods"""
+    """(S,) cells of samples on the edges of triangles that vertical lines miss although they are larger than a cell: of
+    walls, nets, panes and rods"""
     thin_z: Floats
     """(S, 2) lowest and highest point there: of a steep triangle, else of the sample"""
 
@@ -95,10 +95,12 @@ class HeightMap:
             missed, *crossed = _cross(corners, up, shape[1], left)
             crossings.append(crossed)
             left -= len(crossed[0])
-            # The vertices of smaller triangles are dense enough.
-            low_side, high_side = _range(corners)
-            chosen = (missed | (np.abs(up) < _STEEP)) & (high_side - low_side > 0.5).any(axis=1)
-            edges.append(_edge_cells(corners[chosen], np.abs(up[chosen]) < _STEEP, shape[1], left))
+            steep = np.abs(up) < _STEEP
+            thin = np.flatnonzero(missed | steep)
+            low_side, high_side = _range(corners[thin])
+            # The vertices of smaller triangles leave no cell out.
+            thin = thin[(high_side - low_side).max(axis=1) > 1.0]
+            edges.append(_edge_cells(corners[thin], steep[thin], shape[1], left))
             left -= len(edges[-1][0])
         at, z, up = (np.concatenate(column) for column in zip(*crossings, strict=True))
         order = np.lexsort((z, at))
@@ -221,15 +223,16 @@ def _edge_cells(corners: Floats, steep: Mask, columns: int, most: int) -> tuple[
     """Cells that the edges of triangles (m, 3, 3) cross, and the ranges of heights (., 2) there."""
     start, end = corners.reshape(-1, 3), corners[:, [1, 2, 0]].reshape(-1, 3)
     length = np.abs(end - start)
-    steps = np.ceil(2 * np.maximum(length[:, 0], length[:, 1])).astype(np.int64).clip(1)
+    # Cells that follow each other touch at least at a corner, so nothing connected passes between them.
+    steps = np.ceil(np.maximum(length[:, 0], length[:, 1])).astype(np.int64).clip(1)
     if steps.sum() > most:
         raise TooComplex(f"more than {MAX_CROSSINGS} crossings")
     edge, step = _spread(steps)
-    share = (step / steps[edge])[:, None]
-    points = start[edge] * (1 - share) + end[edge] * share
-    places = np.rint(points[:, :2]).astype(np.int64)
-    heights = np.where(steep[edge // 3, None], np.column_stack(_range(corners[:, :, 2]))[edge // 3], points[:, 2:])
-    return places[:, 0] * columns + places[:, 1], heights
+    x, y, z = (start[edge] + (end - start)[edge] * (step / steps[edge])[:, None]).T
+    heights = np.column_stack(_range(corners[:, :, 2]))[edge // 3]
+    level = ~steep[edge // 3]
+    heights[level] = z[level, None]
+    return np.rint(x).astype(np.int64) * columns + np.rint(y).astype(np.int64), heights
 
 
 def _spread(counts: Integers) -> tuple[Integers, Integers]:
