@@ -77,8 +77,9 @@ def _composed(sources: tuple[tuple[str, str], ...]) -> type[SourceOptions]:
     owners: dict[str, type[SourceOptions]] = {}
     for section in sections:
         for name in section.model_fields.keys() - SourceOptions.model_fields.keys():
-            other = owners.setdefault(name, section)
-            if not (issubclass(section, other) or issubclass(other, section)):
+            owner = next(base for base in section.__mro__ if name in vars(base).get("__annotations__", ()))
+            other = owners.setdefault(name, owner)
+            if not (issubclass(owner, other) or issubclass(other, owner)):
                 raise SpatialdataError(f"source.{name} is a key of {other.__name__} and of {section.__name__}")
     # A class that another one derives from adds nothing. pydantic orders the keys by the last base first.
     bases = [one for one in sections if not any(one is not other and issubclass(other, one) for other in sections)]

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from pydantic import Field
 
@@ -52,6 +52,8 @@ class SourceOptions(Options):
 
 
 Keys = TypeVar("Keys", bound=SourceOptions)
+ModelFiles: TypeAlias = Callable[[str], Path]
+"""Where the GLB file of an `Asset.path` is on this node."""
 
 
 @dataclass(frozen=True)
@@ -229,9 +231,13 @@ class SceneSource(Source[Keys]):
     def orientations(self, options: Keys) -> dict[str, Orientation]:
         """What `spatialdata orient`, or a person, has written about the models of the root, by uid."""
 
+    def place(self, options: Keys, render: RenderOptions) -> str:
+        """What `models` needs to know to find the files, as text: the root, unless a source needs more."""
+        return self.root(options)
+
     @abstractmethod
-    def models(self, root: str) -> Callable[[Asset], Path]:
-        """Where the GLB files are on this node; called in a worker, with `root(options)`. Files may be made there.
+    def models(self, place: str) -> ModelFiles:
+        """Where the GLB files are on this node; called in a worker. Files may be made there.
 
         Raises BadInput on a node that does not have the root.
         """
@@ -255,7 +261,7 @@ class SceneSource(Source[Keys]):
             "dataset": self.kind,
             "assets": request.assets,
             "assets_sha256": request.assets_sha256,
-            "root": self.root(request.options),
+            "place": self.place(request.options, request.render),
             "scene": request.scene,
             "render": request.render,
             "gpus": request.gpus,

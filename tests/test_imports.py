@@ -39,7 +39,8 @@ FLOORS = {
         "scratch derived changed_region assets",
         "scenes source registry procedural object3dit",
         "edits blender",
-        "rendered objaverse",
+        "rendered survey",
+        "objaverse",
     ),
 }
 """Of the folders and files of a package, the lowest first: each may import those of lower floors."""

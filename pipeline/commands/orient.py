@@ -102,7 +102,8 @@ def run_orient(
         if todo:
             say(f"asking {vote.model} about {len(todo)} of {len(assets)} assets")
             settle(config, store)
-            job = _plan(config, root, store, vote, side, todo)
+            place = source.place(config.source, config.render)
+            job = _plan(config, place, store, vote, side, todo)
             # Only after all answers: with a part of them in the file, the next run would have another plan, and would
             # render again what this run had rendered but not asked about.
             found, reasons = mended(
@@ -189,13 +190,13 @@ class _Job:
 
 
 def _plan(
-    config: Config, root: str, store: LayerStore, vote: VlmOrientation, side: int, assets: Sequence[Asset]
+    config: Config, place: str, store: LayerStore, vote: VlmOrientation, side: int, assets: Sequence[Asset]
 ) -> _Job:
     render = portrait_options(settled(config, store), side)
     resources = {"cpus": 1.0, "gpus": gpus_of(render)} | _resources(config, RenderPortraits.layer)
     portraits = RenderPortraits(
         config.source.kind,
-        root,
+        place,
         render,
         # Inline, one Blender uses the whole machine.
         threads=os.cpu_count() or 1 if config.engine.kind == "inline" else 0,

@@ -7,7 +7,7 @@ tells the views apart.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -23,6 +23,7 @@ from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
 from ..registry import get_scene_source
 from ..scenes.camera import frame
 from ..scenes.spec import EditSpec, Light, Placement, RenderOptions, SceneObjectSpec, SceneSpec, State, Surface
+from ..source import ModelFiles
 
 AZIMUTHS: Final[tuple[int, ...]] = tuple(range(0, 360, 45))
 ELEVATION_DEG: Final = 20.0
@@ -87,7 +88,7 @@ class Booth:
     """What a worker holds."""
 
     renderer: Renderer
-    files: Callable[[Asset], Path]
+    files: ModelFiles
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class RenderPortraits(Stage):
 
     source: str
     """Kind of a `SceneSource`."""
-    root: str = field(default="", metadata={"fingerprint": False})
+    place: str = field(default="", metadata={"fingerprint": False})
+    """See `SceneSource.place`."""
     render: RenderOptions = field(default_factory=lambda: portrait_options(RenderOptions()))
     """Views are squares with its width as their side."""
     threads: int = field(default=0, metadata={"fingerprint": False})
@@ -117,7 +119,7 @@ class RenderPortraits(Stage):
 
     def setup(self) -> Booth:
         """Prepare Blender, which starts with the first asset. Raises BadInput where the models are not here."""
-        files = get_scene_source(self.source).models(self.root)
+        files = get_scene_source(self.source).models(self.place)
         return Booth(Renderer(self.render, threads=self.threads or math.ceil(self.cpus)), files)
 
     def cpu_seconds(self, model: Booth) -> float:
@@ -128,7 +130,7 @@ class RenderPortraits(Stage):
 
     def _portray(self, booth: Booth, asset: Asset) -> Result:
         try:
-            views = render_portraits(booth.renderer, asset, booth.files(asset), self.render.resolution[0])
+            views = render_portraits(booth.renderer, asset, booth.files(asset.path), self.render.resolution[0])
         except AssetError as error:
             return Reject(error.reason, detail=str(error))
         except RenderTimeout as error:

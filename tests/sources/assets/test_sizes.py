@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spatialdata_builder.sources.assets.sizes import LARGEST, TYPICAL_EXTENT, find_size, plausible_range
 from tests.sources.models import box, glb
-from tests.sources.objaverse.test_survey import asset, survey
+from tests.sources.survey.test_geometry import asset, survey
 
 
 @pytest.mark.parametrize(
