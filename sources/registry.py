@@ -13,6 +13,7 @@ from .source import PairSource, SceneSource, SourceOptions
 SOURCES: Final[dict[str, str]] = {
     "procedural": "spatialdata_builder.sources.procedural.source:Procedural",
     "objaverse": "spatialdata_builder.sources.objaverse.source:Objaverse",
+    "models": "spatialdata_builder.sources.models.source:Models",
     "object3dit": "spatialdata_builder.sources.object3dit.source:Object3dit",
 }
 """Kind -> `package.module:Class`. The first one is the default of `source.kind`."""

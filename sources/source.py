@@ -12,7 +12,7 @@ from a build comes in a `Request`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar
@@ -41,19 +41,19 @@ class SourceOptions(Options):
     kind: str = "procedural"
     root: str = Field(
         default="",
-        description="folder of an Objaverse cache, or of OBJECT-3DIT folders and archives",
+        description="folder of models, of an Objaverse cache, or of OBJECT-3DIT folders and archives",
         json_schema_extra=NOT_IN_CARD,
     )
     licenses: tuple[License, ...] = Field(
         default=("cc0", "by", "by-sa"),
         min_length=1,
-        description="asset licenses to use; unknown: the cache names none, or another text such as MIT",
+        description="asset licenses to use; unknown: the source names none, or another text such as MIT",
     )
 
 
 Keys = TypeVar("Keys", bound=SourceOptions)
 ModelFiles: TypeAlias = Callable[[str], Path]
-"""Where the GLB file of an `Asset.path` is on this node."""
+"""Where the glTF file of an `Asset.path` is on this node. Raises `assets.glb.GlbError` where it cannot be made."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,10 @@ class Source(ABC, Generic[Keys]):
         """Path or URL of an asset survey that builds share; empty: `OUT/survey`, where there is one."""
         return ""
 
+    def citations(self, uids: Iterable[str]) -> tuple[str, ...]:
+        """For the dataset card: the works to cite for a set that shows these assets."""
+        return (self.citation,) if self.citation else ()
+
     def asset_page(self, uid: str) -> str:
         """For the dataset card: address of the page of an asset; empty where it has none that is known."""
         return ""
@@ -237,7 +241,7 @@ class SceneSource(Source[Keys]):
 
     @abstractmethod
     def models(self, place: str) -> ModelFiles:
-        """Where the GLB files are on this node; called in a worker. Files may be made there.
+        """Where the glTF files are on this node; called in a worker. Files may be made there.
 
         Raises BadInput on a node that does not have the root.
         """

@@ -40,7 +40,7 @@ FLOORS = {
         "scenes source registry procedural object3dit",
         "edits blender",
         "rendered survey",
-        "objaverse",
+        "objaverse models",
     ),
 }
 """Of the folders and files of a package, the lowest first: each may import those of lower floors."""

@@ -141,7 +141,9 @@ def plausible_range(category: str) -> tuple[float, float]:
     return _RANGES.get(named, (typical / _RANGE_FACTOR, min(typical * _RANGE_FACTOR, LARGEST)))
 
 
-def find_size(extents: Sequence[float], category: str, known: Sequence[float] | None) -> Size:
+def find_size(
+    extents: Sequence[float], category: str, known: Sequence[float] | None, *, guess_unit: bool = False
+) -> Size:
     """Find how many meters one file unit is.
 
     In this order: the size in the metadata, if it is plausible; meters, as glTF requires, if the largest extent is
@@ -150,11 +152,17 @@ def find_size(extents: Sequence[float], category: str, known: Sequence[float] | 
 
     Args:
         extents: width, height and depth, file units, the largest above zero.
-        known: the size in the metadata, axes in any order.
+        known: the size in the metadata, axes in any order; or its largest side alone.
+        guess_unit: a file that is not plausible in meters may be in centimeters or millimeters.
     """
     largest = max(extents)
     if known is None:
+        for factor, unit in _UNITS.items() if guess_unit else ():
+            if _is_plausible(largest / factor, category):
+                return Size(1 / factor, False, "" if factor == 1 else f"the file is in {unit}")
         return Size(_scale_of_file(largest, category), False)
+    if len(known) == 1:
+        known = [side * known[0] / largest for side in extents]
     known_text = " x ".join(f"{side:g}" for side in known)
     sides = [sorted(side / max(sides) for side in sides) for sides in (extents, known)]
     if any(abs(ours - theirs) > _PROPORTION for ours, theirs in zip(*sides, strict=True)):
@@ -182,8 +190,12 @@ def _rank(size: float, factor: float, largest: float, category: str) -> tuple[bo
     return not agrees, factor != 1, abs(log(size / typical)) if typical else factor
 
 
-def _scale_of_file(extent: float, category: str) -> float:
+def _is_plausible(extent: float, category: str) -> bool:
+    """Whether the largest extent of a file may be in meters."""
     typical = typical_extent(category)
-    if typical is None:
-        return 1.0 if _FILE_RANGE[0] <= extent <= _FILE_RANGE[1] else DEFAULT_EXTENT / extent
-    return 1.0 if typical / _FILE_FACTOR <= extent <= typical * _FILE_FACTOR else typical / extent
+    low, high = _FILE_RANGE if typical is None else (typical / _FILE_FACTOR, typical * _FILE_FACTOR)
+    return low <= extent <= high
+
+
+def _scale_of_file(extent: float, category: str) -> float:
+    return 1.0 if _is_plausible(extent, category) else (typical_extent(category) or DEFAULT_EXTENT) / extent

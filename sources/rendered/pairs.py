@@ -28,6 +28,7 @@ from ..scenes.spec import RenderOptions, SceneOptions, SceneSpec
 from ..source import ModelFiles
 from .derived import Made, between, invert
 from .facts import pair_columns
+from .files import located
 from .lit_colors import truly_named
 
 BROKEN = "broken_asset: "
@@ -133,8 +134,7 @@ class RenderPairs(Stage):
                 specs = self._propose(model, sample, seed, attempt, broken)
                 if not isinstance(specs, str):
                     if scene != loaded:
-                        files = {placed.id: model.files(placed.asset.path) for placed in specs[0].objects}
-                        model.renderer.open(specs[0], files)
+                        model.renderer.open(specs[0], {p.id: located(model.files, p.asset) for p in specs[0].objects})
                         loaded, ever_loaded = scene, True
                     outcome = self._render(model.renderer, specs)
                     if not isinstance(outcome, str):

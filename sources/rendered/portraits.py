@@ -24,6 +24,7 @@ from ..registry import get_scene_source
 from ..scenes.camera import frame
 from ..scenes.spec import EditSpec, Light, Placement, RenderOptions, SceneObjectSpec, SceneSpec, State, Surface
 from ..source import ModelFiles
+from .files import located
 
 AZIMUTHS: Final[tuple[int, ...]] = tuple(range(0, 360, 45))
 ELEVATION_DEG: Final = 20.0
@@ -130,7 +131,7 @@ class RenderPortraits(Stage):
 
     def _portray(self, booth: Booth, asset: Asset) -> Result:
         try:
-            views = render_portraits(booth.renderer, asset, booth.files(asset.path), self.render.resolution[0])
+            views = render_portraits(booth.renderer, asset, located(booth.files, asset), self.render.resolution[0])
         except AssetError as error:
             return Reject(error.reason, detail=str(error))
         except RenderTimeout as error:

@@ -241,8 +241,8 @@ class MeasureAppearance(Stage):
 
     def _measure(self, booth: Booth, sample: Sample) -> Result:
         asset = _ASSET.validate_json(str(sample["survey"]["asset"]))
-        file = booth.files(asset.path)
         try:
+            file = booth.files(asset.path)
             visible, portrait = None, take_portrait(booth.renderer, asset, file)
             for _ in range(_MAX_CUTS):
                 if reject := _check_visibility(portrait):
@@ -254,6 +254,7 @@ class MeasureAppearance(Stage):
                     return cropped
                 asset, portrait = cropped, take_portrait(booth.renderer, cropped, file)
             samples, corners = sample_file(file, visible)
+            content = content_of(file)
             surface = with_seen_colors(samples, asset, portrait)
             if asset.laid:
                 flipped = self._survey(booth, sample, visible, flipped=True)
@@ -273,7 +274,7 @@ class MeasureAppearance(Stage):
             return Reject("blender_crash", detail=f"asset {asset.uid}: {error}")
         if not len(surface.points):
             return Reject("nothing_to_see", 0.0, "none of its surface samples is visible")
-        description = describe(content_of(file), corners, surface.srgb)
+        description = describe(content, corners, surface.srgb)
         columns = {"asset": _ASSET.dump_json(with_appearance(asset, surface, portrait)).decode()}
         return Row(columns | {"identity": json.dumps(asdict(description))})
 

@@ -86,12 +86,13 @@ class VisiblePart:
 class SurveyAssets(Stage):
     """Measures one model of a source.
 
-    `Sample.spec` is what the source knows of the model: `uid`, `path`, `licence`, `creator`, `name`, `category` and,
-    optionally, `size_m`, as in `objaverse.cache.CacheEntry`.
+    `Sample.spec` is what the source knows of the model: `uid`, `path`, `licence`, `creator`, `name` and
+    `category`, as in `objaverse.cache.CacheEntry`, and optionally `size_m` and `guess_unit` (`sizes.find_size`), and
+    `unnamed`: why a model without a name cannot be used.
 
     Column `asset`: JSON of `Asset`, still without color and symmetry.
 
-    Rejects, with their scores: `licence`; `missing_file`; `unreadable`; `too_large`; `no_geometry`;
+    Rejects, with their scores: `licence`; `unnamed`; `missing_file`; `unreadable`; `too_large`; `no_geometry`;
     `too_many_triangles` (triangles); `degenerate` (smallest over largest extent); `extreme_aspect` (largest over
     smallest extent, of a category that is not thin by nature); `too_thin` (smallest extent, meters, of one that is);
     `animated` (largest move of a node in its first frame); `missing_textures`; `untextured` (colored fraction of the
@@ -133,6 +134,8 @@ class SurveyAssets(Stage):
         """
         if known(entry["licence"]) not in {known(normalize_license(license)) for license in self.licences}:
             return Reject("licence", detail=f"license '{entry['licence']}'; allowed: {', '.join(self.licences)}")
+        if entry.get("unnamed"):
+            return Reject("unnamed", detail=entry["unnamed"])
         if not entry["path"]:
             return Reject("missing_file", detail=f"uid {entry['uid']} is not in the cache's index")
         try:
@@ -156,7 +159,7 @@ class SurveyAssets(Stage):
         if rejected := _check_extent(extent):
             return rejected
         category = color_first(str(entry["category"])) or category_from_name(str(entry["name"]))
-        size = find_size(extent.tolist(), category, entry.get("size_m"))
+        size = find_size(extent.tolist(), category, entry.get("size_m"), guess_unit=bool(entry.get("guess_unit")))
         if rejected := self._check_thickness(extent, category, size.scale):
             return rejected
         surface = sample_surface(glb, primitives if visible is None else [visible.crop(one) for one in primitives])

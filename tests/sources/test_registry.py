@@ -86,7 +86,19 @@ def test_what_is_no_source_is_an_error(kind: str, place: str, words: str, monkey
 
 
 def test_a_configuration_has_the_keys_of_all_sources_in_one_order():
-    keys = ["kind", "root", "licenses", "variants", "uids", "survey_folder", "orientations", "fetch"]
+    keys = [
+        "kind",
+        "root",
+        "licenses",
+        "variants",
+        "uids",
+        "survey_folder",
+        "orientations",
+        "fetch",
+        "license",
+        "creator",
+        "cache",
+    ]
     assert list(source_options().model_fields) == keys
     assert list(load_config(None).source.model_dump()) == keys
     assert all(isinstance(load_config(None).source, source.options) for source in all_sources())

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ....sources.registry import all_sources
+from ..census import Shown
 from ..layer_origins import Maker
 
 _STAGES: Final = {
@@ -21,11 +22,11 @@ _STAGES: Final = {
 }
 
 
-def references(datasets: Iterable[str], makers: Iterable[Maker]) -> list[str]:
+def references(assets: Iterable[Shown], datasets: Iterable[str], makers: Iterable[Maker]) -> list[str]:
     """One line a work, those of the sources first; what neither a source nor the table above names is not guessed."""
-    seen = set(datasets)
+    seen = {dataset: [asset.uid for asset in assets if asset.dataset == dataset] for dataset in set(datasets)}
     stages = {"metric3d" if maker.stage == "from_metric" else maker.stage for maker in makers}
     return [
-        *(source.citation for source in all_sources() if source.kind in seen and source.citation),
+        *(work for source in all_sources() if source.kind in seen for work in source.citations(seen[source.kind])),
         *(text for name, text in _STAGES.items() if name in stages),
     ]

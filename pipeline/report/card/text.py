@@ -177,7 +177,7 @@ def _citation(facts: CardFacts) -> Iterator[str]:
         "}",
         "bibtex",
     )
-    works = references(facts.census.datasets, facts.makers)
+    works = references(facts.census.assets.values(), facts.census.datasets, facts.makers)
     if works:
         yield "Works that it builds on:\n"
         yield "".join(f"- {work}\n" for work in works)
