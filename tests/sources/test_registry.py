@@ -112,7 +112,7 @@ def test_a_registered_source_brings_its_keys(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(SOURCES, "png_pairs", "tests.sources.png_pairs.source:PngPairs")
     config = load_config(None, ["source.kind=png_pairs", "source.pattern=mug-*", "samples=all"])
     assert getattr(config.source, "pattern") == "mug-*"  # noqa: B009
-    with pytest.raises(BadInput, match=r"unknown key 'source\.patern'; did you mean 'pattern'\?; allowed: fetch"):
+    with pytest.raises(BadInput, match=r"unknown key 'source\.patern'; did you mean 'pattern'\?; allowed: cache"):
         load_config(None, ["source.patern=a"])
     with pytest.raises(BadInput, match=r"samples: 'all' needs source\.kind object3dit or png_pairs"):
         load_config(None, ["samples=all"])
