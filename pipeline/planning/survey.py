@@ -146,7 +146,7 @@ def _usable(store: LayerStore, plan: Plan, stages: Sequence[Stage], say: Callabl
     if not assets:
         first = "; ".join(f"{asset['uid']}: {asset['detail']}" for asset in _rejected(store, plan, stages)[:3])
         raise BadInput(
-            f"source.root: none of the {plan.samples} assets can be used: {counted} ({first}); give a cache with sound "
+            f"source.root: none of the {plan.samples} assets can be used: {counted} ({first}); give a root with sound "
             f"models (the record of each is under {store})"
         )
     if reasons:
