@@ -159,7 +159,7 @@ def find_size(
     if known is None:
         for factor, unit in _UNITS.items() if guess_unit else ():
             if _is_plausible(largest / factor, category):
-                return Size(1 / factor, False, "" if factor == 1 else f"the file is in {unit}")
+                return Size(1 / factor, False, "" if factor == 1 else f"a file in {unit}")
         return Size(_scale_of_file(largest, category), False)
     if len(known) == 1:
         known = [side * known[0] / largest for side in extents]

@@ -2,6 +2,7 @@
 
     ROOT/github/github.parquet                          fileIdentifier, license, source, fileType, sha256, metadata
     ROOT/github/repos/<owner>/<repository>/<path>       `save_repo_format="files"`
+    ROOT/github/repos/<owner>/<repository>/.objaverse-file-hashes.json      [{sha256, fileIdentifier}] as fetched
     ROOT/smithsonian/smithsonian.parquet                the same columns
     ROOT/smithsonian/objects/<uuid5 of fileIdentifier>.glb
 
@@ -9,6 +10,7 @@ Layout and columns: https://github.com/allenai/objaverse-xl, `objaverse/xl/{gith
 Thingiverse are STL, which has no colors, and those of Sketchfab are in an Objaverse cache; neither is read here.
 """
 
+import json
 import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -42,21 +44,31 @@ def is_identifier(uid: str) -> bool:
 def read_provenance(root: Path, paths: Collection[str]) -> dict[str, Provenance]:
     """What the tables below the root say about files, by path; empty without tables.
 
-    Of several identifiers of one path, which differ in the commit, the first one counts.
+    Identifiers of one path differ in the commit. The one that was fetched counts, else the first.
 
     Raises:
         BadInput: a table cannot be read, or lacks a column.
     """
     wanted = set(paths)
-    found: dict[str, Provenance] = {}
+    found: dict[str, set[Provenance]] = {}
     for folder, read in (("github", _github), ("smithsonian", _smithsonian)):
         if any(path.startswith(f"{folder}/") for path in wanted):
             for table in sorted((root / folder).glob("*.parquet")):
                 for path, origin in read(table, wanted):
-                    known = found.get(path)
-                    if known is None or (origin.identifier, origin.license) < (known.identifier, known.license):
-                        found[path] = origin
-    return found
+                    found.setdefault(path, set()).add(origin)
+    return {path: _fetched(root, path, origins) for path, origins in found.items()}
+
+
+def _fetched(root: Path, path: str, origins: Collection[Provenance]) -> Provenance:
+    ordered = sorted(origins, key=lambda origin: (origin.identifier, origin.license))
+    if len(ordered) > 1:
+        record = root.joinpath(*path.split("/")[:4], ".objaverse-file-hashes.json")
+        try:
+            fetched = {item["fileIdentifier"] for item in json.loads(record.read_text("utf-8"))}
+        except (OSError, ValueError, TypeError, KeyError):  # it was not kept, or is not of the package
+            fetched = set[str]()
+        return next((origin for origin in ordered if origin.identifier in fetched), ordered[0])
+    return ordered[0]
 
 
 def _github(table: Path, wanted: Collection[str]) -> Iterator[tuple[str, Provenance]]:

@@ -10,7 +10,7 @@ from trimesh.visual.material import PBRMaterial
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
 from tests.pipeline.command_line import Told, refused, run
-from tests.sources.models import box, glb
+from tests.sources.models import box, glb, write_gltf
 
 
 def painted(*color: float) -> PBRMaterial:
@@ -19,12 +19,12 @@ def painted(*color: float) -> PBRMaterial:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Five models, one of them an OBJ with an MTL file, one of them in millimeters, one without a name."""
+    """Five models, among them an OBJ with an MTL file, a glTF, one in millimeters, one without a name."""
     root = tmp_path / "models"
     (root / "kitchen").mkdir(parents=True)
     (root / "SM_Crate_01.glb").write_bytes(glb(box(0.5, 0.5, 0.6), material=painted(0.6, 0.02, 0.02)))
     (root / "kitchen" / "stool.glb").write_bytes(glb(box(350, 700, 350), material=painted(0.02, 0.2, 0.6)))
-    (root / "kitchen" / "Table.glb").write_bytes(glb(box(1.2, 0.75, 0.7), material=painted(0.2, 0.1, 0.02)))
+    write_gltf(root / "kitchen" / "Table.gltf", glb(box(1.2, 0.75, 0.7), material=painted(0.2, 0.1, 0.02)))
     (root / "0001.glb").write_bytes(glb(box(0.2, 0.2, 0.3), material=painted(0.02, 0.4, 0.05)))
     box(0.4, 0.4, 0.3).export(root / "a2.obj")
     (root / "a2.obj").write_text("mtllib a2.mtl\nusemtl paint\n" + (root / "a2.obj").read_text())
@@ -51,7 +51,7 @@ def test_a_build(root: Path, tmp_path: Path):
     told = build(root, out, "source.license=cc0", "source.creator=Ann Smith")
     assert told.code == 0, told
     assert "1 of 5 assets cannot be used: unnamed 1" in told.err
-    assert "the file is in millimeters (asset kitchen/stool.glb)" in told.err
+    assert "such as a file in millimeters (asset kitchen/stool.glb)" in told.err
     (rejected,) = json.loads((out / "plan/rejected_assets.json").read_text())
     assert rejected["uid"] == "0001.glb" and "give it a category in models.csv" in rejected["detail"]
     records = [
@@ -61,7 +61,7 @@ def test_a_build(root: Path, tmp_path: Path):
     ]
     assert len(records) == 2
     seen = {item.asset: (item.name, item.licence, item.creator) for record in records for item in record.objects}
-    assert seen.keys() == {"SM_Crate_01.glb", "a2.obj", "kitchen/Table.glb", "kitchen/stool.glb"}
+    assert seen.keys() == {"SM_Crate_01.glb", "a2.obj", "kitchen/Table.gltf", "kitchen/stool.glb"}
     assert seen["a2.obj"][1:] == ("by", "Jo Doe") and "trunk" in seen["a2.obj"][0]
     assert seen["kitchen/stool.glb"][1:] == ("cc0", "Ann Smith")
     attribution = (out / "shards/full/ATTRIBUTION.md").read_text()

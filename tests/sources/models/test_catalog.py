@@ -1,5 +1,6 @@
 """Which models a folder holds, their ids, names and licenses; and the layout of Objaverse-XL."""
 
+import json
 import shutil
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
@@ -10,6 +11,7 @@ import pytest
 
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.sources.models.catalog import ModelEntry, list_models
+from spatialdata_builder.sources.registry import get_source
 
 
 def touch(root: Path, *paths: str) -> Path:
@@ -123,6 +125,25 @@ def test_objaverse_xl(tmp_path: Path):
     }
     assert "hf-objaverse-v1 is an Objaverse cache, which source.kind objaverse reads: left out" in said
     assert ".stl 1" in said
+
+
+def test_the_commit_that_was_fetched_counts(tmp_path: Path):
+    root = touch(tmp_path, "github/repos/jo/x/bench.glb")
+    first, second = (f"https://github.com/jo/x/blob/{commit}/bench.glb" for commit in ("aaa", "bbb"))
+    provenance(root / "github/github.parquet", {second: "MIT", first: "CC0"})
+    assert list(listed(root)[0]) == [first]
+    record = root / "github/repos/jo/x/.objaverse-file-hashes.json"
+    record.write_text(json.dumps([{"sha256": "0", "fileIdentifier": second}]))
+    assert [(entry.uid, entry.licence) for entry in listed(root)[0].values()] == [(second, "mit")]
+
+
+def test_only_what_shows_objaverse_xl_cites_it():
+    source = get_source("models")
+    assert source.citations(["a.glb"]) == ()
+    assert [work.partition(":")[0] for work in source.citations(["a.glb", "https://github.com/a/b/blob/c/d.glb"])] == [
+        "Deitke et al., Objaverse-XL"
+    ]
+    assert source.asset_page("a.glb") == "" and source.asset_page("https://x/y").startswith("https")
 
 
 def test_a_broken_provenance_table(tmp_path: Path):
