@@ -153,14 +153,12 @@ def find_size(
     Args:
         extents: width, height and depth, file units, the largest above zero.
         known: the size in the metadata, axes in any order; or its largest side alone.
-        guess_unit: a file that is not plausible in meters may be in centimeters or millimeters.
+        guess_unit: without a known size, a file that is not plausible in meters may be in centimeters or millimeters,
+            and one that is in none of them is in meters if that is in the range of its category.
     """
     largest = max(extents)
     if known is None:
-        for factor, unit in _UNITS.items() if guess_unit else ():
-            if _is_plausible(largest / factor, category):
-                return Size(1 / factor, False, "" if factor == 1 else f"a file in {unit}")
-        return Size(_scale_of_file(largest, category), False)
+        return _guess_unit(largest, category) if guess_unit else Size(_scale_of_file(largest, category), False)
     if len(known) == 1:
         known = [side * known[0] / largest for side in extents]
     known_text = " x ".join(f"{side:g}" for side in known)
@@ -181,6 +179,15 @@ def find_size(
     what = f"of {article} {category}" if named else "of a thing in a scene"
     note = f"size_m {known_text} cannot be the size {what} ({low:.2g} to {high:.2g} m)"
     return Size(_scale_of_file(largest, category), False, note)
+
+
+def _guess_unit(largest: float, category: str) -> Size:
+    for factor, unit in _UNITS.items():
+        if _is_plausible(largest / factor, category):
+            return Size(1 / factor, False, "" if factor == 1 else f"a file in {unit}")
+    low, high = plausible_range(category)
+    in_range = typical_extent(category) is not None and low <= largest <= high
+    return Size(1.0 if in_range else _scale_of_file(largest, category), False)
 
 
 def _rank(size: float, factor: float, largest: float, category: str) -> tuple[bool, bool, float]:

@@ -68,6 +68,8 @@ def test_known_sizes_are_used_if_plausible(
         ("chair", 90.0, 0.9, "a file in centimeters"),
         ("chair", 900.0, 0.9, "a file in millimeters"),
         ("chair", 9.0, 0.8, ""),
+        ("candle", 0.44, 0.44, ""),  # more than twice the typical size, and in the range of candles
+        ("candle", 0.9, 0.1, ""),
         ("gizmo", 90.0, 0.9, "a file in centimeters"),
         ("gizmo", 1000.0, 1.0, "a file in millimeters"),
         ("gizmo", 1e6, 0.4, ""),
