@@ -12,6 +12,9 @@ VLLM := .venv-vllm/.made
 READERS := .venv-readers/.made
 DEMO ?= demo
 
+# Tests start Python a thousand times: let it keep what it compiles, also where the environment forbids that.
+unexport PYTHONDONTWRITEBYTECODE
+
 # One worker a core, whose tests of Ray wait more than they compute; more workers than these only share Blender's cores.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8
 

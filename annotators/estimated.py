@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from ..shards.codecs import F32, U8, CodecError, decode_depth, decode_image, encode_known, image_size
+from ..shards.codecs import F32, U8, CodecError, decode_depth, decode_image, encode_default_confidence, image_size
 from ..shards.errors import BadInput
 from ..shards.recipes import ViewName, layer_of
 from ..shards.sample import Reject, Result, Row, Sample, Value
@@ -170,7 +170,7 @@ def _with_confidence(maps: Mapping[str, Map]) -> Mapping[str, Map]:
     """Metric depth never comes without: where the model tells of none, what is known, where there is depth at all."""
     if "confidence" in maps:
         return maps
-    return {**maps, "confidence": encode_known(maps["metric"][0], estimator="known", revision="")}
+    return {**maps, "confidence": encode_default_confidence(maps["metric"][0], estimator="known", revision="")}
 
 
 def _pictures(sample: Sample, views: Sequence[ViewName]) -> Iterator[Picture | Reject]:

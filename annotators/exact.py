@@ -20,7 +20,7 @@ from ..shards.codecs import (
     decode_depth,
     decode_labels,
     decode_normals,
-    encode_known,
+    encode_default_confidence,
     encode_labels,
     encode_lines,
     encode_relative,
@@ -130,7 +130,7 @@ class ExactMetric(_Exact):
         data, info = view.bytes("metric"), view.metric_info
         if not data:
             return "metric depth"
-        known = encode_known(data, estimator=info.estimator, revision=info.revision)
+        known = encode_default_confidence(data, estimator=info.estimator, revision=info.revision)
         return {"metric": (data, info), "confidence": known}
 
 

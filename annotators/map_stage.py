@@ -74,7 +74,10 @@ class MapStage(Stage, ABC):
         estimator, revision = self.estimator or type(self).__name__, str(self.version)
         if self.layer == "metric":
             data, info = codecs.encode_metric(found, estimator=estimator, revision=revision)
-            return {"metric": (data, info), "confidence": codecs.encode_known(data, estimator="known", revision="")}
+            return {
+                "metric": (data, info),
+                "confidence": codecs.encode_default_confidence(data, estimator="known", revision=""),
+            }
         if self.layer in _MAPS:
             return {self.layer: _MAPS[self.layer](found, estimator, revision)}
         if self.member in _OWN:

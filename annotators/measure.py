@@ -12,7 +12,7 @@ import numpy as np
 
 from ..shards.codecs import F32, U8, Labels, Mask, decode_image, decode_labels, decode_mask
 from ..shards.colors import to_oklab
-from ..shards.geometry import F64, box_corners, box_of_mask, matrix3, matrix4, project, transform, wrapped
+from ..shards.geometry import F64, box_corners, box_of_mask, matrix3, matrix4, project, transform, wrap_degrees
 from ..shards.sample import Columns
 from ..shards.schema import Edit, PairFacts, SceneObject, View
 from .relations import StateName
@@ -201,7 +201,7 @@ def pose_error(edit: Edit, thing: SceneObject, about_base: bool) -> float:
     moved = float(np.abs(after[:3, 3] - before[:3, 3] - edit.translation).max())
     errors = (
         (min(moved, _off_base(thing, before, after)) if about_base else moved) / 1e-4,
-        abs(wrapped(turn)) / 0.05,
+        abs(wrap_degrees(turn)) / 0.05,
         abs(_size(after) / _size(before) / edit.scale - 1) / 1e-3,
     )
     return max(errors)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..shards.codecs import U8, CodecError, decode_image, encode_image
 from ..shards.errors import BadInput
-from ..shards.geometry import wrapped
+from ..shards.geometry import wrap_degrees
 from ..shards.sample import Columns, Reject, Result, Row, Sample
 from .vlm.answers import Answered
 from .vlm.client import Backend, Request
@@ -98,7 +98,7 @@ def front_of(answer: SheetAnswer, order: Sequence[int]) -> float:
     if not answer.distinguishable or "none" in (answer.front, answer.rear):
         return NO_FRONT
     front, rear = (float(order[PANELS.index(letter)]) for letter in (answer.front, answer.rear))
-    return front if abs(wrapped(rear - front - 180.0)) <= _STEP else NO_FRONT
+    return front if abs(wrap_degrees(rear - front - 180.0)) <= _STEP else NO_FRONT
 
 
 def vote(

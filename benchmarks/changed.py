@@ -19,7 +19,7 @@ from spatialdata_builder.sources.blender.render import RenderedView, Renderer
 from spatialdata_builder.sources.changed_region import Changed, find_changed
 from spatialdata_builder.sources.edits.judge import judge
 from spatialdata_builder.sources.edits.proposals import propose
-from spatialdata_builder.sources.procedural import catalogue, make
+from spatialdata_builder.sources.procedural import catalogue, write_glb
 from spatialdata_builder.sources.scenes.naming import name_objects
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions, SceneSpec
 
@@ -45,7 +45,7 @@ def pairs(count: int, side: int, samples: int, threads: int) -> Iterator[Pair]:
             if not isinstance(spec, SceneSpec) or isinstance(names := name_objects(spec), str):
                 continue
             spec = replace(spec, names=names)
-            made.open(spec, {placed.id: make(placed.asset.uid, Path(folder)) for placed in spec.objects})
+            made.open(spec, {placed.id: write_glb(placed.asset.uid, Path(folder)) for placed in spec.objects})
             if judge(spec, *made.visibility([spec.source, spec.target])):
                 continue
             yield Pair(spec, made.render(spec.source), made.render(spec.target))

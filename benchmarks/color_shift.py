@@ -17,13 +17,13 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from spatialdata_builder.shards.color_words import names_of
-from spatialdata_builder.shards.colors import PALETTE, contradicted, distances, to_oklab
+from spatialdata_builder.shards.colors import PALETTE, contradicts, distances, to_oklab
 from spatialdata_builder.shards.sample import Row, Sample
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.blender.render import Renderer
-from spatialdata_builder.sources.edits.proposals import Refusal, propose
+from spatialdata_builder.sources.edits.proposals import Rejection, propose
 from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
-from spatialdata_builder.sources.procedural import catalogue, make
+from spatialdata_builder.sources.procedural import catalogue, write_glb
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions
 from spatialdata_builder.sources.survey.appearance import (
     MeasureAppearance,
@@ -42,7 +42,7 @@ def main() -> None:
     scenes = int(sys.argv[2]) if len(sys.argv) > 2 else 60
     with TemporaryDirectory() as folder:
         files = dict(surveyed(root))
-        files |= {asset: make(asset.uid, Path(folder)) for asset in catalogue(4)}
+        files |= {asset: write_glb(asset.uid, Path(folder)) for asset in catalogue(4)}
         with Renderer(portrait_options(RenderOptions())) as booth:
             shown = {asset.uid: median(take_portrait(booth, asset, file)) for asset, file in files.items()}
         rows = list(lit(files, scenes))
@@ -50,13 +50,13 @@ def main() -> None:
     report("lightness", np.abs(shifts[:, 0]))
     report("hue and chroma", np.hypot(shifts[:, 1], shifts[:, 2]))
     named = [(asset, pixels) for asset, pixels in rows if asset.colour]
-    dropped = Counter(asset.colour for asset, pixels in named if contradicted(names_of(asset.colour), pixels))
+    dropped = Counter(asset.colour for asset, pixels in named if contradicts(names_of(asset.colour), pixels))
     print(f"{len(rows)} masks in {scenes} scenes, {len(named)} of objects with a color word")
     print(f"correct words dropped: {dropped.total()} of {len(named)}: {dict(dropped)}")
     for word in PALETTE:
         # `dark red` is not a wrong word for a red object.
         others = [pixels for asset, pixels in named if asset.colour.split()[-1] != word.split()[-1]]
-        found = sum(contradicted(names_of(word), pixels) for pixels in others)
+        found = sum(contradicts(names_of(word), pixels) for pixels in others)
         own = [
             float(distances(np.median(pixels, axis=0)[None], names_of(word), 1.0, 1.0)[0])
             for asset, pixels in named
@@ -91,7 +91,7 @@ def lit(files: dict[Asset, Path], scenes: int):
     with Renderer(RENDER) as renderer:
         for seed in range(scenes):
             spec = propose(assets, "camera", SceneOptions(), RENDER.resolution, seed, 0)
-            if isinstance(spec, Refusal):
+            if isinstance(spec, Rejection):
                 continue
             renderer.open(spec, {placed.id: files[placed.asset] for placed in spec.objects})
             view = renderer.render(spec.source)

@@ -22,7 +22,7 @@ from spatialdata_builder.sources.blender.environment import clean_environment, p
 from spatialdata_builder.sources.blender.process import SCRIPT
 from spatialdata_builder.sources.blender.render import Renderer
 from spatialdata_builder.sources.edits.proposals import propose
-from spatialdata_builder.sources.procedural import catalogue, make
+from spatialdata_builder.sources.procedural import catalogue, write_glb
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions, SceneSpec, to_json
 
 PLAIN = Path(__file__).with_name("plain_render.py")
@@ -87,7 +87,7 @@ def main(side: int, samples: int, number: int, repeat: int, threads: int, as_jso
     with tempfile.TemporaryDirectory() as name, Renderer(options, threads) as renderer:
         folder = Path(name)
         specs = scenes(number, side)
-        files = [{placed.id: make(placed.asset.uid, folder) for placed in spec.objects} for spec in specs]
+        files = [{placed.id: write_glb(placed.asset.uid, folder) for placed in spec.objects} for spec in specs]
         # Warm up: the first render of a process compiles and allocates what later ones reuse.
         renderer.open(specs[0], files[0])
         renderer.render(specs[0].source)

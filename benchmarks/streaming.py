@@ -48,7 +48,7 @@ def picture(side: int, seed: int) -> Any:
     import cv2
 
     for scale in (4, 8, 16, 32, 64, 128):
-        coarse = random.normal(0, 1, (max(2, side // (side // scale)), scale, 3))
+        coarse = random.normal(0, 1, (scale, scale, 3))
         total += cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC) * 40 / np.sqrt(scale)
     return np.clip(128 + total + random.normal(0, 1.5, total.shape), 0, 255).astype(np.uint8)
 

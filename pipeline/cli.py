@@ -17,7 +17,7 @@ import click
 
 from ..shards.errors import BadInput, SpatialdataError
 from ..shards.extras import missing_package
-from ..shards.redact import shown
+from ..shards.redact import redact_texts
 from .commands.text import (
     print_build,
     print_counts,
@@ -343,7 +343,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _report(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
-    found = shown(found)
+    found = redact_texts(found)
     if as_json:
         say(json.dumps(found, indent=1, sort_keys=True))
     else:

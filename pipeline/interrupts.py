@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..shards.errors import SpatialdataError
-from ..shards.plain import plain
+from ..shards.plain import sanitize
 from .start import SIGNALS, STOPPED, STOPPED_TEXT, end_with, exit_at_once
 
 AGAIN_S = 0.5
@@ -120,7 +120,7 @@ def interruptible() -> Generator[None]:
 def error_line(error: SpatialdataError) -> str:
     """The line to print for an error."""
     kind = "" if isinstance(error, Stopped) else "error: "
-    return plain(f"{kind}{' '.join(str(error).split())}")
+    return sanitize(f"{kind}{' '.join(str(error).split())}")
 
 
 def give_up(error: SpatialdataError) -> None:

@@ -13,7 +13,7 @@ from ..shards.schema import EditKind
 from ..shards.stage import Stage
 from .config import Config
 from .packing.duplicates import find_duplicates
-from .planning.configurations import Shown, check_plan, read_shown
+from .planning.configurations import ShownConfig, check_plan, read_shown
 from .planning.samples import pair_arguments
 from .registry import build_stages
 from .store.families import planned_kinds
@@ -33,7 +33,7 @@ class Build:
     config: Config
     plan: Plan
     stages: tuple[Stage, ...]
-    shown: Shown | None = None
+    shown: ShownConfig | None = None
     """Source of the configuration; set by `open_build`."""
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from ..shards.plain import plain
+from ..shards.plain import sanitize
 from ..shards.redact import redact
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def say(text: str, *, err: bool = False, file: TextIO | None = None) -> None:
         file: written to instead of stdout or stderr.
     """
     try:
-        click.echo(plain(redact(text), keep="\n\t"), file, err=err)
+        click.echo(sanitize(redact(text), keep="\n\t"), file, err=err)
     except OSError:
         if not err:
             raise
@@ -46,11 +46,11 @@ def terminal(*, stderr: bool = False, **options: Any) -> "Console":
 
     class Harmless(Console):
         def render_str(self, text: str, **given: Any) -> Any:
-            return super().render_str(plain(text, keep="\n\t"), **given)
+            return super().render_str(sanitize(text, keep="\n\t"), **given)
 
         def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
             for segment in super().render(renderable, options):
-                yield segment if segment.control else segment._replace(text=plain(segment.text, keep="\n"))
+                yield segment if segment.control else segment._replace(text=sanitize(segment.text, keep="\n"))
 
     return Harmless(stderr=stderr, **options)
 

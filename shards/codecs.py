@@ -198,7 +198,7 @@ def encode_confidence(confidence: F32, *, estimator: str, revision: str) -> tupl
     return data, info.model_copy(update={"kind": "confidence"})
 
 
-def encode_known(metric: bytes, *, estimator: str, revision: str) -> tuple[bytes, MapInfo]:
+def encode_default_confidence(metric: bytes, *, estimator: str, revision: str) -> tuple[bytes, MapInfo]:
     """Confidence of an encoded metric map whose estimator reports none: 1 where it has depth, else 0."""
     known = decode_depth_pixels(metric) > 0
     pixels = known.astype(np.uint16) * np.uint16(65535)

@@ -136,7 +136,7 @@ _BEFORE_CREAM: Final = re.compile(r"(?:ice|whipped|sour|shaving) $", re.IGNORECA
 
 
 @dataclass(frozen=True)
-class Spoken:
+class ColorRun:
     """A run of color words before the noun that they describe: `red`, `light blue`, `black and white`."""
 
     start: int
@@ -157,10 +157,10 @@ def names_of(word: str) -> frozenset[str]:
     return frozenset({word}) if word in PALETTE and word not in _NAMES_OF else _NAMES_OF.get(word, frozenset())
 
 
-def spoken_colors(text: str) -> list[Spoken]:
+def find_color_words(text: str) -> list[ColorRun]:
     """The runs of color words in a text, in order; underscores count as spaces."""
     plain = text.replace("_", " ")
-    found: list[Spoken] = []
+    found: list[ColorRun] = []
     for run in _RUN.finditer(plain):
         words = re.findall(rf"(?<![\w'])({_COLOR})(?![\w'])", run["run"], re.IGNORECASE)
         last = words[-1].split()[-1].lower()
@@ -169,9 +169,9 @@ def spoken_colors(text: str) -> list[Spoken]:
         ):
             continue
         colors = tuple(names_of(_shade(word)) or names_of(word.split()[-1].split("-")[-1]) for word in words)
-        found.append(Spoken(run.start(), run.end(), colors))
+        found.append(ColorRun(run.start(), run.end(), colors))
     ends = {spoken.end for spoken in found}
-    found += [Spoken(run.start(), run.end(), ()) for run in _UNCHECKABLE.finditer(plain) if run.end() not in ends]
+    found += [ColorRun(run.start(), run.end(), ()) for run in _UNCHECKABLE.finditer(plain) if run.end() not in ends]
     return sorted(found, key=lambda spoken: spoken.start)
 
 
@@ -191,9 +191,9 @@ def color_first(text: str) -> str:
     return " ".join([*bare[start:], *noun]).rstrip(",") if noun else text
 
 
-def without_colors(text: str, drops: Callable[[Spoken], bool]) -> str:
+def without_colors(text: str, drops: Callable[[ColorRun], bool]) -> str:
     """The text without the runs for which `drops` is true, with single spaces."""
-    for spoken in reversed(spoken_colors(text)):
+    for spoken in reversed(find_color_words(text)):
         if drops(spoken):
             text = f"{text[: spoken.start]} {text[spoken.end :].lstrip(' -_')}"
     return " ".join(text.split())

@@ -300,7 +300,7 @@ def _nearest_distances(lab: Floats, colors: Floats, lightness: float, hue: float
     return np.sqrt(squares.min(axis=1))
 
 
-def contradicted(names: Collection[str], lab: Floats) -> bool:
+def contradicts(names: Collection[str], lab: Floats) -> bool:
     """Whether none of these names of the palette fits an object whose pixels in an image have these OKLab colors
     (N, 3), under any plausible light. False where there are no names or no pixels."""
     if not names or not len(lab):

@@ -42,7 +42,7 @@ def matrix4(values: ArrayLike) -> F64:
     return np.asarray(values, np.float64).reshape(4, 4)
 
 
-def flat(values: ArrayLike, decimals: int = 6) -> list[float]:
+def to_json_list(values: ArrayLike, decimals: int = 6) -> list[float]:
     """Row-major list of floats, rounded, without negative zeros: how matrices and vectors are stored."""
     rounded: list[float] = np.round(np.asarray(values, np.float64).ravel(), decimals).tolist()
     return [value + 0.0 for value in rounded]
@@ -61,7 +61,7 @@ def invert_rigid(pose: F64) -> F64:
     return inverse
 
 
-def wrapped(degrees: float) -> float:
+def wrap_degrees(degrees: float) -> float:
     """The same angle in (-180, 180]."""
     return 180.0 - (180.0 - degrees) % 360.0
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .codecs import CodecError, image_size
 from .errors import SpatialdataError
 from .layout import base, filesystem, is_local, join, open_url, split_field
-from .licenses import joined
+from .licenses import join_licenses
 from .reader import read_record
 from .schema import SCHEMA_VERSION, EditKind, SampleRecord, Split, record_schema
 from .writer import BLOCK, SampleEntry, ShardInfo, publish, publish_bytes, write_shard
@@ -253,7 +253,7 @@ def _collect_rows(
 
 def _row_of(record: SampleRecord) -> dict[str, Any]:
     edited = [item.category for id in record.edit.edited for item in record.objects if item.id == id]
-    shown = [item for item in record.objects if item.shown]
+    shown = [item for item in record.objects if item.visible]
     return {
         "key": record.key,
         "split": record.split,
@@ -263,7 +263,7 @@ def _row_of(record: SampleRecord) -> dict[str, Any]:
         "category": edited[0] if edited else "",
         "instruction": record.instruction.text,
         "caption": record.caption,
-        "licences": joined(item.licence for item in shown if item.licence),
+        "licences": join_licenses(item.licence for item in shown if item.licence),
         "assets": LIST_SEPARATOR.join(sorted({item.asset for item in shown if item.asset})),
         "families": LIST_SEPARATOR.join(sorted({item.family for item in shown if item.family})),
         **{f"score_{name}": float(value) for name, value in record.scores.model_dump().items()},

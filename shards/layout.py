@@ -102,7 +102,7 @@ def check_file(path: str | Path) -> None:
         raise NotAFile(f"{path} is not a file: it is {'a folder' if stat.S_ISDIR(mode) else 'a device or a pipe'}")
 
 
-def absent(error: FileNotFoundError) -> str:
+def missing_reason(error: FileNotFoundError) -> str:
     """The reason why a file could not be read: `is missing`, `is a folder`, ..."""
     reason = str(error).partition(" is not a file: it ")[2] if isinstance(error, NotAFile) else ""
     return reason or "is missing"

@@ -34,7 +34,7 @@ _CONFLICTS: Final = (("by-sa", "by-nc"), ("by-sa", "by-nc-sa"))
 
 
 @dataclass(frozen=True)
-class Whole:
+class CombinedLicense:
     """The license of an adaptation of several works."""
 
     licence: LicenseName | None
@@ -45,14 +45,14 @@ class Whole:
     """The largest subsets of the parts that can be combined."""
 
 
-def combine(parts: Iterable[str]) -> Whole:
+def combine(parts: Iterable[str]) -> CombinedLicense:
     """The freest license that all of these allow for one adaptation of them all; see the module docstring.
 
     Args:
         parts: names from `LICENSES`, or several of them `joined`; other texts, and the empty one, count as unknown.
             Without parts, the result is `cc0`.
     """
-    names: set[LicenseName] = {name for part in parts for name in licences_of(part)}
+    names: set[LicenseName] = {name for part in parts for name in licenses_of(part)}
     problems = [
         f"{label(name)} does not allow sharing adaptations, and a rendered image is one"
         for name in ("by-nd", "by-nc-nd")
@@ -66,35 +66,35 @@ def combine(parts: Iterable[str]) -> Whole:
         if one in names and other in names
     ]
     if problems:
-        return Whole(None, tuple(problems), _remedies(names))
-    return Whole(_strictest(names))
+        return CombinedLicense(None, tuple(problems), _remedies(names))
+    return CombinedLicense(_strictest(names))
 
 
-def joined(licenses: Iterable[str]) -> str:
+def join_licenses(licenses: Iterable[str]) -> str:
     """Several licenses of one model as one text: each once, sorted."""
     return SEPARATOR.join(sorted({part for text in licenses for part in text.split(SEPARATOR)}))
 
 
-def licences_of(licence: str) -> tuple[LicenseName, ...]:
+def licenses_of(licence: str) -> tuple[LicenseName, ...]:
     """The licenses of one model, each once, in the order of `LICENSES`."""
-    names = {known(part) for part in licence.split(SEPARATOR)}
+    names = {to_license_name(part) for part in licence.split(SEPARATOR)}
     return tuple(name for name in LICENSES if name in names)
 
 
-def known(licence: str) -> LicenseName:
+def to_license_name(licence: str) -> LicenseName:
     """The text if it is one of `LICENSES`, else `unknown`."""
     return licence if licence in LICENSES else "unknown"
 
 
 def label(licence: str) -> str:
     """`CC BY-SA`, `CC0`, `unknown`."""
-    name = known(licence)
+    name = to_license_name(licence)
     return {"cc0": "CC0", "unknown": "unknown"}.get(name, f"CC {name.upper()}")
 
 
-def deed(licence: str) -> str:
+def license_url(licence: str) -> str:
     """URL of the latest version of the license; empty where it is unknown."""
-    name = known(licence)
+    name = to_license_name(licence)
     if name == "unknown":
         return ""
     return f"https://creativecommons.org/{'publicdomain/zero/1.0' if name == 'cc0' else f'licenses/{name}/4.0'}/"
@@ -105,9 +105,9 @@ def hub_name(licence: LicenseName) -> str:
     return {"cc0": "cc0-1.0", "unknown": "unknown"}.get(licence, f"cc-{licence}-4.0")
 
 
-def licences_shown(objects: Iterable[SceneObject]) -> tuple[LicenseName, ...]:
+def visible_licenses(objects: Iterable[SceneObject]) -> tuple[LicenseName, ...]:
     """The licenses of the visible objects, each once, in the order of `LICENSES`."""
-    names = {name for item in objects if item.shown for name in licences_of(item.licence)}
+    names = {name for item in objects if item.visible for name in licenses_of(item.licence)}
     return tuple(name for name in LICENSES if name in names)
 
 

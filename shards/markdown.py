@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from .plain import plain
+from .plain import sanitize
 
 _SPECIAL: Final = re.compile(r"[\\`*_\[\]()#|~$!:@]")
 _ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -53,4 +53,4 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(plain(text).split())
+    return " ".join(sanitize(text).split())

@@ -12,7 +12,7 @@ _DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e
 _CONTROLS: Final = ("Cc", "Zl", "Zp")
 
 
-def plain(text: str, keep: str = "") -> str:
+def sanitize(text: str, keep: str = "") -> str:
     """The text without directional marks; control characters become spaces, and what cannot be encoded becomes `?`.
 
     Args:
@@ -23,11 +23,11 @@ def plain(text: str, keep: str = "") -> str:
         return text
     kept = (
         " " if character not in keep and unicodedata.category(character) in _CONTROLS else character
-        for character in undirected(text)
+        for character in strip_directional_marks(text)
     )
     return "".join(kept).encode("utf-8", "replace").decode()
 
 
-def undirected(text: str) -> str:
+def strip_directional_marks(text: str) -> str:
     """The text without directional marks."""
     return text if _DIRECTIONS.isdisjoint(text) else "".join(c for c in text if c not in _DIRECTIONS)

@@ -50,14 +50,14 @@ _NAMED: Final = re.compile(rf"(?i)((?<![\w/.-]){_NAMES}\\?[\"']?\s*[:=]\s*\\?[\"
 _known: set[str] = set()
 
 
-def hide(secret: str) -> None:
+def register_secret(secret: str) -> None:
     """Register a key or a password, as given and in the forms in which it may reappear: quoted, escaped."""
     for form in {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}:
         if len(form) >= _MIN_LENGTH:
             _known.add(form)
 
 
-def hide_url(url: str) -> None:
+def register_url(url: str) -> None:
     """Register the password of a URL and the header made from it. A URL that cannot be split has no password."""
     try:
         parts = urlsplit(url)
@@ -65,15 +65,15 @@ def hide_url(url: str) -> None:
     except ValueError:
         return
     if password:
-        hide(password)
-        hide(unquote(password))
+        register_secret(password)
+        register_secret(unquote(password))
     if user or password:
         pair = f"{unquote(user)}:{unquote(password)}"
-        hide(pair)
-        hide(base64.b64encode(pair.encode()).decode())
+        register_secret(pair)
+        register_secret(base64.b64encode(pair.encode()).decode())
 
 
-def without_known(text: str) -> str:
+def redact_registered(text: str) -> str:
     """An external text (such as a server's response) without the secrets registered with `hide`."""
     return _hide_secrets(text, _known)
 
@@ -87,12 +87,12 @@ def redact(text: str) -> str:
     return text
 
 
-def redacted(value: Any) -> Any:
+def redact_values(value: Any) -> Any:
     """Plain JSON values without secrets: those in URLs, and those under keys with names such as `api_key`."""
     return _map_texts(value, _redact_urls, by_name=True)
 
 
-def shown(value: Any) -> Any:
+def redact_texts(value: Any) -> Any:
     """Plain JSON values for printing: `redact` is applied to each text."""
     return _map_texts(value, redact, by_name=False)
 

@@ -149,7 +149,7 @@ class SceneObject(_Fixed):
     target_visible: Fraction
 
     @property
-    def shown(self) -> bool:
+    def visible(self) -> bool:
         """Whether any part is visible in source or target. Boxes are always known, visible fractions may be unknown."""
         return self.source_visible > 0 or self.target_visible > 0 or any(self.source_box) or any(self.target_box)
 

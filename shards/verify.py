@@ -27,7 +27,7 @@ from .index import (
     wids_index,
 )
 from .inspection import Problem
-from .layout import SplitFolder, absent, base, find_splits, join, list_shards, open_url
+from .layout import SplitFolder, base, find_splits, join, list_shards, missing_reason, open_url
 from .recipes import RECIPES
 from .schema import KEEPS_ITS_SPLITS, READABLE_VERSIONS, SCHEMA_VERSION, TWO_OBJECT_VERSION, Split
 from .sidecars import USER_EDITABLE, index_files, read_splits
@@ -135,7 +135,7 @@ def _load_manifest(folder: SplitFolder) -> tuple[Manifest | None, list[Problem]]
     try:
         manifest = read_manifest(folder.url)
     except FileNotFoundError as error:
-        what = f"{MANIFEST} {absent(error)}"
+        what = f"{MANIFEST} {missing_reason(error)}"
         return None, [Problem("manifest", f"{what}: packing did not finish; run `spatialdata shard`")]
     except SpatialdataError as error:
         return None, [Problem("manifest", str(error))]
@@ -169,7 +169,7 @@ def _check_index(folder: str, manifest: Manifest) -> Iterator[Problem]:
             with open_url(join(folder, name)) as file:
                 found = file.read()
         except FileNotFoundError as error:
-            yield Problem("index", f"{name} {absent(error)}")
+            yield Problem("index", f"{name} {missing_reason(error)}")
             continue
         if expected is not None and found != expected:
             yield Problem("index", f"{name} does not agree with {MANIFEST} and this version of the schema")
@@ -191,7 +191,7 @@ def _check_sidecars(recipe_folder: str) -> Iterator[Problem]:
             with open_url(join(recipe_folder, name)) as file:
                 found[name] = file.read()
         except FileNotFoundError as error:
-            unreadable[name] = absent(error)
+            unreadable[name] = missing_reason(error)
     for name in USER_EDITABLE:
         if name in found and not _is_text(found[name]):
             yield Problem("index", f"{name} is not a text file", folder=recipe_folder)

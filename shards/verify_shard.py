@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 from .errors import SpatialdataError
 from .index import UNKNOWN_SIZE, ShardEntry, offset_index, offsets_name, parquet_name, parse_rows, size_of
 from .inspection import Problem, inspect_sample
-from .layout import IMAGE_CODECS, TEXT_EXTENSIONS, absent, field_of, join, open_url
+from .layout import IMAGE_CODECS, TEXT_EXTENSIONS, field_of, join, missing_reason, open_url
 from .reader import BLOCK, Member, ShardError, StoredSample, group, walk
 from .writer import member_header
 
@@ -101,7 +101,7 @@ def _load_rows(folder: str, name: str, entry: ShardEntry | None, found: ShardFin
         with open_url(join(folder, parquet)) as file:
             data = file.read()
     except FileNotFoundError as error:
-        found.add(Problem("parquet", f"{parquet} {absent(error)}"))
+        found.add(Problem("parquet", f"{parquet} {missing_reason(error)}"))
         return {}
     if entry and hashlib.sha256(data).hexdigest() != entry.parquet_sha256:
         found.add(Problem("parquet", f"{parquet} is not the one in the manifest (sha256 differs)"))
@@ -122,7 +122,7 @@ def _check_offsets(folder: str, found: ShardFindings, rows: Rows, entry: ShardEn
             if file.read() != offset_index(starts, entry.bytes - 2 * BLOCK):
                 found.add(Problem("index", f"{name} has different offsets than the shard"))
     except FileNotFoundError as error:
-        found.add(Problem("index", f"{name} {absent(error)}"))
+        found.add(Problem("index", f"{name} {missing_reason(error)}"))
 
 
 def _read_samples(
@@ -177,7 +177,7 @@ def _check_sample(
     if record:
         found.datasets.add(record.dataset)
         for item in record.objects:
-            if item.asset and item.shown:
+            if item.asset and item.visible:
                 found.assets.setdefault(item.asset, key)
                 if item.family:
                     found.families.setdefault(item.family, (key, item.asset))

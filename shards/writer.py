@@ -115,7 +115,7 @@ def replace_file(path: Path) -> Generator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        make_way(path)
+        move_aside(path)
         temporary.replace(path)
     except OSError as error:
         if error.errno is None or error.filename is not None:
@@ -125,7 +125,7 @@ def replace_file(path: Path) -> Generator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def make_way(path: Path) -> None:
+def move_aside(path: Path) -> None:
     """Move aside anything at `path` that is not a file, as `<name>.corrupt`, so that nothing is lost."""
     try:
         mode = path.lstat().st_mode  # read once, so that a file that another writer puts there meanwhile is never moved

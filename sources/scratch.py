@@ -26,7 +26,7 @@ _UNLOCKED_FILE: Final = "unheld"
 """The lock file before it is locked. Both names are those of earlier versions, which sweep the same folders."""
 
 
-class HeldFolder:
+class LockedFolder:
     """A new folder `<parent>/<prefix>*` of mode 0700. Its lock is released when this process or this object ends."""
 
     def __init__(self, prefix: str, parent: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -67,31 +68,35 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in files(*PACKAGES)}
 
 
-def imported(name: str, path: Path) -> Iterator[tuple[str, int]]:
+@cache
+def imports(name: str) -> tuple[tuple[str, int], ...]:
     """What is imported anywhere in a module, with the line: our modules by their names, of others the top level."""
+    path = MODULES[name]
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    found: list[tuple[str, int]] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
+            found += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield str(node.module), node.lineno
+            found.append((str(node.module), node.lineno))
         elif isinstance(node, ast.ImportFrom):
             base = [*package[: len(package) - node.level + 1], *(node.module.split(".") if node.module else ())]
-            for alias in node.names:
-                whole = ".".join([*base, alias.name])
-                yield whole if whole in MODULES else ".".join(base), node.lineno
+            wholes = [".".join([*base, alias.name]) for alias in node.names]
+            found += [(whole if whole in MODULES else ".".join(base), node.lineno) for whole in wholes]
+    return tuple(found)
 
 
-GRAPH = {name: sorted({other for other, _ in imported(name, path)} - {name}) for name, path in MODULES.items()}
+def graph() -> dict[str, list[str]]:
+    return {name: sorted({other for other, _ in imports(name)} - {name}) for name in MODULES}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_each_package_imports_only_those_below(package: str):
     wrong = [
         f"{name}:{line} imports {other}"
-        for name, path in MODULES.items()
+        for name in MODULES
         if name.partition(".")[0] == package
-        for other, line in imported(name, path)
+        for other, line in imports(name)
         if (other.partition(".")[0] in PACKAGES and other.partition(".")[0] not in MAY_IMPORT[package])
         or (other.partition(".")[0] == "ray" and package != "pipeline")
     ]
@@ -120,7 +125,7 @@ def test_each_folder_imports_only_lower_floors(package: str):
     assert rooms == set(floor_of)
     wrong = [
         f"{name} imports {other}"
-        for name, others in GRAPH.items()
+        for name, others in graph().items()
         for other in others
         if name.startswith(f"{package}.") and other.startswith(f"{package}.")
         if (mine := name.split(".")[1]) != (theirs := other.split(".")[1]) and floor_of[theirs] > floor_of[mine]
@@ -131,7 +136,7 @@ def test_each_folder_imports_only_lower_floors(package: str):
 def test_there_are_no_import_circles():
     """Between files, imports inside functions and for type checkers included."""
     try:
-        TopologicalSorter(GRAPH).prepare()
+        TopologicalSorter(graph()).prepare()
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
 
@@ -139,7 +144,7 @@ def test_there_are_no_import_circles():
 def test_folders_have_no_import_circles():
     """Between the folders and files of one package: floors hold rooms that do not know each other in a circle."""
     rooms: dict[str, set[str]] = {}
-    for name, others in GRAPH.items():
+    for name, others in graph().items():
         mine = ".".join(name.split(".")[:2])
         same = {".".join(other.split(".")[:2]) for other in others if other.split(".")[0] == name.split(".")[0]}
         rooms.setdefault(mine, set()).update(same - {mine})

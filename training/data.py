@@ -49,5 +49,5 @@ def fixed_batch(recipe: TrainingRecipe, config: TrainConfig, shards: Shards, cou
         if split:
             raise
         found = open_batches(recipe, config, shards, order="stored")
-    with closing(found.batches(min(count, found.alike))) as batches:
+    with closing(found.batches(min(count, found.largest_bucket))) as batches:
         return next(batches)

@@ -13,7 +13,7 @@ Formulas:
 from math import log
 from typing import Final
 
-from ...shards.geometry import wrapped
+from ...shards.geometry import wrap_degrees
 from .clause import Clause, decided, within
 
 STILL_DEG: Final = 1.0
@@ -39,7 +39,7 @@ def turn_clauses(
     actual = f"is {abs(true):.0f} deg {names[0] if true > 0 else names[1]}"
     if abs(true) < STILL_DEG:
         actual = "is not turned"
-    errors = [abs(wrapped(sign * angle - true)) for sign in ((sense, -sense) if sense else (1, -1))]
+    errors = [abs(wrap_degrees(sign * angle - true)) for sign in ((sense, -sense) if sense else (1, -1))]
     found: list[Clause] = []
     if sense:
         if abs(true) < STILL_DEG:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...shards.geometry import matrix4, wrapped
+from ...shards.geometry import matrix4, wrap_degrees
 from ...shards.interop.wording import view_name
 from ...shards.schema import UNKNOWN_FRONT, PairFacts, SceneObject
 from ..claims import CANONICAL_VIEWS
@@ -15,7 +15,7 @@ def side_of_view(view: str) -> str:
 
 def bearing(facts: PairFacts, one: SceneObject, front_deg: float) -> float:
     """Degrees from an object's front to the target's camera, counter-clockwise seen from above, in (-180, 180]."""
-    return wrapped(_to_camera(facts, one) - front_deg)
+    return wrap_degrees(_to_camera(facts, one) - front_deg)
 
 
 def known_fronts(facts: PairFacts) -> dict[int, float]:
@@ -30,7 +30,7 @@ def _implied_fronts(facts: PairFacts) -> dict[int, float]:
         return {}
     angle = 45.0 * CANONICAL_VIEWS.index(side)
     turned = [one for one in facts.objects if one.id in facts.edit.edited and one.known]
-    return {one.id: wrapped(_to_camera(facts, one) - angle) for one in turned}
+    return {one.id: wrap_degrees(_to_camera(facts, one) - angle) for one in turned}
 
 
 def _to_camera(facts: PairFacts, one: SceneObject) -> float:

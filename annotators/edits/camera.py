@@ -7,7 +7,7 @@ positive; a rise has half of its tolerance. The distance is judged like a size.
 from collections.abc import Iterator, Mapping
 from math import log
 
-from ...shards.geometry import box_iou, wrapped
+from ...shards.geometry import box_iou, wrap_degrees
 from ...shards.interop.wording import bench_wording
 from ...shards.schema import PairFacts
 from ..case import Case
@@ -72,7 +72,7 @@ class Camera(Kind):
             yield Clause("camera", "unchecked", "the camera's way is not known")
             return
         for name, said, said_deg, true, names in (
-            ("yaw", claims.yaw, claims.yaw_deg, wrapped(edit.yaw_deg), ("right", "left")),
+            ("yaw", claims.yaw, claims.yaw_deg, wrap_degrees(edit.yaw_deg), ("right", "left")),
             ("pitch", claims.pitch, claims.pitch_deg, edit.pitch_deg, ("up", "down")),
         ):
             if said == "unchanged":

@@ -7,7 +7,7 @@ agrees up to 22.5 degrees and is contradicted beyond 45.
 
 from collections.abc import Iterator, Mapping
 
-from ...shards.geometry import wrapped
+from ...shards.geometry import wrap_degrees
 from ...shards.interop.wording import bench_wording
 from ...shards.schema import Edit, PairFacts, SceneObject
 from ..case import Case
@@ -54,7 +54,7 @@ class Rotate(Kind):
         loose = [f"Rotate {x} on the spot.", f"Turn {x} in place.", f"Make {x} face another way.", f"Rotate {x}."]
         if not edit.known or not edit.rotation_deg:
             return Wordings(groups, [loose], bench)
-        degrees = wrapped(edit.rotation_deg)
+        degrees = wrap_degrees(edit.rotation_deg)
         angle = number(abs(degrees), 0)
         if angle == "180":
             groups.append([f"{verb} {x} by 180 degrees." for verb in ("Rotate", "Turn", "Spin")])
@@ -76,7 +76,7 @@ class Rotate(Kind):
     def facts(self, case: Case) -> Iterator[str]:
         edit = case.facts.edit
         if edit.known and edit.rotation_deg:
-            degrees = wrapped(edit.rotation_deg)
+            degrees = wrap_degrees(edit.rotation_deg)
             sense = "counterclockwise" if degrees > 0 else "clockwise"
             half = abs(degrees) == 180
             which = " (half a turn: the sense makes no difference)" if half else f" {sense}, seen from above"
@@ -100,7 +100,7 @@ class Rotate(Kind):
 
     def amount(self, case: Case) -> float | None:
         """The turn over 45 degrees."""
-        return abs(wrapped(case.facts.edit.rotation_deg)) / 45.0
+        return abs(wrap_degrees(case.facts.edit.rotation_deg)) / 45.0
 
     def edit_error(self, edit: Edit, edited: SceneObject) -> float:
         return pose_error(edit, edited, about_base=True)
@@ -113,7 +113,7 @@ def _turn(claims: Claims, case: Case, tolerances: Tolerances) -> list[Clause]:
     if not case.facts.edit.known:
         return [Clause("turn", "unchecked", "the turn is not known")]
     sense = {"none": 0, "counterclockwise": 1, "clockwise": -1}[claims.turn]
-    true = wrapped(case.facts.edit.rotation_deg)
+    true = wrap_degrees(case.facts.edit.rotation_deg)
     names = ("counterclockwise", "clockwise")
     return turn_clauses("turn", "degrees", sense, claims.degrees, true, names, tolerances.angle)
 
@@ -127,5 +127,5 @@ def _view_clause(claims: Claims, case: Case, fronts: Mapping[int, float]) -> Cla
     front = fronts.get(case.edited.id)
     if front is None or not case.facts.camera.target.known or not case.edited.known or said == "none":
         return Clause("view", "unchecked", f"says {said}, the object's front is not known")
-    off = abs(wrapped(45.0 * CANONICAL_VIEWS.index(said) - bearing(case.facts, case.edited, front)))
+    off = abs(wrap_degrees(45.0 * CANONICAL_VIEWS.index(said) - bearing(case.facts, case.edited, front)))
     return decided("view", off <= 22.5, off > 45, f"says {said}, is off by {off:.0f} deg")

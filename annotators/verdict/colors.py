@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from itertools import takewhile
 from typing import Final
 
-from ...shards.color_words import FUNCTION_WORDS, Spoken, spoken_colors
-from ...shards.colors import contradicted
+from ...shards.color_words import FUNCTION_WORDS, ColorRun, find_color_words
+from ...shards.colors import contradicts
 from ...shards.schema import SceneObject
 from ..case import Case
 from ..clauses.clause import Clause
@@ -43,7 +43,7 @@ def _clause(case: Case, text: str, things: Iterable[tuple[SceneObject, StateName
     known: list[tuple[SceneObject, StateName]] = [
         (thing, state) for thing, state in things if (thing.id, state) in case.pixels
     ]
-    for spoken in spoken_colors(text):
+    for spoken in find_color_words(text):
         after = re.findall(r"[\w'-]+", text[spoken.end :].lower())
         named = [pair for pair in known if _says(after, pair[0])]
         if named and all(_false(case, spoken, *pair) for pair in named):
@@ -58,5 +58,5 @@ def _says(after: list[str], thing: SceneObject) -> bool:
     return any(names_thing(thing, after[skip:]) for skip in range(len(phrase) + 1))
 
 
-def _false(case: Case, spoken: Spoken, thing: SceneObject, state: StateName) -> bool:
-    return len(spoken.colors) == 1 and contradicted(spoken.colors[0], case.pixels[thing.id, state])
+def _false(case: Case, spoken: ColorRun, thing: SceneObject, state: StateName) -> bool:
+    return len(spoken.colors) == 1 and contradicts(spoken.colors[0], case.pixels[thing.id, state])

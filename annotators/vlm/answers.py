@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from ...shards.layout import filesystem, join
-from ...shards.redact import redacted
+from ...shards.redact import redact_values
 from ...shards.sample import Reject
 from ...shards.writer import publish_bytes
 from .client import Backend, Refused, Request
@@ -49,7 +49,7 @@ class AnswerCache:
 
     def __init__(self, url: str, settings: Mapping[str, Any]) -> None:
         self.url = url
-        self._settings: dict[str, Any] = redacted(settings)
+        self._settings: dict[str, Any] = redact_values(settings)
 
     def name(self, backend: Backend, request: Request, seed: int) -> str:
         """64 hex digits over all that shapes the answer; `Request.key` does not."""

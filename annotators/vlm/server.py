@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...shards.codecs import U8, CodecError, encode_image
 from ...shards.errors import BadInput, SpatialdataError
-from ...shards.redact import hide, hide_url, redact, without_known
+from ...shards.redact import redact, redact_registered, register_secret, register_url
 from .client import UNREADABLE, Refused, Request, seed_of
 from .images import messages
 from .options import VlmOptions
@@ -42,7 +42,7 @@ class ServerBackend:
         """Raises BadInput where the server cannot be reached, wants another key, or does not have the model."""
         self._options = options
         self._url = options.base_url.rstrip("/")
-        hide_url(self._url)
+        register_url(self._url)
         self._session = _session(options)
         self.model, self.revision = options.model, options.revision
         self._check_model()
@@ -101,7 +101,7 @@ class ServerBackend:
         try:
             # A model that declines leaves `content` null: an answer that does not parse, like any other.
             # It may say again what it was sent, its key among that.
-            return without_known(str(reply.json()["choices"][0]["message"].get("content") or ""))
+            return redact_registered(str(reply.json()["choices"][0]["message"].get("content") or ""))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             told = redact(reply.text[:_MOST_TOLD])[:120]
             raise SpatialdataError(
@@ -214,7 +214,7 @@ def _session(options: VlmOptions) -> "Session":
                 f"{options.where}.api_key_env names {options.api_key_env}, which is not set here: set it in the "
                 "environment of the workers"
             )
-        hide(key)
+        register_secret(key)
         session.headers["Authorization"] = f"Bearer {key}"
     return session
 

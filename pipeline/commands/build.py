@@ -15,7 +15,7 @@ from ...shards.errors import BadInput
 from ...shards.extras import require_all
 from ...shards.index import ShardEntry
 from ...shards.recipes import Recipe, get_recipe
-from ...shards.redact import shown
+from ...shards.redact import redact_texts
 from ...sources.scratch import sweep
 from ..config import Config, EngineOptions
 from ..engine.progress import RunSummary, make_progress
@@ -82,7 +82,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
         "shards": shards,
     }
     store.write_file(
-        f"{RUNS}/{started:%Y%m%dT%H%M%S}.json", json.dumps(shown(found), indent=1, sort_keys=True).encode()
+        f"{RUNS}/{started:%Y%m%dT%H%M%S}.json", json.dumps(redact_texts(found), indent=1, sort_keys=True).encode()
     )
     return found
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from ...annotators.orientation import VlmOrientation
 from ...shards.colors import PALETTE
 from ...shards.errors import BadInput
-from ...shards.geometry import wrapped
+from ...shards.geometry import wrap_degrees
 from ...shards.layout import base, join
 from ...shards.options import with_new_keys
 from ...shards.stage import Stage
@@ -27,7 +27,7 @@ from ...sources.assets.orientations import (
     ORIENTATIONS,
     Orientation,
     encode_orientations,
-    kind_of,
+    front_status,
     read_orientations,
 )
 from ...sources.registry import all_sources, get_source
@@ -35,7 +35,7 @@ from ...sources.rendered.portraits import SIDE, RenderPortraits, portrait_option
 from ...sources.source import SceneSource
 from ..config import Config, nearest
 from ..engine.progress import make_progress
-from ..engine.render_device import gpus_of, settle, settled
+from ..engine.render_device import gpus_of, resolve_device, with_resolved_device
 from ..engine.run import run, session
 from ..interrupts import interruptible
 from ..opened import open_out
@@ -101,7 +101,7 @@ def run_orient(
         reasons: Mapping[str, int] = {}
         if todo:
             say(f"asking {vote.model} about {len(todo)} of {len(assets)} assets")
-            settle(config, store)
+            resolve_device(config, store)
             place = source.place(config.source, config.render)
             job = _plan(config, place, store, vote, side, todo)
             # Only after all answers: with a part of them in the file, the next run would have another plan, and would
@@ -192,7 +192,7 @@ class _Job:
 def _plan(
     config: Config, place: str, store: LayerStore, vote: VlmOrientation, side: int, assets: Sequence[Asset]
 ) -> _Job:
-    render = portrait_options(settled(config, store), side)
+    render = portrait_options(with_resolved_device(config, store), side)
     resources = {"cpus": 1.0, "gpus": gpus_of(render)} | _resources(config, RenderPortraits.layer)
     portraits = RenderPortraits(
         config.source.kind,
@@ -223,9 +223,9 @@ def _entry(asset: Asset, answer: str) -> Orientation:
 def count_fronts(assets: Sequence[Asset], table: Mapping[str, Orientation]) -> dict[str, int]:
     """Counts of the table's entries, and how often they are `right` for assets whose front the source knows."""
     entries = {asset.uid: table[asset.uid] for asset in assets if asset.uid in table}
-    kinds = Counter(kind_of(entry) for entry in entries.values())
+    kinds = Counter(front_status(entry) for entry in entries.values())
     matches = [
-        abs(wrapped(front - asset.front_deg)) < NEAR
+        abs(wrap_degrees(front - asset.front_deg)) < NEAR
         for asset in assets
         if asset.front_deg is not None and (entry := entries.get(asset.uid)) and (front := entry.front_deg) is not None
     ]

@@ -17,7 +17,7 @@ import ray
 from ray._private import node, services, utils
 
 from ...shards.errors import BadInput, SpatialdataError
-from ...sources.scratch import HeldFolder
+from ...sources.scratch import LockedFolder
 
 PREFIX: Final = "spatialdata-ray-"
 _LONGEST: Final = 107 - len(f"/{PREFIX}12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.99")
@@ -37,7 +37,7 @@ def session_folder() -> Generator[Path]:
     places = [chosen] if chosen else [tempfile.gettempdir(), "/tmp", "/var/tmp"]
     for place in dict.fromkeys(map(os.path.abspath, places)):
         if len(os.fsencode(place)) <= _LONGEST and os.access(place, os.W_OK | os.X_OK):
-            folder = HeldFolder(PREFIX, Path(place))
+            folder = LockedFolder(PREFIX, Path(place))
             try:
                 yield folder.path / "r"  # Ray makes its folder accessible to everybody; the parent stays private
             finally:

@@ -25,7 +25,7 @@ COUNTED = ("gpu", "cuda", "optix", "hip")
 Kind = Literal["cpu", "gpu"]
 
 
-def settled(config: Config, store: LayerStore) -> RenderOptions:
+def with_resolved_device(config: Config, store: LayerStore) -> RenderOptions:
     """`config.render` with `auto` replaced by the device stored in OUT; `auto` stays if none is stored yet.
 
     Raises SpatialdataError for a damaged `plan/device.json`.
@@ -39,7 +39,7 @@ def gpus_of(render: RenderOptions) -> float:
     return 1.0 if render.device in COUNTED else 0.0
 
 
-def settle(config: Config, store: LayerStore, rendered: Callable[[], Kind | None] = lambda: None) -> None:
+def resolve_device(config: Config, store: LayerStore, rendered: Callable[[], Kind | None] = lambda: None) -> None:
     """Resolve `auto` for this OUT and store the result, unless it is stored. Needs a `RunLock` and a connected engine.
 
     Args:

@@ -84,7 +84,7 @@ class UnitSummary:
     gpu_seconds: float = 0.0
     """Seconds times the GPUs that the worker held."""
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
-    refused: tuple[int, ...] = ()
+    rejected: tuple[int, ...] = ()
     """Positions in the unit of the samples that were rejected."""
     ended: float = 0.0
     """Seconds since 1970."""
@@ -233,7 +233,7 @@ def summarize(layer: str, record: Record, plan: Plan) -> UnitSummary:
         cpu_seconds=record.cpu_seconds,
         gpu_seconds=record.seconds * record.gpus,
         counts=record.counts,
-        refused=tuple(place for place, key in enumerate(plan.keys(record.unit)) if key in keys) if keys else (),
+        rejected=tuple(place for place, key in enumerate(plan.keys(record.unit)) if key in keys) if keys else (),
         ended=started + record.seconds,
     )
 

@@ -176,7 +176,7 @@ def _add_records(
         found.totals.add(unit)
         begin = unit.unit * plan.unit_size - first
         accepted[begin : begin + plan.size(unit.unit)] = True
-        accepted[[begin + place for place in unit.refused]] = False
+        accepted[[begin + place for place in unit.rejected]] = False
         found.recent.append(commit_of(unit))
         if len(found.recent) > 8 * RECENT:
             found.recent = latest(found.recent)
@@ -209,7 +209,7 @@ def sum_block(units: Iterable[UnitSummary], plan: Plan) -> dict[str, Any]:
     refused = np.zeros(len(ordered) * plan.unit_size, np.bool_)
     for index, unit in enumerate(ordered):  # sorted, because sums of floating-point numbers depend on the order
         totals.add(unit)
-        refused[[index * plan.unit_size + place for place in unit.refused]] = True
+        refused[[index * plan.unit_size + place for place in unit.rejected]] = True
     packed = base64.b64encode(zlib.compress(np.packbits(refused).tobytes())).decode() if refused.any() else ""
     return totals.to_json() | {"refused": packed}
 

@@ -134,7 +134,7 @@ def per_unit(store: LayerStore, plan: Plan, function: Callable[[int], T]) -> Ite
             yield from zip(units, threads.map(function, units), strict=True)
 
 
-def refused_keys(store: LayerStore, layers: Mapping[str, str], unit: int) -> tuple[set[str], list[str]]:
+def rejected_keys(store: LayerStore, layers: Mapping[str, str], unit: int) -> tuple[set[str], list[str]]:
     """Keys of a unit that some layer refused, and the sha256 of its layer files in the order of the layers' names."""
     records = [store.record(folder, unit) for _, folder in sorted(layers.items())]
     return {reject.key for record in records for reject in record.rejects}, [record.sha256 for record in records]
@@ -169,7 +169,7 @@ class _Candidates:
 
 def _load(store: LayerStore, plan: Plan, layers: Mapping[str, str]) -> _Candidates:
     def read(unit: int) -> list[tuple[PlanRow, list[str]]]:
-        refused, _ = refused_keys(store, layers, unit)
+        refused, _ = rejected_keys(store, layers, unit)
         rows = store.read(layers[SCREEN], unit, HASHES)
         taken = [row for row in plan.rows(unit) if row.key not in refused]
         return [(row, [str(rows[row.key][name]) for name in HASHES]) for row in taken]
@@ -244,7 +244,7 @@ def _digest(store: LayerStore, plan: Plan, layers: Mapping[str, str], options: D
     """16 hex digits of all that the decision follows from."""
     place = sorted(layers).index(SCREEN)
     digest = hashlib.sha256(json.dumps([plan.hash, layers[SCREEN], options.model_dump()]).encode())
-    for _, (refused, sha256) in per_unit(store, plan, partial(refused_keys, store, layers)):
+    for _, (refused, sha256) in per_unit(store, plan, partial(rejected_keys, store, layers)):
         digest.update(json.dumps([sha256[place], sorted(refused)]).encode())
     return digest.hexdigest()[:16]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from ...shards.licenses import LicenseName, licences_shown
+from ...shards.licenses import LicenseName, visible_licenses
 from ...shards.schema import PairFacts
 from ..store.layers import LayerStore
 from ..store.plan import Plan
@@ -27,7 +27,7 @@ class Unlicensed:
     """Those samples by licence that was not asked for; one may show several."""
 
     @property
-    def told(self) -> str:
+    def warning(self) -> str:
         """Why they are left out, and what to do; empty where there are none."""
         found = ", ".join(f"{name} {count}" for name, count in self.licences.items())
         return f"shard.licenses leaves out samples that show models under {found}: allow more licences" if found else ""
@@ -57,7 +57,7 @@ def find_unlicensed(store: LayerStore, plan: Plan, pair: str, licences: Collecti
             store.check(pair, unit)  # says so where the file is damaged
             raise
         return {
-            key: rest for key, objects in shown.items() if (rest := set(licences_shown(objects)).difference(licences))
+            key: rest for key, objects in shown.items() if (rest := set(visible_licenses(objects)).difference(licences))
         }
 
     by_unit: dict[int, tuple[str, ...]] = {}

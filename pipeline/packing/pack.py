@@ -32,7 +32,7 @@ from ...shards.sample import Sample
 from ...shards.schema import SPLITS, TWO_OBJECT_KINDS, EditKind, Provenance, Split, schema_version
 from ...shards.sidecars import ATTRIBUTION, SIDECARS, write_sidecars
 from ...shards.stage import Stage, member_views
-from ...shards.writer import make_way
+from ...shards.writer import move_aside
 from ...sources.derived import origins_of
 from ..config import LAYERS, ShardOptions
 from ..engine.runner import Damaged
@@ -40,7 +40,7 @@ from ..store.layers import LayerCorrupt, LayerStore
 from ..store.plan import Plan, PlanRow
 from ..store.storage import FULL, disk_full
 from .assemble import members_of, software_versions
-from .duplicates import find_duplicates, per_unit, refused_keys
+from .duplicates import find_duplicates, per_unit, rejected_keys
 from .license_filter import find_unlicensed
 from .packed_recipes import Packing, write_packing
 
@@ -127,7 +127,7 @@ def pack(
     left_out = others.added_to(duplicates.by_unit)
     chosen = choose(store, plan, used, recipe, left_out)
     if not chosen:
-        told = others.told or "`spatialdata status` says why"
+        told = others.warning or "`spatialdata status` says why"
         raise BadInput(f"no sample of {store} is accepted for recipe {recipe.name}: {told}")
     write_packing(store, recipe.name, Packing(options, tuple(chosen), duplicates.digest))
     for folder in (".made", *SPLITS):  # what killed packings left may be a gigabyte a worker
@@ -226,7 +226,7 @@ def _left_out(
     store: LayerStore, layers: Mapping[str, str], left_out: Mapping[int, Sequence[str]], unit: int
 ) -> tuple[set[str], str]:
     """Keys of a unit that some layer refused or that are left out, and the digest of what its records say."""
-    refused, sha256 = refused_keys(store, layers, unit)
+    refused, sha256 = rejected_keys(store, layers, unit)
     keys = refused.union(left_out.get(unit, ()))
     return keys, hashlib.sha256(json.dumps([sha256, sorted(keys)]).encode()).hexdigest()[:16]
 
@@ -361,6 +361,6 @@ def _drop_other_splits(root: str, splits: Mapping[str, Any]) -> None:
 def _remove(url: str) -> None:
     fs, path = filesystem(url)
     if is_local(fs):
-        make_way(Path(path))
+        move_aside(Path(path))
     if fs.exists(path):
         fs.rm_file(path)

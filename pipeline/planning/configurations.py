@@ -18,7 +18,7 @@ from typing import Any
 
 from ...shards.errors import BadInput
 from ...shards.layout import join
-from ...shards.redact import redacted
+from ...shards.redact import redact_values
 from ...sources.registry import get_source
 from ..config import Config, parse_config, with_overrides
 from ..store.layers import LayerStore
@@ -34,7 +34,7 @@ BUILDING = "build"
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownConfig:
     """The configuration of a build that is shown, and what to tell of the other one."""
 
     config: Config
@@ -89,7 +89,7 @@ def finish(storage: Storage, config: Config) -> None:
     storage.remove(UNFINISHED)
 
 
-def read_shown(storage: Storage, overrides: Sequence[str] = (), *, running: bool = False) -> Shown:
+def read_shown(storage: Storage, overrides: Sequence[str] = (), *, running: bool = False) -> ShownConfig:
     """The configuration that counts.
 
     Args:
@@ -105,30 +105,30 @@ def read_shown(storage: Storage, overrides: Sequence[str] = (), *, running: bool
                 f"no build in {storage}: give the --out of a build, or run `spatialdata build --out {storage}` first"
             )
         try:
-            return Shown(_read(storage, UNFINISHED, overrides), UNFINISHED)
+            return ShownConfig(_read(storage, UNFINISHED, overrides), UNFINISHED)
         except FileNotFoundError:  # it was finished meanwhile
-            return Shown(_read(storage, BUILD, overrides), BUILD)
+            return ShownConfig(_read(storage, BUILD, overrides), BUILD)
     finished = _read(storage, BUILD, overrides)
     if not began:
-        return Shown(finished, BUILD)
+        return ShownConfig(finished, BUILD)
     try:
         begun = _read(storage, UNFINISHED)
     except FileNotFoundError:
-        return Shown(_read(storage, BUILD, overrides), BUILD)
+        return ShownConfig(_read(storage, BUILD, overrides), BUILD)
     except BadInput as error:
-        return Shown(finished, BUILD, note=f"{error}, or {_again(storage, BUILD)} to stay with the finished one")
+        return ShownConfig(finished, BUILD, note=f"{error}, or {_again(storage, BUILD)} to stay with the finished one")
     what = differing(_told(finished), _told(begun), most=12)
     if running and (holder := holder_of(storage)) is not None and holder.doing == BUILDING:
         note = f"shown is the configuration that is being built ({what}); once it stops, the last finished one is again"
-        return Shown(_read(storage, UNFINISHED, overrides), UNFINISHED, note=note)
+        return ShownConfig(_read(storage, UNFINISHED, overrides), UNFINISHED, note=note)
     note = (
         f"shown is the last finished configuration; another one was begun and is not finished: {what}. To finish that "
         f"one: {_again(storage, UNFINISHED)}; to stay with this one: {_again(storage, BUILD)}"
     )
-    return Shown(finished, BUILD, begun, note)
+    return ShownConfig(finished, BUILD, begun, note)
 
 
-def check_plan(storage: Storage, shown: Shown, plan: Plan) -> None:
+def check_plan(storage: Storage, shown: ShownConfig, plan: Plan) -> None:
     """Raise BadInput where the configuration is not of the plan that lies beside it: one of them is of another OUT."""
     if what := _unlike(plan, shown.config):
         raise BadInput(
@@ -149,7 +149,7 @@ def _unlike(plan: Plan, config: Config) -> str:
 
 def without_secrets(config: Config) -> dict[str, Any]:
     """A configuration as plain values that may be written anywhere."""
-    return redacted(config.model_dump(mode="json"))
+    return redact_values(config.model_dump(mode="json"))
 
 
 def _read(storage: Storage, name: str, overrides: Sequence[str] = ()) -> Config:

@@ -9,7 +9,7 @@ from ...shards.layout import join
 from ...sources.registry import get_source
 from ...sources.source import Request, SceneSource
 from ..config import Config
-from ..engine.render_device import gpus_of, settled
+from ..engine.render_device import gpus_of, with_resolved_device
 from ..store.layers import LayerStore
 from ..store.plan import Plan
 
@@ -36,10 +36,10 @@ def request_of(config: Config, store: LayerStore, say: Callable[[str], None] = l
     )
 
 
-def settled_request(config: Config, store: LayerStore, plan: Plan | None = None) -> Request[Any]:
+def resolved_request(config: Config, store: LayerStore, plan: Plan | None = None) -> Request[Any]:
     """For the pair stage, with the plan's table of assets and the render device that OUT settled, where it has them."""
     renders = isinstance(get_source(config.source.kind), SceneSource)
-    render = settled(config, store) if renders else config.render
+    render = with_resolved_device(config, store) if renders else config.render
     digest = plan.config.get("assets", "") if plan is not None else ""
     return replace(request_of(config, store), render=render, gpus=gpus_of(render), assets_sha256=digest)
 

@@ -13,19 +13,19 @@ import pyarrow.parquet as pq
 
 from ...shards.schema import Split
 from ...sources.assets.asset import Asset
-from ...sources.assets.orientations import oriented
-from ...sources.assets.table import FEWEST_MODELS, AssetTable, divide, table_of
+from ...sources.assets.orientations import apply_orientations
+from ...sources.assets.table import MIN_MODELS, AssetTable, split_assets, table_of
 from ...sources.registry import get_source
 from ...sources.source import PairSource, SceneSource
 from ..config import Config
 from ..engine.progress import make_progress
-from ..engine.render_device import Kind, check_device, settle
+from ..engine.render_device import Kind, check_device, resolve_device
 from ..registry import build_stages
 from ..store.families import unit_rows, with_inverse
 from ..store.fingerprints import layer_dirs
 from ..store.layers import LayerStore
 from ..store.plan import Plan, PlanDamaged, check_rows, damaged_plan, find_plan, write_plan
-from .request import ASSETS, request_of, settled_request
+from .request import ASSETS, request_of, resolved_request
 from .scene_rows import plan_scenes
 from .survey import find_assets
 
@@ -88,7 +88,7 @@ def _plan_scenes(
     rows = plan_scenes(samples, config.seed, edits, splits, prefix, invert=invert, compose=compose)
     content = plan_config(config) | {"assets": digest}
     plan = write_plan(store, content, rows, unit_rows(config), config.seed, say, foreign=foreign)
-    settle(config, store, lambda: _rendered_on(config, store, plan))
+    resolve_device(config, store, lambda: _rendered_on(config, store, plan))
     return plan
 
 
@@ -107,7 +107,7 @@ def pair_arguments(config: Config, store: LayerStore, plan: Plan | None = None) 
 
     Looks at nothing but OUT: a finished build can be packed where its source, or its GPU, is not. `check_source` does.
     """
-    return get_source(config.source.kind).pair_arguments(settled_request(config, store, plan))
+    return get_source(config.source.kind).pair_arguments(resolved_request(config, store, plan))
 
 
 def check_source(config: Config, store: LayerStore, plan: Plan) -> None:
@@ -149,7 +149,9 @@ def _settle_assets(
     held = _held_assets(store)
     if held and (held == planned or damaged):
         return held
-    assets = oriented(find_assets(config, store, say, make_progress(quiet)), source.orientations(config.source))
+    assets = apply_orientations(
+        find_assets(config, store, say, make_progress(quiet)), source.orientations(config.source)
+    )
     data = _table(config, assets, say)
     digest = hashlib.sha256(data).hexdigest()
     if plan and digest != planned:
@@ -174,7 +176,7 @@ def _held_assets(store: LayerStore) -> str:
 
 def _table(config: Config, assets: Sequence[Asset], say: Callable[[str], None]) -> bytes:
     """The table of the assets that scenes may draw."""
-    splits = divide(assets, config.shard.splits.fractions(), config.seed)
+    splits = split_assets(assets, config.shard.splits.fractions(), config.seed)
     for line in _told_of_splits(assets, splits):
         say(line)
     table = table_of(assets, splits)
@@ -189,9 +191,9 @@ def _told_of_splits(assets: Sequence[Asset], splits: Mapping[str, Split]) -> Ite
     for asset in assets:
         held.setdefault(splits[asset.uid], set()).add(asset.model or asset.uid)
     for split, found in sorted(held.items()):
-        if len(found) < FEWEST_MODELS:
+        if len(found) < MIN_MODELS:
             yield (
-                f"{split} has one model alone, and a scene needs {FEWEST_MODELS} different ones: its samples will be "
+                f"{split} has one model alone, and a scene needs {MIN_MODELS} different ones: its samples will be "
                 "rejected; give more models, or fewer splits"
             )
 

@@ -15,7 +15,7 @@ import pyarrow.compute
 from ...shards.errors import BadInput
 from ...shards.schema import SPLITS, EditKind
 from ...sources.edits.registry import composed_kind, inverse_kind
-from ..store.families import COMPOSED, INVERTED, twos_of
+from ..store.families import COMPOSED, INVERTED, kind_pairs
 from ..store.plan import RecordBatch
 
 pc = cast("Any", pyarrow.compute)
@@ -55,7 +55,7 @@ def plan_scenes(
     kinds = [("", kind) for kind in sorted(edits)]
     weights = dict(edits)
     if compose:
-        twos = twos_of({cast("EditKind", kind): weight for kind, weight in edits.items() if weight > 0})
+        twos = kind_pairs({cast("EditKind", kind): weight for kind, weight in edits.items() if weight > 0})
         kinds = sorted(twos)
         weights = {"+".join(two): weight for two, weight in twos.items()}
     drawn = _kinds(weights)
@@ -72,7 +72,7 @@ def plan_scenes(
         lone = int(compose and samples % 2 and first + len(index) == scenes)
         for part in _parts(len(index) - lone, _BATCH if not (invert or compose) else _BATCH // 8):
             given = (kinds, kind[part], seeds[part], invert)
-            rows = _in_twos([key[part] for key in keys], *given) if compose else _alone(keys[0][part], *given)
+            rows = _paired_rows([key[part] for key in keys], *given) if compose else _alone(keys[0][part], *given)
             yield _batch(split[part], rows)
         if lone:
             rest = slice(len(index) - 1, None)
@@ -108,7 +108,7 @@ def _alone(key: Any, kinds: _Twos, drawn: npt.NDArray[np.int64], seeds: Any, inv
     return [*rows, _inverse(key, key, names, drawn, seeds)] if invert else rows
 
 
-def _in_twos(keys: list[Any], kinds: _Twos, drawn: npt.NDArray[np.int64], seeds: Any, invert: bool) -> _Rows:
+def _paired_rows(keys: list[Any], kinds: _Twos, drawn: npt.NDArray[np.int64], seeds: Any, invert: bool) -> _Rows:
     """Two samples of one scene, and the one between their targets."""
     family = keys[0]
     first, second = (_of([two[turn] for two in kinds], drawn) for turn in range(2))

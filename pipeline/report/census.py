@@ -16,7 +16,7 @@ from ...shards.codecs import CodecError, image_size
 from ...shards.errors import SpatialdataError
 from ...shards.index import read_rows
 from ...shards.layout import filesystem, join
-from ...shards.licenses import LicenseName, licences_shown
+from ...shards.licenses import LicenseName, visible_licenses
 from ...shards.reader import read_record
 from ...shards.schema import Derivation, EditKind, Maps, SampleRecord, SceneObject, Scores, Split
 from ...shards.sidecars import read_splits
@@ -26,7 +26,7 @@ _AT_ONCE: Final = 256
 
 
 @dataclass
-class Shown:
+class VisibleAsset:
     """An asset that is visible in some sample."""
 
     uid: str
@@ -53,7 +53,7 @@ class Census:
     """Samples by the number of visible objects."""
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter[tuple[int, int]])
     """Width and height of the first image of each shard."""
-    assets: dict[str, Shown] = field(default_factory=dict[str, Shown])
+    assets: dict[str, VisibleAsset] = field(default_factory=dict[str, VisibleAsset])
     licences: Counter[tuple[LicenseName, ...]] = field(default_factory=Counter[tuple[LicenseName, ...]])
     """Samples by the licenses of their visible objects."""
     authors: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
@@ -104,9 +104,9 @@ class Census:
         self.versions.update(record.provenance.versions)
 
     def _add_objects(self, record: SampleRecord) -> None:
-        shown = {item.asset: item for item in record.objects if item.shown}
-        self.objects[sum(item.shown for item in record.objects)] += 1
-        self.licences[licences_shown(record.objects)] += 1
+        shown = {item.asset: item for item in record.objects if item.visible}
+        self.objects[sum(item.visible for item in record.objects)] += 1
+        self.licences[visible_licenses(record.objects)] += 1
         for uid, item in shown.items():
             asset = self.assets.setdefault(uid, _shown(item, record.dataset))
             asset.samples += 1
@@ -137,8 +137,8 @@ def take_census(folder: str) -> Census:
     return census
 
 
-def _shown(item: SceneObject, dataset: str) -> Shown:
-    return Shown(item.asset, item.creator, item.licence, item.category, item.family, dataset)
+def _shown(item: SceneObject, dataset: str) -> VisibleAsset:
+    return VisibleAsset(item.asset, item.creator, item.licence, item.category, item.family, dataset)
 
 
 def _records(url: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[SampleRecord]:

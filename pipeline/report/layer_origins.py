@@ -33,7 +33,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Maker:
+class LayerOrigin:
     """The stage that computed one layer."""
 
     layer: str
@@ -62,11 +62,11 @@ class Maker:
         return f"https://huggingface.co/{self.model}" if _HUB_ID.fullmatch(self.model) else ""
 
 
-def makers_of(build: Build) -> list[Maker]:
+def layer_origins(build: Build) -> list[LayerOrigin]:
     """The origins of a build's layers, each after the layers that it needs."""
     by_layer = {stage.layer: stage for stage in build.stages}
     known = known_stages(build.config)
-    return [_maker(by_layer[layer], folder, known) for layer, folder in build.layers.items()]
+    return [_layer_origin(by_layer[layer], folder, known) for layer, folder in build.layers.items()]
 
 
 def without_place(value: Any) -> Any:
@@ -78,9 +78,9 @@ def without_place(value: Any) -> Any:
     return [without_place(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def _maker(stage: Stage, folder: str, known: Mapping[tuple[str, str], str]) -> Maker:
+def _layer_origin(stage: Stage, folder: str, known: Mapping[tuple[str, str], str]) -> LayerOrigin:
     options: dict[str, Any] = plain(stage)
-    return Maker(
+    return LayerOrigin(
         layer=stage.layer,
         folder=folder,
         needs=stage.needs,

@@ -22,7 +22,7 @@ def run_stream(
     if seconds:
         return measure(url, recipe, split=split, size=size, seconds=seconds, **chosen)
     opened = stream(url, recipe, split=split, **chosen)
-    batch = next(opened.batches(min(size, opened.alike)))
+    batch = next(opened.batches(min(size, opened.largest_bucket)))
     return {
         "samples": opened.samples,
         "left_out": dict(opened.left_out),

@@ -21,7 +21,7 @@ INVERTED, COMPOSED = "-inv", "-comp"
 """Suffixes that make the key of a derived sample from the key of its (first) origin."""
 _LONE: Final[tuple[EditKind, ...]] = tuple(kind for kind in EDIT_KINDS if not composes_alone(kind))
 """Kinds of which two edits do not share a scene."""
-Twos = Mapping[tuple[EditKind, EditKind], float]
+KindPairs = Mapping[tuple[EditKind, EditKind], float]
 """Weight of each two of kinds."""
 
 
@@ -58,7 +58,7 @@ def derived_share(config: Config) -> float:
     return 1.0 - config.unit_size / unit_rows(config)
 
 
-def twos_of(weights: Mapping[EditKind, float]) -> Twos:
+def kind_pairs(weights: Mapping[EditKind, float]) -> KindPairs:
     """Which kinds share a scene, such that all twos together have each kind as often as its weight asks.
 
     Weights: of kinds that `Config` lets pass. A kind that composes with itself goes with its like. One that does not (a
@@ -86,7 +86,7 @@ def planned_kinds(edits: EditOptions) -> list[EditKind]:
     """The kinds of edit of a plan's samples, including derived samples."""
     kinds = set(edits.weights)
     if edits.compose:
-        kinds |= {kind for two in twos_of(edits.weights) if (kind := composed_kind(*two))}
+        kinds |= {kind for two in kind_pairs(edits.weights) if (kind := composed_kind(*two))}
     if edits.invert:
         kinds |= {inverse_kind(kind) for kind in kinds}
     return [kind for kind in EDIT_KINDS if kind in kinds]

@@ -16,7 +16,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from ...shards.errors import SpatialdataError
-from ...shards.redact import redacted
+from ...shards.redact import redact_values
 from ...shards.stage import Stage
 from ..plug_ins import path_of
 
@@ -87,7 +87,7 @@ def plain(value: Any) -> Any:
 
     Passwords and tokens are left out: they do not affect the output.
     """
-    return redacted(_plain(value))
+    return redact_values(_plain(value))
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ from itertools import takewhile
 from typing import Any, cast
 
 from ...shards.errors import SpatialdataError
-from ...shards.layout import absent, check_file
+from ...shards.layout import check_file, missing_reason
 from ...shards.redact import redact
 from ...shards.sample import Columns, Value
 from .storage import Storage
@@ -146,7 +146,7 @@ class LayerStore(Storage):
         try:
             record = parse_record(self.read_file(name))
         except FileNotFoundError as error:
-            raise self._corrupt(layer_dir, unit, name, absent(error)) from None
+            raise self._corrupt(layer_dir, unit, name, missing_reason(error)) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._corrupt(layer_dir, unit, name, f"is not a record ({error})") from error
         if (record.layer, record.unit) != (layer_dir, unit):
@@ -219,7 +219,7 @@ class LayerStore(Storage):
         try:
             yield
         except FileNotFoundError as error:
-            raise self._corrupt(layer_dir, unit, name, absent(error)) from None
+            raise self._corrupt(layer_dir, unit, name, missing_reason(error)) from None
         except (pa.ArrowException, OSError) as error:
             raise self._corrupt(layer_dir, unit, name, f"cannot be read ({error})") from error
 
@@ -305,7 +305,7 @@ class LayerStore(Storage):
             stat = self.local(name).stat()
             data = pa.memory_map(self.path(name)).read_buffer() if stat.st_size else pa.py_buffer(b"")
         except FileNotFoundError as error:
-            raise self._corrupt(layer_dir, unit, name, absent(error)) from None
+            raise self._corrupt(layer_dir, unit, name, missing_reason(error)) from None
         seen = (stat.st_mtime_ns, stat.st_size, record.sha256)
         if self._verified.get(name) != seen:
             self._compare(layer_dir, unit, record, data)

@@ -19,7 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from ...shards.errors import BadInput, SpatialdataError
 from ...shards.layout import check_file
 from ...shards.stores import open_store
-from ...shards.writer import make_way
+from ...shards.writer import move_aside
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -135,7 +135,7 @@ class Storage:
         with self._explained(name):
             if self.is_local:
                 with self._temporary(name, data) as temporary:
-                    make_way(self.local(name))
+                    move_aside(self.local(name))
                     temporary.replace(self.local(name))
                 _sync_folder(self.local(name).parent)
             else:
@@ -153,7 +153,7 @@ class Storage:
                     self._fs.pipe_file(self.path(name), data, mode="create")
                     return True
                 with self._temporary(name, data) as temporary:
-                    make_way(self.local(name))
+                    move_aside(self.local(name))
                     os.link(temporary, self.path(name))
                 _sync_folder(self.local(name).parent)
         except FileExistsError:
@@ -170,7 +170,7 @@ class Storage:
         with self._explained(name):
             if self.is_local:
                 self.local(name).parent.mkdir(parents=True, exist_ok=True)
-                make_way(self.local(name))
+                move_aside(self.local(name))
                 finished.replace(self.local(name))
                 _sync_folder(self.local(name).parent)
             else:
@@ -190,7 +190,7 @@ class Storage:
         """Rename a file; a missing file is not an error."""
         with suppress(FileNotFoundError):
             if self.is_local:
-                make_way(self.local(to))
+                move_aside(self.local(to))
                 self.local(name).replace(self.path(to))
             else:
                 self._fs.mv(self.path(name), self.path(to))
@@ -198,7 +198,7 @@ class Storage:
     @_explain_client_errors
     def remove(self, name: str) -> None:
         if self.is_local:
-            make_way(self.local(name))
+            move_aside(self.local(name))
         with suppress(FileNotFoundError):
             self._fs.rm_file(self.path(name))
 

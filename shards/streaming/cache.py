@@ -18,7 +18,7 @@ from ..layout import base
 from ..reader import ShardError
 from .places import Shard
 from .remote import file_at
-from .retry import retried
+from .retry import call_with_retries
 
 _CHUNK: Final = 16 << 20
 
@@ -68,7 +68,7 @@ class ShardCache:
 
     def _copy_with_retries(self, url: str, to: Path) -> str:
         try:
-            return retried(lambda: self._copy(url, to), url)
+            return call_with_retries(lambda: self._copy(url, to), url)
         except FileNotFoundError:
             raise ShardError(url, "", "the shard is missing") from None
 

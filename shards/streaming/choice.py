@@ -26,7 +26,7 @@ from ..reader import BLOCK, ShardError
 from ..recipes import get_recipe
 from .places import PlaceTable, Shard, ShardSet, Size, read_columns
 from .remote import file_at
-from .retry import retried
+from .retry import call_with_retries
 
 _READERS: Final = 16
 HEADER: Final = 4096
@@ -206,7 +206,7 @@ def _ranges(table: PlaceTable, number: int, member: int, most: int) -> list[byte
     ends = (places[:, 0] * BLOCK + np.minimum(places[:, 1], most or places[:, 1])).tolist()
     fs, path = file_at(url)
     try:
-        return retried(lambda: fs.cat_ranges([path] * len(starts), starts, ends, on_error="raise"), url)
+        return call_with_retries(lambda: fs.cat_ranges([path] * len(starts), starts, ends, on_error="raise"), url)
     except FileNotFoundError:
         raise ShardError(url, "", "the shard is missing") from None
 

@@ -152,7 +152,7 @@ class Stream:
         return self.choice.samples
 
     @property
-    def alike(self) -> int:
+    def largest_bucket(self) -> int:
         """Number of samples with the most common image size: the most distinct samples that a batch can hold."""
         return max(bucket.samples for bucket in self.choice.buckets)
 

@@ -17,7 +17,7 @@ from .cache import ShardCache
 from .handles import LazyCache
 from .places import PlaceTable, Shard
 from .remote import file_at
-from .retry import retried
+from .retry import call_with_retries
 
 _OPEN_FILES: Final = 256
 _GAP: Final = 4 * BLOCK
@@ -64,7 +64,7 @@ class Fetcher:
         columns = self._table.places(number)[row].T.tolist()
         starts, sizes = [BLOCK * block for block in columns[0]], columns[1]
         crcs = columns[2] if self._check and len(columns) > 2 else []
-        runs = runs_of(starts, sizes, reader.gap)
+        runs = group_ranges(starts, sizes, reader.gap)
         spans = [(starts[run[0]] - BLOCK, starts[run[-1]] + sizes[run[-1]]) for run in runs]
         key, members = "", dict[str, bytes]()
         for run, (first, end), data in zip(runs, spans, reader.read(spans), strict=True):
@@ -141,7 +141,7 @@ class _RemoteFile:
 
     def __init__(self, fs: Any, path: str, shard: Shard) -> None:
         self._shard = shard
-        size = retried(lambda: fs.size(path), shard.url)
+        size = call_with_retries(lambda: fs.size(path), shard.url)
         if size is not None:  # some web servers do not report a size
             _check_size(int(size), shard)
 
@@ -149,10 +149,12 @@ class _RemoteFile:
         fs, path = file_at(self._shard.url)
         if len(spans) == 1:
             start, end = spans[0]
-            return [retried(lambda: fs.cat_file(path, start=start, end=end), self._shard.url)]
+            return [call_with_retries(lambda: fs.cat_file(path, start=start, end=end), self._shard.url)]
         starts, ends = zip(*spans, strict=True)
         paths = [path] * len(spans)
-        return retried(lambda: fs.cat_ranges(paths, list(starts), list(ends), on_error="raise"), self._shard.url)
+        return call_with_retries(
+            lambda: fs.cat_ranges(paths, list(starts), list(ends), on_error="raise"), self._shard.url
+        )
 
 
 _Reader = _LocalFile | _RemoteFile
@@ -199,7 +201,7 @@ def _check_size(size: int, shard: Shard) -> None:
         raise ShardError(shard.url, "", f"it has {size} bytes, the index says {shard.bytes}: it is {what}")
 
 
-def runs_of(starts: Sequence[int], sizes: Sequence[int], gap: int) -> list[list[int]]:
+def group_ranges(starts: Sequence[int], sizes: Sequence[int], gap: int) -> list[list[int]]:
     """Groups of members (by index, in the order of their offsets) that are read together."""
     runs: list[list[int]] = []
     end = -1

@@ -27,7 +27,7 @@ def measure(
     Raises the errors of `shards.stream`.
     """
     opened = stream(url, recipe, split=split, **options)
-    size = min(size, opened.alike)
+    size = min(size, opened.largest_bucket)
     steps = _probe(opened)
     began, count = time.perf_counter(), 0
     run = opened.batches(size, epochs=None)

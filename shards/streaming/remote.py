@@ -12,7 +12,7 @@ from typing import Any
 
 from ..layout import base, is_local
 from ..stores import open_store
-from .retry import retried
+from .retry import call_with_retries
 
 
 def file_at(url: str) -> tuple[Any, str]:
@@ -28,7 +28,7 @@ def file_at(url: str) -> tuple[Any, str]:
 def read_whole(url: str) -> bytes:
     """Read a small file. Raises FileNotFoundError, PermissionError, and SpatialdataError after the last attempt."""
     fs, path = file_at(url)
-    return retried(lambda: fs.cat_file(path), url)
+    return call_with_retries(lambda: fs.cat_file(path), url)
 
 
 @lru_cache(maxsize=1024)

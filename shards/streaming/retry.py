@@ -14,7 +14,9 @@ _FINAL: Final = (FileNotFoundError, PermissionError, IsADirectoryError, Spatiald
 """Errors that are not transient: raised at once."""
 
 
-def retried(call: Callable[[], Result], what: str, attempts: int = _ATTEMPTS, first_s: float = _FIRST_S) -> Result:
+def call_with_retries(
+    call: Callable[[], Result], what: str, attempts: int = _ATTEMPTS, first_s: float = _FIRST_S
+) -> Result:
     """`call()`, retried after 0.2, 0.4, 0.8, ... seconds (plus up to a quarter at random) if it fails.
 
     Errors for a missing or forbidden file are raised at once. Raises SpatialdataError that names `what` after the last

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...shards.colors import to_lab
-from ...shards.licenses import joined
+from ...shards.licenses import join_licenses
 from .asset import Asset
 from .glb import Floats, is_gltf, open_glb
 
@@ -125,7 +125,7 @@ def identify(assets: Sequence[Asset], descriptions: Sequence[Description]) -> li
         for places in _groups(np.array([descriptions[index].look for index in family]), LOOK_TOLERANCE):
             members = sorted((family[place] for place in places), key=lambda index: assets[index].uid)
             model = min(descriptions[index].content for index in members)
-            licence = joined(assets[index].licence for index in members)
+            licence = join_licenses(assets[index].licence for index in members)
             creators = dict.fromkeys(assets[index].creator for index in members if assets[index].creator)
             for index in members:
                 result[index] = replace(

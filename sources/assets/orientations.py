@@ -88,13 +88,13 @@ def encode_orientations(table: Mapping[str, Orientation]) -> bytes:
     return _TABLE.dump_json(dict(sorted(table.items())), indent=1) + b"\n"
 
 
-def oriented(assets: Iterable[Asset], table: Mapping[str, Orientation]) -> list[Asset]:
+def apply_orientations(assets: Iterable[Asset], table: Mapping[str, Orientation]) -> list[Asset]:
     """Apply the table to the assets. Its fronts and names override those of the survey. Its colors are used only where
     the portraits show none."""
     return [_apply(asset, table[asset.uid]) if asset.uid in table else asset for asset in assets]
 
 
-def kind_of(entry: Orientation) -> Literal["known", "unknown", "undistinguishable"]:
+def front_status(entry: Orientation) -> Literal["known", "unknown", "undistinguishable"]:
     """What an entry states about the front."""
     if entry.front_deg is not None:
         return "known"

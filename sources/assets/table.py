@@ -22,17 +22,17 @@ from .asset import Asset
 _ASSET = TypeAdapter(Asset)
 CANDIDATES = 192
 """Number of assets that a scene chooses from. It is fixed so that the cost does not grow with the table."""
-FEWEST = 4
+MIN_ASSETS = 4
 """Minimum number of assets in a split."""
-FEWEST_MODELS = 2
+MIN_MODELS = 2
 """Minimum number of different models in a split, because no scene contains a model twice."""
 
 
-def divide(assets: Iterable[Asset], fractions: Mapping[Split, float], seed: int) -> dict[str, Split]:
+def split_assets(assets: Iterable[Asset], fractions: Mapping[Split, float], seed: int) -> dict[str, Split]:
     """Assign each asset (by uid) to one split, so that no shape is in two splits.
 
     Families are assigned as a whole, in the order of a keyed hash, so that adding an asset moves few others. Every
-    split with a fraction above zero gets at least `FEWEST` assets, and at least `FEWEST` families if there are enough.
+    split with a fraction above zero gets at least `MIN_ASSETS` assets and, where possible, as many families.
     A family that would fill more than a quarter of a held-out split goes to the last split instead, which is train if
     train has a fraction above zero.
 
@@ -50,12 +50,12 @@ def divide(assets: Iterable[Asset], fractions: Mapping[Split, float], seed: int)
     total = len(assets)
     held_out: list[Split] = [split for split in used if split != "train"]
     last: Split = "train" if "train" in used else held_out.pop()
-    targets = {split: max(FEWEST, round(fractions[split] * total)) for split in held_out}
-    if (rest := total - sum(targets.values())) < FEWEST:
+    targets = {split: max(MIN_ASSETS, round(fractions[split] * total)) for split in held_out}
+    if (rest := total - sum(targets.values())) < MIN_ASSETS:
         raise BadInput(
             f"only {max(0, rest)} of {total} assets are left for {last}; lower shard.splits of the other splits"
         )
-    least = min(FEWEST, len(left) // len(used))
+    least = min(MIN_ASSETS, len(left) // len(used))
     result: dict[str, Split] = {}
     for number, split in enumerate(held_out):
         most = len(left) - least * (len(held_out) - number)
@@ -75,7 +75,7 @@ def _choose_families(families: Sequence[Sequence[str]], target: int, least: int,
     chosen: set[int] = set()
     room = target
     for at, family in enumerate(families):
-        if len(family) <= min(room, max(1, target // FEWEST)) and len(chosen) < most:
+        if len(family) <= min(room, max(1, target // MIN_ASSETS)) and len(chosen) < most:
             chosen.add(at)
             room -= len(family)
     others = sorted(set(range(len(families))) - chosen, key=lambda at: (len(families[at]), at))
@@ -83,15 +83,15 @@ def _choose_families(families: Sequence[Sequence[str]], target: int, least: int,
 
 
 def _check_enough(assets: Sequence[Asset], used: Sequence[Split]) -> None:
-    count, needed = len(assets), FEWEST * len(used)
+    count, needed = len(assets), MIN_ASSETS * len(used)
     shapes = len({asset.family or asset.uid for asset in assets})
     models = len({asset.model or asset.uid for asset in assets})
     usable = f"{count} usable asset{'s' * (count != 1)}"
     which = f"the split{'s' * (len(used) > 1)} {', '.join(used)}"
-    one = count >= FEWEST and models > 1 and len(used) > 1
+    one = count >= MIN_ASSETS and models > 1 and len(used) > 1
     fewer = ", or use one split: --set shard.splits='{train: 1, val: 0, test: 0}'" if one else ""
     if count < needed:
-        each = f" ({FEWEST} each)" if len(used) > 1 else ""
+        each = f" ({MIN_ASSETS} each)" if len(used) > 1 else ""
         raise BadInput(
             f"{usable} cannot fill {which}: at least {needed} are needed{each}; add {needed - count} more{fewer}"
         )

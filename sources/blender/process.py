@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...shards.errors import BadInput
-from ..scratch import SHARED, HeldFolder
+from ..scratch import SHARED, LockedFolder
 from .environment import clean_environment, python_of
 
 SCRIPT = Path(__file__).with_name("worker.py")
@@ -56,10 +56,10 @@ def command(blender: str) -> list[str]:
     return [str(python_of(SCRIPT)), "-I", str(SCRIPT), "--"]
 
 
-def _exchange() -> HeldFolder:
+def _exchange() -> LockedFolder:
     """A folder for arrays, in shared memory if there is enough."""
     enough = SHARED.is_dir() and os.access(SHARED, os.W_OK) and shutil.disk_usage(SHARED).free >= MIN_SHARED_BYTES
-    return HeldFolder(PREFIX, SHARED if enough else Path(tempfile.gettempdir()))
+    return LockedFolder(PREFIX, SHARED if enough else Path(tempfile.gettempdir()))
 
 
 class BlenderProcess:
@@ -69,7 +69,7 @@ class BlenderProcess:
         arguments = command(blender)
         self._folder = _exchange()
         # Temporary files that Blender leaves behind when it is killed are in a folder that `sweep` removes.
-        self._temporary = HeldFolder(PREFIX, Path(tempfile.gettempdir()))
+        self._temporary = LockedFolder(PREFIX, Path(tempfile.gettempdir()))
         options = {"folder": str(self._folder.path), "device": device, "threads": threads}
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._replies: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()

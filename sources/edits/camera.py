@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...shards.geometry import wrapped
+from ...shards.geometry import wrap_degrees
 from ..scenes.camera import eye
 from ..scenes.footprints import wall_clearance
 from ..scenes.layout import Scene, too_near
 from ..scenes.needs import SceneNeeds
 from ..scenes.spec import EditSpec, SceneSpec, State
-from .checks import Seen, shown
+from .checks import Seen, visible_share
 from .draft import Draft
 from .kind import EditRules
 from .limits import Limits
@@ -65,7 +65,7 @@ class Camera(EditRules):
             if max(item.own_px for item in seen.values()) > limits.most_share * area:
                 return "too_large"
             # What leaves the frame leaves it altogether.
-            if any(limits.gone < shown(item) < limits.shown for item in seen.values()):
+            if any(limits.gone < visible_share(item) < limits.shown for item in seen.values()):
                 return "sliver"
         return None
 
@@ -76,13 +76,13 @@ class Camera(EditRules):
     def inverted(self, spec: SceneSpec) -> EditSpec:
         edit = spec.edit
         # Zero less a number, since the negative of zero prints as -0.
-        yaw, pitch = wrapped(0.0 - edit.yaw_deg), 0.0 - edit.pitch_deg
+        yaw, pitch = wrap_degrees(0.0 - edit.yaw_deg), 0.0 - edit.pitch_deg
         return EditSpec("camera", 0, yaw_deg=yaw, pitch_deg=pitch, zoom=1.0 / edit.zoom)
 
     def between(self, spec: SceneSpec, first: EditSpec, second: EditSpec) -> EditSpec:
         return replace(
             spec.edit,
-            yaw_deg=wrapped(second.yaw_deg - first.yaw_deg),
+            yaw_deg=wrap_degrees(second.yaw_deg - first.yaw_deg),
             pitch_deg=second.pitch_deg - first.pitch_deg,
             zoom=second.zoom / first.zoom,
         )

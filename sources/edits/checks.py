@@ -48,10 +48,10 @@ def objects_fault(spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -
 def hides_others(state: State, edited: tuple[int, ...], seen: Seen, limits: Limits) -> bool:
     """Whether too little is seen of an object that is not edited."""
     others = [seen[id] for id, place in state.placements.items() if id not in edited and place.present]
-    return any(shown(item) < limits.shown for item in others)
+    return any(visible_share(item) < limits.shown for item in others)
 
 
-def shown(seen: Visibility) -> float:
+def visible_share(seen: Visibility) -> float:
     """Share of the object that is seen."""
     return seen.visible * seen.in_frame
 

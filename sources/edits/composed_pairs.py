@@ -16,7 +16,7 @@ from .composition import alike, composed
 from .draft import Draft, specify
 from .judge import forecast_fault
 from .limits import forecast_limits
-from .proposals import EDIT, EDITS_PER_SCENE, SCENE, Refusal, generator, propose_edit, scene_number
+from .proposals import EDIT, EDITS_PER_SCENE, SCENE, Rejection, generator, propose_edit, scene_number
 from .registry import RULES, composes_alone
 
 _SECONDS = 4
@@ -31,18 +31,18 @@ def propose_two(
     resolution: tuple[int, int],
     seed: int,
     attempt: int,
-) -> Two | Refusal:
+) -> Two | Rejection:
     """Two edits of the same objects of one scene, or of its camera; arguments as of `proposals.propose`."""
     number, turn = scene_number(attempt), attempt % EDITS_PER_SCENE
     # The kind that composes with itself shapes the scene: its partner, a removal, asks nothing of it.
     main, other = kinds if composes_alone(kinds[0]) else (kinds[1], kinds[0])
     scene = compose(generator(seed, number, SCENE), assets, RULES[main].needs, options, resolution)
     if isinstance(scene, str):
-        return Refusal(scene)
+        return Rejection(scene)
     rng = generator(seed, number, EDIT, turn)
     first = propose_edit(rng, scene, main, options.min_visible, turn)
     if isinstance(first, str):
-        return Refusal(first)
+        return Rejection(first)
     later = _of_the_same(scene, first)
     faults: Counter[str] = Counter()
     for _ in range(_SECONDS):
@@ -57,7 +57,7 @@ def propose_two(
         if fault is None:
             return specs
         faults[fault] += 1
-    return Refusal(faults.most_common(1)[0][0])
+    return Rejection(faults.most_common(1)[0][0])
 
 
 def _of_the_same(scene: Scene, first: Draft) -> Scene:

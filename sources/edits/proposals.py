@@ -29,7 +29,7 @@ _LOOKS = 5
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Rejection:
     """Why there is no proposal: short and stable, to be counted."""
 
     reason: str
@@ -47,7 +47,7 @@ def propose(
     resolution: tuple[int, int],
     seed: int,
     attempt: int,
-) -> SceneSpec | Refusal:
+) -> SceneSpec | Rejection:
     """One proposal, valid as far as geometry tells; what the renderer sees of it is for `judge.judge` to say.
 
     Args:
@@ -59,9 +59,9 @@ def propose(
     number, edit = scene_number(attempt), attempt % EDITS_PER_SCENE
     scene = compose(generator(seed, number, SCENE), assets, RULES[kind].needs, options, resolution)
     if isinstance(scene, str):
-        return Refusal(scene)
+        return Rejection(scene)
     draft = propose_edit(generator(seed, number, EDIT, edit), scene, kind, options.min_visible, edit)
-    return Refusal(draft) if isinstance(draft, str) else specify(scene, draft)
+    return Rejection(draft) if isinstance(draft, str) else specify(scene, draft)
 
 
 def propose_edit(rng: np.random.Generator, scene: Scene, kind: EditKind, min_visible: float, turn: int) -> Draft | str:

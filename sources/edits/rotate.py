@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...shards.geometry import matrix3, matrix4, project, wrapped
+from ...shards.geometry import matrix3, matrix4, project, wrap_degrees
 from ..scenes.footprints import prism, remade
 from ..scenes.layout import Scene
 from ..scenes.needs import SceneNeeds
@@ -52,11 +52,11 @@ class Rotate(EditRules):
 
     def inverted(self, spec: SceneSpec) -> EditSpec:
         edit = spec.edit
-        turn = wrapped(0.0 - edit.rotation_deg)
+        turn = wrap_degrees(0.0 - edit.rotation_deg)
         return EditSpec("rotate", edit.object, rotation_deg=turn, view=_canonical_view(spec, spec.source))
 
     def between(self, spec: SceneSpec, first: EditSpec, second: EditSpec) -> EditSpec:
-        turn = round(wrapped(second.rotation_deg - first.rotation_deg), 6)
+        turn = round(wrap_degrees(second.rotation_deg - first.rotation_deg), 6)
         return replace(spec.edit, rotation_deg=turn, view=_canonical_view(spec, spec.target))
 
     def looks_same(self, spec: SceneSpec) -> bool:
@@ -69,7 +69,7 @@ def _canonical_view(spec: SceneSpec, state: State) -> str:
     if asset.front_deg is None:
         return ""
     bearing = bearing_of_camera(asset, state.placements[spec.edit.object], state.camera)
-    return next((view for view, deg in VIEWS.items() if abs(wrapped(bearing - deg)) < _VIEW_TOLERANCE), "")
+    return next((view for view, deg in VIEWS.items() if abs(wrap_degrees(bearing - deg)) < _VIEW_TOLERANCE), "")
 
 
 RULES = Rotate(

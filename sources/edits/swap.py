@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...shards.geometry import flat
+from ...shards.geometry import to_json_list
 from ..scenes.layout import Scene
 from ..scenes.needs import SceneNeeds
 from ..scenes.spec import EditSpec, SceneSpec
@@ -22,7 +22,7 @@ class Swap(EditRules):
         while twos:
             one, other = twos[int(rng.integers(len(twos)))]
             here, there = scene.placements[one], scene.placements[other]
-            x, y, z = flat((there.x - here.x, there.y - here.y, there.z - here.z))
+            x, y, z = to_json_list((there.x - here.x, there.y - here.y, there.z - here.z))
             targets = {one: replace(here, x=there.x, y=there.y), other: replace(there, x=here.x, y=here.y)}
             yield draft_of(scene, EditSpec("swap", one, translation=(x, y, z), second_object=other), targets)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...shards.geometry import flat
+from ...shards.geometry import to_json_list
 from ..scenes.layout import Scene
 from ..scenes.needs import SceneNeeds
 from ..scenes.spec import EditSpec, SceneSpec
@@ -24,7 +24,7 @@ class Translate(EditRules):
     def drafts(self, rng: np.random.Generator, scene: Scene, turn: int) -> Iterator[Draft]:
         for identity, spot in _moves(rng, scene):
             source, target = scene.placements[identity], spot.placement
-            x, y, z = flat((target.x - source.x, target.y - source.y, target.z - source.z))
+            x, y, z = to_json_list((target.x - source.x, target.y - source.y, target.z - source.z))
             edit = EditSpec("translate", identity, translation=(x, y, z), allows_occlusion=spot.allows_occlusion)
             yield draft_of(scene, edit, {identity: target})
 
@@ -40,7 +40,7 @@ class Translate(EditRules):
 
     def between(self, spec: SceneSpec, first: EditSpec, second: EditSpec) -> EditSpec:
         before, after = (state.placements[spec.edit.object] for state in (spec.source, spec.target))
-        x, y, z = flat(np.subtract((after.x, after.y, after.z), (before.x, before.y, before.z)))
+        x, y, z = to_json_list(np.subtract((after.x, after.y, after.z), (before.x, before.y, before.z)))
         return replace(spec.edit, translation=(x, y, z))
 
 

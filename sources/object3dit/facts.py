@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ...shards.geometry import box_of_mask, displacement, flat, intrinsics_of_lens, wrapped
+from ...shards.geometry import box_of_mask, displacement, intrinsics_of_lens, to_json_list, wrap_degrees
 from ...shards.interop.object3dit import Task, is_backwards
 from ...shards.interop.set1 import MAX_OBJECTS
 from ...shards.schema import Camera, Edit, EditKind, Measures, PairFacts, SceneObject, View
@@ -142,7 +142,7 @@ def _edit(kind: EditKind, metadata: Metadata, box: list[int]) -> Edit:
         object=1,
         translation=[0.0, 0.0, 0.0],
         # 315 degrees counter-clockwise are said as 45 clockwise.
-        rotation_deg=wrapped(metadata.rotation_deg),
+        rotation_deg=wrap_degrees(metadata.rotation_deg),
         view="",
         scale=1.0,
         yaw_deg=0.0,
@@ -154,7 +154,7 @@ def _edit(kind: EditKind, metadata: Metadata, box: list[int]) -> Edit:
 
 def _view(width: int, height: int) -> View:
     K = intrinsics_of_lens(FOCAL_MM, width, height)
-    return View(known=False, focal="assumed", K=flat(K), world_from_camera=[0.0] * 16)
+    return View(known=False, focal="assumed", K=to_json_list(K), world_from_camera=[0.0] * 16)
 
 
 def _object(number: int, entry: Described, name: str, source_box: list[int], target_box: list[int]) -> SceneObject:

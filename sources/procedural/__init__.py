@@ -22,7 +22,7 @@ from .kinds import KINDS
 from .model import Model, Rng
 from .shapes import Floats, join
 
-__all__ = ["KINDS", "catalogue", "make"]
+__all__ = ["KINDS", "catalogue", "write_glb"]
 
 MAX_VARIANTS: Final = 1000
 _UID: Final = re.compile(r"procedural-([a-z-]+)-(\d{4,})")
@@ -43,7 +43,7 @@ def catalogue(variants: int = 24, seed: int = 0) -> list[Asset]:
     return list(_catalogue(variants, seed))
 
 
-def make(uid: str, folder: Path) -> Path:
+def write_glb(uid: str, folder: Path) -> Path:
     """Write the GLB of an asset to `folder/<uid>.glb` unless it exists, and return its path. Safe for concurrent use.
 
     Raises:

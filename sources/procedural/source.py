@@ -10,9 +10,9 @@ from pydantic import Field
 
 from ..assets.asset import Asset
 from ..assets.orientations import Orientation
-from ..scratch import HeldFolder
+from ..scratch import LockedFolder
 from ..source import LIGHT, ModelFiles, Request, SceneSource, SourceOptions, Survey
-from . import catalogue, make
+from . import catalogue, write_glb
 
 MADE_PREFIX: Final = "spatialdata-assets-"
 
@@ -49,8 +49,8 @@ class MadeModels:
     """Models that are made on first use, in a temporary folder of this process."""
 
     def __init__(self) -> None:
-        self._folder = HeldFolder(MADE_PREFIX, Path(gettempdir()))
+        self._folder = LockedFolder(MADE_PREFIX, Path(gettempdir()))
         weakref.finalize(self, self._folder.remove)
 
     def path(self, uid: str) -> Path:
-        return make(uid, self._folder.path)
+        return write_glb(uid, self._folder.path)

@@ -27,7 +27,7 @@ Points = dict[int, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Made:
+class RenderedPair:
     """A pair, and what others are derived from it by."""
 
     spec: SceneSpec
@@ -47,7 +47,7 @@ class Made:
         return PairFacts.model_validate_json(str(self.row.columns["facts"]))
 
 
-def invert(origin: Made, limits: Limits) -> Row | Reject:
+def invert(origin: RenderedPair, limits: Limits) -> Row | Reject:
     """The pair read backwards, or why it will not do: in what is the source now its object is badly seen, or has no
     name."""
     back = inverted(origin.spec)
@@ -58,7 +58,9 @@ def invert(origin: Made, limits: Limits) -> Row | Reject:
     return Row(inverted_columns(origin.row.columns, inverted_facts(back, origin.facts)))
 
 
-def between(first: Made, second: Made, dataset: str, points: Points, limits: Limits) -> Made | Reject:
+def between(
+    first: RenderedPair, second: RenderedPair, dataset: str, points: Points, limits: Limits
+) -> RenderedPair | Reject:
     """The pair from the target of one edit to that of another of the same scene, or why it will not do.
 
     Args:
@@ -82,10 +84,10 @@ def between(first: Made, second: Made, dataset: str, points: Points, limits: Lim
         "changed": codecs.encode_mask(changed.mask),
         "facts": facts.model_dump_json(),
     }
-    return Made(spec, seen, Row(columns), second.target, changed)
+    return RenderedPair(spec, seen, Row(columns), second.target, changed)
 
 
-def _changed(spec: SceneSpec, first: Made, second: Made) -> Changed:
+def _changed(spec: SceneSpec, first: RenderedPair, second: RenderedPair) -> Changed:
     if not spec.edit.edited:
         return all_changed(first.kept, second.kept)
     either = first.changed.mask | second.changed.mask

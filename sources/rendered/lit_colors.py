@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from ...shards.color_words import Spoken, names_of, without_colors
-from ...shards.colors import Floats, contradicted, to_oklab
+from ...shards.color_words import ColorRun, names_of, without_colors
+from ...shards.colors import Floats, contradicts, to_oklab
 from ..blender.render import RenderedView
 from ..scenes.naming import name_objects
 from ..scenes.spec import SceneObjectSpec, SceneSpec
@@ -50,9 +50,9 @@ def _without(placed: SceneObjectSpec, pixels: Sequence[Floats]) -> SceneObjectSp
     asset = placed.asset
 
     def false(names: frozenset[str]) -> bool:
-        return any(contradicted(names, lab) for lab in pixels)
+        return any(contradicts(names, lab) for lab in pixels)
 
-    def drops(spoken: Spoken) -> bool:
+    def drops(spoken: ColorRun) -> bool:
         return len(spoken.colors) == 1 and false(spoken.colors[0])
 
     colour = "" if false(names_of(asset.colour)) else asset.colour

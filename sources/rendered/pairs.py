@@ -21,12 +21,12 @@ from ..edits.composed_pairs import propose_two
 from ..edits.composition import composed
 from ..edits.judge import judge
 from ..edits.limits import Limits
-from ..edits.proposals import Refusal, propose, scene_number
+from ..edits.proposals import Rejection, propose, scene_number
 from ..registry import get_scene_source
 from ..scenes.naming import name_objects
 from ..scenes.spec import RenderOptions, SceneOptions, SceneSpec
 from ..source import ModelFiles
-from .derived import Made, between, invert
+from .derived import RenderedPair, between, invert
 from .facts import pair_columns
 from .files import located
 from .lit_colors import truly_named
@@ -96,8 +96,8 @@ class RenderPairs(Stage):
 
     def _family(self, model: PairRenderer, samples: Sequence[Sample]) -> list[Result]:
         """Samples of one scene, rendered ones before those that are derived from them."""
-        rendered: list[Made] | Reject | None = None
-        made: dict[str, Made | Result] = {}
+        rendered: list[RenderedPair] | Reject | None = None
+        made: dict[str, RenderedPair | Result] = {}
         for sample in samples:
             if is_derived(sample):
                 made[sample.key] = self._derive(model, sample, made)
@@ -106,13 +106,15 @@ class RenderPairs(Stage):
             made[sample.key] = rendered if isinstance(rendered, Reject) else rendered[sample.spec.get("turn", 0)]
             # What was refused on the way is counted once.
             rendered = replace(rendered, counts={}) if isinstance(rendered, Reject) else rendered
-        return [found.row if isinstance(found, Made) else found for found in made.values()]
+        return [found.row if isinstance(found, RenderedPair) else found for found in made.values()]
 
-    def _derive(self, model: PairRenderer, sample: Sample, made: Mapping[str, Made | Result]) -> Made | Result:
-        origins: list[Made] = []
+    def _derive(
+        self, model: PairRenderer, sample: Sample, made: Mapping[str, RenderedPair | Result]
+    ) -> RenderedPair | Result:
+        origins: list[RenderedPair] = []
         for key in origins_of(sample.spec):
             origin = made.get(key)
-            if not isinstance(origin, Made):
+            if not isinstance(origin, RenderedPair):
                 return origin_rejected(key, origin)
             origins.append(origin)
         limits = Limits(min_visible=self.scene.min_visible)
@@ -120,7 +122,7 @@ class RenderPairs(Stage):
             return invert(origins[0], limits)
         return between(origins[0], origins[1], self.dataset, model.renderer.points, limits)
 
-    def _make(self, model: PairRenderer, sample: Sample) -> list[Made] | Reject:
+    def _make(self, model: PairRenderer, sample: Sample) -> list[RenderedPair] | Reject:
         """The pair of a sample's scene or, where it shares the scene with another sample, the pairs of both."""
         seed = int(sample.spec["seed"])
         refused: Counter[str] = Counter()
@@ -177,8 +179,8 @@ class RenderPairs(Stage):
             specs = propose_two(candidates, (two[0], two[1]), *settings)
         else:
             spec = propose(candidates, sample.spec["edit"], *settings)
-            specs = spec if isinstance(spec, Refusal) else (spec,)
-        if isinstance(specs, Refusal):
+            specs = spec if isinstance(spec, Rejection) else (spec,)
+        if isinstance(specs, Rejection):
             return specs.reason
         found: list[SceneSpec] = []
         for spec in specs:
@@ -188,7 +190,7 @@ class RenderPairs(Stage):
             found.append(replace(spec, names=names))
         return tuple(found)
 
-    def _render(self, renderer: Renderer, specs: tuple[SceneSpec, ...]) -> list[Made] | str:
+    def _render(self, renderer: Renderer, specs: tuple[SceneSpec, ...]) -> list[RenderedPair] | str:
         """The pairs, whose source is rendered once, or why what is seen of the proposal will not do.
 
         Words of color that the images contradict are dropped.
@@ -205,8 +207,8 @@ class RenderPairs(Stage):
         told = truly_named(specs, (source, *targets))
         if isinstance(told, str):
             return told
-        made: list[Made] = []
+        made: list[RenderedPair] = []
         for spec, target, looks in zip(told, targets, seen[1:], strict=True):
             columns, changed = pair_columns(spec, self.dataset, (source, target), (seen[0], looks), renderer)
-            made.append(Made(spec, (seen[0], looks), Row(columns), target, changed))
+            made.append(RenderedPair(spec, (seen[0], looks), Row(columns), target, changed))
         return made

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...shards.geometry import F64, flat, intrinsics_of_lens, look_at, matrix3, matrix4, project
+from ...shards.geometry import F64, intrinsics_of_lens, look_at, matrix3, matrix4, project, to_json_list
 from .spec import CameraPose
 
 _STEPS = 10
@@ -44,7 +44,7 @@ class Orbit:
 
     def pose(self) -> CameraPose:
         """The camera as a specification holds it."""
-        return CameraPose(K=self.K, world_from_camera=tuple(flat(self.matrix())))
+        return CameraPose(K=self.K, world_from_camera=tuple(to_json_list(self.matrix())))
 
 
 def frame(
@@ -70,7 +70,7 @@ def frame(
         azimuth_deg=round(azimuth_deg % 360.0, 6),
         elevation_deg=round(elevation_deg, 6),
         distance=float(2.0 * np.linalg.norm(high - low) * focal / size.min()),
-        K=tuple(flat(K)),
+        K=tuple(to_json_list(K)),
     )
     axes = orbit.matrix()[:3, :3]
     # Points as the camera's axes see them from the pivot: only shift and distance change from step to step.
@@ -102,5 +102,5 @@ def pixel_of(point: F64, camera: CameraPose) -> F64:
 
 
 def _rounded(point: F64) -> tuple[float, float, float]:
-    x, y, z = flat(point)
+    x, y, z = to_json_list(point)
     return x, y, z

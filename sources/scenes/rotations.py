@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ...shards.geometry import wrapped
+from ...shards.geometry import wrap_degrees
 from ..assets.asset import Asset
 from .camera import eye
 from .footprints import remade
@@ -84,7 +84,7 @@ def bearing_of_camera(asset: Asset, placement: Placement, camera: CameraPose) ->
     """
     if asset.front_deg is None:
         raise ValueError(f"the front of asset {asset.uid} is not known")
-    return wrapped(_towards_camera(placement, camera) - placement.yaw_deg - asset.front_deg)
+    return wrap_degrees(_towards_camera(placement, camera) - placement.yaw_deg - asset.front_deg)
 
 
 def turn_to(view: str, asset: Asset, placement: Placement, camera: CameraPose) -> float:
@@ -95,7 +95,7 @@ def turn_to(view: str, asset: Asset, placement: Placement, camera: CameraPose) -
     turn = 0.0
     for _ in range(_STEPS):
         left = bearing_of_camera(asset, remade(asset, placement, turn), camera) - VIEWS[view]
-        turn = wrapped(turn + left)
+        turn = wrap_degrees(turn + left)
     return turn
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from ...shards.color_words import Spoken, without_colors
+from ...shards.color_words import ColorRun, without_colors
 from ...shards.colors import Floats, distances, name_of_surface, to_oklab, to_srgb
 from ...shards.sample import Reject, Result, Row, Sample
 from ...shards.stage import Stage
@@ -192,7 +192,7 @@ def sample_file(file: Path, visible: VisiblePart | None) -> tuple[Surface, Float
 
 
 @dataclass(frozen=True)
-class Booth:
+class PortraitModel:
     """The state of a worker."""
 
     renderer: Renderer
@@ -228,18 +228,18 @@ class MeasureAppearance(Stage):
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
 
-    def setup(self) -> Booth:
+    def setup(self) -> PortraitModel:
         """Find the models and prepare Blender, which starts with the first asset. Raises BadInput without models."""
         files = get_scene_source(self.source).models(self.place)
-        return Booth(Renderer(self.render, threads=self.threads or math.ceil(self.cpus)), files)
+        return PortraitModel(Renderer(self.render, threads=self.threads or math.ceil(self.cpus)), files)
 
-    def cpu_seconds(self, model: Booth) -> float:
+    def cpu_seconds(self, model: PortraitModel) -> float:
         return model.renderer.cpu_s
 
-    def __call__(self, model: Booth, samples: Sequence[Sample]) -> Sequence[Result]:
+    def __call__(self, model: PortraitModel, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self._measure(model, sample) for sample in samples]
 
-    def _measure(self, booth: Booth, sample: Sample) -> Result:
+    def _measure(self, booth: PortraitModel, sample: Sample) -> Result:
         asset = _ASSET.validate_json(str(sample["survey"]["asset"]))
         try:
             file = booth.files(asset.path)
@@ -279,7 +279,7 @@ class MeasureAppearance(Stage):
         return Row(columns | {"identity": json.dumps(asdict(description))})
 
     def _survey(
-        self, booth: Booth, sample: Sample, visible: VisiblePart | None, *, flipped: bool = False
+        self, booth: PortraitModel, sample: Sample, visible: VisiblePart | None, *, flipped: bool = False
     ) -> Asset | Reject:
         """Survey the visible part; `flipped`: laid on its other side."""
         result = SurveyAssets(self.source, licences=self.licences).survey(
@@ -326,7 +326,7 @@ def category_without_wrong_colors(asset: Asset, shown: Floats) -> str:
     """The category without color words that repeat the asset's color, or that the visible colors (N, 3) contradict."""
     lab = to_oklab(shown)
 
-    def drops(spoken: Spoken) -> bool:
+    def drops(spoken: ColorRun) -> bool:
         needed = _MIN_WORD_SHARE[0] if len(spoken.colors) == 1 else _MIN_WORD_SHARE[1]
         shares = [float((distances(lab, names, *_WORD_TOLERANCE) <= 1).mean()) for names in spoken.colors]
         return bool(asset.colour) or spoken.motley or min(shares) < needed

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from ...shards.color_words import color_first
-from ...shards.licenses import known
+from ...shards.licenses import to_license_name
 from ...shards.sample import Reject, Result, Row, Sample
 from ...shards.stage import Stage
 from ..assets.asset import Asset
@@ -132,7 +132,9 @@ class SurveyAssets(Stage):
             visible: the visible part of the file, if some of it cannot be seen.
             flipped: lay a thin object on its other side (`thin.lay_down`).
         """
-        if known(entry["licence"]) not in {known(normalize_license(license)) for license in self.licences}:
+        if to_license_name(entry["licence"]) not in {
+            to_license_name(normalize_license(license)) for license in self.licences
+        }:
             return Reject("licence", detail=f"license '{entry['licence']}'; allowed: {', '.join(self.licences)}")
         if entry.get("unnamed"):
             return Reject("unnamed", detail=entry["unnamed"])

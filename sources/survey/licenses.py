@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Final, Protocol, TypeVar
 
 from ...shards.errors import BadInput
-from ...shards.licenses import LICENSES, LicenseName, known
+from ...shards.licenses import LICENSES, LicenseName, to_license_name
 
 DEFAULT_LICENSES: Final = ("cc0", "by", "by-sa")
 _MAX_NAME: Final = 200
@@ -39,33 +39,33 @@ class Licensed(Protocol):
 Entry = TypeVar("Entry", bound=Licensed)
 
 
-def select_licences(entries: Iterable[Entry], licenses: Collection[str] = DEFAULT_LICENSES) -> list[Entry]:
+def select_licenses(entries: Iterable[Entry], licenses: Collection[str] = DEFAULT_LICENSES) -> list[Entry]:
     """The entries with an allowed license, in their order.
 
     Raises:
         BadInput: no entry is left. The message counts the entries by license.
     """
-    allowed = {known(normalize_license(license)) for license in licenses}
+    allowed = {to_license_name(normalize_license(license)) for license in licenses}
     entries = list(entries)
-    kept = [entry for entry in entries if known(entry.licence) in allowed]
+    kept = [entry for entry in entries if to_license_name(entry.licence) in allowed]
     if not kept:
-        present = {known(entry.licence) for entry in entries}
+        present = {to_license_name(entry.licence) for entry in entries}
         more = ", ".join(name for name in LICENSES if name in present | allowed)
         note = " (allow unknown only if you know that these license texts permit it)" if "unknown" in present else ""
         raise BadInput(
             f"source.licenses: no asset is left after the filter ({', '.join(sorted(allowed))}); the cache contains "
-            f"{count_licences(entry.licence for entry in entries)}: allow one of these, for example "
+            f"{count_licenses(entry.licence for entry in entries)}: allow one of these, for example "
             f"--set source.licenses='[{more}]'{note}, or use another source.root"
         )
     return kept
 
 
-def count_licences(licenses: Iterable[str]) -> str:
+def count_licenses(licenses: Iterable[str]) -> str:
     """Counts by license, such as `by 3, unknown 2 ('mit', 'royalty free')`: names of `LICENSES`, and other texts."""
     counts: Counter[LicenseName] = Counter()
     texts: dict[str, None] = {}
     for text in licenses:
-        counts[known(text)] += 1
+        counts[to_license_name(text)] += 1
         if text not in LICENSES:
             texts[repr(text[:_SHOWN_CHARACTERS])] = None
     parts = [f"{name} {count}" for name, count in sorted(counts.items())]

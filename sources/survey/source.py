@@ -16,7 +16,7 @@ from ..assets.orientations import Orientation, orientation_file, read_orientatio
 from ..source import NOT_IN_CARD, ModelFiles, Request, SceneSource, SourceOptions, root_lacks
 from .appearance import MeasureAppearance, portrait_options
 from .geometry import SurveyAssets
-from .licenses import Entry, count_licences, select_licences
+from .licenses import Entry, count_licenses, select_licenses
 
 
 class SurveyedOptions(SourceOptions):
@@ -80,10 +80,10 @@ class SurveyedSource(SceneSource[SurveyedKeys]):
 
 def allowed(found: Sequence[Entry], request: Request[SurveyedKeys]) -> list[Entry]:
     """The models that `source.licenses` allows. Says which ones are left out. Raises BadInput where none is left."""
-    entries = select_licences(found, request.options.licenses)
+    entries = select_licenses(found, request.options.licenses)
     if len(entries) < len(found):
         others = Counter(entry.licence for entry in found) - Counter(entry.licence for entry in entries)
-        held = count_licences(others.elements())
+        held = count_licenses(others.elements())
         request.say(f"{len(found) - len(entries)} of {len(found)} assets are left out by source.licenses: {held}")
     return entries
 

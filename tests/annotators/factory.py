@@ -7,13 +7,13 @@ import numpy as np
 
 from spatialdata_builder.shards.geometry import (
     F64,
-    flat,
     intrinsics_of_lens,
     look_at,
     matrix3,
     matrix4,
     project,
     similarity,
+    to_json_list,
     transform,
 )
 from spatialdata_builder.shards.schema import EDIT_KINDS, Camera, Edit, EditKind, PairFacts, SceneObject, View
@@ -67,7 +67,7 @@ def random_facts(seed: int, kind: EditKind | None = None) -> PairFacts:
         if into:
             sizes[0] *= 0.3
             sizes[1] = 0.6
-        edit["translation"] = flat(after[0].pose()[:3, 3] - before[0].pose()[:3, 3])
+        edit["translation"] = to_json_list(after[0].pose()[:3, 3] - before[0].pose()[:3, 3])
     elif kind == "rotate":
         edit["rotation_deg"] = float(rng.choice([45, -90, 180, 135, -30.5]))
         edit["view"] = str(rng.choice(VIEWS))
@@ -84,7 +84,7 @@ def random_facts(seed: int, kind: EditKind | None = None) -> PairFacts:
             before[1] = replace(before[1], x=float(rng.uniform(-1.2, 1.2)), y=float(rng.uniform(-1.2, 1.2)))
         after[0] = replace(before[0], x=before[1].x, y=before[1].y)
         after[1] = replace(before[1], x=before[0].x, y=before[0].y)
-        edit["translation"] = flat(after[0].pose()[:3, 3] - before[0].pose()[:3, 3])
+        edit["translation"] = to_json_list(after[0].pose()[:3, 3] - before[0].pose()[:3, 3])
     else:
         edit["yaw_deg"] = float(rng.choice([0, 45, -90, 135]))
         edit["pitch_deg"] = float(rng.choice([0, 15, -5]))
@@ -128,7 +128,7 @@ def _view(azimuth: float, elevation: float, distance: float) -> View:
     a, e = np.deg2rad([azimuth, elevation])
     eye = distance * np.array([np.cos(a) * np.cos(e), np.sin(a) * np.cos(e), np.sin(e)])
     K = intrinsics_of_lens(30, SIDE, SIDE)
-    return View(known=True, focal="exact", K=flat(K), world_from_camera=flat(look_at(eye, [0, 0, 0.1])))
+    return View(known=True, focal="exact", K=to_json_list(K), world_from_camera=to_json_list(look_at(eye, [0, 0, 0.1])))
 
 
 def _object(id: int, noun: str, size: F64, before: Stand, after: Stand, source: View, target: View) -> SceneObject:
@@ -141,9 +141,9 @@ def _object(id: int, noun: str, size: F64, before: Stand, after: Stand, source: 
         licence="cc0",
         creator="test",
         known=True,
-        size_m=flat(size),
-        source_pose=flat(before.pose()),
-        target_pose=flat(after.pose()),
+        size_m=to_json_list(size),
+        source_pose=to_json_list(before.pose()),
+        target_pose=to_json_list(after.pose()),
         source_box=boxes[0],
         target_box=boxes[1],
         source_visible=float(any(boxes[0])),

@@ -7,7 +7,7 @@ without the check that is tested.
 import re
 from collections.abc import Iterator
 
-from spatialdata_builder.shards.geometry import wrapped
+from spatialdata_builder.shards.geometry import wrap_degrees
 from spatialdata_builder.shards.schema import PairFacts
 from tests.annotators.oracle import holds
 
@@ -99,7 +99,7 @@ def _swapped(facts: PairFacts, text: str) -> Iterator[tuple[str, str]]:
     if "on the left" in text.replace(hidden, "") and hidden.count("#") == 0:
         return
     edit = facts.edit
-    half_turn = abs(wrapped(edit.rotation_deg if edit.kind == "rotate" else edit.yaw_deg)) == 180
+    half_turn = abs(wrap_degrees(edit.rotation_deg if edit.kind == "rotate" else edit.yaw_deg)) == 180
     for kind, pairs in _SWAPS.items():
         if edit.kind not in _APPLIES[kind] or (half_turn and kind in ("side", "sense")):
             continue

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from spatialdata_builder.shards.geometry import F64, flat, matrix3, matrix4, project, transform
+from spatialdata_builder.shards.geometry import F64, matrix3, matrix4, project, to_json_list, transform
 from spatialdata_builder.shards.schema import EDIT_KINDS, Camera, Edit, EditKind, PairFacts, SceneObject, View
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.edits.proposals import propose
@@ -46,9 +46,9 @@ def _facts(spec: SceneSpec, names: dict[int, str]) -> PairFacts:
             licence="",
             creator="",
             known=True,
-            size_m=flat(placed.asset.size_m),
-            source_pose=flat(pose_of(spec.source.placements[placed.id])),
-            target_pose=flat(pose_of(spec.target.placements[placed.id])),
+            size_m=to_json_list(placed.asset.size_m),
+            source_pose=to_json_list(pose_of(spec.source.placements[placed.id])),
+            target_pose=to_json_list(pose_of(spec.target.placements[placed.id])),
             source_box=(before := _box(placed.id, placed.asset, spec.source)),
             target_box=(after := _box(placed.id, placed.asset, spec.target)),
             source_visible=float(any(before)),

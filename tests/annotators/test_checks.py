@@ -13,7 +13,7 @@ from spatialdata_builder.annotators.measure import Images, hull_fill, outline_ch
 from spatialdata_builder.annotators.templates import instructions
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.shards.geometry import box_of_mask, flat, matrix4
+from spatialdata_builder.shards.geometry import box_of_mask, matrix4, to_json_list
 from spatialdata_builder.shards.sample import Reject, Result, Row
 from spatialdata_builder.shards.schema import EDIT_KINDS, EditKind, Instruction, Measures, PairFacts, Scores
 from spatialdata_builder.shards.stage import Stage
@@ -147,10 +147,10 @@ def test_a_turn_leaves_a_point_of_the_base_in_place(share: float, agrees: bool):
     before, after = matrix4(thing.source_pose), matrix4(thing.target_pose)
     pivot = np.array([share * thing.size_m[0], 0.0, 0.0])
     after[:3, 3] = before[:3, 3] + before[:3, :3] @ pivot - after[:3, :3] @ pivot
-    error = edit_error(_with(facts, thing.model_copy(update={"target_pose": flat(after)})))
+    error = edit_error(_with(facts, thing.model_copy(update={"target_pose": to_json_list(after)})))
     assert (error <= 1) == agrees, error
     after[2, 3] += 0.01
-    assert edit_error(_with(facts, thing.model_copy(update={"target_pose": flat(after)}))) > 1
+    assert edit_error(_with(facts, thing.model_copy(update={"target_pose": to_json_list(after)}))) > 1
 
 
 def test_edits_that_cannot_be_seen():

@@ -14,7 +14,7 @@ from spatialdata_builder.pipeline.store.fingerprints import layer_dirs
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.sources.assets.table import AssetTable
 from spatialdata_builder.sources.edits.composed_pairs import propose_two
-from spatialdata_builder.sources.edits.proposals import Refusal, propose
+from spatialdata_builder.sources.edits.proposals import Rejection, propose
 from spatialdata_builder.sources.rendered.portraits import SIDE, RenderPortraits, portrait_options
 from spatialdata_builder.sources.scenes.spec import SceneOptions, SceneSpec, to_json
 from tests.golden.reading import digest
@@ -53,8 +53,8 @@ def proposals(out: Path, kinds: tuple[str, ...], twos: tuple[tuple[str, str], ..
     return found
 
 
-def _told(found: Refusal | SceneSpec | tuple[SceneSpec, ...]) -> str:
-    if isinstance(found, Refusal):
+def _told(found: Rejection | SceneSpec | tuple[SceneSpec, ...]) -> str:
+    if isinstance(found, Rejection):
         return found.reason
     specs = found if isinstance(found, tuple) else (found,)
     return digest(json.dumps([to_json(spec) for spec in specs], sort_keys=True))

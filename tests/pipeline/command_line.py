@@ -16,7 +16,7 @@ PROGRESS = ("packed ", "looking at ")
 
 
 @dataclass(frozen=True)
-class Told:
+class CommandResult:
     """Exit code and output of a command; `errors` is stderr without progress lines."""
 
     code: int
@@ -29,7 +29,7 @@ class Told:
         return [line for line in lines if line.startswith("error") or not re.search(r" units?\b| assets ", line)]
 
 
-def run(*arguments: object) -> Told:
+def run(*arguments: object) -> CommandResult:
     """Run a command in this process: only the start of the interpreter differs from a real command."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -38,10 +38,10 @@ def run(*arguments: object) -> Told:
             code = 0
         except SystemExit as stop:
             code = int(stop.code or 0)
-    return Told(code, out.getvalue(), err.getvalue())
+    return CommandResult(code, out.getvalue(), err.getvalue())
 
 
-def refused(result: Told, *words: str, code: int = 2) -> str:
+def assert_fails(result: CommandResult, *words: str, code: int = 2) -> str:
     """Assert that a command failed with one error line that contains `words`; returns the line."""
     assert result.code == code, result
     assert len(result.errors) == 1, result
@@ -54,16 +54,16 @@ def refused(result: Told, *words: str, code: int = 2) -> str:
     return line
 
 
-def build(root: object, out: object, *settings: str) -> Told:
+def build(root: object, out: object, *settings: str) -> CommandResult:
     return run(*build_arguments(Path(str(root)), Path(str(out)), *settings))
 
 
-def build_assets(root: Path, out: Path, *settings: str) -> Told:
+def build_assets(root: Path, out: Path, *settings: str) -> CommandResult:
     chosen = ["source.kind=objaverse", f"source.root={root}", "samples=3", "unit_size=2", "engine.kind=inline"]
     return run("build", "--out", out, *(part for text in (*chosen, *settings) for part in ("--set", text)))
 
 
-def python(*arguments: str) -> Told:
+def python(*arguments: str) -> CommandResult:
     env = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     done = subprocess.run([sys.executable, *arguments], env=env, capture_output=True, text=True, check=False)
-    return Told(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)

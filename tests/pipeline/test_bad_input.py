@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.command_line import build, build_assets, python, refused, run
+from tests.pipeline.command_line import assert_fails, build, build_assets, python, run
 from tests.pipeline.releases import build_arguments, files_of
 from tests.sources.models import box, glb, make_cache, unpack
 from tests.sources.models import pack as pack_glb
@@ -27,15 +27,15 @@ def test_roots_without_content(tmp_path: Path, kind: str, what: str):
         root.write_text("no folder")
     result = build(root, tmp_path / "out", f"source.kind={kind}", "samples=3")
     advice = {"object3dit": "give", "objaverse": "use"}[kind]
-    assert f" {advice} " in refused(result, "source.root", str(root))
+    assert f" {advice} " in assert_fails(result, "source.root", str(root))
     assert not (tmp_path / "out" / "plan.json").exists()
 
 
 def test_a_missing_root(tmp_path: Path):
     result = run("build", "--out", tmp_path / "out", "--set", "source.kind=object3dit", "--set", "engine.kind=inline")
-    refused(result, "samples" if "samples" in result.err else "source.root")
+    assert_fails(result, "samples" if "samples" in result.err else "source.root")
     result = build("", tmp_path / "out", "source.root=")
-    refused(result, "source.root: give the folder")
+    assert_fails(result, "source.root: give the folder")
 
 
 @pytest.mark.parametrize("name", ["object-paths.json.gz", "metadata/000-000.json.gz"])
@@ -45,7 +45,7 @@ def test_corrupt_indexes(tmp_path: Path, name: str, content: str):
     file = root / "hf-objaverse-v1" / name
     whole = file.read_bytes()
     file.write_bytes({"cut": whole[:-9], "text": b"<html>", "list": gzip.compress(b"[1]")}[content])
-    refused(build_assets(root, tmp_path / "out"), str(file), "delete it and fetch it again")
+    assert_fails(build_assets(root, tmp_path / "out"), str(file), "delete it and fetch it again")
 
 
 def bad_models() -> dict[str, bytes | None]:
@@ -67,7 +67,7 @@ def bad_models() -> dict[str, bytes | None]:
 def test_bad_models_are_rejected_with_reasons(tmp_path: Path):
     root = make_cache(tmp_path / "cache", bad_models())
     result = build_assets(root, tmp_path / "out")
-    refused(result, "none of the 5 assets can be used", "missing_file 1", "missing_textures 1", "unreadable 3")
+    assert_fails(result, "none of the 5 assets can be used", "missing_file 1", "missing_textures 1", "unreadable 3")
     sound = {f"box{number}": glb(box(1, 1, 1 + number / 10)) for number in range(12)}
     root = make_cache(tmp_path / "mixed", bad_models() | sound)
     result = build_assets(root, tmp_path / "mixed-out", "samples=1", "render.resolution=[32, 32]", "render.samples=1")
@@ -77,7 +77,7 @@ def test_bad_models_are_rejected_with_reasons(tmp_path: Path):
 def test_a_uid_without_file(tmp_path: Path):
     root = make_cache(tmp_path / "cache", {"here": glb(box(1, 1, 1)), "gone": None})
     result = build_assets(root, tmp_path / "out", "source.uids=[gone, never-heard-of]")
-    refused(result, "missing_file 1")
+    assert_fails(result, "missing_file 1")
     # An unknown uid has no license either.
     assert "1 of 2 assets are left out by source.licenses: unknown 1" in result.err
 
@@ -85,14 +85,14 @@ def test_a_uid_without_file(tmp_path: Path):
 def test_no_asset_is_left_after_the_license_filter(tmp_path: Path):
     terms = {"a": {"license": "by-nc"}, "b": {"license": "by-nc"}, "c": {"license": ""}}
     root = make_cache(tmp_path / "cache", {uid: glb(box(1, 1, 1)) for uid in terms}, **terms)
-    refused(build_assets(root, tmp_path / "out"), "source.licenses", "by-nc 2, unknown 1", "allow one of these")
+    assert_fails(build_assets(root, tmp_path / "out"), "source.licenses", "by-nc 2, unknown 1", "allow one of these")
 
 
 @pytest.mark.parametrize("blender", ["/nonexistent", "/bin/true", "/bin/cat", "/tmp"])
 def test_no_blender(tmp_path: Path, blender: str):
     root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(12)})
     result = build_assets(root, tmp_path / "out", f"render.blender={blender}")
-    refused(result, f"render.blender: {blender}")
+    assert_fails(result, f"render.blender: {blender}")
     assert not list((tmp_path / "out").glob("layers/*/*.json")), "a unit was committed without Blender"
 
 
@@ -123,7 +123,7 @@ def test_malicious_archives(tmp_path: Path, kind: str):
     archive = pack(root / "translate.tar.gz", files, members=evil(kind))
     before = files_of(tmp_path)
     for place in (root,) if kind == "bomb" else (root, archive):
-        refused(build(place, tmp_path / "deep" / "out"), str(archive), "refused")
+        assert_fails(build(place, tmp_path / "deep" / "out"), str(archive), "refused")
     shutil.rmtree(tmp_path / "deep")
     assert files_of(tmp_path) == before
 
@@ -133,15 +133,15 @@ def test_damaged_archives(tmp_path: Path, damage: str):
     files = {f"rotate/train/t1/{name}": data for name, data in pair_files("rotate").items()}
     archive = pack(tmp_path / "rotate.tar.gz", files)
     archive.write_bytes({"cut": archive.read_bytes()[:-300], "text": b"text" * 99, "empty": b""}[damage])
-    refused(build(tmp_path, tmp_path / "out"), str(archive), "fetch it again")
+    assert_fails(build(tmp_path, tmp_path / "out"), str(archive), "fetch it again")
 
 
 def test_a_missing_source_rejects_nothing(release: Path, out: Path, tmp_path: Path):
     unit = next(out.glob("layers/pair-*/00000001.json"))
     unit.unlink()
-    refused(build(tmp_path / "elsewhere", out), "source.root", "elsewhere")
+    assert_fails(build(tmp_path / "elsewhere", out), "source.root", "elsewhere")
     (tmp_path / "other").mkdir()
-    refused(build(tmp_path / "other", out), "source.root", "holds none of the pairs", "--out")
+    assert_fails(build(tmp_path / "other", out), "source.root", "holds none of the pairs", "--out")
     assert not unit.exists()
     assert build(release, out).code == 0
     assert unit.exists()
@@ -178,7 +178,7 @@ def test_a_missing_source_rejects_nothing(release: Path, out: Path, tmp_path: Pa
 )
 def test_bad_configuration(release: Path, tmp_path: Path, setting: str, words: Sequence[str]):
     result = build(release, tmp_path / "out", setting)
-    refused(result, *words)
+    assert_fails(result, *words)
     assert not (tmp_path / "out").exists(), "something was written before the configuration was checked"
 
 
@@ -187,12 +187,12 @@ def test_bad_configuration_files(tmp_path: Path, content: str | None):
     file = tmp_path / "build.yaml"
     if content is not None:
         file.write_bytes(content.encode("latin1"))
-    refused(run("build", "--config", file, "--out", tmp_path / "out"), str(file))
+    assert_fails(run("build", "--config", file, "--out", tmp_path / "out"), str(file))
 
 
 def test_no_ray_where_it_should_be(release: Path, tmp_path: Path):
     result = build(release, tmp_path / "out", "engine.kind=ray", "engine.address=127.0.0.1:1")
-    refused(result, "127.0.0.1:1", "engine.address")
+    assert_fails(result, "127.0.0.1:1", "engine.address")
 
 
 # OUT
@@ -203,19 +203,19 @@ def test_out_that_cannot_be_written(release: Path, tmp_path: Path, where: str):
     file = tmp_path / "file"
     file.write_text("mine")
     place = {"file": file, "below a file": file / "out"}.get(where) or Path(where) / "spatialdata"
-    refused(build(release, place), str(place), "not writable", "use another folder")
+    assert_fails(build(release, place), str(place), "not writable", "use another folder")
     assert file.read_text() == "mine"
 
 
 def test_out_with_an_unknown_protocol(release: Path):
     result = run("build", "--out", "nope://x/y", "--set", "source.kind=object3dit", "--set", f"source.root={release}")
-    refused(result, "nope://x/y")
+    assert_fails(result, "nope://x/y")
 
 
 def test_out_that_holds_another_plan(release: Path, finished: Path):
     before = files_of(finished)
-    refused(build(release, finished, "seed=5", "unit_size=3"), "seed 0 -> 5", "unit_size 4 -> 3", "another --out")
-    refused(build(release, finished, "edits={rotate: 1}"), "edits.camera 1.0 -> (none)")
+    assert_fails(build(release, finished, "seed=5", "unit_size=3"), "seed 0 -> 5", "unit_size 4 -> 3", "another --out")
+    assert_fails(build(release, finished, "edits={rotate: 1}"), "edits.camera 1.0 -> (none)")
     assert files_of(finished) == before
 
 
@@ -247,7 +247,7 @@ def test_disk_full(release: Path, finished: Path, tmp_path: Path, room: int):
     with small_disk(tmp_path / "disk", "4m") as leave:
         out = tmp_path / "disk" / "out"
         leave(str(room))
-        line = refused(build(release, out), "the disk is full", str(out), "MB free", "rerun the command", code=1)
+        line = assert_fails(build(release, out), "the disk is full", str(out), "MB free", "rerun the command", code=1)
         assert "finished units are kept" in line
         assert not list(out.rglob("*.tmp"))
         leave("3000000")
@@ -259,9 +259,9 @@ def test_disk_full(release: Path, finished: Path, tmp_path: Path, room: int):
             run("export", out, "--layout", "object3dit", "--out", tmp_path / "disk" / "export"),
             run("shard", out, "--recipe", "spatialedit"),
         ):
-            refused(result, "the disk is full", str(tmp_path / "disk"), code=1)
+            assert_fails(result, "the disk is full", str(tmp_path / "disk"), code=1)
         assert not (tmp_path / "disk" / "sheet.png").exists()
-        refused(run("view", out), "16 samples take about", "--limit", str(tmp_path / "disk"), code=1)
+        assert_fails(run("view", out), "16 samples take about", "--limit", str(tmp_path / "disk"), code=1)
         assert not (out / "gallery").exists()
 
 
@@ -274,6 +274,6 @@ def test_a_limit_on_the_size_of_files(release: Path, finished: Path, tmp_path: P
     limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000));"
     limited += "from spatialdata_builder.pipeline.cli import main; main(sys.argv[1:])"
     result = python("-c", limited, *arguments)
-    refused(result, "limit on the size of a file", str(out), "rerun the command", code=1)
+    assert_fails(result, "limit on the size of a file", str(out), "rerun the command", code=1)
     assert build(release, out).code == 0
     assert files_of(out / "shards") == files_of(finished / "shards")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.pipeline.command_line import build, refused, run
+from tests.pipeline.command_line import assert_fails, build, run
 from tests.pipeline.releases import build_arguments, files_of, spatialdata
 from tests.shards.interop.conftest import edited, pack
 
@@ -33,7 +33,7 @@ def test_commands_without_a_build(tmp_path: Path, command: str, what: str):
     elif what == "file":
         place.write_text("mine")
     options = [str(export) if option == "EXPORT" else option for option in COMMANDS[command]]
-    refused(run(command.split()[0], place, *options), str(place))
+    assert_fails(run(command.split()[0], place, *options), str(place))
     assert not export.exists()
     assert place.exists() == (what != "missing")
     assert what != "empty" or not list(place.iterdir())
@@ -43,20 +43,20 @@ def test_shard_before_the_build_is_finished(release: Path, out: Path):
     for file in out.glob("layers/checks-*/00000003.*"):
         file.unlink()
     before = files_of(out)
-    refused(run("shard", out, "--recipe", "full"), "3 of 4 units", "rerun the build")
+    assert_fails(run("shard", out, "--recipe", "full"), "3 of 4 units", "rerun the build")
     assert files_of(out) == before
     assert build(release, out).code == 0
 
 
 def test_recipes_that_cannot_be_packed(finished: Path):
     before = files_of(finished)
-    refused(run("shard", finished, "--recipe", "ful"), "'ful'", "spatialdiff")
-    refused(run("shard", finished, "--recipe", "ildm"), "ildm", "depth, normal", "add to `layers`")
-    refused(run("shard", finished, "--recipe", "full", "--set", "seed=4"), "seed=4", "build again")
-    refused(
+    assert_fails(run("shard", finished, "--recipe", "ful"), "'ful'", "spatialdiff")
+    assert_fails(run("shard", finished, "--recipe", "ildm"), "ildm", "depth, normal", "add to `layers`")
+    assert_fails(run("shard", finished, "--recipe", "full", "--set", "seed=4"), "seed=4", "build again")
+    assert_fails(
         run("shard", finished, "--recipe", "full", "--set", "shard.sampels=4"), "shard.sampels", "samples_per_shard"
     )
-    refused(run("view", finished, "--recipe", "ildm"), "ildm", "full")
+    assert_fails(run("view", finished, "--recipe", "ildm"), "ildm", "full")
     assert files_of(finished) == before
 
 
@@ -66,17 +66,17 @@ def test_exports_to_a_bad_place(finished: Path, tmp_path: Path):
     (full / "thesis.tex").write_text("mine")
     file.write_text("mine")
     for place in (full, file, file / "below"):
-        refused(run("export", finished, "--layout", "spatialedit", "--out", place), str(place))
+        assert_fails(run("export", finished, "--layout", "spatialedit", "--out", place), str(place))
     assert [path.name for path in full.iterdir()] == ["thesis.tex"]
     assert file.read_text() == "mine"
 
 
 def test_pictures_at_a_bad_place(finished: Path, tmp_path: Path):
     (tmp_path / "file").write_text("mine")
-    refused(run("view", finished, "--sheet", tmp_path / "file" / "x.png"), str(tmp_path / "file"))
-    refused(run("view", finished, "--sheet", tmp_path), str(tmp_path), "contact.png")
-    refused(run("view", finished, "--sheet", tmp_path / "x.jpg"), "x.jpg", "contact.png")
-    refused(run("view", finished, "--sheet", tmp_path / "x.png", "--recipe", "ildm"), "ildm", "full")
+    assert_fails(run("view", finished, "--sheet", tmp_path / "file" / "x.png"), str(tmp_path / "file"))
+    assert_fails(run("view", finished, "--sheet", tmp_path), str(tmp_path), "contact.png")
+    assert_fails(run("view", finished, "--sheet", tmp_path / "x.jpg"), "x.jpg", "contact.png")
+    assert_fails(run("view", finished, "--sheet", tmp_path / "x.png", "--recipe", "ildm"), "ildm", "full")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

@@ -13,7 +13,7 @@ from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.pipeline.planning.samples import plan_build
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.shards.errors import SpatialdataError
-from tests.pipeline.command_line import build, python, refused, run
+from tests.pipeline.command_line import assert_fails, build, python, run
 from tests.pipeline.releases import build_arguments, files_of
 from tests.sources.models import box, glb, make_cache
 
@@ -81,8 +81,8 @@ def test_a_damaged_plan(release: Path, finished: Path, out: Path, change: Callab
     (out / "plan.json").write_bytes(change((out / "plan.json").read_bytes()))
     before = files_of(out)
     for result in (run("status", out), run("verify", out), run("shard", out, "--recipe", "full")):
-        refused(result, str(out), "plan.json", "rerun the same `spatialdata build`", code=1)
-    refused(build(release, out, "edits.rotate=2"), "plan.json", "edits.rotate")
+        assert_fails(result, str(out), "plan.json", "rerun the same `spatialdata build`", code=1)
+    assert_fails(build(release, out, "edits.rotate=2"), "plan.json", "edits.rotate")
     assert files_of(out) == before
     result = build(release, out)
     assert result.code == 0
@@ -102,7 +102,7 @@ def test_a_damaged_plan_of_a_source_that_changed(release: Path, out: Path, tmp_p
     other = shutil.copytree(release, tmp_path / "release")
     shutil.rmtree(other / "rotate")
     before = files_of(out)
-    refused(build(other, out), "plan.json", "now give other samples", "remove plan.json and plan/", code=1)
+    assert_fails(build(other, out), "plan.json", "now give other samples", "remove plan.json and plan/", code=1)
     assert files_of(out) == before
 
 
@@ -143,7 +143,7 @@ def test_another_list_of_units_is_not_used(release: Path, finished: Path, out: P
     assert result.code == 1
     assert "plan: " in result.out
     for result in (run("shard", out, "--recipe", "full"), run("verify", out, "--repair")):
-        refused(result, "plan/units.parquet", "rerun the same `spatialdata build`", code=1)
+        assert_fails(result, "plan/units.parquet", "rerun the same `spatialdata build`", code=1)
     assert files_of(out) == before
     assert build(release, out).code == 0
     assert files_of(out) == files_of(finished)
@@ -153,7 +153,7 @@ def test_another_list_of_units_is_not_used(release: Path, finished: Path, out: P
 def test_a_damaged_build_file(release: Path, finished: Path, out: Path, change: Callable[[bytes], bytes]):
     (out / "build.json").write_bytes(change((out / "build.json").read_bytes()))
     for command in (["status"], ["verify"], ["verify", "--repair"], ["shard", "--recipe", "full"]):
-        refused(run(command[0], out, *command[1:]), str(out / "build.json"), "damaged", "spatialdata build")
+        assert_fails(run(command[0], out, *command[1:]), str(out / "build.json"), "damaged", "spatialdata build")
     assert build(release, out).code == 0
     assert files_of(out) == files_of(finished)
 
@@ -238,7 +238,7 @@ def test_a_damaged_packing_record(out: Path, change: Callable[[bytes], bytes]):
     result = run("verify", out)
     assert result.code == 1
     assert str(note) in result.out
-    refused(run("verify", out, "--repair"), str(note), f"spatialdata shard {out} --recipe full")
+    assert_fails(run("verify", out, "--repair"), str(note), f"spatialdata shard {out} --recipe full")
     assert run("shard", out, "--recipe", "full").code == 0
     assert files_of(out / "shards") == before
 
@@ -255,7 +255,7 @@ def test_a_damaged_shard_is_named(out: Path, change: Callable[[bytes], bytes] | 
     assert shard.name in result.out
     result = run("export", out, "--layout", "object3dit", "--out", out.parent / "export")
     if change is not flip:  # only verify finds a flipped pixel
-        assert "spatialdata verify" in refused(result, str(shard.parent), code=result.code)
+        assert "spatialdata verify" in assert_fails(result, str(shard.parent), code=result.code)
         assert result.code in (1, 2)
 
 
@@ -278,7 +278,9 @@ def test_temporary_files_of_a_killed_packing_are_removed(out: Path):
 
 
 def test_splits_cannot_be_changed_by_packing(out: Path):
-    refused(run("shard", out, "--recipe", "full", "--set", "shard.splits={train: 1, val: 0, test: 0}"), "shard.splits")
+    assert_fails(
+        run("shard", out, "--recipe", "full", "--set", "shard.splits={train: 1, val: 0, test: 0}"), "shard.splits"
+    )
 
 
 def test_a_retry_without_matches_is_reported(release: Path, out: Path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.command_line import Told, build, run
+from tests.pipeline.command_line import CommandResult, build, run
 from tests.pipeline.releases import files_of, write_release
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,7 @@ def contents(out: Path) -> dict[str, bytes]:
     return {name: data for name, data in files_of(out).items() if ".corrupt" not in name}
 
 
-def sound(result: Told) -> Told:
+def sound(result: CommandResult) -> CommandResult:
     """Assert that there is no traceback and no internal error and that, if it failed, a line names a command."""
     assert "Traceback" not in result.err + result.out, result
     assert "internal error" not in result.err, result
@@ -63,7 +63,7 @@ def sound(result: Told) -> Told:
     return result
 
 
-def repair(root: Path, out: Path, result: Told) -> Told:
+def repair(root: Path, out: Path, result: CommandResult) -> CommandResult:
     """Run the command that a finding names, or a build if there is no finding."""
     if packs := re.search(r"pack again with `(spatialdata shard [^`]*)`", result.out):
         return run(*shlex.split(packs.group(1))[1:])

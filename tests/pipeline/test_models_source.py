@@ -9,7 +9,7 @@ from trimesh.visual.material import PBRMaterial
 
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
-from tests.pipeline.command_line import Told, refused, run
+from tests.pipeline.command_line import Told, assert_fails, run
 from tests.sources.models import box, glb, write_gltf
 
 
@@ -74,7 +74,7 @@ def test_a_build(root: Path, tmp_path: Path):
     next((out / "layers").glob("pair-*/00000000.json")).unlink()
     settings = ("source.license=cc0", "source.creator=Ann Smith")
     before = next((out / "layers").glob("pair-*/00000000.parquet")).read_bytes()
-    refused(build(root, out, *settings), "source.root: no folder")
+    assert_fails(build(root, out, *settings), "source.root: no folder")
     shutil.rmtree(tmp_path / "cache")
     assert build(moved, out, *settings).code == 0
     assert next((out / "layers").glob("pair-*/00000000.parquet")).read_bytes() == before
@@ -82,15 +82,17 @@ def test_a_build(root: Path, tmp_path: Path):
 
 def test_models_without_a_license(root: Path, tmp_path: Path):
     (root / "models.csv").unlink()
-    line = refused(build(root, tmp_path / "out"), "none of the 5 models in", "has a license", "source.license=cc0")
+    line = assert_fails(build(root, tmp_path / "out"), "none of the 5 models in", "has a license", "source.license=cc0")
     assert "source.licenses='[unknown]'" in line and str(root / "models.csv") in line
 
 
 def test_a_root_that_is_not_there(tmp_path: Path):
-    refused(build(tmp_path / "gone", tmp_path / "out"), f"source.root: no folder {tmp_path}/gone")
-    refused(run("build", "--out", tmp_path / "out", "--set", "source.kind=models"), "source.root: give the folder")
-    refused(build(tmp_path / "gone", tmp_path / "out", "source.root=s3://bucket/models"), "must be in a local folder")
+    assert_fails(build(tmp_path / "gone", tmp_path / "out"), f"source.root: no folder {tmp_path}/gone")
+    assert_fails(run("build", "--out", tmp_path / "out", "--set", "source.kind=models"), "source.root: give the folder")
+    assert_fails(
+        build(tmp_path / "gone", tmp_path / "out", "source.root=s3://bucket/models"), "must be in a local folder"
+    )
 
 
 def test_a_model_that_is_not_there(root: Path, tmp_path: Path):
-    refused(build(root, tmp_path / "out", "source.uids=[b.glb]"), "source.uids: b.glb is not below")
+    assert_fails(build(root, tmp_path / "out", "source.uids=[b.glb]"), "source.uids: b.glb is not below")

@@ -10,7 +10,7 @@ from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
 from spatialdata_builder.sources.registry import SOURCES
-from tests.pipeline.command_line import Told, refused, run
+from tests.pipeline.command_line import CommandResult, assert_fails, run
 from tests.sources.object3dit.conftest import labels_of, picture, png
 
 NOUNS = ("mug", "vase", "mug", "book", "lamp", "mug")
@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def build(root: Path, out: Path, *settings: str) -> Told:
+def build(root: Path, out: Path, *settings: str) -> CommandResult:
     given = ("source.kind=png_pairs", f"source.root={root}", "samples=all", "unit_size=2", "engine.kind=inline")
     return run("build", "--out", out, *(part for text in (*given, *settings) for part in ("--set", text)))
 
@@ -91,18 +91,18 @@ def test_it_resumes_and_checks_its_root(root: Path, tmp_path: Path):
     data = first.read_bytes()
     first.with_suffix(".json").unlink()
     moved = root.rename(tmp_path / "moved")
-    refused(build(root, out, "edits={remove: 1}"), "holds none of the pairs", "original source.root", code=2)
+    assert_fails(build(root, out, "edits={remove: 1}"), "holds none of the pairs", "original source.root", code=2)
     assert build(moved, out, "edits={remove: 1}").code == 0
     assert first.read_bytes() == data
     shutil.rmtree(moved / "train/mug-0000")
     (moved / "train/vase-0001/after.png").unlink()
-    refused(build(moved, out, "edits={remove: 1}", "source.pattern=mug-*"), "source.pattern", "another --out")
+    assert_fails(build(moved, out, "edits={remove: 1}", "source.pattern=mug-*"), "source.pattern", "another --out")
 
 
 def test_what_it_does_not_know_is_an_error(root: Path, tmp_path: Path):
-    refused(build(root, tmp_path / "out", "layers.depth=exact"), "layers.depth: pictures hold no exact depth")
-    refused(build(root, tmp_path / "out", "layers.pair=render"), "'png_pairs'", "'render'")
-    refused(
+    assert_fails(build(root, tmp_path / "out", "layers.depth=exact"), "layers.depth: pictures hold no exact depth")
+    assert_fails(build(root, tmp_path / "out", "layers.pair=render"), "'png_pairs'", "'render'")
+    assert_fails(
         run("orient", "--out", tmp_path / "o", "--set", "source.kind=png_pairs"), "models or objaverse or procedural"
     )
 

@@ -21,7 +21,7 @@ from spatialdata_builder.shards.index import read_manifest
 from spatialdata_builder.shards.reader import read_record, read_samples
 from spatialdata_builder.shards.stage import Stage, member_views
 from spatialdata_builder.shards.streaming.dataset import stream
-from tests.pipeline.command_line import build, refused, run
+from tests.pipeline.command_line import assert_fails, build, run
 from tests.pipeline.plugged import CANNY, CAPTION, NAME, OWN, worked_example
 
 
@@ -205,7 +205,7 @@ def test_a_stage_without_views_is_packed(release: Path, package: Path, tmp_path:
 
 def test_a_stage_that_gives_another_column_is_named(release: Path, package: Path, tmp_path: Path):
     told = build(release, tmp_path / "out", f"layers.note={NAME}.more:Forgetful")
-    refused(told, "Forgetful", "'note'", "gave no str in column 'note'", code=1)
+    assert_fails(told, "Forgetful", "'note'", "gave no str in column 'note'", code=1)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from spatialdata_builder.pipeline.store.fingerprints import plain
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.stage import Stage
-from tests.pipeline.command_line import build, refused
+from tests.pipeline.command_line import assert_fails, build
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 RELEASED = ("source.kind=object3dit", "source.root=/data", "samples=all")
@@ -62,7 +62,7 @@ def test_wrong_options_of_layers(tmp_path: Path, settings: tuple[str, ...], word
 
 def test_a_recipe_without_planned_edits_is_an_error_before_work(release: Path, tmp_path: Path):
     result = build(release, tmp_path / "out", "edits={remove: 1}", "shard.recipes=[spatialedit]")
-    refused(result, "spatialedit", "translate, rotate, scale, camera", "remove")
+    assert_fails(result, "spatialedit", "translate, rotate, scale, camera", "remove")
     assert not (tmp_path / "out").exists()
 
 

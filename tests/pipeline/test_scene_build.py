@@ -15,7 +15,7 @@ from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
 from spatialdata_builder.shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS, SampleRecord
-from spatialdata_builder.sources.procedural import catalogue, make
+from spatialdata_builder.sources.procedural import catalogue, write_glb
 from tests.needs import needs
 from tests.pipeline.releases import CHECKOUT, files_of, spatialdata
 
@@ -87,7 +87,7 @@ def cast(record: SampleRecord, view: str, folder: Path) -> tuple[np.ndarray, np.
         if visible == 0:
             continue
         asset = assets[item.asset]
-        mesh = trimesh.load(make(item.asset, folder), force="mesh", process=False)
+        mesh = trimesh.load(write_glb(item.asset, folder), force="mesh", process=False)
         shading = mesh.vertex_normals[:, [0, 2, 1]] * (1, -1, 1)
         x, y, z = mesh.vertices.T
         placed = np.reshape(item.source_pose if view == "source" else item.target_pose, (4, 4))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.annotators.vlm.server import Reply, Service, serving
-from tests.pipeline.command_line import Told, build, refused, run
+from tests.pipeline.command_line import CommandResult, assert_fails, build, run
 
 PASSWORD, KEY = "pa55-w0rd-of-ann", "sk-key-of-the-server"
 BASIC = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
@@ -34,7 +34,7 @@ def with_password(url: str) -> str:
     return url.replace("http://", f"http://ann:{PASSWORD}@")
 
 
-def check(out: Path, *result: Told) -> None:
+def check(out: Path, *result: CommandResult) -> None:
     """Assert that no file and no output has a secret."""
     files = {str(file): file.read_bytes() for file in out.rglob("*") if file.is_file()}
     files |= {f"output {number}": (one.out + one.err).encode() for number, one in enumerate(result)}
@@ -83,7 +83,7 @@ def test_a_password_changes_no_layer_and_is_requested_again(
         record = next(out.glob("layers/judge-*/00000000.json"))
         record.unlink()
         name = "SPATIALDATA_LAYERS_JUDGE_BASE_URL"
-        result = refused(run("verify", out, "--repair"), "layers.judge.base_url", name)
+        result = assert_fails(run("verify", out, "--repair"), "layers.judge.base_url", name)
         assert PASSWORD not in result
         before = len(service.headers)
         monkeypatch.setenv(name, url)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from spatialdata_builder.shards import codecs
-from spatialdata_builder.shards.geometry import box_of_mask, flat, intrinsics_of_lens, look_at, similarity
+from spatialdata_builder.shards.geometry import box_of_mask, intrinsics_of_lens, look_at, similarity, to_json_list
 from spatialdata_builder.shards.index import Manifest, ShardEntry, pack_shard, write_manifest
 from spatialdata_builder.shards.layout import join, shard_name
 from spatialdata_builder.shards.recipes import Recipe, get_recipe
@@ -79,8 +79,8 @@ def make_sample(
     view = View(
         known=True,
         focal="exact",
-        K=flat(intrinsics_of_lens(35, side, side)),
-        world_from_camera=flat(look_at([2, -2, 1], [0, 0, 0])),
+        K=to_json_list(intrinsics_of_lens(35, side, side)),
+        world_from_camera=to_json_list(look_at([2, -2, 1], [0, 0, 0])),
     )
     record = SampleRecord(
         key=key,
@@ -142,8 +142,8 @@ def _object(number: int, asset: str, before: np.ndarray, after: np.ndarray) -> S
         creator="nobody",
         known=True,
         size_m=[1, 1, 1],
-        source_pose=flat(similarity(0, 0, 0, 0)),
-        target_pose=flat(similarity(0.1, 0, 0, 0)),
+        source_pose=to_json_list(similarity(0, 0, 0, 0)),
+        target_pose=to_json_list(similarity(0.1, 0, 0, 0)),
         source_box=box_of_mask(before),
         target_box=box_of_mask(after),
         source_visible=1.0,

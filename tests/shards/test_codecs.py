@@ -134,7 +134,7 @@ def test_confidence_keeps_its_values_and_is_not_depth():
     with pytest.raises(codecs.CodecError, match="kind 'metric' is not a confidence map"):
         codecs.decode_confidence(data, info.model_copy(update={"kind": "metric"}))
     metric, _ = codecs.encode_metric(np.array([[0, 2.0], [np.inf, 5]], np.float32), **NAMED)
-    known = codecs.decode_confidence(*codecs.encode_known(metric, **NAMED))
+    known = codecs.decode_confidence(*codecs.encode_default_confidence(metric, **NAMED))
     np.testing.assert_array_equal(known, [[0, 1], [0, 1]])
 
 

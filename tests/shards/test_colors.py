@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from spatialdata_builder.shards.color_words import color_first, names_of, spoken_colors, without_colors
-from spatialdata_builder.shards.colors import NEUTRAL, PALETTE, contradicted, family, name_of_surface, to_oklab
+from spatialdata_builder.shards.color_words import color_first, find_color_words, names_of, without_colors
+from spatialdata_builder.shards.colors import NEUTRAL, PALETTE, contradicts, family, name_of_surface, to_oklab
 
 METALS = ("gold", "silver")
 
@@ -125,7 +125,7 @@ def test_metals():
     ],
 )
 def test_color_words_are_found(text: str, expected: list[str]):
-    assert [text[run.start : run.end] for run in spoken_colors(text)] == expected
+    assert [text[run.start : run.end] for run in find_color_words(text)] == expected
 
 
 def test_color_words_are_removed():
@@ -158,8 +158,8 @@ def test_color_words_map_to_palette_names():
 
 
 def test_long_texts_take_linear_time():
-    assert len(spoken_colors("dark " * 20_000)) == 0
-    assert spoken_colors("red " * 20_000)
+    assert len(find_color_words("dark " * 20_000)) == 0
+    assert find_color_words("red " * 20_000)
 
 
 @pytest.mark.parametrize("name", [name for name in PALETTE if name not in METALS])
@@ -167,28 +167,28 @@ def test_pixels_contradict_only_other_colors(name: str):
     """Pixels with 20 % less lightness, or 10 % less lightness and 40 % less chroma, do not contradict their color."""
     lab = to_oklab(np.array([PALETTE[name]] * 30) / 255)
     for factor in ((1, 1, 1), (0.8, 1, 1), (0.9, 0.6, 0.6)):
-        assert not contradicted(names_of(name), lab * factor)
+        assert not contradicts(names_of(name), lab * factor)
     opposite = (
         "blue"
         if name in ("yellow", "orange", "brown", "dark brown", "light brown", "beige", "red", "pink", "olive")
         else "red"
     )
-    assert contradicted(names_of(opposite), lab) == (family(name) != opposite and name != "dark red")
+    assert contradicts(names_of(opposite), lab) == (family(name) != opposite and name != "dark red")
     if name not in NEUTRAL and np.hypot(lab[0, 1], lab[0, 2]) > 0.09:
-        assert contradicted(names_of("grey"), lab) and contradicted(names_of("white"), lab)
+        assert contradicts(names_of("grey"), lab) and contradicts(names_of("white"), lab)
 
 
 def test_neutral_pixels_contradict_chromatic_words():
     for neutral in ("white", "black", "grey"):
         lab = to_oklab(np.array([PALETTE[neutral]] * 30) / 255)
         for word in ("red", "blue", "green", "yellow", "purple", "brown"):
-            assert contradicted(names_of(word), lab), (neutral, word)
-    assert not contradicted(frozenset(), to_oklab(np.zeros((1, 3)))) and not contradicted(
+            assert contradicts(names_of(word), lab), (neutral, word)
+    assert not contradicts(frozenset(), to_oklab(np.zeros((1, 3)))) and not contradicts(
         names_of("red"), np.zeros((0, 3))
     )
 
 
 def test_pink_pixels_contradict_red():
     salmon, bright = (to_oklab(np.array([rgb] * 9) / 255) for rgb in ((255, 159, 149), (245, 105, 90)))
-    assert contradicted(names_of("red"), salmon) and not contradicted(names_of("pink"), salmon)
-    assert not contradicted(names_of("red"), bright)
+    assert contradicts(names_of("red"), salmon) and not contradicts(names_of("pink"), salmon)
+    assert not contradicts(names_of("red"), bright)

@@ -7,13 +7,13 @@ import pytest
 from spatialdata_builder.shards.licenses import (
     LICENSES,
     combine,
-    deed,
     hub_name,
-    joined,
-    known,
+    join_licenses,
     label,
-    licences_of,
-    licences_shown,
+    license_url,
+    licenses_of,
+    to_license_name,
+    visible_licenses,
 )
 from spatialdata_builder.shards.reader import read_record
 from tests.shards.factory import make_sample
@@ -66,14 +66,14 @@ def test_no_parts_give_cc0():
 
 @pytest.mark.parametrize(("text", "name"), [("by-sa", "by-sa"), ("", "unknown"), ("CC BY", "unknown")])
 def test_only_listed_license_names_are_known(text, name):
-    assert known(text) == name
+    assert to_license_name(text) == name
 
 
 def test_labels_hub_names_and_deeds():
     assert [label(name) for name in ("cc0", "by-nc-sa", "unknown")] == ["CC0", "CC BY-NC-SA", "unknown"]
     assert (hub_name("cc0"), hub_name("by-nc-sa")) == ("cc0-1.0", "cc-by-nc-sa-4.0")
-    assert deed("cc0").endswith("/publicdomain/zero/1.0/") and deed("by").endswith("/licenses/by/4.0/")
-    assert deed("unknown") == ""
+    assert license_url("cc0").endswith("/publicdomain/zero/1.0/") and license_url("by").endswith("/licenses/by/4.0/")
+    assert license_url("unknown") == ""
 
 
 def test_invisible_objects_do_not_count():
@@ -81,18 +81,18 @@ def test_invisible_objects_do_not_count():
     hidden = {"source_visible": 0.0, "target_visible": 0.0, "source_box": [0] * 4, "target_box": [0] * 4}
     first = first.model_copy(update={"licence": "by"})
     second = second.model_copy(update={"licence": "by-nc"})
-    assert licences_shown([second, first]) == ("by", "by-nc")
-    assert licences_shown([first, second.model_copy(update=hidden)]) == ("by",)
+    assert visible_licenses([second, first]) == ("by", "by-nc")
+    assert visible_licenses([first, second.model_copy(update=hidden)]) == ("by",)
     # Visible fractions are zero where they are unknown; boxes are always known.
     unknown = hidden | {"target_box": [0, 0, 4, 4], "known": False}
-    assert licences_shown([first, second.model_copy(update=unknown)]) == ("by", "by-nc")
+    assert visible_licenses([first, second.model_copy(update=unknown)]) == ("by", "by-nc")
 
 
 def test_all_licenses_of_one_model_count():
-    assert joined(["by-nc", "by", "by;cc0", "mit"]) == "by;by-nc;cc0;mit"
-    assert licences_of("by;by-nc;cc0;mit") == ("cc0", "by", "by-nc", "unknown") and licences_of("") == ("unknown",)
+    assert join_licenses(["by-nc", "by", "by;cc0", "mit"]) == "by;by-nc;cc0;mit"
+    assert licenses_of("by;by-nc;cc0;mit") == ("cc0", "by", "by-nc", "unknown") and licenses_of("") == ("unknown",)
     assert combine(["by;by-nc"]).licence == "by-nc"
     assert combine(["by-sa;by-nc"]).licence is None
     record = read_record(make_sample("a", asset="mug")["json"])
     first = record.objects[0].model_copy(update={"licence": "by;by-nc"})
-    assert licences_shown([first]) == ("by", "by-nc")
+    assert visible_licenses([first]) == ("by", "by-nc")

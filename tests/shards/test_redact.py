@@ -6,7 +6,15 @@ import time
 import pytest
 
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
-from spatialdata_builder.shards.redact import HIDDEN, hide, hide_url, redact, redacted, shown, without_known
+from spatialdata_builder.shards.redact import (
+    HIDDEN,
+    redact,
+    redact_registered,
+    redact_texts,
+    redact_values,
+    register_secret,
+    register_url,
+)
 
 SECRETS = [
     "http://ann:s3same@host:8000/v1",
@@ -69,27 +77,27 @@ PLAIN = [
 @pytest.mark.parametrize("text", PLAIN)
 def test_text_without_secrets_does_not_change(text: str):
     assert redact(text) == text
-    assert redacted({"a": [text]}) == {"a": [text]}
+    assert redact_values({"a": [text]}) == {"a": [text]}
 
 
 def test_a_registered_key_is_hidden_in_every_form():
-    hide('kéy/"1234567"')
+    register_secret('kéy/"1234567"')
     for text in ('kéy/"1234567"', "x=k%C3%A9y%2F%221234567%22&y", json.dumps('kéy/"1234567"'), 'akéy/"1234567"b'):
         assert "1234567" not in redact(text)
-        assert "1234567" not in without_known(text)
-    hide("k-12")
-    assert without_known("it is k-12.") == f"it is {HIDDEN}."
-    assert without_known("rack-125") == "rack-125"
-    hide("")
-    hide("abc")
-    assert without_known("abc") == "abc"
+        assert "1234567" not in redact_registered(text)
+    register_secret("k-12")
+    assert redact_registered("it is k-12.") == f"it is {HIDDEN}."
+    assert redact_registered("rack-125") == "rack-125"
+    register_secret("")
+    register_secret("abc")
+    assert redact_registered("abc") == "abc"
 
 
 def test_the_header_made_from_a_password_is_hidden():
-    hide_url("http://ann:w%40rd-9876@host/v1")
+    register_url("http://ann:w%40rd-9876@host/v1")
     for text in ("w@rd-9876", "w%40rd-9876", "YW5uOndAcmQtOTg3Ng=="):  # the last: ann:w@rd-9876 in base 64
-        assert without_known(f"you sent {text}!") == f"you sent {HIDDEN}!"
-    hide_url("http://[half/v1")
+        assert redact_registered(f"you sent {text}!") == f"you sent {HIDDEN}!"
+    register_url("http://[half/v1")
 
 
 def test_a_secret_from_an_environment_variable_is_hidden(monkeypatch: pytest.MonkeyPatch):
@@ -104,7 +112,7 @@ def test_values_are_hidden_by_their_keys():
         "api_key_env": "SEER_KEY",
         "list": [{"secret": "x"}, ("a", 1, None, True)],
     }
-    assert redacted(given) == {
+    assert redact_values(given) == {
         "engine": {
             "hf_token": HIDDEN,
             "api_key": HIDDEN,
@@ -116,7 +124,7 @@ def test_values_are_hidden_by_their_keys():
         "api_key_env": "SEER_KEY",
         "list": [{"secret": HIDDEN}, ["a", 1, None, True]],
     }
-    assert shown({"token": "t", "errors": ["Authorization: x"]}) == {
+    assert redact_texts({"token": "t", "errors": ["Authorization: x"]}) == {
         "token": "t",
         "errors": [f"Authorization: {HIDDEN}"],
     }

@@ -9,7 +9,7 @@ import pytest
 from spatialdata_builder.shards.sample import Result, Row, Sample
 from spatialdata_builder.sources.blender.render import Renderer
 from spatialdata_builder.sources.scenes.spec import RenderOptions
-from spatialdata_builder.sources.survey.appearance import Booth, MeasureAppearance, portrait_options
+from spatialdata_builder.sources.survey.appearance import MeasureAppearance, PortraitModel, portrait_options
 from spatialdata_builder.sources.survey.geometry import SurveyAssets
 from tests.needs import needs
 
@@ -33,7 +33,7 @@ def measured(tmp_path: Path, portraitist: Renderer) -> Measure:
         (found,) = SurveyAssets("objaverse")(tmp_path.joinpath, [Sample("u", "train", spec)])
         if isinstance(found, Row):
             sample = Sample("u", "train", spec, {"survey": found.columns})
-            (found,) = MeasureAppearance("objaverse")(Booth(portraitist, tmp_path.joinpath), [sample])
+            (found,) = MeasureAppearance("objaverse")(PortraitModel(portraitist, tmp_path.joinpath), [sample])
         return found
 
     return measure

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from spatialdata_builder.shards.geometry import flat
+from spatialdata_builder.shards.geometry import to_json_list
 from spatialdata_builder.sources.assets.asset import Asset
 
 
@@ -107,8 +107,8 @@ def write(path: Path, sheets: list[Sheet]) -> Asset:
     path.write_bytes(head + text)
     points = np.array([sheet.corners for sheet in sheets]).reshape(-1, 3)
     low, high = points.min(0), points.max(0)
-    offset = tuple(flat([-(low[0] + high[0]) / 2, -(low[1] + high[1]) / 2, -low[2]]))
-    size = tuple(flat(high - low))
+    offset = tuple(to_json_list([-(low[0] + high[0]) / 2, -(low[1] + high[1]) / 2, -low[2]]))
+    size = tuple(to_json_list(high - low))
     return Asset(path.stem, path.name, path.stem, "", "cc0", "tests", 1.0, offset, size, (), 2 * len(sheets))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
-from spatialdata_builder.shards.geometry import flat, intrinsics, look_at, similarity, transform
+from spatialdata_builder.shards.geometry import intrinsics, look_at, similarity, to_json_list, transform
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.scenes.spec import (
     CameraPose,
@@ -149,7 +149,7 @@ def write_assets(folder: Path) -> dict[str, Path]:
 def camera(width: int, height: int, eye=(0.7, -2.6, 1.3), at=(0.0, 0.0, 0.2)) -> CameraPose:
     """A camera with an off-center principal point and non-square pixels, so that errors cannot cancel out."""
     K = intrinsics(1.05 * width, 1.1 * width, width / 2 + 4.5, height / 2 - 3.25)
-    return CameraPose(tuple(flat(K)), tuple(flat(look_at(eye, at))))
+    return CameraPose(tuple(to_json_list(K)), tuple(to_json_list(look_at(eye, at))))
 
 
 NAMES = {1: "box", 2: "two", 3: "ball"}

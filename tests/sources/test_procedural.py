@@ -15,7 +15,7 @@ import trimesh
 from spatialdata_builder.shards.colors import PALETTE
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Row, Sample
-from spatialdata_builder.sources.procedural import KINDS, catalogue, make
+from spatialdata_builder.sources.procedural import KINDS, catalogue, write_glb
 from spatialdata_builder.sources.procedural.materials import Texture, named, paint
 from spatialdata_builder.sources.procedural.model import Model, Rng
 from spatialdata_builder.sources.procedural.shapes import Mesh, box, curve, extrude, lathe, sphere, sweep, torus
@@ -129,7 +129,7 @@ def test_invalid_arguments_of_the_catalogue(variants: int, seed: int):
 @pytest.mark.parametrize("uid", ["procedural-dragon-0001", "procedural-mug-1", "../x", "procedural-mug-0001/../../x"])
 def test_unknown_uid(tmp_path: Path, uid: str):
     with pytest.raises(BadInput):
-        make(uid, tmp_path)
+        write_glb(uid, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -141,17 +141,17 @@ def test_bytes_do_not_depend_on_the_process(tmp_path: Path):
     environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "b"), *uids], check=True, env=environment)
     for uid in reversed(uids):
-        ours = make(uid, tmp_path / "a").read_bytes()
+        ours = write_glb(uid, tmp_path / "a").read_bytes()
         theirs = (tmp_path / "b" / f"{uid}.glb").read_bytes()
         assert hashlib.sha256(ours).digest() == hashlib.sha256(theirs).digest(), uid
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(f"{uid}.glb" for uid in uids)
 
 
 def test_an_existing_file_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = make("procedural-ball-0001", tmp_path)
+    path = write_glb("procedural-ball-0001", tmp_path)
     path.write_bytes(b"mine")
     monkeypatch.setattr("spatialdata_builder.sources.procedural.KINDS", {"ball": None})
-    assert make("procedural-ball-0001", tmp_path).read_bytes() == b"mine"
+    assert write_glb("procedural-ball-0001", tmp_path).read_bytes() == b"mine"
 
 
 @pytest.mark.slow
@@ -160,7 +160,7 @@ def test_measurements_agree_with_the_survey_of_the_files(tmp_path: Path):
     stage = SurveyAssets("objaverse", str(tmp_path))
     disagree = 0
     for asset in catalogue(2):
-        make(asset.uid, tmp_path)
+        write_glb(asset.uid, tmp_path)
         spec = {"uid": asset.uid, "path": f"{asset.uid}.glb", "licence": "cc0", "creator": "", "name": ""}
         (result,) = stage(tmp_path.joinpath, [Sample("k", "train", {**spec, "category": asset.category})])
         assert isinstance(result, Row), (asset.uid, result)
@@ -174,7 +174,7 @@ def test_measurements_agree_with_the_survey_of_the_files(tmp_path: Path):
 
 
 def test_trimesh_loads_the_file(tmp_path: Path):
-    scene = trimesh.load(make("procedural-mug-0001", tmp_path), force="scene")
+    scene = trimesh.load(write_glb("procedural-mug-0001", tmp_path), force="scene")
     (asset,) = [asset for asset in catalogue(2) if asset.uid == "procedural-mug-0001"]
     width, depth, height = asset.size_m
     assert scene.extents == pytest.approx((width, height, depth), abs=1e-5)  # y up

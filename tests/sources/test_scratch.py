@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from spatialdata_builder.sources.scratch import HeldFolder, sweep
+from spatialdata_builder.sources.scratch import LockedFolder, sweep
 
 HOLDER = """
 import sys
 from pathlib import Path
-from spatialdata_builder.sources.scratch import HeldFolder
-folder = HeldFolder("held-", Path(sys.argv[1]))
+from spatialdata_builder.sources.scratch import LockedFolder
+folder = LockedFolder("held-", Path(sys.argv[1]))
 print(folder.path, flush=True)
 input()
 """
@@ -47,12 +47,12 @@ def test_only_folders_of_killed_processes_are_removed(tmp_path: Path):
     processes = [start(HOLDER, tmp_path) for _ in range(2)]
     dead, alive = map(printed_path, processes)
     kill(processes[0])
-    folder = HeldFolder("held-", tmp_path)
+    folder = LockedFolder("held-", tmp_path)
     assert not dead.exists() and alive.exists() and folder.path.exists()
     folder.remove()
     folder.remove()
     kill(processes[1])
-    HeldFolder("held-", tmp_path).remove()
+    LockedFolder("held-", tmp_path).remove()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spatialdata_builder.shards.codecs import decode_confidence, decode_depth, encode_known
+from spatialdata_builder.shards.codecs import decode_confidence, decode_depth, encode_default_confidence
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.recipes import get_recipe
@@ -73,7 +73,7 @@ def test_missing_texts_and_wrong_units_give_errors_with_the_sample(tmp_path):
 def test_exact_depth_has_confidence_1_where_there_is_depth(tmp_path):
     metric = make_sample("s-0")["metric.png"]
     record = read_record(make_sample("s-0")["json"])
-    data, info = encode_known(metric, estimator="renderer", revision="1")
+    data, info = encode_default_confidence(metric, estimator="renderer", revision="1")
     exact = record.model_copy(update={"maps": record.maps.model_copy(update={"confidence": info})})
     changes = {"s-0": {"confidence.png": data, "json": encode_record(exact)}}
     make_split(str(tmp_path), [["s-0"]], recipe=FUSION, changes=changes)

@@ -32,11 +32,11 @@ from ...shards.streaming.buffers import Allocate
 from ...shards.streaming.choice import HEADER, choose_all, size_in
 from ...shards.streaming.dataset import Stream
 from ...shards.streaming.decode import Array
-from ...shards.streaming.fetch import REMOTE_GAP, Fetched, runs_of
+from ...shards.streaming.fetch import REMOTE_GAP, Fetched, group_ranges
 from ...shards.streaming.options import StreamOptions
 from ...shards.streaming.places import Shard, ShardSet, Size
 from ...shards.streaming.remote import file_at
-from ...shards.streaming.retry import retried
+from ...shards.streaming.retry import call_with_retries
 from .pictures import fit
 
 Url = str | os.PathLike[str]
@@ -187,11 +187,13 @@ class PublishedStream(Stream):
         tar, row = self._tars[at], number - (self._ends[at - 1] if at else 0)
         key, (starts, sizes) = tar.keys[row], tar.places[row].T.tolist()
         fs, path = file_at(tar.url)
-        runs = runs_of(starts, sizes, _GAP if is_local(fs) else REMOTE_GAP)
+        runs = group_ranges(starts, sizes, _GAP if is_local(fs) else REMOTE_GAP)
         firsts = [starts[run[0]] for run in runs]
         ends = [max(starts[i] + sizes[i] for i in run) for run in runs]
         try:
-            read = retried(lambda: fs.cat_ranges([path] * len(firsts), firsts, ends, on_error="raise"), tar.url)
+            read = call_with_retries(
+                lambda: fs.cat_ranges([path] * len(firsts), firsts, ends, on_error="raise"), tar.url
+            )
         except FileNotFoundError:
             raise TarError(tar.url, key, "the shard is missing") from None
         members: dict[int, bytes] = {}

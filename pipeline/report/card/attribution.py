@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
 from ....shards.errors import SpatialdataError
-from ....shards.licenses import LICENSES, LicenseName, combine, deed, label, licences_of
+from ....shards.licenses import LICENSES, LicenseName, combine, label, license_url, licenses_of
 from ....shards.markdown import code, escape, link, table
 from ....sources.assets.identity import CREATORS
 from ....sources.registry import SOURCES, all_sources, get_source
@@ -17,7 +17,7 @@ from ...opened import Build
 from ...planning.survey import survey_folder
 from ...store.layers import LayerStore
 from ...store.plan import read_plan
-from ..census import Census, Shown
+from ..census import Census, VisibleAsset
 
 _NAMELESS: Final = ("", "unknown")
 
@@ -42,7 +42,7 @@ def attribution(title: str, census: Census, titles: Mapping[str, str]) -> str:
         "An asset's own page says which version of its licence holds; links lead to the latest.\n",
     ]
     for licence in LICENSES:
-        assets = [asset for asset in census.assets.values() if licence in licences_of(asset.licence)]
+        assets = [asset for asset in census.assets.values() if licence in licenses_of(asset.licence)]
         if assets:
             parts += [f"## {_heading(licence)}\n", _listed(assets, titles)]
     return "\n".join(parts)
@@ -53,7 +53,7 @@ def whole_licence(census: Census) -> str:
     whole = combine(asset.licence for asset in census.assets.values())
     if whole.licence:
         version = "1.0" if whole.licence == "cc0" else "4.0"
-        name = link(f"{label(whole.licence)} {version}", deed(whole.licence))
+        name = link(f"{label(whole.licence)} {version}", license_url(whole.licence))
         lines = [
             f"**Licence of the whole: {name}**, the freest that the licences of all models allow for one work that "
             "shows them. It speaks of what comes from the models; this is no legal advice."
@@ -88,20 +88,20 @@ def titles_of(build: Build, uids: Container[str]) -> dict[str, str]:
     return titles
 
 
-def source_page(asset: Shown) -> str:
+def source_page(asset: VisibleAsset) -> str:
     """Address of an asset's page; empty where it has none that is known."""
     return get_source(asset.dataset).asset_page(asset.uid) if asset.dataset in SOURCES else ""
 
 
 def _heading(licence: str) -> str:
-    return link(label(licence), deed(licence)) if licence != "unknown" else "Licence unknown"
+    return link(label(licence), license_url(licence)) if licence != "unknown" else "Licence unknown"
 
 
-def _listed(assets: Sequence[Shown], titles: Mapping[str, str]) -> str:
+def _listed(assets: Sequence[VisibleAsset], titles: Mapping[str, str]) -> str:
     """One row an asset, by creator: those with most models first."""
     number = Counter(asset.creator for asset in assets)
 
-    def order(asset: Shown) -> tuple[int, str, str, str]:
+    def order(asset: VisibleAsset) -> tuple[int, str, str, str]:
         return -number[asset.creator], asset.creator.casefold(), _title(asset, titles).casefold(), asset.uid
 
     terms = ["terms as named"] if any(asset.licence not in (*LICENSES, "") for asset in assets) else []
@@ -118,7 +118,7 @@ def _listed(assets: Sequence[Shown], titles: Mapping[str, str]) -> str:
     return table(["creator", "model", "asset", *terms, "samples"], rows)
 
 
-def _title(asset: Shown, titles: Mapping[str, str]) -> str:
+def _title(asset: VisibleAsset, titles: Mapping[str, str]) -> str:
     return titles.get(asset.uid, "").strip() or asset.category
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ....shards.errors import BadInput
 from ....shards.layout import join
-from ....shards.licenses import Whole, hub_name, label
+from ....shards.licenses import CombinedLicense, hub_name, label
 from ....shards.recipes import get_recipe
 from ....shards.sidecars import ATTRIBUTION
 from ....shards.sidecars.card import CARD, card, head_of
@@ -50,7 +50,7 @@ def write_card(build: Build, recipe: str) -> dict[str, Any]:
     return _summary(facts)
 
 
-def _licence(whole: Whole) -> dict[str, str]:
+def _licence(whole: CombinedLicense) -> dict[str, str]:
     """As the hub reads it: a name of its list, or `other` with the file that says more."""
     if whole.licence:
         return {"license": hub_name(whole.licence)}

@@ -6,14 +6,14 @@ from functools import cached_property
 
 from ....shards.errors import BadInput
 from ....shards.layout import join
-from ....shards.licenses import Whole, combine
+from ....shards.licenses import CombinedLicense, combine
 from ....shards.sidecars.facts import RecipeFacts, read_facts
 from ...config import ShardOptions
 from ...opened import Build, Rejects, rejects_of
 from ...packing.packed_recipes import read_packing
 from ...store.layers import LayerCorrupt
 from ..census import Census, take_census
-from ..layer_origins import Maker, makers_of
+from ..layer_origins import LayerOrigin, layer_origins
 from .attribution import titles_of
 from .limits import known_limits
 from .splits import SplitCheck, check_splits
@@ -28,12 +28,12 @@ class CardFacts:
     """With the `shard` options with which the recipe was packed; but the splits are the plan's."""
     recipe: RecipeFacts
     census: Census
-    makers: tuple[Maker, ...]
+    origins: tuple[LayerOrigin, ...]
     rejects: Rejects | None
     """None where the records of the layers are not all there any more."""
     splits: SplitCheck
     limits: tuple[str, ...]
-    whole: Whole
+    whole: CombinedLicense
     titles: Mapping[str, str]
     """What assets are called where they come from, by uid."""
 
@@ -74,7 +74,7 @@ def gather(build: Build, recipe: str) -> CardFacts:
         build=build,
         recipe=facts,
         census=census,
-        makers=tuple(makers_of(build)),
+        origins=tuple(layer_origins(build)),
         rejects=_rejects(build),
         splits=check_splits(build, census, options.duplicates),
         limits=tuple(known_limits(census)),

@@ -8,13 +8,13 @@ import yaml
 from ....shards.licenses import label
 from ....shards.markdown import code, escape, fenced, link, table
 from ....shards.recipes import RECIPES
-from ....shards.redact import redacted
+from ....shards.redact import redact_values
 from ....shards.schema import EDIT_KINDS
 from ....sources.registry import get_source
 from ....sources.rendered.facts import ESTIMATOR
 from ....sources.source import NOT_IN_CARD
 from ...config import Config
-from ..layer_origins import Maker, without_place
+from ..layer_origins import LayerOrigin, without_place
 from .facts import CardFacts
 
 _OF_ONE_MACHINE: Final = {"shard": {"splits"}, "engine": True, "orient": True}
@@ -27,7 +27,7 @@ def making(facts: CardFacts) -> Iterator[str]:
     build, plan = facts.build, facts.build.plan
     yield "## How it was made\n"
     yield f"{get_source(build.config.source.kind).how_made(_rendered(facts))}\n"
-    pair = next(maker for maker in facts.makers if maker.layer == "pair")
+    pair = next(origin for origin in facts.origins if origin.layer == "pair")
     if pair.options.get("unchanged", "copy") == "copy":
         yield (
             "Outside `changed`, the target has the source's own pixels: there the two are equal"
@@ -52,32 +52,35 @@ def layers(facts: CardFacts) -> Iterator[str]:
     yield "## Layers, models and prompts\n"
     rows = [
         [
-            maker.layer,
-            escape(maker.stage),
-            maker.version,
-            link(maker.model, maker.address) if maker.model else "",
-            _revision(facts, maker),
-            code(maker.fingerprint),
+            origin.layer,
+            escape(origin.stage),
+            origin.version,
+            link(origin.model, origin.address) if origin.model else "",
+            _revision(facts, origin),
+            code(origin.fingerprint),
         ]
-        for maker in facts.makers
+        for origin in facts.origins
     ]
     yield table(["layer", "stage", "version", "model", "revision", "fingerprint"], rows)
     prompts = [
-        [maker.layer, code(prompt.name), prompt.version or "own", code(prompt.sha256)]
-        for maker in facts.makers
-        for prompt in maker.prompts
+        [origin.layer, code(prompt.name), prompt.version or "own", code(prompt.sha256)]
+        for origin in facts.origins
+        for prompt in origin.prompts
     ]
     if prompts:
         yield "Prompts, with the first 16 digits of their SHA-256:\n"
         yield table(["layer", "file", "version", "sha256"], prompts)
-    if any(maker.model for maker in facts.makers):
+    if any(origin.model for origin in facts.origins):
         yield "Models have licences of their own, which their pages state; what follows does not speak of them.\n"
 
 
 def _rendered(facts: CardFacts) -> str:
     render = facts.build.config.render
     found = {
-        revision for makers in facts.census.maps.values() for estimator, revision in makers if estimator == ESTIMATOR
+        revision
+        for estimators in facts.census.maps.values()
+        for estimator, revision in estimators
+        if estimator == ESTIMATOR
     }
     by = f" by {' and '.join(map(code, sorted(found)))}" if found else ""
     noise = "denoised" if render.denoise else "not denoised"
@@ -105,7 +108,7 @@ def _configuration(facts: CardFacts) -> dict[str, Any]:
     config = facts.build.config
     fields = type(config.source).model_fields
     places = {name for name, field in fields.items() if field.json_schema_extra == NOT_IN_CARD}
-    values = redacted(config.model_dump(mode="json", exclude=cast("Any", _OF_ONE_MACHINE | {"source": places})))
+    values = redact_values(config.model_dump(mode="json", exclude=cast("Any", _OF_ONE_MACHINE | {"source": places})))
     values["shard"]["splits"] = dict(facts.build.plan.config["shard"]["splits"])
     usual = get_source(config.source.kind).layers
     chosen = {name: _layer(facts, name, layer) for name, layer in values["layers"].items()}
@@ -115,10 +118,10 @@ def _configuration(facts: CardFacts) -> dict[str, Any]:
 
 def _layer(facts: CardFacts, name: str, layer: Mapping[str, Any]) -> dict[str, Any]:
     """One entry of `layers`, with the options that the fingerprint covers."""
-    maker = next((maker for maker in facts.makers if maker.layer == name), None)
-    covered = {"model", "revision", "prompt", *(maker.options if maker else ())}
+    origin = next((origin for origin in facts.origins if origin.layer == name), None)
+    covered = {"model", "revision", "prompt", *(origin.options if origin else ())}
     options = {option: value for option, value in layer["options"].items() if option in covered}
-    return {"stage": layer["stage"] or (maker.stage if maker else "none"), **options}
+    return {"stage": layer["stage"] or (origin.stage if origin else "none"), **options}
 
 
 def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,13 +136,13 @@ def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
     return found
 
 
-def _revision(facts: CardFacts, maker: Maker) -> str:
+def _revision(facts: CardFacts, origin: LayerOrigin) -> str:
     """What the samples say was loaded; else what was asked for."""
     loaded = {
         revision
-        for member, makers in facts.census.maps.items()
-        if member.removeprefix("source_") == maker.layer
-        for _, revision in makers
+        for member, estimators in facts.census.maps.items()
+        if member.removeprefix("source_") == origin.layer
+        for _, revision in estimators
         if revision
     }
-    return ", ".join(map(code, sorted(loaded) or [maker.revision])) if loaded or maker.revision else ""
+    return ", ".join(map(code, sorted(loaded) or [origin.revision])) if loaded or origin.revision else ""

@@ -5,7 +5,7 @@ from typing import Final
 
 from ....sources.registry import all_sources
 from ..census import Shown
-from ..layer_origins import Maker
+from ..layer_origins import LayerOrigin
 
 _STAGES: Final = {
     "depth_anything_v2": "Yang et al., Depth Anything V2, NeurIPS 2024, arXiv 2406.09414",
@@ -22,10 +22,10 @@ _STAGES: Final = {
 }
 
 
-def references(assets: Iterable[Shown], datasets: Iterable[str], makers: Iterable[Maker]) -> list[str]:
+def references(assets: Iterable[Shown], datasets: Iterable[str], origins: Iterable[LayerOrigin]) -> list[str]:
     """One line a work, those of the sources first; what neither a source nor the table above names is not guessed."""
     seen = {dataset: [asset.uid for asset in assets if asset.dataset == dataset] for dataset in set(datasets)}
-    stages = {"metric3d" if maker.stage == "from_metric" else maker.stage for maker in makers}
+    stages = {"metric3d" if origin.stage == "from_metric" else origin.stage for origin in origins}
     return [
         *(work for source in all_sources() if source.kind in seen for work in source.citations(seen[source.kind])),
         *(text for name, text in _STAGES.items() if name in stages),

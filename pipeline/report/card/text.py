@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from ....shards.licenses import LICENSES, combine, label, licences_of
+from ....shards.licenses import LICENSES, combine, label, licenses_of
 from ....shards.markdown import code, escape, fenced, table
 from ....shards.recipes import RECIPES
 from ....shards.schema import Derivation, Scores
@@ -129,7 +129,7 @@ def _licences(facts: CardFacts) -> Iterator[str]:
         )
     yield "Samples by the licences of the models that they show, and what one such sample may be shared under:\n"
     yield table(["models under", "samples", "share", "sample under"], rows)
-    held = Counter(name for asset in census.assets.values() for name in licences_of(asset.licence))
+    held = Counter(name for asset in census.assets.values() for name in licenses_of(asset.licence))
     yield table(["licence", "models"], [[label(name), held[name]] for name in LICENSES if held[name]])
     yield f"[{ATTRIBUTION}]({ATTRIBUTION}) names every model that is seen, its creator and its licence.\n"
 
@@ -177,7 +177,7 @@ def _citation(facts: CardFacts) -> Iterator[str]:
         "}",
         "bibtex",
     )
-    works = references(facts.census.assets.values(), facts.census.datasets, facts.makers)
+    works = references(facts.census.assets.values(), facts.census.datasets, facts.origins)
     if works:
         yield "Works that it builds on:\n"
         yield "".join(f"- {work}\n" for work in works)

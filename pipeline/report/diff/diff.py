@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from ...opened import Build, open_build
 from ...planning.configurations import without_secrets
 from ...planning.samples import ASSETS
-from ..layer_origins import Maker, makers_of
+from ..layer_origins import LayerOrigin, layer_origins
 from .verdicts import ACCEPTED, PENDING, Verdicts, scores_of, verdicts_of
 
 SOME: Final = 20
@@ -55,17 +55,17 @@ def differences(first: Any, second: Any, name: str = "") -> Iterator[tuple[str, 
 
 def layers(builds: tuple[Build, Build], verdicts: tuple[Verdicts, Verdicts]) -> list[dict[str, Any]]:
     """Each layer of either build: whether it is the same in both, and what differs."""
-    ours, theirs = ({maker.layer: maker for maker in makers_of(build)} for build in builds)
+    ours, theirs = ({origin.layer: origin for origin in layer_origins(build)} for build in builds)
     found: list[dict[str, Any]] = []
     for layer in dict.fromkeys((*ours, *theirs)):
-        makers = (ours.get(layer), theirs.get(layer))
+        origins = (ours.get(layer), theirs.get(layer))
         found.append(
             {
                 "layer": layer,
-                "same": makers[0] is not None and makers[1] is not None and makers[0].folder == makers[1].folder,
-                "first": makers[0].folder if makers[0] else "",
-                "second": makers[1].folder if makers[1] else "",
-                "changes": _changes(*makers) or _inherited(layer, ours, theirs),
+                "same": origins[0] is not None and origins[1] is not None and origins[0].folder == origins[1].folder,
+                "first": origins[0].folder if origins[0] else "",
+                "second": origins[1].folder if origins[1] else "",
+                "changes": _changes(*origins) or _inherited(layer, ours, theirs),
                 "units": [
                     [verdict.done.get(layer, 0), build.plan.units]
                     for build, verdict in zip(builds, verdicts, strict=True)
@@ -143,7 +143,7 @@ def _assets(build: Build) -> list[str]:
     return pq.read_table(BytesIO(build.store.read_file(ASSETS)), columns=["uid"], use_threads=False)["uid"].to_pylist()
 
 
-def _changes(first: Maker | None, second: Maker | None) -> list[str]:
+def _changes(first: LayerOrigin | None, second: LayerOrigin | None) -> list[str]:
     """The differences between the origins of a layer, as text."""
     if first is None or second is None:
         return [f"only in the {'second' if first is None else 'first'}"]
@@ -152,7 +152,7 @@ def _changes(first: Maker | None, second: Maker | None) -> list[str]:
     compared = ["stage", "version", "model", "revision"]
     if first.stage == second.stage:
         compared.append("options")  # another stage has other options anyway
-    one, other = ({name: getattr(maker, name) for name in compared} for maker in (first, second))
+    one, other = ({name: getattr(origin, name) for name in compared} for origin in (first, second))
     found = [
         f"{name.removeprefix('options.')} {_brief(old)} -> {_brief(new)}" for name, old, new in differences(one, other)
     ]
@@ -161,7 +161,7 @@ def _changes(first: Maker | None, second: Maker | None) -> list[str]:
     return found
 
 
-def _inherited(layer: str, ours: Mapping[str, Maker], theirs: Mapping[str, Maker]) -> list[str]:
+def _inherited(layer: str, ours: Mapping[str, LayerOrigin], theirs: Mapping[str, LayerOrigin]) -> list[str]:
     """Why a layer differs although its stage is the same; empty if it does not differ."""
     if ours[layer].folder == theirs[layer].folder:
         return []

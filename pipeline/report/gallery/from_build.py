@@ -22,7 +22,7 @@ from ...packing.duplicates import Dropped
 from ...store.layers import LayerCorrupt, Record, Rejected
 from ...store.plan import PlanRow
 from ..funnel import packed_duplicates
-from ..layer_origins import makers_of
+from ..layer_origins import layer_origins
 from .entry import Entry, map_infos, parsed
 from .spread import by_unit
 from .writer import GalleryWriter
@@ -188,7 +188,7 @@ class BuildSamples:
                 "revision": maker.revision,
                 "address": maker.address,
             }
-            for maker in makers_of(build)
+            for maker in layer_origins(build)
         ]
         notes = [build.note] if build.note else []
         if self.damaged:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from ....shards import codecs
-from ....shards.plain import undirected
+from ....shards.plain import strip_directional_marks
 from ....shards.schema import SPLITS, Scores
 from ..palette import label_palette, turbo
 from .entry import STATES, Entry
@@ -140,10 +140,10 @@ def _colors() -> dict[str, str]:
 def _undirected(value: Any) -> Any:
     """Plain values without characters that change the writing direction of text beside them on the page."""
     if isinstance(value, str):
-        return undirected(value)
+        return strip_directional_marks(value)
     if isinstance(value, dict):
         mapping = cast("dict[str, Any]", value)
-        return {undirected(name): _undirected(part) for name, part in mapping.items()}
+        return {strip_directional_marks(name): _undirected(part) for name, part in mapping.items()}
     return [_undirected(part) for part in cast("list[Any]", value)] if isinstance(value, list | tuple) else value
 
 

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ....shards.plain import plain
+from ....shards.plain import sanitize
 from ....shards.schema import objects_edited
 from ....sources.edits.registry import RULES
 from ...engine.progress_table import cost
@@ -26,7 +26,7 @@ def print_why(found: Mapping[str, Any]) -> None:
     """All of it, a paragraph a subject."""
     console = terminal()
     state = f"{found['state']}: {found['because']}" if found["because"] else found["state"]
-    console.print(Text(found["key"], style="bold"), Text(plain(state), style=_STYLES.get(found["state"], "dim")))
+    console.print(Text(found["key"], style="bold"), Text(sanitize(state), style=_STYLES.get(found["state"], "dim")))
     if found["note"]:
         _wide(console, found["note"])
     plan = found["plan"]
@@ -93,7 +93,7 @@ def _layers_table(layers: list[dict[str, Any]]) -> Table:
         made = "seconds" in layer
         table.add_row(
             layer["layer"],
-            plain(stage),
+            sanitize(stage),
             Text(layer["state"], style=_STYLES.get(layer["state"], "dim")),
             cost(layer["seconds"] / max(1, layer["samples"])) if made else "",
             str(layer["attempts"]) if made else "",
@@ -157,9 +157,9 @@ def _head(console: Console, text: str) -> None:
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
-    console.print(Padding(Text(plain(text), style=style), (0, 0, 0, 2), expand=False))
+    console.print(Padding(Text(sanitize(text), style=style), (0, 0, 0, 2), expand=False))
 
 
 def _wide(console: Console, text: str) -> None:
     """A line that may be copied: never broken."""
-    console.print(Text(f"  {plain(text)}"), soft_wrap=True)
+    console.print(Text(f"  {sanitize(text)}"), soft_wrap=True)

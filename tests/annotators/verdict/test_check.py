@@ -11,7 +11,7 @@ from spatialdata_builder.annotators.clauses.clause import Tolerances
 from spatialdata_builder.annotators.clauses.fronts import known_fronts
 from spatialdata_builder.annotators.templates import instructions
 from spatialdata_builder.annotators.verdict.check import Verdict, check, check_text
-from spatialdata_builder.shards.geometry import flat, look_at, matrix4, similarity, wrapped
+from spatialdata_builder.shards.geometry import look_at, matrix4, similarity, to_json_list, wrap_degrees
 from spatialdata_builder.shards.interop.wording import bench_wording
 from spatialdata_builder.shards.schema import UNKNOWN_FRONT, PairFacts
 from tests.annotators.factory import SIDE, random_facts, without_poses
@@ -97,7 +97,7 @@ def stage(front: float = 0.0) -> PairFacts:
     facts = random_facts(0, "translate")
     chair, mug = (facts.objects[1], facts.objects[0])
     size = {"size_m": [0.2, 0.2, 0.2]}
-    still = flat(similarity(0, 0, 0, 90))
+    still = to_json_list(similarity(0, 0, 0, 90))
     chair = chair.model_copy(
         update=size
         | {"name": "chair", "category": "chair", "source_pose": still, "target_pose": still}
@@ -106,10 +106,15 @@ def stage(front: float = 0.0) -> PairFacts:
     mug = mug.model_copy(
         update=size
         | {"name": "red mug", "category": "mug", "source_visible": 1.0, "target_visible": 1.0}
-        | {"source_pose": flat(similarity(-0.8, 0, 0, 0)), "target_pose": flat(similarity(0.8, 0, 0, 0))}
+        | {
+            "source_pose": to_json_list(similarity(-0.8, 0, 0, 0)),
+            "target_pose": to_json_list(similarity(0.8, 0, 0, 0)),
+        }
         | {"source_box": [10, 50, 26, 70], "target_box": [102, 50, 118, 70]}
     )
-    view = facts.camera.source.model_copy(update={"world_from_camera": flat(look_at([0, -4, 1.5], [0, 0, 0.1]))})
+    view = facts.camera.source.model_copy(
+        update={"world_from_camera": to_json_list(look_at([0, -4, 1.5], [0, 0, 0.1]))}
+    )
     return facts.model_copy(
         update={
             "objects": [mug, chair],
@@ -235,7 +240,7 @@ def test_turns(actual):
     for sense, sign in (("counterclockwise", 1), ("clockwise", -1)):
         for degrees in (45.0, 90.0, 180.0, 270.0):
             verdict = check(Claims(edit="rotate", turn=sense, degrees=degrees), case)
-            off = abs(wrapped(sign * degrees - actual))
+            off = abs(wrap_degrees(sign * degrees - actual))
             assert (verdict.outcome == "agrees") == (off < 1), (sense, degrees)
             assert verdict.outcome in ("agrees", "contradicted")
     verdict = check(Claims(edit="rotate", turn="clockwise"), case)
@@ -260,7 +265,7 @@ def test_fronts_that_the_facts_imply_are_those_of_the_assets():
     seen = 0
     for facts, fronts in scenes(150, kinds=("rotate",)):
         for id, front in known_fronts(facts).items():
-            assert abs(wrapped(front - fronts[id])) < 0.1
+            assert abs(wrap_degrees(front - fronts[id])) < 0.1
             seen += 1
     assert seen > 5
 
@@ -336,7 +341,9 @@ def test_words_that_are_not_understood_leave_it_open():
 def moved(source: tuple[float, float], target: tuple[float, float], boxes: tuple[list[int], list[int]]) -> Case:
     """The stage, whose mug goes from one place on the floor to another, with its boxes in the two images."""
     facts = stage()
-    poses = {f"{name}_pose": flat(similarity(*at, 0, 0)) for name, at in (("source", source), ("target", target))}
+    poses = {
+        f"{name}_pose": to_json_list(similarity(*at, 0, 0)) for name, at in (("source", source), ("target", target))
+    }
     mug = facts.objects[0].model_copy(update=poses | {"source_box": boxes[0], "target_box": boxes[1]})
     step = [target[0] - source[0], target[1] - source[1], 0.0]
     edit = facts.edit.model_copy(update={"translation": step, "box": boxes[1]})
@@ -405,7 +412,7 @@ def test_amounts_without_a_number():
 def test_poses_are_what_is_looked_at():
     """The same words of the same scene seen from the other side are false."""
     facts = stage()
-    view = facts.camera.source.model_copy(update={"world_from_camera": flat(look_at([0, 4, 1.5], [0, 0, 0.1]))})
+    view = facts.camera.source.model_copy(update={"world_from_camera": to_json_list(look_at([0, 4, 1.5], [0, 0, 0.1]))})
     mug = facts.objects[0].model_copy(update={"source_box": [102, 50, 118, 70], "target_box": [10, 50, 26, 70]})
     camera = facts.camera.model_copy(update={"source": view, "target": view})
     other = facts.model_copy(update={"camera": camera, "objects": [mug, facts.objects[1]]})

@@ -8,7 +8,7 @@ import pytest
 
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.lock import RunLock
-from tests.pipeline.command_line import build, refused, run
+from tests.pipeline.command_line import assert_fails, build, run
 from tests.pipeline.releases import files_of, write_release
 
 KEY = "translate-train-uid000"
@@ -50,7 +50,7 @@ def test_nothing_is_removed_if_it_cannot_be_recomputed(release: Path, finished: 
     assert build(root, out).code == 0
     before = files_of(out)
     with RunLock(LayerStore(str(out))):
-        refused(run("rebuild", out, KEY), "in use")
+        assert_fails(run("rebuild", out, KEY), "in use")
     shutil.rmtree(root)
-    refused(run("rebuild", out, KEY), str(root))
+    assert_fails(run("rebuild", out, KEY), str(root))
     assert files_of(out) == before

@@ -12,8 +12,8 @@ from spatialdata_builder.pipeline.engine.render_device import (
     choose,
     gpus_of,
     local_gpus,
-    settle,
-    settled,
+    resolve_device,
+    with_resolved_device,
 )
 from spatialdata_builder.pipeline.planning.samples import pair_arguments
 from spatialdata_builder.pipeline.registry import build_stages
@@ -59,17 +59,17 @@ def test_gpus_of_this_machine(visible: str | None, listing: str, count: int):
 
 
 def test_auto_is_stored(store: LayerStore, monkeypatch: pytest.MonkeyPatch):
-    assert settled(config(), store).device == "auto"
-    settle(config("engine.resources.pair.gpus=1"), store)
+    assert with_resolved_device(config(), store).device == "auto"
+    resolve_device(config("engine.resources.pair.gpus=1"), store)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    settle(config(), store)
-    assert settled(config(), store).device == "gpu"
-    assert settled(config("render.device=cpu"), store).device == "cpu"
-    assert settled(config("render.device=optix"), store).device == "optix"
+    resolve_device(config(), store)
+    assert with_resolved_device(config(), store).device == "gpu"
+    assert with_resolved_device(config("render.device=cpu"), store).device == "cpu"
+    assert with_resolved_device(config("render.device=optix"), store).device == "optix"
 
 
 def test_an_explicit_device_is_not_stored(store: LayerStore):
-    settle(config("render.device=cpu"), store)
+    resolve_device(config("render.device=cpu"), store)
     assert not store.exists(DEVICE)
 
 
@@ -109,4 +109,4 @@ def test_resuming_without_a_gpu_is_an_error_before_work(started_on_gpu: LayerSto
 def test_a_damaged_device_file_is_named(store: LayerStore):
     store.write_file(DEVICE, b'{"device": "cp')
     with pytest.raises(SpatialdataError, match=r"plan/device\.json"):
-        settled(config(), store)
+        with_resolved_device(config(), store)

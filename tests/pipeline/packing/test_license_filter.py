@@ -9,7 +9,7 @@ from spatialdata_builder.pipeline.opened import open_build
 from spatialdata_builder.pipeline.packing.license_filter import find_unlicensed
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
-from tests.pipeline.command_line import build, refused, run
+from tests.pipeline.command_line import assert_fails, build, run
 from tests.pipeline.releases import files_of
 from tests.pipeline.relicensed import objects_of, relicense
 
@@ -83,7 +83,7 @@ def test_what_is_not_seen_does_not_count(mixed):
 
 def test_an_unknown_licence_is_named_with_those_that_there_are(mixed):
     before = files_of(mixed / "shards")
-    line = refused(run("shard", mixed, "--recipe", "full", "--licenses", "cc0,bye"), "'bye'", "did you mean 'by'")
+    line = assert_fails(run("shard", mixed, "--recipe", "full", "--licenses", "cc0,bye"), "'bye'", "did you mean 'by'")
     assert "cc0, by, by-sa, by-nc, by-nc-sa, by-nd, by-nc-nd, unknown" in line
     assert files_of(mixed / "shards") == before
 
@@ -91,7 +91,7 @@ def test_an_unknown_licence_is_named_with_those_that_there_are(mixed):
 def test_no_sample_left_leaves_the_shards_alone(mixed):
     before = files_of(mixed / "shards")
     told = run("shard", mixed, "--recipe", "full", "--licenses", "by-sa")
-    refused(told, "no sample", "shard.licenses leaves out", "by-nc", "unknown")
+    assert_fails(told, "no sample", "shard.licenses leaves out", "by-nc", "unknown")
     assert files_of(mixed / "shards") == before
     assert run("verify", mixed).code == 0
 
@@ -109,6 +109,6 @@ def test_damaged_facts_are_computed_again(mixed):
 
 def test_a_build_packs_by_its_configuration(release, tmp_path):
     out = tmp_path / "out"
-    refused(build(release, out, "shard.licenses=[by]"), "shard.licenses leaves out", "unknown 16")
+    assert_fails(build(release, out, "shard.licenses=[by]"), "shard.licenses leaves out", "unknown 16")
     assert build(release, out, "shard.licenses=[unknown]").code == 0
     assert json.loads((out / "shards/.made/full.json").read_bytes())["options"]["licenses"] == ["unknown"]

@@ -11,7 +11,7 @@ from spatialdata_builder.pipeline.planning.configurations import BUILD, BUILDING
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.lock import RunLock
 from tests.annotators.vlm.server import Reply, serving
-from tests.pipeline.command_line import Told, build, refused, run
+from tests.pipeline.command_line import CommandResult, assert_fails, build, run
 from tests.pipeline.releases import build_arguments, files_of
 
 AWAY = "layers.judge={stage: viescore, backend: openai, base_url: 'http://127.0.0.1:9/v1', model: m, tries: 1}"
@@ -20,7 +20,7 @@ NOTHING_PASSES = "layers.screen={stage: junk, min_luminance: 0.99}"
 KEY = "translate-train-uid000"
 
 
-def command(told: str, file: str) -> Told:
+def command(told: str, file: str) -> CommandResult:
     """Run the command that a message names for a file of OUT."""
     (text,) = [part for part in told.split("`") if part.startswith("spatialdata build --config ") and file in part]
     return run(*shlex.split(text)[1:])
@@ -28,7 +28,7 @@ def command(told: str, file: str) -> Told:
 
 def test_a_failed_experiment_leaves_a_good_dataset_as_it_is(release: Path, out: Path):
     before = files_of(out)
-    refused(build(release, out, AWAY), "cannot be reached")
+    assert_fails(build(release, out, AWAY), "cannot be reached")
     assert {name: data for name, data in files_of(out).items() if name != UNFINISHED} == before
     for words in (["status", out], ["card", out], ["view", out], ["why", out, KEY]):
         told = run(*words)
@@ -97,17 +97,17 @@ def test_an_experiment_whose_samples_are_all_rejected(release: Path, out: Path, 
 
 def test_a_first_build_that_is_not_finished_is_shown(release: Path, tmp_path: Path):
     out = tmp_path / "out"
-    refused(build(release, out, AWAY), "cannot be reached")
+    assert_fails(build(release, out, AWAY), "cannot be reached")
     assert not (out / BUILD).exists()
     found = json.loads(run("status", out, "--json").out)
     assert (found["finished"], found["note"]) == (False, "")
-    refused(run("shard", out, "--recipe", "full"), "is not finished")
+    assert_fails(run("shard", out, "--recipe", "full"), "is not finished")
     assert build(release, out).code == 0
     assert (out / BUILD).exists() and not (out / UNFINISHED).exists()
 
 
 def test_packing_otherwise_that_leaves_nothing_does_not_count(release: Path, out: Path):
-    refused(build(release, out, "shard.licenses=[cc0]"), "no sample")
+    assert_fails(build(release, out, "shard.licenses=[cc0]"), "no sample")
     told = run("shard", out, "--recipe", "full")
     assert told.code == 0, told
     assert "shard.licenses" in told.err
@@ -143,15 +143,15 @@ def test_a_configuration_of_another_folder(release: Path, out: Path, tmp_path: P
     assert build(release, other, "samples=6").code == 0
     (out / BUILD).write_bytes((other / BUILD).read_bytes())
     for words in (["status", out], ["verify", out], ["shard", out, "--recipe", "full"]):
-        refused(run(*words), str(out / BUILD), "of another build", "samples", "spatialdata build")
+        assert_fails(run(*words), str(out / BUILD), "of another build", "samples", "spatialdata build")
     assert build(release, out).code == 0
     assert run("verify", out).code == 0
 
 
 def test_derived_samples_are_no_other_unit_size(release: Path, out: Path, tmp_path: Path):
-    told = refused(build(release, out, "edits.invert=true"), "holds another plan", "edits.invert (none) -> true")
+    told = assert_fails(build(release, out, "edits.invert=true"), "holds another plan", "edits.invert (none) -> true")
     assert "unit_size" not in told
-    assert "unit_size 4 -> 8" in refused(build(release, out, "edits.invert=true", "unit_size=8"), "edits.invert")
+    assert "unit_size 4 -> 8" in assert_fails(build(release, out, "edits.invert=true", "unit_size=8"), "edits.invert")
     made = build(release, tmp_path / "new", "edits.invert=true")
     assert made.code == 0
     assert "unit_size: a unit has 4 samples of the source and those derived from them, 8 in all" in made.err

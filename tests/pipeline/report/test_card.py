@@ -18,7 +18,7 @@ from spatialdata_builder.pipeline.store.plan import PlanRow, write_plan
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
 from spatialdata_builder.shards.schema import SceneObject
-from tests.pipeline.command_line import build, refused, run
+from tests.pipeline.command_line import assert_fails, build, run
 from tests.pipeline.releases import files_of
 from tests.pipeline.relicensed import relicense
 
@@ -97,8 +97,8 @@ def test_every_creator_of_a_visible_object_is_named(out):
     relicense(out, lambda _, item: {"licence": "by" if item.asset.endswith("a") else "cc0", "creator": item.asset[5:]})
     pack(out)
     named = body_rows(card_of(out, "ATTRIBUTION.md"))
-    seen = {item.asset: item for record in records(out) for item in record.objects if item.shown}
-    samples = Counter(item.asset for record in records(out) for item in record.objects if item.shown)
+    seen = {item.asset: item for record in records(out) for item in record.objects if item.visible}
+    samples = Counter(item.asset for record in records(out) for item in record.objects if item.visible)
     assert len(named) == len(seen)
     assert {row[2]: (row[0], int(row[3])) for row in named} == {
         uid: (item.creator, samples[uid]) for uid, item in seen.items()
@@ -175,7 +175,7 @@ def test_all_licenses_of_one_model_are_named_and_required(out):
     relicense(out, lambda _, item: {"licence": "by;by-nc", "creator": "Ann; Zoe"})
     pack(out)
     text = card_of(out, "ATTRIBUTION.md")
-    seen = {item.asset for record in records(out) for item in record.objects if item.shown}
+    seen = {item.asset for record in records(out) for item in record.objects if item.visible}
     for name in ("CC BY", "CC BY-NC"):
         (part,) = [part for part in text.split("\n## ")[1:] if part.startswith(f"[{name}]")]
         assert {row[2] for row in body_rows(part)} == seen and {row[0] for row in body_rows(part)} == {"Ann; Zoe"}
@@ -227,20 +227,20 @@ def test_a_card_without_layers_states_what_is_missing(out):
 
 
 def test_cards_that_cannot_be_written_are_errors(out, tmp_path):
-    refused(run("card", tmp_path), "no build in")
-    refused(run("card", out, "--recipe", "ildm"), "holds no shards of ildm", "packed: full")
-    refused(run("card", out, "--recipe", "nothing"), "unknown recipe 'nothing'")
+    assert_fails(run("card", tmp_path), "no build in")
+    assert_fails(run("card", out, "--recipe", "ildm"), "holds no shards of ildm", "packed: full")
+    assert_fails(run("card", out, "--recipe", "nothing"), "unknown recipe 'nothing'")
     values = json.loads((out / "build.json").read_bytes())
     values["layers"]["checks"] = {"stage": "geometry", "options": {"min_area": 0.001}}
     (out / "build.json").write_text(json.dumps(values))
-    refused(run("card", out), "were packed from layer checks-", "pack again")
+    assert_fails(run("card", out), "were packed from layer checks-", "pack again")
 
 
 def test_an_unfinished_packing_is_an_error(out):
     (out / "shards/full/train/manifest.json").unlink()
-    refused(run("card", out), "is not finished", "spatialdata shard")
+    assert_fails(run("card", out), "is not finished", "spatialdata shard")
     shutil.rmtree(out / "shards")
-    refused(run("card", out), "holds no shards", "--recipe full")
+    assert_fails(run("card", out), "holds no shards", "--recipe full")
 
 
 def test_a_damaged_record_is_named(out):
@@ -249,5 +249,5 @@ def test_a_damaged_record_is_named(out):
     place = data.index(b'{"key"')
     data[place : place + 6] = b"\0" * 6
     shard.write_bytes(data)
-    line = refused(run("card", out), "is damaged", "verify --repair", code=1)
+    line = assert_fails(run("card", out), "is damaged", "verify --repair", code=1)
     assert shard.name in line

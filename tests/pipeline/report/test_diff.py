@@ -11,7 +11,7 @@ from spatialdata_builder.pipeline.opened import open_build
 from spatialdata_builder.pipeline.report.diff.verdicts import QUANTILES
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
-from tests.pipeline.command_line import build, refused, run
+from tests.pipeline.command_line import assert_fails, build, run
 
 STRICTER = (
     "layers.checks.min_object_change=0.99",
@@ -132,4 +132,4 @@ def test_layers_that_are_missing_or_damaged(finished, out):
 
 
 def test_no_build(finished, tmp_path):
-    refused(run("diff", finished, tmp_path), "no build in", str(tmp_path))
+    assert_fails(run("diff", finished, tmp_path), "no build in", str(tmp_path))

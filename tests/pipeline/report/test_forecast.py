@@ -14,7 +14,7 @@ from spatialdata_builder.pipeline.report.forecast.forecast import forecast
 from spatialdata_builder.pipeline.report.forecast.rates import LayerRate, Rates, RecipeRate, measure, read_rates
 from spatialdata_builder.pipeline.store.layers import LayerStore, Record, Rejected
 from spatialdata_builder.shards.errors import BadInput
-from tests.pipeline.command_line import refused, run
+from tests.pipeline.command_line import assert_fails, run
 from tests.pipeline.toys import Judge, Make, Measure, toy_plan
 
 LAYERS = ("pair", "screen", "metric", "normal", "depth", "segment", "line", "instruction", "checks")
@@ -240,4 +240,4 @@ def test_the_command(out: Path, tmp_path: Path):
     again = run("plan", "--measured", str(kept), "--samples", "1000", "--cpus", "8", "--json", *settings)
     assert json.loads(again.out)["cluster"]["cpus"] == 8
     unsized = run("plan", "--measured", str(kept), "--set", "samples=all", *settings)
-    refused(unsized, "give --samples")
+    assert_fails(unsized, "give --samples")

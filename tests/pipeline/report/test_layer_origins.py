@@ -9,7 +9,7 @@ from spatialdata_builder.annotators.vlm.prompts import FOLDER
 from spatialdata_builder.pipeline.config import parse_config
 from spatialdata_builder.pipeline.opened import Build, open_build
 from spatialdata_builder.pipeline.registry import build_stages
-from spatialdata_builder.pipeline.report.layer_origins import makers_of, without_place
+from spatialdata_builder.pipeline.report.layer_origins import layer_origins, without_place
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def with_layers(opened: Build, **layers: object) -> dict:
     """The origins of the build's layers, with other layers configured."""
     config = parse_config({**opened.config.model_dump(mode="json"), "layers": layers})
     stages = tuple(build_stages(config, {"root": "/release"}))
-    return {maker.layer: maker for maker in makers_of(replace(opened, config=config, stages=stages))}
+    return {maker.layer: maker for maker in layer_origins(replace(opened, config=config, stages=stages))}
 
 
 def test_a_model_its_revision_and_its_prompts(opened):

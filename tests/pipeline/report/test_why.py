@@ -17,7 +17,7 @@ from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import PlanRow, write_plan
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.reader import read_record
-from tests.pipeline.command_line import build, refused, run
+from tests.pipeline.command_line import assert_fails, build, run
 from tests.pipeline.releases import write_release
 
 
@@ -119,10 +119,10 @@ def test_hostile_names_are_plain_text(finished: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize("command", ["why", "rebuild"])
 def test_similar_keys_are_listed_for_unknown_ones(finished: Path, command: str):
     key = keys_of(finished)[5]
-    refused(run(command, finished, key + "x"), key, "most similar")
-    refused(run(command, finished, key.replace("-", "", 1)), key)
-    refused(run(command, finished, "数据"), "数据")
-    refused(run(command, finished, ""), "no sample ''")
+    assert_fails(run(command, finished, key + "x"), key, "most similar")
+    assert_fails(run(command, finished, key.replace("-", "", 1)), key)
+    assert_fails(run(command, finished, "数据"), "数据")
+    assert_fails(run(command, finished, ""), "no sample ''")
 
 
 def ratio(matcher: difflib.SequenceMatcher[str], key: str) -> float:

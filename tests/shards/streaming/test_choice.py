@@ -113,7 +113,7 @@ def test_weights_and_sizes_apply_to_the_selection(full: str, tmp_path: Path):
     make_split(str(tmp_path / "views"), [["v"]], changes={"v": make_sample("v", kind="camera")})
     both = {full: 1.0, str(tmp_path / "large"): 1.0}
     ds = stream(both, "spatialdiff", buckets=True, last="pad")
-    assert (ds.samples, ds.alike) == (18, 9)
+    assert (ds.samples, ds.largest_bucket) == (18, 9)
     assert {key for batch in ds.batches(2) for key in batch["key"]} == set(WANTED)
     forget_sizes(tmp_path / "large")
     assert stream(both, "spatialdiff", buckets=True).samples == 18

@@ -18,7 +18,7 @@ from spatialdata_builder.shards.reader import ShardError
 from spatialdata_builder.shards.streaming.cache import ShardCache
 from spatialdata_builder.shards.streaming.places import open_set
 from spatialdata_builder.shards.streaming.remote import file_at
-from spatialdata_builder.shards.streaming.retry import retried
+from spatialdata_builder.shards.streaming.retry import call_with_retries
 from spatialdata_builder.shards.writer import publish_bytes
 from tests.shards.factory import make_split
 
@@ -103,14 +103,14 @@ def test_transient_errors_are_retried():
             raise OSError("connection reset")
         return "bytes"
 
-    assert retried(flaky, "s3://x", first_s=0.001) == "bytes"
+    assert call_with_retries(flaky, "s3://x", first_s=0.001) == "bytes"
     assert len(calls) == 3
 
     def broken() -> str:
         raise OSError("connection refused")
 
     with pytest.raises(SpatialdataError, match="s3://x cannot be read after 3 attempts: connection refused"):
-        retried(broken, "s3://x", attempts=3, first_s=0.001)
+        call_with_retries(broken, "s3://x", attempts=3, first_s=0.001)
 
     def missing() -> str:
         calls.append(1)
@@ -118,7 +118,7 @@ def test_transient_errors_are_retried():
 
     calls.clear()
     with pytest.raises(FileNotFoundError):
-        retried(missing, "s3://x")
+        call_with_retries(missing, "s3://x")
     assert len(calls) == 1
 
 
@@ -239,5 +239,5 @@ def test_permission_errors_are_not_retried():
         raise PermissionError("Access Denied")
 
     with pytest.raises(PermissionError):
-        retried(forbidden, "s3://x")
+        call_with_retries(forbidden, "s3://x")
     assert len(calls) == 1

@@ -8,10 +8,10 @@ import pytest
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.sources.assets.orientations import (
     Orientation,
+    apply_orientations,
     encode_orientations,
-    kind_of,
+    front_status,
     orientation_file,
-    oriented,
     read_orientations,
 )
 from tests.sources.pool import synthetic_pool
@@ -42,7 +42,7 @@ def test_encoded_orientations_are_read_back(tmp_path: Path):
     path.write_bytes(encode_orientations(table))
     read = read_orientations(str(path))
     assert read == table and list(read) == ["a", "b", "c"]
-    assert [kind_of(read[uid]) for uid in "abc"] == ["unknown", "known", "undistinguishable"]
+    assert [front_status(read[uid]) for uid in "abc"] == ["unknown", "known", "undistinguishable"]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_only_known_values_change_an_asset():
         third.uid: Orientation(),
         "somebody else": Orientation(front_deg=1),
     }
-    changed = oriented([first, second, third, *rest], table)
+    changed = apply_orientations([first, second, third, *rest], table)
     assert (changed[0].front_deg, changed[0].category, changed[0].colour) == (90, "office chair", "blue")
     assert (changed[1].front_deg, changed[1].category, changed[1].colour) == (second.front_deg, "teapot", second.colour)
     assert changed[2:] == [third, *rest]
@@ -77,4 +77,4 @@ def test_only_known_values_change_an_asset():
 
 def test_the_color_of_portraits_has_precedence():
     seen = replace(synthetic_pool(1)[0], colour="red")
-    assert oriented([seen], {seen.uid: Orientation(colour="blue")}) == [seen]
+    assert apply_orientations([seen], {seen.uid: Orientation(colour="blue")}) == [seen]

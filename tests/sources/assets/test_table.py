@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.sources.assets.asset import Asset
-from spatialdata_builder.sources.assets.table import CANDIDATES, FEWEST, AssetTable, divide, table_of
+from spatialdata_builder.sources.assets.table import CANDIDATES, MIN_ASSETS, AssetTable, split_assets, table_of
 from spatialdata_builder.sources.registry import get_scene_source
 
 
@@ -28,19 +28,19 @@ def fractions(train: float, val: float, test: float) -> dict:
 
 
 def test_every_asset_has_one_split_and_every_split_has_enough():
-    splits = divide(assets(200), fractions(0.8, 0.1, 0.1), 3)
+    splits = split_assets(assets(200), fractions(0.8, 0.1, 0.1), 3)
     counts = {split: list(splits.values()).count(split) for split in ("train", "val", "test")}
     assert counts == {"train": 160, "val": 20, "test": 20}
-    few = divide(assets(12), fractions(0.9, 0.05, 0.05), 3)
-    assert sorted(few.values()).count("test") == sorted(few.values()).count("val") == FEWEST
+    few = split_assets(assets(12), fractions(0.9, 0.05, 0.05), 3)
+    assert sorted(few.values()).count("test") == sorted(few.values()).count("val") == MIN_ASSETS
 
 
 def test_splits_do_not_depend_on_order_and_few_assets_move():
     whole = assets(300)
-    splits = divide(whole, fractions(0.8, 0.1, 0.1), 3)
-    assert divide(list(reversed(whole)), fractions(0.8, 0.1, 0.1), 3) == splits
-    assert divide(whole, fractions(0.8, 0.1, 0.1), 4) != splits
-    fewer = divide(whole[:-1], fractions(0.8, 0.1, 0.1), 3)
+    splits = split_assets(whole, fractions(0.8, 0.1, 0.1), 3)
+    assert split_assets(list(reversed(whole)), fractions(0.8, 0.1, 0.1), 3) == splits
+    assert split_assets(whole, fractions(0.8, 0.1, 0.1), 4) != splits
+    fewer = split_assets(whole[:-1], fractions(0.8, 0.1, 0.1), 3)
     assert sum(fewer[uid] != splits[uid] for uid in fewer) <= 3
 
 
@@ -57,12 +57,12 @@ def test_splits_do_not_depend_on_order_and_few_assets_move():
 )
 def test_too_few_assets_are_reported(count: int, shares: tuple[float, float, float], words: str):
     with pytest.raises(BadInput, match=words):
-        divide(assets(count), fractions(*shares), 0)
+        split_assets(assets(count), fractions(*shares), 0)
 
 
 def test_a_split_with_fraction_zero_gets_no_assets():
-    assert set(divide(assets(5), fractions(1, 0, 0), 0).values()) == {"train"}
-    assert set(divide(assets(9), fractions(0, 0.5, 0.5), 0).values()) == {"val", "test"}
+    assert set(split_assets(assets(5), fractions(1, 0, 0), 0).values()) == {"train"}
+    assert set(split_assets(assets(9), fractions(0, 0.5, 0.5), 0).values()) == {"val", "test"}
 
 
 def shaped(sizes: list[int], models: int = 1) -> list[Asset]:
@@ -83,7 +83,7 @@ def shaped(sizes: list[int], models: int = 1) -> list[Asset]:
 def test_a_family_is_in_one_split_and_no_split_is_empty(sizes: list[int], shares: Any, seed: int):
     whole = shaped(sizes)
     try:
-        splits = divide(whole, fractions(*shares), seed)
+        splits = split_assets(whole, fractions(*shares), seed)
     except BadInput as error:
         assert "usable asset" in str(error) or "are left for" in str(error)
         return
@@ -96,7 +96,7 @@ def test_a_family_is_in_one_split_and_no_split_is_empty(sizes: list[int], shares
 
 def test_no_split_is_empty_if_half_of_the_assets_are_one_family():
     for seed in range(20):
-        splits = divide(shaped([100, *[1] * 100]), fractions(0.9, 0.05, 0.05), seed)
+        splits = split_assets(shaped([100, *[1] * 100]), fractions(0.9, 0.05, 0.05), seed)
         counts = {split: list(splits.values()).count(split) for split in ("train", "val", "test")}
         assert counts == {"train": 180, "val": 10, "test": 10}
         assert splits["uid0000"] == "train"
@@ -105,18 +105,18 @@ def test_no_split_is_empty_if_half_of_the_assets_are_one_family():
 def test_copies_of_too_few_models_are_reported():
     one = r"12 usable assets are 1 different model of 1 shape, .*add at least 1 of another shape$"
     with pytest.raises(BadInput, match=one):
-        divide(shaped([12]), fractions(1, 0, 0), 0)
+        split_assets(shaped([12]), fractions(1, 0, 0), 0)
     two = r"16 usable assets are 2 different models of 2 shapes, .* add at least 2 of other shapes, or use one split"
     with pytest.raises(BadInput, match=two):
-        divide(shaped([8, 8]), fractions(0.5, 0.25, 0.25), 0)
-    assert set(divide(shaped([12], models=12), fractions(1, 0, 0), 0).values()) == {"train"}
-    splits = divide(shaped([4, 4, 4, 4]), fractions(0.5, 0.25, 0.25), 0)
+        split_assets(shaped([8, 8]), fractions(0.5, 0.25, 0.25), 0)
+    assert set(split_assets(shaped([12], models=12), fractions(1, 0, 0), 0).values()) == {"train"}
+    splits = split_assets(shaped([4, 4, 4, 4]), fractions(0.5, 0.25, 0.25), 0)
     assert sorted(splits.values()) == ["test"] * 4 + ["train"] * 8 + ["val"] * 4
 
 
 def test_a_model_with_several_uids_is_a_candidate_once(tmp_path: Path):
     whole = shaped([5, 5, 1], models=2)
-    pq.write_table(table_of(whole, divide(whole, fractions(1, 0, 0), 0)), tmp_path / "assets.parquet")
+    pq.write_table(table_of(whole, split_assets(whole, fractions(1, 0, 0), 0)), tmp_path / "assets.parquet")
     drawn = AssetTable.read(str(tmp_path / "assets.parquet")).candidates("train", 0, 0)
     assert [asset.model for asset in drawn] == ["m0-0", "m0-1", "m1-0", "m1-1", "m2-0"]
     assert pq.read_table(tmp_path / "assets.parquet").num_rows == 11
@@ -124,7 +124,7 @@ def test_a_model_with_several_uids_is_a_candidate_once(tmp_path: Path):
 
 def test_candidates_depend_only_on_the_seed(tmp_path: Path):
     whole = assets(3 * CANDIDATES)
-    splits = divide(whole, fractions(0.9, 0.1, 0), 1)
+    splits = split_assets(whole, fractions(0.9, 0.1, 0), 1)
     pq.write_table(table_of(whole, splits), tmp_path / "assets.parquet")
     table = AssetTable.read(str(tmp_path / "assets.parquet"))
     chosen = table.candidates("train", 5, 0)

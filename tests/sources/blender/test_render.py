@@ -17,13 +17,13 @@ from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from spatialdata_builder.shards.errors import BadInput, WorkerLost
 from spatialdata_builder.shards.geometry import (
-    flat,
     intrinsics,
     look_at,
     matrix3,
     matrix4,
     project,
     similarity,
+    to_json_list,
     transform,
 )
 from spatialdata_builder.sources.blender.environment import python_of
@@ -89,7 +89,8 @@ def test_the_base_of_a_leaning_object_stays_when_it_is_rotated_or_scaled(rendere
     asset = usable(survey(tmp_path, glb(foot, arm, post)))
     before = Placement(0.0, 0.0, 0.0, 200.0, 0.7 / max(asset.size_m))
     camera = CameraPose(
-        tuple(flat(intrinsics(110, 110, 64, 48))), tuple(flat(look_at((0.3, -1.6, 1.2), (0.0, 0.0, 0.2))))
+        tuple(to_json_list(intrinsics(110, 110, 64, 48))),
+        tuple(to_json_list(look_at((0.3, -1.6, 1.2), (0.0, 0.0, 0.2)))),
     )
     rotated, scaled = remade(asset, before, turn_deg=180.0), remade(asset, before, factor=1.5)
     spec = dataclasses.replace(

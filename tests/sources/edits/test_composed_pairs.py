@@ -5,11 +5,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from spatialdata_builder.shards.geometry import wrapped
+from spatialdata_builder.shards.geometry import wrap_degrees
 from spatialdata_builder.shards.schema import EditKind
 from spatialdata_builder.sources.edits.composed_pairs import propose_two
 from spatialdata_builder.sources.edits.composition import composed
-from spatialdata_builder.sources.edits.proposals import Refusal
+from spatialdata_builder.sources.edits.proposals import Rejection
 from spatialdata_builder.sources.edits.registry import composed_kind
 from spatialdata_builder.sources.scenes.rotations import VIEWS
 from spatialdata_builder.sources.scenes.spec import SceneOptions, SceneSpec
@@ -33,7 +33,7 @@ TWOS: tuple[tuple[EditKind, EditKind], ...] = (
 @cache
 def proposals(kinds: tuple[EditKind, EditKind]) -> list[tuple[SceneSpec, SceneSpec]]:
     found = [propose_two(POOL, kinds, SceneOptions(), (512, 512), seed, a) for seed in range(8) for a in range(5)]
-    valid = [specs for specs in found if not isinstance(specs, Refusal)]
+    valid = [specs for specs in found if not isinstance(specs, Rejection)]
     assert len(valid) > 0.4 * len(found)
     return valid
 
@@ -77,7 +77,7 @@ def test_the_composed_edit_leads_from_one_target_to_the_other(kinds: tuple[EditK
         if edit.kind == "camera":
             pivot = pivot_of(first)
             start, end = orbit(spec.source.camera, pivot), orbit(spec.target.camera, pivot)
-            assert abs(wrapped(start[0] + edit.yaw_deg - end[0])) < 1e-3
+            assert abs(wrap_degrees(start[0] + edit.yaw_deg - end[0])) < 1e-3
             assert start[1] + edit.pitch_deg == pytest.approx(end[1], abs=1e-3)
             assert start[2] / edit.zoom == pytest.approx(end[2], rel=1e-4)
             assert edit.yaw_deg or edit.pitch_deg or edit.zoom != 1
@@ -90,7 +90,7 @@ def test_the_composed_edit_leads_from_one_target_to_the_other(kinds: tuple[EditK
             assert shown.placements[edit.object] == present.target.placements[edit.object]
             continue
         np.testing.assert_allclose(before[0] + edit.translation, after[0], atol=2e-6)
-        assert abs(wrapped(before[1] + edit.rotation_deg - after[1])) < 1e-5
+        assert abs(wrap_degrees(before[1] + edit.rotation_deg - after[1])) < 1e-5
         assert before[2] * edit.scale == pytest.approx(after[2], rel=1e-5)
         assert edit.view == "" or (edit.kind == "rotate" and edit.view in VIEWS)
         if second.edit.view:

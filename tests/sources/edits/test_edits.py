@@ -10,7 +10,7 @@ from spatialdata_builder.shards.schema import EDIT_KINDS
 from spatialdata_builder.sources.edits.inverse import inverted
 from spatialdata_builder.sources.edits.judge import judge
 from spatialdata_builder.sources.edits.limits import Limits
-from spatialdata_builder.sources.edits.proposals import Refusal, propose
+from spatialdata_builder.sources.edits.proposals import Rejection, propose
 from spatialdata_builder.sources.scenes.rotations import ANGLES, VIEWS, free_turns
 from spatialdata_builder.sources.scenes.spec import Placement, SceneOptions, SceneSpec
 from tests.sources.pool import ground, seen_at, synthetic_pool
@@ -98,7 +98,7 @@ def test_symmetric_objects_turn_by_angles_that_show(folds):
 
 def test_what_looks_the_same_after_every_turn_is_not_turned():
     pool = [replace(asset, symmetry=8) for asset in POOL]
-    assert propose(pool, "rotate", SceneOptions(), (512, 512), 0, 0) == Refusal("nothing_rotatable")
+    assert propose(pool, "rotate", SceneOptions(), (512, 512), 0, 0) == Rejection("nothing_rotatable")
     one = replace(POOL[0], symmetry=4, rotatable=True)
     assert 45.0 in free_turns(one) and not {90.0, -90.0, 180.0, 75.0} & {*free_turns(one)}
     assert free_turns(replace(one, symmetry=1)) == ANGLES

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from spatialdata_builder.shards.geometry import wrapped
+from spatialdata_builder.shards.geometry import wrap_degrees
 from spatialdata_builder.shards.schema import EDIT_KINDS
 from spatialdata_builder.sources.edits.inverse import inverted
 from spatialdata_builder.sources.edits.registry import inverse_kind
@@ -54,7 +54,7 @@ def test_the_numbers_lead_from_the_target_s_pose_to_the_source_s():
         np.testing.assert_allclose(moved, (after.x, after.y, after.z), atol=2e-6)
     for _, back in pairs("rotate"):
         _, before, after = edited(back)
-        assert abs(wrapped(before.yaw_deg + back.edit.rotation_deg - after.yaw_deg)) < 1e-5
+        assert abs(wrap_degrees(before.yaw_deg + back.edit.rotation_deg - after.yaw_deg)) < 1e-5
     for _, back in pairs("scale"):
         _, before, after = edited(back)
         assert before.scale * back.edit.scale == pytest.approx(after.scale, rel=1e-9)
@@ -68,7 +68,7 @@ def test_camera_edits_lead_back_along_their_orbit():
     for spec, back in pairs("camera"):
         pivot = pivot_of(spec)
         (azimuth, elevation, distance), end = (orbit(state.camera, pivot) for state in (back.source, back.target))
-        assert abs(wrapped(azimuth + back.edit.yaw_deg - end[0])) < 1e-3
+        assert abs(wrap_degrees(azimuth + back.edit.yaw_deg - end[0])) < 1e-3
         assert elevation + back.edit.pitch_deg == pytest.approx(end[1], abs=1e-3)
         assert distance / back.edit.zoom == pytest.approx(end[2], rel=1e-5)
 

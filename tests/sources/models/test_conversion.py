@@ -17,7 +17,7 @@ from spatialdata_builder.sources.blender.environment import python_of
 from spatialdata_builder.sources.blender.process import SCRIPT
 from spatialdata_builder.sources.blender.render import Renderer
 from spatialdata_builder.sources.models.conversion import Converter
-from spatialdata_builder.sources.survey.appearance import Booth, MeasureAppearance
+from spatialdata_builder.sources.survey.appearance import MeasureAppearance, PortraitModel
 from spatialdata_builder.sources.survey.geometry import SurveyAssets
 from tests.needs import needs
 from tests.sources.models import box
@@ -62,7 +62,7 @@ def test_every_format_is_read_as_it_looks(suffix: str, root: Path, shared: Path,
     (row,) = SurveyAssets("models")(files, [Sample("u", "train", spec)])
     assert isinstance(row, Row), row
     (row,) = MeasureAppearance("models")(
-        Booth(portraitist, files), [Sample("u", "train", spec, {"survey": row.columns})]
+        PortraitModel(portraitist, files), [Sample("u", "train", spec, {"survey": row.columns})]
     )
     assert isinstance(row, Row), row
     found = ASSET.validate_json(str(row.columns["asset"]))

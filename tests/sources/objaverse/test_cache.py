@@ -13,7 +13,7 @@ from spatialdata_builder.sources.objaverse.cache import (
     read_cache,
     resolve_root,
 )
-from spatialdata_builder.sources.survey.licenses import select_licences
+from spatialdata_builder.sources.survey.licenses import select_licenses
 from tests.sources.models import box, glb, make_cache, write_gz
 
 MODEL = glb(box(1, 1, 1))
@@ -217,4 +217,4 @@ def test_real_cache(shared_assets: Path):
     entries = list(read_cache(shared_assets / "objaverse"))
     assert len(entries) == 60
     assert all(entry.licence in ("by", "cc0") and entry.creator and entry.category for entry in entries)
-    assert len(select_licences(entries, ["cc0"])) == 13
+    assert len(select_licenses(entries, ["cc0"])) == 13

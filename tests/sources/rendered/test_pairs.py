@@ -10,8 +10,8 @@ import pytest
 
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Row, Sample
-from spatialdata_builder.sources.assets.table import divide, table_of
-from spatialdata_builder.sources.procedural import catalogue, make
+from spatialdata_builder.sources.assets.table import split_assets, table_of
+from spatialdata_builder.sources.procedural import catalogue, write_glb
 from spatialdata_builder.sources.rendered.pairs import BROKEN, RenderPairs
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions
 
@@ -24,8 +24,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     chosen = [asset for asset in catalogue(2) if asset.category in ("mug", "bottle", "vase", "bowl", "teapot")]
     for asset in chosen:
-        make(asset.uid, folder).rename(folder / asset.path)
-    pq.write_table(table_of(chosen, divide(chosen, SPLITS, 0)), folder / "assets.parquet")
+        write_glb(asset.uid, folder).rename(folder / asset.path)
+    pq.write_table(table_of(chosen, split_assets(chosen, SPLITS, 0)), folder / "assets.parquet")
     return folder
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from spatialdata_builder.shards.codecs import decode_image
-from spatialdata_builder.shards.geometry import similarity, transform, wrapped
+from spatialdata_builder.shards.geometry import similarity, transform, wrap_degrees
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.procedural import catalogue
@@ -55,7 +55,7 @@ def test_a_view_counter_clockwise_shows_the_objects_own_left():
     asset = replace(synthetic_pool(1)[0], front_deg=270.0)
     _, states = portrait_scene(asset)
     assert bearing_of_camera(asset, states[315].placements[1], states[315].camera) == pytest.approx(45)
-    assert wrapped(bearing_of_camera(asset, states[90].placements[1], states[90].camera)) == pytest.approx(180)
+    assert wrap_degrees(bearing_of_camera(asset, states[90].placements[1], states[90].camera)) == pytest.approx(180)
 
 
 def sample(asset: Asset) -> Sample:
@@ -85,7 +85,7 @@ def test_renders_show_the_painted_sides_where_they_are(stage: RenderPortraits):
         assert max(amount, key=lambda azimuth: amount[azimuth]) == facing
         assert amount[facing] > 0.1
         # From the other side nothing of it is seen.
-        assert all(amount[azimuth] == 0 for azimuth in AZIMUTHS if abs(wrapped(azimuth - facing)) > 90)
+        assert all(amount[azimuth] == 0 for azimuth in AZIMUTHS if abs(wrap_degrees(azimuth - facing)) > 90)
 
 
 @pytest.mark.blender

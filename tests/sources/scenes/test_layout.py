@@ -21,7 +21,7 @@ from spatialdata_builder.sources.assets.sizes import LARGEST
 from spatialdata_builder.sources.edits.proposals import (
     EDITS_PER_SCENE,
     SCENE,
-    Refusal,
+    Rejection,
     generator,
     propose,
     scene_number,
@@ -204,9 +204,9 @@ def test_another_process_proposes_the_same():
 
 
 def test_refusals_are_named():
-    assert propose([], "remove", OPTIONS, (512, 512), 0, 0) == Refusal("no_assets")
+    assert propose([], "remove", OPTIONS, (512, 512), 0, 0) == Rejection("no_assets")
     balls = [asset for asset in POOL if not asset.rotatable]
-    assert propose(balls, "rotate", OPTIONS, (512, 512), 0, 0) == Refusal("nothing_rotatable")
+    assert propose(balls, "rotate", OPTIONS, (512, 512), 0, 0) == Rejection("nothing_rotatable")
     steep = SceneOptions.model_validate({"camera": {"elevation_deg": (74, 75)}, "walls": 0})
     reasons = {getattr(propose(POOL, "camera", steep, (512, 512), seed, 0), "reason", "") for seed in range(5)}
     assert reasons <= {"", "too_steep", "object_hidden", "out_of_frame", "hidden"}
@@ -261,7 +261,7 @@ def test_no_object_stands_beyond_the_floor():
     for seed in range(40):
         for kind in ("translate", "scale", "insert"):
             spec = propose(giants, kind, options, (128, 128), seed, 0)
-            if isinstance(spec, Refusal):
+            if isinstance(spec, Rejection):
                 continue
             made += 1
             for state in (spec.source, spec.target):

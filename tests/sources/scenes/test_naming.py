@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spatialdata_builder.shards.colors import PALETTE
-from spatialdata_builder.shards.geometry import flat, intrinsics_of_lens, look_at, matrix3, matrix4, project
+from spatialdata_builder.shards.geometry import intrinsics_of_lens, look_at, matrix3, matrix4, project, to_json_list
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.scenes.naming import CONFUSABLE, name_objects
 from spatialdata_builder.sources.scenes.spec import (
@@ -23,8 +23,8 @@ from spatialdata_builder.sources.scenes.spec import (
 SIDE = 256
 FLOOR = Surface("wood", (0.5, 0.4, 0.3), (0.4, 0.3, 0.2), 0.1, 0.0, 0.5, 0)
 CAMERA = CameraPose(
-    K=tuple(flat(intrinsics_of_lens(35, SIDE, SIDE))),
-    world_from_camera=tuple(flat(look_at([0.0, -3.0, 1.5], [0.0, 0.0, 0.1]))),
+    K=tuple(to_json_list(intrinsics_of_lens(35, SIDE, SIDE))),
+    world_from_camera=tuple(to_json_list(look_at([0.0, -3.0, 1.5], [0.0, 0.0, 0.1]))),
 )
 NOUNS = ("mug", "coffee mug", "chair", "")
 COLOURS = ("", "red", "dark red", "blue", "green", "orange")

@@ -16,7 +16,7 @@ from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.stage import Stage
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.blender.render import Renderer
-from spatialdata_builder.sources.survey.appearance import Booth, MeasureAppearance
+from spatialdata_builder.sources.survey.appearance import MeasureAppearance, PortraitModel
 from spatialdata_builder.sources.survey.geometry import SurveyAssets
 from tests.sources.conftest import Measure
 from tests.sources.models import box, checkered, glb, pack, unpack
@@ -260,7 +260,8 @@ def test_colors_of_real_models(shared_assets: Path, portraitist: Renderer):
             (row,) = SurveyAssets("objaverse")(root.joinpath, [Sample(entry.uid, "train", entry.spec())])
             assert isinstance(row, Row)
             (row,) = MeasureAppearance("objaverse")(
-                Booth(portraitist, root.joinpath), [Sample(entry.uid, "train", entry.spec(), {"survey": row.columns})]
+                PortraitModel(portraitist, root.joinpath),
+                [Sample(entry.uid, "train", entry.spec(), {"survey": row.columns})],
             )
             assert isinstance(row, Row)
             found = TypeAdapter(Asset).validate_json(str(row.columns["asset"]))

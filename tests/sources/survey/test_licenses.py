@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.sources.objaverse.cache import read_cache
-from spatialdata_builder.sources.survey.licenses import normalize_license, select_licences
+from spatialdata_builder.sources.survey.licenses import normalize_license, select_licenses
 from tests.sources.models import box, glb, make_cache
 
 MODEL = glb(box(1, 1, 1))
@@ -21,12 +21,12 @@ def test_the_message_about_unknown_licenses_shows_a_setting_that_works(tmp_path:
     make_cache(tmp_path, dict.fromkeys(texts, MODEL), **{uid: {"license": text} for uid, text in texts.items()})
     entries = list(read_cache(tmp_path))
     with pytest.raises(BadInput) as caught:
-        select_licences(entries)
+        select_licenses(entries)
     message = str(caught.value)
     assert "unknown 4 ('mit', 'royalty free', 'free free" in message and "..." in message and len(message) < 500
     (advice,) = re.findall(r"--set source\.licenses='(\[.*?\])'", message)
     config = load_config(None, [f"source.licenses={advice}"])
-    assert [entry.licence for entry in select_licences(entries, config.source.licenses)][:2] == ["mit", "royalty free"]
+    assert [entry.licence for entry in select_licenses(entries, config.source.licenses)][:2] == ["mit", "royalty free"]
     with pytest.raises(BadInput, match=r"'mit' is not allowed; allowed: cc0, .*unknown .*any other text"):
         load_config(None, ["source.licenses=[mit]"])
 
@@ -34,10 +34,10 @@ def test_the_message_about_unknown_licenses_shows_a_setting_that_works(tmp_path:
 def test_license_filter(tmp_path: Path):
     make_cache(tmp_path, {"a": MODEL, "b": MODEL, "c": MODEL}, a={"license": "by-nc"}, b={"license": "CC0 1.0"})
     entries = list(read_cache(tmp_path))
-    assert [entry.uid for entry in select_licences(entries)] == ["b", "c"]
-    assert [entry.uid for entry in select_licences(entries, ["CC BY-NC 4.0"])] == ["a"]
+    assert [entry.uid for entry in select_licenses(entries)] == ["b", "c"]
+    assert [entry.uid for entry in select_licenses(entries, ["CC BY-NC 4.0"])] == ["a"]
     with pytest.raises(BadInput, match=r"no asset is left.*\(by-nd\).*by 1, by-nc 1, cc0 1: allow one of these"):
-        select_licences(entries, ["by-nd"])
+        select_licenses(entries, ["by-nd"])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from spatialdata_builder.pipeline.opened import open_build
 from spatialdata_builder.pipeline.report.gallery.writer import BLOCK
 from spatialdata_builder.pipeline.report.why.why import why_of
 from spatialdata_builder.shards.reader import read_record
-from tests.pipeline.command_line import build, refused, run
+from tests.pipeline.command_line import assert_fails, build, run
 from tests.pipeline.releases import files_of
 from tests.pipeline.report.gallery.conftest import values_of
 
@@ -138,10 +138,10 @@ def test_damaged_files_are_reported_and_count_as_missing(out: Path, index_of: Ca
 
 
 def test_no_build_no_gallery(tmp_path: Path, out: Path):
-    refused(run("view", tmp_path), str(tmp_path))
+    assert_fails(run("view", tmp_path), str(tmp_path))
     assert not list(tmp_path.glob("gal*"))
     (out / "plan.json").unlink()
-    refused(run("view", out), "no plan", "spatialdata build")
+    assert_fails(run("view", out), "no plan", "spatialdata build")
     assert not (out / "gallery").exists()
 
 

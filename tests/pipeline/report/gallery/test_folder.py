@@ -9,7 +9,7 @@ import pytest
 
 from spatialdata_builder.pipeline.report.gallery.folder import check_room, new_folder
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
-from tests.pipeline.command_line import refused, run
+from tests.pipeline.command_line import assert_fails, run
 
 
 def make(place: Path, text: str) -> None:
@@ -37,7 +37,7 @@ def test_other_folders_are_not_replaced(tmp_path: Path, finished: Path):
     (place / "gallery.json").write_text("{}")
     file.write_text("mine")
     for taken in (place, file, file / "below"):
-        refused(run("view", finished, "--out", taken), str(taken), "--out")
+        assert_fails(run("view", finished, "--out", taken), str(taken), "--out")
     assert sorted(path.name for path in place.iterdir()) == ["gallery.json", "thesis.tex"]
     assert file.read_text() == "mine"
     (tmp_path / "empty").mkdir()
@@ -74,7 +74,7 @@ def test_a_full_disk_is_reported(tmp_path: Path):
 
 
 def test_remote_folders_are_not_written(finished: Path):
-    refused(run("view", finished, "--out", "s3://bucket/gallery"), "s3://bucket/gallery", "folder on this machine")
-    refused(run("view", "s3://bucket/set"), "s3://bucket/set", "--out")
+    assert_fails(run("view", finished, "--out", "s3://bucket/gallery"), "s3://bucket/gallery", "folder on this machine")
+    assert_fails(run("view", "s3://bucket/set"), "s3://bucket/set", "--out")
     with pytest.raises(BadInput, match="not a folder"), new_folder(Path("/dev/null")):
         pass

@@ -10,7 +10,7 @@ import pytest
 from spatialdata_builder.pipeline.report.gallery.from_shards import Shard, ShardSamples
 from spatialdata_builder.shards.layout import join
 from spatialdata_builder.shards.recipes import get_recipe
-from tests.pipeline.command_line import refused, run
+from tests.pipeline.command_line import assert_fails, run
 from tests.pipeline.report.gallery.conftest import values_of
 from tests.shards.conftest import bucket
 from tests.shards.factory import make_split, out_of
@@ -60,7 +60,7 @@ def test_default_places(finished: Path, tmp_path: Path, index_of: Index):
     copy = shutil.copytree(out / "shards" / "full", tmp_path / "elsewhere" / "full")
     assert run("view", copy).code == 0
     assert len(index_of(tmp_path / "elsewhere" / "full-gallery")["key"]) == 16
-    refused(run("view", out, "--recipe", "ildm"), "ildm", "spatialdata shard")
+    assert_fails(run("view", out, "--recipe", "ildm"), "ildm", "spatialdata shard")
 
 
 def test_a_limit_takes_samples_from_all_shards(tmp_path: Path, index_of: Index):
@@ -96,7 +96,7 @@ def test_a_damaged_shard_is_named(tmp_path: Path):
     make_split(folder, [["a-1", "a-2"]])
     (tar,) = Path(folder).glob("*.tar")
     tar.write_bytes(tar.read_bytes()[:9000])
-    refused(run("view", folder, "--out", tmp_path / "g"), tar.name, "a-1", code=1)
+    assert_fails(run("view", folder, "--out", tmp_path / "g"), tar.name, "a-1", code=1)
     assert not (tmp_path / "g").exists()
 
 
