@@ -9,7 +9,7 @@ from trimesh.visual.material import PBRMaterial
 
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
-from tests.pipeline.command_line import Told, assert_fails, run
+from tests.pipeline.command_line import CommandResult, assert_fails, run
 from tests.sources.models import box, glb, write_gltf
 
 
@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def build(root: Path, out: Path, *settings: str) -> Told:
+def build(root: Path, out: Path, *settings: str) -> CommandResult:
     given = (
         *("source.kind=models", f"source.root={root}", f"source.cache={out.parent / 'cache'}", "samples=2"),
         *("engine.kind=inline", "render.resolution=64", "render.samples=2", "render.device=cpu", "edits={remove: 1}"),

@@ -1,10 +1,10 @@
 """What to cite beside a set: the works whose data, models and methods its layers come from."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from ....sources.registry import all_sources
-from ..census import Shown
+from ..census import VisibleAsset
 from ..layer_origins import LayerOrigin
 
 _STAGES: Final = {
@@ -22,7 +22,7 @@ _STAGES: Final = {
 }
 
 
-def references(assets: Iterable[Shown], datasets: Iterable[str], origins: Iterable[LayerOrigin]) -> list[str]:
+def references(assets: Collection[VisibleAsset], datasets: Iterable[str], origins: Iterable[LayerOrigin]) -> list[str]:
     """One line a work, those of the sources first; what neither a source nor the table above names is not guessed."""
     seen = {dataset: [asset.uid for asset in assets if asset.dataset == dataset] for dataset in set(datasets)}
     stages = {"metric3d" if origin.stage == "from_metric" else origin.stage for origin in origins}
