@@ -10,8 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.sources.models.catalog import ModelEntry, list_models
+from spatialdata_builder.sources.objaverse.cache import read_cache
 from spatialdata_builder.sources.registry import get_source
+from spatialdata_builder.sources.survey.geometry import SurveyAssets
 
 
 def touch(root: Path, *paths: str) -> Path:
@@ -82,6 +85,25 @@ def test_one_format_of_each_model(tmp_path: Path):
     assert list(found) == ["chair.glb", "lamp.fbx", "other/chair.fbx"]
     assert "3 files are left out: the same folder has a file of the same name" in said
     assert "2 files are left out, whose formats are not read: .blend 1, .stl 1; convert them to GLB" in said
+
+
+@pytest.mark.slow
+def test_real_models_in_a_plain_folder(shared_assets: Path, tmp_path: Path):
+    """Named by their files alone, with the sizes of their files. The size of a few is that of their category."""
+    known = {entry.uid: entry for entry in read_cache(shared_assets / "objaverse")}
+    for entry in known.values():
+        name = f"SM_{entry.category.title().replace(' ', '')}_{entry.uid[:4]}x.glb"
+        (tmp_path / name[3]).mkdir(exist_ok=True)
+        shutil.copy(shared_assets / "objaverse" / entry.path, tmp_path / name[3] / name)
+    found, said = listed(tmp_path, "CC BY 4.0")
+    assert len(found) == len(known) and not said
+    stage = SurveyAssets("models")
+    results = stage(tmp_path.joinpath, [Sample(uid, "train", entry.spec()) for uid, entry in found.items()])
+    rejects = {uid: result for uid, result in zip(found, results, strict=True) if isinstance(result, Reject)}
+    assert {result.reason for result in rejects.values()} <= {"unnamed"} and len(rejects) <= 3
+    assets = [json.loads(str(result.columns["asset"])) for result in results if isinstance(result, Row)]
+    assert all(entry["category"] for entry in assets)
+    assert sum(entry["scale"] == 1.0 for entry in assets) >= 0.9 * len(assets)
 
 
 def test_an_empty_folder(tmp_path: Path):
