@@ -19,9 +19,9 @@ from spatialdata_builder.shards.sample import Row, Sample
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.blender.render import Renderer, SceneError
 from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
-from spatialdata_builder.sources.objaverse.survey import SurveyAssets
 from spatialdata_builder.sources.rendered.portraits import portrait_options, portrait_scene
 from spatialdata_builder.sources.scenes.spec import RenderOptions
+from spatialdata_builder.sources.survey.geometry import SurveyAssets
 
 SIDE, SIZES, VIEWS = 160, (160, 80, 48, 32), (0, 135)
 LEAST = 32
@@ -30,7 +30,7 @@ LEAST = 32
 
 def main() -> None:
     root = resolve_root(sys.argv[1])
-    stage = SurveyAssets(root=str(root))
+    stage = SurveyAssets("objaverse", str(root))
     model = stage.setup()
     found: dict[int, list[tuple[float, float, int, str]]] = {size: [] for size in SIZES}
     parts: list[int] = []

@@ -22,16 +22,16 @@ from spatialdata_builder.shards.sample import Row, Sample
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.blender.render import Renderer
 from spatialdata_builder.sources.edits.proposals import Rejection, propose
-from spatialdata_builder.sources.objaverse.appearance import (
+from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
+from spatialdata_builder.sources.procedural import catalog, write_glb
+from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions
+from spatialdata_builder.sources.survey.appearance import (
     MeasureAppearance,
     Portrait,
     portrait_options,
     take_portrait,
 )
-from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
-from spatialdata_builder.sources.objaverse.survey import SurveyAssets
-from spatialdata_builder.sources.procedural import catalog, write_glb
-from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions
+from spatialdata_builder.sources.survey.geometry import SurveyAssets
 
 RENDER = RenderOptions(resolution=(128, 128), samples=8, device="cpu")
 LEAST_PX = 40
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def surveyed(root: Path) -> list[tuple[Asset, Path]]:
-    first, second = SurveyAssets(root=str(root)), MeasureAppearance(root=str(root))
+    first, second = SurveyAssets("objaverse", str(root)), MeasureAppearance("objaverse", str(root))
     folder, booth = first.setup(), second.setup()
     kept: list[tuple[Asset, Path]] = []
     for entry in read_cache(root):

@@ -10,14 +10,14 @@ import sys
 import time
 
 from spatialdata_builder.shards.sample import Row, Sample
-from spatialdata_builder.sources.objaverse.appearance import MeasureAppearance
 from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
-from spatialdata_builder.sources.objaverse.survey import SurveyAssets
+from spatialdata_builder.sources.survey.appearance import MeasureAppearance
+from spatialdata_builder.sources.survey.geometry import SurveyAssets
 
 
 def main() -> None:
     root = resolve_root(sys.argv[1])
-    survey, stage = SurveyAssets(root=str(root)), MeasureAppearance(root=str(root), threads=1)
+    survey, stage = SurveyAssets("objaverse", str(root)), MeasureAppearance("objaverse", str(root), threads=1)
     folder, booth = survey.setup(), stage.setup()
     samples: list[Sample] = []
     for entry in read_cache(root):

@@ -27,7 +27,7 @@ from spatialdata_builder.shards.geometry import flat, matrix4
 from spatialdata_builder.sources.blender.render import RenderedView, Renderer
 from spatialdata_builder.sources.changed_region import find_changed
 from spatialdata_builder.sources.edits.proposals import propose
-from spatialdata_builder.sources.procedural import catalogue, make
+from spatialdata_builder.sources.procedural import catalog, write_glb
 from spatialdata_builder.sources.scenes.footprints import footprint
 from spatialdata_builder.sources.scenes.garden import sample_garden, sample_sky
 from spatialdata_builder.sources.scenes.room import dress_room, sample_outlook, sample_room, seen_from
@@ -48,7 +48,7 @@ MARGIN_M = 0.12
 
 def proposals(side: int, first: int, options: SceneOptions) -> Iterator[tuple[int, SceneSpec]]:
     """The first valid proposal of each seed from `first`."""
-    assets = catalogue(6)
+    assets = catalog(6)
     for seed in range(first, first + 1000):
         found = (propose(assets, "translate", options, (side, side), seed, attempt) for attempt in range(60))
         if spec := next((spec for spec in found if isinstance(spec, SceneSpec)), None):
@@ -147,7 +147,7 @@ def figures(
     renderer: Renderer, spec: SceneSpec, folder: Path, noise: bool
 ) -> tuple[RenderedView, RenderedView, dict[str, float]]:
     """Source, target and what is measured of one scene."""
-    files = {placed.id: make(placed.asset.uid, folder) for placed in spec.objects}
+    files = {placed.id: write_glb(placed.asset.uid, folder) for placed in spec.objects}
     before = renderer.cpu_s
     renderer.open(spec, files)
     seen = renderer.visibility([spec.source, spec.target])
@@ -184,7 +184,7 @@ def print_memory(count: int, folder: Path) -> None:
     with Renderer(RenderOptions(resolution=(32, 32), samples=1, device="cpu"), threads=2) as renderer:
         for number in range(count):
             spec = few[number % len(few)]
-            renderer.open(spec, {placed.id: make(placed.asset.uid, folder) for placed in spec.objects})
+            renderer.open(spec, {placed.id: write_glb(placed.asset.uid, folder) for placed in spec.objects})
             renderer.render(spec.source)
             if number + 1 in (10, 20, 50, count):
                 click.echo(f"after {number + 1} rooms: {blender_megabytes():.0f} MB")

@@ -26,7 +26,7 @@ from spatialdata_builder.sources.assets.mesh import read_mesh
 from spatialdata_builder.sources.assets.supports import Support, find_supports, to_json
 from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
 from spatialdata_builder.sources.objaverse.survey import SurveyAssets
-from spatialdata_builder.sources.procedural import catalogue, write_glb
+from spatialdata_builder.sources.procedural import catalog, write_glb
 from spatialdata_builder.sources.rendered.supports import FindSupports
 
 ASSET = TypeAdapter(Asset)
@@ -62,7 +62,7 @@ def main() -> None:
             carriers += spent * may_carry(asset.category)
     report(f"{len(models)} models of {root.name}", models)
     with tempfile.TemporaryDirectory() as folder:
-        made = [(asset, write_glb(asset.uid, Path(folder))) for asset in catalogue(arguments.variants)]
+        made = [(asset, write_glb(asset.uid, Path(folder))) for asset in catalog(arguments.variants)]
         report(f"{len(made)} procedural models", made)
     searched = sum(may_carry(asset.category) for asset, _ in models)
     print(f"survey without supports: {len(samples) / surveyed:.1f} assets per CPU second")

@@ -14,13 +14,13 @@ import trimesh
 
 from spatialdata_builder.shards.sample import Sample
 from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
-from spatialdata_builder.sources.objaverse.survey import SurveyAssets
+from spatialdata_builder.sources.survey.geometry import SurveyAssets
 
 
 def main() -> None:
     root = resolve_root(sys.argv[1])
     samples = [Sample(entry.uid, "train", entry.spec()) for entry in read_cache(root)]
-    stage = SurveyAssets(root=str(root))
+    stage = SurveyAssets("objaverse", str(root))
     model = stage.setup()
     stage(model, samples[:1])  # warm up: imports happen once per worker
     seconds: list[float] = []

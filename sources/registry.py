@@ -13,6 +13,7 @@ from .source import PairSource, SceneSource, SourceOptions
 SOURCES: Final[dict[str, str]] = {
     "procedural": "spatialdata_builder.sources.procedural.source:Procedural",
     "objaverse": "spatialdata_builder.sources.objaverse.source:Objaverse",
+    "models": "spatialdata_builder.sources.models.source:Models",
     "object3dit": "spatialdata_builder.sources.object3dit.source:Object3dit",
 }
 """Kind -> `package.module:Class`. The first one is the default of `source.kind`."""
@@ -77,8 +78,9 @@ def _composed(sources: tuple[tuple[str, str], ...]) -> type[SourceOptions]:
     owners: dict[str, type[SourceOptions]] = {}
     for section in sections:
         for name in section.model_fields.keys() - SourceOptions.model_fields.keys():
-            other = owners.setdefault(name, section)
-            if not (issubclass(section, other) or issubclass(other, section)):
+            owner = next(base for base in section.__mro__ if name in vars(base).get("__annotations__", ()))
+            other = owners.setdefault(name, owner)
+            if not (issubclass(owner, other) or issubclass(other, owner)):
                 raise SpatialdataError(f"source.{name} is a key of {other.__name__} and of {section.__name__}")
     # Leave out classes that others derive from. pydantic takes keys from the last base first.
     bases = [one for one in sections if not any(one is not other and issubclass(other, one) for other in sections)]

@@ -11,10 +11,10 @@ everything that it needs from a build.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from pydantic import Field
 
@@ -40,17 +40,19 @@ class SourceOptions(Options):
     kind: str = "procedural"
     root: str = Field(
         default="",
-        description="folder of an Objaverse cache, or of OBJECT-3DIT folders and archives",
+        description="folder of models, of an Objaverse cache, or of OBJECT-3DIT folders and archives",
         json_schema_extra=NOT_IN_CARD,
     )
     licenses: tuple[License, ...] = Field(
         default=("cc0", "by", "by-sa"),
         min_length=1,
-        description="asset licenses to use; unknown: no license in the cache, or another text such as MIT",
+        description="asset licenses to use; unknown: the source names none, or another text such as MIT",
     )
 
 
 Keys = TypeVar("Keys", bound=SourceOptions)
+ModelFiles: TypeAlias = Callable[[str], Path]
+"""Where the glTF file of an `Asset.path` is on this node. Raises `assets.glb.GlbError` where it cannot be made."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,10 @@ class Source(ABC, Generic[Keys]):
         """Path or URL of an asset survey that builds share; empty: `OUT/survey`, if the source has a survey."""
         return ""
 
+    def citations(self, uids: Iterable[str]) -> tuple[str, ...]:
+        """For the dataset card: the works to cite for a set that shows these assets."""
+        return (self.citation,) if self.citation else ()
+
     def asset_page(self, uid: str) -> str:
         """For the dataset card: URL of the page of an asset; empty if not known."""
         return ""
@@ -229,9 +235,13 @@ class SceneSource(Source[Keys]):
     def orientations(self, options: Keys) -> dict[str, Orientation]:
         """The entries of the root's orientation file, by uid; written by `spatialdata orient` or by hand."""
 
+    def place(self, options: Keys, render: RenderOptions) -> str:
+        """What `models` needs to know to find the files, as text: the root, unless a source needs more."""
+        return self.root(options)
+
     @abstractmethod
-    def models(self, root: str) -> Callable[[Asset], Path]:
-        """A function that returns the GLB file of an asset on this node, and may create it.
+    def models(self, place: str) -> ModelFiles:
+        """A function that returns the glTF file of an asset on this node, and may create it.
 
         Called in a worker, with `root(options)`. Raises BadInput if the node does not have the root.
         """
@@ -257,7 +267,7 @@ class SceneSource(Source[Keys]):
             "dataset": self.kind,
             "assets": request.assets,
             "assets_sha256": request.assets_sha256,
-            "root": self.root(request.options),
+            "place": self.place(request.options, request.render),
             "scene": request.scene,
             "render": request.render,
             "gpus": request.gpus,

@@ -40,7 +40,8 @@ FLOORS = {
         "scratch derived changed_region assets",
         "scenes source registry procedural object3dit",
         "edits blender",
-        "rendered objaverse",
+        "rendered survey",
+        "objaverse models",
     ),
 }
 """Of the folders and files of a package, the lowest first: each may import those of lower floors."""

@@ -102,7 +102,8 @@ def run_orient(
         if todo:
             say(f"asking {vote.model} about {len(todo)} of {len(assets)} assets")
             resolve_device(config, store)
-            job = _plan(config, root, store, vote, side, todo)
+            place = source.place(config.source, config.render)
+            job = _plan(config, place, store, vote, side, todo)
             # Written only after all answers. With some of them in the file, the next run would plan other assets, and
             # rerender those that this run had rendered but not asked about.
             found, reasons = rebuild_damaged(
@@ -189,13 +190,13 @@ class _Job:
 
 
 def _plan(
-    config: Config, root: str, store: LayerStore, vote: VlmOrientation, side: int, assets: Sequence[Asset]
+    config: Config, place: str, store: LayerStore, vote: VlmOrientation, side: int, assets: Sequence[Asset]
 ) -> _Job:
     render = portrait_options(with_resolved_device(config, store), side)
     resources = {"cpus": 1.0, "gpus": gpus_of(render)} | _resources(config, RenderPortraits.layer)
     portraits = RenderPortraits(
         config.source.kind,
-        root,
+        place,
         render,
         # Inline, one Blender uses the whole machine.
         threads=os.cpu_count() or 1 if config.engine.kind == "inline" else 0,

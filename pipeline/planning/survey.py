@@ -175,7 +175,7 @@ def _usable(store: LayerStore, plan: Plan, stages: Sequence[Stage], say: Callabl
     if not assets:
         first = "; ".join(f"{asset['uid']}: {asset['detail']}" for asset in _rejected(store, plan, stages)[:3])
         raise BadInput(
-            f"source.root: none of the {plan.samples} assets can be used: {counted} ({first}); use a cache with intact "
+            f"source.root: none of the {plan.samples} assets can be used: {counted} ({first}); use a root with intact "
             f"models (the records are under {store})"
         )
     if reasons:

@@ -1,4 +1,4 @@
-"""A small reader of binary glTF 2.0: chunks, buffer views, accessors, and the files that a model references.
+"""A small reader of glTF 2.0, binary or as `.gltf`: buffer views, accessors, and the files that a model references.
 
 Invariant: whatever the file contains, reading returns arrays or raises a `GlbError` with a reason. A file that
 Blender's importer would not load is not read either. Nothing is read beyond the end of the file. Nothing is allocated
@@ -269,32 +269,43 @@ def header_error(path: Path) -> str:
 def open_glb(path: Path) -> Glb:
     """Check the header, the JSON, the extensions and the referenced files. The binary chunk is mapped, not read.
 
+    A file whose name ends in `.gltf` is JSON without a binary chunk; any other is a GLB.
+
     Raises:
         GlbError: `missing_file`; `too_large`; `missing_textures`: an image is outside the model's folder;
             `unreadable`: a buffer is outside it, or anything else is wrong.
     """
     if not path.is_file():
         raise GlbError("missing_file", "there is no such file")
-    if error := header_error(path):
+    is_text = is_gltf(path)
+    if not is_text and (error := header_error(path)):
         raise GlbError("unreadable", error)
     if path.stat().st_size > MAX_BYTES:
         raise GlbError("too_large", f"{path.stat().st_size} bytes, at most {MAX_BYTES}")
-    with path.open("rb") as file:
-        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     try:
-        text, binary = _chunks(data)
+        text, binary = (path.read_bytes(), memoryview(b"")) if is_text else _chunks(_mapped(path))
         content = parse_json(bytes(text))
         check_shape(content)
         if content["asset"]["version"] != "2.0":
             raise ValueError(f"asset version {content['asset']['version'][:20]!r}; only 2.0 is supported")
         _check_extensions(content)
     except (*MALFORMED, RecursionError) as error:
-        raise GlbError("unreadable", f"broken GLB: {one_line(error)}") from None
+        raise GlbError("unreadable", f"broken {'glTF' if is_text else 'GLB'}: {one_line(error)}") from None
     glb = Glb(path, content, binary)
     if len(glb.items("nodes")) > MAX_NODES:
         raise GlbError("too_large", f"{len(glb.items('nodes'))} nodes, at most {MAX_NODES}")
     _check_files(glb)
     return glb
+
+
+def is_gltf(path: Path) -> bool:
+    """Whether a file is named as glTF in JSON, which references other files."""
+    return path.suffix.lower() == ".gltf"
+
+
+def _mapped(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def parse_json(data: bytes) -> Any:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ...shards.colors import to_lab
 from ...shards.licenses import join_licenses
 from .asset import Asset
-from .glb import Floats
+from .glb import Floats, is_gltf, open_glb
 
 SHAPE_TOLERANCE: Final = 1e-3
 """For each number of a shape; these are about 1. Exporters that store 12 bits of a coordinate change them by a tenth
@@ -75,9 +75,15 @@ def describe(content: str, corners: Floats, srgb: Floats) -> Description:
 
 
 def content_of(path: Path) -> str:
-    """`Description.content` of a file."""
+    """`Description.content` of a file, and of the files that a `.gltf` references. Raises GlbError for a broken one."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+        digest = hashlib.file_digest(file, "sha256")
+    if is_gltf(path):
+        glb = open_glb(path)
+        for uri in (item.get("uri") for name in ("buffers", "images") for item in glb.items(name)):
+            if uri and not uri.startswith("data:"):
+                digest.update(hashlib.sha256(glb.resource(uri)).digest())
+    return digest.hexdigest()[:32]
 
 
 def describe_shape(corners: Floats) -> Floats:

@@ -141,7 +141,9 @@ def plausible_range(category: str) -> tuple[float, float]:
     return _RANGES.get(named, (typical / _RANGE_FACTOR, min(typical * _RANGE_FACTOR, LARGEST)))
 
 
-def find_size(extents: Sequence[float], category: str, known: Sequence[float] | None) -> Size:
+def find_size(
+    extents: Sequence[float], category: str, known: Sequence[float] | None, *, guess_unit: bool = False
+) -> Size:
     """Find how many meters one file unit is.
 
     In this order: the size in the metadata, if it is plausible; meters, as glTF requires, if the largest extent is
@@ -150,11 +152,15 @@ def find_size(extents: Sequence[float], category: str, known: Sequence[float] | 
 
     Args:
         extents: width, height and depth, file units, the largest above zero.
-        known: the size in the metadata, axes in any order.
+        known: the size in the metadata, axes in any order; or its largest side alone.
+        guess_unit: without a known size, a file that is not plausible in meters may be in centimeters or millimeters,
+            and one that is in none of them is in meters if that is in the range of its category.
     """
     largest = max(extents)
     if known is None:
-        return Size(_scale_of_file(largest, category), False)
+        return _guess_unit(largest, category) if guess_unit else Size(_scale_of_file(largest, category), False)
+    if len(known) == 1:
+        known = [side * known[0] / largest for side in extents]
     known_text = " x ".join(f"{side:g}" for side in known)
     sides = [sorted(side / max(sides) for side in sides) for sides in (extents, known)]
     if any(abs(ours - theirs) > _PROPORTION for ours, theirs in zip(*sides, strict=True)):
@@ -175,6 +181,15 @@ def find_size(extents: Sequence[float], category: str, known: Sequence[float] | 
     return Size(_scale_of_file(largest, category), False, note)
 
 
+def _guess_unit(largest: float, category: str) -> Size:
+    for factor, unit in _UNITS.items():
+        if _is_plausible(largest / factor, category):
+            return Size(1 / factor, False, "" if factor == 1 else f"a file in {unit}")
+    low, high = plausible_range(category)
+    in_range = typical_extent(category) is not None and low <= largest <= high
+    return Size(1.0 if in_range else _scale_of_file(largest, category), False)
+
+
 def _rank(size: float, factor: float, largest: float, category: str) -> tuple[bool, bool, float]:
     """Sort key for plausible sizes: that of the file, then meters, the nearest to the typical one, large units."""
     agrees = abs(size - largest) <= _PROPORTION * largest
@@ -182,8 +197,12 @@ def _rank(size: float, factor: float, largest: float, category: str) -> tuple[bo
     return not agrees, factor != 1, abs(log(size / typical)) if typical else factor
 
 
-def _scale_of_file(extent: float, category: str) -> float:
+def _is_plausible(extent: float, category: str) -> bool:
+    """Whether the largest extent of a file may be in meters."""
     typical = typical_extent(category)
-    if typical is None:
-        return 1.0 if _FILE_RANGE[0] <= extent <= _FILE_RANGE[1] else DEFAULT_EXTENT / extent
-    return 1.0 if typical / _FILE_FACTOR <= extent <= typical * _FILE_FACTOR else typical / extent
+    low, high = _FILE_RANGE if typical is None else (typical / _FILE_FACTOR, typical * _FILE_FACTOR)
+    return low <= extent <= high
+
+
+def _scale_of_file(extent: float, category: str) -> float:
+    return 1.0 if _is_plausible(extent, category) else (typical_extent(category) or DEFAULT_EXTENT) / extent

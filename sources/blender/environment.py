@@ -66,7 +66,7 @@ def python_of(script: Path) -> Path:
     """
     python, packages = requirements(script)
     wanted = json.dumps([python, packages, sys.platform, platform.machine()])
-    home = _cache() / f"blender-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
+    home = cache_folder() / f"blender-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     interpreter, ready = home / "bin" / "python", home / "ready"
     if not (ready.exists() and interpreter.exists()):
         uv = find_uv()
@@ -87,7 +87,8 @@ def clean_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key not in hidden}
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """The project's folder of the user's cache, in the temporary folder where that cannot be written."""
     wanted = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spatialdata"
     try:
         wanted.mkdir(parents=True, exist_ok=True)

@@ -225,6 +225,16 @@ class Renderer:
             _compare_size(file, low, high, asset.size_m)
         return arrays
 
+    def convert(self, file: Path, root: Path, target: Path) -> list[Path]:
+        """Convert a model below `root` to the GLB `target`. Returns the other files that it consists of.
+
+        No scene is open afterward. Raises AssetError, with the reasons of `convert.convert`, and SceneError.
+        """
+        self._replace_process()
+        self._spec, self._remaining_s = None, self.options.timeout_s
+        paths = {"file": str(file.absolute()), "root": str(root.absolute()), "target": str(target.absolute())}
+        return [Path(path) for path in self._exchange("convert", **paths)["files"]]
+
     def _replace_process(self) -> None:
         """Make sure that a process runs that may load another scene."""
         if self._scenes >= self.options.scenes_per_process:

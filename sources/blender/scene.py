@@ -352,7 +352,7 @@ class Geometry(NamedTuple):
     """Each material once; None for meshes without one."""
 
     def within(self, size_m: list) -> "Geometry":
-        """The geometry inside the box of an asset. Parts outside are invisible (sources/objaverse/appearance.py)."""
+        """The geometry inside the box of an asset. Parts outside are invisible (sources/survey/appearance.py)."""
         high, slack = np.array(size_m) * (0.5, 0.5, 1), 2e-3 * max(size_m)  # keep what ends at a side
         low, corners = high * (-1, -1, 0), self.vertices[self.triangles]
         inside = ((corners.max(axis=1) > low - slack) & (corners.min(axis=1) < high + slack)).all(axis=1)

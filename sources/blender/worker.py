@@ -38,6 +38,7 @@ import numpy as np  # noqa: E402
 ROOT = str(HERE.parents[1] if (HERE.parents[1] / "spatialdata_builder.py").is_file() else HERE.parents[2])
 __package__ = "spatialdata_builder.sources.blender"
 sys.path.append(ROOT)
+from .convert import convert  # noqa: E402
 from .passes import read_passes  # noqa: E402
 from .portrait import portray  # noqa: E402
 from .scene import BrokenAsset, Scene  # noqa: E402
@@ -127,6 +128,12 @@ class Worker:
             bpy.context.scene.render.threads = max(2, self.threads)
         arrays = portray(asset, file, views, side, self.folder)
         return {"arrays": {name: self._save(name, array) for name, array in arrays.items()}}
+
+    def convert(self, file: str, root: str, target: str) -> dict:
+        """Convert a model to GLB, see `convert.convert`. No scene is open afterward."""
+        self.scene = None
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        return {"files": convert(Path(file), Path(root), Path(target))}
 
     def _loaded(self) -> Scene:
         if self.scene is None:

@@ -1,7 +1,7 @@
 """Source `procedural`: models made by code. The default; nothing is downloaded."""
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import gettempdir
 from typing import ClassVar, Final
@@ -11,7 +11,7 @@ from pydantic import Field
 from ..assets.asset import Asset
 from ..assets.orientations import Orientation
 from ..scratch import LockedFolder
-from ..source import LIGHT, Request, SceneSource, SourceOptions, Survey
+from ..source import LIGHT, ModelFiles, Request, SceneSource, SourceOptions, Survey
 from . import catalog, write_glb
 
 MADE_PREFIX: Final = "spatialdata-assets-"
@@ -38,7 +38,7 @@ class Procedural(SceneSource[ProceduralOptions]):
     def orientations(self, options: ProceduralOptions) -> dict[str, Orientation]:
         return {}
 
-    def models(self, root: str) -> Callable[[Asset], Path]:
+    def models(self, place: str) -> ModelFiles:
         return MadeModels().path
 
     def check_root(self, options: ProceduralOptions, assets: Sequence[Asset], out: str) -> None:
@@ -52,5 +52,5 @@ class MadeModels:
         self._folder = LockedFolder(MADE_PREFIX, Path(gettempdir()))
         weakref.finalize(self, self._folder.remove)
 
-    def path(self, asset: Asset) -> Path:
-        return write_glb(asset.uid, self._folder.path)
+    def path(self, uid: str) -> Path:
+        return write_glb(uid, self._folder.path)

@@ -7,15 +7,13 @@ again for the sample.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from pathlib import Path
 from typing import ClassVar
 
 from ...shards.sample import Reject, Result, Row, Sample
 from ...shards.stage import Stage
-from ..assets.asset import Asset
 from ..assets.table import AssetTable
 from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
 from ..derived import is_derived, origin_rejected, origins_of
@@ -28,8 +26,10 @@ from ..registry import get_scene_source
 from ..scenes.kinds import Furniture, furniture_categories, needs_supports
 from ..scenes.naming import name_objects
 from ..scenes.spec import RenderOptions, SceneOptions, SceneSpec
+from ..source import ModelFiles
 from .derived import RenderedPair, between, invert
 from .facts import pair_columns
+from .files import located
 from .lit_colors import truly_named
 
 BROKEN = "broken_asset: "
@@ -46,7 +46,7 @@ class PairRenderer:
 
     renderer: Renderer
     table: AssetTable
-    files: Callable[[Asset], Path]
+    files: ModelFiles
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class RenderPairs(Stage):
     assets_sha256: str
     scene: SceneOptions
     render: RenderOptions
-    root: str = field(default="", metadata={"fingerprint": False})
+    place: str = field(default="", metadata={"fingerprint": False})
+    """See `SceneSource.place`."""
     threads: int = field(default=0, metadata={"fingerprint": False})
     """Threads of Blender; 0: `cpus`, rounded up, so that workers on one machine do not compete for cores."""
     batch_size: int = field(default=1, metadata={"fingerprint": False})
@@ -81,7 +82,7 @@ class RenderPairs(Stage):
 
         Raises BadInput on a node that does not have the models: it would reject all its samples.
         """
-        files = get_scene_source(self.source).models(self.root)
+        files = get_scene_source(self.source).models(self.place)
         renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
         return PairRenderer(renderer, AssetTable.read(self.assets), files)
 
@@ -136,8 +137,7 @@ class RenderPairs(Stage):
                 specs = self._propose(model, sample, seed, attempt, broken)
                 if not isinstance(specs, str):
                     if scene != loaded:
-                        files = {placed.id: model.files(placed.asset) for placed in specs[0].objects}
-                        model.renderer.open(specs[0], files)
+                        model.renderer.open(specs[0], {p.id: located(model.files, p.asset) for p in specs[0].objects})
                         loaded, ever_loaded = scene, True
                     outcome = self._render(model.renderer, specs)
                     if not isinstance(outcome, str):

@@ -6,7 +6,7 @@ light: only the object rotates.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -22,6 +22,8 @@ from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
 from ..registry import get_scene_source
 from ..scenes.camera import frame
 from ..scenes.spec import EditSpec, Light, Placement, RenderOptions, SceneObjectSpec, SceneSpec, State, Surface
+from ..source import ModelFiles
+from .files import located
 
 AZIMUTHS: Final[tuple[int, ...]] = tuple(range(0, 360, 45))
 ELEVATION_DEG: Final = 20.0
@@ -86,7 +88,7 @@ class Booth:
     """The state of a worker: a Blender process, and a function that finds model files."""
 
     renderer: Renderer
-    files: Callable[[Asset], Path]
+    files: ModelFiles
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ class RenderPortraits(Stage):
 
     source: str
     """Kind of a `SceneSource`."""
-    root: str = field(default="", metadata={"fingerprint": False})
+    place: str = field(default="", metadata={"fingerprint": False})
+    """See `SceneSource.place`."""
     render: RenderOptions = field(default_factory=lambda: portrait_options(RenderOptions()))
     """Views are squares whose side is the width of its resolution."""
     threads: int = field(default=0, metadata={"fingerprint": False})
@@ -116,7 +119,7 @@ class RenderPortraits(Stage):
 
     def setup(self) -> Booth:
         """Prepare Blender, which starts with the first asset. Raises BadInput if this node does not have the models."""
-        files = get_scene_source(self.source).models(self.root)
+        files = get_scene_source(self.source).models(self.place)
         return Booth(Renderer(self.render, threads=self.threads or math.ceil(self.cpus)), files)
 
     def cpu_seconds(self, model: Booth) -> float:
@@ -127,7 +130,7 @@ class RenderPortraits(Stage):
 
     def _portray(self, booth: Booth, asset: Asset) -> Result:
         try:
-            views = render_portraits(booth.renderer, asset, booth.files(asset), self.render.resolution[0])
+            views = render_portraits(booth.renderer, asset, located(booth.files, asset), self.render.resolution[0])
         except AssetError as error:
             return Reject(error.reason, detail=str(error))
         except RenderTimeout as error:

@@ -29,7 +29,7 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*[!y]
     ("override", "words"),
     [
         ("sourc.kind=objaverse", ["unknown key 'sourc'", "did you mean 'source'?", "allowed: edits, engine"]),
-        ("source.knd=objaverse", ["unknown key 'source.knd'", "'kind'", "allowed: fetch, kind"]),
+        ("source.knd=objaverse", ["unknown key 'source.knd'", "'kind'", "allowed: cache, creator, fetch"]),
         ("source.kind=objavers", ["source.kind", "'objavers'", "did you mean 'objaverse'?", "object3dit"]),
         ("edits.rotat=1", ["'edits.rotat'", "did you mean 'rotate'?", "camera"]),
         ("layers.dept=exact", ["'layers.dept'", "did you mean 'depth'?"]),

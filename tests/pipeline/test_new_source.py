@@ -102,7 +102,9 @@ def test_it_resumes_and_checks_its_root(root: Path, tmp_path: Path):
 def test_what_it_does_not_know_is_an_error(root: Path, tmp_path: Path):
     assert_fails(build(root, tmp_path / "out", "layers.depth=exact"), "layers.depth: pictures hold no exact depth")
     assert_fails(build(root, tmp_path / "out", "layers.pair=render"), "'png_pairs'", "'render'")
-    assert_fails(run("orient", "--out", tmp_path / "o", "--set", "source.kind=png_pairs"), "objaverse or procedural")
+    assert_fails(
+        run("orient", "--out", tmp_path / "o", "--set", "source.kind=png_pairs"), "models or objaverse or procedural"
+    )
 
 
 def test_the_docs_show_its_code():

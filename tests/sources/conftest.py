@@ -8,9 +8,9 @@ import pytest
 
 from spatialdata_builder.shards.sample import Result, Row, Sample
 from spatialdata_builder.sources.blender.render import Renderer
-from spatialdata_builder.sources.objaverse.appearance import MeasureAppearance, PortraitModel, portrait_options
-from spatialdata_builder.sources.objaverse.survey import SurveyAssets
 from spatialdata_builder.sources.scenes.spec import RenderOptions
+from spatialdata_builder.sources.survey.appearance import MeasureAppearance, PortraitModel, portrait_options
+from spatialdata_builder.sources.survey.geometry import SurveyAssets
 from tests.needs import needs
 
 Measure = Callable[..., Result]
@@ -30,10 +30,10 @@ def measured(tmp_path: Path, portraitist: Renderer) -> Measure:
     def measure(data: bytes, **entry: Any) -> Result:
         (tmp_path / "model.glb").write_bytes(data)
         spec = {"uid": "u", "path": "model.glb", "licence": "by", "creator": "c", "name": "", "category": ""} | entry
-        (found,) = SurveyAssets()(tmp_path, [Sample("u", "train", spec)])
+        (found,) = SurveyAssets("objaverse")(tmp_path.joinpath, [Sample("u", "train", spec)])
         if isinstance(found, Row):
             sample = Sample("u", "train", spec, {"survey": found.columns})
-            (found,) = MeasureAppearance()(PortraitModel(portraitist, tmp_path), [sample])
+            (found,) = MeasureAppearance("objaverse")(PortraitModel(portraitist, tmp_path.joinpath), [sample])
         return found
 
     return measure

@@ -15,11 +15,11 @@ import trimesh
 from spatialdata_builder.shards.colors import PALETTE
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Row, Sample
-from spatialdata_builder.sources.objaverse.survey import SurveyAssets
 from spatialdata_builder.sources.procedural import KINDS, catalog, write_glb
 from spatialdata_builder.sources.procedural.materials import Texture, named, paint
 from spatialdata_builder.sources.procedural.model import Model, Rng
 from spatialdata_builder.sources.procedural.shapes import Mesh, box, curve, extrude, lathe, sphere, sweep, torus
+from spatialdata_builder.sources.survey.geometry import SurveyAssets
 
 UIDS = [f"procedural-{kind}-{number:04d}" for kind in KINDS for number in (0, 5)]
 
@@ -157,12 +157,12 @@ def test_an_existing_file_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.slow
 def test_measurements_agree_with_the_survey_of_the_files(tmp_path: Path):
     """The survey reads the GLB and knows nothing of the generator."""
-    stage = SurveyAssets(root=str(tmp_path))
+    stage = SurveyAssets("objaverse", str(tmp_path))
     disagree = 0
     for asset in catalog(2):
         write_glb(asset.uid, tmp_path)
         spec = {"uid": asset.uid, "path": f"{asset.uid}.glb", "licence": "cc0", "creator": "", "name": ""}
-        (result,) = stage(tmp_path, [Sample("k", "train", {**spec, "category": asset.category})])
+        (result,) = stage(tmp_path.joinpath, [Sample("k", "train", {**spec, "category": asset.category})])
         assert isinstance(result, Row), (asset.uid, result)
         seen = json.loads(str(result.columns["asset"]))
         assert seen["size_m"] == list(asset.size_m) and seen["offset"] == list(asset.offset), asset.uid

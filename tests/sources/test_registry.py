@@ -86,7 +86,19 @@ def test_a_class_that_is_not_a_source_is_an_error(kind: str, place: str, words: 
 
 
 def test_a_configuration_has_the_keys_of_all_sources_in_one_order():
-    keys = ["kind", "root", "licenses", "variants", "uids", "fetch", "survey_folder", "orientations"]
+    keys = [
+        "kind",
+        "root",
+        "licenses",
+        "variants",
+        "uids",
+        "survey_folder",
+        "orientations",
+        "fetch",
+        "license",
+        "creator",
+        "cache",
+    ]
     assert list(source_options().model_fields) == keys
     assert list(load_config(None).source.model_dump()) == keys
     assert all(isinstance(load_config(None).source, source.options) for source in all_sources())
@@ -100,7 +112,7 @@ def test_a_registered_source_adds_its_keys(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(SOURCES, "png_pairs", "tests.sources.png_pairs.source:PngPairs")
     config = load_config(None, ["source.kind=png_pairs", "source.pattern=mug-*", "samples=all"])
     assert getattr(config.source, "pattern") == "mug-*"  # noqa: B009
-    with pytest.raises(BadInput, match=r"unknown key 'source\.patern'; did you mean 'pattern'\?; allowed: fetch"):
+    with pytest.raises(BadInput, match=r"unknown key 'source\.patern'; did you mean 'pattern'\?; allowed: cache"):
         load_config(None, ["source.patern=a"])
     with pytest.raises(BadInput, match=r"samples: 'all' needs source\.kind object3dit or png_pairs"):
         load_config(None, ["samples=all"])

@@ -23,7 +23,7 @@ ASSETS = """
 from spatialdata_builder.sources.procedural import catalog
 from spatialdata_builder.sources.registry import get_scene_source
 models = get_scene_source("procedural").models("")
-print(models(catalog(1)[0]), flush=True)
+print(models(catalog(1)[0].path), flush=True)
 input()
 """
 

@@ -1,9 +1,10 @@
 """Works to cite with a dataset: the data, models and methods of its layers."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from ....sources.registry import all_sources
+from ..census import VisibleAsset
 from ..layer_origins import LayerOrigin
 
 _STAGES: Final = {
@@ -21,11 +22,11 @@ _STAGES: Final = {
 }
 
 
-def references(datasets: Iterable[str], origins: Iterable[LayerOrigin]) -> list[str]:
+def references(assets: Collection[VisibleAsset], datasets: Iterable[str], origins: Iterable[LayerOrigin]) -> list[str]:
     """One line per work, those of the sources first. Only works that a source or the table above names are listed."""
-    seen = set(datasets)
+    seen = {dataset: [asset.uid for asset in assets if asset.dataset == dataset] for dataset in set(datasets)}
     stages = {"metric3d" if origin.stage == "from_metric" else origin.stage for origin in origins}
     return [
-        *(source.citation for source in all_sources() if source.kind in seen and source.citation),
+        *(work for source in all_sources() if source.kind in seen for work in source.citations(seen[source.kind])),
         *(text for name, text in _STAGES.items() if name in stages),
     ]

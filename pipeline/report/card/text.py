@@ -178,7 +178,7 @@ def _citation(facts: CardFacts) -> Iterator[str]:
         "}",
         "bibtex",
     )
-    works = references(facts.census.datasets, facts.origins)
+    works = references(facts.census.assets.values(), facts.census.datasets, facts.origins)
     if works:
         yield "Works that this dataset builds on:\n"
         yield "".join(f"- {work}\n" for work in works)

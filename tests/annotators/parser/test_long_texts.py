@@ -8,7 +8,8 @@ import pytest
 from spatialdata_builder.annotators.clauses.names import parse_phrase
 from spatialdata_builder.annotators.parser.parse import MAX_CHARACTERS, parse
 from spatialdata_builder.annotators.parser.text import normalize, split
-from spatialdata_builder.sources.objaverse.cache import normalize_license, plain_category
+from spatialdata_builder.sources.objaverse.cache import plain_category
+from spatialdata_builder.sources.survey.licenses import normalize_license
 
 SHAPES = (
     *("a", "1", "1.", "1 ", "-", "_ ", "é", "(", "°", "\n", ". ", ", ", "and ", "the ", "the x ", "not ", "a-", "'s "),

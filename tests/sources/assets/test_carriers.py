@@ -16,7 +16,7 @@ from spatialdata_builder.sources.assets.carriers import (
 )
 from spatialdata_builder.sources.assets.mesh import read_mesh
 from spatialdata_builder.sources.assets.supports import Ring, Support, SupportKind, find_supports
-from spatialdata_builder.sources.procedural import catalogue, write_glb
+from spatialdata_builder.sources.procedural import catalog, write_glb
 
 
 def region(
@@ -109,7 +109,7 @@ def test_supports_of_an_asset_are_stored():
 def test_procedural_models_carry_what_they_should_and_face_their_front(tmp_path: Path):
     carried: dict[str, set[str]] = {}
     fronts = 0
-    for asset in catalogue(2):
+    for asset in catalog(2):
         found = AssetSupports.of(
             asset.category, asset.size_m, find_supports(*read_mesh(asset, write_glb(asset.uid, tmp_path)))
         )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spatialdata_builder.sources.assets.sizes import LARGEST, TYPICAL_EXTENT, find_size, plausible_range
 from tests.sources.models import box, glb
-from tests.sources.objaverse.test_survey import asset, survey
+from tests.sources.survey.test_geometry import asset, survey
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,34 @@ def test_known_sizes_are_used_if_plausible(
     assert found.scale * max(sides) == pytest.approx(expected)
     assert word in found.note and bool(word) == bool(found.note)
     assert found.known == (word in ("", "centimeters", "millimeters"))
+
+
+@pytest.mark.parametrize(
+    ("category", "extent", "expected", "note"),
+    [
+        ("chair", 0.9, 0.9, ""),
+        ("chair", 90.0, 0.9, "a file in centimeters"),
+        ("chair", 900.0, 0.9, "a file in millimeters"),
+        ("chair", 9.0, 0.8, ""),
+        ("candle", 0.44, 0.44, ""),  # more than twice the typical size, and in the range of candles
+        ("candle", 0.9, 0.1, ""),
+        ("gizmo", 90.0, 0.9, "a file in centimeters"),
+        ("gizmo", 1000.0, 1.0, "a file in millimeters"),
+        ("gizmo", 1e6, 0.4, ""),
+    ],
+)
+def test_the_unit_of_a_file_is_guessed(category: str, extent: float, expected: float, note: str):
+    found = find_size((extent / 2, extent, extent / 3), category, None, guess_unit=True)
+    assert found.scale * extent == pytest.approx(expected)
+    assert (found.note, found.known) == (note, False)
+
+
+def test_the_largest_side_alone_is_a_known_size():
+    found = find_size((10, 20, 5), "chair", [0.9])
+    assert found.scale * 20 == pytest.approx(0.9) and found.known and not found.note
+    found = find_size((10, 20, 5), "chair", [90])
+    assert found.scale * 20 == pytest.approx(0.9) and "centimeters" in found.note
+    assert "cannot be the size of a chair" in find_size((10, 20, 5), "chair", [0.01]).note
 
 
 @given(

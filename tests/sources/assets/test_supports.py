@@ -26,7 +26,7 @@ from spatialdata_builder.sources.assets.supports import (
 )
 from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
 from spatialdata_builder.sources.objaverse.survey import SurveyAssets
-from spatialdata_builder.sources.procedural import catalogue, write_glb
+from spatialdata_builder.sources.procedural import catalog, write_glb
 
 ASSET = TypeAdapter(Asset)
 
@@ -310,7 +310,7 @@ def check_contact(gaps: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.slow
 def test_contact_on_procedural_models(tmp_path: Path):
-    gaps = contact(read_mesh(asset, write_glb(asset.uid, tmp_path)) for asset in catalogue(3))
+    gaps = contact(read_mesh(asset, write_glb(asset.uid, tmp_path)) for asset in catalog(3))
     assert {"top", "shelf", "inside"} <= gaps.keys()
     check_contact(gaps)
 

@@ -142,5 +142,5 @@ def test_procedural_files_are_made_on_the_spot(tmp_path: Path):
 
     asset = catalog(1)[0]
     models = get_scene_source("procedural").models("")
-    assert models(asset).read_bytes()[:4] == b"glTF"
-    assert get_scene_source("objaverse").models(str(tmp_path))(assets(1)[0]) == tmp_path / "glbs/0.glb"
+    assert models(asset.path).read_bytes()[:4] == b"glTF"
+    assert get_scene_source("objaverse").models(str(tmp_path))(assets(1)[0].path) == tmp_path / "glbs/0.glb"

@@ -18,7 +18,7 @@ from spatialdata_builder.sources.rendered.facts import silhouette
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions, SceneSpec
 from tests.sources.conftest import Measure
 from tests.sources.models import RED, box, checkered, glb
-from tests.sources.objaverse.test_survey import asset, reason, survey
+from tests.sources.survey.test_geometry import asset, reason, survey
 
 
 def leaning_l(sides: tuple[float, float, float]) -> bytes:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.sources.assets.glb import GlbError, open_glb
-from spatialdata_builder.sources.objaverse.survey import SurveyAssets
+from spatialdata_builder.sources.survey.geometry import SurveyAssets
 from tests.sources.glb_writer import CORNERS, FACES, Model, glb
 from tests.sources.odd_models import boxed
 
@@ -26,8 +26,8 @@ _SURVEY = """
 import json, sys, time
 from pathlib import Path
 from spatialdata_builder.shards.sample import Reject, Sample
-from spatialdata_builder.sources.objaverse.survey import SurveyAssets
-stage = SurveyAssets(root=sys.argv[1])
+from spatialdata_builder.sources.survey.geometry import SurveyAssets
+stage = SurveyAssets("objaverse", sys.argv[1])
 spec = {"uid": "u", "path": "model.glb", "licence": "by", "creator": "c", "name": "", "category": ""}
 began = time.process_time()
 (result,) = stage(stage.setup(), [Sample("u", "train", spec)])
@@ -118,7 +118,7 @@ def home(tmp_path: Path) -> Path:
 
 def survey(folder: Path, data: bytes) -> Row | Reject:
     (folder / "model.glb").write_bytes(data)
-    stage = SurveyAssets(root=str(folder))
+    stage = SurveyAssets("objaverse", str(folder))
     spec = {"uid": "u", "path": "model.glb", "licence": "by", "creator": "c", "name": "", "category": ""}
     (result,) = stage(stage.setup(), [Sample("u", "train", spec)])
     return result

@@ -42,8 +42,6 @@ from spatialdata_builder.sources.scenes.spec import (
 )
 from tests.needs import needs
 from tests.sources.models import glb
-from tests.sources.objaverse.test_survey import asset as usable
-from tests.sources.objaverse.test_survey import survey
 from tests.sources.small_scenes import (
     NAMES,
     object_mesh,
@@ -53,6 +51,8 @@ from tests.sources.small_scenes import (
     world_mesh,
     write_assets,
 )
+from tests.sources.survey.test_geometry import asset as usable
+from tests.sources.survey.test_geometry import survey
 
 OPTIONS = RenderOptions(resolution=(128, 96), samples=2, device="cpu")
 

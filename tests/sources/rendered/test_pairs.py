@@ -37,19 +37,19 @@ def stage(root: Path, **render: float) -> RenderPairs:
         assets_sha256="",
         scene=SceneOptions(objects=(2, 3)),
         render=RenderOptions(resolution=(64, 64), samples=2, **render),
-        root=str(root),
+        place=str(root),
     )
 
 
 def test_a_node_without_the_models_ends_the_run(root: Path, tmp_path: Path):
-    pairs = replace(stage(root), root=str(tmp_path / "not-mounted"))
+    pairs = replace(stage(root), place=str(tmp_path / "not-mounted"))
     with pytest.raises(BadInput, match=rf"source\.root: {tmp_path}/not-mounted .* on node {socket.gethostname()}"):
         pairs.setup()
 
 
 @pytest.mark.blender
 def test_missing_models_have_another_reason_than_scenes_that_do_not_fit(root: Path, tmp_path: Path):
-    pairs = replace(stage(root), root=str(tmp_path))
+    pairs = replace(stage(root), place=str(tmp_path))
     model = pairs.setup()
     (result,) = pairs(model, [sample(1, "scale")])
     model.renderer.close()

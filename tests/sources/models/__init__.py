@@ -52,6 +52,14 @@ def unpack(data: bytes) -> tuple[dict[str, Any], bytes]:
     return json.loads(data[20 : 20 + length]), data[28 + length :]
 
 
+def write_gltf(path: Path, data: bytes) -> None:
+    """Write a GLB as a `.gltf` and a `.bin` beside it."""
+    content, binary = unpack(data)
+    content["buffers"][0]["uri"] = f"{path.stem}.bin"
+    path.write_text(json.dumps(content))
+    path.with_suffix(".bin").write_bytes(binary)
+
+
 def write_gz(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(json.dumps(content).encode(), mtime=0))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spatialdata_builder.sources.objaverse.survey import names_room
+from spatialdata_builder.sources.survey.geometry import names_room
 
 
 @pytest.mark.parametrize(

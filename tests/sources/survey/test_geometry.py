@@ -22,7 +22,7 @@ from spatialdata_builder.sources.assets.primitives import read_primitives
 from spatialdata_builder.sources.assets.shape import footprint
 from spatialdata_builder.sources.assets.surface_samples import z_up
 from spatialdata_builder.sources.objaverse.cache import read_cache
-from spatialdata_builder.sources.objaverse.survey import SurveyAssets, category_from_name
+from spatialdata_builder.sources.survey.geometry import SurveyAssets, category_from_name
 from tests.sources.models import RED, box, checkered, glb, make_cache, pack, unpack
 
 ASSET = TypeAdapter(Asset)
@@ -30,8 +30,8 @@ ASSET = TypeAdapter(Asset)
 
 def survey(folder: Path, data: bytes | None, stage: SurveyAssets | None = None, **entry: Any) -> Asset | Reject:
     """The result of the survey for one model."""
-    stage = stage or SurveyAssets(root=str(folder))
-    stage = dataclasses.replace(stage, root=str(folder))
+    stage = stage or SurveyAssets("objaverse", str(folder))
+    stage = dataclasses.replace(stage, place=str(folder))
     if data is not None:
         (folder / "model.glb").write_bytes(data)
     spec = {"uid": "u", "path": "model.glb", "licence": "by", "creator": "c", "name": "", "category": ""} | entry
@@ -51,7 +51,7 @@ def asset(result: Asset | Reject) -> Asset:
 
 
 def test_is_a_stage():
-    assert isinstance(SurveyAssets(), Stage)
+    assert isinstance(SurveyAssets("objaverse"), Stage)
 
 
 def test_measures_a_box(tmp_path: Path):
@@ -194,13 +194,13 @@ def test_missing_file(tmp_path: Path):
 
 def test_missing_root(tmp_path: Path):
     with pytest.raises(BadInput):
-        SurveyAssets(root=str(tmp_path / "nowhere")).setup()
+        SurveyAssets("objaverse", str(tmp_path / "nowhere")).setup()
 
 
 def test_license(tmp_path: Path):
     data = glb(box(1, 1, 1))
     assert reason(survey(tmp_path, data, licence="by-nc")) == "licence"
-    assert asset(survey(tmp_path, data, SurveyAssets(licences=("CC BY-NC 4.0",)), licence="by-nc"))
+    assert asset(survey(tmp_path, data, SurveyAssets("objaverse", licences=("CC BY-NC 4.0",)), licence="by-nc"))
 
 
 def test_no_geometry(tmp_path: Path):
@@ -239,7 +239,7 @@ def test_texture_beside_the_model(tmp_path: Path):
 
 
 def test_too_many_triangles(tmp_path: Path):
-    found = survey(tmp_path, glb(box(1, 1, 1), box(1, 1, 2)), SurveyAssets(max_triangles=20))
+    found = survey(tmp_path, glb(box(1, 1, 1), box(1, 1, 2)), SurveyAssets("objaverse", max_triangles=20))
     assert reason(found) == "too_many_triangles" and isinstance(found, Reject) and found.score == 24
 
 
@@ -418,7 +418,7 @@ def test_real_models(shared_assets: Path):
     """All are usable at their real size, including flat ones (a mat, shorts, cards, a newspaper)."""
     root = shared_assets / "objaverse"
     entries = list(read_cache(root))
-    stage = SurveyAssets(root=str(root))
+    stage = SurveyAssets("objaverse", str(root))
     results = stage(stage.setup(), [Sample(entry.uid, "train", entry.spec()) for entry in entries])
     rejects = {
         entry.name: result.reason for entry, result in zip(entries, results, strict=True) if isinstance(result, Reject)
@@ -435,7 +435,7 @@ def test_real_models(shared_assets: Path):
 
 def test_cache_to_survey(tmp_path: Path):
     root = make_cache(tmp_path, {"good": glb(box(0.2, 0.2, 0.2)), "cut": glb(box(1, 1, 1))[:100], "gone": None})
-    stage = SurveyAssets(root=str(root))
+    stage = SurveyAssets("objaverse", str(root))
     entries = list(read_cache(root))
     results = stage(stage.setup(), [Sample(entry.uid, "train", entry.spec()) for entry in entries])
     got = {entry.uid: getattr(result, "reason", "ok") for entry, result in zip(entries, results, strict=True)}

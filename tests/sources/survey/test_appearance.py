@@ -16,8 +16,8 @@ from spatialdata_builder.shards.sample import Reject, Row, Sample
 from spatialdata_builder.shards.stage import Stage
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.blender.render import Renderer
-from spatialdata_builder.sources.objaverse.appearance import MeasureAppearance, PortraitModel
-from spatialdata_builder.sources.objaverse.survey import SurveyAssets
+from spatialdata_builder.sources.survey.appearance import MeasureAppearance, PortraitModel
+from spatialdata_builder.sources.survey.geometry import SurveyAssets
 from tests.sources.conftest import Measure
 from tests.sources.models import box, checkered, glb, pack, unpack
 
@@ -92,7 +92,7 @@ def transformed(**values: Any) -> dict[str, Any]:
 
 
 def test_is_a_stage():
-    assert isinstance(MeasureAppearance(), Stage)
+    assert isinstance(MeasureAppearance("objaverse"), Stage)
 
 
 @pytest.mark.parametrize(
@@ -257,10 +257,11 @@ def test_colors_of_real_models(shared_assets: Path, portraitist: Renderer):
     wanted = {"Extinguisher": "red", "Convertible sofa BZ": "blue", "Glove": "black", "Cup cake": "", "Mixer": ""}
     for entry in read_cache(root):
         if entry.name in wanted:
-            (row,) = SurveyAssets()(root, [Sample(entry.uid, "train", entry.spec())])
+            (row,) = SurveyAssets("objaverse")(root.joinpath, [Sample(entry.uid, "train", entry.spec())])
             assert isinstance(row, Row)
-            (row,) = MeasureAppearance()(
-                PortraitModel(portraitist, root), [Sample(entry.uid, "train", entry.spec(), {"survey": row.columns})]
+            (row,) = MeasureAppearance("objaverse")(
+                PortraitModel(portraitist, root.joinpath),
+                [Sample(entry.uid, "train", entry.spec(), {"survey": row.columns})],
             )
             assert isinstance(row, Row)
             found = TypeAdapter(Asset).validate_json(str(row.columns["asset"]))

@@ -1,15 +1,14 @@
 """The asset survey: reads each model once and measures what scenes need, or rejects the model.
 
-Its appearance is measured by `sources.objaverse.appearance`, on portraits.
+Its appearance is measured by `sources.survey.appearance`, on portraits.
 
-Invariant: the row of an asset depends on its file, its entry in the cache and the thresholds of this stage, never on
+Invariant: the row of an asset depends on its file, its entry in the source and the thresholds of this stage, never on
 other assets. So the survey can be divided into units, resumed and repeated like any other layer.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -26,7 +25,9 @@ from ..assets.shape import fit, inner_walls
 from ..assets.sizes import TYPICAL_EXTENT, Size, find_size
 from ..assets.surface_samples import Surface, check_images, sample_surface, z_up
 from ..assets.thin import THINNEST, lay_down, posture
-from .cache import DEFAULT_LICENSES, normalize_license, resolve_root
+from ..registry import get_scene_source
+from ..source import ModelFiles
+from .licenses import DEFAULT_LICENSES, normalize_license
 
 _ASSET: Final = TypeAdapter(Asset)
 _ROOM_WORDS: Final = frozenset(
@@ -83,11 +84,15 @@ class VisiblePart:
 
 @dataclass(frozen=True)
 class SurveyAssets(Stage):
-    """Measures one model of an Objaverse cache.
+    """Measures one model of a source.
 
-    `Sample.spec` is `cache.CacheEntry.spec()`. Column `asset`: JSON of `Asset`, still without color and symmetry.
+    `Sample.spec` is what the source knows of the model: `uid`, `path`, `licence`, `creator`, `name` and
+    `category`, as in `objaverse.cache.CacheEntry`, and optionally `size_m` and `guess_unit` (`sizes.find_size`), and
+    `unnamed`: why a model without a name cannot be used.
 
-    Rejects, with their scores: `licence`; `missing_file`; `unreadable`; `too_large`; `no_geometry`;
+    Column `asset`: JSON of `Asset`, still without color and symmetry.
+
+    Rejects, with their scores: `licence`; `unnamed`; `missing_file`; `unreadable`; `too_large`; `no_geometry`;
     `too_many_triangles` (triangles); `degenerate` (smallest over largest extent); `extreme_aspect` (largest over
     smallest extent, of a category that is not thin by nature); `too_thin` (smallest extent, meters, of one that is);
     `animated` (largest move of a node in its first frame); `missing_textures`; `untextured` (colored fraction of the
@@ -98,8 +103,10 @@ class SurveyAssets(Stage):
     needs: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 6
 
-    root: str = field(default="", metadata={"fingerprint": False})
-    """Folder of the cache, see `cache.resolve_root`."""
+    source: str = field(metadata={"fingerprint": False})
+    """Kind of a `SceneSource`."""
+    place: str = field(default="", metadata={"fingerprint": False})
+    """See `SceneSource.place`."""
     licences: tuple[str, ...] = DEFAULT_LICENSES
     max_triangles: int = 300_000
     max_aspect: float = 12.0
@@ -109,19 +116,15 @@ class SurveyAssets(Stage):
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
 
-    def setup(self) -> Path:
-        """Find the cache.
+    def setup(self) -> ModelFiles:
+        """Find the models. Raises BadInput on a node that does not have them."""
+        return get_scene_source(self.source).models(self.place)
 
-        Raises:
-            BadInput: there is no such folder.
-        """
-        return resolve_root(self.root)
-
-    def __call__(self, model: Path, samples: Sequence[Sample]) -> Sequence[Result]:
+    def __call__(self, model: ModelFiles, samples: Sequence[Sample]) -> Sequence[Result]:
         return [self.survey(model, sample.spec) for sample in samples]
 
     def survey(
-        self, root: Path, entry: Mapping[str, Any], visible: VisiblePart | None = None, *, flipped: bool = False
+        self, files: ModelFiles, entry: Mapping[str, Any], visible: VisiblePart | None = None, *, flipped: bool = False
     ) -> Result:
         """Survey one entry.
 
@@ -133,10 +136,12 @@ class SurveyAssets(Stage):
             to_license_name(normalize_license(license)) for license in self.licences
         }:
             return Reject("licence", detail=f"license '{entry['licence']}'; allowed: {', '.join(self.licences)}")
+        if entry.get("unnamed"):
+            return Reject("unnamed", detail=entry["unnamed"])
         if not entry["path"]:
             return Reject("missing_file", detail=f"uid {entry['uid']} is not in the cache's index")
         try:
-            return self._measure(open_glb(root / entry["path"]), entry, visible, flipped)
+            return self._measure(open_glb(files(entry["path"])), entry, visible, flipped)
         except GlbError as error:
             return Reject(error.reason, detail=error.detail)
 
@@ -156,7 +161,7 @@ class SurveyAssets(Stage):
         if rejected := _check_extent(extent):
             return rejected
         category = color_first(str(entry["category"])) or category_from_name(str(entry["name"]))
-        size = find_size(extent.tolist(), category, entry.get("size_m"))
+        size = find_size(extent.tolist(), category, entry.get("size_m"), guess_unit=bool(entry.get("guess_unit")))
         if rejected := self._check_thickness(extent, category, size.scale):
             return rejected
         surface = sample_surface(glb, primitives if visible is None else [visible.crop(one) for one in primitives])

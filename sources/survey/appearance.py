@@ -27,9 +27,11 @@ from ..assets.shape import HIDDEN, looks_round, rotational_symmetry
 from ..assets.surface_samples import Surface, sample_surface
 from ..assets.thin import lies_face_down
 from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
+from ..registry import get_scene_source
 from ..scenes.spec import RenderOptions
-from .cache import DEFAULT_LICENSES, resolve_root
-from .survey import SurveyAssets, VisiblePart
+from ..source import ModelFiles
+from .geometry import SurveyAssets, VisiblePart
+from .licenses import DEFAULT_LICENSES
 
 SIDE: Final = 64
 """Side of a view, pixels."""
@@ -194,12 +196,12 @@ class PortraitModel:
     """The state of a worker."""
 
     renderer: Renderer
-    root: Path
+    files: ModelFiles
 
 
 @dataclass(frozen=True)
 class MeasureAppearance(Stage):
-    """Looks at a surveyed model from nine sides. `Sample.spec` is `cache.CacheEntry.spec()`.
+    """Looks at a surveyed model from nine sides. `Sample.spec` is that of the survey.
 
     Columns: `asset`, JSON of `Asset`, now with color and symmetry, and measured again if a part of the file cannot be
     seen; `identity`, JSON of `identity.Description`.
@@ -214,7 +216,10 @@ class MeasureAppearance(Stage):
     own_pool: ClassVar[bool] = True
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout"})
 
-    root: str = field(default="", metadata={"fingerprint": False})
+    source: str = field(metadata={"fingerprint": False})
+    """Kind of a `SceneSource`."""
+    place: str = field(default="", metadata={"fingerprint": False})
+    """See `SceneSource.place`."""
     licences: tuple[str, ...] = DEFAULT_LICENSES
     render: RenderOptions = field(default_factory=lambda: portrait_options(RenderOptions()))
     threads: int = field(default=0, metadata={"fingerprint": False})
@@ -224,10 +229,9 @@ class MeasureAppearance(Stage):
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
 
     def setup(self) -> PortraitModel:
-        """Find the cache and prepare Blender, which starts with the first asset. Raises BadInput without a cache."""
-        return PortraitModel(
-            Renderer(self.render, threads=self.threads or math.ceil(self.cpus)), resolve_root(self.root)
-        )
+        """Find the models and prepare Blender, which starts with the first asset. Raises BadInput without models."""
+        files = get_scene_source(self.source).models(self.place)
+        return PortraitModel(Renderer(self.render, threads=self.threads or math.ceil(self.cpus)), files)
 
     def cpu_seconds(self, model: PortraitModel) -> float:
         return model.renderer.cpu_s
@@ -237,8 +241,8 @@ class MeasureAppearance(Stage):
 
     def _measure(self, booth: PortraitModel, sample: Sample) -> Result:
         asset = _ASSET.validate_json(str(sample["survey"]["asset"]))
-        file = booth.root / asset.path
         try:
+            file = booth.files(asset.path)
             visible, portrait = None, take_portrait(booth.renderer, asset, file)
             for _ in range(_MAX_CUTS):
                 if reject := _check_visibility(portrait):
@@ -250,6 +254,7 @@ class MeasureAppearance(Stage):
                     return cropped
                 asset, portrait = cropped, take_portrait(booth.renderer, cropped, file)
             samples, corners = sample_file(file, visible)
+            content = content_of(file)
             surface = with_seen_colors(samples, asset, portrait)
             if asset.laid:
                 flipped = self._survey(booth, sample, visible, flipped=True)
@@ -269,7 +274,7 @@ class MeasureAppearance(Stage):
             return Reject("blender_crash", detail=f"asset {asset.uid}: {error}")
         if not len(surface.points):
             return Reject("nothing_to_see", 0.0, "none of its surface samples is visible")
-        description = describe(content_of(file), corners, surface.srgb)
+        description = describe(content, corners, surface.srgb)
         columns = {"asset": _ASSET.dump_json(with_appearance(asset, surface, portrait)).decode()}
         return Row(columns | {"identity": json.dumps(asdict(description))})
 
@@ -277,7 +282,9 @@ class MeasureAppearance(Stage):
         self, booth: PortraitModel, sample: Sample, visible: VisiblePart | None, *, flipped: bool = False
     ) -> Asset | Reject:
         """Survey the visible part; `flipped`: laid on its other side."""
-        result = SurveyAssets(licences=self.licences).survey(booth.root, sample.spec, visible, flipped=flipped)
+        result = SurveyAssets(self.source, licences=self.licences).survey(
+            booth.files, sample.spec, visible, flipped=flipped
+        )
         return result if isinstance(result, Reject) else _ASSET.validate_json(str(result.columns["asset"]))
 
 
