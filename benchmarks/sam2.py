@@ -40,7 +40,7 @@ from transformers.models.sam2 import Sam2HieraDetConfig
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from spatialdata_builder.annotators.device import autocast
 from spatialdata_builder.annotators.sam2 import Sam2Segments
-from spatialdata_builder.annotators.sam2_masks import grid_points, paint, stability_scores, suppress
+from spatialdata_builder.annotators.sam2_masks import box_nms, grid_points, paint, stability_scores
 from spatialdata_builder.shards.codecs import decode_labels, encode_image
 from spatialdata_builder.shards.sample import Sample
 from tests.annotators.factory import random_facts
@@ -88,7 +88,7 @@ class Sam2ProcessorPil(sam.SamImageProcessorPil):
         ]
 
     def post_process_for_mask_generation(self, all_masks: Any, all_scores: Any, all_boxes: Any, threshold: float):
-        keep = np.flatnonzero(suppress(all_boxes.numpy(force=True), all_scores.numpy(force=True), threshold))
+        keep = np.flatnonzero(box_nms(all_boxes.numpy(force=True), all_scores.numpy(force=True), threshold))
         runs = [all_masks[index] for index in keep]
         # The library's own function: pixels from run lengths, one by one.
         return [sam._rle_to_mask(run) for run in runs], all_scores[keep], runs, all_boxes[keep]

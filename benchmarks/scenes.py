@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from spatialdata_builder.shards.geometry import flat, matrix4
+from spatialdata_builder.shards.geometry import matrix4, to_json_list
 from spatialdata_builder.sources.blender.render import RenderedView, Renderer
 from spatialdata_builder.sources.changed_region import find_changed
 from spatialdata_builder.sources.edits.proposals import propose
@@ -63,11 +63,11 @@ def moved(spec: SceneSpec, turn_deg: float, shift: Sequence[float]) -> SceneSpec
     pose[:2, 3] = shift
 
     def place(placement: Placement) -> Placement:
-        x, y = flat(pose[:2, :2] @ (placement.x, placement.y) + pose[:2, 3])
+        x, y = to_json_list(pose[:2, :2] @ (placement.x, placement.y) + pose[:2, 3])
         return replace(placement, x=x, y=y, yaw_deg=round((placement.yaw_deg + turn_deg) % 360.0, 6))
 
     def state(state: State) -> State:
-        camera = CameraPose(state.camera.K, tuple(flat(pose @ matrix4(state.camera.world_from_camera))))
+        camera = CameraPose(state.camera.K, tuple(to_json_list(pose @ matrix4(state.camera.world_from_camera))))
         return State({identity: place(placement) for identity, placement in state.placements.items()}, camera)
 
     return replace(spec, walls=(), source=state(spec.source), target=state(spec.target))

@@ -25,9 +25,9 @@ from spatialdata_builder.sources.assets.carriers import may_carry
 from spatialdata_builder.sources.assets.mesh import read_mesh
 from spatialdata_builder.sources.assets.supports import Support, find_supports, to_json
 from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
-from spatialdata_builder.sources.objaverse.survey import SurveyAssets
 from spatialdata_builder.sources.procedural import catalog, write_glb
 from spatialdata_builder.sources.rendered.supports import FindSupports
+from spatialdata_builder.sources.survey.geometry import SurveyAssets
 
 ASSET = TypeAdapter(Asset)
 
@@ -39,15 +39,15 @@ def main() -> None:
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     root = resolve_root(arguments.root)
-    survey, finder = SurveyAssets(root=str(root)), FindSupports(source="objaverse", root=str(root))
+    survey, finder = SurveyAssets("objaverse", str(root)), FindSupports(source="objaverse", place=str(root))
     files = finder.setup()
     samples = [Sample(entry.uid, "train", entry.spec()) for entry in read_cache(root)]
-    survey(root, samples[:1])  # warm up: imports happen once per worker
+    survey(root.joinpath, samples[:1])  # warm up: imports happen once per worker
     surveyed, found, carriers = 0.0, 0.0, 0.0
     models: list[tuple[Asset, Path]] = []
     for sample in samples:
         start = time.process_time()
-        (row,) = survey(root, [sample])
+        (row,) = survey(root.joinpath, [sample])
         surveyed += time.process_time() - start
         if isinstance(row, Row):
             asset = ASSET.validate_json(str(row.columns["asset"]))

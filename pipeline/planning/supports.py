@@ -72,7 +72,7 @@ def _find(
     """The supports of the assets that carry others, by uid."""
     carriers = {asset_key(asset.uid): asset for asset in assets if may_carry(asset.category)}
     source = get_scene_source(config.source.kind)
-    stage = FindSupports(source=source.kind, root=source.root(config.source))
+    stage = FindSupports(source=source.kind, place=source.place(config.source, config.render))
     folder = layer_dirs([stage])[stage.layer]
 
     def read(kept: LayerStore, plan: Plan) -> dict[str, AssetSupports]:

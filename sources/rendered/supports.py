@@ -3,9 +3,8 @@
 Invariant: the row of a model depends on its file and on its measured `Asset`, never on other models.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar, Final
 
 from pydantic import TypeAdapter
@@ -18,6 +17,7 @@ from ..assets.height_map import TooComplex
 from ..assets.mesh import read_mesh
 from ..assets.supports import find_supports, to_json
 from ..registry import get_scene_source
+from ..source import ModelFiles
 
 _ASSET: Final = TypeAdapter(Asset)
 
@@ -37,22 +37,23 @@ class FindSupports(Stage):
 
     source: str
     """Kind of the source."""
-    root: str = field(default="", metadata={"fingerprint": False})
+    place: str = field(default="", metadata={"fingerprint": False})
+    """See `SceneSource.place`."""
     batch_size: int = field(default=1, metadata={"fingerprint": False})
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
 
-    def setup(self) -> Callable[[Asset], Path]:
+    def setup(self) -> ModelFiles:
         """Find the models. Raises BadInput on a node that does not have them."""
-        return get_scene_source(self.source).models(self.root)
+        return get_scene_source(self.source).models(self.place)
 
-    def __call__(self, model: Callable[[Asset], Path], samples: Sequence[Sample]) -> Sequence[Result]:
+    def __call__(self, model: ModelFiles, samples: Sequence[Sample]) -> Sequence[Result]:
         return [_find(model, _ASSET.validate_python(sample.spec)) for sample in samples]
 
 
-def _find(files: Callable[[Asset], Path], asset: Asset) -> Result:
+def _find(files: ModelFiles, asset: Asset) -> Result:
     try:
-        return Row({"supports": to_json(find_supports(*read_mesh(asset, files(asset))))})
+        return Row({"supports": to_json(find_supports(*read_mesh(asset, files(asset.path))))})
     except GlbError as error:
         return Reject(error.reason, detail=error.detail)
     except TooComplex as error:

@@ -25,8 +25,8 @@ from spatialdata_builder.sources.assets.supports import (
     to_json,
 )
 from spatialdata_builder.sources.objaverse.cache import read_cache, resolve_root
-from spatialdata_builder.sources.objaverse.survey import SurveyAssets
 from spatialdata_builder.sources.procedural import catalog, write_glb
+from spatialdata_builder.sources.survey.geometry import SurveyAssets
 
 ASSET = TypeAdapter(Asset)
 
@@ -318,9 +318,9 @@ def test_contact_on_procedural_models(tmp_path: Path):
 @pytest.mark.slow
 def test_contact_on_real_models(shared_assets: Path):
     root = resolve_root(shared_assets / "objaverse")
-    stage = SurveyAssets(root=str(root))
+    stage = SurveyAssets("objaverse", str(root))
     samples = [Sample(entry.uid, "train", entry.spec()) for entry in read_cache(root)]
-    rows = [result for result in stage(root, samples) if isinstance(result, Row)]
+    rows = [result for result in stage(root.joinpath, samples) if isinstance(result, Row)]
     assets = [ASSET.validate_json(str(row.columns["asset"])) for row in rows]
     gaps = contact(read_mesh(asset, root / asset.path) for asset in assets)
     assert {"top", "soft", "inside"} <= gaps.keys()

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from spatialdata_builder.shards.geometry import flat, intrinsics_of_lens, look_at
+from spatialdata_builder.shards.geometry import intrinsics_of_lens, look_at, to_json_list
 from spatialdata_builder.sources.blender.ground import Ground, garden_parts
 from spatialdata_builder.sources.blender.shell import FLOOR_OFFSET_M
 from spatialdata_builder.sources.scenes.garden import Garden, sample_garden
@@ -15,7 +15,8 @@ from tests.sources.small_scenes import scene
 
 PADS = ((0.0, 0.0, 0.6), (1.1, 0.7, 0.3), (-1.5, 0.4, 0.2))
 CAMERA = CameraPose(
-    tuple(flat(intrinsics_of_lens(35.0, 64, 48))), tuple(flat(look_at((0.4, -3.2, 1.5), (0.0, 0.2, 0.3))))
+    tuple(to_json_list(intrinsics_of_lens(35.0, 64, 48))),
+    tuple(to_json_list(look_at((0.4, -3.2, 1.5), (0.0, 0.2, 0.3)))),
 )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import shapely
 
-from spatialdata_builder.shards.geometry import flat, intrinsics_of_lens, look_at
+from spatialdata_builder.shards.geometry import intrinsics_of_lens, look_at, to_json_list
 from spatialdata_builder.sources.blender.shell import shell_parts
 from spatialdata_builder.sources.scenes.room import (
     CORNER_M,
@@ -127,7 +127,7 @@ def test_light_passes_the_walls_that_no_camera_sees():
 
     def camera(at: tuple[float, float, float]) -> CameraPose:
         eye = (0.0, 0.0, 1.4)
-        return CameraPose(tuple(flat(intrinsics_of_lens(30.0, 64, 48))), tuple(flat(look_at(eye, at))))
+        return CameraPose(tuple(to_json_list(intrinsics_of_lens(30.0, 64, 48))), tuple(to_json_list(look_at(eye, at))))
 
     unseen = seen_from(room, [camera((0.0, 1.0, 1.2))]).light.unseen
     assert "ceiling" in unseen and "-y" in unseen and "+y" not in unseen
@@ -140,7 +140,10 @@ def test_standing_lamps_keep_away_from_the_camera():
     for room, lamp in lit:
         for share, kept in ((0.95, False), (-0.9, True)):
             eye = (lamp.x * share, lamp.y * share, 1.4)
-            pose = CameraPose(tuple(flat(intrinsics_of_lens(30.0, 64, 48))), tuple(flat(look_at(eye, (0.0, 0.1, 1.0)))))
+            pose = CameraPose(
+                tuple(to_json_list(intrinsics_of_lens(30.0, 64, 48))),
+                tuple(to_json_list(look_at(eye, (0.0, 0.1, 1.0)))),
+            )
             assert (lamp in seen_from(room, [pose]).light.lamps) == kept
 
 
