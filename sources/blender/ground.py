@@ -208,7 +208,8 @@ def _hedge(garden: dict, ground: Ground) -> list[Part]:
     face = rng.choice(3, count, p=[0.62, 0.13, 0.25])
     up, across = rng.uniform(0.02, 1.0, count), rng.uniform(-0.5, 0.5, count)
     bulge = 0.06 * (np.sin(2.3 * s) + np.sin(5.1 * s + 7 * up))
-    t = np.select([face == 0, face == 1], [-thick / 2 + depth - bulge, thick / 2 - depth + bulge], across * thick)
+    # The front, with most leaves, is where t is positive: toward the camera.
+    t = np.select([face == 0, face == 1], [thick / 2 - depth + bulge, -thick / 2 + depth - bulge], across * thick)
     z = np.where(face == 2, height - depth + bulge, up * height)
     centers = _along(border, ground, s, t, z)
     first, second = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in rng.normal(size=(2, count, 3)))
