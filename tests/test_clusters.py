@@ -71,6 +71,7 @@ def test_the_job_names_the_versions_of_the_project(job: dict[str, Any]):
         assert container["image"].rpartition(":")[2] == __version__
 
 
+@pytest.mark.slow
 def test_the_entrypoint_of_the_job_is_a_build(job: dict[str, Any]):
     python, script, *arguments = shlex.split(job["spec"]["entrypoint"])
     assert python == "python"

@@ -124,6 +124,7 @@ def must_be_strict(name: str, found: Found, what: str) -> None:
         pytest.skip(f"{what} of the build '{name}' not compared: {reason}")
 
 
+@pytest.mark.slow
 @by_build
 @pytest.mark.parametrize("part", ["plan", "units", "columns", "names", "rejects", "texts", "croissant"])
 def test_what_is_the_same_on_every_machine(name: str, part: str, found: Found):
@@ -183,6 +184,7 @@ def test_whole_files_of_shards(name: str, found: Found):
     same(recorded(name)["hashes"]["files"], found(name)["hashes"]["files"])
 
 
+@pytest.mark.slow
 @pytest.mark.blender
 def test_sampled_scenes(work: Path, found: Found):
     """Floor, walls, light, camera, placements and edits, before anything is rendered."""
@@ -233,6 +235,7 @@ def computed(report: dict[str, Any]) -> dict[str, int]:
     return {layer: count for layer, told in report["stages"].items() if (count := told["done"] - told["found"])}
 
 
+@pytest.mark.slow
 def test_an_old_out_is_finished(old: Path):
     """Nothing is computed or packed again."""
     before = contents(old / "out")
@@ -243,6 +246,7 @@ def test_an_old_out_is_finished(old: Path):
     assert done.returncode == 0 and json.loads(done.stdout)["problems"] == []
 
 
+@pytest.mark.slow
 def test_an_old_out_resumes(old: Path):
     """Only what is missing is computed: one unit of one layer, and one shard, to the same bytes."""
     out = old / "out"
@@ -263,6 +267,7 @@ def test_an_old_out_resumes(old: Path):
     assert written(out) == {str(path.relative_to(out)) for path in again}
 
 
+@pytest.mark.slow
 def test_an_old_out_with_changed_options_computes_one_layer(old: Path):
     """Fingerprints of what did not change are found under the names that the earlier version gave."""
     out = shutil.copytree(old / "out", old / "changed")

@@ -66,6 +66,7 @@ def outcomes(project: Path, *arguments: str) -> tuple[str, dict[str, str]]:
     return done.stdout, found
 
 
+@pytest.mark.slow
 def test_a_marker_that_is_missing_is_named(project: Path):
     said, found = outcomes(project)
     wrong = {"silent", "first", "second"}
@@ -76,6 +77,7 @@ def test_a_marker_that_is_missing_is_named(project: Path):
     assert sum(line.startswith(message) for line in said.splitlines()) == 3, said
 
 
+@pytest.mark.slow
 def test_quick_tests_have_no_markers(project: Path):
     (project / "tests" / "test_of_torch.py").write_text("from tests.network import layers\n\ndef test_layers(): pass\n")
     (project / "tests" / "network.py").write_text("import torch\n\nlayers = 3\n")

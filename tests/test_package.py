@@ -50,6 +50,7 @@ def python(*arguments: str, cwd: Path = ROOT, path: str = "") -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bare_first", [True, False])
 @pytest.mark.parametrize("name", MODULES)
 def test_a_bare_name_is_the_same_module(name: str, bare_first: bool):
@@ -85,6 +86,7 @@ def test_the_public_names():
     assert python("-c", code) == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "start",
     [

@@ -30,6 +30,7 @@ def commands() -> list[str]:
     return [*(step["run"] for step in steps if "run" in step), *hooks, (ROOT / ".ci" / "run").read_text()]
 
 
+@pytest.mark.slow
 def test_every_make_target_exists():
     pages = [path.read_text() for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md")]
     typed = [

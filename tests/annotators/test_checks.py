@@ -77,6 +77,7 @@ def test_good_pairs_pass_with_measured_scores(kind):
     assert json.loads(str(result.columns["instruction_verdict"]))["verdict"] == "agrees"
 
 
+@pytest.mark.slow
 def test_most_random_pairs_are_coherent():
     """Whether or not the thresholds reject these pairs, their facts and pixels do not contradict each other."""
     contradictions = {"unknown_label", "box_is_not_the_masks", "pose_disagrees", "edit_disagrees"}

@@ -70,6 +70,7 @@ def test_relations_that_identify_the_removed_object_are_true_of_the_source(seed)
         assert not list(false_claims(facts, text, 1, "source", names_of(facts))), text
 
 
+@pytest.mark.slow
 @MANY
 @given(SEEDS)
 def test_directions_and_distances_are_true(seed):
@@ -126,6 +127,7 @@ def test_sizes_are_true(seed):
         assert not (larger and factor < 1) and not (smaller and factor > 1 and not larger), text
 
 
+@pytest.mark.slow
 @MANY
 @given(SEEDS)
 def test_camera_moves_are_true(seed):

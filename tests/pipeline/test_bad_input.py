@@ -115,6 +115,7 @@ def evil(kind: str) -> list[tarfile.TarInfo]:
     return [info]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["traversal", "absolute", "symlink", "hardlink", "device", "bomb"])
 def test_malicious_archives(tmp_path: Path, kind: str):
     root = tmp_path / "root"
@@ -136,6 +137,7 @@ def test_damaged_archives(tmp_path: Path, damage: str):
     assert_fails(build(tmp_path, tmp_path / "out"), str(archive), "fetch it again")
 
 
+@pytest.mark.slow
 def test_a_missing_source_rejects_nothing(release: Path, out: Path, tmp_path: Path):
     unit = next(out.glob("layers/pair-*/00000001.json"))
     unit.unlink()
@@ -241,6 +243,7 @@ def _fill(filler: Path, room: int) -> None:
     filler.write_bytes(bytes(max(0, free - room)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [4096, 100_000, 380_000])
 def test_disk_full(release: Path, finished: Path, tmp_path: Path, room: int):
     """The disk is full during planning, in the layers, or in the shards."""

@@ -123,6 +123,7 @@ def test_stdout_has_only_json(release: Path, tmp_path: Path):
     assert (result.returncode, result.stdout) == (2, "")
 
 
+@pytest.mark.slow
 def test_paths_in_other_scripts(tmp_path: Path, finished: Path, release: Path):
     place = tmp_path / "größe 数据 [x] #1: *"
     place.mkdir()

@@ -144,6 +144,7 @@ def test_every_recipe_can_be_configured():
     assert get_args(RecipeName) == tuple(RECIPES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "words"),
     [

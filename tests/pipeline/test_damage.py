@@ -30,6 +30,7 @@ def junk(_: bytes) -> bytes:
     return b"junk"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "file", "change"),
     [
@@ -106,6 +107,7 @@ def test_a_damaged_plan_of_a_source_that_changed(release: Path, out: Path, tmp_p
     assert files_of(out) == before
 
 
+@pytest.mark.slow
 def test_layers_of_another_plan_are_not_used(release: Path, finished: Path, out: Path, tmp_path: Path):
     (out / "plan.json").unlink()
     shutil.rmtree(out / "plan")
@@ -185,6 +187,7 @@ def test_a_damaged_table_of_assets(tmp_path: Path, change: Callable[[bytes], byt
     assert table.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_shards_are_repaired_as_they_were_packed(out: Path):
     settings = ("--set", "shard.name=mine", "--set", "shard.samples_per_shard=3", "--set", "shard.codecs.image=png")
     assert run("shard", out, "--recipe", "full", *settings).code == 0
@@ -197,6 +200,7 @@ def test_shards_are_repaired_as_they_were_packed(out: Path):
     assert files_of(out / "shards") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["full/test", "full", "spatialedit", "spatialedit/train", ""])
 def test_missing_shards_are_noticed_and_rebuilt(out: Path, lost: str):
     assert run("shard", out, "--recipe", "spatialedit", "--set", "shard.samples_per_shard=3").code == 0

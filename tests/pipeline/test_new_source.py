@@ -84,6 +84,7 @@ def test_its_card_and_its_gallery(root: Path, tmp_path: Path):
     assert json.loads((out / "gallery/funnel.json").read_text())["funnel"]
 
 
+@pytest.mark.slow
 def test_it_resumes_and_checks_its_root(root: Path, tmp_path: Path):
     out = tmp_path / "out"
     assert build(root, out, "edits={remove: 1}").code == 0

@@ -154,6 +154,7 @@ def test_they_are_streamed_by_name(owned: Path):
     assert not [text for text in plain["caption"] if text.startswith("A scene with ")]
 
 
+@pytest.mark.slow
 def test_they_are_verified(owned: Path, tmp_path: Path):
     assert run("verify", owned).code == 0
     out = shutil.copytree(owned, tmp_path / "out")

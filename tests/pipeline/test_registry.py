@@ -30,6 +30,7 @@ def test_options_of_the_pair_reach_its_stage(tmp_path: Path):
     assert getattr(stages_of(tmp_path, *settings)["pair"], "unchanged") == "keep"  # noqa: B009
 
 
+@pytest.mark.slow
 def test_options_of_the_pair_reach_its_pixels(release: Path, tmp_path: Path):
     for name, setting in (("copied", "copy"), ("kept", "keep")):
         result = build(release, tmp_path / name, f"layers.pair.unchanged={setting}", "shard.recipes=[]")

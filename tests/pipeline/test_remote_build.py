@@ -123,6 +123,7 @@ CALLS: dict[str, Callable[[Storage], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_every_call_reports_missing_credentials(
     call: Callable[[Storage], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,6 +11,8 @@ import pytest
 from tests.annotators.vlm.server import Reply, Service, serving
 from tests.pipeline.command_line import CommandResult, assert_fails, build, run
 
+pytestmark = pytest.mark.slow
+
 PASSWORD, KEY = "pa55-w0rd-of-ann", "sk-key-of-the-server"
 BASIC = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
 

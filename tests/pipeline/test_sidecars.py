@@ -16,6 +16,7 @@ def public(folder: Path) -> dict[str, bytes]:
     return {name: data for name, data in files_of(folder).items() if not name.startswith(".made/")}
 
 
+@pytest.mark.slow
 def test_packing_again_keeps_them_correct(out: Path):
     folder = out / "shards" / "full"
     before = public(folder)

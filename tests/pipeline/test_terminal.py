@@ -16,6 +16,8 @@ from tests.pipeline.command_line import run
 from tests.pipeline.releases import CHECKOUT
 from tests.pipeline.report.test_why import keys_of
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "a\x1b[2J\x07\x9b31m\u202egnp.\u2066exe\u2028b\ud800"
 COMMANDS = ("why OUT KEY", "status OUT", "audit OUT", "diff OUT OUT", "view OUT")
 HARMFUL = set("\x1b\x07\x9b\u202e\u2066\u2028\ud800")

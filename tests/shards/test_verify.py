@@ -68,6 +68,7 @@ def test_shards_of_other_recipes_have_no_problems(tmp_path, recipe):
     assert problems(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pool", [lambda: ThreadPoolExecutor(2), lambda: ProcessPoolExecutor(1, mp_context=get_context("spawn"))]
 )
@@ -102,6 +103,7 @@ def damage(out, shard, key, field, where=0.5, part="data"):
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [0.0, 0.3, 0.9, 1.0])
 @pytest.mark.parametrize("field", get_recipe("full").fields())
 def test_a_flipped_bit_names_sample_and_member(out, field, where):
@@ -119,6 +121,7 @@ def test_damage_of_headers_and_padding_names_the_sample(out, key, part):
     assert problem[:3] == ("damaged", SHARDS[1], key) and problem[3].startswith("depth")
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(position=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
 def test_every_changed_byte_is_found(clean, tmp_path_factory, position, flip):
@@ -136,6 +139,7 @@ def test_every_changed_byte_is_found(clean, tmp_path_factory, position, flip):
     assert {problem[2] for problem in reported} == {"a" if offset < second else "b"}
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(position=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_shard_names_the_first_lost_sample(clean, tmp_path_factory, position):

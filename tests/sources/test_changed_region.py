@@ -92,6 +92,7 @@ def recall(pair: Pair, changed: Changed, level: float) -> float:
     return float(changed.mask[pair.influence > level].mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "grain", "denoised"),
     [(128, 3.0, True), (256, 6.0, True), (512, 3.0, True), (1024, 3.0, True), (256, 2.0, False), (512, 6.0, False)],

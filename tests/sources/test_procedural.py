@@ -76,6 +76,7 @@ def test_normals_of_a_warped_mesh():
     assert mesh.normals == pytest.approx(want.normals, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_kind_is_valid(kind: str):
     for number in range(8):
@@ -133,6 +134,7 @@ def test_unknown_uid(tmp_path: Path, uid: str):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_the_process(tmp_path: Path):
     """Another hash seed, order and process give equal files."""
     uids = [f"procedural-{kind}-0003" for kind in ("mug", "shelf", "book", "television", "potted-plant")]
@@ -173,6 +175,7 @@ def test_measurements_agree_with_the_survey_of_the_files(tmp_path: Path):
     assert disagree <= 4, "the names of colors differ from the measured colors"
 
 
+@pytest.mark.slow
 def test_trimesh_loads_the_file(tmp_path: Path):
     scene = trimesh.load(write_glb("procedural-mug-0001", tmp_path), force="scene")
     (asset,) = [asset for asset in catalog(2) if asset.uid == "procedural-mug-0001"]

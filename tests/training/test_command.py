@@ -47,6 +47,7 @@ def test_a_run_from_a_file_and_images_sampled_from_it(triplets: Path, tmp_path: 
     assert (np.asarray(Image.open(again)) == one).all()
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_bad_arguments_of_a_run(triplets: Path, tmp_path: Path):
     with pytest.raises(BadInput, match="no training recipe 'linea': use one of spatialdiff, ildm, spatialedit, linear"):
@@ -108,6 +109,7 @@ def test_a_sheet_shows_every_whole_array():
     assert as_picture(np.array([[False, True]])).tolist() == [[[0] * 3, [255] * 3]]
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_gradient_checkpointing_reaches_library_models():
     import torch

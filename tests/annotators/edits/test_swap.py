@@ -24,6 +24,7 @@ def cases(least: int = 2) -> Iterator[Case]:
             yield Case(facts, SIDE, SIDE)
 
 
+@pytest.mark.slow
 def test_sentences_of_the_templates_agree_in_every_clause():
     orders: set[bool] = set()
     for case in cases():

@@ -121,6 +121,7 @@ def test_a_stopped_command_releases_the_lock(
     assert not (out / "run.lock").exists()
 
 
+@pytest.mark.slow
 def test_stopped_before_it_holds_a_lock(tmp_path: Path):
     fifo = tmp_path / "config.yaml"
     os.mkfifo(fifo)

@@ -28,6 +28,7 @@ def test_a_driver_that_does_not_answer(found):
     assert found(nvidia_smi="echo 'NVIDIA H200, 143771 MiB'")["gpu"].detail == "NVIDIA H200, 143771 MiB"
 
 
+@pytest.mark.slow
 def test_an_out_that_cannot_be_used(found, tmp_path: Path):
     disk = found("nosuch://bucket/set")["disk"]
     assert disk.state == "missing"

@@ -123,6 +123,7 @@ def test_manual_entries_stay(root: Path, tmp_path: Path, server: Served):
     assert read_orientations(str(to))["west"].front_deg == 44
 
 
+@pytest.mark.slow
 def test_known_fronts_measure_the_model():
     known = [asset for asset in catalog(1) if asset.front_deg is not None][:4]
     fronts = [asset.front_deg for asset in known]

@@ -45,6 +45,7 @@ def test_a_repaired_source_changes_its_unit_and_names_the_recipes_to_pack(tmp_pa
     assert files_of(out / "shards") == files_of(other / "shards")
 
 
+@pytest.mark.slow
 def test_nothing_is_removed_if_it_cannot_be_recomputed(release: Path, finished: Path, tmp_path: Path):
     root, out = shutil.copytree(release, tmp_path / "release"), tmp_path / "out"
     assert build(root, out).code == 0

@@ -262,6 +262,7 @@ def test_a_full_cluster_ends_the_run(tmp_path: Path, ray_cluster: None, monkeypa
         ray.kill(greedy)
 
 
+@pytest.mark.slow
 def test_no_cluster_at_the_address():
     code = (
         "from spatialdata_builder.pipeline.engine.run import session\n"

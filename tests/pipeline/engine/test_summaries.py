@@ -31,6 +31,8 @@ from tests.pipeline.command_line import build
 from tests.pipeline.command_line import run as command
 from tests.pipeline.toys import Judge, Make, Measure, key, toy_plan
 
+pytestmark = pytest.mark.slow
+
 BLOCK = 8
 STAGES = [Make(ills={key(3): "reject", key(21): "reject", key(38): "raise"}), Measure(), Judge()]
 CHECKOUT = Path(__file__).resolve().parents[3]

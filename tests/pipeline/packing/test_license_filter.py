@@ -13,6 +13,8 @@ from tests.pipeline.command_line import assert_fails, build, run
 from tests.pipeline.releases import files_of
 from tests.pipeline.relicensed import objects_of, relicense
 
+pytestmark = pytest.mark.slow
+
 HIDDEN = {"source_visible": 0.0, "target_visible": 0.0, "source_box": [0] * 4, "target_box": [0] * 4}
 
 

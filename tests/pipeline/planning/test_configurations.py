@@ -95,6 +95,7 @@ def test_an_experiment_whose_samples_are_all_rejected(release: Path, out: Path, 
     assert files_of(out / "shards") == shards
 
 
+@pytest.mark.slow
 def test_a_first_build_that_is_not_finished_is_shown(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     assert_fails(build(release, out, AWAY), "cannot be reached")
@@ -138,6 +139,7 @@ def test_a_damaged_unfinished_configuration(release: Path, finished: Path, out: 
     assert files_of(out) == files_of(finished)
 
 
+@pytest.mark.slow
 def test_a_configuration_of_another_folder(release: Path, out: Path, tmp_path: Path):
     other = tmp_path / "other"
     assert build(release, other, "samples=6").code == 0

@@ -113,6 +113,7 @@ def body_rows(text: str) -> list[list[str]]:
     return [[html.unescape(re.sub(r"<[^>]*>", "", cell)) for cell in row] for row in rows]
 
 
+@pytest.mark.slow
 def test_untrusted_texts_stay_text(out):
     """Markdown and HTML in creators, titles, categories and licenses are shown as text."""
     relicense(out, lambda _, item: {"licence": HOSTILE, "creator": f"{HOSTILE} é", "category": HOSTILE})
@@ -171,6 +172,7 @@ def test_splits_that_share_a_shape_are_reported(out):
     assert card["leaks"] and card["shared_assets"]["train+test"] > 0
 
 
+@pytest.mark.slow
 def test_all_licenses_of_one_model_are_named_and_required(out):
     relicense(out, lambda _, item: {"licence": "by;by-nc", "creator": "Ann; Zoe"})
     pack(out)
@@ -186,6 +188,7 @@ def test_all_licenses_of_one_model_are_named_and_required(out):
     assert run("shard", out, "--recipe", "full", "--licenses", "by,by-nc").code == 0
 
 
+@pytest.mark.slow
 def test_near_duplicates_are_reported(release, tmp_path):
     twin = shutil.copytree(release, tmp_path / "release")
     shutil.copytree(twin / "translate/train/uid000", twin / "translate/train/uid900")
@@ -199,6 +202,7 @@ def test_near_duplicates_are_reported(release, tmp_path):
     assert files_of(out) == before, "the card must describe the packing, not the build"
 
 
+@pytest.mark.slow
 def test_the_configuration_is_that_of_the_plan_and_the_packing(release, tmp_path):
     out = tmp_path / "out"
     splits = "shard.splits={train: 0.8, val: 0.1, test: 0.1}"

@@ -46,6 +46,7 @@ def test_a_build_and_itself(finished):
     assert "configuration: identical" in result.out and "accepted only in the" not in result.out
 
 
+@pytest.mark.slow
 def test_changed_settings_and_their_effects(finished, stricter):
     found = diff(finished, stricter)
     assert {entry["key"]: (entry["first"], entry["second"]) for entry in found["configuration"]} == {
@@ -83,6 +84,7 @@ def test_scores_are_those_of_the_samples(finished, stricter):
             assert quantiles == pytest.approx(np.percentile(values, QUANTILES).tolist(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_removed_and_added_keys(finished, release, tmp_path):
     out = tmp_path / "fewer"
     assert build(release, out, "samples=10").code == 0

@@ -28,6 +28,7 @@ def rejecting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_every_sample_is_accounted_for(rejecting: Path):
     rows = {row["layer"]: row for row in funnel_of(open_build(str(rejecting)))}
     records = [json.loads(file.read_text()) for file in rejecting.glob("layers/*/????????.json")]

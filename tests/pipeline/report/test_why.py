@@ -48,6 +48,7 @@ def test_an_accepted_sample(finished: Path):
     assert json.loads(run("why", finished, key, "--json").out) == found
 
 
+@pytest.mark.slow
 def test_byte_offsets_in_every_recipe(finished: Path, tmp_path: Path):
     out = shutil.copytree(finished, tmp_path / "out")
     assert run("shard", out, "--recipe", "full", "--set", "shard.samples_per_shard=3").code == 0
@@ -130,6 +131,7 @@ def ratio(matcher: difflib.SequenceMatcher[str], key: str) -> float:
     return matcher.ratio()
 
 
+@pytest.mark.slow
 def test_keys_among_many(tmp_path: Path):
     store = LayerStore(str(tmp_path))
     plan = write_plan(store, {"samples": 20_000}, plan_scenes(20_000, 1, {"remove": 1.0}, {"train": 1.0}), 64)

@@ -75,6 +75,7 @@ def test_each_sample_is_followed_by_its_inverse():
         assert family_of(there.key, there.spec) == family_of(here.key, here.spec) == origin["key"]
 
 
+@pytest.mark.slow
 def test_a_unit_holds_whole_families(tmp_path: Path):
     plan = planned(tmp_path / "both", "edits.invert=true")
     assert (plan.samples, plan.units, plan.unit_size) == (10, 3, 4)

@@ -123,6 +123,7 @@ values = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(values)
 @settings(max_examples=40, deadline=None)
 def test_values_round_trip_and_bytes_do_not_depend_on_the_order_of_columns(drawn: dict[str, tuple[object, ...]]):
@@ -165,6 +166,7 @@ def test_damage_is_found_and_named(tmp_path: Path, damage: str):
     assert store.read(LAYER, 3) == ROWS
 
 
+@pytest.mark.slow
 def test_listing_speed_is_at_least_a_hundred_thousand_units_per_second(tmp_path: Path):
     folder = tmp_path / "layers" / LAYER
     folder.mkdir(parents=True)
@@ -205,6 +207,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_and_leaves_no_file(tmp_path: Path):
     """A limit on the file size simulates a full disk: the kernel fails the write midway."""
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
@@ -215,6 +218,7 @@ def test_a_full_disk_is_reported_and_leaves_no_file(tmp_path: Path):
     assert list((tmp_path / "layers" / "pair-0").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_full_temporary_folder_for_an_object_store(tmp_path: Path):
     """The error names the temporary folder of this machine."""
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

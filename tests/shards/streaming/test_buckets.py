@@ -157,6 +157,7 @@ def test_all_ranks_have_the_reported_number_of_steps(mixed: str, last: str, worl
         assert len(keys) == sum(count // size * size for count in Counter(SIDES.values()).values())
 
 
+@pytest.mark.slow
 def test_resuming_continues_with_the_same_batches(mixed: str):
     options: dict[str, Any] = {"members": CHEAP, "seed": 4, "buckets": True, "rank": 1, "world": 2}
     whole = [batch["key"] for batch in stream(mixed, **options).batches(2, epochs=3)]
@@ -230,6 +231,7 @@ def test_a_damaged_sample_is_replaced_by_one_of_its_size(tmp_path: Path):
     assert ds.skips == 1
 
 
+@pytest.mark.slow
 def test_weights_hold_over_all_sizes_together(tmp_path: Path):
     """Each set keeps its proportion, and so does each size within a set."""
     sides = {"a": (24, 24, 24, 32), "b": (32, 48, 48, 48)}

@@ -27,6 +27,7 @@ def test_orders_do_not_change_between_versions():
     assert mixed.draw(0, np.arange(12)).tolist() == MIXED
 
 
+@pytest.mark.slow
 def test_a_permutation_looks_random():
     """The mean distance of neighbors is as for random draws, and all positions are equally likely."""
     n = 20_000

@@ -18,6 +18,7 @@ from spatialdata_builder.shards.streaming.order import UnweightedOrder, make_ord
 from spatialdata_builder.shards.streaming.steps import Share, Step, start, steps
 
 
+@pytest.mark.slow
 @given(
     length=st.integers(1, 60),
     position=st.integers(0, 59),

@@ -169,6 +169,7 @@ def test_crates_of_two_paints_are_one_shape_and_two_models(measured: Measure):
     assert len(set(families)) == 1 and models[0] != models[1] == models[2]
 
 
+@pytest.mark.slow
 def test_the_grid_never_separates_close_descriptions():
     """At any position on the grid, and for differences in any direction."""
     rng = np.random.default_rng(0)
@@ -183,6 +184,7 @@ def test_the_grid_never_separates_close_descriptions():
         assert [families[n] == families[n + 300] for n in range(300)] == [same] * 300
 
 
+@pytest.mark.slow
 def test_many_equal_descriptions_are_compared_once():
     one = Description("00", (0.5,) * 13, (50.0,) * 6)
     rows = [replace(one, content=f"{n:06x}") for n in range(20_000)]

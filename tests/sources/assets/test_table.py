@@ -137,6 +137,7 @@ def test_candidates_depend_only_on_the_seed(tmp_path: Path):
     assert [asset.uid for asset in val] == sorted(uid for uid, split in splits.items() if split == "val")
 
 
+@pytest.mark.slow
 def test_procedural_files_are_made_on_the_spot(tmp_path: Path):
     from spatialdata_builder.sources.procedural import catalog
 

@@ -490,6 +490,7 @@ def dying(folder: Path, deaths: int) -> tuple[RenderOptions, Path]:
     return OPTIONS.model_copy(update={"blender": str(program)}), starts
 
 
+@pytest.mark.slow
 def test_a_blender_that_dies_while_it_starts_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -38,6 +38,7 @@ def matrices(spec: SceneSpec):
     return [np.array(state.camera.world_from_camera).reshape(4, 4) for state in (spec.source, spec.target)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EDIT_KINDS)
 def test_nothing_but_the_edit_changes(kind):
     neutral = {"translation": (0.0, 0.0, 0.0), "rotation_deg": 0.0, "view": "", "scale": 1.0}

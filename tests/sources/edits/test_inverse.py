@@ -95,6 +95,7 @@ def orbit(camera, pivot: np.ndarray) -> tuple[float, float, float]:
     )
 
 
+@pytest.mark.slow
 def test_a_named_view_is_the_one_that_the_first_image_showed():
     named = 0
     for spec in proposals("rotate", range(40)):

@@ -227,6 +227,7 @@ def test_the_root_and_its_captions_must_be_readable(release, tmp_path):
         ReadPairs(root=str(tmp_path / "nowhere")).setup()
 
 
+@pytest.mark.slow
 def test_the_real_pairs_are_read(shared_assets, tmp_path):
     root = shared_assets / "object3dit"
     if not root.is_dir():

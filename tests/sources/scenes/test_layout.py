@@ -51,6 +51,7 @@ def present(spec: SceneSpec, state: State):
     return [placed for placed in spec.objects if state.placements[placed.id].present]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EDIT_KINDS)
 def test_objects_stand_apart_on_the_floor_or_in_a_container(kind):
     for spec in proposals(kind, range(10)):
@@ -137,6 +138,7 @@ def test_a_scene_has_each_asset_once_and_comparable_sizes():
         assert max(sizes) < 12 * min(sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EDIT_KINDS)
 @pytest.mark.parametrize("pool", [POOL, synthetic_pool(4)], ids=["many", "four"])
 def test_most_proposals_are_valid(kind, pool):
@@ -173,6 +175,7 @@ def numbers(value):
     return [value] if isinstance(value, float) else []
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(kind=st.sampled_from(EDIT_KINDS), seed=st.integers(0, 2**63 - 1), attempt=st.integers(0, 39))
 def test_a_proposal_is_a_pure_function_with_short_numbers(kind, seed, attempt):
@@ -188,6 +191,7 @@ def test_a_proposal_is_a_pure_function_with_short_numbers(kind, seed, attempt):
         assert first.reason.replace("_", "").isalpha()
 
 
+@pytest.mark.slow
 def test_another_process_proposes_the_same():
     code = (
         "from tests.sources.scenes.test_layout import *; import hashlib; "
@@ -271,6 +275,7 @@ def test_no_object_is_beyond_the_floor():
     assert proposed > 60
 
 
+@pytest.mark.slow
 def test_a_scene_has_as_many_objects_to_edit_as_it_needs():
     options = SceneOptions(objects=(3, 5))
     found = {

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from spatialdata_builder.pipeline.opened import open_build
 from spatialdata_builder.pipeline.report.gallery.writer import BLOCK
 from spatialdata_builder.pipeline.report.why.why import why_of
@@ -33,6 +35,7 @@ def columns_of(index: dict[str, Any]) -> dict[str, tuple[str, str, str, str]]:
     return dict(zip(index["key"], zip(*columns, strict=True), strict=True))
 
 
+@pytest.mark.slow
 def test_states_are_those_of_why(mixed: Path, gallery: Path, index_of: Callable[[Path], dict[str, Any]]):
     states = {"accepted": "accepted", "rejected": "rejected", "unfinished": "waiting"}
     columns = columns_of(index_of(gallery))
@@ -145,6 +148,7 @@ def test_no_build_no_gallery(tmp_path: Path, out: Path):
     assert not (out / "gallery").exists()
 
 
+@pytest.mark.slow
 def test_duplicates_that_packing_left_out(release: Path, tmp_path: Path, index_of: Callable[[Path], dict[str, Any]]):
     root, out = shutil.copytree(release, tmp_path / "release"), tmp_path / "out"
     shutil.copytree(root / "translate/train/uid000", root / "translate/train/uid900")
