@@ -30,6 +30,9 @@ APART: Final = 0.1
 DOMINANT: Final = 1.5
 """Left or right holds only if the sideways offset is this many times the offset in depth; front or behind, vice
 versa."""
+LEVEL: Final = 0.25
+"""Meters between the bases of two objects above which they are on different levels (a table and the floor), so that no
+relation between them is said."""
 STEEP: Final = 0.35
 """Horizontal share of the viewing direction below which (steeper than 70 degrees) there is no front and behind."""
 
@@ -58,6 +61,11 @@ class Seen:
     def center(self) -> F64:
         """Center on the floor plan (2,), meters."""
         return self.corners[:, :2].mean(axis=0)
+
+    @property
+    def base(self) -> float:
+        """Height of its lowest point, meters."""
+        return float(self.corners[:, 2].min())
 
     @property
     def middle_px(self) -> float:
@@ -130,6 +138,7 @@ class Layout:
             return []
         a = self.seen[subject]
         others = [self.seen[id] for id in references if id in self.seen and id != subject]
+        others = [b for b in others if abs(a.base - b.base) <= LEVEL]
         containers = [b for b in others if inside(a, b)]
         if containers:
             return [Relation("into", subject, (b.id,)) for b in containers]

@@ -1,0 +1,81 @@
+"""A build of furnished rooms, from nothing to shards, and its resumption."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spatialdata_builder.pipeline.opened import open_build
+from spatialdata_builder.shards.codecs import decode_image, decode_labels, decode_mask
+from spatialdata_builder.shards.layout import find_shards
+from spatialdata_builder.shards.reader import read_record, read_samples
+from tests.needs import needs
+from tests.pipeline.command_line import assert_fails, run
+from tests.pipeline.releases import files_of, spatialdata
+
+SETTINGS = (
+    "samples=4",
+    "unit_size=2",
+    "source.variants=3",
+    "edits={translate: 1, remove: 1}",
+    "scene.kinds={room: 1, tabletop: 2}",
+    "render.resolution=[96, 96]",
+    "render.samples=4",
+    "engine.kind=inline",
+    "shard.splits={train: 1, val: 0, test: 0}",
+)
+pytestmark = pytest.mark.slow
+
+
+def arguments(out: Path, *more: str) -> list[str]:
+    return ["build", "--out", str(out), *(part for text in (*SETTINGS, *more) for part in ("--set", text))]
+
+
+@pytest.fixture(scope="module")
+@needs("blender")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("rooms") / "out"
+    done = spatialdata(*arguments(out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_samples_are_accepted_and_only_the_edited_object_changes(out: Path):
+    stored = [sample for shard in find_shards(str(out), recipe="full") for sample in read_samples(shard)]
+    assert len(stored) >= 3
+    raised = 0
+    for sample in stored:
+        record = read_record(sample.members["json"])
+        assert record.instruction.verified
+        source, target = (decode_image(sample.members[name]) for name in ("source", "target"))
+        changed = decode_mask(sample.members["changed"])
+        np.testing.assert_array_equal(source[~changed], target[~changed])
+        seen = set(np.unique(decode_labels(sample.members["source_instances"])).tolist()) - {0}
+        assert record.edit.object in seen
+        raised += sum(item.source_pose[11] > 0.2 for item in record.objects)
+        for item in record.objects:
+            if item.id != record.edit.object:
+                assert item.source_pose == item.target_pose
+    assert raised  # some things stand on furniture
+
+
+def test_a_lost_layer_and_lost_supports_come_back_as_they_were(out: Path, tmp_path: Path):
+    copy = shutil.copytree(out, tmp_path / "out")
+    before = files_of(copy / "shards")
+    shutil.rmtree(copy / "layers" / open_build(str(copy)).layers["pair"])
+    shutil.rmtree(copy / "shards")
+    (copy / "plan" / "supports.parquet").unlink()
+    done = spatialdata(*arguments(copy))
+    assert done.returncode == 0, done.stderr
+    assert files_of(copy / "shards") == before
+
+
+def test_another_mix_of_kinds_is_another_plan(out: Path):
+    assert_fails(run(*arguments(out, "scene.kinds={open: 1}")), "another --out")
+
+
+def test_mistakes_in_the_weights(tmp_path: Path):
+    assert_fails(run(*arguments(tmp_path / "out", "scene.kinds={room: 0}")), "scene.kinds", "open, room, tabletop")
+    assert_fails(run(*arguments(tmp_path / "out", "scene.kinds={cave: 1}")), "scene.kinds", "cave")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,191 @@
+"""Furnished rooms: what stands where, and what the camera sees, recomputed from the placements."""
+
+from dataclasses import replace
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spatialdata_builder.shards.geometry import matrix4, similarity
+from spatialdata_builder.shards.schema import EDIT_KINDS
+from spatialdata_builder.sources.assets.supports import rest_height
+from spatialdata_builder.sources.edits.proposals import Rejection, generator, propose
+from spatialdata_builder.sources.scenes.kinds import compose_scene, draw_kind
+from spatialdata_builder.sources.scenes.layout import Scene
+from spatialdata_builder.sources.scenes.needs import SceneNeeds
+from spatialdata_builder.sources.scenes.silhouettes import forecast
+from spatialdata_builder.sources.scenes.spec import Placement, SceneOptions, SceneSpec, Standing
+from spatialdata_builder.sources.scenes.standing import carrying, riders
+from tests.sources.furniture import furniture
+
+pytestmark = pytest.mark.slow
+SIZE = (256, 256)
+
+
+@cache
+def scene(kind, seed) -> Scene | str:
+    options = SceneOptions(kinds={kind: 1})
+    return compose_scene(generator(seed, 0, 0), [], furniture(), SceneNeeds(), options, SIZE)
+
+
+def scenes(seeds=range(24)):
+    found = [scene(kind, seed) for kind in ("room", "tabletop") for seed in seeds]
+    valid = [one for one in found if isinstance(one, Scene)]
+    assert len(valid) >= 0.9 * len(found)  # on the first proposal
+    return valid
+
+
+def outline(found, identity, placements=None) -> shapely.Polygon:
+    place = (placements or found.placements)[identity]
+    pose = similarity(place.x, place.y, place.z, place.yaw_deg, place.scale)
+    return shapely.Polygon(np.array(found.asset(identity).footprint) @ pose[:2, :2].T + pose[:2, 3])
+
+
+def polygon(found, standing: Standing, placements=None) -> shapely.Polygon:
+    base = (placements or found.placements)[standing.object]
+    pose = similarity(base.x, base.y, base.z, base.yaw_deg, base.scale)
+    rings = [
+        np.array(ring) @ pose[:2, :2].T + pose[:2, 3]
+        for ring in found.supports[standing.object][standing.support].polygon
+    ]
+    return shapely.Polygon(rings[0], rings[1:])
+
+
+def check_standing(found, placements):
+    """Every object is on the floor or at rest on the surface that it says, and apart from what stands there, too."""
+    for identity, place in placements.items():
+        if not place.present:
+            continue
+        if place.standing is None:
+            assert place.z == 0
+            continue
+        base = placements[place.standing.object]
+        support = found.supports[place.standing.object][place.standing.support]
+        area = polygon(found, place.standing, placements)
+        assert area.buffer(1e-6).contains(outline(found, identity, placements))
+        turn = similarity(base.x, base.y, 0.0, base.yaw_deg, base.scale)
+        local = (
+            (np.array(outline(found, identity, placements).exterior.coords) - turn[:2, 3])
+            @ turn[:2, :2]
+            / base.scale**2
+        )
+        assert place.z == pytest.approx(base.z + base.scale * rest_height(support, local), abs=2e-6)
+        assert place.scale * found.asset(identity).size_m[2] < base.scale * support.clearance
+    for one, other in combinations([id for id, place in placements.items() if place.present], 2):
+        if placements[one].standing == placements[other].standing and placements[one].standing is not None:
+            assert outline(found, one, placements).distance(outline(found, other, placements)) >= 0.0099
+
+
+def test_things_stand_on_what_they_say():
+    found = scenes()
+    assert sum(place.standing is not None for one in found for place in one.placements.values()) > 2 * len(found)
+    for one in found:
+        check_standing(one, one.placements)
+
+
+def test_furniture_is_in_the_room_and_apart():
+    for one in scenes():
+        width, depth, _ = one.room.size
+        floor = [id for id, place in one.placements.items() if place.standing is None]
+        for identity in floor:
+            assert shapely.box(-width / 2, -depth / 2, width / 2, depth / 2).contains(outline(one, identity))
+        for first, second in combinations(floor, 2):
+            a, b = outline(one, first), outline(one, second)
+            # Chairs are pushed below tables.
+            seats = {"chair", "stool"} & {one.asset(first).category, one.asset(second).category}
+            assert not a.intersects(b) or (seats and a.intersection(b).area < 0.6 * min(a.area, b.area))
+
+
+def test_the_camera_is_a_person_in_the_room():
+    for one in scenes():
+        x, y, z = matrix4(one.camera.world_from_camera)[:3, 3]
+        assert abs(x) < one.room.size[0] / 2 and abs(y) < one.room.size[1] / 2 and 0.6 <= z < one.room.size[2]
+        for identity, place in one.placements.items():
+            if place.z + one.asset(identity).size_m[2] > z:
+                assert outline(one, identity).distance(shapely.Point(x, y)) > 0.2
+
+
+def test_everything_is_seen_and_what_may_be_edited_carries_nothing():
+    for one in scenes():
+        seen = forecast(one.objects, one.placements, one.camera, SIZE)
+        carriers = carrying(one.placements)
+        assert all(seen[id].visible * seen[id].in_frame >= 0.3 for id in one.placements if id not in carriers)
+        assert one.fit and not carriers & set(one.fit)
+        assert [placed.id for placed in one.objects] == list(one.placements) == list(range(1, len(one.objects) + 1))
+
+
+def test_scenes_have_depth():
+    """Most have at least two layers, and most show something that is partly hidden."""
+    found = scenes()
+    layered = [len({placed.layer for placed in one.objects}) >= 2 for one in found]
+    assert np.mean(layered) > 0.75
+
+
+def test_the_same_seed_gives_the_same_scene():
+    first = scene("room", 3)
+    scene.cache_clear()
+    assert repr(first) == repr(scene("room", 3))
+    assert repr(first) != repr(scene("room", 4))
+
+
+@pytest.mark.parametrize("kind", EDIT_KINDS)
+def test_edits_keep_what_they_do_not_name(kind):
+    options = SceneOptions(kinds={"room": 1, "tabletop": 2})
+    specs = [propose([], kind, options, SIZE, seed, attempt, furniture()) for seed in range(8) for attempt in (0, 1)]
+    valid = [spec for spec in specs if isinstance(spec, SceneSpec)]
+    assert len(valid) >= (4 if kind in ("swap", "rotate") else 8), [s.reason for s in specs if isinstance(s, Rejection)]
+    for spec in valid:
+        assert spec.room is not None and spec.floor == spec.room.floor
+        for identity, before in spec.source.placements.items():
+            after = spec.target.placements[identity]
+            if identity not in spec.edit.edited:
+                assert before == after
+            else:
+                assert before.standing == after.standing
+                assert not riders(identity, spec.source.placements)
+
+
+def test_moved_things_stay_on_their_surface():
+    options = SceneOptions(kinds={"tabletop": 1})
+    moved = 0
+    for seed in range(16):
+        spec = propose([], "translate", options, SIZE, seed, 0, furniture())
+        if isinstance(spec, SceneSpec) and spec.target.placements[spec.edit.object].standing:
+            found = compose_scene(generator(seed, 0, 0), [], furniture(), _needs("translate"), options, SIZE)
+            assert isinstance(found, Scene)
+            check_standing(found, spec.target.placements)
+            moved += 1
+    assert moved >= 4
+
+
+def _needs(kind):
+    from spatialdata_builder.sources.edits.registry import RULES
+
+    return RULES[kind].needs
+
+
+def test_models_that_no_template_can_use():
+    only = replace(furniture(), assets=[asset for asset in furniture().assets if asset.category == "apple"])
+    options = SceneOptions(kinds={"room": 1})
+    assert compose_scene(generator(0), [], only, SceneNeeds(), options, SIZE) == "no_template_fits_models"
+
+
+@given(st.integers(0, 1000))
+def test_kinds_are_drawn_by_weight(seed):
+    options = SceneOptions(kinds={"open": 0, "room": 3, "tabletop": 1})
+    drawn = [draw_kind(generator(seed, i), options) for i in range(400)]
+    assert set(drawn) == {"room", "tabletop"} and 240 < drawn.count("room") < 360
+
+
+def test_riders_ride_on_riders():
+    places = {
+        1: Placement(0, 0, 0, 0),
+        2: Placement(0, 0, 1, 0, standing=Standing(1, 0)),
+        3: Placement(0, 0, 2, 0, standing=Standing(2, 0)),
+        4: Placement(0, 0, 2, 0, present=False, standing=Standing(2, 0)),
+    }
+    assert riders(1, places) == {2, 3} and riders(3, places) == frozenset() and carrying(places) == {1, 2}
