@@ -9,11 +9,11 @@ from ..shards.extras import require_all
 from .checkpoint import EMA, MODEL, Checkpoints, read_facts
 from .config import TrainConfig, load_config, parse_config
 from .data import Shards, fixed_batch
-from .faults import explain_out_of_memory
+from .errors import explain_out_of_memory
 from .loop import OnStep, Summary, train
-from .pictures import write_sheet
 from .recipe import TrainingRecipe
 from .registry import get_recipe
+from .sheets import write_sheet
 
 if TYPE_CHECKING:
     import torch

@@ -19,12 +19,12 @@ from .accelerator import open_accelerator
 from .checkpoint import Checkpoints, lock_run, read_facts
 from .config import TrainConfig
 from .data import Shards, fixed_batch, open_batches
-from .faults import explain_out_of_memory, nonfinite_error
+from .errors import explain_out_of_memory, nonfinite_error
 from .metrics import Metrics, check_logger, show_picture, start_trackers
-from .pictures import write_sheet
 from .recipe import Batch, StepRng, TrainingRecipe
 from .run import Run, ema_weights, samples_per_step, save_run, seed_of, start_run
 from .sharding import no_gradient_sync, unsharded_module
+from .sheets import write_sheet
 
 if TYPE_CHECKING:
     import torch

@@ -13,8 +13,8 @@ from spatialdata_builder.training import registry
 from spatialdata_builder.training.cli import train
 from spatialdata_builder.training.command import run_sample, run_train
 from spatialdata_builder.training.metrics import read_metrics
-from spatialdata_builder.training.pictures import as_picture, sheet
 from spatialdata_builder.training.run import checkpoint_gradients
+from spatialdata_builder.training.sheets import as_picture, sheet
 
 
 @pytest.fixture(autouse=True)
