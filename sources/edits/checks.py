@@ -7,6 +7,7 @@ import numpy as np
 from ..scenes.camera import pixel_of
 from ..scenes.footprints import clearance, footprint, middle, wall_clearance
 from ..scenes.layout import Scene, beyond_floor
+from ..scenes.room import blocked_floor
 from ..scenes.spec import SceneSpec, State
 from ..scenes.standing import carrying, standing_fault
 from .draft import Draft
@@ -55,6 +56,9 @@ def _room_fault(scene: Scene, draft: Draft) -> str | None:
         outline = shapely.Polygon(footprint(assets[identity], place))
         if not inside.contains(outline):
             return "behind_wall"
+        height = place.scale * assets[identity].size_m[2]
+        if any(area.intersects(outline) for area in blocked_floor(scene.room, height)):
+            return "collides"
         others = [
             shapely.Polygon(footprint(assets[id], other))
             for id, other in placements.items()

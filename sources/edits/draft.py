@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..scenes.layout import Scene
-from ..scenes.room import Room, seen_from
 from ..scenes.spec import EditSpec, Placement, SceneSpec, State
 
 
@@ -23,11 +22,6 @@ def draft_of(scene: Scene, edit: EditSpec, targets: Mapping[int, Placement]) -> 
     return Draft(edit, source, State({**scene.placements, **targets}, scene.camera))
 
 
-def room_seen_from(room: Room, draft: Draft) -> Room:
-    """The room, lit for the cameras of both states."""
-    return seen_from(room, [draft.source.camera, draft.target.camera])
-
-
 def specify(scene: Scene, draft: Draft) -> SceneSpec:
     """The specification of a scene and its edit for the renderer."""
     return SceneSpec(
@@ -41,5 +35,5 @@ def specify(scene: Scene, draft: Draft) -> SceneSpec:
         target=draft.target,
         edit=draft.edit,
         seed=scene.seed,
-        room=room_seen_from(scene.room, draft) if scene.room else None,
+        room=scene.room,
     )

@@ -18,7 +18,7 @@ from .footprints import Placements, footprint, prism
 from .furnish import Furnished, furnish, outlines
 from .layout import FIT_SHARE, Layer, Scene
 from .needs import Range, SceneNeeds
-from .room import WALLS, Room, WallName, dress_room, sample_outlook, sample_room
+from .room import WALLS, Room, WallName, dress_room, sample_outlook, sample_room, seen_from
 from .rotations import free_turns
 from .silhouettes import Forecast, forecast
 from .spec import SceneObjectSpec, SceneOptions
@@ -101,7 +101,8 @@ def _seen_scene(
         if len(objects) < options.objects[0] or len(fit) < needs.editable:
             fault = "nothing_to_edit"
             continue
-        room = dress_room(rng, room, outlines(kept))
+        # Lit for the first camera only: all edits of a scene share what the renderer has loaded.
+        room = seen_from(dress_room(rng, room, outlines(kept)), [orbit.pose()])
         return Scene(
             objects=_layered(objects, kept.placements, orbit),
             placements=kept.placements,

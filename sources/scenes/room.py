@@ -10,13 +10,16 @@ of its own window.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ...shards.geometry import F64, matrix3, matrix4
 from .surfaces import sample_surface
 from .values import CameraPose, Light, Surface
+
+if TYPE_CHECKING:
+    import shapely
 
 WallName = Literal["+x", "+y", "-x", "-y"]
 Side = Literal["+x", "+y", "-x", "-y", "ceiling"]
@@ -245,6 +248,26 @@ def seen_from(room: Room, cameras: Sequence[CameraPose]) -> Room:
     return replace(room, light=replace(room.light, unseen=("ceiling", *walls), lamps=lamps))
 
 
+def blocked_floor(room: Room, height: float) -> list["shapely.Polygon"]:
+    """Parts of the floor where an object of this height (meters) cannot be put: at standing lamps, in curtains, and on
+    the rug if the object is so low that the rug would hide its base."""
+    import shapely
+    import shapely.affinity
+
+    found = [shapely.Point(lamp.x, lamp.y).buffer(lamp.radius) for lamp in room.light.lamps if lamp.kind == "standing"]
+    for curtain in room.curtains:
+        if curtain.bottom < height:
+            ends = (curtain.along - curtain.width / 2, curtain.along + curtain.width / 2)
+            near = [_at_wall(room, curtain.wall, end, 0.0) for end in ends]
+            far = [_at_wall(room, curtain.wall, end, _CURTAIN_DEPTH) for end in reversed(ends)]
+            found.append(shapely.Polygon([*near, *far]))
+    if room.rug is not None and height < FLAT_M:
+        rug = shapely.box(-room.rug.length / 2, -room.rug.width / 2, room.rug.length / 2, room.rug.width / 2)
+        turned = shapely.affinity.rotate(rug, room.rug.yaw_deg, origin=(0, 0))
+        found.append(shapely.affinity.translate(turned, room.rug.x, room.rug.y))
+    return found
+
+
 def sample_outlook(rng: np.random.Generator, mood: Mood) -> Light:
     """What is seen through the windows, as `SceneSpec.light`: dim relative to the room where it is lit by lamps."""
     hdris = _OUTLOOKS[mood]
@@ -260,6 +283,8 @@ _SEEN = 0.01
 """Share of the image from which a wall counts as seen."""
 _LAMP_M = 1.5
 """Least distance of a standing lamp from a camera."""
+_CURTAIN_DEPTH = 0.14
+"""How far a curtain reaches into the room, with its folds, meters."""
 _RAYS = 24
 """Rays across and down the image that decide which walls are seen."""
 _OUTLOOKS: dict[Mood, tuple[Literal["city", "courtyard", "forest", "sunrise", "sunset", "night"], ...]] = {

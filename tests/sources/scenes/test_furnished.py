@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from spatialdata_builder.shards.geometry import matrix4, similarity
 from spatialdata_builder.shards.schema import EDIT_KINDS
 from spatialdata_builder.sources.assets.supports import rest_height
-from spatialdata_builder.sources.edits.proposals import Rejection, generator, propose
+from spatialdata_builder.sources.edits.proposals import EDITS_PER_SCENE, Rejection, generator, propose
 from spatialdata_builder.sources.scenes.kinds import compose_scene, draw_kind
 from spatialdata_builder.sources.scenes.layout import Scene
 from spatialdata_builder.sources.scenes.needs import SceneNeeds
@@ -147,6 +147,12 @@ def test_edits_keep_what_they_do_not_name(kind):
             else:
                 assert before.standing == after.standing
                 assert not riders(identity, spec.source.placements)
+                if kind in ("translate", "insert", "swap") and after.standing is None:
+                    pose = similarity(after.x, after.y, 0.0, after.yaw_deg, after.scale)
+                    own = np.array(spec.asset(identity).footprint) @ pose[:2, :2].T + pose[:2, 3]
+                    for lamp in spec.room.light.lamps:
+                        if lamp.kind == "standing":
+                            assert shapely.Polygon(own).distance(shapely.Point(lamp.x, lamp.y)) >= 0.95 * lamp.radius
 
 
 def test_moved_things_stay_on_their_surface():
@@ -189,3 +195,14 @@ def test_riders_ride_on_riders():
         4: Placement(0, 0, 2, 0, present=False, standing=Standing(2, 0)),
     }
     assert riders(1, places) == {2, 3} and riders(3, places) == frozenset() and carrying(places) == {1, 2}
+
+
+@pytest.mark.parametrize("kind", ["camera", "remove"])
+def test_edits_of_one_scene_share_all_that_the_renderer_loads(kind):
+    options = SceneOptions(kinds={"room": 1})
+    for seed in range(4):
+        specs = [propose([], kind, options, SIZE, seed, attempt, furniture()) for attempt in range(EDITS_PER_SCENE)]
+        loaded = {
+            repr((s.objects, s.room, s.light, s.seed, s.source.camera)) for s in specs if isinstance(s, SceneSpec)
+        }
+        assert len(loaded) <= 1
