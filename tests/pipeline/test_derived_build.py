@@ -197,7 +197,7 @@ def test_a_forecast_counts_derived_samples(scenes: Path):
     assert (found["samples"], found["derived"], found["units"]) == (300, 200, 25)
     assert not any("derived" in note or "unit_size" in note for note in found["notes"])
     rendered = run_forecast(load_config(None, [*SCENES, "unit_size=4"]), str(scenes), 100, 1, 2.0, 0.0, "")
-    assert any("67% of the samples were derived" in note for note in rendered["notes"])
+    assert any("67% derived samples" in note for note in rendered["notes"])
 
 
 def test_rebuilding_a_family_changes_nothing(removals: Path):

@@ -225,5 +225,5 @@ def test_between_two_targets_of_one_source_nothing_else_differs():
         assert mask[(kept[0].instances == 1) | (kept[1].instances == 1)].all()
         elsewhere = replace(kept[1], rgb=kept[1].rgb ^ np.uint8(255))
         if not either.all():
-            with pytest.raises(ValueError, match="neither edit changed"):
+            with pytest.raises(ValueError, match="outside the region that their edits changed"):
                 changed_between(kept[0], elsewhere, (1,), either)

@@ -209,7 +209,7 @@ def test_damaged_and_missing_files(out, tmp_path):
     parquet.write_bytes(b"PAR1")
     found, page = show(out / "shards", tmp_path / "page")
     assert "1 shard could not be read, such as spatialdata-train-00000-of-00001.tar" in page.text
-    assert found["edits_by_split"] == [] and "no sample to count" in page.text
+    assert found["edits_by_split"] == [] and "There are no samples." in page.text
 
 
 def test_a_build_without_pairs(tmp_path):
