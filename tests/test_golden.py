@@ -132,6 +132,7 @@ def test_what_is_the_same_on_every_machine(name: str, part: str, found: Found):
     same(recorded(name)[part], found(name)[part])
 
 
+@pytest.mark.slow
 @by_build
 def test_assets(name: str, found: Found):
     old, new = recorded(name)["assets"], found(name)["assets"]

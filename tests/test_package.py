@@ -66,6 +66,7 @@ print(first.__name__, first.__spec__.name)
     assert python("-c", code) == f"spatialdata_builder.{name} spatialdata_builder.{name}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bare_first", [True, False])
 def test_stream_is_one_object(bare_first: bool):
     lines = ["from shards import stream as bare", "from spatialdata_builder import stream as whole"]

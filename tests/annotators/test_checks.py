@@ -290,6 +290,7 @@ def test_members_of_different_sizes():
     assert isinstance(result, Reject) and result.reason == "size_mismatch" and "changed is (8, 8)" in result.detail
 
 
+@pytest.mark.slow
 def test_an_object_may_be_hidden_if_the_edit_asks_for_it():
     inside = 0
     for seed in range(50):

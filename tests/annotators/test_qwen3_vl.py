@@ -287,6 +287,7 @@ def test_facts_of_each_kind():
     assert "closer (zoom in): to 50 % of its distance" in facts("camera", yaw_deg=0.0, pitch_deg=0.0, zoom=2.0)
 
 
+@pytest.mark.slow
 def test_facts_of_released_pairs_leave_out_what_is_unknown():
     for seed in range(30):
         for kind in EDIT_KINDS:

@@ -62,6 +62,7 @@ def test_relations_of_moves_and_insertions_are_true(seed):
             assert "the the" not in text
 
 
+@pytest.mark.slow
 @MANY
 @given(SEEDS)
 def test_relations_that_identify_the_removed_object_are_true_of_the_source(seed):
@@ -97,6 +98,7 @@ def test_captions_are_true_of_their_own_image(seed):
             assert named if any(box) and not cut else not named or any(box), text
 
 
+@pytest.mark.slow
 @MANY
 @given(SEEDS)
 def test_rotations_have_the_right_direction_and_angle(seed):
@@ -112,6 +114,7 @@ def test_rotations_have_the_right_direction_and_angle(seed):
             assert "above" in text
 
 
+@pytest.mark.slow
 @MANY
 @given(SEEDS)
 def test_sizes_are_true(seed):
@@ -167,6 +170,7 @@ def test_bench_wording_is_the_published_one():
     assert bench_wording(move, "mug") == "Move the mug into the red box and finally remove the red box."
 
 
+@pytest.mark.slow
 @MANY
 @given(SEEDS, st.booleans())
 def test_sentences_are_well_formed(seed, released):
@@ -214,12 +218,14 @@ def test_variety():
         assert len(shapes) >= least, (kind, len(shapes))
 
 
+@pytest.mark.slow
 def test_there_are_at_least_three_distinct_variants():
     for seed in range(200):
         texts = texts_of(random_facts(seed), seed)
         assert len(texts) >= 4 and len(set(texts)) == len(texts)
 
 
+@pytest.mark.slow
 def test_an_insertion_says_where_if_possible():
     for seed in range(60):
         facts = random_facts(seed, "insert")

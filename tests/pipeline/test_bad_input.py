@@ -214,6 +214,7 @@ def test_out_with_an_unknown_protocol(release: Path):
     assert_fails(result, "nope://x/y")
 
 
+@pytest.mark.slow
 def test_out_that_holds_another_plan(release: Path, finished: Path):
     before = files_of(finished)
     assert_fails(build(release, finished, "seed=5", "unit_size=3"), "seed 0 -> 5", "unit_size 4 -> 3", "another --out")

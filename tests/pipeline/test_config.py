@@ -181,6 +181,7 @@ BOMB = "a: &a [1,2,3,4,5,6,7,8,9]\n" + "".join(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -204,6 +205,7 @@ def test_files_with_an_implausible_size_or_shape(tmp_path: Path, text: str, word
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_configuration_with_many_models(tmp_path: Path):
     file = tmp_path / "mine.yaml"
     uids = [f"{number:032x}" for number in range(10_000)]

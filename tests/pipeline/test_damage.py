@@ -63,6 +63,7 @@ def test_a_damaged_layer_is_recomputed_by_the_next_build(
     assert files_of(out / "shards") == files_of(finished / "shards")
 
 
+@pytest.mark.slow
 def test_a_changed_layer_file_is_found_when_it_is_read(release: Path, finished: Path, out: Path):
     damaged = next(out.glob("layers/pair-*/00000000.parquet"))
     damaged.write_bytes(flip(damaged.read_bytes()))
@@ -135,6 +136,7 @@ def test_a_damaged_list_of_units(release: Path, out: Path):
     assert units.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_another_list_of_units_is_not_used(release: Path, finished: Path, out: Path):
     units = out / "plan" / "units.parquet"
     table = pq.read_table(units)
@@ -219,6 +221,7 @@ def test_missing_shards_are_noticed_and_rebuilt(out: Path, lost: str):
         assert files_of(out / "shards") == kept
 
 
+@pytest.mark.slow
 def test_layers_are_verified_without_shards(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     assert build(release, out, "shard.recipes=[]").code == 0
@@ -234,6 +237,7 @@ def test_layers_are_verified_without_shards(release: Path, tmp_path: Path):
     assert not (out / "shards").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [cut, junk, lambda _: b"[]"])
 def test_a_damaged_packing_record(out: Path, change: Callable[[bytes], bytes]):
     before = files_of(out / "shards")

@@ -6,6 +6,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from tests.pipeline.command_line import build
@@ -26,6 +27,7 @@ def instruction_in(text: str) -> str:
     return text.partition("<instruction>")[2].partition("</instruction>")[0]
 
 
+@pytest.mark.slow
 def test_scores_of_the_judge_are_kept_for_accepted_and_rejected_samples(release: Path, tmp_path: Path):
     out = tmp_path / "out"
     with serve(assess) as server:

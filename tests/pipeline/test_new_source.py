@@ -41,6 +41,7 @@ def build(root: Path, out: Path, *settings: str) -> CommandResult:
     return run("build", "--out", out, *(part for text in (*given, *settings) for part in ("--set", text)))
 
 
+@pytest.mark.slow
 def test_a_build_of_a_new_source(root: Path, tmp_path: Path):
     out = tmp_path / "out"
     result = build(root, out, "edits={remove: 1, invert: true}")
@@ -69,6 +70,7 @@ def test_a_build_of_a_new_source(root: Path, tmp_path: Path):
     assert json.loads(verified.out)["problems"] == []
 
 
+@pytest.mark.slow
 def test_its_card_and_its_gallery(root: Path, tmp_path: Path):
     out = tmp_path / "out"
     assert build(root, out, "edits={remove: 1}", "source.pattern=mug-*").code == 0

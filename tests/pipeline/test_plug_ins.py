@@ -42,6 +42,7 @@ def test_the_page_shows_the_whole_package():
     assert set(worked_example()) == {f"{NAME}/canny.py", f"{NAME}/caption.py"}
 
 
+@pytest.mark.slow
 def test_a_users_own_line_layer(owned: Path):
     looked = 0
     for shard in shards_of(owned):
@@ -194,6 +195,7 @@ def test_an_untouched_build_of_them_resumes(release: Path, owned: Path, tmp_path
         assert copied.stat().st_mtime_ns == shard.stat().st_mtime_ns
 
 
+@pytest.mark.slow
 def test_a_stage_without_views_is_packed(release: Path, package: Path, tmp_path: Path):
     out = tmp_path / "out"
     result = build(release, out, f"layers.line={NAME}.more:Bare")

@@ -34,6 +34,7 @@ def test_packing_again_keeps_them_correct(out: Path):
     assert public(folder) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["_info.json", ".nv-meta", "*/*.tar.idx"])
 def test_missing_files_are_repaired(out: Path, finished: Path, name: str):
     lost = sorted((out / "shards" / "full").glob(name))[0]

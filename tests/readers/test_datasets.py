@@ -9,6 +9,9 @@ from datasets import Features, Image, load_dataset
 
 from tests.readers.pixels import assert_same
 
+pytestmark = pytest.mark.torch
+"""The library loads torch when it reads."""
+
 PUBLIC = {"train": "train", "val": "validation", "test": "test"}
 
 
@@ -22,7 +25,6 @@ def read(dataset):
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-@pytest.mark.torch
 def test_every_split_by_the_card(packed, tmp_path, streaming):
     loaded = load_dataset(str(packed.folder), streaming=streaming, cache_dir=str(tmp_path))
     assert set(loaded) == set(PUBLIC.values())
@@ -32,6 +34,7 @@ def test_every_split_by_the_card(packed, tmp_path, streaming):
         assert records == packed.records[split], "all keys and numbers of the record, none lost to an inferred schema"
 
 
+@pytest.mark.slow
 def test_the_card_has_the_types_that_datasets_infers(packed, tmp_path):
     """The types in the card equal those that `datasets` infers here, so the first five samples do not matter."""
     head = (packed.folder / "README.md").read_text().split("---\n")[1]

@@ -18,6 +18,7 @@ def images():
     return SHAPES.flatmap(lambda shape: arrays(np.uint8, (*shape, 3)))
 
 
+@pytest.mark.slow
 @given(images(), st.sampled_from(["webp", "png"]))
 def test_lossless_images_return_their_pixels(rgb, codec):
     data = codecs.encode_image(rgb, codec)

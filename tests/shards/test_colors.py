@@ -157,6 +157,7 @@ def test_color_words_map_to_palette_names():
         assert name in names_of(name)
 
 
+@pytest.mark.slow
 def test_long_texts_take_linear_time():
     assert len(find_color_words("dark " * 20_000)) == 0
     assert find_color_words("red " * 20_000)

@@ -36,6 +36,7 @@ def test_a_truncated_shard_is_always_an_error(tmp_path_factory, shard, size):
     assert caught.value.key in {"", *KEYS[: size // 2560 + 1]}
 
 
+@pytest.mark.slow
 @given(position=st.integers(0, 511), flip=st.integers(1, 255), header=st.sampled_from([0, 1536, 2560, 7680]))
 def test_a_damaged_header_is_an_error_or_changes_nothing(tmp_path_factory, shard, position, flip, header):
     data = bytearray(shard)

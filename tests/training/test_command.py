@@ -61,6 +61,8 @@ def test_bad_arguments_of_a_run(triplets: Path, tmp_path: Path):
         run_train("linear", [str(triplets)], tmp_path / "file")
 
 
+@pytest.mark.torch
+@pytest.mark.slow
 def test_a_launch_of_several_processes_that_started_one_is_an_error(
     triplets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

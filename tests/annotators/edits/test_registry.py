@@ -50,6 +50,7 @@ def test_pairs_match_the_attributes_of_their_kind(kind: Kind):
         assert edit_error(facts) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_template_sentences_make_only_the_claims_of_their_kind(kind: Kind):
     silent = Claims(edit=kind.name)

@@ -42,6 +42,7 @@ def test_sentences_of_the_templates_agree_in_every_clause():
     assert orders == {True, False}
 
 
+@pytest.mark.slow
 def test_a_wrong_partner_is_contradicted():
     tried = 0
     for case in cases(least=3):

@@ -11,6 +11,8 @@ from spatialdata_builder.annotators.parser.text import normalize, split
 from spatialdata_builder.sources.objaverse.cache import plain_category
 from spatialdata_builder.sources.survey.licenses import normalize_license
 
+pytestmark = pytest.mark.slow
+
 SHAPES = (
     *("a", "1", "1.", "1 ", "-", "_ ", "é", "(", "°", "\n", ". ", ", ", "and ", "the ", "the x ", "not ", "a-", "'s "),
     *("red ", "the mug's ", "move the mug ", "move the mug , ", "to the left of the mug ", "without moving the "),

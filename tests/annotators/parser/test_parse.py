@@ -16,6 +16,7 @@ def test_there_are_enough_labeled_sentences():
     assert len({row.text for row in labeled()}) == len(labeled())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "least"), [("tuned", 0.96), ("tuned later", 0.9), ("held out", 0.9)])
 def test_accuracy_of_every_field(group, least):
     for field, (right, total) in accuracy(rows(group)).items():

@@ -52,6 +52,7 @@ def test_templates_agree_clause_by_clause():
     assert seen > 1500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["camera", "picture", "scale", "stand", "trash can", "left shoe", "plant"])
 def test_true_sentences_about_objects_with_ambiguous_names_are_not_contradicted(name: str):
     seen: Counter[str] = Counter()
@@ -262,6 +263,7 @@ def test_views_from_the_facts_and_from_a_known_front():
         assert found == ("unchecked" if near else expected)
 
 
+@pytest.mark.slow
 def test_fronts_implied_by_the_facts_equal_those_of_the_assets():
     seen = 0
     for facts, fronts in scenes(150, kinds=("rotate",)):

@@ -87,6 +87,7 @@ options.ask(options.setup(), QUESTIONS, parse)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_answer_that_arrived(tmp_path: Path):
     enough, dead = 3, Event()
 

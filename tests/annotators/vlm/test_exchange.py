@@ -238,5 +238,6 @@ assert "requests" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_importing_the_server_backend_does_not_import_requests():
     subprocess.run([sys.executable, "-c", STARTS], cwd=ROOT, check=True)

@@ -21,6 +21,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return look
 
 
+@pytest.mark.slow
 def test_a_driver_that_does_not_answer(found):
     gpu = found(nvidia_smi="echo 'Driver/library version mismatch' >&2; exit 18")["gpu"]
     assert (gpu.state, gpu.mend) == ("optional", "check the driver")

@@ -195,6 +195,7 @@ def packed(out: Path) -> set[str]:
 LEFT_OUT = {"translate-train-zz-twin", "rotate-train-zz-jpeg", "translate-train-zz-leak"}
 
 
+@pytest.mark.slow
 def test_a_build_leaves_out_duplicates_and_leaks(built: tuple[Path, dict]):
     out, summary = built
     (note,) = out.glob("duplicates-*.json")
@@ -275,6 +276,7 @@ def test_a_killed_packing_resumes_and_produces_identical_output(
     assert [path.name for path in out.glob("duplicates-*")] == [path.name for path in built[0].glob("duplicates-*")]
 
 
+@pytest.mark.slow
 def test_without_layer_screen_all_samples_are_packed(planted: Path, built: tuple[Path, dict], tmp_path: Path):
     out = tmp_path / "out"
     done = spatialdata(*build_arguments(planted, out, "layers.screen=none"), "--json")

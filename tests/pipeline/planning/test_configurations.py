@@ -26,6 +26,7 @@ def command(message: str, file: str) -> CommandResult:
     return run(*shlex.split(text)[1:])
 
 
+@pytest.mark.slow
 def test_a_failed_experiment_does_not_change_a_finished_build(release: Path, out: Path):
     before = files_of(out)
     assert_fails(build(release, out, AWAY), "cannot be reached")
@@ -56,6 +57,7 @@ def test_rebuilding_the_finished_configuration_discards_the_experiment(release: 
     assert "showing the" not in run("status", out).out
 
 
+@pytest.mark.slow
 def test_a_finished_experiment_is_shown(release: Path, out: Path):
     def judge(body: object) -> Reply:
         return 500, {}
@@ -127,6 +129,7 @@ def test_a_running_build_is_shown(release: Path, out: Path):
         assert json.loads(run("status", out, "--json").out)["layers"]["line"]["done"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"seed": -1}', b"\x00" * 100])
 def test_a_damaged_unfinished_configuration(release: Path, finished: Path, out: Path, content: bytes):
     build(release, out, AWAY)
@@ -150,6 +153,7 @@ def test_a_configuration_of_another_folder(release: Path, out: Path, tmp_path: P
     assert run("verify", out).code == 0
 
 
+@pytest.mark.slow
 def test_derived_samples_do_not_change_unit_size(release: Path, out: Path, tmp_path: Path):
     message = assert_fails(
         build(release, out, "edits.invert=true"), "holds another plan", "edits.invert (none) -> true"

@@ -81,6 +81,7 @@ def test_another_number_of_samples_gives_the_same_supports(built: tuple[Config, 
     assert settle(config, store) == digest
 
 
+@pytest.mark.slow
 def test_a_plan_without_supports_says_so(tmp_path: Path):
     config = config_of("source.variants=1")
     store = LayerStore(str(tmp_path / "out"))

@@ -81,6 +81,7 @@ def test_the_hub_and_datasets_read_it(finished, tmp_path):
     assert keys == {record.key for record in records(finished)}
 
 
+@pytest.mark.slow
 def test_the_same_build_gives_the_same_card(out, finished):
     before = files_of(finished / "shards")
     shutil.rmtree(out / "shards")
@@ -93,6 +94,7 @@ def test_the_same_build_gives_the_same_card(out, finished):
     assert run("verify", out).code == 0
 
 
+@pytest.mark.slow
 def test_every_creator_of_a_visible_object_is_named(out):
     relicense(out, lambda _, item: {"licence": "by" if item.asset.endswith("a") else "cc0", "creator": item.asset[5:]})
     pack(out)
@@ -151,6 +153,7 @@ def test_contradicting_licenses_are_named(out):
     )
 
 
+@pytest.mark.slow
 def test_splits_that_share_a_model_are_reported(out):
     shared = "asset000a"
     relicense(out, lambda key, item: {"asset": shared} if "-test-" in key and item.id == 1 else {})
@@ -161,6 +164,7 @@ def test_splits_that_share_a_model_are_reported(out):
     assert "A held-out split shares models or scenes with another split" in card_of(out)
 
 
+@pytest.mark.slow
 def test_splits_that_share_a_shape_are_reported(out):
     def one_shape(key: str, item: SceneObject) -> dict[str, str]:
         asset = f"{'test' if '-test-' in key else 'other'}-{item.asset}"

@@ -71,6 +71,7 @@ def test_changed_settings_and_their_effects(finished, stricter):
     assert f"accepted only in the first: {lost['count']}" in result and "turned_too_little" in result
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_samples(finished, stricter):
     found = diff(finished, stricter)["scores"]
     for out, side in ((finished, "first"), (stricter, "second")):

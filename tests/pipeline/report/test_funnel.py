@@ -49,6 +49,7 @@ def test_every_sample_is_accounted_for(rejecting: Path):
     assert sum(shard["samples"] for shard in shards) == 14
 
 
+@pytest.mark.slow
 def test_it_is_printed_as_a_table(rejecting: Path):
     result = run("status", rejecting)
     lines = [line.split() for line in result.out.splitlines()]

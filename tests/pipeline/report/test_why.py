@@ -77,6 +77,7 @@ def test_byte_offsets_in_every_recipe(finished: Path, tmp_path: Path):
     assert {place["recipe"] for place in shards_of(str(out), key, "train", 0)} <= {"spatialedit"}
 
 
+@pytest.mark.slow
 def test_a_rejected_sample(tmp_path: Path):
     root, out = write_release(tmp_path / "release", 3), tmp_path / "out"
     image = root / "translate/train/uid000/2.png"

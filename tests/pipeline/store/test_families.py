@@ -104,6 +104,7 @@ def test_kinds_of_a_plan(setting: str, kinds: Sequence[str]):
     assert unit_rows(config) == 64 * (2 if config.edits.invert else 1) * (3 if config.edits.compose else 2) // 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("invert", [False, True])
 def test_two_samples_of_one_scene_and_their_derived_samples(tmp_path: Path, invert: bool):
     flag = f"edits.invert={str(invert).lower()}"
@@ -133,6 +134,7 @@ def test_families_do_not_depend_on_the_number_of_samples():
     assert [row["key"][-4:] for row in rows(3, compose=True)] == ["0000", "0001", "comp", "0002"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", [dict.fromkeys(COMPOSING, 1.0), {"remove": 1.0, "scale": 3.0, "camera": 2.5}])
 def test_composing_keeps_the_weights(weights: dict[str, float]):
     table = pa.Table.from_batches(list(plan_scenes(4000, 5, weights, SPLITS, compose=True))).to_pylist()

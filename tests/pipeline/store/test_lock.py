@@ -46,6 +46,7 @@ def test_held_and_released(kind: str, tmp_path: Path, request: pytest.FixtureReq
         pass
 
 
+@pytest.mark.slow
 def test_a_second_run_is_an_error_until_the_first_is_killed(tmp_path: Path):
     first = hold(tmp_path)
     try:
@@ -58,6 +59,7 @@ def test_a_second_run_is_an_error_until_the_first_is_killed(tmp_path: Path):
         lock.check()
 
 
+@pytest.mark.slow
 def test_a_shared_folder_is_waited_for(tmp_path: Path):
     first = hold(tmp_path)
     lines: list[str] = []

@@ -30,6 +30,7 @@ def scenes(count: int, seed: int = 0, weights: dict[str, float] = EQUAL) -> list
     return pa.Table.from_batches(list(plan_scenes(count, seed, weights, SPLITS))).to_pylist()
 
 
+@pytest.mark.slow
 def test_threads_share_a_plan(tmp_path: Path):
     plan = write_plan(LayerStore(f"memory://shared-{tmp_path.name}"), {}, listed(64 * 200), unit_size=1)
     units = [unit * 89 % plan.units for unit in range(800)]
@@ -116,6 +117,7 @@ def test_bad_rows_leave_no_plan(tmp_path: Path, rows: list[PlanRow], message: st
     assert list((tmp_path / "plan").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_crash_while_planning_leaves_no_plan(tmp_path: Path):
     def crash() -> Iterator[PlanRow]:
         yield from listed(20_000)
@@ -150,6 +152,7 @@ def test_every_kind_appears_early_and_in_proportion_to_its_weight():
     assert "scale" not in weighted
 
 
+@pytest.mark.slow
 def test_samples_do_not_depend_on_their_number_or_the_order_of_weights():
     assert scenes(50) == scenes(300_000)[:50]
     assert scenes(50) == scenes(50, 0, dict(reversed(EQUAL.items())))
@@ -158,6 +161,7 @@ def test_samples_do_not_depend_on_their_number_or_the_order_of_weights():
     assert [row["spec"] for row in other] != [row["spec"] for row in scenes(50)]
 
 
+@pytest.mark.slow
 def test_seeds_differ_and_splits_are_even_in_every_kind():
     rows = scenes(60_000)
     assert len({row["spec"] for row in rows}) == 60_000

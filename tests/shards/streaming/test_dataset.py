@@ -163,6 +163,7 @@ def test_members_that_are_not_selected_are_not_read(shards: str, monkeypatch: py
     assert few < 0.5 * len(ALL) * packed
 
 
+@pytest.mark.slow
 def test_sets_are_mixed_by_weight(tmp_path: Path):
     for name, count in (("a", 6), ("b", 4)):
         make_split(out_of(tmp_path / name), [[f"{name}-{i}" for i in range(count)]])

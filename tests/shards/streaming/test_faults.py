@@ -118,6 +118,7 @@ def test_a_damaged_state_is_bad_input(shards: str, change: dict[str, object]):
         ds.load_state_dict({})
 
 
+@pytest.mark.slow
 def test_no_threads_remain(shards: str):
     before = threading.active_count()
     ds = stream(shards, members=CHEAP)
@@ -282,6 +283,7 @@ def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
+@pytest.mark.slow
 def test_open_files_and_memory_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("spatialdata_builder.shards.streaming.fetch._OPEN_FILES", 8)
     make_split(out_of(tmp_path), [[f"k-{i}"] for i in range(40)])

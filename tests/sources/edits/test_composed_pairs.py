@@ -43,6 +43,7 @@ def pose(spec: SceneSpec, state: str) -> tuple[np.ndarray, float, float, bool]:
     return np.array([place.x, place.y, place.z]), place.yaw_deg, place.scale, place.present
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", TWOS)
 def test_two_edits_of_one_object_have_one_source(kinds: tuple[EditKind, EditKind]):
     for first, second in proposals(kinds):

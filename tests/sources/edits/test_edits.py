@@ -57,6 +57,7 @@ def test_nothing_but_the_edit_changes(kind):
             assert getattr(spec.edit, name) == neutral[name]
 
 
+@pytest.mark.slow
 def test_translations_are_the_difference_of_the_places():
     lifted = occluded = 0
     for spec in proposals("translate", range(24)):
@@ -71,6 +72,7 @@ def test_translations_are_the_difference_of_the_places():
     assert lifted > 3 and occluded > lifted
 
 
+@pytest.mark.slow
 def test_rotations_are_the_difference_of_the_yaws():
     seen = set()
     for spec in proposals("rotate"):
@@ -174,6 +176,7 @@ def test_views_of_objects_whose_origin_moves_are_exact():
     assert seen > 5
 
 
+@pytest.mark.slow
 def test_scaled_objects_stay_where_they_stand():
     for spec in proposals("scale"):
         _, before, after = edited(spec)
@@ -182,6 +185,7 @@ def test_scaled_objects_stay_where_they_stand():
         assert replace(after, scale=before.scale) == before
 
 
+@pytest.mark.slow
 def test_removed_and_inserted_objects_are_in_one_image_only():
     for kind in ("remove", "insert"):
         for spec in proposals(kind):
@@ -191,6 +195,7 @@ def test_removed_and_inserted_objects_are_in_one_image_only():
     assert len({edited(spec)[2] for spec in proposals("insert", [3])}) > 2
 
 
+@pytest.mark.slow
 def test_camera_edits_orbit_by_their_numbers():
     kinds = set()
     for spec in proposals("camera", range(24)):

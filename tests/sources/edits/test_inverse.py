@@ -16,6 +16,8 @@ from spatialdata_builder.sources.scenes.spec import SceneSpec
 from tests.sources.edits.test_edits import edited, proposals
 from tests.sources.pool import seen_at
 
+pytestmark = pytest.mark.slow
+
 
 def pairs(kind: str) -> list[tuple[SceneSpec, SceneSpec]]:
     """Edits whose objects have names in both images, with their inverses."""

@@ -43,6 +43,7 @@ def test_kinds_compose_in_both_orders(kind: EditKind):
     assert all(kind in RULES[other].composes and composes_alone(other) for other in partners_of(kind))
 
 
+@pytest.mark.slow
 @by_kind
 def test_edits_agree_with_the_rules_of_their_kind(kind: EditKind):
     """All other numbers are neutral, and the edited objects have the number and presence that the schema requires."""

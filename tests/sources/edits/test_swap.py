@@ -15,6 +15,7 @@ from tests.sources.edits.test_edits import proposals
 from tests.sources.pool import seen_at
 
 
+@pytest.mark.slow
 def test_two_objects_exchange_their_places():
     specs = proposals("swap")
     assert len(specs) > 20
@@ -56,6 +57,7 @@ def test_nothing_collides_and_nothing_else_moves():
     assert checked > 60
 
 
+@pytest.mark.slow
 def test_its_inverse_is_a_swap_of_the_same_objects():
     found = 0
     for spec in proposals("swap"):

@@ -119,6 +119,7 @@ def test_a_uid_is_a_plain_name(tmp_path: Path, uid: str):
         list(read_cache(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["object-paths.json.gz", "lvis-annotations.json.gz", "metadata/000-000.json.gz"])
 @pytest.mark.parametrize("content", [b" " * (129 * 2**20), b'{"a": [' + b"{}," * 6_100_000 + b"1]}"])
 def test_a_table_that_is_too_large_when_decompressed_is_not_parsed(tmp_path: Path, name: str, content: bytes):

@@ -59,6 +59,7 @@ def large(name, size):
     return info
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("member", "message"),
     [
@@ -82,6 +83,7 @@ def test_unsafe_members_are_rejected_by_name(tmp_path, member, message):
     assert not (tmp_path / "idx").exists()
 
 
+@pytest.mark.slow
 def test_a_bomb_of_many_files_is_rejected(tmp_path):
     path = tmp_path / "rotate.tar.gz"
     zeros = bytes(8 * 2**20)

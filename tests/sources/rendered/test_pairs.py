@@ -41,6 +41,7 @@ def stage(root: Path, **render: float) -> RenderPairs:
     )
 
 
+@pytest.mark.slow
 def test_a_node_without_the_models_ends_the_run(root: Path, tmp_path: Path):
     pairs = replace(stage(root), place=str(tmp_path / "not-mounted"))
     with pytest.raises(BadInput, match=rf"source\.root: {tmp_path}/not-mounted .* on node {socket.gethostname()}"):

@@ -45,6 +45,7 @@ def test_the_ground_is_flat_on_pads_and_uneven_elsewhere(garden: Garden):
     assert ground.height(rng.uniform(-6, 6, (500, 2))).std() > 0.1 * garden.relief
 
 
+@pytest.mark.slow
 def test_grass_is_short_on_pads_and_no_path_crosses_them():
     for garden in GARDENS:
         parts = {part.name: part for part in garden_parts(dataclasses.asdict(garden))}

@@ -72,6 +72,7 @@ def test_objects_stand_apart_on_the_floor_or_in_a_container(kind):
                     assert outlines[0].distance(outlines[1]) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EDIT_KINDS)
 def test_the_camera_sees_the_group_in_front_of_the_walls(kind):
     walls = 0
@@ -246,6 +247,7 @@ def test_if_no_asset_is_comparable_the_closest_in_size_is_taken():
         assert ratio < 11
 
 
+@pytest.mark.slow
 def test_no_object_is_beyond_the_floor():
     """Objects of 10 m, the largest that the survey accepts, in scenes that would be larger than the floor."""
     text = (Path(layout.__file__).parents[1] / "blender" / "scene.py").read_text()

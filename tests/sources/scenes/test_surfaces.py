@@ -31,6 +31,7 @@ def test_numbers_are_rounded_and_physical(role: Role):
         assert type(asdict(surface)["colour"]) is tuple
 
 
+@pytest.mark.slow
 def test_kinds_fit_their_role():
     rng = np.random.default_rng(1)
     kinds = {role: {sample_surface(rng, role).kind for _ in range(300)} for role in get_args(Role)}

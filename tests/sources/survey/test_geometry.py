@@ -179,6 +179,7 @@ def test_not_a_glb(tmp_path: Path, data: bytes):
     assert reason(survey(tmp_path, data)) == "unreadable"
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(0, 255))
 def test_a_damaged_byte_never_raises(tmp_path_factory: pytest.TempPathFactory, place: int, value: int):
     folder = tmp_path_factory.mktemp("damaged")
@@ -414,6 +415,7 @@ def test_the_same_file_gives_the_same_row(tmp_path: Path):
     assert first == survey(tmp_path, None)
 
 
+@pytest.mark.slow
 def test_real_models(shared_assets: Path):
     """All are usable at their real size, including flat ones (a mat, shorts, cards, a newspaper)."""
     root = shared_assets / "objaverse"

@@ -58,6 +58,7 @@ def test_states_are_those_of_why(mixed: Path, gallery: Path, index_of: Callable[
     assert {state for state, *_ in columns.values()} == set(states.values())
 
 
+@pytest.mark.slow
 def test_a_rejected_sample_has_a_reason(gallery: Path, mixed: Path):
     card = cards_of(gallery)["translate-train-uid000"]
     assert card["reject"]["stage"] == "pair"
@@ -160,6 +161,7 @@ def test_duplicates_that_packing_left_out(release: Path, tmp_path: Path, index_o
     assert cards_of(out / "gallery")[left[0]]["twin"]["key"] == "translate-train-uid000"
 
 
+@pytest.mark.slow
 def test_a_sample_that_a_check_rejected_has_pictures_and_scores(
     release: Path, tmp_path: Path, index_of: Callable[[Path], dict[str, Any]]
 ):

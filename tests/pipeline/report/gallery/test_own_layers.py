@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.pipeline.command_line import run
 from tests.pipeline.report.gallery.conftest import Look, values_of
 
 
+@pytest.mark.slow
 def test_they_are_in_both_galleries(owned: Path, tmp_path: Path):
     for source, name in ((owned, "build"), (owned / "shards" / "full", "shards")):
         place = tmp_path / name
