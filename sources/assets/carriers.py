@@ -111,6 +111,14 @@ def from_json(text: str) -> AssetSupports:
     return _ASSET_SUPPORTS.validate_json(text)
 
 
+def names_of(category: str) -> frozenset[str]:
+    """The names that a category answers to: itself and its last words, those before a preposition only."""
+    words = category.lower().split()
+    ends = [index for index, word in enumerate(words) if word in ("with", "of", "on", "for", "from", "in")]
+    words = words[: ends[0]] if ends and ends[0] else words
+    return frozenset(" ".join(words[start:]) for start in range(len(words)))
+
+
 def role(category: str) -> Role:
     """What a category is for: by its whole name, its last word, else by another word if the last one is unknown.
 

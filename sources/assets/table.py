@@ -20,7 +20,7 @@ from ...shards.errors import BadInput, SpatialdataError
 from ...shards.schema import SPLITS, Split
 from ...shards.stores import open_store
 from .asset import Asset
-from .carriers import AssetSupports, from_json, to_json
+from .carriers import AssetSupports, from_json, names_of, to_json
 
 _ASSET = TypeAdapter(Asset)
 SUPPORTS = "supports.parquet"
@@ -170,7 +170,7 @@ class AssetTable:
         return [_decode(pool[index].as_py()) for index in chosen]
 
     def of_categories(self, split: str, seed: int, scene: int, names: frozenset[str]) -> list[Asset]:
-        """Some assets of each category whose last words are one of `names`: at most `PER_CATEGORY`, a seeded sample.
+        """Some assets of each category that has one of `names` (`carriers.names_of`): a seeded sample of `PER_CATEGORY`.
 
         In the order of the table, so that the result does not depend on the order of `names`.
         """
@@ -180,8 +180,7 @@ class AssetTable:
         if split not in self._categories:
             self._categories[split] = _categories(pool)
         for category, rows in self._categories[split].items():
-            words = category.split()
-            if not any(" ".join(words[start:]) in names for start in range(len(words))):
+            if names_of(category).isdisjoint(names):
                 continue
             few = len(rows) <= PER_CATEGORY
             chosen += rows if few else generator.choice(rows, PER_CATEGORY, replace=False).tolist()

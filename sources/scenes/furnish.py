@@ -56,8 +56,6 @@ class Furnished:
     """Of each object, those that things may stand on."""
     focus: int = 0
     """Id of the object that the camera looks at."""
-    left_out: list[str] = field(default_factory=list[str])
-    """Roles of items that did not fit or that no model can play."""
 
 
 def furnish(
@@ -88,8 +86,6 @@ def furnish(
             return f"no_{item.role.replace(' ', '_')}"
         if placed and item.name:
             named[item.name] = placed[0]
-        if len(placed) < item.count[0] and (wanted or item.needed):
-            work.found.left_out.append(item.role)
     work.found.focus = named[template.focus]
     return work.found
 

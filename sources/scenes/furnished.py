@@ -151,7 +151,6 @@ def _seen(found: Furnished, orbit: Orbit, resolution: tuple[int, int]) -> Furnis
         {id: moved[id] for id in sorted(moved)},
         {new[id]: found.supports[id] for id in ids if id in found.supports},
         new.get(found.focus, 0),
-        found.left_out,
     )
 
 

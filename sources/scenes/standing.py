@@ -15,7 +15,7 @@ from ...shards.geometry import F64
 from ..assets.asset import Asset
 from ..assets.supports import Support, rest_height
 from .footprints import footprint, pose_of
-from .spec import Placement, Standing
+from .spec import Placement
 
 if TYPE_CHECKING:
     import shapely
@@ -88,8 +88,3 @@ def standing_fault(
         if id != identity and other.present and other.standing == place.standing
     ]
     return "collides" if others and shapely.distance(outline, others).min() < APART else None
-
-
-def same_level(first: Standing | None, second: Standing | None) -> bool:
-    """Whether two objects stand on one support, or both on the floor."""
-    return first == second

@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from ...shards.errors import BadInput
 from ...shards.options import Options, read_yaml
+from ..assets.carriers import names_of
 from .needs import Range
 
 FOLDER: Final = Path(__file__).with_name("templates")
@@ -123,14 +124,6 @@ def read_templates(folder: Path = FOLDER) -> Mapping[str, Template]:
     if not found:
         raise BadInput(f"{folder} has no templates (*.yaml)")
     return found
-
-
-def names_of(category: str) -> frozenset[str]:
-    """The names that a category answers to: itself and its last words, those before a preposition only."""
-    words = category.lower().split()
-    ends = [index for index, word in enumerate(words) if word in ("with", "of", "on", "for", "from", "in")]
-    words = words[: ends[0]] if ends and ends[0] else words
-    return frozenset(" ".join(words[start:]) for start in range(len(words)))
 
 
 def _parse(adapter: TypeAdapter[Any], values: Any, path: Path) -> Any:

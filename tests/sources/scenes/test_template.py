@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.sources.scenes.template import FOLDER, ROLES, names_of, read_roles, read_templates
+from spatialdata_builder.sources.assets.carriers import names_of
+from spatialdata_builder.sources.scenes.template import FOLDER, ROLES, read_roles, read_templates
 
 GOOD = """kind: room
 size: [[3, 5], [3, 5], [2.4, 2.8]]
