@@ -170,9 +170,9 @@ class AssetTable:
         return [_decode(pool[index].as_py()) for index in chosen]
 
     def of_categories(self, split: str, seed: int, scene: int, names: frozenset[str]) -> list[Asset]:
-        """Some assets of each category that has one of `names` (`carriers.names_of`): a seeded sample of `PER_CATEGORY`.
+        """Some assets of each category that has one of `names` (`carriers.names_of`): a sample of `PER_CATEGORY`.
 
-        In the order of the table, so that the result does not depend on the order of `names`.
+        Seeded, and in the order of the table, so that the result does not depend on the order of `names`.
         """
         pool = self.pools[split]
         generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, scene, 0xF0121])))
