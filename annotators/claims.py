@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..shards.schema import EditKind
 
-Relation = Literal["none", "left", "right", "front", "behind", "between", "next", "into"]
+Relation = Literal["none", "left", "right", "front", "behind", "between", "next", "into", "against", "corner"]
+SupportRelation = Literal["none", "on", "in", "under"]
+Shelf = Literal["none", "top", "upper", "middle", "lower", "bottom"]
 Direction = Literal["left", "right", "towards", "away", "up", "down"]
 Frame = Literal["viewer", "object"]
 Turn = Literal["none", "clockwise", "counterclockwise"]
@@ -62,6 +64,21 @@ class Claims(BaseModel):
     directions: Annotated[list[Direction], Field(max_length=2)] = Field(
         default_factory=list[Direction],
         description="of a move, in `frame`: left, right; towards or away from the camera; up or down in the image",
+    )
+    support: SupportRelation = Field(
+        default="none",
+        description="what the object shall end on, in or under (remove: what it stands on). `in` only beside another "
+        "relation; alone, it is relation `into`",
+    )
+    support_object: str = Field(default="", description="noun phrase of that object, or `floor`")
+    shelf: Shelf = Field(default="none", description="which shelf of `support_object`")
+    origin: SupportRelation = Field(
+        default="none", description="what the object stands on, in or under before the edit, as a place that it leaves"
+    )
+    origin_object: str = Field(default="", description="noun phrase of that object, or `floor`")
+    origin_shelf: Shelf = Field(default="none", description="which shelf of `origin_object`")
+    riders: Literal["none", "along"] = Field(
+        default="none", description="whether the instruction says that what stands on the object comes along"
     )
     part: Part = Field(
         default="none", description="which part of the image the object shall end in (remove: where it is)"

@@ -16,7 +16,7 @@ from . import codecs
 from .layout import TEXT_EXTENSIONS, field_of
 from .reader import StoredSample, read_record
 from .recipes import IMAGE_MEMBERS, MAP_MEMBERS
-from .schema import TWO_OBJECT_VERSION, MapInfo, SampleRecord, objects_edited
+from .schema import SUPPORT_FIELDS, SUPPORT_VERSION, TWO_OBJECT_VERSION, MapInfo, SampleRecord, objects_edited
 
 ProblemKind = Literal[
     "manifest",
@@ -116,11 +116,13 @@ def _read_json(sample: StoredSample, split: str, problems: list[Problem]) -> Sam
         return None
     if record.key != sample.key:
         problems.append(_problem(sample, "schema", f"key: names a different sample, '{record.key}'", "json"))
-    if ("second_object" in record.edit.model_fields_set) != (record.schema_version >= TWO_OBJECT_VERSION):
-        what = (
-            f"must be there from version {TWO_OBJECT_VERSION}, and not before; the record's is {record.schema_version}"
-        )
-        problems.append(_problem(sample, "schema", f"edit.second_object: {what}", "json"))
+    for name, since, given in (
+        ("edit.second_object", TWO_OBJECT_VERSION, ["second_object" in record.edit.model_fields_set]),
+        ("objects.*_support", SUPPORT_VERSION, [one.model_fields_set >= SUPPORT_FIELDS for one in record.objects]),
+    ):
+        if set(given) != {record.schema_version >= since}:
+            what = f"must be there from version {since}, and not before; the record's is {record.schema_version}"
+            problems.append(_problem(sample, "schema", f"{name}: {what}", "json"))
     if split and record.split != split:
         problems.append(_problem(sample, "split", f"the record says '{record.split}', the folder is '{split}'", "json"))
     return record

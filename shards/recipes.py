@@ -63,6 +63,8 @@ class Recipe:
     """The images that have maps; names of the source's maps have the prefix `source_`."""
     own: tuple[OwnLayer, ...] = ()
     """Layers of a build that the package does not know."""
+    supports: bool = False
+    """Whether the records say what each object stands on: a fact of the build."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.members) - {*PAIR_MEMBERS, *MAP_MEMBERS})

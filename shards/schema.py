@@ -13,11 +13,14 @@ from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-SCHEMA_VERSION, TWO_OBJECT_VERSION = 3, 4
-"""Versions that are written: of a set without edits of two objects, and of a set that may have such edits."""
-READABLE_VERSIONS = (1, 2, 3, 4)
+SCHEMA_VERSION, TWO_OBJECT_VERSION, SUPPORT_VERSION = 3, 4, 5
+"""Versions that are written: of a set without edits of two objects, of a set that may have such edits, and of a set
+that says what its objects stand on (it may have any edits)."""
+WRITTEN_VERSIONS = (SCHEMA_VERSION, TWO_OBJECT_VERSION, SUPPORT_VERSION)
+READABLE_VERSIONS = (1, 2, 3, 4, 5)
 """Versions of the record. Version 1 lacks `derived` and `origin` in `provenance`, since there were no derived samples.
-Versions 1 and 2 lack `family` of objects. Versions 1 to 3 lack `second_object` in `edit`."""
+Versions 1 and 2 lack `family` of objects. Versions 1 to 3 lack `second_object` in `edit`. Versions 1 to 4 lack
+`source_support` and `target_support` of objects."""
 
 EditKind = Literal["translate", "rotate", "scale", "remove", "insert", "camera", "swap"]
 EDIT_KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert", "camera", "swap")
@@ -39,14 +42,21 @@ def objects_edited(kind: EditKind) -> int:
 TWO_OBJECT_KINDS: tuple[EditKind, ...] = tuple(kind for kind in EDIT_KINDS if objects_edited(kind) == 2)
 
 
-def schema_version(kinds: Collection[EditKind]) -> int:
+def schema_version(kinds: Collection[EditKind], supports: bool = False) -> int:
     """The version of the records of a set that may have edits of these kinds: all samples of a set have the same keys.
 
     Where one of the kinds edits two objects, every `edit` has `second_object`; else none has it.
+
+    Args:
+        supports: whether the set says what its objects stand on. Then every record has all keys.
     """
+    if supports:
+        return SUPPORT_VERSION
     return TWO_OBJECT_VERSION if set(kinds) & set(TWO_OBJECT_KINDS) else SCHEMA_VERSION
 
 
+SupportKind = Literal["top", "shelf", "soft", "inside", "under"]
+"""What a region of an object is to the things that stand on, in or under it (docs/scenes.md)."""
 MapKind = Literal["", "metric", "confidence", "relative_inverse", "normal", "instances", "segments", "lines"]
 Split = Literal["train", "val", "test"]
 Derivation = Literal["", "invert", "compose"]
@@ -129,6 +139,19 @@ class Camera(_Fixed):
     target: View
 
 
+class SupportRef(_Fixed):
+    """What an object stands on, in or under."""
+
+    object: int = Field(ge=0, description="id of the supporting object; 0 for the floor, and where `kind` is empty")
+    kind: Literal["", "floor", SupportKind] = Field(description="empty if the object is absent or this is unknown")
+    shelf: int = Field(ge=0, description="number of the shelf of the supporting object, 1 is the lowest; else 0")
+    shelves: int = Field(ge=0, description="how many shelves the supporting object has, if `kind` is shelf; else 0")
+
+
+NO_SUPPORT = SupportRef(object=0, kind="", shelf=0, shelves=0)
+FLOOR = SupportRef(object=0, kind="floor", shelf=0, shelves=0)
+
+
 class SceneObject(_Fixed):
     id: int = Field(ge=1, description="the label in the instance maps")
     name: str = Field(description="what an instruction may call it")
@@ -147,11 +170,24 @@ class SceneObject(_Fixed):
     target_box: Box
     source_visible: Fraction = Field(description="visible share of the object's own pixels, 0 when absent")
     target_visible: Fraction
+    source_support: SupportRef = NO_SUPPORT
+    target_support: SupportRef = NO_SUPPORT
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, handler: SerializerFunctionWrapHandler):  # noqa: ANN202 - it would replace the JSON Schema
+        """The supports are written where they were given, and nowhere else."""
+        values: dict[str, Any] = handler(self)
+        for name in SUPPORT_FIELDS - self.model_fields_set:
+            values.pop(name, None)
+        return values
 
     @property
     def visible(self) -> bool:
         """Whether any part is visible in source or target. Boxes are always known, visible fractions may be unknown."""
         return self.source_visible > 0 or self.target_visible > 0 or any(self.source_box) or any(self.target_box)
+
+
+SUPPORT_FIELDS = frozenset({"source_support", "target_support"})
 
 
 class MapInfo(_Fixed):
@@ -237,6 +273,10 @@ def record_schema(version: int) -> dict[str, Any]:
         edit = schema["$defs"]["Edit"]["properties"]
         del edit["second_object"]
         edit["kind"]["enum"] = [kind for kind in EDIT_KINDS if kind not in TWO_OBJECT_KINDS]
+    if version < SUPPORT_VERSION:
+        for name in SUPPORT_FIELDS:
+            del schema["$defs"]["SceneObject"]["properties"][name]
+        del schema["$defs"]["SupportRef"]
     return schema
 
 
@@ -278,3 +318,16 @@ class PairFacts(_Fixed):
         description="direction of the front of each object, in order: degrees about z from +x of its own frame, 360 "
         "where unknown; may be empty",
     )
+    room: list[float] = Field(
+        default_factory=list,
+        description="width (x), depth (y) and height of the room in meters, whose middle is the world's origin; empty "
+        "where there are no walls or they are unknown",
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`room` is written where there is one."""
+        values: dict[str, Any] = handler(self)
+        if not self.room:
+            del values["room"]
+        return values

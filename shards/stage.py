@@ -63,6 +63,11 @@ class Stage(ABC):
     """A version of the package's prompts, or the path of a file."""
 
     @property
+    def supports(self) -> bool:
+        """Of layer `pair`: whether the facts say what each object stands on (`shards.schema.SupportRef`)."""
+        return False
+
+    @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
         """Columns to read of the layers that it needs, by layer; of a layer that is not named, all."""
         return {}

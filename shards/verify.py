@@ -29,7 +29,7 @@ from .index import (
 from .inspection import Problem
 from .layout import SplitFolder, base, find_splits, join, list_shards, missing_reason, open_url
 from .recipes import RECIPES
-from .schema import KEEPS_ITS_SPLITS, READABLE_VERSIONS, SCHEMA_VERSION, TWO_OBJECT_VERSION, Split
+from .schema import KEEPS_ITS_SPLITS, READABLE_VERSIONS, WRITTEN_VERSIONS, Split
 from .sidecars import USER_EDITABLE, index_files, read_splits
 from .verify_shard import ShardFindings, verify_shard
 
@@ -162,7 +162,7 @@ def _check_index(folder: str, manifest: Manifest) -> Iterator[Problem]:
 
     This version cannot write the JSON Schema of an older schema version, so that file only has to exist.
     """
-    written = manifest.schema_version in (SCHEMA_VERSION, TWO_OBJECT_VERSION)
+    written = manifest.schema_version in WRITTEN_VERSIONS
     schema = sample_schema(manifest.schema_version) if written else None
     for name, expected in ((WIDS_INDEX, as_json(wids_index(manifest))), (SAMPLE_SCHEMA, schema)):
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..shards.sample import Columns, Reject, Sample
-from ..shards.schema import PairFacts, SceneObject
+from ..shards.schema import SUPPORT_FIELDS, PairFacts, SceneObject
 
 ORIGIN_REJECTED: Final = "origin_rejected"
 """Reject reason of a sample whose origin was rejected or quarantined."""
@@ -67,8 +67,10 @@ def swapped_facts(facts: PairFacts) -> PairFacts:
 
 
 def _swapped(thing: SceneObject) -> SceneObject:
+    supports = {"source_support": thing.target_support, "target_support": thing.source_support}
     return thing.model_copy(
         update={
+            **(supports if thing.model_fields_set >= SUPPORT_FIELDS else {}),
             "source_pose": thing.target_pose,
             "target_pose": thing.source_pose,
             "source_box": thing.target_box,

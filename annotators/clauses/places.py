@@ -41,6 +41,8 @@ _SAID: Final = {
     "between": "between {b} and {c}",
     "next": "next to {b}",
     "into": "inside {b}",
+    "against": "against {b}",
+    "corner": "in the corner of {b}",
 }
 _EDGE: Final = 0.06
 """Share of the image around the border of a part within which a claim is unchecked."""
@@ -125,7 +127,7 @@ def _relation_clause(claims: Claims, case: Case, fronts: Mapping[int, float], st
 
 def _unless_before(found: tuple[Outcome, str], claims: Claims, case: Case, ids: Sequence[int]) -> tuple[Outcome, str]:
     """The outcome, but unchecked if the claim of a move already held in the source."""
-    if found[0] != "agrees" or claims.frame != "viewer" or claims.relation == "none":
+    if found[0] != "agrees" or claims.frame != "viewer" or claims.relation in ("none", "against", "corner"):
         return found
     relation = Relation(claims.relation, case.edited.id, tuple(ids))
     return ("unchecked", "which it was before") if case.source_layout.suggests(relation) else found

@@ -52,7 +52,7 @@ def record_of(sample: Sample, recipe: Recipe, provenance: Provenance) -> SampleR
     """The `json` member: facts of the pair, text, verdict, and how to read the maps of the recipe."""
     facts = PairFacts.model_validate_json(_text(sample["pair"], "facts"))
     instruction = sample["instruction"]
-    version = schema_version(recipe.edits)
+    version = schema_version(recipe.edits, recipe.supports)
     edit = facts.edit
     if version >= TWO_OBJECT_VERSION:  # all samples must have the key, or readers would infer two schemas
         edit = edit.model_copy(update={"second_object": edit.second_object})

@@ -78,9 +78,13 @@ class ShardJob:
 
     @property
     def _recipe_fields(self) -> dict[str, Any]:
-        """The recipe's fields, without an empty `own`, so that shards of earlier versions keep their digests."""
-        fields = asdict(self.recipe)
-        return fields if self.recipe.own else {name: part for name, part in fields.items() if name != "own"}
+        """The recipe's fields, without `own` and `supports` where they are empty or false, so that shards of earlier
+        versions keep their digests."""
+        return {name: part for name, part in asdict(self.recipe).items() if part or name not in ("own", "supports")}
+
+    @property
+    def schema_version(self) -> int:
+        return schema_version(self.recipe.edits, self.recipe.supports)
 
     @property
     def digest(self) -> str:
@@ -94,7 +98,7 @@ class ShardJob:
             [asdict(part) for part in self.slices],
         ]
         return hashlib.sha256(
-            json.dumps([inputs, schema_version(self.recipe.edits), INDEX_VERSION, software_versions()]).encode()
+            json.dumps([inputs, self.schema_version, INDEX_VERSION, software_versions()]).encode()
         ).hexdigest()
 
 
@@ -173,8 +177,8 @@ def fit_recipe(recipe: Recipe, stages: Sequence[Stage], edits: Collection[EditKi
         )
     # The schema version of a set depends on the kinds that it may have (`shards.schema.schema_version`).
     edit_kinds = tuple(kind for kind in recipe.edits if kind in edits or kind not in TWO_OBJECT_KINDS)
-    recipe = replace(recipe, edits=edit_kinds)
     by_layer = {stage.layer: stage for stage in stages}
+    recipe = replace(recipe, edits=edit_kinds, supports=by_layer["pair"].supports)
     own = tuple(_own_layer(stage) for stage in stages if stage.layer not in LAYERS)
     if recipe.name == "full":
         members = tuple(name for name in recipe.members if layer_of(name) in by_layer)
@@ -276,7 +280,7 @@ def _pack_split(
         split=split,
         members=first.recipe.fields(first.codec),
         shards=list(done.values()),
-        version=schema_version(first.recipe.edits),
+        version=first.schema_version,
     )
     return {"samples": manifest.samples, "shards": len(manifest.shards), "bytes": manifest.bytes}
 

@@ -13,8 +13,9 @@ from typing import Final, Literal
 import numpy as np
 from pydantic import TypeAdapter
 
+from ...shards.schema import SupportKind
 from .sizes import typical_extent
-from .supports import Side, Support, SupportKind
+from .supports import Side, Support
 
 Role = Literal["surface", "seat", "container", "appliance", "unknown", "none"]
 

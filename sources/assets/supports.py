@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import numpy as np
 from pydantic import BeforeValidator, TypeAdapter
 
+from ...shards.schema import SupportKind
 from .glb import Floats
 from .height_map import HeightMap, Integers, Mask
 
 if TYPE_CHECKING:
     import shapely
 
-SupportKind = Literal["top", "shelf", "soft", "inside", "under"]
 Side = Literal["+x", "-x", "+y", "-y"]
 Ring = tuple[tuple[float, float], ...]
 

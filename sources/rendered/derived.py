@@ -58,12 +58,12 @@ def invert(origin: RenderedPair, limits: Limits) -> Row | Reject:
 
 
 def between(
-    first: RenderedPair, second: RenderedPair, dataset: str, points: Points, limits: Limits
+    first: RenderedPair, second: RenderedPair, dataset: str, supports: bool, points: Points, limits: Limits
 ) -> RenderedPair | Reject:
     """The pair from the target of one edit to that of another of the same scene, or why it is rejected.
 
     Args:
-        points: see `pair_facts`.
+        supports, points: see `pair_facts`.
     """
     spec = named(composed(first.spec, second.spec))
     if isinstance(spec, str):
@@ -75,7 +75,7 @@ def between(
     changed = _changed(spec, first, second)
     one, two = first.facts, second.facts
     maps = MapInfos(two.metric, one.metric, two.normal, one.normal)
-    facts = pair_facts(spec, dataset, views, seen, changed, maps, points)
+    facts = pair_facts(spec, dataset, supports, views, seen, changed, maps, points)
     before, after = first.row.columns, second.row.columns
     columns = {
         **{source: before[target] for source, target in VIEWS},

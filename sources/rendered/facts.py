@@ -23,7 +23,19 @@ from ...shards.geometry import (
     transform,
 )
 from ...shards.sample import Columns
-from ...shards.schema import UNKNOWN_FRONT, Camera, Edit, MapInfo, Measures, PairFacts, SceneObject, View
+from ...shards.schema import (
+    FLOOR,
+    NO_SUPPORT,
+    UNKNOWN_FRONT,
+    Camera,
+    Edit,
+    MapInfo,
+    Measures,
+    PairFacts,
+    SceneObject,
+    SupportRef,
+    View,
+)
 from ..blender.render import ObjectVisibility, RenderedView, Renderer
 from ..changed_region import Changed, all_changed, find_changed
 from ..derived import swapped_facts
@@ -39,6 +51,7 @@ ESTIMATOR = "renderer"
 def pair_columns(
     spec: SceneSpec,
     dataset: str,
+    supports: bool,
     views: tuple[RenderedView, RenderedView],
     seen: Seen,
     renderer: Renderer,
@@ -46,6 +59,7 @@ def pair_columns(
     """The row of layer `pair` (see `shards.schema.PairFacts`) of two views of one scene, and what the edit changed.
 
     Args:
+        supports: see `pair_facts`.
         views: source and target as rendered; the target's colors outside the changed region are replaced here.
         seen: visibility of each object in source and target.
         renderer: for the objects' surface points and the versions of the rendering software.
@@ -58,7 +72,7 @@ def pair_columns(
     metric, metric_info = codecs.encode_metric(target.depth, estimator=ESTIMATOR, revision=revision)
     normal_info = codecs.map_info("normal", estimator=ESTIMATOR, revision=revision)
     maps = MapInfos(metric_info, source_metric_info, normal_info, normal_info)
-    facts = pair_facts(spec, dataset, views, seen, changed, maps, renderer.points)
+    facts = pair_facts(spec, dataset, supports, views, seen, changed, maps, renderer.points)
     columns: Columns = {
         "source": codecs.encode_image(source.rgb),
         "target": codecs.encode_image(changed.target_rgb),
@@ -89,6 +103,7 @@ class MapInfos:
 def pair_facts(
     spec: SceneSpec,
     dataset: str,
+    supports: bool,
     views: tuple[RenderedView, RenderedView],
     seen: Seen,
     changed: Changed,
@@ -98,6 +113,7 @@ def pair_facts(
     """The facts of a pair.
 
     Args:
+        supports: whether the facts say what each object stands on.
         points: surface points (n, 3) of each object, by id: object frame, meters.
     """
     source, target = views
@@ -117,7 +133,7 @@ def pair_facts(
         dataset=dataset,
         edit=edit_of(spec, box_of_mask(target.instances == edited[0]) if edited else [0, 0, 0, 0]),
         camera=Camera(source=_view(spec.source.camera), target=_view(spec.target.camera)),
-        objects=[_object(placed, spec, spec.names[placed.id], views, seen) for placed in spec.objects],
+        objects=[_object(placed, spec, supports, views, seen) for placed in spec.objects],
         metric=maps.metric,
         source_metric=maps.source_metric,
         normal=maps.normal,
@@ -125,6 +141,7 @@ def pair_facts(
         measures=measures,
         colours=[placed.asset.colour for placed in spec.objects],
         fronts=[UNKNOWN_FRONT if (deg := placed.asset.front_deg) is None else deg % 360 for placed in spec.objects],
+        room=[] if spec.room is None else list(spec.room.size),
     )
 
 
@@ -165,7 +182,7 @@ def _view(camera: CameraPose) -> View:
 def _object(
     placed: SceneObjectSpec,
     spec: SceneSpec,
-    name: str,
+    supports: bool,
     views: tuple[RenderedView, RenderedView],
     seen: Seen,
 ) -> SceneObject:
@@ -174,9 +191,11 @@ def _object(
         round(seen[i][placed.id].visible, 4) if states[i].placements[placed.id].present else 0.0 for i in range(2)
     ]
     boxes = [box_of_mask(view.instances == placed.id) for view in views]
+    sides = zip(("source_support", "target_support"), states, strict=True)
+    standing = {side: support_of(placed.id, state, spec) for side, state in sides} if supports else {}
     return SceneObject(
         id=placed.id,
-        name=name,
+        name=spec.names[placed.id],
         category=asset.category,
         asset=asset.uid,
         family=asset.family,
@@ -190,7 +209,27 @@ def _object(
         target_box=boxes[1],
         source_visible=visible[0],
         target_visible=visible[1],
+        **standing,
     )
+
+
+def support_of(identity: int, state: State, spec: SceneSpec) -> SupportRef:
+    """What an object stands on, in or under in a state."""
+    place = state.placements[identity]
+    if not place.present:
+        return NO_SUPPORT
+    if (on := place.standing) is not None:
+        return SupportRef(object=on.object, kind=on.kind, shelf=on.shelf, shelves=on.shelves)
+    if place.z == 0:
+        return FLOOR
+    # In an open scene, an object above the floor is in the container, at the height of its inner floor.
+    for other in spec.objects:
+        base = state.placements[other.id]
+        deep = other.asset.supports > 0 and round(base.z + other.asset.supports * base.scale, 6) == place.z
+        apart = np.hypot(base.x - place.x, base.y - place.y)
+        if other.id != identity and deep and apart <= max(other.asset.opening) * base.scale / 2:
+            return SupportRef(object=other.id, kind="inside", shelf=0, shelves=0)
+    raise ValueError(f"object {identity} stands {place.z} m above the floor, on nothing")
 
 
 def _consistency(

@@ -77,6 +77,10 @@ class RenderPairs(Stage):
     cpus: float = field(default=1.0, metadata={"fingerprint": False})
     gpus: float = field(default=0.0, metadata={"fingerprint": False})
 
+    @property
+    def supports(self) -> bool:
+        return needs_supports(self.scene)
+
     def setup(self) -> PairRenderer:
         """Read the asset table and prepare Blender, which starts with the first scene.
 
@@ -121,7 +125,7 @@ class RenderPairs(Stage):
         limits = Limits(min_visible=self.scene.min_visible)
         if len(origins) == 1:
             return invert(origins[0], limits)
-        return between(origins[0], origins[1], self.dataset, model.renderer.points, limits)
+        return between(origins[0], origins[1], self.dataset, self.supports, model.renderer.points, limits)
 
     def _make(self, model: PairRenderer, sample: Sample) -> list[RenderedPair] | Reject:
         """The pair of a sample's scene or, if it shares the scene with another sample, the pairs of both."""
@@ -218,6 +222,6 @@ class RenderPairs(Stage):
         pairs: list[RenderedPair] = []
         for spec, target, target_seen in zip(named, targets, seen[1:], strict=True):
             both_seen = (seen[0], target_seen)
-            columns, changed = pair_columns(spec, self.dataset, (source, target), both_seen, renderer)
+            columns, changed = pair_columns(spec, self.dataset, self.supports, (source, target), both_seen, renderer)
             pairs.append(RenderedPair(spec, both_seen, Row(columns), target, changed))
         return pairs

@@ -17,8 +17,8 @@ from ..assets.carriers import AssetSupports
 from ..assets.supports import Support
 from .footprints import extent, footprint
 from .room import WALLS, Room, WallName
-from .spec import Placement, Standing
-from .standing import region, rested, standing_fault
+from .spec import Placement
+from .standing import region, rested, standing_fault, standing_on
 from .template import Item, Role, Template
 
 if TYPE_CHECKING:
@@ -373,7 +373,11 @@ class _Furnisher:
             yaw = yaw if square else float(self._rng.uniform(0.0, 360.0))
             x, y = self._rng.uniform(low[:2], low[2:])
             spot = Placement(
-                round(float(x), 6), round(float(y), 6), base.z, round(yaw % 360.0, 6), standing=Standing(other, index)
+                round(float(x), 6),
+                round(float(y), 6),
+                base.z,
+                round(yaw % 360.0, 6),
+                standing=standing_on(other, index, self.found.supports),
             )
             placements = self.found.placements | {0: spot}
             if standing_fault(0, assets, placements, self.found.supports) is None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ...shards.options import Options
-from ...shards.schema import EditKind
+from ...shards.schema import EditKind, SupportKind
 from ..assets.asset import Asset
 from .garden import Garden
 from .room import Room
@@ -42,6 +42,11 @@ class Standing:
     """Id of the object whose support it is."""
     support: int
     """Index of the support among those of that object (`Scene.supports`)."""
+    kind: SupportKind
+    shelf: int = 0
+    """Number of the shelf among those of that object, 1 is the lowest; 0 for other kinds."""
+    shelves: int = 0
+    """How many shelves that object has, for kind `shelf`; 0 for other kinds."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ...shards.geometry import F64
 from ..assets.asset import Asset
 from ..assets.supports import Support, rest_height
 from .footprints import footprint, pose_of
-from .spec import Placement
+from .spec import Placement, Standing
 
 if TYPE_CHECKING:
     import shapely
@@ -24,6 +24,8 @@ APART: Final = 0.01
 """Meters between two objects on one support."""
 _ABOVE: Final = 0.02
 """Meters of free height above an object on a covered support."""
+_BOARD: Final = 0.05
+"""Meters: shelves of one object that differ less in height are parts of one board."""
 Supports = Mapping[int, tuple[Support, ...]]
 """Supports of each object that has any, by id."""
 Assets = Mapping[int, Asset]
@@ -48,6 +50,19 @@ def riders(identity: int, placements: Mapping[int, Placement]) -> frozenset[int]
 def carrying(placements: Mapping[int, Placement]) -> frozenset[int]:
     """Ids of the objects on, in or under which some present object stands."""
     return frozenset(place.standing.object for place in placements.values() if place.present and place.standing)
+
+
+def standing_on(identity: int, index: int, supports: Supports) -> Standing:
+    """The relation to support number `index` of an object. Shelves are numbered by height, from 1."""
+    support = supports[identity][index]
+    if support.kind != "shelf":
+        return Standing(identity, index, support.kind)
+    boards: list[float] = []
+    for z in sorted(one.z for one in supports[identity] if one.kind == "shelf"):
+        if not boards or z - boards[-1] > _BOARD:
+            boards.append(z)
+    number = sum(z <= support.z + 1e-9 for z in boards)
+    return Standing(identity, index, "shelf", number, len(boards))
 
 
 def region(support: Support, base: Placement) -> "shapely.Polygon":

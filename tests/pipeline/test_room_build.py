@@ -10,6 +10,7 @@ from spatialdata_builder.pipeline.opened import open_build
 from spatialdata_builder.shards.codecs import decode_image, decode_labels, decode_mask
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
+from spatialdata_builder.shards.schema import SUPPORT_VERSION
 from tests.needs import needs
 from tests.pipeline.command_line import assert_fails, run
 from tests.pipeline.releases import files_of, spatialdata
@@ -53,7 +54,19 @@ def test_samples_are_accepted_and_only_the_edited_object_changes(out: Path):
         np.testing.assert_array_equal(source[~changed], target[~changed])
         seen = set(np.unique(decode_labels(sample.members["source_instances"])).tolist()) - {0}
         assert record.edit.object in seen
-        raised += sum(item.source_pose[11] > 0.2 for item in record.objects)
+        assert record.schema_version == SUPPORT_VERSION
+        by_id = {item.id: item for item in record.objects}
+        for item in record.objects:
+            for pose, on in ((item.source_pose, item.source_support), (item.target_pose, item.target_support)):
+                if on.kind in ("", "floor"):
+                    assert on.object == 0
+                    assert on.kind == "" or pose[11] == 0
+                else:
+                    base = by_id[on.object]
+                    assert base.source_pose[11] < pose[11] <= base.source_pose[11] + base.size_m[2] + 0.001
+                    raised += 1
+        gone = by_id[record.edit.object].target_support
+        assert (gone.kind == "") == (record.edit.kind == "remove")
         for item in record.objects:
             if item.id != record.edit.object:
                 assert item.source_pose == item.target_pose

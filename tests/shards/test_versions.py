@@ -22,7 +22,10 @@ from spatialdata_builder.shards.index import (
 from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.schema import (
     EDIT_KINDS,
+    FLOOR,
+    NO_SUPPORT,
     SCHEMA_VERSION,
+    SUPPORT_VERSION,
     TWO_OBJECT_KINDS,
     TWO_OBJECT_VERSION,
     objects_edited,
@@ -78,9 +81,9 @@ def test_an_earlier_version_is_verified_and_read(earlier: Path):
 
 
 def test_a_later_version_is_an_error(earlier: Path):
-    set_version(earlier, 5)
-    assert any("schema version 5" in problem.message for problem in verify_folder(str(earlier)).problems)
-    with pytest.raises(BadInput, match="has schema version 5, but this version reads 1, 2, 3, 4"):
+    set_version(earlier, 6)
+    assert any("schema version 6" in problem.message for problem in verify_folder(str(earlier)).problems)
+    with pytest.raises(BadInput, match="has schema version 6, but this version reads 1, 2, 3, 4, 5"):
         stream(str(earlier), members=("changed",))
 
 
@@ -113,6 +116,42 @@ def test_a_set_with_edits_of_two_objects_is_sound_and_read(tmp_path: Path):
     assert json.loads(changes["a"]["json"])["edit"]["second_object"] == 0
     (batch,) = stream(str(folder), members=("changed",)).batches(2)
     assert sorted(batch["key"]) == ["a", "b"]
+
+
+def with_supports(key: str, version: int = SUPPORT_VERSION) -> dict[str, bytes]:
+    """A record that says what each object stands on."""
+    record = json.loads(make_sample(key)["json"])
+    record["edit"]["second_object"] = 0
+    for number, thing in enumerate(record["objects"]):
+        on = {"object": 1, "kind": "shelf", "shelf": 2, "shelves": 3} if number else FLOOR.model_dump()
+        thing |= {"source_support": on, "target_support": NO_SUPPORT.model_dump()}
+    return {"json": encode_record(read_record(json.dumps(record | {"schema": version}).encode()))}
+
+
+def test_a_set_that_says_what_objects_stand_on(tmp_path: Path):
+    folder = Path(out_of(tmp_path))
+    changes = {key: with_supports(key) for key in "ab"}
+    (shard,) = make_split(str(folder), [["a", "b"]], changes=changes).shards
+    members = read_manifest(str(folder)).members
+    write_manifest(str(folder), name="trial", recipe="full", split="train", members=members, shards=[shard], version=5)
+    assert verify_folder(str(folder)).problems == ()
+    schema = json.loads((folder / SAMPLE_SCHEMA).read_text())["$defs"]
+    assert set(schema["SupportRef"]["properties"]) == {"object", "kind", "shelf", "shelves"}
+    record = read_record(changes["a"]["json"])
+    assert {thing.target_support for thing in record.objects} == {NO_SUPPORT}
+    assert record.objects[0].source_support == FLOOR
+    (batch,) = stream(str(folder), members=("changed",)).batches(2)
+    assert sorted(batch["key"]) == ["a", "b"]
+
+
+def test_supports_where_the_version_has_none_and_none_where_it_has_some(tmp_path: Path):
+    assert b"_support" not in make_sample("a")["json"] + sample_schema(TWO_OBJECT_VERSION)
+    folder = Path(out_of(tmp_path))
+    changes = {"a": with_supports("a", TWO_OBJECT_VERSION), "b": of_two_objects("b", 0, SUPPORT_VERSION)}
+    make_split(str(folder), [["a", "b"]], changes=changes)
+    problems = [(problem.key, problem.kind, problem.message) for problem in verify_folder(str(folder)).problems]
+    must = "objects.*_support: must be there from version 5, and not before; the record's is"
+    assert problems == [("a", "schema", f"{must} 4"), ("b", "schema", f"{must} 5")]
 
 
 def test_other_sets_do_not_have_the_key(tmp_path: Path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from spatialdata_builder.shards.schema import SupportKind
 from spatialdata_builder.sources.assets.carriers import (
     AssetSupports,
     carries,
@@ -15,7 +16,7 @@ from spatialdata_builder.sources.assets.carriers import (
     to_json,
 )
 from spatialdata_builder.sources.assets.mesh import read_mesh
-from spatialdata_builder.sources.assets.supports import Ring, Support, SupportKind, find_supports
+from spatialdata_builder.sources.assets.supports import Ring, Support, find_supports
 from spatialdata_builder.sources.procedural import catalog, write_glb
 
 

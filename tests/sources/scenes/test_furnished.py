@@ -190,9 +190,9 @@ def test_kinds_are_drawn_by_weight(seed):
 def test_riders_ride_on_riders():
     places = {
         1: Placement(0, 0, 0, 0),
-        2: Placement(0, 0, 1, 0, standing=Standing(1, 0)),
-        3: Placement(0, 0, 2, 0, standing=Standing(2, 0)),
-        4: Placement(0, 0, 2, 0, present=False, standing=Standing(2, 0)),
+        2: Placement(0, 0, 1, 0, standing=Standing(1, 0, "top")),
+        3: Placement(0, 0, 2, 0, standing=Standing(2, 0, "top")),
+        4: Placement(0, 0, 2, 0, present=False, standing=Standing(2, 0, "top")),
     }
     assert riders(1, places) == {2, 3} and riders(3, places) == frozenset() and carrying(places) == {1, 2}
 
