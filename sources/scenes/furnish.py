@@ -372,13 +372,8 @@ class _Furnisher:
             yaw = base.yaw_deg + 90.0 * int(self._rng.integers(4)) + float(self._rng.normal(0, 8.0))
             yaw = yaw if square else float(self._rng.uniform(0.0, 360.0))
             x, y = self._rng.uniform(low[:2], low[2:])
-            spot = Placement(
-                round(float(x), 6),
-                round(float(y), 6),
-                base.z,
-                round(yaw % 360.0, 6),
-                standing=standing_on(other, index, self.found.supports),
-            )
+            on = standing_on(other, index, self.found.supports)
+            spot = Placement(round(float(x), 6), round(float(y), 6), base.z, round(yaw % 360.0, 6), standing=on)
             placements = self.found.placements | {0: spot}
             if standing_fault(0, assets, placements, self.found.supports) is None:
                 return self._add(asset, rested(asset, spot, base, support))
