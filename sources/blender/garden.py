@@ -35,6 +35,8 @@ def build_garden(scene: Any, garden: dict) -> list[Part]:
 def _material(garden: dict, name: str) -> Any:
     if name == "ground":
         return surface_material(garden["ground"])
+    if name == "terrace":
+        return surface_material(garden["terrace"]["surface"])
     if name == "path":
         return surface_material(garden["path"]["surface"])
     if name == "fence":

@@ -17,6 +17,8 @@ FLAT_FROM_M, FLAT_M = 9.0, 18.0
 """The ground's waves fade between these distances from the middle, where its grid becomes too coarse for them."""
 MOWN_M = 0.007
 """Height of the grass on pads: the bottom of most boxes and bowls is thicker."""
+TERRACE_OFFSET_M = FLOOR_OFFSET_M / 2
+"""The top of a terrace lies so far below z = 0, where objects stand, and above the ground around it."""
 BLADE_M = 0.0032
 """Width of a blade; far ones are wider, as there are fewer of them."""
 
@@ -61,11 +63,14 @@ def _smooth(t: np.ndarray) -> np.ndarray:
 
 
 def garden_parts(garden: dict) -> list[Part]:
-    """All parts of a garden; materials `ground`, `grass`, `path`, `fence`, `hedge` and, inside of a hedge, `core`."""
+    """All parts of a garden; materials `ground`, `grass`, `path`, `terrace`, `fence`, `hedge` and, inside of a hedge,
+    `core`."""
     ground = Ground(garden)
     parts = [_ground(ground), _grass(garden, ground)]
     if garden["path"]:
         parts.append(_path(garden, ground))
+    if garden["terrace"]:
+        parts.append(_terrace(garden["terrace"]))
     if garden["border"]:
         parts += {"fence": _fence, "hedge": _hedge}[garden["border"]["kind"]](garden, ground)
     return parts
@@ -100,6 +105,8 @@ def _grass(garden: dict, ground: Ground) -> Part:
         keep &= ground.from_path(place) > garden["path"]["width"] * (0.3 if stones else 0.5) * rng.uniform(
             0.9, 1.05, count
         )
+    if terrace := garden["terrace"]:
+        keep &= (np.abs(place) > np.array([terrace["width"], terrace["depth"]]) / 2 + 0.01).any(axis=1)
     place, distance = place[keep], distance[keep]
     x, y = place.T
     count = len(place)
@@ -119,6 +126,14 @@ def _grass(garden: dict, ground: Ground) -> Part:
     first = np.arange(count)[:, None] * 5
     faces = [*(first + np.arange(4)).tolist(), *(first + np.array([3, 2, 4])).tolist()]
     return Part("grass", "inside", "grass", points, faces, True)
+
+
+def _terrace(terrace: dict) -> Part:
+    """A slab whose top is the floor of the objects, just above the ground."""
+    x, y = terrace["width"] / 2, terrace["depth"] / 2
+    corners = np.array([[-x, -y], [x, -y], [x, y], [-x, y]])
+    points = np.concatenate([np.column_stack([corners, np.full(4, z)]) for z in (-0.06, -TERRACE_OFFSET_M)])
+    return Part("terrace", "inside", "terrace", points, [list(face) for face in _BOX])
 
 
 def _path(garden: dict, ground: Ground) -> Part:

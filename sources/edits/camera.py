@@ -48,7 +48,7 @@ class Camera(EditRules):
             return "too_steep"
         if eye(draft.target.camera)[2] < 0.02 * orbit.distance:
             return "below_floor"
-        if scene.room is not None:
+        if scene.furnished:
             return eye_fault(scene, draft.target.placements, eye(draft.target.camera))
         if wall_clearance(eye(draft.target.camera)[None], scene.walls) < 0.1 * orbit.distance:
             return "behind_wall"

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..scenes.camera import pixel_of
 from ..scenes.footprints import clearance, footprint, middle, wall_clearance
+from ..scenes.furnished import free_floor
 from ..scenes.layout import Scene, beyond_floor
 from ..scenes.room import blocked_floor
 from ..scenes.spec import SceneSpec, State
@@ -25,8 +26,8 @@ def stands_fault(scene: Scene, draft: Draft) -> str | None:
     Reasons: `beyond_floor`, `behind_wall`, `collides`.
     """
     placements = draft.target.placements
-    if scene.room is not None:
-        return _room_fault(scene, draft)
+    if scene.furnished:
+        return _furnished_fault(scene, draft)
     if fault := beyond_floor(scene.objects, placements):
         return fault
     for identity in draft.edit.edited:
@@ -38,15 +39,14 @@ def stands_fault(scene: Scene, draft: Draft) -> str | None:
     return None
 
 
-def _room_fault(scene: Scene, draft: Draft) -> str | None:
-    """As `stands_fault`, in a room: the floor ends at the walls, and objects keep apart from those of their level."""
+def _furnished_fault(scene: Scene, draft: Draft) -> str | None:
+    """As `stands_fault`, in a room or a garden: the floor ends at the walls or at the edge of the flat ground, and
+    objects keep apart from those of their level."""
     import shapely
 
-    assert scene.room is not None
     placements = draft.target.placements
     assets = {placed.id: placed.asset for placed in scene.objects}
-    width, depth, _ = scene.room.size
-    inside = shapely.box(-width / 2, -depth / 2, width / 2, depth / 2)
+    inside = free_floor(scene)
     for identity in draft.edit.edited:
         place = placements[identity]
         if fault := standing_fault(identity, assets, placements, scene.supports):
@@ -55,9 +55,9 @@ def _room_fault(scene: Scene, draft: Draft) -> str | None:
             continue
         outline = shapely.Polygon(footprint(assets[identity], place))
         if not inside.contains(outline):
-            return "behind_wall"
+            return "beyond_floor" if scene.room is None else "behind_wall"
         height = place.scale * assets[identity].size_m[2]
-        if any(area.intersects(outline) for area in blocked_floor(scene.room, height)):
+        if scene.room and any(area.intersects(outline) for area in blocked_floor(scene.room, height)):
             return "collides"
         others = [
             shapely.Polygon(footprint(assets[id], other))

@@ -36,4 +36,5 @@ def specify(scene: Scene, draft: Draft) -> SceneSpec:
         edit=draft.edit,
         seed=scene.seed,
         room=scene.room,
+        garden=scene.garden,
     )

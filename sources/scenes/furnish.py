@@ -7,7 +7,7 @@ stands on a support keeps the rules of `standing`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..assets.asset import Asset
 from ..assets.carriers import AssetSupports
 from ..assets.supports import Support
 from .footprints import extent, footprint
-from .room import WALLS, Room, WallName
+from .room import WALLS, Opening, WallName
 from .spec import Placement
 from .standing import region, rested, standing_fault, standing_on
 from .template import Item, Role, Template
@@ -46,6 +46,17 @@ _CROWDED: Final = 2.2
 """Largest side of a thing on a surface, in radii of the surface."""
 
 
+class Place(Protocol):
+    """What is furnished: a room, or a part of a garden. Its middle is the origin; see `room.Room`."""
+
+    @property
+    def size(self) -> tuple[float, float, float]: ...
+    @property
+    def openings(self) -> tuple[Opening, ...]: ...
+    def half(self, wall: WallName) -> float: ...
+    def windows(self) -> tuple[Opening, ...]: ...
+
+
 @dataclass
 class Furnished:
     """What a template put into a room."""
@@ -60,7 +71,7 @@ class Furnished:
 
 def furnish(
     rng: np.random.Generator,
-    room: Room,
+    room: Place,
     back: WallName,
     template: Template,
     roles: Mapping[str, Role],
@@ -94,7 +105,7 @@ class _Furnisher:
     def __init__(
         self,
         rng: np.random.Generator,
-        room: Room,
+        room: Place,
         back: WallName,
         roles: Mapping[str, Role],
         assets: Sequence[Asset],

@@ -1,12 +1,12 @@
-"""A furnished room as a scene: the room, what stands in it, and a camera in it.
+"""A furnished scene: a room or a part of a garden, what stands in it, and a camera.
 
 Invariant: the camera is inside the room at the height of a person's eyes, no object is at the camera, every object that
 may be edited carries nothing, and the camera sees a good part of every object.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -16,14 +16,18 @@ from ..assets.carriers import AssetSupports
 from .camera import Orbit, eye, frame
 from .footprints import Placements, footprint, prism
 from .furnish import Furnished, furnish, outlines
+from .garden import Garden, sample_garden, sample_sky
 from .layout import FIT_SHARE, Layer, Scene
 from .needs import Range, SceneNeeds
-from .room import WALLS, Room, WallName, dress_room, sample_outlook, sample_room, seen_from
+from .room import WALLS, Opening, Room, WallName, dress_room, sample_outlook, sample_room, seen_from
 from .rotations import free_turns
 from .silhouettes import Forecast, forecast
 from .spec import SceneObjectSpec, SceneOptions
 from .standing import carrying, riders
 from .template import Role, Template
+
+if TYPE_CHECKING:
+    import shapely
 
 View = Literal["room", "near"]
 _LAYOUTS: Final = 4
@@ -43,8 +47,32 @@ _FROM_OBJECT: Final = 0.25
 _ELEVATION: Final[Mapping[View, Range]] = {"room": (4.0, 35.0), "near": (12.0, 55.0)}
 _FOCAL: Final[Mapping[View, Range]] = {"room": (24.0, 34.0), "near": (32.0, 48.0)}
 """Focal length on a 32 mm wide sensor, mm."""
+_BEYOND: Final = 0.35
+"""Meters of flat ground around the objects of a garden."""
+_ORBIT: Final = 50.0
+"""Degrees to both sides of the camera from which a garden may be seen."""
 _NEIGHBORS: Final = 1.6
 """Meters around the focus: what stands there belongs into a view of the room."""
+
+
+@dataclass(frozen=True)
+class Yard:
+    """The part of a garden that is furnished (`furnish.Place`): a rectangle around the origin, without walls."""
+
+    size: tuple[float, float, float]
+    paved: bool
+    openings: tuple[Opening, ...] = ()
+
+    def half(self, wall: WallName) -> float:
+        return self.size[1 if WALLS[wall][0] else 0] / 2
+
+    def windows(self) -> tuple[Opening, ...]:
+        return self.openings
+
+    @property
+    def radius(self) -> float:
+        """Of the flat ground around the origin, meters."""
+        return float(np.hypot(*self.size[:2])) / 2 + _BEYOND
 
 
 def furnish_scene(
@@ -58,15 +86,15 @@ def furnish_scene(
     options: SceneOptions,
     resolution: tuple[int, int],
 ) -> Scene | str:
-    """A scene in a furnished room that meets what an edit needs of it, or why there is none.
+    """A furnished scene that meets what an edit needs of it, or why there is none.
 
     Args:
-        view: of the room, or near what stands on the focus of the template.
+        view: of the room or the garden, or near what stands on the focus of the template.
         assets, supports_of: as in `furnish.furnish`.
     """
     fault = ""
     for _ in range(_LAYOUTS):
-        room, back = _sized(rng, template)
+        room, back = _yard(rng, template) if template.kind == "garden" else _sized(rng, template)
         found = furnish(rng, room, back, template, roles, assets, supports_of)
         if isinstance(found, str):
             fault = found
@@ -82,7 +110,7 @@ def _seen_scene(
     rng: np.random.Generator,
     view: View,
     found: Furnished,
-    room: Room,
+    room: Room | Yard,
     back: WallName,
     needs: SceneNeeds,
     options: SceneOptions,
@@ -101,24 +129,49 @@ def _seen_scene(
         if len(objects) < options.objects[0] or len(fit) < needs.editable:
             fault = "nothing_to_edit"
             continue
-        # Lit for the first camera only: all edits of a scene share what the renderer has loaded.
-        room = seen_from(dress_room(rng, room, outlines(kept)), [orbit.pose()])
+        # Dressed and lit for the first camera: all edits of a scene share what the renderer has loaded.
+        dressed = garden = None
+        if isinstance(room, Yard):
+            garden = _planted(rng, room, orbit)
+            light, floor = sample_sky(rng), garden.ground
+        else:
+            dressed = seen_from(dress_room(rng, room, outlines(kept)), [orbit.pose()])
+            light, floor = sample_outlook(rng, dressed.light.mood), dressed.floor
         return Scene(
             objects=_layered(objects, kept.placements, orbit),
             placements=kept.placements,
-            floor=room.floor,
+            floor=floor,
             walls=(),
-            light=sample_outlook(rng, room.light.mood),
+            light=light,
             orbit=orbit,
             camera=orbit.pose(),
             resolution=resolution,
             outlook=outlook,
             fit=fit,
             seed=int(rng.integers(2**31)),
-            room=room,
+            room=dressed,
+            garden=garden,
             supports=kept.supports,
         )
     return fault
+
+
+def _planted(rng: np.random.Generator, yard: Yard, orbit: Orbit) -> Garden:
+    """The garden around a yard."""
+    poses = [orbit.turned(turn, 0.0, 1.0).pose() for turn in (0.0, -_ORBIT, _ORBIT)]
+    return sample_garden(rng, [(0.0, 0.0, yard.radius)], poses, yard.size[:2] if yard.paved else None)
+
+
+def free_floor(scene: Scene) -> "shapely.Polygon":
+    """The floor of a furnished scene on which objects may stand, world meters: inside the walls, or flat ground."""
+    import shapely
+
+    if scene.garden is not None:
+        x, y, radius = scene.garden.pads[0]
+        return shapely.Point(x, y).buffer(radius)
+    assert scene.room is not None
+    width, depth, _ = scene.room.size
+    return shapely.box(-width / 2, -depth / 2, width / 2, depth / 2)
 
 
 def _seen(found: Furnished, orbit: Orbit, resolution: tuple[int, int]) -> Furnished:
@@ -160,13 +213,34 @@ def inside_room(room: Room, point: F64, margin: float) -> bool:
 
 
 def eye_fault(scene: Scene, placements: Placements, position: F64) -> str | None:
-    """Why a camera cannot be at a point (3,) of the scene's room: behind a wall, above the ceiling, in an object."""
-    if scene.room is None:
-        return None
-    if not inside_room(scene.room, position, _FROM_WALL) or not 0.2 <= position[2] <= scene.room.size[2] - _FROM_WALL:
+    """Why a camera cannot be at a point (3,) of a furnished scene: behind a wall, above the ceiling, in an object."""
+    if scene.room is not None and not (
+        inside_room(scene.room, position, _FROM_WALL) and 0.2 <= position[2] <= scene.room.size[2] - _FROM_WALL
+    ):
+        return "behind_wall"
+    if scene.garden is not None and not _in_garden(scene.garden, position):
         return "behind_wall"
     assets = {placed.id: placed.asset for placed in scene.objects}
     return "camera_too_near" if _touches(assets, placements, position) else None
+
+
+def _in_garden(garden: Garden, position: F64) -> bool:
+    """Whether a camera is above the ground, on the side of the fence or hedge where the objects are."""
+    if position[2] < 0.2:
+        return False
+    if (border := garden.border) is None:
+        return True
+    across = np.deg2rad(border.yaw_deg + 90.0)
+    normal = np.array([np.cos(across), np.sin(across)])
+    line = np.array([border.x, border.y]) @ normal
+    here, there = (float(np.array(point) @ normal - line) for point in (position[:2], garden.pads[0][:2]))
+    return here * there > 0 and abs(here) > 0.6
+
+
+def _yard(rng: np.random.Generator, template: Template) -> tuple[Yard, WallName]:
+    """A yard, and the side of it that the camera looks at."""
+    width, depth, height = (round(float(rng.uniform(*side)), 3) for side in template.size)
+    return Yard((width, depth, height), template.ground == "paving"), tuple(WALLS)[int(rng.integers(4))]
 
 
 def _sized(rng: np.random.Generator, template: Template) -> tuple[Room, WallName]:
@@ -181,7 +255,12 @@ def _sized(rng: np.random.Generator, template: Template) -> tuple[Room, WallName
 
 
 def _camera(
-    rng: np.random.Generator, view: View, found: Furnished, room: Room, back: WallName, resolution: tuple[int, int]
+    rng: np.random.Generator,
+    view: View,
+    found: Furnished,
+    room: Room | Yard,
+    back: WallName,
+    resolution: tuple[int, int],
 ) -> Orbit | str:
     """A camera that sees the focus with what stands on it, or why the one that was drawn cannot be used."""
     normal = WALLS[back]
@@ -199,7 +278,8 @@ def _camera(
         elevation = float(np.clip(np.rad2deg(np.arcsin(rise)), *_ELEVATION[view]))
     orbit = frame(points, azimuth, elevation, focal, resolution, fill, offset)
     position = eye(orbit.pose())
-    if not inside_room(room, position, _FROM_WALL) or not 0.6 <= position[2] <= room.size[2] - 0.3:
+    inside = isinstance(room, Yard) or inside_room(room, position, _FROM_WALL)
+    if not inside or not 0.6 <= position[2] <= room.size[2] - 0.3:
         return "outside"
     return "touches" if _touches(found.assets, found.placements, position) else orbit
 

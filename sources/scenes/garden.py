@@ -74,6 +74,17 @@ class Sunlight:
 
 
 @dataclass(frozen=True)
+class Terrace:
+    """A paved rectangle around the origin, on which objects stand, parallel to the axes."""
+
+    width: float
+    """Along x."""
+    depth: float
+    """Along y."""
+    surface: Surface
+
+
+@dataclass(frozen=True)
 class Garden:
     ground: Surface
     pads: tuple[Pad, ...]
@@ -84,10 +95,20 @@ class Garden:
     border: Border | None
     sun: Sunlight | None
     seed: int
+    terrace: Terrace | None = None
 
 
-def sample_garden(rng: np.random.Generator, pads: Sequence[Pad], cameras: Sequence[CameraPose]) -> Garden:
-    """A garden for objects that stand on `pads`, as these cameras see it."""
+def sample_garden(
+    rng: np.random.Generator,
+    pads: Sequence[Pad],
+    cameras: Sequence[CameraPose],
+    terrace: tuple[float, float] | None = None,
+) -> Garden:
+    """A garden for objects that stand on `pads`, as these cameras see it.
+
+    Args:
+        terrace: width and depth of a terrace around the origin, meters; a pad must cover it. None: no terrace.
+    """
     ground = sample_surface(rng, "lawn")
     eyes = np.array([matrix4(camera.world_from_camera)[:2, 3] for camera in cameras])
     looks = np.array([matrix4(camera.world_from_camera)[:2, 2] for camera in cameras])
@@ -119,6 +140,7 @@ def sample_garden(rng: np.random.Generator, pads: Sequence[Pad], cameras: Sequen
         border=_border(rng, pads, middle, away) if rng.random() < 0.7 else None,
         sun=_sun(rng, heading) if rng.random() < 0.65 else None,
         seed=int(rng.integers(1_000_000)),
+        terrace=Terrace(*terrace, surface=sample_surface(rng, "path")) if terrace else None,
     )
 
 

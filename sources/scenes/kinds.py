@@ -5,6 +5,7 @@ Invariant: a scene depends on its arguments only. A build with open scenes only 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from .layout import Scene, compose
 from .needs import SceneNeeds
 from .spec import SceneKind, SceneOptions
 from .template import Template, read_roles, read_templates
+
+_NEAR_IN_GARDEN: Final = 0.35
+"""Fraction of the scenes in gardens that are seen near what stands on the focus of the template."""
 
 
 @dataclass(frozen=True)
@@ -65,24 +69,28 @@ def compose_scene(
     match kind:
         case "open":
             return compose(rng, assets, needs, options, resolution)
-        case "room" | "tabletop":
+        case "room" | "tabletop" | "garden":
             if furniture is None:
                 raise ValueError(f"a scene of kind {kind} needs furniture")
-            template = _draw_template(rng, furniture.assets)
+            template = _draw_template(rng, furniture.assets, "garden" if kind == "garden" else "room")
             if template is None:
                 return "no_template_fits_models"
-            view = "near" if kind == "tabletop" else "room"
+            near = kind == "tabletop" or (kind == "garden" and bool(rng.random() < _NEAR_IN_GARDEN))
+            view = "near" if near else "room"
             arguments = (furniture.assets, furniture.supports_of, needs, options, resolution)
             return furnish_scene(rng, view, template, read_roles(), *arguments)
 
 
-def _draw_template(rng: np.random.Generator, assets: Sequence[Asset]) -> Template | None:
-    """A template whose needed items the models can play; None if there is none."""
+def _draw_template(
+    rng: np.random.Generator, assets: Sequence[Asset], kind: Literal["room", "garden"]
+) -> Template | None:
+    """A template of a kind whose needed items the models can play; None if there is none."""
     roles = read_roles()
     usable = [
         template
         for template in read_templates().values()
-        if all(
+        if template.kind == kind
+        and all(
             any(roles[item.role].fits(asset.category, asset.size_m) for asset in assets)
             for item in template.items
             if item.needed

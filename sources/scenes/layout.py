@@ -16,6 +16,7 @@ from ..assets.supports import Support
 from .camera import Orbit, frame
 from .casting import Cast, cast_scene
 from .footprints import Objects, Placements, apparent_size, extent, footprint, prism
+from .garden import Garden
 from .needs import Range, SceneNeeds
 from .room import Room
 from .rotations import free_turns
@@ -79,7 +80,9 @@ class Scene:
     """Id of a container into which object `guest` fits; 0: none."""
     guest: int = 0
     room: Room | None = None
-    """The furnished room that the scene is, with no `walls`; None for an open scene."""
+    """The furnished room that the scene is, with no `walls`; None for other scenes."""
+    garden: Garden | None = None
+    """The garden that the scene is in, with no `walls`; None for other scenes."""
     supports: Mapping[int, tuple[Support, ...]] = field(default_factory=dict[int, tuple[Support, ...]])
     """Of each object, those that `Placement.standing` counts."""
 
@@ -88,9 +91,14 @@ class Scene:
         """Unit of length of this scene: the median of the apparent sizes, meters."""
         return float(np.median([apparent_size(placed.asset) for placed in self.objects]))
 
+    @property
+    def furnished(self) -> bool:
+        """Whether it was arranged from a template, in a room or a garden."""
+        return self.room is not None or self.garden is not None
+
     def step(self, identity: int) -> float:
-        """`size` for an object: in a room, of what stands on the same support, or on the floor as it does."""
-        if self.room is None:
+        """`size` for an object: in a furnished scene, of what stands on the same support or, as it does, on the floor."""
+        if not self.furnished:
             return self.size
         level = self.placements[identity].standing
         sizes = [apparent_size(self.asset(id)) for id, place in self.placements.items() if place.standing == level]

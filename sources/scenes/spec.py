@@ -19,7 +19,7 @@ from .garden import Garden
 from .room import Room
 from .values import CameraPose, Hdri, Light, Surface
 
-SceneKind = Literal["open", "room", "tabletop"]
+SceneKind = Literal["open", "room", "tabletop", "garden"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -201,8 +201,8 @@ class SceneOptions(Options):
 
     kinds: Annotated[dict[SceneKind, Weight], AfterValidator(_some_weight)] = Field(
         default={"open": 1.0},
-        description="weights of the kinds of scenes: objects on a floor (open), or a furnished room, seen as a whole "
-        "(room) or near what stands on a table or cabinet (tabletop)",
+        description="weights of the kinds of scenes: objects on a floor (open), a furnished room, seen as a whole "
+        "(room) or near what stands on a table or cabinet (tabletop), or a garden",
         json_schema_extra={"fingerprint": "if changed"},
     )
     objects: Annotated[tuple[int, int], AfterValidator(_from_to(2, 8))] = Field(

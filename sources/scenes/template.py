@@ -73,9 +73,11 @@ class Item(Options):
 
 
 class Template(Options):
-    """A furnished room."""
+    """A furnished room, or a furnished part of a garden."""
 
-    kind: Literal["room"]
+    kind: Literal["room", "garden"]
+    ground: Literal["lawn", "paving"] = "lawn"
+    """Of a garden."""
     size: tuple[Range, Range, Range]
     """Ranges of width, depth and height, meters."""
     focus: str
@@ -84,6 +86,8 @@ class Template(Options):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.kind == "garden" and any(item.place == "against wall" for item in self.items):
+            raise ValueError("place 'against wall' is for rooms: a garden has no walls")
         earlier: set[str] = set()
         for item in self.items:
             if item.of and item.of not in earlier:
