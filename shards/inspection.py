@@ -118,6 +118,7 @@ def _read_json(sample: StoredSample, split: str, problems: list[Problem]) -> Sam
         problems.append(_problem(sample, "schema", f"key: names a different sample, '{record.key}'", "json"))
     for name, since, given in (
         ("edit.second_object", TWO_OBJECT_VERSION, ["second_object" in record.edit.model_fields_set]),
+        ("scene", SUPPORT_VERSION, ["scene" in record.model_fields_set]),
         ("objects.*_support", SUPPORT_VERSION, [one.model_fields_set >= SUPPORT_FIELDS for one in record.objects]),
     ):
         if set(given) != {record.schema_version >= since}:

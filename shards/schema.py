@@ -20,7 +20,7 @@ WRITTEN_VERSIONS = (SCHEMA_VERSION, TWO_OBJECT_VERSION, SUPPORT_VERSION)
 READABLE_VERSIONS = (1, 2, 3, 4, 5)
 """Versions of the record. Version 1 lacks `derived` and `origin` in `provenance`, since there were no derived samples.
 Versions 1 and 2 lack `family` of objects. Versions 1 to 3 lack `second_object` in `edit`. Versions 1 to 4 lack
-`source_support` and `target_support` of objects."""
+`scene`, and `source_support` and `target_support` of objects."""
 
 EditKind = Literal["translate", "rotate", "scale", "remove", "insert", "camera", "swap"]
 EDIT_KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert", "camera", "swap")
@@ -264,6 +264,15 @@ class SampleRecord(_Fixed):
     maps: Maps
     scores: Scores
     provenance: Provenance
+    scene: str = Field(default="", description="kind of scene: open, room, tabletop, garden")
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, handler: SerializerFunctionWrapHandler):  # noqa: ANN202 - it would replace the JSON Schema
+        """`scene` is written where it was given, and nowhere else."""
+        values: dict[str, Any] = handler(self)
+        if "scene" not in self.model_fields_set:
+            values.pop("scene", None)
+        return values
 
 
 def record_schema(version: int) -> dict[str, Any]:
@@ -277,6 +286,7 @@ def record_schema(version: int) -> dict[str, Any]:
         for name in SUPPORT_FIELDS:
             del schema["$defs"]["SceneObject"]["properties"][name]
         del schema["$defs"]["SupportRef"]
+        del schema["properties"]["scene"]
     return schema
 
 
@@ -323,11 +333,13 @@ class PairFacts(_Fixed):
         description="width (x), depth (y) and height of the room in meters, whose middle is the world's origin; empty "
         "where there are no walls or they are unknown",
     )
+    scene: str = Field(default="", description="as in `SampleRecord`; empty in a build that has open scenes only")
 
     @model_serializer(mode="wrap")
     def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """`room` is written where there is one."""
+        """`room` and `scene` are written where they are not empty."""
         values: dict[str, Any] = handler(self)
-        if not self.room:
-            del values["room"]
+        for name in ("room", "scene"):
+            if not values[name]:
+                del values[name]
         return values

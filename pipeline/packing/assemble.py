@@ -10,6 +10,7 @@ from ...shards.errors import SpatialdataError
 from ...shards.recipes import IMAGE_MEMBERS, Column, Recipe
 from ...shards.sample import Columns, Sample
 from ...shards.schema import (
+    SUPPORT_VERSION,
     TWO_OBJECT_VERSION,
     Instruction,
     MapInfo,
@@ -56,6 +57,7 @@ def record_of(sample: Sample, recipe: Recipe, provenance: Provenance) -> SampleR
     edit = facts.edit
     if version >= TWO_OBJECT_VERSION:  # all samples must have the key, or readers would infer two schemas
         edit = edit.model_copy(update={"second_object": edit.second_object})
+    scene = {"scene": facts.scene} if version >= SUPPORT_VERSION else {}
     return SampleRecord(
         key=sample.key,
         schema=version,
@@ -70,6 +72,7 @@ def record_of(sample: Sample, recipe: Recipe, provenance: Provenance) -> SampleR
         maps=_maps(sample, [column.member for column in recipe.columns]),
         scores=_scores(sample),
         provenance=provenance,
+        **scene,
     )
 
 

@@ -37,4 +37,5 @@ def specify(scene: Scene, draft: Draft) -> SceneSpec:
         seed=scene.seed,
         room=scene.room,
         garden=scene.garden,
+        kind=scene.kind,
     )

@@ -113,7 +113,7 @@ def pair_facts(
     """The facts of a pair.
 
     Args:
-        supports: whether the facts say what each object stands on.
+        supports: whether the facts say the kind of scene and what each object stands on.
         points: surface points (n, 3) of each object, by id: object frame, meters.
     """
     source, target = views
@@ -142,6 +142,7 @@ def pair_facts(
         colours=[placed.asset.colour for placed in spec.objects],
         fronts=[UNKNOWN_FRONT if (deg := placed.asset.front_deg) is None else deg % 360 for placed in spec.objects],
         room=[] if spec.room is None else list(spec.room.size),
+        scene=spec.kind if supports else "",
     )
 
 

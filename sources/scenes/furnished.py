@@ -151,6 +151,7 @@ def _seen_scene(
             seed=int(rng.integers(2**31)),
             room=dressed,
             garden=garden,
+            kind="garden" if garden is not None else "tabletop" if view == "near" else "room",
             supports=kept.supports,
         )
     return fault

@@ -26,6 +26,7 @@ from .spec import (
     Light,
     LightOptions,
     Placement,
+    SceneKind,
     SceneObjectSpec,
     SceneOptions,
     Surface,
@@ -81,6 +82,7 @@ class Scene:
     guest: int = 0
     room: Room | None = None
     """The furnished room that the scene is, with no `walls`; None for other scenes."""
+    kind: SceneKind = "open"
     garden: Garden | None = None
     """The garden that the scene is in, with no `walls`; None for other scenes."""
     supports: Mapping[int, tuple[Support, ...]] = field(default_factory=dict[int, tuple[Support, ...]])
@@ -97,7 +99,7 @@ class Scene:
         return self.room is not None or self.garden is not None
 
     def step(self, identity: int) -> float:
-        """`size` for an object: in a furnished scene, of what stands on the same support or, as it does, on the floor."""
+        """`size` for an object: in a furnished scene, of what stands on the same support (or on the floor as well)."""
         if not self.furnished:
             return self.size
         level = self.placements[identity].standing

@@ -122,6 +122,7 @@ class SceneSpec:
     names: dict[int, str] = field(default_factory=dict[int, str])
     room: Room | None = None
     garden: Garden | None = None
+    kind: SceneKind = "open"
 
     def asset(self, identity: int) -> Asset:
         """The asset of the object with this id."""
@@ -130,13 +131,15 @@ class SceneSpec:
 
 def to_json(spec: SceneSpec) -> dict[str, Any]:
     """The specification as plain JSON values (object ids become strings), without `second_object`, `room`, `garden` and
-    `standing` where there is none."""
+    `standing` where there is none, and without `kind` of an open scene."""
     values = asdict(spec)
     if not spec.edit.second_object:
         del values["edit"]["second_object"]
     for name in ("room", "garden"):
         if values[name] is None:
             del values[name]
+    if spec.kind == "open":
+        del values["kind"]
     for state in (values["source"], values["target"]):
         for placement in state["placements"].values():
             if placement["standing"] is None:

@@ -23,11 +23,11 @@ from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.schema import (
     EDIT_KINDS,
     FLOOR,
-    NO_SUPPORT,
     SCHEMA_VERSION,
     SUPPORT_VERSION,
     TWO_OBJECT_KINDS,
     TWO_OBJECT_VERSION,
+    SupportRef,
     objects_edited,
     schema_version,
 )
@@ -118,14 +118,17 @@ def test_a_set_with_edits_of_two_objects_is_sound_and_read(tmp_path: Path):
     assert sorted(batch["key"]) == ["a", "b"]
 
 
+SHELF = SupportRef(object=2, kind="shelf", shelf=2, shelves=3)
+
+
 def with_supports(key: str, version: int = SUPPORT_VERSION) -> dict[str, bytes]:
-    """A record that says what each object stands on."""
+    """A record that says what each object stands on: first on the floor, then on a shelf."""
     record = json.loads(make_sample(key)["json"])
+    record |= {"schema": version, "scene": "room"}
     record["edit"]["second_object"] = 0
-    for number, thing in enumerate(record["objects"]):
-        on = {"object": 1, "kind": "shelf", "shelf": 2, "shelves": 3} if number else FLOOR.model_dump()
-        thing |= {"source_support": on, "target_support": NO_SUPPORT.model_dump()}
-    return {"json": encode_record(read_record(json.dumps(record | {"schema": version}).encode()))}
+    for thing in record["objects"]:
+        thing |= {"source_support": FLOOR.model_dump(), "target_support": SHELF.model_dump()}
+    return {"json": encode_record(read_record(json.dumps(record).encode()))}
 
 
 def test_a_set_that_says_what_objects_stand_on(tmp_path: Path):
@@ -136,10 +139,10 @@ def test_a_set_that_says_what_objects_stand_on(tmp_path: Path):
     write_manifest(str(folder), name="trial", recipe="full", split="train", members=members, shards=[shard], version=5)
     assert verify_folder(str(folder)).problems == ()
     schema = json.loads((folder / SAMPLE_SCHEMA).read_text())["$defs"]
+    assert "scene" in json.loads((folder / SAMPLE_SCHEMA).read_text())["properties"]
     assert set(schema["SupportRef"]["properties"]) == {"object", "kind", "shelf", "shelves"}
     record = read_record(changes["a"]["json"])
-    assert {thing.target_support for thing in record.objects} == {NO_SUPPORT}
-    assert record.objects[0].source_support == FLOOR
+    assert {(thing.source_support, thing.target_support) for thing in record.objects} == {(FLOOR, SHELF)}
     (batch,) = stream(str(folder), members=("changed",)).batches(2)
     assert sorted(batch["key"]) == ["a", "b"]
 
@@ -150,8 +153,11 @@ def test_supports_where_the_version_has_none_and_none_where_it_has_some(tmp_path
     changes = {"a": with_supports("a", TWO_OBJECT_VERSION), "b": of_two_objects("b", 0, SUPPORT_VERSION)}
     make_split(str(folder), [["a", "b"]], changes=changes)
     problems = [(problem.key, problem.kind, problem.message) for problem in verify_folder(str(folder)).problems]
-    must = "objects.*_support: must be there from version 5, and not before; the record's is"
-    assert problems == [("a", "schema", f"{must} 4"), ("b", "schema", f"{must} 5")]
+    must = "must be there from version 5, and not before; the record's is"
+    names = ("scene", "objects.*_support")
+    assert problems == [
+        (key, "schema", f"{name}: {must} {version}") for key, version in (("a", 4), ("b", 5)) for name in names
+    ]
 
 
 def test_other_sets_do_not_have_the_key(tmp_path: Path):

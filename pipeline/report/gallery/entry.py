@@ -23,6 +23,8 @@ _OBJECT: Final = (
     "target_box",
     "source_visible",
     "target_visible",
+    "source_support",
+    "target_support",
 )
 
 
@@ -58,6 +60,14 @@ class Entry:
         return next((str(item["category"]) for item in self.objects if item["id"] == edited), "")
 
     @property
+    def support(self) -> str:
+        """What the edited object stands on before and after the edit, `floor to shelf`; empty where it is unknown."""
+        edited = self.facts.get("edit", {}).get("object", 0)
+        item = next((item for item in self.objects if item["id"] == edited), {})
+        ends = [item.get(name, {}).get("kind", "") for name in ("source_support", "target_support")]
+        return " to ".join(dict.fromkeys(end for end in ends if end))
+
+    @property
     def names(self) -> list[str]:
         """Names and categories of the objects, each once."""
         return list(dict.fromkeys(str(item[part]) for item in self.objects for part in ("name", "category")))
@@ -66,7 +76,8 @@ class Entry:
         """Add the facts that `PairFacts` and `SampleRecord` have in common."""
         self.facts["dataset"] = facts["dataset"]
         self.facts["edit"] = facts["edit"]
-        self.facts["objects"] = [{name: item[name] for name in _OBJECT} for item in facts["objects"]]
+        self.facts["scene"] = facts.get("scene", "")
+        self.facts["objects"] = [{name: item[name] for name in _OBJECT if name in item} for item in facts["objects"]]
         camera = facts["camera"]["target"]
         self.facts["camera"] = {"known": camera["known"], "focal": camera["focal"], "K": camera["K"]}
 

@@ -21,7 +21,7 @@ def plain(text: str) -> str:
 def permalink(**filters: str) -> str:
     """URL of the gallery with filters: the samples that match all of them.
 
-    Filters are those of `page/filters.js`: state, reason (`layer: reason`), edit, split, category.
+    Filters are those of `page/filters.js`: state, reason (`layer: reason`), edit, split, category, scene, support.
     """
     return f"{PAGE}#{urlencode(filters)}"
 

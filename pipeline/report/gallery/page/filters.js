@@ -6,6 +6,8 @@ const FACETS = [
   { name: "edit", column: "kind", values: "kinds", title: "Edit" },
   { name: "split", column: "split", values: "splits", title: "Split" },
   { name: "category", column: "category", values: "categories", title: "Category of the edited object" },
+  { name: "scene", column: "scene", values: "scenes", title: "Scene" },
+  { name: "support", column: "support", values: "supports", title: "Edited object stands on" },
 ];
 const LABELS = { accepted: "accepted", rejected: "rejected", waiting: "not built yet" };
 

@@ -14,6 +14,7 @@ from tests.pipeline.command_line import assert_fails, run
 from tests.pipeline.report.gallery.conftest import values_of
 from tests.shards.conftest import bucket
 from tests.shards.factory import make_split, out_of
+from tests.shards.test_versions import with_supports
 
 __all__ = ["bucket"]
 
@@ -35,6 +36,15 @@ def test_each_recipe_with_its_members(recipe: str, tmp_path: Path, index_of: Ind
     assert cards[0]["media"] == sorted(set(get_recipe(recipe).fields()) - {"json"})
     assert cards[0]["shard"] == "trial-train-00000-of-00002.tar"
     assert cards[0]["made_from"] == ["pair-0"]
+
+
+def test_scenes_and_supports_are_columns(tmp_path: Path, index_of: Index):
+    folder = out_of(tmp_path)
+    make_split(folder, [["a", "b"]], changes={"a": with_supports("a")})
+    assert run("view", tmp_path, "--out", tmp_path / "g").code == 0
+    index = index_of(tmp_path / "g")
+    shown = [(index["scenes"][a], index["supports"][b]) for a, b in zip(index["scene"], index["support"], strict=True)]
+    assert shown == [("room", "floor to shelf"), ("", "")]
 
 
 def test_jpeg_pictures(finished: Path, tmp_path: Path, index_of: Index):
